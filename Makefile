@@ -1,0 +1,34 @@
+# `make demo` and `make test` need nothing but Python 3.11 or newer: both set up .venv themselves.
+PYTHON ?= python3
+BIN = .venv/bin
+
+.PHONY: demo test test-unit lint bench clean
+
+demo: .venv/installed
+	$(BIN)/tlfeatures demo
+
+test: .venv/installed-dev
+	$(BIN)/pytest
+
+test-unit: .venv/installed-dev
+	$(BIN)/pytest -m "not integration"
+
+lint: .venv/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: .venv/installed-dev
+	$(BIN)/python benchmarks/extract.py
+
+.venv/installed: setup.cfg pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+.venv/installed-dev: .venv/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	touch $@
+
+clean:
+	rm -rf .venv build *.egg-info tlfeatures-demo

@@ -1,0 +1,66 @@
+"""Good image classifiers from few images: embed once by a frozen VGG16, then fit in seconds.
+
+The public names load on first use, so that importing the package costs nothing and the fast half
+never loads TensorFlow.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tlfeatures.dataset import Dataset, load_dataset
+    from tlfeatures.errors import TlfeaturesError
+    from tlfeatures.evaluate import Evaluation, cross_validate
+    from tlfeatures.features.extract import Extraction, extract
+    from tlfeatures.features.transformer import Extractor
+    from tlfeatures.fitting import FitReport, fit
+    from tlfeatures.heads import HEADS, make_head
+    from tlfeatures.info import describe
+    from tlfeatures.model import Model, Prediction
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "HEADS",
+    "Dataset",
+    "Evaluation",
+    "Extraction",
+    "Extractor",
+    "FitReport",
+    "Model",
+    "Prediction",
+    "TlfeaturesError",
+    "cross_validate",
+    "describe",
+    "extract",
+    "fit",
+    "load_dataset",
+    "make_head",
+]
+
+_HOMES = {
+    "tlfeatures.dataset": ("Dataset", "load_dataset"),
+    "tlfeatures.errors": ("TlfeaturesError",),
+    "tlfeatures.evaluate": ("Evaluation", "cross_validate"),
+    "tlfeatures.features.extract": ("Extraction", "extract"),
+    "tlfeatures.features.transformer": ("Extractor",),
+    "tlfeatures.fitting": ("FitReport", "fit"),
+    "tlfeatures.heads": ("HEADS", "make_head"),
+    "tlfeatures.info": ("describe",),
+    "tlfeatures.model": ("Model", "Prediction"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,320 @@
+"""The command line: each command parses, makes one call of the library, and prints.
+
+Results go to standard output, everything else to standard error. Errors become exit codes in one
+place, `_Commands.invoke`: 0 done, 1 the job failed, 2 wrong usage, 3 done but some images could
+not be read.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from tlfeatures.errors import ParameterError, TlfeaturesError
+
+if TYPE_CHECKING:
+    from tlfeatures.model import Prediction
+
+# Libraries are imported inside the commands: `--help` loads none of them.
+
+FAILED, WRONG_USAGE, SOME_UNREADABLE = 1, 2, 3
+
+_POOLINGS = ("avg", "max", "flatten", "none")
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class _Commands(click.Group):
+    """Commands whose errors become one line and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except TlfeaturesError as error:
+            click.echo(f"Error: {error}", err=True)
+            ctx.exit(WRONG_USAGE if isinstance(error, ParameterError) else FAILED)
+        except BrokenPipeError:
+            raise  # click knows: whoever read our output has gone
+        except OSError as error:
+            click.echo(f"Error: {error}", err=True)
+            ctx.exit(FAILED)
+        except KeyboardInterrupt:
+            click.echo("\nInterrupted; the same command goes on where it stopped.", err=True)
+            ctx.exit(FAILED)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="tlfeatures")
+@click.option("-v", "--verbose", is_flag=True, help="Say more on standard error.")
+def main(verbose: bool) -> None:
+    r"""Good image classifiers from few images.
+
+    Embed images once by a frozen VGG16, then fit and compare classical heads in seconds:
+
+    \b
+      tlfeatures extract photos -o photos.h5
+      tlfeatures fit photos.h5 --head all -o photos.model
+      tlfeatures predict photos.model new/*.jpg
+    """
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    package = logging.getLogger("tlfeatures")
+    package.handlers = [handler]
+    package.setLevel(logging.INFO if verbose else logging.WARNING)
+
+
+def _backbone_options(function: Function) -> Function:
+    """Options of how images become embeddings; what is left out follows the file."""
+    for option in (
+        click.option("--random-state", type=int, help="Seed of random weights.  [default: 0]"),
+        click.option(
+            "--dtype",
+            type=click.Choice(["float32", "float16"]),
+            help="Of the file.  [default: float32]",
+        ),
+        click.option(
+            "--precision",
+            type=click.Choice(["auto", "float32", "bfloat16"]),
+            help="Of the forward pass; auto: bfloat16 where the hardware has it.  [default: auto]",
+        ),
+        click.option(
+            "--weights",
+            metavar="imagenet|random|PATH",
+            help="PATH is an HDF5 file of Keras weights.  [default: imagenet]",
+        ),
+        click.option(
+            "--size", metavar="N|H,W", help="Pixels that images are resized to.  [default: 224]"
+        ),
+        click.option(
+            "--pool",
+            "pools",
+            multiple=True,
+            type=click.Choice(_POOLINGS),
+            help="How feature maps become vectors; repeatable.  [default: avg]",
+        ),
+        click.option(
+            "--layer",
+            "layers",
+            multiple=True,
+            help="Any layer of the backbone; repeatable.  [default: block5_pool]",
+        ),
+        click.option("--backbone", metavar="vgg16|pixels", help="[default: vgg16]"),
+    ):
+        function = option(function)
+    return function
+
+
+_device = click.option(
+    "--device", type=click.Choice(["auto", "cpu", "gpu"]), default="auto", show_default=True
+)
+_batch_size = click.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    default=32,
+    show_default=True,
+    help="Images a forward pass.",
+)
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@main.command()
+@click.argument("source", type=click.Path())
+@click.option("-o", "--output", "file", required=True, type=click.Path(), metavar="FILE.h5")
+@_backbone_options
+@_batch_size
+@_device
+@_json
+@click.pass_context
+def extract(ctx: click.Context, /, source: str, file: str, as_json: bool, **options: Any) -> None:
+    """Embed the images of the folder SOURCE into FILE.h5.
+
+    SOURCE has one subfolder a class, optionally under train/, val/ and test/. Run again after
+    images were added, moved or renamed, or with other layers: only what is missing is computed.
+    What is not given follows the file, if there is one.
+    """
+    from tlfeatures.features.extract import extract
+    from tlfeatures.render import render_extraction
+
+    with _Bar() as bar:
+        result = extract(source, file, progress=bar.show, **options)
+    click.echo(json.dumps(result.to_dict()) if as_json else render_extraction(result))
+    _exit_for_failures(ctx, ((item["id"], item["reason"]) for item in result.failed))
+
+
+@main.command()
+@click.argument("file", type=click.Path(), metavar="FILE.h5")
+@click.option(
+    "--head",
+    "heads",
+    multiple=True,
+    default=["logreg"],
+    show_default=True,
+    metavar="logreg|svm|gradient-boosting|all",
+    help="Repeatable.",
+)
+@click.option(
+    "--embedding", metavar="LAYER.POOLING", help="[default: the only one, or block5_pool.avg]"
+)
+@click.option("--cv", type=int, default=5, show_default=True, help="Folds, stratified.")
+@click.option(
+    "--split",
+    type=click.Choice(["auto", "cv", "val", "test"]),
+    default="auto",
+    show_default=True,
+    help="What to score on; auto is val, else test, where the file has train and these, else cv.",
+)
+@click.option(
+    "--labels",
+    type=click.Path(),
+    metavar="CSV",
+    help="Columns id and label, optionally group and split.  [default: the folders]",
+)
+@click.option("--scoring", multiple=True, help="A further score of scikit-learn; the first ranks.")
+@click.option(
+    "--param", "params", multiple=True, metavar="NAME=VALUE", help="Of the heads: C=0.01."
+)
+@click.option("--n-jobs", type=int, default=1, show_default=True, help="Folds fitted at once.")
+@click.option("--random-state", type=int, default=0, show_default=True)
+@click.option(
+    "-o", "--output", "model", type=click.Path(), metavar="MODEL", help="Save the best head here."
+)
+@_json
+def fit(
+    file: str, heads: tuple[str, ...], params: tuple[str, ...], as_json: bool, **options: Any
+) -> None:
+    """Cross-validate heads on FILE.h5; refit the best on all rows and save it to MODEL."""
+    from tlfeatures.fitting import fit
+    from tlfeatures.heads import parse_params
+    from tlfeatures.render import render_fit
+
+    report = fit(file, heads, params=parse_params(params), **options)
+    click.echo(json.dumps(report.to_dict()) if as_json else render_fit(report))
+
+
+@main.command()
+@click.argument("model", type=click.Path())
+@click.argument("images", nargs=-1, required=True, type=click.Path())
+@click.option("--weights", metavar="PATH", help="Where the backbone's weights are, if moved.")
+@_batch_size
+@_device
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+@click.pass_context
+def predict(
+    ctx: click.Context, /, model: str, images: tuple[str, ...], as_json: bool, **options: Any
+) -> None:
+    """Label IMAGES (files or folders) with a model; CSV on standard output."""
+    from tlfeatures.model import Model
+
+    loaded = Model.load(model)
+    note = {"weights": "random"} if loaded.spec.weights == "random" else {}
+    failures = []
+    write = _json_writer(note) if as_json else _csv_writer(loaded.classes, note)
+    for prediction in loaded.predict(images, **options):
+        write(prediction)
+        if prediction.error is not None:
+            failures.append((prediction.path, prediction.error))
+    _exit_for_failures(ctx, failures)
+
+
+@main.command()
+@click.argument("file", type=click.Path(), metavar="FILE.h5|MODEL")
+@_json
+def info(file: str, as_json: bool) -> None:
+    """Say what an embeddings file or a model file is; nothing in it is executed."""
+    from tlfeatures.info import describe
+    from tlfeatures.render import render_info
+
+    facts = describe(file)
+    click.echo(json.dumps(facts) if as_json else render_info(facts))
+
+
+@main.command()
+@click.option(
+    "--out", type=click.Path(), default="tlfeatures-demo", show_default=True, metavar="DIR"
+)
+@_json
+def demo(out: str, as_json: bool) -> None:
+    """Run the whole chain on handwritten digits that scikit-learn carries."""
+    from tlfeatures.demo import run_demo
+    from tlfeatures.render import render_extraction, render_fit
+
+    click.echo("300 handwritten digits, 10 classes; VGG16 first gets its weights.", err=True)
+    with _Bar() as bar:
+        extraction, report = run_demo(out, progress=bar.show)
+    if as_json:
+        click.echo(json.dumps({"extract": extraction.to_dict(), "fit": report.to_dict()}))
+    else:
+        click.echo(f"{render_extraction(extraction)}\n\n{render_fit(report)}")
+
+
+# ---- output
+
+
+class _Bar:
+    """A progress bar on standard error with images/s and time left; none if it is no terminal."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._bar: Any = None
+        self._done = 0
+        self._started = time.perf_counter()
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __exit__(self, *details: Any) -> None:
+        self._stack.close()
+
+    def show(self, done: int, total: int) -> None:
+        """Draw that `done` of `total` images are done."""
+        if not sys.stderr.isatty():
+            return
+        if self._bar is None:
+            bar = click.progressbar(
+                length=total, label="embedding", show_pos=True, file=sys.stderr, item_show_func=str
+            )
+            self._bar = self._stack.enter_context(bar)
+        speed = done / (time.perf_counter() - self._started)
+        self._bar.update(done - self._done, f"{speed:.1f} images/s")
+        self._done = done
+
+
+def _json_writer(note: dict[str, str]) -> Callable[[Prediction], None]:
+    def write(prediction: Prediction) -> None:
+        row: dict[str, Any] = {"path": prediction.path}
+        if prediction.error is None:
+            row |= {"label": prediction.label, "probabilities": prediction.probabilities, **note}
+        else:
+            row["error"] = prediction.error
+        click.echo(json.dumps(row))
+
+    return write
+
+
+def _csv_writer(classes: list[str], note: dict[str, str]) -> Callable[[Prediction], None]:
+    """Rows of the images that could be read; the others are named on standard error."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(["path", "label", *classes, *note])
+
+    def write(prediction: Prediction) -> None:
+        if prediction.error is None:
+            values = [f"{prediction.probabilities[name]:.6f}" for name in classes]
+            writer.writerow([prediction.path, prediction.label, *values, *note.values()])
+
+    return write
+
+
+def _exit_for_failures(ctx: click.Context, failures: Iterable[tuple[str, str]]) -> None:
+    failures = list(failures)
+    for name, reason in failures:
+        click.echo(f"can't read {name}: {reason}", err=True)
+    if failures:
+        ctx.exit(SOME_UNREADABLE)

@@ -1,0 +1,227 @@
+"""An embeddings file and labels become arrays: X, y, groups, ids, split."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlfeatures.errors import DatasetError
+from tlfeatures.features.spec import Spec, unknown_name
+from tlfeatures.features.store import Header, read_embedding, read_header
+
+logger = logging.getLogger(__name__)
+
+SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+
+_ID_COLUMNS = ("id", "path", "file", "filename", "image")
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Labelled embeddings.
+
+    Attributes
+    ----------
+    X : ndarray of shape (n, d), float32
+    y : ndarray of shape (n,), str
+        The class of each image.
+    groups : ndarray of shape (n,), str, or None
+        Images of one group (patient, site, video) never stand on both sides of a fold.
+    ids : ndarray of shape (n,), str
+        POSIX path relative to the source folder.
+    split : ndarray of shape (n,), str, or None
+        train, val or test, where the folders say so.
+    embedding : str
+        `LAYER.POOLING`, the column meaning of X.
+    spec : Spec
+        How X came about.
+    file : str
+    """
+
+    X: NDArray[np.float32]
+    y: NDArray[np.str_]
+    groups: NDArray[np.str_] | None
+    ids: NDArray[np.str_]
+    split: NDArray[np.str_] | None
+    embedding: str
+    spec: Spec
+    file: str
+
+    @property
+    def classes(self) -> list[str]:
+        """The classes, sorted."""
+        return sorted(set(self.y.tolist()))
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is known of one image beside its embedding; None where it is not."""
+
+    label: str | None
+    group: str | None = None
+    split: str | None = None
+
+
+def load_dataset(
+    file: str | os.PathLike[str],
+    embedding: str | None = None,
+    labels: str | os.PathLike[str] | Mapping[str, str] | None = None,
+) -> Dataset:
+    """Load one embedding of a file with its labels.
+
+    Parameters
+    ----------
+    file : path
+        Made by `extract`.
+    embedding : str, optional
+        `LAYER.POOLING`; not needed where the file has only one, or block5_pool.avg.
+    labels : path of a CSV file, or mapping of id to label, optional
+        A CSV needs the columns `id` and `label`; `group` and `split` (train, val, test) are
+        read where they are there. Without it the class is the image's folder.
+
+    Returns
+    -------
+    Dataset
+        Finished and labelled images only, in the order of their ids.
+
+    Raises
+    ------
+    DatasetError
+        If there are no labels, or no image is finished.
+    ParameterError
+        If there is no such embedding.
+    StoreError
+        If the file can't be read.
+    """
+    header = read_header(file)
+    name = _choose_embedding(header, embedding)
+    ids = [id_ for id_, done in zip(header.ids, header.done.tolist(), strict=True) if done]
+    _warn_about_missing(header, len(ids))
+    rows = _rows_of(ids, labels)
+    labelled = np.array([row.label is not None for row in rows], bool)
+    if not labelled.any():
+        raise DatasetError(_no_labels(header, labels))
+    if not labelled.all():
+        logger.warning(
+            "%d of %d images have no label and are left out", (~labelled).sum(), len(ids)
+        )
+    kept = [row for row in rows if row.label is not None]
+    X = read_embedding(header, name)
+    return Dataset(
+        X=X if labelled.all() else X[labelled],
+        y=np.array([row.label for row in kept]),
+        groups=_column(kept, "group"),
+        ids=np.array(ids)[labelled],
+        split=_column(kept, "split"),
+        embedding=name,
+        spec=header.spec,
+        file=str(file),
+    )
+
+
+def _choose_embedding(header: Header, embedding: str | None) -> str:
+    names = list(header.embeddings)
+    if embedding is None and len(names) == 1:
+        return names[0]
+    chosen = embedding or "block5_pool.avg"
+    if chosen not in names:
+        raise unknown_name(f"embedding of {header.path}", chosen, names)
+    return chosen
+
+
+def _warn_about_missing(header: Header, done: int) -> None:
+    failed = len(header.failures)
+    waiting = len(header.ids) - done - failed
+    if failed:
+        logger.warning(
+            "%d of %d images could not be read and are left out", failed, len(header.ids)
+        )
+    if waiting:
+        logger.warning(
+            "%d of %d images are not embedded yet and are left out; run `tlfeatures extract` "
+            "again to finish",
+            waiting,
+            len(header.ids),
+        )
+
+
+def _column(rows: list[Row], name: str) -> NDArray[np.str_] | None:
+    values = [getattr(row, name) for row in rows]
+    return None if None in values else np.array(values)
+
+
+def _no_labels(header: Header, labels: Any) -> str:
+    if not header.done.any():
+        return f"no image of {header.path} is embedded; run `tlfeatures extract` again"
+    if labels is None:
+        return (
+            f"the images of {header.path} lie in no class folders ({header.ids[0]}); give their "
+            "labels with --labels CSV (columns id,label)"
+        )
+    return f"no id of the labels is an image of {header.path}; its ids look like {header.ids[0]!r}"
+
+
+# ---- labels
+
+
+def _rows_of(ids: list[str], labels: Any) -> list[Row]:
+    if labels is None:
+        return from_folders(ids)
+    table = (
+        {str(id_): Row(str(label)) for id_, label in labels.items()}
+        if isinstance(labels, Mapping)
+        else _read_csv(Path(labels))
+    )
+    unknown = len(set(table) - set(ids))
+    if unknown:
+        logger.warning("%d of %d labels belong to no embedded image", unknown, len(table))
+    if any(row.split for row in table.values()):
+        return [table.get(id_, Row(None)) for id_ in ids]
+    splits = [row.split for row in from_folders(ids)]
+    rows = (table.get(id_, Row(None)) for id_ in ids)
+    return [Row(row.label, row.group, split) for row, split in zip(rows, splits, strict=True)]
+
+
+def from_folders(ids: list[str]) -> list[Row]:
+    """CLASS/image, or SPLIT/CLASS/image where every top folder is a split's name, train first."""
+    parts = [id_.split("/") for id_ in ids]
+    tops = {part[0] for part in parts if len(part) > 1}
+    splits = (
+        "train" in tops
+        and tops <= set(SPLITS)
+        and all(len(part) != 2 for part in parts)  # train/x.jpg: a class that is called train
+    )
+    if not splits:
+        return [Row(part[0] if len(part) > 1 else None) for part in parts]
+    return [Row(part[1], split=SPLITS[part[0]]) if len(part) > 2 else Row(None) for part in parts]
+
+
+def _read_csv(path: Path) -> dict[str, Row]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            columns = reader.fieldnames or []
+            key = next((name for name in _ID_COLUMNS if name in columns), None)
+            if key is None or "label" not in columns:
+                raise DatasetError(
+                    f"{path} has the columns {', '.join(columns) or '(none)'}; expected id and "
+                    "label, and where wanted group and split"
+                )
+            return {row[key]: _csv_row(path, row) for row in reader}
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(f"{path} can't be read as a CSV of labels: {error}") from error
+
+
+def _csv_row(path: Path, row: dict[str, str]) -> Row:
+    split = row.get("split") or None
+    if split and split not in SPLITS:
+        raise DatasetError(f"{path}: a split is train, val or test, got {split!r}")
+    return Row(row["label"] or None, row.get("group") or None, SPLITS[split] if split else None)

@@ -1,0 +1,51 @@
+"""The whole chain on real images that scikit-learn carries: handwritten digits."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from tlfeatures.features.extract import Extraction, Progress, extract
+from tlfeatures.fitting import FitReport, fit
+
+PER_CLASS = 30
+SIDE = 64  # of the PNGs; the digits themselves have 8 by 8 pixels
+
+
+def run_demo(
+    out: str | os.PathLike[str], *, progress: Progress | None = None
+) -> tuple[Extraction, FitReport]:
+    """Write digits as PNGs in class folders, embed them by VGG16, compare three heads.
+
+    Parameters
+    ----------
+    out : path
+        A folder; gets `digits/`, `digits.h5` and `digits.model`.
+    progress : callable (images done, images to do), optional
+
+    Returns
+    -------
+    extraction : Extraction
+    report : FitReport
+    """
+    folder = Path(out)
+    write_digits(folder / "digits")
+    file = folder / "digits.h5"
+    extraction = extract(folder / "digits", file, size=SIDE, progress=progress)
+    return extraction, fit(file, ["all"], model=folder / "digits.model")
+
+
+def write_digits(folder: Path, per_class: int = PER_CLASS) -> None:
+    """Write the first digits of each class of scikit-learn's set as grey PNGs."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    for label in range(10):
+        (folder / str(label)).mkdir(parents=True, exist_ok=True)
+        for row in np.flatnonzero(digits.target == label)[:per_class].tolist():
+            grey = (digits.images[row] * (255 / 16)).round().astype(np.uint8)
+            image = Image.fromarray(grey).resize((SIDE, SIDE), Image.Resampling.NEAREST)
+            image.save(folder / str(label) / f"digit{row:04d}.png")

@@ -1,0 +1,230 @@
+"""A folder of images in, an embeddings file out: plan, then batches, then the store.
+
+What is already in the file is never computed again, and where nothing is to be computed no
+backbone is loaded.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from tlfeatures.errors import ImageError, ParameterError, SourceError
+from tlfeatures.features import store
+from tlfeatures.features.backbone import Backbone, load_backbone
+from tlfeatures.features.batches import BATCH_SIZE, Pixels, batched, decode_ahead, readable
+from tlfeatures.features.images import UNREADABLE, Manifest, scan
+from tlfeatures.features.plan import Plan, Settings, Task, make_plan
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """What `extract` did.
+
+    Attributes
+    ----------
+    file : str
+    images : int
+        In the folder; the sum of the next three.
+    computed, reused : int
+        Images that passed through the backbone; images whose embeddings were already there, or
+        are those of another image with the same bytes.
+    failed : list of {"id", "reason"}
+        Images that could not be read.
+    removed : int
+        Rows left out because their image is no longer in the folder.
+    embeddings : dict of name to width
+    seconds, images_per_second : float
+        Of the whole call; computed images over its seconds.
+    weights, weights_sha256, precision : str
+    """
+
+    file: str
+    images: int
+    computed: int
+    reused: int
+    failed: list[dict[str, str]]
+    removed: int
+    embeddings: dict[str, int]
+    seconds: float
+    images_per_second: float
+    weights: str
+    weights_sha256: str | None
+    precision: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give it as JSON-ready plain data."""
+        return asdict(self)
+
+
+Progress = Callable[[int, int], None]
+
+
+def extract(
+    source: str | os.PathLike[str],
+    file: str | os.PathLike[str],
+    *,
+    device: str = "auto",
+    batch_size: int = BATCH_SIZE,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> Extraction:
+    """Embed a folder of images into a file, computing only what the file lacks.
+
+    Parameters
+    ----------
+    source : path
+        A folder with one subfolder a class, optionally under train, val and test.
+    file : path
+        The HDF5 file; made, or brought up to date.
+    device : {"auto", "cpu", "gpu"}
+    batch_size : int
+        Images a forward pass.
+    progress : callable (images done, images to do), optional
+        Called after each batch.
+    **settings
+        The attributes of `Settings`.
+
+    Returns
+    -------
+    Extraction
+
+    Raises
+    ------
+    ParameterError
+        For a wrong setting, naming what it can be.
+    SourceError
+        If there are no images, or none that can be read.
+    SpecError
+        If the file was made with other settings.
+    WeightsError, StoreError
+
+    Examples
+    --------
+    >>> extract("photos", "photos.h5", layers=["block5_pool"], size=150)  # doctest: +SKIP
+    """
+    started = time.perf_counter()
+    if batch_size < 1:
+        raise ParameterError(f"batch_size must be 1 or more, got {batch_size}")
+    target = Path(file)
+    _check_target(target)
+    manifest = scan(source)
+    if not manifest.images:
+        raise SourceError(f"{source} has no images; expected a folder with one subfolder a class")
+    with store.exclusive(target):
+        plan = make_plan(manifest, target, Settings(**settings), device)
+        computed, failures = _carry_out(plan, device, batch_size, progress or _no_progress)
+    seconds = time.perf_counter() - started
+    return Extraction(
+        file=str(target),
+        images=len(manifest.images),
+        computed=computed,
+        reused=len(manifest.images) - computed - len(failures),
+        failed=[{"id": id_, "reason": why} for id_, why in sorted(failures.items())],
+        removed=plan.removed,
+        embeddings=plan.embeddings,
+        seconds=seconds,
+        images_per_second=computed / seconds,
+        weights=plan.spec.weights,
+        weights_sha256=plan.spec.weights_sha256,
+        precision=plan.spec.precision,
+    )
+
+
+def _no_progress(done: int, total: int) -> None:
+    pass
+
+
+def _check_target(target: Path) -> None:
+    if target.is_dir():
+        raise ParameterError(f"{target} is a folder; name a file, as in -o {target}/images.h5")
+    if not target.parent.is_dir():
+        raise ParameterError(f"there is no folder {target.parent} for {target.name}; make it first")
+
+
+# ---- carrying it out
+
+Failed = list[tuple[Task, ImageError]]
+
+
+def _carry_out(
+    plan: Plan, device: str, batch_size: int, progress: Progress
+) -> tuple[int, dict[str, str]]:
+    """Compute what is missing; give the number of images computed and the reasons of failures."""
+    failed: Failed = []
+    files = ((task, task.path, task.digest) for task in plan.tasks)
+    images = readable(decode_ahead(files, plan.spec.size), failed)
+    first = next(images, None)
+    if first is None and failed and len(failed) == _count_unique(plan.manifest):
+        raise SourceError(f"no image can be read: {_first_few(_reasons(plan, failed))}")
+    computed = 0
+    if first is not None:  # the backbone before the file: without weights no file is left behind
+        backbone = load_backbone(plan.spec, list(plan.embeddings), device=device)
+        with _open_target(plan) as writer:
+            images = chain([first], images)
+            for count in _embed_all(images, backbone, writer, plan.spec.size, batch_size):
+                computed += count
+                progress(computed + len(failed), len(plan.tasks))
+            _record(writer, failed)
+    elif not plan.in_place:
+        with _open_target(plan) as writer:
+            _record(writer, failed)
+    if not plan.in_place and plan.partial.exists():
+        os.replace(plan.partial, plan.target)
+    plan.partial.unlink(missing_ok=True)  # of an earlier run; all that it held is in the file now
+    return computed, _reasons(plan, failed)
+
+
+def _record(writer: store.Writer, failed: Failed) -> None:
+    for task, error in failed:
+        writer.fail(task.rows, str(error))
+
+
+def _count_unique(manifest: Manifest) -> int:
+    unreadable = manifest.digests.count(UNREADABLE)
+    return len(set(manifest.digests) - {UNREADABLE}) + unreadable
+
+
+def _reasons(plan: Plan, failed: Failed) -> dict[str, str]:
+    return {plan.manifest.images[row].id: str(error) for task, error in failed for row in task.rows}
+
+
+def _first_few(reasons: dict[str, str]) -> str:
+    named = [f"{id_} ({why})" for id_, why in list(reasons.items())[:3]]
+    return ", ".join(named) + (", ..." if len(reasons) > 3 else "")
+
+
+def _open_target(plan: Plan) -> store.Writer:
+    """Open the file itself, or make it; where another one is to be replaced, make it beside."""
+    if plan.in_place:
+        return store.Writer(plan.target)
+    path = plan.partial if plan.target.exists() else plan.target
+    fresh = path.with_name(f"{path.name}.tmp")
+    store.create(fresh, plan.manifest, plan.spec, plan.embeddings, plan.dtype)
+    with store.Writer(fresh) as writer:
+        for source in plan.sources:
+            writer.carry(source)
+    os.replace(fresh, path)
+    return store.Writer(path, writer.carried)
+
+
+def _embed_all(
+    images: Iterable[tuple[Task, Pixels]],
+    backbone: Backbone,
+    writer: store.Writer,
+    size: tuple[int, int],
+    batch_size: int,
+) -> Iterator[int]:
+    """Embed and write batch by batch; yield how many images each held."""
+    for tasks, batch in batched(images, size, batch_size):
+        values = backbone.embed(batch)
+        repeats = [len(task.rows) for task in tasks]
+        rows = [row for task in tasks for row in task.rows]
+        kept = {name: value[: len(tasks)].repeat(repeats, axis=0) for name, value in values.items()}
+        writer.write(rows, kept)
+        yield len(tasks)

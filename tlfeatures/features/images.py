@@ -1,0 +1,202 @@
+"""Find, identify and decode images: a folder in, ids, digests and uint8 RGB pixels out."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from tlfeatures.errors import ImageError, ParameterError
+
+SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".avif"}
+    | {".ppm", ".pgm", ".pbm"}
+)
+
+_TRANSPARENT_MODES = {"RGBA", "LA", "PA", "RGBa", "La"}
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """One image: `id` names it in every file and table, `path` is where its bytes are."""
+
+    id: str
+    path: Path
+
+
+def find_images(source: str | os.PathLike[str]) -> list[ImageFile]:
+    r"""List the images below a folder.
+
+    Hidden files and folders are left out; links are followed, each real folder once. What is an
+    image by its name is listed; whether it is one shows when it is decoded.
+
+    Parameters
+    ----------
+    source : path
+        A folder.
+
+    Returns
+    -------
+    list of ImageFile
+        Sorted by id, the POSIX path relative to `source`. Bytes of a name that are no UTF-8 are
+        written as `\udcXX` in the id.
+
+    Raises
+    ------
+    ParameterError
+        If `source` is no folder.
+    """
+    root = Path(source)
+    if not root.is_dir():
+        what = "is a file" if root.exists() else "does not exist"
+        raise ParameterError(f"{root} {what}; expected a folder with one subfolder a class")
+    found = [ImageFile(_id(path.relative_to(root)), path) for path in _walk(root)]
+    return sorted(found, key=lambda image: image.id)
+
+
+def _walk(root: Path) -> Iterator[Path]:
+    seen = set()
+    for folder, subfolders, names in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:  # a link back up, or a second way to the same folder
+            subfolders.clear()
+            continue
+        seen.add(real)
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        for name in names:
+            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
+                yield Path(folder, name)
+
+
+def _id(relative: Path) -> str:
+    return relative.as_posix().encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a file whole, or raise `ImageError` with the system's reason."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ImageError(error.strerror or str(error)) from error
+
+
+def digest(data: bytes) -> bytes:
+    """Give the sha256 of an image file's bytes: 32 bytes, equal only for equal files."""
+    return hashlib.sha256(data).digest()
+
+
+def decode(data: bytes, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Turn the bytes of an image file into pixels as the backbone wants them.
+
+    The first frame is taken, turned upright by its EXIF orientation, laid over white where it is
+    transparent, brought to 8-bit RGB and resized with Pillow's antialiased bilinear filter. What
+    the bytes are decides, not the file's name.
+
+    Parameters
+    ----------
+    data : bytes
+        Of any format that Pillow reads.
+    size : (int, int)
+        Height and width in pixels.
+
+    Returns
+    -------
+    ndarray of shape (height, width, 3), uint8
+        RGB.
+
+    Raises
+    ------
+    ImageError
+        If it is no image, a truncated one, or has more pixels than Pillow deems safe.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # odd metadata is no news: the pixels are what counts
+            with Image.open(io.BytesIO(data)) as image:
+                image.load()
+                return to_pixels(ImageOps.exif_transpose(image), size)
+    except ImageError:
+        raise
+    except Exception as error:  # Pillow's decoders raise anything from SyntaxError to struct.error
+        raise ImageError(_reason(error, data)) from error
+
+
+def to_pixels(image: Image.Image, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Bring an opened image to 8-bit RGB and the backbone's size (see `decode`)."""
+    height, width = size
+    return np.asarray(_to_rgb(image).resize((width, height), Image.Resampling.BILINEAR))
+
+
+def _reason(error: Exception, data: bytes) -> str:
+    if not data:
+        return "the file is empty"
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image that Pillow can read"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "F":
+        raise ImageError("floating-point pixels have no agreed range; save it with 8 or 16 bits")
+    if image.mode.startswith("I"):
+        image = _scaled_to_8_bits(image)
+    if image.mode in _TRANSPARENT_MODES or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return image.convert("RGB")
+
+
+def _scaled_to_8_bits(image: Image.Image) -> Image.Image:
+    """16-bit grey to 8 bits; Pillow's own conversion would clip every value above 255."""
+    values = np.asarray(image)
+    if values.min() < 0 or values.max() > 65535:
+        raise ImageError("32-bit integer pixels have no agreed range; save it with 8 or 16 bits")
+    return Image.fromarray((values.astype(np.uint32) // 257).astype(np.uint8))
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a folder holds, image by image.
+
+    Attributes
+    ----------
+    images : list of ImageFile, length n
+        Sorted by id.
+    digests : list of bytes, length n
+        sha256 of each file; 32 zero bytes where it can't be read.
+    """
+
+    images: list[ImageFile]
+    digests: list[bytes]
+
+    @property
+    def ids(self) -> list[str]:
+        """The images' ids, in order."""
+        return [image.id for image in self.images]
+
+
+UNREADABLE = bytes(32)
+
+
+def scan(source: str | os.PathLike[str]) -> Manifest:
+    """Find and identify every image below a folder (see `find_images`)."""
+    images = find_images(source)
+    with ThreadPoolExecutor() as pool:  # hashing releases the interpreter's lock
+        return Manifest(images, list(pool.map(_file_digest, images)))
+
+
+def _file_digest(image: ImageFile) -> bytes:
+    try:
+        return digest(read_bytes(image.path))
+    except ImageError:
+        return UNREADABLE  # decoding will say why

@@ -1,0 +1,125 @@
+"""What makes two embeddings comparable: plain data that travels with every file and model."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from tlfeatures.errors import FormatError, ParameterError
+
+POOLINGS = ("avg", "max", "flatten", "none")
+PRECISIONS = ("float32", "bfloat16")
+
+# Said by the spec, but no reason to recompute: the tensors' hash decides.
+_NOT_COMPARED = {"weights", "random_state"}
+
+
+@dataclass(frozen=True)
+class Spec:
+    """The settings that two embeddings must share to be compared.
+
+    Library versions are not among them: they are provenance, kept beside the spec.
+
+    Attributes
+    ----------
+    backbone : str
+    size : (int, int)
+        Height and width of the images that enter the backbone, in pixels.
+    precision : {"float32", "bfloat16"}
+        Of the forward pass; what is stored is another matter.
+    weights : str
+        `imagenet`, `random`, `none` or the path of a file. Not compared: the hash decides.
+    weights_sha256 : str or None
+        Hash over the bytes of the convolution tensors in layer order (kernel, then bias), so
+        that one set of weights has one hash whatever file it came in.
+    top_sha256 : str or None
+        The same over the tensors of the fully connected layers, where an embedding needs them.
+    random_state : int or None
+        The seed of random weights. Not compared.
+    preprocessing, resize, crop, color, orientation, alpha : str
+        What happens to an image between its file and the backbone.
+    augmentation : None
+        No variants of the images are made.
+    """
+
+    backbone: str
+    size: tuple[int, int]
+    precision: str
+    weights: str
+    weights_sha256: str | None
+    top_sha256: str | None = None
+    random_state: int | None = None
+    preprocessing: str = "none"
+    resize: str = "bilinear, antialiased, aspect ratio not kept"
+    crop: str = "none"
+    color: str = "8-bit RGB, embedded profiles ignored"
+    orientation: str = "exif"
+    alpha: str = "over white"
+    augmentation: None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the spec as JSON-ready plain data."""
+        return {**asdict(self), "size": list(self.size)}
+
+    @classmethod
+    def from_dict(cls, data: Any) -> Spec:
+        """Read what `to_dict` wrote.
+
+        Raises
+        ------
+        FormatError
+            If a key is missing or unknown: the file was written by something else.
+        """
+        names = {field.name for field in fields(cls)}
+        if not isinstance(data, dict) or set(data) != names:
+            found = sorted(data) if isinstance(data, dict) else type(data).__name__
+            raise FormatError(f"its spec is not one that this version knows: {found}")
+        return cls(**{**data, "size": tuple(data["size"])})
+
+    def differences(self, other: Spec) -> list[tuple[str, Any, Any]]:
+        """Name each setting that keeps the two from being compared.
+
+        Returns
+        -------
+        list of (name, own value, other's value)
+            Empty where embeddings of the two can stand in one file.
+        """
+        rows = [
+            (field.name, getattr(self, field.name), getattr(other, field.name))
+            for field in fields(self)
+            if field.name not in _NOT_COMPARED
+        ]
+        # Absent top weights contradict nothing: no embedding needed them yet.
+        return [
+            (name, mine, theirs)
+            for name, mine, theirs in rows
+            if mine != theirs and not (name == "top_sha256" and None in (mine, theirs))
+        ]
+
+
+def parse_size(size: Any) -> tuple[int, int]:
+    """Read `224`, `"224"`, `"150,200"` or `(150, 200)` as (height, width) in pixels.
+
+    Raises
+    ------
+    ParameterError
+        If it is none of these, or below 1.
+    """
+    parts = size.split(",") if isinstance(size, str) else size
+    try:
+        numbers = [int(part) for part in (parts if isinstance(parts, list | tuple) else [parts])]
+    except (TypeError, ValueError):
+        numbers = []
+    if len(numbers) not in (1, 2) or min(numbers) < 1:
+        raise ParameterError(f"size must be a number of pixels or H,W (224 or 150,200), got {size}")
+    return numbers[0], numbers[-1]
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> ParameterError:
+    """Say which names exist, the nearest first."""
+    names = list(known)
+    near = difflib.get_close_matches(name, names, n=len(names), cutoff=0.5)
+    ordered = near + [other for other in names if other not in near]
+    return ParameterError(f"there is no {kind} {name!r}; there are: {', '.join(ordered)}")

@@ -1,0 +1,450 @@
+r"""The embeddings file. This docstring is the format's specification, version 1.
+
+One HDF5 file, written with the library's default (oldest) file version, so that h5py, pandas or
+MATLAB open it without this package. n images, in the order of their ids:
+
+===========================  =====================  ============================================
+``/ids``                     (n,) fixed UTF-8       POSIX path relative to the source folder;
+                                                    the length is that of the longest id
+``/digest``                  (n, 32) uint8          sha256 of the image file's bytes; zeros where
+                                                    the file could not be read
+``/done``                    (n,) bool              whether row i of every embedding is there
+``/reason``                  (n,) fixed UTF-8       why image i could not be embedded, else empty
+``/embeddings/LAYER.POOL``   (n, d) float32|16      one dataset an embedding
+===========================  =====================  ============================================
+
+Attributes of the root: ``format`` ("tlfeatures embeddings"), ``format_version`` (integer),
+``spec`` (JSON, see `tlfeatures.features.spec.Spec`), ``provenance`` (JSON: the versions of the
+libraries that wrote it; never a reason to recompute).
+
+Rules for readers. A row counts if and only if ``done`` says so: rows not yet written read as
+zeros, so the values can't tell. An id is identity, a digest is freshness.
+
+Rules for writers. All datasets are contiguous and allocated when the file is made, so that
+writing rows touches no metadata: whatever moment the process is killed at, the file opens. Rows
+reach the disk before their ``done`` does. A file is made under another name (``FILE.tmp``) and
+renamed. Adding images or embeddings writes ``FILE.partial`` beside the file, carries over every
+finished row with the same digest, computes the rest into it, and renames it to the file at the
+end; it is the source of a later run if this one is cut off. One writer at a time holds a lock on
+``.FILE.lock``; readers need none.
+
+To change the format: raise ``FORMAT_VERSION``, keep reading every older version, add a file of
+the old version to the tests' fixtures.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import platform
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from filelock import FileLock, Timeout
+from numpy.typing import NDArray
+
+from tlfeatures.errors import BusyError, FormatError, StoreError
+from tlfeatures.features.images import Manifest
+from tlfeatures.features.spec import Spec
+
+FORMAT = "tlfeatures embeddings"
+FORMAT_VERSION = 1
+DTYPES = ("float32", "float16")
+
+_REASON_BYTES = 160
+_COPY_BYTES = 64 * 2**20  # carried over at a time
+
+
+@dataclass(frozen=True)
+class Header:
+    """Everything of a file but its embeddings.
+
+    Attributes
+    ----------
+    path : Path
+    ids : list of str, length n
+    digests : list of bytes, length n
+    done : ndarray of shape (n,), bool
+    reasons : list of str, length n
+    spec : Spec
+    embeddings : dict of name to width
+    dtype : {"float32", "float16"}
+    provenance : dict
+    """
+
+    path: Path
+    ids: list[str]
+    digests: list[bytes]
+    done: NDArray[np.bool_]
+    reasons: list[str]
+    spec: Spec
+    embeddings: dict[str, int]
+    dtype: str
+    provenance: dict[str, Any]
+
+    @property
+    def failures(self) -> dict[str, str]:
+        """Id -> reason of every image that could not be embedded."""
+        return {id_: why for id_, why in zip(self.ids, self.reasons, strict=True) if why}
+
+    def holds(self, manifest: Manifest, names: Sequence[str]) -> bool:
+        """Whether the file has a place for exactly these images and embeddings."""
+        return (
+            self.ids == manifest.ids
+            and self.digests == manifest.digests
+            and set(self.embeddings) == set(names)
+        )
+
+
+# ---- reading
+
+
+def read_header(path: str | os.PathLike[str]) -> Header:
+    """Read everything of a file but its embeddings; nothing in it is executed.
+
+    Raises
+    ------
+    FormatError
+        If it is no such file, one of a newer version, or a damaged one.
+    """
+    path = Path(path)
+    with _opened(path) as file:
+        return _header(path, file)
+
+
+def read_embedding(header: Header, name: str) -> NDArray[np.float32]:
+    """Read the finished rows of one embedding.
+
+    Returns
+    -------
+    ndarray of shape (number of finished rows, d), float32
+        In the order of the ids.
+    """
+    with _opened(header.path) as file:
+        rows = file[f"embeddings/{name}"][:]
+    finished = rows if header.done.all() else rows[header.done]
+    return np.asarray(finished, np.float32)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[h5py.File]:
+    """Open for reading, also while another process writes: see the rules for writers."""
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise StoreError(f"{path} {what}; make it with `tlfeatures extract SOURCE -o {path}`")
+    try:
+        file = h5py.File(path, "r", locking=False)
+    except OSError as error:
+        if not os.access(path, os.R_OK):
+            raise StoreError(f"{path} can't be read: permission denied") from error
+        raise FormatError(f"{path} is not an embeddings file, or a damaged one: {error}") from error
+    with file:
+        yield file
+
+
+def _header(path: Path, file: h5py.File) -> Header:
+    _check_version(path, file)
+    try:
+        embeddings = {name: _dataset(file, f"embeddings/{name}") for name in file["embeddings"]}
+        ids = _strings(_dataset(file, "ids"))
+        header = Header(
+            path=path,
+            ids=ids,
+            digests=[row.tobytes() for row in _dataset(file, "digest")[:]],
+            done=_dataset(file, "done")[:].astype(bool),
+            reasons=_strings(_dataset(file, "reason")),
+            spec=Spec.from_dict(json.loads(file.attrs["spec"])),
+            embeddings={name: dataset.shape[1] for name, dataset in embeddings.items()},
+            dtype=next(iter(embeddings.values())).dtype.name,
+            provenance=json.loads(file.attrs["provenance"]),
+        )
+    except FormatError as error:
+        raise FormatError(f"{path}: {error}") from error
+    except (KeyError, ValueError, TypeError, IndexError, AttributeError, StopIteration) as error:
+        raise FormatError(f"{path} is a damaged embeddings file: {error!r}") from error
+    lengths = {len(header.digests), len(header.done), len(header.reasons)}
+    lengths |= {dataset.shape[0] for dataset in embeddings.values()}
+    if lengths != {len(ids)}:
+        raise FormatError(f"{path} is damaged: its datasets have {sorted(lengths)} rows")
+    return header
+
+
+def _check_version(path: Path, file: h5py.File) -> None:
+    if file.attrs.get("format") != FORMAT:
+        raise FormatError(
+            f"{path} is an HDF5 file, but not one that `tlfeatures extract` made; "
+            "choose another file"
+        )
+    version = file.attrs.get("format_version")
+    if version != FORMAT_VERSION:
+        raise FormatError(
+            f"{path} has format version {version}, this tlfeatures reads {FORMAT_VERSION}: "
+            "update it with `pip install --upgrade tlfeatures`"
+        )
+
+
+def _dataset(file: h5py.File, name: str) -> h5py.Dataset:
+    """A dataset whose values are in this very file: links and mappings out of it are refused."""
+    if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+        raise FormatError(f"/{name} is missing, or a link to somewhere else")
+    dataset = file[name]
+    if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
+        raise FormatError(f"/{name} is no dataset with values of its own")
+    return dataset
+
+
+def _strings(dataset: h5py.Dataset) -> list[str]:
+    return [value.decode("utf-8") for value in dataset[:].tolist()]
+
+
+# ---- writing
+
+
+@contextlib.contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Be the one writer of a file, or raise `BusyError` at once.
+
+    The kernel lets go of the lock when the process ends, however it ends.
+    """
+    lock_path = path.with_name(f".{path.name}.lock")
+    lock = FileLock(lock_path, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        pid = lock_path.read_text().strip() or "unknown"
+        raise BusyError(
+            f"{path} is being written by another process (pid {pid}); wait for it, or end it"
+        ) from error
+    except OSError as error:
+        raise StoreError(f"can't write beside {path}: {error.strerror or error}") from error
+    try:
+        lock_path.write_text(f"{os.getpid()}\n")
+        yield
+    finally:
+        lock.release()
+
+
+def create(
+    path: Path, manifest: Manifest, spec: Spec, embeddings: Mapping[str, int], dtype: str
+) -> None:
+    """Make a file with a place for every row, and none done.
+
+    Raises
+    ------
+    StoreError
+        If it can't be written or the disk has no room for all of it; nothing is left then.
+    """
+    item = np.dtype(dtype).itemsize
+    needed = len(manifest.images) * (sum(embeddings.values()) * item + 2 * _REASON_BYTES)
+    try:
+        with h5py.File(path, "w", locking=False) as file:
+            _fill(file, manifest, spec, embeddings, dtype)
+        _reserve(path)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        free = shutil.disk_usage(path.parent).free
+        raise StoreError(
+            f"{path} can't be made: {_why(error)}. It takes about {needed / 1e6:,.1f} MB, "
+            f"{free / 1e6:,.1f} MB are free; make room, or choose another place with -o"
+        ) from error
+
+
+def _fill(
+    file: h5py.File, manifest: Manifest, spec: Spec, embeddings: Mapping[str, int], dtype: str
+) -> None:
+    count = len(manifest.images)
+    ids = [id_.encode() for id_ in manifest.ids]
+    _allocate(file, "ids", (count,), h5py.string_dtype("utf-8", max(map(len, ids))))[:] = ids
+    digests = np.frombuffer(b"".join(manifest.digests), np.uint8).reshape(count, 32)
+    _allocate(file, "digest", (count, 32), np.dtype(np.uint8))[:] = digests
+    _allocate(file, "done", (count,), np.dtype(bool))[:] = False
+    reasons = _allocate(file, "reason", (count,), h5py.string_dtype("utf-8", _REASON_BYTES))
+    reasons[:] = [b""] * count
+    for name, width in embeddings.items():
+        _allocate(file, f"embeddings/{name}", (count, width), np.dtype(dtype))
+    file.attrs["format"] = FORMAT
+    file.attrs["format_version"] = FORMAT_VERSION
+    file.attrs["spec"] = json.dumps(spec.to_dict())
+    file.attrs["provenance"] = json.dumps(_provenance())
+
+
+def _allocate(
+    file: h5py.File, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> h5py.Dataset:
+    """Make a contiguous dataset whose place in the file is fixed from the start."""
+    return file.create_dataset(name, shape, dtype, dcpl=_early_allocation())
+
+
+def _early_allocation() -> h5py.h5p.PropDCID:
+    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    properties.set_layout(h5py.h5d.CONTIGUOUS)
+    properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)  # a fresh file's holes read as zeros
+    return properties
+
+
+def _reserve(path: Path) -> None:
+    """Take the disk's blocks now: a full disk shows before any work, not in the middle."""
+    if not hasattr(os, "posix_fallocate"):  # macOS, Windows
+        return
+    with path.open("r+b") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+                raise
+        os.fsync(file.fileno())
+
+
+def _provenance() -> dict[str, Any]:
+    versions = {"python": platform.python_version()}
+    for package in ("tlfeatures", "keras", "tensorflow", "h5py", "numpy", "pillow"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[package] = metadata.version(package)
+    return {"versions": versions}
+
+
+def _why(error: OSError) -> str:
+    """HDF5 words a system error in a long sentence of its own; the number tells what it was."""
+    return os.strerror(error.errno) if error.errno else str(error)
+
+
+class Writer:
+    """An embeddings file open for writing rows; the only thing that changes one.
+
+    Parameters
+    ----------
+    path : Path
+        Made by `create`.
+    carried : dict of embedding name to ndarray of shape (n,), bool, optional
+        Rows that are there already, though the image still lacks other embeddings.
+    """
+
+    def __init__(self, path: Path, carried: dict[str, NDArray[np.bool_]] | None = None) -> None:
+        self.path = path
+        self._file = h5py.File(path, "r+", locking=False)
+        self._tables: dict[str, h5py.Dataset] = dict(self._file["embeddings"].items())
+        self._digests = [row.tobytes() for row in self._file["digest"][:]]
+        self.done: NDArray[np.bool_] = self._file["done"][:].astype(bool)
+        none = np.zeros(len(self.done), bool)
+        self.carried = carried or {name: none.copy() for name in self._tables}
+
+    def carry(self, source: Header) -> None:
+        """Take over every finished row of another file, found by its digest."""
+        rows_of = {source.digests[row]: row for row in np.flatnonzero(source.done).tolist()}
+        pairs = [
+            (row, rows_of[digest])
+            for row, digest in enumerate(self._digests)
+            if digest in rows_of and not self.done[row]
+        ]
+        names = [name for name in self._tables if name in source.embeddings]
+        if not pairs or not names:
+            return
+        here, there = (np.array(side) for side in zip(*pairs, strict=True))
+        with _opened(source.path) as file:
+            for name in names:
+                self._copy(file[f"embeddings/{name}"], name, here, there)
+        if len(names) == len(self._tables):
+            self._mark(here)
+
+    def _copy(
+        self, table: h5py.Dataset, name: str, here: NDArray[Any], there: NDArray[Any]
+    ) -> None:
+        step = max(1, _COPY_BYTES // (table.dtype.itemsize * table.shape[1]))
+        order = np.argsort(there, kind="stable")
+        for start in range(0, len(order), step):
+            part = order[start : start + step]
+            wanted, back = np.unique(there[part], return_inverse=True)
+            rows = np.concatenate([table[a:b] for a, b in _runs(wanted)])
+            self._put(self._tables[name], here[part], rows[back])
+        self.carried[name][here] = True
+
+    def write(self, rows: Sequence[int], values: Mapping[str, NDArray[np.float32]]) -> None:
+        """Write rows of every embedding, then mark them done.
+
+        Parameters
+        ----------
+        rows : sequence of int, length b
+        values : dict of embedding name to ndarray of shape (b, d)
+            A row that was carried over is left as it was.
+
+        Raises
+        ------
+        StoreError
+            If the disk refuses them; what was done before is kept.
+        """
+        index = np.asarray(rows)
+        try:
+            for name, table in self._tables.items():
+                fresh = ~self.carried[name][index]
+                self._put(table, index[fresh], values[name][fresh])
+            self._put_reason(index, b"")
+            self._mark(index)
+        except OSError as error:
+            raise self._lost(error) from error
+
+    def fail(self, rows: Sequence[int], reason: str) -> None:
+        """Record why these images could not be embedded."""
+        text = reason.encode()[:_REASON_BYTES].decode("utf-8", "ignore").encode()
+        try:
+            self._put_reason(np.asarray(rows), text)
+            self._sync()
+        except OSError as error:
+            raise self._lost(error) from error
+
+    def _put_reason(self, rows: NDArray[Any], text: bytes) -> None:
+        table = self._file["reason"]
+        self._put(table, rows, np.full(len(rows), text, table.dtype))
+
+    def _put(self, table: h5py.Dataset, rows: NDArray[Any], values: NDArray[Any]) -> None:
+        order = np.argsort(rows, kind="stable")
+        start = 0
+        for first, last in _runs(rows[order]):  # a slice is written far faster than a list of rows
+            part = order[start : start + last - first]
+            table[first:last] = values[part]
+            start += last - first
+
+    def _mark(self, rows: NDArray[Any]) -> None:
+        self._sync()  # the rows before their mark
+        self._put(self._file["done"], rows, np.ones(len(rows), bool))
+        self._sync()
+        self.done[rows] = True
+
+    def _sync(self) -> None:
+        self._file.flush()
+        os.fsync(self._file.id.get_vfd_handle())
+
+    def _lost(self, error: OSError) -> StoreError:
+        done = int(self.done.sum())
+        return StoreError(
+            f"{self.path} can't be written: {_why(error)}. {done} rows are safe in it; make room "
+            "and run the same command again"
+        )
+
+    def close(self) -> None:
+        """Close the file; a disk that fails even now has lost nothing that was marked done."""
+        with contextlib.suppress(OSError, RuntimeError):
+            self._file.close()
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _runs(rows: NDArray[Any]) -> Iterator[tuple[int, int]]:
+    """Cut ascending row numbers into half-open ranges of consecutive ones."""
+    if not len(rows):
+        return
+    breaks = np.flatnonzero(np.diff(rows) != 1) + 1
+    for part in np.split(rows, breaks):
+        yield int(part[0]), int(part[-1]) + 1

@@ -1,0 +1,138 @@
+"""The backbone as a scikit-learn transformer: images in, one embedding out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from sklearn.base import BaseEstimator, TransformerMixin
+
+from tlfeatures.errors import ImageError, ParameterError
+from tlfeatures.features.backbone import embedding_widths, find_architecture, load_backbone
+from tlfeatures.features.batches import BATCH_SIZE, batched
+from tlfeatures.features.images import decode, read_bytes, to_pixels
+from tlfeatures.features.plan import Settings, make_spec
+from tlfeatures.features.spec import parse_size
+
+
+class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Embed images by a frozen backbone.
+
+    Fitting does nothing and cloning is free: weights load at the first `transform` and are
+    shared by every extractor of the process with the same settings.
+
+    Parameters
+    ----------
+    backbone : {"vgg16", "pixels"}
+    layer : str or None
+        None is the backbone's own, block5_pool for VGG16.
+    pool : {"avg", "max", "flatten", "none"}
+    size : int, str or (int, int)
+        Side, or height and width, in pixels, to which every image is resized.
+    weights : str
+        `imagenet`, `random` or the path of a file of Keras weights.
+    precision : {"auto", "float32", "bfloat16"}
+    device : {"auto", "cpu", "gpu"}
+    batch_size : int
+    random_state : int or None
+        Seed of random weights.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.pipeline import make_pipeline
+    >>> model = make_pipeline(Extractor(size=150), LogisticRegression())
+    """
+
+    def __init__(
+        self,
+        backbone: str = "vgg16",
+        layer: str | None = None,
+        pool: str = "avg",
+        size: Any = 224,
+        weights: str = "imagenet",
+        precision: str = "auto",
+        device: str = "auto",
+        batch_size: int = BATCH_SIZE,
+        random_state: int | None = None,
+    ) -> None:
+        self.backbone = backbone
+        self.layer = layer
+        self.pool = pool
+        self.size = size
+        self.weights = weights
+        self.precision = precision
+        self.device = device
+        self.batch_size = batch_size
+        self.random_state = random_state
+
+    def fit(self, X: Any = None, y: Any = None) -> Extractor:
+        """Do nothing but check the parameters: the backbone is frozen."""
+        self._embedding()
+        return self
+
+    def transform(self, X: Sequence[Any] | NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Embed images.
+
+        Parameters
+        ----------
+        X : sequence of path, or of uint8 arrays of shape (h, w), (h, w, 3) or (h, w, 4)
+            Or one array of shape (n, h, w, 3), uint8, RGB.
+
+        Returns
+        -------
+        ndarray of shape (n, d), float32
+
+        Raises
+        ------
+        ImageError
+            Naming the first image that can't be read.
+        WeightsError
+        """
+        name, width = self._embedding()
+        settings = Settings(
+            weights=self.weights, precision=self.precision, random_state=self.random_state
+        )
+        size = parse_size(self.size)
+        spec = make_spec(settings, self.backbone, size, [name], self.device)
+        backbone = load_backbone(spec, [name], device=self.device)
+        images = ((None, _pixels(item, size)) for item in X)
+        rows = [
+            backbone.embed(batch)[name][: len(keys)]
+            for keys, batch in batched(images, size, min(self.batch_size, max(len(X), 1)))
+        ]
+        return np.concatenate(rows) if rows else np.empty((0, width), np.float32)
+
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
+        """Name the columns `LAYER.POOLING_0`, `LAYER.POOLING_1` and so on."""
+        name, width = self._embedding()
+        return np.array([f"{name}_{column}" for column in range(width)], object)
+
+    def _embedding(self) -> tuple[str, int]:
+        layer = self.layer or find_architecture(self.backbone).default_layer
+        widths = embedding_widths(self.backbone, [layer], [self.pool], parse_size(self.size))
+        return next(iter(widths.items()))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.requires_fit = False
+        tags.input_tags.two_d_array = False
+        tags.input_tags.string = True
+        return tags
+
+
+def _pixels(item: Any, size: tuple[int, int]) -> NDArray[np.uint8]:
+    if not isinstance(item, np.ndarray):
+        try:
+            return decode(read_bytes(Path(item)), size)
+        except ImageError as error:
+            raise ImageError(f"{item}: {error}") from error
+    if item.dtype != np.uint8 or item.ndim not in (2, 3):
+        raise ParameterError(
+            f"an image must be a path or a uint8 array (h, w, 3), got {item.dtype} {item.shape}"
+        )
+    return to_pixels(Image.fromarray(item), size)

@@ -1,0 +1,180 @@
+"""What the command `fit` does: load, cross-validate each head, refit the best, save it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sklearn.pipeline import Pipeline
+
+from tlfeatures.dataset import load_dataset
+from tlfeatures.errors import ParameterError
+from tlfeatures.evaluate import SCORES, Evaluation, cross_validate
+from tlfeatures.heads import HEADS, make_head
+from tlfeatures.model import Model
+
+
+@dataclass(frozen=True)
+class HeadReport:
+    """One head's cross-validation, and where its refit was saved, if it was."""
+
+    head: str
+    params: dict[str, Any]
+    evaluation: Evaluation
+    model: str | None
+
+
+@dataclass(frozen=True)
+class FitReport:
+    """What `fit` did.
+
+    Attributes
+    ----------
+    file, embedding : str
+    weights : str
+        Those of the backbone that made the embeddings.
+    images : int
+        Labelled images in the file.
+    tested : int
+        Of these, the images that a head was scored on.
+    classes : list of str
+    split : str
+        `cv`, or the split that was scored on.
+    held_back : bool
+        Whether there is a test split that was not looked at.
+    scoring : str
+        The score by which the heads are ranked.
+    heads : list of HeadReport
+        Best first.
+    """
+
+    file: str
+    embedding: str
+    weights: str
+    images: int
+    tested: int
+    classes: list[str]
+    split: str
+    held_back: bool
+    scoring: str
+    heads: list[HeadReport]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give it as JSON-ready plain data; fit_seconds is the mean over folds."""
+        return {
+            "file": self.file,
+            "embedding": self.embedding,
+            "weights": self.weights,
+            "images": self.images,
+            "tested": self.tested,
+            "classes": self.classes,
+            "split": self.split,
+            "heads": [
+                {
+                    "head": report.head,
+                    "params": report.params,
+                    "scores": report.evaluation.summary(),
+                    "fit_seconds": float(report.evaluation.fit_seconds.mean()),
+                    "model": report.model,
+                }
+                for report in self.heads
+            ],
+        }
+
+
+def fit(
+    file: str | os.PathLike[str],
+    heads: Sequence[str] = ("logreg",),
+    *,
+    embedding: str | None = None,
+    labels: str | os.PathLike[str] | Mapping[str, str] | None = None,
+    params: Mapping[str, Any] | None = None,
+    model: str | os.PathLike[str] | None = None,
+    scoring: Sequence[str] = (),
+    random_state: int | None = 0,
+    **validation: Any,
+) -> FitReport:
+    """Cross-validate heads on an embeddings file, and save the best one fitted on all of it.
+
+    Parameters
+    ----------
+    file : path
+        Made by `extract`.
+    heads : sequence of str
+        Names of `HEADS`, or "all".
+    embedding, labels
+        See `load_dataset`.
+    params : mapping, optional
+        Parameters of the heads, see `make_head`.
+    model : path, optional
+        Where the best head, fitted again on all labelled images, is saved.
+    scoring : sequence of str
+        Further scores, by scikit-learn's names; the first one ranks the heads, else accuracy.
+    random_state : int or None
+    **validation
+        `cv`, `split` and `n_jobs`, see `cross_validate`.
+
+    Returns
+    -------
+    FitReport
+    """
+    names = list(HEADS) if "all" in heads else list(dict.fromkeys(heads))
+    made = {name: make_head(name, random_state=random_state, **(params or {})) for name in names}
+    if model is not None and not Path(model).absolute().parent.is_dir():
+        raise ParameterError(
+            f"there is no folder {Path(model).parent} for the model; make it first"
+        )
+    data = load_dataset(file, embedding, labels)
+    evaluations = {
+        name: cross_validate(head, data, scoring=scoring, random_state=random_state, **validation)
+        for name, head in made.items()
+    }
+    ranking = scoring[0] if scoring else "accuracy"
+    ranked = sorted(names, key=lambda name: _rank(evaluations[name], ranking), reverse=True)
+    if model is not None:
+        best = ranked[0]
+        scores = evaluations[best].summary()
+        Model.fit(made[best], data, name=best, scores=scores).save(model)
+    first = evaluations[ranked[0]]
+    return FitReport(
+        file=str(file),
+        embedding=data.embedding,
+        weights=data.spec.weights,
+        images=len(data.y),
+        tested=int((first.fold >= 0).sum()),
+        classes=data.classes,
+        split=first.split,
+        held_back=first.split == "val" and data.split is not None and "test" in data.split,
+        scoring=ranking,
+        heads=[
+            HeadReport(
+                name,
+                _plain_params(made[name]),
+                evaluations[name],
+                str(model) if model is not None and name == ranked[0] else None,
+            )
+            for name in ranked
+        ],
+    )
+
+
+def _rank(evaluation: Evaluation, scoring: str) -> float:
+    """Larger is better; of our own scores only log loss is a loss."""
+    mean = float(evaluation.scores[scoring].mean())
+    return -mean if scoring == "log_loss" and scoring in SCORES else mean
+
+
+def _plain_params(head: Pipeline) -> dict[str, Any]:
+    """The parameters of PCA and classifier, under the names that `--param` takes."""
+    params: dict[str, Any] = {}
+    for step, estimator in head.steps:
+        if step in ("pca", "classifier"):
+            params |= estimator.get_params(deep=False)
+    return {name: value for name, value in params.items() if _is_plain(value)}
+
+
+def _is_plain(value: Any) -> bool:
+    return value is None or isinstance(value, bool | int | float | str | dict)

@@ -1,0 +1,73 @@
+"""What a file is, read without executing or constructing anything from it."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from tlfeatures.dataset import from_folders
+from tlfeatures.errors import FormatError, ParameterError
+from tlfeatures.features.store import read_header
+from tlfeatures.model import read_model_info
+
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+_ZIP = b"PK"
+
+
+def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Describe an embeddings file or a model file.
+
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    dict
+        JSON-ready; `format` says which of the two it is.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such file.
+    FormatError
+        If it is neither of the two.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ParameterError(f"{path} is no file; expected an embeddings file or a model file")
+    with path.open("rb") as file:
+        start = file.read(8)
+    if start == _HDF5:
+        return _describe_embeddings(path)
+    if start.startswith(_ZIP):
+        return {"file": str(path), **read_model_info(path)}
+    raise FormatError(
+        f"{path} is neither an embeddings file (made by `tlfeatures extract`) nor a model file "
+        "(made by `tlfeatures fit -o`)"
+    )
+
+
+def _describe_embeddings(path: Path) -> dict[str, Any]:
+    header = read_header(path)
+    rows = from_folders(header.ids)
+    done = int(header.done.sum())
+    failures = header.failures
+    beside = path.with_name(f"{path.name}.partial")
+    return {
+        "file": str(path),
+        "format": "tlfeatures embeddings",
+        "images": len(header.ids),
+        "done": done,
+        "waiting": len(header.ids) - done - len(failures),
+        "failed": [{"id": id_, "reason": reason} for id_, reason in failures.items()],
+        "classes": dict(sorted(Counter(row.label for row in rows if row.label).items())),
+        "splits": dict(Counter(row.split for row in rows if row.split)),
+        "embeddings": header.embeddings,
+        "dtype": header.dtype,
+        "spec": header.spec.to_dict(),
+        "unfinished_update": str(beside) if beside.exists() else None,
+        **header.provenance,
+    }
