@@ -60,6 +60,7 @@ FORMAT_VERSION = 1
 DTYPES = ("float32", "float16")
 
 _REASON_BYTES = 160
+_METADATA_BYTES = 16 * 1024  # more than HDF5 takes for a dataset's description
 _COPY_BYTES = 64 * 2**20  # carried over at a time
 
 
@@ -242,12 +243,14 @@ def create(
     StoreError
         If it can't be written or the disk has no room for all of it; nothing is left then.
     """
-    item = np.dtype(dtype).itemsize
-    needed = len(manifest.images) * (sum(embeddings.values()) * item + 2 * _REASON_BYTES)
+    longest = max(len(id_.encode()) for id_ in manifest.ids)
+    row = sum(embeddings.values()) * np.dtype(dtype).itemsize + longest + _REASON_BYTES + 33
+    needed = len(manifest.images) * row + _METADATA_BYTES * (len(embeddings) + 1)
     try:
+        _reserve(path, needed)  # HDF5 crashes the process where it can't write its metadata
         with h5py.File(path, "w", locking=False) as file:
             _fill(file, manifest, spec, embeddings, dtype)
-        _reserve(path)
+        _reserve(path, path.stat().st_size)  # making it has given the blocks back
     except OSError as error:
         path.unlink(missing_ok=True)
         free = shutil.disk_usage(path.parent).free
@@ -291,13 +294,14 @@ def _early_allocation() -> h5py.h5p.PropDCID:
     return properties
 
 
-def _reserve(path: Path) -> None:
+def _reserve(path: Path, size: int) -> None:
     """Take the disk's blocks now: a full disk shows before any work, not in the middle."""
-    if not hasattr(os, "posix_fallocate"):  # macOS, Windows
-        return
-    with path.open("r+b") as file:
+    with path.open("ab") as file:
+        if shutil.disk_usage(path.parent).free < size - path.stat().st_size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         try:
-            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+            if hasattr(os, "posix_fallocate"):  # not on macOS, nor on Windows
+                os.posix_fallocate(file.fileno(), 0, size)
         except OSError as error:
             if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
                 raise

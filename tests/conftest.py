@@ -1,0 +1,58 @@
+"""Folders of small images, and the real data where they are at hand."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+def write_image(path: Path, seed: int, side: int = 12) -> None:
+    """Write a lossless image that no other seed gives."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (side, side + 3, 3), np.uint8)
+    Image.fromarray(pixels).save(path, "PNG")
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Twelve images a class, reddish and bluish, so that colours tell them apart."""
+    folder = tmp_path / "photos"
+    for label, channel in (("blue", 2), ("red", 0)):
+        for number in range(12):
+            random = np.random.default_rng([channel, number])
+            pixels = random.integers(0, 160, (16, 20, 3), np.uint8)
+            pixels[..., channel] += np.uint8(60)
+            path = folder / label / f"{label}{number:02d}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(path)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of real images, or skip."""
+    if not DATA.is_dir():
+        pytest.skip("the real images are not here")
+    return DATA
+
+
+@pytest.fixture(scope="session")
+def weights() -> str:
+    """Real VGG16 weights: the file beside the repository, else as a user gets them."""
+    file = DATA / "vgg16" / "vgg16_imagenet_notop.h5"
+    return str(file) if file.is_file() else "imagenet"
+
+
+@pytest.fixture
+def in_folder(tmp_path: Path) -> Iterator[Callable[[Path], None]]:
+    """Change the working folder for one test."""
+    before = Path.cwd()
+    yield os.chdir
+    os.chdir(before)

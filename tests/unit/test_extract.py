@@ -1,0 +1,371 @@
+"""What a second run computes, keeps and refuses; by the backbone that needs no TensorFlow."""
+
+import shutil
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+import pytest
+from filelock import FileLock
+from tests.conftest import write_image
+
+from tlfeatures import extract
+from tlfeatures.errors import (
+    BusyError,
+    FormatError,
+    ParameterError,
+    SourceError,
+    SpecError,
+    StoreError,
+)
+from tlfeatures.features import backbone as backbones
+from tlfeatures.features.store import read_embedding, read_header
+
+
+def rows_by_id(file, name="grid8.avg"):
+    header = read_header(file)
+    ids = [id_ for id_, done in zip(header.ids, header.done, strict=True) if done]
+    return dict(zip(ids, read_embedding(header, name), strict=True))
+
+
+@pytest.fixture
+def file(tmp_path):
+    return tmp_path / "photos.h5"
+
+
+def run(photos, file, **options):
+    return extract(photos, file, batch_size=5, **({"backbone": "pixels"} | options))
+
+
+@pytest.fixture
+def no_backbone(monkeypatch):
+    """Make loading a backbone an error, once the first run is done."""
+
+    def refuse():
+        def load(*_, **__):
+            raise AssertionError("a backbone was loaded")
+
+        monkeypatch.setattr("tlfeatures.features.extract.load_backbone", load)
+
+    return refuse
+
+
+def test_every_image_is_computed_once(photos, file, no_backbone):
+    first = run(photos, file)
+    assert (first.images, first.computed, first.reused) == (24, 24, 0)
+    assert first.embeddings == {"grid8.avg": 3}
+    no_backbone()
+    before = file.read_bytes()
+    again = run(photos, file)
+    assert (again.images, again.computed, again.reused) == (24, 0, 24)
+    assert file.read_bytes() == before
+
+
+def test_rows_are_those_of_the_backbone_alone(photos, file):
+    from tlfeatures import Extractor
+
+    run(photos, file)
+    rows = rows_by_id(file)
+    expected = Extractor(backbone="pixels").transform([photos / id_ for id_ in rows])
+    np.testing.assert_allclose(np.stack(list(rows.values())), expected, rtol=1e-6)
+
+
+def test_added_images_alone_are_computed(photos, file):
+    run(photos, file)
+    before = rows_by_id(file)
+    for seed in range(3):
+        write_image(photos / "red" / f"new{seed}.png", seed)
+    result = run(photos, file)
+    assert (result.images, result.computed, result.reused) == (27, 3, 24)
+    after = rows_by_id(file)
+    assert len(after) == 27
+    assert all((after[id_] == before[id_]).all() for id_ in before)
+
+
+def test_moved_renamed_and_duplicated_images_are_not_computed(photos, file, no_backbone):
+    run(photos, file)
+    before = rows_by_id(file)
+    (photos / "red" / "red00.png").rename(photos / "blue" / "moved.png")
+    (photos / "red" / "red01.png").rename(photos / "red" / "renamed.png")
+    shutil.copy(photos / "red" / "red02.png", photos / "blue" / "copy.png")
+    no_backbone()
+    result = run(photos, file)
+    assert (result.images, result.computed, result.reused, result.removed) == (25, 0, 25, 0)
+    after = rows_by_id(file)
+    assert (after["blue/moved.png"] == before["red/red00.png"]).all()
+    assert (after["red/renamed.png"] == before["red/red01.png"]).all()
+    assert (after["blue/copy.png"] == before["red/red02.png"]).all()
+    assert "red/red00.png" not in after
+
+
+def test_duplicates_in_a_first_run_are_computed_once(photos, file):
+    shutil.copy(photos / "red" / "red02.png", photos / "blue" / "copy.png")
+    result = run(photos, file)
+    assert (result.images, result.computed, result.reused) == (25, 24, 1)
+    rows = rows_by_id(file)
+    assert (rows["blue/copy.png"] == rows["red/red02.png"]).all()
+
+
+def test_changed_image_is_computed_again(photos, file):
+    run(photos, file)
+    before = rows_by_id(file)
+    write_image(photos / "red" / "red00.png", 7)
+    result = run(photos, file)
+    assert (result.computed, result.removed) == (1, 1)
+    assert (rows_by_id(file)["red/red00.png"] != before["red/red00.png"]).any()
+
+
+def test_removed_images_leave_the_file_and_are_counted(photos, file):
+    run(photos, file)
+    (photos / "red" / "red00.png").unlink()
+    result = run(photos, file)
+    assert (result.images, result.computed, result.removed) == (23, 0, 1)
+    assert "red/red00.png" not in rows_by_id(file)
+
+
+def test_an_added_embedding_keeps_the_old_rows(photos, file):
+    run(photos, file)
+    with h5py.File(file, "r+") as opened:  # marks that tell a carried row from a computed one
+        opened["embeddings/grid8.avg"][:] += 100
+    result = run(photos, file, layers=["grid8", "mean"], pools=["flatten"])
+    assert result.computed == 24
+    assert set(result.embeddings) == {"grid8.avg", "grid8.flatten", "mean.none"}
+    assert min(row.min() for row in rows_by_id(file).values()) >= 100
+    assert rows_by_id(file, "grid8.flatten")["red/red00.png"].shape == (192,)
+
+
+def test_settings_left_out_follow_the_file(photos, file):
+    run(photos, file, size="20,30", pools=["max"], dtype="float16")
+    write_image(photos / "red" / "new.png", 0)
+    result = extract(photos, file)
+    assert (result.computed, result.embeddings) == (1, {"grid8.max": 3})
+    header = read_header(file)
+    assert (header.spec.size, header.dtype) == ((20, 30), "float16")
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [({"size": 150}, "--size"), ({"dtype": "float16"}, "--dtype"), ({"precision": "bfloat16"}, "")],
+)
+def test_other_settings_are_refused_and_nothing_is_lost(photos, file, options, named):
+    run(photos, file)
+    before = file.read_bytes()
+    with pytest.raises(SpecError, match=f"{next(iter(options))}.*{named}.*-o"):
+        run(photos, file, **options)
+    assert file.read_bytes() == before
+
+
+def test_another_folder_is_refused(photos, file, tmp_path):
+    run(photos, file)
+    write_image(tmp_path / "other" / "a" / "1.png", 1)
+    with pytest.raises(SourceError, match="made from another"):
+        run(tmp_path / "other", file)
+    assert len(rows_by_id(file)) == 24
+
+
+def test_unreadable_images_are_named_recorded_and_tried_again(photos, file, no_backbone):
+    whole = (photos / "red" / "red03.png").read_bytes()
+    (photos / "red" / "red03.png").write_bytes(whole[:80])
+    (photos / "blue" / "text.jpg").write_text("no image at all")
+    result = run(photos, file)
+    assert [failure["id"] for failure in result.failed] == ["blue/text.jpg", "red/red03.png"]
+    assert (result.images, result.computed) == (25, 23)
+    header = read_header(file)
+    assert set(header.failures) == {"blue/text.jpg", "red/red03.png"}
+    assert len(rows_by_id(file)) == 23
+    (photos / "red" / "red03.png").write_bytes(whole)
+    mended = run(photos, file)
+    assert (mended.computed, [f["id"] for f in mended.failed]) == (1, ["blue/text.jpg"])
+    no_backbone()
+    assert [f["id"] for f in run(photos, file).failed] == ["blue/text.jpg"]
+
+
+def test_no_file_is_made_when_nothing_can_be_read(tmp_path, file):
+    (tmp_path / "photos" / "a").mkdir(parents=True)
+    (tmp_path / "photos" / "a" / "1.jpg").write_text("text")
+    with pytest.raises(SourceError, match=r"a/1.jpg \(not an image"):
+        run(tmp_path / "photos", file)
+    assert not file.exists()
+
+
+def test_no_file_is_made_when_the_weights_are_missing(photos, file):
+    with pytest.raises(ParameterError, match="weights must be"):
+        run(photos, file, backbone="vgg16", weights="nowhere.h5", precision="float32")
+    assert not file.exists()
+
+
+def test_no_images_says_so(tmp_path, file):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SourceError, match="no images"):
+        run(tmp_path / "empty", file)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"layers": ["grid9"]}, "there are: grid"),
+        ({"pools": ["none"]}, "feature map"),
+        ({"size": "0"}, "size must be"),
+        ({"size": "a,b"}, "size must be"),
+        ({"size": 4}, "8 pixels"),
+        ({"backbone": "vgg61"}, "there are: vgg16"),
+        ({"dtype": "float8"}, "float16"),
+        ({"precision": "int8"}, "float32"),
+        ({"backbone": "vgg16", "layers": ["block5_pol"]}, "there are: block5_pool"),
+        ({"backbone": "vgg16", "layers": ["fc2"], "size": 150}, "needs --size 224"),
+        ({"backbone": "vgg16", "size": 31}, "32 pixels"),
+    ],
+)
+def test_wrong_settings_name_the_right_ones(photos, file, options, message):
+    with pytest.raises(ParameterError, match=message):
+        run(photos, file, **options)
+    assert not file.exists()
+
+
+def test_a_file_of_another_kind_is_left_alone(photos, file):
+    with h5py.File(file, "w") as other:
+        other["data"] = [1, 2, 3]
+    before = file.read_bytes()
+    with pytest.raises(FormatError, match="not one that `tlfeatures extract` made"):
+        run(photos, file)
+    file.write_text("not even HDF5")
+    with pytest.raises(FormatError, match="not an embeddings file"):
+        run(photos, file)
+    assert before != file.read_bytes() == b"not even HDF5"
+
+
+def test_a_newer_version_is_left_alone(photos, file):
+    run(photos, file)
+    with h5py.File(file, "r+") as opened:
+        opened.attrs["format_version"] = 2
+    with pytest.raises(FormatError, match="version 2.*upgrade"):
+        run(photos, file)
+
+
+@pytest.mark.parametrize("kind", ["soft", "external", "virtual", "external storage"])
+def test_values_outside_the_file_are_refused(photos, file, tmp_path, kind):
+    run(photos, file)
+    secret = tmp_path / "secret.h5"
+    with h5py.File(secret, "w") as other:
+        other["x"] = np.ones((24, 3), np.float32)
+    with h5py.File(file, "r+") as opened:
+        group = opened["embeddings"]
+        del group["grid8.avg"]
+        if kind == "soft":
+            group["grid8.avg"] = h5py.SoftLink("/digest")
+        elif kind == "external":
+            group["grid8.avg"] = h5py.ExternalLink(str(secret), "x")
+        elif kind == "virtual":
+            layout = h5py.VirtualLayout((24, 3), np.float32)
+            layout[:] = h5py.VirtualSource(str(secret), "x", (24, 3))
+            group.create_virtual_dataset("grid8.avg", layout)
+        else:
+            storage = [(str(secret), 0, 24 * 12)]
+            group.create_dataset("grid8.avg", (24, 3), np.float32, external=storage)
+    with pytest.raises(FormatError, match="grid8.avg"):
+        read_header(file)
+
+
+def test_a_second_writer_is_refused_and_told_who_writes(photos, file):
+    with FileLock(file.with_name(".photos.h5.lock")):
+        file.with_name(".photos.h5.lock").write_text("4711\n")
+        with pytest.raises(BusyError, match="4711"):
+            run(photos, file)
+
+
+def test_a_reader_is_not_blocked_by_a_writer(photos, file):
+    seen = []
+
+    script = "import sys, h5py; print(h5py.File(sys.argv[1], 'r')['done'][:].sum())"
+
+    def progress(done, total):  # while the writer has it open, as somebody else's script would
+        counted = subprocess.check_output([sys.executable, "-c", script, str(file)], text=True)
+        seen.append((int(counted), done))
+        assert read_header(file).done.sum() == done
+
+    extract(photos, file, backbone="pixels", batch_size=5, progress=progress)
+    assert [counted for counted, _ in seen] == [done for _, done in seen] == [5, 10, 15, 20, 24]
+
+
+FULL_DISK = """
+import resource, sys
+from tlfeatures.cli import main
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
+main(sys.argv[2:])
+"""
+
+
+def on_a_full_disk(limit, *arguments):
+    command = [sys.executable, "-c", FULL_DISK, str(limit), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_a_full_disk_is_one_line_and_leaves_no_file(photos, file):
+    result = on_a_full_disk(9000, "extract", photos, "-o", file, "--backbone", "pixels")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith("Error: ")
+    assert "File too large" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert {path.name for path in file.parent.iterdir()} == {".photos.h5.lock", "photos"}
+
+
+def test_a_full_disk_loses_nothing_of_what_was_there(photos, file):
+    run(photos, file)
+    before = file.read_bytes()
+    arguments = ["extract", photos, "-o", file, "--pool", "flatten"]
+    result = on_a_full_disk(len(before), *arguments)
+    assert result.returncode == 1
+    assert "make room" in result.stderr
+    assert file.read_bytes() == before
+    assert not list(file.parent.glob("*.tmp"))
+
+
+def test_a_folder_that_can_not_be_written_is_one_line(photos, file):
+    with pytest.raises(ParameterError, match="no folder"):
+        run(photos, file.parent / "nowhere" / "photos.h5")
+    with pytest.raises(ParameterError, match="is a folder"):
+        run(photos, photos)
+
+
+class Breaking:
+    """A backbone that stops working after some batches, as a killed process would."""
+
+    def __init__(self, names, batches):
+        self.real = backbones.PixelBackbone(names)
+        self.left = batches
+
+    def embed(self, images):
+        if not self.left:
+            raise StoreError("the power went")
+        self.left -= 1
+        return self.real.embed(images)
+
+
+@pytest.mark.parametrize("batches", [0, 1, 3])
+def test_a_cut_off_first_run_is_finished_by_the_next(photos, file, monkeypatch, batches):
+    with monkeypatch.context() as patch:
+        breaking = Breaking(["grid8.avg"], batches)
+        patch.setattr("tlfeatures.features.extract.load_backbone", lambda *_, **__: breaking)
+        with pytest.raises(StoreError):
+            run(photos, file)
+    assert read_header(file).done.sum() == 5 * batches
+    result = run(photos, file)
+    assert (result.computed, result.reused) == (24 - 5 * batches, 5 * batches)
+    assert len(rows_by_id(file)) == 24
+
+
+@pytest.mark.parametrize("batches", [0, 1, 3])
+def test_a_cut_off_addition_leaves_the_file_and_goes_on(photos, file, monkeypatch, batches):
+    run(photos, file)
+    before = file.read_bytes()
+    with monkeypatch.context() as patch:
+        breaking = Breaking(["grid8.avg", "grid4.max"], batches)
+        patch.setattr("tlfeatures.features.extract.load_backbone", lambda *_, **__: breaking)
+        with pytest.raises(StoreError):
+            run(photos, file, layers=["grid4"], pools=["max"])
+    assert file.read_bytes() == before
+    result = run(photos, file, layers=["grid4"], pools=["max"])
+    assert (result.computed, result.reused) == (24 - 5 * batches, 5 * batches)
+    assert len(rows_by_id(file, "grid4.max")) == 24
+    assert not list(file.parent.glob("*.partial"))

@@ -1,0 +1,57 @@
+"""What a command loads: held by sys.modules of a process of its own."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import json, sys
+from tlfeatures.cli import main
+try:
+    main(sys.argv[1:], prog_name="tlfeatures")
+except SystemExit as stop:
+    assert not stop.code, stop.code
+print("\\n" + json.dumps([name for name in HEAVY if name in sys.modules]))
+"""
+HEAVY = ["tensorflow", "keras", "sklearn", "h5py", "numpy", "PIL", "onnx", "skops"]
+
+
+def loaded_by(*arguments: object) -> set[str]:
+    program = PROGRAM.replace("HEAVY", repr(HEAVY))
+    command = [sys.executable, "-c", program, *map(str, arguments)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    return set(json.loads(result.stdout.splitlines()[-1]))
+
+
+@pytest.fixture
+def file(photos, tmp_path):
+    from tlfeatures import extract
+
+    extract(photos, tmp_path / "photos.h5", backbone="pixels")
+    return tmp_path / "photos.h5"
+
+
+def test_help_loads_nothing_heavy():
+    assert loaded_by("--help") == set()
+    assert loaded_by("extract", "--help") == set()
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    program = f"import sys, tlfeatures; print([n for n in {HEAVY} if n in sys.modules])"
+    assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "[]"
+
+
+def test_fit_loads_no_tensorflow(file):
+    assert not {"tensorflow", "keras"} & loaded_by("fit", file)
+
+
+def test_extract_with_nothing_to_do_loads_neither_tensorflow_nor_sklearn(photos, file):
+    loaded = loaded_by("extract", photos, "-o", file)
+    assert not {"tensorflow", "keras", "sklearn", "onnx"} & loaded
+
+
+def test_info_loads_only_what_reads(file):
+    assert not {"tensorflow", "keras", "sklearn", "skops"} & loaded_by("info", file)

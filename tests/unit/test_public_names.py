@@ -1,0 +1,54 @@
+import re
+from pathlib import Path
+
+import tlfeatures
+
+PACKAGE = Path(tlfeatures.__file__).parent
+
+
+def test_public_names_are_these():
+    assert tlfeatures.__all__ == [
+        "HEADS",
+        "Dataset",
+        "Evaluation",
+        "Extraction",
+        "Extractor",
+        "FitReport",
+        "Model",
+        "Prediction",
+        "TlfeaturesError",
+        "cross_validate",
+        "describe",
+        "extract",
+        "fit",
+        "load_dataset",
+        "make_head",
+    ]
+    for name in tlfeatures.__all__:
+        assert getattr(tlfeatures, name).__doc__ or name == "HEADS"
+
+
+def test_unknown_name_is_an_attribute_error():
+    assert not hasattr(tlfeatures, "no_such_name")
+
+
+def files_importing(module: str) -> set[str]:
+    pattern = re.compile(rf"^\s*(import|from) {module}\b", re.MULTILINE)
+    return {
+        path.relative_to(PACKAGE).as_posix()
+        for path in PACKAGE.rglob("*.py")
+        if pattern.search(path.read_text())
+    }
+
+
+def test_heavy_libraries_have_one_room_each():
+    assert files_importing("tensorflow") == {"features/backbone.py"}
+    assert files_importing("keras") == {"features/backbone.py", "features/weights.py"}
+    assert files_importing("h5py") == {"features/store.py", "features/weights.py"}
+    assert files_importing("click") == {"cli.py"}
+
+
+def test_features_know_nothing_of_heads():
+    for module in ("heads", "evaluate", "model", "dataset", "fitting"):
+        importing = files_importing(f"tlfeatures.{module}")
+        assert not {name for name in importing if name.startswith("features/")}

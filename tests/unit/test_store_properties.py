@@ -1,0 +1,116 @@
+"""The embeddings file against a plain dictionary, on manifests and writes that hypothesis makes."""
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tlfeatures.errors import StoreError
+from tlfeatures.features import store
+from tlfeatures.features.images import ImageFile, Manifest, digest
+from tlfeatures.features.spec import Spec
+
+SPEC = Spec(backbone="pixels", size=(8, 8), precision="float32", weights="none", weights_sha256=None)
+EMBEDDINGS = {"a.avg": 3, "b.flatten": 5}
+
+names = st.text(
+    st.characters(blacklist_categories=["Cs"], blacklist_characters="\x00"), min_size=1, max_size=30
+)
+manifests = st.lists(st.tuples(names, st.integers(0, 12)), min_size=1, max_size=20, unique_by=lambda x: x[0])
+examples = settings(max_examples=40, deadline=None)
+
+
+def as_manifest(rows) -> Manifest:
+    rows = sorted(rows)
+    images = [ImageFile(name, Path(name)) for name, _ in rows]
+    return Manifest(images, [digest(bytes([content])) for _, content in rows])
+
+
+def values_of(manifest: Manifest, rows) -> dict[str, np.ndarray]:
+    """What a backbone would give: decided by the bytes of the image alone."""
+    firsts = np.array([manifest.digests[row][0] for row in rows], np.float32)
+    return {name: firsts[:, None] + np.arange(d, dtype=np.float32) for name, d in EMBEDDINGS.items()}
+
+
+@examples
+@given(rows=manifests, data=st.data(), dtype=st.sampled_from(store.DTYPES))
+def test_what_was_written_is_read_and_nothing_else(rows, data, dtype):
+    manifest = as_manifest(rows)
+    count = len(manifest.images)
+    written = data.draw(st.lists(st.integers(0, count - 1), unique=True))
+    failed = sorted(set(range(count)) - set(written))[: data.draw(st.integers(0, 3))]
+    reason = data.draw(names)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "x.h5")
+        store.create(path, manifest, SPEC, EMBEDDINGS, dtype)
+        with store.Writer(path) as writer:
+            if written:
+                writer.write(written, values_of(manifest, written))
+            if failed:
+                writer.fail(failed, reason)
+        header = store.read_header(path)
+        assert header.ids == manifest.ids
+        assert header.digests == manifest.digests
+        assert set(np.flatnonzero(header.done)) == set(written)
+        assert set(header.failures) == {manifest.ids[row] for row in failed}
+        assert (header.spec, header.embeddings, header.dtype) == (SPEC, EMBEDDINGS, dtype)
+        expected = values_of(manifest, sorted(written))
+        for name in EMBEDDINGS:
+            np.testing.assert_array_equal(store.read_embedding(header, name), expected[name])
+
+
+@examples
+@given(old=manifests, new=manifests, data=st.data())
+def test_carrying_takes_every_finished_row_with_the_same_bytes(old, new, data):
+    before, after = as_manifest(old), as_manifest(new)
+    done = data.draw(st.lists(st.integers(0, len(old) - 1), unique=True, min_size=1))
+    with tempfile.TemporaryDirectory() as folder:
+        first, second = Path(folder, "1.h5"), Path(folder, "2.h5")
+        store.create(first, before, SPEC, EMBEDDINGS, "float32")
+        with store.Writer(first) as writer:
+            writer.write(done, values_of(before, done))
+        store.create(second, after, SPEC, EMBEDDINGS, "float32")
+        with store.Writer(second) as writer:
+            writer.carry(store.read_header(first))
+        header = store.read_header(second)
+        finished = {before.digests[row] for row in done}
+        carried = [row for row, found in enumerate(after.digests) if found in finished]
+        assert np.flatnonzero(header.done).tolist() == carried
+        for name, expected in values_of(after, carried).items():
+            np.testing.assert_array_equal(store.read_embedding(header, name), expected)
+
+
+@examples
+@given(cut=st.floats(0, 0.999))
+def test_a_truncated_file_is_an_error_of_this_package(cut):
+    manifest = as_manifest([("a", 1), ("b", 2)])
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "x.h5")
+        store.create(path, manifest, SPEC, EMBEDDINGS, "float32")
+        whole = path.read_bytes()
+        path.write_bytes(whole[: int(len(whole) * cut)])
+        with pytest.raises(StoreError):
+            store.read_header(path)
+
+
+def test_long_ids_and_reasons_are_not_cut_in_a_character(tmp_path):
+    manifest = as_manifest([("é" * 300, 1)])
+    path = tmp_path / "x.h5"
+    store.create(path, manifest, SPEC, EMBEDDINGS, "float32")
+    with store.Writer(path) as writer:
+        writer.fail([0], "ü" * 500)
+    header = store.read_header(path)
+    assert header.ids == ["é" * 300]
+    assert set(header.reasons[0]) == {"ü"}
+
+
+def test_specs_differ_only_in_what_counts():
+    assert SPEC.differences(SPEC) == []
+    assert SPEC.differences(replace(SPEC, weights="elsewhere", random_state=3)) == []
+    assert SPEC.differences(replace(SPEC, top_sha256="00")) == []
+    assert SPEC.differences(replace(SPEC, size=(9, 9))) == [("size", (8, 8), (9, 9))]
+    assert Spec.from_dict(SPEC.to_dict()) == SPEC
