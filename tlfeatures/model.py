@@ -41,6 +41,7 @@ TRUSTED = (
     "sklearn.calibration._CalibratedClassifier",
     "sklearn.calibration._SigmoidCalibration",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.model_selection._split.StratifiedKFold",
     "tlfeatures.heads.CalibratedSVC",
     "tlfeatures.heads.LeadingPCA",
 )

@@ -8,8 +8,8 @@ import h5py
 import numpy as np
 import pytest
 from filelock import FileLock
-from tests.conftest import write_image
 
+from tests.conftest import write_image
 from tlfeatures import extract
 from tlfeatures.errors import (
     BusyError,
@@ -239,7 +239,7 @@ def test_a_newer_version_is_left_alone(photos, file):
     run(photos, file)
     with h5py.File(file, "r+") as opened:
         opened.attrs["format_version"] = 2
-    with pytest.raises(FormatError, match="version 2.*upgrade"):
+    with pytest.raises(FormatError, match=r"version 2.*upgrade"):
         run(photos, file)
 
 
@@ -263,7 +263,7 @@ def test_values_outside_the_file_are_refused(photos, file, tmp_path, kind):
         else:
             storage = [(str(secret), 0, 24 * 12)]
             group.create_dataset("grid8.avg", (24, 3), np.float32, external=storage)
-    with pytest.raises(FormatError, match="grid8.avg"):
+    with pytest.raises(FormatError, match=r"grid8.avg"):
         read_header(file)
 
 

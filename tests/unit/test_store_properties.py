@@ -14,13 +14,17 @@ from tlfeatures.features import store
 from tlfeatures.features.images import ImageFile, Manifest, digest
 from tlfeatures.features.spec import Spec
 
-SPEC = Spec(backbone="pixels", size=(8, 8), precision="float32", weights="none", weights_sha256=None)
+SPEC = Spec(
+    backbone="pixels", size=(8, 8), precision="float32", weights="none", weights_sha256=None
+)
 EMBEDDINGS = {"a.avg": 3, "b.flatten": 5}
 
 names = st.text(
     st.characters(blacklist_categories=["Cs"], blacklist_characters="\x00"), min_size=1, max_size=30
 )
-manifests = st.lists(st.tuples(names, st.integers(0, 12)), min_size=1, max_size=20, unique_by=lambda x: x[0])
+manifests = st.lists(
+    st.tuples(names, st.integers(0, 12)), min_size=1, max_size=20, unique_by=lambda x: x[0]
+)
 examples = settings(max_examples=40, deadline=None)
 
 
@@ -33,7 +37,9 @@ def as_manifest(rows) -> Manifest:
 def values_of(manifest: Manifest, rows) -> dict[str, np.ndarray]:
     """What a backbone would give: decided by the bytes of the image alone."""
     firsts = np.array([manifest.digests[row][0] for row in rows], np.float32)
-    return {name: firsts[:, None] + np.arange(d, dtype=np.float32) for name, d in EMBEDDINGS.items()}
+    return {
+        name: firsts[:, None] + np.arange(d, dtype=np.float32) for name, d in EMBEDDINGS.items()
+    }
 
 
 @examples

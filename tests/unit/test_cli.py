@@ -1,0 +1,206 @@
+"""What each command prints, where, and how it exits."""
+
+import csv
+import io
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from tlfeatures.cli import main
+
+
+@pytest.fixture
+def run():
+    def invoke(*arguments):
+        return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+    return invoke
+
+
+@pytest.fixture
+def file(run, photos, tmp_path):
+    path = tmp_path / "photos.h5"
+    result = run("extract", photos, "-o", path, "--backbone", "pixels", "--pool", "flatten")
+    assert result.exit_code == 0, result.output
+    return path
+
+
+@pytest.fixture
+def model(run, file, tmp_path):
+    path = tmp_path / "photos.model"
+    assert run("fit", file, "-o", path).exit_code == 0
+    return path
+
+
+@pytest.mark.parametrize("command", ["extract", "fit", "predict", "info", "demo"])
+def test_every_command_has_help(run, command):
+    result = run(command, "--help")
+    assert result.exit_code == 0
+    assert result.stdout.startswith(f"Usage: main {command}")
+
+
+def test_the_heads_that_help_names_are_those_there_are(run):
+    from tlfeatures import HEADS
+
+    assert "|".join([*HEADS, "all"]) in run("fit", "--help").stdout
+
+
+def test_the_poolings_that_help_names_are_those_there_are(run):
+    from tlfeatures.features.spec import POOLINGS
+
+    assert "|".join(POOLINGS) in run("extract", "--help").stdout
+
+
+def test_extract_json(run, photos, tmp_path):
+    arguments = ["extract", photos, "-o", tmp_path / "x.h5", "--backbone", "pixels", "--json"]
+    result = run(*arguments)
+    facts = json.loads(result.stdout)
+    assert set(facts) >= {
+        *("images", "computed", "reused", "failed", "embeddings", "seconds", "images_per_second"),
+        *("weights", "weights_sha256", "precision"),
+    }
+    assert (facts["images"], facts["computed"], facts["reused"]) == (24, 24, 0)
+    assert result.stderr == ""  # no bar where the output is no terminal
+    again = run(*arguments)
+    assert "24 reused" in run(*arguments[:-1]).stdout
+    assert json.loads(again.stdout)["reused"] == 24
+
+
+def test_unreadable_images_exit_3_and_are_named_on_stderr(run, photos, tmp_path):
+    (photos / "red" / "bad.jpg").write_text("text")
+    result = run("extract", photos, "-o", tmp_path / "x.h5", "--backbone", "pixels")
+    assert result.exit_code == 3
+    assert "red/bad.jpg: not an image" in result.stderr
+    assert "24 computed, 0 reused, 1 failed" in result.stdout
+    info = json.loads(run("info", tmp_path / "x.h5", "--json").stdout)
+    assert [failure["id"] for failure in info["failed"]] == ["red/bad.jpg"]
+    assert (info["done"], info["waiting"]) == (24, 0)
+
+
+def test_fit_json(run, file, tmp_path):
+    result = run("fit", file, "--head", "all", "--json", "-o", tmp_path / "m.model")
+    facts = json.loads(result.stdout)
+    assert (facts["images"], facts["split"], facts["embedding"]) == (24, "cv", "grid8.flatten")
+    assert facts["classes"] == ["blue", "red"]
+    assert {entry["head"] for entry in facts["heads"]} == {"logreg", "svm", "gradient-boosting"}
+    means = []
+    for entry in facts["heads"]:
+        assert set(entry) == {"head", "params", "scores", "fit_seconds", "model"}
+        assert set(entry["scores"]) == {
+            *("accuracy", "balanced_accuracy", "f1_macro", "log_loss", "roc_auc")
+        }
+        assert len(entry["scores"]["accuracy"]["folds"]) == 5
+        means.append(entry["scores"]["accuracy"]["mean"])
+    assert means == sorted(means, reverse=True)
+    saved = [entry["model"] for entry in facts["heads"]]
+    assert saved == [str(tmp_path / "m.model"), None, None]
+
+
+def test_fit_prints_every_score_of_every_fold(run, file):
+    result = run("fit", file, "--head", "logreg", "--scoring", "matthews_corrcoef", "--cv", 3)
+    for name in ("accuracy", "balanced accuracy", "f1 macro", "log loss", "roc auc", "fit s"):
+        assert name in result.stdout
+    assert "matthews corrcoef" in result.stdout
+    assert "3-fold cross-validation" in result.stdout
+    assert result.stderr == ""
+
+
+def test_given_split_is_used_and_said(run, photos, tmp_path):
+    for split in ("train", "val", "test"):
+        for label in ("blue", "red"):
+            (photos / split / label).mkdir(parents=True)
+    for number, path in enumerate(sorted(photos.glob("*/*.png"))):
+        split = ("train", "train", "val", "test")[number % 4]
+        path.rename(photos / split / path.parent.name / path.name)
+    for label in ("blue", "red"):
+        (photos / label).rmdir()
+    run("extract", photos, "-o", tmp_path / "x.h5", "--backbone", "pixels")
+    result = run("fit", tmp_path / "x.h5")
+    assert "fitted on train, scored on val (6 images tested)" in result.stdout
+    assert "the test split was not looked at" in result.stdout
+    assert "scored on test" in run("fit", tmp_path / "x.h5", "--split", "test").stdout
+    assert "5-fold" in run("fit", tmp_path / "x.h5", "--split", "cv").stdout
+
+
+def test_params_are_set_and_reported(run, file):
+    facts = json.loads(run("fit", file, "--param", "C=0.5", "--json").stdout)
+    assert facts["heads"][0]["params"]["C"] == 0.5
+
+
+def test_predict_csv(run, model, photos):
+    (photos / "bad.jpg").write_text("text")
+    result = run("predict", model, photos / "red", photos / "bad.jpg")
+    rows = list(csv.DictReader(io.StringIO(result.stdout)))
+    assert list(rows[0]) == ["path", "label", "blue", "red"]
+    assert len(rows) == 12
+    assert all(row["label"] == "red" and float(row["red"]) > 0.5 for row in rows)
+    assert result.exit_code == 3
+    assert f"{photos / 'bad.jpg'}: not an image" in result.stderr
+
+
+def test_predict_json_lines(run, model, photos):
+    (photos / "bad.jpg").write_text("text")
+    result = run("predict", model, photos / "bad.jpg", photos / "red" / "red00.png", "--json")
+    bad, good = map(json.loads, result.stdout.splitlines())
+    assert set(bad) == {"path", "error"}
+    assert set(good) == {"path", "label", "probabilities"}
+    assert good["label"] == "red"
+    assert set(good["probabilities"]) == {"blue", "red"}
+
+
+def test_info_of_both_files(run, file, model):
+    assert "blue: 12" in run("info", file).stdout
+    assert "grid8.flatten: 192" in run("info", file).stdout
+    facts = json.loads(run("info", model, "--json").stdout)
+    assert facts["format"] == "tlfeatures model"
+    assert "classes: blue, red" in run("info", model).stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["extract", "nowhere", "-o", "x.h5"], 2, "does not exist"),
+        (["extract", "PHOTOS", "-o", "x.h5", "--layer", "block6"], 2, "there are: "),
+        (["extract", "PHOTOS", "-o", "FILE", "--size", "150"], 1, "leave out --size"),
+        (["fit", "nowhere.h5"], 1, "tlfeatures extract"),
+        (["fit", "FILE", "--head", "xgboost"], 2, "there are: "),
+        (["fit", "FILE", "--param", "C"], 2, "NAME=VALUE"),
+        (["fit", "FILE", "--param", "D=1"], 2, "parameter of logreg"),
+        (["fit", "FILE", "--cv", "13"], 1, "--cv 12"),
+        (["fit", "FILE", "--embedding", "fc2.none"], 2, "there are: grid8.flatten"),
+        (["fit", "FILE", "--split", "val"], 2, "--split cv"),
+        (["fit", "FILE", "-o", "nowhere/x.model"], 2, "no folder"),
+        (["predict", "FILE", "PHOTOS"], 1, "not a model file"),
+        (["predict", "nowhere.model", "PHOTOS"], 2, "tlfeatures fit"),
+        (["info", "nowhere"], 2, "no file"),
+        (["info", "PHOTOS/red/red00.png"], 1, "neither"),
+    ],
+)
+def test_errors_are_one_line_with_the_remedy(run, file, photos, arguments, code, message):
+    given = [text.replace("PHOTOS", str(photos)).replace("FILE", str(file)) for text in arguments]
+    result = run(*given)
+    assert result.exit_code == code
+    assert message in result.stderr
+    assert result.stdout == ""
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_one_class_says_what_is_needed(run, photos, tmp_path):
+    result = run("extract", photos / "red", "-o", tmp_path / "x.h5", "--backbone", "pixels")
+    assert result.exit_code == 0
+    assert "no class folders" in run("fit", tmp_path / "x.h5").stderr
+    for path in (photos / "blue").iterdir():
+        path.unlink()
+    run("extract", photos, "-o", tmp_path / "y.h5", "--backbone", "pixels")
+    assert "one class (red)" in run("fit", tmp_path / "y.h5").stderr
+
+
+def test_interrupting_says_that_nothing_is_lost(run, photos, tmp_path, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tlfeatures.features.extract.load_backbone", interrupt)
+    result = run("extract", photos, "-o", tmp_path / "x.h5", "--backbone", "pixels")
+    assert result.exit_code == 1
+    assert "goes on where it stopped" in result.stderr

@@ -1,0 +1,106 @@
+import logging
+
+import numpy as np
+import pytest
+
+from tests.conftest import write_image
+from tlfeatures import extract, load_dataset
+from tlfeatures.dataset import from_folders
+from tlfeatures.errors import DatasetError, ParameterError, StoreError
+
+
+@pytest.fixture
+def file(photos, tmp_path):
+    extract(photos, tmp_path / "photos.h5", backbone="pixels", pools=["avg", "flatten"])
+    return tmp_path / "photos.h5"
+
+
+def test_labels_come_from_the_folders(file):
+    data = load_dataset(file, "grid8.avg")
+    assert data.X.shape == (24, 3)
+    assert data.X.dtype == np.float32
+    assert data.classes == ["blue", "red"]
+    assert all(id_.startswith(label) for id_, label in zip(data.ids, data.y, strict=True))
+    assert data.groups is None
+    assert data.split is None
+
+
+@pytest.mark.parametrize(
+    ("ids", "labels", "splits"),
+    [
+        (["a/1", "b/2"], ["a", "b"], [None, None]),
+        (["a/site/1", "1"], ["a", None], [None, None]),
+        (["train/a/1", "val/b/2"], ["a", "b"], ["train", "val"]),
+        (["train/a/x/1", "validation/b/2", "test/b/3"], ["a", "b", "b"], ["train", "val", "test"]),
+        (["train/1", "plane/2"], ["train", "plane"], [None, None]),  # classes of vehicles
+        (["train/1", "test/2"], ["train", "test"], [None, None]),
+        (["val/a/1", "test/b/2"], ["val", "test"], [None, None]),  # without train no split
+    ],
+)
+def test_folders_give_classes_and_splits(ids, labels, splits):
+    rows = from_folders(ids)
+    assert [row.label for row in rows] == labels
+    assert [row.split for row in rows] == splits
+
+
+def test_labels_from_csv_with_groups_and_splits(file, tmp_path, caplog):
+    ids = load_dataset(file, "grid8.avg").ids.tolist()
+    table = tmp_path / "labels.csv"
+    lines = [
+        f'"{id_}",{"xy"[i % 2]},g{i // 4},{"train" if i < 12 else "test"}'
+        for i, id_ in enumerate(ids)
+    ]
+    table.write_text("id,label,group,split\n" + "\n".join([*lines[:-1], "gone.png,x,g0,train"]))
+    with caplog.at_level(logging.WARNING):
+        data = load_dataset(file, "grid8.avg", table)
+    assert "1 of 24 labels belong to no embedded image" in caplog.text
+    assert "1 of 24 images have no label" in caplog.text
+    assert data.ids.tolist() == ids[:-1]
+    assert data.X.shape == (23, 3)
+    assert data.classes == ["x", "y"]
+    assert set(data.groups) == {f"g{i}" for i in range(6)}
+    assert set(data.split) == {"train", "test"}
+
+
+def test_labels_from_a_mapping(file):
+    ids = load_dataset(file, "grid8.avg").ids
+    data = load_dataset(
+        file, "grid8.avg", {id_: "even" if i % 2 else "odd" for i, id_ in enumerate(ids)}
+    )
+    assert data.classes == ["even", "odd"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name,class\na,b\n", "columns name, class; expected id and label"),
+        ("id,label\nnowhere.png,x\n", "no id of the labels.*'blue/blue00.png'"),
+        ("id,label,split\nred/red00.png,x,training\n", "train, val or test"),
+        ("", r"columns \(none\)"),
+    ],
+)
+def test_wrong_csv_says_what_is_expected(file, tmp_path, text, message):
+    (tmp_path / "labels.csv").write_text(text)
+    with pytest.raises(DatasetError, match=message):
+        load_dataset(file, "grid8.avg", tmp_path / "labels.csv")
+
+
+def test_missing_csv_or_file(file, tmp_path):
+    with pytest.raises(DatasetError, match=r"nowhere.csv"):
+        load_dataset(file, "grid8.avg", tmp_path / "nowhere.csv")
+    with pytest.raises(StoreError, match="tlfeatures extract"):
+        load_dataset(tmp_path / "nowhere.h5")
+
+
+def test_unknown_embedding_names_the_nearest_first(file):
+    with pytest.raises(ParameterError, match=r"there are: grid8.flatten, grid8.avg"):
+        load_dataset(file, "grid8.flaten")
+    with pytest.raises(ParameterError, match=r"block5_pool.avg"):  # two, and none is the default
+        load_dataset(file)
+
+
+def test_images_without_folders_need_a_csv(tmp_path):
+    write_image(tmp_path / "flat" / "1.png", 1)
+    extract(tmp_path / "flat", tmp_path / "flat.h5", backbone="pixels")
+    with pytest.raises(DatasetError, match="--labels CSV"):
+        load_dataset(tmp_path / "flat.h5")

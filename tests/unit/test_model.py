@@ -1,0 +1,171 @@
+import json
+import pickle
+import zipfile
+from dataclasses import replace
+
+import joblib
+import numpy as np
+import pytest
+import skops.io
+from sklearn.naive_bayes import GaussianNB
+from sklearn.preprocessing import FunctionTransformer
+
+from tlfeatures import HEADS, Model, describe, extract, load_dataset, make_head
+from tlfeatures.errors import FormatError, ModelError, ParameterError, SourceError, WeightsError
+
+
+@pytest.fixture
+def data(photos, tmp_path):
+    extract(photos, tmp_path / "photos.h5", backbone="pixels", pools=["flatten"])
+    return load_dataset(tmp_path / "photos.h5")
+
+
+@pytest.fixture
+def model(data):
+    return Model.fit(make_head("logreg"), data, name="logreg")
+
+
+@pytest.mark.parametrize("name", [*HEADS, "from scikit-learn"])
+def test_a_saved_model_gives_the_same_probabilities(name, data, tmp_path):
+    head = make_head(name) if name in HEADS else GaussianNB()
+    model = Model.fit(head, data)
+    model.save(tmp_path / "m.model")
+    loaded = Model.load(tmp_path / "m.model")
+    np.testing.assert_array_equal(loaded.predict_proba(data.X), model.predict_proba(data.X))
+    assert (loaded.spec, loaded.embedding, loaded.info) == (model.spec, model.embedding, model.info)
+
+
+def test_prediction_equals_that_of_the_stored_embedding(model, data, photos):
+    predictions = list(model.predict([photos]))
+    assert [p.path for p in predictions] == [str(photos / id_) for id_ in data.ids]
+    table = [[p.probabilities[name] for name in model.classes] for p in predictions]
+    np.testing.assert_allclose(table, model.predict_proba(data.X), rtol=1e-6)
+    assert [p.label for p in predictions] == model.head.predict(data.X).tolist()
+
+
+def test_unreadable_images_keep_their_place(model, photos, tmp_path):
+    bad = tmp_path / "bad.jpg"
+    bad.write_text("text")
+    good = photos / "red" / "red00.png"
+    inputs = [bad, good, bad, good, good, bad]
+    predictions = list(model.predict(inputs, batch_size=2))
+    assert [p.path for p in predictions] == [str(path) for path in inputs]
+    assert [p.label is None for p in predictions] == [True, False, True, False, False, True]
+    assert "not an image" in predictions[0].error
+
+
+def test_inputs_that_are_not_there(model, tmp_path):
+    with pytest.raises(ParameterError, match="does not exist"):
+        list(model.predict([tmp_path / "nowhere.jpg"]))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SourceError, match="no image"):
+        list(model.predict([tmp_path / "empty"]))
+
+
+def test_other_weights_are_refused(model, tmp_path, photos):
+    vgg16 = replace(
+        model.spec, backbone="vgg16", size=(32, 32), weights="random", weights_sha256="00"
+    )
+    other = Model(model.head, vgg16, "block5_pool.avg", model.info)
+    with pytest.raises(ModelError, match="damaged"):
+        list(other.predict([photos]))
+    wide = replace(other, embedding="block1_conv1.avg")
+    wide.head[-1].n_features_in_ = wide.head[0].n_features_in_ = 64
+    with pytest.raises(WeightsError, match="expected 00"):
+        list(wide.predict([photos]))
+
+
+def test_saving_a_head_that_could_not_be_loaded_is_refused(data, tmp_path):
+    head = make_head("logreg")
+    head.steps.insert(0, ("code", FunctionTransformer(np_print)))
+    model = Model.fit(head, data)
+    with pytest.raises(ModelError, match="np_print"):
+        model.save(tmp_path / "m.model")
+    assert not list(tmp_path.glob("m.model*"))
+
+
+def np_print(X):
+    return X
+
+
+class Bomb:
+    """Unpickling it writes a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+@pytest.mark.parametrize("kind", ["pickle", "joblib", "skops", "zip", "text", "empty"])
+def test_foreign_files_are_refused_and_nothing_is_executed(kind, model, tmp_path):
+    path, trap = tmp_path / "m.model", tmp_path / "trap"
+    if kind == "pickle":
+        path.write_bytes(pickle.dumps(Bomb(trap)))
+    elif kind == "joblib":
+        joblib.dump(Bomb(trap), path)
+    elif kind == "skops":
+        skops.io.dump(FunctionTransformer(np_print), path)
+    elif kind == "zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("../outside", "x")
+    else:
+        path.write_text("text" if kind == "text" else "")
+    with pytest.raises(FormatError, match="model file"):
+        Model.load(path)
+    with pytest.raises(FormatError, match="model file"):
+        describe(path)
+    assert not trap.exists()
+    assert not (tmp_path.parent / "outside").exists()
+
+
+def test_untrusted_types_are_refused_and_named(model, tmp_path):
+    path = tmp_path / "m.model"
+    model.save(path)
+    with zipfile.ZipFile(path) as archive:
+        facts = archive.read("tlfeatures.json")
+    skops.io.dump(FunctionTransformer(np_print), path)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("tlfeatures.json", facts)
+    with pytest.raises(ModelError, match="np_print"):
+        Model.load(path)
+
+
+def test_a_newer_model_is_refused(model, tmp_path):
+    path = tmp_path / "m.model"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(
+            "tlfeatures.json", json.dumps({"format": "tlfeatures model", "format_version": 2})
+        )
+    with pytest.raises(FormatError, match="upgrade"):
+        Model.load(path)
+
+
+def test_describe_reads_facts_alone(model, tmp_path):
+    model.save(tmp_path / "m.model")
+    facts = describe(tmp_path / "m.model")
+    assert facts["classes"] == ["blue", "red"]
+    assert facts["head"] == "logreg"
+    assert facts["spec"]["backbone"] == "pixels"
+
+
+def test_another_version_of_scikit_learn_is_said(model, tmp_path, caplog):
+    model.info["versions"]["scikit-learn"] = "0.1"
+    model.save(tmp_path / "m.model")
+    Model.load(tmp_path / "m.model")
+    assert "fitted with scikit-learn 0.1" in caplog.text
+
+
+def test_a_full_disk_keeps_the_old_model(model, tmp_path, monkeypatch):
+    path = tmp_path / "m.model"
+    path.write_text("the old one")
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("skops.io.dump", full)
+    with pytest.raises(ModelError, match="No space left"):
+        model.save(path)
+    assert path.read_text() == "the old one"
+    assert not list(tmp_path.glob("*.tmp"))
