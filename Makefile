@@ -11,7 +11,7 @@ test: .venv/installed-dev
 	$(BIN)/pytest
 
 test-unit: .venv/installed-dev
-	$(BIN)/pytest -m "not integration"
+	$(BIN)/pytest tests/unit
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

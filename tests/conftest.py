@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from threadpoolctl import threadpool_limits
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -18,6 +18,13 @@ def write_image(path: Path, seed: int, side: int = 12) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(seed).integers(0, 256, (side, side + 3, 3), np.uint8)
     Image.fromarray(pixels).save(path, "PNG")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Small fits spend more time on starting threads than on numbers."""
+    with threadpool_limits(1):
+        yield
 
 
 @pytest.fixture
@@ -48,11 +55,3 @@ def weights() -> str:
     """Real VGG16 weights: the file beside the repository, else as a user gets them."""
     file = DATA / "vgg16" / "vgg16_imagenet_notop.h5"
     return str(file) if file.is_file() else "imagenet"
-
-
-@pytest.fixture
-def in_folder(tmp_path: Path) -> Iterator[Callable[[Path], None]]:
-    """Change the working folder for one test."""
-    before = Path.cwd()
-    yield os.chdir
-    os.chdir(before)

@@ -84,7 +84,7 @@ def test_whatever_was_cut_off_is_finished_bit_for_bit(photos, tmp_path, stage):
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         assert process.stdout is not None
         process.stdout.readline()  # imports are done; the work begins
-        time.sleep(moments.uniform(0, 0.9))
+        time.sleep(moments.uniform(0, 0.5))
         process.send_signal(signal.SIGKILL)
         if process.wait() == 0:
             finished += 1  # it was faster than the signal

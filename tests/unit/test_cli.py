@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 
 import pytest
 from click.testing import CliRunner
@@ -21,7 +22,9 @@ def run():
 @pytest.fixture
 def file(run, photos, tmp_path):
     path = tmp_path / "photos.h5"
-    result = run("extract", photos, "-o", path, "--backbone", "pixels", "--pool", "flatten")
+    result = run(
+        "extract", photos, "-o", path, "--backbone", "pixels", "--size", 16, "--pool", "flatten"
+    )
     assert result.exit_code == 0, result.output
     return path
 
@@ -53,7 +56,17 @@ def test_the_poolings_that_help_names_are_those_there_are(run):
 
 
 def test_extract_json(run, photos, tmp_path):
-    arguments = ["extract", photos, "-o", tmp_path / "x.h5", "--backbone", "pixels", "--json"]
+    arguments = [
+        "extract",
+        photos,
+        "-o",
+        tmp_path / "x.h5",
+        "--backbone",
+        "pixels",
+        "--size",
+        16,
+        "--json",
+    ]
     result = run(*arguments)
     facts = json.loads(result.stdout)
     assert set(facts) >= {
@@ -69,7 +82,7 @@ def test_extract_json(run, photos, tmp_path):
 
 def test_unreadable_images_exit_3_and_are_named_on_stderr(run, photos, tmp_path):
     (photos / "red" / "bad.jpg").write_text("text")
-    result = run("extract", photos, "-o", tmp_path / "x.h5", "--backbone", "pixels")
+    result = run("extract", photos, "-o", tmp_path / "x.h5", "--backbone", "pixels", "--size", 16)
     assert result.exit_code == 3
     assert "red/bad.jpg: not an image" in result.stderr
     assert "24 computed, 0 reused, 1 failed" in result.stdout
@@ -115,7 +128,7 @@ def test_given_split_is_used_and_said(run, photos, tmp_path):
         path.rename(photos / split / path.parent.name / path.name)
     for label in ("blue", "red"):
         (photos / label).rmdir()
-    run("extract", photos, "-o", tmp_path / "x.h5", "--backbone", "pixels")
+    run("extract", photos, "-o", tmp_path / "x.h5", "--backbone", "pixels", "--size", 16)
     result = run("fit", tmp_path / "x.h5")
     assert "fitted on train, scored on val (6 images tested)" in result.stdout
     assert "the test split was not looked at" in result.stdout
@@ -160,8 +173,8 @@ def test_info_of_both_files(run, file, model):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["extract", "nowhere", "-o", "x.h5"], 2, "does not exist"),
-        (["extract", "PHOTOS", "-o", "x.h5", "--layer", "block6"], 2, "there are: "),
+        (["extract", "nowhere", "-o", "NEW"], 2, "does not exist"),
+        (["extract", "PHOTOS", "-o", "NEW", "--layer", "block6"], 2, "there are: "),
         (["extract", "PHOTOS", "-o", "FILE", "--size", "150"], 1, "leave out --size"),
         (["fit", "nowhere.h5"], 1, "tlfeatures extract"),
         (["fit", "FILE", "--head", "xgboost"], 2, "there are: "),
@@ -178,7 +191,8 @@ def test_info_of_both_files(run, file, model):
     ],
 )
 def test_errors_are_one_line_with_the_remedy(run, file, photos, arguments, code, message):
-    given = [text.replace("PHOTOS", str(photos)).replace("FILE", str(file)) for text in arguments]
+    paths = {"PHOTOS": str(photos), "FILE": str(file), "NEW": str(file.with_name("new.h5"))}
+    given = [re.sub("PHOTOS|FILE|NEW", lambda hit: paths[hit[0]], text) for text in arguments]
     result = run(*given)
     assert result.exit_code == code
     assert message in result.stderr
@@ -187,12 +201,14 @@ def test_errors_are_one_line_with_the_remedy(run, file, photos, arguments, code,
 
 
 def test_one_class_says_what_is_needed(run, photos, tmp_path):
-    result = run("extract", photos / "red", "-o", tmp_path / "x.h5", "--backbone", "pixels")
+    result = run(
+        "extract", photos / "red", "-o", tmp_path / "x.h5", "--backbone", "pixels", "--size", 16
+    )
     assert result.exit_code == 0
     assert "no class folders" in run("fit", tmp_path / "x.h5").stderr
     for path in (photos / "blue").iterdir():
         path.unlink()
-    run("extract", photos, "-o", tmp_path / "y.h5", "--backbone", "pixels")
+    run("extract", photos, "-o", tmp_path / "y.h5", "--backbone", "pixels", "--size", 16)
     assert "one class (red)" in run("fit", tmp_path / "y.h5").stderr
 
 
@@ -201,6 +217,6 @@ def test_interrupting_says_that_nothing_is_lost(run, photos, tmp_path, monkeypat
         raise KeyboardInterrupt
 
     monkeypatch.setattr("tlfeatures.features.extract.load_backbone", interrupt)
-    result = run("extract", photos, "-o", tmp_path / "x.h5", "--backbone", "pixels")
+    result = run("extract", photos, "-o", tmp_path / "x.h5", "--backbone", "pixels", "--size", 16)
     assert result.exit_code == 1
     assert "goes on where it stopped" in result.stderr

@@ -11,7 +11,7 @@ from tlfeatures.errors import DatasetError, ParameterError, StoreError
 
 @pytest.fixture
 def file(photos, tmp_path):
-    extract(photos, tmp_path / "photos.h5", backbone="pixels", pools=["avg", "flatten"])
+    extract(photos, tmp_path / "photos.h5", backbone="pixels", size=16, pools=["avg", "flatten"])
     return tmp_path / "photos.h5"
 
 

@@ -79,22 +79,22 @@ def test_scores_are_scikit_learns_on_each_fold():
             assert result.scores[name][number] == pytest.approx(value)
 
 
-@pytest.mark.parametrize("name", ["logreg", "svm"])
-def test_random_labels_give_chance(name):
-    data = dataset(n=200, d=500, signal=0)
+@pytest.mark.parametrize(("name", "repeats", "within"), [("logreg", 6, 0.08), ("svm", 2, 0.13)])
+def test_random_labels_give_chance(name, repeats, within):
+    data = dataset(n=200, d=200, signal=0)
     accuracies = []
-    for seed in range(6):
+    for seed in range(repeats):
         shuffled = replace(data, y=np.random.default_rng(seed).permutation(data.y))
         accuracies.append(cross_validate(make_head(name), shuffled).scores["accuracy"].mean())
-    assert abs(np.mean(accuracies) - 0.5) < 0.06  # 3.5 standard errors
+    assert abs(np.mean(accuracies) - 0.5) < within  # 4 standard errors
 
 
 def test_same_seed_same_numbers_whatever_the_jobs():
     data = dataset()
-    first = cross_validate(make_head("svm"), data, random_state=3)
-    second = cross_validate(make_head("svm"), data, random_state=3, n_jobs=2)
+    first = cross_validate(make_head("svm"), data, cv=3, random_state=3)
+    second = cross_validate(make_head("svm"), data, cv=3, random_state=3, n_jobs=2)
     np.testing.assert_array_equal(first.probabilities, second.probabilities)
-    other = cross_validate(make_head("svm"), data, random_state=4)
+    other = cross_validate(make_head("svm"), data, cv=3, random_state=4)
     assert (first.fold != other.fold).any()
 
 

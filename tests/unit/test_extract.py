@@ -35,7 +35,7 @@ def file(tmp_path):
 
 
 def run(photos, file, **options):
-    return extract(photos, file, batch_size=5, **({"backbone": "pixels"} | options))
+    return extract(photos, file, batch_size=5, **({"backbone": "pixels", "size": 16} | options))
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_rows_are_those_of_the_backbone_alone(photos, file):
 
     run(photos, file)
     rows = rows_by_id(file)
-    expected = Extractor(backbone="pixels").transform([photos / id_ for id_ in rows])
+    expected = Extractor(backbone="pixels", size=16).transform([photos / id_ for id_ in rows])
     np.testing.assert_allclose(np.stack(list(rows.values())), expected, rtol=1e-6)
 
 
@@ -191,7 +191,7 @@ def test_no_file_is_made_when_nothing_can_be_read(tmp_path, file):
 
 def test_no_file_is_made_when_the_weights_are_missing(photos, file):
     with pytest.raises(ParameterError, match="weights must be"):
-        run(photos, file, backbone="vgg16", weights="nowhere.h5", precision="float32")
+        run(photos, file, backbone="vgg16", size=32, weights="nowhere.h5")
     assert not file.exists()
 
 
@@ -212,7 +212,7 @@ def test_no_images_says_so(tmp_path, file):
         ({"backbone": "vgg61"}, "there are: vgg16"),
         ({"dtype": "float8"}, "float16"),
         ({"precision": "int8"}, "float32"),
-        ({"backbone": "vgg16", "layers": ["block5_pol"]}, "there are: block5_pool"),
+        ({"backbone": "vgg16", "size": 224, "layers": ["block5_pol"]}, "there are: block5_pool"),
         ({"backbone": "vgg16", "layers": ["fc2"], "size": 150}, "needs --size 224"),
         ({"backbone": "vgg16", "size": 31}, "32 pixels"),
     ],
@@ -284,7 +284,7 @@ def test_a_reader_is_not_blocked_by_a_writer(photos, file):
         seen.append((int(counted), done))
         assert read_header(file).done.sum() == done
 
-    extract(photos, file, backbone="pixels", batch_size=5, progress=progress)
+    extract(photos, file, backbone="pixels", size=16, batch_size=5, progress=progress)
     assert [counted for counted, _ in seen] == [done for _, done in seen] == [5, 10, 15, 20, 24]
 
 
@@ -302,7 +302,9 @@ def on_a_full_disk(limit, *arguments):
 
 
 def test_a_full_disk_is_one_line_and_leaves_no_file(photos, file):
-    result = on_a_full_disk(9000, "extract", photos, "-o", file, "--backbone", "pixels")
+    result = on_a_full_disk(
+        9000, "extract", photos, "-o", file, "--backbone", "pixels", "--size", "16"
+    )
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr.startswith("Error: ")
     assert "File too large" in result.stderr

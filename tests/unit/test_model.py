@@ -16,7 +16,7 @@ from tlfeatures.errors import FormatError, ModelError, ParameterError, SourceErr
 
 @pytest.fixture
 def data(photos, tmp_path):
-    extract(photos, tmp_path / "photos.h5", backbone="pixels", pools=["flatten"])
+    extract(photos, tmp_path / "photos.h5", backbone="pixels", size=16, pools=["flatten"])
     return load_dataset(tmp_path / "photos.h5")
 
 

@@ -147,13 +147,13 @@ def make_spec(
     precision = settings.precision or "auto"
     if precision not in ("auto", *PRECISIONS):
         raise unknown_name("precision", precision, ("auto", *PRECISIONS))
-    if precision == "auto":
-        precision = old.precision if old else auto_precision(backbone, device)
     weights, seed, sha256, top_sha256 = "none", None, None, None
     if architecture.trained:
         weights = settings.weights or (old.weights if old else "imagenet")
         seed = _seed(settings, old) if weights == "random" else None
         sha256, top_sha256 = _hashes(settings, weights, seed, needs_top(backbone, names), old)
+    if precision == "auto":
+        precision = old.precision if old else auto_precision(backbone, device)
     return Spec(
         backbone=backbone,
         size=size,

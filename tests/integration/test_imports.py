@@ -30,7 +30,7 @@ def loaded_by(*arguments: object) -> set[str]:
 def file(photos, tmp_path):
     from tlfeatures import extract
 
-    extract(photos, tmp_path / "photos.h5", backbone="pixels")
+    extract(photos, tmp_path / "photos.h5", backbone="pixels", size=16)
     return tmp_path / "photos.h5"
 
 

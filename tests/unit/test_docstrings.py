@@ -1,0 +1,11 @@
+import doctest
+import importlib
+
+import pytest
+
+
+@pytest.mark.parametrize("name", ["heads", "features.transformer"])
+def test_examples_run(name):
+    result = doctest.testmod(importlib.import_module(f"tlfeatures.{name}"))
+    assert result.attempted > 0
+    assert result.failed == 0
