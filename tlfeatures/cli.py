@@ -12,6 +12,7 @@ import json
 import logging
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -47,7 +48,9 @@ class _Commands(click.Group):
             click.echo(f"Error: {error}", err=True)
             ctx.exit(FAILED)
         except KeyboardInterrupt:
-            click.echo("\nInterrupted; the same command goes on where it stopped.", err=True)
+            goes_on = "; the same command goes on where it stopped"
+            extracting = ctx.invoked_subcommand in ("extract", "demo")
+            click.echo(f"\nInterrupted{goes_on if extracting else ''}.", err=True)
             ctx.exit(FAILED)
 
 
@@ -69,12 +72,18 @@ def main(verbose: bool) -> None:
     package = logging.getLogger("tlfeatures")
     package.handlers = [handler]
     package.setLevel(logging.INFO if verbose else logging.WARNING)
+    warnings.filterwarnings("ignore", module="PIL")  # of odd metadata: the pixels are what counts
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
 
 def _backbone_options(function: Function) -> Function:
     """Options of how images become embeddings; what is left out follows the file."""
     for option in (
-        click.option("--random-state", type=int, help="Seed of random weights.  [default: 0]"),
+        click.option(
+            "--random-state",
+            type=click.IntRange(min=0),
+            help="Seed of random weights.  [default: 0]",
+        ),
         click.option(
             "--dtype",
             type=click.Choice(["float32", "float16"]),
@@ -129,6 +138,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.argument("source", type=click.Path())
 @click.option("-o", "--output", "file", required=True, type=click.Path(), metavar="FILE.h5")
 @_backbone_options
+@click.option("--prune", is_flag=True, help="Let go of rows though most of the images are gone.")
 @_batch_size
 @_device
 @_json
@@ -163,13 +173,15 @@ def extract(ctx: click.Context, /, source: str, file: str, as_json: bool, **opti
 @click.option(
     "--embedding", metavar="LAYER.POOLING", help="[default: the only one, or block5_pool.avg]"
 )
-@click.option("--cv", type=int, default=5, show_default=True, help="Folds, stratified.")
+@click.option(
+    "--cv", type=int, help="Folds, stratified; given, it is used in place of splits.  [default: 5]"
+)
 @click.option(
     "--split",
     type=click.Choice(["auto", "cv", "val", "test"]),
     default="auto",
     show_default=True,
-    help="What to score on; auto is val, else test, where the file has train and these, else cv.",
+    help="What to score on; auto: val, else test, where the file has train and these, else cv.",
 )
 @click.option(
     "--labels",
@@ -181,8 +193,10 @@ def extract(ctx: click.Context, /, source: str, file: str, as_json: bool, **opti
 @click.option(
     "--param", "params", multiple=True, metavar="NAME=VALUE", help="Of the heads: C=0.01."
 )
-@click.option("--n-jobs", type=int, default=1, show_default=True, help="Folds fitted at once.")
-@click.option("--random-state", type=int, default=0, show_default=True)
+@click.option(
+    "--n-jobs", type=int, default=1, show_default=True, help="Folds fitted at once; -1: all cores."
+)
+@click.option("--random-state", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option(
     "-o", "--output", "model", type=click.Path(), metavar="MODEL", help="Save the best head here."
 )
@@ -214,10 +228,11 @@ def predict(
     from tlfeatures.model import Model
 
     loaded = Model.load(model)
+    predictions = loaded.predict(images, **options)
     note = {"weights": "random"} if loaded.spec.weights == "random" else {}
     failures = []
     write = _json_writer(note) if as_json else _csv_writer(loaded.classes, note)
-    for prediction in loaded.predict(images, **options):
+    for prediction in predictions:
         write(prediction)
         if prediction.error is not None:
             failures.append((prediction.path, prediction.error))
@@ -265,7 +280,7 @@ class _Bar:
         self._stack = ExitStack()
         self._bar: Any = None
         self._done = 0
-        self._started = time.perf_counter()
+        self._start = (0.0, 0)  # when the first batch was done, and how many images it held
 
     def __enter__(self) -> _Bar:
         return self
@@ -279,11 +294,17 @@ class _Bar:
             return
         if self._bar is None:
             bar = click.progressbar(
-                length=total, label="embedding", show_pos=True, file=sys.stderr, item_show_func=str
+                length=total,
+                label="embedding",
+                show_pos=True,
+                file=sys.stderr,
+                item_show_func=lambda speed: speed or "",
             )
             self._bar = self._stack.enter_context(bar)
-        speed = done / (time.perf_counter() - self._started)
-        self._bar.update(done - self._done, f"{speed:.1f} images/s")
+            self._start = (time.perf_counter(), done)
+        seconds = time.perf_counter() - self._start[0]
+        speed = (done - self._start[1]) / seconds if done > self._start[1] else 0
+        self._bar.update(done - self._done, f"{speed:.1f} images/s" if speed else None)
         self._done = done
 
 

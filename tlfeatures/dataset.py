@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tlfeatures.errors import DatasetError
 from tlfeatures.features.spec import Spec, unknown_name
-from tlfeatures.features.store import Header, read_embedding, read_header
+from tlfeatures.features.store import Header, Reader
 
 logger = logging.getLogger(__name__)
 
@@ -101,8 +101,10 @@ def load_dataset(
     StoreError
         If the file can't be read.
     """
-    header = read_header(file)
-    name = _choose_embedding(header, embedding)
+    with Reader(file) as reader:  # one opening: the file may be replaced at any moment
+        header = reader.header
+        name = _choose_embedding(header, embedding)
+        X = reader.read(name)
     ids = [id_ for id_, done in zip(header.ids, header.done.tolist(), strict=True) if done]
     _warn_about_missing(header, len(ids))
     rows = _rows_of(ids, labels)
@@ -114,13 +116,13 @@ def load_dataset(
             "%d of %d images have no label and are left out", (~labelled).sum(), len(ids)
         )
     kept = [row for row in rows if row.label is not None]
-    X = read_embedding(header, name)
+    kept_ids = [id_ for id_, row in zip(ids, rows, strict=True) if row.label is not None]
     return Dataset(
         X=X if labelled.all() else X[labelled],
         y=np.array([row.label for row in kept]),
-        groups=_column(kept, "group"),
-        ids=np.array(ids)[labelled],
-        split=_column(kept, "split"),
+        groups=_column(kept, kept_ids, "group"),
+        ids=np.array(kept_ids),
+        split=_column(kept, kept_ids, "split"),
         embedding=name,
         spec=header.spec,
         file=str(file),
@@ -153,9 +155,18 @@ def _warn_about_missing(header: Header, done: int) -> None:
         )
 
 
-def _column(rows: list[Row], name: str) -> NDArray[np.str_] | None:
+def _column(rows: list[Row], ids: list[str], name: str) -> NDArray[np.str_] | None:
+    """All or none: a blank cell would silently switch groups or splits off."""
     values = [getattr(row, name) for row in rows]
-    return None if None in values else np.array(values)
+    blank = [id_ for id_, value in zip(ids, values, strict=True) if value is None]
+    if len(blank) == len(values):
+        return None
+    if blank:
+        raise DatasetError(
+            f"{len(blank)} of {len(values)} labelled images have no {name}, {blank[0]!r} first; "
+            f"give each one a {name}, or none"
+        )
+    return np.array(values)
 
 
 def _no_labels(header: Header, labels: Any) -> str:
@@ -191,17 +202,24 @@ def _rows_of(ids: list[str], labels: Any) -> list[Row]:
 
 
 def from_folders(ids: list[str]) -> list[Row]:
-    """CLASS/image, or SPLIT/CLASS/image where every top folder is a split's name, train first."""
+    """CLASS/image, or SPLIT/CLASS/image where every top folder is a split's name, train first.
+
+    A folder train that holds images and no class folders is a class called train.
+    """
     parts = [id_.split("/") for id_ in ids]
     tops = {part[0] for part in parts if len(part) > 1}
-    splits = (
-        "train" in tops
-        and tops <= set(SPLITS)
-        and all(len(part) != 2 for part in parts)  # train/x.jpg: a class that is called train
-    )
-    if not splits:
-        return [Row(part[0] if len(part) > 1 else None) for part in parts]
-    return [Row(part[1], split=SPLITS[part[0]]) if len(part) > 2 else Row(None) for part in parts]
+    classes_below = {part[0] for part in parts if len(part) > 2}
+    if "train" in classes_below and tops <= set(SPLITS):
+        return [
+            Row(part[1], split=SPLITS[part[0]]) if len(part) > 2 else Row(None) for part in parts
+        ]
+    if "train" in classes_below and len(tops & set(SPLITS)) > 1:
+        logger.warning(
+            "beside the splits %s there is %s: every one of these folders is taken for a class",
+            ", ".join(sorted(tops & set(SPLITS))),
+            ", ".join(sorted(tops - set(SPLITS))),
+        )
+    return [Row(part[0] if len(part) > 1 else None) for part in parts]
 
 
 def _read_csv(path: Path) -> dict[str, Row]:
@@ -215,7 +233,12 @@ def _read_csv(path: Path) -> dict[str, Row]:
                     f"{path} has the columns {', '.join(columns) or '(none)'}; expected id and "
                     "label, and where wanted group and split"
                 )
-            return {row[key]: _csv_row(path, row) for row in reader}
+            table: dict[str, Row] = {}
+            for row in reader:
+                made = _csv_row(path, row)
+                if table.setdefault(row[key], made) != made:
+                    raise DatasetError(f"{path} has {row[key]!r} twice, and not the same")
+            return table
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DatasetError(f"{path} can't be read as a CSV of labels: {error}") from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import numbers
 import time
 import warnings
 from collections.abc import Sequence
@@ -86,9 +87,9 @@ def cross_validate(
     head: BaseEstimator,
     data: Dataset,
     *,
-    cv: Any = 5,
+    cv: Any = None,
     split: str = "auto",
-    scoring: Sequence[str] = (),
+    scoring: str | Sequence[str] = (),
     n_jobs: int | None = None,
     random_state: int | None = 0,
 ) -> Evaluation:
@@ -102,11 +103,13 @@ def cross_validate(
     head : scikit-learn classifier
         From `make_head`, or any other.
     data : Dataset
-    cv : int or scikit-learn splitter
-        Number of folds, stratified and shuffled; where the data have groups, none is torn apart.
+    cv : int or scikit-learn splitter, optional
+        Number of folds (5), stratified and shuffled; where the data have groups, none is torn
+        apart.
     split : {"auto", "cv", "val", "test"}
-        "auto" fits on the train split and scores on val, or on test where there is no val;
-        without such splits it cross-validates. "cv" cross-validates over all images.
+        "auto" cross-validates where `cv` is given or the data have no splits; else it fits on
+        train and scores on val, or on test where there is no val. "cv" cross-validates over all
+        images.
     scoring : sequence of str
         Further scores, by scikit-learn's names.
     n_jobs : int or None
@@ -129,6 +132,7 @@ def cross_validate(
     -----
     ROC AUC with more than two classes is the unweighted mean of one class against the rest.
     """
+    scoring = [scoring] if isinstance(scoring, str) else list(scoring)
     _check_scoring(scoring)
     chosen, folds = make_folds(data, cv=cv, split=split, random_state=random_state)
     classes = np.array(data.classes)
@@ -140,8 +144,8 @@ def cross_validate(
         logger.warning("%s", message.splitlines()[0])
     fold = np.full(len(data.y), -1)
     probabilities = np.full((len(data.y), len(classes)), np.nan)
-    for number, ((_, test), outcome) in enumerate(zip(folds, outcomes, strict=True)):
-        fold[test] = number
+    for index, ((_, test), outcome) in enumerate(zip(folds, outcomes, strict=True)):
+        fold[test] = index
         probabilities[test] = outcome.probabilities
     return Evaluation(
         split=chosen,
@@ -168,7 +172,7 @@ Fold = tuple[NDArray[np.int_], NDArray[np.int_]]
 
 
 def make_folds(
-    data: Dataset, *, cv: Any = 5, split: str = "auto", random_state: int | None = 0
+    data: Dataset, *, cv: Any = None, split: str = "auto", random_state: int | None = 0
 ) -> tuple[str, list[Fold]]:
     """Cut a dataset into training and test rows.
 
@@ -183,14 +187,22 @@ def make_folds(
             f"all {len(data.y)} images are of one class ({data.classes[0]}); a classifier needs "
             "two or more: one subfolder a class, or --labels CSV"
         )
-    chosen = _choose_split(data, split)
+    chosen = _choose_split(data, "cv" if split == "auto" and cv is not None else split)
     if chosen != "cv":
         return chosen, [_given_fold(data, chosen)]
-    if isinstance(cv, int):
-        _check_counts(data, cv)
+    cv = 5 if cv is None else cv
+    if isinstance(cv, numbers.Integral):
+        _check_counts(data, int(cv))
         kind = StratifiedKFold if data.groups is None else StratifiedGroupKFold
-        cv = kind(cv, shuffle=True, random_state=random_state)
-    return chosen, list(cv.split(data.X, data.y, data.groups))
+        cv = kind(int(cv), shuffle=True, random_state=random_state)
+    folds = list(cv.split(data.X, data.y, data.groups))
+    for train, _ in folds:
+        if len(set(data.y[train])) < 2:
+            raise DatasetError(
+                "a fold would be fitted on one class only, as its groups hold no other: fewer "
+                "folds by --cv, or smaller groups"
+            )
+    return chosen, folds
 
 
 def _choose_split(data: Dataset, split: str) -> str:
@@ -219,6 +231,16 @@ def _given_fold(data: Dataset, split: str) -> Fold:
         )
     if len(set(data.y[train])) < 2:
         raise DatasetError("the train split has images of one class only; add others")
+    shared = (
+        set()
+        if data.groups is None
+        else set(data.groups[train].tolist()) & set(data.groups[test].tolist())
+    )
+    if shared:
+        raise DatasetError(
+            f"{len(shared)} groups have images in train and in {split}, {min(shared)!r} first: "
+            "move them, or --split cv"
+        )
     return train, test
 
 
@@ -263,7 +285,7 @@ def _fit_and_score(
     started = time.perf_counter()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConvergenceWarning)
-        head.fit(X[train], y[train])
+        _fit(head, X[train], y[train])
     seconds = time.perf_counter() - started
     X_test, y_test = X[test], y[test]
     table = _probabilities(head, X_test, classes)
@@ -272,6 +294,17 @@ def _fit_and_score(
         if name not in scores:
             scores[name] = _extra_score(name, head, X_test, y_test)
     return _Outcome(scores, table, seconds, [str(item.message) for item in caught])
+
+
+def _fit(head: BaseEstimator, X: NDArray[np.float32], y: NDArray[np.str_]) -> None:
+    """Fit; what scikit-learn says of a parameter's value becomes one line of ours."""
+    try:
+        head.fit(X, y)
+    except ParameterError:
+        raise
+    except (ValueError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        raise ParameterError(f"the head can't be fitted: {reason}") from error
 
 
 def _extra_score(

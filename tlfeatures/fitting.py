@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sklearn.pipeline import Pipeline
 
-from tlfeatures.dataset import load_dataset
-from tlfeatures.errors import ParameterError
-from tlfeatures.evaluate import SCORES, Evaluation, cross_validate
-from tlfeatures.heads import HEADS, make_head
-from tlfeatures.model import Model
+from tlfeatures.dataset import Dataset, load_dataset
+from tlfeatures.evaluate import Evaluation, cross_validate
+from tlfeatures.heads import make_heads
+from tlfeatures.model import Model, check_model_target
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,7 @@ class HeadReport:
     head: str
     params: dict[str, Any]
     evaluation: Evaluation
-    model: str | None
+    model: str | None = None
 
 
 @dataclass(frozen=True)
@@ -87,13 +86,13 @@ class FitReport:
 
 def fit(
     file: str | os.PathLike[str],
-    heads: Sequence[str] = ("logreg",),
+    heads: str | Sequence[str] = "logreg",
     *,
     embedding: str | None = None,
     labels: str | os.PathLike[str] | Mapping[str, str] | None = None,
     params: Mapping[str, Any] | None = None,
     model: str | os.PathLike[str] | None = None,
-    scoring: Sequence[str] = (),
+    scoring: str | Sequence[str] = (),
     random_state: int | None = 0,
     **validation: Any,
 ) -> FitReport:
@@ -103,15 +102,15 @@ def fit(
     ----------
     file : path
         Made by `extract`.
-    heads : sequence of str
+    heads : str or sequence of str
         Names of `HEADS`, or "all".
     embedding, labels
         See `load_dataset`.
     params : mapping, optional
-        Parameters of the heads, see `make_head`.
+        Parameters of the heads, see `make_heads`.
     model : path, optional
         Where the best head, fitted again on all labelled images, is saved.
-    scoring : sequence of str
+    scoring : str or sequence of str
         Further scores, by scikit-learn's names; the first one ranks the heads, else accuracy.
     random_state : int or None
     **validation
@@ -121,26 +120,31 @@ def fit(
     -------
     FitReport
     """
-    names = list(HEADS) if "all" in heads else list(dict.fromkeys(heads))
-    made = {name: make_head(name, random_state=random_state, **(params or {})) for name in names}
-    if model is not None and not Path(model).absolute().parent.is_dir():
-        raise ParameterError(
-            f"there is no folder {Path(model).parent} for the model; make it first"
-        )
+    heads = [heads] if isinstance(heads, str) else heads
+    scoring = [scoring] if isinstance(scoring, str) else list(scoring)
+    made = make_heads(heads, random_state=random_state, **(params or {}))
+    if model is not None:
+        check_model_target(model)
     data = load_dataset(file, embedding, labels)
     evaluations = {
         name: cross_validate(head, data, scoring=scoring, random_state=random_state, **validation)
         for name, head in made.items()
     }
     ranking = scoring[0] if scoring else "accuracy"
-    ranked = sorted(names, key=lambda name: _rank(evaluations[name], ranking), reverse=True)
+    ranked = sorted(made, key=lambda name: _rank(evaluations[name], ranking), reverse=True)
+    reports = [HeadReport(name, _plain_params(made[name]), evaluations[name]) for name in ranked]
     if model is not None:
-        best = ranked[0]
-        scores = evaluations[best].summary()
-        Model.fit(made[best], data, name=best, scores=scores).save(model)
-    first = evaluations[ranked[0]]
+        best = reports[0]
+        scores = best.evaluation.summary()
+        Model.fit(made[best.head], data, name=best.head, scores=scores).save(model)
+        reports[0] = replace(best, model=str(model))
+    return _report(data, reports, ranking)
+
+
+def _report(data: Dataset, heads: list[HeadReport], scoring: str) -> FitReport:
+    first = heads[0].evaluation
     return FitReport(
-        file=str(file),
+        file=data.file,
         embedding=data.embedding,
         weights=data.spec.weights,
         images=len(data.y),
@@ -148,23 +152,17 @@ def fit(
         classes=data.classes,
         split=first.split,
         held_back=first.split == "val" and data.split is not None and "test" in data.split,
-        scoring=ranking,
-        heads=[
-            HeadReport(
-                name,
-                _plain_params(made[name]),
-                evaluations[name],
-                str(model) if model is not None and name == ranked[0] else None,
-            )
-            for name in ranked
-        ],
+        scoring=scoring,
+        heads=heads,
     )
 
 
 def _rank(evaluation: Evaluation, scoring: str) -> float:
-    """Larger is better; of our own scores only log loss is a loss."""
+    """Larger is better, and no number is worst; of our own scores only log loss is a loss."""
     mean = float(evaluation.scores[scoring].mean())
-    return -mean if scoring == "log_loss" and scoring in SCORES else mean
+    if math.isnan(mean):
+        return -math.inf
+    return -mean if scoring == "log_loss" else mean
 
 
 def _plain_params(head: Pipeline) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -161,22 +160,61 @@ def make_head(name: str, *, random_state: int | None = 0, **params: Any) -> Pipe
     *reducing, classifier = HEADS[name](random_state)
     steps = [("scale", StandardScaler()), *(("pca", step) for step in reducing)]
     head = Pipeline([*steps, ("classifier", classifier)])
-    for key, value in params.items():
-        _set_param(head, name, key, value)
-    return head
+    known = _param_names(head)
+    for key in params:
+        if key not in known:
+            raise unknown_name(f"parameter of {name}", key, _short(known))
+    return head.set_params(**{known[key]: value for key, value in params.items()})
 
 
-def _set_param(head: Pipeline, name: str, key: str, value: Any) -> None:
-    known = {
+def _param_names(head: Pipeline) -> dict[str, str]:
+    """Short and full names of parameters -> the full ones; the classifier's come first."""
+    short = {
         inner: f"{step}__{inner}"
         for step, estimator in head.steps
         if step in ("pca", "classifier")
-        for inner in inspect.signature(type(estimator)).parameters
+        for inner in estimator.get_params(deep=False)
     }
-    full = key if key in head.get_params() and "__" in key else known.get(key)
-    if full is None:
-        raise unknown_name(f"parameter of {name}", key, known)
-    head.set_params(**{full: value})
+    full = {name: name for name in head.get_params() if "__" in name}
+    return {**short, **full}
+
+
+def _short(names: Iterable[str]) -> list[str]:
+    return [name for name in names if "__" not in name]
+
+
+def make_heads(
+    names: Iterable[str], *, random_state: int | None = 0, **params: Any
+) -> dict[str, Pipeline]:
+    """Make several heads, each with those of the parameters that it has.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Of `HEADS`, or "all".
+    random_state, **params
+        See `make_head`.
+
+    Raises
+    ------
+    ParameterError
+        For an unknown head, or a parameter that none of them has.
+    """
+    names = list(names)
+    names = list(HEADS) if "all" in names else list(dict.fromkeys(names))
+    known = {name: _param_names(make_head(name)) for name in names}
+    for key in params:
+        if not any(key in params_of for params_of in known.values()):
+            every = dict.fromkeys(param for params_of in known.values() for param in params_of)
+            raise unknown_name(f"parameter of {', '.join(names)}", key, _short(every))
+    return {
+        name: make_head(
+            name,
+            random_state=random_state,
+            **{key: value for key, value in params.items() if key in known[name]},
+        )
+        for name in names
+    }
 
 
 def parse_params(texts: Iterable[str]) -> dict[str, Any]:

@@ -25,9 +25,9 @@ from numpy.typing import NDArray
 
 from tlfeatures.dataset import Dataset
 from tlfeatures.errors import FormatError, ImageError, ModelError, ParameterError, SourceError
-from tlfeatures.features.backbone import embedding_widths, load_backbone
+from tlfeatures.features.backbone import Backbone, embedding_widths, load_backbone
 from tlfeatures.features.batches import BATCH_SIZE, batched, decode_ahead, readable
-from tlfeatures.features.images import UNREADABLE, ImageFile, find_images
+from tlfeatures.features.images import ImageFile, find_images
 from tlfeatures.features.spec import Spec
 
 logger = logging.getLogger(__name__)
@@ -144,15 +144,17 @@ class Model:
         device : {"auto", "cpu", "gpu"}
         batch_size : int
 
-        Yields
-        ------
-        Prediction
+        Returns
+        -------
+        iterator of Prediction
             In the order of `inputs`, one for each image, also for those that can't be read.
 
         Raises
         ------
         WeightsError
             If the weights are not those of the spec.
+        SpecError
+            If the spec asks for what this version doesn't do.
         ParameterError
             If an input does not exist.
         """
@@ -161,20 +163,25 @@ class Model:
             raise SourceError("there is no image among what was given; expected files or folders")
         self._check_width()
         backbone = load_backbone(self.spec, [self.embedding], device=device, weights=weights)
+        return self._label(images, backbone, min(batch_size, len(images)))
+
+    def _label(
+        self, images: list[ImageFile], backbone: Backbone, batch_size: int
+    ) -> Iterator[Prediction]:
         failed: list[tuple[int, ImageError]] = []
-        files = ((number, image.path, UNREADABLE) for number, image in enumerate(images))
+        files = ((number, image.path, None) for number, image in enumerate(images))
         decoded = readable(decode_ahead(files, self.spec.size), failed)
-        done = 0
-        for numbers, batch in batched(decoded, self.spec.size, min(batch_size, len(images))):
+        said = 0
+        for numbers, batch in batched(decoded, self.spec.size, batch_size):
             X = backbone.embed(batch)[self.embedding][: len(numbers)]
             rows = dict(zip(numbers, self.predict_proba(X), strict=True))
-            reasons = {number: error for number, error in failed if number <= numbers[-1]}
-            for number in range(done, numbers[-1] + 1):
+            reasons = dict(failed)  # of every image before the last of this batch
+            for number in range(said, numbers[-1] + 1):
                 yield self._prediction(images[number], rows.get(number), reasons.get(number))
-            done = numbers[-1] + 1
-        reasons = dict(failed)
-        for number in range(done, len(images)):
-            yield self._prediction(images[number], None, reasons[number])
+            said = numbers[-1] + 1
+        for number, error in failed:
+            if number >= said:
+                yield self._prediction(images[number], None, error)
 
     def _check_width(self) -> None:
         layer, _, pool = self.embedding.rpartition(".")
@@ -206,8 +213,7 @@ class Model:
         """
         import skops.io
 
-        target = Path(path)
-        temporary = target.with_name(f"{target.name}.tmp")
+        target = check_model_target(path)
         facts = {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
@@ -215,6 +221,7 @@ class Model:
             "embedding": self.embedding,
             **self.info,
         }
+        temporary = target.with_name(f".{target.name}.{os.getpid()}.new")
         try:
             skops.io.dump(self.head, temporary, compression=zipfile.ZIP_DEFLATED)
             _check_types(temporary, target)
@@ -268,14 +275,58 @@ def read_model_info(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         with zipfile.ZipFile(path) as archive:
             facts: dict[str, Any] = json.loads(archive.read(_MEMBER))
-    except (zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
+    except Exception as error:  # a damaged zip raises anything, from zlib.error to RuntimeError
         raise FormatError(f"{path} is not a model file that `tlfeatures fit -o` made") from error
-    if facts.get("format") != FORMAT or facts.get("format_version") != FORMAT_VERSION:
+    found = facts if isinstance(facts, dict) else {}
+    if found.get("format") != FORMAT or found.get("format_version") != FORMAT_VERSION:
         raise FormatError(
-            f"{path} has format {facts.get('format')} version {facts.get('format_version')}, this "
+            f"{path} has format {found.get('format')} version {found.get('format_version')}, this "
             f"tlfeatures reads version {FORMAT_VERSION}: `pip install --upgrade tlfeatures`"
         )
+    wrong = [name for name, kind in _FACTS.items() if not isinstance(found.get(name), kind)]
+    if wrong:
+        raise FormatError(f"{path} is a damaged model file: {', '.join(wrong)} missing or wrong")
+    Spec.from_dict(found["spec"])
     return facts
+
+
+_FACTS = {
+    "spec": dict,
+    "embedding": str,
+    "classes": list,
+    "images": int,
+    "head": str,
+    "scores": dict,
+    "versions": dict,
+}
+
+
+def check_model_target(path: str | os.PathLike[str]) -> Path:
+    """Refuse a place where saving a model would destroy something else.
+
+    Returns
+    -------
+    Path
+        With links resolved, so that a link stays one.
+
+    Raises
+    ------
+    ParameterError
+        If it is a folder, in no folder, or a file that is no model.
+    """
+    target = Path(path).resolve()
+    if target.is_dir():
+        raise ParameterError(f"{path} is a folder; name a file, as in -o {path}/best.model")
+    if not target.parent.is_dir():
+        raise ParameterError(f"there is no folder {target.parent} for the model; make it first")
+    if target.exists():
+        try:
+            read_model_info(target)
+        except FormatError as error:
+            raise ParameterError(
+                f"{path} exists and is no model of this version; give another name, or remove it"
+            ) from error
+    return target
 
 
 def _check_types(file: Path, named: Path) -> None:
@@ -292,7 +343,7 @@ def _check_types(file: Path, named: Path) -> None:
 
 
 def _warn_about_version(facts: dict[str, Any]) -> None:
-    fitted = facts["versions"]["scikit-learn"]
+    fitted = facts["versions"].get("scikit-learn")
     here = metadata.version("scikit-learn")
     if fitted != here:
         logger.warning("the model was fitted with scikit-learn %s, this is %s", fitted, here)

@@ -42,16 +42,20 @@ def render_fit(report: FitReport) -> str:
     if report.weights == "random":
         lines.append(RANDOM_WEIGHTS)
     if report.held_back:
-        lines.append("the test split was not looked at; `--split test` scores on it")
+        lines.append("the test split was not scored; `--split test` scores on it")
     lines += ["", _ranking(report)]
     if folds > 1:
         lines += [f"\n{head.head}\n{_folds(head)}" for head in report.heads]
-    saved = [head for head in report.heads if head.model]
-    lines += [
-        f"\n{head.head}, fitted again on all {report.images:,} images: {head.model}"
-        for head in saved
-    ]
+    lines += [_refitted(report, head.model) for head in report.heads if head.model]
     return "\n".join(lines)
+
+
+def _refitted(report: FitReport, model: str) -> str:
+    """Say what the saved model has seen; a split that it was scored on is among it."""
+    splits = {"cv": "", "val": ", val included", "test": ", test included"}[report.split]
+    splits = ", val and test included" if report.held_back else splits
+    best = report.heads[0].head
+    return f"\n{best}, fitted again on all {report.images:,} images{splits}: {model}"
 
 
 def _ranking(report: FitReport) -> str:

@@ -2,15 +2,14 @@ import numpy as np
 
 from tests.contract.backbones import SIZE, BackboneContract
 from tlfeatures.features.backbone import load_backbone
-from tlfeatures.features.spec import Spec
+from tlfeatures.features.plan import Settings, make_spec
 
 
 class TestPixels(BackboneContract):
     name = "pixels"
 
     def load(self, embeddings):
-        spec = Spec("pixels", SIZE, "float32", weights="none", weights_sha256=None)
-        return load_backbone(spec, embeddings)
+        return load_backbone(make_spec(Settings(), "pixels", SIZE, embeddings, "cpu"), embeddings)
 
     def test_the_mean_is_the_mean_colour(self):
         images = np.full((1, *SIZE, 3), (51, 102, 255), np.uint8)

@@ -49,10 +49,14 @@ def test_the_heads_that_help_names_are_those_there_are(run):
     assert "|".join([*HEADS, "all"]) in run("fit", "--help").stdout
 
 
-def test_the_poolings_that_help_names_are_those_there_are(run):
-    from tlfeatures.features.spec import POOLINGS
+def test_the_choices_that_help_names_are_those_there_are(run):
+    from tlfeatures.features.backbone import BACKBONES, DEVICES
+    from tlfeatures.features.spec import POOLINGS, PRECISIONS
+    from tlfeatures.features.store import DTYPES
 
-    assert "|".join(POOLINGS) in run("extract", "--help").stdout
+    text = run("extract", "--help").stdout
+    for choices in (POOLINGS, ("auto", *PRECISIONS), DTYPES, DEVICES, tuple(BACKBONES)):
+        assert "|".join(choices) in text
 
 
 def test_extract_json(run, photos, tmp_path):
@@ -131,7 +135,7 @@ def test_given_split_is_used_and_said(run, photos, tmp_path):
     run("extract", photos, "-o", tmp_path / "x.h5", "--backbone", "pixels", "--size", 16)
     result = run("fit", tmp_path / "x.h5")
     assert "fitted on train, scored on val (6 images tested)" in result.stdout
-    assert "the test split was not looked at" in result.stdout
+    assert "the test split was not scored" in result.stdout
     assert "scored on test" in run("fit", tmp_path / "x.h5", "--split", "test").stdout
     assert "5-fold" in run("fit", tmp_path / "x.h5", "--split", "cv").stdout
 
@@ -176,15 +180,18 @@ def test_info_of_both_files(run, file, model):
         (["extract", "nowhere", "-o", "NEW"], 2, "does not exist"),
         (["extract", "PHOTOS", "-o", "NEW", "--layer", "block6"], 2, "there are: "),
         (["extract", "PHOTOS", "-o", "FILE", "--size", "150"], 1, "leave out --size"),
-        (["fit", "nowhere.h5"], 1, "tlfeatures extract"),
+        (["fit", "nowhere.h5"], 2, "tlfeatures extract"),
         (["fit", "FILE", "--head", "xgboost"], 2, "there are: "),
         (["fit", "FILE", "--param", "C"], 2, "NAME=VALUE"),
         (["fit", "FILE", "--param", "D=1"], 2, "parameter of logreg"),
+        (["fit", "FILE", "--param", "C=-1"], 2, "can't be fitted"),
+        (["fit", "FILE", "-o", "FILE"], 2, "no model of this version"),
         (["fit", "FILE", "--cv", "13"], 1, "--cv 12"),
         (["fit", "FILE", "--embedding", "fc2.none"], 2, "there are: grid8.flatten"),
         (["fit", "FILE", "--split", "val"], 2, "--split cv"),
         (["fit", "FILE", "-o", "nowhere/x.model"], 2, "no folder"),
         (["predict", "FILE", "PHOTOS"], 1, "not a model file"),
+        (["extract", "FILE", "-o", "NEW"], 2, "is a file"),
         (["predict", "nowhere.model", "PHOTOS"], 2, "tlfeatures fit"),
         (["info", "nowhere"], 2, "no file"),
         (["info", "PHOTOS/red/red00.png"], 1, "neither"),

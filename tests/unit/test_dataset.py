@@ -6,7 +6,7 @@ import pytest
 from tests.conftest import write_image
 from tlfeatures import extract, load_dataset
 from tlfeatures.dataset import from_folders
-from tlfeatures.errors import DatasetError, ParameterError, StoreError
+from tlfeatures.errors import DatasetError, ParameterError
 
 
 @pytest.fixture
@@ -35,6 +35,8 @@ def test_labels_come_from_the_folders(file):
         (["train/1", "plane/2"], ["train", "plane"], [None, None]),  # classes of vehicles
         (["train/1", "test/2"], ["train", "test"], [None, None]),
         (["val/a/1", "test/b/2"], ["val", "test"], [None, None]),  # without train no split
+        (["train/a/1", "train/stray", "val/b/2"], ["a", None, "b"], ["train", None, "val"]),
+        (["train/a/1", "val/b/2", "extra/3"], ["train", "val", "extra"], [None] * 3),
     ],
 )
 def test_folders_give_classes_and_splits(ids, labels, splits):
@@ -77,6 +79,9 @@ def test_labels_from_a_mapping(file):
         ("id,label\nnowhere.png,x\n", "no id of the labels.*'blue/blue00.png'"),
         ("id,label,split\nred/red00.png,x,training\n", "train, val or test"),
         ("", r"columns \(none\)"),
+        ("id,label,group\nred/red00.png,x,g\nred/red01.png,y,\n", "1 of 2 .* no group, 'red/red01"),
+        ("id,label,split\nred/red00.png,x,val\nred/red01.png,y,\n", "1 of 2 .* no split"),
+        ("id,label\nred/red00.png,x\nred/red00.png,y\n", "'red/red00.png' twice"),
     ],
 )
 def test_wrong_csv_says_what_is_expected(file, tmp_path, text, message):
@@ -88,7 +93,7 @@ def test_wrong_csv_says_what_is_expected(file, tmp_path, text, message):
 def test_missing_csv_or_file(file, tmp_path):
     with pytest.raises(DatasetError, match=r"nowhere.csv"):
         load_dataset(file, "grid8.avg", tmp_path / "nowhere.csv")
-    with pytest.raises(StoreError, match="tlfeatures extract"):
+    with pytest.raises(ParameterError, match="tlfeatures extract"):
         load_dataset(tmp_path / "nowhere.h5")
 
 

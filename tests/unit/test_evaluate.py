@@ -128,6 +128,29 @@ def test_given_splits_are_used(names, asked, chosen):
         assert result.summary()["accuracy"]["std"] is None
 
 
+def test_a_given_cv_is_used_in_place_of_splits():
+    split = np.array(["train", "train", "val"] * 20)
+    assert cross_validate(make_head("logreg"), dataset(split=split), cv=3).split == "cv"
+    assert make_folds(dataset(split=split), cv=KFold(4))[0] == "cv"
+
+
+def test_groups_on_both_sides_of_a_given_split_are_named():
+    split = np.array(["train", "train", "val"] * 20)
+    groups = np.array([f"g{i // 6}" for i in range(60)])
+    y = np.array(list("ab") * 30)[np.random.default_rng(0).permutation(60)]
+    with pytest.raises(DatasetError, match="10 groups have images in train and in val, 'g0'"):
+        make_folds(dataset(split=split, groups=groups, y=y))
+
+
+@pytest.mark.parametrize(
+    ("head", "params"),
+    [("logreg", {"C": -1}), ("logreg", {"C": "a"}), ("svm", {"n_components": None})],
+)
+def test_a_value_that_a_head_refuses_is_one_line(head, params):
+    with pytest.raises(ParameterError, match=r"the head can't be fitted: [^\n]*$"):
+        cross_validate(make_head(head, **params), dataset())
+
+
 def test_a_split_that_is_not_there_is_wrong_usage():
     with pytest.raises(ParameterError, match="found no splits"):
         make_folds(dataset(), split="val")
@@ -146,6 +169,9 @@ def test_too_few_classes_images_or_groups():
     few = dataset(y=np.array(["rare"] * 3 + ["often"] * 57))
     with pytest.raises(DatasetError, match=r"rare \(3\): --cv 3"):
         make_folds(few)
+    one_class_each = np.array(["g", "h"] * 30)
+    with pytest.raises(DatasetError, match="one class only"):
+        make_folds(dataset(groups=one_class_each), cv=2)
     with pytest.raises(DatasetError, match="5 groups, found 2"):
         make_folds(dataset(groups=np.array(["g", "h"] * 30)))
     with pytest.raises(ParameterError, match="2 folds or more"):

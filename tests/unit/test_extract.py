@@ -1,8 +1,11 @@
 """What a second run computes, keeps and refuses; by the backbone that needs no TensorFlow."""
 
+import os
 import shutil
 import subprocess
 import sys
+import warnings
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -19,14 +22,14 @@ from tlfeatures.errors import (
     SpecError,
     StoreError,
 )
-from tlfeatures.features import backbone as backbones
-from tlfeatures.features.store import read_embedding, read_header
+from tlfeatures.features.pixels import PixelBackbone
+from tlfeatures.features.store import Reader, read_header
 
 
 def rows_by_id(file, name="grid8.avg"):
-    header = read_header(file)
-    ids = [id_ for id_, done in zip(header.ids, header.done, strict=True) if done]
-    return dict(zip(ids, read_embedding(header, name), strict=True))
+    with Reader(file) as reader:
+        ids = [id_ for id_, done in zip(reader.header.ids, reader.header.done, strict=True) if done]
+        return dict(zip(ids, reader.read(name), strict=True))
 
 
 @pytest.fixture
@@ -112,7 +115,7 @@ def test_changed_image_is_computed_again(photos, file):
     before = rows_by_id(file)
     write_image(photos / "red" / "red00.png", 7)
     result = run(photos, file)
-    assert (result.computed, result.removed) == (1, 1)
+    assert (result.computed, result.removed) == (1, 0)
     assert (rows_by_id(file)["red/red00.png"] != before["red/red00.png"]).any()
 
 
@@ -159,7 +162,7 @@ def test_other_settings_are_refused_and_nothing_is_lost(photos, file, options, n
 def test_another_folder_is_refused(photos, file, tmp_path):
     run(photos, file)
     write_image(tmp_path / "other" / "a" / "1.png", 1)
-    with pytest.raises(SourceError, match="made from another"):
+    with pytest.raises(SourceError, match="--prune"):
         run(tmp_path / "other", file)
     assert len(rows_by_id(file)) == 24
 
@@ -288,6 +291,184 @@ def test_a_reader_is_not_blocked_by_a_writer(photos, file):
     assert [counted for counted, _ in seen] == [done for _, done in seen] == [5, 10, 15, 20, 24]
 
 
+class Breaking:
+    """A backbone that stops working after some batches, as a killed process would."""
+
+    def __init__(self, names, batches):
+        self.real = PixelBackbone(names)
+        self.left = batches
+
+    def embed(self, images):
+        if not self.left:
+            raise StoreError("the power went")
+        self.left -= 1
+        return self.real.embed(images)
+
+
+def interrupted(monkeypatch, photos, file, batches, **options):
+    """A run that stops after some batches, as a killed process would."""
+
+    def load(spec, names, **_):
+        return Breaking(names, batches)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tlfeatures.features.extract.load_backbone", load)
+        with pytest.raises(StoreError, match="the power went"):
+            run(photos, file, **options)
+
+
+def partial_of(file):
+    return file.with_name(f"{file.name}.partial")
+
+
+def test_a_leftover_never_replaces_a_fresh_file(photos, file, monkeypatch):
+    run(photos, file)
+    write_image(photos / "red" / "new.png", 1)
+    interrupted(monkeypatch, photos, file, 0)
+    assert partial_of(file).exists()
+    file.unlink()
+    run(photos, file, size=20)
+    header = read_header(file)
+    assert (header.spec.size, header.done.sum()) == ((20, 20), 25)
+
+
+def test_a_leftover_gives_its_rows_to_a_run_in_place(photos, file, monkeypatch):
+    interrupted(monkeypatch, photos, file, 1)
+    for seed in range(3):
+        write_image(photos / "blue" / f"a{seed}.png", seed)
+    interrupted(monkeypatch, photos, file, 2)
+    for path in photos.glob("blue/a*.png"):
+        path.unlink()
+    result = run(photos, file)
+    assert result.computed + result.reused == 24 == read_header(file).done.sum()
+    assert result.reused > 5
+    assert not partial_of(file).exists()
+
+
+def test_a_duplicate_whose_twin_is_done_is_done_without_computing(photos, file, no_backbone):
+    shutil.copy(photos / "red" / "red02.png", photos / "blue" / "copy.png")
+    run(photos, file)
+    with h5py.File(file, "r+") as opened:
+        opened["done"][0] = opened["done"][[b"copy" in i for i in opened["ids"][:]].index(True)] = 0
+    (photos / "blue" / "blue00.png").touch()
+    result = run(photos, file)
+    assert (result.computed, read_header(file).done.sum()) == (1, 25)
+
+
+def test_a_begun_layer_is_finished_by_a_plain_run(photos, file, monkeypatch):
+    run(photos, file)
+    interrupted(monkeypatch, photos, file, 2, layers=["grid4"], pools=["flatten"])
+    result = run(photos, file)
+    assert (result.computed, result.reused) == (14, 10)
+    assert set(result.embeddings) == {"grid8.avg", "grid4.flatten"}
+
+
+def test_one_of_layer_and_pooling_follows_the_file(photos, file):
+    run(photos, file, layers=["grid4"], pools=["flatten"])
+    assert set(run(photos, file, pools=["max"]).embeddings) == {"grid4.flatten", "grid4.max"}
+    added = run(photos, file, layers=["grid8"]).embeddings
+    assert set(added) == {"grid4.flatten", "grid4.max", "grid8.flatten", "grid8.max"}
+
+
+def test_failures_are_recorded_also_after_a_cut_off_run(photos, file, monkeypatch):
+    (photos / "red" / "zz.jpg").write_text("text")
+    interrupted(monkeypatch, photos, file, 4)
+    for _ in range(2):
+        run(photos, file)
+        assert set(read_header(file).failures) == {"red/zz.jpg"}
+
+
+def unreadable(monkeypatch, *names):
+    """Reading these files fails, as it does without permission; tests run as root."""
+    real = Path.read_bytes
+
+    def read_bytes(path):
+        if path.name in names:
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+
+
+def test_images_that_can_not_be_read_now_keep_their_embeddings(photos, file, monkeypatch, caplog):
+    run(photos, file)
+    before = rows_by_id(file)
+    unreadable(monkeypatch, "red00.png", "blue03.png")
+    result = run(photos, file)
+    assert (result.reused, result.failed) == (24, [])
+    assert "2 images can't be read now" in caplog.text
+    assert rows_by_id(file).keys() == before.keys()
+
+
+def test_images_without_a_digest_are_not_one_image(photos, file, monkeypatch):
+    with monkeypatch.context() as patch:
+        unreadable(patch, "red00.png", "blue03.png")
+        first = run(photos, file)
+    assert [failure["reason"] for failure in first.failed] == ["Permission denied"] * 2
+    assert run(photos, file).computed == 2
+    rows = rows_by_id(file)
+    assert (rows["red/red00.png"] != rows["blue/blue03.png"]).any()
+
+
+def test_a_folder_that_can_not_be_listed_is_an_error(photos, file, monkeypatch):
+    run(photos, file)
+    real = os.scandir
+
+    def scandir(path):
+        if str(path).endswith("red"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(SourceError, match="red can't be listed: Permission denied"):
+        run(photos, file)
+    assert len(rows_by_id(file)) == 24
+
+
+def test_most_images_gone_needs_a_word(photos, file):
+    run(photos, file)
+    for path in photos.glob("*/*0[0-6].png"):
+        path.unlink()
+    with pytest.raises(SourceError, match=r"14 of the 24 images.*--prune"):
+        run(photos, file)
+    assert len(rows_by_id(file)) == 24
+    assert run(photos, file, prune=True).removed == 14
+
+
+def test_values_that_float16_can_not_hold_are_refused(photos, file, monkeypatch):
+    class Huge(PixelBackbone):
+        def embed(self, images):
+            return {name: rows + 1e5 for name, rows in super().embed(images).items()}
+
+    monkeypatch.setattr("tlfeatures.features.extract.load_backbone", lambda s, n, **_: Huge(n))
+    with pytest.raises(StoreError, match=r"grid8.avg .*--dtype float32"):
+        run(photos, file, dtype="float16")
+    assert not read_header(file).done.any()
+
+
+def test_a_link_stays_a_link(photos, file):
+    run(photos, file)
+    link = file.with_name("link.h5")
+    link.symlink_to(file.name)
+    write_image(photos / "red" / "new.png", 0)
+    run(photos, link)
+    assert link.is_symlink()
+    assert len(rows_by_id(file)) == 25
+
+
+def test_another_seed_names_the_option_for_it(photos, file):
+    options = {"backbone": "vgg16", "weights": "random", "precision": "float32", "size": 32}
+    run(photos, file, **options)
+    with pytest.raises(SpecError, match="leave out --random-state"):
+        run(photos, file, **options, random_state=7)
+
+
+def test_extracting_leaves_the_filters_of_warnings_alone(photos, file):
+    before = list(warnings.filters)
+    run(photos, file)
+    assert warnings.filters == before
+
+
 FULL_DISK = """
 import resource, sys
 from tlfeatures.cli import main
@@ -330,27 +511,9 @@ def test_a_folder_that_can_not_be_written_is_one_line(photos, file):
         run(photos, photos)
 
 
-class Breaking:
-    """A backbone that stops working after some batches, as a killed process would."""
-
-    def __init__(self, names, batches):
-        self.real = backbones.PixelBackbone(names)
-        self.left = batches
-
-    def embed(self, images):
-        if not self.left:
-            raise StoreError("the power went")
-        self.left -= 1
-        return self.real.embed(images)
-
-
 @pytest.mark.parametrize("batches", [0, 1, 3])
 def test_a_cut_off_first_run_is_finished_by_the_next(photos, file, monkeypatch, batches):
-    with monkeypatch.context() as patch:
-        breaking = Breaking(["grid8.avg"], batches)
-        patch.setattr("tlfeatures.features.extract.load_backbone", lambda *_, **__: breaking)
-        with pytest.raises(StoreError):
-            run(photos, file)
+    interrupted(monkeypatch, photos, file, batches)
     assert read_header(file).done.sum() == 5 * batches
     result = run(photos, file)
     assert (result.computed, result.reused) == (24 - 5 * batches, 5 * batches)
@@ -361,11 +524,7 @@ def test_a_cut_off_first_run_is_finished_by_the_next(photos, file, monkeypatch, 
 def test_a_cut_off_addition_leaves_the_file_and_goes_on(photos, file, monkeypatch, batches):
     run(photos, file)
     before = file.read_bytes()
-    with monkeypatch.context() as patch:
-        breaking = Breaking(["grid8.avg", "grid4.max"], batches)
-        patch.setattr("tlfeatures.features.extract.load_backbone", lambda *_, **__: breaking)
-        with pytest.raises(StoreError):
-            run(photos, file, layers=["grid4"], pools=["max"])
+    interrupted(monkeypatch, photos, file, batches, layers=["grid4"], pools=["max"])
     assert file.read_bytes() == before
     result = run(photos, file, layers=["grid4"], pools=["max"])
     assert (result.computed, result.reused) == (24 - 5 * batches, 5 * batches)

@@ -5,7 +5,7 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.svm import SVC
 
 from tlfeatures.errors import ParameterError
-from tlfeatures.heads import CalibratedSVC, make_head, parse_params
+from tlfeatures.heads import CalibratedSVC, make_head, make_heads, parse_params
 
 
 def test_parameters_reach_their_step():
@@ -23,6 +23,14 @@ def test_unknown_names_say_which_exist():
         match="parameter of gradient-boosting 'learningrate'; there are: learning_rate",
     ):
         make_head("gradient-boosting", learningrate=1)
+
+
+def test_several_heads_take_the_parameters_that_they_have():
+    heads = make_heads(["all"], C=0.5, max_leaf_nodes=4)
+    assert heads["logreg"][-1].C == heads["svm"][-1].C == 0.5
+    assert heads["gradient-boosting"][-1].max_leaf_nodes == 4
+    with pytest.raises(ParameterError, match="there are: "):
+        make_heads(["all"], depth=3)
 
 
 def test_parse_params():

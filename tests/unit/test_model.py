@@ -1,7 +1,9 @@
+import contextlib
 import json
 import pickle
 import zipfile
 from dataclasses import replace
+from pathlib import Path
 
 import joblib
 import numpy as np
@@ -10,8 +12,16 @@ import skops.io
 from sklearn.naive_bayes import GaussianNB
 from sklearn.preprocessing import FunctionTransformer
 
-from tlfeatures import HEADS, Model, describe, extract, load_dataset, make_head
-from tlfeatures.errors import FormatError, ModelError, ParameterError, SourceError, WeightsError
+from tlfeatures import HEADS, Model, describe, extract, fit, load_dataset, make_head
+from tlfeatures.errors import (
+    FormatError,
+    ModelError,
+    ParameterError,
+    SourceError,
+    SpecError,
+    WeightsError,
+)
+from tlfeatures.features.plan import Settings, make_spec
 
 
 @pytest.fixture
@@ -63,16 +73,60 @@ def test_inputs_that_are_not_there(model, tmp_path):
 
 
 def test_other_weights_are_refused(model, tmp_path, photos):
-    vgg16 = replace(
-        model.spec, backbone="vgg16", size=(32, 32), weights="random", weights_sha256="00"
-    )
-    other = Model(model.head, vgg16, "block5_pool.avg", model.info)
+    settings = Settings(weights="random", precision="float32")
+    spec = make_spec(settings, "vgg16", (32, 32), ["block5_pool.avg"], "cpu")
+    other = Model(model.head, replace(spec, weights_sha256="00"), "block5_pool.avg", model.info)
     with pytest.raises(ModelError, match="damaged"):
         list(other.predict([photos]))
     wide = replace(other, embedding="block1_conv1.avg")
     wide.head[-1].n_features_in_ = wide.head[0].n_features_in_ = 64
     with pytest.raises(WeightsError, match="expected 00"):
         list(wide.predict([photos]))
+
+
+@pytest.mark.parametrize("field", ["resize", "orientation", "preprocessing", "alpha"])
+def test_a_spec_that_is_not_ours_is_refused(model, photos, field):
+    other = replace(model, spec=replace(model.spec, **{field: "otherwise"}))
+    with pytest.raises(SpecError, match=f"{field} 'otherwise'"):
+        other.predict([photos])
+
+
+def test_saving_never_replaces_what_is_no_model(model, data, tmp_path):
+    before = Path(data.file).read_bytes()
+    for target in (data.file, tmp_path):
+        with pytest.raises(ParameterError, match=r"give another name|is a folder"):
+            model.save(target)
+        with pytest.raises(ParameterError, match=r"give another name|is a folder"):
+            fit(data.file, model=target)
+    assert Path(data.file).read_bytes() == before
+
+
+def test_saving_through_a_link_keeps_the_link(model, tmp_path):
+    model.save(tmp_path / "real.model")
+    (tmp_path / "link.model").symlink_to("real.model")
+    model.save(tmp_path / "link.model")
+    assert (tmp_path / "link.model").is_symlink()
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_damaged_model_files_are_refused_in_one_way(model, tmp_path, seed):
+    path = tmp_path / "m.model"
+    model.save(path)
+    random = np.random.default_rng(seed)
+    if seed < 10:  # facts that are missing or of another kind
+        facts = describe(path)
+        facts.pop("file")
+        name = sorted(facts)[seed % len(facts)]
+        facts[name] = None
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("tlfeatures.json", json.dumps(facts))
+    else:
+        data = bytearray(path.read_bytes())
+        data[random.integers(len(data) - 1500, len(data))] ^= 0xFF  # where the facts are
+        path.write_bytes(data)
+    for read in (describe, Model.load):
+        with contextlib.suppress(FormatError, ModelError):
+            read(path)
 
 
 def test_saving_a_head_that_could_not_be_loaded_is_refused(data, tmp_path):
@@ -159,7 +213,8 @@ def test_another_version_of_scikit_learn_is_said(model, tmp_path, caplog):
 
 def test_a_full_disk_keeps_the_old_model(model, tmp_path, monkeypatch):
     path = tmp_path / "m.model"
-    path.write_text("the old one")
+    model.save(path)
+    before = path.read_bytes()
 
     def full(*_, **__):
         raise OSError(28, "No space left on device")
@@ -167,5 +222,5 @@ def test_a_full_disk_keeps_the_old_model(model, tmp_path, monkeypatch):
     monkeypatch.setattr("skops.io.dump", full)
     with pytest.raises(ModelError, match="No space left"):
         model.save(path)
-    assert path.read_text() == "the old one"
-    assert not list(tmp_path.glob("*.tmp"))
+    assert path.read_bytes() == before
+    assert not list(tmp_path.glob(".m*"))

@@ -48,6 +48,12 @@ def test_heavy_libraries_have_one_room_each():
     assert files_importing("click") == {"cli.py"}
 
 
+def test_only_the_command_line_prints():
+    pattern = re.compile(r"\b(print|click\.echo)\(")
+    found = {p.name for p in PACKAGE.rglob("*.py") if pattern.search(p.read_text())}
+    assert found == {"cli.py"}
+
+
 def test_features_know_nothing_of_heads():
     for module in ("heads", "evaluate", "model", "dataset", "fitting"):
         importing = files_importing(f"tlfeatures.{module}")

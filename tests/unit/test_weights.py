@@ -99,7 +99,7 @@ def test_other_tensors_are_not_accepted_as_imagenets(random_weights, tmp_path, m
 
 
 def test_the_top_is_not_to_be_had_from_the_wheel(monkeypatch):
-    monkeypatch.setattr(module, "_reachable", lambda url: False)
+    monkeypatch.setattr(module, "_unreachable", lambda url: "no answer")
     with pytest.raises(WeightsError, match=r"fc1, fc2, predictions.*block5_pool"):
         load_weights("imagenet", top=True)
 
@@ -121,5 +121,6 @@ def test_a_host_that_never_answers_is_given_up(monkeypatch):
 
     silent = socket.create_server(("127.0.0.1", 0))  # accepts, and says nothing
     monkeypatch.setattr(module, "GIVE_UP_SECONDS", 0.2)
-    assert not module._reachable(f"http://127.0.0.1:{silent.getsockname()[1]}/x")
+    reason = module._unreachable(f"http://127.0.0.1:{silent.getsockname()[1]}/x")
+    assert "timed out" in reason or "no answer" in reason
     silent.close()

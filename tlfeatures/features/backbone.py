@@ -21,9 +21,15 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tlfeatures.errors import ParameterError, WeightsError
+from tlfeatures.errors import ParameterError, SpecError, WeightsError
+from tlfeatures.features.pixels import load_pixels, pixel_shapes
 from tlfeatures.features.spec import POOLINGS, Spec, unknown_name
-from tlfeatures.features.weights import CONV_KERNELS, TOP_KERNELS, load_weights
+from tlfeatures.features.weights import (
+    CONV_KERNELS,
+    IMAGENET_SHA256,
+    TOP_KERNELS,
+    load_weights,
+)
 
 if TYPE_CHECKING:
     import keras
@@ -164,12 +170,33 @@ def load_backbone(
     ------
     WeightsError
         If the weights can't be had or their hash is not the spec's.
+    SpecError
+        If the spec asks for what this version doesn't do to an image.
     ParameterError
         If there is no such device.
     """
     if device not in DEVICES:
         raise unknown_name("device", device, DEVICES)
+    _check_possible(spec)
     return _load(spec, tuple(names), device, weights or spec.weights)
+
+
+def _check_possible(spec: Spec) -> None:
+    """Refuse a spec of another version rather than embed by other rules than its own."""
+    here = Spec(
+        backbone=spec.backbone,
+        size=spec.size,
+        precision=spec.precision,
+        weights=spec.weights,
+        weights_sha256=spec.weights_sha256,
+        top_sha256=spec.top_sha256,
+        preprocessing=find_architecture(spec.backbone).preprocessing,
+    )
+    for name, theirs, ours in spec.differences(here):
+        raise SpecError(
+            f"the embedding was made with {name} {theirs!r}, this tlfeatures does {ours!r}: use "
+            "the version that made it, or extract and fit again"
+        )
 
 
 @functools.lru_cache(maxsize=2)
@@ -276,6 +303,9 @@ class KerasBackbone:
 
 
 def _load_vgg16(spec: Spec, names: Sequence[str], device: str, weights: str) -> Backbone:
+    if weights != "random" and not Path(weights).is_file():
+        known = spec.weights_sha256 == IMAGENET_SHA256
+        weights = "imagenet" if known else weights  # the same tensors from wherever they are
     tensors = load_weights(
         weights, top=needs_top(spec.backbone, names), random_state=spec.random_state
     )
@@ -347,52 +377,6 @@ def _on(device: str | None) -> contextlib.AbstractContextManager[Any]:
     return keras.device(device) if device else contextlib.nullcontext()
 
 
-# ---- a backbone without weights, for control: can colours alone tell the classes apart?
-
-
-def _pixel_shapes(size: tuple[int, int]) -> Shapes:
-    return {"grid4": (4, 4, 3), "grid8": (8, 8, 3), "mean": (3,)}
-
-
-class PixelBackbone:
-    """The image itself, downsampled to a grid of mean colours in [0, 1].
-
-    Needs no weights and no TensorFlow. A head that does as well on `grid8.flatten` as on VGG16's
-    embeddings has learned colours, not content.
-    """
-
-    def __init__(self, names: Sequence[str]) -> None:
-        self._names = names
-
-    def embed(self, images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
-        """Embed a batch of shape (b, h, w, 3); see `Backbone`."""
-        return {name: self._pooled(images, *name.split(".")) for name in self._names}
-
-    def _pooled(self, images: NDArray[np.uint8], layer: str, pool: str) -> NDArray[np.float32]:
-        cells = 1 if layer == "mean" else int(layer.removeprefix("grid"))
-        grid = _mean_colours(images, cells)
-        if pool == "avg":
-            grid = grid.mean(axis=(1, 2))
-        if pool == "max":
-            grid = grid.max(axis=(1, 2))
-        return np.asarray(grid.reshape(len(images), -1), np.float32)
-
-
-def _mean_colours(images: NDArray[np.uint8], cells: int) -> NDArray[np.float32]:
-    """(b, h, w, 3) uint8 -> (b, cells, cells, 3): the mean of each cell of the image."""
-    rows = np.linspace(0, images.shape[1], cells + 1).astype(int)[:-1]
-    columns = np.linspace(0, images.shape[2], cells + 1).astype(int)[:-1]
-    sums = np.add.reduceat(images.astype(np.float32) / 255, rows, axis=1)
-    sums = np.add.reduceat(sums, columns, axis=2)
-    heights = np.diff(rows, append=images.shape[1])[:, None, None]
-    widths = np.diff(columns, append=images.shape[2])[:, None]
-    return np.asarray(sums / (heights * widths), np.float32)
-
-
-def _load_pixels(spec: Spec, names: Sequence[str], device: str, weights: str) -> Backbone:
-    return PixelBackbone(tuple(names))
-
-
 BACKBONES: dict[str, Architecture] = {
     "vgg16": Architecture(
         default_layer="block5_pool",
@@ -406,8 +390,8 @@ BACKBONES: dict[str, Architecture] = {
         default_layer="grid8",
         preprocessing="divided by 255",
         smallest=8,
-        shapes=_pixel_shapes,
-        load=_load_pixels,
+        shapes=pixel_shapes,
+        load=load_pixels,
         trained=False,
     ),
 }

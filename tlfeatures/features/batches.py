@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.errors import ImageError
-from tlfeatures.features.images import UNREADABLE, decode, digest, read_bytes
+from tlfeatures.features.images import decode, digest, read_bytes
 
 BATCH_SIZE = 32
 
@@ -24,14 +24,14 @@ Pixels = NDArray[np.uint8]
 
 
 def decode_ahead(
-    files: Iterable[tuple[Key, Path, bytes]], size: tuple[int, int]
+    files: Iterable[tuple[Key, Path, bytes | None]], size: tuple[int, int]
 ) -> Iterator[tuple[Key, Pixels | ImageError]]:
     """Decode image files in threads.
 
     Parameters
     ----------
     files : iterable of (key, path, digest)
-        A file whose bytes no longer have this sha256 is an error; `UNREADABLE` accepts any.
+        A file whose bytes do not have this sha256 any more is an error; None accepts any.
     size : (int, int)
         Height and width in pixels.
 
@@ -54,12 +54,12 @@ def decode_ahead(
 
 
 def _decode_file(
-    key: Key, path: Path, expected: bytes, size: tuple[int, int]
+    key: Key, path: Path, expected: bytes | None, size: tuple[int, int]
 ) -> tuple[Key, Pixels | ImageError]:
     try:
         data = read_bytes(path)
-        if expected not in (UNREADABLE, digest(data)):
-            raise ImageError("it changed while it was being read; run the command again")
+        if expected not in (None, digest(data)):
+            raise ImageError("it changed during the run; run the command again")
         return key, decode(data, size)
     except ImageError as error:
         return key, error

@@ -71,6 +71,7 @@ def extract(
     *,
     device: str = "auto",
     batch_size: int = BATCH_SIZE,
+    prune: bool = False,
     progress: Progress | None = None,
     **settings: Any,
 ) -> Extraction:
@@ -85,6 +86,8 @@ def extract(
     device : {"auto", "cpu", "gpu"}
     batch_size : int
         Images a forward pass.
+    prune : bool
+        Let go of rows even where most of the file's images are no longer in the folder.
     progress : callable (images done, images to do), optional
         Called after each batch.
     **settings
@@ -111,25 +114,26 @@ def extract(
     started = time.perf_counter()
     if batch_size < 1:
         raise ParameterError(f"batch_size must be 1 or more, got {batch_size}")
-    target = Path(file)
+    target = Path(file).resolve()  # a link stays a link, and names the same lock
     _check_target(target)
     manifest = scan(source)
     if not manifest.images:
         raise SourceError(f"{source} has no images; expected a folder with one subfolder a class")
     with store.exclusive(target):
-        plan = make_plan(manifest, target, Settings(**settings), device)
-        computed, failures = _carry_out(plan, device, batch_size, progress or _no_progress)
+        plan = make_plan(manifest, target, Settings(**settings), device, prune)
+        outcome = _carry_out(plan, device, batch_size, progress or _no_progress)
     seconds = time.perf_counter() - started
+    failed = sorted(outcome.failures.items())
     return Extraction(
-        file=str(target),
+        file=str(file),
         images=len(manifest.images),
-        computed=computed,
-        reused=len(manifest.images) - computed - len(failures),
-        failed=[{"id": id_, "reason": why} for id_, why in sorted(failures.items())],
+        computed=outcome.computed,
+        reused=outcome.done - outcome.computed,
+        failed=[{"id": id_, "reason": why} for id_, why in failed],
         removed=plan.removed,
         embeddings=plan.embeddings,
         seconds=seconds,
-        images_per_second=computed / seconds,
+        images_per_second=outcome.computed / seconds,
         weights=plan.spec.weights,
         weights_sha256=plan.spec.weights_sha256,
         precision=plan.spec.precision,
@@ -152,37 +156,57 @@ def _check_target(target: Path) -> None:
 Failed = list[tuple[Task, ImageError]]
 
 
-def _carry_out(
-    plan: Plan, device: str, batch_size: int, progress: Progress
-) -> tuple[int, dict[str, str]]:
-    """Compute what is missing; give the number of images computed and the reasons of failures."""
+@dataclass(frozen=True)
+class _Outcome:
+    """Images computed in this run, rows done in the file, reasons of failures by id."""
+
+    computed: int
+    done: int
+    failures: dict[str, str]
+
+
+def _carry_out(plan: Plan, device: str, batch_size: int, progress: Progress) -> _Outcome:
     failed: Failed = []
     files = ((task, task.path, task.digest) for task in plan.tasks)
     images = readable(decode_ahead(files, plan.spec.size), failed)
     first = next(images, None)
     if first is None and failed and len(failed) == _count_unique(plan.manifest):
         raise SourceError(f"no image can be read: {_first_few(_reasons(plan, failed))}")
-    computed = 0
-    if first is not None:  # the backbone before the file: without weights no file is left behind
+    settled = _settled(plan, failed) if first is None else None
+    if settled:
+        _remove_taken_over(plan)
+        return settled
+    backbone = None
+    if first is not None:  # before the file: without weights no file is left behind
         backbone = load_backbone(plan.spec, list(plan.embeddings), device=device)
-        with _open_target(plan) as writer:
-            images = chain([first], images)
+        images = chain([first], images)
+    computed = 0
+    with _open_target(plan) as writer:
+        if backbone is not None:
             for count in _embed_all(images, backbone, writer, plan.spec.size, batch_size):
                 computed += count
                 progress(computed + len(failed), len(plan.tasks))
-            _record(writer, failed)
-    elif not plan.in_place:
-        with _open_target(plan) as writer:
-            _record(writer, failed)
-    if not plan.in_place and plan.partial.exists():
-        os.replace(plan.partial, plan.target)
-    plan.partial.unlink(missing_ok=True)  # of an earlier run; all that it held is in the file now
-    return computed, _reasons(plan, failed)
+        for task, error in failed:
+            writer.fail(task.rows, str(error))
+    if writer.path != plan.target:
+        os.replace(writer.path, plan.target)
+    _remove_taken_over(plan)
+    return _Outcome(computed, int(writer.done.sum()), _reasons(plan, failed))
 
 
-def _record(writer: store.Writer, failed: Failed) -> None:
-    for task, error in failed:
-        writer.fail(task.rows, str(error))
+def _settled(plan: Plan, failed: Failed) -> _Outcome | None:
+    """What there is to say if the file holds every row already, and why others are missing."""
+    if plan.current is None or not plan.in_place:
+        return None
+    done, reasons = int(plan.current.done.sum()), _reasons(plan, failed)
+    known = done + len(reasons) == len(plan.current.ids) and plan.current.failures == reasons
+    return _Outcome(0, done, reasons) if known else None
+
+
+def _remove_taken_over(plan: Plan) -> None:
+    """An earlier run's unfinished update is in the file now, row by row."""
+    if plan.partial in plan.sources:
+        plan.partial.unlink(missing_ok=True)
 
 
 def _count_unique(manifest: Manifest) -> int:
@@ -202,9 +226,12 @@ def _first_few(reasons: dict[str, str]) -> str:
 def _open_target(plan: Plan) -> store.Writer:
     """Open the file itself, or make it; where another one is to be replaced, make it beside."""
     if plan.in_place:
-        return store.Writer(plan.target)
-    path = plan.partial if plan.target.exists() else plan.target
-    fresh = path.with_name(f"{path.name}.tmp")
+        writer = store.Writer(plan.target)
+        for source in plan.sources:
+            writer.carry(source)
+        return writer
+    path = plan.partial if plan.current else plan.target
+    fresh = path.with_name(f".{path.name}.new")
     store.create(fresh, plan.manifest, plan.spec, plan.embeddings, plan.dtype)
     with store.Writer(fresh) as writer:
         for source in plan.sources:

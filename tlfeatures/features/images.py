@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from tlfeatures.errors import ImageError, ParameterError
+from tlfeatures.errors import ImageError, ParameterError, SourceError
 
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".avif"}
@@ -54,6 +53,8 @@ def find_images(source: str | os.PathLike[str]) -> list[ImageFile]:
     ------
     ParameterError
         If `source` is no folder.
+    SourceError
+        If a folder in it can't be listed: its images would seem to be gone.
     """
     root = Path(source)
     if not root.is_dir():
@@ -65,7 +66,7 @@ def find_images(source: str | os.PathLike[str]) -> list[ImageFile]:
 
 def _walk(root: Path) -> Iterator[Path]:
     seen = set()
-    for folder, subfolders, names in os.walk(root, followlinks=True):
+    for folder, subfolders, names in os.walk(root, followlinks=True, onerror=_unlistable):
         real = os.path.realpath(folder)
         if real in seen:  # a link back up, or a second way to the same folder
             subfolders.clear()
@@ -75,6 +76,10 @@ def _walk(root: Path) -> Iterator[Path]:
         for name in names:
             if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
                 yield Path(folder, name)
+
+
+def _unlistable(error: OSError) -> None:
+    raise SourceError(f"{error.filename} can't be listed: {error.strerror}") from error
 
 
 def _id(relative: Path) -> str:
@@ -119,11 +124,9 @@ def decode(data: bytes, size: tuple[int, int]) -> NDArray[np.uint8]:
         If it is no image, a truncated one, or has more pixels than Pillow deems safe.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # odd metadata is no news: the pixels are what counts
-            with Image.open(io.BytesIO(data)) as image:
-                image.load()
-                return to_pixels(ImageOps.exif_transpose(image), size)
+        with Image.open(io.BytesIO(data)) as image:
+            image.load()
+            return to_pixels(ImageOps.exif_transpose(image), size)
     except ImageError:
         raise
     except Exception as error:  # Pillow's decoders raise anything from SyntaxError to struct.error

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tlfeatures.errors import SourceError, SpecError, StoreError
+from tlfeatures.errors import ParameterError, SourceError, SpecError, StoreError
 from tlfeatures.features import store
 from tlfeatures.features.backbone import (
     auto_precision,
@@ -24,7 +24,7 @@ from tlfeatures.features.backbone import (
 )
 from tlfeatures.features.images import UNREADABLE, Manifest
 from tlfeatures.features.spec import PRECISIONS, Spec, parse_size, unknown_name
-from tlfeatures.features.weights import known_sha256, load_weights
+from tlfeatures.features.weights import known_sha256, weights_sha256
 
 logger = logging.getLogger(__name__)
 
@@ -71,25 +71,55 @@ class Task:
 
 @dataclass(frozen=True)
 class Plan:
-    """What the file shall hold, and what of it is to be computed."""
+    """What the file shall hold, and what of it is to be computed.
+
+    Attributes
+    ----------
+    target : Path
+    manifest : Manifest
+    spec : Spec
+    embeddings : dict of name to width
+    dtype : str
+    current : Header or None
+        Of the file as it is.
+    sources : list of Path
+        Files whose finished rows are taken over: the file itself, and what an earlier run that
+        was cut off left beside it.
+    tasks : list of Task
+        Image bytes that no source holds every embedding of.
+    removed : int
+        Images of the file that are no longer in the folder.
+    """
 
     target: Path
     manifest: Manifest
     spec: Spec
     embeddings: dict[str, int]
     dtype: str
-    sources: list[store.Header]
+    current: store.Header | None
+    sources: list[Path]
     tasks: list[Task]
     removed: int
-    in_place: bool
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the file already has a place for exactly these images and embeddings."""
+        return self.current is not None and self.current.holds(self.manifest, list(self.embeddings))
 
     @property
     def partial(self) -> Path:
         """Where a file that shall replace another is made."""
-        return self.target.with_name(f"{self.target.name}.partial")
+        return partial_path(self.target)
 
 
-def make_plan(manifest: Manifest, target: Path, settings: Settings, device: str) -> Plan:
+def partial_path(target: Path) -> Path:
+    """Name the file that an unfinished update leaves beside a file."""
+    return target.with_name(f"{target.name}.partial")
+
+
+def make_plan(
+    manifest: Manifest, target: Path, settings: Settings, device: str, prune: bool = False
+) -> Plan:
     """Compare a folder with the file that shall hold it.
 
     Raises
@@ -98,26 +128,83 @@ def make_plan(manifest: Manifest, target: Path, settings: Settings, device: str)
         If the file was made with other settings, or from other images.
     """
     current = store.read_header(target) if target.exists() else None
+    beside = _unfinished(partial_path(target), current)
     embeddings, spec = _resolve(settings, current, device)
     dtype = settings.dtype or (current.dtype if current else "float32")
     if dtype not in store.DTYPES:
         raise unknown_name("dtype", dtype, store.DTYPES)
+    removed = 0
     if current:
-        _check_same(current, spec, dtype, manifest)
-    beside = target.with_name(f"{target.name}.partial")
-    sources = [header for header in (current, _unfinished(beside, spec, dtype)) if header]
-    digests = set(manifest.digests)
+        _check_same(current, spec, dtype)
+        manifest = _keep_unreadable(manifest, current)
+        removed = _count_removed(manifest, current, prune)
+        # What a run began and could not finish, this one finishes.
+        embeddings = {**embeddings, **(beside.embeddings if beside else {})}
+    sources = [header for header in (current, beside) if header and _fits(header, spec, dtype)]
     return Plan(
         target=target,
         manifest=manifest,
         spec=spec,
         embeddings=embeddings,
         dtype=dtype,
-        sources=sources,
+        current=current,
+        sources=[header.path for header in sources],
         tasks=_missing(manifest, embeddings, sources),
-        removed=sum(found not in digests for found in current.digests) if current else 0,
-        in_place=current is not None and current.holds(manifest, list(embeddings)),
+        removed=removed,
     )
+
+
+def _fits(header: store.Header, spec: Spec, dtype: str) -> bool:
+    return not header.spec.differences(spec) and header.dtype == dtype
+
+
+def _unfinished(path: Path, current: store.Header | None) -> store.Header | None:
+    """What an earlier run could not finish, unless it belongs to another file."""
+    if not path.exists():
+        return None
+    try:
+        header = store.read_header(path)
+    except StoreError as error:
+        logger.warning("%s is of no use: %s", path, error)
+        return None
+    if current and not _fits(header, current.spec, current.dtype):
+        logger.warning("%s was made with other settings and is of no use", path)
+        return None
+    return header
+
+
+def _keep_unreadable(manifest: Manifest, current: store.Header) -> Manifest:
+    """An image that can't be read just now keeps the embedding that it has."""
+    digest_of = {
+        id_: digest
+        for id_, digest, done in zip(
+            current.ids, current.digests, current.done.tolist(), strict=True
+        )
+        if done
+    }
+    digests = [
+        digest_of.get(image.id, found) if found == UNREADABLE else found
+        for image, found in zip(manifest.images, manifest.digests, strict=True)
+    ]
+    kept = sum(a != b for a, b in zip(digests, manifest.digests, strict=True))
+    if kept:
+        logger.warning("%d images can't be read now; their embeddings are kept", kept)
+    return Manifest(manifest.images, digests)
+
+
+def _count_removed(manifest: Manifest, current: store.Header, prune: bool) -> int:
+    """Count the images that are gone; that most of them are is no tidying, but a mistake."""
+    ids, digests = set(manifest.ids), set(manifest.digests)
+    gone = sum(
+        id_ not in ids and found not in digests
+        for id_, found in zip(current.ids, current.digests, strict=True)
+    )
+    if gone > len(current.ids) / 2 and not prune:
+        raise SourceError(
+            f"{gone} of the {len(current.ids)} images of {current.path} are not in this folder: "
+            "give another file with -o, or let go of them with --prune"
+        )
+    return gone
 
 
 def _resolve(
@@ -129,9 +216,18 @@ def _resolve(
     size = parse_size(settings.size if settings.size is not None else old.size if old else 224)
     embeddings = dict(current.embeddings) if current else {}
     if not embeddings or settings.layers or settings.pools:
-        layers = settings.layers or (find_architecture(backbone).default_layer,)
-        embeddings |= embedding_widths(backbone, layers, settings.pools or ("avg",), size)
+        had_layers, had_pools = _layers_and_pools(list(embeddings))
+        layers = settings.layers or had_layers or [find_architecture(backbone).default_layer]
+        pools = settings.pools or had_pools or ["avg"]
+        embeddings |= embedding_widths(backbone, layers, pools, size)
     return embeddings, make_spec(settings, backbone, size, list(embeddings), device, old)
+
+
+def _layers_and_pools(names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Take `LAYER.POOLING` names apart; `none` is no pooling that other layers could take."""
+    pairs = [name.rpartition(".") for name in names]
+    pools = dict.fromkeys(pool for _, _, pool in pairs if pool != "none")
+    return list(dict.fromkeys(layer for layer, _, _ in pairs)), list(pools)
 
 
 def make_spec(
@@ -150,6 +246,8 @@ def make_spec(
     weights, seed, sha256, top_sha256 = "none", None, None, None
     if architecture.trained:
         weights = settings.weights or (old.weights if old else "imagenet")
+        if weights not in ("imagenet", "random"):
+            weights = str(Path(weights).expanduser().resolve())  # found from any folder
         seed = _seed(settings, old) if weights == "random" else None
         sha256, top_sha256 = _hashes(settings, weights, seed, needs_top(backbone, names), old)
     if precision == "auto":
@@ -168,6 +266,8 @@ def make_spec(
 
 def _seed(settings: Settings, old: Spec | None) -> int:
     if settings.random_state is not None:
+        if settings.random_state < 0:
+            raise ParameterError(f"random_state must be 0 or more, got {settings.random_state}")
         return settings.random_state
     return (old.random_state if old else None) or 0
 
@@ -182,8 +282,8 @@ def _hashes(
     known = known_sha256(weights, top=top)
     if known:
         return known, old.top_sha256 if old else None
-    loaded = load_weights(weights, top=top, random_state=seed)
-    return loaded.sha256, loaded.top_sha256 or (old.top_sha256 if old else None)
+    sha256, top_sha256 = weights_sha256(weights, top=top, random_state=seed)
+    return sha256, top_sha256 or (old.top_sha256 if old else None)
 
 
 # Spec entry -> the option that sets it; the others follow from the backbone and the version.
@@ -197,23 +297,21 @@ _OPTIONS = {
 }
 
 
-def _check_same(current: store.Header, spec: Spec, dtype: str, manifest: Manifest) -> None:
+def _check_same(current: store.Header, spec: Spec, dtype: str) -> None:
     differences = current.spec.differences(spec)
     if current.dtype != dtype:
         differences.append(("dtype", current.dtype, dtype))
-    if differences:
-        shown = [row for row in differences if row[0] in _OPTIONS] or differences
-        what = "; ".join(f"{name} {_short(had)}, not {_short(new)}" for name, had, new in shown)
-        options = sorted({_OPTIONS[name] for name, *_ in shown if name in _OPTIONS})
-        mend = f"leave out {' '.join(options)} to bring it up to date, or " if options else ""
-        raise SpecError(
-            f"{current.path} was made with {what}: {mend}give another file with -o to keep both"
-        )
-    if not set(current.digests) & set(manifest.digests):
-        raise SourceError(
-            f"none of the {len(current.ids)} images of {current.path} is in this folder: it was "
-            "made from another one; give another file with -o, or remove this one first"
-        )
+    if not differences:
+        return
+    shown = [row for row in differences if row[0] in _OPTIONS] or differences
+    what = "; ".join(f"{name} {_short(had)}, not {_short(new)}" for name, had, new in shown)
+    options = {_OPTIONS[name] for name, *_ in shown if name in _OPTIONS}
+    if "--weights" in options and current.spec.weights == spec.weights == "random":
+        options = options - {"--weights"} | {"--random-state"}
+    leave = f"leave out {' '.join(sorted(options))} to bring it up to date, or " if options else ""
+    raise SpecError(
+        f"{current.path} was made with {what}: {leave}give another file with -o to keep both"
+    )
 
 
 def _short(value: Any) -> str:
@@ -221,19 +319,6 @@ def _short(value: Any) -> str:
         return ",".join(map(str, value))
     text = str(value)
     return text if len(text) < 40 else f"{text[:12]}..."
-
-
-def _unfinished(path: Path, spec: Spec, dtype: str) -> store.Header | None:
-    """A file that an earlier run could not finish: a source of rows, if it fits."""
-    if not path.exists():
-        return None
-    try:
-        header = store.read_header(path)
-    except StoreError as error:
-        logger.warning("%s is left aside: %s", path, error)
-        return None
-    fits = not header.spec.differences(spec) and header.dtype == dtype
-    return header if fits else None
 
 
 def _missing(
@@ -245,7 +330,7 @@ def _missing(
         for header in sources
         if set(embeddings) <= set(header.embeddings)
         for row in np.flatnonzero(header.done).tolist()
-    }
+    } - {UNREADABLE}
     tasks: dict[object, Task] = {}
     for row, (image, found) in enumerate(zip(manifest.images, manifest.digests, strict=True)):
         if found not in finished:

@@ -76,7 +76,10 @@ class Spec:
         if not isinstance(data, dict) or set(data) != names:
             found = sorted(data) if isinstance(data, dict) else type(data).__name__
             raise FormatError(f"its spec is not one that this version knows: {found}")
-        return cls(**{**data, "size": tuple(data["size"])})
+        size = data["size"]
+        if not isinstance(size, list) or [type(side) for side in size] != [int, int]:
+            raise FormatError(f"its spec has the size {size}, expected height and width")
+        return cls(**{**data, "size": tuple(size)})
 
     def differences(self, other: Spec) -> list[tuple[str, Any, Any]]:
         """Name each setting that keeps the two from being compared.

@@ -22,10 +22,10 @@ zeros, so the values can't tell. An id is identity, a digest is freshness.
 
 Rules for writers. All datasets are contiguous and allocated when the file is made, so that
 writing rows touches no metadata: whatever moment the process is killed at, the file opens. Rows
-reach the disk before their ``done`` does. A file is made under another name (``FILE.tmp``) and
+reach the disk before their ``done`` does. A file is made under another name (``.FILE.new``) and
 renamed. Adding images or embeddings writes ``FILE.partial`` beside the file, carries over every
 finished row with the same digest, computes the rest into it, and renames it to the file at the
-end; it is the source of a later run if this one is cut off. One writer at a time holds a lock on
+end; if this run is cut off, the next one takes it up. One writer at a time holds a lock on
 ``.FILE.lock``; readers need none.
 
 To change the format: raise ``FORMAT_VERSION``, keep reading every older version, add a file of
@@ -51,8 +51,8 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from tlfeatures.errors import BusyError, FormatError, StoreError
-from tlfeatures.features.images import Manifest
+from tlfeatures.errors import BusyError, FormatError, ParameterError, StoreError
+from tlfeatures.features.images import UNREADABLE, Manifest
 from tlfeatures.features.spec import Spec
 
 FORMAT = "tlfeatures embeddings"
@@ -108,47 +108,78 @@ class Header:
 # ---- reading
 
 
-def read_header(path: str | os.PathLike[str]) -> Header:
-    """Read everything of a file but its embeddings; nothing in it is executed.
+class Reader:
+    """An embeddings file open for reading, also while another process writes or replaces it.
+
+    What one reader gives belongs together: a file that replaces this one is another file.
+
+    Parameters
+    ----------
+    path : path
+
+    Attributes
+    ----------
+    header : Header
 
     Raises
     ------
+    ParameterError
+        If there is no such file.
     FormatError
-        If it is no such file, one of a newer version, or a damaged one.
+        If it is no embeddings file, one of a newer version, or a damaged one.
     """
-    path = Path(path)
-    with _opened(path) as file:
-        return _header(path, file)
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        path = Path(path)
+        if not path.is_file():
+            what = "is a folder" if path.is_dir() else "does not exist"
+            raise ParameterError(
+                f"{path} {what}; an embeddings file is made by `tlfeatures extract SOURCE -o FILE`"
+            )
+        self._file = _open_to_read(path)
+        try:
+            self.header = _header(path, self._file)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def read(self, name: str) -> NDArray[np.float32]:
+        """Read the finished rows of one embedding.
+
+        Returns
+        -------
+        ndarray of shape (number of finished rows, d), float32
+            In the order of the ids.
+        """
+        rows = self._file[f"embeddings/{name}"][:]
+        done = self.header.done
+        return np.asarray(rows if done.all() else rows[done], np.float32)
+
+    def copy_rows(self, name: str, rows: NDArray[Any]) -> NDArray[Any]:
+        """Read these rows, ascending and each once, in the type they are stored in."""
+        table = self._file[f"embeddings/{name}"]
+        return np.concatenate([table[first:last] for first, last in _runs(rows)])
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
 
 
-def read_embedding(header: Header, name: str) -> NDArray[np.float32]:
-    """Read the finished rows of one embedding.
-
-    Returns
-    -------
-    ndarray of shape (number of finished rows, d), float32
-        In the order of the ids.
-    """
-    with _opened(header.path) as file:
-        rows = file[f"embeddings/{name}"][:]
-    finished = rows if header.done.all() else rows[header.done]
-    return np.asarray(finished, np.float32)
+def read_header(path: str | os.PathLike[str]) -> Header:
+    """Read everything of a file but its embeddings; nothing in it is executed (see `Reader`)."""
+    with Reader(path) as reader:
+        return reader.header
 
 
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[h5py.File]:
-    """Open for reading, also while another process writes: see the rules for writers."""
-    if not path.is_file():
-        what = "is a folder" if path.is_dir() else "does not exist"
-        raise StoreError(f"{path} {what}; make it with `tlfeatures extract SOURCE -o {path}`")
+def _open_to_read(path: Path) -> h5py.File:
     try:
-        file = h5py.File(path, "r", locking=False)
+        return h5py.File(path, "r", locking=False)
     except OSError as error:
         if not os.access(path, os.R_OK):
             raise StoreError(f"{path} can't be read: permission denied") from error
         raise FormatError(f"{path} is not an embeddings file, or a damaged one: {error}") from error
-    with file:
-        yield file
 
 
 def _header(path: Path, file: h5py.File) -> Header:
@@ -296,7 +327,8 @@ def _early_allocation() -> h5py.h5p.PropDCID:
 
 def _reserve(path: Path, size: int) -> None:
     """Take the disk's blocks now: a full disk shows before any work, not in the middle."""
-    with path.open("ab") as file:
+    path.touch()
+    with path.open("r+b") as file:  # not to append: emulated fallocate must be able to write
         if shutil.disk_usage(path.parent).free < size - path.stat().st_size:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         try:
@@ -341,34 +373,33 @@ class Writer:
         none = np.zeros(len(self.done), bool)
         self.carried = carried or {name: none.copy() for name in self._tables}
 
-    def carry(self, source: Header) -> None:
-        """Take over every finished row of another file, found by its digest."""
-        rows_of = {source.digests[row]: row for row in np.flatnonzero(source.done).tolist()}
-        pairs = [
-            (row, rows_of[digest])
-            for row, digest in enumerate(self._digests)
-            if digest in rows_of and not self.done[row]
-        ]
-        names = [name for name in self._tables if name in source.embeddings]
-        if not pairs or not names:
-            return
-        here, there = (np.array(side) for side in zip(*pairs, strict=True))
-        with _opened(source.path) as file:
+    def carry(self, path: Path) -> None:
+        """Take over every finished row of another file, or of this one, found by its digest."""
+        with Reader(path) as source:
+            finished = np.flatnonzero(source.header.done).tolist()
+            rows_of = {source.header.digests[row]: row for row in finished}
+            pairs = [
+                (row, rows_of[digest])
+                for row, digest in enumerate(self._digests)
+                if digest in rows_of and digest != UNREADABLE and not self.done[row]
+            ]
+            names = [name for name in self._tables if name in source.header.embeddings]
+            if not pairs or not names:
+                return
+            here, there = (np.array(side) for side in zip(*pairs, strict=True))
             for name in names:
-                self._copy(file[f"embeddings/{name}"], name, here, there)
+                self._copy(source, name, here, there)
         if len(names) == len(self._tables):
             self._mark(here)
 
-    def _copy(
-        self, table: h5py.Dataset, name: str, here: NDArray[Any], there: NDArray[Any]
-    ) -> None:
+    def _copy(self, source: Reader, name: str, here: NDArray[Any], there: NDArray[Any]) -> None:
+        table = self._tables[name]
         step = max(1, _COPY_BYTES // (table.dtype.itemsize * table.shape[1]))
         order = np.argsort(there, kind="stable")
         for start in range(0, len(order), step):
             part = order[start : start + step]
             wanted, back = np.unique(there[part], return_inverse=True)
-            rows = np.concatenate([table[a:b] for a, b in _runs(wanted)])
-            self._put(self._tables[name], here[part], rows[back])
+            self._put(table, here[part], source.copy_rows(name, wanted)[back])
         self.carried[name][here] = True
 
     def write(self, rows: Sequence[int], values: Mapping[str, NDArray[np.float32]]) -> None:
@@ -389,8 +420,7 @@ class Writer:
         try:
             for name, table in self._tables.items():
                 fresh = ~self.carried[name][index]
-                self._put(table, index[fresh], values[name][fresh])
-            self._put_reason(index, b"")
+                self._put(table, index[fresh], self._stored(name, values[name][fresh]))
             self._mark(index)
         except OSError as error:
             raise self._lost(error) from error
@@ -403,6 +433,16 @@ class Writer:
             self._sync()
         except OSError as error:
             raise self._lost(error) from error
+
+    def _stored(self, name: str, values: NDArray[np.float32]) -> NDArray[Any]:
+        with np.errstate(over="ignore"):
+            stored = values.astype(self._tables[name].dtype)
+        if not np.isfinite(stored).all():
+            raise StoreError(
+                f"{name} has values that {stored.dtype} can't hold (up to "
+                f"{np.abs(values).max():.4g}); use another file with --dtype float32"
+            )
+        return stored
 
     def _put_reason(self, rows: NDArray[Any], text: bytes) -> None:
         table = self._file["reason"]
@@ -418,6 +458,7 @@ class Writer:
 
     def _mark(self, rows: NDArray[Any]) -> None:
         self._sync()  # the rows before their mark
+        self._put_reason(rows, b"")
         self._put(self._file["done"], rows, np.ones(len(rows), bool))
         self._sync()
         self.done[rows] = True

