@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from tlfeatures import extract
+from tlfeatures.demo import write_digits
 from tlfeatures.features.backbone import auto_precision, load_backbone
 from tlfeatures.features.images import decode, scan
 from tlfeatures.features.plan import Settings, make_spec
@@ -94,9 +95,13 @@ def main() -> None:
     weights = arguments.weights if Path(arguments.weights).is_file() else "imagenet"
     size, precision = arguments.size, auto_precision("vgg16", "auto")
 
-    images = scan(arguments.images).images
-    chosen = images[:: max(1, len(images) // arguments.count)][: arguments.count]
     with tempfile.TemporaryDirectory() as temporary:
+        if not arguments.images.is_dir():
+            print(f"no {arguments.images}: measuring on scikit-learn's digits instead")
+            arguments.images = Path(temporary, "digits")
+            write_digits(arguments.images)
+        images = scan(arguments.images).images
+        chosen = images[:: max(1, len(images) // arguments.count)][: arguments.count]
         folder = Path(temporary, "images")
         for image in chosen:
             copy = folder / image.id
