@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,19 +28,23 @@ def _one_thread() -> Iterator[None]:
         yield
 
 
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    """Twelve images a class, reddish and bluish, so that colours tell them apart."""
-    folder = tmp_path / "photos"
+@pytest.fixture(scope="session")
+def _photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("photos")
     for label, channel in (("blue", 2), ("red", 0)):
+        (folder / label).mkdir()
         for number in range(12):
             random = np.random.default_rng([channel, number])
             pixels = random.integers(0, 160, (16, 20, 3), np.uint8)
             pixels[..., channel] += np.uint8(60)
-            path = folder / label / f"{label}{number:02d}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(pixels).save(path)
+            Image.fromarray(pixels).save(folder / label / f"{label}{number:02d}.png")
     return folder
+
+
+@pytest.fixture
+def photos(_photos: Path, tmp_path: Path) -> Path:
+    """Twelve images a class, bluish and reddish, so that colours tell them apart."""
+    return Path(shutil.copytree(_photos, tmp_path / "photos"))
 
 
 @pytest.fixture(scope="session")

@@ -45,7 +45,8 @@ class _Commands(click.Group):
         except BrokenPipeError:
             raise  # click knows: whoever read our output has gone
         except OSError as error:
-            click.echo(f"Error: {error}", err=True)
+            named = f"{error.filename}: " if error.filename else ""
+            click.echo(f"Error: {named}{error.strerror or error}", err=True)
             ctx.exit(FAILED)
         except KeyboardInterrupt:
             goes_on = "; the same command goes on where it stopped"
@@ -58,7 +59,7 @@ class _Commands(click.Group):
 @click.version_option(package_name="tlfeatures")
 @click.option("-v", "--verbose", is_flag=True, help="Say more on standard error.")
 def main(verbose: bool) -> None:
-    r"""Good image classifiers from few images.
+    """Good image classifiers from few images.
 
     Embed images once by a frozen VGG16, then fit and compare classical heads in seconds:
 
@@ -66,12 +67,15 @@ def main(verbose: bool) -> None:
       tlfeatures extract photos -o photos.h5
       tlfeatures fit photos.h5 --head all -o photos.model
       tlfeatures predict photos.model new/*.jpg
-    """
+
+    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but some images could not be read.
+    """  # noqa: D301
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
     package = logging.getLogger("tlfeatures")
     package.handlers = [handler]
     package.setLevel(logging.INFO if verbose else logging.WARNING)
+    logging.getLogger("tlfeatures.features.weights").setLevel(logging.INFO)  # a download is news
     warnings.filterwarnings("ignore", module="PIL")  # of odd metadata: the pixels are what counts
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
@@ -113,16 +117,26 @@ def _backbone_options(function: Function) -> Function:
             "--layer",
             "layers",
             multiple=True,
-            help="Any layer of the backbone; repeatable.  [default: block5_pool]",
+            help="block1_conv1 to block5_pool, flatten, fc1, fc2 or predictions; repeatable.  "
+            "[default: block5_pool]",
         ),
-        click.option("--backbone", metavar="vgg16|pixels", help="[default: vgg16]"),
+        click.option(
+            "--backbone",
+            metavar="vgg16|pixels",
+            help="pixels: colours in a grid (layers grid4, grid8, mean), a control.  "
+            "[default: vgg16]",
+        ),
     ):
         function = option(function)
     return function
 
 
 _device = click.option(
-    "--device", type=click.Choice(["auto", "cpu", "gpu"]), default="auto", show_default=True
+    "--device",
+    type=click.Choice(["auto", "cpu", "gpu"]),
+    default="auto",
+    show_default=True,
+    help="Where the forward pass runs; auto: a GPU if there is one.",
 )
 _batch_size = click.option(
     "--batch-size",
@@ -136,9 +150,19 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 @main.command()
 @click.argument("source", type=click.Path())
-@click.option("-o", "--output", "file", required=True, type=click.Path(), metavar="FILE.h5")
+@click.option(
+    "-o",
+    "--output",
+    "file",
+    required=True,
+    type=click.Path(),
+    metavar="FILE.h5",
+    help="Made, or brought up to date.",
+)
 @_backbone_options
-@click.option("--prune", is_flag=True, help="Let go of rows though most of the images are gone.")
+@click.option(
+    "--prune", is_flag=True, help="Let go of rows though over a tenth of the images are gone."
+)
 @_batch_size
 @_device
 @_json
@@ -196,7 +220,13 @@ def extract(ctx: click.Context, /, source: str, file: str, as_json: bool, **opti
 @click.option(
     "--n-jobs", type=int, default=1, show_default=True, help="Folds fitted at once; -1: all cores."
 )
-@click.option("--random-state", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option(
+    "--random-state",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Seed of the folds and the heads.",
+)
 @click.option(
     "-o", "--output", "model", type=click.Path(), metavar="MODEL", help="Save the best head here."
 )
@@ -253,7 +283,12 @@ def info(file: str, as_json: bool) -> None:
 
 @main.command()
 @click.option(
-    "--out", type=click.Path(), default="tlfeatures-demo", show_default=True, metavar="DIR"
+    "--out",
+    type=click.Path(),
+    default="tlfeatures-demo",
+    show_default=True,
+    metavar="DIR",
+    help="Gets the images, the embeddings and the model.",
 )
 @_json
 def demo(out: str, as_json: bool) -> None:

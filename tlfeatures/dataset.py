@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlfeatures.errors import DatasetError
+from tlfeatures.errors import DatasetError, ParameterError
 from tlfeatures.features.spec import Spec, unknown_name
 from tlfeatures.features.store import Header, Reader
 
@@ -117,6 +117,9 @@ def load_dataset(
         )
     kept = [row for row in rows if row.label is not None]
     kept_ids = [id_ for id_, row in zip(ids, rows, strict=True) if row.label is not None]
+    digests = [digest for digest, done in zip(header.digests, header.done, strict=True) if done]
+    if not any(row.group for row in kept):
+        _warn_about_copies([digests[row] for row in np.flatnonzero(labelled)], kept)
     return Dataset(
         X=X if labelled.all() else X[labelled],
         y=np.array([row.label for row in kept]),
@@ -133,10 +136,31 @@ def _choose_embedding(header: Header, embedding: str | None) -> str:
     names = list(header.embeddings)
     if embedding is None and len(names) == 1:
         return names[0]
+    if embedding is None and "block5_pool.avg" not in names:
+        raise ParameterError(
+            f"{header.path} has several embeddings: choose one with --embedding, of "
+            f"{', '.join(names)}"
+        )
     chosen = embedding or "block5_pool.avg"
     if chosen not in names:
         raise unknown_name(f"embedding of {header.path}", chosen, names)
     return chosen
+
+
+def _warn_about_copies(digests: list[bytes], rows: list[Row]) -> None:
+    """Copies on both sides of a fold are no test; contradicting ones have a wrong label."""
+    labels: dict[bytes, set[str | None]] = {}
+    for digest, row in zip(digests, rows, strict=True):
+        labels.setdefault(digest, set()).add(row.label)
+    copies = len(digests) - len(labels)
+    if copies:
+        torn = sum(len(found) > 1 for found in labels.values())
+        logger.warning(
+            "%d images are exact copies of others, so that scores are too good where a fold parts "
+            "them; give copies one group with --labels CSV (id,label,group), or remove them%s",
+            copies,
+            f"; {torn} of them lie in two classes" if torn else "",
+        )
 
 
 def _warn_about_missing(header: Header, done: int) -> None:
@@ -208,16 +232,17 @@ def from_folders(ids: list[str]) -> list[Row]:
     """
     parts = [id_.split("/") for id_ in ids]
     tops = {part[0] for part in parts if len(part) > 1}
-    classes_below = {part[0] for part in parts if len(part) > 2}
-    if "train" in classes_below and tops <= set(SPLITS):
+    named = {top: SPLITS[top.lower()] for top in tops if top.lower() in SPLITS}
+    with_classes = {named.get(part[0]) for part in parts if len(part) > 2}
+    if "train" in with_classes and tops == set(named):
         return [
-            Row(part[1], split=SPLITS[part[0]]) if len(part) > 2 else Row(None) for part in parts
+            Row(part[1], split=named[part[0]]) if len(part) > 2 else Row(None) for part in parts
         ]
-    if "train" in classes_below and len(tops & set(SPLITS)) > 1:
+    if "train" in with_classes and len(named) > 1:
         logger.warning(
             "beside the splits %s there is %s: every one of these folders is taken for a class",
-            ", ".join(sorted(tops & set(SPLITS))),
-            ", ".join(sorted(tops - set(SPLITS))),
+            ", ".join(sorted(named)),
+            ", ".join(sorted(tops - set(named))),
         )
     return [Row(part[0] if len(part) > 1 else None) for part in parts]
 
@@ -226,7 +251,8 @@ def _read_csv(path: Path) -> dict[str, Row]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
-            columns = reader.fieldnames or []
+            columns = [name.strip().lower() for name in reader.fieldnames or []]
+            reader.fieldnames = columns
             key = next((name for name in _ID_COLUMNS if name in columns), None)
             if key is None or "label" not in columns:
                 raise DatasetError(

@@ -24,11 +24,11 @@ from sklearn.metrics import (
     log_loss,
     roc_auc_score,
 )
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, check_cv
 
 from tlfeatures.dataset import Dataset
 from tlfeatures.errors import DatasetError, ParameterError
-from tlfeatures.features.spec import unknown_name
+from tlfeatures.features.spec import as_list, unknown_name
 
 logger = logging.getLogger(__name__)
 
@@ -103,7 +103,7 @@ def cross_validate(
     head : scikit-learn classifier
         From `make_head`, or any other.
     data : Dataset
-    cv : int or scikit-learn splitter, optional
+    cv : int, scikit-learn splitter or iterable of (train rows, test rows), optional
         Number of folds (5), stratified and shuffled; where the data have groups, none is torn
         apart.
     split : {"auto", "cv", "val", "test"}
@@ -132,7 +132,9 @@ def cross_validate(
     -----
     ROC AUC with more than two classes is the unweighted mean of one class against the rest.
     """
-    scoring = [scoring] if isinstance(scoring, str) else list(scoring)
+    scoring = as_list(scoring)
+    if n_jobs == 0:
+        raise ParameterError("n_jobs must be 1 or more, or -1 for all cores, got 0")
     _check_scoring(scoring)
     chosen, folds = make_folds(data, cv=cv, split=split, random_state=random_state)
     classes = np.array(data.classes)
@@ -141,7 +143,7 @@ def cross_validate(
         for train, test in folds
     )
     for message in sorted({text for outcome in outcomes for text in outcome.warnings}):
-        logger.warning("%s", message.splitlines()[0])
+        logger.warning("%s", message.splitlines()[0].rstrip(":"))
     fold = np.full(len(data.y), -1)
     probabilities = np.full((len(data.y), len(classes)), np.nan)
     for index, ((_, test), outcome) in enumerate(zip(folds, outcomes, strict=True)):
@@ -162,8 +164,9 @@ def cross_validate(
 
 def _check_scoring(scoring: Sequence[str]) -> None:
     for name in scoring:
-        if name not in (*SCORES, *get_scorer_names()):
-            raise unknown_name("scoring", name, (*SCORES, *get_scorer_names()))
+        known = list(dict.fromkeys((*SCORES, *get_scorer_names())))
+        if name not in known:
+            raise unknown_name("scoring", name, known)
 
 
 # ---- folds
@@ -195,7 +198,10 @@ def make_folds(
         _check_counts(data, int(cv))
         kind = StratifiedKFold if data.groups is None else StratifiedGroupKFold
         cv = kind(int(cv), shuffle=True, random_state=random_state)
-    folds = list(cv.split(data.X, data.y, data.groups))
+    try:
+        folds = list(check_cv(cv).split(data.X, data.y, data.groups))
+    except ValueError as error:
+        raise ParameterError(f"this cv can't cut these images into folds: {error}") from error
     for train, _ in folds:
         if len(set(data.y[train])) < 2:
             raise DatasetError(

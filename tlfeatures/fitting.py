@@ -12,6 +12,7 @@ from sklearn.pipeline import Pipeline
 
 from tlfeatures.dataset import Dataset, load_dataset
 from tlfeatures.evaluate import Evaluation, cross_validate
+from tlfeatures.features.spec import as_list
 from tlfeatures.heads import make_heads
 from tlfeatures.model import Model, check_model_target
 
@@ -40,6 +41,8 @@ class FitReport:
     tested : int
         Of these, the images that a head was scored on.
     classes : list of str
+    groups : int or None
+        Number of groups that were kept together.
     split : str
         `cv`, or the split that was scored on.
     held_back : bool
@@ -56,6 +59,7 @@ class FitReport:
     images: int
     tested: int
     classes: list[str]
+    groups: int | None
     split: str
     held_back: bool
     scoring: str
@@ -70,6 +74,7 @@ class FitReport:
             "images": self.images,
             "tested": self.tested,
             "classes": self.classes,
+            "groups": self.groups,
             "split": self.split,
             "heads": [
                 {
@@ -120,9 +125,8 @@ def fit(
     -------
     FitReport
     """
-    heads = [heads] if isinstance(heads, str) else heads
-    scoring = [scoring] if isinstance(scoring, str) else list(scoring)
-    made = make_heads(heads, random_state=random_state, **(params or {}))
+    scoring = as_list(scoring)
+    made = make_heads(heads, params, random_state=random_state)
     if model is not None:
         check_model_target(model)
     data = load_dataset(file, embedding, labels)
@@ -135,8 +139,8 @@ def fit(
     reports = [HeadReport(name, _plain_params(made[name]), evaluations[name]) for name in ranked]
     if model is not None:
         best = reports[0]
-        scores = best.evaluation.summary()
-        Model.fit(made[best.head], data, name=best.head, scores=scores).save(model)
+        facts = _facts(best, data)
+        Model.fit(made[best.head], data, name=best.head, facts=facts).save(model)
         reports[0] = replace(best, model=str(model))
     return _report(data, reports, ranking)
 
@@ -150,11 +154,28 @@ def _report(data: Dataset, heads: list[HeadReport], scoring: str) -> FitReport:
         images=len(data.y),
         tested=int((first.fold >= 0).sum()),
         classes=data.classes,
+        groups=_count_groups(data),
         split=first.split,
         held_back=first.split == "val" and data.split is not None and "test" in data.split,
         scoring=scoring,
         heads=heads,
     )
+
+
+def _facts(report: HeadReport, data: Dataset) -> dict[str, Any]:
+    """What the model file keeps of how its scores were reached."""
+    return {
+        "params": report.params,
+        "split": report.evaluation.split,
+        "folds": len(report.evaluation.fit_seconds),
+        "groups": _count_groups(data),
+        "tested": int((report.evaluation.fold >= 0).sum()),
+        "scores": report.evaluation.summary(),
+    }
+
+
+def _count_groups(data: Dataset) -> int | None:
+    return None if data.groups is None else len(set(data.groups.tolist()))
 
 
 def _rank(evaluation: Evaluation, scoring: str) -> float:

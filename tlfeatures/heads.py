@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
+from sklearn.base import (
+    BaseEstimator,
+    ClassifierMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+)
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.decomposition import PCA
 from sklearn.ensemble import HistGradientBoostingClassifier
@@ -20,10 +25,10 @@ from sklearn.svm import SVC
 from sklearn.utils.validation import check_is_fitted
 
 from tlfeatures.errors import ParameterError
-from tlfeatures.features.spec import unknown_name
+from tlfeatures.features.spec import as_list, unknown_name
 
 
-class LeadingPCA(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+class LeadingPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """PCA scores, as many as asked for or as the data have.
 
     scikit-learn's PCA refuses more components than rows or columns, which a small fold or a
@@ -43,6 +48,7 @@ class LeadingPCA(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def fit(self, X: NDArray[Any], y: Any = None) -> LeadingPCA:
         """Fit on X of shape (n, d)."""
         self.pca_ = PCA(min(self.n_components, *X.shape), random_state=self.random_state).fit(X)
+        self._n_features_out = self.pca_.n_components_
         return self
 
     def transform(self, X: NDArray[Any]) -> NDArray[Any]:
@@ -82,16 +88,19 @@ class CalibratedSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def fit(self, X: NDArray[Any], y: ArrayLike) -> CalibratedSVC:
         """Fit on X of shape (n, d) and n labels, at least two a class."""
-        _, counts = np.unique(np.asarray(y), return_counts=True)
+        self.classes_, codes, counts = np.unique(y, return_inverse=True, return_counts=True)
         if counts.min() < 2:
             raise ParameterError(
                 "svm needs two images or more of each class to calibrate its probabilities; the "
                 "smallest class has 1: add images, take fewer folds, or --head logreg"
             )
         folds = StratifiedKFold(min(5, counts.min()), shuffle=True, random_state=self.random_state)
-        svc = SVC(C=self.C, gamma=self.gamma, class_weight=self.class_weight)
-        self.calibrated_ = CalibratedClassifierCV(svc, cv=folds, ensemble=False).fit(X, y)
-        self.classes_ = self.calibrated_.classes_
+        weight = self.class_weight
+        if isinstance(weight, dict):
+            weight = {code: weight.get(name, 1.0) for code, name in enumerate(self.classes_)}
+        svc = SVC(C=self.C, gamma=self.gamma, class_weight=weight)
+        # Numbers for classes: the calibration would show the SVM now these, now the names.
+        self.calibrated_ = CalibratedClassifierCV(svc, cv=folds, ensemble=False).fit(X, codes)
         return self
 
     def predict_proba(self, X: NDArray[Any]) -> NDArray[np.float64]:
@@ -115,7 +124,12 @@ def _svm(seed: int | None) -> list[BaseEstimator]:
 
 
 def _gradient_boosting(seed: int | None) -> list[BaseEstimator]:
-    boosting = HistGradientBoostingClassifier(max_iter=150, max_leaf_nodes=8, random_state=seed)
+    boosting = HistGradientBoostingClassifier(
+        max_iter=150,
+        max_leaf_nodes=8,
+        min_samples_leaf=5,  # scikit-learn's 20 can't split forty images
+        random_state=seed,
+    )
     return [LeadingPCA(64, random_state=seed), boosting]
 
 
@@ -174,6 +188,7 @@ def _param_names(head: Pipeline) -> dict[str, str]:
         for step, estimator in head.steps
         if step in ("pca", "classifier")
         for inner in estimator.get_params(deep=False)
+        if inner != "random_state"  # an option of its own, for every step
     }
     full = {name: name for name in head.get_params() if "__" in name}
     return {**short, **full}
@@ -184,24 +199,29 @@ def _short(names: Iterable[str]) -> list[str]:
 
 
 def make_heads(
-    names: Iterable[str], *, random_state: int | None = 0, **params: Any
+    names: str | Iterable[str],
+    params: Mapping[str, Any] | None = None,
+    *,
+    random_state: int | None = 0,
 ) -> dict[str, Pipeline]:
     """Make several heads, each with those of the parameters that it has.
 
     Parameters
     ----------
-    names : iterable of str
+    names : str or iterable of str
         Of `HEADS`, or "all".
-    random_state, **params
+    params : mapping, optional
         See `make_head`.
+    random_state : int or None
 
     Raises
     ------
     ParameterError
         For an unknown head, or a parameter that none of them has.
     """
-    names = list(names)
-    names = list(HEADS) if "all" in names else list(dict.fromkeys(names))
+    params = params or {}
+    names = [each for name in as_list(names) for each in (HEADS if name == "all" else [name])]
+    names = list(dict.fromkeys(names))
     known = {name: _param_names(make_head(name)) for name in names}
     for key in params:
         if not any(key in params_of for params_of in known.values()):

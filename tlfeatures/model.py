@@ -3,7 +3,8 @@
 The model file, version 1, is a file of skops (a zip of JSON and NumPy arrays; nothing in it is
 executed on loading) with one more member, ``tlfeatures.json``: ``format`` ("tlfeatures model"),
 ``format_version`` (integer), ``spec``, ``embedding``, ``classes``, ``images`` (fitted on),
-``head`` (name or class), ``scores`` (of the cross-validation), ``versions``. That member alone
+``columns`` (of the embedding), ``head`` (name or class), ``versions``; the command `fit` adds
+``params``, ``split``, ``folds``, ``groups``, ``tested`` (images) and ``scores``. That member alone
 answers `info`. To change the format: raise ``FORMAT_VERSION``, keep reading every older version,
 add a file of the old version to the tests' fixtures.
 """
@@ -26,9 +27,15 @@ from numpy.typing import NDArray
 from tlfeatures.dataset import Dataset
 from tlfeatures.errors import FormatError, ImageError, ModelError, ParameterError, SourceError
 from tlfeatures.features.backbone import Backbone, embedding_widths, load_backbone
-from tlfeatures.features.batches import BATCH_SIZE, batched, decode_ahead, readable
+from tlfeatures.features.batches import (
+    BATCH_SIZE,
+    batch_size_for,
+    batched,
+    decode_ahead,
+    readable,
+)
 from tlfeatures.features.images import ImageFile, find_images
-from tlfeatures.features.spec import Spec
+from tlfeatures.features.spec import Spec, as_list
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +49,7 @@ TRUSTED = (
     "sklearn.calibration._SigmoidCalibration",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     "sklearn.model_selection._split.StratifiedKFold",
+    "sklearn.tree._tree.Tree",
     "tlfeatures.heads.CalibratedSVC",
     "tlfeatures.heads.LeadingPCA",
 )
@@ -78,7 +86,7 @@ class Model:
     embedding : str
         `LAYER.POOLING`.
     info : dict
-        JSON-ready facts: classes, images, head, scores, versions.
+        JSON-ready facts: classes, images, columns, head, versions, and what `fit` adds.
     """
 
     head: Any
@@ -87,7 +95,7 @@ class Model:
     info: dict[str, Any]
 
     @classmethod
-    def fit(cls, head: Any, data: Dataset, *, name: str | None = None, scores: Any = None) -> Model:
+    def fit(cls, head: Any, data: Dataset, *, name: str | None = None, facts: Any = None) -> Model:
         """Fit a head on all of a dataset.
 
         Parameters
@@ -97,15 +105,26 @@ class Model:
         data : Dataset
         name : str, optional
             What `info` calls the head; its class if not given.
-        scores : dict, optional
-            What cross-validating it gave (`Evaluation.summary`).
+        facts : dict, optional
+            More to be kept in `info`, JSON-ready: parameters, scores, how they were reached.
+
+        Raises
+        ------
+        ModelError
+            If the head gives no probabilities.
         """
+        if not hasattr(head, "predict_proba"):
+            raise ModelError(
+                f"{type(head).__name__} has no predict_proba, which a model needs: wrap it in "
+                "sklearn.calibration.CalibratedClassifierCV"
+            )
         head.fit(data.X, data.y)
         info = {
             "classes": data.classes,
             "images": len(data.y),
+            "columns": data.X.shape[1],
             "head": name or type(head).__name__,
-            "scores": scores or {},
+            **(facts or {}),
             "versions": {
                 package: metadata.version(package) for package in ("scikit-learn", "numpy")
             },
@@ -127,7 +146,7 @@ class Model:
 
     def predict(
         self,
-        inputs: Iterable[str | os.PathLike[str]],
+        inputs: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
         *,
         weights: str | None = None,
         device: str = "auto",
@@ -137,7 +156,7 @@ class Model:
 
         Parameters
         ----------
-        inputs : iterable of path
+        inputs : path, or iterable of path
             Image files, and folders to be searched for them.
         weights : str, optional
             Where the backbone's weights are, if not where they were when the head was fitted.
@@ -158,12 +177,12 @@ class Model:
         ParameterError
             If an input does not exist.
         """
-        images = [image for item in inputs for image in _expand(Path(item))]
+        images = [image for item in as_list(inputs) for image in _expand(Path(item))]
         if not images:
             raise SourceError("there is no image among what was given; expected files or folders")
         self._check_width()
         backbone = load_backbone(self.spec, [self.embedding], device=device, weights=weights)
-        return self._label(images, backbone, min(batch_size, len(images)))
+        return self._label(images, backbone, batch_size_for(len(images), batch_size))
 
     def _label(
         self, images: list[ImageFile], backbone: Backbone, batch_size: int
@@ -186,9 +205,9 @@ class Model:
     def _check_width(self) -> None:
         layer, _, pool = self.embedding.rpartition(".")
         widths = embedding_widths(self.spec.backbone, [layer], [pool], self.spec.size)
-        if widths != {self.embedding: self.head.n_features_in_}:
+        if widths != {self.embedding: self.info["columns"]}:
             raise ModelError(
-                f"the head takes {self.head.n_features_in_} columns, the backbone gives {widths}: "
+                f"the head takes {self.info['columns']} columns, the backbone gives {widths}: "
                 "the model file is damaged; fit it again"
             )
 
@@ -255,7 +274,8 @@ class Model:
         except Exception as error:  # a damaged file can fail anywhere in skops
             raise FormatError(f"{path} is a damaged model file: {error}") from error
         spec = Spec.from_dict(facts["spec"])
-        info = {key: facts[key] for key in ("classes", "images", "head", "scores", "versions")}
+        outside = {"format", "format_version", "spec", "embedding"}
+        info = {key: value for key, value in facts.items() if key not in outside}
         return cls(head, spec, facts["embedding"], info)
 
 
@@ -295,8 +315,8 @@ _FACTS = {
     "embedding": str,
     "classes": list,
     "images": int,
+    "columns": int,
     "head": str,
-    "scores": dict,
     "versions": dict,
 }
 
@@ -338,7 +358,8 @@ def _check_types(file: Path, named: Path) -> None:
         raise FormatError(f"{named} is a damaged model file: {error}") from error
     if untrusted:
         raise ModelError(
-            f"{named} would hold types that are not trusted: {', '.join(sorted(untrusted))}"
+            f"{named} holds types that are not trusted: {', '.join(sorted(untrusted))}; only heads "
+            "of known types can be kept in a file"
         )
 
 
@@ -352,6 +373,7 @@ def _warn_about_version(facts: dict[str, Any]) -> None:
 def _expand(path: Path) -> list[ImageFile]:
     if path.is_dir():
         return find_images(path)
-    if not path.exists():
-        raise ParameterError(f"{path} does not exist; expected an image or a folder of images")
+    if not path.is_file():
+        what = "is no file" if path.exists() else "does not exist"
+        raise ParameterError(f"{path} {what}; expected an image or a folder of images")
     return [ImageFile(path.name, path)]

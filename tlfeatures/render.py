@@ -35,6 +35,7 @@ def render_fit(report: FitReport) -> str:
     """The ranked heads, then each head's folds."""
     folds = len(report.heads[0].evaluation.fit_seconds)
     how = _SPLITS.get(report.split, f"{folds}-fold cross-validation")
+    how += f", {report.groups:,} groups kept together" if report.groups else ""
     names = report.classes
     classes = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
     lines = [f"{report.images:,} images, {len(names)} classes ({classes})"]

@@ -137,10 +137,6 @@ def test_predict_takes_other_weights_for_what_they_are(images, weights, tmp_path
 
 @pytest.mark.parametrize("command", ["extract", "fit", "predict", "predict --json", "info"])
 def test_random_weights_are_said_in_every_output(command, images, tmp_path):
-    def run(*arguments):
-        program = [sys.executable, "-m", "tlfeatures", *map(str, arguments)]
-        return subprocess.run(program, capture_output=True, text=True, check=True).stdout
-
     file, model = tmp_path / "x.h5", tmp_path / "x.model"
     made = run("extract", images, "-o", file, "--weights", "random", "--size", 32)
     fitted = run("fit", file, "--cv", 2, "-o", model)
@@ -159,6 +155,7 @@ def test_the_top_needs_its_weights_and_works_with_them(images, weights, tmp_path
         extract(images, file, weights=weights_file(weights), layers=["fc2"])
     assert not file.exists()
     with_top = tmp_path / "top.h5"
+    run("extract", images, "-o", tmp_path / "fc.h5", "--layer", "fc2", "--weights", "random")
     tensors = load_weights("random", top=True).tensors | load_weights(weights).tensors
     with h5py.File(with_top, "w") as opened:
         for layer, pair in tensors.items():
@@ -168,6 +165,12 @@ def test_the_top_needs_its_weights_and_works_with_them(images, weights, tmp_path
     result = extract(images, file, layers=["fc2", "block5_pool"], weights=str(with_top))
     assert result.embeddings == {"block5_pool.avg": 512, "fc2.none": 4096}
     assert (load_dataset(file, "fc2.none").X >= 0).all()
+
+
+def run(*arguments) -> str:
+    """The command in a process of its own, where nothing is loaded yet."""
+    program = [sys.executable, "-m", "tlfeatures", *map(str, arguments)]
+    return subprocess.run(program, capture_output=True, text=True, check=True).stdout
 
 
 def weights_file(weights: str) -> str:

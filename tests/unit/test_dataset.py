@@ -1,4 +1,5 @@
 import logging
+import shutil
 
 import numpy as np
 import pytest
@@ -35,6 +36,8 @@ def test_labels_come_from_the_folders(file):
         (["train/1", "plane/2"], ["train", "plane"], [None, None]),  # classes of vehicles
         (["train/1", "test/2"], ["train", "test"], [None, None]),
         (["val/a/1", "test/b/2"], ["val", "test"], [None, None]),  # without train no split
+        (["Train/a/1", "VAL/b/2"], ["a", "b"], ["train", "val"]),
+        (["Test/a/1", "Toast/b/2"], ["Test", "Toast"], [None, None]),
         (["train/a/1", "train/stray", "val/b/2"], ["a", None, "b"], ["train", None, "val"]),
         (["train/a/1", "val/b/2", "extra/3"], ["train", "val", "extra"], [None] * 3),
     ],
@@ -100,7 +103,7 @@ def test_missing_csv_or_file(file, tmp_path):
 def test_unknown_embedding_names_the_nearest_first(file):
     with pytest.raises(ParameterError, match=r"there are: grid8.flatten, grid8.avg"):
         load_dataset(file, "grid8.flaten")
-    with pytest.raises(ParameterError, match=r"block5_pool.avg"):  # two, and none is the default
+    with pytest.raises(ParameterError, match=r"--embedding, of grid8.avg, grid8.flatten"):
         load_dataset(file)
 
 
@@ -109,3 +112,17 @@ def test_images_without_folders_need_a_csv(tmp_path):
     extract(tmp_path / "flat", tmp_path / "flat.h5", backbone="pixels")
     with pytest.raises(DatasetError, match="--labels CSV"):
         load_dataset(tmp_path / "flat.h5")
+
+
+def test_copies_are_said_and_those_in_two_classes_too(photos, tmp_path, caplog):
+    shutil.copy(photos / "red" / "red00.png", photos / "red" / "copy.png")
+    shutil.copy(photos / "red" / "red01.png", photos / "blue" / "copy.png")
+    extract(photos, tmp_path / "x.h5", backbone="pixels", size=16)
+    load_dataset(tmp_path / "x.h5")
+    assert "2 images are exact copies" in caplog.text
+    assert "1 of them lie in two classes" in caplog.text
+
+
+def test_headers_of_a_csv_may_be_capitalised(file, tmp_path):
+    (tmp_path / "labels.csv").write_text("ID, Label\nred/red00.png,x\n")
+    assert load_dataset(file, "grid8.avg", tmp_path / "labels.csv").y.tolist() == ["x"]

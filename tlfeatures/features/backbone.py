@@ -247,6 +247,9 @@ def _start_keras() -> None:
     if "keras" in sys.modules:
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    engine = logging.getLogger("tensorflow")
+    if engine.level == logging.NOTSET:  # it warns of each shape that cross-validation compiles
+        engine.setLevel(logging.ERROR)
     with tempfile.TemporaryFile() as notes, _stderr_into(notes):
         import keras
 
@@ -339,6 +342,7 @@ def _keras_output(vgg16: keras.Model, name: str) -> Any:
     import keras
 
     layer, _, pool = name.rpartition(".")
+    named = f"embedding_{layer}_{pool}"  # VGG16 with its top has a layer called flatten
     layer = "block5_pool" if layer == "flatten" else layer
     poolings = {
         "avg": keras.layers.GlobalAveragePooling2D,
@@ -346,7 +350,7 @@ def _keras_output(vgg16: keras.Model, name: str) -> Any:
         "flatten": keras.layers.Flatten,
         "none": keras.layers.Flatten,  # of a vector: the vector
     }
-    return poolings[pool](dtype="float32")(vgg16.get_layer(layer).output)
+    return poolings[pool](dtype="float32", name=named)(vgg16.get_layer(layer).output)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tlfeatures.errors import ImageError
+from tlfeatures.errors import ImageError, ParameterError
 from tlfeatures.features.images import decode, digest, read_bytes
 
 BATCH_SIZE = 32
@@ -74,6 +74,24 @@ def readable(
             failed.append((key, result))
         else:
             yield key, result
+
+
+def batch_size_for(count: int, most: int) -> int:
+    """Choose a batch's size: few images need no large batch, and few sizes are compiled.
+
+    Returns
+    -------
+    int
+        The smallest power of two that holds `count` images, or `most`.
+
+    Raises
+    ------
+    ParameterError
+        If `most` is below 1.
+    """
+    if most < 1:
+        raise ParameterError(f"batch_size must be 1 or more, got {most}")
+    return min(most, 1 << max(count - 1, 0).bit_length())
 
 
 def batched(

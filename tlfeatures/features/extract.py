@@ -17,7 +17,14 @@ from typing import Any
 from tlfeatures.errors import ImageError, ParameterError, SourceError
 from tlfeatures.features import store
 from tlfeatures.features.backbone import Backbone, load_backbone
-from tlfeatures.features.batches import BATCH_SIZE, Pixels, batched, decode_ahead, readable
+from tlfeatures.features.batches import (
+    BATCH_SIZE,
+    Pixels,
+    batch_size_for,
+    batched,
+    decode_ahead,
+    readable,
+)
 from tlfeatures.features.images import UNREADABLE, Manifest, scan
 from tlfeatures.features.plan import Plan, Settings, Task, make_plan
 
@@ -112,8 +119,7 @@ def extract(
     >>> extract("photos", "photos.h5", layers=["block5_pool"], size=150)  # doctest: +SKIP
     """
     started = time.perf_counter()
-    if batch_size < 1:
-        raise ParameterError(f"batch_size must be 1 or more, got {batch_size}")
+    batch_size_for(1, batch_size)
     target = Path(file).resolve()  # a link stays a link, and names the same lock
     _check_target(target)
     manifest = scan(source)
@@ -183,7 +189,8 @@ def _carry_out(plan: Plan, device: str, batch_size: int, progress: Progress) -> 
     computed = 0
     with _open_target(plan) as writer:
         if backbone is not None:
-            for count in _embed_all(images, backbone, writer, plan.spec.size, batch_size):
+            size = batch_size_for(len(plan.tasks), batch_size)
+            for count in _embed_all(images, backbone, writer, plan.spec.size, size):
                 computed += count
                 progress(computed + len(failed), len(plan.tasks))
         for task, error in failed:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +18,17 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from tlfeatures.errors import ImageError, ParameterError, SourceError
 
+logger = logging.getLogger(__name__)
+
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".avif"}
     | {".ppm", ".pgm", ".pbm"}
+)
+
+# Images, too, but of formats that Pillow doesn't read by itself.
+FOREIGN_SUFFIXES = frozenset(
+    {".heic", ".heif", ".jxl", ".jp2", ".psd", ".svg"}
+    | {".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".raf", ".raw", ".rw2"}
 )
 
 _TRANSPARENT_MODES = {"RGBA", "LA", "PA", "RGBa", "La"}
@@ -60,7 +70,13 @@ def find_images(source: str | os.PathLike[str]) -> list[ImageFile]:
     if not root.is_dir():
         what = "is a file" if root.exists() else "does not exist"
         raise ParameterError(f"{root} {what}; expected a folder with one subfolder a class")
-    found = [ImageFile(_id(path.relative_to(root)), path) for path in _walk(root)]
+    paths = list(_walk(root))
+    _warn_about_foreign(path for path in paths if path.suffix.lower() in FOREIGN_SUFFIXES)
+    found = [
+        ImageFile(_id(path.relative_to(root)), path)
+        for path in paths
+        if path.suffix.lower() in SUFFIXES
+    ]
     return sorted(found, key=lambda image: image.id)
 
 
@@ -74,8 +90,17 @@ def _walk(root: Path) -> Iterator[Path]:
         seen.add(real)
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         for name in names:
-            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
-                yield Path(folder, name)
+            path = Path(folder, name)
+            special = path.exists() and not path.is_file()  # to read a pipe would wait for ever
+            if not name.startswith(".") and not special:
+                yield path
+
+
+def _warn_about_foreign(paths: Iterable[Path]) -> None:
+    counts = Counter(path.suffix.lower() for path in paths)
+    if counts:
+        listed = ", ".join(f"{count} {suffix}" for suffix, count in sorted(counts.items()))
+        logger.warning("left out as they can't be read: %s; save them as JPEG or PNG", listed)
 
 
 def _unlistable(error: OSError) -> None:

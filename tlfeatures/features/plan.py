@@ -23,7 +23,7 @@ from tlfeatures.features.backbone import (
     needs_top,
 )
 from tlfeatures.features.images import UNREADABLE, Manifest
-from tlfeatures.features.spec import PRECISIONS, Spec, parse_size, unknown_name
+from tlfeatures.features.spec import PRECISIONS, Spec, as_list, parse_size, unknown_name
 from tlfeatures.features.weights import known_sha256, weights_sha256
 
 logger = logging.getLogger(__name__)
@@ -36,8 +36,8 @@ class Settings:
     Attributes
     ----------
     backbone : str, default "vgg16"
-    layers : sequence of str, default the backbone's own ("block5_pool")
-    pools : sequence of str, default ("avg",)
+    layers : str or sequence of str, default the backbone's own ("block5_pool")
+    pools : str or sequence of str, default "avg"
     size : int, str or (int, int), default 224
         Of the images that enter the backbone: side, or height and width, in pixels.
     weights : str, default "imagenet"
@@ -51,8 +51,8 @@ class Settings:
     """
 
     backbone: str | None = None
-    layers: Sequence[str] = ()
-    pools: Sequence[str] = ()
+    layers: str | Sequence[str] = ()
+    pools: str | Sequence[str] = ()
     size: Any = None
     weights: str | None = None
     precision: str | None = None
@@ -192,14 +192,17 @@ def _keep_unreadable(manifest: Manifest, current: store.Header) -> Manifest:
     return Manifest(manifest.images, digests)
 
 
+_TIDYING = 0.1  # share of a file's images that may go without a word
+
+
 def _count_removed(manifest: Manifest, current: store.Header, prune: bool) -> int:
-    """Count the images that are gone; that most of them are is no tidying, but a mistake."""
+    """Count the images that are gone; that many of them are may be a mistaken folder."""
     ids, digests = set(manifest.ids), set(manifest.digests)
     gone = sum(
         id_ not in ids and found not in digests
         for id_, found in zip(current.ids, current.digests, strict=True)
     )
-    if gone > len(current.ids) / 2 and not prune:
+    if gone > _TIDYING * len(current.ids) and not prune:
         raise SourceError(
             f"{gone} of the {len(current.ids)} images of {current.path} are not in this folder: "
             "give another file with -o, or let go of them with --prune"
@@ -217,8 +220,10 @@ def _resolve(
     embeddings = dict(current.embeddings) if current else {}
     if not embeddings or settings.layers or settings.pools:
         had_layers, had_pools = _layers_and_pools(list(embeddings))
-        layers = settings.layers or had_layers or [find_architecture(backbone).default_layer]
-        pools = settings.pools or had_pools or ["avg"]
+        layers = (
+            as_list(settings.layers) or had_layers or [find_architecture(backbone).default_layer]
+        )
+        pools = as_list(settings.pools) or had_pools or ["avg"]
         embeddings |= embedding_widths(backbone, layers, pools, size)
     return embeddings, make_spec(settings, backbone, size, list(embeddings), device, old)
 
@@ -244,7 +249,9 @@ def make_spec(
     if precision not in ("auto", *PRECISIONS):
         raise unknown_name("precision", precision, ("auto", *PRECISIONS))
     weights, seed, sha256, top_sha256 = "none", None, None, None
-    if architecture.trained:
+    if not architecture.trained:
+        _refuse_settings_of_weights(settings, backbone)
+    else:
         weights = settings.weights or (old.weights if old else "imagenet")
         if weights not in ("imagenet", "random"):
             weights = str(Path(weights).expanduser().resolve())  # found from any folder
@@ -262,6 +269,14 @@ def make_spec(
         random_state=seed,
         preprocessing=architecture.preprocessing,
     )
+
+
+def _refuse_settings_of_weights(settings: Settings, backbone: str) -> None:
+    precise = settings.precision in (None, "auto", "float32")
+    if settings.weights is not None or settings.random_state is not None or not precise:
+        raise ParameterError(
+            f"{backbone} has no weights: leave out --weights, --random-state and --precision"
+        )
 
 
 def _seed(settings: Settings, old: Spec | None) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import operator
+import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -112,12 +114,18 @@ def parse_size(size: Any) -> tuple[int, int]:
     """
     parts = size.split(",") if isinstance(size, str) else size
     try:
-        numbers = [int(part) for part in (parts if isinstance(parts, list | tuple) else [parts])]
+        listed = parts if isinstance(parts, list | tuple) else [parts]
+        numbers = [int(part) if isinstance(part, str) else operator.index(part) for part in listed]
     except (TypeError, ValueError):
         numbers = []
     if len(numbers) not in (1, 2) or min(numbers) < 1:
         raise ParameterError(f"size must be a number of pixels or H,W (224 or 150,200), got {size}")
     return numbers[0], numbers[-1]
+
+
+def as_list(value: Any) -> list[Any]:
+    """Take one name or path for a list of one."""
+    return [value] if isinstance(value, str | os.PathLike) else list(value)
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> ParameterError:

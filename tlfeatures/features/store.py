@@ -258,9 +258,12 @@ def exclusive(path: Path) -> Iterator[None]:
     except OSError as error:
         raise StoreError(f"can't write beside {path}: {error.strerror or error}") from error
     try:
-        lock_path.write_text(f"{os.getpid()}\n")
+        with contextlib.suppress(OSError):  # a full disk: the lock holds without the pid
+            lock_path.write_text(f"{os.getpid()}\n")
         yield
     finally:
+        if not path.exists():  # nothing came of it
+            lock_path.unlink(missing_ok=True)
         lock.release()
 
 
@@ -342,7 +345,8 @@ def _reserve(path: Path, size: int) -> None:
 
 def _provenance() -> dict[str, Any]:
     versions = {"python": platform.python_version()}
-    for package in ("tlfeatures", "keras", "tensorflow", "h5py", "numpy", "pillow"):
+    packages = ("tlfeatures", "keras", "tensorflow", "tensorflow-cpu", "h5py", "numpy", "pillow")
+    for package in packages:
         with contextlib.suppress(metadata.PackageNotFoundError):
             versions[package] = metadata.version(package)
     return {"versions": versions}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 
 from tlfeatures.errors import ImageError, ParameterError
 from tlfeatures.features.backbone import embedding_widths, find_architecture, load_backbone
-from tlfeatures.features.batches import BATCH_SIZE, batched
+from tlfeatures.features.batches import BATCH_SIZE, batch_size_for, batched
 from tlfeatures.features.images import decode, read_bytes, to_pixels
 from tlfeatures.features.plan import Settings, make_spec
 from tlfeatures.features.spec import parse_size
@@ -93,9 +94,13 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             Naming the first image that can't be read.
         WeightsError
         """
+        _check_input(X)
         name, width = self._embedding()
+        trained = find_architecture(self.backbone).trained
         settings = Settings(
-            weights=self.weights, precision=self.precision, random_state=self.random_state
+            weights=self.weights if trained else None,
+            precision=self.precision,
+            random_state=self.random_state,
         )
         size = parse_size(self.size)
         spec = make_spec(settings, self.backbone, size, [name], self.device)
@@ -103,7 +108,7 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         images = ((None, _pixels(item, size)) for item in X)
         rows = [
             backbone.embed(batch)[name][: len(keys)]
-            for keys, batch in batched(images, size, min(self.batch_size, max(len(X), 1)))
+            for keys, batch in batched(images, size, batch_size_for(len(X), self.batch_size))
         ]
         return np.concatenate(rows) if rows else np.empty((0, width), np.float32)
 
@@ -125,13 +130,23 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return tags
 
 
+def _check_input(X: Any) -> None:
+    """Refuse what would be taken for a sequence of images and is none."""
+    numbers = isinstance(X, np.ndarray) and X.dtype.kind not in "OUS"
+    if isinstance(X, str | os.PathLike) or not hasattr(X, "__len__") or (numbers and X.ndim != 4):
+        found = f"an array of shape {X.shape}" if numbers else repr(X)
+        raise ParameterError(
+            f"expected a sequence of paths or images, or an array (n, h, w, 3), got {found}"
+        )
+
+
 def _pixels(item: Any, size: tuple[int, int]) -> NDArray[np.uint8]:
     if not isinstance(item, np.ndarray):
         try:
             return decode(read_bytes(Path(item)), size)
         except ImageError as error:
             raise ImageError(f"{item}: {error}") from error
-    if item.dtype != np.uint8 or item.ndim not in (2, 3):
+    if item.dtype != np.uint8 or item.ndim not in (2, 3) or item.shape[2:] not in ((), (3,), (4,)):
         raise ParameterError(
             f"an image must be a path or a uint8 array (h, w, 3), got {item.dtype} {item.shape}"
         )

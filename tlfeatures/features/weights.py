@@ -254,7 +254,7 @@ def _load_imagenet(top: bool) -> Weights:
         try:
             weights = attempt()
         except WeightsError as error:
-            logger.info("no ImageNet weights from %s: %s", name, error)
+            logger.debug("no ImageNet weights from %s: %s", name, error)
             reasons.append(f"{name}: {error}")
             continue
         if weights.sha256 == IMAGENET_SHA256:

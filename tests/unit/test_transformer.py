@@ -1,0 +1,67 @@
+import joblib
+import numpy as np
+import pytest
+from sklearn.base import clone
+
+from tlfeatures import Extractor
+from tlfeatures.errors import ImageError, ParameterError
+
+
+@pytest.fixture
+def extractor():
+    return Extractor("pixels", "grid4", "flatten", size=16)
+
+
+def test_arrays_lists_and_paths(extractor, photos):
+    paths = sorted(photos.glob("*/*.png"))[:3]
+    expected = extractor.transform(paths)
+    assert expected.shape == (3, 48)
+    assert expected.dtype == np.float32
+    np.testing.assert_array_equal(extractor.transform([str(path) for path in paths]), expected)
+    np.testing.assert_array_equal(extractor.transform(np.array(paths, dtype=str)), expected)
+    pixels = np.zeros((2, 40, 50, 3), np.uint8)
+    assert extractor.transform(pixels).shape == extractor.transform(list(pixels)).shape == (2, 48)
+    assert extractor.transform([np.zeros((9, 9), np.uint8)]).shape == (1, 48)
+    assert extractor.transform([]).shape == (0, 48)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "x.jpg",
+        np.zeros((40, 50, 3), np.uint8),
+        np.zeros((2, 40, 50, 3)),
+        np.zeros((2, 3, 40, 50), np.uint8),
+        [np.zeros((40, 50, 2), np.uint8)],
+        (path for path in ["x.jpg"]),
+    ],
+)
+def test_what_is_no_sequence_of_images_is_refused(extractor, wrong):
+    with pytest.raises(ParameterError, match=r"uint8 array|expected a sequence"):
+        extractor.transform(wrong)
+
+
+def test_an_unreadable_image_is_named(extractor, tmp_path):
+    (tmp_path / "bad.jpg").write_text("text")
+    with pytest.raises(ImageError, match=r"bad.jpg: not an image"):
+        extractor.transform([tmp_path / "bad.jpg"])
+
+
+def test_the_conventions_of_scikit_learn(extractor, tmp_path):
+    assert clone(extractor).get_params() == extractor.get_params()
+    assert extractor.set_params(pool="max").fit([]).get_feature_names_out().tolist() == [
+        "grid4.max_0",
+        "grid4.max_1",
+        "grid4.max_2",
+    ]
+    joblib.dump(extractor, tmp_path / "x")
+    assert joblib.load(tmp_path / "x").get_params() == extractor.get_params()
+    with pytest.raises(ParameterError, match="there are: grid"):
+        Extractor("pixels", "grid5").fit([])
+
+
+def test_a_batch_is_no_larger_than_it_need_be():
+    from tlfeatures.features.batches import batch_size_for
+
+    assert [batch_size_for(n, 32) for n in (0, 1, 2, 3, 9, 32, 33)] == [1, 1, 2, 4, 16, 32, 32]
+    assert batch_size_for(50, 24) == 24
