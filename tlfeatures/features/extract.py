@@ -94,7 +94,7 @@ def extract(
     batch_size : int
         Images a forward pass.
     prune : bool
-        Let go of rows even where most of the file's images are no longer in the folder.
+        Let go of rows even where over a tenth of the images are no longer in the folder.
     progress : callable (images done, images to do), optional
         Called after each batch.
     **settings
