@@ -9,7 +9,7 @@ from typing import Any
 
 from tlfeatures.dataset import from_folders
 from tlfeatures.errors import FormatError, ParameterError
-from tlfeatures.features.store import read_header
+from tlfeatures.features.store import partial_path, read_header
 from tlfeatures.model import read_model_info
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -55,7 +55,7 @@ def _describe_embeddings(path: Path) -> dict[str, Any]:
     rows = from_folders(header.ids)
     done = int(header.done.sum())
     failures = header.failures
-    beside = path.with_name(f"{path.name}.partial")
+    beside = partial_path(path)
     return {
         "file": str(path),
         "format": "tlfeatures embeddings",

@@ -14,8 +14,9 @@ from sklearn.model_selection import cross_validate as sklearn_cross_validate
 from sklearn.pipeline import make_pipeline
 
 from tlfeatures import Extractor, Model, extract, fit, load_dataset
-from tlfeatures.errors import WeightsError
+from tlfeatures.errors import StoreError, WeightsError
 from tlfeatures.features.backbone import BACKBONES
+from tlfeatures.features.store import read_header
 from tlfeatures.features.weights import IMAGENET_SHA256, load_weights
 
 pytestmark = pytest.mark.integration
@@ -165,6 +166,34 @@ def test_the_top_needs_its_weights_and_works_with_them(images, weights, tmp_path
     result = extract(images, file, layers=["fc2", "block5_pool"], weights=str(with_top))
     assert result.embeddings == {"block5_pool.avg": 512, "fc2.none": 4096}
     assert (load_dataset(file, "fc2.none").X >= 0).all()
+
+
+def test_a_begun_top_keeps_its_hash_when_a_plain_run_finishes_it(images, tmp_path, monkeypatch):
+    """Without the hash the file would take another top for the same one."""
+
+    class Blank:
+        def __init__(self, names, fails):
+            self.names, self.fails = names, fails
+
+        def embed(self, batch):
+            if self.fails:
+                raise StoreError("cut off")
+            widths = {"block5_pool.avg": 512, "fc2.none": 4096}
+            return {n: np.ones((len(batch), widths[n]), np.float32) for n in self.names}
+
+    file, cut_off = tmp_path / "x.h5", []
+
+    def load(spec, names, **_):
+        return Blank(names, cut_off)
+
+    monkeypatch.setattr("tlfeatures.features.extract.load_backbone", load)
+    extract(images, file, weights="random", precision="float32")
+    cut_off.append(True)
+    with pytest.raises(StoreError, match="cut off"):
+        extract(images, file, layers="fc2")
+    cut_off.clear()
+    assert set(extract(images, file).embeddings) == {"block5_pool.avg", "fc2.none"}
+    assert read_header(file).spec.top_sha256 == load_weights("random", top=True).top_sha256
 
 
 def run(*arguments) -> str:

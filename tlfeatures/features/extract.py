@@ -119,7 +119,6 @@ def extract(
     >>> extract("photos", "photos.h5", layers=["block5_pool"], size=150)  # doctest: +SKIP
     """
     started = time.perf_counter()
-    batch_size_for(1, batch_size)
     target = Path(file).resolve()  # a link stays a link, and names the same lock
     _check_target(target)
     manifest = scan(source)
@@ -172,6 +171,7 @@ class _Outcome:
 
 
 def _carry_out(plan: Plan, device: str, batch_size: int, progress: Progress) -> _Outcome:
+    batch_size = batch_size_for(len(plan.tasks), batch_size)
     failed: Failed = []
     files = ((task, task.path, task.digest) for task in plan.tasks)
     images = readable(decode_ahead(files, plan.spec.size), failed)
@@ -189,8 +189,7 @@ def _carry_out(plan: Plan, device: str, batch_size: int, progress: Progress) -> 
     computed = 0
     with _open_target(plan) as writer:
         if backbone is not None:
-            size = batch_size_for(len(plan.tasks), batch_size)
-            for count in _embed_all(images, backbone, writer, plan.spec.size, size):
+            for count in _embed_all(images, backbone, writer, plan.spec.size, batch_size):
                 computed += count
                 progress(computed + len(failed), len(plan.tasks))
         for task, error in failed:

@@ -91,8 +91,8 @@ def _walk(root: Path) -> Iterator[Path]:
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         for name in names:
             path = Path(folder, name)
-            special = path.exists() and not path.is_file()  # to read a pipe would wait for ever
-            if not name.startswith(".") and not special:
+            # To read a pipe would wait for ever; a broken link is named when it is decoded.
+            if not name.startswith(".") and (path.is_file() or not path.exists()):
                 yield path
 
 

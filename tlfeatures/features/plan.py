@@ -109,12 +109,7 @@ class Plan:
     @property
     def partial(self) -> Path:
         """Where a file that shall replace another is made."""
-        return partial_path(self.target)
-
-
-def partial_path(target: Path) -> Path:
-    """Name the file that an unfinished update leaves beside a file."""
-    return target.with_name(f"{target.name}.partial")
+        return store.partial_path(self.target)
 
 
 def make_plan(
@@ -128,8 +123,10 @@ def make_plan(
         If the file was made with other settings, or from other images.
     """
     current = store.read_header(target) if target.exists() else None
-    beside = _unfinished(partial_path(target), current)
-    embeddings, spec = _resolve(settings, current, device)
+    beside = _unfinished(store.partial_path(target), current)
+    # What a run began to add to the file and could not finish, this one finishes.
+    known = [header for header in (current, beside) if current and header]
+    embeddings, spec = _resolve(settings, known, device)
     dtype = settings.dtype or (current.dtype if current else "float32")
     if dtype not in store.DTYPES:
         raise unknown_name("dtype", dtype, store.DTYPES)
@@ -138,8 +135,6 @@ def make_plan(
         _check_same(current, spec, dtype)
         manifest = _keep_unreadable(manifest, current)
         removed = _count_removed(manifest, current, prune)
-        # What a run began and could not finish, this one finishes.
-        embeddings = {**embeddings, **(beside.embeddings if beside else {})}
     sources = [header for header in (current, beside) if header and _fits(header, spec, dtype)]
     return Plan(
         target=target,
@@ -211,13 +206,13 @@ def _count_removed(manifest: Manifest, current: store.Header, prune: bool) -> in
 
 
 def _resolve(
-    settings: Settings, current: store.Header | None, device: str
+    settings: Settings, known: Sequence[store.Header], device: str
 ) -> tuple[dict[str, int], Spec]:
-    """Fill what was not asked for from the file, else from the defaults."""
-    old = current.spec if current else None
+    """Fill what was not asked for from what there is, the latest last, else from the defaults."""
+    old = known[-1].spec if known else None
     backbone = settings.backbone or (old.backbone if old else "vgg16")
     size = parse_size(settings.size if settings.size is not None else old.size if old else 224)
-    embeddings = dict(current.embeddings) if current else {}
+    embeddings = {name: width for had in known for name, width in had.embeddings.items()}
     if not embeddings or settings.layers or settings.pools:
         had_layers, had_pools = _layers_and_pools(list(embeddings))
         layers = (

@@ -105,6 +105,11 @@ class Header:
         )
 
 
+def partial_path(path: Path) -> Path:
+    """Name the file beside a file that an update is made in, and that is left if it is cut off."""
+    return path.with_name(f"{path.name}.partial")
+
+
 # ---- reading
 
 
