@@ -5,14 +5,22 @@ from __future__ import annotations
 import csv
 import logging
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tlfeatures.duplicates import (
+    NEAR_DUPLICATE,
+    find_near_duplicates,
+    identical_pairs,
+    merge_groups,
+)
 from tlfeatures.errors import DatasetError, ParameterError
 from tlfeatures.features.spec import Spec, unknown_name
 from tlfeatures.features.store import Header, Reader
@@ -34,7 +42,7 @@ class Dataset:
     y : ndarray of shape (n,), str
         The class of each image.
     groups : ndarray of shape (n,), str, or None
-        Images of one group (patient, site, video) never stand on both sides of a fold.
+        The user's: patient, site, video.
     ids : ndarray of shape (n,), str
         POSIX path relative to the source folder.
     split : ndarray of shape (n,), str, or None
@@ -44,6 +52,8 @@ class Dataset:
     spec : Spec
         How X came about.
     file : str
+    copies : ndarray of shape (p, 2), int
+        Pairs of rows that are the same image, or nearly.
     """
 
     X: NDArray[np.float32]
@@ -54,6 +64,15 @@ class Dataset:
     embedding: str
     spec: Spec
     file: str
+    copies: NDArray[np.int64] = field(default_factory=lambda: np.empty((0, 2), np.int64))
+
+    @cached_property
+    def together(self) -> NDArray[np.int64] | None:
+        """Rows with the same number never stand on both sides of a fold; None: each stands alone.
+
+        Rows of one group, and copies of each other, also by way of a third.
+        """
+        return merge_groups(len(self.y), self.groups, [self.copies])
 
     @property
     def classes(self) -> list[str]:
@@ -74,8 +93,11 @@ def load_dataset(
     file: str | os.PathLike[str],
     embedding: str | None = None,
     labels: str | os.PathLike[str] | Mapping[str, str] | None = None,
+    *,
+    groups: str | os.PathLike[str] | None = None,
+    near_duplicates: float | None = NEAR_DUPLICATE,
 ) -> Dataset:
-    """Load one embedding of a file with its labels.
+    """Load one embedding of a file with its labels, and find images that are there twice.
 
     Parameters
     ----------
@@ -86,6 +108,12 @@ def load_dataset(
     labels : path of a CSV file, or mapping of id to label, optional
         A CSV needs the columns `id` and `label`; `group` and `split` (train, val, test) are
         read where they are there. Without it the class is the image's folder.
+    groups : path of a CSV file with columns `id` and `group`, or regular expression, optional
+        The expression is searched in the id; the group is what its first bracket matches, or
+        all of it. They take the place of the groups of `labels`.
+    near_duplicates : float or None
+        Similarity from which two embeddings are the same photo, see `tlfeatures.duplicates`;
+        None: only identical files count as copies.
 
     Returns
     -------
@@ -118,18 +146,24 @@ def load_dataset(
     kept = [row for row in rows if row.label is not None]
     kept_ids = [id_ for id_, row in zip(ids, rows, strict=True) if row.label is not None]
     digests = [digest for digest, done in zip(header.digests, header.done, strict=True) if done]
-    if not any(row.group for row in kept):
-        _warn_about_copies([digests[row] for row in np.flatnonzero(labelled)], kept)
-    return Dataset(
-        X=X if labelled.all() else X[labelled],
+    X = X if labelled.all() else X[labelled]
+    data = Dataset(
+        X=X,
         y=np.array([row.label for row in kept]),
-        groups=_column(kept, kept_ids, "group"),
+        groups=_column(kept, kept_ids, "group") if groups is None else _groups(groups, kept_ids),
         ids=np.array(kept_ids),
         split=_column(kept, kept_ids, "split"),
         embedding=name,
         spec=header.spec,
         file=str(file),
     )
+    same = identical_pairs([digests[row] for row in np.flatnonzero(labelled)])
+    near = np.empty((0, 2), np.int64)
+    if near_duplicates is not None:
+        near, _ = find_near_duplicates(X, near_duplicates)
+    data = replace(data, copies=np.unique(np.concatenate([same, near]), axis=0))
+    _say_copies(data, len(same))
+    return data
 
 
 def _choose_embedding(header: Header, embedding: str | None) -> str:
@@ -147,20 +181,25 @@ def _choose_embedding(header: Header, embedding: str | None) -> str:
     return chosen
 
 
-def _warn_about_copies(digests: list[bytes], rows: list[Row]) -> None:
-    """Copies on both sides of a fold are no test; contradicting ones have a wrong label."""
-    labels: dict[bytes, set[str | None]] = {}
-    for digest, row in zip(digests, rows, strict=True):
-        labels.setdefault(digest, set()).add(row.label)
-    copies = len(digests) - len(labels)
-    if copies:
-        torn = sum(len(found) > 1 for found in labels.values())
+def _say_copies(data: Dataset, identical: int) -> None:
+    """Copies stay in one fold; contradicting ones have a wrong label."""
+    if not len(data.copies):
+        return
+    torn = data.copies[data.y[data.copies[:, 0]] != data.y[data.copies[:, 1]]]
+    if len(torn):
+        i, j = torn[0]
         logger.warning(
-            "%d images are exact copies of others, so that scores are too good where a fold parts "
-            "them; give copies one group with --labels CSV (id,label,group), or remove them%s",
-            copies,
-            f"; {torn} of them lie in two classes" if torn else "",
+            "%d pairs of the same or nearly the same image lie in two classes (%s = %s first); "
+            "`tlfeatures audit` lists them",
+            len(torn),
+            data.ids[i],
+            data.ids[j],
         )
+    logger.info(
+        "%d pairs of images are copies (%d identical files), kept in one fold",
+        len(data.copies),
+        identical,
+    )
 
 
 def _warn_about_missing(header: Header, done: int) -> None:
@@ -202,6 +241,46 @@ def _no_labels(header: Header, labels: Any) -> str:
             "labels with --labels CSV (columns id,label)"
         )
     return f"no id of the labels is an image of {header.path}; its ids look like {header.ids[0]!r}"
+
+
+# ---- groups
+
+
+def _groups(groups: str | os.PathLike[str], ids: list[str]) -> NDArray[np.str_]:
+    if isinstance(groups, os.PathLike) or groups.endswith(".csv") or Path(groups).is_file():
+        table = _read_groups(Path(groups))
+        found = [table.get(id_) for id_ in ids]
+        where = f"{groups} has no group"
+    else:
+        found = [_match(_compiled(groups), id_) for id_ in ids]
+        where = f"the expression {groups!r} matches nothing"
+    missing = [id_ for id_, group in zip(ids, found, strict=True) if not group]
+    if missing:
+        raise DatasetError(
+            f"{where} for {len(missing)} of {len(ids)} images, {missing[0]!r} first; every image "
+            "needs a group"
+        )
+    return np.array(found)
+
+
+def _compiled(expression: str) -> re.Pattern[str]:
+    try:
+        return re.compile(expression)
+    except re.error as error:
+        raise ParameterError(
+            f"groups is {expression!r}: no CSV file there, and no regular expression ({error})"
+        ) from error
+
+
+def _match(pattern: re.Pattern[str], id_: str) -> str | None:
+    match = pattern.search(id_)
+    if match is None:
+        return None
+    return match.group(1) if pattern.groups else match.group(0)
+
+
+def _read_groups(path: Path) -> dict[str, str]:
+    return {key: row["group"] for key, row in _csv_rows(path, ("group",), "id and group")}
 
 
 # ---- labels
@@ -248,25 +327,33 @@ def from_folders(ids: list[str]) -> list[Row]:
 
 
 def _read_csv(path: Path) -> dict[str, Row]:
+    table: dict[str, Row] = {}
+    expected = "id and label, and where wanted group and split"
+    for key, row in _csv_rows(path, ("label",), expected):
+        made = _csv_row(path, row)
+        if table.setdefault(key, made) != made:
+            raise DatasetError(f"{path} has {key!r} twice, and not the same")
+    return table
+
+
+def _csv_rows(
+    path: Path, needed: tuple[str, ...], expected: str
+) -> Iterator[tuple[str, dict[str, str]]]:
+    """The id of each row, and its cells by lower-case column."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             columns = [name.strip().lower() for name in reader.fieldnames or []]
             reader.fieldnames = columns
             key = next((name for name in _ID_COLUMNS if name in columns), None)
-            if key is None or "label" not in columns:
+            if key is None or not set(needed) <= set(columns):
                 raise DatasetError(
-                    f"{path} has the columns {', '.join(columns) or '(none)'}; expected id and "
-                    "label, and where wanted group and split"
+                    f"{path} has the columns {', '.join(columns) or '(none)'}; expected {expected}"
                 )
-            table: dict[str, Row] = {}
             for row in reader:
-                made = _csv_row(path, row)
-                if table.setdefault(row[key], made) != made:
-                    raise DatasetError(f"{path} has {row[key]!r} twice, and not the same")
-            return table
+                yield row[key], row
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DatasetError(f"{path} can't be read as a CSV of labels: {error}") from error
+        raise DatasetError(f"{path} can't be read as a CSV of {expected}: {error}") from error
 
 
 def _csv_row(path: Path, row: dict[str, str]) -> Row:

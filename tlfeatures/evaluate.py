@@ -1,39 +1,30 @@
-"""Cross-validation: a head and a dataset become plain result arrays."""
+"""Cross-validation: heads and a dataset become plain result arrays.
+
+All folds go through one engine, `run_folds`. The heads of a fold share its principal coordinates,
+which are computed once; each head is then an ordinary classifier on their columns. Folds run side
+by side, each on one thread, and read the same X.
+"""
 
 from __future__ import annotations
 
 import logging
-import numbers
-import time
-import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from joblib import Parallel, delayed
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, clone
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import (
-    accuracy_score,
-    balanced_accuracy_score,
-    f1_score,
-    get_scorer,
-    get_scorer_names,
-    log_loss,
-    roc_auc_score,
-)
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, check_cv
+from sklearn.base import BaseEstimator
+from sklearn.metrics import get_scorer_names
 
 from tlfeatures.dataset import Dataset
-from tlfeatures.errors import DatasetError, ParameterError
+from tlfeatures.engine import SCORES, Engine, FoldResult, Task
 from tlfeatures.features.spec import as_list, unknown_name
+from tlfeatures.folds import Fold, inner_folds, make_folds
+from tlfeatures.heads import Grid
+from tlfeatures.tuning import Choice, choose
 
 logger = logging.getLogger(__name__)
-
-SCORES = ("accuracy", "balanced_accuracy", "f1_macro", "log_loss", "roc_auc")
-SPLIT_CHOICES = ("auto", "cv", "val", "test")
 
 
 @dataclass(frozen=True)
@@ -47,20 +38,30 @@ class Evaluation:
     classes : ndarray of shape (k,), str
     fold : ndarray of shape (n,), int
         The fold in which each image was tested; -1 where it never was.
+    predicted : ndarray of shape (n,), int
+        Out-of-fold, places in `classes`; -1 where an image was never tested.
     probabilities : ndarray of shape (n, k), float64
         Out-of-fold; NaN where an image was never tested, or the head gives none.
     scores : dict of name to ndarray of shape (folds,), float64
         NaN where a score is not defined: log loss and ROC AUC of a head without probabilities,
         ROC AUC of a fold that lacks a class.
     fit_seconds : ndarray of shape (folds,), float64
+        Of the head, and its share of what heads fitted together had in common; not of tuning.
+    test_fraction : float
+        Mean over folds of test images a training image.
+    choices : tuple of Choice
+        What tuning chose in each fold; empty without tuning.
     """
 
     split: str
     classes: NDArray[np.str_]
     fold: NDArray[np.int_]
+    predicted: NDArray[np.int_]
     probabilities: NDArray[np.float64]
     scores: dict[str, NDArray[np.float64]]
     fit_seconds: NDArray[np.float64]
+    test_fraction: float
+    choices: tuple[Choice, ...] = ()
 
     def summary(self) -> dict[str, dict[str, Any]]:
         """Give each score's mean, standard deviation over folds (ddof 1) and folds, JSON-ready.
@@ -73,26 +74,18 @@ class Evaluation:
 def _summary(values: NDArray[np.float64]) -> dict[str, Any]:
     std = values.std(ddof=1) if len(values) > 1 else float("nan")
     return {
-        "mean": _or_none(values.mean()),
-        "std": _or_none(std),
-        "folds": [_or_none(value) for value in values],
+        "mean": or_none(values.mean()),
+        "std": or_none(std),
+        "folds": [or_none(value) for value in values],
     }
 
 
-def _or_none(value: Any) -> float | None:
+def or_none(value: Any) -> float | None:
+    """Give a number that JSON has; None for NaN and infinity."""
     return float(value) if np.isfinite(value) else None
 
 
-def cross_validate(
-    head: BaseEstimator,
-    data: Dataset,
-    *,
-    cv: Any = None,
-    split: str = "auto",
-    scoring: str | Sequence[str] = (),
-    n_jobs: int | None = None,
-    random_state: int | None = 0,
-) -> Evaluation:
+def cross_validate(head: BaseEstimator, data: Dataset, **options: Any) -> Evaluation:
     """Score a head on images it was not fitted on.
 
     The head is cloned for each fold, so that all it learns, scaling and PCA included, comes from
@@ -103,23 +96,61 @@ def cross_validate(
     head : scikit-learn classifier
         From `make_head`, or any other.
     data : Dataset
+    grid : mapping of parameter to values, optional
+        What tuning tries inside each training fold; `head_grid` has good ones.
+    **options
+        See `cross_validate_heads`.
+
+    Returns
+    -------
+    Evaluation
+    """
+    grid = options.pop("grid", None)
+    name = "the head"
+    grids = None if grid is None else {name: grid}
+    return cross_validate_heads({name: head}, data, grids=grids, **options)[name]
+
+
+def cross_validate_heads(
+    heads: Mapping[str, BaseEstimator],
+    data: Dataset,
+    *,
+    cv: Any = None,
+    split: str = "auto",
+    grids: Mapping[str, Grid] | None = None,
+    scoring: str | Sequence[str] = (),
+    n_jobs: int | None = None,
+    random_state: int | None = 0,
+    engine: Engine | None = None,
+) -> dict[str, Evaluation]:
+    """Score several heads on the same folds; what they share is computed once a fold.
+
+    Parameters
+    ----------
+    heads : mapping of name to scikit-learn classifier
+    data : Dataset
     cv : int, scikit-learn splitter or iterable of (train rows, test rows), optional
-        Number of folds (5), stratified and shuffled; where the data have groups, none is torn
+        Number of folds (5), stratified and shuffled; groups and copies of an image are never torn
         apart.
     split : {"auto", "cv", "val", "test"}
         "auto" cross-validates where `cv` is given or the data have no splits; else it fits on
         train and scores on val, or on test where there is no val. "cv" cross-validates over all
         images.
+    grids : mapping of head to grid, optional
+        Parameters and values that are tried for these heads by cross-validation inside each
+        training fold (nested), never on the fold's test images.
     scoring : sequence of str
         Further scores, by scikit-learn's names.
     n_jobs : int or None
-        Folds fitted at once.
+        Folds fitted at once, each on one thread; the numbers don't depend on it.
     random_state : int or None
         Of the shuffling.
+    engine : Engine, optional
+        An open one, in place of `n_jobs`.
 
     Returns
     -------
-    Evaluation
+    dict of name to Evaluation
 
     Raises
     ------
@@ -133,32 +164,71 @@ def cross_validate(
     ROC AUC with more than two classes is the unweighted mean of one class against the rest.
     """
     scoring = as_list(scoring)
-    if n_jobs == 0:
-        raise ParameterError("n_jobs must be 1 or more, or -1 for all cores, got 0")
     _check_scoring(scoring)
     chosen, folds = make_folds(data, cv=cv, split=split, random_state=random_state)
+    if engine is None:
+        with Engine(data, n_jobs=n_jobs) as own:
+            return _evaluate(own, heads, chosen, folds, grids, scoring, random_state)
+    return _evaluate(engine, heads, chosen, folds, grids, scoring, random_state)
+
+
+def _evaluate(
+    engine: Engine,
+    heads: Mapping[str, BaseEstimator],
+    split: str,
+    folds: list[Fold],
+    grids: Mapping[str, Grid] | None,
+    scoring: Sequence[str],
+    seed: int | None,
+) -> dict[str, Evaluation]:
+    data = engine.data
+    choices: list[dict[str, Choice]] = [{} for _ in folds]
+    if grids:
+        inner = [inner_folds(data.y, data.together, train, seed) for train, _ in folds]
+        choices = choose(engine, heads, grids, inner, scoring)
+    tasks = [
+        Task(train, test, dict(heads), {name: choice.params for name, choice in chosen.items()})
+        for (train, test), chosen in zip(folds, choices, strict=True)
+    ]
+    results = engine.run(tasks, scoring)
+    return {
+        name: _gather(
+            data,
+            split,
+            folds,
+            [result[name] for result in results],
+            tuple(chosen[name] for chosen in choices if name in chosen),
+        )
+        for name in heads
+    }
+
+
+def _gather(
+    data: Dataset,
+    split: str,
+    folds: list[Fold],
+    results: list[FoldResult],
+    choices: tuple[Choice, ...],
+) -> Evaluation:
     classes = np.array(data.classes)
-    outcomes = Parallel(n_jobs=n_jobs)(
-        delayed(_fit_and_score)(clone(head), data.X, data.y, train, test, classes, scoring)
-        for train, test in folds
-    )
-    for message in sorted({text for outcome in outcomes for text in outcome.warnings}):
-        logger.warning("%s", message.splitlines()[0].rstrip(":"))
-    fold = np.full(len(data.y), -1)
+    fold, predicted = (np.full(len(data.y), -1) for _ in range(2))
     probabilities = np.full((len(data.y), len(classes)), np.nan)
-    for index, ((_, test), outcome) in enumerate(zip(folds, outcomes, strict=True)):
-        fold[test] = index
-        probabilities[test] = outcome.probabilities
+    for number, ((_, test), result) in enumerate(zip(folds, results, strict=True)):
+        fold[test], predicted[test] = number, result.predicted
+        probabilities[test] = result.probabilities
     return Evaluation(
-        split=chosen,
+        split=split,
         classes=classes,
         fold=fold,
+        predicted=predicted,
         probabilities=probabilities,
         scores={
-            name: np.array([outcome.scores[name] for outcome in outcomes])
-            for name in dict.fromkeys((*SCORES, *scoring))
+            name: np.array([result.scores[name] for result in results])
+            for name in results[0].scores
         },
-        fit_seconds=np.array([outcome.seconds for outcome in outcomes]),
+        fit_seconds=np.array([result.seconds for result in results]),
+        test_fraction=float(np.mean([len(test) / len(train) for train, test in folds])),
+        choices=choices,
     )
 
 
@@ -167,197 +237,3 @@ def _check_scoring(scoring: Sequence[str]) -> None:
         known = list(dict.fromkeys((*SCORES, *get_scorer_names())))
         if name not in known:
             raise unknown_name("scoring", name, known)
-
-
-# ---- folds
-
-Fold = tuple[NDArray[np.int_], NDArray[np.int_]]
-
-
-def make_folds(
-    data: Dataset, *, cv: Any = None, split: str = "auto", random_state: int | None = 0
-) -> tuple[str, list[Fold]]:
-    """Cut a dataset into training and test rows.
-
-    Returns
-    -------
-    split : str
-        `cv`, or the name of the split that is tested on.
-    folds : list of (train rows, test rows)
-    """
-    if len(data.classes) < 2:
-        raise DatasetError(
-            f"all {len(data.y)} images are of one class ({data.classes[0]}); a classifier needs "
-            "two or more: one subfolder a class, or --labels CSV"
-        )
-    chosen = _choose_split(data, "cv" if split == "auto" and cv is not None else split)
-    if chosen != "cv":
-        return chosen, [_given_fold(data, chosen)]
-    cv = 5 if cv is None else cv
-    if isinstance(cv, numbers.Integral):
-        _check_counts(data, int(cv))
-        kind = StratifiedKFold if data.groups is None else StratifiedGroupKFold
-        cv = kind(int(cv), shuffle=True, random_state=random_state)
-    try:
-        folds = list(check_cv(cv).split(data.X, data.y, data.groups))
-    except ValueError as error:
-        raise ParameterError(f"this cv can't cut these images into folds: {error}") from error
-    for train, _ in folds:
-        if len(set(data.y[train])) < 2:
-            raise DatasetError(
-                "a fold would be fitted on one class only, as its groups hold no other: fewer "
-                "folds by --cv, or smaller groups"
-            )
-    return chosen, folds
-
-
-def _choose_split(data: Dataset, split: str) -> str:
-    if split not in SPLIT_CHOICES:
-        raise unknown_name("split", split, SPLIT_CHOICES)
-    there = set() if data.split is None else set(data.split.tolist())
-    if split == "auto":
-        usable = [name for name in ("val", "test") if name in there and "train" in there]
-        return usable[0] if usable else "cv"
-    if split != "cv" and not {"train", split} <= there:
-        found = ", ".join(sorted(there)) or "no splits"
-        raise ParameterError(
-            f"split {split} needs images in folders train and {split}, found {found}; "
-            "--split cv cross-validates over all images"
-        )
-    return split
-
-
-def _given_fold(data: Dataset, split: str) -> Fold:
-    train, test = (np.flatnonzero(data.split == name) for name in ("train", split))
-    missing = set(data.y[test]) - set(data.y[train])
-    if missing:
-        raise DatasetError(
-            f"classes of the {split} split that are not in train: {', '.join(sorted(missing))}; "
-            "add training images of them, or --split cv"
-        )
-    if len(set(data.y[train])) < 2:
-        raise DatasetError("the train split has images of one class only; add others")
-    shared = (
-        set()
-        if data.groups is None
-        else set(data.groups[train].tolist()) & set(data.groups[test].tolist())
-    )
-    if shared:
-        raise DatasetError(
-            f"{len(shared)} groups have images in train and in {split}, {min(shared)!r} first: "
-            "move them, or --split cv"
-        )
-    return train, test
-
-
-def _check_counts(data: Dataset, cv: int) -> None:
-    if cv < 2:
-        raise ParameterError(f"cv must be 2 folds or more, got {cv}")
-    names, counts = np.unique(data.y, return_counts=True)
-    small = names[counts < cv]
-    if len(small):
-        listed = ", ".join(f"{name} ({counts[names == name][0]})" for name in small[:5])
-        least = int(counts.min())
-        mend = f"--cv {least}, or more images" if least > 1 else "more images"
-        raise DatasetError(
-            f"{cv} folds need {cv} images of each class; too few of {listed}: {mend}"
-        )
-    if data.groups is not None and len(np.unique(data.groups)) < cv:
-        raise DatasetError(
-            f"{cv} folds need {cv} groups, found {len(np.unique(data.groups))}: fewer folds by --cv"
-        )
-
-
-# ---- one fold
-
-
-@dataclass(frozen=True)
-class _Outcome:
-    scores: dict[str, float]
-    probabilities: NDArray[np.float64]
-    seconds: float
-    warnings: list[str]
-
-
-def _fit_and_score(
-    head: BaseEstimator,
-    X: NDArray[np.float32],
-    y: NDArray[np.str_],
-    train: NDArray[np.int_],
-    test: NDArray[np.int_],
-    classes: NDArray[np.str_],
-    scoring: Sequence[str],
-) -> _Outcome:
-    started = time.perf_counter()
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", ConvergenceWarning)
-        _fit(head, X[train], y[train])
-    seconds = time.perf_counter() - started
-    X_test, y_test = X[test], y[test]
-    table = _probabilities(head, X_test, classes)
-    scores = _standard_scores(y_test, head.predict(X_test), table, classes)
-    for name in scoring:
-        if name not in scores:
-            scores[name] = _extra_score(name, head, X_test, y_test)
-    return _Outcome(scores, table, seconds, [str(item.message) for item in caught])
-
-
-def _fit(head: BaseEstimator, X: NDArray[np.float32], y: NDArray[np.str_]) -> None:
-    """Fit; what scikit-learn says of a parameter's value becomes one line of ours."""
-    try:
-        head.fit(X, y)
-    except ParameterError:
-        raise
-    except (ValueError, TypeError) as error:
-        reason = " ".join(str(error).split())
-        raise ParameterError(f"the head can't be fitted: {reason}") from error
-
-
-def _extra_score(
-    name: str, head: BaseEstimator, X: NDArray[np.float32], y: NDArray[np.str_]
-) -> float:
-    try:
-        return float(get_scorer(name)(head, X, y))
-    except (ValueError, AttributeError) as error:
-        reason = " ".join(str(error).split())
-        raise ParameterError(f"scoring {name} can't be used here: {reason}") from error
-
-
-def _probabilities(
-    head: BaseEstimator, X: NDArray[np.float32], classes: NDArray[np.str_]
-) -> NDArray[np.float64]:
-    """Columns of all classes, also of those that the training rows lacked; NaN without any."""
-    if not hasattr(head, "predict_proba"):
-        return np.full((len(X), len(classes)), np.nan)
-    table = np.zeros((len(X), len(classes)))
-    table[:, np.searchsorted(classes, head.classes_)] = head.predict_proba(X)
-    # float32 inputs give float32 probabilities, whose sums miss one by more than log_loss allows.
-    normalised: NDArray[np.float64] = table / table.sum(axis=1, keepdims=True)
-    return normalised
-
-
-def _standard_scores(
-    y: NDArray[np.str_],
-    predicted: NDArray[np.str_],
-    table: NDArray[np.float64],
-    classes: NDArray[np.str_],
-) -> dict[str, float]:
-    scores = {
-        "accuracy": float(accuracy_score(y, predicted)),
-        "balanced_accuracy": float(balanced_accuracy_score(y, predicted)),
-        "f1_macro": float(f1_score(y, predicted, average="macro")),
-        "log_loss": float("nan"),
-        "roc_auc": float("nan"),
-    }
-    if np.isfinite(table).all():
-        scores["log_loss"] = float(log_loss(y, table, labels=classes))
-        scores["roc_auc"] = _roc_auc(y, table, classes)
-    return scores
-
-
-def _roc_auc(y: NDArray[np.str_], table: NDArray[np.float64], classes: NDArray[np.str_]) -> float:
-    """One class against the rest, unweighted mean; NaN if a class is not among the tested."""
-    one_hot = y[:, None] == classes
-    if not one_hot.any(axis=0).all():
-        return float("nan")
-    return float(roc_auc_score(one_hot, table, average="macro"))

@@ -8,18 +8,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sklearn.pipeline import Pipeline
+import numpy as np
 
 from tlfeatures.dataset import Dataset, load_dataset
-from tlfeatures.evaluate import Evaluation, cross_validate
+from tlfeatures.duplicates import NEAR_DUPLICATE
+from tlfeatures.engine import Engine
+from tlfeatures.evaluate import Evaluation, cross_validate_heads
 from tlfeatures.features.spec import as_list
-from tlfeatures.heads import make_heads
+from tlfeatures.folds import inner_folds
+from tlfeatures.heads import Grid, head_grid, make_heads, plain_params
 from tlfeatures.model import Model, check_model_target
+from tlfeatures.tuning import choose
 
 
 @dataclass(frozen=True)
 class HeadReport:
-    """One head's cross-validation, and where its refit was saved, if it was."""
+    """One head's cross-validation, and where its refit was saved, if it was.
+
+    `params` are those of the saved head, where it was tuned on all images; else those it began
+    with.
+    """
 
     head: str
     params: dict[str, Any]
@@ -43,6 +51,9 @@ class FitReport:
     classes : list of str
     groups : int or None
         Number of groups that were kept together.
+    copies : int
+        Pairs of images that are the same, or nearly, and were kept together.
+    tuned : bool
     split : str
         `cv`, or the split that was scored on.
     held_back : bool
@@ -60,6 +71,8 @@ class FitReport:
     tested: int
     classes: list[str]
     groups: int | None
+    copies: int
+    tuned: bool
     split: str
     held_back: bool
     scoring: str
@@ -75,6 +88,8 @@ class FitReport:
             "tested": self.tested,
             "classes": self.classes,
             "groups": self.groups,
+            "copies": self.copies,
+            "tuned": self.tuned,
             "split": self.split,
             "heads": [
                 {
@@ -95,9 +110,13 @@ def fit(
     *,
     embedding: str | None = None,
     labels: str | os.PathLike[str] | Mapping[str, str] | None = None,
+    groups: str | os.PathLike[str] | None = None,
+    near_duplicates: float | None = NEAR_DUPLICATE,
     params: Mapping[str, Any] | None = None,
+    tune: bool = False,
     model: str | os.PathLike[str] | None = None,
     scoring: str | Sequence[str] = (),
+    n_jobs: int | None = None,
     random_state: int | None = 0,
     **validation: Any,
 ) -> FitReport:
@@ -108,18 +127,21 @@ def fit(
     file : path
         Made by `extract`.
     heads : str or sequence of str
-        Names of `HEADS`, or "all".
-    embedding, labels
+        See `make_head`, or "all".
+    embedding, labels, groups, near_duplicates
         See `load_dataset`.
     params : mapping, optional
         Parameters of the heads, see `make_heads`.
+    tune : bool
+        Choose parameters inside each training fold, and for the saved head on all images.
     model : path, optional
         Where the best head, fitted again on all labelled images, is saved.
     scoring : str or sequence of str
         Further scores, by scikit-learn's names; the first one ranks the heads, else accuracy.
-    random_state : int or None
+    n_jobs, random_state
+        See `cross_validate_heads`.
     **validation
-        `cv`, `split` and `n_jobs`, see `cross_validate`.
+        `cv` and `split`, see `cross_validate_heads`.
 
     Returns
     -------
@@ -127,25 +149,50 @@ def fit(
     """
     scoring = as_list(scoring)
     made = make_heads(heads, params, random_state=random_state)
+    grids = {name: head_grid(name, params or ()) for name in made} if tune else None
     if model is not None:
         check_model_target(model)
-    data = load_dataset(file, embedding, labels)
-    evaluations = {
-        name: cross_validate(head, data, scoring=scoring, random_state=random_state, **validation)
-        for name, head in made.items()
-    }
-    ranking = scoring[0] if scoring else "accuracy"
-    ranked = sorted(made, key=lambda name: _rank(evaluations[name], ranking), reverse=True)
-    reports = [HeadReport(name, _plain_params(made[name]), evaluations[name]) for name in ranked]
+    data = load_dataset(file, embedding, labels, groups=groups, near_duplicates=near_duplicates)
+    with Engine(data, n_jobs=n_jobs) as engine:
+        evaluations = cross_validate_heads(
+            made,
+            data,
+            grids=grids,
+            scoring=scoring,
+            random_state=random_state,
+            engine=engine,
+            **validation,
+        )
+        ranking = scoring[0] if scoring else "accuracy"
+        ranked = sorted(made, key=lambda name: _rank(evaluations[name], ranking), reverse=True)
+        if model is not None and grids:
+            _tune_on_all(engine, made, ranked[0], grids, scoring, random_state)
+    reports = [HeadReport(name, plain_params(made[name]), evaluations[name]) for name in ranked]
     if model is not None:
         best = reports[0]
-        facts = _facts(best, data)
+        facts = _facts(best, data, tune)
         Model.fit(made[best.head], data, name=best.head, facts=facts).save(model)
         reports[0] = replace(best, model=str(model))
-    return _report(data, reports, ranking)
+    return _report(data, reports, ranking, tune)
 
 
-def _report(data: Dataset, heads: list[HeadReport], scoring: str) -> FitReport:
+def _tune_on_all(
+    engine: Engine,
+    made: Mapping[str, Any],
+    name: str,
+    grids: Mapping[str, Grid],
+    scoring: Sequence[str],
+    seed: int | None,
+) -> None:
+    """Choose the parameters of the head that is saved as those of every fold were chosen."""
+    data = engine.data
+    folds = inner_folds(data.y, data.together, np.arange(len(data.y)), seed)
+    (chosen,) = choose(engine, {name: made[name]}, grids, [folds], scoring)
+    if name in chosen:
+        made[name][-1].set_params(**chosen[name].params)
+
+
+def _report(data: Dataset, heads: list[HeadReport], scoring: str, tuned: bool) -> FitReport:
     first = heads[0].evaluation
     return FitReport(
         file=data.file,
@@ -155,6 +202,8 @@ def _report(data: Dataset, heads: list[HeadReport], scoring: str) -> FitReport:
         tested=int((first.fold >= 0).sum()),
         classes=data.classes,
         groups=_count_groups(data),
+        copies=len(data.copies),
+        tuned=tuned,
         split=first.split,
         held_back=first.split == "val" and data.split is not None and "test" in data.split,
         scoring=scoring,
@@ -162,10 +211,11 @@ def _report(data: Dataset, heads: list[HeadReport], scoring: str) -> FitReport:
     )
 
 
-def _facts(report: HeadReport, data: Dataset) -> dict[str, Any]:
+def _facts(report: HeadReport, data: Dataset, tuned: bool) -> dict[str, Any]:
     """What the model file keeps of how its scores were reached."""
     return {
         "params": report.params,
+        "tuned": tuned,
         "split": report.evaluation.split,
         "folds": len(report.evaluation.fit_seconds),
         "groups": _count_groups(data),
@@ -184,16 +234,3 @@ def _rank(evaluation: Evaluation, scoring: str) -> float:
     if math.isnan(mean):
         return -math.inf
     return -mean if scoring == "log_loss" else mean
-
-
-def _plain_params(head: Pipeline) -> dict[str, Any]:
-    """The parameters of PCA and classifier, under the names that `--param` takes."""
-    params: dict[str, Any] = {}
-    for step, estimator in head.steps:
-        if step in ("pca", "classifier"):
-            params |= estimator.get_params(deep=False)
-    return {name: value for name, value in params.items() if _is_plain(value)}
-
-
-def _is_plain(value: Any) -> bool:
-    return value is None or isinstance(value, bool | int | float | str | dict)

@@ -3,161 +3,127 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterable, Mapping
+import importlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import metadata
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from sklearn.base import (
-    BaseEstimator,
-    ClassifierMixin,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-)
-from sklearn.calibration import CalibratedClassifierCV
-from sklearn.decomposition import PCA
+from sklearn.base import BaseEstimator, is_classifier
+from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC
-from sklearn.utils.validation import check_is_fitted
 
+from tlfeatures.classifiers import (
+    CalibratedCentroid,
+    CalibratedRidge,
+    CalibratedSVC,
+    ScaledMLP,
+    ShrunkLDA,
+    SmoothedNeighbors,
+)
+from tlfeatures.coordinates import PrincipalCoordinates
 from tlfeatures.errors import ParameterError
 from tlfeatures.features.spec import as_list, unknown_name
 
+ENTRY_POINTS = "tlfeatures.heads"
+ALIASES = {"svm": "rbf-svm"}
 
-class LeadingPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """PCA scores, as many as asked for or as the data have.
+Grid = Mapping[str, Sequence[Any]]
 
-    scikit-learn's PCA refuses more components than rows or columns, which a small fold or a
-    narrow embedding would ask for.
 
-    Parameters
+@dataclass(frozen=True)
+class Head:
+    """A row of the table.
+
+    Attributes
     ----------
-    n_components : int
-    random_state : int or None
-        For the randomised solver.
+    make : callable
+        Takes a seed (int or None), gives a classifier.
+    n_components : int or None
+        Leading principal coordinates that the classifier sees; None: all of them, with which the
+        result is that on all columns.
+    grid : mapping of parameter to values
+        What tuning tries, the simplest model first.
     """
 
-    def __init__(self, n_components: int = 64, random_state: int | None = None) -> None:
-        self.n_components = n_components
-        self.random_state = random_state
-
-    def fit(self, X: NDArray[Any], y: Any = None) -> LeadingPCA:
-        """Fit on X of shape (n, d)."""
-        self.pca_ = PCA(min(self.n_components, *X.shape), random_state=self.random_state).fit(X)
-        self._n_features_out = self.pca_.n_components_
-        return self
-
-    def transform(self, X: NDArray[Any]) -> NDArray[Any]:
-        """Give the scores, of shape (n, at most n_components)."""
-        check_is_fitted(self)
-        scores: NDArray[Any] = self.pca_.transform(X)
-        return scores
+    make: Callable[[int | None], BaseEstimator]
+    n_components: int | None = None
+    grid: Grid = field(default_factory=dict)
 
 
-class CalibratedSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """An RBF SVM with probabilities by Platt's sigmoid, fitted on inner out-of-fold decisions.
-
-    Parameters
-    ----------
-    C, gamma, class_weight
-        As in `sklearn.svm.SVC`.
-    random_state : int or None
-        Of the inner folds: at most five, fewer where a class is smaller.
-
-    References
-    ----------
-    Platt, J. (1999). Probabilistic outputs for support vector machines and comparisons to
-    regularized likelihood methods. Advances in Large Margin Classifiers, 61-74.
-    """
-
-    def __init__(
-        self,
-        C: float = 3.0,
-        gamma: float | str = "scale",
-        class_weight: Any = None,
-        random_state: int | None = None,
-    ) -> None:
-        self.C = C
-        self.gamma = gamma
-        self.class_weight = class_weight
-        self.random_state = random_state
-
-    def fit(self, X: NDArray[Any], y: ArrayLike) -> CalibratedSVC:
-        """Fit on X of shape (n, d) and n labels, at least two a class."""
-        self.classes_, codes, counts = np.unique(y, return_inverse=True, return_counts=True)
-        if counts.min() < 2:
-            raise ParameterError(
-                "svm needs two images or more of each class to calibrate its probabilities; the "
-                "smallest class has 1: add images, take fewer folds, or --head logreg"
-            )
-        folds = StratifiedKFold(min(5, counts.min()), shuffle=True, random_state=self.random_state)
-        weight = self.class_weight
-        if isinstance(weight, dict):
-            weight = {code: weight.get(name, 1.0) for code, name in enumerate(self.classes_)}
-        svc = SVC(C=self.C, gamma=self.gamma, class_weight=weight)
-        # Numbers for classes: the calibration would show the SVM now these, now the names.
-        self.calibrated_ = CalibratedClassifierCV(svc, cv=folds, ensemble=False).fit(X, codes)
-        return self
-
-    def predict_proba(self, X: NDArray[Any]) -> NDArray[np.float64]:
-        """Give calibrated probabilities of shape (n, k), columns as in `classes_`."""
-        check_is_fitted(self)
-        probabilities: NDArray[np.float64] = self.calibrated_.predict_proba(X)
-        return probabilities
-
-    def predict(self, X: NDArray[Any]) -> NDArray[Any]:
-        """Give the most probable class of each row."""
-        predicted: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(axis=1)]
-        return predicted
+def _powers(first: int, last: int) -> list[float]:
+    step = 1 if last > first else -1
+    return [10.0**power for power in range(first, last + step, step)]
 
 
-def _logreg(seed: int | None) -> list[BaseEstimator]:
-    return [LogisticRegression(C=0.01, max_iter=2000, random_state=seed)]
-
-
-def _svm(seed: int | None) -> list[BaseEstimator]:
-    return [LeadingPCA(128, random_state=seed), CalibratedSVC(random_state=seed)]
-
-
-def _gradient_boosting(seed: int | None) -> list[BaseEstimator]:
-    boosting = HistGradientBoostingClassifier(
-        max_iter=150,
-        max_leaf_nodes=8,
-        min_samples_leaf=5,  # scikit-learn's 20 can't split forty images
-        random_state=seed,
-    )
-    return [LeadingPCA(64, random_state=seed), boosting]
-
-
-HEADS: dict[str, Callable[[int | None], list[BaseEstimator]]] = {
-    "logreg": _logreg,
-    "svm": _svm,
-    "gradient-boosting": _gradient_boosting,
+# Defaults: best or within a standard error of it over five embeddings (see benchmarks/README.md).
+HEADS: dict[str, Head] = {
+    "logreg": Head(
+        lambda seed: LogisticRegression(C=0.01, max_iter=2000, random_state=seed),
+        grid={"C": _powers(-5, 1)},
+    ),
+    "linear-svm": Head(
+        lambda seed: CalibratedSVC(kernel="linear", C=0.001, random_state=seed),
+        grid={"C": _powers(-6, 0)},
+    ),
+    "rbf-svm": Head(
+        lambda seed: CalibratedSVC(random_state=seed),
+        n_components=128,  # on all coordinates of a flattened layer it loses 7 points
+        grid={"gamma_factor": [0.3, 1.0, 2.0], "C": [0.3, 1.0, 3.0, 10.0, 30.0]},
+    ),
+    "gradient-boosting": Head(
+        lambda seed: HistGradientBoostingClassifier(
+            max_iter=150,
+            max_leaf_nodes=8,
+            min_samples_leaf=5,  # scikit-learn's 20 can't split forty images
+            random_state=seed,
+        ),
+        n_components=64,
+        grid={"max_leaf_nodes": [4, 8], "learning_rate": [0.03, 0.1]},
+    ),
+    "knn": Head(
+        lambda seed: SmoothedNeighbors(),
+        n_components=64,  # on all coordinates of a flattened layer it is at chance
+        grid={"n_neighbors": [40, 20, 10, 5, 3, 1]},
+    ),
+    "centroid": Head(lambda seed: CalibratedCentroid(random_state=seed)),
+    "ridge": Head(
+        lambda seed: CalibratedRidge(random_state=seed),
+        grid={"alpha": _powers(6, 0)},
+    ),
+    "lda": Head(lambda seed: ShrunkLDA(), grid={"shrinkage": [0.9, 0.7, 0.5, 0.3, 0.1]}),
+    "mlp": Head(
+        lambda seed: ScaledMLP(random_state=seed),
+        n_components=128,
+        grid={"alpha": [10.0, 3.0, 1.0, 0.1]},
+    ),
+    "dummy": Head(lambda seed: DummyClassifier(strategy="prior")),
 }
 
 
 def make_head(name: str, *, random_state: int | None = 0, **params: Any) -> Pipeline:
-    """Make a classifier for embeddings: standardising, then PCA where it helps, then the rest.
+    """Make a classifier for embeddings: standardising, turning, and the classifier.
 
     Everything is in one pipeline, so that all of it is fitted inside the fold.
 
     Parameters
     ----------
-    name : {"logreg", "svm", "gradient-boosting"}
-        The RBF SVM sees 128 PCA scores, boosting 64.
+    name : str
+        Of `HEADS` (`svm` is rbf-svm), of an entry point in the group `tlfeatures.heads`, or
+        `module:Class` of any scikit-learn classifier, which then sees standardised columns.
     random_state : int or None
     **params
         Of the classifier (`C=0.1`, `class_weight="balanced"`, `learning_rate=0.05`), or
-        `n_components` of the PCA, or `step__parameter` of any step (scale, pca, classifier).
+        `n_components` of the coordinates (None: all), or `step__parameter` of any step.
 
     Returns
     -------
     sklearn.pipeline.Pipeline
-        With `predict` and `predict_proba`; not fitted.
+        With `predict` and, but for some classifiers of others, `predict_proba`; not fitted.
 
     Raises
     ------
@@ -168,12 +134,10 @@ def make_head(name: str, *, random_state: int | None = 0, **params: Any) -> Pipe
     --------
     >>> make_head("logreg", C=0.1)[-1].C
     0.1
+    >>> make_head("sklearn.ensemble:ExtraTreesClassifier", n_estimators=50)[-1].n_estimators
+    50
     """
-    if name not in HEADS:
-        raise unknown_name("head", name, HEADS)
-    *reducing, classifier = HEADS[name](random_state)
-    steps = [("scale", StandardScaler()), *(("pca", step) for step in reducing)]
-    head = Pipeline([*steps, ("classifier", classifier)])
+    head = _pipeline(name, random_state)
     known = _param_names(head)
     for key in params:
         if key not in known:
@@ -181,12 +145,76 @@ def make_head(name: str, *, random_state: int | None = 0, **params: Any) -> Pipe
     return head.set_params(**{known[key]: value for key, value in params.items()})
 
 
+def _pipeline(name: str, seed: int | None) -> Pipeline:
+    name = ALIASES.get(name, name)
+    if name in HEADS:
+        row = HEADS[name]
+        first = ("coordinates", PrincipalCoordinates(row.n_components))
+        return Pipeline([first, ("classifier", row.make(seed))])
+    made = _imported(name)(seed) if ":" in name else _entry_point(name)(seed)
+    if not is_classifier(made):
+        raise ParameterError(f"head {name} is no scikit-learn classifier: {made!r}")
+    return made if isinstance(made, Pipeline) else _standardised(made)
+
+
+def _standardised(classifier: BaseEstimator) -> Pipeline:
+    return Pipeline([("scale", StandardScaler()), ("classifier", classifier)])
+
+
+def _imported(name: str) -> Callable[[int | None], BaseEstimator]:
+    module, _, attribute = name.partition(":")
+    try:
+        kind = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ParameterError(
+            f"head {name} can't be imported: {error}; expected module:Class, as in "
+            "sklearn.ensemble:ExtraTreesClassifier"
+        ) from error
+
+    def make(seed: int | None) -> BaseEstimator:
+        try:
+            made = kind()
+        except TypeError as error:
+            raise ParameterError(f"head {name} can't be made without arguments: {error}") from error
+        seeded = hasattr(made, "get_params") and "random_state" in made.get_params()
+        return made.set_params(random_state=seed) if seeded else made
+
+    return make
+
+
+def _entry_point(name: str) -> Callable[[int | None], BaseEstimator]:
+    found = {point.name: point for point in metadata.entry_points(group=ENTRY_POINTS)}
+    if name not in found:
+        raise unknown_name("head", name, [*HEADS, *ALIASES, *found])
+    loaded: Callable[[int | None], BaseEstimator] = found[name].load()
+    return loaded
+
+
+def head_grid(name: str, params: Iterable[str] = ()) -> Grid:
+    """Give what tuning tries for a head: parameters of its classifier, and values of each.
+
+    Parameters
+    ----------
+    name : str
+        See `make_head`; an entry point's function may have an attribute `grid`.
+    params : iterable of str
+        Those that are given, and so not tuned.
+    """
+    name = ALIASES.get(name, name)
+    if name in HEADS:
+        grid = HEADS[name].grid
+    else:
+        grid = {} if ":" in name else getattr(_entry_point(name), "grid", {})
+    fixed = set(params)
+    return {key: values for key, values in grid.items() if key not in fixed}
+
+
 def _param_names(head: Pipeline) -> dict[str, str]:
     """Short and full names of parameters -> the full ones; the classifier's come first."""
     short = {
         inner: f"{step}__{inner}"
         for step, estimator in head.steps
-        if step in ("pca", "classifier")
+        if step in ("coordinates", "classifier")
         for inner in estimator.get_params(deep=False)
         if inner != "random_state"  # an option of its own, for every step
     }
@@ -196,6 +224,13 @@ def _param_names(head: Pipeline) -> dict[str, str]:
 
 def _short(names: Iterable[str]) -> list[str]:
     return [name for name in names if "__" not in name]
+
+
+def head_names(names: str | Iterable[str]) -> list[str]:
+    """Spell out "all", aliases and lists with commas; each head once, in the order given."""
+    parts = [part for name in as_list(names) for part in name.split(",")]
+    spelt = [each for name in parts for each in (HEADS if name == "all" else [name])]
+    return list(dict.fromkeys(ALIASES.get(name, name) for name in spelt))
 
 
 def make_heads(
@@ -209,7 +244,7 @@ def make_heads(
     Parameters
     ----------
     names : str or iterable of str
-        Of `HEADS`, or "all".
+        See `make_head`; "all" are those of `HEADS`.
     params : mapping, optional
         See `make_head`.
     random_state : int or None
@@ -220,8 +255,7 @@ def make_heads(
         For an unknown head, or a parameter that none of them has.
     """
     params = params or {}
-    names = [each for name in as_list(names) for each in (HEADS if name == "all" else [name])]
-    names = list(dict.fromkeys(names))
+    names = head_names(names)
     known = {name: _param_names(make_head(name)) for name in names}
     for key in params:
         if not any(key in params_of for params_of in known.values()):
@@ -235,6 +269,24 @@ def make_heads(
         )
         for name in names
     }
+
+
+def plain_params(head: BaseEstimator) -> dict[str, Any]:
+    """Give the parameters of a head that are plain data, under the names that `--param` takes.
+
+    The seed is none of them: it belongs to the run.
+    """
+    steps = head.steps if isinstance(head, Pipeline) else [("classifier", head)]
+    params: dict[str, Any] = {}
+    for step, estimator in steps:
+        if step in ("coordinates", "classifier"):
+            params |= estimator.get_params(deep=False)
+    params.pop("random_state", None)
+    return {name: value for name, value in params.items() if _is_plain(value)}
+
+
+def _is_plain(value: Any) -> bool:
+    return value is None or isinstance(value, bool | int | float | str | dict)
 
 
 def parse_params(texts: Iterable[str]) -> dict[str, Any]:
@@ -255,3 +307,36 @@ def parse_params(texts: Iterable[str]) -> dict[str, Any]:
         except (ValueError, SyntaxError):
             params[key] = value
     return params
+
+
+# ---- a fitted head made small
+
+
+def compact(head: BaseEstimator) -> BaseEstimator:
+    """Turn a fitted linear head back from the coordinates, so that their axes needn't be kept.
+
+    On 25,088 columns and 1,000 images the axes are 100 MB, the coefficients 100 kB.
+
+    Parameters
+    ----------
+    head : fitted classifier
+
+    Returns
+    -------
+    classifier
+        Gives the same probabilities but for rounding: standardising and the linear classifier;
+        or the very head that was given, where it isn't linear.
+    """
+    if not (isinstance(head, Pipeline) and isinstance(head[0], PrincipalCoordinates)):
+        return head
+    coordinates, classifier = head[0], head[-1]
+    linear = getattr(classifier, "fitted_", classifier)
+    if len(head) != 2 or not hasattr(linear, "coef_"):
+        return head
+    axes = coordinates.components_.astype(np.float64)
+    linear.coef_ = linear.coef_[..., : len(axes)] @ axes
+    for each in {id(part): part for part in (classifier, linear)}.values():
+        each.n_features_in_ = axes.shape[1]
+    if hasattr(classifier, "calibrated_"):
+        classifier.calibrated_.n_features_in_ = axes.shape[1]
+    return Pipeline([("scale", coordinates.as_scaler()), ("classifier", classifier)])

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.dataset import Dataset
+from tlfeatures.engine import fit
 from tlfeatures.errors import FormatError, ImageError, ModelError, ParameterError, SourceError
 from tlfeatures.features.backbone import Backbone, embedding_widths, load_backbone
 from tlfeatures.features.batches import (
@@ -36,6 +37,7 @@ from tlfeatures.features.batches import (
 )
 from tlfeatures.features.images import ImageFile, find_images
 from tlfeatures.features.spec import Spec, as_list
+from tlfeatures.heads import compact
 
 logger = logging.getLogger(__name__)
 
@@ -50,8 +52,14 @@ TRUSTED = (
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     "sklearn.model_selection._split.StratifiedKFold",
     "sklearn.tree._tree.Tree",
-    "tlfeatures.heads.CalibratedSVC",
-    "tlfeatures.heads.LeadingPCA",
+    "tlfeatures.classifiers.CalibratedCentroid",
+    "tlfeatures.classifiers.CalibratedRidge",
+    "tlfeatures.classifiers.CalibratedSVC",
+    "tlfeatures.classifiers.NearestMean",
+    "tlfeatures.classifiers.ScaledMLP",
+    "tlfeatures.classifiers.ShrunkLDA",
+    "tlfeatures.classifiers.SmoothedNeighbors",
+    "tlfeatures.coordinates.PrincipalCoordinates",
 )
 
 
@@ -101,7 +109,7 @@ class Model:
         Parameters
         ----------
         head : scikit-learn classifier
-            Is fitted in place.
+            Is fitted in place; what is kept of a linear one are its coefficients.
         data : Dataset
         name : str, optional
             What `info` calls the head; its class if not given.
@@ -118,7 +126,8 @@ class Model:
                 f"{type(head).__name__} has no predict_proba, which a model needs: wrap it in "
                 "sklearn.calibration.CalibratedClassifierCV"
             )
-        head.fit(data.X, data.y)
+        fit(head, data.X, data.y, data.together)
+        head = compact(head)
         info = {
             "classes": data.classes,
             "images": len(data.y),

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.datasets import make_classification
-from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.dummy import DummyClassifier
+from sklearn.metrics import log_loss
+from sklearn.model_selection import GridSearchCV, ParameterGrid, cross_val_score
 
-from tlfeatures.heads import HEADS, make_head
+from tlfeatures.heads import HEADS, head_grid, make_head
 
 
 def sample(classes=3, n=90, d=40):
@@ -27,6 +29,11 @@ def head(request):
     return make_head(request.param)
 
 
+def learns(head):
+    """Whether it is no floor."""
+    return not isinstance(head[-1], DummyClassifier)
+
+
 def test_learns_and_gives_probabilities(head):
     X, y = sample()
     head.fit(X[:60], y[:60])
@@ -35,7 +42,7 @@ def test_learns_and_gives_probabilities(head):
     np.testing.assert_allclose(table.sum(axis=1), 1, rtol=1e-5)
     assert head.classes_.tolist() == ["ant", "bee", "cow"]
     assert (head.predict(X[60:]) == head.classes_[table.argmax(axis=1)]).all()
-    assert head.score(X[60:], y[60:]) > 0.7
+    assert head.score(X[60:], y[60:]) > (0.7 if learns(head) else 0.1)
 
 
 def test_same_seed_same_numbers(head):
@@ -46,7 +53,7 @@ def test_same_seed_same_numbers(head):
 
 def test_is_an_ordinary_classifier(head):
     X, y = sample()
-    assert cross_val_score(head, X, y, cv=3).mean() > 0.6
+    assert cross_val_score(head, X, y, cv=3).mean() > (0.6 if learns(head) else 0.1)
 
 
 def test_fewer_images_than_components_is_fine(head):
@@ -61,15 +68,31 @@ def test_does_not_change_its_input(head):
     np.testing.assert_array_equal(X, before)
 
 
-def test_class_weight_is_a_parameter_of_every_head(head):
-    name = next(name for name in HEADS if type(make_head(name)[-1]) is type(head[-1]))
+@pytest.mark.parametrize("name", sorted(set(HEADS) - {"centroid", "dummy"}))
+def test_class_weight_is_a_parameter_of_every_head_that_weighs(name):
     X, y = sample()
     make_head(name, class_weight="balanced").fit(X, y)
+    if name != "gradient-boosting":  # scikit-learn's takes weights of codes there, not of names
+        make_head(name, class_weight={"ant": 2.0}).fit(X, y)
 
 
 def test_parameters_can_be_searched(head):
-    if "pca" not in head.named_steps:
-        pytest.skip("no PCA to search")
     X, y = sample()
-    search = GridSearchCV(head, {"pca__n_components": [2, 8]}, cv=2).fit(X, y)
-    assert search.best_params_["pca__n_components"] in (2, 8)
+    search = GridSearchCV(head, {"coordinates__n_components": [2, 8]}, cv=2).fit(X, y)
+    assert search.best_params_["coordinates__n_components"] in (2, 8)
+
+
+@pytest.mark.parametrize("name", sorted(HEADS))
+def test_every_point_of_its_grid_can_be_fitted(name):
+    X, y = sample()
+    for point in ParameterGrid(dict(head_grid(name))):
+        assert make_head(name, **point).fit(X[:60], y[:60]).predict(X[60:]).shape == (30,)
+
+
+def test_probabilities_say_how_sure_it_is(head):
+    """Log loss beats that of the class shares, as no head is sure of what it gets wrong."""
+    X, y = sample(n=300)
+    head.fit(X[:200], y[:200])
+    shares = np.tile([(y[:200] == name).mean() for name in head.classes_], (100, 1))
+    found, floor = (log_loss(y[200:], p) for p in (head.predict_proba(X[200:]), shares))
+    assert found < floor if learns(head) else found == pytest.approx(floor)

@@ -3,6 +3,7 @@ import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.conftest import write_image
 from tlfeatures import extract, load_dataset
@@ -114,13 +115,57 @@ def test_images_without_folders_need_a_csv(tmp_path):
         load_dataset(tmp_path / "flat.h5")
 
 
-def test_copies_are_said_and_those_in_two_classes_too(photos, tmp_path, caplog):
+def test_copies_are_kept_together_and_those_in_two_classes_said(photos, tmp_path, caplog):
     shutil.copy(photos / "red" / "red00.png", photos / "red" / "copy.png")
     shutil.copy(photos / "red" / "red01.png", photos / "blue" / "copy.png")
     extract(photos, tmp_path / "x.h5", backbone="pixels", size=16)
-    load_dataset(tmp_path / "x.h5")
-    assert "2 images are exact copies" in caplog.text
-    assert "1 of them lie in two classes" in caplog.text
+    data = load_dataset(tmp_path / "x.h5")
+    pairs = {tuple(data.ids[pair].tolist()) for pair in data.copies}
+    assert pairs == {("blue/copy.png", "red/red01.png"), ("red/copy.png", "red/red00.png")}
+    assert "1 pairs of the same or nearly the same image lie in two classes" in caplog.text
+    assert len(np.unique(data.together)) == len(data.ids) - 2
+
+
+def test_near_duplicates_are_copies_unless_switched_off(photos, tmp_path):
+    dark = Image.open(photos / "red" / "red00.png").point(lambda value: value * 0.97)
+    dark.save(photos / "red" / "dark.png")
+    extract(photos, tmp_path / "x.h5", backbone="pixels", size=16, pools=["flatten"])
+    data = load_dataset(tmp_path / "x.h5")
+    pairs = {tuple(data.ids[pair].tolist()) for pair in data.copies}
+    assert ("red/dark.png", "red/red00.png") in pairs
+    assert not len(load_dataset(tmp_path / "x.h5", near_duplicates=None).copies)
+    with pytest.raises(ParameterError, match="threshold is 2"):
+        load_dataset(tmp_path / "x.h5", near_duplicates=2)
+
+
+def test_groups_by_expression(file):
+    data = load_dataset(file, "grid8.avg", groups=r"(\d)\.png$")
+    assert data.groups.tolist() == [id_[-5] for id_ in data.ids]
+    whole = load_dataset(file, "grid8.avg", groups="^[a-z]+")
+    assert set(whole.groups.tolist()) == {"blue", "red"}
+    with pytest.raises(
+        DatasetError, match=r"matches nothing for 12 of 24 images, 'blue/blue00.png'"
+    ):
+        load_dataset(file, "grid8.avg", groups="red")
+    with pytest.raises(ParameterError, match="no regular expression"):
+        load_dataset(file, "grid8.avg", groups="(")
+
+
+def test_groups_by_csv(file, tmp_path):
+    ids = load_dataset(file, "grid8.avg").ids
+    path = tmp_path / "groups.csv"
+    path.write_text("id,group\n" + "".join(f"{id_},g{i // 6}\n" for i, id_ in enumerate(ids)))
+    assert load_dataset(file, "grid8.avg", groups=path).groups.tolist() == [
+        f"g{i // 6}" for i in range(24)
+    ]
+    path.write_text(f"id,group\n{ids[0]},a\n")
+    with pytest.raises(DatasetError, match="has no group for 23 of 24 images"):
+        load_dataset(file, "grid8.avg", groups=path)
+    path.write_text("id,site\n")
+    with pytest.raises(DatasetError, match="expected id and group"):
+        load_dataset(file, "grid8.avg", groups=str(path))
+    with pytest.raises(DatasetError, match="can't be read"):
+        load_dataset(file, "grid8.avg", groups=tmp_path / "nowhere.csv")
 
 
 def test_headers_of_a_csv_may_be_capitalised(file, tmp_path):

@@ -1,18 +1,18 @@
 import numpy as np
 import pytest
-from sklearn.calibration import CalibratedClassifierCV
-from sklearn.model_selection import StratifiedKFold
-from sklearn.svm import SVC
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline
 
+from tlfeatures import heads as heads_module
 from tlfeatures.errors import ParameterError
-from tlfeatures.heads import CalibratedSVC, make_head, make_heads, parse_params
+from tlfeatures.heads import head_grid, head_names, make_head, make_heads, parse_params
 
 
 def test_parameters_reach_their_step():
     head = make_head("svm", C=0.5, n_components=7)
     assert head["classifier"].C == 0.5
-    assert head["pca"].n_components == 7
-    assert make_head("logreg", scale__with_mean=False)["scale"].with_mean is False
+    assert head["coordinates"].n_components == 7
+    assert make_head("logreg", coordinates__n_components=3)["coordinates"].n_components == 3
 
 
 def test_unknown_names_say_which_exist():
@@ -27,7 +27,7 @@ def test_unknown_names_say_which_exist():
 
 def test_several_heads_take_the_parameters_that_they_have():
     heads = make_heads("all", {"C": 0.5, "max_leaf_nodes": 4})
-    assert heads["logreg"][-1].C == heads["svm"][-1].C == 0.5
+    assert heads["logreg"][-1].C == heads["rbf-svm"][-1].C == 0.5
     assert heads["gradient-boosting"][-1].max_leaf_nodes == 4
     with pytest.raises(ParameterError, match="there are: "):
         make_heads("all", {"depth": 3})
@@ -49,30 +49,6 @@ def test_parse_params():
         parse_params(["C"])
 
 
-def test_svm_is_scikit_learns_calibrated_one():
-    random = np.random.default_rng(0)
-    X = random.normal(size=(60, 5))
-    y = np.where(X[:, 0] + random.normal(size=60) > 0, "a", "b")
-    ours = CalibratedSVC(C=2, random_state=3).fit(X, y)
-    folds = StratifiedKFold(5, shuffle=True, random_state=3)
-    plain = CalibratedClassifierCV(SVC(C=2), cv=folds, ensemble=False).fit(X, y)
-    np.testing.assert_allclose(ours.predict_proba(X), plain.predict_proba(X))
-
-
-def test_svm_with_one_image_of_a_class_says_what_to_do():
-    with pytest.raises(ParameterError, match="two images or more"):
-        CalibratedSVC().fit(np.eye(5), np.array(list("aaaab")))
-
-
-def test_svm_takes_weights_of_named_classes():
-    random = np.random.default_rng(0)
-    X = random.normal(size=(60, 2))
-    y = np.where(X[:, 0] + random.normal(size=60) > 0, "a", "b")
-    named = CalibratedSVC(class_weight={"a": 9.0}, random_state=0).fit(X, y)
-    svc = named.calibrated_.calibrated_classifiers_[0].estimator
-    assert svc.class_weight == {0: 9.0, 1: 1.0}
-
-
 def test_boosting_learns_from_forty_images():
     y = np.array(["a", "b"] * 20)
     X = np.random.default_rng(0).normal(size=(40, 6)) + (y == "a")[:, None] * 3
@@ -80,6 +56,58 @@ def test_boosting_learns_from_forty_images():
     assert head.score(X[32:], y[32:]) > 0.7
 
 
-def test_pca_names_its_columns():
-    head = make_head("svm", n_components=3)[:-1].fit(np.random.default_rng(0).normal(size=(20, 6)))
-    assert head.get_feature_names_out().tolist() == ["leadingpca0", "leadingpca1", "leadingpca2"]
+def test_svm_is_another_name_of_the_rbf_svm():
+    assert list(make_heads(["svm", "rbf-svm", "logreg"])) == ["rbf-svm", "logreg"]
+    assert head_names("all") == list(heads_module.HEADS)
+    assert head_names("knn,svm") == ["knn", "rbf-svm"]
+
+
+def test_any_classifier_of_scikit_learn_by_dotted_name():
+    name = "sklearn.ensemble:ExtraTreesClassifier"
+    head = make_heads([name], {"n_estimators": 7}, random_state=3)[name]
+    assert (head[-1].n_estimators, head[-1].random_state) == (7, 3)
+    assert list(head.named_steps) == ["scale", "classifier"]
+    assert head_grid(name) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("sklearn.nowhere:Trees", "No module named"),
+        ("sklearn.ensemble:NoSuchTrees", "has no attribute"),
+        ("sklearn.decomposition:PCA", "no scikit-learn classifier"),
+        ("sklearn.ensemble:VotingClassifier", "can't be made without arguments"),
+    ],
+)
+def test_a_dotted_name_that_is_no_classifier_says_why(name, reason):
+    with pytest.raises(ParameterError, match=reason):
+        make_head(name)
+
+
+class Point:
+    """An installed package's entry point."""
+
+    name = "mine"
+
+    @staticmethod
+    def load():
+        def make(seed):
+            return LogisticRegression(C=0.5, random_state=seed)
+
+        make.grid = {"C": [0.1, 0.5]}
+        return make
+
+
+def test_heads_of_others_come_by_entry_point(monkeypatch):
+    monkeypatch.setattr(heads_module.metadata, "entry_points", lambda group: [Point])
+    head = make_head("mine", C=2.0)
+    assert isinstance(head, Pipeline)
+    assert head[-1].C == 2.0
+    assert head_grid("mine") == {"C": [0.1, 0.5]}
+    with pytest.raises(ParameterError, match="there are: mine, logreg"):
+        make_head("mime")
+
+
+def test_what_is_given_is_not_tuned():
+    assert set(head_grid("rbf-svm")) == {"gamma_factor", "C"}
+    assert set(head_grid("svm", ["C"])) == {"gamma_factor"}

@@ -1,0 +1,89 @@
+"""Folds side by side: X is shared, a fold has one thread, and what is shared is done once."""
+
+import logging
+
+import numpy as np
+import pytest
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_info
+
+from tests.unit.data import dataset
+from tlfeatures import cross_validate, engine, make_head
+from tlfeatures.engine import Engine, Task
+from tlfeatures.errors import ParameterError
+from tlfeatures.evaluate import cross_validate_heads
+from tlfeatures.heads import make_heads
+
+
+def kind_of_x(task, X, *others):
+    """What a worker is handed."""
+    return type(X).__name__, X.dtype.name, X.flags.writeable
+
+
+def test_workers_read_one_x(tmp_path):
+    data = dataset(600, d=1000)  # 2.4 MB: worth sharing
+    tasks = [Task(np.arange(5), np.arange(5, 9), {})] * 4
+    with Engine(data, n_jobs=2) as both:
+        assert set(both._each(kind_of_x, tasks, 1.0)) == {("memmap", "float32", False)}
+    with Engine(data) as alone:
+        assert set(alone._each(kind_of_x, tasks, 1.0)) == {("ndarray", "float32", True)}
+
+
+class Threads(ClassifierMixin, BaseEstimator):
+    """Asks for the threads that it may use."""
+
+    def fit(self, X, y):
+        self.classes_ = np.unique(y)
+        assert {pool["num_threads"] for pool in threadpool_info()} == {1}
+        return self
+
+    def predict(self, X):
+        return np.full(len(X), self.classes_[0])
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_a_fold_has_one_thread(n_jobs):
+    cross_validate(Threads(), dataset(), n_jobs=n_jobs)
+
+
+def test_coordinates_are_computed_once_a_fold(monkeypatch):
+    calls = []
+    real = engine.fold_coordinates
+    monkeypatch.setattr(engine, "fold_coordinates", lambda *rows: calls.append(rows) or real(*rows))
+    cross_validate_heads(make_heads("logreg,linear-svm,knn,ridge,lda,dummy"), dataset(), cv=3)
+    assert len(calls) == 3
+
+
+def test_any_classifier_sees_the_columns_as_they_are():
+    data = dataset(90, d=4, classes="abc")
+    plain = make_pipeline(StandardScaler(), LogisticRegression())
+    found = cross_validate(plain, data)
+    for number in range(5):
+        train, test = found.fold != number, found.fold == number
+        expected = plain.fit(data.X[train], data.y[train]).predict_proba(data.X[test])
+        np.testing.assert_allclose(found.probabilities[test], expected, atol=1e-6)
+
+
+def test_fits_that_stop_early_are_named_once(caplog):
+    with caplog.at_level(logging.WARNING, logger="tlfeatures"):
+        cross_validate_heads({"hasty": make_head("logreg", C=1e4, max_iter=1)}, dataset())
+    assert caplog.text.count("hasty: lbfgs failed to converge") == 1
+
+
+def test_probabilities_have_a_column_for_every_class():
+    """A class that a training fold lacks has probability 0 there."""
+    data = dataset(60, classes="ab")
+    data.y[:3] = "c"
+    groups = np.array(["c"] * 3 + [f"{i}" for i in range(57)])
+    found = cross_validate(make_head("logreg"), dataset(60, y=data.y, groups=groups), cv=3)
+    alone = found.fold[0]
+    assert (found.probabilities[found.fold == alone][:, 2] == 0).all()
+    np.testing.assert_allclose(found.probabilities.sum(axis=1), 1)
+
+
+def test_no_jobs_are_refused():
+    with pytest.raises(ParameterError, match="n_jobs must be 1 or more"):
+        Engine(dataset(), n_jobs=0)

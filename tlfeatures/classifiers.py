@@ -1,0 +1,535 @@
+"""The classifiers that scikit-learn has not, or not with probabilities; heads are made of them.
+
+Each is an ordinary scikit-learn classifier. Those whose decisions are no probabilities get them by
+Platt's sigmoid, fitted on inner out-of-fold decisions; images of one group stay together there,
+too, if `fit` is told the groups.
+
+References
+----------
+Platt, J. (1999). Probabilistic outputs for support vector machines and comparisons to regularized
+likelihood methods. Advances in Large Margin Classifiers, 61-74.
+"""
+
+from __future__ import annotations
+
+import warnings
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.linalg import solve
+from scipy.special import softmax
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import RidgeClassifier
+from sklearn.metrics.pairwise import euclidean_distances
+from sklearn.model_selection import StratifiedKFold
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neural_network import MLPClassifier
+from sklearn.svm import SVC
+from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from tlfeatures.errors import ParameterError
+from tlfeatures.folds import cut
+
+Floats = NDArray[np.float64]
+ClassWeight = Mapping[str, float] | str | None
+
+_LARGEST_KERNEL = 16_000  # rows; above, 2 GB and more: libsvm then computes what it needs
+_CALIBRATION_FOLDS, _MANY, _FOLDS_OF_MANY = 5, 3000, 2  # two halves of many rows are many
+
+
+class _Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """Labels from probabilities, and class weights by name."""
+
+    classes_: NDArray[Any]
+
+    def _checked(self, X: ArrayLike, y: ArrayLike) -> tuple[Floats, NDArray[np.int_]]:
+        """X as float64, y as numbers of the classes, which are kept."""
+        checked: Floats
+        checked, y = validate_data(self, X, y, dtype=np.float64)
+        self.classes_, codes = np.unique(y, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError(f"there is one class only, {self.classes_[0]!r}; two are needed")
+        return checked, codes
+
+    def _new(self, X: ArrayLike) -> Floats:
+        check_is_fitted(self)
+        checked: Floats = validate_data(self, X, dtype=np.float64, reset=False)
+        return checked
+
+    def _weights(self, codes: NDArray[np.int_]) -> Floats:
+        """One weight a class."""
+        weight = getattr(self, "class_weight", None)
+        if isinstance(weight, Mapping):
+            return np.array([weight.get(name, 1.0) for name in self.classes_], float)
+        found: Floats = compute_class_weight(weight, classes=np.arange(len(self.classes_)), y=codes)
+        return found
+
+    @abstractmethod
+    def predict_proba(self, X: ArrayLike) -> Floats: ...
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """Give the most probable class of each row."""
+        labels: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(axis=1)]
+        return labels
+
+
+# ---- decisions made probabilities
+
+
+class _Calibrated(_Classifier):
+    """A classifier with decisions, and a sigmoid for each class."""
+
+    random_state: int | None
+
+    @abstractmethod
+    def _plain(self) -> BaseEstimator:
+        """Make the classifier whose decisions are calibrated."""
+
+    def fit(self, X: ArrayLike, y: ArrayLike, groups: NDArray[Any] | None = None) -> _Calibrated:
+        """Fit on X of shape (n, d) and n labels, at least two a class."""
+        X, codes = self._checked(X, y)
+        return self._fit_decisions(X, codes, groups)
+
+    def _fit_decisions(
+        self, X: Floats, codes: NDArray[np.int_], groups: NDArray[Any] | None
+    ) -> _Calibrated:
+        # Numbers for classes: the calibration would show the classifier now these, now the names.
+        folds = _calibration_folds(codes, groups, self.random_state)
+        calibrated = CalibratedClassifierCV(self._plain(), cv=folds, ensemble=False)
+        self.calibrated_ = calibrated.fit(X, codes, **self._row_weights(codes))
+        return self
+
+    def _row_weights(self, codes: NDArray[np.int_]) -> dict[str, Floats]:
+        """Weights of rows: the sigmoids, too, must see them, or they'd take them back."""
+        if getattr(self, "class_weight", None) is None:
+            return {}
+        return {"sample_weight": self._weights(codes)[codes]}
+
+    @property
+    def fitted_(self) -> Any:
+        """The classifier behind the sigmoids."""
+        return self.calibrated_.calibrated_classifiers_[0].estimator
+
+    def predict_proba(self, X: ArrayLike) -> Floats:
+        """Give calibrated probabilities of shape (n, k), columns as in `classes_`."""
+        probabilities: Floats = self.calibrated_.predict_proba(self._new(X))
+        return probabilities
+
+    def decision_function(self, X: ArrayLike) -> Floats:
+        """Give the decisions before calibration, of shape (n,) for two classes, else (n, k)."""
+        decisions: Floats = self.fitted_.decision_function(self._new(X))
+        return decisions
+
+    def predict_path(
+        self, X: Floats, y: NDArray[Any], X_new: Floats, points: Sequence[Mapping[str, Any]]
+    ) -> Iterator[NDArray[Any]]:
+        """Give the labels of new rows for each of several parameter settings, uncalibrated."""
+        for point in points:
+            each = clone(self).set_params(**point)
+            codes = each._checked(X, y)[1]
+            plain = each._plain().fit(X, codes, **each._row_weights(codes))
+            yield each.classes_[plain.predict(X_new)]
+
+
+def _calibration_folds(
+    codes: NDArray[np.int_], groups: NDArray[Any] | None, seed: int | None
+) -> Any:
+    """At most five folds, two of many rows, fewer where a class is small.
+
+    Groups stay together, unless a class would be missing where the sigmoids are fitted: then
+    single rows are cut, which makes probabilities too sure of themselves and leaks nothing into
+    the rows that the classifier is tried on.
+    """
+    least = int(np.bincount(codes).min())
+    if least < 2:
+        raise ParameterError(
+            "calibrated probabilities need two images or more of each class; the smallest class "
+            "has 1: add images, take fewer folds, or --head logreg"
+        )
+    wanted = _CALIBRATION_FOLDS if len(codes) < _MANY else _FOLDS_OF_MANY
+    if groups is not None:
+        folds = _group_folds(codes, groups, wanted, seed)
+        if folds is not None:
+            return folds
+    return StratifiedKFold(min(wanted, least), shuffle=True, random_state=seed)
+
+
+def _group_folds(
+    codes: NDArray[np.int_], groups: NDArray[Any], wanted: int, seed: int | None
+) -> list[tuple[NDArray[np.int_], NDArray[np.int_]]] | None:
+    """Folds that tear no group apart and have every class on both sides; None without such."""
+    least = min(len(np.unique(groups[codes == code])) for code in np.unique(codes))
+    if least < 2:
+        return None
+    folds = cut(codes, groups, min(wanted, least), seed)
+    classes = len(np.unique(codes))
+    whole = all(len(np.unique(codes[train])) == classes and len(test) for train, test in folds)
+    return folds if whole else None
+
+
+class CalibratedSVC(_Calibrated):
+    """A support vector machine with probabilities.
+
+    The kernel matrix is formed once, by BLAS; calibration and parameter paths share it.
+
+    Parameters
+    ----------
+    kernel : {"rbf", "linear"}
+    C : float
+    gamma : float or "scale"
+        "scale" is one over the mean squared length of the fitted rows: scikit-learn's, where the
+        columns have mean 0.
+    gamma_factor : float
+        Multiplies gamma, so that it can be searched whatever the width of the embedding.
+    class_weight
+        As in `sklearn.svm.SVC`, by the names of the classes.
+    random_state : int or None
+        Of the inner folds.
+    """
+
+    def __init__(
+        self,
+        kernel: str = "rbf",
+        C: float = 3.0,
+        gamma: float | str = "scale",
+        gamma_factor: float = 1.0,
+        class_weight: ClassWeight = None,
+        random_state: int | None = None,
+    ) -> None:
+        self.kernel = kernel
+        self.C = C
+        self.gamma = gamma
+        self.gamma_factor = gamma_factor
+        self.class_weight = class_weight
+        self.random_state = random_state
+
+    def fit(self, X: ArrayLike, y: ArrayLike, groups: NDArray[Any] | None = None) -> CalibratedSVC:
+        """Fit on X of shape (n, d) and n labels, at least two a class."""
+        X, codes = self._checked(X, y)
+        self._prepare(X)
+        if not self.precomputed_:
+            self._fit_decisions(X, codes, groups)
+            return self
+        self._fit_decisions(self._products(X, X), codes, groups)
+        self.rows_ = len(X)
+        self.support_ = self.fitted_.support_
+        self.support_vectors_ = X[self.support_]
+        return self
+
+    def _prepare(self, X: Floats) -> None:
+        if self.kernel not in ("rbf", "linear"):
+            raise ParameterError(f"kernel must be rbf or linear, got {self.kernel!r}")
+        if isinstance(self.gamma, str) and self.gamma != "scale":
+            raise ParameterError(f"gamma must be a number or scale, got {self.gamma!r}")
+        if (not isinstance(self.gamma, str) and self.gamma < 0) or self.gamma_factor <= 0:
+            raise ParameterError(
+                f"gamma must be 0 or more, gamma_factor above 0; got {self.gamma}, "
+                f"{self.gamma_factor}"
+            )
+        length = np.einsum("ij,ij->", X, X) / len(X)
+        gamma = 1 / max(length, 1e-300) if self.gamma == "scale" else float(self.gamma)
+        self.gamma_ = gamma * self.gamma_factor
+        self.precomputed_ = len(X) <= _LARGEST_KERNEL
+
+    def _plain(self) -> SVC:
+        kernel = "precomputed" if self.precomputed_ else self.kernel
+        # With the kernel at hand, the last digits cost little: decisions are right to 1e-4.
+        return SVC(kernel=kernel, C=self.C, gamma=self.gamma_, tol=1e-5)
+
+    def _products(self, X: Floats, others: Floats) -> Floats:
+        if self.kernel == "linear":
+            return X @ others.T
+        return _rbf(euclidean_distances(X, others, squared=True), self.gamma_)
+
+    def _new(self, X: ArrayLike) -> Floats:
+        """Kernel rows, where the kernel was precomputed; only support vectors have a say."""
+        X = super()._new(X)
+        if not self.precomputed_:
+            return X
+        rows = np.zeros((len(X), self.rows_))
+        rows[:, self.support_] = self._products(X, self.support_vectors_)
+        return rows
+
+    def predict_path(
+        self, X: Floats, y: NDArray[Any], X_new: Floats, points: Sequence[Mapping[str, Any]]
+    ) -> Iterator[NDArray[Any]]:
+        """Give the labels of new rows for each of several parameter settings, uncalibrated."""
+        known, new = _Kernels(X, X), _Kernels(X_new, X)
+        for point in points:
+            each = clone(self).set_params(**point)
+            X, codes = each._checked(X, y)
+            each._prepare(X)
+            weights = each._row_weights(codes)
+            if each.precomputed_:
+                plain = each._plain().fit(known.of(each), codes, **weights)
+                yield each.classes_[plain.predict(new.of(each))]
+            else:
+                plain = each._plain().fit(X, codes, **weights)
+                yield each.classes_[plain.predict(X_new)]
+
+
+class _Kernels:
+    """Kernel matrices of the same rows: products or distances once, the last kernel kept."""
+
+    def __init__(self, X: Floats, others: Floats) -> None:
+        self._rows = X, others
+        self._last: tuple[Any, Floats] | None = None
+        self._squares: Floats | None = None
+
+    def of(self, svc: CalibratedSVC) -> Floats:
+        key = (svc.kernel, svc.gamma_)
+        if self._last is None or self._last[0] != key:
+            self._last = key, self._make(svc)
+        return self._last[1]
+
+    def _make(self, svc: CalibratedSVC) -> Floats:
+        if svc.kernel == "linear":
+            return svc._products(*self._rows)
+        if self._squares is None:
+            self._squares = euclidean_distances(*self._rows, squared=True)
+        return _rbf(self._squares.copy(), svc.gamma_)
+
+
+def _rbf(squares: Floats, gamma: float) -> Floats:
+    squares *= -gamma
+    np.exp(squares, out=squares)
+    return squares
+
+
+class CalibratedRidge(_Calibrated):
+    """Ridge regression on the classes, with probabilities.
+
+    Parameters
+    ----------
+    alpha, class_weight
+        As in `sklearn.linear_model.RidgeClassifier`.
+    random_state : int or None
+        Of the inner folds.
+    """
+
+    def __init__(
+        self,
+        alpha: float = 1000.0,
+        class_weight: ClassWeight = None,
+        random_state: int | None = None,
+    ) -> None:
+        self.alpha = alpha
+        self.class_weight = class_weight
+        self.random_state = random_state
+
+    def _plain(self) -> RidgeClassifier:
+        return RidgeClassifier(self.alpha, solver="cholesky")
+
+
+class NearestMean(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """The class whose mean is nearest: what `sklearn.neighbors.NearestCentroid` predicts.
+
+    Written as the linear classifier that it is, whose decisions turn with the coordinates.
+    """
+
+    def fit(self, X: Floats, y: NDArray[np.int_]) -> NearestMean:
+        """Fit on X of shape (n, d)."""
+        self.classes_ = np.unique(y)
+        means = np.array([X[y == name].mean(axis=0) for name in self.classes_])
+        self.coef_, self.intercept_ = _two_as_one(means, -np.einsum("ij,ij->i", means, means) / 2)
+        return self
+
+    def decision_function(self, X: Floats) -> Floats:
+        """Give half the squared distance to the other mean less that to a class's own."""
+        return _decisions(X, self.coef_, self.intercept_)
+
+    def predict(self, X: Floats) -> NDArray[Any]:
+        """Give the class of the nearest mean."""
+        decisions = self.decision_function(X)
+        best = (decisions > 0).astype(int) if decisions.ndim == 1 else decisions.argmax(axis=1)
+        labels: NDArray[Any] = self.classes_[best]
+        return labels
+
+
+class CalibratedCentroid(_Calibrated):
+    """The class whose mean is nearest, with probabilities.
+
+    Parameters
+    ----------
+    random_state : int or None
+        Of the inner folds.
+    """
+
+    def __init__(self, random_state: int | None = None) -> None:
+        self.random_state = random_state
+
+    def _plain(self) -> NearestMean:
+        return NearestMean()
+
+
+# ---- probabilities of their own
+
+
+class ShrunkLDA(_Classifier):
+    """Linear discriminant analysis, its covariance shrunk towards a multiple of the identity.
+
+    In closed form, the same as `LinearDiscriminantAnalysis(solver="lsqr", shrinkage=...)`.
+
+    Parameters
+    ----------
+    shrinkage : float
+        From 0, the covariance as it is, to 1, the identity times the mean variance.
+    class_weight
+        "balanced" takes the classes for equally frequent, a dict multiplies their frequencies.
+
+    References
+    ----------
+    Friedman, J. (1989). Regularized discriminant analysis. Journal of the American Statistical
+    Association 84, 165-175.
+    """
+
+    def __init__(self, shrinkage: float = 0.5, class_weight: ClassWeight = None) -> None:
+        self.shrinkage = shrinkage
+        self.class_weight = class_weight
+
+    def fit(self, X: ArrayLike, y: ArrayLike) -> ShrunkLDA:
+        """Fit on X of shape (n, d) and n labels."""
+        if not 0 <= self.shrinkage <= 1:
+            raise ParameterError(f"shrinkage must be from 0 to 1, got {self.shrinkage}")
+        X, codes = self._checked(X, y)
+        means = np.array([X[codes == code].mean(axis=0) for code in range(len(self.classes_))])
+        within = X - means[codes]
+        covariance = (1 - self.shrinkage) / len(X) * (within.T @ within)
+        mean_variance = np.einsum("ij,ij->", within, within) / within.size
+        # The last term keeps a direction without any variance from dividing by zero.
+        covariance.flat[:: len(covariance) + 1] += (self.shrinkage + 1e-12) * mean_variance
+        coef = solve(covariance, means.T, assume_a="pos", check_finite=False).T
+        priors = np.bincount(codes) * self._weights(codes)
+        intercept = np.log(priors / priors.sum()) - np.einsum("ij,ij->i", means, coef) / 2
+        self.coef_, self.intercept_ = _two_as_one(coef, intercept)
+        return self
+
+    def decision_function(self, X: ArrayLike) -> Floats:
+        """Give log posterior odds of shape (n,) for two classes, else log posteriors (n, k)."""
+        return _decisions(self._new(X), self.coef_, self.intercept_)
+
+    def predict_proba(self, X: ArrayLike) -> Floats:
+        """Give probabilities of shape (n, k), columns as in `classes_`."""
+        decisions = self.decision_function(X)
+        if decisions.ndim == 1:
+            decisions = np.column_stack([np.zeros(len(decisions)), decisions])
+        probabilities: Floats = softmax(decisions, axis=1)
+        return probabilities
+
+
+class SmoothedNeighbors(_Classifier):
+    """Nearest neighbours with votes that are never 0.
+
+    To the votes of the neighbours comes one vote, shared by the classes, so that no class is
+    called impossible (Laplace's rule of succession); the order of the classes stays.
+
+    Parameters
+    ----------
+    n_neighbors : int
+        At most as many as there are rows.
+    class_weight
+        Multiplies the votes of a class.
+    """
+
+    def __init__(self, n_neighbors: int = 10, class_weight: ClassWeight = None) -> None:
+        self.n_neighbors = n_neighbors
+        self.class_weight = class_weight
+
+    def fit(self, X: ArrayLike, y: ArrayLike) -> SmoothedNeighbors:
+        """Fit on X of shape (n, d) and n labels."""
+        X, codes = self._checked(X, y)
+        self.weights_ = self._weights(codes)
+        count = min(self.n_neighbors, len(X))
+        self.neighbors_ = KNeighborsClassifier(count, algorithm="brute").fit(X, codes)
+        return self
+
+    def predict_proba(self, X: ArrayLike) -> Floats:
+        """Give probabilities of shape (n, k), columns as in `classes_`."""
+        votes = self.neighbors_.predict_proba(self._new(X)) * self.neighbors_.n_neighbors
+        votes = (votes + 1 / len(self.classes_)) * self.weights_
+        probabilities: Floats = votes / votes.sum(axis=1, keepdims=True)
+        return probabilities
+
+
+class ScaledMLP(_Classifier):
+    """A perceptron with one hidden layer on columns of a common scale, trained for a fixed time.
+
+    All columns are divided by one number, so that PCA scores keep their relative widths.
+
+    Parameters
+    ----------
+    hidden : int
+        Units of the hidden layer.
+    alpha : float
+        L2 penalty, as in `sklearn.neural_network.MLPClassifier`.
+    epochs, steps : int
+        Passes over the rows and batches of 32, the least of each: few rows are passed more often.
+    learning_rate_init : float
+        Of Adam.
+    class_weight
+        Weights of the rows of each class.
+    random_state : int or None
+    """
+
+    def __init__(
+        self,
+        hidden: int = 64,
+        alpha: float = 1.0,
+        epochs: int = 20,
+        steps: int = 1000,
+        learning_rate_init: float = 0.001,
+        class_weight: ClassWeight = None,
+        random_state: int | None = None,
+    ) -> None:
+        self.hidden = hidden
+        self.alpha = alpha
+        self.epochs = epochs
+        self.steps = steps
+        self.learning_rate_init = learning_rate_init
+        self.class_weight = class_weight
+        self.random_state = random_state
+
+    def fit(self, X: ArrayLike, y: ArrayLike) -> ScaledMLP:
+        """Fit on X of shape (n, d) and n labels."""
+        X, codes = self._checked(X, y)
+        batch_size = min(32, len(X))
+        batches = -(-len(X) // batch_size)
+        self.scale_ = max(float(np.sqrt(np.mean(X**2))), 1e-300)
+        self.mlp_ = MLPClassifier(
+            (self.hidden,),
+            alpha=self.alpha,
+            max_iter=max(self.epochs, -(-self.steps // batches)),
+            batch_size=batch_size,
+            n_iter_no_change=10**9,  # all of them: what stops early depends on noise
+            learning_rate_init=self.learning_rate_init,
+            random_state=self.random_state,
+        )
+        weights = None if self.class_weight is None else self._weights(codes)[codes]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # it is meant to stop there
+            self.mlp_.fit(X / self.scale_, codes, sample_weight=weights)
+        del self.mlp_._optimizer  # of no use any more, and three times the weights
+        return self
+
+    def predict_proba(self, X: ArrayLike) -> Floats:
+        """Give probabilities of shape (n, k), columns as in `classes_`."""
+        probabilities: Floats = self.mlp_.predict_proba(self._new(X) / self.scale_)
+        return probabilities
+
+
+def _two_as_one(coef: Floats, intercept: Floats) -> tuple[Floats, Floats]:
+    """Two classes are one difference, as in scikit-learn's linear classifiers."""
+    if len(coef) == 2:
+        return coef[1:] - coef[:1], intercept[1:] - intercept[:1]
+    return coef, intercept
+
+
+def _decisions(X: Floats, coef: Floats, intercept: Floats) -> Floats:
+    decisions = X @ coef.T + intercept
+    return decisions[:, 0] if len(coef) == 1 else decisions

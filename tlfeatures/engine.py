@@ -1,0 +1,336 @@
+"""Many folds, many heads: what the heads of a fold share is done once, and the cores share folds.
+
+Whatever the number of jobs, each fold is one unit of work on one thread, so the numbers are the
+same. Small fits on two threads that spin for each other would cost a factor of 50 on a busy
+machine; folds side by side don't.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from joblib import Parallel, delayed, effective_n_jobs
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, clone
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    f1_score,
+    get_scorer,
+    log_loss,
+    roc_auc_score,
+)
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import has_fit_parameter
+from threadpoolctl import threadpool_limits
+
+from tlfeatures.coordinates import FoldCoordinates, PrincipalCoordinates, fold_coordinates
+from tlfeatures.dataset import Dataset
+from tlfeatures.errors import ParameterError
+
+logger = logging.getLogger(__name__)
+
+SCORES = ("accuracy", "balanced_accuracy", "f1_macro", "log_loss", "roc_auc")
+LABEL_SCORES = ("accuracy", "balanced_accuracy", "f1_macro")  # these need no probabilities
+
+Columns = NDArray[np.floating[Any]]
+Rows = NDArray[np.int_]
+Point = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One fold's work: heads to fit on its training rows and to try on its test rows.
+
+    Attributes
+    ----------
+    train, test : ndarray of int
+    heads : dict of name to classifier
+    params : dict of name to parameters of the head's classifier, where it has others here
+    points : dict of name to list of parameters
+        Given, each is only fitted and its labels scored: a step of tuning.
+    """
+
+    train: Rows
+    test: Rows
+    heads: dict[str, BaseEstimator]
+    params: Mapping[str, Point] = field(default_factory=dict)
+    points: Mapping[str, Sequence[Point]] | None = None
+
+
+@dataclass(frozen=True)
+class FoldResult:
+    """What one head gave on one fold; `predicted` are places in the sorted classes."""
+
+    scores: dict[str, float]
+    predicted: NDArray[np.int_]
+    probabilities: NDArray[np.float64]
+    seconds: float
+    warnings: tuple[str, ...]
+
+
+class Engine:
+    """Runs folds side by side; X is handed to the workers once, and never copied for a fold.
+
+    Parameters
+    ----------
+    data : Dataset
+    n_jobs : int or None
+        Folds at once; -1: as many as there are cores.
+    progress : callable of the number of folds just done, optional
+    """
+
+    def __init__(
+        self,
+        data: Dataset,
+        *,
+        n_jobs: int | None = None,
+        progress: Callable[[float], None] | None = None,
+    ) -> None:
+        if n_jobs == 0:
+            raise ParameterError("n_jobs must be 1 or more, or -1 for all cores, got 0")
+        self.data = data
+        self._n_jobs = effective_n_jobs(n_jobs)
+        self._progress = progress
+
+    def __enter__(self) -> Engine:
+        self._parallel = Parallel(n_jobs=self._n_jobs, return_as="generator")
+        self._parallel.__enter__()
+        return self
+
+    def __exit__(self, *details: Any) -> None:
+        self._parallel.__exit__(*details)
+
+    def run(self, tasks: Sequence[Task], scoring: Sequence[str]) -> list[dict[str, FoldResult]]:
+        """Fit every task's heads and score them."""
+        parts = [self._parts(task) for task in tasks]
+        every = [part for parts_of in parts for part in parts_of]
+        weight = len(tasks) / len(every)
+        outcomes = iter(self._each(_run, every, weight, np.array(self.data.classes), scoring))
+        results = [
+            {name: each for _ in parts_of for name, each in next(outcomes).items()}
+            for parts_of in parts
+        ]
+        said = {text for result in results for each in result.values() for text in each.warnings}
+        for text in sorted(said):
+            logger.warning("%s", text)
+        return results
+
+    def _parts(self, task: Task) -> list[Task]:
+        """Two of each fold where coordinates cost little, so that no core waits for the last."""
+        names = list(task.heads)
+        halves = [half for half in (names[::2], names[1::2]) if half]
+        if self._n_jobs == 1 or self.data.X.shape[1] > len(task.train) or len(halves) < 2:
+            return [task]
+        return [replace(task, heads={name: task.heads[name] for name in half}) for half in halves]
+
+    def score_points(self, tasks: Sequence[Task], score: str) -> list[dict[str, list[float]]]:
+        """Score the labels that each point of each head's grid gives."""
+        return self._each(_score_points, tasks, 1.0, score)
+
+    def _each(
+        self, work: Callable[..., Any], tasks: Sequence[Task], weight: float, *shared: Any
+    ) -> list[Any]:
+        data = self.data
+        results = []
+        jobs = (delayed(work)(task, data.X, data.y, data.together, *shared) for task in tasks)
+        for result in self._parallel(jobs):
+            results.append(result)
+            if self._progress is not None:
+                self._progress(weight)
+        return results
+
+
+# ---- one fold
+
+
+class _Shared:
+    """What the heads of a fold have in common, computed when the first one asks."""
+
+    def __init__(self, X: Columns, train: Rows, test: Rows, users: int) -> None:
+        self._X, self._train, self._test = X, train, test
+        self._users = max(users, 1)
+        self._coordinates: FoldCoordinates | None = None
+        self.seconds = 0.0
+
+    def columns(self, head: BaseEstimator) -> tuple[BaseEstimator, Columns, Columns]:
+        """Give the classifier that is left to fit, and its training and test columns."""
+        if not uses_coordinates(head):
+            return head, self._X[self._train], self._X[self._test]
+        if self._coordinates is None:
+            started = time.perf_counter()
+            self._coordinates = fold_coordinates(self._X, self._train, self._test)
+            self.seconds = (time.perf_counter() - started) / self._users
+        rest = head[-1] if len(head) == 2 else Pipeline(head.steps[1:])
+        return rest, *self._coordinates.columns(head[0].n_components)
+
+
+def uses_coordinates(head: BaseEstimator) -> bool:
+    """Tell whether a head begins with principal coordinates, which it can share with others."""
+    return isinstance(head, Pipeline) and isinstance(head[0], PrincipalCoordinates)
+
+
+def _run(
+    task: Task,
+    X: Columns,
+    y: NDArray[np.str_],
+    together: NDArray[Any] | None,
+    classes: NDArray[np.str_],
+    scoring: Sequence[str],
+) -> dict[str, FoldResult]:
+    users = sum(map(uses_coordinates, task.heads.values()))
+    shared = _Shared(X, task.train, task.test, users)
+    groups = None if together is None else together[task.train]
+    results = {}
+    with threadpool_limits(1):
+        for name, head in task.heads.items():
+            rest, known, new = shared.columns(head)
+            rest = clone(rest).set_params(**task.params.get(name, {}))
+            with _convergence(name) as said:
+                started = time.perf_counter()
+                fit(rest, known, y[task.train], groups, name)
+                seconds = time.perf_counter() - started
+                result = _scored(rest, new, y[task.test], classes, scoring)
+            seconds += shared.seconds if uses_coordinates(head) else 0
+            results[name] = replace(result, seconds=seconds, warnings=tuple(said))
+    return results
+
+
+def _score_points(
+    task: Task,
+    X: Columns,
+    y: NDArray[np.str_],
+    together: NDArray[Any] | None,
+    score: str,
+) -> dict[str, list[float]]:
+    shared = _Shared(X, task.train, task.test, 1)
+    scores: dict[str, list[float]] = {}
+    with threadpool_limits(1):
+        for name, points in (task.points or {}).items():
+            rest, known, new = shared.columns(task.heads[name])
+            with _convergence(name):  # a point that doesn't converge is seldom chosen
+                labels = _labels(rest, known, y[task.train], new, points, name)
+                scores[name] = [_label_score(score, y[task.test], each) for each in labels]
+    return scores
+
+
+def _labels(
+    rest: BaseEstimator,
+    known: Columns,
+    y: NDArray[np.str_],
+    new: Columns,
+    points: Sequence[Point],
+    name: str,
+) -> Iterator[NDArray[Any]]:
+    if hasattr(rest, "predict_path"):
+        yield from rest.predict_path(known, y, new, points)
+        return
+    for point in points:
+        yield fit(clone(rest).set_params(**point), known, y, None, name).predict(new)
+
+
+@contextmanager
+def _convergence(name: str) -> Iterator[list[str]]:
+    """Collect what scikit-learn says of fits that stopped early, a line each."""
+    said: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ConvergenceWarning)
+        yield said
+    texts = {
+        str(item.message).splitlines()[0].rstrip(":.")
+        for item in caught
+        if issubclass(item.category, ConvergenceWarning)
+    }
+    said += [f"{name}: {text}" for text in sorted(texts)]
+
+
+def fit(
+    head: BaseEstimator,
+    X: Columns,
+    y: NDArray[np.str_],
+    groups: NDArray[Any] | None = None,
+    name: str = "the head",
+) -> BaseEstimator:
+    """Fit; what scikit-learn says of a parameter's value becomes one line of ours."""
+    last = head[-1] if isinstance(head, Pipeline) else head
+    extra: dict[str, Any] = {}
+    if groups is not None and has_fit_parameter(last, "groups"):
+        extra["groups" if last is head else f"{head.steps[-1][0]}__groups"] = groups
+    try:
+        return head.fit(X, y, **extra)
+    except ParameterError:
+        raise
+    except (ValueError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        raise ParameterError(f"{name} can't be fitted: {reason}") from error
+
+
+# ---- scores
+
+
+def _scored(
+    head: BaseEstimator,
+    X: Columns,
+    y: NDArray[np.str_],
+    classes: NDArray[np.str_],
+    scoring: Sequence[str],
+) -> FoldResult:
+    table = _probabilities(head, X, classes)
+    labels = head.predict(X)
+    scores = {name: _label_score(name, y, labels) for name in LABEL_SCORES}
+    scores |= {"log_loss": float("nan"), "roc_auc": float("nan")}
+    if np.isfinite(table).all():
+        scores["log_loss"] = float(log_loss(y, table, labels=classes))
+        scores["roc_auc"] = _roc_auc(y, table, classes)
+    for name in scoring:
+        if name not in scores:
+            scores[name] = _extra_score(name, head, X, y)
+    return FoldResult(scores, np.searchsorted(classes, labels), table, 0.0, ())
+
+
+def _label_score(name: str, y: NDArray[np.str_], labels: NDArray[Any]) -> float:
+    if name == "accuracy":
+        return float(accuracy_score(y, labels))
+    if name == "balanced_accuracy":
+        with warnings.catch_warnings():
+            # A label that no tested image has is no news in a small fold.
+            warnings.filterwarnings("ignore", message="y_pred contains classes")
+            return float(balanced_accuracy_score(y, labels))
+    return float(f1_score(y, labels, average="macro"))
+
+
+def _extra_score(name: str, head: BaseEstimator, X: Columns, y: NDArray[np.str_]) -> float:
+    try:
+        return float(get_scorer(name)(head, X, y))
+    except (ValueError, AttributeError) as error:
+        reason = " ".join(str(error).split())
+        raise ParameterError(f"scoring {name} can't be used here: {reason}") from error
+
+
+def _probabilities(
+    head: BaseEstimator, X: Columns, classes: NDArray[np.str_]
+) -> NDArray[np.float64]:
+    """Columns of all classes, also of those that the training rows lacked; NaN without any."""
+    if not hasattr(head, "predict_proba"):
+        return np.full((len(X), len(classes)), np.nan)
+    table = np.zeros((len(X), len(classes)))
+    table[:, np.searchsorted(classes, head.classes_)] = head.predict_proba(X)
+    # float32 inputs give float32 probabilities, whose sums miss one by more than log_loss allows.
+    normalised: NDArray[np.float64] = table / table.sum(axis=1, keepdims=True)
+    return normalised
+
+
+def _roc_auc(y: NDArray[np.str_], table: NDArray[np.float64], classes: NDArray[np.str_]) -> float:
+    """One class against the rest, unweighted mean; NaN if a class is not among the tested."""
+    one_hot = y[:, None] == classes
+    if not one_hot.any(axis=0).all():
+        return float("nan")
+    return float(roc_auc_score(one_hot, table, average="macro"))

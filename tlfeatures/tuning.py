@@ -1,0 +1,111 @@
+"""Choosing parameters by cross-validation inside a training fold."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.model_selection import ParameterGrid
+
+from tlfeatures.engine import LABEL_SCORES, Engine, Point, Task
+from tlfeatures.folds import Fold
+from tlfeatures.heads import Grid
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What tuning chose for a head in one training fold.
+
+    Attributes
+    ----------
+    params : mapping
+        The best point of the grid; of equal ones the first, which is the simplest model.
+    points : list of mapping
+    scores : ndarray of shape (points,), float64
+        Mean over the inner folds.
+    """
+
+    params: Point
+    points: list[Point]
+    scores: NDArray[np.float64]
+
+
+def choose(
+    engine: Engine,
+    heads: Mapping[str, BaseEstimator],
+    grids: Mapping[str, Grid],
+    inner: Sequence[Sequence[Fold]],
+    scoring: Sequence[str] = (),
+) -> list[dict[str, Choice]]:
+    """Choose each head's parameters, apart for each of several sets of inner folds.
+
+    Parameters
+    ----------
+    engine : Engine
+    heads : mapping of name to classifier
+    grids : mapping of name to grid
+        Heads without one, or with an empty one, are left as they are.
+    inner : sequence of lists of (train rows, held rows)
+        One list for each choice to be made: the inner folds of an outer training fold.
+    scoring : sequence of str
+        The first decides, if it is a score of labels (accuracy, balanced_accuracy, f1_macro);
+        else accuracy does.
+
+    Returns
+    -------
+    list of dict of name to Choice
+        One for each list of inner folds.
+    """
+    score = scoring[0] if scoring and scoring[0] in LABEL_SCORES else "accuracy"
+    points = {name: _points(grids[name]) for name in heads if grids.get(name)}
+    tuned = {name: heads[name] for name in points}
+    if not tuned:
+        return [{} for _ in inner]
+    tasks = [Task(train, held, tuned, points=points) for folds in inner for train, held in folds]
+    outcomes = iter(engine.score_points(tasks, score))
+    choices = []
+    for folds in inner:
+        found = [next(outcomes) for _ in folds]
+        means = {name: np.mean([each[name] for each in found], axis=0) for name in points}
+        choices.append({name: _best(points[name], means[name]) for name in points})
+    _say_edges(choices, grids)
+    return choices
+
+
+def _points(grid: Grid) -> list[Point]:
+    """All combinations, in the grid's order: the first parameter changes slowest."""
+    places = ParameterGrid({name: range(len(values)) for name, values in grid.items()})
+    ordered = sorted(places, key=lambda place: [place[name] for name in grid])
+    return [{name: grid[name][place[name]] for name in grid} for place in ordered]
+
+
+def _best(points: list[Point], scores: NDArray[np.float64]) -> Choice:
+    return Choice(points[int(scores.argmax())], points, scores)
+
+
+def _say_edges(choices: Sequence[Mapping[str, Choice]], grids: Mapping[str, Grid]) -> None:
+    """Say where most folds chose the last value tried: a better one may lie beyond."""
+    ends: Counter[tuple[str, str, Any]] = Counter()
+    for chosen in choices:
+        for name, choice in chosen.items():
+            for key, values in grids[name].items():
+                if len(values) > 2 and choice.params[key] in (values[0], values[-1]):
+                    ends[name, key, choice.params[key]] += 1
+    for (name, key, value), count in ends.items():
+        if 2 * count > len(choices):
+            logger.info(
+                "%s: %s=%s, the end of what was tried, was chosen in %d of %d folds",
+                name,
+                key,
+                value,
+                count,
+                len(choices),
+            )
