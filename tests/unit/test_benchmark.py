@@ -1,0 +1,221 @@
+"""A benchmark lives in a folder, and nothing in it is computed twice."""
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from tlfeatures import benchmark, cross_validate, extract, load_dataset, make_head
+from tlfeatures.cli import main
+from tlfeatures.errors import DatasetError, FormatError, ParameterError
+
+HEADS = ["logreg", "knn", "dummy"]
+
+
+@pytest.fixture
+def file(photos, tmp_path):
+    extract(photos, tmp_path / "a.h5", backbone="pixels", size=16, pools=["avg", "flatten"])
+    return tmp_path / "a.h5"
+
+
+@pytest.fixture
+def no_fits(monkeypatch):
+    """From now on, fitting is an error."""
+    import sys
+
+    def refuse(*arguments, **options):
+        raise AssertionError("was computed again")
+
+    return lambda: monkeypatch.setattr(
+        sys.modules["tlfeatures.benchmarking"], "cross_validate_heads", refuse
+    )
+
+
+def test_every_head_on_every_embedding(file):
+    result = benchmark(file, heads=HEADS)
+    found = {(rank.head, rank.embedding) for rank in result.comparison.ranking}
+    assert found == {(head, name) for head in HEADS for name in ("grid8.avg", "grid8.flatten")}
+    assert result.computed == 6
+
+
+def test_a_second_run_computes_nothing(file, tmp_path, no_fits):
+    first = benchmark(file, heads=HEADS, out=tmp_path / "out", repeats=2)
+    written = [
+        (tmp_path / "out" / name).read_bytes() for name in ("results.json", "predictions.csv")
+    ]
+    no_fits()
+    again = benchmark(file, heads=HEADS, out=tmp_path / "out", repeats=2)
+    assert (first.computed, again.computed) == (12, 0)
+    assert again.to_dict() == json.loads(json.dumps(first.to_dict()))
+    assert written == [
+        (tmp_path / "out" / name).read_bytes() for name in ("results.json", "predictions.csv")
+    ]
+
+
+def test_what_is_added_is_computed_and_ranked_with_the_rest(file, tmp_path):
+    benchmark(file, heads=["logreg"], out=tmp_path / "out")
+    result = benchmark(file, heads=["logreg", "ridge"], out=tmp_path / "out", repeats=2)
+    assert result.computed == 6
+    assert {rank.head for rank in result.comparison.ranking} == {"logreg", "ridge"}
+    tuned = benchmark(file, heads=["logreg"], out=tmp_path / "out", tune=True)
+    assert tuned.computed == 2
+    assert "logreg (tuned)" in {rank.label for rank in tuned.comparison.ranking}
+
+
+def test_another_seed_or_other_labels_are_another_study(file, tmp_path):
+    benchmark(file, heads=["dummy"], out=tmp_path / "out")
+    with pytest.raises(ParameterError, match="other images, labels or folds"):
+        benchmark(file, heads=["dummy"], out=tmp_path / "out", random_state=1)
+    labels = {
+        id_: (id_[-5] in "02468" and "even") or "odd" for id_ in load_dataset(file, "grid8.avg").ids
+    }
+    with pytest.raises(ParameterError, match="other images, labels or folds"):
+        benchmark(file, heads=["dummy"], out=tmp_path / "out", labels=labels)
+
+
+def test_results_are_plain_data(file, tmp_path):
+    result = benchmark(file, heads=HEADS, embeddings="grid8.flatten", out=tmp_path / "out")
+    facts = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert facts == json.loads(json.dumps(result.to_dict()))
+    assert (facts["images"], facts["split"], facts["classes"]) == (24, "cv", ["blue", "red"])
+    for entry in facts["heads"]:
+        assert {"head", "embedding", "repeat", "params", "scores", "fit_seconds"} <= set(entry)
+        low, high = entry["scores"]["accuracy"]["interval"]
+        assert 0 <= low <= high <= 1
+        assert len(entry["scores"]["accuracy"]["folds"]) == 5
+    alone = cross_validate(make_head("knn"), load_dataset(file, "grid8.flatten"))
+    with (tmp_path / "out" / "predictions.csv").open(newline="") as table:
+        rows = [row for row in csv.DictReader(table) if row["head"] == "knn"]
+    assert [row["id"] for row in rows] == load_dataset(file, "grid8.flatten").ids.tolist()
+    assert [int(row["fold"]) for row in rows] == alone.fold.tolist()
+    table = np.array([[float(row["p_blue"]), float(row["p_red"])] for row in rows])
+    np.testing.assert_array_equal(table, alone.probabilities)
+    assert {row["label"] for row in rows} == {"blue", "red"}
+
+
+def test_the_folds_are_the_same_for_every_embedding(file, tmp_path):
+    result = benchmark(file, heads=["knn"], out=tmp_path / "out", repeats=2)
+    for repeat in range(2):
+        one, two = (e.fold for e in result.entries if e.facts["repeat"] == repeat)
+        np.testing.assert_array_equal(one, two)
+    first, second = (e.fold for e in result.entries if e.facts["embedding"] == "grid8.avg")
+    assert (first != second).any()
+
+
+def test_copies_found_in_one_embedding_count_in_all(photos, tmp_path):
+    shutil.copy(photos / "red" / "red00.png", photos / "red" / "copy.png")
+    extract(photos, tmp_path / "x.h5", backbone="pixels", size=16, pools=["avg", "flatten"])
+    result = benchmark(tmp_path / "x.h5", heads=["dummy"])
+    assert result.study.facts["copies"] >= 1
+    place = {id_: row for row, id_ in enumerate(result.study.ids.tolist())}
+    for entry in result.entries:
+        assert entry.fold[place["red/copy.png"]] == entry.fold[place["red/red00.png"]]
+
+
+def test_several_files_of_the_same_images(file, photos, tmp_path, caplog):
+    other = tmp_path / "b.h5"
+    (photos / "red" / "red03.png").unlink()
+    extract(photos, other, backbone="pixels", size=8, pools=["flatten"])
+    result = benchmark([file, other], heads=["logreg"])
+    assert "23 of 24 images are in every file" in caplog.text
+    names = {rank.embedding for rank in result.comparison.ranking}
+    assert names == {"grid8.avg", "a.h5:grid8.flatten", "b.h5:grid8.flatten"}
+    with pytest.raises(ParameterError, match=r"no embedding of .* 'grid4.avg'"):
+        benchmark([file, other], embeddings="grid4.avg")
+
+
+def test_files_without_a_common_image_are_refused(file, tmp_path):
+    from tests.conftest import write_image
+
+    for label in ("one", "two"):
+        for number in range(3):
+            write_image(tmp_path / "others" / label / f"{number}.png", number + 10)
+    extract(tmp_path / "others", tmp_path / "o.h5", backbone="pixels", size=16)
+    with pytest.raises(DatasetError, match="no image in common"):
+        benchmark([file, tmp_path / "o.h5"])
+
+
+def test_a_given_split_has_no_repeats(photos, tmp_path):
+    for part in ("train", "val"):
+        shutil.copytree(photos, tmp_path / "s" / part)
+    for image in (tmp_path / "s" / "val").rglob("*.png"):
+        if int(image.stem[-1]) % 2:
+            image.unlink()
+    for image in (tmp_path / "s" / "train").rglob("*.png"):
+        if not int(image.stem[-1]) % 2:
+            image.unlink()
+    extract(tmp_path / "s", tmp_path / "s.h5", backbone="pixels", size=16)
+    result = benchmark(tmp_path / "s.h5", heads=["logreg", "dummy"])
+    assert (result.study.facts["split"], result.study.facts["tested"]) == ("val", 12)
+    with pytest.raises(ParameterError, match="--split cv, or --repeats 1"):
+        benchmark(tmp_path / "s.h5", repeats=2)
+
+
+def test_any_head_and_a_further_score(file, tmp_path):
+    trees = "sklearn.ensemble:ExtraTreesClassifier"
+    result = benchmark(
+        file, heads=["dummy", trees], scoring="matthews_corrcoef", out=tmp_path / "o"
+    )
+    assert result.comparison.ranking[0].head == trees
+    score = result.comparison.ranking[0].scores["matthews_corrcoef"]
+    assert (score["score"] > 0.5, score["interval"]) == (True, None)
+    again = benchmark(file, heads=["dummy", trees], scoring="matthews_corrcoef", out=tmp_path / "o")
+    assert again.computed == 0
+
+
+def test_a_head_without_probabilities_is_ranked_too(file, tmp_path):
+    for _ in range(2):  # computed, and read again
+        result = benchmark(
+            file, heads=["sklearn.svm:LinearSVC"], embeddings="grid8.avg", out=tmp_path / "o"
+        )
+        (entry,) = result.entries
+        assert np.isnan(entry.probabilities).all()
+        assert entry.facts["scores"]["log_loss"]["interval"] is None
+        assert entry.facts["scores"]["accuracy"]["interval"] is not None
+
+
+def test_a_damaged_folder_is_one_line(file, tmp_path):
+    benchmark(file, heads=["dummy"], out=tmp_path / "out")
+    (tmp_path / "out" / "predictions.csv").write_text("nothing\n")
+    with pytest.raises(FormatError, match="damaged benchmark"):
+        benchmark(file, heads=["dummy", "knn"], out=tmp_path / "out")
+    (tmp_path / "out" / "results.json").write_text('{"format": "x", "format_version": 9}')
+    with pytest.raises(FormatError, match="format x version 9"):
+        benchmark(file, heads=["dummy"], out=tmp_path / "out")
+    with pytest.raises(ParameterError, match="is a file"):
+        benchmark(file, heads=["dummy"], out=file)
+
+
+def test_wrong_names_are_said_before_anything_is_computed(file, tmp_path):
+    with pytest.raises(ParameterError, match="no head 'logrec'"):
+        benchmark(file, heads=["logrec"], out=tmp_path / "out")
+    with pytest.raises(ParameterError, match="repeats must be 1 or more"):
+        benchmark(file, repeats=0)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_prints_a_ranking_and_json(file, tmp_path):
+    def run(*arguments):
+        result = CliRunner().invoke(main, ["benchmark", str(file), *arguments])
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    options = ["--heads", "logreg,dummy", "--embedding", "grid8.flatten", "--n-jobs", "1"]
+    text = run(*options, "-o", str(tmp_path / "out"), "--groups", r"(\d)\.png", "--cv", "3")
+    assert "10 groups kept together" in text
+    assert text.index("\n*  logreg") < text.index("dummy")
+    assert "95 % intervals: " in text
+    assert "Nadeau" in text
+    facts = json.loads(run(*options, "--json", "--near-duplicates", "off", "--tune"))
+    assert [rank["head"] for rank in facts["ranking"]] == ["logreg", "dummy"]
+    assert facts["heads"][0]["chosen"][0].keys() == {"C"}
+
+
+def test_progress_counts_folds_to_the_end(file):
+    seen = []
+    benchmark(file, heads=["logreg"], tune=True, n_jobs=1, progress=lambda *n: seen.append(n))
+    assert seen[-1] == (40, 40)
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)

@@ -1,0 +1,135 @@
+"""The ranking marks what can't be told from the best, and says when nothing can."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tests.unit.data import dataset
+from tlfeatures.comparison import compare
+from tlfeatures.engine import SCORES
+from tlfeatures.evaluate import Evaluation
+from tlfeatures.folds import make_folds
+from tlfeatures.results import Study, entry_of
+
+
+def entries_of(data, accuracies, cv=5, repeats=1, seed=0):
+    """Heads that are right on a given share of the images, at random."""
+    random = np.random.default_rng(seed)
+    codes = np.unique(data.y, return_inverse=True)[1]
+    made = []
+    for repeat in range(repeats):
+        folds = make_folds(data, cv=cv, random_state=repeat)[1]
+        for head, accuracy in accuracies.items():
+            right = random.random(len(codes)) < accuracy
+            predicted = np.where(right, codes, 1 - codes)
+            table = np.full((len(codes), 2), 0.2)
+            table[np.arange(len(codes)), predicted] = 0.8
+            fold = np.empty(len(codes), int)
+            for number, (_, test) in enumerate(folds):
+                fold[test] = number
+            scores = {name: np.array([right[test].mean() for _, test in folds]) for name in SCORES}
+            evaluation = Evaluation(
+                "cv", np.array(data.classes), fold, predicted, table, scores,
+                np.ones(len(folds)), 1 / (cv - 1),
+            )  # fmt: skip
+            facts = {
+                "head": head,
+                "embedding": "x.avg",
+                "repeat": repeat,
+                "tuned": False,
+                "params": {},
+                "key": f"{head}{repeat}",
+            }
+            made.append(entry_of(evaluation, facts))
+    study = Study.of(data, "cv", make_folds(data, cv=cv)[1], 0)
+    return made, study
+
+
+def test_clearly_worse_heads_are_told_from_the_best():
+    made, study = entries_of(
+        dataset(1000), {"good": 0.9, "as good": 0.9, "bad": 0.7, "dummy": 0.5}, repeats=3
+    )
+    found = compare(made, study, "accuracy", 0)
+    marks = {rank.head: rank.best for rank in found.ranking}
+    assert marks == {"good": True, "as good": True, "bad": False, "dummy": False}
+    assert found.ranking[0].p is None
+    assert [rank.p < 0.05 for rank in found.ranking[1:]] == [False, True, True]
+    assert found.ranking[-1].difference == pytest.approx(-0.4, abs=0.05)
+    assert "can't be told from: " in found.verdict[0]
+    assert 0 < found.detectable < 0.1
+    assert "differences in accuracy from about" in found.verdict[1]
+
+
+def test_p_values_are_adjusted_for_their_number():
+    heads = {"best": 0.85, **{f"head {i}": 0.81 for i in range(9)}}
+    made, study = entries_of(dataset(1000), heads, repeats=2)
+    many = compare(made, study, "accuracy", 0)
+    worst = many.ranking[-1].head
+    two = compare(
+        [entry for entry in made if entry.facts["head"] in ("best", worst)], study, "accuracy", 0
+    )
+    assert many.ranking[-1].p > two.ranking[-1].p
+
+
+def test_with_few_images_it_says_so():
+    made, study = entries_of(dataset(40), {"a": 0.8, "b": 0.7, "dummy": 0.5})
+    verdict = " ".join(compare(made, study, "accuracy", 0).verdict)
+    assert "can't tell" in verdict
+    made, study = entries_of(dataset(60), {"a": 0.95, "b": 0.5})
+    assert "60 images are few" in " ".join(compare(made, study, "accuracy", 0).verdict)
+
+
+def test_more_repeats_tell_smaller_differences():
+    heads = {"a": 0.85, "b": 0.8}
+    once, often = (
+        compare(*entries_of(dataset(600), heads, repeats=repeats), "accuracy", 0).detectable
+        for repeats in (1, 10)
+    )
+    assert often < once
+
+
+def test_intervals_cover_the_truth_and_repeats_do_not_pass_for_images():
+    widths = []
+    for repeats in (1, 4):
+        made, study = entries_of(dataset(500), {"a": 0.8, "b": 0.8}, repeats=repeats)
+        low, high = compare(made, study, "accuracy", 0).ranking[0].scores["accuracy"]["interval"]
+        assert low < 0.8 < high
+        widths.append(high - low)
+    assert widths[1] > widths[0] / 2.5  # predictions at random: nearly independent repeats
+
+
+def test_every_score_has_an_interval_and_json_has_no_nan():
+    made, study = entries_of(dataset(200), {"a": 0.8, "b": 0.6})
+    found = compare(made, study, "log_loss", 0)
+    for name in SCORES:
+        for entry in made:
+            low, high = entry.facts["scores"][name]["interval"]
+            assert low <= entry.facts["scores"][name]["pooled"] <= high
+    json.dumps(found.to_dict(), allow_nan=False)
+    assert found.ranking[0].head == "a"  # the smallest loss
+
+
+def test_one_split_compares_over_images():
+    split = np.array(["train", "val"] * 100)
+    data = dataset(200, classes="ab", split=split, y=np.array(list("aabb") * 50))
+    _, folds = make_folds(data)
+    made, _ = entries_of(data, {"good": 0.95, "dummy": 0.5}, cv=2)
+    study = Study.of(data, "val", folds, 0)
+    for entry in made:
+        entry.fold[:] = np.where(split == "val", 0, -1)
+        for score in entry.facts["scores"].values():
+            score["folds"] = score["folds"][:1]
+    found = compare(made, study, "accuracy", 0)
+    assert "paired bootstrap" in found.test_method
+    assert found.detectable is None
+    assert found.ranking[1].p < 0.05
+    assert not found.ranking[1].best
+
+
+def test_what_tells_two_heads_of_a_name_apart_is_in_their_label():
+    made, study = entries_of(dataset(200), {"a": 0.8, "b": 0.6})
+    made[1].facts.update(head="a", params={"C": 2.0})
+    made[0].facts.update(params={"C": 1.0})
+    labels = {rank.label for rank in compare(made, study, "accuracy", 0).ranking}
+    assert labels == {"a C=1.0", "a C=2.0"}

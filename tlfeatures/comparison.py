@@ -1,0 +1,369 @@
+"""Ranking heads, with intervals, and saying which can't be told from the best."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlfeatures.engine import SCORES
+from tlfeatures.evaluate import or_none
+from tlfeatures.results import Entry, Study
+from tlfeatures.statistics import (
+    bootstrap_intervals,
+    corrected_t_test,
+    detectable_difference,
+    holm,
+    paired_bootstrap_test,
+    pooled_scores,
+    resample_counts,
+    resampled_scores,
+)
+
+LEVEL = 0.05
+FEW = 100  # tested images below which the test has little to go on, whatever it says
+
+INTERVALS = (
+    "95 % intervals: percentile bootstrap over images (whole groups where there are any) of the "
+    "pooled out-of-fold predictions; Wilson's where every image was right or wrong"
+)
+TESTS = {
+    True: "p: corrected resampled t-test (Nadeau and Bengio 2003) of the fold scores against the "
+    "best, Holm-adjusted",
+    False: "p: paired bootstrap test over images against the best, Holm-adjusted",
+}
+
+
+@dataclass(frozen=True)
+class Rank:
+    """A head on an embedding, over all its repeats.
+
+    Attributes
+    ----------
+    head, embedding : str
+    label : str
+        The head, and the tuning and parameters that tell it from others of the same name.
+    tuned : bool
+    params : dict
+    repeats : int
+    scores : dict of name to {score, interval}
+        The mean over repeats of the pooled score, and its interval; further scores are the mean
+        over folds, without an interval.
+    fit_seconds : float
+        Mean of a fold.
+    difference, p : float or None
+        Of its score to the best head's, and whether chance explains it; None for the best itself.
+    best : bool
+        Whether it can't be told from the best, the best itself included.
+    """
+
+    head: str
+    embedding: str
+    label: str
+    tuned: bool
+    params: dict[str, Any]
+    repeats: int
+    scores: dict[str, dict[str, Any]]
+    fit_seconds: float
+    difference: float | None
+    p: float | None
+    best: bool
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The ranking, and what it can tell.
+
+    Attributes
+    ----------
+    scoring : str
+        The score that ranks.
+    ranking : list of Rank
+        Best first.
+    detectable : float or None
+        Difference from which the test could tell two heads here: the median over the heads.
+    verdict : list of str
+        Sentences.
+    folds : int
+        Of a repeat; with one, heads are compared over images in place of folds.
+    """
+
+    scoring: str
+    ranking: list[Rank]
+    detectable: float | None
+    verdict: list[str]
+    folds: int
+
+    @property
+    def test_method(self) -> str:
+        """How heads were compared."""
+        return TESTS[self.folds > 1]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give it as JSON-ready plain data."""
+        facts = asdict(self)
+        del facts["folds"]  # the study's
+        return {**facts, "interval_method": INTERVALS, "test_method": self.test_method}
+
+
+def compare(
+    entries: Sequence[Entry], study: Study, scoring: str, random_state: int | None
+) -> Comparison:
+    """Rank entries of one study; give each its interval; test each against the best.
+
+    Parameters
+    ----------
+    entries : sequence of Entry
+        `facts["scores"]` get their `interval` and `pooled`, the score that it belongs to.
+    study : Study
+    scoring : str
+    random_state : int or None
+        Of the bootstrap; all heads are scored on the same resamples.
+
+    Returns
+    -------
+    Comparison
+    """
+    series = _series([entry for entry in entries if scoring in entry.facts["scores"]])
+    tested = next(iter(series.values()))[0].fold >= 0
+    resamples = _Resamples.of(study, tested, random_state)
+    scored = {key: _scores(each, resamples) for key, each in series.items()}
+    keys = sorted(series, key=lambda key: _rank(scored[key], scoring), reverse=True)
+    ranked = [series[key] for key in keys]
+    folds = study.facts["folds"]
+    if folds > 1:
+        outcomes, detectable = _fold_tests(ranked, scoring)
+    else:
+        outcomes, detectable = _image_tests(ranked, scoring, resamples), math.nan
+    labels = _labels(ranked)
+    ranking = [
+        _ranked(series[key], labels[place], scored[key], *outcomes[place])
+        for place, key in enumerate(keys)
+    ]
+    verdict = _verdict(ranking, int(tested.sum()), folds, scoring, detectable)
+    return Comparison(scoring, ranking, or_none(detectable), verdict, folds)
+
+
+def _series(entries: Sequence[Entry]) -> dict[tuple[Any, ...], list[Entry]]:
+    """Entries that differ in nothing but the repeat, in the order of repeats."""
+    series: dict[tuple[Any, ...], list[Entry]] = {}
+    for entry in sorted(entries, key=lambda entry: entry.facts["repeat"]):
+        facts = entry.facts
+        key = (facts["embedding"], facts["head"], facts["tuned"], str(facts["params"]))
+        series.setdefault(key, []).append(entry)
+    return series
+
+
+# ---- scores and intervals
+
+
+@dataclass(frozen=True)
+class _Resamples:
+    rows: NDArray[np.bool_]
+    codes: NDArray[np.int_]
+    counts: NDArray[np.float32]
+    units: int
+
+    @classmethod
+    def of(cls, study: Study, tested: NDArray[np.bool_], seed: int | None) -> _Resamples:
+        groups = None if study.together is None else study.together[tested]
+        n = int(tested.sum())
+        return cls(
+            tested,
+            np.searchsorted(study.classes, study.y[tested]),
+            resample_counts(n, groups, random_state=seed),
+            n if groups is None else len(np.unique(groups)),
+        )
+
+    def score(self, entries: Sequence[Entry]) -> dict[str, dict[str, Any]]:
+        predicted, tables = self._predictions(entries)
+        once = np.ones((len(self.codes), 1))
+        pooled = [
+            pooled_scores(self.codes, *pair, once) for pair in zip(predicted, tables, strict=True)
+        ]
+        intervals = bootstrap_intervals(
+            self.codes, predicted, tables, self.counts, units=self.units
+        )
+        return {
+            name: {
+                "score": or_none(np.mean([scores[name][0] for scores in pooled])),
+                "interval": _plain(intervals[name]),
+            }
+            for name in SCORES
+        }
+
+    def resampled(self, entries: Sequence[Entry]) -> dict[str, NDArray[np.float64]]:
+        return resampled_scores(self.codes, *self._predictions(entries), self.counts)
+
+    def _predictions(
+        self, entries: Sequence[Entry]
+    ) -> tuple[NDArray[np.int_], NDArray[np.float64]]:
+        predicted = np.array([entry.predicted[self.rows] for entry in entries])
+        return predicted, np.array([entry.probabilities[self.rows] for entry in entries])
+
+
+def _scores(entries: list[Entry], resamples: _Resamples) -> dict[str, dict[str, Any]]:
+    for entry in entries:
+        if "interval" not in entry.facts["scores"]["accuracy"]:
+            _note(entry, resamples.score([entry]))
+    scores = resamples.score(entries) if len(entries) > 1 else _noted(entries[0])
+    for name in entries[0].facts["scores"]:
+        if name not in scores:
+            mean = np.mean([_number(entry.facts["scores"][name]["mean"]) for entry in entries])
+            scores[name] = {"score": or_none(mean), "interval": None}
+    return scores
+
+
+def _note(entry: Entry, scores: dict[str, dict[str, Any]]) -> None:
+    for name, facts in entry.facts["scores"].items():
+        own = scores.get(name, {"score": None, "interval": None})
+        facts |= {"pooled": own["score"], "interval": own["interval"]}
+
+
+def _noted(entry: Entry) -> dict[str, dict[str, Any]]:
+    facts = entry.facts["scores"]
+    return {
+        name: {"score": facts[name]["pooled"], "interval": facts[name]["interval"]}
+        for name in SCORES
+    }
+
+
+def _plain(interval: tuple[float, float]) -> list[float] | None:
+    return None if math.isnan(interval[0]) else list(interval)
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def _rank(scores: dict[str, dict[str, Any]], scoring: str) -> float:
+    """Larger is better, and no number is worst; of our own scores only log loss is a loss."""
+    value = _number(scores[scoring]["score"])
+    if math.isnan(value):
+        return -math.inf
+    return -value if scoring == "log_loss" else value
+
+
+def _ranked(
+    entries: list[Entry], label: str, scores: dict[str, Any], difference: float, p: float
+) -> Rank:
+    facts = entries[0].facts
+    return Rank(
+        head=facts["head"],
+        embedding=facts["embedding"],
+        label=label,
+        tuned=facts["tuned"],
+        params=facts["params"],
+        repeats=len(entries),
+        scores=scores,
+        fit_seconds=float(np.mean([entry.facts["fit_seconds"] for entry in entries])),
+        difference=or_none(difference),
+        p=or_none(p),
+        best=not p <= LEVEL,  # also where there is no p
+    )
+
+
+# ---- tests
+
+Outcomes = list[tuple[float, float]]  # difference to the best, adjusted p; NaN for the best
+
+
+def _fold_tests(ranked: list[list[Entry]], scoring: str) -> tuple[Outcomes, float]:
+    best = ranked[0]
+    differences = [_differences(best, each, scoring) for each in ranked[1:]]
+    fraction = float(np.mean([entry.facts["test_fraction"] for entry in best]))
+    p = [corrected_t_test(each, fraction) for each in differences]
+    told = [detectable_difference(each, fraction) for each in differences]
+    known = [value for value in told if not math.isnan(value)]
+    means = [float(each.mean()) if len(each) else math.nan for each in differences]
+    return _outcomes(means, p), float(np.median(known)) if known else math.nan
+
+
+def _image_tests(ranked: list[list[Entry]], scoring: str, resamples: _Resamples) -> Outcomes:
+    if scoring not in SCORES:
+        missing = [math.nan] * (len(ranked) - 1)
+        return _outcomes(missing, missing)
+    best, *others = [resamples.resampled(entries)[scoring] for entries in ranked]
+    means = [float(np.nanmean(each - best)) for each in others]
+    return _outcomes(means, [paired_bootstrap_test(best, each) for each in others])
+
+
+def _outcomes(differences: list[float], p: list[float]) -> Outcomes:
+    return [(math.nan, math.nan), *zip(differences, holm(p).tolist(), strict=True)]
+
+
+def _differences(best: list[Entry], other: list[Entry], scoring: str) -> NDArray[np.float64]:
+    """Fold by fold, over the repeats that both have."""
+    known = {entry.facts["repeat"]: _folds(entry, scoring) for entry in other}
+    pairs = [
+        known[entry.facts["repeat"]] - _folds(entry, scoring)
+        for entry in best
+        if entry.facts["repeat"] in known
+    ]
+    return np.concatenate(pairs) if pairs else np.empty(0)
+
+
+def _folds(entry: Entry, scoring: str) -> NDArray[np.float64]:
+    return np.array([_number(value) for value in entry.facts["scores"][scoring]["folds"]])
+
+
+def _verdict(
+    ranking: list[Rank], tested: int, folds: int, scoring: str, detectable: float
+) -> list[str]:
+    if len(ranking) == 1:
+        return []
+    same = [rank for rank in ranking[1:] if rank.best]
+    first = _named(ranking[0], ranking)
+    lines = [f"{first} is first, and can be told from every other (p at most {LEVEL})."]
+    if same:
+        names = [_named(rank, ranking) for rank in same]
+        more = f" and {len(names) - 6} more" if len(names) > 6 else ""
+        lines = [f"{first} is first, but can't be told from: {', '.join(names[:6])}{more}."]
+    if not math.isnan(detectable):
+        more = "; more --repeats tell smaller ones" if ranking[0].repeats < 5 else ""
+        lines.append(
+            f"With {tested:,} images and {folds} folds a repeat, the test tells differences in "
+            f"{scoring.replace('_', ' ')} from about {detectable:.3f} on{more}."
+        )
+    return [*lines, *_warnings(ranking, same, tested)]
+
+
+def _warnings(ranking: list[Rank], same: list[Rank], tested: int) -> list[str]:
+    if any(rank.head == "dummy" for rank in same):
+        return ["Not even guessing (dummy) can be told from the best: the test can't tell here."]
+    if tested < FEW:
+        return [
+            f"{tested} images are few: the test can't tell heads apart unless they differ much."
+        ]
+    if len(same) == len(ranking) - 1:
+        return ["The test can't tell any of these heads from the best."]
+    return []
+
+
+def _named(rank: Rank, ranking: list[Rank]) -> str:
+    """The head, and its embedding where there are several."""
+    several = len({other.embedding for other in ranking}) > 1
+    return f"{rank.label} on {rank.embedding}" if several else rank.label
+
+
+def _labels(ranked: list[list[Entry]]) -> list[str]:
+    """Head, (tuned), and what parameters tell it from others of the same head and embedding."""
+    facts = [entries[0].facts for entries in ranked]
+    return [_label(each, [other for other in facts if _alike(each, other)]) for each in facts]
+
+
+def _alike(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    return all(one[key] == other[key] for key in ("head", "embedding", "tuned"))
+
+
+def _label(facts: dict[str, Any], alike: list[dict[str, Any]]) -> str:
+    differing = [
+        f"{name}={value}"
+        for name, value in facts["params"].items()
+        if any(other["params"].get(name) != value for other in alike)
+    ]
+    return " ".join([facts["head"], *differing]) + (" (tuned)" if facts["tuned"] else "")

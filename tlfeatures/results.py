@@ -1,0 +1,226 @@
+"""A benchmark's results as plain data: one JSON file, one CSV file, read and written whole."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlfeatures.dataset import Dataset
+from tlfeatures.errors import FormatError, ParameterError
+from tlfeatures.evaluate import Evaluation, or_none
+from tlfeatures.folds import Fold
+
+FORMAT = "tlfeatures benchmark"
+FORMAT_VERSION = 1
+RESULTS, PREDICTIONS = "results.json", "predictions.csv"
+_COLUMNS = ("id", "label", "head", "embedding", "repeat", "fold", "tuned", "key", "predicted")
+
+
+@dataclass(frozen=True)
+class Study:
+    """The images of a benchmark and how they are cut; entries of one study can be compared.
+
+    Attributes
+    ----------
+    ids, y : ndarray of shape (n,), str
+    together : ndarray of shape (n,), int, or None
+        What was kept in one fold.
+    facts : dict
+        JSON-ready: file, images, classes, groups, copies, split, folds, random_state.
+    """
+
+    ids: NDArray[np.str_]
+    y: NDArray[np.str_]
+    together: NDArray[np.int64] | None
+    facts: dict[str, Any]
+
+    @classmethod
+    def of(cls, data: Dataset, split: str, folds: list[Fold], seed: int) -> Study:
+        """Describe a dataset and the folds of its first repeat."""
+        digest = hashlib.sha256("\0".join([*data.ids.tolist(), "", *data.y.tolist()]).encode())
+        for train, test in folds:
+            digest.update(train.astype(np.int64).tobytes())
+            digest.update(test.astype(np.int64).tobytes())
+        facts = {
+            "file": data.file,
+            "images": len(data.y),
+            "tested": len(np.unique(np.concatenate([test for _, test in folds]))),
+            "classes": data.classes,
+            "groups": None if data.groups is None else len(np.unique(data.groups)),
+            "copies": len(data.copies),
+            "split": split,
+            "folds": len(folds),
+            "random_state": seed,
+            "weights": data.spec.weights,
+            "study": digest.hexdigest()[:16],
+            "versions": {name: metadata.version(name) for name in ("scikit-learn", "numpy")},
+        }
+        return cls(data.ids, data.y, data.together, facts)
+
+    @property
+    def classes(self) -> list[str]:
+        """The classes, sorted."""
+        classes: list[str] = self.facts["classes"]
+        return classes
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the facts as JSON-ready plain data."""
+        return {"format": FORMAT, "format_version": FORMAT_VERSION, **self.facts}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One head on one embedding in one repeat.
+
+    Attributes
+    ----------
+    facts : dict
+        JSON-ready: head, embedding, repeat, tuned, params, chosen (parameters by fold), scores
+        (name to mean, std, folds and interval), fit_seconds, test_fraction, key.
+    fold, predicted : ndarray of shape (n,), int
+        As in `Evaluation`.
+    probabilities : ndarray of shape (n, k)
+    """
+
+    facts: dict[str, Any]
+    fold: NDArray[np.int_] = field(repr=False)
+    predicted: NDArray[np.int_] = field(repr=False)
+    probabilities: NDArray[np.float64] = field(repr=False)
+
+
+def entry_of(evaluation: Evaluation, facts: dict[str, Any]) -> Entry:
+    """Make an entry of an evaluation; `facts` say which head, embedding and repeat it is."""
+    measured = {
+        "chosen": [dict(choice.params) for choice in evaluation.choices],
+        "scores": evaluation.summary(),
+        "fit_seconds": or_none(evaluation.fit_seconds.mean()),
+        "test_fraction": evaluation.test_fraction,
+    }
+    return Entry(
+        {**facts, **measured}, evaluation.fold, evaluation.predicted, evaluation.probabilities
+    )
+
+
+class Results:
+    """The entries of a study, and the folder that keeps them, if there is one."""
+
+    def __init__(self, folder: Path | None, study: Study, entries: list[Entry]) -> None:
+        self.folder, self.study, self.entries = folder, study, entries
+
+    @classmethod
+    def open(cls, out: str | os.PathLike[str] | None, study: Study) -> Results:
+        """Read what the folder has of this study.
+
+        Raises
+        ------
+        ParameterError
+            If it holds another study, or isn't a folder.
+        FormatError
+            If its files can't be read.
+        """
+        if out is None:
+            return cls(None, study, [])
+        folder = Path(out)
+        if folder.exists() and not folder.is_dir():
+            raise ParameterError(f"{out} is a file; -o takes a folder for the results")
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / RESULTS).exists():
+            return cls(folder, study, [])
+        return cls(folder, study, _read(folder, study))
+
+    def has(self, key: str) -> bool:
+        """Tell whether there is an entry of this key."""
+        return any(entry.facts["key"] == key for entry in self.entries)
+
+    def add(self, entry: Entry) -> None:
+        """Take an entry in."""
+        self.entries.append(entry)
+
+    def save(self, more: Mapping[str, Any] | None = None) -> None:
+        """Write both files, each replaced only once it is whole; the predictions first."""
+        if self.folder is None:
+            return
+        heads = [entry.facts for entry in self.entries]
+        facts = {**self.study.to_dict(), **(more or {}), "heads": heads}
+        table = self.folder / f".{PREDICTIONS}.{os.getpid()}.new"
+        results = self.folder / f".{RESULTS}.{os.getpid()}.new"
+        try:
+            with table.open("w", newline="", encoding="utf-8") as file:
+                csv.writer(file, lineterminator="\n").writerows(self._table())
+            results.write_text(json.dumps(facts, indent=1), encoding="utf-8")
+            table.replace(self.folder / PREDICTIONS)
+            results.replace(self.folder / RESULTS)
+        finally:
+            table.unlink(missing_ok=True)
+            results.unlink(missing_ok=True)
+
+    def _table(self) -> Iterator[list[Any]]:
+        study = self.study
+        yield [*_COLUMNS, *(f"p_{name}" for name in study.classes)]
+        for entry in self.entries:
+            facts = entry.facts
+            named = [facts["head"], facts["embedding"], facts["repeat"]]
+            for row in np.flatnonzero(entry.fold >= 0):
+                yield [
+                    study.ids[row],
+                    study.y[row],
+                    *named,
+                    entry.fold[row],
+                    int(facts["tuned"]),
+                    facts["key"],
+                    study.classes[entry.predicted[row]],
+                    *("" if np.isnan(p) else repr(p) for p in entry.probabilities[row].tolist()),
+                ]
+
+
+def _read(folder: Path, study: Study) -> list[Entry]:
+    path = folder / RESULTS
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        found = stored["format"], stored["format_version"]
+        if found != (FORMAT, FORMAT_VERSION):
+            raise FormatError(
+                f"{path} has format {found[0]} version {found[1]}, this tlfeatures reads version "
+                f"{FORMAT_VERSION}: `pip install --upgrade tlfeatures`, or another -o"
+            )
+        if stored["study"] != study.facts["study"]:
+            raise ParameterError(
+                f"{folder} holds a benchmark of other images, labels or folds; give another -o, or "
+                "remove it"
+            )
+        return _entries(folder / PREDICTIONS, stored["heads"], study)
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        if isinstance(error, ParameterError):
+            raise
+        raise FormatError(
+            f"{folder} holds a damaged benchmark ({error!r}); remove it, or give another -o"
+        ) from error
+
+
+def _entries(path: Path, facts: list[dict[str, Any]], study: Study) -> list[Entry]:
+    n, classes = len(study.ids), {name: code for code, name in enumerate(study.classes)}
+    place = {id_: row for row, id_ in enumerate(study.ids.tolist())}
+    entries = {
+        each["key"]: Entry(each, np.full(n, -1), np.full(n, -1), np.full((n, len(classes)), np.nan))
+        for each in facts
+    }
+    with path.open(newline="", encoding="utf-8") as file:
+        for line in csv.DictReader(file):
+            entry, row = entries[line["key"]], place[line["id"]]
+            entry.fold[row] = int(line["fold"])
+            entry.predicted[row] = classes[line["predicted"]]
+            entry.probabilities[row] = [float(line[f"p_{name}"] or "nan") for name in classes]
+    for entry in entries.values():
+        if (entry.fold >= 0).sum() != study.facts["tested"]:
+            raise ValueError(f"{path.name} lacks rows of {entry.facts['head']}")
+    return list(entries.values())
