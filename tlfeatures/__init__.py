@@ -10,45 +10,59 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tlfeatures.auditing import Audit, audit
+    from tlfeatures.benchmarking import Benchmark, benchmark
     from tlfeatures.dataset import Dataset, load_dataset
     from tlfeatures.errors import TlfeaturesError
-    from tlfeatures.evaluate import Evaluation, cross_validate
+    from tlfeatures.evaluate import Evaluation, cross_validate, cross_validate_heads
     from tlfeatures.features.extract import Extraction, extract
     from tlfeatures.features.transformer import Extractor
     from tlfeatures.fitting import FitReport, fit
-    from tlfeatures.heads import HEADS, make_head
+    from tlfeatures.heads import HEADS, head_grid, make_head
     from tlfeatures.info import describe
+    from tlfeatures.learning_curves import LearningCurve, learning_curve
     from tlfeatures.model import Model, Prediction
 
 __version__ = "0.1.0"
 
 __all__ = [
     "HEADS",
+    "Audit",
+    "Benchmark",
     "Dataset",
     "Evaluation",
     "Extraction",
     "Extractor",
     "FitReport",
+    "LearningCurve",
     "Model",
     "Prediction",
     "TlfeaturesError",
+    "audit",
+    "benchmark",
     "cross_validate",
+    "cross_validate_heads",
     "describe",
     "extract",
     "fit",
+    "head_grid",
+    "learning_curve",
     "load_dataset",
     "make_head",
 ]
 
 _HOMES = {
+    "tlfeatures.auditing": ("Audit", "audit"),
+    "tlfeatures.benchmarking": ("Benchmark", "benchmark"),
     "tlfeatures.dataset": ("Dataset", "load_dataset"),
     "tlfeatures.errors": ("TlfeaturesError",),
-    "tlfeatures.evaluate": ("Evaluation", "cross_validate"),
+    "tlfeatures.evaluate": ("Evaluation", "cross_validate", "cross_validate_heads"),
     "tlfeatures.features.extract": ("Extraction", "extract"),
     "tlfeatures.features.transformer": ("Extractor",),
     "tlfeatures.fitting": ("FitReport", "fit"),
-    "tlfeatures.heads": ("HEADS", "make_head"),
+    "tlfeatures.heads": ("HEADS", "head_grid", "make_head"),
     "tlfeatures.info": ("describe",),
+    "tlfeatures.learning_curves": ("LearningCurve", "learning_curve"),
     "tlfeatures.model": ("Model", "Prediction"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -11,29 +11,27 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import numbers
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tlfeatures.comparison import Comparison, compare
 from tlfeatures.dataset import Dataset, load_dataset
-from tlfeatures.duplicates import NEAR_DUPLICATE
-from tlfeatures.engine import Engine
+from tlfeatures.duplicates import NEAR_DUPLICATE, chained, merge_groups
+from tlfeatures.engine import Counter, Engine, Progress
 from tlfeatures.errors import DatasetError, ParameterError
-from tlfeatures.evaluate import cross_validate_heads
+from tlfeatures.evaluate import Evaluation, cross_validate_heads
 from tlfeatures.features.spec import as_list, unknown_name
 from tlfeatures.features.store import read_header
-from tlfeatures.folds import INNER_CV, make_folds
+from tlfeatures.folds import INNER_CV, Fold, make_folds
 from tlfeatures.heads import head_grid, head_names, make_heads, plain_params
-from tlfeatures.results import Entry, Results, Study, entry_of
+from tlfeatures.results import Entry, Results, Study, digest_of, entry_of, versions
 
 logger = logging.getLogger(__name__)
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -77,8 +75,8 @@ class _Plan:
     names: list[str]
     tune: bool
     scoring: list[str]
-    cv: Any
     split: str
+    folds: list[list[Fold]]  # of each repeat
     seed: int
 
 
@@ -142,100 +140,128 @@ def benchmark(
     ParameterError
         For an unknown head, embedding, score or split, or if `out` holds another study.
     """
-    plan = _Plan(params or {}, head_names(heads), tune, as_list(scoring), cv, split, random_state)
-    make_heads(plan.names, plan.params)  # a wrong name is said before any file is read
-    if repeats < 1:
-        raise ParameterError(f"repeats must be 1 or more, got {repeats}")
+    names, scoring = head_names(heads), as_list(scoring)
+    if not names:
+        raise ParameterError("there is no head to compare; take some, or all")
+    make_heads(names, params)  # a wrong name is said before any file is read
     datasets = _load(files, embeddings, labels, groups, near_duplicates)
     first = next(iter(datasets.values()))
-    chosen, folds = make_folds(first, cv=cv, split=split, random_state=random_state)
-    if chosen != "cv" and repeats > 1:
+    chosen, folds = _folds(first, cv, split, repeats, random_state)
+    plan = _Plan(params or {}, names, tune, scoring, chosen, folds, random_state)
+    results = Results.open(out, Study.of(first, chosen, folds[0], random_state))
+    before = len(results.entries)
+    count = Counter(len(datasets) * repeats * len(folds[0]) * (1 + INNER_CV * tune), progress)
+    for data in datasets.values():
+        with Engine(data, n_jobs=n_jobs, progress=count.add) as engine:
+            for repeat in range(repeats):
+                if _compute(engine, repeat, plan, results):
+                    results.save()
+    count.finish()
+    if not results.entries:
+        raise ParameterError("none of these heads could be fitted; the reasons are said above")
+    comparison = compare(
+        results.entries, results.study, scoring[0] if scoring else "accuracy", random_state
+    )
+    results.save(comparison.to_dict())
+    computed = len(results.entries) - before + results.replaced
+    return Benchmark(results.study, results.entries, comparison, computed, _text(out))
+
+
+def _folds(
+    data: Dataset, cv: Any, split: str, repeats: int, seed: int
+) -> tuple[str, list[list[Fold]]]:
+    """The folds of each repeat."""
+    if repeats < 1:
+        raise ParameterError(f"repeats must be 1 or more, got {repeats}")
+    chosen, first = make_folds(data, cv=cv, split=split, random_state=seed)
+    if repeats > 1 and chosen != "cv":
         raise ParameterError(
             f"{repeats} repeats need cross-validation, and the {chosen} split is always the same: "
             "--split cv, or --repeats 1"
         )
-    study = Study.of(first, chosen, folds, random_state)
-    results = Results.open(out, study)
-    before = len(results.entries)
-    units = len(datasets) * repeats * len(folds) * (1 + INNER_CV * tune)
-    done = _Counter(units, progress)
-    for name, data in datasets.items():
-        with Engine(data, n_jobs=n_jobs, progress=done.add) as engine:
-            for repeat in range(repeats):
-                if _compute(engine, name, repeat, plan, results):
-                    results.save()
-    done.finish()
-    ranking = plan.scoring[0] if plan.scoring else "accuracy"
-    comparison = compare(results.entries, study, ranking, random_state)
-    results.save(comparison.to_dict())
-    computed = len(results.entries) - before
-    return Benchmark(study, results.entries, comparison, computed, _text(out))
+    if repeats > 1 and not (cv is None or isinstance(cv, numbers.Integral)):
+        raise ParameterError(
+            f"{repeats} repeats need a number of folds as cv: a splitter would cut the same again"
+        )
+    again = (
+        make_folds(data, cv=cv, split=split, random_state=seed + repeat)[1]
+        for repeat in range(1, repeats)
+    )
+    return chosen, [first, *again]
 
 
-def _compute(engine: Engine, name: str, repeat: int, plan: _Plan, results: Results) -> bool:
+def _compute(engine: Engine, repeat: int, plan: _Plan, results: Results) -> bool:
     """Compute the heads that are not there yet; tell whether there were any."""
-    data = engine.data
     seed = plan.seed + repeat
     heads = make_heads(plan.names, plan.params, random_state=seed)
     grids = {each: dict(head_grid(each, plan.params)) if plan.tune else {} for each in heads}
-    matrix = _fingerprint(data)
-    keys = {
-        each: _key(matrix, each, plain_params(head), grids[each], seed, plan)
-        for each, head in heads.items()
-    }
+    base = _fingerprint(engine.data, plan.folds[repeat])
+    keys = {each: _key(base, each, heads[each], grids[each], seed, plan.scoring) for each in heads}
     missing = {each: head for each, head in heads.items() if not results.has(keys[each])}
-    if not missing:
-        return False
-    evaluations = cross_validate_heads(
-        missing,
-        data,
-        cv=plan.cv,
-        split=plan.split,
-        grids=grids if plan.tune else None,
-        scoring=plan.scoring,
-        random_state=seed,
-        engine=engine,
-    )
+    evaluations = _evaluations(engine, missing, grids, repeat, plan)
     for each, evaluation in evaluations.items():
         facts = {
             "head": each,
-            "embedding": name,
+            "file": engine.data.file,
+            "embedding": engine.data.embedding,
+            "matrix": base[:16],
             "repeat": repeat,
             "tuned": bool(grids[each]),
             "params": plain_params(heads[each]),
+            "versions": versions(),
             "key": keys[each],
         }
         results.add(entry_of(evaluation, facts))
-    return True
+    return bool(evaluations)
 
 
-def _key(matrix: str, head: str, params: Any, grid: Any, seed: int, plan: _Plan) -> str:
-    parts = [matrix, head, params, grid, seed, plan.scoring, repr(plan.cv), plan.split]
-    return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:16]
+def _evaluations(
+    engine: Engine, heads: Mapping[str, Any], grids: Mapping[str, Any], repeat: int, plan: _Plan
+) -> dict[str, Evaluation]:
+    """Cross-validate; where a head can't be fitted, the others are, and it is said why."""
+
+    def evaluate(some: Mapping[str, Any]) -> dict[str, Evaluation]:
+        return cross_validate_heads(
+            some,
+            engine.data,
+            grids=grids if plan.tune else None,
+            scoring=plan.scoring,
+            random_state=plan.seed + repeat,
+            engine=engine,
+            folds=(plan.split, plan.folds[repeat]),
+        )
+
+    if not heads:
+        return {}
+    try:
+        return evaluate(heads)
+    except ParameterError:
+        if len(heads) == 1 and len(plan.names) == 1:
+            raise
+    done: dict[str, Evaluation] = {}
+    for name, head in heads.items():
+        try:
+            done |= evaluate({name: head})
+        except ParameterError as error:
+            logger.warning("%s is left out: %s", name, error)
+    return done
 
 
-def _fingerprint(data: Dataset) -> str:
-    """The embedding's values: a file made again gives the same key if it is the same."""
-    return hashlib.sha256(np.ascontiguousarray(data.X).data).hexdigest()
+def _key(base: str, name: str, head: Any, grid: Any, seed: int, scoring: list[str]) -> str:
+    """What an entry was computed from."""
+    params = sorted((key, repr(value)) for key, value in head.get_params().items())
+    parts = [base, name, params, repr(grid), seed, scoring, versions()]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def _fingerprint(data: Dataset, folds: list[Fold]) -> str:
+    """The embedding's values first, then the folds: a file made again gives the same."""
+    matrix = hashlib.sha256(np.ascontiguousarray(data.X).data).hexdigest()[:16]
+    return matrix + digest_of(folds, data.together)
 
 
 def _text(out: str | os.PathLike[str] | None) -> str | None:
     return None if out is None else str(out)
-
-
-class _Counter:
-    """Folds done, of all; those that were there are counted at the end."""
-
-    def __init__(self, total: int, progress: Progress | None) -> None:
-        self._done, self._total, self._progress = 0.0, total, progress
-
-    def add(self, units: float) -> None:
-        self._done = min(self._done + units, self._total)
-        if self._progress is not None:
-            self._progress(int(self._done), self._total)
-
-    def finish(self) -> None:
-        self.add(self._total)
 
 
 # ---- the same images of every file
@@ -247,7 +273,7 @@ def _load(
     labels: Any,
     groups: Any,
     near_duplicates: float | None,
-) -> dict[str, Dataset]:
+) -> dict[tuple[str, str], Dataset]:
     """Each wanted embedding of each file, cut to the images that all have, copies put together."""
     paths = list(dict.fromkeys(str(path) for path in _listed(files)))
     held = {path: list(read_header(path).embeddings) for path in paths}
@@ -256,29 +282,28 @@ def _load(
         if name != "all" and not any(name in names for names in held.values()):
             every = list(dict.fromkeys(name for names in held.values() for name in names))
             raise unknown_name(f"embedding of {', '.join(paths)}", name, [*every, "all"])
-    pairs = [
-        (path, name) for path in paths for name in held[path] if name in wanted or "all" in wanted
-    ]
-    names = [name for _, name in pairs]
-    datasets = {
-        (name if names.count(name) == 1 else f"{Path(path).name}:{name}"): load_dataset(
+    loaded = {
+        (path, name): load_dataset(
             path, name, labels, groups=groups, near_duplicates=near_duplicates
         )
-        for path, name in pairs
+        for path, names in held.items()
+        for name in names
     }
-    if len(datasets) < len(pairs):
-        raise ParameterError("two files have the same name; rename one, to tell them apart")
-    return _aligned(datasets)
+    aligned = _aligned(loaded)  # copies that any embedding shows count, wanted or not
+    return {place: data for place, data in aligned.items() if place[1] in wanted or "all" in wanted}
 
 
 def _listed(files: Any) -> list[str | os.PathLike[str]]:
     return [files] if isinstance(files, str | os.PathLike) else list(files)
 
 
-def _aligned(datasets: dict[str, Dataset]) -> dict[str, Dataset]:
+def _aligned(
+    datasets: dict[tuple[str, str], Dataset],
+) -> dict[tuple[str, str], Dataset]:
     common = sorted(set.intersection(*(set(data.ids.tolist()) for data in datasets.values())))
     if not common:
-        raise DatasetError(f"{', '.join(datasets)} have no image in common")
+        files = ", ".join(dict.fromkeys(path for path, _ in datasets))
+        raise DatasetError(f"{files} have no image in common")
     most = max(len(data.ids) for data in datasets.values())
     if len(common) < most:
         logger.warning(
@@ -290,8 +315,8 @@ def _aligned(datasets: dict[str, Dataset]) -> dict[str, Dataset]:
         if (data.y != first.y).any():
             row = int(np.flatnonzero(data.y != first.y)[0])
             raise DatasetError(
-                f"{data.ids[row]} is {first.y[row]} in one file and {data.y[row]} in {name}; give "
-                "--labels CSV"
+                f"{data.ids[row]} is {first.y[row]} in one file and {data.y[row]} in {name[0]}: "
+                "give --labels CSV"
             )
     copies = np.unique(np.concatenate([data.copies for data in cut.values()]), axis=0)
     return {name: replace(data, copies=copies) for name, data in cut.items()}
@@ -303,9 +328,8 @@ def _rows(data: Dataset, ids: list[str]) -> Dataset:
     rows = np.array([place[id_] for id_ in ids])
     if np.array_equal(rows, np.arange(len(data.ids))):
         return data
-    new = np.full(len(data.ids), -1)
-    new[rows] = np.arange(len(rows))
-    copies = new[data.copies]
+    # Of i = j = k, k = i is left where j goes.
+    same = merge_groups(len(data.ids), None, [data.copies])
     return replace(
         data,
         X=data.X[rows],
@@ -313,5 +337,5 @@ def _rows(data: Dataset, ids: list[str]) -> Dataset:
         ids=data.ids[rows],
         groups=None if data.groups is None else data.groups[rows],
         split=None if data.split is None else data.split[rows],
-        copies=np.sort(copies[(copies >= 0).all(axis=1)], axis=1),
+        copies=data.copies if same is None else chained(same[rows].tolist()),
     )

@@ -39,7 +39,7 @@ from tlfeatures.folds import cut
 Floats = NDArray[np.float64]
 ClassWeight = Mapping[str, float] | str | None
 
-_LARGEST_KERNEL = 16_000  # rows; above, 2 GB and more: libsvm then computes what it needs
+_LARGEST_KERNEL = 10_000  # rows, 800 MB a matrix; above, libsvm computes what it needs
 _CALIBRATION_FOLDS, _MANY, _FOLDS_OF_MANY = 5, 3000, 2  # two halves of many rows are many
 
 
@@ -66,6 +66,12 @@ class _Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """One weight a class."""
         weight = getattr(self, "class_weight", None)
         if isinstance(weight, Mapping):
+            unknown = sorted(map(repr, set(weight) - set(self.classes_.tolist())))
+            if unknown:
+                raise ParameterError(
+                    f"class_weight names {', '.join(unknown)}, and the classes are "
+                    f"{', '.join(map(repr, self.classes_.tolist()))}"
+                )
             return np.array([weight.get(name, 1.0) for name in self.classes_], float)
         found: Floats = compute_class_weight(weight, classes=np.arange(len(self.classes_)), y=codes)
         return found
@@ -129,7 +135,11 @@ class _Calibrated(_Classifier):
     def predict_path(
         self, X: Floats, y: NDArray[Any], X_new: Floats, points: Sequence[Mapping[str, Any]]
     ) -> Iterator[NDArray[Any]]:
-        """Give the labels of new rows for each of several parameter settings, uncalibrated."""
+        """Give the labels of new rows for each of several parameter settings, uncalibrated.
+
+        That is, by the sign of the decision: calibrating each point would cost several fits more,
+        and moves labels near the boundary only.
+        """
         for point in points:
             each = clone(self).set_params(**point)
             codes = each._checked(X, y)[1]
@@ -327,6 +337,25 @@ class CalibratedRidge(_Calibrated):
         return RidgeClassifier(self.alpha, solver="cholesky")
 
 
+class CalibratedClassifier(_Calibrated):
+    """Any scikit-learn classifier with decisions or labels alone, and probabilities beside them.
+
+    Parameters
+    ----------
+    estimator : scikit-learn classifier
+        With `decision_function`.
+    random_state : int or None
+        Of the inner folds.
+    """
+
+    def __init__(self, estimator: BaseEstimator, random_state: int | None = None) -> None:
+        self.estimator = estimator
+        self.random_state = random_state
+
+    def _plain(self) -> BaseEstimator:
+        return clone(self.estimator)
+
+
 class NearestMean(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """The class whose mean is nearest: what `sklearn.neighbors.NearestCentroid` predicts.
 
@@ -374,7 +403,9 @@ class CalibratedCentroid(_Calibrated):
 class ShrunkLDA(_Classifier):
     """Linear discriminant analysis, its covariance shrunk towards a multiple of the identity.
 
-    In closed form, the same as `LinearDiscriminantAnalysis(solver="lsqr", shrinkage=...)`.
+    In closed form, the same as `LinearDiscriminantAnalysis(solver="lsqr", shrinkage=...)` on the
+    same columns. The identity's share is spread over the columns that there are: what is s on the
+    r principal coordinates of d columns is q s / (q s + 1 - s) on these, q = d / r.
 
     Parameters
     ----------
@@ -401,9 +432,9 @@ class ShrunkLDA(_Classifier):
         means = np.array([X[codes == code].mean(axis=0) for code in range(len(self.classes_))])
         within = X - means[codes]
         covariance = (1 - self.shrinkage) / len(X) * (within.T @ within)
-        mean_variance = np.einsum("ij,ij->", within, within) / within.size
+        mean_variance = max(np.einsum("ij,ij->", within, within) / within.size, 1e-200)
         # The last term keeps a direction without any variance from dividing by zero.
-        covariance.flat[:: len(covariance) + 1] += (self.shrinkage + 1e-12) * mean_variance
+        covariance.flat[:: len(covariance) + 1] += (self.shrinkage + 1e-9) * mean_variance
         coef = solve(covariance, means.T, assume_a="pos", check_finite=False).T
         priors = np.bincount(codes) * self._weights(codes)
         intercept = np.log(priors / priors.sum()) - np.einsum("ij,ij->i", means, coef) / 2

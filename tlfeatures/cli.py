@@ -50,8 +50,8 @@ class _Commands(click.Group):
             ctx.exit(FAILED)
         except KeyboardInterrupt:
             goes_on = "; the same command goes on where it stopped"
-            extracting = ctx.invoked_subcommand in ("extract", "demo")
-            click.echo(f"\nInterrupted{goes_on if extracting else ''}.", err=True)
+            keeping = ctx.invoked_subcommand in ("extract", "demo", "benchmark")
+            click.echo(f"\nInterrupted{goes_on if keeping else ''}.", err=True)
             ctx.exit(FAILED)
 
 
@@ -146,6 +146,96 @@ _batch_size = click.option(
     help="Images a forward pass.",
 )
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_embedding = click.option(
+    "--embedding", metavar="LAYER.POOLING", help="[default: the only one, or block5_pool.avg]"
+)
+
+
+class _Similarity(click.ParamType):  # type: ignore[type-arg]
+    """A number, or off."""
+
+    name = "similarity"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float | None:
+        if value is None or value == "off":
+            return None
+        number: float = click.FLOAT.convert(value, param, ctx)
+        return number
+
+
+def _dataset_options(function: Function) -> Function:
+    """Options of labels, and of what must stay on one side of a split."""
+    for option in (
+        click.option(
+            "--near-duplicates",
+            type=_Similarity(),
+            metavar="SIMILARITY|off",
+            default="0.4",
+            show_default=True,
+            help="Images at least so similar (1: equal) never stand on both sides of a split.",
+        ),
+        click.option(
+            "--groups",
+            metavar="CSV|REGEX",
+            help="What never stands on both sides of a split (patient, site, video): columns id "
+            "and group, or an expression whose first bracket is the group in an id.",
+        ),
+        click.option(
+            "--labels",
+            type=click.Path(),
+            metavar="CSV",
+            help="Columns id and label, optionally group and split.  [default: the folders]",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def _head_options(function: Function) -> Function:
+    """Options of heads and of how they are validated."""
+    for option in (
+        click.option(
+            "--random-state",
+            type=click.IntRange(min=0),
+            default=0,
+            show_default=True,
+            help="Seed of the folds and the heads.",
+        ),
+        click.option(
+            "--param",
+            "params",
+            multiple=True,
+            metavar="NAME=VALUE",
+            help="Of the heads: C=0.01, class_weight=balanced; repeatable.",
+        ),
+        click.option(
+            "--scoring", multiple=True, help="A further score of scikit-learn; the first ranks."
+        ),
+        click.option(
+            "--tune",
+            is_flag=True,
+            help="Choose the heads' parameters by cross-validation inside each training fold.",
+        ),
+        click.option(
+            "--split",
+            type=click.Choice(["auto", "cv", "val", "test"]),
+            default="auto",
+            show_default=True,
+            help="What to score on; auto: val, else test, where the file has train and these, "
+            "else cv.",
+        ),
+        click.option(
+            "--cv",
+            type=int,
+            help="Folds, stratified; given, it is used in place of splits.  [default: 5]",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+_HEADS = "logreg|linear-svm|rbf-svm|gradient-boosting|knn|centroid|ridge|lda|mlp|dummy|all"
+_HEADS_HELP = "Or module:Class of a scikit-learn classifier; repeatable, or with commas."
 
 
 @main.command()
@@ -187,45 +277,19 @@ def extract(ctx: click.Context, /, source: str, file: str, as_json: bool, **opti
 @click.argument("file", type=click.Path(), metavar="FILE.h5")
 @click.option(
     "--head",
+    "--heads",
     "heads",
     multiple=True,
     default=["logreg"],
     show_default=True,
-    metavar="logreg|svm|gradient-boosting|all",
-    help="Repeatable.",
+    metavar=_HEADS,
+    help=_HEADS_HELP,
 )
-@click.option(
-    "--embedding", metavar="LAYER.POOLING", help="[default: the only one, or block5_pool.avg]"
-)
-@click.option(
-    "--cv", type=int, help="Folds, stratified; given, it is used in place of splits.  [default: 5]"
-)
-@click.option(
-    "--split",
-    type=click.Choice(["auto", "cv", "val", "test"]),
-    default="auto",
-    show_default=True,
-    help="What to score on; auto: val, else test, where the file has train and these, else cv.",
-)
-@click.option(
-    "--labels",
-    type=click.Path(),
-    metavar="CSV",
-    help="Columns id and label, optionally group and split.  [default: the folders]",
-)
-@click.option("--scoring", multiple=True, help="A further score of scikit-learn; the first ranks.")
-@click.option(
-    "--param", "params", multiple=True, metavar="NAME=VALUE", help="Of the heads: C=0.01."
-)
+@_embedding
+@_dataset_options
+@_head_options
 @click.option(
     "--n-jobs", type=int, default=1, show_default=True, help="Folds fitted at once; -1: all cores."
-)
-@click.option(
-    "--random-state",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    help="Seed of the folds and the heads.",
 )
 @click.option(
     "-o", "--output", "model", type=click.Path(), metavar="MODEL", help="Save the best head here."
@@ -241,6 +305,167 @@ def fit(
 
     report = fit(file, heads, params=parse_params(params), **options)
     click.echo(json.dumps(report.to_dict()) if as_json else render_fit(report))
+
+
+@main.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(), metavar="FILE.h5...")
+@click.option(
+    "--heads",
+    "--head",
+    "heads",
+    multiple=True,
+    default=["all"],
+    show_default=True,
+    metavar=_HEADS,
+    help=_HEADS_HELP,
+)
+@click.option(
+    "--embeddings",
+    "--embedding",
+    "embeddings",
+    multiple=True,
+    default=["all"],
+    show_default=True,
+    metavar="LAYER.POOLING|all",
+    help="Repeatable.",
+)
+@_dataset_options
+@_head_options
+@click.option(
+    "--repeats",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Cross-validations with other folds; more of them tell smaller differences.",
+)
+@click.option(
+    "--n-jobs", type=int, default=-1, show_default=True, help="Folds fitted at once; -1: all cores."
+)
+@click.option(
+    "-o",
+    "--output",
+    "out",
+    type=click.Path(),
+    metavar="DIR",
+    help="Gets results.json and predictions.csv; what it has already isn't computed again.",
+)
+@_json
+def benchmark(
+    files: tuple[str, ...], params: tuple[str, ...], as_json: bool, **options: Any
+) -> None:
+    """Rank every head on every embedding of the files, on the same folds.
+
+    Each score has a 95 % interval, and the ranking marks the heads that can't be told from the
+    best.
+    """
+    from tlfeatures.benchmarking import benchmark
+    from tlfeatures.heads import parse_params
+    from tlfeatures.render import render_benchmark
+
+    with _Bar("folds", "folds/s") as bar:
+        result = benchmark(files, params=parse_params(params), progress=bar.show, **options)
+    click.echo(json.dumps(result.to_dict()) if as_json else render_benchmark(result))
+
+
+@main.command()
+@click.argument("file", type=click.Path(), metavar="FILE.h5")
+@_embedding
+@_dataset_options
+@click.option(
+    "--head", default="rbf-svm", show_default=True, help="Whose probabilities judge the labels."
+)
+@click.option("--cv", type=int, default=5, show_default=True, help="Folds, stratified.")
+@click.option(
+    "--n-jobs", type=int, default=1, show_default=True, help="Folds fitted at once; -1: all cores."
+)
+@click.option(
+    "--random-state",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Seed of the folds and the head.",
+)
+@click.option(
+    "--top", type=click.IntRange(min=0), default=20, show_default=True, help="Rows that are shown."
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(),
+    metavar="FILE.csv|FILE.json",
+    help="Gets every row.",
+)
+@_json
+def audit(file: str, top: int, as_json: bool, **options: Any) -> None:
+    """List what is probably wrong with the images of FILE.h5, worst first.
+
+    Copies and near-duplicates in two classes or two splits, probable label errors (confident
+    learning), and outliers. It only reads: no file or folder of yours is changed.
+    """
+    from tlfeatures.auditing import audit
+    from tlfeatures.render import render_audit
+
+    with _Bar("folds", "folds/s") as bar:
+        result = audit(file, progress=bar.show, **options)
+    click.echo(json.dumps(result.to_dict()) if as_json else render_audit(result, top))
+
+
+def _sizes(ctx: click.Context, param: click.Parameter, value: str | None) -> list[int] | None:
+    """Numbers with commas between them."""
+    if value is None:
+        return None
+    try:
+        return [int(size) for size in value.split(",")]
+    except ValueError:
+        raise ParameterError(f"--sizes is {value!r}; expected numbers, as in 5,10,20") from None
+
+
+@main.command("learning-curve")
+@click.argument("file", type=click.Path(), metavar="FILE.h5")
+@click.option(
+    "--head",
+    default="logreg",
+    show_default=True,
+    metavar=_HEADS.removesuffix("|all"),
+    help="Or module:Class of a scikit-learn classifier.",
+)
+@_embedding
+@_dataset_options
+@click.option(
+    "--sizes",
+    callback=_sizes,
+    metavar="N,N,...",
+    help="Training images a class; the whole fold is added.  [default: from about 5, growing by "
+    "a factor]",
+)
+@click.option("--cv", type=int, default=5, show_default=True, help="Folds, stratified.")
+@click.option(
+    "--param", "params", multiple=True, metavar="NAME=VALUE", help="Of the head; repeatable."
+)
+@click.option(
+    "--n-jobs", type=int, default=-1, show_default=True, help="Fits at once; -1: all cores."
+)
+@click.option(
+    "--random-state",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Seed of folds, subsets and head.",
+)
+@_json
+def learning_curve(file: str, params: tuple[str, ...], as_json: bool, **options: Any) -> None:
+    """Say whether more images would help: accuracy against images a class.
+
+    A curve fitted to it says what twice and four times the images would give, if it has
+    predicted the whole from half of it; else, that it can't be told.
+    """
+    from tlfeatures.heads import parse_params
+    from tlfeatures.learning_curves import learning_curve
+    from tlfeatures.render import render_learning_curve
+
+    with _Bar("fits", "fits/s") as bar:
+        curve = learning_curve(file, params=parse_params(params), progress=bar.show, **options)
+    click.echo(json.dumps(curve.to_dict()) if as_json else render_learning_curve(curve))
 
 
 @main.command()
@@ -309,9 +534,10 @@ def demo(out: str, as_json: bool) -> None:
 
 
 class _Bar:
-    """A progress bar on standard error with images/s and time left; none if it is no terminal."""
+    """A progress bar on standard error with speed and time left; none if it is no terminal."""
 
-    def __init__(self) -> None:
+    def __init__(self, label: str = "embedding", unit: str = "images/s") -> None:
+        self._label, self._unit = label, unit
         self._stack = ExitStack()
         self._bar: Any = None
         self._done = 0
@@ -324,13 +550,13 @@ class _Bar:
         self._stack.close()
 
     def show(self, done: int, total: int) -> None:
-        """Draw that `done` of `total` images are done."""
+        """Draw that `done` of `total` are done."""
         if not sys.stderr.isatty():
             return
         if self._bar is None:
             bar = click.progressbar(
                 length=total,
-                label="embedding",
+                label=self._label,
                 show_pos=True,
                 file=sys.stderr,
                 item_show_func=lambda speed: speed or "",
@@ -339,7 +565,7 @@ class _Bar:
             self._start = (time.perf_counter(), done)
         seconds = time.perf_counter() - self._start[0]
         speed = (done - self._start[1]) / seconds if done > self._start[1] else 0
-        self._bar.update(done - self._done, f"{speed:.1f} images/s" if speed else None)
+        self._bar.update(done - self._done, f"{speed:.1f} {self._unit}" if speed else None)
         self._done = done
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from tlfeatures.engine import SCORES
 from tlfeatures.evaluate import or_none
-from tlfeatures.results import Entry, Study
+from tlfeatures.results import Entry, Study, series_of
 from tlfeatures.statistics import (
     bootstrap_intervals,
     corrected_t_test,
@@ -25,11 +26,12 @@ from tlfeatures.statistics import (
 )
 
 LEVEL = 0.05
-FEW = 100  # tested images below which the test has little to go on, whatever it says
+FEW = 100  # tested images, or groups, below which the test has little to go on
+VERY_FEW = 20  # below which percentile intervals are too narrow
 
 INTERVALS = (
     "95 % intervals: percentile bootstrap over images (whole groups where there are any) of the "
-    "pooled out-of-fold predictions; Wilson's where every image was right or wrong"
+    "scores of the pooled out-of-fold predictions; Wilson's where every image was right or wrong"
 )
 TESTS = {
     True: "p: corrected resampled t-test (Nadeau and Bengio 2003) of the fold scores against the "
@@ -85,7 +87,8 @@ class Comparison:
     ranking : list of Rank
         Best first.
     detectable : float or None
-        Difference from which the test could tell two heads here: the median over the heads.
+        Difference that the test, with Holm's level, would tell about every other time: the median
+        over the heads.
     verdict : list of str
         Sentences.
     folds : int
@@ -139,12 +142,12 @@ def compare(
         outcomes, detectable = _fold_tests(ranked, scoring)
     else:
         outcomes, detectable = _image_tests(ranked, scoring, resamples), math.nan
-    labels = _labels(ranked)
+    labels, embeddings = _labels(ranked), _embeddings(ranked)
     ranking = [
-        _ranked(series[key], labels[place], scored[key], *outcomes[place])
+        _ranked(series[key], labels[place], embeddings[place], scored[key], *outcomes[place])
         for place, key in enumerate(keys)
     ]
-    verdict = _verdict(ranking, int(tested.sum()), folds, scoring, detectable)
+    verdict = _verdict(ranking, resamples, folds, scoring, detectable)
     return Comparison(scoring, ranking, or_none(detectable), verdict, folds)
 
 
@@ -152,9 +155,7 @@ def _series(entries: Sequence[Entry]) -> dict[tuple[Any, ...], list[Entry]]:
     """Entries that differ in nothing but the repeat, in the order of repeats."""
     series: dict[tuple[Any, ...], list[Entry]] = {}
     for entry in sorted(entries, key=lambda entry: entry.facts["repeat"]):
-        facts = entry.facts
-        key = (facts["embedding"], facts["head"], facts["tuned"], str(facts["params"]))
-        series.setdefault(key, []).append(entry)
+        series.setdefault(series_of(entry), []).append(entry)
     return series
 
 
@@ -208,8 +209,7 @@ class _Resamples:
 
 def _scores(entries: list[Entry], resamples: _Resamples) -> dict[str, dict[str, Any]]:
     for entry in entries:
-        if "interval" not in entry.facts["scores"]["accuracy"]:
-            _note(entry, resamples.score([entry]))
+        _note(entry, resamples.score([entry]))
     scores = resamples.score(entries) if len(entries) > 1 else _noted(entries[0])
     for name in entries[0].facts["scores"]:
         if name not in scores:
@@ -249,12 +249,17 @@ def _rank(scores: dict[str, dict[str, Any]], scoring: str) -> float:
 
 
 def _ranked(
-    entries: list[Entry], label: str, scores: dict[str, Any], difference: float, p: float
+    entries: list[Entry],
+    label: str,
+    embedding: str,
+    scores: dict[str, Any],
+    difference: float,
+    p: float,
 ) -> Rank:
     facts = entries[0].facts
     return Rank(
         head=facts["head"],
-        embedding=facts["embedding"],
+        embedding=embedding,
         label=label,
         tuned=facts["tuned"],
         params=facts["params"],
@@ -277,7 +282,9 @@ def _fold_tests(ranked: list[list[Entry]], scoring: str) -> tuple[Outcomes, floa
     differences = [_differences(best, each, scoring) for each in ranked[1:]]
     fraction = float(np.mean([entry.facts["test_fraction"] for entry in best]))
     p = [corrected_t_test(each, fraction) for each in differences]
-    told = [detectable_difference(each, fraction) for each in differences]
+    # At the level that Holm's first step asks for, as the marks do.
+    level = LEVEL / max(len(differences), 1)
+    told = [detectable_difference(each, fraction, level=level) for each in differences]
     known = [value for value in told if not math.isnan(value)]
     means = [float(each.mean()) if len(each) else math.nan for each in differences]
     return _outcomes(means, p), float(np.median(known)) if known else math.nan
@@ -312,36 +319,44 @@ def _folds(entry: Entry, scoring: str) -> NDArray[np.float64]:
 
 
 def _verdict(
-    ranking: list[Rank], tested: int, folds: int, scoring: str, detectable: float
+    ranking: list[Rank], resamples: _Resamples, folds: int, scoring: str, detectable: float
 ) -> list[str]:
-    if len(ranking) == 1:
-        return []
     same = [rank for rank in ranking[1:] if rank.best]
-    first = _named(ranking[0], ranking)
-    lines = [f"{first} is first, and can be told from every other (p at most {LEVEL})."]
-    if same:
-        names = [_named(rank, ranking) for rank in same]
-        more = f" and {len(names) - 6} more" if len(names) > 6 else ""
-        lines = [f"{first} is first, but can't be told from: {', '.join(names[:6])}{more}."]
+    lines = [_first(ranking, same)] if len(ranking) > 1 else []
     if not math.isnan(detectable):
         more = "; more --repeats tell smaller ones" if ranking[0].repeats < 5 else ""
         lines.append(
-            f"With {tested:,} images and {folds} folds a repeat, the test tells differences in "
-            f"{scoring.replace('_', ' ')} from about {detectable:.3f} on{more}."
+            f"With {len(resamples.codes):,} images and {folds} folds a repeat, a true difference "
+            f"in {scoring.replace('_', ' ')} of {detectable:.3f} is told about every other "
+            f"time{more}."
         )
-    return [*lines, *_warnings(ranking, same, tested)]
+    return [*lines, *_warnings(ranking, same, resamples)]
 
 
-def _warnings(ranking: list[Rank], same: list[Rank], tested: int) -> list[str]:
+def _first(ranking: list[Rank], same: list[Rank]) -> str:
+    first = _named(ranking[0], ranking)
+    if not same:
+        return f"{first} is first, and can be told from every other (p at most {LEVEL})."
+    names = [_named(rank, ranking) for rank in same]
+    more = f" and {len(names) - 6} more" if len(names) > 6 else ""
+    return f"{first} is first, but can't be told from: {', '.join(names[:6])}{more}."
+
+
+def _warnings(ranking: list[Rank], same: list[Rank], resamples: _Resamples) -> list[str]:
+    lines = []
     if any(rank.head == "dummy" for rank in same):
-        return ["Not even guessing (dummy) can be told from the best: the test can't tell here."]
-    if tested < FEW:
-        return [
-            f"{tested} images are few: the test can't tell heads apart unless they differ much."
-        ]
-    if len(same) == len(ranking) - 1:
-        return ["The test can't tell any of these heads from the best."]
-    return []
+        lines.append(
+            "Not even guessing (dummy) can be told from the best: the test can't tell here."
+        )
+    elif same and len(same) == len(ranking) - 1:
+        lines.append("The test can't tell any of these heads from the best.")
+    if resamples.units < FEW:
+        what = "images" if resamples.units == len(resamples.codes) else "groups"
+        lines.append(
+            f"{resamples.units} {what} are few: heads can't be told apart unless they differ much"
+            + (", and the intervals are too narrow." if resamples.units < VERY_FEW else ".")
+        )
+    return lines
 
 
 def _named(rank: Rank, ranking: list[Rank]) -> str:
@@ -357,7 +372,7 @@ def _labels(ranked: list[list[Entry]]) -> list[str]:
 
 
 def _alike(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    return all(one[key] == other[key] for key in ("head", "embedding", "tuned"))
+    return all(one[key] == other[key] for key in ("head", "matrix", "tuned"))
 
 
 def _label(facts: dict[str, Any], alike: list[dict[str, Any]]) -> str:
@@ -367,3 +382,17 @@ def _label(facts: dict[str, Any], alike: list[dict[str, Any]]) -> str:
         if any(other["params"].get(name) != value for other in alike)
     ]
     return " ".join([facts["head"], *differing]) + (" (tuned)" if facts["tuned"] else "")
+
+
+def _embeddings(ranked: list[list[Entry]]) -> list[str]:
+    """The embedding's name, and its file's where others have another one of that name."""
+    facts = [entries[0].facts for entries in ranked]
+    matrices: dict[str, set[str]] = {}
+    for each in facts:
+        matrices.setdefault(each["embedding"], set()).add(each["matrix"])
+    return [
+        f"{Path(each['file']).name}:{each['embedding']}"
+        if len(matrices[each["embedding"]]) > 1
+        else each["embedding"]
+        for each in facts
+    ]

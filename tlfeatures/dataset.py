@@ -147,6 +147,7 @@ def load_dataset(
     kept_ids = [id_ for id_, row in zip(ids, rows, strict=True) if row.label is not None]
     digests = [digest for digest, done in zip(header.digests, header.done, strict=True) if done]
     X = X if labelled.all() else X[labelled]
+    _check_finite(X, kept_ids, name)
     data = Dataset(
         X=X,
         y=np.array([row.label for row in kept]),
@@ -179,6 +180,17 @@ def _choose_embedding(header: Header, embedding: str | None) -> str:
     if chosen not in names:
         raise unknown_name(f"embedding of {header.path}", chosen, names)
     return chosen
+
+
+def _check_finite(X: NDArray[np.float32], ids: list[str], embedding: str) -> None:
+    # A sum is finite if all of its terms are, and needs no mask as large as X.
+    with np.errstate(over="ignore", invalid="ignore"):
+        bad = np.flatnonzero(~np.isfinite(X.sum(axis=1, dtype=np.float64)))
+    if len(bad):
+        raise DatasetError(
+            f"{embedding} of {len(bad)} images is not finite, {ids[bad[0]]!r} first; extract them "
+            "again, with --dtype float32 if the file has float16"
+        )
 
 
 def _say_copies(data: Dataset, identical: int) -> None:
@@ -280,7 +292,11 @@ def _match(pattern: re.Pattern[str], id_: str) -> str | None:
 
 
 def _read_groups(path: Path) -> dict[str, str]:
-    return {key: row["group"] for key, row in _csv_rows(path, ("group",), "id and group")}
+    table: dict[str, str] = {}
+    for key, row in _csv_rows(path, ("group",), "id and group"):
+        if table.setdefault(key, row["group"]) != row["group"]:
+            raise DatasetError(f"{path} has {key!r} twice, in two groups")
+    return table
 
 
 # ---- labels

@@ -11,6 +11,7 @@ from PIL import Image
 from tlfeatures.features.extract import Extraction, Progress, extract
 from tlfeatures.fitting import FitReport, fit
 
+HEADS = ("logreg", "rbf-svm", "gradient-boosting")
 PER_CLASS = 30
 SIDE = 64  # of the PNGs; the digits themselves have 8 by 8 pixels
 
@@ -35,7 +36,7 @@ def run_demo(
     write_digits(folder / "digits")
     file = folder / "digits.h5"
     extraction = extract(folder / "digits", file, size=SIDE, progress=progress)
-    return extraction, fit(file, ["all"], model=folder / "digits.model")
+    return extraction, fit(file, HEADS, model=folder / "digits.model")
 
 
 def write_digits(folder: Path, per_class: int = PER_CLASS) -> None:

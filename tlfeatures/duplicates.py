@@ -149,7 +149,7 @@ def merge_groups(
         raise ParameterError(f"there are {len(groups)} groups for {n} rows; give each row one")
     links = [np.asarray(part, np.int64).reshape(-1, 2) for part in pairs]
     if groups is not None:
-        links.append(_chain([str(group) for group in groups]))
+        links.append(chained([str(group) for group in groups]))
     joined = np.concatenate([np.empty((0, 2), np.int64), *links])
     if joined.size and not 0 <= joined.min() <= joined.max() < n:
         raise ParameterError(f"a pair names a row that isn't one of {n}")
@@ -175,7 +175,7 @@ def identical_pairs(digests: Sequence[bytes] | NDArray[np.uint8]) -> NDArray[np.
     ndarray of shape (p, 2), int
         Rows i < j, in the order of j.
     """
-    return _chain([bytes(digest) for digest in digests])
+    return chained([bytes(digest) for digest in digests])
 
 
 def neighbor_distances(X: ArrayLike, k: int, *, block: int | None = None) -> NDArray[np.float32]:
@@ -222,7 +222,8 @@ def _check(X: NDArray[Any], threshold: float, block: int | None) -> None:
         raise ParameterError(f"block is {block}; expected at least 1 row")
 
 
-def _chain(keys: Sequence[Hashable]) -> NDArray[np.int64]:
+def chained(keys: Sequence[Hashable]) -> NDArray[np.int64]:
+    """Pair each place with the next one of the same key: n equal keys make n - 1 pairs."""
     last: dict[Hashable, int] = {}
     pairs = []
     for row, key in enumerate(keys):

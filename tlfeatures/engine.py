@@ -77,6 +77,27 @@ class FoldResult:
     warnings: tuple[str, ...]
 
 
+Progress = Callable[[int, int], None]
+
+
+class Counter:
+    """Adds up the parts that an engine says are done, for a progress of (done, total)."""
+
+    def __init__(self, total: int, progress: Progress | None) -> None:
+        self._done, self._total, self._progress = 0.0, total, progress
+
+    def add(self, more: float) -> None:
+        """Count what was just done."""
+        self._done = min(self._done + more, self._total)
+        if self._progress is not None:
+            # Parts are halves and the like: 0.1 + 0.2 shall not be less than it is.
+            self._progress(int(self._done + 1e-6), self._total)
+
+    def finish(self) -> None:
+        """Count what needn't be done as done."""
+        self.add(self._total)
+
+
 class Engine:
     """Runs folds side by side; X is handed to the workers once, and never copied for a fold.
 
@@ -113,7 +134,7 @@ class Engine:
         """Fit every task's heads and score them."""
         parts = [self._parts(task) for task in tasks]
         every = [part for parts_of in parts for part in parts_of]
-        weight = len(tasks) / len(every)
+        weight = len(tasks) / max(len(every), 1)
         outcomes = iter(self._each(_run, every, weight, np.array(self.data.classes), scoring))
         results = [
             {name: each for _ in parts_of for name, each in next(outcomes).items()}
@@ -141,15 +162,31 @@ class Engine:
     ) -> list[Any]:
         data = self.data
         results = []
-        jobs = (delayed(work)(task, data.X, data.y, data.together, *shared) for task in tasks)
-        for result in self._parallel(jobs):
+        failed: ParameterError | None = None
+        jobs = (
+            delayed(_guarded)(work, task, data.X, data.y, data.together, *shared) for task in tasks
+        )
+        for result in self._parallel(jobs):  # to the end, so that the next run begins afresh
+            if isinstance(result, ParameterError):
+                failed = failed or result
+                continue
             results.append(result)
             if self._progress is not None:
                 self._progress(weight)
+        if failed is not None:
+            raise failed
         return results
 
 
 # ---- one fold
+
+
+def _guarded(work: Callable[..., Any], *arguments: Any) -> Any:
+    """What the work gives, or the parameter that it can't have."""
+    try:
+        return work(*arguments)
+    except ParameterError as error:
+        return error
 
 
 class _Shared:
@@ -159,12 +196,15 @@ class _Shared:
         self._X, self._train, self._test = X, train, test
         self._users = max(users, 1)
         self._coordinates: FoldCoordinates | None = None
+        self._plain: tuple[Columns, Columns] | None = None
         self.seconds = 0.0
 
     def columns(self, head: BaseEstimator) -> tuple[BaseEstimator, Columns, Columns]:
         """Give the classifier that is left to fit, and its training and test columns."""
         if not uses_coordinates(head):
-            return head, self._X[self._train], self._X[self._test]
+            if self._plain is None:
+                self._plain = self._X[self._train], self._X[self._test]
+            return head, *self._plain
         if self._coordinates is None:
             started = time.perf_counter()
             self._coordinates = fold_coordinates(self._X, self._train, self._test)

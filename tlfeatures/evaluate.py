@@ -1,6 +1,6 @@
 """Cross-validation: heads and a dataset become plain result arrays.
 
-All folds go through one engine, `run_folds`. The heads of a fold share its principal coordinates,
+All folds go through one engine. The heads of a fold share its principal coordinates,
 which are computed once; each head is then an ordinary classifier on their columns. Folds run side
 by side, each on one thread, and read the same X.
 """
@@ -122,6 +122,7 @@ def cross_validate_heads(
     n_jobs: int | None = None,
     random_state: int | None = 0,
     engine: Engine | None = None,
+    folds: tuple[str, list[Fold]] | None = None,
 ) -> dict[str, Evaluation]:
     """Score several heads on the same folds; what they share is computed once a fold.
 
@@ -147,6 +148,8 @@ def cross_validate_heads(
         Of the shuffling.
     engine : Engine, optional
         An open one, in place of `n_jobs`.
+    folds : tuple of split and folds, optional
+        From `make_folds`, in place of `cv` and `split`.
 
     Returns
     -------
@@ -165,11 +168,11 @@ def cross_validate_heads(
     """
     scoring = as_list(scoring)
     _check_scoring(scoring)
-    chosen, folds = make_folds(data, cv=cv, split=split, random_state=random_state)
+    made = folds or make_folds(data, cv=cv, split=split, random_state=random_state)
     if engine is None:
         with Engine(data, n_jobs=n_jobs) as own:
-            return _evaluate(own, heads, chosen, folds, grids, scoring, random_state)
-    return _evaluate(engine, heads, chosen, folds, grids, scoring, random_state)
+            return _evaluate(own, heads, *made, grids, scoring, random_state)
+    return _evaluate(engine, heads, *made, grids, scoring, random_state)
 
 
 def _evaluate(

@@ -16,7 +16,7 @@ from tlfeatures.engine import Engine
 from tlfeatures.evaluate import Evaluation, cross_validate_heads
 from tlfeatures.features.spec import as_list
 from tlfeatures.folds import inner_folds
-from tlfeatures.heads import Grid, head_grid, make_heads, plain_params
+from tlfeatures.heads import Grid, head_grid, make_heads, plain_params, set_tuned
 from tlfeatures.model import Model, check_model_target
 from tlfeatures.tuning import choose
 
@@ -189,7 +189,7 @@ def _tune_on_all(
     folds = inner_folds(data.y, data.together, np.arange(len(data.y)), seed)
     (chosen,) = choose(engine, {name: made[name]}, grids, [folds], scoring)
     if name in chosen:
-        made[name][-1].set_params(**chosen[name].params)
+        set_tuned(made[name], chosen[name].params)
 
 
 def _report(data: Dataset, heads: list[HeadReport], scoring: str, tuned: bool) -> FitReport:

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, check_cv
 
 from tlfeatures.dataset import Dataset
-from tlfeatures.duplicates import merge_groups
 from tlfeatures.errors import DatasetError, ParameterError
 from tlfeatures.features.spec import unknown_name
 
@@ -88,6 +87,11 @@ def cut(
     Returns
     -------
     list of (train rows, test rows)
+
+    Raises
+    ------
+    DatasetError
+        If no class has as many groups as there are to be folds.
     """
     alone = StratifiedKFold(n_splits, shuffle=True, random_state=random_state)
     if together is None:
@@ -100,8 +104,13 @@ def cut(
     with warnings.catch_warnings():
         # A class of few groups: where that is an error, make_folds says so.
         warnings.filterwarnings("ignore", message="The least populated class")
-        for number, (_, test) in enumerate(alone.split(first, y[first])):
-            fold_of_group[test] = number
+        try:
+            for number, (_, test) in enumerate(alone.split(first, y[first])):
+                fold_of_group[test] = number
+        except ValueError as error:
+            raise DatasetError(
+                f"{n_splits} folds can't be cut from {len(first)} groups: fewer by --cv"
+            ) from error
     fold = fold_of_group[code]
     return [(np.flatnonzero(fold != i), np.flatnonzero(fold == i)) for i in range(n_splits)]
 
@@ -136,12 +145,16 @@ def _fewest(y: NDArray[Any], groups: NDArray[Any] | None) -> int:
 
 
 def _cut_by(cv: Any, data: Dataset) -> list[Fold]:
-    """Folds of the user's own; copies that they part are taken from the training rows."""
+    """Folds of the user's own; what they tear apart is taken from the training rows."""
     try:
-        folds = list(check_cv(cv).split(data.X, data.y, data.together))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="The groups parameter is ignored")
+            folds = list(check_cv(cv).split(data.X, data.y, data.together))
     except ValueError as error:
         raise ParameterError(f"this cv can't cut these images into folds: {error}") from error
-    return [(_without_copies(data, train, test), test) for train, test in folds]
+    if not folds:
+        raise ParameterError("this cv has no folds; give a number, a splitter or pairs of rows")
+    return [(_without_relatives(data, train, test), test) for train, test in folds]
 
 
 def _choose_split(data: Dataset, split: str) -> str:
@@ -162,12 +175,7 @@ def _choose_split(data: Dataset, split: str) -> str:
 
 def _given_fold(data: Dataset, split: str) -> Fold:
     train, test = (np.flatnonzero(data.split == name) for name in ("train", split))
-    missing = set(data.y[test]) - set(data.y[train])
-    if missing:
-        raise DatasetError(
-            f"classes of the {split} split that are not in train: {', '.join(sorted(missing))}; "
-            "add training images of them, or --split cv"
-        )
+    _check_classes(data, train, test, split, "")
     shared = (
         set()
         if data.groups is None
@@ -179,10 +187,20 @@ def _given_fold(data: Dataset, split: str) -> Fold:
             "move them, or --split cv"
         )
     _say_shared(data, train, test, split)
-    train = _without_copies(data, train, test)
+    train = _without_relatives(data, train, test)
+    _check_classes(data, train, test, split, " once its copies are left out")
     if len(set(data.y[train])) < 2:
         raise DatasetError("the train split has images of one class only; add others")
     return train, test
+
+
+def _check_classes(data: Dataset, train: Rows, test: Rows, split: str, when: str) -> None:
+    missing = set(data.y[test]) - set(data.y[train])
+    if missing:
+        raise DatasetError(
+            f"classes of the {split} split that are not in train{when}: "
+            f"{', '.join(sorted(missing))}; add training images of them, or --split cv"
+        )
 
 
 def _say_shared(data: Dataset, train: Rows, test: Rows, split: str) -> None:
@@ -204,11 +222,12 @@ def _say_shared(data: Dataset, train: Rows, test: Rows, split: str) -> None:
     )
 
 
-def _without_copies(data: Dataset, train: Rows, test: Rows) -> Rows:
-    copies = merge_groups(len(data.y), None, [data.copies])
-    if copies is None:
+def _without_relatives(data: Dataset, train: Rows, test: Rows) -> Rows:
+    """Training rows without those that belong together with a test row."""
+    together = data.together
+    if together is None:
         return train
-    return train[~np.isin(copies[train], copies[test])]
+    return train[~np.isin(together[train], together[test])]
 
 
 def _check_counts(data: Dataset, cv: int) -> None:

@@ -19,6 +19,7 @@ from sklearn.preprocessing import StandardScaler
 
 from tlfeatures.classifiers import (
     CalibratedCentroid,
+    CalibratedClassifier,
     CalibratedRidge,
     CalibratedSVC,
     ScaledMLP,
@@ -123,7 +124,7 @@ def make_head(name: str, *, random_state: int | None = 0, **params: Any) -> Pipe
     Returns
     -------
     sklearn.pipeline.Pipeline
-        With `predict` and, but for some classifiers of others, `predict_proba`; not fitted.
+        With `predict` and `predict_proba`, calibrated if the classifier has none; not fitted.
 
     Raises
     ------
@@ -152,12 +153,14 @@ def _pipeline(name: str, seed: int | None) -> Pipeline:
         first = ("coordinates", PrincipalCoordinates(row.n_components))
         return Pipeline([first, ("classifier", row.make(seed))])
     made = _imported(name)(seed) if ":" in name else _entry_point(name)(seed)
-    if not is_classifier(made):
+    if not (isinstance(made, BaseEstimator) and is_classifier(made)):
         raise ParameterError(f"head {name} is no scikit-learn classifier: {made!r}")
-    return made if isinstance(made, Pipeline) else _standardised(made)
+    return made if isinstance(made, Pipeline) else _standardised(made, seed)
 
 
-def _standardised(classifier: BaseEstimator) -> Pipeline:
+def _standardised(classifier: BaseEstimator, seed: int | None) -> Pipeline:
+    if not hasattr(classifier, "predict_proba") and hasattr(classifier, "decision_function"):
+        classifier = CalibratedClassifier(classifier, random_state=seed)
     return Pipeline([("scale", StandardScaler()), ("classifier", classifier)])
 
 
@@ -200,13 +203,18 @@ def head_grid(name: str, params: Iterable[str] = ()) -> Grid:
     params : iterable of str
         Those that are given, and so not tuned.
     """
-    name = ALIASES.get(name, name)
+    name, fixed = ALIASES.get(name, name), set(params)
     if name in HEADS:
-        grid = HEADS[name].grid
-    else:
-        grid = {} if ":" in name else getattr(_entry_point(name), "grid", {})
-    fixed = set(params)
-    return {key: values for key, values in grid.items() if key not in fixed}
+        return {key: values for key, values in HEADS[name].grid.items() if key not in fixed}
+    grid = {} if ":" in name else getattr(_entry_point(name), "grid", {})
+    known = _param_names(_pipeline(name, None))  # the whole pipeline is tuned: full names
+    return {known.get(key, key): values for key, values in grid.items() if key not in fixed}
+
+
+def set_tuned(head: BaseEstimator, params: Mapping[str, Any]) -> None:
+    """Set what tuning chose: parameters of the classifier, or of a head without coordinates."""
+    shared = isinstance(head, Pipeline) and isinstance(head[0], PrincipalCoordinates)
+    (head[-1] if shared else head).set_params(**params)
 
 
 def _param_names(head: Pipeline) -> dict[str, str]:
@@ -216,8 +224,15 @@ def _param_names(head: Pipeline) -> dict[str, str]:
         for step, estimator in head.steps
         if step in ("coordinates", "classifier")
         for inner in estimator.get_params(deep=False)
-        if inner != "random_state"  # an option of its own, for every step
+        if inner not in ("random_state", "estimator")  # the seed is an option of its own
     }
+    if isinstance(head[-1], CalibratedClassifier):
+        inside = head[-1].estimator.get_params(deep=False)
+        short |= {
+            inner: f"{head.steps[-1][0]}__estimator__{inner}"
+            for inner in inside
+            if inner != "random_state"
+        }
     full = {name: name for name in head.get_params() if "__" in name}
     return {**short, **full}
 
@@ -280,7 +295,7 @@ def plain_params(head: BaseEstimator) -> dict[str, Any]:
     params: dict[str, Any] = {}
     for step, estimator in steps:
         if step in ("coordinates", "classifier"):
-            params |= estimator.get_params(deep=False)
+            params |= getattr(estimator, "estimator", estimator).get_params(deep=False)
     params.pop("random_state", None)
     return {name: value for name, value in params.items() if _is_plain(value)}
 

@@ -53,6 +53,7 @@ TRUSTED = (
     "sklearn.model_selection._split.StratifiedKFold",
     "sklearn.tree._tree.Tree",
     "tlfeatures.classifiers.CalibratedCentroid",
+    "tlfeatures.classifiers.CalibratedClassifier",
     "tlfeatures.classifiers.CalibratedRidge",
     "tlfeatures.classifiers.CalibratedSVC",
     "tlfeatures.classifiers.NearestMean",

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tlfeatures.auditing import Audit
+    from tlfeatures.benchmarking import Benchmark
+    from tlfeatures.comparison import Rank
     from tlfeatures.features.extract import Extraction
     from tlfeatures.fitting import FitReport, HeadReport
+    from tlfeatures.learning_curves import CurvePoint, Forecast, LearningCurve
 
+_SHOWN = 3  # heads whose every fold is printed; more would bury the ranking
 _SPLITS = {"val": "fitted on train, scored on val", "test": "fitted on train, scored on test"}
 
 
@@ -36,9 +42,9 @@ def render_fit(report: FitReport) -> str:
     folds = len(report.heads[0].evaluation.fit_seconds)
     how = _SPLITS.get(report.split, f"{folds}-fold cross-validation")
     how += f", {report.groups:,} groups kept together" if report.groups else ""
-    names = report.classes
-    classes = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
-    lines = [f"{report.images:,} images, {len(names)} classes ({classes})"]
+    how += f", {report.copies:,} pairs of copies kept together" if report.copies else ""
+    how += ", tuned inside each fold" if report.tuned else ""
+    lines = [_images(report.images, report.classes)]
     lines.append(f"{report.embedding} of {report.file}; {how} ({report.tested:,} images tested)")
     if report.weights == "random":
         lines.append(RANDOM_WEIGHTS)
@@ -46,7 +52,10 @@ def render_fit(report: FitReport) -> str:
         lines.append("the test split was not scored; `--split test` scores on it")
     lines += ["", _ranking(report)]
     if folds > 1:
-        lines += [f"\n{head.head}\n{_folds(head)}" for head in report.heads]
+        shown = report.heads if len(report.heads) <= _SHOWN else report.heads[:1]
+        lines += [f"\n{head.head}\n{_folds(head)}" for head in shown]
+        if len(shown) < len(report.heads):
+            lines.append("\nthe folds of the other heads: --json, or --head with fewer of them")
     lines += [_refitted(report, head.model) for head in report.heads if head.model]
     return "\n".join(lines)
 
@@ -82,6 +91,68 @@ def _folds(head: HeadReport) -> str:
     return table(["fold", *map(str, range(1, count + 1))], rows)
 
 
+# ---- benchmark
+
+
+def render_benchmark(result: Benchmark) -> str:
+    """The images, the ranking with intervals, and what it can tell."""
+    study, ranking = result.study.facts, result.comparison.ranking
+    from tlfeatures.comparison import INTERVALS
+
+    lines = [_images(study["images"], study["classes"]), _cut(study)]
+    if study["weights"] == "random":
+        lines.append(RANDOM_WEIGHTS)
+    lines += ["", _ranks(ranking, result.comparison.scoring), ""]
+    said = [f"{INTERVALS}.", f"{result.comparison.test_method}.", _MARK, ""]
+    said += result.comparison.verdict
+    lines += [textwrap.fill(text, 100) for text in said]
+    if result.out:
+        kept = len(result.entries) - result.computed
+        there = f", {kept} were there" if kept else ""
+        lines.append(f"\n{result.computed} entries computed{there}: {result.out}/results.json")
+    return "\n".join(lines)
+
+
+_MARK = "*: can't be told from the best."
+
+
+def _cut(study: dict[str, Any]) -> str:
+    how = _SPLITS.get(study["split"], f"{study['folds']}-fold cross-validation")
+    how += f", {study['groups']:,} groups kept together" if study["groups"] else ""
+    copies = study["copies"]
+    how += f", {copies:,} pairs of copies kept together" if copies else ""
+    return f"{how} ({study['tested']:,} images tested)"
+
+
+def _images(count: int, classes: list[str]) -> str:
+    names = ", ".join(classes[:6]) + (f" and {len(classes) - 6} more" if len(classes) > 6 else "")
+    return f"{count:,} images, {len(classes)} classes ({names})"
+
+
+def _ranks(ranking: list[Rank], scoring: str) -> str:
+    names = list(dict.fromkeys([scoring, *ranking[0].scores]))
+    header = ["", "head", "embedding", *(name.replace("_", " ") for name in names), "p", "fit s"]
+    return table(header, [_rank_row(rank, names) for rank in ranking], left=3)
+
+
+def _rank_row(rank: Rank, names: list[str]) -> list[str]:
+    first, *others = [rank.scores.get(name, {}) for name in names]
+    interval = first.get("interval")
+    around = f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else ""
+    return [
+        "*" if rank.best else "",
+        rank.label,
+        rank.embedding,
+        _number(first.get("score")) + around,
+        *(_number(score.get("score")) for score in others),
+        _number(rank.p),
+        f"{rank.fit_seconds:.2f}",
+    ]
+
+
+# ---- cells
+
+
 def _mean_std(summary: dict[str, Any]) -> str:
     spread = "" if summary["std"] is None else f" ± {summary['std']:.3f}"
     return _number(summary["mean"]) + spread
@@ -91,13 +162,13 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Align columns: the first to the left, the others to the right."""
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    """Align columns: the first ones to the left, the others to the right."""
     cells = [list(header), *map(list, rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
     lines = [
         "  ".join(
-            text.rjust(width) if column else text.ljust(width)
+            text.ljust(width) if column < left else text.rjust(width)
             for column, (text, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in cells
@@ -129,3 +200,91 @@ def _plain(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"
     return "none" if value is None else str(value)
+
+
+def render_audit(result: Audit, top: int = 20) -> str:
+    """Counts by kind, the first rows, and what to do with them."""
+    found = result.findings
+    counts = ", ".join(f"{count:,} {kind}" for kind, count in result.counts.items())
+    lines = [f"{result.embedding} of {result.file}: {result.images:,} images"]
+    lines.append(f"{len(found):,} findings ({counts})" if found else "nothing found")
+    lines.append(f"{result.head} is right on {result.accuracy:.1%} of the labels, out of fold")
+    if result.weights == "random":
+        lines.append(RANDOM_WEIGHTS)
+    if found[:top]:
+        rows = [[each.kind, each.id, f"{each.score:.3f}", each.reason] for each in found[:top]]
+        lines += ["", table(["kind", "image", "score", "reason"], rows, left=4)]
+    if len(found) > top:
+        lines.append(f"and {len(found) - top:,} more: -o FILE.csv has all, --top N shows more")
+    if result.output is not None:
+        lines.append(f"\nall rows: {result.output}")
+    if found:
+        lines.append(_AUDIT_NEXT)
+    return "\n".join(lines)
+
+
+_AUDIT_NEXT = """
+Nothing was changed. Open each image; if its label is wrong, move it to the right folder or correct
+the labels' CSV; remove the copy that is too much. Then run `tlfeatures extract` (it computes only
+what is new) and `tlfeatures fit` again."""
+
+
+def render_learning_curve(curve: LearningCurve) -> str:
+    """The measured sizes with a plot, what the law says of more images, and the verdict."""
+    points = curve.points
+    lines = [
+        _images(curve.images, curve.classes),
+        f"{curve.head} on {curve.embedding} of {curve.file}; every size is tested on the same "
+        f"images, {curve.folds}-fold cross-validation",
+    ]
+    if curve.weights == "random":
+        lines.append(RANDOM_WEIGHTS)
+    low, high = min(p.interval[0] for p in points), max(p.interval[1] for p in points)
+    ends = f"{low:.3f}{high:{_PLOT - 5}.3f}"
+    header = ["images a class", "trained on", "accuracy", "95 % interval", ends]
+    lines += ["", table(header, [_point_row(point, low, high) for point in points])]
+    if curve.verdict != "unknown":  # a number would be read as one, whatever is said of it
+        header = ["extrapolated to", "accuracy", "95 % interval", "gain", "95 % interval"]
+        lines += ["", table(header, [_forecast_row(each) for each in curve.forecasts])]
+    if curve.backtest is not None and curve.backtest.passed:
+        test = curve.backtest
+        lines.append(
+            f"Proof: the curve fitted up to {test.fitted_to:,.0f} images a class predicts "
+            f"{test.predicted:.3f} [{test.interval[0]:.3f}, {test.interval[1]:.3f}] at "
+            f"{test.images_per_class:,.0f}, where {test.seen:.3f} was seen. Further than "
+            f"{curve.forecasts[-1].factor} times the images it says nothing."
+        )
+    return "\n".join([*lines, "", curve.sentence])
+
+
+_PLOT = 24  # characters
+
+
+def _point_row(point: CurvePoint, low: float, high: float) -> list[str]:
+    scale = (_PLOT - 1) / max(high - low, 1e-9)
+    start, here, end = (
+        round((value - low) * scale)
+        for value in (point.interval[0], point.accuracy, point.interval[1])
+    )
+    bar = " " * start + "-" * (end - start + 1)
+    return [
+        f"{point.images_per_class:,.0f}",
+        f"{point.train_images:,.0f}",
+        _number(point.accuracy),
+        _around(point.interval),
+        (bar[:here] + "o" + bar[here + 1 :]).ljust(_PLOT),
+    ]
+
+
+def _forecast_row(forecast: Forecast) -> list[str]:
+    return [
+        f"{forecast.images_per_class:,.0f} ({forecast.factor} times)",
+        _number(forecast.accuracy),
+        _around(forecast.interval),
+        f"{forecast.gain:+.3f}",
+        _around(forecast.gain_interval),
+    ]
+
+
+def _around(interval: tuple[float, float]) -> str:
+    return f"[{interval[0]:.3f}, {interval[1]:.3f}]"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -20,10 +21,27 @@ from tlfeatures.errors import FormatError, ParameterError
 from tlfeatures.evaluate import Evaluation, or_none
 from tlfeatures.folds import Fold
 
+logger = logging.getLogger(__name__)
+
 FORMAT = "tlfeatures benchmark"
 FORMAT_VERSION = 1
 RESULTS, PREDICTIONS = "results.json", "predictions.csv"
 _COLUMNS = ("id", "label", "head", "embedding", "repeat", "fold", "tuned", "key", "predicted")
+
+
+def versions() -> dict[str, str]:
+    """Give the versions on which an entry's numbers may depend."""
+    return {name: metadata.version(name) for name in ("tlfeatures", "scikit-learn", "numpy")}
+
+
+def digest_of(folds: list[Fold], together: NDArray[np.int64] | None) -> str:
+    """Give a hash of folds, and of what is kept together in them."""
+    digest = hashlib.sha256()
+    for part in [rows for fold in folds for rows in fold]:
+        digest.update(part.astype(np.int64).tobytes() + b"|")
+    if together is not None:
+        digest.update(together.astype(np.int64).tobytes())
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -47,10 +65,8 @@ class Study:
     @classmethod
     def of(cls, data: Dataset, split: str, folds: list[Fold], seed: int) -> Study:
         """Describe a dataset and the folds of its first repeat."""
-        digest = hashlib.sha256("\0".join([*data.ids.tolist(), "", *data.y.tolist()]).encode())
-        for train, test in folds:
-            digest.update(train.astype(np.int64).tobytes())
-            digest.update(test.astype(np.int64).tobytes())
+        named = hashlib.sha256("\0".join([*data.ids.tolist(), "", *data.y.tolist()]).encode())
+        study = named.hexdigest()[:16] + digest_of(folds, data.together)[:16]
         facts = {
             "file": data.file,
             "images": len(data.y),
@@ -62,8 +78,7 @@ class Study:
             "folds": len(folds),
             "random_state": seed,
             "weights": data.spec.weights,
-            "study": digest.hexdigest()[:16],
-            "versions": {name: metadata.version(name) for name in ("scikit-learn", "numpy")},
+            "study": study,
         }
         return cls(data.ids, data.y, data.together, facts)
 
@@ -85,8 +100,9 @@ class Entry:
     Attributes
     ----------
     facts : dict
-        JSON-ready: head, embedding, repeat, tuned, params, chosen (parameters by fold), scores
-        (name to mean, std, folds and interval), fit_seconds, test_fraction, key.
+        JSON-ready: head, file, embedding, matrix (hash of its values), repeat, tuned, params,
+        chosen (parameters by fold), scores (name to mean, std, folds, pooled and its interval),
+        fit_seconds, test_fraction, versions, key.
     fold, predicted : ndarray of shape (n,), int
         As in `Evaluation`.
     probabilities : ndarray of shape (n, k)
@@ -111,11 +127,23 @@ def entry_of(evaluation: Evaluation, facts: dict[str, Any]) -> Entry:
     )
 
 
+def series_of(entry: Entry) -> tuple[Any, ...]:
+    """Give what entries share that differ in nothing but the repeat."""
+    facts = entry.facts
+    return facts["matrix"], facts["head"], facts["tuned"], repr(facts["params"])
+
+
+def _repeat(entry: Entry) -> int:
+    repeat: int = entry.facts["repeat"]
+    return repeat
+
+
 class Results:
     """The entries of a study, and the folder that keeps them, if there is one."""
 
     def __init__(self, folder: Path | None, study: Study, entries: list[Entry]) -> None:
         self.folder, self.study, self.entries = folder, study, entries
+        self.replaced = 0
 
     @classmethod
     def open(cls, out: str | os.PathLike[str] | None, study: Study) -> Results:
@@ -143,7 +171,12 @@ class Results:
         return any(entry.facts["key"] == key for entry in self.entries)
 
     def add(self, entry: Entry) -> None:
-        """Take an entry in."""
+        """Take an entry in, in place of one of the same head, embedding and repeat."""
+        for place, other in enumerate(self.entries):
+            if series_of(other) == series_of(entry) and _repeat(other) == _repeat(entry):
+                self.entries[place] = entry
+                self.replaced += 1
+                return
         self.entries.append(entry)
 
     def save(self, more: Mapping[str, Any] | None = None) -> None:
@@ -156,7 +189,9 @@ class Results:
         results = self.folder / f".{RESULTS}.{os.getpid()}.new"
         try:
             with table.open("w", newline="", encoding="utf-8") as file:
-                csv.writer(file, lineterminator="\n").writerows(self._table())
+                # All texts in quotes: an id may hold what would else end a line.
+                writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+                writer.writerows(self._table())
             results.write_text(json.dumps(facts, indent=1), encoding="utf-8")
             table.replace(self.folder / PREDICTIONS)
             results.replace(self.folder / RESULTS)
@@ -172,14 +207,14 @@ class Results:
             named = [facts["head"], facts["embedding"], facts["repeat"]]
             for row in np.flatnonzero(entry.fold >= 0):
                 yield [
-                    study.ids[row],
-                    study.y[row],
+                    str(study.ids[row]),
+                    str(study.y[row]),
                     *named,
-                    entry.fold[row],
+                    int(entry.fold[row]),
                     int(facts["tuned"]),
                     facts["key"],
                     study.classes[entry.predicted[row]],
-                    *("" if np.isnan(p) else repr(p) for p in entry.probabilities[row].tolist()),
+                    *("" if np.isnan(p) else p for p in entry.probabilities[row].tolist()),
                 ]
 
 
@@ -195,8 +230,8 @@ def _read(folder: Path, study: Study) -> list[Entry]:
             )
         if stored["study"] != study.facts["study"]:
             raise ParameterError(
-                f"{folder} holds a benchmark of other images, labels or folds; give another -o, or "
-                "remove it"
+                f"{folder} holds a benchmark of other images, labels, copies or folds; give "
+                "another -o, or remove it"
             )
         return _entries(folder / PREDICTIONS, stored["heads"], study)
     except (OSError, KeyError, TypeError, ValueError) as error:
@@ -216,11 +251,17 @@ def _entries(path: Path, facts: list[dict[str, Any]], study: Study) -> list[Entr
     }
     with path.open(newline="", encoding="utf-8") as file:
         for line in csv.DictReader(file):
-            entry, row = entries[line["key"]], place[line["id"]]
+            entry, row = entries.get(line["key"]), place[line["id"]]
+            if entry is None:  # its entry was not written any more
+                continue
             entry.fold[row] = int(line["fold"])
             entry.predicted[row] = classes[line["predicted"]]
             entry.probabilities[row] = [float(line[f"p_{name}"] or "nan") for name in classes]
-    for entry in entries.values():
-        if (entry.fold >= 0).sum() != study.facts["tested"]:
-            raise ValueError(f"{path.name} lacks rows of {entry.facts['head']}")
-    return list(entries.values())
+    whole = [e for e in entries.values() if (e.fold >= 0).sum() == study.facts["tested"]]
+    if len(whole) < len(entries):
+        logger.warning(
+            "%s lacks rows of %d entries; they are computed again",
+            path,
+            len(entries) - len(whole),
+        )
+    return whole

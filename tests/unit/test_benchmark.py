@@ -7,6 +7,8 @@ import shutil
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.model_selection import KFold
 
 from tlfeatures import benchmark, cross_validate, extract, load_dataset, make_head
 from tlfeatures.cli import main
@@ -67,12 +69,12 @@ def test_what_is_added_is_computed_and_ranked_with_the_rest(file, tmp_path):
 
 def test_another_seed_or_other_labels_are_another_study(file, tmp_path):
     benchmark(file, heads=["dummy"], out=tmp_path / "out")
-    with pytest.raises(ParameterError, match="other images, labels or folds"):
+    with pytest.raises(ParameterError, match="other images, labels, copies or folds"):
         benchmark(file, heads=["dummy"], out=tmp_path / "out", random_state=1)
     labels = {
         id_: (id_[-5] in "02468" and "even") or "odd" for id_ in load_dataset(file, "grid8.avg").ids
     }
-    with pytest.raises(ParameterError, match="other images, labels or folds"):
+    with pytest.raises(ParameterError, match="other images, labels, copies or folds"):
         benchmark(file, heads=["dummy"], out=tmp_path / "out", labels=labels)
 
 
@@ -166,11 +168,23 @@ def test_any_head_and_a_further_score(file, tmp_path):
     assert again.computed == 0
 
 
+class Blind(ClassifierMixin, BaseEstimator):
+    """Has labels, and neither probabilities nor decisions."""
+
+    def fit(self, X, y):
+        self.classes_ = np.unique(y)
+        return self
+
+    def predict(self, X):
+        return self.classes_[(X[:, 0] > 0).astype(int)]
+
+
 def test_a_head_without_probabilities_is_ranked_too(file, tmp_path):
     for _ in range(2):  # computed, and read again
         result = benchmark(
-            file, heads=["sklearn.svm:LinearSVC"], embeddings="grid8.avg", out=tmp_path / "o"
-        )
+            file, heads=["tests.unit.test_benchmark:Blind"], embeddings="grid8.avg",
+            out=tmp_path / "o", n_jobs=1,
+        )  # fmt: skip
         (entry,) = result.entries
         assert np.isnan(entry.probabilities).all()
         assert entry.facts["scores"]["log_loss"]["interval"] is None
@@ -179,7 +193,7 @@ def test_a_head_without_probabilities_is_ranked_too(file, tmp_path):
 
 def test_a_damaged_folder_is_one_line(file, tmp_path):
     benchmark(file, heads=["dummy"], out=tmp_path / "out")
-    (tmp_path / "out" / "predictions.csv").write_text("nothing\n")
+    (tmp_path / "out" / "predictions.csv").write_text("key\n1\n")
     with pytest.raises(FormatError, match="damaged benchmark"):
         benchmark(file, heads=["dummy", "knn"], out=tmp_path / "out")
     (tmp_path / "out" / "results.json").write_text('{"format": "x", "format_version": 9}')
@@ -187,6 +201,68 @@ def test_a_damaged_folder_is_one_line(file, tmp_path):
         benchmark(file, heads=["dummy"], out=tmp_path / "out")
     with pytest.raises(ParameterError, match="is a file"):
         benchmark(file, heads=["dummy"], out=file)
+
+
+def test_the_same_asked_in_other_words_is_not_computed_again(file, tmp_path, no_fits):
+    options = {"heads": HEADS, "out": tmp_path / "out"}
+    first = benchmark(file, **options)
+    again = benchmark(file, cv=5, split="cv", **options)
+    assert again.computed == 0
+    assert again.to_dict() == first.to_dict()
+    scored = benchmark(file, cv=5, scoring="f1_macro", **options)  # in place of what was there
+    assert len(scored.entries) == len(first.entries)
+    for ours, theirs in zip(
+        sorted(first.comparison.ranking, key=str), sorted(scored.comparison.ranking, key=str),
+        strict=True,
+    ):  # fmt: skip
+        assert (ours.repeats, theirs.repeats) == (1, 1)
+
+
+def test_parameters_of_any_kind_make_another_entry(file, tmp_path):
+    name = "sklearn.neural_network:MLPClassifier"
+    options = {"heads": [name], "embeddings": "grid8.avg", "out": tmp_path / "out"}
+    for sizes in ((3,), (4,)):
+        result = benchmark(file, params={"hidden_layer_sizes": sizes, "max_iter": 5}, **options)
+        assert result.computed == 1
+
+
+def test_other_embeddings_of_the_same_name_are_not_mixed(file, photos, tmp_path):
+    extract(photos, tmp_path / "b.h5", backbone="pixels", size=24, pools=["flatten"])
+    extract(photos, tmp_path / "c.h5", backbone="pixels", size=16, pools=["flatten"])
+    for each in ("b.h5", "c.h5"):
+        result = benchmark(
+            tmp_path / each, heads=["knn"], near_duplicates=None, out=tmp_path / "out"
+        )
+    names = {rank.embedding: rank.repeats for rank in result.comparison.ranking}
+    assert names == {"b.h5:grid8.flatten": 1, "c.h5:grid8.flatten": 1}
+
+
+def test_a_splitter_has_no_repeats_and_groups_hold_for_it(file):
+    with pytest.raises(ParameterError, match="would cut the same again"):
+        benchmark(file, cv=KFold(3), repeats=2)
+    with pytest.raises(ParameterError, match="no head"):
+        benchmark(file, heads=[])
+
+
+def test_a_head_that_can_not_be_fitted_loses_nothing(file, tmp_path, caplog):
+    bad = "sklearn.naive_bayes:MultinomialNB"  # refuses what is below 0
+    result = benchmark(file, heads=["knn", bad], embeddings="grid8.avg", out=tmp_path / "out")
+    assert [rank.head for rank in result.comparison.ranking] == ["knn"]
+    assert f"{bad} is left out: " in caplog.text
+    with pytest.raises(ParameterError, match="can't be fitted"):
+        benchmark(file, heads=[bad])
+
+
+def test_rows_that_are_lost_are_computed_again(file, tmp_path, caplog):
+    first = benchmark(file, heads=HEADS, embeddings="grid8.avg", out=tmp_path / "out")
+    table = tmp_path / "out" / "predictions.csv"
+    lines = table.read_text().splitlines(keepends=True)
+    table.write_text("".join(lines[:-3]))  # as a kill between two files may leave it
+    again = benchmark(file, heads=HEADS, embeddings="grid8.avg", out=tmp_path / "out")
+    assert "lacks rows of 1 entries" in caplog.text
+    assert again.computed == 1
+    assert table.read_text() == "".join(lines)
+    assert len(first.entries) == len(again.entries)
 
 
 def test_wrong_names_are_said_before_anything_is_computed(file, tmp_path):

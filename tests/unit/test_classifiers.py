@@ -182,6 +182,19 @@ def test_weight_of_a_class_raises_its_share(classifier):
     assert shares[1] > shares[0]
 
 
+def test_weights_of_classes_that_are_not_there_are_refused():
+    with pytest.raises(ParameterError, match="class_weight names 0, and the classes are 'a', 'b'"):
+        ShrunkLDA(class_weight={0: 2.0}).fit(np.eye(6), np.array(list("aaabbb")))
+
+
+def test_a_classifier_without_probabilities_gets_them():
+    X, y, X_new, _ = sample(3)
+    head = make_head("sklearn.svm:LinearSVC", C=0.01)
+    table = head.fit(X, y).predict_proba(X_new)
+    np.testing.assert_allclose(table.sum(axis=1), 1)
+    assert head[-1].estimator.C == 0.01
+
+
 def test_balanced_weights_count_a_rare_class_as_much():
     random = np.random.default_rng(0)
     y = np.repeat(["many", "rare"], [180, 20])

@@ -8,6 +8,7 @@ import re
 import pytest
 from click.testing import CliRunner
 
+from tlfeatures import HEADS
 from tlfeatures.cli import main
 
 
@@ -36,7 +37,9 @@ def model(run, file, tmp_path):
     return path
 
 
-@pytest.mark.parametrize("command", ["extract", "fit", "predict", "info", "demo"])
+@pytest.mark.parametrize(
+    "command", ["extract", "fit", "benchmark", "learning-curve", "audit", "predict", "info", "demo"]
+)
 def test_every_command_has_help(run, command):
     result = run(command, "--help")
     assert result.exit_code == 0
@@ -44,9 +47,9 @@ def test_every_command_has_help(run, command):
 
 
 def test_the_heads_that_help_names_are_those_there_are(run):
-    from tlfeatures import HEADS
-
-    assert "|".join([*HEADS, "all"]) in run("fit", "--help").stdout
+    for command in ("fit", "benchmark"):
+        help_ = "".join(run(command, "--help").stdout.split())
+        assert "|".join([*HEADS, "all"]) in help_
 
 
 def test_the_choices_that_help_names_are_those_there_are(run):
@@ -100,7 +103,7 @@ def test_fit_json(run, file, tmp_path):
     facts = json.loads(result.stdout)
     assert (facts["images"], facts["split"], facts["embedding"]) == (24, "cv", "grid8.flatten")
     assert facts["classes"] == ["blue", "red"]
-    assert {entry["head"] for entry in facts["heads"]} == {"logreg", "svm", "gradient-boosting"}
+    assert {entry["head"] for entry in facts["heads"]} == set(HEADS)
     means = []
     for entry in facts["heads"]:
         assert set(entry) == {"head", "params", "scores", "fit_seconds", "model"}
@@ -111,7 +114,7 @@ def test_fit_json(run, file, tmp_path):
         means.append(entry["scores"]["accuracy"]["mean"])
     assert means == sorted(means, reverse=True)
     saved = [entry["model"] for entry in facts["heads"]]
-    assert saved == [str(tmp_path / "m.model"), None, None]
+    assert saved == [str(tmp_path / "m.model")] + [None] * 9
 
 
 def test_fit_prints_every_score_of_every_fold(run, file):

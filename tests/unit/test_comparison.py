@@ -36,6 +36,8 @@ def entries_of(data, accuracies, cv=5, repeats=1, seed=0):
             facts = {
                 "head": head,
                 "embedding": "x.avg",
+                "file": "x.h5",
+                "matrix": "0",
                 "repeat": repeat,
                 "tuned": False,
                 "params": {},
@@ -58,7 +60,7 @@ def test_clearly_worse_heads_are_told_from_the_best():
     assert found.ranking[-1].difference == pytest.approx(-0.4, abs=0.05)
     assert "can't be told from: " in found.verdict[0]
     assert 0 < found.detectable < 0.1
-    assert "differences in accuracy from about" in found.verdict[1]
+    assert "a true difference in accuracy of 0.0" in found.verdict[1]
 
 
 def test_p_values_are_adjusted_for_their_number():
@@ -133,3 +135,24 @@ def test_what_tells_two_heads_of_a_name_apart_is_in_their_label():
     made[0].facts.update(params={"C": 1.0})
     labels = {rank.label for rank in compare(made, study, "accuracy", 0).ranking}
     assert labels == {"a C=1.0", "a C=2.0"}
+
+
+def test_few_groups_are_said_whatever_the_images():
+    data = dataset(400, groups=np.array([f"g{i // 50}" for i in range(400)]))
+    made, study = entries_of(data, {"a": 0.9, "b": 0.8}, cv=2)
+    verdict = " ".join(compare(made, study, "accuracy", 0).verdict)
+    assert "8 groups are few" in verdict
+    assert "intervals are too narrow" in verdict
+
+
+def test_many_heads_on_one_split_can_still_be_told_apart():
+    """Holm multiplies the smallest p by their number."""
+    split = np.array(["train", "val"] * 200)
+    data = dataset(400, split=split, y=np.array(list("aabb") * 100))
+    heads = {"best": 0.97, **{f"head {i}": 0.5 for i in range(59)}}
+    made, _ = entries_of(data, heads, cv=2)
+    for entry in made:
+        entry.fold[:] = np.where(split == "val", 0, -1)
+    study = Study.of(data, "val", make_folds(data)[1], 0)
+    found = compare(made, study, "accuracy", 0)
+    assert not any(rank.best for rank in found.ranking[1:])

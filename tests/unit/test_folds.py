@@ -101,6 +101,38 @@ def test_a_splitter_of_the_users_own_leaks_no_copies():
         assert not parted & set(train)
 
 
+def test_a_splitter_of_the_users_own_tears_no_group_apart():
+    groups = np.array([f"g{i % 10}" for i in range(60)])
+    y = np.array(list("ab"))[np.random.default_rng(0).integers(2, size=60)]
+    data = dataset(groups=groups, y=y, copies=np.array([[0, 1]]))
+    with pytest.raises(DatasetError, match="one class only"):
+        make_folds(data, cv=KFold(4, shuffle=True, random_state=0))
+    for train, test in make_folds(data, cv=[(np.arange(60), np.arange(0, 60, 10))])[1]:
+        assert not set(data.together[train]) & set(data.together[test])
+
+
+def test_groups_of_a_left_out_copy_are_left_out_too():
+    split = np.array(["train"] * 40 + ["val"] * 20)
+    groups = np.array([f"p{i // 2}" for i in range(60)])
+    data = dataset(split=split, groups=groups, copies=np.array([[0, 50]]))
+    _, [(train, _)] = make_folds(data)
+    assert not {0, 1} & set(train)
+
+
+def test_a_class_lost_with_its_copies_is_named():
+    split = np.array((["train"] * 2 + ["val"]) * 20)
+    y = np.array(list("ab") * 30)
+    y[0] = y[2] = "c"
+    data = dataset(split=split, y=y, copies=np.array([[0, 2]]))
+    with pytest.raises(DatasetError, match="once its copies are left out: c"):
+        make_folds(data)
+
+
+def test_more_folds_than_groups_is_one_line():
+    with pytest.raises(DatasetError, match="fewer by --cv"):
+        cut(np.array(list("ab") * 6), np.arange(12) // 2, 7, 0)
+
+
 def test_one_group_a_class_can_not_be_tuned():
     y = np.array(list("ab") * 10)
     with pytest.raises(DatasetError, match="leave --tune"):

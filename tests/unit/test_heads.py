@@ -3,6 +3,8 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 
+from tests.unit.data import dataset
+from tlfeatures import cross_validate
 from tlfeatures import heads as heads_module
 from tlfeatures.errors import ParameterError
 from tlfeatures.heads import head_grid, head_names, make_head, make_heads, parse_params
@@ -103,7 +105,9 @@ def test_heads_of_others_come_by_entry_point(monkeypatch):
     head = make_head("mine", C=2.0)
     assert isinstance(head, Pipeline)
     assert head[-1].C == 2.0
-    assert head_grid("mine") == {"C": [0.1, 0.5]}
+    assert head_grid("mine") == {"classifier__C": [0.1, 0.5]}
+    found = cross_validate(make_head("mine"), dataset(), grid=head_grid("mine"))
+    assert {choice.params["classifier__C"] for choice in found.choices} <= {0.1, 0.5}
     with pytest.raises(ParameterError, match="there are: mine, logreg"):
         make_head("mime")
 

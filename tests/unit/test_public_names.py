@@ -9,18 +9,26 @@ PACKAGE = Path(tlfeatures.__file__).parent
 def test_public_names_are_these():
     assert tlfeatures.__all__ == [
         "HEADS",
+        "Audit",
+        "Benchmark",
         "Dataset",
         "Evaluation",
         "Extraction",
         "Extractor",
         "FitReport",
+        "LearningCurve",
         "Model",
         "Prediction",
         "TlfeaturesError",
+        "audit",
+        "benchmark",
         "cross_validate",
+        "cross_validate_heads",
         "describe",
         "extract",
         "fit",
+        "head_grid",
+        "learning_curve",
         "load_dataset",
         "make_head",
     ]
@@ -55,6 +63,15 @@ def test_only_the_command_line_prints():
 
 
 def test_features_know_nothing_of_heads():
-    for module in ("heads", "evaluate", "model", "dataset", "fitting"):
+    for module in (
+        "heads",
+        "evaluate",
+        "engine",
+        "folds",
+        "model",
+        "dataset",
+        "fitting",
+        "duplicates",
+    ):
         importing = files_importing(f"tlfeatures.{module}")
         assert not {name for name in importing if name.startswith("features/")}
