@@ -19,11 +19,13 @@ from typing import Any
 import numpy as np
 from sklearn.datasets import make_classification
 from sklearn.decomposition import PCA
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
@@ -52,6 +54,16 @@ SEARCHES: dict[str, tuple[dict[str, Any], dict[str, list[Any]], list[Any]]] = {
         {"max_leaf_nodes": [4, 8], "learning_rate": [0.03, 0.1]},
         [PCA(64), HistGradientBoostingClassifier(max_iter=150, min_samples_leaf=5)],
     ),
+    "lda": (
+        {},
+        {"shrinkage": [0.9, 0.7, 0.5, 0.3, 0.1]},
+        [LinearDiscriminantAnalysis(solver="lsqr")],
+    ),
+    "mlp": (
+        {},
+        {"alpha": [10.0, 3.0, 1.0, 0.1]},
+        [PCA(128), MLPClassifier((64,), batch_size=32, max_iter=40)],
+    ),
 }
 SVMS = ["logreg", "linear-svm", "rbf-svm"]
 
@@ -62,10 +74,12 @@ def main() -> None:
         warnings.simplefilter("ignore", ConvergenceWarning)
     with tempfile.TemporaryDirectory() as folder:
         file = arguments.file or embed(Path(folder) / "intel.h5")
-        for name in ("block5_pool.flatten", "block5_pool.avg"):
+        for name in arguments.embeddings:
             data = load_dataset(file, name)
             print(f"\n{name}: {len(data.y):,} x {data.X.shape[1]:,}", flush=True)
-            searches(data, arguments.plain if name.endswith("flatten") else [])
+            # Its covariance of 25,088 columns would take 5 GB and an hour.
+            wide = {"lda"} if data.X.shape[1] > 5000 else set()
+            searches(data, [each for each in arguments.plain if each not in wide])
             whole(data, tuned=True)
     data = synthetic(10_000, 512, arguments.classes)
     print(f"\nsynthetic: 10,000 x 512, {arguments.classes} classes", flush=True)
@@ -75,6 +89,9 @@ def main() -> None:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--file", help="intel at 224, block5_pool avg and flatten")
+    parser.add_argument(
+        "--embeddings", nargs="*", default=["block5_pool.flatten", "block5_pool.avg"]
+    )
     parser.add_argument("--classes", type=int, default=10, help="of the synthetic set")
     parser.add_argument(
         "--plain",

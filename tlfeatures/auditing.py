@@ -245,7 +245,7 @@ def audit(
         images=len(data.y),
         head=head,
         accuracy=accuracy,
-        findings=_findings(data, probabilities, pairs),
+        findings=_findings(data, probabilities, pairs, _judges(data, head, accuracy)),
         output=None if output is None else str(output),
     )
     if write is not None:
@@ -300,13 +300,31 @@ def _out_of_fold(
 # ---- the list
 
 
-def _findings(data: Dataset, probabilities: Floats, pairs: list[_Pair]) -> list[Finding]:
+def _judges(data: Dataset, head: str, accuracy: float) -> bool:
+    """Whether the head is surely better than naming the largest class; a guess judges no label."""
+    chance = np.unique(data.y, return_counts=True)[1].max() / len(data.y)
+    error = np.sqrt(chance * (1 - chance) / len(data.y))
+    if accuracy > chance + 2 * error:
+        return True
+    logger.warning(
+        "labels are not judged: %s is right on %.0f%% of them, the largest class has %.0f%%; "
+        "another --embedding or --head may do better",
+        head,
+        100 * accuracy,
+        100 * chance,
+    )
+    return False
+
+
+def _findings(
+    data: Dataset, probabilities: Floats, pairs: list[_Pair], judged: bool
+) -> list[Finding]:
     """All kinds in one order; `id` and score decide inside each, so that it is always the same."""
     torn = _contradictions(data, probabilities, pairs)
     leaks = _leaks(data, pairs)
     doubted = {
         row: finding
-        for row, finding in _label_errors(data, probabilities).items()
+        for row, finding in (_label_errors(data, probabilities) if judged else {}).items()
         if row not in torn
     }
     for row, finding in _outliers(data).items():

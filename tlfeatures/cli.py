@@ -50,6 +50,8 @@ class _Commands(click.Group):
             ctx.exit(FAILED)
         except KeyboardInterrupt:
             goes_on = "; the same command goes on where it stopped"
+            if ctx.invoked_subcommand == "benchmark":
+                goes_on = "; with -o DIR" + goes_on.removeprefix(";")
             keeping = ctx.invoked_subcommand in ("extract", "demo", "benchmark")
             click.echo(f"\nInterrupted{goes_on if keeping else ''}.", err=True)
             ctx.exit(FAILED)
@@ -159,8 +161,10 @@ class _Similarity(click.ParamType):  # type: ignore[type-arg]
     def convert(self, value: Any, param: Any, ctx: Any) -> float | None:
         if value is None or value == "off":
             return None
-        number: float = click.FLOAT.convert(value, param, ctx)
-        return number
+        try:
+            return float(value)
+        except ValueError:
+            self.fail(f"{value!r} is no number, and not off", param, ctx)
 
 
 def _dataset_options(function: Function) -> Function:

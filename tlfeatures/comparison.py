@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tlfeatures.dataset import Dataset
 from tlfeatures.engine import SCORES
-from tlfeatures.evaluate import or_none
+from tlfeatures.evaluate import Evaluation, or_none
 from tlfeatures.results import Entry, Study, series_of
 from tlfeatures.statistics import (
     bootstrap_intervals,
@@ -31,7 +32,7 @@ VERY_FEW = 20  # below which percentile intervals are too narrow
 
 INTERVALS = (
     "95 % intervals: percentile bootstrap over images (whole groups where there are any) of the "
-    "scores of the pooled out-of-fold predictions; Wilson's where every image was right or wrong"
+    "scores of the pooled out-of-fold predictions; Wilson's where all were right, or all wrong"
 )
 TESTS = {
     True: "p: corrected resampled t-test (Nadeau and Bengio 2003) of the fold scores against the "
@@ -58,9 +59,10 @@ class Rank:
     fit_seconds : float
         Mean of a fold.
     difference, p : float or None
-        Of its score to the best head's, and whether chance explains it; None for the best itself.
+        Of its score to the best head's, and whether chance explains it; None for the best itself,
+        and the p of what was not tested.
     best : bool
-        Whether it can't be told from the best, the best itself included.
+        Whether it is the best, or was tested and can't be told from it.
     """
 
     head: str
@@ -144,11 +146,49 @@ def compare(
         outcomes, detectable = _image_tests(ranked, scoring, resamples), math.nan
     labels, embeddings = _labels(ranked), _embeddings(ranked)
     ranking = [
-        _ranked(series[key], labels[place], embeddings[place], scored[key], *outcomes[place])
+        _ranked(
+            series[key],
+            labels[place],
+            embeddings[place],
+            scored[key],
+            *outcomes[place],
+            first=place == 0,
+        )
         for place, key in enumerate(keys)
     ]
     verdict = _verdict(ranking, resamples, folds, scoring, detectable)
     return Comparison(scoring, ranking, or_none(detectable), verdict, folds)
+
+
+def score_intervals(
+    evaluation: Evaluation, data: Dataset, random_state: int | None = 0
+) -> dict[str, list[float] | None]:
+    """Give the 95 % interval of each score of one evaluation.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+    data : Dataset
+        That was evaluated.
+    random_state : int or None
+        Of the bootstrap.
+
+    Returns
+    -------
+    dict of name to [low, high], or None where there is none
+        See `tlfeatures.statistics.bootstrap_intervals`.
+    """
+    tested = evaluation.fold >= 0
+    groups = None if data.together is None else data.together[tested]
+    n = int(tested.sum())
+    found = bootstrap_intervals(
+        np.searchsorted(evaluation.classes, data.y[tested]),
+        evaluation.predicted[None, tested],
+        evaluation.probabilities[None, tested],
+        resample_counts(n, groups, random_state=random_state),
+        units=n if groups is None else len(np.unique(groups)),
+    )
+    return {name: _plain(found[name]) if name in found else None for name in evaluation.scores}
 
 
 def _series(entries: Sequence[Entry]) -> dict[tuple[Any, ...], list[Entry]]:
@@ -255,6 +295,7 @@ def _ranked(
     scores: dict[str, Any],
     difference: float,
     p: float,
+    first: bool,
 ) -> Rank:
     facts = entries[0].facts
     return Rank(
@@ -268,7 +309,7 @@ def _ranked(
         fit_seconds=float(np.mean([entry.facts["fit_seconds"] for entry in entries])),
         difference=or_none(difference),
         p=or_none(p),
-        best=not p <= LEVEL,  # also where there is no p
+        best=first or p > LEVEL,
     )
 
 
@@ -291,7 +332,7 @@ def _fold_tests(ranked: list[list[Entry]], scoring: str) -> tuple[Outcomes, floa
 
 
 def _image_tests(ranked: list[list[Entry]], scoring: str, resamples: _Resamples) -> Outcomes:
-    if scoring not in SCORES:
+    if scoring not in SCORES or resamples.units < VERY_FEW:
         missing = [math.nan] * (len(ranked) - 1)
         return _outcomes(missing, missing)
     best, *others = [resamples.resampled(entries)[scoring] for entries in ranked]
@@ -300,7 +341,8 @@ def _image_tests(ranked: list[list[Entry]], scoring: str, resamples: _Resamples)
 
 
 def _outcomes(differences: list[float], p: list[float]) -> Outcomes:
-    return [(math.nan, math.nan), *zip(differences, holm(p).tolist(), strict=True)]
+    adjusted = holm(p).tolist()
+    return [(math.nan, math.nan), *zip(differences, adjusted, strict=True)]
 
 
 def _differences(best: list[Entry], other: list[Entry], scoring: str) -> NDArray[np.float64]:
@@ -335,11 +377,16 @@ def _verdict(
 
 def _first(ranking: list[Rank], same: list[Rank]) -> str:
     first = _named(ranking[0], ranking)
+    if all(rank.p is None for rank in ranking):
+        return f"{first} is first; whether others are worse was not tested."
     if not same:
         return f"{first} is first, and can be told from every other (p at most {LEVEL})."
     names = [_named(rank, ranking) for rank in same]
     more = f" and {len(names) - 6} more" if len(names) > 6 else ""
-    return f"{first} is first, but can't be told from: {', '.join(names[:6])}{more}."
+    return (
+        f"{first} is first, but can't be told from: {', '.join(names[:6])}{more}. That is no proof "
+        "that they are equal."
+    )
 
 
 def _warnings(ranking: list[Rank], same: list[Rank], resamples: _Resamples) -> list[str]:

@@ -129,6 +129,10 @@ def load_dataset(
     StoreError
         If the file can't be read.
     """
+    if near_duplicates is not None and not 0 < near_duplicates <= 1:
+        raise ParameterError(
+            f"near_duplicates is {near_duplicates}; expected a similarity above 0, up to 1, or off"
+        )
     with Reader(file) as reader:  # one opening: the file may be replaced at any moment
         header = reader.header
         name = _choose_embedding(header, embedding)
@@ -208,9 +212,10 @@ def _say_copies(data: Dataset, identical: int) -> None:
             data.ids[j],
         )
     logger.info(
-        "%d pairs of images are copies (%d identical files), kept in one fold",
+        "%d pairs of images are copies (%d identical files), kept in one fold:%s",
         len(data.copies),
         identical,
+        "".join(f"\n  {data.ids[i]}  =  {data.ids[j]}" for i, j in data.copies[:100]),
     )
 
 
@@ -265,7 +270,7 @@ def _groups(groups: str | os.PathLike[str], ids: list[str]) -> NDArray[np.str_]:
         where = f"{groups} has no group"
     else:
         found = [_match(_compiled(groups), id_) for id_ in ids]
-        where = f"the expression {groups!r} matches nothing"
+        where = f"the expression '{groups}' matches nothing"
     missing = [id_ for id_, group in zip(ids, found, strict=True) if not group]
     if missing:
         raise DatasetError(
@@ -280,7 +285,7 @@ def _compiled(expression: str) -> re.Pattern[str]:
         return re.compile(expression)
     except re.error as error:
         raise ParameterError(
-            f"groups is {expression!r}: no CSV file there, and no regular expression ({error})"
+            f"groups is '{expression}': no CSV file there, and no regular expression ({error})"
         ) from error
 
 

@@ -8,6 +8,8 @@ machine; folds side by side don't.
 from __future__ import annotations
 
 import logging
+import multiprocessing
+import signal
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -183,6 +185,9 @@ class Engine:
 
 def _guarded(work: Callable[..., Any], *arguments: Any) -> Any:
     """What the work gives, or the parameter that it can't have."""
+    if multiprocessing.current_process().name != "MainProcess":
+        # Ctrl-C is for the process that was started; workers end with it, without a word.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         return work(*arguments)
     except ParameterError as error:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tlfeatures.comparison import score_intervals
 from tlfeatures.dataset import Dataset, load_dataset
 from tlfeatures.duplicates import NEAR_DUPLICATE
 from tlfeatures.engine import Engine
@@ -32,7 +33,15 @@ class HeadReport:
     head: str
     params: dict[str, Any]
     evaluation: Evaluation
+    intervals: dict[str, list[float] | None]
     model: str | None = None
+
+    def scores(self) -> dict[str, dict[str, Any]]:
+        """Give each score's mean, deviation and folds, and the interval of the pooled score."""
+        return {
+            name: {**summary, "interval": self.intervals[name]}
+            for name, summary in self.evaluation.summary().items()
+        }
 
 
 @dataclass(frozen=True)
@@ -95,7 +104,8 @@ class FitReport:
                 {
                     "head": report.head,
                     "params": report.params,
-                    "scores": report.evaluation.summary(),
+                    "chosen": [dict(choice.params) for choice in report.evaluation.choices],
+                    "scores": report.scores(),
                     "fit_seconds": float(report.evaluation.fit_seconds.mean()),
                     "model": report.model,
                 }
@@ -167,7 +177,15 @@ def fit(
         ranked = sorted(made, key=lambda name: _rank(evaluations[name], ranking), reverse=True)
         if model is not None and grids:
             _tune_on_all(engine, made, ranked[0], grids, scoring, random_state)
-    reports = [HeadReport(name, plain_params(made[name]), evaluations[name]) for name in ranked]
+    reports = [
+        HeadReport(
+            name,
+            plain_params(made[name]),
+            evaluations[name],
+            score_intervals(evaluations[name], data, random_state),
+        )
+        for name in ranked
+    ]
     if model is not None:
         best = reports[0]
         facts = _facts(best, data, tune)
@@ -220,7 +238,7 @@ def _facts(report: HeadReport, data: Dataset, tuned: bool) -> dict[str, Any]:
         "folds": len(report.evaluation.fit_seconds),
         "groups": _count_groups(data),
         "tested": int((report.evaluation.fold >= 0).sum()),
-        "scores": report.evaluation.summary(),
+        "scores": report.scores(),
     }
 
 

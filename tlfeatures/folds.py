@@ -186,6 +186,13 @@ def _given_fold(data: Dataset, split: str) -> Fold:
             f"{len(shared)} groups have images in train and in {split}, {min(shared)!r} first: "
             "move them, or --split cv"
         )
+    absent = sorted(set(data.y[train]) - set(data.y[test]))
+    if absent:
+        logger.warning(
+            "%s has no images of %s, so that its scores say nothing of them",
+            split,
+            ", ".join(absent),
+        )
     _say_shared(data, train, test, split)
     train = _without_relatives(data, train, test)
     _check_classes(data, train, test, split, " once its copies are left out")
@@ -246,6 +253,11 @@ def _check_counts(data: Dataset, cv: int) -> None:
     if together is None:
         return
     found = len(np.unique(together))
+    if found < cv and data.groups is None:
+        raise DatasetError(
+            f"{cv} folds need {cv} different images; where copies and near-duplicates count as "
+            f"one, {found} are left: a higher --near-duplicates, or off"
+        )
     if found < cv:
         raise DatasetError(f"{cv} folds need {cv} groups, found {found}: fewer folds by --cv")
     least = _fewest(data.y, together)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -29,6 +30,8 @@ from tlfeatures.classifiers import (
 from tlfeatures.coordinates import PrincipalCoordinates
 from tlfeatures.errors import ParameterError
 from tlfeatures.features.spec import as_list, unknown_name
+
+logger = logging.getLogger(__name__)
 
 ENTRY_POINTS = "tlfeatures.heads"
 ALIASES = {"svm": "rbf-svm"}
@@ -276,6 +279,11 @@ def make_heads(
         if not any(key in params_of for params_of in known.values()):
             every = dict.fromkeys(param for params_of in known.values() for param in params_of)
             raise unknown_name(f"parameter of {', '.join(names)}", key, _short(every))
+        without = [name for name in names if key not in known[name]]
+        if without:
+            logger.info("%s: no parameter of %s, which stay as they are", key, ", ".join(without))
+        if without and key == "class_weight":  # a table half balanced is no comparison
+            logger.warning("class_weight: %s have none", ", ".join(without))
     return {
         name: make_head(
             name,

@@ -42,7 +42,7 @@ def render_fit(report: FitReport) -> str:
     folds = len(report.heads[0].evaluation.fit_seconds)
     how = _SPLITS.get(report.split, f"{folds}-fold cross-validation")
     how += f", {report.groups:,} groups kept together" if report.groups else ""
-    how += f", {report.copies:,} pairs of copies kept together" if report.copies else ""
+    how += _copies(report.copies, report.split)
     how += ", tuned inside each fold" if report.tuned else ""
     lines = [_images(report.images, report.classes)]
     lines.append(f"{report.embedding} of {report.file}; {how} ({report.tested:,} images tested)")
@@ -51,6 +51,8 @@ def render_fit(report: FitReport) -> str:
     if report.held_back:
         lines.append("the test split was not scored; `--split test` scores on it")
     lines += ["", _ranking(report)]
+    tuned = [_chosen(head) for head in report.heads if head.evaluation.choices]
+    lines += ["\nchosen in each fold", *tuned] if tuned else []
     if folds > 1:
         shown = report.heads if len(report.heads) <= _SHOWN else report.heads[:1]
         lines += [f"\n{head.head}\n{_folds(head)}" for head in shown]
@@ -73,12 +75,29 @@ def _ranking(report: FitReport) -> str:
     rows = [
         [
             head.head,
+            _interval(head.intervals[report.scoring]),
             *(_mean_std(summary) for summary in head.evaluation.summary().values()),
             f"{head.evaluation.fit_seconds.mean():.2f}",
         ]
         for head in report.heads
     ]
-    return table(["head", *(name.replace("_", " ") for name in names), "fit s"], rows)
+    header = ["head", f"95 % of {_words(report.scoring)}", *map(_words, names), "fit s"]
+    return table(header, rows)
+
+
+def _interval(interval: list[float] | None) -> str:
+    return "-" if interval is None else f"[{interval[0]:.3f}, {interval[1]:.3f}]"
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _chosen(head: HeadReport) -> str:
+    """What tuning chose, fold by fold."""
+    points = [choice.params for choice in head.evaluation.choices]
+    values = (f"{name} {', '.join(f'{p[name]:g}' for p in points)}" for name in points[0])
+    return f"{head.head}: {'; '.join(values)}"
 
 
 def _folds(head: HeadReport) -> str:
@@ -99,7 +118,9 @@ def render_benchmark(result: Benchmark) -> str:
     study, ranking = result.study.facts, result.comparison.ranking
     from tlfeatures.comparison import INTERVALS
 
-    lines = [_images(study["images"], study["classes"]), _cut(study)]
+    embeddings = list(dict.fromkeys(rank.embedding for rank in ranking))
+    lines = [_images(study["images"], study["classes"])]
+    lines.append(f"{', '.join(embeddings)}; {_cut(study)}" if len(embeddings) == 1 else _cut(study))
     if study["weights"] == "random":
         lines.append(RANDOM_WEIGHTS)
     lines += ["", _ranks(ranking, result.comparison.scoring), ""]
@@ -113,14 +134,20 @@ def render_benchmark(result: Benchmark) -> str:
     return "\n".join(lines)
 
 
-_MARK = "*: can't be told from the best."
+_MARK = "*: the best, or not told from it. Scores are pooled over folds; `fit` shows their means."
+
+
+def _copies(pairs: int, split: str) -> str:
+    """What became of copies; what a given split parts was said before anything was scored."""
+    if not pairs or split != "cv":
+        return ""
+    return f", {pairs:,} {'pair' if pairs == 1 else 'pairs'} of copies kept together"
 
 
 def _cut(study: dict[str, Any]) -> str:
     how = _SPLITS.get(study["split"], f"{study['folds']}-fold cross-validation")
     how += f", {study['groups']:,} groups kept together" if study["groups"] else ""
-    copies = study["copies"]
-    how += f", {copies:,} pairs of copies kept together" if copies else ""
+    how += _copies(study["copies"], study["split"])
     return f"{how} ({study['tested']:,} images tested)"
 
 
@@ -131,21 +158,24 @@ def _images(count: int, classes: list[str]) -> str:
 
 def _ranks(ranking: list[Rank], scoring: str) -> str:
     names = list(dict.fromkeys([scoring, *ranking[0].scores]))
-    header = ["", "head", "embedding", *(name.replace("_", " ") for name in names), "p", "fit s"]
-    return table(header, [_rank_row(rank, names) for rank in ranking], left=3)
+    several = len({rank.embedding for rank in ranking}) > 1
+    named = ["head", "embedding"] if several else ["head"]
+    header = ["", *named, *map(_words, names), "p", "fit s"]
+    rows = [_rank_row(rank, names, several) for rank in ranking]
+    return table(header, rows, left=1 + len(named))
 
 
-def _rank_row(rank: Rank, names: list[str]) -> list[str]:
+def _rank_row(rank: Rank, names: list[str], several: bool) -> list[str]:
     first, *others = [rank.scores.get(name, {}) for name in names]
     interval = first.get("interval")
     around = f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else ""
     return [
         "*" if rank.best else "",
         rank.label,
-        rank.embedding,
+        *([rank.embedding] if several else []),
         _number(first.get("score")) + around,
         *(_number(score.get("score")) for score in others),
-        _number(rank.p),
+        "<0.001" if rank.p is not None and rank.p < 0.001 else _number(rank.p),
         f"{rank.fit_seconds:.2f}",
     ]
 

@@ -106,7 +106,7 @@ def test_fit_json(run, file, tmp_path):
     assert {entry["head"] for entry in facts["heads"]} == set(HEADS)
     means = []
     for entry in facts["heads"]:
-        assert set(entry) == {"head", "params", "scores", "fit_seconds", "model"}
+        assert set(entry) == {"head", "params", "chosen", "scores", "fit_seconds", "model"}
         assert set(entry["scores"]) == {
             *("accuracy", "balanced_accuracy", "f1_macro", "log_loss", "roc_auc")
         }

@@ -134,7 +134,7 @@ def test_near_duplicates_are_copies_unless_switched_off(photos, tmp_path):
     pairs = {tuple(data.ids[pair].tolist()) for pair in data.copies}
     assert ("red/dark.png", "red/red00.png") in pairs
     assert not len(load_dataset(tmp_path / "x.h5", near_duplicates=None).copies)
-    with pytest.raises(ParameterError, match="threshold is 2"):
+    with pytest.raises(ParameterError, match="near_duplicates is 2; expected a similarity"):
         load_dataset(tmp_path / "x.h5", near_duplicates=2)
 
 
