@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: demo test test-unit lint bench clean
+.PHONY: demo test test-unit lint bench bench-heads clean
 
 demo: .venv/installed
 	$(BIN)/tlfeatures demo
@@ -20,6 +20,9 @@ lint: .venv/installed-dev
 
 bench: .venv/installed-dev
 	$(BIN)/python benchmarks/extract.py
+
+bench-heads: .venv/installed-dev
+	$(BIN)/python benchmarks/heads.py
 
 .venv/installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv .venv

@@ -44,8 +44,9 @@ def test_importing_the_package_loads_nothing_heavy():
     assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "[]"
 
 
-def test_fit_loads_no_tensorflow(file):
-    assert not {"tensorflow", "keras"} & loaded_by("fit", file)
+@pytest.mark.parametrize("command", ["fit", "benchmark"])
+def test_the_fast_half_loads_no_tensorflow(command, file):
+    assert not {"tensorflow", "keras"} & loaded_by(command, file, "--head", "logreg")
 
 
 def test_extract_with_nothing_to_do_loads_neither_tensorflow_nor_sklearn(photos, file):
