@@ -25,7 +25,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.dataset import Dataset
-from tlfeatures.engine import fit
 from tlfeatures.errors import FormatError, ImageError, ModelError, ParameterError, SourceError
 from tlfeatures.features.backbone import Backbone, embedding_widths, load_backbone
 from tlfeatures.features.batches import (
@@ -37,7 +36,6 @@ from tlfeatures.features.batches import (
 )
 from tlfeatures.features.images import ImageFile, find_images
 from tlfeatures.features.spec import Spec, as_list
-from tlfeatures.heads import compact
 
 logger = logging.getLogger(__name__)
 
@@ -127,6 +125,10 @@ class Model:
                 f"{type(head).__name__} has no predict_proba, which a model needs: wrap it in "
                 "sklearn.calibration.CalibratedClassifierCV"
             )
+        # `info` reads model files by this module, and needs no scikit-learn.
+        from tlfeatures.engine import fit
+        from tlfeatures.heads import compact
+
         fit(head, data.X, data.y, data.together)
         head = compact(head)
         info = {
