@@ -105,7 +105,8 @@ def entries(data, seed, tune=True):
     heads = make_heads("all")
     grids = {name: head_grid(name) for name in heads} if tune else None
     found = cross_validate_heads(heads, data, grids=grids, n_jobs=2, random_state=seed)
-    facts = {"embedding": data.embedding, "repeat": 0, "tuned": True, "params": {}}
+    named = {"file": data.file, "embedding": data.embedding, "matrix": "0"}
+    facts = {**named, "repeat": 0, "tuned": True, "params": {}}
     made = [
         entry_of(evaluation, {**facts, "head": name, "key": name})
         for name, evaluation in found.items()
