@@ -152,9 +152,10 @@ def benchmark(
     before = len(results.entries)
     count = Counter(len(datasets) * repeats * len(folds[0]) * (1 + INNER_CV * tune), progress)
     for data in datasets.values():
+        matrix = _fingerprint(data)
         with Engine(data, n_jobs=n_jobs, progress=count.add) as engine:
             for repeat in range(repeats):
-                if _compute(engine, repeat, plan, results):
+                if _compute(engine, matrix, repeat, plan, results):
                     results.save()
     count.finish()
     if not results.entries:
@@ -190,12 +191,12 @@ def _folds(
     return chosen, [first, *again]
 
 
-def _compute(engine: Engine, repeat: int, plan: _Plan, results: Results) -> bool:
+def _compute(engine: Engine, matrix: str, repeat: int, plan: _Plan, results: Results) -> bool:
     """Compute the heads that are not there yet; tell whether there were any."""
     seed = plan.seed + repeat
     heads = make_heads(plan.names, plan.params, random_state=seed)
     grids = {each: dict(head_grid(each, plan.params)) if plan.tune else {} for each in heads}
-    base = _fingerprint(engine.data, plan.folds[repeat])
+    base = matrix + digest_of(plan.folds[repeat], engine.data.together)
     keys = {each: _key(base, each, heads[each], grids[each], seed, plan.scoring) for each in heads}
     missing = {each: head for each, head in heads.items() if not results.has(keys[each])}
     evaluations = _evaluations(engine, missing, grids, repeat, plan)
@@ -204,7 +205,7 @@ def _compute(engine: Engine, repeat: int, plan: _Plan, results: Results) -> bool
             "head": each,
             "file": engine.data.file,
             "embedding": engine.data.embedding,
-            "matrix": base[:16],
+            "matrix": matrix,
             "repeat": repeat,
             "tuned": bool(grids[each]),
             "params": plain_params(heads[each]),
@@ -254,10 +255,9 @@ def _key(base: str, name: str, head: Any, grid: Any, seed: int, scoring: list[st
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
-def _fingerprint(data: Dataset, folds: list[Fold]) -> str:
-    """The embedding's values first, then the folds: a file made again gives the same."""
-    matrix = hashlib.sha256(np.ascontiguousarray(data.X).data).hexdigest()[:16]
-    return matrix + digest_of(folds, data.together)
+def _fingerprint(data: Dataset) -> str:
+    """The embedding's values: a file made again gives the same key if it holds the same."""
+    return hashlib.sha256(np.ascontiguousarray(data.X).data).hexdigest()[:16]
 
 
 def _text(out: str | os.PathLike[str] | None) -> str | None:

@@ -153,6 +153,32 @@ _embedding = click.option(
 )
 
 
+_random_state = click.option(
+    "--random-state",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Seed of folds and heads.",
+)
+_params = click.option(
+    "--param",
+    "params",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Of the heads: C=0.01, class_weight=balanced; repeatable.",
+)
+
+
+def _n_jobs(default: int) -> Callable[[Function], Function]:
+    return click.option(
+        "--n-jobs",
+        type=int,
+        default=default,
+        show_default=True,
+        help="Folds fitted at once; -1: all cores.",
+    )
+
+
 class _Similarity(click.ParamType):  # type: ignore[type-arg]
     """A number, or off."""
 
@@ -198,20 +224,8 @@ def _dataset_options(function: Function) -> Function:
 def _head_options(function: Function) -> Function:
     """Options of heads and of how they are validated."""
     for option in (
-        click.option(
-            "--random-state",
-            type=click.IntRange(min=0),
-            default=0,
-            show_default=True,
-            help="Seed of the folds and the heads.",
-        ),
-        click.option(
-            "--param",
-            "params",
-            multiple=True,
-            metavar="NAME=VALUE",
-            help="Of the heads: C=0.01, class_weight=balanced; repeatable.",
-        ),
+        _random_state,
+        _params,
         click.option(
             "--scoring", multiple=True, help="A further score of scikit-learn; the first ranks."
         ),
@@ -292,9 +306,7 @@ def extract(ctx: click.Context, /, source: str, file: str, as_json: bool, **opti
 @_embedding
 @_dataset_options
 @_head_options
-@click.option(
-    "--n-jobs", type=int, default=1, show_default=True, help="Folds fitted at once; -1: all cores."
-)
+@_n_jobs(1)
 @click.option(
     "-o", "--output", "model", type=click.Path(), metavar="MODEL", help="Save the best head here."
 )
@@ -342,9 +354,7 @@ def fit(
     show_default=True,
     help="Cross-validations with other folds; more of them tell smaller differences.",
 )
-@click.option(
-    "--n-jobs", type=int, default=-1, show_default=True, help="Folds fitted at once; -1: all cores."
-)
+@_n_jobs(-1)
 @click.option(
     "-o",
     "--output",
@@ -379,16 +389,8 @@ def benchmark(
     "--head", default="rbf-svm", show_default=True, help="Whose probabilities judge the labels."
 )
 @click.option("--cv", type=int, default=5, show_default=True, help="Folds, stratified.")
-@click.option(
-    "--n-jobs", type=int, default=1, show_default=True, help="Folds fitted at once; -1: all cores."
-)
-@click.option(
-    "--random-state",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    help="Seed of the folds and the head.",
-)
+@_n_jobs(1)
+@_random_state
 @click.option(
     "--top", type=click.IntRange(min=0), default=20, show_default=True, help="Rows that are shown."
 )
@@ -443,19 +445,9 @@ def _sizes(ctx: click.Context, param: click.Parameter, value: str | None) -> lis
     "a factor]",
 )
 @click.option("--cv", type=int, default=5, show_default=True, help="Folds, stratified.")
-@click.option(
-    "--param", "params", multiple=True, metavar="NAME=VALUE", help="Of the head; repeatable."
-)
-@click.option(
-    "--n-jobs", type=int, default=-1, show_default=True, help="Fits at once; -1: all cores."
-)
-@click.option(
-    "--random-state",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    help="Seed of folds, subsets and head.",
-)
+@_params
+@_n_jobs(-1)
+@_random_state
 @_json
 def learning_curve(file: str, params: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """Say whether more images would help: accuracy against images a class.

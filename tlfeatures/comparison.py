@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.dataset import Dataset
-from tlfeatures.engine import SCORES
 from tlfeatures.evaluate import Evaluation, or_none
 from tlfeatures.results import Entry, Study, series_of
 from tlfeatures.statistics import (
+    SCORES,
     bootstrap_intervals,
     corrected_t_test,
     detectable_difference,
@@ -135,7 +135,7 @@ def compare(
     """
     series = _series([entry for entry in entries if scoring in entry.facts["scores"]])
     tested = next(iter(series.values()))[0].fold >= 0
-    resamples = _Resamples.of(study, tested, random_state)
+    resamples = _Resamples.of(study, study.classes, tested, random_state)
     scored = {key: _scores(each, resamples) for key, each in series.items()}
     keys = sorted(series, key=lambda key: _rank(scored[key], scoring), reverse=True)
     ranked = [series[key] for key in keys]
@@ -178,17 +178,9 @@ def score_intervals(
     dict of name to [low, high], or None where there is none
         See `tlfeatures.statistics.bootstrap_intervals`.
     """
-    tested = evaluation.fold >= 0
-    groups = None if data.together is None else data.together[tested]
-    n = int(tested.sum())
-    found = bootstrap_intervals(
-        np.searchsorted(evaluation.classes, data.y[tested]),
-        evaluation.predicted[None, tested],
-        evaluation.probabilities[None, tested],
-        resample_counts(n, groups, random_state=random_state),
-        units=n if groups is None else len(np.unique(groups)),
-    )
-    return {name: _plain(found[name]) if name in found else None for name in evaluation.scores}
+    resamples = _Resamples.of(data, data.classes, evaluation.fold >= 0, random_state)
+    found = resamples.intervals([evaluation])
+    return {name: found.get(name) for name in evaluation.scores}
 
 
 def _series(entries: Sequence[Entry]) -> dict[tuple[Any, ...], list[Entry]]:
@@ -210,12 +202,18 @@ class _Resamples:
     units: int
 
     @classmethod
-    def of(cls, study: Study, tested: NDArray[np.bool_], seed: int | None) -> _Resamples:
-        groups = None if study.together is None else study.together[tested]
+    def of(
+        cls,
+        images: Study | Dataset,
+        classes: list[str],
+        tested: NDArray[np.bool_],
+        seed: int | None,
+    ) -> _Resamples:
+        groups = None if images.together is None else images.together[tested]
         n = int(tested.sum())
         return cls(
             tested,
-            np.searchsorted(study.classes, study.y[tested]),
+            np.searchsorted(classes, images.y[tested]),
             resample_counts(n, groups, random_state=seed),
             n if groups is None else len(np.unique(groups)),
         )
@@ -226,22 +224,26 @@ class _Resamples:
         pooled = [
             pooled_scores(self.codes, *pair, once) for pair in zip(predicted, tables, strict=True)
         ]
-        intervals = bootstrap_intervals(
-            self.codes, predicted, tables, self.counts, units=self.units
-        )
+        intervals = self.intervals(entries)
         return {
             name: {
                 "score": or_none(np.mean([scores[name][0] for scores in pooled])),
-                "interval": _plain(intervals[name]),
+                "interval": intervals[name],
             }
             for name in SCORES
         }
+
+    def intervals(self, entries: Sequence[Entry | Evaluation]) -> dict[str, list[float] | None]:
+        found = bootstrap_intervals(
+            self.codes, *self._predictions(entries), self.counts, units=self.units
+        )
+        return {name: _plain(interval) for name, interval in found.items()}
 
     def resampled(self, entries: Sequence[Entry]) -> dict[str, NDArray[np.float64]]:
         return resampled_scores(self.codes, *self._predictions(entries), self.counts)
 
     def _predictions(
-        self, entries: Sequence[Entry]
+        self, entries: Sequence[Entry | Evaluation]
     ) -> tuple[NDArray[np.int_], NDArray[np.float64]]:
         predicted = np.array([entry.predicted[self.rows] for entry in entries])
         return predicted, np.array([entry.probabilities[self.rows] for entry in entries])

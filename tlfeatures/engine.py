@@ -34,14 +34,15 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import has_fit_parameter
 from threadpoolctl import threadpool_limits
 
-from tlfeatures.coordinates import FoldCoordinates, PrincipalCoordinates, fold_coordinates
+from tlfeatures.coordinates import FoldCoordinates, fold_coordinates
 from tlfeatures.dataset import Dataset
 from tlfeatures.errors import ParameterError
+from tlfeatures.heads import uses_coordinates
+from tlfeatures.statistics import SCORES
 
 logger = logging.getLogger(__name__)
 
-SCORES = ("accuracy", "balanced_accuracy", "f1_macro", "log_loss", "roc_auc")
-LABEL_SCORES = ("accuracy", "balanced_accuracy", "f1_macro")  # these need no probabilities
+LABEL_SCORES = SCORES[:3]  # these need no probabilities
 
 Columns = NDArray[np.floating[Any]]
 Rows = NDArray[np.int_]
@@ -216,11 +217,6 @@ class _Shared:
             self.seconds = (time.perf_counter() - started) / self._users
         rest = head[-1] if len(head) == 2 else Pipeline(head.steps[1:])
         return rest, *self._coordinates.columns(head[0].n_components)
-
-
-def uses_coordinates(head: BaseEstimator) -> bool:
-    """Tell whether a head begins with principal coordinates, which it can share with others."""
-    return isinstance(head, Pipeline) and isinstance(head[0], PrincipalCoordinates)
 
 
 def _run(

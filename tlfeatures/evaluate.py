@@ -18,10 +18,11 @@ from sklearn.base import BaseEstimator
 from sklearn.metrics import get_scorer_names
 
 from tlfeatures.dataset import Dataset
-from tlfeatures.engine import SCORES, Engine, FoldResult, Task
+from tlfeatures.engine import Engine, FoldResult, Task
 from tlfeatures.features.spec import as_list, unknown_name
 from tlfeatures.folds import Fold, inner_folds, make_folds
 from tlfeatures.heads import Grid
+from tlfeatures.statistics import SCORES
 from tlfeatures.tuning import Choice, choose
 
 logger = logging.getLogger(__name__)

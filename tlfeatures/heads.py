@@ -216,8 +216,12 @@ def head_grid(name: str, params: Iterable[str] = ()) -> Grid:
 
 def set_tuned(head: BaseEstimator, params: Mapping[str, Any]) -> None:
     """Set what tuning chose: parameters of the classifier, or of a head without coordinates."""
-    shared = isinstance(head, Pipeline) and isinstance(head[0], PrincipalCoordinates)
-    (head[-1] if shared else head).set_params(**params)
+    (head[-1] if uses_coordinates(head) else head).set_params(**params)
+
+
+def uses_coordinates(head: BaseEstimator) -> bool:
+    """Tell whether a head begins with principal coordinates, which it can share with others."""
+    return isinstance(head, Pipeline) and isinstance(head[0], PrincipalCoordinates)
 
 
 def _param_names(head: Pipeline) -> dict[str, str]:
@@ -350,7 +354,7 @@ def compact(head: BaseEstimator) -> BaseEstimator:
         Gives the same probabilities but for rounding: standardising and the linear classifier;
         or the very head that was given, where it isn't linear.
     """
-    if not (isinstance(head, Pipeline) and isinstance(head[0], PrincipalCoordinates)):
+    if not uses_coordinates(head):
         return head
     coordinates, classifier = head[0], head[-1]
     linear = getattr(classifier, "fitted_", classifier)

@@ -103,7 +103,7 @@ def _chosen(head: HeadReport) -> str:
 def _folds(head: HeadReport) -> str:
     count = len(head.evaluation.fit_seconds)
     rows = [
-        [name.replace("_", " "), *(_number(value) for value in summary["folds"])]
+        [_words(name), *(_number(value) for value in summary["folds"])]
         for name, summary in head.evaluation.summary().items()
     ]
     rows.append(["fit s", *(f"{seconds:.2f}" for seconds in head.evaluation.fit_seconds)])

@@ -15,7 +15,7 @@ from tlfeatures.errors import ParameterError
 Floats = NDArray[np.float64]
 Codes = NDArray[np.integer[Any]]
 
-_SCORES = ("accuracy", "balanced_accuracy", "f1_macro", "log_loss", "roc_auc")
+SCORES = ("accuracy", "balanced_accuracy", "f1_macro", "log_loss", "roc_auc")
 _CELLS = 2**19  # weights held as float64 at a time: 4 MB stay in the processor's cache
 
 
@@ -129,7 +129,7 @@ def pooled_scores(
     weights = np.asarray(weights)
     _check_shapes(y, predicted, table, weights)
     sums = _Sums.of(y, predicted, table)
-    scores = {name: np.full(weights.shape[1], np.nan) for name in _SCORES}
+    scores = {name: np.full(weights.shape[1], np.nan) for name in SCORES}
     for columns in _chunks(*weights.shape):
         chunk = weights[:, columns].astype(np.float64, order="C")
         if not (chunk >= 0).all():
@@ -368,7 +368,7 @@ def resampled_scores(
             f"{predicted.shape} and {tables.shape}"
         )
     repeats = [pooled_scores(y, *pair, counts) for pair in zip(predicted, tables, strict=True)]
-    return {name: np.mean([scores[name] for scores in repeats], axis=0) for name in _SCORES}
+    return {name: np.mean([scores[name] for scores in repeats], axis=0) for name in SCORES}
 
 
 def paired_bootstrap_test(first: ArrayLike, second: ArrayLike) -> float:
