@@ -14,7 +14,8 @@ import logging
 import numbers
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,13 +24,23 @@ from tlfeatures.comparison import Comparison, compare
 from tlfeatures.dataset import Dataset, load_dataset
 from tlfeatures.duplicates import NEAR_DUPLICATE, chained, merge_groups
 from tlfeatures.engine import Counter, Engine, Progress
-from tlfeatures.errors import DatasetError, ParameterError
+from tlfeatures.errors import DatasetError, FormatError, ParameterError
 from tlfeatures.evaluate import Evaluation, cross_validate_heads
 from tlfeatures.features.spec import as_list, unknown_name
 from tlfeatures.features.store import read_header
 from tlfeatures.folds import INNER_CV, Fold, make_folds
 from tlfeatures.heads import head_grid, head_names, make_heads, plain_params
-from tlfeatures.results import Entry, Results, Study, digest_of, entry_of, versions
+from tlfeatures.results import (
+    RESULTS,
+    Entry,
+    Results,
+    Study,
+    digest_of,
+    entry_of,
+    fingerprint,
+    sources_of,
+    versions,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +61,8 @@ class Benchmark:
         Entries that this run computed; the others were there.
     out : str or None
         The folder.
+    commands : list of str
+        Command lines that made the entries.
     """
 
     study: Study
@@ -57,11 +70,13 @@ class Benchmark:
     comparison: Comparison
     computed: int
     out: str | None
+    commands: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """Give it as JSON-ready plain data: what `results.json` holds."""
         return {
             **self.study.to_dict(),
+            "commands": self.commands,
             **self.comparison.to_dict(),
             "heads": [entry.facts for entry in self.entries],
         }
@@ -97,6 +112,7 @@ def benchmark(
     out: str | os.PathLike[str] | None = None,
     n_jobs: int | None = -1,
     random_state: int = 0,
+    command: str | None = None,
     progress: Progress | None = None,
 ) -> Benchmark:
     """Compare heads and embeddings on the same folds of the same images.
@@ -126,6 +142,8 @@ def benchmark(
     n_jobs : int or None
         Folds fitted at once; the numbers don't depend on it.
     random_state : int
+    command : str, optional
+        The command line that asks for it; kept with the results, to be read by people.
     progress : callable of (done, total), optional
         Told the folds that are done.
 
@@ -148,11 +166,14 @@ def benchmark(
     first = next(iter(datasets.values()))
     chosen, folds = _folds(first, cv, split, repeats, random_state)
     plan = _Plan(params or {}, names, tune, scoring, chosen, folds, random_state)
-    results = Results.open(out, Study.of(first, chosen, folds[0], random_state))
+    sources = sources_of([file for file, _ in datasets], labels, groups, near_duplicates)
+    results = Results.open(out, Study.of(first, chosen, folds[0], random_state, sources))
+    if command is not None and command not in results.commands:
+        results.commands.append(command)
     before = len(results.entries)
     count = Counter(len(datasets) * repeats * len(folds[0]) * (1 + INNER_CV * tune), progress)
     for data in datasets.values():
-        matrix = _fingerprint(data)
+        matrix = fingerprint(data)
         with Engine(data, n_jobs=n_jobs, progress=count.add) as engine:
             for repeat in range(repeats):
                 if _compute(engine, matrix, repeat, plan, results):
@@ -165,7 +186,40 @@ def benchmark(
     )
     results.save(comparison.to_dict())
     computed = len(results.entries) - before + results.replaced
-    return Benchmark(results.study, results.entries, comparison, computed, _text(out))
+    return Benchmark(
+        results.study, results.entries, comparison, computed, _text(out), results.commands
+    )
+
+
+def load_benchmark(folder: str | os.PathLike[str]) -> Benchmark:
+    """Read the folder of a benchmark; the embeddings file is not needed.
+
+    Returns
+    -------
+    Benchmark
+        Its study has the images that were tested.
+
+    Raises
+    ------
+    ParameterError
+        If there is no benchmark in the folder.
+    FormatError
+        If it is damaged, or of another version.
+    """
+    path = Path(folder)
+    if not (path / RESULTS).is_file():
+        raise ParameterError(
+            f"{folder} holds no benchmark; make one with `tlfeatures benchmark FILE.h5 -o {folder}`"
+        )
+    try:
+        results, stored = Results.read(path)
+        comparison = Comparison.from_dict(stored)
+    except (KeyError, TypeError) as error:
+        raise FormatError(
+            f"{folder} is of an earlier version; run its `tlfeatures benchmark ... -o {folder}` "
+            "again, which computes nothing anew"
+        ) from error
+    return Benchmark(results.study, results.entries, comparison, 0, str(folder), results.commands)
 
 
 def _folds(
@@ -253,11 +307,6 @@ def _key(base: str, name: str, head: Any, grid: Any, seed: int, scoring: list[st
     params = sorted((key, repr(value)) for key, value in head.get_params().items())
     parts = [base, name, params, repr(grid), seed, scoring, versions()]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
-
-
-def _fingerprint(data: Dataset) -> str:
-    """The embedding's values: a file made again gives the same key if it holds the same."""
-    return hashlib.sha256(np.ascontiguousarray(data.X).data).hexdigest()[:16]
 
 
 def _text(out: str | os.PathLike[str] | None) -> str | None:

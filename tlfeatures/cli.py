@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import shlex
 import sys
 import time
 import warnings
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 FAILED, WRONG_USAGE, SOME_UNREADABLE = 1, 2, 3
 
+_COMMAND_LINE = "tlfeatures.command"  # of this process, to be kept with what it makes
 _POOLINGS = ("avg", "max", "flatten", "none")
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -35,6 +37,10 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 class _Commands(click.Group):
     """Commands whose errors become one line and an exit code."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[_COMMAND_LINE] = shlex.join(["tlfeatures", *args])
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -286,7 +292,8 @@ def extract(ctx: click.Context, /, source: str, file: str, as_json: bool, **opti
     from tlfeatures.render import render_extraction
 
     with _Bar() as bar:
-        result = extract(source, file, progress=bar.show, **options)
+        command = ctx.meta[_COMMAND_LINE]
+        result = extract(source, file, command=command, progress=bar.show, **options)
     click.echo(json.dumps(result.to_dict()) if as_json else render_extraction(result))
     _exit_for_failures(ctx, ((item["id"], item["reason"]) for item in result.failed))
 
@@ -364,8 +371,14 @@ def fit(
     help="Gets results.json and predictions.csv; what it has already isn't computed again.",
 )
 @_json
+@click.pass_context
 def benchmark(
-    files: tuple[str, ...], params: tuple[str, ...], as_json: bool, **options: Any
+    ctx: click.Context,
+    /,
+    files: tuple[str, ...],
+    params: tuple[str, ...],
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Rank every head on every embedding of the files, on the same folds.
 
@@ -377,7 +390,13 @@ def benchmark(
     from tlfeatures.render import render_benchmark
 
     with _Bar("folds", "folds/s") as bar:
-        result = benchmark(files, params=parse_params(params), progress=bar.show, **options)
+        result = benchmark(
+            files,
+            params=parse_params(params),
+            command=ctx.meta[_COMMAND_LINE],
+            progress=bar.show,
+            **options,
+        )
     click.echo(json.dumps(result.to_dict()) if as_json else render_benchmark(result))
 
 

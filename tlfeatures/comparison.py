@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,8 @@ class Rank:
         and the p of what was not tested.
     best : bool
         Whether it is the best, or was tested and can't be told from it.
+    keys : list of str
+        Of its entries, in the order of repeats.
     """
 
     head: str
@@ -76,6 +78,7 @@ class Rank:
     difference: float | None
     p: float | None
     best: bool
+    keys: list[str]
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,13 @@ class Comparison:
         facts = asdict(self)
         del facts["folds"]  # the study's
         return {**facts, "interval_method": INTERVALS, "test_method": self.test_method}
+
+    @classmethod
+    def from_dict(cls, facts: Mapping[str, Any]) -> Comparison:
+        """Read what `to_dict` wrote, and the number of folds beside it."""
+        ranking = [Rank(**rank) for rank in facts["ranking"]]
+        names = ("scoring", "detectable", "verdict", "folds")
+        return cls(ranking=ranking, **{name: facts[name] for name in names})
 
 
 def compare(
@@ -312,6 +322,7 @@ def _ranked(
         difference=or_none(difference),
         p=or_none(p),
         best=first or p > LEVEL,
+        keys=[entry.facts["key"] for entry in entries],
     )
 
 

@@ -7,7 +7,8 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from tlfeatures.dataset import Dataset
 from tlfeatures.errors import FormatError, ParameterError
 from tlfeatures.evaluate import Evaluation, or_none
+from tlfeatures.features.store import read_header
 from tlfeatures.folds import Fold
 
 logger = logging.getLogger(__name__)
@@ -26,12 +28,51 @@ logger = logging.getLogger(__name__)
 FORMAT = "tlfeatures benchmark"
 FORMAT_VERSION = 1
 RESULTS, PREDICTIONS = "results.json", "predictions.csv"
+_STUDY_FACTS = (
+    *("file", "images", "tested", "classes", "groups", "copies", "split", "folds"),
+    *("random_state", "weights", "study", "copy_pairs"),
+    *("files", "labels", "groups_from", "near_duplicates"),
+)
 _COLUMNS = ("id", "label", "head", "embedding", "repeat", "fold", "tuned", "key", "predicted")
 
 
 def versions() -> dict[str, str]:
     """Give the versions on which an entry's numbers may depend."""
     return {name: metadata.version(name) for name in ("tlfeatures", "scikit-learn", "numpy")}
+
+
+def digest_of_images(data: Dataset) -> str:
+    """Give a hash of which images there are, and of their labels."""
+    named = "\0".join([*data.ids.tolist(), "", *data.y.tolist()])
+    return hashlib.sha256(named.encode()).hexdigest()[:16]
+
+
+def fingerprint(data: Dataset) -> str:
+    """Hash the embedding's values: a file made again gives the same if it holds the same."""
+    return hashlib.sha256(np.ascontiguousarray(data.X).data).hexdigest()[:16]
+
+
+def sources_of(
+    files: Sequence[str], labels: Any, groups: Any, near_duplicates: float | None
+) -> dict[str, Any]:
+    """Say, JSON-ready, what a dataset was loaded from, so that it can be loaded again.
+
+    Returns
+    -------
+    dict
+        `files` has each embeddings file's spec and provenance; `labels` and
+        `groups_from` are paths (or the expression), None where they are not of a file.
+    """
+    headers = {file: read_header(file) for file in files}
+    return {
+        "files": {
+            file: {"spec": header.spec.to_dict(), "provenance": header.provenance}
+            for file, header in headers.items()
+        },
+        "labels": None if labels is None or isinstance(labels, Mapping) else str(labels),
+        "groups_from": None if groups is None else str(groups),
+        "near_duplicates": near_duplicates,
+    }
 
 
 def digest_of(folds: list[Fold], together: NDArray[np.int64] | None) -> str:
@@ -54,7 +95,8 @@ class Study:
     together : ndarray of shape (n,), int, or None
         What was kept in one fold.
     facts : dict
-        JSON-ready: file, images, classes, groups, copies, split, folds, random_state.
+        JSON-ready: file, images, tested, classes, groups, copies, split, folds, random_state,
+        weights, study (a hash), copy_pairs (of ids), and what `sources_of` says.
     """
 
     ids: NDArray[np.str_]
@@ -63,10 +105,16 @@ class Study:
     facts: dict[str, Any]
 
     @classmethod
-    def of(cls, data: Dataset, split: str, folds: list[Fold], seed: int) -> Study:
-        """Describe a dataset and the folds of its first repeat."""
-        named = hashlib.sha256("\0".join([*data.ids.tolist(), "", *data.y.tolist()]).encode())
-        study = named.hexdigest()[:16] + digest_of(folds, data.together)[:16]
+    def of(
+        cls,
+        data: Dataset,
+        split: str,
+        folds: list[Fold],
+        seed: int,
+        sources: Mapping[str, Any] | None = None,
+    ) -> Study:
+        """Describe a dataset, the folds of its first repeat, and where it came from."""
+        study = digest_of_images(data) + digest_of(folds, data.together)[:16]
         facts = {
             "file": data.file,
             "images": len(data.y),
@@ -79,6 +127,8 @@ class Study:
             "random_state": seed,
             "weights": data.spec.weights,
             "study": study,
+            "copy_pairs": data.ids[data.copies].tolist(),
+            **(sources or {}),
         }
         return cls(data.ids, data.y, data.together, facts)
 
@@ -139,10 +189,20 @@ def _repeat(entry: Entry) -> int:
 
 
 class Results:
-    """The entries of a study, and the folder that keeps them, if there is one."""
+    """The entries of a study, and the folder that keeps them, if there is one.
 
-    def __init__(self, folder: Path | None, study: Study, entries: list[Entry]) -> None:
+    `commands` are the command lines that made them.
+    """
+
+    def __init__(
+        self,
+        folder: Path | None,
+        study: Study,
+        entries: list[Entry],
+        commands: Sequence[str] = (),
+    ) -> None:
         self.folder, self.study, self.entries = folder, study, entries
+        self.commands = list(commands)
         self.replaced = 0
 
     @classmethod
@@ -164,7 +224,37 @@ class Results:
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / RESULTS).exists():
             return cls(folder, study, [])
-        return cls(folder, study, _read(folder, study))
+        stored = read_facts(folder)
+        if stored["study"] != study.facts["study"]:
+            raise ParameterError(
+                f"{folder} holds a benchmark of other images, labels, copies or folds; give "
+                "another -o, or remove it"
+            )
+        entries = _read_entries(folder, stored, study)
+        return cls(folder, study, entries, stored.get("commands", []))
+
+    @classmethod
+    def read(cls, folder: Path) -> tuple[Results, dict[str, Any]]:
+        """Read a folder as it is, and all that its JSON file says.
+
+        The study has the images that were tested; those that were only trained on are not in the
+        folder.
+
+        Raises
+        ------
+        FormatError
+            If a file is damaged.
+        KeyError
+            For what an earlier version did not say yet.
+        """
+        stored = read_facts(folder)
+        with _damage_named(folder):
+            labels = dict(_column(folder / PREDICTIONS, "id", "label"))
+        facts = {name: stored[name] for name in _STUDY_FACTS}
+        ids = sorted(labels)
+        study = Study(np.array(ids), np.array([labels[id_] for id_ in ids]), None, facts)
+        entries = _read_entries(folder, stored, study)
+        return cls(folder, study, entries, stored["commands"]), stored
 
     def has(self, key: str) -> bool:
         """Tell whether there is an entry of this key."""
@@ -184,7 +274,12 @@ class Results:
         if self.folder is None:
             return
         heads = [entry.facts for entry in self.entries]
-        facts = {**self.study.to_dict(), **(more or {}), "heads": heads}
+        facts = {
+            **self.study.to_dict(),
+            "commands": self.commands,
+            **(more or {}),
+            "heads": heads,
+        }
         table = self.folder / f".{PREDICTIONS}.{os.getpid()}.new"
         results = self.folder / f".{RESULTS}.{os.getpid()}.new"
         try:
@@ -218,28 +313,45 @@ class Results:
                 ]
 
 
-def _read(folder: Path, study: Study) -> list[Entry]:
+def read_facts(folder: Path) -> dict[str, Any]:
+    """Read all that a folder's JSON file says.
+
+    Raises
+    ------
+    FormatError
+        If it isn't one, or of another version.
+    """
     path = folder / RESULTS
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+    with _damage_named(folder):
+        stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         found = stored["format"], stored["format_version"]
-        if found != (FORMAT, FORMAT_VERSION):
-            raise FormatError(
-                f"{path} has format {found[0]} version {found[1]}, this tlfeatures reads version "
-                f"{FORMAT_VERSION}: `pip install --upgrade tlfeatures`, or another -o"
-            )
-        if stored["study"] != study.facts["study"]:
-            raise ParameterError(
-                f"{folder} holds a benchmark of other images, labels, copies or folds; give "
-                "another -o, or remove it"
-            )
-        return _entries(folder / PREDICTIONS, stored["heads"], study)
+    if found != (FORMAT, FORMAT_VERSION):
+        raise FormatError(
+            f"{path} has format {found[0]} version {found[1]}, this tlfeatures reads version "
+            f"{FORMAT_VERSION}: `pip install --upgrade tlfeatures`, or another -o"
+        )
+    return stored
+
+
+@contextmanager
+def _damage_named(folder: Path) -> Iterator[None]:
+    try:
+        yield
     except (OSError, KeyError, TypeError, ValueError) as error:
-        if isinstance(error, ParameterError):
-            raise
         raise FormatError(
             f"{folder} holds a damaged benchmark ({error!r}); remove it, or give another -o"
         ) from error
+
+
+def _read_entries(folder: Path, stored: dict[str, Any], study: Study) -> list[Entry]:
+    with _damage_named(folder):
+        return _entries(folder / PREDICTIONS, stored["heads"], study)
+
+
+def _column(path: Path, key: str, value: str) -> Iterator[tuple[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        for line in csv.DictReader(file):
+            yield line[key], line[value]
 
 
 def _entries(path: Path, facts: list[dict[str, Any]], study: Study) -> list[Entry]:

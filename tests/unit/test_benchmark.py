@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.model_selection import KFold
 
 from tlfeatures import benchmark, cross_validate, extract, load_dataset, make_head
+from tlfeatures.benchmarking import load_benchmark
 from tlfeatures.cli import main
 from tlfeatures.errors import DatasetError, FormatError, ParameterError
 
@@ -295,3 +296,57 @@ def test_progress_counts_folds_to_the_end(file):
     benchmark(file, heads=["logreg"], tune=True, n_jobs=1, progress=lambda *n: seen.append(n))
     assert seen[-1] == (40, 40)
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+
+
+def test_a_folder_is_read_as_it_was_written(file, tmp_path):
+    made = benchmark(file, heads=HEADS, out=tmp_path / "out", repeats=2, command="tlfeatures x")
+    read = load_benchmark(tmp_path / "out")
+    assert read.to_dict() == json.loads((tmp_path / "out" / "results.json").read_text())
+    assert read.comparison == made.comparison
+    assert read.commands == ["tlfeatures x"]
+    assert read.study.ids.tolist() == made.study.ids.tolist()
+    assert read.study.y.tolist() == made.study.y.tolist()
+    for ours, theirs in zip(read.entries, made.entries, strict=True):
+        assert np.array_equal(ours.fold, theirs.fold)
+        assert np.allclose(ours.probabilities, theirs.probabilities)
+
+
+def test_a_rank_names_its_entries(file):
+    result = benchmark(file, heads=HEADS, repeats=2)
+    heads = {entry.facts["key"]: entry.facts["head"] for entry in result.entries}
+    for rank in result.comparison.ranking:
+        assert [heads[key] for key in rank.keys] == [rank.head] * 2
+
+
+def test_results_say_where_they_came_from(file, tmp_path):
+    facts = benchmark(file, heads="dummy", near_duplicates=None).to_dict()
+    (found,) = facts["files"].values()
+    assert found["spec"]["backbone"] == "pixels"
+    assert found["provenance"]["source"] == str(tmp_path / "photos")
+    assert (facts["labels"], facts["groups_from"], facts["near_duplicates"]) == (None, None, None)
+
+
+def test_a_folder_without_a_benchmark_is_said(tmp_path):
+    with pytest.raises(ParameterError, match="holds no benchmark; make one with"):
+        load_benchmark(tmp_path)
+
+
+def test_a_folder_of_an_earlier_version_is_brought_up_to_date(file, tmp_path, no_fits):
+    benchmark(file, heads=HEADS, out=tmp_path / "out")
+    path = tmp_path / "out" / "results.json"
+    facts = json.loads(path.read_text())
+    del facts["files"], facts["commands"], facts["copy_pairs"]
+    path.write_text(json.dumps(facts))
+    with pytest.raises(FormatError, match="run its `tlfeatures benchmark"):
+        load_benchmark(tmp_path / "out")
+    no_fits()
+    benchmark(file, heads=HEADS, out=tmp_path / "out")
+    assert load_benchmark(tmp_path / "out").comparison.ranking
+
+
+def test_the_command_line_is_kept(file, tmp_path):
+    arguments = ["benchmark", str(file), "--heads", "dummy", "-o", str(tmp_path / "a b")]
+    assert CliRunner().invoke(main, arguments).exit_code == 0
+    assert CliRunner().invoke(main, arguments).exit_code == 0
+    expected = f"tlfeatures benchmark {file} --heads dummy -o '{tmp_path}/a b'"
+    assert load_benchmark(tmp_path / "a b").commands == [expected]

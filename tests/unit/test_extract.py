@@ -499,3 +499,13 @@ def test_a_cut_off_addition_leaves_the_file_and_goes_on(photos, file, monkeypatc
     assert (result.computed, result.reused) == (24 - 5 * batches, 5 * batches)
     assert len(rows_by_id(file, "grid4.max")) == 24
     assert not list(file.parent.glob("*.partial"))
+
+
+def test_the_file_says_where_its_images_are_and_how_it_came_about(photos, file):
+    run(photos, file, command="first")
+    write_image(photos / "red" / "more.png", 99)
+    run(photos, file, command="second")
+    run(photos, file, command="nothing to do")
+    kept = read_header(file).provenance
+    assert (kept["source"], kept["commands"]) == (str(photos), ["first", "second"])
+    assert "numpy" in kept["versions"]

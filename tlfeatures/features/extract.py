@@ -79,6 +79,7 @@ def extract(
     device: str = "auto",
     batch_size: int = BATCH_SIZE,
     prune: bool = False,
+    command: str | None = None,
     progress: Progress | None = None,
     **settings: Any,
 ) -> Extraction:
@@ -95,6 +96,8 @@ def extract(
         Images a forward pass.
     prune : bool
         Let go of rows even where over a tenth of the images are no longer in the folder.
+    command : str, optional
+        The command line that asks for it; kept in the file, to be read by people.
     progress : callable (images done, images to do), optional
         Called after each batch.
     **settings
@@ -126,7 +129,8 @@ def extract(
         raise SourceError(f"{source} has no images; expected a folder with one subfolder a class")
     with store.exclusive(target):
         plan = make_plan(manifest, target, Settings(**settings), device, prune)
-        outcome = _carry_out(plan, device, batch_size, progress or _no_progress)
+        provenance = _provenance(plan, source, command)
+        outcome = _carry_out(plan, provenance, device, batch_size, progress or _no_progress)
     seconds = time.perf_counter() - started
     failed = sorted(outcome.failures.items())
     return Extraction(
@@ -158,6 +162,8 @@ def _check_target(target: Path) -> None:
 
 # ---- carrying it out
 
+_COMMANDS = 20  # kept in a file; an attribute has 64 kB
+
 Failed = list[tuple[Task, ImageError]]
 
 
@@ -170,7 +176,17 @@ class _Outcome:
     failures: dict[str, str]
 
 
-def _carry_out(plan: Plan, device: str, batch_size: int, progress: Progress) -> _Outcome:
+def _provenance(plan: Plan, source: str | os.PathLike[str], command: str | None) -> dict[str, Any]:
+    """Where the images are, and the last commands that made the file what it is."""
+    commands = plan.current.provenance.get("commands", []) if plan.current else []
+    if command is not None and command not in commands:
+        commands = [*commands, command][-_COMMANDS:]
+    return {"source": str(Path(source).absolute()), "commands": commands}
+
+
+def _carry_out(
+    plan: Plan, provenance: dict[str, Any], device: str, batch_size: int, progress: Progress
+) -> _Outcome:
     batch_size = batch_size_for(len(plan.tasks), batch_size)
     failed: Failed = []
     files = ((task, task.path, task.digest) for task in plan.tasks)
@@ -187,7 +203,7 @@ def _carry_out(plan: Plan, device: str, batch_size: int, progress: Progress) -> 
         backbone = load_backbone(plan.spec, list(plan.embeddings), device=device)
         images = chain([first], images)
     computed = 0
-    with _open_target(plan) as writer:
+    with _open_target(plan, provenance) as writer:
         if backbone is not None:
             for count in _embed_all(images, backbone, writer, plan.spec.size, batch_size):
                 computed += count
@@ -229,7 +245,7 @@ def _first_few(reasons: dict[str, str]) -> str:
     return ", ".join(named) + (", ..." if len(reasons) > 3 else "")
 
 
-def _open_target(plan: Plan) -> store.Writer:
+def _open_target(plan: Plan, provenance: dict[str, Any]) -> store.Writer:
     """Open the file itself, or make it; where another one is to be replaced, make it beside."""
     if plan.in_place:
         writer = store.Writer(plan.target)
@@ -238,7 +254,7 @@ def _open_target(plan: Plan) -> store.Writer:
         return writer
     path = plan.partial if plan.current else plan.target
     fresh = path.with_name(f".{path.name}.new")
-    store.create(fresh, plan.manifest, plan.spec, plan.embeddings, plan.dtype)
+    store.create(fresh, plan.manifest, plan.spec, plan.embeddings, plan.dtype, provenance)
     with store.Writer(fresh) as writer:
         for source in plan.sources:
             writer.carry(source)

@@ -15,7 +15,8 @@ MATLAB open it without this package. n images, in the order of their ids:
 
 Attributes of the root: ``format`` ("tlfeatures embeddings"), ``format_version`` (integer),
 ``spec`` (JSON, see `tlfeatures.features.spec.Spec`), ``provenance`` (JSON: the versions of the
-libraries that wrote it; never a reason to recompute).
+libraries that wrote it, and where known the folder of the images and the commands that were given;
+never a reason to recompute).
 
 Rules for readers. A row counts if and only if ``done`` says so: rows not yet written read as
 zeros, so the values can't tell. An id is identity, a digest is freshness.
@@ -273,9 +274,16 @@ def exclusive(path: Path) -> Iterator[None]:
 
 
 def create(
-    path: Path, manifest: Manifest, spec: Spec, embeddings: Mapping[str, int], dtype: str
+    path: Path,
+    manifest: Manifest,
+    spec: Spec,
+    embeddings: Mapping[str, int],
+    dtype: str,
+    provenance: Mapping[str, Any] | None = None,
 ) -> None:
     """Make a file with a place for every row, and none done.
+
+    `provenance` is what is to be kept of it beside the versions of the libraries.
 
     Raises
     ------
@@ -289,6 +297,7 @@ def create(
         _reserve(path, needed)  # HDF5 crashes the process where it can't write its metadata
         with h5py.File(path, "w", locking=False) as file:
             _fill(file, manifest, spec, embeddings, dtype)
+            file.attrs["provenance"] = json.dumps({**(provenance or {}), **_versions()})
         _reserve(path, path.stat().st_size)  # making it has given the blocks back
     except OSError as error:
         path.unlink(missing_ok=True)
@@ -315,7 +324,6 @@ def _fill(
     file.attrs["format"] = FORMAT
     file.attrs["format_version"] = FORMAT_VERSION
     file.attrs["spec"] = json.dumps(spec.to_dict())
-    file.attrs["provenance"] = json.dumps(_provenance())
 
 
 def _allocate(
@@ -348,7 +356,7 @@ def _reserve(path: Path, size: int) -> None:
         os.fsync(file.fileno())
 
 
-def _provenance() -> dict[str, Any]:
+def _versions() -> dict[str, Any]:
     versions = {"python": platform.python_version()}
     packages = ("tlfeatures", "keras", "tensorflow", "tensorflow-cpu", "h5py", "numpy", "pillow")
     for package in packages:
