@@ -1,8 +1,10 @@
 # `make demo` and `make test` need nothing but Python 3.11 or newer: both set up .venv themselves.
+# `make test-browser` needs chromium, too (Debian: apt-get install chromium).
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: demo test test-unit lint bench bench-heads clean
+
+.PHONY: demo test test-unit test-browser lint bench bench-heads clean
 
 demo: .venv/installed
 	$(BIN)/tlfeatures demo
@@ -12,6 +14,9 @@ test: .venv/installed-dev
 
 test-unit: .venv/installed-dev
 	$(BIN)/pytest tests/unit
+
+test-browser: .venv/installed-browser
+	$(BIN)/pytest tests/browser
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
@@ -31,6 +36,10 @@ bench-heads: .venv/installed-dev
 
 .venv/installed-dev: .venv/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	touch $@
+
+.venv/installed-browser: .venv/installed-dev
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[browser]"
 	touch $@
 
 clean:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tlfeatures.auditing import Audit, audit
-    from tlfeatures.benchmarking import Benchmark, benchmark
+    from tlfeatures.benchmarking import Benchmark, benchmark, load_benchmark
     from tlfeatures.dataset import Dataset, load_dataset
     from tlfeatures.errors import TlfeaturesError
     from tlfeatures.evaluate import Evaluation, cross_validate, cross_validate_heads
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from tlfeatures.info import describe
     from tlfeatures.learning_curves import LearningCurve, learning_curve
     from tlfeatures.model import Model, Prediction
+    from tlfeatures.reporting import Report, plot, report
+    from tlfeatures.training_curves import TrainingCurve, training_curve
 
 __version__ = "0.1.0"
 
@@ -37,7 +39,9 @@ __all__ = [
     "LearningCurve",
     "Model",
     "Prediction",
+    "Report",
     "TlfeaturesError",
+    "TrainingCurve",
     "audit",
     "benchmark",
     "cross_validate",
@@ -47,13 +51,17 @@ __all__ = [
     "fit",
     "head_grid",
     "learning_curve",
+    "load_benchmark",
     "load_dataset",
     "make_head",
+    "plot",
+    "report",
+    "training_curve",
 ]
 
 _HOMES = {
     "tlfeatures.auditing": ("Audit", "audit"),
-    "tlfeatures.benchmarking": ("Benchmark", "benchmark"),
+    "tlfeatures.benchmarking": ("Benchmark", "benchmark", "load_benchmark"),
     "tlfeatures.dataset": ("Dataset", "load_dataset"),
     "tlfeatures.errors": ("TlfeaturesError",),
     "tlfeatures.evaluate": ("Evaluation", "cross_validate", "cross_validate_heads"),
@@ -64,6 +72,8 @@ _HOMES = {
     "tlfeatures.info": ("describe",),
     "tlfeatures.learning_curves": ("LearningCurve", "learning_curve"),
     "tlfeatures.model": ("Model", "Prediction"),
+    "tlfeatures.reporting": ("Report", "plot", "report"),
+    "tlfeatures.training_curves": ("TrainingCurve", "training_curve"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -167,6 +167,12 @@ class Audit:
             "findings": [asdict(each) for each in self.findings],
         }
 
+    @classmethod
+    def from_dict(cls, facts: Mapping[str, Any]) -> Audit:
+        """Read what `to_dict` wrote."""
+        parts = {name: value for name, value in facts.items() if name not in ("counts", "findings")}
+        return cls(findings=[Finding(**each) for each in facts["findings"]], **parts)
+
     def write_csv(self, path: str | os.PathLike[str]) -> None:
         """Write every finding as a row; the columns are the fields of `Finding`."""
         with Path(path).open("w", newline="", encoding="utf-8") as file:

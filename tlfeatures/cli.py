@@ -23,6 +23,7 @@ import click
 from tlfeatures.errors import ParameterError, TlfeaturesError
 
 if TYPE_CHECKING:
+    from tlfeatures.benchmarking import Benchmark
     from tlfeatures.model import Prediction
 
 # Libraries are imported inside the commands: `--help` loads none of them.
@@ -185,6 +186,31 @@ def _n_jobs(default: int) -> Callable[[Function], Function]:
     )
 
 
+_report = click.option(
+    "--report",
+    type=click.Path(),
+    metavar="REPORT.html",
+    help="Write a page of it, too; see `tlfeatures report`.",
+)
+
+
+def _check_page(page: str | None) -> None:
+    """A page that can't be written is said before the work."""
+    if page is not None:
+        from tlfeatures.reporting import check_page
+
+        check_page(page)
+
+
+def _write_page(benchmark: Benchmark, page: str, **options: Any) -> None:
+    from tlfeatures.render import render_report
+    from tlfeatures.reporting import write_report
+
+    with _Bars() as bars:
+        written = write_report(benchmark, page, progress=bars.show, **options)
+    click.echo(render_report(written), err=True)
+
+
 class _Similarity(click.ParamType):  # type: ignore[type-arg]
     """A number, or off."""
 
@@ -317,17 +343,31 @@ def extract(ctx: click.Context, /, source: str, file: str, as_json: bool, **opti
 @click.option(
     "-o", "--output", "model", type=click.Path(), metavar="MODEL", help="Save the best head here."
 )
+@_report
 @_json
+@click.pass_context
 def fit(
-    file: str, heads: tuple[str, ...], params: tuple[str, ...], as_json: bool, **options: Any
+    ctx: click.Context,
+    /,
+    file: str,
+    heads: tuple[str, ...],
+    params: tuple[str, ...],
+    report: str | None,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Cross-validate heads on FILE.h5; refit the best on all rows and save it to MODEL."""
     from tlfeatures.fitting import fit
     from tlfeatures.heads import parse_params
     from tlfeatures.render import render_fit
 
-    report = fit(file, heads, params=parse_params(params), **options)
-    click.echo(json.dumps(report.to_dict()) if as_json else render_fit(report))
+    _check_page(report)
+    command = ctx.meta[_COMMAND_LINE]
+    result = fit(file, heads, params=parse_params(params), command=command, **options)
+    click.echo(json.dumps(result.to_dict()) if as_json else render_fit(result))
+    if report is not None:
+        datasets = {(result.file, result.embedding): result.data}
+        _write_page(result.as_benchmark(), report, datasets=datasets, n_jobs=options["n_jobs"])
 
 
 @main.command()
@@ -370,6 +410,7 @@ def fit(
     metavar="DIR",
     help="Gets results.json and predictions.csv; what it has already isn't computed again.",
 )
+@_report
 @_json
 @click.pass_context
 def benchmark(
@@ -377,6 +418,7 @@ def benchmark(
     /,
     files: tuple[str, ...],
     params: tuple[str, ...],
+    report: str | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -389,6 +431,7 @@ def benchmark(
     from tlfeatures.heads import parse_params
     from tlfeatures.render import render_benchmark
 
+    _check_page(report)
     with _Bar("folds", "folds/s") as bar:
         result = benchmark(
             files,
@@ -398,6 +441,8 @@ def benchmark(
             **options,
         )
     click.echo(json.dumps(result.to_dict()) if as_json else render_benchmark(result))
+    if report is not None:
+        _write_page(result, report, n_jobs=options["n_jobs"])
 
 
 @main.command()
@@ -481,6 +526,80 @@ def learning_curve(file: str, params: tuple[str, ...], as_json: bool, **options:
     with _Bar("fits", "fits/s") as bar:
         curve = learning_curve(file, params=parse_params(params), progress=bar.show, **options)
     click.echo(json.dumps(curve.to_dict()) if as_json else render_learning_curve(curve))
+
+
+_shown_head = click.option("--head", help="Shown in detail, by its name.  [default: the best]")
+_shown_embedding = click.option(
+    "--embedding", metavar="LAYER.POOLING", help="Shown in detail.  [default: the best]"
+)
+_map = click.option(
+    "--map",
+    type=click.Choice(["pca", "tsne"]),
+    default="pca",
+    show_default=True,
+    help="How images are laid out on the map.",
+)
+
+
+@main.command()
+@click.argument("folder", type=click.Path(), metavar="DIR")
+@click.option(
+    "-o", "--output", required=True, type=click.Path(), metavar="REPORT.html", help="The page."
+)
+@_shown_head
+@_shown_embedding
+@click.option(
+    "--images",
+    type=click.Path(),
+    metavar="FOLDER",
+    help="Where the images are, if they were moved since `extract`.",
+)
+@_map
+@click.option(
+    "--without",
+    multiple=True,
+    type=click.Choice(["images", "map", "audit", "learning-curve", "epochs"]),
+    help="Leave this out; repeatable.",
+)
+@click.option("--title", help="The question.  [default: the classes]")
+@_n_jobs(-1)
+@_json
+def report(folder: str, output: str, as_json: bool, **options: Any) -> None:
+    """Write the benchmark in DIR as one HTML page, with figures and pictures; it opens offline.
+
+    The learning curve, the audit and the epochs are computed on the best head, and kept in DIR.
+    """
+    from tlfeatures.render import render_report
+    from tlfeatures.reporting import report
+
+    with _Bars() as bars:
+        written = report(folder, output, progress=bars.show, **options)
+    click.echo(json.dumps(written.to_dict()) if as_json else render_report(written))
+
+
+@main.command()
+@click.argument("folder", type=click.Path(), metavar="DIR")
+@click.option(
+    "--what",
+    required=True,
+    metavar="FIGURE",
+    help="ranking, heat-map, confusion, reliability, roc, precision-recall, learning-curve, map; "
+    "accuracy or loss by epoch.",
+)
+@click.option(
+    "-o", "--output", required=True, type=click.Path(), metavar="FILE.png|svg|pdf", help="Made."
+)
+@_shown_head
+@_shown_embedding
+@_map
+@_n_jobs(-1)
+def plot(folder: str, what: str, output: str, **options: Any) -> None:
+    """Draw one figure of the benchmark in DIR."""
+    from tlfeatures.reporting import plot
+
+    with _Bars() as bars:
+        plot(folder, what, output, progress=bars.show, **options)
+    click.echo(output)
 
 
 @main.command()
@@ -582,6 +701,28 @@ class _Bar:
         speed = (done - self._start[1]) / seconds if done > self._start[1] else 0
         self._bar.update(done - self._done, f"{speed:.1f} {self._unit}" if speed else None)
         self._done = done
+
+
+class _Bars:
+    """A progress bar for each of several works, one after the other."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._label: str | None = None
+        self._bar = _Bar()
+
+    def __enter__(self) -> _Bars:
+        return self
+
+    def __exit__(self, *details: Any) -> None:
+        self._stack.close()
+
+    def show(self, label: str, done: int, total: int) -> None:
+        """Draw that `done` of `total` of this work are done."""
+        if label != self._label:
+            self._stack.close()
+            self._label, self._bar = label, self._stack.enter_context(_Bar(label, "fits/s"))
+        self._bar.show(done, total)
 
 
 def _json_writer(note: dict[str, str]) -> Callable[[Prediction], None]:

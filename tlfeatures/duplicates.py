@@ -203,10 +203,10 @@ def neighbor_distances(X: ArrayLike, k: int, *, block: int | None = None) -> NDA
         return found
     k = min(k, len(rows) - 1)
     for part in _parts(len(rows), block):
-        unit = _unit(X[rows[part]])
+        unit = unit_roots(X[rows[part]])
         nearest = np.empty((len(unit), 0), np.float32)
         for other in _parts(len(rows), block):
-            here = np.hstack([nearest, _distances(unit, _unit(X[rows[other]]))])
+            here = np.hstack([nearest, _distances(unit, unit_roots(X[rows[other]]))])
             # The row itself is the nearest one, at 0.
             nearest = np.partition(here, min(k, here.shape[1] - 1), axis=1)[:, : k + 1]
         found[rows[part]] = nearest.max(axis=1)
@@ -248,8 +248,8 @@ def _usable(rows: NDArray[Any]) -> NDArray[np.bool_]:
     return usable
 
 
-def _unit(rows: NDArray[Any]) -> NDArray[np.float32]:
-    """Roots with their signs, of length 1."""
+def unit_roots(rows: NDArray[Any]) -> NDArray[np.float32]:
+    """Give the roots of rows, with their signs, scaled to length 1; NaN for a row of zeros."""
     rows = rows.astype(np.float32, copy=False)
     roots: NDArray[np.float32] = np.abs(rows)
     np.sqrt(roots, out=roots)
@@ -278,9 +278,12 @@ def _scales(X: NDArray[Any], rows: NDArray[np.int64], block: int) -> NDArray[np.
     if nearest < 1:
         return scales
     for part in _parts(len(rows), block):
-        unit = _unit(X[rows[part]])
+        unit = unit_roots(X[rows[part]])
         distances = np.concatenate(
-            [_distances(unit, _unit(X[sample[other]])) for other in _parts(len(sample), block)],
+            [
+                _distances(unit, unit_roots(X[sample[other]]))
+                for other in _parts(len(sample), block)
+            ],
             axis=1,
         )
         # The row itself is the nearest one, at 0.
@@ -294,9 +297,9 @@ def _similarities(
     """Rows of a block, rows of the same or a later one, and their similarities."""
     parts = [rows[part] for part in _parts(len(rows), block)]
     for number, first in enumerate(parts):
-        unit = _unit(X[first])
+        unit = unit_roots(X[first])
         for second in parts[number:]:
-            distances = _distances(unit, unit if second is first else _unit(X[second]))
+            distances = _distances(unit, unit if second is first else unit_roots(X[second]))
             scale = np.minimum(scales[first][:, None], scales[second])
             with np.errstate(divide="ignore", invalid="ignore"):
                 distances /= scale

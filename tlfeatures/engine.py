@@ -43,6 +43,7 @@ from tlfeatures.statistics import SCORES
 logger = logging.getLogger(__name__)
 
 LABEL_SCORES = SCORES[:3]  # these need no probabilities
+EPOCH_SCORES = ("loss", "accuracy", "validation_loss", "validation_accuracy")
 
 Columns = NDArray[np.floating[Any]]
 Rows = NDArray[np.int_]
@@ -160,6 +161,10 @@ class Engine:
         """Score the labels that each point of each head's grid gives."""
         return self._each(_score_points, tasks, 1.0, score)
 
+    def follow_epochs(self, tasks: Sequence[Task]) -> list[dict[str, NDArray[np.float64]]]:
+        """Train every task's heads epoch by epoch: `EPOCH_SCORES` of shape (epochs, 4) each."""
+        return self._each(_follow_epochs, tasks, 1.0, np.array(self.data.classes))
+
     def _each(
         self, work: Callable[..., Any], tasks: Sequence[Task], weight: float, *shared: Any
     ) -> list[Any]:
@@ -263,6 +268,41 @@ def _score_points(
     return scores
 
 
+def _follow_epochs(
+    task: Task,
+    X: Columns,
+    y: NDArray[np.str_],
+    together: NDArray[Any] | None,
+    classes: NDArray[np.str_],
+) -> dict[str, NDArray[np.float64]]:
+    shared = _Shared(X, task.train, task.test, 1)
+    codes = np.searchsorted(classes, y)
+    tables = {}
+    with threadpool_limits(1):
+        for name, head in task.heads.items():
+            rest, known, new = shared.columns(head)
+            rest = clone(rest).set_params(**task.params.get(name, {}))
+            with _convergence(name), _in_one_line(name):
+                last, known, new = _up_to_last(rest, known, y[task.train], new)
+                sides = [(known, codes[task.train]), (new, codes[task.test])]
+                epochs = last.fit_epochs(known, y[task.train])
+                scores = [_epoch_scores(last, sides, classes) for _ in epochs]
+            tables[name] = np.array(scores)
+    return tables
+
+
+def _up_to_last(
+    head: BaseEstimator, X: Columns, y: NDArray[np.str_], X_new: Columns
+) -> tuple[BaseEstimator, Columns, Columns]:
+    """Fit what stands before the classifier; give this, and what it sees of both."""
+    if not isinstance(head, Pipeline):
+        return head, X, X_new
+    if len(head) > 1:
+        before = head[:-1]
+        X, X_new = before.fit_transform(X, y), before.transform(X_new)
+    return head[-1], X, X_new
+
+
 def _labels(
     rest: BaseEstimator,
     known: Columns,
@@ -305,8 +345,14 @@ def fit(
     extra: dict[str, Any] = {}
     if groups is not None and has_fit_parameter(last, "groups"):
         extra["groups" if last is head else f"{head.steps[-1][0]}__groups"] = groups
-    try:
+    with _in_one_line(name):
         return head.fit(X, y, **extra)
+
+
+@contextmanager
+def _in_one_line(name: str) -> Iterator[None]:
+    try:
+        yield
     except ParameterError:
         raise
     except (ValueError, TypeError) as error:
@@ -335,6 +381,18 @@ def _scored(
         if name not in scores:
             scores[name] = _extra_score(name, head, X, y)
     return FoldResult(scores, np.searchsorted(classes, labels), table, 0.0, ())
+
+
+def _epoch_scores(
+    head: BaseEstimator, sides: Sequence[tuple[Columns, Rows]], classes: NDArray[np.str_]
+) -> list[float]:
+    """Log loss and accuracy by hand: scikit-learn's checks would take longer than the epoch."""
+    scores = []
+    for X, codes in sides:
+        table = _probabilities(head, X, classes)
+        right = np.maximum(table[np.arange(len(codes)), codes], np.finfo(float).eps)
+        scores += [float(-np.log(right).mean()), float((table.argmax(axis=1) == codes).mean())]
+    return scores
 
 
 def _label_score(name: str, y: NDArray[np.str_], labels: NDArray[Any]) -> float:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from tlfeatures.comparison import score_intervals
+from tlfeatures.benchmarking import Benchmark
+from tlfeatures.comparison import compare, score_intervals
 from tlfeatures.dataset import Dataset, load_dataset
 from tlfeatures.duplicates import NEAR_DUPLICATE
 from tlfeatures.engine import Engine
@@ -19,6 +20,7 @@ from tlfeatures.features.spec import as_list
 from tlfeatures.folds import inner_folds
 from tlfeatures.heads import Grid, head_grid, make_heads, plain_params, set_tuned
 from tlfeatures.model import Model, check_model_target
+from tlfeatures.results import Entry, Study, entry_of, fingerprint, sources_of, versions
 from tlfeatures.tuning import choose
 
 
@@ -71,6 +73,12 @@ class FitReport:
         The score by which the heads are ranked.
     heads : list of HeadReport
         Best first.
+    data : Dataset
+    sources : dict
+        The labels, groups and near_duplicates that it was loaded with.
+    random_state : int or None
+    command : str or None
+        The command line that asked for it.
     """
 
     file: str
@@ -86,6 +94,23 @@ class FitReport:
     held_back: bool
     scoring: str
     heads: list[HeadReport]
+    data: Dataset = field(repr=False)
+    sources: dict[str, Any] = field(repr=False)
+    random_state: int | None
+    command: str | None
+
+    def as_benchmark(self) -> Benchmark:
+        """Give it as a benchmark of one embedding, of which a page can be made."""
+        fold = self.heads[0].evaluation.fold
+        numbers = range(fold.max() + 1)
+        folds = [(np.flatnonzero(fold != each), np.flatnonzero(fold == each)) for each in numbers]
+        seed, sources = self.random_state, sources_of([self.file], **self.sources)
+        study = Study.of(self.data, self.split, folds, seed, sources)
+        matrix = fingerprint(self.data)
+        entries = [_entry(report, self.data, matrix) for report in self.heads]
+        comparison = compare(entries, study, self.scoring, seed)
+        commands = [] if self.command is None else [self.command]
+        return Benchmark(study, entries, comparison, len(entries), None, commands)
 
     def to_dict(self) -> dict[str, Any]:
         """Give it as JSON-ready plain data; fit_seconds is the mean over folds."""
@@ -114,6 +139,21 @@ class FitReport:
         }
 
 
+def _entry(report: HeadReport, data: Dataset, matrix: str) -> Entry:
+    facts = {
+        "head": report.head,
+        "file": data.file,
+        "embedding": data.embedding,
+        "matrix": matrix,
+        "repeat": 0,
+        "tuned": bool(report.evaluation.choices),
+        "params": report.params,
+        "versions": versions(),
+        "key": report.head,
+    }
+    return entry_of(report.evaluation, facts)
+
+
 def fit(
     file: str | os.PathLike[str],
     heads: str | Sequence[str] = "logreg",
@@ -128,6 +168,7 @@ def fit(
     scoring: str | Sequence[str] = (),
     n_jobs: int | None = None,
     random_state: int | None = 0,
+    command: str | None = None,
     **validation: Any,
 ) -> FitReport:
     """Cross-validate heads on an embeddings file, and save the best one fitted on all of it.
@@ -150,6 +191,8 @@ def fit(
         Further scores, by scikit-learn's names; the first one ranks the heads, else accuracy.
     n_jobs, random_state
         See `cross_validate_heads`.
+    command : str, optional
+        The command line that asks for it, to be read by people.
     **validation
         `cv` and `split`, see `cross_validate_heads`.
 
@@ -191,7 +234,16 @@ def fit(
         facts = _facts(best, data, tune)
         Model.fit(made[best.head], data, name=best.head, facts=facts).save(model)
         reports[0] = replace(best, model=str(model))
-    return _report(data, reports, ranking, tune)
+    return FitReport(
+        **_facts_of(data, reports[0].evaluation),
+        tuned=tune,
+        scoring=ranking,
+        heads=reports,
+        data=data,
+        sources={"labels": labels, "groups": groups, "near_duplicates": near_duplicates},
+        random_state=random_state,
+        command=command,
+    )
 
 
 def _tune_on_all(
@@ -210,23 +262,20 @@ def _tune_on_all(
         set_tuned(made[name], chosen[name].params)
 
 
-def _report(data: Dataset, heads: list[HeadReport], scoring: str, tuned: bool) -> FitReport:
-    first = heads[0].evaluation
-    return FitReport(
-        file=data.file,
-        embedding=data.embedding,
-        weights=data.spec.weights,
-        images=len(data.y),
-        tested=int((first.fold >= 0).sum()),
-        classes=data.classes,
-        groups=_count_groups(data),
-        copies=len(data.copies),
-        tuned=tuned,
-        split=first.split,
-        held_back=first.split == "val" and data.split is not None and "test" in data.split,
-        scoring=scoring,
-        heads=heads,
-    )
+def _facts_of(data: Dataset, first: Evaluation) -> dict[str, Any]:
+    """What was scored, on which images."""
+    return {
+        "file": data.file,
+        "embedding": data.embedding,
+        "weights": data.spec.weights,
+        "images": len(data.y),
+        "tested": int((first.fold >= 0).sum()),
+        "classes": data.classes,
+        "groups": _count_groups(data),
+        "copies": len(data.copies),
+        "split": first.split,
+        "held_back": first.split == "val" and data.split is not None and "test" in data.split,
+    }
 
 
 def _facts(report: HeadReport, data: Dataset, tuned: bool) -> dict[str, Any]:

@@ -45,6 +45,8 @@ class Head:
 
     Attributes
     ----------
+    title : str
+        In words.
     make : callable
         Takes a seed (int or None), gives a classifier.
     n_components : int or None
@@ -54,6 +56,7 @@ class Head:
         What tuning tries, the simplest model first.
     """
 
+    title: str
     make: Callable[[int | None], BaseEstimator]
     n_components: int | None = None
     grid: Grid = field(default_factory=dict)
@@ -67,19 +70,23 @@ def _powers(first: int, last: int) -> list[float]:
 # Defaults: best or within a standard error of it over five embeddings (see benchmarks/README.md).
 HEADS: dict[str, Head] = {
     "logreg": Head(
+        "logistic regression",
         lambda seed: LogisticRegression(C=0.01, max_iter=2000, random_state=seed),
         grid={"C": _powers(-5, 1)},
     ),
     "linear-svm": Head(
+        "linear SVM",
         lambda seed: CalibratedSVC(kernel="linear", C=0.001, random_state=seed),
         grid={"C": _powers(-6, 0)},
     ),
     "rbf-svm": Head(
+        "SVM with an RBF kernel",
         lambda seed: CalibratedSVC(random_state=seed),
         n_components=128,  # on all coordinates of a flattened layer it loses 7 points
         grid={"gamma_factor": [0.3, 1.0, 2.0], "C": [0.3, 1.0, 3.0, 10.0, 30.0]},
     ),
     "gradient-boosting": Head(
+        "gradient boosting",
         lambda seed: HistGradientBoostingClassifier(
             max_iter=150,
             max_leaf_nodes=8,
@@ -90,22 +97,29 @@ HEADS: dict[str, Head] = {
         grid={"max_leaf_nodes": [4, 8], "learning_rate": [0.03, 0.1]},
     ),
     "knn": Head(
+        "nearest neighbours",
         lambda seed: SmoothedNeighbors(),
         n_components=64,  # on all coordinates of a flattened layer it is at chance
         grid={"n_neighbors": [40, 20, 10, 5, 3, 1]},
     ),
-    "centroid": Head(lambda seed: CalibratedCentroid(random_state=seed)),
+    "centroid": Head("nearest class mean", lambda seed: CalibratedCentroid(random_state=seed)),
     "ridge": Head(
+        "ridge classifier",
         lambda seed: CalibratedRidge(random_state=seed),
         grid={"alpha": _powers(6, 0)},
     ),
-    "lda": Head(lambda seed: ShrunkLDA(), grid={"shrinkage": [0.9, 0.7, 0.5, 0.3, 0.1]}),
+    "lda": Head(
+        "linear discriminant analysis",
+        lambda seed: ShrunkLDA(),
+        grid={"shrinkage": [0.9, 0.7, 0.5, 0.3, 0.1]},
+    ),
     "mlp": Head(
+        "multilayer perceptron",
         lambda seed: ScaledMLP(random_state=seed),
         n_components=128,
         grid={"alpha": [10.0, 3.0, 1.0, 0.1]},
     ),
-    "dummy": Head(lambda seed: DummyClassifier(strategy="prior")),
+    "dummy": Head("guessing by class shares", lambda seed: DummyClassifier(strategy="prior")),
 }
 
 

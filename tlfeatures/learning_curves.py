@@ -175,6 +175,21 @@ class LearningCurve:
         """Give it as JSON-ready plain data."""
         return asdict(self)
 
+    @classmethod
+    def from_dict(cls, facts: Mapping[str, Any]) -> LearningCurve:
+        """Read what `to_dict` wrote, also after JSON made lists of its tuples."""
+        parts = {
+            "points": tuple(CurvePoint(**_paired(point)) for point in facts["points"]),
+            "backtest": Backtest(**_paired(facts["backtest"])) if facts["backtest"] else None,
+            "forecasts": tuple(Forecast(**_paired(each)) for each in facts["forecasts"]),
+        }
+        return cls(**{**facts, **parts})
+
+
+def _paired(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Intervals are lists in JSON."""
+    return {name: tuple(v) if isinstance(v, list) else v for name, v in facts.items()}
+
 
 def learning_curve(
     file: str | os.PathLike[str],

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tlfeatures.features.extract import Extraction
     from tlfeatures.fitting import FitReport, HeadReport
     from tlfeatures.learning_curves import CurvePoint, Forecast, LearningCurve
+    from tlfeatures.reporting import Report
 
 _SHOWN = 3  # heads whose every fold is printed; more would bury the ranking
 _SPLITS = {"val": "fitted on train, scored on val", "test": "fitted on train, scored on test"}
@@ -257,6 +258,15 @@ _AUDIT_NEXT = """
 Nothing was changed. Open each image; if its label is wrong, move it to the right folder or correct
 the labels' CSV; remove the copy that is too much. Then run `tlfeatures extract` (it computes only
 what is new) and `tlfeatures fit` again."""
+
+
+def render_report(report: Report) -> str:
+    """Where the page is, how large, and what it shows."""
+    sections = ", ".join(name.replace("_", " ") for name in report.sections)
+    return (
+        f"{report.file}: {report.bytes / 1e6:.1f} MB, {report.images:,} pictures; with {sections}\n"
+        "open it in any browser"
+    )
 
 
 def render_learning_curve(curve: LearningCurve) -> str:

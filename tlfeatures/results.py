@@ -110,7 +110,7 @@ class Study:
         data: Dataset,
         split: str,
         folds: list[Fold],
-        seed: int,
+        seed: int | None,
         sources: Mapping[str, Any] | None = None,
     ) -> Study:
         """Describe a dataset, the folds of its first repeat, and where it came from."""

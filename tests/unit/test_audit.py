@@ -398,3 +398,9 @@ def test_it_loads_no_tensorflow_and_prints_nothing_else(file):
         [sys.executable, "-c", program, str(file)], capture_output=True, text=True, check=True
     )
     assert result.stdout == "[]\n"
+
+
+def test_an_audit_survives_json(photos, tmp_path):
+    extract(photos, tmp_path / "a.h5", backbone="pixels", size=16)
+    found = audit(tmp_path / "a.h5")
+    assert Audit.from_dict(json.loads(json.dumps(found.to_dict()))) == found

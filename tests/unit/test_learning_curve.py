@@ -16,6 +16,7 @@ from tlfeatures.folds import make_folds
 from tlfeatures.heads import HEADS, make_head
 from tlfeatures.learning_curves import (
     CurvePoint,
+    LearningCurve,
     _draws,
     _fit_law,
     _judge,
@@ -393,3 +394,9 @@ def test_errors_are_one_line(run, arguments, code, message):
     assert (result.exit_code, result.stdout) == (code, "")
     assert message in result.stderr
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_curve_survives_json():
+    curve = measure_curve(dataset(), "centroid", cv=3)
+    again = LearningCurve.from_dict(json.loads(json.dumps(curve.to_dict())))
+    assert again == curve

@@ -19,7 +19,9 @@ def test_public_names_are_these():
         "LearningCurve",
         "Model",
         "Prediction",
+        "Report",
         "TlfeaturesError",
+        "TrainingCurve",
         "audit",
         "benchmark",
         "cross_validate",
@@ -29,8 +31,12 @@ def test_public_names_are_these():
         "fit",
         "head_grid",
         "learning_curve",
+        "load_benchmark",
         "load_dataset",
         "make_head",
+        "plot",
+        "report",
+        "training_curve",
     ]
     for name in tlfeatures.__all__:
         assert getattr(tlfeatures, name).__doc__ or name == "HEADS"

@@ -158,6 +158,41 @@ def decode(data: bytes, size: tuple[int, int]) -> NDArray[np.uint8]:
         raise ImageError(_reason(error, data)) from error
 
 
+def thumbnail(data: bytes, side: int) -> bytes:
+    """Make a small picture of an image file, for people to look at.
+
+    Parameters
+    ----------
+    data : bytes
+        Of any format that Pillow reads.
+    side : int
+        Pixels of its longer side at most; smaller images stay as they are.
+
+    Returns
+    -------
+    bytes
+        A WebP, upright, transparency over white.
+
+    Raises
+    ------
+    ImageError
+        See `decode`.
+    """
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            image.draft("RGB", (2 * side, 2 * side))  # a JPEG needn't be decoded at its full size
+            image.load()
+            small = _to_rgb(ImageOps.exif_transpose(image))
+            small.thumbnail((side, side), Image.Resampling.BILINEAR)
+            file = io.BytesIO()
+            small.save(file, "WEBP", quality=70, method=4)
+            return file.getvalue()
+    except ImageError:
+        raise
+    except Exception as error:  # as in `decode`
+        raise ImageError(_reason(error, data)) from error
+
+
 def to_pixels(image: Image.Image, size: tuple[int, int]) -> NDArray[np.uint8]:
     """Bring an opened image to 8-bit RGB and the backbone's size (see `decode`)."""
     height, width = size

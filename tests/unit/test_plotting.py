@@ -1,0 +1,539 @@
+"""Each figure holds what it promises, as text and as shapes, and leaves matplotlib as it was."""
+
+import re
+import warnings
+from dataclasses import replace
+from xml.etree import ElementTree
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from tests.unit.data import dataset
+from tests.unit.test_comparison import entries_of
+from tests.unit.test_diagnostics import drawn_at_random
+from tlfeatures import figures, plotting
+from tlfeatures.comparison import Comparison, Rank, compare
+from tlfeatures.diagnostics import (
+    EmbeddingMap,
+    OutOfFold,
+    confusion,
+    precision_recall,
+    reliability,
+    roc,
+)
+from tlfeatures.errors import ParameterError
+from tlfeatures.learning_curves import CurvePoint, Forecast, LearningCurve
+from tlfeatures.training_curves import TrainingCurve
+
+NAMES = ["<script>alert(1)</script>", "$x^2$", 'a & b "q"', "日本"]
+HEX = re.compile(r"(?<!url\()#[0-9a-f]{6}\b")
+
+
+def rank_of(label, score, *, embedding="x.avg", best=False, p=0.01, interval=(-0.05, 0.05)):
+    spread = None if interval is None else [score + interval[0], score + interval[1]]
+    scores = {"accuracy": {"score": score, "interval": spread}}
+    facts = dict.fromkeys(Rank.__dataclass_fields__)
+    facts |= {
+        "head": label,
+        "label": label,
+        "embedding": embedding,
+        "scores": scores,
+        "p": p,
+        "best": best,
+    }
+    return Rank(**facts)
+
+
+def ranking_of(*ranks):
+    return Comparison("accuracy", list(ranks), None, [], 5)
+
+
+def some_ranking():
+    return ranking_of(
+        rank_of("logreg", 0.9, best=True, p=None),
+        rank_of("knn", 0.88, best=True, p=0.4),
+        rank_of("lda", 0.7),
+        rank_of("odd", 0.6, p=None, interval=None),
+    )
+
+
+def predictions(k, n=300, names=None):
+    found = drawn_at_random(k, n)
+    return replace(found, classes=names or [f"class {code:02d}" for code in range(k)])
+
+
+def learning_curve_of(verdict):
+    law = {"a": 0.9, "b": 0.8, "c": 0.5}
+    sizes = [5, 10, 20, 40, 80, 160]
+    values = [law["a"] - law["b"] * size ** -law["c"] for size in sizes]
+    points = tuple(
+        CurvePoint(size, 2 * size, 1, value, (value - 0.05, value + 0.05))
+        for size, value in zip(sizes, values, strict=True)
+    )
+    forecasts = tuple(
+        Forecast(factor, 160 * factor, 0.86, (0.8, 0.9), 0.02, (0, 0.04)) for factor in (2, 4)
+    )
+    return LearningCurve(
+        "x.h5", "x.avg", "none", "logreg", {}, 400, 5, ["a", "b"], points, law, None, forecasts,
+        verdict, "",
+    )  # fmt: skip
+
+
+def training_of(folds=3, epochs=6, ended=()):
+    random = np.random.default_rng(0)
+    accuracy = np.linspace(0.5, 0.9, epochs) + random.normal(size=(folds, epochs)) * 0.01
+    for fold, end in ended:
+        accuracy[fold, end:] = np.nan
+    return TrainingCurve(
+        "x.h5", "x.avg", "none", "mlp", {}, 60, "cv", folds,
+        loss=1 - accuracy, accuracy=accuracy,
+        validation_loss=1.1 - accuracy, validation_accuracy=accuracy - 0.1,
+    )  # fmt: skip
+
+
+def map_of(n, classes, method="pca"):
+    points = np.random.default_rng(0).normal(size=(n, 2))
+    labels = np.array([classes[row % len(classes)] for row in range(n)])
+    return EmbeddingMap(points, method, (0.25, 0.125) if method == "pca" else None), labels
+
+
+FIGURES = {
+    "ranking": lambda ax=None: plotting.plot_ranking(some_ranking(), ax),
+    "heat map": lambda ax=None: plotting.plot_heat_map(some_ranking(), ax),
+    "confusion": lambda ax=None: plotting.plot_confusion(confusion(predictions(3)), ax),
+    "large confusion": lambda ax=None: plotting.plot_confusion(confusion(predictions(15)), ax),
+    "roc": lambda ax=None: plotting.plot_roc(roc(predictions(3)), ax),
+    "recall": lambda ax=None: plotting.plot_precision_recall(precision_recall(predictions(3)), ax),
+    "reliability": lambda ax=None: plotting.plot_reliability(reliability(predictions(3)), ax),
+    "learning": lambda ax=None: plotting.plot_learning_curve(learning_curve_of("help"), ax),
+    "training": lambda ax=None: plotting.plot_training(training_of(), ax=ax),
+    "map": lambda ax=None: plotting.plot_map(*map_of(30, "ab"), ax, wrong=np.arange(30) < 5),
+}
+COLOR_MAPS = ("heat map", "confusion", "large confusion")
+
+
+def svg_of(axes, salt="x"):
+    return ElementTree.fromstring(figures.to_svg(axes, salt))
+
+
+def tagged(root, name):
+    return [element for element in root.iter() if element.tag.rpartition("}")[2] == name]
+
+
+def texts_of(axes):
+    return ["".join(element.itertext()) for element in tagged(svg_of(axes), "text")]
+
+
+def lines_of(axes, color):
+    return [line for line in axes.lines if line.get_color() == figures.COLORS[color]]
+
+
+# ---- all of them
+
+
+@pytest.mark.parametrize("draw", FIGURES.values(), ids=FIGURES)
+def test_it_draws_on_given_axes_and_on_its_own(draw):
+    given = Figure().add_subplot()
+    assert draw(given) is given
+    assert given.figure.get_size_inches().tolist() == Figure().get_size_inches().tolist()
+    own = draw()
+    assert own.figure is not given.figure
+    assert own.has_data()
+
+
+@pytest.mark.parametrize("draw", FIGURES.values(), ids=FIGURES)
+def test_settings_of_matplotlib_stay_as_they_were(draw, tmp_path):
+    before = dict(matplotlib.rcParams)
+    axes = draw()
+    figures.save_figure(axes, tmp_path / "x.svg")
+    figures.to_svg(axes, "x")
+    draw(Figure().add_subplot())
+    assert dict(matplotlib.rcParams) == before
+
+
+@pytest.mark.parametrize("draw", FIGURES.values(), ids=FIGURES)
+def test_the_users_settings_do_not_enter(draw):
+    plain = figures.to_svg(draw(), "x")
+    mine = {"axes.facecolor": "red", "font.size": 20, "text.color": "red", "axes.grid": False}
+    with matplotlib.rc_context(mine):
+        assert figures.to_svg(draw(), "x") == plain
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_color_is_of_the_table(name):
+    """The page puts its own in their place, for a dark theme."""
+    svg = figures.to_svg(FIGURES[name](), "x")
+    others = set(HEX.findall(svg)) - set(figures.COLORS.values())
+    assert not others or name in COLOR_MAPS
+    root = ElementTree.fromstring(svg)
+    assert all("fill: #" in text.get("style", "") for text in tagged(root, "text"))
+    painted = re.findall(r"\b(?:fill|stroke): ([^;\"]+)", svg)
+    assert all(value == "none" or HEX.fullmatch(value) for value in painted)
+
+
+@pytest.mark.parametrize("draw", FIGURES.values(), ids=FIGURES)
+def test_an_svg_can_stand_in_a_page(draw):
+    axes = draw()
+    root, other = svg_of(axes, "one"), svg_of(axes, "two")
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    assert set(root.keys()) == {"viewBox", "style"}
+    assert not tagged(root, "metadata") + tagged(root, "style")
+    ids = [element.get("id") for element in root.iter() if element.get("id")]
+    assert len(ids) == len(set(ids))
+    used = set(re.findall(r"[(\"]#([^)\"]+)", figures.to_svg(axes, "one")))
+    assert {name for name in ids if not name.startswith("map-")} == used
+    shared = set(ids) & {element.get("id") for element in other.iter()}
+    assert all(name.startswith("map-") for name in shared)
+
+
+@pytest.mark.parametrize("draw", FIGURES.values(), ids=FIGURES)
+def test_writing_a_figure_twice_gives_the_same(draw, tmp_path):
+    axes = draw()
+    for name in ("one", "two"):
+        figures.save_figure(axes, tmp_path / f"{name}.svg")
+    assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
+    assert figures.to_svg(axes, "x") == figures.to_svg(axes, "x")
+
+
+@pytest.mark.parametrize("kind", ["svg", "pdf", "png"])
+def test_the_same_figure_gives_the_same_bytes(kind, tmp_path):
+    for name in ("one", "two"):
+        figures.save_figure(FIGURES["map"](), tmp_path / f"{name}.{kind}")
+    one, two = ((tmp_path / f"{name}.{kind}").read_bytes() for name in ("one", "two"))
+    assert one == two
+    assert len(one) > 1000
+
+
+def test_a_figure_is_saved_as_well_as_its_axes(tmp_path):
+    axes = FIGURES["map"]()
+    figures.save_figure(axes.figure, tmp_path / "figure.SVG")
+    figures.save_figure(axes, tmp_path / "axes.svg")
+    assert (tmp_path / "figure.SVG").read_bytes() == (tmp_path / "axes.svg").read_bytes()
+
+
+def test_wrong_paths_are_said(tmp_path):
+    with pytest.raises(ParameterError, match=r"must end in \.png, \.svg or \.pdf"):
+        figures.save_figure(FIGURES["map"](), tmp_path / "x.jpg")
+    with pytest.raises(ParameterError, match="there is no folder"):
+        figures.save_figure(FIGURES["map"](), tmp_path / "none" / "x.png")
+
+
+def test_colors_are_distinct_and_can_be_seen():
+    colors = list(figures.COLORS.values())
+    assert len(set(colors)) == len(colors)
+    assert all(re.fullmatch("#[0-9a-f]{6}", color) for color in colors)
+
+    def luminance(color):
+        levels = np.array([int(color[at : at + 2], 16) for at in (1, 3, 5)]) / 255
+        linear = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
+        return linear @ [0.2126, 0.7152, 0.0722]
+
+    for name in ("ink", "muted", "accent", *(f"c{place}" for place in range(8))):
+        assert 1.05 / (luminance(figures.COLORS[name]) + 0.05) >= 3, name
+
+
+def test_no_color_map_has_a_color_of_the_table():
+    """The page would replace it."""
+    levels = matplotlib.colormaps[plotting._COLOR_MAP](np.arange(256))
+    found = {matplotlib.colors.to_hex(level) for level in levels}
+    assert not found & set(figures.COLORS.values())
+    assert not {plotting._ON_DARK, plotting._ON_LIGHT} & set(figures.COLORS.values())
+
+
+# ---- names are data
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_names_stay_as_they_are(given):
+    found = predictions(4, names=NAMES)
+    points, labels = map_of(40, NAMES)
+    draws = [
+        lambda ax: plotting.plot_confusion(confusion(found), ax),
+        lambda ax: plotting.plot_roc(roc(found), ax),
+        lambda ax: plotting.plot_precision_recall(precision_recall(found), ax),
+        lambda ax: plotting.plot_map(points, labels, ax),
+        lambda ax: plotting.plot_heat_map(ranking_of(*(rank_of(n, 0.5) for n in NAMES)), ax),
+        lambda ax: plotting.plot_ranking(ranking_of(*(rank_of(n, 0.5) for n in NAMES)), ax),
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # among them: characters that the font lacks
+        for draw in draws:
+            texts = " ".join(texts_of(draw(Figure().add_subplot() if given else None)))
+            assert all(name in texts for name in NAMES)
+
+
+def test_long_names_are_cut_in_the_middle():
+    name = "Coccinella septempunctata of the northern kind"
+    assert figures.shortened(name) == "Coccinella se…orthern kind"
+    assert figures.shortened("short") == "short"
+    assert figures.shortened("0123456789", 5) == "01…89"
+
+
+def test_characters_that_xml_forbids_are_replaced():
+    points, _ = map_of(4, "a")
+    axes = plotting.plot_map(points, ["a\x00b", "a\x00b", "c\nd", "e\udcff"])
+    assert {"a�b", "c d", "e�"} <= set(texts_of(axes))
+
+
+# ---- one by one
+
+
+def test_the_ranking_tells_the_best_apart():
+    axes = plotting.plot_ranking(some_ranking())
+    dots = [line for line in axes.lines if line.get_marker() == "o"]
+    filled = [dot.get_markerfacecolor() != figures.COLORS["paper"] for dot in dots]
+    assert filled == [True, True, False, False]
+    assert [float(dot.get_xdata()[0]) for dot in dots] == [0.9, 0.88, 0.7, 0.6]
+    assert [float(dot.get_ydata()[0]) for dot in dots] == [0, 1, 2, 3]
+    assert axes.get_ylim()[0] > axes.get_ylim()[1]  # the best on top
+    assert len(axes.collections) == 3  # the last one has no interval
+    texts = texts_of(axes)
+    for words in ("best, or can't be told from it", "can be told from the best", "not compared"):
+        assert texts.count(words) == 1
+    assert "accuracy, with 95 % interval" in texts
+    assert {"logreg", "knn", "lda", "odd"} <= set(texts)
+
+
+def test_the_ranking_names_embeddings_where_there_are_several():
+    ranks = [rank_of("knn", 0.9, embedding=name) for name in ("x.avg", "x.max")]
+    assert {"knn on x.avg", "knn on x.max"} <= set(texts_of(plotting.plot_ranking(
+        ranking_of(*ranks)
+    )))  # fmt: skip
+
+
+def test_a_long_ranking_is_cut_and_says_so():
+    found = ranking_of(*(rank_of(f"head {i}", 0.9 - i / 100) for i in range(50)))
+    texts = texts_of(plotting.plot_ranking(found))
+    assert "the first 40 of 50 heads" in texts
+    assert "head 39" in texts
+    assert "head 40" not in texts
+    assert plotting.ranking_height(found) > plotting.ranking_height(some_ranking())
+
+
+def test_a_benchmark_is_drawn_by_any_score():
+    made, study = entries_of(dataset(100), {"a": 0.9, "b": 0.6})
+    found = compare(made, study, "log_loss", 0)
+    made[0].facts["scores"]["log_loss"]["score"] = None
+    assert "log loss (less is better), with 95 % interval" in texts_of(plotting.plot_ranking(found))
+    assert "log loss (less is better)" in texts_of(plotting.plot_heat_map(found))
+
+
+def test_heads_without_a_score_leave_their_row_empty():
+    found = ranking_of(rank_of("a", 0.9, best=True), rank_of("b", 0.5, interval=None))
+    found.ranking[1].scores["accuracy"]["score"] = None
+    axes = plotting.plot_ranking(found)
+    assert len([line for line in axes.lines if line.get_marker() == "o"]) == 1
+    assert "b" in texts_of(axes)
+    assert "0.900" in texts_of(plotting.plot_heat_map(found))
+    found.ranking[0].scores["accuracy"]["score"] = None
+    assert plotting.plot_ranking(found).get_legend() is None
+    assert "accuracy" in texts_of(plotting.plot_heat_map(found))
+
+
+def test_the_heat_map_leaves_blank_what_is_missing():
+    found = ranking_of(
+        rank_of("a", 0.91, embedding="x.avg"),
+        rank_of("b", 0.82, embedding="x.max"),
+        rank_of("a", 0.73, embedding="x.max"),
+        rank_of("dummy", 0.1, embedding="x.max"),
+    )
+    axes = plotting.plot_heat_map(found)
+    (mesh,) = axes.collections
+    assert np.ma.getmaskarray(mesh.get_array()).tolist() == [
+        [False, False],
+        [True, False],
+        [True, False],
+    ]
+    assert (mesh.norm.vmin, mesh.norm.vmax) == (0.73, 0.91)
+    texts = texts_of(axes)
+    assert sorted(text for text in texts if text.startswith("0.")) == [
+        "0.100", "0.730", "0.820", "0.910",
+    ]  # fmt: skip
+    assert [text for text in texts if text in ("a", "b", "dummy")] == ["a", "b", "dummy"]
+
+
+def test_numbers_can_be_read_on_their_cells():
+    axes = plotting.plot_heat_map(ranking_of(rank_of("a", 0.9), rank_of("b", 0.1)))
+    colors = {text.get_text(): text.get_color() for text in axes.texts}
+    assert colors == {"0.900": plotting._ON_LIGHT, "0.100": plotting._ON_DARK}
+
+
+def test_the_confusion_has_counts_and_shares():
+    table = np.full((4, 2), 0.5)
+    found = OutOfFold(
+        np.array(list("wxyz")), ["no", "yes"], np.array([0, 0, 0, 1]), np.array([0, 0, 1, 1]),
+        table, np.zeros(4, int),
+    )  # fmt: skip
+    axes = plotting.plot_confusion(confusion(found))
+    assert [text.get_text() for text in axes.texts] == ["2\n67 %", "1\n33 %", "1\n100 %"]
+    assert {"true class", "predicted class", "no", "yes"} <= set(texts_of(axes))
+
+
+def test_a_large_confusion_has_a_scale_in_place_of_numbers():
+    axes = plotting.plot_confusion(confusion(predictions(13)))
+    assert not axes.texts
+    assert "share of the true class" in texts_of(axes)
+    many = figures.to_svg(plotting.plot_confusion(confusion(predictions(90, 900))), "x")
+    assert len(many) < 100_000
+    assert "class 88" not in many  # every third has its name
+    assert "class 87" in many
+
+
+@pytest.mark.parametrize(
+    ("draw", "compute", "words"),
+    [
+        (plotting.plot_roc, roc, "area"),
+        (plotting.plot_precision_recall, precision_recall, "average precision"),
+    ],
+)
+def test_curves_have_their_areas(draw, compute, words):
+    curves = compute(predictions(3))
+    axes = draw(curves)
+    texts = texts_of(axes)
+    assert {f"{curve.label}  {curve.area:.3f}" for curve in curves} <= set(texts)
+    assert {f"class, {words}", "chance"} <= set(texts)
+    for place, curve in enumerate(curves):
+        (line,) = lines_of(axes, f"c{place}")
+        assert np.array_equal(line.get_xdata(), curve.x)
+
+
+@pytest.mark.parametrize(
+    ("draw", "compute"),
+    [(plotting.plot_roc, roc), (plotting.plot_precision_recall, precision_recall)],
+)
+def test_of_many_curves_the_worst_are_drawn(draw, compute):
+    curves = compute(predictions(11, 1000))
+    text = " ".join(texts_of(draw(curves)))
+    ordered = sorted(curves, key=lambda curve: curve.area)
+    assert "8 of 11 classes," in text
+    assert all(curve.label in text for curve in ordered[:8])
+    assert not any(curve.label in text for curve in ordered[8:])
+
+
+def test_curves_of_one_class_are_an_empty_figure():
+    assert "chance" in texts_of(plotting.plot_roc(()))
+    plotting.plot_precision_recall(())
+
+
+def test_chance_in_precision_is_the_share_of_positives():
+    (curve,) = precision_recall(predictions(2))
+    axes = plotting.plot_precision_recall((curve,))
+    (chance,) = lines_of(axes, "muted")
+    assert set(chance.get_ydata()) == {curve.positives / 300}
+
+
+def test_reliability_has_dots_intervals_and_bars():
+    found = reliability(predictions(3))
+    axes = plotting.plot_reliability(found)
+    (dots,) = [line for line in axes.lines if line.get_marker() == "o"]
+    assert np.array_equal(dots.get_xydata(), np.column_stack([found.confidence, found.right]))
+    heights = np.array([bar.get_height() for bar in axes.patches])
+    assert np.allclose(heights / heights.max(), found.counts / found.counts.max())
+    texts = texts_of(axes)
+    assert f"expected calibration error {found.error:.3f}" in texts
+    assert f"images, up to {found.counts.max()} a bin" in texts
+
+
+@pytest.mark.parametrize("verdict", ["help", "little", "unknown"])
+def test_a_forecast_is_drawn_only_where_it_is_believed(verdict):
+    curve = learning_curve_of(verdict)
+    axes = plotting.plot_learning_curve(curve)
+    drawn = [line.get_xdata() for line in axes.lines]
+    assert (max(map(np.max, drawn)) > 161) == (verdict != "unknown")
+    texts = texts_of(axes)
+    assert ("forecast, with 95 % interval" in texts) == (verdict != "unknown")
+    assert {"measured, with 95 % interval", "fitted law", "10", "20", "100"} <= set(texts)
+    assert axes.get_xscale() == "log"
+
+
+def test_the_law_is_drawn_where_it_was_fitted():
+    axes = plotting.plot_learning_curve(learning_curve_of("unknown"))
+    (law,) = lines_of(axes, "c1")
+    x, y = law.get_data()
+    assert (x[0], x[-1]) == pytest.approx((20, 160))
+    assert y == pytest.approx(0.9 - 0.8 / np.sqrt(x))
+    bare = replace(learning_curve_of("unknown"), law=None, forecasts=())
+    assert "fitted law" not in texts_of(plotting.plot_learning_curve(bare))
+
+
+@pytest.mark.parametrize("what", ["accuracy", "loss"])
+def test_training_has_folds_and_means(what):
+    curve = training_of(ended=[(1, 4)])
+    axes = plotting.plot_training(curve, what)
+    for color, values in (
+        ("c0", getattr(curve, what)),
+        ("c1", getattr(curve, f"validation_{what}")),
+    ):
+        *folds, mean = lines_of(axes, color)
+        assert np.array_equal([fold.get_ydata() for fold in folds], values, equal_nan=True)
+        # Where one fold has ended there is no mean.
+        assert np.array_equal(mean.get_ydata(), values.mean(axis=0), equal_nan=True)
+        assert mean.get_linewidth() > folds[0].get_linewidth()
+    assert {lines_of(axes, color)[0].get_linestyle() for color in ("c0", "c1")} == {"-", "--"}
+    texts = texts_of(axes)
+    assert {"epoch", what, "training, mean of 3 folds", "validation, mean of 3 folds"} <= set(texts)
+    assert all(float(tick) == int(tick) for tick in axes.get_xticks())
+
+
+def test_training_of_one_fold_or_epoch_can_be_seen():
+    texts = texts_of(plotting.plot_training(training_of(folds=1)))
+    assert {"training", "validation"} <= set(texts)
+    axes = plotting.plot_training(training_of(epochs=1))
+    assert lines_of(axes, "c0")[-1].get_marker() == "o"
+    with pytest.raises(ParameterError, match="accuracy or loss; got 'time'"):
+        plotting.plot_training(training_of(), "time")
+
+
+def test_a_map_can_be_searched_for_its_points():
+    points, labels = map_of(50, "bacc")
+    root = svg_of(plotting.plot_map(points, labels, wrong=np.arange(50) % 7 == 0))
+    groups = {group.get("id"): group for group in tagged(root, "g") if group.get("id")}
+    assert sorted(groups) == ["map-0", "map-1", "map-2"]
+    for place, label in enumerate("abc"):
+        drawn = tagged(groups[f"map-{place}"], "use")
+        own = points.points[labels == label]
+        assert len(drawn) == len(own)
+        x, y = (np.array([float(use.get(name)) for use in drawn]) for name in "xy")
+        assert np.corrcoef(x, own[:, 0])[0, 1] > 0.9999  # in the order of the rows
+        assert np.corrcoef(y, own[:, 1])[0, 1] < -0.9999
+    assert {"a", "b", "c", "wrong"} <= set(texts_of(plotting.plot_map(
+        points, labels, wrong=labels == "a"
+    )))  # fmt: skip
+
+
+def test_a_class_of_one_image_is_a_point_of_its_group():
+    points, _ = map_of(4, "a")
+    root = svg_of(plotting.plot_map(points, list("aaab")))
+    (group,) = [group for group in tagged(root, "g") if group.get("id") == "map-1"]
+    assert len(tagged(group, "use")) == 1
+
+
+def test_many_classes_differ_in_color_or_marker():
+    points, labels = map_of(128, [f"class {place:02d}" for place in range(64)])
+    axes = plotting.plot_map(points, labels)
+    looks = {
+        (dots.get_facecolor().tobytes(), dots.get_paths()[0].vertices.tobytes())
+        for dots in axes.collections
+    }
+    assert len(looks) == 64
+    texts = texts_of(axes)
+    assert "20 of 64 classes" in texts
+    assert "class 19" in texts
+    assert "class 20" not in texts
+
+
+def test_a_map_says_what_its_axes_are():
+    texts = texts_of(plotting.plot_map(*map_of(9, "ab")))
+    assert {"first principal axis, 25.0 % of the variance", "second, 12.5 %"} <= set(texts)
+    (words,) = [t for t in texts_of(plotting.plot_map(*map_of(9, "ab", "tsne"))) if len(t) > 9]
+    assert words.startswith("t-SNE")
+
+
+def test_labels_of_another_length_are_said():
+    points, labels = map_of(9, "ab")
+    with pytest.raises(ParameterError, match=r"labels must have shape \(9,\)"):
+        plotting.plot_map(points, labels[:5])
+    with pytest.raises(ParameterError, match=r"wrong must have shape \(9,\)"):
+        plotting.plot_map(points, labels, wrong=[True])

@@ -1,0 +1,358 @@
+"""What reports and plots compute beside the benchmark itself; its folder keeps it, as JSON.
+
+A benchmark's folder says what it was computed from. Its embeddings file is read again only where
+it still holds the very images, labels and values, so that all that a page shows belongs together.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlfeatures.auditing import Audit, audit
+from tlfeatures.benchmarking import Benchmark
+from tlfeatures.comparison import Rank
+from tlfeatures.dataset import Dataset, load_dataset
+from tlfeatures.diagnostics import EmbeddingMap, OutOfFold, embedding_map
+from tlfeatures.errors import DatasetError, ParameterError
+from tlfeatures.features.spec import unknown_name
+from tlfeatures.features.store import read_header
+from tlfeatures.folds import Fold, make_folds
+from tlfeatures.heads import HEADS, make_head, plain_params
+from tlfeatures.learning_curves import LearningCurve, measure_curve
+from tlfeatures.results import Entry, digest_of_images, fingerprint, versions
+from tlfeatures.training_curves import TrainingCurve, measure_training, trains_in_epochs
+
+logger = logging.getLogger(__name__)
+
+KEPT = "analyses.json"
+MOST_IMAGES = 5000  # that a map shows; more can't be told apart
+
+Place = tuple[str, str]
+Steps = Callable[[str, int, int], None]
+Kept = TypeVar("Kept", LearningCurve, TrainingCurve, Audit)
+
+
+class Analyses:
+    """Learning curve, epochs, audit and map of a benchmark, each computed when it is asked for.
+
+    Parameters
+    ----------
+    benchmark : Benchmark
+    datasets : mapping of (file, embedding) to Dataset, optional
+        Those at hand; others are loaded from the benchmark's files.
+    n_jobs : int or None
+        Folds fitted at once; the results don't depend on it.
+    progress : callable of (what, done, total), optional
+    """
+
+    def __init__(
+        self,
+        benchmark: Benchmark,
+        datasets: Mapping[Place, Dataset] | None = None,
+        *,
+        n_jobs: int | None = -1,
+        progress: Steps | None = None,
+    ) -> None:
+        self.benchmark = benchmark
+        self._datasets = dict(datasets or {})
+        self._n_jobs, self._progress = n_jobs, progress
+        self._entries = {entry.facts["key"]: entry for entry in benchmark.entries}
+
+    # ---- which head
+
+    def rank(self, head: str | None = None, embedding: str | None = None) -> Rank:
+        """Give the best rank of a head and an embedding, or of any.
+
+        Raises
+        ------
+        ParameterError
+            If the benchmark has none such, naming what it has.
+        """
+        ranking = self.benchmark.comparison.ranking
+        for name, wanted in (("embedding", embedding), ("head", head)):
+            found = [rank for rank in ranking if wanted in (None, *_names(rank, name))]
+            if not found:
+                known = dict.fromkeys(_names(rank, name)[0] for rank in ranking)
+                raise unknown_name(f"{name} in this benchmark", str(wanted), known)
+            ranking = found
+        return ranking[0]
+
+    def in_epochs(self, rank: Rank) -> Rank | None:
+        """Give the rank itself if its head trains in epochs, else the best such one, if any."""
+        ranking = [rank, *self.benchmark.comparison.ranking]
+        return next((each for each in ranking if _in_epochs(each.head)), None)
+
+    def entry(self, rank: Rank) -> Entry:
+        """Give a rank's entry of the first repeat."""
+        return self._entries[rank.keys[0]]
+
+    def predictions(self, rank: Rank) -> OutOfFold:
+        """Give a rank's out-of-fold predictions of the first repeat."""
+        return OutOfFold.of(self.benchmark.study, self.entry(rank))
+
+    # ---- the data
+
+    def dataset(self, rank: Rank) -> Dataset:
+        """Give the dataset that a rank was computed on, loaded again if need be.
+
+        Raises
+        ------
+        ParameterError
+            If its file isn't there.
+        DatasetError
+            If the file holds something else by now.
+        """
+        facts = self.entry(rank).facts
+        place = facts["file"], facts["embedding"]
+        if place not in self._datasets:
+            self._datasets[place] = self._load(*place, facts["matrix"])
+        return self._datasets[place]
+
+    def find(self, file: str) -> str:
+        """Find an embeddings file where the benchmark saw it, or beside the benchmark's folder."""
+        beside = [] if self.benchmark.out is None else [Path(self.benchmark.out).resolve()]
+        folders = [Path(), *beside, *(folder.parent for folder in beside)]
+        places = [Path(file), *(folder / Path(file).name for folder in folders)]
+        for path in places:
+            if path.is_file():
+                return str(path)
+        raise ParameterError(
+            f"the embeddings file {file} isn't there; run this where the benchmark was run, or put "
+            "the file beside the benchmark's folder"
+        )
+
+    def _load(self, file: str, embedding: str, matrix: str) -> Dataset:
+        facts = self.benchmark.study.facts
+        data = load_dataset(
+            self.find(file),
+            embedding,
+            facts["labels"],
+            groups=facts["groups_from"],
+            near_duplicates=None,
+        )
+        shared = set(data.ids.tolist())
+        for other in facts["files"]:
+            header = read_header(self.find(other))
+            shared &= {id_ for id_, done in zip(header.ids, header.done, strict=True) if done}
+        data = _with_copies(_cut(data, shared), facts["copy_pairs"])
+        if digest_of_images(data) != facts["study"][:16] or fingerprint(data) != matrix:
+            raise DatasetError(
+                f"{file} or its labels are no longer what the benchmark was computed from; run the "
+                "benchmark again into a new folder"
+            )
+        return data
+
+    # ---- what is computed
+
+    def learning_curve(self, rank: Rank) -> LearningCurve:
+        """Measure a head's accuracy against images a class (`tlfeatures.learning_curves`)."""
+        head, params = _own(rank.head), self._params(rank)
+        seed = self.benchmark.study.facts["random_state"]
+
+        def measure() -> LearningCurve:
+            data = self.dataset(rank)
+            return measure_curve(
+                data,
+                head,
+                cv=self._folds_wanted(),
+                params=params,
+                n_jobs=self._n_jobs,
+                random_state=seed,
+                progress=self._told("learning curve"),
+            )
+
+        return self._kept(LearningCurve, [rank.keys, params], measure)
+
+    def training(self, rank: Rank) -> TrainingCurve:
+        """Follow a head epoch by epoch, on the benchmark's folds."""
+        head = _own(rank.head)
+        if not _in_epochs(head):
+            raise ParameterError(f"{head} doesn't train in epochs; mlp does")
+        entry = self.entry(rank)
+
+        def measure() -> TrainingCurve:
+            data = self.dataset(rank)
+            split, folds = self._folds(data, entry)
+            return measure_training(
+                data,
+                head,
+                params=_changed(head, rank.params),
+                folds=folds,
+                split=split,
+                chosen=entry.facts["chosen"],
+                n_jobs=self._n_jobs,
+                random_state=self.benchmark.study.facts["random_state"],
+                progress=self._told("epochs"),
+            )
+
+        return self._kept(TrainingCurve, [rank.keys], measure)
+
+    def audit(self, rank: Rank) -> Audit:
+        """List what is probably wrong with the images (`tlfeatures.auditing`)."""
+        facts, entry = self.benchmark.study.facts, self.entry(rank).facts
+
+        def measure() -> Audit:
+            data = self.dataset(rank)  # says so if the file holds something else by now
+            return audit(
+                self.find(entry["file"]),
+                embedding=entry["embedding"],
+                # Else they are those of the folders, or were given in Python.
+                labels=facts["labels"] or dict(_labels(data)),
+                groups=facts["groups_from"],
+                near_duplicates=facts["near_duplicates"],
+                cv=self._folds_wanted(),
+                n_jobs=self._n_jobs,
+                random_state=facts["random_state"],
+                progress=self._told("audit"),
+            )
+
+        return self._kept(Audit, [facts["study"], entry["matrix"]], measure)
+
+    def map(self, rank: Rank, method: str = "pca") -> tuple[NDArray[np.int_], EmbeddingMap]:
+        """Lay the embedding out on a plane.
+
+        Returns
+        -------
+        rows : ndarray of int
+            Of the rank's dataset, ascending; all of them, or an even sample of `MOST_IMAGES`.
+        map : EmbeddingMap
+            A point for each of these rows.
+        """
+        data, seed = self.dataset(rank), self.benchmark.study.facts["random_state"]
+        rows = np.arange(len(data.y))
+        if len(rows) > MOST_IMAGES:
+            chosen = np.random.default_rng(seed).choice(rows, MOST_IMAGES, replace=False)
+            rows = np.sort(chosen)
+        return rows, embedding_map(data.X[rows], method, random_state=seed)
+
+    def wrong(self, rank: Rank) -> NDArray[np.bool_]:
+        """Tell which rows of its dataset a rank got wrong; those not tested are not."""
+        predictions = self.predictions(rank)
+        wrong: NDArray[np.bool_] = np.isin(
+            self.dataset(rank).ids, predictions.ids[predictions.wrong]
+        )
+        return wrong
+
+    # ---- how
+
+    def _params(self, rank: Rank) -> dict[str, Any]:
+        """The head's parameters; of those that tuning chose by fold, the most frequent."""
+        chosen = Counter(json.dumps(each) for each in self.entry(rank).facts["chosen"])
+        usual = json.loads(chosen.most_common(1)[0][0]) if chosen else {}
+        names = {name.rpartition("__")[2]: value for name, value in usual.items()}
+        return _changed(rank.head, {**rank.params, **names})
+
+    def _folds_wanted(self) -> int:
+        folds: int = self.benchmark.study.facts["folds"]
+        return folds if folds > 1 else 5
+
+    def _folds(self, data: Dataset, entry: Entry) -> tuple[str, list[Fold]]:
+        """Folds as they were cut, told from which fold tested each image."""
+        study = self.benchmark.study
+        split: str = study.facts["split"]
+        if split != "cv":
+            return make_folds(data, split=split)
+        if study.facts["tested"] != len(data.y):
+            raise ParameterError("the benchmark's own folds left images out and aren't known")
+        place = {id_: row for row, id_ in enumerate(data.ids.tolist())}
+        fold = np.empty(len(data.y), int)
+        fold[[place[id_] for id_ in study.ids.tolist()]] = entry.fold
+        return split, [
+            (np.flatnonzero(fold != number), np.flatnonzero(fold == number))
+            for number in range(study.facts["folds"])
+        ]
+
+    def _told(self, what: str) -> Callable[[int, int], None] | None:
+        tell = self._progress
+        return None if tell is None else lambda done, total: tell(what, done, total)
+
+    def _kept(self, kind: type[Kept], parts: list[Any], measure: Callable[[], Kept]) -> Kept:
+        """What the folder has of it; else it is measured, and kept."""
+        key = hashlib.sha256(json.dumps([kind.__name__, parts, versions()]).encode()).hexdigest()
+        kept = self._read()
+        if key[:16] in kept:
+            return kind.from_dict(kept[key[:16]])
+        made = measure()
+        self._write({**self._read(), key[:16]: made.to_dict()})
+        return made
+
+    def _read(self) -> dict[str, Any]:
+        if self.benchmark.out is None:
+            return {}
+        try:
+            kept: dict[str, Any] = json.loads((Path(self.benchmark.out) / KEPT).read_text("utf-8"))
+        except (OSError, ValueError):  # not there yet, or cut off: it is only a copy
+            return {}
+        return kept
+
+    def _write(self, kept: dict[str, Any]) -> None:
+        if self.benchmark.out is None:
+            return
+        path = Path(self.benchmark.out) / KEPT
+        fresh = path.with_name(f".{KEPT}.{os.getpid()}.new")
+        try:
+            fresh.write_text(json.dumps(kept), encoding="utf-8")
+            fresh.replace(path)
+        except OSError as error:  # a folder that can't be written to can still be shown
+            logger.info("%s can't be kept: %s", path, error.strerror)
+
+
+def _names(rank: Rank, what: str) -> tuple[str, ...]:
+    if what == "head":
+        return rank.label, rank.head
+    return rank.embedding, rank.embedding.rpartition(":")[2]
+
+
+def _labels(data: Dataset) -> Iterator[tuple[str, str]]:
+    return zip(data.ids.tolist(), data.y.tolist(), strict=True)
+
+
+def _own(head: str) -> str:
+    """A head of ours: the name of another one may be anything to import, and the folder is data."""
+    if head not in HEADS:
+        raise ParameterError(f"{head} is no head of this package, and isn't fitted again")
+    return head
+
+
+def _in_epochs(head: str) -> bool:
+    return head in HEADS and trains_in_epochs(make_head(head))
+
+
+def _changed(head: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Only the parameters that aren't the head's defaults."""
+    usual = plain_params(make_head(head))
+    return {name: value for name, value in params.items() if usual.get(name, ...) != value}
+
+
+def _cut(data: Dataset, ids: set[str]) -> Dataset:
+    rows = np.flatnonzero([id_ in ids for id_ in data.ids.tolist()])
+    if len(rows) == len(data.ids):
+        return data
+    return replace(
+        data,
+        X=data.X[rows],
+        y=data.y[rows],
+        ids=data.ids[rows],
+        groups=None if data.groups is None else data.groups[rows],
+        split=None if data.split is None else data.split[rows],
+        copies=np.empty((0, 2), np.int64),
+    )
+
+
+def _with_copies(data: Dataset, pairs: list[list[str]]) -> Dataset:
+    """Take the benchmark's pairs of copies, which may have been found on another embedding."""
+    place = {id_: row for row, id_ in enumerate(data.ids.tolist())}
+    rows = [[place.get(i, -1), place.get(j, -1)] for i, j in pairs]
+    copies = np.array([pair for pair in rows if -1 not in pair], np.int64).reshape(-1, 2)
+    return replace(data, copies=copies)

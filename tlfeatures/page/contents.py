@@ -1,0 +1,282 @@
+"""All that the page shows, gathered as plain data for its template."""
+
+from __future__ import annotations
+
+import logging
+import platform
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlfeatures.analyses import Analyses
+from tlfeatures.comparison import INTERVALS, Rank
+from tlfeatures.diagnostics import METHODS, confusion
+from tlfeatures.errors import ParameterError, TlfeaturesError
+from tlfeatures.features.spec import unknown_name
+from tlfeatures.features.store import read_header
+from tlfeatures.heads import HEADS
+from tlfeatures.page import sections
+from tlfeatures.page.album import GALLERY, Album, gallery
+from tlfeatures.page.thumbnails import thumbnails
+
+logger = logging.getLogger(__name__)
+
+# What can be left out: all that needs more than the benchmark's folder.
+OPTIONAL = ("images", "map", "audit", "learning-curve", "epochs")
+
+_BACKBONES = {"vgg16": "VGG16", "pixels": "mean colours (no network)"}
+
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the page is asked to be.
+
+    Attributes
+    ----------
+    head, embedding : str or None
+        Whose predictions are shown in detail; the best by default.
+    images : str or None
+        Folder of the images, if not where they were when they were embedded.
+    without : collection of str
+        Of `OPTIONAL`.
+    map : {"pca", "tsne"}
+    title : str or None
+        The question, in place of the classes' names.
+    """
+
+    head: str | None = None
+    embedding: str | None = None
+    images: str | None = None
+    without: Collection[str] = ()
+    map: str = "pca"
+    title: str | None = None
+
+    def check(self) -> None:
+        """Refuse sections, maps and folders that there aren't, naming what there is.
+
+        Raises
+        ------
+        ParameterError
+        """
+        for name in self.without:
+            if name not in OPTIONAL:
+                raise unknown_name("section to leave out", name, OPTIONAL)
+        if self.map not in METHODS:
+            raise unknown_name("map", self.map, METHODS)
+        if self.images is not None and not Path(self.images).is_dir():
+            raise ParameterError(f"{self.images} is no folder; --images takes that of the images")
+
+
+def contents(analyses: Analyses, options: Options) -> dict[str, Any]:
+    """Gather all that the page shows.
+
+    Parameters
+    ----------
+    analyses : Analyses
+        Of the benchmark.
+    options : Options
+
+    Returns
+    -------
+    dict
+        For the template; a section that has nothing to say is None.
+    """
+    rank = analyses.rank(options.head, options.embedding)
+    predictions, comparison = analyses.predictions(rank), analyses.benchmark.comparison
+    pairs = analyses.benchmark.study.facts["copy_pairs"]
+    beyond = _Beyond(analyses, rank, options)
+    audit, points = beyond.audit, beyond.points
+    album = Album.of(predictions, {} if points is None else points)
+    wanted = [
+        *album.ids[: 2 * GALLERY],
+        *sections.audited(audit),
+        *sections.copied(pairs),
+        *album.ids,
+    ]
+    pictures = beyond.pictures(list(dict.fromkeys(wanted)))
+    return {
+        **_answer(analyses, rank, options.title),
+        "ranking": sections.ranking(comparison),
+        "heat_map": sections.heat_map(comparison),
+        "confusion": sections.confusion_matrix(confusion(predictions)),
+        "mistakes": gallery(predictions, predictions.mistakes(), pictures),
+        "mistakes_count": int(predictions.wrong.sum()),
+        "uncertain": gallery(predictions, predictions.uncertain(), pictures),
+        "probabilities": sections.probabilities(predictions),
+        "learning_curve": beyond.learning_curve(),
+        "epochs": beyond.epochs(),
+        "map": beyond.map(album),
+        "audit": None if audit is None else sections.audit(audit, pictures),
+        "copies": sections.copies(pairs, pictures),
+        "made": _made(analyses, rank),
+        "album": album.to_dict(predictions, pictures),
+    }
+
+
+class _Beyond:
+    """What needs more than the benchmark's folder; what can't be had is said, and left out."""
+
+    def __init__(self, analyses: Analyses, rank: Rank, options: Options) -> None:
+        self._analyses, self._rank, self._options = analyses, rank, options
+        self._mapped = self._try("map", lambda: analyses.map(rank, options.map))
+        self.audit = self._try("audit", lambda: analyses.audit(rank))
+
+    def _try(self, section: str, make: Callable[[], Made]) -> Made | None:
+        if section in self._options.without:
+            return None
+        try:
+            return make()
+        except (TlfeaturesError, OSError) as error:
+            logger.warning("the page has no %s: %s", section.replace("-", " "), error)
+            return None
+
+    @property
+    def points(self) -> dict[str, str] | None:
+        """Ids and labels of the images on the map."""
+        if self._mapped is None:
+            return None
+        data, rows = self._analyses.dataset(self._rank), self._mapped[0]
+        return dict(zip(data.ids[rows].tolist(), data.y[rows].tolist(), strict=True))
+
+    def map(self, album: Album) -> dict[str, Any] | None:
+        if self._mapped is None:
+            return None
+        (rows, found), data = self._mapped, self._analyses.dataset(self._rank)
+        ids, labels = data.ids[rows], data.y[rows]
+        wrong = self._analyses.wrong(self._rank)[rows]
+        return {
+            "figure": sections.image_map(found, labels, wrong),
+            "points": album.places(ids.tolist(), labels.tolist()),
+            "sample_of": len(data.y) if len(rows) < len(data.y) else None,
+        }
+
+    def learning_curve(self) -> dict[str, Any] | None:
+        curve = self._try("learning-curve", lambda: self._analyses.learning_curve(self._rank))
+        return None if curve is None else sections.learning_curve(curve)
+
+    def epochs(self) -> dict[str, Any] | None:
+        """Of the looked-at head, else of the best one that trains in epochs, if there is one."""
+        trained = self._analyses.in_epochs(self._rank)
+        if trained is None:
+            return None
+        curve = self._try("epochs", lambda: self._analyses.training(trained))
+        if curve is None:
+            return None
+        return sections.epochs(curve, f"{trained.label} on {trained.embedding}")
+
+    def pictures(self, ids: list[str]) -> dict[str, str]:
+        return self._try("images", lambda: self._thumbnails(ids)) or {}
+
+    def _thumbnails(self, ids: list[str]) -> dict[str, str]:
+        # All files of a benchmark hold the same images: the first one says where.
+        file, about = next(iter(self._analyses.benchmark.study.facts["files"].items()))
+        source = self._options.images or about["provenance"].get("source")
+        if source is None or not Path(source).is_dir():
+            raise ParameterError(
+                f"the images of {file} are not at {source or 'a known place'}; give --images FOLDER"
+            )
+        header = read_header(self._analyses.find(file))
+        digests = dict(zip(header.ids, header.digests, strict=True))
+        return thumbnails(Path(source), ids, digests)
+
+
+# ---- the answer
+
+
+def _answer(analyses: Analyses, rank: Rank, title: str | None) -> dict[str, Any]:
+    benchmark = analyses.benchmark
+    facts, comparison = benchmark.study.facts, benchmark.comparison
+    scoring, first = comparison.scoring, comparison.ranking[0]
+    found = rank.scores[scoring]
+    low, high = found["interval"] or (None, None)
+    return {
+        "title": title or _question(facts["classes"]),
+        "score": sections.number(scoring, found["score"]),
+        "low": sections.number(scoring, low),
+        "high": sections.number(scoring, high),
+        "unit": sections.unit(scoring),
+        "scoring": sections.score_name(scoring),
+        "head": _in_words(rank),
+        "embedding": _embedding(analyses, rank),
+        "tested": facts["tested"],
+        "how": _validation(facts, rank.repeats),
+        "first_of": len(comparison.ranking) if rank is first else None,
+        "better": None if rank is first else _in_words(first),
+        "floor": _floor(benchmark.study.y),
+        "verdict": comparison.verdict,
+        "random_weights": facts["weights"] == "random",
+        "repeats": rank.repeats,
+    }
+
+
+def _question(classes: list[str]) -> str:
+    if len(classes) <= 4:
+        return ", ".join(classes[:-1]) + f" or {classes[-1]}"
+    return f"Which of {len(classes)} classes: {', '.join(classes[:3])} ..."
+
+
+def _in_words(rank: Rank) -> str:
+    title = HEADS[rank.head].title if rank.head in HEADS else rank.head
+    return rank.label.replace(rank.head, title, 1)
+
+
+def _embedding(analyses: Analyses, rank: Rank) -> str:
+    facts = analyses.entry(rank).facts
+    spec = analyses.benchmark.study.facts["files"][facts["file"]]["spec"]
+    height, width = spec["size"]
+    backbone = _BACKBONES.get(spec["backbone"], spec["backbone"])
+    return f"{facts['embedding']} of {backbone} at {height} × {width}"
+
+
+def _validation(facts: Mapping[str, Any], repeats: int) -> str:
+    if facts["split"] != "cv":
+        return f"fitted on train, scored on {facts['split']}"
+    times = f", {repeats} times" if repeats > 1 else ""
+    return f"{facts['folds']}-fold cross-validation{times}"
+
+
+def _floor(y: NDArray[np.str_]) -> str:
+    names, counts = np.unique(y, return_counts=True)
+    return f"{100 * counts.max() / len(y):.1f} % ({names[counts.argmax()]})"
+
+
+# ---- how it was made
+
+
+def _made(analyses: Analyses, rank: Rank) -> dict[str, Any]:
+    benchmark = analyses.benchmark
+    facts, entry = benchmark.study.facts, analyses.entry(rank).facts
+    told = [about["provenance"] for about in facts["files"].values()]
+    return {
+        "commands": [
+            *(command for each in told for command in each.get("commands", [])),
+            *benchmark.commands,
+        ],
+        "files": [
+            {"name": name, "spec": about["spec"], "versions": about["provenance"]["versions"]}
+            for name, about in facts["files"].items()
+        ],
+        "versions": {"python": platform.python_version(), **entry["versions"]},
+        "study": _study(facts),
+        "params": {name: str(value) for name, value in rank.params.items()},
+        "chosen": [", ".join(f"{k}={v}" for k, v in each.items()) for each in entry["chosen"]],
+        "interval": INTERVALS,
+        "head": rank.label,
+    }
+
+
+def _study(facts: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        "images": f"{facts['images']:,}, {facts['tested']:,} of them tested",
+        "classes": ", ".join(facts["classes"]),
+        "validation": _validation(facts, 1),
+        "seed": str(facts["random_state"]),
+        "groups": "none" if facts["groups"] is None else f"{facts['groups']:,}, each in one fold",
+        "copies": f"{facts['copies']:,} pairs, each in one fold",
+    }

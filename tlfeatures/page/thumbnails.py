@@ -1,0 +1,78 @@
+"""Small pictures of a benchmark's images, from where the images are, if they still are the same."""
+
+from __future__ import annotations
+
+import base64
+import logging
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tlfeatures.errors import ImageError
+from tlfeatures.features.images import digest, find_images, read_bytes, thumbnail
+
+logger = logging.getLogger(__name__)
+
+SIDE = 96  # pixels
+BUDGET = 4_000_000  # characters of all pictures together, so that a page stays under 5 MB
+_CHUNK = 256  # images between two looks at the budget
+
+
+def thumbnails(
+    folder: Path, wanted: Sequence[str], digests: Mapping[str, bytes], budget: int = BUDGET
+) -> dict[str, str]:
+    """Make data URLs of images, the first ones first, as long as the budget lasts.
+
+    Parameters
+    ----------
+    folder : Path
+        In which an id is a path.
+    wanted : sequence of str
+        Ids, the most important first.
+    digests : mapping of id to sha256
+        An image of other bytes is not the one that was embedded, and gets no picture.
+    budget : int
+        Characters.
+
+    Returns
+    -------
+    dict of id to data URL
+        WebP, the longer side at most `SIDE` pixels; without those that can't be had.
+    """
+    made: dict[str, str] = {}
+    changed = used = 0
+    # Listed, not joined from ids: an id is data, and can name nothing outside the folder.
+    paths = {image.id: image.path for image in find_images(folder)}
+    with ThreadPoolExecutor() as pool:
+        for start in range(0, len(wanted), _CHUNK):
+            chunk = wanted[start : start + _CHUNK]
+            urls = pool.map(lambda id_: _url(paths.get(id_), digests.get(id_)), chunk)
+            for id_, url in zip(chunk, urls, strict=True):
+                changed += url is None
+                used += len(url or "")
+                if used > budget:
+                    logger.info("pictures of %d of %d images fill the page", len(made), len(wanted))
+                    return made
+                if url is not None:
+                    made[id_] = url
+    if changed:
+        logger.warning(
+            "%d of %d images in %s are gone or changed since they were embedded; the page doesn't "
+            "show them",
+            changed,
+            len(wanted),
+            folder,
+        )
+    return made
+
+
+def _url(path: Path | None, expected: bytes | None) -> str | None:
+    if path is None:
+        return None
+    try:
+        data = read_bytes(path)
+        if digest(data) != expected:
+            return None
+        return "data:image/webp;base64," + base64.b64encode(thumbnail(data, SIDE)).decode()
+    except ImageError:
+        return None
