@@ -16,6 +16,7 @@ except SystemExit as stop:
 print("\\n" + json.dumps([name for name in HEAVY if name in sys.modules]))
 """
 HEAVY = ["tensorflow", "keras", "sklearn", "h5py", "numpy", "PIL", "onnx", "skops"]
+HEAVY += ["matplotlib", "jinja2"]
 
 
 def loaded_by(*arguments: object) -> set[str]:
@@ -37,6 +38,7 @@ def file(photos, tmp_path):
 def test_help_loads_nothing_heavy():
     assert loaded_by("--help") == set()
     assert loaded_by("extract", "--help") == set()
+    assert loaded_by("report", "--help") == set()
 
 
 def test_importing_the_package_loads_nothing_heavy():
@@ -46,7 +48,15 @@ def test_importing_the_package_loads_nothing_heavy():
 
 @pytest.mark.parametrize("command", ["fit", "benchmark"])
 def test_the_fast_half_loads_no_tensorflow(command, file):
-    assert not {"tensorflow", "keras"} & loaded_by(command, file, "--head", "logreg")
+    loaded = loaded_by(command, file, "--head", "logreg")
+    assert not {"tensorflow", "keras", "matplotlib", "jinja2"} & loaded
+
+
+def test_a_page_loads_no_tensorflow(file, tmp_path):
+    page = tmp_path / "page.html"
+    loaded = loaded_by("fit", file, "--head", "logreg", "--report", page)
+    assert not {"tensorflow", "keras"} & loaded
+    assert page.is_file()
 
 
 def test_extract_with_nothing_to_do_loads_neither_tensorflow_nor_sklearn(photos, file):

@@ -7,7 +7,7 @@ from PIL import Image
 
 from tests.conftest import write_image
 from tlfeatures.errors import ImageError, ParameterError
-from tlfeatures.features.images import UNREADABLE, decode, find_images, scan
+from tlfeatures.features.images import UNREADABLE, decode, find_images, scan, thumbnail
 
 SIZE = (8, 8)
 CORNERS = [[(255, 0, 0), (0, 255, 0)], [(0, 0, 255), (255, 255, 255)]]
@@ -107,6 +107,32 @@ def test_resizing_is_pillows_antialiased_bilinear():
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8))
     expected = np.asarray(image.resize((8, 8), Image.Resampling.BILINEAR))
     assert (decode(encoded(image), SIZE) == expected).all()
+
+
+def opened(data: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(data))
+
+
+def test_a_thumbnail_keeps_its_shape_and_is_never_enlarged():
+    wide = Image.new("RGB", (300, 150), "red")
+    assert opened(thumbnail(encoded(wide, "JPEG"), 96)).size == (96, 48)
+    assert opened(thumbnail(encoded(wide), 96)).size == (96, 48)
+    assert opened(thumbnail(encoded(quarters()), 96)).size == (32, 32)
+
+
+def test_a_thumbnail_is_upright_and_lies_on_white():
+    exif = Image.Exif()
+    exif[274] = 6
+    upright = opened(thumbnail(encoded(Image.new("RGB", (300, 150)), "JPEG", exif=exif), 96))
+    assert upright.size == (48, 96)
+    clear = opened(thumbnail(encoded(Image.new("RGBA", (16, 16), (0, 0, 0, 0))), 96))
+    assert np.asarray(clear.convert("RGB")).min() > 250
+
+
+@pytest.mark.parametrize(("data", "reason"), [(b"", "empty"), (b"text", "not an image")])
+def test_what_has_no_thumbnail_is_named(data, reason):
+    with pytest.raises(ImageError, match=reason):
+        thumbnail(data, 96)
 
 
 @pytest.mark.parametrize(

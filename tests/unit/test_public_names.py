@@ -60,6 +60,10 @@ def test_heavy_libraries_have_one_room_each():
     assert files_importing("keras") == {"features/backbone.py", "features/weights.py"}
     assert files_importing("h5py") == {"features/store.py", "features/weights.py"}
     assert files_importing("click") == {"cli.py"}
+    assert files_importing("jinja2") == {"page/write.py"}
+    drawing = {"figures.py", "plotting.py"}
+    for_types = {"page/sections.py", "reporting.py"}
+    assert files_importing("matplotlib") == drawing | for_types
 
 
 def test_only_the_command_line_prints():
@@ -78,6 +82,9 @@ def test_features_know_nothing_of_heads():
         "dataset",
         "fitting",
         "duplicates",
+        "analyses",
+        "plotting",
+        "page",
     ):
         importing = files_importing(f"tlfeatures.{module}")
         assert not {name for name in importing if name.startswith("features/")}

@@ -278,5 +278,6 @@ def _study(facts: Mapping[str, Any]) -> dict[str, str]:
         "validation": _validation(facts, 1),
         "seed": str(facts["random_state"]),
         "groups": "none" if facts["groups"] is None else f"{facts['groups']:,}, each in one fold",
-        "copies": f"{facts['copies']:,} pairs, each in one fold",
+        "copies": f"{facts['copies']:,} {'pair' if facts['copies'] == 1 else 'pairs'}, each in "
+        "one fold",
     }

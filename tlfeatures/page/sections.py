@@ -283,8 +283,8 @@ def audit(found: Audit, pictures: Mapping[str, str]) -> dict[str, Any]:
         {
             **asdict(each),
             "picture": pictures.get(each.id),
-            "copy": each.other if each.kind == "near-duplicate" else None,
-            "copy_picture": pictures.get(each.other or ""),
+            "twin": each.other if each.kind == "near-duplicate" else None,
+            "twin_picture": pictures.get(each.other or ""),
         }
         for each in found.findings[:FINDINGS]
     ]
