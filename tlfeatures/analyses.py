@@ -31,7 +31,7 @@ from tlfeatures.folds import Fold, make_folds
 from tlfeatures.heads import HEADS, make_head, plain_params
 from tlfeatures.learning_curves import LearningCurve, measure_curve
 from tlfeatures.results import Entry, digest_of_images, fingerprint, versions
-from tlfeatures.training_curves import TrainingCurve, measure_training, trains_in_epochs
+from tlfeatures.training_curves import TrainingCurve, training_curve, trains_in_epochs
 
 logger = logging.getLogger(__name__)
 
@@ -145,7 +145,8 @@ class Analyses:
         for other in facts["files"]:
             header = read_header(self.find(other))
             shared &= {id_ for id_, done in zip(header.ids, header.done, strict=True) if done}
-        data = _with_copies(_cut(data, shared), facts["copy_pairs"])
+        data = data.take(np.flatnonzero(np.isin(data.ids, list(shared))))
+        data = _with_copies(data, facts["copy_pairs"])
         if digest_of_images(data) != facts["study"][:16] or fingerprint(data) != matrix:
             raise DatasetError(
                 f"{file} or its labels are no longer what the benchmark was computed from; run the "
@@ -184,7 +185,7 @@ class Analyses:
         def measure() -> TrainingCurve:
             data = self.dataset(rank)
             split, folds = self._folds(data, entry)
-            return measure_training(
+            return training_curve(
                 data,
                 head,
                 params=_changed(head, rank.params),
@@ -333,21 +334,6 @@ def _changed(head: str, params: Mapping[str, Any]) -> dict[str, Any]:
     """Only the parameters that aren't the head's defaults."""
     usual = plain_params(make_head(head))
     return {name: value for name, value in params.items() if usual.get(name, ...) != value}
-
-
-def _cut(data: Dataset, ids: set[str]) -> Dataset:
-    rows = np.flatnonzero([id_ in ids for id_ in data.ids.tolist()])
-    if len(rows) == len(data.ids):
-        return data
-    return replace(
-        data,
-        X=data.X[rows],
-        y=data.y[rows],
-        ids=data.ids[rows],
-        groups=None if data.groups is None else data.groups[rows],
-        split=None if data.split is None else data.split[rows],
-        copies=np.empty((0, 2), np.int64),
-    )
 
 
 def _with_copies(data: Dataset, pairs: list[list[str]]) -> Dataset:

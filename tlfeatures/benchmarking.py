@@ -22,7 +22,7 @@ import numpy as np
 
 from tlfeatures.comparison import Comparison, compare
 from tlfeatures.dataset import Dataset, load_dataset
-from tlfeatures.duplicates import NEAR_DUPLICATE, chained, merge_groups
+from tlfeatures.duplicates import NEAR_DUPLICATE
 from tlfeatures.engine import Counter, Engine, Progress
 from tlfeatures.errors import DatasetError, FormatError, ParameterError
 from tlfeatures.evaluate import Evaluation, cross_validate_heads
@@ -374,17 +374,4 @@ def _aligned(
 def _rows(data: Dataset, ids: list[str]) -> Dataset:
     """The rows of these ids, in their order."""
     place = {id_: row for row, id_ in enumerate(data.ids.tolist())}
-    rows = np.array([place[id_] for id_ in ids])
-    if np.array_equal(rows, np.arange(len(data.ids))):
-        return data
-    # Of i = j = k, k = i is left where j goes.
-    same = merge_groups(len(data.ids), None, [data.copies])
-    return replace(
-        data,
-        X=data.X[rows],
-        y=data.y[rows],
-        ids=data.ids[rows],
-        groups=None if data.groups is None else data.groups[rows],
-        split=None if data.split is None else data.split[rows],
-        copies=data.copies if same is None else chained(same[rows].tolist()),
-    )
+    return data.take(np.array([place[id_] for id_ in ids]))

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from tlfeatures.duplicates import (
     NEAR_DUPLICATE,
+    chained,
     find_near_duplicates,
     identical_pairs,
     merge_groups,
@@ -78,6 +79,22 @@ class Dataset:
     def classes(self) -> list[str]:
         """The classes, sorted."""
         return sorted(set(self.y.tolist()))
+
+    def take(self, rows: NDArray[np.int_]) -> Dataset:
+        """Give these rows in this order; of copies, those that are left stay together."""
+        if np.array_equal(rows, np.arange(len(self.ids))):
+            return self
+        # Of i = j = k, k = i is left where j goes.
+        same = merge_groups(len(self.ids), None, [self.copies])
+        return replace(
+            self,
+            X=self.X[rows],
+            y=self.y[rows],
+            ids=self.ids[rows],
+            groups=None if self.groups is None else self.groups[rows],
+            split=None if self.split is None else self.split[rows],
+            copies=self.copies if same is None else chained(same[rows].tolist()),
+        )
 
 
 @dataclass(frozen=True)

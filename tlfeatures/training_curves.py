@@ -6,7 +6,6 @@ alone, and the weights after the last epoch are those that `cross_validate` scor
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -16,8 +15,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
-from tlfeatures.dataset import Dataset, load_dataset
-from tlfeatures.duplicates import NEAR_DUPLICATE
+from tlfeatures.dataset import Dataset
 from tlfeatures.engine import EPOCH_SCORES, Counter, Engine, Progress, Task
 from tlfeatures.errors import ParameterError
 from tlfeatures.folds import Fold, make_folds
@@ -97,59 +95,6 @@ def trains_in_epochs(head: BaseEstimator) -> bool:
 
 
 def training_curve(
-    file: str | os.PathLike[str],
-    head: str = "mlp",
-    *,
-    embedding: str | None = None,
-    labels: str | os.PathLike[str] | Mapping[str, str] | None = None,
-    groups: str | os.PathLike[str] | None = None,
-    near_duplicates: float | None = NEAR_DUPLICATE,
-    cv: Any = None,
-    split: str = "auto",
-    params: Mapping[str, Any] | None = None,
-    n_jobs: int | None = None,
-    random_state: int | None = 0,
-    progress: Progress | None = None,
-) -> TrainingCurve:
-    """Measure loss and accuracy after each epoch, in training and on images held back.
-
-    Parameters
-    ----------
-    file : path
-        Made by `extract`.
-    head : str
-        See `make_head`; one that trains in epochs.
-    embedding, labels, groups, near_duplicates
-        See `load_dataset`.
-    cv, split
-        See `tlfeatures.cross_validate`.
-    params, n_jobs, random_state, progress
-        See `measure_training`.
-
-    Returns
-    -------
-    TrainingCurve
-
-    Raises
-    ------
-    DatasetError, ParameterError, StoreError
-        As `load_dataset` and `measure_training` do.
-    """
-    _make(head, params, random_state)  # a wrong name before the loading
-    data = load_dataset(file, embedding, labels, groups=groups, near_duplicates=near_duplicates)
-    return measure_training(
-        data,
-        head,
-        params=params,
-        split=split,
-        cv=cv,
-        n_jobs=n_jobs,
-        random_state=random_state,
-        progress=progress,
-    )
-
-
-def measure_training(
     data: Dataset,
     head: str = "mlp",
     *,
@@ -162,7 +107,7 @@ def measure_training(
     random_state: int | None = 0,
     progress: Progress | None = None,
 ) -> TrainingCurve:
-    """Do what `training_curve` does on a dataset.
+    """Measure loss and accuracy after each epoch, in training and on images held back.
 
     Parameters
     ----------

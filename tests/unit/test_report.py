@@ -131,7 +131,7 @@ def test_what_was_computed_once_is_kept(whole, made, monkeypatch):
     def refuse(*arguments, **options):
         raise AssertionError("was computed again")
 
-    for name in ("measure_curve", "measure_training", "audit"):
+    for name in ("measure_curve", "training_curve", "audit"):
         monkeypatch.setattr(f"tlfeatures.analyses.{name}", refuse)
     found = report(made / "out", made / "again.html")
     assert set(found.sections) >= {"learning_curve", "epochs", "audit", "map"}

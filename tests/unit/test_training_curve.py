@@ -8,13 +8,12 @@ import pytest
 from sklearn.metrics import log_loss
 
 from tests.unit.data import dataset
-from tlfeatures import cross_validate, extract, load_dataset, make_head
+from tlfeatures import cross_validate, make_head
 from tlfeatures.engine import EPOCH_SCORES
 from tlfeatures.errors import DatasetError, ParameterError
 from tlfeatures.folds import make_folds
 from tlfeatures.training_curves import (
     TrainingCurve,
-    measure_training,
     training_curve,
     trains_in_epochs,
 )
@@ -37,7 +36,7 @@ def same(left: TrainingCurve, right: TrainingCurve) -> bool:
 @pytest.mark.parametrize("params", [{"steps": 100}, {"class_weight": "balanced", **SHORT}])
 def test_the_last_epoch_is_what_cross_validation_scores(classes, params):
     data = dataset(n=90, classes=classes)
-    curve = measure_training(data, params=params, cv=3, random_state=5)
+    curve = training_curve(data, params=params, cv=3, random_state=5)
     head = make_head("mlp", random_state=5, **params)
     scores = cross_validate(head, data, cv=3, random_state=5).scores
     np.testing.assert_array_equal(curve.validation_accuracy[:, -1], scores["accuracy"])
@@ -48,7 +47,7 @@ def test_the_last_epoch_is_what_cross_validation_scores(classes, params):
 def test_training_scores_are_those_of_the_whole_fold_after_the_epoch():
     data = dataset()
     split, folds = make_folds(data, cv=3)
-    curve = measure_training(data, params=SHORT, folds=folds, split=split)
+    curve = training_curve(data, params=SHORT, folds=folds, split=split)
     train, _ = folds[1]
     fitted = make_head("mlp", **SHORT).fit(data.X[train], data.y[train])
     assert curve.accuracy[1, -1] == fitted.score(data.X[train], data.y[train])
@@ -58,12 +57,12 @@ def test_training_scores_are_those_of_the_whole_fold_after_the_epoch():
 
 def test_jobs_do_not_change_the_numbers():
     data = dataset(n=90, classes="abc")
-    one, two = (measure_training(data, params=SHORT, cv=3, n_jobs=jobs) for jobs in (1, 2))
+    one, two = (training_curve(data, params=SHORT, cv=3, n_jobs=jobs) for jobs in (1, 2))
     assert same(one, two)
 
 
 def test_on_classes_far_apart_the_training_loss_falls_and_all_get_right():
-    curve = measure_training(dataset(n=120, signal=12), params=LONG, cv=3)
+    curve = training_curve(dataset(n=120, signal=12), params=LONG, cv=3)
     assert (np.diff(curve.loss.mean(axis=0)) < 0).mean() > 0.95
     assert (curve.loss[:, -1] < 0.1 * curve.loss[:, 0]).all()
     assert (curve.accuracy[:, -1] == 1).all()
@@ -72,7 +71,7 @@ def test_on_classes_far_apart_the_training_loss_falls_and_all_get_right():
 
 def test_random_labels_are_learned_by_heart_and_not_foretold():
     data = dataset(n=80, d=200, signal=0)
-    curve = measure_training(data, params=LONG, cv=4)
+    curve = training_curve(data, params=LONG, cv=4)
     assert curve.accuracy[:, -1].mean() > 0.95
     assert abs(curve.validation_accuracy[:, -1].mean() - 0.5) < 0.2
     assert curve.validation_loss[:, -1].mean() > curve.loss[:, -1].mean() + 0.3
@@ -84,10 +83,10 @@ def test_random_labels_are_learned_by_heart_and_not_foretold():
 def test_coordinates_know_nothing_of_the_images_held_back():
     data = dataset()
     split, folds = make_folds(data, cv=3)
-    curve = measure_training(data, params=SHORT, folds=folds[:1], split=split)
+    curve = training_curve(data, params=SHORT, folds=folds[:1], split=split)
     X = data.X.copy()
     X[folds[0][1]] *= 1000
-    other = measure_training(replace(data, X=X), params=SHORT, folds=folds[:1], split=split)
+    other = training_curve(replace(data, X=X), params=SHORT, folds=folds[:1], split=split)
     np.testing.assert_array_equal(curve.loss, other.loss)
     assert (curve.validation_loss != other.validation_loss).all()
 
@@ -100,16 +99,16 @@ def test_copies_are_on_one_side():
     ids = np.array([f"{i}.png" for i in range(120)])
     data = replace(half, X=X, y=y, ids=ids, copies=pairs)
     torn = replace(data, copies=np.empty((0, 2), np.int64))
-    curves = (measure_training(each, params=LONG, cv=4) for each in (data, torn))
+    curves = (training_curve(each, params=LONG, cv=4) for each in (data, torn))
     found = [curve.validation_accuracy[:, -1].mean() for curve in curves]
     assert found[0] < 0.7 < 0.8 < found[1]
 
 
 def test_a_given_split_is_one_fold():
     data = dataset(n=60, split=np.repeat(["train", "val"], [40, 20]))
-    curve = measure_training(data, params=SHORT)
+    curve = training_curve(data, params=SHORT)
     assert (curve.split, curve.folds, curve.loss.shape) == ("val", 1, (1, 5))
-    again = measure_training(data, params=SHORT, split="cv", cv=3)
+    again = training_curve(data, params=SHORT, split="cv", cv=3)
     assert (again.split, again.folds) == ("cv", 3)
 
 
@@ -117,7 +116,7 @@ def test_a_class_that_a_fold_cannot_train_on_is_only_wrong():
     data = dataset(n=60, classes="abc")
     rows = np.arange(60)
     held = (data.y == "c") | (rows % 4 == 0)
-    curve = measure_training(data, params=SHORT, folds=[(rows[~held], rows[held])])
+    curve = training_curve(data, params=SHORT, folds=[(rows[~held], rows[held])])
     right = (data.y[held] != "c").mean()
     assert (curve.validation_accuracy <= right).all()
     assert np.isfinite(curve.validation_loss).all()
@@ -126,7 +125,7 @@ def test_a_class_that_a_fold_cannot_train_on_is_only_wrong():
 
 def test_one_class_says_so():
     with pytest.raises(DatasetError, match="one class"):
-        measure_training(dataset(classes="a"))
+        training_curve(dataset(classes="a"))
 
 
 # ---- parameters
@@ -136,13 +135,13 @@ def test_what_tuning_chose_is_used_fold_by_fold():
     data = dataset()
     split, folds = make_folds(data, cv=3)
     chosen = [{"alpha": 10.0}, {"alpha": 0.1}, {}]
-    curve = measure_training(data, params=SHORT, folds=folds, split=split, chosen=chosen)
+    curve = training_curve(data, params=SHORT, folds=folds, split=split, chosen=chosen)
     for number, of in enumerate(chosen):
-        each = measure_training(data, params=SHORT | of, folds=[folds[number]], split=split)
+        each = training_curve(data, params=SHORT | of, folds=[folds[number]], split=split)
         np.testing.assert_array_equal(curve.validation_loss[number], each.validation_loss[0])
     assert curve.params == SHORT
     with pytest.raises(ParameterError, match="one mapping for each of 3 folds, got 2"):
-        measure_training(data, folds=folds, split=split, chosen=chosen[:2])
+        training_curve(data, folds=folds, split=split, chosen=chosen[:2])
 
 
 def test_choices_of_tuning_give_the_tuned_scores():
@@ -152,13 +151,13 @@ def test_choices_of_tuning_give_the_tuned_scores():
         make_head("mlp", **SHORT), data, folds=made, grid={"alpha": [30.0, 0.1]}
     )
     chosen = [choice.params for choice in evaluation.choices]
-    curve = measure_training(data, params=SHORT, split=made[0], folds=made[1], chosen=chosen)
+    curve = training_curve(data, params=SHORT, split=made[0], folds=made[1], chosen=chosen)
     np.testing.assert_array_equal(curve.validation_accuracy[:, -1], evaluation.scores["accuracy"])
 
 
 def test_folds_of_fewer_epochs_end_in_nan():
     chosen = [{"epochs": 2}, {"epochs": 4}, {}]
-    curve = measure_training(dataset(), params={"epochs": 3, "steps": 1}, cv=3, chosen=chosen)
+    curve = training_curve(dataset(), params={"epochs": 3, "steps": 1}, cv=3, chosen=chosen)
     assert curve.epochs == 4
     for name in EPOCH_SCORES:
         assert np.isfinite(getattr(curve, name)).sum(axis=1).tolist() == [2, 4, 3]
@@ -169,7 +168,7 @@ def test_folds_of_fewer_epochs_end_in_nan():
 @pytest.mark.parametrize("head", ["logreg", "svm", "sklearn.neural_network:MLPClassifier"])
 def test_heads_that_have_no_epochs_are_refused(head):
     with pytest.raises(ParameterError, match=f"^{head} does not train in epochs.*: mlp$"):
-        measure_training(dataset(), head)
+        training_curve(dataset(), head)
 
 
 def test_which_heads_train_in_epochs():
@@ -180,16 +179,16 @@ def test_which_heads_train_in_epochs():
 
 def test_a_head_without_coordinates_does_what_it_does_in_cross_validation():
     name, data = "tlfeatures.classifiers:ScaledMLP", dataset()
-    curve = measure_training(data, name, params=SHORT, cv=3)
+    curve = training_curve(data, name, params=SHORT, cv=3)
     scores = cross_validate(make_head(name, **SHORT), data, cv=3).scores
     np.testing.assert_allclose(curve.validation_loss[:, -1], scores["log_loss"], rtol=1e-12)
 
 
 def test_wrong_values_are_one_line():
     with pytest.raises(ParameterError, match=r"mlp can't be fitted: .*alpha"):
-        measure_training(dataset(), params={"alpha": -1.0})
+        training_curve(dataset(), params={"alpha": -1.0})
     with pytest.raises(ParameterError, match="no_such"):
-        measure_training(dataset(), params={"no_such": 1})
+        training_curve(dataset(), params={"no_such": 1})
 
 
 # ---- around it
@@ -197,7 +196,7 @@ def test_wrong_values_are_one_line():
 
 def test_it_says_what_it_is_of_and_survives_json():
     told = []
-    curve = measure_training(
+    curve = training_curve(
         dataset(), params=SHORT, cv=3, progress=lambda *counts: told.append(counts)
     )
     assert told == [(1, 3), (2, 3), (3, 3)]
@@ -208,12 +207,3 @@ def test_it_says_what_it_is_of_and_survives_json():
     again = TrainingCurve.from_dict(facts)
     assert same(curve, again)
     assert again.to_dict() == curve.to_dict()
-
-
-def test_a_file_gives_what_its_dataset_gives(photos, tmp_path):
-    file = tmp_path / "photos.h5"
-    extract(photos, file, backbone="pixels", size=16, pools=["flatten"])
-    curve = training_curve(file, params=SHORT, cv=3)
-    assert same(curve, measure_training(load_dataset(file), params=SHORT, cv=3))
-    with pytest.raises(ParameterError, match="does not train in epochs"):
-        training_curve(tmp_path / "nowhere.h5", "lda")
