@@ -11,7 +11,7 @@ import json
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,13 +22,13 @@ from numpy.typing import NDArray
 from tlfeatures.auditing import Audit, audit
 from tlfeatures.benchmarking import Benchmark
 from tlfeatures.comparison import Rank
-from tlfeatures.dataset import Dataset, load_dataset
+from tlfeatures.dataset import Dataset, Row, load_dataset
 from tlfeatures.diagnostics import EmbeddingMap, OutOfFold, embedding_map
 from tlfeatures.errors import DatasetError, ParameterError
 from tlfeatures.features.spec import unknown_name
 from tlfeatures.features.store import read_header
 from tlfeatures.folds import Fold, make_folds
-from tlfeatures.heads import HEADS, make_head, plain_params
+from tlfeatures.heads import ALIASES, HEADS, make_head, plain_params
 from tlfeatures.learning_curves import LearningCurve, measure_curve
 from tlfeatures.results import Entry, digest_of_images, fingerprint, versions
 from tlfeatures.training_curves import TrainingCurve, training_curve, trains_in_epochs
@@ -72,7 +72,11 @@ class Analyses:
     # ---- which head
 
     def rank(self, head: str | None = None, embedding: str | None = None) -> Rank:
-        """Give the best rank of a head and an embedding, or of any.
+        """Give the best rank of a head and an embedding, or of any (see `ranks`)."""
+        return self.ranks(head, embedding)[0]
+
+    def ranks(self, head: str | None = None, embedding: str | None = None) -> list[Rank]:
+        """Give the ranks of a head and an embedding, best first.
 
         Raises
         ------
@@ -80,18 +84,19 @@ class Analyses:
             If the benchmark has none such, naming what it has.
         """
         ranking = self.benchmark.comparison.ranking
+        head = None if head is None else ALIASES.get(head, head)
         for name, wanted in (("embedding", embedding), ("head", head)):
             found = [rank for rank in ranking if wanted in (None, *_names(rank, name))]
             if not found:
                 known = dict.fromkeys(_names(rank, name)[0] for rank in ranking)
-                raise unknown_name(f"{name} in this benchmark", str(wanted), known)
+                raise unknown_name(f"{name} of this benchmark named", str(wanted), known)
             ranking = found
-        return ranking[0]
+        return ranking
 
-    def in_epochs(self, rank: Rank) -> Rank | None:
-        """Give the rank itself if its head trains in epochs, else the best such one, if any."""
-        ranking = [rank, *self.benchmark.comparison.ranking]
-        return next((each for each in ranking if _in_epochs(each.head)), None)
+    @staticmethod
+    def in_epochs(ranking: Iterable[Rank]) -> Rank | None:
+        """Give the first rank whose head trains in epochs, if any."""
+        return next((rank for rank in ranking if _in_epochs(rank.head)), None)
 
     def entry(self, rank: Rank) -> Entry:
         """Give a rank's entry of the first repeat."""
@@ -120,7 +125,7 @@ class Analyses:
         return self._datasets[place]
 
     def find(self, file: str) -> str:
-        """Find an embeddings file where the benchmark saw it, or beside the benchmark's folder."""
+        """Find a file where the benchmark saw it, or beside the benchmark's folder."""
         beside = [] if self.benchmark.out is None else [Path(self.benchmark.out).resolve()]
         folders = [Path(), *beside, *(folder.parent for folder in beside)]
         places = [Path(file), *(folder / Path(file).name for folder in folders)]
@@ -128,7 +133,7 @@ class Analyses:
             if path.is_file():
                 return str(path)
         raise ParameterError(
-            f"the embeddings file {file} isn't there; run this where the benchmark was run, or put "
+            f"the file {file} isn't there; run this where the benchmark was run, or put "
             "the file beside the benchmark's folder"
         )
 
@@ -137,8 +142,8 @@ class Analyses:
         data = load_dataset(
             self.find(file),
             embedding,
-            facts["labels"],
-            groups=facts["groups_from"],
+            self._labels(),
+            groups=self._groups(),
             near_duplicates=None,
         )
         shared = set(data.ids.tolist())
@@ -148,11 +153,29 @@ class Analyses:
         data = data.take(np.flatnonzero(np.isin(data.ids, list(shared))))
         data = _with_copies(data, facts["copy_pairs"])
         if digest_of_images(data) != facts["study"][:16] or fingerprint(data) != matrix:
+            if facts["labels_given"] and facts["tested"] < facts["images"]:
+                raise DatasetError(
+                    "the labels were given in Python, and the folder has only those of the images "
+                    "that were tested"
+                )
             raise DatasetError(
                 f"{file} or its labels are no longer what the benchmark was computed from; run the "
                 "benchmark again into a new folder"
             )
         return data
+
+    def _labels(self) -> Any:
+        """A path; None for the folders; those that were given in Python, as far as known."""
+        study = self.benchmark.study
+        if study.facts["labels_given"]:
+            return dict(zip(study.ids.tolist(), study.y.tolist(), strict=True))
+        path = study.facts["labels"]
+        return None if path is None else self.find(path)
+
+    def _groups(self) -> str | None:
+        """A path, or an expression."""
+        groups: str | None = self.benchmark.study.facts["groups_from"]
+        return self.find(groups) if groups is not None and groups.endswith(".csv") else groups
 
     # ---- what is computed
 
@@ -179,7 +202,9 @@ class Analyses:
         """Follow a head epoch by epoch, on the benchmark's folds."""
         head = _own(rank.head)
         if not _in_epochs(head):
-            raise ParameterError(f"{head} doesn't train in epochs; mlp does")
+            raise ParameterError(
+                f"{head} doesn't train in epochs; mlp does: add it to the benchmark, and give it"
+            )
         entry = self.entry(rank)
 
         def measure() -> TrainingCurve:
@@ -204,13 +229,12 @@ class Analyses:
         facts, entry = self.benchmark.study.facts, self.entry(rank).facts
 
         def measure() -> Audit:
-            data = self.dataset(rank)  # says so if the file holds something else by now
+            # Says so if the file holds something else by now. The benchmark's images, no others.
+            labels: dict[str, Any] = dict(_rows(self.dataset(rank)))
             return audit(
                 self.find(entry["file"]),
                 embedding=entry["embedding"],
-                # Else they are those of the folders, or were given in Python.
-                labels=facts["labels"] or dict(_labels(data)),
-                groups=facts["groups_from"],
+                labels=labels,
                 near_duplicates=facts["near_duplicates"],
                 cv=self._folds_wanted(),
                 n_jobs=self._n_jobs,
@@ -264,14 +288,14 @@ class Analyses:
         split: str = study.facts["split"]
         if split != "cv":
             return make_folds(data, split=split)
-        if study.facts["tested"] != len(data.y):
-            raise ParameterError("the benchmark's own folds left images out and aren't known")
+        if study.facts["tested"] != len(data.y) or not study.facts["others_train"]:
+            raise ParameterError("the benchmark's folds were given in Python, and aren't known")
         place = {id_: row for row, id_ in enumerate(data.ids.tolist())}
         fold = np.empty(len(data.y), int)
         fold[[place[id_] for id_ in study.ids.tolist()]] = entry.fold
         return split, [
             (np.flatnonzero(fold != number), np.flatnonzero(fold == number))
-            for number in range(study.facts["folds"])
+            for number in np.unique(fold)
         ]
 
     def _told(self, what: str) -> Callable[[int, int], None] | None:
@@ -292,10 +316,12 @@ class Analyses:
         if self.benchmark.out is None:
             return {}
         try:
-            kept: dict[str, Any] = json.loads((Path(self.benchmark.out) / KEPT).read_text("utf-8"))
-        except (OSError, ValueError):  # not there yet, or cut off: it is only a copy
+            stored = json.loads((Path(self.benchmark.out) / KEPT).read_text("utf-8"))
+            kept: dict[str, Any] = stored["kept"]
+            whole = stored["sha256"] == _digest(kept)
+        except (OSError, ValueError, TypeError, KeyError):  # not there yet, or cut off
             return {}
-        return kept
+        return kept if whole else {}  # it is only a copy: what was damaged is computed again
 
     def _write(self, kept: dict[str, Any]) -> None:
         if self.benchmark.out is None:
@@ -303,10 +329,15 @@ class Analyses:
         path = Path(self.benchmark.out) / KEPT
         fresh = path.with_name(f".{KEPT}.{os.getpid()}.new")
         try:
-            fresh.write_text(json.dumps(kept), encoding="utf-8")
+            text = json.dumps({"sha256": _digest(kept), "kept": kept})
+            fresh.write_text(text, encoding="utf-8")
             fresh.replace(path)
         except OSError as error:  # a folder that can't be written to can still be shown
             logger.info("%s can't be kept: %s", path, error.strerror)
+
+
+def _digest(kept: Any) -> str:
+    return hashlib.sha256(json.dumps(kept).encode()).hexdigest()
 
 
 def _names(rank: Rank, what: str) -> tuple[str, ...]:
@@ -315,8 +346,12 @@ def _names(rank: Rank, what: str) -> tuple[str, ...]:
     return rank.embedding, rank.embedding.rpartition(":")[2]
 
 
-def _labels(data: Dataset) -> Iterator[tuple[str, str]]:
-    return zip(data.ids.tolist(), data.y.tolist(), strict=True)
+def _rows(data: Dataset) -> Iterator[tuple[str, Row]]:
+    nothing = [None] * len(data.y)
+    groups = nothing if data.groups is None else data.groups.tolist()
+    splits = nothing if data.split is None else data.split.tolist()
+    for id_, *row in zip(data.ids.tolist(), data.y.tolist(), groups, splits, strict=True):
+        yield id_, Row(*row)
 
 
 def _own(head: str) -> str:

@@ -136,6 +136,8 @@ class Audit:
         Out of fold, against the given labels; the lower, the less a suggested label says.
     findings : list of Finding
         Worst first.
+    judged : bool
+        Whether labels were: not by a head that is no better than naming the largest class.
     output : str or None
         Where they were written.
     """
@@ -147,6 +149,7 @@ class Audit:
     head: str
     accuracy: float
     findings: list[Finding]
+    judged: bool = True
     output: str | None = None
 
     @property
@@ -163,6 +166,7 @@ class Audit:
             "images": self.images,
             "head": self.head,
             "accuracy": self.accuracy,
+            "judged": self.judged,
             "counts": self.counts,
             "findings": [asdict(each) for each in self.findings],
         }
@@ -244,6 +248,7 @@ def audit(
     probabilities, accuracy = _out_of_fold(
         data, head, cv, n_jobs=n_jobs, random_state=random_state, progress=progress
     )
+    judged = _judges(data, head, accuracy)
     result = Audit(
         file=data.file,
         embedding=data.embedding,
@@ -251,7 +256,8 @@ def audit(
         images=len(data.y),
         head=head,
         accuracy=accuracy,
-        findings=_findings(data, probabilities, pairs, _judges(data, head, accuracy)),
+        findings=_findings(data, probabilities, pairs, judged),
+        judged=judged,
         output=None if output is None else str(output),
     )
     if write is not None:

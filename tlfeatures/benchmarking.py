@@ -31,6 +31,7 @@ from tlfeatures.features.store import read_header
 from tlfeatures.folds import INNER_CV, Fold, make_folds
 from tlfeatures.heads import head_grid, head_names, make_heads, plain_params
 from tlfeatures.results import (
+    PREDICTIONS,
     RESULTS,
     Entry,
     Results,
@@ -208,8 +209,9 @@ def load_benchmark(folder: str | os.PathLike[str]) -> Benchmark:
     """
     path = Path(folder)
     if not (path / RESULTS).is_file():
+        found = "is a file" if path.is_file() else "holds no benchmark"
         raise ParameterError(
-            f"{folder} holds no benchmark; make one with `tlfeatures benchmark FILE.h5 -o {folder}`"
+            f"{folder} {found}; expected the folder that `tlfeatures benchmark FILE.h5 -o DIR` made"
         )
     try:
         results, stored = Results.read(path)
@@ -219,6 +221,12 @@ def load_benchmark(folder: str | os.PathLike[str]) -> Benchmark:
             f"{folder} is of an earlier version; run its `tlfeatures benchmark ... -o {folder}` "
             "again, which computes nothing anew"
         ) from error
+    held = {entry.facts["key"] for entry in results.entries}
+    if not all(held.issuperset(rank.keys) for rank in comparison.ranking):
+        raise FormatError(
+            f"{path / PREDICTIONS} lacks rows of what {RESULTS} ranks; run the `tlfeatures "
+            f"benchmark ... -o {folder}` again, which computes what is missing"
+        )
     return Benchmark(results.study, results.entries, comparison, 0, str(folder), results.commands)
 
 
@@ -252,12 +260,13 @@ def _compute(engine: Engine, matrix: str, repeat: int, plan: _Plan, results: Res
     grids = {each: dict(head_grid(each, plan.params)) if plan.tune else {} for each in heads}
     base = matrix + digest_of(plan.folds[repeat], engine.data.together)
     keys = {each: _key(base, each, heads[each], grids[each], seed, plan.scoring) for each in heads}
-    missing = {each: head for each, head in heads.items() if not results.has(keys[each])}
+    file = engine.data.file
+    missing = {each: head for each, head in heads.items() if not results.has(keys[each], file)}
     evaluations = _evaluations(engine, missing, grids, repeat, plan)
     for each, evaluation in evaluations.items():
         facts = {
             "head": each,
-            "file": engine.data.file,
+            "file": file,
             "embedding": engine.data.embedding,
             "matrix": matrix,
             "repeat": repeat,

@@ -328,7 +328,7 @@ def _rows_of(ids: list[str], labels: Any) -> list[Row]:
     if labels is None:
         return from_folders(ids)
     table = (
-        {str(id_): Row(str(label)) for id_, label in labels.items()}
+        {str(k): row if isinstance(row, Row) else Row(str(row)) for k, row in labels.items()}
         if isinstance(labels, Mapping)
         else _read_csv(Path(labels))
     )

@@ -6,7 +6,7 @@ import io
 import os
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +41,7 @@ COLORS: dict[str, str] = {
 SUFFIXES = (".png", ".svg", ".pdf")
 
 _LONGEST = 26  # characters of a label
+_HEX = re.compile("#[0-9a-f]{6}")
 
 _STYLE: Any = {
     "font.size": 9,
@@ -177,7 +178,7 @@ def _figure_of(ax_or_figure: Axes | Figure) -> Figure:
     return figure
 
 
-def to_svg(ax_or_figure: Axes | Figure, salt: str) -> str:
+def to_svg(ax_or_figure: Axes | Figure, salt: str, colors: Mapping[str, str] | None = None) -> str:
     """Give the ``<svg>`` element of a figure, to stand in a page beside others.
 
     Parameters
@@ -186,6 +187,8 @@ def to_svg(ax_or_figure: Axes | Figure, salt: str) -> str:
         Its layout is settled, as by `save_figure`.
     salt : str
         Another one for each figure of a page: ids are made with it.
+    colors : mapping of str to str, optional
+        What takes the place of a colour in styles, never in texts.
 
     Returns
     -------
@@ -198,10 +201,10 @@ def to_svg(ax_or_figure: Axes | Figure, salt: str) -> str:
     written = io.BytesIO()
     with style(), matplotlib.rc_context({"svg.hashsalt": salt}):
         _settled(ax_or_figure).savefig(written, format="svg", dpi=200, metadata={"Date": None})
-    return _bare(written.getvalue())
+    return _bare(written.getvalue(), colors or {})
 
 
-def _bare(document: bytes) -> str:
+def _bare(document: bytes, colors: Mapping[str, str]) -> str:
     """Take what only a document of its own needs out of an SVG."""
     from xml.etree import ElementTree
 
@@ -214,6 +217,9 @@ def _bare(document: bytes) -> str:
     for element in root.iter():
         _make_plain(element, {name.decode() for name in used})
         _make_short(element)
+        style = element.get("style")
+        if style:
+            element.set("style", _HEX.sub(lambda m: colors.get(m[0], m[0]), style))
     for name in ("width", "height", "version"):
         root.attrib.pop(name, None)
     root.set("xmlns", "http://www.w3.org/2000/svg")

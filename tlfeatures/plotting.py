@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tlfeatures.errors import ParameterError
 from tlfeatures.figures import COLORS, drawing, shortened
+from tlfeatures.statistics import score_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,8 +47,7 @@ _FITTED = 8  # the law of a learning curve is fitted to sizes down to this part 
 
 
 def _score_name(scoring: str) -> str:
-    words = {"roc_auc": "ROC AUC", "f1_macro": "macro F1", "log_loss": "log loss (less is better)"}
-    return words.get(scoring, scoring.replace("_", " "))
+    return score_name(scoring) + (" (less is better)" if scoring == "log_loss" else "")
 
 
 # ---- which head
@@ -131,7 +131,8 @@ def plot_heat_map(comparison: Comparison, ax: Axes | None = None) -> Axes:
     Returns
     -------
     Axes
-        The colours span the heads but `dummy`, from which the others would look all the same.
+        The colours span the heads but `dummy`, beside which the others would look all the same;
+        it has numbers alone.
     """
     rows = list(dict.fromkeys(rank.label for rank in comparison.ranking))
     columns = list(dict.fromkeys(rank.embedding for rank in comparison.ranking))
@@ -140,7 +141,8 @@ def plot_heat_map(comparison: Comparison, ax: Axes | None = None) -> Axes:
         score = rank.scores[comparison.scoring]["score"]
         if score is not None:
             values[rows.index(rank.label), columns.index(rank.embedding)] = score
-    told = [row for row, label in enumerate(rows) if label != "dummy"]
+    colored = values.copy()
+    colored[[label == "dummy" for label in rows]] = np.nan
     shown = [[shortened(name) for name in names] for names in (rows, columns)]
     size = (
         0.5 + _room(shown[0]) + 0.56 * len(columns),
@@ -148,8 +150,8 @@ def plot_heat_map(comparison: Comparison, ax: Axes | None = None) -> Axes:
     )
     with drawing(ax, max(size[0], 3.6), size[1]) as axes:
         flipped = "_r" if comparison.scoring == "log_loss" else ""
-        mesh = _draw_cells(axes, values, _COLOR_MAP + flipped, *_span(values[told]))
-        _write_cells(axes, mesh, values, [[_three(v) for v in row] for row in values], 9)
+        mesh = _draw_cells(axes, values, _COLOR_MAP + flipped, *_span(colored))
+        _write_cells(axes, mesh, colored, [[_three(v) for v in row] for row in values], 9)
         _name_cells(axes, "x", columns)
         _name_cells(axes, "y", rows)
         axes.set_title(_score_name(comparison.scoring), loc="left")
@@ -226,9 +228,11 @@ def _write_cells(
 ) -> None:
     for (row, column), value in np.ndenumerate(values):
         if texts[row][column]:
+            blank = np.isnan(value)
+            color = COLORS["ink"] if blank else _readable_on(mesh.to_rgba(np.array([value]))[0])
             axes.text(
                 column + 0.5, row + 0.5, texts[row][column], ha="center", va="center",
-                fontsize=size, color=_readable_on(mesh.to_rgba(np.array([value]))[0]),
+                fontsize=size, color=color,
             )  # fmt: skip
 
 
@@ -407,7 +411,8 @@ def plot_reliability(reliability: Reliability, ax: Axes | None = None) -> Axes:
         axes.set_ylabel("share of images that are of it")
         title = f"expected calibration error {reliability.error:.3f}"
         # Above the bars: where a head is sure, few are wrong.
-        axes.legend(loc="lower right", bbox_to_anchor=(1, 0.13), title=title, alignment="left")
+        axes.legend(loc="upper left", bbox_to_anchor=(0, -0.13), title=title, alignment="left",
+                    ncols=2, columnspacing=1)  # fmt: skip
     return axes
 
 

@@ -13,7 +13,7 @@ from tlfeatures.analyses import Analyses, Place, Steps
 from tlfeatures.benchmarking import Benchmark, load_benchmark
 from tlfeatures.comparison import Rank
 from tlfeatures.dataset import Dataset
-from tlfeatures.diagnostics import confusion, precision_recall, reliability, roc
+from tlfeatures.diagnostics import METHODS, confusion, precision_recall, reliability, roc
 from tlfeatures.errors import ParameterError
 from tlfeatures.features.spec import unknown_name
 
@@ -149,6 +149,7 @@ def _map(of: Analyses, rank: Rank, method: str) -> Axes:
 
 
 _BY_EPOCH = ("accuracy", "loss")
+_OF_ALL = ("ranking", "heat-map")  # of no head alone
 
 
 def plot(
@@ -189,13 +190,19 @@ def plot(
     """
     if what not in FIGURES:
         raise unknown_name("figure", what, FIGURES)
+    if map not in METHODS:
+        raise unknown_name("map", map, METHODS)
     _check_output(output, figures.SUFFIXES)
     benchmark = load_benchmark(folder)
     analyses = Analyses(benchmark, n_jobs=n_jobs, progress=progress)
-    rank = analyses.rank(head, embedding)
-    if what in _BY_EPOCH and head is None:
-        rank = analyses.in_epochs(rank) or rank
-    figures.save_figure(FIGURES[what](analyses, rank, map), output)
+    ranks = analyses.ranks(head, embedding)
+    rank = ranks[0]
+    if what in _BY_EPOCH:
+        rank = analyses.in_epochs(ranks) or rank
+    axes = FIGURES[what](analyses, rank, map)
+    if what not in _OF_ALL:
+        axes.set_title(f"{rank.label} on {rank.embedding}", loc="left", fontsize=9)
+    figures.save_figure(axes, output)
 
 
 def check_page(output: str | os.PathLike[str]) -> None:
@@ -209,5 +216,7 @@ def _check_output(output: str | os.PathLike[str], suffixes: Sequence[str]) -> No
         raise ParameterError(
             f"output is {str(output)!r}; expected a name ending in {' or '.join(suffixes)}"
         )
-    if path.is_dir() or not path.absolute().parent.is_dir():
-        raise ParameterError(f"{output} is a folder, or in no folder; name a file in one")
+    if path.is_dir():
+        raise ParameterError(f"{output} is a folder; name a file")
+    if not path.absolute().parent.is_dir():
+        raise ParameterError(f"there is no folder {path.parent} to write {path.name} to")

@@ -31,7 +31,7 @@ RESULTS, PREDICTIONS = "results.json", "predictions.csv"
 _STUDY_FACTS = (
     *("file", "images", "tested", "classes", "groups", "copies", "split", "folds"),
     *("random_state", "weights", "study", "copy_pairs"),
-    *("files", "labels", "groups_from", "near_duplicates"),
+    *("files", "labels", "labels_given", "groups_from", "near_duplicates", "others_train"),
 )
 _COLUMNS = ("id", "label", "head", "embedding", "repeat", "fold", "tuned", "key", "predicted")
 
@@ -70,6 +70,7 @@ def sources_of(
             for file, header in headers.items()
         },
         "labels": None if labels is None or isinstance(labels, Mapping) else str(labels),
+        "labels_given": isinstance(labels, Mapping),
         "groups_from": None if groups is None else str(groups),
         "near_duplicates": near_duplicates,
     }
@@ -128,6 +129,8 @@ class Study:
             "weights": data.spec.weights,
             "study": study,
             "copy_pairs": data.ids[data.copies].tolist(),
+            # Whether each fold was fitted on all images that it wasn't tested on.
+            "others_train": all(len(train) + len(test) == len(data.y) for train, test in folds),
             **(sources or {}),
         }
         return cls(data.ids, data.y, data.together, facts)
@@ -231,6 +234,8 @@ class Results:
                 "another -o, or remove it"
             )
         entries = _read_entries(folder, stored, study)
+        # What the entries of earlier runs came from, where this run doesn't know better.
+        study.facts["files"] = {**stored.get("files", {}), **study.facts.get("files", {})}
         return cls(folder, study, entries, stored.get("commands", []))
 
     @classmethod
@@ -256,9 +261,13 @@ class Results:
         entries = _read_entries(folder, stored, study)
         return cls(folder, study, entries, stored["commands"]), stored
 
-    def has(self, key: str) -> bool:
-        """Tell whether there is an entry of this key."""
-        return any(entry.facts["key"] == key for entry in self.entries)
+    def has(self, key: str, file: str) -> bool:
+        """Tell whether there is an entry of this key; it is of this file, then."""
+        for entry in self.entries:
+            if entry.facts["key"] == key:
+                entry.facts["file"] = file  # the same values, maybe by another path
+                return True
+        return False
 
     def add(self, entry: Entry) -> None:
         """Take an entry in, in place of one of the same head, embedding and repeat."""
@@ -271,6 +280,9 @@ class Results:
 
     def save(self, more: Mapping[str, Any] | None = None) -> None:
         """Write both files, each replaced only once it is whole; the predictions first."""
+        named = {entry.facts["file"] for entry in self.entries} | {self.study.facts["file"]}
+        files = self.study.facts.get("files", {})
+        self.study.facts["files"] = {name: files[name] for name in files if name in named}
         if self.folder is None:
             return
         heads = [entry.facts for entry in self.entries]
@@ -337,9 +349,12 @@ def read_facts(folder: Path) -> dict[str, Any]:
 def _damage_named(folder: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except OSError as error:
+        raise FormatError(f"{error.filename} can't be read: {error.strerror}") from error
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
         raise FormatError(
-            f"{folder} holds a damaged benchmark ({error!r}); remove it, or give another -o"
+            f"{folder} holds a damaged benchmark ({error!r}); run the benchmark again into another "
+            "folder"
         ) from error
 
 
@@ -371,9 +386,5 @@ def _entries(path: Path, facts: list[dict[str, Any]], study: Study) -> list[Entr
             entry.probabilities[row] = [float(line[f"p_{name}"] or "nan") for name in classes]
     whole = [e for e in entries.values() if (e.fold >= 0).sum() == study.facts["tested"]]
     if len(whole) < len(entries):
-        logger.warning(
-            "%s lacks rows of %d entries; they are computed again",
-            path,
-            len(entries) - len(whole),
-        )
+        logger.warning("%s lacks rows of %d entries", path, len(entries) - len(whole))
     return whole

@@ -15,11 +15,17 @@ from tlfeatures.errors import ParameterError
 Floats = NDArray[np.float64]
 Codes = NDArray[np.integer[Any]]
 
+SCORE_NAMES = {"f1_macro": "macro F1", "roc_auc": "ROC AUC"}  # where not the words of the name
 SCORES = ("accuracy", "balanced_accuracy", "f1_macro", "log_loss", "roc_auc")
 _CELLS = 2**19  # weights held as float64 at a time: 4 MB stay in the processor's cache
 
 
 # ---- resamples
+
+
+def score_name(scoring: str) -> str:
+    """Name a score in words."""
+    return SCORE_NAMES.get(scoring, scoring.replace("_", " "))
 
 
 def resample_counts(

@@ -327,7 +327,7 @@ def test_results_say_where_they_came_from(file, tmp_path):
 
 
 def test_a_folder_without_a_benchmark_is_said(tmp_path):
-    with pytest.raises(ParameterError, match="holds no benchmark; make one with"):
+    with pytest.raises(ParameterError, match="holds no benchmark; expected the folder that"):
         load_benchmark(tmp_path)
 
 

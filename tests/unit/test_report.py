@@ -15,7 +15,7 @@ from tests.conftest import write_image
 from tlfeatures import benchmark, extract, fit, load_benchmark, load_dataset, plot, report
 from tlfeatures.analyses import Analyses
 from tlfeatures.cli import main
-from tlfeatures.errors import DatasetError, ParameterError
+from tlfeatures.errors import DatasetError, FormatError, ParameterError
 from tlfeatures.reporting import FIGURES, write_report
 
 
@@ -253,8 +253,8 @@ def test_the_looked_at_head_can_be_chosen(made):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"head": "svm"}, "no head in this benchmark 'svm'; there are"),
-        ({"embedding": "fc2.none"}, "no embedding in this benchmark 'fc2.none'; there are"),
+        ({"head": "svm"}, "no head of this benchmark named 'rbf-svm'; there are"),
+        ({"embedding": "fc2.none"}, "no embedding of this benchmark named 'fc2.none'; there are"),
         ({"without": ["mapp"]}, "no section to leave out 'mapp'; there are: map"),
         ({"map": "umap"}, "no map 'umap'; there are"),
         ({"images": "nowhere"}, "nowhere is no folder"),
@@ -370,3 +370,108 @@ def test_a_wrong_page_is_said_before_the_work(made, monkeypatch):
         done = CliRunner().invoke(main, arguments)
         assert done.exit_code == 2
         assert "expected a name ending in .html" in done.stderr
+
+
+# ---- folders that were added to, cut off, or made elsewhere
+
+
+def test_a_folder_added_to_from_another_file_has_a_page_with_both(made):
+    benchmark(made / "a.h5", heads="centroid", embeddings="grid8.avg", cv=3, out=made / "two")
+    shutil.copy(made / "a.h5", made / "b.h5")
+    benchmark(
+        made / "b.h5", heads="knn", embeddings="grid8.flatten", scoring="f1_weighted", cv=3,
+        out=made / "two",
+    )  # fmt: skip
+    shown = report(made / "two", made / "two.html", without=["audit"])
+    assert {"map", "learning_curve"} <= set(shown.sections)
+    html = (made / "two.html").read_text()
+    assert f"Spec of {made / 'a.h5'}" in html
+    assert f"Spec of {made / 'b.h5'}" in html
+    assert "f1 weighted" in html
+
+
+def test_results_found_again_by_another_path_are_of_that_path(made, monkeypatch):
+    monkeypatch.chdir(made)
+    benchmark("a.h5", heads="centroid", cv=3, out="rel")
+    monkeypatch.chdir(made.parent)
+    again = benchmark(f"{made.name}/a.h5", heads="centroid", cv=3, out=made / "rel")
+    assert again.computed == 0
+    assert {entry.facts["file"] for entry in again.entries} == {f"{made.name}/a.h5"}
+    assert set(again.study.facts["files"]) == {f"{made.name}/a.h5"}
+    assert "map" in report(made / "rel", made / "rel.html", without=["audit"]).sections
+
+
+def test_both_ways_to_a_page_of_a_split_say_the_same(made):
+    for part, reds in (("train", 12), ("val", 3)):
+        for label, count in (("blue", 9), ("red", reds)):
+            for number in range(count):
+                seed = 100 * (label == "red") + 20 * (part == "val") + number
+                write_image(made / "uneven" / part / label / f"{number}.png", seed)
+    extract(made / "uneven", made / "u.h5", backbone="pixels", size=16)
+    in_memory = benchmark(made / "u.h5", heads="centroid", out=made / "u")
+    write_report(in_memory, made / "memory.html", without=["learning-curve", "audit"])
+    report(made / "u", made / "folder.html", without=["learning-curve", "audit"])
+    html = (made / "folder.html").read_text()
+    assert html == (made / "memory.html").read_text()
+    assert "right on 75.0 % (blue)" in html  # 9 of 12 in val; in all, red has more
+
+
+def test_labels_given_in_python_are_known_from_the_folder(made):
+    labels = {id_: id_[:1] for id_ in load_dataset(made / "a.h5", "grid8.avg").ids.tolist()}
+    benchmark(made / "a.h5", heads="centroid", labels=labels, cv=3, out=made / "py")
+    assert {"map", "audit"} <= set(report(made / "py", made / "py.html").sections)
+
+
+def test_predictions_that_lack_rows_are_said(made):
+    path = made / "out" / "predictions.csv"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:30]))
+    with pytest.raises(FormatError, match=r"lacks rows of what results\.json ranks; run the"):
+        report(made / "out", made / "again.html")
+
+
+@pytest.mark.parametrize("text", ["[1]", "null", '{"kept": {}}', "", '{"sha256": "0", "kept": {}}'])
+def test_damaged_analyses_are_computed_again(made, text):
+    path = made / "out" / "analyses.json"
+    path.write_text(text)
+    report(made / "out", made / "again.html", without=["audit", "learning-curve"])
+    assert json.loads(path.read_text())["kept"]
+
+
+def test_folds_given_in_python_are_not_guessed(made, caplog):
+    data = load_dataset(made / "a.h5", "grid8.avg")
+    rows = np.arange(len(data.y))
+    folds = [(rows[rows % 3 == (k + 1) % 3], rows[rows % 3 == k]) for k in range(3)]
+    benchmark(made / "a.h5", heads="mlp", embeddings="grid8.avg", near_duplicates=None, cv=folds,
+              out=made / "own")  # fmt: skip
+    with caplog.at_level(logging.WARNING, logger="tlfeatures"):
+        shown = report(made / "own", made / "own.html", without=["audit", "learning-curve"])
+    assert "epochs" not in shown.sections
+    assert "folds were given in Python" in caplog.text
+
+
+def test_epochs_are_of_the_embedding_that_was_asked_for(whole, tmp_path):
+    for name in ("grid8.avg", "grid8.flatten"):
+        plot(whole / "out", "loss", tmp_path / "a.svg", embedding=name)
+        assert f"mlp on {name}" in (tmp_path / "a.svg").read_text()
+
+
+def test_a_colour_as_a_name_stays_text(made):
+    labels = {id_: "#1f2328" if id_.startswith("red") else "#ffffff"
+              for id_ in load_dataset(made / "a.h5", "grid8.avg").ids.tolist()}  # fmt: skip
+    benchmark(made / "a.h5", heads="centroid", labels=labels, cv=3, out=made / "c")
+    report(made / "c", made / "c.html", without=["audit", "learning-curve"])
+    html = (made / "c.html").read_text()
+    assert "#1f2328</text>" in html
+    assert "var(--ink)</text>" not in html
+
+
+def test_labels_that_were_not_judged_are_not_called_right(made):
+    random = np.random.default_rng(0).permutation(25)
+    ids = load_dataset(made / "a.h5", "grid8.avg").ids.tolist()
+    labels = {id_: "xy"[int(k) % 2] for id_, k in zip(ids, random, strict=True)}
+    benchmark(made / "a.h5", heads="centroid", labels=labels, cv=3, out=made / "r")
+    report(made / "r", made / "r.html", without=["learning-curve"])
+    html = (made / "r.html").read_text()
+    assert "Labels were not judged" in html
+    assert "no probable label errors" not in html
+    assert "That is not surely beaten here" in html

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import logging
-import platform
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tlfeatures.analyses import Analyses
 from tlfeatures.comparison import INTERVALS, Rank
-from tlfeatures.diagnostics import METHODS, confusion
+from tlfeatures.diagnostics import METHODS, OutOfFold, confusion
 from tlfeatures.errors import ParameterError, TlfeaturesError
-from tlfeatures.features.spec import unknown_name
+from tlfeatures.features.spec import as_list, unknown_name
 from tlfeatures.features.store import read_header
 from tlfeatures.heads import HEADS
 from tlfeatures.page import sections
 from tlfeatures.page.album import GALLERY, Album, gallery
 from tlfeatures.page.thumbnails import thumbnails
+from tlfeatures.statistics import score_name
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +42,7 @@ class Options:
         Whose predictions are shown in detail; the best by default.
     images : str or None
         Folder of the images, if not where they were when they were embedded.
-    without : collection of str
+    without : str or collection of str
         Of `OPTIONAL`.
     map : {"pca", "tsne"}
     title : str or None
@@ -53,7 +52,7 @@ class Options:
     head: str | None = None
     embedding: str | None = None
     images: str | None = None
-    without: Collection[str] = ()
+    without: str | Collection[str] = ()
     map: str = "pca"
     title: str | None = None
 
@@ -64,7 +63,7 @@ class Options:
         ------
         ParameterError
         """
-        for name in self.without:
+        for name in as_list(self.without):
             if name not in OPTIONAL:
                 raise unknown_name("section to leave out", name, OPTIONAL)
         if self.map not in METHODS:
@@ -102,6 +101,7 @@ def contents(analyses: Analyses, options: Options) -> dict[str, Any]:
     pictures = beyond.pictures(list(dict.fromkeys(wanted)))
     return {
         **_answer(analyses, rank, options.title),
+        **_floor(predictions, rank),
         "ranking": sections.ranking(comparison),
         "heat_map": sections.heat_map(comparison),
         "confusion": sections.confusion_matrix(confusion(predictions)),
@@ -115,6 +115,8 @@ def contents(analyses: Analyses, options: Options) -> dict[str, Any]:
         "audit": None if audit is None else sections.audit(audit, pictures),
         "copies": sections.copies(pairs, pictures),
         "made": _made(analyses, rank),
+        "split": analyses.benchmark.study.facts["split"],
+        "pictures": bool(pictures),
         "album": album.to_dict(predictions, pictures),
     }
 
@@ -128,7 +130,7 @@ class _Beyond:
         self.audit = self._try("audit", lambda: analyses.audit(rank))
 
     def _try(self, section: str, make: Callable[[], Made]) -> Made | None:
-        if section in self._options.without:
+        if section in as_list(self._options.without):
             return None
         try:
             return make()
@@ -162,7 +164,9 @@ class _Beyond:
 
     def epochs(self) -> dict[str, Any] | None:
         """Of the looked-at head, else of the best one that trains in epochs, if there is one."""
-        trained = self._analyses.in_epochs(self._rank)
+        ranking = self._analyses.benchmark.comparison.ranking
+        here = [rank for rank in ranking if rank.embedding == self._rank.embedding]
+        trained = self._analyses.in_epochs([self._rank, *here, *ranking])
         if trained is None:
             return None
         curve = self._try("epochs", lambda: self._analyses.training(trained))
@@ -201,14 +205,13 @@ def _answer(analyses: Analyses, rank: Rank, title: str | None) -> dict[str, Any]
         "low": sections.number(scoring, low),
         "high": sections.number(scoring, high),
         "unit": sections.unit(scoring),
-        "scoring": sections.score_name(scoring),
+        "scoring": score_name(scoring),
         "head": _in_words(rank),
         "embedding": _embedding(analyses, rank),
         "tested": facts["tested"],
         "how": _validation(facts, rank.repeats),
         "first_of": len(comparison.ranking) if rank is first else None,
-        "better": None if rank is first else _in_words(first),
-        "floor": _floor(benchmark.study.y),
+        "better": None if rank is first else f"{_in_words(first)} on {first.embedding}",
         "verdict": comparison.verdict,
         "random_weights": facts["weights"] == "random",
         "repeats": rank.repeats,
@@ -241,9 +244,13 @@ def _validation(facts: Mapping[str, Any], repeats: int) -> str:
     return f"{facts['folds']}-fold cross-validation{times}"
 
 
-def _floor(y: NDArray[np.str_]) -> str:
-    names, counts = np.unique(y, return_counts=True)
-    return f"{100 * counts.max() / len(y):.1f} % ({names[counts.argmax()]})"
+def _floor(predictions: OutOfFold, rank: Rank) -> dict[str, Any]:
+    """What naming one class would give, and whether the head is surely better."""
+    counts = np.bincount(predictions.y)
+    largest, share = predictions.classes[counts.argmax()], counts.max() / len(predictions.y)
+    interval = rank.scores["accuracy"]["interval"]
+    surely = interval is not None and interval[0] > share
+    return {"floor": f"{100 * share:.1f} % ({largest})", "surely_better": surely}
 
 
 # ---- how it was made
@@ -262,13 +269,19 @@ def _made(analyses: Analyses, rank: Rank) -> dict[str, Any]:
             {"name": name, "spec": about["spec"], "versions": about["provenance"]["versions"]}
             for name, about in facts["files"].items()
         ],
-        "versions": {"python": platform.python_version(), **entry["versions"]},
+        "versions": entry["versions"],
         "study": _study(facts),
         "params": {name: str(value) for name, value in rank.params.items()},
         "chosen": [", ".join(f"{k}={v}" for k, v in each.items()) for each in entry["chosen"]],
         "interval": INTERVALS,
         "head": rank.label,
     }
+
+
+def _copies(pairs: int) -> str:
+    if not pairs:
+        return "none"
+    return f"{pairs:,} {'pair' if pairs == 1 else 'pairs'}, each in one fold"
 
 
 def _study(facts: Mapping[str, Any]) -> dict[str, str]:
@@ -278,6 +291,5 @@ def _study(facts: Mapping[str, Any]) -> dict[str, str]:
         "validation": _validation(facts, 1),
         "seed": str(facts["random_state"]),
         "groups": "none" if facts["groups"] is None else f"{facts['groups']:,}, each in one fold",
-        "copies": f"{facts['copies']:,} {'pair' if facts['copies'] == 1 else 'pairs'}, each in "
-        "one fold",
+        "copies": _copies(facts["copies"]),
     }

@@ -30,7 +30,8 @@ for (const button of document.querySelectorAll("button.sort")) {
   button.addEventListener("click", () => {
     const header = button.closest("th"), table = header.closest("table"), body = table.tBodies[0];
     const column = [...header.parentNode.children].indexOf(header);
-    const sign = header.getAttribute("aria-sort") === "descending" ? 1 : -1;
+    const texts = [...body.rows].some((row) => typeof valueOf(row, column) === "string");
+    const sign = { none: texts ? 1 : -1, ascending: -1, descending: 1 }[header.getAttribute("aria-sort")];
     const rows = [...body.rows].sort((a, b) => {
       const x = valueOf(a, column), y = valueOf(b, column);
       if (x === null || y === null) return (x === null) - (y === null);  // what is missing goes last
@@ -60,7 +61,10 @@ function copy(text) {
 
 document.addEventListener("click", (event) => {
   const button = event.target.closest("button.copy");
-  if (button) copy(button.dataset.copy);
+  if (!button) return;
+  copy(button.dataset.copy);
+  button.classList.add("copied");
+  setTimeout(() => button.classList.remove("copied"), 1500);
 });
 
 function picture(place) {
@@ -77,9 +81,9 @@ function describe(place) {
   if (album.predicted[place] < 0) return [`${label}, not tested`, ""];
   const predicted = album.classes[album.predicted[place]];
   const odds = (name, p) => (p === null ? "" : `${name} ${p.toFixed(2)}`);
-  if (label === predicted) return [`${label}, told right`, odds(predicted, album.confidence[place])];
+  if (label === predicted) return [`${label}, right`, odds(predicted, album.confidence[place])];
   const both = [odds(predicted, album.confidence[place]), odds(label, album.given[place])];
-  return [`${label}, told as ${predicted}`, both.filter(Boolean).join(", ")];
+  return [`${label}, taken for ${predicted}`, both.filter(Boolean).join(", ")];
 }
 
 function shot(place) {
@@ -108,6 +112,11 @@ function showMore() {
 }
 
 function showCell(button) {
+  if (button.getAttribute("aria-pressed") === "true") {  // the second time closes it
+    button.setAttribute("aria-pressed", "false");
+    panel.hidden = true;
+    return;
+  }
   const row = Number(button.dataset.row), column = Number(button.dataset.column);
   const count = Number(button.closest("td").dataset.value);
   const places = album.ids.map((_, place) => place)
@@ -118,14 +127,14 @@ function showCell(button) {
   }
   const of = places.length < count ? `${places.length} of ${count}` : `${count}`;
   const title = panel.querySelector("h3");
-  title.textContent = `${of} ${count === 1 ? "image" : "images"} of ${album.classes[row]}, told as ${album.classes[column]}` +
+  title.textContent = `${of} ${count === 1 ? "image" : "images"} of ${album.classes[row]}, taken for ${album.classes[column]}` +
     (album.confidence.some((p) => p !== null) && places.length > 1 ? ", the most confident first" : "");
   panel.querySelector("ul").replaceChildren();
   waiting = places;
   panel.hidden = false;
   showMore();
   title.focus({ preventScroll: true });
-  panel.scrollIntoView({ block: "nearest" });
+  title.scrollIntoView({ block: "nearest" });
 }
 
 for (const button of document.querySelectorAll("button.cell")) {
@@ -207,7 +216,10 @@ if (box) {
   const ARROWS = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowDown: [0, 1], ArrowUp: [0, -1] };
   box.addEventListener("keydown", (event) => {
     if (event.target !== box) return;
-    if (event.key === "Enter" && current) copy(album.ids[current.place]);
+    if (event.key === "Enter" && current) {
+      copy(album.ids[current.place]);
+      card.append(element("div", "id copied", "odds"));
+    }
     if (event.key === "Escape") hide();
     const way = ARROWS[event.key];
     if (!way || !marks().length) return;
@@ -232,8 +244,12 @@ function standalone(figure) {
   const [, , width, height] = svg.getAttribute("viewBox").split(" ");
   svg.setAttribute("width", width);
   svg.setAttribute("height", height);
+  for (const each of [svg, ...svg.querySelectorAll("[style]")]) {
+    const plain = each.getAttribute("style").replace(/var\(--(\w+)\)/g, (all, name) => colors[name] ?? all);
+    each.setAttribute("style", plain);
+  }
   const text = new XMLSerializer().serializeToString(svg);
-  return { text: text.replace(/var\(--(\w+)\)/g, (all, name) => colors[name] ?? all), width: Number(width), height: Number(height) };
+  return { text, width: Number(width), height: Number(height) };
 }
 
 function download(url, name) {

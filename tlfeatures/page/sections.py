@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shlex
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tlfeatures import figures, plotting
-from tlfeatures.auditing import Audit
+from tlfeatures.auditing import Audit, Finding
 from tlfeatures.comparison import Comparison, Rank
 from tlfeatures.diagnostics import (
     Confusion,
@@ -22,23 +24,17 @@ from tlfeatures.diagnostics import (
     roc,
 )
 from tlfeatures.learning_curves import LearningCurve
+from tlfeatures.statistics import score_name
 from tlfeatures.training_curves import TrainingCurve
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-FINDINGS = 40  # of the audit; the command has all
+FINDINGS, _OF_A_KIND = 40, 8  # of the audit, and at least of each kind; the command has all
 COPIES = 20  # pairs
 _WIDEST = 1.35  # pixels a point, beyond which text would be larger than the page's
 
 _PERCENT = ("accuracy", "balanced_accuracy", "f1_macro")
-_SCORES = {
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "f1_macro": "F1 (macro)",
-    "log_loss": "log loss",
-    "roc_auc": "ROC AUC",
-}
 
 
 @dataclass(frozen=True)
@@ -67,17 +63,11 @@ class Figure:
 
 def draw(name: str, title: str, alt: str, make: Callable[[], Axes], caption: str = "") -> Figure:
     """Make a figure of the axes that `make` draws, in the colours of the page's themes."""
-    svg = figures.to_svg(make(), name)
-    for color, value in figures.COLORS.items():
-        svg = svg.replace(value, f"var(--{color})")
+    themed = {value: f"var(--{color})" for color, value in figures.COLORS.items()}
+    svg = figures.to_svg(make(), name, themed)
     box = re.search(r'viewBox="0 0 ([\d.]+)', svg)
     assert box is not None  # every one has it
     return Figure(name, title, alt, svg, round(_WIDEST * float(box[1])), caption)
-
-
-def score_name(scoring: str) -> str:
-    """Name a score in words."""
-    return _SCORES.get(scoring, scoring)
 
 
 def number(scoring: str, value: float | None) -> str | None:
@@ -98,7 +88,7 @@ def unit(scoring: str) -> str:
 def ranking(comparison: Comparison) -> dict[str, Any]:
     """The heads with their scores; a figure where there are several."""
     scoring, rows = comparison.scoring, comparison.ranking
-    names = [scoring, *(name for name in rows[0].scores if name != scoring)]
+    names = list(dict.fromkeys([scoring, *(name for rank in rows for name in rank.scores)]))
     figure = None
     if len(rows) > 1:
         figure = draw(
@@ -122,18 +112,30 @@ def _ranked(rank: Rank, names: Sequence[str]) -> dict[str, Any]:
     return {
         "label": rank.label,
         "embedding": rank.embedding,
-        "scores": [
-            {
-                "value": rank.scores[name]["score"],
-                "text": number(name, rank.scores[name]["score"]) or "",
-                "interval": _around(name, rank.scores[name]["interval"]),
-            }
-            for name in names
-        ],
+        "scores": [_score(name, rank.scores.get(name)) for name in names],
         "difference": rank.difference,
+        "difference_text": _difference(rank.difference, names[0]),
         "p": rank.p,
         "seconds": rank.fit_seconds,
         "best": rank.best,
+    }
+
+
+def _difference(value: float | None, scoring: str) -> str:
+    if value is None:
+        return ""
+    return f"{100 * value:+.1f}" if unit(scoring) else f"{value:+.3f}"
+
+
+def _score(name: str, found: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Empty where a head was scored without it."""
+    if found is None:
+        return {"value": None, "text": "", "interval": ""}
+    interval = _around(name, found["interval"])
+    return {
+        "value": found["score"],
+        "text": number(name, found["score"]) or "",
+        "interval": interval,
     }
 
 
@@ -241,7 +243,13 @@ def learning_curve(curve: LearningCurve) -> dict[str, Any]:
         f"{last.images_per_class:,.0f} images a class; the numbers are in the table beside it",
         partial(plotting.plot_learning_curve, curve),
     )
-    return {"figure": figure, "sentence": curve.sentence, "points": curve.points}
+    return {
+        "figure": figure,
+        "sentence": curve.sentence,
+        "points": curve.points,
+        "images": curve.images,
+        "folds": curve.folds,
+    }
 
 
 def epochs(curve: TrainingCurve, named: str) -> dict[str, Any]:
@@ -261,7 +269,13 @@ def epochs(curve: TrainingCurve, named: str) -> dict[str, Any]:
     means = [table.mean(axis=0) for table in tables]
     whole = int(np.isfinite(means[0]).sum())
     rows = [[epoch + 1, *(float(mean[epoch]) for mean in means)] for epoch in range(whole)]
-    return {"figures": made, "head": named, "folds": curve.folds, "rows": rows}
+    return {
+        "figures": made,
+        "head": named,
+        "split": curve.split,
+        "folds": curve.folds,
+        "rows": rows,
+    }
 
 
 def image_map(found: EmbeddingMap, labels: Any, wrong: Any) -> Figure:
@@ -286,14 +300,33 @@ def audit(found: Audit, pictures: Mapping[str, str]) -> dict[str, Any]:
             "twin": each.other if each.kind == "near-duplicate" else None,
             "twin_picture": pictures.get(each.other or ""),
         }
-        for each in found.findings[:FINDINGS]
+        for each in _first_of_each(found.findings)
     ]
-    return {"rows": rows, "counts": found.counts, "more": len(found.findings) - len(rows)}
+    return {
+        "rows": rows,
+        "counts": found.counts,
+        "more": len(found.findings) - len(rows),
+        "head": found.head,
+        "accuracy": found.accuracy,
+        "judged": found.judged,
+        "command": shlex.join(["tlfeatures", "audit", found.file, "--embedding", found.embedding]),
+    }
+
+
+def _first_of_each(findings: Sequence[Finding]) -> list[Finding]:
+    """The first ones, and of each kind some."""
+    seen: Counter[str] = Counter()
+    chosen = []
+    for place, each in enumerate(findings):
+        if place < FINDINGS or seen[each.kind] < _OF_A_KIND:
+            chosen.append(each)
+            seen[each.kind] += 1
+    return chosen
 
 
 def audited(found: Audit | None) -> list[str]:
     """Ids of the images in `audit`."""
-    rows = [] if found is None else found.findings[:FINDINGS]
+    rows = [] if found is None else _first_of_each(found.findings)
     copies = [each.other for each in rows if each.kind == "near-duplicate"]
     return [*(each.id for each in rows), *(id_ for id_ in copies if id_ is not None)]
 
