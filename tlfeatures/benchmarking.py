@@ -36,6 +36,7 @@ from tlfeatures.results import (
     Entry,
     Results,
     Study,
+    check_kinds,
     digest_of,
     entry_of,
     fingerprint,
@@ -215,6 +216,7 @@ def load_benchmark(folder: str | os.PathLike[str]) -> Benchmark:
         )
     try:
         results, stored = Results.read(path)
+        _check_ranking(path / RESULTS, stored)
         comparison = Comparison.from_dict(stored)
     except (KeyError, TypeError) as error:
         raise FormatError(
@@ -228,6 +230,20 @@ def load_benchmark(folder: str | os.PathLike[str]) -> Benchmark:
             f"benchmark ... -o {folder}` again, which computes what is missing"
         )
     return Benchmark(results.study, results.entries, comparison, 0, str(folder), results.commands)
+
+
+def _check_ranking(path: Path, stored: Mapping[str, Any]) -> None:
+    check_kinds(path, stored, {"ranking": list, "scoring": str, "verdict": list, "commands": list})
+    number = float | int
+    kinds: dict[str, Any] = {"head": str, "embedding": str, "label": str, "params": dict, "scores": dict}
+    kinds |= {"repeats": int, "best": bool, "keys": list}
+    optional: dict[str, Any] = {"fit_seconds": number, "difference": number | None}
+    for rank in stored["ranking"]:
+        check_kinds(path, rank, {**kinds, **optional, "p": number | None})
+        for score in rank["scores"].values():
+            check_kinds(path, score, {"score": number | None, "interval": list | None})
+    if not stored["ranking"]:
+        raise FormatError(f"{path} ranks nothing; run the benchmark again into another folder")
 
 
 def _folds(

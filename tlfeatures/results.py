@@ -28,11 +28,16 @@ logger = logging.getLogger(__name__)
 FORMAT = "tlfeatures benchmark"
 FORMAT_VERSION = 1
 RESULTS, PREDICTIONS = "results.json", "predictions.csv"
-_STUDY_FACTS = (
-    *("file", "images", "tested", "classes", "groups", "copies", "split", "folds"),
-    *("random_state", "weights", "study", "copy_pairs"),
-    *("files", "labels", "labels_given", "groups_from", "near_duplicates", "others_train"),
-)
+_STUDY_FACTS: dict[str, Any] = {
+    **dict.fromkeys(("file", "split", "weights", "study"), str),
+    **dict.fromkeys(("images", "tested", "copies", "folds"), int),
+    **dict.fromkeys(("classes", "copy_pairs"), list),
+    **dict.fromkeys(("groups", "random_state"), int | None),
+    **dict.fromkeys(("labels", "groups_from"), str | None),
+    **dict.fromkeys(("labels_given", "others_train"), bool),
+    "files": dict,
+    "near_duplicates": float | int | None,
+}
 _COLUMNS = ("id", "label", "head", "embedding", "repeat", "fold", "tuned", "key", "predicted")
 
 
@@ -256,6 +261,7 @@ class Results:
         with _damage_named(folder):
             labels = dict(_column(folder / PREDICTIONS, "id", "label"))
         facts = {name: stored[name] for name in _STUDY_FACTS}
+        check_kinds(folder / RESULTS, facts, _STUDY_FACTS)
         ids = sorted(labels)
         study = Study(np.array(ids), np.array([labels[id_] for id_ in ids]), None, facts)
         entries = _read_entries(folder, stored, study)
@@ -343,6 +349,22 @@ def read_facts(folder: Path) -> dict[str, Any]:
             f"{FORMAT_VERSION}: `pip install --upgrade tlfeatures`, or another -o"
         )
     return stored
+
+
+def check_kinds(path: Path, facts: Mapping[str, Any], kinds: Mapping[str, Any]) -> None:
+    """Refuse facts that are of another kind than they were written as.
+
+    Raises
+    ------
+    FormatError
+        Naming the first one.
+    """
+    for name, kind in kinds.items():
+        if not isinstance(facts[name], kind):
+            raise FormatError(
+                f"{path} is damaged: its {name} is {str(facts[name])[:40]!r}; run the benchmark "
+                "again into another folder"
+            )
 
 
 @contextmanager

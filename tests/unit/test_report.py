@@ -475,3 +475,28 @@ def test_labels_that_were_not_judged_are_not_called_right(made):
     assert "Labels were not judged" in html
     assert "no probable label errors" not in html
     assert "That is not surely beaten here" in html
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("images", {}), ("classes", "ab"), ("copy_pairs", None), ("files", [1]), ("ranking", []),
+     ("verdict", True), ("scoring", 3), ("folds", [])],
+)  # fmt: skip
+def test_a_damaged_benchmark_is_one_line(made, name, value):
+    path = made / "out" / "results.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), name: value}))
+    with pytest.raises(FormatError, match=f"its {name} is|ranks nothing|damaged"):
+        report(made / "out", made / "again.html")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("scores", []), ("p", "0.1"), ("label", None), ("keys", {}), ("fit_seconds", "x")],
+)
+def test_a_damaged_rank_is_one_line(made, name, value):
+    path = made / "out" / "results.json"
+    facts = json.loads(path.read_text())
+    facts["ranking"][0][name] = value
+    path.write_text(json.dumps(facts))
+    with pytest.raises(FormatError, match=f"its {name} is"):
+        report(made / "out", made / "again.html")
