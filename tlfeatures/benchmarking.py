@@ -235,7 +235,13 @@ def load_benchmark(folder: str | os.PathLike[str]) -> Benchmark:
 def _check_ranking(path: Path, stored: Mapping[str, Any]) -> None:
     check_kinds(path, stored, {"ranking": list, "scoring": str, "verdict": list, "commands": list})
     number = float | int
-    kinds: dict[str, Any] = {"head": str, "embedding": str, "label": str, "params": dict, "scores": dict}
+    kinds: dict[str, Any] = {
+        "head": str,
+        "embedding": str,
+        "label": str,
+        "params": dict,
+        "scores": dict,
+    }
     kinds |= {"repeats": int, "best": bool, "keys": list}
     optional: dict[str, Any] = {"fit_seconds": number, "difference": number | None}
     for rank in stored["ranking"]:

@@ -150,7 +150,7 @@ def plot_heat_map(comparison: Comparison, ax: Axes | None = None) -> Axes:
     )
     with drawing(ax, max(size[0], 3.6), size[1]) as axes:
         flipped = "_r" if comparison.scoring == "log_loss" else ""
-        mesh = _draw_cells(axes, values, _COLOR_MAP + flipped, *_span(colored))
+        mesh = _draw_cells(axes, colored, _COLOR_MAP + flipped, *_span(colored))
         _write_cells(axes, mesh, colored, [[_three(v) for v in row] for row in values], 9)
         _name_cells(axes, "x", columns)
         _name_cells(axes, "y", rows)
