@@ -190,7 +190,8 @@ def test_the_map_shows_the_right_image(open_page, page_file, made):
 
 
 def test_the_map_works_by_keyboard_and_touch(open_page, page_file):
-    page = open_page(page_file, PHONE, has_touch=True).page
+    # Without smooth scrolling, which would still move the point when the finger comes down.
+    page = open_page(page_file, PHONE, has_touch=True, reduced_motion="reduce").page
     page.locator("#map-box").focus()
     page.keyboard.press("ArrowRight")
     first = page.locator("#map-card b").inner_text()
@@ -202,6 +203,13 @@ def test_the_map_works_by_keyboard_and_touch(open_page, page_file):
     page.keyboard.press("Escape")
     expect(page.locator("#map-card")).to_be_hidden()
     page.locator("#map-0 use").nth(5).tap(force=True)
+    expect(page.locator("#map-card")).to_be_visible()
+
+
+def test_the_first_tap_shows_an_image_that_stays(open_page, page_file):
+    page = open_page(page_file, PHONE, has_touch=True, reduced_motion="reduce").page
+    page.locator("#map-1 use").nth(5).tap(force=True)
+    page.wait_for_timeout(300)
     expect(page.locator("#map-card")).to_be_visible()
 
 

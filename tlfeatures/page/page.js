@@ -209,7 +209,9 @@ if (box) {
     else if (document.activeElement !== box) hide();
   });
   box.querySelector(".svg").addEventListener("pointerdown", (event) => event.currentTarget.dispatchEvent(new PointerEvent("pointermove", event)));
-  box.addEventListener("pointerleave", () => { if (document.activeElement !== box) hide(); });
+  box.addEventListener("pointerleave", (event) => {  // a lifted finger leaves, too, and wants to look
+    if (event.pointerType === "mouse" && document.activeElement !== box) hide();
+  });
   box.addEventListener("blur", hide);
   box.addEventListener("focus", () => { if (marks().length && box.matches(":focus-visible")) show(current ?? marks()[0]); });
 
