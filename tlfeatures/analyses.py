@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -27,10 +26,10 @@ from tlfeatures.diagnostics import EmbeddingMap, OutOfFold, embedding_map
 from tlfeatures.errors import DatasetError, ParameterError
 from tlfeatures.features.spec import unknown_name
 from tlfeatures.features.store import read_header
-from tlfeatures.folds import Fold, make_folds
+from tlfeatures.folds import Fold, folds_of, make_folds
 from tlfeatures.heads import ALIASES, HEADS, make_head, plain_params
 from tlfeatures.learning_curves import LearningCurve, measure_curve
-from tlfeatures.results import Entry, digest_of_images, fingerprint, versions
+from tlfeatures.results import Entry, digest_of_images, fingerprint, replace_file, versions
 from tlfeatures.training_curves import TrainingCurve, training_curve, trains_in_epochs
 
 logger = logging.getLogger(__name__)
@@ -147,7 +146,7 @@ class Analyses:
             near_duplicates=None,
         )
         shared = set(data.ids.tolist())
-        for other in facts["files"]:
+        for other in set(facts["files"]) - {file}:
             header = read_header(self.find(other))
             shared &= {id_ for id_, done in zip(header.ids, header.done, strict=True) if done}
         data = data.take(np.flatnonzero(np.isin(data.ids, list(shared))))
@@ -293,10 +292,7 @@ class Analyses:
         place = {id_: row for row, id_ in enumerate(data.ids.tolist())}
         fold = np.empty(len(data.y), int)
         fold[[place[id_] for id_ in study.ids.tolist()]] = entry.fold
-        return split, [
-            (np.flatnonzero(fold != number), np.flatnonzero(fold == number))
-            for number in np.unique(fold)
-        ]
+        return split, folds_of(fold)
 
     def _told(self, what: str) -> Callable[[int, int], None] | None:
         tell = self._progress
@@ -327,11 +323,9 @@ class Analyses:
         if self.benchmark.out is None:
             return
         path = Path(self.benchmark.out) / KEPT
-        fresh = path.with_name(f".{KEPT}.{os.getpid()}.new")
+        text = json.dumps({"sha256": _digest(kept), "kept": kept})
         try:
-            text = json.dumps({"sha256": _digest(kept), "kept": kept})
-            fresh.write_text(text, encoding="utf-8")
-            fresh.replace(path)
+            replace_file(path, text.encode())
         except OSError as error:  # a folder that can't be written to can still be shown
             logger.info("%s can't be kept: %s", path, error.strerror)
 

@@ -38,6 +38,7 @@ from tlfeatures.results import (
     Study,
     check_kinds,
     digest_of,
+    entry_facts,
     entry_of,
     fingerprint,
     sources_of,
@@ -232,22 +233,22 @@ def load_benchmark(folder: str | os.PathLike[str]) -> Benchmark:
     return Benchmark(results.study, results.entries, comparison, 0, str(folder), results.commands)
 
 
+_RANKING = {"ranking": list, "scoring": str, "verdict": list, "commands": list}
+_RANK: dict[str, Any] = {
+    **dict.fromkeys(("head", "embedding", "label"), str),
+    **dict.fromkeys(("params", "scores"), dict),
+    **dict.fromkeys(("difference", "p"), float | int | None),
+    **{"fit_seconds": float | int, "repeats": int, "best": bool, "keys": list},
+}
+_SCORE: dict[str, Any] = {"score": float | int | None, "interval": list | None}
+
+
 def _check_ranking(path: Path, stored: Mapping[str, Any]) -> None:
-    check_kinds(path, stored, {"ranking": list, "scoring": str, "verdict": list, "commands": list})
-    number = float | int
-    kinds: dict[str, Any] = {
-        "head": str,
-        "embedding": str,
-        "label": str,
-        "params": dict,
-        "scores": dict,
-    }
-    kinds |= {"repeats": int, "best": bool, "keys": list}
-    optional: dict[str, Any] = {"fit_seconds": number, "difference": number | None}
+    check_kinds(path, stored, _RANKING)
     for rank in stored["ranking"]:
-        check_kinds(path, rank, {**kinds, **optional, "p": number | None})
+        check_kinds(path, rank, _RANK)
         for score in rank["scores"].values():
-            check_kinds(path, score, {"score": number | None, "interval": list | None})
+            check_kinds(path, score, _SCORE)
     if not stored["ranking"]:
         raise FormatError(f"{path} ranks nothing; run the benchmark again into another folder")
 
@@ -286,17 +287,15 @@ def _compute(engine: Engine, matrix: str, repeat: int, plan: _Plan, results: Res
     missing = {each: head for each, head in heads.items() if not results.has(keys[each], file)}
     evaluations = _evaluations(engine, missing, grids, repeat, plan)
     for each, evaluation in evaluations.items():
-        facts = {
-            "head": each,
-            "file": file,
-            "embedding": engine.data.embedding,
-            "matrix": matrix,
-            "repeat": repeat,
-            "tuned": bool(grids[each]),
-            "params": plain_params(heads[each]),
-            "versions": versions(),
-            "key": keys[each],
-        }
+        facts = entry_facts(
+            engine.data,
+            matrix,
+            head=each,
+            repeat=repeat,
+            tuned=bool(grids[each]),
+            params=plain_params(heads[each]),
+            key=keys[each],
+        )
         results.add(entry_of(evaluation, facts))
     return bool(evaluations)
 

@@ -80,6 +80,11 @@ class Rank:
     best: bool
     keys: list[str]
 
+    @property
+    def name(self) -> str:
+        """The head, and what it was fitted on."""
+        return f"{self.label} on {self.embedding}"
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -422,7 +427,7 @@ def _warnings(ranking: list[Rank], same: list[Rank], resamples: _Resamples) -> l
 def _named(rank: Rank, ranking: list[Rank]) -> str:
     """The head, and its embedding where there are several."""
     several = len({other.embedding for other in ranking}) > 1
-    return f"{rank.label} on {rank.embedding}" if several else rank.label
+    return rank.name if several else rank.label
 
 
 def _labels(ranked: list[list[Entry]]) -> list[str]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tlfeatures.duplicates import unit_roots
 from tlfeatures.errors import ParameterError
 from tlfeatures.results import Entry, Study
+from tlfeatures.statistics import wilson
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int_]
@@ -349,20 +350,10 @@ def reliability(predictions: OutOfFold, bins: int = 10) -> Reliability:
         edges=np.column_stack([edges[:-1], edges[1:]])[there],
         confidence=confidence,
         right=right,
-        intervals=_wilson(right, counts[there]),
+        intervals=wilson(right, counts[there]),
         counts=counts[there],
         error=float(np.abs(right - confidence) @ counts[there] / len(sure)),
     )
-
-
-def _wilson(share: Floats, n: Codes) -> Floats:
-    """Wilson's 95 % interval of shares of n, of shape (b, 2)."""
-    from scipy.special import ndtri
-
-    z2 = float(ndtri(0.975)) ** 2
-    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
-    reach = np.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n**2))) / (1 + z2 / n)
-    return np.clip(np.column_stack([middle - reach, middle + reach]), 0, 1)
 
 
 # ---- images as points

@@ -17,10 +17,10 @@ from tlfeatures.duplicates import NEAR_DUPLICATE
 from tlfeatures.engine import Engine
 from tlfeatures.evaluate import Evaluation, cross_validate_heads
 from tlfeatures.features.spec import as_list
-from tlfeatures.folds import inner_folds
+from tlfeatures.folds import folds_of, inner_folds
 from tlfeatures.heads import Grid, head_grid, make_heads, plain_params, set_tuned
 from tlfeatures.model import Model, check_model_target
-from tlfeatures.results import Entry, Study, entry_of, fingerprint, sources_of, versions
+from tlfeatures.results import Entry, Study, entry_facts, entry_of, fingerprint, sources_of
 from tlfeatures.tuning import choose
 
 
@@ -101,9 +101,7 @@ class FitReport:
 
     def as_benchmark(self) -> Benchmark:
         """Give it as a benchmark of one embedding, of which a page can be made."""
-        fold = self.heads[0].evaluation.fold
-        numbers = range(fold.max() + 1)
-        folds = [(np.flatnonzero(fold != each), np.flatnonzero(fold == each)) for each in numbers]
+        folds = folds_of(self.heads[0].evaluation.fold)
         seed, sources = self.random_state, sources_of([self.file], **self.sources)
         study = Study.of(self.data, self.split, folds, seed, sources)
         matrix = fingerprint(self.data)
@@ -140,17 +138,15 @@ class FitReport:
 
 
 def _entry(report: HeadReport, data: Dataset, matrix: str) -> Entry:
-    facts = {
-        "head": report.head,
-        "file": data.file,
-        "embedding": data.embedding,
-        "matrix": matrix,
-        "repeat": 0,
-        "tuned": bool(report.evaluation.choices),
-        "params": report.params,
-        "versions": versions(),
-        "key": report.head,
-    }
+    facts = entry_facts(
+        data,
+        matrix,
+        head=report.head,
+        repeat=0,
+        tuned=bool(report.evaluation.choices),
+        params=report.params,
+        key=report.head,
+    )
     return entry_of(report.evaluation, facts)
 
 

@@ -111,8 +111,23 @@ def cut(
             raise DatasetError(
                 f"{n_splits} folds can't be cut from {len(first)} groups: fewer by --cv"
             ) from error
-    fold = fold_of_group[code]
-    return [(np.flatnonzero(fold != i), np.flatnonzero(fold == i)) for i in range(n_splits)]
+    return folds_of(fold_of_group[code])
+
+
+def folds_of(number: Rows) -> list[Fold]:
+    """Give the folds in which each row was tested, by its number; all others are trained on.
+
+    Parameters
+    ----------
+    number : ndarray of shape (n,), int
+        -1 for a row that was never tested.
+
+    Returns
+    -------
+    list of (train rows, test rows)
+    """
+    numbers = np.unique(number[number >= 0])
+    return [(np.flatnonzero(number != i), np.flatnonzero(number == i)) for i in numbers]
 
 
 def inner_folds(

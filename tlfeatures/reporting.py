@@ -16,6 +16,7 @@ from tlfeatures.dataset import Dataset
 from tlfeatures.diagnostics import METHODS, confusion, precision_recall, reliability, roc
 from tlfeatures.errors import ParameterError
 from tlfeatures.features.spec import unknown_name
+from tlfeatures.results import replace_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -107,13 +108,7 @@ def write_report(
     analyses = Analyses(benchmark, datasets, n_jobs=n_jobs, progress=progress)
     shown = contents(analyses, wanted)
     html = render(shown).encode("utf-8", "replace")
-    path = Path(output)
-    fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
-    try:
-        fresh.write_bytes(html)
-        fresh.replace(path)
-    finally:
-        fresh.unlink(missing_ok=True)
+    replace_file(Path(output), html)
     pictures = sum(each is not None for each in shown["album"]["pictures"])
     optional = ("probabilities", "learning_curve", "epochs", "map", "audit", "copies")
     return Report(
@@ -201,7 +196,7 @@ def plot(
         rank = analyses.in_epochs(ranks) or rank
     axes = FIGURES[what](analyses, rank, map)
     if what not in _OF_ALL:
-        axes.set_title(f"{rank.label} on {rank.embedding}", loc="left", fontsize=9)
+        axes.set_title(rank.name, loc="left", fontsize=9)
     figures.save_figure(axes, output)
 
 

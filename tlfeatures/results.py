@@ -91,6 +91,16 @@ def digest_of(folds: list[Fold], together: NDArray[np.int64] | None) -> str:
     return digest.hexdigest()
 
 
+def replace_file(path: Path, data: bytes) -> None:
+    """Write a file under another name, and replace the old one only once it is whole."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        fresh.write_bytes(data)
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
 @dataclass(frozen=True)
 class Study:
     """The images of a benchmark and how they are cut; entries of one study can be compared.
@@ -170,6 +180,17 @@ class Entry:
     fold: NDArray[np.int_] = field(repr=False)
     predicted: NDArray[np.int_] = field(repr=False)
     probabilities: NDArray[np.float64] = field(repr=False)
+
+
+def entry_facts(data: Dataset, matrix: str, **own: Any) -> dict[str, Any]:
+    """Say what an entry was computed on; `own` are head, repeat, tuned, params and key."""
+    return {
+        "file": data.file,
+        "embedding": data.embedding,
+        "matrix": matrix,
+        "versions": versions(),
+        **own,
+    }
 
 
 def entry_of(evaluation: Evaluation, facts: dict[str, Any]) -> Entry:
@@ -259,7 +280,7 @@ class Results:
         """
         stored = read_facts(folder)
         with _damage_named(folder):
-            labels = dict(_column(folder / PREDICTIONS, "id", "label"))
+            labels = _labels(folder / PREDICTIONS)
         facts = {name: stored[name] for name in _STUDY_FACTS}
         check_kinds(folder / RESULTS, facts, _STUDY_FACTS)
         ids = sorted(labels)
@@ -385,10 +406,15 @@ def _read_entries(folder: Path, stored: dict[str, Any], study: Study) -> list[En
         return _entries(folder / PREDICTIONS, stored["heads"], study)
 
 
-def _column(path: Path, key: str, value: str) -> Iterator[tuple[str, str]]:
+def _labels(path: Path) -> dict[str, str]:
+    """Labels by id; the rows of the first entry have them all."""
+    labels: dict[str, str] = {}
     with path.open(newline="", encoding="utf-8") as file:
         for line in csv.DictReader(file):
-            yield line[key], line[value]
+            if line["id"] in labels:
+                break
+            labels[line["id"]] = line["label"]
+    return labels
 
 
 def _entries(path: Path, facts: list[dict[str, Any]], study: Study) -> list[Entry]:

@@ -344,7 +344,8 @@ def bootstrap_intervals(
     intervals = {name: _percentiles(values, level) for name, values in resampled.items()}
     accuracy = float((predicted == y).mean())
     if accuracy in (0.0, 1.0):
-        intervals["accuracy"] = _wilson(accuracy, units, level)
+        low, high = wilson(accuracy, units, level).tolist()
+        intervals["accuracy"] = low, high
     return intervals
 
 
@@ -423,11 +424,22 @@ def _all_same(values: Floats) -> bool:
     return bool(np.ptp(values) <= 1e-9 * np.abs(values).max())
 
 
-def _wilson(share: float, n: int, level: float) -> tuple[float, float]:
-    """Wilson's interval of a share that is 0 or 1, where his formula comes down to this."""
+def wilson(share: ArrayLike, n: ArrayLike, level: float = 0.95) -> Floats:
+    """Give Wilson's intervals of shares of n images, of shape (..., 2) (see `bootstrap_intervals`).
+
+    Parameters
+    ----------
+    share, n : array-like of shape (...)
+    level : float
+    """
+    share, n = np.asarray(share, float), np.asarray(n)
     z2 = float(special.ndtri((1 + level) / 2)) ** 2
-    reach = z2 / (n + z2)
-    return (1 - reach, 1.0) if share else (0.0, reach)
+    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
+    reach = np.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n**2))) / (1 + z2 / n)
+    # Exact at the ends, where rounding would leave a trace of the other side.
+    low = np.where(share == 0, 0, np.clip(middle - reach, 0, 1))
+    high = np.where(share == 1, 1, np.clip(middle + reach, 0, 1))
+    return np.stack([low, high], axis=-1)
 
 
 # ---- one head against another

@@ -172,7 +172,7 @@ class _Beyond:
         curve = self._try("epochs", lambda: self._analyses.training(trained))
         if curve is None:
             return None
-        return sections.epochs(curve, f"{trained.label} on {trained.embedding}")
+        return sections.epochs(curve, trained.name)
 
     def pictures(self, ids: list[str]) -> dict[str, str]:
         return self._try("images", lambda: self._thumbnails(ids)) or {}
