@@ -286,6 +286,9 @@ class Results:
         ids = sorted(labels)
         study = Study(np.array(ids), np.array([labels[id_] for id_ in ids]), None, facts)
         entries = _read_entries(folder, stored, study)
+        with _damage_named(folder):
+            for about in [facts["files"][entry.facts["file"]] for entry in entries]:
+                dict(about["spec"]), dict(about["provenance"])
         return cls(folder, study, entries, stored["commands"]), stored
 
     def has(self, key: str, file: str) -> bool:
@@ -394,7 +397,7 @@ def _damage_named(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise FormatError(f"{error.filename} can't be read: {error.strerror}") from error
-    except (KeyError, TypeError, ValueError, csv.Error) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError, csv.Error) as error:
         raise FormatError(
             f"{folder} holds a damaged benchmark ({error!r}); run the benchmark again into another "
             "folder"

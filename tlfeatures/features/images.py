@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import logging
 import os
+import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +31,12 @@ SUFFIXES = frozenset(
 FOREIGN_SUFFIXES = frozenset(
     {".heic", ".heif", ".jxl", ".jp2", ".psd", ".svg"}
     | {".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".raf", ".raw", ".rw2"}
+)
+
+# What the bytes may be. Pillow reads more, among it PostScript, for which it runs a program.
+_FORMATS = frozenset(
+    {"AVIF", "BMP", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "PSD"}
+    | {"SGI", "TGA", "TIFF", "WEBP"}
 )
 
 _TRANSPARENT_MODES = {"RGBA", "LA", "PA", "RGBa", "La"}
@@ -114,7 +122,11 @@ def _id(relative: Path) -> str:
 def read_bytes(path: Path) -> bytes:
     """Read a file whole, or raise `ImageError` with the system's reason."""
     try:
+        if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
+            raise ImageError("no regular file")  # reading a pipe or a device may never end
         return path.read_bytes()
+    except ValueError as error:  # a NUL, or what is no text
+        raise ImageError(f"no file can have this name ({error})") from error
     except OSError as error:
         raise ImageError(error.strerror or str(error)) from error
 
@@ -134,7 +146,7 @@ def decode(data: bytes, size: tuple[int, int]) -> NDArray[np.uint8]:
     Parameters
     ----------
     data : bytes
-        Of any format that Pillow reads.
+        Of a format that Pillow reads by itself.
     size : (int, int)
         Height and width in pixels.
 
@@ -149,7 +161,7 @@ def decode(data: bytes, size: tuple[int, int]) -> NDArray[np.uint8]:
         If it is no image, a truncated one, or has more pixels than Pillow deems safe.
     """
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data), formats=_formats()) as image:
             image.load()
             return to_pixels(ImageOps.exif_transpose(image), size)
     except ImageError:
@@ -164,7 +176,7 @@ def thumbnail(data: bytes, side: int) -> bytes:
     Parameters
     ----------
     data : bytes
-        Of any format that Pillow reads.
+        Of a format that Pillow reads by itself.
     side : int
         Pixels of its longer side at most; smaller images stay as they are.
 
@@ -179,7 +191,7 @@ def thumbnail(data: bytes, side: int) -> bytes:
         See `decode`.
     """
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data), formats=_formats()) as image:
             image.draft("RGB", (2 * side, 2 * side))  # a JPEG needn't be decoded at its full size
             image.load()
             small = _to_rgb(ImageOps.exif_transpose(image))
@@ -191,6 +203,13 @@ def thumbnail(data: bytes, side: int) -> bytes:
         raise
     except Exception as error:  # as in `decode`
         raise ImageError(_reason(error, data)) from error
+
+
+@functools.cache
+def _formats() -> tuple[str, ...]:
+    """Those that this Pillow was built with, in the order in which it tries them."""
+    Image.init()
+    return tuple(name for name in Image.ID if name in _FORMATS)
 
 
 def to_pixels(image: Image.Image, size: tuple[int, int]) -> NDArray[np.uint8]:

@@ -81,6 +81,10 @@ class Spec:
         size = data["size"]
         if not isinstance(size, list) or [type(side) for side in size] != [int, int]:
             raise FormatError(f"its spec has the size {size}, expected height and width")
+        kinds = {"weights_sha256": str | None, "top_sha256": str | None, "random_state": int | None}
+        for name in names - {"size", "augmentation"}:
+            if not isinstance(data[name], kinds.get(name, str)):
+                raise FormatError(f"its spec has the {name} {str(data[name])[:40]!r}")
         return cls(**{**data, "size": tuple(size)})
 
     def differences(self, other: Spec) -> list[tuple[str, Any, Any]]:

@@ -63,6 +63,8 @@ DTYPES = ("float32", "float16")
 _REASON_BYTES = 160
 _METADATA_BYTES = 16 * 1024  # more than HDF5 takes for a dataset's description
 _COPY_BYTES = 64 * 2**20  # carried over at a time
+_RATIO = 100  # a dataset's bytes to the file's; others may have compressed it, as ours is not
+_SMALL = 64 * 2**20  # under which the ratio doesn't matter
 
 
 @dataclass(frozen=True)
@@ -189,9 +191,10 @@ def _open_to_read(path: Path) -> h5py.File:
 
 
 def _header(path: Path, file: h5py.File) -> Header:
-    _check_version(path, file)
     try:
-        embeddings = {name: _dataset(file, f"embeddings/{name}") for name in file["embeddings"]}
+        _check_version(path, file)
+        _check_own(file, "embeddings")
+        embeddings = {name: _table(file, f"embeddings/{name}") for name in file["embeddings"]}
         ids = _strings(_dataset(file, "ids"))
         header = Header(
             path=path,
@@ -202,11 +205,11 @@ def _header(path: Path, file: h5py.File) -> Header:
             spec=Spec.from_dict(json.loads(file.attrs["spec"])),
             embeddings={name: dataset.shape[1] for name, dataset in embeddings.items()},
             dtype=next(iter(embeddings.values())).dtype.name,
-            provenance=json.loads(file.attrs["provenance"]),
+            provenance=dict(json.loads(file.attrs["provenance"])),
         )
     except FormatError as error:
         raise FormatError(f"{path}: {error}") from error
-    except (KeyError, ValueError, TypeError, IndexError, AttributeError, StopIteration) as error:
+    except Exception as error:  # whatever HDF5, JSON and NumPy say of damage
         raise FormatError(f"{path} is a damaged embeddings file: {error!r}") from error
     lengths = {len(header.digests), len(header.done), len(header.reasons)}
     lengths |= {dataset.shape[0] for dataset in embeddings.values()}
@@ -216,27 +219,40 @@ def _header(path: Path, file: h5py.File) -> Header:
 
 
 def _check_version(path: Path, file: h5py.File) -> None:
-    if file.attrs.get("format") != FORMAT:
+    if not np.array_equal(file.attrs.get("format"), FORMAT):
         raise FormatError(
-            f"{path} is an HDF5 file, but not one that `tlfeatures extract` made; "
-            "choose another file"
+            "it is an HDF5 file, but not one that `tlfeatures extract` made; choose another file"
         )
     version = file.attrs.get("format_version")
-    if version != FORMAT_VERSION:
+    if not np.array_equal(version, FORMAT_VERSION):
         raise FormatError(
-            f"{path} has format version {version}, this tlfeatures reads {FORMAT_VERSION}: "
+            f"it has format version {version}, this tlfeatures reads {FORMAT_VERSION}: "
             "update it with `pip install --upgrade tlfeatures`"
         )
 
 
 def _dataset(file: h5py.File, name: str) -> h5py.Dataset:
     """A dataset whose values are in this very file: links and mappings out of it are refused."""
-    if not isinstance(file.get(name, getlink=True), h5py.HardLink):
-        raise FormatError(f"/{name} is missing, or a link to somewhere else")
+    _check_own(file, name)
     dataset = file[name]
     if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
         raise FormatError(f"/{name} is no dataset with values of its own")
+    size = file.id.get_filesize()
+    if dataset.nbytes > max(_SMALL, _RATIO * size):
+        raise FormatError(f"/{name} promises {dataset.nbytes:,} bytes in a file of {size:,}")
     return dataset
+
+
+def _table(file: h5py.File, name: str) -> h5py.Dataset:
+    dataset = _dataset(file, name)
+    if dataset.ndim != 2 or dataset.dtype.name not in DTYPES:
+        raise FormatError(f"/{name} is no table of {' or '.join(DTYPES)}")
+    return dataset
+
+
+def _check_own(file: h5py.File, name: str) -> None:
+    if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+        raise FormatError(f"/{name} is missing, or a link to somewhere else")
 
 
 def _strings(dataset: h5py.Dataset) -> list[str]:

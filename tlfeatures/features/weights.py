@@ -180,22 +180,27 @@ def _read_keras_file(path: Path, top: bool) -> Tensors:
 
     try:
         with h5py.File(path, "r") as file:
-            arrays = list(_keras_arrays(file))
-    except OSError as error:
+            arrays = list(_keras_arrays(file, top))
+    except (OSError, RuntimeError, TypeError, ValueError, KeyError) as error:  # h5py, of damage
         raise WeightsError(f"{path} is not an HDF5 file of Keras weights: {error}") from error
     return _assigned(arrays, top, str(path))
 
 
-def _keras_arrays(file: object) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    """Every array of the file with its path, whichever of Keras's two layouts it has."""
+def _keras_arrays(file: object, top: bool) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    """Arrays of the shapes of VGG16, with their paths, whichever of Keras's two layouts it is.
+
+    Links, and datasets whose values are in other files, are left out.
+    """
     import h5py
 
+    shapes = {shape for kernel in _wanted(top).values() for shape in (kernel, kernel[-1:])}
     names: list[str] = []
     assert isinstance(file, h5py.Group)
     file.visit(names.append)  # follows no links out of the file
     for name in names:
         item = file[name]
-        if isinstance(item, h5py.Dataset) and not item.is_virtual and not item.external:
+        own = isinstance(item, h5py.Dataset) and not item.is_virtual and not item.external
+        if own and item.shape in shapes:
             yield name, np.asarray(item, np.float32)
 
 
