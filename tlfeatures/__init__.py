@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tlfeatures.dataset import Dataset, load_dataset
     from tlfeatures.errors import TlfeaturesError
     from tlfeatures.evaluate import Evaluation, cross_validate, cross_validate_heads
+    from tlfeatures.evaluating import Trial
     from tlfeatures.features.extract import Extraction, extract
     from tlfeatures.features.transformer import Extractor
     from tlfeatures.fitting import FitReport, fit
@@ -42,6 +43,7 @@ __all__ = [
     "Report",
     "TlfeaturesError",
     "TrainingCurve",
+    "Trial",
     "audit",
     "benchmark",
     "cross_validate",
@@ -65,6 +67,7 @@ _HOMES = {
     "tlfeatures.dataset": ("Dataset", "load_dataset"),
     "tlfeatures.errors": ("TlfeaturesError",),
     "tlfeatures.evaluate": ("Evaluation", "cross_validate", "cross_validate_heads"),
+    "tlfeatures.evaluating": ("Trial",),
     "tlfeatures.features.extract": ("Extraction", "extract"),
     "tlfeatures.features.transformer": ("Extractor",),
     "tlfeatures.fitting": ("FitReport", "fit"),

@@ -10,13 +10,16 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import math
+import os
 import shlex
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -234,13 +237,14 @@ def _dataset_options(function: Function) -> Function:
             metavar="SIMILARITY|off",
             default="0.4",
             show_default=True,
-            help="Images at least so similar (1: equal) never stand on both sides of a split.",
+            help="Images at least so similar (1: equal) belong together: on one side of every "
+            "split, one unit of every interval.",
         ),
         click.option(
             "--groups",
             metavar="CSV|REGEX",
-            help="What never stands on both sides of a split (patient, site, video): columns id "
-            "and group, or an expression whose first bracket is the group in an id.",
+            help="What belongs together (patient, site, video): columns id and group, or an "
+            "expression whose first bracket is the group in an id.",
         ),
         click.option(
             "--labels",
@@ -604,10 +608,24 @@ def plot(folder: str, what: str, output: str, **options: Any) -> None:
     click.echo(output)
 
 
+_weights_moved = click.option(
+    "--weights", metavar="PATH", help="Where the backbone's weights are, if moved."
+)
+
+
 @main.command()
 @click.argument("model", type=click.Path())
 @click.argument("images", nargs=-1, required=True, type=click.Path())
-@click.option("--weights", metavar="PATH", help="Where the backbone's weights are, if moved.")
+@click.option(
+    "--min-confidence",
+    type=click.FloatRange(0, 1),
+    default=0,
+    show_default=True,
+    metavar="P",
+    help="Give no label to an image whose most probable class has less.",
+)
+@click.option("--outliers", is_flag=True, help="Flag images unlike those that it was fitted on.")
+@_weights_moved
 @_batch_size
 @_device
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
@@ -615,19 +633,90 @@ def plot(folder: str, what: str, output: str, **options: Any) -> None:
 def predict(
     ctx: click.Context, /, model: str, images: tuple[str, ...], as_json: bool, **options: Any
 ) -> None:
-    """Label IMAGES (files or folders) with a model; CSV on standard output."""
+    """Label IMAGES (files or folders) with a model; CSV on standard output.
+
+    IMAGES may be - alone: paths are then read from standard input, one a line, and each is
+    answered by one line as soon as it can be, so that another program can keep this one running; a
+    table's first line says that it is ready.
+    """
     from tlfeatures.model import Model
 
+    stream = images == ("-",)
+    if "-" in images and not stream:
+        raise ParameterError("- reads paths from standard input, and must stand alone")
     loaded = Model.load(model)
-    predictions = loaded.predict(images, **options)
+    lines = _paths_from_stdin()
+    made = loaded.predict_stream(lines, **options) if stream else loaded.predict(images, **options)
     note = {"weights": "random"} if loaded.spec.weights == "random" else {}
+    outliers = options["outliers"]
+    write = _json_writer(note) if as_json else _csv_writer(loaded.classes, outliers, note, stream)
+    counts: Counter[str] = Counter()
     failures = []
-    write = _json_writer(note) if as_json else _csv_writer(loaded.classes, note)
-    for prediction in predictions:
+    for prediction in made:
         write(prediction)
-        if prediction.error is not None:
+        counts["abstained"] += prediction.abstained
+        counts["flagged as outliers"] += bool(prediction.outlier)
+        if prediction.error is not None and stream:
+            _say_failure(prediction.path, prediction.error)  # who asked may be waiting for it
+            counts["could not be read"] += 1
+        elif prediction.error is not None:
             failures.append((prediction.path, prediction.error))
+        if stream:
+            sys.stdout.flush()
+    said = [f"{count:,} {what}" for what, count in counts.items() if count]
+    if said:
+        click.echo(", ".join(said), err=True)
+    if counts["could not be read"]:
+        ctx.exit(SOME_UNREADABLE)
     _exit_for_failures(ctx, failures)
+
+
+def _paths_from_stdin() -> Iterator[str]:
+    """One path a line, of any bytes; empty lines are none.
+
+    By a reader of its own: a thread that waits in `sys.stdin` would crash the interpreter's end.
+    """
+    if sys.stdin is None:  # closed
+        return
+    try:
+        lines: IO[bytes] = os.fdopen(os.dup(sys.stdin.fileno()), "rb")
+    except OSError:  # not of a process: a test's
+        lines = sys.stdin.buffer
+    for line in lines:
+        path = os.fsdecode(line.rstrip(b"\r\n"))
+        if path:
+            yield path
+
+
+@main.command()
+@click.argument("model", type=click.Path())
+@click.argument("source", type=click.Path(), metavar="SOURCE|FILE.h5")
+@_dataset_options
+@_weights_moved
+@_batch_size
+@_device
+@click.option(
+    "--random-state",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Seed of the intervals.",
+)
+@_json
+@click.pass_context
+def evaluate(ctx: click.Context, /, model: str, source: str, as_json: bool, **options: Any) -> None:
+    """Score MODEL on labelled images that it has not seen.
+
+    These are a folder with one subfolder a class, or an embeddings file. Images that the model was
+    fitted on, told by the sha256 of their files, are counted and left out.
+    """
+    from tlfeatures.evaluating import evaluate
+    from tlfeatures.render import render_trial
+
+    with _Bar() as bar:
+        trial = evaluate(model, source, progress=bar.show, **options)
+    click.echo(json.dumps(trial.to_dict()) if as_json else render_trial(trial))
+    _exit_for_failures(ctx, ((item["id"], item["reason"]) for item in trial.failed))
 
 
 @main.command()
@@ -732,6 +821,12 @@ def _json_writer(note: dict[str, str]) -> Callable[[Prediction], None]:
         row: dict[str, Any] = {"path": prediction.path}
         if prediction.error is None:
             row |= {"label": prediction.label, "probabilities": prediction.probabilities, **note}
+            if prediction.outlier is not None:
+                known = prediction.distance is not None and math.isfinite(prediction.distance)
+                row |= {
+                    "outlier": prediction.outlier,
+                    "distance": prediction.distance if known else None,  # JSON has no infinity
+                }
         else:
             row["error"] = prediction.error
         click.echo(json.dumps(row))
@@ -739,15 +834,29 @@ def _json_writer(note: dict[str, str]) -> Callable[[Prediction], None]:
     return write
 
 
-def _csv_writer(classes: list[str], note: dict[str, str]) -> Callable[[Prediction], None]:
-    """Rows of the images that could be read; the others are named on standard error."""
+def _csv_writer(
+    classes: list[str], outliers: bool, note: dict[str, str], every: bool
+) -> Callable[[Prediction], None]:
+    """Rows of the images that could be read, or of every one with cells left empty.
+
+    Others are named on standard error.
+    """
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["path", "label", *classes, *note])
+    told = ["outlier", "distance"] if outliers else []
+    writer.writerow(["path", "label", *classes, *told, *note])
+    if every:
+        sys.stdout.flush()  # it says that the model is ready
 
     def write(prediction: Prediction) -> None:
-        if prediction.error is None:
-            values = [f"{prediction.probabilities[name]:.6f}" for name in classes]
-            writer.writerow([prediction.path, prediction.label, *values, *note.values()])
+        if prediction.error is not None:
+            if every:
+                empty = [""] * (1 + len(classes) + len(told) + len(note))
+                writer.writerow([prediction.path, *empty])
+            return
+        values = [f"{prediction.probabilities[name]:.6f}" for name in classes]
+        if prediction.distance is not None:
+            values += ["yes" if prediction.outlier else "no", f"{prediction.distance:.3f}"]
+        writer.writerow([prediction.path, prediction.label or "", *values, *note.values()])
 
     return write
 
@@ -755,6 +864,10 @@ def _csv_writer(classes: list[str], note: dict[str, str]) -> Callable[[Predictio
 def _exit_for_failures(ctx: click.Context, failures: Iterable[tuple[str, str]]) -> None:
     failures = list(failures)
     for name, reason in failures:
-        click.echo(f"can't read {name}: {reason}", err=True)
+        _say_failure(name, reason)
     if failures:
         ctx.exit(SOME_UNREADABLE)
+
+
+def _say_failure(name: str, reason: str) -> None:
+    click.echo(f"can't read {name}: {reason}", err=True)

@@ -176,7 +176,11 @@ def compare(
 
 
 def score_intervals(
-    evaluation: Evaluation, data: Dataset, random_state: int | None = 0
+    evaluation: Evaluation,
+    data: Dataset,
+    random_state: int | None = 0,
+    *,
+    classes: list[str] | None = None,
 ) -> dict[str, list[float] | None]:
     """Give the 95 % interval of each score of one evaluation.
 
@@ -187,13 +191,15 @@ def score_intervals(
         That was evaluated.
     random_state : int or None
         Of the bootstrap.
+    classes : list of str, optional
+        Of the head, sorted, where the data need not have an image of each.
 
     Returns
     -------
     dict of name to [low, high], or None where there is none
         See `tlfeatures.statistics.bootstrap_intervals`.
     """
-    resamples = _Resamples.of(data, data.classes, evaluation.fold >= 0, random_state)
+    resamples = _Resamples.of(data, classes or data.classes, evaluation.fold >= 0, random_state)
     found = resamples.intervals([evaluation])
     return {name: found.get(name) for name in evaluation.scores}
 

@@ -55,6 +55,8 @@ class Dataset:
     file : str
     copies : ndarray of shape (p, 2), int
         Pairs of rows that are the same image, or nearly.
+    digests : ndarray of shape (n, 32), uint8, or None
+        sha256 of each image file.
     """
 
     X: NDArray[np.float32]
@@ -66,6 +68,7 @@ class Dataset:
     spec: Spec
     file: str
     copies: NDArray[np.int64] = field(default_factory=lambda: np.empty((0, 2), np.int64))
+    digests: NDArray[np.uint8] | None = None
 
     @cached_property
     def together(self) -> NDArray[np.int64] | None:
@@ -94,6 +97,7 @@ class Dataset:
             groups=None if self.groups is None else self.groups[rows],
             split=None if self.split is None else self.split[rows],
             copies=self.copies if same is None else chained(same[rows].tolist()),
+            digests=None if self.digests is None else self.digests[rows],
         )
 
 
@@ -146,46 +150,153 @@ def load_dataset(
     StoreError
         If the file can't be read.
     """
-    if near_duplicates is not None and not 0 < near_duplicates <= 1:
-        raise ParameterError(
-            f"near_duplicates is {near_duplicates}; expected a similarity above 0, up to 1, or off"
-        )
+    check_similarity(near_duplicates)
     with Reader(file) as reader:  # one opening: the file may be replaced at any moment
         header = reader.header
         name = _choose_embedding(header, embedding)
         X = reader.read(name)
-    ids = [id_ for id_, done in zip(header.ids, header.done.tolist(), strict=True) if done]
-    _warn_about_missing(header, len(ids))
-    rows = _rows_of(ids, labels)
-    labelled = np.array([row.label is not None for row in rows], bool)
-    if not labelled.any():
-        raise DatasetError(_no_labels(header, labels))
-    if not labelled.all():
-        logger.warning(
-            "%d of %d images have no label and are left out", (~labelled).sum(), len(ids)
-        )
-    kept = [row for row in rows if row.label is not None]
-    kept_ids = [id_ for id_, row in zip(ids, rows, strict=True) if row.label is not None]
-    digests = [digest for digest, done in zip(header.digests, header.done, strict=True) if done]
-    X = X if labelled.all() else X[labelled]
-    _check_finite(X, kept_ids, name)
-    data = Dataset(
-        X=X,
-        y=np.array([row.label for row in kept]),
-        groups=_column(kept, kept_ids, "group") if groups is None else _groups(groups, kept_ids),
-        ids=np.array(kept_ids),
-        split=_column(kept, kept_ids, "split"),
+    done = np.flatnonzero(header.done).tolist()
+    _warn_about_missing(header, len(done))
+    if not done:
+        raise DatasetError(f"no image of {header.path} is embedded; run `tlfeatures extract` again")
+    labelled = label_images([header.ids[row] for row in done], str(file), labels, groups)
+    digests = np.frombuffer(b"".join(header.digests[row] for row in done), np.uint8)
+    return labelled.with_embeddings(
+        X,
+        digests.reshape(len(done), -1),
         embedding=name,
         spec=header.spec,
-        file=str(file),
+        near_duplicates=near_duplicates,
     )
-    same = identical_pairs([digests[row] for row in np.flatnonzero(labelled)])
-    near = np.empty((0, 2), np.int64)
-    if near_duplicates is not None:
-        near, _ = find_near_duplicates(X, near_duplicates)
-    data = replace(data, copies=np.unique(np.concatenate([same, near]), axis=0))
-    _say_copies(data, len(same))
-    return data
+
+
+def check_similarity(near_duplicates: float | None) -> None:
+    """Refuse what is no similarity (see `load_dataset`) with `ParameterError`."""
+    if near_duplicates is not None and not 0 < near_duplicates <= 1:
+        raise ParameterError(
+            f"near_duplicates is {near_duplicates}; expected a similarity above 0, up to 1, or off"
+        )
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Images that have a label: a dataset but for its embeddings.
+
+    Attributes
+    ----------
+    rows : ndarray of shape (n,), int
+        Their places among the images that labels were looked for.
+    ids, y : ndarray of shape (n,), str
+    groups, split : ndarray of shape (n,), str, or None
+    file : str
+        Where the images are.
+    """
+
+    rows: NDArray[np.int_]
+    ids: NDArray[np.str_]
+    y: NDArray[np.str_]
+    groups: NDArray[np.str_] | None
+    split: NDArray[np.str_] | None
+    file: str
+
+    def take(self, places: NDArray[Any]) -> Labelled:
+        """Give some of them: places, or a mask."""
+        return replace(
+            self,
+            rows=self.rows[places],
+            ids=self.ids[places],
+            y=self.y[places],
+            groups=None if self.groups is None else self.groups[places],
+            split=None if self.split is None else self.split[places],
+        )
+
+    def with_embeddings(
+        self,
+        X: NDArray[np.float32],
+        digests: NDArray[np.uint8],
+        *,
+        embedding: str,
+        spec: Spec,
+        near_duplicates: float | None,
+    ) -> Dataset:
+        """Join them with their embeddings, and find images that are there twice.
+
+        Parameters
+        ----------
+        X : ndarray of shape (m, d), float32
+            Of all images that labels were looked for.
+        digests : ndarray of shape (m, 32), uint8
+        embedding, spec
+            What X is, see `Dataset`.
+        near_duplicates : float or None
+            See `load_dataset`.
+        """
+        every = len(self.rows) == len(X)
+        X, digests = (X, digests) if every else (X[self.rows], digests[self.rows])
+        _check_finite(X, self.ids.tolist(), embedding)
+        same = identical_pairs(digests)
+        near = np.empty((0, 2), np.int64)
+        if near_duplicates is not None:
+            near, _ = find_near_duplicates(X, near_duplicates)
+        data = Dataset(
+            X=X,
+            y=self.y,
+            groups=self.groups,
+            ids=self.ids,
+            split=self.split,
+            embedding=embedding,
+            spec=spec,
+            file=self.file,
+            copies=np.unique(np.concatenate([same, near]), axis=0),
+            digests=digests,
+        )
+        _say_copies(data, len(same))
+        return data
+
+
+def label_images(
+    ids: list[str],
+    file: str,
+    labels: str | os.PathLike[str] | Mapping[str, str] | None = None,
+    groups: str | os.PathLike[str] | None = None,
+) -> Labelled:
+    """Find the label, group and split of images.
+
+    Parameters
+    ----------
+    ids : list of str, length m
+    file : str
+        Where they are; for messages.
+    labels, groups
+        See `load_dataset`.
+
+    Returns
+    -------
+    Labelled
+        Those that have a label, in the order of `ids`.
+
+    Raises
+    ------
+    DatasetError
+        If none has one, or some have no group.
+    """
+    found = _rows_of(ids, labels)
+    rows = [number for number, row in enumerate(found) if row.label is not None]
+    if not rows:
+        raise DatasetError(_no_labels(file, ids, labels))
+    if len(rows) < len(ids):
+        logger.warning(
+            "%d of %d images have no label and are left out", len(ids) - len(rows), len(ids)
+        )
+    kept, kept_ids = [found[row] for row in rows], [ids[row] for row in rows]
+    return Labelled(
+        rows=np.array(rows),
+        ids=np.array(kept_ids),
+        y=np.array([row.label for row in kept]),
+        groups=_column(kept, kept_ids, "group") if groups is None else _groups(groups, kept_ids),
+        split=_column(kept, kept_ids, "split"),
+        file=file,
+    )
 
 
 def _choose_embedding(header: Header, embedding: str | None) -> str:
@@ -266,15 +377,13 @@ def _column(rows: list[Row], ids: list[str], name: str) -> NDArray[np.str_] | No
     return np.array(values)
 
 
-def _no_labels(header: Header, labels: Any) -> str:
-    if not header.done.any():
-        return f"no image of {header.path} is embedded; run `tlfeatures extract` again"
+def _no_labels(file: str, ids: list[str], labels: Any) -> str:
     if labels is None:
         return (
-            f"the images of {header.path} lie in no class folders ({header.ids[0]}); give their "
-            "labels with --labels CSV (columns id,label)"
+            f"the images of {file} lie in no class folders ({ids[0]}); give their labels with "
+            "--labels CSV (columns id,label)"
         )
-    return f"no id of the labels is an image of {header.path}; its ids look like {header.ids[0]!r}"
+    return f"no id of the labels is an image of {file}; its ids look like {ids[0]!r}"
 
 
 # ---- groups

@@ -9,19 +9,26 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from sklearn.base import clone
 
 from tlfeatures.benchmarking import Benchmark
 from tlfeatures.comparison import compare, score_intervals
 from tlfeatures.dataset import Dataset, load_dataset
 from tlfeatures.duplicates import NEAR_DUPLICATE
 from tlfeatures.engine import Engine
+from tlfeatures.engine import fit as fit_head
+from tlfeatures.errors import ParameterError
 from tlfeatures.evaluate import Evaluation, cross_validate_heads
 from tlfeatures.features.spec import as_list
 from tlfeatures.folds import folds_of, inner_folds
-from tlfeatures.heads import Grid, head_grid, make_heads, plain_params, set_tuned
-from tlfeatures.model import Model, check_model_target
+from tlfeatures.heads import HEADS, Grid, head_grid, make_heads, plain_params, set_tuned
+from tlfeatures.model import Model
+from tlfeatures.model_card import check_card_target
+from tlfeatures.model_file import check_head, check_model_target
 from tlfeatures.results import Entry, Study, entry_facts, entry_of, fingerprint, sources_of
 from tlfeatures.tuning import choose
+
+_FEW = 5  # images of a class
 
 
 @dataclass(frozen=True)
@@ -98,6 +105,11 @@ class FitReport:
     sources: dict[str, Any] = field(repr=False)
     random_state: int | None
     command: str | None
+
+    @property
+    def included(self) -> list[str]:
+        """Splits beside train that the saved head is fitted on, where there is a given split."""
+        return _included(self.data, self.split)
 
     def as_benchmark(self) -> Benchmark:
         """Give it as a benchmark of one embedding, of which a page can be made."""
@@ -182,7 +194,7 @@ def fit(
     tune : bool
         Choose parameters inside each training fold, and for the saved head on all images.
     model : path, optional
-        Where the best head, fitted again on all labelled images, is saved.
+        Where the best head, fitted again on all labelled images, is saved, with its card beside.
     scoring : str or sequence of str
         Further scores, by scikit-learn's names; the first one ranks the heads, else accuracy.
     n_jobs, random_state
@@ -201,7 +213,10 @@ def fit(
     grids = {name: head_grid(name, params or ()) for name in made} if tune else None
     if model is not None:
         check_model_target(model)
+        check_card_target(model)
     data = load_dataset(file, embedding, labels, groups=groups, near_duplicates=near_duplicates)
+    if model is not None:
+        _check_heads(made, data)
     with Engine(data, n_jobs=n_jobs) as engine:
         evaluations = cross_validate_heads(
             made,
@@ -227,7 +242,7 @@ def fit(
     ]
     if model is not None:
         best = reports[0]
-        facts = _facts(best, data, tune)
+        facts = _facts(best, data, tune, len(reports))
         Model.fit(made[best.head], data, name=best.head, facts=facts).save(model)
         reports[0] = replace(best, model=str(model))
     return FitReport(
@@ -240,6 +255,19 @@ def fit(
         random_state=random_state,
         command=command,
     )
+
+
+def _check_heads(made: Mapping[str, Any], data: Dataset) -> None:
+    """Try on a few images of each class whether heads from elsewhere could be saved."""
+    few = np.concatenate([np.flatnonzero(data.y == label)[:_FEW] for label in data.classes])
+    for name, head in made.items():
+        if name in HEADS:
+            continue
+        try:
+            tried = fit_head(clone(head), data.X[few], data.y[few])
+        except ParameterError:
+            continue  # few images may be too few for it
+        check_head(name, tried)
 
 
 def _tune_on_all(
@@ -270,11 +298,18 @@ def _facts_of(data: Dataset, first: Evaluation) -> dict[str, Any]:
         "groups": _count_groups(data),
         "copies": len(data.copies),
         "split": first.split,
-        "held_back": first.split == "val" and data.split is not None and "test" in data.split,
+        "held_back": first.split == "val" and "test" in _included(data, first.split),
     }
 
 
-def _facts(report: HeadReport, data: Dataset, tuned: bool) -> dict[str, Any]:
+def _included(data: Dataset, split: str) -> list[str]:
+    """Splits that the saved head has seen, and the one that was scored has not."""
+    if split == "cv" or data.split is None:
+        return []
+    return [name for name in ("val", "test") if name in data.split]
+
+
+def _facts(report: HeadReport, data: Dataset, tuned: bool, compared: int) -> dict[str, Any]:
     """What the model file keeps of how its scores were reached."""
     return {
         "params": report.params,
@@ -282,6 +317,9 @@ def _facts(report: HeadReport, data: Dataset, tuned: bool) -> dict[str, Any]:
         "split": report.evaluation.split,
         "folds": len(report.evaluation.fit_seconds),
         "groups": _count_groups(data),
+        "copies": len(data.copies),
+        "compared": compared,
+        "included": _included(data, report.evaluation.split),
         "tested": int((report.evaluation.fold >= 0).sum()),
         "scores": report.scores(),
     }

@@ -15,6 +15,7 @@ from sklearn.base import BaseEstimator, is_classifier
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -178,6 +179,8 @@ def _pipeline(name: str, seed: int | None) -> Pipeline:
 def _standardised(classifier: BaseEstimator, seed: int | None) -> Pipeline:
     if not hasattr(classifier, "predict_proba") and hasattr(classifier, "decision_function"):
         classifier = CalibratedClassifier(classifier, random_state=seed)
+    if isinstance(classifier, KNeighborsClassifier) and classifier.algorithm == "auto":
+        classifier.algorithm = "brute"  # the same neighbours, and a search tree fits no model file
     return Pipeline([("scale", StandardScaler()), ("classifier", classifier)])
 
 
@@ -321,7 +324,8 @@ def plain_params(head: BaseEstimator) -> dict[str, Any]:
     params: dict[str, Any] = {}
     for step, estimator in steps:
         if step in ("coordinates", "classifier"):
-            params |= getattr(estimator, "estimator", estimator).get_params(deep=False)
+            inner = isinstance(estimator, CalibratedClassifier)  # an ensemble has estimators, too
+            params |= (estimator.estimator if inner else estimator).get_params(deep=False)
     params.pop("random_state", None)
     return {name: value for name, value in params.items() if _is_plain(value)}
 
@@ -372,7 +376,8 @@ def compact(head: BaseEstimator) -> BaseEstimator:
         return head
     coordinates, classifier = head[0], head[-1]
     linear = getattr(classifier, "fitted_", classifier)
-    if len(head) != 2 or not hasattr(linear, "coef_"):
+    # An SVC computes its `coef_` at each call, and keeps its support vectors.
+    if len(head) != 2 or "coef_" not in vars(linear):
         return head
     axes = coordinates.components_.astype(np.float64)
     linear.coef_ = linear.coef_[..., : len(axes)] @ axes

@@ -10,7 +10,7 @@ from typing import Any
 from tlfeatures.dataset import from_folders
 from tlfeatures.errors import FormatError, ParameterError
 from tlfeatures.features.store import partial_path, read_header
-from tlfeatures.model import read_model_info
+from tlfeatures.model_file import read_model_info
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _ZIP = b"PK"

@@ -1,65 +1,44 @@
-"""A fitted head with the spec of its embedding: save, load, predict.
-
-The model file, version 1, is a file of skops (a zip of JSON and NumPy arrays; nothing in it is
-executed on loading) with one more member, ``tlfeatures.json``: ``format`` ("tlfeatures model"),
-``format_version`` (integer), ``spec``, ``embedding``, ``classes``, ``images`` (fitted on),
-``columns`` (of the embedding), ``head`` (name or class), ``versions``; the command `fit` adds
-``params``, ``split``, ``folds``, ``groups``, ``tested`` (images) and ``scores``. That member alone
-answers `info`. To change the format: raise ``FORMAT_VERSION``, keep reading every older version,
-add a file of the old version to the tests' fixtures.
-"""
+"""A fitted head with the spec of its embedding: save, load, predict."""
 
 from __future__ import annotations
 
-import json
-import logging
 import os
-import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.dataset import Dataset
-from tlfeatures.errors import FormatError, ImageError, ModelError, ParameterError, SourceError
-from tlfeatures.features.backbone import Backbone, embedding_widths, load_backbone
+from tlfeatures.errors import (
+    FormatError,
+    ImageError,
+    ModelError,
+    ParameterError,
+    SourceError,
+)
+from tlfeatures.features.backbone import embedding_widths, load_backbone
 from tlfeatures.features.batches import (
     BATCH_SIZE,
     batch_size_for,
     batched,
     decode_ahead,
+    in_batches,
     readable,
 )
 from tlfeatures.features.images import ImageFile, find_images
 from tlfeatures.features.spec import Spec, as_list
+from tlfeatures.model_card import card_path, check_card_target, render_card, write_card
+from tlfeatures.model_file import read_model, write_model
 
-logger = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from tlfeatures.evaluating import Trial
+    from tlfeatures.outliers import OutlierDetector
 
-FORMAT = "tlfeatures model"
-FORMAT_VERSION = 1
-
-_MEMBER = "tlfeatures.json"
-# Types that a head may hold beside those that skops itself knows to be harmless.
-TRUSTED = (
-    "sklearn.calibration._CalibratedClassifier",
-    "sklearn.calibration._SigmoidCalibration",
-    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-    "sklearn.model_selection._split.StratifiedKFold",
-    "sklearn.tree._tree.Tree",
-    "tlfeatures.classifiers.CalibratedCentroid",
-    "tlfeatures.classifiers.CalibratedClassifier",
-    "tlfeatures.classifiers.CalibratedRidge",
-    "tlfeatures.classifiers.CalibratedSVC",
-    "tlfeatures.classifiers.NearestMean",
-    "tlfeatures.classifiers.ScaledMLP",
-    "tlfeatures.classifiers.ShrunkLDA",
-    "tlfeatures.classifiers.SmoothedNeighbors",
-    "tlfeatures.coordinates.PrincipalCoordinates",
-)
+Key = TypeVar("Key")
 
 
 @dataclass(frozen=True)
@@ -70,16 +49,29 @@ class Prediction:
     ----------
     path : str
     label : str or None
-        None where the image can't be read.
+        None where the model abstains, or the image can't be read.
     probabilities : dict of class to float
+        Empty where the image can't be read.
     error : str or None
         Why the image can't be read.
+    outlier : bool or None
+        Whether it is unlike the images that the head was fitted on: farther from the 5th nearest of
+        them than the limit; None where it wasn't asked.
+    distance : float or None
+        To that 5th nearest image, in units of the limit; infinite for an embedding of zeros.
     """
 
     path: str
     label: str | None = None
     probabilities: dict[str, float] = field(default_factory=dict)
     error: str | None = None
+    outlier: bool | None = None
+    distance: float | None = None
+
+    @property
+    def abstained(self) -> bool:
+        """Whether the image could be read and no class is probable enough."""
+        return self.label is None and self.error is None
 
 
 @dataclass(frozen=True)
@@ -93,13 +85,19 @@ class Model:
     embedding : str
         `LAYER.POOLING`.
     info : dict
-        JSON-ready facts: classes, images, columns, head, versions, and what `fit` adds.
+        JSON-ready facts: classes, counts, images, columns, head, versions, and what `fit` adds.
+    outliers : OutlierDetector or None
+        Tells images unlike those that the head was fitted on.
+    digests : ndarray of shape (images, 32), uint8, or None
+        sha256 of the image files that the head was fitted on.
     """
 
     head: Any
     spec: Spec
     embedding: str
     info: dict[str, Any]
+    outliers: OutlierDetector | None = field(default=None, repr=False)
+    digests: NDArray[np.uint8] | None = field(default=None, repr=False)
 
     @classmethod
     def fit(cls, head: Any, data: Dataset, *, name: str | None = None, facts: Any = None) -> Model:
@@ -125,23 +123,27 @@ class Model:
                 f"{type(head).__name__} has no predict_proba, which a model needs: wrap it in "
                 "sklearn.calibration.CalibratedClassifierCV"
             )
-        # `info` reads model files by this module, and needs no scikit-learn.
+        # `info` reads model files by way of this package, and needs no scikit-learn.
         from tlfeatures.engine import fit
         from tlfeatures.heads import compact
+        from tlfeatures.outliers import OutlierDetector
 
         fit(head, data.X, data.y, data.together)
         head = compact(head)
         info = {
             "classes": data.classes,
+            "counts": {label: int((data.y == label).sum()) for label in data.classes},
             "images": len(data.y),
             "columns": data.X.shape[1],
             "head": name or type(head).__name__,
             **(facts or {}),
             "versions": {
-                package: metadata.version(package) for package in ("scikit-learn", "numpy")
+                package: metadata.version(package)
+                for package in ("tlfeatures", "scikit-learn", "numpy")
             },
         }
-        return cls(head, data.spec, data.embedding, info)
+        outliers = OutlierDetector.fit(data.X, data.together)
+        return cls(head, data.spec, data.embedding, info, outliers, data.digests)
 
     @property
     def classes(self) -> list[str]:
@@ -152,17 +154,27 @@ class Model:
     # ---- use
 
     def predict_proba(self, X: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Give the probability of each class from embeddings of shape (n, d): shape (n, k)."""
-        probabilities: NDArray[np.float64] = self.head.predict_proba(X)
+        """Give the probability of each class from embeddings of shape (n, d): shape (n, k).
+
+        Raises
+        ------
+        ModelError
+            If the head can't be used on them: other columns, or a damaged head.
+        """
+        try:
+            probabilities: NDArray[np.float64] = self.head.predict_proba(X)
+        except Exception as error:  # a damaged head can fail anywhere in scikit-learn
+            raise ModelError(
+                f"the head can't label embeddings of shape {X.shape}: {error}"
+            ) from error
         return probabilities
 
     def predict(
         self,
         inputs: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
         *,
-        weights: str | None = None,
-        device: str = "auto",
         batch_size: int = BATCH_SIZE,
+        **options: Any,
     ) -> Iterator[Prediction]:
         """Label image files, embedding them exactly as those that the head was fitted on.
 
@@ -170,10 +182,14 @@ class Model:
         ----------
         inputs : path, or iterable of path
             Image files, and folders to be searched for them.
+        batch_size : int
         weights : str, optional
             Where the backbone's weights are, if not where they were when the head was fitted.
         device : {"auto", "cpu", "gpu"}
-        batch_size : int
+        min_confidence : float, default 0
+            Probability below which the model abstains: the label is None.
+        outliers : bool, default False
+            Whether to flag images unlike those that the head was fitted on.
 
         Returns
         -------
@@ -188,81 +204,88 @@ class Model:
             If the spec asks for what this version doesn't do.
         ParameterError
             If an input does not exist.
+        ModelError
+            If outliers are asked for, and the model was made before they could be told.
         """
-        images = [image for item in as_list(inputs) for image in _expand(Path(item))]
-        if not images:
-            raise SourceError("there is no image among what was given; expected files or folders")
-        self._check_width()
-        backbone = load_backbone(self.spec, [self.embedding], device=device, weights=weights)
-        return self._label(images, backbone, batch_size_for(len(images), batch_size))
+        images = input_images(inputs)
+        labeller = Labeller(self, **options)
+        return labeller.label(
+            [image.path for image in images], batch_size_for(len(images), batch_size)
+        )
 
-    def _label(
-        self, images: list[ImageFile], backbone: Backbone, batch_size: int
+    def predict_stream(
+        self, paths: Iterable[str], *, batch_size: int = BATCH_SIZE, **options: Any
     ) -> Iterator[Prediction]:
-        failed: list[tuple[int, ImageError]] = []
-        files = ((number, image.path, None) for number, image in enumerate(images))
-        decoded = readable(decode_ahead(files, self.spec.size), failed)
-        said = 0
-        for numbers, batch in batched(decoded, self.spec.size, batch_size):
-            X = backbone.embed(batch)[self.embedding][: len(numbers)]
-            rows = dict(zip(numbers, self.predict_proba(X), strict=True))
-            reasons = dict(failed)  # of every image before the last of this batch
-            for number in range(said, numbers[-1] + 1):
-                yield self._prediction(images[number], rows.get(number), reasons.get(number))
-            said = numbers[-1] + 1
-        for number, error in failed:
-            if number >= said:
-                yield self._prediction(images[number], None, error)
+        """Label image files as their paths come in, each as soon as it can be.
 
-    def _check_width(self) -> None:
-        layer, _, pool = self.embedding.rpartition(".")
-        widths = embedding_widths(self.spec.backbone, [layer], [pool], self.spec.size)
-        if widths != {self.embedding: self.info["columns"]}:
-            raise ModelError(
-                f"the head takes {self.info['columns']} columns, the backbone gives {widths}: "
-                "the model file is damaged; fit it again"
+        The backbone is loaded before the first path is asked for. A path that waits for no other
+        is answered at once; those that came in meanwhile form the next batch.
+
+        Parameters
+        ----------
+        paths : iterable of str
+            Is read in a thread of its own.
+        batch_size : int
+            Images of one batch at most.
+        **options
+            See `predict`.
+
+        Returns
+        -------
+        iterator of Prediction
+            One for each path, in their order; what is no file is an error of its own.
+        """
+        if isinstance(paths, str | bytes | os.PathLike):
+            raise ParameterError(f"expected an iterable of paths, got one: {paths!r}")
+        batches = in_batches(paths, batch_size)
+        labeller = Labeller(self, **options)
+        return (
+            each
+            for batch in batches
+            for each in labeller.label(
+                [Path(path) for path in batch], batch_size_for(len(batch), batch_size)
             )
+        )
 
-    def _prediction(
-        self, image: ImageFile, row: NDArray[np.float64] | None, error: ImageError | None
-    ) -> Prediction:
-        path = str(image.path)
-        if row is None:
-            return Prediction(path, error=str(error))
-        probabilities = dict(zip(self.classes, row.tolist(), strict=True))
-        return Prediction(path, self.classes[int(row.argmax())], probabilities)
+    def evaluate(self, source: str | os.PathLike[str], **options: Any) -> Trial:
+        """Score the model on labelled images that it wasn't fitted on.
+
+        Parameters
+        ----------
+        source : path
+            A folder with one subfolder a class, or an embeddings file.
+        **options
+            See `tlfeatures.evaluating.evaluate`.
+        """
+        from tlfeatures.evaluating import evaluate
+
+        return evaluate(self, source, **options)
 
     # ---- files
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the model to a file, replacing it only once it is whole.
+        """Write the model to a file, and its card beside it as `PATH.md`.
+
+        What is there is replaced only once the new file is whole.
 
         Raises
         ------
+        ParameterError
+            If one of the two would replace what is no model, or no card.
         ModelError
-            If the head holds a type that loading would refuse, or the disk refuses the file.
+            If the head holds a type that loading would refuse, or the disk refuses a file.
         """
-        import skops.io
-
-        target = check_model_target(path)
-        facts = {
-            "format": FORMAT,
-            "format_version": FORMAT_VERSION,
-            "spec": self.spec.to_dict(),
-            "embedding": self.embedding,
-            **self.info,
-        }
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.new")
-        try:
-            skops.io.dump(self.head, temporary, compression=zipfile.ZIP_DEFLATED)
-            _check_types(temporary, target)
-            with zipfile.ZipFile(temporary, "a", zipfile.ZIP_DEFLATED) as archive:
-                archive.writestr(_MEMBER, json.dumps(facts, indent=1))
-            os.replace(temporary, target)
-        except OSError as error:
-            raise ModelError(f"{target} can't be written: {error.strerror or error}") from error
-        finally:
-            temporary.unlink(missing_ok=True)
+        check_card_target(path)
+        facts = {"spec": self.spec.to_dict(), "embedding": self.embedding, **self.info}
+        arrays: dict[str, NDArray[Any]] = {}
+        if self.digests is not None:
+            arrays["digests"] = self.digests
+        if self.outliers is not None:
+            facts["outliers"] = self.outliers.facts()
+            arrays["sketch"] = self.outliers.sketch
+        card = render_card(card_path(path).stem, facts)  # before anything is replaced
+        write_model(path, self.head, facts, arrays)
+        write_card(path, card)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Model:
@@ -275,111 +298,136 @@ class Model:
         ModelError
             If it holds a type that is not on the list of trusted ones; the type is named.
         """
-        import skops.io
+        from tlfeatures.outliers import OutlierDetector
 
-        path = Path(path)
-        facts = read_model_info(path)
-        _check_types(path, path)
-        _warn_about_version(facts)
+        head, facts, arrays = read_model(path)
+        spec, embedding = Spec.from_dict(facts.pop("spec")), facts.pop("embedding")
         try:
-            head = skops.io.load(path, trusted=list(TRUSTED))
-        except Exception as error:  # a damaged file can fail anywhere in skops
+            outliers = OutlierDetector.of(facts.pop("outliers", None), arrays.get("sketch"))
+            digests = checked_digests(arrays.get("digests"), facts["images"])
+        except FormatError as error:
             raise FormatError(f"{path} is a damaged model file: {error}") from error
-        spec = Spec.from_dict(facts["spec"])
-        outside = {"format", "format_version", "spec", "embedding"}
-        info = {key: value for key, value in facts.items() if key not in outside}
-        return cls(head, spec, facts["embedding"], info)
+        return cls(head, spec, embedding, facts, outliers, digests)
 
 
-def read_model_info(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read the facts in a model file without constructing anything from it.
+def checked_digests(digests: NDArray[Any] | None, images: int) -> NDArray[np.uint8] | None:
+    """Refuse digests that are none, or not those of the images."""
+    if digests is not None and (digests.dtype != np.uint8 or digests.shape != (images, 32)):
+        raise FormatError(f"the digests of its {images} images have the shape {digests.shape}")
+    return digests
 
-    Raises
-    ------
-    FormatError
-        If it is no model file, one of a newer version, or a damaged one.
+
+class Labeller:
+    """A model with its backbone loaded, ready for images.
+
+    Parameters
+    ----------
+    model : Model
+    weights, device, min_confidence, outliers
+        See `Model.predict`.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise ParameterError(
-            f"{path} does not exist; make it with `tlfeatures fit FILE.h5 -o {path}`"
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        weights: str | None = None,
+        device: str = "auto",
+        min_confidence: float = 0.0,
+        outliers: bool = False,
+    ) -> None:
+        if not 0 <= min_confidence <= 1:
+            raise ParameterError(
+                f"min_confidence is {min_confidence}; expected a probability from 0 to 1"
+            )
+        if outliers and model.outliers is None:
+            raise ModelError(
+                "this model can't tell outliers: it was made before models could, or from too few "
+                "images; fit it again"
+            )
+        _check_width(model)
+        self._model = model
+        self._detector = model.outliers if outliers else None
+        self._min_confidence = min_confidence
+        self._backbone = load_backbone(
+            model.spec, [model.embedding], device=device, weights=weights
         )
-    try:
-        with zipfile.ZipFile(path) as archive:
-            facts: dict[str, Any] = json.loads(archive.read(_MEMBER))
-    except Exception as error:  # a damaged zip raises anything, from zlib.error to RuntimeError
-        raise FormatError(f"{path} is not a model file that `tlfeatures fit -o` made") from error
-    found = facts if isinstance(facts, dict) else {}
-    if found.get("format") != FORMAT or found.get("format_version") != FORMAT_VERSION:
-        raise FormatError(
-            f"{path} has format {found.get('format')} version {found.get('format_version')}, this "
-            f"tlfeatures reads version {FORMAT_VERSION}: `pip install --upgrade tlfeatures`"
+
+    def embed(
+        self,
+        files: Iterable[tuple[Key, Path]],
+        batch_size: int,
+        failed: list[tuple[Key, ImageError]],
+    ) -> Iterator[tuple[list[Key], NDArray[np.float32]]]:
+        """Embed image files batch by batch; those that can't be read go into `failed`."""
+        size = self._model.spec.size
+        asked = ((key, path, None) for key, path in files)
+        for keys, batch in batched(readable(decode_ahead(asked, size), failed), size, batch_size):
+            yield keys, self._backbone.embed(batch)[self._model.embedding][: len(keys)]
+
+    def label(self, paths: Sequence[Path], batch_size: int) -> Iterator[Prediction]:
+        """Label image files: one prediction each, in their order."""
+        failed: list[tuple[int, ImageError]] = []
+        said = 0
+        for numbers, X in self.embed(enumerate(paths), batch_size, failed):
+            made = dict(
+                zip(numbers, self._predictions([paths[n] for n in numbers], X), strict=True)
+            )
+            reasons = dict(failed)  # of every image before the last of this batch
+            for number in range(said, numbers[-1] + 1):
+                yield made.get(number) or _unread(paths[number], reasons[number])
+            said = numbers[-1] + 1
+        for number, error in failed:
+            if number >= said:
+                yield _unread(paths[number], error)
+
+    def _predictions(self, paths: Sequence[Path], X: NDArray[np.float32]) -> Iterator[Prediction]:
+        classes = self._model.classes
+        distances: Sequence[float | None] = [None] * len(paths)
+        if self._detector is not None:
+            distances = (self._detector.distances(X) / self._detector.threshold).tolist()
+        table = self._model.predict_proba(X)
+        for path, row, distance in zip(paths, table, distances, strict=True):
+            best = int(row.argmax())
+            yield Prediction(
+                str(path),
+                classes[best] if row[best] >= self._min_confidence else None,
+                dict(zip(classes, row.tolist(), strict=True)),
+                outlier=None if distance is None else distance > 1,
+                distance=distance,
+            )
+
+
+def _unread(path: Path, error: ImageError) -> Prediction:
+    return Prediction(str(path), error=str(error))
+
+
+def _check_width(model: Model) -> None:
+    layer, _, pool = model.embedding.rpartition(".")
+    widths = embedding_widths(model.spec.backbone, [layer], [pool], model.spec.size)
+    if widths != {model.embedding: model.info["columns"]}:
+        raise ModelError(
+            f"the head takes {model.info['columns']} columns, the backbone gives {widths}: "
+            "the model file is damaged; fit it again"
         )
-    wrong = [name for name, kind in _FACTS.items() if not isinstance(found.get(name), kind)]
-    if wrong:
-        raise FormatError(f"{path} is a damaged model file: {', '.join(wrong)} missing or wrong")
-    Spec.from_dict(found["spec"])
-    return facts
 
 
-_FACTS = {
-    "spec": dict,
-    "embedding": str,
-    "classes": list,
-    "images": int,
-    "columns": int,
-    "head": str,
-    "versions": dict,
-}
-
-
-def check_model_target(path: str | os.PathLike[str]) -> Path:
-    """Refuse a place where saving a model would destroy something else.
-
-    Returns
-    -------
-    Path
-        With links resolved, so that a link stays one.
+def input_images(
+    inputs: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+) -> list[ImageFile]:
+    """List image files, and those in folders, in the order in which they are given.
 
     Raises
     ------
     ParameterError
-        If it is a folder, in no folder, or a file that is no model.
+        If one of them does not exist.
+    SourceError
+        If there is none.
     """
-    target = Path(path).resolve()
-    if target.is_dir():
-        raise ParameterError(f"{path} is a folder; name a file, as in -o {path}/best.model")
-    if not target.parent.is_dir():
-        raise ParameterError(f"there is no folder {target.parent} for the model; make it first")
-    if target.exists():
-        try:
-            read_model_info(target)
-        except FormatError as error:
-            raise ParameterError(
-                f"{path} exists and is no model of this version; give another name, or remove it"
-            ) from error
-    return target
-
-
-def _check_types(file: Path, named: Path) -> None:
-    import skops.io
-
-    try:
-        untrusted = set(skops.io.get_untrusted_types(file=file)) - set(TRUSTED)
-    except Exception as error:  # a damaged file can fail anywhere in skops
-        raise FormatError(f"{named} is a damaged model file: {error}") from error
-    if untrusted:
-        raise ModelError(
-            f"{named} holds types that are not trusted: {', '.join(sorted(untrusted))}; only heads "
-            "of known types can be kept in a file"
-        )
-
-
-def _warn_about_version(facts: dict[str, Any]) -> None:
-    fitted = facts["versions"].get("scikit-learn")
-    here = metadata.version("scikit-learn")
-    if fitted != here:
-        logger.warning("the model was fitted with scikit-learn %s, this is %s", fitted, here)
+    images = [image for item in as_list(inputs) for image in _expand(Path(item))]
+    if not images:
+        raise SourceError("there is no image among what was given; expected files or folders")
+    return images
 
 
 def _expand(path: Path) -> list[ImageFile]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tlfeatures.auditing import Audit
     from tlfeatures.benchmarking import Benchmark
     from tlfeatures.comparison import Rank
+    from tlfeatures.evaluating import Trial
     from tlfeatures.features.extract import Extraction
     from tlfeatures.fitting import FitReport, HeadReport
     from tlfeatures.learning_curves import CurvePoint, Forecast, LearningCurve
@@ -65,10 +67,17 @@ def render_fit(report: FitReport) -> str:
 
 def _refitted(report: FitReport, model: str) -> str:
     """Say what the saved model has seen; a split that it was scored on is among it."""
-    splits = {"cv": "", "val": ", val included", "test": ", test included"}[report.split]
-    splits = ", val and test included" if report.held_back else splits
+    splits = f", {' and '.join(report.included)} included" if report.included else ""
     best = report.heads[0].head
-    return f"\n{best}, fitted again on all {report.images:,} images{splits}: {model}"
+    again = f"{best}, fitted again on all {report.images:,} images{splits}"
+    return f"\n{again}: {model} (its card: {shown_card(model)})"
+
+
+def shown_card(model: str) -> str:
+    """Where the card is: beside the file itself, where the model is a link."""
+    from tlfeatures.model_card import card_path
+
+    return str(card_path(model)) if Path(model).is_symlink() else f"{model}.md"
 
 
 def _ranking(report: FitReport) -> str:
@@ -153,8 +162,11 @@ def _cut(study: dict[str, Any]) -> str:
 
 
 def _images(count: int, classes: list[str]) -> str:
-    names = ", ".join(classes[:6]) + (f" and {len(classes) - 6} more" if len(classes) > 6 else "")
-    return f"{count:,} images, {len(classes)} classes ({names})"
+    return f"{count:,} images, {len(classes)} classes ({_some(classes)})"
+
+
+def _some(classes: list[str]) -> str:
+    return ", ".join(classes[:6]) + (f" and {len(classes) - 6} more" if len(classes) > 6 else "")
 
 
 def _ranks(ranking: list[Rank], scoring: str) -> str:
@@ -231,6 +243,37 @@ def _plain(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"
     return "none" if value is None else str(value)
+
+
+def render_trial(trial: Trial) -> str:
+    """What was tested, each score with its interval, and which class was taken for which."""
+    seen = f", {trial.seen:,} of them left out: the model was fitted on them" if trial.seen else ""
+    lines = [
+        f"{trial.source}: {trial.images:,} images{seen}",
+        f"{trial.head} on {trial.embedding} of {trial.model or 'the model'}; "
+        f"{trial.tested:,} images tested whose files it has not seen",
+    ]
+    if trial.weights == "random":
+        lines.append(RANDOM_WEIGHTS)
+    if trial.outliers is not None:
+        lines.append(
+            f"{trial.outliers:,} of them are unlike those that it was fitted on (outliers)"
+        )
+    rows = [
+        [
+            _words(name),
+            _number(row["score"]),
+            _interval(row["interval"]),
+        ]
+        for name, row in trial.scores.items()
+    ]
+    lines += ["", table(["score", "", "95 % interval"], rows)]
+    counts = [
+        [label, *map(str, row), str(sum(row))]
+        for label, row in zip(trial.classes, trial.confusion.counts.tolist(), strict=True)
+    ]
+    lines += ["", table(["class / taken for", *trial.classes, "images"], counts)]
+    return "\n".join(lines)
 
 
 def render_audit(result: Audit, top: int = 20) -> str:

@@ -52,6 +52,17 @@ def test_the_fast_half_loads_no_tensorflow(command, file):
     assert not {"tensorflow", "keras", "matplotlib", "jinja2"} & loaded
 
 
+def test_evaluating_embeddings_loads_no_tensorflow(file, photos, tmp_path):
+    from tlfeatures import extract, fit
+
+    fit(file, model=tmp_path / "m.model")
+    for path in sorted(photos.glob("*/*")):
+        path.write_bytes(path.read_bytes() + b"\0")  # other bytes, the same pixels
+    extract(photos, tmp_path / "new.h5", backbone="pixels", size=16)
+    loaded = loaded_by("evaluate", tmp_path / "m.model", tmp_path / "new.h5")
+    assert not {"tensorflow", "keras", "matplotlib", "jinja2"} & loaded
+
+
 def test_a_page_loads_no_tensorflow(file, tmp_path):
     page = tmp_path / "page.html"
     loaded = loaded_by("fit", file, "--head", "logreg", "--report", page)

@@ -5,8 +5,10 @@ import io
 import json
 import re
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from tlfeatures import HEADS
 from tlfeatures.cli import main
@@ -37,9 +39,7 @@ def model(run, file, tmp_path):
     return path
 
 
-@pytest.mark.parametrize(
-    "command", ["extract", "fit", "benchmark", "learning-curve", "audit", "predict", "info", "demo"]
-)
+@pytest.mark.parametrize("command", main.commands)
 def test_every_command_has_help(run, command):
     result = run(command, "--help")
     assert result.exit_code == 0
@@ -169,6 +169,94 @@ def test_predict_json_lines(run, model, photos):
     assert set(good["probabilities"]) == {"blue", "red"}
 
 
+def test_predict_flags_and_abstains(run, model, photos):
+    arguments = ("predict", model, photos, "--outliers", "--min-confidence", 1)
+    result = run(*arguments)
+    rows = list(csv.DictReader(io.StringIO(result.stdout)))
+    assert list(rows[0]) == ["path", "label", "blue", "red", "outlier", "distance"]
+    assert {row["label"] for row in rows} == {""}
+    assert {row["outlier"] for row in rows} == {"no"}
+    assert result.stderr == "24 abstained\n"
+    row = json.loads(run(*arguments, "--json").stdout.splitlines()[0])
+    assert row["label"] is None
+    assert row["outlier"] is (row["distance"] > 1)
+
+
+def test_evaluate_shows_scores_with_intervals_and_confusion(run, model, photos, tmp_path):
+    for label, channel in (("blue", 2), ("red", 0)):
+        for number in range(6):
+            pixels = np.random.default_rng([9, number]).integers(0, 160, (16, 20, 3), np.uint8)
+            pixels[..., channel] += np.uint8(60)
+            path = tmp_path / "new" / label / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(path)
+    (tmp_path / "new" / "red" / "seen.png").write_bytes((photos / "red/red00.png").read_bytes())
+    result = run("evaluate", model, tmp_path / "new")
+    assert result.exit_code == 0, result.output
+    assert "13 images, 1 of them left out" in result.stdout
+    assert re.search(r"accuracy +1\.000 +\[0\.\d+, 1\.000\]", result.stdout)
+    assert re.search(r"^red +0 +6 +6$", result.stdout, re.MULTILINE)
+    facts = json.loads(run("evaluate", model, tmp_path / "new", "--json").stdout)
+    assert (facts["images"], facts["seen"], facts["tested"]) == (13, 1, 12)
+    assert facts["confusion"] == [[6, 0], [0, 6]]
+    (tmp_path / "new" / "red" / "bad.png").write_text("text")
+    assert run("evaluate", model, tmp_path / "new").exit_code == 3
+
+
+def noise(path, channel, seed):
+    """Write an image like those of `photos` (0: red, 2: blue), or a greenish one (1)."""
+    pixels = np.random.default_rng(seed).integers(0, 160, (16, 20, 3), np.uint8)
+    pixels[..., channel] += np.uint8(60)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+def test_predict_flags_images_unlike_those_of_the_training(run, model, photos, tmp_path):
+    noise(tmp_path / "green.png", 1, [5, 5])
+    Image.new("RGB", (20, 16), "yellow").save(tmp_path / "yellow.png")
+    Image.new("RGB", (20, 16)).save(tmp_path / "black.png")  # its embedding is all zeros
+    known, aliens = photos / "red" / "red00.png", ["green.png", "yellow.png", "black.png"]
+    arguments = ("predict", model, known, *(tmp_path / name for name in aliens), "--outliers")
+    result = run(*arguments)
+    rows = list(csv.DictReader(io.StringIO(result.stdout)))
+    assert [row["outlier"] for row in rows] == ["no", "yes", "yes", "yes"]
+    assert float(rows[0]["distance"]) <= 1 < float(rows[1]["distance"])
+    assert all(None not in row and None not in row.values() for row in rows)
+    assert result.stderr == "3 flagged as outliers\n"
+    text = run(*arguments, "--json").stdout
+    assert "Infinity" not in text
+    answers = [json.loads(line) for line in text.splitlines()]
+    assert [each["outlier"] for each in answers] == [False, True, True, True]
+    for answer, row in zip(answers[:3], rows[:3], strict=True):
+        assert f"{answer['distance']:.3f}" == row["distance"]
+    assert answers[3]["distance"] is None
+
+
+def test_standard_input_beside_other_images_is_refused(run, model, photos):
+    result = run("predict", model, photos / "red" / "red00.png", "-")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "must stand alone" in result.stderr
+
+
+def test_evaluate_counts_what_was_taken_for_what_and_outliers(run, model, tmp_path):
+    new = tmp_path / "new"
+    for number in range(5):
+        noise(new / ("blue" if number < 4 else "red") / f"b{number}.png", 2, [9, 2, number])
+        noise(new / ("blue" if number < 3 else "red") / f"r{number}.png", 0, [9, 0, number])
+    unlike = sum(
+        json.loads(line)["outlier"]
+        for line in run("predict", model, new, "--outliers", "--json").stdout.splitlines()
+    )
+    Image.new("RGB", (20, 16), "yellow").save(new / "blue" / "yellow.png")  # taken for red
+    result = run("evaluate", model, new)
+    assert re.search(r"^class / taken for +blue +red +images$", result.stdout, re.MULTILINE)
+    assert re.search(r"^blue +4 +4 +8$", result.stdout, re.MULTILINE)
+    assert re.search(r"^red +1 +2 +3$", result.stdout, re.MULTILINE)
+    assert re.search(rf"^{unlike + 1} of them are .*\(outliers\)$", result.stdout, re.MULTILINE)
+    facts = json.loads(run("evaluate", model, new, "--json").stdout)
+    assert (facts["confusion"], facts["outliers"]) == ([[4, 4], [1, 2]], unlike + 1)
+
+
 def test_info_of_both_files(run, file, model):
     assert "blue: 12" in run("info", file).stdout
     assert "grid8.flatten: 192" in run("info", file).stdout
@@ -194,6 +282,8 @@ def test_info_of_both_files(run, file, model):
         (["fit", "FILE", "--split", "val"], 2, "--split cv"),
         (["fit", "FILE", "-o", "nowhere/x.model"], 2, "no folder"),
         (["predict", "FILE", "PHOTOS"], 1, "not a model file"),
+        (["evaluate", "FILE", "PHOTOS"], 1, "not a model file"),
+        (["evaluate", "nowhere.model", "PHOTOS"], 2, "tlfeatures fit"),
         (["extract", "FILE", "-o", "NEW"], 2, "is a file"),
         (["predict", "nowhere.model", "PHOTOS"], 2, "tlfeatures fit"),
         (["info", "nowhere"], 2, "no file"),

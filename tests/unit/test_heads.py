@@ -115,3 +115,14 @@ def test_heads_of_others_come_by_entry_point(monkeypatch):
 def test_what_is_given_is_not_tuned():
     assert set(head_grid("rbf-svm")) == {"gamma_factor", "C"}
     assert set(head_grid("svm", ["C"])) == {"gamma_factor"}
+
+
+def test_a_linear_svm_without_a_kernel_matrix_is_kept_as_it_is(monkeypatch):
+    """Of many rows libsvm computes the kernel itself, and its coefficients can't be set."""
+    from tests.unit.data import dataset
+    from tlfeatures import Model
+
+    monkeypatch.setattr("tlfeatures.classifiers._LARGEST_KERNEL", 10)
+    data = dataset(n=60, signal=3.0)
+    model = Model.fit(make_head("linear-svm"), data)
+    assert (model.head.predict(data.X) == data.y).mean() > 0.8

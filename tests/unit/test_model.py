@@ -23,6 +23,7 @@ from tlfeatures.errors import (
     WeightsError,
 )
 from tlfeatures.features.plan import Settings, make_spec
+from tlfeatures.model_file import FORMAT_VERSION
 
 
 @pytest.fixture
@@ -199,7 +200,8 @@ def test_a_newer_model_is_refused(model, tmp_path):
     path = tmp_path / "m.model"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(
-            "tlfeatures.json", json.dumps({"format": "tlfeatures model", "format_version": 2})
+            "tlfeatures.json",
+            json.dumps({"format": "tlfeatures model", "format_version": FORMAT_VERSION + 1}),
         )
     with pytest.raises(FormatError, match="upgrade"):
         Model.load(path)
@@ -241,3 +243,20 @@ def test_a_full_disk_keeps_the_old_model(model, tmp_path, monkeypatch):
         model.save(path)
     assert path.read_bytes() == before
     assert not list(tmp_path.glob(".m*"))
+
+
+def test_a_head_that_no_file_can_hold_is_refused_before_the_work(data, tmp_path, monkeypatch):
+    def work(*_, **__):
+        raise AssertionError("cross-validated all the same")
+
+    monkeypatch.setattr("tlfeatures.fitting.cross_validate_heads", work)
+    for head in ("sklearn.linear_model:SGDClassifier", "sklearn.neural_network:MLPClassifier"):
+        with pytest.raises(ModelError, match=f"head {head} can't be kept"):
+            fit(data.file, head, model=tmp_path / "m.model")
+
+
+def test_neighbours_of_scikit_learn_can_be_kept(photos, tmp_path):
+    """Of few columns it would build a search tree, which is no plain data."""
+    extract(photos, tmp_path / "mean.h5", backbone="pixels", size=16, layers=["mean"])
+    fit(tmp_path / "mean.h5", "sklearn.neighbors:KNeighborsClassifier", model=tmp_path / "m.model")
+    assert Model.load(tmp_path / "m.model").info["head"].endswith("KNeighborsClassifier")

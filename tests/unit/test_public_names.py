@@ -22,6 +22,7 @@ def test_public_names_are_these():
         "Report",
         "TlfeaturesError",
         "TrainingCurve",
+        "Trial",
         "audit",
         "benchmark",
         "cross_validate",

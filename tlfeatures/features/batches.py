@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +21,7 @@ BATCH_SIZE = 32
 _DECODERS = 2  # threads; Pillow releases the interpreter's lock
 _AHEAD = 3 * BATCH_SIZE  # images decoded before they are asked for
 
+Item = TypeVar("Item")
 Key = TypeVar("Key")
 Pixels = NDArray[np.uint8]
 
@@ -92,6 +95,104 @@ def batch_size_for(count: int, most: int) -> int:
     if most < 1:
         raise ParameterError(f"batch_size must be 1 or more, got {most}")
     return min(most, 1 << max(count - 1, 0).bit_length())
+
+
+def in_batches(items: Iterable[Item], most: int) -> Iterator[list[Item]]:
+    """Collect items into batches without letting one wait for another that hasn't come yet.
+
+    Parameters
+    ----------
+    items : iterable
+        Is read in a thread of its own, as it may block between two items.
+    most : int
+        Items of a batch.
+
+    Yields
+    ------
+    list
+        What has come in since the last batch was taken, 1 to `most` items.
+
+    Raises
+    ------
+    ParameterError
+        At the call, if `most` is below 1.
+    Exception
+        Whatever `items` raises, once the items before are yielded.
+    """
+    if most < 1:
+        raise ParameterError(f"batch_size must be 1 or more, got {most}")
+    return _batches(_Waiting(items, most), most)
+
+
+def _batches(waiting: _Waiting[Item], most: int) -> Iterator[list[Item]]:
+    threading.Thread(target=waiting.read, daemon=True).start()
+    end: _End | None = None
+    try:
+        while end is None:
+            batch: list[Item] = []
+            while end is None and len(batch) < most and (not batch or waiting.any_there()):
+                item = waiting.take()
+                if isinstance(item, _End):
+                    end = item
+                else:
+                    batch.append(item)
+            if batch:
+                yield batch
+    finally:
+        waiting.abandon()
+    if end.error is not None:
+        raise end.error
+
+
+@dataclass(frozen=True)
+class _End:
+    error: BaseException | None
+
+
+class _Waiting(Generic[Item]):
+    """Items that have come in and were not taken yet; the reader waits where they are many."""
+
+    def __init__(self, items: Iterable[Item], most: int) -> None:
+        self._items = items
+        self._most = 4 * most
+        self._queue: deque[Item | _End] = deque()
+        self._changed = threading.Condition()
+        self._abandoned = False
+
+    def read(self) -> None:
+        """Read all items; in a thread of its own."""
+        error: BaseException | None = None
+        try:
+            for item in self._items:
+                if not self._put(item):
+                    return
+        except BaseException as raised:  # it belongs to whoever takes the batches
+            error = raised
+        self._put(_End(error))
+
+    def _put(self, item: Item | _End) -> bool:
+        with self._changed:
+            self._changed.wait_for(lambda: self._abandoned or len(self._queue) < self._most)
+            self._queue.append(item)
+            self._changed.notify_all()
+            return not self._abandoned
+
+    def any_there(self) -> bool:
+        return bool(self._queue)
+
+    def take(self) -> Item | _End:
+        """Give the next one, and wait for it."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._queue)
+            item = self._queue.popleft()
+            self._changed.notify_all()
+            return item
+
+    def abandon(self) -> None:
+        """Nobody takes any more: the reader ends at its next item."""
+        with self._changed:
+            self._abandoned = True
+            self._changed.notify_all()
 
 
 def batched(

@@ -1,0 +1,311 @@
+"""What the command `evaluate` does: a model's scores on labelled images that it has not seen."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlfeatures.comparison import score_intervals
+from tlfeatures.dataset import (
+    Dataset,
+    check_similarity,
+    label_images,
+    load_dataset,
+)
+from tlfeatures.diagnostics import Confusion, OutOfFold, confusion
+from tlfeatures.duplicates import NEAR_DUPLICATE
+from tlfeatures.errors import (
+    DatasetError,
+    ImageError,
+    ModelError,
+    ParameterError,
+    SourceError,
+    SpecError,
+)
+from tlfeatures.evaluate import Evaluation, or_none
+from tlfeatures.features.batches import BATCH_SIZE, batch_size_for
+from tlfeatures.features.images import scan
+from tlfeatures.model import Labeller, Model
+from tlfeatures.statistics import SCORES, pooled_scores
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """How a model did on labelled images.
+
+    Attributes
+    ----------
+    model, source : str
+        The files, as they were named.
+    head, embedding, weights : str
+    images : int
+        Labelled images of the source that could be read.
+    seen : int
+        Of these, the ones that the model was fitted on, told by their sha256: left out.
+    tested : int
+        The others.
+    classes : list of str
+    scores : dict of name to {"score", "interval"}
+        Pooled over the tested images; None where a score or its interval is not defined.
+    confusion : Confusion
+    predictions : OutOfFold
+        Label and probabilities of every tested image.
+    outliers : int or None
+        Tested images unlike those that the model was fitted on; None where it can't tell.
+    failed : list of {"id", "reason"}
+        Images that could not be read.
+    """
+
+    model: str
+    source: str
+    head: str
+    embedding: str
+    weights: str
+    images: int
+    seen: int
+    tested: int
+    classes: list[str]
+    scores: dict[str, dict[str, Any]]
+    confusion: Confusion
+    predictions: OutOfFold = field(repr=False)
+    outliers: int | None
+    failed: list[dict[str, str]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give it as JSON-ready plain data, without the single predictions."""
+        plain = ("model", "source", "head", "embedding", "weights", "images", "seen", "tested")
+        return {
+            **{name: getattr(self, name) for name in plain},
+            "classes": self.classes,
+            "scores": self.scores,
+            "confusion": self.confusion.counts.tolist(),
+            "outliers": self.outliers,
+            "failed": self.failed,
+        }
+
+
+def evaluate(
+    model: Model | str | os.PathLike[str],
+    source: str | os.PathLike[str],
+    *,
+    labels: str | os.PathLike[str] | Mapping[str, str] | None = None,
+    groups: str | os.PathLike[str] | None = None,
+    near_duplicates: float | None = NEAR_DUPLICATE,
+    weights: str | None = None,
+    device: str = "auto",
+    batch_size: int = BATCH_SIZE,
+    random_state: int | None = 0,
+    progress: Progress | None = None,
+) -> Trial:
+    """Score a model on labelled images; those that it was fitted on are left out.
+
+    Parameters
+    ----------
+    model : Model or path
+    source : path
+        A folder with one subfolder a class, or an embeddings file of the model's own spec.
+    labels, groups, near_duplicates
+        See `load_dataset`; images that belong together are resampled together for the intervals.
+    weights, device, batch_size
+        See `Model.predict`; not needed for an embeddings file.
+    random_state : int or None
+        Of the bootstrap.
+    progress : callable (images done, images to do), optional
+
+    Returns
+    -------
+    Trial
+
+    Raises
+    ------
+    ModelError
+        If the model doesn't say which images it was fitted on.
+    DatasetError
+        If it has seen all of the images, or doesn't know a class of theirs.
+    SpecError, ParameterError
+        If the embeddings file was made with other settings, or lacks the embedding.
+    SourceError
+        If there are no images, or none that can be read.
+    """
+    loaded = model if isinstance(model, Model) else Model.load(model)
+    if loaded.digests is None:
+        raise ModelError(
+            "the model doesn't say which images it was fitted on, as it was made by an earlier "
+            "version: fit it again"
+        )
+    check_similarity(near_duplicates)
+    joined = {"labels": labels, "groups": groups, "near_duplicates": near_duplicates}
+    place = Path(source)
+    if not place.exists():
+        raise ParameterError(
+            f"{source} does not exist; expected a folder with one subfolder a class, or a file "
+            "that `tlfeatures extract` made"
+        )
+    if place.is_dir():
+        options = {"weights": weights, "device": device}
+        embed = _Embed(loaded, options, batch_size, progress or _no_progress)
+        data, seen, failed = _from_folder(loaded, place, joined, embed)
+    else:
+        (data, seen), failed = _from_file(loaded, source, joined), []
+    return _score(
+        loaded,
+        data,
+        random_state,
+        model="" if isinstance(model, Model) else str(model),
+        source=str(source),
+        images=len(data.y) + seen,
+        seen=seen,
+        failed=failed,
+    )
+
+
+def _no_progress(done: int, total: int) -> None:
+    pass
+
+
+# ---- labelled embeddings
+
+
+def _from_file(
+    model: Model, file: str | os.PathLike[str], joined: dict[str, Any]
+) -> tuple[Dataset, int]:
+    """Embeddings of unseen images, and the number of those that were seen."""
+    data = load_dataset(file, model.embedding, **joined)
+    differences = data.spec.differences(model.spec)
+    if differences:
+        name, theirs, ours = differences[0]
+        raise SpecError(
+            f"{file} was made with {name} {theirs}, the model's images with {ours}: evaluate on "
+            "the folder of images itself"
+        )
+    _check_classes(model, data.y, file)
+    assert data.digests is not None  # every file has them
+    new = _unseen(model, [row.tobytes() for row in data.digests], file)
+    return data.take(np.flatnonzero(new)), int((~new).sum())
+
+
+def _from_folder(
+    model: Model, folder: Path, joined: dict[str, Any], embed: _Embed
+) -> tuple[Dataset, int, list[dict[str, str]]]:
+    """The same, and the images that can't be read; what can be wrong is found before the work."""
+    manifest = scan(folder)
+    if not manifest.images:
+        raise SourceError(f"{folder} has no images; expected a folder with one subfolder a class")
+    labelled = label_images(manifest.ids, str(folder), joined["labels"], joined["groups"])
+    _check_classes(model, labelled.y, folder)
+    new = _unseen(model, [manifest.digests[row] for row in labelled.rows], folder)
+    wanted = labelled.take(new)
+    X, errors = embed(wanted.rows.tolist(), [image.path for image in manifest.images])
+    failed = [{"id": manifest.images[row].id, "reason": str(why)} for row, why in errors]
+    read = wanted.take(~np.isin(wanted.rows, [row for row, _ in errors]))
+    if not len(read.rows):
+        raise SourceError(
+            f"no image of {folder} that the model has not seen can be read: {failed[0]['id']} "
+            f"({failed[0]['reason']})"
+        )
+    digests = np.frombuffer(b"".join(manifest.digests[row] for row in read.rows), np.uint8)
+    data = replace(read, rows=np.arange(len(read.rows))).with_embeddings(
+        X,
+        digests.reshape(len(X), -1),
+        embedding=model.embedding,
+        spec=model.spec,
+        near_duplicates=joined["near_duplicates"],
+    )
+    return data, int((~new).sum()), failed
+
+
+def _check_classes(model: Model, y: NDArray[np.str_], source: str | os.PathLike[str]) -> None:
+    unknown = Counter(y[~np.isin(y, model.classes)].tolist())
+    if unknown:
+        name, count = unknown.most_common(1)[0]
+        raise DatasetError(
+            f"{source} has {count} images of {name!r}, which is no class of the model "
+            f"({', '.join(model.classes)}); leave them out, or rename their class with --labels"
+        )
+
+
+def _unseen(
+    model: Model, digests: list[bytes], source: str | os.PathLike[str]
+) -> NDArray[np.bool_]:
+    """Which of the images the model was not fitted on, by their bytes."""
+    assert model.digests is not None  # asked before
+    known = {row.tobytes() for row in model.digests}
+    new = np.array([digest not in known for digest in digests], bool)
+    if not new.any():
+        raise DatasetError(
+            f"the model was fitted on all {len(new)} images of {source} that have a label; give "
+            "images that it has not seen"
+        )
+    return new
+
+
+@dataclass(frozen=True)
+class _Embed:
+    """Image files to embeddings as the model wants them; the backbone is loaded for that."""
+
+    model: Model
+    options: dict[str, Any]
+    batch_size: int
+    progress: Progress
+
+    def __call__(
+        self, rows: list[int], paths: list[Path]
+    ) -> tuple[NDArray[np.float32], list[tuple[int, ImageError]]]:
+        labeller = Labeller(self.model, **self.options)
+        errors: list[tuple[int, ImageError]] = []
+        X = np.empty((len(rows), self.model.info["columns"]), np.float32)
+        done = 0
+        files = [(row, paths[row]) for row in rows]
+        batch_size = batch_size_for(len(rows), self.batch_size)
+        for keys, part in labeller.embed(files, batch_size, errors):
+            X[done : done + len(keys)] = part
+            done += len(keys)
+            self.progress(done + len(errors), len(rows))
+        return X[:done], errors
+
+
+# ---- scores
+
+
+def _score(loaded: Model, data: Dataset, seed: int | None, **facts: Any) -> Trial:
+    classes = loaded.classes
+    table = loaded.predict_proba(data.X)
+    codes, predicted = np.searchsorted(classes, data.y), table.argmax(axis=1)
+    once = np.ones((len(codes), 1))
+    scores = pooled_scores(codes, predicted, table, once)
+    evaluation = Evaluation(
+        split="new",
+        classes=np.array(classes),
+        fold=np.zeros(len(codes), int),
+        predicted=predicted,
+        probabilities=table,
+        scores={name: scores[name] for name in SCORES},
+        fit_seconds=np.zeros(1),
+        test_fraction=len(codes) / loaded.info["images"],
+    )
+    intervals = score_intervals(evaluation, data, seed, classes=classes)
+    predictions = OutOfFold(data.ids, classes, codes, predicted, table, evaluation.fold)
+    return Trial(
+        head=loaded.info["head"],
+        embedding=loaded.embedding,
+        weights=loaded.spec.weights,
+        tested=len(codes),
+        classes=classes,
+        scores={
+            name: {"score": or_none(scores[name][0]), "interval": intervals[name]}
+            for name in SCORES
+        },
+        confusion=confusion(predictions),
+        predictions=predictions,
+        outliers=None if loaded.outliers is None else int(loaded.outliers.flags(data.X).sum()),
+        **facts,
+    )

@@ -1,0 +1,295 @@
+"""The model card: what a model is, in Markdown, from the facts in its file alone.
+
+The headings follow M. Mitchell et al., Model cards for model reporting, FAT* 2019. What was not
+measured is said to be so; nothing is filled in by hand.
+"""
+
+from __future__ import annotations
+
+import html
+import os
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tlfeatures.errors import ModelError, ParameterError
+from tlfeatures.features.weights import IMAGENET_SHA256
+
+_FIRST_LINE = "<!-- model card, written by tlfeatures; it is replaced when the model is -->"
+
+Facts = Mapping[str, Any]
+
+
+def card_path(model: str | os.PathLike[str]) -> Path:
+    """Name the card of a model file: `MODEL.md`, beside it."""
+    path = Path(model).resolve()
+    return path.with_name(f"{path.name}.md")
+
+
+def check_card_target(model: str | os.PathLike[str]) -> Path:
+    """Refuse to replace a file that is no model card.
+
+    Raises
+    ------
+    ParameterError
+        If where the card of this model belongs there is something else.
+    """
+    target = card_path(model)
+    if target.is_dir() or (target.is_file() and not _is_card(target)):
+        raise ParameterError(
+            f"the model's card would replace {target}, which is none: give the model another "
+            "name, or move that file"
+        )
+    return target
+
+
+def _is_card(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.readline().rstrip() == _FIRST_LINE.encode()
+
+
+def write_card(model: str | os.PathLike[str], card: str) -> Path:
+    """Write the card of a model beside it.
+
+    Parameters
+    ----------
+    model : path
+        The model file.
+    card : str
+        See `render_card`.
+
+    Raises
+    ------
+    ModelError
+        If the disk refuses it.
+    """
+    target = card_path(model)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.new")
+    try:
+        # A file's name can be any bytes.
+        temporary.write_text(card, encoding="utf-8", errors="backslashreplace")
+        os.replace(temporary, target)
+    except OSError as error:
+        raise ModelError(f"{target} can't be written: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return target
+
+
+def render_card(name: str, facts: Facts) -> str:
+    """Write the card's text.
+
+    Parameters
+    ----------
+    name : str
+        Of the model file.
+    facts : mapping
+        In the model file; those of older versions lack some, and the card then says less.
+
+    Returns
+    -------
+    str
+        Markdown. Names of classes are escaped: what looks like markup stays text.
+    """
+    sections = {
+        "What it is": _about(facts),
+        "What it was fitted on": _images(facts),
+        "How good it is": _scores(name, facts),
+        "How images are embedded": _spec(facts),
+        "Weights of the backbone": _weights(facts["spec"]),
+        "Limits": _limits(name, facts),
+        "Made with": _versions(facts),
+    }
+    lines = [_FIRST_LINE, "", f"# {_text(name)}"]
+    for title, content in sections.items():
+        lines += ["", f"## {title}", "", *content]
+    return "\n".join(lines) + "\n"
+
+
+def _text(value: Any) -> str:
+    """Text that Markdown shows as it is, also in a table."""
+    escaped = html.escape(" ".join(str(value).split()), quote=False)
+    for mark in "\\`*_[]#|~":
+        escaped = escaped.replace(mark, f"\\{mark}")
+    return escaped
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+    lines = [header, ["---"] * len(header), *([_text(cell) for cell in row] for row in rows)]
+    return [f"| {' | '.join(line)} |" for line in lines]
+
+
+def _about(facts: Facts) -> Iterator[str]:
+    classes = [_text(label) for label in facts["classes"]]
+    spec = facts["spec"]
+    yield (
+        f"It tells {len(classes)} classes of images apart ({', '.join(classes)}): the frozen "
+        f"backbone {_text(spec['backbone'])} turns an image into the {facts['columns']:,} numbers "
+        f"of {_text(facts['embedding'])}, and the head {_text(facts['head'])} gives each class a "
+        "probability."
+    )
+    if facts.get("params"):
+        given = (f"{key}={value}" for key, value in facts["params"].items())
+        yield ""
+        yield f"Parameters of the head: {_text(', '.join(given))}."
+    if facts.get("tuned"):
+        yield ""
+        yield "It was tuned on all images; for the scores, inside each training fold."
+
+
+def _images(facts: Facts) -> Iterator[str]:
+    counts: Mapping[str, int] = facts.get("counts", {})
+    if counts:
+        yield from _table(["class", "images"], list(counts.items()))
+        yield ""
+        yield f"{facts['images']:,} images in all."
+    else:
+        yield f"{facts['images']:,} images."
+    told = []
+    if facts.get("copies"):
+        pairs = "pair" if facts["copies"] == 1 else "pairs"
+        told.append(f"{facts['copies']:,} {pairs} of them show the same image, or nearly")
+    if facts.get("groups"):
+        told.append(f"they belong to {facts['groups']:,} groups")
+    if told:
+        kept = {
+            "cv": " These were kept on one side of every fold.",
+            "val": _APART,
+            "test": _APART,
+        }.get(facts.get("split", ""), "")
+        yield ""
+        yield f"{'; '.join(told).capitalize()}.{kept}"
+
+
+_APART = " Training images that belong with a tested one, if any, were left out for the scores."
+
+
+def _scores(name: str, facts: Facts) -> Iterator[str]:
+    if not {"scores", "split", "folds", "tested"} <= set(facts):
+        yield "Not measured when it was fitted."
+        yield f"`tlfeatures evaluate {_file_name(name)} FOLDER` measures it on other images."
+        return
+    yield f"{facts['tested']:,} images tested; {_how(facts)}."
+    yield ""
+    folds = facts["split"] == "cv"
+    rows = [
+        [
+            key.replace("_", " "),
+            _number(row["mean"]),
+            *([_number(row["std"])] if folds else []),
+            _range(row["interval"]),
+        ]
+        for key, row in facts["scores"].items()
+    ]
+    several = ["score", "mean of folds", "deviation", "95 % interval, pooled"]
+    yield from _table(several if folds else ["score", "value", "95 % interval"], rows)
+    if facts.get("compared", 1) > 1:
+        yield ""
+        yield (
+            f"It was the best of {facts['compared']} heads on these very folds, so its scores are "
+            "a little too good."
+        )
+
+
+def _how(facts: Facts) -> str:
+    """How the scores were reached, and what the saved head has seen beyond that."""
+    split = facts["split"]
+    if split == "cv":
+        return (
+            f"{facts['folds']}-fold cross-validation: every image was tested by a head that had "
+            "not seen it. The saved head is fitted on all of them"
+        )
+    included = " and ".join(facts.get("included", [split]))
+    return (
+        f"fitted on train, tested on {split}. The saved head is fitted on all "
+        f"{facts['images']:,} images, {included} included"
+    )
+
+
+def _file_name(name: str) -> str:
+    """A file's name as a shell wants it, in a span of code that it can't end."""
+    return shlex.quote(name).replace("`", "'")
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _range(interval: Sequence[float] | None) -> str:
+    return "-" if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}"
+
+
+def _spec(facts: Facts) -> Iterator[str]:
+    spec = facts["spec"]
+    shown = {
+        "backbone": spec["backbone"],
+        "embedding": facts["embedding"],
+        "size": " x ".join(map(str, spec["size"])) + " pixels (height x width)",
+        **{
+            key: spec[key]
+            for key in ("resize", "crop", "color", "orientation", "alpha", "preprocessing")
+        },
+        "precision": spec["precision"],
+    }
+    yield from _table(["setting", "value"], list(shown.items()))
+
+
+def _weights(spec: Facts) -> Iterator[str]:
+    sha256 = spec["weights_sha256"]
+    if sha256 is None:
+        yield f"The backbone {_text(spec['backbone'])} has none."
+        return
+    if spec["weights"] == "random":
+        yield f"RANDOM (seed {spec['random_state']}): nothing in it has been learned from ImageNet."
+    elif sha256 == IMAGENET_SHA256:
+        yield (
+            "VGG16, trained on ImageNet by the Visual Geometry Group, Oxford "
+            "([Simonyan and Zisserman, 2015](https://arxiv.org/abs/1409.1556)); licence CC BY 4.0."
+        )
+    else:
+        yield "From a file; this program doesn't know their licence."
+    yield ""
+    yield f"sha256 of the convolution tensors: `{sha256}`"
+    if spec["top_sha256"]:
+        yield ""
+        yield (
+            f"sha256 of the fully connected tensors, of which this program doesn't know whose they "
+            f"are: `{spec['top_sha256']}`"
+        )
+
+
+def _limits(name: str, facts: Facts) -> Iterator[str]:
+    classes = facts["classes"]
+    yield (
+        f"- It answers one of its {len(classes)} classes for any image, also for one that shows "
+        "none of them. `predict --min-confidence P` abstains below a probability."
+    )
+    outliers = facts.get("outliers")
+    if outliers:
+        yield (
+            "- `predict --outliers` flags images unlike those it was fitted on: farther than "
+            f"{outliers['threshold']:.3f} from the {_nth(outliers['neighbor'])} nearest of them, "
+            f"which {outliers['beyond']:,} of {outliers['compared']:,} of these were when left out."
+        )
+    else:
+        yield "- It can't flag images unlike those it was fitted on."
+    counts: Mapping[str, int] = facts.get("counts", {})
+    if counts:
+        least = min(counts, key=lambda label: counts[label])
+        yield f"- The smallest class, {_text(least)}, has {counts[least]:,} images."
+    if facts.get("scores"):
+        yield (
+            "- The scores are of images from the same source as these. For others they hold as far "
+            f"as those are alike: `tlfeatures evaluate {_file_name(name)} FOLDER` measures it."
+        )
+
+
+def _nth(number: int) -> str:
+    ending = {1: "st", 2: "nd", 3: "rd"}.get(number, "th")
+    return f"{number}{ending}"
+
+
+def _versions(facts: Facts) -> Iterator[str]:
+    named = (f"{package} {version}" for package, version in facts["versions"].items())
+    yield f"{_text(', '.join(named))}."

@@ -1,0 +1,320 @@
+"""The model file: facts, a head, arrays. This docstring is the format's specification, version 2.
+
+A zip archive. Nothing in it is executed, and nothing is ever unpacked to the disk.
+
+``tlfeatures.json``
+    ``format`` ("tlfeatures model"), ``format_version`` (integer), ``spec``, ``embedding``,
+    ``classes``, ``counts`` (images a class), ``images`` (fitted on), ``columns`` (of the
+    embedding), ``head`` (name or class), ``versions``, ``outliers`` (threshold, share, neighbour,
+    columns); the command `fit` adds ``params``, ``tuned``, ``split``, ``folds``, ``groups``,
+    ``copies``, ``compared`` (heads), ``tested`` (images) and ``scores``. This member alone
+    answers `info`.
+``schema.json`` and ``*.npy`` beside it
+    The fitted head, as skops keeps it (JSON and NumPy arrays).
+``training/digests.npy``
+    (images, 32) uint8: sha256 of the image files that the head was fitted on.
+``training/sketch.npy``
+    (at most 5,000, at most 1,024) float16: what `tlfeatures.outliers` compares new images with.
+
+Version 1 had neither ``counts``, ``outliers``, ``copies`` and ``compared``, nor the folder
+``training``. To change the format: raise ``FORMAT_VERSION``, keep reading every older version, add
+a file of the old version to the tests' fixtures.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import os
+import warnings
+import zipfile
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlfeatures.errors import FormatError, ModelError, ParameterError
+from tlfeatures.features.spec import Spec
+from tlfeatures.model_audit import broken, crafted, trusted_types, untrusted
+
+logger = logging.getLogger(__name__)
+
+FORMAT = "tlfeatures model"
+FORMAT_VERSION = 2
+
+_FACTS_MEMBER = "tlfeatures.json"
+_ARRAYS = "training"
+_FACTS = {
+    "spec": dict,
+    "embedding": str,
+    "classes": list,
+    "images": int,
+    "columns": int,
+    "head": str,
+    "versions": dict,
+}
+_LARGEST = 8 * 2**30  # bytes of all members, unpacked
+_RATIO = 100  # unpacked to packed; arrays of floats reach 2, deflate can reach 1,000
+_SMALL = 64 * 2**20  # under which the ratio doesn't matter
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+def write_model(
+    path: str | os.PathLike[str], head: Any, facts: Mapping[str, Any], arrays: Arrays
+) -> Path:
+    """Write a model file, replacing what is there only once it is whole.
+
+    Parameters
+    ----------
+    path : path
+    head : fitted scikit-learn classifier
+    facts : mapping
+        JSON-ready.
+    arrays : mapping of name to ndarray
+
+    Returns
+    -------
+    Path
+        Of the file, links resolved.
+
+    Raises
+    ------
+    ParameterError
+        See `check_model_target`.
+    ModelError
+        If the head holds a type that loading would refuse, or the disk refuses the file.
+    """
+    import skops.io
+
+    target = check_model_target(path)
+    named = {"format": FORMAT, "format_version": FORMAT_VERSION, **facts}
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.new")
+    try:
+        skops.io.dump(head, temporary, compression=zipfile.ZIP_DEFLATED)
+        with zipfile.ZipFile(temporary, "a", zipfile.ZIP_DEFLATED) as archive:
+            _check_types(archive, target)
+            archive.writestr(_FACTS_MEMBER, json.dumps(named, indent=1))
+            for name, array in arrays.items():
+                member = io.BytesIO()
+                np.save(member, array, allow_pickle=False)
+                archive.writestr(f"{_ARRAYS}/{name}.npy", member.getvalue())
+        os.replace(temporary, target)
+    except OSError as error:
+        raise ModelError(f"{target} can't be written: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return target
+
+
+def read_model(
+    path: str | os.PathLike[str],
+) -> tuple[Any, dict[str, Any], dict[str, NDArray[Any]]]:
+    """Read a model file of any version; nothing in it is executed.
+
+    Returns
+    -------
+    head : fitted scikit-learn classifier
+    facts : dict
+        Without those of the format itself.
+    arrays : dict of name to ndarray
+        Empty for version 1.
+
+    Raises
+    ------
+    FormatError
+        If it is no model file, one of a newer version, or a damaged one.
+    ModelError
+        If it holds a type that may not be in such a file; the type is named.
+    """
+    import skops.io
+
+    path = Path(path)
+    _check_is_file(path)
+    data = path.read_bytes()  # once: what is judged is what is constructed
+    facts = _read_facts(path, data)
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        _check_types(archive, path)
+    _warn_about_version(path, facts)
+    try:
+        head = skops.io.loads(data, trusted=sorted(trusted_types()))
+        reason = broken(head) or _unusable(head, facts)
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            arrays = _read_arrays(archive)
+    except Exception as error:  # a damaged file can fail anywhere in skops
+        raise FormatError(f"{path} is a damaged model file: {error}") from error
+    if reason:
+        raise FormatError(f"{path} is a damaged model file: it has {reason}")
+    return head, {k: v for k, v in facts.items() if k not in ("format", "format_version")}, arrays
+
+
+def _read_arrays(archive: zipfile.ZipFile) -> dict[str, NDArray[Any]]:
+    names = [name for name in archive.namelist() if name.startswith(f"{_ARRAYS}/")]
+    return {
+        PurePosixPath(name).stem: np.load(io.BytesIO(archive.read(name)), allow_pickle=False)
+        for name in names
+    }
+
+
+def read_model_info(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read the facts in a model file without constructing anything from it.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such file.
+    FormatError
+        If it is no model file, one of a newer version, or a damaged one.
+    """
+    path = Path(path)
+    _check_is_file(path)
+    return _read_facts(path, path)
+
+
+def _check_is_file(path: Path) -> None:
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise ParameterError(
+            f"{path} {what}; a model is made by `tlfeatures fit FILE.h5 -o {path.stem}.model`"
+        )
+    if path.stat().st_size > _LARGEST:
+        raise FormatError(f"{path} is no model file: it has {path.stat().st_size:,} bytes")
+
+
+def _read_facts(path: Path, source: Path | bytes) -> dict[str, Any]:
+    try:
+        with zipfile.ZipFile(source if isinstance(source, Path) else io.BytesIO(source)) as archive:
+            strange = _strange(archive, path.stat().st_size)
+            found = None if strange else json.loads(archive.read(_FACTS_MEMBER))
+    except Exception as error:  # a damaged zip raises anything, from zlib.error to RuntimeError
+        raise FormatError(f"{path} is not a model file that `tlfeatures fit -o` made") from error
+    if strange:
+        raise FormatError(f"{path} is not a model file that `tlfeatures fit -o` made: {strange}")
+    return _checked(path, found)
+
+
+def _strange(archive: zipfile.ZipFile, packed: int) -> str | None:
+    """What no model file has: members that point out of it, or unpack to more than memory has."""
+    for name in archive.namelist():
+        parts = PurePosixPath(name.replace("\\", "/"))
+        if parts.is_absolute() or ".." in parts.parts:
+            return f"its member {name!r} points out of it"
+    unpacked = sum(member.file_size for member in archive.infolist())
+    if unpacked > _LARGEST or unpacked > max(_SMALL, _RATIO * packed):
+        return f"its {packed:,} bytes unpack to {unpacked:,}"
+    return None
+
+
+def _checked(path: Path, found: Any) -> dict[str, Any]:
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        raise FormatError(f"{path} is not a model file that `tlfeatures fit -o` made")
+    version = found.get("format_version")
+    if not isinstance(version, int) or not 1 <= version <= FORMAT_VERSION:
+        raise FormatError(
+            f"{path} has format version {version}, this tlfeatures reads 1 to {FORMAT_VERSION}: "
+            "update it with `pip install --upgrade tlfeatures`"
+        )
+    wrong = [name for name, kind in _FACTS.items() if not isinstance(found.get(name), kind)]
+    if "classes" not in wrong and not all(isinstance(name, str) for name in found["classes"]):
+        wrong.append("classes")
+    if wrong:
+        raise FormatError(f"{path} is a damaged model file: {', '.join(wrong)} missing or wrong")
+    Spec.from_dict(found["spec"])
+    return found
+
+
+def check_model_target(path: str | os.PathLike[str]) -> Path:
+    """Refuse a place where saving a model would destroy something else.
+
+    Returns
+    -------
+    Path
+        With links resolved, so that a link stays one.
+
+    Raises
+    ------
+    ParameterError
+        If it is a folder, in no folder, or a file that is no model.
+    """
+    target = Path(path).resolve()
+    if target.is_dir():
+        raise ParameterError(f"{path} is a folder; name a file, as in -o {path}/best.model")
+    if not target.parent.is_dir():
+        raise ParameterError(f"there is no folder {target.parent} for the model; make it first")
+    if target.exists():
+        try:
+            read_model_info(target)
+        except FormatError as error:
+            raise ParameterError(
+                f"{path} exists and is no model of this version; give another name, or remove it"
+            ) from error
+    return target
+
+
+def _check_types(archive: zipfile.ZipFile, named: Path) -> None:
+    try:
+        schema = json.loads(archive.read("schema.json"))
+        found = untrusted(schema)
+        strange = None if found else crafted(archive, schema)
+    except Exception as error:  # no such member, no JSON, or nested without end
+        raise FormatError(f"{named} is a damaged model file: {error}") from error
+    if found:
+        raise ModelError(
+            f"{named} holds types that are not trusted: {', '.join(found)}; only heads of known "
+            "types can be kept in a file"
+        )
+    if strange:
+        raise FormatError(f"{named} is a damaged model file: it has {strange}")
+
+
+def check_head(name: str, head: Any) -> None:
+    """Refuse a fitted head that no model file can hold, naming what it holds.
+
+    Raises
+    ------
+    ModelError
+    """
+    import skops.io
+
+    with zipfile.ZipFile(io.BytesIO(skops.io.dumps(head))) as archive:
+        found = untrusted(json.loads(archive.read("schema.json")))
+    if found:
+        raise ModelError(
+            f"head {name} can't be kept in a model file, which may not hold {', '.join(found)}: "
+            "take another head, or leave out -o"
+        )
+
+
+def _unusable(head: Any, facts: dict[str, Any]) -> str | None:
+    """What keeps the head from labelling an embedding of as many columns as the facts say.
+
+    One row of zeros is tried: parts of a damaged head can be each in order and not fit each other.
+    """
+    from threadpoolctl import threadpool_limits
+
+    columns, classes = facts["columns"], len(facts["classes"])
+    if getattr(head, "n_features_in_", columns) != columns:
+        return f"a head for other embeddings than its {columns} columns"
+    with warnings.catch_warnings(), np.errstate(all="ignore"), threadpool_limits(1):
+        warnings.simplefilter("ignore")
+        found = np.asarray(head.predict_proba(np.zeros((1, columns), np.float32)))
+    if found.shape != (1, classes) or found.dtype.kind != "f":
+        return f"a head that gives no probability of each of its {classes} classes"
+    return None
+
+
+def _warn_about_version(path: Path, facts: dict[str, Any]) -> None:
+    fitted = facts["versions"].get("scikit-learn")
+    here = metadata.version("scikit-learn")
+    if fitted != here:
+        logger.warning(
+            "%s was fitted with scikit-learn %s, this is %s: fit it again, or check it with "
+            "`tlfeatures evaluate`",
+            path,
+            fitted,
+            here,
+        )
