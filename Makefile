@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN = .venv/bin
 
 
-.PHONY: demo test test-unit test-browser lint bench bench-heads clean
+.PHONY: demo test test-unit test-browser lint bench bench-heads bench-predict clean
 
 demo: .venv/installed
 	$(BIN)/tlfeatures demo
@@ -28,6 +28,9 @@ bench: .venv/installed-dev
 
 bench-heads: .venv/installed-dev
 	$(BIN)/python benchmarks/heads.py
+
+bench-predict: .venv/installed-dev
+	$(BIN)/python benchmarks/predict.py
 
 .venv/installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv .venv

@@ -8,19 +8,17 @@ last line is the whole command, from its start to its end, on every image of the
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from common import chosen_images, parse, timed
 
 from tlfeatures import extract
-from tlfeatures.demo import write_digits
 from tlfeatures.features.backbone import auto_precision, load_backbone
 from tlfeatures.features.images import decode, scan
 from tlfeatures.features.plan import Settings, make_spec
@@ -77,31 +75,13 @@ def model_alone(paths: list[Path], size: int, weights: str, precision: str) -> C
     return run
 
 
-def timed(run: Callable[[], None]) -> float:
-    started = time.perf_counter()
-    run()
-    return time.perf_counter() - started
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    data = Path(__file__).parents[2] / "shared" / "data"
-    parser.add_argument("--images", type=Path, default=data / "intel")
-    parser.add_argument("--weights", default=str(data / "vgg16" / "vgg16_imagenet_notop.h5"))
-    parser.add_argument("--size", type=int, default=224)
-    parser.add_argument("--count", type=int, default=128, help="images a round, a multiple of 32")
-    parser.add_argument("--rounds", type=int, default=3)
-    arguments = parser.parse_args()
-    weights = arguments.weights if Path(arguments.weights).is_file() else "imagenet"
-    size, precision = arguments.size, auto_precision("vgg16", "auto")
+    arguments = parse(__doc__.splitlines()[0])
+    size, weights = arguments.size, arguments.weights
+    precision = auto_precision("vgg16", "auto")
 
     with tempfile.TemporaryDirectory() as temporary:
-        if not arguments.images.is_dir():
-            print(f"no {arguments.images}: measuring on scikit-learn's digits instead")
-            arguments.images = Path(temporary, "digits")
-            write_digits(arguments.images)
-        images = scan(arguments.images).images
-        chosen = images[:: max(1, len(images) // arguments.count)][: arguments.count]
+        chosen = chosen_images(arguments, Path(temporary))
         folder = Path(temporary, "images")
         for image in chosen:
             copy = folder / image.id
@@ -120,7 +100,7 @@ def main() -> None:
             for name, run in runs.items():
                 seconds[name].append(timed(run))
         report(seconds, len(paths), size)
-        whole_command(arguments.images, len(images), size, weights, Path(temporary))
+        whole_command(arguments.images, size, weights, Path(temporary))
 
 
 def report(seconds: dict[str, list[float]], count: int, size: int) -> None:
@@ -138,7 +118,8 @@ def report(seconds: dict[str, list[float]], count: int, size: int) -> None:
     print(f"ours reaches {statistics.median(shares):.3f} of the model alone")
 
 
-def whole_command(source: Path, count: int, size: int, weights: str, temporary: Path) -> None:
+def whole_command(source: Path, size: int, weights: str, temporary: Path) -> None:
+    count = len(scan(source).images)
     command = [sys.executable, "-m", "tlfeatures", "extract", str(source)]
     command += ["-o", str(temporary / "whole.h5"), "--size", str(size), "--weights", weights]
     for name in ("the whole command", "the command again"):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tlfeatures.errors import TlfeaturesError
     from tlfeatures.evaluate import Evaluation, cross_validate, cross_validate_heads
     from tlfeatures.evaluating import Trial
+    from tlfeatures.exporting.export import Export, export
     from tlfeatures.features.extract import Extraction, extract
     from tlfeatures.features.transformer import Extractor
     from tlfeatures.fitting import FitReport, fit
@@ -34,6 +35,7 @@ __all__ = [
     "Benchmark",
     "Dataset",
     "Evaluation",
+    "Export",
     "Extraction",
     "Extractor",
     "FitReport",
@@ -49,6 +51,7 @@ __all__ = [
     "cross_validate",
     "cross_validate_heads",
     "describe",
+    "export",
     "extract",
     "fit",
     "head_grid",
@@ -68,6 +71,7 @@ _HOMES = {
     "tlfeatures.errors": ("TlfeaturesError",),
     "tlfeatures.evaluate": ("Evaluation", "cross_validate", "cross_validate_heads"),
     "tlfeatures.evaluating": ("Trial",),
+    "tlfeatures.exporting.export": ("Export", "export"),
     "tlfeatures.features.extract": ("Extraction", "extract"),
     "tlfeatures.features.transformer": ("Extractor",),
     "tlfeatures.fitting": ("FitReport", "fit"),

@@ -720,6 +720,45 @@ def evaluate(ctx: click.Context, /, model: str, source: str, as_json: bool, **op
 
 
 @main.command()
+@click.argument("model", type=click.Path())
+@click.option(
+    "-o", "--output", required=True, type=click.Path(), metavar="FILE.onnx", help="The graph."
+)
+@click.option("--weights", metavar="PATH", help="Where the backbone's weights are, if moved.")
+@click.option(
+    "--check",
+    multiple=True,
+    type=click.Path(),
+    metavar="IMAGES",
+    help="An image or a folder, repeatable: label them by ONNX Runtime and by the model, and "
+    "compare both.",
+)
+@_json
+@click.pass_context
+def export(
+    ctx: click.Context,
+    /,
+    model: str,
+    output: str,
+    weights: str | None,
+    check: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Write MODEL as one ONNX file, from pixels to probabilities, for ONNX Runtime alone.
+
+    It takes uint8 RGB images (n, height, width, 3) and gives probabilities and labels. It needs
+    `pip install 'tlfeatures[onnx]'` to be written, and only ONNX Runtime to be used.
+    """
+    from tlfeatures.exporting.export import export
+    from tlfeatures.render import render_export
+
+    result = export(model, output, weights=weights, check=check or None)
+    click.echo(json.dumps(result.to_dict()) if as_json else render_export(result))
+    if result.check is not None:
+        _exit_for_failures(ctx, result.check.failed.items())
+
+
+@main.command()
 @click.argument("file", type=click.Path(), metavar="FILE.h5|MODEL")
 @_json
 def info(file: str, as_json: bool) -> None:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from tlfeatures.benchmarking import Benchmark
     from tlfeatures.comparison import Rank
     from tlfeatures.evaluating import Trial
+    from tlfeatures.exporting.check import Check
+    from tlfeatures.exporting.export import Export
     from tlfeatures.features.extract import Extraction
     from tlfeatures.fitting import FitReport, HeadReport
     from tlfeatures.learning_curves import CurvePoint, Forecast, LearningCurve
@@ -310,6 +312,35 @@ def render_report(report: Report) -> str:
         f"{report.file}: {report.bytes / 1e6:.1f} MB, {report.images:,} pictures; with {sections}\n"
         "open it in any browser"
     )
+
+
+def render_export(result: Export) -> str:
+    """What the file takes and gives, and how it compares with the model, if that was asked."""
+    height, width = result.size
+    lines = [
+        f"{result.file}: {result.bytes / 1e6:.1f} MB, {result.head} on {result.embedding}",
+        f"takes images (n, {height}, {width}, 3) uint8 RGB, gives probabilities of "
+        f"{len(result.classes)} classes ({_some(result.classes)}) and label",
+    ]
+    if result.model_precision != result.precision:
+        lines.append(
+            f"it computes in {result.precision}; the head was fitted on embeddings in "
+            f"{result.model_precision}"
+        )
+    if result.weights == "random":
+        lines.append(RANDOM_WEIGHTS)
+    compare = ["beside `predict`, in numbers and in speed: --check IMAGES"]
+    return "\n".join(lines + (compare if result.check is None else _checked(result.check)))
+
+
+def _checked(check: Check) -> list[str]:
+    onnx, own = check.onnx_images_per_second, check.own_images_per_second
+    return [
+        f"{check.images:,} images beside `predict` in {check.own_precision}: largest difference of "
+        f"a probability {check.largest_difference:.1e}, {check.labels_differ:,} labels differ",
+        f"speed from files: ONNX Runtime {onnx:.1f} images/s, `predict` in {check.own_precision} "
+        f"{own:.1f} images/s ({onnx / own:.2f} times)",
+    ]
 
 
 def render_learning_curve(curve: LearningCurve) -> str:

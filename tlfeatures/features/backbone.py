@@ -28,6 +28,7 @@ from tlfeatures.features.weights import (
     CONV_KERNELS,
     IMAGENET_SHA256,
     TOP_KERNELS,
+    Weights,
     load_weights,
 )
 
@@ -181,6 +182,54 @@ def load_backbone(
     return _load(spec, tuple(names), device, weights or spec.weights)
 
 
+def find_weights(spec: Spec, names: Sequence[str], weights: str | None = None) -> Weights | None:
+    """Give the very tensors that a spec names, without loading the backbone itself.
+
+    Parameters
+    ----------
+    spec : Spec
+    names : sequence of str
+        The embeddings wanted, `LAYER.POOLING`.
+    weights : str, optional
+        Where to take them from, if not from where the spec says.
+
+    Returns
+    -------
+    Weights or None
+        None where the backbone has none.
+
+    Raises
+    ------
+    WeightsError
+        If they can't be had or their hash is not the spec's.
+    SpecError
+        If the spec asks for what this version doesn't do to an image.
+    """
+    _check_possible(spec)
+    if not find_architecture(spec.backbone).trained:
+        return None
+    return _spec_weights(spec, names, weights or spec.weights)
+
+
+def _spec_weights(spec: Spec, names: Sequence[str], weights: str) -> Weights:
+    if weights != "random" and not Path(weights).is_file():
+        known = spec.weights_sha256 == IMAGENET_SHA256
+        weights = "imagenet" if known else weights  # the same tensors from wherever they are
+    tensors = load_weights(
+        weights, top=needs_top(spec.backbone, names), random_state=spec.random_state
+    )
+    for wanted, got in (
+        (spec.weights_sha256, tensors.sha256),
+        (spec.top_sha256, tensors.top_sha256),
+    ):
+        if None not in (wanted, got) and wanted != got:
+            raise WeightsError(
+                f"the weights from {weights} have sha256 {got}, expected {wanted}: give the "
+                "file that made these embeddings with --weights PATH"
+            )
+    return tensors
+
+
 def _check_possible(spec: Spec) -> None:
     """Refuse a spec of another version rather than embed by other rules than its own."""
     here = Spec(
@@ -306,21 +355,7 @@ class KerasBackbone:
 
 
 def _load_vgg16(spec: Spec, names: Sequence[str], device: str, weights: str) -> Backbone:
-    if weights != "random" and not Path(weights).is_file():
-        known = spec.weights_sha256 == IMAGENET_SHA256
-        weights = "imagenet" if known else weights  # the same tensors from wherever they are
-    tensors = load_weights(
-        weights, top=needs_top(spec.backbone, names), random_state=spec.random_state
-    )
-    for wanted, got in (
-        (spec.weights_sha256, tensors.sha256),
-        (spec.top_sha256, tensors.top_sha256),
-    ):
-        if None not in (wanted, got) and wanted != got:
-            raise WeightsError(
-                f"the weights from {weights} have sha256 {got}, expected {wanted}: give the "
-                "file that made these embeddings with --weights PATH"
-            )
+    tensors = _spec_weights(spec, names, weights)
     _start_keras()
     import keras
 

@@ -41,13 +41,18 @@ class PixelBackbone:
 
 def _mean_colours(images: NDArray[np.uint8], cells: int) -> NDArray[np.float32]:
     """(b, h, w, 3) uint8 -> (b, cells, cells, 3): the mean of each cell of the image."""
-    rows = np.linspace(0, images.shape[1], cells + 1).astype(int)[:-1]
-    columns = np.linspace(0, images.shape[2], cells + 1).astype(int)[:-1]
+    rows = cell_edges(images.shape[1], cells)[:-1]
+    columns = cell_edges(images.shape[2], cells)[:-1]
     sums = np.add.reduceat(images.astype(np.float32) / 255, rows, axis=1)
     sums = np.add.reduceat(sums, columns, axis=2)
     heights = np.diff(rows, append=images.shape[1])[:, None, None]
     widths = np.diff(columns, append=images.shape[2])[:, None]
     return np.asarray(sums / (heights * widths), np.float32)
+
+
+def cell_edges(side: int, cells: int) -> NDArray[np.int_]:
+    """Give the pixels at which the cells of a side begin, and its end: shape (cells + 1,)."""
+    return np.linspace(0, side, cells + 1).astype(int)
 
 
 def load_pixels(spec: Spec, names: Sequence[str], device: str, weights: str) -> PixelBackbone:

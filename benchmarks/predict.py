@@ -1,0 +1,109 @@
+"""Images per second of a model: `predict`, and ONNX Runtime on the exported file, in one run.
+
+    python benchmarks/predict.py --images FOLDER [--weights PATH] [--size 224] [--rounds 3]
+
+All take turns on the same images, so that a machine whose speed drifts drifts for all. From files:
+decoding, resizing, backbone and head. On pixels: the backbone and the head alone.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from common import chosen_images, parse, timed
+
+from tlfeatures import Model, export, extract, load_dataset, make_head
+from tlfeatures.exporting.check import run_graph
+from tlfeatures.exporting.runtime import session
+from tlfeatures.features.backbone import auto_precision, load_backbone
+from tlfeatures.features.images import decode
+
+BATCH = 32
+
+
+def fitted(images: list[Path], size: int, weights: str, folder: Path) -> Model:
+    """Fit a logistic regression on a few images of each class."""
+    for path in images:
+        copy = folder / "train" / path.parent.name / path.name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(path.read_bytes())
+    extract(folder / "train", folder / "train.h5", size=size, weights=weights, precision="float32")
+    return Model.fit(make_head("logreg"), load_dataset(folder / "train.h5"), name="logreg")
+
+
+def in_precision(model: Model, precision: str) -> Model:
+    return replace(model, spec=replace(model.spec, precision=precision))
+
+
+def ours_on_pixels(model: Model, pixels: np.ndarray) -> Callable[[], object]:
+    backbone = load_backbone(model.spec, [model.embedding])
+
+    def run() -> None:
+        for start in range(0, len(pixels), BATCH):
+            batch = pixels[start : start + BATCH]
+            model.predict_proba(backbone.embed(batch)[model.embedding])
+
+    return run
+
+
+def theirs_on_pixels(runtime: object, pixels: np.ndarray) -> Callable[[], object]:
+    def run() -> None:
+        for start in range(0, len(pixels), BATCH):
+            runtime.run(None, {"images": pixels[start : start + BATCH]})
+
+    return run
+
+
+def main() -> None:
+    arguments = parse(__doc__.splitlines()[0])
+    weights = arguments.weights
+    with tempfile.TemporaryDirectory() as temporary:
+        paths = [image.path for image in chosen_images(arguments, Path(temporary))]
+        model = fitted(paths[::4], arguments.size, weights, Path(temporary))
+        seconds = measure(model, paths, weights, Path(temporary), arguments.rounds)
+    report(seconds, len(paths), arguments.size)
+
+
+def measure(
+    model: Model, paths: list[Path], weights: str, folder: Path, rounds: int
+) -> dict[str, list[float]]:
+    """Seconds of every way, by turns."""
+    export(model, folder / "model.onnx", weights=weights)
+    runtime = session(folder / "model.onnx")
+    size = model.spec.size
+    pixels = np.stack([decode(path.read_bytes(), size) for path in paths])
+    runs: dict[str, Callable[[], object]] = {}
+    for precision in dict.fromkeys(["float32", auto_precision("vgg16", "auto")]):
+        own = in_precision(model, precision)
+        runs[f"files: predict, {precision}"] = lambda own=own: list(own.predict(paths))
+        runs[f"pixels: predict, {precision}"] = ours_on_pixels(own, pixels)
+    runs["files: ONNX Runtime, float32"] = lambda: run_graph(runtime, paths, size)
+    runs["pixels: ONNX Runtime, float32"] = theirs_on_pixels(runtime, pixels)
+    for run in runs.values():  # compiling is not what is measured
+        run()
+    seconds: dict[str, list[float]] = {name: [] for name in sorted(runs)}
+    for _ in range(rounds):
+        for name in seconds:
+            seconds[name].append(timed(runs[name]))
+    return seconds
+
+
+def report(seconds: dict[str, list[float]], count: int, size: int) -> None:
+    print(f"{count} images a round at {size}x{size}; images/s: median (least to most)")
+    for name, times in seconds.items():
+        own = seconds[f"{name.partition(':')[0]}: predict, float32"]
+        speeds = sorted(count / t for t in times)
+        ratio = statistics.median(b / t for b, t in zip(own, times, strict=True))
+        print(
+            f"{name:31s} {statistics.median(speeds):6.1f} ({speeds[0]:.1f} to {speeds[-1]:.1f})"
+            f"   {ratio:5.2f} x predict in float32"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,162 @@
+"""Building an ONNX graph node by node: values have names, arrays become constants."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Old enough for runtimes of 2023, young enough for double thresholds in trees.
+OPSETS = {"": 18, "ai.onnx.ml": 3}
+IR_VERSION = 8
+
+Value = str  # the name of what a node gives
+Shape = tuple[int | str, ...]  # a text is a dimension that each call may choose
+
+
+class Graph:
+    """Nodes in the order in which they run, and their constants."""
+
+    def __init__(self) -> None:
+        self._nodes: list[Any] = []
+        self._constants: list[Any] = []
+        self._names = 0
+
+    def op(self, kind: str, *inputs: Value | NDArray[Any], domain: str = "", **more: Any) -> Value:
+        """Add a node of one output.
+
+        Parameters
+        ----------
+        kind : str
+            Of ONNX: `MatMul`, `Conv`.
+        *inputs : name of a value, or ndarray
+        domain : str
+        **more
+            The node's attributes.
+
+        Returns
+        -------
+        str
+            The name of its output.
+        """
+        return self.ops(kind, *inputs, domain=domain, **more)[0]
+
+    def ops(
+        self,
+        kind: str,
+        *inputs: Value | NDArray[Any],
+        outputs: int = 1,
+        domain: str = "",
+        **more: Any,
+    ) -> list[Value]:
+        """Add a node of several outputs, and give their names; see `op`."""
+        from onnx import helper
+
+        names = [self.constant(each) if isinstance(each, np.ndarray) else each for each in inputs]
+        made = [self._new(kind) for _ in range(outputs)]
+        self._nodes.append(helper.make_node(kind, names, made, domain=domain, **more))
+        return made
+
+    def constant(self, array: NDArray[Any]) -> Value:
+        """Add a constant of the array's type and shape."""
+        from onnx import numpy_helper
+
+        name = self._new("constant")
+        self._constants.append(numpy_helper.from_array(np.asarray(array, order="C"), name))
+        return name
+
+    def cast(self, value: Value, dtype: type[np.generic]) -> Value:
+        """Change the type of a value's numbers."""
+        from onnx import helper
+
+        return self.op("Cast", value, to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
+
+    def inline(self, model: Any, value: Value) -> list[Value]:
+        """Add the nodes of another ONNX model of one input.
+
+        Returns
+        -------
+        list of str
+            Its outputs.
+        """
+        from onnx import compose
+
+        inner = compose.add_prefix(model, self._new("part") + "_").graph
+        self._nodes += [self._renaming(value, inner.input[0].name), *inner.node]
+        self._constants += list(inner.initializer)
+        return [output.name for output in inner.output]
+
+    def _renaming(self, value: Value, name: str) -> Any:
+        from onnx import helper
+
+        return helper.make_node("Identity", [value], [name])
+
+    def _new(self, kind: str) -> Value:
+        self._names += 1
+        return f"{kind}_{self._names}"
+
+    def model(
+        self,
+        inputs: Mapping[Value, tuple[type[np.generic], Shape]],
+        outputs: Mapping[str, tuple[Value, type[np.generic], Shape]],
+        **facts: Any,
+    ) -> Any:
+        """Close the graph; nodes and constants on which no output depends are left out.
+
+        Parameters
+        ----------
+        inputs : dict of name to (type, shape)
+        outputs : dict of name to (value, type, shape)
+        **facts
+            Of the `onnx.ModelProto`: doc_string, producer_name.
+        """
+        from onnx import helper
+
+        for name, (value, *_) in outputs.items():
+            self._nodes.append(helper.make_node("Identity", [value], [name]))
+        nodes, constants = self._needed(set(outputs))
+        graph = helper.make_graph(
+            nodes,
+            "tlfeatures",
+            [_declared(name, *kind) for name, kind in inputs.items()],
+            [_declared(name, dtype, shape) for name, (_, dtype, shape) in outputs.items()],
+            constants,
+        )
+        opsets = [helper.make_opsetid(domain, version) for domain, version in OPSETS.items()]
+        return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, **facts)
+
+    def _needed(self, wanted: set[str]) -> tuple[list[Any], list[Any]]:
+        nodes = []
+        for node in reversed(self._nodes):
+            if wanted & set(node.output):
+                nodes.append(node)
+                wanted |= _used(node)
+        return nodes[::-1], [each for each in self._constants if each.name in wanted]
+
+
+def _used(node: Any) -> set[str]:
+    """Give what a node reads, also inside of a loop's body."""
+    names = set(node.input)
+    for attribute in node.attribute:
+        for inner in attribute.g.node:
+            names |= _used(inner)
+    return names
+
+
+def _declared(name: str, dtype: type[np.generic], shape: Shape) -> Any:
+    from onnx import helper
+
+    element = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    return helper.make_tensor_value_info(name, element, shape)
+
+
+def row_sums(graph: Graph, values: Value) -> Value:
+    """Sum each row of (n, d): (n, 1)."""
+    return graph.op("ReduceSum", values, np.array([1]), keepdims=1)
+
+
+def row_squares(graph: Graph, values: Value) -> Value:
+    """Give the squared length of each row of (n, d): (n, 1)."""
+    return row_sums(graph, graph.op("Mul", values, values))
