@@ -1,0 +1,223 @@
+"""No command executes a file, reads what it points to, or writes beside it.
+
+Every command is handed every hostile file (`tests.unit.hostile`) in a process that Python's audit
+events watch (`tests.unit.hostile_runner`). HDF5 opens files without such an event: there what must
+not be opened is a pipe, at which a reader would wait until the alarm ends it.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.unit.hostile import hostile_files
+from tlfeatures import benchmark, extract, fit
+from tlfeatures.cli import main
+
+RUNNER = Path(__file__).with_name("hostile_runner.py")
+REAL, MODEL, IMAGE, PHOTOS = "real.h5", "real.model", "photos/red/red00.png", "photos"
+ALL = ("evaluate", "export", "info", "predict")  # these read models
+ALONE = ["--n-jobs", "1"]  # workers unpickle what this very process sends them
+FAST = ["--without", "learning-curve"]
+ONE = ["--head", "logreg", *ALONE]
+
+# command -> ways to hand it a file. {f}: the file, {d}: a folder of its own; a name after "!" is
+# that of a copy of the file, as `!results.json` is in a copy of the benchmark's folder.
+COMMANDS = {
+    "audit": [["audit", "{f}"]],
+    "benchmark": [
+        ["benchmark", "{f}", *ONE],
+        ["benchmark", REAL, *ONE, "-o", "{f}"],
+        ["benchmark", REAL, *ONE, "-o", "{d}/bench", "!results.json"],
+        ["benchmark", REAL, *ONE, "-o", "{d}/bench", "!predictions.csv"],
+    ],
+    "demo": [],  # takes no file
+    "evaluate": [["evaluate", "{f}", REAL], ["evaluate", MODEL, "{f}"]],
+    "export": [["export", "{f}", "-o", "{d}/x.onnx"]],
+    "extract": [
+        ["extract", PHOTOS, "-o", "{f}"],
+        ["extract", PHOTOS, "-o", "{d}/x.h5", "--weights", "{f}"],
+        ["extract", "{d}/images", "-o", "{d}/x.h5", "--backbone", "pixels", "!images/a/x.png"],
+        ["extract", PHOTOS, "-o", "{d}/y.h5", "!y.h5.partial"],
+    ],
+    "fit": [
+        ["fit", "{f}", *ONE],
+        ["fit", REAL, *ONE, "-o", "{f}"],
+        ["fit", REAL, *ONE, "--labels", "{f}"],
+        ["fit", REAL, *ONE, "--groups", "{d}/groups.csv", "!groups.csv"],
+    ],
+    "info": [["info", "{f}"], ["info", "{f}", "--json"]],
+    "learning-curve": [["learning-curve", "{f}", *ONE]],
+    "plot": [
+        ["plot", "{d}/bench", "--what", "confusion", "-o", "{d}/x.svg", "!results.json"],
+        ["plot", "{d}/bench", "--what", "confusion", "-o", "{d}/x.svg", "!predictions.csv"],
+    ],
+    "predict": [["predict", "{f}", IMAGE], ["predict", MODEL, "{f}"]],
+    "report": [
+        ["report", "{d}/bench", "-o", "{d}/x.html", *ALONE, *FAST, "!results.json"],
+        ["report", "{d}/bench", "-o", "{d}/x.html", *ALONE, *FAST, "!predictions.csv"],
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def site(_photos, tmp_path_factory):
+    site = tmp_path_factory.mktemp("site")
+    shutil.copytree(_photos, site / PHOTOS)
+    settings = {"backbone": "pixels", "size": 16, "layers": ["grid4"], "pools": ["flatten"]}
+    extract(site / PHOTOS, site / REAL, **settings)
+    fit(site / REAL, "logreg", model=site / MODEL)
+    benchmark(site / REAL, heads=["logreg"], out=site / "bench", n_jobs=1)
+    hostile_files(site)
+    return site
+
+
+def cases_of(site, command):
+    """Slow ways, and readers of text, get a tenth of the files that claim to be models."""
+    paths = sorted((site / "hostile").iterdir())
+    few = [path for number, path in enumerate(paths) if not claims(path.name) or number % 10 == 0]
+    return [
+        case_of(site, f"{command}-{way}", arguments, path)
+        for way, arguments in enumerate(COMMANDS[command])
+        for path in (paths if command in ALL else few)
+    ]
+
+
+def claims(name):
+    return name.endswith(".skops") or Path(name).stem.endswith("-facts")
+
+
+def case_of(site, name, arguments, path):
+    """A copy of the file for each way, so that a change of it shows."""
+    folder = site / "cases" / name / path.name
+    folder.mkdir(parents=True)
+    last = arguments[-1]
+    target = folder / (last.removeprefix("!") if last.startswith("!") else path.name)
+    if any("{d}/bench" in argument for argument in arguments):
+        shutil.copytree(site / "bench", folder / "bench")
+        target = folder / "bench" / target.name
+    if target.name == "y.h5.partial":
+        shutil.copy(site / REAL, folder / "y.h5")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(path, target)
+    filled = [each.format(f=target, d=folder) for each in arguments if not each.startswith("!")]
+    return {"name": f"{name} {path.name}", "arguments": filled, "target": str(target)}
+
+
+def run(site, cases):
+    result = subprocess.run(
+        [sys.executable, RUNNER],
+        input=json.dumps(cases),
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=site,
+        env={
+            **os.environ,
+            "SITE": str(site),
+            "MPLCONFIGDIR": str(site / "matplotlib"),
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+        },
+    )
+    found = [json.loads(line) for line in result.stdout.splitlines()]
+    return found, result
+
+
+def digest(path):
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def test_every_command_is_in_the_table():
+    assert set(COMMANDS) == set(main.commands)
+
+
+@pytest.mark.parametrize("command", [name for name, ways in COMMANDS.items() if ways])
+def test_a_command_refuses_every_hostile_file(command, site):
+    cases = cases_of(site, command)
+    before = {case["name"]: digest(case["target"]) for case in cases}
+    found, result = run(site, cases)
+    assert len(found) == len(cases), (cases[len(found)]["name"], result.stderr[-2000:])
+    assert not (site / "outside" / "trap").exists()
+    wrong = [
+        (case["name"], each)
+        for case, each in zip(cases, found, strict=True)
+        if faults(case, each) or not (kept(case, before[case["name"]]) or replaced(case))
+    ]
+    assert not wrong, "\n\n".join(told(name, each) for name, each in wrong[:8])
+
+
+def told(name, found):
+    said = {key: str(value or "")[-300:] for key, value in found.items()}
+    return "\n".join([name, *(f"  {key}: {value}" for key, value in said.items())])
+
+
+def faults(case, found):
+    """What must never be, whatever the file; and the one clear line, where it isn't harmless."""
+    said = found["stdout"] + found["stderr"]
+    lines = [line for line in found["stderr"].splitlines() if not line.startswith("WARNING")]
+    refused = found["code"] in (1, 2) and len(lines) == 1 and lines[0].startswith("Error: ")
+    secrets = [secret for secret in ("TOPSECRET", "7777.25") if secret in said]
+    return found["raised"] or found["seen"] or secrets or not (refused or harmless(case, found))
+
+
+def harmless(case, found):
+    """Where a command may go on: the file is not what it was asked about, or is left out."""
+    name, file = case["name"].split(" ")
+    if found["code"] == 3:
+        return name == "predict-1" and "can't read" in found["stderr"]
+    return found["code"] == 0 and (
+        replaced(case)
+        or name.startswith(("extract-3", "benchmark-3"))
+        # Facts are read as they stand; what is behind them shows when it is loaded.
+        or (name.startswith("info") and claims(file))
+        or file == "facts-versions.skops"  # a warning says so
+        or (name.startswith(("report", "plot")) and file.startswith("results-"))
+        or (name.startswith("benchmark-2") and file.startswith("results-"))
+    )
+
+
+def kept(case, before):
+    return Path(case["target"]).is_file() and digest(case["target"]) == before
+
+
+def replaced(case):
+    """What claims to be a model is one that a new model may replace; results, and leavings, too."""
+    name, file = case["name"].split(" ")
+    return name in ("extract-3", "benchmark-2", "benchmark-3") or (name == "fit-1" and claims(file))
+
+
+CONTROLS = {
+    "joblib": ("import joblib; joblib.load('hostile/0.joblib')", "pickle.find_class"),
+    "pickle": ("import pickle; pickle.load(open('hostile/plain.pkl', 'rb'))", "os.system"),
+    "marshal": (
+        "import marshal; marshal.loads(open('hostile/code.pyc', 'rb').read()[16:])",
+        "marshal.loads",
+    ),
+    "program": ("import subprocess; subprocess.run(['true'])", "subprocess.Popen"),
+    "reading": ("open('outside/secret.txt')", "secret.txt"),
+    "writing": ("open('../elsewhere', 'w')", "elsewhere"),
+    "code": ("exec('1')", "exec"),
+}
+
+
+@pytest.mark.parametrize("name", CONTROLS)
+def test_the_watch_sees_what_it_is_to_see(name, site):
+    program, event = CONTROLS[name]
+    found, _ = run(site, [{"name": name, "python": program}])
+    assert any(event in seen for seen in found[0]["seen"]), found
+    trap = site / "outside" / "trap"
+    assert trap.exists() == (name in ("joblib", "pickle"))
+    trap.unlink(missing_ok=True)
+    assert not (site.parent / "elsewhere").exists()
+
+
+def test_the_watch_sees_hdf5_following_a_link(site):
+    program = "import h5py; h5py.File('hostile/external-pipe-ids.h5')['ids']"
+    found, result = run(site, [{"name": "pipe", "python": program, "seconds": 2}])
+    assert not found
+    assert result.returncode < 0  # the alarm
