@@ -19,6 +19,7 @@ def test_code_blocks_run(tmp_path):
     """`photos` is a folder of digits here; `make` is run by its own users."""
     write_digits(tmp_path / "photos", per_class=10)
     write_digits(tmp_path / "new", per_class=1)
+    write_digits(tmp_path / "checked", per_class=12)  # of which `photos` has ten a class
     ran = 0
     for language, text in BLOCKS:
         if language == "python":
