@@ -26,10 +26,11 @@ from tlfeatures.diagnostics import EmbeddingMap, OutOfFold, embedding_map
 from tlfeatures.errors import DatasetError, ParameterError
 from tlfeatures.features.spec import unknown_name
 from tlfeatures.features.store import read_header
+from tlfeatures.files import replace_file
 from tlfeatures.folds import Fold, folds_of, make_folds
 from tlfeatures.heads import ALIASES, HEADS, make_head, plain_params
 from tlfeatures.learning_curves import LearningCurve, measure_curve
-from tlfeatures.results import Entry, digest_of_images, fingerprint, replace_file, versions
+from tlfeatures.results import Entry, digest_of_images, fingerprint, versions
 from tlfeatures.training_curves import TrainingCurve, training_curve, trains_in_epochs
 
 logger = logging.getLogger(__name__)

@@ -163,13 +163,17 @@ _embedding = click.option(
 )
 
 
-_random_state = click.option(
-    "--random-state",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    help="Seed of folds and heads.",
-)
+def _seed(of: str) -> Callable[[Function], Function]:
+    return click.option(
+        "--random-state",
+        type=click.IntRange(min=0),
+        default=0,
+        show_default=True,
+        help=f"Seed of {of}.",
+    )
+
+
+_random_state = _seed("folds and heads")
 _params = click.option(
     "--param",
     "params",
@@ -695,13 +699,7 @@ def _paths_from_stdin() -> Iterator[str]:
 @_weights_moved
 @_batch_size
 @_device
-@click.option(
-    "--random-state",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    help="Seed of the intervals.",
-)
+@_seed("the intervals")
 @_json
 @click.pass_context
 def evaluate(ctx: click.Context, /, model: str, source: str, as_json: bool, **options: Any) -> None:
@@ -724,7 +722,7 @@ def evaluate(ctx: click.Context, /, model: str, source: str, as_json: bool, **op
 @click.option(
     "-o", "--output", required=True, type=click.Path(), metavar="FILE.onnx", help="The graph."
 )
-@click.option("--weights", metavar="PATH", help="Where the backbone's weights are, if moved.")
+@_weights_moved
 @click.option(
     "--check",
     multiple=True,

@@ -15,6 +15,7 @@ from typing import Any
 
 from tlfeatures.errors import ModelError, ParameterError
 from tlfeatures.features.weights import IMAGENET_SHA256
+from tlfeatures.files import replace_file
 
 _FIRST_LINE = "<!-- model card, written by tlfeatures; it is replaced when the model is -->"
 
@@ -65,15 +66,11 @@ def write_card(model: str | os.PathLike[str], card: str) -> Path:
         If the disk refuses it.
     """
     target = card_path(model)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.new")
     try:
-        # A file's name can be any bytes.
-        temporary.write_text(card, encoding="utf-8", errors="backslashreplace")
-        os.replace(temporary, target)
+        # A file's name can be any bytes, and stands in the card.
+        replace_file(target, card.encode("utf-8", "backslashreplace"))
     except OSError as error:
         raise ModelError(f"{target} can't be written: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
     return target
 
 

@@ -39,6 +39,7 @@ from numpy.typing import NDArray
 
 from tlfeatures.errors import FormatError, ModelError, ParameterError
 from tlfeatures.features.spec import Spec
+from tlfeatures.files import file_target
 from tlfeatures.model_audit import broken, crafted, trusted_types, untrusted
 
 logger = logging.getLogger(__name__)
@@ -240,11 +241,7 @@ def check_model_target(path: str | os.PathLike[str]) -> Path:
     ParameterError
         If it is a folder, in no folder, or a file that is no model.
     """
-    target = Path(path).resolve()
-    if target.is_dir():
-        raise ParameterError(f"{path} is a folder; name a file, as in -o {path}/best.model")
-    if not target.parent.is_dir():
-        raise ParameterError(f"there is no folder {target.parent} for the model; make it first")
+    target = file_target(path, "best.model", "the model")
     if target.exists():
         try:
             read_model_info(target)

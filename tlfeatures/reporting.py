@@ -16,7 +16,7 @@ from tlfeatures.dataset import Dataset
 from tlfeatures.diagnostics import METHODS, confusion, precision_recall, reliability, roc
 from tlfeatures.errors import ParameterError
 from tlfeatures.features.spec import unknown_name
-from tlfeatures.results import replace_file
+from tlfeatures.files import replace_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

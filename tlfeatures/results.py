@@ -91,16 +91,6 @@ def digest_of(folds: list[Fold], together: NDArray[np.int64] | None) -> str:
     return digest.hexdigest()
 
 
-def replace_file(path: Path, data: bytes) -> None:
-    """Write a file under another name, and replace the old one only once it is whole."""
-    fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
-    try:
-        fresh.write_bytes(data)
-        fresh.replace(path)
-    finally:
-        fresh.unlink(missing_ok=True)
-
-
 @dataclass(frozen=True)
 class Study:
     """The images of a benchmark and how they are cut; entries of one study can be compared.

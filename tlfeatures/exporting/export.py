@@ -32,8 +32,8 @@ from tlfeatures.exporting.graph import Graph
 from tlfeatures.exporting.runtime import in_short, session
 from tlfeatures.features.spec import Spec
 from tlfeatures.features.weights import IMAGENET_SHA256
+from tlfeatures.files import file_target, replace_file
 from tlfeatures.model import Model, input_images
-from tlfeatures.results import replace_file
 
 FORMAT = "tlfeatures onnx"
 FORMAT_VERSION = 1
@@ -170,11 +170,7 @@ def check_export_target(path: str | os.PathLike[str]) -> Path:
     ParameterError
         If it is a folder, in no folder, or a file that `export` didn't make.
     """
-    target = Path(path).resolve()
-    if target.is_dir():
-        raise ParameterError(f"{path} is a folder; name a file, as in -o {path}/model.onnx")
-    if not target.parent.is_dir():
-        raise ParameterError(f"there is no folder {target.parent} for the file; make it first")
+    target = file_target(path, "model.onnx", "the file")
     if target.exists() and not _is_ours(target):
         raise ParameterError(
             f"{path} exists and is no ONNX file of tlfeatures; give another name, or remove it"
@@ -277,8 +273,8 @@ def _how_to_use(spec: Spec) -> str:
         f"{spec.alpha}; color: {spec.color}; crop: {spec.crop}; resize to height {height} and "
         f"width {width}: {spec.resize}, as Pillow's resize(({width}, {height}), BILINEAR) does it. "
         f"Leave the channels in the order RGB: the graph does the rest ({spec.preprocessing}). "
-        "probabilities: float32 (n, k), in the "
-        "order of the metadata's labels; label: the most probable."
+        "probabilities: float32 (n, k), in the order of the metadata's labels; label: the most "
+        "probable."
     )
     if spec.weights_sha256 == IMAGENET_SHA256:
         text += " The weights of VGG16 are the Visual Geometry Group's, CC BY 4.0."
