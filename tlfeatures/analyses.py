@@ -24,7 +24,7 @@ from tlfeatures.comparison import Rank
 from tlfeatures.dataset import Dataset, Row, load_dataset
 from tlfeatures.diagnostics import EmbeddingMap, OutOfFold, embedding_map
 from tlfeatures.errors import DatasetError, ParameterError
-from tlfeatures.features.spec import unknown_name
+from tlfeatures.features.names import unknown_name
 from tlfeatures.features.store import read_header
 from tlfeatures.files import replace_file
 from tlfeatures.folds import Fold, folds_of, make_folds
@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 KEPT = "analyses.json"
 MOST_IMAGES = 5000  # that a map shows; more can't be told apart
 
-Place = tuple[str, str]
+Place = tuple[str, str, int]
 Steps = Callable[[str, int, int], None]
 Kept = TypeVar("Kept", LearningCurve, TrainingCurve, Audit)
 
@@ -49,7 +49,7 @@ class Analyses:
     Parameters
     ----------
     benchmark : Benchmark
-    datasets : mapping of (file, embedding) to Dataset, optional
+    datasets : mapping of (file, embedding, variants) to Dataset, optional
         Those at hand; others are loaded from the benchmark's files.
     n_jobs : int or None
         Folds fitted at once; the results don't depend on it.
@@ -119,9 +119,9 @@ class Analyses:
             If the file holds something else by now.
         """
         facts = self.entry(rank).facts
-        place = facts["file"], facts["embedding"]
+        place = facts["file"], facts["embedding"], facts.get("variants", 0)
         if place not in self._datasets:
-            self._datasets[place] = self._load(*place, facts["matrix"])
+            self._datasets[place] = self._load(*place, facts)
         return self._datasets[place]
 
     def find(self, file: str) -> str:
@@ -137,7 +137,7 @@ class Analyses:
             "the file beside the benchmark's folder"
         )
 
-    def _load(self, file: str, embedding: str, matrix: str) -> Dataset:
+    def _load(self, file: str, embedding: str, variants: int, entry: Mapping[str, Any]) -> Dataset:
         facts = self.benchmark.study.facts
         data = load_dataset(
             self.find(file),
@@ -145,6 +145,7 @@ class Analyses:
             self._labels(),
             groups=self._groups(),
             near_duplicates=None,
+            variants=variants,
         )
         shared = set(data.ids.tolist())
         for other in set(facts["files"]) - {file}:
@@ -152,7 +153,7 @@ class Analyses:
             shared &= {id_ for id_, done in zip(header.ids, header.done, strict=True) if done}
         data = data.take(np.flatnonzero(np.isin(data.ids, list(shared))))
         data = _with_copies(data, facts["copy_pairs"])
-        if digest_of_images(data) != facts["study"][:16] or fingerprint(data) != matrix:
+        if digest_of_images(data) != facts["study"][:16] or fingerprint(data) != entry["matrix"]:
             if facts["labels_given"] and facts["tested"] < facts["images"]:
                 raise DatasetError(
                     "the labels were given in Python, and the folder has only those of the images "

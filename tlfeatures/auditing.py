@@ -243,7 +243,7 @@ def audit(
     """
     write = None if output is None else _writer(output, (file, labels, groups))
     make_head(head)  # a name that is wrong is said before the file is read
-    data = load_dataset(file, embedding, labels, groups=groups, near_duplicates=None)
+    data = load_dataset(file, embedding, labels, groups=groups, near_duplicates=None, variants=0)
     data, pairs = _with_copies(data, near_duplicates)
     probabilities, accuracy = _out_of_fold(
         data, head, cv, n_jobs=n_jobs, random_state=random_state, progress=progress
@@ -370,7 +370,8 @@ def _with_copies(data: Dataset, near_duplicates: float | None) -> tuple[Dataset,
     """Add near-duplicates to the identical files; pairs in two classes or splits, surest first."""
     near, similarity = np.empty((0, 2), np.int64), np.empty(0)
     if near_duplicates is not None:
-        near, similarity = find_near_duplicates(data.X, near_duplicates)
+        looks = data.X if data.looks is None else data.looks
+        near, similarity = find_near_duplicates(looks, near_duplicates)
     same = merge_groups(len(data.y), None, [data.copies])
     file = np.arange(len(data.y)) if same is None else same
     splits = _splits(data)

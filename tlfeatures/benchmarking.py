@@ -26,7 +26,8 @@ from tlfeatures.duplicates import NEAR_DUPLICATE
 from tlfeatures.engine import Counter, Engine, Progress
 from tlfeatures.errors import DatasetError, FormatError, ParameterError
 from tlfeatures.evaluate import Evaluation, cross_validate_heads
-from tlfeatures.features.spec import as_list, unknown_name
+from tlfeatures.features.embedding import parts_of
+from tlfeatures.features.names import as_list, unknown_name
 from tlfeatures.features.store import read_header
 from tlfeatures.folds import INNER_CV, Fold, make_folds
 from tlfeatures.heads import head_grid, head_names, make_heads, plain_params
@@ -106,6 +107,7 @@ def benchmark(
     labels: str | os.PathLike[str] | Mapping[str, str] | None = None,
     groups: str | os.PathLike[str] | None = None,
     near_duplicates: float | None = NEAR_DUPLICATE,
+    variants: int | None = None,
     cv: Any = None,
     split: str = "auto",
     repeats: int = 1,
@@ -127,8 +129,8 @@ def benchmark(
     heads : str or sequence of str
         See `make_head`; "all" are those of `HEADS`.
     embeddings : str or sequence of str
-        Names, or "all" that the files have.
-    labels, groups, near_duplicates
+        Names, also of several side by side (`A+B`), or "all" that the files have.
+    labels, groups, near_duplicates, variants
         See `load_dataset`.
     cv, split
         See `cross_validate_heads`.
@@ -165,7 +167,8 @@ def benchmark(
     if not names:
         raise ParameterError("there is no head to compare; take some, or all")
     make_heads(names, params)  # a wrong name is said before any file is read
-    datasets = _load(files, embeddings, labels, groups, near_duplicates)
+    how = {"labels": labels, "groups": groups, "near_duplicates": near_duplicates}
+    datasets = _load(files, embeddings, {**how, "variants": variants})
     first = next(iter(datasets.values()))
     chosen, folds = _folds(first, cv, split, repeats, random_state)
     plan = _Plan(params or {}, names, tune, scoring, chosen, folds, random_state)
@@ -349,27 +352,27 @@ def _text(out: str | os.PathLike[str] | None) -> str | None:
 def _load(
     files: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     embeddings: str | Sequence[str],
-    labels: Any,
-    groups: Any,
-    near_duplicates: float | None,
+    how: Mapping[str, Any],
 ) -> dict[tuple[str, str], Dataset]:
     """Each wanted embedding of each file, cut to the images that all have, copies put together."""
     paths = list(dict.fromkeys(str(path) for path in _listed(files)))
     held = {path: list(read_header(path).embeddings) for path in paths}
     wanted = as_list(embeddings)
     for name in wanted:
-        if name != "all" and not any(name in names for names in held.values()):
+        parts = parts_of(name)
+        if name != "all" and not any(set(parts) <= set(names) for names in held.values()):
             every = list(dict.fromkeys(name for names in held.values() for name in names))
-            raise unknown_name(f"embedding of {', '.join(paths)}", name, [*every, "all"])
-    loaded = {
-        (path, name): load_dataset(
-            path, name, labels, groups=groups, near_duplicates=near_duplicates
-        )
-        for path, names in held.items()
-        for name in names
-    }
-    aligned = _aligned(loaded)  # copies that any embedding shows count, wanted or not
-    return {place: data for place, data in aligned.items() if place[1] in wanted or "all" in wanted}
+            missing = next((part for part in parts if part not in every), name)
+            raise unknown_name(f"embedding of {', '.join(paths)}", missing, [*every, "all"])
+    beside = [name for name in dict.fromkeys(wanted) if len(parts_of(name)) > 1]
+    loaded = {}
+    for path, names in held.items():
+        chosen = [name for name in names if name in wanted or "all" in wanted]
+        once = how  # the copies of a file are those of all of its embeddings
+        for name in [*chosen, *(each for each in beside if set(parts_of(each)) <= set(names))]:
+            loaded[path, name] = load_dataset(path, name, **once)
+            once = {**how, "near_duplicates": None}
+    return _aligned(loaded)
 
 
 def _listed(files: Any) -> list[str | os.PathLike[str]]:

@@ -40,6 +40,7 @@ from tlfeatures.folds import cut
 
 Floats = NDArray[np.float64]
 ClassWeight = Mapping[str, float] | str | None
+Units = NDArray[Any] | None  # of rows that belong together
 
 _LARGEST_KERNEL = 10_000  # rows, 800 MB a matrix; above, libsvm computes what it needs
 _CALIBRATION_FOLDS, _MANY, _FOLDS_OF_MANY = 5, 3000, 2  # two halves of many rows are many
@@ -49,11 +50,12 @@ class _Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Labels from probabilities, and class weights by name."""
 
     classes_: NDArray[Any]
+    _dtypes: Any = np.float64  # in which columns are computed with
 
     def _checked(self, X: ArrayLike, y: ArrayLike) -> tuple[Floats, NDArray[np.int_]]:
-        """X as float64, y as numbers of the classes, which are kept."""
+        """X as floats, y as numbers of the classes, which are kept."""
         checked: Floats
-        checked, y = validate_data(self, X, y, dtype=np.float64)
+        checked, y = validate_data(self, X, y, dtype=self._dtypes)
         self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(f"there is one class only, {self.classes_[0]!r}; two are needed")
@@ -61,7 +63,7 @@ class _Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _new(self, X: ArrayLike) -> Floats:
         check_is_fitted(self)
-        checked: Floats = validate_data(self, X, dtype=np.float64, reset=False)
+        checked: Floats = validate_data(self, X, dtype=self._dtypes, reset=False)
         return checked
 
     def _weights(self, codes: NDArray[np.int_]) -> Floats:
@@ -99,16 +101,21 @@ class _Calibrated(_Classifier):
     def _plain(self) -> BaseEstimator:
         """Make the classifier whose decisions are calibrated."""
 
-    def fit(self, X: ArrayLike, y: ArrayLike, groups: NDArray[Any] | None = None) -> _Calibrated:
-        """Fit on X of shape (n, d) and n labels, at least two a class."""
+    def fit(
+        self, X: ArrayLike, y: ArrayLike, groups: Units = None, images: Units = None
+    ) -> _Calibrated:
+        """Fit on X of shape (n, d) and n labels, of at least two images a class.
+
+        `groups` of shape (n,) says what belongs together, `images` which rows are of one image.
+        """
         X, codes = self._checked(X, y)
-        return self._fit_decisions(X, codes, groups)
+        return self._fit_decisions(X, codes, (groups, images))
 
     def _fit_decisions(
-        self, X: Floats, codes: NDArray[np.int_], groups: NDArray[Any] | None
+        self, X: Floats, codes: NDArray[np.int_], units: tuple[Units, Units]
     ) -> _Calibrated:
         # Numbers for classes: the calibration would show the classifier now these, now the names.
-        folds = _calibration_folds(codes, groups, self.random_state)
+        folds = _calibration_folds(codes, *units, self.random_state)
         calibrated = CalibratedClassifierCV(self._plain(), cv=folds, ensemble=False)
         self.calibrated_ = calibrated.fit(X, codes, **self._row_weights(codes))
         return self
@@ -150,33 +157,38 @@ class _Calibrated(_Classifier):
 
 
 def _calibration_folds(
-    codes: NDArray[np.int_], groups: NDArray[Any] | None, seed: int | None
+    codes: NDArray[np.int_], groups: Units, images: Units, seed: int | None
 ) -> Any:
     """At most five folds, two of many rows, fewer where a class is small.
 
     Groups stay together, unless a class would be missing where the sigmoids are fitted: then
-    single rows are cut, which makes probabilities too sure of themselves and leaks nothing into
+    single images are cut, which makes probabilities too sure of themselves and leaks nothing into
     the rows that the classifier is tried on.
     """
-    least = int(np.bincount(codes).min())
+    least = _fewest(codes, np.arange(len(codes)) if images is None else images)
     if least < 2:
         raise ParameterError(
             "calibrated probabilities need two images or more of each class; the smallest class "
             "has 1: add images, take fewer folds, or --head logreg"
         )
     wanted = _CALIBRATION_FOLDS if len(codes) < _MANY else _FOLDS_OF_MANY
-    if groups is not None:
-        folds = _group_folds(codes, groups, wanted, seed)
+    for units in (groups, images):
+        folds = None if units is None else _group_folds(codes, units, wanted, seed)
         if folds is not None:
             return folds
     return StratifiedKFold(min(wanted, least), shuffle=True, random_state=seed)
+
+
+def _fewest(codes: NDArray[np.int_], units: NDArray[Any]) -> int:
+    """Units of the class that has fewest."""
+    return min(len(np.unique(units[codes == code])) for code in np.unique(codes))
 
 
 def _group_folds(
     codes: NDArray[np.int_], groups: NDArray[Any], wanted: int, seed: int | None
 ) -> list[tuple[NDArray[np.int_], NDArray[np.int_]]] | None:
     """Folds that tear no group apart and have every class on both sides; None without such."""
-    least = min(len(np.unique(groups[codes == code])) for code in np.unique(codes))
+    least = _fewest(codes, groups)
     if least < 2:
         return None
     folds = cut(codes, groups, min(wanted, least), seed)
@@ -221,14 +233,16 @@ class CalibratedSVC(_Calibrated):
         self.class_weight = class_weight
         self.random_state = random_state
 
-    def fit(self, X: ArrayLike, y: ArrayLike, groups: NDArray[Any] | None = None) -> CalibratedSVC:
-        """Fit on X of shape (n, d) and n labels, at least two a class."""
+    def fit(
+        self, X: ArrayLike, y: ArrayLike, groups: Units = None, images: Units = None
+    ) -> CalibratedSVC:
+        """Fit on X of shape (n, d) and n labels, of at least two images a class."""
         X, codes = self._checked(X, y)
         self._prepare(X)
         if not self.precomputed_:
-            self._fit_decisions(X, codes, groups)
+            self._fit_decisions(X, codes, (groups, images))
             return self
-        self._fit_decisions(self._products(X, X), codes, groups)
+        self._fit_decisions(self._products(X, X), codes, (groups, images))
         self.rows_ = len(X)
         self.support_ = self.fitted_.support_
         self.support_vectors_ = X[self.support_]
@@ -495,6 +509,11 @@ class ScaledMLP(_Classifier):
 
     All columns are divided by one number, so that PCA scores keep their relative widths.
 
+    Rows may be variants of images. As rows like any others, all of them are passed in each epoch.
+    Where they take turns, an epoch passes one variant of every image, the next epoch the next one,
+    and the images themselves never: so a network is trained whose images are changed at random as
+    they are read.
+
     Parameters
     ----------
     hidden : int
@@ -505,10 +524,16 @@ class ScaledMLP(_Classifier):
         Passes over the rows and batches of 32, the least of each: few rows are passed more often.
     learning_rate_init : float
         Of Adam.
+    scale : float, optional
+        The number that columns are divided by; None: their root mean square.
+    variants : {"all", "turns"}
+        What an epoch passes, see above.
     class_weight
         Weights of the rows of each class.
     random_state : int or None
     """
+
+    _dtypes = (np.float64, np.float32)  # columns as they are stored take half the time
 
     def __init__(
         self,
@@ -517,6 +542,8 @@ class ScaledMLP(_Classifier):
         epochs: int = 20,
         steps: int = 1000,
         learning_rate_init: float = 0.001,
+        scale: float | None = None,
+        variants: str = "all",
         class_weight: ClassWeight = None,
         random_state: int | None = None,
     ) -> None:
@@ -525,12 +552,21 @@ class ScaledMLP(_Classifier):
         self.epochs = epochs
         self.steps = steps
         self.learning_rate_init = learning_rate_init
+        self.scale = scale
+        self.variants = variants
         self.class_weight = class_weight
         self.random_state = random_state
 
-    def fit(self, X: ArrayLike, y: ArrayLike) -> ScaledMLP:
-        """Fit on X of shape (n, d) and n labels."""
-        X, codes, weights = self._prepared(X, y)
+    def fit(self, X: ArrayLike, y: ArrayLike, variant: NDArray[np.int_] | None = None) -> ScaledMLP:
+        """Fit on X of shape (n, d) and n labels.
+
+        `variant` of shape (n,) says of which rows are variants: 0 for an image itself.
+        """
+        if self.variants == "turns":
+            for _ in self.fit_epochs(X, y, variant):
+                pass
+            return self
+        X, codes, weights, _ = self._prepared(X, y)
         # Not by `fit_epochs`: its checks at each step take four times as long for 40 rows.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # it is meant to stop there
@@ -538,13 +574,17 @@ class ScaledMLP(_Classifier):
         del self.mlp_._optimizer  # of no use any more, and three times the weights
         return self
 
-    def fit_epochs(self, X: ArrayLike, y: ArrayLike) -> Iterator[int]:
+    def fit_epochs(
+        self, X: ArrayLike, y: ArrayLike, variant: NDArray[np.int_] | None = None
+    ) -> Iterator[int]:
         """Fit as `fit` does, to the same weights, one pass over the rows a step.
 
         Parameters
         ----------
         X : array-like of shape (n, d)
         y : array-like of shape (n,)
+        variant : array-like of shape (n,), optional
+            See `fit`.
 
         Yields
         ------
@@ -557,22 +597,41 @@ class ScaledMLP(_Classifier):
         ParameterError, ValueError
             At the first step, where `fit` would raise them.
         """
-        X, codes, weights = self._prepared(X, y)
+        X, codes, weights, turns = self._prepared(X, y, variant)
         try:
-            yield from _epochs(self.mlp_, X, codes, weights)
+            yield from _epochs(self.mlp_, X, codes, weights, turns)
         finally:
             self.mlp_.shuffle = True
             vars(self.mlp_).pop("_optimizer", None)
 
     def _prepared(
-        self, X: ArrayLike, y: ArrayLike
-    ) -> tuple[Floats, NDArray[np.int_], Floats | None]:
-        """Scaled X, codes and weights of the rows, and `mlp_` as yet untrained."""
+        self, X: ArrayLike, y: ArrayLike, variant: NDArray[np.int_] | None = None
+    ) -> tuple[Floats, NDArray[np.int_], Floats | None, list[NDArray[np.int_]]]:
+        """Scaled X, codes and weights of the rows, which of them an epoch passes, in turn.
+
+        `mlp_` is there then, as yet untrained.
+        """
         X, codes = self._checked(X, y)
         weights = None if self.class_weight is None else self._weights(codes)[codes]
-        self.scale_ = max(float(np.sqrt(np.mean(X**2))), 1e-300)
-        self.mlp_ = self._untrained(len(X))
-        return X / self.scale_, codes, weights
+        turns = self._turns(len(X), variant)
+        self.scale_ = self._scale(X)
+        self.mlp_ = self._untrained(len(turns[0]))
+        return X / self.scale_, codes, weights, turns
+
+    def _scale(self, X: Floats) -> float:
+        if self.scale is None:
+            return max(float(np.sqrt(np.mean(X**2))), 1e-300)
+        if not 0 < self.scale < np.inf:
+            raise ParameterError(f"scale must be a number above 0, or None, got {self.scale}")
+        return float(self.scale)
+
+    def _turns(self, rows: int, variant: NDArray[np.int_] | None) -> list[NDArray[np.int_]]:
+        if self.variants not in ("all", "turns"):
+            raise ParameterError(f"variants must be all or turns, got {self.variants!r}")
+        if self.variants == "all" or variant is None or not np.any(variant):
+            return [np.arange(rows)]
+        numbers = np.asarray(variant)
+        return [np.flatnonzero(numbers == number) for number in range(1, numbers.max() + 1)]
 
     def _untrained(self, rows: int) -> MLPClassifier:
         batch_size = min(32, rows)
@@ -593,7 +652,11 @@ class ScaledMLP(_Classifier):
 
 
 def _epochs(
-    mlp: MLPClassifier, X: Floats, codes: NDArray[np.int_], weights: Floats | None
+    mlp: MLPClassifier,
+    X: Floats,
+    codes: NDArray[np.int_],
+    weights: Floats | None,
+    turns: Sequence[NDArray[np.int_]],
 ) -> Iterator[int]:
     """Train by `partial_fit` to the very weights that `fit` gives.
 
@@ -602,27 +665,33 @@ def _epochs(
     the numbers that `fit` would draw: they follow one for each initial weight.
     """
     random = check_random_state(deepcopy(mlp.random_state))
-    _train_once(mlp, X, codes, weights)
+    _train_once(mlp, X, codes, weights, turns[0])
     random.random_sample(sum(each.size for each in mlp.coefs_ + mlp.intercepts_))
-    order = shuffle(np.arange(len(X)), random_state=random)  # in which this epoch went
+    order = shuffle(np.arange(len(turns[0])), random_state=random)  # in which this epoch went
     mlp.shuffle = False
     yield 1
     for epoch in range(2, mlp.max_iter + 1):
         order = shuffle(order, random_state=random)
-        _train_once(mlp, X[order], codes[order], None if weights is None else weights[order])
+        _train_once(mlp, X, codes, weights, turns[(epoch - 1) % len(turns)][order])
         mlp.n_iter_ = epoch  # it counts the epochs of one call
         yield epoch
 
 
 def _train_once(
-    mlp: MLPClassifier, X: Floats, codes: NDArray[np.int_], weights: Floats | None
+    mlp: MLPClassifier,
+    X: Floats,
+    codes: NDArray[np.int_],
+    weights: Floats | None,
+    rows: NDArray[np.int_],
 ) -> None:
+    """Pass these rows in this order."""
+    weights = None if weights is None else weights[rows]
     classes = None if hasattr(mlp, "coefs_") else np.unique(codes)
     with warnings.catch_warnings():
         # scikit-learn makes a warning of Ctrl-C; then the next epoch would just begin.
         warnings.filterwarnings("error", message="Training interrupted by user")
         try:
-            mlp.partial_fit(X, codes, sample_weight=weights, classes=classes)
+            mlp.partial_fit(X[rows], codes[rows], sample_weight=weights, classes=classes)
         except UserWarning as warning:
             if "interrupted" in str(warning):
                 raise KeyboardInterrupt from None

@@ -101,6 +101,20 @@ def _backbone_options(function: Function) -> Function:
             help="Seed of random weights.  [default: 0]",
         ),
         click.option(
+            "--augment-spec",
+            metavar="NAME=VALUE,...",
+            help="What is drawn for each variant: rotation (degrees to either side), zoom, shift, "
+            "brightness (shares), horizontal_flip, vertical_flip; and the seed.  "
+            "[default: rotation=30,zoom=0.2,horizontal_flip]",
+        ),
+        click.option(
+            "--augment",
+            type=click.IntRange(min=0),
+            metavar="N",
+            help="Embed N variants of each image, too: heads are trained on those of their "
+            "training images, and scored on none.  [default: 0]",
+        ),
+        click.option(
             "--dtype",
             type=click.Choice(["float32", "float16"]),
             help="Of the file.  [default: float32]",
@@ -129,6 +143,7 @@ def _backbone_options(function: Function) -> Function:
             "--layer",
             "layers",
             multiple=True,
+            metavar="LAYER[.POOLING]",
             help="block1_conv1 to block5_pool, flatten, fc1, fc2 or predictions; repeatable.  "
             "[default: block5_pool]",
         ),
@@ -159,7 +174,16 @@ _batch_size = click.option(
 )
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _embedding = click.option(
-    "--embedding", metavar="LAYER.POOLING", help="[default: the only one, or block5_pool.avg]"
+    "--embedding",
+    metavar="LAYER.POOLING|A+B",
+    help="A+B: several side by side, each scaled to length 1.  [default: the only one, or "
+    "block5_pool.avg]",
+)
+_variants = click.option(
+    "--variants",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Train on the first N variants of each training image, too.  [default: all in the file]",
 )
 
 
@@ -345,6 +369,7 @@ def extract(ctx: click.Context, /, source: str, file: str, as_json: bool, **opti
     help=_HEADS_HELP,
 )
 @_embedding
+@_variants
 @_dataset_options
 @_head_options
 @_n_jobs(1)
@@ -374,7 +399,7 @@ def fit(
     result = fit(file, heads, params=parse_params(params), command=command, **options)
     click.echo(json.dumps(result.to_dict()) if as_json else render_fit(result))
     if report is not None:
-        datasets = {(result.file, result.embedding): result.data}
+        datasets = {(result.file, result.embedding, result.data.n_variants): result.data}
         _write_page(result.as_benchmark(), report, datasets=datasets, n_jobs=options["n_jobs"])
 
 
@@ -397,9 +422,10 @@ def fit(
     multiple=True,
     default=["all"],
     show_default=True,
-    metavar="LAYER.POOLING|all",
-    help="Repeatable.",
+    metavar="LAYER.POOLING|A+B|all",
+    help="Repeatable; A+B: several side by side, each scaled to length 1.",
 )
+@_variants
 @_dataset_options
 @_head_options
 @click.option(
@@ -508,6 +534,7 @@ def _sizes(ctx: click.Context, param: click.Parameter, value: str | None) -> lis
     help="Or module:Class of a scikit-learn classifier.",
 )
 @_embedding
+@_variants
 @_dataset_options
 @click.option(
     "--sizes",

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tlfeatures.dataset import Dataset
 from tlfeatures.evaluate import Evaluation, or_none
+from tlfeatures.features.names import counted
 from tlfeatures.results import Entry, Study, series_of
 from tlfeatures.statistics import (
     SCORES,
@@ -49,7 +50,8 @@ class Rank:
     ----------
     head, embedding : str
     label : str
-        The head, and the tuning and parameters that tell it from others of the same name.
+        The head, the parameters that tell it from others of the same name, and in brackets whether
+        it was tuned, and the variants that it was trained on.
     tuned : bool
     params : dict
     repeats : int
@@ -437,7 +439,7 @@ def _named(rank: Rank, ranking: list[Rank]) -> str:
 
 
 def _labels(ranked: list[list[Entry]]) -> list[str]:
-    """Head, (tuned), and what parameters tell it from others of the same head and embedding."""
+    """Head, and what parameters tell it from others of the same head and embedding, (how)."""
     facts = [entries[0].facts for entries in ranked]
     return [_label(each, [other for other in facts if _alike(each, other)]) for each in facts]
 
@@ -452,7 +454,12 @@ def _label(facts: dict[str, Any], alike: list[dict[str, Any]]) -> str:
         for name, value in facts["params"].items()
         if any(other["params"].get(name) != value for other in alike)
     ]
-    return " ".join([facts["head"], *differing]) + (" (tuned)" if facts["tuned"] else "")
+    variants = facts.get("variants", 0)  # folders of earlier versions don't say
+    how = [
+        *(["tuned"] if facts["tuned"] else []),
+        *([counted(variants, "variant")] if variants else []),
+    ]
+    return " ".join([facts["head"], *differing]) + (f" ({', '.join(how)})" if how else "")
 
 
 def _embeddings(ranked: list[list[Entry]]) -> list[str]:
@@ -460,7 +467,8 @@ def _embeddings(ranked: list[list[Entry]]) -> list[str]:
     facts = [entries[0].facts for entries in ranked]
     matrices: dict[str, set[str]] = {}
     for each in facts:
-        matrices.setdefault(each["embedding"], set()).add(each["matrix"])
+        # Without that of the variants: the label tells these.
+        matrices.setdefault(each["embedding"], set()).add(each["matrix"].partition("+")[0])
     return [
         f"{Path(each['file']).name}:{each['embedding']}"
         if len(matrices[each["embedding"]]) > 1

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.duplicates import (
+    LEAST_COLUMNS,
     NEAR_DUPLICATE,
     chained,
     find_near_duplicates,
@@ -23,7 +24,10 @@ from tlfeatures.duplicates import (
     merge_groups,
 )
 from tlfeatures.errors import DatasetError, ParameterError
-from tlfeatures.features.spec import Spec, unknown_name
+from tlfeatures.features.backbone import BACKBONES
+from tlfeatures.features.embedding import join, parts_of
+from tlfeatures.features.names import unknown_name
+from tlfeatures.features.spec import Spec
 from tlfeatures.features.store import Header, Reader
 
 logger = logging.getLogger(__name__)
@@ -49,7 +53,7 @@ class Dataset:
     split : ndarray of shape (n,), str, or None
         train, val or test, where the folders say so.
     embedding : str
-        `LAYER.POOLING`, the column meaning of X.
+        `LAYER.POOLING`, or several side by side, `A+B`: the column meaning of X.
     spec : Spec
         How X came about.
     file : str
@@ -57,6 +61,11 @@ class Dataset:
         Pairs of rows that are the same image, or nearly.
     digests : ndarray of shape (n, 32), uint8, or None
         sha256 of each image file.
+    variants : ndarray of shape (n, v, d), float32, or None
+        Embeddings of v variants of each image: heads are fitted on those of their training images,
+        too, and never scored on any.
+    looks : ndarray of shape (n, d'), float32, or None
+        The embedding by which copies are told, where it isn't X.
     """
 
     X: NDArray[np.float32]
@@ -69,6 +78,13 @@ class Dataset:
     file: str
     copies: NDArray[np.int64] = field(default_factory=lambda: np.empty((0, 2), np.int64))
     digests: NDArray[np.uint8] | None = None
+    variants: NDArray[np.float32] | None = None
+    looks: NDArray[np.float32] | None = None
+
+    @property
+    def n_variants(self) -> int:
+        """Variants of each image."""
+        return 0 if self.variants is None else self.variants.shape[1]
 
     @cached_property
     def together(self) -> NDArray[np.int64] | None:
@@ -98,6 +114,8 @@ class Dataset:
             split=None if self.split is None else self.split[rows],
             copies=self.copies if same is None else chained(same[rows].tolist()),
             digests=None if self.digests is None else self.digests[rows],
+            variants=None if self.variants is None else self.variants[rows],
+            looks=None if self.looks is None else self.looks[rows],
         )
 
 
@@ -117,6 +135,7 @@ def load_dataset(
     *,
     groups: str | os.PathLike[str] | None = None,
     near_duplicates: float | None = NEAR_DUPLICATE,
+    variants: int | None = None,
 ) -> Dataset:
     """Load one embedding of a file with its labels, and find images that are there twice.
 
@@ -125,7 +144,8 @@ def load_dataset(
     file : path
         Made by `extract`.
     embedding : str, optional
-        `LAYER.POOLING`; not needed where the file has only one, or block5_pool.avg.
+        `LAYER.POOLING`; not needed where the file has only one, or block5_pool.avg. `A+B+C` puts
+        several side by side, each image's row of each scaled to length 1.
     labels : path of a CSV file, or mapping of id to label, optional
         A CSV needs the columns `id` and `label`; `group` and `split` (train, val, test) are
         read where they are there. Without it the class is the image's folder.
@@ -133,8 +153,11 @@ def load_dataset(
         The expression is searched in the id; the group is what its first bracket matches, or
         all of it. They take the place of the groups of `labels`.
     near_duplicates : float or None
-        Similarity from which two embeddings are the same photo, see `tlfeatures.duplicates`;
+        Similarity from which two images are the same photo, see `tlfeatures.duplicates`, by the
+        embedding of the file that tells it best (`telling_embedding`), whichever one is loaded;
         None: only identical files count as copies.
+    variants : int, optional
+        How many of each image's variants are loaded, the first ones; None: all that the file has.
 
     Returns
     -------
@@ -146,7 +169,7 @@ def load_dataset(
     DatasetError
         If there are no labels, or no image is finished.
     ParameterError
-        If there is no such embedding.
+        If there is no such embedding, or the file has fewer variants.
     StoreError
         If the file can't be read.
     """
@@ -154,7 +177,15 @@ def load_dataset(
     with Reader(file) as reader:  # one opening: the file may be replaced at any moment
         header = reader.header
         name = _choose_embedding(header, embedding)
-        X = reader.read(name)
+        count = _choose_variants(header, variants)
+        X = join({part: reader.read(part) for part in parts_of(name)}, name)
+        of_variants = None
+        if count:
+            read = {part: reader.read_variants(part, count) for part in parts_of(name)}
+            of_variants = join(read, name)
+        looks = None
+        if telling_embedding(header) != name:
+            looks = reader.read(telling_embedding(header))
     done = np.flatnonzero(header.done).tolist()
     _warn_about_missing(header, len(done))
     if not done:
@@ -165,8 +196,10 @@ def load_dataset(
         X,
         digests.reshape(len(done), -1),
         embedding=name,
-        spec=header.spec,
+        spec=_with_variants(header.spec, count),
         near_duplicates=near_duplicates,
+        variants=of_variants,
+        looks=looks,
     )
 
 
@@ -218,6 +251,8 @@ class Labelled:
         embedding: str,
         spec: Spec,
         near_duplicates: float | None,
+        variants: NDArray[np.float32] | None = None,
+        looks: NDArray[np.float32] | None = None,
     ) -> Dataset:
         """Join them with their embeddings, and find images that are there twice.
 
@@ -230,14 +265,20 @@ class Labelled:
             What X is, see `Dataset`.
         near_duplicates : float or None
             See `load_dataset`.
+        variants : ndarray of shape (m, v, d), float32, optional
+        looks : ndarray of shape (m, d'), float32, optional
+            The embedding by which copies are told, where it isn't X.
         """
-        every = len(self.rows) == len(X)
-        X, digests = (X, digests) if every else (X[self.rows], digests[self.rows])
-        _check_finite(X, self.ids.tolist(), embedding)
+        if len(self.rows) < len(X):
+            X, digests = X[self.rows], digests[self.rows]
+            variants = None if variants is None else variants[self.rows]
+            looks = None if looks is None else looks[self.rows]
+        for values in (X, *(() if variants is None else np.moveaxis(variants, 1, 0))):
+            _check_finite(values, self.ids.tolist(), embedding)
         same = identical_pairs(digests)
         near = np.empty((0, 2), np.int64)
         if near_duplicates is not None:
-            near, _ = find_near_duplicates(X, near_duplicates)
+            near, _ = find_near_duplicates(X if looks is None else looks, near_duplicates)
         data = Dataset(
             X=X,
             y=self.y,
@@ -249,6 +290,8 @@ class Labelled:
             file=self.file,
             copies=np.unique(np.concatenate([same, near]), axis=0),
             digests=digests,
+            variants=variants,
+            looks=looks,
         )
         _say_copies(data, len(same))
         return data
@@ -309,9 +352,53 @@ def _choose_embedding(header: Header, embedding: str | None) -> str:
             f"{', '.join(names)}"
         )
     chosen = embedding or "block5_pool.avg"
-    if chosen not in names:
-        raise unknown_name(f"embedding of {header.path}", chosen, names)
+    for part in parts_of(chosen):
+        if part not in names:
+            raise unknown_name(f"embedding of {header.path}", part, names)
     return chosen
+
+
+_TELLING_POOLS = ("avg", "flatten", "max", "none")
+
+
+def telling_embedding(header: Header) -> str:
+    """Name the embedding of a file that tells best whether two images are the same photo.
+
+    It is that of the deepest feature map, which sees things and not textures: on the averages of
+    VGG16's first block nearly all of 1,078 landscapes are one chain of near-duplicates.
+    """
+    spec = header.spec
+    shapes = BACKBONES[spec.backbone].shapes(spec.size) if spec.backbone in BACKBONES else {}
+    depths = {layer: (len(shape) > 1, depth) for depth, (layer, shape) in enumerate(shapes.items())}
+
+    def rank(name: str) -> tuple[bool, tuple[bool, int], int]:
+        layer, _, pool = name.rpartition(".")
+        wide = header.embeddings[name] >= LEAST_COLUMNS
+        known = pool in _TELLING_POOLS
+        pooling = _TELLING_POOLS.index(pool) if known else len(_TELLING_POOLS)
+        return wide, depths.get(layer, (False, -1)), -pooling
+
+    return max(header.embeddings, key=rank)
+
+
+def _with_variants(spec: Spec, count: int) -> Spec:
+    """The spec of images with only so many variants."""
+    if spec.augmentation is None or count == spec.augmentation.variants:
+        return spec
+    few = replace(spec.augmentation, variants=count) if count else None
+    return replace(spec, augmentation=few)
+
+
+def _choose_variants(header: Header, wanted: int | None) -> int:
+    if wanted is None:
+        return header.variants
+    if type(wanted) is not int or not 0 <= wanted <= header.variants:
+        has = f"has {header.variants} of each image" if header.variants else "has none"
+        raise ParameterError(
+            f"variants is {wanted!r}, and {header.path} {has}; more are made into another file by "
+            "`tlfeatures extract SOURCE -o FILE --augment N`"
+        )
+    return wanted
 
 
 def _check_finite(X: NDArray[np.float32], ids: list[str], embedding: str) -> None:

@@ -62,7 +62,7 @@ from tlfeatures.errors import ParameterError
 # keeps two images in one fold, a missed one makes the scores too good.
 NEAR_DUPLICATE = 0.4
 
-_COLUMNS = 64  # with the 3 mean colours all 1,078 landscapes became one group
+LEAST_COLUMNS = 64  # with the 3 mean colours all 1,078 landscapes became one group
 _SAMPLE = 1000  # images that the scale is measured on
 _NEAREST = 10  # the scale reaches at least so many images: a burst is not its own measure
 _SHARE = 10  # and at least one image in so many
@@ -104,7 +104,7 @@ def find_near_duplicates(
     """
     X = np.asarray(X)
     _check(X, threshold, block)
-    if X.shape[1] < _COLUMNS:
+    if X.shape[1] < LEAST_COLUMNS:
         return _Pairs(len(X)).sorted()
     block = block or max(16, min(1024, _BLOCK_BYTES // (16 * X.shape[1])))
     rows = np.flatnonzero(np.concatenate([_usable(X[part]) for part in _parts(len(X), block)]))

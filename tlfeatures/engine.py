@@ -7,6 +7,7 @@ machine; folds side by side don't.
 
 from __future__ import annotations
 
+import inspect
 import logging
 import multiprocessing
 import signal
@@ -31,14 +32,14 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 from sklearn.pipeline import Pipeline
-from sklearn.utils.validation import has_fit_parameter
 from threadpoolctl import threadpool_limits
 
 from tlfeatures.coordinates import FoldCoordinates, fold_coordinates
 from tlfeatures.dataset import Dataset
 from tlfeatures.errors import ParameterError
-from tlfeatures.heads import uses_coordinates
+from tlfeatures.heads import after_coordinates, uses_coordinates
 from tlfeatures.statistics import SCORES
+from tlfeatures.training_rows import TrainingRows
 
 logger = logging.getLogger(__name__)
 
@@ -123,6 +124,7 @@ class Engine:
         if n_jobs == 0:
             raise ParameterError("n_jobs must be 1 or more, or -1 for all cores, got 0")
         self.data = data
+        self._rows = TrainingRows.of(data)
         self._n_jobs = effective_n_jobs(n_jobs)
         self._progress = progress
 
@@ -153,7 +155,8 @@ class Engine:
         """Two of each fold where coordinates cost little, so that no core waits for the last."""
         names = list(task.heads)
         halves = [half for half in (names[::2], names[1::2]) if half]
-        if self._n_jobs == 1 or self.data.X.shape[1] > len(task.train) or len(halves) < 2:
+        rows = len(task.train) * (1 + self.data.n_variants)
+        if self._n_jobs == 1 or self.data.X.shape[1] > rows or len(halves) < 2:
             return [task]
         return [replace(task, heads={name: task.heads[name] for name in half}) for half in halves]
 
@@ -168,11 +171,12 @@ class Engine:
     def _each(
         self, work: Callable[..., Any], tasks: Sequence[Task], weight: float, *shared: Any
     ) -> list[Any]:
-        data = self.data
+        rows = self._rows
         results = []
         failed: ParameterError | None = None
         jobs = (
-            delayed(_guarded)(work, task, data.X, data.y, data.together, *shared) for task in tasks
+            delayed(_guarded)(work, replace(task, train=rows.of_images(task.train)), rows, *shared)
+            for task in tasks
         )
         for result in self._parallel(jobs):  # to the end, so that the next run begins afresh
             if isinstance(result, ParameterError):
@@ -215,26 +219,19 @@ class _Shared:
         if not uses_coordinates(head):
             if self._plain is None:
                 self._plain = self._X[self._train], self._X[self._test]
-            return head, *self._plain
+            return after_coordinates(head), *self._plain
         if self._coordinates is None:
             started = time.perf_counter()
             self._coordinates = fold_coordinates(self._X, self._train, self._test)
             self.seconds = (time.perf_counter() - started) / self._users
-        rest = head[-1] if len(head) == 2 else Pipeline(head.steps[1:])
-        return rest, *self._coordinates.columns(head[0].n_components)
+        return after_coordinates(head), *self._coordinates.columns(head[0].n_components)
 
 
 def _run(
-    task: Task,
-    X: Columns,
-    y: NDArray[np.str_],
-    together: NDArray[Any] | None,
-    classes: NDArray[np.str_],
-    scoring: Sequence[str],
+    task: Task, rows: TrainingRows, classes: NDArray[np.str_], scoring: Sequence[str]
 ) -> dict[str, FoldResult]:
     users = sum(map(uses_coordinates, task.heads.values()))
-    shared = _Shared(X, task.train, task.test, users)
-    groups = None if together is None else together[task.train]
+    shared, y = _Shared(rows.X, task.train, task.test, users), rows.y
     results = {}
     with threadpool_limits(1):
         for name, head in task.heads.items():
@@ -242,7 +239,7 @@ def _run(
             rest = clone(rest).set_params(**task.params.get(name, {}))
             with _convergence(name) as said:
                 started = time.perf_counter()
-                fit(rest, known, y[task.train], groups, name)
+                fit(rest, known, y[task.train], _told(rows, task.train), name)
                 seconds = time.perf_counter() - started
                 result = _scored(rest, new, y[task.test], classes, scoring)
             seconds += shared.seconds if uses_coordinates(head) else 0
@@ -250,32 +247,23 @@ def _run(
     return results
 
 
-def _score_points(
-    task: Task,
-    X: Columns,
-    y: NDArray[np.str_],
-    together: NDArray[Any] | None,
-    score: str,
-) -> dict[str, list[float]]:
-    shared = _Shared(X, task.train, task.test, 1)
+def _score_points(task: Task, rows: TrainingRows, score: str) -> dict[str, list[float]]:
+    shared, y = _Shared(rows.X, task.train, task.test, 1), rows.y
+    told = _told(rows, task.train)
     scores: dict[str, list[float]] = {}
     with threadpool_limits(1):
         for name, points in (task.points or {}).items():
             rest, known, new = shared.columns(task.heads[name])
             with _convergence(name):  # a point that doesn't converge is seldom chosen
-                labels = _labels(rest, known, y[task.train], new, points, name)
+                labels = _labels(rest, known, y[task.train], new, points, name, told)
                 scores[name] = [_label_score(score, y[task.test], each) for each in labels]
     return scores
 
 
 def _follow_epochs(
-    task: Task,
-    X: Columns,
-    y: NDArray[np.str_],
-    together: NDArray[Any] | None,
-    classes: NDArray[np.str_],
+    task: Task, rows: TrainingRows, classes: NDArray[np.str_]
 ) -> dict[str, NDArray[np.float64]]:
-    shared = _Shared(X, task.train, task.test, 1)
+    shared, y = _Shared(rows.X, task.train, task.test, 1), rows.y
     codes = np.searchsorted(classes, y)
     tables = {}
     with threadpool_limits(1):
@@ -284,8 +272,13 @@ def _follow_epochs(
             rest = clone(rest).set_params(**task.params.get(name, {}))
             with _convergence(name), _in_one_line(name):
                 last, known, new = _up_to_last(rest, known, y[task.train], new)
-                sides = [(known, codes[task.train]), (new, codes[task.test])]
-                epochs = last.fit_epochs(known, y[task.train])
+                themselves = rows.variant[task.train] == 0
+                sides = [
+                    (known[themselves], codes[task.train][themselves]),
+                    (new, codes[task.test]),
+                ]
+                told = _known_to(last.fit_epochs, _told(rows, task.train))
+                epochs = last.fit_epochs(known, y[task.train], **told)
                 scores = [_epoch_scores(last, sides, classes) for _ in epochs]
             tables[name] = np.array(scores)
     return tables
@@ -310,12 +303,13 @@ def _labels(
     new: Columns,
     points: Sequence[Point],
     name: str,
+    told: Mapping[str, NDArray[Any] | None],
 ) -> Iterator[NDArray[Any]]:
     if hasattr(rest, "predict_path"):
         yield from rest.predict_path(known, y, new, points)
         return
     for point in points:
-        yield fit(clone(rest).set_params(**point), known, y, None, name).predict(new)
+        yield fit(clone(rest).set_params(**point), known, y, told, name).predict(new)
 
 
 @contextmanager
@@ -337,16 +331,38 @@ def fit(
     head: BaseEstimator,
     X: Columns,
     y: NDArray[np.str_],
-    groups: NDArray[Any] | None = None,
+    told: Mapping[str, NDArray[Any] | None] | None = None,
     name: str = "the head",
 ) -> BaseEstimator:
-    """Fit; what scikit-learn says of a parameter's value becomes one line of ours."""
+    """Fit; what scikit-learn says of a parameter's value becomes one line of ours.
+
+    `told` are `groups`, `images` and `variant` of the rows, for classifiers that ask for them.
+    """
     last = head[-1] if isinstance(head, Pipeline) else head
-    extra: dict[str, Any] = {}
-    if groups is not None and has_fit_parameter(last, "groups"):
-        extra["groups" if last is head else f"{head.steps[-1][0]}__groups"] = groups
+    step = "" if last is head else f"{head.steps[-1][0]}__"
+    known = _known_to(last.fit, told or {})
     with _in_one_line(name):
-        return head.fit(X, y, **extra)
+        return head.fit(X, y, **{f"{step}{key}": value for key, value in known.items()})
+
+
+def fit_on_all(head: BaseEstimator, data: Dataset, name: str = "the head") -> BaseEstimator:
+    """Fit a head on every image of a dataset, and on their variants."""
+    rows = TrainingRows.of(data)
+    return fit(head, rows.X, rows.y, _told(rows, np.arange(len(rows.y))), name)
+
+
+def _told(rows: TrainingRows, train: Rows) -> dict[str, NDArray[Any] | None]:
+    """What a classifier may ask of the training rows beside their columns and labels."""
+    groups = None if rows.together is None else rows.together[train]
+    images = rows.image[train] if rows.variant.any() else None
+    return {"groups": groups, "images": images, "variant": rows.variant[train]}
+
+
+def _known_to(
+    method: Callable[..., Any], told: Mapping[str, NDArray[Any] | None]
+) -> dict[str, NDArray[Any]]:
+    known = inspect.signature(method).parameters
+    return {key: value for key, value in told.items() if key in known and value is not None}
 
 
 @contextmanager

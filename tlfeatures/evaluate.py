@@ -19,7 +19,7 @@ from sklearn.metrics import get_scorer_names
 
 from tlfeatures.dataset import Dataset
 from tlfeatures.engine import Engine, FoldResult, Task
-from tlfeatures.features.spec import as_list, unknown_name
+from tlfeatures.features.names import as_list, unknown_name
 from tlfeatures.folds import Fold, inner_folds, make_folds
 from tlfeatures.heads import Grid
 from tlfeatures.statistics import SCORES

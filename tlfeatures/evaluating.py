@@ -179,7 +179,7 @@ def _from_file(
     model: Model, file: str | os.PathLike[str], joined: dict[str, Any]
 ) -> tuple[Dataset, int]:
     """Embeddings of unseen images, and the number of those that were seen."""
-    data = load_dataset(file, model.embedding, **joined)
+    data = load_dataset(file, model.embedding, **joined, variants=0)
     differences = data.spec.differences(model.spec)
     if differences:
         name, theirs, ours = differences[0]

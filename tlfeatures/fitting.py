@@ -19,7 +19,7 @@ from tlfeatures.engine import Engine
 from tlfeatures.engine import fit as fit_head
 from tlfeatures.errors import ParameterError
 from tlfeatures.evaluate import Evaluation, cross_validate_heads
-from tlfeatures.features.spec import as_list
+from tlfeatures.features.names import as_list
 from tlfeatures.folds import folds_of, inner_folds
 from tlfeatures.heads import HEADS, Grid, head_grid, make_heads, plain_params, set_tuned
 from tlfeatures.model import Model
@@ -62,6 +62,8 @@ class FitReport:
     file, embedding : str
     weights : str
         Those of the backbone that made the embeddings.
+    variants : int
+        Of each training image, that the heads were fitted on, too.
     images : int
         Labelled images in the file.
     tested : int
@@ -91,6 +93,7 @@ class FitReport:
     file: str
     embedding: str
     weights: str
+    variants: int
     images: int
     tested: int
     classes: list[str]
@@ -128,6 +131,7 @@ class FitReport:
             "file": self.file,
             "embedding": self.embedding,
             "weights": self.weights,
+            "variants": self.variants,
             "images": self.images,
             "tested": self.tested,
             "classes": self.classes,
@@ -170,6 +174,7 @@ def fit(
     labels: str | os.PathLike[str] | Mapping[str, str] | None = None,
     groups: str | os.PathLike[str] | None = None,
     near_duplicates: float | None = NEAR_DUPLICATE,
+    variants: int | None = None,
     params: Mapping[str, Any] | None = None,
     tune: bool = False,
     model: str | os.PathLike[str] | None = None,
@@ -187,7 +192,7 @@ def fit(
         Made by `extract`.
     heads : str or sequence of str
         See `make_head`, or "all".
-    embedding, labels, groups, near_duplicates
+    embedding, labels, groups, near_duplicates, variants
         See `load_dataset`.
     params : mapping, optional
         Parameters of the heads, see `make_heads`.
@@ -214,7 +219,14 @@ def fit(
     if model is not None:
         check_model_target(model)
         check_card_target(model)
-    data = load_dataset(file, embedding, labels, groups=groups, near_duplicates=near_duplicates)
+    data = load_dataset(
+        file,
+        embedding,
+        labels,
+        groups=groups,
+        near_duplicates=near_duplicates,
+        variants=variants,
+    )
     if model is not None:
         _check_heads(made, data)
     with Engine(data, n_jobs=n_jobs) as engine:
@@ -292,6 +304,7 @@ def _facts_of(data: Dataset, first: Evaluation) -> dict[str, Any]:
         "file": data.file,
         "embedding": data.embedding,
         "weights": data.spec.weights,
+        "variants": data.n_variants,
         "images": len(data.y),
         "tested": int((first.fold >= 0).sum()),
         "classes": data.classes,

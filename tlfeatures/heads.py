@@ -30,7 +30,7 @@ from tlfeatures.classifiers import (
 )
 from tlfeatures.coordinates import PrincipalCoordinates
 from tlfeatures.errors import ParameterError
-from tlfeatures.features.spec import as_list, unknown_name
+from tlfeatures.features.names import as_list, unknown_name
 
 logger = logging.getLogger(__name__)
 
@@ -138,6 +138,7 @@ def make_head(name: str, *, random_state: int | None = 0, **params: Any) -> Pipe
     **params
         Of the classifier (`C=0.1`, `class_weight="balanced"`, `learning_rate=0.05`), or
         `n_components` of the coordinates (None: all), or `step__parameter` of any step.
+        `coordinates="passthrough"` shows a head of `HEADS` the columns as they are stored.
 
     Returns
     -------
@@ -161,7 +162,18 @@ def make_head(name: str, *, random_state: int | None = 0, **params: Any) -> Pipe
     for key in params:
         if key not in known:
             raise unknown_name(f"parameter of {name}", key, _short(known))
+    if "coordinates" in params:
+        _pass_through(name, head, params)
+        params = {key: value for key, value in params.items() if key != "coordinates"}
     return head.set_params(**{known[key]: value for key, value in params.items()})
+
+
+def _pass_through(name: str, head: Pipeline, params: Mapping[str, Any]) -> None:
+    if params["coordinates"] != "passthrough":
+        raise ParameterError(f"coordinates must be passthrough, got {params['coordinates']!r}")
+    if any(key.removeprefix("coordinates__") == "n_components" for key in params):
+        raise ParameterError(f"{name} without coordinates has no n_components; leave out one")
+    head.set_params(coordinates="passthrough")
 
 
 def _pipeline(name: str, seed: int | None) -> Pipeline:
@@ -233,7 +245,14 @@ def head_grid(name: str, params: Iterable[str] = ()) -> Grid:
 
 def set_tuned(head: BaseEstimator, params: Mapping[str, Any]) -> None:
     """Set what tuning chose: parameters of the classifier, or of a head without coordinates."""
-    (head[-1] if uses_coordinates(head) else head).set_params(**params)
+    after_coordinates(head).set_params(**params)
+
+
+def after_coordinates(head: BaseEstimator) -> BaseEstimator:
+    """Give what of a head sees the coordinates, or the columns as they are; else the head."""
+    if not isinstance(head, Pipeline) or head.steps[0][0] != "coordinates":
+        return head
+    return head[-1] if len(head) == 2 else Pipeline(head.steps[1:])
 
 
 def uses_coordinates(head: BaseEstimator) -> bool:
@@ -258,7 +277,8 @@ def _param_names(head: Pipeline) -> dict[str, str]:
             if inner != "random_state"
         }
     full = {name: name for name in head.get_params() if "__" in name}
-    return {**short, **full}
+    own = {name: name for name, _ in head.steps if name == "coordinates"}
+    return {**short, **own, **full}
 
 
 def _short(names: Iterable[str]) -> list[str]:
@@ -323,7 +343,9 @@ def plain_params(head: BaseEstimator) -> dict[str, Any]:
     steps = head.steps if isinstance(head, Pipeline) else [("classifier", head)]
     params: dict[str, Any] = {}
     for step, estimator in steps:
-        if step in ("coordinates", "classifier"):
+        if estimator == "passthrough":
+            params[step] = estimator
+        elif step in ("coordinates", "classifier"):
             inner = isinstance(estimator, CalibratedClassifier)  # an ensemble has estimators, too
             params |= (estimator.estimator if inner else estimator).get_params(deep=False)
     params.pop("random_state", None)

@@ -143,7 +143,8 @@ class LearningCurve:
     file, embedding, weights, head : str
     params : dict
         Those that were given for the head.
-    images, folds : int
+    images, folds, variants : int
+        Variants of each training image, that the head was fitted on, too.
     classes : list of str
     points : tuple of CurvePoint
         Smallest first; the last one is the whole training fold.
@@ -170,6 +171,7 @@ class LearningCurve:
     forecasts: tuple[Forecast, ...]
     verdict: str
     sentence: str
+    variants: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Give it as JSON-ready plain data."""
@@ -199,6 +201,7 @@ def learning_curve(
     labels: str | os.PathLike[str] | Mapping[str, str] | None = None,
     groups: str | os.PathLike[str] | None = None,
     near_duplicates: float | None = NEAR_DUPLICATE,
+    variants: int | None = None,
     sizes: Sequence[int] | None = None,
     cv: int = 5,
     params: Mapping[str, Any] | None = None,
@@ -214,7 +217,7 @@ def learning_curve(
         Made by `extract`.
     head : str
         See `make_head`.
-    embedding, labels, groups, near_duplicates
+    embedding, labels, groups, near_duplicates, variants
         See `load_dataset`.
     sizes, cv, params, n_jobs, random_state, progress
         See `measure_curve`.
@@ -229,7 +232,14 @@ def learning_curve(
         As `load_dataset` and `measure_curve` do.
     """
     make_head(head, random_state=random_state, **(params or {}))  # a wrong name before the loading
-    data = load_dataset(file, embedding, labels, groups=groups, near_duplicates=near_duplicates)
+    data = load_dataset(
+        file,
+        embedding,
+        labels,
+        groups=groups,
+        near_duplicates=near_duplicates,
+        variants=variants,
+    )
     return measure_curve(
         data,
         head,
@@ -311,6 +321,7 @@ def measure_curve(
         images=len(y),
         folds=len(folds),
         classes=classes.tolist(),
+        variants=data.n_variants,
         points=measured.points,
         **vars(_judge(measured, random_state)),
     )

@@ -29,8 +29,10 @@ from tlfeatures.features.batches import (
     in_batches,
     readable,
 )
+from tlfeatures.features.embedding import join, parts_of
 from tlfeatures.features.images import ImageFile, find_images
-from tlfeatures.features.spec import Spec, as_list
+from tlfeatures.features.names import as_list
+from tlfeatures.features.spec import Spec
 from tlfeatures.model_card import card_path, check_card_target, render_card, write_card
 from tlfeatures.model_file import read_model, write_model
 
@@ -83,7 +85,7 @@ class Model:
     head : fitted scikit-learn classifier
     spec : Spec
     embedding : str
-        `LAYER.POOLING`.
+        `LAYER.POOLING`, or several side by side, `A+B`.
     info : dict
         JSON-ready facts: classes, counts, images, columns, head, versions, and what `fit` adds.
     outliers : OutlierDetector or None
@@ -124,17 +126,18 @@ class Model:
                 "sklearn.calibration.CalibratedClassifierCV"
             )
         # `info` reads model files by way of this package, and needs no scikit-learn.
-        from tlfeatures.engine import fit
+        from tlfeatures.engine import fit_on_all
         from tlfeatures.heads import compact
         from tlfeatures.outliers import OutlierDetector
 
-        fit(head, data.X, data.y, data.together)
+        fit_on_all(head, data)
         head = compact(head)
         info = {
             "classes": data.classes,
             "counts": {label: int((data.y == label).sum()) for label in data.classes},
             "images": len(data.y),
             "columns": data.X.shape[1],
+            "variants": data.n_variants,
             "head": name or type(head).__name__,
             **(facts or {}),
             "versions": {
@@ -350,7 +353,7 @@ class Labeller:
         self._detector = model.outliers if outliers else None
         self._min_confidence = min_confidence
         self._backbone = load_backbone(
-            model.spec, [model.embedding], device=device, weights=weights
+            model.spec, parts_of(model.embedding), device=device, weights=weights
         )
 
     def embed(
@@ -362,8 +365,8 @@ class Labeller:
         """Embed image files batch by batch; those that can't be read go into `failed`."""
         size = self._model.spec.size
         asked = ((key, path, None) for key, path in files)
-        for keys, batch in batched(readable(decode_ahead(asked, size), failed), size, batch_size):
-            yield keys, self._backbone.embed(batch)[self._model.embedding][: len(keys)]
+        for keys, batch in batched(readable(decode_ahead(asked, size), failed), batch_size):
+            yield keys, join(self._backbone.embed(batch), self._model.embedding)[: len(keys)]
 
     def label(self, paths: Sequence[Path], batch_size: int) -> Iterator[Prediction]:
         """Label image files: one prediction each, in their order."""
@@ -403,9 +406,11 @@ def _unread(path: Path, error: ImageError) -> Prediction:
 
 
 def _check_width(model: Model) -> None:
-    layer, _, pool = model.embedding.rpartition(".")
-    widths = embedding_widths(model.spec.backbone, [layer], [pool], model.spec.size)
-    if widths != {model.embedding: model.info["columns"]}:
+    widths: dict[str, int] = {}
+    for part in parts_of(model.embedding):
+        layer, _, pool = part.rpartition(".")
+        widths |= embedding_widths(model.spec.backbone, [layer], [pool], model.spec.size)
+    if sum(widths.values()) != model.info["columns"]:
         raise ModelError(
             f"the head takes {model.info['columns']} columns, the backbone gives {widths}: "
             "the model file is damaged; fit it again"

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tlfeatures.errors import ModelError, ParameterError
+from tlfeatures.features.spec import Spec
 from tlfeatures.features.weights import IMAGENET_SHA256
 from tlfeatures.files import replace_file
 
@@ -143,6 +144,12 @@ def _images(facts: Facts) -> Iterator[str]:
         yield f"{facts['images']:,} images in all."
     else:
         yield f"{facts['images']:,} images."
+    if facts.get("variants"):
+        yield ""
+        yield (
+            f"Variants of each image that it was fitted on, too: {facts['variants']:,} "
+            f"({_text(_augmentation(facts['spec']))}); it was scored on none."
+        )
     told = []
     if facts.get("copies"):
         pairs = "pair" if facts["copies"] == 1 else "pairs"
@@ -157,6 +164,12 @@ def _images(facts: Facts) -> Iterator[str]:
         }.get(facts.get("split", ""), "")
         yield ""
         yield f"{'; '.join(told).capitalize()}.{kept}"
+
+
+def _augmentation(spec: Facts) -> str:
+    """The recipe as the command line takes it."""
+    recipe = Spec.from_dict(dict(spec)).augmentation
+    return "" if recipe is None else recipe.in_words()
 
 
 _APART = " Training images that belong with a tested one, if any, were left out for the scores."

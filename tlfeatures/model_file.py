@@ -5,7 +5,8 @@ A zip archive. Nothing in it is executed, and nothing is ever unpacked to the di
 ``tlfeatures.json``
     ``format`` ("tlfeatures model"), ``format_version`` (integer), ``spec``, ``embedding``,
     ``classes``, ``counts`` (images a class), ``images`` (fitted on), ``columns`` (of the
-    embedding), ``head`` (name or class), ``versions``, ``outliers`` (threshold, share, neighbour,
+    embedding), ``head`` (name or class), ``variants`` (of each image, fitted on, too),
+    ``versions``, ``outliers`` (threshold, share, neighbour,
     columns); the command `fit` adds ``params``, ``tuned``, ``split``, ``folds``, ``groups``,
     ``copies``, ``compared`` (heads), ``tested`` (images) and ``scores``. This member alone
     answers `info`.
@@ -17,8 +18,8 @@ A zip archive. Nothing in it is executed, and nothing is ever unpacked to the di
     (at most 5,000, at most 1,024) float16: what `tlfeatures.outliers` compares new images with.
 
 Version 1 had neither ``counts``, ``outliers``, ``copies`` and ``compared``, nor the folder
-``training``. To change the format: raise ``FORMAT_VERSION``, keep reading every older version, add
-a file of the old version to the tests' fixtures.
+``training``; ``variants`` came later. To change the format: raise ``FORMAT_VERSION``, keep reading
+every older version, add a file of the old version to the tests' fixtures.
 """
 
 from __future__ import annotations

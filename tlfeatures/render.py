@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tlfeatures.features.names import counted
+
 if TYPE_CHECKING:
     from tlfeatures.auditing import Audit
     from tlfeatures.benchmarking import Benchmark
@@ -34,6 +36,8 @@ def render_extraction(result: Extraction) -> str:
         f"{result.seconds:.1f} s{speed}",
         "embeddings: " + ", ".join(f"{name} ({d:,})" for name, d in result.embeddings.items()),
     ]
+    if result.variants:
+        lines.append(f"and {counted(result.variants, 'variant')} of each image, to train on")
     if result.weights == "random":
         lines.append(RANDOM_WEIGHTS)
     return "\n".join(lines)
@@ -49,6 +53,7 @@ def render_fit(report: FitReport) -> str:
     how += f", {report.groups:,} groups kept together" if report.groups else ""
     how += _copies(report.copies, report.split)
     how += ", tuned inside each fold" if report.tuned else ""
+    how += _trained_on(report.variants)
     lines = [_images(report.images, report.classes)]
     lines.append(f"{report.embedding} of {report.file}; {how} ({report.tested:,} images tested)")
     if report.weights == "random":
@@ -65,6 +70,12 @@ def render_fit(report: FitReport) -> str:
             lines.append("\nthe folds of the other heads: --json, or --head with fewer of them")
     lines += [_refitted(report, head.model) for head in report.heads if head.model]
     return "\n".join(lines)
+
+
+def _trained_on(variants: int) -> str:
+    if not variants:
+        return ""
+    return f", trained also on {counted(variants, 'variant')} of each image"
 
 
 def _refitted(report: FitReport, model: str) -> str:
@@ -242,6 +253,8 @@ def render_info(facts: dict[str, Any]) -> str:
 def _plain(value: Any) -> str:
     if isinstance(value, dict) and "mean" in value:
         return _mean_std(value)
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_plain(inner)}" for name, inner in value.items())
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"
     return "none" if value is None else str(value)
@@ -349,7 +362,7 @@ def render_learning_curve(curve: LearningCurve) -> str:
     lines = [
         _images(curve.images, curve.classes),
         f"{curve.head} on {curve.embedding} of {curve.file}; every size is tested on the same "
-        f"images, {curve.folds}-fold cross-validation",
+        f"images, {curve.folds}-fold cross-validation{_trained_on(curve.variants)}",
     ]
     if curve.weights == "random":
         lines.append(RANDOM_WEIGHTS)

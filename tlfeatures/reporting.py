@@ -15,7 +15,7 @@ from tlfeatures.comparison import Rank
 from tlfeatures.dataset import Dataset
 from tlfeatures.diagnostics import METHODS, confusion, precision_recall, reliability, roc
 from tlfeatures.errors import ParameterError
-from tlfeatures.features.spec import unknown_name
+from tlfeatures.features.names import unknown_name
 from tlfeatures.files import replace_file
 
 if TYPE_CHECKING:

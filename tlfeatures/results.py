@@ -53,8 +53,13 @@ def digest_of_images(data: Dataset) -> str:
 
 
 def fingerprint(data: Dataset) -> str:
-    """Hash the embedding's values: a file made again gives the same if it holds the same."""
-    return hashlib.sha256(np.ascontiguousarray(data.X).data).hexdigest()[:16]
+    """Hash the embedding's values: a file made again gives the same if it holds the same.
+
+    What follows a + is the hash of the variants' values, where there are some.
+    """
+    parts = [data.X] if data.variants is None else [data.X, data.variants]
+    hashes = (hashlib.sha256(np.ascontiguousarray(part).data).hexdigest()[:16] for part in parts)
+    return "+".join(hashes)
 
 
 def sources_of(
@@ -158,9 +163,10 @@ class Entry:
     Attributes
     ----------
     facts : dict
-        JSON-ready: head, file, embedding, matrix (hash of its values), repeat, tuned, params,
-        chosen (parameters by fold), scores (name to mean, std, folds, pooled and its interval),
-        fit_seconds, test_fraction, versions, key.
+        JSON-ready: head, file, embedding, variants, matrix (hash of values), repeat, tuned, params,
+        chosen (parameters by fold), chosen_scores (what they reached on the inner folds), scores
+        (name to mean, std, folds, pooled and its interval), fit_seconds, test_fraction, versions,
+        key.
     fold, predicted : ndarray of shape (n,), int
         As in `Evaluation`.
     probabilities : ndarray of shape (n, k)
@@ -177,6 +183,7 @@ def entry_facts(data: Dataset, matrix: str, **own: Any) -> dict[str, Any]:
     return {
         "file": data.file,
         "embedding": data.embedding,
+        "variants": data.n_variants,
         "matrix": matrix,
         "versions": versions(),
         **own,
@@ -187,6 +194,7 @@ def entry_of(evaluation: Evaluation, facts: dict[str, Any]) -> Entry:
     """Make an entry of an evaluation; `facts` say which head, embedding and repeat it is."""
     measured = {
         "chosen": [dict(choice.params) for choice in evaluation.choices],
+        "chosen_scores": [float(choice.scores.max()) for choice in evaluation.choices],
         "scores": evaluation.summary(),
         "fit_seconds": or_none(evaluation.fit_seconds.mean()),
         "test_fraction": evaluation.test_fraction,

@@ -41,7 +41,8 @@ class TrainingCurve:
         `cv`, or the split (val, test) that was held back.
     folds : int
     loss : ndarray
-        Mean log loss (natural logarithm) of the fold's training images, without the L2 penalty and
+        Mean log loss (natural logarithm) of the fold's training images themselves (not of their
+        variants, if it was trained on these, too), without the L2 penalty and
         without class weights, by the weights as they are after the epoch. Keras's `History`
         averages over the batches of an epoch while the weights still move, so that its first
         training losses are higher and its first accuracies lower.
@@ -49,6 +50,8 @@ class TrainingCurve:
         Of the same images.
     validation_loss, validation_accuracy : ndarray
         Of the images that the fold holds back.
+    variants : int
+        Of each training image, that the head was fitted on, too.
     """
 
     file: str
@@ -63,6 +66,7 @@ class TrainingCurve:
     accuracy: Floats
     validation_loss: Floats
     validation_accuracy: Floats
+    variants: int = 0
 
     @property
     def epochs(self) -> int:
@@ -162,6 +166,7 @@ def training_curve(
         images=len(data.y),
         split=split or "cv",
         folds=len(folds),
+        variants=data.n_variants,
         **dict(zip(EPOCH_SCORES, np.moveaxis(_padded(found), 2, 0), strict=True)),
     )
 

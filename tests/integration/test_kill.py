@@ -22,13 +22,14 @@ KILLS = int(os.environ.get("TLFEATURES_KILLS", "20"))
 
 SLOWED = """
 import sys, time
+import scipy.ndimage  # what variants need is loaded before the clock runs
 from tlfeatures.features import pixels, store
 real_embed, real_write = pixels.PixelBackbone.embed, store.Writer.write
 def embed(self, images):
     time.sleep(0.01)
     return real_embed(self, images)
-def write(self, rows, values):
-    real_write(self, rows, values)
+def write(self, rows, *values):
+    real_write(self, rows, *values)
     print(len(rows), flush=True)  # acknowledged: from now on these rows must survive
 pixels.PixelBackbone.embed, store.Writer.write = embed, write
 from tlfeatures.cli import main
@@ -40,7 +41,16 @@ STAGES = {
     "first extract": [],
     "adding images": [],
     "adding a layer": ["--layer", "grid4", "--pool", "max"],
+    "adding variants": ["--augment", "2"],
 }
+SETTINGS = {
+    "adding a layer": {"layers": ["grid4"], "pools": ["max"]},
+    "adding variants": {"augment": 2},
+}
+# Every so many images are not there yet at the start; no image at all for the variants, so that
+# they alone are to be computed.
+MISSING = {"adding images": 3, "adding a layer": 1000}
+SIZES = {"adding variants": 64}  # small, so that many are made before a process is killed
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +63,12 @@ def photos(tmp_path_factory):
 
 def rows_of(file):
     with Reader(file) as reader:
-        return reader.header.ids, {name: reader.read(name) for name in reader.header.embeddings}
+        header = reader.header
+        rows = {name: reader.read(name) for name in header.embeddings}
+        if header.variants:
+            for name in header.embeddings:
+                rows[f"variants of {name}"] = reader.read_variants(name, header.variants)
+        return header.ids, rows
 
 
 def kill_at(command, seconds):
@@ -71,15 +86,16 @@ def kill_at(command, seconds):
 @pytest.mark.parametrize("stage", STAGES)
 def test_whatever_was_cut_off_is_finished_bit_for_bit(photos, tmp_path, stage):
     moments = random.Random(stage)
-    layer = STAGES[stage]
+    options, settings = STAGES[stage], SETTINGS.get(stage, {})
     start, whole = tmp_path / "start.h5", tmp_path / "whole.h5"
     if stage != "first extract":
         shutil.copytree(photos, tmp_path / "fewer")
-        for path in sorted(tmp_path.glob("fewer/*/*"))[:: 3 if stage == "adding images" else 1000]:
-            path.unlink()
-        extract(tmp_path / "fewer", start, backbone="pixels", batch_size=4)
+        if stage in MISSING:
+            for path in sorted(tmp_path.glob("fewer/*/*"))[:: MISSING[stage]]:
+                path.unlink()
+        size = SIZES.get(stage)
+        extract(tmp_path / "fewer", start, backbone="pixels", batch_size=4, size=size)
         shutil.copy(start, whole)
-    settings = {"layers": ["grid4"], "pools": ["max"]} if layer else {}
     to_do = extract(photos, whole, backbone="pixels", batch_size=4, **settings).computed
     expected_ids, expected = rows_of(whole)
 
@@ -89,7 +105,7 @@ def test_whatever_was_cut_off_is_finished_bit_for_bit(photos, tmp_path, stage):
         if start.exists():
             shutil.copy(start, file)
         command = [sys.executable, "-c", SLOWED, "extract", str(photos), "-o", str(file)]
-        command += ["--backbone", "pixels", "--batch-size", "4", *layer]
+        command += ["--backbone", "pixels", "--batch-size", "4", *options]
         done, acknowledged = kill_at(command, moments.uniform(0, 0.5))
         finished, killed = finished + done, killed + (not done)
         acknowledged_in_all += acknowledged
@@ -99,7 +115,7 @@ def test_whatever_was_cut_off_is_finished_bit_for_bit(photos, tmp_path, stage):
         result = extract(photos, file, backbone="pixels", batch_size=4, **settings)
         assert result.computed <= to_do - acknowledged
         ids, rows = rows_of(file)
-        assert ids == expected_ids
+        assert (ids, rows.keys()) == (expected_ids, expected.keys())
         for name, values in expected.items():
             np.testing.assert_array_equal(rows[name], values)
         assert not list(tmp_path.glob("*.partial"))

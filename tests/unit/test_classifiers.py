@@ -167,7 +167,7 @@ def test_a_class_of_one_group_is_calibrated_on_single_images():
 def test_groups_are_kept_together_in_calibration():
     codes = np.repeat([0, 1], 30)
     groups = np.arange(60) // 3
-    for train, test in _calibration_folds(codes, groups, 0):
+    for train, test in _calibration_folds(codes, groups, None, 0):
         assert len(np.unique(codes[train])) == 2
         assert not set(groups[train]) & set(groups[test])
 

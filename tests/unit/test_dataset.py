@@ -1,14 +1,18 @@
 import logging
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from tests.conftest import write_image
-from tlfeatures import extract, load_dataset
-from tlfeatures.dataset import from_folders
+from tlfeatures import audit, benchmark, extract, load_dataset
+from tlfeatures.dataset import from_folders, label_images, telling_embedding
+from tlfeatures.duplicates import find_near_duplicates
 from tlfeatures.errors import DatasetError, ParameterError
+from tlfeatures.features.store import read_header
+from tlfeatures.folds import make_folds
 
 
 @pytest.fixture
@@ -171,3 +175,125 @@ def test_groups_by_csv(file, tmp_path):
 def test_headers_of_a_csv_may_be_capitalised(file, tmp_path):
     (tmp_path / "labels.csv").write_text("ID, Label\nred/red00.png,x\n")
     assert load_dataset(file, "grid8.avg", tmp_path / "labels.csv").y.tolist() == ["x"]
+
+
+# ---- by which embedding near-duplicates are told
+
+
+@pytest.mark.parametrize(
+    ("widths", "telling"),
+    [
+        ({"block1_conv1.avg": 64, "block5_pool.avg": 512}, "block5_pool.avg"),
+        ({"block5_pool.avg": 512, "block1_conv1.avg": 64}, "block5_pool.avg"),
+        ({"block5_pool.flatten": 25088, "block5_pool.avg": 512}, "block5_pool.avg"),
+        ({"block5_pool.max": 512, "block5_pool.flatten": 25088}, "block5_pool.flatten"),
+        ({"block5_conv3.max": 512, "block4_pool.avg": 512}, "block5_conv3.max"),
+        ({"block1_pool.avg": 64, "fc1.none": 4096, "predictions.none": 1000}, "block1_pool.avg"),
+        ({"fc1.none": 4096, "fc2.none": 4096}, "fc2.none"),
+        ({"block2_pool.avg": 128}, "block2_pool.avg"),
+    ],
+)
+def test_the_deepest_feature_map_tells(file, widths, telling):
+    header = read_header(file)
+    spec = replace(header.spec, backbone="vgg16", size=(224, 224))
+    assert telling_embedding(replace(header, spec=spec, embeddings=widths)) == telling
+
+
+def test_too_few_columns_tell_nothing_where_others_do(file):
+    header = read_header(file)
+    for widths, telling in (
+        ({"grid8.avg": 3, "grid4.flatten": 48, "grid8.flatten": 192}, "grid8.flatten"),
+        ({"grid8.avg": 3, "mean.flatten": 3, "grid4.flatten": 100}, "grid4.flatten"),
+        ({"mean.avg": 3, "grid8.avg": 3}, "grid8.avg"),
+    ):
+        assert telling_embedding(replace(header, embeddings=widths)) == telling
+
+
+def test_a_backbone_that_is_not_known_has_an_embedding_that_tells(file):
+    header = read_header(file)
+    other = replace(header, spec=replace(header.spec, backbone="other"))
+    widths = {"x.avg": 3, "y.flatten": 500, "z.avg": 100}
+    assert telling_embedding(replace(other, embeddings=widths)) == "z.avg"
+
+
+@pytest.fixture
+def alike(photos, tmp_path):
+    """A file where an image is there twice, the second time darker."""
+    dark = Image.open(photos / "red" / "red00.png").point(lambda value: value * 0.97)
+    dark.save(photos / "red" / "dark.png")
+    shutil.copy(photos / "blue" / "blue03.png", photos / "blue" / "same.png")
+    options = {"layers": ["grid4", "grid8"], "pools": ["avg", "flatten"]}
+    extract(photos, tmp_path / "x.h5", backbone="pixels", size=16, **options)
+    return tmp_path / "x.h5"
+
+
+NAMES = ["grid4.avg", "grid8.avg", "grid4.flatten", "grid8.flatten", "grid8.avg+grid4.flatten"]
+
+
+def test_copies_and_folds_do_not_depend_on_the_embedding(alike):
+    sets = {name: load_dataset(alike, name) for name in NAMES}
+    first = sets["grid8.flatten"]
+    pairs = {tuple(first.ids[pair].tolist()) for pair in first.copies}
+    assert {("red/dark.png", "red/red00.png"), ("blue/blue03.png", "blue/same.png")} <= pairs
+    expected = make_folds(first, cv=3)[1]
+    for name, data in sets.items():
+        np.testing.assert_array_equal(data.copies, first.copies, err_msg=name)
+        np.testing.assert_array_equal(data.together, first.together, err_msg=name)
+        for ours, theirs in zip(make_folds(data, cv=3)[1], expected, strict=True):
+            for rows, same in zip(ours, theirs, strict=True):
+                np.testing.assert_array_equal(rows, same)
+
+
+def test_what_tells_is_kept_where_it_is_another_embedding(alike):
+    telling = load_dataset(alike, "grid8.flatten")
+    assert telling.looks is None
+    for name in set(NAMES) - {"grid8.flatten"}:
+        np.testing.assert_array_equal(load_dataset(alike, name).looks, telling.X)
+
+
+def test_looks_are_those_of_the_labelled_images(alike):
+    ids = load_dataset(alike, "grid8.avg").ids
+    labels = {id_: id_[0] for id_ in ids[3:]}
+    data, telling = (load_dataset(alike, name, labels) for name in ("grid8.avg", "grid8.flatten"))
+    np.testing.assert_array_equal(data.looks, telling.X)
+    np.testing.assert_array_equal(data.copies, telling.copies)
+
+
+def test_without_near_duplicates_only_identical_files_count_whatever_tells(alike):
+    for name in NAMES:
+        data = load_dataset(alike, name, near_duplicates=None)
+        pairs = [data.ids[pair].tolist() for pair in data.copies]
+        assert pairs == [["blue/blue03.png", "blue/same.png"]]
+
+
+def test_images_without_a_file_are_told_by_what_is_given():
+    random = np.random.default_rng(0)
+    X, looks = random.normal(size=(2, 40, 80)).astype(np.float32)
+    X[5], looks[9] = X[4], looks[8]
+    labelled = label_images([f"{'ab'[i % 2]}/{i:02}.png" for i in range(40)], "x.h5")
+    digests = random.integers(0, 256, (40, 32), np.uint8)
+    for given, pair in ((None, [4, 5]), (looks, [8, 9])):
+        data = labelled.with_embeddings(
+            X, digests, embedding="x.avg", spec=None, near_duplicates=0.4, looks=given
+        )
+        assert pair in data.copies.tolist()
+        found, _ = find_near_duplicates(X if given is None else looks, 0.4)
+        assert len(data.copies) == len(found)
+
+
+def test_an_audit_finds_the_same_copies_on_any_embedding(alike):
+    labels = {id_: id_.split("/")[0] for id_ in load_dataset(alike, "grid8.avg").ids}
+    labels |= {"red/dark.png": "blue"}
+    for name in NAMES:
+        found = audit(alike, embedding=name, labels=labels, head="centroid", cv=3).findings
+        pairs = [{each.id, each.other} for each in found if each.kind == "near-duplicate"]
+        assert pairs == [{"red/dark.png", "red/red00.png"}], name
+
+
+def test_one_folder_takes_the_embeddings_one_after_the_other(alike, tmp_path):
+    """The folds don't change where an embedding is added that tells copies better, or worse."""
+    options = {"heads": "dummy", "out": tmp_path / "out", "cv": 3, "n_jobs": 1}
+    for number, name in enumerate(NAMES, start=1):
+        result = benchmark(alike, embeddings=name, **options)
+        assert (result.computed, len(result.entries)) == (1, number)
+    assert benchmark(alike, embeddings=["all", NAMES[-1]], **options).computed == 0

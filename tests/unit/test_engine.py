@@ -18,9 +18,9 @@ from tlfeatures.evaluate import cross_validate_heads
 from tlfeatures.heads import make_heads
 
 
-def kind_of_x(task, X, *others):
+def kind_of_x(task, rows, *others):
     """What a worker is handed."""
-    return type(X).__name__, X.dtype.name, X.flags.writeable
+    return type(rows.X).__name__, rows.X.dtype.name, rows.X.flags.writeable
 
 
 def test_workers_read_one_x(tmp_path):

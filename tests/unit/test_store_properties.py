@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tlfeatures.errors import FormatError
 from tlfeatures.features import store
+from tlfeatures.features.augment import Augmentation
 from tlfeatures.features.images import ImageFile, Manifest, digest
 from tlfeatures.features.spec import Spec
 
@@ -21,6 +22,9 @@ EMBEDDINGS = {"a.avg": 3, "b.flatten": 5}
 
 names = st.text(
     st.characters(blacklist_categories=["Cs"], blacklist_characters="\x00"), min_size=1, max_size=30
+)
+specs = st.sampled_from(
+    [SPEC, *(replace(SPEC, augmentation=Augmentation(v, 30.0)) for v in (1, 3))]
 )
 manifests = st.lists(
     st.tuples(names, st.integers(0, 12)), min_size=1, max_size=20, unique_by=lambda x: x[0]
@@ -42,14 +46,25 @@ def values_of(manifest: Manifest, rows) -> dict[str, np.ndarray]:
     }
 
 
+def variants_of(manifest: Manifest, rows, spec: Spec) -> dict[str, np.ndarray]:
+    """The same of its variants."""
+    numbers = np.arange(1, 1 + store.variants_of(spec), dtype=np.float32)[:, None] * 16
+    return {name: rows[:, None] + numbers for name, rows in values_of(manifest, rows).items()}
+
+
+def read_variants(path: Path, name: str, spec: Spec) -> np.ndarray:
+    with store.Reader(path) as reader:
+        return reader.read_variants(name, store.variants_of(spec))
+
+
 def read(path: Path, name: str) -> np.ndarray:
     with store.Reader(path) as reader:
         return reader.read(name)
 
 
 @examples
-@given(rows=manifests, data=st.data(), dtype=st.sampled_from(store.DTYPES))
-def test_what_was_written_is_read_and_nothing_else(rows, data, dtype):
+@given(rows=manifests, spec=specs, data=st.data(), dtype=st.sampled_from(store.DTYPES))
+def test_what_was_written_is_read_and_nothing_else(rows, spec, data, dtype):
     manifest = as_manifest(rows)
     count = len(manifest.images)
     written = data.draw(st.lists(st.integers(0, count - 1), unique=True))
@@ -57,10 +72,11 @@ def test_what_was_written_is_read_and_nothing_else(rows, data, dtype):
     reason = data.draw(names)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "x.h5")
-        store.create(path, manifest, SPEC, EMBEDDINGS, dtype)
+        store.create(path, manifest, spec, EMBEDDINGS, dtype)
         with store.Writer(path) as writer:
             if written:
-                writer.write(written, values_of(manifest, written))
+                variants = variants_of(manifest, written, spec)
+                writer.write(written, values_of(manifest, written), variants)
             if failed:
                 writer.fail(failed, reason)
         header = store.read_header(path)
@@ -68,23 +84,26 @@ def test_what_was_written_is_read_and_nothing_else(rows, data, dtype):
         assert header.digests == manifest.digests
         assert set(np.flatnonzero(header.done)) == set(written)
         assert set(header.failures) == {manifest.ids[row] for row in failed}
-        assert (header.spec, header.embeddings, header.dtype) == (SPEC, EMBEDDINGS, dtype)
+        assert (header.spec, header.embeddings, header.dtype) == (spec, EMBEDDINGS, dtype)
         expected = values_of(manifest, sorted(written))
+        variants = variants_of(manifest, sorted(written), spec)
         for name in EMBEDDINGS:
             np.testing.assert_array_equal(read(path, name), expected[name])
+            if spec.augmentation:
+                np.testing.assert_array_equal(read_variants(path, name, spec), variants[name])
 
 
 @examples
-@given(old=manifests, new=manifests, data=st.data())
-def test_carrying_takes_every_finished_row_with_the_same_bytes(old, new, data):
+@given(old=manifests, new=manifests, spec=specs, data=st.data())
+def test_carrying_takes_every_finished_row_with_the_same_bytes(old, new, spec, data):
     before, after = as_manifest(old), as_manifest(new)
     done = data.draw(st.lists(st.integers(0, len(old) - 1), unique=True, min_size=1))
     with tempfile.TemporaryDirectory() as folder:
         first, second = Path(folder, "1.h5"), Path(folder, "2.h5")
-        store.create(first, before, SPEC, EMBEDDINGS, "float32")
+        store.create(first, before, spec, EMBEDDINGS, "float32")
         with store.Writer(first) as writer:
-            writer.write(done, values_of(before, done))
-        store.create(second, after, SPEC, EMBEDDINGS, "float32")
+            writer.write(done, values_of(before, done), variants_of(before, done, spec))
+        store.create(second, after, spec, EMBEDDINGS, "float32")
         with store.Writer(second) as writer:
             writer.carry(first)
         header = store.read_header(second)
@@ -93,15 +112,46 @@ def test_carrying_takes_every_finished_row_with_the_same_bytes(old, new, data):
         assert np.flatnonzero(header.done).tolist() == carried
         for name, expected in values_of(after, carried).items():
             np.testing.assert_array_equal(read(second, name), expected)
+        if spec.augmentation:
+            for name, expected in variants_of(after, carried, spec).items():
+                np.testing.assert_array_equal(read_variants(second, name, spec), expected)
 
 
 @examples
-@given(cut=st.floats(0, 0.999))
-def test_a_truncated_file_is_an_error_of_this_package(cut):
+@given(old=manifests, new=manifests, had=specs, wanted=specs, data=st.data())
+def test_rows_of_images_are_carried_to_other_variants_and_left_as_they_are(
+    old, new, had, wanted, data
+):
+    before, after = as_manifest(old), as_manifest(new)
+    done = data.draw(st.lists(st.integers(0, len(old) - 1), unique=True, min_size=1))
+    with tempfile.TemporaryDirectory() as folder:
+        first, second = Path(folder, "1.h5"), Path(folder, "2.h5")
+        store.create(first, before, had, EMBEDDINGS, "float32")
+        with store.Writer(first) as writer:
+            writer.write(done, values_of(before, done), variants_of(before, done, had))
+        finished = {before.digests[row] for row in done}
+        carried = [row for row, found in enumerate(after.digests) if found in finished]
+        store.create(second, after, wanted, EMBEDDINGS, "float32")
+        with store.Writer(second) as writer:
+            writer.carry(first)
+            whole = had == wanted or not wanted.augmentation
+            assert np.flatnonzero(writer.done).tolist() == (carried if whole else [])
+            if carried:
+                writer.write(carried, {}, variants_of(after, carried, wanted))
+        for name, expected in values_of(after, carried).items():
+            np.testing.assert_array_equal(read(second, name), expected)
+        if wanted.augmentation:
+            for name, expected in variants_of(after, carried, wanted).items():
+                np.testing.assert_array_equal(read_variants(second, name, wanted), expected)
+
+
+@examples
+@given(cut=st.floats(0, 0.999), spec=specs)
+def test_a_truncated_file_is_an_error_of_this_package(cut, spec):
     manifest = as_manifest([("a", 1), ("b", 2)])
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "x.h5")
-        store.create(path, manifest, SPEC, EMBEDDINGS, "float32")
+        store.create(path, manifest, spec, EMBEDDINGS, "float32")
         whole = path.read_bytes()
         path.write_bytes(whole[: int(len(whole) * cut)])
         with pytest.raises(FormatError):
@@ -122,6 +172,7 @@ def test_long_ids_and_reasons_are_not_cut_in_a_character(tmp_path):
 def test_specs_differ_only_in_what_counts():
     assert SPEC.differences(SPEC) == []
     assert SPEC.differences(replace(SPEC, weights="elsewhere", random_state=3)) == []
+    assert SPEC.differences(replace(SPEC, augmentation=Augmentation(2))) == []
     assert SPEC.differences(replace(SPEC, top_sha256="00")) == []
     assert SPEC.differences(replace(SPEC, size=(9, 9))) == [("size", (8, 8), (9, 9))]
     assert Spec.from_dict(SPEC.to_dict()) == SPEC

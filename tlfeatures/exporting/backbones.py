@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.errors import ModelError
-from tlfeatures.exporting.graph import Graph, Value
+from tlfeatures.exporting.graph import Graph, Value, row_squares
 from tlfeatures.features.backbone import find_weights
+from tlfeatures.features.embedding import parts_of
 from tlfeatures.features.pixels import cell_edges
 from tlfeatures.features.spec import Spec
 from tlfeatures.features.weights import CONV_KERNELS, TOP_KERNELS, Tensors
@@ -32,7 +33,7 @@ def add_backbone(
         RGB, of the spec's size.
     spec : Spec
     embedding : str
-        `LAYER.POOLING`.
+        `LAYER.POOLING`, or several side by side.
     weights : str, optional
         Where the weights are, if not where the spec says.
 
@@ -50,14 +51,32 @@ def add_backbone(
     ModelError
         If this backbone has no ONNX form.
     """
-    tensors = find_weights(spec, [embedding], weights)
-    layer, _, pool = embedding.rpartition(".")
+    parts = parts_of(embedding)
+    tensors = find_weights(spec, parts, weights)
+    named = [(layer, pool) for layer, _, pool in (part.rpartition(".") for part in parts)]
     pixels = graph.op("Transpose", graph.cast(images, np.float32), perm=[0, 3, 1, 2])
     if spec.backbone == "vgg16" and tensors is not None:
-        return _vgg16(graph, pixels, layer, pool, tensors.tensors)
-    if spec.backbone == "pixels":
-        return _pooled(graph, _mean_colours(graph, pixels, layer, spec.size), pool)
-    raise ModelError(f"backbone {spec.backbone} has no ONNX form")
+        rows = _vgg16(graph, pixels, named, tensors.tensors)
+    elif spec.backbone == "pixels":
+        rows = [
+            _pooled(graph, _mean_colours(graph, pixels, layer, spec.size), pool)
+            for layer, pool in named
+        ]
+    else:
+        raise ModelError(f"backbone {spec.backbone} has no ONNX form")
+    return _side_by_side(graph, rows)
+
+
+def _side_by_side(graph: Graph, parts: list[Value]) -> Value:
+    """Do what `tlfeatures.features.embedding.join` does."""
+    if len(parts) == 1:
+        return parts[0]
+    least = np.array(1e-30, np.float32)  # a row of zeros stays one
+    scaled = [
+        graph.op("Div", rows, graph.op("Max", graph.op("Sqrt", row_squares(graph, rows)), least))
+        for rows in parts
+    ]
+    return graph.op("Concat", *scaled, axis=1)
 
 
 def _pooled(graph: Graph, features: Value, pool: str) -> Value:
@@ -69,32 +88,43 @@ def _pooled(graph: Graph, features: Value, pool: str) -> Value:
 # ---- VGG16
 
 
-def _vgg16(graph: Graph, pixels: Value, layer: str, pool: str, tensors: Tensors) -> Value:
+def _vgg16(
+    graph: Graph, pixels: Value, named: list[tuple[str, str]], tensors: Tensors
+) -> list[Value]:
     # The padding's zeros come after the mean is subtracted, so it can't go into the first bias.
     mean = np.array(_RGB_MEAN, np.float32)[:, None, None]
-    wanted = "block5_pool" if layer == "flatten" or layer in TOP_KERNELS else layer
-    features = _convolved(graph, graph.op("Sub", pixels, mean), wanted, tensors)
-    rows = _pooled(graph, features, pool)
-    return _dense(graph, rows, layer, tensors) if layer in TOP_KERNELS else rows
+    wanted = {_map_of(layer) for layer, _ in named}
+    maps = _convolved(graph, graph.op("Sub", pixels, mean), wanted, tensors)
+    pooled = [(layer, _pooled(graph, maps[_map_of(layer)], pool)) for layer, pool in named]
+    return [
+        _dense(graph, rows, layer, tensors) if layer in TOP_KERNELS else rows
+        for layer, rows in pooled
+    ]
 
 
-def _convolved(graph: Graph, features: Value, wanted: str, tensors: Tensors) -> Value:
-    """Go through the blocks up to the layer that is wanted."""
-    layers = list(CONV_KERNELS)
+def _map_of(layer: str) -> str:
+    """Name the feature map that a layer is, or is made from."""
+    return "block5_pool" if layer == "flatten" or layer in TOP_KERNELS else layer
+
+
+def _convolved(
+    graph: Graph, features: Value, wanted: set[str], tensors: Tensors
+) -> dict[str, Value]:
+    """Go through the blocks up to the last layer that is wanted, and give those by name."""
+    layers, maps = list(CONV_KERNELS), {}
     for layer, following in zip(layers, [*layers[1:], ""], strict=True):
         kernel, bias = tensors[layer]
         if layer == layers[0]:
             kernel = kernel[:, :, ::-1]  # it was trained on BGR
         features = graph.op("Conv", features, kernel.transpose(3, 2, 0, 1), bias, pads=[1] * 4)
-        features = graph.op("Relu", features)
-        if layer == wanted:
-            break
+        features = maps[layer] = graph.op("Relu", features)
         block = layer.partition("_")[0]
         if not following.startswith(block):
             features = graph.op("MaxPool", features, kernel_shape=[2, 2], strides=[2, 2])
-            if f"{block}_pool" == wanted:
-                break
-    return features
+            maps[f"{block}_pool"] = features
+        if wanted <= maps.keys():
+            break
+    return {layer: maps[layer] for layer in wanted}
 
 
 def _dense(graph: Graph, rows: Value, wanted: str, tensors: Tensors) -> Value:

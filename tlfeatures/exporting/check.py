@@ -133,7 +133,7 @@ def run_graph(
     files = ((number, path, None) for number, path in enumerate(paths))
     decoded = readable(decode_ahead(files, size), [])
     tables, labels = [], []
-    for numbers, batch in batched(decoded, size, batch_size_for(len(paths), BATCH_SIZE)):
+    for numbers, batch in batched(decoded, batch_size_for(len(paths), BATCH_SIZE)):
         table, names = runtime.run(None, {"images": batch[: len(numbers)]})
         tables.append(table)
         labels += names.tolist()

@@ -40,7 +40,7 @@ FORMAT_VERSION = 1
 
 # What the model file says beside labels, head and spec, and is worth knowing where it is used.
 _KEPT = [
-    *("images", "counts", "columns", "params", "tuned"),
+    *("images", "variants", "counts", "columns", "params", "tuned"),
     *("split", "folds", "groups", "copies", "compared", "tested", "scores"),
 ]
 

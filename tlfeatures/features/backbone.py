@@ -14,7 +14,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
@@ -22,8 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.errors import ParameterError, SpecError, WeightsError
+from tlfeatures.features.names import unknown_name
 from tlfeatures.features.pixels import load_pixels, pixel_shapes
-from tlfeatures.features.spec import POOLINGS, Spec, unknown_name
+from tlfeatures.features.spec import POOLINGS, Spec
 from tlfeatures.features.weights import (
     CONV_KERNELS,
     IMAGENET_SHA256,
@@ -103,7 +104,8 @@ def embedding_widths(
     """Name the embeddings that layers and poolings give, with their widths.
 
     A feature map takes avg, max or flatten. A layer that already is a vector has nothing to
-    pool: it gives `LAYER.none`, whatever the poolings.
+    pool: it gives `LAYER.none`, whatever the poolings. A layer may name its own pooling,
+    `block5_pool.flatten`.
 
     Returns
     -------
@@ -122,12 +124,13 @@ def embedding_widths(
         )
     shapes = architecture.shapes(size)
     widths = {}
-    for layer in layers:
+    for named in layers:
+        layer, _, own = named.partition(".")
         if layer not in shapes:
             raise unknown_name(f"layer of {backbone}", layer, shapes)
         if layer in architecture.top and size != (224, 224):
             raise ParameterError(f"layer {layer} needs --size 224, got {size[0]},{size[1]}")
-        for pool in pools:
+        for pool in [own] if own else pools:
             name, width = _embedding(layer, pool, shapes[layer])
             widths[name] = width
     return widths
@@ -179,7 +182,9 @@ def load_backbone(
     if device not in DEVICES:
         raise unknown_name("device", device, DEVICES)
     _check_possible(spec)
-    return _load(spec, tuple(names), device, weights or spec.weights)
+    weights = weights or spec.weights
+    # Variants of images are made before, so that their recipe makes no other backbone.
+    return _load(replace(spec, augmentation=None), tuple(names), device, weights)
 
 
 def find_weights(spec: Spec, names: Sequence[str], weights: str | None = None) -> Weights | None:
@@ -240,7 +245,7 @@ def _check_possible(spec: Spec) -> None:
         weights_sha256=spec.weights_sha256,
         top_sha256=spec.top_sha256,
         preprocessing=find_architecture(spec.backbone).preprocessing,
-    )
+    )  # its augmentation is not compared: images themselves are embedded without
     for name, theirs, ours in spec.differences(here):
         raise SpecError(
             f"the embedding was made with {name} {theirs!r}, this tlfeatures does {ours!r}: use "

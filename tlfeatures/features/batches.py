@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.errors import ImageError, ParameterError
+from tlfeatures.features.augment import Augmentation
 from tlfeatures.features.images import decode, digest, read_bytes
 
 BATCH_SIZE = 32
@@ -27,7 +28,9 @@ Pixels = NDArray[np.uint8]
 
 
 def decode_ahead(
-    files: Iterable[tuple[Key, Path, bytes | None]], size: tuple[int, int]
+    files: Iterable[tuple[Key, Path, bytes | None]],
+    size: tuple[int, int],
+    augmentation: Augmentation | None = None,
 ) -> Iterator[tuple[Key, Pixels | ImageError]]:
     """Decode image files in threads.
 
@@ -37,18 +40,22 @@ def decode_ahead(
         A file whose bytes do not have this sha256 any more is an error; None accepts any.
     size : (int, int)
         Height and width in pixels.
+    augmentation : Augmentation, optional
+        Then every file has a digest, and each image comes with its variants.
 
     Yields
     ------
-    (key, ndarray of shape (height, width, 3), uint8, or ImageError)
+    (key, ndarray of shape ([1 + variants,] height, width, 3), uint8, or ImageError)
         In the order of `files`.
     """
     window: deque[Future[tuple[Key, Pixels | ImageError]]] = deque()
+    ahead = _AHEAD if augmentation is None else _AHEAD // (1 + augmentation.variants)
     pool = ThreadPoolExecutor(_DECODERS)
     try:
         for key, path, expected in files:
-            window.append(pool.submit(_decode_file, key, path, expected, size))
-            if len(window) > _AHEAD:
+            work = pool.submit(_decode_file, key, path, expected, size, augmentation)
+            window.append(work)
+            if len(window) > ahead:
                 yield window.popleft().result()
         while window:
             yield window.popleft().result()
@@ -57,13 +64,20 @@ def decode_ahead(
 
 
 def _decode_file(
-    key: Key, path: Path, expected: bytes | None, size: tuple[int, int]
+    key: Key,
+    path: Path,
+    expected: bytes | None,
+    size: tuple[int, int],
+    augmentation: Augmentation | None,
 ) -> tuple[Key, Pixels | ImageError]:
     try:
         data = read_bytes(path)
         if expected not in (None, digest(data)):
             raise ImageError("it changed during the run; run the command again")
-        return key, decode(data, size)
+        pixels = decode(data, size)
+        if augmentation is None or expected is None:
+            return key, pixels
+        return key, augmentation.stack(expected, pixels)
     except ImageError as error:
         return key, error
 
@@ -196,18 +210,26 @@ class _Waiting(Generic[Item]):
 
 
 def batched(
-    images: Iterable[tuple[Key, Pixels]], size: tuple[int, int], batch_size: int
+    images: Iterable[tuple[Key, Pixels]], batch_size: int
 ) -> Iterator[tuple[list[Key], Pixels]]:
     """Collect images into batches of one shape: another shape would be compiled anew.
 
+    Parameters
+    ----------
+    images : iterable of (key, ndarray), uint8
+        All of one shape: (h, w, 3), or with its variants (v, h, w, 3).
+    batch_size : int
+
     Yields
     ------
-    (keys, ndarray of shape (batch_size, h, w, 3), uint8)
+    (keys, ndarray of shape (batch_size, ..., h, w, 3), uint8)
         The rows past `len(keys)` are padding. The array is reused by the next batch.
     """
-    batch = np.zeros((batch_size, *size, 3), np.uint8)
     keys: list[Key] = []
+    batch = np.empty(0, np.uint8)
     for key, pixels in images:
+        if not len(batch):
+            batch = np.zeros((batch_size, *pixels.shape), np.uint8)
         batch[len(keys)] = pixels
         keys.append(key)
         if len(keys) == batch_size:

@@ -10,9 +10,12 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
-from itertools import chain
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tlfeatures.errors import ImageError, ParameterError, SourceError
 from tlfeatures.features import store
@@ -46,8 +49,10 @@ class Extraction:
     removed : int
         Rows left out because their image is no longer in the folder.
     embeddings : dict of name to width
+    variants : int
+        Of each image.
     seconds, images_per_second : float
-        Of the whole call; computed images over its seconds.
+        Of the whole call; what passed through the backbone, variants too, over its seconds.
     weights, weights_sha256, precision : str
     """
 
@@ -58,6 +63,7 @@ class Extraction:
     failed: list[dict[str, str]]
     removed: int
     embeddings: dict[str, int]
+    variants: int
     seconds: float
     images_per_second: float
     weights: str
@@ -141,8 +147,9 @@ def extract(
         failed=[{"id": id_, "reason": why} for id_, why in failed],
         removed=plan.removed,
         embeddings=plan.embeddings,
+        variants=store.variants_of(plan.spec),
         seconds=seconds,
-        images_per_second=outcome.computed / seconds,
+        images_per_second=outcome.passes / seconds,
         weights=plan.spec.weights,
         weights_sha256=plan.spec.weights_sha256,
         precision=plan.spec.precision,
@@ -169,9 +176,14 @@ Failed = list[tuple[Task, ImageError]]
 
 @dataclass(frozen=True)
 class _Outcome:
-    """Images computed in this run, rows done in the file, reasons of failures by id."""
+    """What this run did.
+
+    Images computed, what passed through the backbone for them, rows done in the file, and the
+    reasons of failures by id.
+    """
 
     computed: int
+    passes: int
     done: int
     failures: dict[str, str]
 
@@ -187,10 +199,11 @@ def _provenance(plan: Plan, source: str | os.PathLike[str], command: str | None)
 def _carry_out(
     plan: Plan, provenance: dict[str, Any], device: str, batch_size: int, progress: Progress
 ) -> _Outcome:
-    batch_size = batch_size_for(len(plan.tasks), batch_size)
+    augmentation, variants = plan.spec.augmentation, store.variants_of(plan.spec)
+    batch_size = batch_size_for(len(plan.tasks) * (1 + variants), batch_size)
     failed: Failed = []
     files = ((task, task.path, task.digest) for task in plan.tasks)
-    images = readable(decode_ahead(files, plan.spec.size), failed)
+    images = readable(decode_ahead(files, plan.spec.size, augmentation), failed)
     first = next(images, None)
     if first is None and failed and len(failed) == _count_unique(plan.manifest):
         raise SourceError(f"no image can be read: {_first_few(_reasons(plan, failed))}")
@@ -202,18 +215,19 @@ def _carry_out(
     if first is not None:  # before the file: without weights no file is left behind
         backbone = load_backbone(plan.spec, list(plan.embeddings), device=device)
         images = chain([first], images)
-    computed = 0
+    computed = passes = 0
     with _open_target(plan, provenance) as writer:
         if backbone is not None:
-            for count in _embed_all(images, backbone, writer, plan.spec.size, batch_size):
-                computed += count
+            for count, passed in _Embed(backbone, writer, batch_size).all(images):
+                computed, passes = computed + count, passes + passed
                 progress(computed + len(failed), len(plan.tasks))
         for task, error in failed:
             writer.fail(task.rows, str(error))
     if writer.path != plan.target:
         os.replace(writer.path, plan.target)
     _remove_taken_over(plan)
-    return _Outcome(computed, int(writer.done.sum()), _reasons(plan, failed))
+    done = int(writer.done.sum())
+    return _Outcome(computed, passes, done, _reasons(plan, failed))
 
 
 def _settled(plan: Plan, failed: Failed) -> _Outcome | None:
@@ -222,7 +236,7 @@ def _settled(plan: Plan, failed: Failed) -> _Outcome | None:
         return None
     done, reasons = int(plan.current.done.sum()), _reasons(plan, failed)
     known = done + len(reasons) == len(plan.current.ids) and plan.current.failures == reasons
-    return _Outcome(0, done, reasons) if known else None
+    return _Outcome(0, 0, done, reasons) if known else None
 
 
 def _remove_taken_over(plan: Plan) -> None:
@@ -262,18 +276,70 @@ def _open_target(plan: Plan, provenance: dict[str, Any]) -> store.Writer:
     return store.Writer(path, writer.carried)
 
 
-def _embed_all(
-    images: Iterable[tuple[Task, Pixels]],
-    backbone: Backbone,
-    writer: store.Writer,
-    size: tuple[int, int],
-    batch_size: int,
-) -> Iterator[int]:
-    """Embed and write batch by batch; yield how many images each held."""
-    for tasks, batch in batched(images, size, batch_size):
-        values = backbone.embed(batch)
+@dataclass(frozen=True)
+class _Embed:
+    """Pixels to rows of the file, batch by batch.
+
+    Attributes
+    ----------
+    backbone : Backbone
+    writer : store.Writer
+    batch_size : int
+        Images and variants of a forward pass.
+    """
+
+    backbone: Backbone
+    writer: store.Writer
+    batch_size: int
+
+    def all(self, images: Iterable[tuple[Task, Pixels]]) -> Iterator[tuple[int, int]]:
+        """Embed and write batch by batch.
+
+        Parameters
+        ----------
+        images : iterable of (Task, ndarray of shape ([1 + variants,] h, w, 3))
+
+        Yields
+        ------
+        (int, int)
+            How many images a batch held, and how many passes they took.
+        """
+        for embedded, group in groupby(images, key=lambda item: item[0].embedded):
+            stacks = ((task, each if each.ndim == 4 else each[None]) for task, each in group)
+            wanted = ((task, stack[1:] if embedded else stack) for task, stack in stacks)
+            first = next(wanted)
+            parts = len(first[1])
+            in_a_batch = max(1, self.batch_size // parts)
+            for tasks, batch in batched(chain([first], wanted), in_a_batch):
+                self._write(tasks, self._pass(batch), embedded)
+                yield len(tasks), len(tasks) * parts
+
+    def _write(
+        self, tasks: list[Task], values: dict[str, NDArray[np.float32]], embedded: bool
+    ) -> None:
         repeats = [len(task.rows) for task in tasks]
         rows = [row for task in tasks for row in task.rows]
         kept = {name: value[: len(tasks)].repeat(repeats, axis=0) for name, value in values.items()}
-        writer.write(rows, kept)
-        yield len(tasks)
+        if embedded:
+            self.writer.write(rows, {}, kept)
+            return
+        themselves = {name: value[:, 0] for name, value in kept.items()}
+        self.writer.write(rows, themselves, {name: value[:, 1:] for name, value in kept.items()})
+
+    def _pass(self, batch: Pixels) -> dict[str, NDArray[np.float32]]:
+        """(b, parts, h, w, 3) to (b, parts, d): one forward pass, or several of one shape."""
+        count, parts = batch.shape[:2]
+        images = batch.reshape(-1, *batch.shape[2:])
+        passes = -(-len(images) // self.batch_size)
+        size = -(-len(images) // passes)
+        images = np.resize(images, (passes * size, *images.shape[1:]))  # padded by the first ones
+        made = [
+            self.backbone.embed(images[start : start + size])
+            for start in range(0, len(images), size)
+        ]
+        return {
+            name: np.concatenate([each[name] for each in made])[: count * parts].reshape(
+                count, parts, -1
+            )
+            for name in made[0]
+        }

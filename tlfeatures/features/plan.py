@@ -7,8 +7,8 @@ for and not known.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 
 from tlfeatures.errors import ParameterError, SourceError, SpecError, StoreError
 from tlfeatures.features import store
+from tlfeatures.features.augment import Augmentation
 from tlfeatures.features.backbone import (
     auto_precision,
     embedding_widths,
@@ -23,7 +24,8 @@ from tlfeatures.features.backbone import (
     needs_top,
 )
 from tlfeatures.features.images import UNREADABLE, Manifest
-from tlfeatures.features.spec import PRECISIONS, Spec, as_list, parse_size, unknown_name
+from tlfeatures.features.names import as_list, unknown_name
+from tlfeatures.features.spec import PRECISIONS, Spec, parse_size
 from tlfeatures.features.weights import known_sha256, weights_sha256
 
 logger = logging.getLogger(__name__)
@@ -37,6 +39,7 @@ class Settings:
     ----------
     backbone : str, default "vgg16"
     layers : str or sequence of str, default the backbone's own ("block5_pool")
+        `LAYER`, pooled in each way that is asked for, or `LAYER.POOLING`.
     pools : str or sequence of str, default "avg"
     size : int, str or (int, int), default 224
         Of the images that enter the backbone: side, or height and width, in pixels.
@@ -46,6 +49,10 @@ class Settings:
         Of the forward pass; "auto" is the file's, else bfloat16 where the hardware has it.
     dtype : {"float32", "float16"}, default "float32"
         Of the embeddings in the file.
+    augment : int, default 0
+        Variants of each image, on which heads are trained beside the images themselves.
+    augment_spec : str or mapping, default "rotation=30,zoom=0.2,horizontal_flip"
+        How they are made, see `tlfeatures.features.augment.Augmentation.of`.
     random_state : int, default 0
         Seed of random weights.
     """
@@ -58,14 +65,20 @@ class Settings:
     precision: str | None = None
     dtype: str | None = None
     random_state: int | None = None
+    augment: int | None = None
+    augment_spec: str | Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
 class Task:
-    """One image file to decode and embed, and every row that its bytes belong to."""
+    """One image file to decode and embed, and every row that its bytes belong to.
+
+    `embedded` says that a source has all embeddings of the image itself: only its variants lack.
+    """
 
     path: Path
     digest: bytes
+    embedded: bool = False
     rows: list[int] = field(default_factory=list)
 
 
@@ -86,7 +99,8 @@ class Plan:
         Files whose finished rows are taken over: the file itself, and what an earlier run that
         was cut off left beside it.
     tasks : list of Task
-        Image bytes that no source holds every embedding of.
+        Image bytes that no source holds every embedding and variant of; those of which only the
+        variants lack stand together.
     removed : int
         Images of the file that are no longer in the folder.
     """
@@ -104,7 +118,9 @@ class Plan:
     @property
     def in_place(self) -> bool:
         """Whether the file already has a place for exactly these images and embeddings."""
-        return self.current is not None and self.current.holds(self.manifest, list(self.embeddings))
+        return self.current is not None and self.current.holds(
+            self.manifest, list(self.embeddings), self.spec
+        )
 
     @property
     def partial(self) -> Path:
@@ -144,7 +160,7 @@ def make_plan(
         dtype=dtype,
         current=current,
         sources=[header.path for header in sources],
-        tasks=_missing(manifest, embeddings, sources),
+        tasks=_missing(manifest, embeddings, spec, sources),
         removed=removed,
     )
 
@@ -220,7 +236,28 @@ def _resolve(
         )
         pools = as_list(settings.pools) or had_pools or ["avg"]
         embeddings |= embedding_widths(backbone, layers, pools, size)
-    return embeddings, make_spec(settings, backbone, size, list(embeddings), device, old)
+    spec = make_spec(settings, backbone, size, list(embeddings), device, old)
+    augmentation = _augmentation(settings, old.augmentation if old else None)
+    return embeddings, replace(spec, augmentation=augmentation)
+
+
+_AUGMENT_SPEC = "rotation=30,zoom=0.2,horizontal_flip"
+
+
+def _augmentation(settings: Settings, old: Augmentation | None) -> Augmentation | None:
+    count = settings.augment
+    if count is None:
+        if settings.augment_spec is None:
+            return old
+        if old is None:
+            raise ParameterError("an augment spec needs a number of variants, too: --augment N")
+        count = old.variants
+    if count == 0:
+        return None
+    if settings.augment_spec is None and old is not None:
+        return replace(old, variants=count)
+    how = settings.augment_spec
+    return Augmentation.of(count, _AUGMENT_SPEC if how is None else how)
 
 
 def _layers_and_pools(names: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -304,6 +341,7 @@ _OPTIONS = {
     "weights_sha256": "--weights",
     "top_sha256": "--weights",
     "dtype": "--dtype",
+    "augmentation": "--augment --augment-spec",
 }
 
 
@@ -311,6 +349,9 @@ def _check_same(current: store.Header, spec: Spec, dtype: str) -> None:
     differences = current.spec.differences(spec)
     if current.dtype != dtype:
         differences.append(("dtype", current.dtype, dtype))
+    had, wanted = current.spec.augmentation, spec.augmentation
+    if had is not None and had != wanted:  # variants can be added, as a layer can
+        differences.append(("augmentation", had, wanted))
     if not differences:
         return
     shown = [row for row in differences if row[0] in _OPTIONS] or differences
@@ -327,23 +368,28 @@ def _check_same(current: store.Header, spec: Spec, dtype: str) -> None:
 def _short(value: Any) -> str:
     if isinstance(value, tuple):
         return ",".join(map(str, value))
+    if isinstance(value, Augmentation):
+        return f"{value.variants} variants ({value.in_words() or 'unchanged'})"
     text = str(value)
     return text if len(text) < 40 else f"{text[:12]}..."
 
 
 def _missing(
-    manifest: Manifest, embeddings: dict[str, int], sources: Sequence[store.Header]
+    manifest: Manifest, embeddings: dict[str, int], spec: Spec, sources: Sequence[store.Header]
 ) -> list[Task]:
-    """The set difference: image bytes that no source holds every embedding of."""
-    finished = {
-        header.digests[row]
-        for header in sources
-        if set(embeddings) <= set(header.embeddings)
-        for row in np.flatnonzero(header.done).tolist()
-    } - {UNREADABLE}
+    """The set difference: image bytes that no source holds every embedding and variant of."""
+    embedded: set[bytes] = set()
+    finished: set[bytes] = set()
+    for header in sources:
+        if set(embeddings) <= set(header.embeddings):
+            done = {header.digests[row] for row in np.flatnonzero(header.done).tolist()}
+            embedded |= done - {UNREADABLE}
+            if header.spec.augmentation == spec.augmentation:
+                finished |= done - {UNREADABLE}
     tasks: dict[object, Task] = {}
     for row, (image, found) in enumerate(zip(manifest.images, manifest.digests, strict=True)):
         if found not in finished:
             key = row if found == UNREADABLE else found
-            tasks.setdefault(key, Task(image.path, found)).rows.append(row)
-    return list(tasks.values())
+            task = tasks.setdefault(key, Task(image.path, found, found in embedded))
+            task.rows.append(row)
+    return sorted(tasks.values(), key=lambda task: task.embedded)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
 import operator
-import os
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from tlfeatures.errors import FormatError, ParameterError
+from tlfeatures.features.augment import Augmentation
 
 POOLINGS = ("avg", "max", "flatten", "none")
 PRECISIONS = ("float32", "bfloat16")
 
-# Said by the spec, but no reason to recompute: the tensors' hash decides.
-_NOT_COMPARED = {"weights", "random_state"}
+# Said by the spec, but no reason to recompute: the tensors' hash decides, and variants stand beside
+# the embeddings of the images themselves.
+_NOT_COMPARED = {"weights", "random_state", "augmentation"}
 
 
 @dataclass(frozen=True)
@@ -42,8 +41,9 @@ class Spec:
         The seed of random weights. Not compared.
     preprocessing, resize, crop, color, orientation, alpha : str
         What happens to an image between its file and the backbone.
-    augmentation : None
-        No variants of the images are made.
+    augmentation : Augmentation or None
+        How the variants are made that heads are trained on beside the images; None: there are
+        none. Not compared: images themselves are embedded without.
     """
 
     backbone: str
@@ -59,7 +59,7 @@ class Spec:
     color: str = "8-bit RGB, embedded profiles ignored"
     orientation: str = "exif"
     alpha: str = "over white"
-    augmentation: None = None
+    augmentation: Augmentation | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Give the spec as JSON-ready plain data."""
@@ -85,7 +85,10 @@ class Spec:
         for name in names - {"size", "augmentation"}:
             if not isinstance(data[name], kinds.get(name, str)):
                 raise FormatError(f"its spec has the {name} {str(data[name])[:40]!r}")
-        return cls(**{**data, "size": tuple(size)})
+        augmentation = data["augmentation"]
+        if augmentation is not None:
+            augmentation = Augmentation.from_dict(augmentation)
+        return cls(**{**data, "size": tuple(size), "augmentation": augmentation})
 
     def differences(self, other: Spec) -> list[tuple[str, Any, Any]]:
         """Name each setting that keeps the two from being compared.
@@ -125,16 +128,3 @@ def parse_size(size: Any) -> tuple[int, int]:
     if len(numbers) not in (1, 2) or min(numbers) < 1:
         raise ParameterError(f"size must be a number of pixels or H,W (224 or 150,200), got {size}")
     return numbers[0], numbers[-1]
-
-
-def as_list(value: Any) -> list[Any]:
-    """Take one name or path for a list of one."""
-    return [value] if isinstance(value, str | os.PathLike) else list(value)
-
-
-def unknown_name(kind: str, name: str, known: Iterable[str]) -> ParameterError:
-    """Say which names exist, the nearest first."""
-    names = list(known)
-    near = difflib.get_close_matches(name, names, n=len(names), cutoff=0.5)
-    ordered = near + [other for other in names if other not in near]
-    return ParameterError(f"there is no {kind} {name!r}; there are: {', '.join(ordered)}")

@@ -1,4 +1,4 @@
-r"""The embeddings file. This docstring is the format's specification, version 1.
+r"""The embeddings file. This docstring is the format's specification, version 2.
 
 One HDF5 file, written with the library's default (oldest) file version, so that h5py, pandas or
 MATLAB open it without this package. n images, in the order of their ids:
@@ -8,9 +8,12 @@ MATLAB open it without this package. n images, in the order of their ids:
                                                     the length is that of the longest id
 ``/digest``                  (n, 32) uint8          sha256 of the image file's bytes; zeros where
                                                     the file could not be read
-``/done``                    (n,) bool              whether row i of every embedding is there
+``/done``                    (n,) bool              whether row i of every embedding is there,
+                                                    and its variants
 ``/reason``                  (n,) fixed UTF-8       why image i could not be embedded, else empty
 ``/embeddings/LAYER.POOL``   (n, d) float32|16      one dataset an embedding
+``/variants/LAYER.POOL``     (n, v, d), the same    of the v variants of image i; only where the
+                                                    spec's augmentation says that there are some
 ===========================  =====================  ============================================
 
 Attributes of the root: ``format`` ("tlfeatures embeddings"), ``format_version`` (integer),
@@ -30,7 +33,8 @@ end; if this run is cut off, the next one takes it up. One writer at a time hold
 ``.FILE.lock``; readers need none.
 
 To change the format: raise ``FORMAT_VERSION``, keep reading every older version, add a file of
-the old version to the tests' fixtures.
+the old version to the tests' fixtures. Version 1 had no variants, and is read and brought up to
+date as it is.
 """
 
 from __future__ import annotations
@@ -38,6 +42,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import math
 import os
 import platform
 import shutil
@@ -57,7 +62,8 @@ from tlfeatures.features.images import UNREADABLE, Manifest
 from tlfeatures.features.spec import Spec
 
 FORMAT = "tlfeatures embeddings"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+_READABLE = (1, 2)
 DTYPES = ("float32", "float16")
 
 _REASON_BYTES = 160
@@ -99,13 +105,24 @@ class Header:
         """Id -> reason of every image that could not be embedded."""
         return {id_: why for id_, why in zip(self.ids, self.reasons, strict=True) if why}
 
-    def holds(self, manifest: Manifest, names: Sequence[str]) -> bool:
-        """Whether the file has a place for exactly these images and embeddings."""
+    @property
+    def variants(self) -> int:
+        """Variants of each image."""
+        return variants_of(self.spec)
+
+    def holds(self, manifest: Manifest, names: Sequence[str], spec: Spec) -> bool:
+        """Whether the file has a place for exactly these images, embeddings and variants."""
         return (
             self.ids == manifest.ids
             and self.digests == manifest.digests
             and set(self.embeddings) == set(names)
+            and self.spec.augmentation == spec.augmentation
         )
+
+
+def variants_of(spec: Spec) -> int:
+    """Count the variants of each image that a spec asks for."""
+    return 0 if spec.augmentation is None else spec.augmentation.variants
 
 
 def partial_path(path: Path) -> Path:
@@ -163,9 +180,19 @@ class Reader:
         done = self.header.done
         return np.asarray(rows if done.all() else rows[done], np.float32)
 
-    def copy_rows(self, name: str, rows: NDArray[Any]) -> NDArray[Any]:
-        """Read these rows, ascending and each once, in the type they are stored in."""
-        table = self._file[f"embeddings/{name}"]
+    def read_variants(self, name: str, count: int) -> NDArray[np.float32]:
+        """Read the first `count` variants of every finished row of one embedding.
+
+        Returns
+        -------
+        ndarray of shape (number of finished rows, count, d), float32
+        """
+        rows = self._file[f"variants/{name}"][:, :count]
+        return np.asarray(rows[self.header.done], np.float32)
+
+    def copy_rows(self, path: str, rows: NDArray[Any]) -> NDArray[Any]:
+        """Read these rows of a dataset, ascending and each once, as they are stored."""
+        table = self._file[path]
         return np.concatenate([table[first:last] for first, last in _runs(rows)])
 
     def __enter__(self) -> Reader:
@@ -215,7 +242,27 @@ def _header(path: Path, file: h5py.File) -> Header:
     lengths |= {dataset.shape[0] for dataset in embeddings.values()}
     if lengths != {len(ids)}:
         raise FormatError(f"{path} is damaged: its datasets have {sorted(lengths)} rows")
+    _check_variants(path, file, header)
     return header
+
+
+def _check_variants(path: Path, file: h5py.File, header: Header) -> None:
+    if not header.variants:
+        return
+    try:
+        _check_own(file, "variants")
+        for name, width in header.embeddings.items():
+            found = _dataset(file, f"variants/{name}")
+            wanted = (len(header.ids), header.variants, width)
+            if found.shape != wanted or found.dtype.name != header.dtype:
+                raise FormatError(
+                    f"/variants/{name} is {found.dtype.name} {found.shape}, expected "
+                    f"{header.dtype} {wanted}"
+                )
+    except FormatError as error:
+        raise FormatError(f"{path}: {error}") from error
+    except Exception as error:  # as in `_header`
+        raise FormatError(f"{path} is a damaged embeddings file: {error!r}") from error
 
 
 def _check_version(path: Path, file: h5py.File) -> None:
@@ -224,9 +271,9 @@ def _check_version(path: Path, file: h5py.File) -> None:
             "it is an HDF5 file, but not one that `tlfeatures extract` made; choose another file"
         )
     version = file.attrs.get("format_version")
-    if not np.array_equal(version, FORMAT_VERSION):
+    if not any(np.array_equal(version, known) for known in _READABLE):
         raise FormatError(
-            f"it has format version {version}, this tlfeatures reads {FORMAT_VERSION}: "
+            f"it has format version {version}, this tlfeatures reads up to {FORMAT_VERSION}: "
             "update it with `pip install --upgrade tlfeatures`"
         )
 
@@ -307,8 +354,9 @@ def create(
         If it can't be written or the disk has no room for all of it; nothing is left then.
     """
     longest = max(len(id_.encode()) for id_ in manifest.ids)
-    row = sum(embeddings.values()) * np.dtype(dtype).itemsize + longest + _REASON_BYTES + 33
-    needed = len(manifest.images) * row + _METADATA_BYTES * (len(embeddings) + 1)
+    values = sum(embeddings.values()) * (1 + variants_of(spec))
+    row = values * np.dtype(dtype).itemsize + longest + _REASON_BYTES + 33
+    needed = len(manifest.images) * row + _METADATA_BYTES * (2 * len(embeddings) + 1)
     try:
         _reserve(path, needed)  # HDF5 crashes the process where it can't write its metadata
         with h5py.File(path, "w", locking=False) as file:
@@ -337,6 +385,9 @@ def _fill(
     reasons[:] = [b""] * count
     for name, width in embeddings.items():
         _allocate(file, f"embeddings/{name}", (count, width), np.dtype(dtype))
+        if variants_of(spec):
+            shape = (count, variants_of(spec), width)
+            _allocate(file, f"variants/{name}", shape, np.dtype(dtype))
     file.attrs["format"] = FORMAT
     file.attrs["format_version"] = FORMAT_VERSION
     file.attrs["spec"] = json.dumps(spec.to_dict())
@@ -393,14 +444,17 @@ class Writer:
     ----------
     path : Path
         Made by `create`.
-    carried : dict of embedding name to ndarray of shape (n,), bool, optional
-        Rows that are there already, though the image still lacks other embeddings.
+    carried : dict of dataset to ndarray of shape (n,), bool, optional
+        Rows that are there already, though the image still lacks others.
     """
 
     def __init__(self, path: Path, carried: dict[str, NDArray[np.bool_]] | None = None) -> None:
         self.path = path
         self._file = h5py.File(path, "r+", locking=False)
-        self._tables: dict[str, h5py.Dataset] = dict(self._file["embeddings"].items())
+        self._augmentation = Spec.from_dict(json.loads(self._file.attrs["spec"])).augmentation
+        kinds = ["embeddings", *([] if self._augmentation is None else ["variants"])]
+        paths = [f"{kind}/{name}" for kind in kinds for name in self._file["embeddings"]]
+        self._tables: dict[str, h5py.Dataset] = {path: self._file[path] for path in paths}
         self._digests = [row.tobytes() for row in self._file["digest"][:]]
         self.done: NDArray[np.bool_] = self._file["done"][:].astype(bool)
         none = np.zeros(len(self.done), bool)
@@ -416,7 +470,11 @@ class Writer:
                 for row, digest in enumerate(self._digests)
                 if digest in rows_of and digest != UNREADABLE and not self.done[row]
             ]
-            names = [name for name in self._tables if name in source.header.embeddings]
+            kinds = {"embeddings"}
+            if source.header.spec.augmentation == self._augmentation:
+                kinds.add("variants")
+            there_too = {f"{kind}/{name}" for kind in kinds for name in source.header.embeddings}
+            names = [path for path in self._tables if path in there_too]
             if not pairs or not names:
                 return
             here, there = (np.array(side) for side in zip(*pairs, strict=True))
@@ -427,7 +485,7 @@ class Writer:
 
     def _copy(self, source: Reader, name: str, here: NDArray[Any], there: NDArray[Any]) -> None:
         table = self._tables[name]
-        step = max(1, _COPY_BYTES // (table.dtype.itemsize * table.shape[1]))
+        step = max(1, _COPY_BYTES // (table.dtype.itemsize * math.prod(table.shape[1:])))
         order = np.argsort(there, kind="stable")
         for start in range(0, len(order), step):
             part = order[start : start + step]
@@ -435,14 +493,21 @@ class Writer:
             self._put(table, here[part], source.copy_rows(name, wanted)[back])
         self.carried[name][here] = True
 
-    def write(self, rows: Sequence[int], values: Mapping[str, NDArray[np.float32]]) -> None:
+    def write(
+        self,
+        rows: Sequence[int],
+        values: Mapping[str, NDArray[np.float32]],
+        variants: Mapping[str, NDArray[np.float32]] | None = None,
+    ) -> None:
         """Write rows of every embedding, then mark them done.
 
         Parameters
         ----------
         rows : sequence of int, length b
         values : dict of embedding name to ndarray of shape (b, d)
-            A row that was carried over is left as it was.
+            A row that was carried over is left as it was; where all were, none are needed.
+        variants : dict of embedding name to ndarray of shape (b, v, d), optional
+            Of the images' variants, where the file has some.
 
         Raises
         ------
@@ -450,10 +515,13 @@ class Writer:
             If the disk refuses them; what was done before is kept.
         """
         index = np.asarray(rows)
+        given = {f"embeddings/{name}": value for name, value in values.items()}
+        given |= {f"variants/{name}": value for name, value in (variants or {}).items()}
         try:
-            for name, table in self._tables.items():
-                fresh = ~self.carried[name][index]
-                self._put(table, index[fresh], self._stored(name, values[name][fresh]))
+            for path, table in self._tables.items():
+                fresh = ~self.carried[path][index]
+                if fresh.any():
+                    self._put(table, index[fresh], self._stored(path, given[path][fresh]))
             self._mark(index)
         except OSError as error:
             raise self._lost(error) from error
@@ -467,12 +535,12 @@ class Writer:
         except OSError as error:
             raise self._lost(error) from error
 
-    def _stored(self, name: str, values: NDArray[np.float32]) -> NDArray[Any]:
+    def _stored(self, path: str, values: NDArray[np.float32]) -> NDArray[Any]:
         with np.errstate(over="ignore"):
-            stored = values.astype(self._tables[name].dtype)
+            stored = values.astype(self._tables[path].dtype)
         if not np.isfinite(stored).all():
             raise StoreError(
-                f"{name} has values that {stored.dtype} can't hold (up to "
+                f"{path.partition('/')[2]} has values that {stored.dtype} can't hold (up to "
                 f"{np.abs(values).max():.4g}); use another file with --dtype float32"
             )
         return stored

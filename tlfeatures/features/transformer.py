@@ -108,7 +108,7 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         images = ((None, _pixels(item, size)) for item in X)
         rows = [
             backbone.embed(batch)[name][: len(keys)]
-            for keys, batch in batched(images, size, batch_size_for(len(X), self.batch_size))
+            for keys, batch in batched(images, batch_size_for(len(X), self.batch_size))
         ]
         return np.concatenate(rows) if rows else np.empty((0, width), np.float32)
 

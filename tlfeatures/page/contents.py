@@ -14,7 +14,7 @@ from tlfeatures.analyses import Analyses
 from tlfeatures.comparison import INTERVALS, Rank
 from tlfeatures.diagnostics import METHODS, OutOfFold, confusion
 from tlfeatures.errors import ParameterError, TlfeaturesError
-from tlfeatures.features.spec import as_list, unknown_name
+from tlfeatures.features.names import as_list, unknown_name
 from tlfeatures.features.store import read_header
 from tlfeatures.heads import HEADS
 from tlfeatures.page import sections

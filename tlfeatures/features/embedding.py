@@ -1,0 +1,62 @@
+"""Embeddings by name: `LAYER.POOLING`, or several side by side, `A+B+C`.
+
+Side by side, each image's row of each part is scaled to length 1 first, so that a part has its
+say whatever the size of its numbers. (Heads standardise every column afterwards; what is left of
+the scaling is that an image's overall brightness of activation no longer counts.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlfeatures.errors import ParameterError
+
+BESIDE = "+"
+
+
+def parts_of(embedding: str) -> list[str]:
+    """Give the names of the embeddings that stand side by side; of a plain one, itself.
+
+    Raises
+    ------
+    ParameterError
+        If a name is empty, or there twice.
+    """
+    parts = embedding.split(BESIDE)
+    if not all(parts) or len(set(parts)) < len(parts):
+        raise ParameterError(
+            f"embedding is {embedding!r}; expected LAYER.POOLING, or several different ones with "
+            f"{BESIDE} between them"
+        )
+    return parts
+
+
+def join(values: Mapping[str, NDArray[np.float32]], embedding: str) -> NDArray[np.float32]:
+    """Put embeddings side by side.
+
+    Parameters
+    ----------
+    values : mapping of name to ndarray of shape (..., d_i), float32
+        With every part of `embedding`.
+    embedding : str
+
+    Returns
+    -------
+    ndarray of shape (..., d), float32
+        d is the sum of the widths, in the order of the names. A plain embedding is given as it is.
+    """
+    parts = parts_of(embedding)
+    if len(parts) == 1:
+        return values[parts[0]]
+    return np.concatenate([_of_length_1(values[part]) for part in parts], axis=-1)
+
+
+def _of_length_1(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Scale each row; one of zeros stays as it is."""
+    squares = np.einsum("...i,...i->...", rows, rows, dtype=np.float64)
+    lengths = np.sqrt(squares)[..., None]
+    scaled: NDArray[np.float32] = (rows / np.where(lengths > 0, lengths, 1)).astype(np.float32)
+    return scaled
