@@ -26,6 +26,7 @@ from tlfeatures.features import augment, store
 from tlfeatures.features.augment import MOST_VARIANTS, Augmentation
 from tlfeatures.features.images import decode, digest, scan
 from tlfeatures.features.pixels import PixelBackbone
+from tlfeatures.features.plan import _layers_and_pools
 from tlfeatures.features.spec import Spec
 from tlfeatures.features.store import Reader, read_header
 
@@ -987,3 +988,18 @@ def test_a_wrong_pooling_of_a_layer_names_the_right_ones(photos, file, layer, me
     with pytest.raises(ParameterError, match=message):
         run(photos, file, layers=[layer])
     assert not file.exists()
+
+
+def test_layers_with_and_without_their_own_pooling_are_made_once(photos, file):
+    asked = {"layers": ["grid4", "grid8", "grid8.flatten"]}
+    made = run(photos, file, **asked)
+    assert set(made.embeddings) == {"grid4.avg", "grid8.avg", "grid8.flatten"}
+    again = run(photos, file, **asked)
+    assert (again.computed, again.embeddings) == (0, made.embeddings)
+
+
+def test_a_new_layer_is_pooled_as_all_layers_of_the_file_are():
+    names = ["a.avg", "b.avg", "b.flatten", "fc.none"]
+    assert _layers_and_pools(names) == (["a", "b", "fc"], ["avg"])
+    assert _layers_and_pools(["a.avg", "b.max"]) == (["a", "b"], [])
+    assert _layers_and_pools([]) == ([], [])

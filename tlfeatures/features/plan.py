@@ -230,11 +230,15 @@ def _resolve(
     size = parse_size(settings.size if settings.size is not None else old.size if old else 224)
     embeddings = {name: width for had in known for name, width in had.embeddings.items()}
     if not embeddings or settings.layers or settings.pools:
+        layers, pools = as_list(settings.layers), as_list(settings.pools)
         had_layers, had_pools = _layers_and_pools(list(embeddings))
-        layers = (
-            as_list(settings.layers) or had_layers or [find_architecture(backbone).default_layer]
-        )
-        pools = as_list(settings.pools) or had_pools or ["avg"]
+        if not pools:  # a layer that is there is there
+            layers = [layer for layer in layers if layer not in had_layers]
+            pools = had_pools or ["avg"]
+        elif not layers:
+            layers = had_layers
+        if not embeddings:
+            layers = layers or [find_architecture(backbone).default_layer]
         embeddings |= embedding_widths(backbone, layers, pools, size)
     spec = make_spec(settings, backbone, size, list(embeddings), device, old)
     augmentation = _augmentation(settings, old.augmentation if old else None)
@@ -261,10 +265,16 @@ def _augmentation(settings: Settings, old: Augmentation | None) -> Augmentation 
 
 
 def _layers_and_pools(names: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Take `LAYER.POOLING` names apart; `none` is no pooling that other layers could take."""
-    pairs = [name.rpartition(".") for name in names]
-    pools = dict.fromkeys(pool for _, _, pool in pairs if pool != "none")
-    return list(dict.fromkeys(layer for layer, _, _ in pairs)), list(pools)
+    """Give the layers of `LAYER.POOLING` names, and the poolings that all of them have.
+
+    `none` is no pooling that other layers could take.
+    """
+    pools_of: dict[str, list[str]] = {}
+    for layer, _, pool in (name.rpartition(".") for name in names):
+        pools_of.setdefault(layer, []).append(pool)
+    pooled = [pools for pools in pools_of.values() if pools != ["none"]]
+    common = [pool for pool in (pooled or [[]])[0] if all(pool in pools for pools in pooled)]
+    return list(pools_of), common
 
 
 def make_spec(
