@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN = .venv/bin
 
 
-.PHONY: demo test test-unit test-browser lint bench bench-heads bench-predict clean
+.PHONY: demo test test-unit test-browser lint bench bench-heads bench-predict study clean
 
 demo: .venv/installed
 	$(BIN)/tlfeatures demo
@@ -31,6 +31,15 @@ bench-heads: .venv/installed-dev
 
 bench-predict: .venv/installed-dev
 	$(BIN)/python benchmarks/predict.py
+
+# The images are not part of the repository: examples/intel_scenes/README.md says where they are.
+STUDY = examples/intel_scenes
+IMAGES ?= $(STUDY)/images
+HYMENOPTERA ?= $(STUDY)/hymenoptera
+WEIGHTS ?= imagenet
+
+study: .venv/installed
+	$(BIN)/python $(STUDY)/study.py --images $(IMAGES) --hymenoptera $(HYMENOPTERA) --weights $(WEIGHTS)
 
 .venv/installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv .venv

@@ -18,7 +18,7 @@ from tests.conftest import write_image
 from tlfeatures import describe, extract
 from tlfeatures.features.store import Reader
 
-KILLS = int(os.environ.get("TLFEATURES_KILLS", "20"))
+KILLS = int(os.environ.get("TLFEATURES_KILLS", "15"))
 
 SLOWED = """
 import sys, time
