@@ -1,6 +1,6 @@
 """Images that must stay on one side of a fold: copies, near-duplicates, groups of the user.
 
-The same photo resized, recompressed, cropped or brightened is found on the embedding itself::
+The same photo resized, recompressed, cropped or brightened is found on an embedding::
 
     similarity(i, j) = 1 - distance(i, j) / min(scale(i), scale(j))
 
