@@ -243,7 +243,9 @@ def audit(
     """
     write = None if output is None else _writer(output, (file, labels, groups))
     make_head(head)  # a name that is wrong is said before the file is read
-    data = load_dataset(file, embedding, labels, groups=groups, near_duplicates=None, variants=0)
+    data = load_dataset(
+        file, embedding, labels, groups=groups, near_duplicates=None, variants=0, looks=True
+    )
     data, pairs = _with_copies(data, near_duplicates)
     probabilities, accuracy = _out_of_fold(
         data, head, cv, n_jobs=n_jobs, random_state=random_state, progress=progress

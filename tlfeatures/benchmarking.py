@@ -370,8 +370,7 @@ def _load(
         chosen = [name for name in names if name in wanted or "all" in wanted]
         once = how  # the copies of a file are those of all of its embeddings
         for name in [*chosen, *(each for each in beside if set(parts_of(each)) <= set(names))]:
-            # What tells copies has told them, and would be held once more by each.
-            loaded[path, name] = replace(load_dataset(path, name, **once), looks=None)
+            loaded[path, name] = load_dataset(path, name, **once)
             once = {**how, "near_duplicates": None}
     return _aligned(loaded)
 

@@ -12,6 +12,7 @@ likelihood methods. Advances in Large Margin Classifiers, 61-74.
 
 from __future__ import annotations
 
+import numbers
 import warnings
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -618,10 +619,16 @@ class ScaledMLP(_Classifier):
         self.mlp_ = self._untrained(len(turns[0]))
         return X / self.scale_, codes, weights, turns
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # Of a model that was saved before there were these parameters.
+        super().__setstate__({"scale": None, "variants": "all", **state})
+
     def _scale(self, X: Floats) -> float:
         if self.scale is None:
-            return max(float(np.sqrt(np.mean(X**2))), 1e-300)
-        if not 0 < self.scale < np.inf:
+            squares = np.einsum("ij,ij->", X, X, dtype=np.float64)
+            return max(float(np.sqrt(squares / X.size)), 1e-300)
+        number = isinstance(self.scale, numbers.Real) and not isinstance(self.scale, bool)
+        if not number or not 0 < self.scale < np.inf:
             raise ParameterError(f"scale must be a number above 0, or None, got {self.scale}")
         return float(self.scale)
 

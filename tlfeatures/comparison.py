@@ -465,13 +465,19 @@ def _label(facts: dict[str, Any], alike: list[dict[str, Any]]) -> str:
 def _embeddings(ranked: list[list[Entry]]) -> list[str]:
     """The embedding's name, and its file's where others have another one of that name."""
     facts = [entries[0].facts for entries in ranked]
-    matrices: dict[str, set[str]] = {}
+    matrices: dict[tuple[Any, ...], set[str]] = {}
     for each in facts:
-        # Without that of the variants: the label tells these.
-        matrices.setdefault(each["embedding"], set()).add(each["matrix"].partition("+")[0])
+        # Without that of the variants: the label tells how many there are, and no more.
+        own = each["matrix"].partition("+")[0]
+        matrices.setdefault((each["embedding"],), set()).add(own)
+        matrices.setdefault(_kind(each), set()).add(each["matrix"])
     return [
         f"{Path(each['file']).name}:{each['embedding']}"
-        if len(matrices[each["embedding"]]) > 1
+        if len(matrices[each["embedding"],]) > 1 or len(matrices[_kind(each)]) > 1
         else each["embedding"]
         for each in facts
     ]
+
+
+def _kind(facts: dict[str, Any]) -> tuple[str, int]:
+    return facts["embedding"], facts.get("variants", 0)

@@ -65,7 +65,7 @@ class Dataset:
         Embeddings of v variants of each image: heads are fitted on those of their training images,
         too, and never scored on any.
     looks : ndarray of shape (n, d'), float32, or None
-        The embedding by which copies are told, where it isn't X.
+        The embedding by which copies are told, where it isn't X and was asked for.
     """
 
     X: NDArray[np.float32]
@@ -136,6 +136,7 @@ def load_dataset(
     groups: str | os.PathLike[str] | None = None,
     near_duplicates: float | None = NEAR_DUPLICATE,
     variants: int | None = None,
+    looks: bool = False,
 ) -> Dataset:
     """Load one embedding of a file with its labels, and find images that are there twice.
 
@@ -158,6 +159,8 @@ def load_dataset(
         None: only identical files count as copies.
     variants : int, optional
         How many of each image's variants are loaded, the first ones; None: all that the file has.
+    looks : bool
+        Whether to keep the embedding by which copies are told, see `Dataset`.
 
     Returns
     -------
@@ -183,24 +186,25 @@ def load_dataset(
         if count:
             read = {part: reader.read_variants(part, count) for part in parts_of(name)}
             of_variants = join(read, name)
-        looks = None
-        if telling_embedding(header) != name:
-            looks = reader.read(telling_embedding(header))
+        telling = None
+        if (looks or near_duplicates is not None) and telling_embedding(header) != name:
+            telling = reader.read(telling_embedding(header))
     done = np.flatnonzero(header.done).tolist()
     _warn_about_missing(header, len(done))
     if not done:
         raise DatasetError(f"no image of {header.path} is embedded; run `tlfeatures extract` again")
     labelled = label_images([header.ids[row] for row in done], str(file), labels, groups)
     digests = np.frombuffer(b"".join(header.digests[row] for row in done), np.uint8)
-    return labelled.with_embeddings(
+    data = labelled.with_embeddings(
         X,
         digests.reshape(len(done), -1),
         embedding=name,
         spec=_with_variants(header.spec, count),
         near_duplicates=near_duplicates,
         variants=of_variants,
-        looks=looks,
+        looks=telling,
     )
+    return data if looks else replace(data, looks=None)
 
 
 def check_similarity(near_duplicates: float | None) -> None:

@@ -348,7 +348,7 @@ class Labeller:
                 "this model can't tell outliers: it was made before models could, or from too few "
                 "images; fit it again"
             )
-        _check_width(model)
+        check_width(model)
         self._model = model
         self._detector = model.outliers if outliers else None
         self._min_confidence = min_confidence
@@ -405,15 +405,17 @@ def _unread(path: Path, error: ImageError) -> Prediction:
     return Prediction(str(path), error=str(error))
 
 
-def _check_width(model: Model) -> None:
-    widths: dict[str, int] = {}
-    for part in parts_of(model.embedding):
-        layer, _, pool = part.rpartition(".")
-        widths |= embedding_widths(model.spec.backbone, [layer], [pool], model.spec.size)
-    if sum(widths.values()) != model.info["columns"]:
+def check_width(model: Model) -> None:
+    """Refuse a model whose embedding the backbone doesn't give, or not as wide, by `ModelError`."""
+    try:
+        parts = parts_of(model.embedding)
+        widths = embedding_widths(model.spec.backbone, parts, [], model.spec.size)
+    except ParameterError as error:
+        raise ModelError(f"the model file is damaged; fit it again: {error}") from error
+    if list(widths) != parts or sum(widths.values()) != model.info["columns"]:
         raise ModelError(
-            f"the head takes {model.info['columns']} columns, the backbone gives {widths}: "
-            "the model file is damaged; fit it again"
+            f"the head takes {model.info['columns']} columns of {model.embedding}, the backbone "
+            f"gives {widths}: the model file is damaged; fit it again"
         )
 
 

@@ -123,6 +123,8 @@ def summary(results: dict[str, Any]) -> dict[str, Any]:
     plain = np.array(reference["plain"]["validation_accuracy"])[:, -1]
     old = PUBLISHED["validation_accuracy"][-1]
     own = reference["own_split"]
+    at_reference = f"scenes-{reference['size']}.h5"
+    middle = next(row["size"] for row in table if row["about"] == "layer")
     few = results["few"]["points"]
     parts = {
         name: results[name]["seconds_of_part"]
@@ -165,10 +167,10 @@ def summary(results: dict[str, Any]) -> dict[str, Any]:
         ),
         "insect": lambda **wanted: find(results["hymenoptera"]["table"], **wanted),
         "parts": parts,
-        "middle": {"size": 224, **results["extraction"]["scenes-224.h5"]},
-        "augmented_seconds": results["extraction"]["scenes-150.h5"]["seconds"],
+        "middle": {"size": middle, **results["extraction"][f"scenes-{middle}.h5"]},
+        "augmented_seconds": results["extraction"][at_reference]["seconds"],
         "goal_seconds": GOAL_SECONDS,
-        "weights_of_old_head": 1000 * results["extraction"]["columns"]["scenes-150.h5"][FLAT],
+        "weights_of_old_head": 1000 * results["extraction"]["columns"][at_reference][FLAT],
         "total": sum(parts.values()),
         "of_old_head": sum(reference["seconds"].values()) + results["few"]["seconds"]["reference"],
     }

@@ -635,10 +635,15 @@ def test_what_is_asked_for_is_what_the_file_says(photos, file):
     run(photos, file, augment_spec=TURNED)  # the text is the mapping
 
 
-@pytest.mark.parametrize("nothing", ["", {}])
-def test_a_spec_that_draws_nothing_is_not_taken_for_none_given(photos, file, nothing):
-    run(photos, file, augment=2, augment_spec=nothing)
-    assert read_header(file).spec.augmentation == Augmentation(2)
+@pytest.mark.parametrize("nothing", ["", {}, "seed=1", {"rotation": 0}])
+def test_a_spec_that_changes_nothing_is_refused(photos, file, nothing):
+    with pytest.raises(ParameterError, match="changes nothing"):
+        run(photos, file, augment=2, augment_spec=nothing)
+
+
+def test_a_part_that_is_there_twice_is_refused():
+    with pytest.raises(ParameterError, match="rotation twice"):
+        Augmentation.of(1, "rotation=10,rotation=30")
 
 
 def test_the_usual_variants_are_turned_zoomed_and_flipped(photos, file):
@@ -650,7 +655,7 @@ def test_the_usual_variants_are_turned_zoomed_and_flipped(photos, file):
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        ({"augment": 1}, "not 1 variants"),
+        ({"augment": 1}, "not 1 variant "),
         ({"augment": 3}, "not 3 variants"),
         ({"augment": 0}, "not "),
         ({"augment_spec": "rotation=31"}, r"not 2 variants \(rotation=31\)"),

@@ -248,13 +248,15 @@ def test_what_tells_is_kept_where_it_is_another_embedding(alike):
     telling = load_dataset(alike, "grid8.flatten")
     assert telling.looks is None
     for name in set(NAMES) - {"grid8.flatten"}:
-        np.testing.assert_array_equal(load_dataset(alike, name).looks, telling.X)
+        np.testing.assert_array_equal(load_dataset(alike, name, looks=True).looks, telling.X)
+        assert load_dataset(alike, name).looks is None
 
 
 def test_looks_are_those_of_the_labelled_images(alike):
     ids = load_dataset(alike, "grid8.avg").ids
     labels = {id_: id_[0] for id_ in ids[3:]}
-    data, telling = (load_dataset(alike, name, labels) for name in ("grid8.avg", "grid8.flatten"))
+    names = ("grid8.avg", "grid8.flatten")
+    data, telling = (load_dataset(alike, name, labels, looks=True) for name in names)
     np.testing.assert_array_equal(data.looks, telling.X)
     np.testing.assert_array_equal(data.copies, telling.copies)
 

@@ -169,10 +169,12 @@ def test_a_converter_that_is_wrong_is_found(tmp_path, monkeypatch):
 # ---- backbones
 
 
-@pytest.mark.parametrize("pool", ["avg", "max", "flatten"])
-@pytest.mark.parametrize("layer", ["grid4", "grid8", "mean"])
-def test_colours_of_each_layer_and_pooling(layer, pool, tmp_path):
-    assert_same(model_of("lda", embedding=f"{layer}.{pool}"), tmp_path)
+GRIDS = [f"{layer}.{pool}" for layer in ("grid4", "grid8") for pool in ("avg", "max", "flatten")]
+
+
+@pytest.mark.parametrize("embedding", [*GRIDS, "mean.none"])
+def test_colours_of_each_layer_and_pooling(embedding, tmp_path):
+    assert_same(model_of("lda", embedding=embedding), tmp_path)
 
 
 @pytest.mark.parametrize("count", [1, 5, 33])

@@ -935,3 +935,37 @@ def test_a_head_without_probabilities_is_still_refused_at_once(recorder):
     with pytest.raises(ModelError, match="CalibratedClassifierCV"):
         Model.fit(recorder, augmented())
     assert not Recorder.fitted
+
+
+def test_two_recipes_of_as_many_variants_are_told_apart_by_their_files(photos, tmp_path):
+    for name, how in (("a.h5", "rotation=30"), ("b.h5", "brightness=0.5")):
+        made = {"backbone": "pixels", "size": 16, "layers": ["grid8.flatten"]}
+        extract(photos, tmp_path / name, **made, augment=2, augment_spec=how)
+    found = benchmark([tmp_path / "a.h5", tmp_path / "b.h5"], heads="logreg")
+    assert {rank.embedding for rank in found.comparison.ranking} == {
+        "a.h5:grid8.flatten",
+        "b.h5:grid8.flatten",
+    }
+
+
+def test_a_perceptron_saved_before_it_had_these_parameters_has_their_defaults(tmp_path):
+    model = Model.fit(make_head("mlp"), named())
+    for name in ("scale", "variants"):
+        del model.head[-1].__dict__[name]
+    model.save(tmp_path / "old.model")
+    params = Model.load(tmp_path / "old.model").head[-1].get_params()
+    assert (params["scale"], params["variants"]) == (None, "all")
+
+
+@pytest.mark.parametrize("embedding", ["grid4.flatten.avg", "grid4", "nowhere.avg", "grid4."])
+def test_a_model_of_an_embedding_that_there_is_not_is_damaged(file, photos, embedding):
+    model = Model.fit(make_head("logreg"), load_dataset(file, "grid4.flatten"))
+    odd = replace(model, embedding=embedding)
+    with pytest.raises(ModelError, match="damaged"):
+        next(odd.predict([photos]))
+    with pytest.raises(ModelError, match="damaged"):
+        export(odd, file.with_name("x.onnx"))
+
+
+def test_boosting_holds_no_variants_back_to_stop_by():
+    assert make_head("gradient-boosting")[-1].early_stopping is False

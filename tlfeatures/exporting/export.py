@@ -33,7 +33,7 @@ from tlfeatures.exporting.runtime import in_short, session
 from tlfeatures.features.spec import Spec
 from tlfeatures.features.weights import IMAGENET_SHA256
 from tlfeatures.files import file_target, replace_file
-from tlfeatures.model import Model, input_images
+from tlfeatures.model import Model, check_width, input_images
 
 FORMAT = "tlfeatures onnx"
 FORMAT_VERSION = 1
@@ -203,6 +203,7 @@ def _graph_of(model: Model, weights: str | None) -> Any:
 
     from tlfeatures.exporting.heads import add_head
 
+    check_width(model)
     graph = Graph()
     rows = add_backbone(graph, "images", model.spec, model.embedding, weights)
     probabilities = add_head(graph, model.head, rows, model.info["columns"])

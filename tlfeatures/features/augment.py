@@ -129,6 +129,11 @@ class Augmentation:
             raise FormatError(f"its augmentation follows another rule: {made.rule!r:.80}")
         return made
 
+    @property
+    def changes(self) -> bool:
+        """Whether a variant is another picture than its image."""
+        return any(getattr(self, name) for name in (*_LARGEST, *_FLIPS))
+
     def in_words(self) -> str:
         """Give it as text that `of` reads, without the number of variants."""
         usual = Augmentation(self.variants)
@@ -203,6 +208,8 @@ def _parsed(text: str) -> dict[str, Any]:
     given: dict[str, Any] = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
         name, equals, value = (each.strip() for each in part.partition("="))
+        if name in given:
+            raise ParameterError(f"the augment spec has {name} twice")
         given[name] = _value(name, value) if equals else True
     return given
 

@@ -125,13 +125,16 @@ def embedding_widths(
     shapes = architecture.shapes(size)
     widths = {}
     for named in layers:
-        layer, _, own = named.partition(".")
-        if layer not in shapes:
-            raise unknown_name(f"layer of {backbone}", layer, shapes)
+        layer, dot, own = named.partition(".")
+        if layer not in shapes or (dot and not own):
+            name = named if dot and not own else layer
+            raise unknown_name(f"layer of {backbone}", name, shapes)
         if layer in architecture.top and size != (224, 224):
             raise ParameterError(f"layer {layer} needs --size 224, got {size[0]},{size[1]}")
         for pool in [own] if own else pools:
             name, width = _embedding(layer, pool, shapes[layer])
+            if own and not name.endswith(f".{own}"):
+                raise ParameterError(f"layer {layer} is a vector: it has no pooling {own}")
             widths[name] = width
     return widths
 

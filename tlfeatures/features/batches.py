@@ -49,7 +49,8 @@ def decode_ahead(
         In the order of `files`.
     """
     window: deque[Future[tuple[Key, Pixels | ImageError]]] = deque()
-    ahead = _AHEAD if augmentation is None else _AHEAD // (1 + augmentation.variants)
+    each = 1 if augmentation is None else 1 + augmentation.variants
+    ahead = max(_DECODERS, _AHEAD // each)
     pool = ThreadPoolExecutor(_DECODERS)
     try:
         for key, path, expected in files:

@@ -51,12 +51,12 @@ def join(values: Mapping[str, NDArray[np.float32]], embedding: str) -> NDArray[n
     parts = parts_of(embedding)
     if len(parts) == 1:
         return values[parts[0]]
-    return np.concatenate([_of_length_1(values[part]) for part in parts], axis=-1)
-
-
-def _of_length_1(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Scale each row; one of zeros stays as it is."""
-    squares = np.einsum("...i,...i->...", rows, rows, dtype=np.float64)
-    lengths = np.sqrt(squares)[..., None]
-    scaled: NDArray[np.float32] = (rows / np.where(lengths > 0, lengths, 1)).astype(np.float32)
-    return scaled
+    widths = [values[part].shape[-1] for part in parts]
+    joined = np.empty((*values[parts[0]].shape[:-1], sum(widths)), np.float32)
+    for part, end, width in zip(parts, np.cumsum(widths), widths, strict=True):
+        rows = values[part]
+        squares = np.einsum("...i,...i->...", rows, rows, dtype=np.float64)
+        lengths = np.sqrt(squares)[..., None]
+        lengths[lengths == 0] = 1  # a row of zeros stays as it is
+        np.divide(rows, lengths, out=joined[..., end - width : end], casting="same_kind")
+    return joined

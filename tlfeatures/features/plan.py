@@ -24,7 +24,7 @@ from tlfeatures.features.backbone import (
     needs_top,
 )
 from tlfeatures.features.images import UNREADABLE, Manifest
-from tlfeatures.features.names import as_list, unknown_name
+from tlfeatures.features.names import as_list, counted, unknown_name
 from tlfeatures.features.spec import PRECISIONS, Spec, parse_size
 from tlfeatures.features.weights import known_sha256, weights_sha256
 
@@ -261,7 +261,13 @@ def _augmentation(settings: Settings, old: Augmentation | None) -> Augmentation 
     if settings.augment_spec is None and old is not None:
         return replace(old, variants=count)
     how = settings.augment_spec
-    return Augmentation.of(count, _AUGMENT_SPEC if how is None else how)
+    asked = Augmentation.of(count, _AUGMENT_SPEC if how is None else how)
+    if not asked.changes:
+        raise ParameterError(
+            f"the augment spec {how!r} changes nothing, so that variants would be copies: name "
+            f"what is drawn, as in {_AUGMENT_SPEC}"
+        )
+    return asked
 
 
 def _layers_and_pools(names: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -361,7 +367,7 @@ def _check_same(current: store.Header, spec: Spec, dtype: str) -> None:
         differences.append(("dtype", current.dtype, dtype))
     had, wanted = current.spec.augmentation, spec.augmentation
     if had is not None and had != wanted:  # variants can be added, as a layer can
-        differences.append(("augmentation", had, wanted))
+        differences.append(("augmentation", had, "none" if wanted is None else wanted))
     if not differences:
         return
     shown = [row for row in differences if row[0] in _OPTIONS] or differences
@@ -379,7 +385,7 @@ def _short(value: Any) -> str:
     if isinstance(value, tuple):
         return ",".join(map(str, value))
     if isinstance(value, Augmentation):
-        return f"{value.variants} variants ({value.in_words() or 'unchanged'})"
+        return f"{counted(value.variants, 'variant')} ({value.in_words() or 'unchanged'})"
     text = str(value)
     return text if len(text) < 40 else f"{text[:12]}..."
 

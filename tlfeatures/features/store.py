@@ -58,6 +58,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from tlfeatures.errors import BusyError, FormatError, ParameterError, StoreError
+from tlfeatures.features.embedding import BESIDE
 from tlfeatures.features.images import UNREADABLE, Manifest
 from tlfeatures.features.spec import Spec
 
@@ -221,6 +222,8 @@ def _header(path: Path, file: h5py.File) -> Header:
     try:
         _check_version(path, file)
         _check_own(file, "embeddings")
+        if any(BESIDE in name for name in file["embeddings"]):
+            raise FormatError(f"the name of an embedding has a {BESIDE}, which joins names")
         embeddings = {name: _table(file, f"embeddings/{name}") for name in file["embeddings"]}
         ids = _strings(_dataset(file, "ids"))
         header = Header(
