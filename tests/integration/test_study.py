@@ -42,7 +42,7 @@ def test_the_whole_study_from_folders_of_images(study, data, weights, tmp_path, 
         reference_size=32,
         splits=2,
         repeats=1,
-        few={3: (4, 8), 8: (35,)},
+        few={3: (3, 5, 8, 12), 8: (35,)},
         seeds=1,
     )
     study.run(plan)
@@ -55,7 +55,7 @@ def test_the_whole_study_from_folders_of_images(study, data, weights, tmp_path, 
     assert len(results["better"]["table"]) == len(study.rows(plan))
     assert 0.5 < results["better"]["selected"]["accuracy"] <= 1
     assert sum(results["better"]["selected"]["chosen"].values()) == 5
-    assert [point["folds"] for point in results["few"]["points"]["best"]] == [3, 3, 3, 8]
+    assert [point["folds"] for point in results["few"]["points"]["best"]] == [3, 3, 3, 3, 3, 8]
     assert len(results["hymenoptera"]["table"]) == 7
     study.write_up.draw_all(results, tmp_path / "figures")
     text = study.write_up.render(results, claim=lambda true: "")

@@ -119,6 +119,7 @@ def run(site, cases):
         cwd=site,
         env={
             **os.environ,
+            "PYTHONDONTWRITEBYTECODE": "1",  # else a module's first import writes beside it
             "SITE": str(site),
             "MPLCONFIGDIR": str(site / "matplotlib"),
             "PYTHONPATH": str(Path(__file__).parents[2]),
