@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,6 +54,15 @@ def data() -> Path:
     if not DATA.is_dir():
         pytest.skip("the real images are not here")
     return DATA
+
+
+@pytest.fixture(scope="session")
+def study_folder() -> Iterator[Path]:
+    """The folder of the study, whose modules can be imported."""
+    folder = Path(__file__).parents[1] / "examples" / "intel_scenes"
+    sys.path.insert(0, str(folder))
+    yield folder
+    sys.path.remove(str(folder))
 
 
 @pytest.fixture(scope="session")

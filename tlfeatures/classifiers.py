@@ -37,7 +37,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from tlfeatures.errors import ParameterError
-from tlfeatures.folds import cut
+from tlfeatures.folds import cut, fewest
 
 Floats = NDArray[np.float64]
 ClassWeight = Mapping[str, float] | str | None
@@ -166,7 +166,7 @@ def _calibration_folds(
     single images are cut, which makes probabilities too sure of themselves and leaks nothing into
     the rows that the classifier is tried on.
     """
-    least = _fewest(codes, np.arange(len(codes)) if images is None else images)
+    least = fewest(codes, images)
     if least < 2:
         raise ParameterError(
             "calibrated probabilities need two images or more of each class; the smallest class "
@@ -180,16 +180,11 @@ def _calibration_folds(
     return StratifiedKFold(min(wanted, least), shuffle=True, random_state=seed)
 
 
-def _fewest(codes: NDArray[np.int_], units: NDArray[Any]) -> int:
-    """Units of the class that has fewest."""
-    return min(len(np.unique(units[codes == code])) for code in np.unique(codes))
-
-
 def _group_folds(
     codes: NDArray[np.int_], groups: NDArray[Any], wanted: int, seed: int | None
 ) -> list[tuple[NDArray[np.int_], NDArray[np.int_]]] | None:
     """Folds that tear no group apart and have every class on both sides; None without such."""
-    least = _fewest(codes, groups)
+    least = fewest(codes, groups)
     if least < 2:
         return None
     folds = cut(codes, groups, min(wanted, least), seed)

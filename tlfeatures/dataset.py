@@ -186,9 +186,9 @@ def load_dataset(
         if count:
             read = {part: reader.read_variants(part, count) for part in parts_of(name)}
             of_variants = join(read, name)
-        telling = None
-        if (looks or near_duplicates is not None) and telling_embedding(header) != name:
-            telling = reader.read(telling_embedding(header))
+        telling, best = None, telling_embedding(header)
+        if (looks or near_duplicates is not None) and best != name:
+            telling = reader.read(best)
     done = np.flatnonzero(header.done).tolist()
     _warn_about_missing(header, len(done))
     if not done:

@@ -141,7 +141,7 @@ def inner_folds(
         If a class has fewer images or groups than the two that are needed.
     """
     groups = None if together is None else together[train]
-    least = _fewest(y[train], groups)
+    least = fewest(y[train], groups)
     if least < 2:
         raise DatasetError(
             "tuning cuts each training fold again, and a class has one image or group in it: "
@@ -151,8 +151,8 @@ def inner_folds(
     return [(train[inner], train[held]) for inner, held in folds]
 
 
-def _fewest(y: NDArray[Any], groups: NDArray[Any] | None) -> int:
-    """Images, or groups, of the class that has fewest."""
+def fewest(y: NDArray[Any], groups: NDArray[Any] | None) -> int:
+    """Count the images, or groups, of the class that has fewest."""
     return min(
         int((y == name).sum()) if groups is None else len(np.unique(groups[y == name]))
         for name in np.unique(y)
@@ -275,7 +275,7 @@ def _check_counts(data: Dataset, cv: int) -> None:
         )
     if found < cv:
         raise DatasetError(f"{cv} folds need {cv} groups, found {found}: fewer folds by --cv")
-    least = _fewest(data.y, together)
+    least = fewest(data.y, together)
     if data.groups is None and least < cv:
         raise DatasetError(
             f"{cv} folds need {cv} different images of each class; in one of them only {least} are "

@@ -32,7 +32,7 @@ from tlfeatures import (
     make_head,
     training_curve,
 )
-from tlfeatures.comparison import compare
+from tlfeatures.comparison import Rank, compare
 from tlfeatures.dataset import Dataset
 from tlfeatures.engine import fit_on_all
 from tlfeatures.statistics import bootstrap_intervals, resample_counts
@@ -301,20 +301,17 @@ def rows(plan: Plan) -> list[Row]:
 
 def better(plan: Plan) -> dict[str, Any]:
     """Cross-validate every row, nested, on the same folds; then let the folds choose a row."""
-    made = [(row, *measured(plan, row)) for row in rows(plan)]
+    folds = {"groups": plan.copies, "near_duplicates": None, "repeats": plan.repeats}
+    made = [(row, *measured(plan.file(row.size), row, **folds)) for row in rows(plan)]
     entries = [entry for _, result, _ in made for entry in result.entries]
     study = made[0][1].study
     comparison = compare(entries, study, "accuracy", 0)
-    row_of = {
-        result.entries[0].facts["key"]: (row, seconds, result) for row, result, seconds in made
-    }
+    row_of = {result.entries[0].facts["key"]: (row, seconds) for row, result, seconds in made}
     table = []
     for rank in comparison.ranking:
-        row, seconds, _ = row_of[rank.keys[0]]
-        facts = vars(row) | {"params": dict(row.params), "seconds": seconds}
-        scores = {name: rank.scores[name] for name in ("accuracy", "log_loss", "roc_auc")}
         told = {"difference": rank.difference, "p": rank.p, "best": rank.best}
-        table.append(facts | {"scores": scores, "repeats": rank.repeats} | told)
+        facts = facts_of(*row_of[rank.keys[0]], rank)
+        table.append(facts | {"repeats": rank.repeats} | told)
     tuned = [result for row, result, _ in made if row.tune and result.entries[0].facts["chosen"]]
     return {
         "folds": study.facts["folds"],
@@ -326,21 +323,25 @@ def better(plan: Plan) -> dict[str, Any]:
     }
 
 
-def measured(plan: Plan, row: Row) -> tuple[Benchmark, float]:
-    """Cross-validate one row; give its seconds, from the file to the scores."""
+def measured(file: Path, row: Row, **options: Any) -> tuple[Benchmark, float]:
+    """Score one row; give its seconds, from the file to the scores."""
     started = time.perf_counter()
     result = benchmark(
-        plan.file(row.size),
+        file,
         heads=row.head,
         embeddings=row.embedding,
-        groups=plan.copies,
-        near_duplicates=None,
         variants=row.variants,
         params=row.params,
         tune=row.tune,
-        repeats=plan.repeats,
+        **options,
     )
     return result, time.perf_counter() - started
+
+
+def facts_of(row: Row, seconds: float, rank: Rank) -> dict[str, Any]:
+    """Say what a row is and what it reached."""
+    scores = {name: rank.scores[name] for name in ("accuracy", "log_loss", "roc_auc")}
+    return vars(row) | {"params": dict(row.params), "seconds": seconds, "scores": scores}
 
 
 def selected(plan: Plan, results: Sequence[Benchmark]) -> dict[str, Any]:
@@ -420,25 +421,8 @@ def other_images(plan: Plan) -> dict[str, Any]:
     ]
     table = []
     for row in wanted:
-        started = time.perf_counter()
-        result = benchmark(
-            plan.insects,
-            heads=row.head,
-            embeddings=row.embedding,
-            variants=row.variants,
-            params=row.params,
-            tune=row.tune,
-        )
-        seconds = time.perf_counter() - started
-        scores = result.comparison.ranking[0].scores
-        table.append(
-            {
-                **vars(row),
-                "params": dict(row.params),
-                "seconds": seconds,
-                "scores": {name: scores[name] for name in ("accuracy", "log_loss", "roc_auc")},
-            }
-        )
+        result, seconds = measured(plan.insects, row)
+        table.append(facts_of(row, seconds, result.comparison.ranking[0]))
     facts = result.study.facts
     shares = {name: facts[name] for name in ("images", "tested", "classes", "split")}
     return {"table": table, **shares}

@@ -1,23 +1,16 @@
 """The study runs, whole, on a few real images at sizes that take seconds."""
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
-STUDY = Path(__file__).parents[2] / "examples" / "intel_scenes"
-
 
 @pytest.fixture(scope="module")
-def study():
-    sys.path.insert(0, str(STUDY))
-    try:
-        import study
+def study(study_folder):
+    import study
 
-        yield study
-    finally:
-        sys.path.remove(str(STUDY))
+    return study
 
 
 def linked(source: Path, target: Path, most: int) -> Path:

@@ -48,13 +48,13 @@ def values_of(manifest: Manifest, rows) -> dict[str, np.ndarray]:
 
 def variants_of(manifest: Manifest, rows, spec: Spec) -> dict[str, np.ndarray]:
     """The same of its variants."""
-    numbers = np.arange(1, 1 + store.variants_of(spec), dtype=np.float32)[:, None] * 16
+    numbers = np.arange(1, 1 + spec.variants, dtype=np.float32)[:, None] * 16
     return {name: rows[:, None] + numbers for name, rows in values_of(manifest, rows).items()}
 
 
 def read_variants(path: Path, name: str, spec: Spec) -> np.ndarray:
     with store.Reader(path) as reader:
-        return reader.read_variants(name, store.variants_of(spec))
+        return reader.read_variants(name, spec.variants)
 
 
 def read(path: Path, name: str) -> np.ndarray:

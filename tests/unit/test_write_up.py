@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,14 +10,10 @@ STUDY = Path(__file__).parents[2] / "examples" / "intel_scenes"
 
 
 @pytest.fixture(scope="module")
-def write_up():
-    sys.path.insert(0, str(STUDY))
-    try:
-        import write_up
+def write_up(study_folder):
+    import write_up
 
-        yield write_up
-    finally:
-        sys.path.remove(str(STUDY))
+    return write_up
 
 
 def test_the_write_up_is_what_comes_of_the_results(write_up):

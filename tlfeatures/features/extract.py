@@ -147,7 +147,7 @@ def extract(
         failed=[{"id": id_, "reason": why} for id_, why in failed],
         removed=plan.removed,
         embeddings=plan.embeddings,
-        variants=store.variants_of(plan.spec),
+        variants=plan.spec.variants,
         seconds=seconds,
         images_per_second=outcome.passes / seconds,
         weights=plan.spec.weights,
@@ -199,11 +199,10 @@ def _provenance(plan: Plan, source: str | os.PathLike[str], command: str | None)
 def _carry_out(
     plan: Plan, provenance: dict[str, Any], device: str, batch_size: int, progress: Progress
 ) -> _Outcome:
-    augmentation, variants = plan.spec.augmentation, store.variants_of(plan.spec)
-    batch_size = batch_size_for(len(plan.tasks) * (1 + variants), batch_size)
+    batch_size = batch_size_for(len(plan.tasks) * (1 + plan.spec.variants), batch_size)
     failed: Failed = []
     files = ((task, task.path, task.digest) for task in plan.tasks)
-    images = readable(decode_ahead(files, plan.spec.size, augmentation), failed)
+    images = readable(decode_ahead(files, plan.spec.size, plan.spec.augmentation), failed)
     first = next(images, None)
     if first is None and failed and len(failed) == _count_unique(plan.manifest):
         raise SourceError(f"no image can be read: {_first_few(_reasons(plan, failed))}")
@@ -332,7 +331,8 @@ class _Embed:
         images = batch.reshape(-1, *batch.shape[2:])
         passes = -(-len(images) // self.batch_size)
         size = -(-len(images) // passes)
-        images = np.resize(images, (passes * size, *images.shape[1:]))  # padded by the first ones
+        if passes * size > len(images):  # the last pass is padded by the first images
+            images = np.resize(images, (passes * size, *images.shape[1:]))
         made = [
             self.backbone.embed(images[start : start + size])
             for start in range(0, len(images), size)

@@ -61,6 +61,11 @@ class Spec:
     alpha: str = "over white"
     augmentation: Augmentation | None = None
 
+    @property
+    def variants(self) -> int:
+        """Variants of each image."""
+        return 0 if self.augmentation is None else self.augmentation.variants
+
     def to_dict(self) -> dict[str, Any]:
         """Give the spec as JSON-ready plain data."""
         return {**asdict(self), "size": list(self.size)}

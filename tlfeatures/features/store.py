@@ -109,7 +109,7 @@ class Header:
     @property
     def variants(self) -> int:
         """Variants of each image."""
-        return variants_of(self.spec)
+        return self.spec.variants
 
     def holds(self, manifest: Manifest, names: Sequence[str], spec: Spec) -> bool:
         """Whether the file has a place for exactly these images, embeddings and variants."""
@@ -119,11 +119,6 @@ class Header:
             and set(self.embeddings) == set(names)
             and self.spec.augmentation == spec.augmentation
         )
-
-
-def variants_of(spec: Spec) -> int:
-    """Count the variants of each image that a spec asks for."""
-    return 0 if spec.augmentation is None else spec.augmentation.variants
 
 
 def partial_path(path: Path) -> Path:
@@ -177,9 +172,7 @@ class Reader:
         ndarray of shape (number of finished rows, d), float32
             In the order of the ids.
         """
-        rows = self._file[f"embeddings/{name}"][:]
-        done = self.header.done
-        return np.asarray(rows if done.all() else rows[done], np.float32)
+        return self._finished(self._file[f"embeddings/{name}"][:])
 
     def read_variants(self, name: str, count: int) -> NDArray[np.float32]:
         """Read the first `count` variants of every finished row of one embedding.
@@ -188,8 +181,11 @@ class Reader:
         -------
         ndarray of shape (number of finished rows, count, d), float32
         """
-        rows = self._file[f"variants/{name}"][:, :count]
-        return np.asarray(rows[self.header.done], np.float32)
+        return self._finished(self._file[f"variants/{name}"][:, :count])
+
+    def _finished(self, rows: NDArray[Any]) -> NDArray[np.float32]:
+        done = self.header.done
+        return np.asarray(rows if done.all() else rows[done], np.float32)
 
     def copy_rows(self, path: str, rows: NDArray[Any]) -> NDArray[Any]:
         """Read these rows of a dataset, ascending and each once, as they are stored."""
@@ -237,6 +233,7 @@ def _header(path: Path, file: h5py.File) -> Header:
             dtype=next(iter(embeddings.values())).dtype.name,
             provenance=dict(json.loads(file.attrs["provenance"])),
         )
+        _check_variants(file, header)
     except FormatError as error:
         raise FormatError(f"{path}: {error}") from error
     except Exception as error:  # whatever HDF5, JSON and NumPy say of damage
@@ -245,27 +242,21 @@ def _header(path: Path, file: h5py.File) -> Header:
     lengths |= {dataset.shape[0] for dataset in embeddings.values()}
     if lengths != {len(ids)}:
         raise FormatError(f"{path} is damaged: its datasets have {sorted(lengths)} rows")
-    _check_variants(path, file, header)
     return header
 
 
-def _check_variants(path: Path, file: h5py.File, header: Header) -> None:
+def _check_variants(file: h5py.File, header: Header) -> None:
     if not header.variants:
         return
-    try:
-        _check_own(file, "variants")
-        for name, width in header.embeddings.items():
-            found = _dataset(file, f"variants/{name}")
-            wanted = (len(header.ids), header.variants, width)
-            if found.shape != wanted or found.dtype.name != header.dtype:
-                raise FormatError(
-                    f"/variants/{name} is {found.dtype.name} {found.shape}, expected "
-                    f"{header.dtype} {wanted}"
-                )
-    except FormatError as error:
-        raise FormatError(f"{path}: {error}") from error
-    except Exception as error:  # as in `_header`
-        raise FormatError(f"{path} is a damaged embeddings file: {error!r}") from error
+    _check_own(file, "variants")
+    for name, width in header.embeddings.items():
+        found = _dataset(file, f"variants/{name}")
+        wanted = (len(header.ids), header.variants, width)
+        if found.shape != wanted or found.dtype.name != header.dtype:
+            raise FormatError(
+                f"/variants/{name} is {found.dtype.name} {found.shape}, expected "
+                f"{header.dtype} {wanted}"
+            )
 
 
 def _check_version(path: Path, file: h5py.File) -> None:
@@ -357,7 +348,7 @@ def create(
         If it can't be written or the disk has no room for all of it; nothing is left then.
     """
     longest = max(len(id_.encode()) for id_ in manifest.ids)
-    values = sum(embeddings.values()) * (1 + variants_of(spec))
+    values = sum(embeddings.values()) * (1 + spec.variants)
     row = values * np.dtype(dtype).itemsize + longest + _REASON_BYTES + 33
     needed = len(manifest.images) * row + _METADATA_BYTES * (2 * len(embeddings) + 1)
     try:
@@ -388,8 +379,8 @@ def _fill(
     reasons[:] = [b""] * count
     for name, width in embeddings.items():
         _allocate(file, f"embeddings/{name}", (count, width), np.dtype(dtype))
-        if variants_of(spec):
-            shape = (count, variants_of(spec), width)
+        if spec.variants:
+            shape = (count, spec.variants, width)
             _allocate(file, f"variants/{name}", shape, np.dtype(dtype))
     file.attrs["format"] = FORMAT
     file.attrs["format_version"] = FORMAT_VERSION
