@@ -6,6 +6,7 @@
     ├── ParameterError      an option has a value it can't have (also a ValueError)
     ├── SourceError         the images: none found, none readable
     │   └── ImageError      one image can't be read
+    ├── EngineError         what computes the forward pass is not installed, or fails
     ├── WeightsError        weights can't be obtained, or are not the expected ones
     ├── StoreError          the embeddings file
     │   ├── FormatError     not such a file, a newer version, or damaged
@@ -33,6 +34,10 @@ class SourceError(TlfeaturesError):
 
 class ImageError(SourceError):
     """One image can't be read; the message is the reason."""
+
+
+class EngineError(TlfeaturesError):
+    """What computes the forward pass is not installed, or fails."""
 
 
 class WeightsError(TlfeaturesError):

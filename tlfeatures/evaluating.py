@@ -30,7 +30,6 @@ from tlfeatures.errors import (
     SpecError,
 )
 from tlfeatures.evaluate import Evaluation, or_none
-from tlfeatures.features.batches import BATCH_SIZE, batch_size_for
 from tlfeatures.features.images import scan
 from tlfeatures.model import Labeller, Model
 from tlfeatures.statistics import SCORES, pooled_scores
@@ -102,7 +101,7 @@ def evaluate(
     near_duplicates: float | None = NEAR_DUPLICATE,
     weights: str | None = None,
     device: str = "auto",
-    batch_size: int = BATCH_SIZE,
+    batch_size: int | str = "auto",
     random_state: int | None = 0,
     progress: Progress | None = None,
 ) -> Trial:
@@ -254,7 +253,7 @@ class _Embed:
 
     model: Model
     options: dict[str, Any]
-    batch_size: int
+    batch_size: int | str
     progress: Progress
 
     def __call__(
@@ -265,8 +264,7 @@ class _Embed:
         X = np.empty((len(rows), self.model.info["columns"]), np.float32)
         done = 0
         files = [(row, paths[row]) for row in rows]
-        batch_size = batch_size_for(len(rows), self.batch_size)
-        for keys, part in labeller.embed(files, batch_size, errors):
+        for keys, part in labeller.embed(files, self.batch_size, errors):
             X[done : done + len(keys)] = part
             done += len(keys)
             self.progress(done + len(errors), len(rows))

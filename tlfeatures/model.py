@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -22,9 +22,9 @@ from tlfeatures.errors import (
 )
 from tlfeatures.features.backbone import embedding_widths, load_backbone
 from tlfeatures.features.batches import (
-    BATCH_SIZE,
     batch_size_for,
     batched,
+    checked_batch_size,
     decode_ahead,
     in_batches,
     readable,
@@ -176,7 +176,7 @@ class Model:
         self,
         inputs: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
         *,
-        batch_size: int = BATCH_SIZE,
+        batch_size: int | str = "auto",
         **options: Any,
     ) -> Iterator[Prediction]:
         """Label image files, embedding them exactly as those that the head was fitted on.
@@ -185,7 +185,7 @@ class Model:
         ----------
         inputs : path, or iterable of path
             Image files, and folders to be searched for them.
-        batch_size : int
+        batch_size : int or "auto"
         weights : str, optional
             Where the backbone's weights are, if not where they were when the head was fitted.
         device : {"auto", "cpu", "gpu"}
@@ -212,12 +212,10 @@ class Model:
         """
         images = input_images(inputs)
         labeller = Labeller(self, **options)
-        return labeller.label(
-            [image.path for image in images], batch_size_for(len(images), batch_size)
-        )
+        return labeller.label([image.path for image in images], batch_size)
 
     def predict_stream(
-        self, paths: Iterable[str], *, batch_size: int = BATCH_SIZE, **options: Any
+        self, paths: Iterable[str], *, batch_size: int | str = "auto", **options: Any
     ) -> Iterator[Prediction]:
         """Label image files as their paths come in, each as soon as it can be.
 
@@ -228,7 +226,7 @@ class Model:
         ----------
         paths : iterable of str
             Is read in a thread of its own.
-        batch_size : int
+        batch_size : int or "auto"
             Images of one batch at most.
         **options
             See `predict`.
@@ -240,14 +238,12 @@ class Model:
         """
         if isinstance(paths, str | bytes | os.PathLike):
             raise ParameterError(f"expected an iterable of paths, got one: {paths!r}")
-        batches = in_batches(paths, batch_size)
+        batches = in_batches(paths, checked_batch_size(batch_size))
         labeller = Labeller(self, **options)
         return (
             each
             for batch in batches
-            for each in labeller.label(
-                [Path(path) for path in batch], batch_size_for(len(batch), batch_size)
-            )
+            for each in labeller.label([Path(path) for path in batch], batch_size)
         )
 
     def evaluate(self, source: str | os.PathLike[str], **options: Any) -> Trial:
@@ -353,26 +349,32 @@ class Labeller:
         self._detector = model.outliers if outliers else None
         self._min_confidence = min_confidence
         self._backbone = load_backbone(
-            model.spec, parts_of(model.embedding), device=device, weights=weights
+            model.spec,
+            parts_of(model.embedding),
+            device=device,
+            weights=weights,
+            substitute=True,
         )
 
     def embed(
         self,
-        files: Iterable[tuple[Key, Path]],
-        batch_size: int,
+        files: Collection[tuple[Key, Path]],
+        batch_size: int | str,
         failed: list[tuple[Key, ImageError]],
     ) -> Iterator[tuple[list[Key], NDArray[np.float32]]]:
         """Embed image files batch by batch; those that can't be read go into `failed`."""
         size = self._model.spec.size
+        batch_size = batch_size_for(len(files), batch_size, self._backbone.most)
         asked = ((key, path, None) for key, path in files)
-        for keys, batch in batched(readable(decode_ahead(asked, size), failed), batch_size):
-            yield keys, join(self._backbone.embed(batch), self._model.embedding)[: len(keys)]
+        images = readable(decode_ahead(asked, size), failed)
+        for keys, rows, batch in batched(images, batch_size, one_shape=self._backbone.one_shape):
+            yield keys, join(self._backbone.embed(batch), self._model.embedding)[rows]
 
-    def label(self, paths: Sequence[Path], batch_size: int) -> Iterator[Prediction]:
+    def label(self, paths: Sequence[Path], batch_size: int | str) -> Iterator[Prediction]:
         """Label image files: one prediction each, in their order."""
         failed: list[tuple[int, ImageError]] = []
         said = 0
-        for numbers, X in self.embed(enumerate(paths), batch_size, failed):
+        for numbers, X in self.embed(list(enumerate(paths)), batch_size, failed):
             made = dict(
                 zip(numbers, self._predictions([paths[n] for n in numbers], X), strict=True)
             )

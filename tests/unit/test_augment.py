@@ -433,6 +433,7 @@ def assert_same(one, other):
 class Spied(PixelBackbone):
     """The pixel backbone that keeps what passes."""
 
+    one_shape = True  # as Keras's
     passed: list[np.ndarray]
 
     def embed(self, images):

@@ -214,7 +214,14 @@ def test_no_images_says_so(tmp_path, file):
         ({"dtype": "float8"}, "float16"),
         ({"precision": "bfloat16"}, "leave out"),
         ({"weights": "random"}, "pixels has no weights"),
-        ({"backbone": "vgg16", "size": 32, "precision": "int8"}, "there are: .*float32"),
+        ({"backbone": "vgg16", "size": 32, "precision": "int4"}, "there are: .*float32"),
+        ({"backbone": "vgg16", "size": 32, "engine": "theano"}, "there are: .*openvino"),
+        (
+            {"backbone": "vgg16", "size": 32, "engine": "keras", "precision": "int8"},
+            "float32 or bfloat16, not in int8: give --engine openvino",
+        ),
+        ({"backbone": "vgg16", "size": 32, "engine": "ncnn", "device": "gpu"}, "ncnn has no GPU"),
+        ({"engine": "openvino"}, "leave out"),
         ({"batch_size": 0}, "batch_size must be 1"),
         ({"size": 20.5}, "size must be"),
         ({"backbone": "vgg16", "size": 224, "layers": ["block5_pol"]}, "there are: block5_pool"),
@@ -279,18 +286,18 @@ def test_a_second_writer_is_refused_and_told_who_writes(photos, file):
             run(photos, file)
 
 
-class Breaking:
+class Breaking(PixelBackbone):
     """A backbone that stops working after some batches, as a killed process would."""
 
     def __init__(self, names, batches):
-        self.real = PixelBackbone(names)
+        super().__init__(names)
         self.left = batches
 
     def embed(self, images):
         if not self.left:
             raise StoreError("the power went")
         self.left -= 1
-        return self.real.embed(images)
+        return super().embed(images)
 
 
 def interrupted(monkeypatch, photos, file, batches, **options):
@@ -457,11 +464,11 @@ def test_a_link_stays_a_link(photos, file):
 def test_another_seed_names_the_option_for_it(photos, file, monkeypatch):
     options = {"backbone": "vgg16", "weights": "random", "precision": "float32", "size": 32}
 
-    class NoKeras:
+    class NoKeras(PixelBackbone):
         def embed(self, images):
             return {"block5_pool.avg": np.zeros((len(images), 512), np.float32)}
 
-    monkeypatch.setattr("tlfeatures.features.extract.load_backbone", lambda *_, **__: NoKeras())
+    monkeypatch.setattr("tlfeatures.features.extract.load_backbone", lambda *_, **__: NoKeras([]))
     run(photos, file, **options)
     with pytest.raises(SpecError, match="leave out --random-state"):
         run(photos, file, **options, random_state=7)

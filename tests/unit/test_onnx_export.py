@@ -23,8 +23,8 @@ from tlfeatures.errors import ModelError, ParameterError, SourceError, WeightsEr
 from tlfeatures.exporting import check
 from tlfeatures.exporting.backbones import add_backbone
 from tlfeatures.exporting.converter import Converter
-from tlfeatures.exporting.graph import Graph
 from tlfeatures.exporting.runtime import session
+from tlfeatures.features.onnx_graph import Graph
 from tlfeatures.features.pixels import PixelBackbone
 from tlfeatures.features.plan import Settings, make_spec
 from tlfeatures.features.weights import load_weights

@@ -30,9 +30,9 @@ from tlfeatures.cli import main
 from tlfeatures.errors import ModelError, ParameterError, TlfeaturesError
 from tlfeatures.evaluating import evaluate
 from tlfeatures.exporting.backbones import add_backbone
-from tlfeatures.exporting.graph import Graph
 from tlfeatures.exporting.runtime import session
 from tlfeatures.features.embedding import join, parts_of
+from tlfeatures.features.onnx_graph import Graph
 from tlfeatures.features.pixels import PixelBackbone
 from tlfeatures.features.plan import Settings, make_spec
 from tlfeatures.features.store import Reader

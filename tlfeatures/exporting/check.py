@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tlfeatures.errors import SourceError
 from tlfeatures.exporting.runtime import session
-from tlfeatures.features.batches import BATCH_SIZE, batch_size_for, batched, decode_ahead, readable
+from tlfeatures.features.batches import batch_size_for, batched, decode_ahead, readable
 from tlfeatures.model import Model, Prediction
 
 LARGEST_DIFFERENCE = 1e-3  # of a probability; another convolution sums in another order
@@ -133,8 +133,9 @@ def run_graph(
     files = ((number, path, None) for number, path in enumerate(paths))
     decoded = readable(decode_ahead(files, size), [])
     tables, labels = [], []
-    for numbers, batch in batched(decoded, batch_size_for(len(paths), BATCH_SIZE)):
-        table, names = runtime.run(None, {"images": batch[: len(numbers)]})
+    batch_size = batch_size_for(len(paths), "auto")
+    for *_, batch in batched(decoded, batch_size, one_shape=False):
+        table, names = runtime.run(None, {"images": batch})
         tables.append(table)
         labels += names.tolist()
     return np.concatenate(tables), labels

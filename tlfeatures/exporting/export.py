@@ -28,8 +28,8 @@ import numpy as np
 from tlfeatures.errors import ModelError, ParameterError
 from tlfeatures.exporting.backbones import add_backbone
 from tlfeatures.exporting.check import LARGEST_DIFFERENCE, Check, check_export
-from tlfeatures.exporting.graph import Graph
 from tlfeatures.exporting.runtime import in_short, session
+from tlfeatures.features.onnx_graph import Graph
 from tlfeatures.features.spec import Spec
 from tlfeatures.features.weights import IMAGENET_SHA256
 from tlfeatures.files import file_target, replace_file

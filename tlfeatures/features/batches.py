@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,22 +94,51 @@ def readable(
             yield key, result
 
 
-def batch_size_for(count: int, most: int) -> int:
+def batch_size_for(count: int, asked: int | str, most: int = BATCH_SIZE) -> int:
     """Choose a batch's size: few images need no large batch, and few sizes are compiled.
+
+    Parameters
+    ----------
+    count : int
+        Of images that there are.
+    asked : int or "auto"
+        At most so many; "auto" is `most`.
+    most : int
+        Beyond which a backbone gains nothing, or has no memory.
 
     Returns
     -------
     int
-        The smallest power of two that holds `count` images, or `most`.
+        The smallest power of two that holds `count` images, or what was asked for.
 
     Raises
     ------
     ParameterError
-        If `most` is below 1.
+        If it is neither a number from 1 up nor "auto".
     """
-    if most < 1:
-        raise ParameterError(f"batch_size must be 1 or more, got {most}")
-    return min(most, 1 << max(count - 1, 0).bit_length())
+    limit = most if asked == "auto" else checked_batch_size(asked)
+    return min(limit, 1 << max(count - 1, 0).bit_length())
+
+
+def checked_batch_size(asked: int | str) -> int:
+    """Give the most that "auto" can mean, or the number asked for; see `batch_size_for`."""
+    if asked == "auto":
+        return BATCH_SIZE
+    if not isinstance(asked, int) or asked < 1:
+        raise ParameterError(f"batch_size must be 1 or more, or auto, got {asked}")
+    return asked
+
+
+_CPU_BYTES = 1.25e9
+
+
+def fitting_batch(size: tuple[int, int], most: int) -> int:
+    """Give the largest power of two, up to `most`, whose feature maps fit into 1.25 GB.
+
+    At once there are two of VGG16's largest maps, 64 channels of float32, and as much to work in.
+    """
+    fitting = _CPU_BYTES / (3 * 64 * 4 * size[0] * size[1])
+    return 1 << max(0, min(int(fitting), most).bit_length() - 1)
 
 
 def in_batches(items: Iterable[Item], most: int) -> Iterator[list[Item]]:
@@ -211,30 +240,49 @@ class _Waiting(Generic[Item]):
 
 
 def batched(
-    images: Iterable[tuple[Key, Pixels]], batch_size: int
-) -> Iterator[tuple[list[Key], Pixels]]:
-    """Collect images into batches of one shape: another shape would be compiled anew.
+    images: Iterable[tuple[Key, Pixels]],
+    batch_size: int,
+    *,
+    one_shape: bool = True,
+    place: Callable[[Key], int] | None = None,
+) -> Iterator[tuple[list[Key], list[int], Pixels]]:
+    """Collect images into batches.
 
     Parameters
     ----------
     images : iterable of (key, ndarray), uint8
         All of one shape: (h, w, 3), or with its variants (v, h, w, 3).
     batch_size : int
+    one_shape : bool
+        For a backbone to which shape and place in a batch matter: the batch is always as long, and
+        an image stands where its place among all puts it, whether those before it are there or not.
+        Otherwise there are no gaps.
+    place : callable (key) -> int, optional
+        Ascending; the count of the images before it if not given.
 
     Yields
     ------
-    (keys, ndarray of shape (batch_size, ..., h, w, 3), uint8)
-        The rows past `len(keys)` are padding. The array is reused by the next batch.
+    (keys, rows, ndarray of shape (b, ..., h, w, 3), uint8)
+        Where in the batch each image is; what else is there is padding. The array is used again
+        for the next batch.
     """
     keys: list[Key] = []
+    rows: list[int] = []
     batch = np.empty(0, np.uint8)
-    for key, pixels in images:
+    number = 0
+    for count, (key, pixels) in enumerate(images):
+        at = place(key) if place and one_shape else count
+        if keys and at // batch_size != number:
+            yield keys, rows, batch if one_shape else batch[: len(keys)]
+            keys, rows = [], []
         if not len(batch):
             batch = np.zeros((batch_size, *pixels.shape), np.uint8)
-        batch[len(keys)] = pixels
+        number = at // batch_size
+        batch[at % batch_size] = pixels
         keys.append(key)
-        if len(keys) == batch_size:
-            yield keys, batch
-            keys = []
+        rows.append(at % batch_size)
+        if rows[-1] == batch_size - 1:  # full: it needn't wait for the next image
+            yield keys, rows, batch if one_shape else batch[: len(keys)]
+            keys, rows = [], []
     if keys:
-        yield keys, batch
+        yield keys, rows, batch if one_shape else batch[: len(keys)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,14 @@ from tlfeatures.errors import ImageError, ParameterError, SourceError
 from tlfeatures.features import store
 from tlfeatures.features.backbone import Backbone, load_backbone
 from tlfeatures.features.batches import (
-    BATCH_SIZE,
     Pixels,
     batch_size_for,
     batched,
+    checked_batch_size,
     decode_ahead,
     readable,
 )
+from tlfeatures.features.calibrate import calibrate
 from tlfeatures.features.images import UNREADABLE, Manifest, scan
 from tlfeatures.features.plan import Plan, Settings, Task, make_plan
 
@@ -83,7 +84,7 @@ def extract(
     file: str | os.PathLike[str],
     *,
     device: str = "auto",
-    batch_size: int = BATCH_SIZE,
+    batch_size: int | str = "auto",
     prune: bool = False,
     command: str | None = None,
     progress: Progress | None = None,
@@ -98,8 +99,8 @@ def extract(
     file : path
         The HDF5 file; made, or brought up to date.
     device : {"auto", "cpu", "gpu"}
-    batch_size : int
-        Images a forward pass.
+    batch_size : int or "auto"
+        Images a forward pass; "auto" is as many as gain anything and fit into memory.
     prune : bool
         Let go of rows even where over a tenth of the images are no longer in the folder.
     command : str, optional
@@ -197,9 +198,9 @@ def _provenance(plan: Plan, source: str | os.PathLike[str], command: str | None)
 
 
 def _carry_out(
-    plan: Plan, provenance: dict[str, Any], device: str, batch_size: int, progress: Progress
+    plan: Plan, provenance: dict[str, Any], device: str, batch_size: int | str, progress: Progress
 ) -> _Outcome:
-    batch_size = batch_size_for(len(plan.tasks) * (1 + plan.spec.variants), batch_size)
+    checked_batch_size(batch_size)
     failed: Failed = []
     files = ((task, task.path, task.digest) for task in plan.tasks)
     images = readable(decode_ahead(files, plan.spec.size, plan.spec.augmentation), failed)
@@ -212,12 +213,13 @@ def _carry_out(
         return settled
     backbone = None
     if first is not None:  # before the file: without weights no file is left behind
+        plan = _calibrated(plan, device)
         backbone = load_backbone(plan.spec, list(plan.embeddings), device=device)
         images = chain([first], images)
     computed = passes = 0
     with _open_target(plan, provenance) as writer:
         if backbone is not None:
-            for count, passed in _Embed(backbone, writer, batch_size).all(images):
+            for count, passed in _Embed(backbone, writer, plan, batch_size).all(images):
                 computed, passes = computed + count, passes + passed
                 progress(computed + len(failed), len(plan.tasks))
         for task, error in failed:
@@ -227,6 +229,14 @@ def _carry_out(
     _remove_taken_over(plan)
     done = int(writer.done.sum())
     return _Outcome(computed, passes, done, _reasons(plan, failed))
+
+
+def _calibrated(plan: Plan, device: str) -> Plan:
+    """An int8 backbone needs ranges; once the file has them, they stay."""
+    if plan.spec.precision != "int8" or plan.spec.quantization is not None:
+        return plan
+    quantization = calibrate(plan.spec, plan.manifest, device)
+    return replace(plan, spec=replace(plan.spec, quantization=quantization))
 
 
 def _settled(plan: Plan, failed: Failed) -> _Outcome | None:
@@ -283,13 +293,21 @@ class _Embed:
     ----------
     backbone : Backbone
     writer : store.Writer
-    batch_size : int
+    plan : Plan
+    asked : int or "auto"
         Images and variants of a forward pass.
     """
 
     backbone: Backbone
     writer: store.Writer
-    batch_size: int
+    plan: Plan
+    asked: int | str
+
+    @property
+    def batch_size(self) -> int:
+        """Of a run that nothing cuts off: one that goes on has batches of the same shape."""
+        passes = self.plan.extent * (1 + self.plan.spec.variants)
+        return batch_size_for(passes, self.asked, self.backbone.most)
 
     def all(self, images: Iterable[tuple[Task, Pixels]]) -> Iterator[tuple[int, int]]:
         """Embed and write batch by batch.
@@ -309,8 +327,14 @@ class _Embed:
             first = next(wanted)
             parts = len(first[1])
             in_a_batch = max(1, self.batch_size // parts)
-            for tasks, batch in batched(chain([first], wanted), in_a_batch):
-                self._write(tasks, self._pass(batch), embedded)
+            for tasks, rows, batch in batched(
+                chain([first], wanted),
+                in_a_batch,
+                one_shape=self.backbone.one_shape,
+                place=lambda task: task.place,
+            ):
+                values = {name: value[rows] for name, value in self._pass(batch).items()}
+                self._write(tasks, values, embedded)
                 yield len(tasks), len(tasks) * parts
 
     def _write(
@@ -318,7 +342,7 @@ class _Embed:
     ) -> None:
         repeats = [len(task.rows) for task in tasks]
         rows = [row for task in tasks for row in task.rows]
-        kept = {name: value[: len(tasks)].repeat(repeats, axis=0) for name, value in values.items()}
+        kept = {name: value.repeat(repeats, axis=0) for name, value in values.items()}
         if embedded:
             self.writer.write(rows, {}, kept)
             return

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tlfeatures.features.spec import Spec
+from tlfeatures.features.batches import BATCH_SIZE
 
 
 def pixel_shapes(size: tuple[int, int]) -> dict[str, tuple[int, ...]]:
@@ -21,6 +21,9 @@ class PixelBackbone:
     Needs no weights and no TensorFlow. A head that does as well on `grid8.flatten` as on VGG16's
     embeddings has learned colours, not content.
     """
+
+    one_shape = False
+    most = BATCH_SIZE
 
     def __init__(self, names: Sequence[str]) -> None:
         self._names = names
@@ -53,8 +56,3 @@ def _mean_colours(images: NDArray[np.uint8], cells: int) -> NDArray[np.float32]:
 def cell_edges(side: int, cells: int) -> NDArray[np.int_]:
     """Give the pixels at which the cells of a side begin, and its end: shape (cells + 1,)."""
     return np.linspace(0, side, cells + 1).astype(int)
-
-
-def load_pixels(spec: Spec, names: Sequence[str], device: str, weights: str) -> PixelBackbone:
-    """Make the backbone; device and weights are of no use to it."""
-    return PixelBackbone(tuple(names))

@@ -18,14 +18,14 @@ from tlfeatures.errors import ParameterError, SourceError, SpecError, StoreError
 from tlfeatures.features import store
 from tlfeatures.features.augment import Augmentation
 from tlfeatures.features.backbone import (
-    auto_precision,
     embedding_widths,
     find_architecture,
     needs_top,
 )
+from tlfeatures.features.engines import choose_engine
 from tlfeatures.features.images import UNREADABLE, Manifest
 from tlfeatures.features.names import as_list, counted, unknown_name
-from tlfeatures.features.spec import PRECISIONS, Spec, parse_size
+from tlfeatures.features.spec import Spec, parse_size
 from tlfeatures.features.weights import known_sha256, weights_sha256
 
 logger = logging.getLogger(__name__)
@@ -45,8 +45,11 @@ class Settings:
         Of the images that enter the backbone: side, or height and width, in pixels.
     weights : str, default "imagenet"
         `imagenet`, `random` or the path of a file of Keras weights.
-    precision : {"auto", "float32", "bfloat16"}
-        Of the forward pass; "auto" is the file's, else bfloat16 where the hardware has it.
+    engine : {"auto", "keras", "openvino", "ncnn"}
+        What computes the forward pass; "auto" is the file's, else the fastest that is installed.
+    precision : {"auto", "float32", "bfloat16", "int8"}
+        Of the forward pass; "auto" is the file's, else bfloat16 where the hardware has it. int8 is
+        OpenVINO's, and calibrated on a sample of the images.
     dtype : {"float32", "float16"}, default "float32"
         Of the embeddings in the file.
     augment : int, default 0
@@ -62,6 +65,7 @@ class Settings:
     pools: str | Sequence[str] = ()
     size: Any = None
     weights: str | None = None
+    engine: str | None = None
     precision: str | None = None
     dtype: str | None = None
     random_state: int | None = None
@@ -74,11 +78,14 @@ class Task:
     """One image file to decode and embed, and every row that its bytes belong to.
 
     `embedded` says that a source has all embeddings of the image itself: only its variants lack.
+    `place` counts the tasks before it that a run has which nothing cuts off: there the image stands
+    in its batch, so that a backbone whose last bits depend on it gives the same after a cut.
     """
 
     path: Path
     digest: bytes
     embedded: bool = False
+    place: int = 0
     rows: list[int] = field(default_factory=list)
 
 
@@ -101,6 +108,8 @@ class Plan:
     tasks : list of Task
         Image bytes that no source holds every embedding and variant of; those of which only the
         variants lack stand together.
+    extent : int
+        How many tasks a run has that nothing cuts off.
     removed : int
         Images of the file that are no longer in the folder.
     """
@@ -113,6 +122,7 @@ class Plan:
     current: store.Header | None
     sources: list[Path]
     tasks: list[Task]
+    extent: int
     removed: int
 
     @property
@@ -152,6 +162,10 @@ def make_plan(
         manifest = _keep_unreadable(manifest, current)
         removed = _count_removed(manifest, current, prune)
     sources = [header for header in (current, beside) if header and _fits(header, spec, dtype)]
+    in_place = current is not None and current.holds(manifest, list(embeddings), spec)
+    whole = _missing(manifest, embeddings, spec, [current] if current and not in_place else [])
+    tasks = _missing(manifest, embeddings, spec, sources)
+    places = {task.rows[0]: task.place for task in whole}
     return Plan(
         target=target,
         manifest=manifest,
@@ -160,7 +174,8 @@ def make_plan(
         dtype=dtype,
         current=current,
         sources=[header.path for header in sources],
-        tasks=_missing(manifest, embeddings, spec, sources),
+        tasks=[replace(task, place=places[task.rows[0]]) for task in tasks],
+        extent=len(whole),
         removed=removed,
     )
 
@@ -293,9 +308,7 @@ def make_spec(
 ) -> Spec:
     """Describe how these embeddings come about, following `old` in what was not asked for."""
     architecture = find_architecture(backbone)
-    precision = settings.precision or "auto"
-    if precision not in ("auto", *PRECISIONS):
-        raise unknown_name("precision", precision, ("auto", *PRECISIONS))
+    engine, precision = "none", "float32"
     weights, seed, sha256, top_sha256 = "none", None, None, None
     if not architecture.trained:
         _refuse_settings_of_weights(settings, backbone)
@@ -305,8 +318,7 @@ def make_spec(
             weights = str(Path(weights).expanduser().resolve())  # found from any folder
         seed = _seed(settings, old) if weights == "random" else None
         sha256, top_sha256 = _hashes(settings, weights, seed, needs_top(backbone, names), old)
-    if precision == "auto":
-        precision = old.precision if old else auto_precision(backbone, device)
+        engine, precision = choose_engine(settings.engine, settings.precision, device, old)
     return Spec(
         backbone=backbone,
         size=size,
@@ -316,14 +328,26 @@ def make_spec(
         top_sha256=top_sha256,
         random_state=seed,
         preprocessing=architecture.preprocessing,
+        engine=engine,
+        quantization=old.quantization if old and old.precision == precision else None,
     )
 
 
 def _refuse_settings_of_weights(settings: Settings, backbone: str) -> None:
-    precise = settings.precision in (None, "auto", "float32")
-    if settings.weights is not None or settings.random_state is not None or not precise:
+    computed = (settings.engine, settings.precision)
+    if (
+        settings.weights is not None
+        or settings.random_state is not None
+        or computed
+        not in (
+            (engine, precision)
+            for engine in (None, "auto", "keras")
+            for precision in (None, "auto", "float32")
+        )
+    ):
         raise ParameterError(
-            f"{backbone} has no weights: leave out --weights, --random-state and --precision"
+            f"{backbone} has no weights: leave out --weights, --random-state, --engine and "
+            "--precision"
         )
 
 
@@ -353,6 +377,7 @@ def _hashes(
 _OPTIONS = {
     "backbone": "--backbone",
     "size": "--size",
+    "engine": "--engine",
     "precision": "--precision",
     "weights_sha256": "--weights",
     "top_sha256": "--weights",
@@ -408,4 +433,5 @@ def _missing(
             key = row if found == UNREADABLE else found
             task = tasks.setdefault(key, Task(image.path, found, found in embedded))
             task.rows.append(row)
-    return sorted(tasks.values(), key=lambda task: task.embedded)
+    listed = sorted(tasks.values(), key=lambda task: task.embedded)
+    return [replace(task, place=place) for place, task in enumerate(listed)]

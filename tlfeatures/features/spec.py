@@ -8,13 +8,16 @@ from typing import Any
 
 from tlfeatures.errors import FormatError, ParameterError
 from tlfeatures.features.augment import Augmentation
+from tlfeatures.features.quantization import Quantization
 
 POOLINGS = ("avg", "max", "flatten", "none")
-PRECISIONS = ("float32", "bfloat16")
+PRECISIONS = ("float32", "bfloat16", "int8")
 
 # Said by the spec, but no reason to recompute: the tensors' hash decides, and variants stand beside
 # the embeddings of the images themselves.
 _NOT_COMPARED = {"weights", "random_state", "augmentation"}
+
+_LATER = {"engine", "quantization"}  # specs written before these were there have neither
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class Spec:
     backbone : str
     size : (int, int)
         Height and width of the images that enter the backbone, in pixels.
-    precision : {"float32", "bfloat16"}
+    precision : {"float32", "bfloat16", "int8"}
         Of the forward pass; what is stored is another matter.
     weights : str
         `imagenet`, `random`, `none` or the path of a file. Not compared: the hash decides.
@@ -41,6 +44,11 @@ class Spec:
         The seed of random weights. Not compared.
     preprocessing, resize, crop, color, orientation, alpha : str
         What happens to an image between its file and the backbone.
+    engine : str
+        What computes the forward pass, see `tlfeatures.features.engines`; `none` for a backbone
+        without weights.
+    quantization : Quantization or None
+        The ranges of an int8 backbone.
     augmentation : Augmentation or None
         How the variants are made that heads are trained on beside the images; None: there are
         none. Not compared: images themselves are embedded without.
@@ -59,6 +67,8 @@ class Spec:
     color: str = "8-bit RGB, embedded profiles ignored"
     orientation: str = "exif"
     alpha: str = "over white"
+    engine: str = "keras"
+    quantization: Quantization | None = None
     augmentation: Augmentation | None = None
 
     @property
@@ -80,6 +90,9 @@ class Spec:
             If a key is missing or unknown: the file was written by something else.
         """
         names = {field.name for field in fields(cls)}
+        if isinstance(data, dict) and not _LATER & set(data):
+            only = "none" if data.get("weights") == "none" else "keras"
+            data = {**data, "engine": only, "quantization": None}
         if not isinstance(data, dict) or set(data) != names:
             found = sorted(data) if isinstance(data, dict) else type(data).__name__
             raise FormatError(f"its spec is not one that this version knows: {found}")
@@ -87,13 +100,21 @@ class Spec:
         if not isinstance(size, list) or [type(side) for side in size] != [int, int]:
             raise FormatError(f"its spec has the size {size}, expected height and width")
         kinds = {"weights_sha256": str | None, "top_sha256": str | None, "random_state": int | None}
-        for name in names - {"size", "augmentation"}:
+        for name in names - {"size", "augmentation", "quantization"}:
             if not isinstance(data[name], kinds.get(name, str)):
                 raise FormatError(f"its spec has the {name} {str(data[name])[:40]!r}")
         augmentation = data["augmentation"]
         if augmentation is not None:
             augmentation = Augmentation.from_dict(augmentation)
-        return cls(**{**data, "size": tuple(size), "augmentation": augmentation})
+        quantization = data["quantization"]
+        if quantization is not None:
+            quantization = Quantization.from_dict(quantization)
+        if (data["precision"] == "int8") != (quantization is not None):
+            raise FormatError(
+                "its spec has the precision int8 without ranges, or ranges without it"
+            )
+        read = {"size": tuple(size), "augmentation": augmentation, "quantization": quantization}
+        return cls(**{**data, **read})
 
     def differences(self, other: Spec) -> list[tuple[str, Any, Any]]:
         """Name each setting that keeps the two from being compared.

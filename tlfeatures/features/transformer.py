@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 
 from tlfeatures.errors import ImageError, ParameterError
 from tlfeatures.features.backbone import embedding_widths, find_architecture, load_backbone
-from tlfeatures.features.batches import BATCH_SIZE, batch_size_for, batched
+from tlfeatures.features.batches import batch_size_for, batched
 from tlfeatures.features.images import decode, read_bytes, to_pixels
 from tlfeatures.features.plan import Settings, make_spec
 from tlfeatures.features.spec import parse_size
@@ -37,8 +37,9 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     weights : str
         `imagenet`, `random` or the path of a file of Keras weights.
     precision : {"auto", "float32", "bfloat16"}
+    engine : {"auto", "keras", "openvino", "ncnn"}
     device : {"auto", "cpu", "gpu"}
-    batch_size : int
+    batch_size : int or "auto"
     random_state : int or None
         Seed of random weights.
 
@@ -57,8 +58,9 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         size: Any = 224,
         weights: str = "imagenet",
         precision: str = "auto",
+        engine: str = "auto",
         device: str = "auto",
-        batch_size: int = BATCH_SIZE,
+        batch_size: int | str = "auto",
         random_state: int | None = None,
     ) -> None:
         self.backbone = backbone
@@ -67,6 +69,7 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.size = size
         self.weights = weights
         self.precision = precision
+        self.engine = engine
         self.device = device
         self.batch_size = batch_size
         self.random_state = random_state
@@ -99,6 +102,7 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         trained = find_architecture(self.backbone).trained
         settings = Settings(
             weights=self.weights if trained else None,
+            engine=self.engine,
             precision=self.precision,
             random_state=self.random_state,
         )
@@ -106,11 +110,12 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         spec = make_spec(settings, self.backbone, size, [name], self.device)
         backbone = load_backbone(spec, [name], device=self.device)
         images = ((None, _pixels(item, size)) for item in X)
-        rows = [
-            backbone.embed(batch)[name][: len(keys)]
-            for keys, batch in batched(images, batch_size_for(len(X), self.batch_size))
+        batch_size = batch_size_for(len(X), self.batch_size, backbone.most)
+        made = [
+            backbone.embed(batch)[name][rows]
+            for _, rows, batch in batched(images, batch_size, one_shape=backbone.one_shape)
         ]
-        return np.concatenate(rows) if rows else np.empty((0, width), np.float32)
+        return np.concatenate(made) if made else np.empty((0, width), np.float32)
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """Name the columns `LAYER.POOLING_0`, `LAYER.POOLING_1` and so on."""

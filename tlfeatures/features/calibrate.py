@@ -1,0 +1,52 @@
+"""The ranges of an int8 backbone, from a seeded sample of the images themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlfeatures.features.backbone import load_backbone
+from tlfeatures.features.batches import batched, decode_ahead, readable
+from tlfeatures.features.images import UNREADABLE, Manifest
+from tlfeatures.features.quantization import Quantization, calibration_names, measured
+from tlfeatures.features.spec import Spec
+
+IMAGES = 64  # more widen the ranges by next to nothing
+_SEED = 0
+
+
+def calibrate(spec: Spec, manifest: Manifest, device: str) -> Quantization:
+    """Measure the ranges of a backbone's layers in float32.
+
+    Parameters
+    ----------
+    spec : Spec
+        Of the int8 backbone.
+    manifest : Manifest
+        The sample is drawn from its distinct files in the order of their digests, so that names and
+        folders have no say in it.
+    device : {"auto", "cpu", "gpu"}
+    """
+    path_of = dict(zip(manifest.digests, (image.path for image in manifest.images), strict=True))
+    path_of.pop(UNREADABLE, None)
+    drawn = np.random.default_rng(_SEED).permutation(len(path_of))
+    digests = sorted(path_of)
+    files = ((found, path_of[found], found) for found in (digests[place] for place in drawn))
+    names = calibration_names()
+    backbone = load_backbone(replace(spec, precision="float32"), names, device=device)
+    used = 0
+
+    def embedded() -> Iterator[dict[str, NDArray[np.float32]]]:
+        nonlocal used
+        images = readable(decode_ahead(files, spec.size), [])
+        for keys, rows, batch in batched(images, 8, one_shape=backbone.one_shape):
+            used += len(keys)
+            yield {name: value[rows] for name, value in backbone.embed(batch).items()}
+            if used >= IMAGES:
+                return
+
+    ranges = measured(embedded())
+    return Quantization(used, _SEED, ranges)

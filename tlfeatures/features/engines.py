@@ -1,0 +1,189 @@
+"""Engines: what computes a backbone's forward pass, and which of them is the fastest here.
+
+Keras is always there. The others are extras of this package that compute the same function on a
+CPU, faster: `pip install 'tlfeatures[openvino]'`, `'tlfeatures[ncnn]'`. None is imported before it
+is used. An engine is part of the spec: a file says what made it, and is brought up to date by it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tlfeatures.errors import EngineError, ParameterError
+from tlfeatures.features.names import unknown_name
+from tlfeatures.features.spec import PRECISIONS, Spec
+from tlfeatures.features.weights import Weights
+
+if TYPE_CHECKING:
+    from tlfeatures.features.backbone import Backbone
+
+Load = Callable[[Spec, Sequence[str], str, Weights], "Backbone"]
+
+
+@dataclass(frozen=True)
+class Engine:
+    """One way to compute a forward pass.
+
+    Attributes
+    ----------
+    precisions : tuple of str
+        That it can compute in.
+    load : callable (spec, names, device, weights) -> Backbone
+    package : str
+        That it imports, and the extra that installs it.
+    gpu : bool
+        Whether it can use one.
+    """
+
+    precisions: tuple[str, ...]
+    load: Load
+    package: str
+    gpu: bool = False
+
+    @property
+    def installed(self) -> bool:
+        """Whether its package is there; it isn't imported."""
+        return importlib.util.find_spec(self.package) is not None
+
+
+def _keras(spec: Spec, names: Sequence[str], device: str, weights: Weights) -> Backbone:
+    from tlfeatures.features.keras_engine import load_vgg16
+
+    return load_vgg16(spec, names, device, weights)
+
+
+def _openvino(spec: Spec, names: Sequence[str], device: str, weights: Weights) -> Backbone:
+    from tlfeatures.features.openvino_engine import load_vgg16
+
+    return load_vgg16(spec, names, weights)
+
+
+def _ncnn(spec: Spec, names: Sequence[str], device: str, weights: Weights) -> Backbone:
+    from tlfeatures.features.ncnn_engine import load_vgg16
+
+    return load_vgg16(spec, names, weights)
+
+
+ENGINES = {
+    "keras": Engine(("float32", "bfloat16"), _keras, "keras", gpu=True),
+    "openvino": Engine(("float32", "bfloat16", "int8"), _openvino, "openvino"),
+    "ncnn": Engine(("float32",), _ncnn, "ncnn"),
+}
+
+# The fastest first, as measured (see benchmarks/): ncnn has Winograd's convolutions, OpenVINO those
+# of bfloat16 and of 8-bit integers.
+_FASTEST = {
+    "float32": ("ncnn", "openvino", "keras"),
+    "bfloat16": ("openvino", "keras"),
+    "int8": ("openvino",),
+}
+
+
+def choose_engine(
+    engine: str | None, precision: str | None, device: str, old: Spec | None = None
+) -> tuple[str, str]:
+    """Fill in an engine and a precision that were not asked for.
+
+    Parameters
+    ----------
+    engine, precision : str or None
+        None and "auto" stand for what the file was made with, else for what is fastest here:
+        bfloat16 where the hardware multiplies it itself, and the fastest engine for the precision
+        that is installed. On a GPU that is Keras.
+    device : {"auto", "cpu", "gpu"}
+    old : Spec, optional
+        Of the file.
+
+    Returns
+    -------
+    (str, str)
+        Engine and precision.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such engine or precision, or they don't go together.
+    EngineError
+        If the engine isn't installed.
+    """
+    if engine not in (None, "auto", *ENGINES):
+        raise unknown_name("engine", str(engine), ("auto", *ENGINES))
+    if precision not in (None, "auto", *PRECISIONS):
+        raise unknown_name("precision", str(precision), ("auto", *PRECISIONS))
+    engine = None if engine == "auto" else engine
+    precision = None if precision == "auto" else precision
+    if old is not None:
+        engine, precision = engine or old.engine, precision or old.precision
+    if precision is None:
+        precision = _fastest_precision(engine, device)
+    if engine is None:
+        engine = _fastest_engine(precision, device)
+    check_engine(engine, precision, device)
+    return engine, precision
+
+
+def check_engine(engine: str, precision: str, device: str) -> None:
+    """Refuse what an engine can't do, or an engine that isn't here (see `choose_engine`)."""
+    if engine not in ENGINES:
+        raise unknown_name("engine", engine, ENGINES)
+    found = ENGINES[engine]
+    if precision not in found.precisions:
+        able = [name for name, each in ENGINES.items() if precision in each.precisions]
+        raise ParameterError(
+            f"engine {engine} computes in {' or '.join(found.precisions)}, not in {precision}: "
+            f"give --engine {' or '.join(able)}"
+        )
+    if device == "gpu" and not found.gpu:
+        raise ParameterError(f"engine {engine} has no GPU: give --engine keras, or --device cpu")
+    if not found.installed:
+        raise EngineError(
+            f"engine {engine} is not installed: pip install 'tlfeatures[{found.package}]'"
+        )
+
+
+def _fastest_precision(engine: str | None, device: str) -> str:
+    """Choose bfloat16 where it is native: 2 times as fast with AVX512-BF16, 10 times with AMX."""
+    if engine is not None and "bfloat16" not in ENGINES[engine].precisions:
+        return "float32"
+    gpu = None
+    if engine is None or ENGINES[engine].gpu:
+        gpu = _gpu_has_bfloat16(device)
+    native = _cpu_has_bfloat16() if gpu is None else gpu
+    return "bfloat16" if native else "float32"
+
+
+def _fastest_engine(precision: str, device: str) -> str:
+    if precision != "int8" and _gpu_has_bfloat16(device) is not None:
+        return "keras"
+    if precision == "bfloat16" and not _cpu_has_bfloat16():
+        return "keras"  # the only one that computes it anyway, slowly
+    names = _FASTEST[precision]
+    installed = [name for name in names if ENGINES[name].installed]
+    return (installed or list(names))[0]
+
+
+def _gpu_has_bfloat16(device: str) -> bool | None:
+    """None without a GPU; Keras is asked only where there may be one, as starting it takes long."""
+    if device == "cpu" or (device == "auto" and not _may_have_gpu()):
+        return None
+    from tlfeatures.features.keras_engine import gpu_has_bfloat16
+
+    return gpu_has_bfloat16()
+
+
+def _may_have_gpu() -> bool:
+    drivers = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # NVIDIA's, AMD's, Windows's
+    return sys.platform != "linux" or any(Path(path).exists() for path in drivers)
+
+
+def _cpu_has_bfloat16() -> bool:
+    try:
+        flags = set(Path("/proc/cpuinfo").read_text().split())
+    except OSError:  # not Linux
+        return False
+    return bool(flags & {"amx_bf16", "avx512_bf16"})

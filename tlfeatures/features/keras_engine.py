@@ -1,0 +1,165 @@
+"""VGG16 by Keras, whatever its backend; the one file that imports it, and TensorFlow."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlfeatures.errors import ParameterError
+from tlfeatures.features.batches import BATCH_SIZE, fitting_batch
+from tlfeatures.features.spec import Spec
+from tlfeatures.features.weights import Weights
+
+if TYPE_CHECKING:
+    import keras
+
+
+class KerasBackbone:
+    """VGG16 in Keras, with every wanted layer as an output of one model."""
+
+    def __init__(self, model: keras.Model, device: str | None, size: tuple[int, int]) -> None:
+        self._model = model
+        self._device = device
+        on_gpu = device != "cpu:0" and gpu_has_bfloat16() is not None
+        self.most = 256 if on_gpu else fitting_batch(size, BATCH_SIZE)
+
+    one_shape = True
+
+    def embed(self, images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+        """Embed a batch of shape (b, h, w, 3); see `Backbone`."""
+        with _on(self._device):
+            outputs: Mapping[str, Any] = self._model.predict_on_batch(images)
+        return {name: np.asarray(rows, np.float32) for name, rows in outputs.items()}
+
+
+def load_vgg16(spec: Spec, names: Sequence[str], device: str, weights: Weights) -> KerasBackbone:
+    """Build the model, with its outputs pooled, on a device of Keras's choice or the given one."""
+    _start_keras()
+    import keras
+
+    place = _keras_device(device)
+    with _on(place), _dtype_policy(spec.precision):
+        image = keras.Input((*spec.size, 3), dtype="uint8", name="image")
+        pixels = keras.applications.vgg16.preprocess_input(keras.ops.cast(image, "float32"))
+        vgg16 = keras.applications.VGG16(
+            weights=None, include_top=weights.top_sha256 is not None, input_tensor=pixels
+        )
+        for layer, (kernel, bias) in weights.tensors.items():
+            vgg16.get_layer(layer).set_weights([kernel, bias])
+    outputs = {name: _keras_output(vgg16, name) for name in names}
+    return KerasBackbone(keras.Model(image, outputs), place, spec.size)
+
+
+def _keras_output(vgg16: keras.Model, name: str) -> Any:
+    """Pool in float32 whatever the precision of the layer: the sums are long."""
+    import keras
+
+    layer, _, pool = name.rpartition(".")
+    named = f"embedding_{layer}_{pool}"  # VGG16 with its top has a layer called flatten
+    layer = "block5_pool" if layer == "flatten" else layer
+    poolings = {
+        "avg": keras.layers.GlobalAveragePooling2D,
+        "max": keras.layers.GlobalMaxPooling2D,
+        "flatten": keras.layers.Flatten,
+        "none": keras.layers.Flatten,  # of a vector: the vector
+    }
+    return poolings[pool](dtype="float32", name=named)(vgg16.get_layer(layer).output)
+
+
+@contextlib.contextmanager
+def _dtype_policy(precision: str) -> Iterator[None]:
+    """Build layers under a policy; it is Keras's global, so put it back."""
+    import keras
+
+    before = keras.config.dtype_policy()
+    mixed = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
+    keras.config.set_dtype_policy(mixed[precision])
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _keras_device(device: str) -> str | None:
+    if device == "auto":
+        return None  # Keras's own choice: a GPU if it sees one
+    if device == "gpu" and gpu_has_bfloat16() is None:
+        import keras
+
+        raise ParameterError(f"{keras.config.backend()} sees no GPU; use --device cpu")
+    return f"{device}:0"
+
+
+def _on(device: str | None) -> contextlib.AbstractContextManager[Any]:
+    import keras
+
+    return keras.device(device) if device else contextlib.nullcontext()
+
+
+def gpu_has_bfloat16() -> bool | None:
+    """Whether the GPU that Keras sees multiplies bfloat16 itself; None where it sees none."""
+    _start_keras()
+    import keras
+
+    if not keras.distribution.list_devices("gpu"):
+        return None
+    capability: Any = (0, 0)
+    if keras.config.backend() == "tensorflow":
+        import tensorflow as tf
+
+        gpu = tf.config.list_physical_devices("GPU")[0]
+        capability = tf.config.experimental.get_device_details(gpu).get("compute_capability")
+    elif keras.config.backend() == "torch":
+        import torch
+
+        capability = torch.cuda.get_device_capability()
+    elif keras.config.backend() == "jax":
+        import jax
+
+        capability = tuple(map(int, jax.devices("gpu")[0].compute_capability.split(".")))
+    return bool(tuple(capability or (0, 0)) >= (8, 0))
+
+
+def _start_keras() -> None:
+    """Import Keras and its engine without their start-up notes on standard error.
+
+    The notes come from C++ before any logging level applies, so the file descriptor itself is
+    turned aside; if the import fails, they are shown after all.
+    """
+    if "keras" in sys.modules:
+        return
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    engine = logging.getLogger("tensorflow")
+    if engine.level == logging.NOTSET:  # it warns of each shape that cross-validation compiles
+        engine.setLevel(logging.ERROR)
+    with tempfile.TemporaryFile() as notes, _stderr_into(notes):
+        import keras
+
+        keras.ops.zeros(1)  # the engine says the rest at its first operation
+
+
+@contextlib.contextmanager
+def _stderr_into(notes: IO[bytes]) -> Iterator[None]:
+    try:
+        kept = os.dup(2)
+    except OSError:  # the process has no standard error
+        yield
+        return
+    os.dup2(notes.fileno(), 2)
+    try:
+        yield
+    except BaseException:
+        notes.seek(0)
+        os.write(kept, notes.read())
+        raise
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)

@@ -1,0 +1,98 @@
+"""VGG16 by OpenVINO, on a CPU: the graph that `export` writes, also in bfloat16 and 8 bits."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlfeatures.errors import EngineError
+from tlfeatures.features.batches import BATCH_SIZE, fitting_batch
+from tlfeatures.features.onnx_backbone import backbone_nodes
+from tlfeatures.features.onnx_graph import Graph
+from tlfeatures.features.spec import Spec
+from tlfeatures.features.weights import Weights
+
+_CHUNK = 8  # images of a request; several requests run at once, and larger ones gain nothing
+
+# Of what is not quantised, where some is.
+_HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
+
+
+class OpenVINOBackbone:
+    """VGG16 in OpenVINO. Rows are the same bits whatever the batch.
+
+    Parameters
+    ----------
+    names : sequence of str
+    data : bytes
+        An ONNX model whose outputs are these embeddings.
+    precision : str
+    """
+
+    one_shape = False
+    most = BATCH_SIZE
+
+    def __init__(self, names: Sequence[str], data: bytes, precision: str) -> None:
+        import openvino
+
+        self._names = names
+
+        self._core = openvino.Core()
+        able = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        if precision == "bfloat16" and "BF16" not in able:
+            raise EngineError("OpenVINO has no bfloat16 on this CPU: give --engine keras")
+        self._model = self._core.read_model(data, b"")
+        self._hint = _HINTS[precision]
+        self._lock = threading.Lock()  # the clones of a cross-validation share it
+        self._requests = functools.cache(self._compiled)
+
+    def _compiled(self, chunk: int) -> Any:
+        import openvino
+
+        model = self._model.clone()
+        model.reshape([chunk, *list(model.inputs[0].partial_shape)[1:]])
+        options = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": self._hint}
+        return openvino.AsyncInferQueue(self._core.compile_model(model, "CPU", options))
+
+    def embed(self, images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+        """Embed a batch of shape (b, h, w, 3); see `Backbone`."""
+        chunk = fitting_batch(images.shape[1:3], _CHUNK)
+        chunk = chunk if len(images) >= chunk else 1  # few images needn't wait for padding
+        requests = self._requests(chunk)
+        chunks = -(-len(images) // chunk)
+        made: list[dict[str, NDArray[np.float32]]] = [{}] * chunks
+
+        def keep(request: Any, number: int) -> None:
+            made[number] = {
+                name: np.array(tensor.data, np.float32)  # a copy: it is written again
+                for name, tensor in zip(self._names, request.output_tensors, strict=True)
+            }
+
+        with self._lock:
+            requests.set_callback(keep)
+            for number in range(chunks):
+                part = images[number * chunk : (number + 1) * chunk]
+                if len(part) < chunk:
+                    part = np.resize(part, (chunk, *part.shape[1:]))
+                requests.start_async({0: np.ascontiguousarray(part)}, number)
+            requests.wait_all()
+        return {
+            name: np.concatenate([each[name] for each in made])[: len(images)]
+            for name in self._names
+        }
+
+
+def load_vgg16(spec: Spec, names: Sequence[str], weights: Weights) -> OpenVINOBackbone:
+    """Build the graph, and compile it."""
+    graph = Graph()
+    rows = backbone_nodes(graph, "images", spec, names, weights.tensors)
+    outputs = {
+        name: (value, np.float32, ("n", "d")) for name, value in zip(names, rows, strict=True)
+    }
+    model = graph.model({"images": (np.uint8, ("n", *spec.size, 3))}, outputs)
+    return OpenVINOBackbone(names, model.SerializeToString(), spec.precision)

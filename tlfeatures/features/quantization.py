@@ -1,0 +1,87 @@
+"""What turns a float32 backbone into one of 8-bit integers: the range of each layer's input."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlfeatures.errors import FormatError
+from tlfeatures.features.weights import CONV_KERNELS
+
+# Convolution -> the layer whose largest value bounds its input (pooling makes nothing larger). The
+# first stays in float32: it sees pixels, and takes 3 % of the time.
+_BEFORE = dict(zip(list(CONV_KERNELS)[1:], CONV_KERNELS, strict=False))
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """Ranges that were measured once, on a seeded sample of a file's images.
+
+    Kernels take 8 bits, one scale a channel, symmetric; inputs of convolutions 8 bits from 0 (they
+    follow a ReLU) to the largest value of the sample. With the weights this says the whole of an
+    int8 backbone, so that it travels in a spec.
+
+    Attributes
+    ----------
+    images : int
+        Of the sample.
+    random_state : int
+        That drew it.
+    largest : dict of convolution to float
+        The largest value of its input.
+    """
+
+    images: int
+    random_state: int
+    largest: Mapping[str, float]
+
+    def scale(self, layer: str) -> np.float32:
+        """Give the step between two of a layer's 256 values."""
+        return np.float32(self.largest[layer] or 1) / np.float32(255)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give it as JSON-ready plain data."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Any) -> Quantization:
+        """Read what `to_dict` wrote, or raise `FormatError`."""
+        try:
+            largest = {layer: float(value) for layer, value in data["largest"].items()}
+            made = cls(int(data["images"]), int(data["random_state"]), largest)
+        except (TypeError, ValueError, KeyError, AttributeError) as error:
+            raise FormatError(f"its spec has the quantization {str(data)[:60]}") from error
+        if set(largest) != set(_BEFORE) or not all(
+            math.isfinite(value) and value >= 0 for value in largest.values()
+        ):
+            raise FormatError("its spec has a quantization of other layers, or without bounds")
+        return made
+
+
+def calibration_names() -> list[str]:
+    """Name the embeddings whose largest values `measured` wants."""
+    return [f"{layer}.max" for layer in _BEFORE.values()]
+
+
+def measured(embeddings: Iterable[Mapping[str, NDArray[np.float32]]]) -> dict[str, float]:
+    """Take the largest inputs from a float32 backbone's embeddings of a sample.
+
+    Parameters
+    ----------
+    embeddings : iterable of dict of name to ndarray of shape (b, channels)
+        Those of `calibration_names`, batch by batch.
+
+    Returns
+    -------
+    dict of convolution to float
+    """
+    largest = dict.fromkeys(_BEFORE, 0.0)
+    for batch in embeddings:
+        for layer, before in _BEFORE.items():
+            largest[layer] = max(largest[layer], float(batch[f"{before}.max"].max()))
+    return largest
