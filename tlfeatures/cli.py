@@ -335,6 +335,11 @@ _HEADS_HELP = "Or module:Class of a scikit-learn classifier; repeatable, or with
 @click.option(
     "--prune", is_flag=True, help="Let go of rows though over a tenth of the images are gone."
 )
+@click.option(
+    "--trust-mtime",
+    is_flag=True,
+    help="Don't read images whose size and modification time are those of the last run.",
+)
 @_batch_size
 @_device
 @_json
