@@ -204,7 +204,7 @@ def _keep_unreadable(manifest: Manifest, current: store.Header) -> Manifest:
     return Manifest(manifest.images, [each for each, _ in kept], [stamp for _, stamp in kept])
 
 
-_TIDYING = 0.1  # share of a file's images that may go without a word
+TIDYING = 0.1  # share of a file's images that may go without a word
 
 
 def _count_removed(manifest: Manifest, current: store.Header, prune: bool) -> int:
@@ -214,7 +214,7 @@ def _count_removed(manifest: Manifest, current: store.Header, prune: bool) -> in
         id_ not in ids and found not in digests
         for id_, found in zip(current.ids, current.digests, strict=True)
     )
-    if gone > _TIDYING * len(current.ids) and not prune:
+    if gone > TIDYING * len(current.ids) and not prune:
         raise SourceError(
             f"{gone} of the {len(current.ids)} images of {current.path} are not in this folder: "
             "give another file with -o, or let go of them with --prune"
