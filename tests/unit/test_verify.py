@@ -249,6 +249,27 @@ def test_mending_takes_back_marks_alone_and_only_of_damaged_rows(file):
         np.testing.assert_array_equal(values, before[path])
 
 
+def test_damage_is_mended_also_in_what_a_cut_off_run_left_beside(photos, file, monkeypatch):
+    damage(file, "checksum")
+    write_image(photos / "red" / "new.png", 6)
+    beside = store.partial_path(file)
+    with monkeypatch.context() as patch:
+
+        def cut_off(*_, **__):
+            raise SourceError("the power went")
+
+        patch.setattr("tlfeatures.features.extract._Embed.all", cut_off)
+        with pytest.raises(SourceError):
+            extract(photos, file)
+    assert kinds(verify(beside))["checksum"] == ["red/red05.png"]
+    follow(verify(file).findings[0].remedy)
+    assert not beside.exists()
+    assert verify(file, photos, sample=25).ok
+    damage(file, "checksum")
+    beside.write_text("of no use")
+    assert verify(file, mend=True).mended == 1
+
+
 def test_mending_waits_for_no_writer(file):
     damage(file, "checksum")
     with FileLock(file.with_name(f".{file.name}.lock")):

@@ -609,7 +609,7 @@ class Writer:
 
     def unmark(self, rows: Sequence[int]) -> None:
         """Take back that these rows are done, so that the next extraction computes them again."""
-        index = np.asarray(rows)
+        index = np.asarray(rows, int)
         try:
             self._put(self._file["done"], index, np.zeros(len(index), bool))
             self._sync()

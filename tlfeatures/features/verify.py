@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlfeatures.errors import ImageError, ParameterError, SourceError
+from tlfeatures.errors import FormatError, ImageError, ParameterError, SourceError
 from tlfeatures.features import store
 from tlfeatures.features.backbone import DEVICES, load_backbone
 from tlfeatures.features.batches import BATCH_SIZE, batch_size_for, batched, decode_ahead, readable
@@ -188,8 +188,7 @@ def verify(
             seen = _look(reader, source, sample, random_state, options, progress)
         damaged = seen.damaged() if mend else []
         if damaged:
-            with store.Writer(path) as writer:
-                writer.unmark(damaged)
+            _unmark(path, seen.header, damaged)
     header, waiting = seen.header, int(seen.found["waiting"].sum())
     done = int(header.done.sum())
     remedies = _Remedies(str(file), _folder(header, source), mend, seen)
@@ -357,6 +356,19 @@ def _compare_folder(seen: _Seen, manifest: Manifest) -> None:
     }
     seen.new = sorted(set(manifest.ids) - set(header.ids))
     seen.lost = sum(found is None and had not in digests for found, had in pairs)
+
+
+def _unmark(path: Path, header: store.Header, damaged: list[int]) -> None:
+    """Also where a run that was cut off left rows of the same images: the next takes them over."""
+    with store.Writer(path) as writer:
+        writer.unmark(damaged)
+    digests = {header.digests[row] for row in damaged}
+    beside = store.partial_path(path)
+    if beside.is_file():
+        with contextlib.suppress(FormatError):  # then it is of no use to that run, either
+            found = store.read_header(beside).digests
+            with store.Writer(beside) as writer:
+                writer.unmark([row for row, digest in enumerate(found) if digest in digests])
 
 
 # ---- embedding again
