@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +22,13 @@ def write_image(path: Path, seed: int, side: int = 12) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(seed).integers(0, 256, (side, side + 3, 3), np.uint8)
     Image.fromarray(pixels).save(path, "PNG")
+    age(path)
+
+
+def age(path: Path, seconds: float = 3600) -> None:
+    """Make a file one of an hour ago, so that its time is believed."""
+    then = time.time() - seconds
+    os.utime(path, (then, then))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -39,6 +48,7 @@ def _photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
             pixels = random.integers(0, 160, (16, 20, 3), np.uint8)
             pixels[..., channel] += np.uint8(60)
             Image.fromarray(pixels).save(folder / label / f"{label}{number:02d}.png")
+            age(folder / label / f"{label}{number:02d}.png")
     return folder
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tlfeatures.exporting.export import Export, export
     from tlfeatures.features.extract import Extraction, extract
     from tlfeatures.features.transformer import Extractor
+    from tlfeatures.features.verify import Verification, verify
     from tlfeatures.fitting import FitReport, fit
     from tlfeatures.heads import HEADS, head_grid, make_head
     from tlfeatures.info import describe
@@ -46,6 +47,7 @@ __all__ = [
     "TlfeaturesError",
     "TrainingCurve",
     "Trial",
+    "Verification",
     "audit",
     "benchmark",
     "cross_validate",
@@ -62,6 +64,7 @@ __all__ = [
     "plot",
     "report",
     "training_curve",
+    "verify",
 ]
 
 _HOMES = {
@@ -74,6 +77,7 @@ _HOMES = {
     "tlfeatures.exporting.export": ("Export", "export"),
     "tlfeatures.features.extract": ("Extraction", "extract"),
     "tlfeatures.features.transformer": ("Extractor",),
+    "tlfeatures.features.verify": ("Verification", "verify"),
     "tlfeatures.fitting": ("FitReport", "fit"),
     "tlfeatures.heads": ("HEADS", "head_grid", "make_head"),
     "tlfeatures.info": ("describe",),

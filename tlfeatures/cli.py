@@ -356,6 +356,11 @@ _HEADS_HELP = "Or module:Class of a scikit-learn classifier; repeatable, or with
 @click.option(
     "--prune", is_flag=True, help="Let go of rows though over a tenth of the images are gone."
 )
+@click.option(
+    "--trust-mtime",
+    is_flag=True,
+    help="Don't read images whose size and modification time are those of the last run.",
+)
 @_batch_size
 @_device
 @_json
@@ -814,6 +819,48 @@ def info(file: str, as_json: bool) -> None:
 
     facts = describe(file)
     click.echo(json.dumps(facts) if as_json else render_info(facts))
+
+
+@main.command()
+@click.argument("file", type=click.Path(), metavar="FILE.h5")
+@click.option(
+    "--source",
+    type=click.Path(),
+    metavar="DIR",
+    help="The folder of its images: hash them, and embed some again.",
+)
+@click.option(
+    "--sample",
+    type=click.IntRange(min=0),
+    default=16,
+    show_default=True,
+    metavar="N",
+    help="Images that are embedded again.",
+)
+@click.option(
+    "--mend",
+    is_flag=True,
+    help="Unmark damaged rows, so that the next `extract` computes them again.",
+)
+@_weights_moved
+@_device
+@_json
+@click.pass_context
+def verify(ctx: click.Context, /, file: str, as_json: bool, **options: Any) -> None:
+    """Check every row of FILE.h5, and with --source its images and the backbone.
+
+    Marks, finite values, checksums; which images were added, changed or removed; whether a sample
+    embeds to the same values. Each finding says what to do. It only reads, but for --mend. Exit
+    code 1: something was found.
+    """
+    from tlfeatures.features.verify import verify
+    from tlfeatures.render import render_verification
+
+    with _Bar("checking", "rows/s") as bar:
+        result = verify(file, progress=bar.show, **options)
+    click.echo(json.dumps(result.to_dict()) if as_json else render_verification(result))
+    if not result.ok:
+        ctx.exit(FAILED)
 
 
 @main.command()

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tlfeatures.exporting.check import Check
     from tlfeatures.exporting.export import Export
     from tlfeatures.features.extract import Extraction
+    from tlfeatures.features.verify import Finding, Verification
     from tlfeatures.fitting import FitReport, HeadReport
     from tlfeatures.learning_curves import CurvePoint, Forecast, LearningCurve
     from tlfeatures.reporting import Report
@@ -42,6 +43,41 @@ def render_extraction(result: Extraction) -> str:
     if result.weights == "random":
         lines.append(RANDOM_WEIGHTS)
     return "\n".join(lines)
+
+
+def render_verification(result: Verification) -> str:
+    """What was checked with counts, then each finding with what to do."""
+    counts = [f"{result.done:,} embedded", f"{result.failed:,} that can't be embedded"]
+    lines = [
+        f"{result.file}: {result.images:,} images ({counts[0]}, {counts[1]}, "
+        f"{result.waiting:,} waiting), checked in {result.seconds:.1f} s"
+    ]
+    sums = "checksums" if result.checksums else "no checksums, as in files of earlier versions"
+    lines.append(f"every row of {', '.join(result.tables)}: marks, finite values, {sums}")
+    if result.source is not None:
+        again = "none embedded again"
+        if result.smallest_cosine is not None:
+            again = (
+                f"{result.sampled:,} embedded again, smallest cosine {result.smallest_cosine:.6f}, "
+                f"largest difference {result.largest_difference:.2g}"
+            )
+        lines.append(f"{result.source}: every image hashed, {again}")
+    lines += [_finding(each) for each in result.findings] or ["nothing found"]
+    if result.mended:
+        lines.append(f"\n{counted(result.mended, 'row')} unmarked: they are waiting now")
+    return "\n".join(lines)
+
+
+_NAMED = 5  # ids of a finding; --json has all
+
+
+def _finding(finding: Finding) -> str:
+    ids = ", ".join(finding.ids[:_NAMED])
+    more = f" and {len(finding.ids) - _NAMED:,} more" if len(finding.ids) > _NAMED else ""
+    return (
+        f"\n{finding.kind}: {counted(len(finding.ids), 'image')} {finding.what}\n"
+        f"  {ids}{more}\n  what to do: {finding.remedy}"
+    )
 
 
 RANDOM_WEIGHTS = "made with RANDOM weights: nothing here has been learned from ImageNet"

@@ -75,5 +75,10 @@ def test_extract_with_nothing_to_do_loads_neither_tensorflow_nor_sklearn(photos,
     assert not {"tensorflow", "keras", "sklearn", "onnx"} & loaded
 
 
+def test_verify_loads_no_tensorflow_but_for_a_backbone_that_needs_it(photos, file):
+    for more in ([], ["--mend"], ["--source", photos]):
+        assert not {"tensorflow", "keras", "sklearn", "onnx"} & loaded_by("verify", file, *more)
+
+
 def test_info_loads_only_what_reads(file):
     assert not {"tensorflow", "keras", "sklearn", "skops"} & loaded_by("info", file)

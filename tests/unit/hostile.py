@@ -258,7 +258,8 @@ def _hdf5(site):
         "pipe": outside / "pipe",
         "up": "../outside/secret.h5",
     }
-    for at in ("embeddings", "embeddings/grid4.flatten", "ids", "digest", "done", "reason"):
+    new = ("stat", "checksums", "checksums/embeddings/grid4.flatten")
+    for at in ("embeddings", "embeddings/grid4.flatten", "ids", "digest", "done", "reason", *new):
         for name, target in targets.items():
             yield (
                 f"external-{name}-{at.replace('/', '-')}.h5",

@@ -777,7 +777,7 @@ def test_a_file_of_version_1_is_brought_up_to_date(photos, old, passed):
     assert after.variants.shape == (7, 2, 48)
     assert not passed_pixels(passed) & {image.tobytes() for image in pixels_of(photos).values()}
     with h5py.File(old) as opened:
-        assert opened.attrs["format_version"] == 2
+        assert opened.attrs["format_version"] == 3
 
 
 def with_places(photos, file):

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 import warnings
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from tests.conftest import write_image
+from tests.conftest import age, write_image
 from tlfeatures import extract
 from tlfeatures.errors import (
     BusyError,
@@ -20,6 +21,7 @@ from tlfeatures.errors import (
     SpecError,
     StoreError,
 )
+from tlfeatures.features import images
 from tlfeatures.features.pixels import PixelBackbone
 from tlfeatures.features.store import Reader, read_header
 
@@ -250,8 +252,8 @@ def test_a_file_of_another_kind_is_left_alone(photos, file):
 def test_a_newer_version_is_left_alone(photos, file):
     run(photos, file)
     with h5py.File(file, "r+") as opened:
-        opened.attrs["format_version"] = 3
-    with pytest.raises(FormatError, match=r"version 3.*upgrade"):
+        opened.attrs["format_version"] = 4
+    with pytest.raises(FormatError, match=r"version 4.*upgrade"):
         run(photos, file)
 
 
@@ -516,3 +518,149 @@ def test_the_file_says_where_its_images_are_and_how_it_came_about(photos, file):
     kept = read_header(file).provenance
     assert (kept["source"], kept["commands"]) == (str(photos), ["first", "second"])
     assert "numpy" in kept["versions"]
+
+
+# ---- sizes and times in place of bytes
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """Names of the image files that were read, in order."""
+    read = []
+    real = images.read_bytes
+
+    def read_bytes(path):
+        read.append(path.name)
+        return real(path)
+
+    monkeypatch.setattr("tlfeatures.features.images.read_bytes", read_bytes)
+    monkeypatch.setattr("tlfeatures.features.batches.read_bytes", read_bytes)
+    return read
+
+
+def trusting(photos, file, reads):
+    """What a run that trusts reads, and what it computes."""
+    reads.clear()
+    result = extract(photos, file, trust_mtime=True)
+    assert result.images == result.computed + result.reused + len(result.failed)
+    return sorted(reads), result.computed
+
+
+def test_images_of_the_same_size_and_time_are_read_only_without_trust(photos, file, reads):
+    run(photos, file)
+    before = file.read_bytes()
+    assert trusting(photos, file, reads) == ([], 0)
+    run(photos, file)
+    assert len(reads) == 24
+    assert file.read_bytes() == before
+
+
+def test_a_first_run_that_trusts_reads_everything(photos, file, reads):
+    assert run(photos, file, trust_mtime=True).computed == 24
+    assert len(set(reads)) == 24
+
+
+def replace_bytes(path, **times):
+    """Other bytes, of the same size unless they are longer; the time is kept unless given."""
+    before = path.stat()
+    data = bytearray(path.read_bytes())
+    data[-20] ^= 1  # a bit of the last chunks: the file is another one, whatever decodes of it
+    path.write_bytes(bytes(data) + times.get("more", b""))
+    time = times.get("time", before.st_mtime_ns)
+    os.utime(path, ns=(time, time))
+
+
+def test_bytes_that_keep_size_and_time_are_taken_for_unchanged_only_with_trust(photos, file, reads):
+    run(photos, file)
+    replace_bytes(photos / "red" / "red05.png")
+    before = read_header(file).digests
+    assert trusting(photos, file, reads) == ([], 0)
+    assert read_header(file).digests == before
+    run(photos, file)
+    assert read_header(file).digests != before
+
+
+def test_a_changed_size_or_time_is_read(photos, file, reads):
+    run(photos, file)
+    names = ["red03.png", "red04.png", "red05.png"]
+    paths = [photos / "red" / name for name in names]
+    was = [path.stat().st_mtime_ns for path in paths]
+    replace_bytes(paths[0], more=b"x")
+    replace_bytes(paths[1], time=was[1] + 1)
+    replace_bytes(paths[2], time=was[2] - 10**12)  # a clock that was set back
+    before = read_header(file).digests
+    read, _ = trusting(photos, file, reads)
+    assert set(read) == set(names)
+    assert sum(a != b for a, b in zip(before, read_header(file).digests, strict=True)) == 3
+    assert trusting(photos, file, reads)[1] == 0
+
+
+@pytest.mark.parametrize("seconds", [1, -3600])
+def test_a_time_just_now_or_in_the_future_is_never_believed(photos, file, reads, seconds):
+    age(photos / "red" / "red03.png", seconds)
+    run(photos, file)
+    row = read_header(file).ids.index("red/red03.png")
+    assert read_header(file).stamps[row] == (0, 0)
+    age(photos / "red" / "red03.png", seconds)
+    assert trusting(photos, file, reads) == (["red03.png"], 0)
+
+
+def test_a_time_that_lies_in_the_future_now_is_not_believed(photos, file, reads, monkeypatch):
+    run(photos, file)
+    then = time.time_ns() - 2 * 3600 * 10**9
+    monkeypatch.setattr("tlfeatures.features.images.time.time_ns", lambda: then)
+    read, computed = trusting(photos, file, reads)
+    assert (len(read), computed) == (24, 0)
+
+
+def test_images_that_were_touched_are_read_once_more(photos, file, reads):
+    run(photos, file)
+    before = file.stat().st_ino
+    for path in photos.glob("red/*"):
+        age(path, 60)
+    read, computed = trusting(photos, file, reads)
+    assert (len(read), computed) == (12, 0)
+    assert trusting(photos, file, reads) == ([], 0)
+    for path in photos.glob("blue/*"):
+        age(path, 50)
+    run(photos, file)  # reads all and keeps their times, too
+    assert trusting(photos, file, reads) == ([], 0)
+    assert file.stat().st_ino == before
+
+
+def test_trust_goes_along_with_new_moved_and_unreadable_images(photos, file, reads):
+    (photos / "red" / "text.jpg").write_text("no image at all")
+    age(photos / "red" / "text.jpg")
+    run(photos, file)
+    write_image(photos / "red" / "new.png", 5)
+    (photos / "red" / "red03.png").rename(photos / "blue" / "moved.png")
+    read, computed = trusting(photos, file, reads)
+    assert set(read) == {"new.png", "moved.png", "text.jpg"}  # an unfinished one is tried again
+    assert computed == 1
+    assert set(trusting(photos, file, reads)[0]) == {"text.jpg"}
+    assert extract(photos, file).computed == 0
+
+
+def test_a_mistaken_trust_is_found_where_the_image_is_read_after_all(photos, file, reads):
+    run(photos, file)
+    replace_bytes(photos / "red" / "red05.png")
+    result = run(photos, file, layers=["grid4"], pools=["max"], trust_mtime=True)
+    assert [(each["id"], "changed" in each["reason"]) for each in result.failed] == [
+        ("red/red05.png", True)
+    ]
+    reads.clear()
+    assert extract(photos, file, trust_mtime=True).computed <= 1
+    assert "red05.png" in reads  # no longer trusted
+
+
+def test_stamps_of_a_file_that_can_not_be_written_stay_as_they_are(photos, file, monkeypatch):
+    run(photos, file)
+    age(photos / "red" / "red03.png", 60)
+    before = file.read_bytes()
+
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("tlfeatures.features.store.Writer.__init__", refuse)
+    assert extract(photos, file).reused == 24
+    assert file.read_bytes() == before

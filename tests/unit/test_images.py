@@ -1,13 +1,14 @@
 import io
 import os
+import time
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import write_image
+from tests.conftest import age, write_image
 from tlfeatures.errors import ImageError, ParameterError
-from tlfeatures.features.images import UNREADABLE, decode, find_images, scan, thumbnail
+from tlfeatures.features.images import UNKNOWN, UNREADABLE, decode, find_images, scan, thumbnail
 
 SIZE = (8, 8)
 CORNERS = [[(255, 0, 0), (0, 255, 0)], [(0, 0, 255), (255, 255, 255)]]
@@ -193,6 +194,17 @@ def test_names_that_are_no_utf8_get_an_id(tmp_path):
     manifest = scan(tmp_path)
     assert manifest.ids == ["\\udcff1.png"]
     assert manifest.digests[0] != UNREADABLE
+
+
+def test_a_stamp_is_of_a_file_that_can_not_change_without_its_showing(tmp_path):
+    for name, seconds in (("1", 3), ("2", 1), ("3", -60), ("4", time.time() + 9)):
+        write_image(tmp_path / "a" / f"{name}.png", 0)
+        age(tmp_path / "a" / f"{name}.png", seconds)
+    (tmp_path / "a" / "5.png").symlink_to("nowhere")
+    manifest = scan(tmp_path)
+    found = (tmp_path / "a" / "1.png").stat()
+    assert manifest.stamps == [(found.st_size, found.st_mtime_ns), *[UNKNOWN] * 4]
+    assert [each == UNREADABLE for each in manifest.digests] == [False] * 4 + [True]
 
 
 def test_a_missing_folder_is_wrong_usage(tmp_path):

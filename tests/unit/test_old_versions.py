@@ -1,14 +1,18 @@
 """Files that earlier versions made; they are kept for ever, and still load."""
 
 import json
+import shutil
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from tests.conftest import write_image
 from tlfeatures import Model, describe, extract, load_dataset
 from tlfeatures.cli import main
+from tlfeatures.features.store import Reader, checksums, read_header
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 SETTINGS = {"backbone": "pixels", "size": 16, "layers": ["grid4"], "pools": ["flatten"]}
@@ -61,3 +65,57 @@ def test_an_embeddings_file_of_version_1_opens():
     np.testing.assert_allclose(
         [data.X[0, 0], data.X[5, 47]], [0.26813727617263794, 0.3816176652908325], atol=1e-6
     )
+
+
+def test_an_embeddings_file_of_version_2_opens_with_its_variants():
+    path = FIXTURES / "embeddings-v2.h5"
+    facts = describe(path)
+    assert (facts["images"], facts["done"], facts["classes"]) == (6, 6, {"blue": 3, "red": 3})
+    header = read_header(path)
+    assert (header.variants, header.checked, header.stamps) == (2, False, [(0, 0)] * 6)
+    with Reader(path) as reader:
+        X, variants = reader.read("grid4.flatten"), reader.read_variants("grid4.flatten", 2)
+    assert (X.shape, variants.shape) == ((6, 48), (6, 2, 48))
+    np.testing.assert_allclose(
+        [X[0, 0], X[5, 47], variants[0, 0, 0], variants[5, 1, 47]],
+        [0.26813728, 0.38161767, 0.38186276, 0.3095588],
+        atol=1e-6,
+    )
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_file_of_an_older_version_is_brought_up_to_date(version, photos, tmp_path):
+    file = tmp_path / "photos.h5"
+    shutil.copy(FIXTURES / f"embeddings-v{version}.h5", file)
+    for path in photos.glob("*/*"):
+        if int(path.stem[-2:]) > 2:
+            path.unlink()
+    before = file.read_bytes()
+    assert extract(photos, file).computed == 0
+    assert extract(photos, file, trust_mtime=True).computed == 0
+    assert file.read_bytes() == before
+    write_image(photos / "red" / "zz.png", 1)
+    result = extract(photos, file)
+    assert (result.computed, result.reused, result.variants) == (1, 6, 2 * (version - 1))
+    header = read_header(file)
+    assert header.checked
+    assert (0, 0) not in header.stamps
+    with Reader(file) as reader:
+        rows = np.arange(7)
+        for path in header.tables:
+            values = reader.copy_rows(path, rows)
+            np.testing.assert_array_equal(checksums(values), reader.copy_checksums(path, rows))
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_waiting_row_of_an_older_file_is_written_in_place(version, photos, tmp_path):
+    file = tmp_path / "photos.h5"
+    shutil.copy(FIXTURES / f"embeddings-v{version}.h5", file)
+    with h5py.File(file, "r+") as opened:
+        opened["done"][2] = False
+    for path in photos.glob("*/*"):
+        if int(path.stem[-2:]) > 2:
+            path.unlink()
+    assert extract(photos, file, trust_mtime=True).computed == 1
+    header = read_header(file)
+    assert (header.done.all(), header.checked) == (True, False)

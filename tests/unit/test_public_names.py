@@ -24,6 +24,7 @@ def test_public_names_are_these():
         "TlfeaturesError",
         "TrainingCurve",
         "Trial",
+        "Verification",
         "audit",
         "benchmark",
         "cross_validate",
@@ -40,6 +41,7 @@ def test_public_names_are_these():
         "plot",
         "report",
         "training_curve",
+        "verify",
     ]
     for name in tlfeatures.__all__:
         assert getattr(tlfeatures, name).__doc__ or name == "HEADS"

@@ -1,9 +1,11 @@
 """The embeddings file against a plain dictionary, on manifests and writes that hypothesis makes."""
 
 import tempfile
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -35,7 +37,8 @@ examples = settings(max_examples=15, deadline=None)
 def as_manifest(rows) -> Manifest:
     rows = sorted(rows)
     images = [ImageFile(name, Path(name)) for name, _ in rows]
-    return Manifest(images, [digest(bytes([content])) for _, content in rows])
+    stamps = [(content, 10**18 + row) for row, (_, content) in enumerate(rows)]
+    return Manifest(images, [digest(bytes([content])) for _, content in rows], stamps)
 
 
 def values_of(manifest: Manifest, rows) -> dict[str, np.ndarray]:
@@ -62,6 +65,17 @@ def read(path: Path, name: str) -> np.ndarray:
         return reader.read(name)
 
 
+def assert_checksums(path: Path, rows) -> None:
+    """As the format says it, by h5py and zlib alone."""
+    with h5py.File(path) as file:
+        for kind in {"embeddings", "variants"} & set(file):
+            for name, table in file[kind].items():
+                sums = file[f"checksums/{kind}/{name}"]
+                assert (sums.shape, sums.dtype) == (table.shape[:1], np.uint32)
+                for row in rows:
+                    assert sums[row] == zlib.crc32(table[row].tobytes())
+
+
 @examples
 @given(rows=manifests, spec=specs, data=st.data(), dtype=st.sampled_from(store.DTYPES))
 def test_what_was_written_is_read_and_nothing_else(rows, spec, data, dtype):
@@ -81,7 +95,7 @@ def test_what_was_written_is_read_and_nothing_else(rows, spec, data, dtype):
                 writer.fail(failed, reason)
         header = store.read_header(path)
         assert header.ids == manifest.ids
-        assert header.digests == manifest.digests
+        assert (header.digests, header.stamps) == (manifest.digests, manifest.stamps)
         assert set(np.flatnonzero(header.done)) == set(written)
         assert set(header.failures) == {manifest.ids[row] for row in failed}
         assert (header.spec, header.embeddings, header.dtype) == (spec, EMBEDDINGS, dtype)
@@ -89,6 +103,7 @@ def test_what_was_written_is_read_and_nothing_else(rows, spec, data, dtype):
         variants = variants_of(manifest, sorted(written), spec)
         for name in EMBEDDINGS:
             np.testing.assert_array_equal(read(path, name), expected[name])
+            assert_checksums(path, written)
             if spec.augmentation:
                 np.testing.assert_array_equal(read_variants(path, name, spec), variants[name])
 
@@ -110,6 +125,7 @@ def test_carrying_takes_every_finished_row_with_the_same_bytes(old, new, spec, d
         finished = {before.digests[row] for row in done}
         carried = [row for row, found in enumerate(after.digests) if found in finished]
         assert np.flatnonzero(header.done).tolist() == carried
+        assert_checksums(second, carried)
         for name, expected in values_of(after, carried).items():
             np.testing.assert_array_equal(read(second, name), expected)
         if spec.augmentation:
@@ -156,6 +172,104 @@ def test_a_truncated_file_is_an_error_of_this_package(cut, spec):
         path.write_bytes(whole[: int(len(whole) * cut)])
         with pytest.raises(FormatError):
             store.read_header(path)
+
+
+@pytest.mark.parametrize("stated", [True, False])
+def test_damage_is_carried_with_its_checksum_and_not_blessed(tmp_path, stated):
+    manifest = as_manifest([("a", 1), ("b", 2)])
+    spec = replace(SPEC, augmentation=Augmentation(2))
+    first, second = tmp_path / "1.h5", tmp_path / "2.h5"
+    store.create(first, manifest, spec, EMBEDDINGS, "float16")
+    with store.Writer(first) as writer:
+        writer.write([0, 1], values_of(manifest, [0, 1]), variants_of(manifest, [0, 1], spec))
+    with h5py.File(first, "r+") as file:
+        file["embeddings/a.avg"][0, 1] += 1
+        file["variants/b.flatten"][1, 1, 3] += 1
+        if not stated:
+            as_version_2(file)
+    store.create(second, manifest, spec, EMBEDDINGS, "float16")
+    with store.Writer(second) as writer:
+        writer.carry(first)
+        assert writer.done.all()
+    wrong = {}
+    with store.Reader(second) as reader:
+        for path in reader.header.tables:
+            sums = store.checksums(reader.copy_rows(path, np.arange(2)))
+            said = reader.copy_checksums(path, np.arange(2))
+            wrong[path] = np.flatnonzero(sums != said).tolist()
+    damaged = {"embeddings/a.avg": [0], "variants/b.flatten": [1]} if stated else {}
+    assert {path: rows for path, rows in wrong.items() if rows} == damaged
+
+
+def as_version_2(file: h5py.File) -> None:
+    del file["checksums"], file["stat"]
+    file.attrs["format_version"] = 2
+
+
+def test_a_file_of_version_2_is_written_as_it_is(tmp_path):
+    manifest = as_manifest([("a", 1), ("b", 2)])
+    path = tmp_path / "x.h5"
+    store.create(path, manifest, SPEC, EMBEDDINGS, "float32")
+    with h5py.File(path, "r+") as file:
+        as_version_2(file)
+    with store.Writer(path) as writer:
+        writer.write([1], values_of(manifest, [1]))
+        writer.stamp(manifest.stamps)
+    header = store.read_header(path)
+    assert (header.done.tolist(), header.checked) == ([False, True], False)
+    assert (header.stamps, header.identified()) == ([(0, 0)] * 2, {})
+    with store.Reader(path) as reader:
+        assert reader.copy_checksums("embeddings/a.avg", np.array([1])) is None
+
+
+@pytest.mark.parametrize(
+    "part", ["stat", "checksums", "checksums/embeddings", "checksums/embeddings/a.avg"]
+)
+@pytest.mark.parametrize("change", ["gone", "other", "link"])
+def test_a_file_of_version_3_without_its_new_parts_is_damaged(tmp_path, part, change):
+    path = tmp_path / "x.h5"
+    store.create(path, as_manifest([("a", 1), ("b", 2)]), SPEC, EMBEDDINGS, "float32")
+    with h5py.File(path, "r+") as file:
+        del file[part]
+        if change == "other":
+            file[part] = np.zeros((3, 2), np.int32)
+        if change == "link":
+            file[part] = h5py.ExternalLink("elsewhere.h5", part)
+    with pytest.raises(FormatError):
+        store.read_header(path)
+
+
+def test_a_row_taken_back_is_written_again(tmp_path):
+    manifest = as_manifest([("a", 1), ("b", 2), ("c", 3)])
+    path = tmp_path / "x.h5"
+    store.create(path, manifest, SPEC, EMBEDDINGS, "float32")
+    with store.Writer(path) as writer:
+        writer.write([0, 1, 2], values_of(manifest, [0, 1, 2]))
+        writer.unmark([2, 0])
+        assert writer.done.tolist() == [False, True, False]
+    assert store.read_header(path).done.tolist() == [False, True, False]
+    with store.Writer(path) as writer:
+        writer.write([0], values_of(manifest, [0]))
+    assert store.read_header(path).done.tolist() == [True, True, False]
+    assert_checksums(path, [0, 1])
+
+
+def test_stamps_alone_are_renewed(tmp_path):
+    manifest = as_manifest([("a", 1), ("b", 2)])
+    path = tmp_path / "x.h5"
+    store.create(path, manifest, SPEC, EMBEDDINGS, "float32")
+    with store.Writer(path) as writer:
+        writer.write([0, 1], values_of(manifest, [0, 1]))
+    before = path.read_bytes()
+    with store.Writer(path) as writer:
+        writer.stamp(manifest.stamps)
+    assert path.read_bytes() == before
+    with store.Writer(path) as writer:
+        writer.stamp([(1, 10**18 + 7), (0, 0)])
+    header = store.read_header(path)
+    assert header.stamps == [(1, 10**18 + 7), (0, 0)]
+    assert header.identified() == {"a": ((1, 10**18 + 7), manifest.digests[0])}
+    assert len(path.read_bytes()) == len(before)
 
 
 def test_long_ids_and_reasons_are_not_cut_in_a_character(tmp_path):

@@ -6,6 +6,7 @@ backbone is loaded.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -86,6 +87,7 @@ def extract(
     device: str = "auto",
     batch_size: int | str = "auto",
     prune: bool = False,
+    trust_mtime: bool = False,
     command: str | None = None,
     progress: Progress | None = None,
     **settings: Any,
@@ -103,6 +105,9 @@ def extract(
         Images a forward pass; "auto" is as many as gain anything and fit into memory.
     prune : bool
         Let go of rows even where over a tenth of the images are no longer in the folder.
+    trust_mtime : bool
+        Take a finished image whose file has the size and modification time that it had when it was
+        last read for unchanged, without reading it.
     command : str, optional
         The command line that asks for it; kept in the file, to be read by people.
     progress : callable (images done, images to do), optional
@@ -131,7 +136,8 @@ def extract(
     started = time.perf_counter()
     target = Path(file).resolve()  # a link stays a link, and names the same lock
     _check_target(target)
-    manifest = scan(source)
+    known = store.read_header(target).identified() if trust_mtime and target.exists() else None
+    manifest = scan(source, known)
     if not manifest.images:
         raise SourceError(f"{source} has no images; expected a folder with one subfolder a class")
     with store.exclusive(target):
@@ -209,6 +215,7 @@ def _carry_out(
         raise SourceError(f"no image can be read: {_first_few(_reasons(plan, failed))}")
     settled = _settled(plan, failed) if first is None else None
     if settled:
+        _renew_stamps(plan)
         _remove_taken_over(plan)
         return settled
     backbone = None
@@ -248,6 +255,14 @@ def _settled(plan: Plan, failed: Failed) -> _Outcome | None:
     return _Outcome(0, 0, done, reasons) if known else None
 
 
+def _renew_stamps(plan: Plan) -> None:
+    """Images that were touched and are the same needn't be read by a later run that trusts."""
+    current = plan.current
+    if current is not None and current.checked and current.stamps != plan.manifest.stamps:
+        with contextlib.suppress(OSError), store.Writer(plan.target) as writer:
+            writer.stamp(plan.manifest.stamps)  # where it can't be written, nothing is lost
+
+
 def _remove_taken_over(plan: Plan) -> None:
     """An earlier run's unfinished update is in the file now, row by row."""
     if plan.partial in plan.sources:
@@ -272,6 +287,7 @@ def _open_target(plan: Plan, provenance: dict[str, Any]) -> store.Writer:
     """Open the file itself, or make it; where another one is to be replaced, make it beside."""
     if plan.in_place:
         writer = store.Writer(plan.target)
+        writer.stamp(plan.manifest.stamps)
         for source in plan.sources:
             writer.carry(source)
         return writer

@@ -8,8 +8,9 @@ import io
 import logging
 import os
 import stat
+import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -246,6 +247,14 @@ def _scaled_to_8_bits(image: Image.Image) -> Image.Image:
     return Image.fromarray((values.astype(np.uint32) // 257).astype(np.uint8))
 
 
+Stamp = tuple[int, int]  # of a file: size in bytes, modification time in ns
+
+UNREADABLE = bytes(32)
+UNKNOWN: Stamp = (0, 0)
+
+_SETTLED_NS = 2 * 10**9  # the coarsest clock of a file system, FAT's
+
+
 @dataclass(frozen=True)
 class Manifest:
     """What a folder holds, image by image.
@@ -256,10 +265,14 @@ class Manifest:
         Sorted by id.
     digests : list of bytes, length n
         sha256 of each file; 32 zero bytes where it can't be read.
+    stamps : list of (int, int), length n
+        Size in bytes and modification time in ns of each file just before it was read; zeros where
+        they couldn't tell whether it will have changed.
     """
 
     images: list[ImageFile]
     digests: list[bytes]
+    stamps: list[Stamp]
 
     @property
     def ids(self) -> list[str]:
@@ -267,18 +280,47 @@ class Manifest:
         return [image.id for image in self.images]
 
 
-UNREADABLE = bytes(32)
+def scan(
+    source: str | os.PathLike[str], known: Mapping[str, tuple[Stamp, bytes]] | None = None
+) -> Manifest:
+    """Find and identify every image below a folder (see `find_images`).
 
+    Parameters
+    ----------
+    source : path
+        A folder.
+    known : dict of id to (stamp, digest), optional
+        A file that still has this stamp is not read, and taken to have this digest.
 
-def scan(source: str | os.PathLike[str]) -> Manifest:
-    """Find and identify every image below a folder (see `find_images`)."""
+    Returns
+    -------
+    Manifest
+    """
     images = find_images(source)
+    known = known or {}
     with ThreadPoolExecutor() as pool:  # hashing releases the interpreter's lock
-        return Manifest(images, list(pool.map(_file_digest, images)))
+        found = list(pool.map(lambda image: _identify(image.path, known.get(image.id)), images))
+    return Manifest(images, [digest for digest, _ in found], [stamp for _, stamp in found])
 
 
-def _file_digest(image: ImageFile) -> bytes:
+def _identify(path: Path, known: tuple[Stamp, bytes] | None) -> tuple[bytes, Stamp]:
+    stamp = _stamp(path)
+    if known is not None and stamp == known[0] and stamp != UNKNOWN:
+        return known[1], stamp
     try:
-        return digest(read_bytes(image.path))
+        return digest(read_bytes(path)), stamp
     except ImageError:
-        return UNREADABLE  # decoding will say why
+        return UNREADABLE, UNKNOWN  # decoding will say why
+
+
+def _stamp(path: Path) -> Stamp:
+    """Size and time of a file, unless it may yet change without their showing it.
+
+    It may within a clock's step; and where the time is in the future, as clocks are set back.
+    """
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return UNKNOWN
+    settled = 0 < found.st_mtime_ns <= time.time_ns() - _SETTLED_NS
+    return (found.st_size, found.st_mtime_ns) if settled else UNKNOWN

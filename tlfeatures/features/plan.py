@@ -201,24 +201,25 @@ def _unfinished(path: Path, current: store.Header | None) -> store.Header | None
 
 def _keep_unreadable(manifest: Manifest, current: store.Header) -> Manifest:
     """An image that can't be read just now keeps the embedding that it has."""
-    digest_of = {
-        id_: digest
-        for id_, digest, done in zip(
-            current.ids, current.digests, current.done.tolist(), strict=True
+    known = {
+        id_: (digest, stamp)
+        for id_, digest, stamp, done in zip(
+            current.ids, current.digests, current.stamps, current.done.tolist(), strict=True
         )
         if done
     }
-    digests = [
-        digest_of.get(image.id, found) if found == UNREADABLE else found
-        for image, found in zip(manifest.images, manifest.digests, strict=True)
+    found = list(zip(manifest.digests, manifest.stamps, strict=True))
+    kept = [
+        known.get(image.id, each) if each[0] == UNREADABLE else each
+        for image, each in zip(manifest.images, found, strict=True)
     ]
-    kept = sum(a != b for a, b in zip(digests, manifest.digests, strict=True))
-    if kept:
-        logger.warning("%d images can't be read now; their embeddings are kept", kept)
-    return Manifest(manifest.images, digests)
+    count = sum(a[0] != b[0] for a, b in zip(kept, found, strict=True))
+    if count:
+        logger.warning("%d images can't be read now; their embeddings are kept", count)
+    return Manifest(manifest.images, [each for each, _ in kept], [stamp for _, stamp in kept])
 
 
-_TIDYING = 0.1  # share of a file's images that may go without a word
+TIDYING = 0.1  # share of a file's images that may go without a word
 
 
 def _count_removed(manifest: Manifest, current: store.Header, prune: bool) -> int:
@@ -228,7 +229,7 @@ def _count_removed(manifest: Manifest, current: store.Header, prune: bool) -> in
         id_ not in ids and found not in digests
         for id_, found in zip(current.ids, current.digests, strict=True)
     )
-    if gone > _TIDYING * len(current.ids) and not prune:
+    if gone > TIDYING * len(current.ids) and not prune:
         raise SourceError(
             f"{gone} of the {len(current.ids)} images of {current.path} are not in this folder: "
             "give another file with -o, or let go of them with --prune"

@@ -1,4 +1,4 @@
-r"""The embeddings file. This docstring is the format's specification, version 2.
+r"""The embeddings file. This docstring is the format's specification, version 3.
 
 One HDF5 file, written with the library's default (oldest) file version, so that h5py, pandas or
 MATLAB open it without this package. n images, in the order of their ids:
@@ -8,12 +8,18 @@ MATLAB open it without this package. n images, in the order of their ids:
                                                     the length is that of the longest id
 ``/digest``                  (n, 32) uint8          sha256 of the image file's bytes; zeros where
                                                     the file could not be read
+``/stat``                    (n, 2) int64           size in bytes and modification time in ns of
+                                                    the image file just before its sha256 was
+                                                    taken; zeros where unknown
 ``/done``                    (n,) bool              whether row i of every embedding is there,
                                                     and its variants
 ``/reason``                  (n,) fixed UTF-8       why image i could not be embedded, else empty
 ``/embeddings/LAYER.POOL``   (n, d) float32|16      one dataset an embedding
 ``/variants/LAYER.POOL``     (n, v, d), the same    of the v variants of image i; only where the
                                                     spec's augmentation says that there are some
+``/checksums/TABLE``         (n,) uint32            CRC-32 (zlib's) of the bytes of row i of each
+                                                    TABLE, ``embeddings/LAYER.POOL`` and
+                                                    ``variants/LAYER.POOL``; of rows not done: any
 ===========================  =====================  ============================================
 
 Attributes of the root: ``format`` ("tlfeatures embeddings"), ``format_version`` (integer),
@@ -22,19 +28,25 @@ libraries that wrote it, and where known the folder of the images and the comman
 never a reason to recompute).
 
 Rules for readers. A row counts if and only if ``done`` says so: rows not yet written read as
-zeros, so the values can't tell. An id is identity, a digest is freshness.
+zeros, so the values can't tell. An id is identity, a digest is freshness. A file whose size and
+modification time are those in ``stat`` most likely has the digest still; that they are unknown
+where the time was no 2 s old, or in the future, is so that a change within a clock's step shows.
 
 Rules for writers. All datasets are contiguous and allocated when the file is made, so that
-writing rows touches no metadata: whatever moment the process is killed at, the file opens. Rows
-reach the disk before their ``done`` does. A file is made under another name (``.FILE.new``) and
-renamed. Adding images or embeddings writes ``FILE.partial`` beside the file, carries over every
-finished row with the same digest, computes the rest into it, and renames it to the file at the
-end; if this run is cut off, the next one takes it up. One writer at a time holds a lock on
-``.FILE.lock``; readers need none.
+writing rows touches no metadata: whatever moment the process is killed at, the file opens. Rows and
+their checksums reach the disk before their ``done`` does. A file is made under another name
+(``.FILE.new``) and renamed. Adding images or embeddings writes ``FILE.partial`` beside the file,
+carries over every finished row with the same digest, computes the rest into it, and renames it to
+the file at the end; if this run is cut off, the next one takes it up. A row that is carried over
+brings its checksum along, so that damage stays visible. In the file itself ``done`` may be taken
+back, so that rows are computed again, and ``stat`` renewed where the bytes are the same. One writer
+at a time holds a lock on ``.FILE.lock``; readers need none.
 
 To change the format: raise ``FORMAT_VERSION``, keep reading every older version, add a file of
-the old version to the tests' fixtures. Version 1 had no variants, and is read and brought up to
-date as it is.
+the old version to the tests' fixtures. Version 1 had no variants; versions 1 and 2 have neither
+``stat`` nor ``checksums``. Both are read, and brought up to date as they are: `Header.checked` says
+which kind a file is. Where an update makes a new file, that one has them, with checksums computed
+from the rows as they are found.
 """
 
 from __future__ import annotations
@@ -46,6 +58,7 @@ import math
 import os
 import platform
 import shutil
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -59,12 +72,13 @@ from numpy.typing import NDArray
 
 from tlfeatures.errors import BusyError, FormatError, ParameterError, StoreError
 from tlfeatures.features.embedding import BESIDE
-from tlfeatures.features.images import UNREADABLE, Manifest
+from tlfeatures.features.images import UNKNOWN, UNREADABLE, Manifest, Stamp
 from tlfeatures.features.spec import Spec
 
 FORMAT = "tlfeatures embeddings"
-FORMAT_VERSION = 2
-_READABLE = (1, 2)
+FORMAT_VERSION = 3
+_READABLE = (1, 2, 3)
+_CHECKED = 3  # the first version with stat and checksums
 DTYPES = ("float32", "float16")
 
 _REASON_BYTES = 160
@@ -83,23 +97,29 @@ class Header:
     path : Path
     ids : list of str, length n
     digests : list of bytes, length n
+    stamps : list of (int, int), length n
+        Size in bytes and modification time in ns of each image file; zeros where unknown.
     done : ndarray of shape (n,), bool
     reasons : list of str, length n
     spec : Spec
     embeddings : dict of name to width
     dtype : {"float32", "float16"}
     provenance : dict
+    checked : bool
+        Whether it has checksums, and a place for stamps: files of version 1 and 2 have not.
     """
 
     path: Path
     ids: list[str]
     digests: list[bytes]
+    stamps: list[Stamp]
     done: NDArray[np.bool_]
     reasons: list[str]
     spec: Spec
     embeddings: dict[str, int]
     dtype: str
     provenance: dict[str, Any]
+    checked: bool
 
     @property
     def failures(self) -> dict[str, str]:
@@ -110,6 +130,21 @@ class Header:
     def variants(self) -> int:
         """Variants of each image."""
         return self.spec.variants
+
+    @property
+    def tables(self) -> list[str]:
+        """Paths of the datasets that have a row for each image: embeddings, then variants."""
+        kinds = ["embeddings", *(["variants"] if self.variants else [])]
+        return [f"{kind}/{name}" for kind in kinds for name in self.embeddings]
+
+    def identified(self) -> dict[str, tuple[Stamp, bytes]]:
+        """Id -> stamp and digest of every finished image whose file's stamp is known."""
+        rows = zip(self.ids, self.stamps, self.digests, self.done.tolist(), strict=True)
+        return {
+            id_: (stamp, digest)
+            for id_, stamp, digest, done in rows
+            if done and stamp != UNKNOWN and digest != UNREADABLE
+        }
 
     def holds(self, manifest: Manifest, names: Sequence[str], spec: Spec) -> bool:
         """Whether the file has a place for exactly these images, embeddings and variants."""
@@ -192,6 +227,10 @@ class Reader:
         table = self._file[path]
         return np.concatenate([table[first:last] for first, last in _runs(rows)])
 
+    def copy_checksums(self, path: str, rows: NDArray[Any]) -> NDArray[np.uint32] | None:
+        """Read the checksums of these rows; None if the file has none."""
+        return self.copy_rows(f"checksums/{path}", rows) if self.header.checked else None
+
     def __enter__(self) -> Reader:
         return self
 
@@ -222,18 +261,22 @@ def _header(path: Path, file: h5py.File) -> Header:
             raise FormatError(f"the name of an embedding has a {BESIDE}, which joins names")
         embeddings = {name: _table(file, f"embeddings/{name}") for name in file["embeddings"]}
         ids = _strings(_dataset(file, "ids"))
+        checked = int(file.attrs["format_version"]) >= _CHECKED
         header = Header(
             path=path,
             ids=ids,
             digests=[row.tobytes() for row in _dataset(file, "digest")[:]],
+            stamps=_stamps(file, len(ids)) if checked else [UNKNOWN] * len(ids),
             done=_dataset(file, "done")[:].astype(bool),
             reasons=_strings(_dataset(file, "reason")),
             spec=Spec.from_dict(json.loads(file.attrs["spec"])),
             embeddings={name: dataset.shape[1] for name, dataset in embeddings.items()},
             dtype=next(iter(embeddings.values())).dtype.name,
             provenance=dict(json.loads(file.attrs["provenance"])),
+            checked=checked,
         )
         _check_variants(file, header)
+        _check_checksums(file, header)
     except FormatError as error:
         raise FormatError(f"{path}: {error}") from error
     except Exception as error:  # whatever HDF5, JSON and NumPy say of damage
@@ -257,6 +300,27 @@ def _check_variants(file: h5py.File, header: Header) -> None:
                 f"/variants/{name} is {found.dtype.name} {found.shape}, expected "
                 f"{header.dtype} {wanted}"
             )
+
+
+def _check_checksums(file: h5py.File, header: Header) -> None:
+    for path in header.tables if header.checked else []:
+        group, _, _ = path.partition("/")
+        _check_own(file, "checksums")
+        _check_own(file, f"checksums/{group}")
+        _column(file, f"checksums/{path}", (len(header.ids),), "uint32")
+
+
+def _stamps(file: h5py.File, count: int) -> list[Stamp]:
+    return [(row[0], row[1]) for row in _column(file, "stat", (count, 2), "int64")[:].tolist()]
+
+
+def _column(file: h5py.File, name: str, shape: tuple[int, ...], dtype: str) -> h5py.Dataset:
+    dataset = _dataset(file, name)
+    if dataset.shape != shape or dataset.dtype.name != dtype:
+        raise FormatError(
+            f"/{name} is {dataset.dtype.name} {dataset.shape}, expected {dtype} {shape}"
+        )
+    return dataset
 
 
 def _check_version(path: Path, file: h5py.File) -> None:
@@ -349,7 +413,8 @@ def create(
     """
     longest = max(len(id_.encode()) for id_ in manifest.ids)
     values = sum(embeddings.values()) * (1 + spec.variants)
-    row = values * np.dtype(dtype).itemsize + longest + _REASON_BYTES + 33
+    tables = len(embeddings) * (2 if spec.variants else 1)
+    row = values * np.dtype(dtype).itemsize + longest + _REASON_BYTES + 33 + 16 + 4 * tables
     needed = len(manifest.images) * row + _METADATA_BYTES * (2 * len(embeddings) + 1)
     try:
         _reserve(path, needed)  # HDF5 crashes the process where it can't write its metadata
@@ -374,14 +439,18 @@ def _fill(
     _allocate(file, "ids", (count,), h5py.string_dtype("utf-8", max(map(len, ids))))[:] = ids
     digests = np.frombuffer(b"".join(manifest.digests), np.uint8).reshape(count, 32)
     _allocate(file, "digest", (count, 32), np.dtype(np.uint8))[:] = digests
+    _allocate(file, "stat", (count, 2), np.dtype(np.int64))[:] = manifest.stamps
     _allocate(file, "done", (count,), np.dtype(bool))[:] = False
     reasons = _allocate(file, "reason", (count,), h5py.string_dtype("utf-8", _REASON_BYTES))
     reasons[:] = [b""] * count
+    stored = np.dtype(dtype).newbyteorder("<")  # checksums are of these bytes, on any machine
     for name, width in embeddings.items():
-        _allocate(file, f"embeddings/{name}", (count, width), np.dtype(dtype))
+        shapes: dict[str, tuple[int, ...]] = {f"embeddings/{name}": (count, width)}
         if spec.variants:
-            shape = (count, spec.variants, width)
-            _allocate(file, f"variants/{name}", shape, np.dtype(dtype))
+            shapes[f"variants/{name}"] = (count, spec.variants, width)
+        for path, shape in shapes.items():
+            _allocate(file, path, shape, stored)
+            _allocate(file, f"checksums/{path}", (count,), np.dtype(np.uint32))
     file.attrs["format"] = FORMAT
     file.attrs["format_version"] = FORMAT_VERSION
     file.attrs["spec"] = json.dumps(spec.to_dict())
@@ -431,6 +500,12 @@ def _why(error: OSError) -> str:
     return os.strerror(error.errno) if error.errno else str(error)
 
 
+def checksums(rows: NDArray[Any]) -> NDArray[np.uint32]:
+    """Give the CRC-32 of the bytes of each row as it is stored: shape (n, ...) to (n,)."""
+    whole = np.ascontiguousarray(rows).reshape(len(rows), -1)
+    return np.fromiter((zlib.crc32(row.data) for row in whole), np.uint32, len(whole))
+
+
 class Writer:
     """An embeddings file open for writing rows; the only thing that changes one.
 
@@ -449,6 +524,7 @@ class Writer:
         kinds = ["embeddings", *([] if self._augmentation is None else ["variants"])]
         paths = [f"{kind}/{name}" for kind in kinds for name in self._file["embeddings"]]
         self._tables: dict[str, h5py.Dataset] = {path: self._file[path] for path in paths}
+        self._checked = int(self._file.attrs["format_version"]) >= _CHECKED
         self._digests = [row.tobytes() for row in self._file["digest"][:]]
         self.done: NDArray[np.bool_] = self._file["done"][:].astype(bool)
         none = np.zeros(len(self.done), bool)
@@ -484,7 +560,9 @@ class Writer:
         for start in range(0, len(order), step):
             part = order[start : start + step]
             wanted, back = np.unique(there[part], return_inverse=True)
-            self._put(table, here[part], source.copy_rows(name, wanted)[back])
+            sums = source.copy_checksums(name, wanted)
+            values = source.copy_rows(name, wanted)[back]
+            self._put_rows(name, here[part], values, None if sums is None else sums[back])
         self.carried[name][here] = True
 
     def write(
@@ -512,10 +590,10 @@ class Writer:
         given = {f"embeddings/{name}": value for name, value in values.items()}
         given |= {f"variants/{name}": value for name, value in (variants or {}).items()}
         try:
-            for path, table in self._tables.items():
+            for path in self._tables:
                 fresh = ~self.carried[path][index]
                 if fresh.any():
-                    self._put(table, index[fresh], self._stored(path, given[path][fresh]))
+                    self._put_rows(path, index[fresh], self._stored(path, given[path][fresh]))
             self._mark(index)
         except OSError as error:
             raise self._lost(error) from error
@@ -528,6 +606,22 @@ class Writer:
             self._sync()
         except OSError as error:
             raise self._lost(error) from error
+
+    def unmark(self, rows: Sequence[int]) -> None:
+        """Take back that these rows are done, so that the next extraction computes them again."""
+        index = np.asarray(rows, int)
+        try:
+            self._put(self._file["done"], index, np.zeros(len(index), bool))
+            self._sync()
+        except OSError as error:
+            raise self._lost(error) from error
+        self.done[index] = False
+
+    def stamp(self, stamps: Sequence[Stamp]) -> None:
+        """Renew the stamps of images whose bytes are the same, where the file has a place."""
+        if self._checked and not np.array_equal(self._file["stat"][:], stamps):
+            self._file["stat"][:] = stamps
+            self._sync()
 
     def _stored(self, path: str, values: NDArray[np.float32]) -> NDArray[Any]:
         with np.errstate(over="ignore"):
@@ -542,6 +636,19 @@ class Writer:
     def _put_reason(self, rows: NDArray[Any], text: bytes) -> None:
         table = self._file["reason"]
         self._put(table, rows, np.full(len(rows), text, table.dtype))
+
+    def _put_rows(
+        self,
+        path: str,
+        rows: NDArray[Any],
+        values: NDArray[Any],
+        sums: NDArray[np.uint32] | None = None,
+    ) -> None:
+        """Put rows as they are stored, with their checksums: those that they came with, if any."""
+        self._put(self._tables[path], rows, values)
+        if self._checked:
+            sums = checksums(values) if sums is None else sums
+            self._put(self._file[f"checksums/{path}"], rows, sums)
 
     def _put(self, table: h5py.Dataset, rows: NDArray[Any], values: NDArray[Any]) -> None:
         order = np.argsort(rows, kind="stable")
