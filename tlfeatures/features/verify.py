@@ -397,10 +397,11 @@ def _embed_again(
     images = readable(decode_ahead(files, header.spec.size, header.spec.augmentation), failed)
     first = next(images, None)
     if first is not None:
-        backbone = load_backbone(header.spec, list(header.embeddings), **options)
+        backbone = load_backbone(header.spec, list(header.embeddings), substitute=True, **options)
         parts = 1 + header.variants
         most = max(1, batch_size_for(len(rows) * parts, BATCH_SIZE) // parts)
-        for keys, batch in batched(chain([first], images), most):
+        shape = backbone.one_shape
+        for keys, _, batch in batched(chain([first], images), most, one_shape=shape):
             made = backbone.embed(batch.reshape(-1, *batch.shape[-3:]))
             _compare(result, reader, keys, made)
             steps.add(len(keys))
