@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline
 
@@ -271,11 +273,21 @@ def test_fitting_is_that_on_images_and_variants_as_rows(name, groups):
         X = np.concatenate([data.X[train], *(data.variants[i] for i in train)])
         y = np.concatenate([data.y[train], data.y[train].repeat(2)])
         head = make_head(name, **params)
-        calibrated = isinstance(head[-1], classifiers._Calibrated)
-        told = np.concatenate([unit[train], unit[train].repeat(2)])
-        head.fit(X, y, **({"classifier__groups": told} if calibrated else {}))
+        head.fit(X, y, **told_of(head, unit[train]))
         expected = head.predict_proba(data.X[test])
         np.testing.assert_allclose(found.probabilities[test], expected, atol=1e-5)
+
+
+def told_of(head, unit, v=2):
+    """What a calibrated head is told of images of these units, and of their variants below."""
+    if not isinstance(head[-1], classifiers._Calibrated):
+        return {}
+    n = len(unit)
+    return {
+        "classifier__groups": np.concatenate([unit, unit.repeat(v)]),
+        "classifier__images": np.concatenate([np.arange(n), np.arange(n).repeat(v)]),
+        "classifier__variant": np.concatenate([np.zeros(n, int), np.tile(np.arange(v) + 1, n)]),
+    }
 
 
 def test_variants_change_what_is_learned():
@@ -306,13 +318,7 @@ def test_a_model_is_fitted_on_variants_too(name):
     model = Model.fit(make_head(name), data)
     rows = np.concatenate([data.X, data.variants.reshape(120, -1)])
     head = make_head(name)
-    calibrated = isinstance(head[-1], classifiers._Calibrated)
-    told = np.concatenate([data.together, data.together.repeat(2)])
-    head.fit(
-        rows,
-        np.concatenate([data.y, data.y.repeat(2)]),
-        **({"classifier__groups": told} if calibrated else {}),
-    )
+    head.fit(rows, np.concatenate([data.y, data.y.repeat(2)]), **told_of(head, data.together))
     expected = head.predict_proba(data.X)
     np.testing.assert_allclose(model.predict_proba(data.X), expected, atol=1e-6)
     assert (model.info["images"], model.info["variants"]) == (60, 2)
@@ -340,6 +346,43 @@ def test_calibration_keeps_an_image_and_its_variants_together(monkeypatch):
         assert (np.bincount(groups)[np.unique(groups)] == 3).all()
         for train, test in folds:
             assert not set(groups[train]) & set(groups[test])
+
+
+CALIBRATED = ["linear-svm", "rbf-svm", "ridge", "centroid", "sklearn.svm:LinearSVC"]
+
+
+@pytest.mark.parametrize("name", CALIBRATED)
+def test_probabilities_are_as_sure_as_images_are_told_and_not_as_their_variants(name):
+    data = augmented(400, v=5, noise=3.0, signal=2.0)
+    table = cross_validate(make_head(name), data, cv=4).probabilities
+    odds = np.log(table[:, 1] / table[:, 0])[:, None]
+    slope = LogisticRegression(C=1e6).fit(odds, data.y == "b").coef_[0, 0]
+    assert 0.75 < slope < 1.25  # with the sigmoids of all rows: 4.8 to 9.3
+
+
+@pytest.mark.parametrize("weight", [None, "balanced"])
+@pytest.mark.parametrize("classes", ["ab", "abc"])
+def test_sigmoids_are_those_of_scikit_learn(weight, classes):
+    data = dataset(61, classes=classes)
+    folds = list(StratifiedKFold(3).split(data.X, data.y))
+    for head in (classifiers.CalibratedRidge(1.0, weight), classifiers.CalibratedCentroid()):
+        X, codes = head._checked(data.X, data.y)
+        ours, theirs = (
+            CalibratedClassifierCV(head._plain(), cv=folds, ensemble=False) for _ in range(2)
+        )
+        head._fit_on_variants(ours, X, codes, np.full(61, True))
+        theirs.fit(X, codes, **head._row_weights(codes))
+        np.testing.assert_array_equal(ours.predict_proba(X), theirs.predict_proba(X))
+        assert vars(ours).keys() == vars(theirs).keys()
+
+
+@pytest.mark.parametrize("name", CALIBRATED)
+def test_a_calibrated_model_of_variants_is_kept_in_a_file(name, tmp_path):
+    data = augmented(classes="abc")
+    model = Model.fit(make_head(name), data)
+    model.save(tmp_path / "m.model")
+    again = Model.load(tmp_path / "m.model").predict_proba(data.X)
+    np.testing.assert_array_equal(again, model.predict_proba(data.X))
 
 
 def test_a_class_of_one_image_is_not_calibrated_on_its_variants():
@@ -560,7 +603,8 @@ def test_passthrough_shows_the_columns(name):
     rows = TrainingRows.of(data)
     of = rows.of_images(train)
     classifier = make_head(name, **params)[-1]
-    told = {"groups": rows.together[of]} if isinstance(classifier, classifiers._Calibrated) else {}
+    told = told_of(head, train)
+    told = {name.removeprefix("classifier__"): value for name, value in told.items()}
     expected = classifier.fit(rows.X[of], rows.y[of], **told).predict_proba(data.X[test])
     np.testing.assert_allclose(found.probabilities[test], expected, atol=1e-7)
     assert plain_params(head)["coordinates"] == "passthrough"
