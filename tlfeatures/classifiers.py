@@ -50,7 +50,7 @@ Units = NDArray[Any] | None  # of rows that belong together
 Variant = NDArray[np.int_] | None  # of rows, 0 for an image itself
 
 _LARGEST_KERNEL = 10_000  # rows, 800 MB a matrix; above, libsvm computes what it needs
-_CALIBRATION_FOLDS, _MANY, _FOLDS_OF_MANY = 5, 3000, 2  # two halves of many rows are many
+_CALIBRATION_FOLDS, _MANY, _FOLDS_OF_MANY = 5, 3000, 2  # two halves of many are many
 
 
 class _Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -202,7 +202,7 @@ class _Calibrated(_Classifier):
 def _calibration_folds(
     codes: NDArray[np.int_], groups: Units, images: Units, seed: int | None
 ) -> Any:
-    """At most five folds, two of many rows, fewer where a class is small.
+    """At most five folds, two of many images, fewer where a class is small.
 
     Groups stay together, unless a class would be missing where the sigmoids are fitted: then
     single images are cut, which makes probabilities too sure of themselves and leaks nothing into
@@ -214,7 +214,8 @@ def _calibration_folds(
             "calibrated probabilities need two images or more of each class; the smallest class "
             "has 1: add images, take fewer folds, or --head logreg"
         )
-    wanted = _CALIBRATION_FOLDS if len(codes) < _MANY else _FOLDS_OF_MANY
+    count = len(codes) if images is None else len(np.unique(images))
+    wanted = _CALIBRATION_FOLDS if count < _MANY else _FOLDS_OF_MANY
     for units in (groups, images):
         folds = None if units is None else _group_folds(codes, units, wanted, seed)
         if folds is not None:

@@ -385,6 +385,16 @@ def test_a_calibrated_model_of_variants_is_kept_in_a_file(name, tmp_path):
     np.testing.assert_array_equal(again, model.predict_proba(data.X))
 
 
+def test_images_are_many_for_calibration_and_not_their_variants():
+    """Of many, two folds are enough; variants make no more of few."""
+    for n, v, folds in ((100, 40, 5), (2999, 1, 5), (3000, 1, 2)):
+        images = np.arange(n).repeat(1 + v)
+        cut = classifiers._calibration_folds(images % 2, images, images, 0)
+        assert len(cut) == folds
+        assert len(classifiers._calibration_folds(images % 2, None, images, 0)) == folds
+    assert classifiers._calibration_folds(np.arange(3000) % 2, None, None, 0).n_splits == 2
+
+
 def test_a_class_of_one_image_is_not_calibrated_on_its_variants():
     data = augmented(40)
     y = data.y.copy()
