@@ -43,6 +43,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from tlfeatures.errors import ParameterError
 from tlfeatures.folds import cut, fewest
+from tlfeatures.training_rows import shares
 
 Floats = NDArray[np.float64]
 ClassWeight = Mapping[str, float] | str | None
@@ -103,6 +104,7 @@ class _Calibrated(_Classifier):
     """A classifier with decisions, and a sigmoid for each class."""
 
     random_state: int | None
+    _penalised = False  # then an image and its variants weigh 1, for the penalty to mean the same
 
     @abstractmethod
     def _plain(self) -> BaseEstimator:
@@ -133,7 +135,7 @@ class _Calibrated(_Classifier):
         if variant is None or not np.any(variant):
             self.calibrated_ = calibrated.fit(X, codes, **self._row_weights(codes))
         else:
-            self.calibrated_ = self._fit_on_variants(calibrated, X, codes, variant == 0)
+            self.calibrated_ = self._fit_on_variants(calibrated, X, codes, np.asarray(variant))
         return self
 
     def _fit_on_variants(
@@ -141,14 +143,15 @@ class _Calibrated(_Classifier):
         calibrated: CalibratedClassifierCV,
         X: Floats,
         codes: NDArray[np.int_],
-        image: NDArray[np.bool_],
+        variant: NDArray[np.int_],
     ) -> CalibratedClassifierCV:
         """Fit as it would itself, but the sigmoids on the rows that are images alone."""
-        weights = self._row_weights(codes)
+        weights, of_class = self._row_weights(codes, variant), self._row_weights(codes)
         method, cv = "decision_function", calibrated.cv
         held = cross_val_predict(self._plain(), X, codes, cv=cv, method=method, params=weights)
         plain = self._plain().fit(X, codes, **weights)
-        own = weights.get("sample_weight", np.ones(len(X)))[image].astype(held.dtype)
+        image = variant == 0
+        own = of_class.get("sample_weight", np.ones(len(X)))[image].astype(held.dtype)
         # Two classes have one column, of the second.
         columns = enumerate(held[image].reshape(len(own), -1).T, start=held.ndim == 1)
         sigmoids = [
@@ -163,11 +166,13 @@ class _Calibrated(_Classifier):
         ]
         return calibrated
 
-    def _row_weights(self, codes: NDArray[np.int_]) -> dict[str, Floats]:
-        """Weights of rows: the sigmoids, too, must see them, or they'd take them back."""
+    def _row_weights(self, codes: NDArray[np.int_], variant: Variant = None) -> dict[str, Floats]:
+        """Weights of rows: the sigmoids, too, must see those of classes, or they'd undo them."""
+        share = shares(variant) if self._penalised else None
         if getattr(self, "class_weight", None) is None:
-            return {}
-        return {"sample_weight": self._weights(codes)[codes]}
+            return {} if share is None else {"sample_weight": share}
+        of_class = self._weights(codes)[codes]
+        return {"sample_weight": of_class if share is None else of_class * share}
 
     @property
     def fitted_(self) -> Any:
@@ -185,7 +190,12 @@ class _Calibrated(_Classifier):
         return decisions
 
     def predict_path(
-        self, X: Floats, y: NDArray[Any], X_new: Floats, points: Sequence[Mapping[str, Any]]
+        self,
+        X: Floats,
+        y: NDArray[Any],
+        X_new: Floats,
+        points: Sequence[Mapping[str, Any]],
+        variant: Variant = None,
     ) -> Iterator[NDArray[Any]]:
         """Give the labels of new rows for each of several parameter settings, uncalibrated.
 
@@ -195,7 +205,7 @@ class _Calibrated(_Classifier):
         for point in points:
             each = clone(self).set_params(**point)
             codes = each._checked(X, y)[1]
-            plain = each._plain().fit(X, codes, **each._row_weights(codes))
+            plain = each._plain().fit(X, codes, **each._row_weights(codes, variant))
             yield each.classes_[plain.predict(X_new)]
 
 
@@ -255,6 +265,8 @@ class CalibratedSVC(_Calibrated):
     random_state : int or None
         Of the inner folds.
     """
+
+    _penalised = True
 
     def __init__(
         self,
@@ -327,7 +339,12 @@ class CalibratedSVC(_Calibrated):
         return rows
 
     def predict_path(
-        self, X: Floats, y: NDArray[Any], X_new: Floats, points: Sequence[Mapping[str, Any]]
+        self,
+        X: Floats,
+        y: NDArray[Any],
+        X_new: Floats,
+        points: Sequence[Mapping[str, Any]],
+        variant: Variant = None,
     ) -> Iterator[NDArray[Any]]:
         """Give the labels of new rows for each of several parameter settings, uncalibrated."""
         known, new = _Kernels(X, X), _Kernels(X_new, X)
@@ -335,7 +352,7 @@ class CalibratedSVC(_Calibrated):
             each = clone(self).set_params(**point)
             X, codes = each._checked(X, y)
             each._prepare(X)
-            weights = each._row_weights(codes)
+            weights = each._row_weights(codes, variant)
             if each.precomputed_:
                 plain = each._plain().fit(known.of(each), codes, **weights)
                 yield each.classes_[plain.predict(new.of(each))]
@@ -382,6 +399,8 @@ class CalibratedRidge(_Calibrated):
     random_state : int or None
         Of the inner folds.
     """
+
+    _penalised = True
 
     def __init__(
         self,

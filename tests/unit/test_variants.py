@@ -36,6 +36,7 @@ from tlfeatures.analyses import Analyses
 from tlfeatures.classifiers import ScaledMLP
 from tlfeatures.cli import main
 from tlfeatures.dataset import label_images
+from tlfeatures.engine import fit_on_all
 from tlfeatures.errors import DatasetError, ModelError, ParameterError
 from tlfeatures.evaluate import cross_validate_heads
 from tlfeatures.evaluating import evaluate
@@ -279,7 +280,9 @@ def test_fitting_is_that_on_images_and_variants_as_rows(name, groups):
 
 
 def told_of(head, unit, v=2):
-    """What a calibrated head is told of images of these units, and of their variants below."""
+    """What a head is told of images of these units, and of their variants below."""
+    if isinstance(head[-1], LogisticRegression):
+        return {"classifier__sample_weight": np.full(len(unit) * (1 + v), 1 / (1 + v))}
     if not isinstance(head[-1], classifiers._Calibrated):
         return {}
     n = len(unit)
@@ -370,7 +373,7 @@ def test_sigmoids_are_those_of_scikit_learn(weight, classes):
         ours, theirs = (
             CalibratedClassifierCV(head._plain(), cv=folds, ensemble=False) for _ in range(2)
         )
-        head._fit_on_variants(ours, X, codes, np.full(61, True))
+        head._fit_on_variants(ours, X, codes, np.zeros(61, int))
         theirs.fit(X, codes, **head._row_weights(codes))
         np.testing.assert_array_equal(ours.predict_proba(X), theirs.predict_proba(X))
         assert vars(ours).keys() == vars(theirs).keys()
@@ -383,6 +386,48 @@ def test_a_calibrated_model_of_variants_is_kept_in_a_file(name, tmp_path):
     model.save(tmp_path / "m.model")
     again = Model.load(tmp_path / "m.model").predict_proba(data.X)
     np.testing.assert_array_equal(again, model.predict_proba(data.X))
+
+
+PENALISED = {"logreg": "C", "linear-svm": "C", "rbf-svm": "C", "ridge": "alpha"}
+
+
+def copied(v=3, **fields):
+    """Without variants, and with variants that are the very images."""
+    data = dataset(90, 8, signal=1.5, **fields)
+    return data, replace(data, variants=data.X[:, None].repeat(v, axis=1))
+
+
+@pytest.mark.parametrize("weight", [None, "balanced", {"a": 3.0}])
+@pytest.mark.parametrize("classes", ["ab", "abc", "aabc"])
+@pytest.mark.parametrize("name", PENALISED)
+def test_variants_that_are_the_images_change_no_decision(name, classes, weight):
+    data, more = copied(classes=classes)
+    for value in (0.01, 3.0):
+        exact = {"tol": 1e-8} if name == "logreg" else {}
+        params = {PENALISED[name]: value, "class_weight": weight, **exact}
+        plain, fitted = (fit_on_all(make_head(name, **params), each) for each in (data, more))
+        expected = plain.decision_function(data.X)
+        np.testing.assert_allclose(fitted.decision_function(data.X), expected, atol=1e-4)
+
+
+def test_nor_where_the_kernel_is_too_large_to_form(monkeypatch):
+    monkeypatch.setattr(classifiers, "_LARGEST_KERNEL", 50)
+    plain, fitted = (fit_on_all(make_head("rbf-svm"), data) for data in copied())
+    X = copied()[0].X
+    np.testing.assert_allclose(plain.decision_function(X), fitted.decision_function(X), atol=1e-4)
+
+
+@pytest.mark.parametrize("largest", [10_000, 50])
+@pytest.mark.parametrize("name", PENALISED)
+def test_nor_what_tuning_chooses(name, largest, monkeypatch):
+    monkeypatch.setattr(classifiers, "_LARGEST_KERNEL", largest)
+    plain, tuned = (
+        cross_validate(make_head(name), data, grid=head_grid(name), cv=3).choices
+        for data in copied(classes="abc")
+    )
+    for one, two in zip(plain, tuned, strict=True):
+        assert one.params == two.params
+        np.testing.assert_allclose(one.scores, two.scores)
 
 
 def test_images_are_many_for_calibration_and_not_their_variants():
