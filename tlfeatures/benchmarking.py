@@ -48,6 +48,9 @@ from tlfeatures.results import (
 
 logger = logging.getLogger(__name__)
 
+# How heads are fitted on variants: raised where that changes, so that entries are computed again.
+_ON_VARIANTS = 2
+
 
 @dataclass(frozen=True)
 class Benchmark:
@@ -285,6 +288,7 @@ def _compute(engine: Engine, matrix: str, repeat: int, plan: _Plan, results: Res
     heads = make_heads(plan.names, plan.params, random_state=seed)
     grids = {each: dict(head_grid(each, plan.params)) if plan.tune else {} for each in heads}
     base = matrix + digest_of(plan.folds[repeat], engine.data.together)
+    base += f"+{_ON_VARIANTS}" if engine.data.n_variants else ""
     keys = {each: _key(base, each, heads[each], grids[each], seed, plan.scoring) for each in heads}
     file = engine.data.file
     missing = {each: head for each, head in heads.items() if not results.has(keys[each], file)}

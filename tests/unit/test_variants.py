@@ -20,6 +20,7 @@ from tlfeatures import (
     Model,
     audit,
     benchmark,
+    benchmarking,
     classifiers,
     cross_validate,
     describe,
@@ -864,6 +865,17 @@ def test_entries_with_and_without_variants_are_apart(file, tmp_path):
     assert "logreg (tuned, 2 variants)" in labels_of(more)
     assert (more.computed, len(more.entries)) == (1, 3)
     assert load_benchmark(out).comparison == more.comparison
+
+
+def test_what_was_fitted_on_variants_in_another_way_is_computed_again(file, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    monkeypatch.setattr(benchmarking, "_ON_VARIANTS", 1)
+    for variants in (None, 0):
+        run_benchmark(file, out, variants=variants)
+    monkeypatch.undo()
+    again = [run_benchmark(file, out, variants=variants) for variants in (None, 0, None)]
+    assert [result.computed for result in again] == [1, 0, 0]
+    assert labels_of(again[-1]) == ["logreg", "logreg (3 variants)"]
 
 
 def test_the_same_images_without_variants_by_another_file_are_not_computed_again(file, tmp_path):
