@@ -51,6 +51,7 @@ Units = NDArray[Any] | None  # of rows that belong together
 Variant = NDArray[np.int_] | None  # of rows, 0 for an image itself
 
 _LARGEST_KERNEL = 10_000  # rows, 800 MB a matrix; above, libsvm computes what it needs
+_TINY = 1e-30  # what numbers may be divided by, in float32 too
 _CALIBRATION_FOLDS, _MANY, _FOLDS_OF_MANY = 5, 3000, 2  # two halves of many are many
 
 
@@ -686,7 +687,7 @@ class ScaledMLP(_Classifier):
     def _scale(self, X: Floats) -> float:
         if self.scale is None:
             squares = np.einsum("ij,ij->", X, X, dtype=np.float64)
-            return max(float(np.sqrt(squares / X.size)), 1e-300)
+            return max(float(np.sqrt(squares / X.size)), _TINY)
         number = isinstance(self.scale, numbers.Real) and not isinstance(self.scale, bool)
         if not number or not 0 < self.scale < np.inf:
             raise ParameterError(f"scale must be a number above 0, or None, got {self.scale}")

@@ -501,6 +501,16 @@ def test_each_epoch_passes_one_variant_of_each_image(passed, weight):
     assert len(orders) == 7
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_columns_of_zeros_give_probabilities(dtype):
+    X, y, X_new = np.zeros((40, 3), dtype), np.array(list("ab") * 20), np.ones((2, 3), dtype)
+    with np.errstate(all="raise"):
+        fitted = ScaledMLP(epochs=1, steps=1, random_state=0).fit(X, y)
+        tables = [fitted.predict_proba(rows) for rows in (X, X_new)]
+    for table in tables:
+        np.testing.assert_allclose(table.sum(axis=1), 1)
+
+
 def test_epochs_are_counted_in_images_where_variants_take_turns():
     X, y, variant = rows_and_variants(n=40, v=3)
     options = {"variants": "turns", "epochs": 2, "steps": 10}
