@@ -895,6 +895,24 @@ def test_the_same_images_without_variants_by_another_file_are_not_computed_again
     assert labels_of(again) == ["logreg"]
 
 
+def test_each_of_a_head_with_and_without_variants_can_be_shown(file, tmp_path):
+    for variants in (0, 2, 3):
+        run_benchmark(file, tmp_path / "out", variants=variants)
+    analyses = Analyses(load_benchmark(tmp_path / "out"))
+    for label, variants in (("logreg", 0), ("logreg (2 variants)", 2), ("logreg (3 variants)", 3)):
+        assert analyses.entry(analyses.rank(label)).facts["variants"] == variants
+        assert [rank.label for rank in analyses.ranks(label, "grid4.flatten")] == [label]
+    with pytest.raises(ParameterError, match=r"logreg \(2 variants\)"):
+        analyses.rank("logreg (1 variant)")
+
+
+def test_parameters_tell_heads_with_and_without_variants_apart(file, tmp_path):
+    out = tmp_path / "out"
+    run_benchmark(file, out, variants=0, params={"C": 3.0})
+    assert labels_of(run_benchmark(file, out)) == ["logreg C=0.01 (3 variants)", "logreg C=3.0"]
+    assert Analyses(load_benchmark(out)).ranks("logreg") == load_benchmark(out).comparison.ranking
+
+
 def test_entries_are_what_cross_validation_gives(file, tmp_path):
     result = run_benchmark(file, tmp_path / "out", heads=["knn", "ridge"])
     for entry in result.entries:
