@@ -361,7 +361,7 @@ def test_probabilities_are_as_sure_as_images_are_told_and_not_as_their_variants(
     table = cross_validate(make_head(name), data, cv=4).probabilities
     odds = np.log(table[:, 1] / table[:, 0])[:, None]
     slope = LogisticRegression(C=1e6).fit(odds, data.y == "b").coef_[0, 0]
-    assert 0.75 < slope < 1.25  # with the sigmoids of all rows: 4.8 to 9.3
+    assert 0.7 < slope < 1.5  # with the sigmoids of all rows: 4.8 to 9.3
 
 
 @pytest.mark.parametrize("weight", [None, "balanced"])
