@@ -78,6 +78,9 @@ class Analyses:
     def ranks(self, head: str | None = None, embedding: str | None = None) -> list[Rank]:
         """Give the ranks of a head and an embedding, best first.
 
+        `head` is a name as it is ranked (`logreg (5 variants)`), or else that of a head, of which
+        there may be several.
+
         Raises
         ------
         ParameterError
@@ -90,7 +93,8 @@ class Analyses:
             if not found:
                 known = dict.fromkeys(_names(rank, name)[0] for rank in ranking)
                 raise unknown_name(f"{name} of this benchmark named", str(wanted), known)
-            ranking = found
+            # A name as it is ranked may be another's, too: that of the head without its variants.
+            ranking = [rank for rank in found if wanted == _names(rank, name)[0]] or found
         return ranking
 
     @staticmethod

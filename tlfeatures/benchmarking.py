@@ -30,7 +30,14 @@ from tlfeatures.features.embedding import parts_of
 from tlfeatures.features.names import as_list, unknown_name
 from tlfeatures.features.store import read_header
 from tlfeatures.folds import INNER_CV, Fold, make_folds
-from tlfeatures.heads import head_grid, head_names, make_heads, plain_params
+from tlfeatures.heads import (
+    head_grid,
+    head_names,
+    make_heads,
+    plain_params,
+    with_new_params,
+    without_new_params,
+)
 from tlfeatures.results import (
     PREDICTIONS,
     RESULTS,
@@ -47,6 +54,9 @@ from tlfeatures.results import (
 )
 
 logger = logging.getLogger(__name__)
+
+# How heads are fitted on variants: raised where that changes, so that entries are computed again.
+_ON_VARIANTS = 2
 
 
 @dataclass(frozen=True)
@@ -285,8 +295,15 @@ def _compute(engine: Engine, matrix: str, repeat: int, plan: _Plan, results: Res
     heads = make_heads(plan.names, plan.params, random_state=seed)
     grids = {each: dict(head_grid(each, plan.params)) if plan.tune else {} for each in heads}
     base = matrix + digest_of(plan.folds[repeat], engine.data.together)
-    keys = {each: _key(base, each, heads[each], grids[each], seed, plan.scoring) for each in heads}
-    file = engine.data.file
+    base += f"+{_ON_VARIANTS}" if engine.data.n_variants else ""
+    file, rows = engine.data.file, len(engine.data.y) * (1 + engine.data.n_variants)
+    keys = {
+        each: [
+            _key(base, each, params, grids[each], seed, plan.scoring)
+            for params in (head.get_params(), without_new_params(each, head, rows))
+        ]
+        for each, head in heads.items()
+    }
     missing = {each: head for each, head in heads.items() if not results.has(keys[each], file)}
     evaluations = _evaluations(engine, missing, grids, repeat, plan)
     for each, evaluation in evaluations.items():
@@ -296,8 +313,8 @@ def _compute(engine: Engine, matrix: str, repeat: int, plan: _Plan, results: Res
             head=each,
             repeat=repeat,
             tuned=bool(grids[each]),
-            params=plain_params(heads[each]),
-            key=keys[each],
+            params=with_new_params(each, plain_params(heads[each]), rows),
+            key=keys[each][0],
         )
         results.add(entry_of(evaluation, facts))
     return bool(evaluations)
@@ -335,10 +352,12 @@ def _evaluations(
     return done
 
 
-def _key(base: str, name: str, head: Any, grid: Any, seed: int, scoring: list[str]) -> str:
+def _key(
+    base: str, name: str, params: Mapping[str, Any], grid: Any, seed: int, scoring: list[str]
+) -> str:
     """What an entry was computed from."""
-    params = sorted((key, repr(value)) for key, value in head.get_params().items())
-    parts = [base, name, params, repr(grid), seed, scoring, versions()]
+    said = sorted((key, repr(value)) for key, value in params.items())
+    parts = [base, name, said, repr(grid), seed, scoring, versions()]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 

@@ -2,7 +2,8 @@
 
 Each is an ordinary scikit-learn classifier. Those whose decisions are no probabilities get them by
 Platt's sigmoid, fitted on inner out-of-fold decisions; images of one group stay together there,
-too, if `fit` is told the groups.
+too, if `fit` is told the groups. Of rows that are variants of images, the classifiers see all, the
+sigmoids none: variants are harder than images, and their decisions would make probabilities timid.
 
 References
 ----------
@@ -24,11 +25,15 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import solve
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
-from sklearn.calibration import CalibratedClassifierCV
+from sklearn.calibration import (
+    CalibratedClassifierCV,
+    _CalibratedClassifier,
+    _SigmoidCalibration,
+)
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import RidgeClassifier
 from sklearn.metrics.pairwise import euclidean_distances
-from sklearn.model_selection import StratifiedKFold
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.svm import SVC
@@ -38,13 +43,16 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from tlfeatures.errors import ParameterError
 from tlfeatures.folds import cut, fewest
+from tlfeatures.training_rows import shares
 
 Floats = NDArray[np.float64]
 ClassWeight = Mapping[str, float] | str | None
 Units = NDArray[Any] | None  # of rows that belong together
+Variant = NDArray[np.int_] | None  # of rows, 0 for an image itself
 
 _LARGEST_KERNEL = 10_000  # rows, 800 MB a matrix; above, libsvm computes what it needs
-_CALIBRATION_FOLDS, _MANY, _FOLDS_OF_MANY = 5, 3000, 2  # two halves of many rows are many
+_TINY = 1e-30  # what numbers may be divided by, in float32 too
+_CALIBRATION_FOLDS, _MANY, _FOLDS_OF_MANY = 5, 3000, 2  # two halves of many are many
 
 
 class _Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -97,35 +105,75 @@ class _Calibrated(_Classifier):
     """A classifier with decisions, and a sigmoid for each class."""
 
     random_state: int | None
+    _penalised = False  # then an image and its variants weigh 1, for the penalty to mean the same
 
     @abstractmethod
     def _plain(self) -> BaseEstimator:
         """Make the classifier whose decisions are calibrated."""
 
     def fit(
-        self, X: ArrayLike, y: ArrayLike, groups: Units = None, images: Units = None
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        groups: Units = None,
+        images: Units = None,
+        variant: Variant = None,
     ) -> _Calibrated:
         """Fit on X of shape (n, d) and n labels, of at least two images a class.
 
-        `groups` of shape (n,) says what belongs together, `images` which rows are of one image.
+        `groups` of shape (n,) says what belongs together, `images` which rows are of one image,
+        `variant` of which rows are variants: 0 for an image itself.
         """
         X, codes = self._checked(X, y)
-        return self._fit_decisions(X, codes, (groups, images))
+        return self._fit_decisions(X, codes, (groups, images), variant)
 
     def _fit_decisions(
-        self, X: Floats, codes: NDArray[np.int_], units: tuple[Units, Units]
+        self, X: Floats, codes: NDArray[np.int_], units: tuple[Units, Units], variant: Variant
     ) -> _Calibrated:
         # Numbers for classes: the calibration would show the classifier now these, now the names.
         folds = _calibration_folds(codes, *units, self.random_state)
         calibrated = CalibratedClassifierCV(self._plain(), cv=folds, ensemble=False)
-        self.calibrated_ = calibrated.fit(X, codes, **self._row_weights(codes))
+        if variant is None or not np.any(variant):
+            self.calibrated_ = calibrated.fit(X, codes, **self._row_weights(codes))
+        else:
+            self.calibrated_ = self._fit_on_variants(calibrated, X, codes, np.asarray(variant))
         return self
 
-    def _row_weights(self, codes: NDArray[np.int_]) -> dict[str, Floats]:
-        """Weights of rows: the sigmoids, too, must see them, or they'd take them back."""
+    def _fit_on_variants(
+        self,
+        calibrated: CalibratedClassifierCV,
+        X: Floats,
+        codes: NDArray[np.int_],
+        variant: NDArray[np.int_],
+    ) -> CalibratedClassifierCV:
+        """Fit as it would itself, but the sigmoids on the rows that are images alone."""
+        weights, of_class = self._row_weights(codes, variant), self._row_weights(codes)
+        method, cv = "decision_function", calibrated.cv
+        held = cross_val_predict(self._plain(), X, codes, cv=cv, method=method, params=weights)
+        plain = self._plain().fit(X, codes, **weights)
+        image = variant == 0
+        own = of_class.get("sample_weight", np.ones(len(X)))[image].astype(held.dtype)
+        # Two classes have one column, of the second.
+        columns = enumerate(held[image].reshape(len(own), -1).T, start=held.ndim == 1)
+        sigmoids = [
+            _SigmoidCalibration().fit(decisions, codes[image] == code, own)
+            for code, decisions in columns
+        ]
+        calibrated.classes_ = plain.classes_
+        if hasattr(plain, "n_features_in_"):
+            calibrated.n_features_in_ = plain.n_features_in_
+        calibrated.calibrated_classifiers_ = [
+            _CalibratedClassifier(plain, sigmoids, classes=plain.classes_, method="sigmoid")
+        ]
+        return calibrated
+
+    def _row_weights(self, codes: NDArray[np.int_], variant: Variant = None) -> dict[str, Floats]:
+        """Weights of rows: the sigmoids, too, must see those of classes, or they'd undo them."""
+        share = shares(variant) if self._penalised else None
         if getattr(self, "class_weight", None) is None:
-            return {}
-        return {"sample_weight": self._weights(codes)[codes]}
+            return {} if share is None else {"sample_weight": share}
+        of_class = self._weights(codes)[codes]
+        return {"sample_weight": of_class if share is None else of_class * share}
 
     @property
     def fitted_(self) -> Any:
@@ -143,7 +191,12 @@ class _Calibrated(_Classifier):
         return decisions
 
     def predict_path(
-        self, X: Floats, y: NDArray[Any], X_new: Floats, points: Sequence[Mapping[str, Any]]
+        self,
+        X: Floats,
+        y: NDArray[Any],
+        X_new: Floats,
+        points: Sequence[Mapping[str, Any]],
+        variant: Variant = None,
     ) -> Iterator[NDArray[Any]]:
         """Give the labels of new rows for each of several parameter settings, uncalibrated.
 
@@ -153,14 +206,14 @@ class _Calibrated(_Classifier):
         for point in points:
             each = clone(self).set_params(**point)
             codes = each._checked(X, y)[1]
-            plain = each._plain().fit(X, codes, **each._row_weights(codes))
+            plain = each._plain().fit(X, codes, **each._row_weights(codes, variant))
             yield each.classes_[plain.predict(X_new)]
 
 
 def _calibration_folds(
     codes: NDArray[np.int_], groups: Units, images: Units, seed: int | None
 ) -> Any:
-    """At most five folds, two of many rows, fewer where a class is small.
+    """At most five folds, two of many images, fewer where a class is small.
 
     Groups stay together, unless a class would be missing where the sigmoids are fitted: then
     single images are cut, which makes probabilities too sure of themselves and leaks nothing into
@@ -172,7 +225,8 @@ def _calibration_folds(
             "calibrated probabilities need two images or more of each class; the smallest class "
             "has 1: add images, take fewer folds, or --head logreg"
         )
-    wanted = _CALIBRATION_FOLDS if len(codes) < _MANY else _FOLDS_OF_MANY
+    count = len(codes) if images is None else len(np.unique(images))
+    wanted = _CALIBRATION_FOLDS if count < _MANY else _FOLDS_OF_MANY
     for units in (groups, images):
         folds = None if units is None else _group_folds(codes, units, wanted, seed)
         if folds is not None:
@@ -213,6 +267,8 @@ class CalibratedSVC(_Calibrated):
         Of the inner folds.
     """
 
+    _penalised = True
+
     def __init__(
         self,
         kernel: str = "rbf",
@@ -230,15 +286,20 @@ class CalibratedSVC(_Calibrated):
         self.random_state = random_state
 
     def fit(
-        self, X: ArrayLike, y: ArrayLike, groups: Units = None, images: Units = None
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        groups: Units = None,
+        images: Units = None,
+        variant: Variant = None,
     ) -> CalibratedSVC:
         """Fit on X of shape (n, d) and n labels, of at least two images a class."""
         X, codes = self._checked(X, y)
         self._prepare(X)
         if not self.precomputed_:
-            self._fit_decisions(X, codes, (groups, images))
+            self._fit_decisions(X, codes, (groups, images), variant)
             return self
-        self._fit_decisions(self._products(X, X), codes, (groups, images))
+        self._fit_decisions(self._products(X, X), codes, (groups, images), variant)
         self.rows_ = len(X)
         self.support_ = self.fitted_.support_
         self.support_vectors_ = X[self.support_]
@@ -279,7 +340,12 @@ class CalibratedSVC(_Calibrated):
         return rows
 
     def predict_path(
-        self, X: Floats, y: NDArray[Any], X_new: Floats, points: Sequence[Mapping[str, Any]]
+        self,
+        X: Floats,
+        y: NDArray[Any],
+        X_new: Floats,
+        points: Sequence[Mapping[str, Any]],
+        variant: Variant = None,
     ) -> Iterator[NDArray[Any]]:
         """Give the labels of new rows for each of several parameter settings, uncalibrated."""
         known, new = _Kernels(X, X), _Kernels(X_new, X)
@@ -287,7 +353,7 @@ class CalibratedSVC(_Calibrated):
             each = clone(self).set_params(**point)
             X, codes = each._checked(X, y)
             each._prepare(X)
-            weights = each._row_weights(codes)
+            weights = each._row_weights(codes, variant)
             if each.precomputed_:
                 plain = each._plain().fit(known.of(each), codes, **weights)
                 yield each.classes_[plain.predict(new.of(each))]
@@ -334,6 +400,8 @@ class CalibratedRidge(_Calibrated):
     random_state : int or None
         Of the inner folds.
     """
+
+    _penalised = True
 
     def __init__(
         self,
@@ -553,7 +621,7 @@ class ScaledMLP(_Classifier):
         self.class_weight = class_weight
         self.random_state = random_state
 
-    def fit(self, X: ArrayLike, y: ArrayLike, variant: NDArray[np.int_] | None = None) -> ScaledMLP:
+    def fit(self, X: ArrayLike, y: ArrayLike, variant: Variant = None) -> ScaledMLP:
         """Fit on X of shape (n, d) and n labels.
 
         `variant` of shape (n,) says of which rows are variants: 0 for an image itself.
@@ -570,9 +638,7 @@ class ScaledMLP(_Classifier):
         del self.mlp_._optimizer  # of no use any more, and three times the weights
         return self
 
-    def fit_epochs(
-        self, X: ArrayLike, y: ArrayLike, variant: NDArray[np.int_] | None = None
-    ) -> Iterator[int]:
+    def fit_epochs(self, X: ArrayLike, y: ArrayLike, variant: Variant = None) -> Iterator[int]:
         """Fit as `fit` does, to the same weights, one pass over the rows a step.
 
         Parameters
@@ -601,7 +667,7 @@ class ScaledMLP(_Classifier):
             vars(self.mlp_).pop("_optimizer", None)
 
     def _prepared(
-        self, X: ArrayLike, y: ArrayLike, variant: NDArray[np.int_] | None = None
+        self, X: ArrayLike, y: ArrayLike, variant: Variant = None
     ) -> tuple[Floats, NDArray[np.int_], Floats | None, list[NDArray[np.int_]]]:
         """Scaled X, codes and weights of the rows, which of them an epoch passes, in turn.
 
@@ -621,13 +687,13 @@ class ScaledMLP(_Classifier):
     def _scale(self, X: Floats) -> float:
         if self.scale is None:
             squares = np.einsum("ij,ij->", X, X, dtype=np.float64)
-            return max(float(np.sqrt(squares / X.size)), 1e-300)
+            return max(float(np.sqrt(squares / X.size)), _TINY)
         number = isinstance(self.scale, numbers.Real) and not isinstance(self.scale, bool)
         if not number or not 0 < self.scale < np.inf:
             raise ParameterError(f"scale must be a number above 0, or None, got {self.scale}")
         return float(self.scale)
 
-    def _turns(self, rows: int, variant: NDArray[np.int_] | None) -> list[NDArray[np.int_]]:
+    def _turns(self, rows: int, variant: Variant) -> list[NDArray[np.int_]]:
         if self.variants not in ("all", "turns"):
             raise ParameterError(f"variants must be all or turns, got {self.variants!r}")
         if self.variants == "all" or variant is None or not np.any(variant):

@@ -589,7 +589,9 @@ def learning_curve(file: str, params: tuple[str, ...], as_json: bool, **options:
     click.echo(json.dumps(curve.to_dict()) if as_json else render_learning_curve(curve))
 
 
-_shown_head = click.option("--head", help="Shown in detail, by its name.  [default: the best]")
+_shown_head = click.option(
+    "--head", help="Shown in detail, by its name in the ranking.  [default: the best]"
+)
 _shown_embedding = click.option(
     "--embedding", metavar="LAYER.POOLING", help="Shown in detail.  [default: the best]"
 )

@@ -445,7 +445,9 @@ def _labels(ranked: list[list[Entry]]) -> list[str]:
 
 
 def _alike(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    return all(one[key] == other[key] for key in ("head", "matrix", "tuned"))
+    """Whether parameters tell them apart, and the variants trained on at most beside them."""
+    same = all(one[key] == other[key] for key in ("head", "tuned"))
+    return same and _images(one) == _images(other)
 
 
 def _label(facts: dict[str, Any], alike: list[dict[str, Any]]) -> str:
@@ -468,8 +470,7 @@ def _embeddings(ranked: list[list[Entry]]) -> list[str]:
     matrices: dict[tuple[Any, ...], set[str]] = {}
     for each in facts:
         # Without that of the variants: the label tells how many there are, and no more.
-        own = each["matrix"].partition("+")[0]
-        matrices.setdefault((each["embedding"],), set()).add(own)
+        matrices.setdefault((each["embedding"],), set()).add(_images(each))
         matrices.setdefault(_kind(each), set()).add(each["matrix"])
     return [
         f"{Path(each['file']).name}:{each['embedding']}"
@@ -477,6 +478,12 @@ def _embeddings(ranked: list[list[Entry]]) -> list[str]:
         else each["embedding"]
         for each in facts
     ]
+
+
+def _images(facts: dict[str, Any]) -> str:
+    """Give the hash of the images' values, without that of their variants."""
+    matrix: str = facts["matrix"]
+    return matrix.partition("+")[0]
 
 
 def _kind(facts: dict[str, Any]) -> tuple[str, int]:

@@ -23,6 +23,7 @@ from joblib import Parallel, delayed, effective_n_jobs
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import (
     accuracy_score,
     balanced_accuracy_score,
@@ -39,7 +40,7 @@ from tlfeatures.dataset import Dataset
 from tlfeatures.errors import ParameterError
 from tlfeatures.heads import after_coordinates, uses_coordinates
 from tlfeatures.statistics import SCORES
-from tlfeatures.training_rows import TrainingRows
+from tlfeatures.training_rows import TrainingRows, shares
 
 logger = logging.getLogger(__name__)
 
@@ -306,7 +307,8 @@ def _labels(
     told: Mapping[str, NDArray[Any] | None],
 ) -> Iterator[NDArray[Any]]:
     if hasattr(rest, "predict_path"):
-        yield from rest.predict_path(known, y, new, points)
+        asked = _known_to(rest.predict_path, told)
+        yield from rest.predict_path(known, y, new, points, **asked)
         return
     for point in points:
         yield fit(clone(rest).set_params(**point), known, y, told, name).predict(new)
@@ -340,7 +342,10 @@ def fit(
     """
     last = head[-1] if isinstance(head, Pipeline) else head
     step = "" if last is head else f"{head.steps[-1][0]}__"
-    known = _known_to(last.fit, told or {})
+    told = told or {}
+    if isinstance(last, LogisticRegression):  # the others of ours weigh variants by themselves
+        told = {**told, "sample_weight": shares(told.get("variant"))}
+    known = _known_to(last.fit, told)
     with _in_one_line(name):
         return head.fit(X, y, **{f"{step}{key}": value for key, value in known.items()})
 

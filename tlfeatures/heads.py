@@ -11,7 +11,7 @@ from importlib import metadata
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, is_classifier
+from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
@@ -355,6 +355,47 @@ def plain_params(head: BaseEstimator) -> dict[str, Any]:
 
 def _is_plain(value: Any) -> bool:
     return value is None or isinstance(value, bool | int | float | str | dict)
+
+
+# ---- heads of earlier versions
+
+_NEW_OF_MLP = {"scale": None, "variants": "all"}  # it did as these defaults do
+_STOPS_EARLY = 10_000  # rows, above which scikit-learn's early_stopping=auto does
+
+
+def with_new_params(name: str, params: Mapping[str, Any], rows: int) -> dict[str, Any]:
+    """Fill in what a head's `plain_params` lacked in earlier versions, for the same fit.
+
+    Parameters
+    ----------
+    name : str
+        Of the head.
+    params : mapping
+    rows : int
+        At most so many were fitted on.
+    """
+    filled = dict(params)
+    if name == "mlp":
+        for key, value in _NEW_OF_MLP.items():
+            filled.setdefault(key, value)
+    stops = params.get("early_stopping", "auto")
+    if name == "gradient-boosting" and stops == "auto" and rows <= _STOPS_EARLY:
+        filled["early_stopping"] = False
+    return filled
+
+
+def without_new_params(name: str, head: BaseEstimator, rows: int) -> dict[str, Any]:
+    """Give `get_params` as they were in earlier versions, where the fit was the same."""
+    params: dict[str, Any] = head.get_params()
+    stops = params.get("classifier__early_stopping")
+    if name == "gradient-boosting" and stops is False and rows <= _STOPS_EARLY:
+        older = clone(head).set_params(classifier__early_stopping="auto")
+        return dict(older.get_params())
+    if name == "mlp":
+        new = {f"classifier__{key}": value for key, value in _NEW_OF_MLP.items()}
+        if all(params[key] == value for key, value in new.items()):
+            return {key: value for key, value in params.items() if key not in new}
+    return params
 
 
 def parse_params(texts: Iterable[str]) -> dict[str, Any]:

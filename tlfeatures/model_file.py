@@ -223,6 +223,9 @@ def _checked(path: Path, found: Any) -> dict[str, Any]:
     wrong = [name for name, kind in _FACTS.items() if not isinstance(found.get(name), kind)]
     if "classes" not in wrong and not all(isinstance(name, str) for name in found["classes"]):
         wrong.append("classes")
+    variants = found.get("variants", 0)  # not in every file
+    if type(variants) is not int or variants < 0:
+        wrong.append("variants")
     if wrong:
         raise FormatError(f"{path} is a damaged model file: {', '.join(wrong)} missing or wrong")
     Spec.from_dict(found["spec"])

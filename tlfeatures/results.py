@@ -22,6 +22,7 @@ from tlfeatures.errors import FormatError, ParameterError
 from tlfeatures.evaluate import Evaluation, or_none
 from tlfeatures.features.store import read_header
 from tlfeatures.folds import Fold
+from tlfeatures.heads import with_new_params
 
 logger = logging.getLogger(__name__)
 
@@ -207,7 +208,14 @@ def entry_of(evaluation: Evaluation, facts: dict[str, Any]) -> Entry:
 def series_of(entry: Entry) -> tuple[Any, ...]:
     """Give what entries share that differ in nothing but the repeat."""
     facts = entry.facts
-    return facts["matrix"], facts["head"], facts["tuned"], repr(facts["params"])
+    return facts["matrix"], facts["head"], facts["tuned"], repr(sorted(facts["params"].items()))
+
+
+def _spell_out(entry: Entry, study: Study) -> None:
+    """Name the parameters that the head had not yet when an earlier version computed it."""
+    facts = entry.facts
+    rows = study.facts["images"] * (1 + facts.get("variants", 0))
+    facts["params"] = with_new_params(facts["head"], facts["params"], rows)
 
 
 def _repeat(entry: Entry) -> int:
@@ -257,10 +265,15 @@ class Results:
                 f"{folder} holds a benchmark of other images, labels, copies or folds; give "
                 "another -o, or remove it"
             )
-        entries = _read_entries(folder, stored, study)
+        results = cls(folder, study, [], stored.get("commands", []))
+        for entry in _read_entries(folder, stored, study):
+            with _damage_named(folder):
+                _spell_out(entry, study)
+                results.add(entry)
+        results.replaced = 0
         # What the entries of earlier runs came from, where this run doesn't know better.
         study.facts["files"] = {**stored.get("files", {}), **study.facts.get("files", {})}
-        return cls(folder, study, entries, stored.get("commands", []))
+        return results
 
     @classmethod
     def read(cls, folder: Path) -> tuple[Results, dict[str, Any]]:
@@ -289,10 +302,10 @@ class Results:
                 dict(about["spec"]), dict(about["provenance"])
         return cls(folder, study, entries, stored["commands"]), stored
 
-    def has(self, key: str, file: str) -> bool:
-        """Tell whether there is an entry of this key; it is of this file, then."""
+    def has(self, keys: Sequence[str], file: str) -> bool:
+        """Tell whether there is an entry of one of these keys; it is of this file, then."""
         for entry in self.entries:
-            if entry.facts["key"] == key:
+            if entry.facts["key"] in keys:
                 entry.facts["file"] = file  # the same values, maybe by another path
                 return True
         return False

@@ -139,6 +139,24 @@ def test_damaged_model_files_are_refused_in_one_way(model, tmp_path, seed):
             read(path)
 
 
+@pytest.mark.parametrize("variants", ["3", [3], {"a": 1}, 2.5, True, None, -1])
+def test_a_number_of_variants_that_is_none_is_damage(model, tmp_path, variants):
+    """It was noticed when the model was saved again, by a traceback from its card."""
+    path = tmp_path / "m.model"
+    replace(model, info={**model.info, "variants": 3}).save(path)
+    assert Model.load(path).info["variants"] == 3
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    facts = json.loads(members["tlfeatures.json"])
+    members["tlfeatures.json"] = json.dumps({**facts, "variants": variants}).encode()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    for read in (describe, Model.load):
+        with pytest.raises(FormatError, match="damaged model file: variants missing or wrong"):
+            read(path)
+
+
 def test_saving_a_head_that_could_not_be_loaded_is_refused(data, tmp_path):
     head = make_head("logreg")
     head.steps.insert(0, ("code", FunctionTransformer(np_print)))

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline
 
@@ -18,6 +20,7 @@ from tlfeatures import (
     Model,
     audit,
     benchmark,
+    benchmarking,
     classifiers,
     cross_validate,
     describe,
@@ -34,6 +37,7 @@ from tlfeatures.analyses import Analyses
 from tlfeatures.classifiers import ScaledMLP
 from tlfeatures.cli import main
 from tlfeatures.dataset import label_images
+from tlfeatures.engine import fit_on_all
 from tlfeatures.errors import DatasetError, ModelError, ParameterError
 from tlfeatures.evaluate import cross_validate_heads
 from tlfeatures.evaluating import evaluate
@@ -271,11 +275,23 @@ def test_fitting_is_that_on_images_and_variants_as_rows(name, groups):
         X = np.concatenate([data.X[train], *(data.variants[i] for i in train)])
         y = np.concatenate([data.y[train], data.y[train].repeat(2)])
         head = make_head(name, **params)
-        calibrated = isinstance(head[-1], classifiers._Calibrated)
-        told = np.concatenate([unit[train], unit[train].repeat(2)])
-        head.fit(X, y, **({"classifier__groups": told} if calibrated else {}))
+        head.fit(X, y, **told_of(head, unit[train]))
         expected = head.predict_proba(data.X[test])
         np.testing.assert_allclose(found.probabilities[test], expected, atol=1e-5)
+
+
+def told_of(head, unit, v=2):
+    """What a head is told of images of these units, and of their variants below."""
+    if isinstance(head[-1], LogisticRegression):
+        return {"classifier__sample_weight": np.full(len(unit) * (1 + v), 1 / (1 + v))}
+    if not isinstance(head[-1], classifiers._Calibrated):
+        return {}
+    n = len(unit)
+    return {
+        "classifier__groups": np.concatenate([unit, unit.repeat(v)]),
+        "classifier__images": np.concatenate([np.arange(n), np.arange(n).repeat(v)]),
+        "classifier__variant": np.concatenate([np.zeros(n, int), np.tile(np.arange(v) + 1, n)]),
+    }
 
 
 def test_variants_change_what_is_learned():
@@ -306,13 +322,7 @@ def test_a_model_is_fitted_on_variants_too(name):
     model = Model.fit(make_head(name), data)
     rows = np.concatenate([data.X, data.variants.reshape(120, -1)])
     head = make_head(name)
-    calibrated = isinstance(head[-1], classifiers._Calibrated)
-    told = np.concatenate([data.together, data.together.repeat(2)])
-    head.fit(
-        rows,
-        np.concatenate([data.y, data.y.repeat(2)]),
-        **({"classifier__groups": told} if calibrated else {}),
-    )
+    head.fit(rows, np.concatenate([data.y, data.y.repeat(2)]), **told_of(head, data.together))
     expected = head.predict_proba(data.X)
     np.testing.assert_allclose(model.predict_proba(data.X), expected, atol=1e-6)
     assert (model.info["images"], model.info["variants"]) == (60, 2)
@@ -340,6 +350,95 @@ def test_calibration_keeps_an_image_and_its_variants_together(monkeypatch):
         assert (np.bincount(groups)[np.unique(groups)] == 3).all()
         for train, test in folds:
             assert not set(groups[train]) & set(groups[test])
+
+
+CALIBRATED = ["linear-svm", "rbf-svm", "ridge", "centroid", "sklearn.svm:LinearSVC"]
+
+
+@pytest.mark.parametrize("name", CALIBRATED)
+def test_probabilities_are_as_sure_as_images_are_told_and_not_as_their_variants(name):
+    data = augmented(400, v=5, noise=3.0, signal=2.0)
+    table = cross_validate(make_head(name), data, cv=4).probabilities
+    odds = np.log(table[:, 1] / table[:, 0])[:, None]
+    slope = LogisticRegression(C=1e6).fit(odds, data.y == "b").coef_[0, 0]
+    assert 0.7 < slope < 1.5  # with the sigmoids of all rows: 4.8 to 9.3
+
+
+@pytest.mark.parametrize("weight", [None, "balanced"])
+@pytest.mark.parametrize("classes", ["ab", "abc"])
+def test_sigmoids_are_those_of_scikit_learn(weight, classes):
+    data = dataset(61, classes=classes)
+    folds = list(StratifiedKFold(3).split(data.X, data.y))
+    for head in (classifiers.CalibratedRidge(1.0, weight), classifiers.CalibratedCentroid()):
+        X, codes = head._checked(data.X, data.y)
+        ours, theirs = (
+            CalibratedClassifierCV(head._plain(), cv=folds, ensemble=False) for _ in range(2)
+        )
+        head._fit_on_variants(ours, X, codes, np.zeros(61, int))
+        theirs.fit(X, codes, **head._row_weights(codes))
+        np.testing.assert_array_equal(ours.predict_proba(X), theirs.predict_proba(X))
+        assert vars(ours).keys() == vars(theirs).keys()
+
+
+@pytest.mark.parametrize("name", CALIBRATED)
+def test_a_calibrated_model_of_variants_is_kept_in_a_file(name, tmp_path):
+    data = augmented(classes="abc")
+    model = Model.fit(make_head(name), data)
+    model.save(tmp_path / "m.model")
+    again = Model.load(tmp_path / "m.model").predict_proba(data.X)
+    np.testing.assert_array_equal(again, model.predict_proba(data.X))
+
+
+PENALISED = {"logreg": "C", "linear-svm": "C", "rbf-svm": "C", "ridge": "alpha"}
+
+
+def copied(v=3, **fields):
+    """Without variants, and with variants that are the very images."""
+    data = dataset(90, 8, signal=1.5, **fields)
+    return data, replace(data, variants=data.X[:, None].repeat(v, axis=1))
+
+
+@pytest.mark.parametrize("weight", [None, "balanced", {"a": 3.0}])
+@pytest.mark.parametrize("classes", ["ab", "abc", "aabc"])
+@pytest.mark.parametrize("name", PENALISED)
+def test_variants_that_are_the_images_change_no_decision(name, classes, weight):
+    data, more = copied(classes=classes)
+    for value in (0.01, 3.0):
+        exact = {"tol": 1e-8} if name == "logreg" else {}
+        params = {PENALISED[name]: value, "class_weight": weight, **exact}
+        plain, fitted = (fit_on_all(make_head(name, **params), each) for each in (data, more))
+        expected = plain.decision_function(data.X)
+        np.testing.assert_allclose(fitted.decision_function(data.X), expected, atol=1e-4)
+
+
+def test_nor_where_the_kernel_is_too_large_to_form(monkeypatch):
+    monkeypatch.setattr(classifiers, "_LARGEST_KERNEL", 50)
+    plain, fitted = (fit_on_all(make_head("rbf-svm"), data) for data in copied())
+    X = copied()[0].X
+    np.testing.assert_allclose(plain.decision_function(X), fitted.decision_function(X), atol=1e-4)
+
+
+@pytest.mark.parametrize("largest", [10_000, 50])
+@pytest.mark.parametrize("name", PENALISED)
+def test_nor_what_tuning_chooses(name, largest, monkeypatch):
+    monkeypatch.setattr(classifiers, "_LARGEST_KERNEL", largest)
+    plain, tuned = (
+        cross_validate(make_head(name), data, grid=head_grid(name), cv=3).choices
+        for data in copied(classes="abc")
+    )
+    for one, two in zip(plain, tuned, strict=True):
+        assert one.params == two.params
+        np.testing.assert_allclose(one.scores, two.scores)
+
+
+def test_images_are_many_for_calibration_and_not_their_variants():
+    """Of many, two folds are enough; variants make no more of few."""
+    for n, v, folds in ((100, 40, 5), (2999, 1, 5), (3000, 1, 2)):
+        images = np.arange(n).repeat(1 + v)
+        cut = classifiers._calibration_folds(images % 2, images, images, 0)
+        assert len(cut) == folds
+        assert len(classifiers._calibration_folds(images % 2, None, images, 0)) == folds
+    assert classifiers._calibration_folds(np.arange(3000) % 2, None, None, 0).n_splits == 2
 
 
 def test_a_class_of_one_image_is_not_calibrated_on_its_variants():
@@ -400,6 +499,16 @@ def test_each_epoch_passes_one_variant_of_each_image(passed, weight):
         assert codes.tolist() == [int(image) % 2 for image, _ in names]
     orders = {tuple(image for image, _ in names_of(rows)) for rows, _ in passed[1:]}
     assert len(orders) == 7
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_columns_of_zeros_give_probabilities(dtype):
+    X, y, X_new = np.zeros((40, 3), dtype), np.array(list("ab") * 20), np.ones((2, 3), dtype)
+    with np.errstate(all="raise"):
+        fitted = ScaledMLP(epochs=1, steps=1, random_state=0).fit(X, y)
+        tables = [fitted.predict_proba(rows) for rows in (X, X_new)]
+    for table in tables:
+        np.testing.assert_allclose(table.sum(axis=1), 1)
 
 
 def test_epochs_are_counted_in_images_where_variants_take_turns():
@@ -560,7 +669,8 @@ def test_passthrough_shows_the_columns(name):
     rows = TrainingRows.of(data)
     of = rows.of_images(train)
     classifier = make_head(name, **params)[-1]
-    told = {"groups": rows.together[of]} if isinstance(classifier, classifiers._Calibrated) else {}
+    told = told_of(head, train)
+    told = {name.removeprefix("classifier__"): value for name, value in told.items()}
     expected = classifier.fit(rows.X[of], rows.y[of], **told).predict_proba(data.X[test])
     np.testing.assert_allclose(found.probabilities[test], expected, atol=1e-7)
     assert plain_params(head)["coordinates"] == "passthrough"
@@ -767,11 +877,40 @@ def test_entries_with_and_without_variants_are_apart(file, tmp_path):
     assert load_benchmark(out).comparison == more.comparison
 
 
+def test_what_was_fitted_on_variants_in_another_way_is_computed_again(file, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    monkeypatch.setattr(benchmarking, "_ON_VARIANTS", 1)
+    for variants in (None, 0):
+        run_benchmark(file, out, variants=variants)
+    monkeypatch.undo()
+    again = [run_benchmark(file, out, variants=variants) for variants in (None, 0, None)]
+    assert [result.computed for result in again] == [1, 0, 0]
+    assert labels_of(again[-1]) == ["logreg", "logreg (3 variants)"]
+
+
 def test_the_same_images_without_variants_by_another_file_are_not_computed_again(file, tmp_path):
     run_benchmark(file, tmp_path / "out", variants=0)
     again = run_benchmark(file.with_name("plain.h5"), tmp_path / "out")
     assert again.computed == 0
     assert labels_of(again) == ["logreg"]
+
+
+def test_each_of_a_head_with_and_without_variants_can_be_shown(file, tmp_path):
+    for variants in (0, 2, 3):
+        run_benchmark(file, tmp_path / "out", variants=variants)
+    analyses = Analyses(load_benchmark(tmp_path / "out"))
+    for label, variants in (("logreg", 0), ("logreg (2 variants)", 2), ("logreg (3 variants)", 3)):
+        assert analyses.entry(analyses.rank(label)).facts["variants"] == variants
+        assert [rank.label for rank in analyses.ranks(label, "grid4.flatten")] == [label]
+    with pytest.raises(ParameterError, match=r"logreg \(2 variants\)"):
+        analyses.rank("logreg (1 variant)")
+
+
+def test_parameters_tell_heads_with_and_without_variants_apart(file, tmp_path):
+    out = tmp_path / "out"
+    run_benchmark(file, out, variants=0, params={"C": 3.0})
+    assert labels_of(run_benchmark(file, out)) == ["logreg C=0.01 (3 variants)", "logreg C=3.0"]
+    assert Analyses(load_benchmark(out)).ranks("logreg") == load_benchmark(out).comparison.ranking
 
 
 def test_entries_are_what_cross_validation_gives(file, tmp_path):
