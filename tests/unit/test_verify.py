@@ -257,8 +257,9 @@ def test_damage_is_mended_also_in_what_a_cut_off_run_left_beside(photos, file, m
 
         def cut_off(*_, **__):
             raise SourceError("the power went")
+            yield
 
-        patch.setattr("tlfeatures.features.extract._Embed.all", cut_off)
+        patch.setattr("tlfeatures.features.forward.Forward.all", cut_off)
         with pytest.raises(SourceError):
             extract(photos, file)
     assert kinds(verify(beside))["checksum"] == ["red/red05.png"]

@@ -20,7 +20,7 @@ from tlfeatures.features.images import decode, digest, read_bytes
 BATCH_SIZE = 32
 
 _DECODERS = 2  # threads; Pillow releases the interpreter's lock
-_AHEAD = 3 * BATCH_SIZE  # images decoded before they are asked for
+_AHEAD = 3 * BATCH_SIZE
 
 Item = TypeVar("Item")
 Key = TypeVar("Key")
@@ -31,6 +31,7 @@ def decode_ahead(
     files: Iterable[tuple[Key, Path, bytes | None]],
     size: tuple[int, int],
     augmentation: Augmentation | None = None,
+    ahead: int = _AHEAD,
 ) -> Iterator[tuple[Key, Pixels | ImageError]]:
     """Decode image files in threads.
 
@@ -42,6 +43,8 @@ def decode_ahead(
         Height and width in pixels.
     augmentation : Augmentation, optional
         Then every file has a digest, and each image comes with its variants.
+    ahead : int
+        Images, or variants of some, that are decoded before they are asked for.
 
     Yields
     ------
@@ -50,7 +53,7 @@ def decode_ahead(
     """
     window: deque[Future[tuple[Key, Pixels | ImageError]]] = deque()
     each = 1 if augmentation is None else 1 + augmentation.variants
-    ahead = max(_DECODERS, _AHEAD // each)
+    ahead = max(_DECODERS, ahead // each)
     pool = ThreadPoolExecutor(_DECODERS)
     try:
         for key, path, expected in files:

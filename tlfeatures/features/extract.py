@@ -11,26 +11,25 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
-from itertools import chain, groupby
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tlfeatures.errors import ImageError, ParameterError, SourceError
 from tlfeatures.features import store
-from tlfeatures.features.backbone import Backbone, load_backbone
+from tlfeatures.features.backbone import load_backbone
 from tlfeatures.features.batches import (
-    Pixels,
     batch_size_for,
-    batched,
     checked_batch_size,
     decode_ahead,
     readable,
 )
 from tlfeatures.features.calibrate import calibrate
-from tlfeatures.features.images import UNREADABLE, Manifest, scan
+from tlfeatures.features.forward import Forward, Values
+from tlfeatures.features.head_start import Early, head_start
+from tlfeatures.features.images import UNREADABLE, Manifest, Scan
 from tlfeatures.features.plan import Plan, Settings, Task, make_plan
 
 
@@ -136,14 +135,20 @@ def extract(
     started = time.perf_counter()
     target = Path(file).resolve()  # a link stays a link, and names the same lock
     _check_target(target)
-    known = store.read_header(target).identified() if trust_mtime and target.exists() else None
-    manifest = scan(source, known)
-    if not manifest.images:
-        raise SourceError(f"{source} has no images; expected a folder with one subfolder a class")
+    checked_batch_size(batch_size)
+    asked, progress = Settings(**settings), progress or _no_progress
     with store.exclusive(target):
-        plan = make_plan(manifest, target, Settings(**settings), device, prune)
+        known = store.read_header(target).identified() if trust_mtime and target.exists() else None
+        with Scan(source, known) as scan:
+            early = head_start(scan, target, asked, device, batch_size, progress)
+            manifest = scan.manifest()
+        if not manifest.images:
+            raise SourceError(
+                f"{source} has no images; expected a folder with one subfolder a class"
+            )
+        plan = make_plan(manifest, target, asked, device, prune)
         provenance = _provenance(plan, source, command)
-        outcome = _carry_out(plan, provenance, device, batch_size, progress or _no_progress)
+        outcome = _carry_out(plan, provenance, device, batch_size, progress, early)
     seconds = time.perf_counter() - started
     failed = sorted(outcome.failures.items())
     return Extraction(
@@ -177,6 +182,7 @@ def _check_target(target: Path) -> None:
 # ---- carrying it out
 
 _COMMANDS = 20  # kept in a file; an attribute has 64 kB
+_EARLY_ROWS = 512
 
 Failed = list[tuple[Task, ImageError]]
 
@@ -204,11 +210,15 @@ def _provenance(plan: Plan, source: str | os.PathLike[str], command: str | None)
 
 
 def _carry_out(
-    plan: Plan, provenance: dict[str, Any], device: str, batch_size: int | str, progress: Progress
+    plan: Plan,
+    provenance: dict[str, Any],
+    device: str,
+    batch_size: int | str,
+    progress: Progress,
+    early: Early,
 ) -> _Outcome:
-    checked_batch_size(batch_size)
     failed: Failed = []
-    files = ((task, task.path, task.digest) for task in plan.tasks)
+    files = ((task, task.path, task.digest) for task in plan.tasks if task.digest not in early)
     images = readable(decode_ahead(files, plan.spec.size, plan.spec.augmentation), failed)
     first = next(images, None)
     if first is None and failed and len(failed) == _count_unique(plan.manifest):
@@ -218,24 +228,53 @@ def _carry_out(
         _renew_stamps(plan)
         _remove_taken_over(plan)
         return settled
-    backbone = None
+    batches: Iterable[tuple[list[Task], Values]] = ()
     if first is not None:  # before the file: without weights no file is left behind
         plan = _calibrated(plan, device)
         backbone = load_backbone(plan.spec, list(plan.embeddings), device=device)
-        images = chain([first], images)
-    computed = passes = 0
+        # Of a run that nothing cuts off: one that goes on has batches of the same shape.
+        passes = plan.extent * (1 + plan.spec.variants)
+        forward = Forward(backbone, batch_size_for(passes, batch_size, backbone.most))
+        batches = forward.all(chain([first], images))
+    computed = passed = 0
     with _open_target(plan, provenance) as writer:
-        if backbone is not None:
-            for count, passed in _Embed(backbone, writer, plan, batch_size).all(images):
-                computed, passes = computed + count, passes + passed
-                progress(computed + len(failed), len(plan.tasks))
+        for tasks, values in chain(_in_batches(plan, early), batches):
+            _write(writer, tasks, values)
+            computed += len(tasks)
+            passed += len(tasks) * next(iter(values.values())).shape[1]
+            progress(computed + len(failed), len(plan.tasks))
         for task, error in failed:
             writer.fail(task.rows, str(error))
     if writer.path != plan.target:
         os.replace(writer.path, plan.target)
     _remove_taken_over(plan)
     done = int(writer.done.sum())
-    return _Outcome(computed, passes, done, _reasons(plan, failed))
+    return _Outcome(computed, passed, done, _reasons(plan, failed))
+
+
+def _in_batches(plan: Plan, early: Early) -> Iterator[tuple[list[Task], Values]]:
+    """What a head start has embedded already, to be written some hundred images at a time."""
+    there = [task for task in plan.tasks if task.digest in early]
+    for start in range(0, len(there), _EARLY_ROWS):
+        tasks = there[start : start + _EARLY_ROWS]
+        yield (
+            tasks,
+            {
+                name: np.stack([early[task.digest][name] for task in tasks])
+                for name in plan.embeddings
+            },
+        )
+
+
+def _write(writer: store.Writer, tasks: list[Task], values: Values) -> None:
+    repeats = [len(task.rows) for task in tasks]
+    rows = [row for task in tasks for row in task.rows]
+    kept = {name: value.repeat(repeats, axis=0) for name, value in values.items()}
+    if tasks[0].embedded:
+        writer.write(rows, {}, kept)
+        return
+    themselves = {name: value[:, 0] for name, value in kept.items()}
+    writer.write(rows, themselves, {name: value[:, 1:] for name, value in kept.items()})
 
 
 def _calibrated(plan: Plan, device: str) -> Plan:
@@ -299,87 +338,3 @@ def _open_target(plan: Plan, provenance: dict[str, Any]) -> store.Writer:
             writer.carry(source)
     os.replace(fresh, path)
     return store.Writer(path, writer.carried)
-
-
-@dataclass(frozen=True)
-class _Embed:
-    """Pixels to rows of the file, batch by batch.
-
-    Attributes
-    ----------
-    backbone : Backbone
-    writer : store.Writer
-    plan : Plan
-    asked : int or "auto"
-        Images and variants of a forward pass.
-    """
-
-    backbone: Backbone
-    writer: store.Writer
-    plan: Plan
-    asked: int | str
-
-    @property
-    def batch_size(self) -> int:
-        """Of a run that nothing cuts off: one that goes on has batches of the same shape."""
-        passes = self.plan.extent * (1 + self.plan.spec.variants)
-        return batch_size_for(passes, self.asked, self.backbone.most)
-
-    def all(self, images: Iterable[tuple[Task, Pixels]]) -> Iterator[tuple[int, int]]:
-        """Embed and write batch by batch.
-
-        Parameters
-        ----------
-        images : iterable of (Task, ndarray of shape ([1 + variants,] h, w, 3))
-
-        Yields
-        ------
-        (int, int)
-            How many images a batch held, and how many passes they took.
-        """
-        for embedded, group in groupby(images, key=lambda item: item[0].embedded):
-            stacks = ((task, each if each.ndim == 4 else each[None]) for task, each in group)
-            wanted = ((task, stack[1:] if embedded else stack) for task, stack in stacks)
-            first = next(wanted)
-            parts = len(first[1])
-            in_a_batch = max(1, self.batch_size // parts)
-            for tasks, rows, batch in batched(
-                chain([first], wanted),
-                in_a_batch,
-                one_shape=self.backbone.one_shape,
-                place=lambda task: task.place,
-            ):
-                values = {name: value[rows] for name, value in self._pass(batch).items()}
-                self._write(tasks, values, embedded)
-                yield len(tasks), len(tasks) * parts
-
-    def _write(
-        self, tasks: list[Task], values: dict[str, NDArray[np.float32]], embedded: bool
-    ) -> None:
-        repeats = [len(task.rows) for task in tasks]
-        rows = [row for task in tasks for row in task.rows]
-        kept = {name: value.repeat(repeats, axis=0) for name, value in values.items()}
-        if embedded:
-            self.writer.write(rows, {}, kept)
-            return
-        themselves = {name: value[:, 0] for name, value in kept.items()}
-        self.writer.write(rows, themselves, {name: value[:, 1:] for name, value in kept.items()})
-
-    def _pass(self, batch: Pixels) -> dict[str, NDArray[np.float32]]:
-        """(b, parts, h, w, 3) to (b, parts, d): one forward pass, or several of one shape."""
-        count, parts = batch.shape[:2]
-        images = batch.reshape(-1, *batch.shape[2:])
-        passes = -(-len(images) // self.batch_size)
-        size = -(-len(images) // passes)
-        if passes * size > len(images):  # the last pass is padded by the first images
-            images = np.resize(images, (passes * size, *images.shape[1:]))
-        made = [
-            self.backbone.embed(images[start : start + size])
-            for start in range(0, len(images), size)
-        ]
-        return {
-            name: np.concatenate([each[name] for each in made])[: count * parts].reshape(
-                count, parts, -1
-            )
-            for name in made[0]
-        }

@@ -5,14 +5,17 @@ from __future__ import annotations
 import functools
 import hashlib
 import io
+import itertools
 import logging
 import os
 import stat
+import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -75,45 +78,58 @@ def find_images(source: str | os.PathLike[str]) -> list[ImageFile]:
     SourceError
         If a folder in it can't be listed: its images would seem to be gone.
     """
+    return list(list_images(source))
+
+
+def list_images(source: str | os.PathLike[str]) -> Iterator[ImageFile]:
+    """List the images below a folder one by one, in the order of their ids (see `find_images`)."""
     root = Path(source)
     if not root.is_dir():
         what = "is a file" if root.exists() else "does not exist"
         raise ParameterError(f"{root} {what}; expected a folder with one subfolder a class")
-    paths = list(_walk(root))
-    _warn_about_foreign(path for path in paths if path.suffix.lower() in FOREIGN_SUFFIXES)
-    found = [
-        ImageFile(_id(path.relative_to(root)), path)
-        for path in paths
-        if path.suffix.lower() in SUFFIXES
-    ]
-    return sorted(found, key=lambda image: image.id)
+    foreign: Counter[str] = Counter()
+    for path in _walk(root, set()):
+        suffix = path.suffix.lower()
+        if suffix in SUFFIXES:
+            yield ImageFile(_id(path.relative_to(root)), path)
+        foreign[suffix] += suffix in FOREIGN_SUFFIXES
+    _warn_about_foreign(+foreign)
 
 
-def _walk(root: Path) -> Iterator[Path]:
-    seen = set()
-    for folder, subfolders, names in os.walk(root, followlinks=True, onerror=_unlistable):
-        real = os.path.realpath(folder)
-        if real in seen:  # a link back up, or a second way to the same folder
-            subfolders.clear()
-            continue
-        seen.add(real)
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        for name in names:
-            path = Path(folder, name)
-            # To read a pipe would wait for ever; a broken link is named when it is decoded.
-            if not name.startswith(".") and (path.is_file() or not path.exists()):
-                yield path
+def _walk(folder: Path, seen: set[str]) -> Iterator[Path]:
+    """Give the files below a folder as they sort by their whole paths, a folder being `name/`."""
+    real = os.path.realpath(folder)
+    if real in seen:  # a link back up, or a second way to the same folder
+        return
+    seen.add(real)
+    try:
+        entries = [entry for entry in os.scandir(folder) if not entry.name.startswith(".")]
+    except OSError as error:
+        raise SourceError(f"{folder} can't be listed: {error.strerror}") from error
+    for name, entry in sorted(((_sortable(each), each) for each in entries), key=itemgetter(0)):
+        path = Path(folder, entry.name)
+        if name.endswith("/"):
+            yield from _walk(path, seen)
+        # To read a pipe would wait for ever; a broken link is named when it is decoded.
+        elif _is(entry.is_file) or not path.exists():
+            yield path
 
 
-def _warn_about_foreign(paths: Iterable[Path]) -> None:
-    counts = Counter(path.suffix.lower() for path in paths)
+def _sortable(entry: os.DirEntry[str]) -> str:
+    return _id(Path(entry.name)) + "/" * _is(entry.is_dir)
+
+
+def _is(kind: Callable[[], bool]) -> bool:
+    try:
+        return bool(kind())
+    except OSError:  # a link to itself
+        return False
+
+
+def _warn_about_foreign(counts: Counter[str]) -> None:
     if counts:
         listed = ", ".join(f"{count} {suffix}" for suffix, count in sorted(counts.items()))
         logger.warning("left out as they can't be read: %s; save them as JPEG or PNG", listed)
-
-
-def _unlistable(error: OSError) -> None:
-    raise SourceError(f"{error.filename} can't be listed: {error.strerror}") from error
 
 
 def _id(relative: Path) -> str:
@@ -280,10 +296,17 @@ class Manifest:
         return [image.id for image in self.images]
 
 
-def scan(
-    source: str | os.PathLike[str], known: Mapping[str, tuple[Stamp, bytes]] | None = None
-) -> Manifest:
-    """Find and identify every image below a folder (see `find_images`).
+Known = Mapping[str, tuple[Stamp, bytes]]
+
+
+def scan(source: str | os.PathLike[str], known: Known | None = None) -> Manifest:
+    """Find and identify every image below a folder; see `Scan`."""
+    with Scan(source, known) as found:
+        return found.manifest()
+
+
+class Scan:
+    """A folder that is listed, and its images hashed, beside other work.
 
     Parameters
     ----------
@@ -292,15 +315,76 @@ def scan(
     known : dict of id to (stamp, digest), optional
         A file that still has this stamp is not read, and taken to have this digest.
 
-    Returns
-    -------
-    Manifest
+    Attributes
+    ----------
+    exhausted : bool
+        Whether `arriving` has given all.
     """
-    images = find_images(source)
-    known = known or {}
-    with ThreadPoolExecutor() as pool:  # hashing releases the interpreter's lock
-        found = list(pool.map(lambda image: _identify(image.path, known.get(image.id)), images))
-    return Manifest(images, [digest for digest, _ in found], [stamp for _, stamp in found])
+
+    def __init__(self, source: str | os.PathLike[str], known: Known | None = None) -> None:
+        self._source = source
+        self._known = known or {}
+        self._found: list[tuple[ImageFile, Future[tuple[bytes, Stamp]]]] = []
+        self._listed = self._given_up = False
+        self.exhausted = False
+        self._changed = threading.Condition()
+        self._pool = ThreadPoolExecutor()  # hashing releases the interpreter's lock
+        self._listing = ThreadPoolExecutor(1).submit(self._list)
+
+    def _list(self) -> None:
+        with self._pool:
+            try:
+                for image in list_images(self._source):
+                    if self._given_up:
+                        break
+                    work = self._pool.submit(_identify, image.path, self._known.get(image.id))
+                    with self._changed:
+                        self._found.append((image, work))
+                        self._changed.notify_all()
+            finally:
+                with self._changed:
+                    self._listed = True
+                    self._changed.notify_all()
+
+    @property
+    def finished(self) -> bool:
+        """Whether the whole folder is listed and hashed, or that failed."""
+        return self._listing.done()
+
+    def arriving(self) -> Iterator[tuple[ImageFile, bytes]]:
+        """Give each image with its digest as they come, in the order of their ids, to the end."""
+        for number in itertools.count():
+            if not self._has(number):
+                self.exhausted = True
+                return
+            image, work = self._found[number]
+            yield image, work.result()[0]
+
+    def _has(self, number: int) -> bool:
+        """Wait until there are more images, or no more to come."""
+        with self._changed:
+            self._changed.wait_for(lambda: number < len(self._found) or self._listed)
+        return number < len(self._found)
+
+    def __enter__(self) -> Scan:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Go no further than it has come: nobody waits for the rest."""
+        self._given_up = True
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    @property
+    def count(self) -> int:
+        """Images found so far."""
+        return len(self._found)
+
+    def manifest(self) -> Manifest:
+        """Wait for the end, and give all; what went wrong is raised (see `find_images`)."""
+        self._listing.result()
+        images = [image for image, _ in self._found]
+        found = [work.result() for _, work in self._found]
+        return Manifest(images, [digest for digest, _ in found], [stamp for _, stamp in found])
 
 
 def _identify(path: Path, known: tuple[Stamp, bytes] | None) -> tuple[bytes, Stamp]:

@@ -138,6 +138,11 @@ class Plan:
         return store.partial_path(self.target)
 
 
+def new_spec(settings: Settings, device: str) -> tuple[dict[str, int], Spec]:
+    """Give the embeddings (name to width) and the spec of a file that isn't there yet."""
+    return _resolve(settings, [], device)
+
+
 def make_plan(
     manifest: Manifest, target: Path, settings: Settings, device: str, prune: bool = False
 ) -> Plan:
