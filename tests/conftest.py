@@ -9,8 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 from threadpoolctl import threadpool_limits
+
+from tlfeatures.features.store import Reader
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -20,6 +23,17 @@ def write_image(path: Path, seed: int, side: int = 12) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(seed).integers(0, 256, (side, side + 3, 3), np.uint8)
     Image.fromarray(pixels).save(path, "PNG")
+
+
+def rows_of(file: Path) -> tuple[list[str], dict[str, NDArray[np.float32]]]:
+    """Ids and all values of an embeddings file, those of variants too."""
+    with Reader(file) as reader:
+        header = reader.header
+        rows = {name: reader.read(name) for name in header.embeddings}
+        if header.variants:
+            for name in header.embeddings:
+                rows[f"variants of {name}"] = reader.read_variants(name, header.variants)
+        return header.ids, rows
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlfeatures.errors import ImageError, ParameterError, SourceError
+from tlfeatures.errors import ImageError, ParameterError, SourceError, StoppedError
 from tlfeatures.features import store
 from tlfeatures.features.backbone import Backbone, load_backbone
 from tlfeatures.features.batches import (
@@ -76,6 +76,7 @@ class Extraction:
 
 
 Progress = Callable[[int, int], None]
+Stop = Callable[[], bool]
 
 
 def extract(
@@ -87,6 +88,7 @@ def extract(
     prune: bool = False,
     command: str | None = None,
     progress: Progress | None = None,
+    stop: Stop | None = None,
     **settings: Any,
 ) -> Extraction:
     """Embed a folder of images into a file, computing only what the file lacks.
@@ -106,6 +108,8 @@ def extract(
         The command line that asks for it; kept in the file, to be read by people.
     progress : callable (images done, images to do), optional
         Called after each batch.
+    stop : callable, optional
+        Asked before each batch: true ends the run there, and the same call goes on later.
     **settings
         The attributes of `Settings`.
 
@@ -121,6 +125,8 @@ def extract(
         If there are no images, or none that can be read.
     SpecError
         If the file was made with other settings.
+    StoppedError
+        If `stop` said so; it says how far the run came, and which file holds that.
     WeightsError, StoreError
 
     Examples
@@ -136,7 +142,8 @@ def extract(
     with store.exclusive(target):
         plan = make_plan(manifest, target, Settings(**settings), device, prune)
         provenance = _provenance(plan, source, command)
-        outcome = _carry_out(plan, provenance, device, batch_size, progress or _no_progress)
+        watch = _Watch(progress or _no_progress, stop or _never)
+        outcome = _carry_out(plan, provenance, device, batch_size, watch)
     seconds = time.perf_counter() - started
     failed = sorted(outcome.failures.items())
     return Extraction(
@@ -158,6 +165,10 @@ def extract(
 
 def _no_progress(done: int, total: int) -> None:
     pass
+
+
+def _never() -> bool:
+    return False
 
 
 def _check_target(target: Path) -> None:
@@ -188,6 +199,30 @@ class _Outcome:
     failures: dict[str, str]
 
 
+@dataclass(frozen=True)
+class _Watch:
+    """Who is told how far a run is, and who may end it."""
+
+    progress: Progress
+    stop: Stop
+
+    def look(self, tasks: int, plan: Plan, writer: store.Writer) -> None:
+        """Tell and ask between two batches: after the last one there is nothing to stop."""
+        if tasks:
+            self.progress(tasks, len(plan.tasks))
+        if tasks < len(plan.tasks) and self.stop():
+            raise StoppedError(_how_far(plan, writer))
+
+
+def _how_far(plan: Plan, writer: store.Writer) -> str:
+    done = int(writer.done.sum())
+    if not done:
+        return "Stopped before the first batch, nothing is lost"
+    beside = "" if writer.path == plan.target else f" ({plan.target.name} is as it was)"
+    count = f"{done:,} of {len(plan.manifest.images):,} images"
+    return f"Stopped after {count}, which are safe in {writer.path.name}{beside}"
+
+
 def _provenance(plan: Plan, source: str | os.PathLike[str], command: str | None) -> dict[str, Any]:
     """Where the images are, and the last commands that made the file what it is."""
     commands = plan.current.provenance.get("commands", []) if plan.current else []
@@ -197,7 +232,7 @@ def _provenance(plan: Plan, source: str | os.PathLike[str], command: str | None)
 
 
 def _carry_out(
-    plan: Plan, provenance: dict[str, Any], device: str, batch_size: int, progress: Progress
+    plan: Plan, provenance: dict[str, Any], device: str, batch_size: int, watch: _Watch
 ) -> _Outcome:
     batch_size = batch_size_for(len(plan.tasks) * (1 + plan.spec.variants), batch_size)
     failed: Failed = []
@@ -217,9 +252,10 @@ def _carry_out(
     computed = passes = 0
     with _open_target(plan, provenance) as writer:
         if backbone is not None:
+            watch.look(0, plan, writer)
             for count, passed in _Embed(backbone, writer, batch_size).all(images):
                 computed, passes = computed + count, passes + passed
-                progress(computed + len(failed), len(plan.tasks))
+                watch.look(computed + len(failed), plan, writer)
         for task, error in failed:
             writer.fail(task.rows, str(error))
     if writer.path != plan.target:

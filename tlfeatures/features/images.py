@@ -273,8 +273,11 @@ UNREADABLE = bytes(32)
 def scan(source: str | os.PathLike[str]) -> Manifest:
     """Find and identify every image below a folder (see `find_images`)."""
     images = find_images(source)
-    with ThreadPoolExecutor() as pool:  # hashing releases the interpreter's lock
+    pool = ThreadPoolExecutor()  # hashing releases the interpreter's lock
+    try:
         return Manifest(images, list(pool.map(_file_digest, images)))
+    finally:
+        pool.shutdown(cancel_futures=True)  # who is interrupted doesn't wait for the rest
 
 
 def _file_digest(image: ImageFile) -> bytes:
