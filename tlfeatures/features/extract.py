@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlfeatures.errors import ImageError, ParameterError, SourceError, StoppedError
+from tlfeatures.errors import ImageError, ParameterError, SourceError, StoppedError, StoreError
 from tlfeatures.features import store
 from tlfeatures.features.backbone import Backbone, load_backbone
 from tlfeatures.features.batches import (
@@ -245,6 +245,9 @@ def _carry_out(
     if settled:
         _remove_taken_over(plan)
         return settled
+    if plan.current is not None and not os.access(plan.target, os.W_OK):
+        # Replacing it asks for no right to it, but who took that right wants it to stay.
+        raise StoreError(f"{plan.target} is read-only: make it writable, or give another with -o")
     backbone = None
     if first is not None:  # before the file: without weights no file is left behind
         backbone = load_backbone(plan.spec, list(plan.embeddings), device=device)
@@ -304,9 +307,13 @@ def _open_target(plan: Plan, provenance: dict[str, Any]) -> store.Writer:
     path = plan.partial if plan.current else plan.target
     fresh = path.with_name(f".{path.name}.new")
     store.create(fresh, plan.manifest, plan.spec, plan.embeddings, plan.dtype, provenance)
-    with store.Writer(fresh) as writer:
-        for source in plan.sources:
-            writer.carry(source)
+    try:
+        with store.Writer(fresh) as writer:
+            for source in plan.sources:
+                writer.carry(source)
+    except StoreError:
+        fresh.unlink(missing_ok=True)  # nothing is in it that isn't elsewhere
+        raise
     os.replace(fresh, path)
     return store.Writer(path, writer.carried)
 

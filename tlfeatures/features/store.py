@@ -45,6 +45,7 @@ import json
 import math
 import os
 import platform
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -428,7 +429,9 @@ def _versions() -> dict[str, Any]:
 
 def _why(error: OSError) -> str:
     """HDF5 words a system error in a long sentence of its own; the number tells what it was."""
-    return os.strerror(error.errno) if error.errno else str(error)
+    written = re.search(r"errno = (\d+)", str(error))
+    number = error.errno or (int(written[1]) if written else 0)
+    return os.strerror(number) if number else str(error)
 
 
 class Writer:
@@ -445,6 +448,9 @@ class Writer:
     def __init__(self, path: Path, carried: dict[str, NDArray[np.bool_]] | None = None) -> None:
         self.path = path
         self._file = h5py.File(path, "r+", locking=False)
+        # Kept open: a dataset that is closed between writes loses its last ones without a word.
+        self._datasets: list[Any] = []
+        self._file.visititems(lambda _, item: self._datasets.append(item))
         self._augmentation = Spec.from_dict(json.loads(self._file.attrs["spec"])).augmentation
         kinds = ["embeddings", *([] if self._augmentation is None else ["variants"])]
         paths = [f"{kind}/{name}" for kind in kinds for name in self._file["embeddings"]]
@@ -456,6 +462,12 @@ class Writer:
 
     def carry(self, path: Path) -> None:
         """Take over every finished row of another file, or of this one, found by its digest."""
+        try:
+            self._carry(path)
+        except OSError as error:
+            raise self._lost(error) from error
+
+    def _carry(self, path: Path) -> None:
         with Reader(path) as source:
             finished = np.flatnonzero(source.header.done).tolist()
             rows_of = {source.header.digests[row]: row for row in finished}
@@ -559,11 +571,20 @@ class Writer:
         self.done[rows] = True
 
     def _sync(self) -> None:
-        self._file.flush()
+        try:
+            self._file.flush()
+        except RuntimeError as error:  # so h5py calls what the disk refuses here
+            raise OSError(str(error)) from error
         os.fsync(self._file.id.get_vfd_handle())
 
     def _lost(self, error: OSError) -> StoreError:
         done = int(self.done.sum())
+        with contextlib.suppress(OSError):
+            # HDF5 crashes the process where it can't write at closing: from now on it writes
+            # into nothing, and the file stays as it is.
+            nothing = os.open(os.devnull, os.O_RDWR)
+            os.dup2(nothing, self._file.id.get_vfd_handle(), inheritable=False)
+            os.close(nothing)
         return StoreError(
             f"{self.path} can't be written: {_why(error)}. {done} rows are safe in it; make room "
             "and run the same command again"
