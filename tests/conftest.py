@@ -11,8 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 from threadpoolctl import threadpool_limits
+
+from tlfeatures.features.store import Reader
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -29,6 +32,17 @@ def age(path: Path, seconds: float = 3600) -> None:
     """Make a file one of an hour ago, so that its time is believed."""
     then = time.time() - seconds
     os.utime(path, (then, then))
+
+
+def rows_of(file: Path) -> tuple[list[str], dict[str, NDArray[np.float32]]]:
+    """Ids and all values of an embeddings file, those of variants too."""
+    with Reader(file) as reader:
+        header = reader.header
+        rows = {name: reader.read(name) for name in header.embeddings}
+        if header.variants:
+            for name in header.embeddings:
+                rows[f"variants of {name}"] = reader.read_variants(name, header.variants)
+        return header.ids, rows
 
 
 @pytest.fixture(scope="session", autouse=True)

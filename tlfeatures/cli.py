@@ -18,12 +18,12 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from tlfeatures.errors import ParameterError, TlfeaturesError
+from tlfeatures.errors import ParameterError, StoppedError, TlfeaturesError
 
 if TYPE_CHECKING:
     from tlfeatures.benchmarking import Benchmark
@@ -49,6 +49,9 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except StoppedError as error:
+            click.echo(f"{error}; go on with: {ctx.meta[_COMMAND_LINE]}", err=True)
+            ctx.exit(FAILED)
         except TlfeaturesError as error:
             click.echo(f"Error: {error}", err=True)
             ctx.exit(WRONG_USAGE if isinstance(error, ParameterError) else FAILED)
@@ -370,14 +373,15 @@ def extract(ctx: click.Context, /, source: str, file: str, as_json: bool, **opti
 
     SOURCE has one subfolder a class, optionally under train/, val/ and test/. Run again after
     images were added, moved or renamed, or with other layers: only what is missing is computed.
-    What is not given follows the file, if there is one.
+    What is not given follows the file, if there is one. Ctrl-C or SIGTERM stops after the batch
+    at work.
     """
-    from tlfeatures.features.extract import extract
-    from tlfeatures.render import render_extraction
+    with _stopping() as stop, _Bar() as bar:
+        from tlfeatures.features.extract import extract
+        from tlfeatures.render import render_extraction
 
-    with _Bar() as bar:
         command = ctx.meta[_COMMAND_LINE]
-        result = extract(source, file, command=command, progress=bar.show, **options)
+        result = extract(source, file, command=command, progress=bar.show, stop=stop, **options)
     click.echo(json.dumps(result.to_dict()) if as_json else render_extraction(result))
     _exit_for_failures(ctx, ((item["id"], item["reason"]) for item in result.failed))
 
@@ -993,6 +997,28 @@ def _csv_writer(
         writer.writerow([prediction.path, prediction.label or "", *values, *note.values()])
 
     return write
+
+
+@contextmanager
+def _stopping() -> Iterator[Callable[[], bool]]:
+    """Be asked to stop by a signal, and say so.
+
+    On a standard error of its own: loading TensorFlow turns ours aside for a while.
+    """
+    from tlfeatures.stopping import Stopping
+
+    with ExitStack() as stack:
+        own = None
+        with suppress(AttributeError, OSError):  # there is none, or it is a test's
+            own = stack.enter_context(os.fdopen(os.dup(sys.stderr.fileno()), "w"))
+
+        def say(begun: bool) -> None:
+            beside_a_bar = "\n" if own is not None and own.isatty() else ""
+            after = " after this batch" if begun else ""
+            line = f"{beside_a_bar}Stopping{after}; a second signal stops at once."
+            click.echo(line, file=own, err=True)
+
+        yield stack.enter_context(Stopping(say))
 
 
 def _exit_for_failures(ctx: click.Context, failures: Iterable[tuple[str, str]]) -> None:

@@ -12,6 +12,7 @@
     │   ├── FormatError     not such a file, a newer version, or damaged
     │   ├── SpecError       it was made with other settings
     │   └── BusyError       another process is writing it
+    ├── StoppedError        it was asked to stop, and did
     ├── DatasetError        labels, classes, splits
     └── ModelError          a model file can't be written, read or used
 
@@ -58,6 +59,10 @@ class SpecError(StoreError):
 
 class BusyError(StoreError):
     """Another process is writing the embeddings file."""
+
+
+class StoppedError(TlfeaturesError):
+    """It was asked to stop, and did; what was done is kept, and the same call goes on."""
 
 
 class DatasetError(TlfeaturesError):

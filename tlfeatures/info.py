@@ -55,7 +55,7 @@ def _describe_embeddings(path: Path) -> dict[str, Any]:
     rows = from_folders(header.ids)
     done = int(header.done.sum())
     failures = header.failures
-    beside = partial_path(path)
+    beside = partial_path(path.resolve())  # a link's file has it
     return {
         "file": str(path),
         "format": "tlfeatures embeddings",

@@ -19,6 +19,7 @@ from tlfeatures.errors import (
     ParameterError,
     SourceError,
     SpecError,
+    StoppedError,
     StoreError,
 )
 from tlfeatures.features import images
@@ -508,6 +509,40 @@ def test_a_cut_off_addition_leaves_the_file_and_goes_on(photos, file, monkeypatc
     assert (result.computed, result.reused) == (24 - 5 * batches, 5 * batches)
     assert len(rows_by_id(file, "grid4.max")) == 24
     assert not list(file.parent.glob("*.partial"))
+
+
+def test_who_is_asked_between_batches_can_stop_and_goes_on_later(photos, file):
+    answers = iter([False, False, True])
+    with pytest.raises(StoppedError, match=r"after 10 of 24 images, which are safe in photos\.h5$"):
+        run(photos, file, stop=lambda: next(answers))
+    assert read_header(file).done.sum() == 10
+    result = run(photos, file, stop=lambda: False)
+    assert (result.computed, result.reused) == (14, 10)
+
+
+def test_a_run_stopped_while_it_adds_says_where_its_rows_are(photos, file):
+    run(photos, file)
+    before = file.read_bytes()
+    answers = iter([False, True])
+    options = {"layers": ["grid4"], "pools": ["max"]}
+    with pytest.raises(StoppedError, match=r"5 of 24 .*photos\.h5\.partial \(photos\.h5 is as"):
+        run(photos, file, stop=lambda: next(answers), **options)
+    assert file.read_bytes() == before
+    assert run(photos, file).computed == 19
+
+
+def test_a_run_that_has_done_all_is_not_stopped(photos, file):
+    asked = []
+    run(photos, file, stop=lambda: bool(asked.append(1)) or len(asked) > 5)
+    assert len(asked) == 5
+    assert read_header(file).done.all()
+    run(photos, file, stop=lambda: True)  # nothing to do, so nobody is asked
+
+
+def test_a_run_stopped_before_its_first_batch_says_so(photos, file):
+    with pytest.raises(StoppedError, match="before the first batch"):
+        run(photos, file, stop=lambda: True)
+    assert run(photos, file).computed == 24
 
 
 def test_the_file_says_where_its_images_are_and_how_it_came_about(photos, file):

@@ -26,6 +26,11 @@ def folder(tmp_path):
     return tmp_path / "photos"
 
 
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch):
+    monkeypatch.setattr("tlfeatures.features.head_start._PATIENCE", 0.05)
+
+
 class Slow:
     """A folder whose listing goes on at the image of some number only once `go_on` is set."""
 
@@ -101,7 +106,7 @@ def test_batches_are_embedded_while_files_are_still_being_listed(
         folder, tmp_path / "early.h5", progress=lambda *counts: seen.append(counts), **options
     )
     (backbone,) = made.values()
-    assert backbone.listed[:2] == [20, 20]  # of 32, when the first two batches were embedded
+    assert max(backbone.listed[:2]) <= 20  # of 32, when the first two batches were embedded
     assert (result.computed, result.failed) == (undisturbed.computed, undisturbed.failed)
     ids, failures, tables = rows_of(tmp_path / "early.h5")
     expected_ids, expected_failures, expected = rows_of(tmp_path / "whole.h5")
@@ -159,7 +164,8 @@ def test_no_more_is_kept_than_memory_is_set_aside(folder, tmp_path, monkeypatch,
     threading.Timer(0.5, slow.go_on.set).start()
     extract(folder, tmp_path / "x.h5", **OPTIONS)
     (backbone,) = made.values()
-    assert backbone.listed[:2] == [20, 32]  # one batch early, the next when all was listed
+    assert backbone.listed[0] <= 20  # one batch early,
+    assert backbone.listed[1] == 32  # the next when all was listed
 
 
 class Full(PixelBackbone):

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from tlfeatures.errors import ImageError, ParameterError, SourceError
+from tlfeatures.errors import ImageError, ParameterError, SourceError, StoppedError, StoreError
 from tlfeatures.features import store
 from tlfeatures.features.backbone import load_backbone
 from tlfeatures.features.batches import (
@@ -77,6 +77,7 @@ class Extraction:
 
 
 Progress = Callable[[int, int], None]
+Stop = Callable[[], bool]
 
 
 def extract(
@@ -89,6 +90,7 @@ def extract(
     trust_mtime: bool = False,
     command: str | None = None,
     progress: Progress | None = None,
+    stop: Stop | None = None,
     **settings: Any,
 ) -> Extraction:
     """Embed a folder of images into a file, computing only what the file lacks.
@@ -111,6 +113,8 @@ def extract(
         The command line that asks for it; kept in the file, to be read by people.
     progress : callable (images done, images to do), optional
         Called after each batch.
+    stop : callable, optional
+        Asked before each batch: true ends the run there, and the same call goes on later.
     **settings
         The attributes of `Settings`.
 
@@ -126,6 +130,8 @@ def extract(
         If there are no images, or none that can be read.
     SpecError
         If the file was made with other settings.
+    StoppedError
+        If `stop` said so; it says how far the run came, and which file holds that.
     WeightsError, StoreError
 
     Examples
@@ -148,7 +154,8 @@ def extract(
             )
         plan = make_plan(manifest, target, asked, device, prune)
         provenance = _provenance(plan, source, command)
-        outcome = _carry_out(plan, provenance, device, batch_size, progress, early)
+        watch = _Watch(progress, stop or _never)
+        outcome = _carry_out(plan, provenance, device, batch_size, watch, early)
     seconds = time.perf_counter() - started
     failed = sorted(outcome.failures.items())
     return Extraction(
@@ -170,6 +177,10 @@ def extract(
 
 def _no_progress(done: int, total: int) -> None:
     pass
+
+
+def _never() -> bool:
+    return False
 
 
 def _check_target(target: Path) -> None:
@@ -201,6 +212,30 @@ class _Outcome:
     failures: dict[str, str]
 
 
+@dataclass(frozen=True)
+class _Watch:
+    """Who is told how far a run is, and who may end it."""
+
+    progress: Progress
+    stop: Stop
+
+    def look(self, tasks: int, plan: Plan, writer: store.Writer) -> None:
+        """Tell and ask between two batches: after the last one there is nothing to stop."""
+        if tasks:
+            self.progress(tasks, len(plan.tasks))
+        if tasks < len(plan.tasks) and self.stop():
+            raise StoppedError(_how_far(plan, writer))
+
+
+def _how_far(plan: Plan, writer: store.Writer) -> str:
+    done = int(writer.done.sum())
+    if not done:
+        return "Stopped before the first batch, nothing is lost"
+    beside = "" if writer.path == plan.target else f" ({plan.target.name} is as it was)"
+    count = f"{done:,} of {len(plan.manifest.images):,} images"
+    return f"Stopped after {count}, which are safe in {writer.path.name}{beside}"
+
+
 def _provenance(plan: Plan, source: str | os.PathLike[str], command: str | None) -> dict[str, Any]:
     """Where the images are, and the last commands that made the file what it is."""
     commands = plan.current.provenance.get("commands", []) if plan.current else []
@@ -214,7 +249,7 @@ def _carry_out(
     provenance: dict[str, Any],
     device: str,
     batch_size: int | str,
-    progress: Progress,
+    watch: _Watch,
     early: Early,
 ) -> _Outcome:
     failed: Failed = []
@@ -228,6 +263,9 @@ def _carry_out(
         _renew_stamps(plan)
         _remove_taken_over(plan)
         return settled
+    if plan.current is not None and not os.access(plan.target, os.W_OK):
+        # Replacing it asks for no right to it, but who took that right wants it to stay.
+        raise StoreError(f"{plan.target} is read-only: make it writable, or give another with -o")
     batches: Iterable[tuple[list[Task], Values]] = ()
     if first is not None:  # before the file: without weights no file is left behind
         plan = _calibrated(plan, device)
@@ -238,11 +276,12 @@ def _carry_out(
         batches = forward.all(chain([first], images))
     computed = passed = 0
     with _open_target(plan, provenance) as writer:
+        watch.look(0, plan, writer)
         for tasks, values in chain(_in_batches(plan, early), batches):
             _write(writer, tasks, values)
             computed += len(tasks)
             passed += len(tasks) * next(iter(values.values())).shape[1]
-            progress(computed + len(failed), len(plan.tasks))
+            watch.look(computed + len(failed), plan, writer)
         for task, error in failed:
             writer.fail(task.rows, str(error))
     if writer.path != plan.target:
@@ -298,7 +337,7 @@ def _renew_stamps(plan: Plan) -> None:
     """Images that were touched and are the same needn't be read by a later run that trusts."""
     current = plan.current
     if current is not None and current.checked and current.stamps != plan.manifest.stamps:
-        with contextlib.suppress(OSError), store.Writer(plan.target) as writer:
+        with contextlib.suppress(OSError, StoreError), store.Writer(plan.target) as writer:
             writer.stamp(plan.manifest.stamps)  # where it can't be written, nothing is lost
 
 
@@ -333,8 +372,12 @@ def _open_target(plan: Plan, provenance: dict[str, Any]) -> store.Writer:
     path = plan.partial if plan.current else plan.target
     fresh = path.with_name(f".{path.name}.new")
     store.create(fresh, plan.manifest, plan.spec, plan.embeddings, plan.dtype, provenance)
-    with store.Writer(fresh) as writer:
-        for source in plan.sources:
-            writer.carry(source)
+    try:
+        with store.Writer(fresh) as writer:
+            for source in plan.sources:
+                writer.carry(source)
+    except StoreError:
+        fresh.unlink(missing_ok=True)  # nothing is in it that isn't elsewhere
+        raise
     os.replace(fresh, path)
     return store.Writer(path, writer.carried)

@@ -25,6 +25,7 @@ from tlfeatures.features.store import partial_path
 
 Early = dict[bytes, Values]  # sha256 of an image -> what was embedded of it
 
+_PATIENCE = 1.0  # seconds, after which a folder is one whose listing takes long
 _KEPT_BYTES = 64 * 2**20  # in memory; then the rest of the listing is waited for
 
 
@@ -39,8 +40,8 @@ def head_start(
     """Embed what comes first, as long as more is being found.
 
     Images come in the order that they have in the file, so that these batches are the very ones
-    that would be embedded first anyway. Without a batch of images, before the folder is known, no
-    backbone is loaded; and none for a file that is there already: it may lack nothing.
+    that would be embedded first anyway. Where the whole folder is soon known no backbone is loaded;
+    and none for a file that is there already: it may lack nothing.
 
     Parameters
     ----------
@@ -60,7 +61,7 @@ def head_start(
         return early
     tasks = _new(scan)
     first = list(islice(tasks, checked_batch_size(batch_size)))
-    if scan.finished or scan.exhausted:
+    if scan.ends_within(_PATIENCE):
         return early
     embeddings, spec = new_spec(settings, device)
     if spec.precision == "int8":  # calibrated on a sample of all images

@@ -13,7 +13,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
@@ -314,11 +314,6 @@ class Scan:
         A folder.
     known : dict of id to (stamp, digest), optional
         A file that still has this stamp is not read, and taken to have this digest.
-
-    Attributes
-    ----------
-    exhausted : bool
-        Whether `arriving` has given all.
     """
 
     def __init__(self, source: str | os.PathLike[str], known: Known | None = None) -> None:
@@ -326,7 +321,6 @@ class Scan:
         self._known = known or {}
         self._found: list[tuple[ImageFile, Future[tuple[bytes, Stamp]]]] = []
         self._listed = self._given_up = False
-        self.exhausted = False
         self._changed = threading.Condition()
         self._pool = ThreadPoolExecutor()  # hashing releases the interpreter's lock
         self._listing = ThreadPoolExecutor(1).submit(self._list)
@@ -351,11 +345,15 @@ class Scan:
         """Whether the whole folder is listed and hashed, or that failed."""
         return self._listing.done()
 
+    def ends_within(self, seconds: float) -> bool:
+        """Wait for the end, but no longer than so many seconds; whether it came."""
+        wait([self._listing], seconds)
+        return self.finished
+
     def arriving(self) -> Iterator[tuple[ImageFile, bytes]]:
         """Give each image with its digest as they come, in the order of their ids, to the end."""
         for number in itertools.count():
             if not self._has(number):
-                self.exhausted = True
                 return
             image, work = self._found[number]
             yield image, work.result()[0]

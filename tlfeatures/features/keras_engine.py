@@ -156,7 +156,7 @@ def _stderr_into(notes: IO[bytes]) -> Iterator[None]:
     os.dup2(notes.fileno(), 2)
     try:
         yield
-    except BaseException:
+    except Exception:  # an interrupt is none of its doing
         notes.seek(0)
         os.write(kept, notes.read())
         raise

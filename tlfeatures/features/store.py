@@ -57,7 +57,9 @@ import json
 import math
 import os
 import platform
+import re
 import shutil
+import sys
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -420,7 +422,7 @@ def create(
         _reserve(path, needed)  # HDF5 crashes the process where it can't write its metadata
         with h5py.File(path, "w", locking=False) as file:
             _fill(file, manifest, spec, embeddings, dtype)
-            file.attrs["provenance"] = json.dumps({**(provenance or {}), **_versions()})
+            file.attrs["provenance"] = json.dumps({**(provenance or {}), **_versions(spec)})
         _reserve(path, path.stat().st_size)  # making it has given the blocks back
     except OSError as error:
         path.unlink(missing_ok=True)
@@ -486,10 +488,13 @@ def _reserve(path: Path, size: int) -> None:
         os.fsync(file.fileno())
 
 
-def _versions() -> dict[str, Any]:
+def _versions(spec: Spec) -> dict[str, Any]:
+    """Of what made the file, also of Keras's backend where Keras did."""
     versions = {"python": platform.python_version()}
-    packages = ("tlfeatures", "keras", "tensorflow", "tensorflow-cpu", "h5py", "numpy", "pillow")
-    for package in packages:
+    keras = sys.modules.get("keras") if spec.engine == "keras" else None
+    engine = (spec.engine, *((keras.config.backend(),) if keras else ()))
+    packages = ("tlfeatures", *engine, "h5py", "numpy", "pillow")
+    for package in (each for each in packages if each != "none"):
         with contextlib.suppress(metadata.PackageNotFoundError):
             versions[package] = metadata.version(package)
     return {"versions": versions}
@@ -497,7 +502,9 @@ def _versions() -> dict[str, Any]:
 
 def _why(error: OSError) -> str:
     """HDF5 words a system error in a long sentence of its own; the number tells what it was."""
-    return os.strerror(error.errno) if error.errno else str(error)
+    written = re.search(r"errno = (\d+)", str(error))
+    number = error.errno or (int(written[1]) if written else 0)
+    return os.strerror(number) if number else str(error)
 
 
 def checksums(rows: NDArray[Any]) -> NDArray[np.uint32]:
@@ -520,6 +527,9 @@ class Writer:
     def __init__(self, path: Path, carried: dict[str, NDArray[np.bool_]] | None = None) -> None:
         self.path = path
         self._file = h5py.File(path, "r+", locking=False)
+        # Kept open: a dataset that is closed between writes loses its last ones without a word.
+        self._datasets: list[Any] = []
+        self._file.visititems(lambda _, item: self._datasets.append(item))
         self._augmentation = Spec.from_dict(json.loads(self._file.attrs["spec"])).augmentation
         kinds = ["embeddings", *([] if self._augmentation is None else ["variants"])]
         paths = [f"{kind}/{name}" for kind in kinds for name in self._file["embeddings"]]
@@ -532,6 +542,12 @@ class Writer:
 
     def carry(self, path: Path) -> None:
         """Take over every finished row of another file, or of this one, found by its digest."""
+        try:
+            self._carry(path)
+        except OSError as error:
+            raise self._lost(error) from error
+
+    def _carry(self, path: Path) -> None:
         with Reader(path) as source:
             finished = np.flatnonzero(source.header.done).tolist()
             rows_of = {source.header.digests[row]: row for row in finished}
@@ -619,9 +635,13 @@ class Writer:
 
     def stamp(self, stamps: Sequence[Stamp]) -> None:
         """Renew the stamps of images whose bytes are the same, where the file has a place."""
-        if self._checked and not np.array_equal(self._file["stat"][:], stamps):
+        if not self._checked or np.array_equal(self._file["stat"][:], stamps):
+            return
+        try:
             self._file["stat"][:] = stamps
             self._sync()
+        except OSError as error:
+            raise self._lost(error) from error
 
     def _stored(self, path: str, values: NDArray[np.float32]) -> NDArray[Any]:
         with np.errstate(over="ignore"):
@@ -666,11 +686,20 @@ class Writer:
         self.done[rows] = True
 
     def _sync(self) -> None:
-        self._file.flush()
+        try:
+            self._file.flush()
+        except RuntimeError as error:  # so h5py calls what the disk refuses here
+            raise OSError(str(error)) from error
         os.fsync(self._file.id.get_vfd_handle())
 
     def _lost(self, error: OSError) -> StoreError:
         done = int(self.done.sum())
+        with contextlib.suppress(OSError):
+            # HDF5 crashes the process where it can't write at closing: from now on it writes
+            # into nothing, and the file stays as it is.
+            nothing = os.open(os.devnull, os.O_RDWR)
+            os.dup2(nothing, self._file.id.get_vfd_handle(), inheritable=False)
+            os.close(nothing)
         return StoreError(
             f"{self.path} can't be written: {_why(error)}. {done} rows are safe in it; make room "
             "and run the same command again"
