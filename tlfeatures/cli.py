@@ -172,6 +172,14 @@ _batch_size = click.option(
     show_default=True,
     help="Images a forward pass.",
 )
+_max_pixels = click.option(
+    "--max-pixels",
+    type=click.IntRange(min=1),
+    default=178_956_970,
+    show_default=True,
+    metavar="N",
+    help="Refuse images that have more, before they are decoded.",
+)
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _embedding = click.option(
     "--embedding",
@@ -336,6 +344,7 @@ _HEADS_HELP = "Or module:Class of a scikit-learn classifier; repeatable, or with
     "--prune", is_flag=True, help="Let go of rows though over a tenth of the images are gone."
 )
 @_batch_size
+@_max_pixels
 @_device
 @_json
 @click.pass_context
@@ -658,6 +667,7 @@ _weights_moved = click.option(
 @click.option("--outliers", is_flag=True, help="Flag images unlike those that it was fitted on.")
 @_weights_moved
 @_batch_size
+@_max_pixels
 @_device
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 @click.pass_context
@@ -725,6 +735,7 @@ def _paths_from_stdin() -> Iterator[str]:
 @_dataset_options
 @_weights_moved
 @_batch_size
+@_max_pixels
 @_device
 @_seed("the intervals")
 @_json

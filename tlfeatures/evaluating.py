@@ -31,7 +31,7 @@ from tlfeatures.errors import (
 )
 from tlfeatures.evaluate import Evaluation, or_none
 from tlfeatures.features.batches import BATCH_SIZE, batch_size_for
-from tlfeatures.features.images import scan
+from tlfeatures.features.images import MAX_PIXELS, scan
 from tlfeatures.model import Labeller, Model
 from tlfeatures.statistics import SCORES, pooled_scores
 
@@ -103,6 +103,7 @@ def evaluate(
     weights: str | None = None,
     device: str = "auto",
     batch_size: int = BATCH_SIZE,
+    max_pixels: int = MAX_PIXELS,
     random_state: int | None = 0,
     progress: Progress | None = None,
 ) -> Trial:
@@ -115,7 +116,7 @@ def evaluate(
         A folder with one subfolder a class, or an embeddings file of the model's own spec.
     labels, groups, near_duplicates
         See `load_dataset`; images that belong together are resampled together for the intervals.
-    weights, device, batch_size
+    weights, device, batch_size, max_pixels
         See `Model.predict`; not needed for an embeddings file.
     random_state : int or None
         Of the bootstrap.
@@ -151,7 +152,7 @@ def evaluate(
             "that `tlfeatures extract` made"
         )
     if place.is_dir():
-        options = {"weights": weights, "device": device}
+        options = {"weights": weights, "device": device, "max_pixels": max_pixels}
         embed = _Embed(loaded, options, batch_size, progress or _no_progress)
         data, seen, failed = _from_folder(loaded, place, joined, embed)
     else:

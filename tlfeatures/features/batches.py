@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tlfeatures.errors import ImageError, ParameterError
 from tlfeatures.features.augment import Augmentation
-from tlfeatures.features.images import decode, digest, read_bytes
+from tlfeatures.features.images import MAX_PIXELS, decode, digest, read_bytes
 
 BATCH_SIZE = 32
 
@@ -31,6 +31,7 @@ def decode_ahead(
     files: Iterable[tuple[Key, Path, bytes | None]],
     size: tuple[int, int],
     augmentation: Augmentation | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> Iterator[tuple[Key, Pixels | ImageError]]:
     """Decode image files in threads.
 
@@ -42,6 +43,8 @@ def decode_ahead(
         Height and width in pixels.
     augmentation : Augmentation, optional
         Then every file has a digest, and each image comes with its variants.
+    max_pixels : int
+        See `decode`.
 
     Yields
     ------
@@ -54,7 +57,7 @@ def decode_ahead(
     pool = ThreadPoolExecutor(_DECODERS)
     try:
         for key, path, expected in files:
-            work = pool.submit(_decode_file, key, path, expected, size, augmentation)
+            work = pool.submit(_decode_file, key, path, expected, size, augmentation, max_pixels)
             window.append(work)
             if len(window) > ahead:
                 yield window.popleft().result()
@@ -70,12 +73,13 @@ def _decode_file(
     expected: bytes | None,
     size: tuple[int, int],
     augmentation: Augmentation | None,
+    max_pixels: int,
 ) -> tuple[Key, Pixels | ImageError]:
     try:
         data = read_bytes(path)
         if expected not in (None, digest(data)):
             raise ImageError("it changed during the run; run the command again")
-        pixels = decode(data, size)
+        pixels = decode(data, size, max_pixels)
         if augmentation is None or expected is None:
             return key, pixels
         return key, augmentation.stack(expected, pixels)

@@ -28,7 +28,7 @@ from tlfeatures.features.batches import (
     decode_ahead,
     readable,
 )
-from tlfeatures.features.images import UNREADABLE, Manifest, scan
+from tlfeatures.features.images import MAX_PIXELS, UNREADABLE, Manifest, allow_pixels, scan
 from tlfeatures.features.plan import Plan, Settings, Task, make_plan
 
 
@@ -84,6 +84,7 @@ def extract(
     *,
     device: str = "auto",
     batch_size: int = BATCH_SIZE,
+    max_pixels: int = MAX_PIXELS,
     prune: bool = False,
     command: str | None = None,
     progress: Progress | None = None,
@@ -100,6 +101,8 @@ def extract(
     device : {"auto", "cpu", "gpu"}
     batch_size : int
         Images a forward pass.
+    max_pixels : int
+        An image that has more can't be read.
     prune : bool
         Let go of rows even where over a tenth of the images are no longer in the folder.
     command : str, optional
@@ -130,13 +133,17 @@ def extract(
     started = time.perf_counter()
     target = Path(file).resolve()  # a link stays a link, and names the same lock
     _check_target(target)
+    allow_pixels(max_pixels)
     manifest = scan(source)
     if not manifest.images:
         raise SourceError(f"{source} has no images; expected a folder with one subfolder a class")
     with store.exclusive(target):
         plan = make_plan(manifest, target, Settings(**settings), device, prune)
         provenance = _provenance(plan, source, command)
-        outcome = _carry_out(plan, provenance, device, batch_size, progress or _no_progress)
+        decoded = _decode(plan, max_pixels)
+        outcome = _carry_out(
+            plan, provenance, decoded, device, batch_size, progress or _no_progress
+        )
     seconds = time.perf_counter() - started
     failed = sorted(outcome.failures.items())
     return Extraction(
@@ -196,13 +203,22 @@ def _provenance(plan: Plan, source: str | os.PathLike[str], command: str | None)
     return {"source": str(Path(source).absolute()), "commands": commands}
 
 
+def _decode(plan: Plan, max_pixels: int) -> Iterator[tuple[Task, Pixels | ImageError]]:
+    files = ((task, task.path, task.digest) for task in plan.tasks)
+    return decode_ahead(files, plan.spec.size, plan.spec.augmentation, max_pixels)
+
+
 def _carry_out(
-    plan: Plan, provenance: dict[str, Any], device: str, batch_size: int, progress: Progress
+    plan: Plan,
+    provenance: dict[str, Any],
+    decoded: Iterator[tuple[Task, Pixels | ImageError]],
+    device: str,
+    batch_size: int,
+    progress: Progress,
 ) -> _Outcome:
     batch_size = batch_size_for(len(plan.tasks) * (1 + plan.spec.variants), batch_size)
     failed: Failed = []
-    files = ((task, task.path, task.digest) for task in plan.tasks)
-    images = readable(decode_ahead(files, plan.spec.size, plan.spec.augmentation), failed)
+    images = readable(decoded, failed)
     first = next(images, None)
     if first is None and failed and len(failed) == _count_unique(plan.manifest):
         raise SourceError(f"no image can be read: {_first_few(_reasons(plan, failed))}")
