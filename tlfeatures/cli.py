@@ -50,7 +50,7 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except TlfeaturesError as error:
-            click.echo(f"Error: {error}", err=True)
+            click.echo(f"Error: {_one_line(str(error))}", err=True)
             ctx.exit(WRONG_USAGE if isinstance(error, ParameterError) else FAILED)
         except BrokenPipeError:
             raise  # click knows: whoever read our output has gone
@@ -945,4 +945,9 @@ def _exit_for_failures(ctx: click.Context, failures: Iterable[tuple[str, str]]) 
 
 
 def _say_failure(name: str, reason: str) -> None:
-    click.echo(f"can't read {name}: {reason}", err=True)
+    click.echo(f"can't read {_one_line(name)}: {reason}", err=True)
+
+
+def _one_line(text: str) -> str:
+    """Write what can't be printed as an escape: names of files may hold newlines, and worse."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
