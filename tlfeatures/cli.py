@@ -945,7 +945,7 @@ def _exit_for_failures(ctx: click.Context, failures: Iterable[tuple[str, str]]) 
 
 
 def _say_failure(name: str, reason: str) -> None:
-    click.echo(f"can't read {_one_line(name)}: {reason}", err=True)
+    click.echo(_one_line(f"can't read {name}: {reason}"), err=True)
 
 
 def _one_line(text: str) -> str:

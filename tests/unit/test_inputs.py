@@ -23,7 +23,7 @@ from PIL import Image, ImageCms, features
 
 from tests.conftest import write_image
 from tlfeatures.cli import main
-from tlfeatures.errors import ParameterError
+from tlfeatures.errors import ImageError, ParameterError
 from tlfeatures.features.extract import extract
 from tlfeatures.features.images import MAX_PIXELS, decode
 from tlfeatures.features.store import Reader
@@ -558,7 +558,7 @@ def test_the_limit_holds_for_formats_of_several_frames(format_):
         pytest.skip("this Pillow was built without AVIF")
     data = animation(format_)
     assert decode(data, (8, 8), SIDE * SIDE).shape == (8, 8, 3)
-    with pytest.raises(Exception, match=r"256 pixels are more than the limit of 255"):
+    with pytest.raises(ImageError, match=r"256 pixels are more than the limit of 255"):
         decode(data, (8, 8), SIDE * SIDE - 1)
 
 
@@ -576,7 +576,7 @@ def test_a_larger_limit_of_one_run_is_none_of_another(tmp_path):
     write_image(tmp_path / "photos" / "ok" / "ok.png", 0)
     extract(tmp_path / "photos", tmp_path / "photos.h5", **SETTINGS, max_pixels=10**9)
     assert Image.MAX_IMAGE_PIXELS >= 5 * 10**8
-    with pytest.raises(Exception, match="more than the limit of 178,956,970"):
+    with pytest.raises(ImageError, match="more than the limit of 178,956,970"):
         decode(data, (8, 8))
 
 
@@ -604,3 +604,14 @@ def test_predict_and_evaluate_keep_the_limit(photos, tmp_path):
         assert result.exit_code == 3, result.output
         assert "400 pixels are more than the limit of 200" in result.stderr
         assert run(command, model, tmp_path / "new").exit_code == 0
+
+
+def test_an_image_that_memory_does_not_suffice_for_is_named(monkeypatch):
+    data = encoded(picture(), "PNG")
+
+    def load(image):
+        raise MemoryError
+
+    monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", load)
+    with pytest.raises(ImageError, match="not enough memory"):
+        decode(data, (8, 8))

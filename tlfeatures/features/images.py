@@ -263,6 +263,8 @@ def _reason(error: Exception, data: bytes, max_pixels: int) -> str:
         return "the file is empty"
     if isinstance(error, UnidentifiedImageError):
         return "not an image that Pillow can read"
+    if isinstance(error, MemoryError):
+        return "there is not enough memory to decode it"
     if isinstance(error, Image.DecompressionBombError):  # Pillow counts before we can
         found = re.search(r"\d+", str(error))
         if found and int(found[0]) > max_pixels:
