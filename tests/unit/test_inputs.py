@@ -136,6 +136,20 @@ def _(folder):
     return {write(folder, *item): "not an image that Pillow can read" for item in files.items()}
 
 
+@case("JPEG of over 100 scans", "refused")
+def _(folder):
+    data = encoded(picture(), "JPEG", progressive=True)
+    last = data[data.rindex(b"\xff\xda") : -2]
+    reason = "a JPEG of 1,0.. scans, where 100 are enough; save it anew"
+    return {write(folder, "a/1.jpg", data[:-2] + 1000 * last + data[-2:]): reason}
+
+
+@case("JPEG with other data behind it", "embedded", tolerance=4)
+def _(folder):
+    data = encoded(picture(), "JPEG", progressive=True, quality=95, subsampling=0)
+    return {write(folder, "a/1.jpg", data + 1000 * b"\xff\xda\0"): quarters()}
+
+
 @case("PNG named .jpg", "embedded")
 def _(folder):
     return {write(folder, "a/1.jpg", encoded(picture(), "PNG")): quarters()}

@@ -44,6 +44,10 @@ _FORMATS = frozenset(
 
 MAX_PIXELS = 178_956_970  # of an image, unless more are allowed: half a GiB as RGB
 
+_MAX_SCANS = 100  # of a JPEG, as in libtiff; progressive ones have about 10
+_MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")  # of a JPEG's segment; not of a restart
+_SCAN, _END, _SOLE = b"\xda", b"\xd9", (b"\x01", b"\xd8")
+
 _TRANSPARENT_MODES = {"RGBA", "LA", "PA", "RGBa", "La"}
 
 
@@ -230,11 +234,27 @@ def _opened(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
             pixels = image.width * image.height
             if pixels > max_pixels:
                 raise ImageError(_too_many(pixels, max_pixels))
+            if image.format in ("JPEG", "MPO"):
+                _check_scans(data)
             yield image
     except ImageError:
         raise
     except Exception as error:  # Pillow's decoders raise anything from SyntaxError to struct.error
         raise ImageError(_reason(error, data, max_pixels)) from error
+
+
+def _check_scans(data: bytes) -> None:
+    """Refuse a JPEG that would take for ever: a scan of 200 bytes may pass over all pixels."""
+    if data.count(b"\xff" + _SCAN) <= _MAX_SCANS:
+        return
+    scans = position = 0
+    while (found := _MARKER.search(data, position)) and found[1] != _END:
+        position = found.end()
+        scans += found[1] == _SCAN
+        if found[1] not in _SOLE:
+            position += int.from_bytes(data[position : position + 2], "big")
+    if scans > _MAX_SCANS:
+        raise ImageError(f"a JPEG of {scans:,} scans, where {_MAX_SCANS} are enough; save it anew")
 
 
 def _too_many(pixels: int, max_pixels: int) -> str:
