@@ -53,7 +53,7 @@ class _Commands(click.Group):
             click.echo(f"{error}; go on with: {ctx.meta[_COMMAND_LINE]}", err=True)
             ctx.exit(FAILED)
         except TlfeaturesError as error:
-            click.echo(f"Error: {error}", err=True)
+            click.echo(f"Error: {_one_line(str(error))}", err=True)
             ctx.exit(WRONG_USAGE if isinstance(error, ParameterError) else FAILED)
         except BrokenPipeError:
             raise  # click knows: whoever read our output has gone
@@ -195,6 +195,14 @@ _batch_size = click.option(
     default="auto",
     show_default=True,
     help="Images a forward pass; auto: as many as gain anything and fit into memory.",
+)
+_max_pixels = click.option(
+    "--max-pixels",
+    type=click.IntRange(min=1),
+    default=178_956_970,
+    show_default=True,
+    metavar="N",
+    help="Refuse images that have more, before they are decoded.",
 )
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _embedding = click.option(
@@ -365,6 +373,7 @@ _HEADS_HELP = "Or module:Class of a scikit-learn classifier; repeatable, or with
     help="Don't read images whose size and modification time are those of the last run.",
 )
 @_batch_size
+@_max_pixels
 @_device
 @_json
 @click.pass_context
@@ -690,6 +699,7 @@ _weights_moved = click.option(
 @click.option("--outliers", is_flag=True, help="Flag images unlike those that it was fitted on.")
 @_weights_moved
 @_batch_size
+@_max_pixels
 @_device
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 @click.pass_context
@@ -757,6 +767,7 @@ def _paths_from_stdin() -> Iterator[str]:
 @_dataset_options
 @_weights_moved
 @_batch_size
+@_max_pixels
 @_device
 @_seed("the intervals")
 @_json
@@ -1030,4 +1041,9 @@ def _exit_for_failures(ctx: click.Context, failures: Iterable[tuple[str, str]]) 
 
 
 def _say_failure(name: str, reason: str) -> None:
-    click.echo(f"can't read {name}: {reason}", err=True)
+    click.echo(_one_line(f"can't read {name}: {reason}"), err=True)
+
+
+def _one_line(text: str) -> str:
+    """Write what can't be printed as an escape: names of files may hold newlines, and worse."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)

@@ -30,7 +30,7 @@ from tlfeatures.errors import (
     SpecError,
 )
 from tlfeatures.evaluate import Evaluation, or_none
-from tlfeatures.features.images import scan
+from tlfeatures.features.images import MAX_PIXELS, scan
 from tlfeatures.model import Labeller, Model
 from tlfeatures.statistics import SCORES, pooled_scores
 
@@ -102,6 +102,7 @@ def evaluate(
     weights: str | None = None,
     device: str = "auto",
     batch_size: int | str = "auto",
+    max_pixels: int = MAX_PIXELS,
     random_state: int | None = 0,
     progress: Progress | None = None,
 ) -> Trial:
@@ -114,7 +115,7 @@ def evaluate(
         A folder with one subfolder a class, or an embeddings file of the model's own spec.
     labels, groups, near_duplicates
         See `load_dataset`; images that belong together are resampled together for the intervals.
-    weights, device, batch_size
+    weights, device, batch_size, max_pixels
         See `Model.predict`; not needed for an embeddings file.
     random_state : int or None
         Of the bootstrap.
@@ -150,7 +151,7 @@ def evaluate(
             "that `tlfeatures extract` made"
         )
     if place.is_dir():
-        options = {"weights": weights, "device": device}
+        options = {"weights": weights, "device": device, "max_pixels": max_pixels}
         embed = _Embed(loaded, options, batch_size, progress or _no_progress)
         data, seen, failed = _from_folder(loaded, place, joined, embed)
     else:

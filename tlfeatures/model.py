@@ -30,7 +30,7 @@ from tlfeatures.features.batches import (
     readable,
 )
 from tlfeatures.features.embedding import join, parts_of
-from tlfeatures.features.images import ImageFile, find_images
+from tlfeatures.features.images import MAX_PIXELS, ImageFile, allow_pixels, find_images
 from tlfeatures.features.names import as_list
 from tlfeatures.features.spec import Spec
 from tlfeatures.model_card import card_path, check_card_target, render_card, write_card
@@ -189,6 +189,8 @@ class Model:
         weights : str, optional
             Where the backbone's weights are, if not where they were when the head was fitted.
         device : {"auto", "cpu", "gpu"}
+        max_pixels : int
+            An image that has more can't be read.
         min_confidence : float, default 0
             Probability below which the model abstains: the label is None.
         outliers : bool, default False
@@ -322,7 +324,7 @@ class Labeller:
     Parameters
     ----------
     model : Model
-    weights, device, min_confidence, outliers
+    weights, device, max_pixels, min_confidence, outliers
         See `Model.predict`.
     """
 
@@ -332,6 +334,7 @@ class Labeller:
         *,
         weights: str | None = None,
         device: str = "auto",
+        max_pixels: int = MAX_PIXELS,
         min_confidence: float = 0.0,
         outliers: bool = False,
     ) -> None:
@@ -344,8 +347,10 @@ class Labeller:
                 "this model can't tell outliers: it was made before models could, or from too few "
                 "images; fit it again"
             )
+        allow_pixels(max_pixels)
         check_width(model)
         self._model = model
+        self._max_pixels = max_pixels
         self._detector = model.outliers if outliers else None
         self._min_confidence = min_confidence
         self._backbone = load_backbone(
@@ -366,7 +371,8 @@ class Labeller:
         size = self._model.spec.size
         batch_size = batch_size_for(len(files), batch_size, self._backbone.most)
         asked = ((key, path, None) for key, path in files)
-        images = readable(decode_ahead(asked, size), failed)
+        decoded = decode_ahead(asked, size, max_pixels=self._max_pixels)
+        images = readable(decoded, failed)
         for keys, rows, batch in batched(images, batch_size, one_shape=self._backbone.one_shape):
             yield keys, join(self._backbone.embed(batch), self._model.embedding)[rows]
 

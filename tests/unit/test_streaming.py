@@ -195,8 +195,9 @@ def test_a_table_begins_before_the_input_and_reasons_come_at_once(start, photos,
         else:
             assert answer == f"{path},,,\n"
             told = line_of(process.stderr)
-            assert told.startswith(f"can't read {path}: ")
-            reasons.append(told.strip().removeprefix(f"can't read {path}: "))
+            begins = f"can't read {path}: ".replace("\0", r"\x00")
+            assert told.startswith(begins)
+            reasons.append(told.strip().removeprefix(begins))
     assert len(set(reasons)) == 4
     assert "No such file" in reasons[0]
     assert "null" in reasons[1]

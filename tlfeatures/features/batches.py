@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tlfeatures.errors import ImageError, ParameterError
 from tlfeatures.features.augment import Augmentation
-from tlfeatures.features.images import decode, digest, read_bytes
+from tlfeatures.features.images import MAX_PIXELS, decode, digest, read_bytes
 
 BATCH_SIZE = 32
 
@@ -32,6 +32,7 @@ def decode_ahead(
     size: tuple[int, int],
     augmentation: Augmentation | None = None,
     ahead: int = _AHEAD,
+    max_pixels: int = MAX_PIXELS,
 ) -> Iterator[tuple[Key, Pixels | ImageError]]:
     """Decode image files in threads.
 
@@ -45,6 +46,8 @@ def decode_ahead(
         Then every file has a digest, and each image comes with its variants.
     ahead : int
         Images, or variants of some, that are decoded before they are asked for.
+    max_pixels : int
+        See `decode`.
 
     Yields
     ------
@@ -57,7 +60,7 @@ def decode_ahead(
     pool = ThreadPoolExecutor(_DECODERS)
     try:
         for key, path, expected in files:
-            work = pool.submit(_decode_file, key, path, expected, size, augmentation)
+            work = pool.submit(_decode_file, key, path, expected, size, augmentation, max_pixels)
             window.append(work)
             if len(window) > ahead:
                 yield window.popleft().result()
@@ -73,12 +76,13 @@ def _decode_file(
     expected: bytes | None,
     size: tuple[int, int],
     augmentation: Augmentation | None,
+    max_pixels: int,
 ) -> tuple[Key, Pixels | ImageError]:
     try:
         data = read_bytes(path)
         if expected not in (None, digest(data)):
             raise ImageError("it changed during the run; run the command again")
-        pixels = decode(data, size)
+        pixels = decode(data, size, max_pixels)
         if augmentation is None or expected is None:
             return key, pixels
         return key, augmentation.stack(expected, pixels)

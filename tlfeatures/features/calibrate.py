@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tlfeatures.features.backbone import load_backbone
 from tlfeatures.features.batches import batched, decode_ahead, readable
 from tlfeatures.features.images import UNREADABLE, Manifest
+from tlfeatures.features.plan import Means
 from tlfeatures.features.quantization import Quantization, calibration_names, measured
 from tlfeatures.features.spec import Spec
 
@@ -18,7 +19,7 @@ IMAGES = 64  # more widen the ranges by next to nothing
 _SEED = 0
 
 
-def calibrate(spec: Spec, manifest: Manifest, device: str) -> Quantization:
+def calibrate(spec: Spec, manifest: Manifest, means: Means) -> Quantization:
     """Measure the ranges of a backbone's layers in float32.
 
     Parameters
@@ -28,7 +29,7 @@ def calibrate(spec: Spec, manifest: Manifest, device: str) -> Quantization:
     manifest : Manifest
         The sample is drawn from its distinct files in the order of their digests, so that names and
         folders have no say in it.
-    device : {"auto", "cpu", "gpu"}
+    means : Means
     """
     path_of = dict(zip(manifest.digests, (image.path for image in manifest.images), strict=True))
     path_of.pop(UNREADABLE, None)
@@ -36,12 +37,13 @@ def calibrate(spec: Spec, manifest: Manifest, device: str) -> Quantization:
     digests = sorted(path_of)
     files = ((found, path_of[found], found) for found in (digests[place] for place in drawn))
     names = calibration_names()
-    backbone = load_backbone(replace(spec, precision="float32"), names, device=device)
+    backbone = load_backbone(replace(spec, precision="float32"), names, device=means.device)
     used = 0
 
     def embedded() -> Iterator[dict[str, NDArray[np.float32]]]:
         nonlocal used
-        images = readable(decode_ahead(files, spec.size), [])
+        decoded = decode_ahead(files, spec.size, max_pixels=means.max_pixels)
+        images = readable(decoded, [])
         for keys, rows, batch in batched(images, 8, one_shape=backbone.one_shape):
             used += len(keys)
             yield {name: value[rows] for name, value in backbone.embed(batch).items()}

@@ -29,8 +29,8 @@ from tlfeatures.features.batches import (
 from tlfeatures.features.calibrate import calibrate
 from tlfeatures.features.forward import Forward, Values
 from tlfeatures.features.head_start import Early, head_start
-from tlfeatures.features.images import UNREADABLE, Manifest, Scan
-from tlfeatures.features.plan import Plan, Settings, Task, make_plan
+from tlfeatures.features.images import MAX_PIXELS, UNREADABLE, Manifest, Scan, allow_pixels
+from tlfeatures.features.plan import Means, Plan, Settings, Task, make_plan
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,7 @@ def extract(
     *,
     device: str = "auto",
     batch_size: int | str = "auto",
+    max_pixels: int = MAX_PIXELS,
     prune: bool = False,
     trust_mtime: bool = False,
     command: str | None = None,
@@ -104,6 +105,8 @@ def extract(
     device : {"auto", "cpu", "gpu"}
     batch_size : int or "auto"
         Images a forward pass; "auto" is as many as gain anything and fit into memory.
+    max_pixels : int
+        An image that has more can't be read.
     prune : bool
         Let go of rows even where over a tenth of the images are no longer in the folder.
     trust_mtime : bool
@@ -142,20 +145,21 @@ def extract(
     target = Path(file).resolve()  # a link stays a link, and names the same lock
     _check_target(target)
     checked_batch_size(batch_size)
-    asked, progress = Settings(**settings), progress or _no_progress
+    allow_pixels(max_pixels)
+    asked, means = Settings(**settings), Means(device, batch_size, max_pixels)
+    watch = _Watch(progress or _no_progress, stop or _never)
     with store.exclusive(target):
         known = store.read_header(target).identified() if trust_mtime and target.exists() else None
         with Scan(source, known) as scan:
-            early = head_start(scan, target, asked, device, batch_size, progress)
+            early = head_start(scan, target, asked, means, watch.progress)
             manifest = scan.manifest()
         if not manifest.images:
             raise SourceError(
                 f"{source} has no images; expected a folder with one subfolder a class"
             )
-        plan = make_plan(manifest, target, asked, device, prune)
+        plan = make_plan(manifest, target, asked, means.device, prune)
         provenance = _provenance(plan, source, command)
-        watch = _Watch(progress, stop or _never)
-        outcome = _carry_out(plan, provenance, device, batch_size, watch, early)
+        outcome = _carry_out(plan, provenance, means, watch, early)
     seconds = time.perf_counter() - started
     failed = sorted(outcome.failures.items())
     return Extraction(
@@ -247,14 +251,16 @@ def _provenance(plan: Plan, source: str | os.PathLike[str], command: str | None)
 def _carry_out(
     plan: Plan,
     provenance: dict[str, Any],
-    device: str,
-    batch_size: int | str,
+    means: Means,
     watch: _Watch,
     early: Early,
 ) -> _Outcome:
     failed: Failed = []
     files = ((task, task.path, task.digest) for task in plan.tasks if task.digest not in early)
-    images = readable(decode_ahead(files, plan.spec.size, plan.spec.augmentation), failed)
+    decoded = decode_ahead(
+        files, plan.spec.size, plan.spec.augmentation, max_pixels=means.max_pixels
+    )
+    images = readable(decoded, failed)
     first = next(images, None)
     if first is None and failed and len(failed) == _count_unique(plan.manifest):
         raise SourceError(f"no image can be read: {_first_few(_reasons(plan, failed))}")
@@ -268,11 +274,11 @@ def _carry_out(
         raise StoreError(f"{plan.target} is read-only: make it writable, or give another with -o")
     batches: Iterable[tuple[list[Task], Values]] = ()
     if first is not None:  # before the file: without weights no file is left behind
-        plan = _calibrated(plan, device)
-        backbone = load_backbone(plan.spec, list(plan.embeddings), device=device)
+        plan = _calibrated(plan, means)
+        backbone = load_backbone(plan.spec, list(plan.embeddings), device=means.device)
         # Of a run that nothing cuts off: one that goes on has batches of the same shape.
         passes = plan.extent * (1 + plan.spec.variants)
-        forward = Forward(backbone, batch_size_for(passes, batch_size, backbone.most))
+        forward = Forward(backbone, batch_size_for(passes, means.batch_size, backbone.most))
         batches = forward.all(chain([first], images))
     computed = passed = 0
     with _open_target(plan, provenance) as writer:
@@ -316,11 +322,11 @@ def _write(writer: store.Writer, tasks: list[Task], values: Values) -> None:
     writer.write(rows, themselves, {name: value[:, 1:] for name, value in kept.items()})
 
 
-def _calibrated(plan: Plan, device: str) -> Plan:
+def _calibrated(plan: Plan, means: Means) -> Plan:
     """An int8 backbone needs ranges; once the file has them, they stay."""
     if plan.spec.precision != "int8" or plan.spec.quantization is not None:
         return plan
-    quantization = calibrate(plan.spec, plan.manifest, device)
+    quantization = calibrate(plan.spec, plan.manifest, means)
     return replace(plan, spec=replace(plan.spec, quantization=quantization))
 
 

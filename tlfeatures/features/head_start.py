@@ -20,7 +20,7 @@ from tlfeatures.features.batches import (
 )
 from tlfeatures.features.forward import Forward, Values
 from tlfeatures.features.images import UNREADABLE, Scan
-from tlfeatures.features.plan import Settings, Task, new_spec
+from tlfeatures.features.plan import Means, Settings, Task, new_spec
 from tlfeatures.features.store import partial_path
 
 Early = dict[bytes, Values]  # sha256 of an image -> what was embedded of it
@@ -33,8 +33,7 @@ def head_start(
     scan: Scan,
     target: Path,
     settings: Settings,
-    device: str,
-    batch_size: int | str,
+    means: Means,
     progress: Callable[[int, int], None],
 ) -> Early:
     """Embed what comes first, as long as more is being found.
@@ -48,8 +47,7 @@ def head_start(
     scan : Scan
     target : Path
     settings : Settings
-    device : {"auto", "cpu", "gpu"}
-    batch_size : int or "auto"
+    means : Means
     progress : callable (images done, images found so far)
 
     Returns
@@ -60,17 +58,18 @@ def head_start(
     if target.exists() or partial_path(target).exists():
         return early
     tasks = _new(scan)
-    first = list(islice(tasks, checked_batch_size(batch_size)))
+    first = list(islice(tasks, checked_batch_size(means.batch_size)))
     if scan.ends_within(_PATIENCE):
         return early
-    embeddings, spec = new_spec(settings, device)
+    embeddings, spec = new_spec(settings, means.device)
     if spec.precision == "int8":  # calibrated on a sample of all images
         return early
-    backbone = load_backbone(spec, list(embeddings), device=device)
+    backbone = load_backbone(spec, list(embeddings), device=means.device)
     files = ((task, task.path, task.digest) for task in chain(first, tasks))
     # It waits for no more images than a batch needs: the next may be long in coming.
-    images = readable(decode_ahead(files, spec.size, spec.augmentation, len(first)), [])
-    most = batch_size_for(sys.maxsize, batch_size, backbone.most)
+    decoded = decode_ahead(files, spec.size, spec.augmentation, len(first), means.max_pixels)
+    images = readable(decoded, [])
+    most = batch_size_for(sys.maxsize, means.batch_size, backbone.most)
     forward = Forward(backbone, most)
     kept = 0
     for batch, values in forward.all(images):

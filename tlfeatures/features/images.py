@@ -8,12 +8,14 @@ import io
 import itertools
 import logging
 import os
+import re
 import stat
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
@@ -37,11 +39,18 @@ FOREIGN_SUFFIXES = frozenset(
     | {".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".raf", ".raw", ".rw2"}
 )
 
-# What the bytes may be. Pillow reads more, among it PostScript, for which it runs a program.
+# What the bytes may be. Pillow reads more, among it PostScript, for which it runs a program, and
+# icons, which it decodes before one can ask how many pixels they have.
 _FORMATS = frozenset(
-    {"AVIF", "BMP", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "PSD"}
+    {"AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "PSD"}
     | {"SGI", "TGA", "TIFF", "WEBP"}
 )
+
+MAX_PIXELS = 178_956_970  # of an image, unless more are allowed: half a GiB as RGB
+
+_MAX_SCANS = 100  # of a JPEG, as in libtiff; progressive ones have about 10
+_MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")  # of a JPEG's segment; not of a restart
+_SCAN, _END, _SOLE = b"\xda", b"\xd9", (b"\x01", b"\xd8")
 
 _TRANSPARENT_MODES = {"RGBA", "LA", "PA", "RGBa", "La"}
 
@@ -153,7 +162,26 @@ def digest(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
 
 
-def decode(data: bytes, size: tuple[int, int]) -> NDArray[np.uint8]:
+def allow_pixels(max_pixels: int) -> None:
+    """Refuse what is no limit of pixels, and let Pillow open images up to it.
+
+    Pillow has a limit of its own, one for the whole process, above which it opens nothing. It is
+    raised where more is asked for, once a run and before threads decode, and never lowered:
+    another run may need it. Each call of `decode` keeps to the limit that it is given.
+
+    Raises
+    ------
+    ParameterError
+        If it is below 1.
+    """
+    if max_pixels < 1:
+        raise ParameterError(f"max_pixels must be 1 or more, got {max_pixels}")
+    pillows = Image.MAX_IMAGE_PIXELS  # above this it warns, above twice as much it refuses
+    if pillows is not None and 2 * pillows < max_pixels:
+        Image.MAX_IMAGE_PIXELS = max_pixels
+
+
+def decode(data: bytes, size: tuple[int, int], max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
     """Turn the bytes of an image file into pixels as the backbone wants them.
 
     The first frame is taken, turned upright by its EXIF orientation, laid over white where it is
@@ -166,6 +194,9 @@ def decode(data: bytes, size: tuple[int, int]) -> NDArray[np.uint8]:
         Of a format that Pillow reads by itself.
     size : (int, int)
         Height and width in pixels.
+    max_pixels : int
+        An image whose header says that it has more is refused before it is decoded; above
+        `MAX_PIXELS`, see `allow_pixels`.
 
     Returns
     -------
@@ -175,16 +206,11 @@ def decode(data: bytes, size: tuple[int, int]) -> NDArray[np.uint8]:
     Raises
     ------
     ImageError
-        If it is no image, a truncated one, or has more pixels than Pillow deems safe.
+        If it is no image, a truncated one, or has too many pixels.
     """
-    try:
-        with Image.open(io.BytesIO(data), formats=_formats()) as image:
-            image.load()
-            return to_pixels(ImageOps.exif_transpose(image), size)
-    except ImageError:
-        raise
-    except Exception as error:  # Pillow's decoders raise anything from SyntaxError to struct.error
-        raise ImageError(_reason(error, data)) from error
+    with _opened(data, max_pixels) as image:
+        ImageOps.exif_transpose(image, in_place=True)
+        return to_pixels(image, size)
 
 
 def thumbnail(data: bytes, side: int) -> bytes:
@@ -207,19 +233,52 @@ def thumbnail(data: bytes, side: int) -> bytes:
     ImageError
         See `decode`.
     """
+    with _opened(data, MAX_PIXELS) as image:
+        image.draft("RGB", (2 * side, 2 * side))  # a JPEG needn't be decoded at its full size
+        ImageOps.exif_transpose(image, in_place=True)
+        small = _flat(image)
+        small.thumbnail((side, side), Image.Resampling.BILINEAR)
+        file = io.BytesIO()
+        small.save(file, "WEBP", quality=70, method=4)
+        return file.getvalue()
+
+
+@contextmanager
+def _opened(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
+    """Open an image at its first frame; whatever goes wrong with it is an `ImageError`."""
     try:
         with Image.open(io.BytesIO(data), formats=_formats()) as image:
-            image.draft("RGB", (2 * side, 2 * side))  # a JPEG needn't be decoded at its full size
-            image.load()
-            small = _to_rgb(ImageOps.exif_transpose(image))
-            small.thumbnail((side, side), Image.Resampling.BILINEAR)
-            file = io.BytesIO()
-            small.save(file, "WEBP", quality=70, method=4)
-            return file.getvalue()
+            pixels = image.width * image.height
+            if pixels > max_pixels:
+                raise ImageError(_too_many(pixels, max_pixels))
+            if image.format in ("JPEG", "MPO"):
+                _check_scans(data)
+            yield image
     except ImageError:
         raise
-    except Exception as error:  # as in `decode`
-        raise ImageError(_reason(error, data)) from error
+    except Exception as error:  # Pillow's decoders raise anything from SyntaxError to struct.error
+        raise ImageError(_reason(error, data, max_pixels)) from error
+
+
+def _check_scans(data: bytes) -> None:
+    """Refuse a JPEG that would take for ever: a scan of 200 bytes may pass over all pixels."""
+    if data.count(b"\xff" + _SCAN) <= _MAX_SCANS:
+        return
+    scans = position = 0
+    while (found := _MARKER.search(data, position)) and found[1] != _END:
+        position = found.end()
+        scans += found[1] == _SCAN
+        if found[1] not in _SOLE:
+            position += int.from_bytes(data[position : position + 2], "big")
+    if scans > _MAX_SCANS:
+        raise ImageError(f"a JPEG of {scans:,} scans, where {_MAX_SCANS} are enough; save it anew")
+
+
+def _too_many(pixels: int, max_pixels: int) -> str:
+    return (
+        f"{pixels:,} pixels are more than the limit of {max_pixels:,}; if the image is to be "
+        "trusted, --max-pixels allows more"
+    )
 
 
 @functools.cache
@@ -232,18 +291,26 @@ def _formats() -> tuple[str, ...]:
 def to_pixels(image: Image.Image, size: tuple[int, int]) -> NDArray[np.uint8]:
     """Bring an opened image to 8-bit RGB and the backbone's size (see `decode`)."""
     height, width = size
-    return np.asarray(_to_rgb(image).resize((width, height), Image.Resampling.BILINEAR))
+    resized = _flat(image).resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(resized.convert("RGB"))
 
 
-def _reason(error: Exception, data: bytes) -> str:
+def _reason(error: Exception, data: bytes, max_pixels: int) -> str:
     if not data:
         return "the file is empty"
     if isinstance(error, UnidentifiedImageError):
         return "not an image that Pillow can read"
+    if isinstance(error, MemoryError):
+        return "there is not enough memory to decode it"
+    if isinstance(error, Image.DecompressionBombError):  # Pillow counts before we can
+        found = re.search(r"\d+", str(error))
+        if found and int(found[0]) > max_pixels:
+            return _too_many(int(found[0]), max_pixels)
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _flat(image: Image.Image) -> Image.Image:
+    """Bring it to 8-bit RGB, or to 8-bit grey, which takes a quarter of the memory."""
     if image.mode == "F":
         raise ImageError("floating-point pixels have no agreed range; save it with 8 or 16 bits")
     if image.mode.startswith("I"):
@@ -252,7 +319,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
-    return image.convert("RGB")
+    mode = "L" if image.mode in ("1", "L") else "RGB"
+    return image if image.mode == mode else image.convert(mode)  # no copy for nothing
 
 
 def _scaled_to_8_bits(image: Image.Image) -> Image.Image:

@@ -74,6 +74,23 @@ class Settings:
 
 
 @dataclass(frozen=True)
+class Means:
+    """By what means it is computed; none of it changes what a row is.
+
+    Attributes
+    ----------
+    device : {"auto", "cpu", "gpu"}
+    batch_size : int or "auto"
+    max_pixels : int
+        An image that has more can't be read.
+    """
+
+    device: str
+    batch_size: int | str
+    max_pixels: int
+
+
+@dataclass(frozen=True)
 class Task:
     """One image file to decode and embed, and every row that its bytes belong to.
 
