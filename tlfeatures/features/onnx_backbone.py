@@ -98,8 +98,9 @@ def _convolved(
         if layer == layers[0]:
             kernel = kernel[:, :, ::-1]  # it was trained on BGR
         kernel = kernel.transpose(3, 2, 0, 1)
-        if quantization is not None and layer in quantization.largest:
-            features = _quantized(graph, features, quantization.scale(layer))
+        scale = None if quantization is None else quantization.scale(layer)
+        if scale is not None:
+            features = _quantized(graph, features, scale)
             weights = _quantized_kernel(graph, kernel)
             features = graph.op("Conv", features, weights, bias, pads=[1] * 4)
         else:

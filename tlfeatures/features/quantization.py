@@ -32,17 +32,18 @@ class Quantization:
         Of the sample.
     random_state : int
         That drew it.
-    largest : dict of convolution to float
+    largest : tuple of (convolution, float)
         The largest value of its input.
     """
 
     images: int
     random_state: int
-    largest: Mapping[str, float]
+    largest: tuple[tuple[str, float], ...]
 
-    def scale(self, layer: str) -> np.float32:
-        """Give the step between two of a layer's 256 values."""
-        return np.float32(self.largest[layer] or 1) / np.float32(255)
+    def scale(self, layer: str) -> np.float32 | None:
+        """Give the step between two of the 256 values of a layer's input; None: it has more."""
+        largest = dict(self.largest).get(layer)
+        return None if largest is None else np.float32(largest or 1) / np.float32(255)
 
     def to_dict(self) -> dict[str, Any]:
         """Give it as JSON-ready plain data."""
@@ -52,12 +53,12 @@ class Quantization:
     def from_dict(cls, data: Any) -> Quantization:
         """Read what `to_dict` wrote, or raise `FormatError`."""
         try:
-            largest = {layer: float(value) for layer, value in data["largest"].items()}
+            largest = tuple((str(layer), float(value)) for layer, value in data["largest"])
             made = cls(int(data["images"]), int(data["random_state"]), largest)
         except (TypeError, ValueError, KeyError, AttributeError) as error:
             raise FormatError(f"its spec has the quantization {str(data)[:60]}") from error
-        if set(largest) != set(_BEFORE) or not all(
-            math.isfinite(value) and value >= 0 for value in largest.values()
+        if [layer for layer, _ in largest] != list(_BEFORE) or not all(
+            math.isfinite(value) and value >= 0 for _, value in largest
         ):
             raise FormatError("its spec has a quantization of other layers, or without bounds")
         return made
@@ -68,7 +69,9 @@ def calibration_names() -> list[str]:
     return [f"{layer}.max" for layer in _BEFORE.values()]
 
 
-def measured(embeddings: Iterable[Mapping[str, NDArray[np.float32]]]) -> dict[str, float]:
+def measured(
+    embeddings: Iterable[Mapping[str, NDArray[np.float32]]],
+) -> tuple[tuple[str, float], ...]:
     """Take the largest inputs from a float32 backbone's embeddings of a sample.
 
     Parameters
@@ -78,10 +81,10 @@ def measured(embeddings: Iterable[Mapping[str, NDArray[np.float32]]]) -> dict[st
 
     Returns
     -------
-    dict of convolution to float
+    tuple of (convolution, float)
     """
     largest = dict.fromkeys(_BEFORE, 0.0)
     for batch in embeddings:
         for layer, before in _BEFORE.items():
             largest[layer] = max(largest[layer], float(batch[f"{before}.max"].max()))
-    return largest
+    return tuple(largest.items())
