@@ -109,23 +109,45 @@ def gpu_has_bfloat16() -> bool | None:
     _start_keras()
     import keras
 
-    if not keras.distribution.list_devices("gpu"):
+    capability = _CAPABILITIES[keras.config.backend()]()
+    return None if capability is None else bool(capability >= (8, 0))
+
+
+# Keras's own list of devices knows neither PyTorch nor what a device can do.
+
+
+def _tensorflow_capability() -> tuple[int, ...] | None:
+    """Compute capability of the first GPU; (0, 0) if it isn't known, None without one."""
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
         return None
-    capability: Any = (0, 0)
-    if keras.config.backend() == "tensorflow":
-        import tensorflow as tf
+    details = tf.config.experimental.get_device_details(gpus[0])
+    return tuple(details.get("compute_capability", (0, 0)))
 
-        gpu = tf.config.list_physical_devices("GPU")[0]
-        capability = tf.config.experimental.get_device_details(gpu).get("compute_capability")
-    elif keras.config.backend() == "torch":
-        import torch
 
-        capability = torch.cuda.get_device_capability()
-    elif keras.config.backend() == "jax":
-        import jax
+def _torch_capability() -> tuple[int, ...] | None:
+    import torch
 
-        capability = tuple(map(int, jax.devices("gpu")[0].compute_capability.split(".")))
-    return bool(tuple(capability or (0, 0)) >= (8, 0))
+    return tuple(torch.cuda.get_device_capability()) if torch.cuda.is_available() else None
+
+
+def _jax_capability() -> tuple[int, ...] | None:
+    import jax
+
+    device = jax.devices()[0]  # the fastest kind that there is
+    if device.platform == "cpu":
+        return None
+    said = str(getattr(device, "compute_capability", "0.0"))
+    return tuple(int(part) for part in said.split(".") if part.isdigit())
+
+
+_CAPABILITIES = {
+    "tensorflow": _tensorflow_capability,
+    "torch": _torch_capability,
+    "jax": _jax_capability,
+}
 
 
 def _start_keras() -> None:

@@ -18,6 +18,9 @@ from tlfeatures.features.weights import CONV_KERNELS
 _BEFORE = dict(zip(list(CONV_KERNELS)[1:], CONV_KERNELS, strict=False))
 
 
+Ranges = tuple[tuple[str, float], ...]
+
+
 @dataclass(frozen=True)
 class Quantization:
     """Ranges that were measured once, on a seeded sample of a file's images.
@@ -38,7 +41,7 @@ class Quantization:
 
     images: int
     random_state: int
-    largest: tuple[tuple[str, float], ...]
+    largest: Ranges
 
     def scale(self, layer: str) -> np.float32 | None:
         """Give the step between two of the 256 values of a layer's input; None: it has more."""
