@@ -32,11 +32,11 @@ from sklearn.svm import SVC
 
 from tlfeatures import extract, load_dataset
 from tlfeatures.dataset import Dataset
-from tlfeatures.engine import Engine
 from tlfeatures.evaluate import cross_validate_heads
 from tlfeatures.features.spec import Spec
 from tlfeatures.folds import make_folds
 from tlfeatures.heads import head_grid, make_head, make_heads
+from tlfeatures.trainer import Trainer
 from tlfeatures.tuning import choose
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -148,8 +148,8 @@ def searches(data: Dataset, plain: list[str]) -> None:
 
 def ours_of(data: Dataset, names: list[str], params: Any, grids: Any, folds: Any) -> Any:
     heads = {name: make_head(name, **(params if name == "rbf-svm" else {})) for name in names}
-    with Engine(data, n_jobs=-1) as engine:
-        return choose(engine, heads, grids, [folds])
+    with Trainer(data, n_jobs=-1) as trainer:
+        return choose(trainer, heads, grids, [folds])
 
 
 def plain_of(data: Dataset, name: str, folds: Any) -> GridSearchCV:

@@ -72,10 +72,10 @@ from tlfeatures.duplicates import (
     merge_groups,
     neighbor_distances,
 )
-from tlfeatures.engine import Counter, Engine, Progress
 from tlfeatures.errors import ParameterError
 from tlfeatures.evaluate import cross_validate
 from tlfeatures.heads import make_head
+from tlfeatures.trainer import Counter, Progress, Trainer
 
 logger = logging.getLogger(__name__)
 
@@ -296,11 +296,13 @@ def _out_of_fold(
     """Mean of the probabilities of several cross-validations, and of their accuracies."""
     tables, accuracies = [], []
     count = Counter(_REPEATS * cv, progress)
-    with Engine(data, n_jobs=n_jobs, progress=count.add) as engine:
+    with Trainer(data, n_jobs=n_jobs, progress=count.add) as trainer:
         for repeat in range(_REPEATS):
             seed = None if random_state is None else random_state + repeat
             made = make_head(head, random_state=seed)
-            result = cross_validate(made, data, cv=cv, split="cv", random_state=seed, engine=engine)
+            result = cross_validate(
+                made, data, cv=cv, split="cv", random_state=seed, trainer=trainer
+            )
             if not np.isfinite(result.probabilities).all():
                 raise ParameterError(
                     f"head {head} gives no probabilities, which judge the labels; take another, "

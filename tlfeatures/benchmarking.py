@@ -23,7 +23,6 @@ import numpy as np
 from tlfeatures.comparison import Comparison, compare
 from tlfeatures.dataset import Dataset, load_dataset
 from tlfeatures.duplicates import NEAR_DUPLICATE
-from tlfeatures.engine import Counter, Engine, Progress
 from tlfeatures.errors import DatasetError, FormatError, ParameterError
 from tlfeatures.evaluate import Evaluation, cross_validate_heads
 from tlfeatures.features.embedding import parts_of
@@ -52,6 +51,7 @@ from tlfeatures.results import (
     sources_of,
     versions,
 )
+from tlfeatures.trainer import Counter, Progress, Trainer
 
 logger = logging.getLogger(__name__)
 
@@ -190,9 +190,9 @@ def benchmark(
     count = Counter(len(datasets) * repeats * len(folds[0]) * (1 + INNER_CV * tune), progress)
     for data in datasets.values():
         matrix = fingerprint(data)
-        with Engine(data, n_jobs=n_jobs, progress=count.add) as engine:
+        with Trainer(data, n_jobs=n_jobs, progress=count.add) as trainer:
             for repeat in range(repeats):
-                if _compute(engine, matrix, repeat, plan, results):
+                if _compute(trainer, matrix, repeat, plan, results):
                     results.save()
     count.finish()
     if not results.entries:
@@ -289,14 +289,14 @@ def _folds(
     return chosen, [first, *again]
 
 
-def _compute(engine: Engine, matrix: str, repeat: int, plan: _Plan, results: Results) -> bool:
+def _compute(trainer: Trainer, matrix: str, repeat: int, plan: _Plan, results: Results) -> bool:
     """Compute the heads that are not there yet; tell whether there were any."""
     seed = plan.seed + repeat
     heads = make_heads(plan.names, plan.params, random_state=seed)
     grids = {each: dict(head_grid(each, plan.params)) if plan.tune else {} for each in heads}
-    base = matrix + digest_of(plan.folds[repeat], engine.data.together)
-    base += f"+{_ON_VARIANTS}" if engine.data.n_variants else ""
-    file, rows = engine.data.file, len(engine.data.y) * (1 + engine.data.n_variants)
+    base = matrix + digest_of(plan.folds[repeat], trainer.data.together)
+    base += f"+{_ON_VARIANTS}" if trainer.data.n_variants else ""
+    file, rows = trainer.data.file, len(trainer.data.y) * (1 + trainer.data.n_variants)
     keys = {
         each: [
             _key(base, each, params, grids[each], seed, plan.scoring)
@@ -305,10 +305,10 @@ def _compute(engine: Engine, matrix: str, repeat: int, plan: _Plan, results: Res
         for each, head in heads.items()
     }
     missing = {each: head for each, head in heads.items() if not results.has(keys[each], file)}
-    evaluations = _evaluations(engine, missing, grids, repeat, plan)
+    evaluations = _evaluations(trainer, missing, grids, repeat, plan)
     for each, evaluation in evaluations.items():
         facts = entry_facts(
-            engine.data,
+            trainer.data,
             matrix,
             head=each,
             repeat=repeat,
@@ -321,18 +321,18 @@ def _compute(engine: Engine, matrix: str, repeat: int, plan: _Plan, results: Res
 
 
 def _evaluations(
-    engine: Engine, heads: Mapping[str, Any], grids: Mapping[str, Any], repeat: int, plan: _Plan
+    trainer: Trainer, heads: Mapping[str, Any], grids: Mapping[str, Any], repeat: int, plan: _Plan
 ) -> dict[str, Evaluation]:
     """Cross-validate; where a head can't be fitted, the others are, and it is said why."""
 
     def evaluate(some: Mapping[str, Any]) -> dict[str, Evaluation]:
         return cross_validate_heads(
             some,
-            engine.data,
+            trainer.data,
             grids=grids if plan.tune else None,
             scoring=plan.scoring,
             random_state=plan.seed + repeat,
-            engine=engine,
+            trainer=trainer,
             folds=(plan.split, plan.folds[repeat]),
         )
 

@@ -1,6 +1,6 @@
 """Cross-validation: heads and a dataset become plain result arrays.
 
-All folds go through one engine. The heads of a fold share its principal coordinates,
+All folds go through one trainer. The heads of a fold share its principal coordinates,
 which are computed once; each head is then an ordinary classifier on their columns. Folds run side
 by side, each on one thread, and read the same X.
 """
@@ -18,11 +18,11 @@ from sklearn.base import BaseEstimator
 from sklearn.metrics import get_scorer_names
 
 from tlfeatures.dataset import Dataset
-from tlfeatures.engine import Engine, FoldResult, Task
 from tlfeatures.features.names import as_list, unknown_name
 from tlfeatures.folds import Fold, inner_folds, make_folds
 from tlfeatures.heads import Grid
 from tlfeatures.statistics import SCORES
+from tlfeatures.trainer import FoldResult, Task, Trainer
 from tlfeatures.tuning import Choice, choose
 
 logger = logging.getLogger(__name__)
@@ -122,7 +122,7 @@ def cross_validate_heads(
     scoring: str | Sequence[str] = (),
     n_jobs: int | None = None,
     random_state: int | None = 0,
-    engine: Engine | None = None,
+    trainer: Trainer | None = None,
     folds: tuple[str, list[Fold]] | None = None,
 ) -> dict[str, Evaluation]:
     """Score several heads on the same folds; what they share is computed once a fold.
@@ -147,7 +147,7 @@ def cross_validate_heads(
         Folds fitted at once, each on one thread; the numbers don't depend on it.
     random_state : int or None
         Of the shuffling.
-    engine : Engine, optional
+    trainer : Trainer, optional
         An open one, in place of `n_jobs`.
     folds : tuple of split and folds, optional
         From `make_folds`, in place of `cv` and `split`.
@@ -170,14 +170,14 @@ def cross_validate_heads(
     scoring = as_list(scoring)
     _check_scoring(scoring)
     made = folds or make_folds(data, cv=cv, split=split, random_state=random_state)
-    if engine is None:
-        with Engine(data, n_jobs=n_jobs) as own:
+    if trainer is None:
+        with Trainer(data, n_jobs=n_jobs) as own:
             return _evaluate(own, heads, *made, grids, scoring, random_state)
-    return _evaluate(engine, heads, *made, grids, scoring, random_state)
+    return _evaluate(trainer, heads, *made, grids, scoring, random_state)
 
 
 def _evaluate(
-    engine: Engine,
+    trainer: Trainer,
     heads: Mapping[str, BaseEstimator],
     split: str,
     folds: list[Fold],
@@ -185,16 +185,16 @@ def _evaluate(
     scoring: Sequence[str],
     seed: int | None,
 ) -> dict[str, Evaluation]:
-    data = engine.data
+    data = trainer.data
     choices: list[dict[str, Choice]] = [{} for _ in folds]
     if grids:
         inner = [inner_folds(data.y, data.together, train, seed) for train, _ in folds]
-        choices = choose(engine, heads, grids, inner, scoring)
+        choices = choose(trainer, heads, grids, inner, scoring)
     tasks = [
         Task(train, test, dict(heads), {name: choice.params for name, choice in chosen.items()})
         for (train, test), chosen in zip(folds, choices, strict=True)
     ]
-    results = engine.run(tasks, scoring)
+    results = trainer.run(tasks, scoring)
     return {
         name: _gather(
             data,

@@ -15,8 +15,6 @@ from tlfeatures.benchmarking import Benchmark
 from tlfeatures.comparison import compare, score_intervals
 from tlfeatures.dataset import Dataset, load_dataset
 from tlfeatures.duplicates import NEAR_DUPLICATE
-from tlfeatures.engine import Engine
-from tlfeatures.engine import fit as fit_head
 from tlfeatures.errors import ParameterError
 from tlfeatures.evaluate import Evaluation, cross_validate_heads
 from tlfeatures.features.names import as_list
@@ -26,6 +24,8 @@ from tlfeatures.model import Model
 from tlfeatures.model_card import check_card_target
 from tlfeatures.model_file import check_head, check_model_target
 from tlfeatures.results import Entry, Study, entry_facts, entry_of, fingerprint, sources_of
+from tlfeatures.trainer import Trainer
+from tlfeatures.trainer import fit as fit_head
 from tlfeatures.tuning import choose
 
 _FEW = 5  # images of a class
@@ -229,20 +229,20 @@ def fit(
     )
     if model is not None:
         _check_heads(made, data)
-    with Engine(data, n_jobs=n_jobs) as engine:
+    with Trainer(data, n_jobs=n_jobs) as trainer:
         evaluations = cross_validate_heads(
             made,
             data,
             grids=grids,
             scoring=scoring,
             random_state=random_state,
-            engine=engine,
+            trainer=trainer,
             **validation,
         )
         ranking = scoring[0] if scoring else "accuracy"
         ranked = sorted(made, key=lambda name: _rank(evaluations[name], ranking), reverse=True)
         if model is not None and grids:
-            _tune_on_all(engine, made, ranked[0], grids, scoring, random_state)
+            _tune_on_all(trainer, made, ranked[0], grids, scoring, random_state)
     reports = [
         HeadReport(
             name,
@@ -283,7 +283,7 @@ def _check_heads(made: Mapping[str, Any], data: Dataset) -> None:
 
 
 def _tune_on_all(
-    engine: Engine,
+    trainer: Trainer,
     made: Mapping[str, Any],
     name: str,
     grids: Mapping[str, Grid],
@@ -291,9 +291,9 @@ def _tune_on_all(
     seed: int | None,
 ) -> None:
     """Choose the parameters of the head that is saved as those of every fold were chosen."""
-    data = engine.data
+    data = trainer.data
     folds = inner_folds(data.y, data.together, np.arange(len(data.y)), seed)
-    (chosen,) = choose(engine, {name: made[name]}, grids, [folds], scoring)
+    (chosen,) = choose(trainer, {name: made[name]}, grids, [folds], scoring)
     if name in chosen:
         set_tuned(made[name], chosen[name].params)
 

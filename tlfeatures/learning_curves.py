@@ -47,11 +47,11 @@ from numpy.typing import NDArray
 
 from tlfeatures.dataset import Dataset, load_dataset
 from tlfeatures.duplicates import NEAR_DUPLICATE
-from tlfeatures.engine import Counter, Engine, Progress, Task
 from tlfeatures.errors import ParameterError
 from tlfeatures.folds import Fold, make_folds
 from tlfeatures.heads import make_head
 from tlfeatures.statistics import bootstrap_intervals, resample_counts
+from tlfeatures.trainer import Counter, Progress, Task, Trainer
 
 WORTH = 0.01  # a gain that counts: one image in a hundred
 SURE = 0.9  # share of the resamples that must agree for a verdict
@@ -308,9 +308,9 @@ def measure_curve(
     shares = _shares(data, folds, sizes)
     subsets = _subsets(y, data.together, folds, shares, random_state)
     total = len(folds) * sum(map(_draws, shares))
-    with Engine(data, n_jobs=n_jobs, progress=Counter(total, progress).add) as engine:
+    with Trainer(data, n_jobs=n_jobs, progress=Counter(total, progress).add) as trainer:
         tasks = [Task(subset.train, folds[subset.fold][1], {head: made}) for subset in subsets]
-        found = [result[head].predicted for result in engine.run(tasks, scoring=())]
+        found = [result[head].predicted for result in trainer.run(tasks, scoring=())]
     measured = _gather(data, y, folds, shares, subsets, found, random_state)
     return LearningCurve(
         file=data.file,

@@ -126,9 +126,9 @@ class Model:
                 "sklearn.calibration.CalibratedClassifierCV"
             )
         # `info` reads model files by way of this package, and needs no scikit-learn.
-        from tlfeatures.engine import fit_on_all
         from tlfeatures.heads import compact
         from tlfeatures.outliers import OutlierDetector
+        from tlfeatures.trainer import fit_on_all
 
         fit_on_all(head, data)
         head = compact(head)

@@ -16,10 +16,10 @@ from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
 from tlfeatures.dataset import Dataset
-from tlfeatures.engine import EPOCH_SCORES, Counter, Engine, Progress, Task
 from tlfeatures.errors import ParameterError
 from tlfeatures.folds import Fold, make_folds
 from tlfeatures.heads import HEADS, make_head
+from tlfeatures.trainer import EPOCH_SCORES, Counter, Progress, Task, Trainer
 
 Floats = NDArray[np.float64]
 
@@ -155,8 +155,8 @@ def training_curve(
     tasks = [Task(train, test, {head: made}) for train, test in folds]
     if chosen:
         tasks = [replace(task, params={head: of}) for task, of in zip(tasks, chosen, strict=True)]
-    with Engine(data, n_jobs=n_jobs, progress=Counter(len(folds), progress).add) as engine:
-        found = [tables[head] for tables in engine.follow_epochs(tasks)]
+    with Trainer(data, n_jobs=n_jobs, progress=Counter(len(folds), progress).add) as trainer:
+        found = [tables[head] for tables in trainer.follow_epochs(tasks)]
     return TrainingCurve(
         file=data.file,
         embedding=data.embedding,

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.model_selection import ParameterGrid
 
-from tlfeatures.engine import LABEL_SCORES, Engine, Point, Task
 from tlfeatures.folds import Fold
 from tlfeatures.heads import Grid
+from tlfeatures.trainer import LABEL_SCORES, Point, Task, Trainer
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class Choice:
 
 
 def choose(
-    engine: Engine,
+    trainer: Trainer,
     heads: Mapping[str, BaseEstimator],
     grids: Mapping[str, Grid],
     inner: Sequence[Sequence[Fold]],
@@ -49,7 +49,7 @@ def choose(
 
     Parameters
     ----------
-    engine : Engine
+    trainer : Trainer
     heads : mapping of name to classifier
     grids : mapping of name to grid
         Heads without one, or with an empty one, are left as they are.
@@ -70,7 +70,7 @@ def choose(
     if not tuned:
         return [{} for _ in inner]
     tasks = [Task(train, held, tuned, points=points) for folds in inner for train, held in folds]
-    outcomes = iter(engine.score_points(tasks, score))
+    outcomes = iter(trainer.score_points(tasks, score))
     choices = []
     for folds in inner:
         found = [next(outcomes) for _ in folds]

@@ -34,8 +34,8 @@ from tlfeatures import (
 )
 from tlfeatures.comparison import Rank, compare
 from tlfeatures.dataset import Dataset
-from tlfeatures.engine import fit_on_all
 from tlfeatures.statistics import bootstrap_intervals, resample_counts
+from tlfeatures.trainer import fit_on_all
 
 HERE = Path(__file__).parent
 

@@ -7,10 +7,10 @@ import pytest
 
 from tests.unit.data import dataset
 from tlfeatures.comparison import compare
-from tlfeatures.engine import SCORES
 from tlfeatures.evaluate import Evaluation
 from tlfeatures.folds import make_folds
 from tlfeatures.results import Study, entry_of
+from tlfeatures.trainer import SCORES
 
 
 def entries_of(data, accuracies, cv=5, repeats=1, seed=0):

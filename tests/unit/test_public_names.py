@@ -83,7 +83,7 @@ def test_features_know_nothing_of_heads():
     for module in (
         "heads",
         "evaluate",
-        "engine",
+        "trainer",
         "folds",
         "model",
         "dataset",

@@ -9,9 +9,9 @@ from sklearn.metrics import log_loss
 
 from tests.unit.data import dataset
 from tlfeatures import cross_validate, make_head
-from tlfeatures.engine import EPOCH_SCORES
 from tlfeatures.errors import DatasetError, ParameterError
 from tlfeatures.folds import make_folds
+from tlfeatures.trainer import EPOCH_SCORES
 from tlfeatures.training_curves import (
     TrainingCurve,
     training_curve,

@@ -9,10 +9,10 @@ from sklearn.model_selection import GridSearchCV
 
 from tests.unit.data import dataset
 from tlfeatures import cross_validate, make_head
-from tlfeatures.engine import Engine
 from tlfeatures.evaluate import cross_validate_heads
 from tlfeatures.folds import inner_folds, make_folds
 from tlfeatures.heads import head_grid, make_heads
+from tlfeatures.trainer import Trainer
 from tlfeatures.tuning import choose
 
 
@@ -56,9 +56,9 @@ def test_the_choice_is_that_of_grid_search():
     folds = make_folds(data, cv=3)[1]
     for name in ("logreg", "knn", "lda"):
         grid = dict(head_grid(name))
-        with Engine(data) as engine:
+        with Trainer(data) as trainer:
             choices = choose(
-                engine,
+                trainer,
                 {name: make_head(name)},
                 {name: grid},
                 [inner_folds(data.y, None, train, 0) for train, _ in folds],

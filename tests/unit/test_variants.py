@@ -37,7 +37,6 @@ from tlfeatures.analyses import Analyses
 from tlfeatures.classifiers import ScaledMLP
 from tlfeatures.cli import main
 from tlfeatures.dataset import label_images
-from tlfeatures.engine import fit_on_all
 from tlfeatures.errors import DatasetError, ModelError, ParameterError
 from tlfeatures.evaluate import cross_validate_heads
 from tlfeatures.evaluating import evaluate
@@ -47,6 +46,7 @@ from tlfeatures.folds import inner_folds, make_folds
 from tlfeatures.heads import compact, head_grid, make_heads, plain_params, set_tuned
 from tlfeatures.learning_curves import measure_curve
 from tlfeatures.results import fingerprint
+from tlfeatures.trainer import fit_on_all
 from tlfeatures.training_curves import training_curve
 from tlfeatures.training_rows import TrainingRows
 

@@ -11,11 +11,11 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_info
 
 from tests.unit.data import dataset
-from tlfeatures import cross_validate, engine, make_head
-from tlfeatures.engine import Engine, Task
+from tlfeatures import cross_validate, make_head, trainer
 from tlfeatures.errors import ParameterError
 from tlfeatures.evaluate import cross_validate_heads
 from tlfeatures.heads import make_heads
+from tlfeatures.trainer import Task, Trainer
 
 
 def kind_of_x(task, rows, *others):
@@ -26,9 +26,9 @@ def kind_of_x(task, rows, *others):
 def test_workers_read_one_x(tmp_path):
     data = dataset(600, d=1000)  # 2.4 MB: worth sharing
     tasks = [Task(np.arange(5), np.arange(5, 9), {})] * 4
-    with Engine(data, n_jobs=2) as both:
+    with Trainer(data, n_jobs=2) as both:
         assert set(both._each(kind_of_x, tasks, 1.0)) == {("memmap", "float32", False)}
-    with Engine(data) as alone:
+    with Trainer(data) as alone:
         assert set(alone._each(kind_of_x, tasks, 1.0)) == {("ndarray", "float32", True)}
 
 
@@ -51,8 +51,10 @@ def test_a_fold_has_one_thread(n_jobs):
 
 def test_coordinates_are_computed_once_a_fold(monkeypatch):
     calls = []
-    real = engine.fold_coordinates
-    monkeypatch.setattr(engine, "fold_coordinates", lambda *rows: calls.append(rows) or real(*rows))
+    real = trainer.fold_coordinates
+    monkeypatch.setattr(
+        trainer, "fold_coordinates", lambda *rows: calls.append(rows) or real(*rows)
+    )
     cross_validate_heads(make_heads("logreg,linear-svm,knn,ridge,lda,dummy"), dataset(), cv=3)
     assert len(calls) == 3
 
@@ -86,4 +88,4 @@ def test_probabilities_have_a_column_for_every_class():
 
 def test_no_jobs_are_refused():
     with pytest.raises(ParameterError, match="n_jobs must be 1 or more"):
-        Engine(dataset(), n_jobs=0)
+        Trainer(dataset(), n_jobs=0)

@@ -87,7 +87,7 @@ Progress = Callable[[int, int], None]
 
 
 class Counter:
-    """Adds up the parts that an engine says are done, for a progress of (done, total)."""
+    """Adds up the parts that a trainer says are done, for a progress of (done, total)."""
 
     def __init__(self, total: int, progress: Progress | None) -> None:
         self._done, self._total, self._progress = 0.0, total, progress
@@ -104,7 +104,7 @@ class Counter:
         self.add(self._total)
 
 
-class Engine:
+class Trainer:
     """Runs folds side by side; X is handed to the workers once, and never copied for a fold.
 
     Parameters
@@ -129,7 +129,7 @@ class Engine:
         self._n_jobs = effective_n_jobs(n_jobs)
         self._progress = progress
 
-    def __enter__(self) -> Engine:
+    def __enter__(self) -> Trainer:
         self._parallel = Parallel(n_jobs=self._n_jobs, return_as="generator")
         self._parallel.__enter__()
         return self
