@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN = .venv/bin
 
 
-.PHONY: demo test test-unit test-browser lint bench bench-heads bench-predict study clean
+.PHONY: demo test test-unit test-browser test-backends lint bench bench-heads bench-predict study clean
 
 demo: .venv/installed
 	$(BIN)/tlfeatures demo
@@ -17,6 +17,11 @@ test-unit: .venv/installed-dev
 
 test-browser: .venv/installed-browser
 	$(BIN)/pytest tests/browser
+
+# Keras on PyTorch and on JAX, on the CPU.
+test-backends: .venv/installed-backends
+	for backend in torch jax; do KERAS_BACKEND=$$backend $(BIN)/pytest tests/contract/test_vgg16.py \
+		tests/integration/test_vgg16.py -k "keras and not bfloat16 and not table" || exit 1; done
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
@@ -48,6 +53,10 @@ study: .venv/installed
 
 .venv/installed-dev: .venv/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	touch $@
+
+.venv/installed-backends: .venv/installed-dev
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[backends]"
 	touch $@
 
 .venv/installed-browser: .venv/installed-dev

@@ -241,6 +241,7 @@ def _spec(facts: Facts) -> Iterator[str]:
             for key in ("resize", "crop", "color", "orientation", "alpha", "preprocessing")
         },
         "precision": spec["precision"],
+        **({"engine": spec["engine"]} if "engine" in spec else {}),
     }
     yield from _table(["setting", "value"], list(shown.items()))
 

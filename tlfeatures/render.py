@@ -29,7 +29,8 @@ _SPLITS = {"val": "fitted on train, scored on val", "test": "fitted on train, sc
 def render_extraction(result: Extraction) -> str:
     """One line of counts, one of embeddings; random weights are named as such."""
     what = "images and variants/s" if result.variants else "images/s"
-    speed = f", {result.images_per_second:.1f} {what}" if result.computed else ""
+    by = "" if result.engine == "none" else f" by {result.engine} in {result.precision}"
+    speed = f", {result.images_per_second:.1f} {what}{by}" if result.computed else ""
     counts = [f"{result.computed:,} computed", f"{result.reused:,} reused"]
     counts += [f"{len(result.failed):,} failed"] if result.failed else []
     counts += [f"{result.removed:,} no longer in the folder"] if result.removed else []

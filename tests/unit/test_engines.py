@@ -126,6 +126,14 @@ def quantization(**changes):
     return Quantization(**{**vars(made), **changes})
 
 
+def quantization_of(value):
+    return {"images": 1, "random_state": 0, "largest": dict.fromkeys(_layers(), value)}
+
+
+def _layers():
+    return [layer for layer, _ in measured([])]
+
+
 def test_ranges_are_the_largest_inputs_of_each_convolution_but_the_first():
     made = dict(quantization().largest)
     assert len(made) == 12
@@ -150,10 +158,11 @@ def test_ranges_travel_in_the_spec_and_are_compared():
     [
         3,
         {},
-        {"images": 1, "random_state": 0, "largest": [["block1_conv2", 1.0]]},
         {"images": 1, "random_state": 0, "largest": {"block1_conv2": 1.0}},
-        {"images": "many", "random_state": 0, "largest": []},
-        {"images": 1, "random_state": 0, "largest": [[n, float("nan")] for n in "abc"]},
+        {"images": 1, "random_state": 0, "largest": [["block1_conv2", 1.0]]},
+        {"images": "many", "random_state": 0, "largest": {}},
+        quantization_of(float("nan")),
+        quantization_of(-1.0),
     ],
 )
 def test_a_damaged_quantization_is_an_error_of_this_package(damaged):

@@ -43,7 +43,8 @@ def add_backbone(
     """
     parts = parts_of(embedding)
     found = find_weights(spec, parts, weights)
-    rows = backbone_nodes(graph, images, spec, parts, found.tensors if found else None)
+    tensors = found.tensors if found else None
+    rows = backbone_nodes(graph, images, spec.in_float32(), parts, tensors)
     return _side_by_side(graph, rows)
 
 

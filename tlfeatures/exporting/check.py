@@ -84,7 +84,7 @@ def check_export(
     SourceError
         If there is no image, or none that can be read.
     """
-    own = replace(model, spec=replace(model.spec, precision="float32"))
+    own = replace(model, spec=model.spec.in_float32())
     predictions = list(own.predict(images, weights=weights))
     failed = {each.path: each.error for each in predictions if each.error is not None}
     read = [each for each in predictions if each.error is None]

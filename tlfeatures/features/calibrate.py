@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +36,7 @@ def calibrate(spec: Spec, manifest: Manifest, means: Means) -> Quantization:
     digests = sorted(path_of)
     files = ((found, path_of[found], found) for found in (digests[place] for place in drawn))
     names = calibration_names()
-    backbone = load_backbone(replace(spec, precision="float32"), names, device=means.device)
+    backbone = load_backbone(spec.in_float32(), names, device=means.device)
     used = 0
 
     def embedded() -> Iterator[dict[str, NDArray[np.float32]]]:

@@ -54,7 +54,7 @@ class Extraction:
         Of each image.
     seconds, images_per_second : float
         Of the whole call; what passed through the backbone, variants too, over its seconds.
-    weights, weights_sha256, precision : str
+    weights, weights_sha256, precision, engine : str
     """
 
     file: str
@@ -70,6 +70,7 @@ class Extraction:
     weights: str
     weights_sha256: str | None
     precision: str
+    engine: str
 
     def to_dict(self) -> dict[str, Any]:
         """Give it as JSON-ready plain data."""
@@ -176,6 +177,7 @@ def extract(
         weights=plan.spec.weights,
         weights_sha256=plan.spec.weights_sha256,
         precision=plan.spec.precision,
+        engine=plan.spec.engine,
     )
 
 

@@ -50,13 +50,13 @@ class Quantization:
 
     def to_dict(self) -> dict[str, Any]:
         """Give it as JSON-ready plain data."""
-        return asdict(self)
+        return {**asdict(self), "largest": dict(self.largest)}
 
     @classmethod
     def from_dict(cls, data: Any) -> Quantization:
         """Read what `to_dict` wrote, or raise `FormatError`."""
         try:
-            largest = tuple((str(layer), float(value)) for layer, value in data["largest"])
+            largest = tuple((str(layer), float(value)) for layer, value in data["largest"].items())
             made = cls(int(data["images"]), int(data["random_state"]), largest)
         except (TypeError, ValueError, KeyError, AttributeError) as error:
             raise FormatError(f"its spec has the quantization {str(data)[:60]}") from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from tlfeatures.errors import FormatError, ParameterError
@@ -76,9 +76,14 @@ class Spec:
         """Variants of each image."""
         return 0 if self.augmentation is None else self.augmentation.variants
 
+    def in_float32(self) -> Spec:
+        """Give the same without the rounding of a smaller precision."""
+        return replace(self, precision="float32", quantization=None)
+
     def to_dict(self) -> dict[str, Any]:
         """Give the spec as JSON-ready plain data."""
-        return {**asdict(self), "size": list(self.size)}
+        ranges = None if self.quantization is None else self.quantization.to_dict()
+        return {**asdict(self), "size": list(self.size), "quantization": ranges}
 
     @classmethod
     def from_dict(cls, data: Any) -> Spec:

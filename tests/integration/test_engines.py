@@ -1,0 +1,119 @@
+"""Engines with the real weights on real images: precision, cuts, and what a model takes along."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tlfeatures import Model, extract, fit, load_dataset, verify
+from tlfeatures.errors import SpecError, StoppedError
+from tlfeatures.exporting.export import export
+from tlfeatures.features.engines import ENGINES
+from tlfeatures.features.store import read_header
+
+pytestmark = pytest.mark.integration
+SIZE = 64
+
+
+@pytest.fixture(scope="module")
+def images(data: Path, tmp_path_factory) -> Path:
+    """Fifty glaciers and fifty mountains, and five more of each, beside them."""
+    folder = tmp_path_factory.mktemp("engines")
+    for label in ("glacier", "mountain"):
+        for number, path in enumerate(sorted((data / "intel" / label).iterdir())[:55]):
+            target = folder / ("images" if number < 50 else "new") / label / path.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.symlink_to(path)
+    return folder / "images"
+
+
+def rows_of(file, name="block5_pool.flatten"):
+    return load_dataset(file, name, near_duplicates=None).X
+
+
+def cosines(one, other):
+    one, other = one.astype(float), other.astype(float)
+    return (one * other).sum(1) / np.linalg.norm(one, axis=1) / np.linalg.norm(other, axis=1)
+
+
+@pytest.fixture(scope="module")
+def int8(images, weights, tmp_path_factory):
+    file = tmp_path_factory.mktemp("int8") / "x.h5"
+    extract(images, file, weights=weights, size=SIZE, precision="int8", pools=["avg", "flatten"])
+    return file
+
+
+def test_int8_points_the_same_way_for_every_image(images, weights, int8, tmp_path):
+    whole = {"weights": weights, "size": SIZE, "pools": ["avg", "flatten"]}
+    extract(images, tmp_path / "x.h5", engine="openvino", precision="float32", **whole)
+    for pool in ("avg", "flatten"):
+        name = f"block5_pool.{pool}"
+        found = cosines(rows_of(int8, name), rows_of(tmp_path / "x.h5", name))
+        print(f"{pool}: smallest cosine of int8 to float32 {found.min():.5f}")
+        assert 0.98 <= found.min() < 1
+        assert found.mean() >= 0.999
+
+
+def test_ranges_stay_when_images_are_added_and_travel_with_a_model(
+    images, weights, int8, tmp_path, caplog
+):
+    file = shutil.copy(int8, tmp_path / "x.h5")
+    before, ranges = rows_of(file), read_header(file).spec.quantization
+    assert (ranges.images, ranges.random_state, len(ranges.largest)) == (64, 0, 12)
+    more = tmp_path / "more"
+    shutil.copytree(images, more)
+    shutil.copytree(images.parent / "new", more, dirs_exist_ok=True)
+    assert extract(more, file).computed == 10
+    assert read_header(file).spec.quantization == ranges
+    ids = load_dataset(file).ids.tolist()
+    old = [ids.index(id_) for id_ in load_dataset(int8).ids]
+    np.testing.assert_array_equal(rows_of(file)[old], before)
+
+    fit(file, ["logreg"], embedding="block5_pool.flatten", cv=2, model=tmp_path / "m.model")
+    model = Model.load(tmp_path / "m.model")
+    assert model.spec.quantization == ranges
+    table = [list(each.probabilities.values()) for each in model.predict([more])]
+    np.testing.assert_array_equal(table, model.predict_proba(rows_of(file)))
+    exported = export(model, tmp_path / "m.onnx", check=[images.parent / "new"])
+    assert (exported.precision, exported.model_precision) == ("float32", "int8")
+    assert exported.check.largest_difference < 1e-4
+
+
+def test_the_sample_does_not_depend_on_names_and_folders(images, weights, int8, tmp_path):
+    for number, path in enumerate(sorted(images.glob("*/*"), reverse=True)):
+        target = tmp_path / "other" / "ab"[number % 2] / f"{number}.jpg"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+    extract(tmp_path / "other", tmp_path / "x.h5", weights=weights, size=SIZE, precision="int8")
+    assert read_header(tmp_path / "x.h5").spec.quantization == read_header(int8).spec.quantization
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("batches", [1, 6])
+def test_a_run_that_goes_on_gives_the_bits_of_one_that_nothing_cut_off(
+    images, weights, tmp_path, engine, batches
+):
+    """Six batches of 16 leave four images, which alone would be a batch of another shape."""
+    options = {"weights": weights, "size": (97, 101), "engine": engine, "precision": "float32"}
+    options |= {"batch_size": 16, "pools": ["flatten"]}
+    extract(images, tmp_path / "whole.h5", **options)
+    asked = []
+
+    def stop():
+        asked.append(True)
+        return len(asked) > batches
+
+    with pytest.raises(StoppedError, match=f"after {batches * 16} of 100"):
+        extract(images, tmp_path / "x.h5", stop=stop, **options)
+    assert extract(images, tmp_path / "x.h5", **options).computed == 100 - batches * 16
+    np.testing.assert_array_equal(rows_of(tmp_path / "x.h5"), rows_of(tmp_path / "whole.h5"))
+    verified = verify(tmp_path / "x.h5", images, sample=8)
+    assert verified.ok
+    assert verified.smallest_cosine > 0.99999
+
+
+def test_another_engine_is_refused_by_name(images, int8):
+    with pytest.raises(SpecError, match="engine openvino, not keras") as refused:
+        extract(images, int8, engine="keras", precision="float32")
+    assert "--engine" in str(refused.value)
