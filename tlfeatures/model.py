@@ -451,4 +451,4 @@ def _expand(path: Path) -> list[ImageFile]:
     if not path.is_file():
         what = "is no file" if path.exists() else "does not exist"
         raise ParameterError(f"{path} {what}; expected an image or a folder of images")
-    return [ImageFile(path.name, path)]
+    return [ImageFile(path.name, str(path.parent), path.name)]

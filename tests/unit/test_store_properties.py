@@ -36,7 +36,7 @@ examples = settings(max_examples=15, deadline=None)
 
 def as_manifest(rows) -> Manifest:
     rows = sorted(rows)
-    images = [ImageFile(name, Path(name)) for name, _ in rows]
+    images = [ImageFile(name, ".", name) for name, _ in rows]
     stamps = [(content, 10**18 + row) for row, (_, content) in enumerate(rows)]
     return Manifest(images, [digest(bytes([content])) for _, content in rows], stamps)
 

@@ -1,6 +1,7 @@
 """Damage of every kind, made by h5py on a real file, is found, named, and mended as it is told."""
 
 import json
+import os
 import re
 import shlex
 from pathlib import Path
@@ -223,14 +224,14 @@ def test_many_images_gone_are_told_with_prune(photos, file):
 
 
 def test_images_that_can_not_be_read_are_told(photos, file, monkeypatch):
-    real = Path.read_bytes
+    real = os.open
 
-    def read_bytes(path):
-        if path.name == "red03.png":
+    def opened(path, *how, **more):
+        if Path(path).name == "red03.png":
             raise PermissionError(13, "Permission denied")
-        return real(path)
+        return real(path, *how, **more)
 
-    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    monkeypatch.setattr(os, "open", opened)
     result = verify(file, photos, sample=24)
     assert (kinds(result), result.sampled) == ({"unreadable": ["red/red03.png"]}, 23)
     assert result.findings[0].remedy.startswith("mend or remove them, then `tlfeatures extract")

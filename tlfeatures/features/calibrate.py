@@ -30,11 +30,11 @@ def calibrate(spec: Spec, manifest: Manifest, means: Means) -> Quantization:
         folders have no say in it.
     means : Means
     """
-    path_of = dict(zip(manifest.digests, (image.path for image in manifest.images), strict=True))
-    path_of.pop(UNREADABLE, None)
-    drawn = np.random.default_rng(_SEED).permutation(len(path_of))
-    digests = sorted(path_of)
-    files = ((found, path_of[found], found) for found in (digests[place] for place in drawn))
+    image_of = dict(zip(manifest.digests, manifest.images, strict=True))
+    image_of.pop(UNREADABLE, None)
+    drawn = np.random.default_rng(_SEED).permutation(len(image_of))
+    digests = sorted(image_of)
+    files = ((found, image_of[found].path, found) for found in (digests[place] for place in drawn))
     names = calibration_names()
     backbone = load_backbone(spec.in_float32(), names, device=means.device)
     used = 0

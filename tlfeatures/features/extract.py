@@ -258,7 +258,8 @@ def _carry_out(
     early: Early,
 ) -> _Outcome:
     failed: Failed = []
-    files = ((task, task.path, task.digest) for task in plan.tasks if task.digest not in early)
+    left = (task for task in plan.tasks if task.digest not in early)
+    files = ((task, task.image.path, task.digest) for task in left)
     decoded = decode_ahead(
         files, plan.spec.size, plan.spec.augmentation, max_pixels=means.max_pixels
     )

@@ -65,7 +65,7 @@ def head_start(
     if spec.precision == "int8":  # calibrated on a sample of all images
         return early
     backbone = load_backbone(spec, list(embeddings), device=means.device)
-    files = ((task, task.path, task.digest) for task in chain(first, tasks))
+    files = ((task, task.image.path, task.digest) for task in chain(first, tasks))
     # It waits for no more images than a batch needs: the next may be long in coming.
     decoded = decode_ahead(files, spec.size, spec.augmentation, len(first), means.max_pixels)
     images = readable(decoded, [])
@@ -92,4 +92,4 @@ def _new(scan: Scan) -> Iterator[Task]:
     ):
         if digest != UNREADABLE:
             seen.add(digest)
-        yield Task(image.path, digest, place=place)
+        yield Task(image, digest, place=place)

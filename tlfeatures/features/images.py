@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from operator import itemgetter
 from pathlib import Path
 
@@ -55,12 +56,21 @@ _SCAN, _END, _SOLE = b"\xda", b"\xd9", (b"\x01", b"\xd8")
 _TRANSPARENT_MODES = {"RGBA", "LA", "PA", "RGBa", "La"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ImageFile:
-    """One image: `id` names it in every file and table, `path` is where its bytes are."""
+    """One image: `id` names it in every file and table, `path` is where its bytes are.
+
+    It holds no `Path`, as that would take most of the memory that many images take.
+    """
 
     id: str
-    path: Path
+    folder: str
+    name: str
+
+    @property
+    def path(self) -> Path:
+        """Where its bytes are."""
+        return Path(self.folder, self.name)
 
 
 def find_images(source: str | os.PathLike[str]) -> list[ImageFile]:
@@ -92,21 +102,22 @@ def find_images(source: str | os.PathLike[str]) -> list[ImageFile]:
 
 def list_images(source: str | os.PathLike[str]) -> Iterator[ImageFile]:
     """List the images below a folder one by one, in the order of their ids (see `find_images`)."""
-    root = Path(source)
-    if not root.is_dir():
-        what = "is a file" if root.exists() else "does not exist"
+    root = os.fspath(source)
+    if not Path(root).is_dir():
+        what = "is a file" if Path(root).exists() else "does not exist"
         raise ParameterError(f"{root} {what}; expected a folder with one subfolder a class")
     foreign: Counter[str] = Counter()
-    for path in _walk(root, set()):
-        suffix = path.suffix.lower()
+    for id_, name in _walk(root, "", "", set()):
+        suffix = "".join(name.rpartition(".")[1:]).lower()
         if suffix in SUFFIXES:
-            yield ImageFile(_id(path.relative_to(root)), path)
+            yield ImageFile(id_, root, id_ if id_ == name else name)  # one string, if both are one
         foreign[suffix] += suffix in FOREIGN_SUFFIXES
     _warn_about_foreign(+foreign)
 
 
-def _walk(folder: Path, seen: set[str]) -> Iterator[Path]:
-    """Give the files below a folder as they sort by their whole paths, a folder being `name/`."""
+def _walk(root: str, above: str, id_above: str, seen: set[str]) -> Iterator[tuple[str, str]]:
+    """Give id and name below the root of each file, sorted by ids, where a folder is `name/`."""
+    folder = os.path.join(root, above)  # noqa: PTH118, a Path a file would take a while
     real = os.path.realpath(folder)
     if real in seen:  # a link back up, or a second way to the same folder
         return
@@ -114,18 +125,19 @@ def _walk(folder: Path, seen: set[str]) -> Iterator[Path]:
     try:
         entries = [entry for entry in os.scandir(folder) if not entry.name.startswith(".")]
     except OSError as error:
-        raise SourceError(f"{folder} can't be listed: {error.strerror}") from error
-    for name, entry in sorted(((_sortable(each), each) for each in entries), key=itemgetter(0)):
-        path = Path(folder, entry.name)
-        if name.endswith("/"):
-            yield from _walk(path, seen)
+        raise SourceError(f"{Path(folder)} can't be listed: {error.strerror}") from error
+    named = ((_printable(entry.name) + "/" * _is(entry.is_dir), entry) for entry in entries)
+    for id_, entry in sorted(named, key=itemgetter(0)):
+        name = above + entry.name
+        if id_.endswith("/"):
+            yield from _walk(root, name + os.sep, id_above + id_, seen)
         # To read a pipe would wait for ever; a broken link is named when it is decoded.
-        elif _is(entry.is_file) or not path.exists():
-            yield path
+        elif _is(entry.is_file) or not Path(entry.path).exists():
+            yield id_above + id_, name
 
 
-def _sortable(entry: os.DirEntry[str]) -> str:
-    return _id(Path(entry.name)) + "/" * _is(entry.is_dir)
+def _printable(name: str) -> str:
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _is(kind: Callable[[], bool]) -> bool:
@@ -141,20 +153,37 @@ def _warn_about_foreign(counts: Counter[str]) -> None:
         logger.warning("left out as they can't be read: %s; save them as JPEG or PNG", listed)
 
 
-def _id(relative: Path) -> str:
-    return relative.as_posix().encode("utf-8", "backslashreplace").decode("utf-8")
+# To open a pipe needn't wait for who writes to it; Windows has no such flag, but another one.
+_READING = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
-def read_bytes(path: Path) -> bytes:
-    """Read a file whole, or raise `ImageError` with the system's reason."""
+def read_bytes(path: str | os.PathLike[str]) -> bytes:
+    """Read a file whole, or raise `ImageError` with the system's reason.
+
+    By the system's calls alone: what else a file object does, threads would do one after the other.
+    """
     try:
-        if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
-            raise ImageError("no regular file")  # reading a pipe or a device may never end
-        return path.read_bytes()
+        opened = os.open(path, _READING)
+        try:
+            return _read_all(opened)
+        finally:
+            os.close(opened)
     except ValueError as error:  # a NUL, or what is no text
         raise ImageError(f"no file can have this name ({error})") from error
     except OSError as error:
         raise ImageError(error.strerror or str(error)) from error
+
+
+def _read_all(opened: int) -> bytes:
+    status = os.fstat(opened)
+    if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+        raise ImageError("no regular file")  # reading a pipe or a device may never end
+    parts = [os.read(opened, status.st_size + 1)]
+    if len(parts[0]) == status.st_size:
+        return parts[0]
+    while parts[-1]:  # it has grown, or is larger than what one call reads
+        parts.append(os.read(opened, 2**20))
+    return b"".join(parts)
 
 
 def digest(data: bytes) -> bytes:
@@ -373,6 +402,9 @@ def scan(source: str | os.PathLike[str], known: Known | None = None) -> Manifest
         return found.manifest()
 
 
+_PART = 16  # files of a thread's task: one task a file would take longer, and more memory
+
+
 class Scan:
     """A folder that is listed, and its images hashed, beside other work.
 
@@ -387,7 +419,7 @@ class Scan:
     def __init__(self, source: str | os.PathLike[str], known: Known | None = None) -> None:
         self._source = source
         self._known = known or {}
-        self._found: list[tuple[ImageFile, Future[tuple[bytes, Stamp]]]] = []
+        self._parts: list[tuple[list[ImageFile], Future[list[tuple[bytes, Stamp]]]]] = []
         self._listed = self._given_up = False
         self._changed = threading.Condition()
         self._pool = ThreadPoolExecutor()  # hashing releases the interpreter's lock
@@ -396,17 +428,22 @@ class Scan:
     def _list(self) -> None:
         with self._pool:
             try:
-                for image in list_images(self._source):
-                    if self._given_up:
-                        break
-                    work = self._pool.submit(_identify, image.path, self._known.get(image.id))
+                images = list_images(self._source)
+                while (part := list(islice(images, _PART))) and not self._given_up:
+                    work = self._pool.submit(self._identified, part)
                     with self._changed:
-                        self._found.append((image, work))
+                        self._parts.append((part, work))
                         self._changed.notify_all()
             finally:
                 with self._changed:
                     self._listed = True
                     self._changed.notify_all()
+
+    def _identified(self, part: list[ImageFile]) -> list[tuple[bytes, Stamp]]:
+        return [
+            _identify(f"{image.folder}{os.sep}{image.name}", self._known.get(image.id))
+            for image in part
+        ]
 
     @property
     def finished(self) -> bool:
@@ -423,14 +460,15 @@ class Scan:
         for number in itertools.count():
             if not self._has(number):
                 return
-            image, work = self._found[number]
-            yield image, work.result()[0]
+            part, work = self._parts[number]
+            for image, (digest, _) in zip(part, work.result(), strict=True):
+                yield image, digest
 
     def _has(self, number: int) -> bool:
         """Wait until there are more images, or no more to come."""
         with self._changed:
-            self._changed.wait_for(lambda: number < len(self._found) or self._listed)
-        return number < len(self._found)
+            self._changed.wait_for(lambda: number < len(self._parts) or self._listed)
+        return number < len(self._parts)
 
     def __enter__(self) -> Scan:
         return self
@@ -443,17 +481,17 @@ class Scan:
     @property
     def count(self) -> int:
         """Images found so far."""
-        return len(self._found)
+        return sum(len(part) for part, _ in self._parts)
 
     def manifest(self) -> Manifest:
         """Wait for the end, and give all; what went wrong is raised (see `find_images`)."""
         self._listing.result()
-        images = [image for image, _ in self._found]
-        found = [work.result() for _, work in self._found]
+        images = [image for part, _ in self._parts for image in part]
+        found = [each for _, work in self._parts for each in work.result()]
         return Manifest(images, [digest for digest, _ in found], [stamp for _, stamp in found])
 
 
-def _identify(path: Path, known: tuple[Stamp, bytes] | None) -> tuple[bytes, Stamp]:
+def _identify(path: str, known: tuple[Stamp, bytes] | None) -> tuple[bytes, Stamp]:
     stamp = _stamp(path)
     if known is not None and stamp == known[0] and stamp != UNKNOWN:
         return known[1], stamp
@@ -463,13 +501,13 @@ def _identify(path: Path, known: tuple[Stamp, bytes] | None) -> tuple[bytes, Sta
         return UNREADABLE, UNKNOWN  # decoding will say why
 
 
-def _stamp(path: Path) -> Stamp:
+def _stamp(path: str) -> Stamp:
     """Size and time of a file, unless it may yet change without their showing it.
 
     It may within a clock's step; and where the time is in the future, as clocks are set back.
     """
     try:
-        found = path.stat()
+        found = os.stat(path)  # noqa: PTH116
     except (OSError, ValueError):
         return UNKNOWN
     settled = 0 < found.st_mtime_ns <= time.time_ns() - _SETTLED_NS

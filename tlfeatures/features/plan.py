@@ -23,7 +23,7 @@ from tlfeatures.features.backbone import (
     needs_top,
 )
 from tlfeatures.features.engines import choose_engine
-from tlfeatures.features.images import UNREADABLE, Manifest
+from tlfeatures.features.images import UNREADABLE, ImageFile, Manifest
 from tlfeatures.features.names import as_list, counted, unknown_name
 from tlfeatures.features.spec import Spec, parse_size
 from tlfeatures.features.weights import known_sha256, weights_sha256
@@ -90,7 +90,7 @@ class Means:
     max_pixels: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Task:
     """One image file to decode and embed, and every row that its bytes belong to.
 
@@ -99,7 +99,7 @@ class Task:
     in its batch, so that a backbone whose last bits depend on it gives the same after a cut.
     """
 
-    path: Path
+    image: ImageFile
     digest: bytes
     embedded: bool = False
     place: int = 0
@@ -126,7 +126,7 @@ class Plan:
         Image bytes that no source holds every embedding and variant of; those of which only the
         variants lack stand together.
     extent : int
-        How many tasks a run has that nothing cuts off.
+        How many tasks a run has that nothing cuts off; 0 where there is nothing to do.
     removed : int
         Images of the file that are no longer in the folder.
     """
@@ -185,9 +185,12 @@ def make_plan(
         removed = _count_removed(manifest, current, prune)
     sources = [header for header in (current, beside) if header and _fits(header, spec, dtype)]
     in_place = current is not None and current.holds(manifest, list(embeddings), spec)
-    whole = _missing(manifest, embeddings, spec, [current] if current and not in_place else [])
-    tasks = _missing(manifest, embeddings, spec, sources)
-    places = {task.rows[0]: task.place for task in whole}
+    uncut = [current] if current and not in_place else []
+    tasks = whole = _missing(manifest, embeddings, spec, sources)
+    if tasks and sources != uncut:
+        whole = _missing(manifest, embeddings, spec, uncut)
+        places = {task.rows[0]: task.place for task in whole}
+        tasks = [replace(task, place=places[task.rows[0]]) for task in tasks]
     return Plan(
         target=target,
         manifest=manifest,
@@ -196,7 +199,7 @@ def make_plan(
         dtype=dtype,
         current=current,
         sources=[header.path for header in sources],
-        tasks=[replace(task, place=places[task.rows[0]]) for task in tasks],
+        tasks=tasks,
         extent=len(whole),
         removed=removed,
     )
@@ -454,7 +457,7 @@ def _missing(
     for row, (image, found) in enumerate(zip(manifest.images, manifest.digests, strict=True)):
         if found not in finished:
             key = row if found == UNREADABLE else found
-            task = tasks.setdefault(key, Task(image.path, found, found in embedded))
+            task = tasks.setdefault(key, Task(image, found, found in embedded))
             task.rows.append(row)
     listed = sorted(tasks.values(), key=lambda task: task.embedded)
     return [replace(task, place=place) for place, task in enumerate(listed)]

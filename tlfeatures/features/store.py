@@ -535,7 +535,6 @@ class Writer:
         paths = [f"{kind}/{name}" for kind in kinds for name in self._file["embeddings"]]
         self._tables: dict[str, h5py.Dataset] = {path: self._file[path] for path in paths}
         self._checked = int(self._file.attrs["format_version"]) >= _CHECKED
-        self._digests = [row.tobytes() for row in self._file["digest"][:]]
         self.done: NDArray[np.bool_] = self._file["done"][:].astype(bool)
         none = np.zeros(len(self.done), bool)
         self.carried = carried or {name: none.copy() for name in self._tables}
@@ -548,12 +547,13 @@ class Writer:
             raise self._lost(error) from error
 
     def _carry(self, path: Path) -> None:
+        digests = [row.tobytes() for row in self._file["digest"][:]]
         with Reader(path) as source:
             finished = np.flatnonzero(source.header.done).tolist()
             rows_of = {source.header.digests[row]: row for row in finished}
             pairs = [
                 (row, rows_of[digest])
-                for row, digest in enumerate(self._digests)
+                for row, digest in enumerate(digests)
                 if digest in rows_of and digest != UNREADABLE and not self.done[row]
             ]
             kinds = {"embeddings"}
