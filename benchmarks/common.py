@@ -3,37 +3,96 @@
 from __future__ import annotations
 
 import argparse
+import io
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
 from tlfeatures.demo import write_digits
+from tlfeatures.features.engines import ENGINES, choose_engine
 from tlfeatures.features.images import ImageFile, scan
 
+DATA = Path(__file__).parents[2] / "shared" / "data"
+WEIGHTS = DATA / "vgg16" / "vgg16_imagenet_notop.h5"
 
-def parse(description: str) -> argparse.Namespace:
-    """Read the options; weights that aren't there are those of ImageNet."""
+Way = tuple[str, str]  # an engine and a precision
+
+
+def options(description: str) -> argparse.ArgumentParser:
+    """Make the options that all benchmarks of images have."""
     parser = argparse.ArgumentParser(description=description)
-    data = Path(__file__).parents[2] / "shared" / "data"
-    parser.add_argument("--images", type=Path, default=data / "intel")
-    parser.add_argument("--weights", default=str(data / "vgg16" / "vgg16_imagenet_notop.h5"))
+    weights = str(WEIGHTS) if WEIGHTS.is_file() else "imagenet"
+    parser.add_argument("--weights", default=weights)
     parser.add_argument("--size", type=int, default=224)
-    parser.add_argument("--count", type=int, default=128, help="images a round, a multiple of 32")
-    parser.add_argument("--rounds", type=int, default=3)
-    arguments = parser.parse_args()
-    if not Path(arguments.weights).is_file():
-        arguments.weights = "imagenet"
-    return arguments
+    return parser
 
 
-def chosen_images(arguments: argparse.Namespace, temporary: Path) -> list[ImageFile]:
+def add_engines(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--engines",
+        type=lambda text: [ways(each) for each in text.split(",")],
+        default=all_ways(),
+        help="ENGINE:PRECISION,...; all that is installed if not given",
+    )
+
+
+def ways(text: str) -> Way:
+    engine, _, precision = text.partition(":")
+    return engine, precision or "float32"
+
+
+def all_ways() -> list[Way]:
+    """Every engine that is installed, in every precision that the hardware has."""
+    found: dict[Way, None] = {}
+    for name, engine in ENGINES.items():
+        if engine.installed:
+            found[name, "float32"] = None
+            found[choose_engine(name, None, "auto")] = None
+            if "int8" in engine.precisions:
+                found[name, "int8"] = None
+    return list(found)
+
+
+def chosen_images(folder: Path, count: int, temporary: Path) -> list[ImageFile]:
     """Choose as many images as are asked for, evenly; of the digits if there is no folder."""
-    if not arguments.images.is_dir():
-        print(f"no {arguments.images}: measuring on scikit-learn's digits instead")
-        arguments.images = temporary / "digits"
-        write_digits(arguments.images)
-    images = scan(arguments.images).images
-    return images[:: max(1, len(images) // arguments.count)][: arguments.count]
+    if not folder.is_dir():
+        print(f"no {folder}: measuring on scikit-learn's digits instead")
+        folder = temporary / "digits"
+        write_digits(folder)
+    images = scan(folder).images
+    return images[:: max(1, len(images) // count)][:count]
+
+
+def copy_images(images: list[ImageFile], folder: Path) -> Path:
+    for image in images:
+        copy = folder / image.id
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(image.path.read_bytes())
+    return folder
+
+
+def write_noise(folder: Path, count: int, side: int, quality: int = 75) -> int:
+    """Write JPEGs of noise, no two of the same bytes, quickly; their mean size is given back.
+
+    There are 16 pictures; what tells two files of one apart stands behind the end of the picture,
+    where decoders have stopped.
+    """
+    generator = np.random.default_rng(0)
+    pictures = []
+    for _ in range(16):
+        file = io.BytesIO()
+        noise = generator.integers(0, 256, (side, side, 3), np.uint8)
+        Image.fromarray(noise).save(file, "JPEG", quality=quality)
+        pictures.append(file.getvalue())
+    for label in "ab":
+        (folder / label).mkdir(parents=True)
+    for number in range(count):
+        path = folder / "ab"[number % 2] / f"image{number:06d}.jpg"
+        path.write_bytes(pictures[number % 16] + number.to_bytes(8, "big"))
+    return sum(map(len, pictures)) // 16
 
 
 def timed(run: Callable[[], object]) -> float:

@@ -1,130 +1,317 @@
-"""Images per second of `extract`, of the usual loop, and of the model alone, in one run.
+"""Images per second of `extract` and of what it is compared to, in one run.
 
-    python benchmarks/extract.py --images FOLDER [--weights PATH] [--size 224] [--rounds 3]
+    python benchmarks/extract.py [--images FOLDER ...] [--engines keras,openvino:int8] [--rounds 3]
 
-The three take turns on the same images, so that a machine whose speed drifts drifts for all. The
-last line is the whole command, from its start to its end, on every image of the folder.
+For each folder: the usual Keras loop, one image at a time, and for every engine ours and its model
+alone. All take turns on the same images, so that a machine whose speed drifts drifts for all, and
+ratios are taken turn by turn. Then the whole command, from its start to its end, on so many images
+of the first folder as `--whole` says, and once more with nothing to do.
 """
 
 from __future__ import annotations
 
+import argparse
+import functools
+import os
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from common import chosen_images, parse, timed
+from common import DATA, Way, add_engines, chosen_images, copy_images, options, timed
+from numpy.typing import NDArray
+from PIL import Image
 
+import tlfeatures.features.extract as extracting
 from tlfeatures import extract
-from tlfeatures.features.backbone import auto_precision, load_backbone
+from tlfeatures.features import backbone as backbones
+from tlfeatures.features.batches import batched, decode_ahead, readable
+from tlfeatures.features.calibrate import calibrate
 from tlfeatures.features.images import decode, scan
 from tlfeatures.features.plan import Settings, make_spec
+from tlfeatures.features.quantization import Quantization
+from tlfeatures.features.spec import Spec
+from tlfeatures.features.store import Reader
 from tlfeatures.features.weights import load_weights
+from tlfeatures.figures import COLORS, drawing, save_figure
 
 BATCH = 32
+EMBEDDING = "block5_pool.avg"
+USUAL, SINGLE = "usual loop, Keras float32", "one at a time, Keras float32"
 
-
-def usual_loop(paths: list[Path], size: int, weights: str) -> Callable[[], None]:
-    """What a tutorial does: load_img, preprocess_input, predict, batch by batch, in float32."""
-    import keras
-
-    model = keras.applications.VGG16(
-        weights=None, include_top=False, pooling="avg", input_shape=(size, size, 3)
-    )
-    for layer, (kernel, bias) in load_weights(weights).tensors.items():
-        model.get_layer(layer).set_weights([kernel, bias])
-
-    def run() -> None:
-        for start in range(0, len(paths), BATCH):
-            batch = [
-                keras.utils.img_to_array(
-                    keras.utils.load_img(path, target_size=(size, size), interpolation="bilinear")
-                )
-                for path in paths[start : start + BATCH]
-            ]
-            pixels = keras.applications.vgg16.preprocess_input(np.stack(batch))
-            model.predict(pixels, verbose=0)
-
-    return run
-
-
-def ours(folder: Path, size: int, weights: str) -> Callable[[], None]:
-    """Everything that the command does once the backbone is loaded, file included."""
-
-    def run() -> None:
-        with tempfile.TemporaryDirectory() as out:
-            extract(folder, Path(out, "x.h5"), size=size, weights=weights)
-
-    return run
-
-
-def model_alone(paths: list[Path], size: int, weights: str, precision: str) -> Callable[[], None]:
-    """Our backbone on pixels that are in memory already."""
-    settings = Settings(weights=weights, precision=precision)
-    spec = make_spec(settings, "vgg16", (size, size), ["block5_pool.avg"], "auto")
-    backbone = load_backbone(spec, ["block5_pool.avg"])
-    pixels = np.stack([decode(path.read_bytes(), (size, size)) for path in paths])
-
-    def run() -> None:
-        for start in range(0, len(pixels), BATCH):
-            backbone.embed(pixels[start : start + BATCH])
-
-    return run
+Run = Callable[[list[Path]], object]
 
 
 def main() -> None:
-    arguments = parse(__doc__.splitlines()[0])
-    size, weights = arguments.size, arguments.weights
-    precision = auto_precision("vgg16", "auto")
+    parser = options(__doc__.splitlines()[0])
+    add_engines(parser)
+    folders = [DATA / "intel", DATA / "hymenoptera"]
+    parser.add_argument("--images", type=Path, nargs="+", default=folders)
+    parser.add_argument("--count", type=int, default=64, help="images a round, a multiple of 32")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--whole", type=int, nargs="*", default=[8, 32, 128, 10**6])
+    parser.add_argument("--plot", type=Path, help="where to draw the whole command's images/s")
+    arguments = parser.parse_args()
+    # The command needs two at most; here all stay, as no turn shall load one.
+    backbones._load = functools.cache(backbones._load.__wrapped__)
+    for folder in arguments.images:
+        with tempfile.TemporaryDirectory() as temporary:
+            chosen = chosen_images(folder, arguments.count, Path(temporary))
+            copied = copy_images(chosen, Path(temporary, "images"))
+            paths = [image.path for image in scan(copied).images]
+            turns = Turns(folder, paths, arguments.size, arguments.weights, Path(temporary))
+            turns.measure(arguments.engines, arguments.rounds)
+    if arguments.whole:
+        points = whole_commands(arguments)
+        if arguments.plot:
+            draw(points, arguments.size, arguments.plot)
 
-    with tempfile.TemporaryDirectory() as temporary:
-        chosen = chosen_images(arguments, Path(temporary))
-        folder = Path(temporary, "images")
-        for image in chosen:
-            copy = folder / image.id
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            copy.write_bytes(image.path.read_bytes())
-        paths = sorted(path for path in folder.rglob("*") if path.is_file())
-        runs = {
-            "usual loop, float32": usual_loop(paths, size, weights),
-            f"ours, {precision}": ours(folder, size, weights),
-            f"model alone, {precision}": model_alone(paths, size, weights, precision),
+
+class Turns:
+    """Every way to embed the images of one folder, by turns."""
+
+    def __init__(
+        self, folder: Path, paths: list[Path], size: int, weights: str, temporary: Path
+    ) -> None:
+        self._folder, self._paths = folder, paths
+        self._size, self._weights = size, weights
+        self._temporary = temporary
+        self._measured: Quantization | None = None
+
+    def measure(self, engines: list[Way], rounds: int) -> None:
+        """Time every way, round by round, and print the lot."""
+        count = len(self._paths)
+        predict = self._keras_model()
+        runs: dict[str, Run] = {
+            USUAL: functools.partial(usual_loop, predict, self._size),
+            SINGLE: functools.partial(one_at_a_time, predict, self._size),
         }
-        for run in runs.values():  # compiling is not what is measured
-            run()
+        for way in engines:
+            runs[f"ours, {' '.join(way)}"] = self._ours(way)
+            runs[f"model alone, {' '.join(way)}"] = self._model_alone(way)
+        for name, run in runs.items():  # compiling is not what is measured
+            if not name.startswith("model alone"):  # that one is loaded and compiled by ours
+                run(self._paths[: 1 if name == SINGLE else BATCH])
         seconds: dict[str, list[float]] = {name: [] for name in runs}
-        for _ in range(arguments.rounds):
+        for number in range(rounds):
+            load = os.getloadavg()[0]
             for name, run in runs.items():
-                seconds[name].append(timed(run))
-        report(seconds, len(paths), size)
-        whole_command(arguments.images, size, weights, Path(temporary))
+                seconds[name].append(timed(lambda run=run: run(self._paths)))
+            print(f"turn {number + 1}: load before it {load:.1f}", flush=True)
+        cosines = self._cosines(engines)
+        report(f"{count} images of {self._folder.name} a turn", self._size, seconds, cosines, count)
 
+    def _keras_model(self) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+        import keras
 
-def report(seconds: dict[str, list[float]], count: int, size: int) -> None:
-    print(f"{count} images a round at {size}x{size}; images/s: median (least to most)")
-    loop = next(iter(seconds.values()))
-    for name, times in seconds.items():
-        speeds = sorted(count / t for t in times)
-        ratio = statistics.median(b / t for b, t in zip(loop, times, strict=True))
-        print(
-            f"{name:26s} {statistics.median(speeds):6.1f} ({speeds[0]:.1f} to {speeds[-1]:.1f})"
-            f"   {ratio:5.2f} x the usual loop"
+        model = keras.applications.VGG16(
+            weights=None, include_top=False, pooling="avg", input_shape=(self._size, self._size, 3)
         )
-    own, alone = list(seconds.values())[1:]
-    shares = [b / a for a, b in zip(own, alone, strict=True)]
-    print(f"ours reaches {statistics.median(shares):.3f} of the model alone")
+        for layer, (kernel, bias) in load_weights(self._weights).tensors.items():
+            model.get_layer(layer).set_weights([kernel, bias])
+        return functools.partial(model.predict, verbose=0)
+
+    def _spec(self, way: Way) -> Spec:
+        engine, precision = way
+        settings = Settings(weights=self._weights, engine=engine, precision=precision)
+        spec = make_spec(settings, "vgg16", (self._size, self._size), [EMBEDDING], "auto")
+        if precision == "int8":
+            spec = replace(spec, quantization=self._quantization(spec))
+        return spec
+
+    def _quantization(self, spec: Spec) -> Quantization:
+        """Measured once, on the whole folder: `extract` does it once a file, before its start."""
+        if self._measured is None:
+            source = self._folder if self._folder.is_dir() else self._paths[0].parents[1]
+            started = time.perf_counter()
+            self._measured = calibrate(spec, scan(source), "auto")
+            taken = time.perf_counter() - started
+            print(f"{self._folder.name}: calibrating int8 took {taken:.1f} s")
+            extracting.calibrate = lambda *_: self._measured
+        return self._measured
+
+    def _file(self, way: Way) -> Path:
+        return self._temporary / f"{'-'.join(way)}.h5"
+
+    def _ours(self, way: Way) -> Run:
+        """Everything that the command does once the backbone is loaded, file included."""
+        engine, precision = way
+        self._spec(way)
+
+        def run(paths: list[Path]) -> None:
+            self._file(way).unlink(missing_ok=True)
+            folder = self._temporary / "images"
+            if len(paths) < len(self._paths):
+                folder = self._temporary / "few"
+                if not folder.exists():
+                    for path in paths:
+                        copy = folder / path.relative_to(self._temporary / "images")
+                        copy.parent.mkdir(parents=True, exist_ok=True)
+                        copy.hardlink_to(path)
+            extract(
+                folder,
+                self._file(way),
+                size=self._size,
+                weights=self._weights,
+                engine=engine,
+                precision=precision,
+            )
+
+        return run
+
+    def _model_alone(self, way: Way) -> Run:
+        """Our backbone on pixels that are in memory already."""
+        backbone = backbones.load_backbone(self._spec(way), [EMBEDDING])
+        size = (self._size, self._size)
+        pixels = np.stack([decode(path.read_bytes(), size) for path in self._paths])
+
+        def run(paths: list[Path]) -> None:
+            for start in range(0, len(paths), BATCH):
+                backbone.embed(pixels[start : min(start + BATCH, len(paths))])
+
+        return run
+
+    def _cosines(self, engines: list[Way]) -> dict[str, float]:
+        """Smallest cosine of each way's rows to those of Keras in float32."""
+        backbone = backbones.load_backbone(self._spec(("keras", "float32")), [EMBEDDING])
+        files = ((path, path, None) for path in self._paths)
+        images = readable(decode_ahead(files, (self._size, self._size)), [])
+        reference = np.concatenate(
+            [backbone.embed(batch)[EMBEDDING][rows] for _, rows, batch in batched(images, BATCH)]
+        )
+        found = {}
+        for way in engines:
+            with Reader(self._file(way)) as reader:
+                rows = reader.read(EMBEDDING)
+            found[f"ours, {' '.join(way)}"] = smallest_cosine(rows, reference)
+        return found
 
 
-def whole_command(source: Path, size: int, weights: str, temporary: Path) -> None:
-    count = len(scan(source).images)
-    command = [sys.executable, "-m", "tlfeatures", "extract", str(source)]
-    command += ["-o", str(temporary / "whole.h5"), "--size", str(size), "--weights", weights]
-    for name in ("the whole command", "the command again"):
-        taken = timed(lambda: subprocess.run(command, check=True, capture_output=True))
-        print(f"{name}: {count} images in {taken:.1f} s, {count / taken:.1f} images/s")
+def smallest_cosine(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    a, b = a.astype(float), b.astype(float)
+    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    return float(((a * b).sum(axis=1) / norms).min())
+
+
+def usual_loop(predict: Callable[..., object], size: int, paths: list[Path]) -> None:
+    """What a tutorial does: load_img, preprocess_input, predict, batch by batch, in float32."""
+    import keras
+
+    for start in range(0, len(paths), BATCH):
+        batch = [
+            keras.utils.img_to_array(
+                keras.utils.load_img(path, target_size=(size, size), interpolation="bilinear")
+            )
+            for path in paths[start : start + BATCH]
+        ]
+        predict(keras.applications.vgg16.preprocess_input(np.stack(batch)))
+
+
+def one_at_a_time(predict: Callable[..., object], size: int, paths: list[Path]) -> None:
+    """What img2vec does: open, resize, predict a batch of one, append."""
+    import keras
+
+    vectors = []
+    for path in paths:
+        image = Image.open(path).convert("RGB").resize((size, size))
+        pixels = np.expand_dims(np.asarray(image, np.float32), 0)
+        vectors.append(predict(keras.applications.vgg16.preprocess_input(pixels.copy())))
+
+
+def report(
+    what: str,
+    size: int,
+    seconds: dict[str, list[float]],
+    cosines: dict[str, float],
+    count: int,
+) -> None:
+    print(f"{what} at {size}x{size}; median (least to most)")
+    print(
+        f"{'':35s} {'images/s':21s} {'x the usual loop':21s} {'x one at a time':21s} "
+        f"{'of its model alone':22s} smallest cosine"
+    )
+    for name, times in seconds.items():
+        cells = [spread([count / t for t in times], 1)]
+        cells += [spread(ratios(seconds[base], times), 2) for base in (USUAL, SINGLE)]
+        if name.startswith("ours"):
+            alone = seconds[name.replace("ours", "model alone")]
+            cells += [spread(ratios(alone, times), 3), f"{cosines[name]:.7f}"]
+        print(f"{name:35s} " + " ".join(f"{cell:21s}" for cell in cells).rstrip())
+
+
+def ratios(base: list[float], times: list[float]) -> list[float]:
+    return [b / t for b, t in zip(base, times, strict=True)]
+
+
+def spread(values: list[float], digits: int) -> str:
+    least, most = min(values), max(values)
+    return f"{statistics.median(values):.{digits}f} ({least:.{digits}f} to {most:.{digits}f})"
+
+
+# ---- the whole command
+
+
+# The command, which says at its end what was resident at most; what the system counts for a child
+# is at least what its parent had at the fork.
+COMMAND = """
+import sys
+from pathlib import Path
+from tlfeatures.cli import main
+
+main(sys.argv[1:], standalone_mode=False)
+print(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
+"""
+
+
+def whole_commands(arguments: argparse.Namespace) -> dict[Way, list[tuple[int, float]]]:
+    """Time the command from its start to its end; images/s against n, engine by engine."""
+    points: dict[Way, list[tuple[int, float]]] = {way: [] for way in arguments.engines}
+    print("the whole command, start-up included; again, with nothing to do; peak memory")
+    for count in arguments.whole:
+        with tempfile.TemporaryDirectory() as temporary:
+            images = chosen_images(arguments.images[0], count, Path(temporary))
+            folder = copy_images(images, Path(temporary, "images"))
+            for way in arguments.engines:
+                command = [sys.executable, "-c", COMMAND, "extract", str(folder)]
+                command += ["-o", str(Path(temporary, f"{'-'.join(way)}.h5"))]
+                command += ["--size", str(arguments.size), "--weights", arguments.weights]
+                command += ["--engine", way[0], "--precision", way[1]]
+                load = os.getloadavg()[0]
+                (taken, peak), (again, _) = run_once(command), run_once(command)
+                points[way].append((len(images), len(images) / taken))
+                print(
+                    f"{' '.join(way):18s} {len(images):5d} images: {taken:6.1f} s, "
+                    f"{len(images) / taken:5.1f} images/s; again {again:.2f} s; "
+                    f"{peak:.0f} MB; load before it {load:.1f}",
+                    flush=True,
+                )
+    return points
+
+
+def run_once(command: list[str]) -> tuple[float, float]:
+    """Seconds of a process, and its peak of resident memory in MB."""
+    started = time.perf_counter()
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return time.perf_counter() - started, int(said.split()[-1]) / 1000
+
+
+def draw(points: dict[Way, list[tuple[int, float]]], size: int, path: Path) -> None:
+    with drawing(None, 6.4, 3.6) as ax:
+        for number, (way, pairs) in enumerate(points.items()):
+            counts, speeds = zip(*pairs, strict=True)
+            color = COLORS[f"c{number}"]
+            ax.plot(counts, speeds, "o-", markersize=4, color=color, label=" ".join(way))
+        ax.set(xscale="log", xlabel="images", ylabel="images per second", ylim=(0, None))
+        ax.set_xticks(counts, [f"{count:,}" for count in counts])
+        ax.minorticks_off()
+        ax.figure.legend(loc="outside right center")
+        ax.set_title(f"The whole command at {size}, start-up included", loc="left")
+        save_figure(ax, path)
 
 
 if __name__ == "__main__":

@@ -15,12 +15,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from common import chosen_images, parse, timed
+from common import DATA, chosen_images, options, timed
 
 from tlfeatures import Model, export, extract, load_dataset, make_head
 from tlfeatures.exporting.check import run_graph
 from tlfeatures.exporting.runtime import session
-from tlfeatures.features.backbone import auto_precision, load_backbone
+from tlfeatures.features.backbone import load_backbone
+from tlfeatures.features.engines import choose_engine
 from tlfeatures.features.images import decode
 
 BATCH = 32
@@ -36,8 +37,8 @@ def fitted(images: list[Path], size: int, weights: str, folder: Path) -> Model:
     return Model.fit(make_head("logreg"), load_dataset(folder / "train.h5"), name="logreg")
 
 
-def in_precision(model: Model, precision: str) -> Model:
-    return replace(model, spec=replace(model.spec, precision=precision))
+def computed_by(model: Model, engine: str, precision: str) -> Model:
+    return replace(model, spec=replace(model.spec, engine=engine, precision=precision))
 
 
 def ours_on_pixels(model: Model, pixels: np.ndarray) -> Callable[[], object]:
@@ -60,10 +61,15 @@ def theirs_on_pixels(runtime: object, pixels: np.ndarray) -> Callable[[], object
 
 
 def main() -> None:
-    arguments = parse(__doc__.splitlines()[0])
+    parser = options(__doc__.splitlines()[0])
+    parser.add_argument("--images", type=Path, default=DATA / "intel")
+    parser.add_argument("--count", type=int, default=128, help="images a round, a multiple of 32")
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
     weights = arguments.weights
     with tempfile.TemporaryDirectory() as temporary:
-        paths = [image.path for image in chosen_images(arguments, Path(temporary))]
+        chosen = chosen_images(arguments.images, arguments.count, Path(temporary))
+        paths = [image.path for image in chosen]
         model = fitted(paths[::4], arguments.size, weights, Path(temporary))
         seconds = measure(model, paths, weights, Path(temporary), arguments.rounds)
     report(seconds, len(paths), arguments.size)
@@ -78,10 +84,10 @@ def measure(
     size = model.spec.size
     pixels = np.stack([decode(path.read_bytes(), size) for path in paths])
     runs: dict[str, Callable[[], object]] = {}
-    for precision in dict.fromkeys(["float32", auto_precision("vgg16", "auto")]):
-        own = in_precision(model, precision)
-        runs[f"files: predict, {precision}"] = lambda own=own: list(own.predict(paths))
-        runs[f"pixels: predict, {precision}"] = ours_on_pixels(own, pixels)
+    for way in dict.fromkeys([("keras", "float32"), choose_engine(None, None, "auto")]):
+        own = computed_by(model, *way)
+        runs[f"files: predict, {' '.join(way)}"] = lambda own=own: list(own.predict(paths))
+        runs[f"pixels: predict, {' '.join(way)}"] = ours_on_pixels(own, pixels)
     runs["files: ONNX Runtime, float32"] = lambda: run_graph(runtime, paths, size)
     runs["pixels: ONNX Runtime, float32"] = theirs_on_pixels(runtime, pixels)
     for run in runs.values():  # compiling is not what is measured
@@ -96,12 +102,12 @@ def measure(
 def report(seconds: dict[str, list[float]], count: int, size: int) -> None:
     print(f"{count} images a round at {size}x{size}; images/s: median (least to most)")
     for name, times in seconds.items():
-        own = seconds[f"{name.partition(':')[0]}: predict, float32"]
+        own = seconds[f"{name.partition(':')[0]}: predict, keras float32"]
         speeds = sorted(count / t for t in times)
         ratio = statistics.median(b / t for b, t in zip(own, times, strict=True))
         print(
             f"{name:31s} {statistics.median(speeds):6.1f} ({speeds[0]:.1f} to {speeds[-1]:.1f})"
-            f"   {ratio:5.2f} x predict in float32"
+            f"   {ratio:5.2f} x predict by Keras in float32"
         )
 
 
