@@ -50,7 +50,7 @@ def all_ways() -> list[Way]:
     for name, engine in ENGINES.items():
         if engine.installed:
             found[name, "float32"] = None
-            found[choose_engine(name, None, "auto")] = None
+            found[choose_engine(name, None, "auto", (224, 224))] = None
             if "int8" in engine.precisions:
                 found[name, "int8"] = None
     return list(found)

@@ -15,6 +15,8 @@ from tlfeatures.features.plan import Settings, make_spec
 from tlfeatures.features.quantization import Quantization, calibration_names, measured
 from tlfeatures.features.spec import Spec
 
+SIZE = (224, 224)
+
 
 @pytest.fixture
 def machine(monkeypatch):
@@ -53,7 +55,15 @@ def test_what_is_not_asked_for_is_the_fastest_that_is_there(
     machine, installed, hardware, asked, chosen
 ):
     machine(*installed, **hardware)
-    assert choose_engine(*asked, "auto") == chosen
+    assert choose_engine(*asked, "auto", SIZE) == chosen
+
+
+def test_small_images_have_another_fastest_engine(machine):
+    machine("keras", "openvino", "ncnn")
+    assert choose_engine(None, None, "auto", (64, 64)) == ("openvino", "float32")
+    assert choose_engine(None, None, "auto", (96, 96)) == ("ncnn", "float32")
+    machine("keras", "ncnn")
+    assert choose_engine(None, None, "auto", (64, 64)) == ("keras", "float32")
 
 
 def test_a_file_is_brought_up_to_date_by_what_made_it(machine):
@@ -61,9 +71,12 @@ def test_a_file_is_brought_up_to_date_by_what_made_it(machine):
 
     machine("keras", "openvino", "ncnn", cpu=True)
     old = replace(SPEC, engine="ncnn", precision="float32")
-    assert choose_engine(None, None, "auto", old) == ("ncnn", "float32")
-    assert choose_engine("auto", "auto", "auto", old) == ("ncnn", "float32")
-    assert choose_engine("keras", None, "auto", old) == ("keras", "float32")  # and is refused later
+    assert choose_engine(None, None, "auto", SIZE, old) == ("ncnn", "float32")
+    assert choose_engine("auto", "auto", "auto", SIZE, old) == ("ncnn", "float32")
+    assert choose_engine("keras", None, "auto", SIZE, old) == (
+        "keras",
+        "float32",
+    )  # and is refused later
 
 
 @pytest.mark.parametrize(
@@ -78,13 +91,13 @@ def test_a_file_is_brought_up_to_date_by_what_made_it(machine):
 def test_what_can_not_be_names_what_can(machine, asked, device, message):
     machine("keras", "openvino", "ncnn")
     with pytest.raises(ParameterError, match=message):
-        choose_engine(*asked, device)
+        choose_engine(*asked, device, SIZE)
 
 
 def test_an_engine_that_is_not_installed_names_its_extra(machine):
     machine("keras")
     with pytest.raises(EngineError, match=r"pip install 'tlfeatures\[no_such_package_openvino\]'"):
-        choose_engine(None, "int8", "auto")
+        choose_engine(None, "int8", "auto", SIZE)
 
 
 def test_keras_stands_in_for_predictions_and_says_so(machine, caplog, monkeypatch):

@@ -75,17 +75,24 @@ ENGINES = {
     "ncnn": Engine(("float32",), _ncnn, "ncnn"),
 }
 
-# The fastest first, as measured (see benchmarks/): ncnn has Winograd's convolutions, OpenVINO those
-# of bfloat16 and of 8-bit integers.
+# The fastest first, as measured (see benchmarks/): ncnn has Winograd's convolutions, whose larger
+# kernels take as long to read for a small image as for a large one; OpenVINO those of bfloat16 and
+# of 8-bit integers.
 _FASTEST = {
     "float32": ("ncnn", "openvino", "keras"),
     "bfloat16": ("openvino", "keras"),
     "int8": ("openvino",),
 }
+_FASTEST_OF_SMALL = ("openvino", "keras", "ncnn")
+_SMALL = 80 * 80
 
 
 def choose_engine(
-    engine: str | None, precision: str | None, device: str, old: Spec | None = None
+    engine: str | None,
+    precision: str | None,
+    device: str,
+    size: tuple[int, int],
+    old: Spec | None = None,
 ) -> tuple[str, str]:
     """Fill in an engine and a precision that were not asked for.
 
@@ -96,6 +103,8 @@ def choose_engine(
         bfloat16 where the hardware multiplies it itself, and the fastest engine for the precision
         that is installed. On a GPU that is Keras.
     device : {"auto", "cpu", "gpu"}
+    size : (int, int)
+        Of the images that enter the backbone, in pixels.
     old : Spec, optional
         Of the file.
 
@@ -122,7 +131,7 @@ def choose_engine(
     if precision is None:
         precision = _fastest_precision(engine, device)
     if engine is None:
-        engine = _fastest_engine(precision, device)
+        engine = _fastest_engine(precision, device, size)
     check_engine(engine, precision, device)
     return engine, precision
 
@@ -157,12 +166,13 @@ def _fastest_precision(engine: str | None, device: str) -> str:
     return "bfloat16" if native else "float32"
 
 
-def _fastest_engine(precision: str, device: str) -> str:
+def _fastest_engine(precision: str, device: str, size: tuple[int, int]) -> str:
     if precision != "int8" and _gpu_has_bfloat16(device) is not None:
         return "keras"
     if precision == "bfloat16" and not _cpu_has_bfloat16():
         return "keras"  # the only one that computes it anyway, slowly
-    names = _FASTEST[precision]
+    small = precision == "float32" and size[0] * size[1] < _SMALL
+    names = _FASTEST_OF_SMALL if small else _FASTEST[precision]
     installed = [name for name in names if ENGINES[name].installed]
     return (installed or list(names))[0]
 

@@ -154,6 +154,7 @@ def extract(
         with Scan(source, known) as scan:
             early = head_start(scan, target, asked, means, watch.progress)
             manifest = scan.manifest()
+        del scan, known  # they are as large as the manifest
         if not manifest.images:
             raise SourceError(
                 f"{source} has no images; expected a folder with one subfolder a class"

@@ -344,7 +344,7 @@ def make_spec(
             weights = str(Path(weights).expanduser().resolve())  # found from any folder
         seed = _seed(settings, old) if weights == "random" else None
         sha256, top_sha256 = _hashes(settings, weights, seed, needs_top(backbone, names), old)
-        engine, precision = choose_engine(settings.engine, settings.precision, device, old)
+        engine, precision = choose_engine(settings.engine, settings.precision, device, size, old)
     return Spec(
         backbone=backbone,
         size=size,
