@@ -84,9 +84,8 @@ def measure(
     size = model.spec.size
     pixels = np.stack([decode(path.read_bytes(), size) for path in paths])
     runs: dict[str, Callable[[], object]] = {}
-    for way in dict.fromkeys(
-        [("keras", "float32"), choose_engine(None, None, "auto", (arguments.size,) * 2)]
-    ):
+    fastest = choose_engine(None, None, "auto", size)
+    for way in dict.fromkeys([("keras", "float32"), fastest]):
         own = computed_by(model, *way)
         runs[f"files: predict, {' '.join(way)}"] = lambda own=own: list(own.predict(paths))
         runs[f"pixels: predict, {' '.join(way)}"] = ours_on_pixels(own, pixels)

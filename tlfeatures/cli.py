@@ -185,7 +185,10 @@ class _BatchSize(click.ParamType):  # type: ignore[type-arg]
     def convert(self, value: Any, param: Any, ctx: Any) -> int | str:
         if value == "auto":
             return "auto"
-        return click.IntRange(min=1).convert(value, param, ctx)
+        try:
+            return click.IntRange(min=1).convert(value, param, ctx)
+        except click.BadParameter:
+            self.fail(f"{value!r} is neither a number from 1 up nor auto", param, ctx)
 
 
 _batch_size = click.option(
@@ -860,6 +863,7 @@ def info(file: str, as_json: bool) -> None:
     help="Unmark damaged rows, so that the next `extract` computes them again.",
 )
 @_weights_moved
+@_max_pixels
 @_device
 @_json
 @click.pass_context

@@ -411,8 +411,8 @@ def _check_finite(X: NDArray[np.float32], ids: list[str], embedding: str) -> Non
         bad = np.flatnonzero(~np.isfinite(X.sum(axis=1, dtype=np.float64)))
     if len(bad):
         raise DatasetError(
-            f"{embedding} of {len(bad)} images is not finite, {ids[bad[0]]!r} first; extract them "
-            "again, with --dtype float32 if the file has float16"
+            f"{embedding} of {len(bad)} images is not finite, {ids[bad[0]]!r} first: "
+            "`tlfeatures verify FILE --mend` and then `tlfeatures extract` compute them again"
         )
 
 

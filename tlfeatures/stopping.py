@@ -21,6 +21,10 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _SAME = 0.3  # seconds in which signals are one: `timeout` sends its own twice
 
 
+def _ignored(number: int, frame: FrameType | None) -> None:
+    pass
+
+
 class Stopping:
     """While it is entered, a first signal asks to stop and a second one ends the process.
 
@@ -82,7 +86,7 @@ class Stopping:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         """Run in the main thread, once that is in Python again."""
         for each in self._old:
-            signal.signal(each, signal.SIG_DFL)
+            signal.signal(each, _ignored)  # the watcher hears of the next one
         self._asked = True
         if not (self._begun or self._left):
             raise KeyboardInterrupt

@@ -84,8 +84,8 @@ def test_a_file_is_brought_up_to_date_by_what_made_it(machine):
     [
         (("theano", None), "auto", "no engine 'theano'"),
         (("keras", "int4"), "auto", "no precision 'int4'"),
-        (("ncnn", "bfloat16"), "auto", "computes in float32, not in bfloat16: give --engine keras"),
-        (("ncnn", None), "gpu", "--engine keras, or --device cpu"),
+        (("ncnn", "bfloat16"), "auto", "computes in float32, not in bfloat16: leave out --engine"),
+        (("ncnn", None), "gpu", "ncnn has no GPU: leave out --engine"),
     ],
 )
 def test_what_can_not_be_names_what_can(machine, asked, device, message):

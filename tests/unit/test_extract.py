@@ -221,7 +221,7 @@ def test_no_images_says_so(tmp_path, file):
         ({"backbone": "vgg16", "size": 32, "engine": "theano"}, "there are: .*openvino"),
         (
             {"backbone": "vgg16", "size": 32, "engine": "keras", "precision": "int8"},
-            "float32 or bfloat16, not in int8: give --engine openvino",
+            "float32 or bfloat16, not in int8: leave out --engine",
         ),
         ({"backbone": "vgg16", "size": 32, "engine": "ncnn", "device": "gpu"}, "ncnn has no GPU"),
         ({"engine": "openvino"}, "leave out"),

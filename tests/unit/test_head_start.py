@@ -9,7 +9,7 @@ import pytest
 
 from tests.conftest import write_image
 from tlfeatures import extract
-from tlfeatures.errors import SourceError
+from tlfeatures.errors import EngineError, SourceError, StoppedError
 from tlfeatures.features import images
 from tlfeatures.features.pixels import PixelBackbone
 from tlfeatures.features.store import Reader
@@ -168,6 +168,39 @@ def test_no_more_is_kept_than_memory_is_set_aside(folder, tmp_path, monkeypatch,
     assert backbone.listed[1] == 32  # the next when all was listed
 
 
+def test_who_is_asked_while_a_folder_is_listed_can_stop(folder, tmp_path, monkeypatch, recorded):
+    slow = Slow(monkeypatch, 20)
+    recorded(slow)
+    asked = []
+
+    def stop():
+        asked.append(True)
+        if len(asked) > 1:
+            slow.go_on.set()  # so that the listing's thread ends, too
+        return len(asked) > 1
+
+    with pytest.raises(StoppedError, match="listed; 4 images that were embedded are not kept"):
+        extract(folder, tmp_path / "x.h5", stop=stop, **OPTIONS)
+    assert not list(tmp_path.glob("*.h5*"))
+
+
+def test_a_folder_of_less_than_a_batch_has_the_shape_of_an_undisturbed_run(
+    folder, tmp_path, monkeypatch, recorded
+):
+    shutil.rmtree(folder / "b")
+    slow = Slow(monkeypatch, 15)
+    made = recorded(slow, one_shape=True, most=64)
+    threading.Timer(0.5, slow.go_on.set).start()
+    monkeypatch.setattr("tlfeatures.features.head_start.checked_batch_size", lambda _: 4)
+    extract(folder, tmp_path / "x.h5", **OPTIONS | {"batch_size": "auto"})
+    (backbone,) = made.values()
+    assert len(backbone.batches[-1]) == 16  # as 16 files are embedded without a head start
+    kept = rows_of(tmp_path / "x.h5")[2]
+    extract(folder, tmp_path / "whole.h5", **OPTIONS)
+    for name, values in rows_of(tmp_path / "whole.h5")[2].items():
+        np.testing.assert_array_equal(kept[name], values)
+
+
 class Full(PixelBackbone):
     """A device with memory for three images."""
 
@@ -193,3 +226,17 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does(folder, tmp_path, mon
     assert "no memory for larger batches: going on with 2 images" in caplog.text
     for name, values in rows_of(tmp_path / "whole.h5")[2].items():
         np.testing.assert_array_equal(rows_of(tmp_path / "x.h5")[2][name], values)
+
+
+def test_one_image_that_does_not_fit_is_an_error_that_says_what_to_do(
+    folder, tmp_path, monkeypatch
+):
+    class NoMemory(PixelBackbone):
+        def embed(self, images):
+            raise RuntimeError("cpu_memory.cpp:257: Failed to allocate 655360000 bytes of memory")
+
+    monkeypatch.setattr(
+        "tlfeatures.features.extract.load_backbone", lambda spec, names, **_: NoMemory(names)
+    )
+    with pytest.raises(EngineError, match="one image of 16 x 16: give a smaller --size"):
+        extract(folder, tmp_path / "x.h5", **OPTIONS)

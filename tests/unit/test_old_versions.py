@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from tests.conftest import write_image
 from tlfeatures import Model, describe, extract, load_dataset
 from tlfeatures.cli import main
+from tlfeatures.errors import SpecError
 from tlfeatures.features.store import Reader, checksums, read_header
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -119,3 +120,15 @@ def test_a_waiting_row_of_an_older_file_is_written_in_place(version, photos, tmp
     assert extract(photos, file, trust_mtime=True).computed == 1
     header = read_header(file)
     assert (header.done.all(), header.checked) == (True, False)
+
+
+def test_a_vgg16_file_of_before_there_were_engines_is_of_keras(tmp_path):
+    file = shutil.copy(FIXTURES / "embeddings-v2-vgg16.h5", tmp_path / "x.h5")
+    spec = describe(file)["spec"]
+    assert (spec["engine"], spec["quantization"], spec["precision"]) == ("keras", None, "float32")
+    for number in range(6):
+        write_image(tmp_path / "photos" / ["blue", "red"][number % 2] / f"{number}.png", number, 32)
+    result = extract(tmp_path / "photos", file)  # which asks for no engine: nothing is to be done
+    assert (result.computed, result.reused, result.engine) == (0, 6, "keras")
+    with pytest.raises(SpecError, match="engine keras, not ncnn"):
+        extract(tmp_path / "photos", file, engine="ncnn")

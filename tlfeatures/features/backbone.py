@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -204,6 +205,8 @@ def load_backbone(
     weights = weights or spec.weights
     # Variants of images are made before, so that their recipe makes no other backbone.
     spec = replace(spec, augmentation=None)
+    if substitute and device == "gpu" and spec.precision != "int8":
+        spec = replace(spec, engine="keras")  # no other has one
     try:
         return _load(spec, tuple(names), device, weights)
     except EngineError as error:
@@ -211,6 +214,12 @@ def load_backbone(
             raise
         logger.warning("%s; Keras stands in, whose embeddings differ by rounding alone", error)
         return _load(replace(spec, engine="keras"), tuple(names), device, weights)
+
+
+def keras_backend() -> str | None:
+    """Name what Keras computes on, once it is loaded."""
+    keras = sys.modules.get("keras")
+    return None if keras is None else str(keras.config.backend())
 
 
 def find_weights(spec: Spec, names: Sequence[str], weights: str | None = None) -> Weights | None:

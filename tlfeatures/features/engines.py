@@ -132,7 +132,8 @@ def choose_engine(
         precision = _fastest_precision(engine, device)
     if engine is None:
         engine = _fastest_engine(precision, device, size)
-    check_engine(engine, precision, device)
+    if old is None:  # what contradicts a file is said of the file, and it may lack nothing
+        check_engine(engine, precision, device)
     return engine, precision
 
 
@@ -142,13 +143,12 @@ def check_engine(engine: str, precision: str, device: str) -> None:
         raise unknown_name("engine", engine, ENGINES)
     found = ENGINES[engine]
     if precision not in found.precisions:
-        able = [name for name, each in ENGINES.items() if precision in each.precisions]
         raise ParameterError(
             f"engine {engine} computes in {' or '.join(found.precisions)}, not in {precision}: "
-            f"give --engine {' or '.join(able)}"
+            "leave out --engine, or --precision"
         )
     if device == "gpu" and not found.gpu:
-        raise ParameterError(f"engine {engine} has no GPU: give --engine keras, or --device cpu")
+        raise ParameterError(f"engine {engine} has no GPU: leave out --engine, or --device")
     if not found.installed:
         raise EngineError(
             f"engine {engine} is not installed: pip install 'tlfeatures[{found.package}]'"
@@ -167,6 +167,8 @@ def _fastest_precision(engine: str | None, device: str) -> str:
 
 
 def _fastest_engine(precision: str, device: str, size: tuple[int, int]) -> str:
+    if device == "gpu":
+        return "keras"
     if precision != "int8" and _gpu_has_bfloat16(device) is not None:
         return "keras"
     if precision == "bfloat16" and not _cpu_has_bfloat16():

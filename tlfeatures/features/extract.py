@@ -7,6 +7,7 @@ backbone is loaded.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -19,7 +20,7 @@ import numpy as np
 
 from tlfeatures.errors import ImageError, ParameterError, SourceError, StoppedError, StoreError
 from tlfeatures.features import store
-from tlfeatures.features.backbone import load_backbone
+from tlfeatures.features.backbone import keras_backend, load_backbone
 from tlfeatures.features.batches import (
     batch_size_for,
     checked_batch_size,
@@ -31,6 +32,8 @@ from tlfeatures.features.forward import Forward, Values
 from tlfeatures.features.head_start import Early, head_start
 from tlfeatures.features.images import MAX_PIXELS, UNREADABLE, Manifest, Scan, allow_pixels
 from tlfeatures.features.plan import Means, Plan, Settings, Task, make_plan
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -150,9 +153,11 @@ def extract(
     asked, means = Settings(**settings), Means(device, batch_size, max_pixels)
     watch = _Watch(progress or _no_progress, stop or _never)
     with store.exclusive(target):
+        if trust_mtime and target.exists() and not store.read_header(target).checked:
+            logger.warning("%s has no times of its images: all of them are read", target)
         known = store.read_header(target).identified() if trust_mtime and target.exists() else None
         with Scan(source, known) as scan:
-            early = head_start(scan, target, asked, means, watch.progress)
+            early = head_start(scan, target, asked, means, watch.progress, watch.stop)
             manifest = scan.manifest()
         del scan, known  # they are as large as the manifest
         if not manifest.images:
@@ -280,14 +285,19 @@ def _carry_out(
     if first is not None:  # before the file: without weights no file is left behind
         plan = _calibrated(plan, means)
         backbone = load_backbone(plan.spec, list(plan.embeddings), device=means.device)
+        _warn_of_another_backend(plan)
         # Of a run that nothing cuts off: one that goes on has batches of the same shape.
         passes = plan.extent * (1 + plan.spec.variants)
         forward = Forward(backbone, batch_size_for(passes, means.batch_size, backbone.most))
         batches = forward.all(chain([first], images))
     computed = passed = 0
     with _open_target(plan, provenance) as writer:
-        watch.look(0, plan, writer)
-        for tasks, values in chain(_in_batches(plan, early), batches):
+        for tasks, values in _in_batches(plan, early):
+            _write(writer, tasks, values)
+            computed += len(tasks)
+            passed += len(tasks) * (1 + plan.spec.variants)
+        watch.look(computed, plan, writer)
+        for tasks, values in batches:
             _write(writer, tasks, values)
             computed += len(tasks)
             passed += len(tasks) * next(iter(values.values())).shape[1]
@@ -324,6 +334,18 @@ def _write(writer: store.Writer, tasks: list[Task], values: Values) -> None:
         return
     themselves = {name: value[:, 0] for name, value in kept.items()}
     writer.write(rows, themselves, {name: value[:, 1:] for name, value in kept.items()})
+
+
+def _warn_of_another_backend(plan: Plan) -> None:
+    """Keras's own choice of what computes is no part of the spec: it is one of rounding."""
+    backend = keras_backend() if plan.spec.engine == "keras" else None
+    versions = plan.current.provenance.get("versions", {}) if plan.current else {}
+    if backend and versions and not any(name.startswith(backend) for name in versions):
+        logger.warning(
+            "%s was made by Keras on another backend than %s: new rows differ in their last bits",
+            plan.target,
+            backend,
+        )
 
 
 def _calibrated(plan: Plan, means: Means) -> Plan:
@@ -363,7 +385,10 @@ def _count_unique(manifest: Manifest) -> int:
 
 
 def _reasons(plan: Plan, failed: Failed) -> dict[str, str]:
-    return {plan.manifest.images[row].id: str(error) for task, error in failed for row in task.rows}
+    images = plan.manifest.images
+    return {
+        images[row].id: store.kept_reason(str(error)) for task, error in failed for row in task.rows
+    }
 
 
 def _first_few(reasons: dict[str, str]) -> str:
@@ -381,12 +406,12 @@ def _open_target(plan: Plan, provenance: dict[str, Any]) -> store.Writer:
         return writer
     path = plan.partial if plan.current else plan.target
     fresh = path.with_name(f".{path.name}.new")
-    store.create(fresh, plan.manifest, plan.spec, plan.embeddings, plan.dtype, provenance)
     try:
+        store.create(fresh, plan.manifest, plan.spec, plan.embeddings, plan.dtype, provenance)
         with store.Writer(fresh) as writer:
             for source in plan.sources:
                 writer.carry(source)
-    except StoreError:
+    except BaseException:
         fresh.unlink(missing_ok=True)  # nothing is in it that isn't elsewhere
         raise
     os.replace(fresh, path)

@@ -9,11 +9,17 @@ from itertools import chain, groupby
 import numpy as np
 from numpy.typing import NDArray
 
+from tlfeatures.errors import EngineError
 from tlfeatures.features.backbone import Backbone
 from tlfeatures.features.batches import Pixels, batched
 from tlfeatures.features.plan import Task
 
 logger = logging.getLogger(__name__)
+
+_OUT_OF_MEMORY = (
+    *("resourceexhausted", "outofmemory", "memoryerror", "badalloc", "allocfailed"),
+    *("failedtoallocate", "allocatememory", "enoughmemory"),
+)
 
 # Embedding -> (b, parts, d): of each image itself and its variants, or of these alone.
 Values = dict[str, NDArray[np.float32]]
@@ -62,8 +68,13 @@ class Forward:
         try:
             return self._passes(batch)
         except Exception as error:  # each engine has its own
-            if self._batch_size == 1 or not _out_of_memory(error):
+            if not _out_of_memory(error):
                 raise
+            if self._batch_size == 1:
+                height, width = batch.shape[-3:-1]
+                raise EngineError(
+                    f"no memory for one image of {height} x {width}: give a smaller --size"
+                ) from error
         self._batch_size //= 2
         logger.warning("no memory for larger batches: going on with %d images", self._batch_size)
         return self._pass(batch)
@@ -88,6 +99,6 @@ class Forward:
 
 
 def _out_of_memory(error: Exception) -> bool:
-    """TensorFlow, JAX and PyTorch say it in these words."""
+    """TensorFlow, JAX, PyTorch, OpenVINO, ncnn and NumPy say it in these words."""
     said = f"{type(error).__name__} {error}".lower().replace("_", "").replace(" ", "")
-    return any(word in said for word in ("resourceexhausted", "outofmemory", "memoryerror"))
+    return any(word in said for word in _OUT_OF_MEMORY)

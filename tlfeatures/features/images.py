@@ -132,7 +132,7 @@ def _walk(root: str, above: str, id_above: str, seen: set[str]) -> Iterator[tupl
         if id_.endswith("/"):
             yield from _walk(root, name + os.sep, id_above + id_, seen)
         # To read a pipe would wait for ever; a broken link is named when it is decoded.
-        elif _is(entry.is_file) or not Path(entry.path).exists():
+        elif _is(entry.is_file) or not os.path.exists(entry.path):  # noqa: PTH110
             yield id_above + id_, name
 
 
@@ -423,7 +423,17 @@ class Scan:
         self._listed = self._given_up = False
         self._changed = threading.Condition()
         self._pool = ThreadPoolExecutor()  # hashing releases the interpreter's lock
-        self._listing = ThreadPoolExecutor(1).submit(self._list)
+        self._listing: Future[None] = Future()
+        # A daemon, as a folder on a dead disk mustn't keep the process from ending.
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self) -> None:
+        try:
+            self._list()
+        except BaseException as error:  # it belongs to whoever waits for the manifest
+            self._listing.set_exception(error)
+        else:
+            self._listing.set_result(None)
 
     def _list(self) -> None:
         with self._pool:

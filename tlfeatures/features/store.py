@@ -492,7 +492,8 @@ def _versions(spec: Spec) -> dict[str, Any]:
     """Of what made the file, also of Keras's backend where Keras did."""
     versions = {"python": platform.python_version()}
     keras = sys.modules.get("keras") if spec.engine == "keras" else None
-    engine = (spec.engine, *((keras.config.backend(),) if keras else ()))
+    backend = (keras.config.backend(),) if keras else ()
+    engine = (spec.engine, *backend)
     packages = ("tlfeatures", *engine, "h5py", "numpy", "pillow")
     for package in (each for each in packages if each != "none"):
         with contextlib.suppress(metadata.PackageNotFoundError):
@@ -505,6 +506,11 @@ def _why(error: OSError) -> str:
     written = re.search(r"errno = (\d+)", str(error))
     number = error.errno or (int(written[1]) if written else 0)
     return os.strerror(number) if number else str(error)
+
+
+def kept_reason(reason: str) -> str:
+    """Cut a reason to what a file has room for, between two characters."""
+    return reason.encode()[:_REASON_BYTES].decode("utf-8", "ignore")
 
 
 def checksums(rows: NDArray[Any]) -> NDArray[np.uint32]:
@@ -616,9 +622,8 @@ class Writer:
 
     def fail(self, rows: Sequence[int], reason: str) -> None:
         """Record why these images could not be embedded."""
-        text = reason.encode()[:_REASON_BYTES].decode("utf-8", "ignore").encode()
         try:
-            self._put_reason(np.asarray(rows), text)
+            self._put_reason(np.asarray(rows), kept_reason(reason).encode())
             self._sync()
         except OSError as error:
             raise self._lost(error) from error

@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlfeatures.errors import FormatError, ImageError, ParameterError, SourceError
+from tlfeatures.errors import FormatError, ImageError, ParameterError, SourceError, StoreError
 from tlfeatures.features import store
 from tlfeatures.features.backbone import DEVICES, load_backbone
-from tlfeatures.features.batches import BATCH_SIZE, batch_size_for, batched, decode_ahead, readable
-from tlfeatures.features.images import UNREADABLE, Manifest, scan
+from tlfeatures.features.batches import batch_size_for, batched, decode_ahead, readable
+from tlfeatures.features.images import MAX_PIXELS, UNREADABLE, Manifest, allow_pixels, scan
 from tlfeatures.features.names import unknown_name
 from tlfeatures.features.plan import TIDYING
 
@@ -134,6 +134,7 @@ def verify(
     mend: bool = False,
     device: str = "auto",
     weights: str | None = None,
+    max_pixels: int = MAX_PIXELS,
     random_state: int = 0,
     progress: Progress | None = None,
 ) -> Verification:
@@ -153,6 +154,8 @@ def verify(
     device : {"auto", "cpu", "gpu"}
     weights : str, optional
         Where the backbone's weights are, if not where the spec says.
+    max_pixels : int
+        An image that has more can't be embedded again.
     random_state : int
         Seed of the sample.
     progress : callable (rows done, rows to do), optional
@@ -182,7 +185,8 @@ def verify(
     _check_settings(source, sample, device, weights)
     path = Path(file).resolve()  # as `extract` names the lock
     store.read_header(file)  # what is no file is said before anything is locked
-    options = {"device": device, "weights": weights}
+    allow_pixels(max_pixels)
+    options = {"device": device, "weights": weights, "max_pixels": max_pixels}
     with store.exclusive(path) if mend else contextlib.nullcontext():
         with store.Reader(path) as reader:
             seen = _look(reader, source, sample, random_state, options, progress)
@@ -360,6 +364,8 @@ def _compare_folder(seen: _Seen, manifest: Manifest) -> None:
 
 def _unmark(path: Path, header: store.Header, damaged: list[int]) -> None:
     """Also where a run that was cut off left rows of the same images: the next takes them over."""
+    if not os.access(path, os.W_OK):
+        raise StoreError(f"{path} is read-only: make it writable to mend it")
     with store.Writer(path) as writer:
         writer.unmark(damaged)
     digests = {header.digests[row] for row in damaged}
@@ -394,12 +400,14 @@ def _embed_again(
     paths = {image.id: image.path for image in manifest.images}
     files = ((row, paths[header.ids[row]], header.digests[row]) for row in rows)
     failed: list[tuple[int, ImageError]] = []
-    images = readable(decode_ahead(files, header.spec.size, header.spec.augmentation), failed)
+    max_pixels = options.pop("max_pixels")
+    decoded = decode_ahead(files, header.spec.size, header.spec.augmentation, max_pixels=max_pixels)
+    images = readable(decoded, failed)
     first = next(images, None)
     if first is not None:
         backbone = load_backbone(header.spec, list(header.embeddings), substitute=True, **options)
         parts = 1 + header.variants
-        most = max(1, batch_size_for(len(rows) * parts, BATCH_SIZE) // parts)
+        most = max(1, batch_size_for(len(rows) * parts, "auto", backbone.most) // parts)
         shape = backbone.one_shape
         for keys, _, batch in batched(chain([first], images), most, one_shape=shape):
             made = backbone.embed(batch.reshape(-1, *batch.shape[-3:]))
