@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -19,8 +20,10 @@ from tlfeatures.features.images import MAX_PIXELS, decode, digest, read_bytes
 
 BATCH_SIZE = 32
 
-_DECODERS = 2  # threads; Pillow releases the interpreter's lock
-_AHEAD = 3 * BATCH_SIZE
+# Threads, as Pillow releases the interpreter's lock: a GPU wants more images than two decode, and
+# where the CPU computes the forward pass, they wait most of the time.
+_DECODERS = max(2, min(16, (os.cpu_count() or 2) // 2))
+_AHEAD, _AHEAD_BYTES = 512, 64 * 2**20  # two batches of a GPU's
 
 Item = TypeVar("Item")
 Key = TypeVar("Key")
@@ -31,7 +34,7 @@ def decode_ahead(
     files: Iterable[tuple[Key, Path, bytes | None]],
     size: tuple[int, int],
     augmentation: Augmentation | None = None,
-    ahead: int = _AHEAD,
+    ahead: int | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> Iterator[tuple[Key, Pixels | ImageError]]:
     """Decode image files in threads.
@@ -44,8 +47,9 @@ def decode_ahead(
         Height and width in pixels.
     augmentation : Augmentation, optional
         Then every file has a digest, and each image comes with its variants.
-    ahead : int
-        Images, or variants of some, that are decoded before they are asked for.
+    ahead : int, optional
+        Images, or variants of some, that are decoded before they are asked for; if not given, what
+        64 MB hold, up to 512.
     max_pixels : int
         See `decode`.
 
@@ -56,6 +60,8 @@ def decode_ahead(
     """
     window: deque[Future[tuple[Key, Pixels | ImageError]]] = deque()
     each = 1 if augmentation is None else 1 + augmentation.variants
+    if ahead is None:
+        ahead = min(_AHEAD, _AHEAD_BYTES // (3 * size[0] * size[1]))
     ahead = max(_DECODERS, ahead // each)
     pool = ThreadPoolExecutor(_DECODERS)
     try:
