@@ -90,7 +90,8 @@ def main(verbose: bool) -> None:
     package = logging.getLogger("tlfeatures")
     package.handlers = [handler]
     package.setLevel(logging.INFO if verbose else logging.WARNING)
-    logging.getLogger("tlfeatures.features.weights").setLevel(logging.INFO)  # a download is news
+    for long in ("weights", "calibrate"):  # a download, a calibration: who waits wants to know why
+        logging.getLogger(f"tlfeatures.features.{long}").setLevel(logging.INFO)
     warnings.filterwarnings("ignore", module="PIL")  # of odd metadata: the pixels are what counts
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 

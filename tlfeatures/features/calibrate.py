@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 
 import numpy as np
@@ -13,6 +14,8 @@ from tlfeatures.features.images import UNREADABLE, Manifest
 from tlfeatures.features.plan import Means
 from tlfeatures.features.quantization import Quantization, calibration_names, measured
 from tlfeatures.features.spec import Spec
+
+logger = logging.getLogger(__name__)
 
 IMAGES = 64  # more widen the ranges by next to nothing
 _SEED = 0
@@ -35,6 +38,7 @@ def calibrate(spec: Spec, manifest: Manifest, means: Means) -> Quantization:
     drawn = np.random.default_rng(_SEED).permutation(len(image_of))
     digests = sorted(image_of)
     files = ((found, image_of[found].path, found) for found in (digests[place] for place in drawn))
+    logger.info("calibrating int8 on %d of the images", min(IMAGES, len(digests)))
     names = calibration_names()
     backbone = load_backbone(spec.in_float32(), names, device=means.device)
     used = 0
