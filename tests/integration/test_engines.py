@@ -1,6 +1,8 @@
 """Engines with the real weights on real images: precision, cuts, and what a model takes along."""
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -117,3 +119,18 @@ def test_another_engine_is_refused_by_name(images, int8):
     with pytest.raises(SpecError, match="engine openvino, not keras") as refused:
         extract(images, int8, engine="keras", precision="float32")
     assert "--engine" in str(refused.value)
+
+
+def test_no_room_for_what_ncnn_reads_is_one_line_that_says_what_to_do(images, weights, tmp_path):
+    limited = """
+import resource, sys
+from tlfeatures.cli import main
+resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
+main(sys.argv[1:])
+"""
+    command = [sys.executable, "-c", limited, "extract", str(images), "-o", str(tmp_path / "x.h5")]
+    command += ["--weights", weights, "--size", str(SIZE), "--engine", "ncnn"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (result.returncode, len(result.stderr.splitlines())) == (1, 1)
+    assert "59 MB can't be written" in result.stderr
+    assert not (tmp_path / "x.h5").exists()

@@ -59,7 +59,14 @@ class NcnnBackbone:
             setattr(options, name, False)
         with tempfile.TemporaryDirectory() as folder:  # its readers of memory stop at a zero
             path = Path(folder, "vgg16.bin")
-            path.write_bytes(binary)
+            try:
+                path.write_bytes(binary)
+            except OSError as error:
+                raise EngineError(
+                    f"ncnn reads its weights from a file, and {len(binary) / 1e6:.0f} MB can't be "
+                    f"written to {Path(folder).parent}: {error.strerror}; make room, set TMPDIR to "
+                    "another folder, or give --engine keras"
+                ) from error
             if self._net.load_param_mem(param) or self._net.load_model(str(path)):
                 raise EngineError("ncnn can't load VGG16; install it again: pip install -U ncnn")
         self._pool = ThreadPoolExecutor(joblib.cpu_count())
