@@ -30,7 +30,7 @@ from tlfeatures.features.batches import (
 from tlfeatures.features.calibrate import calibrate
 from tlfeatures.features.forward import Forward, Values
 from tlfeatures.features.head_start import Early, head_start
-from tlfeatures.features.images import MAX_PIXELS, UNREADABLE, Manifest, Scan, allow_pixels
+from tlfeatures.features.images import MAX_PIXELS, UNREADABLE, Known, Manifest, Scan, allow_pixels
 from tlfeatures.features.plan import Means, Plan, Settings, Task, make_plan
 
 logger = logging.getLogger(__name__)
@@ -153,9 +153,7 @@ def extract(
     asked, means = Settings(**settings), Means(device, batch_size, max_pixels)
     watch = _Watch(progress or _no_progress, stop or _never)
     with store.exclusive(target):
-        if trust_mtime and target.exists() and not store.read_header(target).checked:
-            logger.warning("%s has no times of its images: all of them are read", target)
-        known = store.read_header(target).identified() if trust_mtime and target.exists() else None
+        known = _identified(target) if trust_mtime and target.exists() else None
         with Scan(source, known) as scan:
             early = head_start(scan, target, asked, means, watch.progress, watch.stop)
             manifest = scan.manifest()
@@ -185,6 +183,14 @@ def extract(
         precision=plan.spec.precision,
         engine=plan.spec.engine,
     )
+
+
+def _identified(target: Path) -> Known:
+    """What the file knows of its images, so that those which stayed as they are needn't be read."""
+    header = store.read_header(target)
+    if not header.checked:
+        logger.warning("%s has no times of its images: all of them are read", target)
+    return header.identified()
 
 
 def _no_progress(done: int, total: int) -> None:
