@@ -294,9 +294,11 @@ def test_a_folder_that_vanishes_before_any_image_is_read(photos, file):
 
 def test_a_folder_that_vanishes_keeps_what_is_in_the_file(tmp_path, file):
     photos = tmp_path / "photos"
-    for number in range(150):  # more than are decoded ahead
+    for number in range(150):
         write_image(photos / "ab"[number % 2] / f"{number}.png", number)
-    arguments = ["extract", photos, "-o", file, "--backbone", "pixels", "--batch-size", 4]
+    # So large that no more than 85 are decoded ahead, however fast the threads are.
+    arguments = ["extract", photos, "-o", file, "--backbone", "pixels", "--size", 512]
+    arguments += ["--batch-size", 4]
     result = run(VANISHING, photos, 2, *arguments)
     assert result.returncode == 3
     facts = describe(file)
@@ -311,7 +313,7 @@ def test_a_folder_that_vanishes_keeps_what_is_in_the_file(tmp_path, file):
     photos.rmdir()
     Path(f"{photos}.gone").rename(photos)
     assert extract(photos, file, batch_size=4).computed == 150 - facts["done"]
-    extract(photos, file.with_name("whole.h5"), backbone="pixels")
+    extract(photos, file.with_name("whole.h5"), backbone="pixels", size=512)
     assert_same(file, file.with_name("whole.h5"))
 
 
