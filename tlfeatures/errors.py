@@ -13,6 +13,7 @@
     │   ├── SpecError       it was made with other settings
     │   └── BusyError       another process is writing it
     ├── StoppedError        it was asked to stop, and did
+    ├── ClusterError        the scheduler, or the workers
     ├── DatasetError        labels, classes, splits
     └── ModelError          a model file can't be written, read or used
 
@@ -63,6 +64,10 @@ class BusyError(StoreError):
 
 class StoppedError(TlfeaturesError):
     """It was asked to stop, and did; what was done is kept, and the same call goes on."""
+
+
+class ClusterError(TlfeaturesError):
+    """The scheduler can't be reached, or its workers can't do the work."""
 
 
 class DatasetError(TlfeaturesError):

@@ -1,0 +1,314 @@
+"""Processes on other machines, or several on this one: Dask distributed, an extra of this package.
+
+The one file that imports `distributed`, inside function bodies. What is sent to workers is a
+function of this package, by its name, with plain data (`--cluster` of `fit` and `benchmark`: inside
+joblib's wrapper). A scheduler runs whatever anybody sends who reaches its port: docs/cluster.md.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tlfeatures.errors import ClusterError, ParameterError
+from tlfeatures.features.names import counted
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+logger = logging.getLogger(__name__)
+
+GPU = "GPU"  # the resource of workers that have one: `dask worker ... --resources GPU=1`
+
+_CONNECTING = 10.0  # seconds
+_ASKING = 0.2  # seconds between two questions whether to stop
+_AHEAD = 3  # calls for each thread of the cluster: none waits for the next, few wait in line
+_PATIENCE = 3.0  # seconds without any worker, after which it is said
+
+_LOGGERS = (
+    *("distributed", "distributed.client", "distributed.nanny", "distributed.scheduler"),
+    *("distributed.worker", "distributed.core", "distributed.batched", "distributed.comm"),
+    *("distributed.http.proxy", "tornado.application", "asyncio"),
+)
+
+Given = TypeVar("Given")
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True)
+class TLS:
+    """Files that make connections encrypted, and known to both sides; as Dask names them.
+
+    Attributes
+    ----------
+    ca_file : path
+        Of the authority that signed the certificates of client, scheduler and workers.
+    cert, key : path
+        Of this client.
+    """
+
+    ca_file: str
+    cert: str
+    key: str
+
+
+class Cluster:
+    """A scheduler that is connected to.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    where : str
+        Its address, as the user knows it.
+    """
+
+    def __init__(self, client: Client, where: str) -> None:
+        self.client = client
+        self.where = where
+
+    @property
+    def dashboard(self) -> str:
+        """Address of the page on which Dask shows its work."""
+        return str(self.client.dashboard_link)
+
+    @property
+    def threads(self) -> int:
+        """Threads of all workers that there are just now."""
+        return sum(self.client.ncores().values())
+
+    def resources(self, device: str) -> dict[str, float]:
+        """Say what a forward pass needs: a GPU, where workers say that they have one."""
+        workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
+        there = any(worker.get("resources", {}).get(GPU) for worker in workers)
+        return {GPU: 1} if there and device != "cpu" else {}
+
+    def each(
+        self,
+        function: Callable[[Given], Made],
+        given: Iterable[Given],
+        *,
+        resources: dict[str, float] | None = None,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> Iterator[tuple[Given, Made]]:
+        """Call a function of this package for each of these, on the workers; as they come back.
+
+        No more of them are sent than keep the workers busy, so that neither scheduler nor client
+        holds many, however many there are. What a lost worker was at is sent to another one.
+
+        Parameters
+        ----------
+        function : callable
+        given : iterable
+        resources : dict, optional
+            That a worker must have for it.
+        stop : callable, optional
+            True: what was sent is taken back, and no more comes.
+
+        Yields
+        ------
+        (given, what the function made of it)
+
+        Raises
+        ------
+        ClusterError
+            If the scheduler is gone, or worker after worker ends while it is at the same.
+        Exception
+            Whatever the function raises.
+        """
+        waiting = iter(given)
+        sent: dict[Any, Given] = {}
+        lonely = _Lonely(self.where)
+        try:
+            while not stop():
+                with self._connected():
+                    threads = self.threads
+                    lonely.look(threads)
+                    for each in islice(waiting, max(_AHEAD * max(threads, 1) - len(sent), 0)):
+                        future = self.client.submit(function, each, pure=False, resources=resources)
+                        sent[future] = each
+                    done = self._done(list(sent))
+                if not sent:
+                    return
+                for future in done:
+                    with self._connected():
+                        made = future.result()
+                    yield sent.pop(future), made
+        finally:
+            with contextlib.suppress(Exception):  # a scheduler that is gone has let go of them
+                self.client.cancel(list(sent))
+
+    def _done(self, futures: list[Any]) -> list[Any]:
+        """Wait for some of them, but no longer than until it is to be asked again."""
+        from distributed import wait
+
+        if not futures:
+            return []
+        try:
+            with self.client.as_current():
+                return list(wait(futures, timeout=_ASKING, return_when="FIRST_COMPLETED").done)
+        except TimeoutError:
+            return []
+
+    @contextlib.contextmanager
+    def _connected(self) -> Iterator[None]:
+        """Say in one line what ends the work of all: a lost scheduler, workers that die of it."""
+        from distributed import CancelledError, KilledWorker
+        from distributed.comm import CommClosedError
+
+        try:
+            if self.client.status != "running":
+                raise CommClosedError
+            yield
+        except (CancelledError, CommClosedError) as error:
+            raise ClusterError(
+                f"the scheduler at {self.where} is gone, or can't be reached any more: start it "
+                "and its workers again"
+            ) from error
+        except KilledWorker as error:
+            raise ClusterError(
+                "worker after worker ended while it was at the same images: if the system ended "
+                "them for want of memory, start fewer on a machine; else see the workers' log"
+            ) from error
+        except (ImportError, AttributeError) as error:
+            raise ClusterError(
+                f"a worker has another tlfeatures than this one, or none ({error}): install the "
+                "same version on all machines"
+            ) from error
+
+
+class _Lonely:
+    """Says once that no worker is there."""
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+        self._since: float | None = None
+        self._said = False
+
+    def look(self, threads: int) -> None:
+        if threads:
+            self._since, self._said = None, False
+            return
+        self._since = self._since or time.monotonic()
+        if not self._said and time.monotonic() - self._since > _PATIENCE:
+            self._said = True
+            logger.warning(
+                "no worker is connected to %s: waiting. Start one with: dask worker %s "
+                "--nthreads 1",
+                self._where,
+                self._where,
+            )
+
+
+@contextlib.contextmanager
+def connect(cluster: str | Client, tls: TLS | None = None) -> Iterator[Cluster]:
+    """Connect to a scheduler.
+
+    Parameters
+    ----------
+    cluster : str or distributed.Client
+        Its address, as in "tcp://10.0.0.1:8786" or "tls://..."; "local" starts one on this machine,
+        with a worker of one thread a core, for as long as this is entered; or a client that is
+        connected, which stays so.
+    tls : TLS, optional
+        Then the address is one of tls://.
+
+    Raises
+    ------
+    ClusterError
+        If Dask is not installed, or no scheduler answers there.
+    ParameterError
+        If this is no address.
+    """
+    if importlib.util.find_spec("distributed") is None:
+        raise ClusterError("Dask is not installed: pip install 'tlfeatures[cluster]'")
+    if not isinstance(cluster, str):
+        yield _announced(Cluster(cluster, cluster.scheduler.address))
+        return
+    if cluster != "local" and "://" not in cluster:
+        raise ParameterError(
+            f"cluster is {cluster!r}; expected local, or a scheduler's address, as in "
+            "tcp://10.0.0.1:8786"
+        )
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_quiet())
+        address: Any = _local(stack) if cluster == "local" else cluster
+        yield _announced(Cluster(stack.enter_context(_client(address, cluster, tls)), cluster))
+
+
+def _announced(cluster: Cluster) -> Cluster:
+    threads = cluster.client.ncores()
+    logger.info(
+        "cluster %s: %s, %s; dashboard: %s",
+        cluster.where,
+        counted(len(threads), "worker"),
+        counted(sum(threads.values()), "thread"),
+        cluster.dashboard,
+    )
+    return cluster
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """What Dask logs of connections that end is said by us, in one line."""
+    import distributed  # noqa: F401, it sets its own levels
+
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    before = [each.level for each in loggers]
+    for each in loggers:
+        each.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        for each, level in zip(loggers, before, strict=True):
+            each.setLevel(level)
+
+
+def _local(stack: contextlib.ExitStack) -> Any:
+    import joblib
+    from distributed import LocalCluster
+
+    return stack.enter_context(
+        LocalCluster(
+            n_workers=joblib.cpu_count(),
+            threads_per_worker=1,
+            dashboard_address="127.0.0.1:0",
+            silence_logs=logging.CRITICAL,
+        )
+    )
+
+
+def _client(address: Any, named: str, tls: TLS | None) -> Client:
+    from distributed import Client, Security
+
+    security = None
+    if tls is not None:
+        security = Security(
+            tls_ca_file=str(tls.ca_file),
+            tls_client_cert=str(tls.cert),
+            tls_client_key=str(tls.key),
+            require_encryption=True,
+        )
+    try:
+        return Client(address, timeout=_CONNECTING, security=security, set_as_default=False)
+    except (OSError, ValueError, TypeError) as error:  # also TimeoutError
+        reason = " ".join(str(error).split())
+        raise ClusterError(
+            f"no scheduler answers at {named} ({reason}): start one with `dask scheduler`, and "
+            "workers with `dask worker ADDRESS --nthreads 1`"
+        ) from error
+
+
+def threads_of_worker() -> int | None:
+    """Give how many threads the worker has in which this is called; None where it is none."""
+    try:
+        from distributed import get_worker
+
+        return int(get_worker().state.nthreads)
+    except (ImportError, ValueError):
+        return None
