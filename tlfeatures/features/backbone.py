@@ -172,6 +172,7 @@ def load_backbone(
     device: str = "auto",
     weights: str | None = None,
     substitute: bool = False,
+    threads: int | None = None,
 ) -> Backbone:
     """Load the backbone that a spec describes.
 
@@ -187,6 +188,8 @@ def load_backbone(
         Where to take the weights from, if not from where the spec says.
     substitute : bool
         Whether Keras may stand in for an engine that isn't here; int8 has no substitute.
+    threads : int, optional
+        Of a CPU; all cores if not given.
 
     Raises
     ------
@@ -208,12 +211,12 @@ def load_backbone(
     if substitute and device == "gpu" and spec.precision != "int8":
         spec = replace(spec, engine="keras")  # no other has one
     try:
-        return _load(spec, tuple(names), device, weights)
+        return _load(spec, tuple(names), device, weights, threads)
     except EngineError as error:
         if not substitute or spec.precision == "int8":
             raise
         logger.warning("%s; Keras stands in, whose embeddings differ by rounding alone", error)
-        return _load(replace(spec, engine="keras"), tuple(names), device, weights)
+        return _load(replace(spec, engine="keras"), tuple(names), device, weights, threads)
 
 
 def keras_backend() -> str | None:
@@ -291,12 +294,14 @@ def _check_possible(spec: Spec) -> None:
 
 
 @functools.lru_cache(maxsize=2)
-def _load(spec: Spec, names: tuple[str, ...], device: str, weights: str) -> Backbone:
+def _load(
+    spec: Spec, names: tuple[str, ...], device: str, weights: str, threads: int | None
+) -> Backbone:
     if not find_architecture(spec.backbone).trained:
         return PixelBackbone(names)
     check_engine(spec.engine, spec.precision, device)
     engine = ENGINES[spec.engine]
-    return engine.load(spec, names, device, _spec_weights(spec, names, weights))
+    return engine.load(spec, names, device, _spec_weights(spec, names, weights), threads)
 
 
 # ---- VGG16

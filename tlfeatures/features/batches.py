@@ -31,7 +31,7 @@ Pixels = NDArray[np.uint8]
 
 
 def decode_ahead(
-    files: Iterable[tuple[Key, Path, bytes | None]],
+    files: Iterable[tuple[Key, str | Path, bytes | None]],
     size: tuple[int, int],
     augmentation: Augmentation | None = None,
     ahead: int | None = None,
@@ -78,7 +78,7 @@ def decode_ahead(
 
 def _decode_file(
     key: Key,
-    path: Path,
+    path: str | Path,
     expected: bytes | None,
     size: tuple[int, int],
     augmentation: Augmentation | None,

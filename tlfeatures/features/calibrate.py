@@ -37,7 +37,9 @@ def calibrate(spec: Spec, manifest: Manifest, means: Means) -> Quantization:
     image_of.pop(UNREADABLE, None)
     drawn = np.random.default_rng(_SEED).permutation(len(image_of))
     digests = sorted(image_of)
-    files = ((found, image_of[found].path, found) for found in (digests[place] for place in drawn))
+    files = (
+        (found, image_of[found].location, found) for found in (digests[place] for place in drawn)
+    )
     logger.info("calibrating int8 on %d of the images", min(IMAGES, len(digests)))
     names = calibration_names()
     backbone = load_backbone(spec.in_float32(), names, device=means.device)

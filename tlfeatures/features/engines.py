@@ -22,7 +22,7 @@ from tlfeatures.features.weights import Weights
 if TYPE_CHECKING:
     from tlfeatures.features.backbone import Backbone
 
-Load = Callable[[Spec, Sequence[str], str, Weights], "Backbone"]
+Load = Callable[[Spec, Sequence[str], str, Weights, int | None], "Backbone"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Engine:
     ----------
     precisions : tuple of str
         That it can compute in.
-    load : callable (spec, names, device, weights) -> Backbone
+    load : callable (spec, names, device, weights, threads) -> Backbone
     package : str
         That it imports, and the extra that installs it.
     gpu : bool
@@ -51,22 +51,28 @@ class Engine:
         return importlib.util.find_spec(self.package) is not None
 
 
-def _keras(spec: Spec, names: Sequence[str], device: str, weights: Weights) -> Backbone:
+def _keras(
+    spec: Spec, names: Sequence[str], device: str, weights: Weights, threads: int | None
+) -> Backbone:
     from tlfeatures.features.keras_engine import load_vgg16
 
-    return load_vgg16(spec, names, device, weights)
+    return load_vgg16(spec, names, device, weights, threads)
 
 
-def _openvino(spec: Spec, names: Sequence[str], device: str, weights: Weights) -> Backbone:
+def _openvino(
+    spec: Spec, names: Sequence[str], device: str, weights: Weights, threads: int | None
+) -> Backbone:
     from tlfeatures.features.openvino_engine import load_vgg16
 
-    return load_vgg16(spec, names, weights)
+    return load_vgg16(spec, names, weights, threads)
 
 
-def _ncnn(spec: Spec, names: Sequence[str], device: str, weights: Weights) -> Backbone:
+def _ncnn(
+    spec: Spec, names: Sequence[str], device: str, weights: Weights, threads: int | None
+) -> Backbone:
     from tlfeatures.features.ncnn_engine import load_vgg16
 
-    return load_vgg16(spec, names, weights)
+    return load_vgg16(spec, names, weights, threads)
 
 
 ENGINES = {

@@ -6,19 +6,20 @@ backbone is loaded.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tlfeatures.errors import ImageError, ParameterError, SourceError, StoppedError, StoreError
+from tlfeatures.cluster import TLS, connect
+from tlfeatures.errors import ParameterError, SourceError
 from tlfeatures.features import store
 from tlfeatures.features.backbone import keras_backend, load_backbone
 from tlfeatures.features.batches import (
@@ -27,11 +28,28 @@ from tlfeatures.features.batches import (
     decode_ahead,
     readable,
 )
-from tlfeatures.features.calibrate import calibrate
 from tlfeatures.features.forward import Forward, Values
 from tlfeatures.features.head_start import Early, head_start
-from tlfeatures.features.images import MAX_PIXELS, UNREADABLE, Known, Manifest, Scan, allow_pixels
+from tlfeatures.features.images import MAX_PIXELS, Known, Scan, allow_pixels
+from tlfeatures.features.on_cluster import carry_out_on, identified
 from tlfeatures.features.plan import Means, Plan, Settings, Task, make_plan
+from tlfeatures.features.run import (
+    Failed,
+    Outcome,
+    Progress,
+    Stop,
+    Watch,
+    calibrated,
+    check_writable,
+    count_unique,
+    first_few,
+    open_target,
+    provenance_of,
+    reasons,
+    remove_merged,
+    remove_taken_over,
+    settled,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -80,10 +98,6 @@ class Extraction:
         return asdict(self)
 
 
-Progress = Callable[[int, int], None]
-Stop = Callable[[], bool]
-
-
 def extract(
     source: str | os.PathLike[str],
     file: str | os.PathLike[str],
@@ -93,6 +107,9 @@ def extract(
     max_pixels: int = MAX_PIXELS,
     prune: bool = False,
     trust_mtime: bool = False,
+    cluster: Any = None,
+    tls: TLS | None = None,
+    shards: str | os.PathLike[str] | None = None,
     command: str | None = None,
     progress: Progress | None = None,
     stop: Stop | None = None,
@@ -102,7 +119,7 @@ def extract(
 
     Parameters
     ----------
-    source : path
+    source : path or URL
         A folder with one subfolder a class, optionally under train, val and test.
     file : path
         The HDF5 file; made, or brought up to date.
@@ -116,6 +133,15 @@ def extract(
     trust_mtime : bool
         Take a finished image whose file has the size and modification time that it had when it was
         last read for unchanged, without reading it.
+    cluster : str or distributed.Client, optional
+        Embed on the workers of this Dask scheduler: its address, or "local" for one on this
+        machine. Then the file is a virtual one over shards beside it, if it isn't there already as
+        another. All machines see the images and shards under the same paths or URLs.
+    tls : TLS, optional
+        For a scheduler whose connections are encrypted.
+    shards : path or URL, optional
+        Folder that workers put their shards into; `FILE.shards` beside the file if not given. The
+        rows of shards elsewhere are put into the file itself at the end, and the shards removed.
     command : str, optional
         The command line that asks for it; kept in the file, to be read by people.
     progress : callable (images done, images to do), optional
@@ -151,20 +177,31 @@ def extract(
     checked_batch_size(batch_size)
     allow_pixels(max_pixels)
     asked, means = Settings(**settings), Means(device, batch_size, max_pixels)
-    watch = _Watch(progress or _no_progress, stop or _never)
-    with store.exclusive(target):
+    watch = Watch(progress or _no_progress, stop or _never)
+    if cluster is None and (tls is not None or shards is not None):
+        raise ParameterError("tls and shards are for a cluster: give one, too")
+    with store.exclusive(target), ExitStack() as stack:
         known = _identified(target) if trust_mtime and target.exists() else None
-        with Scan(source, known) as scan:
-            early = head_start(scan, target, asked, means, watch.progress, watch.stop)
-            manifest = scan.manifest()
-        del scan, known  # they are as large as the manifest
+        workers = None if cluster is None else stack.enter_context(connect(cluster, tls))
+        early: Early = {}
+        if workers is None:
+            with Scan(source, known) as scan:
+                early = head_start(scan, target, asked, means, watch.progress, watch.stop)
+                manifest = scan.manifest()
+            del scan  # it is as large as the manifest
+        else:
+            manifest = identified(workers, source, known, watch)
+        del known  # so is this
         if not manifest.images:
             raise SourceError(
                 f"{source} has no images; expected a folder with one subfolder a class"
             )
         plan = make_plan(manifest, target, asked, means.device, prune)
-        provenance = _provenance(plan, source, command)
-        outcome = _carry_out(plan, provenance, means, watch, early)
+        provenance = provenance_of(plan, source, command)
+        if workers is None:
+            outcome = _carry_out_here(plan, provenance, means, watch, early)
+        else:
+            outcome = carry_out_on(workers, plan, provenance, means, watch, shards)
     seconds = time.perf_counter() - started
     failed = sorted(outcome.failures.items())
     return Extraction(
@@ -210,86 +247,33 @@ def _check_target(target: Path) -> None:
 
 # ---- carrying it out
 
-_COMMANDS = 20  # kept in a file; an attribute has 64 kB
 _EARLY_ROWS = 512
 
-Failed = list[tuple[Task, ImageError]]
 
-
-@dataclass(frozen=True)
-class _Outcome:
-    """What this run did.
-
-    Images computed, what passed through the backbone for them, rows done in the file, and the
-    reasons of failures by id.
-    """
-
-    computed: int
-    passes: int
-    done: int
-    failures: dict[str, str]
-
-
-@dataclass(frozen=True)
-class _Watch:
-    """Who is told how far a run is, and who may end it."""
-
-    progress: Progress
-    stop: Stop
-
-    def look(self, tasks: int, plan: Plan, writer: store.Writer) -> None:
-        """Tell and ask between two batches: after the last one there is nothing to stop."""
-        if tasks:
-            self.progress(tasks, len(plan.tasks))
-        if tasks < len(plan.tasks) and self.stop():
-            raise StoppedError(_how_far(plan, writer))
-
-
-def _how_far(plan: Plan, writer: store.Writer) -> str:
-    done = int(writer.done.sum())
-    if not done:
-        return "Stopped before the first batch, nothing is lost"
-    beside = "" if writer.path == plan.target else f" ({plan.target.name} is as it was)"
-    count = f"{done:,} of {len(plan.manifest.images):,} images"
-    return f"Stopped after {count}, which are safe in {writer.path.name}{beside}"
-
-
-def _provenance(plan: Plan, source: str | os.PathLike[str], command: str | None) -> dict[str, Any]:
-    """Where the images are, and the last commands that made the file what it is."""
-    commands = plan.current.provenance.get("commands", []) if plan.current else []
-    if command is not None and command not in commands:
-        commands = [*commands, command][-_COMMANDS:]
-    return {"source": str(Path(source).absolute()), "commands": commands}
-
-
-def _carry_out(
+def _carry_out_here(
     plan: Plan,
     provenance: dict[str, Any],
     means: Means,
-    watch: _Watch,
+    watch: Watch,
     early: Early,
-) -> _Outcome:
+) -> Outcome:
     failed: Failed = []
     left = (task for task in plan.tasks if task.digest not in early)
-    files = ((task, task.image.path, task.digest) for task in left)
+    files = ((task, task.image.location, task.digest) for task in left)
     decoded = decode_ahead(
         files, plan.spec.size, plan.spec.augmentation, max_pixels=means.max_pixels
     )
     images = readable(decoded, failed)
     first = next(images, None)
-    if first is None and failed and len(failed) == _count_unique(plan.manifest):
-        raise SourceError(f"no image can be read: {_first_few(_reasons(plan, failed))}")
-    settled = _settled(plan, failed) if first is None else None
-    if settled:
-        _renew_stamps(plan)
-        _remove_taken_over(plan)
-        return settled
-    if plan.current is not None and not os.access(plan.target, os.W_OK):
-        # Replacing it asks for no right to it, but who took that right wants it to stay.
-        raise StoreError(f"{plan.target} is read-only: make it writable, or give another with -o")
+    if first is None and failed and len(failed) == count_unique(plan.manifest):
+        raise SourceError(f"no image can be read: {first_few(reasons(plan, failed))}")
+    known = settled(plan, reasons(plan, failed)) if first is None else None
+    if known:
+        return known
+    check_writable(plan)
     batches: Iterable[tuple[list[Task], Values]] = ()
     if first is not None:  # before the file: without weights no file is left behind
-        plan = _calibrated(plan, means)
+        plan = calibrated(plan, means)
         backbone = load_backbone(plan.spec, list(plan.embeddings), device=means.device)
         _warn_of_another_backend(plan)
         # Of a run that nothing cuts off: one that goes on has batches of the same shape.
@@ -297,7 +281,7 @@ def _carry_out(
         forward = Forward(backbone, batch_size_for(passes, means.batch_size, backbone.most))
         batches = forward.all(chain([first], images))
     computed = passed = 0
-    with _open_target(plan, provenance) as writer:
+    with open_target(plan, provenance) as writer:
         for tasks, values in _in_batches(plan, early):
             _write(writer, tasks, values)
             computed += len(tasks)
@@ -312,9 +296,10 @@ def _carry_out(
             writer.fail(task.rows, str(error))
     if writer.path != plan.target:
         os.replace(writer.path, plan.target)
-    _remove_taken_over(plan)
+        remove_merged(plan)
+    remove_taken_over(plan)
     done = int(writer.done.sum())
-    return _Outcome(computed, passed, done, _reasons(plan, failed))
+    return Outcome(computed, passed, done, reasons(plan, failed))
 
 
 def _in_batches(plan: Plan, early: Early) -> Iterator[tuple[list[Task], Values]]:
@@ -352,73 +337,3 @@ def _warn_of_another_backend(plan: Plan) -> None:
             plan.target,
             backend,
         )
-
-
-def _calibrated(plan: Plan, means: Means) -> Plan:
-    """An int8 backbone needs ranges; once the file has them, they stay."""
-    if plan.spec.precision != "int8" or plan.spec.quantization is not None:
-        return plan
-    quantization = calibrate(plan.spec, plan.manifest, means)
-    return replace(plan, spec=replace(plan.spec, quantization=quantization))
-
-
-def _settled(plan: Plan, failed: Failed) -> _Outcome | None:
-    """What there is to say if the file holds every row already, and why others are missing."""
-    if plan.current is None or not plan.in_place:
-        return None
-    done, reasons = int(plan.current.done.sum()), _reasons(plan, failed)
-    known = done + len(reasons) == len(plan.current.ids) and plan.current.failures == reasons
-    return _Outcome(0, 0, done, reasons) if known else None
-
-
-def _renew_stamps(plan: Plan) -> None:
-    """Images that were touched and are the same needn't be read by a later run that trusts."""
-    current = plan.current
-    if current is not None and current.checked and current.stamps != plan.manifest.stamps:
-        with contextlib.suppress(OSError, StoreError), store.Writer(plan.target) as writer:
-            writer.stamp(plan.manifest.stamps)  # where it can't be written, nothing is lost
-
-
-def _remove_taken_over(plan: Plan) -> None:
-    """An earlier run's unfinished update is in the file now, row by row."""
-    if plan.partial in plan.sources:
-        plan.partial.unlink(missing_ok=True)
-
-
-def _count_unique(manifest: Manifest) -> int:
-    unreadable = manifest.digests.count(UNREADABLE)
-    return len(set(manifest.digests) - {UNREADABLE}) + unreadable
-
-
-def _reasons(plan: Plan, failed: Failed) -> dict[str, str]:
-    images = plan.manifest.images
-    return {
-        images[row].id: store.kept_reason(str(error)) for task, error in failed for row in task.rows
-    }
-
-
-def _first_few(reasons: dict[str, str]) -> str:
-    named = [f"{id_} ({why})" for id_, why in list(reasons.items())[:3]]
-    return ", ".join(named) + (", ..." if len(reasons) > 3 else "")
-
-
-def _open_target(plan: Plan, provenance: dict[str, Any]) -> store.Writer:
-    """Open the file itself, or make it; where another one is to be replaced, make it beside."""
-    if plan.in_place:
-        writer = store.Writer(plan.target)
-        writer.stamp(plan.manifest.stamps)
-        for source in plan.sources:
-            writer.carry(source)
-        return writer
-    path = plan.partial if plan.current else plan.target
-    fresh = path.with_name(f".{path.name}.new")
-    try:
-        store.create(fresh, plan.manifest, plan.spec, plan.embeddings, plan.dtype, provenance)
-        with store.Writer(fresh) as writer:
-            for source in plan.sources:
-                writer.carry(source)
-    except BaseException:
-        fresh.unlink(missing_ok=True)  # nothing is in it that isn't elsewhere
-        raise
-    os.replace(fresh, path)
-    return store.Writer(path, writer.carried)

@@ -78,7 +78,7 @@ def head_start(
     if spec.precision == "int8":  # calibrated on a sample of all images
         return early
     backbone = load_backbone(spec, list(embeddings), device=means.device)
-    files = ((task, task.image.path, task.digest) for task in chain(first, tasks))
+    files = ((task, task.image.location, task.digest) for task in chain(first, tasks))
     # It waits for no more images than two batches have: the next may be long in coming.
     decoded = decode_ahead(files, spec.size, spec.augmentation, len(first), means.max_pixels)
     images = readable(decoded, [])

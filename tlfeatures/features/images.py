@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from tlfeatures.errors import ImageError, ParameterError, SourceError
+from tlfeatures.features.locations import is_url, list_url, read_url
 
 logger = logging.getLogger(__name__)
 
@@ -69,8 +70,13 @@ class ImageFile:
 
     @property
     def path(self) -> Path:
-        """Where its bytes are."""
+        """Where its bytes are, if that is a path."""
         return Path(self.folder, self.name)
+
+    @property
+    def location(self) -> str:
+        """Where its bytes are: a path or a URL."""
+        return f"{self.folder}{'/' if is_url(self.folder) else os.sep}{self.name}"
 
 
 def find_images(source: str | os.PathLike[str]) -> list[ImageFile]:
@@ -81,7 +87,7 @@ def find_images(source: str | os.PathLike[str]) -> list[ImageFile]:
 
     Parameters
     ----------
-    source : path
+    source : path or URL
         A folder.
 
     Returns
@@ -103,11 +109,16 @@ def find_images(source: str | os.PathLike[str]) -> list[ImageFile]:
 def list_images(source: str | os.PathLike[str]) -> Iterator[ImageFile]:
     """List the images below a folder one by one, in the order of their ids (see `find_images`)."""
     root = os.fspath(source)
-    if not Path(root).is_dir():
+    if is_url(root):
+        root = root.rstrip("/")
+    elif not Path(root).is_dir():
         what = "is a file" if Path(root).exists() else "does not exist"
         raise ParameterError(f"{root} {what}; expected a folder with one subfolder a class")
     foreign: Counter[str] = Counter()
-    for id_, name in _walk(root, "", "", set()):
+    found = (
+        ((name, name) for name in list_url(root)) if is_url(root) else _walk(root, "", "", set())
+    )
+    for id_, name in found:
         suffix = "".join(name.rpartition(".")[1:]).lower()
         if suffix in SUFFIXES:
             yield ImageFile(id_, root, id_ if id_ == name else name)  # one string, if both are one
@@ -158,10 +169,12 @@ _READING = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 
 
 
 def read_bytes(path: str | os.PathLike[str]) -> bytes:
-    """Read a file whole, or raise `ImageError` with the system's reason.
+    """Read a file, by path or URL, whole, or raise `ImageError` with the system's reason.
 
     By the system's calls alone: what else a file object does, threads would do one after the other.
     """
+    if is_url(path):
+        return read_url(str(path))
     try:
         opened = os.open(path, _READING)
         try:
@@ -450,10 +463,7 @@ class Scan:
                     self._changed.notify_all()
 
     def _identified(self, part: list[ImageFile]) -> list[tuple[bytes, Stamp]]:
-        return [
-            _identify(f"{image.folder}{os.sep}{image.name}", self._known.get(image.id))
-            for image in part
-        ]
+        return [identify(image.location, self._known.get(image.id)) for image in part]
 
     @property
     def finished(self) -> bool:
@@ -501,8 +511,12 @@ class Scan:
         return Manifest(images, [digest for digest, _ in found], [stamp for _, stamp in found])
 
 
-def _identify(path: str, known: tuple[Stamp, bytes] | None) -> tuple[bytes, Stamp]:
-    stamp = _stamp(path)
+def identify(path: str, known: tuple[Stamp, bytes] | None = None) -> tuple[bytes, Stamp]:
+    """Give the sha256 of a file and its stamp just before; that it had if the stamp is the same.
+
+    A file that can't be read has neither: `UNREADABLE`, `UNKNOWN`.
+    """
+    stamp = UNKNOWN if is_url(path) else _stamp(path)
     if known is not None and stamp == known[0] and stamp != UNKNOWN:
         return known[1], stamp
     try:

@@ -40,8 +40,12 @@ class KerasBackbone:
         return {name: np.asarray(rows, np.float32) for name, rows in outputs.items()}
 
 
-def load_vgg16(spec: Spec, names: Sequence[str], device: str, weights: Weights) -> KerasBackbone:
+def load_vgg16(
+    spec: Spec, names: Sequence[str], device: str, weights: Weights, threads: int | None
+) -> KerasBackbone:
     """Build the model, with its outputs pooled, on a device of Keras's choice or the given one."""
+    if threads is not None:  # TensorFlow's; the others have OMP_NUM_THREADS, which Dask sets
+        os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(threads))
     _start_keras()
     import keras
 

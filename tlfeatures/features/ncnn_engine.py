@@ -38,12 +38,14 @@ class NcnnBackbone:
     ----------
     names : sequence of str
     tensors : Tensors
+    threads : int, optional
+        All cores if not given.
     """
 
     one_shape = False
     most = BATCH_SIZE
 
-    def __init__(self, names: Sequence[str], tensors: Tensors) -> None:
+    def __init__(self, names: Sequence[str], tensors: Tensors, threads: int | None = None) -> None:
         import ncnn
 
         self._named = [(name, *name.rpartition(".")[::2]) for name in names]
@@ -69,7 +71,7 @@ class NcnnBackbone:
                 ) from error
             if self._net.load_param_mem(param) or self._net.load_model(str(path)):
                 raise EngineError("ncnn can't load VGG16; install it again: pip install -U ncnn")
-        self._pool = ThreadPoolExecutor(joblib.cpu_count())
+        self._pool = ThreadPoolExecutor(threads or joblib.cpu_count())
 
     def embed(self, images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
         """Embed a batch of shape (b, h, w, 3); see `Backbone`."""
@@ -150,6 +152,8 @@ def _dense(row: NDArray[np.float32], wanted: str, tensors: Tensors) -> NDArray[n
     return row
 
 
-def load_vgg16(spec: Spec, names: Sequence[str], weights: Weights) -> NcnnBackbone:
+def load_vgg16(
+    spec: Spec, names: Sequence[str], weights: Weights, threads: int | None
+) -> NcnnBackbone:
     """Build the network."""
-    return NcnnBackbone(names, weights.tensors)
+    return NcnnBackbone(names, weights.tensors, threads)

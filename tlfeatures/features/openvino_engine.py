@@ -32,12 +32,16 @@ class OpenVINOBackbone:
     data : bytes
         An ONNX model whose outputs are these embeddings.
     precision : str
+    threads : int, optional
+        All cores if not given.
     """
 
     one_shape = False
     most = BATCH_SIZE
 
-    def __init__(self, names: Sequence[str], data: bytes, precision: str) -> None:
+    def __init__(
+        self, names: Sequence[str], data: bytes, precision: str, threads: int | None = None
+    ) -> None:
         import openvino
 
         self._names = names
@@ -47,7 +51,11 @@ class OpenVINOBackbone:
         if precision == "bfloat16" and "BF16" not in able:
             raise EngineError("OpenVINO has no bfloat16 on this CPU: give --engine keras")
         self._model = self._core.read_model(data, b"")
-        self._hint = _HINTS[precision]
+        self._options = {
+            "PERFORMANCE_HINT": "THROUGHPUT",
+            "INFERENCE_PRECISION_HINT": _HINTS[precision],
+            **({} if threads is None else {"INFERENCE_NUM_THREADS": threads}),
+        }
         self._lock = threading.Lock()  # the clones of a cross-validation share it
         self._requests = functools.cache(self._compiled)
 
@@ -56,8 +64,7 @@ class OpenVINOBackbone:
 
         model = self._model.clone()
         model.reshape([chunk, *list(model.inputs[0].partial_shape)[1:]])
-        options = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": self._hint}
-        return openvino.AsyncInferQueue(self._core.compile_model(model, "CPU", options))
+        return openvino.AsyncInferQueue(self._core.compile_model(model, "CPU", self._options))
 
     def embed(self, images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
         """Embed a batch of shape (b, h, w, 3); see `Backbone`."""
@@ -87,7 +94,9 @@ class OpenVINOBackbone:
         }
 
 
-def load_vgg16(spec: Spec, names: Sequence[str], weights: Weights) -> OpenVINOBackbone:
+def load_vgg16(
+    spec: Spec, names: Sequence[str], weights: Weights, threads: int | None
+) -> OpenVINOBackbone:
     """Build the graph, and compile it."""
     graph = Graph()
     rows = backbone_nodes(graph, "images", spec, names, weights.tensors)
@@ -95,4 +104,4 @@ def load_vgg16(spec: Spec, names: Sequence[str], weights: Weights) -> OpenVINOBa
         name: (value, np.float32, ("n", "d")) for name, value in zip(names, rows, strict=True)
     }
     model = graph.model({"images": (np.uint8, ("n", *spec.size, 3))}, outputs)
-    return OpenVINOBackbone(names, model.SerializeToString(), spec.precision)
+    return OpenVINOBackbone(names, model.SerializeToString(), spec.precision, threads)

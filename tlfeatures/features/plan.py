@@ -143,11 +143,16 @@ class Plan:
     removed: int
 
     @property
-    def in_place(self) -> bool:
+    def matches(self) -> bool:
         """Whether the file already has a place for exactly these images and embeddings."""
         return self.current is not None and self.current.holds(
             self.manifest, list(self.embeddings), self.spec
         )
+
+    @property
+    def in_place(self) -> bool:
+        """Whether rows can be written into that place: a virtual file's are in its shards."""
+        return self.current is not None and self.matches and self.current.shards is None
 
     @property
     def partial(self) -> Path:

@@ -1,4 +1,4 @@
-r"""The embeddings file. This docstring is the format's specification, version 3.
+r"""The embeddings file. This docstring is the format's specification, versions 3 and 4.
 
 One HDF5 file, written with the library's default (oldest) file version, so that h5py, pandas or
 MATLAB open it without this package. n images, in the order of their ids:
@@ -22,6 +22,19 @@ MATLAB open it without this package. n images, in the order of their ids:
                                                     ``variants/LAYER.POOL``; of rows not done: any
 ===========================  =====================  ============================================
 
+A virtual file, version 4, has its rows in s shards: files as above, of version 3, in the folder
+beside it that the root's attribute ``shards`` names. It has no ``/checksums``, as the shards have
+them; ``/embeddings`` and ``/variants`` are virtual datasets over the shards; and beside them
+
+===========================  =====================  ============================================
+``/place``                   (n, 2) int64           shard of image i, and its row there; -1 where
+                                                    it could not be embedded
+``/shards/name``             (s,) fixed ASCII       of the shard's file, a hash of what was put
+                                                    into it, and ``.h5``
+``/shards/size``             (s,) int64             of it in bytes
+``/shards/sha256``           (s, 32) uint8          of its bytes
+===========================  =====================  ============================================
+
 Attributes of the root: ``format`` ("tlfeatures embeddings"), ``format_version`` (integer),
 ``spec`` (JSON, see `tlfeatures.features.spec.Spec`), ``provenance`` (JSON: the versions of the
 libraries that wrote it, and where known the folder of the images and the commands that were given;
@@ -31,6 +44,7 @@ Rules for readers. A row counts if and only if ``done`` says so: rows not yet wr
 zeros, so the values can't tell. An id is identity, a digest is freshness. A file whose size and
 modification time are those in ``stat`` most likely has the digest still; that they are unknown
 where the time was no 2 s old, or in the future, is so that a change within a clock's step shows.
+Rows in a shard that is gone, or has another size, aren't done, whatever ``done`` says.
 
 Rules for writers. All datasets are contiguous and allocated when the file is made, so that
 writing rows touches no metadata: whatever moment the process is killed at, the file opens. Rows and
@@ -46,7 +60,7 @@ To change the format: raise ``FORMAT_VERSION``, keep reading every older version
 the old version to the tests' fixtures. Version 1 had no variants; versions 1 and 2 have neither
 ``stat`` nor ``checksums``. Both are read, and brought up to date as they are: `Header.checked` says
 which kind a file is. Where an update makes a new file, that one has them, with checksums computed
-from the rows as they are found.
+from the rows as they are found. Version 4 is for virtual files alone; others are as in version 3.
 """
 
 from __future__ import annotations
@@ -54,6 +68,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import logging
 import math
 import os
 import platform
@@ -61,8 +76,9 @@ import re
 import shutil
 import sys
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -76,10 +92,14 @@ from tlfeatures.errors import BusyError, FormatError, ParameterError, StoreError
 from tlfeatures.features.embedding import BESIDE
 from tlfeatures.features.images import UNKNOWN, UNREADABLE, Manifest, Stamp
 from tlfeatures.features.spec import Spec
+from tlfeatures.features.virtual import Shards, VirtualTable, read_shards, write_shards
+
+logger = logging.getLogger(__name__)
 
 FORMAT = "tlfeatures embeddings"
 FORMAT_VERSION = 3
-_READABLE = (1, 2, 3)
+_VIRTUAL_VERSION = 4
+_READABLE = (1, 2, 3, 4)
 _CHECKED = 3  # the first version with stat and checksums
 DTYPES = ("float32", "float16")
 
@@ -109,6 +129,8 @@ class Header:
     provenance : dict
     checked : bool
         Whether it has checksums, and a place for stamps: files of version 1 and 2 have not.
+    shards : Shards or None
+        Where the rows of a virtual file are.
     """
 
     path: Path
@@ -122,6 +144,7 @@ class Header:
     dtype: str
     provenance: dict[str, Any]
     checked: bool
+    shards: Shards | None = None
 
     @property
     def failures(self) -> dict[str, str]:
@@ -156,6 +179,11 @@ class Header:
             and set(self.embeddings) == set(names)
             and self.spec.augmentation == spec.augmentation
         )
+
+
+def has_all(header: Header, names: Iterable[str], spec: Spec) -> bool:
+    """Whether its finished rows have all these embeddings, and the variants."""
+    return set(names) <= set(header.embeddings) and header.spec.augmentation == spec.augmentation
 
 
 def partial_path(path: Path) -> Path:
@@ -209,7 +237,7 @@ class Reader:
         ndarray of shape (number of finished rows, d), float32
             In the order of the ids.
         """
-        return self._finished(self._file[f"embeddings/{name}"][:])
+        return self._finished(self._table(f"embeddings/{name}")[:])
 
     def read_variants(self, name: str, count: int) -> NDArray[np.float32]:
         """Read the first `count` variants of every finished row of one embedding.
@@ -218,7 +246,17 @@ class Reader:
         -------
         ndarray of shape (number of finished rows, count, d), float32
         """
-        return self._finished(self._file[f"variants/{name}"][:, :count])
+        table = self._table(f"variants/{name}")
+        if isinstance(table, VirtualTable):
+            return self._finished(table[:][:, :count])
+        return self._finished(table[:, :count])
+
+    def _table(self, path: str) -> h5py.Dataset | VirtualTable:
+        if self.header.shards is None:
+            return self._file[path]
+        table = path.removeprefix("checksums/")
+        shape = self._file[table].shape
+        return VirtualTable(self.header, path, shape if path == table else shape[:1], Reader)
 
     def _finished(self, rows: NDArray[Any]) -> NDArray[np.float32]:
         done = self.header.done
@@ -226,7 +264,7 @@ class Reader:
 
     def copy_rows(self, path: str, rows: NDArray[Any]) -> NDArray[Any]:
         """Read these rows of a dataset, ascending and each once, as they are stored."""
-        table = self._file[path]
+        table = self._table(path)
         return np.concatenate([table[first:last] for first, last in _runs(rows)])
 
     def copy_checksums(self, path: str, rows: NDArray[Any]) -> NDArray[np.uint32] | None:
@@ -261,7 +299,9 @@ def _header(path: Path, file: h5py.File) -> Header:
         _check_own(file, "embeddings")
         if any(BESIDE in name for name in file["embeddings"]):
             raise FormatError(f"the name of an embedding has a {BESIDE}, which joins names")
-        embeddings = {name: _table(file, f"embeddings/{name}") for name in file["embeddings"]}
+        virtual = int(file.attrs["format_version"]) == _VIRTUAL_VERSION
+        names = list(file["embeddings"])
+        embeddings = {name: _table(file, f"embeddings/{name}", virtual) for name in names}
         ids = _strings(_dataset(file, "ids"))
         checked = int(file.attrs["format_version"]) >= _CHECKED
         header = Header(
@@ -276,6 +316,7 @@ def _header(path: Path, file: h5py.File) -> Header:
             dtype=next(iter(embeddings.values())).dtype.name,
             provenance=dict(json.loads(file.attrs["provenance"])),
             checked=checked,
+            shards=_shards(file, len(ids)) if virtual else None,
         )
         _check_variants(file, header)
         _check_checksums(file, header)
@@ -287,7 +328,35 @@ def _header(path: Path, file: h5py.File) -> Header:
     lengths |= {dataset.shape[0] for dataset in embeddings.values()}
     if lengths != {len(ids)}:
         raise FormatError(f"{path} is damaged: its datasets have {sorted(lengths)} rows")
-    return header
+    return _without_lost(header)
+
+
+def _shards(file: h5py.File, count: int) -> Shards:
+    def column(name: str, shape: tuple[int, ...], dtype: str) -> h5py.Dataset:
+        return _column(file, name, shape, dtype)
+
+    _check_own(file, "shards")
+    _dataset(file, "shards/size")
+    return read_shards(file, count, column)
+
+
+def _without_lost(header: Header) -> Header:
+    """Rows of shards that are gone or cut off aren't done: the next extraction computes them."""
+    if header.shards is None:
+        return header
+    shards = header.shards
+    lost = np.append(shards.lost(header.path), True)  # the last: of rows that are in none
+    done = header.done & ~lost[shards.place[:, 0]]
+    if lost[:-1].any():
+        logger.warning(
+            "%d of the %d shards of %s are gone or cut off, and with them %d rows: run the command "
+            "that made it again",
+            lost[:-1].sum(),
+            len(shards.names),
+            header.path,
+            (header.done & ~done).sum(),
+        )
+    return replace(header, done=done)
 
 
 def _check_variants(file: h5py.File, header: Header) -> None:
@@ -295,7 +364,7 @@ def _check_variants(file: h5py.File, header: Header) -> None:
         return
     _check_own(file, "variants")
     for name, width in header.embeddings.items():
-        found = _dataset(file, f"variants/{name}")
+        found = _dataset(file, f"variants/{name}", header.shards is not None)
         wanted = (len(header.ids), header.variants, width)
         if found.shape != wanted or found.dtype.name != header.dtype:
             raise FormatError(
@@ -305,7 +374,7 @@ def _check_variants(file: h5py.File, header: Header) -> None:
 
 
 def _check_checksums(file: h5py.File, header: Header) -> None:
-    for path in header.tables if header.checked else []:
+    for path in header.tables if header.checked and header.shards is None else []:
         group, _, _ = path.partition("/")
         _check_own(file, "checksums")
         _check_own(file, f"checksums/{group}")
@@ -338,10 +407,15 @@ def _check_version(path: Path, file: h5py.File) -> None:
         )
 
 
-def _dataset(file: h5py.File, name: str) -> h5py.Dataset:
-    """A dataset whose values are in this very file: links and mappings out of it are refused."""
+def _dataset(file: h5py.File, name: str, virtual: bool = False) -> h5py.Dataset:
+    """A dataset whose values are in this very file: links and mappings out of it are refused.
+
+    A virtual one is never read: there, its shape and type are what it is for.
+    """
     _check_own(file, name)
     dataset = file[name]
+    if virtual and isinstance(dataset, h5py.Dataset) and dataset.is_virtual:
+        return dataset
     if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
         raise FormatError(f"/{name} is no dataset with values of its own")
     size = file.id.get_filesize()
@@ -350,8 +424,8 @@ def _dataset(file: h5py.File, name: str) -> h5py.Dataset:
     return dataset
 
 
-def _table(file: h5py.File, name: str) -> h5py.Dataset:
-    dataset = _dataset(file, name)
+def _table(file: h5py.File, name: str, virtual: bool) -> h5py.Dataset:
+    dataset = _dataset(file, name, virtual)
     if dataset.ndim != 2 or dataset.dtype.name not in DTYPES:
         raise FormatError(f"/{name} is no table of {' or '.join(DTYPES)}")
     return dataset
@@ -433,9 +507,72 @@ def create(
         ) from error
 
 
+def create_virtual(
+    path: Path,
+    manifest: Manifest,
+    spec: Spec,
+    embeddings: Mapping[str, int],
+    dtype: str,
+    provenance: Mapping[str, Any],
+    shards: Shards,
+    reasons: Mapping[int, str],
+) -> None:
+    """Make a virtual file over shards; every row that has a place is done.
+
+    Parameters
+    ----------
+    reasons : dict of row to str
+        Of images that could not be embedded.
+
+    Raises
+    ------
+    StoreError
+        If it can't be written; nothing is left then.
+    """
+    longest = max(len(id_.encode()) for id_ in manifest.ids)
+    tables = 2 * len(embeddings)
+    row = longest + _REASON_BYTES + 33 + 16 + 16 + 200 * tables  # a run of rows is a mapping
+    try:
+        _reserve(path, len(manifest.images) * row + 200 * len(shards.names) + 2**20)
+        with h5py.File(path, "w", locking=False) as file:
+            _fill_columns(file, manifest, spec)
+            file["done"][:] = shards.place[:, 0] >= 0
+            for number, reason in reasons.items():
+                file["reason"][number] = kept_reason(reason).encode()
+            kinds = _shapes(len(manifest.images), spec, embeddings)
+            write_shards(file, shards, {name: (shape, dtype) for name, shape in kinds.items()})
+            file.attrs["format_version"] = _VIRTUAL_VERSION
+            file.attrs["provenance"] = json.dumps({**provenance, **_versions(spec)})
+        with path.open("rb") as made:
+            os.fsync(made.fileno())
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise StoreError(f"{path} can't be made: {_why(error)}; make room") from error
+
+
 def _fill(
     file: h5py.File, manifest: Manifest, spec: Spec, embeddings: Mapping[str, int], dtype: str
 ) -> None:
+    _fill_columns(file, manifest, spec)
+    stored = np.dtype(dtype).newbyteorder("<")  # checksums are of these bytes, on any machine
+    for path, shape in _shapes(len(manifest.images), spec, embeddings).items():
+        _allocate(file, path, shape, stored)
+        _allocate(file, f"checksums/{path}", shape[:1], np.dtype(np.uint32))
+
+
+def _shapes(count: int, spec: Spec, embeddings: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
+    """Give dataset -> shape of every table."""
+    shapes: dict[str, tuple[int, ...]] = {
+        f"embeddings/{name}": (count, width) for name, width in embeddings.items()
+    }
+    if spec.variants:
+        shapes |= {
+            f"variants/{name}": (count, spec.variants, width) for name, width in embeddings.items()
+        }
+    return shapes
+
+
+def _fill_columns(file: h5py.File, manifest: Manifest, spec: Spec) -> None:
     count = len(manifest.images)
     ids = [id_.encode() for id_ in manifest.ids]
     _allocate(file, "ids", (count,), h5py.string_dtype("utf-8", max(map(len, ids))))[:] = ids
@@ -445,14 +582,6 @@ def _fill(
     _allocate(file, "done", (count,), np.dtype(bool))[:] = False
     reasons = _allocate(file, "reason", (count,), h5py.string_dtype("utf-8", _REASON_BYTES))
     reasons[:] = [b""] * count
-    stored = np.dtype(dtype).newbyteorder("<")  # checksums are of these bytes, on any machine
-    for name, width in embeddings.items():
-        shapes: dict[str, tuple[int, ...]] = {f"embeddings/{name}": (count, width)}
-        if spec.variants:
-            shapes[f"variants/{name}"] = (count, spec.variants, width)
-        for path, shape in shapes.items():
-            _allocate(file, path, shape, stored)
-            _allocate(file, f"checksums/{path}", (count,), np.dtype(np.uint32))
     file.attrs["format"] = FORMAT
     file.attrs["format_version"] = FORMAT_VERSION
     file.attrs["spec"] = json.dumps(spec.to_dict())
@@ -545,6 +674,14 @@ class Writer:
         none = np.zeros(len(self.done), bool)
         self.carried = carried or {name: none.copy() for name in self._tables}
 
+    @cached_property
+    def _rows_of(self) -> dict[bytes, list[int]]:
+        rows_of: dict[bytes, list[int]] = {}
+        for row, digest in enumerate(self._file["digest"][:]):
+            rows_of.setdefault(digest.tobytes(), []).append(row)
+        rows_of.pop(UNREADABLE, None)
+        return rows_of
+
     def carry(self, path: Path) -> None:
         """Take over every finished row of another file, or of this one, found by its digest."""
         try:
@@ -553,14 +690,13 @@ class Writer:
             raise self._lost(error) from error
 
     def _carry(self, path: Path) -> None:
-        digests = [row.tobytes() for row in self._file["digest"][:]]
         with Reader(path) as source:
-            finished = np.flatnonzero(source.header.done).tolist()
-            rows_of = {source.header.digests[row]: row for row in finished}
+            digests = source.header.digests
             pairs = [
-                (row, rows_of[digest])
-                for row, digest in enumerate(digests)
-                if digest in rows_of and digest != UNREADABLE and not self.done[row]
+                (row, there)
+                for there in np.flatnonzero(source.header.done).tolist()
+                for row in self._rows_of.get(digests[there], ())
+                if not self.done[row]
             ]
             kinds = {"embeddings"}
             if source.header.spec.augmentation == self._augmentation:

@@ -397,7 +397,7 @@ def _embed_again(
 ) -> _Again:
     """Embed these rows' images, and their variants, and compare; a batch at a time in memory."""
     header, result = reader.header, _Again()
-    paths = {image.id: image.path for image in manifest.images}
+    paths = {image.id: image.location for image in manifest.images}
     files = ((row, paths[header.ids[row]], header.digests[row]) for row in rows)
     failed: list[tuple[int, ImageError]] = []
     max_pixels = options.pop("max_pixels")

@@ -1,0 +1,341 @@
+"""A plan carried out by many processes: cut into shards, made by workers, put together here.
+
+What comes back of a worker is a receipt. A run that was cut off, wherever, finds the shards that it
+had made in their folder.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tlfeatures.cluster import Cluster
+from tlfeatures.errors import ClusterError, ImageError, SourceError, StoppedError, StoreError
+from tlfeatures.features import store
+from tlfeatures.features.batches import BATCH_SIZE
+from tlfeatures.features.images import UNREADABLE, ImageFile, Known, Manifest, list_images
+from tlfeatures.features.locations import Folder, absolute
+from tlfeatures.features.plan import Means, Plan, Task
+from tlfeatures.features.run import (
+    Outcome,
+    Watch,
+    calibrated,
+    check_writable,
+    count_unique,
+    first_few,
+    open_target,
+    reasons,
+    remove_merged,
+    remove_taken_over,
+    settled,
+)
+from tlfeatures.features.shards import (
+    Order,
+    Part,
+    Receipt,
+    Recipe,
+    check_shard,
+    identify_part,
+    is_leftover,
+    is_shard,
+    make_shard,
+    rows_of,
+)
+from tlfeatures.features.virtual import Shards, shards_folder
+
+logger = logging.getLogger(__name__)
+
+_PART = 256  # images of a call that identifies
+_SHARD_IMAGES, _SHARD_BYTES = 512, 64 * 2**20
+_SHARDS_A_THREAD = 4  # where there are few images: so that all threads end at about the same time
+_GPU_BATCH = 256
+_TRIES = 3
+
+
+def identified(
+    cluster: Cluster, source: str | os.PathLike[str], known: Known | None, watch: Watch
+) -> Manifest:
+    """List a folder here, and let the workers read and identify its images.
+
+    Raises
+    ------
+    SourceError
+        If no worker can read any.
+    """
+    images = list(list_images(absolute(source)))
+    logger.info("%d images are read by the workers, to tell them apart", len(images))
+    starts = range(0, len(images), _PART)
+    made = {
+        part.images[0].id: found
+        for part, found in cluster.each(
+            identify_part,
+            (_part(images[start : start + _PART], known or {}) for start in starts),
+            stop=watch.stop,
+        )
+    }
+    if len(made) < len(starts):
+        raise StoppedError("Stopped while the images were being read, nothing is lost")
+    found = [each for start in starts for each in made[images[start].id]]
+    if found and all(digest == UNREADABLE for digest, _ in found):
+        raise SourceError(
+            f"no worker can read any image of {absolute(source)}: give a folder that all machines "
+            "share under this path, or a URL, as in s3://bucket/photos"
+        )
+    return Manifest(images, [digest for digest, _ in found], [stamp for _, stamp in found])
+
+
+def _part(images: list[ImageFile], known: Known) -> Part:
+    return Part(images, {image.id: known[image.id] for image in images if image.id in known})
+
+
+def carry_out_on(
+    cluster: Cluster,
+    plan: Plan,
+    provenance: dict[str, Any],
+    means: Means,
+    watch: Watch,
+    shards: str | os.PathLike[str] | None,
+) -> Outcome:
+    """Let the workers make what the file lacks, and make the file of it.
+
+    Raises
+    ------
+    SourceError
+        If no image can be read.
+    StoppedError, ClusterError
+        Each says how many images are safe in the shards.
+    """
+    check_writable(plan)
+    plan = calibrated(plan, means) if plan.tasks else plan
+    beside = str(shards_folder(plan.target))
+    folder = Folder(beside if shards is None else absolute(shards))
+    recipe = Recipe(folder.location, plan.spec, plan.embeddings, plan.dtype, plan.extent, means)
+    work = _Work(cluster, plan, recipe, folder, watch)
+    if plan.tasks:
+        folder.make()
+        work.find()
+        work.make()
+    failures = reasons(plan, work.failed)
+    if work.failed and len(work.failed) == count_unique(plan.manifest):
+        work.tidy(work.receipts)
+        raise SourceError(f"no image can be read: {first_few(failures)}")
+    known = settled(plan, failures) if not work.receipts else None
+    if known:
+        work.tidy(work.receipts)
+        return known
+    virtual = folder.location == beside and all(_is_virtual(plan, path) for path in plan.sources)
+    done = _put_beside(plan, provenance, work) if virtual else _put_into(plan, provenance, work)
+    remove_taken_over(plan)
+    passes = work.computed * (1 + plan.spec.variants)
+    return Outcome(work.computed, passes, done, failures)
+
+
+def _is_virtual(plan: Plan, source: Path) -> bool:
+    return source == plan.target and plan.current is not None and plan.current.shards is not None
+
+
+class _Work:
+    """The shards of a run: which there are, which are to be made, what came of it.
+
+    Attributes
+    ----------
+    receipts : dict of shard to Receipt
+        Of all that were found or made, and hold an image.
+    failed : list of (Task, ImageError)
+    computed : int
+        Images that were embedded now.
+    """
+
+    def __init__(
+        self, cluster: Cluster, plan: Plan, recipe: Recipe, folder: Folder, watch: Watch
+    ) -> None:
+        self._cluster, self._plan, self._recipe = cluster, plan, recipe
+        self.folder, self._watch = folder, watch
+        self._left = {task.place: task for task in plan.tasks}
+        self._empty: list[str] = []
+        self.receipts: dict[str, Receipt] = {}
+        self.failed: list[tuple[Task, ImageError]] = []
+        self.computed = 0
+
+    def find(self) -> None:
+        """Take what earlier runs made and no file holds yet."""
+        current = self._plan.current
+        held = set(current.shards.names) if current and current.shards else set()
+        names = sorted(name for name in set(self.folder.sizes()) - held if is_shard(name))
+        place_of = {task.digest: place for place, task in self._left.items()}
+        place_of.pop(UNREADABLE, None)
+        checks = ((self._recipe, name) for name in names)
+        for _, receipt in self._cluster.each(check_shard, checks, stop=self._watch.stop):
+            digests = [] if receipt is None else rows_of(receipt)
+            places = [place_of[each] for each in digests if each in place_of]
+            new = [place for place in places if self._left.pop(place, None)]
+            if receipt is not None and new:
+                self.receipts[receipt.name] = receipt
+        if self.receipts:
+            logger.info("%d images are in shards of an earlier run", self._done)
+            self._watch.progress(self._done, len(self._plan.tasks))
+
+    @property
+    def _done(self) -> int:
+        return len(self._plan.tasks) - len(self._left)
+
+    def make(self) -> None:
+        """Let the workers make the rest; what is gone again by the end is made again."""
+        for _ in range(_TRIES):
+            orders = {order.name: order for order in self._orders()}
+            self._make(orders)
+            sizes = self.folder.sizes()
+            made = {name: receipt for name, receipt in self.receipts.items() if name in orders}
+            lost = [name for name, receipt in made.items() if sizes.get(name) != receipt.size]
+            if not lost:
+                return
+            for name in lost:
+                self._give_back(orders[name])
+        raise StoreError(
+            f"shards in {self.folder.location} don't stay as they were made: look who else writes "
+            "there"
+        )
+
+    def _orders(self) -> Iterator[Order]:
+        most = self._images_a_shard()
+        left = (self._left[place] for place in sorted(self._left))
+        for _, group in groupby(left, key=lambda task: task.place // most):
+            # Whole images, whatever of them is in the file: a row is in one shard.
+            tasks = [replace(task, embedded=False, rows=[]) for task in group]
+            yield Order(self._recipe, tasks)
+
+    def _images_a_shard(self) -> int:
+        """Give a multiple of a batch, so that batches are those of a run on one machine."""
+        recipe, device = self._recipe, self._recipe.means.device
+        parts = 1 + recipe.spec.variants
+        row = sum(recipe.embeddings.values()) * parts * np.dtype(recipe.dtype).itemsize
+        fair = -(-len(self._left) // (_SHARDS_A_THREAD * max(self._cluster.threads, 1)))
+        asked = recipe.means.batch_size
+        usual = _GPU_BATCH if self._cluster.resources(device) else BATCH_SIZE
+        batch = max((asked if isinstance(asked, int) else usual) // parts, 1)
+        most = min(_SHARD_IMAGES, _SHARD_BYTES // row, fair)
+        return batch * max(most // batch, 1)
+
+    def _make(self, orders: dict[str, Order]) -> None:
+        resources = self._cluster.resources(self._recipe.means.device)
+        calls = self._cluster.each(
+            make_shard, orders.values(), resources=resources, stop=self._watch.stop
+        )
+        try:
+            for order, receipt in calls:
+                self._take(order, receipt)
+                self._watch.progress(self._done, len(self._plan.tasks))
+        except ClusterError as error:
+            raise ClusterError(f"{error}. {self._how_far()}; run the command again") from error
+        if self._left:
+            raise StoppedError(f"Stopped: {self._how_far()}")
+
+    def _take(self, order: Order, receipt: Receipt) -> None:
+        for row, why in receipt.failures.items():
+            task = self._left[order.tasks[row].place]
+            self.failed.append((task, ImageError(why)))
+        for each in order.tasks:
+            del self._left[each.place]
+        computed = len(order.tasks) - len(receipt.failures)
+        self.computed += computed
+        if computed:
+            self.receipts[receipt.name] = receipt
+        else:
+            self._empty.append(receipt.name)
+
+    def _give_back(self, order: Order) -> None:
+        receipt = self.receipts.pop(order.name)
+        self.computed -= len(order.tasks) - len(receipt.failures)
+        places = {task.place for task in order.tasks}
+        self.failed = [(task, why) for task, why in self.failed if task.place not in places]
+        self._left |= {task.place: task for task in self._plan.tasks if task.place in places}
+
+    def _how_far(self) -> str:
+        return (
+            f"{self._done:,} of {len(self._plan.tasks):,} images are safe in {self.folder.location}"
+        )
+
+    def tidy(self, kept: Collection[str]) -> None:
+        """Remove what nothing refers to: shards of no image, and what killed workers left."""
+        leftovers = [name for name in self.folder.sizes() if is_leftover(name)]
+        mine = [*self._empty, *self.receipts, *leftovers]
+        self.folder.remove(name for name in mine if name not in kept)
+
+
+# ---- the file
+
+
+def _put_beside(plan: Plan, provenance: dict[str, Any], work: _Work) -> int:
+    """Make a virtual file over the shards; how many rows are done."""
+    shards = _shards(plan, list(work.receipts.values()), Path(work.folder.location).name)
+    why = {row: str(error) for task, error in work.failed for row in task.rows}
+    fresh = plan.target.with_name(f".{plan.target.name}.new")
+    try:
+        store.create_virtual(
+            fresh,
+            plan.manifest,
+            plan.spec,
+            plan.embeddings,
+            plan.dtype,
+            provenance,
+            shards,
+            why,
+        )
+        os.replace(fresh, plan.target)
+    finally:
+        fresh.unlink(missing_ok=True)
+    old = plan.current.shards.names if plan.current and plan.current.shards else []
+    work.folder.remove(set(old) - set(shards.names))
+    work.tidy(shards.names)
+    return int((shards.place[:, 0] >= 0).sum())
+
+
+def _shards(plan: Plan, receipts: Sequence[Receipt], folder: str) -> Shards:
+    """Find each row's place: in the shards that the file had, then in those that came now."""
+    known: list[tuple[str, int, bytes]] = []
+    where: dict[bytes, tuple[int, int]] = {}
+    current = plan.current
+    if current and current.shards and store.has_all(current, plan.embeddings, plan.spec):
+        old = current.shards
+        known += zip(old.names, old.sizes, old.sha256, strict=True)
+        for row in np.flatnonzero(current.done).tolist():
+            where[current.digests[row]] = tuple(old.place[row].tolist())
+    for number, receipt in enumerate(receipts, len(known)):
+        known.append((receipt.name, receipt.size, receipt.sha256))
+        for row, digest in enumerate(rows_of(receipt)):
+            where.setdefault(digest, (number, row))
+    where.pop(UNREADABLE, None)
+    nowhere = (-1, -1)
+    place = np.array([where.get(digest, nowhere) for digest in plan.manifest.digests], np.int64)
+    used = np.unique(place[place[:, 0] >= 0, 0])
+    place[:, 0] = np.where(place[:, 0] >= 0, np.searchsorted(used, place[:, 0]), -1)
+    kept = [known[number] for number in used.tolist()]
+    return Shards(
+        folder,
+        [name for name, _, _ in kept],
+        [size for _, size, _ in kept],
+        [sha256 for _, _, sha256 in kept],
+        place,
+    )
+
+
+def _put_into(plan: Plan, provenance: dict[str, Any], work: _Work) -> int:
+    """Put the rows of the shards into the file itself, and let go of them; rows done."""
+    with open_target(plan, provenance) as writer:
+        for name in work.receipts:
+            with work.folder.reading(name) as path:
+                writer.carry(path)
+        for task, error in work.failed:
+            writer.fail(task.rows, str(error))
+    if writer.path != plan.target:
+        os.replace(writer.path, plan.target)
+        remove_merged(plan)
+    work.tidy(())
+    return int(writer.done.sum())

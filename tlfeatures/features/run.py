@@ -1,0 +1,171 @@
+"""What a run is besides its embedding: watched, settled if there is nothing to do, tidied up."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tlfeatures.errors import ImageError, StoppedError, StoreError
+from tlfeatures.features import store
+from tlfeatures.features.calibrate import calibrate
+from tlfeatures.features.images import UNREADABLE, Manifest
+from tlfeatures.features.locations import Folder, absolute
+from tlfeatures.features.plan import Means, Plan, Task
+
+_COMMANDS = 20  # kept in a file; an attribute has 64 kB
+
+Progress = Callable[[int, int], None]
+Stop = Callable[[], bool]
+Failed = list[tuple[Task, ImageError]]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run did.
+
+    Attributes
+    ----------
+    computed : int
+        Images.
+    passes : int
+        What passed through the backbone for them.
+    done : int
+        Rows done in the file.
+    failures : dict of id to reason
+    """
+
+    computed: int
+    passes: int
+    done: int
+    failures: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Who is told how far a run is, and who may end it."""
+
+    progress: Progress
+    stop: Stop
+
+    def look(self, tasks: int, plan: Plan, writer: store.Writer) -> None:
+        """Tell and ask between two batches: after the last one there is nothing to stop."""
+        if tasks:
+            self.progress(tasks, len(plan.tasks))
+        if tasks < len(plan.tasks) and self.stop():
+            raise StoppedError(_how_far(plan, writer))
+
+
+def _how_far(plan: Plan, writer: store.Writer) -> str:
+    done = int(writer.done.sum())
+    if not done:
+        return "Stopped before the first batch, nothing is lost"
+    beside = "" if writer.path == plan.target else f" ({plan.target.name} is as it was)"
+    count = f"{done:,} of {len(plan.manifest.images):,} images"
+    return f"Stopped after {count}, which are safe in {writer.path.name}{beside}"
+
+
+def provenance_of(
+    plan: Plan, source: str | os.PathLike[str], command: str | None
+) -> dict[str, Any]:
+    """Say where the images are, and by which commands the file became what it is, the last ones."""
+    commands = plan.current.provenance.get("commands", []) if plan.current else []
+    if command is not None and command not in commands:
+        commands = [*commands, command][-_COMMANDS:]
+    return {"source": absolute(source), "commands": commands}
+
+
+def calibrated(plan: Plan, means: Means) -> Plan:
+    """Give an int8 backbone the ranges that it needs; once the file has them, they stay."""
+    if plan.spec.precision != "int8" or plan.spec.quantization is not None:
+        return plan
+    quantization = calibrate(plan.spec, plan.manifest, means)
+    return replace(plan, spec=replace(plan.spec, quantization=quantization))
+
+
+def settled(plan: Plan, failures: dict[str, str]) -> Outcome | None:
+    """Say how it ends if the file holds every row already, and why others are missing.
+
+    Then nothing is written but stamps.
+    """
+    if plan.current is None or not plan.matches:
+        return None
+    done = int(plan.current.done.sum())
+    known = done + len(failures) == len(plan.current.ids) and plan.current.failures == failures
+    if not known:
+        return None
+    _renew_stamps(plan)
+    remove_taken_over(plan)
+    return Outcome(0, 0, done, failures)
+
+
+def check_writable(plan: Plan) -> None:
+    """Refuse to replace a file that its owner made read-only."""
+    if plan.current is not None and not os.access(plan.target, os.W_OK):
+        # Replacing it asks for no right to it, but who took that right wants it to stay.
+        raise StoreError(f"{plan.target} is read-only: make it writable, or give another with -o")
+
+
+def _renew_stamps(plan: Plan) -> None:
+    """Images that were touched and are the same needn't be read by a later run that trusts."""
+    current = plan.current
+    if current is not None and current.checked and current.stamps != plan.manifest.stamps:
+        with contextlib.suppress(OSError, StoreError), store.Writer(plan.target) as writer:
+            writer.stamp(plan.manifest.stamps)  # where it can't be written, nothing is lost
+
+
+def remove_taken_over(plan: Plan) -> None:
+    """Remove an earlier run's unfinished update: it is in the file now, row by row."""
+    if plan.partial in plan.sources:
+        plan.partial.unlink(missing_ok=True)
+
+
+def remove_merged(plan: Plan) -> None:
+    """Remove the shards of a virtual file that a file with rows of its own has replaced."""
+    if plan.current is not None and plan.current.shards is not None:
+        shards = plan.current.shards
+        Folder(str(plan.target.parent / shards.folder)).remove(shards.names)
+
+
+def count_unique(manifest: Manifest) -> int:
+    """Count files with bytes of their own, and those that can't be read."""
+    unreadable = manifest.digests.count(UNREADABLE)
+    return len(set(manifest.digests) - {UNREADABLE}) + unreadable
+
+
+def reasons(plan: Plan, failed: Failed) -> dict[str, str]:
+    """Give id -> why for every image of failed tasks."""
+    images = plan.manifest.images
+    return {
+        images[row].id: store.kept_reason(str(error)) for task, error in failed for row in task.rows
+    }
+
+
+def first_few(reasons: dict[str, str]) -> str:
+    """Name the first three of them."""
+    named = [f"{id_} ({why})" for id_, why in list(reasons.items())[:3]]
+    return ", ".join(named) + (", ..." if len(reasons) > 3 else "")
+
+
+def open_target(plan: Plan, provenance: dict[str, Any]) -> store.Writer:
+    """Open the file itself, or make it; where another one is to be replaced, make it beside."""
+    if plan.in_place:
+        writer = store.Writer(plan.target)
+        writer.stamp(plan.manifest.stamps)
+        for source in plan.sources:
+            writer.carry(source)
+        return writer
+    path = plan.partial if plan.current else plan.target
+    fresh = path.with_name(f".{path.name}.new")
+    try:
+        store.create(fresh, plan.manifest, plan.spec, plan.embeddings, plan.dtype, provenance)
+        with store.Writer(fresh) as writer:
+            for source in plan.sources:
+                writer.carry(source)
+    except BaseException:
+        fresh.unlink(missing_ok=True)  # nothing is in it that isn't elsewhere
+        raise
+    os.replace(fresh, path)
+    return store.Writer(path, writer.carried)

@@ -1,0 +1,289 @@
+"""Shards: embeddings files of some hundred images, each made by one call on a worker.
+
+What a shard holds gives it its name, so that a call that is made twice, or again, makes the same
+file. It appears in its folder whole or not at all; what comes back of the call is a receipt.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tlfeatures import __version__
+from tlfeatures.cluster import threads_of_worker
+from tlfeatures.errors import ClusterError, ImageError
+from tlfeatures.features import store
+from tlfeatures.features.backbone import load_backbone
+from tlfeatures.features.batches import Pixels, batch_size_for, decode_ahead, readable
+from tlfeatures.features.forward import Forward, Values
+from tlfeatures.features.images import (
+    UNKNOWN,
+    UNREADABLE,
+    ImageFile,
+    Known,
+    Manifest,
+    Stamp,
+    allow_pixels,
+    identify,
+)
+from tlfeatures.features.locations import Folder
+from tlfeatures.features.plan import Means, Task
+from tlfeatures.features.spec import Spec
+from tlfeatures.features.virtual import SHARD_NAME
+
+_LEFTOVER = re.compile(rf"\.{SHARD_NAME.pattern}\..+\.tmp")
+
+_FORWARD = threading.Lock()  # one backbone a process, and one call of it at a time
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What all shards of a run have in common.
+
+    Attributes
+    ----------
+    folder : str
+        Path or URL of the shards' folder, as every worker sees it.
+    spec : Spec
+    embeddings : dict of name to width
+    dtype : str
+    extent : int
+        Images of a run that nothing cuts off; see `Plan.extent`.
+    means : Means
+    version : str
+        Of this package: another one could compute something else.
+    """
+
+    folder: str
+    spec: Spec
+    embeddings: dict[str, int]
+    dtype: str
+    extent: int
+    means: Means
+    version: str = __version__
+
+
+@dataclass(frozen=True)
+class Order:
+    """A shard that is to be made.
+
+    Attributes
+    ----------
+    recipe : Recipe
+    tasks : list of Task
+        Its images, in the order of their rows; each once, whatever rows of the file it has.
+    """
+
+    recipe: Recipe
+    tasks: list[Task]
+
+    @property
+    def name(self) -> str:
+        """Name of the shard's file: a hash of all that decides what is in it."""
+        recipe = self.recipe
+        spec = recipe.spec.to_dict()
+        del spec["weights"]  # where they come from; their hash stays
+        said = [spec, recipe.embeddings, recipe.dtype, recipe.version]
+        found = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
+        for task in self.tasks:
+            found.update(f"\n{task.image.id}\0{task.place}\0".encode() + task.digest)
+        return f"{found.hexdigest()}.h5"
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What there is to know of a shard without opening it.
+
+    Attributes
+    ----------
+    name : str
+    size : int
+        In bytes.
+    sha256 : bytes
+        Of the file.
+    digests : bytes
+        sha256 of the image of each row, 32 bytes a row; zeros where it could not be embedded.
+    failures : dict of row to str
+        Why.
+    """
+
+    name: str
+    size: int
+    sha256: bytes
+    digests: bytes
+    failures: dict[int, str]
+
+
+def rows_of(receipt: Receipt) -> list[bytes]:
+    """Give the sha256 of the image in each row; `UNREADABLE` where there is none."""
+    return [receipt.digests[at : at + 32] for at in range(0, len(receipt.digests), 32)]
+
+
+def is_shard(name: str) -> bool:
+    """Whether a file is a shard by its name."""
+    return SHARD_NAME.fullmatch(name) is not None
+
+
+def is_leftover(name: str) -> bool:
+    """Whether it is what a process that was killed left of a shard."""
+    return _LEFTOVER.fullmatch(name) is not None
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some images that are to be identified; what is known of them from their last time."""
+
+    images: list[ImageFile]
+    known: Known
+
+
+def identify_part(part: Part) -> list[tuple[bytes, Stamp]]:
+    """Give digest and stamp of each image; see `identify`."""
+    return [identify(image.location, part.known.get(image.id)) for image in part.images]
+
+
+def make_shard(order: Order) -> Receipt:
+    """Embed some images and put them into a shard, unless it is there already.
+
+    Raises
+    ------
+    ClusterError
+        If this worker has another version of this package, or doesn't see the folder.
+    StoreError
+        If the shard can't be written.
+    """
+    recipe = order.recipe
+    if recipe.version != __version__:
+        raise ClusterError(
+            f"a worker has tlfeatures {__version__}, the command is of {recipe.version}: install "
+            "the same version on all machines"
+        )
+    folder = Folder(recipe.folder)
+    if not folder.there:
+        raise ClusterError(
+            f"a worker doesn't see {recipe.folder}: give a folder that all machines share, or a "
+            "URL, as in --shards s3://bucket/folder"
+        )
+    found = check_shard((recipe, order.name))
+    if found is not None and not _mended(order, found):
+        return found
+    allow_pixels(recipe.means.max_pixels)
+    with _FORWARD:
+        values, failures = _embedded(order)
+    with folder.making(order.name) as path:
+        _write(path, order, values, failures)
+        return _receipt(order.name, path)
+
+
+def check_shard(given: tuple[Recipe, str]) -> Receipt | None:
+    """Give the receipt of a shard that is there; None if it is not, is another's or is damaged.
+
+    Every row is read, and compared with its checksum.
+    """
+    recipe, name = given
+    try:
+        with Folder(recipe.folder).reading(name) as path, store.Reader(path) as reader:
+            header = reader.header
+            other = (
+                header.spec.differences(recipe.spec)
+                or header.spec.augmentation != recipe.spec.augmentation
+                or header.embeddings != recipe.embeddings
+                or header.dtype != recipe.dtype
+                or header.shards is not None
+            )
+            if other or not all(_sound(reader, table) for table in header.tables):
+                return None
+            return _receipt(name, path)
+    except Exception:  # whatever is said of a file that isn't there, or is no such file
+        return None
+
+
+def _sound(reader: store.Reader, table: str) -> bool:
+    rows = np.flatnonzero(reader.header.done)
+    if not len(rows):
+        return True
+    kept = reader.copy_checksums(table, rows)
+    values = reader.copy_rows(table, rows)
+    return kept is not None and bool((kept == store.checksums(values)).all())
+
+
+def _receipt(name: str, path: Path) -> Receipt:
+    data = path.read_bytes()
+    header = store.read_header(path)
+    rows = zip(header.digests, header.done.tolist(), strict=True)
+    return Receipt(
+        name=name,
+        size=len(data),
+        sha256=hashlib.sha256(data).digest(),
+        digests=b"".join(digest if done else UNREADABLE for digest, done in rows),
+        failures={row: why for row, why in enumerate(header.reasons) if why},
+    )
+
+
+def _mended(order: Order, found: Receipt) -> bool:
+    """Whether an image that could not be read when the shard was made can be now."""
+    tasks = (order.tasks[row] for row in found.failures)
+    files = ((task, task.image.location, task.digest) for task in tasks)
+    size, limit = order.recipe.spec.size, order.recipe.means.max_pixels
+    decoded = decode_ahead(files, size, max_pixels=limit)
+    return any(not isinstance(pixels, ImageError) for _, pixels in decoded)
+
+
+def _embedded(order: Order) -> tuple[list[tuple[list[int], Values]], dict[int, str]]:
+    """Give rows of the shard with their values, batch by batch, and why others failed."""
+    spec, means = order.recipe.spec, order.recipe.means
+    failed: list[tuple[Task, ImageError]] = []
+    row_of = {task.place: row for row, task in enumerate(order.tasks)}
+    files = ((task, task.image.location, task.digest) for task in order.tasks)
+    decoded = decode_ahead(files, spec.size, spec.augmentation, max_pixels=means.max_pixels)
+    values = [
+        ([row_of[task.place] for task in tasks], made)
+        for tasks, made in _forward(order, readable(decoded, failed))
+    ]
+    return values, {row_of[task.place]: str(error) for task, error in failed}
+
+
+def _forward(
+    order: Order, images: Iterator[tuple[Task, Pixels]]
+) -> Iterator[tuple[list[Task], Values]]:
+    recipe = order.recipe
+    backbone = load_backbone(
+        recipe.spec,
+        list(recipe.embeddings),
+        device=recipe.means.device,
+        threads=threads_of_worker(),
+    )
+    # Batches have the shapes that they have in a run on one machine that nothing cuts off.
+    passes = recipe.extent * (1 + recipe.spec.variants)
+    most = batch_size_for(passes, recipe.means.batch_size, backbone.most)
+    return Forward(backbone, most).all(images)
+
+
+def _write(
+    path: Path, order: Order, batches: list[tuple[list[int], Values]], failures: dict[int, str]
+) -> None:
+    recipe = order.recipe
+    manifest = Manifest(
+        [task.image for task in order.tasks],
+        [task.digest for task in order.tasks],
+        [UNKNOWN] * len(order.tasks),
+    )
+    store.create(path, manifest, recipe.spec, recipe.embeddings, recipe.dtype)
+    with store.Writer(path) as writer:
+        if batches:
+            rows = [row for part, _ in batches for row in part]
+            whole = {
+                name: np.concatenate([made[name] for _, made in batches])
+                for name in recipe.embeddings
+            }
+            variants = {name: value[:, 1:] for name, value in whole.items()}
+            writer.write(rows, {name: value[:, 0] for name, value in whole.items()}, variants)
+        for row, reason in failures.items():
+            writer.fail([row], reason)
