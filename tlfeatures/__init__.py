@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tlfeatures.auditing import Audit, audit
     from tlfeatures.benchmarking import Benchmark, benchmark, load_benchmark
+    from tlfeatures.cluster import TLS
     from tlfeatures.dataset import Dataset, load_dataset
     from tlfeatures.errors import TlfeaturesError
     from tlfeatures.evaluate import Evaluation, cross_validate, cross_validate_heads
     from tlfeatures.evaluating import Trial
     from tlfeatures.exporting.export import Export, export
     from tlfeatures.features.extract import Extraction, extract
+    from tlfeatures.features.merge import Merging, merge
     from tlfeatures.features.transformer import Extractor
     from tlfeatures.features.verify import Verification, verify
     from tlfeatures.fitting import FitReport, fit
@@ -32,6 +34,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "HEADS",
+    "TLS",
     "Audit",
     "Benchmark",
     "Dataset",
@@ -41,6 +44,7 @@ __all__ = [
     "Extractor",
     "FitReport",
     "LearningCurve",
+    "Merging",
     "Model",
     "Prediction",
     "Report",
@@ -61,6 +65,7 @@ __all__ = [
     "load_benchmark",
     "load_dataset",
     "make_head",
+    "merge",
     "plot",
     "report",
     "training_curve",
@@ -70,12 +75,14 @@ __all__ = [
 _HOMES = {
     "tlfeatures.auditing": ("Audit", "audit"),
     "tlfeatures.benchmarking": ("Benchmark", "benchmark", "load_benchmark"),
+    "tlfeatures.cluster": ("TLS",),
     "tlfeatures.dataset": ("Dataset", "load_dataset"),
     "tlfeatures.errors": ("TlfeaturesError",),
     "tlfeatures.evaluate": ("Evaluation", "cross_validate", "cross_validate_heads"),
     "tlfeatures.evaluating": ("Trial",),
     "tlfeatures.exporting.export": ("Export", "export"),
     "tlfeatures.features.extract": ("Extraction", "extract"),
+    "tlfeatures.features.merge": ("Merging", "merge"),
     "tlfeatures.features.transformer": ("Extractor",),
     "tlfeatures.features.verify": ("Verification", "verify"),
     "tlfeatures.fitting": ("FitReport", "fit"),

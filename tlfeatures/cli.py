@@ -90,8 +90,9 @@ def main(verbose: bool) -> None:
     package = logging.getLogger("tlfeatures")
     package.handlers = [handler]
     package.setLevel(logging.INFO if verbose else logging.WARNING)
-    for long in ("weights", "calibrate"):  # a download, a calibration: who waits wants to know why
-        logging.getLogger(f"tlfeatures.features.{long}").setLevel(logging.INFO)
+    # A download, a calibration, a dashboard's address: who waits wants to know why, and where.
+    for long in ("features.weights", "features.calibrate", "features.on_cluster", "cluster"):
+        logging.getLogger(f"tlfeatures.{long}").setLevel(logging.INFO)
     warnings.filterwarnings("ignore", module="PIL")  # of odd metadata: the pixels are what counts
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
@@ -231,6 +232,45 @@ def _seed(of: str) -> Callable[[Function], Function]:
         show_default=True,
         help=f"Seed of {of}.",
     )
+
+
+def _cluster_options(function: Function) -> Function:
+    """Options of a Dask cluster; see `_cluster`."""
+    for option in (
+        click.option("--tls-key", type=click.Path(), metavar="FILE", help="Of --tls-cert."),
+        click.option(
+            "--tls-cert", type=click.Path(), metavar="FILE", help="Certificate of this client."
+        ),
+        click.option(
+            "--tls-ca-file",
+            type=click.Path(),
+            metavar="FILE",
+            help="Certificate of who signed those of a tls:// scheduler and its workers.",
+        ),
+        click.option(
+            "--cluster",
+            metavar="tcp://HOST:PORT|local",
+            help="Work on the workers of this Dask scheduler; local: on one started here, a worker "
+            "a core (extra cluster).",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def _cluster(options: dict[str, Any]) -> dict[str, Any]:
+    """Replace the options of `_cluster_options` by the library's."""
+    files = [options.pop(f"tls_{name}") for name in ("ca_file", "cert", "key")]
+    given = [file for file in files if file is not None]
+    if given and (len(given) < len(files) or options["cluster"] is None):
+        raise ParameterError(
+            "--tls-ca-file, --tls-cert and --tls-key go together, and with --cluster tls://..."
+        )
+    if given:
+        from tlfeatures.cluster import TLS
+
+        options["tls"] = TLS(*given)
+    return options
 
 
 _random_state = _seed("folds and heads")
@@ -379,10 +419,18 @@ _HEADS_HELP = "Or module:Class of a scikit-learn classifier; repeatable, or with
 @_batch_size
 @_max_pixels
 @_device
+@_cluster_options
+@click.option(
+    "--shards",
+    type=click.Path(),
+    metavar="DIR|URL",
+    help="With --cluster: where workers put what they make. Beside FILE.h5, it stays, and FILE.h5 "
+    "refers to it; elsewhere it is merged into FILE.h5.  [default: FILE.h5.shards]",
+)
 @_json
 @click.pass_context
 def extract(ctx: click.Context, /, source: str, file: str, as_json: bool, **options: Any) -> None:
-    """Embed the images of the folder SOURCE into FILE.h5.
+    """Embed the images of the folder SOURCE, a path or a URL (s3://...), into FILE.h5.
 
     SOURCE has one subfolder a class, optionally under train/, val/ and test/. Run again after
     images were added, moved or renamed, or with other layers: only what is missing is computed.
@@ -394,7 +442,8 @@ def extract(ctx: click.Context, /, source: str, file: str, as_json: bool, **opti
         from tlfeatures.render import render_extraction
 
         command = ctx.meta[_COMMAND_LINE]
-        result = extract(source, file, command=command, progress=bar.show, stop=stop, **options)
+        shown = {"progress": bar.show, "stop": stop, **_cluster(options)}
+        result = extract(source, file, command=command, **shown)
     click.echo(json.dumps(result.to_dict()) if as_json else render_extraction(result))
     _exit_for_failures(ctx, ((item["id"], item["reason"]) for item in result.failed))
 
@@ -883,6 +932,29 @@ def verify(ctx: click.Context, /, file: str, as_json: bool, **options: Any) -> N
     click.echo(json.dumps(result.to_dict()) if as_json else render_verification(result))
     if not result.ok:
         ctx.exit(FAILED)
+
+
+@main.command()
+@click.argument("file", type=click.Path(), metavar="FILE.h5")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(),
+    metavar="ONE.h5",
+    help="Made; FILE.h5 and its shards stay.  [default: FILE.h5 itself]",
+)
+@_json
+def merge(file: str, output: str | None, as_json: bool) -> None:
+    """Put all rows into one file, where `extract --cluster` left them in shards beside FILE.h5.
+
+    Without -o, FILE.h5 is replaced and its shards are removed.
+    """
+    from tlfeatures.features.merge import merge
+    from tlfeatures.render import render_merging
+
+    with _Bar("merging", "rows/s") as bar:
+        result = merge(file, output, progress=bar.show)
+    click.echo(json.dumps(result.to_dict()) if as_json else render_merging(result))
 
 
 @main.command()

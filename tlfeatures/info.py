@@ -10,6 +10,7 @@ from typing import Any
 from tlfeatures.dataset import from_folders
 from tlfeatures.errors import FormatError, ParameterError
 from tlfeatures.features.store import partial_path, read_header
+from tlfeatures.features.virtual import Shards
 from tlfeatures.model_file import read_model_info
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -50,6 +51,10 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
     )
 
 
+def _describe_shards(shards: Shards) -> dict[str, Any]:
+    return {"folder": shards.folder, "count": len(shards.names), "bytes": sum(shards.sizes)}
+
+
 def _describe_embeddings(path: Path) -> dict[str, Any]:
     header = read_header(path)
     rows = from_folders(header.ids)
@@ -67,6 +72,7 @@ def _describe_embeddings(path: Path) -> dict[str, Any]:
         "splits": dict(Counter(row.split for row in rows if row.split)),
         "embeddings": header.embeddings,
         "dtype": header.dtype,
+        "shards": None if header.shards is None else _describe_shards(header.shards),
         "spec": header.spec.to_dict(),
         "unfinished_update": str(beside) if beside.exists() else None,
         **header.provenance,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tlfeatures.exporting.check import Check
     from tlfeatures.exporting.export import Export
     from tlfeatures.features.extract import Extraction
+    from tlfeatures.features.merge import Merging
     from tlfeatures.features.verify import Finding, Verification
     from tlfeatures.fitting import FitReport, HeadReport
     from tlfeatures.learning_curves import CurvePoint, Forecast, LearningCurve
@@ -269,6 +270,14 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -
     ]
     lines.insert(1, "-" * max(map(len, lines)))
     return "\n".join(lines)
+
+
+def render_merging(merging: Merging) -> str:
+    """What was merged into which file."""
+    size = f"{merging.done:,} of {merging.images:,} rows, {merging.bytes / 1e6:,.1f} MB"
+    if not merging.shards:
+        return f"{merging.file}: {size}; it had no shards"
+    return f"{merging.file}: {size}, of {counted(merging.shards, 'shard')}"
 
 
 def render_info(facts: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ PACKAGE = Path(tlfeatures.__file__).parent
 def test_public_names_are_these():
     assert tlfeatures.__all__ == [
         "HEADS",
+        "TLS",
         "Audit",
         "Benchmark",
         "Dataset",
@@ -18,6 +19,7 @@ def test_public_names_are_these():
         "Extractor",
         "FitReport",
         "LearningCurve",
+        "Merging",
         "Model",
         "Prediction",
         "Report",
@@ -38,6 +40,7 @@ def test_public_names_are_these():
         "load_benchmark",
         "load_dataset",
         "make_head",
+        "merge",
         "plot",
         "report",
         "training_curve",
@@ -65,7 +68,9 @@ def test_heavy_libraries_have_one_room_each():
     assert files_importing("keras") == {"features/keras_engine.py", "features/weights.py"}
     assert files_importing("openvino") == {"features/openvino_engine.py"}
     assert files_importing("ncnn") == {"features/ncnn_engine.py"}
-    assert files_importing("h5py") == {"features/store.py", "features/weights.py"}
+    rooms = {"features/store.py", "features/virtual.py", "features/weights.py"}
+    assert files_importing("h5py") == rooms
+    assert files_importing("fsspec") == {"features/locations.py"}
     assert files_importing("click") == {"cli.py"}
     assert files_importing("jinja2") == {"page/write.py"}
     drawing = {"figures.py", "plotting.py"}

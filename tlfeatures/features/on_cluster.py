@@ -130,6 +130,7 @@ def carry_out_on(
     if known:
         work.tidy(work.receipts)
         return known
+    provenance = {**provenance, **work.versions()}
     virtual = folder.location == beside and all(_is_virtual(plan, path) for path in plan.sources)
     done = _put_beside(plan, provenance, work) if virtual else _put_into(plan, provenance, work)
     remove_taken_over(plan)
@@ -261,6 +262,15 @@ class _Work:
         return (
             f"{self._done:,} of {len(self._plan.tasks):,} images are safe in {self.folder.location}"
         )
+
+    def versions(self) -> dict[str, Any]:
+        """Of the libraries on a worker: they made it, and not those here."""
+        current = self._plan.current
+        made_by = current.provenance if current else {}
+        for name in list(self.receipts)[-1:]:
+            with self.folder.reading(name) as path:
+                made_by = store.read_header(path).provenance
+        return {"versions": made_by["versions"]} if "versions" in made_by else {}
 
     def tidy(self, kept: Collection[str]) -> None:
         """Remove what nothing refers to: shards of no image, and what killed workers left."""

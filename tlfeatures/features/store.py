@@ -76,7 +76,7 @@ import re
 import shutil
 import sys
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import metadata
@@ -480,7 +480,7 @@ def create(
 ) -> None:
     """Make a file with a place for every row, and none done.
 
-    `provenance` is what is to be kept of it beside the versions of the libraries.
+    `provenance` is what is to be kept of it; the versions of the libraries here if it has none.
 
     Raises
     ------
@@ -496,7 +496,7 @@ def create(
         _reserve(path, needed)  # HDF5 crashes the process where it can't write its metadata
         with h5py.File(path, "w", locking=False) as file:
             _fill(file, manifest, spec, embeddings, dtype)
-            file.attrs["provenance"] = json.dumps({**(provenance or {}), **_versions(spec)})
+            file.attrs["provenance"] = json.dumps({**_versions(spec), **(provenance or {})})
         _reserve(path, path.stat().st_size)  # making it has given the blocks back
     except OSError as error:
         path.unlink(missing_ok=True)
@@ -542,7 +542,7 @@ def create_virtual(
             kinds = _shapes(len(manifest.images), spec, embeddings)
             write_shards(file, shards, {name: (shape, dtype) for name, shape in kinds.items()})
             file.attrs["format_version"] = _VIRTUAL_VERSION
-            file.attrs["provenance"] = json.dumps({**provenance, **_versions(spec)})
+            file.attrs["provenance"] = json.dumps({**_versions(spec), **provenance})
         with path.open("rb") as made:
             os.fsync(made.fileno())
     except OSError as error:
@@ -682,14 +682,17 @@ class Writer:
         rows_of.pop(UNREADABLE, None)
         return rows_of
 
-    def carry(self, path: Path) -> None:
-        """Take over every finished row of another file, or of this one, found by its digest."""
+    def carry(self, path: Path, progress: Callable[[int, int], None] | None = None) -> None:
+        """Take over every finished row of another file, or of this one, found by its digest.
+
+        `progress` is told how many rows of all tables are copied, and how many there are.
+        """
         try:
-            self._carry(path)
+            self._carry(path, progress)
         except OSError as error:
             raise self._lost(error) from error
 
-    def _carry(self, path: Path) -> None:
+    def _carry(self, path: Path, progress: Callable[[int, int], None] | None) -> None:
         with Reader(path) as source:
             digests = source.header.digests
             pairs = [
@@ -706,12 +709,19 @@ class Writer:
             if not pairs or not names:
                 return
             here, there = (np.array(side) for side in zip(*pairs, strict=True))
+            copied = 0
             for name in names:
-                self._copy(source, name, here, there)
+                for count in self._copy(source, name, here, there):
+                    copied += count
+                    if progress is not None:
+                        progress(copied, len(pairs) * len(names))
         if len(names) == len(self._tables):
             self._mark(here)
 
-    def _copy(self, source: Reader, name: str, here: NDArray[Any], there: NDArray[Any]) -> None:
+    def _copy(
+        self, source: Reader, name: str, here: NDArray[Any], there: NDArray[Any]
+    ) -> Iterator[int]:
+        """Copy rows of one table, some at a time; how many each time."""
         table = self._tables[name]
         step = max(1, _COPY_BYTES // (table.dtype.itemsize * math.prod(table.shape[1:])))
         order = np.argsort(there, kind="stable")
@@ -721,6 +731,7 @@ class Writer:
             sums = source.copy_checksums(name, wanted)
             values = source.copy_rows(name, wanted)[back]
             self._put_rows(name, here[part], values, None if sums is None else sums[back])
+            yield len(part)
         self.carried[name][here] = True
 
     def write(

@@ -1,0 +1,109 @@
+"""One file with all its rows in it, of a virtual file and its shards."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tlfeatures.errors import ParameterError
+from tlfeatures.features import store
+from tlfeatures.features.images import ImageFile, Manifest
+from tlfeatures.features.locations import Folder
+
+
+@dataclass(frozen=True)
+class Merging:
+    """What `merge` did.
+
+    Attributes
+    ----------
+    file : str
+        That has its rows in itself now.
+    images, done : int
+        In the file; of these, rows that are there.
+    shards : int
+        That were merged; 0 where the file had all its rows in it already, and stays as it is.
+    bytes : int
+        Of the file.
+    """
+
+    file: str
+    images: int
+    done: int
+    shards: int
+    bytes: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give it as JSON-ready plain data."""
+        return asdict(self)
+
+
+def merge(
+    file: str | os.PathLike[str],
+    output: str | os.PathLike[str] | None = None,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> Merging:
+    """Put the rows of a virtual embeddings file into one file.
+
+    Parameters
+    ----------
+    file : path
+    output : path, optional
+        The file to make, if it is not to replace `file`. Where `file` is replaced, its shards are
+        removed.
+    progress : callable (rows copied, rows), optional
+        Of all embeddings.
+
+    Returns
+    -------
+    Merging
+
+    Raises
+    ------
+    ParameterError
+        If `output` is there already.
+    FormatError, StoreError
+        If the file, or a shard, is not what it should be.
+    """
+    source = Path(file).resolve()
+    target = source if output is None else Path(output).resolve()
+    if target != source and target.exists():
+        raise ParameterError(f"{target} is there already: give another file with -o, or remove it")
+    with store.exclusive(target):
+        header = store.read_header(source)
+        shards = header.shards
+        if shards is None and target == source:
+            return _merging(target, header, 0)
+        fresh = target.with_name(f".{target.name}.new")
+        manifest = Manifest(
+            [ImageFile(id_, "", id_) for id_ in header.ids], header.digests, header.stamps
+        )
+        try:
+            store.create(
+                fresh, manifest, header.spec, header.embeddings, header.dtype, header.provenance
+            )
+            with store.Writer(fresh) as writer:
+                writer.carry(source, progress)
+                for row, reason in enumerate(header.reasons):
+                    if reason:
+                        writer.fail([row], reason)
+            os.replace(fresh, target)
+        finally:
+            fresh.unlink(missing_ok=True)
+        if shards is not None and target == source:
+            Folder(str(source.parent / shards.folder)).remove(shards.names)
+        return _merging(target, store.read_header(target), len(shards.names) if shards else 0)
+
+
+def _merging(file: Path, header: store.Header, shards: int) -> Merging:
+    return Merging(
+        file=str(file),
+        images=len(header.ids),
+        done=int(header.done.sum()),
+        shards=shards,
+        bytes=file.stat().st_size,
+    )
