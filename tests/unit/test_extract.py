@@ -253,8 +253,8 @@ def test_a_file_of_another_kind_is_left_alone(photos, file):
 def test_a_newer_version_is_left_alone(photos, file):
     run(photos, file)
     with h5py.File(file, "r+") as opened:
-        opened.attrs["format_version"] = 4
-    with pytest.raises(FormatError, match=r"version 4.*upgrade"):
+        opened.attrs["format_version"] = 5
+    with pytest.raises(FormatError, match=r"version 5.*up to 4.*upgrade"):
         run(photos, file)
 
 

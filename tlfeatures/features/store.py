@@ -402,7 +402,7 @@ def _check_version(path: Path, file: h5py.File) -> None:
     version = file.attrs.get("format_version")
     if not any(np.array_equal(version, known) for known in _READABLE):
         raise FormatError(
-            f"it has format version {version}, this tlfeatures reads up to {FORMAT_VERSION}: "
+            f"it has format version {version}, this tlfeatures reads up to {_READABLE[-1]}: "
             "update it with `pip install --upgrade tlfeatures`"
         )
 
