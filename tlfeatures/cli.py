@@ -92,6 +92,7 @@ def main(verbose: bool) -> None:
     package.setLevel(logging.INFO if verbose else logging.WARNING)
     for long in ("weights", "calibrate"):  # a download, a calibration: who waits wants to know why
         logging.getLogger(f"tlfeatures.features.{long}").setLevel(logging.INFO)
+    logging.getLogger("tlfeatures.cluster").setLevel(logging.INFO)  # where the dashboard is
     warnings.filterwarnings("ignore", module="PIL")  # of odd metadata: the pixels are what counts
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
@@ -251,6 +252,38 @@ def _n_jobs(default: int) -> Callable[[Function], Function]:
         show_default=True,
         help="Folds fitted at once; -1: all cores.",
     )
+
+
+def _cluster_options(function: Function) -> Function:
+    """Options of the processes on other machines; `_pop_cluster` makes of them what is called."""
+    files = {
+        "--tls-ca-file": "Certificate of the authority that signed those of a tls:// cluster.",
+        "--tls-cert": "Certificate of this client.",
+        "--tls-key": "Its key.",
+    }
+    for name in reversed(files):
+        function = click.option(name, type=click.Path(), metavar="PEM", help=files[name])(function)
+    return click.option(
+        "--cluster",
+        metavar="tcp://HOST:PORT|local",
+        help="Let the workers of this scheduler of Dask do it, as many at once as there are; "
+        "local: those of one that is started on this machine (extra cluster).",
+    )(function)
+
+
+def _pop_cluster(options: dict[str, Any]) -> dict[str, Any]:
+    """Take `_cluster_options` out; give what the library knows as `cluster` and `tls`."""
+    cluster = options.pop("cluster")
+    files = [options.pop(name) for name in ("tls_ca_file", "tls_cert", "tls_key")]
+    if not any(files):
+        return {"cluster": cluster, "tls": None}
+    if cluster is None or not all(files):
+        raise ParameterError(
+            "--tls-ca-file, --tls-cert and --tls-key go together, and with --cluster tls://..."
+        )
+    from tlfeatures.cluster import TLS
+
+    return {"cluster": cluster, "tls": TLS(*files)}
 
 
 _report = click.option(
@@ -416,6 +449,7 @@ def extract(ctx: click.Context, /, source: str, file: str, as_json: bool, **opti
 @_dataset_options
 @_head_options
 @_n_jobs(1)
+@_cluster_options
 @click.option(
     "-o", "--output", "model", type=click.Path(), metavar="MODEL", help="Save the best head here."
 )
@@ -438,6 +472,7 @@ def fit(
     from tlfeatures.render import render_fit
 
     _check_page(report)
+    options |= _pop_cluster(options)
     command = ctx.meta[_COMMAND_LINE]
     result = fit(file, heads, params=parse_params(params), command=command, **options)
     click.echo(json.dumps(result.to_dict()) if as_json else render_fit(result))
@@ -479,6 +514,7 @@ def fit(
     help="Cross-validations with other folds; more of them tell smaller differences.",
 )
 @_n_jobs(-1)
+@_cluster_options
 @click.option(
     "-o",
     "--output",
@@ -509,6 +545,7 @@ def benchmark(
     from tlfeatures.render import render_benchmark
 
     _check_page(report)
+    options |= _pop_cluster(options)
     with _Bar("folds", "folds/s") as bar:
         result = benchmark(
             files,

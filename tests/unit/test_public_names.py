@@ -66,6 +66,8 @@ def test_heavy_libraries_have_one_room_each():
     assert files_importing("openvino") == {"features/openvino_engine.py"}
     assert files_importing("ncnn") == {"features/ncnn_engine.py"}
     assert files_importing("h5py") == {"features/store.py", "features/weights.py"}
+    assert files_importing("distributed") == {"cluster.py"}
+    assert files_importing("joblib._dask") == {"cluster_folds.py"}
     assert files_importing("click") == {"cli.py"}
     assert files_importing("jinja2") == {"page/write.py"}
     drawing = {"figures.py", "plotting.py"}
