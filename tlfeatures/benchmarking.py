@@ -16,10 +16,11 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tlfeatures.cluster import TLS, connect_if
 from tlfeatures.comparison import Comparison, compare
 from tlfeatures.dataset import Dataset, load_dataset
 from tlfeatures.duplicates import NEAR_DUPLICATE
@@ -52,6 +53,9 @@ from tlfeatures.results import (
     versions,
 )
 from tlfeatures.trainer import Counter, Progress, Trainer
+
+if TYPE_CHECKING:
+    from tlfeatures.cluster import Client
 
 logger = logging.getLogger(__name__)
 
@@ -127,6 +131,8 @@ def benchmark(
     out: str | os.PathLike[str] | None = None,
     n_jobs: int | None = -1,
     random_state: int = 0,
+    cluster: str | Client | None = None,
+    tls: TLS | None = None,
     command: str | None = None,
     progress: Progress | None = None,
 ) -> Benchmark:
@@ -157,6 +163,12 @@ def benchmark(
     n_jobs : int or None
         Folds fitted at once; the numbers don't depend on it.
     random_state : int
+    cluster : str or distributed.Client, optional
+        Whose workers do the folds, in place of `n_jobs`: the address of a scheduler of Dask,
+        "local" for one that is started on this machine, or a client. The numbers don't depend on
+        it.
+    tls : TLS, optional
+        Certificates, see `tlfeatures.cluster.TLS`.
     command : str, optional
         The command line that asks for it; kept with the results, to be read by people.
     progress : callable of (done, total), optional
@@ -168,6 +180,9 @@ def benchmark(
 
     Raises
     ------
+    ClusterError
+        If the scheduler can't be reached, or is gone, or its workers can't do the folds; the same
+        call goes on where it stopped, if `out` is given.
     DatasetError
         If the files have no images in common, or label them differently.
     ParameterError
@@ -188,12 +203,13 @@ def benchmark(
         results.commands.append(command)
     before = len(results.entries)
     count = Counter(len(datasets) * repeats * len(folds[0]) * (1 + INNER_CV * tune), progress)
-    for data in datasets.values():
-        matrix = fingerprint(data)
-        with Trainer(data, n_jobs=n_jobs, progress=count.add) as trainer:
-            for repeat in range(repeats):
-                if _compute(trainer, matrix, repeat, plan, results):
-                    results.save()
+    with connect_if(cluster, tls) as connected:
+        for data in datasets.values():
+            matrix = fingerprint(data)
+            with Trainer(data, n_jobs=n_jobs, progress=count.add, cluster=connected) as trainer:
+                for repeat in range(repeats):
+                    if _compute(trainer, matrix, repeat, plan, results):
+                        results.save()
     count.finish()
     if not results.entries:
         raise ParameterError("none of these heads could be fitted; the reasons are said above")

@@ -234,45 +234,6 @@ def _seed(of: str) -> Callable[[Function], Function]:
     )
 
 
-def _cluster_options(function: Function) -> Function:
-    """Options of a Dask cluster; see `_cluster`."""
-    for option in (
-        click.option("--tls-key", type=click.Path(), metavar="FILE", help="Of --tls-cert."),
-        click.option(
-            "--tls-cert", type=click.Path(), metavar="FILE", help="Certificate of this client."
-        ),
-        click.option(
-            "--tls-ca-file",
-            type=click.Path(),
-            metavar="FILE",
-            help="Certificate of who signed those of a tls:// scheduler and its workers.",
-        ),
-        click.option(
-            "--cluster",
-            metavar="tcp://HOST:PORT|local",
-            help="Work on the workers of this Dask scheduler; local: on one started here, a worker "
-            "a core (extra cluster).",
-        ),
-    ):
-        function = option(function)
-    return function
-
-
-def _cluster(options: dict[str, Any]) -> dict[str, Any]:
-    """Replace the options of `_cluster_options` by the library's."""
-    files = [options.pop(f"tls_{name}") for name in ("ca_file", "cert", "key")]
-    given = [file for file in files if file is not None]
-    if given and (len(given) < len(files) or options["cluster"] is None):
-        raise ParameterError(
-            "--tls-ca-file, --tls-cert and --tls-key go together, and with --cluster tls://..."
-        )
-    if given:
-        from tlfeatures.cluster import TLS
-
-        options["tls"] = TLS(*given)
-    return options
-
-
 _random_state = _seed("folds and heads")
 _params = click.option(
     "--param",
@@ -291,6 +252,38 @@ def _n_jobs(default: int) -> Callable[[Function], Function]:
         show_default=True,
         help="Folds fitted at once; -1: all cores.",
     )
+
+
+def _cluster_options(function: Function) -> Function:
+    """Options of the processes on other machines; `_pop_cluster` makes of them what is called."""
+    files = {
+        "--tls-ca-file": "Certificate of the authority that signed those of a tls:// cluster.",
+        "--tls-cert": "Certificate of this client.",
+        "--tls-key": "Its key.",
+    }
+    for name in reversed(files):
+        function = click.option(name, type=click.Path(), metavar="PEM", help=files[name])(function)
+    return click.option(
+        "--cluster",
+        metavar="tcp://HOST:PORT|local",
+        help="Let the workers of this scheduler of Dask do it, as many at once as there are; "
+        "local: those of one that is started on this machine (extra cluster).",
+    )(function)
+
+
+def _pop_cluster(options: dict[str, Any]) -> dict[str, Any]:
+    """Take `_cluster_options` out; give what the library knows as `cluster` and `tls`."""
+    cluster = options.pop("cluster")
+    files = [options.pop(name) for name in ("tls_ca_file", "tls_cert", "tls_key")]
+    if not any(files):
+        return {"cluster": cluster, "tls": None}
+    if cluster is None or not all(files):
+        raise ParameterError(
+            "--tls-ca-file, --tls-cert and --tls-key go together, and with --cluster tls://..."
+        )
+    from tlfeatures.cluster import TLS
+
+    return {"cluster": cluster, "tls": TLS(*files)}
 
 
 _report = click.option(
@@ -442,7 +435,7 @@ def extract(ctx: click.Context, /, source: str, file: str, as_json: bool, **opti
         from tlfeatures.render import render_extraction
 
         command = ctx.meta[_COMMAND_LINE]
-        shown = {"progress": bar.show, "stop": stop, **_cluster(options)}
+        shown = {"progress": bar.show, "stop": stop, **_pop_cluster(options)}
         result = extract(source, file, command=command, **shown)
     click.echo(json.dumps(result.to_dict()) if as_json else render_extraction(result))
     _exit_for_failures(ctx, ((item["id"], item["reason"]) for item in result.failed))
@@ -465,6 +458,7 @@ def extract(ctx: click.Context, /, source: str, file: str, as_json: bool, **opti
 @_dataset_options
 @_head_options
 @_n_jobs(1)
+@_cluster_options
 @click.option(
     "-o", "--output", "model", type=click.Path(), metavar="MODEL", help="Save the best head here."
 )
@@ -487,6 +481,7 @@ def fit(
     from tlfeatures.render import render_fit
 
     _check_page(report)
+    options |= _pop_cluster(options)
     command = ctx.meta[_COMMAND_LINE]
     result = fit(file, heads, params=parse_params(params), command=command, **options)
     click.echo(json.dumps(result.to_dict()) if as_json else render_fit(result))
@@ -528,6 +523,7 @@ def fit(
     help="Cross-validations with other folds; more of them tell smaller differences.",
 )
 @_n_jobs(-1)
+@_cluster_options
 @click.option(
     "-o",
     "--output",
@@ -558,6 +554,7 @@ def benchmark(
     from tlfeatures.render import render_benchmark
 
     _check_page(report)
+    options |= _pop_cluster(options)
     with _Bar("folds", "folds/s") as bar:
         result = benchmark(
             files,

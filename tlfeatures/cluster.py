@@ -20,7 +20,7 @@ from tlfeatures.errors import ClusterError, ParameterError
 from tlfeatures.features.names import counted
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client as Client
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +88,17 @@ class Cluster:
         there = any(worker.get("resources", {}).get(GPU) for worker in workers)
         return {GPU: 1} if there and device != "cpu" else {}
 
+    def wait_for_worker(self) -> None:
+        """Wait until there is one, and say so if that takes long."""
+        lonely = _Lonely(self.where)
+        while True:
+            with self.connected("images"):
+                threads = self.threads
+            if threads:
+                return
+            lonely.look(threads)
+            time.sleep(_ASKING)
+
     def each(
         self,
         function: Callable[[Given], Made],
@@ -126,7 +137,7 @@ class Cluster:
         lonely = _Lonely(self.where)
         try:
             while not stop():
-                with self._connected():
+                with self.connected("images"):
                     threads = self.threads
                     lonely.look(threads)
                     for each in islice(waiting, max(_AHEAD * max(threads, 1) - len(sent), 0)):
@@ -136,7 +147,7 @@ class Cluster:
                 if not sent:
                     return
                 for future in done:
-                    with self._connected():
+                    with self.connected("images"):
                         made = future.result()
                     yield sent.pop(future), made
         finally:
@@ -156,8 +167,14 @@ class Cluster:
             return []
 
     @contextlib.contextmanager
-    def _connected(self) -> Iterator[None]:
-        """Say in one line what ends the work of all: a lost scheduler, workers that die of it."""
+    def connected(self, at: str) -> Iterator[None]:
+        """Say in one line what ends the work of all: a lost scheduler, workers that die of it.
+
+        Parameters
+        ----------
+        at : str
+            What a worker is at: "images", "fold".
+        """
         from distributed import CancelledError, KilledWorker
         from distributed.comm import CommClosedError
 
@@ -165,14 +182,17 @@ class Cluster:
             if self.client.status != "running":
                 raise CommClosedError
             yield
-        except (CancelledError, CommClosedError) as error:
+        except (CancelledError, OSError) as error:
+            lost = self.client.status != "running"
+            if not lost and not isinstance(error, CancelledError | CommClosedError):
+                raise
             raise ClusterError(
                 f"the scheduler at {self.where} is gone, or can't be reached any more: start it "
                 "and its workers again"
             ) from error
         except KilledWorker as error:
             raise ClusterError(
-                "worker after worker ended while it was at the same images: if the system ended "
+                f"worker after worker ended while it was at the same {at}: if the system ended "
                 "them for want of memory, start fewer on a machine; else see the workers' log"
             ) from error
         except (ImportError, AttributeError) as error:
@@ -180,6 +200,30 @@ class Cluster:
                 f"a worker has another tlfeatures than this one, or none ({error}): install the "
                 "same version on all machines"
             ) from error
+
+
+class Here:
+    """What stands in for a cluster: this process, one call after the other."""
+
+    threads = 1
+
+    def resources(self, device: str) -> dict[str, float]:
+        """Say that nothing is asked of a worker."""
+        return {}
+
+    def each(
+        self,
+        function: Callable[[Given], Made],
+        given: Iterable[Given],
+        *,
+        resources: dict[str, float] | None = None,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> Iterator[tuple[Given, Made]]:
+        """Do what `Cluster.each` does."""
+        for each in given:
+            if stop():
+                return
+            yield each, function(each)
 
 
 class _Lonely:
@@ -239,6 +283,18 @@ def connect(cluster: str | Client, tls: TLS | None = None) -> Iterator[Cluster]:
         stack.enter_context(_quiet())
         address: Any = _local(stack) if cluster == "local" else cluster
         yield _announced(Cluster(stack.enter_context(_client(address, cluster, tls)), cluster))
+
+
+@contextlib.contextmanager
+def connect_if(cluster: str | Client | None, tls: TLS | None = None) -> Iterator[Cluster | None]:
+    """Connect as `connect` does, or give None where no cluster is asked for."""
+    if cluster is not None:
+        with connect(cluster, tls) as connected:
+            yield connected
+        return
+    if tls is not None:
+        raise ParameterError("tls is of the connection to a cluster: give that, too")
+    yield None
 
 
 def _announced(cluster: Cluster) -> Cluster:

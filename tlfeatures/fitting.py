@@ -6,12 +6,13 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import clone
 
 from tlfeatures.benchmarking import Benchmark
+from tlfeatures.cluster import TLS, connect_if
 from tlfeatures.comparison import compare, score_intervals
 from tlfeatures.dataset import Dataset, load_dataset
 from tlfeatures.duplicates import NEAR_DUPLICATE
@@ -27,6 +28,9 @@ from tlfeatures.results import Entry, Study, entry_facts, entry_of, fingerprint,
 from tlfeatures.trainer import Trainer
 from tlfeatures.trainer import fit as fit_head
 from tlfeatures.tuning import choose
+
+if TYPE_CHECKING:
+    from tlfeatures.cluster import Client
 
 _FEW = 5  # images of a class
 
@@ -181,6 +185,8 @@ def fit(
     scoring: str | Sequence[str] = (),
     n_jobs: int | None = None,
     random_state: int | None = 0,
+    cluster: str | Client | None = None,
+    tls: TLS | None = None,
     command: str | None = None,
     **validation: Any,
 ) -> FitReport:
@@ -204,6 +210,12 @@ def fit(
         Further scores, by scikit-learn's names; the first one ranks the heads, else accuracy.
     n_jobs, random_state
         See `cross_validate_heads`.
+    cluster : str or distributed.Client, optional
+        Whose workers do the folds, in place of `n_jobs`: the address of a scheduler of Dask,
+        "local" for one that is started on this machine, or a client. The saved head is
+        fitted here.
+    tls : TLS, optional
+        Certificates, see `tlfeatures.cluster.TLS`.
     command : str, optional
         The command line that asks for it, to be read by people.
     **validation
@@ -212,6 +224,11 @@ def fit(
     Returns
     -------
     FitReport
+
+    Raises
+    ------
+    ClusterError
+        If the scheduler can't be reached, or is gone, or its workers can't do the folds.
     """
     scoring = as_list(scoring)
     made = make_heads(heads, params, random_state=random_state)
@@ -229,7 +246,10 @@ def fit(
     )
     if model is not None:
         _check_heads(made, data)
-    with Trainer(data, n_jobs=n_jobs) as trainer:
+    with (
+        connect_if(cluster, tls) as connected,
+        Trainer(data, n_jobs=n_jobs, cluster=connected) as trainer,
+    ):
         evaluations = cross_validate_heads(
             made,
             data,

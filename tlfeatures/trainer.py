@@ -1,8 +1,8 @@
 """Many folds, many heads: what the heads of a fold share is done once, and the cores share folds.
 
-Whatever the number of jobs, each fold is one unit of work on one thread, so the numbers are the
-same. Small fits on two threads that spin for each other would cost a factor of 50 on a busy
-machine; folds side by side don't.
+Whatever the number of jobs, here or on a cluster, each fold is one unit of work on one thread, so
+the numbers are the same. Small fits on two threads that spin for each other would cost a factor of
+50 on a busy machine; folds side by side don't.
 """
 
 from __future__ import annotations
@@ -10,16 +10,18 @@ from __future__ import annotations
 import inspect
 import logging
 import multiprocessing
+import pickle
 import signal
+import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from joblib import Parallel, delayed, effective_n_jobs
+from joblib import Parallel, delayed, effective_n_jobs, parallel_config
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import ConvergenceWarning
@@ -41,6 +43,10 @@ from tlfeatures.errors import ParameterError
 from tlfeatures.heads import after_coordinates, uses_coordinates
 from tlfeatures.statistics import SCORES
 from tlfeatures.training_rows import TrainingRows, shares
+
+if TYPE_CHECKING:
+    from tlfeatures.cluster import Cluster
+    from tlfeatures.cluster_folds import ClusterFolds
 
 logger = logging.getLogger(__name__)
 
@@ -113,6 +119,8 @@ class Trainer:
     n_jobs : int or None
         Folds at once; -1: as many as there are cores.
     progress : callable of the number of folds just done, optional
+    cluster : Cluster, optional
+        Whose workers do the folds, in place of `n_jobs` processes of this machine.
     """
 
     def __init__(
@@ -121,25 +129,33 @@ class Trainer:
         *,
         n_jobs: int | None = None,
         progress: Callable[[float], None] | None = None,
+        cluster: Cluster | None = None,
     ) -> None:
         if n_jobs == 0:
             raise ParameterError("n_jobs must be 1 or more, or -1 for all cores, got 0")
         self.data = data
         self._rows = TrainingRows.of(data)
-        self._n_jobs = effective_n_jobs(n_jobs)
+        self._n_jobs = n_jobs
+        self._cluster = cluster
         self._progress = progress
 
     def __enter__(self) -> Trainer:
-        self._parallel = Parallel(n_jobs=self._n_jobs, return_as="generator")
-        self._parallel.__enter__()
+        self._folds: _LocalFolds | ClusterFolds
+        if self._cluster is None:
+            self._folds = _LocalFolds(self._rows, effective_n_jobs(self._n_jobs))
+        else:
+            from tlfeatures.cluster_folds import ClusterFolds
+
+            self._folds = ClusterFolds(self._cluster, self._rows)
+        self._folds.__enter__()
         return self
 
     def __exit__(self, *details: Any) -> None:
-        self._parallel.__exit__(*details)
+        self._folds.__exit__(*details)
 
     def run(self, tasks: Sequence[Task], scoring: Sequence[str]) -> list[dict[str, FoldResult]]:
         """Fit every task's heads and score them."""
-        parts = [self._parts(task) for task in tasks]
+        parts = [self._parts(task, len(tasks)) for task in tasks]
         every = [part for parts_of in parts for part in parts_of]
         weight = len(tasks) / max(len(every), 1)
         outcomes = iter(self._each(_run, every, weight, np.array(self.data.classes), scoring))
@@ -152,14 +168,17 @@ class Trainer:
             logger.warning("%s", text)
         return results
 
-    def _parts(self, task: Task) -> list[Task]:
-        """Two of each fold where coordinates cost little, so that no core waits for the last."""
+    def _parts(self, task: Task, folds: int) -> list[Task]:
+        """Several of each fold where coordinates cost little, so that no core waits for others."""
         names = list(task.heads)
-        halves = [half for half in (names[::2], names[1::2]) if half]
         rows = len(task.train) * (1 + self.data.n_variants)
-        if self._n_jobs == 1 or self.data.X.shape[1] > rows or len(halves) < 2:
+        if self._folds.threads == 1 or self.data.X.shape[1] > rows:
             return [task]
-        return [replace(task, heads={name: task.heads[name] for name in half}) for half in halves]
+        parts = min(max(2, -(-self._folds.threads // folds)), max(len(names), 1))
+        return [
+            replace(task, heads={name: task.heads[name] for name in names[part::parts]})
+            for part in range(parts)
+        ]
 
     def score_points(self, tasks: Sequence[Task], score: str) -> list[dict[str, list[float]]]:
         """Score the labels that each point of each head's grid gives."""
@@ -172,14 +191,11 @@ class Trainer:
     def _each(
         self, work: Callable[..., Any], tasks: Sequence[Task], weight: float, *shared: Any
     ) -> list[Any]:
-        rows = self._rows
+        images = self._rows.of_images
         results = []
         failed: ParameterError | None = None
-        jobs = (
-            delayed(_guarded)(work, replace(task, train=rows.of_images(task.train)), rows, *shared)
-            for task in tasks
-        )
-        for result in self._parallel(jobs):  # to the end, so that the next run begins afresh
+        calls = [(work, replace(task, train=images(task.train)), *shared) for task in tasks]
+        for result in self._folds.each(calls):  # to the end, so that the next run begins afresh
             if isinstance(result, ParameterError):
                 failed = failed or result
                 continue
@@ -191,18 +207,61 @@ class Trainer:
         return results
 
 
+class _LocalFolds:
+    """Processes of this machine, which read the same X."""
+
+    def __init__(self, rows: TrainingRows, n_jobs: int) -> None:
+        self.threads = n_jobs
+        self._rows = rows
+        self._parallel = Parallel(n_jobs=n_jobs, return_as="generator")
+
+    def __enter__(self) -> _LocalFolds:
+        self._parallel.__enter__()
+        return self
+
+    def __exit__(self, *details: Any) -> None:
+        self._parallel.__exit__(*details)
+
+    def each(self, calls: Sequence[Sequence[Any]]) -> Iterable[Any]:
+        """Give what each (work, task, ...) makes of the rows, in order."""
+        results: Iterable[Any] = self._parallel(
+            delayed(_guarded)(self._rows, *call) for call in calls
+        )
+        return results
+
+
 # ---- one fold
 
 
-def _guarded(work: Callable[..., Any], *arguments: Any) -> Any:
+def _guarded(rows: TrainingRows, work: Callable[..., Any], task: Task, *shared: Any) -> Any:
     """What the work gives, or the parameter that it can't have."""
-    if multiprocessing.current_process().name != "MainProcess":
+    in_main = threading.current_thread() is threading.main_thread()
+    if multiprocessing.current_process().name != "MainProcess" and in_main:
         # Ctrl-C is for the process that was started; workers end with it, without a word.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        return work(*arguments)
+        return work(task, rows, *shared)
     except ParameterError as error:
         return error
+
+
+@dataclass(frozen=True)
+class Raised:
+    """What the work itself raised; what a worker raises before it is at work is Dask's to tell."""
+
+    error: Exception
+
+
+def on_worker(packed: bytes, rows: TrainingRows) -> Any:
+    """Do a fold on a worker of a cluster: a call of `_guarded`, pickled but for the rows."""
+    call = pickle.loads(packed)
+    # For good: a thread that gave back what it found would do so while others are at a fold.
+    threadpool_limits(1)
+    try:
+        with parallel_config("sequential"):  # else heads with joblib inside would send parts on
+            return _guarded(rows, *call)
+    except Exception as error:
+        return Raised(error)
 
 
 class _Shared:

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from tlfeatures.cluster import TLS, connect
+from tlfeatures.cluster import TLS, Cluster, Here, connect_if
 from tlfeatures.errors import ParameterError, SourceError
 from tlfeatures.features import store
 from tlfeatures.features.backbone import keras_backend, load_backbone
@@ -46,7 +46,6 @@ from tlfeatures.features.run import (
     open_target,
     provenance_of,
     reasons,
-    remove_merged,
     remove_taken_over,
     settled,
 )
@@ -135,8 +134,8 @@ def extract(
         last read for unchanged, without reading it.
     cluster : str or distributed.Client, optional
         Embed on the workers of this Dask scheduler: its address, or "local" for one on this
-        machine. Then the file is a virtual one over shards beside it, if it isn't there already as
-        another. All machines see the images and shards under the same paths or URLs.
+        machine. A new file is then a virtual one, whose rows are in shards beside it, and stays one
+        whoever adds to it. All machines see images and shards under the same paths or URLs.
     tls : TLS, optional
         For a scheduler whose connections are encrypted.
     shards : path or URL, optional
@@ -178,11 +177,11 @@ def extract(
     allow_pixels(max_pixels)
     asked, means = Settings(**settings), Means(device, batch_size, max_pixels)
     watch = Watch(progress or _no_progress, stop or _never)
-    if cluster is None and (tls is not None or shards is not None):
-        raise ParameterError("tls and shards are for a cluster: give one, too")
+    if cluster is None and shards is not None:
+        raise ParameterError("shards are made by a cluster: give one, too")
     with store.exclusive(target), ExitStack() as stack:
         known = _identified(target) if trust_mtime and target.exists() else None
-        workers = None if cluster is None else stack.enter_context(connect(cluster, tls))
+        workers: Cluster | Here | None = stack.enter_context(connect_if(cluster, tls))
         early: Early = {}
         if workers is None:
             with Scan(source, known) as scan:
@@ -198,6 +197,8 @@ def extract(
             )
         plan = make_plan(manifest, target, asked, means.device, prune)
         provenance = provenance_of(plan, source, command)
+        if plan.current is not None and plan.current.shards is not None:
+            workers = workers or Here()  # a virtual file stays one
         if workers is None:
             outcome = _carry_out_here(plan, provenance, means, watch, early)
         else:
@@ -296,7 +297,6 @@ def _carry_out_here(
             writer.fail(task.rows, str(error))
     if writer.path != plan.target:
         os.replace(writer.path, plan.target)
-        remove_merged(plan)
     remove_taken_over(plan)
     done = int(writer.done.sum())
     return Outcome(computed, passed, done, reasons(plan, failed))

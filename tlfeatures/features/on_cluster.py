@@ -1,4 +1,4 @@
-"""A plan carried out by many processes: cut into shards, made by workers, put together here.
+"""A plan carried out in shards: made by workers of a cluster or here, put together here.
 
 What comes back of a worker is a receipt. A run that was cut off, wherever, finds the shards that it
 had made in their folder.
@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from tlfeatures.cluster import Cluster
+from tlfeatures.cluster import Cluster, Here
 from tlfeatures.errors import ClusterError, ImageError, SourceError, StoppedError, StoreError
 from tlfeatures.features import store
 from tlfeatures.features.batches import BATCH_SIZE
@@ -60,7 +60,7 @@ _TRIES = 3
 
 
 def identified(
-    cluster: Cluster, source: str | os.PathLike[str], known: Known | None, watch: Watch
+    cluster: Cluster | Here, source: str | os.PathLike[str], known: Known | None, watch: Watch
 ) -> Manifest:
     """List a folder here, and let the workers read and identify its images.
 
@@ -96,7 +96,7 @@ def _part(images: list[ImageFile], known: Known) -> Part:
 
 
 def carry_out_on(
-    cluster: Cluster,
+    cluster: Cluster | Here,
     plan: Plan,
     provenance: dict[str, Any],
     means: Means,
@@ -104,6 +104,12 @@ def carry_out_on(
     shards: str | os.PathLike[str] | None,
 ) -> Outcome:
     """Let the workers make what the file lacks, and make the file of it.
+
+    Parameters
+    ----------
+    cluster : Cluster or Here
+    shards : path or URL, optional
+        Where the shards are made, if not beside the file.
 
     Raises
     ------
@@ -155,7 +161,7 @@ class _Work:
     """
 
     def __init__(
-        self, cluster: Cluster, plan: Plan, recipe: Recipe, folder: Folder, watch: Watch
+        self, cluster: Cluster | Here, plan: Plan, recipe: Recipe, folder: Folder, watch: Watch
     ) -> None:
         self._cluster, self._plan, self._recipe = cluster, plan, recipe
         self.folder, self._watch = folder, watch
