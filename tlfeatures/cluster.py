@@ -154,6 +154,16 @@ class Cluster:
             with contextlib.suppress(Exception):  # a scheduler that is gone has let go of them
                 self.client.cancel(list(sent))
 
+    def first(
+        self,
+        function: Callable[[Given], Made],
+        given: Given,
+        resources: dict[str, float] | None = None,
+    ) -> Made:
+        """Call a function of this package on any worker; see `each`."""
+        ((_, made),) = self.each(function, [given], resources=resources)
+        return made
+
     def _done(self, futures: list[Any]) -> list[Any]:
         """Wait for some of them, but no longer than until it is to be asked again."""
         from distributed import wait
@@ -224,6 +234,15 @@ class Here:
             if stop():
                 return
             yield each, function(each)
+
+    def first(
+        self,
+        function: Callable[[Given], Made],
+        given: Given,
+        resources: dict[str, float] | None = None,
+    ) -> Made:
+        """Do what `Cluster.first` does."""
+        return function(given)
 
 
 class _Lonely:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,33 +21,38 @@ IMAGES = 64  # more widen the ranges by next to nothing
 _SEED = 0
 
 
-def calibrate(spec: Spec, manifest: Manifest, means: Means) -> Quantization:
+def drawn(manifest: Manifest) -> Iterator[tuple[str, bytes]]:
+    """Give location and sha256 of images in the order in which a sample takes them.
+
+    Drawn from distinct files in the order of their digests, so that names and folders have no say.
+    """
+    image_of = dict(zip(manifest.digests, manifest.images, strict=True))
+    image_of.pop(UNREADABLE, None)
+    digests = sorted(image_of)
+    for place in np.random.default_rng(_SEED).permutation(len(digests)):
+        yield image_of[digests[place]].location, digests[place]
+
+
+def calibrate(spec: Spec, files: Iterable[tuple[str, bytes]], means: Means) -> Quantization:
     """Measure the ranges of a backbone's layers in float32.
 
     Parameters
     ----------
     spec : Spec
         Of the int8 backbone.
-    manifest : Manifest
-        The sample is drawn from its distinct files in the order of their digests, so that names and
-        folders have no say in it.
+    files : iterable of (str, bytes)
+        See `drawn`; as many are taken as make `IMAGES` that can be read.
     means : Means
     """
-    image_of = dict(zip(manifest.digests, manifest.images, strict=True))
-    image_of.pop(UNREADABLE, None)
-    drawn = np.random.default_rng(_SEED).permutation(len(image_of))
-    digests = sorted(image_of)
-    files = (
-        (found, image_of[found].location, found) for found in (digests[place] for place in drawn)
-    )
-    logger.info("calibrating int8 on %d of the images", min(IMAGES, len(digests)))
+    logger.info("calibrating int8 on up to %d of the images", IMAGES)
+    wanted = ((digest, location, digest) for location, digest in files)
     names = calibration_names()
     backbone = load_backbone(spec.in_float32(), names, device=means.device)
     used = 0
 
     def embedded() -> Iterator[dict[str, NDArray[np.float32]]]:
         nonlocal used
-        decoded = decode_ahead(files, spec.size, max_pixels=means.max_pixels)
+        decoded = decode_ahead(wanted, spec.size, max_pixels=means.max_pixels)
         images = readable(decoded, [])
         for keys, rows, batch in batched(images, 8, one_shape=backbone.one_shape):
             used += len(keys)

@@ -28,10 +28,11 @@ from tlfeatures.features.batches import (
     decode_ahead,
     readable,
 )
+from tlfeatures.features.engines import choose_engine
 from tlfeatures.features.forward import Forward, Values
 from tlfeatures.features.head_start import Early, head_start
 from tlfeatures.features.images import MAX_PIXELS, Known, Scan, allow_pixels
-from tlfeatures.features.on_cluster import carry_out_on, identified
+from tlfeatures.features.on_cluster import carry_out_on, chosen_on, identified
 from tlfeatures.features.plan import Means, Plan, Settings, Task, make_plan
 from tlfeatures.features.run import (
     Failed,
@@ -195,7 +196,8 @@ def extract(
             raise SourceError(
                 f"{source} has no images; expected a folder with one subfolder a class"
             )
-        plan = make_plan(manifest, target, asked, means.device, prune)
+        choose = choose_engine if workers is None else chosen_on(workers)
+        plan = make_plan(manifest, target, asked, means.device, prune, choose)
         provenance = provenance_of(plan, source, command)
         if plan.current is not None and plan.current.shards is not None:
             workers = workers or Here()  # a virtual file stays one

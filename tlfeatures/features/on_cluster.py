@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,14 @@ from tlfeatures.cluster import Cluster, Here
 from tlfeatures.errors import ClusterError, ImageError, SourceError, StoppedError, StoreError
 from tlfeatures.features import store
 from tlfeatures.features.batches import BATCH_SIZE
+from tlfeatures.features.calibrate import IMAGES
+from tlfeatures.features.engines import choose_engine
 from tlfeatures.features.images import UNREADABLE, ImageFile, Known, Manifest, list_images
 from tlfeatures.features.locations import Folder, absolute
-from tlfeatures.features.plan import Means, Plan, Task
+from tlfeatures.features.plan import Choose, Means, Plan, Task
+from tlfeatures.features.quantization import Quantization
 from tlfeatures.features.run import (
+    Measure,
     Outcome,
     Watch,
     calibrated,
@@ -41,13 +45,18 @@ from tlfeatures.features.shards import (
     Part,
     Receipt,
     Recipe,
+    Sample,
+    Wish,
+    calibrate_on,
     check_shard,
+    choose_for,
     identify_part,
     is_leftover,
     is_shard,
     make_shard,
     rows_of,
 )
+from tlfeatures.features.spec import Spec
 from tlfeatures.features.virtual import Shards, shards_folder
 
 logger = logging.getLogger(__name__)
@@ -57,6 +66,7 @@ _SHARD_IMAGES, _SHARD_BYTES = 512, 64 * 2**20
 _SHARDS_A_THREAD = 4  # where there are few images: so that all threads end at about the same time
 _GPU_BATCH = 256
 _TRIES = 3
+_SAMPLED = 8 * IMAGES  # sent to be calibrated on: some may be unreadable
 
 
 def identified(
@@ -95,6 +105,34 @@ def _part(images: list[ImageFile], known: Known) -> Part:
     return Part(images, {image.id: known[image.id] for image in images if image.id in known})
 
 
+def chosen_on(cluster: Cluster | Here) -> Choose:
+    """Let a worker fill in engine and precision: it computes, and has what is installed there."""
+
+    def choose(
+        engine: str | None,
+        precision: str | None,
+        device: str,
+        size: tuple[int, int],
+        old: Spec | None = None,
+    ) -> tuple[str, str]:
+        if old is not None:  # the file's
+            return choose_engine(engine, precision, device, size, old)
+        wish = Wish(engine, precision, device, size)
+        return cluster.first(choose_for, wish, cluster.resources(device))
+
+    return choose
+
+
+def _measured_on(cluster: Cluster | Here) -> Measure:
+    """Let a worker calibrate: it has the engine, and sees the images."""
+
+    def measure(spec: Spec, files: Iterable[tuple[str, bytes]], means: Means) -> Quantization:
+        sample = Sample(spec, list(islice(files, _SAMPLED)), means)
+        return cluster.first(calibrate_on, sample, cluster.resources(means.device))
+
+    return measure
+
+
 def carry_out_on(
     cluster: Cluster | Here,
     plan: Plan,
@@ -119,7 +157,7 @@ def carry_out_on(
         Each says how many images are safe in the shards.
     """
     check_writable(plan)
-    plan = calibrated(plan, means) if plan.tasks else plan
+    plan = calibrated(plan, means, _measured_on(cluster)) if plan.tasks else plan
     beside = str(shards_folder(plan.target))
     folder = Folder(beside if shards is None else absolute(shards))
     recipe = Recipe(folder.location, plan.spec, plan.embeddings, plan.dtype, plan.extent, means)

@@ -7,7 +7,7 @@ for and not known.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -165,10 +165,20 @@ def new_spec(settings: Settings, device: str) -> tuple[dict[str, int], Spec]:
     return _resolve(settings, [], device)
 
 
+Choose = Callable[[str | None, str | None, str, tuple[int, int], Spec | None], tuple[str, str]]
+
+
 def make_plan(
-    manifest: Manifest, target: Path, settings: Settings, device: str, prune: bool = False
+    manifest: Manifest,
+    target: Path,
+    settings: Settings,
+    device: str,
+    prune: bool = False,
+    choose: Choose = choose_engine,
 ) -> Plan:
     """Compare a folder with the file that shall hold it.
+
+    `choose` fills in engine and precision; another machine than this one may compute.
 
     Raises
     ------
@@ -179,7 +189,7 @@ def make_plan(
     beside = _unfinished(store.partial_path(target), current)
     # What a run began to add to the file and could not finish, this one finishes.
     known = [header for header in (current, beside) if current and header]
-    embeddings, spec = _resolve(settings, known, device)
+    embeddings, spec = _resolve(settings, known, device, choose)
     dtype = settings.dtype or (current.dtype if current else "float32")
     if dtype not in store.DTYPES:
         raise unknown_name("dtype", dtype, store.DTYPES)
@@ -268,7 +278,7 @@ def _count_removed(manifest: Manifest, current: store.Header, prune: bool) -> in
 
 
 def _resolve(
-    settings: Settings, known: Sequence[store.Header], device: str
+    settings: Settings, known: Sequence[store.Header], device: str, choose: Choose = choose_engine
 ) -> tuple[dict[str, int], Spec]:
     """Fill what was not asked for from what there is, the latest last, else from the defaults."""
     old = known[-1].spec if known else None
@@ -286,7 +296,7 @@ def _resolve(
         if not embeddings:
             layers = layers or [find_architecture(backbone).default_layer]
         embeddings |= embedding_widths(backbone, layers, pools, size)
-    spec = make_spec(settings, backbone, size, list(embeddings), device, old)
+    spec = make_spec(settings, backbone, size, list(embeddings), device, old, choose)
     augmentation = _augmentation(settings, old.augmentation if old else None)
     return embeddings, replace(spec, augmentation=augmentation)
 
@@ -336,6 +346,7 @@ def make_spec(
     names: Sequence[str],
     device: str,
     old: Spec | None = None,
+    choose: Choose = choose_engine,
 ) -> Spec:
     """Describe how these embeddings come about, following `old` in what was not asked for."""
     architecture = find_architecture(backbone)
@@ -349,7 +360,7 @@ def make_spec(
             weights = str(Path(weights).expanduser().resolve())  # found from any folder
         seed = _seed(settings, old) if weights == "random" else None
         sha256, top_sha256 = _hashes(settings, weights, seed, needs_top(backbone, names), old)
-        engine, precision = choose_engine(settings.engine, settings.precision, device, size, old)
+        engine, precision = choose(settings.engine, settings.precision, device, size, old)
     return Spec(
         backbone=backbone,
         size=size,

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from tlfeatures.errors import ImageError, StoppedError, StoreError
 from tlfeatures.features import store
-from tlfeatures.features.calibrate import calibrate
+from tlfeatures.features.calibrate import calibrate, drawn
 from tlfeatures.features.images import UNREADABLE, Manifest
 from tlfeatures.features.locations import Folder, absolute
 from tlfeatures.features.plan import Means, Plan, Task
+from tlfeatures.features.quantization import Quantization
+from tlfeatures.features.spec import Spec
 
 _COMMANDS = 20  # kept in a file; an attribute has 64 kB
 
@@ -77,11 +79,14 @@ def provenance_of(
     return {"source": absolute(source), "commands": commands}
 
 
-def calibrated(plan: Plan, means: Means) -> Plan:
+Measure = Callable[[Spec, Iterable[tuple[str, bytes]], Means], Quantization]
+
+
+def calibrated(plan: Plan, means: Means, measure: Measure = calibrate) -> Plan:
     """Give an int8 backbone the ranges that it needs; once the file has them, they stay."""
     if plan.spec.precision != "int8" or plan.spec.quantization is not None:
         return plan
-    quantization = calibrate(plan.spec, plan.manifest, means)
+    quantization = measure(plan.spec, drawn(plan.manifest), means)
     return replace(plan, spec=replace(plan.spec, quantization=quantization))
 
 

@@ -22,6 +22,8 @@ from tlfeatures.errors import ClusterError, ImageError
 from tlfeatures.features import store
 from tlfeatures.features.backbone import load_backbone
 from tlfeatures.features.batches import Pixels, batch_size_for, decode_ahead, readable
+from tlfeatures.features.calibrate import calibrate
+from tlfeatures.features.engines import choose_engine
 from tlfeatures.features.forward import Forward, Values
 from tlfeatures.features.images import (
     UNKNOWN,
@@ -35,6 +37,7 @@ from tlfeatures.features.images import (
 )
 from tlfeatures.features.locations import Folder
 from tlfeatures.features.plan import Means, Task
+from tlfeatures.features.quantization import Quantization
 from tlfeatures.features.spec import Spec
 from tlfeatures.features.virtual import SHARD_NAME
 
@@ -147,6 +150,36 @@ class Part:
 def identify_part(part: Part) -> list[tuple[bytes, Stamp]]:
     """Give digest and stamp of each image; see `identify`."""
     return [identify(image.location, part.known.get(image.id)) for image in part.images]
+
+
+@dataclass(frozen=True)
+class Wish:
+    """An engine and a precision that may be left to the machine; see `choose_engine`."""
+
+    engine: str | None
+    precision: str | None
+    device: str
+    size: tuple[int, int]
+
+
+def choose_for(wish: Wish) -> tuple[str, str]:
+    """Fill in engine and precision as they are the fastest on this worker."""
+    return choose_engine(wish.engine, wish.precision, wish.device, wish.size)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Images on which an int8 backbone is to be calibrated; see `calibrate`."""
+
+    spec: Spec
+    files: list[tuple[str, bytes]]
+    means: Means
+
+
+def calibrate_on(sample: Sample) -> Quantization:
+    """Measure the ranges of a backbone on a sample."""
+    with _FORWARD:
+        return calibrate(sample.spec, sample.files, sample.means)
 
 
 def make_shard(order: Order) -> Receipt:
