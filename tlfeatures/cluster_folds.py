@@ -19,7 +19,7 @@ from joblib._dask import DaskDistributedBackend
 
 from tlfeatures.cluster import Cluster
 from tlfeatures.errors import ClusterError
-from tlfeatures.trainer import Raised, on_worker
+from tlfeatures.trainer import on_worker
 from tlfeatures.training_rows import TrainingRows
 
 logger = logging.getLogger(__name__)
@@ -67,8 +67,6 @@ class ClusterFolds:
         ------
         ClusterError
             If the scheduler is gone, or worker after worker ends while it is at the same fold.
-        Exception
-            Whatever the work raises.
         """
         # Pickled, as joblib scatters large arguments: they'd be lost with the one worker that has
         # them.
@@ -77,8 +75,6 @@ class ClusterFolds:
         while done < len(packed):
             try:
                 for result in self._results(packed[done:]):
-                    if isinstance(result, Raised):
-                        raise result.error
                     yield result
                     done, turns = done + 1, 0
             except _RowsLostError as error:

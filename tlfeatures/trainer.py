@@ -193,10 +193,10 @@ class Trainer:
     ) -> list[Any]:
         images = self._rows.of_images
         results = []
-        failed: ParameterError | None = None
+        failed: Exception | None = None
         calls = [(work, replace(task, train=images(task.train)), *shared) for task in tasks]
         for result in self._folds.each(calls):  # to the end, so that the next run begins afresh
-            if isinstance(result, ParameterError):
+            if isinstance(result, Exception):
                 failed = failed or result
                 continue
             results.append(result)
@@ -245,15 +245,11 @@ def _guarded(rows: TrainingRows, work: Callable[..., Any], task: Task, *shared: 
         return error
 
 
-@dataclass(frozen=True)
-class Raised:
-    """What the work itself raised; what a worker raises before it is at work is Dask's to tell."""
-
-    error: Exception
-
-
 def on_worker(packed: bytes, rows: TrainingRows) -> Any:
-    """Do a fold on a worker of a cluster: a call of `_guarded`, pickled but for the rows."""
+    """Do a fold on a worker of a cluster: a call of `_guarded`, pickled but for the rows.
+
+    What it raises is given, too: errors that come by themselves are those of Dask.
+    """
     call = pickle.loads(packed)
     # For good: a thread that gave back what it found would do so while others are at a fold.
     threadpool_limits(1)
@@ -261,7 +257,7 @@ def on_worker(packed: bytes, rows: TrainingRows) -> Any:
         with parallel_config("sequential"):  # else heads with joblib inside would send parts on
             return _guarded(rows, *call)
     except Exception as error:
-        return Raised(error)
+        return error
 
 
 class _Shared:
