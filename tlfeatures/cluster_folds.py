@@ -121,8 +121,13 @@ class _Backend(DaskDistributedBackend):  # type: ignore[misc]  # joblib has no t
 
     def __init__(self, client: Any, rows: TrainingRows) -> None:
         super().__init__(client=client)
-        # Under a name of its own: the same rows may just be let go of by another call.
-        (scattered,) = client.scatter([rows], broadcast=True, hash=False)
+        try:
+            # Under a name of its own: the same rows may just be let go of by another call.
+            (scattered,) = client.scatter([rows], broadcast=True, hash=False)
+        except Exception as error:
+            if type(error) is Exception:  # of a worker that can't unpickle them, as Dask tells it
+                raise ImportError(error) from error
+            raise
         self._scatter, self.data_futures = [rows], {id(rows): scattered}
         self._sent: set[Future[Any]] = set()
 

@@ -257,7 +257,16 @@ def on_worker(packed: bytes, rows: TrainingRows) -> Any:
         with parallel_config("sequential"):  # else heads with joblib inside would send parts on
             return _guarded(rows, *call)
     except Exception as error:
-        return error
+        return _sendable(error)
+
+
+def _sendable(error: Exception) -> Exception:
+    """The error, or its words where it can't be pickled and back: Dask would wait for ever."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
 
 
 class _Shared:

@@ -60,6 +60,17 @@ def lack_a_name(task: Task, rows: TrainingRows) -> None:
     raise AttributeError("no such thing")
 
 
+class OddError(Exception):
+    """Can be pickled, but not back."""
+
+    def __init__(self, text: str, more: str) -> None:
+        super().__init__(text + more)
+
+
+def fail_oddly(task: Task, rows: TrainingRows) -> None:
+    raise OddError("one ", "and two")
+
+
 def until(true: Callable[[], bool]) -> None:
     """Wait for an event."""
     last = time.monotonic() + PATIENCE
@@ -178,6 +189,8 @@ def test_errors_of_a_fold_come_back_as_they_are(workers):
     with connect(workers.dask.address) as cluster, Trainer(data, cluster=cluster) as trainer:
         with pytest.raises(AttributeError, match="no such thing"):
             trainer._each(lack_a_name, TASKS, 1.0)
+        with pytest.raises(RuntimeError, match="OddError: one and two"):
+            trainer._each(fail_oddly, TASKS, 1.0)
         heads = make_heads("logreg", {"C": -1})
         with pytest.raises(ParameterError, match=r"logreg can't be fitted: .*C"):
             cross_validate_heads(heads, data, trainer=trainer)
