@@ -137,26 +137,27 @@ class _Backend(DaskDistributedBackend):  # type: ignore[misc]  # joblib has no t
 
     def start_call(self) -> None:
         super().start_call()
-        self._sent.clear()
-        self.client.loop.add_callback(self._watch)
+        self._sent = set()
+        self.client.loop.add_callback(self._watch, self._sent)
 
-    async def _watch(self) -> None:
+    async def _watch(self, sent: set[Future[Any]]) -> None:
         """What is sent while the connection is lost would never come back."""
-        while self._continue:
+        while self._continue and sent is self._sent:  # else it is another call's turn
             if self.client.status != "running":
-                for future in [each for each in list(self._sent) if not each.done()]:
+                for future in [each for each in list(sent) if not each.done()]:
                     future.set_exception(CancelledError())
             await asyncio.sleep(_ASKING)
 
     def submit(self, func: Any, callback: Callable[[Any], None] | None = None) -> Future[Any]:
         future: Future[Any] = super().submit(func, callback)
+        sent = self._sent
 
         def tell(done: Future[Any]) -> None:
-            self._sent.discard(done)
+            sent.discard(done)
             if callback is not None and done.exception() is not None:
                 callback(done)  # joblib calls it for results alone
 
-        self._sent.add(future)
+        sent.add(future)
         future.add_done_callback(tell)
         return future
 

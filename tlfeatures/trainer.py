@@ -155,7 +155,9 @@ class Trainer:
 
     def run(self, tasks: Sequence[Task], scoring: Sequence[str]) -> list[dict[str, FoldResult]]:
         """Fit every task's heads and score them."""
-        parts = [self._parts(task, len(tasks)) for task in tasks]
+        threads = self._folds.threads
+        most = 1 if threads == 1 else max(2, -(-threads // max(len(tasks), 1)))
+        parts = [self._parts(task, most) for task in tasks]
         every = [part for parts_of in parts for part in parts_of]
         weight = len(tasks) / max(len(every), 1)
         outcomes = iter(self._each(_run, every, weight, np.array(self.data.classes), scoring))
@@ -168,13 +170,11 @@ class Trainer:
             logger.warning("%s", text)
         return results
 
-    def _parts(self, task: Task, folds: int) -> list[Task]:
-        """Several of each fold where coordinates cost little, so that no core waits for others."""
+    def _parts(self, task: Task, most: int) -> list[Task]:
+        """Several of a fold where coordinates cost little, so that no core waits for others."""
         names = list(task.heads)
-        rows = len(task.train) * (1 + self.data.n_variants)
-        if self._folds.threads == 1 or self.data.X.shape[1] > rows:
-            return [task]
-        parts = min(max(2, -(-self._folds.threads // folds)), max(len(names), 1))
+        wide = self.data.X.shape[1] > len(task.train) * (1 + self.data.n_variants)
+        parts = 1 if wide else max(1, min(most, len(names)))
         return [
             replace(task, heads={name: task.heads[name] for name in names[part::parts]})
             for part in range(parts)
