@@ -298,6 +298,11 @@ def connect(cluster: str | Client, tls: TLS | None = None) -> Iterator[Cluster]:
             f"cluster is {cluster!r}; expected local, or a scheduler's address, as in "
             "tcp://10.0.0.1:8786"
         )
+    if tls is not None and not cluster.startswith("tls://"):
+        raise ParameterError(
+            f"cluster is {cluster!r}; expected one of tls:// where there are certificates, as in "
+            "tls://10.0.0.1:8786"
+        )
     with contextlib.ExitStack() as stack:
         stack.enter_context(_quiet())
         address: Any = _local(stack) if cluster == "local" else cluster

@@ -19,7 +19,7 @@ from joblib._dask import DaskDistributedBackend
 
 from tlfeatures.cluster import Cluster
 from tlfeatures.errors import ClusterError
-from tlfeatures.trainer import Raised, on_worker
+from tlfeatures.trainer import on_worker
 from tlfeatures.training_rows import TrainingRows
 
 logger = logging.getLogger(__name__)
@@ -67,8 +67,6 @@ class ClusterFolds:
         ------
         ClusterError
             If the scheduler is gone, or worker after worker ends while it is at the same fold.
-        Exception
-            Whatever the work raises.
         """
         # Pickled, as joblib scatters large arguments: they'd be lost with the one worker that has
         # them.
@@ -77,8 +75,6 @@ class ClusterFolds:
         while done < len(packed):
             try:
                 for result in self._results(packed[done:]):
-                    if isinstance(result, Raised):
-                        raise result.error
                     yield result
                     done, turns = done + 1, 0
             except _RowsLostError as error:
@@ -125,8 +121,13 @@ class _Backend(DaskDistributedBackend):  # type: ignore[misc]  # joblib has no t
 
     def __init__(self, client: Any, rows: TrainingRows) -> None:
         super().__init__(client=client)
-        # Under a name of its own: the same rows may just be let go of by another call.
-        (scattered,) = client.scatter([rows], broadcast=True, hash=False)
+        try:
+            # Under a name of its own: the same rows may just be let go of by another call.
+            (scattered,) = client.scatter([rows], broadcast=True, hash=False)
+        except Exception as error:
+            if type(error) is Exception:  # of a worker that can't unpickle them, as Dask tells it
+                raise ImportError(error) from error
+            raise
         self._scatter, self.data_futures = [rows], {id(rows): scattered}
         self._sent: set[Future[Any]] = set()
 
@@ -136,26 +137,27 @@ class _Backend(DaskDistributedBackend):  # type: ignore[misc]  # joblib has no t
 
     def start_call(self) -> None:
         super().start_call()
-        self._sent.clear()
-        self.client.loop.add_callback(self._watch)
+        self._sent = set()
+        self.client.loop.add_callback(self._watch, self._sent)
 
-    async def _watch(self) -> None:
+    async def _watch(self, sent: set[Future[Any]]) -> None:
         """What is sent while the connection is lost would never come back."""
-        while self._continue:
+        while self._continue and sent is self._sent:  # else it is another call's turn
             if self.client.status != "running":
-                for future in [each for each in list(self._sent) if not each.done()]:
+                for future in [each for each in list(sent) if not each.done()]:
                     future.set_exception(CancelledError())
             await asyncio.sleep(_ASKING)
 
     def submit(self, func: Any, callback: Callable[[Any], None] | None = None) -> Future[Any]:
         future: Future[Any] = super().submit(func, callback)
+        sent = self._sent
 
         def tell(done: Future[Any]) -> None:
-            self._sent.discard(done)
+            sent.discard(done)
             if callback is not None and done.exception() is not None:
                 callback(done)  # joblib calls it for results alone
 
-        self._sent.add(future)
+        sent.add(future)
         future.add_done_callback(tell)
         return future
 

@@ -155,7 +155,9 @@ class Trainer:
 
     def run(self, tasks: Sequence[Task], scoring: Sequence[str]) -> list[dict[str, FoldResult]]:
         """Fit every task's heads and score them."""
-        parts = [self._parts(task, len(tasks)) for task in tasks]
+        threads = self._folds.threads
+        most = 1 if threads == 1 else max(2, -(-threads // max(len(tasks), 1)))
+        parts = [self._parts(task, most) for task in tasks]
         every = [part for parts_of in parts for part in parts_of]
         weight = len(tasks) / max(len(every), 1)
         outcomes = iter(self._each(_run, every, weight, np.array(self.data.classes), scoring))
@@ -168,13 +170,11 @@ class Trainer:
             logger.warning("%s", text)
         return results
 
-    def _parts(self, task: Task, folds: int) -> list[Task]:
-        """Several of each fold where coordinates cost little, so that no core waits for others."""
+    def _parts(self, task: Task, most: int) -> list[Task]:
+        """Several of a fold where coordinates cost little, so that no core waits for others."""
         names = list(task.heads)
-        rows = len(task.train) * (1 + self.data.n_variants)
-        if self._folds.threads == 1 or self.data.X.shape[1] > rows:
-            return [task]
-        parts = min(max(2, -(-self._folds.threads // folds)), max(len(names), 1))
+        wide = self.data.X.shape[1] > len(task.train) * (1 + self.data.n_variants)
+        parts = 1 if wide else max(1, min(most, len(names)))
         return [
             replace(task, heads={name: task.heads[name] for name in names[part::parts]})
             for part in range(parts)
@@ -193,10 +193,10 @@ class Trainer:
     ) -> list[Any]:
         images = self._rows.of_images
         results = []
-        failed: ParameterError | None = None
+        failed: Exception | None = None
         calls = [(work, replace(task, train=images(task.train)), *shared) for task in tasks]
         for result in self._folds.each(calls):  # to the end, so that the next run begins afresh
-            if isinstance(result, ParameterError):
+            if isinstance(result, Exception):
                 failed = failed or result
                 continue
             results.append(result)
@@ -245,15 +245,11 @@ def _guarded(rows: TrainingRows, work: Callable[..., Any], task: Task, *shared: 
         return error
 
 
-@dataclass(frozen=True)
-class Raised:
-    """What the work itself raised; what a worker raises before it is at work is Dask's to tell."""
-
-    error: Exception
-
-
 def on_worker(packed: bytes, rows: TrainingRows) -> Any:
-    """Do a fold on a worker of a cluster: a call of `_guarded`, pickled but for the rows."""
+    """Do a fold on a worker of a cluster: a call of `_guarded`, pickled but for the rows.
+
+    What it raises is given, too: errors that come by themselves are those of Dask.
+    """
     call = pickle.loads(packed)
     # For good: a thread that gave back what it found would do so while others are at a fold.
     threadpool_limits(1)
@@ -261,7 +257,16 @@ def on_worker(packed: bytes, rows: TrainingRows) -> Any:
         with parallel_config("sequential"):  # else heads with joblib inside would send parts on
             return _guarded(rows, *call)
     except Exception as error:
-        return Raised(error)
+        return _sendable(error)
+
+
+def _sendable(error: Exception) -> Exception:
+    """The error, or its words where it can't be pickled and back: Dask would wait for ever."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
 
 
 class _Shared:

@@ -5,6 +5,8 @@ import datetime
 import ipaddress
 import json
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from sklearn.linear_model import LogisticRegression
 
-from tests.integration.dask_processes import PATIENCE, DaskProcesses
+from tests.integration.dask_processes import PATIENCE, ROOT, DaskProcesses, Process
 from tests.unit.data import dataset
 from tlfeatures import benchmark, cross_validate_heads, extract, fit
 from tlfeatures.cli import main
@@ -30,21 +32,19 @@ from tlfeatures.heads import make_heads
 from tlfeatures.trainer import Task, Trainer
 from tlfeatures.training_rows import TrainingRows
 
-ALONE = "--no-nanny"  # what is killed stays so, and its number is that of its process
+WAITING_ROOM = "TLFEATURES_WAITING_ROOM"  # a variable of workers
+NARROW = 100  # columns
 TASKS = [Task(np.arange(20), np.arange(20, 30), {})] * 12
 
 
 class Waiting(LogisticRegression):
-    """Says in a folder which process fits it, and waits there until it may go on."""
-
-    def __init__(self, folder: str = "", C: float = 1.0) -> None:
-        super().__init__(C=C)
-        self.folder = folder
+    """On a worker with a waiting room, and before wide rows: waits there until it may go on."""
 
     def fit(self, X, y, sample_weight=None):
-        folder = Path(self.folder)
-        (folder / f"{os.getpid()}.at").touch()
-        until(lambda: (folder / "go").exists())
+        if WAITING_ROOM in os.environ and X.shape[1] > NARROW:
+            room = Path(os.environ[WAITING_ROOM])
+            (room / f"{os.getpid()}.at").touch()
+            until(lambda: (room / "go").exists())
         return super().fit(X, y, sample_weight)
 
 
@@ -60,21 +60,63 @@ def lack_a_name(task: Task, rows: TrainingRows) -> None:
     raise AttributeError("no such thing")
 
 
-def until(true: Callable[[], Any]) -> Any:
+class OddError(Exception):
+    """Can be pickled, but not back."""
+
+    def __init__(self, text: str, more: str) -> None:
+        super().__init__(text + more)
+
+
+def fail_oddly(task: Task, rows: TrainingRows) -> None:
+    raise OddError("one ", "and two")
+
+
+def until(true: Callable[[], bool]) -> None:
     """Wait for an event."""
     last = time.monotonic() + PATIENCE
-    while not (found := true()):
+    while not true():
         assert time.monotonic() < last, "this should have happened"
         time.sleep(0.01)
-    return found
+
+
+class Workers:
+    """Workers without nannies: what is killed stays so, and its number is that of its process."""
+
+    def __init__(self, dask: DaskProcesses, room: Path) -> None:
+        self.dask, self.room = dask, room
+        self._running: list[Process] = []
+        room.mkdir()
+
+    def just(self, number: int) -> list[Process]:
+        """So many of them, before an empty waiting room."""
+        for file in self.room.iterdir():
+            file.unlink()
+        while len(self._running) < number:
+            self.start()
+        while len(self._running) > number:
+            self.kill(self._running[-1])
+        return list(self._running)
+
+    def start(self) -> None:
+        room = {WAITING_ROOM: str(self.room)}
+        self._running.append(self.dask.start_worker("--no-nanny", env=room))
+
+    def kill(self, worker: Process) -> None:
+        self._running.remove(worker)
+        self.dask.kill(worker)
+
+    def at_work(self) -> set[int]:
+        return {int(path.stem) for path in self.room.glob("*.at")}
+
+    def go_on(self) -> None:
+        (self.room / "go").touch()
 
 
 @pytest.fixture(scope="module")
-def dask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskProcesses]:
-    with DaskProcesses(tmp_path_factory.mktemp("dask")) as processes:
-        for _ in range(2):
-            processes.start_worker(ALONE)
-        yield processes
+def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
+    folder = tmp_path_factory.mktemp("dask")
+    with DaskProcesses(folder) as dask:
+        yield Workers(dask, folder / "room")
 
 
 @pytest.fixture(scope="module")
@@ -84,22 +126,17 @@ def file(_photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
-def background() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(1) as pool:
-        yield pool
-
-
 # ---- numbers
 
 
-def test_a_benchmark_is_the_same_to_the_last_bit(dask, file, tmp_path):
-    benchmark(file, heads="all", cv=3, n_jobs=1, out=tmp_path / "here")
-    arguments = ["benchmark", str(file), "--cv", "3", "-o", str(tmp_path / "there")]
-    result = CliRunner().invoke(main, [*arguments, "--cluster", dask.address])
+def test_a_benchmark_is_the_same_to_the_last_bit(workers, file, tmp_path):
+    workers.just(2)
+    address, here, there = workers.dask.address, tmp_path / "here", tmp_path / "there"
+    how = ["benchmark", str(file), "--embedding", "grid8.avg", "--cv", "2"]
+    benchmark(file, embeddings="grid8.avg", cv=2, n_jobs=1, out=here)
+    result = CliRunner().invoke(main, [*how, "-o", str(there), "--cluster", address])
     assert result.exit_code == 0, result.output
-    assert f"cluster {dask.address}: 2 workers, 2 threads; dashboard: http://" in result.stderr
-    here, there = tmp_path / "here", tmp_path / "there"
+    assert result.stderr.startswith(f"INFO: cluster {address}: 2 workers, 2 threads; dashboard: ")
     assert results_in(here) == results_in(there)
     assert (here / "predictions.csv").read_bytes() == (there / "predictions.csv").read_bytes()
 
@@ -113,10 +150,11 @@ def results_in(folder: Path) -> Any:
     return found
 
 
-def test_a_tuned_model_is_the_same_to_the_last_bit(dask, file, tmp_path):
-    how = {"heads": ["logreg", "knn"], "embedding": "grid8.avg", "tune": True, "cv": 3}
-    here = fit(file, model=tmp_path / "here.model", **how)
-    there = fit(file, model=tmp_path / "there.model", cluster=dask.address, **how)
+def test_a_tuned_head_is_the_same_to_the_last_bit(workers, file):
+    workers.just(2)
+    how = {"heads": ["logreg", "knn"], "embedding": "grid8.avg", "tune": True, "cv": 2}
+    here = fit(file, **how)
+    there = fit(file, cluster=workers.dask.address, **how)
     assert without_times(here.to_dict()) == without_times(there.to_dict())
     for one, other in zip(here.heads, there.heads, strict=True):
         np.testing.assert_array_equal(one.evaluation.probabilities, other.evaluation.probabilities)
@@ -124,40 +162,35 @@ def test_a_tuned_model_is_the_same_to_the_last_bit(dask, file, tmp_path):
 
 def without_times(report: dict[str, Any]) -> dict[str, Any]:
     for head in report["heads"]:
-        del head["fit_seconds"], head["model"]
+        del head["fit_seconds"]
     return report
 
 
 # ---- what goes where
 
 
-def test_rows_are_pickled_once_and_folds_are_done_by_workers(dask, monkeypatch):
+def test_rows_are_pickled_once_and_folds_are_done_by_workers(workers, monkeypatch):
+    numbers = {worker.pid for worker in workers.just(2)}
     pickled = []
     reduce = TrainingRows.__reduce_ex__
     monkeypatch.setattr(
         TrainingRows, "__reduce_ex__", lambda self, n: pickled.append(self) or reduce(self, n)
     )
     data = dataset(200, d=300)
-    with connect(dask.address) as cluster, Trainer(data, cluster=cluster) as trainer:
-        found = {process for _ in range(3) for process in trainer._each(process_of, TASKS, 1.0)}
-        workers = set(cluster.client.run(os.getpid).values())
+    with connect(workers.dask.address) as cluster, Trainer(data, cluster=cluster) as trainer:
+        found = {number for _ in range(3) for number in trainer._each(process_of, TASKS, 1.0)}
     assert len(pickled) == 1
-    assert found <= workers
+    assert found <= numbers
 
 
-def test_one_worker_alone_does_what_is_sent(tmp_path):
-    """Of a cluster of one thread joblib would make no cluster at all."""
-    with DaskProcesses(tmp_path) as dask:
-        worker = dask.start_worker(ALONE)
-        with connect(dask.address) as cluster, Trainer(dataset(), cluster=cluster) as trainer:
-            assert set(trainer._each(process_of, TASKS, 1.0)) == {worker.pid}
-
-
-def test_errors_of_a_fold_come_back_as_they_are(dask):
+def test_errors_of_a_fold_come_back_as_they_are(workers):
+    workers.just(2)
     data = dataset()
-    with connect(dask.address) as cluster, Trainer(data, cluster=cluster) as trainer:
+    with connect(workers.dask.address) as cluster, Trainer(data, cluster=cluster) as trainer:
         with pytest.raises(AttributeError, match="no such thing"):
             trainer._each(lack_a_name, TASKS, 1.0)
+        with pytest.raises(RuntimeError, match="OddError: one and two"):
+            trainer._each(fail_oddly, TASKS, 1.0)
         heads = make_heads("logreg", {"C": -1})
         with pytest.raises(ParameterError, match=r"logreg can't be fitted: .*C"):
             cross_validate_heads(heads, data, trainer=trainer)
@@ -167,86 +200,82 @@ def test_errors_of_a_fold_come_back_as_they_are(dask):
 # ---- what dies
 
 
-def waiting(folder: Path) -> dict[str, Any]:
-    return {"slow": Waiting(str(folder)), **make_heads("lda")}
+WIDE = dataset(d=NARROW + 20)
 
 
-def evaluated(folder: Path, address: str) -> Any:
-    with connect(address) as cluster, Trainer(dataset(), cluster=cluster) as trainer:
-        return cross_validate_heads(waiting(folder), trainer.data, trainer=trainer)
+def evaluated(address: str) -> Any:
+    heads = {"slow": Waiting(), **make_heads("lda")}
+    with connect(address) as cluster, Trainer(WIDE, cluster=cluster) as trainer:
+        return cross_validate_heads(heads, WIDE, trainer=trainer)
 
 
-def at_work(folder: Path) -> set[int]:
-    return {int(path.stem) for path in folder.glob("*.at")}
+def same_as_here(there: Any) -> bool:
+    here = cross_validate_heads({"slow": Waiting(), **make_heads("lda")}, WIDE)
+    return all((here[name].probabilities == there[name].probabilities).all() for name in here)
 
 
-@pytest.mark.parametrize("killed", ["one", "all"])
-def test_what_a_killed_worker_was_at_is_done_by_another(killed, tmp_path, background):
-    with DaskProcesses(tmp_path / "dask") as dask:
-        workers = [dask.start_worker(ALONE) for _ in range(2)]
-        found: Future[Any] = background.submit(evaluated, tmp_path, dask.address)
-        until(lambda: at_work(tmp_path) == {worker.pid for worker in workers})
-        for worker in workers[: 1 if killed == "one" else 2]:
-            dask.kill(worker)
-        if killed == "all":
-            dask.start_worker(ALONE)
-        (tmp_path / "go").touch()
-        there = found.result(PATIENCE)
-    here = cross_validate_heads(waiting(tmp_path), dataset())
-    for name in here:
-        np.testing.assert_array_equal(here[name].probabilities, there[name].probabilities)
+@pytest.fixture
+def background() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(1) as pool:
+        yield pool
 
 
-def test_worker_after_worker(tmp_path, monkeypatch):
-    monkeypatch.setenv("DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES", "0")
-    with DaskProcesses(tmp_path) as dask:
-        dask.start_worker(ALONE)
-        with connect(dask.address) as cluster, Trainer(dataset(), cluster=cluster) as trainer:
-            trainer._each(process_of, TASKS, 1.0)
-            dask.start_worker(ALONE)
-            with pytest.raises(ClusterError, match=r"worker after worker ended.*the same fold"):
-                trainer._each(end_process, TASKS[:1], 1.0)
+def test_what_a_killed_worker_was_at_is_done_by_another(workers, background):
+    running = workers.just(2)
+    found: Future[Any] = background.submit(evaluated, workers.dask.address)
+    until(lambda: workers.at_work() == {worker.pid for worker in running})
+    workers.kill(running[0])
+    workers.go_on()
+    assert same_as_here(found.result(PATIENCE))
 
 
-def test_a_scheduler_that_dies_is_said_at_once(tmp_path, background):
-    with DaskProcesses(tmp_path / "dask") as dask:
-        dask.start_worker(ALONE)
-        found: Future[Any] = background.submit(evaluated, tmp_path, dask.address)
-        until(lambda: at_work(tmp_path))
-        dask.kill_scheduler()
-        with pytest.raises(ClusterError, match=f"the scheduler at {dask.address} is gone"):
-            found.result(PATIENCE)
+def test_rows_are_sent_again_where_all_that_had_them_are_killed(workers, background):
+    (running,) = workers.just(1)
+    found: Future[Any] = background.submit(evaluated, workers.dask.address)
+    until(lambda: workers.at_work() == {running.pid})
+    workers.kill(running)
+    workers.start()
+    workers.go_on()
+    assert same_as_here(found.result(PATIENCE))
 
 
-def test_a_benchmark_goes_on_where_its_scheduler_died(file, tmp_path):
-    how = {"heads": ["logreg", "knn"], "embeddings": "grid8.avg", "cv": 3, "repeats": 4}
-    with DaskProcesses(tmp_path / "dask") as dask:
-        dask.start_worker(ALONE)
+def test_a_benchmark_goes_on_where_its_scheduler_died(workers, file, tmp_path):
+    """The last one that it does something for: narrow rows go through, wide ones wait."""
+    workers.just(1)
+    address, out = workers.dask.address, tmp_path / "out"
+    head = f"{__name__}:{Waiting.__name__}"
+    how = ["--head", head, "--cv", "3", "-o", str(out), "--cluster", address]
+    command = [sys.executable, "-m", "tlfeatures", "benchmark", str(file), *how]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    until(workers.at_work)
+    workers.dask.kill_scheduler()
+    _, said = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1
+    assert said.splitlines()[1:] == [
+        f"Error: the scheduler at {address} is gone, or can't be reached any more: start it and "
+        "its workers again"
+    ]
+    assert rows_in(out) > 0
+    again = benchmark(file, heads=head, cv=3, out=out)
+    assert again.computed == 1
+    assert len(again.entries) == 2
 
-        def kill_in_the_second_repeat(done: int, total: int) -> None:
-            if done == 4:
-                dask.kill_scheduler()
 
-        with pytest.raises(ClusterError, match="is gone"):
-            benchmark(
-                file,
-                **how,
-                out=tmp_path / "out",
-                cluster=dask.address,
-                progress=kill_in_the_second_repeat,
-            )
-    again = benchmark(file, **how, out=tmp_path / "out")
-    assert 0 < again.computed < len(again.entries)
-    benchmark(file, **how, out=tmp_path / "at once")
-    assert rows_in(tmp_path / "out") == rows_in(tmp_path / "at once")
-
-
-def rows_in(folder: Path) -> list[list[str]]:
+def rows_in(folder: Path) -> int:
     with (folder / "predictions.csv").open(newline="") as lines:
-        return sorted(csv.reader(lines))
+        return len(list(csv.reader(lines)))
 
 
-# ---- TLS
+# ---- TLS, and a scheduler that gives a fold up at its first death
+
+
+@pytest.fixture(scope="module")
+def encrypted(tls: TLS, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
+    folder = tmp_path_factory.mktemp("encrypted")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES", "0")
+        with DaskProcesses(folder, tls) as dask:
+            yield Workers(dask, folder / "room")
 
 
 @pytest.fixture(scope="module")
@@ -280,16 +309,26 @@ def certificate(name: str, key: Any, authority: Any, extension: Any) -> x509.Cer
     return builder.sign(authority, hashes.SHA256())
 
 
-def test_tls(tls, file, tmp_path):
-    with DaskProcesses(tmp_path, tls) as dask:
-        dask.start_worker(ALONE)
-        assert dask.address.startswith("tls://")
-        asked = ["fit", str(file), "--embedding", "grid8.avg", "--cluster", dask.address]
-        files = ["--tls-ca-file", tls.ca_file, "--tls-cert", tls.cert, "--tls-key", tls.key]
-        known = CliRunner().invoke(main, [*asked, *files])
-        assert known.exit_code == 0, known.output
-        assert "logreg" in known.stdout
-        unknown = CliRunner().invoke(main, asked)
-        assert unknown.exit_code == 1
-        assert unknown.stderr.startswith(f"Error: no scheduler answers at {dask.address}")
-        assert unknown.stderr.count("\n") == 1
+def test_tls(encrypted, tls, file):
+    encrypted.just(1)
+    address = encrypted.dask.address
+    assert address.startswith("tls://")
+    asked = ["fit", str(file), "--embedding", "grid8.avg", "--cluster", address]
+    files = ["--tls-ca-file", tls.ca_file, "--tls-cert", tls.cert, "--tls-key", tls.key]
+    known = CliRunner().invoke(main, [*asked, *files])
+    assert known.exit_code == 0, known.output
+    assert "logreg" in known.stdout
+    unknown = CliRunner().invoke(main, asked)
+    assert unknown.exit_code == 1
+    assert unknown.stderr.startswith(f"Error: no scheduler answers at {address}")
+    assert unknown.stderr.count("\n") == 1
+
+
+def test_one_worker_alone_does_all_until_it_dies_of_it(encrypted, tls):
+    """Of a cluster of one thread joblib would make no cluster at all."""
+    (worker,) = encrypted.just(1)
+    address = encrypted.dask.address
+    with connect(address, tls) as cluster, Trainer(dataset(), cluster=cluster) as trainer:
+        assert set(trainer._each(process_of, TASKS, 1.0)) == {worker.pid}
+        with pytest.raises(ClusterError, match=r"worker after worker ended .* the same fold"):
+            trainer._each(end_process, TASKS, 1.0)

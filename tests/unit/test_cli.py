@@ -13,6 +13,8 @@ from PIL import Image
 from tlfeatures import HEADS
 from tlfeatures.cli import main
 
+CERTIFICATES = ["--tls-ca-file", "ca.pem", "--tls-cert", "cert.pem", "--tls-key", "key.pem"]
+
 
 @pytest.fixture
 def run():
@@ -281,6 +283,10 @@ def test_info_of_both_files(run, file, model):
         (["fit", "FILE", "--embedding", "fc2.none"], 2, "there are: grid8.flatten"),
         (["fit", "FILE", "--split", "val"], 2, "--split cv"),
         (["fit", "FILE", "-o", "nowhere/x.model"], 2, "no folder"),
+        (["fit", "FILE", "--cluster", "10.0.0.1"], 2, "tcp://10.0.0.1:8786"),
+        (["fit", "FILE", "--cluster", "tls://10.0.0.1:1", "--tls-cert", "x"], 2, "go together"),
+        (["benchmark", "FILE", *CERTIFICATES], 2, "with --cluster tls://"),
+        (["fit", "FILE", "--cluster", "tcp://10.0.0.1:1", *CERTIFICATES], 2, "tls://10.0.0.1:8786"),
         (["predict", "FILE", "PHOTOS"], 1, "not a model file"),
         (["evaluate", "FILE", "PHOTOS"], 1, "not a model file"),
         (["evaluate", "nowhere.model", "PHOTOS"], 2, "tlfeatures fit"),
@@ -298,6 +304,13 @@ def test_errors_are_one_line_with_the_remedy(run, file, photos, arguments, code,
     assert message in result.stderr
     assert result.stdout == ""
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_cluster_needs_dask(run, file, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    result = run("fit", file, "--cluster", "tcp://10.0.0.1:8786")
+    assert result.exit_code == 1
+    assert result.stderr == "Error: Dask is not installed: pip install 'tlfeatures[cluster]'\n"
 
 
 def test_one_class_says_what_is_needed(run, photos, tmp_path):
