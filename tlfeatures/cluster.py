@@ -10,7 +10,9 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import logging
+import pickle
 import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -141,8 +143,7 @@ class Cluster:
                     threads = self.threads
                     lonely.look(threads)
                     for each in islice(waiting, max(_AHEAD * max(threads, 1) - len(sent), 0)):
-                        future = self.client.submit(function, each, pure=False, resources=resources)
-                        sent[future] = each
+                        sent[self._sent(function, each, resources)] = each
                     done = self._done(list(sent))
                 if not sent:
                     return
@@ -163,6 +164,18 @@ class Cluster:
         """Call a function of this package on any worker; see `each`."""
         ((_, made),) = self.each(function, [given], resources=resources)
         return made
+
+    def _sent(
+        self, function: Callable[[Given], Made], given: Given, resources: dict[str, float] | None
+    ) -> Any:
+        """Send a call packed, as bytes that the scheduler passes on.
+
+        It unpacks what it is sent, and keeps the last thousand messages to each worker: the
+        objects of an order of 512 images take 0.27 MB, and its bytes a fifth of that.
+        """
+        call = pickle.dumps((function, given))
+        name = f"{function.__name__}-{uuid.uuid4().hex}"
+        return self.client.submit(_called, call, key=name, pure=False, resources=resources)
 
     def _done(self, futures: list[Any]) -> list[Any]:
         """Wait for some of them, but no longer than until it is to be asked again."""
@@ -210,6 +223,12 @@ class Cluster:
                 f"a worker has another tlfeatures than this one, or none ({error}): install the "
                 "same version on all machines"
             ) from error
+
+
+def _called(call: bytes) -> Any:
+    """Call a function with what it is given; on a worker."""
+    function, given = pickle.loads(call)
+    return function(given)
 
 
 class Here:
