@@ -556,7 +556,7 @@ def scenes(data, tmp_path_factory):
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("engine", ["ncnn"])
+@pytest.mark.parametrize("engine", ["ncnn", "openvino"])
 def test_vgg16_on_two_workers_gives_the_bits_of_one_machine(
     engine, scenes, weights, watched, tmp_path, capsys
 ):
