@@ -93,11 +93,9 @@ class Folder:
             Path(self.location).mkdir(exist_ok=True)
 
     def sizes(self) -> dict[str, int]:
-        """Name -> bytes of each file in it; empty where there is no such folder."""
+        """Name -> bytes of each file in it, links left out; empty where there is no such folder."""
         if not self._url:
-            with contextlib.suppress(FileNotFoundError), os.scandir(self.location) as entries:
-                return {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
-            return {}
+            return dict(self._local_sizes())
         with self._said("listed"):
             system, root = _system(self.location)
             system.invalidate_cache()  # other processes write there
@@ -109,6 +107,18 @@ class Folder:
                 for each in found
                 if each["type"] == "file"
             }
+
+    def _local_sizes(self) -> Iterator[tuple[str, int]]:
+        try:
+            with os.scandir(self.location) as entries:
+                for entry in entries:
+                    with contextlib.suppress(FileNotFoundError):  # others write there, too
+                        if entry.is_file(follow_symlinks=False):
+                            yield entry.name, entry.stat(follow_symlinks=False).st_size
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise StoreError(f"{self.location} can't be listed: {_why(error)}") from error
 
     @contextlib.contextmanager
     def reading(self, name: str) -> Iterator[Path]:

@@ -12,6 +12,7 @@ from tlfeatures.errors import ParameterError
 from tlfeatures.features import store
 from tlfeatures.features.images import ImageFile, Manifest
 from tlfeatures.features.locations import Folder
+from tlfeatures.features.virtual import has_own_shards
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def merge(
             os.replace(fresh, target)
         finally:
             fresh.unlink(missing_ok=True)
-        if shards is not None and target == source:
+        if shards is not None and target == source and has_own_shards(header):
             Folder(str(source.parent / shards.folder)).remove(shards.names)
         return _merging(target, store.read_header(target), len(shards.names) if shards else 0)
 

@@ -17,13 +17,20 @@ from typing import Any
 import numpy as np
 
 from tlfeatures.cluster import Cluster, Here
-from tlfeatures.errors import ClusterError, ImageError, SourceError, StoppedError, StoreError
+from tlfeatures.errors import (
+    ClusterError,
+    ImageError,
+    ParameterError,
+    SourceError,
+    StoppedError,
+    StoreError,
+)
 from tlfeatures.features import store
 from tlfeatures.features.batches import BATCH_SIZE
 from tlfeatures.features.calibrate import IMAGES
 from tlfeatures.features.engines import choose_engine
 from tlfeatures.features.images import UNREADABLE, ImageFile, Known, Manifest, list_images
-from tlfeatures.features.locations import Folder, absolute
+from tlfeatures.features.locations import Folder, absolute, is_url
 from tlfeatures.features.plan import Choose, Means, Plan, Task
 from tlfeatures.features.quantization import Quantization
 from tlfeatures.features.run import (
@@ -51,13 +58,13 @@ from tlfeatures.features.shards import (
     check_shard,
     choose_for,
     identify_part,
-    is_leftover,
     is_shard,
     make_shard,
     rows_of,
+    shard_of,
 )
 from tlfeatures.features.spec import Spec
-from tlfeatures.features.virtual import Shards, shards_folder
+from tlfeatures.features.virtual import Shards, has_own_shards, shards_folder
 
 logger = logging.getLogger(__name__)
 
@@ -158,32 +165,48 @@ def carry_out_on(
     """
     check_writable(plan)
     plan = calibrated(plan, means, _measured_on(cluster)) if plan.tasks else plan
-    beside = str(shards_folder(plan.target))
-    folder = Folder(beside if shards is None else absolute(shards))
+    folder, beside = _folder(plan, shards)
     recipe = Recipe(folder.location, plan.spec, plan.embeddings, plan.dtype, plan.extent, means)
-    work = _Work(cluster, plan, recipe, folder, watch)
+    work = _Work(cluster, plan, recipe, folder, watch, beside)
     if plan.tasks:
         folder.make()
         work.find()
         work.make()
     failures = reasons(plan, work.failed)
     if work.failed and len(work.failed) == count_unique(plan.manifest):
-        work.tidy(work.receipts)
+        work.tidy(work.held)
         raise SourceError(f"no image can be read: {first_few(failures)}")
     known = settled(plan, failures) if not work.receipts else None
     if known:
-        work.tidy(work.receipts)
+        work.tidy(work.held)
         return known
     provenance = {**provenance, **work.versions()}
-    virtual = folder.location == beside and all(_is_virtual(plan, path) for path in plan.sources)
+    virtual = beside and all(_is_virtual(plan, path) for path in plan.sources)
     done = _put_beside(plan, provenance, work) if virtual else _put_into(plan, provenance, work)
     remove_taken_over(plan)
     passes = work.computed * (1 + plan.spec.variants)
     return Outcome(work.computed, passes, done, failures)
 
 
+def _folder(plan: Plan, shards: str | os.PathLike[str] | None) -> tuple[Folder, bool]:
+    """Give the folder of the shards, and whether it is the file's own one beside it."""
+    own = shards_folder(plan.target)
+    if shards is None:
+        return Folder(str(own)), True
+    given = Folder(absolute(shards))
+    if is_url(given.location):
+        return given, False
+    real = Path(given.location).resolve()
+    if real == own.resolve():
+        return Folder(str(own)), True
+    file = real.with_suffix("")
+    if real.suffix == ".shards" and file.exists():  # at the end they would be removed
+        raise ParameterError(f"{shards} has the shards of {file}: give another folder")
+    return given, False
+
+
 def _is_virtual(plan: Plan, source: Path) -> bool:
-    return source == plan.target and plan.current is not None and plan.current.shards is not None
+    return source == plan.target and plan.current is not None and has_own_shards(plan.current)
 
 
 class _Work:
@@ -191,6 +214,8 @@ class _Work:
 
     Attributes
     ----------
+    held : set of str
+        Shards that the file had already.
     receipts : dict of shard to Receipt
         Of all that were found or made, and hold an image.
     failed : list of (Task, ImageError)
@@ -199,10 +224,19 @@ class _Work:
     """
 
     def __init__(
-        self, cluster: Cluster | Here, plan: Plan, recipe: Recipe, folder: Folder, watch: Watch
+        self,
+        cluster: Cluster | Here,
+        plan: Plan,
+        recipe: Recipe,
+        folder: Folder,
+        watch: Watch,
+        beside: bool,
     ) -> None:
         self._cluster, self._plan, self._recipe = cluster, plan, recipe
-        self.folder, self._watch = folder, watch
+        self.folder, self._watch, self._beside = folder, watch, beside
+        self._ordered: set[str] = set()
+        current = plan.current
+        self.held = set(current.shards.names) if current and current.shards else set()
         self._left = {task.place: task for task in plan.tasks}
         self._empty: list[str] = []
         self.receipts: dict[str, Receipt] = {}
@@ -211,9 +245,7 @@ class _Work:
 
     def find(self) -> None:
         """Take what earlier runs made and no file holds yet."""
-        current = self._plan.current
-        held = set(current.shards.names) if current and current.shards else set()
-        names = sorted(name for name in set(self.folder.sizes()) - held if is_shard(name))
+        names = sorted(name for name in set(self.folder.sizes()) - self.held if is_shard(name))
         place_of = {task.digest: place for place, task in self._left.items()}
         place_of.pop(UNREADABLE, None)
         checks = ((self._recipe, name) for name in names)
@@ -235,6 +267,7 @@ class _Work:
         """Let the workers make the rest; what is gone again by the end is made again."""
         for _ in range(_TRIES):
             orders = {order.name: order for order in self._orders()}
+            self._ordered |= set(orders)
             self._make(orders)
             sizes = self.folder.sizes()
             made = {name: receipt for name, receipt in self.receipts.items() if name in orders}
@@ -317,10 +350,20 @@ class _Work:
         return {"versions": made_by["versions"]} if "versions" in made_by else {}
 
     def tidy(self, kept: Collection[str]) -> None:
-        """Remove what nothing refers to: shards of no image, and what killed workers left."""
-        leftovers = [name for name in self.folder.sizes() if is_leftover(name)]
-        mine = [*self._empty, *self.receipts, *leftovers]
-        self.folder.remove(name for name in mine if name not in kept)
+        """Remove what nothing refers to, and what killed workers left.
+
+        Beside the file that is all but what is kept: whatever else is there, a run that was cut
+        off has made. A folder elsewhere may be that of others, too.
+        """
+        names = [*self.folder.sizes(), *self._empty, *self.receipts]
+        mine = {*self._ordered, *self.receipts}
+        self.folder.remove(
+            name
+            for name in dict.fromkeys(names)
+            if name not in kept
+            and (shard := shard_of(name)) is not None
+            and (self._beside or shard in mine)
+        )
 
 
 # ---- the file
@@ -345,8 +388,6 @@ def _put_beside(plan: Plan, provenance: dict[str, Any], work: _Work) -> int:
         os.replace(fresh, plan.target)
     finally:
         fresh.unlink(missing_ok=True)
-    old = plan.current.shards.names if plan.current and plan.current.shards else []
-    work.folder.remove(set(old) - set(shards.names))
     work.tidy(shards.names)
     return int((shards.place[:, 0] >= 0).sum())
 
@@ -356,7 +397,12 @@ def _shards(plan: Plan, receipts: Sequence[Receipt], folder: str) -> Shards:
     known: list[tuple[str, int, bytes]] = []
     where: dict[bytes, tuple[int, int]] = {}
     current = plan.current
-    if current and current.shards and store.has_all(current, plan.embeddings, plan.spec):
+    if (
+        current
+        and current.shards
+        and has_own_shards(current)
+        and store.has_all(current, plan.embeddings, plan.spec)
+    ):
         old = current.shards
         known += zip(old.names, old.sizes, old.sha256, strict=True)
         for row in np.flatnonzero(current.done).tolist():

@@ -16,6 +16,7 @@ from tlfeatures.features.locations import Folder, absolute
 from tlfeatures.features.plan import Means, Plan, Task
 from tlfeatures.features.quantization import Quantization
 from tlfeatures.features.spec import Spec
+from tlfeatures.features.virtual import has_own_shards
 
 _COMMANDS = 20  # kept in a file; an attribute has 64 kB
 
@@ -129,8 +130,9 @@ def remove_taken_over(plan: Plan) -> None:
 
 def remove_merged(plan: Plan) -> None:
     """Remove the shards of a virtual file that a file with rows of its own has replaced."""
-    if plan.current is not None and plan.current.shards is not None:
+    if plan.current is not None and has_own_shards(plan.current):
         shards = plan.current.shards
+        assert shards is not None
         Folder(str(plan.target.parent / shards.folder)).remove(shards.names)
 
 

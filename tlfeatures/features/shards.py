@@ -41,7 +41,7 @@ from tlfeatures.features.quantization import Quantization
 from tlfeatures.features.spec import Spec
 from tlfeatures.features.virtual import SHARD_NAME
 
-_LEFTOVER = re.compile(rf"\.{SHARD_NAME.pattern}\..+\.tmp")
+_LEFTOVER = re.compile(rf"\.({SHARD_NAME.pattern})\..+\.tmp")
 
 _FORWARD = threading.Lock()  # one backbone a process, and one call of it at a time
 
@@ -134,9 +134,10 @@ def is_shard(name: str) -> bool:
     return SHARD_NAME.fullmatch(name) is not None
 
 
-def is_leftover(name: str) -> bool:
-    """Whether it is what a process that was killed left of a shard."""
-    return _LEFTOVER.fullmatch(name) is not None
+def shard_of(name: str) -> str | None:
+    """Name the shard that a file is, or that a process which was killed left of it."""
+    leftover = _LEFTOVER.fullmatch(name)
+    return leftover[1] if leftover else name if is_shard(name) else None
 
 
 @dataclass(frozen=True)
@@ -223,6 +224,8 @@ def check_shard(given: tuple[Recipe, str]) -> Receipt | None:
     recipe, name = given
     try:
         with Folder(recipe.folder).reading(name) as path, store.Reader(path) as reader:
+            if path.is_symlink():  # readers of a virtual file follow none
+                return None
             header = reader.header
             other = (
                 header.spec.differences(recipe.spec)

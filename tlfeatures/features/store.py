@@ -92,7 +92,13 @@ from tlfeatures.errors import BusyError, FormatError, ParameterError, StoreError
 from tlfeatures.features.embedding import BESIDE
 from tlfeatures.features.images import UNKNOWN, UNREADABLE, Manifest, Stamp
 from tlfeatures.features.spec import Spec
-from tlfeatures.features.virtual import Shards, VirtualTable, read_shards, write_shards
+from tlfeatures.features.virtual import (
+    Shards,
+    VirtualTable,
+    has_endless_mapping,
+    read_shards,
+    write_shards,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -108,6 +114,7 @@ _METADATA_BYTES = 16 * 1024  # more than HDF5 takes for a dataset's description
 _COPY_BYTES = 64 * 2**20  # carried over at a time
 _RATIO = 100  # a dataset's bytes to the file's; others may have compressed it, as ours is not
 _SMALL = 64 * 2**20  # under which the ratio doesn't matter
+_SMALL_VIRTUAL = 2**30  # the same of shards, whose rows serve all images of the same bytes
 
 
 @dataclass(frozen=True)
@@ -237,7 +244,10 @@ class Reader:
         ndarray of shape (number of finished rows, d), float32
             In the order of the ids.
         """
-        return self._finished(self._table(f"embeddings/{name}")[:])
+        table = self._table(f"embeddings/{name}")
+        if isinstance(table, VirtualTable):
+            return np.asarray(table.rows(np.flatnonzero(self.header.done)), np.float32)
+        return self._finished(table[:])
 
     def read_variants(self, name: str, count: int) -> NDArray[np.float32]:
         """Read the first `count` variants of every finished row of one embedding.
@@ -248,7 +258,8 @@ class Reader:
         """
         table = self._table(f"variants/{name}")
         if isinstance(table, VirtualTable):
-            return self._finished(table[:][:, :count])
+            rows = table.rows(np.flatnonzero(self.header.done))
+            return np.asarray(rows[:, :count], np.float32)
         return self._finished(table[:, :count])
 
     def _table(self, path: str) -> h5py.Dataset | VirtualTable:
@@ -265,6 +276,8 @@ class Reader:
     def copy_rows(self, path: str, rows: NDArray[Any]) -> NDArray[Any]:
         """Read these rows of a dataset, ascending and each once, as they are stored."""
         table = self._table(path)
+        if isinstance(table, VirtualTable):
+            return table.rows(rows)
         return np.concatenate([table[first:last] for first, last in _runs(rows)])
 
     def copy_checksums(self, path: str, rows: NDArray[Any]) -> NDArray[np.uint32] | None:
@@ -356,6 +369,11 @@ def _without_lost(header: Header) -> Header:
             header.path,
             (header.done & ~done).sum(),
         )
+    values = sum(header.embeddings.values()) * (1 + header.variants)
+    promised = int(done.sum()) * values * np.dtype(header.dtype).itemsize
+    there = sum(size for size, gone in zip(shards.sizes, lost.tolist(), strict=False) if not gone)
+    if promised > max(_SMALL_VIRTUAL, _RATIO * there):
+        raise FormatError(f"{header.path} promises {promised:,} bytes in shards of {there:,}")
     return replace(header, done=done)
 
 
@@ -415,6 +433,8 @@ def _dataset(file: h5py.File, name: str, virtual: bool = False) -> h5py.Dataset:
     _check_own(file, name)
     dataset = file[name]
     if virtual and isinstance(dataset, h5py.Dataset) and dataset.is_virtual:
+        if has_endless_mapping(dataset):
+            raise FormatError(f"/{name} has no length of its own")
         return dataset
     if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
         raise FormatError(f"/{name} is no dataset with values of its own")

@@ -67,6 +67,14 @@ def shards_folder(file: Path) -> Path:
     return file.with_name(f"{file.name}.shards")
 
 
+def has_own_shards(header: Header) -> bool:
+    """Whether a virtual file's shards are in the folder of its own name.
+
+    A copy of the file under another name has those of the first one: they are only read.
+    """
+    return header.shards is not None and header.shards.folder == shards_folder(header.path).name
+
+
 def _size(path: Path) -> int:
     """Bytes of a regular file; -1 of what is none, a link included."""
     try:
@@ -96,12 +104,13 @@ def write_shards(file: h5py.File, shards: Shards, tables: Mapping[str, Any]) -> 
     file.create_dataset("place", data=shards.place)
     file.attrs["shards"] = shards.folder
     runs = list(_runs(shards.place))
+    folder = shards.folder.replace("%", "%%")  # HDF5 puts numbers for %b
     for path, (shape, dtype) in tables.items():
         layout = h5py.VirtualLayout(shape, dtype)
         for shard, first, start, count in runs:
             # Of its source's length HDF5 wants to know no more than that the rows are in it.
             source = h5py.VirtualSource(
-                f"{shards.folder}/{shards.names[shard]}", path, (start + count, *shape[1:]), dtype
+                f"{folder}/{shards.names[shard]}", path, (start + count, *shape[1:]), dtype
             )
             layout[first : first + count] = source[start : start + count]
         file.create_virtual_dataset(path, layout)
@@ -117,6 +126,17 @@ def _runs(place: NDArray[np.int64]) -> Iterator[tuple[int, int, int, int]]:
         shard, row = place[first].tolist()
         if shard >= 0:
             yield shard, first, row, last - first
+
+
+def has_endless_mapping(dataset: h5py.Dataset) -> bool:
+    """Whether a virtual dataset grows with its sources: to tell its shape, HDF5 opens these."""
+    made = dataset.id.get_create_plist()
+    try:
+        for number in range(made.get_virtual_count()):
+            made.get_virtual_vspace(number).get_select_npoints()
+    except RuntimeError:  # there is no number of points
+        return True
+    return False
 
 
 def read_shards(
@@ -143,13 +163,16 @@ def read_shards(
     names = [name.decode() for name in column("shards/name", size, f"bytes{8 * _NAME_BYTES}")[:]]
     if not all(SHARD_NAME.fullmatch(name) for name in names):
         raise FormatError("its shards have other names than shards have")
+    sizes = column("shards/size", size, "int64")[:].tolist()
+    if any(each <= 0 for each in sizes):
+        raise FormatError("its shards have no bytes")
     place = column("place", (count, 2), "int64")[:]
     if len(place) and not (place[:, 0].min() >= -1 and place[:, 0].max() < len(names)):
         raise FormatError("its rows are in shards that it doesn't name")
     return Shards(
         folder=folder,
         names=names,
-        sizes=column("shards/size", size, "int64")[:].tolist(),
+        sizes=sizes,
         sha256=[row.tobytes() for row in column("shards/sha256", (*size, 32), "uint8")[:]],
         place=place,
     )
@@ -184,7 +207,10 @@ class VirtualTable:
 
     def __getitem__(self, rows: slice) -> NDArray[Any]:
         """Read rows from all shards that have some of them; zeros where none has."""
-        wanted = np.arange(len(self._header.ids))[rows]
+        return self.rows(np.arange(len(self._header.ids))[rows])
+
+    def rows(self, wanted: NDArray[Any]) -> NDArray[Any]:
+        """Read these rows, opening each shard once."""
         place = self._shards.place[wanted]
         dtype = "uint32" if self._path.startswith("checksums/") else self._header.dtype
         shape = (len(wanted), *self._row)

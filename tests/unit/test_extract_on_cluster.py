@@ -1,0 +1,401 @@
+"""`extract --cluster` by workers in this process: every story ends as on one machine.
+
+What real processes show when they are killed is in tests/integration/test_cluster_extract.py.
+"""
+
+import json
+import pickle
+import pickletools
+import shutil
+
+import h5py
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from tests.conftest import age, rows_of, write_image
+from tlfeatures import Model, extract, merge
+from tlfeatures.cli import main
+from tlfeatures.errors import ParameterError, StoppedError
+from tlfeatures.features.store import partial_path, read_header
+
+SETTINGS = {"backbone": "pixels", "batch_size": 4, "layers": ["grid4"], "pools": ["flatten"]}
+
+
+def assert_same(file, expected):
+    (ids, rows), (expected_ids, expected_rows) = rows_of(file), expected
+    assert (ids, rows.keys()) == (expected_ids, expected_rows.keys())
+    for name, values in expected_rows.items():
+        np.testing.assert_array_equal(rows[name], values)
+    assert not partial_path(file).exists()
+
+
+def shards_of(file):
+    folder = file.with_name(f"{file.name}.shards")
+    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+
+
+def assert_tidy(file):
+    """Beside a virtual file are its shards and nothing else."""
+    assert shards_of(file) == sorted(read_header(file).shards.names)
+
+
+@pytest.fixture(scope="module")
+def client():
+    from distributed import Client
+
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    with Client(processes=False, set_as_default=False, **options) as client:
+        yield client
+
+
+def duplicates(folder):
+    for number in range(6):
+        shutil.copy(folder / "a" / f"{number:02d}.png", folder / "b" / f"copy{number}.png")
+
+
+def unreadable(folder):
+    (folder / "a" / "text.png").write_text("text")
+    (folder / "a" / "00.png").write_bytes((folder / "a" / "00.png").read_bytes()[:60])
+    age(folder / "a" / "text.png")
+    age(folder / "a" / "00.png")
+
+
+def more(folder):
+    for number in range(90, 97):
+        write_image(folder / "ab"[number % 2] / f"{number}.png", number)
+
+
+def renamed(folder):
+    for number in (3, 4, 5):
+        (folder / "a" / f"{number:02d}.png").rename(folder / "b" / f"z{number}.png")
+
+
+def changed_and_fewer(folder):
+    write_image(folder / "a" / "01.png", 99)
+    (folder / "b" / "02.png").unlink()
+
+
+def strange_names(folder):
+    for number, name in enumerate(["ä ö", "日本 %b 50%", "a;b 'c'", "x#y?z"]):
+        write_image(folder / name / f"{name}.png", 50 + number)
+
+
+def mended(folder):
+    write_image(folder / "a" / "00.png", 1)
+
+
+def nothing(folder):
+    pass
+
+
+# What is done to the folder before the first run and before the second, and what each is told.
+STORIES = {
+    "duplicates": (duplicates, {}, nothing, {}),
+    "unreadable images": (unreadable, {}, more, {}),
+    "an unreadable image that is mended": (unreadable, {}, mended, {}),
+    "images added": (nothing, {}, more, {}),
+    "images renamed": (nothing, {}, renamed, {}),
+    "images changed and gone": (nothing, {}, changed_and_fewer, {}),
+    "a layer added": (nothing, {}, nothing, {"layers": ["mean"], "pools": ["avg"]}),
+    "a layer and images added": (nothing, {}, more, {"layers": ["grid8"], "pools": ["max"]}),
+    "variants": (duplicates, {"augment": 2}, more, {}),
+    "variants added": (nothing, {}, more, {"augment": 2}),
+    "another batch size": (nothing, {"batch_size": 1}, more, {"batch_size": 7}),
+    "float16": (nothing, {"dtype": "float16"}, more, {}),
+    "strange names": (strange_names, {}, more, {}),
+}  # fmt: skip
+
+
+@pytest.fixture
+def few(tmp_path):
+    folder = tmp_path / "phötos 50%b"
+    for number in range(20):
+        for label in "ab":
+            write_image(folder / label / f"{number:02d}.png", 2 * number + "ab".index(label))
+    return folder
+
+
+def count_passes(monkeypatch):
+    from tlfeatures.features.pixels import PixelBackbone
+
+    real, passed = PixelBackbone.embed, []
+
+    def embed(self, images):
+        passed.append(len(images))
+        return real(self, images)
+
+    monkeypatch.setattr(PixelBackbone, "embed", embed)
+    return passed
+
+
+@pytest.mark.parametrize("story", STORIES)
+def test_a_story_ends_as_on_one_machine(story, few, tmp_path, client, monkeypatch):
+    before, first, meantime, second = STORIES[story]
+    here, there = tmp_path / "here 50%b.h5", tmp_path / "thére 50%b.h5"
+    before(few)
+    passed = count_passes(monkeypatch)
+    for change, settings in ((nothing, {**SETTINGS, **first}), (meantime, second)):
+        change(few)
+        expected = extract(few, here, **settings).to_dict()
+        found = extract(few, there, cluster=client, **settings).to_dict()
+        for name in ("images", "reused", "computed", "failed", "removed", "embeddings", "variants"):
+            assert found[name] == expected[name], name
+        assert read_header(there).shards is not None
+        assert read_header(there).dtype == read_header(here).dtype
+        assert_same(there, rows_of(here))
+        assert_tidy(there)
+    content = there.read_bytes()
+    passed.clear()
+    assert extract(few, there, cluster=client).computed == 0
+    assert extract(few, there, cluster=client, trust_mtime=True).computed == 0
+    assert not passed
+    assert there.read_bytes() == content
+    assert_tidy(there)
+    assert extract(few, there).computed == 0  # on this machine, too, there is nothing to do
+    assert there.read_bytes() == content
+
+
+def test_a_run_on_this_machine_makes_one_file_of_a_virtual_one(few, tmp_path, client):
+    here, there = tmp_path / "here.h5", tmp_path / "there.h5"
+    extract(few, there, cluster=client, **SETTINGS)
+    more(few)
+    assert extract(few, there).computed == 7
+    extract(few, here, **SETTINGS)
+    assert read_header(there).shards is None
+    assert_same(there, rows_of(here))
+    assert not shards_of(there)
+
+
+def test_an_ordinary_file_stays_one(few, tmp_path, client):
+    here, there = tmp_path / "here.h5", tmp_path / "there.h5"
+    extract(few, there, **SETTINGS)
+    more(few)
+    assert extract(few, there, cluster=client).computed == 7
+    extract(few, here, **SETTINGS)
+    assert read_header(there).shards is None
+    assert_same(there, rows_of(here))
+    assert not shards_of(there)
+
+
+@pytest.fixture
+def memory(few):
+    """A URL whose images are those of the folder, without one of their names."""
+    import fsspec
+
+    system = fsspec.filesystem("memory")
+    for path in few.rglob("*.png"):
+        system.pipe_file(f"/photos/{path.relative_to(few)}", path.read_bytes())
+    yield "memory://photos"
+    for folder in ("/photos", "/shards"):
+        if system.exists(folder):
+            system.rm(folder, recursive=True)
+
+
+@pytest.mark.parametrize("where", ["file", "memory", "folder"])
+def test_shards_elsewhere_are_put_into_the_file_and_removed(
+    where, few, memory, tmp_path, client, monkeypatch
+):
+    (tmp_path / "shards").mkdir()
+    other = tmp_path / "shards" / f"{'0' * 64}.h5"  # of another run
+    other.write_text("x")
+    shards = {
+        "file": f"file://{tmp_path}/shards",
+        "memory": "memory://shards",
+        "folder": tmp_path / "shards",
+    }[where]
+    source = memory if where == "memory" else few
+    here, there = tmp_path / "here.h5", tmp_path / "there.h5"
+    extract(few, here, **SETTINGS)
+    passed = count_passes(monkeypatch)
+    found = extract(source, there, cluster=client, shards=shards, **SETTINGS)
+    assert (found.computed, sum(passed)) == (40, 40)
+    assert read_header(there).shards is None
+    assert_same(there, rows_of(here))
+    assert list((tmp_path / "shards").iterdir()) == [other]
+    content = there.read_bytes()
+    assert extract(source, there, cluster=client, shards=shards).computed == 0
+    assert there.read_bytes() == content
+    assert not shards_of(there)
+
+
+def test_a_run_that_is_stopped_goes_on_from_shards_at_a_url(few, memory, tmp_path, client):
+    here, there = tmp_path / "here.h5", tmp_path / "there.h5"
+    extract(few, here, **SETTINGS)
+    done = []
+    options = {"cluster": client, "shards": "memory://shards"}
+    with pytest.raises(StoppedError, match="of 40 images are safe in memory://shards"):
+        extract(
+            memory, there, stop=lambda: bool(done), progress=lambda *_: done.append(1),
+            **options, **SETTINGS,
+        )  # fmt: skip
+    assert not there.exists()
+    result = extract(memory, there, **options, **SETTINGS)
+    assert 0 < result.reused < 40
+    assert result.computed == 40 - result.reused
+    assert_same(there, rows_of(here))
+
+
+def test_a_file_url_is_a_path(few, tmp_path, client):
+    extract(f"file://{few}", tmp_path / "x.h5", cluster=client, **SETTINGS)
+    extract(few, tmp_path / "here.h5", **SETTINGS)
+    assert_same(tmp_path / "x.h5", rows_of(tmp_path / "here.h5"))
+
+
+def test_the_shards_of_another_file_are_no_place_for_shards(few, tmp_path, client):
+    extract(few, tmp_path / "x.h5", cluster=client, **SETTINGS)
+    there = shards_of(tmp_path / "x.h5")
+    with pytest.raises(ParameterError, match=r"has the shards of .*x\.h5"):
+        extract(few, tmp_path / "y.h5", cluster=client, shards=tmp_path / "x.h5.shards", **SETTINGS)
+    assert shards_of(tmp_path / "x.h5") == there
+    more(few)  # its own, by another way to it, are what they are without being named
+    (tmp_path / "link").symlink_to(tmp_path)
+    shards = tmp_path / "link" / "x.h5.shards"
+    assert extract(few, tmp_path / "x.h5", cluster=client, shards=shards).computed == 7
+    assert read_header(tmp_path / "x.h5").shards is not None
+
+
+@pytest.mark.parametrize("then", ["extract", "extract --cluster", "merge"])
+def test_a_copy_under_another_name_leaves_the_shards_to_the_first(then, few, tmp_path, client):
+    first, copy = tmp_path / "x.h5", tmp_path / "copy.h5"
+    extract(few, first, cluster=client, **SETTINGS)
+    expected, shards = rows_of(first), shards_of(first)
+    shutil.copy(first, copy)
+    if then == "merge":
+        merge(copy)
+        assert_same(copy, expected)
+    else:
+        changed_and_fewer(few)
+        extract(few, copy, cluster=client if then != "extract" else None)
+        extract(few, tmp_path / "here.h5", **SETTINGS)
+        assert_same(copy, rows_of(tmp_path / "here.h5"))
+    assert read_header(copy).shards is None
+    assert shards_of(first) == shards
+    assert_same(first, expected)
+
+
+def test_what_runs_that_were_cut_off_left_goes_with_the_next(few, tmp_path, client):
+    file = tmp_path / "x.h5"
+    extract(few, file, cluster=client, **SETTINGS)
+    shards = shards_of(file)
+    folder = tmp_path / "x.h5.shards"
+    shutil.copy(folder / shards[0], folder / f"{'a' * 64}.h5")
+    (folder / f".{'b' * 64}.h5.host-0.tmp").write_text("half a shard")
+    (folder / "notes.txt").write_text("a user's own")
+    assert extract(few, file, cluster=client).computed == 0
+    assert shards_of(file) == sorted([*shards, "notes.txt"])
+
+
+def test_what_workers_are_sent_is_functions_of_this_package_by_name(few, tmp_path, client):
+    """No code travels: a function is its module and its name, and so is the type of its data."""
+    sent = []
+
+    class Recording:
+        def __getattr__(self, name):
+            return getattr(client, name)
+
+        def submit(self, function, given, **options):
+            sent.append((function, given))
+            return client.submit(function, given, **options)
+
+    for _ in range(2):  # the second finds the shards of the first
+        extract(few, tmp_path / "x.h5", cluster=Recording(), augment=1, **SETTINGS)
+        (tmp_path / "x.h5").unlink()
+    names = {f"{function.__module__}.{function.__qualname__}" for function, _ in sent}
+    ours = "tlfeatures.features.shards"
+    assert names == {f"{ours}.identify_part", f"{ours}.make_shard", f"{ours}.check_shard"}
+    used = set()
+    for call in sent:
+        data = pickle.dumps(call, 0)
+        used |= {
+            found.split(" ")[0]
+            for opcode, found, _ in pickletools.genops(data)
+            if opcode.name == "GLOBAL"
+        }
+        assert pickle.loads(data)[0] is call[0]
+    plain = {"copy_reg", "copyreg", "__builtin__", "builtins", "_codecs", "pathlib"}
+    assert {name for name in used if not name.startswith("tlfeatures.")} <= plain
+
+
+# ---- what a virtual file is for others
+
+
+@pytest.fixture
+def both(photos, tmp_path, client):
+    here, there = tmp_path / "here" / "x.h5", tmp_path / "there" / "x.h5"
+    here.parent.mkdir()
+    there.parent.mkdir()
+    extract(photos, here, augment=2, **SETTINGS)
+    extract(photos, there, cluster=client, augment=2, **SETTINGS)
+    return here, there
+
+
+def printed(*arguments):
+    result = CliRunner().invoke(main, [str(each) for each in arguments])
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def without_times(found, folder):
+    """What must be the same, of JSON that also tells seconds, paths and versions."""
+    if isinstance(found, dict):
+        return {
+            key: without_times(value, folder)
+            for key, value in found.items()
+            if "seconds" not in key and key not in ("provenance", "shards", "versions", "commands")
+        }
+    if isinstance(found, list):
+        return [without_times(each, folder) for each in found]
+    return found.replace(str(folder), "") if isinstance(found, str) else found
+
+
+COMMANDS = {
+    "fit": ["--head", "logreg", "--head", "knn", "--json"],
+    "fit on variants": ["--head", "logreg", "--variants", "2", "--json"],
+    "info": ["--json"],
+    "verify": ["--json"],
+    "audit": ["--head", "logreg", "--json"],
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_says_of_a_virtual_file_what_it_says_of_an_ordinary_one(command, both):
+    here, there = (
+        without_times(printed(command.split()[0], file, *COMMANDS[command]), file.parent)
+        for file in both
+    )
+    assert there == here
+
+
+def test_a_model_of_a_virtual_file_predicts_the_same(both, photos):
+    found = []
+    for file in both:
+        model = file.with_name("x.model")
+        printed("fit", file, "--head", "logreg", "-o", model, "--json")
+        found.append([each.probabilities for each in Model.load(model).predict([photos])])
+    assert found[0] == found[1]
+
+
+def test_merge_makes_the_file_that_one_machine_makes(both, tmp_path):
+    here, there = both
+    merged = printed("merge", there, "-o", tmp_path / "merged.h5", "--json")
+    assert (merged["images"], merged["done"]) == (24, 24)
+    assert merged["shards"] == len(shards_of(there)) > 0
+    with h5py.File(here) as one, h5py.File(tmp_path / "merged.h5") as other:
+        one.visititems(lambda name, item: same_dataset(item, other[name]))
+        assert {name: one.attrs[name] for name in one.attrs if name != "provenance"} == {
+            name: other.attrs[name] for name in other.attrs if name != "provenance"
+        }
+    expected = rows_of(here)
+    printed("merge", there, "--json")
+    assert_same(there, expected)
+    assert not there.with_name("x.h5.shards").exists()
+    content = there.read_bytes()
+    assert printed("merge", there, "--json")["shards"] == 0
+    assert there.read_bytes() == content
+
+
+def same_dataset(item, other):
+    if isinstance(item, h5py.Dataset):
+        assert (item.dtype, item.shape, item.is_virtual) == (other.dtype, other.shape, False)
+        np.testing.assert_array_equal(item[()], other[()])
