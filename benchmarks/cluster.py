@@ -155,14 +155,15 @@ def speed(arguments: argparse.Namespace, folder: Path) -> None:
         for name in runs:  # loads the backbone, here and in the workers
             run(name)
         found: dict[str, list[float]] = {name: [] for name in runs}
-        used: dict[str, list[float]] = {name: [] for name in runs}
+        used: dict[str, list[list[float]]] = {name: [] for name in runs}
         everyone = [psutil.Process(), dask.scheduler, *dask.workers]
         for number in range(arguments.rounds):
             load = os.getloadavg()[0]
             for name in runs if number % 2 else reversed(runs):
-                before = sum(cpu_seconds(everyone))
+                before = cpu_seconds(everyone)
                 found[name].append(len(chosen) / timed(functools.partial(run, name)))
-                used[name].append(1e3 * (sum(cpu_seconds(everyone)) - before) / len(chosen))
+                pairs = zip(before, cpu_seconds(everyone), strict=True)
+                used[name].append([1e3 * (b - a) / len(chosen) for a, b in pairs])
             said = ", ".join(f"{name} {speeds[-1]:.2f}" for name, speeds in found.items())
             print(f"turn {number + 1}: {said} images/s; load before it {load:.1f}", flush=True)
         with store.Reader(folder / "local.h5") as a, store.Reader(folder / "cluster.h5") as b:
@@ -176,7 +177,13 @@ def speed(arguments: argparse.Namespace, folder: Path) -> None:
     )
     for name, speeds in found.items():
         print(f"  {name:8s} {spread(speeds, 2)} images/s", end="; ")
-        print(f"{spread(used[name], 0)} ms of the processors' time an image")
+        client, scheduler, *workers = (
+            statistics.median(each) for each in zip(*used[name], strict=True)
+        )
+        print(
+            f"the processors' time: {spread([sum(each) for each in used[name]], 0)} ms an image; "
+            f"client {client:.0f}, scheduler {scheduler:.0f}, workers {sum(workers):.0f}"
+        )
     ratios = [b / a for a, b in zip(found["local"], found["cluster"], strict=True)]
     print(f"  ratio    {spread(ratios, 3)}", flush=True)
 
