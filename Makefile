@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN = .venv/bin
 
 
-.PHONY: demo test test-unit test-browser test-backends lint bench bench-heads bench-predict study clean
+.PHONY: demo test test-unit test-browser test-backends lint bench bench-heads bench-predict bench-cluster study clean
 
 demo: .venv/installed
 	$(BIN)/tlfeatures demo
@@ -36,6 +36,9 @@ bench-heads: .venv/installed-dev
 
 bench-predict: .venv/installed-dev
 	$(BIN)/python benchmarks/predict.py
+
+bench-cluster: .venv/installed-dev
+	$(BIN)/python benchmarks/cluster.py
 
 # The images are not part of the repository: examples/intel_scenes/README.md says where they are.
 STUDY = examples/intel_scenes

@@ -27,6 +27,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -154,10 +155,15 @@ def speed(arguments: argparse.Namespace, folder: Path) -> None:
         for name in runs:  # loads the backbone, here and in the workers
             run(name)
         found: dict[str, list[float]] = {name: [] for name in runs}
+        used: dict[str, list[list[float]]] = {name: [] for name in runs}
+        everyone = [psutil.Process(), dask.scheduler, *dask.workers]
         for number in range(arguments.rounds):
             load = os.getloadavg()[0]
             for name in runs if number % 2 else reversed(runs):
+                before = cpu_seconds(everyone)
                 found[name].append(len(chosen) / timed(functools.partial(run, name)))
+                pairs = zip(before, cpu_seconds(everyone), strict=True)
+                used[name].append([1e3 * (b - a) / len(chosen) for a, b in pairs])
             said = ", ".join(f"{name} {speeds[-1]:.2f}" for name, speeds in found.items())
             print(f"turn {number + 1}: {said} images/s; load before it {load:.1f}", flush=True)
         with store.Reader(folder / "local.h5") as a, store.Reader(folder / "cluster.h5") as b:
@@ -170,7 +176,14 @@ def speed(arguments: argparse.Namespace, folder: Path) -> None:
         f"shards, {'the same bits' if same else 'other bits'}; median (least to most)"
     )
     for name, speeds in found.items():
-        print(f"  {name:8s} {spread(speeds, 2)} images/s")
+        print(f"  {name:8s} {spread(speeds, 2)} images/s", end="; ")
+        client, scheduler, *workers = (
+            statistics.median(each) for each in zip(*used[name], strict=True)
+        )
+        print(
+            f"the processors' time: {spread([sum(each) for each in used[name]], 0)} ms an image; "
+            f"client {client:.0f}, scheduler {scheduler:.0f}, workers {sum(workers):.0f}"
+        )
     ratios = [b / a for a, b in zip(found["local"], found["cluster"], strict=True)]
     print(f"  ratio    {spread(ratios, 3)}", flush=True)
 
@@ -251,7 +264,7 @@ def tiny_shards(count: int, folder: Path) -> None:
     write_noise(folder / "images", count, 8)
     target = folder / "all.h5"
     most, on_cluster._SHARD_IMAGES = on_cluster._SHARD_IMAGES, 1
-    settings = {"backbone": "pixels", "size": 8}
+    settings: dict[str, Any] = {"backbone": "pixels", "size": 8}
     plan = make_plan(scan(folder / "images"), folder / "plan.h5", Settings(**settings), "cpu")
     (folder / "alone").mkdir()
     recipe = recipe_of(plan, folder / "alone")
@@ -333,7 +346,6 @@ def planning(count: int, folder: Path) -> None:
     target = folder / "plan.h5"
     making = [timed(lambda: make_plan(manifest, target, settings, "cpu")) for _ in range(2)]
     cutting = [timed(lambda: cut(plan, recipe)) for _ in range(2)]
-    del plan
     tracemalloc.start()
     kept = fake_manifest(count)
     of_manifest = tracemalloc.get_traced_memory()[0] / count

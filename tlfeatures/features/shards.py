@@ -11,6 +11,7 @@ import json
 import re
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,7 +36,7 @@ from tlfeatures.features.images import (
     allow_pixels,
     identify,
 )
-from tlfeatures.features.locations import Folder
+from tlfeatures.features.locations import Folder, is_url
 from tlfeatures.features.plan import Means, Task
 from tlfeatures.features.quantization import Quantization
 from tlfeatures.features.spec import Spec
@@ -43,6 +44,7 @@ from tlfeatures.features.virtual import SHARD_NAME
 
 _LEFTOVER = re.compile(rf"\.({SHARD_NAME.pattern})\..+\.tmp")
 
+_REQUESTS = 16  # of a worker to an object store at the same time, where nothing else is to be done
 _FORWARD = threading.Lock()  # one backbone a process, and one call of it at a time
 
 
@@ -150,7 +152,11 @@ class Part:
 
 def identify_part(part: Part) -> list[tuple[bytes, Stamp]]:
     """Give digest and stamp of each image; see `identify`."""
-    return [identify(image.location, part.known.get(image.id)) for image in part.images]
+    # An object store answers late, but many at once: one by one, reading would be all waiting.
+    far = any(is_url(image.folder) for image in part.images)
+    with ThreadPoolExecutor(_REQUESTS if far else 1) as pool:
+        known = (part.known.get(image.id) for image in part.images)
+        return list(pool.map(identify, (image.location for image in part.images), known))
 
 
 @dataclass(frozen=True)
