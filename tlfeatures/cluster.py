@@ -223,7 +223,7 @@ def connect(cluster: str | Client, tls: TLS | None = None) -> Iterator[Cluster]:
     ClusterError
         If Dask is not installed, or no scheduler answers there.
     ParameterError
-        If this is no address.
+        If this is no address, or none for certificates.
     """
     if importlib.util.find_spec("distributed") is None:
         raise ClusterError("Dask is not installed: pip install 'tlfeatures[cluster]'")
@@ -235,6 +235,8 @@ def connect(cluster: str | Client, tls: TLS | None = None) -> Iterator[Cluster]:
             f"cluster is {cluster!r}; expected local, or a scheduler's address, as in "
             "tcp://10.0.0.1:8786"
         )
+    if tls is not None and not cluster.startswith("tls://"):
+        raise ParameterError(f"cluster is {cluster!r}; certificates are for an address of tls://")
     with contextlib.ExitStack() as stack:
         stack.enter_context(_quiet())
         address: Any = _local(stack) if cluster == "local" else cluster
@@ -296,7 +298,7 @@ def _client(address: Any, named: str, tls: TLS | None) -> Client:
         )
     try:
         return Client(address, timeout=_CONNECTING, security=security, set_as_default=False)
-    except (OSError, ValueError, TypeError) as error:  # also TimeoutError
+    except (OSError, ValueError, TypeError, RuntimeError) as error:  # also TimeoutError
         reason = " ".join(str(error).split())
         raise ClusterError(
             f"no scheduler answers at {named} ({reason}): start one with `dask scheduler`, and "
