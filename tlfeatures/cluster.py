@@ -305,7 +305,7 @@ def connect(cluster: str | Client, tls: TLS | None = None) -> Iterator[Cluster]:
     ClusterError
         If Dask is not installed, or no scheduler answers there.
     ParameterError
-        If this is no address.
+        If this is no address, or none for certificates.
     """
     if importlib.util.find_spec("distributed") is None:
         raise ClusterError("Dask is not installed: pip install 'tlfeatures[cluster]'")
@@ -395,7 +395,7 @@ def _client(address: Any, named: str, tls: TLS | None) -> Client:
         )
     try:
         return Client(address, timeout=_CONNECTING, security=security, set_as_default=False)
-    except (OSError, ValueError, TypeError) as error:  # also TimeoutError
+    except (OSError, ValueError, TypeError, RuntimeError) as error:  # also TimeoutError
         reason = " ".join(str(error).split())
         raise ClusterError(
             f"no scheduler answers at {named} ({reason}): start one with `dask scheduler`, and "

@@ -25,7 +25,7 @@ from tests.conftest import rows_of, write_image
 from tests.integration.dask_processes import PATIENCE, DaskProcesses
 from tlfeatures import describe, extract
 from tlfeatures.cluster import TLS
-from tlfeatures.errors import ClusterError
+from tlfeatures.errors import ClusterError, ParameterError
 from tlfeatures.features.store import partial_path, read_header
 
 KILLS = min(int(os.environ.get("TLFEATURES_KILLS", "4")), 200)
@@ -531,7 +531,7 @@ def test_tls_is_passed_through_and_without_it_nobody_is_let_in(
         for address in (watched.address, plain):
             with pytest.raises(ClusterError, match="no scheduler answers at"):
                 extract(photos, tmp_path / "y.h5", cluster=address, **SETTINGS)
-        with pytest.raises(ClusterError, match="no scheduler answers at"):
+        with pytest.raises(ParameterError, match="certificates are for an address of tls://"):
             extract(photos, tmp_path / "y.h5", cluster=plain, tls=tls, **SETTINGS)
         assert not (tmp_path / "y.h5").exists()
 
@@ -550,7 +550,7 @@ def scenes(data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("scenes")
     for label in ("glacier", "mountain"):
         (folder / label).mkdir()
-        for path in sorted((data / "intel" / label).iterdir())[:20]:
+        for path in sorted((data / "intel" / label).iterdir())[:8]:
             (folder / label / path.name).symlink_to(path)
     return folder
 
@@ -565,6 +565,6 @@ def test_vgg16_on_two_workers_gives_the_bits_of_one_machine(
     extract(scenes, tmp_path / "here.h5", **options)
     with meanwhile(lambda: watched.kill_at("write")):
         result = extract(scenes, tmp_path / "x.h5", cluster=watched.address, **options)
-    assert result.computed == 40
+    assert result.computed == 16
     assert_same(tmp_path / "x.h5", rows_of(tmp_path / "here.h5"))
     tell(capsys, f"vgg16 by {engine}: 1 worker killed in a write; the same bit for bit")

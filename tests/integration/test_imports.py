@@ -16,7 +16,7 @@ except SystemExit as stop:
 print("\\n" + json.dumps([name for name in HEAVY if name in sys.modules]))
 """
 HEAVY = ["tensorflow", "keras", "sklearn", "h5py", "numpy", "PIL", "onnx", "skops"]
-HEAVY += ["matplotlib", "jinja2", "distributed"]
+HEAVY += ["matplotlib", "jinja2", "distributed", "fsspec"]
 
 
 def loaded_by(*arguments: object) -> set[str]:
@@ -39,6 +39,7 @@ def test_help_loads_nothing_heavy():
     assert loaded_by("--help") == set()
     assert loaded_by("extract", "--help") == set()
     assert loaded_by("report", "--help") == set()
+    assert loaded_by("merge", "--help") == set()
 
 
 def test_importing_the_package_loads_nothing_heavy():
@@ -60,7 +61,7 @@ def test_evaluating_embeddings_loads_no_tensorflow(file, photos, tmp_path):
         path.write_bytes(path.read_bytes() + b"\0")  # other bytes, the same pixels
     extract(photos, tmp_path / "new.h5", backbone="pixels", size=16)
     loaded = loaded_by("evaluate", tmp_path / "m.model", tmp_path / "new.h5")
-    # skops imports all of scikit-learn, and that Dask's arrays where they are, which need jinja2.
+    # skops imports all of scikit-learn, that Dask where it is installed, and that Jinja2.
     assert not {"tensorflow", "keras", "matplotlib", "distributed"} & loaded
 
 
@@ -74,6 +75,12 @@ def test_a_page_loads_no_tensorflow(file, tmp_path):
 def test_extract_with_nothing_to_do_loads_neither_tensorflow_nor_sklearn(photos, file):
     loaded = loaded_by("extract", photos, "-o", file)
     assert not {"tensorflow", "keras", "sklearn", "onnx", "distributed"} & loaded
+
+
+def test_extract_on_this_machine_loads_nothing_of_a_cluster(photos, file, tmp_path):
+    new = ["-o", tmp_path / "new.h5", "--backbone", "pixels"]
+    for more in (["-o", file], new):
+        assert not {"distributed", "fsspec"} & loaded_by("extract", photos, *more)
 
 
 def test_verify_loads_no_tensorflow_but_for_a_backbone_that_needs_it(photos, file):

@@ -53,6 +53,7 @@ COMMANDS = {
     ],
     "info": [["info", "{f}"], ["info", "{f}", "--json"]],
     "learning-curve": [["learning-curve", "{f}", *ONE]],
+    "merge": [["merge", "{f}"], ["merge", "{f}", "-o", "{d}/merged.h5"]],
     "plot": [
         ["plot", "{d}/bench", "--what", "confusion", "-o", "{d}/x.svg", "!results.json"],
         ["plot", "{d}/bench", "--what", "confusion", "-o", "{d}/x.svg", "!predictions.csv"],

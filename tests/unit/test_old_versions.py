@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.conftest import write_image
-from tlfeatures import Model, describe, extract, load_dataset
+from tlfeatures import Model, describe, extract, load_dataset, verify
 from tlfeatures.cli import main
 from tlfeatures.errors import SpecError
 from tlfeatures.features.store import Reader, checksums, read_header
@@ -82,6 +82,34 @@ def test_an_embeddings_file_of_version_2_opens_with_its_variants():
         [0.26813728, 0.38161767, 0.38186276, 0.3095588],
         atol=1e-6,
     )
+
+
+def test_a_virtual_file_of_version_4_opens_with_its_shards():
+    path = FIXTURES / "embeddings-v4.h5"
+    facts = describe(path)
+    assert (facts["images"], facts["done"], facts["classes"]) == (6, 6, {"blue": 3, "red": 3})
+    assert (facts["shards"]["folder"], facts["shards"]["count"]) == ("embeddings-v4.h5.shards", 3)
+    with Reader(path) as reader, Reader(FIXTURES / "embeddings-v2.h5") as older:
+        for read in (lambda file: file.read("grid4.flatten"), read_both_variants):
+            np.testing.assert_allclose(read(reader), read(older), atol=1e-6)
+    assert verify(path).ok
+
+
+def read_both_variants(reader):
+    return reader.read_variants("grid4.flatten", 2)
+
+
+def test_a_virtual_file_of_version_4_is_brought_up_to_date(photos, tmp_path):
+    file = shutil.copy(FIXTURES / "embeddings-v4.h5", tmp_path / "embeddings-v4.h5")
+    shutil.copytree(FIXTURES / "embeddings-v4.h5.shards", tmp_path / "embeddings-v4.h5.shards")
+    for path in photos.glob("*/*"):
+        if int(path.stem[-2:]) > 2:
+            path.unlink()
+    assert extract(photos, file).computed == 0
+    write_image(photos / "red" / "zz.png", 1)
+    result = extract(photos, file)
+    assert (result.computed, result.reused, result.variants) == (1, 6, 2)
+    assert read_header(file).shards is None
 
 
 @pytest.mark.parametrize("version", [1, 2])

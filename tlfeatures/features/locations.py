@@ -90,7 +90,8 @@ class Folder:
     def make(self) -> None:
         """Make it, beside what is there already."""
         if not self._url:
-            Path(self.location).mkdir(exist_ok=True)
+            with self._said("made"):
+                Path(self.location).mkdir(exist_ok=True)
 
     def sizes(self) -> dict[str, int]:
         """Name -> bytes of each file in it, links left out; empty where there is no such folder."""
@@ -151,9 +152,10 @@ class Folder:
         path = folder / f".{name}.{socket.gethostname()}-{uuid.uuid4().hex}.tmp"
         try:
             yield path
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
-            os.replace(path, folder / name)
+            with self._said("written"):
+                with path.open("rb") as file:
+                    os.fsync(file.fileno())
+                os.replace(path, folder / name)
         finally:
             path.unlink(missing_ok=True)
 
@@ -161,8 +163,9 @@ class Folder:
         """Let go of files, those that are gone already included; then of the folder if empty."""
         if not self._url:
             folder = Path(self.location)
-            for name in names:
-                (folder / name).unlink(missing_ok=True)
+            with self._said("removed"):
+                for name in names:
+                    (folder / name).unlink(missing_ok=True)
             with contextlib.suppress(OSError):
                 folder.rmdir()
             return
