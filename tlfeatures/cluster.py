@@ -319,7 +319,7 @@ def connect(cluster: str | Client, tls: TLS | None = None) -> Iterator[Cluster]:
         )
     if tls is not None and not cluster.startswith("tls://"):
         raise ParameterError(
-            f"cluster is {cluster!r}; expected one of tls:// where there are certificates, as in "
+            f"cluster is {cluster!r}; certificates are for an address of tls://, as in "
             "tls://10.0.0.1:8786"
         )
     with contextlib.ExitStack() as stack:
