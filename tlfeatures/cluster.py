@@ -8,6 +8,7 @@ joblib's wrapper). A scheduler runs whatever anybody sends who reaches its port:
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib.util
 import logging
 import pickle
@@ -397,10 +398,12 @@ def _client(address: Any, named: str, tls: TLS | None) -> Client:
         return Client(address, timeout=_CONNECTING, security=security, set_as_default=False)
     except (OSError, ValueError, TypeError, RuntimeError) as error:  # also TimeoutError
         reason = " ".join(str(error).split())
-        raise ClusterError(
-            f"no scheduler answers at {named} ({reason}): start one with `dask scheduler`, and "
-            "workers with `dask worker ADDRESS --nthreads 1`"
-        ) from error
+    # What failed is closed by its __del__, which hangs where that comes while another one starts.
+    gc.collect()
+    raise ClusterError(
+        f"no scheduler answers at {named} ({reason}): start one with `dask scheduler`, and "
+        "workers with `dask worker ADDRESS --nthreads 1`"
+    )
 
 
 def threads_of_worker() -> int | None:

@@ -406,7 +406,8 @@ def test_a_scheduler_that_dies_is_one_line_and_a_run_again_goes_on(
         watched.dask.start_scheduler(port)
         watched.ready()
         result = extract(photos, file, cluster=watched.address, **SETTINGS)
-        assert result.reused >= int(found[1]) > 0
+        assert result.reused >= int(found[1])  # a receipt may have been lost, its shard is not
+        assert result.reused > 0
         assert result.computed == IMAGES - result.reused == watched.embedded
         assert_same(file, expected)
         assert_tidy(file)
