@@ -435,8 +435,8 @@ def extract(ctx: click.Context, /, source: str, file: str, as_json: bool, **opti
         from tlfeatures.render import render_extraction
 
         command = ctx.meta[_COMMAND_LINE]
-        shown = {"progress": bar.show, "stop": stop, **_pop_cluster(options)}
-        result = extract(source, file, command=command, **shown)
+        options |= _pop_cluster(options)
+        result = extract(source, file, command=command, progress=bar.show, stop=stop, **options)
     click.echo(json.dumps(result.to_dict()) if as_json else render_extraction(result))
     _exit_for_failures(ctx, ((item["id"], item["reason"]) for item in result.failed))
 

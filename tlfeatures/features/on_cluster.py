@@ -70,7 +70,7 @@ logger = logging.getLogger(__name__)
 
 _PART = 256  # images of a call that identifies
 _SHARD_IMAGES, _SHARD_BYTES = 512, 64 * 2**20
-_SHARDS_A_THREAD = 4  # where there are few images: so that all threads end at about the same time
+_SHARDS_A_THREAD = 16  # of few images: threads end at about the same time, a kill costs little
 _GPU_BATCH = 256
 _TRIES = 3
 _SAMPLED = 8 * IMAGES  # sent to be calibrated on: some may be unreadable
