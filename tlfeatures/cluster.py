@@ -12,14 +12,15 @@ import gc
 import importlib.util
 import logging
 import pickle
+import socket
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tlfeatures.errors import ClusterError, ParameterError
+from tlfeatures.errors import ClusterError, ParameterError, TlfeaturesError
 from tlfeatures.features.names import counted
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ GPU = "GPU"  # the resource of workers that have one: `dask worker ... --resourc
 
 _CONNECTING = 10.0  # seconds
 _ASKING = 0.2  # seconds between two questions whether to stop
+_RETRIES = 2  # of a call that fails: a disk or a store may have been busy
 _AHEAD = 3  # calls for each thread of the cluster: none waits for the next, few wait in line
 _PATIENCE = 3.0  # seconds without any worker, after which it is said
 
@@ -83,12 +85,25 @@ class Cluster:
     @property
     def threads(self) -> int:
         """Threads of all workers that there are just now."""
-        return sum(self.client.ncores().values())
+        return self.threads_for({})
+
+    def threads_for(self, resources: dict[str, float]) -> int:
+        """Threads of the workers that have what a call needs."""
+        if not resources:
+            return sum(self.client.ncores().values())
+        return sum(
+            int(worker["nthreads"])
+            for worker in self._workers()
+            if all(worker.get("resources", {}).get(name) for name in resources)
+        )
+
+    def _workers(self) -> Collection[dict[str, Any]]:
+        found: dict[str, dict[str, Any]] = self.client.scheduler_info(n_workers=-1)["workers"]
+        return found.values()
 
     def resources(self, device: str) -> dict[str, float]:
         """Say what a forward pass needs: a GPU, where workers say that they have one."""
-        workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
-        there = any(worker.get("resources", {}).get(GPU) for worker in workers)
+        there = any(worker.get("resources", {}).get(GPU) for worker in self._workers())
         return {GPU: 1} if there and device != "cpu" else {}
 
     def wait_for_worker(self) -> None:
@@ -137,11 +152,11 @@ class Cluster:
         """
         waiting = iter(given)
         sent: dict[Any, Given] = {}
-        lonely = _Lonely(self.where)
+        lonely = _Lonely(self.where, resources)
         try:
             while not stop():
                 with self.connected("images"):
-                    threads = self.threads
+                    threads = self.threads_for(resources or {})
                     lonely.look(threads)
                     for each in islice(waiting, max(_AHEAD * max(threads, 1) - len(sent), 0)):
                         sent[self._sent(function, each, resources)] = each
@@ -176,7 +191,9 @@ class Cluster:
         """
         call = pickle.dumps((function, given))
         name = f"{function.__name__}-{uuid.uuid4().hex}"
-        return self.client.submit(_called, call, key=name, pure=False, resources=resources)
+        return self.client.submit(
+            _called, call, key=name, pure=False, resources=resources, retries=_RETRIES
+        )
 
     def _done(self, futures: list[Any]) -> list[Any]:
         """Wait for some of them, but no longer than until it is to be asked again."""
@@ -220,22 +237,38 @@ class Cluster:
                 "them for want of memory, start fewer on a machine; else see the workers' log"
             ) from error
         except (ImportError, AttributeError) as error:
-            raise ClusterError(
-                f"a worker has another tlfeatures than this one, or none ({error}): install the "
-                "same version on all machines"
-            ) from error
+            raise ClusterError(_ANOTHER.format(error)) from error
+
+
+_ANOTHER = (
+    "a worker has another tlfeatures than this one, or none ({}): install the same version on all "
+    "machines"
+)
 
 
 def _called(call: bytes) -> Any:
-    """Call a function with what it is given; on a worker."""
-    function, given = pickle.loads(call)
-    return function(given)
+    """Call a function with what it is given, on a worker; what goes wrong names the machine."""
+    try:
+        function, given = pickle.loads(call)
+    except (ImportError, AttributeError) as error:
+        raise ClusterError(_ANOTHER.format(error)) from error
+    try:
+        return function(given)
+    except TlfeaturesError:
+        raise
+    except Exception as error:
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ClusterError(f"a worker on {socket.gethostname()} failed ({said})") from error
 
 
 class Here:
     """What stands in for a cluster: this process, one call after the other."""
 
     threads = 1
+
+    def threads_for(self, resources: dict[str, float]) -> int:
+        """Give what `Cluster.threads_for` gives."""
+        return 1
 
     def resources(self, device: str) -> dict[str, float]:
         """Say that nothing is asked of a worker."""
@@ -268,8 +301,9 @@ class Here:
 class _Lonely:
     """Says once that no worker is there."""
 
-    def __init__(self, where: str) -> None:
+    def __init__(self, where: str, resources: dict[str, float] | None = None) -> None:
         self._where = where
+        self._wanted = "".join(f" --resources {name}=1" for name in resources or {})
         self._since: float | None = None
         self._said = False
 
@@ -281,10 +315,11 @@ class _Lonely:
         if not self._said and time.monotonic() - self._since > _PATIENCE:
             self._said = True
             logger.warning(
-                "no worker is connected to %s: waiting. Start one with: dask worker %s "
-                "--nthreads 1",
+                "no worker that can do it is connected to %s: waiting. Start one with: "
+                "dask worker %s --nthreads 1%s",
                 self._where,
-                self._where,
+                "ADDRESS" if self._where == "local" else self._where,
+                self._wanted,
             )
 
 
@@ -296,8 +331,8 @@ def connect(cluster: str | Client, tls: TLS | None = None) -> Iterator[Cluster]:
     ----------
     cluster : str or distributed.Client
         Its address, as in "tcp://10.0.0.1:8786" or "tls://..."; "local" starts one on this machine,
-        with a worker of one thread a core, for as long as this is entered; or a client that is
-        connected, which stays so.
+        with a worker of one thread a core and without a GPU, for as long as this is entered; or a
+        client or cluster of Dask's, which stays as it is.
     tls : TLS, optional
         Then the address is one of tls://.
 
@@ -311,7 +346,11 @@ def connect(cluster: str | Client, tls: TLS | None = None) -> Iterator[Cluster]:
     if importlib.util.find_spec("distributed") is None:
         raise ClusterError("Dask is not installed: pip install 'tlfeatures[cluster]'")
     if not isinstance(cluster, str):
-        yield _announced(Cluster(cluster, cluster.scheduler.address))
+        if tls is not None:
+            raise ParameterError("certificates are for an address; this client has its own")
+        with contextlib.ExitStack() as stack:
+            client = cluster if hasattr(cluster, "submit") else stack.enter_context(_of(cluster))
+            yield _announced(Cluster(client, client.scheduler.address))
         return
     if cluster != "local" and "://" not in cluster:
         raise ParameterError(
@@ -339,6 +378,12 @@ def connect_if(cluster: str | Client | None, tls: TLS | None = None) -> Iterator
     if tls is not None:
         raise ParameterError("tls is of the connection to a cluster: give that, too")
     yield None
+
+
+def _of(cluster: Any) -> Client:
+    from distributed import Client
+
+    return Client(cluster, set_as_default=False)
 
 
 def _announced(cluster: Cluster) -> Cluster:
@@ -377,6 +422,7 @@ def _local(stack: contextlib.ExitStack) -> Any:
         LocalCluster(
             n_workers=joblib.cpu_count(),
             threads_per_worker=1,
+            env={"CUDA_VISIBLE_DEVICES": ""},  # else each of them would take all of the first one
             dashboard_address="127.0.0.1:0",
             silence_logs=logging.CRITICAL,
         )

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tlfeatures.errors import ImageError, ParameterError
 from tlfeatures.features.augment import Augmentation
-from tlfeatures.features.images import MAX_PIXELS, decode, digest, read_bytes
+from tlfeatures.features.images import MAX_PIXELS, UNREADABLE, decode, digest, read_bytes
 
 BATCH_SIZE = 32
 
@@ -86,6 +86,8 @@ def _decode_file(
 ) -> tuple[Key, Pixels | ImageError]:
     try:
         data = read_bytes(path)
+        if expected == UNREADABLE:
+            raise ImageError("it could not be read when the run began; run the command again")
         if expected not in (None, digest(data)):
             raise ImageError("it changed during the run; run the command again")
         pixels = decode(data, size, max_pixels)

@@ -1,7 +1,6 @@
 """Where files are: paths, and URLs that fsspec knows (s3://, gs://, file://, memory://, ...).
 
-A location is a string. Nothing but `Folder` and the three functions below tells the two kinds
-apart; fsspec is imported where there is a URL.
+A location is a string. fsspec is imported where there is a URL, and nowhere else.
 """
 
 from __future__ import annotations
@@ -91,7 +90,7 @@ class Folder:
         """Make it, beside what is there already."""
         if not self._url:
             with self._said("made"):
-                Path(self.location).mkdir(exist_ok=True)
+                Path(self.location).mkdir(parents=True, exist_ok=True)
 
     def sizes(self) -> dict[str, int]:
         """Name -> bytes of each file in it, links left out; empty where there is no such folder."""

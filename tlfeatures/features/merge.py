@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tlfeatures.errors import ParameterError
+from tlfeatures.errors import ParameterError, StoreError
 from tlfeatures.features import store
 from tlfeatures.features.images import ImageFile, Manifest
 from tlfeatures.features.locations import Folder
-from tlfeatures.features.virtual import has_own_shards
+from tlfeatures.features.virtual import has_own_shards, shards_folder
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def merge(
     ParameterError
         If `output` is there already.
     FormatError, StoreError
-        If the file, or a shard, is not what it should be.
+        If the file, or a shard, is not what it should be, or a shard is gone.
     """
     source = Path(file).resolve()
     target = source if output is None else Path(output).resolve()
@@ -77,6 +77,13 @@ def merge(
     with store.exclusive(target):
         header = store.read_header(source)
         shards = header.shards
+        if target == source and not os.access(source, os.W_OK):
+            raise StoreError(f"{source} is read-only: make it writable, or give another with -o")
+        if shards is not None and shards.lost(source).any():
+            raise StoreError(
+                f"{shards.lost(source).sum()} of the {len(shards.names)} shards of {source} are "
+                "gone or cut off: bring them back, or run the command that made it again"
+            )
         if shards is None and target == source:
             return _merging(target, header, 0)
         fresh = target.with_name(f".{target.name}.new")
@@ -92,11 +99,14 @@ def merge(
                 for row, reason in enumerate(header.reasons):
                     if reason:
                         writer.fail([row], reason)
+            if int(writer.done.sum()) < int(header.done.sum()):
+                raise StoreError(f"{source} has changed meanwhile: run the command again")
             os.replace(fresh, target)
         finally:
             fresh.unlink(missing_ok=True)
         if shards is not None and target == source and has_own_shards(header):
-            Folder(str(source.parent / shards.folder)).remove(shards.names)
+            others = store.shards_of_others(target)
+            Folder(str(shards_folder(target))).remove(set(shards.names) - others)
         return _merging(target, store.read_header(target), len(shards.names) if shards else 0)
 
 

@@ -6,8 +6,11 @@ had made in their folder.
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import logging
 import os
+import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby, islice
@@ -20,7 +23,6 @@ from tlfeatures.cluster import Cluster, Here
 from tlfeatures.errors import (
     ClusterError,
     ImageError,
-    ParameterError,
     SourceError,
     StoppedError,
     StoreError,
@@ -30,7 +32,7 @@ from tlfeatures.features.batches import BATCH_SIZE
 from tlfeatures.features.calibrate import IMAGES
 from tlfeatures.features.engines import choose_engine
 from tlfeatures.features.images import UNREADABLE, ImageFile, Known, Manifest, list_images
-from tlfeatures.features.locations import Folder, absolute, is_url
+from tlfeatures.features.locations import Folder, absolute
 from tlfeatures.features.plan import Choose, Means, Plan, Task
 from tlfeatures.features.quantization import Quantization
 from tlfeatures.features.run import (
@@ -62,6 +64,7 @@ from tlfeatures.features.shards import (
     make_shard,
     rows_of,
     shard_of,
+    why_unreadable,
 )
 from tlfeatures.features.spec import Spec
 from tlfeatures.features.virtual import Shards, has_own_shards, shards_folder
@@ -73,6 +76,7 @@ _SHARD_IMAGES, _SHARD_BYTES = 512, 64 * 2**20
 _SHARDS_A_THREAD = 16  # of few images: threads end at about the same time, a kill costs little
 _GPU_BATCH = 256
 _TRIES = 3
+_PATIENCE = (0.0, 1.0, 3.0, 10.0)  # seconds before each look at a folder
 _SAMPLED = 8 * IMAGES  # sent to be calibrated on: some may be unreadable
 
 
@@ -101,9 +105,10 @@ def identified(
         raise StoppedError("Stopped while the images were being read, nothing is lost")
     found = [each for start in starts for each in made[images[start].id]]
     if found and all(digest == UNREADABLE for digest, _ in found):
+        why = cluster.first(why_unreadable, images[0])
         raise SourceError(
-            f"no worker can read any image of {absolute(source)}: give a folder that all machines "
-            "share under this path, or a URL, as in s3://bucket/photos"
+            f"no worker can read any image of {absolute(source)} ({images[0].id}: {why}): give a "
+            "folder that all machines share under this path, or a URL, as in s3://bucket/photos"
         )
     return Manifest(images, [digest for digest, _ in found], [stamp for _, stamp in found])
 
@@ -164,14 +169,14 @@ def carry_out_on(
         Each says how many images are safe in the shards.
     """
     check_writable(plan)
-    plan = calibrated(plan, means, _measured_on(cluster)) if plan.tasks else plan
     folder, beside = _folder(plan, shards)
-    recipe = Recipe(folder.location, plan.spec, plan.embeddings, plan.dtype, plan.extent, means)
-    work = _Work(cluster, plan, recipe, folder, watch, beside)
     if plan.tasks:
         folder.make()
-        work.find()
-        work.make()
+        plan = calibrated(_with_ranges(plan, folder), means, _measured_on(cluster))
+    recipe = Recipe(folder.location, plan.spec, plan.embeddings, plan.dtype, plan.extent, means)
+    work = _Work(cluster, plan, recipe, folder, watch)
+    if plan.tasks:
+        work.carry_out()
     failures = reasons(plan, work.failed)
     if work.failed and len(work.failed) == count_unique(plan.manifest):
         work.tidy(work.held)
@@ -189,20 +194,27 @@ def carry_out_on(
 
 
 def _folder(plan: Plan, shards: str | os.PathLike[str] | None) -> tuple[Folder, bool]:
-    """Give the folder of the shards, and whether it is the file's own one beside it."""
+    """Give the folder of the shards, and whether it is the one beside the file.
+
+    Elsewhere it is one of this file alone in that which was given: another file's may be there.
+    """
     own = shards_folder(plan.target)
-    if shards is None:
+    if shards is None or absolute(shards) == str(own):
         return Folder(str(own)), True
-    given = Folder(absolute(shards))
-    if is_url(given.location):
-        return given, False
-    real = Path(given.location).resolve()
-    if real == own.resolve():
-        return Folder(str(own)), True
-    file = real.with_suffix("")
-    if real.suffix == ".shards" and file.exists():  # at the end they would be removed
-        raise ParameterError(f"{shards} has the shards of {file}: give another folder")
-    return given, False
+    number = hashlib.sha256(str(plan.target).encode()).hexdigest()[:8]
+    return Folder(f"{absolute(shards)}/{plan.target.name}-{number}.shards"), False
+
+
+def _with_ranges(plan: Plan, folder: Folder) -> Plan:
+    """Let an int8 backbone have the ranges of a run that was cut off, so that its shards stand."""
+    if plan.spec.precision != "int8" or plan.spec.quantization is not None:
+        return plan
+    for name in folder.sizes():
+        with contextlib.suppress(StoreError), folder.reading(name) as path:
+            spec = store.read_header(path).spec if is_shard(name) else plan.spec
+            if spec.quantization and not replace(spec, quantization=None).differences(plan.spec):
+                return replace(plan, spec=replace(plan.spec, quantization=spec.quantization))
+    return plan
 
 
 def _is_virtual(plan: Plan, source: Path) -> bool:
@@ -230,20 +242,26 @@ class _Work:
         recipe: Recipe,
         folder: Folder,
         watch: Watch,
-        beside: bool,
     ) -> None:
         self._cluster, self._plan, self._recipe = cluster, plan, recipe
-        self.folder, self._watch, self._beside = folder, watch, beside
-        self._ordered: set[str] = set()
+        self.folder, self._watch = folder, watch
         current = plan.current
-        self.held = set(current.shards.names) if current and current.shards else set()
+        own = current.shards if current and has_own_shards(current) else None
+        self.held = set(own.names if own else ())
         self._left = {task.place: task for task in plan.tasks}
-        self._empty: list[str] = []
         self.receipts: dict[str, Receipt] = {}
         self.failed: list[tuple[Task, ImageError]] = []
         self.computed = 0
 
-    def find(self) -> None:
+    def carry_out(self) -> None:
+        """Have all made that there isn't."""
+        try:
+            self._find()
+            self._make()
+        except ClusterError as error:
+            raise ClusterError(f"{error}. {self._how_far()}; run the command again") from error
+
+    def _find(self) -> None:
         """Take what earlier runs made and no file holds yet."""
         names = sorted(name for name in set(self.folder.sizes()) - self.held if is_shard(name))
         place_of = {task.digest: place for place, task in self._left.items()}
@@ -263,15 +281,12 @@ class _Work:
     def _done(self) -> int:
         return len(self._plan.tasks) - len(self._left)
 
-    def make(self) -> None:
+    def _make(self) -> None:
         """Let the workers make the rest; what is gone again by the end is made again."""
         for _ in range(_TRIES):
             orders = {order.name: order for order in self._orders()}
-            self._ordered |= set(orders)
-            self._make(orders)
-            sizes = self.folder.sizes()
-            made = {name: receipt for name, receipt in self.receipts.items() if name in orders}
-            lost = [name for name, receipt in made.items() if sizes.get(name) != receipt.size]
+            self._send(orders)
+            lost = self._lost([name for name in self.receipts if name in orders])
             if not lost:
                 return
             for name in lost:
@@ -281,37 +296,52 @@ class _Work:
             "there"
         )
 
+    def _lost(self, names: Sequence[str]) -> list[str]:
+        """Which aren't there as their receipts say; a shared folder may show them late."""
+        for wait in _PATIENCE:
+            time.sleep(wait)
+            sizes = self.folder.sizes()
+            lost = [name for name in names if sizes.get(name) != self.receipts[name].size]
+            if not any(name not in sizes for name in lost):
+                break
+        return lost
+
     def _orders(self) -> Iterator[Order]:
         most = self._images_a_shard()
         left = (self._left[place] for place in sorted(self._left))
         for _, group in groupby(left, key=lambda task: task.place // most):
             # Whole images, whatever of them is in the file: a row is in one shard.
             tasks = [replace(task, embedded=False, rows=[]) for task in group]
-            yield Order(self._recipe, tasks)
+            order = Order(self._recipe, tasks)
+            # What the file has and holds for not done, as `verify --mend` does, is not good.
+            yield replace(order, anew=order.name in self.held)
 
     def _images_a_shard(self) -> int:
         """Give a multiple of a batch, so that batches are those of a run on one machine."""
         recipe, device = self._recipe, self._recipe.means.device
         parts = 1 + recipe.spec.variants
         row = sum(recipe.embeddings.values()) * parts * np.dtype(recipe.dtype).itemsize
-        fair = -(-len(self._left) // (_SHARDS_A_THREAD * max(self._cluster.threads, 1)))
+        fair = -(
+            -len(self._left)
+            // (
+                _SHARDS_A_THREAD
+                * max(self._cluster.threads_for(self._cluster.resources(device)), 1)
+            )
+        )
         asked = recipe.means.batch_size
         usual = _GPU_BATCH if self._cluster.resources(device) else BATCH_SIZE
         batch = max((asked if isinstance(asked, int) else usual) // parts, 1)
         most = min(_SHARD_IMAGES, _SHARD_BYTES // row, fair)
         return batch * max(most // batch, 1)
 
-    def _make(self, orders: dict[str, Order]) -> None:
+    def _send(self, orders: dict[str, Order]) -> None:
         resources = self._cluster.resources(self._recipe.means.device)
         calls = self._cluster.each(
             make_shard, orders.values(), resources=resources, stop=self._watch.stop
         )
-        try:
-            for order, receipt in calls:
-                self._take(order, receipt)
-                self._watch.progress(self._done, len(self._plan.tasks))
-        except ClusterError as error:
-            raise ClusterError(f"{error}. {self._how_far()}; run the command again") from error
+        for order, receipt in calls:
+            self._take(order, receipt)
+            self._watch.progress(self._done, len(self._plan.tasks))
         if self._left:
             raise StoppedError(f"Stopped: {self._how_far()}")
 
@@ -325,8 +355,6 @@ class _Work:
         self.computed += computed
         if computed:
             self.receipts[receipt.name] = receipt
-        else:
-            self._empty.append(receipt.name)
 
     def _give_back(self, order: Order) -> None:
         receipt = self.receipts.pop(order.name)
@@ -352,18 +380,12 @@ class _Work:
     def tidy(self, kept: Collection[str]) -> None:
         """Remove what nothing refers to, and what killed workers left.
 
-        Beside the file that is all but what is kept: whatever else is there, a run that was cut
-        off has made. A folder elsewhere may be that of others, too.
+        The folder is this file's: what else is there, a run that was cut off has made. Copies of
+        the file under other names may refer to some, too.
         """
-        names = [*self.folder.sizes(), *self._empty, *self.receipts]
-        mine = {*self._ordered, *self.receipts}
-        self.folder.remove(
-            name
-            for name in dict.fromkeys(names)
-            if name not in kept
-            and (shard := shard_of(name)) is not None
-            and (self._beside or shard in mine)
-        )
+        kept = {*kept, *store.shards_of_others(self._plan.target)}
+        mine = ((name, shard_of(name)) for name in self.folder.sizes())
+        self.folder.remove(name for name, shard in mine if shard is not None and shard not in kept)
 
 
 # ---- the file

@@ -133,7 +133,8 @@ def remove_merged(plan: Plan) -> None:
     if plan.current is not None and has_own_shards(plan.current):
         shards = plan.current.shards
         assert shards is not None
-        Folder(str(plan.target.parent / shards.folder)).remove(shards.names)
+        names = set(shards.names) - store.shards_of_others(plan.target)
+        Folder(str(plan.target.parent / shards.folder)).remove(names)
 
 
 def count_unique(manifest: Manifest) -> int:

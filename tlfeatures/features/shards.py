@@ -35,6 +35,7 @@ from tlfeatures.features.images import (
     Stamp,
     allow_pixels,
     identify,
+    read_bytes,
 )
 from tlfeatures.features.locations import Folder, is_url
 from tlfeatures.features.plan import Means, Task
@@ -84,14 +85,20 @@ class Order:
     recipe : Recipe
     tasks : list of Task
         Its images, in the order of their rows; each once, whatever rows of the file it has.
+    anew : bool
+        Whether one that is there already is none to be believed.
     """
 
     recipe: Recipe
     tasks: list[Task]
+    anew: bool = False
 
     @property
     def name(self) -> str:
-        """Name of the shard's file: a hash of all that decides what is in it."""
+        """Name of the shard's file: a hash of what is ordered.
+
+        Not of the size of a batch, on which the last bits of some engines depend.
+        """
         recipe = self.recipe
         spec = recipe.spec.to_dict()
         del spec["weights"]  # where they come from; their hash stays
@@ -189,6 +196,14 @@ def calibrate_on(sample: Sample) -> Quantization:
         return calibrate(sample.spec, sample.files, sample.means)
 
 
+def why_unreadable(image: ImageFile) -> str:
+    """Say why an image can't be read here."""
+    try:
+        return f"{len(read_bytes(image.location)):,} bytes can be read now"
+    except ImageError as error:
+        return str(error)
+
+
 def make_shard(order: Order) -> Receipt:
     """Embed some images and put them into a shard, unless it is there already.
 
@@ -211,7 +226,7 @@ def make_shard(order: Order) -> Receipt:
             f"a worker doesn't see {recipe.folder}: give a folder that all machines share, or a "
             "URL, as in --shards s3://bucket/folder"
         )
-    found = check_shard((recipe, order.name))
+    found = None if order.anew else check_shard((recipe, order.name))
     if found is not None and not _mended(order, found):
         return found
     allow_pixels(recipe.means.max_pixels)

@@ -54,7 +54,8 @@ carries over every finished row with the same digest, computes the rest into it,
 the file at the end; if this run is cut off, the next one takes it up. A row that is carried over
 brings its checksum along, so that damage stays visible. In the file itself ``done`` may be taken
 back, so that rows are computed again, and ``stat`` renewed where the bytes are the same. One writer
-at a time holds a lock on ``.FILE.lock``; readers need none.
+at a time holds a lock on ``.FILE.lock``; readers need none. A virtual file is made at the end of a
+run, when its shards are there; what a run that was cut off made is found in their folder.
 
 To change the format: raise ``FORMAT_VERSION``, keep reading every older version, add a file of
 the old version to the tests' fixtures. Version 1 had no variants; versions 1 and 2 have neither
@@ -97,6 +98,7 @@ from tlfeatures.features.virtual import (
     VirtualTable,
     has_endless_mapping,
     read_shards,
+    shards_folder,
     write_shards,
 )
 
@@ -109,6 +111,7 @@ _READABLE = (1, 2, 3, 4)
 _CHECKED = 3  # the first version with stat and checksums
 DTYPES = ("float32", "float16")
 
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _REASON_BYTES = 160
 _METADATA_BYTES = 16 * 1024  # more than HDF5 takes for a dataset's description
 _COPY_BYTES = 64 * 2**20  # carried over at a time
@@ -204,7 +207,9 @@ def partial_path(path: Path) -> Path:
 class Reader:
     """An embeddings file open for reading, also while another process writes or replaces it.
 
-    What one reader gives belongs together: a file that replaces this one is another file.
+    What one reader gives belongs together: a file that replaces this one is another file. Of a
+    virtual file the shards are opened as they are asked for: where they are removed meanwhile, as
+    `merge` does, or an update that makes all of them anew, that is a `StoreError`.
 
     Parameters
     ----------
@@ -291,6 +296,21 @@ class Reader:
         self._file.close()
 
 
+def shards_of_others(target: Path) -> set[str]:
+    """Name the shards of a file's folder that other files beside it refer to: copies of it, say."""
+    named: set[str] = set()
+    folder = shards_folder(target).name
+    for path in target.parent.iterdir():
+        if path.name == target.name or not path.is_file():
+            continue
+        with contextlib.suppress(OSError, StoreError), path.open("rb") as file:
+            if file.read(len(_SIGNATURE)) == _SIGNATURE:
+                header = read_header(path)
+                if header.shards is not None and header.shards.folder == folder:
+                    named.update(header.shards.names)
+    return named
+
+
 def read_header(path: str | os.PathLike[str]) -> Header:
     """Read everything of a file but its embeddings; nothing in it is executed (see `Reader`)."""
     with Reader(path) as reader:
@@ -329,7 +349,7 @@ def _header(path: Path, file: h5py.File) -> Header:
             dtype=next(iter(embeddings.values())).dtype.name,
             provenance=dict(json.loads(file.attrs["provenance"])),
             checked=checked,
-            shards=_shards(file, len(ids)) if virtual else None,
+            shards=_shards(path, file, len(ids)) if virtual else None,
         )
         _check_variants(file, header)
         _check_checksums(file, header)
@@ -344,13 +364,13 @@ def _header(path: Path, file: h5py.File) -> Header:
     return _without_lost(header)
 
 
-def _shards(file: h5py.File, count: int) -> Shards:
+def _shards(path: Path, file: h5py.File, count: int) -> Shards:
     def column(name: str, shape: tuple[int, ...], dtype: str) -> h5py.Dataset:
         return _column(file, name, shape, dtype)
 
     _check_own(file, "shards")
     _dataset(file, "shards/size")
-    return read_shards(file, count, column)
+    return read_shards(path, file, count, column)
 
 
 def _without_lost(header: Header) -> Header:

@@ -40,6 +40,7 @@ _DAMAGE = {
     "not-finite": "with values that are no finite numbers",
     "zeros": "marked as done, with nothing but zeros (which a black image may have)",
     "checksum": "with other values than were written, by their checksums",
+    "shard": "in a shard that has other bytes than it was made with",
     "differs": f"embedding to other values now (a cosine below {MIN_COSINE})",
 }
 _STATE = {
@@ -59,8 +60,8 @@ class Finding:
     Attributes
     ----------
     kind : str
-        `done-and-failed`, `not-finite`, `zeros`, `checksum`, `differs` (damage), `waiting`,
-        `gone`, `new`, `changed` or `unreadable`.
+        `done-and-failed`, `not-finite`, `zeros`, `checksum`, `shard`, `differs` (damage),
+        `waiting`, `gone`, `new`, `changed` or `unreadable`.
     ids : list of str
         Sorted.
     what : str
@@ -295,7 +296,7 @@ def _look(
         raise SourceError(f"{source} has no images; expected the folder that the file was made of")
     again = 0 if manifest is None else min(sample, int(header.done.sum()))
     steps = _Steps(progress, len(header.tables) * len(header.ids) + again)
-    seen = _Seen(header, _of_marks(header) | _of_rows(reader, steps))
+    seen = _Seen(header, _of_marks(header) | _of_rows(reader, steps) | _of_shards(header))
     if manifest is None:
         return seen
     _compare_folder(seen, manifest)
@@ -326,6 +327,14 @@ def _of_rows(reader: store.Reader, steps: _Steps) -> dict[str, Mask]:
         for kind, mask in zip(kinds, found, strict=True):
             masks[kind] |= mask & header.done
     return masks
+
+
+def _of_shards(header: store.Header) -> dict[str, Mask]:
+    """Finished rows in shards of other bytes; nothing where there are no shards."""
+    if header.shards is None:
+        return {}
+    altered = np.append(header.shards.altered(header.path), False)  # the last: of rows in none
+    return {"shard": header.done & altered[header.shards.place[:, 0]]}
 
 
 def _read_table(reader: store.Reader, path: str, steps: _Steps) -> tuple[Mask, Mask, Mask]:

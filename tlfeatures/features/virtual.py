@@ -8,6 +8,7 @@ those that the receipts in the virtual file say.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 import re
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 SHARD_NAME = re.compile(r"[0-9a-f]{64}\.h5")
 
-_FOLDER_NAME = re.compile(r"[^/\\\0]+\.shards")
+_FOLDER_NAME = re.compile(r"[^/\0]+\.shards")
 _NAME_BYTES = 67
 
 
@@ -39,7 +40,8 @@ class Shards:
     Attributes
     ----------
     folder : str
-        Its name beside the virtual file.
+        Its name beside the virtual file: that which is written in it, or, where there is none and
+        both were renamed, that which goes with the file's name.
     names : list of str, length s
     sizes : list of int, length s
         In bytes.
@@ -60,6 +62,20 @@ class Shards:
         folder = file.parent / self.folder
         pairs = zip(self.names, self.sizes, strict=True)
         return np.array([_size(folder / name) != size for name, size in pairs], bool)
+
+    def altered(self, file: Path) -> NDArray[np.bool_]:
+        """Tell which shards have other bytes than they were made with: shape (s,)."""
+        folder = file.parent / self.folder
+        pairs = zip(self.names, self.sha256, strict=True)
+        return np.array([_sha256(folder / name) not in (None, had) for name, had in pairs], bool)
+
+
+def _sha256(path: Path) -> bytes | None:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
+    except OSError:  # it is gone: that is told elsewhere
+        return None
 
 
 def shards_folder(file: Path) -> Path:
@@ -113,7 +129,8 @@ def write_shards(file: h5py.File, shards: Shards, tables: Mapping[str, Any]) -> 
                 f"{folder}/{shards.names[shard]}", path, (start + count, *shape[1:]), dtype
             )
             layout[first : first + count] = source[start : start + count]
-        file.create_virtual_dataset(path, layout)
+        # Who follows the mapping by HDF5 alone shall see that a shard is gone.
+        file.create_virtual_dataset(path, layout, fillvalue=np.nan)
 
 
 def _runs(place: NDArray[np.int64]) -> Iterator[tuple[int, int, int, int]]:
@@ -139,13 +156,28 @@ def has_endless_mapping(dataset: h5py.Dataset) -> bool:
     return False
 
 
+def _folder_in(path: Path, file: h5py.File) -> str:
+    """Name the folder of a file's shards, where it is now."""
+    named = file.attrs["shards"]
+    plain = isinstance(named, str) and _FOLDER_NAME.fullmatch(named) and Path(named).name == named
+    if not plain:
+        raise FormatError("its folder of shards is none beside it")
+    own = shards_folder(path)
+    return own.name if own.is_dir() and not (path.parent / named).is_dir() else str(named)
+
+
 def read_shards(
-    file: h5py.File, count: int, column: Callable[[str, tuple[int, ...], str], h5py.Dataset]
+    path: Path,
+    file: h5py.File,
+    count: int,
+    column: Callable[[str, tuple[int, ...], str], h5py.Dataset],
 ) -> Shards:
     """Read what `write_shards` wrote; nothing else is taken for it.
 
     Parameters
     ----------
+    path : Path
+        Of the file.
     file : h5py.File
     count : int
         Of its images.
@@ -156,9 +188,7 @@ def read_shards(
     ------
     FormatError
     """
-    folder = file.attrs["shards"]
-    if not isinstance(folder, str) or not _FOLDER_NAME.fullmatch(folder):
-        raise FormatError("its folder of shards is none beside it")
+    folder = _folder_in(path, file)
     size = file["shards/size"].shape
     names = [name.decode() for name in column("shards/name", size, f"bytes{8 * _NAME_BYTES}")[:]]
     if not all(SHARD_NAME.fullmatch(name) for name in names):
@@ -182,7 +212,7 @@ def read_shards(
 
 
 class VirtualTable:
-    """One table of a virtual file, as far as `Reader` asks for it: slices of its first axis.
+    """One table of a virtual file, as far as `Reader` asks for it: rows.
 
     Parameters
     ----------
@@ -204,10 +234,6 @@ class VirtualTable:
         assert header.shards is not None  # it is one
         self._header, self._shards, self._path = header, header.shards, path
         self._row, self._reader = tuple(shape[1:]), reader
-
-    def __getitem__(self, rows: slice) -> NDArray[Any]:
-        """Read rows from all shards that have some of them; zeros where none has."""
-        return self.rows(np.arange(len(self._header.ids))[rows])
 
     def rows(self, wanted: NDArray[Any]) -> NDArray[Any]:
         """Read these rows, opening each shard once."""
