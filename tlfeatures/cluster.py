@@ -250,13 +250,12 @@ def _called(call: bytes) -> Any:
     """Call a function with what it is given, on a worker; what goes wrong names the machine."""
     try:
         function, given = pickle.loads(call)
-    except (ImportError, AttributeError) as error:
-        raise ClusterError(_ANOTHER.format(error)) from error
-    try:
         return function(given)
     except TlfeaturesError:
         raise
     except Exception as error:
+        if isinstance(error, ImportError | AttributeError) and "tlfeatures" in str(error):
+            raise ClusterError(_ANOTHER.format(error)) from error
         said = " ".join(f"{type(error).__name__}: {error}".split())
         raise ClusterError(f"a worker on {socket.gethostname()} failed ({said})") from error
 

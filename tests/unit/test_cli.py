@@ -10,8 +10,9 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from tlfeatures import HEADS
+from tlfeatures import HEADS, TLS
 from tlfeatures.cli import main
+from tlfeatures.errors import ParameterError
 
 CERTIFICATES = ["--tls-ca-file", "ca.pem", "--tls-cert", "cert.pem", "--tls-key", "key.pem"]
 
@@ -333,3 +334,36 @@ def test_interrupting_says_that_nothing_is_lost(run, photos, tmp_path, monkeypat
     result = run("extract", photos, "-o", tmp_path / "x.h5", "--backbone", "pixels", "--size", 16)
     assert result.exit_code == 1
     assert "goes on where it stopped" in result.stderr
+
+
+EXTRACT_OPTIONS = {
+    "backbone": "vgg16", "layers": ("block1_pool",), "pools": ("max",), "size": "64",
+    "weights": "random", "engine": "keras", "precision": "float32", "dtype": "float16",
+    "augment": 2, "augment_spec": "rotation=5", "random_state": 7, "prune": True,
+    "trust_mtime": True, "batch_size": 3, "max_pixels": 1000, "device": "cpu",
+    "cluster": "tls://10.0.0.1:8786", "tls": TLS("ca", "cert", "key"), "shards": "s3://b/shards",
+}  # fmt: skip
+
+
+def test_every_option_of_extract_reaches_the_library(run, monkeypatch):
+    given = {}
+
+    def extract(source, file, **options):
+        given.update(options, source=source, file=file)
+        raise ParameterError("enough")
+
+    monkeypatch.setattr("tlfeatures.features.extract.extract", extract)
+    arguments = ["--backbone", "vgg16", "--layer", "block1_pool", "--pool", "max", "--size", "64"]
+    arguments += ["--weights", "random", "--engine", "keras", "--precision", "float32"]
+    arguments += ["--dtype", "float16", "--augment", "2", "--augment-spec", "rotation=5"]
+    arguments += ["--random-state", "7", "--prune", "--trust-mtime", "--batch-size", "3"]
+    arguments += ["--max-pixels", "1000", "--device", "cpu", "--cluster", "tls://10.0.0.1:8786"]
+    arguments += ["--tls-ca-file", "ca", "--tls-cert", "cert", "--tls-key", "key"]
+    arguments += ["--shards", "s3://b/shards"]
+    assert run("extract", "photos", "-o", "x.h5", *arguments).exit_code == 2
+    for name in ("command", "progress", "stop"):
+        assert given.pop(name)
+    assert given == {"source": "photos", "file": "x.h5", **EXTRACT_OPTIONS}
+    asked = {option.name for option in main.commands["extract"].params}
+    tls = {"tls_ca_file", "tls_cert", "tls_key"}
+    assert asked - tls - {"as_json"} == set(given) - {"tls"}  # a new option belongs in here

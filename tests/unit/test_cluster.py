@@ -164,12 +164,12 @@ def test_no_worker_is_said_once_and_waited_for(monkeypatch, caplog):
             thread = threading.Thread(target=lambda: found.extend(cluster.each(called, range(4))))
             thread.start()
             until = time.monotonic() + 30
-            while "no worker is connected" not in caplog.text and time.monotonic() < until:
+            while "is connected to" not in caplog.text and time.monotonic() < until:
                 time.sleep(0.01)
             started.scale(1)
             thread.join(30)
         assert sorted(found) == [(number, number * number) for number in range(4)]
-    assert caplog.text.count("no worker is connected to") == 1
+    assert caplog.text.count("no worker that can do it is connected to") == 1
     assert f"dask worker {started.scheduler_address} --nthreads 1" in caplog.text
 
 
@@ -250,3 +250,42 @@ def test_where_no_scheduler_is_it_is_said_how_to_start_one(name, monkeypatch):
     assert str(said.value).startswith(f"no scheduler answers at {ADDRESSES[name]} (")
     assert "start one with `dask scheduler`" in str(said.value)
     assert "\n" not in str(said.value)
+
+
+def test_a_worker_that_has_what_is_asked_for_is_waited_for_by_name(cluster, monkeypatch, caplog):
+    monkeypatch.setattr(module, "_PATIENCE", 0.0)
+    asked = []
+
+    def stop():
+        asked.append(1)
+        return "--resources GPU=1" in caplog.text or len(asked) > 100
+
+    assert list(cluster.each(called, range(3), resources={"GPU": 1}, stop=stop)) == []
+    assert "--resources GPU=1" in caplog.text
+    assert not CALLED
+
+
+def full(number):
+    raise OSError(28, "No space left on device")
+
+
+def test_what_goes_wrong_on_a_worker_names_the_machine(cluster):
+    import socket
+
+    with pytest.raises(ClusterError, match=f"a worker on {socket.gethostname()} failed .*No space"):
+        list(cluster.each(full, range(1)))
+
+
+def test_a_cluster_of_dasks_is_connected_to_and_stays(tmp_path):
+    from distributed import LocalCluster
+
+    options = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": None}
+    with LocalCluster(processes=False, silence_logs=logging.CRITICAL, **options) as started:
+        for _ in range(2):
+            with connect(started) as cluster:
+                assert cluster.first(called, 3) == 9
+        with (
+            pytest.raises(ParameterError, match="this client has its own"),
+            connect(started, TLS("a", "b", "c")),
+        ):
+            pass

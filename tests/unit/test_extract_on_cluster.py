@@ -7,6 +7,7 @@ import json
 import pickle
 import pickletools
 import shutil
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -16,7 +17,7 @@ from click.testing import CliRunner
 from tests.conftest import age, rows_of, write_image
 from tlfeatures import Model, extract, merge
 from tlfeatures.cli import main
-from tlfeatures.errors import ParameterError, StoppedError
+from tlfeatures.errors import StoppedError, StoreError
 from tlfeatures.features.store import partial_path, read_header
 
 SETTINGS = {"backbone": "pixels", "batch_size": 4, "layers": ["grid4"], "pools": ["flatten"]}
@@ -156,15 +157,14 @@ def test_a_story_ends_as_on_one_machine(story, few, tmp_path, client, monkeypatc
     assert there.read_bytes() == content
 
 
-def test_a_run_on_this_machine_makes_one_file_of_a_virtual_one(few, tmp_path, client):
+def test_a_virtual_file_stays_one_without_a_cluster(few, tmp_path, client):
     here, there = tmp_path / "here.h5", tmp_path / "there.h5"
     extract(few, there, cluster=client, **SETTINGS)
     more(few)
     assert extract(few, there).computed == 7
     extract(few, here, **SETTINGS)
-    assert read_header(there).shards is None
     assert_same(there, rows_of(here))
-    assert not shards_of(there)
+    assert_tidy(there)
 
 
 def test_an_ordinary_file_stays_one(few, tmp_path, client):
@@ -242,12 +242,13 @@ def test_a_file_url_is_a_path(few, tmp_path, client):
     assert_same(tmp_path / "x.h5", rows_of(tmp_path / "here.h5"))
 
 
-def test_the_shards_of_another_file_are_no_place_for_shards(few, tmp_path, client):
+def test_the_shards_of_another_file_are_left_alone(few, tmp_path, client):
     extract(few, tmp_path / "x.h5", cluster=client, **SETTINGS)
-    there = shards_of(tmp_path / "x.h5")
-    with pytest.raises(ParameterError, match=r"has the shards of .*x\.h5"):
-        extract(few, tmp_path / "y.h5", cluster=client, shards=tmp_path / "x.h5.shards", **SETTINGS)
+    there, expected = shards_of(tmp_path / "x.h5"), rows_of(tmp_path / "x.h5")
+    extract(few, tmp_path / "y.h5", cluster=client, shards=tmp_path / "x.h5.shards", **SETTINGS)
     assert shards_of(tmp_path / "x.h5") == there
+    assert_same(tmp_path / "x.h5", expected)
+    assert_same(tmp_path / "y.h5", expected)
     more(few)  # its own, by another way to it, are what they are without being named
     (tmp_path / "link").symlink_to(tmp_path)
     shards = tmp_path / "link" / "x.h5.shards"
@@ -295,7 +296,9 @@ def test_what_workers_are_sent_is_functions_of_this_package_by_name(few, tmp_pat
             return getattr(client, name)
 
         def submit(self, function, given, **options):
-            sent.append((function, given))
+            assert pickle.dumps(function, 0) == b"ctlfeatures.cluster\n_called\np0\n."
+            assert type(given) is bytes
+            sent.append(pickle.loads(given))
             return client.submit(function, given, **options)
 
     for _ in range(2):  # the second finds the shards of the first
@@ -399,3 +402,131 @@ def same_dataset(item, other):
     if isinstance(item, h5py.Dataset):
         assert (item.dtype, item.shape, item.is_virtual) == (other.dtype, other.shape, False)
         np.testing.assert_array_equal(item[()], other[()])
+
+
+# ---- shards that something else may refer to
+
+
+def test_a_file_and_its_shards_are_renamed_together(few, tmp_path, client, monkeypatch):
+    old, new = tmp_path / "old.h5", tmp_path / "new.h5"
+    extract(few, old, cluster=client, **SETTINGS)
+    expected = rows_of(old)
+    old.rename(new)
+    (tmp_path / "old.h5.shards").rename(tmp_path / "new.h5.shards")
+    assert_same(new, expected)
+    passed = count_passes(monkeypatch)
+    assert extract(few, new, cluster=client).computed == 0
+    assert not passed
+    more(few)
+    assert extract(few, new, cluster=client).computed == 7
+    assert_tidy(new)
+
+
+def test_a_renamed_file_keeps_its_shards_when_its_old_name_is_used_again(few, tmp_path, client):
+    name, renamed_file = tmp_path / "x.h5", tmp_path / "old.h5"
+    extract(few, name, cluster=client, **SETTINGS)
+    expected = rows_of(name)
+    name.rename(renamed_file)
+    others = tmp_path / "others"
+    for number in range(9):
+        write_image(others / "a" / f"{number}.png", 200 + number)
+    extract(others, name, cluster=client, **SETTINGS)
+    assert_same(renamed_file, expected)
+    extract(others, tmp_path / "here.h5", **SETTINGS)
+    assert_same(name, rows_of(tmp_path / "here.h5"))
+
+
+@pytest.mark.parametrize("then", ["a layer added", "merge"])
+def test_what_becomes_of_a_file_costs_no_copy_of_it_a_row(then, few, tmp_path, client):
+    file, copy = tmp_path / "x.h5", tmp_path / "backup.h5"
+    extract(few, file, cluster=client, **SETTINGS)
+    expected = rows_of(file)
+    shutil.copy(file, copy)
+    if then == "merge":
+        merge(file)
+    else:
+        extract(few, file, cluster=client, layers=["mean"])
+    assert_same(copy, expected)
+    copy.unlink()
+    extract(few, file, cluster=client)
+    assert then == "merge" or not shards_of(file) or assert_tidy(file) is None
+
+
+def test_merge_refuses_to_make_a_loss_final(few, tmp_path, client):
+    file = tmp_path / "x.h5"
+    extract(few, file, cluster=client, **SETTINGS)
+    content, shards = file.read_bytes(), shards_of(file)
+    lost = tmp_path / "x.h5.shards" / shards[1]
+    kept = lost.read_bytes()
+    lost.unlink()
+    with pytest.raises(StoreError, match=r"1 of the \d+ shards of .* are gone or cut off"):
+        merge(file)
+    assert file.read_bytes() == content
+    with h5py.File(file) as opened:  # who follows HDF5's own mapping sees it, too
+        assert np.isnan(opened["embeddings/grid4.flatten"][:]).any(axis=1).sum() > 0
+    lost.write_bytes(kept)
+    assert merge(file).done == 40
+
+
+def test_rows_that_verify_found_wrong_are_made_anew(few, tmp_path, client, monkeypatch):
+    from tlfeatures import verify
+    from tlfeatures.features.pixels import PixelBackbone
+
+    file, real = tmp_path / "x.h5", PixelBackbone.embed
+    with (
+        monkeypatch.context() as sick
+    ):  # a machine that computes wrong values, and writes them well
+        sick.setattr(
+            PixelBackbone,
+            "embed",
+            lambda self, images: {name: -value for name, value in real(self, images).items()},
+        )
+        extract(few, file, cluster=client, **SETTINGS)
+    assert verify(file).ok
+    found = verify(file, few, sample=40, mend=True)
+    assert found.mended == 40
+    assert extract(few, file, cluster=client).computed == 40
+    assert verify(file, few, sample=40).ok
+    extract(few, tmp_path / "here.h5", **SETTINGS)
+    assert_same(file, rows_of(tmp_path / "here.h5"))
+
+
+def test_two_files_may_share_a_folder_for_shards(few, tmp_path, client, monkeypatch):
+    first, second = tmp_path / "a.h5", tmp_path / "b.h5"
+    given = {"cluster": client, "shards": tmp_path / "shards", **SETTINGS}
+    stop = {"stop": lambda: any((tmp_path / "shards").rglob("*.h5"))}
+    with pytest.raises(StoppedError, match="are safe in"):
+        extract(few, first, **stop, **given)
+    safe = len(list((tmp_path / "shards").rglob("*.h5")))
+    assert safe
+    extract(few, second, **given)
+    assert len(list((tmp_path / "shards").rglob("*.h5"))) >= safe
+    passed = count_passes(monkeypatch)
+    assert extract(few, first, **given).computed < 40
+    assert sum(passed) < 40
+    assert_same(first, rows_of(second))
+    assert not list((tmp_path / "shards").iterdir())
+
+
+def test_an_int8_run_that_was_cut_off_keeps_its_ranges(tmp_path):
+    """Calibrated again, on other images or another machine, its shards would be of no use."""
+    from tlfeatures.features import store
+    from tlfeatures.features.images import UNKNOWN, ImageFile, Manifest
+    from tlfeatures.features.locations import Folder
+    from tlfeatures.features.on_cluster import _with_ranges
+    from tlfeatures.features.plan import Plan
+    from tlfeatures.features.quantization import Quantization, measured
+    from tlfeatures.features.spec import Spec
+
+    spec = Spec("vgg16", (64, 64), "int8", "random", "0" * 64, engine="openvino")
+    manifest = Manifest([ImageFile("a.png", "", "a.png")], [b"1" * 32], [UNKNOWN])
+    plan = Plan(tmp_path / "x.h5", manifest, spec, {"mean.avg": 3}, "float32", None, [], [], 1, 0)
+    folder = Folder(str(tmp_path))
+    assert _with_ranges(plan, folder) is plan
+    ranges = Quantization(64, 0, measured([]))
+    named = tmp_path / f"{'a' * 64}.h5"
+    made = replace(spec, quantization=ranges)
+    store.create(named, manifest, replace(made, size=(32, 32)), {"mean.avg": 3}, "float32")
+    assert _with_ranges(plan, folder) is plan
+    store.create(named, manifest, made, {"mean.avg": 3}, "float32")
+    assert _with_ranges(plan, folder).spec == made

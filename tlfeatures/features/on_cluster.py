@@ -32,7 +32,7 @@ from tlfeatures.features.batches import BATCH_SIZE
 from tlfeatures.features.calibrate import IMAGES
 from tlfeatures.features.engines import choose_engine
 from tlfeatures.features.images import UNREADABLE, ImageFile, Known, Manifest, list_images
-from tlfeatures.features.locations import Folder, absolute
+from tlfeatures.features.locations import Folder, absolute, is_url
 from tlfeatures.features.plan import Choose, Means, Plan, Task
 from tlfeatures.features.quantization import Quantization
 from tlfeatures.features.run import (
@@ -199,10 +199,11 @@ def _folder(plan: Plan, shards: str | os.PathLike[str] | None) -> tuple[Folder, 
     Elsewhere it is one of this file alone in that which was given: another file's may be there.
     """
     own = shards_folder(plan.target)
-    if shards is None or absolute(shards) == str(own):
+    given = str(own) if shards is None else absolute(shards)
+    if not is_url(given) and Path(given).resolve() == own.resolve():
         return Folder(str(own)), True
     number = hashlib.sha256(str(plan.target).encode()).hexdigest()[:8]
-    return Folder(f"{absolute(shards)}/{plan.target.name}-{number}.shards"), False
+    return Folder(f"{given}/{plan.target.name}-{number}.shards"), False
 
 
 def _with_ranges(plan: Plan, folder: Folder) -> Plan:
