@@ -385,8 +385,8 @@ class _Work:
         the file under other names may refer to some, too.
         """
         kept = {*kept, *store.shards_of_others(self._plan.target)}
-        mine = ((name, shard_of(name)) for name in self.folder.sizes())
-        self.folder.remove(name for name, shard in mine if shard is not None and shard not in kept)
+        names = [name for name in self.folder.sizes() if shard_of(name) is not None]
+        self.folder.remove(name for name in names if name not in kept)
 
 
 # ---- the file
