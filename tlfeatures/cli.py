@@ -417,8 +417,8 @@ _HEADS_HELP = "Or module:Class of a scikit-learn classifier; repeatable, or with
     "--shards",
     type=click.Path(),
     metavar="DIR|URL",
-    help="With --cluster: where workers put what they make. Beside FILE.h5, it stays, and FILE.h5 "
-    "refers to it; elsewhere it is merged into FILE.h5.  [default: FILE.h5.shards]",
+    help="With --cluster: a folder for the workers' shards, which are merged into FILE.h5 at the "
+    "end.  [default: FILE.h5.shards, where they stay, and FILE.h5 refers to them]",
 )
 @_json
 @click.pass_context

@@ -12,6 +12,7 @@ import gc
 import importlib.util
 import logging
 import pickle
+import re
 import socket
 import time
 import uuid
@@ -351,7 +352,7 @@ def connect(cluster: str | Client, tls: TLS | None = None) -> Iterator[Cluster]:
             client = cluster if hasattr(cluster, "submit") else stack.enter_context(_of(cluster))
             yield _announced(Cluster(client, client.scheduler.address))
         return
-    if cluster != "local" and "://" not in cluster:
+    if cluster != "local" and not re.fullmatch(r"[a-z]+://.+", cluster):
         raise ParameterError(
             f"cluster is {cluster!r}; expected local, or a scheduler's address, as in "
             "tcp://10.0.0.1:8786"
@@ -382,7 +383,13 @@ def connect_if(cluster: str | Client | None, tls: TLS | None = None) -> Iterator
 def _of(cluster: Any) -> Client:
     from distributed import Client
 
-    return Client(cluster, set_as_default=False)
+    try:
+        return Client(cluster, set_as_default=False)
+    except (TypeError, ValueError) as error:
+        raise ParameterError(
+            f"cluster is {cluster!r}; expected local, a scheduler's address, as in "
+            "tcp://10.0.0.1:8786, or a client or cluster of Dask's"
+        ) from error
 
 
 def _announced(cluster: Cluster) -> Cluster:
@@ -446,9 +453,17 @@ def _client(address: Any, named: str, tls: TLS | None) -> Client:
     # What failed is closed by its __del__, which hangs where that comes while another one starts.
     gc.collect()
     raise ClusterError(
-        f"no scheduler answers at {named} ({reason}): start one with `dask scheduler`, and "
-        "workers with `dask worker ADDRESS --nthreads 1`"
+        f"no scheduler answers at {named} as it should ({reason}): is it started by "
+        f"`dask scheduler`, {_doubt(named, tls)}?"
     )
+
+
+def _doubt(named: str, tls: TLS | None) -> str:
+    if not named.startswith("tls://"):
+        return "and not one whose address is of tls://"
+    if tls is None:
+        return "and are there certificates for --tls-ca-file, --tls-cert and --tls-key"
+    return f"and are {tls.ca_file}, {tls.cert} and {tls.key} certificates that fit its own"
 
 
 def threads_of_worker() -> int | None:

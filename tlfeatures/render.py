@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,6 +43,11 @@ def render_extraction(result: Extraction) -> str:
     ]
     if result.variants:
         lines.append(f"and {counted(result.variants, 'variant')} of each image, to train on")
+    if result.shards is not None:
+        lines.append(
+            f"its rows are in {result.shards}, which goes where it goes; "
+            f"`tlfeatures merge {shlex.quote(result.file)}` makes one file of both"
+        )
     if result.weights == "random":
         lines.append(RANDOM_WEIGHTS)
     return "\n".join(lines)
@@ -277,7 +283,8 @@ def render_merging(merging: Merging) -> str:
     size = f"{merging.done:,} of {merging.images:,} rows, {merging.bytes / 1e6:,.1f} MB"
     if not merging.shards:
         return f"{merging.file}: {size}; it had no shards"
-    return f"{merging.file}: {size}, of {counted(merging.shards, 'shard')}"
+    removed = ", which are removed" if merging.in_place else ""
+    return f"{merging.file}: {size}, of {counted(merging.shards, 'shard')}{removed}"
 
 
 def render_info(facts: dict[str, Any]) -> str:

@@ -76,6 +76,8 @@ class Extraction:
     seconds, images_per_second : float
         Of the whole call; what passed through the backbone, variants too, over its seconds.
     weights, weights_sha256, precision, engine : str
+    shards : str or None
+        Folder beside the file that its rows are in; None where they are in the file itself.
     """
 
     file: str
@@ -92,6 +94,7 @@ class Extraction:
     weights_sha256: str | None
     precision: str
     engine: str
+    shards: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Give it as JSON-ready plain data."""
@@ -222,6 +225,7 @@ def extract(
         weights_sha256=plan.spec.weights_sha256,
         precision=plan.spec.precision,
         engine=plan.spec.engine,
+        shards=outcome.shards,
     )
 
 

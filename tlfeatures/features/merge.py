@@ -29,6 +29,8 @@ class Merging:
         That were merged; 0 where the file had all its rows in it already, and stays as it is.
     bytes : int
         Of the file.
+    in_place : bool
+        Whether it replaced the virtual file, whose shards are removed then.
     """
 
     file: str
@@ -36,6 +38,7 @@ class Merging:
     done: int
     shards: int
     bytes: int
+    in_place: bool
 
     def to_dict(self) -> dict[str, Any]:
         """Give it as JSON-ready plain data."""
@@ -72,7 +75,7 @@ def merge(
     """
     source = Path(file).resolve()
     target = source if output is None else Path(output).resolve()
-    if target != source and target.exists():
+    if output is not None and target.exists():
         raise ParameterError(f"{target} is there already: give another file with -o, or remove it")
     with store.exclusive(target):
         header = store.read_header(source)
@@ -85,7 +88,7 @@ def merge(
                 "gone or cut off: bring them back, or run the command that made it again"
             )
         if shards is None and target == source:
-            return _merging(target, header, 0)
+            return _merging(target, header, 0, in_place=True)
         fresh = target.with_name(f".{target.name}.new")
         manifest = Manifest(
             [ImageFile(id_, "", id_) for id_ in header.ids], header.digests, header.stamps
@@ -107,14 +110,17 @@ def merge(
         if shards is not None and target == source and has_own_shards(header):
             others = store.shards_of_others(target)
             Folder(str(shards_folder(target))).remove(set(shards.names) - others)
-        return _merging(target, store.read_header(target), len(shards.names) if shards else 0)
+        return _merging(
+            target, store.read_header(target), len(shards.names) if shards else 0, target == source
+        )
 
 
-def _merging(file: Path, header: store.Header, shards: int) -> Merging:
+def _merging(file: Path, header: store.Header, shards: int, in_place: bool) -> Merging:
     return Merging(
         file=str(file),
         images=len(header.ids),
         done=int(header.done.sum()),
         shards=shards,
         bytes=file.stat().st_size,
+        in_place=in_place,
     )

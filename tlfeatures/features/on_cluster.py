@@ -91,7 +91,7 @@ def identified(
         If no worker can read any.
     """
     images = list(list_images(absolute(source)))
-    logger.info("%d images are read by the workers, to tell them apart", len(images))
+    logger.info("the workers tell %d images apart", len(images))
     starts = range(0, len(images), _PART)
     made = {
         part.images[0].id: found
@@ -190,7 +190,8 @@ def carry_out_on(
     done = _put_beside(plan, provenance, work) if virtual else _put_into(plan, provenance, work)
     remove_taken_over(plan)
     passes = work.computed * (1 + plan.spec.variants)
-    return Outcome(work.computed, passes, done, failures)
+    name = Path(folder.location).name if virtual else None
+    return Outcome(work.computed, passes, done, failures, name)
 
 
 def _folder(plan: Plan, shards: str | os.PathLike[str] | None) -> tuple[Folder, bool]:
@@ -250,6 +251,7 @@ class _Work:
         own = current.shards if current and has_own_shards(current) else None
         self.held = set(own.names if own else ())
         self._left = {task.place: task for task in plan.tasks}
+        self._found = 0  # images
         self.receipts: dict[str, Receipt] = {}
         self.failed: list[tuple[Task, ImageError]] = []
         self.computed = 0
@@ -274,9 +276,9 @@ class _Work:
             new = [place for place in places if self._left.pop(place, None)]
             if receipt is not None and new:
                 self.receipts[receipt.name] = receipt
+        self._found = self._done
         if self.receipts:
-            logger.info("%d images are in shards of an earlier run", self._done)
-            self._watch.progress(self._done, len(self._plan.tasks))
+            logger.info("%d images are in shards of an earlier run", self._found)
 
     @property
     def _done(self) -> int:
@@ -342,7 +344,8 @@ class _Work:
         )
         for order, receipt in calls:
             self._take(order, receipt)
-            self._watch.progress(self._done, len(self._plan.tasks))
+            total = len(self._plan.tasks)
+            self._watch.progress(self._done - self._found, total - self._found)
         if self._left:
             raise StoppedError(f"Stopped: {self._how_far()}")
 

@@ -38,12 +38,15 @@ class Outcome:
     done : int
         Rows done in the file.
     failures : dict of id to reason
+    shards : str or None
+        Name of the folder beside the file that its rows are in.
     """
 
     computed: int
     passes: int
     done: int
     failures: dict[str, str]
+    shards: str | None = None
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,8 @@ def settled(plan: Plan, failures: dict[str, str]) -> Outcome | None:
         return None
     _renew_stamps(plan)
     remove_taken_over(plan)
-    return Outcome(0, 0, done, failures)
+    had = plan.current.shards
+    return Outcome(0, 0, done, failures, None if had is None else had.folder)
 
 
 def check_writable(plan: Plan) -> None:

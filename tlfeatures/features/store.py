@@ -44,7 +44,8 @@ Rules for readers. A row counts if and only if ``done`` says so: rows not yet wr
 zeros, so the values can't tell. An id is identity, a digest is freshness. A file whose size and
 modification time are those in ``stat`` most likely has the digest still; that they are unknown
 where the time was no 2 s old, or in the future, is so that a change within a clock's step shows.
-Rows in a shard that is gone, or has another size, aren't done, whatever ``done`` says.
+Rows in a shard that is gone, or has another size, aren't done, whatever ``done`` says. HDF5 itself
+gives NaN for them, and for rows of a virtual file that are in no shard.
 
 Rules for writers. All datasets are contiguous and allocated when the file is made, so that
 writing rows touches no metadata: whatever moment the process is killed at, the file opens. Rows and
@@ -79,7 +80,7 @@ import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -364,6 +365,19 @@ def _header(path: Path, file: h5py.File) -> Header:
     return _without_lost(header)
 
 
+@lru_cache
+def _say_lost(path: Path, gone: int, shards: int, rows: int) -> None:
+    """Once, though a command opens a file several times."""
+    logger.warning(
+        "%d of the %d shards of %s gone or cut off, and with them %d rows: run the command that "
+        "made it again",
+        gone,
+        shards,
+        path,
+        rows,
+    )
+
+
 def _shards(path: Path, file: h5py.File, count: int) -> Shards:
     def column(name: str, shape: tuple[int, ...], dtype: str) -> h5py.Dataset:
         return _column(file, name, shape, dtype)
@@ -381,14 +395,8 @@ def _without_lost(header: Header) -> Header:
     lost = np.append(shards.lost(header.path), True)  # the last: of rows that are in none
     done = header.done & ~lost[shards.place[:, 0]]
     if lost[:-1].any():
-        logger.warning(
-            "%d of the %d shards of %s are gone or cut off, and with them %d rows: run the command "
-            "that made it again",
-            lost[:-1].sum(),
-            len(shards.names),
-            header.path,
-            (header.done & ~done).sum(),
-        )
+        gone = int(lost[:-1].sum()), len(shards.names), int((header.done & ~done).sum())
+        _say_lost(header.path.resolve(), *gone)
     values = sum(header.embeddings.values()) * (1 + header.variants)
     promised = int(done.sum()) * values * np.dtype(header.dtype).itemsize
     there = sum(size for size, gone in zip(shards.sizes, lost.tolist(), strict=False) if not gone)
