@@ -248,7 +248,7 @@ def test_where_no_scheduler_is_it_is_said_how_to_start_one(name, monkeypatch):
     with pytest.raises(ClusterError) as said, connect(ADDRESSES[name]):
         pass
     assert str(said.value).startswith(f"no scheduler answers at {ADDRESSES[name]} as it should (")
-    assert "start one with `dask scheduler`" in str(said.value)
+    assert "is it started by `dask scheduler`" in str(said.value)
     assert "\n" not in str(said.value)
 
 
