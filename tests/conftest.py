@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from threadpoolctl import threadpool_limits
 
-from tlfeatures.features.store import Reader
+from tlfeatures.features.store import Reader, read_header
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -43,6 +43,19 @@ def rows_of(file: Path) -> tuple[list[str], dict[str, NDArray[np.float32]]]:
             for name in header.embeddings:
                 rows[f"variants of {name}"] = reader.read_variants(name, header.variants)
         return header.ids, rows
+
+
+def shards_of(file: Path) -> list[str]:
+    """Names of what is in a file's folder of shards."""
+    folder = file.with_name(f"{file.name}.shards")
+    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+
+
+def assert_tidy(file: Path) -> None:
+    """Beside a virtual file are its shards and nothing else."""
+    shards = read_header(file).shards
+    assert shards is not None
+    assert shards_of(file) == sorted(shards.names)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -45,8 +45,8 @@ def render_extraction(result: Extraction) -> str:
         lines.append(f"and {counted(result.variants, 'variant')} of each image, to train on")
     if result.shards is not None:
         lines.append(
-            f"its rows are in {result.shards}, which goes where it goes; "
-            f"`tlfeatures merge {shlex.quote(result.file)}` makes one file of both"
+            f"its rows are in {result.shards}: keep both together, or make them one file by "
+            f"`tlfeatures merge {shlex.quote(result.file)}`"
         )
     if result.weights == "random":
         lines.append(RANDOM_WEIGHTS)

@@ -21,7 +21,7 @@ import time
 import numpy as np
 import pytest
 
-from tests.conftest import rows_of, write_image
+from tests.conftest import assert_tidy, rows_of, shards_of, write_image
 from tests.integration.dask_processes import PATIENCE, DaskProcesses
 from tlfeatures import describe, extract
 from tlfeatures.cluster import TLS
@@ -216,16 +216,6 @@ def assert_same(file, expected):
         assert rows[name].dtype == np.float32
         np.testing.assert_array_equal(rows[name], values)
     assert not partial_path(file).exists()
-
-
-def shards_of(file):
-    folder = file.with_name(f"{file.name}.shards")
-    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
-
-
-def assert_tidy(file):
-    """Beside a virtual file are its shards and nothing else."""
-    assert shards_of(file) == sorted(read_header(file).shards.names)
 
 
 def tell(capsys, words):

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from tests.conftest import age, rows_of, write_image
+from tests.conftest import age, assert_tidy, rows_of, shards_of, write_image
 from tlfeatures import Model, extract, merge
 from tlfeatures.cli import main
 from tlfeatures.errors import StoppedError, StoreError
@@ -29,16 +29,6 @@ def assert_same(file, expected):
     for name, values in expected_rows.items():
         np.testing.assert_array_equal(rows[name], values)
     assert not partial_path(file).exists()
-
-
-def shards_of(file):
-    folder = file.with_name(f"{file.name}.shards")
-    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
-
-
-def assert_tidy(file):
-    """Beside a virtual file are its shards and nothing else."""
-    assert shards_of(file) == sorted(read_header(file).shards.names)
 
 
 @pytest.fixture(scope="module")
