@@ -196,3 +196,13 @@ def test_a_url_without_fsspec_names_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "fsspec.core", None)
     with pytest.raises(ParameterError, match=r"pip install 'tlfeatures\[cluster\]'"):
         list(list_url("s3://bucket/photos"))
+
+
+def test_a_name_that_fsspec_would_take_for_another_file_is_left_out(caplog):
+    import fsspec
+
+    system = fsspec.filesystem("memory")
+    for name in ("x.png", "x::file:", "y.png"):
+        system.pipe_file(f"/chained/{name}", b"x")
+    assert list(list_url("memory://chained")) == ["x.png", "y.png"]
+    assert "1 files of memory://chained are left out" in caplog.text

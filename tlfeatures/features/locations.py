@@ -6,6 +6,7 @@ A location is a string. fsspec is imported where there is a URL, and nowhere els
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import socket
 import tempfile
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from tlfeatures.errors import ImageError, ParameterError, SourceError, StoreError
+
+logger = logging.getLogger(__name__)
 
 _FILE = "file://"
 
@@ -63,8 +66,13 @@ def list_url(url: str) -> Iterator[str]:
         raise ParameterError(
             f"{url} has no files, or is none; expected a folder with one subfolder a class"
         )
+    chained = sum("::" in name for name in below)
+    if chained:  # fsspec would open another file than the one of this name
+        logger.warning("%d files of %s are left out: their names have a ::", chained, url)
     yield from sorted(
-        name for name in below if not any(part.startswith(".") for part in name.split("/"))
+        name
+        for name in below
+        if "::" not in name and not any(part.startswith(".") for part in name.split("/"))
     )
 
 
