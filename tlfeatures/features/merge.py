@@ -11,8 +11,6 @@ from typing import Any
 from tlfeatures.errors import ParameterError, StoreError
 from tlfeatures.features import store
 from tlfeatures.features.images import ImageFile, Manifest
-from tlfeatures.features.locations import Folder
-from tlfeatures.features.virtual import has_own_shards, shards_folder
 
 
 @dataclass(frozen=True)
@@ -107,9 +105,8 @@ def merge(
             os.replace(fresh, target)
         finally:
             fresh.unlink(missing_ok=True)
-        if shards is not None and target == source and has_own_shards(header):
-            others = store.shards_of_others(target)
-            Folder(str(shards_folder(target))).remove(set(shards.names) - others)
+        if target == source:
+            store.remove_own_shards(header)
         return _merging(
             target, store.read_header(target), len(shards.names) if shards else 0, target == source
         )

@@ -45,7 +45,6 @@ from tlfeatures.features.run import (
     first_few,
     open_target,
     reasons,
-    remove_merged,
     remove_taken_over,
     settled,
 )
@@ -179,7 +178,7 @@ def carry_out_on(
         work.carry_out()
     failures = reasons(plan, work.failed)
     if work.failed and len(work.failed) == count_unique(plan.manifest):
-        work.tidy(work.held)
+        # Nothing is removed: if the folder is the wrong one, shards of the right one may be there.
         raise SourceError(f"no image can be read: {first_few(failures)}")
     known = settled(plan, failures) if not work.receipts else None
     if known:
@@ -321,18 +320,14 @@ class _Work:
 
     def _images_a_shard(self) -> int:
         """Give a multiple of a batch, so that batches are those of a run on one machine."""
-        recipe, device = self._recipe, self._recipe.means.device
+        recipe = self._recipe
+        resources = self._cluster.resources(recipe.means.device)
+        threads = max(self._cluster.threads_for(resources), 1)
         parts = 1 + recipe.spec.variants
         row = sum(recipe.embeddings.values()) * parts * np.dtype(recipe.dtype).itemsize
-        fair = -(
-            -len(self._left)
-            // (
-                _SHARDS_A_THREAD
-                * max(self._cluster.threads_for(self._cluster.resources(device)), 1)
-            )
-        )
+        fair = -(-len(self._left) // (_SHARDS_A_THREAD * threads))
         asked = recipe.means.batch_size
-        usual = _GPU_BATCH if self._cluster.resources(device) else BATCH_SIZE
+        usual = _GPU_BATCH if resources else BATCH_SIZE
         batch = max((asked if isinstance(asked, int) else usual) // parts, 1)
         most = min(_SHARD_IMAGES, _SHARD_BYTES // row, fair)
         return batch * max(most // batch, 1)
@@ -462,6 +457,7 @@ def _put_into(plan: Plan, provenance: dict[str, Any], work: _Work) -> int:
             writer.fail(task.rows, str(error))
     if writer.path != plan.target:
         os.replace(writer.path, plan.target)
-        remove_merged(plan)
+        if plan.current is not None:
+            store.remove_own_shards(plan.current)
     work.tidy(())
     return int(writer.done.sum())

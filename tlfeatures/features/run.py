@@ -12,11 +12,10 @@ from tlfeatures.errors import ImageError, StoppedError, StoreError
 from tlfeatures.features import store
 from tlfeatures.features.calibrate import calibrate, drawn
 from tlfeatures.features.images import UNREADABLE, Manifest
-from tlfeatures.features.locations import Folder, absolute
+from tlfeatures.features.locations import absolute
 from tlfeatures.features.plan import Means, Plan, Task
 from tlfeatures.features.quantization import Quantization
 from tlfeatures.features.spec import Spec
-from tlfeatures.features.virtual import has_own_shards
 
 _COMMANDS = 20  # kept in a file; an attribute has 64 kB
 
@@ -130,15 +129,6 @@ def remove_taken_over(plan: Plan) -> None:
     """Remove an earlier run's unfinished update: it is in the file now, row by row."""
     if plan.partial in plan.sources:
         plan.partial.unlink(missing_ok=True)
-
-
-def remove_merged(plan: Plan) -> None:
-    """Remove the shards of a virtual file that a file with rows of its own has replaced."""
-    if plan.current is not None and has_own_shards(plan.current):
-        shards = plan.current.shards
-        assert shards is not None
-        names = set(shards.names) - store.shards_of_others(plan.target)
-        Folder(str(plan.target.parent / shards.folder)).remove(names)
 
 
 def count_unique(manifest: Manifest) -> int:

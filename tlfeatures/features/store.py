@@ -93,11 +93,13 @@ from numpy.typing import NDArray
 from tlfeatures.errors import BusyError, FormatError, ParameterError, StoreError
 from tlfeatures.features.embedding import BESIDE
 from tlfeatures.features.images import UNKNOWN, UNREADABLE, Manifest, Stamp
+from tlfeatures.features.locations import Folder
 from tlfeatures.features.spec import Spec
 from tlfeatures.features.virtual import (
     Shards,
     VirtualTable,
     has_endless_mapping,
+    has_own_shards,
     read_shards,
     shards_folder,
     write_shards,
@@ -310,6 +312,13 @@ def shards_of_others(target: Path) -> set[str]:
                 if header.shards is not None and header.shards.folder == folder:
                     named.update(header.shards.names)
     return named
+
+
+def remove_own_shards(header: Header) -> None:
+    """Remove the shards of a virtual file that was replaced, but for those that others name."""
+    if header.shards is not None and has_own_shards(header):
+        others = shards_of_others(header.path)
+        Folder(str(shards_folder(header.path))).remove(set(header.shards.names) - others)
 
 
 def read_header(path: str | os.PathLike[str]) -> Header:
