@@ -2,18 +2,28 @@
 # `make test-browser` needs chromium, too (Debian: apt-get install chromium).
 PYTHON ?= python3
 BIN = .venv/bin
+# Each file of tests is run by one of so many processes; the ten slowest tests are printed.
+WORKERS ?= 2
+PYTEST = $(BIN)/pytest --numprocesses=$(WORKERS) --dist=loadfile --durations=10
 
-
-.PHONY: demo test test-unit test-browser test-backends lint bench bench-heads bench-predict bench-cluster study clean
+.PHONY: demo test test-unit test-long test-reference test-browser test-backends lint bench bench-heads bench-predict bench-cluster study clean
 
 demo: .venv/installed
 	$(BIN)/tlfeatures demo
 
 test: .venv/installed-dev
-	$(BIN)/pytest
+	$(PYTEST)
 
 test-unit: .venv/installed-dev
-	$(BIN)/pytest tests/unit
+	$(PYTEST) tests/unit
+
+# What takes long, and what needs ../shared/data. `make test` has a short form of each.
+test-long: .venv/installed-dev
+	$(PYTEST) -m long
+
+# The long tests that need ../shared/data.
+test-reference: .venv/installed-dev
+	$(PYTEST) -m reference
 
 test-browser: .venv/installed-browser
 	$(BIN)/pytest tests/browser

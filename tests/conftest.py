@@ -1,4 +1,4 @@
-"""Folders of small images, and the real data where they are at hand."""
+"""Fixtures that many tests share: folders of small images, photographs, weights."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import filelock
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from PIL import Image
 from threadpoolctl import threadpool_limits
 
 from tlfeatures.features.store import Reader, read_header
+from tlfeatures.features.weights import load_weights
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -60,7 +62,12 @@ def assert_tidy(file: Path) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> Iterator[None]:
-    """Small fits spend more time on starting threads than on numbers."""
+    """Small fits spend more time on starting threads than on numbers.
+
+    Test processes share the cores; the variables are for the processes that tests start.
+    """
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")
     with threadpool_limits(1):
         yield
 
@@ -87,10 +94,48 @@ def photos(_photos: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def data() -> Path:
-    """The folder of real images, or skip."""
+    """The folder of reference images and weights; only tests marked `reference` may use it."""
     if not DATA.is_dir():
-        pytest.skip("the real images are not here")
+        pytest.skip(f"the reference images are not in {DATA}")
     return DATA
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test of the reference images is long, so that `make test` never needs them."""
+    for item in items:
+        if "data" in getattr(item, "fixturenames", ()) and not item.get_closest_marker("reference"):
+            raise pytest.UsageError(f"{item.nodeid} uses `data`: mark it `reference`")
+        if item.get_closest_marker("reference"):
+            item.add_marker("long")
+
+
+MadeOnce = Callable[[str, Callable[[Path], None]], Path]
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> MadeOnce:
+    """`made_once(name, make)` gives a folder that one of the test processes fills by `make`.
+
+    Tests only read what is in it, or copy it.
+    """
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:  # the folder above is that of all workers of this run
+        root = root.parent
+
+    def make_once(name: str, make: Callable[[Path], None]) -> Path:
+        folder = root / "made-once" / name
+        folder.parent.mkdir(exist_ok=True)
+        with filelock.FileLock(folder.with_suffix(".lock")):
+            if not folder.exists():
+                unfinished = folder.with_suffix(".unfinished")
+                shutil.rmtree(unfinished, ignore_errors=True)
+                unfinished.mkdir()
+                make(unfinished)
+                unfinished.rename(folder)
+        return folder
+
+    return make_once
 
 
 @pytest.fixture(scope="session")
@@ -103,7 +148,7 @@ def study_folder() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def weights() -> str:
-    """Real VGG16 weights: the file beside the repository, else as a user gets them."""
-    file = DATA / "vgg16" / "vgg16_imagenet_notop.h5"
-    return str(file) if file.is_file() else "imagenet"
+def weights(made_once: MadeOnce) -> str:
+    """Real VGG16 weights, as a user gets them; the first test process downloads them."""
+    made_once("weights", lambda _: load_weights("imagenet") and None)
+    return "imagenet"

@@ -13,13 +13,13 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.errors import EngineError, ParameterError, SpecError, WeightsError
-from tlfeatures.features.engines import ENGINES, check_engine
+from tlfeatures.features.engines import ENGINES, Engine, check_engine
 from tlfeatures.features.names import unknown_name
 from tlfeatures.features.pixels import PixelBackbone, pixel_shapes
 from tlfeatures.features.spec import POOLINGS, Spec
@@ -30,9 +30,6 @@ from tlfeatures.features.weights import (
     Weights,
     load_weights,
 )
-
-if TYPE_CHECKING:
-    pass
 
 logger = logging.getLogger(__name__)
 
@@ -87,8 +84,8 @@ class Architecture:
     shapes : callable (h, w) -> dict of layer name to output shape without the batch axis
     top : frozenset of str
         Layers that need the fully connected part and its one fixed input size.
-    trained : bool
-        Whether it has weights at all.
+    load : callable (names of embeddings) -> Backbone, optional
+        Loads a backbone that has no weights. Without it an engine loads the backbone.
     """
 
     default_layer: str
@@ -96,7 +93,12 @@ class Architecture:
     smallest: int
     shapes: Callable[[tuple[int, int]], Shapes]
     top: frozenset[str] = frozenset()
-    trained: bool = True
+    load: Callable[[Sequence[str]], Backbone] | None = None
+
+    @property
+    def trained(self) -> bool:
+        """Whether it has weights."""
+        return self.load is None
 
 
 def find_architecture(name: str) -> Architecture:
@@ -293,14 +295,25 @@ def _check_possible(spec: Spec) -> None:
         )
 
 
-@functools.lru_cache(maxsize=2)
 def _load(
     spec: Spec, names: tuple[str, ...], device: str, weights: str, threads: int | None
 ) -> Backbone:
-    if not find_architecture(spec.backbone).trained:
-        return PixelBackbone(names)
+    load = find_architecture(spec.backbone).load
+    if load is not None:
+        return load(names)
     check_engine(spec.engine, spec.precision, device)
-    engine = ENGINES[spec.engine]
+    return _load_by_engine(ENGINES[spec.engine], spec, names, device, weights, threads)
+
+
+@functools.lru_cache(maxsize=2)
+def _load_by_engine(
+    engine: Engine,
+    spec: Spec,
+    names: tuple[str, ...],
+    device: str,
+    weights: str,
+    threads: int | None,
+) -> Backbone:
     return engine.load(spec, names, device, _spec_weights(spec, names, weights), threads)
 
 
@@ -333,6 +346,6 @@ BACKBONES: dict[str, Architecture] = {
         preprocessing="divided by 255",
         smallest=8,
         shapes=pixel_shapes,
-        trained=False,
+        load=PixelBackbone,
     ),
 }
