@@ -17,13 +17,14 @@ test: .venv/installed-dev
 test-unit: .venv/installed-dev
 	$(PYTEST) tests/unit
 
-# What takes long, and what needs ../shared/data. `make test` has a short form of each.
+# What takes long, the reference tests included. `make test` has a short form of each.
 test-long: .venv/installed-dev
-	$(PYTEST) -m long
+	TLFEATURES_REFERENCE=$(REFERENCE) $(PYTEST) -m long
 
-# The long tests that need ../shared/data.
+# The long tests that need the reference images and weights.
+REFERENCE ?= ../shared/data
 test-reference: .venv/installed-dev
-	$(PYTEST) -m reference
+	TLFEATURES_REFERENCE=$(REFERENCE) $(PYTEST) -m reference
 
 test-browser: .venv/installed-browser
 	$(BIN)/pytest tests/browser
