@@ -5,59 +5,21 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import filelock
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from PIL import Image
 from threadpoolctl import threadpool_limits
 
-from tlfeatures.features.store import Reader, read_header
+from tests.fakes import age
 from tlfeatures.features.weights import load_weights
 
-DATA = Path(__file__).parents[2] / "shared" / "data"
-
-
-def write_image(path: Path, seed: int, side: int = 12) -> None:
-    """Write a lossless image that no other seed gives."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(seed).integers(0, 256, (side, side + 3, 3), np.uint8)
-    Image.fromarray(pixels).save(path, "PNG")
-    age(path)
-
-
-def age(path: Path, seconds: float = 3600) -> None:
-    """Make a file one of an hour ago, so that its time is believed."""
-    then = time.time() - seconds
-    os.utime(path, (then, then))
-
-
-def rows_of(file: Path) -> tuple[list[str], dict[str, NDArray[np.float32]]]:
-    """Ids and all values of an embeddings file, those of variants too."""
-    with Reader(file) as reader:
-        header = reader.header
-        rows = {name: reader.read(name) for name in header.embeddings}
-        if header.variants:
-            for name in header.embeddings:
-                rows[f"variants of {name}"] = reader.read_variants(name, header.variants)
-        return header.ids, rows
-
-
-def shards_of(file: Path) -> list[str]:
-    """Names of what is in a file's folder of shards."""
-    folder = file.with_name(f"{file.name}.shards")
-    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
-
-
-def assert_tidy(file: Path) -> None:
-    """Beside a virtual file are its shards and nothing else."""
-    shards = read_header(file).shards
-    assert shards is not None
-    assert shards_of(file) == sorted(shards.names)
+# The folder of the reference images and weights, which are not part of the repository.
+BESIDE = Path(__file__).parents[2] / "shared" / "data"
+REFERENCE = Path(os.environ.get("TLFEATURES_REFERENCE", BESIDE)).absolute()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -95,9 +57,9 @@ def photos(_photos: Path, tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def data() -> Path:
     """The folder of reference images and weights; only tests marked `reference` may use it."""
-    if not DATA.is_dir():
-        pytest.skip(f"the reference images are not in {DATA}")
-    return DATA
+    if not REFERENCE.is_dir():
+        pytest.fail(f"the reference images are not in {REFERENCE}: set TLFEATURES_REFERENCE")
+    return REFERENCE
 
 
 @pytest.hookimpl(tryfirst=True)

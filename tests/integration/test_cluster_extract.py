@@ -21,7 +21,7 @@ import time
 import numpy as np
 import pytest
 
-from tests.conftest import assert_tidy, rows_of, shards_of, write_image
+from tests.fakes import assert_tidy, rows_of, shards_of, write_image
 from tests.integration.dask_processes import PATIENCE, DaskProcesses
 from tlfeatures import describe, extract
 from tlfeatures.cluster import TLS

@@ -13,7 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from tests.conftest import write_image
+from tests.fakes import write_image
 from tlfeatures import Extractor, extract
 from tlfeatures.errors import StoreError
 from tlfeatures.features.pixels import PixelBackbone

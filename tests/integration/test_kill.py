@@ -16,7 +16,7 @@ import time
 import numpy as np
 import pytest
 
-from tests.conftest import rows_of, write_image
+from tests.fakes import rows_of, write_image
 from tlfeatures import describe, extract
 from tlfeatures.features.store import partial_path
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.conftest import rows_of, write_image
+from tests.fakes import rows_of, write_image
 from tlfeatures import cross_validate, describe, extract, load_dataset, make_head
 from tlfeatures.features.store import partial_path, read_header
 

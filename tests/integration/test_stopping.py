@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from tests.conftest import rows_of, write_image
+from tests.fakes import rows_of, write_image
 from tlfeatures import describe, extract
 from tlfeatures.cli import main
 

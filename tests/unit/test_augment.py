@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import center_of_mass, map_coordinates
 from scipy.stats import kstest
 
-from tests.conftest import write_image
+from tests.fakes import write_image
 from tlfeatures import describe, extract
 from tlfeatures.cli import main
 from tlfeatures.errors import FormatError, ParameterError, SpecError, StoreError

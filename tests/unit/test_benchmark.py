@@ -143,7 +143,7 @@ def test_several_files_of_the_same_images(file, photos, tmp_path, caplog):
 
 
 def test_files_without_a_common_image_are_refused(file, tmp_path):
-    from tests.conftest import write_image
+    from tests.fakes import write_image
 
     for label in ("one", "two"):
         for number in range(3):

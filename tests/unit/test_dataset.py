@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import write_image
+from tests.fakes import write_image
 from tlfeatures import audit, benchmark, extract, load_dataset
 from tlfeatures.dataset import from_folders, label_images, telling_embedding
 from tlfeatures.duplicates import find_near_duplicates

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from sklearn.metrics import balanced_accuracy_score, log_loss, roc_auc_score
 
-from tests.conftest import write_image
+from tests.fakes import write_image
 from tlfeatures import Model, extract, fit, load_dataset, make_head
 from tlfeatures.errors import (
     DatasetError,

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from tests.conftest import age, write_image
+from tests.fakes import age, write_image
 from tlfeatures import extract
 from tlfeatures.errors import (
     BusyError,

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from tests.conftest import age, assert_tidy, rows_of, shards_of, write_image
+from tests.fakes import age, assert_tidy, rows_of, shards_of, write_image
 from tlfeatures import Model, extract, merge
 from tlfeatures.cli import main
 from tlfeatures.errors import StoppedError, StoreError

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.conftest import write_image
+from tests.fakes import write_image
 from tlfeatures import extract
 from tlfeatures.errors import EngineError, SourceError, StoppedError
 from tlfeatures.features import images

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import age, write_image
+from tests.fakes import age, write_image
 from tlfeatures.errors import ImageError, ParameterError
 from tlfeatures.features.images import UNKNOWN, UNREADABLE, decode, find_images, scan, thumbnail
 

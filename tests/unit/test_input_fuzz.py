@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
-from tests.conftest import write_image
+from tests.fakes import write_image
 from tlfeatures.features.store import Reader
 
 COUNT = int(os.environ.get("TLFEATURES_FUZZ", "100"))

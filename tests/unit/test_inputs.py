@@ -21,7 +21,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image, ImageCms, features
 
-from tests.conftest import write_image
+from tests.fakes import write_image
 from tlfeatures.cli import main
 from tlfeatures.errors import ImageError, ParameterError
 from tlfeatures.features.extract import extract

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import rows_of, write_image
+from tests.fakes import rows_of, write_image
 from tlfeatures import extract
 from tlfeatures.errors import ImageError, ParameterError, SourceError, StoreError
 from tlfeatures.features.images import UNREADABLE, identify, list_images

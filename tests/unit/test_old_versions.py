@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from tests.conftest import write_image
+from tests.fakes import write_image
 from tlfeatures import Model, describe, extract, load_dataset, verify
 from tlfeatures.cli import main
 from tlfeatures.errors import SpecError

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from PIL import Image
 from sklearn.base import BaseEstimator, ClassifierMixin
 
-from tests.conftest import write_image
+from tests.fakes import write_image
 from tlfeatures import benchmark, extract, fit, load_benchmark, load_dataset, plot, report
 from tlfeatures.analyses import Analyses
 from tlfeatures.cli import main

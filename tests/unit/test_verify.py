@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from filelock import FileLock
 from PIL import Image
 
-from tests.conftest import write_image
+from tests.fakes import write_image
 from tlfeatures import extract, verify
 from tlfeatures.cli import main
 from tlfeatures.errors import BusyError, FormatError, ParameterError, SourceError

@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 import pytest
 
-from tests.conftest import rows_of
+from tests.fakes import rows_of
 from tlfeatures import describe, extract, load_dataset, merge, verify
 from tlfeatures.errors import FormatError, StoreError
 from tlfeatures.features import store
