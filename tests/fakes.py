@@ -17,8 +17,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from tlfeatures.features.backbone import BACKBONES, Backbone
+from tlfeatures.errors import StoreError
+from tlfeatures.features.backbone import BACKBONES, Backbone, embedding_widths
+from tlfeatures.features.batches import BATCH_SIZE
 from tlfeatures.features.engines import ENGINES
+from tlfeatures.features.pixels import PixelBackbone
 from tlfeatures.features.store import Reader, partial_path, read_header
 
 Rows = tuple[list[str], dict[str, NDArray[np.float32]]]
@@ -95,3 +98,93 @@ def use_engine(
         return load(names)
 
     patch.setitem(ENGINES, name, replace(ENGINES[name], load=load_by_name))
+
+
+def refuse_loading(patch: pytest.MonkeyPatch, name: str = "pixels") -> None:
+    """Make it an error to load the backbone `name`."""
+
+    def load(names):
+        raise AssertionError(f"the backbone {name} was loaded")
+
+    use_backbone(patch, load, name)
+
+
+def record_batches(patch: pytest.MonkeyPatch, **options) -> list[NDArray[np.uint8]]:
+    """Give the list to which every batch of pixels embedded from now on is added.
+
+    The options are those of `Recording`.
+    """
+    batches: list[NDArray[np.uint8]] = []
+    use_backbone(patch, lambda names: Recording(PixelBackbone(names), batches, **options))
+    return batches
+
+
+class Double:
+    """Does what another backbone does; the base of the doubles that do one thing more."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        self.backbone = backbone
+        self.one_shape, self.most = backbone.one_shape, backbone.most
+
+    def embed(self, images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+        return self.backbone.embed(images)
+
+
+class Recording(Double):
+    """Adds a copy of each batch to the list `batches`, then calls `then`, then embeds it.
+
+    `one_shape` and `most` replace those of the backbone.
+    """
+
+    def __init__(self, backbone, batches, *, one_shape=None, most=None, then=None):
+        super().__init__(backbone)
+        self.batches, self.then = batches, then
+        self.one_shape = self.one_shape if one_shape is None else one_shape
+        self.most = most or self.most
+
+    def embed(self, images):
+        self.batches.append(images.copy())
+        if self.then is not None:
+            self.then()
+        return super().embed(images)
+
+
+class Failing(Double):
+    """Embeds some batches, then raises a StoreError "cut off", as a full disk would."""
+
+    def __init__(self, backbone, batches):
+        super().__init__(backbone)
+        self.left = batches
+
+    def embed(self, images):
+        if not self.left:
+            raise StoreError("cut off")
+        self.left -= 1
+        return super().embed(images)
+
+
+class SmallMemory(Double):
+    """Raises `error` for more than `images` images a batch; `asked` has the length of each."""
+
+    def __init__(self, backbone, images, error):
+        super().__init__(backbone)
+        self.images, self.error, self.asked = images, error, []
+
+    def embed(self, images):
+        self.asked.append(len(images))
+        if len(images) > self.images:
+            raise self.error
+        return super().embed(images)
+
+
+class Constant:
+    """Gives one value everywhere, in rows as wide as VGG16's (of avg, max and none)."""
+
+    one_shape, most = True, BATCH_SIZE
+
+    def __init__(self, names, value=1.0):
+        self.widths, self.value = embedding_widths("vgg16", names, [], (224, 224)), value
+
+    def embed(self, images):
+        shapes = {name: (len(images), width) for name, width in self.widths.items()}
+        return {name: np.full(shape, self.value, np.float32) for name, shape in shapes.items()}
