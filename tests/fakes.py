@@ -178,12 +178,12 @@ class SmallMemory(Double):
 
 
 class Constant:
-    """Gives one value everywhere, in rows as wide as VGG16's (of avg, max and none)."""
+    """Gives one value everywhere, in rows as wide as a backbone's (of avg, max and none)."""
 
     one_shape, most = True, BATCH_SIZE
 
-    def __init__(self, names, value=1.0):
-        self.widths, self.value = embedding_widths("vgg16", names, [], (224, 224)), value
+    def __init__(self, names, value=1.0, backbone="vgg16"):
+        self.widths, self.value = embedding_widths(backbone, names, [], (224, 224)), value
 
     def embed(self, images):
         shapes = {name: (len(images), width) for name, width in self.widths.items()}

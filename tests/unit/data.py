@@ -1,11 +1,17 @@
-"""Data sets without a file."""
+"""Data sets without a file, and small embeddings files, for the tests of many subjects."""
 
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
+from tests.fakes import Failing, use_backbone
+from tlfeatures import extract
 from tlfeatures.dataset import Dataset
+from tlfeatures.errors import StoreError
+from tlfeatures.features.pixels import PixelBackbone
 from tlfeatures.features.spec import Spec
+from tlfeatures.features.store import Reader
 
 SPEC = Spec(
     backbone="pixels", size=(8, 8), precision="float32", weights="none", weights_sha256=None
@@ -23,3 +29,23 @@ def dataset(n=60, d=6, classes="ab", signal=1.0, **fields) -> Dataset:
         X=X, y=y, groups=None, ids=ids, split=None, embedding="x.avg", spec=SPEC, file="x.h5"
     )
     return replace(made, **fields)
+
+
+def extract_pixels(photos, file, **options):
+    """Extract `grid8.avg` by the backbone that needs no weights, in batches of five images."""
+    return extract(photos, file, **({"backbone": "pixels", "size": 16, "batch_size": 5} | options))
+
+
+def cut_off(monkeypatch, batches, photos, file, **options):
+    """Extract as `extract_pixels` does, and fail after some batches, as a killed process would."""
+    with monkeypatch.context() as patch:
+        use_backbone(patch, lambda names: Failing(PixelBackbone(names), batches))
+        with pytest.raises(StoreError, match="cut off"):
+            extract_pixels(photos, file, **options)
+
+
+def rows_by_id(file, name="grid8.avg"):
+    """Read the finished rows of one embedding: id to row."""
+    with Reader(file) as reader:
+        ids = [id_ for id_, done in zip(reader.header.ids, reader.header.done, strict=True) if done]
+        return dict(zip(ids, reader.read(name), strict=True))
