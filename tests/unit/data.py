@@ -5,17 +5,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.fakes import Failing, use_backbone
+from tests.fakes import Failing, rows_of, use_backbone
 from tlfeatures import extract
 from tlfeatures.dataset import Dataset
 from tlfeatures.errors import StoreError
 from tlfeatures.features.pixels import PixelBackbone
 from tlfeatures.features.spec import Spec
-from tlfeatures.features.store import Reader
+from tlfeatures.features.store import read_header
 
 SPEC = Spec(
     backbone="pixels", size=(8, 8), precision="float32", weights="none", weights_sha256=None
 )
+
+TURNED = "rotation=30,brightness=0.2,seed=3"  # an augmentation
 
 
 def dataset(n=60, d=6, classes="ab", signal=1.0, **fields) -> Dataset:
@@ -45,7 +47,7 @@ def cut_off(monkeypatch, batches, photos, file, **options):
 
 
 def rows_by_id(file, name="grid8.avg"):
-    """Read the finished rows of one embedding: id to row."""
-    with Reader(file) as reader:
-        ids = [id_ for id_, done in zip(reader.header.ids, reader.header.done, strict=True) if done]
-        return dict(zip(ids, reader.read(name), strict=True))
+    """Read the finished rows of one embedding, or of "variants of EMBEDDING": id to row."""
+    header = read_header(file)
+    finished = (id_ for id_, done in zip(header.ids, header.done, strict=True) if done)
+    return dict(zip(finished, rows_of(file)[1][name], strict=True))

@@ -161,13 +161,25 @@ class Augmentation:
         ndarray of shape (1 + variants, h, w, 3), uint8
             The image itself is the first.
         """
-        made = (self._variant(digest, number, pixels) for number in range(1, self.variants + 1))
-        return np.stack([pixels, *made])
+        draws = (_draw(digest, self.seed, number) for number in range(1, self.variants + 1))
+        return np.stack([pixels, *(self.change(pixels, draw) for draw in draws)])
 
-    def _variant(self, digest: bytes, number: int, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def change(self, pixels: NDArray[np.uint8], draw: Floats) -> NDArray[np.uint8]:
+        """Make one variant.
+
+        Parameters
+        ----------
+        pixels : ndarray of shape (h, w, 3), uint8
+        draw : ndarray of shape (8,)
+            From -1 to 1: for the rotation, the zoom of height and of width, the shift of each, the
+            brightness, the vertical and the horizontal flip. Below 0, an image is flipped.
+
+        Returns
+        -------
+        ndarray of shape (h, w, 3), uint8
+        """
         from scipy.ndimage import affine_transform
 
-        draw = _draw(digest, self.seed, number)
         size = np.array(pixels.shape[:2])
         angle = math.radians(self.rotation * draw[0])
         turn = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
