@@ -50,7 +50,7 @@ ClassWeight = Mapping[str, float] | str | None
 Units = NDArray[Any] | None  # of rows that belong together
 Variant = NDArray[np.int_] | None  # of rows, 0 for an image itself
 
-_LARGEST_KERNEL = 10_000  # rows, 800 MB a matrix; above, libsvm computes what it needs
+LARGEST_KERNEL = 10_000  # rows, 800 MB a matrix; above, libsvm computes what it needs
 _TINY = 1e-30  # what numbers may be divided by, in float32 too
 _CALIBRATION_FOLDS, _MANY, _FOLDS_OF_MANY = 5, 3000, 2  # two halves of many are many
 
@@ -318,7 +318,7 @@ class CalibratedSVC(_Calibrated):
         length = np.einsum("ij,ij->", X, X) / len(X)
         gamma = 1 / max(length, 1e-300) if self.gamma == "scale" else float(self.gamma)
         self.gamma_ = gamma * self.gamma_factor
-        self.precomputed_ = len(X) <= _LARGEST_KERNEL
+        self.precomputed_ = len(X) <= LARGEST_KERNEL
 
     def _plain(self) -> SVC:
         kernel = "precomputed" if self.precomputed_ else self.kernel

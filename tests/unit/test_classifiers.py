@@ -234,7 +234,7 @@ def test_a_kernel_too_large_to_keep_gives_the_same(monkeypatch):
 
     X, y, X_new, _ = sample(3)
     kept = make_head("rbf-svm").fit(X, y).predict_proba(X_new)
-    monkeypatch.setattr(classifiers, "_LARGEST_KERNEL", 10)
+    monkeypatch.setattr(classifiers, "LARGEST_KERNEL", 10)
     np.testing.assert_allclose(make_head("rbf-svm").fit(X, y).predict_proba(X_new), kept, atol=2e-3)
 
 

@@ -122,7 +122,7 @@ def test_a_linear_svm_without_a_kernel_matrix_is_kept_as_it_is(monkeypatch):
     from tests.unit.data import dataset
     from tlfeatures import Model
 
-    monkeypatch.setattr("tlfeatures.classifiers._LARGEST_KERNEL", 10)
+    monkeypatch.setattr("tlfeatures.classifiers.LARGEST_KERNEL", 10)
     data = dataset(n=60, signal=3.0)
     model = Model.fit(make_head("linear-svm"), data)
     assert (model.head.predict(data.X) == data.y).mean() > 0.8

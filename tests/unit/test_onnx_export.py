@@ -89,7 +89,7 @@ def test_all_coordinates_and_the_distance_from_them(name, classes, tmp_path):
 @pytest.mark.parametrize("classes", [2, 4])
 @pytest.mark.parametrize("name", ["rbf-svm", "linear-svm"])
 def test_a_machine_too_large_for_its_kernel_matrix(name, classes, tmp_path, monkeypatch):
-    monkeypatch.setattr(classifiers, "_LARGEST_KERNEL", 10)
+    monkeypatch.setattr(classifiers, "LARGEST_KERNEL", 10)
     data = data_of(classes)
     head = make_head(name).fit(data.X, data.y)
     assert not head[-1].precomputed_
