@@ -1103,7 +1103,8 @@ def _stopping() -> Iterator[Callable[[], bool]]:
             line = f"{beside_a_bar}Stopping{after}; a second signal stops at once."
             click.echo(line, file=own, err=True)
 
-        yield stack.enter_context(Stopping(say))
+        with Stopping(say) as stopping:
+            yield stopping
 
 
 def _exit_for_failures(ctx: click.Context, failures: Iterable[tuple[str, str]]) -> None:

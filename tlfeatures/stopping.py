@@ -17,8 +17,9 @@ from typing import Any
 
 from tlfeatures.errors import StoppedError
 
+INSTANT = 0.3  # seconds; signals within it are one signal: `timeout` sends its own twice
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_SAME = 0.3  # seconds in which signals are one: `timeout` sends its own twice
 
 
 def _ignored(number: int, frame: FrameType | None) -> None:
@@ -31,6 +32,10 @@ class Stopping:
     Work that can stop at moments of its own calls it to ask whether to. Before it has asked for
     the first time, a signal interrupts it at once. A signal that the process ignores stays
     ignored, and outside of the main thread nothing happens at all.
+
+    Copies of the first signal, which come within `INSTANT` of it, are no second signal. It is not
+    left before that time is over, so that no copy meets the handlers that it puts back: they could
+    end the process before it has said how far it came.
 
     Parameters
     ----------
@@ -47,6 +52,7 @@ class Stopping:
     def __init__(self, say: Callable[[bool], None]) -> None:
         self._say = say
         self._asked = self._begun = self._left = False
+        self._instant_ends = 0.0  # of the first signal, on the monotonic clock
         self._old: dict[int, Any] = {}
 
     def __call__(self) -> bool:
@@ -65,42 +71,70 @@ class Stopping:
         self._watching = threading.Thread(target=self._watch, daemon=True)
         self._old_fd = signal.set_wakeup_fd(self._theirs.fileno(), warn_on_full_buffer=False)
         self._watching.start()
-        for number in self._old:
-            signal.signal(number, self._handle)
+        try:
+            self._handle_by(self._handle)
+        except KeyboardInterrupt as error:  # a signal that came between the two
+            self.__exit__(type(error))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        # Whatever came of the interrupt: a library may turn it into an error of its own.
-        interrupted = kind is not None and self._asked and not self._begun
         self._left = True
-        for number, old in self._old.items():
-            signal.signal(number, old)
         if self._old:
+            self._handle_by(_ignored)
             signal.set_wakeup_fd(self._old_fd)
             self._theirs.close()
-            self._watching.join()
-            self._ours.close()
-        if interrupted:
+            self._watching.join()  # it has heard of every signal up to here
+            if self._asked:
+                time.sleep(max(0.0, self._instant_ends - time.monotonic()))
+            for number, old in self._old.items():
+                signal.signal(number, old)
+        # Whatever came of the interrupt: a library may turn it into an error of its own.
+        if kind is not None and self._asked and not self._begun:
             raise StoppedError("Stopped before the first batch, nothing is lost") from None
+
+    def _handle_by(self, handler: Callable[[int, FrameType | None], None]) -> None:
+        for number in self._old:
+            signal.signal(number, handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         """Run in the main thread, once that is in Python again."""
-        for each in self._old:
-            signal.signal(each, _ignored)  # the watcher hears of the next one
+        self._handle_by(_ignored)  # the watcher hears of the next one
         self._asked = True
         if not (self._begun or self._left):
             raise KeyboardInterrupt
 
     def _watch(self) -> None:
         """Hear of signals also while the main thread is in a long call of another library."""
-        first = None
+        if self._next_signal() is None:
+            return
+        self._instant_ends = time.monotonic() + INSTANT
+        self._asked = True
+        with contextlib.suppress(OSError):  # nobody may be there to be told
+            self._say(self._begun)
+        if not self._skip_copies():
+            return
+        second = self._next_signal()
+        if second is not None:
+            os._exit(128 + second)  # as the shell counts who was ended by a signal
+
+    def _next_signal(self) -> int | None:
+        """Wait for one of ours; None if it is left first."""
+        self._ours.settimeout(None)
         while heard := self._ours.recv(1):
-            if heard[0] not in self._old:
-                continue
-            now = time.monotonic()
-            if first is None:
-                first, self._asked = now, True
-                with contextlib.suppress(OSError):  # nobody may be there to be told
-                    self._say(self._begun)
-            elif now - first > _SAME:
-                os._exit(128 + heard[0])  # as the shell counts who was ended by a signal
+            if heard[0] in self._old:
+                return heard[0]
+        return None
+
+    def _skip_copies(self) -> bool:
+        """Hear of nothing until the instant is over; False if it is left first.
+
+        Not by the time at which a signal is heard, which is late where another thread is long in
+        a call that keeps Python: what is there to be heard at the end is of the instant.
+        """
+        while True:
+            self._ours.settimeout(max(0.0, self._instant_ends - time.monotonic()))
+            try:
+                if not self._ours.recv(1):
+                    return False
+            except (TimeoutError, BlockingIOError):
+                return True
