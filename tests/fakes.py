@@ -1,7 +1,7 @@
-"""What tests share: image files, comparisons of embeddings files, and doubles of backbones.
+"""What tests share: image files, comparisons of embeddings files, doubles of heads and backbones.
 
-A double is registered where the package looks backbones and engines up: in the public tables
-BACKBONES and ENGINES.
+A double of a backbone is registered where the package looks backbones and engines up: in the public
+tables BACKBONES and ENGINES. One of a head has a dotted name, `tests.fakes:recording`.
 """
 
 from __future__ import annotations
@@ -11,11 +11,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.pipeline import Pipeline
 
 from tlfeatures.errors import StoreError
 from tlfeatures.features.backbone import BACKBONES, Backbone, embedding_widths
@@ -75,6 +78,70 @@ def assert_tidy(file: Path) -> None:
     shards = read_header(file).shards
     assert shards is not None
     assert shards_of(file) == sorted(shards.names)
+
+
+# ---- heads
+
+IMAGE, VARIANT = 1, 2  # columns that say of which image, and which of its variants, a row is
+
+
+def names_of(X) -> list[tuple[float, float]]:
+    """Give (image, variant) of each row."""
+    return list(zip(X[:, IMAGE].tolist(), X[:, VARIANT].tolist(), strict=True))
+
+
+def with_variants(images, v=2) -> list[tuple[float, float]]:
+    """Give the names of images and of v variants of each, sorted."""
+    return sorted((float(image), float(k)) for image in images for k in range(v + 1))
+
+
+class Recorder(ClassifierMixin, BaseEstimator):
+    """Records, in lists that clones share, the rows that it was fitted on and asked of.
+
+    `fitted` has (names of the rows, labels) of each fit, `asked` (number of the fit, names of the
+    rows) of each prediction; `names_of` reads the names from the columns.
+    """
+
+    fitted: ClassVar[list] = []
+    asked: ClassVar[list] = []
+
+    def __init__(self, value=1):
+        self.value = value
+
+    def fit(self, X, y):
+        self.classes_ = np.unique(y)
+        self.number = len(self.fitted)
+        self.fitted.append((names_of(X), y.tolist()))
+        return self
+
+    def predict(self, X):
+        self.asked.append((self.number, names_of(X)))
+        return np.resize(self.classes_, len(X))
+
+
+class GuessingRecorder(Recorder):
+    """Gives each class the same probability."""
+
+    def predict_proba(self, X):
+        return np.full((len(X), len(self.classes_)), 1 / len(self.classes_))
+
+
+class DecidingRecorder(Recorder):
+    """Has decisions, by the first column, and no probabilities."""
+
+    def decision_function(self, X):
+        self.asked.append((self.number, names_of(X)))
+        return X[:, 0]
+
+
+def recording() -> Pipeline:
+    """Make the head `tests.fakes:recording`, which sees the columns as they are."""
+    return Pipeline([("classifier", Recorder())])
+
+
+def guessing() -> Pipeline:
+    """Make the head `tests.fakes:guessing`, which sees the columns as they are."""
+    return Pipeline([("classifier", GuessingRecorder())])
 
 
 # ---- backbones

@@ -1,9 +1,41 @@
 """Fixtures that many unit tests share."""
 
+import shutil
+
 import pytest
+
+from tests.fakes import Recorder
+from tlfeatures import extract
 
 
 @pytest.fixture
 def file(tmp_path):
     """Where an embeddings file is to be written; a test module may put a written one in place."""
     return tmp_path / "photos.h5"
+
+
+@pytest.fixture
+def recorder():
+    """A head that records its rows; what others recorded before is forgotten."""
+    Recorder.fitted.clear()
+    Recorder.asked.clear()
+    return Recorder()
+
+
+@pytest.fixture(scope="session")
+def augmented_folder(_photos, tmp_path_factory):
+    """`photos`, and their embeddings: with three variants of each in a.h5, without in plain.h5."""
+    folder = tmp_path_factory.mktemp("augmented")
+    settings = {"backbone": "pixels", "size": 16, "layers": ["grid4", "grid8"], "pools": "flatten"}
+    shutil.copytree(_photos, folder / "photos")
+    extract(folder / "photos", folder / "a.h5", augment=3, **settings)
+    extract(folder / "photos", folder / "plain.h5", **settings)
+    return folder
+
+
+@pytest.fixture
+def augmented_file(augmented_folder, tmp_path):
+    """The embeddings of 24 images with three variants of each; those without are beside it."""
+    for name in ("a.h5", "plain.h5"):
+        shutil.copy(augmented_folder / name, tmp_path / name)
+    return tmp_path / "a.h5"

@@ -1,11 +1,13 @@
 """Data sets without a file, and small embeddings files, for the tests of many subjects."""
 
 from dataclasses import replace
+from inspect import signature
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
 
-from tests.fakes import Failing, rows_of, use_backbone
+from tests.fakes import IMAGE, VARIANT, Failing, rows_of, use_backbone
 from tlfeatures import extract
 from tlfeatures.dataset import Dataset
 from tlfeatures.errors import StoreError
@@ -31,6 +33,43 @@ def dataset(n=60, d=6, classes="ab", signal=1.0, **fields) -> Dataset:
         X=X, y=y, groups=None, ids=ids, split=None, embedding="x.avg", spec=SPEC, file="x.h5"
     )
     return replace(made, **fields)
+
+
+def augmented(n=60, v=2, d=6, noise=0.3, **fields) -> Dataset:
+    """As `dataset`, and v variants near each image."""
+    data = dataset(n, d, **fields)
+    random = np.random.default_rng(1)
+    moved = random.normal(scale=noise, size=(n, v, d)).astype(np.float32)
+    return replace(data, variants=data.X[:, None] + moved)
+
+
+def named(n=60, v=2, **fields) -> Dataset:
+    """As `augmented`, with two columns that name the image and the variant (see `names_of`)."""
+    data = augmented(n, v, **fields)
+    data.X[:, IMAGE], data.X[:, VARIANT] = np.arange(n), 0
+    data.variants[..., IMAGE] = np.arange(n)[:, None]
+    data.variants[..., VARIANT] = np.arange(1, v + 1)
+    return data
+
+
+def units(data):
+    """Give each image the number of the images that must stay on its side of every fold."""
+    return np.arange(len(data.y)) if data.together is None else data.together
+
+
+def fit_options(head, unit, v=2):
+    """Give what `head.fit` needs to know of images of these units, and of v variants of each."""
+    asked = signature(head[-1].fit).parameters
+    n = len(unit)
+    if "groups" in asked:
+        return {
+            "classifier__groups": np.concatenate([unit, unit.repeat(v)]),
+            "classifier__images": np.concatenate([np.arange(n), np.arange(n).repeat(v)]),
+            "classifier__variant": np.concatenate([np.zeros(n, int), np.tile(np.arange(v) + 1, n)]),
+        }
+    if isinstance(head[-1], LogisticRegression):
+        return {"classifier__sample_weight": np.full(n * (1 + v), 1 / (1 + v))}
+    return {}
 
 
 def extract_pixels(photos, file, **options):
