@@ -1,6 +1,7 @@
 """What many processes cost: `extract --cluster` against `extract`, and a shard by itself.
 
     python benchmarks/cluster.py [--images FOLDER] [--count 128] [--rounds 5] [--shards 20000]
+    python benchmarks/cluster.py --smoke
 
 All of it on this machine: a scheduler and two workers of one thread, processes of their own. First
 images/s, both ways by turns on the same images; then shards without work, through client, scheduler
@@ -23,19 +24,27 @@ import sys
 import tempfile
 import time
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import psutil
-from common import DATA, chosen_images, copy_images, options, timed, write_noise
+from common import (
+    DATA,
+    add_backbone,
+    chosen_images,
+    copy_images,
+    images_folder,
+    parse,
+    timed,
+    write_noise,
+)
 
 from tlfeatures import extract
 from tlfeatures.cluster import Cluster, connect
-from tlfeatures.features import on_cluster, store
+from tlfeatures.features import store
 from tlfeatures.features.images import ImageFile, Manifest, scan
 from tlfeatures.features.plan import Means, Plan, Settings, make_plan
 from tlfeatures.features.shards import Order, Receipt, Recipe, make_shard
@@ -49,27 +58,40 @@ MEANS = Means("cpu", "auto", 10**8)
 
 
 def main() -> None:
-    parser = options(__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add_backbone(parser)
     parser.add_argument("--images", type=Path, default=DATA / "intel")
     parser.add_argument("--count", type=int, default=128, help="images a turn")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--shards", type=int, default=SHARDS[-1], help="the most that are made")
     parser.add_argument("--tiny", type=int, default=1000, help="shards that are written")
+    parser.add_argument("--planned", type=int, default=100_000, help="images of a plan")
     parser.add_argument("--only", nargs="*", default=["speed", "empty", "tiny", "virtual", "plan"])
-    arguments = parser.parse_args()
+    arguments = parse(
+        parser,
+        images=None,
+        weights="random",
+        size=32,
+        count=8,
+        rounds=1,
+        shards=30,
+        tiny=10,
+        planned=1000,
+    )
     counts = [count for count in SHARDS if count < arguments.shards] + [arguments.shards]
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        parts = {
-            "speed": functools.partial(speed, arguments, folder / "speed"),
-            "empty": functools.partial(empty_shards, counts, folder / "empty"),
-            "tiny": functools.partial(tiny_shards, arguments.tiny, folder / "tiny"),
-            "virtual": functools.partial(virtual_files, counts, folder / "virtual"),
-            "plan": functools.partial(planning, 100_000, folder / "plan"),
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        start = functools.cache(lambda: stack.enter_context(processes(folder)))
+        parts: dict[str, Callable[[Path], None]] = {
+            "speed": lambda at: speed(start(), arguments, at),
+            "empty": lambda at: empty_shards(start(), counts, at),
+            "tiny": lambda at: tiny_shards(start(), arguments.tiny, at),
+            "virtual": lambda at: virtual_files(counts, at),
+            "plan": lambda at: planning(arguments.planned, at),
         }
         for name in arguments.only:
             (folder / name).mkdir()
-            parts[name]()
+            parts[name](folder / name)
             shutil.rmtree(folder / name)
 
 
@@ -84,6 +106,8 @@ class Processes:
         where = folder / "scheduler.json"
         self.scheduler = self._start("scheduler", "--scheduler-file", str(where))
         while not where.exists():
+            if self.scheduler.status() == psutil.STATUS_ZOMBIE:
+                raise RuntimeError((folder / "scheduler.log").read_text())
             time.sleep(0.1)
         self.workers = [
             self._start("worker", "--scheduler-file", str(where), "--nthreads", "1")
@@ -118,7 +142,7 @@ def processes(folder: Path) -> Iterator[Processes]:
         made = Processes(folder, stack)
         address = scheduler_address(folder)
         made.cluster = stack.enter_context(connect(address))
-        made.cluster.client.wait_for_workers(WORKERS)
+        made.cluster.client.wait_for_workers(WORKERS, timeout=120)
         yield made
 
 
@@ -133,44 +157,44 @@ def megabytes(process: psutil.Process) -> float:
 # ---- images per second
 
 
-def speed(arguments: argparse.Namespace, folder: Path) -> None:
-    chosen = chosen_images(arguments.images, arguments.count, folder)
+def speed(dask: Processes, arguments: argparse.Namespace, folder: Path) -> None:
+    source = images_folder(arguments.images, arguments.count, folder)
+    chosen = chosen_images(source, arguments.count)
     images = copy_images(chosen, folder / "images")
-    with processes(folder) as dask:
-        runs = {"local": None, "cluster": dask.cluster.where}
+    runs = {"local": None, "cluster": dask.cluster.where}
 
-        def run(name: str) -> None:
-            target = folder / f"{name}.h5"
-            target.unlink(missing_ok=True)
-            shutil.rmtree(shards_folder(target), ignore_errors=True)
-            extract(
-                images,
-                target,
-                size=arguments.size,
-                weights=arguments.weights,
-                precision="float32",
-                cluster=runs[name],
-            )
+    def run(name: str) -> None:
+        target = folder / f"{name}.h5"
+        target.unlink(missing_ok=True)
+        shutil.rmtree(shards_folder(target), ignore_errors=True)
+        extract(
+            images,
+            target,
+            size=arguments.size,
+            weights=arguments.weights,
+            precision="float32",
+            cluster=runs[name],
+        )
 
-        for name in runs:  # loads the backbone, here and in the workers
-            run(name)
-        found: dict[str, list[float]] = {name: [] for name in runs}
-        used: dict[str, list[list[float]]] = {name: [] for name in runs}
-        everyone = [psutil.Process(), dask.scheduler, *dask.workers]
-        for number in range(arguments.rounds):
-            load = os.getloadavg()[0]
-            for name in runs if number % 2 else reversed(runs):
-                before = cpu_seconds(everyone)
-                with nullcontext() if runs[name] else asleep(everyone[1:]):
-                    found[name].append(len(chosen) / timed(functools.partial(run, name)))
-                pairs = zip(before, cpu_seconds(everyone), strict=True)
-                used[name].append([1e3 * (b - a) / len(chosen) for a, b in pairs])
-            said = ", ".join(f"{name} {speeds[-1]:.2f}" for name, speeds in found.items())
-            print(f"turn {number + 1}: {said} images/s; load before it {load:.1f}", flush=True)
-        with store.Reader(folder / "local.h5") as a, store.Reader(folder / "cluster.h5") as b:
-            names = list(a.header.embeddings)
-            same = all(np.array_equal(a.read(name), b.read(name)) for name in names)
-            engine, shards = a.header.spec.engine, b.header.shards
+    for name in runs:  # loads the backbone, here and in the workers
+        run(name)
+    found: dict[str, list[float]] = {name: [] for name in runs}
+    used: dict[str, list[list[float]]] = {name: [] for name in runs}
+    everyone = [psutil.Process(), dask.scheduler, *dask.workers]
+    for number in range(arguments.rounds):
+        load = os.getloadavg()[0]
+        for name in runs if number % 2 else reversed(runs):
+            before = cpu_seconds(everyone)
+            with nullcontext() if runs[name] else asleep(everyone[1:]):
+                found[name].append(len(chosen) / timed(functools.partial(run, name)))
+            pairs = zip(before, cpu_seconds(everyone), strict=True)
+            used[name].append([1e3 * (b - a) / len(chosen) for a, b in pairs])
+        said = ", ".join(f"{name} {speeds[-1]:.2f}" for name, speeds in found.items())
+        print(f"turn {number + 1}: {said} images/s; load before it {load:.1f}", flush=True)
+    with store.Reader(folder / "local.h5") as a, store.Reader(folder / "cluster.h5") as b:
+        names = list(a.header.embeddings)
+        same = all(np.array_equal(a.read(name), b.read(name)) for name in names)
+        engine, shards = a.header.spec.engine, b.header.shards
     assert shards is not None
     print(
         f"{len(chosen)} images a turn at {arguments.size}, {engine} float32, {len(shards.names)} "
@@ -203,7 +227,7 @@ def empty_shard(order: Order) -> Receipt:
     return Receipt(order.name, 10**6, hashlib.sha256(digests).digest(), digests, {})
 
 
-def empty_shards(counts: list[int], folder: Path) -> None:
+def empty_shards(dask: Processes, counts: list[int], folder: Path) -> None:
     # Workers import it by its name, as they do what they are sent by a run.
     from cluster import empty_shard as function
 
@@ -212,36 +236,35 @@ def empty_shards(counts: list[int], folder: Path) -> None:
     print(f"empty shards of {SHARD_IMAGES} images: {len(pickle.dumps(order)) / 1e3:.0f} kB to a")
     print(f"worker, {len(pickle.dumps(empty_shard(order))) / 1e3:.0f} kB back")
     client = psutil.Process()
-    with processes(folder) as dask:
-        cluster = dask.cluster
-        list(cluster.each(function, [order] * 20))
-        busy = cpu_seconds([client, dask.scheduler, *dask.workers])
+    cluster = dask.cluster
+    list(cluster.each(function, [order] * 20))
+    busy = cpu_seconds([client, dask.scheduler, *dask.workers])
+    print(
+        f"  {0:6,d} shards: scheduler {megabytes(dask.scheduler):.0f} MB, client "
+        f"{megabytes(client):.0f} MB",
+        flush=True,
+    )
+    receipts: list[Receipt] = []
+    made, seconds = 0, 0.0
+    for count in counts:
+        load, new = os.getloadavg()[0], count - made
+        started = time.perf_counter()
+        receipts += [receipt for _, receipt in cluster.each(function, [order] * new)]
+        taken = time.perf_counter() - started
+        made, seconds = count, seconds + taken
         print(
-            f"  {0:6,d} shards: scheduler {megabytes(dask.scheduler):.0f} MB, client "
-            f"{megabytes(client):.0f} MB",
+            f"  {made:6,d} shards: scheduler {megabytes(dask.scheduler):.0f} MB, client "
+            f"{megabytes(client):.0f} MB with all receipts; the last {new:,d}: "
+            f"{1e3 * taken / new:.2f} ms a shard; load before it {load:.1f}",
             flush=True,
         )
-        receipts: list[Receipt] = []
-        made, seconds = 0, 0.0
-        for count in counts:
-            load, new = os.getloadavg()[0], count - made
-            started = time.perf_counter()
-            receipts += [receipt for _, receipt in cluster.each(function, [order] * new)]
-            taken = time.perf_counter() - started
-            made, seconds = count, seconds + taken
-            print(
-                f"  {made:6,d} shards: scheduler {megabytes(dask.scheduler):.0f} MB, client "
-                f"{megabytes(client):.0f} MB with all receipts; the last {new:,d}: "
-                f"{1e3 * taken / new:.2f} ms a shard; load before it {load:.1f}",
-                flush=True,
-            )
-        now = cpu_seconds([client, dask.scheduler, *dask.workers])
-        used = [1e3 * (b - a) / made for a, b in zip(busy, now, strict=True)]
-        print(
-            f"  {1e3 * seconds / made:.2f} ms a shard in all; of the processors' time, client "
-            f"{used[0]:.2f} ms, scheduler {used[1]:.2f} ms, both workers {sum(used[2:]):.2f} ms",
-            flush=True,
-        )
+    now = cpu_seconds([client, dask.scheduler, *dask.workers])
+    used = [1e3 * (b - a) / made for a, b in zip(busy, now, strict=True)]
+    print(
+        f"  {1e3 * seconds / made:.2f} ms a shard in all; of the processors' time, client "
+        f"{used[0]:.2f} ms, scheduler {used[1]:.2f} ms, both workers {sum(used[2:]):.2f} ms",
+        flush=True,
+    )
 
 
 def cpu_seconds(all_of: list[psutil.Process]) -> list[float]:
@@ -273,38 +296,54 @@ def tree(process: psutil.Process) -> list[psutil.Process]:
 # ---- shards that are written
 
 
-def tiny_shards(count: int, folder: Path) -> None:
+def tiny_shards(dask: Processes, count: int, folder: Path) -> None:
     """One image each, by the backbone without weights: everything but the forward pass."""
     write_noise(folder / "images", count, 8)
     target = folder / "all.h5"
-    most, on_cluster._SHARD_IMAGES = on_cluster._SHARD_IMAGES, 1
-    settings: dict[str, Any] = {"backbone": "pixels", "size": 8}
-    plan = make_plan(scan(folder / "images"), folder / "plan.h5", Settings(**settings), "cpu")
-    (folder / "alone").mkdir()
-    recipe = recipe_of(plan, folder / "alone")
-    orders = [Order(recipe, [task]) for task in plan.tasks]
+    settings = Settings(backbone="pixels", size=8)
+    plan = make_plan(scan(folder / "images"), target, settings, "cpu")
     load = os.getloadavg()[0]
-    with processes(folder) as dask:
-        list(dask.cluster.each(make_shard, orders[:20]))  # imports
-        shutil.rmtree(folder / "alone")
-        (folder / "alone").mkdir()
-        make_shard(orders[0])
-        alone = timed(lambda: [make_shard(order) for order in orders[1:]]) / (count - 1)
-        away = timed(
-            lambda: extract(
-                folder / "images", target, batch_size=1, cluster=dask.cluster.where, **settings
-            )
-        )
-        with store.Reader(target) as reader:
-            assert len(reader.header.shards.names) == count
-            reading = timed(lambda: reader.read(next(iter(reader.header.embeddings))))
-    on_cluster._SHARD_IMAGES = most
+    list(dask.cluster.each(make_shard, one_a_shard(plan, folder / "first")[:20]))  # imports
+    orders = one_a_shard(plan, folder / "alone")
+    alone = timed(lambda: [make_shard(order) for order in orders])
+    orders = one_a_shard(plan, shards_folder(target))
+    receipts: list[Receipt] = []
+    away = timed(lambda: receipts.extend(made for _, made in dask.cluster.each(make_shard, orders)))
+    put_together(plan, orders, receipts)
+    with store.Reader(target) as reader:
+        assert reader.header.done.all()
+        reading = timed(lambda: reader.read(next(iter(reader.header.embeddings))))
     print(
-        f"{count} shards of one tiny image, written: make_shard in one process "
-        f"{1e3 * alone:.1f} ms a shard; the whole extract by {WORKERS} workers "
-        f"{1e3 * away / count:.1f} ms a shard; reading them all through the virtual file "
-        f"{1e3 * reading / count:.1f} ms a shard; load before it {load:.1f}",
+        f"{count} shards of one tiny image, written: {1e3 * alone / count:.1f} ms a shard in one "
+        f"process, {1e3 * away / count:.1f} ms by {WORKERS} workers; reading them all through the "
+        f"virtual file {1e3 * reading / count:.1f} ms a shard; load before it {load:.1f}",
         flush=True,
+    )
+
+
+def one_a_shard(plan: Plan, folder: Path) -> list[Order]:
+    """Order every image of a plan as a shard of its own."""
+    folder.mkdir()
+    recipe = recipe_of(plan, folder)
+    return [Order(recipe, [task]) for task in plan.tasks]
+
+
+def put_together(plan: Plan, orders: list[Order], receipts: list[Receipt]) -> None:
+    """Make the virtual file over these shards of one image."""
+    made = {receipt.name: receipt for receipt in receipts}
+    ordered = [made[order.name] for order in orders]
+    place = np.full((len(plan.manifest.images), 2), -1)
+    for number, order in enumerate(orders):
+        place[order.tasks[0].rows] = number, 0
+    shards = Shards(
+        shards_folder(plan.target).name,
+        [receipt.name for receipt in ordered],
+        [receipt.size for receipt in ordered],
+        [receipt.sha256 for receipt in ordered],
+        place,
+    )
+    store.create_virtual(
+        plan.target, plan.manifest, plan.spec, plan.embeddings, plan.dtype, {}, shards, {}
     )
 
 
@@ -324,10 +363,10 @@ def virtual_file(count: int, images: int, folder: Path) -> None:
     beside.mkdir()
     names = [f"{number:064x}.h5" for number in range(count)]
     for name in names:
-        (beside / name).touch()
+        (beside / name).write_bytes(b"0")  # no shard is empty
     row = np.arange(count * images)
     place = np.stack([row // images, row % images], axis=1)
-    shards = Shards(beside.name, names, [0] * count, [bytes(32)] * count, place)
+    shards = Shards(beside.name, names, [1] * count, [bytes(32)] * count, place)
     load = os.getloadavg()[0]
     making = timed(
         lambda: store.create_virtual(

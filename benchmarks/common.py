@@ -1,45 +1,60 @@
-"""What the benchmarks of images share: their options, their images, a clock."""
+"""What the benchmarks share: options, `--smoke`, images, processes, a clock."""
 
 from __future__ import annotations
 
 import argparse
 import io
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from tlfeatures.demo import write_digits
 from tlfeatures.features.engines import ENGINES, choose_engine
 from tlfeatures.features.images import ImageFile, scan
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 WEIGHTS = DATA / "vgg16" / "vgg16_imagenet_notop.h5"
+CROPS, CROP_SIDE = 300, 150  # at most so many, of so many pixels a side
 
 Way = tuple[str, str]  # an engine and a precision
 
+# ---- options
 
-def options(description: str) -> argparse.ArgumentParser:
-    """Make the options that all benchmarks of images have."""
-    parser = argparse.ArgumentParser(description=description)
+
+def add_backbone(parser: argparse.ArgumentParser) -> None:
+    """Add the options of VGG16."""
     weights = str(WEIGHTS) if WEIGHTS.is_file() else "imagenet"
     parser.add_argument("--weights", default=weights)
     parser.add_argument("--size", type=int, default=224)
-    return parser
 
 
 def add_engines(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--engines",
-        type=lambda text: [ways(each) for each in text.split(",")],
+        type=lambda text: [way(each) for each in text.split(",")],
         default=all_ways(),
         help="ENGINE:PRECISION,...; all that is installed if not given",
     )
 
 
-def ways(text: str) -> Way:
+def parse(parser: argparse.ArgumentParser, **smoke: Any) -> argparse.Namespace:
+    """Read the command line, and add `--smoke`: these values replace the options' defaults."""
+    parser.add_argument(
+        "--smoke",
+        action="store_true",
+        help="a run of some seconds on few small images: it shows that the script works",
+    )
+    if parser.parse_known_args()[0].smoke:
+        parser.set_defaults(**smoke)
+    return parser.parse_args()
+
+
+def way(text: str) -> Way:
     engine, _, precision = text.partition(":")
     return engine, precision or "float32"
 
@@ -56,12 +71,22 @@ def all_ways() -> list[Way]:
     return list(found)
 
 
-def chosen_images(folder: Path, count: int, temporary: Path) -> list[ImageFile]:
-    """Choose as many images as are asked for, evenly; of the digits if there is no folder."""
-    if not folder.is_dir():
-        print(f"no {folder}: measuring on scikit-learn's digits instead")
-        folder = temporary / "digits"
-        write_digits(folder)
+# ---- images
+
+
+def images_folder(folder: Path | None, count: int, temporary: Path) -> Path:
+    """Give the folder; if it isn't there, one of crops of scikit-learn's photographs."""
+    if folder is not None and folder.is_dir():
+        return folder
+    if folder is not None:
+        print(f"no {folder}: measuring on crops of scikit-learn's photographs instead")
+    crops = temporary / "crops"
+    write_crops(crops, min(count, CROPS))
+    return crops
+
+
+def chosen_images(folder: Path, count: int) -> list[ImageFile]:
+    """Choose as many images as are asked for, evenly."""
     images = scan(folder).images
     return images[:: max(1, len(images) // count)][:count]
 
@@ -72,6 +97,22 @@ def copy_images(images: list[ImageFile], folder: Path) -> Path:
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(image.path.read_bytes())
     return folder
+
+
+def write_crops(folder: Path, count: int) -> None:
+    """Cut JPEGs at random places out of scikit-learn's two photographs, a class each."""
+    from sklearn.datasets import load_sample_images
+
+    photographs = load_sample_images()
+    generator = np.random.default_rng(0)
+    for number in range(count):
+        photograph = photographs.images[number % 2]
+        label = Path(photographs.filenames[number % 2]).stem
+        limits = np.array(photograph.shape[:2]) - CROP_SIDE + 1
+        top, left = generator.integers(0, limits).tolist()
+        crop = photograph[top : top + CROP_SIDE, left : left + CROP_SIDE]
+        (folder / label).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(crop).save(folder / label / f"{number:04d}.jpg", quality=90)
 
 
 def write_noise(folder: Path, count: int, side: int, quality: int = 75) -> int:
@@ -93,6 +134,17 @@ def write_noise(folder: Path, count: int, side: int, quality: int = 75) -> int:
         path = folder / "ab"[number % 2] / f"image{number:06d}.jpg"
         path.write_bytes(pictures[number % 16] + number.to_bytes(8, "big"))
     return sum(map(len, pictures)) // 16
+
+
+# ---- processes and a clock
+
+
+def output_of(command: list[str]) -> str:
+    """Run a process to its end, and give what it printed; if it fails, say what it said."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{command} ended with {done.returncode}: {done.stderr}")
+    return done.stdout
 
 
 def timed(run: Callable[[], object]) -> float:

@@ -1,6 +1,7 @@
 """Images per second of `extract` and of what it is compared to, in one run.
 
     python benchmarks/extract.py [--images FOLDER ...] [--engines keras,openvino:int8] [--rounds 3]
+    python benchmarks/extract.py --smoke
 
 For each folder: the usual Keras loop, one image at a time, and for every engine ours and its model
 alone. All take turns on the same images, so that a machine whose speed drifts drifts for all, and
@@ -14,41 +15,55 @@ import argparse
 import functools
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
-from common import DATA, Way, add_engines, chosen_images, copy_images, options, timed
+from common import (
+    DATA,
+    Way,
+    add_backbone,
+    add_engines,
+    chosen_images,
+    copy_images,
+    images_folder,
+    output_of,
+    parse,
+    timed,
+)
 from numpy.typing import NDArray
 from PIL import Image
 
-import tlfeatures.features.extract as extracting
 from tlfeatures import extract
-from tlfeatures.features import backbone as backbones
+from tlfeatures.features.backbone import Backbone, load_backbone
 from tlfeatures.features.batches import batched, decode_ahead, readable
-from tlfeatures.features.calibrate import calibrate
-from tlfeatures.features.images import decode, scan
-from tlfeatures.features.plan import Settings, make_spec
+from tlfeatures.features.calibrate import calibrate, drawn
+from tlfeatures.features.engines import ENGINES, Load
+from tlfeatures.features.images import MAX_PIXELS, decode, scan
+from tlfeatures.features.plan import Means, Settings, make_plan, make_spec
 from tlfeatures.features.quantization import Quantization
+from tlfeatures.features.run import calibrated, open_target
 from tlfeatures.features.spec import Spec
 from tlfeatures.features.store import Reader
-from tlfeatures.features.weights import load_weights
+from tlfeatures.features.weights import Weights, load_weights
 from tlfeatures.figures import COLORS, drawing, save_figure
 
 BATCH = 32
 EMBEDDING = "block5_pool.avg"
 USUAL, SINGLE = "usual loop, Keras float32", "one at a time, Keras float32"
 
-Run = Callable[[list[Path]], object]
+MEANS = Means("auto", "auto", MAX_PIXELS)
+
+Run = Callable[[list[Path]], float]  # embeds images, and gives the seconds that it took
 
 
 def main() -> None:
-    parser = options(__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add_backbone(parser)
     add_engines(parser)
     folders = [DATA / "intel", DATA / "hymenoptera"]
     parser.add_argument("--images", type=Path, nargs="+", default=folders)
@@ -56,12 +71,21 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--whole", type=int, nargs="*", default=[8, 32, 128, 10**6])
     parser.add_argument("--plot", type=Path, help="where to draw the whole command's images/s")
-    arguments = parser.parse_args()
-    # The command needs two at most; here all stay, as no turn shall load one.
-    backbones._load = functools.cache(backbones._load.__wrapped__)
-    for folder in arguments.images:
+    arguments = parse(
+        parser,
+        images=[None],
+        weights="random",
+        size=32,
+        engines=[("openvino", "int8")],
+        count=8,
+        rounds=1,
+        whole=[4],
+    )
+    keep_backbones()
+    for given in arguments.images:
         with tempfile.TemporaryDirectory() as temporary:
-            chosen = chosen_images(folder, arguments.count, Path(temporary))
+            folder = images_folder(given, arguments.count, Path(temporary))
+            chosen = chosen_images(folder, arguments.count)
             copied = copy_images(chosen, Path(temporary, "images"))
             paths = [image.path for image in scan(copied).images]
             turns = Turns(folder, paths, arguments.size, arguments.weights, Path(temporary))
@@ -70,6 +94,26 @@ def main() -> None:
         points = whole_commands(arguments)
         if arguments.plot:
             draw(points, arguments.size, arguments.plot)
+
+
+def keep_backbones() -> None:
+    """Let every engine keep the backbones that it loads, so that no turn loads one."""
+    for name, engine in ENGINES.items():
+        ENGINES[name] = replace(engine, load=loaded_once(engine.load))
+
+
+def loaded_once(load: Load) -> Load:
+    kept: dict[object, Backbone] = {}
+
+    def load_once(
+        spec: Spec, names: Sequence[str], device: str, weights: Weights, threads: int | None
+    ) -> Backbone:
+        key = (spec, tuple(names), device, weights.sha256, threads)
+        if key not in kept:
+            kept[key] = load(spec, names, device, weights, threads)
+        return kept[key]
+
+    return load_once
 
 
 class Turns:
@@ -81,15 +125,15 @@ class Turns:
         self._folder, self._paths = folder, paths
         self._size, self._weights = size, weights
         self._temporary = temporary
-        self._measured: Quantization | None = None
+        self._ranges: Quantization | None = None
 
     def measure(self, engines: list[Way], rounds: int) -> None:
         """Time every way, round by round, and print the lot."""
         count = len(self._paths)
         predict = self._keras_model()
         runs: dict[str, Run] = {
-            USUAL: functools.partial(usual_loop, predict, self._size),
-            SINGLE: functools.partial(one_at_a_time, predict, self._size),
+            USUAL: lambda paths: timed(lambda: usual_loop(predict, self._size, paths)),
+            SINGLE: lambda paths: timed(lambda: one_at_a_time(predict, self._size, paths)),
         }
         for way in engines:
             runs[f"ours, {' '.join(way)}"] = self._ours(way)
@@ -101,7 +145,7 @@ class Turns:
         for number in range(rounds):
             load = os.getloadavg()[0]
             for name, run in runs.items():
-                seconds[name].append(timed(lambda run=run: run(self._paths)))
+                seconds[name].append(run(self._paths))
             print(f"turn {number + 1}: load before it {load:.1f}", flush=True)
         cosines = self._cosines(engines)
         report(f"{count} images of {self._folder.name} a turn", self._size, seconds, cosines, count)
@@ -116,69 +160,73 @@ class Turns:
             model.get_layer(layer).set_weights([kernel, bias])
         return functools.partial(model.predict, verbose=0)
 
-    def _spec(self, way: Way) -> Spec:
+    def _settings(self, way: Way) -> Settings:
         engine, precision = way
-        settings = Settings(weights=self._weights, engine=engine, precision=precision)
-        spec = make_spec(settings, "vgg16", (self._size, self._size), [EMBEDDING], "auto")
-        if precision == "int8":
+        return Settings(size=self._size, weights=self._weights, engine=engine, precision=precision)
+
+    def _spec(self, way: Way) -> Spec:
+        size = (self._size, self._size)
+        spec = make_spec(self._settings(way), "vgg16", size, [EMBEDDING], "auto")
+        if spec.precision == "int8":
             spec = replace(spec, quantization=self._quantization(spec))
         return spec
 
     def _quantization(self, spec: Spec) -> Quantization:
         """Measured once, on the whole folder: `extract` does it once a file, before its start."""
-        if self._measured is None:
-            source = self._folder if self._folder.is_dir() else self._paths[0].parents[1]
+        if self._ranges is None:
             started = time.perf_counter()
-            self._measured = calibrate(spec, scan(source), "auto")
+            self._ranges = calibrate(spec, drawn(scan(self._folder)), MEANS)
             taken = time.perf_counter() - started
             print(f"{self._folder.name}: calibrating int8 took {taken:.1f} s")
-            extracting.calibrate = lambda *_: self._measured
-        return self._measured
+        return self._ranges
 
     def _file(self, way: Way) -> Path:
         return self._temporary / f"{'-'.join(way)}.h5"
 
     def _ours(self, way: Way) -> Run:
         """Everything that the command does once the backbone is loaded, file included."""
-        engine, precision = way
-        self._spec(way)
+        settings, spec = self._settings(way), self._spec(way)
 
-        def run(paths: list[Path]) -> None:
+        def run(paths: list[Path]) -> float:
             self._file(way).unlink(missing_ok=True)
-            folder = self._temporary / "images"
-            if len(paths) < len(self._paths):
-                folder = self._temporary / "few"
-                if not folder.exists():
-                    for path in paths:
-                        copy = folder / path.relative_to(self._temporary / "images")
-                        copy.parent.mkdir(parents=True, exist_ok=True)
-                        copy.hardlink_to(path)
-            extract(
-                folder,
-                self._file(way),
-                size=self._size,
-                weights=self._weights,
-                engine=engine,
-                precision=precision,
-            )
+            load_backbone(spec, [EMBEDDING])  # reading the weights is not what is measured
+            return timed(lambda: self._extract(self._folder_of(paths), settings))
 
         return run
+
+    def _extract(self, images: Path, settings: Settings) -> None:
+        way = settings.engine, settings.precision
+        if settings.precision == "int8":  # a file that has its ranges: nothing is calibrated
+            plan = make_plan(scan(images), self._file(way), settings, MEANS.device)
+            with open_target(calibrated(plan, MEANS, lambda *_: self._ranges), {}):
+                pass
+        extract(images, self._file(way), **asdict(settings))
+
+    def _folder_of(self, paths: list[Path]) -> Path:
+        """The folder of all images, or one of these alone."""
+        folder = self._temporary / "images"
+        if len(paths) == len(self._paths):
+            return folder
+        few = self._temporary / "few"
+        if not few.exists():
+            copy_images([image for image in scan(folder).images if image.path in paths], few)
+        return few
 
     def _model_alone(self, way: Way) -> Run:
         """Our backbone on pixels that are in memory already."""
-        backbone = backbones.load_backbone(self._spec(way), [EMBEDDING])
+        backbone = load_backbone(self._spec(way), [EMBEDDING])
         size = (self._size, self._size)
         pixels = np.stack([decode(path.read_bytes(), size) for path in self._paths])
 
-        def run(paths: list[Path]) -> None:
-            for start in range(0, len(paths), BATCH):
-                backbone.embed(pixels[start : min(start + BATCH, len(paths))])
+        def embed(count: int) -> None:
+            for start in range(0, count, BATCH):
+                backbone.embed(pixels[start : min(start + BATCH, count)])
 
-        return run
+        return lambda paths: timed(lambda: embed(len(paths)))
 
     def _cosines(self, engines: list[Way]) -> dict[str, float]:
         """Smallest cosine of each way's rows to those of Keras in float32."""
-        backbone = backbones.load_backbone(self._spec(("keras", "float32")), [EMBEDDING])
+        backbone = load_backbone(self._spec(("keras", "float32")), [EMBEDDING])
         files = ((path, path, None) for path in self._paths)
         images = readable(decode_ahead(files, (self._size, self._size)), [])
         reference = np.concatenate(
@@ -274,7 +322,8 @@ def whole_commands(arguments: argparse.Namespace) -> dict[Way, list[tuple[int, f
     print("the whole command, start-up included; again, with nothing to do; peak memory")
     for count in arguments.whole:
         with tempfile.TemporaryDirectory() as temporary:
-            images = chosen_images(arguments.images[0], count, Path(temporary))
+            source = images_folder(arguments.images[0], count, Path(temporary))
+            images = chosen_images(source, count)
             folder = copy_images(images, Path(temporary, "images"))
             for way in arguments.engines:
                 command = [sys.executable, "-c", COMMAND, "extract", str(folder)]
@@ -296,8 +345,8 @@ def whole_commands(arguments: argparse.Namespace) -> dict[Way, list[tuple[int, f
 def run_once(command: list[str]) -> tuple[float, float]:
     """Seconds of a process, and its peak of resident memory in MB."""
     started = time.perf_counter()
-    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    return time.perf_counter() - started, int(said.split()[-1]) / 1000
+    printed = output_of(command)
+    return time.perf_counter() - started, int(printed.split()[-1]) / 1000
 
 
 def draw(points: dict[Way, list[tuple[int, float]]], size: int, path: Path) -> None:

@@ -1,5 +1,8 @@
 """Seconds for searching and comparing heads: plain scikit-learn pipelines against tlfeatures.
 
+    python benchmarks/heads.py [--images FOLDER | --file FILE] [--plain HEAD ...]
+    python benchmarks/heads.py --smoke
+
 The same grids on the same folds of the same embeddings, by `GridSearchCV` over pipelines and by
 `tlfeatures.tuning.choose`, head by head in one run; both may use all cores. Then whole benchmarks:
 ten heads untuned, and tuned in nested cross-validation, which plain pipelines aren't asked to do.
@@ -8,6 +11,7 @@ ten heads untuned, and tuned in nested cross-validation, which plain pipelines a
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import tempfile
 import time
@@ -17,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from common import DATA, add_backbone, chosen_images, copy_images, images_folder, parse
 from sklearn.datasets import make_classification
 from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
@@ -35,11 +40,9 @@ from tlfeatures.dataset import Dataset
 from tlfeatures.evaluate import cross_validate_heads
 from tlfeatures.features.spec import Spec
 from tlfeatures.folds import make_folds
-from tlfeatures.heads import head_grid, make_head, make_heads
+from tlfeatures.heads import Grid, head_grid, make_head, make_heads
 from tlfeatures.trainer import Trainer
 from tlfeatures.tuning import choose
-
-DATA = Path(__file__).parents[2] / "shared" / "data"
 
 C = [10.0**power for power in range(-4, 3)]
 # Head: its parameters here, its grid, and the plain pipeline after standardising, with its grid.
@@ -69,29 +72,33 @@ SVMS = ["logreg", "linear-svm", "rbf-svm"]
 
 
 def main() -> None:
-    arguments = parse()
+    arguments = parse_command()
     if not sys.warnoptions:
         warnings.simplefilter("ignore", ConvergenceWarning)
-    with tempfile.TemporaryDirectory() as folder:
-        file = arguments.file or embed(Path(folder) / "intel.h5")
+    with tempfile.TemporaryDirectory() as temporary:
+        file = arguments.file or embed(arguments, Path(temporary))
         for name in arguments.embeddings:
             data = load_dataset(file, name)
             print(f"\n{name}: {len(data.y):,} x {data.X.shape[1]:,}", flush=True)
             # Its covariance of 25,088 columns would take 5 GB and an hour.
             wide = {"lda"} if data.X.shape[1] > 5000 else set()
-            searches(data, [each for each in arguments.plain if each not in wide])
-            whole(data, tuned=True)
-    data = synthetic(10_000, 512, arguments.classes)
-    print(f"\nsynthetic: 10,000 x 512, {arguments.classes} classes", flush=True)
-    whole(data, tuned=False)
+            searches(data, arguments, [each for each in arguments.plain if each not in wide])
+            whole(data, arguments, tuned=True)
+    data = synthetic(arguments.rows, 512, arguments.classes)
+    print(f"\nsynthetic: {arguments.rows:,} x 512, {arguments.classes} classes", flush=True)
+    whole(data, arguments, tuned=False)
 
 
-def parse() -> argparse.Namespace:
+def parse_command() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--file", help="intel at 224, block5_pool avg and flatten")
+    add_backbone(parser)
+    parser.add_argument("--images", type=Path, default=DATA / "intel")
+    parser.add_argument("--count", type=int, default=10**6, help="images, at most")
+    parser.add_argument("--file", help="embeddings that are there, instead of images")
     parser.add_argument(
         "--embeddings", nargs="*", default=["block5_pool.flatten", "block5_pool.avg"]
     )
+    parser.add_argument("--rows", type=int, default=10_000, help="of the synthetic set")
     parser.add_argument("--classes", type=int, default=10, help="of the synthetic set")
     parser.add_argument(
         "--plain",
@@ -100,35 +107,51 @@ def parse() -> argparse.Namespace:
         choices=list(SEARCHES),
         help="heads to search by plain scikit-learn, too; none: only ours",
     )
-    return parser.parse_args()
-
-
-def embed(file: Path) -> Path:
-    if not (DATA / "intel").is_dir():
-        sys.exit(f"{DATA / 'intel'} is not there; give --file")
-    extract(
-        DATA / "intel",
-        file,
-        pools=["avg", "flatten"],
-        weights=str(DATA / "vgg16" / "vgg16_imagenet_notop.h5"),
+    parser.add_argument("--points", type=int, help="of a grid, at most; all if not given")
+    parser.add_argument("--heads", nargs="+", default="all", help="heads of the whole benchmarks")
+    parser.add_argument("--cv", type=int, default=5, help="folds")
+    parser.add_argument("--jobs", type=int, default=-1, help="cores, -1 for all")
+    return parse(
+        parser,
+        images=None,
+        weights="random",
+        size=32,
+        count=300,  # each fold trains on more than the 128 components of a PCA
+        embeddings=["block5_pool.avg"],
+        rows=200,
+        classes=2,
+        points=2,
+        heads=["logreg", "rbf-svm", "knn"],
+        cv=2,
+        jobs=1,
     )
+
+
+def embed(arguments: argparse.Namespace, temporary: Path) -> Path:
+    source = images_folder(arguments.images, arguments.count, temporary)
+    images = copy_images(chosen_images(source, arguments.count), temporary / "images")
+    file = temporary / "images.h5"
+    pools = ["avg", "flatten"]
+    extract(images, file, pools=pools, size=arguments.size, weights=arguments.weights)
     return file
 
 
-def searches(data: Dataset, plain: list[str]) -> None:
-    """Search each head's grid over five folds, both ways."""
-    folds = make_folds(data, cv=5)[1]
-    line("search, 5 folds", "points", "plain s", "ours s", "ratio", "same best", "largest gap")
-    for name, (params, grid, _) in SEARCHES.items():
-        points = int(np.prod([len(values) for values in grid.values()]))
+def searches(data: Dataset, arguments: argparse.Namespace, plain: list[str]) -> None:
+    """Search each head's grid over the same folds, both ways."""
+    folds = make_folds(data, cv=arguments.cv)[1]
+    heading = f"search, {arguments.cv} folds"
+    line(heading, "points", "plain s", "ours s", "ratio", "same best", "largest gap")
+    for name, (params, whole_grid, steps) in SEARCHES.items():
+        grid = cut(whole_grid, arguments.points)
         ours, (choice,) = timed(
-            lambda n=name, p=params, g=grid: ours_of(data, [n], p, {n: g}, folds)
+            lambda n=name, p=params, g=grid: ours_of(data, {n: g}, p, folds, arguments.jobs)
         )
         found = choice[name]
+        points = len(found.points)
         if name not in plain:
             line(name, points, "-", f"{ours:.1f}")
             continue
-        seconds, search = timed(lambda n=name: plain_of(data, n, folds))
+        seconds, search = timed(lambda s=steps, g=grid: plain_of(data, s, g, folds, arguments.jobs))
         theirs = aligned(search, found.points)
         gap = np.abs(theirs - found.scores).max()
         best = found.points[int(theirs.argmax())] == found.params
@@ -141,23 +164,34 @@ def searches(data: Dataset, plain: list[str]) -> None:
             best,
             f"{gap:.4f}",
         )
-    grids = {name: {"C": C} for name in SVMS}
-    seconds, _ = timed(lambda: ours_of(data, SVMS, {"n_components": None}, grids, folds))
-    line(" + ".join(SVMS), 21, "", f"{seconds:.1f}")
+    grids = {name: cut({"C": C}, arguments.points) for name in SVMS}
+    seconds, (choice,) = timed(
+        lambda: ours_of(data, grids, {"n_components": None}, folds, arguments.jobs)
+    )
+    points = sum(len(found.points) for found in choice.values())
+    line(" + ".join(SVMS), points, "", f"{seconds:.1f}")
 
 
-def ours_of(data: Dataset, names: list[str], params: Any, grids: Any, folds: Any) -> Any:
-    heads = {name: make_head(name, **(params if name == "rbf-svm" else {})) for name in names}
-    with Trainer(data, n_jobs=-1) as trainer:
+def cut(grid: Grid, points: int | None) -> Grid:
+    """Keep the first values of each parameter, as many as give so many points."""
+    if points is None:
+        return grid
+    kept = max(1, math.floor(points ** (1 / len(grid))))
+    return {name: values[:kept] for name, values in grid.items()}
+
+
+def ours_of(data: Dataset, grids: dict[str, Grid], params: Any, folds: Any, jobs: int) -> Any:
+    heads = {name: make_head(name, **(params if name == "rbf-svm" else {})) for name in grids}
+    with Trainer(data, n_jobs=jobs) as trainer:
         return choose(trainer, heads, grids, [folds])
 
 
-def plain_of(data: Dataset, name: str, folds: Any) -> GridSearchCV:
-    _, grid, steps = SEARCHES[name]
+def plain_of(data: Dataset, steps: list[Any], grid: Grid, folds: Any, jobs: int) -> GridSearchCV:
     pipeline = make_pipeline(StandardScaler(), *steps)
     last = pipeline.steps[-1][0]
     grid = {f"{last}__{key}": values for key, values in grid.items()}
-    return GridSearchCV(pipeline, grid, cv=folds, n_jobs=-1, refit=False).fit(data.X, data.y)
+    search = GridSearchCV(pipeline, grid, cv=folds, n_jobs=jobs, refit=False, error_score="raise")
+    return search.fit(data.X, data.y)
 
 
 def aligned(search: GridSearchCV, points: list[Any]) -> np.ndarray:
@@ -170,17 +204,16 @@ def aligned(search: GridSearchCV, points: list[Any]) -> np.ndarray:
     return np.array([found[tuple(sorted(point.items()))] for point in points])
 
 
-def whole(data: Dataset, tuned: bool) -> None:
-    """Time all ten heads."""
-    heads = make_heads("all")
-    seconds, found = timed(lambda: cross_validate_heads(heads, data, cv=5, n_jobs=-1))
-    line("ten heads, untuned", "", "", f"{seconds:.1f}")
+def whole(data: Dataset, arguments: argparse.Namespace, tuned: bool) -> None:
+    """Time all heads together, untuned, and tuned in nested cross-validation."""
+    heads = make_heads(arguments.heads)
+    options = {"cv": arguments.cv, "n_jobs": arguments.jobs}
+    seconds, found = timed(lambda: cross_validate_heads(heads, data, **options))
+    line(f"{len(heads)} heads, untuned", "", "", f"{seconds:.1f}")
     if tuned:
-        grids = {name: head_grid(name) for name in heads}
-        seconds, found = timed(
-            lambda: cross_validate_heads(heads, data, cv=5, grids=grids, n_jobs=-1)
-        )
-        line("ten heads, tuned, nested", "", "", f"{seconds:.1f}")
+        grids = {name: cut(head_grid(name), arguments.points) for name in heads}
+        seconds, found = timed(lambda: cross_validate_heads(heads, data, grids=grids, **options))
+        line(f"{len(heads)} heads, tuned, nested", "", "", f"{seconds:.1f}")
     scores = (f"{name} {each.scores['accuracy'].mean():.3f}" for name, each in found.items())
     print("accuracy: " + ", ".join(scores), flush=True)
 

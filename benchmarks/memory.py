@@ -2,6 +2,7 @@
 
     python benchmarks/memory.py [--counts 1000 10000 50000] [--engines ...] [--plot PATH]
     python benchmarks/memory.py --images FOLDER --size 224
+    python benchmarks/memory.py --smoke
 
 Without a folder, on generated JPEGs of 40x40: by the pixel backbone, beside which whatever grows
 with n shows most, and by VGG16 at 32. Resident memory is what the kernel says of the process after
@@ -14,14 +15,13 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from common import add_engines, options, write_noise
+from common import add_backbone, add_engines, output_of, parse, write_noise
 
 from tlfeatures import extract
 from tlfeatures.figures import COLORS, drawing, save_figure
@@ -30,14 +30,15 @@ Points = dict[str, list[tuple[int, float]]]
 
 
 def main() -> None:
-    parser = options(__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add_backbone(parser)
     add_engines(parser)
     parser.add_argument("--images", type=Path, help="a folder, instead of generated images")
     parser.add_argument("--counts", type=int, nargs="+", default=[1000, 10_000, 50_000])
     parser.add_argument("--without-pixels", action="store_true")
     parser.add_argument("--plot", type=Path, help="where to draw resident memory against n")
     parser.add_argument("--child", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    arguments = parse(parser, weights="random", counts=[8, 16], engines=[("openvino", "float32")])
     if arguments.child:
         child(arguments.images, json.loads(arguments.child))
         return
@@ -72,8 +73,7 @@ def measure(folder: Path, runs: dict[str, dict[str, Any]], points: Points) -> No
         command = [sys.executable, __file__, "--images", str(folder)]
         command += ["--child", json.dumps(settings)]
         load = os.getloadavg()[0]
-        made = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        found = json.loads(made.splitlines()[-1])
+        found = json.loads(output_of(command).splitlines()[-1])
         points[name].append((found["images"], found["steady"]))
         print(
             f"{name:31s} {found['images']:7,d} {found['peak']:8.0f} {found['steady']:9.0f} "

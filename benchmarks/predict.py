@@ -1,6 +1,7 @@
 """Images per second of a model: `predict`, and ONNX Runtime on the exported file, in one run.
 
-    python benchmarks/predict.py --images FOLDER [--weights PATH] [--size 224] [--rounds 3]
+    python benchmarks/predict.py [--images FOLDER] [--weights PATH] [--size 224] [--rounds 3]
+    python benchmarks/predict.py --smoke
 
 All take turns on the same images, so that a machine whose speed drifts drifts for all. From files:
 decoding, resizing, backbone and head. On pixels: the backbone and the head alone.
@@ -8,6 +9,7 @@ decoding, resizing, backbone and head. On pixels: the backbone and the head alon
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import tempfile
 from collections.abc import Callable
@@ -15,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from common import DATA, chosen_images, options, timed
+from common import DATA, add_backbone, chosen_images, images_folder, parse, timed
 
 from tlfeatures import Model, export, extract, load_dataset, make_head
 from tlfeatures.exporting.check import run_graph
@@ -61,15 +63,16 @@ def theirs_on_pixels(runtime: object, pixels: np.ndarray) -> Callable[[], object
 
 
 def main() -> None:
-    parser = options(__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add_backbone(parser)
     parser.add_argument("--images", type=Path, default=DATA / "intel")
     parser.add_argument("--count", type=int, default=128, help="images a round, a multiple of 32")
     parser.add_argument("--rounds", type=int, default=3)
-    arguments = parser.parse_args()
+    arguments = parse(parser, images=None, weights="random", size=32, count=32, rounds=1)
     weights = arguments.weights
     with tempfile.TemporaryDirectory() as temporary:
-        chosen = chosen_images(arguments.images, arguments.count, Path(temporary))
-        paths = [image.path for image in chosen]
+        folder = images_folder(arguments.images, arguments.count, Path(temporary))
+        paths = [image.path for image in chosen_images(folder, arguments.count)]
         model = fitted(paths[::4], arguments.size, weights, Path(temporary))
         seconds = measure(model, paths, weights, Path(temporary), arguments.rounds)
     report(seconds, len(paths), arguments.size)
@@ -107,7 +110,7 @@ def report(seconds: dict[str, list[float]], count: int, size: int) -> None:
         speeds = sorted(count / t for t in times)
         ratio = statistics.median(b / t for b, t in zip(own, times, strict=True))
         print(
-            f"{name:31s} {statistics.median(speeds):6.1f} ({speeds[0]:.1f} to {speeds[-1]:.1f})"
+            f"{name:34s} {statistics.median(speeds):6.1f} ({speeds[0]:.1f} to {speeds[-1]:.1f})"
             f"   {ratio:5.2f} x predict by Keras in float32"
         )
 

@@ -1,0 +1,113 @@
+"""Every benchmark runs in its short form, `--smoke`, and prints a row for each way it compares."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parents[2] / "benchmarks"
+SCRIPTS = sorted({path.stem for path in FOLDER.glob("*.py")} - {"common"})
+
+# Lines of each table, in their order; N stands for a number, ... for any text.
+TABLES = {
+    "cluster": """
+turn 1: local N, cluster N images/s; load before it N
+8 images a turn at 32, openvino float32, 1 shards, the same bits; median (least to most)
+ local N (N to N) images/s; ...
+ cluster N (N to N) images/s; ...
+ ratio N (N to N)
+empty shards of 512 images: N kB to a
+ 0 shards: scheduler N MB, client N MB
+ 30 shards: scheduler N MB, client N MB with all receipts; the last 30: N ms a shard; ...
+ N ms a shard in all; of the processors' time, client N ms, scheduler N ms, both workers N ms
+10 shards of one tiny image, written: N ms a shard in one process, N ms by 2 workers; ...
+a virtual file over shards of files that are there, 512 columns of float32
+ 30 shards of 16 images: made in N s, N MB, opened in N s, ...
+ 30 shards of 512 images: made in N s, N MB, opened in N s, ...
+planning, a million images, from 1,000: N s for the plan, N s to cut it into orders; ...
+""",
+    "extract": """
+crops: calibrating int8 took N s
+turn 1: load before it N
+8 images of crops a turn at 32x32; median (least to most)
+ images/s x the usual loop x one at a time of its model alone smallest cosine
+usual loop, Keras float32 N (N to N) N (N to N) N (N to N)
+one at a time, Keras float32 N (N to N) N (N to N) N (N to N)
+ours, openvino int8 N (N to N) N (N to N) N (N to N) N (N to N) N
+model alone, openvino int8 N (N to N) N (N to N) N (N to N)
+the whole command, start-up included; again, with nothing to do; peak memory
+openvino int8 4 images: N s, N images/s; again N s; N MB; load before it N
+""",
+    "heads": """
+block5_pool.avg: 300 x 512
+search, 2 folds points plain s ours s ratio same best largest gap
+logreg 2 N N N ... N
+linear-svm 2 N N N ... N
+rbf-svm 2 N N N ... N
+ridge 2 N N N ... N
+knn 2 N N N ... N
+gradient-boosting 1 N N N ... N
+lda 2 N N N ... N
+mlp 2 N N N ... N
+logreg + linear-svm + rbf-svm 6 N
+3 heads, untuned N
+3 heads, tuned, nested N
+accuracy: logreg N, rbf-svm N, knn N
+synthetic: 200 x 512, 2 classes
+3 heads, untuned N
+accuracy: logreg N, rbf-svm N, knn N
+""",
+    "memory": """
+ images peak MB steady MB x the first seconds
+pixels at 32 8 N N N N (load before it N)
+VGG16 at 32, openvino float32 8 N N N N (load before it N)
+pixels at 32 16 N N N N (load before it N)
+VGG16 at 32, openvino float32 16 N N N N (load before it N)
+""",
+    "nothing_to_do": """
+20 files of N bytes
+embedding them: N s
+turn 1: nothing to do N s, hashing alone N s; load before it N
+apart: N s (N to N)
+""",
+    "predict": """
+32 images a round at 32x32; images/s: median (least to most)
+files: ONNX Runtime, float32 N (N to N) N x predict by Keras in float32
+files: predict, keras float32 N (N to N) N x predict by Keras in float32
+files: predict, openvino ... N (N to N) N x predict by Keras in float32
+pixels: ONNX Runtime, float32 N (N to N) N x predict by Keras in float32
+pixels: predict, keras float32 N (N to N) N x predict by Keras in float32
+pixels: predict, openvino ... N (N to N) N x predict by Keras in float32
+""",
+}
+DRAWN = {"extract", "memory"}  # they draw what they measured, with --plot
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_benchmark_prints_its_table_in_its_short_form(name, tmp_path):
+    assert name in TABLES, f"say here what benchmarks/{name}.py --smoke prints"
+    plot = ["--plot", "plot.png"] if name in DRAWN else []
+    done = subprocess.run(
+        [sys.executable, FOLDER / f"{name}.py", "--smoke", *plot],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = iter(done.stdout.splitlines())
+    for row in TABLES[name].strip("\n").splitlines():
+        pattern = as_pattern(row)
+        assert any(pattern.fullmatch(line) for line in lines), f"no {row!r} in\n{done.stdout}"
+    assert [path.name for path in tmp_path.iterdir()] == plot[1:]
+
+
+def as_pattern(row: str) -> re.Pattern[str]:
+    """Let N match a number, ... any text, and a space any number of spaces."""
+    parts = {"N": r"-?\d[\d,]*(\.\d+)?", "...": ".+", " ": r"\s+"}
+    tokens = re.split(r"(\bN\b|\.\.\.| )", row)
+    return re.compile("".join(parts.get(token, re.escape(token)) for token in tokens))
