@@ -28,8 +28,8 @@ from tlfeatures.features.store import partial_path
 
 Early = dict[bytes, Values]  # sha256 of an image -> what was embedded of it
 
-_PATIENCE = 1.0  # seconds, after which a folder is one whose listing takes long
-_KEPT_BYTES = 4 * 2**20
+PATIENCE = 1.0  # seconds, after which a folder is one whose listing takes long
+KEPT_BYTES = 4 * 2**20
 _LONGEST = 60.0  # seconds; after these, or so many bytes, the rest of the listing is waited for
 _ASKING = 0.2  # seconds between two questions whether to stop
 
@@ -72,7 +72,7 @@ def head_start(
     pulled: list[Task] = []
     tasks = _new(scan, pulled)
     first = list(islice(tasks, checked_batch_size(means.batch_size)))
-    if scan.ends_within(_PATIENCE):
+    if scan.ends_within(PATIENCE):
         return early
     embeddings, spec = new_spec(settings, means.device)
     if spec.precision == "int8":  # calibrated on a sample of all images
@@ -93,7 +93,7 @@ def head_start(
             early[task.digest] = {name: each[number] for name, each in values.items()}
         kept += sum(each.nbytes for each in values.values())
         progress(len(early), scan.count)
-        long = kept > _KEPT_BYTES or time.monotonic() - started > _LONGEST
+        long = kept > KEPT_BYTES or time.monotonic() - started > _LONGEST
         if scan.finished or long:
             break
         _look(stop, early)
