@@ -1,16 +1,18 @@
 """Which engine computes a forward pass, and what is said where one can't."""
 
 import json
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.fakes import Constant, use_engine
 from tests.unit.data import SPEC
 from tlfeatures.errors import EngineError, FormatError, ParameterError
-from tlfeatures.features import engines
 from tlfeatures.features.backbone import load_backbone
 from tlfeatures.features.batches import fitting_batch
-from tlfeatures.features.engines import ENGINES, choose_engine
+from tlfeatures.features.engines import ENGINES, Hardware, choose_engine
 from tlfeatures.features.plan import Settings, make_spec
 from tlfeatures.features.quantization import Quantization, calibration_names, measured
 from tlfeatures.features.spec import Spec
@@ -18,21 +20,34 @@ from tlfeatures.features.spec import Spec
 SIZE = (224, 224)
 
 
-@pytest.fixture
-def machine(monkeypatch):
-    """A machine with these engines, and with bfloat16 where it is said."""
+@dataclass(frozen=True)
+class Machine(Hardware):
+    """A machine with bfloat16 where it is said."""
 
-    def make(*installed, cpu=False, gpu=None):
-        monkeypatch.setattr(engines, "_cpu_has_bfloat16", lambda: cpu)
-        monkeypatch.setattr(engines, "_gpu_has_bfloat16", lambda device: gpu)
-        for name in ENGINES:
-            known = "json" if name in installed else f"no_such_package_{name}"
-            replaced = engines.Engine(
-                ENGINES[name].precisions, ENGINES[name].load, known, ENGINES[name].gpu
-            )
-            monkeypatch.setitem(ENGINES, name, replaced)
+    cpu: bool = False
+    gpu: bool | None = None
+
+    def cpu_has_bfloat16(self):
+        return self.cpu
+
+    def gpu_has_bfloat16(self, device):
+        return self.gpu
+
+
+@pytest.fixture
+def install(monkeypatch):
+    """Let these engines be the installed ones."""
+
+    def make(*installed):
+        for name, engine in list(ENGINES.items()):
+            package = "json" if name in installed else f"no_such_package_{name}"
+            monkeypatch.setitem(ENGINES, name, replace(engine, package=package))
 
     return make
+
+
+def choose(*asked, size=SIZE, device="auto", old=None, **hardware):
+    return choose_engine(*asked, device, size, old, Machine(**hardware))
 
 
 @pytest.mark.parametrize(
@@ -52,31 +67,26 @@ def machine(monkeypatch):
     ],
 )
 def test_what_is_not_asked_for_is_the_fastest_that_is_there(
-    machine, installed, hardware, asked, chosen
+    install, installed, hardware, asked, chosen
 ):
-    machine(*installed, **hardware)
-    assert choose_engine(*asked, "auto", SIZE) == chosen
+    install(*installed)
+    assert choose(*asked, **hardware) == chosen
 
 
-def test_small_images_have_another_fastest_engine(machine):
-    machine("keras", "openvino", "ncnn")
-    assert choose_engine(None, None, "auto", (64, 64)) == ("openvino", "float32")
-    assert choose_engine(None, None, "auto", (96, 96)) == ("ncnn", "float32")
-    machine("keras", "ncnn")
-    assert choose_engine(None, None, "auto", (64, 64)) == ("keras", "float32")
+def test_small_images_have_another_fastest_engine(install):
+    install("keras", "openvino", "ncnn")
+    assert choose(None, None, size=(64, 64)) == ("openvino", "float32")
+    assert choose(None, None, size=(96, 96)) == ("ncnn", "float32")
+    install("keras", "ncnn")
+    assert choose(None, None, size=(64, 64)) == ("keras", "float32")
 
 
-def test_a_file_is_brought_up_to_date_by_what_made_it(machine):
-    from dataclasses import replace
-
-    machine("keras", "openvino", "ncnn", cpu=True)
-    old = replace(SPEC, engine="ncnn", precision="float32")
-    assert choose_engine(None, None, "auto", SIZE, old) == ("ncnn", "float32")
-    assert choose_engine("auto", "auto", "auto", SIZE, old) == ("ncnn", "float32")
-    assert choose_engine("keras", None, "auto", SIZE, old) == (
-        "keras",
-        "float32",
-    )  # and is refused later
+def test_a_file_is_brought_up_to_date_by_what_made_it(install):
+    install("keras", "openvino", "ncnn")
+    options = {"old": replace(SPEC, engine="ncnn", precision="float32"), "cpu": True}
+    assert choose(None, None, **options) == ("ncnn", "float32")
+    assert choose("auto", "auto", **options) == ("ncnn", "float32")
+    assert choose("keras", None, **options) == ("keras", "float32")  # and is refused later
 
 
 @pytest.mark.parametrize(
@@ -88,35 +98,36 @@ def test_a_file_is_brought_up_to_date_by_what_made_it(machine):
         (("ncnn", None), "gpu", "ncnn has no GPU: leave out --engine"),
     ],
 )
-def test_what_can_not_be_names_what_can(machine, asked, device, message):
-    machine("keras", "openvino", "ncnn")
+def test_what_can_not_be_names_what_can(install, asked, device, message):
+    install("keras", "openvino", "ncnn")
     with pytest.raises(ParameterError, match=message):
-        choose_engine(*asked, device, SIZE)
+        choose(*asked, device=device)
 
 
-def test_an_engine_that_is_not_installed_names_its_extra(machine):
-    machine("keras")
+def test_an_engine_that_is_not_installed_names_its_extra(install):
+    install("keras")
     with pytest.raises(EngineError, match=r"pip install 'tlfeatures\[no_such_package_openvino\]'"):
-        choose_engine(None, "int8", "auto", SIZE)
+        choose(None, "int8")
 
 
-def test_keras_stands_in_for_predictions_and_says_so(machine, caplog, monkeypatch):
+def test_keras_stands_in_for_predictions_and_says_so(install, caplog, monkeypatch):
+    install("keras", "ncnn")
     settings = Settings(weights="random", engine="ncnn", precision="float32")
     spec = make_spec(settings, "vgg16", (32, 32), ["block5_pool.avg"], "cpu")
-    machine("keras")
-    stand_in = object()
-    monkeypatch.setattr(
-        "tlfeatures.features.backbone._load",
-        lambda spec, *_: stand_in if spec.engine == "keras" else _missing(),
-    )
+    install("keras")
+    stand_in = Constant(["block5_pool.avg"])
+    use_engine(monkeypatch, lambda names: stand_in)
     with pytest.raises(EngineError, match="not installed"):
         load_backbone(spec, ["block5_pool.avg"])
     assert load_backbone(spec, ["block5_pool.avg"], substitute=True) is stand_in
     assert "Keras stands in" in caplog.text
 
 
-def _missing():
-    raise EngineError("engine ncnn is not installed")
+def test_the_hardware_says_whether_the_cpu_has_bfloat16():
+    cpu = Path("/proc/cpuinfo")
+    flags = cpu.read_text() if cpu.exists() else ""
+    assert Hardware().cpu_has_bfloat16() is ("amx_bf16" in flags or "avx512_bf16" in flags)
+    assert Hardware().gpu_has_bfloat16("cpu") is None
 
 
 def test_specs_of_before_there_were_engines_are_of_keras():
@@ -136,15 +147,12 @@ def quantization(**changes):
         for value in (1, 5, 2)
     ]
     made = Quantization(6, 0, measured(batches))
-    return Quantization(**{**vars(made), **changes})
+    return replace(made, **changes)
 
 
 def quantization_of(value):
-    return {"images": 1, "random_state": 0, "largest": dict.fromkeys(_layers(), value)}
-
-
-def _layers():
-    return [layer for layer, _ in measured([])]
+    layers = [layer for layer, _ in measured([])]
+    return {"images": 1, "random_state": 0, "largest": dict.fromkeys(layers, value)}
 
 
 def test_ranges_are_the_largest_inputs_of_each_convolution_but_the_first():
@@ -156,8 +164,6 @@ def test_ranges_are_the_largest_inputs_of_each_convolution_but_the_first():
 
 
 def test_ranges_travel_in_the_spec_and_are_compared():
-    from dataclasses import replace
-
     spec = replace(SPEC, engine="openvino", precision="int8", quantization=quantization())
     again = Spec.from_dict(json.loads(json.dumps(spec.to_dict())))
     assert again == spec

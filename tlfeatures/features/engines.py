@@ -93,12 +93,44 @@ _FASTEST_OF_SMALL = ("openvino", "keras", "ncnn")
 _SMALL = 80 * 80
 
 
+class Hardware:
+    """Tells whether this machine multiplies bfloat16 itself, which `choose_engine` asks."""
+
+    def cpu_has_bfloat16(self) -> bool:
+        """Whether the CPU does, as far as Linux tells."""
+        try:
+            flags = set(Path("/proc/cpuinfo").read_text().split())
+        except OSError:  # not Linux
+            return False
+        return bool(flags & {"amx_bf16", "avx512_bf16"})
+
+    def gpu_has_bfloat16(self, device: str) -> bool | None:
+        """Whether the GPU of a `device` does; None where there is none.
+
+        Keras is asked only where there may be one, as starting it takes long.
+        """
+        if device == "cpu" or (device == "auto" and not _may_have_gpu()):
+            return None
+        from tlfeatures.features.keras_engine import gpu_has_bfloat16
+
+        return gpu_has_bfloat16()
+
+
+def _may_have_gpu() -> bool:
+    drivers = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # NVIDIA's, AMD's, Windows's
+    return sys.platform != "linux" or any(Path(path).exists() for path in drivers)
+
+
+HARDWARE = Hardware()
+
+
 def choose_engine(
     engine: str | None,
     precision: str | None,
     device: str,
     size: tuple[int, int],
     old: Spec | None = None,
+    hardware: Hardware = HARDWARE,
 ) -> tuple[str, str]:
     """Fill in an engine and a precision that were not asked for.
 
@@ -113,6 +145,8 @@ def choose_engine(
         Of the images that enter the backbone, in pixels.
     old : Spec, optional
         Of the file.
+    hardware : Hardware, optional
+        This machine's, if not given.
 
     Returns
     -------
@@ -135,9 +169,9 @@ def choose_engine(
     if old is not None:
         engine, precision = engine or old.engine, precision or old.precision
     if precision is None:
-        precision = _fastest_precision(engine, device)
+        precision = _fastest_precision(engine, device, hardware)
     if engine is None:
-        engine = _fastest_engine(precision, device, size)
+        engine = _fastest_engine(precision, device, size, hardware)
     if old is None:  # what contradicts a file is said of the file, and it may lack nothing
         check_engine(engine, precision, device)
     return engine, precision
@@ -161,47 +195,25 @@ def check_engine(engine: str, precision: str, device: str) -> None:
         )
 
 
-def _fastest_precision(engine: str | None, device: str) -> str:
+def _fastest_precision(engine: str | None, device: str, hardware: Hardware) -> str:
     """Choose bfloat16 where it is native: 2 times as fast with AVX512-BF16, 10 times with AMX."""
     if engine is not None and "bfloat16" not in ENGINES[engine].precisions:
         return "float32"
     gpu = None
     if engine is None or ENGINES[engine].gpu:
-        gpu = _gpu_has_bfloat16(device)
-    native = _cpu_has_bfloat16() if gpu is None else gpu
+        gpu = hardware.gpu_has_bfloat16(device)
+    native = hardware.cpu_has_bfloat16() if gpu is None else gpu
     return "bfloat16" if native else "float32"
 
 
-def _fastest_engine(precision: str, device: str, size: tuple[int, int]) -> str:
+def _fastest_engine(precision: str, device: str, size: tuple[int, int], hardware: Hardware) -> str:
     if device == "gpu":
         return "keras"
-    if precision != "int8" and _gpu_has_bfloat16(device) is not None:
+    if precision != "int8" and hardware.gpu_has_bfloat16(device) is not None:
         return "keras"
-    if precision == "bfloat16" and not _cpu_has_bfloat16():
+    if precision == "bfloat16" and not hardware.cpu_has_bfloat16():
         return "keras"  # the only one that computes it anyway, slowly
     small = precision == "float32" and size[0] * size[1] < _SMALL
     names = _FASTEST_OF_SMALL if small else _FASTEST[precision]
     installed = [name for name in names if ENGINES[name].installed]
     return (installed or list(names))[0]
-
-
-def _gpu_has_bfloat16(device: str) -> bool | None:
-    """None without a GPU; Keras is asked only where there may be one, as starting it takes long."""
-    if device == "cpu" or (device == "auto" and not _may_have_gpu()):
-        return None
-    from tlfeatures.features.keras_engine import gpu_has_bfloat16
-
-    return gpu_has_bfloat16()
-
-
-def _may_have_gpu() -> bool:
-    drivers = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # NVIDIA's, AMD's, Windows's
-    return sys.platform != "linux" or any(Path(path).exists() for path in drivers)
-
-
-def _cpu_has_bfloat16() -> bool:
-    try:
-        flags = set(Path("/proc/cpuinfo").read_text().split())
-    except OSError:  # not Linux
-        return False
-    return bool(flags & {"amx_bf16", "avx512_bf16"})
