@@ -310,7 +310,7 @@ def measure_curve(
     total = len(folds) * sum(map(_draws, shares))
     with Trainer(data, n_jobs=n_jobs, progress=Counter(total, progress).add) as trainer:
         tasks = [Task(subset.train, folds[subset.fold][1], {head: made}) for subset in subsets]
-        found = [result[head].predicted for result in trainer.run(tasks, scoring=())]
+        found = [result[head].predicted for result in trainer.run(tasks, scoring=None)]
     measured = _gather(data, y, folds, shares, subsets, found, random_state)
     return LearningCurve(
         file=data.file,
@@ -323,7 +323,7 @@ def measure_curve(
         classes=classes.tolist(),
         variants=data.n_variants,
         points=measured.points,
-        **vars(_judge(measured, random_state)),
+        **vars(judge(measured, random_state)),
     )
 
 
@@ -412,7 +412,7 @@ def _entering(y: Codes, units: NDArray[Any], random: np.random.Generator) -> Flo
 
 
 @dataclass(frozen=True)
-class _Measured:
+class Measured:
     """The curve as it was measured: S sizes, B resamples of the tested images.
 
     Attributes
@@ -443,7 +443,7 @@ def _gather(
     subsets: list[_Subset],
     found: list[Codes],
     seed: int | None,
-) -> _Measured:
+) -> Measured:
     predicted = [np.full((_draws(share), len(y)), -1) for share in shares]
     for subset, labels in zip(subsets, found, strict=True):
         predicted[subset.size][subset.draw, folds[subset.fold][1]] = labels
@@ -467,7 +467,7 @@ def _gather(
     accuracy = (np.array([point.accuracy for point in points]) * units + 2) / (units + 4)
     by_test = accuracy * (1 - accuracy) / units  # as if two more were right and two wrong: never 0
     spread = _spread(right, np.array(shares), by_test)
-    return _Measured(
+    return Measured(
         points=points,
         resampled=resampled.astype(np.float64),
         spread=spread,
@@ -516,7 +516,7 @@ def _spread(right: list[NDArray[np.bool_]], shares: Floats, by_test: Floats) -> 
 
 
 @dataclass(frozen=True)
-class _Law:
+class Law:
     """Fitted to B curves at once, each of shape (B,); sizes count in units of the largest one."""
 
     a: Floats
@@ -524,6 +524,7 @@ class _Law:
     c: Floats
 
     def at(self, size: float) -> Floats:
+        """Give the accuracies at a size."""
         return self.a - self.b * float(size) ** -self.c
 
     def first(self, largest: float) -> dict[str, float]:
@@ -532,8 +533,8 @@ class _Law:
         return {"a": a, "b": b * float(largest) ** c, "c": c}
 
 
-def _fit_law(sizes: Floats, curves: Floats, weights: Floats) -> _Law:
-    """Weighted least squares within the bounds; curves of shape (S, B).
+def fit_law(sizes: Floats, curves: Floats, weights: Floats) -> Law:
+    """Fit by weighted least squares within the bounds; curves of shape (S, B).
 
     For a given c the law is linear in the others, which then have a closed form; so c is searched
     on a grid, and no curve can end in a local minimum.
@@ -548,7 +549,7 @@ def _fit_law(sizes: Floats, curves: Floats, weights: Floats) -> _Law:
         better = loss < best[0]
         for kept, new in zip(best, (loss, a, b, c), strict=True):
             kept[better] = new if np.isscalar(new) else new[better]
-    return _Law(*best[1:])
+    return Law(*best[1:])
 
 
 def _line(x: Floats, curves: Floats, weights: Floats, mean: Floats) -> tuple[Floats, Floats]:
@@ -569,7 +570,7 @@ def _reaching(images: Floats, top: float) -> NDArray[np.bool_]:
 
 
 @dataclass(frozen=True)
-class _Judgement:
+class Judgement:
     """Attributes of `LearningCurve` that follow from the points."""
 
     law: dict[str, float] | None
@@ -579,28 +580,32 @@ class _Judgement:
     sentence: str
 
 
-def _judge(measured: _Measured, seed: int | None) -> _Judgement:
+def judge(measured: Measured, seed: int | None) -> Judgement:
+    """Fit the law, test it on the largest size, and forecast twice the images.
+
+    `seed` is the seed of the noise that stands for other training images.
+    """
     images = np.array([point.images_per_class for point in measured.points])
     used, held = _reaching(images, images[-1]), _backtest_sizes(images)
     if used.sum() < _SIZES or held.sum() < _HALF_SIZES:
-        return _Judgement(None, None, (), "unknown", _too_few(images, used))
+        return Judgement(None, None, (), "unknown", _too_few(images, used))
     seen = np.array([point.accuracy for point in measured.points])
     if measured.points[-1].interval[0] <= measured.chance:
-        return _Judgement(None, None, (), "unknown", _chance(seen[-1], measured.chance))
+        return Judgement(None, None, (), "unknown", _chance(seen[-1], measured.chance))
     noise = np.random.default_rng(seed).normal(size=measured.resampled.shape)
     resampled = measured.resampled + noise * measured.spread[:, None]
     curves, sizes = np.column_stack([seen, resampled]), images / images[-1]
-    law = _fit_law(sizes[used], curves[used], measured.weights[used])
-    half = _fit_law(sizes[held], curves[held], measured.weights[held])
+    law = fit_law(sizes[used], curves[used], measured.weights[used])
+    half = fit_law(sizes[held], curves[held], measured.weights[held])
     backtest = _proof(half, curves[-1], images[held][-1], images[-1])
     if not backtest.passed:
-        return _Judgement(law.first(images[-1]), backtest, (), "unknown", _failed(backtest))
+        return Judgement(law.first(images[-1]), backtest, (), "unknown", _failed(backtest))
     forecasts = tuple(
         _forecast(law, factor, measured.points[-1], backtest.missed(factor)) for factor in FACTORS
     )
-    verdict = _verdict(law.at(FACTORS[0]) - law.at(1), forecasts[0].gain_interval)
+    verdict = choose_verdict(law.at(FACTORS[0]) - law.at(1), forecasts[0].gain_interval)
     sentence = _sentence(verdict, forecasts[0])
-    return _Judgement(law.first(images[-1]), backtest, forecasts, verdict, sentence)
+    return Judgement(law.first(images[-1]), backtest, forecasts, verdict, sentence)
 
 
 def _backtest_sizes(images: Floats) -> NDArray[np.bool_]:
@@ -612,7 +617,7 @@ def _backtest_sizes(images: Floats) -> NDArray[np.bool_]:
     return _reaching(images, images[-2])
 
 
-def _proof(half: _Law, seen: Floats, fitted_to: float, images: float) -> Backtest:
+def _proof(half: Law, seen: Floats, fitted_to: float, images: float) -> Backtest:
     """Compare on the same images: what chance does to both sides is no error of the law."""
     misses = half.at(1) - seen
     high, low = np.quantile(misses[1:] - misses[0], [0.025, 0.975])
@@ -624,7 +629,7 @@ def _proof(half: _Law, seen: Floats, fitted_to: float, images: float) -> Backtes
     )
 
 
-def _forecast(law: _Law, factor: int, whole: CurvePoint, missed: float) -> Forecast:
+def _forecast(law: Law, factor: int, whole: CurvePoint, missed: float) -> Forecast:
     future = law.at(factor)
     gain = future - law.at(1)
     low, high = _widened(future, missed)
@@ -652,8 +657,11 @@ def _widened(values: Floats, missed: float) -> Interval:
 # ---- the verdict
 
 
-def _verdict(gain: Floats, interval: Interval) -> str:
-    """Ask the resamples; what they agree on, the interval must not speak against."""
+def choose_verdict(gain: Floats, interval: Interval) -> str:
+    """Ask the resamples; what they agree on, the interval must not speak against.
+
+    The first value of `gain` is that of the measured curve, the others are those of its resamples.
+    """
     share = float((gain[1:] >= WORTH).mean())
     if share >= SURE and interval[0] > 0:
         return "help"

@@ -153,8 +153,10 @@ class Trainer:
     def __exit__(self, *details: Any) -> None:
         self._folds.__exit__(*details)
 
-    def run(self, tasks: Sequence[Task], scoring: Sequence[str]) -> list[dict[str, FoldResult]]:
-        """Fit every task's heads and score them."""
+    def run(
+        self, tasks: Sequence[Task], scoring: Sequence[str] | None
+    ) -> list[dict[str, FoldResult]]:
+        """Fit every task's heads and score them; by None, only predict: no scores are computed."""
         threads = self._folds.threads
         most = 1 if threads == 1 else max(2, -(-threads // max(len(tasks), 1)))
         parts = [self._parts(task, most) for task in tasks]
@@ -293,7 +295,7 @@ class _Shared:
 
 
 def _run(
-    task: Task, rows: TrainingRows, classes: NDArray[np.str_], scoring: Sequence[str]
+    task: Task, rows: TrainingRows, classes: NDArray[np.str_], scoring: Sequence[str] | None
 ) -> dict[str, FoldResult]:
     users = sum(map(uses_coordinates, task.heads.values()))
     shared, y = _Shared(rows.X, task.train, task.test, users), rows.y
@@ -453,10 +455,13 @@ def _scored(
     X: Columns,
     y: NDArray[np.str_],
     classes: NDArray[np.str_],
-    scoring: Sequence[str],
+    scoring: Sequence[str] | None,
 ) -> FoldResult:
-    table = _probabilities(head, X, classes)
     labels = head.predict(X)
+    if scoring is None:
+        unknown = np.full((len(X), len(classes)), np.nan)
+        return FoldResult({}, np.searchsorted(classes, labels), unknown, 0.0, ())
+    table = _probabilities(head, X, classes)
     scores = {name: _label_score(name, y, labels) for name in LABEL_SCORES}
     scores |= {"log_loss": float("nan"), "roc_auc": float("nan")}
     if np.isfinite(table).all():

@@ -1,0 +1,78 @@
+"""Simulated classes, benchmarks and predictions, whose truth is known."""
+
+import numpy as np
+
+from tests.unit.data import dataset
+from tlfeatures.dataset import Dataset
+from tlfeatures.diagnostics import OutOfFold
+from tlfeatures.evaluate import Evaluation
+from tlfeatures.folds import make_folds
+from tlfeatures.results import Entry, Study, entry_of
+from tlfeatures.trainer import SCORES
+
+
+def gaussian_classes(counts=(60, 60), d=20, signal=2.0, seed=0, **fields) -> Dataset:
+    """Make normally distributed classes of so many images, each shifted along its own axis."""
+    codes = np.repeat(np.arange(len(counts)), counts)
+    X = np.random.default_rng(seed).normal(size=(len(codes), d)).astype(np.float32)
+    X[np.arange(len(codes)), codes] += signal
+    y = np.array(list("abcde"))[codes]
+    ids = np.array([f"{label}/{number}.png" for number, label in enumerate(y)])
+    return dataset(**{"n": len(codes), "X": X, "y": y, "ids": ids, **fields})
+
+
+def entries_of(data, accuracies, cv=5, repeats=1, seed=0) -> tuple[list[Entry], Study]:
+    """Make a benchmark of heads that are right on a given share of the images, at random."""
+    random = np.random.default_rng(seed)
+    codes = np.unique(data.y, return_inverse=True)[1]
+    made = []
+    for repeat in range(repeats):
+        folds = make_folds(data, cv=cv, random_state=repeat)[1]
+        for head, accuracy in accuracies.items():
+            right = random.random(len(codes)) < accuracy
+            predicted = np.where(right, codes, 1 - codes)
+            table = np.full((len(codes), 2), 0.2)
+            table[np.arange(len(codes)), predicted] = 0.8
+            fold = np.empty(len(codes), int)
+            for number, (_, test) in enumerate(folds):
+                fold[test] = number
+            scores = {name: np.array([right[test].mean() for _, test in folds]) for name in SCORES}
+            evaluation = Evaluation(
+                "cv", np.array(data.classes), fold, predicted, table, scores,
+                np.ones(len(folds)), 1 / (cv - 1),
+            )  # fmt: skip
+            facts = {
+                "head": head,
+                "embedding": "x.avg",
+                "file": "x.h5",
+                "matrix": "0",
+                "repeat": repeat,
+                "tuned": False,
+                "params": {},
+                "key": f"{head}{repeat}",
+            }
+            made.append(entry_of(evaluation, facts))
+    study = Study.of(data, "cv", make_folds(data, cv=cv)[1], 0)
+    return made, study
+
+
+def out_of_fold(y, probabilities, predicted=None, classes="abcdefgh") -> OutOfFold:
+    """Make predictions of images that are all in one fold."""
+    table = np.asarray(probabilities, float)
+    n, k = table.shape
+    return OutOfFold(
+        ids=np.array([f"{row}.png" for row in range(n)]),
+        classes=list(classes[:k]),
+        y=np.asarray(y),
+        predicted=table.argmax(axis=1) if predicted is None else np.asarray(predicted),
+        probabilities=table,
+        fold=np.zeros(n, int),
+    )
+
+
+def random_predictions(k, n=600, seed=0) -> OutOfFold:
+    """Make predictions of k classes that are mostly right."""
+    random = np.random.default_rng(seed)
+    y = random.integers(k, size=n)
+    odds = np.exp(random.normal(size=(n, k)) + 1.5 * np.eye(k)[y])
+    return out_of_fold(y, odds / odds.sum(axis=1, keepdims=True))
