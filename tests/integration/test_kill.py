@@ -1,97 +1,109 @@
-"""kill -9 at random moments of real processes: whatever was cut off, the next run finishes it.
+"""kill -9 of real processes: whatever was cut off, the next run finishes it bit for bit.
 
-By the pixel backbone, so that many kills fit into seconds, as the file doesn't know the difference;
-and a few by the real VGG16, whose values depend on the shape of a batch. TLFEATURES_KILLS and
-TLFEATURES_VGG16_KILLS make more of them: 40 of the former are 200 in all.
+With the pixel backbone, so that many kills fit into seconds, as the file doesn't know the
+difference: at each moment that is just before or after a change of what is on the disk, and at
+random. And with the real VGG16, whose values depend on the shape of a batch.
 """
 
-import os
+import itertools
 import random
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 
-import numpy as np
 import pytest
 
-from tests.fakes import rows_of, write_image
+from tests.fakes import assert_same, rows_of, write_image
+from tests.integration.killed import CONTEXT, extract_watched
 from tlfeatures import describe, extract
 from tlfeatures.features.store import partial_path
 
-KILLS = int(os.environ.get("TLFEATURES_KILLS", "12"))  # of each stage
-VGG16_KILLS = int(os.environ.get("TLFEATURES_VGG16_KILLS", "3"))
-
-# Rows are acknowledged once they are written: from then on they must survive. Around the final
-# replace it dwells for some ms, so that many kills hit the moment before and the one after.
-SLOWED = """
-import os, sys, time
-import scipy.ndimage  # what variants need is loaded before the clock runs
-from tlfeatures.features import pixels, store
-real_embed, real_write, real_replace = pixels.PixelBackbone.embed, store.Writer.write, os.replace
-def embed(self, images):
-    time.sleep(float(sys.argv[1]))
-    return real_embed(self, images)
-def write(self, rows, *values):
-    real_write(self, rows, *values)
-    print(len(rows), flush=True)
-def replace(source, target):
-    if str(source).endswith(".partial"):
-        print("replacing", flush=True)
-        time.sleep(0.004)
-        real_replace(source, target)
-        time.sleep(0.004)
-    else:
-        real_replace(source, target)
-pixels.PixelBackbone.embed, store.Writer.write, os.replace = embed, write, replace
-from tlfeatures.cli import main
-print("ready", flush=True)
-main(sys.argv[2:])
-"""
-
+BATCH = 4
+# What the second run has to do. Of the first run every so many images are missing.
 STAGES = {
-    "first extract": [],
-    "adding images": [],
-    "adding a layer": ["--layer", "grid4", "--pool", "max"],
-    "adding variants": ["--augment", "2"],
-    "final replace": [],
+    "first extract": ({}, 0),
+    "adding images": ({}, 3),
+    "adding a layer": ({"layers": ["grid4"], "pools": ["max"]}, 10),
+    "adding variants": ({"augment": 2}, 0),
 }
-SETTINGS = {
-    "adding a layer": {"layers": ["grid4"], "pools": ["max"]},
-    "adding variants": {"augment": 2},
-}
-# Every so many images are not there yet at the start; no image at all for the variants, so that
-# they alone are to be computed.
-MISSING = {"adding images": 3, "adding a layer": 1000, "final replace": 50}
-SIZES = {"adding variants": 64}  # small, so that many are made before a process is killed
-ROWS = "rows"  # any number of them
-# What the clock runs from, in turns, the longest time to the kill, and how long a batch dwells.
-MOMENTS = {"final replace": (["replacing"], 0.012, 0.0)}
-USUAL_MOMENTS = (["ready", ROWS], 0.5, 0.01)
 
 
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("kill") / "photos"
-    for number in range(150):
-        write_image(folder / "ab"[number % 2] / f"{number:03d}.png", number)
-    return folder
+@dataclass
+class Story:
+    """A run that is cut off, and what it is to come to.
+
+    `start` is the file before it, or None; `to_do` is the number of images that it embeds.
+    """
+
+    photos: object
+    settings: dict
+    start: object
+    to_do: int
+    expected: object
+
+    def begin(self, file):
+        """Put the file there as it was before; give what `info` says of it."""
+        if self.start is None:
+            return None
+        shutil.copy(self.start, file)
+        return describe(file)
+
+    def finish(self, file):
+        return extract(self.photos, file, **self.settings)
 
 
-def kill_at(command, word, seconds):
-    """Start a process, kill it some time after its word; whether it had finished, and its rows."""
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    assert process.stdout is not None
-    lines = []
-    while not lines or word not in (lines[-1], ROWS if lines[-1].isdigit() else None):
-        lines.append(process.stdout.readline().decode().strip())
-        assert lines[-1], f"it ended before it said {word}"
-    time.sleep(seconds)
-    process.send_signal(signal.SIGKILL)
-    lines += process.stdout.read().decode().split("\n")[:-1]
-    process.stdout.close()
-    return process.wait() == 0, sum(int(line) for line in lines if line.isdigit())
+def story(stage, count, folder):
+    more, every = STAGES[stage]
+    usual = {"backbone": "pixels", "batch_size": BATCH, "size": 16}
+    photos, whole = folder / "photos", folder / "whole.h5"
+    for number in range(count):
+        write_image(photos / "ab"[number % 2] / f"{number:03d}.png", number)
+    start = None
+    if stage != "first extract":
+        start = folder / "start.h5"
+        fewer = shutil.copytree(photos, folder / "fewer")
+        for path in sorted(fewer.glob("*/*"))[::every] if every else ():
+            path.unlink()
+        extract(fewer, start, **usual)
+        shutil.copy(start, whole)
+    to_do = extract(photos, whole, **usual, **more).computed
+    return Story(photos, {**usual, **more}, start, to_do, rows_of(whole))
+
+
+class Run:
+    """A process that extracts, what it has told so far, and whether it had finished."""
+
+    def __init__(self, story, file, last=None):
+        self._told, tell = CONTEXT.Pipe(duplex=False)
+        given = (tell, last, story.photos, file, story.settings)
+        self._process = CONTEXT.Process(target=extract_watched, args=given)
+        self._process.start()
+        tell.close()
+        self.moments, self.rows = [], 0
+
+    def listen(self, moments=None):
+        """Until it has come to so many moments, or to its end; false if it is at its end."""
+        while moments is None or len(self.moments) < moments:
+            try:
+                kind, told = self._told.recv()
+            except EOFError:
+                return False
+            if kind == "rows":
+                self.rows += told
+            else:
+                self.moments.append(told)
+        return True
+
+    def kill(self):
+        """Kill it, unless it has ended by itself, and hear what it had told; whether it had."""
+        self._process.kill()
+        self.listen()
+        self._process.join()
+        assert self._process.exitcode in (0, -signal.SIGKILL)
+        return self._process.exitcode == 0
 
 
 def assert_info_is_right(file, had, images, acknowledged):
@@ -103,7 +115,8 @@ def assert_info_is_right(file, had, images, acknowledged):
             return
         facts = describe(file)
         assert facts["images"] == images == facts["done"] + facts["waiting"]
-        assert acknowledged <= facts["done"] <= acknowledged + 4  # a batch is not acknowledged yet
+        # A batch may be written and not acknowledged yet.
+        assert acknowledged <= facts["done"] <= acknowledged + BATCH
         return
     facts = describe(file)
     assert facts["waiting"] == 0
@@ -119,97 +132,95 @@ def assert_info_is_right(file, had, images, acknowledged):
         assert facts["done"] in (had["done"], images)
 
 
-def assert_same(file, expected):
-    (ids, rows), (expected_ids, expected_rows) = rows_of(file), expected
-    assert (ids, rows.keys()) == (expected_ids, expected_rows.keys())
-    for name, values in expected_rows.items():
-        np.testing.assert_array_equal(rows[name], values)
-    assert not partial_path(file).exists()
+def assert_finished(story, file, had, acknowledged):
+    """What was acknowledged is there, and another run does the rest and no more."""
+    assert_info_is_right(file, had, len(story.expected[0]), acknowledged)
+    assert story.finish(file).computed <= story.to_do - acknowledged
+    assert_same(file, story.expected)
+    left = [path.name for path in file.parent.iterdir() if file.name in path.name]
+    assert sorted(left) == [f".{file.name}.lock", file.name]
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_whatever_was_cut_off_is_finished_bit_for_bit(photos, tmp_path, stage, capsys):
-    moments = random.Random(stage)
-    words, longest, dwell = MOMENTS.get(stage, USUAL_MOMENTS)
-    options, settings = STAGES[stage], SETTINGS.get(stage, {})
-    start, whole = tmp_path / "start.h5", tmp_path / "whole.h5"
-    had = None
-    if stage != "first extract":
-        shutil.copytree(photos, tmp_path / "fewer")
-        if stage in MISSING:
-            for path in sorted(tmp_path.glob("fewer/*/*"))[:: MISSING[stage]]:
-                path.unlink()
-        size = SIZES.get(stage)
-        extract(tmp_path / "fewer", start, backbone="pixels", batch_size=4, size=size)
-        had = describe(start)
-        shutil.copy(start, whole)
-    to_do = extract(photos, whole, backbone="pixels", batch_size=4, **settings).computed
-    expected = rows_of(whole)
-
-    killed = finished = replaced = acknowledged_in_all = 0
-    while killed < KILLS:
-        file = tmp_path / f"try{killed + finished}.h5"
-        if start.exists():
-            shutil.copy(start, file)
-        command = [sys.executable, "-c", SLOWED, str(dwell), "extract", str(photos)]
-        command += ["-o", str(file), "--backbone", "pixels", "--batch-size", "4", *options]
-        word = words[(killed + finished) % len(words)]
-        done, acknowledged = kill_at(command, word, moments.uniform(0, longest))
-        finished, killed = finished + done, killed + (not done)
-        acknowledged_in_all += acknowledged
-        assert_info_is_right(file, had, 150, acknowledged)
-        replaced += not done and had is not None and not partial_path(file).exists()
-        result = extract(photos, file, backbone="pixels", batch_size=4, **settings)
-        assert result.computed <= to_do - acknowledged
-        assert_same(file, expected)
-    after = f" ({replaced} after it)" if stage == "final replace" else ""
-    with capsys.disabled():
-        print(
-            f"\n{stage}: {killed} processes killed{after}, {finished} had finished; "
-            f"{acknowledged_in_all} rows acknowledged, none lost; every file was completed"
-        )
+def test_killed_at_any_change_of_the_disk_it_is_finished_bit_for_bit(stage, tmp_path):
+    given = story(stage, 11, tmp_path)
+    (tmp_path / "tries").mkdir()
+    file = tmp_path / "tries" / "whole.h5"
+    given.begin(file)
+    run = Run(given, file)
+    assert not run.listen()
+    assert run.kill()
+    assert run.rows == given.to_do
+    # A new file gets its name by the first; an update takes the place of the file by the second.
+    assert run.moments.count("after replace") == (1 if given.start is None else 2)
+    moments = run.moments
+    for last in range(len(moments)):
+        file = tmp_path / "tries" / f"{last}.h5"
+        had = given.begin(file)
+        run = Run(given, file, last)
+        assert run.listen(last + 1)
+        assert not run.kill()
+        assert run.moments == moments[: last + 1]
+        assert_finished(given, file, had, run.rows)
 
 
-REAL = """
-import sys
+@pytest.mark.parametrize("kills", [3, pytest.param(50, marks=pytest.mark.long)])
+@pytest.mark.parametrize("stage", STAGES)
+def test_killed_at_random_it_is_finished_bit_for_bit(stage, kills, tmp_path):
+    given = story(stage, 150, tmp_path)
+    (tmp_path / "tries").mkdir()
+    draw = random.Random(stage)
+    killed = 0
+    for number in itertools.count():
+        file = tmp_path / "tries" / f"{number}.h5"
+        had = given.begin(file)
+        run = Run(given, file)
+        run.listen(draw.randrange(2 * given.to_do // BATCH))
+        time.sleep(draw.uniform(0, 0.01))
+        killed += not run.kill()
+        assert_finished(given, file, had, run.rows)
+        if killed == kills:
+            break
+
+
+# Rows are acknowledged once the writer has written them: from then on they must survive. It waits
+# to be killed after some batches.
+VGG16 = """
+import sys, time
 from tlfeatures.features import store
-real_write = store.Writer.write
-def write(self, rows, *values):
-    real_write(self, rows, *values)
+write, left = store.Writer.write, int(sys.argv[1])
+def tell_rows(self, rows, *values):
+    global left
+    write(self, rows, *values)
     print(len(rows), flush=True)
-store.Writer.write = write
+    left -= 1
+    if left == 0:
+        time.sleep(600)
+store.Writer.write = tell_rows
 from tlfeatures.cli import main
-main(sys.argv[1:])
+main(sys.argv[2:])
 """
 
 
 @pytest.mark.integration
-def test_vgg16_cut_off_is_finished_bit_for_bit(photos, tmp_path, weights, capsys):
-    """The clock runs from the first acknowledged batch: TensorFlow alone takes seconds to load."""
-    for path in sorted(photos.glob("*/*"))[:40]:
-        target = tmp_path / "photos" / path.parent.name / path.name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(path, target)
-    options = ["--backbone", "vgg16", "--size", "32", "--weights", weights, "--batch-size", "4"]
-
-    def command(file, *start):
-        return [sys.executable, *start, "extract", str(tmp_path / "photos"), "-o", file, *options]
-
-    whole = tmp_path / "whole.h5"
-    subprocess.run(command(whole, "-m", "tlfeatures"), check=True, capture_output=True)
-    expected, moments = rows_of(whole), random.Random("vgg16")
-    killed = finished = acknowledged_in_all = 0
-    while killed < VGG16_KILLS:
-        file = tmp_path / f"try{killed + finished}.h5"
-        seconds = moments.uniform(0, 0.4)
-        done, acknowledged = kill_at(command(file, "-c", REAL), ROWS, seconds)
-        finished, killed = finished + done, killed + (not done)
-        acknowledged_in_all += acknowledged
-        assert_info_is_right(file, None, 40, acknowledged)
-        subprocess.run(command(file, "-m", "tlfeatures"), check=True, capture_output=True)
-        assert_same(file, expected)
-    with capsys.disabled():
-        print(
-            f"\nvgg16: {killed} processes killed, {finished} had finished; "
-            f"{acknowledged_in_all} rows acknowledged, none lost; every file was completed"
-        )
+@pytest.mark.parametrize(
+    "kills", [[3], pytest.param(range(1, 10), marks=pytest.mark.long)], ids=len
+)
+def test_vgg16_cut_off_is_finished_bit_for_bit(kills, tmp_path, weights):
+    """Ten batches; killed after some of them, and what is left is no whole number of batches."""
+    for number in range(38):
+        write_image(tmp_path / "photos" / "ab"[number % 2] / f"{number:03d}.png", number, 40)
+    settings = {"backbone": "vgg16", "size": 32, "weights": weights, "batch_size": BATCH}
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
+    extract(tmp_path / "photos", tmp_path / "whole.h5", **settings)
+    for batches in kills:
+        file = tmp_path / f"{batches}.h5"
+        command = [sys.executable, "-c", VGG16, str(batches), "extract", tmp_path / "photos"]
+        command += ["-o", file, *options]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as child:
+            acknowledged = sum(int(child.stdout.readline()) for _ in range(batches))
+            child.kill()
+        assert acknowledged == batches * BATCH
+        assert_info_is_right(file, None, 38, acknowledged)
+        assert extract(tmp_path / "photos", file, **settings).computed == 38 - acknowledged
+        assert_same(file, rows_of(tmp_path / "whole.h5"))
