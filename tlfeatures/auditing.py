@@ -246,12 +246,41 @@ def audit(
     data = load_dataset(
         file, embedding, labels, groups=groups, near_duplicates=None, variants=0, looks=True
     )
+    result = audit_dataset(
+        data,
+        near_duplicates=near_duplicates,
+        head=head,
+        cv=cv,
+        n_jobs=n_jobs,
+        random_state=random_state,
+        progress=progress,
+    )
+    if write is None:
+        return result
+    write(result)
+    return replace(result, output=str(output))
+
+
+def audit_dataset(
+    data: Dataset,
+    *,
+    near_duplicates: float | None = NEAR_DUPLICATE,
+    head: str = "rbf-svm",
+    cv: int = 5,
+    n_jobs: int | None = None,
+    random_state: int | None = 0,
+    progress: Progress | None = None,
+) -> Audit:
+    """Do what `audit` does on a dataset.
+
+    Near-duplicates are looked for among `data.looks`, or among `data.X` where there are none.
+    """
     data, pairs = _with_copies(data, near_duplicates)
     probabilities, accuracy = _out_of_fold(
         data, head, cv, n_jobs=n_jobs, random_state=random_state, progress=progress
     )
     judged = _judges(data, head, accuracy)
-    result = Audit(
+    return Audit(
         file=data.file,
         embedding=data.embedding,
         weights=data.spec.weights,
@@ -260,11 +289,7 @@ def audit(
         accuracy=accuracy,
         findings=_findings(data, probabilities, pairs, judged),
         judged=judged,
-        output=None if output is None else str(output),
     )
-    if write is not None:
-        write(result)
-    return result
 
 
 def _writer(output: str | os.PathLike[str], inputs: Iterable[object]) -> Callable[[Audit], None]:
