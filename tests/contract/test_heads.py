@@ -24,9 +24,18 @@ def sample(classes=3, n=90, d=40):
     return X.astype(np.float32), np.array(["ant", "bee", "cow"])[y]
 
 
+# What takes long in training, cut short where a test is not about how well a head learns.
+QUICK = {"mlp": {"epochs": 5, "steps": 50}, "gradient-boosting": {"max_iter": 10}}
+
+
 @pytest.fixture(params=sorted(HEADS))
 def head(request):
     return make_head(request.param)
+
+
+@pytest.fixture(params=sorted(HEADS))
+def quick(request):
+    return make_head(request.param, **QUICK.get(request.param, {}))
 
 
 def learns(head):
@@ -45,48 +54,68 @@ def test_learns_and_gives_probabilities(head):
     assert head.score(X[60:], y[60:]) > (0.7 if learns(head) else 0.1)
 
 
-def test_same_seed_same_numbers(head):
+def test_same_seed_same_numbers(quick):
     X, y = sample()
-    first, second = (clone(head).fit(X, y).predict_proba(X) for _ in range(2))
+    first, second = (clone(quick).fit(X, y).predict_proba(X) for _ in range(2))
     np.testing.assert_array_equal(first, second)
 
 
-def test_is_an_ordinary_classifier(head):
+def test_is_an_ordinary_classifier(quick):
     X, y = sample()
-    assert cross_val_score(head, X, y, cv=3).mean() > (0.6 if learns(head) else 0.1)
+    assert cross_val_score(quick, X, y, cv=3).mean() > (0.6 if learns(quick) else 0.1)
 
 
-def test_fewer_images_than_components_is_fine(head):
+def test_fewer_images_than_components_is_fine(quick):
     X, y = sample(n=24)
-    assert head.fit(X, y).predict(X).shape == (24,)
+    assert quick.fit(X, y).predict(X).shape == (24,)
 
 
-def test_does_not_change_its_input(head):
+def test_does_not_change_its_input(quick):
     X, y = sample()
     before = X.copy()
-    head.fit(X, y).predict_proba(X)
+    quick.fit(X, y).predict_proba(X)
     np.testing.assert_array_equal(X, before)
 
 
-@pytest.mark.parametrize("name", sorted(set(HEADS) - {"centroid", "dummy"}))
-def test_class_weight_is_a_parameter_of_every_head_that_weighs(name):
-    X, y = sample()
-    make_head(name, class_weight="balanced").fit(X, y)
-    if name != "gradient-boosting":  # scikit-learn's takes weights of codes there, not of names
-        make_head(name, class_weight={"ant": 2.0}).fit(X, y)
+WEIGHING = sorted(set(HEADS) - {"centroid", "dummy"})
 
 
-def test_parameters_can_be_searched(head):
+def share_of_ants(name, class_weight):
     X, y = sample()
-    search = GridSearchCV(head, {"coordinates__n_components": [2, 8]}, cv=2).fit(X, y)
-    assert search.best_params_["coordinates__n_components"] in (2, 8)
+    y[:20] = "ant"  # wrong labels, so that no head is sure; over a third are ants now
+    return (
+        make_head(name, class_weight=class_weight, **QUICK.get(name, {}))
+        .fit(X, y)
+        .predict_proba(X)[:, 0]
+        .mean()
+    )
+
+
+@pytest.mark.parametrize("name", WEIGHING)
+def test_balanced_classes_lower_the_share_of_a_frequent_one(name):
+    assert share_of_ants(name, "balanced") < share_of_ants(name, None)
+
+
+# scikit-learn's boosting takes weights of codes there, not of names.
+@pytest.mark.parametrize("name", sorted(set(WEIGHING) - {"gradient-boosting"}))
+def test_the_weight_of_a_class_raises_its_share(name):
+    assert share_of_ants(name, {"ant": 5.0}) > share_of_ants(name, None)
+
+
+def test_parameters_can_be_searched(quick):
+    X, y = sample()
+    search = GridSearchCV(quick, {"coordinates__n_components": [2, 8]}, cv=2).fit(X, y)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    best = search.best_params_["coordinates__n_components"]
+    assert search.best_estimator_[0].components_.shape == (best, 40)
 
 
 @pytest.mark.parametrize("name", sorted(HEADS))
 def test_every_point_of_its_grid_can_be_fitted(name):
     X, y = sample()
     for point in ParameterGrid(dict(head_grid(name))):
-        assert make_head(name, **point).fit(X[:60], y[:60]).predict(X[60:]).shape == (30,)
+        made = make_head(name, **{**QUICK.get(name, {}), **point})
+        assert made.fit(X[:60], y[:60]).predict(X[60:]).shape == (30,)
 
 
 def test_probabilities_say_how_sure_it_is(head):
