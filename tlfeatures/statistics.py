@@ -17,7 +17,7 @@ Codes = NDArray[np.integer[Any]]
 
 SCORE_NAMES = {"f1_macro": "macro F1", "roc_auc": "ROC AUC"}  # where not the words of the name
 SCORES = ("accuracy", "balanced_accuracy", "f1_macro", "log_loss", "roc_auc")
-_CELLS = 2**19  # weights held as float64 at a time: 4 MB stay in the processor's cache
+CELLS = 2**19  # weights held as float64 at a time: 4 MB stay in the processor's cache
 
 
 # ---- resamples
@@ -171,7 +171,7 @@ def _check_codes(name: str, codes: NDArray[Any], k: int) -> None:
 
 
 def _chunks(n: int, columns: int) -> Iterator[slice]:
-    step = max(1, _CELLS // n)
+    step = max(1, CELLS // n)
     return (slice(start, start + step) for start in range(0, columns, step))
 
 

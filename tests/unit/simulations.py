@@ -76,3 +76,14 @@ def random_predictions(k, n=600, seed=0) -> OutOfFold:
     y = random.integers(k, size=n)
     odds = np.exp(random.normal(size=(n, k)) + 1.5 * np.eye(k)[y])
     return out_of_fold(y, odds / odds.sum(axis=1, keepdims=True))
+
+
+def scored_case(seed, n=80, k=3, steps=None):
+    """Make truth, labels and probabilities somewhat better than chance; few steps make ties."""
+    random = np.random.default_rng(seed)
+    y = random.integers(0, k, n)
+    raw = random.random((n, k)) + 0.5 * (y[:, None] == np.arange(k))
+    if steps:
+        raw = np.ceil(raw * steps)
+    predicted = np.where(random.random(n) < 0.9, raw.argmax(axis=1), random.integers(0, k, n))
+    return y, predicted, raw / raw.sum(axis=1, keepdims=True)
