@@ -4,14 +4,16 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
-from tests.fakes import rows_of, write_image
+from tests.fakes import assert_same, rows_of, write_image
+from tests.nobody import as_nobody, open_folder
 from tlfeatures import cross_validate, describe, extract, load_dataset, make_head
+from tlfeatures.cli import main
 from tlfeatures.features.store import partial_path, read_header
 
 
@@ -39,11 +41,11 @@ def assert_one_line(result, code=1):
     assert len(result.stderr.splitlines()) == 1
 
 
-def assert_same(file, other):
-    (ids, rows), (expected_ids, expected) = rows_of(file), rows_of(other)
-    assert (ids, rows.keys()) == (expected_ids, expected.keys())
-    for name, values in expected.items():
-        np.testing.assert_array_equal(rows[name], values)
+def assert_whole(photos, file, **settings):
+    """The file has what a run gives that nothing cut off."""
+    whole = file.with_name("whole.h5")
+    extract(photos, whole, backbone="pixels", **settings)
+    assert_same(file, rows_of(whole))
 
 
 def test_a_reader_is_not_blocked_by_a_writer(photos, file):
@@ -137,8 +139,7 @@ def test_a_disk_that_fills_up_keeps_every_finished_batch(photos, file, method, c
     assert f"{file} can't be written: File too large. {safe} rows are safe" in result.stderr
     assert describe(file)["done"] == safe
     assert extract(photos, file, batch_size=5).computed == 24 - safe
-    extract(photos, file.with_name("whole.h5"), backbone="pixels", size=160, pools=pool)
-    assert_same(file, file.with_name("whole.h5"))
+    assert_whole(photos, file, size=160, pools=pool)
 
 
 @pytest.mark.parametrize(
@@ -160,46 +161,15 @@ def test_a_disk_that_fills_up_while_images_are_added(photos, file, method, calls
     assert (describe(beside)["done"] if beside.exists() else None) == left
     assert not list(file.parent.glob(".*.new"))
     assert extract(photos, file, batch_size=5).computed == 36 - (left or 24)
-    extract(photos, file.with_name("whole.h5"), backbone="pixels", size=16)
-    assert_same(file, file.with_name("whole.h5"))
-
-
-NOBODY = 65534
-NOT_POSSIBLE = 77
-AS_NOBODY = f"""
-import os, sys
-import PIL.Image
-import tlfeatures.features.extract, tlfeatures.info, tlfeatures.render, tlfeatures.stopping
-from tlfeatures.features import pixels
-from tlfeatures.cli import main
-PIL.Image.init()  # what is loaded later may lie where nobody may look
-if os.geteuid() == 0:  # permissions don't bind it
-    try:
-        os.setgroups([])
-        os.setgid({NOBODY})
-        os.setuid({NOBODY})
-    except OSError:
-        sys.exit({NOT_POSSIBLE})
-main(sys.argv[1:])
-"""
-
-
-def as_nobody(*arguments):
-    result = run(AS_NOBODY, *arguments)
-    if result.returncode == NOT_POSSIBLE:
-        pytest.skip("this process can't become another user")
-    return result
+    assert_whole(photos, file, size=16)
 
 
 @pytest.fixture
 def folder(photos):
     """A folder with images that any user can come to."""
-    with tempfile.TemporaryDirectory() as name:
-        path = Path(name)
-        path.chmod(0o755)
-        shutil.copytree(photos, path / "photos").chmod(0o755)
-        yield path
-        path.chmod(0o755)
+    with open_folder() as base:
+        shutil.copytree(photos, base / "photos").chmod(0o755)
+        yield base
 
 
 def test_a_folder_that_is_read_only_is_one_line(folder):
@@ -243,27 +213,36 @@ def test_a_file_that_is_read_only_and_complete_needs_nothing(folder):
     assert "0 computed, 24 reused" in result.stdout
 
 
-# What is named first vanishes once the images are listed, or once so many batches are written.
+# What is named first vanishes once the images are listed, before any of them is decoded: the table
+# of backbones has nothing that is called then.
 VANISHING = """
-import os, shutil, sys
-from tlfeatures.features import extract, store
-gone, batches = sys.argv[1], int(sys.argv[2])
-def vanish():
-    os.rename(gone, gone + ".gone")
-real_scan, real_write = extract.Scan.manifest, store.Writer.write
-def manifest(scan):
-    found = real_scan(scan)
-    if batches == 0:
-        vanish()
-    return found
-def write(self, *values):
-    global batches
-    real_write(self, *values)
-    batches -= 1
-    if batches == 0:
-        vanish()
-extract.Scan.manifest, store.Writer.write = manifest, write
+import os, sys
 from tlfeatures.cli import main
+from tlfeatures.features import extract
+gone, real = sys.argv[1], extract.Scan.manifest
+def manifest(scan):
+    found = real(scan)
+    os.rename(gone, gone + ".gone")
+    return found
+extract.Scan.manifest = manifest
+main(sys.argv[2:])
+"""
+# The same once some batches are written.
+VANISHING_LATER = """
+import os, sys
+from dataclasses import replace
+from tlfeatures.cli import main
+from tlfeatures.features.backbone import BACKBONES
+from tlfeatures.features.pixels import PixelBackbone
+gone, batches = sys.argv[1], int(sys.argv[2])
+class Double(PixelBackbone):
+    def embed(self, images):
+        global batches
+        if batches == 0:
+            os.rename(gone, gone + ".gone")
+        batches -= 1
+        return super().embed(images)
+BACKBONES["pixels"] = replace(BACKBONES["pixels"], load=Double)
 main(sys.argv[3:])
 """
 
@@ -271,7 +250,7 @@ main(sys.argv[3:])
 def test_an_image_that_vanishes_is_named_and_the_others_are_embedded(photos, file):
     gone = photos / "red" / "red03.png"
     arguments = ["extract", photos, "-o", file, "--backbone", "pixels", "--size", 16]
-    result = run(VANISHING, gone, 0, *arguments)
+    result = run(VANISHING, gone, *arguments)
     assert result.returncode == 3
     assert result.stderr == "can't read red/red03.png: No such file or directory\n"
     facts = describe(file)
@@ -283,7 +262,7 @@ def test_an_image_that_vanishes_is_named_and_the_others_are_embedded(photos, fil
 
 def test_a_folder_that_vanishes_before_any_image_is_read(photos, file):
     arguments = ["extract", photos, "-o", file, "--backbone", "pixels", "--size", 16]
-    result = run(VANISHING, photos, 0, *arguments)
+    result = run(VANISHING, photos, *arguments)
     assert_one_line(result)
     assert "no image can be read" in result.stderr
     assert not file.exists()
@@ -294,17 +273,17 @@ def test_a_folder_that_vanishes_before_any_image_is_read(photos, file):
 
 def test_a_folder_that_vanishes_keeps_what_is_in_the_file(tmp_path, file):
     photos = tmp_path / "photos"
-    for number in range(150):
+    for number in range(110):
         write_image(photos / "ab"[number % 2] / f"{number}.png", number)
     # So large that no more than 85 are decoded ahead, however fast the threads are.
     arguments = ["extract", photos, "-o", file, "--backbone", "pixels", "--size", 512]
     arguments += ["--batch-size", 4]
-    result = run(VANISHING, photos, 2, *arguments)
+    result = run(VANISHING_LATER, photos, 2, *arguments)
     assert result.returncode == 3
     facts = describe(file)
     assert facts["done"] >= 8
     assert facts["failed"]
-    assert facts["done"] + len(facts["failed"]) == 150
+    assert facts["done"] + len(facts["failed"]) == 110
     before = file.read_bytes()
     assert_one_line(run(PLAIN, *arguments), 2)
     photos.mkdir()  # as where a disk is mounted no more
@@ -312,27 +291,28 @@ def test_a_folder_that_vanishes_keeps_what_is_in_the_file(tmp_path, file):
     assert file.read_bytes() == before
     photos.rmdir()
     Path(f"{photos}.gone").rename(photos)
-    assert extract(photos, file, batch_size=4).computed == 150 - facts["done"]
-    extract(photos, file.with_name("whole.h5"), backbone="pixels", size=512)
-    assert_same(file, file.with_name("whole.h5"))
+    assert extract(photos, file, batch_size=4).computed == 110 - facts["done"]
+    assert_whole(photos, file, size=512)
 
 
 WAITING = """
 import sys
-from tlfeatures.features import store
-real_write = store.Writer.write
-def write(self, rows, *values):
-    real_write(self, rows, *values)
-    print("written", flush=True)
-    sys.stdin.readline()
-store.Writer.write = write
+from dataclasses import replace
 from tlfeatures.cli import main
+from tlfeatures.features.backbone import BACKBONES
+from tlfeatures.features.pixels import PixelBackbone
+class Double(PixelBackbone):
+    def embed(self, images):
+        print("embedding", flush=True)
+        sys.stdin.readline()
+        return super().embed(images)
+BACKBONES["pixels"] = replace(BACKBONES["pixels"], load=Double)
 main(sys.argv[1:])
 """
 
 
 @pytest.mark.parametrize("adding", [False, True])
-def test_a_second_extract_is_refused_with_the_pid_of_the_first(photos, file, adding):
+def test_a_second_extract_is_refused_with_the_pid_of_the_first(photos, file, adding, monkeypatch):
     if adding:
         extract(photos, file, backbone="pixels", size=16)
         write_image(photos / "red" / "new.png", 1)
@@ -341,20 +321,21 @@ def test_a_second_extract_is_refused_with_the_pid_of_the_first(photos, file, add
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     first = subprocess.Popen(command, text=True, **pipes)
     try:
-        assert first.stdout.readline() == "written\n"
+        assert first.stdout.readline() == "embedding\n"
         link = file.with_name("link.h5")
         link.symlink_to(file.name)
         others = [file, link, file.name, f"photos/../{file.name}"]
+        monkeypatch.chdir(file.parent)
         for other in [*others, *others]:  # a refused one leaves the pid as it is
-            result = run(PLAIN, "extract", photos, "-o", other, *options, cwd=file.parent)
-            assert_one_line(result)
+            result = CliRunner().invoke(main, ["extract", str(photos), "-o", str(other), *options])
+            assert result.exit_code == 1
+            assert len(result.output.splitlines()) == 1
             assert f"is being written by another process (pid {first.pid})" in result.stderr
     finally:
         _, said = first.communicate("\n" * 100)
     assert (first.returncode, said) == (0, "")
     assert describe(file)["done"] == (25 if adding else 24)
-    extract(photos, file.with_name("whole.h5"), backbone="pixels", size=16)
-    assert_same(file, file.with_name("whole.h5"))
+    assert_whole(photos, file, size=16)
 
 
 def test_info_of_a_link_names_the_unfinished_update(photos, file):
@@ -394,8 +375,7 @@ def test_a_clock_that_went_elsewhere_computes_nothing_and_loses_nothing(photos, 
     write_image(changed, 7)
     os.utime(changed, (moment - 100, moment - 100))  # written before the file, says its time
     assert extract(photos, file).computed == 1
-    extract(photos, file.with_name("whole.h5"), backbone="pixels", size=16)
-    assert_same(file, file.with_name("whole.h5"))
+    assert_whole(photos, file, size=16)
 
 
 def test_an_unfinished_update_of_another_time_is_taken_up(photos, file):
