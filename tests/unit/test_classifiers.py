@@ -1,10 +1,7 @@
 """Each classifier gives what plain scikit-learn gives on the standardised training fold."""
 
-import warnings
-
 import numpy as np
 import pytest
-import skops.io
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
@@ -12,11 +9,11 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.model_selection import StratifiedKFold
 from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
-from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
+from tlfeatures import classifiers
 from tlfeatures.classifiers import (
     CalibratedCentroid,
     CalibratedRidge,
@@ -24,9 +21,9 @@ from tlfeatures.classifiers import (
     ScaledMLP,
     ShrunkLDA,
     SmoothedNeighbors,
-    _calibration_folds,
 )
 from tlfeatures.errors import ParameterError
+from tlfeatures.folds import cut
 from tlfeatures.heads import compact, make_head
 
 
@@ -165,16 +162,27 @@ def test_a_class_of_one_group_is_calibrated_on_single_images():
 
 
 def test_groups_are_kept_together_in_calibration():
-    codes = np.repeat([0, 1], 30)
-    groups = np.arange(60) // 3
-    for train, test in _calibration_folds(codes, groups, None, 0):
+    """The sigmoids are those of scikit-learn on folds that tear no group apart."""
+    X, y, X_new, _ = sample(2)
+    codes, groups = np.unique(y, return_inverse=True)[1], np.arange(len(y)) // 3
+    folds = cut(codes, groups, 5, 0)
+    for train, test in folds:
         assert len(np.unique(codes[train])) == 2
         assert not set(groups[train]) & set(groups[test])
+    plain = RidgeClassifier(1.0, solver="cholesky")
+    expected = CalibratedClassifierCV(plain, cv=folds, ensemble=False).fit(X, codes)
+    ours = CalibratedRidge(1.0, random_state=0).fit(X, y, groups=groups)
+    np.testing.assert_allclose(ours.predict_proba(X_new), expected.predict_proba(X_new), atol=1e-9)
+    torn = CalibratedRidge(1.0, random_state=0).fit(X, y)
+    assert np.abs(torn.predict_proba(X_new) - ours.predict_proba(X_new)).max() > 1e-6
 
 
 @pytest.mark.parametrize(
     "classifier",
-    [CalibratedSVC(), CalibratedRidge(), ShrunkLDA(), SmoothedNeighbors(), ScaledMLP()],
+    [
+        *(CalibratedSVC(), CalibratedRidge(), ShrunkLDA(), SmoothedNeighbors()),
+        ScaledMLP(steps=100),
+    ],
     ids=str,
 )
 def test_weight_of_a_class_raises_its_share(classifier):
@@ -204,10 +212,9 @@ def test_balanced_weights_count_a_rare_class_as_much():
     y = np.repeat(["many", "rare"], [180, 20])
     X = random.normal(size=(200, 3)) + (y == "rare")[:, None] * 0.8
     for name in ("logreg", "linear-svm", "ridge", "lda", "mlp", "knn"):
-        found = [
-            (make_head(name, class_weight=weight).fit(X, y).predict(X) == "rare").sum()
-            for weight in (None, "balanced")
-        ]
+        params = {"steps": 200} if name == "mlp" else {}
+        heads = [make_head(name, class_weight=each, **params) for each in (None, "balanced")]
+        found = [(head.fit(X, y).predict(X) == "rare").sum() for head in heads]
         assert found[1] > found[0], name
 
 
@@ -230,8 +237,6 @@ def test_a_path_gives_what_each_fit_gives(classifier, points):
 
 
 def test_a_kernel_too_large_to_keep_gives_the_same(monkeypatch):
-    from tlfeatures import classifiers
-
     X, y, X_new, _ = sample(3)
     kept = make_head("rbf-svm").fit(X, y).predict_proba(X_new)
     monkeypatch.setattr(classifiers, "LARGEST_KERNEL", 10)
@@ -261,100 +266,6 @@ def test_linear_heads_turn_back_to_the_columns(name, classes):
 def test_other_heads_stay_as_they_are():
     X, y, *_ = sample(2)
     for name in ("rbf-svm", "knn", "mlp"):
-        head = make_head(name).fit(X, y)
+        params = {"epochs": 2, "steps": 1} if name == "mlp" else {}
+        head = make_head(name, **params).fit(X, y)
         assert compact(head) is head
-
-
-# ---- epochs
-
-
-def weights_of(mlp):
-    return [*mlp.coefs_, *mlp.intercepts_]
-
-
-def same(left, right):
-    return all((a == b).all() for a, b in zip(weights_of(left), weights_of(right), strict=True))
-
-
-def plain_mlp(X, y, weights=None, **options):
-    """What one call of scikit-learn's `fit` gives on the same scale."""
-    mlp = MLPClassifier(
-        (64,), alpha=1.0, batch_size=min(32, len(X)), n_iter_no_change=10**9, **options
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return mlp.fit(X / np.sqrt(np.mean(X**2)), y, sample_weight=weights)
-
-
-@CLASSES
-@pytest.mark.parametrize("n", [40, 126])  # one batch, and several of which the last is short
-@pytest.mark.parametrize("weight", [None, "balanced", {"ant": 3.0}])
-@pytest.mark.parametrize("seed", [0, 7])
-def test_epochs_end_in_the_very_weights_of_one_fit(classes, n, weight, seed):
-    X, y, *_ = sample(classes, n=n, d=20)
-    options = {"epochs": 6, "steps": 1, "class_weight": weight, "random_state": seed}
-    stepped, whole = ScaledMLP(**options), ScaledMLP(**options).fit(X, y)
-    codes = np.unique(y, return_inverse=True)[1]
-    rows = None if weight is None else whole._weights(codes)[codes]
-    expected = plain_mlp(X, codes, rows, max_iter=6, random_state=seed)
-    assert list(stepped.fit_epochs(X, y)) == [1, 2, 3, 4, 5, 6]
-    assert same(stepped.mlp_, expected)
-    assert same(whole.mlp_, expected)
-    assert stepped.mlp_.loss_curve_ == expected.loss_curve_
-    assert stepped.mlp_.n_iter_ == expected.n_iter_ == 6
-    assert stepped.mlp_.get_params() == whole.mlp_.get_params()
-    assert set(vars(stepped.mlp_)) == set(vars(whole.mlp_))
-
-
-def test_after_each_epoch_the_weights_are_those_of_a_fit_of_so_many():
-    X, y, X_new, _ = sample(3, d=20)
-    stepped = ScaledMLP(epochs=4, steps=1, random_state=3)
-    for epoch in stepped.fit_epochs(X, y):
-        short = ScaledMLP(epochs=epoch, steps=1, random_state=3).fit(X, y)
-        np.testing.assert_array_equal(stepped.predict_proba(X_new), short.predict_proba(X_new))
-
-
-def test_who_stops_early_keeps_a_classifier_that_can_be_saved():
-    X, y, X_new, _ = sample(2, d=20)
-    stopped = ScaledMLP(random_state=0)
-    for epoch in stopped.fit_epochs(X, y):
-        if epoch == 2:
-            break
-    whole = ScaledMLP(random_state=0).fit(X, y)
-    data, expected = (skops.io.dumps(each) for each in (stopped, whole))
-    trusted = skops.io.get_untrusted_types(data=data)
-    assert trusted == skops.io.get_untrusted_types(data=expected)
-    loaded = skops.io.loads(data, trusted=trusted)
-    np.testing.assert_array_equal(loaded.predict_proba(X_new), stopped.predict_proba(X_new))
-
-
-def test_without_a_seed_epochs_train_too():
-    X, y, *_ = sample(2, d=20)
-    for seed in (None, np.random.RandomState(0)):
-        stepped = ScaledMLP(random_state=seed)
-        epochs = list(stepped.fit_epochs(X, y))
-        assert len(epochs) == stepped.mlp_.max_iter
-        assert stepped.score(X, y) > 0.9
-
-
-def test_interrupting_an_epoch_ends_the_training(monkeypatch):
-    def interrupted(*_):
-        raise KeyboardInterrupt
-
-    X, y, *_ = sample(2, d=20)
-    epochs = ScaledMLP(random_state=0).fit_epochs(X, y)
-    assert next(epochs) == 1
-    monkeypatch.setattr(MLPClassifier, "_backprop", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        next(epochs)
-
-
-@pytest.mark.parametrize("wrong", [{"epochs": 0, "steps": 0}, {"hidden": 0}, {"alpha": -1.0}])
-def test_epochs_refuse_what_fit_refuses(wrong):
-    X, y, *_ = sample(2, d=20)
-    texts = []
-    for work in (ScaledMLP(**wrong).fit, lambda X, y: next(ScaledMLP(**wrong).fit_epochs(X, y))):
-        with pytest.raises(ValueError, match="must be") as caught:
-            work(X, y)
-        texts.append(str(caught.value))
-    assert texts[0] == texts[1]

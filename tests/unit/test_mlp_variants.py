@@ -2,17 +2,11 @@
 
 import numpy as np
 import pytest
-import skops.io
 from sklearn.neural_network import MLPClassifier
 
 from tests.fakes import VARIANT, names_of
 from tests.unit.data import augmented, named
-from tlfeatures import (
-    Model,
-    cross_validate,
-    fit,
-    make_head,
-)
+from tlfeatures import Model, cross_validate, fit, make_head
 from tlfeatures.classifiers import ScaledMLP
 from tlfeatures.errors import ParameterError
 from tlfeatures.evaluate import cross_validate_heads
@@ -77,7 +71,7 @@ def test_fit_ends_where_the_epochs_end(dtype):
     assert same(stepped, whole)
     assert stepped.mlp_.get_params() == whole.mlp_.get_params()
     assert stepped.mlp_.loss_curve_ == whole.mlp_.loss_curve_
-    assert len(skops.io.dumps(stepped)) == len(skops.io.dumps(whole))
+    assert stepped.mlp_.n_iter_ == whole.mlp_.n_iter_ == 5
     assert whole.mlp_.shuffle
 
 

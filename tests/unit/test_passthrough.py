@@ -5,14 +5,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from tests.unit.data import augmented, dataset, fit_options
-from tlfeatures import (
-    HEADS,
-    Model,
-    cross_validate,
-    export,
-    load_dataset,
-    make_head,
-)
+from tlfeatures import HEADS, Model, cross_validate, export, load_dataset, make_head
 from tlfeatures.errors import ParameterError
 from tlfeatures.exporting.runtime import session
 from tlfeatures.features.pixels import PixelBackbone

@@ -7,12 +7,7 @@ import pytest
 
 from tests.fakes import IMAGE, VARIANT, names_of, with_variants
 from tests.unit.data import dataset, named
-from tlfeatures import (
-    benchmark,
-    fit,
-    learning_curve,
-    load_dataset,
-)
+from tlfeatures import benchmark, fit, learning_curve, load_dataset
 from tlfeatures.dataset import label_images
 from tlfeatures.errors import DatasetError, ParameterError
 from tlfeatures.features.store import Reader

@@ -6,13 +6,7 @@ import numpy as np
 import pytest
 
 from tests.unit.data import augmented, dataset, fit_options, units
-from tlfeatures import (
-    HEADS,
-    Model,
-    classifiers,
-    cross_validate,
-    make_head,
-)
+from tlfeatures import HEADS, Model, classifiers, cross_validate, make_head
 from tlfeatures.evaluate import cross_validate_heads
 from tlfeatures.folds import make_folds
 from tlfeatures.heads import head_grid, make_heads

@@ -5,11 +5,7 @@ import pytest
 
 from tests.fakes import Recorder, with_variants
 from tests.unit.data import augmented, named, units
-from tlfeatures import (
-    Model,
-    audit,
-    cross_validate,
-)
+from tlfeatures import Model, audit, cross_validate
 from tlfeatures.errors import ModelError
 from tlfeatures.folds import inner_folds, make_folds
 from tlfeatures.learning_curves import measure_curve

@@ -7,14 +7,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from tlfeatures import (
-    Model,
-    describe,
-    export,
-    fit,
-    load_dataset,
-    make_head,
-)
+from tlfeatures import Model, describe, export, fit, load_dataset, make_head
 from tlfeatures.cli import main
 from tlfeatures.errors import DatasetError, ModelError
 from tlfeatures.evaluating import evaluate
