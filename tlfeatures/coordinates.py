@@ -30,7 +30,7 @@ from tlfeatures.errors import ParameterError
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int_]
 
-_BLOCK = 4_000_000  # numbers standardised at once, 32 MB
+BLOCK = 4_000_000  # numbers standardised at once, 32 MB
 _RANK = 1e-10  # share of the largest eigenvalue below which an axis is rounding error
 
 
@@ -261,5 +261,5 @@ def _row_blocks(
 
 
 def _slices(length: int, other: int) -> Iterator[slice]:
-    step = max(1, _BLOCK // max(other, 1))
+    step = max(1, BLOCK // max(other, 1))
     return (slice(start, min(start + step, length)) for start in range(0, length, step))

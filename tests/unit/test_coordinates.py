@@ -103,10 +103,10 @@ def test_as_scaler_standardises_alike():
 
 @pytest.mark.parametrize("shape", [(100, 40_000), (40_000, 100)])
 def test_x_is_never_copied_as_a_whole(shape, monkeypatch):
-    monkeypatch.setattr(coordinates, "_BLOCK", 20_000)
+    monkeypatch.setattr(coordinates, "BLOCK", 20_000)
     X = np.random.default_rng(0).random(shape, np.float32)
     train, test = np.arange(5, len(X)), np.arange(5)
-    coordinates.fold_coordinates(X, train, test)  # what a first call keeps isn't meant
+    fold_coordinates(X, train, test)  # what a first call keeps isn't meant
     tracemalloc.start()
     fold_coordinates(X, train, test)
     peak = tracemalloc.get_traced_memory()[1]

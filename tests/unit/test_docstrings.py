@@ -1,3 +1,5 @@
+"""The examples in docstrings run."""
+
 import doctest
 import importlib
 

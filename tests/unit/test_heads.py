@@ -1,11 +1,12 @@
+"""Heads by name: their parameters, what tuning tries, and heads of other packages."""
+
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 
 from tests.unit.data import dataset
-from tlfeatures import cross_validate
-from tlfeatures import heads as heads_module
+from tlfeatures import HEADS, Model, classifiers, cross_validate
 from tlfeatures.errors import ParameterError
 from tlfeatures.heads import head_grid, head_names, make_head, make_heads, parse_params
 
@@ -60,7 +61,7 @@ def test_boosting_learns_from_forty_images():
 
 def test_svm_is_another_name_of_the_rbf_svm():
     assert list(make_heads(["svm", "rbf-svm", "logreg"])) == ["rbf-svm", "logreg"]
-    assert head_names("all") == list(heads_module.HEADS)
+    assert head_names("all") == list(HEADS)
     assert head_names("knn,svm") == ["knn", "rbf-svm"]
 
 
@@ -86,27 +87,25 @@ def test_a_dotted_name_that_is_no_classifier_says_why(name, reason):
         make_head(name)
 
 
-class Point:
-    """An installed package's entry point."""
-
-    name = "mine"
-
-    @staticmethod
-    def load():
-        def make(seed):
-            return LogisticRegression(C=0.5, random_state=seed)
-
-        make.grid = {"C": [0.1, 0.5]}
-        return make
+def mine(seed):
+    return LogisticRegression(C=0.5, random_state=seed)
 
 
-def test_heads_of_others_come_by_entry_point(monkeypatch):
-    monkeypatch.setattr(heads_module.metadata, "entry_points", lambda group: [Point])
+mine.grid = {"C": [0.1, 0.5]}
+
+
+def test_heads_of_others_come_by_entry_point(tmp_path, monkeypatch):
+    installed = tmp_path / "mine-1.0.dist-info"  # as pip leaves it for a package
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")
+    (installed / "entry_points.txt").write_text(f"[tlfeatures.heads]\nmine = {__name__}:mine\n")
+    monkeypatch.syspath_prepend(tmp_path)
     head = make_head("mine", C=2.0)
     assert isinstance(head, Pipeline)
     assert head[-1].C == 2.0
     assert head_grid("mine") == {"classifier__C": [0.1, 0.5]}
     found = cross_validate(make_head("mine"), dataset(), grid=head_grid("mine"))
+    assert len(found.choices) == 5
     assert {choice.params["classifier__C"] for choice in found.choices} <= {0.1, 0.5}
     with pytest.raises(ParameterError, match="there are: mine, logreg"):
         make_head("mime")
@@ -119,10 +118,7 @@ def test_what_is_given_is_not_tuned():
 
 def test_a_linear_svm_without_a_kernel_matrix_is_kept_as_it_is(monkeypatch):
     """Of many rows libsvm computes the kernel itself, and its coefficients can't be set."""
-    from tests.unit.data import dataset
-    from tlfeatures import Model
-
-    monkeypatch.setattr("tlfeatures.classifiers.LARGEST_KERNEL", 10)
+    monkeypatch.setattr(classifiers, "LARGEST_KERNEL", 10)
     data = dataset(n=60, signal=3.0)
     model = Model.fit(make_head("linear-svm"), data)
     assert (model.head.predict(data.X) == data.y).mean() > 0.8

@@ -42,6 +42,7 @@ def test_the_outer_test_rows_are_never_seen_by_tuning():
     Spy.seen.clear()
     result = cross_validate(Spy(), data, grid={"value": [1, 2]})
     assert [choice.params for choice in result.choices] == [{"value": 2}] * 5
+    assert len(Spy.seen) == 30 + 5
     inner, outer = Spy.seen[:30], Spy.seen[30:]
     folds = make_folds(data)[1]
     for number, (train, test) in enumerate(folds):
@@ -118,14 +119,21 @@ def test_heads_without_a_grid_are_left_as_they_are():
 
 @pytest.mark.parametrize("tune", [False, True])
 def test_same_numbers_whatever_the_jobs_and_the_company(tune):
-    data = dataset(120, d=30, classes="abc", copies=np.array([[0, 3], [9, 12]]))
+    data = dataset(60, d=20, classes="abc", copies=np.array([[0, 3], [9, 12]]))
     heads = make_heads("logreg,linear-svm,knn")
-    heads["gradient-boosting"] = make_head("gradient-boosting", max_iter=5)
+    heads["gradient-boosting"] = make_head("gradient-boosting", max_iter=3)
     heads["mlp"] = make_head("mlp", steps=20)
-    grids = {name: head_grid(name, ["C"]) for name in heads} if tune else None
-    one, two = (cross_validate_heads(heads, data, grids=grids, n_jobs=n) for n in (1, 2))
+    grids = {name: two_points(name) for name in heads} if tune else None
+    one, two = (cross_validate_heads(heads, data, grids=grids, n_jobs=n, cv=3) for n in (1, 2))
     for name, head in heads.items():
         np.testing.assert_array_equal(one[name].probabilities, two[name].probabilities)
         grid = grids[name] if grids else None
-        alone = cross_validate(head, data, grid=grid)
+        alone = cross_validate(head, data, grid=grid, cv=3)
         np.testing.assert_array_equal(one[name].probabilities, alone.probabilities)
+        assert len(alone.choices) == (3 if tune else 0)
+
+
+def two_points(name):
+    """Give two values of the first parameter that is tuned."""
+    parameter, values = next(iter(head_grid(name).items()))
+    return {parameter: list(values)[:2]}
