@@ -6,46 +6,11 @@ import numpy as np
 import pytest
 
 from tests.unit.data import dataset
+from tests.unit.simulations import entries_of
 from tlfeatures.comparison import compare
-from tlfeatures.evaluate import Evaluation
 from tlfeatures.folds import make_folds
-from tlfeatures.results import Study, entry_of
+from tlfeatures.results import Study
 from tlfeatures.trainer import SCORES
-
-
-def entries_of(data, accuracies, cv=5, repeats=1, seed=0):
-    """Heads that are right on a given share of the images, at random."""
-    random = np.random.default_rng(seed)
-    codes = np.unique(data.y, return_inverse=True)[1]
-    made = []
-    for repeat in range(repeats):
-        folds = make_folds(data, cv=cv, random_state=repeat)[1]
-        for head, accuracy in accuracies.items():
-            right = random.random(len(codes)) < accuracy
-            predicted = np.where(right, codes, 1 - codes)
-            table = np.full((len(codes), 2), 0.2)
-            table[np.arange(len(codes)), predicted] = 0.8
-            fold = np.empty(len(codes), int)
-            for number, (_, test) in enumerate(folds):
-                fold[test] = number
-            scores = {name: np.array([right[test].mean() for _, test in folds]) for name in SCORES}
-            evaluation = Evaluation(
-                "cv", np.array(data.classes), fold, predicted, table, scores,
-                np.ones(len(folds)), 1 / (cv - 1),
-            )  # fmt: skip
-            facts = {
-                "head": head,
-                "embedding": "x.avg",
-                "file": "x.h5",
-                "matrix": "0",
-                "repeat": repeat,
-                "tuned": False,
-                "params": {},
-                "key": f"{head}{repeat}",
-            }
-            made.append(entry_of(evaluation, facts))
-    study = Study.of(data, "cv", make_folds(data, cv=cv)[1], 0)
-    return made, study
 
 
 def test_clearly_worse_heads_are_told_from_the_best():

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 from sklearn import metrics
 
 from tests.unit.data import dataset
-from tests.unit.test_comparison import entries_of
+from tests.unit.simulations import entries_of, out_of_fold, random_predictions
 from tlfeatures.diagnostics import (
     OutOfFold,
     confusion,
@@ -15,26 +16,6 @@ from tlfeatures.diagnostics import (
     roc,
 )
 from tlfeatures.errors import ParameterError
-
-
-def out_of_fold(y, probabilities, predicted=None, classes="abcdefgh"):
-    table = np.asarray(probabilities, float)
-    n, k = table.shape
-    return OutOfFold(
-        ids=np.array([f"{row}.png" for row in range(n)]),
-        classes=list(classes[:k]),
-        y=np.asarray(y),
-        predicted=table.argmax(axis=1) if predicted is None else np.asarray(predicted),
-        probabilities=table,
-        fold=np.zeros(n, int),
-    )
-
-
-def drawn_at_random(k, n=600, seed=0):
-    random = np.random.default_rng(seed)
-    y = random.integers(k, size=n)
-    odds = np.exp(random.normal(size=(n, k)) + 1.5 * np.eye(k)[y])
-    return out_of_fold(y, odds / odds.sum(axis=1, keepdims=True))
 
 
 def silent(k=2):
@@ -88,7 +69,7 @@ def test_without_probabilities_there_is_no_curve(curve):
 
 
 def test_confusion_counts_true_classes_in_rows():
-    found = drawn_at_random(4)
+    found = random_predictions(4)
     expected = metrics.confusion_matrix(found.y, found.predicted)
     assert (confusion(found).counts == expected).all()
     expected = metrics.confusion_matrix(found.y, found.predicted, normalize="true")
@@ -106,7 +87,7 @@ def test_a_class_without_images_has_no_rates():
 
 
 def test_two_classes_give_one_curve_of_the_second():
-    found = drawn_at_random(2)
+    found = random_predictions(2)
     (curve,) = roc(found)
     x, y, _ = metrics.roc_curve(found.y, found.probabilities[:, 1])
     assert (curve.label, curve.positives, curve.negatives) == (
@@ -120,7 +101,7 @@ def test_two_classes_give_one_curve_of_the_second():
 
 
 def test_three_classes_give_each_against_the_rest():
-    found = drawn_at_random(3)
+    found = random_predictions(3)
     assert [curve.label for curve in roc(found)] == ["a", "b", "c"]
     for code, (one, other) in enumerate(zip(roc(found), precision_recall(found), strict=True)):
         pair = found.y == code, found.probabilities[:, code]
@@ -144,7 +125,7 @@ def test_classes_without_positives_or_negatives_are_left_out():
 
 @pytest.mark.parametrize("curve", [roc, precision_recall])
 def test_long_curves_are_thinned_without_changing_the_look(curve):
-    found = drawn_at_random(2, n=20_000)
+    found = random_predictions(2, n=20_000)
     (thin,) = curve(found)
     assert len(thin.x) <= 200
     assert (thin.x[0], thin.x[-1]) == (0, 1)
@@ -173,9 +154,8 @@ def test_reliability_by_hand():
 
 
 def test_intervals_are_wilsons():
-    from scipy.stats import binomtest
-
-    found = reliability(drawn_at_random(3))
+    found = reliability(random_predictions(3))
+    assert len(found.counts) > 3
     for share, count, interval in zip(found.right, found.counts, found.intervals, strict=True):
         test = binomtest(round(share * count), int(count))
         assert tuple(interval) == pytest.approx(test.proportion_ci(method="wilson"))
@@ -185,7 +165,7 @@ def test_bins_span_what_the_largest_probability_can_be():
     found = reliability(out_of_fold([0, 0], [[0.25, 0.25, 0.25, 0.25], [1, 0, 0, 0]]), bins=3)
     assert np.allclose(found.edges, [[0.25, 0.5], [0.75, 1]])
     with pytest.raises(ParameterError, match="bins must be 1 or more, got 0"):
-        reliability(drawn_at_random(2), bins=0)
+        reliability(random_predictions(2), bins=0)
 
 
 # ---- maps
