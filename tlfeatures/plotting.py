@@ -32,8 +32,8 @@ _CLASS_COLORS = [COLORS[f"c{place}"] for place in range(8)]
 _MARKERS = ["o", "^", "s", "D", "v", "P", "X", "p"]
 
 # Text on a cell of a colour map; not of the table above, as the cell doesn't change either.
-_ON_DARK, _ON_LIGHT = "#fefefe", "#010101"
-_COLOR_MAP = "cividis"  # J. Nuñez, C. Anderton and R. Renslow (2018), PLOS ONE 13(7)
+ON_DARK, ON_LIGHT = "#fefefe", "#010101"
+COLOR_MAP = "cividis"  # J. Nuñez, C. Anderton and R. Renslow (2018), PLOS ONE 13(7)
 
 _ROWS = 40  # heads of a ranking
 _WIDTH = 4.6  # inches; text of 9 points can then be read on a phone
@@ -150,7 +150,7 @@ def plot_heat_map(comparison: Comparison, ax: Axes | None = None) -> Axes:
     )
     with drawing(ax, max(size[0], 3.6), size[1]) as axes:
         flipped = "_r" if comparison.scoring == "log_loss" else ""
-        mesh = _draw_cells(axes, colored, _COLOR_MAP + flipped, *_span(colored))
+        mesh = _draw_cells(axes, colored, COLOR_MAP + flipped, *_span(colored))
         _write_cells(axes, mesh, colored, [[_three(v) for v in row] for row in values], 9)
         _name_cells(axes, "x", columns)
         _name_cells(axes, "y", rows)
@@ -188,7 +188,7 @@ def plot_confusion(confusion: Confusion, ax: Axes | None = None) -> Axes:
     side, scale = (max(0.52 * k, 1.6), 0) if k <= _CELLS else (5.4, 0.8)
     room = _room([shortened(name) for name in confusion.classes])
     with drawing(ax, side + 0.6 + room + scale, side + 0.6 + 0.7 * room) as axes:
-        mesh = _draw_cells(axes, rates, _COLOR_MAP, 0, 1)
+        mesh = _draw_cells(axes, rates, COLOR_MAP, 0, 1)
         if k <= _CELLS:
             texts = [
                 [f"{count:,}\n{rate:.0%}".replace("%", " %") if count else ""
@@ -241,7 +241,7 @@ def _readable_on(color: Sequence[float]) -> str:
     levels = np.asarray(color[:3], float)
     linear = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
     luminance = float(linear @ [0.2126, 0.7152, 0.0722])
-    return _ON_LIGHT if (luminance + 0.05) ** 2 > 1.05 * 0.05 else _ON_DARK
+    return ON_LIGHT if (luminance + 0.05) ** 2 > 1.05 * 0.05 else ON_DARK
 
 
 def _name_cells(axes: Axes, which: str, names: Sequence[str]) -> None:

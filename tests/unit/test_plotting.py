@@ -1,22 +1,31 @@
-"""Each figure holds what it promises, as text and as shapes, and leaves matplotlib as it was."""
+"""Each figure shows what it promises, as text and as shapes."""
 
-import re
 import warnings
 from dataclasses import replace
-from xml.etree import ElementTree
 
-import matplotlib
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
 from tests.unit.data import dataset
-from tests.unit.test_comparison import entries_of
-from tests.unit.test_diagnostics import drawn_at_random
+from tests.unit.drawings import (
+    NAMES,
+    learning_curve_of,
+    lines_of,
+    map_of,
+    predictions,
+    rank_of,
+    ranking_of,
+    some_ranking,
+    svg_of,
+    tagged,
+    texts_of,
+    training_of,
+)
+from tests.unit.simulations import entries_of
 from tlfeatures import figures, plotting
-from tlfeatures.comparison import Comparison, Rank, compare
+from tlfeatures.comparison import compare
 from tlfeatures.diagnostics import (
-    EmbeddingMap,
     OutOfFold,
     confusion,
     precision_recall,
@@ -24,223 +33,6 @@ from tlfeatures.diagnostics import (
     roc,
 )
 from tlfeatures.errors import ParameterError
-from tlfeatures.learning_curves import CurvePoint, Forecast, LearningCurve
-from tlfeatures.training_curves import TrainingCurve
-
-NAMES = ["<script>alert(1)</script>", "$x^2$", 'a & b "q"', "日本"]
-HEX = re.compile(r"(?<!url\()#[0-9a-f]{6}\b")
-
-
-def rank_of(label, score, *, embedding="x.avg", best=False, p=0.01, interval=(-0.05, 0.05)):
-    spread = None if interval is None else [score + interval[0], score + interval[1]]
-    scores = {"accuracy": {"score": score, "interval": spread}}
-    facts = dict.fromkeys(Rank.__dataclass_fields__)
-    facts |= {
-        "head": label,
-        "label": label,
-        "embedding": embedding,
-        "scores": scores,
-        "p": p,
-        "best": best,
-    }
-    return Rank(**facts)
-
-
-def ranking_of(*ranks):
-    return Comparison("accuracy", list(ranks), None, [], 5)
-
-
-def some_ranking():
-    return ranking_of(
-        rank_of("logreg", 0.9, best=True, p=None),
-        rank_of("knn", 0.88, best=True, p=0.4),
-        rank_of("lda", 0.7),
-        rank_of("odd", 0.6, p=None, interval=None),
-    )
-
-
-def predictions(k, n=300, names=None):
-    found = drawn_at_random(k, n)
-    return replace(found, classes=names or [f"class {code:02d}" for code in range(k)])
-
-
-def learning_curve_of(verdict):
-    law = {"a": 0.9, "b": 0.8, "c": 0.5}
-    sizes = [5, 10, 20, 40, 80, 160]
-    values = [law["a"] - law["b"] * size ** -law["c"] for size in sizes]
-    points = tuple(
-        CurvePoint(size, 2 * size, 1, value, (value - 0.05, value + 0.05))
-        for size, value in zip(sizes, values, strict=True)
-    )
-    forecasts = tuple(
-        Forecast(factor, 160 * factor, 0.86, (0.8, 0.9), 0.02, (0, 0.04)) for factor in (2, 4)
-    )
-    return LearningCurve(
-        "x.h5", "x.avg", "none", "logreg", {}, 400, 5, ["a", "b"], points, law, None, forecasts,
-        verdict, "",
-    )  # fmt: skip
-
-
-def training_of(folds=3, epochs=6, ended=()):
-    random = np.random.default_rng(0)
-    accuracy = np.linspace(0.5, 0.9, epochs) + random.normal(size=(folds, epochs)) * 0.01
-    for fold, end in ended:
-        accuracy[fold, end:] = np.nan
-    return TrainingCurve(
-        "x.h5", "x.avg", "none", "mlp", {}, 60, "cv", folds,
-        loss=1 - accuracy, accuracy=accuracy,
-        validation_loss=1.1 - accuracy, validation_accuracy=accuracy - 0.1,
-    )  # fmt: skip
-
-
-def map_of(n, classes, method="pca"):
-    points = np.random.default_rng(0).normal(size=(n, 2))
-    labels = np.array([classes[row % len(classes)] for row in range(n)])
-    return EmbeddingMap(points, method, (0.25, 0.125) if method == "pca" else None), labels
-
-
-FIGURES = {
-    "ranking": lambda ax=None: plotting.plot_ranking(some_ranking(), ax),
-    "heat map": lambda ax=None: plotting.plot_heat_map(some_ranking(), ax),
-    "confusion": lambda ax=None: plotting.plot_confusion(confusion(predictions(3)), ax),
-    "large confusion": lambda ax=None: plotting.plot_confusion(confusion(predictions(15)), ax),
-    "roc": lambda ax=None: plotting.plot_roc(roc(predictions(3)), ax),
-    "recall": lambda ax=None: plotting.plot_precision_recall(precision_recall(predictions(3)), ax),
-    "reliability": lambda ax=None: plotting.plot_reliability(reliability(predictions(3)), ax),
-    "learning": lambda ax=None: plotting.plot_learning_curve(learning_curve_of("help"), ax),
-    "training": lambda ax=None: plotting.plot_training(training_of(), ax=ax),
-    "map": lambda ax=None: plotting.plot_map(*map_of(30, "ab"), ax, wrong=np.arange(30) < 5),
-}
-COLOR_MAPS = ("heat map", "confusion", "large confusion")
-
-
-def svg_of(axes, salt="x"):
-    return ElementTree.fromstring(figures.to_svg(axes, salt))
-
-
-def tagged(root, name):
-    return [element for element in root.iter() if element.tag.rpartition("}")[2] == name]
-
-
-def texts_of(axes):
-    return ["".join(element.itertext()) for element in tagged(svg_of(axes), "text")]
-
-
-def lines_of(axes, color):
-    return [line for line in axes.lines if line.get_color() == figures.COLORS[color]]
-
-
-# ---- all of them
-
-
-@pytest.mark.parametrize("draw", FIGURES.values(), ids=FIGURES)
-def test_it_draws_on_given_axes_and_on_its_own(draw):
-    given = Figure().add_subplot()
-    assert draw(given) is given
-    assert given.figure.get_size_inches().tolist() == Figure().get_size_inches().tolist()
-    own = draw()
-    assert own.figure is not given.figure
-    assert own.has_data()
-
-
-@pytest.mark.parametrize("draw", FIGURES.values(), ids=FIGURES)
-def test_settings_of_matplotlib_stay_as_they_were(draw, tmp_path):
-    before = dict(matplotlib.rcParams)
-    axes = draw()
-    figures.save_figure(axes, tmp_path / "x.svg")
-    figures.to_svg(axes, "x")
-    draw(Figure().add_subplot())
-    assert dict(matplotlib.rcParams) == before
-
-
-@pytest.mark.parametrize("draw", FIGURES.values(), ids=FIGURES)
-def test_the_users_settings_do_not_enter(draw):
-    plain = figures.to_svg(draw(), "x")
-    mine = {"axes.facecolor": "red", "font.size": 20, "text.color": "red", "axes.grid": False}
-    with matplotlib.rc_context(mine):
-        assert figures.to_svg(draw(), "x") == plain
-
-
-@pytest.mark.parametrize("name", FIGURES)
-def test_every_color_is_of_the_table(name):
-    """The page puts its own in their place, for a dark theme."""
-    svg = figures.to_svg(FIGURES[name](), "x")
-    others = set(HEX.findall(svg)) - set(figures.COLORS.values())
-    assert not others or name in COLOR_MAPS
-    root = ElementTree.fromstring(svg)
-    assert all("fill: #" in text.get("style", "") for text in tagged(root, "text"))
-    painted = re.findall(r"\b(?:fill|stroke): ([^;\"]+)", svg)
-    assert all(value == "none" or HEX.fullmatch(value) for value in painted)
-
-
-@pytest.mark.parametrize("draw", FIGURES.values(), ids=FIGURES)
-def test_an_svg_can_stand_in_a_page(draw):
-    axes = draw()
-    root, other = svg_of(axes, "one"), svg_of(axes, "two")
-    assert root.tag == "{http://www.w3.org/2000/svg}svg"
-    assert set(root.keys()) == {"viewBox", "style"}
-    assert not tagged(root, "metadata") + tagged(root, "style")
-    ids = [element.get("id") for element in root.iter() if element.get("id")]
-    assert len(ids) == len(set(ids))
-    used = set(re.findall(r"[(\"]#([^)\"]+)", figures.to_svg(axes, "one")))
-    assert {name for name in ids if not name.startswith("map-")} == used
-    shared = set(ids) & {element.get("id") for element in other.iter()}
-    assert all(name.startswith("map-") for name in shared)
-
-
-@pytest.mark.parametrize("draw", FIGURES.values(), ids=FIGURES)
-def test_writing_a_figure_twice_gives_the_same(draw, tmp_path):
-    axes = draw()
-    for name in ("one", "two"):
-        figures.save_figure(axes, tmp_path / f"{name}.svg")
-    assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
-    assert figures.to_svg(axes, "x") == figures.to_svg(axes, "x")
-
-
-@pytest.mark.parametrize("kind", ["svg", "pdf", "png"])
-def test_the_same_figure_gives_the_same_bytes(kind, tmp_path):
-    for name in ("one", "two"):
-        figures.save_figure(FIGURES["map"](), tmp_path / f"{name}.{kind}")
-    one, two = ((tmp_path / f"{name}.{kind}").read_bytes() for name in ("one", "two"))
-    assert one == two
-    assert len(one) > 1000
-
-
-def test_a_figure_is_saved_as_well_as_its_axes(tmp_path):
-    axes = FIGURES["map"]()
-    figures.save_figure(axes.figure, tmp_path / "figure.SVG")
-    figures.save_figure(axes, tmp_path / "axes.svg")
-    assert (tmp_path / "figure.SVG").read_bytes() == (tmp_path / "axes.svg").read_bytes()
-
-
-def test_wrong_paths_are_said(tmp_path):
-    with pytest.raises(ParameterError, match=r"must end in \.png, \.svg or \.pdf"):
-        figures.save_figure(FIGURES["map"](), tmp_path / "x.jpg")
-    with pytest.raises(ParameterError, match="there is no folder"):
-        figures.save_figure(FIGURES["map"](), tmp_path / "none" / "x.png")
-
-
-def test_colors_are_distinct_and_can_be_seen():
-    colors = list(figures.COLORS.values())
-    assert len(set(colors)) == len(colors)
-    assert all(re.fullmatch("#[0-9a-f]{6}", color) for color in colors)
-
-    def luminance(color):
-        levels = np.array([int(color[at : at + 2], 16) for at in (1, 3, 5)]) / 255
-        linear = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
-        return linear @ [0.2126, 0.7152, 0.0722]
-
-    for name in ("ink", "muted", "accent", *(f"c{place}" for place in range(8))):
-        assert 1.05 / (luminance(figures.COLORS[name]) + 0.05) >= 3, name
-
-
-def test_no_color_map_has_a_color_of_the_table():
-    """The page would replace it."""
-    levels = matplotlib.colormaps[plotting._COLOR_MAP](np.arange(256))
-    found = {matplotlib.colors.to_hex(level) for level in levels}
-    assert not found & set(figures.COLORS.values())
-    assert not {plotting._ON_DARK, plotting._ON_LIGHT} & set(figures.COLORS.values())
-
 
 # ---- names are data
 
@@ -357,7 +149,7 @@ def test_the_heat_map_leaves_blank_what_is_missing():
 def test_numbers_can_be_read_on_their_cells():
     axes = plotting.plot_heat_map(ranking_of(rank_of("a", 0.9), rank_of("b", 0.1)))
     colors = {text.get_text(): text.get_color() for text in axes.texts}
-    assert colors == {"0.900": plotting._ON_LIGHT, "0.100": plotting._ON_DARK}
+    assert colors == {"0.900": plotting.ON_LIGHT, "0.100": plotting.ON_DARK}
 
 
 def test_the_confusion_has_counts_and_shares():

@@ -1,0 +1,122 @@
+"""One of each figure, of made-up numbers, and what is drawn on it."""
+
+import re
+from dataclasses import replace
+from xml.etree import ElementTree
+
+import numpy as np
+
+from tests.unit.simulations import random_predictions
+from tlfeatures import figures, plotting
+from tlfeatures.comparison import Comparison, Rank
+from tlfeatures.diagnostics import (
+    EmbeddingMap,
+    confusion,
+    precision_recall,
+    reliability,
+    roc,
+)
+from tlfeatures.learning_curves import CurvePoint, Forecast, LearningCurve
+from tlfeatures.training_curves import TrainingCurve
+
+NAMES = ["<script>alert(1)</script>", "$x^2$", 'a & b "q"', "日本"]
+HEX = re.compile(r"(?<!url\()#[0-9a-f]{6}\b")
+
+
+def rank_of(label, score, *, embedding="x.avg", best=False, p=0.01, interval=(-0.05, 0.05)):
+    spread = None if interval is None else [score + interval[0], score + interval[1]]
+    scores = {"accuracy": {"score": score, "interval": spread}}
+    facts = dict.fromkeys(Rank.__dataclass_fields__)
+    facts |= {
+        "head": label,
+        "label": label,
+        "embedding": embedding,
+        "scores": scores,
+        "p": p,
+        "best": best,
+    }
+    return Rank(**facts)
+
+
+def ranking_of(*ranks):
+    return Comparison("accuracy", list(ranks), None, [], 5)
+
+
+def some_ranking():
+    return ranking_of(
+        rank_of("logreg", 0.9, best=True, p=None),
+        rank_of("knn", 0.88, best=True, p=0.4),
+        rank_of("lda", 0.7),
+        rank_of("odd", 0.6, p=None, interval=None),
+    )
+
+
+def predictions(k, n=300, names=None):
+    found = random_predictions(k, n)
+    return replace(found, classes=names or [f"class {code:02d}" for code in range(k)])
+
+
+def learning_curve_of(verdict):
+    law = {"a": 0.9, "b": 0.8, "c": 0.5}
+    sizes = [5, 10, 20, 40, 80, 160]
+    values = [law["a"] - law["b"] * size ** -law["c"] for size in sizes]
+    points = tuple(
+        CurvePoint(size, 2 * size, 1, value, (value - 0.05, value + 0.05))
+        for size, value in zip(sizes, values, strict=True)
+    )
+    forecasts = tuple(
+        Forecast(factor, 160 * factor, 0.86, (0.8, 0.9), 0.02, (0, 0.04)) for factor in (2, 4)
+    )
+    return LearningCurve(
+        "x.h5", "x.avg", "none", "logreg", {}, 400, 5, ["a", "b"], points, law, None, forecasts,
+        verdict, "",
+    )  # fmt: skip
+
+
+def training_of(folds=3, epochs=6, ended=()):
+    random = np.random.default_rng(0)
+    accuracy = np.linspace(0.5, 0.9, epochs) + random.normal(size=(folds, epochs)) * 0.01
+    for fold, end in ended:
+        accuracy[fold, end:] = np.nan
+    return TrainingCurve(
+        "x.h5", "x.avg", "none", "mlp", {}, 60, "cv", folds,
+        loss=1 - accuracy, accuracy=accuracy,
+        validation_loss=1.1 - accuracy, validation_accuracy=accuracy - 0.1,
+    )  # fmt: skip
+
+
+def map_of(n, classes, method="pca"):
+    points = np.random.default_rng(0).normal(size=(n, 2))
+    labels = np.array([classes[row % len(classes)] for row in range(n)])
+    return EmbeddingMap(points, method, (0.25, 0.125) if method == "pca" else None), labels
+
+
+FIGURES = {
+    "ranking": lambda ax=None: plotting.plot_ranking(some_ranking(), ax),
+    "heat map": lambda ax=None: plotting.plot_heat_map(some_ranking(), ax),
+    "confusion": lambda ax=None: plotting.plot_confusion(confusion(predictions(3)), ax),
+    "large confusion": lambda ax=None: plotting.plot_confusion(confusion(predictions(13)), ax),
+    "roc": lambda ax=None: plotting.plot_roc(roc(predictions(3)), ax),
+    "recall": lambda ax=None: plotting.plot_precision_recall(precision_recall(predictions(3)), ax),
+    "reliability": lambda ax=None: plotting.plot_reliability(reliability(predictions(3)), ax),
+    "learning": lambda ax=None: plotting.plot_learning_curve(learning_curve_of("help"), ax),
+    "training": lambda ax=None: plotting.plot_training(training_of(), ax=ax),
+    "map": lambda ax=None: plotting.plot_map(*map_of(30, "ab"), ax, wrong=np.arange(30) < 5),
+}
+COLOR_MAPS = ("heat map", "confusion", "large confusion")
+
+
+def svg_of(axes, salt="x"):
+    return ElementTree.fromstring(figures.to_svg(axes, salt))
+
+
+def tagged(root, name):
+    return [element for element in root.iter() if element.tag.rpartition("}")[2] == name]
+
+
+def texts_of(axes):
+    return ["".join(element.itertext()) for element in tagged(svg_of(axes), "text")]
+
+
+def lines_of(axes, color):
+    return [line for line in axes.lines if line.get_color() == figures.COLORS[color]]
