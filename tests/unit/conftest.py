@@ -1,11 +1,12 @@
 """Fixtures that many unit tests share."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 
 from tests.fakes import Recorder
-from tlfeatures import extract
+from tlfeatures import extract, fit
 
 
 @pytest.fixture
@@ -39,3 +40,28 @@ def augmented_file(augmented_folder, tmp_path):
     for name in ("a.h5", "plain.h5"):
         shutil.copy(augmented_folder / name, tmp_path / name)
     return tmp_path / "a.h5"
+
+
+@pytest.fixture(scope="session")
+def fitted_folder(_photos, tmp_path_factory):
+    """The embedding grid8.flatten of `photos` in photos.h5, and a model of it in m.model."""
+    folder = tmp_path_factory.mktemp("fitted")
+    shutil.copytree(_photos, folder / "photos")
+    options = {"backbone": "pixels", "size": 16, "pools": ["flatten"]}
+    extract(folder / "photos", folder / "photos.h5", **options)
+    fit(folder / "photos.h5", "logreg", model=folder / "m.model")
+    return folder
+
+
+@pytest.fixture
+def flatten_file(fitted_folder, tmp_path):
+    """An embeddings file of `photos`, whose only embedding is grid8.flatten."""
+    return Path(shutil.copy(fitted_folder / "photos.h5", tmp_path / "photos.h5"))
+
+
+@pytest.fixture
+def fitted_model(fitted_folder, tmp_path):
+    """A model file of logreg on grid8.flatten of `photos`; its card is beside it."""
+    for name in ("m.model", "m.model.md"):
+        shutil.copy(fitted_folder / name, tmp_path / name)
+    return tmp_path / "m.model"

@@ -10,9 +10,13 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from tests.fakes import use_backbone
 from tlfeatures import HEADS, TLS
 from tlfeatures.cli import main
 from tlfeatures.errors import ParameterError
+from tlfeatures.features.backbone import BACKBONES, DEVICES
+from tlfeatures.features.spec import POOLINGS, PRECISIONS
+from tlfeatures.features.store import DTYPES
 
 CERTIFICATES = ["--tls-ca-file", "ca.pem", "--tls-cert", "cert.pem", "--tls-key", "key.pem"]
 
@@ -26,20 +30,13 @@ def run():
 
 
 @pytest.fixture
-def file(run, photos, tmp_path):
-    path = tmp_path / "photos.h5"
-    result = run(
-        "extract", photos, "-o", path, "--backbone", "pixels", "--size", 16, "--pool", "flatten"
-    )
-    assert result.exit_code == 0, result.output
-    return path
+def file(flatten_file):
+    return flatten_file
 
 
 @pytest.fixture
-def model(run, file, tmp_path):
-    path = tmp_path / "photos.model"
-    assert run("fit", file, "-o", path).exit_code == 0
-    return path
+def model(fitted_model):
+    return fitted_model
 
 
 @pytest.mark.parametrize("command", main.commands)
@@ -56,10 +53,6 @@ def test_the_heads_that_help_names_are_those_there_are(run):
 
 
 def test_the_choices_that_help_names_are_those_there_are(run):
-    from tlfeatures.features.backbone import BACKBONES, DEVICES
-    from tlfeatures.features.spec import POOLINGS, PRECISIONS
-    from tlfeatures.features.store import DTYPES
-
     text = run("extract", "--help").stdout
     for choices in (POOLINGS, ("auto", *PRECISIONS), DTYPES, DEVICES, tuple(BACKBONES)):
         assert "|".join(choices) in text
@@ -102,7 +95,8 @@ def test_unreadable_images_exit_3_and_are_named_on_stderr(run, photos, tmp_path)
 
 
 def test_fit_json(run, file, tmp_path):
-    result = run("fit", file, "--head", "all", "--json", "-o", tmp_path / "m.model")
+    quick = ["--param", "epochs=2", "--param", "steps=1", "--param", "max_leaf_nodes=4"]
+    result = run("fit", file, "--head", "all", *quick, "--json", "-o", tmp_path / "m.model")
     facts = json.loads(result.stdout)
     assert (facts["images"], facts["split"], facts["embedding"]) == (24, "cv", "grid8.flatten")
     assert facts["classes"] == ["blue", "red"]
@@ -327,10 +321,10 @@ def test_one_class_says_what_is_needed(run, photos, tmp_path):
 
 
 def test_interrupting_says_that_nothing_is_lost(run, photos, tmp_path, monkeypatch):
-    def interrupt(*_, **__):
+    def interrupt(names):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tlfeatures.features.extract.load_backbone", interrupt)
+    use_backbone(monkeypatch, interrupt)
     result = run("extract", photos, "-o", tmp_path / "x.h5", "--backbone", "pixels", "--size", 16)
     assert result.exit_code == 1
     assert "goes on where it stopped" in result.stderr

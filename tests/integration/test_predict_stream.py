@@ -1,0 +1,130 @@
+"""The running command `tlfeatures predict MODEL -`: each line is answered before the next is asked.
+
+README, "predict": another program can keep it running.
+"""
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from tlfeatures import extract, fit
+
+
+@pytest.fixture(scope="module")
+def model(_photos, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    extract(_photos, folder / "photos.h5", backbone="pixels", size=16, pools=["flatten"])
+    fit(folder / "photos.h5", model=folder / "m.model")
+    return folder / "m.model"
+
+
+COMMAND = (sys.executable, "-m", "tlfeatures", "predict")
+
+
+def heed_signals():
+    """Undo that a shell lets its background jobs, and all they start, ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+@pytest.fixture
+def start(model):
+    """Start `predict MODEL -`, buffered as for any user; it does not outlive the test."""
+    running = []
+    buffered = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
+
+    def run(*options):
+        pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        command = [*COMMAND, str(model), "-", *options]
+        running.append(
+            subprocess.Popen(command, bufsize=0, env=buffered, preexec_fn=heed_signals, **pipes)
+        )
+        return running[-1]
+
+    yield run
+    for process in running:
+        process.kill()
+        process.communicate()
+
+
+def line_of(stream):
+    """The next line, if it comes without more being asked."""
+    assert select.select([stream], [], [], 120)[0], "no line came"
+    return stream.readline().decode()
+
+
+def test_a_running_command_answers_each_line_before_the_next_is_asked(start, photos):
+    process = start("--json", "--outliers")
+    for path in (photos / "red" / "red00.png", photos / "nowhere.png", photos / "blue/blue00.png"):
+        process.stdin.write(f"{path}\n".encode())
+        answer = json.loads(line_of(process.stdout))
+        assert answer["path"] == str(path)
+        if path.exists():
+            assert answer["label"] == path.parent.name
+            assert answer["outlier"] is False
+        else:
+            assert "No such file" in answer["error"]
+    _, said = process.communicate()
+    assert process.returncode == 3
+    assert said.decode().startswith("can't read")
+
+
+def test_a_table_begins_before_the_input_and_reasons_come_at_once(start, photos, tmp_path):
+    process = start()
+    assert line_of(process.stdout) == "path,label,blue,red\n"
+    os.mkfifo(tmp_path / "pipe")
+    good = photos / "red" / "red00.png"
+    asked = [tmp_path / "nowhere.png", "a\0b.png", tmp_path / "pipe", photos, good]
+    reasons = []
+    for path in asked:
+        process.stdin.write(f"{path}\n".encode())
+        answer = line_of(process.stdout)
+        if path == good:
+            assert answer.startswith(f"{path},red,0.")
+        else:
+            assert answer == f"{path},,,\n"
+            told = line_of(process.stderr)
+            begins = f"can't read {path}: ".replace("\0", r"\x00")
+            assert told.startswith(begins)
+            reasons.append(told.strip().removeprefix(begins))
+    assert len(set(reasons)) == 4
+    assert "No such file" in reasons[0]
+    assert "null" in reasons[1]
+    assert "directory" in reasons[3]
+    out, said = process.communicate()
+    assert (process.returncode, out) == (3, b"")
+    assert "can't read" not in said.decode()  # again
+
+
+def test_a_table_has_a_row_for_each_line_and_ends_with_the_input(start, photos):
+    process = start()
+    lines = [str(photos / "red" / "red00.png"), "", "nowhere.png", str(photos / "blue/blue00.png")]
+    out, _ = process.communicate("\r\n".join(lines).encode())
+    rows = out.decode().splitlines()
+    assert rows[0] == "path,label,blue,red"
+    assert rows[1].startswith(f"{lines[0]},red,0.")
+    assert rows[2] == "nowhere.png,,,"
+    assert rows[3].startswith(f"{lines[3]},blue,0.")
+    assert process.returncode == 3
+
+
+def test_a_closed_input_is_an_empty_one(model):
+    shell = ["sh", "-c", 'exec "$@" <&-', "sh", *COMMAND, str(model), "-"]
+    done = subprocess.run(shell, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "path,label,blue,red\n", "")
+
+
+def test_an_interrupted_stream_ends_without_a_traceback(start, photos):
+    process = start()
+    process.stdin.write(f"{photos / 'red' / 'red00.png'}\n".encode())
+    assert line_of(process.stdout).startswith("path")
+    assert ",red," in line_of(process.stdout)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(120) == 1
+    said = process.stderr.read().decode()
+    assert "Traceback" not in said
+    assert "Fatal" not in said
