@@ -1,6 +1,7 @@
 """Take the pictures of a page that README shows: `python docs/screenshots.py REPORT.html`.
 
-The page in them is of the 1,078 Intel scenes, which are not part of this repository:
+They are written into this folder, or into the one that is named after the page. The page in README
+is of the 1,078 Intel scenes, which are not part of this repository:
 
     tlfeatures extract scenes -o scenes.h5 --pool avg --pool max
     tlfeatures benchmark scenes.h5 --repeats 2 -o results --report scenes.html
@@ -50,9 +51,9 @@ def sheet(images: list[Image.Image], paper: str, across: bool) -> Image.Image:
     return made
 
 
-def save(image: Image.Image, name: str) -> None:
-    """With 256 colours: a third of the size."""
-    image.quantize(256).save(DOCS / name, optimize=True)
+def save(image: Image.Image, path: Path) -> None:
+    """Save with 256 colours: a third of the size."""
+    image.quantize(256).save(path, optimize=True)
 
 
 def desktop(browser: Browser, file: Path, scheme: str) -> Image.Image:
@@ -62,7 +63,8 @@ def desktop(browser: Browser, file: Path, scheme: str) -> Image.Image:
     top, heads = shot(page, "header"), shot(page, "#heads .plots")
     errors = shot(page, "#errors", 1000)
     page.locator("#map-box").focus()
-    page.locator("#map-0 use").nth(40).hover(force=True)
+    marks = page.locator("#map-0 use")
+    marks.nth(min(40, marks.count() - 1)).hover(force=True)
     return sheet([top, heads, errors, shot(page, "#map")], paper, across=False)
 
 
@@ -74,17 +76,17 @@ def phone(browser: Browser, file: Path) -> Image.Image:
     return sheet([shot(page, part, 1000) for part in parts], "#d8dde3", across=True)
 
 
-def main(file: Path) -> None:
-    """Take all pictures into this folder."""
+def main(file: Path, folder: Path = DOCS) -> None:
+    """Take all pictures of a page."""
     with sync_playwright() as play:
         browser = play.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox"]
         )
-        save(desktop(browser, file, "light"), "report.png")
-        save(desktop(browser, file, "dark"), "report-dark.png")
-        save(phone(browser, file), "report-phone.png")
+        save(desktop(browser, file, "light"), folder / "report.png")
+        save(desktop(browser, file, "dark"), folder / "report-dark.png")
+        save(phone(browser, file), folder / "report-phone.png")
         browser.close()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(*map(Path, sys.argv[1:3]))
