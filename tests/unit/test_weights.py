@@ -1,4 +1,4 @@
-"""VGG16's weights: random ones, files in both of Keras's layouts, and where ImageNet's come from."""
+"""VGG16's weights: random ones, files of both of Keras's layouts, and sources of the real ones."""
 
 import hashlib
 import os
