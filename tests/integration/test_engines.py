@@ -1,4 +1,10 @@
-"""Engines with the real weights on real images: precision, cuts, and what a model takes along."""
+"""Engines with the real weights on photographs: precision, cuts, and what a model takes along.
+
+Promise: `--precision int8` is calibrated on 64 of the images, and points the same way as float32.
+Promise: a run that was cut off and goes on gives the same bits; `verify` embeds some again.
+Promise: a file names the engine that made it, and another one is refused by name.
+Promise: a full disk is one line that says what to do.
+"""
 
 import shutil
 import subprocess
@@ -8,6 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.integration.conftest import link_all
+from tests.photographs import PLACES, save_crops
 from tlfeatures import Model, extract, fit, load_dataset, verify
 from tlfeatures.errors import SpecError, StoppedError
 from tlfeatures.exporting.export import export
@@ -16,17 +24,21 @@ from tlfeatures.features.store import read_header
 
 pytestmark = pytest.mark.integration
 SIZE = 64
+COUNTS = {"crops": (18, 20), "reference": (50, 55)}  # of each class, without the new ones and with
 
 
 @pytest.fixture(scope="module")
-def images(data: Path, tmp_path_factory) -> Path:
-    """Fifty glaciers and fifty mountains, and five more of each, beside them."""
+def images(form, request, tmp_path_factory) -> Path:
+    """Over 64 photographs in classes, and some more of each in the folder `new` beside them."""
     folder = tmp_path_factory.mktemp("engines")
-    for label in ("glacier", "mountain"):
-        for number, path in enumerate(sorted((data / "intel" / label).iterdir())[:55]):
-            target = folder / ("images" if number < 50 else "new") / label / path.name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.symlink_to(path)
+    count, most = COUNTS[form]
+    if form == "crops":
+        save_crops(folder / "new", PLACES, most - count, count)
+        return save_crops(folder / "images", PLACES, count)
+    for label in sorted((request.getfixturevalue("data") / "intel").iterdir()):
+        paths = sorted(label.iterdir())
+        link_all(paths[:count], folder / "images" / label.name)
+        link_all(paths[count:most], folder / "new" / label.name)
     return folder / "images"
 
 
@@ -58,7 +70,7 @@ def test_int8_points_the_same_way_for_every_image(images, weights, int8, tmp_pat
 
 
 def test_ranges_stay_when_images_are_added_and_travel_with_a_model(
-    images, weights, int8, tmp_path, caplog
+    images, weights, int8, tmp_path, form
 ):
     file = shutil.copy(int8, tmp_path / "x.h5")
     before, ranges = rows_of(file), read_header(file).spec.quantization
@@ -66,7 +78,7 @@ def test_ranges_stay_when_images_are_added_and_travel_with_a_model(
     more = tmp_path / "more"
     shutil.copytree(images, more)
     shutil.copytree(images.parent / "new", more, dirs_exist_ok=True)
-    assert extract(more, file).computed == 10
+    assert extract(more, file).computed == {"crops": 8, "reference": 10}[form]
     assert read_header(file).spec.quantization == ranges
     ids = load_dataset(file).ids.tolist()
     old = [ids.index(id_) for id_ in load_dataset(int8).ids]
@@ -91,44 +103,68 @@ def test_the_sample_does_not_depend_on_names_and_folders(images, weights, int8, 
     assert read_header(tmp_path / "x.h5").spec.quantization == read_header(int8).spec.quantization
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("batches", [1, 6])
-def test_a_run_that_goes_on_gives_the_bits_of_one_that_nothing_cut_off(
-    images, weights, tmp_path, engine, batches
-):
-    """Six batches of 16 leave four images, which alone would be a batch of another shape."""
-    options = {"weights": weights, "size": (97, 101), "engine": engine, "precision": "float32"}
-    options |= {"batch_size": 16, "pools": ["flatten"]}
-    extract(images, tmp_path / "whole.h5", **options)
-    asked = []
-
-    def stop():
-        asked.append(True)
-        return len(asked) > batches
-
-    with pytest.raises(StoppedError, match=f"after {batches * 16} of 100"):
-        extract(images, tmp_path / "x.h5", stop=stop, **options)
-    assert extract(images, tmp_path / "x.h5", **options).computed == 100 - batches * 16
-    np.testing.assert_array_equal(rows_of(tmp_path / "x.h5"), rows_of(tmp_path / "whole.h5"))
-    verified = verify(tmp_path / "x.h5", images, sample=8)
-    assert verified.ok
-    assert verified.smallest_cosine > 0.99999
-
-
 def test_another_engine_is_refused_by_name(images, int8):
     with pytest.raises(SpecError, match="engine openvino, not keras") as refused:
         extract(images, int8, engine="keras", precision="float32")
     assert "--engine" in str(refused.value)
 
 
-def test_no_room_for_what_ncnn_reads_is_one_line_that_says_what_to_do(images, weights, tmp_path):
+# ---- runs that are cut off
+
+CUT_BATCH, CUT_IMAGES = 4, 22  # five batches leave two images, which alone are another shape
+
+
+@pytest.fixture(scope="module")
+def few(images, tmp_path_factory) -> Path:
+    paths = sorted(images.glob("*/*"))
+    folder = tmp_path_factory.mktemp("few")
+    for path in paths[:: len(paths) // CUT_IMAGES][:CUT_IMAGES]:
+        link_all([path], folder / path.parent.name)
+    return folder
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def uncut(request, few, weights, tmp_path_factory):
+    """An embeddings file that nothing cut off, and the options that made it."""
+    options = {"weights": weights, "size": (65, 71), "engine": request.param}
+    options |= {"batch_size": CUT_BATCH, "pools": ["flatten"], "precision": "float32"}
+    file = tmp_path_factory.mktemp("uncut") / "x.h5"
+    extract(few, file, **options)
+    return file, options
+
+
+@pytest.mark.parametrize("batches", [1, 5])
+def test_a_run_that_goes_on_gives_the_bits_of_one_that_nothing_cut_off(
+    few, uncut, tmp_path, batches
+):
+    whole, options = uncut
+    asked = []
+
+    def stop():
+        asked.append(True)
+        return len(asked) > batches
+
+    done = batches * CUT_BATCH
+    with pytest.raises(StoppedError, match=f"after {done} of {CUT_IMAGES}"):
+        extract(few, tmp_path / "x.h5", stop=stop, **options)
+    assert extract(few, tmp_path / "x.h5", **options).computed == CUT_IMAGES - done
+    np.testing.assert_array_equal(rows_of(tmp_path / "x.h5"), rows_of(whole))
+
+
+def test_verify_embeds_some_again_and_finds_the_same(few, uncut):
+    verified = verify(uncut[0], few, sample=4)
+    assert verified.ok
+    assert verified.smallest_cosine > 0.99999
+
+
+def test_no_room_for_what_ncnn_reads_is_one_line_that_says_what_to_do(few, weights, tmp_path):
     limited = """
 import resource, sys
 from tlfeatures.cli import main
 resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
 main(sys.argv[1:])
 """
-    command = [sys.executable, "-c", limited, "extract", str(images), "-o", str(tmp_path / "x.h5")]
+    command = [sys.executable, "-c", limited, "extract", str(few), "-o", str(tmp_path / "x.h5")]
     command += ["--weights", weights, "--size", str(SIZE), "--engine", "ncnn"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (result.returncode, len(result.stderr.splitlines())) == (1, 1)
