@@ -31,11 +31,12 @@ logger = logging.getLogger(__name__)
 
 GPU = "GPU"  # the resource of workers that have one: `dask worker ... --resources GPU=1`
 
-_CONNECTING = 10.0  # seconds
+CONNECT_SECONDS = 10.0  # until it is said that no scheduler answers
+PATIENCE_SECONDS = 3.0  # without any worker, after which it is said
+CALLS_A_THREAD = 3  # sent to the cluster: no thread waits for its next call, few wait in line
+
 _ASKING = 0.2  # seconds between two questions whether to stop
 _RETRIES = 2  # of a call that fails: a disk or a store may have been busy
-_AHEAD = 3  # calls for each thread of the cluster: none waits for the next, few wait in line
-_PATIENCE = 3.0  # seconds without any worker, after which it is said
 
 _LOGGERS = (
     *("distributed", "distributed.client", "distributed.nanny", "distributed.scheduler"),
@@ -159,7 +160,8 @@ class Cluster:
                 with self.connected("images"):
                     threads = self.threads_for(resources or {})
                     lonely.look(threads)
-                    for each in islice(waiting, max(_AHEAD * max(threads, 1) - len(sent), 0)):
+                    more = CALLS_A_THREAD * max(threads, 1) - len(sent)
+                    for each in islice(waiting, max(more, 0)):
                         sent[self._sent(function, each, resources)] = each
                     done = self._done(list(sent))
                 if not sent:
@@ -312,7 +314,7 @@ class _Lonely:
             self._since, self._said = None, False
             return
         self._since = self._since or time.monotonic()
-        if not self._said and time.monotonic() - self._since > _PATIENCE:
+        if not self._said and time.monotonic() - self._since > PATIENCE_SECONDS:
             self._said = True
             logger.warning(
                 "no worker that can do it is connected to %s: waiting. Start one with: "
@@ -447,7 +449,7 @@ def _client(address: Any, named: str, tls: TLS | None) -> Client:
             require_encryption=True,
         )
     try:
-        return Client(address, timeout=_CONNECTING, security=security, set_as_default=False)
+        return Client(address, timeout=CONNECT_SECONDS, security=security, set_as_default=False)
     except (OSError, ValueError, TypeError, RuntimeError) as error:  # also TimeoutError
         reason = " ".join(str(error).split())
     # What failed is closed by its __del__, which hangs where that comes while another one starts.

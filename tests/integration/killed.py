@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import functools
-import multiprocessing
 import os
 import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import scipy.ndimage  # noqa: F401, what variants need is loaded before the clock runs
+import scipy.ndimage  # noqa: F401, what variants need is loaded before a process starts
 
 from tlfeatures.features import store
 from tlfeatures.features.extract import extract
-
-# A process starts in some milliseconds where all that it needs is loaded already.
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["pytest", __name__])
 
 Word = tuple[str, Any]
 

@@ -2,13 +2,11 @@
 
 Every file that comes about so has, bit for bit, the rows of a run on this machine alone. A program
 that workers load first (`--preload`) writes down what they do, and stops one at a moment that the
-test asked for: the kill waits for that, and for no time. TLFEATURES_KILLS makes more of the random
-ones.
+test asked for: the kill waits for that, and for no time.
 """
 
 import contextlib
-import datetime
-import ipaddress
+import itertools
 import os
 import random
 import re
@@ -21,24 +19,28 @@ import time
 import numpy as np
 import pytest
 
-from tests.fakes import assert_tidy, rows_of, shards_of, write_image
-from tests.integration.dask_processes import PATIENCE, DaskProcesses
-from tlfeatures import describe, extract
-from tlfeatures.cluster import TLS
+from tests.fakes import assert_same, assert_tidy, rows_of, shards_of, write_image
+from tests.integration.dask_processes import PATIENCE, DaskProcesses, make_certificates
+from tests.integration.forked import Forked
+from tests.photographs import PLACES, save_crops
+from tlfeatures import cluster, describe, extract
 from tlfeatures.errors import ClusterError, ParameterError
-from tlfeatures.features.store import partial_path, read_header
+from tlfeatures.features.store import read_header
 
-KILLS = min(int(os.environ.get("TLFEATURES_KILLS", "4")), 200)
 IMAGES = 150
 
 # What a worker does is a line in `log` each. `MOMENT.wanted` in the folder stops the one worker
 # that comes there first, which leaves its pid; `gate` stops all of them before a forward pass.
+# Beside the backbone, the functions that a worker calls first and last are replaced: a call of
+# `make_shard` is a shard, and in `Writer.write` its rows reach the disk.
 WATCHED = """
 import os, time
+from dataclasses import replace
 from pathlib import Path
-from tlfeatures.features import pixels, shards, store
+from tlfeatures.features import shards, store
+from tlfeatures.features.backbone import BACKBONES
 FOLDER = Path(os.environ["WATCHED"])
-MOST = 120  # seconds, of a process that nobody ends
+MOST = 300  # seconds, of a process that nobody ends
 def say(*words):
     log = os.open(FOLDER / "log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.write(log, (" ".join(map(str, [os.getpid(), *words])) + "\\n").encode())
@@ -49,39 +51,46 @@ def come_to(moment):
     except FileNotFoundError:
         return
     time.sleep(MOST)
+class Watched:
+    def __init__(self, names):
+        self.real = load(names)
+        self.one_shape, self.most = self.real.one_shape, self.real.most
+    def embed(self, images):
+        until = time.monotonic() + MOST
+        while (FOLDER / "gate").exists() and time.monotonic() < until:
+            time.sleep(0.005)
+        say("embeds", len(images))
+        come_to("forward")
+        return self.real.embed(images)
 def make_shard(order):
     say("begins", order.name)
     receipt = real_make(order)
     say("ends", order.name)
     return receipt
-def forward(order, images):
-    for tasks, values in real_forward(order, images):
-        until = time.monotonic() + MOST
-        while (FOLDER / "gate").exists() and time.monotonic() < until:
-            time.sleep(0.005)
-        time.sleep(float(os.environ.get("DWELL", "0")))
-        say("embeds", len(tasks))
-        come_to("forward")
-        yield tasks, values
-def mark(self, rows):
-    come_to("write")
-    real_mark(self, rows)
-def replace(source, target):
+writing = False
+def write(self, *rows):
+    global writing
+    writing = True
+    real_write(self, *rows)
+    writing = False
+def fsync(file):
+    if writing:
+        come_to("write")
+    real_fsync(file)
+def rename(source, target):
     come_to("before")
-    real_replace(source, target)
+    real_rename(source, target)
     come_to("after")
 if shards.make_shard.__module__ == shards.__name__:  # Dask loads it more than once
-    real_make, real_forward = shards.make_shard, shards._forward
-    real_mark, real_replace = store.Writer._mark, os.replace
-    shards.make_shard, shards._forward = make_shard, forward
-    store.Writer._mark, os.replace = mark, replace
+    load = BACKBONES["pixels"].load
+    BACKBONES["pixels"] = replace(BACKBONES["pixels"], load=Watched)
+    real_make, real_write = shards.make_shard, store.Writer.write
+    real_fsync, real_rename = os.fsync, os.replace
+    shards.make_shard, store.Writer.write = make_shard, write
+    os.fsync, os.replace = fsync, rename
 """
-MOMENTS = {
-    "forward": "between two forward passes",
-    "write": "in a write",
-    "before": "before a shard has its name",
-    "after": "after a shard has its name, before its receipt",
-}
+# In a forward pass, in a write; before and after a shard gets its name, before its receipt is sent.
+MOMENTS = ["forward", "write", "before", "after"]
 
 
 class Watched:
@@ -104,8 +113,8 @@ class Watched:
     def address(self):
         return self.dask.address
 
-    def start(self, *options, dwell=0.0):
-        env = {"WATCHED": str(self.folder), "DWELL": str(dwell)}
+    def start(self, *options):
+        env = {"WATCHED": str(self.folder)}
         given = ["--no-nanny", "--preload", str(self.folder / "watched.py"), *options]
         self.workers.append(self.dask.start_worker(*given, env=env))
         return self.workers[-1]
@@ -209,26 +218,12 @@ def watched(running):
     return running
 
 
-def assert_same(file, expected):
-    (ids, rows), (expected_ids, expected_rows) = rows_of(file), expected
-    assert (ids, rows.keys()) == (expected_ids, expected_rows.keys())
-    for name, values in expected_rows.items():
-        assert rows[name].dtype == np.float32
-        np.testing.assert_array_equal(rows[name], values)
-    assert not partial_path(file).exists()
-
-
-def tell(capsys, words):
-    with capsys.disabled():
-        print(f"\n{words}")
-
-
 # ---- workers
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_worker_killed_at_a_moment_costs_its_own_shard_at_most(
-    moment, photos, expected, watched, tmp_path, capsys
+    moment, photos, expected, watched, tmp_path
 ):
     file = tmp_path / "x.h5"
     with meanwhile(lambda: watched.kill_at(moment)):
@@ -243,11 +238,10 @@ def test_a_worker_killed_at_a_moment_costs_its_own_shard_at_most(
     if moment == "after":
         assert again == 0
     assert watched.kills == 1
-    tell(capsys, f"1 worker killed {MOMENTS[moment]}; {again} images again; the same bit for bit")
 
 
 def test_both_workers_killed_one_after_the_other_and_a_new_one_joins(
-    photos, expected, watched, tmp_path, capsys
+    photos, expected, watched, tmp_path
 ):
     file = tmp_path / "x.h5"
     both = lambda: [watched.kill_at("before"), watched.kill_at("forward")]  # noqa: E731
@@ -257,7 +251,6 @@ def test_both_workers_killed_one_after_the_other_and_a_new_one_joins(
     assert_same(file, expected)
     assert_tidy(file)
     assert watched.kills == 2
-    tell(capsys, "2 workers killed, all that there were, and 1 joined; the same bit for bit")
 
 
 def test_a_nanny_starts_the_worker_again_that_was_killed(photos, expected, running, tmp_path):
@@ -287,19 +280,17 @@ COMMAND = ["--backbone", "pixels", "--batch-size", "4", "--layer", "grid4", "--p
 
 
 def start_client(photos, file, address, *options):
-    command = [sys.executable, "-m", "tlfeatures", "extract", str(photos), "-o", str(file)]
-    return subprocess.Popen(
-        [*command, *COMMAND, "--cluster", address, *options],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    """Start the command; what it says is in a folder of its own."""
+    folder = file.parent / "said"
+    folder.mkdir(exist_ok=True)
+    given = ["extract", photos, "-o", file, *COMMAND, "--cluster", address, *options]
+    return Forked("tlfeatures.cli", given, folder)
 
 
-def said_by(client):
-    """Its output, and the lines beside it but for those that tell how far it is."""
-    said, beside = client.communicate()
-    return said, [line for line in beside.splitlines() if not line.startswith("INFO: ")]
+def end_of(client):
+    """Exit code, output, and the lines beside it but for those that tell how far it is."""
+    code, lines = client.wait(), client.err.splitlines()
+    return code, client.out, [line for line in lines if not line.startswith("INFO: ")]
 
 
 def wait_until_idle(watched):
@@ -314,34 +305,25 @@ def wait_until_idle(watched):
     watched.wait_for(lambda: len(watched.said("begins")) == len(watched.said("ends")))
 
 
-def test_a_client_killed_and_run_again_computes_nothing_twice(
-    photos, expected, watched, tmp_path, capsys
-):
+def test_a_client_killed_and_run_again_computes_nothing_twice(photos, expected, watched, tmp_path):
     file = tmp_path / "x.h5"
     client = start_client(photos, file, watched.address)
     watched.wait_for(lambda: len(watched.said("ends")) >= 3)
     (watched.folder / "gate").touch()
-    client.kill()
-    client.communicate()
-    assert client.returncode == -signal.SIGKILL
+    assert client.kill() == -signal.SIGKILL
     assert not file.exists()
     wait_until_idle(watched)
     there = shards_of(file)
     assert 3 <= len(there) < 10
     safe = watched.embedded
     again = start_client(photos, file, watched.address, "--json")
-    said, complaint = said_by(again)
-    assert (again.returncode, complaint) == (0, [])
+    code, said, complaint = end_of(again)
+    assert (code, complaint) == (0, [])
     assert f'"computed": {IMAGES - safe}, "reused": {safe}' in said
     assert watched.embedded == IMAGES
     assert set(there) < set(shards_of(file))
     assert_same(file, expected)
     assert_tidy(file)
-    tell(
-        capsys,
-        f"1 client killed when {len(there)} shards were there; {safe} images taken from them, "
-        f"{IMAGES - safe} computed, none twice",
-    )
 
 
 def test_a_shard_that_is_cut_off_or_gone_is_computed_again(
@@ -369,9 +351,7 @@ def test_a_shard_that_is_cut_off_or_gone_is_computed_again(
     assert file.read_bytes() == before
 
 
-def test_a_scheduler_that_dies_is_one_line_and_a_run_again_goes_on(
-    photos, expected, tmp_path, capsys
-):
+def test_a_scheduler_that_dies_is_one_line_and_a_run_again_goes_on(photos, expected, tmp_path):
     file = tmp_path / "x.h5"
     with Watched(tmp_path / "watched") as watched:
         watched.ready()
@@ -380,8 +360,8 @@ def test_a_scheduler_that_dies_is_one_line_and_a_run_again_goes_on(
         (watched.folder / "gate").touch()
         port = int(watched.address.rpartition(":")[2])
         watched.dask.kill_scheduler()
-        said, complaint = said_by(client)
-        assert (client.returncode, said, len(complaint)) == (1, "", 1)
+        code, said, complaint = end_of(client)
+        assert (code, said, len(complaint)) == (1, "", 1)
         found = re.fullmatch(
             rf"Error: the scheduler at {watched.address} is gone, .*: start it and its workers "
             rf"again\. (\d+) of {IMAGES} images are safe in {file}\.shards; run the command "
@@ -401,62 +381,44 @@ def test_a_scheduler_that_dies_is_one_line_and_a_run_again_goes_on(
         assert result.computed == IMAGES - result.reused == watched.embedded
         assert_same(file, expected)
         assert_tidy(file)
-    tell(
-        capsys,
-        f"1 scheduler killed; {result.reused} images were safe, {result.computed} computed then",
-    )
 
 
 # ---- at random
 
 
-def test_kills_at_random_moments(photos, expected, watched, tmp_path, capsys):
+@pytest.mark.parametrize("kills", [3, pytest.param(200, marks=pytest.mark.long)])
+def test_kills_at_random_moments(kills, photos, expected, watched, tmp_path):
     """Each is of a worker, or of the client, while it runs; a worker is replaced at once."""
-    moments = random.Random("cluster")
-    killed = {"worker": 0, "client": 0}
-    files = finished = 0
-    for worker in list(watched.workers):
-        watched.kill(worker)
-    watched.start(dwell=0.01)
-    watched.start(dwell=0.01)
-    while sum(killed.values()) < KILLS:
-        file = tmp_path / f"try{files}.h5"
+    draw, killed = random.Random("cluster"), 0
+    for number in itertools.count():
+        file = tmp_path / f"{number}.h5"
         while not file.exists():
             client = start_client(photos, file, watched.address)
-            begun = len(watched.said("begins"))
-            with contextlib.suppress(RuntimeError):
+            while killed < kills:
+                passes = len(watched.said("embeds")) + draw.randrange(20)
                 watched.wait_for(
-                    lambda n=begun, c=client: (
-                        len(watched.said("begins")) > n or c.poll() is not None
+                    lambda client=client, passes=passes: (
+                        len(watched.said("embeds")) > passes or client.poll() is not None
                     )
                 )
-            while client.poll() is None and sum(killed.values()) < KILLS:
-                time.sleep(moments.uniform(0, 0.4))
-                whom = moments.choice(["worker", "worker", "client"])
+                time.sleep(draw.uniform(0, 0.02))
                 if client.poll() is not None:
                     break
-                if whom == "client":
-                    client.kill()
-                    client.wait()
-                else:
-                    watched.kill(moments.choice(watched.workers))
-                    watched.start(dwell=0.01)
-                killed[whom] += 1
-            _, complaint = client.communicate()
+                killed += 1
+                if draw.randrange(3) == 0:
+                    assert client.kill() == -signal.SIGKILL or file.exists()
+                    break
+                watched.kill(draw.choice(watched.workers))
+                watched.start()
+            code, _, complaint = end_of(client)
             # Three deaths at the same images are believed to be their fault.
-            assert client.returncode in (0, -signal.SIGKILL) or "worker after worker" in complaint
-            finished += client.returncode == 0
-        files += 1
+            given_up = any("worker after worker" in line for line in complaint)
+            assert file.exists() or given_up or code == -signal.SIGKILL
         assert_same(file, expected)
         assert extract(photos, file, cluster=watched.address).computed == 0
         assert_same(file, expected)
-    for worker in list(watched.workers):
-        watched.kill(worker)  # they dwell
-    tell(
-        capsys,
-        f"{killed['worker']} workers and {killed['client']} clients killed at random; "
-        f"{files} files, each the same bit for bit",
-    )
+        if killed == kills:
+            break
 
 
 # ---- which workers, and how they are reached
@@ -478,45 +440,20 @@ def test_where_a_worker_has_a_gpu_it_makes_all_shards(photos, expected, watched,
 
 @pytest.fixture(scope="module")
 def tls(tmp_path_factory):
-    """Certificates of an authority of the tests' own."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    folder = tmp_path_factory.mktemp("tls")
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "loopback")])
-    now = datetime.datetime.now(datetime.UTC)
-    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    kind = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    (folder / "key.pem").write_bytes(key.private_bytes(serialization.Encoding.PEM, *kind))
-    (folder / "cert.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    return TLS(*(str(folder / name) for name in ("cert.pem", "cert.pem", "key.pem")))
+    return make_certificates(tmp_path_factory.mktemp("tls"))
 
 
 def test_tls_is_passed_through_and_without_it_nobody_is_let_in(
     tls, photos, expected, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("tlfeatures.cluster._CONNECTING", 1.0)
+    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1.0)
     with Watched(tmp_path / "watched", tls) as watched:
         watched.ready(1)
         assert watched.address.startswith("tls://")
         file = tmp_path / "x.h5"
         files = ["--tls-ca-file", tls.ca_file, "--tls-cert", tls.cert, "--tls-key", tls.key]
         client = start_client(photos, file, watched.address, *files)
-        assert (said_by(client)[1], client.returncode) == ([], 0)
+        assert end_of(client) == (0, client.out, [])
         assert_same(file, expected)
         plain = watched.address.replace("tls://", "tcp://")
         for address in (watched.address, plain):
@@ -528,34 +465,22 @@ def test_tls_is_passed_through_and_without_it_nobody_is_let_in(
 
 
 def test_local_is_a_cluster_on_this_machine(photos, expected, tmp_path):
-    client = start_client(photos, tmp_path / "x.h5", "local")
-    assert (said_by(client)[1], client.returncode) == ([], 0)
+    command = [sys.executable, "-m", "tlfeatures", "extract", photos, "-o", tmp_path / "x.h5"]
+    subprocess.run([*command, *COMMAND, "--cluster", "local"], check=True, capture_output=True)
     assert_same(tmp_path / "x.h5", expected)
 
 
 # ---- the real backbone
 
 
-@pytest.fixture(scope="module")
-def scenes(data, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("scenes")
-    for label in ("glacier", "mountain"):
-        (folder / label).mkdir()
-        for path in sorted((data / "intel" / label).iterdir())[:8]:
-            (folder / label / path.name).symlink_to(path)
-    return folder
-
-
 @pytest.mark.integration
 @pytest.mark.parametrize("engine", ["ncnn", "openvino"])
-def test_vgg16_on_two_workers_gives_the_bits_of_one_machine(
-    engine, scenes, weights, watched, tmp_path, capsys
-):
+def test_vgg16_on_two_workers_gives_the_bits_of_one_machine(engine, weights, watched, tmp_path):
+    images = save_crops(tmp_path / "images", PLACES, 4)
     options = {"weights": weights, "size": 64, "engine": engine, "precision": "float32"}
     options |= {"pools": ["avg", "flatten"], "batch_size": 4}
-    extract(scenes, tmp_path / "here.h5", **options)
+    extract(images, tmp_path / "here.h5", **options)
     with meanwhile(lambda: watched.kill_at("write")):
-        result = extract(scenes, tmp_path / "x.h5", cluster=watched.address, **options)
+        result = extract(images, tmp_path / "x.h5", cluster=watched.address, **options)
     assert result.computed == 16
     assert_same(tmp_path / "x.h5", rows_of(tmp_path / "here.h5"))
-    tell(capsys, f"vgg16 by {engine}: 1 worker killed in a write; the same bit for bit")

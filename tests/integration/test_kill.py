@@ -17,7 +17,8 @@ from dataclasses import dataclass
 import pytest
 
 from tests.fakes import assert_same, rows_of, write_image
-from tests.integration.killed import CONTEXT, extract_watched
+from tests.integration.forked import CONTEXT
+from tests.integration.killed import extract_watched
 from tlfeatures import describe, extract
 from tlfeatures.features.store import partial_path
 
@@ -79,7 +80,7 @@ class Run:
     def __init__(self, story, file, last=None):
         self._told, tell = CONTEXT.Pipe(duplex=False)
         given = (tell, last, story.photos, file, story.settings)
-        self._process = CONTEXT.Process(target=extract_watched, args=given)
+        self._process = CONTEXT.Process(target=extract_watched, args=given, daemon=True)
         self._process.start()
         tell.close()
         self.moments, self.rows = [], 0

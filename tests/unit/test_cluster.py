@@ -83,7 +83,7 @@ def test_nothing_given_is_nothing_called(cluster):
 
 def test_no_more_are_sent_than_keep_the_workers_busy(cluster):
     numbers = Counted(10**9)
-    most = module._AHEAD * cluster.threads
+    most = module.CALLS_A_THREAD * cluster.threads
     assert most == 6
     calls = cluster.each(called, numbers)
     for count in range(1, 50):
@@ -155,7 +155,7 @@ def test_a_scheduler_that_is_gone_is_said():
 def test_no_worker_is_said_once_and_waited_for(monkeypatch, caplog):
     from distributed import LocalCluster
 
-    monkeypatch.setattr(module, "_PATIENCE", 0.0)
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.0)
     options = {"threads_per_worker": 1, "dashboard_address": None}
     with LocalCluster(n_workers=0, processes=False, **options) as started:
         with connect(started.scheduler_address) as cluster:
@@ -244,7 +244,7 @@ ADDRESSES = {
 
 @pytest.mark.parametrize("name", ADDRESSES)
 def test_where_no_scheduler_is_it_is_said_how_to_start_one(name, monkeypatch):
-    monkeypatch.setattr(module, "_CONNECTING", 0.5)
+    monkeypatch.setattr(module, "CONNECT_SECONDS", 0.5)
     with pytest.raises(ClusterError) as said, connect(ADDRESSES[name]):
         pass
     assert str(said.value).startswith(f"no scheduler answers at {ADDRESSES[name]} as it should (")
@@ -253,7 +253,7 @@ def test_where_no_scheduler_is_it_is_said_how_to_start_one(name, monkeypatch):
 
 
 def test_a_worker_that_has_what_is_asked_for_is_waited_for_by_name(cluster, monkeypatch, caplog):
-    monkeypatch.setattr(module, "_PATIENCE", 0.0)
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.0)
     asked = []
 
     def stop():
