@@ -52,12 +52,12 @@ gradient-boosting 1 N N N ... N
 lda 2 N N N ... N
 mlp 2 N N N ... N
 logreg + linear-svm + rbf-svm 6 N
-3 heads, untuned N
-3 heads, tuned, nested N
-accuracy: logreg N, rbf-svm N, knn N
+4 heads, untuned N
+4 heads, tuned, nested N
+accuracy: logreg N, rbf-svm N, knn N, dummy N
 synthetic: 200 x 512, 2 classes
-3 heads, untuned N
-accuracy: logreg N, rbf-svm N, knn N
+4 heads, untuned N
+accuracy: logreg N, rbf-svm N, knn N, dummy N
 """,
     "memory": """
  images peak MB steady MB x the first seconds
