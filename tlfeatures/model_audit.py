@@ -165,7 +165,7 @@ def crafted(archive: zipfile.ZipFile, schema: Any) -> str | None:
     ValueError
         If a member is no plain array.
     """
-    sizes = _array_sizes(archive)
+    shapes = _array_shapes(archive)
     forms, form_of = _Forms(), dict[int, int]()
     for node in _nodes(schema):
         number = node.get("__id__")
@@ -175,23 +175,23 @@ def crafted(archive: zipfile.ZipFile, schema: Any) -> str | None:
         form = forms.of(node)
         if form_of.setdefault(number, form) != form:
             return f"two objects with the number {number}"
-        if "file" in node and (node["file"] != f"{number}.npy" or node["file"] not in sizes):
+        if "file" in node and (node["file"] != f"{number}.npy" or node["file"] not in shapes):
             return f"an array in {node['file']!r}"
-        if node["__loader__"] == "TreeNode" and not _has_one_output(node, sizes):
+        if node["__loader__"] == "TreeNode" and not _is_tree_of_classifier(node, shapes):
             return "a tree of another kind than classifiers have"
     return None
 
 
-def _array_sizes(archive: zipfile.ZipFile) -> dict[str, int]:
-    """Numbers in each array of the file, by its member."""
+def _array_shapes(archive: zipfile.ZipFile) -> dict[str, tuple[int, ...]]:
+    """Shape of each array of the file, by its member."""
     return {
-        info.filename: _array_size(archive, info)
+        info.filename: _array_shape(archive, info)
         for info in archive.infolist()
         if info.filename.endswith(".npy")
     }
 
 
-def _array_size(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> int:
+def _array_shape(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> tuple[int, ...]:
     """Read the header alone: it may ask for objects, which are pickles, or for too much memory."""
     readers = {
         (1, 0): np.lib.format.read_array_header_1_0,
@@ -205,7 +205,7 @@ def _array_size(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> int:
         raise ValueError(f"{info.filename} is no plain array")
     if size * dtype.itemsize != bytes_left:
         raise ValueError(f"{info.filename} holds {bytes_left:,} bytes of {size:,} {dtype}")
-    return size
+    return tuple(shape)
 
 
 class _Forms:
@@ -234,16 +234,20 @@ class _Forms:
         return self._forms.setdefault(form, len(self._forms))
 
 
-def _has_one_output(node: dict[str, Any], sizes: dict[str, int]) -> bool:
-    """Whether Tree is called with columns, one number of classes, and 1.
+def _is_tree_of_classifier(node: dict[str, Any], shapes: dict[str, tuple[int, ...]]) -> bool:
+    """Whether Tree is called with columns, one number of classes, and 1; and has a row of nodes.
 
-    It would read as many numbers of classes as it is told that there are outputs.
+    It would read as many numbers of classes as it is told that there are outputs, and count the
+    nodes of an array that has no dimension.
     """
     arguments = node["__reduce__"]["args"]["content"]
     if not isinstance(arguments, list) or len(arguments) != 3:
         return False
     _, classes, outputs = arguments
-    return outputs.get("content") == "1" and sizes.get(classes.get("file")) == 1
+    if outputs.get("content") != "1" or shapes.get(classes.get("file")) != (1,):
+        return False
+    nodes = node["content"]["content"].get("nodes", {})
+    return len(shapes.get(nodes.get("file"), ())) == 1
 
 
 # ---- the head that was constructed

@@ -148,7 +148,7 @@ def read_model(
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             arrays = _read_arrays(archive)
     except Exception as error:  # a damaged file can fail anywhere in skops
-        raise FormatError(f"{path} is a damaged model file: {error}") from error
+        raise FormatError(f"{path} is a damaged model file: {_in_one_line(error)}") from error
     if reason:
         raise FormatError(f"{path} is a damaged model file: it has {reason}")
     return head, {k: v for k, v in facts.items() if k not in ("format", "format_version")}, arrays
@@ -262,7 +262,7 @@ def _check_types(archive: zipfile.ZipFile, named: Path) -> None:
         found = untrusted(schema)
         strange = None if found else crafted(archive, schema)
     except Exception as error:  # no such member, no JSON, or nested without end
-        raise FormatError(f"{named} is a damaged model file: {error}") from error
+        raise FormatError(f"{named} is a damaged model file: {_in_one_line(error)}") from error
     if found:
         raise ModelError(
             f"{named} holds types that are not trusted: {', '.join(found)}; only heads of known "
@@ -270,6 +270,10 @@ def _check_types(archive: zipfile.ZipFile, named: Path) -> None:
         )
     if strange:
         raise FormatError(f"{named} is a damaged model file: it has {strange}")
+
+
+def _in_one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def check_head(name: str, head: Any) -> None:

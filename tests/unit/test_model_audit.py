@@ -154,7 +154,17 @@ def no_number(schema):
     del nodes_of(schema, "ListNode")[0]["__id__"]
 
 
-@pytest.mark.parametrize("change", [outputs, same_number, other_array, outside, no_number])
+def number_of_nodes(schema):
+    """The nodes of the tree and a single number change places."""
+    nodes = nodes_of(schema, "TreeNode")[0]["content"]["content"]["nodes"]
+    number = schema["content"]["content"]["n_classes_"]
+    for key in ("file", "__id__"):
+        nodes[key], number[key] = number[key], nodes[key]
+
+
+@pytest.mark.parametrize(
+    "change", [outputs, same_number, other_array, outside, no_number, number_of_nodes]
+)
 def test_a_description_that_skops_never_writes_is_crafted(change):
     head = DecisionTreeClassifier().fit(TWO.X, TWO.y)
     assert crafted(*rewritten(head, lambda schema: None)) is None

@@ -7,6 +7,7 @@ do who crafts a file.
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -282,7 +283,7 @@ def mutated(members, random):
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("files", [5, pytest.param(100, marks=pytest.mark.long)])
-def test_damage_is_refused_in_one_way_or_harmless(files, tmp_path):
+def test_damage_is_refused_in_one_line_or_harmless(files, tmp_path):
     """So many files of each head; none ends the process that loads it and predicts by it."""
     random = np.random.default_rng(0)
     for number, (name, params) in enumerate(FUZZED.items()):
@@ -303,5 +304,7 @@ def test_damage_is_refused_in_one_way_or_harmless(files, tmp_path):
     lines = result.stdout.splitlines()
     assert result.returncode == 0, (lines[-1:], result.stderr[-2000:])
     assert len(lines) == files * len(FUZZED)
-    assert any("loaded" in line for line in lines)
-    assert sum("FormatError 0" in line for line in lines) > len(lines) // 4
+    refused = [line for line in lines if re.fullmatch(r"\S+ (loaded )?\w+Error 0", line)]
+    harmless = [line for line in lines if re.fullmatch(r"\S+ loaded \(60, 2\)", line)]
+    assert len(refused) + len(harmless) == len(lines)
+    assert min(len(refused), len(harmless)) > len(lines) // 5
