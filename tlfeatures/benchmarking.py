@@ -315,7 +315,7 @@ def _compute(trainer: Trainer, matrix: str, repeat: int, plan: _Plan, results: R
     file, rows = trainer.data.file, len(trainer.data.y) * (1 + trainer.data.n_variants)
     keys = {
         each: [
-            _key(base, each, params, grids[each], seed, plan.scoring)
+            entry_key(base, each, params, grids[each], seed, plan.scoring)
             for params in (head.get_params(), without_new_params(each, head, rows))
         ]
         for each, head in heads.items()
@@ -368,7 +368,7 @@ def _evaluations(
     return done
 
 
-def _key(
+def entry_key(
     base: str, name: str, params: Mapping[str, Any], grid: Any, seed: int, scoring: list[str]
 ) -> str:
     """What an entry was computed from."""

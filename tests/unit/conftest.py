@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes import Recorder
-from tlfeatures import extract, fit
+from tlfeatures import benchmarking, extract, fit
 
 
 @pytest.fixture
@@ -65,3 +65,13 @@ def fitted_model(fitted_folder, tmp_path):
     for name in ("m.model", "m.model.md"):
         shutil.copy(fitted_folder / name, tmp_path / name)
     return tmp_path / "m.model"
+
+
+@pytest.fixture
+def no_fits(monkeypatch):
+    """`no_fits()` makes it an error that a benchmark fits anything from then on."""
+
+    def refuse(*arguments, **options):
+        raise AssertionError("was computed again")
+
+    return lambda: monkeypatch.setattr(benchmarking, "cross_validate_heads", refuse)

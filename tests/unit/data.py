@@ -8,7 +8,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from tests.fakes import IMAGE, VARIANT, Failing, rows_of, use_backbone
-from tlfeatures import extract
+from tlfeatures import benchmark, extract
 from tlfeatures.dataset import Dataset
 from tlfeatures.errors import StoreError
 from tlfeatures.features.pixels import PixelBackbone
@@ -90,3 +90,8 @@ def rows_by_id(file, name="grid8.avg"):
     header = read_header(file)
     finished = (id_ for id_, done in zip(header.ids, header.done, strict=True) if done)
     return dict(zip(finished, rows_of(file)[1][name], strict=True))
+
+
+def run_benchmark(files, **options):
+    """Benchmark in this process: starting others would take longer than the folds."""
+    return benchmark(files, **{"n_jobs": 1, **options})
