@@ -25,14 +25,14 @@ def file(photos, tmp_path):
 
 
 def test_every_head_on_every_embedding(file):
-    result = run_benchmark(file, heads=HEADS)
+    result = run_benchmark(file, cv=3, heads=HEADS)
     found = {(rank.head, rank.embedding) for rank in result.comparison.ranking}
     assert found == {(head, name) for head in HEADS for name in ("grid8.avg", "grid8.flatten")}
     assert result.computed == 6
 
 
 def test_the_folds_are_the_same_for_every_embedding(file, tmp_path):
-    result = run_benchmark(file, heads=["knn"], out=tmp_path / "out", repeats=2)
+    result = run_benchmark(file, cv=3, heads=["knn"], out=tmp_path / "out", repeats=2)
     for repeat in range(2):
         one, two = (e.fold for e in result.entries if e.facts["repeat"] == repeat)
         np.testing.assert_array_equal(one, two)
@@ -54,12 +54,12 @@ def test_several_files_of_the_same_images(file, photos, tmp_path, caplog):
     other = tmp_path / "b.h5"
     (photos / "red" / "red03.png").unlink()
     extract(photos, other, backbone="pixels", size=8, pools=["flatten"])
-    result = run_benchmark([file, other], heads=["logreg"])
+    result = run_benchmark([file, other], cv=3, heads=["logreg"])
     assert "23 of 24 images are in every file" in caplog.text
     names = {rank.embedding for rank in result.comparison.ranking}
     assert names == {"grid8.avg", "a.h5:grid8.flatten", "b.h5:grid8.flatten"}
     with pytest.raises(ParameterError, match=r"no embedding of .* 'grid4.avg'"):
-        run_benchmark([file, other], embeddings="grid4.avg")
+        run_benchmark([file, other], cv=3, embeddings="grid4.avg")
 
 
 def test_files_without_a_common_image_are_refused(file, tmp_path):
@@ -133,11 +133,13 @@ def test_a_splitter_has_no_repeats_and_groups_hold_for_it(file):
 
 def test_a_head_that_can_not_be_fitted_loses_nothing(file, tmp_path, caplog):
     bad = "sklearn.naive_bayes:MultinomialNB"  # refuses what is below 0
-    result = run_benchmark(file, heads=["knn", bad], embeddings="grid8.avg", out=tmp_path / "out")
+    result = run_benchmark(
+        file, cv=3, heads=["knn", bad], embeddings="grid8.avg", out=tmp_path / "out"
+    )
     assert [rank.head for rank in result.comparison.ranking] == ["knn"]
     assert f"{bad} is left out: " in caplog.text
     with pytest.raises(ParameterError, match="can't be fitted"):
-        run_benchmark(file, heads=[bad])
+        run_benchmark(file, cv=3, heads=[bad])
 
 
 def test_wrong_names_are_said_before_anything_is_computed(file, tmp_path):
@@ -150,13 +152,13 @@ def test_wrong_names_are_said_before_anything_is_computed(file, tmp_path):
 
 def test_progress_counts_folds_to_the_end(file):
     seen = []
-    run_benchmark(file, heads=["logreg"], tune=True, progress=lambda *n: seen.append(n))
-    assert seen[-1] == (40, 40)
+    run_benchmark(file, heads=["knn"], tune=True, cv=3, progress=lambda *n: seen.append(n))
+    assert seen[-1] == (24, 24)
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
 
 
 def test_a_rank_names_its_entries(file):
-    result = run_benchmark(file, heads=HEADS, repeats=2)
+    result = run_benchmark(file, cv=3, heads=HEADS, repeats=2)
     heads = {entry.facts["key"]: entry.facts["head"] for entry in result.entries}
     for rank in result.comparison.ranking:
         assert [heads[key] for key in rank.keys] == [rank.head] * 2

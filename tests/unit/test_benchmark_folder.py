@@ -23,12 +23,12 @@ def file(photos, tmp_path):
 
 
 def test_a_second_run_computes_nothing(file, tmp_path, no_fits):
-    first = run_benchmark(file, heads=HEADS, out=tmp_path / "out", repeats=2)
+    first = run_benchmark(file, cv=3, heads=HEADS, out=tmp_path / "out", repeats=2)
     written = [
         (tmp_path / "out" / name).read_bytes() for name in ("results.json", "predictions.csv")
     ]
     no_fits()
-    again = run_benchmark(file, heads=HEADS, out=tmp_path / "out", repeats=2)
+    again = run_benchmark(file, cv=3, heads=HEADS, out=tmp_path / "out", repeats=2)
     assert (first.computed, again.computed) == (12, 0)
     assert again.to_dict() == json.loads(json.dumps(first.to_dict()))
     assert written == [
@@ -113,11 +113,11 @@ def test_other_embeddings_of_the_same_name_are_not_mixed(file, photos, tmp_path)
 
 
 def test_rows_that_are_lost_are_computed_again(file, tmp_path, caplog):
-    first = run_benchmark(file, heads=HEADS, embeddings="grid8.avg", out=tmp_path / "out")
+    first = run_benchmark(file, cv=3, heads=HEADS, embeddings="grid8.avg", out=tmp_path / "out")
     table = tmp_path / "out" / "predictions.csv"
     lines = table.read_text().splitlines(keepends=True)
     table.write_text("".join(lines[:-3]))  # as a kill between two files may leave it
-    again = run_benchmark(file, heads=HEADS, embeddings="grid8.avg", out=tmp_path / "out")
+    again = run_benchmark(file, cv=3, heads=HEADS, embeddings="grid8.avg", out=tmp_path / "out")
     assert "lacks rows of 1 entries" in caplog.text
     assert again.computed == 1
     assert table.read_text() == "".join(lines)
@@ -125,7 +125,9 @@ def test_rows_that_are_lost_are_computed_again(file, tmp_path, caplog):
 
 
 def test_a_folder_is_read_as_it_was_written(file, tmp_path):
-    made = run_benchmark(file, heads=HEADS, out=tmp_path / "out", repeats=2, command="tlfeatures x")
+    made = run_benchmark(
+        file, cv=3, heads=HEADS, out=tmp_path / "out", repeats=2, command="tlfeatures x"
+    )
     read = load_benchmark(tmp_path / "out")
     assert read.to_dict() == json.loads((tmp_path / "out" / "results.json").read_text())
     assert read.comparison == made.comparison

@@ -23,7 +23,7 @@ def file(photos, tmp_path):
 
 
 def test_a_folder_of_an_earlier_version_is_brought_up_to_date(file, tmp_path, no_fits):
-    run_benchmark(file, heads=HEADS, out=tmp_path / "out")
+    run_benchmark(file, cv=3, heads=HEADS, out=tmp_path / "out")
     path = tmp_path / "out" / "results.json"
     facts = json.loads(path.read_text())
     del facts["files"], facts["commands"], facts["copy_pairs"]
@@ -31,7 +31,7 @@ def test_a_folder_of_an_earlier_version_is_brought_up_to_date(file, tmp_path, no
     with pytest.raises(FormatError, match="run its `tlfeatures benchmark"):
         load_benchmark(tmp_path / "out")
     no_fits()
-    run_benchmark(file, heads=HEADS, out=tmp_path / "out")
+    run_benchmark(file, cv=3, heads=HEADS, out=tmp_path / "out")
     assert load_benchmark(tmp_path / "out").comparison.ranking
 
 
