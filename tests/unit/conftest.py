@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes import Recorder
+from tests.unit.pages import make_page
 from tlfeatures import benchmarking, extract, fit
 
 
@@ -75,3 +76,20 @@ def no_fits(monkeypatch):
         raise AssertionError("was computed again")
 
     return lambda: monkeypatch.setattr(benchmarking, "cross_validate_heads", refuse)
+
+
+@pytest.fixture(scope="session")
+def page_folder(_photos, tmp_path_factory):
+    """A benchmark and a page of it (see `make_page`), which tests only read."""
+    folder = tmp_path_factory.mktemp("page")
+    make_page(_photos, folder)
+    return folder
+
+
+@pytest.fixture
+def page_copy(page_folder, tmp_path):
+    """A copy of `page_folder` that a test may change; it names no place in the first one."""
+    copy = shutil.copytree(page_folder, tmp_path / "copy")
+    results = copy / "out" / "results.json"
+    results.write_text(results.read_text().replace(str(page_folder), str(copy)))
+    return copy
