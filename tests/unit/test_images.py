@@ -1,3 +1,5 @@
+"""Image files become pixels and thumbnails, and are found in a folder."""
+
 import io
 import time
 
@@ -77,10 +79,10 @@ def test_a_thumbnail_is_upright_and_lies_on_white():
     assert np.asarray(clear.convert("RGB")).min() > 250
 
 
-@pytest.mark.parametrize(("data", "reason"), [(b"", "empty"), (b"text", "not an image")])
-def test_what_has_no_thumbnail_is_named(data, reason):
+@pytest.mark.parametrize(("content", "reason"), [(b"", "empty"), (b"text", "not an image")])
+def test_what_has_no_thumbnail_is_named(content, reason):
     with pytest.raises(ImageError, match=reason):
-        thumbnail(data, 96)
+        thumbnail(content, 96)
 
 
 def test_find_images_lists_by_id_and_leaves_out_hidden(tmp_path):
