@@ -63,11 +63,11 @@ from tlfeatures.errors import ParameterError
 NEAR_DUPLICATE = 0.4
 
 LEAST_COLUMNS = 64  # with the 3 mean colours all 1,078 landscapes became one group
-_SAMPLE = 1000  # images that the scale is measured on
+SAMPLE = 1000  # images that the scale is measured on
 _NEAREST = 10  # the scale reaches at least so many images: a burst is not its own measure
 _SHARE = 10  # and at least one image in so many
 _SAME = 4e-6  # a squared distance that float32 can't tell from 0
-_MOST_PAIRS = 1_000_000
+MOST_PAIRS = 1_000_000
 _BLOCK_BYTES = 2**27
 
 
@@ -273,7 +273,7 @@ def _scales(X: NDArray[Any], rows: NDArray[np.int64], block: int) -> NDArray[np.
     neighbours are these, and nothing would stand out.
     """
     scales = np.zeros(len(X), np.float32)
-    sample = rows[np.linspace(0, len(rows) - 1, min(len(rows), _SAMPLE)).astype(np.int64)]
+    sample = rows[np.linspace(0, len(rows) - 1, min(len(rows), SAMPLE)).astype(np.int64)]
     nearest = min(max(_NEAREST, len(sample) // _SHARE), len(sample) - 1)
     if nearest < 1:
         return scales
@@ -308,7 +308,7 @@ def _similarities(
 
 
 class _Pairs:
-    """Pairs as they are found; never many more than `_MOST_PAIRS`."""
+    """Pairs as they are found; never many more than `MOST_PAIRS`."""
 
     def __init__(self, n: int) -> None:
         self.n = n
@@ -323,7 +323,7 @@ class _Pairs:
             return
         self.parts.append((i, j, similarity.astype(np.float64)))
         self.count += len(i)
-        if self.count > _MOST_PAIRS:
+        if self.count > MOST_PAIRS:
             self.parts = [self._forest()]
             self.count = len(self.parts[0][0])
             self.thinned = True

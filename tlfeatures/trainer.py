@@ -162,7 +162,7 @@ class Trainer:
         parts = [self._parts(task, most) for task in tasks]
         every = [part for parts_of in parts for part in parts_of]
         weight = len(tasks) / max(len(every), 1)
-        outcomes = iter(self._each(_run, every, weight, np.array(self.data.classes), scoring))
+        outcomes = iter(self.each(_run, every, weight, np.array(self.data.classes), scoring))
         results = [
             {name: each for _ in parts_of for name, each in next(outcomes).items()}
             for parts_of in parts
@@ -184,15 +184,32 @@ class Trainer:
 
     def score_points(self, tasks: Sequence[Task], score: str) -> list[dict[str, list[float]]]:
         """Score the labels that each point of each head's grid gives."""
-        return self._each(_score_points, tasks, 1.0, score)
+        return self.each(_score_points, tasks, 1.0, score)
 
     def follow_epochs(self, tasks: Sequence[Task]) -> list[dict[str, NDArray[np.float64]]]:
         """Train every task's heads epoch by epoch: `EPOCH_SCORES` of shape (epochs, 4) each."""
-        return self._each(_follow_epochs, tasks, 1.0, np.array(self.data.classes))
+        return self.each(_follow_epochs, tasks, 1.0, np.array(self.data.classes))
 
-    def _each(
+    def each(
         self, work: Callable[..., Any], tasks: Sequence[Task], weight: float, *shared: Any
     ) -> list[Any]:
+        """Give what `work` makes of each task, in order; the cores, or the workers, share them.
+
+        Parameters
+        ----------
+        work : callable (Task, TrainingRows, *shared)
+            The task's `train` are places of training rows, variants too.
+        tasks : sequence of Task
+        weight : float
+            What the progress counts for each.
+        *shared
+            Passed on to `work`.
+
+        Raises
+        ------
+        Exception
+            The first one that `work` raised, once all tasks are done.
+        """
         images = self._rows.of_images
         results = []
         failed: Exception | None = None

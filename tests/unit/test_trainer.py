@@ -27,9 +27,9 @@ def test_workers_read_one_x(tmp_path):
     data = dataset(600, d=1000)  # 2.4 MB: worth sharing
     tasks = [Task(np.arange(5), np.arange(5, 9), {})] * 4
     with Trainer(data, n_jobs=2) as both:
-        assert set(both._each(kind_of_x, tasks, 1.0)) == {("memmap", "float32", False)}
+        assert set(both.each(kind_of_x, tasks, 1.0)) == {("memmap", "float32", False)}
     with Trainer(data) as alone:
-        assert set(alone._each(kind_of_x, tasks, 1.0)) == {("ndarray", "float32", True)}
+        assert set(alone.each(kind_of_x, tasks, 1.0)) == {("ndarray", "float32", True)}
 
 
 class Threads(ClassifierMixin, BaseEstimator):
