@@ -1,13 +1,14 @@
 """A model on labelled images that it has not seen."""
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from sklearn.metrics import balanced_accuracy_score, log_loss, roc_auc_score
 
-from tests.fakes import write_image
+from tests.fakes import record_batches, refuse_loading, write_image
 from tlfeatures import Model, extract, fit, load_dataset, make_head
 from tlfeatures.errors import (
     DatasetError,
@@ -19,22 +20,30 @@ from tlfeatures.errors import (
 from tlfeatures.evaluating import evaluate
 
 
-@pytest.fixture
-def halves(photos, tmp_path):
-    """Folders `old` and `new` with six images a class each."""
+@pytest.fixture(scope="module")
+def made(_photos, tmp_path_factory):
+    """Folders `old` and `new` with six images a class each, and a model of `old`; read-only."""
+    folder = tmp_path_factory.mktemp("halves")
     for label in ("blue", "red"):
-        for number, path in enumerate(sorted((photos / label).iterdir())):
-            target = tmp_path / ("old" if number < 6 else "new") / label / path.name
+        for number, path in enumerate(sorted((_photos / label).iterdir())):
+            target = folder / ("old" if number < 6 else "new") / label / path.name
             target.parent.mkdir(parents=True, exist_ok=True)
-            path.rename(target)
-    return tmp_path / "old", tmp_path / "new"
+            shutil.copy2(path, target)
+    extract(folder / "old", folder / "old.h5", backbone="pixels", size=16)
+    fit(folder / "old.h5", "logreg", cv=3, model=folder / "m.model")
+    return folder
 
 
 @pytest.fixture
-def model(halves, tmp_path):
-    extract(halves[0], tmp_path / "old.h5", backbone="pixels", size=16)
-    fit(tmp_path / "old.h5", "logreg", cv=3, model=tmp_path / "m.model")
-    return tmp_path / "m.model"
+def halves(made, tmp_path):
+    """Copies of the folders `old` and `new`, to be changed."""
+    return tuple(shutil.copytree(made / name, tmp_path / name) for name in ("old", "new"))
+
+
+@pytest.fixture
+def model(made, tmp_path):
+    shutil.copy(made / "old.h5", tmp_path)
+    return Path(shutil.copy(made / "m.model", tmp_path))
 
 
 def test_a_folder_and_its_embeddings_file_give_the_same(model, halves, tmp_path):
@@ -179,19 +188,11 @@ def test_labels_that_name_some_images_seen_ones_too_count_these_alone(
 
 
 def test_only_unseen_images_are_embedded(model, halves, monkeypatch):
-    from tlfeatures.features.pixels import PixelBackbone
-
     old, new = halves
     shutil.copytree(old, new, dirs_exist_ok=True)
-    embedded = []
-    real = PixelBackbone.embed
-    monkeypatch.setattr(
-        PixelBackbone,
-        "embed",
-        lambda self, batch: (embedded.append(len(batch)), real(self, batch))[1],
-    )
+    batches = record_batches(monkeypatch)
     assert evaluate(model, new, batch_size=4).seen == 12
-    assert sum(embedded) == 12
+    assert sum(map(len, batches)) == 12
 
 
 def test_a_class_without_images_is_no_error(model, halves):
@@ -268,10 +269,7 @@ def _seen(new, tmp_path):
 def test_what_is_wrong_is_found_before_the_backbone_is_loaded(
     model, halves, tmp_path, monkeypatch, prepare, message
 ):
-    def load(*_, **__):
-        raise AssertionError("the backbone is loaded")
-
-    monkeypatch.setattr("tlfeatures.model.load_backbone", load)
+    refuse_loading(monkeypatch)
     options = prepare(halves[1], tmp_path)
     with pytest.raises(TlfeaturesError, match=message):
         evaluate(model, halves[1], **options)

@@ -25,12 +25,14 @@ def as_pairs(pairs):
 def test_copies_and_groups_stay_on_one_side(pairs, group_size, seed):
     groups = None if group_size is None else np.array([f"g{i // group_size}" for i in range(60)])
     data = dataset(copies=as_pairs(pairs), groups=groups)
-    try:
-        _, folds = make_folds(data, cv=3, random_state=seed)
-    except DatasetError:  # one group may hold too much
-        return
     together = merge_groups(60, groups, [data.copies])
     together = np.arange(60) if together is None else together
+    try:
+        _, folds = make_folds(data, cv=3, random_state=seed)
+    except DatasetError:
+        assert np.bincount(together).max() > 10  # one group holds too much
+        return
+    assert len(folds) == 3
     assert sorted(np.concatenate([test for _, test in folds]).tolist()) == list(range(60))
     for train, test in folds:
         assert not set(together[train]) & set(together[test])
@@ -46,7 +48,9 @@ def test_tuning_tears_nothing_apart_and_sees_no_test_row(pairs):
     try:
         folds = inner_folds(data.y, data.together, train, 0)
     except DatasetError:
+        assert np.bincount(together).max() > 10  # one group holds too much
         return
+    assert len(folds) >= 2
     for inner, held in folds:
         assert set(inner) | set(held) == set(train)
         assert not set(together[inner]) & set(together[held])

@@ -11,15 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.unit.data import SPEC
 from tlfeatures.errors import FormatError
 from tlfeatures.features import store
 from tlfeatures.features.augment import Augmentation
 from tlfeatures.features.images import ImageFile, Manifest, digest
 from tlfeatures.features.spec import Spec
 
-SPEC = Spec(
-    backbone="pixels", size=(8, 8), precision="float32", weights="none", weights_sha256=None
-)
 EMBEDDINGS = {"a.avg": 3, "b.flatten": 5}
 
 names = st.text(
