@@ -3,9 +3,9 @@
 What real processes show when they are killed is in tests/integration/test_cluster_extract.py.
 """
 
+import io
 import json
 import pickle
-import pickletools
 import shutil
 from dataclasses import replace
 
@@ -14,21 +14,35 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from tests.fakes import age, assert_tidy, rows_of, shards_of, write_image
-from tlfeatures import Model, extract, merge
+from tests.fakes import (
+    age,
+    assert_same,
+    assert_tidy,
+    record_batches,
+    rows_of,
+    shards_of,
+    use_backbone,
+    write_image,
+)
+from tlfeatures import Model, extract, merge, verify
 from tlfeatures.cli import main
 from tlfeatures.errors import StoppedError, StoreError
-from tlfeatures.features.store import partial_path, read_header
+from tlfeatures.features import store
+from tlfeatures.features.images import UNKNOWN, ImageFile, Manifest
+from tlfeatures.features.locations import Folder
+from tlfeatures.features.on_cluster import with_ranges
+from tlfeatures.features.pixels import PixelBackbone
+from tlfeatures.features.plan import Plan
+from tlfeatures.features.quantization import Quantization, measured
+from tlfeatures.features.shards import check_shard, identify_part, make_shard
+from tlfeatures.features.spec import Spec
+from tlfeatures.features.store import read_header
 
-SETTINGS = {"backbone": "pixels", "batch_size": 4, "layers": ["grid4"], "pools": ["flatten"]}
-
-
-def assert_same(file, expected):
-    (ids, rows), (expected_ids, expected_rows) = rows_of(file), expected
-    assert (ids, rows.keys()) == (expected_ids, expected_rows.keys())
-    for name, values in expected_rows.items():
-        np.testing.assert_array_equal(rows[name], values)
-    assert not partial_path(file).exists()
+IMAGES = 24
+SETTINGS = {"backbone": "pixels", "size": 16, "layers": ["grid4"], "pools": ["flatten"]}
+SETTINGS |= {"batch_size": 4}
+# More shards than are sent at once, so that some are left when a run is stopped.
+MANY_SHARDS = SETTINGS | {"batch_size": 1}
 
 
 @pytest.fixture(scope="module")
@@ -101,23 +115,10 @@ STORIES = {
 @pytest.fixture
 def few(tmp_path):
     folder = tmp_path / "phötos 50%b"
-    for number in range(20):
+    for number in range(IMAGES // 2):
         for label in "ab":
             write_image(folder / label / f"{number:02d}.png", 2 * number + "ab".index(label))
     return folder
-
-
-def count_passes(monkeypatch):
-    from tlfeatures.features.pixels import PixelBackbone
-
-    real, passed = PixelBackbone.embed, []
-
-    def embed(self, images):
-        passed.append(len(images))
-        return real(self, images)
-
-    monkeypatch.setattr(PixelBackbone, "embed", embed)
-    return passed
 
 
 @pytest.mark.parametrize("story", STORIES)
@@ -125,7 +126,7 @@ def test_a_story_ends_as_on_one_machine(story, few, tmp_path, client, monkeypatc
     before, first, meantime, second = STORIES[story]
     here, there = tmp_path / "here 50%b.h5", tmp_path / "thére 50%b.h5"
     before(few)
-    passed = count_passes(monkeypatch)
+    batches = record_batches(monkeypatch)
     for change, settings in ((nothing, {**SETTINGS, **first}), (meantime, second)):
         change(few)
         expected = extract(few, here, **settings).to_dict()
@@ -137,10 +138,10 @@ def test_a_story_ends_as_on_one_machine(story, few, tmp_path, client, monkeypatc
         assert_same(there, rows_of(here))
         assert_tidy(there)
     content = there.read_bytes()
-    passed.clear()
+    batches.clear()
     assert extract(few, there, cluster=client).computed == 0
     assert extract(few, there, cluster=client, trust_mtime=True).computed == 0
-    assert not passed
+    assert not batches
     assert there.read_bytes() == content
     assert_tidy(there)
     assert extract(few, there).computed == 0  # on this machine, too, there is nothing to do
@@ -197,9 +198,9 @@ def test_shards_elsewhere_are_put_into_the_file_and_removed(
     source = memory if where == "memory" else few
     here, there = tmp_path / "here.h5", tmp_path / "there.h5"
     extract(few, here, **SETTINGS)
-    passed = count_passes(monkeypatch)
+    batches = record_batches(monkeypatch)
     found = extract(source, there, cluster=client, shards=shards, **SETTINGS)
-    assert (found.computed, sum(passed)) == (40, 40)
+    assert (found.computed, sum(map(len, batches))) == (IMAGES, IMAGES)
     assert read_header(there).shards is None
     assert_same(there, rows_of(here))
     assert list((tmp_path / "shards").iterdir()) == [other]
@@ -211,18 +212,18 @@ def test_shards_elsewhere_are_put_into_the_file_and_removed(
 
 def test_a_run_that_is_stopped_goes_on_from_shards_at_a_url(few, memory, tmp_path, client):
     here, there = tmp_path / "here.h5", tmp_path / "there.h5"
-    extract(few, here, **SETTINGS)
+    extract(few, here, **MANY_SHARDS)
     done = []
     options = {"cluster": client, "shards": "memory://shards"}
-    with pytest.raises(StoppedError, match="of 40 images are safe in memory://shards"):
+    with pytest.raises(StoppedError, match=f"of {IMAGES} images are safe in memory://shards"):
         extract(
             memory, there, stop=lambda: bool(done), progress=lambda *_: done.append(1),
-            **options, **SETTINGS,
+            **options, **MANY_SHARDS,
         )  # fmt: skip
     assert not there.exists()
-    result = extract(memory, there, **options, **SETTINGS)
-    assert 0 < result.reused < 40
-    assert result.computed == 40 - result.reused
+    result = extract(memory, there, **options, **MANY_SHARDS)
+    assert 0 < result.reused < IMAGES
+    assert result.computed == IMAGES - result.reused
     assert_same(there, rows_of(here))
 
 
@@ -277,50 +278,61 @@ def test_what_runs_that_were_cut_off_left_goes_with_the_next(few, tmp_path, clie
     assert shards_of(file) == sorted([*shards, "notes.txt"])
 
 
-def test_what_workers_are_sent_is_functions_of_this_package_by_name(few, tmp_path, client):
-    """No code travels: a function is its module and its name, and so is the type of its data."""
-    sent = []
+class Names(pickle.Unpickler):
+    """Collects the modules of what is unpickled by its name, as functions and classes are."""
+
+    def __init__(self, data):
+        super().__init__(io.BytesIO(data))
+        self.modules = set()
+
+    def find_class(self, module, name):
+        self.modules.add(module)
+        return super().find_class(module, name)
+
+
+def test_what_workers_are_sent_is_data_and_names_of_this_package(few, tmp_path, client):
+    """No code travels: each function and each class is named, and a worker has its own of it."""
+    functions, modules = set(), set()
 
     class Recording:
         def __getattr__(self, name):
             return getattr(client, name)
 
         def submit(self, function, given, **options):
-            assert pickle.dumps(function, 0) == b"ctlfeatures.cluster\n_called\np0\n."
+            assert pickle.loads(pickle.dumps(function)) is function  # by its name
+            assert function.__module__.startswith("tlfeatures.")
             assert type(given) is bytes
-            sent.append(pickle.loads(given))
+            named = Names(given)
+            called, _ = named.load()
+            functions.add(called)
+            modules.update(named.modules)
             return client.submit(function, given, **options)
 
     for _ in range(2):  # the second finds the shards of the first
         extract(few, tmp_path / "x.h5", cluster=Recording(), augment=1, **SETTINGS)
         (tmp_path / "x.h5").unlink()
-    names = {f"{function.__module__}.{function.__qualname__}" for function, _ in sent}
-    ours = "tlfeatures.features.shards"
-    assert names == {f"{ours}.identify_part", f"{ours}.make_shard", f"{ours}.check_shard"}
-    used = set()
-    for call in sent:
-        data = pickle.dumps(call, 0)
-        used |= {
-            found.split(" ")[0]
-            for opcode, found, _ in pickletools.genops(data)
-            if opcode.name == "GLOBAL"
-        }
-        assert pickle.loads(data)[0] is call[0]
-    plain = {"copy_reg", "copyreg", "__builtin__", "builtins", "_codecs", "pathlib"}
-    assert {name for name in used if not name.startswith("tlfeatures.")} <= plain
+    assert functions == {identify_part, make_shard, check_shard}
+    assert {name for name in modules if not name.startswith("tlfeatures.")} <= {"pathlib"}
 
 
 # ---- what a virtual file is for others
 
 
+@pytest.fixture(scope="module")
+def made(_photos, tmp_path_factory, client):
+    folder = tmp_path_factory.mktemp("both")
+    (folder / "here").mkdir()
+    (folder / "there").mkdir()
+    extract(_photos, folder / "here" / "x.h5", augment=2, **SETTINGS)
+    extract(_photos, folder / "there" / "x.h5", cluster=client, augment=2, **SETTINGS)
+    return folder
+
+
 @pytest.fixture
-def both(photos, tmp_path, client):
-    here, there = tmp_path / "here" / "x.h5", tmp_path / "there" / "x.h5"
-    here.parent.mkdir()
-    there.parent.mkdir()
-    extract(photos, here, augment=2, **SETTINGS)
-    extract(photos, there, cluster=client, augment=2, **SETTINGS)
-    return here, there
+def both(made, tmp_path):
+    """The same rows in an ordinary file and in a virtual one."""
+    copy = shutil.copytree(made, tmp_path / "both")
+    return copy / "here" / "x.h5", copy / "there" / "x.h5"
 
 
 def printed(*arguments):
@@ -404,9 +416,9 @@ def test_a_file_and_its_shards_are_renamed_together(few, tmp_path, client, monke
     old.rename(new)
     (tmp_path / "old.h5.shards").rename(tmp_path / "new.h5.shards")
     assert_same(new, expected)
-    passed = count_passes(monkeypatch)
+    batches = record_batches(monkeypatch)
     assert extract(few, new, cluster=client).computed == 0
-    assert not passed
+    assert not batches
     more(few)
     assert extract(few, new, cluster=client).computed == 7
     assert_tidy(new)
@@ -439,7 +451,10 @@ def test_what_becomes_of_a_file_costs_no_copy_of_it_a_row(then, few, tmp_path, c
     assert_same(copy, expected)
     copy.unlink()
     extract(few, file, cluster=client)
-    assert then == "merge" or not shards_of(file) or assert_tidy(file) is None
+    if then == "merge":
+        assert (read_header(file).shards, shards_of(file)) == (None, [])
+    else:
+        assert_tidy(file)
 
 
 def test_merge_refuses_to_make_a_loss_final(few, tmp_path, client):
@@ -455,35 +470,33 @@ def test_merge_refuses_to_make_a_loss_final(few, tmp_path, client):
     with h5py.File(file) as opened:  # who follows HDF5's own mapping sees it, too
         assert np.isnan(opened["embeddings/grid4.flatten"][:]).any(axis=1).sum() > 0
     lost.write_bytes(kept)
-    assert merge(file).done == 40
+    assert merge(file).done == IMAGES
+
+
+class Sick(PixelBackbone):
+    """That of a machine which computes wrong values."""
+
+    def embed(self, images):
+        return {name: -value for name, value in super().embed(images).items()}
 
 
 def test_rows_that_verify_found_wrong_are_made_anew(few, tmp_path, client, monkeypatch):
-    from tlfeatures import verify
-    from tlfeatures.features.pixels import PixelBackbone
-
-    file, real = tmp_path / "x.h5", PixelBackbone.embed
-    with (
-        monkeypatch.context() as sick
-    ):  # a machine that computes wrong values, and writes them well
-        sick.setattr(
-            PixelBackbone,
-            "embed",
-            lambda self, images: {name: -value for name, value in real(self, images).items()},
-        )
+    file = tmp_path / "x.h5"
+    with monkeypatch.context() as patch:
+        use_backbone(patch, Sick)
         extract(few, file, cluster=client, **SETTINGS)
     assert verify(file).ok
-    found = verify(file, few, sample=40, mend=True)
-    assert found.mended == 40
-    assert extract(few, file, cluster=client).computed == 40
-    assert verify(file, few, sample=40).ok
+    found = verify(file, few, sample=IMAGES, mend=True)
+    assert found.mended == IMAGES
+    assert extract(few, file, cluster=client).computed == IMAGES
+    assert verify(file, few, sample=IMAGES).ok
     extract(few, tmp_path / "here.h5", **SETTINGS)
     assert_same(file, rows_of(tmp_path / "here.h5"))
 
 
 def test_two_files_may_share_a_folder_for_shards(few, tmp_path, client, monkeypatch):
     first, second = tmp_path / "a.h5", tmp_path / "b.h5"
-    given = {"cluster": client, "shards": tmp_path / "shards", **SETTINGS}
+    given = {"cluster": client, "shards": tmp_path / "shards", **MANY_SHARDS}
     stop = {"stop": lambda: any((tmp_path / "shards").rglob("*.h5"))}
     with pytest.raises(StoppedError, match="are safe in"):
         extract(few, first, **stop, **given)
@@ -491,32 +504,24 @@ def test_two_files_may_share_a_folder_for_shards(few, tmp_path, client, monkeypa
     assert safe
     extract(few, second, **given)
     assert len(list((tmp_path / "shards").rglob("*.h5"))) >= safe
-    passed = count_passes(monkeypatch)
-    assert extract(few, first, **given).computed < 40
-    assert sum(passed) < 40
+    batches = record_batches(monkeypatch)
+    assert extract(few, first, **given).computed < IMAGES
+    assert sum(map(len, batches)) < IMAGES
     assert_same(first, rows_of(second))
     assert not list((tmp_path / "shards").iterdir())
 
 
 def test_an_int8_run_that_was_cut_off_keeps_its_ranges(tmp_path):
     """Calibrated again, on other images or another machine, its shards would be of no use."""
-    from tlfeatures.features import store
-    from tlfeatures.features.images import UNKNOWN, ImageFile, Manifest
-    from tlfeatures.features.locations import Folder
-    from tlfeatures.features.on_cluster import _with_ranges
-    from tlfeatures.features.plan import Plan
-    from tlfeatures.features.quantization import Quantization, measured
-    from tlfeatures.features.spec import Spec
-
     spec = Spec("vgg16", (64, 64), "int8", "random", "0" * 64, engine="openvino")
     manifest = Manifest([ImageFile("a.png", "", "a.png")], [b"1" * 32], [UNKNOWN])
     plan = Plan(tmp_path / "x.h5", manifest, spec, {"mean.avg": 3}, "float32", None, [], [], 1, 0)
     folder = Folder(str(tmp_path))
-    assert _with_ranges(plan, folder) is plan
+    assert with_ranges(plan, folder) is plan
     ranges = Quantization(64, 0, measured([]))
     named = tmp_path / f"{'a' * 64}.h5"
     made = replace(spec, quantization=ranges)
     store.create(named, manifest, replace(made, size=(32, 32)), {"mean.avg": 3}, "float32")
-    assert _with_ranges(plan, folder) is plan
+    assert with_ranges(plan, folder) is plan
     store.create(named, manifest, made, {"mean.avg": 3}, "float32")
-    assert _with_ranges(plan, folder).spec == made
+    assert with_ranges(plan, folder).spec == made

@@ -171,7 +171,7 @@ def carry_out_on(
     folder, beside = _folder(plan, shards)
     if plan.tasks:
         folder.make()
-        plan = calibrated(_with_ranges(plan, folder), means, _measured_on(cluster))
+        plan = calibrated(with_ranges(plan, folder), means, _measured_on(cluster))
     recipe = Recipe(folder.location, plan.spec, plan.embeddings, plan.dtype, plan.extent, means)
     work = _Work(cluster, plan, recipe, folder, watch)
     if plan.tasks:
@@ -206,7 +206,7 @@ def _folder(plan: Plan, shards: str | os.PathLike[str] | None) -> tuple[Folder, 
     return Folder(f"{given}/{plan.target.name}-{number}.shards"), False
 
 
-def _with_ranges(plan: Plan, folder: Folder) -> Plan:
+def with_ranges(plan: Plan, folder: Folder) -> Plan:
     """Let an int8 backbone have the ranges of a run that was cut off, so that its shards stand."""
     if plan.spec.precision != "int8" or plan.spec.quantization is not None:
         return plan
