@@ -57,6 +57,8 @@ VALIDATION_SHARE = 0.25  # Keras's validation_split: 138 + 131 of 553 + 525 imag
 BLOCKS = ("block2_conv2", "block3_conv3", "block4_conv3", "block5_conv3")
 SIDE_BY_SIDE = "+".join(f"{layer}.avg" for layer in BLOCKS)
 THREE = "+".join(f"{layer}.avg" for layer in BLOCKS[1:])
+HEADS = ("linear-svm", "rbf-svm", "ridge", "lda", "knn", "mlp", "gradient-boosting")
+HEADS += ("centroid", "dummy")  # beside logreg, which is in every other question
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,8 @@ class Plan:
         Of the learning curves: more images a class than five folds leave need more folds.
     seeds : int
         Of what is trained on the reference's own split.
+    heads : sequence of str
+        Compared with logreg on four blocks side by side.
     """
 
     images: Path
@@ -94,6 +98,7 @@ class Plan:
         default_factory=lambda: {5: (5, 10, 20, 50, 100, 200), 14: (500,)}
     )
     seeds: int = 3
+    heads: Sequence[str] = HEADS
 
     @property
     def reference(self) -> Path:
@@ -280,7 +285,6 @@ class Row:
 def rows(plan: Plan) -> list[Row]:
     """One thing is changed at a time."""
     small, middle, *larger = sorted(plan.sizes)
-    heads = ("logreg", "linear-svm", "rbf-svm", "ridge", "lda", "knn", "mlp", "gradient-boosting")
     variants = plan.sizes[small]
     return [
         *(Row("layer", middle, f"{layer}.avg", "logreg") for layer in (*BLOCKS, "block5_pool")),
@@ -288,7 +292,7 @@ def rows(plan: Plan) -> list[Row]:
         *(Row("size", size, "block5_pool.avg", "logreg") for size in (small, *larger)),
         *(Row("side by side", middle, each, "logreg") for each in (THREE, SIDE_BY_SIDE)),
         *(Row("side by side, size", size, SIDE_BY_SIDE, "logreg") for size in (small, *larger)),
-        *(Row("head", small, SIDE_BY_SIDE, head) for head in (*heads[1:], "centroid", "dummy")),
+        *(Row("head", small, SIDE_BY_SIDE, head) for head in plan.heads),
         *(Row("head, size", size, SIDE_BY_SIDE, "rbf-svm") for size in (middle, *larger)),
         Row("head", small, THREE, "rbf-svm"),
         *(Row("tuning", small, SIDE_BY_SIDE, head, tune=False) for head in ("logreg", "rbf-svm")),
