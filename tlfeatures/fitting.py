@@ -25,6 +25,7 @@ from tlfeatures.model import Model
 from tlfeatures.model_card import check_card_target
 from tlfeatures.model_file import check_head, check_model_target
 from tlfeatures.results import Entry, Study, entry_facts, entry_of, fingerprint, sources_of
+from tlfeatures.statistics import SCORES, pooled_scores
 from tlfeatures.trainer import Trainer
 from tlfeatures.trainer import fit as fit_head
 from tlfeatures.tuning import choose
@@ -260,7 +261,7 @@ def fit(
             **validation,
         )
         ranking = scoring[0] if scoring else "accuracy"
-        ranked = sorted(made, key=lambda name: _rank(evaluations[name], ranking), reverse=True)
+        ranked = _ranked(evaluations, data, ranking)
         if model is not None and grids:
             _tune_on_all(trainer, made, ranked[0], grids, scoring, random_state)
     reports = [
@@ -362,9 +363,27 @@ def _count_groups(data: Dataset) -> int | None:
     return None if data.groups is None else len(set(data.groups.tolist()))
 
 
-def _rank(evaluation: Evaluation, scoring: str) -> float:
-    """Larger is better, and no number is worst; of our own scores only log loss is a loss."""
-    mean = float(evaluation.scores[scoring].mean())
-    if math.isnan(mean):
-        return -math.inf
-    return -mean if scoring == "log_loss" else mean
+def _ranked(evaluations: Mapping[str, Evaluation], data: Dataset, scoring: str) -> list[str]:
+    """Name the heads, the best first.
+
+    The mean over folds ranks them. Where a fold lacks a class, some scores have no mean: then the
+    score of the pooled out-of-fold predictions ranks all heads.
+    """
+    means = {name: float(each.scores[scoring].mean()) for name, each in evaluations.items()}
+    if scoring in SCORES and any(map(math.isnan, means.values())):
+        means = {name: _pooled(each, data, scoring) for name, each in evaluations.items()}
+    if all(map(math.isnan, means.values())):
+        raise ParameterError(
+            f"{scoring} is not defined for any of the heads on these images; rank them by another "
+            "score, as with --scoring accuracy"
+        )
+    sign = -1 if scoring == "log_loss" else 1  # of our own scores only log loss is a loss
+    ranks = {name: -math.inf if math.isnan(x) else sign * x for name, x in means.items()}
+    return sorted(ranks, key=lambda name: ranks[name], reverse=True)
+
+
+def _pooled(evaluation: Evaluation, data: Dataset, scoring: str) -> float:
+    tested = evaluation.fold >= 0
+    codes = np.searchsorted(data.classes, data.y[tested])
+    predicted, table = evaluation.predicted[tested], evaluation.probabilities[tested]
+    return float(pooled_scores(codes, predicted, table, np.ones((len(codes), 1)))[scoring][0])

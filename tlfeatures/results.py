@@ -195,7 +195,7 @@ def entry_of(evaluation: Evaluation, facts: dict[str, Any]) -> Entry:
     """Make an entry of an evaluation; `facts` say which head, embedding and repeat it is."""
     measured = {
         "chosen": [dict(choice.params) for choice in evaluation.choices],
-        "chosen_scores": [float(choice.scores.max()) for choice in evaluation.choices],
+        "chosen_scores": [choice.score for choice in evaluation.choices],
         "scores": evaluation.summary(),
         "fit_seconds": or_none(evaluation.fit_seconds.mean()),
         "test_fraction": evaluation.test_fraction,

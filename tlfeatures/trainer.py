@@ -68,7 +68,7 @@ class Task:
     heads : dict of name to classifier
     params : dict of name to parameters of the head's classifier, where it has others here
     points : dict of name to list of parameters
-        Given, each is only fitted and its labels scored: a step of tuning.
+        If given, each point is fitted and gets one score: a step of tuning.
     """
 
     train: Rows
@@ -183,8 +183,8 @@ class Trainer:
         ]
 
     def score_points(self, tasks: Sequence[Task], score: str) -> list[dict[str, list[float]]]:
-        """Score the labels that each point of each head's grid gives."""
-        return self.each(_score_points, tasks, 1.0, score)
+        """Score what each point of each head's grid gives; NaN where the score is not defined."""
+        return self.each(_score_points, tasks, 1.0, np.array(self.data.classes), score)
 
     def follow_epochs(self, tasks: Sequence[Task]) -> list[dict[str, NDArray[np.float64]]]:
         """Train every task's heads epoch by epoch: `EPOCH_SCORES` of shape (epochs, 4) each."""
@@ -331,7 +331,9 @@ def _run(
     return results
 
 
-def _score_points(task: Task, rows: TrainingRows, score: str) -> dict[str, list[float]]:
+def _score_points(
+    task: Task, rows: TrainingRows, classes: NDArray[np.str_], score: str
+) -> dict[str, list[float]]:
     shared, y = _Shared(rows.X, task.train, task.test, 1), rows.y
     told = _told(rows, task.train)
     scores: dict[str, list[float]] = {}
@@ -339,8 +341,18 @@ def _score_points(task: Task, rows: TrainingRows, score: str) -> dict[str, list[
         for name, points in (task.points or {}).items():
             rest, known, new = shared.columns(task.heads[name])
             with _convergence(name):  # a point that doesn't converge is seldom chosen
-                labels = _labels(rest, known, y[task.train], new, points, name, told)
-                scores[name] = [_label_score(score, y[task.test], each) for each in labels]
+                if score in LABEL_SCORES:  # these need no calibration
+                    labels = _labels(rest, known, y[task.train], new, points, name, told)
+                    scores[name] = [_label_score(score, y[task.test], each) for each in labels]
+                    continue
+                fitted = (
+                    fit(clone(rest).set_params(**point), known, y[task.train], told, name)
+                    for point in points
+                )
+                scores[name] = [
+                    _scored(head, new, y[task.test], classes, [score]).scores[score]
+                    for head in fitted
+                ]
     return scores
 
 

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.model_selection import ParameterGrid
 
+from tlfeatures.errors import ParameterError
 from tlfeatures.folds import Fold
 from tlfeatures.heads import Grid
-from tlfeatures.trainer import LABEL_SCORES, Point, Task, Trainer
+from tlfeatures.trainer import Point, Task, Trainer
 
 logger = logging.getLogger(__name__)
 
@@ -30,12 +31,18 @@ class Choice:
         The best point of the grid; of equal ones the first, which is the simplest model.
     points : list of mapping
     scores : ndarray of shape (points,), float64
-        Mean over the inner folds.
+        Mean over the inner folds in which the score is defined. Log loss is smaller where it is
+        better, every other score larger.
     """
 
     params: Point
     points: list[Point]
     scores: NDArray[np.float64]
+
+    @property
+    def score(self) -> float:
+        """What the chosen point reached on the inner folds."""
+        return float(self.scores[self.points.index(self.params)])
 
 
 def choose(
@@ -56,15 +63,19 @@ def choose(
     inner : sequence of lists of (train rows, held rows)
         One list for each choice to be made: the inner folds of an outer training fold.
     scoring : sequence of str
-        The first decides, if it is a score of labels (accuracy, balanced_accuracy, f1_macro);
-        else accuracy does.
+        The first score decides; accuracy does if there is none.
 
     Returns
     -------
     list of dict of name to Choice
         One for each list of inner folds.
+
+    Raises
+    ------
+    ParameterError
+        If the score is not defined in any of the inner folds.
     """
-    score = scoring[0] if scoring and scoring[0] in LABEL_SCORES else "accuracy"
+    score = scoring[0] if scoring else "accuracy"
     points = {name: _points(grids[name]) for name in heads if grids.get(name)}
     tuned = {name: heads[name] for name in points}
     if not tuned:
@@ -74,8 +85,8 @@ def choose(
     choices = []
     for folds in inner:
         found = [next(outcomes) for _ in folds]
-        means = {name: np.mean([each[name] for each in found], axis=0) for name in points}
-        choices.append({name: _best(points[name], means[name]) for name in points})
+        means = {name: _mean(name, [each[name] for each in found], score) for name in points}
+        choices.append({name: _best(points[name], means[name], score) for name in points})
     _say_edges(choices, grids)
     return choices
 
@@ -87,8 +98,22 @@ def _points(grid: Grid) -> list[Point]:
     return [{name: grid[name][place[name]] for name in grid} for place in ordered]
 
 
-def _best(points: list[Point], scores: NDArray[np.float64]) -> Choice:
-    return Choice(points[int(scores.argmax())], points, scores)
+def _mean(name: str, scores: list[list[float]], score: str) -> NDArray[np.float64]:
+    """Average over the folds in which the score is defined for every point."""
+    table = np.array(scores)
+    defined = np.isfinite(table).all(axis=1)
+    if not defined.any():
+        raise ParameterError(
+            f"{name} can't be tuned by {score}: it is not defined in any inner fold, because the "
+            "head gives no probabilities or each fold lacks a class; tune by --scoring accuracy"
+        )
+    means: NDArray[np.float64] = table[defined].mean(axis=0)
+    return means
+
+
+def _best(points: list[Point], scores: NDArray[np.float64], score: str) -> Choice:
+    best = scores.argmin() if score == "log_loss" else scores.argmax()
+    return Choice(points[int(best)], points, scores)
 
 
 def _say_edges(choices: Sequence[Mapping[str, Choice]], grids: Mapping[str, Grid]) -> None:
