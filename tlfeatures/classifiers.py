@@ -1,14 +1,19 @@
 """The classifiers that scikit-learn has not, or not with probabilities; heads are made of them.
 
-Each is an ordinary scikit-learn classifier. Those whose decisions are no probabilities get them by
-Platt's sigmoid, fitted on inner out-of-fold decisions; images of one group stay together there,
-too, if `fit` is told the groups. Of rows that are variants of images, the classifiers see all, the
-sigmoids none: variants are harder than images, and their decisions would make probabilities timid.
+Each is an ordinary scikit-learn classifier. Some classifiers give decisions but no probabilities.
+Their probabilities are calibrated on inner out-of-fold decisions: by Platt's sigmoid for two
+classes, by one temperature for more classes. Calibration never changes a label, because the label
+is always the classifier's own decision. Images of one group stay in one inner fold, if `fit` gets
+the groups. A classifier is fitted on variants of images, too; its probabilities are calibrated on
+the images alone. Variants are harder than images, and would make the probabilities too low.
 
 References
 ----------
 Platt, J. (1999). Probabilistic outputs for support vector machines and comparisons to regularized
 likelihood methods. Advances in Large Margin Classifiers, 61-74.
+
+Guo, C., Pleiss, G., Sun, Y. and Weinberger, K. (2017). On calibration of modern neural networks.
+ICML, 1321-1330.
 """
 
 from __future__ import annotations
@@ -23,15 +28,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import solve
-from scipy.special import softmax
+from scipy.optimize import minimize_scalar
+from scipy.special import expit, log_softmax, logit, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
-from sklearn.calibration import (
-    CalibratedClassifierCV,
-    _CalibratedClassifier,
-    _SigmoidCalibration,
-)
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import RidgeClassifier
+from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.neighbors import KNeighborsClassifier
@@ -130,60 +131,50 @@ class _Calibrated(_Classifier):
     def _fit_decisions(
         self, X: Floats, codes: NDArray[np.int_], units: tuple[Units, Units], variant: Variant
     ) -> _Calibrated:
-        # Numbers for classes: the calibration would show the classifier now these, now the names.
+        # Codes in place of class names: a classifier may expect either, and always gets codes.
         folds = _calibration_folds(codes, *units, self.random_state)
-        calibrated = CalibratedClassifierCV(self._plain(), cv=folds, ensemble=False)
-        if variant is None or not np.any(variant):
-            self.calibrated_ = calibrated.fit(X, codes, **self._row_weights(codes))
-        else:
-            self.calibrated_ = self._fit_on_variants(calibrated, X, codes, np.asarray(variant))
+        weights = self._row_weights(codes, variant)
+        held_out = cross_val_predict(
+            self._plain(), X, codes, cv=folds, method="decision_function", params=weights
+        )
+        if held_out.ndim > 1 and held_out.shape[1] != len(self.classes_):
+            raise ParameterError(
+                f"decision_function gives {held_out.shape[1]} columns for {len(self.classes_)} "
+                "classes; expected one column a class"
+            )
+        self.fitted_ = self._plain().fit(X, codes, **weights)
+        image = np.ones(len(X), bool) if variant is None else np.asarray(variant) == 0
+        of_class = self._row_weights(codes).get("sample_weight", np.ones(len(X)))
+        self.slope_, self.intercept_ = _calibration(
+            held_out[image].astype(np.float64), codes[image], of_class[image]
+        )
         return self
 
-    def _fit_on_variants(
-        self,
-        calibrated: CalibratedClassifierCV,
-        X: Floats,
-        codes: NDArray[np.int_],
-        variant: NDArray[np.int_],
-    ) -> CalibratedClassifierCV:
-        """Fit as it would itself, but the sigmoids on the rows that are images alone."""
-        weights, of_class = self._row_weights(codes, variant), self._row_weights(codes)
-        method, cv = "decision_function", calibrated.cv
-        held = cross_val_predict(self._plain(), X, codes, cv=cv, method=method, params=weights)
-        plain = self._plain().fit(X, codes, **weights)
-        image = variant == 0
-        own = of_class.get("sample_weight", np.ones(len(X)))[image].astype(held.dtype)
-        # Two classes have one column, of the second.
-        columns = enumerate(held[image].reshape(len(own), -1).T, start=held.ndim == 1)
-        sigmoids = [
-            _SigmoidCalibration().fit(decisions, codes[image] == code, own)
-            for code, decisions in columns
-        ]
-        calibrated.classes_ = plain.classes_
-        if hasattr(plain, "n_features_in_"):
-            calibrated.n_features_in_ = plain.n_features_in_
-        calibrated.calibrated_classifiers_ = [
-            _CalibratedClassifier(plain, sigmoids, classes=plain.classes_, method="sigmoid")
-        ]
-        return calibrated
-
     def _row_weights(self, codes: NDArray[np.int_], variant: Variant = None) -> dict[str, Floats]:
-        """Weights of rows: the sigmoids, too, must see those of classes, or they'd undo them."""
+        """Weights of rows. Calibration needs the weights of classes, too, or it would undo them."""
         share = shares(variant) if self._penalised else None
         if getattr(self, "class_weight", None) is None:
             return {} if share is None else {"sample_weight": share}
         of_class = self._weights(codes)[codes]
         return {"sample_weight": of_class if share is None else of_class * share}
 
-    @property
-    def fitted_(self) -> Any:
-        """The classifier behind the sigmoids."""
-        return self.calibrated_.calibrated_classifiers_[0].estimator
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """Give the class that the classifier decides for, which calibration doesn't change."""
+        labels: NDArray[Any] = self.classes_[self.fitted_.predict(self._new(X))]
+        return labels
 
     def predict_proba(self, X: ArrayLike) -> Floats:
-        """Give calibrated probabilities of shape (n, k), columns as in `classes_`."""
-        probabilities: Floats = self.calibrated_.predict_proba(self._new(X))
-        return probabilities
+        """Give calibrated probabilities of shape (n, k), columns as in `classes_`.
+
+        Of more than two classes, the most probable one is the label. Of two, the sigmoid is 0.5
+        not always where the decision is 0: close to it, the label can be the less probable class.
+        """
+        decisions = self.decision_function(X)
+        if decisions.ndim > 1:
+            probabilities: Floats = softmax(self.slope_ * decisions, axis=1)
+            return probabilities
+        second = expit(self.slope_ * decisions + self.intercept_)
+        return np.column_stack([1 - second, second])
 
     def decision_function(self, X: ArrayLike) -> Floats:
         """Give the decisions before calibration, of shape (n,) for two classes, else (n, k)."""
@@ -198,16 +189,66 @@ class _Calibrated(_Classifier):
         points: Sequence[Mapping[str, Any]],
         variant: Variant = None,
     ) -> Iterator[NDArray[Any]]:
-        """Give the labels of new rows for each of several parameter settings, uncalibrated.
+        """Give the labels of new rows for each of several parameter settings.
 
-        That is, by the sign of the decision: calibrating each point would cost several fits more,
-        and moves labels near the boundary only.
+        Labels need no calibration, which would cost several more fits for each setting.
         """
         for point in points:
             each = clone(self).set_params(**point)
             codes = each._checked(X, y)[1]
             plain = each._plain().fit(X, codes, **each._row_weights(codes, variant))
             yield each.classes_[plain.predict(X_new)]
+
+
+def _calibration(
+    decisions: Floats, codes: NDArray[np.int_], weights: Floats
+) -> tuple[float, float]:
+    """Fit slope and intercept that make probabilities of out-of-fold decisions."""
+    if decisions.ndim == 1:
+        return _sigmoid(decisions, codes == 1, weights)
+    return _inverse_temperature(decisions, codes, weights), 0.0
+
+
+def _sigmoid(decisions: Floats, second: NDArray[np.bool_], weights: Floats) -> tuple[float, float]:
+    """Fit Platt's sigmoid: slope and intercept of a logistic regression on softened labels.
+
+    A label of the second class counts as (n + 1) / (n + 2) of one, n being the images of that
+    class, so that classes which the decisions separate get no infinite slope.
+    """
+    least, most = 1 / (weights[~second].sum() + 2), 1 - 1 / (weights[second].sum() + 2)
+    share = np.where(second, most, least)
+    nothing = 0.0, float(logit(np.average(share, weights=weights)))
+    if np.ptp(decisions) == 0:
+        return nothing
+    scale = np.abs(decisions).max()
+    fitted = LogisticRegression(C=np.inf, solver="newton-cholesky", tol=1e-8).fit(
+        np.tile(decisions / scale, 2)[:, None],
+        np.repeat([1, 0], len(decisions)),
+        sample_weight=np.concatenate([weights * share, weights * (1 - share)]),
+    )
+    slope = float(fitted.coef_[0, 0] / scale)
+    # Decisions that are wrong more often than right say nothing of the classes.
+    return nothing if slope < 0 else (slope, float(fitted.intercept_[0]))
+
+
+def _inverse_temperature(decisions: Floats, codes: NDArray[np.int_], weights: Floats) -> float:
+    """Fit the number that decisions of shape (n, k) are multiplied by before the softmax.
+
+    As for Platt's sigmoid, labels are softened: a label counts as (n + 1) / (n + 2) of one, n being
+    all images, and the other classes share the rest.
+    """
+    rows, classes = decisions.shape
+    label = 1 - 1 / (weights.sum() + 2)
+    scale = max(np.abs(decisions).max(), _TINY)
+
+    def loss(log_slope: float) -> float:
+        logs = log_softmax(np.exp(log_slope) / scale * decisions, axis=1)
+        own = logs[np.arange(rows), codes]
+        others = (logs.sum(axis=1) - own) / (classes - 1)
+        return -float(weights @ (label * own + (1 - label) * others))
+
+    found = minimize_scalar(loss, bounds=(-7, 14), method="bounded", options={"xatol": 1e-6})
+    return float(np.exp(found.x) / scale)
 
 
 def _calibration_folds(
@@ -323,7 +364,8 @@ class CalibratedSVC(_Calibrated):
     def _plain(self) -> SVC:
         kernel = "precomputed" if self.precomputed_ else self.kernel
         # With the kernel at hand, the last digits cost little: decisions are right to 1e-4.
-        return SVC(kernel=kernel, C=self.C, gamma=self.gamma_, tol=1e-5)
+        # Ties of votes are broken by the decisions, as libsvm's own rule takes the first class.
+        return SVC(kernel=kernel, C=self.C, gamma=self.gamma_, tol=1e-5, break_ties=True)
 
     def _products(self, X: Floats, others: Floats) -> Floats:
         if self.kernel == "linear":
@@ -347,7 +389,7 @@ class CalibratedSVC(_Calibrated):
         points: Sequence[Mapping[str, Any]],
         variant: Variant = None,
     ) -> Iterator[NDArray[Any]]:
-        """Give the labels of new rows for each of several parameter settings, uncalibrated."""
+        """Give the labels of new rows for each of several parameter settings."""
         known, new = _Kernels(X, X), _Kernels(X_new, X)
         for point in points:
             each = clone(self).set_params(**point)

@@ -281,7 +281,7 @@ class _Embed:
 def _score(loaded: Model, data: Dataset, seed: int | None, **facts: Any) -> Trial:
     classes = loaded.classes
     table = loaded.predict_proba(data.X)
-    codes, predicted = np.searchsorted(classes, data.y), table.argmax(axis=1)
+    codes, predicted = np.searchsorted(classes, data.y), loaded.predict_codes(data.X)
     once = np.ones((len(codes), 1))
     scores = pooled_scores(codes, predicted, table, once)
     evaluation = Evaluation(

@@ -77,7 +77,7 @@ HEADS: dict[str, Head] = {
     ),
     "linear-svm": Head(
         "linear SVM",
-        lambda seed: CalibratedSVC(kernel="linear", C=0.001, random_state=seed),
+        lambda seed: CalibratedSVC(kernel="linear", C=0.003, random_state=seed),
         grid={"C": _powers(-6, 0)},
     ),
     "rbf-svm": Head(
@@ -447,6 +447,4 @@ def compact(head: BaseEstimator) -> BaseEstimator:
     linear.coef_ = linear.coef_[..., : len(axes)] @ axes
     for each in {id(part): part for part in (classifier, linear)}.values():
         each.n_features_in_ = axes.shape[1]
-    if hasattr(classifier, "calibrated_"):
-        classifier.calibrated_.n_features_in_ = axes.shape[1]
     return Pipeline([("scale", coordinates.as_scaler()), ("classifier", classifier)])

@@ -108,7 +108,7 @@ class Model:
         Parameters
         ----------
         head : scikit-learn classifier
-            Is fitted in place; what is kept of a linear one are its coefficients.
+            A clone of it is fitted; what is kept of a linear one are its coefficients.
         data : Dataset
         name : str, optional
             What `info` calls the head; its class if not given.
@@ -126,12 +126,13 @@ class Model:
                 "sklearn.calibration.CalibratedClassifierCV"
             )
         # `info` reads model files by way of this package, and needs no scikit-learn.
+        from sklearn.base import clone
+
         from tlfeatures.heads import compact
         from tlfeatures.outliers import OutlierDetector
         from tlfeatures.trainer import fit_on_all
 
-        fit_on_all(head, data)
-        head = compact(head)
+        head = compact(fit_on_all(clone(head), data))
         info = {
             "classes": data.classes,
             "counts": {label: int((data.y == label).sum()) for label in data.classes},
@@ -164,13 +165,29 @@ class Model:
         ModelError
             If the head can't be used on them: other columns, or a damaged head.
         """
+        probabilities: NDArray[np.float64] = self._by_head("predict_proba", X)
+        return probabilities
+
+    def predict_codes(self, X: NDArray[np.float32]) -> NDArray[np.int_]:
+        """Give the label of each row of X, of shape (n, d), as its place in `classes`: shape (n,).
+
+        It is what the head decides for, which of two classes needn't be the more probable one.
+
+        Raises
+        ------
+        ModelError
+            If the head can't be used on them: other columns, or a damaged head.
+        """
+        return np.searchsorted(self.classes, self._by_head("predict", X))
+
+    def _by_head(self, method: str, X: NDArray[np.float32]) -> NDArray[Any]:
         try:
-            probabilities: NDArray[np.float64] = self.head.predict_proba(X)
+            found: NDArray[Any] = getattr(self.head, method)(X)
         except Exception as error:  # a damaged head can fail anywhere in scikit-learn
             raise ModelError(
                 f"the head can't label embeddings of shape {X.shape}: {error}"
             ) from error
-        return probabilities
+        return found
 
     def predict(
         self,
@@ -397,12 +414,11 @@ class Labeller:
         distances: Sequence[float | None] = [None] * len(paths)
         if self._detector is not None:
             distances = (self._detector.distances(X) / self._detector.threshold).tolist()
-        table = self._model.predict_proba(X)
-        for path, row, distance in zip(paths, table, distances, strict=True):
-            best = int(row.argmax())
+        table, codes = self._model.predict_proba(X), self._model.predict_codes(X)
+        for path, row, code, distance in zip(paths, table, codes, distances, strict=True):
             yield Prediction(
                 str(path),
-                classes[best] if row[best] >= self._min_confidence else None,
+                classes[code] if row[code] >= self._min_confidence else None,
                 dict(zip(classes, row.tolist(), strict=True)),
                 outlier=None if distance is None else distance > 1,
                 distance=distance,

@@ -44,14 +44,14 @@ def learns(head):
 
 
 def test_learns_and_gives_probabilities(head):
-    X, y = sample()
-    head.fit(X[:60], y[:60])
-    table = head.predict_proba(X[60:])
-    assert table.shape == (30, 3)
+    X, y = sample(n=180)
+    head.fit(X[:120], y[:120])
+    table = head.predict_proba(X[120:])
+    assert table.shape == (60, 3)
     np.testing.assert_allclose(table.sum(axis=1), 1, rtol=1e-5)
     assert head.classes_.tolist() == ["ant", "bee", "cow"]
-    assert (head.predict(X[60:]) == head.classes_[table.argmax(axis=1)]).all()
-    assert head.score(X[60:], y[60:]) > (0.7 if learns(head) else 0.1)
+    assert (head.predict(X[120:]) == head.classes_[table.argmax(axis=1)]).all()
+    assert head.score(X[120:], y[120:]) > (0.7 if learns(head) else 0.1)
 
 
 def test_same_seed_same_numbers(quick):

@@ -172,9 +172,9 @@ def test_groups_are_kept_together_in_calibration():
     plain = RidgeClassifier(1.0, solver="cholesky")
     expected = CalibratedClassifierCV(plain, cv=folds, ensemble=False).fit(X, codes)
     ours = CalibratedRidge(1.0, random_state=0).fit(X, y, groups=groups)
-    np.testing.assert_allclose(ours.predict_proba(X_new), expected.predict_proba(X_new), atol=1e-9)
+    np.testing.assert_allclose(ours.predict_proba(X_new), expected.predict_proba(X_new), atol=1e-6)
     torn = CalibratedRidge(1.0, random_state=0).fit(X, y)
-    assert np.abs(torn.predict_proba(X_new) - ours.predict_proba(X_new)).max() > 1e-6
+    assert np.abs(torn.predict_proba(X_new) - ours.predict_proba(X_new)).max() > 1e-4
 
 
 @pytest.mark.parametrize(

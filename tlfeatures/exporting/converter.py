@@ -56,13 +56,24 @@ class Converter:
         self._graph = graph
         self._number = number
 
-    def head(self, head: BaseEstimator, rows: Value) -> Value:
-        """Add a head: rows of shape (n, d), float32, to probabilities (n, k), float64."""
+    def head(self, head: BaseEstimator, rows: Value) -> tuple[Value, Value]:
+        """Add a head that takes rows of shape (n, d), float32.
+
+        Returns
+        -------
+        probabilities : str
+            Name of a value of shape (n, k), float64.
+        code : str
+            Name of a value of shape (n,), int64: the place of each label among the classes.
+        """
         *transformers, classifier = steps_of(head)
         columns = self._graph.cast(rows, np.float64)
         for transformer in transformers:
             columns = self._transformed(transformer, columns)
-        return self._probabilities(classifier, columns)
+        if isinstance(classifier, _CALIBRATED):
+            return self._calibrated(classifier, columns)
+        probabilities = self._probabilities(classifier, columns)
+        return probabilities, self._largest(probabilities)
 
     # ---- transformers
 
@@ -103,7 +114,6 @@ class Converter:
     def _probabilities(self, classifier: BaseEstimator, columns: Value) -> Value:
         own: Sequence[tuple[Any, Callable[[Any, Value], Value]]] = (
             (DummyClassifier, self._dummy),
-            (_CALIBRATED, self._calibrated),
             # skl2onnx doubles the log odds of a discriminant of two classes
             ((ShrunkLDA, LinearDiscriminantAnalysis), self._discriminant),
             (SmoothedNeighbors, self._neighbors),
@@ -167,21 +177,18 @@ class Converter:
 
     # ---- decisions made probabilities
 
-    def _calibrated(self, classifier: Any, columns: Value) -> Value:
+    def _calibrated(self, classifier: Any, columns: Value) -> tuple[Value, Value]:
         graph = self._graph
-        sigmoids = classifier.calibrated_.calibrated_classifiers_[0].calibrators
-        slopes, intercepts = (
-            np.array([float(getattr(each, name)) for each in sigmoids]) for name in ("a_", "b_")
-        )
         decisions = self._decisions_of(classifier, columns)
-        turned = graph.op("Add", graph.op("Mul", decisions, -slopes), -intercepts)
-        shares = graph.op("Sigmoid", turned)
-        if len(sigmoids) == 1:
-            return self._both(shares)
-        total = row_sums(graph, shares)
-        none = graph.op("Equal", total, np.array(0.0))
-        equal = np.full((1, len(sigmoids)), 1 / len(sigmoids))
-        return graph.op("Where", none, equal, graph.op("Div", shares, total))
+        scaled = graph.op("Mul", decisions, np.array(classifier.slope_))
+        if len(classifier.classes_) > 2:
+            return graph.op("Softmax", scaled, axis=1), self._largest(decisions)
+        shifted = graph.op("Add", scaled, np.array(classifier.intercept_))
+        second = graph.op("Squeeze", graph.op("Greater", decisions, np.array(0.0)), np.array([1]))
+        return self._both(graph.op("Sigmoid", shifted)), graph.cast(second, np.int64)
+
+    def _largest(self, values: Value) -> Value:
+        return self._graph.op("ArgMax", values, axis=1, keepdims=0)
 
     def _decisions_of(self, classifier: Any, columns: Value) -> Value:
         """Give (n, 1) decisions for two classes, else (n, k)."""

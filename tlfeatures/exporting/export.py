@@ -206,9 +206,8 @@ def _graph_of(model: Model, weights: str | None) -> Any:
     check_width(model)
     graph = Graph()
     rows = add_backbone(graph, "images", model.spec, model.embedding, weights)
-    probabilities = add_head(graph, model.head, rows, model.info["columns"])
-    number = graph.op("ArgMax", probabilities, axis=1, keepdims=0)
-    label = graph.op("Gather", np.array(model.classes, object), number, axis=0)
+    probabilities, code = add_head(graph, model.head, rows, model.info["columns"])
+    label = graph.op("Gather", np.array(model.classes, object), code, axis=0)
     made = graph.model(
         {"images": (np.uint8, ("n", *model.spec.size, 3))},
         {
@@ -274,8 +273,8 @@ def _how_to_use(spec: Spec) -> str:
         f"{spec.alpha}; color: {spec.color}; crop: {spec.crop}; resize to height {height} and "
         f"width {width}: {spec.resize}, as Pillow's resize(({width}, {height}), BILINEAR) does it. "
         f"Leave the channels in the order RGB: the graph does the rest ({spec.preprocessing}). "
-        "probabilities: float32 (n, k), in the order of the metadata's labels; label: the most "
-        "probable."
+        "probabilities: float32 (n, k), in the order of the metadata's labels; label: the class "
+        "that the head decides for."
     )
     if spec.weights_sha256 == IMAGENET_SHA256:
         text += " The weights of VGG16 are the Visual Geometry Group's, CC BY 4.0."

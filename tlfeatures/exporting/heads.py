@@ -20,7 +20,7 @@ TOLERANCE = 1e-4  # of a probability, between a head and its graph on the same c
 _TRIED = 64  # rows
 
 
-def add_head(graph: Graph, head: BaseEstimator, rows: Value, width: int) -> Value:
+def add_head(graph: Graph, head: BaseEstimator, rows: Value, width: int) -> tuple[Value, Value]:
     """Add a fitted head to a graph.
 
     Parameters
@@ -34,8 +34,10 @@ def add_head(graph: Graph, head: BaseEstimator, rows: Value, width: int) -> Valu
 
     Returns
     -------
-    str
-        The name of the probabilities, shape (n, k), float64, in the order of the head's classes.
+    probabilities : str
+        Name of a value of shape (n, k), float64, in the order of the head's classes.
+    code : str
+        Name of a value of shape (n,), int64: the place of each label among the head's classes.
 
     Raises
     ------
@@ -83,7 +85,7 @@ def _run_alone(
     head: BaseEstimator, rows: NDArray[np.float32], number: Number
 ) -> NDArray[np.float64]:
     graph = Graph()
-    probabilities = Converter(graph, number).head(head, "rows")
+    probabilities, _ = Converter(graph, number).head(head, "rows")
     model = graph.model(
         {"rows": (np.float32, ("n", rows.shape[1]))},
         {"probabilities": (probabilities, np.float64, ("n", "k"))},

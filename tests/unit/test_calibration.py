@@ -1,0 +1,114 @@
+"""Probabilities of heads that have decisions alone: calibrated, and never against the label."""
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.linear_model import RidgeClassifier
+from sklearn.metrics import log_loss
+from sklearn.model_selection import StratifiedKFold
+from sklearn.neighbors import NearestCentroid
+from sklearn.svm import SVC, LinearSVC
+
+from tlfeatures import HEADS, make_head
+from tlfeatures.classifiers import CalibratedClassifier
+
+CALIBRATED = ("linear-svm", "rbf-svm", "ridge", "centroid")
+
+
+def things(classes, views=4, width=30, spread=1.0, seed=0):
+    """`views` noisy copies of a random point for each class: X (n, d), y (n,)."""
+    random = np.random.default_rng(seed)
+    centres = random.normal(size=(classes, width)) * 2
+    y = np.repeat([f"thing{number:03d}" for number in range(classes)], views)
+    X = np.repeat(centres, views, axis=0) + spread * random.normal(size=(len(y), width))
+    return X, y
+
+
+def halves(classes, views=4, **options):
+    X, y = things(classes, 2 * views, **options)
+    known = np.arange(len(y)) % 2 == 0
+    return X[known], y[known], X[~known], y[~known]
+
+
+def plain(name, head, X):
+    """What scikit-learn has of the same name, with the same parameters."""
+    last = head[-1]
+    if name.endswith("svm"):
+        gamma = 1 / np.square(head[0].transform(X)).sum(axis=1).mean()
+        return SVC(kernel=last.kernel, C=last.C, gamma=gamma, tol=1e-5, break_ties=True)
+    return RidgeClassifier(last.alpha) if name == "ridge" else NearestCentroid()
+
+
+@pytest.mark.parametrize("classes", [2, 10, 50, 200])
+@pytest.mark.parametrize("name", CALIBRATED)
+def test_labels_are_those_of_the_classifier_without_calibration(name, classes):
+    X, y, X_new, y_new = halves(classes, views=2 if classes == 200 else 4)
+    head = make_head(name).fit(X, y)
+    alone = plain(name, head, X).fit(head[0].transform(X), y)
+    labels = head.predict(X_new)
+    assert (labels == alone.predict(head[0].transform(X_new))).all()
+    assert (labels == y_new).mean() > 0.7
+
+
+@pytest.mark.parametrize("classes", [3, 10, 50, 200])
+@pytest.mark.parametrize("name", sorted(set(HEADS) - {"dummy"}))
+def test_the_label_is_the_most_probable_of_several_classes(name, classes):
+    if name == "gradient-boosting" and classes > 10:
+        classes = 12  # it fits trees for each class
+    X, y, X_new, _ = halves(classes, views=2)
+    head = make_head(name, **({"max_iter": 20} if name == "gradient-boosting" else {})).fit(X, y)
+    table = head.predict_proba(X_new)
+    np.testing.assert_allclose(table.sum(axis=1), 1, rtol=1e-5)
+    assert (head.predict(X_new) == head.classes_[table.argmax(axis=1)]).all()
+
+
+@pytest.mark.parametrize("weight", [None, "balanced"])
+@pytest.mark.parametrize("name", ["linear-svm", "rbf-svm", "ridge"])
+def test_probabilities_of_two_classes_are_platts(name, weight):
+    """The same sigmoid as scikit-learn fits on the same out-of-fold decisions."""
+    X, y, X_new, _ = halves(2, views=30, spread=6.0)
+    X, y = X[:50], y[:50]
+    head = make_head(name, class_weight=weight).fit(X, y)
+    columns, new = head[0].transform(X), head[0].transform(X_new)
+    alone = plain(name, head, X).set_params(class_weight=None)
+    folds = StratifiedKFold(5, shuffle=True, random_state=0)
+    expected = CalibratedClassifierCV(alone, cv=folds, ensemble=False)
+    counts = {label: (y == label).sum() for label in set(y)}
+    each = np.array([len(y) / 2 / counts[label] for label in y])
+    expected.fit(columns, y, sample_weight=each if weight else None)
+    np.testing.assert_allclose(head.predict_proba(X_new), expected.predict_proba(new), atol=2e-4)
+
+
+@pytest.mark.parametrize("name", CALIBRATED)
+@pytest.mark.parametrize("spread", [3.0, 4.5])
+def test_probabilities_of_many_classes_are_neither_timid_nor_too_sure(name, spread):
+    """Scaling the decisions by another number gives new images a larger log loss."""
+    X, y, X_new, y_new = halves(20, views=10, spread=spread)
+    head = make_head(name).fit(X, y)
+    found = log_loss(y_new, head.predict_proba(X_new), labels=head.classes_)
+    decisions = head.decision_function(X_new)
+    losses = [
+        log_loss(y_new, softmax_of(decisions * head[-1].slope_ * factor), labels=head.classes_)
+        for factor in (0.25, 0.5, 2.0, 4.0)
+    ]
+    assert found < min(losses)
+
+
+def softmax_of(decisions):
+    powers = np.exp(decisions - decisions.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def test_any_classifier_with_decisions_keeps_its_labels():
+    X, y, X_new, _ = halves(30)
+    head = CalibratedClassifier(LinearSVC(random_state=0), random_state=0).fit(X, y)
+    assert (head.predict(X_new) == clone(head.estimator).fit(X, y).predict(X_new)).all()
+
+
+def test_decisions_that_mislead_give_the_shares_of_the_classes():
+    """Out of fold, a constant's nearest mean is the other class: no probability follows it."""
+    X, y = np.zeros((20, 3)), np.repeat(["a", "b"], 10)
+    X[:, 0] = np.tile([1, -1], 10)
+    table = make_head("centroid").fit(X, y).predict_proba(X)
+    np.testing.assert_allclose(table, 0.5, atol=0.05)
