@@ -12,12 +12,15 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tlfeatures import benchmark, extract, report
 
 CLASSES = ["<script>alert(1)</script>", "a \"quoted\" 'class' & more", "plain"]
+PATIENCE = 120_000  # milliseconds that are waited for what ends sooner, on a busy machine too
 PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
+
+expect.set_options(timeout=PATIENCE)
 
 
 def find_chromium() -> str:
@@ -31,7 +34,9 @@ def find_chromium() -> str:
 def browser() -> Iterator[Browser]:
     with sync_playwright() as play:
         # Without a sandbox: CI runs as root, and the page is our own.
-        running = play.chromium.launch(executable_path=find_chromium(), args=["--no-sandbox"])
+        running = play.chromium.launch(
+            executable_path=find_chromium(), args=["--no-sandbox"], timeout=PATIENCE
+        )
         yield running
         running.close()
 
@@ -66,6 +71,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     benchmark(
         folder / "a.h5",
         heads=["logreg", "mlp", "knn", "dummy"],
+        params={"steps": 100},  # of mlp: 34 epochs
+        n_jobs=1,
         labels=folder / "labels.csv",
         out=folder / "out",
         command="tlfeatures benchmark '<b>a.h5</b>'",
@@ -75,7 +82,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def page_file(made: Path) -> Path:
-    report(made / "out", made / "report.html")
+    report(made / "out", made / "report.html", n_jobs=1)
     return made / "report.html"
 
 
@@ -95,6 +102,7 @@ def open_page(browser: Browser) -> Iterator[Any]:
 
     def open_it(file: Path, viewport: dict[str, int] = DESKTOP, **options: Any) -> Opened:
         context = browser.new_context(viewport=viewport, offline=True, **options)
+        context.set_default_timeout(PATIENCE)
         contexts.append(context)
         page = context.new_page()
         opened = Opened(page, [], [], [])
