@@ -32,11 +32,16 @@ class DaskProcesses:
         Where they write what they say, and what the workers spill.
     tls : TLS, optional
         Certificates of all of them.
+    env : dict, optional
+        More variables of the scheduler's environment.
     """
 
-    def __init__(self, folder: Path, tls: TLS | None = None) -> None:
+    def __init__(
+        self, folder: Path, tls: TLS | None = None, env: dict[str, str] | None = None
+    ) -> None:
         self._folder = folder
         self._tls = tls
+        self._env = env
         self._processes: list[Forked] = []
 
     def __enter__(self) -> Self:
@@ -60,7 +65,7 @@ class DaskProcesses:
         """Start it, and wait until it listens; at any free port, or at the one it had before."""
         protocol = "tcp" if self._tls is None else "tls"
         where = ["--host", "127.0.0.1", "--port", str(port), "--protocol", protocol]
-        self._scheduler = self._start("scheduler", *where)
+        self._scheduler = self._start("scheduler", *where, env=self._env)
         self.address = self._said(self._scheduler, r"Scheduler at:\s+(\S+)")
 
     def start_worker(self, *options: str, env: dict[str, str] | None = None) -> Forked:

@@ -1,8 +1,6 @@
 """Folds on the workers of a cluster: real processes, which are killed while they are at one."""
 
 import csv
-import datetime
-import ipaddress
 import json
 import os
 import subprocess
@@ -16,13 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from sklearn.linear_model import LogisticRegression
 
-from tests.integration.dask_processes import PATIENCE, ROOT, DaskProcesses, Process
+from tests.integration.dask_processes import PATIENCE, DaskProcesses, make_certificates
+from tests.integration.forked import Forked
 from tests.unit.data import dataset
 from tlfeatures import benchmark, cross_validate_heads, extract, fit
 from tlfeatures.cli import main
@@ -34,6 +29,7 @@ from tlfeatures.training_rows import TrainingRows
 
 WAITING_ROOM = "TLFEATURES_WAITING_ROOM"  # a variable of workers
 NARROW = 100  # columns
+ROOT = Path(__file__).parents[2]
 TASKS = [Task(np.arange(20), np.arange(20, 30), {})] * 12
 
 
@@ -84,10 +80,10 @@ class Workers:
 
     def __init__(self, dask: DaskProcesses, room: Path) -> None:
         self.dask, self.room = dask, room
-        self._running: list[Process] = []
+        self._running: list[Forked] = []
         room.mkdir()
 
-    def just(self, number: int) -> list[Process]:
+    def just(self, number: int) -> list[Forked]:
         """So many of them, before an empty waiting room."""
         for file in self.room.iterdir():
             file.unlink()
@@ -101,7 +97,7 @@ class Workers:
         room = {WAITING_ROOM: str(self.room)}
         self._running.append(self.dask.start_worker("--no-nanny", env=room))
 
-    def kill(self, worker: Process) -> None:
+    def kill(self, worker: Forked) -> None:
         self._running.remove(worker)
         self.dask.kill(worker)
 
@@ -272,41 +268,13 @@ def rows_in(folder: Path) -> int:
 @pytest.fixture(scope="module")
 def encrypted(tls: TLS, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
     folder = tmp_path_factory.mktemp("encrypted")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES", "0")
-        with DaskProcesses(folder, tls) as dask:
-            yield Workers(dask, folder / "room")
+    with DaskProcesses(folder, tls, {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0"}) as dask:
+        yield Workers(dask, folder / "room")
 
 
 @pytest.fixture(scope="module")
 def tls(tmp_path_factory: pytest.TempPathFactory) -> TLS:
-    """An authority, and one certificate for all."""
-    folder = tmp_path_factory.mktemp("tls")
-    authority, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
-    issued = certificate("authority", authority, authority, x509.BasicConstraints(True, None))
-    loopback = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-    own = certificate("all", key, authority, x509.SubjectAlternativeName([loopback]))
-    pem = serialization.Encoding.PEM
-    private = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    (folder / "ca.pem").write_bytes(issued.public_bytes(pem))
-    (folder / "cert.pem").write_bytes(own.public_bytes(pem))
-    (folder / "key.pem").write_bytes(key.private_bytes(pem, *private))
-    return TLS(*(str(folder / name) for name in ("ca.pem", "cert.pem", "key.pem")))
-
-
-def certificate(name: str, key: Any, authority: Any, extension: Any) -> x509.Certificate:
-    def named(text: str) -> x509.Name:
-        return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
-
-    now = datetime.datetime.now(datetime.UTC)
-    builder = (
-        x509.CertificateBuilder(named("authority"), named(name), key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(extension, critical=isinstance(extension, x509.BasicConstraints))
-    )
-    return builder.sign(authority, hashes.SHA256())
+    return make_certificates(tmp_path_factory.mktemp("tls"))
 
 
 def test_tls(encrypted, tls, file):
