@@ -88,7 +88,7 @@ def page_folder(_photos, tmp_path_factory):
 
 @pytest.fixture
 def page_copy(page_folder, tmp_path):
-    """A copy of `page_folder` that a test may change; it names no place in the first one."""
+    """A copy of `page_folder` that a test may change; its results name the files of the copy."""
     copy = shutil.copytree(page_folder, tmp_path / "copy")
     results = copy / "out" / "results.json"
     results.write_text(results.read_text().replace(str(page_folder), str(copy)))
