@@ -1,7 +1,7 @@
 """Runs commands in this process, and says of each what Python's audit events show.
 
-Read by `test_hostile_files.py`: cases come as JSON on standard input, findings go out a line each,
-so that a crash or a hang shows behind which case it was.
+Used by `test_hostile_files.py`: a case comes as a line of JSON on standard input, and what was seen
+goes out as a line, so that a crash or a hang shows behind which case it was.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from pathlib import Path
 EXECUTES = {"pickle.find_class", "marshal.loads", "os.system", "subprocess.Popen", "os.exec"}
 EXECUTES |= {"os.posix_spawn", "os.fork", "socket.connect", "exec"}
 CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate"}
-GIVE_UP_SECONDS = 30
+GIVE_UP_SECONDS = 120
 
 site = Path(os.environ["SITE"])
 seen: list[str] = []
@@ -90,7 +90,8 @@ def main() -> None:
     sys.addaudithook(_hook)
     sys.path.append(str(site / "outside"))  # so that a name in a file could import what is there
     sys.setrecursionlimit(1000)
-    for case in json.load(sys.stdin):
+    for line in sys.stdin:
+        case = json.loads(line)
         signal.alarm(int(case.get("seconds", GIVE_UP_SECONDS)))  # reading a pipe never ends
         found = _run(case)
         signal.alarm(0)

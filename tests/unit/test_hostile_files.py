@@ -5,10 +5,12 @@ events watch (`tests.unit.hostile_runner`). HDF5 opens files without such an eve
 not be opened is a pipe, at which a reader would wait until the alarm ends it.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -115,24 +117,52 @@ def case_of(site, name, arguments, path):
     return {"name": f"{name} {path.name}", "arguments": filled, "target": str(target)}
 
 
-def run(site, cases):
-    result = subprocess.run(
-        [sys.executable, RUNNER],
-        input=json.dumps(cases),
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=site,
-        env={
+class Watched:
+    """The process that runs cases; it is started again if one has ended it."""
+
+    def __init__(self, site):
+        self.said, self.exit_code = site / "said.txt", None
+        self._site, self._process = site, None
+
+    def run(self, case):
+        """Give what was seen of a case; None if it has ended the process."""
+        if self._process is None:
+            self._start()
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps(case) + "\n")
+            self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        if not line:
+            self.end()
+        return json.loads(line) if line else None
+
+    def end(self):
+        """End the process, unless it has ended by itself."""
+        if self._process is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self._process.communicate()
+            self.exit_code, self._process = self._process.returncode, None
+
+    def _start(self):
+        env = {
             **os.environ,
             "PYTHONDONTWRITEBYTECODE": "1",  # else a module's first import writes beside it
-            "SITE": str(site),
-            "MPLCONFIGDIR": str(site / "matplotlib"),
+            "SITE": str(self._site),
+            "MPLCONFIGDIR": str(self._site / "matplotlib"),
             "PYTHONPATH": str(Path(__file__).parents[2]),
-        },
-    )
-    found = [json.loads(line) for line in result.stdout.splitlines()]
-    return found, result
+        }
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        with self.said.open("w") as said:
+            self._process = subprocess.Popen(
+                [sys.executable, RUNNER], text=True, stderr=said, cwd=self._site, env=env, **pipes
+            )
+
+
+@pytest.fixture(scope="module")
+def watched(site):
+    watched = Watched(site)
+    yield watched
+    watched.end()
 
 
 def digest(path):
@@ -144,11 +174,13 @@ def test_every_command_is_in_the_table():
 
 
 @pytest.mark.parametrize("command", [name for name, ways in COMMANDS.items() if ways])
-def test_a_command_refuses_every_hostile_file(command, site):
+def test_a_command_refuses_every_hostile_file(command, site, watched):
     cases = cases_of(site, command)
     before = {case["name"]: digest(case["target"]) for case in cases}
-    found, result = run(site, cases)
-    assert len(found) == len(cases), (cases[len(found)]["name"], result.stderr[-2000:])
+    found = []
+    for case in cases:
+        found.append(watched.run(case))
+        assert found[-1] is not None, (case["name"], watched.said.read_text()[-2000:])
     assert not (site / "outside" / "trap").exists()
     wrong = [
         (case["name"], each)
@@ -215,10 +247,10 @@ CONTROLS = {
 
 
 @pytest.mark.parametrize("name", CONTROLS)
-def test_the_watch_sees_what_it_is_to_see(name, site):
+def test_the_watch_sees_what_it_is_to_see(name, site, watched):
     program, event = CONTROLS[name]
-    found, _ = run(site, [{"name": name, "python": program}])
-    assert any(event in seen for seen in found[0]["seen"]), found
+    found = watched.run({"name": name, "python": program})
+    assert any(event in seen for seen in found["seen"]), found
     trap = site / "outside" / "trap"
     assert trap.exists() == (name in ("joblib", "pickle"))
     trap.unlink(missing_ok=True)
@@ -227,6 +259,7 @@ def test_the_watch_sees_what_it_is_to_see(name, site):
 
 def test_the_watch_sees_hdf5_following_a_link(site):
     program = "import h5py; h5py.File('hostile/external-pipe-ids.h5')['ids']"
-    found, result = run(site, [{"name": "pipe", "python": program, "seconds": 2}])
-    assert not found
-    assert result.returncode < 0  # the alarm
+    watched = Watched(site)
+    assert watched.run({"name": "import", "python": "import h5py"}) is not None
+    assert watched.run({"name": "pipe", "python": program, "seconds": 2}) is None
+    assert watched.exit_code == -signal.SIGALRM
