@@ -23,6 +23,7 @@ CONTEXT.set_forkserver_preload(
         "tests.integration.killed",
         "tlfeatures.features.shards",
         "tlfeatures.render",
+        "tlfeatures.benchmarking",
         "distributed.cli.dask_scheduler",
         "distributed.cli.dask_worker",
     ]

@@ -3,8 +3,6 @@
 import csv
 import json
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -29,7 +27,6 @@ from tlfeatures.training_rows import TrainingRows
 
 WAITING_ROOM = "TLFEATURES_WAITING_ROOM"  # a variable of workers
 NARROW = 100  # columns
-ROOT = Path(__file__).parents[2]
 TASKS = [Task(np.arange(20), np.arange(20, 30), {})] * 12
 
 
@@ -241,13 +238,12 @@ def test_a_benchmark_goes_on_where_its_scheduler_died(workers, file, tmp_path):
     address, out = workers.dask.address, tmp_path / "out"
     head = f"{__name__}:{Waiting.__name__}"
     how = ["--head", head, "--cv", "3", "-o", str(out), "--cluster", address]
-    command = [sys.executable, "-m", "tlfeatures", "benchmark", str(file), *how]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    (tmp_path / "said").mkdir()
+    client = Forked("tlfeatures.cli", ["benchmark", file, *how], tmp_path / "said")
     until(workers.at_work)
     workers.dask.kill_scheduler()
-    _, said = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 1
-    assert said.splitlines()[1:] == [
+    assert client.wait() == 1
+    assert client.err.splitlines()[1:] == [
         f"Error: the scheduler at {address} is gone, or can't be reached any more: start it and "
         "its workers again"
     ]
