@@ -6,34 +6,20 @@ Hypothesis tells the stories; after every finished run the file must hold exactl
 import shutil
 import tempfile
 from pathlib import Path
-from unittest import mock
 
 import numpy as np
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from tests.fakes import write_image
+from tests.fakes import Failing, use_backbone, write_image
 from tlfeatures import Extractor, extract
 from tlfeatures.errors import StoreError
 from tlfeatures.features.pixels import PixelBackbone
 from tlfeatures.features.store import Reader
 
 EMBEDDINGS = ["grid4.avg", "grid4.max", "mean.none"]
-
-
-class Failing(PixelBackbone):
-    """Stops working after some batches."""
-
-    def __init__(self, names, batches):
-        super().__init__(names)
-        self.left = batches
-
-    def embed(self, images):
-        if not self.left:
-            raise StoreError("cut off")
-        self.left -= 1
-        return super().embed(images)
 
 
 class Stories(RuleBasedStateMachine):
@@ -68,10 +54,8 @@ class Stories(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from([None, *EMBEDDINGS]), batches=st.integers(0, 3))
     def cut_off(self, name, batches):
-        def load(spec, names, **_):
-            return Failing(names, batches)
-
-        with mock.patch("tlfeatures.features.extract.load_backbone", load):
+        with pytest.MonkeyPatch.context() as patch:
+            use_backbone(patch, lambda names: Failing(PixelBackbone(names), batches))
             try:
                 self.run(name)
             except StoreError:
