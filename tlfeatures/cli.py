@@ -966,10 +966,11 @@ def merge(file: str, output: str | None, as_json: bool) -> None:
 @_json
 def demo(out: str, as_json: bool) -> None:
     """Run the whole chain on handwritten digits that scikit-learn carries."""
-    from tlfeatures.demo import run_demo
+    from tlfeatures.demo import PER_CLASS, run_demo
     from tlfeatures.render import render_extraction, render_fit
 
-    click.echo("300 handwritten digits, 10 classes; VGG16 first gets its weights.", err=True)
+    images = 10 * PER_CLASS
+    click.echo(f"{images} handwritten digits, 10 classes; VGG16 first gets its weights.", err=True)
     with _Bar() as bar:
         extraction, report = run_demo(out, progress=bar.show)
     if as_json:

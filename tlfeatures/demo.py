@@ -13,7 +13,7 @@ from tlfeatures.features.run import Progress
 from tlfeatures.fitting import FitReport, fit
 
 HEADS = ("logreg", "rbf-svm", "gradient-boosting")
-PER_CLASS = 30
+PER_CLASS = 30  # images of each digit
 SIDE = 64  # of the PNGs; the digits themselves have 8 by 8 pixels
 
 
@@ -34,13 +34,13 @@ def run_demo(
     report : FitReport
     """
     folder = Path(out)
-    write_digits(folder / "digits")
+    write_digits(folder / "digits", PER_CLASS)
     file = folder / "digits.h5"
     extraction = extract(folder / "digits", file, size=SIDE, progress=progress)
     return extraction, fit(file, HEADS, model=folder / "digits.model")
 
 
-def write_digits(folder: Path, per_class: int = PER_CLASS) -> None:
+def write_digits(folder: Path, per_class: int) -> None:
     """Write the first digits of each class of scikit-learn's set as grey PNGs."""
     from sklearn.datasets import load_digits
 
