@@ -13,11 +13,12 @@ from click.testing import CliRunner
 from filelock import FileLock
 from PIL import Image
 
-from tests.fakes import write_image
+from tests.fakes import Failing, record_batches, use_backbone, write_image
 from tlfeatures import extract, verify
 from tlfeatures.cli import main
-from tlfeatures.errors import BusyError, FormatError, ParameterError, SourceError
+from tlfeatures.errors import BusyError, FormatError, ParameterError, SourceError, StoreError
 from tlfeatures.features import store
+from tlfeatures.features import verify as module
 from tlfeatures.features.pixels import PixelBackbone
 from tlfeatures.features.store import Reader, read_header
 
@@ -40,7 +41,7 @@ def old(file):
     return file
 
 
-def rows_of(file):
+def tables_of(file):
     with Reader(file) as reader:
         every = np.arange(len(reader.header.ids))
         return {path: reader.copy_rows(path, every) for path in reader.header.tables}
@@ -112,30 +113,30 @@ def damage(file, name):
 
 @pytest.mark.parametrize("name", DAMAGE)
 def test_damage_is_found_named_and_mended_by_the_command_that_is_told(name, photos, file):
-    before = rows_of(file)
+    before = tables_of(file)
     damage(file, name)
     result = verify(file)
     assert kinds(result) == {name.split(" ")[0]: ["red/red05.png"]}
     follow(result.findings[0].remedy)
     assert verify(file, photos, sample=24).ok
-    for path, values in rows_of(file).items():
+    for path, values in tables_of(file).items():
         np.testing.assert_array_equal(values, before[path])
 
 
 @pytest.mark.parametrize("name", WITHOUT_CHECKSUMS)
 def test_damage_of_files_without_checksums_is_found_and_mended(name, photos, old):
-    before = rows_of(old)
+    before = tables_of(old)
     damage(old, name)
     result = verify(old)
     assert kinds(result) == {name.split(" ")[0]: ["red/red05.png"]}
     follow(result.findings[0].remedy)
     assert verify(old).ok
-    for path, values in rows_of(old).items():
+    for path, values in tables_of(old).items():
         np.testing.assert_array_equal(values, before[path])
 
 
 def test_other_values_without_a_checksum_are_found_by_embedding_again(photos, old):
-    before = rows_of(old)
+    before = tables_of(old)
     with h5py.File(old, "r+") as opened:
         for path in before:
             opened[path][3] = opened[path][20]
@@ -150,26 +151,19 @@ def test_other_values_without_a_checksum_are_found_by_embedding_again(photos, ol
     assert result.largest_difference > 0.1
     follow(result.findings[0].remedy)
     assert verify(old, photos, sample=24).ok
-    for path, values in rows_of(old).items():
+    for path, values in tables_of(old).items():
         np.testing.assert_array_equal(values, before[path])
 
 
 def test_the_sample_is_seeded_and_leaves_out_what_is_damaged(photos, file, monkeypatch):
     damage(file, "checksum")
-    drawn = []
-    real = PixelBackbone.embed
-
-    def embed(self, images):
-        drawn.append(images.tobytes())
-        return real(self, images)
-
-    monkeypatch.setattr(PixelBackbone, "embed", embed)
+    drawn = record_batches(monkeypatch)
     assert kinds(verify(file, photos, sample=23)).keys() == {"checksum"}
     made = []
     for seed in (1, 1, 2):
         drawn.clear()
         assert verify(file, photos, sample=3, random_state=seed).sampled == 3
-        made.append(b"".join(drawn))
+        made.append(np.concatenate(drawn).tobytes())
     assert made[0] == made[1] != made[2]
 
 
@@ -239,14 +233,14 @@ def test_images_that_can_not_be_read_are_told(photos, file, monkeypatch):
 
 def test_mending_takes_back_marks_alone_and_only_of_damaged_rows(file):
     damage(file, "checksum")
-    before = rows_of(file)
+    before = tables_of(file)
     with h5py.File(file, "r+") as opened:
         opened["done"][2] = False
     result = verify(file, mend=True)
     assert (result.mended, kinds(result).keys()) == (1, {"checksum", "waiting"})
     assert result.findings[0].remedy.startswith("`tlfeatures extract")
     assert np.flatnonzero(~read_header(file).done).tolist() == [2, ROW]
-    for path, values in rows_of(file).items():
+    for path, values in tables_of(file).items():
         np.testing.assert_array_equal(values, before[path])
 
 
@@ -255,13 +249,8 @@ def test_damage_is_mended_also_in_what_a_cut_off_run_left_beside(photos, file, m
     write_image(photos / "red" / "new.png", 6)
     beside = store.partial_path(file)
     with monkeypatch.context() as patch:
-
-        def cut_off(*_, **__):
-            raise SourceError("the power went")
-            yield
-
-        patch.setattr("tlfeatures.features.forward.Forward.all", cut_off)
-        with pytest.raises(SourceError):
+        use_backbone(patch, lambda names: Failing(PixelBackbone(names), 0))
+        with pytest.raises(StoreError, match="cut off"):
             extract(photos, file)
     assert kinds(verify(beside))["checksum"] == ["red/red05.png"]
     follow(verify(file).findings[0].remedy)
@@ -311,19 +300,12 @@ def test_wrong_usage_is_told(photos, file, tmp_path):
 
 def test_blocks_are_read_one_by_one_and_progress_is_told(photos, file, monkeypatch):
     damage(file, "checksum")
-    monkeypatch.setattr("tlfeatures.features.verify._BLOCK_BYTES", 100)
-    most = []
-    real = store.Reader.copy_rows
-
-    def copy_rows(self, path, rows):
-        most.append(len(rows))
-        return real(self, path, rows)
-
-    monkeypatch.setattr(store.Reader, "copy_rows", copy_rows)
+    monkeypatch.setattr(module, "BLOCK_BYTES", 100)
     told = []
     result = verify(file, photos, sample=4, progress=lambda *each: told.append(each))
     assert kinds(result) == {"checksum": ["red/red05.png"]}
-    assert max(most) <= 8
+    steps = np.diff([done for done, _ in told])
+    assert 0 < steps.max() <= 8
     assert told[-1] == (4 * 24 + 4, 4 * 24 + 4)
     assert told == sorted(told)
 

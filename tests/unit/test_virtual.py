@@ -191,7 +191,7 @@ def test_a_mapping_without_an_end_is_refused_before_hdf5_opens_what_it_names(tab
 
 def test_many_images_in_one_row_promise_no_more_than_shards_could_hold(file, monkeypatch):
     """Places and digests that are all the same take no room in a file."""
-    monkeypatch.setattr(store, "_SMALL_VIRTUAL", 2**20)
+    monkeypatch.setattr(store, "SMALL_VIRTUAL", 2**20)
     count = 100_000
     with h5py.File(file, "r+") as opened:
         same = {name: opened[name][0] for name in ("ids", "digest", "stat", "done", "place")}

@@ -120,7 +120,7 @@ _METADATA_BYTES = 16 * 1024  # more than HDF5 takes for a dataset's description
 _COPY_BYTES = 64 * 2**20  # carried over at a time
 _RATIO = 100  # a dataset's bytes to the file's; others may have compressed it, as ours is not
 _SMALL = 64 * 2**20  # under which the ratio doesn't matter
-_SMALL_VIRTUAL = 2**30  # the same of shards, whose rows serve all images of the same bytes
+SMALL_VIRTUAL = 2**30  # the same of shards, whose rows serve all images of the same bytes
 
 
 @dataclass(frozen=True)
@@ -409,7 +409,7 @@ def _without_lost(header: Header) -> Header:
     values = sum(header.embeddings.values()) * (1 + header.variants)
     promised = int(done.sum()) * values * np.dtype(header.dtype).itemsize
     there = sum(size for size, gone in zip(shards.sizes, lost.tolist(), strict=False) if not gone)
-    if promised > max(_SMALL_VIRTUAL, _RATIO * there):
+    if promised > max(SMALL_VIRTUAL, _RATIO * there):
         raise FormatError(f"{header.path} promises {promised:,} bytes in shards of {there:,}")
     return replace(header, done=done)
 

@@ -29,7 +29,7 @@ from tlfeatures.features.plan import TIDYING
 
 MIN_COSINE = 0.999  # of bfloat16 against float32 it is 0.9999; other weights or images are far off
 
-_BLOCK_BYTES = 16 * 2**20
+BLOCK_BYTES = 16 * 2**20  # of a table, which are read and checked at a time
 
 Mask = NDArray[np.bool_]
 Progress = Callable[[int, int], None]
@@ -343,7 +343,7 @@ def _read_table(reader: store.Reader, path: str, steps: _Steps) -> tuple[Mask, M
     count, width = len(header.ids), header.embeddings[path.partition("/")[2]]
     infinite, empty, wrong = (np.zeros(count, bool) for _ in range(3))
     parts = header.variants if path.startswith("variants/") else 1
-    step = max(1, _BLOCK_BYTES // (np.dtype(header.dtype).itemsize * parts * width))
+    step = max(1, BLOCK_BYTES // (np.dtype(header.dtype).itemsize * parts * width))
     for start in range(0, count, step):
         rows = np.arange(start, min(start + step, count))
         values = reader.copy_rows(path, rows).reshape(len(rows), parts, width)
