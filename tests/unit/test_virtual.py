@@ -51,7 +51,7 @@ def file(made, tmp_path):
 
 @pytest.fixture(autouse=True)
 def _alarm():
-    signal.alarm(60)  # a pipe that is opened ends here
+    signal.alarm(240)  # a pipe that is opened ends here
     yield
     signal.alarm(0)
 
