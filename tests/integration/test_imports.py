@@ -1,10 +1,19 @@
-"""What a command loads: held by sys.modules of a process of its own."""
+"""What a command loads: held by sys.modules of a process of its own.
+
+Promise: with nothing missing TensorFlow isn't even imported; `fit`, `benchmark`, `evaluate`,
+`report` and `verify` do without it, and so do ncnn and OpenVINO.
+Promise: `--help` and `import tlfeatures` load nothing that takes long.
+"""
 
 import json
 import subprocess
 import sys
 
 import pytest
+
+from tlfeatures import extract, fit
+
+pytestmark = pytest.mark.integration
 
 PROGRAM = """
 import json, sys
@@ -29,8 +38,6 @@ def loaded_by(*arguments: object) -> set[str]:
 
 @pytest.fixture
 def file(photos, tmp_path):
-    from tlfeatures import extract
-
     extract(photos, tmp_path / "photos.h5", backbone="pixels", size=16)
     return tmp_path / "photos.h5"
 
@@ -49,13 +56,11 @@ def test_importing_the_package_loads_nothing_heavy():
 
 @pytest.mark.parametrize("command", ["fit", "benchmark"])
 def test_the_fast_half_loads_no_tensorflow(command, file):
-    loaded = loaded_by(command, file, "--head", "logreg")
+    loaded = loaded_by(command, file, "--head", "logreg", "--n-jobs", 1)
     assert not {"tensorflow", "keras", "matplotlib", "jinja2", "distributed"} & loaded
 
 
 def test_evaluating_embeddings_loads_no_tensorflow(file, photos, tmp_path):
-    from tlfeatures import extract, fit
-
     fit(file, model=tmp_path / "m.model")
     for path in sorted(photos.glob("*/*")):
         path.write_bytes(path.read_bytes() + b"\0")  # other bytes, the same pixels
@@ -75,6 +80,14 @@ def test_a_page_loads_no_tensorflow(file, tmp_path):
 def test_extract_with_nothing_to_do_loads_neither_tensorflow_nor_sklearn(photos, file):
     loaded = loaded_by("extract", photos, "-o", file)
     assert not {"tensorflow", "keras", "sklearn", "onnx", "distributed"} & loaded
+
+
+@pytest.mark.parametrize("engine", ["ncnn", "openvino"])
+def test_other_engines_than_keras_load_no_tensorflow(engine, photos, weights, tmp_path):
+    options = ["--engine", engine, "--precision", "float32", "--size", 32, "--weights", weights]
+    loaded = loaded_by("extract", photos, "-o", tmp_path / "x.h5", *options)
+    assert not {"tensorflow", "keras", "sklearn"} & loaded
+    assert (tmp_path / "x.h5").is_file()
 
 
 def test_extract_on_this_machine_loads_nothing_of_a_cluster(photos, file, tmp_path):
