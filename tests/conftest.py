@@ -15,6 +15,7 @@ from PIL import Image
 from threadpoolctl import threadpool_limits
 
 from tests.fakes import age
+from tlfeatures.features import head_start
 from tlfeatures.features.weights import load_weights
 
 # The folder of the reference images and weights, which are not part of the repository.
@@ -31,6 +32,18 @@ def _one_thread() -> Iterator[None]:
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(variable, "1")
     with threadpool_limits(1):
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_head_start() -> Iterator[None]:
+    """Let `extract` list every folder before it embeds, however busy the machine is.
+
+    A head start loads the backbone and embeds once more, which doubles would count. Tests of it set
+    PATIENCE themselves.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(head_start, "PATIENCE", 600.0)
         yield
 
 

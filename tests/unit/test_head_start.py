@@ -103,7 +103,7 @@ def test_batches_are_embedded_while_files_are_still_being_listed(
 def test_every_image_stands_where_it_would_without_a_head_start(folder, tmp_path, monkeypatch):
     """Whose last bits depend on the place in a batch must see the very same batches."""
     with monkeypatch.context() as patch:
-        patch.setattr(head_start, "PATIENCE", 60)
+        patch.setattr(head_start, "PATIENCE", 600.0)
         without = record_batches(monkeypatch, one_shape=True)
         extract(folder, tmp_path / "without.h5", **OPTIONS)
     early = Batches(monkeypatch, Slow(monkeypatch, 20), one_shape=True)
@@ -117,7 +117,7 @@ def test_every_image_stands_where_it_would_without_a_head_start(folder, tmp_path
 def test_a_folder_that_is_soon_listed_and_a_file_that_is_there_load_nothing_early(
     folder, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(head_start, "PATIENCE", 60)
+    monkeypatch.setattr(head_start, "PATIENCE", 600.0)
     shutil.rmtree(folder / "b")
     slow = Slow(monkeypatch, 0)
     slow.go_on.set()
@@ -202,7 +202,7 @@ def test_a_folder_of_less_than_a_batch_has_the_shape_of_an_undisturbed_run(tmp_p
 @pytest.fixture
 def patient(monkeypatch):
     """No head start, whose batches would be counted, too."""
-    monkeypatch.setattr(head_start, "PATIENCE", 60)
+    monkeypatch.setattr(head_start, "PATIENCE", 600.0)
 
 
 def test_a_batch_that_does_not_fit_is_halved_until_it_does(

@@ -1,13 +1,14 @@
 """Image files become pixels and thumbnails, and are found in a folder."""
 
 import io
+import os
 import time
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.fakes import age, write_image
+from tests.fakes import write_image
 from tlfeatures.errors import ImageError, ParameterError
 from tlfeatures.features.images import UNKNOWN, UNREADABLE, decode, find_images, scan, thumbnail
 
@@ -97,10 +98,14 @@ def test_find_images_lists_by_id_and_leaves_out_hidden(tmp_path):
     ]
 
 
-def test_a_stamp_is_of_a_file_that_can_not_change_without_its_showing(tmp_path):
-    for name, seconds in (("1", 3), ("2", 1), ("3", -60), ("4", time.time() + 9)):
-        write_image(tmp_path / "a" / f"{name}.png", 0)
-        age(tmp_path / "a" / f"{name}.png", seconds)
+def test_a_stamp_is_of_a_file_that_can_not_change_without_its_showing(tmp_path, monkeypatch):
+    """That is, of one that is two seconds old by a clock that is believed."""
+    now = time.time_ns()
+    monkeypatch.setattr(time, "time_ns", lambda: now)
+    times = (now - 2 * 10**9, now - 2 * 10**9 + 1000, now + 60 * 10**9, -9 * 10**9)
+    for number, changed in enumerate(times, start=1):
+        write_image(tmp_path / "a" / f"{number}.png", 0)
+        os.utime(tmp_path / "a" / f"{number}.png", ns=(changed, changed))
     (tmp_path / "a" / "5.png").symlink_to("nowhere")
     manifest = scan(tmp_path)
     found = (tmp_path / "a" / "1.png").stat()

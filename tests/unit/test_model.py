@@ -90,10 +90,10 @@ def test_a_spec_that_is_not_ours_is_refused(model, photos, field):
 
 def test_saving_never_replaces_what_is_no_model(model, embedded, tmp_path):
     before = Path(embedded.file).read_bytes()
-    for target in (embedded.file, tmp_path):
-        with pytest.raises(ParameterError, match=r"give another name|is a folder"):
+    for target, said in ((embedded.file, "give another name"), (tmp_path, "is a folder")):
+        with pytest.raises(ParameterError, match=said):
             model.save(target)
-        with pytest.raises(ParameterError, match=r"give another name|is a folder"):
+        with pytest.raises(ParameterError, match=said):
             fit(embedded.file, model=target)
     assert Path(embedded.file).read_bytes() == before
 

@@ -238,7 +238,9 @@ def test_the_commands(file, photos, tmp_path):
         return result.stdout
 
     model, page = tmp_path / "m.model", tmp_path / "page.html"
-    text = run("fit", file, "--embedding", BOTH, "--cv", 3, "-o", model, "--report", page)
+    text = run(
+        "fit", file, "--embedding", BOTH, "--cv", 3, "--n-jobs", 1, "-o", model, "--report", page
+    )
     assert BOTH in text
     assert page.exists()
     lines = [json.loads(line) for line in run("predict", model, photos, "--json").splitlines()]
@@ -331,7 +333,7 @@ def vgg16():
     [
         "block1_pool.avg+block2_pool.avg",
         "block3_conv2.max+block1_conv1.avg+block3_conv2.avg",  # the deeper one first, and twice
-        "flatten.none+block5_pool.max+block5_conv3.avg",
+        "flatten.none+block5_conv3.avg",
     ],
 )
 def test_one_pass_of_vgg16_gives_all_parts(vgg16, embedding):

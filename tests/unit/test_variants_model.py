@@ -96,7 +96,7 @@ def test_the_commands(file, tmp_path):
         assert result.exit_code == 0, result.output
         return result.stdout
 
-    options = ["--embedding", "grid4.flatten", "--cv", 3]
+    options = ["--embedding", "grid4.flatten", "--cv", 3, "--n-jobs", 1]
     text = run("fit", file, *options)
     assert "trained also on 3 variants of each image" in text
     assert "variants" not in run("fit", file, *options, "--variants", 0)
@@ -119,7 +119,6 @@ def test_the_commands(file, tmp_path):
     )
     assert {rank["label"] for rank in facts["ranking"]} == {"dummy (2 variants)"}
     curve = json.loads(
-        run("learning-curve", file, "--embedding", "grid4.flatten", "--variants", 1, "--cv", 3,
-            "--sizes", 4, "--json")
-    )  # fmt: skip
+        run("learning-curve", file, *options, "--variants", 1, "--sizes", 4, "--json")
+    )
     assert curve["points"]
