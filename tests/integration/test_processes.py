@@ -1,4 +1,4 @@
-"""Promises that only other processes can test: readers beside a writer, full disks, jobs."""
+"""Promises that only other processes can test: readers beside a writer, full disks, users."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from tests.fakes import assert_same, rows_of, write_image
 from tests.nobody import as_nobody, open_folder
-from tlfeatures import cross_validate, describe, extract, load_dataset, make_head
+from tlfeatures import describe, extract
 from tlfeatures.cli import main
 from tlfeatures.features.store import partial_path, read_header
 
@@ -388,10 +388,3 @@ def test_an_unfinished_update_of_another_time_is_taken_up(photos, file):
     result = extract(photos, file, batch_size=4)
     assert (result.computed, result.reused) == (4, 32)
     assert not partial_path(file).exists()
-
-
-def test_same_numbers_whatever_the_jobs(photos, file):
-    extract(photos, file, backbone="pixels", size=16)
-    data = load_dataset(file)
-    one, two = (cross_validate(make_head("svm"), data, n_jobs=jobs) for jobs in (1, 2))
-    np.testing.assert_array_equal(one.probabilities, two.probabilities)
