@@ -103,7 +103,7 @@ class _Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 
 class _Calibrated(_Classifier):
-    """A classifier with decisions, and a sigmoid for each class."""
+    """A classifier with decisions, whose probabilities are calibrated."""
 
     random_state: int | None
     _penalised = False  # then an image and its variants weigh 1, for the penalty to mean the same
@@ -166,8 +166,9 @@ class _Calibrated(_Classifier):
     def predict_proba(self, X: ArrayLike) -> Floats:
         """Give calibrated probabilities of shape (n, k), columns as in `classes_`.
 
-        Of more than two classes, the most probable one is the label. Of two, the sigmoid is 0.5
-        not always where the decision is 0: close to it, the label can be the less probable class.
+        With more than two classes, the label is the most probable one. With two classes, the
+        sigmoid may cross 0.5 away from the decision 0. Close to it, the label can be the less
+        probable class.
         """
         decisions = self.decision_function(X)
         if decisions.ndim > 1:
@@ -256,7 +257,7 @@ def _calibration_folds(
 ) -> Any:
     """At most five folds, two of many images, fewer where a class is small.
 
-    Groups stay together, unless a class would be missing where the sigmoids are fitted: then
+    Groups stay together, unless a class would be missing where the calibration is fitted: then
     single images are cut, which makes probabilities too sure of themselves and leaks nothing into
     the rows that the classifier is tried on.
     """
@@ -475,7 +476,10 @@ class CalibratedClassifier(_Calibrated):
         self.random_state = random_state
 
     def _plain(self) -> BaseEstimator:
-        return clone(self.estimator)
+        plain = clone(self.estimator)
+        if "break_ties" in plain.get_params():  # by the decisions, not by the order of the classes
+            plain.set_params(break_ties=plain.decision_function_shape == "ovr")
+        return plain
 
 
 class NearestMean(ClassifierMixin, BaseEstimator):  # type: ignore[misc]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -32,6 +33,8 @@ from tlfeatures.tuning import choose
 
 if TYPE_CHECKING:
     from tlfeatures.cluster import Client
+
+logger = logging.getLogger(__name__)
 
 _FEW = 5  # images of a class
 
@@ -371,6 +374,11 @@ def _ranked(evaluations: Mapping[str, Evaluation], data: Dataset, scoring: str) 
     """
     means = {name: float(each.scores[scoring].mean()) for name, each in evaluations.items()}
     if scoring in SCORES and any(map(math.isnan, means.values())):
+        logger.warning(
+            "%s is not defined in every fold: the score of all out-of-fold predictions together "
+            "ranks the heads",
+            scoring,
+        )
         means = {name: _pooled(each, data, scoring) for name, each in evaluations.items()}
     if all(map(math.isnan, means.values())):
         raise ParameterError(

@@ -178,7 +178,13 @@ class Model:
         ModelError
             If the head can't be used on them: other columns, or a damaged head.
         """
-        return np.searchsorted(self.classes, self._by_head("predict", X))
+        labels = self._by_head("predict", X)
+        codes = np.minimum(np.searchsorted(self.classes, labels), len(self.classes) - 1)
+        if (np.asarray(self.classes)[codes] != labels).any():
+            raise ModelError(
+                "the head gives labels that are none of the model's classes: fit it again"
+            )
+        return codes
 
     def _by_head(self, method: str, X: NDArray[np.float32]) -> NDArray[Any]:
         try:

@@ -75,6 +75,7 @@ class Stopping:
             self._handle_by(self._handle)
         except KeyboardInterrupt as error:  # a signal that came between the two
             self.__exit__(type(error))
+            raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:

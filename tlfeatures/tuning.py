@@ -99,16 +99,17 @@ def _points(grid: Grid) -> list[Point]:
 
 
 def _mean(name: str, scores: list[list[float]], score: str) -> NDArray[np.float64]:
-    """Average over the folds in which the score is defined for every point."""
+    """Average over the folds that define the score; a point without it in one of them is worst."""
     table = np.array(scores)
-    defined = np.isfinite(table).all(axis=1)
+    defined = np.isfinite(table).any(axis=1)
     if not defined.any():
         raise ParameterError(
             f"{name} can't be tuned by {score}: it is not defined in any inner fold, because the "
             "head gives no probabilities or each fold lacks a class; tune by --scoring accuracy"
         )
     means: NDArray[np.float64] = table[defined].mean(axis=0)
-    return means
+    worst = np.inf if score == "log_loss" else -np.inf
+    return np.where(np.isnan(means), worst, means)
 
 
 def _best(points: list[Point], scores: NDArray[np.float64], score: str) -> Choice:

@@ -100,10 +100,22 @@ def softmax_of(decisions):
     return powers / powers.sum(axis=1, keepdims=True)
 
 
-def test_any_classifier_with_decisions_keeps_its_labels():
+@pytest.mark.parametrize("estimator", [LinearSVC(random_state=0), SVC(break_ties=True)])
+def test_any_classifier_with_decisions_keeps_its_labels(estimator):
     X, y, X_new, _ = halves(30)
-    head = CalibratedClassifier(LinearSVC(random_state=0), random_state=0).fit(X, y)
-    assert (head.predict(X_new) == clone(head.estimator).fit(X, y).predict(X_new)).all()
+    head = CalibratedClassifier(estimator, random_state=0).fit(X, y)
+    labels = head.predict(X_new)
+    assert (labels == clone(estimator).fit(X, y).predict(X_new)).all()
+    assert (labels == head.classes_[head.predict_proba(X_new).argmax(axis=1)]).all()
+
+
+def test_ties_of_votes_are_broken_by_the_decisions():
+    """Else a label could differ from the most probable class."""
+    X, y, X_new, _ = halves(30, spread=4.0)
+    head = CalibratedClassifier(SVC(), random_state=0).fit(X, y)
+    most_probable = head.classes_[head.predict_proba(X_new).argmax(axis=1)]
+    assert (head.predict(X_new) == most_probable).all()
+    assert (SVC().fit(X, y).predict(X_new) != most_probable).any()
 
 
 def test_decisions_that_mislead_give_the_shares_of_the_classes():

@@ -22,9 +22,9 @@ def test_colours_of_each_layer_and_pooling(embedding, tmp_path):
 
 @pytest.mark.parametrize("count", [1, 5, 33])
 def test_any_number_of_images(count, tmp_path):
-    table, labels, expected = both(model_of("logreg", 3), tmp_path, count)
+    table, labels, expected, named = both(model_of("logreg", 3), tmp_path, count)
     assert table.shape == (count, 3)
-    assert labels.shape == (count,)
+    assert labels == named
     np.testing.assert_allclose(table, expected, atol=1e-4)
 
 

@@ -10,7 +10,7 @@ from sklearn.ensemble import AdaBoostClassifier, ExtraTreesClassifier, RandomFor
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from tests.unit.exported import assert_exported_alike, data_of, model_of
+from tests.unit.exported import assert_exported_alike, both, data_of, model_of
 from tlfeatures import HEADS, classifiers, export, make_head
 from tlfeatures.classifiers import SmoothedNeighbors
 from tlfeatures.errors import ModelError
@@ -55,6 +55,7 @@ def test_class_weights_are_in_it(name, tmp_path):
         "sklearn.neighbors:KNeighborsClassifier",
         "sklearn.svm:LinearSVC",
         "sklearn.svm:NuSVC",
+        "sklearn.svm:SVC",
         "sklearn.linear_model:Perceptron",
         "sklearn.naive_bayes:GaussianNB",
         "sklearn.discriminant_analysis:LinearDiscriminantAnalysis",
@@ -75,6 +76,15 @@ def test_heads_of_scikit_learn(name, classes, tmp_path):
 )
 def test_a_classifier_without_a_pipeline(head, tmp_path):
     assert_exported_alike(model_of(head), tmp_path)
+
+
+def test_labels_are_those_that_the_head_decides_for(tmp_path):
+    """The sigmoid of two classes may cross 0.5 away from the decision 0."""
+    model = model_of("linear-svm")
+    model.head[-1].intercept_ += 1.0
+    table, labels, _, named = both(model, tmp_path)
+    assert labels == named
+    assert labels != [model.classes[code] for code in table.argmax(axis=1)]
 
 
 @pytest.mark.parametrize(

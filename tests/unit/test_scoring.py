@@ -92,6 +92,18 @@ def test_parameters_are_not_chosen_by_a_score_that_is_not_defined():
         cross_validate(Majority(), data, grid={"value": [1, 2]}, scoring="log_loss")
 
 
+class Unsure(Majority):
+    """Has probabilities that are no numbers, but for a value of 2."""
+
+    def predict_proba(self, X):
+        return np.full((len(X), len(self.classes_)), 0.5 if self.value == 2 else np.nan)
+
+
+def test_a_point_without_the_score_is_not_chosen():
+    found = cross_validate(Unsure(), dataset(60), grid={"value": [1, 2, 3]}, scoring="log_loss")
+    assert [choice.params for choice in found.choices] == [{"value": 2}] * 5
+
+
 @pytest.mark.parametrize("name", ["logreg", "ridge", "lda", "knn"])
 def test_a_model_leaves_the_head_that_it_was_given_alone(name):
     data = dataset(60, d=80)

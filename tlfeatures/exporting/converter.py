@@ -63,17 +63,14 @@ class Converter:
         -------
         probabilities : str
             Name of a value of shape (n, k), float64.
-        code : str
-            Name of a value of shape (n,), int64: the place of each label among the classes.
+        labels : str
+            Name of a value of shape (n,), text: what the head's `predict` gives.
         """
         *transformers, classifier = steps_of(head)
         columns = self._graph.cast(rows, np.float64)
         for transformer in transformers:
             columns = self._transformed(transformer, columns)
-        if isinstance(classifier, _CALIBRATED):
-            return self._calibrated(classifier, columns)
-        probabilities = self._probabilities(classifier, columns)
-        return probabilities, self._largest(probabilities)
+        return self._classified(classifier, columns)
 
     # ---- transformers
 
@@ -111,7 +108,7 @@ class Converter:
 
     # ---- probabilities
 
-    def _probabilities(self, classifier: BaseEstimator, columns: Value) -> Value:
+    def _classified(self, classifier: BaseEstimator, columns: Value) -> tuple[Value, Value]:
         own: Sequence[tuple[Any, Callable[[Any, Value], Value]]] = (
             (DummyClassifier, self._dummy),
             # skl2onnx doubles the log odds of a discriminant of two classes
@@ -121,10 +118,23 @@ class Converter:
             # skl2onnx's own fails in float64, and float32 can't hold its thresholds
             (HistGradientBoostingClassifier, self._boosting),
         )
+        if isinstance(classifier, _CALIBRATED):
+            probabilities, code = self._calibrated(classifier, columns)
+            return probabilities, self._named(classifier, code)
         for kind, convert in own:
             if isinstance(classifier, kind):
-                return convert(classifier, columns)
-        return self._by_skl2onnx(classifier, columns)[1]
+                probabilities = convert(classifier, columns)
+                return probabilities, self._named(classifier, self._largest(probabilities))
+        labels, probabilities = self._by_skl2onnx(classifier, columns)
+        return probabilities, labels
+
+    def _largest(self, values: Value) -> Value:
+        return self._graph.op("ArgMax", values, axis=1, keepdims=0)
+
+    def _named(self, classifier: Any, code: Value) -> Value:
+        """Places among the classes, (n,) int64 -> their names."""
+        names = np.array([str(name) for name in classifier.classes_], object)
+        return self._graph.op("Gather", names, code, axis=0)
 
     def _dummy(self, dummy: DummyClassifier, columns: Value) -> Value:
         if dummy.strategy == "stratified":
@@ -186,9 +196,6 @@ class Converter:
         shifted = graph.op("Add", scaled, np.array(classifier.intercept_))
         second = graph.op("Squeeze", graph.op("Greater", decisions, np.array(0.0)), np.array([1]))
         return self._both(graph.op("Sigmoid", shifted)), graph.cast(second, np.int64)
-
-    def _largest(self, values: Value) -> Value:
-        return self._graph.op("ArgMax", values, axis=1, keepdims=0)
 
     def _decisions_of(self, classifier: Any, columns: Value) -> Value:
         """Give (n, 1) decisions for two classes, else (n, k)."""

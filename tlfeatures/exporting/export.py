@@ -206,8 +206,7 @@ def _graph_of(model: Model, weights: str | None) -> Any:
     check_width(model)
     graph = Graph()
     rows = add_backbone(graph, "images", model.spec, model.embedding, weights)
-    probabilities, code = add_head(graph, model.head, rows, model.info["columns"])
-    label = graph.op("Gather", np.array(model.classes, object), code, axis=0)
+    probabilities, labels = add_head(graph, model.head, rows, model.info["columns"])
     made = graph.model(
         {"images": (np.uint8, ("n", *model.spec.size, 3))},
         {
@@ -216,7 +215,7 @@ def _graph_of(model: Model, weights: str | None) -> Any:
                 np.float32,
                 ("n", len(model.classes)),
             ),
-            "label": (label, np.str_, ("n",)),
+            "label": (labels, np.str_, ("n",)),
         },
         doc_string=_how_to_use(model.spec),
         producer_name="tlfeatures",

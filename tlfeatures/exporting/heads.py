@@ -6,6 +6,8 @@ scikit-learn's versions, and one that doesn't quite would go unseen.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
@@ -36,8 +38,8 @@ def add_head(graph: Graph, head: BaseEstimator, rows: Value, width: int) -> tupl
     -------
     probabilities : str
         Name of a value of shape (n, k), float64, in the order of the head's classes.
-    code : str
-        Name of a value of shape (n,), int64: the place of each label among the head's classes.
+    labels : str
+        Name of a value of shape (n,), text.
 
     Raises
     ------
@@ -56,20 +58,32 @@ def _proved_number(head: BaseEstimator, width: int) -> Number:
     for number in (np.float64, np.float32):
         try:
             rows = _trial_rows(head, width)
-            found, expected = _run_alone(head, rows, number), head.predict_proba(rows)
+            (found, labels), expected = _run_alone(head, rows, number), head.predict_proba(rows)
+            other = _unlike(labels, head.predict(rows), expected)
         except (ImportError, MemoryError):
             raise  # not the head's fault
         except Exception as error:  # converters and the runtime raise whatever they like
             reasons.append(_reason(error))
             continue
         gap = np.abs(found - expected).max() if found.shape == expected.shape else np.inf
-        if gap <= TOLERANCE:
+        if gap <= TOLERANCE and not other:
             return number
-        reasons.append(f"the graph's probabilities are off by {gap:.2g}")
+        reasons.append(
+            f"the graph's probabilities are off by {gap:.2g}"
+            if gap > TOLERANCE
+            else f"{other} of {_TRIED} labels of the graph are others than the head's"
+        )
     raise ModelError(
         f"{_named(head)} can't be exported to ONNX: {reasons[0]}; fit another head, as with "
         "--head logreg"
     )
+
+
+def _unlike(found: NDArray[Any], labels: NDArray[Any], table: NDArray[np.float64]) -> int:
+    """Count labels that differ, except where two classes are as good as equally probable."""
+    two = np.sort(table, axis=1)[:, -2:]
+    clear = two[:, 1] - two[:, 0] > TOLERANCE
+    return int(((found != labels.astype(str)) & clear).sum())
 
 
 def _trial_rows(head: BaseEstimator, width: int) -> NDArray[np.float32]:
@@ -83,15 +97,19 @@ def _trial_rows(head: BaseEstimator, width: int) -> NDArray[np.float32]:
 
 def _run_alone(
     head: BaseEstimator, rows: NDArray[np.float32], number: Number
-) -> NDArray[np.float64]:
+) -> tuple[NDArray[np.float64], NDArray[Any]]:
+    """Give the graph's probabilities and labels."""
     graph = Graph()
-    probabilities, _ = Converter(graph, number).head(head, "rows")
+    probabilities, labels = Converter(graph, number).head(head, "rows")
     model = graph.model(
         {"rows": (np.float32, ("n", rows.shape[1]))},
-        {"probabilities": (probabilities, np.float64, ("n", "k"))},
+        {
+            "probabilities": (probabilities, np.float64, ("n", "k")),
+            "labels": (labels, np.str_, ("n",)),
+        },
     )
-    found: NDArray[np.float64] = session(model.SerializeToString()).run(None, {"rows": rows})[0]
-    return found
+    table, names = session(model.SerializeToString()).run(None, {"rows": rows})
+    return table, names
 
 
 def _named(head: BaseEstimator) -> str:
