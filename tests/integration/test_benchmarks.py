@@ -1,4 +1,7 @@
-"""Every benchmark runs in its short form, `--smoke`, and prints a row for each way it compares."""
+"""Every benchmark runs in its short form, `--smoke`, and prints a row for each way it compares.
+
+Promise: `make bench` prints the speeds of your machine.
+"""
 
 import re
 import subprocess

@@ -1,4 +1,7 @@
-"""Folds on the workers of a cluster: real processes, which are killed while they are at one."""
+"""Folds on the workers of a cluster: real processes, which are killed while they are at one.
+
+Promise: `fit` and `benchmark` on a cluster give the numbers of one machine.
+"""
 
 import csv
 import json

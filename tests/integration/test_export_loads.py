@@ -1,4 +1,7 @@
-"""What `tlfeatures export` loads: no TensorFlow, and nothing before it is needed."""
+"""What `tlfeatures export` loads: no TensorFlow, and nothing before it is needed.
+
+Promise: `export` writes one graph without TensorFlow.
+"""
 
 from tests.integration.test_imports import loaded_by
 from tlfeatures import extract, fit

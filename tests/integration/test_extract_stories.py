@@ -1,5 +1,7 @@
 """Any story of adding, removing, renaming, interrupting and starting anew ends in the right file.
 
+Promise: nothing is computed twice, after images were added, moved, renamed or duplicated.
+
 Hypothesis tells the stories; after every finished run the file must hold exactly the folder.
 """
 

@@ -1,5 +1,7 @@
 """kill -9 of real processes: whatever was cut off, the next run finishes it bit for bit.
 
+Promise: `kill -9` at any moment loses no finished batch.
+
 With the pixel backbone, so that many kills fit into seconds, as the file doesn't know the
 difference: at each moment that is just before or after a change of what is on the disk, and at
 random. And with the real VGG16, whose values depend on the shape of a batch.
@@ -198,6 +200,8 @@ def tell_rows(self, rows, *values):
     if left == 0:
         time.sleep(600)
 store.Writer.write = tell_rows
+from tlfeatures.features import head_start
+head_start.PATIENCE = 600.0
 from tlfeatures.cli import main
 main(sys.argv[2:])
 """

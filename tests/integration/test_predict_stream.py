@@ -1,6 +1,6 @@
 """The running command `tlfeatures predict MODEL -`: each line is answered before the next is asked.
 
-README, "predict": another program can keep it running.
+Promise: `predict -` starts the backbone once and answers each line as it comes.
 """
 
 import json

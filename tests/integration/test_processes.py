@@ -1,4 +1,8 @@
-"""Promises that only other processes can test: readers beside a writer, full disks, users."""
+"""Promises that only other processes can test: readers beside a writer, full disks, users.
+
+Promise: a full disk is one line; a read-only file stays as it is; unreadable images are named and
+skipped, with exit code 3; readers don't wait for a writer, and two writers don't meet.
+"""
 
 import os
 import shutil
@@ -217,6 +221,8 @@ def test_a_file_that_is_read_only_and_complete_needs_nothing(folder):
 # of backbones has nothing that is called then.
 VANISHING = """
 import os, sys
+from tlfeatures.features import head_start
+head_start.PATIENCE = 600.0
 from tlfeatures.cli import main
 from tlfeatures.features import extract
 gone, real = sys.argv[1], extract.Scan.manifest
@@ -231,6 +237,8 @@ main(sys.argv[2:])
 VANISHING_LATER = """
 import os, sys
 from dataclasses import replace
+from tlfeatures.features import head_start
+head_start.PATIENCE = 600.0
 from tlfeatures.cli import main
 from tlfeatures.features.backbone import BACKBONES
 from tlfeatures.features.pixels import PixelBackbone

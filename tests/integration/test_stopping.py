@@ -1,4 +1,8 @@
-"""SIGINT and SIGTERM of real processes: the batch is finished, the words are true, one goes on."""
+"""SIGINT and SIGTERM of real processes: the batch is finished, the words are true, one goes on.
+
+Promise: Ctrl-C and SIGTERM end `extract` after the batch at work, with the command that goes on
+from there; a second one ends it at once.
+"""
 
 import os
 import re
@@ -29,8 +33,10 @@ from dataclasses import replace
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from tlfeatures import stopping
 from tlfeatures.cli import main
+from tlfeatures.features import head_start
 from tlfeatures.features.backbone import BACKBONES
 from tlfeatures.features.pixels import PixelBackbone
+head_start.PATIENCE = 600.0
 def say(word):
     print(word, flush=True)
 def wait():
