@@ -36,6 +36,19 @@ def test_a_head_without_probabilities_has_a_page(page_copy):
     assert set(album(html)["confidence"]) == {None}
 
 
+def test_names_that_are_markup_stay_text(photos, tmp_path):
+    """In sentences, in figures, and in the data of the page's script."""
+    named = photos / "<i>red"
+    (photos / "red").rename(named)
+    (named / "red00.png").rename(named / "<b>.png")
+    extract(photos, tmp_path / "a.h5", backbone="pixels", size=16)
+    benchmark(tmp_path / "a.h5", heads="logreg", out=tmp_path / "out")
+    _, html = page_of(tmp_path / "out", ["map"])
+    assert "&lt;i&gt;red" in html
+    assert "<i>red" not in html
+    assert "<b>.png" not in html
+
+
 def test_a_head_of_others_is_not_fitted_again(page_copy, caplog):
     benchmark(
         page_copy / "a.h5",
