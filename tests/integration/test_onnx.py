@@ -26,7 +26,7 @@ FOLDERS = {
     "glacier": "intel/glacier",
     "mountain": "intel/mountain",
 }
-TRAINED, NEW = 15, 3  # images of each of four classes
+TRAINED, NEW = 15, 2  # images of each of four classes
 
 
 @pytest.fixture(scope="module")

@@ -53,9 +53,9 @@ def read(weights, tmp_path_factory) -> tuple[Path, dict[str, str]]:
 
 
 def run(line: str) -> str:
-    """Run a command: by a shell if it has a pipe or starts workers, else in this process."""
+    """Run a command: by a shell if it has a pipe, else in this process."""
     command, _, target = line.partition(" > ")
-    if "|" in command or "--cluster" in command:
+    if "|" in command:
         path = f'PATH="{Path(sys.executable).parent}:$PATH"'
         shell = ["bash", "-o", "pipefail", "-ec", f"{path}\n{line}"]
         ended = subprocess.run(shell, capture_output=True, text=True, check=False)

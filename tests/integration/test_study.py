@@ -37,17 +37,16 @@ def plan(form, request, study, weights, tmp_path):
         save_textures(images, 16)
         save_textures(insects / "train", 12)
         save_textures(insects / "val", 6, 12)
-        heads = ("linear-svm", "rbf-svm", "knn", "gradient-boosting", "centroid", "dummy")
-        more = {"few": {3: (3, 4, 6, 8), 6: (13,)}, "heads": heads}
+        heads = ("linear-svm", "rbf-svm", "knn", "gradient-boosting", "centroid")
+        more = {"few": {3: (3, 4, 6, 8), 6: (13,)}, "heads": heads, "sizes": {32: 2, 64: 0, 72: 0}}
     else:
         data = request.getfixturevalue("data")
         link_first(data / "intel", images, 40)
         link_first(data / "hymenoptera", insects, 20)
-        more = {"few": {3: (3, 5, 8, 12), 8: (35,)}}
-    sizes = {"sizes": {32: 2, 64: 0, 96: 0}, "reference_size": 32}
-    counts = {"splits": 3, "repeats": 1, "seeds": 1}
+        more = {"few": {3: (3, 5, 8, 12), 8: (35,)}, "sizes": {32: 2, 64: 0, 96: 0}}
+    counts = {"splits": 3, "repeats": 1, "seeds": 1, "reference_size": 32}
     places = {"work": tmp_path / "work", "out": tmp_path, "images": images, "hymenoptera": insects}
-    return study.Plan(**places, weights=weights, **sizes, **counts, **more)
+    return study.Plan(**places, weights=weights, **counts, **more)
 
 
 # Training and validation images of the reference's setting; folds of each point of a curve, which

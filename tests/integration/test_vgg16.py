@@ -215,8 +215,7 @@ def test_layers_of_the_top_come_from_a_file_with_its_top(images, with_top, tmp_p
         (few / path.parent.name).mkdir(parents=True, exist_ok=True)
         (few / path.parent.name / path.name).symlink_to(path)
     options = {"weights": str(with_top), "precision": "float32", "engine": engine}
-    extract(few, file, layers=["block5_pool"], pools=["flatten"], **options)
-    result = extract(few, file, layers=["fc2", "block5_pool.flatten"], weights=str(with_top))
+    result = extract(few, file, layers=["fc2", "block5_pool.flatten"], **options)
     assert result.embeddings == {"block5_pool.flatten": 25088, "fc2.none": 4096}
     fc1 = relu_of_dense(load_dataset(file, "block5_pool.flatten").X, with_top, "fc1")
     expected = relu_of_dense(fc1, with_top, "fc2")
