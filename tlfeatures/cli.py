@@ -360,7 +360,11 @@ def _head_options(function: Function) -> Function:
         _random_state,
         _params,
         click.option(
-            "--scoring", multiple=True, help="A further score of scikit-learn; the first ranks."
+            "--scoring",
+            multiple=True,
+            help="The score that ranks heads and that --tune optimises: log_loss, roc_auc, f1_macro "
+            "or a scorer of scikit-learn. Repeat it to show more; the first one ranks.  "
+            "[default: accuracy]",
         ),
         click.option(
             "--tune",
@@ -744,7 +748,7 @@ _weights_moved = click.option(
     default=0,
     show_default=True,
     metavar="P",
-    help="Give no label to an image whose most probable class has less.",
+    help="Give no label to an image whose label has a smaller probability.",
 )
 @click.option("--outliers", is_flag=True, help="Flag images unlike those that it was fitted on.")
 @_weights_moved
