@@ -362,8 +362,8 @@ def _head_options(function: Function) -> Function:
         click.option(
             "--scoring",
             multiple=True,
-            help="The score that ranks heads and that --tune optimises: log_loss, roc_auc, f1_macro "
-            "or a scorer of scikit-learn. Repeat it to show more; the first one ranks.  "
+            help="The score that ranks heads and that --tune optimises: log_loss, roc_auc, "
+            "f1_macro or a scorer of scikit-learn. Repeat it to show more; the first one ranks.  "
             "[default: accuracy]",
         ),
         click.option(
