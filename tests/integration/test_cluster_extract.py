@@ -30,7 +30,7 @@ from tlfeatures import cluster, describe, extract
 from tlfeatures.errors import ClusterError, ParameterError
 from tlfeatures.features.store import read_header
 
-IMAGES = 150
+IMAGES = 80
 
 # What a worker does is a line in `log` each. `MOMENT.wanted` in the folder stops the one worker
 # that comes there first, which leaves its pid. While there is a `gate`, each forward pass takes a
@@ -217,7 +217,8 @@ def photos(tmp_path_factory):
     return folder
 
 
-SETTINGS = {"backbone": "pixels", "batch_size": 4, "layers": ["grid4"], "pools": ["flatten"]}
+SETTINGS = {"backbone": "pixels", "size": 16, "layers": ["grid4"], "pools": ["flatten"]}
+SETTINGS |= {"batch_size": 4}
 
 
 @pytest.fixture(scope="module")
@@ -297,7 +298,8 @@ def test_a_nanny_starts_the_worker_again_that_was_killed(photos, expected, runni
 
 # ---- the client
 
-COMMAND = ["--backbone", "pixels", "--batch-size", "4", "--layer", "grid4", "--pool", "flatten"]
+COMMAND = ["--backbone", "pixels", "--size", "16", "--layer", "grid4", "--pool", "flatten"]
+COMMAND += ["--batch-size", "4"]
 
 
 def start_client(photos, file, address, *options):
@@ -417,7 +419,7 @@ def test_kills_at_random_moments(kills, photos, expected, watched, tmp_path):
             watched.ready()  # with an empty log
             client = start_client(photos, file, watched.address)
             while killed < kills:
-                passes = len(watched.said("embeds")) + draw.randrange(20)
+                passes = len(watched.said("embeds")) + draw.randrange(12)
                 watched.wait_for(
                     lambda client=client, passes=passes: (
                         len(watched.said("embeds")) > passes or client.poll() is not None
