@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.linear_model import RidgeClassifier
 from sklearn.metrics import log_loss
@@ -118,9 +118,24 @@ def test_ties_of_votes_are_broken_by_the_decisions():
     assert (SVC().fit(X, y).predict(X_new) != most_probable).any()
 
 
-def test_decisions_that_mislead_give_the_shares_of_the_classes():
-    """Out of fold, a constant's nearest mean is the other class: no probability follows it."""
-    X, y = np.zeros((20, 3)), np.repeat(["a", "b"], 10)
-    X[:, 0] = np.tile([1, -1], 10)
-    table = make_head("centroid").fit(X, y).predict_proba(X)
-    np.testing.assert_allclose(table, 0.5, atol=0.05)
+class Given(ClassifierMixin, BaseEstimator):
+    """Decides by the sign of the first column, whatever the labels say."""
+
+    def fit(self, X, y):
+        self.classes_ = np.unique(y)
+        return self
+
+    def decision_function(self, X):
+        return X[:, 0]
+
+    def predict(self, X):
+        return self.classes_[(X[:, 0] > 0).astype(int)]
+
+
+def test_decisions_that_are_mostly_wrong_give_the_shares_of_the_classes():
+    """The reverse of them would be calibrated, too, but would contradict every label."""
+    X = np.random.default_rng(0).normal(size=(40, 2))
+    y = np.where(X[:, 0] > 0, "a", "b")
+    table = CalibratedClassifier(Given(), random_state=0).fit(X, y).predict_proba(X)
+    share = (y == "b").mean()
+    np.testing.assert_allclose(table[:, 1], share, atol=0.03)
