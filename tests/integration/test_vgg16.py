@@ -7,12 +7,15 @@ Promise: a file says which backbone, weights, size and layers it holds; a layer 
 is all that is computed, and a model refuses other weights.
 Promise: any layer of VGG16, several in one pass; those of the top need a file with its top.
 Promise: random weights are used only for `--weights random`, and every output then says so.
-Promise: the backbone is a scikit-learn transformer, for paths and for arrays.
+Promise: the backbone is a scikit-learn transformer, for paths and for arrays; cloning it is free.
+Promise: h5py reads a file without this package, by the specification in store.py.
 """
 
 import hashlib
+import json
 import os
 import zipfile
+import zlib
 from pathlib import Path
 
 import h5py
@@ -21,6 +24,7 @@ import onnx
 import pytest
 from click.testing import CliRunner
 from PIL import Image
+from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_validate as sklearn_cross_validate
 from sklearn.pipeline import make_pipeline
@@ -137,7 +141,49 @@ def test_extractor_in_a_pipeline_under_cross_validate(paths, weights):
     assert result["test_score"].mean() >= 0.9
 
 
+class Counting:
+    """A double that gives zeros, and counts how often it is loaded."""
+
+    one_shape, most, loaded = True, 32, 0
+
+    def __init__(self, names):
+        Counting.loaded += 1
+        self.names = names
+
+    def embed(self, batch):
+        return {name: np.zeros((len(batch), 512), np.float32) for name in self.names}
+
+
+def test_clones_share_weights_that_are_loaded_once(paths, monkeypatch):
+    use_engine(monkeypatch, Counting)
+    extractor = Extractor(
+        weights="random", random_state=7, engine="keras", precision="float32", size=33
+    )
+    model = make_pipeline(extractor, DummyClassifier())
+    sklearn_cross_validate(model, paths, [path.parent.name for path in paths], cv=3)
+    assert Counting.loaded == 1
+
+
 # ---- the whole chain
+
+
+def test_the_file_is_read_by_h5py_alone(images, paths, weights, tmp_path):
+    """As the docstring of store.py specifies it."""
+    options = {"weights": weights, "size": 64, "precision": "float32"}
+    extract(images, tmp_path / "x.h5", **options)
+    with h5py.File(tmp_path / "x.h5") as file:
+        names = [path.relative_to(images).as_posix() for path in paths]
+        assert file["ids"].asstr()[:].tolist() == names
+        digests = [hashlib.sha256(path.read_bytes()).digest() for path in paths]
+        assert [row.tobytes() for row in file["digest"]] == digests
+        assert file["done"][:].all()
+        rows = file["embeddings/block5_pool.avg"][:]
+        sums = [zlib.crc32(row.tobytes()) for row in rows]
+        assert file["checksums/embeddings/block5_pool.avg"][:].tolist() == sums
+        spec = json.loads(file.attrs["spec"])
+    np.testing.assert_allclose(rows, Extractor(**options).transform(paths), rtol=1e-5, atol=1e-5)
+    said = {name: spec[name] for name in ("backbone", "weights_sha256", "precision")}
+    assert said == {"backbone": "vgg16", "weights_sha256": IMAGENET_SHA256, "precision": "float32"}
 
 
 def test_extract_fit_save_predict(images, weights, tmp_path):
