@@ -61,7 +61,7 @@ def test_the_fast_half_loads_no_tensorflow(command, file):
 
 
 def test_evaluating_embeddings_loads_no_tensorflow(file, photos, tmp_path):
-    fit(file, model=tmp_path / "m.model")
+    fit(file, ["logreg"], model=tmp_path / "m.model")
     for path in sorted(photos.glob("*/*")):
         path.write_bytes(path.read_bytes() + b"\0")  # other bytes, the same pixels
     extract(photos, tmp_path / "new.h5", backbone="pixels", size=16)

