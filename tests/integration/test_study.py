@@ -30,10 +30,11 @@ def link_first(source: Path, target: Path, most: int) -> None:
 
 
 @pytest.fixture
-def plan(form, request, study, weights, tmp_path):
+def plan(form, request, study, weights, tmp_path, monkeypatch):
     """Little of everything; of the crops fewer heads, too: mlp takes minutes to tune."""
     images, insects = tmp_path / "images", tmp_path / "insects"
     if form == "crops":
+        monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")  # so few are done before processes are up
         save_textures(images, 16)
         save_textures(insects / "train", 12)
         save_textures(insects / "val", 6, 12)
