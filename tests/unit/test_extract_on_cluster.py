@@ -8,6 +8,7 @@ import json
 import pickle
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -56,7 +57,8 @@ def client():
 
 def duplicates(folder):
     for number in range(6):
-        shutil.copy(folder / "a" / f"{number:02d}.png", folder / "b" / f"copy{number}.png")
+        copy = shutil.copy(folder / "a" / f"{number:02d}.png", folder / "b" / f"copy{number}.png")
+        age(Path(copy))
 
 
 def unreadable(folder):
