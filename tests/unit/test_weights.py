@@ -11,7 +11,9 @@ import pytest
 
 from tlfeatures.errors import ParameterError, WeightsError
 from tlfeatures.features import weights as module
-from tlfeatures.features.weights import CONV_KERNELS, load_weights
+from tlfeatures.features.backbone import BACKBONES, find_weights, load_backbone
+from tlfeatures.features.spec import Spec
+from tlfeatures.features.weights import CONV_KERNELS, IMAGENET_SHA256, load_weights
 
 
 @pytest.fixture(autouse=True)
@@ -47,6 +49,24 @@ def test_random_weights_follow_their_seed(random_weights):
         assert kernel.shape == shape
         assert 0.95 * limit < np.abs(kernel).max() <= limit
         assert not bias.any()
+
+
+def imagenet_spec():
+    return Spec(
+        backbone="vgg16",
+        size=(64, 64),
+        precision="float32",
+        weights="imagenet",
+        weights_sha256=IMAGENET_SHA256,
+        preprocessing=BACKBONES["vgg16"].preprocessing,
+    )
+
+
+@pytest.mark.parametrize("given", ["typo.h5", "no/such/folder/w.h5", "Imagenet", ""])
+@pytest.mark.parametrize("use", [find_weights, load_backbone])
+def test_no_other_weights_replace_a_given_file_that_is_missing(use, given):
+    with pytest.raises(ParameterError, match=f"{given} is none"):
+        use(imagenet_spec(), ["block5_pool.avg"], weights=given)
 
 
 def test_a_file_has_the_hash_of_its_tensors(random_weights, tmp_path):

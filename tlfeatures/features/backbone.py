@@ -28,6 +28,7 @@ from tlfeatures.features.weights import (
     IMAGENET_SHA256,
     TOP_KERNELS,
     Weights,
+    check_weights_source,
     load_weights,
 )
 
@@ -207,7 +208,7 @@ def load_backbone(
     if device not in DEVICES:
         raise unknown_name("device", device, DEVICES)
     _check_possible(spec)
-    weights = weights or spec.weights
+    weights = _chosen_weights(spec, weights)
     # Variants of images are made before, so that their recipe makes no other backbone.
     spec = replace(spec, augmentation=None)
     if substitute and device == "gpu" and spec.precision != "int8":
@@ -215,7 +216,7 @@ def load_backbone(
     try:
         return _load(spec, tuple(names), device, weights, threads)
     except EngineError as error:
-        if not substitute or spec.precision == "int8":
+        if not substitute or spec.precision == "int8" or spec.engine == "keras":
             raise
         logger.warning("%s; Keras stands in, whose embeddings differ by rounding alone", error)
         return _load(replace(spec, engine="keras"), tuple(names), device, weights, threads)
@@ -253,7 +254,15 @@ def find_weights(spec: Spec, names: Sequence[str], weights: str | None = None) -
     _check_possible(spec)
     if not find_architecture(spec.backbone).trained:
         return None
-    return _spec_weights(spec, names, weights or spec.weights)
+    return _spec_weights(spec, names, _chosen_weights(spec, weights))
+
+
+def _chosen_weights(spec: Spec, given: str | None) -> str:
+    """Give the weights that the user asked for, which must exist, or those of the spec."""
+    if given is None:
+        return spec.weights
+    check_weights_source(given)
+    return given
 
 
 def _spec_weights(spec: Spec, names: Sequence[str], weights: str) -> Weights:

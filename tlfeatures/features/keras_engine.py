@@ -1,25 +1,26 @@
-"""VGG16 by Keras, whatever its backend; the one file that imports it, and TensorFlow."""
+"""VGG16 by Keras, with TensorFlow, PyTorch or JAX as its backend."""
 
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
-import sys
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from typing import IO, TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.errors import ParameterError
 from tlfeatures.features.batches import BATCH_SIZE, fitting_batch
+from tlfeatures.features.keras_start import keras_settings, start_keras
 from tlfeatures.features.spec import Spec
 from tlfeatures.features.weights import Weights
 
 if TYPE_CHECKING:
     import keras
+
+
+_DTYPE_POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 
 
 class KerasBackbone:
@@ -46,11 +47,11 @@ def load_vgg16(
     """Build the model, with its outputs pooled, on a device of Keras's choice or the given one."""
     if threads is not None:  # TensorFlow's; the others have OMP_NUM_THREADS, which Dask sets
         os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(threads))
-    _start_keras()
+    start_keras()
     import keras
 
     place = _keras_device(device)
-    with _on(place), _dtype_policy(spec.precision):
+    with _on(place), keras_settings(_DTYPE_POLICIES[spec.precision]):
         image = keras.Input((*spec.size, 3), dtype="uint8", name="image")
         pixels = keras.applications.vgg16.preprocess_input(keras.ops.cast(image, "float32"))
         vgg16 = keras.applications.VGG16(
@@ -58,8 +59,8 @@ def load_vgg16(
         )
         for layer, (kernel, bias) in weights.tensors.items():
             vgg16.get_layer(layer).set_weights([kernel, bias])
-    outputs = {name: _keras_output(vgg16, name) for name in names}
-    return KerasBackbone(keras.Model(image, outputs), place, spec.size)
+        outputs = {name: _keras_output(vgg16, name) for name in names}
+        return KerasBackbone(keras.Model(image, outputs), place, spec.size)
 
 
 def _keras_output(vgg16: keras.Model, name: str) -> Any:
@@ -76,20 +77,6 @@ def _keras_output(vgg16: keras.Model, name: str) -> Any:
         "none": keras.layers.Flatten,  # of a vector: the vector
     }
     return poolings[pool](dtype="float32", name=named)(vgg16.get_layer(layer).output)
-
-
-@contextlib.contextmanager
-def _dtype_policy(precision: str) -> Iterator[None]:
-    """Build layers under a policy; it is Keras's global, so put it back."""
-    import keras
-
-    before = keras.config.dtype_policy()
-    mixed = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
-    keras.config.set_dtype_policy(mixed[precision])
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
 
 
 def _keras_device(device: str) -> str | None:
@@ -110,7 +97,7 @@ def _on(device: str | None) -> contextlib.AbstractContextManager[Any]:
 
 def gpu_has_bfloat16() -> bool | None:
     """Whether the GPU that Keras sees multiplies bfloat16 itself; None where it sees none."""
-    _start_keras()
+    start_keras()
     import keras
 
     capability = _CAPABILITIES[keras.config.backend()]()
@@ -152,40 +139,3 @@ _CAPABILITIES = {
     "torch": _torch_capability,
     "jax": _jax_capability,
 }
-
-
-def _start_keras() -> None:
-    """Import Keras and its engine without their start-up notes on standard error.
-
-    The notes come from C++ before any logging level applies, so the file descriptor itself is
-    turned aside; if the import fails, they are shown after all.
-    """
-    if "keras" in sys.modules:
-        return
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    engine = logging.getLogger("tensorflow")
-    if engine.level == logging.NOTSET:  # it warns of each shape that cross-validation compiles
-        engine.setLevel(logging.ERROR)
-    with tempfile.TemporaryFile() as notes, _stderr_into(notes):
-        import keras
-
-        keras.ops.zeros(1)  # the engine says the rest at its first operation
-
-
-@contextlib.contextmanager
-def _stderr_into(notes: IO[bytes]) -> Iterator[None]:
-    try:
-        kept = os.dup(2)
-    except OSError:  # the process has no standard error
-        yield
-        return
-    os.dup2(notes.fileno(), 2)
-    try:
-        yield
-    except Exception:  # an interrupt is none of its doing
-        notes.seek(0)
-        os.write(kept, notes.read())
-        raise
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)

@@ -29,7 +29,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tlfeatures.errors import ParameterError, WeightsError
+from tlfeatures.errors import EngineError, ParameterError, WeightsError
+from tlfeatures.features.keras_start import start_keras
 
 logger = logging.getLogger(__name__)
 
@@ -134,6 +135,17 @@ def weights_sha256(
 def _file_sha256(source: str, top: bool, mtime: int, size: int) -> tuple[str, str | None]:
     weights = load_weights(source, top=top)
     return weights.sha256, weights.top_sha256
+
+
+def check_weights_source(source: str) -> None:
+    """Refuse a source of weights (see `load_weights`) that is a path of no file.
+
+    Raises
+    ------
+    ParameterError
+    """
+    if source not in ("imagenet", "random"):
+        _existing(source)
 
 
 def _existing(source: str) -> Path:
@@ -314,6 +326,10 @@ def _from_keras(file_name: str, md5: str, top: bool) -> Weights:
     reason = _unreachable(url)
     if reason:
         raise WeightsError(f"{url}: {reason}")
+    try:
+        start_keras()
+    except EngineError as error:
+        raise WeightsError(str(error)) from error
     import keras
 
     logger.info("downloading %s", url)

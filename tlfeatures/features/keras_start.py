@@ -1,0 +1,124 @@
+"""Starting Keras: its backend, its global settings and its notes on standard error."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from tlfeatures.errors import EngineError
+
+logger = logging.getLogger(__name__)
+
+KERAS_BACKENDS = ("tensorflow", "torch", "jax")
+
+
+def start_keras() -> None:
+    """Import Keras and its backend without their notes on standard error.
+
+    The notes come from C++ before any logging level applies, so the file descriptor itself is
+    redirected.
+
+    Raises
+    ------
+    EngineError
+        If Keras can't be imported with the backend and the settings that the environment or
+        keras.json name, or if tlfeatures doesn't support that backend.
+    """
+    if "keras" not in sys.modules:
+        _import_keras()
+    import keras
+
+    backend = keras.config.backend()
+    if backend not in KERAS_BACKENDS:
+        raise EngineError(
+            f"Keras uses the backend {backend}{_named_by()}; tlfeatures supports "
+            f"{', '.join(KERAS_BACKENDS)}: set KERAS_BACKEND=tensorflow"
+        )
+
+
+def _import_keras() -> None:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    engine = logging.getLogger("tensorflow")
+    if engine.level == logging.NOTSET:  # it warns of each shape that cross-validation compiles
+        engine.setLevel(logging.ERROR)
+    with tempfile.TemporaryFile() as notes, _stderr_into(notes):
+        try:
+            import keras
+
+            keras.ops.zeros(1)  # the backend says the rest at its first operation
+        except Exception as error:  # a backend raises whatever its own import raises
+            raise EngineError(_why_not(error)) from error
+
+
+def _why_not(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    remedy = "install that backend, or set KERAS_BACKEND=tensorflow"
+    if "KERAS_BACKEND" not in os.environ:
+        remedy = "correct that file, or set KERAS_HOME to a folder without keras.json"
+        if not keras_json().is_file():
+            remedy = "install TensorFlow: pip install tensorflow"
+    return f"Keras can't be imported{_named_by()}: {lines[0]}; {remedy}"
+
+
+def _named_by() -> str:
+    """Name what sets the backend, where something does."""
+    backend = os.environ.get("KERAS_BACKEND")
+    if backend:
+        return f" (KERAS_BACKEND={backend})"
+    return f" (with the settings of {keras_json()})" if keras_json().is_file() else ""
+
+
+def keras_json() -> Path:
+    """Give the path of the file from which Keras reads its settings."""
+    return Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "keras.json"
+
+
+@contextlib.contextmanager
+def keras_settings(dtype_policy: str) -> Iterator[None]:
+    """Build layers with the settings that the backbones need, and restore the others at the end.
+
+    The settings are globals of Keras. keras.json or the user's program may have changed them.
+
+    Parameters
+    ----------
+    dtype_policy : str
+        Keras's name of the types of weights and computations, such as `mixed_bfloat16`.
+    """
+    import keras
+
+    config = keras.config
+    before = config.floatx(), config.image_data_format(), config.dtype_policy()
+    config.set_floatx("float32")
+    config.set_image_data_format("channels_last")
+    config.set_dtype_policy(dtype_policy)
+    try:
+        yield
+    finally:
+        config.set_floatx(before[0])
+        config.set_image_data_format(before[1])
+        config.set_dtype_policy(before[2])
+
+
+@contextlib.contextmanager
+def _stderr_into(notes: IO[bytes]) -> Iterator[None]:
+    try:
+        kept = os.dup(2)
+    except OSError:  # the process has no standard error
+        yield
+        return
+    os.dup2(notes.fileno(), 2)
+    try:
+        yield
+    except Exception:  # an interrupt is none of its doing
+        notes.seek(0)
+        logger.debug("%s", notes.read().decode(errors="replace"))
+        raise
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
