@@ -1063,30 +1063,40 @@ def _json_writer(note: dict[str, str]) -> Callable[[Prediction], None]:
 
 
 def _csv_writer(
-    classes: list[str], outliers: bool, note: dict[str, str], every: bool
+    classes: list[str], outliers: bool, note: dict[str, str], ready: bool
 ) -> Callable[[Prediction], None]:
-    """Rows of the images that could be read, or of every one with cells left empty.
+    """Write a row for each image; `ready`: write the header at once, to say that it can begin.
 
-    Others are named on standard error.
+    The probabilities are in columns `p_CLASS`, so that no class has the name of another column.
     """
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    told = ["outlier", "distance"] if outliers else []
-    writer.writerow(["path", "label", *classes, *told, *note])
-    if every:
-        sys.stdout.flush()  # it says that the model is ready
+    writer = csv.DictWriter(sys.stdout, _csv_columns(classes, outliers, note), lineterminator="\n")
+    writer.writeheader()
+    if ready:
+        sys.stdout.flush()
 
     def write(prediction: Prediction) -> None:
         if prediction.error is not None:
-            if every:
-                empty = [""] * (1 + len(classes) + len(told) + len(note))
-                writer.writerow([prediction.path, *empty])
+            writer.writerow({"path": prediction.path, "error": _one_line(prediction.error)})
             return
-        values = [f"{prediction.probabilities[name]:.6f}" for name in classes]
+        row = {"path": prediction.path, "label": prediction.label or "", **note}
+        row |= {f"p_{name}": f"{prediction.probabilities[name]:.6f}" for name in classes}
         if prediction.distance is not None:
-            values += ["yes" if prediction.outlier else "no", f"{prediction.distance:.3f}"]
-        writer.writerow([prediction.path, prediction.label or "", *values, *note.values()])
+            row["outlier"] = "yes" if prediction.outlier else "no"
+            row["distance"] = f"{prediction.distance:.3f}"
+        writer.writerow(row)
 
     return write
+
+
+def _csv_columns(classes: list[str], outliers: bool, note: dict[str, str]) -> list[str]:
+    return [
+        "path",
+        "label",
+        *(f"p_{name}" for name in classes),
+        *(["outlier", "distance"] if outliers else []),
+        *note,
+        "error",
+    ]
 
 
 @contextmanager

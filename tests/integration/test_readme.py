@@ -105,7 +105,7 @@ def test_what_the_blocks_name_is_written(read):
 def test_each_new_image_has_a_line(read):
     images = ["new/city/city014.jpg", "new/portrait/portrait014.jpg"]
     header, *rows = (read[0] / "labels.csv").read_text("utf-8").splitlines()
-    assert header == "path,label,city,portrait,outlier,distance"
+    assert header == "path,label,p_city,p_portrait,outlier,distance,error"
     assert [row.partition(",")[0] for row in rows] == images
     lines = map(json.loads, (read[0] / "labels.jsonl").read_text("utf-8").splitlines())
     assert {line["path"]: set(line["probabilities"]) for line in lines} == {

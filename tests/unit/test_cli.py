@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -147,13 +148,39 @@ def test_params_are_set_and_reported(run, file):
 
 def test_predict_csv(run, model, photos):
     (photos / "bad.jpg").write_text("text")
-    result = run("predict", model, photos / "red", photos / "bad.jpg")
-    rows = list(csv.DictReader(io.StringIO(result.stdout)))
-    assert list(rows[0]) == ["path", "label", "blue", "red"]
+    result = run("predict", model, photos / "bad.jpg", photos / "red")
+    bad, *rows = csv.DictReader(io.StringIO(result.stdout))
+    assert list(bad) == ["path", "label", "p_blue", "p_red", "error"]
+    assert {name for name, cell in bad.items() if cell} == {"path", "error"}
+    assert bad["error"].startswith("not an image")
     assert len(rows) == 12
-    assert all(row["label"] == "red" and float(row["red"]) > 0.5 for row in rows)
+    assert all(row["label"] == "red" and float(row["p_red"]) > 0.5 for row in rows)
+    assert {row["error"] for row in rows} == {""}
     assert result.exit_code == 3
     assert f"{photos / 'bad.jpg'}: not an image" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "classes",
+    [("label", "path"), ("error", "outlier", "distance"), ("weights", "p_label"), ("p_a", "a")],
+)
+def test_every_column_of_predict_has_a_name_of_its_own(run, photos, tmp_path, classes):
+    for number, path in enumerate(sorted(photos.glob("*/*"))):
+        label = classes[number * len(classes) // 24]
+        (tmp_path / "in" / label).mkdir(parents=True, exist_ok=True)
+        path.rename(tmp_path / "in" / label / path.name)
+    file, model = tmp_path / "x.h5", tmp_path / "x.model"
+    options = ("--backbone", "pixels", "--size", 16)
+    assert run("extract", tmp_path / "in", "-o", file, *options).exit_code == 0
+    assert run("fit", file, "-o", model, "--near-duplicates", "off").exit_code == 0
+    result = run("predict", model, tmp_path / "in", "--outliers")
+    header = next(csv.reader(io.StringIO(result.stdout)))
+    assert len(set(header)) == len(header)
+    for row in csv.DictReader(io.StringIO(result.stdout)):
+        assert (tmp_path / "in") in Path(row["path"]).parents
+        assert row["label"] == max(classes, key=lambda name: float(row[f"p_{name}"]))
+        assert row["outlier"] in ("yes", "no")
+        assert float(row["distance"]) >= 0
 
 
 def test_predict_json_lines(run, model, photos):
@@ -170,7 +197,7 @@ def test_predict_flags_and_abstains(run, model, photos):
     arguments = ("predict", model, photos, "--outliers", "--min-confidence", 1)
     result = run(*arguments)
     rows = list(csv.DictReader(io.StringIO(result.stdout)))
-    assert list(rows[0]) == ["path", "label", "blue", "red", "outlier", "distance"]
+    assert list(rows[0]) == [*("path", "label", "p_blue", "p_red", "outlier", "distance", "error")]
     assert {row["label"] for row in rows} == {""}
     assert {row["outlier"] for row in rows} == {"no"}
     assert result.stderr == "24 abstained\n"
@@ -273,7 +300,7 @@ def test_info_of_both_files(run, file, model):
         (["fit", "FILE", "--param", "C"], 2, "NAME=VALUE"),
         (["fit", "FILE", "--param", "D=1"], 2, "parameter of logreg"),
         (["fit", "FILE", "--param", "C=-1"], 2, "can't be fitted"),
-        (["fit", "FILE", "-o", "FILE"], 2, "no model of this version"),
+        (["fit", "FILE", "-o", "FILE"], 2, "not the ending of a model"),
         (["fit", "FILE", "--cv", "13"], 1, "--cv 12"),
         (["fit", "FILE", "--embedding", "fc2.none"], 2, "there are: grid8.flatten"),
         (["fit", "FILE", "--split", "val"], 2, "--split cv"),
