@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import re
 import warnings
@@ -12,12 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlfeatures.errors import ParameterError
+from tlfeatures.fonts import use_fallback_fonts
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+logger = logging.getLogger(__name__)
 
 # All distinct, as a page finds each in an SVG by its value and puts its own in its place. The
 # classes' are after M. Okabe and K. Ito (2008), Color Universal Design, moved until each has a
@@ -91,6 +95,12 @@ def shortened(label: str, longest: int = _LONGEST) -> str:
     return f"{label[: longest - 1 - end]}…{label[-end:]}"
 
 
+def legend_label(label: str) -> str:
+    """Shorten a label for a legend, where matplotlib leaves out those that begin with `_`."""
+    label = shortened(label)
+    return f" {label}" if label.startswith("_") else label
+
+
 # ---- figures and files
 
 
@@ -98,8 +108,8 @@ def shortened(label: str, longest: int = _LONGEST) -> str:
 def style() -> Iterator[None]:
     """Set matplotlib to the style of these figures, and back at the end.
 
-    The user's own settings don't enter, so that a figure is the same everywhere. Warnings of
-    characters that the font lacks are not shown: an SVG keeps them as text.
+    The user's own settings don't enter, so that a figure is the same everywhere. matplotlib's
+    warnings about characters that a font lacks are not shown: `save_figure` names them itself.
     """
     import matplotlib
 
@@ -151,6 +161,12 @@ def save_figure(ax_or_figure: Axes | Figure, path: str | os.PathLike[str]) -> No
     ------
     ParameterError
         For another ending, or if there is no such folder.
+
+    Notes
+    -----
+    In a PNG or PDF, characters that DejaVu Sans lacks, as Chinese ones, are drawn with an installed
+    font that has them. Where there is none, a warning names the characters. An SVG keeps text as
+    text, and its viewer chooses the font.
     """
     path = Path(path)
     kind = path.suffix.lower().removeprefix(".")
@@ -160,7 +176,22 @@ def save_figure(ax_or_figure: Axes | Figure, path: str | os.PathLike[str]) -> No
     if not path.parent.is_dir():
         raise ParameterError(f"there is no folder {path.parent} to write {path.name} to")
     with style():
+        if kind != "svg":
+            _choose_fonts(_figure_of(ax_or_figure), path)
         _settled(ax_or_figure).savefig(path, format=kind, dpi=200, metadata=metadata[kind])
+
+
+def _choose_fonts(figure: Figure, path: Path) -> None:
+    figure.draw_without_rendering()  # the labels of the axes are made by this
+    lacking = use_fallback_fonts(figure)
+    if lacking:
+        logger.warning(
+            "%s shows boxes in place of %d characters that no installed font has (%s): install "
+            "a font that has them, such as Noto Sans CJK, or write an SVG",
+            path,
+            len(lacking),
+            "".join(lacking[:10]) + ("..." if len(lacking) > 10 else ""),
+        )
 
 
 def _settled(ax_or_figure: Axes | Figure) -> Figure:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tlfeatures.errors import ParameterError
-from tlfeatures.figures import COLORS, drawing, shortened
+from tlfeatures.figures import COLORS, drawing, legend_label, shortened
 from tlfeatures.statistics import score_name
 
 if TYPE_CHECKING:
@@ -352,7 +352,7 @@ def _line(place: int) -> dict[str, Any]:
 
 
 def _with_area(curve: Curve) -> str:
-    return f"{shortened(curve.label)}  {curve.area:.3f}"
+    return f"{legend_label(curve.label)}  {curve.area:.3f}"
 
 
 def _curves_size(curves: Curves) -> tuple[float, float]:
@@ -572,7 +572,7 @@ def plot_map(
     classes = np.unique(labels).tolist()
     with drawing(ax, _WIDTH, 4.3 + 0.17 * _legend_rows(len(classes))) as axes:
         for place, label in enumerate(classes):
-            named = shortened(str(label)) if place < _NAMED else "_"
+            named = legend_label(str(label)) if place < _NAMED else "_"
             _draw_class(axes, map.points[labels == label], place, named, _dot(map))
         if ringed.any():
             x, y = map.points[ringed].T
