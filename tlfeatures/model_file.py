@@ -40,7 +40,7 @@ from numpy.typing import NDArray
 
 from tlfeatures.errors import FormatError, ModelError, ParameterError
 from tlfeatures.features.spec import Spec
-from tlfeatures.files import file_target
+from tlfeatures.files import check_ending, file_target
 from tlfeatures.model_audit import broken, crafted, trusted_types, untrusted
 
 logger = logging.getLogger(__name__)
@@ -245,6 +245,7 @@ def check_model_target(path: str | os.PathLike[str]) -> Path:
     ParameterError
         If it is a folder, in no folder, or a file that is no model.
     """
+    check_ending(path, "a model")
     target = file_target(path, "best.model", "the model")
     if target.exists():
         try:

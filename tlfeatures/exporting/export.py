@@ -32,7 +32,7 @@ from tlfeatures.exporting.runtime import in_short, session
 from tlfeatures.features.onnx_graph import Graph
 from tlfeatures.features.spec import Spec
 from tlfeatures.features.weights import IMAGENET_SHA256
-from tlfeatures.files import file_target, replace_file
+from tlfeatures.files import check_ending, file_target, replace_file
 from tlfeatures.model import Model, check_width, input_images
 
 FORMAT = "tlfeatures onnx"
@@ -170,6 +170,7 @@ def check_export_target(path: str | os.PathLike[str]) -> Path:
     ParameterError
         If it is a folder, in no folder, or a file that `export` didn't make.
     """
+    check_ending(path, "an ONNX file")
     target = file_target(path, "model.onnx", "the file")
     if target.exists() and not _is_ours(target):
         raise ParameterError(

@@ -50,6 +50,7 @@ from tlfeatures.features.run import (
     remove_taken_over,
     settled,
 )
+from tlfeatures.files import check_ending
 
 logger = logging.getLogger(__name__)
 
@@ -175,6 +176,7 @@ def extract(
     >>> extract("photos", "photos.h5", layers=["block5_pool"], size=150)  # doctest: +SKIP
     """
     started = time.perf_counter()
+    check_ending(file, "an embeddings file")
     target = Path(file).resolve()  # a link stays a link, and names the same lock
     _check_target(target)
     checked_batch_size(batch_size)

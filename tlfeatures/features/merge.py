@@ -11,6 +11,7 @@ from typing import Any
 from tlfeatures.errors import ParameterError, StoreError
 from tlfeatures.features import store
 from tlfeatures.features.images import ImageFile, Manifest
+from tlfeatures.files import check_ending
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,8 @@ def merge(
     FormatError, StoreError
         If the file, or a shard, is not what it should be, or a shard is gone.
     """
+    if output is not None:
+        check_ending(output, "an embeddings file")
     source = Path(file).resolve()
     target = source if output is None else Path(output).resolve()
     if output is not None and target.exists():
