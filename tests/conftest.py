@@ -15,7 +15,8 @@ import pytest
 from PIL import Image
 from threadpoolctl import threadpool_limits
 
-from tests.fakes import age
+from tests.fakes import Recorder, age
+from tlfeatures import benchmarking, extract, fit
 from tlfeatures.features import head_start
 from tlfeatures.features.weights import load_weights
 
@@ -132,3 +133,74 @@ def weights(made_once: MadeOnce) -> str:
     """Real VGG16 weights, as a user gets them; the first test process downloads them."""
     made_once("weights", lambda _: load_weights("imagenet") and None)
     return "imagenet"
+
+
+# ---- embeddings files and models of `photos`, without TensorFlow
+
+
+@pytest.fixture
+def file(tmp_path):
+    """Where an embeddings file is to be written; a test module may put a written one in place."""
+    return tmp_path / "photos.h5"
+
+
+@pytest.fixture
+def recorder():
+    """A head that records its rows; what others recorded before is forgotten."""
+    Recorder.fitted.clear()
+    Recorder.asked.clear()
+    return Recorder()
+
+
+@pytest.fixture(scope="session")
+def augmented_folder(_photos, tmp_path_factory):
+    """`photos`, and their embeddings: with three variants of each in a.h5, without in plain.h5."""
+    folder = tmp_path_factory.mktemp("augmented")
+    settings = {"backbone": "pixels", "size": 16, "layers": ["grid4", "grid8"], "pools": "flatten"}
+    shutil.copytree(_photos, folder / "photos")
+    extract(folder / "photos", folder / "a.h5", augment=3, **settings)
+    extract(folder / "photos", folder / "plain.h5", **settings)
+    return folder
+
+
+@pytest.fixture
+def augmented_file(augmented_folder, tmp_path):
+    """The embeddings of 24 images with three variants of each; those without are beside it."""
+    for name in ("a.h5", "plain.h5"):
+        shutil.copy(augmented_folder / name, tmp_path / name)
+    return tmp_path / "a.h5"
+
+
+@pytest.fixture(scope="session")
+def fitted_folder(_photos, tmp_path_factory):
+    """The embedding grid8.flatten of `photos` in photos.h5, and a model of it in m.model."""
+    folder = tmp_path_factory.mktemp("fitted")
+    shutil.copytree(_photos, folder / "photos")
+    options = {"backbone": "pixels", "size": 16, "pools": ["flatten"]}
+    extract(folder / "photos", folder / "photos.h5", **options)
+    fit(folder / "photos.h5", "logreg", model=folder / "m.model")
+    return folder
+
+
+@pytest.fixture
+def flatten_file(fitted_folder, tmp_path):
+    """An embeddings file of `photos`, whose only embedding is grid8.flatten."""
+    return Path(shutil.copy(fitted_folder / "photos.h5", tmp_path / "photos.h5"))
+
+
+@pytest.fixture
+def fitted_model(fitted_folder, tmp_path):
+    """A model file of logreg on grid8.flatten of `photos`; its card is beside it."""
+    for name in ("m.model", "m.model.md"):
+        shutil.copy(fitted_folder / name, tmp_path / name)
+    return tmp_path / "m.model"
+
+
+@pytest.fixture
+def no_fits(monkeypatch):
+    """`no_fits()` makes it an error that a benchmark fits anything from then on."""
+
+    def refuse(*arguments, **options):
+        raise AssertionError("was computed again")
+
+    return lambda: monkeypatch.setattr(benchmarking, "cross_validate_heads", refuse)

@@ -48,10 +48,13 @@ def test_labels_are_those_of_the_classifier_without_calibration(name, classes):
     alone = plain(name, head, X).fit(head[0].transform(X), y)
     labels = head.predict(X_new)
     assert (labels == alone.predict(head[0].transform(X_new))).all()
+    if classes > 2:
+        most_probable = head.predict_proba(X_new).argmax(axis=1)
+        assert (labels == head.classes_[most_probable]).all()
     assert (labels == y_new).mean() > 0.7
 
 
-@pytest.mark.parametrize("classes", [3, 10, 50, 200])
+@pytest.mark.parametrize("classes", [3, 10, 50])
 @pytest.mark.parametrize("name", sorted(set(HEADS) - {"dummy"}))
 def test_the_label_is_the_most_probable_of_several_classes(name, classes):
     if name == "gradient-boosting" and classes > 10:

@@ -1,8 +1,8 @@
 """No command executes a file, reads what it points to, or writes beside it.
 
-Every command is handed every hostile file (`tests.unit.hostile`) in a process that Python's audit
-events watch (`tests.unit.hostile_runner`). HDF5 opens files without such an event: there what must
-not be opened is a pipe, at which a reader would wait until the alarm ends it.
+Every command is handed every hostile file (`tests.commands.hostile`) in a process that Python's
+audit events watch (`tests.commands.hostile_runner`). HDF5 opens files without such an event: there
+what must not be opened is a pipe, at which a reader would wait until the alarm ends it.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.hostile import hostile_files
+from tests.commands.hostile import hostile_files
 from tlfeatures import benchmark, extract, fit
 from tlfeatures.cli import main
 

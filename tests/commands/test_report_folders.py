@@ -6,8 +6,8 @@ import logging
 import numpy as np
 import pytest
 
+from tests.commands.pages import benchmark, page_of, sections
 from tests.fakes import write_image
-from tests.unit.pages import benchmark, page_of, sections
 from tlfeatures import extract, load_benchmark, report
 from tlfeatures.analyses import Analyses
 from tlfeatures.errors import DatasetError, FormatError, ParameterError

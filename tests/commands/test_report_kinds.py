@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 
-from tests.unit.pages import SECTIONS, album, benchmark, page_of, sections, write_split
+from tests.commands.pages import SECTIONS, album, benchmark, page_of, sections, write_split
 from tlfeatures import extract, fit, load_dataset
 from tlfeatures.reporting import write_report
 

@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from tests.commands.pages import SECTIONS, album, benchmark, page_of, sections
 from tests.fakes import write_image
-from tests.unit.pages import SECTIONS, album, benchmark, page_of, sections
 from tlfeatures import load_benchmark, load_dataset, report
 from tlfeatures.analyses import Analyses
 from tlfeatures.cli import main

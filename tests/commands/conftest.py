@@ -1,0 +1,24 @@
+"""Fixtures of pages of benchmarks."""
+
+import shutil
+
+import pytest
+
+from tests.commands.pages import make_page
+
+
+@pytest.fixture(scope="session")
+def page_folder(_photos, tmp_path_factory):
+    """A benchmark and a page of it (see `make_page`), which tests only read."""
+    folder = tmp_path_factory.mktemp("page")
+    make_page(_photos, folder)
+    return folder
+
+
+@pytest.fixture
+def page_copy(page_folder, tmp_path):
+    """A copy of `page_folder` that a test may change; its results name the files of the copy."""
+    copy = shutil.copytree(page_folder, tmp_path / "copy")
+    results = copy / "out" / "results.json"
+    results.write_text(results.read_text().replace(str(page_folder), str(copy)))
+    return copy
