@@ -148,7 +148,7 @@ class Watched:
     def kill_at(self, moment):
         """Kill the worker that comes there next."""
         (self.folder / f"{moment}.wanted").touch()
-        pid = self.wait_for(lambda: self._stopped(moment))
+        pid = self.wait_for(lambda: self.stopped(moment))
         self.kill(next(worker for worker in self.workers if worker.pid == pid))
         (self.folder / f"{moment}.{pid}").unlink()
 
@@ -161,7 +161,7 @@ class Watched:
     def open_gate(self):
         (self.folder / "gate").unlink()
 
-    def _stopped(self, moment):
+    def stopped(self, moment):
         found = [path.suffix[1:] for path in self.folder.glob(f"{moment}.*")]
         return next((int(pid) for pid in found if pid.isdigit()), None)
 
@@ -286,7 +286,7 @@ def test_a_nanny_starts_the_worker_again_that_was_killed(photos, expected, runni
 
     def kill():
         (running.folder / "forward.wanted").touch()
-        pid = running.wait_for(lambda: running._stopped("forward"))
+        pid = running.wait_for(lambda: running.stopped("forward"))
         assert pid != nanny.pid
         os.kill(pid, signal.SIGKILL)
 
