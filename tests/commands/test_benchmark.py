@@ -115,7 +115,7 @@ class Blind(ClassifierMixin, BaseEstimator):
 def test_a_head_without_probabilities_is_ranked_too(file, tmp_path):
     for _ in range(2):  # computed, and read again
         result = run_benchmark(
-            file, heads=["tests.unit.test_benchmark:Blind"], embeddings="grid8.avg",
+            file, heads=["tests.commands.test_benchmark:Blind"], embeddings="grid8.avg",
             out=tmp_path / "o",
         )  # fmt: skip
         (entry,) = result.entries
