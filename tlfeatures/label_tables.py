@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tlfeatures.errors import DatasetError, ParameterError
+from tlfeatures.features.names import counted
 from tlfeatures.features.spelling import clean
 
 logger = logging.getLogger(__name__)
@@ -93,12 +94,12 @@ def read_table(
         name is that of two columns.
     """
     text = _text_of(path)
+    wanted = _wanted((*needed, *optional), columns, also_usual)
     said = _EXCEL_SAYS.match(text)
-    delimiter = said[1] if said else _delimiter_of(text)
+    delimiter = said[1] if said else _delimiter_of(text, wanted)
     records = _records(path, text[said.end() :] if said else text, delimiter, 2 if said else 1)
     _, header = next(records, (1, []))
     header = [clean(name) for name in header]
-    wanted = _wanted((*needed, *optional), columns, also_usual)
     places = _places(path, header, needed, optional, wanted)
     rows = _checked(path, header, list(records))
     return [
@@ -160,14 +161,16 @@ def _undecodable(path: Path, encodings: str) -> DatasetError:
     return DatasetError(f"{path} can't be read as a CSV in {encodings}; save it as CSV UTF-8")
 
 
-def _delimiter_of(text: str) -> str:
-    """Choose the delimiter by which the first line has most cells."""
+def _delimiter_of(text: str, wanted: Mapping[str, Sequence[str]]) -> str:
+    """Choose the delimiter by which the first line has most of the wanted names, or most cells."""
     first = next((line for line in text.splitlines() if line.strip()), "")
+    names = {name.casefold() for usual in wanted.values() for name in usual}
 
-    def cells(delimiter: str) -> int:
-        return max((len(cells) for cells in csv.reader([first], delimiter=delimiter)), default=0)
+    def found(delimiter: str) -> tuple[int, int]:
+        cells = next(csv.reader([first], delimiter=delimiter), [])
+        return sum(clean(cell).casefold() in names for cell in cells), len(cells)
 
-    return max(_DELIMITERS, key=cells)
+    return max(_DELIMITERS, key=found)
 
 
 # ---- rows
@@ -203,12 +206,12 @@ def _checked(
     if not ragged:
         return rows
     line, count = ragged[0]
-    more = f" (and {len(ragged) - 1:,} more lines like it)" if len(ragged) > 1 else ""
+    more = f" (and {counted(len(ragged) - 1, 'line')} more like it)" if len(ragged) > 1 else ""
     why = "a comma in a label must be inside double quotes"
     if count < len(header):
         why = "a cell that is empty still needs its delimiter"
     raise DatasetError(
-        f"{path}: line {line} has {count} cells, the header {len(header)}{more}: {why}"
+        f"{path}: line {line} has {counted(count, 'cell')}, the header {len(header)}{more}: {why}"
     )
 
 

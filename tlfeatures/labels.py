@@ -84,7 +84,7 @@ def find_rows(
             "label_level says which folder is the label, and the labels are given: leave out one"
         )
     if isinstance(labels, Mapping):
-        entries, name = _of_mapping(labels), "the labels"
+        entries, name = _of_mapping(labels), "the mapping of labels"
     else:
         entries, name = _of_table(Path(labels), columns, group_column), str(labels)
     rows = _joined(ids, entries, name)

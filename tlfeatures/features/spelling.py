@@ -80,7 +80,7 @@ def _question(kinds: str, names: list[str], counts: Mapping[str, int]) -> str:
 
 
 def _difference(names: list[str]) -> str:
-    if len({name.casefold() for name in names}) == 1:
+    if len({name.lower() for name in names}) == 1:
         return "by case alone"
     if all(_NUMBER.fullmatch(name) for name in names):
         return "in how a number is written alone"
