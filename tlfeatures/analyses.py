@@ -21,14 +21,16 @@ from numpy.typing import NDArray
 from tlfeatures.auditing import Audit, audit
 from tlfeatures.benchmarking import Benchmark
 from tlfeatures.comparison import Rank
-from tlfeatures.dataset import Dataset, Row, load_dataset
+from tlfeatures.dataset import Dataset, load_dataset
 from tlfeatures.diagnostics import EmbeddingMap, OutOfFold, embedding_map
 from tlfeatures.errors import DatasetError, ParameterError
+from tlfeatures.features.folder_labels import Row
 from tlfeatures.features.names import unknown_name
 from tlfeatures.features.store import read_header
 from tlfeatures.files import replace_file
 from tlfeatures.folds import Fold, folds_of, make_folds
 from tlfeatures.heads import ALIASES, HEADS, make_head, plain_params
+from tlfeatures.labels import is_table
 from tlfeatures.learning_curves import LearningCurve, measure_curve
 from tlfeatures.results import Entry, digest_of_images, fingerprint, versions
 from tlfeatures.training_curves import TrainingCurve, training_curve, trains_in_epochs
@@ -148,6 +150,8 @@ class Analyses:
             embedding,
             self._labels(),
             groups=self._groups(),
+            label_level=facts["label_level"],
+            label_columns=facts["label_columns"],
             near_duplicates=None,
             variants=variants,
         )
@@ -180,7 +184,7 @@ class Analyses:
     def _groups(self) -> str | None:
         """A path, or an expression."""
         groups: str | None = self.benchmark.study.facts["groups_from"]
-        return self.find(groups) if groups is not None and groups.endswith(".csv") else groups
+        return self.find(groups) if groups is not None and is_table(groups) else groups
 
     # ---- what is computed
 

@@ -197,6 +197,8 @@ def audit(
     embedding: str | None = None,
     labels: Labels = None,
     groups: str | os.PathLike[str] | None = None,
+    label_level: int | None = None,
+    label_columns: Mapping[str, str] | None = None,
     near_duplicates: float | None = NEAR_DUPLICATE,
     head: str = "rbf-svm",
     cv: int = 5,
@@ -211,7 +213,7 @@ def audit(
 
     Parameters
     ----------
-    file, embedding, labels, groups, near_duplicates
+    file, embedding, labels, groups, label_level, label_columns, near_duplicates
         See `load_dataset`.
     head : str
         Whose out-of-fold probabilities judge the labels, see `make_head`.
@@ -244,7 +246,15 @@ def audit(
     write = None if output is None else _writer(output, (file, labels, groups))
     make_head(head)  # a name that is wrong is said before the file is read
     data = load_dataset(
-        file, embedding, labels, groups=groups, near_duplicates=None, variants=0, looks=True
+        file,
+        embedding,
+        labels,
+        groups=groups,
+        label_level=label_level,
+        label_columns=label_columns,
+        near_duplicates=None,
+        variants=0,
+        looks=True,
     )
     result = audit_dataset(
         data,

@@ -120,6 +120,8 @@ def benchmark(
     embeddings: str | Sequence[str] = "all",
     labels: str | os.PathLike[str] | Mapping[str, str] | None = None,
     groups: str | os.PathLike[str] | None = None,
+    label_level: int | None = None,
+    label_columns: Mapping[str, str] | None = None,
     near_duplicates: float | None = NEAR_DUPLICATE,
     variants: int | None = None,
     cv: Any = None,
@@ -146,7 +148,7 @@ def benchmark(
         See `make_head`; "all" are those of `HEADS`.
     embeddings : str or sequence of str
         Names, also of several side by side (`A+B`), or "all" that the files have.
-    labels, groups, near_duplicates, variants
+    labels, groups, label_level, label_columns, near_duplicates, variants
         See `load_dataset`.
     cv, split
         See `cross_validate_heads`.
@@ -192,12 +194,18 @@ def benchmark(
     if not names:
         raise ParameterError("there is no head to compare; take some, or all")
     make_heads(names, params)  # a wrong name is said before any file is read
-    how = {"labels": labels, "groups": groups, "near_duplicates": near_duplicates}
+    how: dict[str, Any] = {
+        "labels": labels,
+        "groups": groups,
+        "near_duplicates": near_duplicates,
+        "label_level": label_level,
+        "label_columns": label_columns,
+    }
     datasets = _load(files, embeddings, {**how, "variants": variants})
     first = next(iter(datasets.values()))
     chosen, folds = _folds(first, cv, split, repeats, random_state)
     plan = _Plan(params or {}, names, tune, scoring, chosen, folds, random_state)
-    sources = sources_of([file for file, _ in datasets], labels, groups, near_duplicates)
+    sources = sources_of([file for file, _ in datasets], **how)
     results = Results.open(out, Study.of(first, chosen, folds[0], random_state, sources))
     if command is not None and command not in results.commands:
         results.commands.append(command)

@@ -70,6 +70,20 @@ class _Commands(click.Group):
             ctx.exit(FAILED)
 
 
+class _Once(logging.Filter):
+    """Lets a line pass once: a benchmark loads the same labels for every embedding."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        line = record.getMessage()
+        new = line not in self._seen
+        self._seen.add(line)
+        return new
+
+
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="tlfeatures")
 @click.option("-v", "--verbose", is_flag=True, help="Say more on standard error.")
@@ -87,6 +101,7 @@ def main(verbose: bool) -> None:
     """  # noqa: D301
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    handler.addFilter(_Once())
     package = logging.getLogger("tlfeatures")
     package.handlers = [handler]
     package.setLevel(logging.INFO if verbose else logging.WARNING)
@@ -311,6 +326,20 @@ def _write_page(benchmark: Benchmark, page: str, **options: Any) -> None:
     click.echo(render_report(written), err=True)
 
 
+class _Columns(click.ParamType):  # type: ignore[type-arg]
+    """Names of columns, as in id=filename,label=species."""
+
+    name = "columns"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> dict[str, str]:
+        if isinstance(value, dict):
+            return value
+        pairs = [pair.partition("=") for pair in value.split(",")]
+        if not all(equals for _, equals, _ in pairs):
+            self.fail(f"{value!r} is not as in id=filename,label=species,group=site", param, ctx)
+        return {role.strip().lower(): name for role, _, name in pairs}
+
+
 class _Similarity(click.ParamType):  # type: ignore[type-arg]
     """A number, or off."""
 
@@ -342,6 +371,20 @@ def _dataset_options(function: Function) -> Function:
             metavar="CSV|REGEX",
             help="What belongs together (patient, site, video): columns id and group, or an "
             "expression whose first bracket is the group in an id.",
+        ),
+        click.option(
+            "--label-columns",
+            type=_Columns(),
+            metavar="ROLE=NAME,...",
+            help="Names of the CSV's columns, where they aren't called id, label, group and split: "
+            "id=filename,label=species,group=site.",
+        ),
+        click.option(
+            "--label-level",
+            type=int,
+            metavar="N",
+            help="Which folder in an image's path is its label: 1 is the top folder, 2 the folder "
+            "in it, -1 the folder that holds the image.  [default: 1; 2 below train, val and test]",
         ),
         click.option(
             "--labels",

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import os
-import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,18 +23,18 @@ from tlfeatures.duplicates import (
 from tlfeatures.errors import DatasetError, ParameterError
 from tlfeatures.features.backbone import BACKBONES
 from tlfeatures.features.embedding import join, parts_of
+from tlfeatures.features.folder_labels import Row
 from tlfeatures.features.names import unknown_name
 from tlfeatures.features.spec import Spec
 from tlfeatures.features.store import Header, Reader
+from tlfeatures.labels import Groups, Labels, check_options, find_groups, find_rows, warn_of_names
 
 logger = logging.getLogger(__name__)
 
-SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-
-_ID_COLUMNS = ("id", "path", "file", "filename", "image")
+_SHOWN = 3  # ids that a message names
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Dataset:
     """Labelled embeddings.
 
@@ -81,6 +78,10 @@ class Dataset:
     variants: NDArray[np.float32] | None = None
     looks: NDArray[np.float32] | None = None
 
+    def __eq__(self, other: object) -> bool:
+        """Whether all values are equal; a dataset has no hash."""
+        return _same_values(self, other) if isinstance(other, Dataset) else NotImplemented
+
     @property
     def n_variants(self) -> int:
         """Variants of each image."""
@@ -119,21 +120,14 @@ class Dataset:
         )
 
 
-@dataclass(frozen=True)
-class Row:
-    """What is known of one image beside its embedding; None where it is not."""
-
-    label: str | None
-    group: str | None = None
-    split: str | None = None
-
-
 def load_dataset(
     file: str | os.PathLike[str],
     embedding: str | None = None,
-    labels: str | os.PathLike[str] | Mapping[str, str] | None = None,
+    labels: Labels = None,
     *,
-    groups: str | os.PathLike[str] | None = None,
+    groups: Groups = None,
+    label_level: int | None = None,
+    label_columns: Mapping[str, str] | None = None,
     near_duplicates: float | None = NEAR_DUPLICATE,
     variants: int | None = None,
     looks: bool = False,
@@ -149,10 +143,16 @@ def load_dataset(
         several side by side, each image's row of each scaled to length 1.
     labels : path of a CSV file, or mapping of id to label, optional
         A CSV needs the columns `id` and `label`; `group` and `split` (train, val, test) are
-        read where they are there. Without it the class is the image's folder.
+        read where they are there. Blanks around a name and its Unicode form don't count; see
+        `tlfeatures.labels`. Without it the class is the image's folder.
     groups : path of a CSV file with columns `id` and `group`, or regular expression, optional
         The expression is searched in the id; the group is what its first bracket matches, or
         all of it. They take the place of the groups of `labels`.
+    label_level : int, optional
+        Which part of an id is the label: 1 for the top folder, 2 for the folder in it, -1 for the
+        folder that holds the image. Not given, it is 2 where the top folders are splits, else 1.
+    label_columns : mapping of {"id", "label", "group", "split"} to str, optional
+        Names of the columns of the CSV files, where they are called otherwise.
     near_duplicates : float or None
         Similarity from which two images are the same photo, see `tlfeatures.duplicates`, by the
         embedding of the file that tells it best (`telling_embedding`), whichever one is loaded;
@@ -170,13 +170,15 @@ def load_dataset(
     Raises
     ------
     DatasetError
-        If there are no labels, or no image is finished.
+        If there are no labels, they can't be read or contradict each other, or no image is
+        finished.
     ParameterError
-        If there is no such embedding, or the file has fewer variants.
+        If there is no such embedding, the file has fewer variants, or an option can't be used.
     StoreError
         If the file can't be read.
     """
     check_similarity(near_duplicates)
+    check_options(labels, groups, label_columns)
     with Reader(file) as reader:  # one opening: the file may be replaced at any moment
         header = reader.header
         name = _choose_embedding(header, embedding)
@@ -193,7 +195,14 @@ def load_dataset(
     _warn_about_missing(header, len(done))
     if not done:
         raise DatasetError(f"no image of {header.path} is embedded; run `tlfeatures extract` again")
-    labelled = label_images([header.ids[row] for row in done], str(file), labels, groups)
+    labelled = label_images(
+        [header.ids[row] for row in done],
+        str(file),
+        labels,
+        groups,
+        label_level=label_level,
+        label_columns=label_columns,
+    )
     digests = np.frombuffer(b"".join(header.digests[row] for row in done), np.uint8)
     data = labelled.with_embeddings(
         X,
@@ -207,6 +216,18 @@ def load_dataset(
     return data if looks else replace(data, looks=None)
 
 
+def _same_values(one: Dataset | Labelled, other: Dataset | Labelled) -> bool:
+    """Whether two of one class have equal fields, arrays compared value by value."""
+    pairs = ((getattr(one, each.name), getattr(other, each.name)) for each in fields(one))
+    return all(_equal(mine, theirs) for mine, theirs in pairs)
+
+
+def _equal(mine: Any, theirs: Any) -> bool:
+    if isinstance(mine, np.ndarray) and isinstance(theirs, np.ndarray):
+        return np.array_equal(mine, theirs)
+    return type(mine) is type(theirs) and bool(mine == theirs)
+
+
 def check_similarity(near_duplicates: float | None) -> None:
     """Refuse what is no similarity (see `load_dataset`) with `ParameterError`."""
     if near_duplicates is not None and not 0 < near_duplicates <= 1:
@@ -215,7 +236,7 @@ def check_similarity(near_duplicates: float | None) -> None:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Labelled:
     """Images that have a label: a dataset but for its embeddings.
 
@@ -235,6 +256,10 @@ class Labelled:
     groups: NDArray[np.str_] | None
     split: NDArray[np.str_] | None
     file: str
+
+    def __eq__(self, other: object) -> bool:
+        """Whether all values are equal."""
+        return _same_values(self, other) if isinstance(other, Labelled) else NotImplemented
 
     def take(self, places: NDArray[Any]) -> Labelled:
         """Give some of them: places, or a mask."""
@@ -304,8 +329,11 @@ class Labelled:
 def label_images(
     ids: list[str],
     file: str,
-    labels: str | os.PathLike[str] | Mapping[str, str] | None = None,
-    groups: str | os.PathLike[str] | None = None,
+    labels: Labels = None,
+    groups: Groups = None,
+    *,
+    label_level: int | None = None,
+    label_columns: Mapping[str, str] | None = None,
 ) -> Labelled:
     """Find the label, group and split of images.
 
@@ -314,7 +342,7 @@ def label_images(
     ids : list of str, length m
     file : str
         Where they are; for messages.
-    labels, groups
+    labels, groups, label_level, label_columns
         See `load_dataset`.
 
     Returns
@@ -325,25 +353,43 @@ def label_images(
     Raises
     ------
     DatasetError
-        If none has one, or some have no group.
+        If none has one, some have no group, or labels or groups can't be read.
+    ParameterError
+        If an option can't be used.
     """
-    found = _rows_of(ids, labels)
+    check_options(labels, groups, label_columns)
+    found = find_rows(
+        ids, labels, level=label_level, columns=label_columns, group_column=groups is None
+    )
     rows = [number for number, row in enumerate(found) if row.label is not None]
     if not rows:
-        raise DatasetError(_no_labels(file, ids, labels))
-    if len(rows) < len(ids):
-        logger.warning(
-            "%d of %d images have no label and are left out", len(ids) - len(rows), len(ids)
-        )
+        raise DatasetError(_no_labels(file, ids, labels, label_level))
+    _warn_about_unlabelled(ids, found)
     kept, kept_ids = [found[row] for row in rows], [ids[row] for row in rows]
-    return Labelled(
+    if groups is None:
+        grouped = _column(kept, kept_ids, "group")
+    else:
+        both = labels is not None and not isinstance(labels, Mapping)
+        grouped = find_groups(groups, kept_ids, label_columns, columns_of_labels=both)
+    labelled = Labelled(
         rows=np.array(rows),
         ids=np.array(kept_ids),
         y=np.array([row.label for row in kept]),
-        groups=_column(kept, kept_ids, "group") if groups is None else _groups(groups, kept_ids),
+        groups=grouped,
         split=_column(kept, kept_ids, "split"),
         file=file,
     )
+    warn_of_names(labelled.y.tolist(), None if grouped is None else grouped.tolist())
+    return labelled
+
+
+def _warn_about_unlabelled(ids: list[str], rows: list[Row]) -> None:
+    without = [id_ for id_, row in zip(ids, rows, strict=True) if row.label is None]
+    if without:
+        named = ", ".join(map(repr, without[:_SHOWN])) + (", ..." if len(without) > _SHOWN else "")
+        logger.warning(
+            "%d of %d images have no label and are left out: %s", len(without), len(ids), named
+        )
 
 
 def _choose_embedding(header: Header, embedding: str | None) -> str:
@@ -468,134 +514,12 @@ def _column(rows: list[Row], ids: list[str], name: str) -> NDArray[np.str_] | No
     return np.array(values)
 
 
-def _no_labels(file: str, ids: list[str], labels: Any) -> str:
-    if labels is None:
-        return (
-            f"the images of {file} lie in no class folders ({ids[0]}); give their labels with "
-            "--labels CSV (columns id,label)"
-        )
-    return f"no id of the labels is an image of {file}; its ids look like {ids[0]!r}"
-
-
-# ---- groups
-
-
-def _groups(groups: str | os.PathLike[str], ids: list[str]) -> NDArray[np.str_]:
-    if isinstance(groups, os.PathLike) or groups.endswith(".csv") or Path(groups).is_file():
-        table = _read_groups(Path(groups))
-        found = [table.get(id_) for id_ in ids]
-        where = f"{groups} has no group"
-    else:
-        found = [_match(_compiled(groups), id_) for id_ in ids]
-        where = f"the expression '{groups}' matches nothing"
-    missing = [id_ for id_, group in zip(ids, found, strict=True) if not group]
-    if missing:
-        raise DatasetError(
-            f"{where} for {len(missing)} of {len(ids)} images, {missing[0]!r} first; every image "
-            "needs a group"
-        )
-    return np.array(found)
-
-
-def _compiled(expression: str) -> re.Pattern[str]:
-    try:
-        return re.compile(expression)
-    except re.error as error:
-        raise ParameterError(
-            f"groups is '{expression}': no CSV file there, and no regular expression ({error})"
-        ) from error
-
-
-def _match(pattern: re.Pattern[str], id_: str) -> str | None:
-    match = pattern.search(id_)
-    if match is None:
-        return None
-    return match.group(1) if pattern.groups else match.group(0)
-
-
-def _read_groups(path: Path) -> dict[str, str]:
-    table: dict[str, str] = {}
-    for key, row in _csv_rows(path, ("group",), "id and group"):
-        if table.setdefault(key, row["group"]) != row["group"]:
-            raise DatasetError(f"{path} has {key!r} twice, in two groups")
-    return table
-
-
-# ---- labels
-
-
-def _rows_of(ids: list[str], labels: Any) -> list[Row]:
-    if labels is None:
-        return from_folders(ids)
-    table = (
-        {str(k): row if isinstance(row, Row) else Row(str(row)) for k, row in labels.items()}
-        if isinstance(labels, Mapping)
-        else _read_csv(Path(labels))
+def _no_labels(file: str, ids: list[str], labels: Labels, level: int | None) -> str:
+    if labels is not None:
+        return f"the labels of all images of {file} are empty; an id is the path, as in {ids[0]!r}"
+    if level is not None:
+        return f"no image of {file} has a folder at label level {level}; ids are as {ids[0]!r}"
+    return (
+        f"the images of {file} lie in no class folders ({ids[0]}); give their labels with "
+        "--labels CSV (columns id,label)"
     )
-    unknown = len(set(table) - set(ids))
-    if unknown:
-        logger.warning("%d of %d labels belong to no embedded image", unknown, len(table))
-    if any(row.split for row in table.values()):
-        return [table.get(id_, Row(None)) for id_ in ids]
-    splits = [row.split for row in from_folders(ids)]
-    rows = (table.get(id_, Row(None)) for id_ in ids)
-    return [Row(row.label, row.group, split) for row, split in zip(rows, splits, strict=True)]
-
-
-def from_folders(ids: list[str]) -> list[Row]:
-    """CLASS/image, or SPLIT/CLASS/image where every top folder is a split's name, train first.
-
-    A folder train that holds images and no class folders is a class called train.
-    """
-    parts = [id_.split("/") for id_ in ids]
-    tops = {part[0] for part in parts if len(part) > 1}
-    named = {top: SPLITS[top.lower()] for top in tops if top.lower() in SPLITS}
-    with_classes = {named.get(part[0]) for part in parts if len(part) > 2}
-    if "train" in with_classes and tops == set(named):
-        return [
-            Row(part[1], split=named[part[0]]) if len(part) > 2 else Row(None) for part in parts
-        ]
-    if "train" in with_classes and len(named) > 1:
-        logger.warning(
-            "beside the splits %s there is %s: every one of these folders is taken for a class",
-            ", ".join(sorted(named)),
-            ", ".join(sorted(tops - set(named))),
-        )
-    return [Row(part[0] if len(part) > 1 else None) for part in parts]
-
-
-def _read_csv(path: Path) -> dict[str, Row]:
-    table: dict[str, Row] = {}
-    expected = "id and label, and where wanted group and split"
-    for key, row in _csv_rows(path, ("label",), expected):
-        made = _csv_row(path, row)
-        if table.setdefault(key, made) != made:
-            raise DatasetError(f"{path} has {key!r} twice, and not the same")
-    return table
-
-
-def _csv_rows(
-    path: Path, needed: tuple[str, ...], expected: str
-) -> Iterator[tuple[str, dict[str, str]]]:
-    """The id of each row, and its cells by lower-case column."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            columns = [name.strip().lower() for name in reader.fieldnames or []]
-            reader.fieldnames = columns
-            key = next((name for name in _ID_COLUMNS if name in columns), None)
-            if key is None or not set(needed) <= set(columns):
-                raise DatasetError(
-                    f"{path} has the columns {', '.join(columns) or '(none)'}; expected {expected}"
-                )
-            for row in reader:
-                yield row[key], row
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DatasetError(f"{path} can't be read as a CSV of {expected}: {error}") from error
-
-
-def _csv_row(path: Path, row: dict[str, str]) -> Row:
-    split = row.get("split") or None
-    if split and split not in SPLITS:
-        raise DatasetError(f"{path}: a split is train, val or test, got {split!r}")
-    return Row(row["label"] or None, row.get("group") or None, SPLITS[split] if split else None)

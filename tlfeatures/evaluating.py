@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -30,7 +30,11 @@ from tlfeatures.errors import (
     SpecError,
 )
 from tlfeatures.evaluate import Evaluation, or_none
+from tlfeatures.features.folders import no_images
 from tlfeatures.features.images import MAX_PIXELS, scan
+from tlfeatures.features.locations import is_url
+from tlfeatures.features.spelling import clean
+from tlfeatures.labels import Groups, Labels
 from tlfeatures.model import Labeller, Model
 from tlfeatures.statistics import SCORES, pooled_scores
 
@@ -98,6 +102,8 @@ def evaluate(
     *,
     labels: str | os.PathLike[str] | Mapping[str, str] | None = None,
     groups: str | os.PathLike[str] | None = None,
+    label_level: int | None = None,
+    label_columns: Mapping[str, str] | None = None,
     near_duplicates: float | None = NEAR_DUPLICATE,
     weights: str | None = None,
     device: str = "auto",
@@ -111,9 +117,10 @@ def evaluate(
     Parameters
     ----------
     model : Model or path
-    source : path
-        A folder with one subfolder a class, or an embeddings file of the model's own spec.
-    labels, groups, near_duplicates
+    source : path or URL
+        A folder with one subfolder a class, or the path of an embeddings file of the model's own
+        spec.
+    labels, groups, label_level, label_columns, near_duplicates
         See `load_dataset`; images that belong together are resampled together for the intervals.
     weights, device, batch_size, max_pixels
         See `Model.predict`; not needed for an embeddings file.
@@ -143,19 +150,19 @@ def evaluate(
             "version: fit it again"
         )
     check_similarity(near_duplicates)
-    joined = {"labels": labels, "groups": groups, "near_duplicates": near_duplicates}
-    place = Path(source)
-    if not place.exists():
+    given = _Given(labels, groups, label_level, label_columns, near_duplicates)
+    folder = is_url(source) or Path(source).is_dir()
+    if not folder and not Path(source).exists():
         raise ParameterError(
             f"{source} does not exist; expected a folder with one subfolder a class, or a file "
             "that `tlfeatures extract` made"
         )
-    if place.is_dir():
+    if folder:
         options = {"weights": weights, "device": device, "max_pixels": max_pixels}
         embed = _Embed(loaded, options, batch_size, progress or _no_progress)
-        data, seen, failed = _from_folder(loaded, place, joined, embed)
+        data, seen, failed = _from_folder(loaded, source, given, embed)
     else:
-        (data, seen), failed = _from_file(loaded, source, joined), []
+        (data, seen), failed = _from_file(loaded, source, given), []
     return _score(
         loaded,
         data,
@@ -175,11 +182,30 @@ def _no_progress(done: int, total: int) -> None:
 # ---- labelled embeddings
 
 
-def _from_file(
-    model: Model, file: str | os.PathLike[str], joined: dict[str, Any]
-) -> tuple[Dataset, int]:
+@dataclass(frozen=True)
+class _Given:
+    """What `evaluate` was told of the labels."""
+
+    labels: Labels
+    groups: Groups
+    label_level: int | None
+    label_columns: Mapping[str, str] | None
+    near_duplicates: float | None
+
+
+def _from_file(model: Model, file: str | os.PathLike[str], given: _Given) -> tuple[Dataset, int]:
     """Embeddings of unseen images, and the number of those that were seen."""
-    data = load_dataset(file, model.embedding, **joined, variants=0)
+    data = load_dataset(
+        file,
+        model.embedding,
+        given.labels,
+        groups=given.groups,
+        label_level=given.label_level,
+        label_columns=given.label_columns,
+        near_duplicates=given.near_duplicates,
+        variants=0,
+    )
+    data = replace(data, y=_as_the_model_writes(model, data.y))
     # Engines differ by rounding; in int8 by more, and there is but one.
     differences = [each for each in data.spec.differences(model.spec) if each[0] != "engine"]
     if differences:
@@ -197,17 +223,25 @@ def _from_file(
 
 
 def _from_folder(
-    model: Model, folder: Path, joined: dict[str, Any], embed: _Embed
+    model: Model, folder: str | os.PathLike[str], given: _Given, embed: _Embed
 ) -> tuple[Dataset, int, list[dict[str, str]]]:
     """The same, and the images that can't be read; what can be wrong is found before the work."""
     manifest = scan(folder)
     if not manifest.images:
-        raise SourceError(f"{folder} has no images; expected a folder with one subfolder a class")
-    labelled = label_images(manifest.ids, str(folder), joined["labels"], joined["groups"])
+        raise no_images(folder)
+    labelled = label_images(
+        manifest.ids,
+        str(folder),
+        given.labels,
+        given.groups,
+        label_level=given.label_level,
+        label_columns=given.label_columns,
+    )
+    labelled = replace(labelled, y=_as_the_model_writes(model, labelled.y))
     _check_classes(model, labelled.y, folder)
     new = _unseen(model, [manifest.digests[row] for row in labelled.rows], folder)
     wanted = labelled.take(new)
-    X, errors = embed(wanted.rows.tolist(), [image.path for image in manifest.images])
+    X, errors = embed(wanted.rows.tolist(), [image.location for image in manifest.images])
     failed = [{"id": manifest.images[row].id, "reason": str(why)} for row, why in errors]
     read = wanted.take(~np.isin(wanted.rows, [row for row, _ in errors]))
     if not len(read.rows):
@@ -221,9 +255,26 @@ def _from_folder(
         digests.reshape(len(X), -1),
         embedding=model.embedding,
         spec=model.spec,
-        near_duplicates=joined["near_duplicates"],
+        near_duplicates=given.near_duplicates,
     )
     return data, int((~new).sum()), failed
+
+
+def _as_the_model_writes(model: Model, y: NDArray[np.str_]) -> NDArray[np.str_]:
+    """Give the labels as the model writes its classes, which may be in another Unicode form."""
+    by_form: defaultdict[str, list[str]] = defaultdict(list)
+    for name in model.classes:
+        by_form[clean(name)].append(name)
+    written = {}
+    for label in set(y.tolist()):
+        names = by_form.get(clean(label), [label])
+        if len(names) > 1:
+            raise DatasetError(
+                f"the model has {len(names)} classes {label!r}, which differ by Unicode form or "
+                "blanks alone: fit it again on classes that can be told apart"
+            )
+        written[label] = names[0]
+    return np.array([written[label] for label in y.tolist()])
 
 
 def _check_classes(model: Model, y: NDArray[np.str_], source: str | os.PathLike[str]) -> None:
@@ -261,7 +312,7 @@ class _Embed:
     progress: Progress
 
     def __call__(
-        self, rows: list[int], paths: list[Path]
+        self, rows: list[int], paths: list[str]
     ) -> tuple[NDArray[np.float32], list[tuple[int, ImageError]]]:
         labeller = Labeller(self.model, **self.options)
         errors: list[tuple[int, ImageError]] = []

@@ -92,7 +92,7 @@ class FitReport:
         Best first.
     data : Dataset
     sources : dict
-        The labels, groups and near_duplicates that it was loaded with.
+        What it was loaded with: labels, groups, near_duplicates, label_level, label_columns.
     random_state : int or None
     command : str or None
         The command line that asked for it.
@@ -181,6 +181,8 @@ def fit(
     embedding: str | None = None,
     labels: str | os.PathLike[str] | Mapping[str, str] | None = None,
     groups: str | os.PathLike[str] | None = None,
+    label_level: int | None = None,
+    label_columns: Mapping[str, str] | None = None,
     near_duplicates: float | None = NEAR_DUPLICATE,
     variants: int | None = None,
     params: Mapping[str, Any] | None = None,
@@ -202,7 +204,7 @@ def fit(
         Made by `extract`.
     heads : str or sequence of str
         See `make_head`, or "all".
-    embedding, labels, groups, near_duplicates, variants
+    embedding, labels, groups, label_level, label_columns, near_duplicates, variants
         See `load_dataset`.
     params : mapping, optional
         Parameters of the heads, see `make_heads`.
@@ -245,6 +247,8 @@ def fit(
         embedding,
         labels,
         groups=groups,
+        label_level=label_level,
+        label_columns=label_columns,
         near_duplicates=near_duplicates,
         variants=variants,
     )
@@ -287,7 +291,13 @@ def fit(
         scoring=ranking,
         heads=reports,
         data=data,
-        sources={"labels": labels, "groups": groups, "near_duplicates": near_duplicates},
+        sources={
+            "labels": labels,
+            "groups": groups,
+            "near_duplicates": near_duplicates,
+            "label_level": label_level,
+            "label_columns": label_columns,
+        },
         random_state=random_state,
         command=command,
     )

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from tlfeatures.dataset import from_folders
 from tlfeatures.errors import FormatError, ParameterError
+from tlfeatures.features.folder_labels import count_labels
 from tlfeatures.features.store import partial_path, read_header
 from tlfeatures.features.virtual import Shards
 from tlfeatures.model_file import read_model_info
@@ -57,7 +56,7 @@ def _describe_shards(shards: Shards) -> dict[str, Any]:
 
 def _describe_embeddings(path: Path) -> dict[str, Any]:
     header = read_header(path)
-    rows = from_folders(header.ids)
+    classes, splits = count_labels(header.ids)
     done = int(header.done.sum())
     failures = header.failures
     beside = partial_path(path.resolve())  # a link's file has it
@@ -68,8 +67,8 @@ def _describe_embeddings(path: Path) -> dict[str, Any]:
         "done": done,
         "waiting": len(header.ids) - done - len(failures),
         "failed": [{"id": id_, "reason": reason} for id_, reason in failures.items()],
-        "classes": dict(sorted(Counter(row.label for row in rows if row.label).items())),
-        "splits": dict(Counter(row.split for row in rows if row.split)),
+        "classes": classes,
+        "splits": splits,
         "embeddings": header.embeddings,
         "dtype": header.dtype,
         "shards": None if header.shards is None else _describe_shards(header.shards),

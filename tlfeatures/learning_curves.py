@@ -200,6 +200,8 @@ def learning_curve(
     embedding: str | None = None,
     labels: str | os.PathLike[str] | Mapping[str, str] | None = None,
     groups: str | os.PathLike[str] | None = None,
+    label_level: int | None = None,
+    label_columns: Mapping[str, str] | None = None,
     near_duplicates: float | None = NEAR_DUPLICATE,
     variants: int | None = None,
     sizes: Sequence[int] | None = None,
@@ -217,7 +219,7 @@ def learning_curve(
         Made by `extract`.
     head : str
         See `make_head`.
-    embedding, labels, groups, near_duplicates, variants
+    embedding, labels, groups, label_level, label_columns, near_duplicates, variants
         See `load_dataset`.
     sizes, cv, params, n_jobs, random_state, progress
         See `measure_curve`.
@@ -237,6 +239,8 @@ def learning_curve(
         embedding,
         labels,
         groups=groups,
+        label_level=label_level,
+        label_columns=label_columns,
         near_duplicates=near_duplicates,
         variants=variants,
     )

@@ -30,7 +30,9 @@ from tlfeatures.features.batches import (
     readable,
 )
 from tlfeatures.features.embedding import join, parts_of
-from tlfeatures.features.images import MAX_PIXELS, ImageFile, allow_pixels, find_images
+from tlfeatures.features.folders import find_images, no_images
+from tlfeatures.features.images import MAX_PIXELS, allow_pixels
+from tlfeatures.features.locations import is_file_at, is_url
 from tlfeatures.features.names import as_list
 from tlfeatures.features.spec import Spec
 from tlfeatures.model_card import card_path, check_card_target, render_card, write_card
@@ -206,7 +208,7 @@ class Model:
 
         Parameters
         ----------
-        inputs : path, or iterable of path
+        inputs : path or URL, or iterable of them
             Image files, and folders to be searched for them.
         batch_size : int or "auto"
         weights : str, optional
@@ -236,8 +238,7 @@ class Model:
             If outliers are asked for, and the model was made before they could be told.
         """
         images = input_images(inputs)
-        labeller = Labeller(self, **options)
-        return labeller.label([image.path for image in images], batch_size)
+        return Labeller(self, **options).label(images, batch_size)
 
     def predict_stream(
         self, paths: Iterable[str], *, batch_size: int | str = "auto", **options: Any
@@ -268,7 +269,7 @@ class Model:
         return (
             each
             for batch in batches
-            for each in labeller.label([Path(path) for path in batch], batch_size)
+            for each in labeller.label([_as_place(path) for path in batch], batch_size)
         )
 
     def evaluate(self, source: str | os.PathLike[str], **options: Any) -> Trial:
@@ -386,7 +387,7 @@ class Labeller:
 
     def embed(
         self,
-        files: Collection[tuple[Key, Path]],
+        files: Collection[tuple[Key, str | Path]],
         batch_size: int | str,
         failed: list[tuple[Key, ImageError]],
     ) -> Iterator[tuple[list[Key], NDArray[np.float32]]]:
@@ -399,7 +400,7 @@ class Labeller:
         for keys, rows, batch in batched(images, batch_size, one_shape=self._backbone.one_shape):
             yield keys, join(self._backbone.embed(batch), self._model.embedding)[rows]
 
-    def label(self, paths: Sequence[Path], batch_size: int | str) -> Iterator[Prediction]:
+    def label(self, paths: Sequence[str | Path], batch_size: int | str) -> Iterator[Prediction]:
         """Label image files: one prediction each, in their order."""
         failed: list[tuple[int, ImageError]] = []
         said = 0
@@ -415,7 +416,9 @@ class Labeller:
             if number >= said:
                 yield _unread(paths[number], error)
 
-    def _predictions(self, paths: Sequence[Path], X: NDArray[np.float32]) -> Iterator[Prediction]:
+    def _predictions(
+        self, paths: Sequence[str | Path], X: NDArray[np.float32]
+    ) -> Iterator[Prediction]:
         classes = self._model.classes
         distances: Sequence[float | None] = [None] * len(paths)
         if self._detector is not None:
@@ -431,7 +434,7 @@ class Labeller:
             )
 
 
-def _unread(path: Path, error: ImageError) -> Prediction:
+def _unread(path: str | Path, error: ImageError) -> Prediction:
     return Prediction(str(path), error=str(error))
 
 
@@ -451,8 +454,8 @@ def check_width(model: Model) -> None:
 
 def input_images(
     inputs: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
-) -> list[ImageFile]:
-    """List image files, and those in folders, in the order in which they are given.
+) -> list[str | Path]:
+    """List image files, and those in folders and at URLs, in the order in which they are given.
 
     Raises
     ------
@@ -461,16 +464,26 @@ def input_images(
     SourceError
         If there is none.
     """
-    images = [image for item in as_list(inputs) for image in _expand(Path(item))]
+    items = as_list(inputs)
+    images = [image for item in items for image in _expand(_as_place(item))]
+    if not images and items:
+        raise no_images(items[0], "expected files or folders of images")
     if not images:
         raise SourceError("there is no image among what was given; expected files or folders")
     return images
 
 
-def _expand(path: Path) -> list[ImageFile]:
+def _as_place(item: str | os.PathLike[str]) -> str | Path:
+    """Give a URL as it is: a `Path` would make one slash of two."""
+    return item if isinstance(item, str) and is_url(item) else Path(item)
+
+
+def _expand(path: str | Path) -> list[str | Path]:
+    if isinstance(path, str):
+        return [path] if is_file_at(path) else [image.location for image in find_images(path)]
     if path.is_dir():
-        return find_images(path)
+        return [image.path for image in find_images(path)]
     if not path.is_file():
         what = "is no file" if path.exists() else "does not exist"
         raise ParameterError(f"{path} {what}; expected an image or a folder of images")
-    return [ImageFile(path.name, str(path.parent), path.name)]
+    return [path]

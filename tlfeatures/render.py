@@ -29,7 +29,7 @@ _SPLITS = {"val": "fitted on train, scored on val", "test": "fitted on train, sc
 
 
 def render_extraction(result: Extraction) -> str:
-    """One line of counts, one of embeddings; random weights are named as such."""
+    """One line of counts, one of classes, one of embeddings; random weights are named as such."""
     what = "images and variants/s" if result.variants else "images/s"
     by = "" if result.engine == "none" else f" by {result.engine} in {result.precision}"
     speed = f", {result.images_per_second:.1f} {what}{by}" if result.computed else ""
@@ -39,6 +39,7 @@ def render_extraction(result: Extraction) -> str:
     lines = [
         f"{result.file}: {result.images:,} images ({', '.join(counts)}) in "
         f"{result.seconds:.1f} s{speed}",
+        _class_counts(result),
         "embeddings: " + ", ".join(f"{name} ({d:,})" for name, d in result.embeddings.items()),
     ]
     if result.variants:
@@ -51,6 +52,26 @@ def render_extraction(result: Extraction) -> str:
     if result.weights == "random":
         lines.append(RANDOM_WEIGHTS)
     return "\n".join(lines)
+
+
+_CLASSES_SHOWN = 12
+
+
+def _class_counts(result: Extraction) -> str:
+    """The classes that the folders name, with their images, and those of each split."""
+    classes = result.classes
+    if not classes:
+        return "no class folders: give the labels to `fit` by --labels CSV"
+    listed = [f"{name} {count:,}" for name, count in list(classes.items())[:_CLASSES_SHOWN]]
+    more = len(classes) - len(listed)
+    splits = ", ".join(f"{name} {count:,}" for name, count in result.splits.items())
+    without = result.images - sum(classes.values())
+    return (
+        f"{len(classes):,} class{'es' * (len(classes) != 1)}: {', '.join(listed)}"
+        + (f" and {more:,} more" if more else "")
+        + (f" ({splits})" if splits else "")
+        + (f"; {counted(without, 'image')} without a class" if without else "")
+    )
 
 
 def render_verification(result: Verification) -> str:

@@ -33,11 +33,12 @@ _STUDY_FACTS: dict[str, Any] = {
     **dict.fromkeys(("file", "split", "weights", "study"), str),
     **dict.fromkeys(("images", "tested", "copies", "folds"), int),
     **dict.fromkeys(("classes", "copy_pairs"), list),
-    **dict.fromkeys(("groups", "random_state"), int | None),
+    **dict.fromkeys(("groups", "random_state", "label_level"), int | None),
     **dict.fromkeys(("labels", "groups_from"), str | None),
     **dict.fromkeys(("labels_given", "others_train"), bool),
     "files": dict,
     "near_duplicates": float | int | None,
+    "label_columns": dict | None,
 }
 _COLUMNS = ("id", "label", "head", "embedding", "repeat", "fold", "tuned", "key", "predicted")
 
@@ -64,7 +65,12 @@ def fingerprint(data: Dataset) -> str:
 
 
 def sources_of(
-    files: Sequence[str], labels: Any, groups: Any, near_duplicates: float | None
+    files: Sequence[str],
+    labels: Any,
+    groups: Any,
+    near_duplicates: float | None,
+    label_level: int | None = None,
+    label_columns: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Say, JSON-ready, what a dataset was loaded from, so that it can be loaded again.
 
@@ -84,6 +90,8 @@ def sources_of(
         "labels_given": isinstance(labels, Mapping),
         "groups_from": None if groups is None else str(groups),
         "near_duplicates": near_duplicates,
+        "label_level": label_level,
+        "label_columns": None if label_columns is None else dict(label_columns),
     }
 
 

@@ -29,7 +29,8 @@ from tlfeatures import Model, extract, merge, verify
 from tlfeatures.cli import main
 from tlfeatures.errors import StoppedError, StoreError
 from tlfeatures.features import store
-from tlfeatures.features.images import UNKNOWN, ImageFile, Manifest
+from tlfeatures.features.folders import ImageFile
+from tlfeatures.features.images import UNKNOWN, Manifest
 from tlfeatures.features.locations import Folder
 from tlfeatures.features.on_cluster import with_ranges
 from tlfeatures.features.pixels import PixelBackbone

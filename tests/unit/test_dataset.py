@@ -8,9 +8,10 @@ from PIL import Image
 
 from tests.fakes import write_image
 from tlfeatures import audit, benchmark, extract, load_dataset
-from tlfeatures.dataset import from_folders, label_images, telling_embedding
+from tlfeatures.dataset import label_images, telling_embedding
 from tlfeatures.duplicates import find_near_duplicates
 from tlfeatures.errors import DatasetError, ParameterError
+from tlfeatures.features.folder_labels import from_folders
 from tlfeatures.features.store import read_header
 from tlfeatures.folds import make_folds
 
@@ -43,7 +44,7 @@ def test_labels_come_from_the_folders(file):
         (["val/a/1", "test/b/2"], ["val", "test"], [None, None]),  # without train no split
         (["Train/a/1", "VAL/b/2"], ["a", "b"], ["train", "val"]),
         (["Test/a/1", "Toast/b/2"], ["Test", "Toast"], [None, None]),
-        (["train/a/1", "train/stray", "val/b/2"], ["a", None, "b"], ["train", None, "val"]),
+        (["train/a/1", "train/stray", "val/b/2"], ["a", None, "b"], ["train", "train", "val"]),
         (["train/a/1", "val/b/2", "extra/3"], ["train", "val", "extra"], [None] * 3),
     ],
 )
@@ -85,7 +86,7 @@ def test_labels_from_a_mapping(file):
     [
         ("name,class\na,b\n", "columns name, class; expected id and label"),
         ("id,label\nnowhere.png,x\n", "no id of the labels.*'blue/blue00.png'"),
-        ("id,label,split\nred/red00.png,x,training\n", "train, val or test"),
+        ("id,label,split\nred/red00.png,x,both\n", "train, val or test, line 2 has .both."),
         ("", r"columns \(none\)"),
         ("id,label,group\nred/red00.png,x,g\nred/red01.png,y,\n", "1 of 2 .* no group, 'red/red01"),
         ("id,label,split\nred/red00.png,x,val\nred/red01.png,y,\n", "1 of 2 .* no split"),

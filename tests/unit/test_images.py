@@ -10,7 +10,8 @@ from PIL import Image
 
 from tests.fakes import write_image
 from tlfeatures.errors import ImageError, ParameterError
-from tlfeatures.features.images import UNKNOWN, UNREADABLE, decode, find_images, scan, thumbnail
+from tlfeatures.features.folders import find_images
+from tlfeatures.features.images import UNKNOWN, UNREADABLE, decode, scan, thumbnail
 
 SIZE = (8, 8)
 CORNERS = [[(255, 0, 0), (0, 255, 0)], [(0, 0, 255), (255, 255, 255)]]

@@ -373,10 +373,36 @@ def _(folder):
     return {}
 
 
-@case("HEIC and camera raw", "left out")
+@case("HEIC, camera raw and DICOM", "left out")
 def _(folder):
-    for name in ("1.HEIC", "2.cr2", "3.dng"):
+    for name in ("1.HEIC", "2.cr2", "3.dng", "4.dcm"):
         write(folder, f"ok/{name}", b"x")
+    return {}
+
+
+@case("images of another ending, or of none", "embedded")
+def _(folder):
+    names = ("a/1", "a/1.jpg_large", "a/1.tmp")
+    return {write(folder, name, encoded(picture(), "PNG")): quarters() for name in names}
+
+
+@case("other files", "left out")
+def _(folder):
+    for name in ("notes.txt", "labels", "x.tmp"):
+        write(folder, f"ok/{name}", b"some text")
+    return {}
+
+
+@case("folders of other programs", "left out")
+def _(folder):
+    for name in ("@eaDir/1.png", "#recycle/2.png", "ok/__MACOSX/3.png", "lost+found/4.png"):
+        write(folder, name, encoded(picture(), "PNG"))
+    return {}
+
+
+@case("link to a folder that is listed anyway", "left out")
+def _(folder):
+    (folder / "another name").symlink_to(folder / "ok")
     return {}
 
 
@@ -499,9 +525,9 @@ def test_a_name_that_can_not_be_printed_stays_on_one_line(folder):
 
 
 def test_left_out_formats_are_named_with_what_to_do(folder, caplog):
-    CASES["HEIC and camera raw"].make(folder)
+    CASES["HEIC, camera raw and DICOM"].make(folder)
     assert extract_command(folder).exit_code == 0
-    assert "1 .cr2, 1 .dng, 1 .heic; save them as JPEG or PNG" in caplog.text
+    assert "1 .cr2, 1 .dcm, 1 .dng, 1 .heic; .cr2, .dng, DICOM, HEIC can't be read" in caplog.text
 
 
 def test_a_folder_that_can_not_be_listed_ends_the_run():

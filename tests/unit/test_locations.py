@@ -9,7 +9,8 @@ import pytest
 from tests.fakes import rows_of, write_image
 from tlfeatures import extract
 from tlfeatures.errors import ImageError, ParameterError, SourceError, StoreError
-from tlfeatures.features.images import UNREADABLE, identify, list_images
+from tlfeatures.features.folders import list_images
+from tlfeatures.features.images import UNREADABLE, identify
 from tlfeatures.features.locations import Folder, absolute, is_url, list_url, read_url
 
 

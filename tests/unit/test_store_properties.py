@@ -15,7 +15,8 @@ from tests.unit.data import SPEC
 from tlfeatures.errors import FormatError
 from tlfeatures.features import store
 from tlfeatures.features.augment import Augmentation
-from tlfeatures.features.images import ImageFile, Manifest, digest
+from tlfeatures.features.folders import ImageFile
+from tlfeatures.features.images import Manifest, digest
 from tlfeatures.features.spec import Spec
 
 EMBEDDINGS = {"a.avg": 3, "b.flatten": 5}

@@ -91,7 +91,7 @@ def check_export(
     if not read:
         raise SourceError(f"none of {len(predictions)} images can be read: {predictions[0].error}")
     runtime = session(graph)
-    paths = [Path(each.path) for each in read]
+    paths = [each.path for each in read]
     gap, labels_differ = _differences(read, *run_graph(runtime, paths, model.spec.size))
     # Whole batches: `predict` fills the last one up, which would count against it.
     timed = paths[: min(_TIMED, 1 << len(paths).bit_length() - 1)]
@@ -113,14 +113,14 @@ def check_export(
 
 
 def run_graph(
-    runtime: Any, paths: Sequence[Path], size: tuple[int, int]
+    runtime: Any, paths: Sequence[str | Path], size: tuple[int, int]
 ) -> tuple[NDArray[np.float32], list[str]]:
     """Run an exported graph on image files, decoded as `predict` does it.
 
     Parameters
     ----------
     runtime : onnxruntime.InferenceSession
-    paths : sequence of Path
+    paths : sequence of str or Path
         Readable images.
     size : (int, int)
         Height and width in pixels.

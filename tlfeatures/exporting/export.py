@@ -128,7 +128,7 @@ def export(
     _check_extra()
     target = check_export_target(output)
     if check is not None:
-        check = [image.path for image in input_images(check)]  # before the work
+        check = input_images(check)  # before the work
     model = model if isinstance(model, Model) else Model.load(model)
     data = _graph_of(model, weights).SerializeToString()
     _check_runs(data, model)

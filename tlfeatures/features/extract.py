@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,8 @@ from tlfeatures.features.batches import (
     readable,
 )
 from tlfeatures.features.engines import choose_engine
+from tlfeatures.features.folder_labels import count_labels, folder_hint
+from tlfeatures.features.folders import no_images
 from tlfeatures.features.forward import Forward, Values
 from tlfeatures.features.head_start import Early, head_start
 from tlfeatures.features.images import MAX_PIXELS, Known, Scan, allow_pixels
@@ -50,6 +52,7 @@ from tlfeatures.features.run import (
     remove_taken_over,
     settled,
 )
+from tlfeatures.features.spelling import alike_names
 from tlfeatures.files import check_ending
 
 logger = logging.getLogger(__name__)
@@ -79,6 +82,9 @@ class Extraction:
     weights, weights_sha256, precision, engine : str
     shards : str or None
         Folder beside the file that its rows are in; None where they are in the file itself.
+    classes, splits : dict of name to number of images
+        What the folders say, see `tlfeatures.features.folder_labels`; images whose path names no
+        class, or no split, count in none.
     """
 
     file: str
@@ -96,6 +102,8 @@ class Extraction:
     precision: str
     engine: str
     shards: str | None = None
+    classes: dict[str, int] = field(default_factory=dict)
+    splits: dict[str, int] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Give it as JSON-ready plain data."""
@@ -198,9 +206,7 @@ def extract(
             manifest = identified(workers, source, known, watch)
         del known  # so is this
         if not manifest.images:
-            raise SourceError(
-                f"{source} has no images; expected a folder with one subfolder a class"
-            )
+            raise no_images(source)
         choose = choose_engine if workers is None else chosen_on(workers)
         plan = make_plan(manifest, target, asked, means.device, prune, choose)
         provenance = provenance_of(plan, source, command)
@@ -210,6 +216,7 @@ def extract(
             outcome = _carry_out_here(plan, provenance, means, watch, early)
         else:
             outcome = carry_out_on(workers, plan, provenance, means, watch, shards)
+    classes, splits = _counted_labels(manifest.ids)
     seconds = time.perf_counter() - started
     failed = sorted(outcome.failures.items())
     return Extraction(
@@ -228,7 +235,18 @@ def extract(
         precision=plan.spec.precision,
         engine=plan.spec.engine,
         shards=outcome.shards,
+        classes=classes,
+        splits=splits,
     )
+
+
+def _counted_labels(ids: list[str]) -> tuple[dict[str, int], dict[str, int]]:
+    """Images of each class and of each split by the folders, with a warning where these mislead."""
+    classes, splits = count_labels(ids)
+    for warning in (folder_hint(ids), *alike_names("classes", classes)):
+        if warning:
+            logger.warning("%s", warning)
+    return classes, splits
 
 
 def _identified(target: Path) -> Known:

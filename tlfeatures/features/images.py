@@ -1,4 +1,4 @@
-"""Find, identify and decode images: a folder in, ids, digests and uint8 RGB pixels out."""
+"""Identify and decode images: files in, digests and uint8 RGB pixels out."""
 
 from __future__ import annotations
 
@@ -6,40 +6,24 @@ import functools
 import hashlib
 import io
 import itertools
-import logging
 import os
 import re
 import stat
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from operator import itemgetter
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from tlfeatures.errors import ImageError, ParameterError, SourceError
-from tlfeatures.features.locations import is_url, list_url, read_url
-
-logger = logging.getLogger(__name__)
-
-SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".avif"}
-    | {".ppm", ".pgm", ".pbm"}
-)
-
-# Images, too, but of formats that Pillow doesn't read by itself.
-FOREIGN_SUFFIXES = frozenset(
-    {".heic", ".heif", ".jxl", ".jp2", ".psd", ".svg"}
-    | {".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".raf", ".raw", ".rw2"}
-)
+from tlfeatures.errors import ImageError, ParameterError
+from tlfeatures.features.folders import ImageFile, list_images
+from tlfeatures.features.locations import is_url, read_url
 
 # What the bytes may be. Pillow reads more, among it PostScript, for which it runs a program, and
 # icons, which it decodes before one can ask how many pixels they have.
@@ -55,114 +39,6 @@ _MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")  # of a JPEG's segment; not
 _SCAN, _END, _SOLE = b"\xda", b"\xd9", (b"\x01", b"\xd8")
 
 _TRANSPARENT_MODES = {"RGBA", "LA", "PA", "RGBa", "La"}
-
-
-@dataclass(frozen=True, slots=True)
-class ImageFile:
-    """One image: `id` names it in every file and table, `path` is where its bytes are.
-
-    It holds no `Path`, as that would take most of the memory that many images take.
-    """
-
-    id: str
-    folder: str
-    name: str
-
-    @property
-    def path(self) -> Path:
-        """Where its bytes are, if that is a path."""
-        return Path(self.folder, self.name)
-
-    @property
-    def location(self) -> str:
-        """Where its bytes are: a path or a URL."""
-        return f"{self.folder}{'/' if is_url(self.folder) else os.sep}{self.name}"
-
-
-def find_images(source: str | os.PathLike[str]) -> list[ImageFile]:
-    r"""List the images below a folder.
-
-    Hidden files and folders are left out; links are followed, each real folder once. What is an
-    image by its name is listed; whether it is one shows when it is decoded.
-
-    Parameters
-    ----------
-    source : path or URL
-        A folder.
-
-    Returns
-    -------
-    list of ImageFile
-        Sorted by id, the POSIX path relative to `source`. Bytes of a name that are no UTF-8 are
-        written as `\udcXX` in the id.
-
-    Raises
-    ------
-    ParameterError
-        If `source` is no folder.
-    SourceError
-        If a folder in it can't be listed: its images would seem to be gone.
-    """
-    return list(list_images(source))
-
-
-def list_images(source: str | os.PathLike[str]) -> Iterator[ImageFile]:
-    """List the images below a folder one by one, in the order of their ids (see `find_images`)."""
-    root = os.fspath(source)
-    if is_url(root):
-        root = root.rstrip("/")
-    elif not Path(root).is_dir():
-        what = "is a file" if Path(root).exists() else "does not exist"
-        raise ParameterError(f"{root} {what}; expected a folder with one subfolder a class")
-    foreign: Counter[str] = Counter()
-    found = (
-        ((name, name) for name in list_url(root)) if is_url(root) else _walk(root, "", "", set())
-    )
-    for id_, name in found:
-        suffix = "".join(name.rpartition(".")[1:]).lower()
-        if suffix in SUFFIXES:
-            yield ImageFile(id_, root, id_ if id_ == name else name)  # one string, if both are one
-        foreign[suffix] += suffix in FOREIGN_SUFFIXES
-    _warn_about_foreign(+foreign)
-
-
-def _walk(root: str, above: str, id_above: str, seen: set[str]) -> Iterator[tuple[str, str]]:
-    """Give id and name below the root of each file, sorted by ids, where a folder is `name/`."""
-    folder = os.path.join(root, above)  # noqa: PTH118, a Path a file would take a while
-    real = os.path.realpath(folder)
-    if real in seen:  # a link back up, or a second way to the same folder
-        return
-    seen.add(real)
-    try:
-        entries = [entry for entry in os.scandir(folder) if not entry.name.startswith(".")]
-    except OSError as error:
-        raise SourceError(f"{Path(folder)} can't be listed: {error.strerror}") from error
-    named = ((_printable(entry.name) + "/" * _is(entry.is_dir), entry) for entry in entries)
-    for id_, entry in sorted(named, key=itemgetter(0)):
-        name = above + entry.name
-        if id_.endswith("/"):
-            yield from _walk(root, name + os.sep, id_above + id_, seen)
-        # To read a pipe would wait for ever; a broken link is named when it is decoded.
-        elif _is(entry.is_file) or not os.path.exists(entry.path):  # noqa: PTH110
-            yield id_above + id_, name
-
-
-def _printable(name: str) -> str:
-    return name.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def _is(kind: Callable[[], bool]) -> bool:
-    try:
-        return bool(kind())
-    except OSError:  # a link to itself
-        return False
-
-
-def _warn_about_foreign(counts: Counter[str]) -> None:
-    if counts:
-        listed = ", ".join(f"{count} {suffix}" for suffix, count in sorted(counts.items()))
-        logger.warning("left out as they can't be read: %s; save them as JPEG or PNG", listed)
-
 
 # To open a pipe needn't wait for who writes to it; Windows has no such flag, but another one.
 _READING = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)

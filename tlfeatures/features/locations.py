@@ -76,6 +76,34 @@ def list_url(url: str) -> Iterator[str]:
     )
 
 
+def read_starts(url: str, names: list[str], count: int) -> list[bytes]:
+    """Give the first `count` bytes of files below a URL, b"" for one that can't be read."""
+    if not names:
+        return []
+    try:
+        system, root = _system(url)
+        paths = [f"{root.rstrip('/')}/{name}" for name in names]
+        found = system.cat_ranges(paths, [0] * len(paths), [count] * len(paths), on_error="return")
+    except Exception as error:  # each file system has its own
+        raise SourceError(f"{url} can't be read: {_why(error)}") from error
+    return [b"" if isinstance(start, Exception) else bytes(start) for start in found]
+
+
+def is_file_at(url: str) -> bool:
+    """Whether a URL is that of a file; not, if it is one of a folder or can't be reached.
+
+    Raises
+    ------
+    ParameterError
+        If nothing here reads this kind of URL.
+    """
+    system, path = _system(url)
+    try:
+        return not url.endswith("/") and bool(system.isfile(path))
+    except Exception:  # each file system has its own; listing it will say what is wrong
+        return False
+
+
 class Folder:
     """A folder of finished files: whole or not there, whenever a process is killed.
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from tlfeatures.errors import ParameterError, StoreError
 from tlfeatures.features import store
-from tlfeatures.features.images import ImageFile, Manifest
+from tlfeatures.features.folders import ImageFile
+from tlfeatures.features.images import Manifest
 from tlfeatures.files import check_ending
 
 

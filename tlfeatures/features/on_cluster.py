@@ -31,7 +31,8 @@ from tlfeatures.features import store
 from tlfeatures.features.batches import BATCH_SIZE
 from tlfeatures.features.calibrate import IMAGES
 from tlfeatures.features.engines import choose_engine
-from tlfeatures.features.images import UNREADABLE, ImageFile, Known, Manifest, list_images
+from tlfeatures.features.folders import ImageFile, list_images
+from tlfeatures.features.images import UNREADABLE, Known, Manifest
 from tlfeatures.features.locations import Folder, absolute, is_url
 from tlfeatures.features.plan import Choose, Means, Plan, Task
 from tlfeatures.features.quantization import Quantization

@@ -23,7 +23,8 @@ from tlfeatures.features.backbone import (
     needs_top,
 )
 from tlfeatures.features.engines import choose_engine
-from tlfeatures.features.images import UNREADABLE, ImageFile, Manifest
+from tlfeatures.features.folders import ImageFile
+from tlfeatures.features.images import UNREADABLE, Manifest
 from tlfeatures.features.names import as_list, counted, unknown_name
 from tlfeatures.features.spec import Spec, parse_size
 from tlfeatures.features.weights import known_sha256, weights_sha256

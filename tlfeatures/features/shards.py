@@ -25,11 +25,11 @@ from tlfeatures.features.backbone import load_backbone
 from tlfeatures.features.batches import Pixels, batch_size_for, decode_ahead, readable
 from tlfeatures.features.calibrate import calibrate
 from tlfeatures.features.engines import choose_engine
+from tlfeatures.features.folders import ImageFile
 from tlfeatures.features.forward import Forward, Values
 from tlfeatures.features.images import (
     UNKNOWN,
     UNREADABLE,
-    ImageFile,
     Known,
     Manifest,
     Stamp,

@@ -19,10 +19,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlfeatures.errors import FormatError, ImageError, ParameterError, SourceError, StoreError
+from tlfeatures.errors import FormatError, ImageError, ParameterError, StoreError
 from tlfeatures.features import store
 from tlfeatures.features.backbone import DEVICES, load_backbone
 from tlfeatures.features.batches import batch_size_for, batched, decode_ahead, readable
+from tlfeatures.features.folders import no_images
 from tlfeatures.features.images import MAX_PIXELS, UNREADABLE, Manifest, allow_pixels, scan
 from tlfeatures.features.names import unknown_name
 from tlfeatures.features.plan import TIDYING
@@ -292,8 +293,8 @@ def _look(
 ) -> _Seen:
     header = reader.header
     manifest = None if source is None else scan(source)
-    if manifest is not None and not manifest.images:
-        raise SourceError(f"{source} has no images; expected the folder that the file was made of")
+    if source is not None and manifest is not None and not manifest.images:
+        raise no_images(source, "expected the folder that the file was made of")
     again = 0 if manifest is None else min(sample, int(header.done.sum()))
     steps = _Steps(progress, len(header.tables) * len(header.ids) + again)
     seen = _Seen(header, _of_marks(header) | _of_rows(reader, steps) | _of_shards(header))

@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tlfeatures.errors import ImageError
-from tlfeatures.features.images import digest, find_images, read_bytes, thumbnail
+from tlfeatures.features.folders import find_images
+from tlfeatures.features.images import digest, read_bytes, thumbnail
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,269 @@
+"""CSV files of labels and groups: their encoding, delimiter, columns and rows.
+
+What programs write is read: UTF-8 with or without a byte order mark, UTF-16 with one, else
+Windows-1252; commas, semicolons or tabs. Cells are brought to one form
+(`tlfeatures.features.spelling.clean`). A row with more or fewer cells than the header is refused,
+as its label may be half a label.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import logging
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tlfeatures.errors import DatasetError, ParameterError
+from tlfeatures.features.names import counted
+from tlfeatures.features.spelling import clean
+
+logger = logging.getLogger(__name__)
+
+# What a column has to say, and how it is usually called.
+_USUAL = {
+    "id": ("id", "path", "file", "filename", "image"),
+    "label": ("label",),
+    "group": ("group",),
+    "split": ("split",),
+}
+ROLES = tuple(_USUAL)
+
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_SPREADSHEETS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
+_DELIMITERS = ",;\t"  # of those that give as many columns, the first
+_EXCEL_SAYS = re.compile(r"sep=(.)\r?\n")
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """One row of a table.
+
+    Attributes
+    ----------
+    line : int
+        In the file, from 1.
+    id : str
+        As it is written.
+    cells : dict of role to str
+        Of those of `ROLES` that have a column, in one form.
+    """
+
+    line: int
+    id: str
+    cells: dict[str, str]
+
+
+def read_table(
+    path: Path,
+    needed: Sequence[str],
+    optional: Sequence[str],
+    columns: Mapping[str, str],
+    also_usual: bool = False,
+) -> list[TableRow]:
+    """Read the columns that have a role from a CSV file.
+
+    Parameters
+    ----------
+    path : Path
+    needed, optional : sequence of str
+        Roles, of `ROLES`.
+    columns : mapping of role to the name of its column
+        For roles whose column isn't called as the role is; names are compared without case.
+    also_usual : bool
+        Whether the usual name of a column does where the one in `columns` is missing.
+
+    Returns
+    -------
+    list of TableRow
+        In the order of the file, without empty rows.
+
+    Raises
+    ------
+    DatasetError
+        If it can't be read, a row isn't as long as the header, a needed column is missing, or a
+        name is that of two columns.
+    """
+    text = _text_of(path)
+    wanted = _wanted((*needed, *optional), columns, also_usual)
+    said = _EXCEL_SAYS.match(text)
+    delimiter = said[1] if said else _delimiter_of(text, wanted)
+    records = _records(path, text[said.end() :] if said else text, delimiter, 2 if said else 1)
+    _, header = next(records, (1, []))
+    header = [clean(name) for name in header]
+    places = _places(path, header, needed, optional, wanted)
+    rows = _checked(path, header, list(records))
+    return [
+        TableRow(line, cells[places["id"]], {role: clean(cells[at]) for role, at in places.items()})
+        for line, cells in rows
+    ]
+
+
+def check_columns(columns: Mapping[str, str] | None) -> dict[str, str]:
+    """Refuse what names no column of a role (see `read_table`) with `ParameterError`."""
+    for role, name in (columns or {}).items():
+        if role not in ROLES or not isinstance(name, str) or not clean(name):
+            raise ParameterError(
+                f"label_columns has {role!r}: {name!r}; expected the name of a column for any of "
+                f"{', '.join(ROLES)}, as in id=filename,label=species"
+            )
+    return dict(columns or {})
+
+
+# ---- text
+
+
+def _text_of(path: Path) -> str:
+    try:
+        data = path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"{path} can't be read as a CSV: {error}") from error
+    if data.startswith(_SPREADSHEETS):
+        raise DatasetError(f"{path} is a spreadsheet and no CSV: save it as CSV UTF-8")
+    encoding = next((name for mark, name in _MARKS if data.startswith(mark)), None)
+    text = _decoded(path, data, encoding)
+    if "\0" in text:
+        raise DatasetError(
+            f"{path} can't be read as a CSV: it has NUL characters, as UTF-16 without a byte order "
+            "mark has; save it as CSV UTF-8"
+        )
+    return text
+
+
+def _decoded(path: Path, data: bytes, encoding: str | None) -> str:
+    try:
+        return data.decode(encoding or "utf-8")
+    except UnicodeDecodeError as error:
+        if encoding is not None:
+            raise _undecodable(path, encoding.upper().removesuffix("-SIG")) from error
+    try:
+        text = data.decode("cp1252")
+    except UnicodeDecodeError as error:
+        raise _undecodable(path, "UTF-8, UTF-16 or Windows-1252") from error
+    logger.warning(
+        "%s is not in UTF-8 and is read as Windows-1252; if letters come out wrong, save it as CSV "
+        "UTF-8",
+        path,
+    )
+    return text
+
+
+def _undecodable(path: Path, encodings: str) -> DatasetError:
+    return DatasetError(f"{path} can't be read as a CSV in {encodings}; save it as CSV UTF-8")
+
+
+def _delimiter_of(text: str, wanted: Mapping[str, Sequence[str]]) -> str:
+    """Choose the delimiter by which the first line has most of the wanted names, or most cells."""
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    names = {name.casefold() for usual in wanted.values() for name in usual}
+
+    def found(delimiter: str) -> tuple[int, int]:
+        cells = next(csv.reader([first], delimiter=delimiter), [])
+        return sum(clean(cell).casefold() in names for cell in cells), len(cells)
+
+    return max(_DELIMITERS, key=found)
+
+
+# ---- rows
+
+
+def _records(
+    path: Path, text: str, delimiter: str, first_line: int
+) -> Iterator[tuple[int, list[str]]]:
+    """Give the line that each row begins on, and its cells; rows of empty cells are none."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    line = first_line
+    try:
+        for cells in reader:
+            if any(map(clean, cells)):
+                yield line, cells
+            line = first_line + reader.line_num
+    except csv.Error as error:
+        raise DatasetError(
+            f"{path} can't be read as a CSV: the row that begins on line {line}: {error}; a "
+            'quotation mark inside a cell must be doubled ("")'
+        ) from error
+
+
+def _checked(
+    path: Path, header: list[str], rows: list[tuple[int, list[str]]]
+) -> list[tuple[int, list[str]]]:
+    """Refuse rows that aren't as long as the header; more cells may follow if they are empty."""
+    ragged = [
+        (line, len(cells))
+        for line, cells in rows
+        if len(cells) < len(header) or any(map(clean, cells[len(header) :]))
+    ]
+    if not ragged:
+        return rows
+    line, count = ragged[0]
+    more = f" (and {counted(len(ragged) - 1, 'line')} more like it)" if len(ragged) > 1 else ""
+    why = "a comma in a label must be inside double quotes"
+    if count < len(header):
+        why = "a cell that is empty still needs its delimiter"
+    raise DatasetError(
+        f"{path}: line {line} has {counted(count, 'cell')}, the header {len(header)}{more}: {why}"
+    )
+
+
+# ---- columns
+
+
+def _places(
+    path: Path,
+    header: list[str],
+    needed: Sequence[str],
+    optional: Sequence[str],
+    wanted: Mapping[str, Sequence[str]],
+) -> dict[str, int]:
+    """Give the number of the column of each role."""
+    names = [name.casefold() for name in header]
+    places = {}
+    for role, usual in wanted.items():
+        name = next((each for each in map(str.casefold, usual) if each in names), None)
+        if name is None and (role in needed or usual[0] not in _USUAL[role]):
+            raise _missing(path, header, needed, optional, usual[0])
+        if name is not None and names.count(name) > 1:
+            raise DatasetError(
+                f"{path} has {names.count(name)} columns called {header[names.index(name)]!r}; "
+                "rename all but one"
+            )
+        if name is not None:
+            places[role] = names.index(name)
+    return places
+
+
+def _wanted(
+    roles: Sequence[str], columns: Mapping[str, str], also_usual: bool
+) -> dict[str, tuple[str, ...]]:
+    """Give the names that the column of each role may have, the first one first."""
+    return {
+        role: (clean(columns[role]), *(_USUAL[role] if also_usual else ()))
+        if role in columns
+        else _USUAL[role]
+        for role in roles
+    }
+
+
+def _missing(
+    path: Path, header: list[str], needed: Sequence[str], optional: Sequence[str], asked: str
+) -> DatasetError:
+    there = ", ".join(header) or "(none)"
+    if not any(asked in usual for usual in _USUAL.values()):
+        return DatasetError(f"{path} has no column {asked!r}; it has the columns {there}")
+    expected = " and ".join(needed)
+    expected += f", and where wanted {' and '.join(optional)}" if optional else ""
+    named = ",".join(f"{role}=NAME" for role in needed)
+    return DatasetError(
+        f"{path} has the columns {there}; expected {expected}; --label-columns {named} names "
+        "other columns"
+    )

@@ -1,0 +1,327 @@
+"""The label, group and split of each image: by its folders, a CSV file or a mapping.
+
+Names are compared in one form (`tlfeatures.features.spelling.clean`): é is é whoever wrote it, and
+blanks at the ends don't count. Labels, groups and splits are given in that form; ids stay as
+they are. Names that differ by more are different ones, also 1 and 1.0, Cat and cat: a warning says
+that they look alike.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlfeatures.errors import DatasetError, ParameterError
+from tlfeatures.features.folder_labels import (
+    SPLITS,
+    Row,
+    check_level,
+    folder_hint,
+    from_folders,
+    split_named,
+)
+from tlfeatures.features.spelling import alike_names, clean
+from tlfeatures.label_tables import TableRow, check_columns, read_table
+
+logger = logging.getLogger(__name__)
+
+Labels = str | os.PathLike[str] | Mapping[str, Any] | None
+Groups = str | os.PathLike[str] | None
+
+_SHOWN = 3  # ids that a message names
+# What programs write where there is nothing; a class may be called so, Namibia's for example.
+_NOTHING = frozenset({"na", "n/a", "#n/a", "nan", "null"})
+
+
+def find_rows(
+    ids: Sequence[str],
+    labels: Labels = None,
+    *,
+    level: int | None = None,
+    columns: Mapping[str, str] | None = None,
+    group_column: bool = True,
+) -> list[Row]:
+    """Find label, group and split of each image.
+
+    Parameters
+    ----------
+    ids : sequence of str
+    labels, level, columns
+        See `tlfeatures.load_dataset`: labels, label_level and label_columns.
+    group_column : bool
+        Whether the CSV's groups are wanted.
+
+    Returns
+    -------
+    list of Row
+        One for each id; its label is None where there is none.
+
+    Raises
+    ------
+    DatasetError
+        If the labels can't be read, contradict each other, or an id of theirs fits two images.
+    ParameterError
+        If level or columns can't be what they are.
+    """
+    if labels is None:
+        hint = folder_hint(ids, level)
+        if hint:
+            logger.warning("%s", hint)
+        return from_folders(ids, level)
+    if level is not None:
+        check_level(level)
+        raise ParameterError(
+            "label_level says which folder is the label, and the labels are given: leave out one"
+        )
+    if isinstance(labels, Mapping):
+        entries, name = _of_mapping(labels), "the mapping of labels"
+    else:
+        entries, name = _of_table(Path(labels), columns, group_column), str(labels)
+    rows = _joined(ids, entries, name)
+    if any(row.split for row in rows):
+        return rows
+    splits = [row.split for row in from_folders(ids)]
+    return [Row(row.label, row.group, split) for row, split in zip(rows, splits, strict=True)]
+
+
+def find_groups(
+    groups: str | os.PathLike[str],
+    ids: Sequence[str],
+    columns: Mapping[str, str] | None = None,
+    *,
+    columns_of_labels: bool = False,
+) -> NDArray[np.str_]:
+    """Find the group of each image, by a CSV file or an expression that is searched in its id.
+
+    Parameters
+    ----------
+    groups, ids, columns
+        See `find_rows`.
+    columns_of_labels : bool
+        Whether the columns are those of labels, too: a name that the file lacks is then theirs.
+
+    Raises
+    ------
+    DatasetError
+        If an image has no group, or the file can't be read.
+    ParameterError
+        If `groups` is neither a file nor an expression.
+    """
+    unused: list[_Entry] = []
+    if is_table(groups):
+        table = read_table(
+            Path(groups),
+            ("id", "group"),
+            (),
+            _of_roles(columns, ("id", "group")),
+            also_usual=columns_of_labels,
+        )
+        entries = [_Entry(row.id, Row(None, row.cells["group"] or None), row.line) for row in table]
+        found, unused = _placed(ids, entries, str(groups))
+        values = [row.group for row in found]
+        where = f"{groups} has no group"
+    else:
+        pattern = _compiled(str(groups))
+        values = [_match(pattern, unicodedata.normalize("NFC", id_)) for id_ in ids]
+        where = f"the expression '{groups}' matches nothing"
+    missing = [id_ for id_, group in zip(ids, values, strict=True) if not group]
+    if missing:
+        what = f"; rows that match no image: {_in_words(unused)}" if unused else ""
+        raise DatasetError(
+            f"{where} for {len(missing)} of {len(ids)} images, {missing[0]!r} first; every image "
+            f"needs a group{what}"
+        )
+    return np.array(values)
+
+
+def is_table(groups: str | os.PathLike[str]) -> bool:
+    """Whether groups are those of a CSV file, and not an expression."""
+    if isinstance(groups, os.PathLike) or groups.lower().endswith((".csv", ".tsv")):
+        return True
+    return os.path.isfile(groups)  # noqa: PTH113, an expression may be longer than a path can be
+
+
+def check_options(labels: Labels, groups: Groups, columns: Mapping[str, str] | None) -> None:
+    """Refuse columns that are none, or that no file could have, with `ParameterError`."""
+    check_columns(columns)
+    by_table = labels is not None and not isinstance(labels, Mapping)
+    if columns and not by_table and (groups is None or not is_table(groups)):
+        raise ParameterError(
+            "label_columns names columns of a CSV file, and neither labels nor groups is one"
+        )
+
+
+def warn_of_names(labels: Iterable[str], groups: Iterable[str] | None) -> None:
+    """Log which classes, or groups, may be one class that is written in two ways, or none."""
+    classes = Counter(labels)
+    said = alike_names("classes", classes)
+    said += alike_names("groups", Counter(groups)) if groups is not None else []
+    for name, count in classes.items():
+        if name.casefold() in _NOTHING:
+            said.append(
+                f"{name!r} ({count:,}) is taken for a class; if these images have no label, leave "
+                "their cells empty"
+            )
+    for warning in said:
+        logger.warning("%s", warning)
+
+
+# ---- ids
+
+
+class _Ids:
+    """Finds an image by an id that may be written in another Unicode form, or with blanks."""
+
+    def __init__(self, ids: Sequence[str]) -> None:
+        self._ids = ids
+        self._exact = {id_: place for place, id_ in enumerate(ids)}
+        self._by_form: defaultdict[str, list[int]] = defaultdict(list)
+        for place, id_ in enumerate(ids):
+            self._by_form[clean(id_)].append(place)
+
+    def find(self, written: str) -> int | None:
+        """Give the place of an image, None if there is no such one."""
+        exact = self._exact.get(written, self._exact.get(written.strip()))
+        if exact is not None:
+            return exact
+        places = self._by_form.get(clean(written), [])
+        if len(places) > 1:
+            named = " and ".join(ascii(self._ids[place]) for place in places)
+            raise DatasetError(
+                f"the id {written!r} fits {len(places)} images, which differ by blanks or Unicode "
+                f"form alone: {named}; write one of them exactly, or rename an image"
+            )
+        return places[0] if places else None
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """What labels say of one id; `line` is that of a file."""
+
+    id: str
+    row: Row
+    line: int | None = None
+
+    def __str__(self) -> str:
+        return repr(self.id) + ("" if self.line is None else f" (line {self.line})")
+
+
+def _joined(ids: Sequence[str], entries: list[_Entry], name: str) -> list[Row]:
+    """Give the row of each image, and say which entries belong to none."""
+    rows, unused = _placed(ids, entries, name)
+    if len(unused) == len(entries):
+        found = f": they are {_in_words(unused)}" if unused else ", which are empty"
+        other = "; --label-columns id=NAME names another column" if _has_lines(unused) else ""
+        raise DatasetError(
+            f"no id of the labels is that of an image{found}; {_what_an_id_is(ids)}{other}"
+        )
+    if unused:
+        logger.warning(
+            "%d of %d labels belong to no embedded image: %s; %s",
+            len(unused),
+            len(entries),
+            _in_words(unused),
+            _what_an_id_is(ids),
+        )
+    return rows
+
+
+def _placed(ids: Sequence[str], entries: list[_Entry], name: str) -> tuple[list[Row], list[_Entry]]:
+    """Give the row of each image, and the entries that belong to none."""
+    known = _Ids(ids)
+    by_key: dict[int | str, _Entry] = {}
+    for entry in entries:
+        place = known.find(entry.id)
+        key = clean(entry.id) if place is None else place
+        other = by_key.setdefault(key, entry)
+        if other.row != entry.row:
+            lines = "" if entry.line is None else f" (lines {other.line} and {entry.line})"
+            raise DatasetError(f"{name} has {entry.id!r} twice{lines}, and not the same")
+    rows = [by_key[place].row if place in by_key else Row(None) for place in range(len(ids))]
+    return rows, [entry for key, entry in by_key.items() if isinstance(key, str)]
+
+
+def _has_lines(entries: Sequence[_Entry]) -> bool:
+    return any(entry.line is not None for entry in entries)
+
+
+def _in_words(entries: Sequence[_Entry]) -> str:
+    more = len(entries) - _SHOWN
+    return ", ".join(map(str, entries[:_SHOWN])) + (f" and {more:,} more" if more > 0 else "")
+
+
+def _what_an_id_is(ids: Sequence[str]) -> str:
+    return f"an id is the path of an image below the extracted folder, as in {ids[0]!r}"
+
+
+# ---- labels
+
+
+def _of_mapping(labels: Mapping[str, Any]) -> list[_Entry]:
+    return [_Entry(_text(id_), _row_of(value)) for id_, value in labels.items()]
+
+
+def _row_of(value: Any) -> Row:
+    if isinstance(value, Row):
+        return Row(*(_name_of(each) for each in (value.label, value.group, value.split)))
+    return Row(_name_of(value))
+
+
+def _name_of(value: Any) -> str | None:
+    """Give a name in its form; None for what programs put where there is no value."""
+    if value is None or str(value) == "<NA>" or value != value:  # NaN isn't equal to itself
+        return None
+    return clean(_text(value)) or None
+
+
+def _text(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _of_table(path: Path, columns: Mapping[str, str] | None, group_column: bool) -> list[_Entry]:
+    optional = ("group", "split") if group_column else ("split",)
+    rows = read_table(
+        path, ("id", "label"), optional, _of_roles(columns, ("id", "label", *optional))
+    )
+    return [_Entry(row.id, _row_of_table(path, row), row.line) for row in rows]
+
+
+def _of_roles(columns: Mapping[str, str] | None, roles: Sequence[str]) -> dict[str, str]:
+    return {role: name for role, name in (columns or {}).items() if role in roles}
+
+
+def _row_of_table(path: Path, row: TableRow) -> Row:
+    cells = row.cells
+    split = cells.get("split") or None
+    if split and split_named(split) is None:
+        raise DatasetError(f"{path}: a split is {SPLITS}, line {row.line} has {split!r}")
+    return Row(cells["label"] or None, cells.get("group") or None, split_named(split or ""))
+
+
+# ---- groups
+
+
+def _compiled(expression: str) -> re.Pattern[str]:
+    try:
+        return re.compile(unicodedata.normalize("NFC", expression))
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ParameterError(
+            f"groups is '{expression}': no CSV file there, and no regular expression ({error})"
+        ) from error
+
+
+def _match(pattern: re.Pattern[str], id_: str) -> str | None:
+    match = pattern.search(id_)
+    if match is None:
+        return None
+    return clean((match.group(1) if pattern.groups else match.group(0)) or "") or None
