@@ -1,6 +1,6 @@
 """What is probably wrong with the labels and images of a file: one list, worst first.
 
-Three kinds of findings:
+Four kinds of findings:
 
 - **near-duplicate**: the same photo, by file or by embedding (`tlfeatures.duplicates`), in two
   classes, so that one label is certainly wrong; or in two of the given splits, so that the scores
@@ -17,13 +17,17 @@ Three kinds of findings:
   (1.4826 times the median absolute one) are listed, the limit of Iglewicz and Hoaglin (How to
   detect and handle outliers, 1993).
 
+- **unreadable**: images that `extract` could not read, with the reason. They have no embedding, so
+  that nothing else looks at them.
+
 An image is at fault in one row of labels, outliers and contradictions together, the worst.
 
-Rows are ordered so: copies in two classes, copies in two splits, then labels and outliers; inside
-each by the score, which says how sure the finding is:
+Rows are ordered so: copies in two classes, copies in two splits, unreadable images, then labels and
+outliers; inside each by the score, which says how sure the finding is:
 
 ==============  ==================================================================================
 near-duplicate  1 for identical files, else the similarity of `tlfeatures.duplicates`
+unreadable      1
 label           (1 + p(suggested) - p(given)) / 2: 0.5 is a tie, 1 is certain
 outlier         1 - 3.5 / (2 z), z the robust deviations: 0.5 at the limit, 0.75 at twice it
 ==============  ==================================================================================
@@ -79,7 +83,7 @@ from tlfeatures.trainer import Counter, Progress, Trainer
 
 logger = logging.getLogger(__name__)
 
-KINDS = ("near-duplicate", "label", "outlier")
+KINDS = ("near-duplicate", "label", "outlier", "unreadable")
 
 _REPEATS = 3  # cross-validations whose probabilities are averaged, see above
 _NEIGHBOR = 10  # beyond the copies of an image, which are its nearest ones
@@ -99,14 +103,14 @@ class Finding:
 
     Attributes
     ----------
-    kind : {"near-duplicate", "label", "outlier"}
+    kind : {"near-duplicate", "label", "outlier", "unreadable"}
     id : str
         The image to look at; of two copies the one whose label the probabilities doubt, else the
         one in train.
     label : str
-        Its class as given.
+        Its class as given; empty where an unreadable image has none.
     other : str or None
-        The class that is more probable, or the id of the image's copy; None for an outlier.
+        The class that is more probable, or the id of the image's copy; None for other kinds.
     score : float
         0 to 1, how sure it is; see `tlfeatures.auditing`.
     reason : str
@@ -384,10 +388,14 @@ def _findings(
             named[row] = replace(named[row], reason=f"{named[row].reason}; also an outlier")
         else:
             doubted[row] = finding
+    unreadable = [
+        Finding("unreadable", each.id, each.label or "", None, 1.0, each.reason)
+        for each in data.unreadable
+    ]
     return [
         finding
-        for found in (torn, leaks, doubted)
-        for finding in sorted(found.values(), key=lambda each: (-each.score, each.id))
+        for found in (torn.values(), leaks.values(), unreadable, doubted.values())
+        for finding in sorted(found, key=lambda each: (-each.score, each.id))
     ]
 
 

@@ -34,6 +34,23 @@ logger = logging.getLogger(__name__)
 _SHOWN = 3  # ids that a message names
 
 
+@dataclass(frozen=True)
+class Unreadable:
+    """An image of an embeddings file that could not be read.
+
+    Attributes
+    ----------
+    id : str
+    label : str or None
+        Its class, where the folders or the labels give it one.
+    reason : str
+    """
+
+    id: str
+    label: str | None
+    reason: str
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Labelled embeddings.
@@ -63,6 +80,8 @@ class Dataset:
         too, and never scored on any.
     looks : ndarray of shape (n, d'), float32, or None
         The embedding by which copies are told, where it isn't X and was asked for.
+    unreadable : tuple of Unreadable
+        Images of the file that have no embedding because they could not be read.
     """
 
     X: NDArray[np.float32]
@@ -77,6 +96,7 @@ class Dataset:
     digests: NDArray[np.uint8] | None = None
     variants: NDArray[np.float32] | None = None
     looks: NDArray[np.float32] | None = None
+    unreadable: tuple[Unreadable, ...] = ()
 
     def __eq__(self, other: object) -> bool:
         """Whether all values are equal; a dataset has no hash."""
@@ -202,6 +222,7 @@ def load_dataset(
         groups,
         label_level=label_level,
         label_columns=label_columns,
+        unreadable=header.failures,
     )
     digests = np.frombuffer(b"".join(header.digests[row] for row in done), np.uint8)
     data = labelled.with_embeddings(
@@ -248,6 +269,7 @@ class Labelled:
     groups, split : ndarray of shape (n,), str, or None
     file : str
         Where the images are.
+    unreadable : tuple of Unreadable
     """
 
     rows: NDArray[np.int_]
@@ -256,6 +278,7 @@ class Labelled:
     groups: NDArray[np.str_] | None
     split: NDArray[np.str_] | None
     file: str
+    unreadable: tuple[Unreadable, ...] = ()
 
     def __eq__(self, other: object) -> bool:
         """Whether all values are equal."""
@@ -321,6 +344,7 @@ class Labelled:
             digests=digests,
             variants=variants,
             looks=looks,
+            unreadable=self.unreadable,
         )
         _say_copies(data, len(same))
         return data
@@ -334,6 +358,7 @@ def label_images(
     *,
     label_level: int | None = None,
     label_columns: Mapping[str, str] | None = None,
+    unreadable: Mapping[str, str] | None = None,
 ) -> Labelled:
     """Find the label, group and split of images.
 
@@ -344,11 +369,13 @@ def label_images(
         Where they are; for messages.
     labels, groups, label_level, label_columns
         See `load_dataset`.
+    unreadable : mapping of id to reason, optional
+        Further images, which could not be read.
 
     Returns
     -------
     Labelled
-        Those that have a label, in the order of `ids`.
+        Those of `ids` that have a label, in the order of `ids`.
 
     Raises
     ------
@@ -358,9 +385,15 @@ def label_images(
         If an option can't be used.
     """
     check_options(labels, groups, label_columns)
-    found = find_rows(
-        ids, labels, level=label_level, columns=label_columns, group_column=groups is None
+    failed = unreadable or {}
+    everything = find_rows(
+        [*ids, *failed],
+        labels,
+        level=label_level,
+        columns=label_columns,
+        group_column=groups is None,
     )
+    found = everything[: len(ids)]
     rows = [number for number, row in enumerate(found) if row.label is not None]
     if not rows:
         raise DatasetError(_no_labels(file, ids, labels, label_level))
@@ -378,6 +411,10 @@ def label_images(
         groups=grouped,
         split=_column(kept, kept_ids, "split"),
         file=file,
+        unreadable=tuple(
+            Unreadable(id_, row.label, reason)
+            for (id_, reason), row in zip(failed.items(), everything[len(ids) :], strict=True)
+        ),
     )
     warn_of_names(labelled.y.tolist(), None if grouped is None else grouped.tolist())
     return labelled
@@ -485,11 +522,15 @@ def _say_copies(data: Dataset, identical: int) -> None:
 
 
 def _warn_about_missing(header: Header, done: int) -> None:
-    failed = len(header.failures)
-    waiting = len(header.ids) - done - failed
+    failed = header.failures
+    waiting = len(header.ids) - done - len(failed)
     if failed:
+        named = ", ".join(f"{id_} ({why})" for id_, why in list(failed.items())[:_SHOWN])
         logger.warning(
-            "%d of %d images could not be read and are left out", failed, len(header.ids)
+            "%d of %d images could not be read and are left out: %s",
+            len(failed),
+            len(header.ids),
+            named + (", ..." if len(failed) > _SHOWN else ""),
         )
     if waiting:
         logger.warning(

@@ -162,7 +162,8 @@ def evaluate(
         embed = _Embed(loaded, options, batch_size, progress or _no_progress)
         data, seen, failed = _from_folder(loaded, source, given, embed)
     else:
-        (data, seen), failed = _from_file(loaded, source, given), []
+        data, seen = _from_file(loaded, source, given)
+        failed = [{"id": each.id, "reason": each.reason} for each in data.unreadable]
     return _score(
         loaded,
         data,

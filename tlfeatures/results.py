@@ -32,7 +32,7 @@ RESULTS, PREDICTIONS = "results.json", "predictions.csv"
 _STUDY_FACTS: dict[str, Any] = {
     **dict.fromkeys(("file", "split", "weights", "study"), str),
     **dict.fromkeys(("images", "tested", "copies", "folds"), int),
-    **dict.fromkeys(("classes", "copy_pairs"), list),
+    **dict.fromkeys(("classes", "copy_pairs", "unreadable"), list),
     **dict.fromkeys(("groups", "random_state", "label_level"), int | None),
     **dict.fromkeys(("labels", "groups_from"), str | None),
     **dict.fromkeys(("labels_given", "others_train"), bool),
@@ -116,7 +116,8 @@ class Study:
         What was kept in one fold.
     facts : dict
         JSON-ready: file, images, tested, classes, groups, copies, split, folds, random_state,
-        weights, study (a hash), copy_pairs (of ids), and what `sources_of` says.
+        weights, study (a hash), copy_pairs (of ids), unreadable (ids of images that could not be
+        read), and what `sources_of` says.
     """
 
     ids: NDArray[np.str_]
@@ -148,6 +149,7 @@ class Study:
             "weights": data.spec.weights,
             "study": study,
             "copy_pairs": data.ids[data.copies].tolist(),
+            "unreadable": [each.id for each in data.unreadable],
             # Whether each fold was fitted on all images that it wasn't tested on.
             "others_train": all(len(train) + len(test) == len(data.y) for train, test in folds),
             **(sources or {}),

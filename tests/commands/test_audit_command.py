@@ -53,7 +53,7 @@ def test_csv_and_json_hold_every_row(tmp_path):
     ]
     facts = json.loads((tmp_path / "x.json").read_text(encoding="utf-8"))
     assert facts == result.to_dict()
-    assert facts["counts"] == {"near-duplicate": 1, "label": 0, "outlier": 1}
+    assert facts["counts"] == {"near-duplicate": 1, "label": 0, "outlier": 1, "unreadable": 0}
     assert facts["findings"][1]["other"] is None
 
 

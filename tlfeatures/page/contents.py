@@ -209,6 +209,8 @@ def _answer(analyses: Analyses, rank: Rank, title: str | None) -> dict[str, Any]
         "head": _in_words(rank),
         "embedding": _embedding(analyses, rank),
         "tested": facts["tested"],
+        "unreadable": sections.first_few(facts["unreadable"]),
+        "unreadable_count": len(facts["unreadable"]),
         "how": _validation(facts, rank.repeats),
         "first_of": len(comparison.ranking) if rank is first else None,
         "better": None if rank is first else f"{_in_words(first)} on {first.embedding}",
