@@ -25,7 +25,7 @@ from tlfeatures.comparison import Comparison, compare
 from tlfeatures.dataset import Dataset, load_dataset
 from tlfeatures.duplicates import NEAR_DUPLICATE
 from tlfeatures.errors import DatasetError, FormatError, ParameterError
-from tlfeatures.evaluate import Evaluation, cross_validate_heads
+from tlfeatures.evaluate import Evaluation, check_scoring, cross_validate_heads
 from tlfeatures.features.embedding import parts_of
 from tlfeatures.features.names import as_list, unknown_name
 from tlfeatures.features.store import read_header
@@ -74,7 +74,7 @@ class Benchmark:
     entries : list of Entry
         One for each head, embedding and repeat, also those of earlier runs in the same folder.
     comparison : Comparison
-        The ranking, and which heads can be told from the best.
+        The ranking, and which heads are significantly different from the best.
     computed : int
         Entries that this run computed; the others were there.
     out : str or None
@@ -195,6 +195,7 @@ def benchmark(
     how = {"labels": labels, "groups": groups, "near_duplicates": near_duplicates}
     datasets = _load(files, embeddings, {**how, "variants": variants})
     first = next(iter(datasets.values()))
+    check_scoring(scoring, first.classes)
     chosen, folds = _folds(first, cv, split, repeats, random_state)
     plan = _Plan(params or {}, names, tune, scoring, chosen, folds, random_state)
     sources = sources_of([file for file, _ in datasets], labels, groups, near_duplicates)
