@@ -59,8 +59,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# How heads are fitted on variants: raised where that changes, so that entries are computed again.
-VARIANTS_FIT_VERSION = 2
+# How heads are fitted, calibrated and scored. Raise it where that changes, so that the entries of a
+# folder are computed again.
+FIT_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -312,7 +313,7 @@ def _compute(trainer: Trainer, matrix: str, repeat: int, plan: _Plan, results: R
     heads = make_heads(plan.names, plan.params, random_state=seed)
     grids = {each: dict(head_grid(each, plan.params)) if plan.tune else {} for each in heads}
     base = matrix + digest_of(plan.folds[repeat], trainer.data.together)
-    base += f"+{VARIANTS_FIT_VERSION}" if trainer.data.n_variants else ""
+    base += f"+{FIT_VERSION}"
     file, rows = trainer.data.file, len(trainer.data.y) * (1 + trainer.data.n_variants)
     keys = {
         each: [

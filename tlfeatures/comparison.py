@@ -9,29 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tlfeatures.dataset import Dataset
 from tlfeatures.evaluate import Evaluation, or_none
 from tlfeatures.features.names import counted
+from tlfeatures.head_tests import LEVEL, VERY_FEW, Outcome, fold_tests, image_tests
+from tlfeatures.resamples import Resamples
 from tlfeatures.results import Entry, Study, series_of
-from tlfeatures.statistics import (
-    SCORES,
-    bootstrap_intervals,
-    corrected_t_test,
-    detectable_difference,
-    holm,
-    missing_scores,
-    paired_bootstrap_test,
-    pooled_scores,
-    resample_counts,
-    resampled_scores,
-    score_name,
-)
 
-LEVEL = 0.05
 FEW = 100  # tested images, or groups, below which the test has little to go on
-VERY_FEW = 20  # below which percentile intervals are too narrow
 
 NO_INTERVAL = "scores of --scoring are means over folds, without an interval"
 
@@ -163,15 +149,15 @@ def compare(
     """
     series = _series([entry for entry in entries if scoring in entry.facts["scores"]])
     tested = next(iter(series.values()))[0].fold >= 0
-    resamples = _Resamples.of(study, study.classes, tested, random_state)
+    resamples = Resamples.of(study, study.classes, tested, random_state)
     scored = {key: _scores(each, resamples) for key, each in series.items()}
     keys = sorted(series, key=lambda key: _rank(scored[key], scoring), reverse=True)
     ranked, scores = [series[key] for key in keys], [scored[key] for key in keys]
     folds = study.facts["folds"]
     if folds > 1:
-        outcomes, detectable = _fold_tests(ranked, scores, scoring)
+        outcomes, detectable = fold_tests(ranked, scores, scoring)
     else:
-        outcomes, detectable = _image_tests(ranked, scores, scoring, resamples), math.nan
+        outcomes, detectable = image_tests(ranked, scores, scoring, resamples), math.nan
     columns = zip(ranked, _labels(ranked), _embeddings(ranked), scores, outcomes, strict=True)
     ranking = [
         _ranked(*each, standing=each[-1].standing(first=place == 0))
@@ -205,7 +191,7 @@ def scores_with_intervals(
     dict of name to {score, interval, reason}
         As in `Rank`.
     """
-    resamples = _Resamples.of(data, classes or data.classes, evaluation.fold >= 0, random_state)
+    resamples = Resamples.of(data, classes or data.classes, evaluation.fold >= 0, random_state)
     found = resamples.score([evaluation])
     for name, values in evaluation.scores.items():
         if name not in found:
@@ -225,79 +211,7 @@ def _series(entries: Sequence[Entry]) -> dict[tuple[Any, ...], list[Entry]]:
 # ---- scores and intervals
 
 
-@dataclass(frozen=True)
-class _Resamples:
-    classes: list[str]
-    rows: NDArray[np.bool_]
-    codes: NDArray[np.int_]
-    counts: NDArray[np.float32]
-    units: int
-
-    @classmethod
-    def of(
-        cls,
-        images: Study | Dataset,
-        classes: list[str],
-        tested: NDArray[np.bool_],
-        seed: int | None,
-    ) -> _Resamples:
-        groups = None if images.together is None else images.together[tested]
-        n = int(tested.sum())
-        return cls(
-            classes,
-            tested,
-            np.searchsorted(classes, images.y[tested]),
-            resample_counts(n, groups, random_state=seed),
-            n if groups is None else len(np.unique(groups)),
-        )
-
-    @property
-    def unit(self) -> str:
-        """What is drawn: images or groups."""
-        return "images" if self.units == len(self.codes) else "groups"
-
-    def score(self, entries: Sequence[Entry | Evaluation]) -> dict[str, dict[str, Any]]:
-        predicted, tables = self._predictions(entries)
-        once = np.ones((len(self.codes), 1))
-        pooled = [
-            pooled_scores(self.codes, *pair, once) for pair in zip(predicted, tables, strict=True)
-        ]
-        intervals = bootstrap_intervals(
-            self.codes, predicted, tables, self.counts, units=self.units
-        )
-        reasons = missing_scores(self.codes, tables, self.classes)
-        return {
-            name: {
-                "score": or_none(np.mean([scores[name][0] for scores in pooled])),
-                "interval": _plain(intervals[name]),
-                "reason": reasons.get(name) or self._without_interval(name, intervals[name]),
-            }
-            for name in SCORES
-        }
-
-    def _without_interval(self, name: str, interval: tuple[float, float]) -> str | None:
-        """Say why a score that is defined has no interval."""
-        if not math.isnan(interval[0]):
-            return None
-        if name == "roc_auc" and not self._any_has_all():
-            return f"no resample of the {self.units} {self.unit} has images of every class"
-        return f"every resample of the {self.units} {self.unit} gives the same score: no interval"
-
-    def _any_has_all(self) -> bool:
-        drawn = (self.counts[self.codes == code].any(axis=0) for code in range(len(self.classes)))
-        return bool(np.all(list(drawn), axis=0).any())
-
-    def resampled(self, entries: Sequence[Entry]) -> dict[str, NDArray[np.float64]]:
-        return resampled_scores(self.codes, *self._predictions(entries), self.counts)
-
-    def _predictions(
-        self, entries: Sequence[Entry | Evaluation]
-    ) -> tuple[NDArray[np.int_], NDArray[np.float64]]:
-        predicted = np.array([entry.predicted[self.rows] for entry in entries])
-        return predicted, np.array([entry.probabilities[self.rows] for entry in entries])
-
-
-def _scores(entries: list[Entry], resamples: _Resamples) -> dict[str, dict[str, Any]]:
+def _scores(entries: list[Entry], resamples: Resamples) -> dict[str, dict[str, Any]]:
     each = [resamples.score([entry]) for entry in entries]
     for entry, scores in zip(entries, each, strict=True):
         _note(entry, scores)
@@ -305,7 +219,7 @@ def _scores(entries: list[Entry], resamples: _Resamples) -> dict[str, dict[str, 
     for name in entries[0].facts["scores"]:
         if name not in found:
             noted = [entry.facts["scores"][name] for entry in entries]
-            mean = np.mean([_number(facts["mean"]) for facts in noted])
+            mean = np.mean([np.nan if facts["mean"] is None else facts["mean"] for facts in noted])
             reason = next((facts["reason"] for facts in noted if facts["mean"] is None), None)
             found[name] = {
                 "score": or_none(mean),
@@ -327,18 +241,10 @@ def _note(entry: Entry, scores: dict[str, dict[str, Any]]) -> None:
         }
 
 
-def _plain(interval: tuple[float, float]) -> list[float] | None:
-    return None if math.isnan(interval[0]) else list(interval)
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else value
-
-
 def _rank(scores: dict[str, dict[str, Any]], scoring: str) -> float:
     """Larger is better, and no number is worst; of our own scores only log loss is a loss."""
-    value = _number(scores[scoring]["score"])
-    if math.isnan(value):
+    value: float | None = scores[scoring]["score"]
+    if value is None:
         return -math.inf
     return -value if scoring == "log_loss" else value
 
@@ -370,128 +276,8 @@ def _ranked(
     )
 
 
-# ---- tests
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a head compares with the best.
-
-    Attributes
-    ----------
-    difference, p : float
-        p is Holm-adjusted; NaN for the best, and where there is no test.
-    reason : str or None
-        Why there is no test.
-    """
-
-    difference: float = math.nan
-    p: float = math.nan
-    reason: str | None = None
-
-    def standing(self, first: bool) -> str:
-        """Name it, see `Rank`."""
-        if self.reason is not None:
-            return "untested"
-        if first:
-            return "best"
-        return "not different" if self.p > LEVEL else "different"
-
-
-def _fold_tests(
-    ranked: list[list[Entry]], scored: list[dict[str, Any]], scoring: str
-) -> tuple[list[Outcome], float]:
-    best = ranked[0]
-    differences = [_differences(best, each, scoring) for each in ranked[1:]]
-    fraction = float(np.mean([entry.facts["test_fraction"] for entry in best]))
-    p = [corrected_t_test(each, fraction) for each in differences]
-    reasons = [
-        _without_test(best, other, each, scoring) if math.isnan(value) else None
-        for other, each, value in zip(ranked[1:], differences, p, strict=True)
-    ]
-    # At the level that Holm's first step asks for, as the marks do.
-    level = LEVEL / max(len(differences), 1)
-    told = [detectable_difference(each, fraction, level=level) for each in differences]
-    known = [value for value in told if not math.isnan(value)]
-    means = [float(each.mean()) if len(each) else math.nan for each in differences]
-    outcomes = _outcomes(scored[0][scoring], means, p, reasons)
-    return outcomes, float(np.median(known)) if known else math.nan
-
-
-def _without_test(
-    best: list[Entry], other: list[Entry], differences: NDArray[np.float64], scoring: str
-) -> str:
-    """Say why the scores of folds can't be compared."""
-    if not len(differences):
-        return "it has no repeat in common with the best"
-    for which, entries in (("its", other), ("the best head's", best)):
-        for entry in entries:
-            facts = entry.facts["scores"][scoring]
-            if None in facts["folds"]:
-                why = f": {facts['reason']}" if facts.get("reason") else ""
-                return f"{which} {score_name(scoring)} is not defined in every fold{why}"
-    return "the test needs two folds or more"
-
-
-def _image_tests(
-    ranked: list[list[Entry]], scored: list[dict[str, Any]], scoring: str, resamples: _Resamples
-) -> list[Outcome]:
-    missing = [math.nan] * (len(ranked) - 1)
-    reason = _too_little(scoring, resamples)
-    if reason is not None:
-        return _outcomes(scored[0][scoring], missing, missing, [reason for _ in missing])
-    best, *others = [resamples.resampled(entries)[scoring] for entries in ranked]
-    p = [paired_bootstrap_test(best, each) for each in others]
-    reasons = [
-        (own[scoring]["reason"] or scored[0][scoring]["reason"] or "no resample has the score")
-        if math.isnan(value)
-        else None
-        for own, value in zip(scored[1:], p, strict=True)
-    ]
-    means = [_mean(each - best) for each in others]
-    return _outcomes(scored[0][scoring], means, p, reasons)
-
-
-def _too_little(scoring: str, resamples: _Resamples) -> str | None:
-    """Say what keeps heads from being compared over the images of a single split."""
-    if scoring not in SCORES:
-        return f"{score_name(scoring)} of a single split has no test; rank by {', '.join(SCORES)}"
-    if resamples.units < VERY_FEW:
-        return f"the {resamples.units} tested {resamples.unit} are fewer than {VERY_FEW}"
-    return None
-
-
-def _mean(differences: NDArray[np.float64]) -> float:
-    known = differences[~np.isnan(differences)]
-    return float(known.mean()) if len(known) else math.nan
-
-
-def _outcomes(
-    best: Mapping[str, Any], differences: list[float], p: list[float], reasons: list[str | None]
-) -> list[Outcome]:
-    """One for each head; of `best`, the best head's score, it is asked whether there is one."""
-    no_score = None if best["score"] is not None else best["reason"] or "it has no score"
-    others = zip(differences, holm(p).tolist(), reasons, strict=True)
-    return [Outcome(reason=no_score), *(Outcome(*each) for each in others)]
-
-
-def _differences(best: list[Entry], other: list[Entry], scoring: str) -> NDArray[np.float64]:
-    """Fold by fold, over the repeats that both have."""
-    known = {entry.facts["repeat"]: _folds(entry, scoring) for entry in other}
-    pairs = [
-        known[entry.facts["repeat"]] - _folds(entry, scoring)
-        for entry in best
-        if entry.facts["repeat"] in known
-    ]
-    return np.concatenate(pairs) if pairs else np.empty(0)
-
-
-def _folds(entry: Entry, scoring: str) -> NDArray[np.float64]:
-    return np.array([_number(value) for value in entry.facts["scores"][scoring]["folds"]])
-
-
 def _verdict(
-    ranking: list[Rank], resamples: _Resamples, folds: int, scoring: str, detectable: float
+    ranking: list[Rank], resamples: Resamples, folds: int, scoring: str, detectable: float
 ) -> list[str]:
     same = [rank for rank in ranking[1:] if rank.best]
     lines = [_first(ranking, same), *_untested(ranking)] if len(ranking) > 1 else []
@@ -536,7 +322,7 @@ def _names(ranks: list[Rank], ranking: list[Rank]) -> str:
     return ", ".join(_named(rank, ranking) for rank in ranks[:6]) + more
 
 
-def _warnings(ranking: list[Rank], same: list[Rank], resamples: _Resamples) -> list[str]:
+def _warnings(ranking: list[Rank], same: list[Rank], resamples: Resamples) -> list[str]:
     lines = []
     if any(rank.head == "dummy" for rank in same):
         lines.append(
@@ -547,7 +333,8 @@ def _warnings(ranking: list[Rank], same: list[Rank], resamples: _Resamples) -> l
         lines.append("None of these heads is significantly different from the best.")
     if resamples.units < FEW:
         lines.append(
-            f"{resamples.units} {resamples.unit} are few: heads can't be told apart unless they differ much"
+            f"{resamples.units} {resamples.unit} are few: heads can't be told apart unless they "
+            "differ much"
             + (", and the intervals are too narrow." if resamples.units < VERY_FEW else ".")
         )
     return lines

@@ -1,9 +1,9 @@
 """Warnings that are raised while a head is fitted, as lines that name the head.
 
-Python's own `warnings.catch_warnings` belongs to the whole process. Workers of a cluster fit several
-folds at once, each in a thread of its own: there, one fold would get the warnings of another, or
-lose its own. So the process is changed once, by the first fold that begins, and changed back by the
-last one that ends; in between, each thread has its own list.
+`warnings.catch_warnings` changes the whole process. A worker of a cluster fits several folds at
+once, each in a thread of its own: one fold would get the warnings of another, or lose its own. So
+the first fold that begins changes the process, and the last one that ends changes it back. In
+between, each thread has a list of its own.
 """
 
 from __future__ import annotations

@@ -411,7 +411,9 @@ def _ranked(evaluations: Mapping[str, Evaluation], data: Dataset, scoring: str) 
         )
         means = {name: _pooled(each, data, scoring) for name, each in evaluations.items()}
     if all(map(math.isnan, means.values())):
-        reasons = {each.reasons[scoring] for each in evaluations.values() if scoring in each.reasons}
+        reasons = {
+            each.reasons[scoring] for each in evaluations.values() if scoring in each.reasons
+        }
         why = f" ({'; '.join(sorted(reasons))})" if reasons else ""
         raise ParameterError(
             f"{scoring} is not defined for any of the heads on these images{why}; rank them by "

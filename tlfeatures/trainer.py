@@ -29,6 +29,7 @@ from sklearn.metrics import get_scorer
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
+from tlfeatures.class_weights import check_class_weights, with_present
 from tlfeatures.coordinates import FoldCoordinates, fold_coordinates
 from tlfeatures.dataset import Dataset
 from tlfeatures.errors import ParameterError
@@ -222,9 +223,15 @@ class Trainer:
 
         Raises
         ------
+        ParameterError
+            If a head has the weight of a class that there isn't.
         Exception
             The first one that `work` raised, once all tasks are done.
         """
+        for name, head in {
+            name: head for task in tasks for name, head in task.heads.items()
+        }.items():
+            check_class_weights(name, head, self.data.classes)
         images = self._rows.of_images
         results = []
         failed: Exception | None = None
@@ -396,6 +403,7 @@ def _follow_epochs(
                     (new, codes[task.test]),
                 ]
                 told = _known_to(last.fit_epochs, _told(rows, task.train))
+                with_present(last, y[task.train])
                 epochs = last.fit_epochs(known, y[task.train], **told)
                 scores = [_epoch_scores(last, sides, classes) for _ in epochs]
             tables[name] = np.array(scores)
@@ -424,6 +432,7 @@ def _labels(
     name: str,
     told: Mapping[str, NDArray[Any] | None],
 ) -> Iterator[NDArray[Any]]:
+    rest = with_present(clone(rest), y)
     if hasattr(rest, "predict_path"):
         asked = _known_to(rest.predict_path, told)
         yield from rest.predict_path(known, y, new, points, **asked)
@@ -443,6 +452,7 @@ def fit(
 
     `told` are `groups`, `images` and `variant` of the rows, for classifiers that ask for them.
     """
+    head = with_present(head, y)
     last = head[-1] if isinstance(head, Pipeline) else head
     step = "" if last is head else f"{head.steps[-1][0]}__"
     told = told or {}
@@ -461,6 +471,7 @@ def fit_on_all(
     Warnings that the fit raises are logged, with the name of the head, if `notices` did not log
     them before.
     """
+    check_class_weights(name, head, data.classes)
     rows = TrainingRows.of(data)
     with collected(name) as said:
         fitted = fit(head, rows.X, rows.y, _told(rows, np.arange(len(rows.y))), name)

@@ -1,6 +1,7 @@
 """Scores where a known class has no tested image, and the reason of each score that is none."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,10 +14,11 @@ from sklearn.metrics import balanced_accuracy_score, f1_score
 from tests.fakes import write_image
 from tests.unit.data import dataset
 from tests.unit.simulations import scored_case
-from tlfeatures import cross_validate, evaluate, extract, fit, make_head
+from tlfeatures import cross_validate, extract, fit, make_head
 from tlfeatures.cli import main
 from tlfeatures.comparison import scores_with_intervals
 from tlfeatures.errors import ParameterError
+from tlfeatures.evaluating import evaluate
 from tlfeatures.statistics import bootstrap_intervals, pooled_scores, resample_counts
 
 
@@ -165,10 +167,10 @@ def test_a_head_without_probabilities_has_reasons():
 
 def test_every_none_has_a_reason_and_every_number_none():
     """A head that is always right has no interval but of accuracy; few groups have none."""
-    data = dataset(40, signal=50.0)
+    data = dataset(40, d=1, signal=50.0)
     for groups in (None, np.array(["g", "h"] * 20)):
-        right = cross_validate(make_head("centroid"), dataset(40, signal=50.0))
-        rows = scores_with_intervals(right, dataset(40, signal=50.0, groups=groups))
+        right = cross_validate(make_head("centroid"), data)
+        rows = scores_with_intervals(right, replace(data, groups=groups))
         for name, row in rows.items():
             whole = row["score"] is not None and row["interval"] is not None
             assert (row["reason"] is None) == whole, name

@@ -1,6 +1,7 @@
 """Not significantly different from the best, different, or not to be tested: shown as three."""
 
 import json
+from html import unescape
 
 import numpy as np
 import pytest
@@ -131,7 +132,7 @@ def test_the_text_and_the_page_show_that_it_can_not_be_tested(folder):
     assert "none" in rows["?"]
     assert "?: can't be tested" in result.stdout
     assert "the 8 tested images are fewer than 20" in " ".join(result.stdout.split())
-    _, html = page_of(folder / "out")
+    html = unescape(page_of(folder / "out")[1])
     assert "(can't be tested)" in html
     assert "the 8 tested images are fewer than 20" in html
     assert "(significantly different from the best)" not in html
