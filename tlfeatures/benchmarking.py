@@ -25,7 +25,7 @@ from tlfeatures.comparison import Comparison, compare
 from tlfeatures.dataset import Dataset, load_dataset
 from tlfeatures.duplicates import NEAR_DUPLICATE
 from tlfeatures.errors import DatasetError, FormatError, ParameterError
-from tlfeatures.evaluate import Evaluation, cross_validate_heads
+from tlfeatures.evaluate import Evaluation, check_scoring, cross_validate_heads
 from tlfeatures.features.embedding import parts_of
 from tlfeatures.features.names import as_list, unknown_name
 from tlfeatures.features.store import read_header
@@ -59,8 +59,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# How heads are fitted on variants: raised where that changes, so that entries are computed again.
-VARIANTS_FIT_VERSION = 2
+# How heads are fitted, calibrated and scored. Raise it where that changes, so that the entries of a
+# folder are computed again.
+FIT_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class Benchmark:
     entries : list of Entry
         One for each head, embedding and repeat, also those of earlier runs in the same folder.
     comparison : Comparison
-        The ranking, and which heads can be told from the best.
+        The ranking, and which heads are significantly different from the best.
     computed : int
         Entries that this run computed; the others were there.
     out : str or None
@@ -203,6 +204,7 @@ def benchmark(
     }
     datasets = _load(files, embeddings, {**how, "variants": variants})
     first = next(iter(datasets.values()))
+    check_scoring(scoring, first.classes)
     chosen, folds = _folds(first, cv, split, repeats, random_state)
     plan = _Plan(params or {}, names, tune, scoring, chosen, folds, random_state)
     sources = sources_of([file for file, _ in datasets], **how)
@@ -319,7 +321,7 @@ def _compute(trainer: Trainer, matrix: str, repeat: int, plan: _Plan, results: R
     heads = make_heads(plan.names, plan.params, random_state=seed)
     grids = {each: dict(head_grid(each, plan.params)) if plan.tune else {} for each in heads}
     base = matrix + digest_of(plan.folds[repeat], trainer.data.together)
-    base += f"+{VARIANTS_FIT_VERSION}" if trainer.data.n_variants else ""
+    base += f"+{FIT_VERSION}"
     file, rows = trainer.data.file, len(trainer.data.y) * (1 + trainer.data.n_variants)
     keys = {
         each: [

@@ -31,6 +31,7 @@ from scipy.linalg import solve
 from scipy.optimize import minimize_scalar
 from scipy.special import expit, log_softmax, logit, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.metrics.pairwise import euclidean_distances
@@ -42,6 +43,7 @@ from sklearn.utils import check_random_state, shuffle
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from tlfeatures.class_weights import by_codes, weights_of
 from tlfeatures.errors import ParameterError
 from tlfeatures.folds import cut, fewest
 from tlfeatures.training_rows import shares
@@ -76,17 +78,14 @@ class _Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         checked: Floats = validate_data(self, X, dtype=self._dtypes, reset=False)
         return checked
 
+    def _class_weight(self) -> Any:
+        return getattr(self, "class_weight", None)
+
     def _weights(self, codes: NDArray[np.int_]) -> Floats:
         """One weight a class."""
-        weight = getattr(self, "class_weight", None)
+        weight = self._class_weight()
         if isinstance(weight, Mapping):
-            unknown = sorted(map(repr, set(weight) - set(self.classes_.tolist())))
-            if unknown:
-                raise ParameterError(
-                    f"class_weight names {', '.join(unknown)}, and the classes are "
-                    f"{', '.join(map(repr, self.classes_.tolist()))}"
-                )
-            return np.array([weight.get(name, 1.0) for name in self.classes_], float)
+            return weights_of(weight, self.classes_.tolist())
         found: Floats = compute_class_weight(weight, classes=np.arange(len(self.classes_)), y=codes)
         return found
 
@@ -144,14 +143,15 @@ class _Calibrated(_Classifier):
             )
         self.fitted_ = self._plain().fit(X, codes, **weights)
         image = np.ones(len(X), bool) if variant is None else np.asarray(variant) == 0
-        of_class = self._row_weights(codes).get("sample_weight", np.ones(len(X)))
+        # Calibration needs the weights of classes, too, or it would undo them.
+        of_class = np.ones(len(X)) if self._class_weight() is None else self._weights(codes)[codes]
         self.slope_, self.intercept_ = _calibration(
             held_out[image].astype(np.float64), codes[image], of_class[image]
         )
         return self
 
     def _row_weights(self, codes: NDArray[np.int_], variant: Variant = None) -> dict[str, Floats]:
-        """Weights of rows. Calibration needs the weights of classes, too, or it would undo them."""
+        """Weights of rows, for the classifier whose decisions are calibrated."""
         share = shares(variant) if self._penalised else None
         if getattr(self, "class_weight", None) is None:
             return {} if share is None else {"sample_weight": share}
@@ -166,9 +166,9 @@ class _Calibrated(_Classifier):
     def predict_proba(self, X: ArrayLike) -> Floats:
         """Give calibrated probabilities of shape (n, k), columns as in `classes_`.
 
-        With more than two classes, the label is the most probable one. With two classes, the
-        sigmoid may cross 0.5 away from the decision 0. Close to it, the label can be the less
-        probable class.
+        With more than two classes, the most probable class is that of the largest decision. With
+        two classes, the sigmoid may cross 0.5 away from the decision 0. Close to it, the label can
+        be the less probable class.
         """
         decisions = self.decision_function(X)
         if decisions.ndim > 1:
@@ -461,12 +461,17 @@ class CalibratedRidge(_Calibrated):
 
 
 class CalibratedClassifier(_Calibrated):
-    """Any scikit-learn classifier with decisions or labels alone, and probabilities beside them.
+    """Any scikit-learn classifier that has decisions, with probabilities beside them.
+
+    The label is what the estimator's own `predict` gives. Most estimators predict the class of the
+    largest decision, which is then the most probable class, too. Some don't, as NearestCentroid
+    with given metrics or priors: there, the label may be another class than the most probable one.
 
     Parameters
     ----------
     estimator : scikit-learn classifier
-        With `decision_function`.
+        With `decision_function`, one column a class where there are more than two. It is fitted on
+        codes of the classes; its `class_weight` names the classes themselves.
     random_state : int or None
         Of the inner folds.
     """
@@ -475,8 +480,16 @@ class CalibratedClassifier(_Calibrated):
         self.estimator = estimator
         self.random_state = random_state
 
+    def _class_weight(self) -> Any:
+        weight = getattr(self.estimator, "class_weight", None)
+        return weight if weight == "balanced" or isinstance(weight, Mapping) else None
+
+    def _row_weights(self, codes: NDArray[np.int_], variant: Variant = None) -> dict[str, Floats]:
+        """No weights: the estimator has its own."""
+        return {}
+
     def _plain(self) -> BaseEstimator:
-        plain = clone(self.estimator)
+        plain = by_codes(self.estimator, self.classes_.tolist())
         if "break_ties" in plain.get_params():  # by the decisions, not by the order of the classes
             plain.set_params(break_ties=plain.decision_function_shape == "ovr")
         return plain
@@ -524,6 +537,34 @@ class CalibratedCentroid(_Calibrated):
 
 
 # ---- probabilities of their own
+
+
+class NamedBoosting(HistGradientBoostingClassifier):  # type: ignore[misc]
+    """scikit-learn's histogram gradient boosting, whose `class_weight` names the classes.
+
+    That of scikit-learn wants the places of the classes in their order.
+    """
+
+    class_weight: Any
+
+    def fit(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> NamedBoosting:
+        """Fit on X of shape (n, d), n labels and n weights."""
+        given = self.class_weight
+        if not isinstance(given, Mapping):
+            super().fit(X, y, sample_weight=sample_weight)
+            return self
+        classes, codes = np.unique(np.asarray(y), return_inverse=True)
+        weights = weights_of(given, classes.tolist())[codes]
+        if sample_weight is not None:
+            weights = weights * np.asarray(sample_weight)
+        self.class_weight = None  # the weights of rows have it
+        try:
+            super().fit(X, y, sample_weight=weights)
+        finally:
+            self.class_weight = given
+        return self
 
 
 class ShrunkLDA(_Classifier):

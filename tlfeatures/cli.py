@@ -593,8 +593,8 @@ def benchmark(
 ) -> None:
     """Rank every head on every embedding of the files, on the same folds.
 
-    Each score has a 95 % interval, and the ranking marks the heads that can't be told from the
-    best.
+    Each score has a 95 % interval, and the ranking marks the heads that are not
+    significantly different from the best.
     """
     from tlfeatures.benchmarking import benchmark
     from tlfeatures.heads import parse_params

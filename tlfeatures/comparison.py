@@ -1,4 +1,4 @@
-"""Ranking heads, with intervals, and saying which can't be told from the best."""
+"""Ranking heads, with intervals, and testing which are significantly different from the best."""
 
 from __future__ import annotations
 
@@ -9,27 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tlfeatures.dataset import Dataset
 from tlfeatures.evaluate import Evaluation, or_none
 from tlfeatures.features.names import counted
+from tlfeatures.head_tests import LEVEL, VERY_FEW, Outcome, fold_tests, image_tests
+from tlfeatures.resamples import Resamples
 from tlfeatures.results import Entry, Study, series_of
-from tlfeatures.statistics import (
-    SCORES,
-    bootstrap_intervals,
-    corrected_t_test,
-    detectable_difference,
-    holm,
-    paired_bootstrap_test,
-    pooled_scores,
-    resample_counts,
-    resampled_scores,
-)
 
-LEVEL = 0.05
 FEW = 100  # tested images, or groups, below which the test has little to go on
-VERY_FEW = 20  # below which percentile intervals are too narrow
+
+NO_INTERVAL = "scores of --scoring are means over folds, without an interval"
 
 INTERVALS = (
     "95 % intervals: percentile bootstrap over images (whole groups where there are any) of the "
@@ -55,18 +45,22 @@ class Rank:
     tuned : bool
     params : dict
     repeats : int
-    scores : dict of name to {score, interval}
+    scores : dict of name to {score, interval, reason}
         The mean over repeats of the pooled score, and its interval; further scores are the mean
-        over folds, without an interval.
+        over folds, without an interval. The reason says in words why one of the two is None.
     fit_seconds : float
         Mean of a fold.
     difference, p : float or None
-        Of its score to the best head's, and whether chance explains it; None for the best itself,
-        and the p of what was not tested.
+        Of its score to the best head's, and the probability of such a difference by chance; None
+        for the best itself, and where it can't be tested.
     best : bool
-        Whether it is the best, or was tested and can't be told from it.
+        Whether it is the best, or not significantly different from it.
     keys : list of str
         Of its entries, in the order of repeats.
+    standing : {"best", "not different", "different", "untested"}
+        Against the best head: significantly different or not, or the test can't be made.
+    reason : str or None
+        Why the test can't be made.
     """
 
     head: str
@@ -81,6 +75,8 @@ class Rank:
     p: float | None
     best: bool
     keys: list[str]
+    standing: str
+    reason: str | None
 
     @property
     def name(self) -> str:
@@ -140,7 +136,8 @@ def compare(
     Parameters
     ----------
     entries : sequence of Entry
-        `facts["scores"]` get their `interval` and `pooled`, the score that it belongs to.
+        `facts["scores"]` get their `interval` and `pooled`, the score that it belongs to, and the
+        reason where one of them is missing.
     study : Study
     scoring : str
     random_state : int or None
@@ -152,39 +149,32 @@ def compare(
     """
     series = _series([entry for entry in entries if scoring in entry.facts["scores"]])
     tested = next(iter(series.values()))[0].fold >= 0
-    resamples = _Resamples.of(study, study.classes, tested, random_state)
+    resamples = Resamples.of(study, study.classes, tested, random_state)
     scored = {key: _scores(each, resamples) for key, each in series.items()}
     keys = sorted(series, key=lambda key: _rank(scored[key], scoring), reverse=True)
-    ranked = [series[key] for key in keys]
+    ranked, scores = [series[key] for key in keys], [scored[key] for key in keys]
     folds = study.facts["folds"]
     if folds > 1:
-        outcomes, detectable = _fold_tests(ranked, scoring)
+        outcomes, detectable = fold_tests(ranked, scores, scoring)
     else:
-        outcomes, detectable = _image_tests(ranked, scoring, resamples), math.nan
-    labels, embeddings = _labels(ranked), _embeddings(ranked)
+        outcomes, detectable = image_tests(ranked, scores, scoring, resamples), math.nan
+    columns = zip(ranked, _labels(ranked), _embeddings(ranked), scores, outcomes, strict=True)
     ranking = [
-        _ranked(
-            series[key],
-            labels[place],
-            embeddings[place],
-            scored[key],
-            *outcomes[place],
-            first=place == 0,
-        )
-        for place, key in enumerate(keys)
+        _ranked(*each, standing=each[-1].standing(first=place == 0))
+        for place, each in enumerate(columns)
     ]
     verdict = _verdict(ranking, resamples, folds, scoring, detectable)
     return Comparison(scoring, ranking, or_none(detectable), verdict, folds)
 
 
-def score_intervals(
+def scores_with_intervals(
     evaluation: Evaluation,
     data: Dataset,
     random_state: int | None = 0,
     *,
     classes: list[str] | None = None,
-) -> dict[str, list[float] | None]:
-    """Give the 95 % interval of each score of one evaluation.
+) -> dict[str, dict[str, Any]]:
+    """Give each score of one evaluation over all tested images, with its 95 % interval.
 
     Parameters
     ----------
@@ -198,12 +188,16 @@ def score_intervals(
 
     Returns
     -------
-    dict of name to [low, high], or None where there is none
-        See `tlfeatures.statistics.bootstrap_intervals`.
+    dict of name to {score, interval, reason}
+        As in `Rank`.
     """
-    resamples = _Resamples.of(data, classes or data.classes, evaluation.fold >= 0, random_state)
-    found = resamples.intervals([evaluation])
-    return {name: found.get(name) for name in evaluation.scores}
+    resamples = Resamples.of(data, classes or data.classes, evaluation.fold >= 0, random_state)
+    found = resamples.score([evaluation])
+    for name, values in evaluation.scores.items():
+        if name not in found:
+            reason = evaluation.reasons.get(name, NO_INTERVAL)
+            found[name] = {"score": or_none(values.mean()), "interval": None, "reason": reason}
+    return found
 
 
 def _series(entries: Sequence[Entry]) -> dict[tuple[Any, ...], list[Entry]]:
@@ -217,98 +211,40 @@ def _series(entries: Sequence[Entry]) -> dict[tuple[Any, ...], list[Entry]]:
 # ---- scores and intervals
 
 
-@dataclass(frozen=True)
-class _Resamples:
-    rows: NDArray[np.bool_]
-    codes: NDArray[np.int_]
-    counts: NDArray[np.float32]
-    units: int
-
-    @classmethod
-    def of(
-        cls,
-        images: Study | Dataset,
-        classes: list[str],
-        tested: NDArray[np.bool_],
-        seed: int | None,
-    ) -> _Resamples:
-        groups = None if images.together is None else images.together[tested]
-        n = int(tested.sum())
-        return cls(
-            tested,
-            np.searchsorted(classes, images.y[tested]),
-            resample_counts(n, groups, random_state=seed),
-            n if groups is None else len(np.unique(groups)),
-        )
-
-    def score(self, entries: Sequence[Entry]) -> dict[str, dict[str, Any]]:
-        predicted, tables = self._predictions(entries)
-        once = np.ones((len(self.codes), 1))
-        pooled = [
-            pooled_scores(self.codes, *pair, once) for pair in zip(predicted, tables, strict=True)
-        ]
-        intervals = self.intervals(entries)
-        return {
-            name: {
-                "score": or_none(np.mean([scores[name][0] for scores in pooled])),
-                "interval": intervals[name],
-            }
-            for name in SCORES
-        }
-
-    def intervals(self, entries: Sequence[Entry | Evaluation]) -> dict[str, list[float] | None]:
-        found = bootstrap_intervals(
-            self.codes, *self._predictions(entries), self.counts, units=self.units
-        )
-        return {name: _plain(interval) for name, interval in found.items()}
-
-    def resampled(self, entries: Sequence[Entry]) -> dict[str, NDArray[np.float64]]:
-        return resampled_scores(self.codes, *self._predictions(entries), self.counts)
-
-    def _predictions(
-        self, entries: Sequence[Entry | Evaluation]
-    ) -> tuple[NDArray[np.int_], NDArray[np.float64]]:
-        predicted = np.array([entry.predicted[self.rows] for entry in entries])
-        return predicted, np.array([entry.probabilities[self.rows] for entry in entries])
-
-
-def _scores(entries: list[Entry], resamples: _Resamples) -> dict[str, dict[str, Any]]:
-    for entry in entries:
-        _note(entry, resamples.score([entry]))
-    scores = resamples.score(entries) if len(entries) > 1 else _noted(entries[0])
+def _scores(entries: list[Entry], resamples: Resamples) -> dict[str, dict[str, Any]]:
+    each = [resamples.score([entry]) for entry in entries]
+    for entry, scores in zip(entries, each, strict=True):
+        _note(entry, scores)
+    found = resamples.score(entries) if len(entries) > 1 else each[0]
     for name in entries[0].facts["scores"]:
-        if name not in scores:
-            mean = np.mean([_number(entry.facts["scores"][name]["mean"]) for entry in entries])
-            scores[name] = {"score": or_none(mean), "interval": None}
-    return scores
+        if name not in found:
+            noted = [entry.facts["scores"][name] for entry in entries]
+            mean = np.mean([np.nan if facts["mean"] is None else facts["mean"] for facts in noted])
+            reason = next((facts["reason"] for facts in noted if facts["mean"] is None), None)
+            found[name] = {
+                "score": or_none(mean),
+                "interval": None,
+                "reason": reason or NO_INTERVAL,
+            }
+    return found
 
 
 def _note(entry: Entry, scores: dict[str, dict[str, Any]]) -> None:
+    """Add what is pooled; the reason is that of the first value that is missing."""
     for name, facts in entry.facts["scores"].items():
-        own = scores.get(name, {"score": None, "interval": None})
-        facts |= {"pooled": own["score"], "interval": own["interval"]}
-
-
-def _noted(entry: Entry) -> dict[str, dict[str, Any]]:
-    facts = entry.facts["scores"]
-    return {
-        name: {"score": facts[name]["pooled"], "interval": facts[name]["interval"]}
-        for name in SCORES
-    }
-
-
-def _plain(interval: tuple[float, float]) -> list[float] | None:
-    return None if math.isnan(interval[0]) else list(interval)
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else value
+        own = scores.get(name, {"score": None, "interval": None, "reason": NO_INTERVAL})
+        of_folds = facts.get("reason") if facts["mean"] is None else None
+        facts |= {
+            "pooled": own["score"],
+            "interval": own["interval"],
+            "reason": of_folds or own["reason"],
+        }
 
 
 def _rank(scores: dict[str, dict[str, Any]], scoring: str) -> float:
     """Larger is better, and no number is worst; of our own scores only log loss is a loss."""
-    value = _number(scores[scoring]["score"])
-    if math.isnan(value):
+    value: float | None = scores[scoring]["score"]
+    if value is None:
         return -math.inf
     return -value if scoring == "log_loss" else value
 
@@ -318,9 +254,8 @@ def _ranked(
     label: str,
     embedding: str,
     scores: dict[str, Any],
-    difference: float,
-    p: float,
-    first: bool,
+    outcome: Outcome,
+    standing: str,
 ) -> Rank:
     facts = entries[0].facts
     return Rank(
@@ -332,65 +267,20 @@ def _ranked(
         repeats=len(entries),
         scores=scores,
         fit_seconds=float(np.mean([entry.facts["fit_seconds"] for entry in entries])),
-        difference=or_none(difference),
-        p=or_none(p),
-        best=first or p > LEVEL,
+        difference=or_none(outcome.difference),
+        p=or_none(outcome.p),
+        best=standing in ("best", "not different"),
         keys=[entry.facts["key"] for entry in entries],
+        standing=standing,
+        reason=outcome.reason,
     )
 
 
-# ---- tests
-
-Outcomes = list[tuple[float, float]]  # difference to the best, adjusted p; NaN for the best
-
-
-def _fold_tests(ranked: list[list[Entry]], scoring: str) -> tuple[Outcomes, float]:
-    best = ranked[0]
-    differences = [_differences(best, each, scoring) for each in ranked[1:]]
-    fraction = float(np.mean([entry.facts["test_fraction"] for entry in best]))
-    p = [corrected_t_test(each, fraction) for each in differences]
-    # At the level that Holm's first step asks for, as the marks do.
-    level = LEVEL / max(len(differences), 1)
-    told = [detectable_difference(each, fraction, level=level) for each in differences]
-    known = [value for value in told if not math.isnan(value)]
-    means = [float(each.mean()) if len(each) else math.nan for each in differences]
-    return _outcomes(means, p), float(np.median(known)) if known else math.nan
-
-
-def _image_tests(ranked: list[list[Entry]], scoring: str, resamples: _Resamples) -> Outcomes:
-    if scoring not in SCORES or resamples.units < VERY_FEW:
-        missing = [math.nan] * (len(ranked) - 1)
-        return _outcomes(missing, missing)
-    best, *others = [resamples.resampled(entries)[scoring] for entries in ranked]
-    means = [float(np.nanmean(each - best)) for each in others]
-    return _outcomes(means, [paired_bootstrap_test(best, each) for each in others])
-
-
-def _outcomes(differences: list[float], p: list[float]) -> Outcomes:
-    adjusted = holm(p).tolist()
-    return [(math.nan, math.nan), *zip(differences, adjusted, strict=True)]
-
-
-def _differences(best: list[Entry], other: list[Entry], scoring: str) -> NDArray[np.float64]:
-    """Fold by fold, over the repeats that both have."""
-    known = {entry.facts["repeat"]: _folds(entry, scoring) for entry in other}
-    pairs = [
-        known[entry.facts["repeat"]] - _folds(entry, scoring)
-        for entry in best
-        if entry.facts["repeat"] in known
-    ]
-    return np.concatenate(pairs) if pairs else np.empty(0)
-
-
-def _folds(entry: Entry, scoring: str) -> NDArray[np.float64]:
-    return np.array([_number(value) for value in entry.facts["scores"][scoring]["folds"]])
-
-
 def _verdict(
-    ranking: list[Rank], resamples: _Resamples, folds: int, scoring: str, detectable: float
+    ranking: list[Rank], resamples: Resamples, folds: int, scoring: str, detectable: float
 ) -> list[str]:
     same = [rank for rank in ranking[1:] if rank.best]
-    lines = [_first(ranking, same)] if len(ranking) > 1 else []
+    lines = [_first(ranking, same), *_untested(ranking)] if len(ranking) > 1 else []
     if not math.isnan(detectable):
         more = "; more --repeats tell smaller ones" if ranking[0].repeats < 5 else ""
         lines.append(
@@ -403,30 +293,48 @@ def _verdict(
 
 def _first(ranking: list[Rank], same: list[Rank]) -> str:
     first = _named(ranking[0], ranking)
-    if all(rank.p is None for rank in ranking):
-        return f"{first} is first; whether others are worse was not tested."
+    tested = [rank for rank in ranking[1:] if rank.standing != "untested"]
+    if not tested:
+        return f"{first} is first; no test tells whether the others are worse."
     if not same:
-        return f"{first} is first, and can be told from every other (p at most {LEVEL})."
-    names = [_named(rank, ranking) for rank in same]
-    more = f" and {len(names) - 6} more" if len(names) > 6 else ""
+        which = "every other" if len(tested) == len(ranking) - 1 else "every other that is tested"
+        return f"{first} is first, and significantly different from {which} (p at most {LEVEL})."
     return (
-        f"{first} is first, but can't be told from: {', '.join(names[:6])}{more}. That is no proof "
-        "that they are equal."
+        f"{first} is first, but not significantly different from: {_names(same, ranking)}. That is "
+        "no proof that they are equal."
     )
 
 
-def _warnings(ranking: list[Rank], same: list[Rank], resamples: _Resamples) -> list[str]:
+def _untested(ranking: list[Rank]) -> list[str]:
+    """Name the heads that can't be tested against the best, with the reason."""
+    by_reason: dict[str, list[Rank]] = {}
+    for rank in ranking[1:]:
+        if rank.reason is not None:
+            by_reason.setdefault(rank.reason, []).append(rank)
+    return [
+        f"Can't be tested against the best: {_names(ranks, ranking)}; {reason}."
+        for reason, ranks in by_reason.items()
+    ]
+
+
+def _names(ranks: list[Rank], ranking: list[Rank]) -> str:
+    more = f" and {len(ranks) - 6} more" if len(ranks) > 6 else ""
+    return ", ".join(_named(rank, ranking) for rank in ranks[:6]) + more
+
+
+def _warnings(ranking: list[Rank], same: list[Rank], resamples: Resamples) -> list[str]:
     lines = []
     if any(rank.head == "dummy" for rank in same):
         lines.append(
-            "Not even guessing (dummy) can be told from the best: the test can't tell here."
+            "Not even guessing (dummy) is significantly different from the best: with these images "
+            "the test can't tell heads apart."
         )
     elif same and len(same) == len(ranking) - 1:
-        lines.append("The test can't tell any of these heads from the best.")
+        lines.append("None of these heads is significantly different from the best.")
     if resamples.units < FEW:
-        what = "images" if resamples.units == len(resamples.codes) else "groups"
         lines.append(
-            f"{resamples.units} {what} are few: heads can't be told apart unless they differ much"
+            f"{resamples.units} {resamples.unit} are few: heads can't be told apart unless they "
+            "differ much"
             + (", and the intervals are too narrow." if resamples.units < VERY_FEW else ".")
         )
     return lines

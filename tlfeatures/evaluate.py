@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from sklearn.base import BaseEstimator
 from sklearn.metrics import get_scorer_names
 
 from tlfeatures.dataset import Dataset
+from tlfeatures.errors import ParameterError
 from tlfeatures.features.names import as_list, unknown_name
 from tlfeatures.folds import Fold, inner_folds, make_folds
 from tlfeatures.heads import Grid
@@ -26,6 +27,8 @@ from tlfeatures.trainer import FoldResult, Task, Trainer
 from tlfeatures.tuning import Choice, choose
 
 logger = logging.getLogger(__name__)
+
+_TOP = 2  # classes that scikit-learn's scorer top_k_accuracy takes
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,8 @@ class Evaluation:
         Mean over folds of test images a training image.
     choices : tuple of Choice
         What tuning chose in each fold; empty without tuning.
+    reasons : dict of name to str
+        Why a score is not defined, and in which folds.
     """
 
     split: str
@@ -63,22 +68,25 @@ class Evaluation:
     fit_seconds: NDArray[np.float64]
     test_fraction: float
     choices: tuple[Choice, ...] = ()
+    reasons: dict[str, str] = field(default_factory=dict)
 
     def summary(self) -> dict[str, dict[str, Any]]:
         """Give each score's mean, standard deviation over folds (ddof 1) and folds, JSON-ready.
 
-        What is not defined is None: a NaN, or the deviation of a single fold.
+        What is not defined is None: a NaN, or the deviation of a single fold. `reason` says why
+        the mean is not defined; it is None where it is.
         """
-        return {name: _summary(values) for name, values in self.scores.items()}
+        return {name: self._summary(name) for name in self.scores}
 
-
-def _summary(values: NDArray[np.float64]) -> dict[str, Any]:
-    std = values.std(ddof=1) if len(values) > 1 else float("nan")
-    return {
-        "mean": or_none(values.mean()),
-        "std": or_none(std),
-        "folds": [or_none(value) for value in values],
-    }
+    def _summary(self, name: str) -> dict[str, Any]:
+        values = self.scores[name]
+        std = values.std(ddof=1) if len(values) > 1 else float("nan")
+        return {
+            "mean": or_none(values.mean()),
+            "std": or_none(std),
+            "folds": [or_none(value) for value in values],
+            "reason": self.reasons.get(name),
+        }
 
 
 def or_none(value: Any) -> float | None:
@@ -161,14 +169,15 @@ def cross_validate_heads(
     DatasetError
         With one class, or a class of fewer images than folds.
     ParameterError
-        For an unknown split or score.
+        For an unknown split or score, or `top_k_accuracy` with two classes.
 
     Notes
     -----
-    ROC AUC with more than two classes is the unweighted mean of one class against the rest.
+    ROC AUC with more than two classes is the unweighted mean of one class against the rest. Macro
+    F1 and balanced accuracy are means over the classes that the fold has tested images of.
     """
     scoring = as_list(scoring)
-    _check_scoring(scoring)
+    check_scoring(scoring, data.classes)
     made = folds or make_folds(data, cv=cv, split=split, random_state=random_state)
     if trainer is None:
         with Trainer(data, n_jobs=n_jobs) as own:
@@ -233,11 +242,43 @@ def _gather(
         fit_seconds=np.array([result.seconds for result in results]),
         test_fraction=float(np.mean([len(test) / len(train) for train, test in folds])),
         choices=choices,
+        reasons=_reasons(results),
     )
 
 
-def _check_scoring(scoring: Sequence[str]) -> None:
+def _reasons(results: Sequence[FoldResult]) -> dict[str, str]:
+    """Put together why folds don't define a score, and which of several folds these are."""
+    folds_of: dict[str, dict[str, list[str]]] = {}
+    for number, result in enumerate(results, 1):
+        for name, reason in result.reasons.items():
+            folds_of.setdefault(name, {}).setdefault(reason, []).append(str(number))
+    return {
+        name: "; ".join(
+            reason if len(folds) == len(results) else f"{reason} in fold {', '.join(folds)}"
+            for reason, folds in found.items()
+        )
+        for name, found in folds_of.items()
+    }
+
+
+def check_scoring(scoring: Sequence[str], classes: Sequence[str]) -> None:
+    """Refuse scores that there aren't, and one that says nothing of so few classes.
+
+    Parameters
+    ----------
+    scoring : sequence of str
+    classes : sequence of str
+
+    Raises
+    ------
+    ParameterError
+    """
+    known = list(dict.fromkeys((*SCORES, *get_scorer_names())))
     for name in scoring:
-        known = list(dict.fromkeys((*SCORES, *get_scorer_names())))
         if name not in known:
             raise unknown_name("scoring", name, known)
+        if name == "top_k_accuracy" and len(classes) <= _TOP:
+            raise ParameterError(
+                f"top_k_accuracy asks whether the label is among the {_TOP} most probable classes, "
+                f"and there are {len(classes)} classes: it is 1 for every head; take accuracy"
+            )

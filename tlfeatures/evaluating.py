@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlfeatures.comparison import score_intervals
+from tlfeatures.comparison import scores_with_intervals
 from tlfeatures.dataset import (
     Dataset,
     check_similarity,
@@ -29,14 +29,13 @@ from tlfeatures.errors import (
     SourceError,
     SpecError,
 )
-from tlfeatures.evaluate import Evaluation, or_none
+from tlfeatures.evaluate import Evaluation
 from tlfeatures.features.folders import no_images
 from tlfeatures.features.images import MAX_PIXELS, scan
 from tlfeatures.features.locations import is_url
 from tlfeatures.features.spelling import clean
 from tlfeatures.labels import Groups, Labels
 from tlfeatures.model import Labeller, Model
-from tlfeatures.statistics import SCORES, pooled_scores
 
 Progress = Callable[[int, int], None]
 
@@ -57,8 +56,10 @@ class Trial:
     tested : int
         The others.
     classes : list of str
-    scores : dict of name to {"score", "interval"}
-        Pooled over the tested images; None where a score or its interval is not defined.
+    scores : dict of name to {"score", "interval", "reason"}
+        Pooled over the tested images; None where a score or its interval is not defined, and then
+        the reason in words. Balanced accuracy and macro F1 are averages over the classes that have
+        tested images.
     confusion : Confusion
     predictions : OutOfFold
         Label and probabilities of every tested image.
@@ -334,19 +335,16 @@ def _score(loaded: Model, data: Dataset, seed: int | None, **facts: Any) -> Tria
     classes = loaded.classes
     table = loaded.predict_proba(data.X)
     codes, predicted = np.searchsorted(classes, data.y), loaded.predict_codes(data.X)
-    once = np.ones((len(codes), 1))
-    scores = pooled_scores(codes, predicted, table, once)
     evaluation = Evaluation(
         split="new",
         classes=np.array(classes),
         fold=np.zeros(len(codes), int),
         predicted=predicted,
         probabilities=table,
-        scores={name: scores[name] for name in SCORES},
+        scores={},  # those over all tested images are wanted, not over folds
         fit_seconds=np.zeros(1),
         test_fraction=len(codes) / loaded.info["images"],
     )
-    intervals = score_intervals(evaluation, data, seed, classes=classes)
     predictions = OutOfFold(data.ids, classes, codes, predicted, table, evaluation.fold)
     return Trial(
         head=loaded.info["head"],
@@ -354,10 +352,7 @@ def _score(loaded: Model, data: Dataset, seed: int | None, **facts: Any) -> Tria
         weights=loaded.spec.weights,
         tested=len(codes),
         classes=classes,
-        scores={
-            name: {"score": or_none(scores[name][0]), "interval": intervals[name]}
-            for name in SCORES
-        },
+        scores=scores_with_intervals(evaluation, data, seed, classes=classes),
         confusion=confusion(predictions),
         predictions=predictions,
         outliers=None if loaded.outliers is None else int(loaded.outliers.flags(data.X).sum()),

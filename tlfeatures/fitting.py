@@ -14,12 +14,13 @@ from sklearn.base import clone
 
 from tlfeatures.benchmarking import Benchmark
 from tlfeatures.cluster import TLS, connect_if
-from tlfeatures.comparison import compare, score_intervals
+from tlfeatures.comparison import compare, scores_with_intervals
 from tlfeatures.dataset import Dataset, load_dataset
 from tlfeatures.duplicates import NEAR_DUPLICATE
 from tlfeatures.errors import ParameterError
 from tlfeatures.evaluate import Evaluation, cross_validate_heads
 from tlfeatures.features.names import as_list
+from tlfeatures.fit_warnings import collected
 from tlfeatures.folds import folds_of, inner_folds
 from tlfeatures.heads import HEADS, Grid, head_grid, make_heads, plain_params, set_tuned
 from tlfeatures.model import Model
@@ -43,20 +44,40 @@ _FEW = 5  # images of a class
 class HeadReport:
     """One head's cross-validation, and where its refit was saved, if it was.
 
-    `params` are those of the saved head, where it was tuned on all images; else those it began
-    with.
+    Attributes
+    ----------
+    head : str
+    params : dict
+        Those of the saved head, where it was tuned on all images; else those it began with.
+    evaluation : Evaluation
+    pooled : dict of name to {"score", "interval", "reason"}
+        Scores of all tested images together, see `tlfeatures.comparison.scores_with_intervals`.
+    model : str or None
+        The model file.
     """
 
     head: str
     params: dict[str, Any]
     evaluation: Evaluation
-    intervals: dict[str, list[float] | None]
+    pooled: dict[str, dict[str, Any]]
     model: str | None = None
 
+    @property
+    def intervals(self) -> dict[str, list[float] | None]:
+        """The 95 % interval of each pooled score; None where it has none."""
+        return {name: row["interval"] for name, row in self.pooled.items()}
+
     def scores(self) -> dict[str, dict[str, Any]]:
-        """Give each score's mean, deviation and folds, and the interval of the pooled score."""
+        """Give each score's mean, deviation and folds, and the interval of the pooled score.
+
+        `reason` says in words why the mean is None, else why the interval is.
+        """
         return {
-            name: {**summary, "interval": self.intervals[name]}
+            name: {
+                **summary,
+                "interval": self.pooled[name]["interval"],
+                "reason": summary["reason"] or self.pooled[name]["reason"],
+            }
             for name, summary in self.evaluation.summary().items()
         }
 
@@ -121,6 +142,11 @@ class FitReport:
     def included(self) -> list[str]:
         """Splits beside train that the saved head is fitted on, where there is a given split."""
         return _included(self.data, self.split)
+
+    @property
+    def tested_classes(self) -> int:
+        """Number of classes that have tested images."""
+        return len(np.unique(self.data.y[self.heads[0].evaluation.fold >= 0]))
 
     def as_benchmark(self) -> Benchmark:
         """Give it as a benchmark of one embedding, of which a page can be made."""
@@ -276,14 +302,17 @@ def fit(
             name,
             plain_params(made[name]),
             evaluations[name],
-            score_intervals(evaluations[name], data, random_state),
+            scores_with_intervals(evaluations[name], data, random_state),
         )
         for name in ranked
     ]
     if model is not None:
         best = reports[0]
         facts = _facts(best, data, tune, len(reports))
-        Model.fit(made[best.head], data, name=best.head, facts=facts).save(model)
+        fitted = Model.fit(
+            made[best.head], data, name=best.head, facts=facts, notices=trainer.notices
+        )
+        fitted.save(model)
         reports[0] = replace(best, model=str(model))
     return FitReport(
         **_facts_of(data, reports[0].evaluation),
@@ -310,7 +339,8 @@ def _check_heads(made: Mapping[str, Any], data: Dataset) -> None:
         if name in HEADS:
             continue
         try:
-            tried = fit_head(clone(head), data.X[few], data.y[few])
+            with collected(name):  # what is said of so few images is no news of the head
+                tried = fit_head(clone(head), data.X[few], data.y[few])
         except ParameterError:
             continue  # few images may be too few for it
         check_head(name, tried)
@@ -391,9 +421,13 @@ def _ranked(evaluations: Mapping[str, Evaluation], data: Dataset, scoring: str) 
         )
         means = {name: _pooled(each, data, scoring) for name, each in evaluations.items()}
     if all(map(math.isnan, means.values())):
+        reasons = {
+            each.reasons[scoring] for each in evaluations.values() if scoring in each.reasons
+        }
+        why = f" ({'; '.join(sorted(reasons))})" if reasons else ""
         raise ParameterError(
-            f"{scoring} is not defined for any of the heads on these images; rank them by another "
-            "score, as with --scoring accuracy"
+            f"{scoring} is not defined for any of the heads on these images{why}; rank them by "
+            "another score, as with --scoring accuracy"
         )
     sign = -1 if scoring == "log_loss" else 1  # of our own scores only log loss is a loss
     ranks = {name: -math.inf if math.isnan(x) else sign * x for name, x in means.items()}

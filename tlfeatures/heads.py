@@ -19,11 +19,13 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
+from tlfeatures.class_weights import named_weights
 from tlfeatures.classifiers import (
     CalibratedCentroid,
     CalibratedClassifier,
     CalibratedRidge,
     CalibratedSVC,
+    NamedBoosting,
     ScaledMLP,
     ShrunkLDA,
     SmoothedNeighbors,
@@ -88,7 +90,7 @@ HEADS: dict[str, Head] = {
     ),
     "gradient-boosting": Head(
         "gradient boosting",
-        lambda seed: HistGradientBoostingClassifier(
+        lambda seed: NamedBoosting(
             max_iter=150,
             max_leaf_nodes=8,
             min_samples_leaf=5,  # scikit-learn's 20 can't split forty images
@@ -137,7 +139,8 @@ def make_head(name: str, *, random_state: int | None = 0, **params: Any) -> Pipe
         `module:Class` of any scikit-learn classifier, which then sees standardised columns.
     random_state : int or None
     **params
-        Of the classifier (`C=0.1`, `class_weight="balanced"`, `learning_rate=0.05`), or
+        Of the classifier (`C=0.1`, `learning_rate=0.05`, `class_weight="balanced"` or weights by
+        class name, `class_weight={"ant": 2.0}`), or
         `n_components` of the coordinates (None: all), or `step__parameter` of any step.
         `coordinates="passthrough"` shows a head of `HEADS` the columns as they are stored.
 
@@ -166,7 +169,8 @@ def make_head(name: str, *, random_state: int | None = 0, **params: Any) -> Pipe
     if "coordinates" in params:
         _pass_through(name, head, params)
         params = {key: value for key, value in params.items() if key != "coordinates"}
-    return head.set_params(**{known[key]: value for key, value in params.items()})
+    full = {known[key]: value for key, value in params.items()}
+    return head.set_params(**named_weights(full))
 
 
 def _pass_through(name: str, head: Pipeline, params: Mapping[str, Any]) -> None:
@@ -194,6 +198,8 @@ def _standardised(classifier: BaseEstimator, seed: int | None) -> Pipeline:
         classifier = CalibratedClassifier(classifier, random_state=seed)
     if isinstance(classifier, KNeighborsClassifier) and classifier.algorithm == "auto":
         classifier.algorithm = "brute"  # the same neighbours, and a search tree fits no model file
+    if type(classifier) is HistGradientBoostingClassifier:
+        classifier = NamedBoosting(**classifier.get_params())
     return Pipeline([("scale", StandardScaler()), ("classifier", classifier)])
 
 

@@ -40,6 +40,7 @@ from tlfeatures.model_file import read_model, write_model
 
 if TYPE_CHECKING:
     from tlfeatures.evaluating import Trial
+    from tlfeatures.fit_warnings import Notices
     from tlfeatures.outliers import OutlierDetector
 
 Key = TypeVar("Key")
@@ -104,8 +105,18 @@ class Model:
     digests: NDArray[np.uint8] | None = field(default=None, repr=False)
 
     @classmethod
-    def fit(cls, head: Any, data: Dataset, *, name: str | None = None, facts: Any = None) -> Model:
+    def fit(
+        cls,
+        head: Any,
+        data: Dataset,
+        *,
+        name: str | None = None,
+        facts: Any = None,
+        notices: Notices | None = None,
+    ) -> Model:
         """Fit a head on all of a dataset.
+
+        Warnings that the fit raises are logged, each once, with the name of the head.
 
         Parameters
         ----------
@@ -116,6 +127,8 @@ class Model:
             What `info` calls the head; its class if not given.
         facts : dict, optional
             More to be kept in `info`, JSON-ready: parameters, scores, how they were reached.
+        notices : Notices, optional
+            Has logged warnings before, which are not logged again.
 
         Raises
         ------
@@ -134,14 +147,15 @@ class Model:
         from tlfeatures.outliers import OutlierDetector
         from tlfeatures.trainer import fit_on_all
 
-        head = compact(fit_on_all(clone(head), data))
+        name = name or type(head).__name__
+        head = compact(fit_on_all(clone(head), data, name, notices))
         info = {
             "classes": data.classes,
             "counts": {label: int((data.y == label).sum()) for label in data.classes},
             "images": len(data.y),
             "columns": data.X.shape[1],
             "variants": data.n_variants,
-            "head": name or type(head).__name__,
+            "head": name,
             **(facts or {}),
             "versions": {
                 package: metadata.version(package)

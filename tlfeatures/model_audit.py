@@ -33,7 +33,9 @@ _TREE = "sklearn.tree._tree.Tree"
 # skops's ways to make an object, and what may be made in each but the last, `ObjectNode`, which
 # makes an object without calling its class and sets its attributes.
 WAYS = {
-    "DictNode": frozenset({"builtins.dict", "sklearn.utils._bunch.Bunch"}),
+    "DictNode": frozenset(
+        {"builtins.dict", "sklearn.utils._bunch.Bunch", "tlfeatures.class_weights.ClassWeights"}
+    ),
     "JsonNode": frozenset({"builtins.str"}),  # as skops calls all that JSON can say
     "ListNode": frozenset({"builtins.list"}),
     "LossNode": frozenset(
@@ -65,6 +67,7 @@ OBJECTS = frozenset(
         "tlfeatures.classifiers.CalibratedClassifier",
         "tlfeatures.classifiers.CalibratedRidge",
         "tlfeatures.classifiers.CalibratedSVC",
+        "tlfeatures.classifiers.NamedBoosting",
         "tlfeatures.classifiers.NearestMean",
         "tlfeatures.classifiers.ScaledMLP",
         "tlfeatures.classifiers.ShrunkLDA",

@@ -194,6 +194,14 @@ def _scores(name: str, facts: Facts) -> Iterator[str]:
     ]
     several = ["score", "mean of folds", "deviation", "95 % interval, pooled"]
     yield from _table(several if folds else ["score", "value", "95 % interval"], rows)
+    missing = [
+        f"{key.replace('_', ' ')}: {row['reason']}"
+        for key, row in facts["scores"].items()
+        if row.get("reason")
+    ]
+    if missing:
+        yield ""
+        yield f"Not defined, or without an interval: {_text('; '.join(missing))}."
     if facts.get("compared", 1) > 1:
         yield ""
         yield (
@@ -223,11 +231,11 @@ def _file_name(name: str) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+    return "none" if value is None else f"{value:.3f}"
 
 
 def _range(interval: Sequence[float] | None) -> str:
-    return "-" if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}"
+    return "none" if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}"
 
 
 def _spec(facts: Facts) -> Iterator[str]:

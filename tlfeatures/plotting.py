@@ -70,7 +70,8 @@ def plot_ranking(comparison: Comparison, ax: Axes | None = None) -> Axes:
     Returns
     -------
     Axes
-        Filled dots can't be told from the best; open ones can, or, in grey, were not compared.
+        Filled dots are the best head and those not significantly different from it. Open dots are
+        significantly different; open grey dots can't be tested.
     """
     ranking = comparison.ranking[:_ROWS]
     with drawing(ax, _WIDTH, ranking_height(comparison)) as axes:
@@ -102,12 +103,12 @@ def _rank_name(rank: Rank, several: bool) -> str:
 def _draw_rank(axes: Axes, row: int, rank: Rank, score: dict[str, Any]) -> None:
     if score["score"] is None:
         return
-    if rank.best:
-        words, color, fill = "best, or can't be told from it", COLORS["accent"], COLORS["accent"]
-    elif rank.p is not None:
-        words, color, fill = "can be told from the best", COLORS["accent"], COLORS["paper"]
+    if rank.standing in ("best", "not different"):
+        words, color, fill = "best, or not significantly different", *(COLORS["accent"],) * 2
+    elif rank.standing == "different":
+        words, color, fill = "significantly different", COLORS["accent"], COLORS["paper"]
     else:
-        words, color, fill = "not compared", COLORS["muted"], COLORS["paper"]
+        words, color, fill = "can't be tested", COLORS["muted"], COLORS["paper"]
     if score["interval"] is not None:
         low, high = score["interval"]
         axes.hlines(row, low, high, colors=color, linewidth=1.4, zorder=2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -126,7 +126,9 @@ def render_fit(report: FitReport) -> str:
         lines.append(RANDOM_WEIGHTS)
     if report.held_back:
         lines.append("the test split was not scored; `--split test` scores on it")
-    lines += ["", _ranking(report)]
+    if report.tested_classes < len(report.classes):
+        lines.append(_averages(report.tested_classes, len(report.classes)))
+    lines += ["", _ranking(report), *_why_none(_missing(report))]
     tuned = [_chosen(head) for head in report.heads if head.evaluation.choices]
     lines += ["\nchosen in each fold", *tuned] if tuned else []
     if folds > 1:
@@ -170,12 +172,44 @@ def _ranking(report: FitReport) -> str:
         ]
         for head in report.heads
     ]
-    header = ["head", f"95 % of {_words(report.scoring)}", *map(_words, names), "fit s"]
+    header = ["head", f"95 % interval of {_words(report.scoring)}", *map(_words, names), "fit s"]
     return table(header, rows)
 
 
+def _averages(tested: int, classes: int) -> str:
+    return (
+        f"{tested} of {classes} classes have tested images; balanced accuracy and macro F1 are "
+        "averages over these"
+    )
+
+
+def _missing(report: FitReport) -> Iterator[tuple[str, str, str | None]]:
+    """Name each head and score without a mean, or without the interval that is shown: and why."""
+    for head in report.heads:
+        for name, facts in head.scores().items():
+            if facts["mean"] is None:
+                yield head.head, _words(name), facts["reason"]
+        if head.intervals[report.scoring] is None:
+            of = head.pooled[report.scoring]
+            yield head.head, f"interval of {_words(report.scoring)}", of["reason"]
+
+
+def _why_none(missing: Iterable[tuple[str, str, str | None]]) -> list[str]:
+    """Give one line for each reason why something is none, from (head, what, reason)."""
+    heads: dict[tuple[str, str], list[str]] = {}
+    for head, what, reason in missing:
+        heads.setdefault((what, reason or "not defined"), []).append(head)
+    found: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for (what, reason), of in heads.items():
+        found.setdefault((reason, tuple(of)), []).append(what)
+    return [
+        f"none: {', '.join(what)}{f' ({_some(list(of))})' if any(of) else ''}: {reason}"
+        for (reason, of), what in found.items()
+    ]
+
+
 def _interval(interval: list[float] | None) -> str:
-    return "-" if interval is None else f"[{interval[0]:.3f}, {interval[1]:.3f}]"
+    return "none" if interval is None else f"[{interval[0]:.3f}, {interval[1]:.3f}]"
 
 
 def _words(name: str) -> str:
@@ -212,7 +246,8 @@ def render_benchmark(result: Benchmark) -> str:
     lines.append(f"{', '.join(embeddings)}; {_cut(study)}" if len(embeddings) == 1 else _cut(study))
     if study["weights"] == "random":
         lines.append(RANDOM_WEIGHTS)
-    lines += ["", _ranks(ranking, result.comparison.scoring), ""]
+    lines += ["", _ranks(ranking, result.comparison.scoring)]
+    lines += [*_why_none(_missing_of(ranking, result.comparison.scoring)), ""]
     said = [f"{INTERVALS}.", f"{result.comparison.test_method}.", _MARK, ""]
     said += result.comparison.verdict
     lines += [textwrap.fill(text, 100) for text in said]
@@ -223,7 +258,11 @@ def render_benchmark(result: Benchmark) -> str:
     return "\n".join(lines)
 
 
-_MARK = "*: the best, or not told from it. Scores are pooled over folds; `fit` shows their means."
+_MARK = (
+    "*: the best, or not significantly different from it; ?: can't be tested; no mark: "
+    "significantly different. Scores are pooled over folds; `fit` shows their means."
+)
+_MARKS = {"best": "*", "not different": "*", "different": "", "untested": "?"}
 
 
 def _copies(pairs: int, split: str) -> str:
@@ -248,6 +287,19 @@ def _some(classes: list[str]) -> str:
     return ", ".join(classes[:6]) + (f" and {len(classes) - 6} more" if len(classes) > 6 else "")
 
 
+def _missing_of(ranking: list[Rank], scoring: str) -> Iterator[tuple[str, str, str | None]]:
+    """Name each head and score that is none, or whose interval is though it is shown: and why."""
+    for rank in ranking:
+        for name in dict.fromkeys([scoring, *ranking[0].scores]):
+            facts = rank.scores.get(name)
+            if facts is None:
+                yield rank.label, _words(name), "not among the scores when it was computed"
+            elif facts["score"] is None:
+                yield rank.label, _words(name), facts["reason"]
+            elif name == scoring and facts["interval"] is None:
+                yield rank.label, f"interval of {_words(name)}", facts["reason"]
+
+
 def _ranks(ranking: list[Rank], scoring: str) -> str:
     names = list(dict.fromkeys([scoring, *ranking[0].scores]))
     several = len({rank.embedding for rank in ranking}) > 1
@@ -262,14 +314,20 @@ def _rank_row(rank: Rank, names: list[str], several: bool) -> list[str]:
     interval = first.get("interval")
     around = f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else ""
     return [
-        "*" if rank.best else "",
+        _MARKS[rank.standing],
         rank.label,
         *([rank.embedding] if several else []),
         _number(first.get("score")) + around,
         *(_number(score.get("score")) for score in others),
-        "<0.001" if rank.p is not None and rank.p < 0.001 else _number(rank.p),
+        _p_value(rank),
         f"{rank.fit_seconds:.2f}",
     ]
+
+
+def _p_value(rank: Rank) -> str:
+    if rank.p is None:
+        return "none" if rank.standing == "untested" else ""
+    return "<0.001" if rank.p < 0.001 else _number(rank.p)
 
 
 # ---- cells
@@ -281,7 +339,7 @@ def _mean_std(summary: dict[str, Any]) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+    return "none" if value is None else f"{value:.3f}"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
@@ -357,13 +415,24 @@ def render_trial(trial: Trial) -> str:
         ]
         for name, row in trial.scores.items()
     ]
-    lines += ["", table(["score", "", "95 % interval"], rows)]
+    tested = sum(any(row) for row in trial.confusion.counts.tolist())
+    if tested < len(trial.classes):
+        lines.append(_averages(tested, len(trial.classes)))
+    lines += ["", table(["score", "", "95 % interval"], rows), *_why_none(_missing_in(trial))]
     counts = [
         [label, *map(str, row), str(sum(row))]
         for label, row in zip(trial.classes, trial.confusion.counts.tolist(), strict=True)
     ]
     lines += ["", table(["class / taken for", *trial.classes, "images"], counts)]
     return "\n".join(lines)
+
+
+def _missing_in(trial: Trial) -> Iterator[tuple[str, str, str | None]]:
+    for name, row in trial.scores.items():
+        if row["score"] is None:
+            yield "", _words(name), row["reason"]
+        elif row["interval"] is None:
+            yield "", f"interval of {_words(name)}", row["reason"]
 
 
 def render_audit(result: Audit, top: int = 20) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,8 +99,9 @@ def pooled_scores(
     """Score the same predictions under many weightings of the images.
 
     Each score is scikit-learn's with `sample_weight`, over the images of all folds together.
-    What has no weight in a column is not there: balanced accuracy averages over the classes that
-    are there, macro F1 over those that are there or predicted.
+    Balanced accuracy and macro F1 are averages over the classes that have tested images (with a
+    weight in the column). A class without any was put to no test and counts in neither; an image
+    that is taken for it lowers the scores of its own class.
 
     Parameters
     ----------
@@ -143,6 +144,42 @@ def pooled_scores(
         for name, values in sums.scores(chunk).items():
             scores[name][columns] = values
     return scores
+
+
+def missing_scores(
+    y: ArrayLike, probabilities: ArrayLike, classes: Sequence[str]
+) -> dict[str, str]:
+    """Say why scores of these images are not defined.
+
+    Parameters
+    ----------
+    y : array-like of shape (n,), int
+        Class codes, 0 to k - 1.
+    probabilities : array-like of shape (..., n, k)
+        NaN where the head gives none.
+    classes : sequence of k str
+
+    Returns
+    -------
+    dict of name to str
+        The scores of `pooled_scores` that are NaN where every image has the weight 1, and the
+        reason of each in words.
+    """
+    table = np.asarray(probabilities, float)
+    known = np.isfinite(table)
+    if not known.all():
+        some = "some of the head's probabilities are no numbers"
+        reason = some if known.any() else "the head gives no probabilities"
+        return dict.fromkeys(("log_loss", "roc_auc"), reason)
+    counts = np.bincount(np.asarray(y), minlength=len(classes)).tolist()
+    absent = [name for name, count in zip(classes, counts, strict=True) if not count]
+    return {"roc_auc": without_images(absent)} if absent else {}
+
+
+def without_images(absent: Sequence[str]) -> str:
+    """Say that no tested image is of these classes."""
+    more = f" and {len(absent) - 3} more" if len(absent) > 3 else ""
+    return f"no tested image is of {', '.join(absent[:3])}{more}"
 
 
 def _check_shapes(
@@ -209,7 +246,7 @@ class _Sums:
         scores = {
             "accuracy": _ratio(hits.sum(axis=0), total),
             "balanced_accuracy": _mean_of_known(_ratio(hits, true)),
-            "f1_macro": _mean_of_known(_ratio(2 * hits, true + predicted)),
+            "f1_macro": _mean_of_known(_ratio(2 * hits, np.where(true > 0, true + predicted, 0))),
         }
         if self.losses is not None:
             scores["log_loss"] = _ratio(self.losses @ weights, total)

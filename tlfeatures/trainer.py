@@ -24,24 +24,18 @@ import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs, parallel_config
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import (
-    accuracy_score,
-    balanced_accuracy_score,
-    f1_score,
-    get_scorer,
-    log_loss,
-    roc_auc_score,
-)
+from sklearn.metrics import get_scorer
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
+from tlfeatures.class_weights import check_class_weights, with_present
 from tlfeatures.coordinates import FoldCoordinates, fold_coordinates
 from tlfeatures.dataset import Dataset
 from tlfeatures.errors import ParameterError
+from tlfeatures.fit_warnings import Notices, collected
 from tlfeatures.heads import after_coordinates, uses_coordinates
-from tlfeatures.statistics import SCORES
+from tlfeatures.statistics import SCORES, missing_scores, pooled_scores, without_images
 from tlfeatures.training_rows import TrainingRows, shares
 
 if TYPE_CHECKING:
@@ -80,13 +74,28 @@ class Task:
 
 @dataclass(frozen=True)
 class FoldResult:
-    """What one head gave on one fold; `predicted` are places in the sorted classes."""
+    """What one head gave on one fold.
+
+    Attributes
+    ----------
+    scores : dict of name to float
+        NaN where a score is not defined.
+    predicted : ndarray of shape (m,), int
+        Places in the sorted classes.
+    probabilities : ndarray of shape (m, k), float64
+    seconds : float
+    warnings : tuple of str
+        Lines that were raised as warnings while the head was fitted and scored, with its name.
+    reasons : dict of name to str
+        Why a score is not defined.
+    """
 
     scores: dict[str, float]
     predicted: NDArray[np.int_]
     probabilities: NDArray[np.float64]
     seconds: float
     warnings: tuple[str, ...]
+    reasons: dict[str, str] = field(default_factory=dict)
 
 
 Progress = Callable[[int, int], None]
@@ -138,6 +147,7 @@ class Trainer:
         self._n_jobs = n_jobs
         self._cluster = cluster
         self._progress = progress
+        self.notices = Notices()  # of all fits, so that each warning is logged once
 
     def __enter__(self) -> Trainer:
         self._folds: _LocalFolds | ClusterFolds
@@ -167,9 +177,9 @@ class Trainer:
             {name: each for _ in parts_of for name, each in next(outcomes).items()}
             for parts_of in parts
         ]
-        said = {text for result in results for each in result.values() for text in each.warnings}
-        for text in sorted(said):
-            logger.warning("%s", text)
+        self.notices.log(
+            text for result in results for each in result.values() for text in each.warnings
+        )
         return results
 
     def _parts(self, task: Task, most: int) -> list[Task]:
@@ -184,11 +194,17 @@ class Trainer:
 
     def score_points(self, tasks: Sequence[Task], score: str) -> list[dict[str, list[float]]]:
         """Score what each point of each head's grid gives; NaN where the score is not defined."""
-        return self.each(_score_points, tasks, 1.0, np.array(self.data.classes), score)
+        found = self.each(_score_points, tasks, 1.0, np.array(self.data.classes), score)
+        return self._without_warnings(found)
 
     def follow_epochs(self, tasks: Sequence[Task]) -> list[dict[str, NDArray[np.float64]]]:
         """Train every task's heads epoch by epoch: `EPOCH_SCORES` of shape (epochs, 4) each."""
-        return self.each(_follow_epochs, tasks, 1.0, np.array(self.data.classes))
+        found = self.each(_follow_epochs, tasks, 1.0, np.array(self.data.classes))
+        return self._without_warnings(found)
+
+    def _without_warnings(self, found: Sequence[tuple[Any, list[str]]]) -> list[Any]:
+        self.notices.log(text for _, said in found for text in said)
+        return [result for result, _ in found]
 
     def each(
         self, work: Callable[..., Any], tasks: Sequence[Task], weight: float, *shared: Any
@@ -207,9 +223,15 @@ class Trainer:
 
         Raises
         ------
+        ParameterError
+            If a head has the weight of a class that there isn't.
         Exception
             The first one that `work` raised, once all tasks are done.
         """
+        for name, head in {
+            name: head for task in tasks for name, head in task.heads.items()
+        }.items():
+            check_class_weights(name, head, self.data.classes)
         images = self._rows.of_images
         results = []
         failed: Exception | None = None
@@ -321,7 +343,7 @@ def _run(
         for name, head in task.heads.items():
             rest, known, new = shared.columns(head)
             rest = clone(rest).set_params(**task.params.get(name, {}))
-            with _convergence(name) as said:
+            with collected(name) as said:
                 started = time.perf_counter()
                 fit(rest, known, y[task.train], _told(rows, task.train), name)
                 seconds = time.perf_counter() - started
@@ -333,40 +355,47 @@ def _run(
 
 def _score_points(
     task: Task, rows: TrainingRows, classes: NDArray[np.str_], score: str
-) -> dict[str, list[float]]:
+) -> tuple[dict[str, list[float]], list[str]]:
+    """Give the score of each point of each head, and the warnings."""
     shared, y = _Shared(rows.X, task.train, task.test, 1), rows.y
     told = _told(rows, task.train)
     scores: dict[str, list[float]] = {}
+    warned: list[str] = []
     with threadpool_limits(1):
         for name, points in (task.points or {}).items():
             rest, known, new = shared.columns(task.heads[name])
-            with _convergence(name):  # a point that doesn't converge is seldom chosen
+            with collected(name) as said:
                 if score in LABEL_SCORES:  # these need no calibration
                     labels = _labels(rest, known, y[task.train], new, points, name, told)
-                    scores[name] = [_label_score(score, y[task.test], each) for each in labels]
-                    continue
-                fitted = (
-                    fit(clone(rest).set_params(**point), known, y[task.train], told, name)
-                    for point in points
-                )
-                scores[name] = [
-                    _scored(head, new, y[task.test], classes, [score]).scores[score]
-                    for head in fitted
-                ]
-    return scores
+                    scores[name] = [
+                        _label_score(score, y[task.test], each, classes) for each in labels
+                    ]
+                else:
+                    fitted = (
+                        fit(clone(rest).set_params(**point), known, y[task.train], told, name)
+                        for point in points
+                    )
+                    scores[name] = [
+                        _scored(head, new, y[task.test], classes, [score]).scores[score]
+                        for head in fitted
+                    ]
+            warned += said
+    return scores, warned
 
 
 def _follow_epochs(
     task: Task, rows: TrainingRows, classes: NDArray[np.str_]
-) -> dict[str, NDArray[np.float64]]:
+) -> tuple[dict[str, NDArray[np.float64]], list[str]]:
+    """Give the scores of each head by epoch, and the warnings."""
     shared, y = _Shared(rows.X, task.train, task.test, 1), rows.y
     codes = np.searchsorted(classes, y)
     tables = {}
+    warned: list[str] = []
     with threadpool_limits(1):
         for name, head in task.heads.items():
             rest, known, new = shared.columns(head)
             rest = clone(rest).set_params(**task.params.get(name, {}))
-            with _convergence(name), _in_one_line(name):
+            with collected(name) as said, _in_one_line(name):
                 last, known, new = _up_to_last(rest, known, y[task.train], new)
                 themselves = rows.variant[task.train] == 0
                 sides = [
@@ -374,10 +403,12 @@ def _follow_epochs(
                     (new, codes[task.test]),
                 ]
                 told = _known_to(last.fit_epochs, _told(rows, task.train))
+                with_present(last, y[task.train])
                 epochs = last.fit_epochs(known, y[task.train], **told)
                 scores = [_epoch_scores(last, sides, classes) for _ in epochs]
             tables[name] = np.array(scores)
-    return tables
+            warned += said
+    return tables, warned
 
 
 def _up_to_last(
@@ -401,27 +432,13 @@ def _labels(
     name: str,
     told: Mapping[str, NDArray[Any] | None],
 ) -> Iterator[NDArray[Any]]:
+    rest = with_present(clone(rest), y)
     if hasattr(rest, "predict_path"):
         asked = _known_to(rest.predict_path, told)
         yield from rest.predict_path(known, y, new, points, **asked)
         return
     for point in points:
         yield fit(clone(rest).set_params(**point), known, y, told, name).predict(new)
-
-
-@contextmanager
-def _convergence(name: str) -> Iterator[list[str]]:
-    """Collect what scikit-learn says of fits that stopped early, a line each."""
-    said: list[str] = []
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", ConvergenceWarning)
-        yield said
-    texts = {
-        str(item.message).splitlines()[0].rstrip(":.")
-        for item in caught
-        if issubclass(item.category, ConvergenceWarning)
-    }
-    said += [f"{name}: {text}" for text in sorted(texts)]
 
 
 def fit(
@@ -435,6 +452,7 @@ def fit(
 
     `told` are `groups`, `images` and `variant` of the rows, for classifiers that ask for them.
     """
+    head = with_present(head, y)
     last = head[-1] if isinstance(head, Pipeline) else head
     step = "" if last is head else f"{head.steps[-1][0]}__"
     told = told or {}
@@ -445,10 +463,20 @@ def fit(
         return head.fit(X, y, **{f"{step}{key}": value for key, value in known.items()})
 
 
-def fit_on_all(head: BaseEstimator, data: Dataset, name: str = "the head") -> BaseEstimator:
-    """Fit a head on every image of a dataset, and on their variants."""
+def fit_on_all(
+    head: BaseEstimator, data: Dataset, name: str = "the head", notices: Notices | None = None
+) -> BaseEstimator:
+    """Fit a head on every image of a dataset, and on their variants.
+
+    Warnings that the fit raises are logged, with the name of the head, if `notices` did not log
+    them before.
+    """
+    check_class_weights(name, head, data.classes)
     rows = TrainingRows.of(data)
-    return fit(head, rows.X, rows.y, _told(rows, np.arange(len(rows.y))), name)
+    with collected(name) as said:
+        fitted = fit(head, rows.X, rows.y, _told(rows, np.arange(len(rows.y))), name)
+    (notices or Notices()).log(said)
+    return fitted
 
 
 def _told(rows: TrainingRows, train: Rows) -> dict[str, NDArray[Any] | None]:
@@ -486,20 +514,24 @@ def _scored(
     classes: NDArray[np.str_],
     scoring: Sequence[str] | None,
 ) -> FoldResult:
-    labels = head.predict(X)
+    predicted = np.searchsorted(classes, head.predict(X))
     if scoring is None:
         unknown = np.full((len(X), len(classes)), np.nan)
-        return FoldResult({}, np.searchsorted(classes, labels), unknown, 0.0, ())
-    table = _probabilities(head, X, classes)
-    scores = {name: _label_score(name, y, labels) for name in LABEL_SCORES}
-    scores |= {"log_loss": float("nan"), "roc_auc": float("nan")}
-    if np.isfinite(table).all():
-        scores["log_loss"] = float(log_loss(y, table, labels=classes))
-        scores["roc_auc"] = _roc_auc(y, table, classes)
+        return FoldResult({}, predicted, unknown, 0.0, ())
+    table, codes = _probabilities(head, X, classes), np.searchsorted(classes, y)
+    scores = _once(codes, predicted, table)
+    reasons = missing_scores(codes, table, classes.tolist())
     for name in scoring:
         if name not in scores:
-            scores[name] = _extra_score(name, head, X, y)
-    return FoldResult(scores, np.searchsorted(classes, labels), table, 0.0, ())
+            scores[name], reason = _extra_score(name, head, X, y, classes)
+            reasons |= {} if reason is None else {name: reason}
+    return FoldResult(scores, predicted, table, 0.0, (), reasons)
+
+
+def _once(codes: Rows, predicted: Rows, table: NDArray[np.float64]) -> dict[str, float]:
+    """Score predictions, each image with the weight 1."""
+    scores = pooled_scores(codes, predicted, table, np.ones((len(codes), 1)))
+    return {name: float(value) for name, (value,) in scores.items()}
 
 
 def _epoch_scores(
@@ -514,23 +546,47 @@ def _epoch_scores(
     return scores
 
 
-def _label_score(name: str, y: NDArray[np.str_], labels: NDArray[Any]) -> float:
-    if name == "accuracy":
-        return float(accuracy_score(y, labels))
-    if name == "balanced_accuracy":
-        with warnings.catch_warnings():
-            # A label that no tested image has is no news in a small fold.
-            warnings.filterwarnings("ignore", message="y_pred contains classes")
-            return float(balanced_accuracy_score(y, labels))
-    return float(f1_score(y, labels, average="macro"))
+def _label_score(
+    name: str, y: NDArray[np.str_], labels: NDArray[Any], classes: NDArray[np.str_]
+) -> float:
+    unknown = np.full((len(y), len(classes)), np.nan)
+    return _once(np.searchsorted(classes, y), np.searchsorted(classes, labels), unknown)[name]
 
 
-def _extra_score(name: str, head: BaseEstimator, X: Columns, y: NDArray[np.str_]) -> float:
-    try:
-        return float(get_scorer(name)(head, X, y))
-    except (ValueError, AttributeError) as error:
-        reason = " ".join(str(error).split())
-        raise ParameterError(f"scoring {name} can't be used here: {reason}") from error
+def _extra_score(
+    name: str, head: BaseEstimator, X: Columns, y: NDArray[np.str_], classes: NDArray[np.str_]
+) -> tuple[float, str | None]:
+    """Give a score of scikit-learn's, or NaN and the reason where it isn't defined in this fold.
+
+    Raises
+    ------
+    ParameterError
+        If it can't be computed though the fold lacks no class.
+    """
+    failed: Exception | None = None
+    with collected(f"scoring {name}") as said:
+        try:
+            value = float(get_scorer(name)(head, X, y))
+        except (ValueError, AttributeError) as error:
+            value, failed = float("nan"), error
+    if not np.isnan(value):
+        for text in said:  # on to those of the head
+            warnings.warn(text, stacklevel=2)
+        return value, None
+    lacking = _lacking(head, y, classes)
+    if failed is not None and lacking is None:
+        reason = " ".join(str(failed).split())
+        raise ParameterError(f"scoring {name} can't be used here: {reason}") from failed
+    return value, lacking or (said[0] if said else "the scorer gives no number")
+
+
+def _lacking(head: BaseEstimator, y: NDArray[np.str_], classes: NDArray[np.str_]) -> str | None:
+    """Say which classes a fold lacks, among its tested images or among its training images."""
+    absent = classes[~np.isin(classes, y)].tolist()
+    if absent:
+        return without_images(absent)
+    unknown = classes[~np.isin(classes, getattr(head, "classes_", classes))].tolist()
+    return without_images(unknown).replace("tested", "training") if unknown else None
 
 
 def _probabilities(
@@ -544,11 +600,3 @@ def _probabilities(
     # float32 inputs give float32 probabilities, whose sums miss one by more than log_loss allows.
     normalised: NDArray[np.float64] = table / table.sum(axis=1, keepdims=True)
     return normalised
-
-
-def _roc_auc(y: NDArray[np.str_], table: NDArray[np.float64], classes: NDArray[np.str_]) -> float:
-    """One class against the rest, unweighted mean; NaN if a class is not among the tested."""
-    one_hot = y[:, None] == classes
-    if not one_hot.any(axis=0).all():
-        return float("nan")
-    return float(roc_auc_score(one_hot, table, average="macro"))

@@ -3,12 +3,12 @@
 import json
 
 import pytest
-from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.pipeline import Pipeline
 
 from tests.unit.data import run_benchmark
 from tlfeatures import benchmarking, extract, results
 from tlfeatures.benchmarking import load_benchmark
+from tlfeatures.classifiers import NamedBoosting
 from tlfeatures.coordinates import PrincipalCoordinates
 from tlfeatures.errors import FormatError
 from tlfeatures.heads import with_new_params
@@ -54,7 +54,7 @@ def grown(file, tmp_path, monkeypatch):
             new = ("classifier__scale", "classifier__variants")
             params = {key: value for key, value in params.items() if key not in new}
         else:
-            classifier = HistGradientBoostingClassifier(**BOOSTING, random_state=seed)
+            classifier = NamedBoosting(**BOOSTING, random_state=seed)
             steps = [("coordinates", PrincipalCoordinates(64)), ("classifier", classifier)]
             params = Pipeline(steps).get_params()
         return real(base, name, params, grid, seed, *rest)

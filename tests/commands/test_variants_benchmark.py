@@ -55,12 +55,12 @@ def test_entries_with_and_without_variants_are_apart(file, tmp_path):
 
 def test_what_was_fitted_on_variants_in_another_way_is_computed_again(file, tmp_path, monkeypatch):
     out = tmp_path / "out"
-    monkeypatch.setattr(benchmarking, "VARIANTS_FIT_VERSION", 1)
+    monkeypatch.setattr(benchmarking, "FIT_VERSION", 1)
     for variants in (None, 0):
         run_benchmark(file, out, variants=variants)
     monkeypatch.undo()
     again = [run_benchmark(file, out, variants=variants) for variants in (None, 0, None)]
-    assert [result.computed for result in again] == [1, 0, 0]
+    assert [result.computed for result in again] == [1, 1, 0]
     assert labels_of(again[-1]) == ["logreg", "logreg (3 variants)"]
 
 

@@ -96,8 +96,7 @@ def test_balanced_classes_lower_the_share_of_a_frequent_one(name):
     assert share_of_ants(name, "balanced") < share_of_ants(name, None)
 
 
-# scikit-learn's boosting takes weights of codes there, not of names.
-@pytest.mark.parametrize("name", sorted(set(WEIGHING) - {"gradient-boosting"}))
+@pytest.mark.parametrize("name", WEIGHING)
 def test_the_weight_of_a_class_raises_its_share(name):
     assert share_of_ants(name, {"ant": 5.0}) > share_of_ants(name, None)
 

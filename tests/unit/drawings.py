@@ -27,6 +27,8 @@ def rank_of(label, score, *, embedding="x.avg", best=False, p=0.01, interval=(-0
     spread = None if interval is None else [score + interval[0], score + interval[1]]
     scores = {"accuracy": {"score": score, "interval": spread}}
     facts = dict.fromkeys(Rank.__dataclass_fields__)
+    tested = "different" if p is not None else "untested"
+    facts["standing"] = ("best" if p is None else "not different") if best else tested
     facts |= {
         "head": label,
         "label": label,

@@ -195,7 +195,7 @@ def test_weight_of_a_class_raises_its_share(classifier):
 
 
 def test_weights_of_classes_that_are_not_there_are_refused():
-    with pytest.raises(ParameterError, match="class_weight names 0, and the classes are 'a', 'b'"):
+    with pytest.raises(ParameterError, match="names '0', and the classes are 'a', 'b'"):
         ShrunkLDA(class_weight={0: 2.0}).fit(np.eye(6), np.array(list("aaabbb")))
 
 

@@ -1,4 +1,4 @@
-"""The ranking marks what can't be told from the best, and says when nothing can."""
+"""The ranking marks what is not significantly different from the best, and what is not tested."""
 
 import json
 
@@ -23,7 +23,7 @@ def test_clearly_worse_heads_are_told_from_the_best():
     assert found.ranking[0].p is None
     assert [rank.p < 0.05 for rank in found.ranking[1:]] == [False, True, True]
     assert found.ranking[-1].difference == pytest.approx(-0.4, abs=0.05)
-    assert "can't be told from: " in found.verdict[0]
+    assert "not significantly different from: " in found.verdict[0]
     assert 0 < found.detectable < 0.1
     assert "a true difference in accuracy of 0.0" in found.verdict[1]
 
@@ -42,7 +42,7 @@ def test_p_values_are_adjusted_for_their_number():
 def test_with_few_images_it_says_so():
     made, study = entries_of(dataset(40), {"a": 0.8, "b": 0.7, "dummy": 0.5})
     verdict = " ".join(compare(made, study, "accuracy", 0).verdict)
-    assert "can't tell" in verdict
+    assert "can't tell heads apart" in verdict
     made, study = entries_of(dataset(60), {"a": 0.95, "b": 0.5})
     assert "60 images are few" in " ".join(compare(made, study, "accuracy", 0).verdict)
 

@@ -183,7 +183,12 @@ def test_what_can_not_cut_folds_is_one_line():
 def test_a_head_without_probabilities_has_the_scores_it_can_have():
     summary = cross_validate(RidgeClassifier(), dataset()).summary()
     assert summary["accuracy"]["mean"] > 0.5
-    assert summary["log_loss"] == {"mean": None, "std": None, "folds": [None] * 5}
+    assert summary["log_loss"] == {
+        "mean": None,
+        "std": None,
+        "folds": [None] * 5,
+        "reason": "the head gives no probabilities",
+    }
 
 
 def test_further_scores():

@@ -39,7 +39,7 @@ def test_every_number_of_the_card_is_in_the_report(saved):
         mean, deviation, interval = rows[name.replace("_", " ")].split(" | ")
         assert (mean, deviation) == (f"{row['mean']:.3f}", f"{row['std']:.3f}")
         low_high = row["interval"]
-        assert interval == ("-" if low_high is None else "{:.3f} to {:.3f}".format(*low_high))
+        assert interval == ("none" if low_high is None else "{:.3f} to {:.3f}".format(*low_high))
     assert "24 images tested; 5-fold cross-validation" in card
     assert "best of 2 heads" in card
     assert f"{facts['outliers']['threshold']:.3f}" in card

@@ -82,8 +82,9 @@ def test_the_ranking_tells_the_best_apart():
     assert axes.get_ylim()[0] > axes.get_ylim()[1]  # the best on top
     assert len(axes.collections) == 3  # the last one has no interval
     texts = texts_of(axes)
-    for words in ("best, or can't be told from it", "can be told from the best", "not compared"):
+    for words in ("best, or not significantly different", "significantly different"):
         assert texts.count(words) == 1
+    assert texts.count("can't be tested") == 1
     assert "accuracy, with 95 % interval" in texts
     assert {"logreg", "knn", "lda", "odd"} <= set(texts)
 

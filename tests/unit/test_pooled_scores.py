@@ -27,7 +27,11 @@ def sklearn_scores(y, predicted, table, weights=None) -> dict[str, float]:
             "accuracy": accuracy_score(y, predicted, sample_weight=weights),
             "balanced_accuracy": balanced_accuracy_score(y, predicted, sample_weight=weights),
             "f1_macro": f1_score(
-                y, predicted, average="macro", sample_weight=weights, zero_division=0
+                *(y, predicted),
+                labels=np.unique(y if weights is None else y[weights > 0]),  # that there are
+                average="macro",
+                sample_weight=weights,
+                zero_division=0,
             ),
             "log_loss": log_loss(y, table, labels=range(table.shape[1]), sample_weight=weights),
             "roc_auc": roc_auc_score(one_hot, table, average="macro", sample_weight=weights)

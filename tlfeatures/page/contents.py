@@ -204,6 +204,7 @@ def _answer(analyses: Analyses, rank: Rank, title: str | None) -> dict[str, Any]
         "score": sections.number(scoring, found["score"]),
         "low": sections.number(scoring, low),
         "high": sections.number(scoring, high),
+        "missing": found.get("reason"),
         "unit": sections.unit(scoring),
         "scoring": score_name(scoring),
         "head": _in_words(rank),
@@ -268,7 +269,11 @@ def _made(analyses: Analyses, rank: Rank) -> dict[str, Any]:
             *benchmark.commands,
         ],
         "files": [
-            {"name": name, "spec": about["spec"], "versions": about["provenance"]["versions"]}
+            {
+                "name": name,
+                "spec": about["spec"],
+                "versions": about["provenance"].get("versions", {}),
+            }
             for name, about in facts["files"].items()
         ],
         "versions": entry["versions"],

@@ -105,7 +105,7 @@ def ranking(comparison: Comparison) -> dict[str, Any]:
         "rows": [_ranked(rank, names) for rank in rows],
         "embeddings": len({rank.embedding for rank in rows}) > 1,
         "test": comparison.test_method,
-        "tested": any(rank.p is not None for rank in rows),
+        "tested": len(rows) > 1,
     }
 
 
@@ -119,7 +119,17 @@ def _ranked(rank: Rank, names: Sequence[str]) -> dict[str, Any]:
         "p": rank.p,
         "seconds": rank.fit_seconds,
         "best": rank.best,
+        **_STANDINGS[rank.standing],
+        "reason": rank.reason,
     }
+
+
+_STANDINGS = {
+    "best": {"mark": "●", "standing": "best"},
+    "not different": {"mark": "●", "standing": "not significantly different from the best"},
+    "different": {"mark": "○", "standing": "significantly different from the best"},
+    "untested": {"mark": "?", "standing": "can't be tested"},
+}
 
 
 def _difference(value: float | None, scoring: str) -> str:
@@ -129,19 +139,22 @@ def _difference(value: float | None, scoring: str) -> str:
 
 
 def _score(name: str, found: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Empty where a head was scored without it."""
+    """Give the number and its interval, or the reason why there is none.
+
+    Empty where a head was scored without it.
+    """
     if found is None:
         return {"value": None, "text": "", "interval": ""}
-    interval = _around(name, found["interval"])
+    around = found["interval"]
+    if around is None:
+        interval = found.get("reason") or ""
+    else:
+        interval = f"{number(name, around[0])} to {number(name, around[1])}"
     return {
         "value": found["score"],
-        "text": number(name, found["score"]) or "",
+        "text": number(name, found["score"]) or "none",
         "interval": interval,
     }
-
-
-def _around(name: str, interval: Sequence[float] | None) -> str:
-    return "" if interval is None else f"{number(name, interval[0])} to {number(name, interval[1])}"
 
 
 def heat_map(comparison: Comparison) -> Figure | None:

@@ -1,0 +1,187 @@
+"""Scores where a known class has no tested image, and the reason of each score that is none."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.metrics import balanced_accuracy_score, f1_score
+
+from tests.fakes import write_image
+from tests.unit.data import dataset
+from tests.unit.simulations import scored_case
+from tlfeatures import cross_validate, extract, fit, make_head
+from tlfeatures.cli import main
+from tlfeatures.comparison import scores_with_intervals
+from tlfeatures.errors import ParameterError
+from tlfeatures.evaluating import evaluate
+from tlfeatures.statistics import bootstrap_intervals, pooled_scores, resample_counts
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+class Fixed(ClassifierMixin, BaseEstimator):
+    """Says the class that the first column names, and gives no probabilities."""
+
+    def fit(self, X, y):
+        self.classes_ = np.unique(y)
+        return self
+
+    def predict(self, X):
+        return self.classes_[X[:, 0].astype(int) % len(self.classes_)]
+
+
+# ---- macro F1 over the classes that there are
+
+
+@given(st.integers(0, 10**6), st.integers(2, 6), st.integers(1, 30))
+def test_macro_f1_is_scikit_learns_over_the_classes_with_images(seed, k, n):
+    y, predicted, table = scored_case(seed, n=n, k=k)
+    y = y % max(1, k - seed % k)  # the last classes may be missing
+    found = pooled_scores(y, predicted, table, np.ones((n, 1)))
+    expected = f1_score(y, predicted, labels=np.unique(y), average="macro", zero_division=0)
+    assert found["f1_macro"][0] == pytest.approx(expected)
+    recalls = [(predicted[y == code] == code).mean() for code in np.unique(y)]
+    assert found["balanced_accuracy"][0] == pytest.approx(np.mean(recalls))
+
+
+def test_a_resample_without_a_class_averages_over_the_others():
+    y, predicted = np.repeat([0, 1, 2], [30, 30, 2]), np.repeat([0, 1, 2], [30, 30, 2])
+    predicted[[0, 30]] = 1, 0
+    table = np.full((62, 3), 1 / 3)
+    counts = resample_counts(62, resamples=400)
+    assert (counts[60:].sum(axis=0) == 0).any()
+    low, _ = bootstrap_intervals(y, predicted[None], table[None], counts, units=62)["f1_macro"]
+    assert low > 0.9  # an absent class that counts as 0 would take a third
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A model of three classes, and a folder with new images of two of them."""
+    folder = tmp_path_factory.mktemp("absent")
+    for place, seed, labels in (("old", 0, "abc"), ("new", 500, "ab")):
+        for code, label in enumerate(labels):
+            for number in range(12):
+                write_image(folder / place / label / f"{number}.png", seed + 40 * code + number)
+    extract(folder / "old", folder / "old.h5", backbone="pixels", size=8)
+    fit(folder / "old.h5", "logreg", model=folder / "m.model", near_duplicates=None)
+    return folder
+
+
+def test_evaluate_averages_over_the_classes_that_have_images(model):
+    trial = evaluate(model / "m.model", model / "new", near_duplicates=None)
+    named = np.array(trial.classes)
+    y, predicted = named[trial.predictions.y], named[trial.predictions.predicted]
+    assert "c" in predicted  # or the case tests nothing
+    f1 = f1_score(y, predicted, labels=["a", "b"], average="macro")
+    assert trial.scores["f1_macro"]["score"] == pytest.approx(f1)
+    recall = np.mean([(predicted[y == label] == label).mean() for label in "ab"])
+    assert trial.scores["balanced_accuracy"]["score"] == pytest.approx(recall)
+    for name in ("accuracy", "f1_macro", "balanced_accuracy"):
+        low, high = trial.scores[name]["interval"]
+        assert low <= trial.scores[name]["score"] <= high
+
+
+def test_evaluate_says_which_classes_and_why_a_score_is_none(model):
+    result = run("evaluate", model / "m.model", model / "new", "--near-duplicates", "off")
+    assert result.exit_code == 0, result.output
+    assert "2 of 3 classes have tested images" in result.stdout
+    assert "none: roc auc: no tested image is of c" in result.stdout
+    assert " - " not in result.stdout
+    asked = ("evaluate", model / "m.model", model / "new", "--near-duplicates", "off", "--json")
+    row = json.loads(run(*asked).stdout)["scores"]["roc_auc"]
+    assert row == {"score": None, "interval": None, "reason": "no tested image is of c"}
+
+
+def test_a_fold_that_lacks_a_class_has_the_same_scores_as_scikit_learn():
+    y = np.array(list("ab") * 30 + ["c"] * 5)
+    groups = np.array([f"{i}" for i in range(60)] + ["c"] * 5)
+    data = dataset(65, y=y, groups=groups, classes="abc")
+    found = cross_validate(Fixed(), data, cv=3)
+    for number in range(3):
+        here = found.fold == number
+        labels, said = data.y[here], found.classes[found.predicted[here]]
+        f1 = f1_score(labels, said, labels=np.unique(labels), average="macro", zero_division=0)
+        assert found.scores["f1_macro"][number] == pytest.approx(f1)
+        with np.errstate(all="ignore"):
+            recall = balanced_accuracy_score(labels, said)
+        assert found.scores["balanced_accuracy"][number] == pytest.approx(recall)
+
+
+# ---- reasons
+
+
+def lacking():
+    """Give three classes of which one is a single group, so that two folds of three lack it."""
+    groups = np.array([f"{i}" for i in range(60)] + ["c"] * 5)
+    y = np.array(list("ab") * 30 + ["c"] * 5)
+    return dataset(65, y=y, groups=groups, classes="abc")
+
+
+@pytest.mark.parametrize("scoring", ["roc_auc_ovr", "roc_auc_ovo"])
+def test_a_scorer_that_needs_every_class_says_which_one_a_fold_lacks(scoring, caplog):
+    found = cross_validate(make_head("logreg"), lacking(), cv=3, scoring=scoring)
+    assert np.isnan(found.scores[scoring]).any()
+    summary = found.summary()[scoring]
+    assert summary["mean"] is None
+    assert "no tested image is of c in fold" in summary["reason"]
+    assert "in fold" in found.summary()["roc_auc"]["reason"]
+    assert "Traceback" not in caplog.text
+
+
+def test_a_fit_ranked_by_such_a_scorer_is_one_line(tmp_path):
+    rows = ["id,group"]
+    for code, label in enumerate("abc"):
+        for number in range(10):
+            write_image(tmp_path / "p" / label / f"{number}.png", 50 * code + number)
+            group = "c" if label == "c" else f"{label}{number}"
+            rows.append(f"{label}/{number}.png,{group}")
+    (tmp_path / "groups.csv").write_text("\n".join(rows))
+    extract(tmp_path / "p", tmp_path / "p.h5", backbone="pixels", size=8)
+    given = ("--groups", tmp_path / "groups.csv", "--cv", 3)
+    refused = run("fit", tmp_path / "p.h5", *given, "--scoring", "roc_auc_ovr")
+    assert refused.exit_code == 2
+    assert "roc_auc_ovr is not defined" in refused.stderr
+    assert "of c in fold" in refused.stderr
+    shown = run("fit", tmp_path / "p.h5", *given)
+    assert "none: roc auc" in shown.stdout
+    assert "no tested image is of c in fold" in shown.stdout
+
+
+def test_a_head_without_probabilities_has_reasons():
+    data = dataset()
+    rows = scores_with_intervals(cross_validate(Fixed(), data), data)
+    for name in ("log_loss", "roc_auc"):
+        assert rows[name] == {
+            "score": None,
+            "interval": None,
+            "reason": "the head gives no probabilities",
+        }
+
+
+def test_every_none_has_a_reason_and_every_number_none():
+    """A head that is always right has no interval but of accuracy; few groups have none."""
+    data = dataset(40, d=1, signal=50.0)
+    for groups in (None, np.array(["g", "h"] * 20)):
+        right = cross_validate(make_head("centroid"), data)
+        rows = scores_with_intervals(right, replace(data, groups=groups))
+        for name, row in rows.items():
+            whole = row["score"] is not None and row["interval"] is not None
+            assert (row["reason"] is None) == whole, name
+        assert "every resample" in rows["balanced_accuracy"]["reason"]
+    dummy = scores_with_intervals(cross_validate(make_head("dummy"), data), data)
+    assert "every resample of the 40 images" in dummy["roc_auc"]["reason"]
+
+
+@pytest.mark.parametrize("head", ["logreg", "dummy"])
+def test_among_the_two_most_probable_of_two_classes_is_every_label(head):
+    with pytest.raises(ParameterError, match=r"top_k_accuracy .* 2 classes: it is 1 for every"):
+        cross_validate(make_head(head), dataset(), scoring="top_k_accuracy")
+    found = cross_validate(make_head(head), dataset(classes="abc"), scoring="top_k_accuracy")
+    assert np.isfinite(found.scores["top_k_accuracy"]).all()

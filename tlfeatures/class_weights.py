@@ -1,0 +1,194 @@
+"""Weights of classes, given by the names of the classes.
+
+Labels are texts in this package, also those that look like numbers. scikit-learn makes numbers of
+class names in some places and codes in others before it looks them up in `class_weight`, so that
+each classifier would want the class "10" under another key.
+"""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, clone
+
+from tlfeatures.errors import ParameterError
+
+
+class ClassWeights(dict[str, float]):
+    """Weights by class name; a class is found by its text, or by the number that it looks like.
+
+    It is an ordinary dict of texts, so that every classifier of scikit-learn takes it.
+
+    Parameters
+    ----------
+    weights : mapping of name to float, default={}
+        A name may be a number: 10 and "10" are the same class.
+
+    Raises
+    ------
+    ParameterError
+        For two weights of one class, and a weight that is no number from 0 up.
+
+    Examples
+    --------
+    >>> weights = ClassWeights({10: 2.0, "ant": 1.0})
+    >>> weights["10"], weights[10], "bee" in weights
+    (2.0, 2.0, False)
+    """
+
+    def __init__(self, weights: Mapping[Any, float] | None = None) -> None:
+        super().__init__()
+        for key, weight in (weights or {}).items():
+            name = text_of(key)
+            if super().__contains__(name):
+                raise ParameterError(f"class_weight has two weights of the class {name!r}")
+            self[name] = _checked(name, weight)
+
+    def __contains__(self, name: object) -> bool:
+        return self._key(name) is not None
+
+    def __getitem__(self, name: Any) -> float:
+        key = self._key(name)
+        if key is None:
+            raise KeyError(name)
+        return super().__getitem__(key)
+
+    def _key(self, name: Any) -> str | None:
+        text = text_of(name)
+        if super().__contains__(text):
+            return text
+        if not isinstance(name, numbers.Integral):
+            return None
+        # scikit-learn makes 7 of the class "007" before it looks.
+        return next((key for key in self if _as_number(key) == name), None)
+
+
+def text_of(name: Any) -> str:
+    """Give a class's name as text: 10, 10.0 and "10" are "10"."""
+    if isinstance(name, float | np.floating) and float(name).is_integer():
+        return str(int(name))
+    return str(name)
+
+
+def _as_number(name: str) -> int | None:
+    try:
+        return int(name)
+    except ValueError:
+        return None
+
+
+def _checked(name: str, weight: Any) -> float:
+    number = isinstance(weight, numbers.Real) and not isinstance(weight, bool)
+    if not number or not 0 <= weight < np.inf:
+        raise ParameterError(f"class_weight of {name!r} must be a number from 0 up, got {weight!r}")
+    return float(weight)
+
+
+def weights_of(weights: Mapping[Any, float], classes: Iterable[Any]) -> NDArray[np.float64]:
+    """Give the weight of each class, 1 for those that are not named.
+
+    Parameters
+    ----------
+    weights : mapping of name to float
+    classes : iterable of k class names
+        Texts or numbers.
+
+    Returns
+    -------
+    ndarray of shape (k,), float64
+
+    Raises
+    ------
+    ParameterError
+        For a name that is none of the classes.
+    """
+    given = ClassWeights(weights)
+    names = [text_of(name) for name in classes]
+    _check_known(given, names, "class_weight")
+    return np.array([given.get(name, 1.0) for name in names], np.float64)
+
+
+def _check_known(weights: ClassWeights, names: Sequence[str], what: str) -> None:
+    unknown = [repr(name) for name in weights if name not in set(names)]
+    if unknown:
+        raise ParameterError(
+            f"{what} names {', '.join(unknown)}, and the classes are {', '.join(map(repr, names))}"
+        )
+
+
+# ---- in the parameters of heads
+
+
+def named_weights(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Give parameters with each `class_weight` that is a mapping as `ClassWeights`."""
+    return {
+        key: ClassWeights(value) if _is_weights(key, value) else value
+        for key, value in params.items()
+    }
+
+
+def _is_weights(key: str, value: Any) -> bool:
+    return key.rpartition("__")[2] == "class_weight" and isinstance(value, Mapping)
+
+
+def _weights_in(head: BaseEstimator) -> dict[str, ClassWeights]:
+    params = named_weights(head.get_params())
+    return {key: value for key, value in params.items() if isinstance(value, ClassWeights)}
+
+
+def by_codes(estimator: BaseEstimator, classes: Sequence[Any]) -> BaseEstimator:
+    """Clone an estimator that gets codes of classes as labels, its weights by these codes.
+
+    Parameters
+    ----------
+    estimator : scikit-learn classifier
+    classes : sequence of k class names
+        Code 0 to k - 1.
+    """
+    weights = {
+        key: dict(enumerate(weights_of(value, classes).tolist()))
+        for key, value in _weights_in(estimator).items()
+    }
+    return clone(estimator).set_params(**weights)
+
+
+def check_class_weights(name: str, head: BaseEstimator, classes: Sequence[str]) -> None:
+    """Refuse weights of classes that there aren't.
+
+    Parameters
+    ----------
+    name : str
+        Name of the head, for the message.
+    head : scikit-learn classifier
+    classes : sequence of str
+        All classes of the dataset.
+
+    Raises
+    ------
+    ParameterError
+        Also where two classes look like one number, which scikit-learn would take for one class.
+    """
+    for weights in _weights_in(head).values():
+        _check_known(weights, classes, f"class_weight of {name}")
+        numbers_of: dict[int, str] = {}
+        for each in classes:
+            number = _as_number(each)
+            if number is not None and numbers_of.setdefault(number, each) != each:
+                raise ParameterError(
+                    f"class_weight of {name}: scikit-learn takes the classes "
+                    f"{numbers_of[number]!r} and {each!r} for one; rename one of them"
+                )
+
+
+def with_present(head: BaseEstimator, y: NDArray[Any]) -> BaseEstimator:
+    """Drop the weights of classes that no row has, as a fold may lack a class; change the head."""
+    present = {text_of(name) for name in np.unique(y).tolist()}
+    for key, weights in _weights_in(head).items():
+        if not present.issuperset(weights):
+            kept = {name: weight for name, weight in weights.items() if name in present}
+            head.set_params(**{key: ClassWeights(kept)})
+    return head
