@@ -108,7 +108,9 @@ def main(verbose: bool) -> None:
     # A download, a calibration, a dashboard's address: who waits wants to know why, and where.
     for long in ("features.weights", "features.calibrate", "features.on_cluster", "cluster"):
         logging.getLogger(f"tlfeatures.{long}").setLevel(logging.INFO)
-    warnings.filterwarnings("ignore", module="PIL")  # of odd metadata: the pixels are what counts
+    # What Pillow says of odd metadata; the pixels are what counts.
+    warnings.filterwarnings("ignore", module="PIL")
+    logging.getLogger("PIL").addHandler(logging.NullHandler())
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
 
@@ -155,6 +157,12 @@ def _backbone_options(function: Function) -> Function:
             "--weights",
             metavar="imagenet|random|PATH",
             help="PATH is an HDF5 file of Keras weights.  [default: imagenet]",
+        ),
+        click.option(
+            "--value-range",
+            metavar="LO,HI",
+            help="Values that become black and white, of images with more than 8 bits a channel: "
+            "0,4095 for a 12-bit camera.  [default: the range that the file states, or 0,65535]",
         ),
         click.option(
             "--size", metavar="N|H,W", help="Pixels that images are resized to.  [default: 224]"

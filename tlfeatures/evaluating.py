@@ -321,7 +321,8 @@ class _Embed:
         X = np.empty((len(rows), self.model.info["columns"]), np.float32)
         done = 0
         files = [(row, paths[row]) for row in rows]
-        for keys, part in labeller.embed(files, self.batch_size, errors):
+        parts = labeller.embed(files, self.batch_size, errors)
+        for keys, part in labeller.warning_of_few_levels(parts):
             X[done : done + len(keys)] = part
             done += len(keys)
             self.progress(done + len(errors), len(rows))

@@ -30,6 +30,7 @@ from tlfeatures.features.batches import (
     readable,
 )
 from tlfeatures.features.embedding import join, parts_of
+from tlfeatures.features.few_levels import FewLevels, warn_of_few_levels
 from tlfeatures.features.folders import find_images, no_images
 from tlfeatures.features.images import MAX_PIXELS, allow_pixels
 from tlfeatures.features.locations import is_file_at, is_url
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from tlfeatures.outliers import OutlierDetector
 
 Key = TypeVar("Key")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -252,7 +254,8 @@ class Model:
             If outliers are asked for, and the model was made before they could be told.
         """
         images = input_images(inputs)
-        return Labeller(self, **options).label(images, batch_size)
+        labeller = Labeller(self, **options)
+        return labeller.warning_of_few_levels(labeller.label(images, batch_size))
 
     def predict_stream(
         self, paths: Iterable[str], *, batch_size: int | str = "auto", **options: Any
@@ -280,7 +283,7 @@ class Model:
             raise ParameterError(f"expected an iterable of paths, got one: {paths!r}")
         batches = in_batches(paths, checked_batch_size(batch_size))
         labeller = Labeller(self, **options)
-        return (
+        return labeller.warning_of_few_levels(
             each
             for batch in batches
             for each in labeller.label([_as_place(path) for path in batch], batch_size)
@@ -391,6 +394,7 @@ class Labeller:
         self._max_pixels = max_pixels
         self._detector = model.outliers if outliers else None
         self._min_confidence = min_confidence
+        self._few_levels: list[tuple[str, FewLevels]] = []
         self._backbone = load_backbone(
             model.spec,
             parts_of(model.embedding),
@@ -406,13 +410,26 @@ class Labeller:
         failed: list[tuple[Key, ImageError]],
     ) -> Iterator[tuple[list[Key], NDArray[np.float32]]]:
         """Embed image files batch by batch; those that can't be read go into `failed`."""
-        size = self._model.spec.size
+        spec = self._model.spec
         batch_size = batch_size_for(len(files), batch_size, self._backbone.most)
         asked = ((key, path, None) for key, path in files)
-        decoded = decode_ahead(asked, size, max_pixels=self._max_pixels)
-        images = readable(decoded, failed)
+        decoded = decode_ahead(
+            asked, spec.size, max_pixels=self._max_pixels, value_range=spec.value_range
+        )
+        few_levels: list[tuple[Key, FewLevels]] = []
+        images = readable(decoded, failed, few_levels)
         for keys, rows, batch in batched(images, batch_size, one_shape=self._backbone.one_shape):
             yield keys, join(self._backbone.embed(batch), self._model.embedding)[rows]
+        paths = dict(files) if few_levels else {}
+        self._few_levels += [(str(paths[key]), few) for key, few in few_levels]
+
+    def warning_of_few_levels(self, results: Iterable[Result]) -> Iterator[Result]:
+        """Pass on what comes of images, and at the end name those with few grey levels."""
+        try:
+            yield from results
+        finally:
+            warn_of_few_levels(self._few_levels)
+            self._few_levels.clear()
 
     def label(self, paths: Sequence[str | Path], batch_size: int | str) -> Iterator[Prediction]:
         """Label image files: one prediction each, in their order."""

@@ -249,9 +249,15 @@ def _spec(facts: Facts) -> Iterator[str]:
             for key in ("resize", "crop", "color", "orientation", "alpha", "preprocessing")
         },
         "precision": spec["precision"],
+        **({"value range": _value_range(spec)} if spec.get("value_range") else {}),
         **({"engine": spec["engine"]} if "engine" in spec else {}),
     }
     yield from _table(["setting", "value"], list(shown.items()))
+
+
+def _value_range(spec: Facts) -> str:
+    low, high = spec["value_range"]
+    return f"{low:.10g} is black and {high:.10g} white, of images with more than 8 bits a channel"
 
 
 def _weights(spec: Facts) -> Iterator[str]:

@@ -359,6 +359,7 @@ def test_interrupting_says_that_nothing_is_lost(run, photos, tmp_path, monkeypat
 
 EXTRACT_OPTIONS = {
     "backbone": "vgg16", "layers": ("block1_pool",), "pools": ("max",), "size": "64",
+    "value_range": "0,4095",
     "weights": "random", "engine": "keras", "precision": "float32", "dtype": "float16",
     "augment": 2, "augment_spec": "rotation=5", "random_state": 7, "prune": True,
     "trust_mtime": True, "batch_size": 3, "max_pixels": 1000, "device": "cpu",
@@ -375,6 +376,7 @@ def test_every_option_of_extract_reaches_the_library(run, monkeypatch):
 
     monkeypatch.setattr("tlfeatures.features.extract.extract", extract)
     arguments = ["--backbone", "vgg16", "--layer", "block1_pool", "--pool", "max", "--size", "64"]
+    arguments += ["--value-range", "0,4095"]
     arguments += ["--weights", "random", "--engine", "keras", "--precision", "float32"]
     arguments += ["--dtype", "float16", "--augment", "2", "--augment-spec", "rotation=5"]
     arguments += ["--random-state", "7", "--prune", "--trust-mtime", "--batch-size", "3"]

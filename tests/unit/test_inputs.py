@@ -6,7 +6,6 @@ import io
 import json
 import os
 import re
-import struct
 import sys
 import zlib
 from collections.abc import Callable
@@ -21,10 +20,22 @@ from PIL import Image, ImageCms
 
 from tests.fakes import write_image
 from tests.nobody import as_nobody, open_folder
+from tests.unit.deep_files import (
+    before_pixels,
+    png,
+    png_chunk,
+    png_of_16_bits,
+    png_of_few_bits,
+    tiff,
+    tiff_of_12_bits,
+    with_sbit,
+    with_trns,
+)
 from tlfeatures.cli import main
 from tlfeatures.errors import ImageError, ParameterError
 from tlfeatures.features.extract import extract
 from tlfeatures.features.images import MAX_PIXELS, decode
+from tlfeatures.features.reading import LARGE
 from tlfeatures.features.store import Reader
 
 DOCS = Path(__file__).parents[2] / "docs" / "inputs.md"
@@ -97,16 +108,7 @@ def with_transform(data: bytes, transform: int) -> bytes:
 @functools.cache
 def blank_png(side: int) -> bytes:
     """White, one bit a pixel, without the memory that Pillow would take to make it."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        )
-
-    rows = (b"\0" + b"\xff" * (side // 8)) * side
-    header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
-    start = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header)
-    return start + chunk(b"IDAT", zlib.compress(rows, 1)) + chunk(b"IEND", b"")
+    return png((b"\0" + b"\xff" * (side // 8)) * side, side, bits=1, kind=0)
 
 
 # ---- what is in the file
@@ -117,6 +119,33 @@ def _(folder):
     data = encoded(Image.fromarray(noise(64)), "JPEG")
     write(folder, "a/1.jpg", data[: len(data) // 2])
     return {"a/1.jpg": r"image file is truncated \(\d+ bytes not processed\)"}
+
+
+@case("JPEG without its end marker", "embedded", tolerance=4)
+def _(folder):
+    made = {}
+    for number, progressive in enumerate((False, True)):
+        data = encoded(picture(), "JPEG", progressive=progressive, quality=95, subsampling=0)
+        made[write(folder, f"a/{number}.jpg", data[:-2])] = quarters()
+    return made
+
+
+@case("PNG with a damaged or very long text or profile", "embedded")
+def _(folder):
+    data = encoded(picture(), "PNG")
+    text, long = png_chunk(b"tEXt", b"k\0abc"), zlib.compress(b"a" * 2_000_000)
+    extras = [text[:-1] + b"x", *(png_chunk(kind, b"k\0\0" + long) for kind in (b"zTXt", b"iCCP"))]
+    return {
+        write(folder, f"a/{number}.png", before_pixels(data, extra)): quarters()
+        for number, extra in enumerate(extras)
+    }
+
+
+@case("file larger than memory", "embedded")
+def _(folder):
+    name = write(folder, "a/1.png", encoded(picture(), "PNG"))
+    os.truncate(folder / name, LARGE + 1)  # zeros behind the image; see test_large_files.py
+    return {name: quarters()}
 
 
 @case("zero bytes", "refused")
@@ -182,17 +211,162 @@ def _(folder):
     return made
 
 
-@case("32-bit integers or floating-point numbers", "refused")
+RANGE = {"value_range": (0, 4095)}
+
+
+@case("16-bit grey with `--value-range 0,4095`", "embedded", options=RANGE)
+def _(folder):
+    made = {write(folder, "a/8.png", encoded(Image.new("L", (SIDE, SIDE), 77), "PNG")): plain(77)}
+    for value, shade in ((0, 0), (1000, 62), (4095, 255), (60000, 255)):
+        image = Image.fromarray(np.full((SIDE, SIDE), value, np.uint16))
+        for format_ in ("PNG", "TIFF"):
+            name = f"a/{value}.{format_.lower()}"
+            made[write(folder, name, encoded(image, format_))] = plain(shade)
+    return made
+
+
+@case("16 bits with a range in the header", "embedded")
+def _(folder):
+    image = Image.fromarray(np.full((SIDE, SIDE), 1000, np.uint16))
+    stated = encoded(image, "TIFF", tiffinfo={281: 4095})
+    text = b"P2 16 16 4095 " + b"1000 " * SIDE * SIDE
+    return {
+        write(folder, "a/stated.tif", stated): plain(62),
+        write(folder, "a/12.tif", tiff_of_12_bits(1000)): plain(62),
+        write(folder, "a/1.pgm", text): plain(62),
+        write(folder, "a/1.png", with_sbit(encoded(image, "PNG"), 12)): plain(62),
+    }
+
+
+@case("16-bit colour", "embedded")
+def _(folder):
+    values = np.full((SIDE, SIDE, 3), (0, 30000, 65535), np.uint16)
+    stated = tiff(values // 16, photometric="rgb", extratags=[(281, 3, 3, (4095,) * 3, True)])
+    return {
+        write(folder, "a/1.png", png_of_16_bits(values)): plain(0, 117, 255),
+        write(folder, "a/2.tif", tiff(values, photometric="rgb")): plain(0, 117, 255),
+        write(folder, "a/3.tif", stated): plain(0, 116, 255),
+    }
+
+
+@case("16-bit planes of colour", "embedded")
+def _(folder):
+    planes = np.repeat(np.array([0, 30000, 65535], np.uint16), SIDE * SIDE).reshape(3, SIDE, SIDE)
+    made = {}
+    for order in "<>":
+        for compression in (None, "zlib"):
+            data = tiff(
+                planes,
+                photometric="rgb",
+                planarconfig="separate",
+                byteorder=order,
+                compression=compression,
+            )
+            name = f"a/{len(made)}.tif"
+            made[write(folder, name, data)] = plain(0, 117, 255)
+    return made
+
+
+@case("16-bit grey where 0 is white", "embedded")
+def _(folder):
+    values = np.full((SIDE, SIDE), 65535 - 257 * 60, np.uint16)
+    grey = encoded(Image.new("L", (SIDE, SIDE), 195), "TIFF", tiffinfo={262: 0})
+    return {
+        write(folder, "a/1.tif", tiff(values, photometric="miniswhite")): plain(60),
+        write(folder, "a/2.tif", tiff(values, photometric="miniswhite", compression="zlib")): plain(
+            60
+        ),
+        write(folder, "a/8.tif", grey): plain(60),
+    }
+
+
+@case("16-bit grey or colour with a transparent value", "embedded")
+def _(folder):
+    half = np.full((SIDE, SIDE), 257 * 40, np.uint16)
+    half[:, : SIDE // 2] = 257 * 40 + 1  # differs in its lower byte alone
+    expected = plain(40)
+    expected[:, :4] = 255
+    grey = with_trns(encoded(Image.fromarray(half), "PNG"), [257 * 40 + 1])
+    colours = with_trns(png_of_16_bits(half[..., None].repeat(3, 2)), [257 * 40 + 1] * 3)
+    made = {
+        write(folder, "a/1.png", grey): expected,
+        write(folder, "a/2.png", colours): expected,
+    }
+    for bits, shade in ((2, 85), (4, 17)):
+        drawn = plain(shade)
+        drawn[:, :4] = 255
+        name = f"a/{bits}.png"
+        made[write(folder, name, with_trns(png_of_few_bits(bits, 2, 1), [2]))] = drawn
+    return made
+
+
+UNKNOWN_RANGES = {
+    "signed values": np.int16,
+    "32-bit integers": np.int32,
+    "32-bit integers ": np.uint32,
+    "floating-point values": np.float32,
+}
+
+
+def of_unknown_ranges(folder: Path) -> dict[str, tuple[str, np.ndarray]]:
+    """Write an image of each kind, and give what it is and its values."""
+    made = {}
+    for what, kind in UNKNOWN_RANGES.items():
+        low = 0 if kind is np.uint32 else -5
+        values = np.linspace(low, 900, SIDE * SIDE).reshape(SIDE, SIDE).astype(kind)
+        name = f"a/{np.dtype(kind).name}.tif"
+        made[write(folder, name, tiff(values))] = what.strip(), values
+    return made
+
+
+@case("signed, 32-bit or floating-point values", "refused")
+def _(folder):
+    return {
+        name: f"{what} from {values.min():g} to 900 have no agreed range; say which are black and "
+        f"white: --value-range {values.min():g},900"
+        for name, (what, values) in of_unknown_ranges(folder).items()
+    }
+
+
+@case(
+    "signed, 32-bit or floating-point values with `--value-range -5,900`",
+    "embedded",
+    tolerance=1,
+    options={"value_range": "-5,900"},
+)
 def _(folder):
     made = {}
-    for name, kind, reason in [
-        ("a/1.tiff", np.int32, "32-bit integer pixels"),
-        ("a/2.tiff", np.float32, "floating-point pixels"),
-    ]:
-        image = Image.fromarray(np.full((4, 4), 70000, kind))
-        reason += " have no agreed range; save it with 8 or 16 bits"
-        made[write(folder, name, encoded(image, "TIFF"))] = reason
+    for name, (_, values) in of_unknown_ranges(folder).items():
+        shades = np.floor((values.astype(float) + 5) * 255 / 905)
+        small = shades.reshape(8, 2, 8, 2).mean(axis=(1, 3))
+        made[name] = np.rint(small).astype(np.uint8)[..., None].repeat(3, axis=2)
     return made
+
+
+@case("values that are not numbers", "refused", options=RANGE)
+def _(folder):
+    values = np.zeros((SIDE, SIDE), np.float32)
+    values[3, 4] = np.nan
+    reason = r"some of its pixels are not numbers \(NaN\); replace them"
+    return {write(folder, "a/1.tif", tiff(values)): reason}
+
+
+@case("16-bit CMYK with `--value-range 0,4095`", "refused", options=RANGE)
+def _(folder):
+    data = tiff(np.zeros((SIDE, SIDE, 4), np.uint16), photometric="separated")
+    reason = "--value-range can't be applied to colours with 16 bits a channel in this kind of .*"
+    return {write(folder, "a/1.tif", data): reason}
+
+
+@case("nearly black or one colour", "embedded")
+def _(folder):
+    dark = np.arange(SIDE * SIDE, dtype=np.uint16).reshape(SIDE, SIDE)
+    return {
+        write(folder, "a/1.png", encoded(Image.new("RGB", (SIDE, SIDE), "white"), "PNG")): plain(
+            255
+        ),
+        write(folder, "a/2.tif", tiff(dark)): plain(0),
+    }
 
 
 @case("palette with transparency", "embedded")

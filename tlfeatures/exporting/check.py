@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from tlfeatures.errors import SourceError
 from tlfeatures.exporting.runtime import session
 from tlfeatures.features.batches import batch_size_for, batched, decode_ahead, readable
-from tlfeatures.model import Model, Prediction
+from tlfeatures.features.value_range import ValueRange
+from tlfeatures.model import Labeller, Model, Prediction
 
 LARGEST_DIFFERENCE = 1e-3  # of a probability; another convolution sums in another order
 
@@ -92,13 +93,15 @@ def check_export(
         raise SourceError(f"none of {len(predictions)} images can be read: {predictions[0].error}")
     runtime = session(graph)
     paths = [each.path for each in read]
-    gap, labels_differ = _differences(read, *run_graph(runtime, paths, model.spec.size))
+    shades = model.spec.value_range
+    gap, labels_differ = _differences(read, *run_graph(runtime, paths, model.spec.size, shades))
     # Whole batches: `predict` fills the last one up, which would count against it.
     timed = paths[: min(_TIMED, 1 << len(paths).bit_length() - 1)]
+    labeller = Labeller(own, weights=weights)
     onnx_speed, own_speed = _speeds(
         len(timed),
-        lambda: run_graph(runtime, timed, model.spec.size),
-        lambda: list(own.predict(timed, weights=weights)),
+        lambda: run_graph(runtime, timed, model.spec.size, shades),
+        lambda: list(labeller.label(timed, "auto")),
     )
     return Check(
         images=len(read),
@@ -113,7 +116,10 @@ def check_export(
 
 
 def run_graph(
-    runtime: Any, paths: Sequence[str | Path], size: tuple[int, int]
+    runtime: Any,
+    paths: Sequence[str | Path],
+    size: tuple[int, int],
+    value_range: ValueRange | None = None,
 ) -> tuple[NDArray[np.float32], list[str]]:
     """Run an exported graph on image files, decoded as `predict` does it.
 
@@ -124,6 +130,8 @@ def run_graph(
         Readable images.
     size : (int, int)
         Height and width in pixels.
+    value_range : (float, float), optional
+        See `decode`.
 
     Returns
     -------
@@ -131,7 +139,7 @@ def run_graph(
     labels : list of str
     """
     files = ((number, path, None) for number, path in enumerate(paths))
-    decoded = readable(decode_ahead(files, size), [])
+    decoded = readable(decode_ahead(files, size, value_range=value_range), [])
     tables, labels = [], []
     batch_size = batch_size_for(len(paths), "auto")
     for *_, batch in batched(decoded, batch_size, one_shape=False):

@@ -31,6 +31,7 @@ from tlfeatures.exporting.check import LARGEST_DIFFERENCE, Check, check_export
 from tlfeatures.exporting.runtime import in_short, session
 from tlfeatures.features.onnx_graph import Graph
 from tlfeatures.features.spec import Spec
+from tlfeatures.features.value_range import in_words
 from tlfeatures.features.weights import IMAGENET_SHA256
 from tlfeatures.files import check_ending, file_target, replace_file
 from tlfeatures.model import Model, check_width, input_images
@@ -265,13 +266,21 @@ def _weights_name(spec: Spec) -> str:
     return Path(spec.weights).name
 
 
+def _shades(spec: Spec) -> str:
+    if spec.value_range is None:
+        return ""
+    low, high = in_words(spec.value_range).split(",")
+    return f", with more than 8 bits a channel {low} is black and {high} is white"
+
+
 def _how_to_use(spec: Spec) -> str:
     height, width = spec.size
     text = (
         f"images: uint8 RGB of shape (n, {height}, {width}, 3), n from 1 up, values 0 to 255 as "
         f"they are. Prepare each image in this order: orientation: {spec.orientation}; alpha: "
-        f"{spec.alpha}; color: {spec.color}; crop: {spec.crop}; resize to height {height} and "
-        f"width {width}: {spec.resize}, as Pillow's resize(({width}, {height}), BILINEAR) does it. "
+        f"{spec.alpha}; color: {spec.color}{_shades(spec)}; crop: {spec.crop}; resize to height "
+        f"{height} and width {width}: {spec.resize}, as Pillow's resize(({width}, {height}), "
+        "BILINEAR) does it. "
         f"Leave the channels in the order RGB: the graph does the rest ({spec.preprocessing}). "
         "probabilities: float32 (n, k), in the order of the metadata's labels; label: the class "
         "that the head decides for."

@@ -294,6 +294,7 @@ def _check_possible(spec: Spec) -> None:
         weights_sha256=spec.weights_sha256,
         top_sha256=spec.top_sha256,
         preprocessing=find_architecture(spec.backbone).preprocessing,
+        value_range=spec.value_range,
         engine=spec.engine,
         quantization=spec.quantization,
     )  # its augmentation is not compared: images themselves are embedded without

@@ -7,7 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -16,7 +16,11 @@ from numpy.typing import NDArray
 
 from tlfeatures.errors import ImageError, ParameterError
 from tlfeatures.features.augment import Augmentation
-from tlfeatures.features.images import MAX_PIXELS, UNREADABLE, decode, digest, read_bytes
+from tlfeatures.features.decoding import MAX_PIXELS, Decoded, decode_content
+from tlfeatures.features.few_levels import FewLevels
+from tlfeatures.features.images import UNREADABLE
+from tlfeatures.features.reading import opened
+from tlfeatures.features.value_range import ValueRange
 
 BATCH_SIZE = 32
 
@@ -30,13 +34,24 @@ Key = TypeVar("Key")
 Pixels = NDArray[np.uint8]
 
 
+@dataclass(frozen=True)
+class _How:
+    """How a file becomes pixels, see `decode_ahead`."""
+
+    size: tuple[int, int]
+    augmentation: Augmentation | None
+    max_pixels: int
+    value_range: ValueRange | None
+
+
 def decode_ahead(
     files: Iterable[tuple[Key, str | Path, bytes | None]],
     size: tuple[int, int],
     augmentation: Augmentation | None = None,
     ahead: int | None = None,
     max_pixels: int = MAX_PIXELS,
-) -> Iterator[tuple[Key, Pixels | ImageError]]:
+    value_range: ValueRange | None = None,
+) -> Iterator[tuple[Key, Decoded | ImageError]]:
     """Decode image files in threads.
 
     Parameters
@@ -50,15 +65,16 @@ def decode_ahead(
     ahead : int, optional
         Images, or variants of some, that are decoded before they are asked for; if not given, what
         64 MB hold, up to 512.
-    max_pixels : int
+    max_pixels, value_range
         See `decode`.
 
     Yields
     ------
-    (key, ndarray of shape ([1 + variants,] height, width, 3), uint8, or ImageError)
-        In the order of `files`.
+    (key, Decoded or ImageError)
+        In the order of `files`; pixels have the shape ([1 + variants,] height, width, 3).
     """
-    window: deque[Future[tuple[Key, Pixels | ImageError]]] = deque()
+    how = _How(size, augmentation, max_pixels, value_range)
+    window: deque[Future[tuple[Key, Decoded | ImageError]]] = deque()
     each = 1 if augmentation is None else 1 + augmentation.variants
     if ahead is None:
         ahead = min(_AHEAD, _AHEAD_BYTES // (3 * size[0] * size[1]))
@@ -66,8 +82,7 @@ def decode_ahead(
     pool = ThreadPoolExecutor(_DECODERS)
     try:
         for key, path, expected in files:
-            work = pool.submit(_decode_file, key, path, expected, size, augmentation, max_pixels)
-            window.append(work)
+            window.append(pool.submit(_decode_file, key, path, expected, how))
             if len(window) > ahead:
                 yield window.popleft().result()
         while window:
@@ -77,36 +92,50 @@ def decode_ahead(
 
 
 def _decode_file(
-    key: Key,
-    path: str | Path,
-    expected: bytes | None,
-    size: tuple[int, int],
-    augmentation: Augmentation | None,
-    max_pixels: int,
-) -> tuple[Key, Pixels | ImageError]:
+    key: Key, path: str | Path, expected: bytes | None, how: _How
+) -> tuple[Key, Decoded | ImageError]:
     try:
-        data = read_bytes(path)
-        if expected == UNREADABLE:
-            raise ImageError("it could not be read when the run began; run the command again")
-        if expected not in (None, digest(data)):
-            raise ImageError("it changed during the run; run the command again")
-        pixels = decode(data, size, max_pixels)
-        if augmentation is None or expected is None:
-            return key, pixels
-        return key, augmentation.stack(expected, pixels)
+        return key, _decoded(path, expected, how)
     except ImageError as error:
         return key, error
+    except MemoryError:  # of one image; others may fit
+        return key, ImageError("there is not enough memory to decode it")
+
+
+def _decoded(path: str | Path, expected: bytes | None, how: _How) -> Decoded:
+    with opened(path) as content:
+        if expected == UNREADABLE:
+            raise ImageError("it could not be read when the run began; run the command again")
+        if expected not in (None, content.sha256()):
+            raise ImageError("it changed during the run; run the command again")
+        decoded = decode_content(content, how.size, how.max_pixels, how.value_range)
+    if how.augmentation is None or expected is None:
+        return decoded
+    return replace(decoded, pixels=how.augmentation.stack(expected, decoded.pixels))
 
 
 def readable(
-    decoded: Iterable[tuple[Key, Pixels | ImageError]], failed: list[tuple[Key, ImageError]]
+    decoded: Iterable[tuple[Key, Decoded | ImageError]],
+    failed: list[tuple[Key, ImageError]],
+    few_levels: list[tuple[Key, FewLevels]] | None = None,
 ) -> Iterator[tuple[Key, Pixels]]:
-    """Pass on what could be decoded, and put the rest into `failed`."""
+    """Pass on the pixels of what could be decoded.
+
+    Parameters
+    ----------
+    decoded : iterable of (key, Decoded or ImageError)
+    failed : list
+        Gets what could not be decoded.
+    few_levels : list, optional
+        Gets what has few grey levels.
+    """
     for key, result in decoded:
         if isinstance(result, ImageError):
             failed.append((key, result))
-        else:
-            yield key, result
+            continue
+        if result.few_levels is not None and few_levels is not None:
+            few_levels.append((key, result.few_levels))
+        yield key, result.pixels
 
 
 def batch_size_for(count: int, asked: int | str, most: int = BATCH_SIZE) -> int:

@@ -52,7 +52,9 @@ def calibrate(spec: Spec, files: Iterable[tuple[str, bytes]], means: Means) -> Q
 
     def embedded() -> Iterator[dict[str, NDArray[np.float32]]]:
         nonlocal used
-        decoded = decode_ahead(wanted, spec.size, max_pixels=means.max_pixels)
+        decoded = decode_ahead(
+            wanted, spec.size, max_pixels=means.max_pixels, value_range=spec.value_range
+        )
         images = readable(decoded, [])
         for keys, rows, batch in batched(images, 8, one_shape=backbone.one_shape):
             used += len(keys)

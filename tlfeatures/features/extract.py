@@ -29,6 +29,7 @@ from tlfeatures.features.batches import (
     readable,
 )
 from tlfeatures.features.engines import choose_engine
+from tlfeatures.features.few_levels import FewLevels, warn_of_few_levels
 from tlfeatures.features.folder_labels import count_labels, folder_hint
 from tlfeatures.features.folders import no_images
 from tlfeatures.features.forward import Forward, Values
@@ -46,6 +47,7 @@ from tlfeatures.features.run import (
     check_writable,
     count_unique,
     first_few,
+    ids_of_few_levels,
     open_target,
     provenance_of,
     reasons,
@@ -72,6 +74,9 @@ class Extraction:
         are those of another image with the same bytes.
     failed : list of {"id", "reason"}
         Images that could not be read.
+    few_levels : list of str
+        Ids of the images computed now of which fewer than 16 grey levels are left: nearly black,
+        nearly white or of one colour.
     removed : int
         Rows left out because their image is no longer in the folder.
     embeddings : dict of name to width
@@ -104,6 +109,7 @@ class Extraction:
     shards: str | None = None
     classes: dict[str, int] = field(default_factory=dict)
     splits: dict[str, int] = field(default_factory=dict)
+    few_levels: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """Give it as JSON-ready plain data."""
@@ -197,9 +203,12 @@ def extract(
         known = _identified(target) if trust_mtime and target.exists() else None
         workers: Cluster | Here | None = stack.enter_context(connect_if(cluster, tls))
         early: Early = {}
+        few_early: list[tuple[Task, FewLevels]] = []
         if workers is None:
             with Scan(source, known) as scan:
-                early = head_start(scan, target, asked, means, watch.progress, watch.stop)
+                early = head_start(
+                    scan, target, asked, means, watch.progress, watch.stop, few_early
+                )
                 manifest = scan.manifest()
             del scan  # it is as large as the manifest
         else:
@@ -213,12 +222,14 @@ def extract(
         if plan.current is not None and plan.current.shards is not None:
             workers = workers or Here()  # a virtual file stays one
         if workers is None:
-            outcome = _carry_out_here(plan, provenance, means, watch, early)
+            outcome = _carry_out_here(plan, provenance, means, watch, early, few_early)
         else:
             outcome = carry_out_on(workers, plan, provenance, means, watch, shards)
     classes, splits = _counted_labels(manifest.ids)
     seconds = time.perf_counter() - started
     failed = sorted(outcome.failures.items())
+    few_levels = sorted(outcome.few_levels.items())
+    warn_of_few_levels(few_levels)
     return Extraction(
         file=str(file),
         images=len(manifest.images),
@@ -237,6 +248,7 @@ def extract(
         shards=outcome.shards,
         classes=classes,
         splits=splits,
+        few_levels=[id_ for id_, _ in few_levels],
     )
 
 
@@ -283,14 +295,20 @@ def _carry_out_here(
     means: Means,
     watch: Watch,
     early: Early,
+    few_early: list[tuple[Task, FewLevels]],
 ) -> Outcome:
     failed: Failed = []
+    few_levels = list(few_early)
     left = (task for task in plan.tasks if task.digest not in early)
     files = ((task, task.image.location, task.digest) for task in left)
     decoded = decode_ahead(
-        files, plan.spec.size, plan.spec.augmentation, max_pixels=means.max_pixels
+        files,
+        plan.spec.size,
+        plan.spec.augmentation,
+        max_pixels=means.max_pixels,
+        value_range=plan.spec.value_range,
     )
-    images = readable(decoded, failed)
+    images = readable(decoded, failed, few_levels)
     first = next(images, None)
     if first is None and failed and len(failed) == count_unique(plan.manifest):
         raise SourceError(f"no image can be read: {first_few(reasons(plan, failed))}")
@@ -325,7 +343,8 @@ def _carry_out_here(
         os.replace(writer.path, plan.target)
     remove_taken_over(plan)
     done = int(writer.done.sum())
-    return Outcome(computed, passed, done, reasons(plan, failed))
+    few = ids_of_few_levels(plan, few_levels)
+    return Outcome(computed, passed, done, reasons(plan, failed), few_levels=few)
 
 
 def _in_batches(plan: Plan, early: Early) -> Iterator[tuple[list[Task], Values]]:

@@ -21,6 +21,7 @@ from tlfeatures.features.batches import (
     decode_ahead,
     readable,
 )
+from tlfeatures.features.few_levels import FewLevels
 from tlfeatures.features.forward import Forward, Values
 from tlfeatures.features.images import UNREADABLE, Scan
 from tlfeatures.features.plan import Means, Settings, Task, new_spec
@@ -41,6 +42,7 @@ def head_start(
     means: Means,
     progress: Callable[[int, int], None],
     stop: Callable[[], bool],
+    few_levels: list[tuple[Task, FewLevels]],
 ) -> Early:
     """Embed what comes first, as long as more is being found.
 
@@ -57,6 +59,8 @@ def head_start(
     progress : callable (images done, images found so far)
     stop : callable
         Asked before each batch, and while the rest of the listing is waited for.
+    few_levels : list
+        Gets the embedded images with few grey levels.
 
     Returns
     -------
@@ -80,8 +84,11 @@ def head_start(
     backbone = load_backbone(spec, list(embeddings), device=means.device)
     files = ((task, task.image.location, task.digest) for task in chain(first, tasks))
     # It waits for no more images than two batches have: the next may be long in coming.
-    decoded = decode_ahead(files, spec.size, spec.augmentation, len(first), means.max_pixels)
-    images = readable(decoded, [])
+    decoded = decode_ahead(
+        files, spec.size, spec.augmentation, len(first), means.max_pixels, spec.value_range
+    )
+    found: list[tuple[Task, FewLevels]] = []
+    images = readable(decoded, [], found)
     most = batch_size_for(sys.maxsize, means.batch_size, backbone.most)
     forward = Forward(backbone, most)
     kept, started = 0, time.monotonic()
@@ -97,6 +104,7 @@ def head_start(
         if scan.finished or long:
             break
         _look(stop, early)
+    few_levels += [each for each in found if each[0].digest in early]
     while not scan.ends_within(_ASKING):
         _look(stop, early)
     return early

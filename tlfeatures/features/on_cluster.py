@@ -31,6 +31,7 @@ from tlfeatures.features import store
 from tlfeatures.features.batches import BATCH_SIZE
 from tlfeatures.features.calibrate import IMAGES
 from tlfeatures.features.engines import choose_engine
+from tlfeatures.features.few_levels import FewLevels
 from tlfeatures.features.folders import ImageFile, list_images
 from tlfeatures.features.images import UNREADABLE, Known, Manifest
 from tlfeatures.features.locations import Folder, absolute, is_url
@@ -44,6 +45,7 @@ from tlfeatures.features.run import (
     check_writable,
     count_unique,
     first_few,
+    ids_of_few_levels,
     open_target,
     reasons,
     remove_taken_over,
@@ -191,7 +193,8 @@ def carry_out_on(
     remove_taken_over(plan)
     passes = work.computed * (1 + plan.spec.variants)
     name = Path(folder.location).name if virtual else None
-    return Outcome(work.computed, passes, done, failures, name)
+    few_levels = ids_of_few_levels(plan, work.few_levels)
+    return Outcome(work.computed, passes, done, failures, name, few_levels)
 
 
 def _folder(plan: Plan, shards: str | os.PathLike[str] | None) -> tuple[Folder, bool]:
@@ -233,6 +236,7 @@ class _Work:
     receipts : dict of shard to Receipt
         Of all that were found or made, and hold an image.
     failed : list of (Task, ImageError)
+    few_levels : list of (Task, FewLevels)
     computed : int
         Images that were embedded now.
     """
@@ -254,6 +258,7 @@ class _Work:
         self._found = 0  # images
         self.receipts: dict[str, Receipt] = {}
         self.failed: list[tuple[Task, ImageError]] = []
+        self.few_levels: list[tuple[Task, FewLevels]] = []
         self.computed = 0
 
     def carry_out(self) -> None:
@@ -349,6 +354,7 @@ class _Work:
         for row, why in receipt.failures.items():
             task = self._left[order.tasks[row].place]
             self.failed.append((task, ImageError(why)))
+        self.few_levels += [(order.tasks[row], few) for row, few in receipt.few_levels.items()]
         for each in order.tasks:
             del self._left[each.place]
         computed = len(order.tasks) - len(receipt.failures)
@@ -361,6 +367,7 @@ class _Work:
         self.computed -= len(order.tasks) - len(receipt.failures)
         places = {task.place for task in order.tasks}
         self.failed = [(task, why) for task, why in self.failed if task.place not in places]
+        self.few_levels = [each for each in self.few_levels if each[0].place not in places]
         self._left |= {task.place: task for task in self._plan.tasks if task.place in places}
 
     def _how_far(self) -> str:

@@ -27,6 +27,7 @@ from tlfeatures.features.folders import ImageFile
 from tlfeatures.features.images import UNREADABLE, Manifest
 from tlfeatures.features.names import as_list, counted, unknown_name
 from tlfeatures.features.spec import Spec, parse_size
+from tlfeatures.features.value_range import in_words, parse_value_range
 from tlfeatures.features.weights import known_sha256, weights_sha256
 
 logger = logging.getLogger(__name__)
@@ -59,6 +60,9 @@ class Settings:
         How they are made, see `tlfeatures.features.augment.Augmentation.of`.
     random_state : int, default 0
         Seed of random weights.
+    value_range : str or (float, float)
+        The values that become black and white, of images with more than 8 bits a channel: "0,4095"
+        for a camera of 12 bits. If not given, the range that each file states, or 0 to 65,535.
     """
 
     backbone: str | None = None
@@ -72,6 +76,7 @@ class Settings:
     random_state: int | None = None
     augment: int | None = None
     augment_spec: str | Mapping[str, Any] | None = None
+    value_range: Any = None
 
 
 @dataclass(frozen=True)
@@ -351,6 +356,7 @@ def make_spec(
 ) -> Spec:
     """Describe how these embeddings come about, following `old` in what was not asked for."""
     architecture = find_architecture(backbone)
+    value_range = parse_value_range(settings.value_range) or (old.value_range if old else None)
     engine, precision = "none", "float32"
     weights, seed, sha256, top_sha256 = "none", None, None, None
     if not architecture.trained:
@@ -371,6 +377,7 @@ def make_spec(
         top_sha256=top_sha256,
         random_state=seed,
         preprocessing=architecture.preprocessing,
+        value_range=value_range,
         engine=engine,
         quantization=old.quantization if old and old.precision == precision else None,
     )
@@ -420,6 +427,7 @@ def _hashes(
 _OPTIONS = {
     "backbone": "--backbone",
     "size": "--size",
+    "value_range": "--value-range",
     "engine": "--engine",
     "precision": "--precision",
     "weights_sha256": "--weights",
@@ -451,7 +459,7 @@ def _check_same(current: store.Header, spec: Spec, dtype: str) -> None:
 
 def _short(value: Any) -> str:
     if isinstance(value, tuple):
-        return ",".join(map(str, value))
+        return in_words(value)
     if isinstance(value, Augmentation):
         return f"{counted(value.variants, 'variant')} ({value.in_words() or 'unchanged'})"
     text = str(value)

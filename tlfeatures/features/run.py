@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tlfeatures.errors import ImageError, StoppedError, StoreError
 from tlfeatures.features import store
 from tlfeatures.features.calibrate import calibrate, drawn
+from tlfeatures.features.few_levels import FewLevels
 from tlfeatures.features.images import UNREADABLE, Manifest
 from tlfeatures.features.locations import absolute
 from tlfeatures.features.plan import Means, Plan, Task
@@ -39,6 +40,8 @@ class Outcome:
     failures : dict of id to reason
     shards : str or None
         Name of the folder beside the file that its rows are in.
+    few_levels : dict of id to FewLevels
+        Images embedded now with few grey levels.
     """
 
     computed: int
@@ -46,6 +49,7 @@ class Outcome:
     done: int
     failures: dict[str, str]
     shards: str | None = None
+    few_levels: dict[str, FewLevels] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -143,6 +147,12 @@ def reasons(plan: Plan, failed: Failed) -> dict[str, str]:
     return {
         images[row].id: store.kept_reason(str(error)) for task, error in failed for row in task.rows
     }
+
+
+def ids_of_few_levels(plan: Plan, found: Iterable[tuple[Task, FewLevels]]) -> dict[str, FewLevels]:
+    """Give id -> what is left for every image of tasks with few grey levels."""
+    images, rows = plan.manifest.images, {task.digest: task.rows for task in plan.tasks}
+    return {images[row].id: few for task, few in found for row in rows.get(task.digest, ())}
 
 
 def first_few(reasons: dict[str, str]) -> str:

@@ -12,7 +12,7 @@ import re
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,7 @@ from tlfeatures.features.backbone import load_backbone
 from tlfeatures.features.batches import Pixels, batch_size_for, decode_ahead, readable
 from tlfeatures.features.calibrate import calibrate
 from tlfeatures.features.engines import choose_engine
+from tlfeatures.features.few_levels import FewLevels
 from tlfeatures.features.folders import ImageFile
 from tlfeatures.features.forward import Forward, Values
 from tlfeatures.features.images import (
@@ -124,6 +125,8 @@ class Receipt:
         sha256 of the image of each row, 32 bytes a row; zeros where it could not be embedded.
     failures : dict of row to str
         Why.
+    few_levels : dict of row to FewLevels
+        Images with few grey levels, if the shard was made just now.
     """
 
     name: str
@@ -131,6 +134,7 @@ class Receipt:
     sha256: bytes
     digests: bytes
     failures: dict[int, str]
+    few_levels: dict[int, FewLevels] = field(default_factory=dict)
 
 
 def rows_of(receipt: Receipt) -> list[bytes]:
@@ -231,10 +235,10 @@ def make_shard(order: Order) -> Receipt:
         return found
     allow_pixels(recipe.means.max_pixels)
     with _FORWARD:
-        values, failures = _embedded(order)
+        values, failures, few_levels = _embedded(order)
     with folder.making(order.name) as path:
         _write(path, order, values, failures)
-        return _receipt(order.name, path)
+        return replace(_receipt(order.name, path), few_levels=few_levels)
 
 
 def check_shard(given: tuple[Recipe, str]) -> Receipt | None:
@@ -288,23 +292,33 @@ def _mended(order: Order, found: Receipt) -> bool:
     """Whether an image that could not be read when the shard was made can be now."""
     tasks = (order.tasks[row] for row in found.failures)
     files = ((task, task.image.location, task.digest) for task in tasks)
-    size, limit = order.recipe.spec.size, order.recipe.means.max_pixels
-    decoded = decode_ahead(files, size, max_pixels=limit)
-    return any(not isinstance(pixels, ImageError) for _, pixels in decoded)
+    spec, limit = order.recipe.spec, order.recipe.means.max_pixels
+    decoded = decode_ahead(files, spec.size, max_pixels=limit, value_range=spec.value_range)
+    return any(not isinstance(found, ImageError) for _, found in decoded)
 
 
-def _embedded(order: Order) -> tuple[list[tuple[list[int], Values]], dict[int, str]]:
-    """Give rows of the shard with their values, batch by batch, and why others failed."""
+def _embedded(
+    order: Order,
+) -> tuple[list[tuple[list[int], Values]], dict[int, str], dict[int, FewLevels]]:
+    """Give rows with their values, batch by batch; why others failed; which have few levels."""
     spec, means = order.recipe.spec, order.recipe.means
     failed: list[tuple[Task, ImageError]] = []
+    few_levels: list[tuple[Task, FewLevels]] = []
     row_of = {task.place: row for row, task in enumerate(order.tasks)}
     files = ((task, task.image.location, task.digest) for task in order.tasks)
-    decoded = decode_ahead(files, spec.size, spec.augmentation, max_pixels=means.max_pixels)
+    decoded = decode_ahead(
+        files,
+        spec.size,
+        spec.augmentation,
+        max_pixels=means.max_pixels,
+        value_range=spec.value_range,
+    )
     values = [
         ([row_of[task.place] for task in tasks], made)
-        for tasks, made in _forward(order, readable(decoded, failed))
+        for tasks, made in _forward(order, readable(decoded, failed, few_levels))
     ]
-    return values, {row_of[task.place]: str(error) for task, error in failed}
+    failures = {row_of[task.place]: str(error) for task, error in failed}
+    return values, failures, {row_of[task.place]: few for task, few in few_levels}
 
 
 def _forward(

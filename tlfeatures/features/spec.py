@@ -9,6 +9,7 @@ from typing import Any
 from tlfeatures.errors import FormatError, ParameterError
 from tlfeatures.features.augment import Augmentation
 from tlfeatures.features.quantization import Quantization
+from tlfeatures.features.value_range import ValueRange, parse_value_range
 
 POOLINGS = ("avg", "max", "flatten", "none")
 PRECISIONS = ("float32", "bfloat16", "int8")
@@ -44,6 +45,9 @@ class Spec:
         The seed of random weights. Not compared.
     preprocessing, resize, crop, color, orientation, alpha : str
         What happens to an image between its file and the backbone.
+    value_range : (float, float) or None
+        The values that become black and white, of images with more than 8 bits a channel; None:
+        the range that each file states, or 0 to 65,535.
     engine : str
         What computes the forward pass, see `tlfeatures.features.engines`; `none` for a backbone
         without weights.
@@ -67,6 +71,7 @@ class Spec:
     color: str = "8-bit RGB, embedded profiles ignored"
     orientation: str = "exif"
     alpha: str = "over white"
+    value_range: ValueRange | None = None
     engine: str = "keras"
     quantization: Quantization | None = None
     augmentation: Augmentation | None = None
@@ -83,7 +88,9 @@ class Spec:
     def to_dict(self) -> dict[str, Any]:
         """Give the spec as JSON-ready plain data."""
         ranges = None if self.quantization is None else self.quantization.to_dict()
-        return {**asdict(self), "size": list(self.size), "quantization": ranges}
+        shades = None if self.value_range is None else list(self.value_range)
+        lists = {"size": list(self.size), "value_range": shades}
+        return {**asdict(self), **lists, "quantization": ranges}
 
     @classmethod
     def from_dict(cls, data: Any) -> Spec:
@@ -98,6 +105,8 @@ class Spec:
         if isinstance(data, dict) and not _LATER & set(data):
             only = "none" if data.get("weights") == "none" else "keras"
             data = {**data, "engine": only, "quantization": None}
+        if isinstance(data, dict):
+            data = {"value_range": None, **data}  # a spec without one needs not name it
         if not isinstance(data, dict) or set(data) != names:
             found = sorted(data) if isinstance(data, dict) else type(data).__name__
             raise FormatError(f"its spec is not one that this version knows: {found}")
@@ -105,7 +114,7 @@ class Spec:
         if not isinstance(size, list) or [type(side) for side in size] != [int, int]:
             raise FormatError(f"its spec has the size {size}, expected height and width")
         kinds = {"weights_sha256": str | None, "top_sha256": str | None, "random_state": int | None}
-        for name in names - {"size", "augmentation", "quantization"}:
+        for name in names - {"size", "augmentation", "quantization", "value_range"}:
             if not isinstance(data[name], kinds.get(name, str)):
                 raise FormatError(f"its spec has the {name} {str(data[name])[:40]!r}")
         augmentation = data["augmentation"]
@@ -119,7 +128,7 @@ class Spec:
                 "its spec has the precision int8 without ranges, or ranges without it"
             )
         read = {"size": tuple(size), "augmentation": augmentation, "quantization": quantization}
-        return cls(**{**data, **read})
+        return cls(**{**data, **read, "value_range": _value_range(data["value_range"])})
 
     def differences(self, other: Spec) -> list[tuple[str, Any, Any]]:
         """Name each setting that keeps the two from being compared.
@@ -140,6 +149,16 @@ class Spec:
             for name, mine, theirs in rows
             if mine != theirs and not (name == "top_sha256" and None in (mine, theirs))
         ]
+
+
+def _value_range(data: Any) -> ValueRange | None:
+    plain = isinstance(data, list) and all(type(value) in (int, float) for value in data)
+    try:
+        if data is None or plain:
+            return parse_value_range(data)
+    except ParameterError:
+        pass
+    raise FormatError(f"its spec has the value_range {str(data)[:40]}")
 
 
 def parse_size(size: Any) -> tuple[int, int]:

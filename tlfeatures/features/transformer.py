@@ -15,9 +15,13 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from tlfeatures.errors import ImageError, ParameterError
 from tlfeatures.features.backbone import embedding_widths, find_architecture, load_backbone
 from tlfeatures.features.batches import batch_size_for, batched
-from tlfeatures.features.images import decode, read_bytes, to_pixels
+from tlfeatures.features.decoding import decode_content
+from tlfeatures.features.few_levels import FewLevels, warn_of_few_levels
+from tlfeatures.features.flattening import to_pixels
 from tlfeatures.features.plan import Settings, make_spec
-from tlfeatures.features.spec import parse_size
+from tlfeatures.features.reading import opened
+from tlfeatures.features.spec import Spec, parse_size
+from tlfeatures.features.value_range import parse_value_range
 
 
 class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -42,6 +46,10 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     batch_size : int or "auto"
     random_state : int or None
         Seed of random weights.
+    value_range : str or (float, float), optional
+        The values that become black and white, of image files with more than 8 bits a channel:
+        (0, 4095) for a camera of 12 bits. If not given, the range that a file states, or 0 to
+        65,535.
 
     Examples
     --------
@@ -62,6 +70,7 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         device: str = "auto",
         batch_size: int | str = "auto",
         random_state: int | None = None,
+        value_range: Any = None,
     ) -> None:
         self.backbone = backbone
         self.layer = layer
@@ -73,10 +82,12 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.device = device
         self.batch_size = batch_size
         self.random_state = random_state
+        self.value_range = value_range
 
     def fit(self, X: Any = None, y: Any = None) -> Extractor:
         """Do nothing but check the parameters: the backbone is frozen."""
         self._embedding()
+        parse_value_range(self.value_range)
         return self
 
     def transform(self, X: Sequence[Any] | NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -105,16 +116,19 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             engine=self.engine,
             precision=self.precision,
             random_state=self.random_state,
+            value_range=self.value_range,
         )
         size = parse_size(self.size)
         spec = make_spec(settings, self.backbone, size, [name], self.device)
         backbone = load_backbone(spec, [name], device=self.device)
-        images = ((None, _pixels(item, size)) for item in X)
+        few_levels: list[tuple[str, FewLevels]] = []
+        images = ((None, _pixels(item, spec, few_levels)) for item in X)
         batch_size = batch_size_for(len(X), self.batch_size, backbone.most)
         made = [
             backbone.embed(batch)[name][rows]
             for _, rows, batch in batched(images, batch_size, one_shape=backbone.one_shape)
         ]
+        warn_of_few_levels(few_levels)
         return np.concatenate(made) if made else np.empty((0, width), np.float32)
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
@@ -145,14 +159,18 @@ def _check_input(X: Any) -> None:
         )
 
 
-def _pixels(item: Any, size: tuple[int, int]) -> NDArray[np.uint8]:
+def _pixels(item: Any, spec: Spec, few_levels: list[tuple[str, FewLevels]]) -> NDArray[np.uint8]:
     if not isinstance(item, np.ndarray):
         try:
-            return decode(read_bytes(Path(item)), size)
+            with opened(Path(item)) as content:
+                decoded = decode_content(content, spec.size, value_range=spec.value_range)
         except ImageError as error:
             raise ImageError(f"{item}: {error}") from error
+        if decoded.few_levels is not None:
+            few_levels.append((str(item), decoded.few_levels))
+        return decoded.pixels
     if item.dtype != np.uint8 or item.ndim not in (2, 3) or item.shape[2:] not in ((), (3,), (4,)):
         raise ParameterError(
             f"an image must be a path or a uint8 array (h, w, 3), got {item.dtype} {item.shape}"
         )
-    return to_pixels(Image.fromarray(item), size)
+    return to_pixels(Image.fromarray(item), spec.size)

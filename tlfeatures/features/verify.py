@@ -411,7 +411,10 @@ def _embed_again(
     files = ((row, paths[header.ids[row]], header.digests[row]) for row in rows)
     failed: list[tuple[int, ImageError]] = []
     max_pixels = options.pop("max_pixels")
-    decoded = decode_ahead(files, header.spec.size, header.spec.augmentation, max_pixels=max_pixels)
+    spec = header.spec
+    decoded = decode_ahead(
+        files, spec.size, spec.augmentation, max_pixels=max_pixels, value_range=spec.value_range
+    )
     images = readable(decoded, failed)
     first = next(images, None)
     if first is not None:

@@ -187,7 +187,7 @@ class _Beyond:
             )
         header = read_header(self._analyses.find(file))
         digests = dict(zip(header.ids, header.digests, strict=True))
-        return thumbnails(Path(source), ids, digests)
+        return thumbnails(Path(source), ids, digests, value_range=header.spec.value_range)
 
 
 # ---- the answer

@@ -9,8 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tlfeatures.errors import ImageError
+from tlfeatures.features.decoding import thumbnail
 from tlfeatures.features.folders import find_images
-from tlfeatures.features.images import digest, read_bytes, thumbnail
+from tlfeatures.features.reading import digest, read_bytes
+from tlfeatures.features.value_range import ValueRange
 
 logger = logging.getLogger(__name__)
 
@@ -20,7 +22,11 @@ _CHUNK = 256  # images between two looks at the budget
 
 
 def thumbnails(
-    folder: Path, wanted: Sequence[str], digests: Mapping[str, bytes], budget: int = BUDGET
+    folder: Path,
+    wanted: Sequence[str],
+    digests: Mapping[str, bytes],
+    budget: int = BUDGET,
+    value_range: ValueRange | None = None,
 ) -> dict[str, str]:
     """Make data URLs of images, the first ones first, as long as the budget lasts.
 
@@ -34,6 +40,8 @@ def thumbnails(
         An image of other bytes is not the one that was embedded, and gets no picture.
     budget : int
         Characters.
+    value_range : (float, float), optional
+        See `decode`.
 
     Returns
     -------
@@ -47,7 +55,7 @@ def thumbnails(
     with ThreadPoolExecutor() as pool:
         for start in range(0, len(wanted), _CHUNK):
             chunk = wanted[start : start + _CHUNK]
-            urls = pool.map(lambda id_: _url(paths.get(id_), digests.get(id_)), chunk)
+            urls = pool.map(lambda id_: _url(paths.get(id_), digests.get(id_), value_range), chunk)
             for id_, url in zip(chunk, urls, strict=True):
                 changed += url is None
                 used += len(url or "")
@@ -67,13 +75,14 @@ def thumbnails(
     return made
 
 
-def _url(path: Path | None, expected: bytes | None) -> str | None:
+def _url(path: Path | None, expected: bytes | None, value_range: ValueRange | None) -> str | None:
     if path is None:
         return None
     try:
         data = read_bytes(path)
         if digest(data) != expected:
             return None
-        return "data:image/webp;base64," + base64.b64encode(thumbnail(data, SIDE)).decode()
-    except ImageError:
+        picture = thumbnail(data, SIDE, value_range)
+    except (ImageError, MemoryError):
         return None
+    return "data:image/webp;base64," + base64.b64encode(picture).decode()

@@ -1,0 +1,82 @@
+"""Images of which hardly anything is left when they reach the backbone: they are named."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from PIL import Image
+
+from tlfeatures.features.names import counted
+
+logger = logging.getLogger(__name__)
+
+FEWEST = 16  # grey levels; an image with fewer is named
+_NAMED = 3  # images
+_NARROW = 64  # from the darkest to the brightest shade; a wider image isn't nearly one colour
+_USUAL = (8, 10, 12, 14)  # bits of cameras and of images that were put into 16 bits
+
+
+@dataclass(frozen=True)
+class FewLevels:
+    """What is left of an image with few grey levels.
+
+    Attributes
+    ----------
+    span : int
+        From the darkest to the brightest shade of any channel.
+    largest : int or None
+        Largest value in a file with more than 8 bits a channel, if no range was given for it.
+    """
+
+    span: int
+    largest: int | None
+
+
+def few_levels(image: Image.Image, largest: int | None) -> FewLevels | None:
+    """Count the shades of an 8-bit image as it reaches the backbone; None if there are enough.
+
+    Parameters
+    ----------
+    image : Image
+        Grey or RGB; of colours, the channel with the most shades counts.
+    largest : int or None
+        See `FewLevels`.
+    """
+    counts = image.histogram()
+    channels = [counts[start : start + 256] for start in range(0, len(counts), 256)]
+    if max(256 - channel.count(0) for channel in channels) >= FEWEST:
+        return None
+    return FewLevels(max(_span(channel) for channel in channels), largest)
+
+
+def _span(channel: Sequence[int]) -> int:
+    shades = [shade for shade, count in enumerate(channel) if count]
+    return shades[-1] - shades[0]
+
+
+def warn_of_few_levels(found: Sequence[tuple[str, FewLevels]]) -> None:
+    """Name the images of which few grey levels are left, all in one warning.
+
+    Parameters
+    ----------
+    found : sequence of (name, FewLevels)
+    """
+    if not found:
+        return
+    what = ("is", "are"), "nearly black or one colour"
+    if any(each.span >= _NARROW for _, each in found):
+        what = ("has", "have"), f"fewer than {FEWEST} grey levels"
+    names = ", ".join(name for name, _ in found[:_NAMED]) + (", ..." if found[_NAMED:] else "")
+    verb = what[0][len(found) > 1]
+    hint = _hint([each.largest for _, each in found if each.largest is not None])
+    logger.warning("%s %s %s: %s%s", counted(len(found), "image"), verb, what[1], names, hint)
+
+
+def _hint(largest: list[int]) -> str:
+    """Say which range fits the values of images with more than 8 bits, if a usual one does."""
+    fitting = [bits for bits in _USUAL if max(largest, default=1 << 16) < 1 << bits]
+    if not fitting:
+        return ""
+    return f"; {fitting[0]}-bit data? `--value-range 0,{(1 << fitting[0]) - 1}`"
