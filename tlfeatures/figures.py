@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlfeatures.errors import ParameterError
+from tlfeatures.files import replace_file
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -151,6 +152,8 @@ def save_figure(ax_or_figure: Axes | Figure, path: str | os.PathLike[str]) -> No
     ------
     ParameterError
         For another ending, or if there is no such folder.
+    OutputError
+        If the file can't be written; what was there stays.
     """
     path = Path(path)
     kind = path.suffix.lower().removeprefix(".")
@@ -159,8 +162,10 @@ def save_figure(ax_or_figure: Axes | Figure, path: str | os.PathLike[str]) -> No
         raise ParameterError(f"{path} must end in .png, .svg or .pdf")
     if not path.parent.is_dir():
         raise ParameterError(f"there is no folder {path.parent} to write {path.name} to")
+    written = io.BytesIO()
     with style():
-        _settled(ax_or_figure).savefig(path, format=kind, dpi=200, metadata=metadata[kind])
+        _settled(ax_or_figure).savefig(written, format=kind, dpi=200, metadata=metadata[kind])
+    replace_file(path, written.getvalue())
 
 
 def _settled(ax_or_figure: Axes | Figure) -> Figure:

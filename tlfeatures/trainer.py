@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import inspect
 import logging
-import multiprocessing
+import os
 import pickle
-import signal
-import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -35,7 +33,6 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 from sklearn.pipeline import Pipeline
-from threadpoolctl import threadpool_limits
 
 from tlfeatures.coordinates import FoldCoordinates, fold_coordinates
 from tlfeatures.dataset import Dataset
@@ -43,6 +40,7 @@ from tlfeatures.errors import ParameterError
 from tlfeatures.heads import after_coordinates, uses_coordinates
 from tlfeatures.statistics import SCORES
 from tlfeatures.training_rows import TrainingRows, shares
+from tlfeatures.workers import one_thread, start_worker
 
 if TYPE_CHECKING:
     from tlfeatures.cluster import Cluster
@@ -232,7 +230,12 @@ class _LocalFolds:
     def __init__(self, rows: TrainingRows, n_jobs: int) -> None:
         self.threads = n_jobs
         self._rows = rows
-        self._parallel = Parallel(n_jobs=n_jobs, return_as="generator")
+        self._parallel = Parallel(
+            n_jobs=n_jobs,
+            return_as="generator",
+            initializer=start_worker,
+            initargs=(os.getpid(),),
+        )
 
     def __enter__(self) -> _LocalFolds:
         self._parallel.__enter__()
@@ -254,10 +257,6 @@ class _LocalFolds:
 
 def _guarded(rows: TrainingRows, work: Callable[..., Any], task: Task, *shared: Any) -> Any:
     """What the work gives, or the parameter that it can't have."""
-    in_main = threading.current_thread() is threading.main_thread()
-    if multiprocessing.current_process().name != "MainProcess" and in_main:
-        # Ctrl-C is for the process that was started; workers end with it, without a word.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         return work(task, rows, *shared)
     except ParameterError as error:
@@ -270,10 +269,9 @@ def on_worker(packed: bytes, rows: TrainingRows) -> Any:
     What it raises is given, too: errors that come by themselves are those of Dask.
     """
     call = pickle.loads(packed)
-    # For good: a thread that gave back what it found would do so while others are at a fold.
-    threadpool_limits(1)
     try:
-        with parallel_config("sequential"):  # else heads with joblib inside would send parts on
+        # Else heads with joblib inside would send parts on.
+        with one_thread(), parallel_config("sequential"):
             return _guarded(rows, *call)
     except Exception as error:
         return _sendable(error)
@@ -317,7 +315,7 @@ def _run(
     users = sum(map(uses_coordinates, task.heads.values()))
     shared, y = _Shared(rows.X, task.train, task.test, users), rows.y
     results = {}
-    with threadpool_limits(1):
+    with one_thread():
         for name, head in task.heads.items():
             rest, known, new = shared.columns(head)
             rest = clone(rest).set_params(**task.params.get(name, {}))
@@ -337,7 +335,7 @@ def _score_points(
     shared, y = _Shared(rows.X, task.train, task.test, 1), rows.y
     told = _told(rows, task.train)
     scores: dict[str, list[float]] = {}
-    with threadpool_limits(1):
+    with one_thread():
         for name, points in (task.points or {}).items():
             rest, known, new = shared.columns(task.heads[name])
             with _convergence(name):  # a point that doesn't converge is seldom chosen
@@ -362,7 +360,7 @@ def _follow_epochs(
     shared, y = _Shared(rows.X, task.train, task.test, 1), rows.y
     codes = np.searchsorted(classes, y)
     tables = {}
-    with threadpool_limits(1):
+    with one_thread():
         for name, head in task.heads.items():
             rest, known, new = shared.columns(head)
             rest = clone(rest).set_params(**task.params.get(name, {}))

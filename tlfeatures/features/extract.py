@@ -50,6 +50,8 @@ from tlfeatures.features.run import (
     remove_taken_over,
     settled,
 )
+from tlfeatures.features.shard_folder import remove_orphans
+from tlfeatures.files import move
 
 logger = logging.getLogger(__name__)
 
@@ -206,6 +208,7 @@ def extract(
             workers = workers or Here()  # a virtual file stays one
         if workers is None:
             outcome = _carry_out_here(plan, provenance, means, watch, early)
+            remove_orphans(target)  # of a merge that was killed
         else:
             outcome = carry_out_on(workers, plan, provenance, means, watch, shards)
     seconds = time.perf_counter() - started
@@ -302,7 +305,7 @@ def _carry_out_here(
         for task, error in failed:
             writer.fail(task.rows, str(error))
     if writer.path != plan.target:
-        os.replace(writer.path, plan.target)
+        move(writer.path, plan.target)
     remove_taken_over(plan)
     done = int(writer.done.sum())
     return Outcome(computed, passed, done, reasons(plan, failed))
