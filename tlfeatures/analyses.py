@@ -23,7 +23,7 @@ from tlfeatures.benchmarking import Benchmark
 from tlfeatures.comparison import Rank
 from tlfeatures.dataset import Dataset, load_dataset
 from tlfeatures.diagnostics import EmbeddingMap, OutOfFold, embedding_map
-from tlfeatures.errors import DatasetError, ParameterError
+from tlfeatures.errors import BusyError, DatasetError, OutputError, ParameterError
 from tlfeatures.features.folder_labels import Row
 from tlfeatures.features.names import unknown_name
 from tlfeatures.features.store import read_header
@@ -32,6 +32,7 @@ from tlfeatures.folds import Fold, folds_of, make_folds
 from tlfeatures.heads import ALIASES, HEADS, make_head, plain_params
 from tlfeatures.labels import is_table
 from tlfeatures.learning_curves import LearningCurve, measure_curve
+from tlfeatures.locks import locked
 from tlfeatures.results import Entry, digest_of_images, fingerprint, versions
 from tlfeatures.training_curves import TrainingCurve, training_curve, trains_in_epochs
 
@@ -39,6 +40,7 @@ logger = logging.getLogger(__name__)
 
 KEPT = "analyses.json"
 MOST_IMAGES = 5000  # that a map shows; more can't be told apart
+_PATIENCE = 60.0  # seconds, for another page that is being written
 
 Place = tuple[str, str, int]
 Steps = Callable[[str, int, int], None]
@@ -315,7 +317,7 @@ class Analyses:
         if key[:16] in kept:
             return kind.from_dict(kept[key[:16]])
         made = measure()
-        self._write({**self._read(), key[:16]: made.to_dict()})
+        self._keep(key[:16], made.to_dict())
         return made
 
     def _read(self) -> dict[str, Any]:
@@ -329,15 +331,18 @@ class Analyses:
             return {}
         return kept if whole else {}  # it is only a copy: what was damaged is computed again
 
-    def _write(self, kept: dict[str, Any]) -> None:
+    def _keep(self, key: str, facts: dict[str, Any]) -> None:
+        """Add it to what the folder has, where other pages may be made at the same time."""
         if self.benchmark.out is None:
             return
         path = Path(self.benchmark.out) / KEPT
-        text = json.dumps({"sha256": _digest(kept), "kept": kept})
         try:
-            replace_file(path, text.encode())
-        except OSError as error:  # a folder that can't be written to can still be shown
-            logger.info("%s can't be kept: %s", path, error.strerror)
+            with locked(path, _PATIENCE):
+                kept = {**self._read(), key: facts}
+                text = json.dumps({"sha256": _digest(kept), "kept": kept})
+                replace_file(path, text.encode())
+        except (OutputError, BusyError) as error:  # it can still be shown
+            logger.info("what was computed for the page can't be kept: %s", error)
 
 
 def _digest(kept: Any) -> str:

@@ -57,6 +57,7 @@ insects among the landscapes are all found, of 20 (which are then neighbours of 
 from __future__ import annotations
 
 import csv
+import io
 import json
 import logging
 import os
@@ -78,6 +79,7 @@ from tlfeatures.duplicates import (
 )
 from tlfeatures.errors import ParameterError
 from tlfeatures.evaluate import cross_validate
+from tlfeatures.files import replace_file
 from tlfeatures.heads import make_head
 from tlfeatures.trainer import Counter, Progress, Trainer
 
@@ -182,17 +184,28 @@ class Audit:
         return cls(findings=[Finding(**each) for each in facts["findings"]], **parts)
 
     def write_csv(self, path: str | os.PathLike[str]) -> None:
-        """Write every finding as a row; the columns are the fields of `Finding`."""
-        with Path(path).open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(
-                file, [each.name for each in fields(Finding)], lineterminator="\n"
-            )
-            writer.writeheader()
-            writer.writerows(asdict(each) for each in self.findings)
+        """Write every finding as a row; the columns are the fields of `Finding`.
+
+        Raises
+        ------
+        OutputError
+            If the file can't be written; what was there stays.
+        """
+        table = io.StringIO()
+        writer = csv.DictWriter(table, [each.name for each in fields(Finding)], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(asdict(each) for each in self.findings)
+        replace_file(path, table.getvalue().encode("utf-8", "backslashreplace"))
 
     def write_json(self, path: str | os.PathLike[str]) -> None:
-        """Write what `to_dict` gives."""
-        Path(path).write_text(json.dumps(self.to_dict(), indent=1) + "\n", encoding="utf-8")
+        """Write what `to_dict` gives.
+
+        Raises
+        ------
+        OutputError
+            If the file can't be written; what was there stays.
+        """
+        replace_file(path, f"{json.dumps(self.to_dict(), indent=1)}\n".encode())
 
 
 def audit(
@@ -241,7 +254,9 @@ def audit(
     DatasetError
         See `load_dataset`; with one class, or a class of fewer images than folds.
     ParameterError
-        If the head is unknown or gives no probabilities, or the output can't be written there.
+        If the head is unknown or gives no probabilities, or the output can't be there.
+    OutputError
+        If the output can't be written; what was there stays.
 
     Notes
     -----

@@ -44,6 +44,7 @@ from tlfeatures.results import (
     Entry,
     Results,
     Study,
+    check_items,
     check_kinds,
     digest_of,
     entry_facts,
@@ -211,7 +212,6 @@ def benchmark(
     results = Results.open(out, Study.of(first, chosen, folds[0], random_state, sources))
     if command is not None and command not in results.commands:
         results.commands.append(command)
-    before = len(results.entries)
     count = Counter(len(datasets) * repeats * len(folds[0]) * (1 + INNER_CV * tune), progress)
     with connect_if(cluster, tls) as connected:
         for data in datasets.values():
@@ -223,13 +223,13 @@ def benchmark(
     count.finish()
     if not results.entries:
         raise ParameterError("none of these heads could be fitted; the reasons are said above")
-    comparison = compare(
-        results.entries, results.study, scoring[0] if scoring else "accuracy", random_state
-    )
-    results.save(comparison.to_dict())
-    computed = len(results.entries) - before + results.replaced
+    with results.updating():  # so that what other runs have computed meanwhile is ranked, too
+        comparison = compare(
+            results.entries, results.study, scoring[0] if scoring else "accuracy", random_state
+        )
+        results.write(comparison.to_dict())
     return Benchmark(
-        results.study, results.entries, comparison, computed, _text(out), results.commands
+        results.study, results.entries, comparison, results.computed, _text(out), results.commands
     )
 
 
@@ -254,15 +254,10 @@ def load_benchmark(folder: str | os.PathLike[str]) -> Benchmark:
         raise ParameterError(
             f"{folder} {found}; expected the folder that `tlfeatures benchmark FILE.h5 -o DIR` made"
         )
-    try:
-        results, stored = Results.read(path)
-        _check_ranking(path / RESULTS, stored)
-        comparison = Comparison.from_dict(stored)
-    except (KeyError, TypeError) as error:
-        raise FormatError(
-            f"{folder} is of an earlier version; run its `tlfeatures benchmark ... -o {folder}` "
-            "again, which computes nothing anew"
-        ) from error
+    results, stored = Results.read(path)
+    _check_ranking(path / RESULTS, stored)
+    ranking = [{name: rank[name] for name in _RANK} for rank in stored["ranking"]]
+    comparison = Comparison.from_dict({**stored, "ranking": ranking})
     held = {entry.facts["key"] for entry in results.entries}
     if not all(held.issuperset(rank.keys) for rank in comparison.ranking):
         raise FormatError(
@@ -272,22 +267,32 @@ def load_benchmark(folder: str | os.PathLike[str]) -> Benchmark:
     return Benchmark(results.study, results.entries, comparison, 0, str(folder), results.commands)
 
 
-_RANKING = {"ranking": list, "scoring": str, "verdict": list, "commands": list}
+_RANKING: dict[str, Any] = {
+    **{"ranking": list, "scoring": str, "verdict": list},
+    "detectable": float | int | None,
+}
 _RANK: dict[str, Any] = {
     **dict.fromkeys(("head", "embedding", "label"), str),
     **dict.fromkeys(("params", "scores"), dict),
     **dict.fromkeys(("difference", "p"), float | int | None),
-    **{"fit_seconds": float | int, "repeats": int, "best": bool, "keys": list},
+    **{"fit_seconds": float | int, "repeats": int, "keys": list},
+    **dict.fromkeys(("best", "tuned"), bool),
 }
 _SCORE: dict[str, Any] = {"score": float | int | None, "interval": list | None}
+_INTERVAL: dict[str, Any] = {"low": float | int, "high": float | int}
 
 
 def _check_ranking(path: Path, stored: Mapping[str, Any]) -> None:
     check_kinds(path, stored, _RANKING)
+    check_items(path, "verdict", stored["verdict"], str)
     for rank in stored["ranking"]:
         check_kinds(path, rank, _RANK)
+        check_items(path, "keys", rank["keys"], str)
+        check_kinds(path, rank["scores"], {stored["scoring"]: dict})
         for score in rank["scores"].values():
             check_kinds(path, score, _SCORE)
+            if score["interval"] is not None:
+                check_kinds(path, dict(zip(_INTERVAL, score["interval"], strict=False)), _INTERVAL)
     if not stored["ranking"]:
         raise FormatError(f"{path} ranks nothing; run the benchmark again into another folder")
 

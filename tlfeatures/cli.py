@@ -8,6 +8,7 @@ not be read.
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import logging
 import math
@@ -39,8 +40,76 @@ _POOLINGS = ("avg", "max", "flatten", "none")
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
+_STREAMS = ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w"))
+
+
+def _open_closed_streams() -> None:
+    """Put nothing in place of standard streams that are closed, as by `>&-`.
+
+    Else the next file that is opened gets the number of such a stream, and what a library prints
+    goes into that file.
+    """
+    for number, name, mode in _STREAMS:
+        try:
+            os.fstat(number)
+        except OSError:
+            nothing = os.open(os.devnull, os.O_RDWR)
+            os.dup2(nothing, number)
+            os.set_inheritable(number, True)
+            if nothing != number:
+                os.close(nothing)
+        if getattr(sys, name) is None and number:  # that there is no input is told from None
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
+
+
+def _finish_writing(stream: IO[str] | None) -> OSError | None:
+    """Write what a stream still holds; give the error where it can't be, and let it be lost.
+
+    What is still held when Python ends would end in a traceback and another exit code.
+    """
+    if stream is None:
+        return None
+    try:
+        stream.flush()
+    except OSError as error:
+        with suppress(OSError, ValueError):  # a test's has no number
+            nothing = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nothing, stream.fileno())
+            os.close(nothing)
+        return error
+    except ValueError:  # closed
+        pass
+    return None
+
+
+_NO_OUTPUT = "standard output can't be written: "
+
+
+def _say(text: str) -> None:
+    """Write a line to standard error, if that can be written."""
+    with suppress(OSError):
+        click.echo(text, err=True)
+
+
 class _Commands(click.Group):
     """Commands whose errors become one line and an exit code."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        _open_closed_streams()
+        failed = None
+        try:
+            return super().main(*args, **kwargs)
+        except SystemExit as ended:
+            code = ended.code
+        except OSError as error:  # of a help, or of a message on wrong usage, that can't be written
+            failed, code = error, getattr(error.__context__, "exit_code", FAILED)
+        refused = _finish_writing(sys.stdout)
+        if refused is not None:
+            failed, code = refused, code if code in (FAILED, WRONG_USAGE) else FAILED
+        if failed is not None and failed.errno != errno.EPIPE:  # else who read it has gone
+            _say(f"Error: {_NO_OUTPUT if refused else ''}{failed.strerror or failed}")
+        _finish_writing(sys.stderr)
+        sys.exit(code)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.meta[_COMMAND_LINE] = shlex.join(["tlfeatures", *args])
@@ -50,23 +119,25 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except StoppedError as error:
-            click.echo(f"{error}; go on with: {ctx.meta[_COMMAND_LINE]}", err=True)
+            _say(f"{error}; go on with: {ctx.meta[_COMMAND_LINE]}")
             ctx.exit(FAILED)
         except TlfeaturesError as error:
-            click.echo(f"Error: {_one_line(str(error))}", err=True)
+            _say(f"Error: {_one_line(str(error))}")
             ctx.exit(WRONG_USAGE if isinstance(error, ParameterError) else FAILED)
         except BrokenPipeError:
             raise  # click knows: whoever read our output has gone
         except OSError as error:
+            refused = _finish_writing(sys.stdout)
             named = f"{error.filename}: " if error.filename else ""
-            click.echo(f"Error: {named}{error.strerror or error}", err=True)
+            named = _NO_OUTPUT if refused is not None else named
+            _say(f"Error: {_one_line(named)}{error.strerror or error}")
             ctx.exit(FAILED)
         except KeyboardInterrupt:
             goes_on = "; the same command goes on where it stopped"
             if ctx.invoked_subcommand == "benchmark":
                 goes_on = "; with -o DIR" + goes_on.removeprefix(";")
             keeping = ctx.invoked_subcommand in ("extract", "demo", "benchmark")
-            click.echo(f"\nInterrupted{goes_on if keeping else ''}.", err=True)
+            _say(f"\nInterrupted{goes_on if keeping else ''}.")
             ctx.exit(FAILED)
 
 
@@ -331,7 +402,7 @@ def _write_page(benchmark: Benchmark, page: str, **options: Any) -> None:
 
     with _Bars() as bars:
         written = write_report(benchmark, page, progress=bars.show, **options)
-    click.echo(render_report(written), err=True)
+    _say(render_report(written))
 
 
 class _Columns(click.ParamType):  # type: ignore[type-arg]
@@ -843,7 +914,7 @@ def predict(
             sys.stdout.flush()
     said = [f"{count:,} {what}" for what, count in counts.items() if count]
     if said:
-        click.echo(", ".join(said), err=True)
+        _say(", ".join(said))
     if counts["could not be read"]:
         ctx.exit(SOME_UNREADABLE)
     _exit_for_failures(ctx, failures)
@@ -1025,7 +1096,7 @@ def demo(out: str, as_json: bool) -> None:
     from tlfeatures.render import render_extraction, render_fit
 
     images = 10 * PER_CLASS
-    click.echo(f"{images} handwritten digits, 10 classes; VGG16 first gets its weights.", err=True)
+    _say(f"{images} handwritten digits, 10 classes; VGG16 first gets its weights.")
     with _Bar() as bar:
         extraction, report = run_demo(out, progress=bar.show)
     if as_json:
@@ -1182,7 +1253,7 @@ def _exit_for_failures(ctx: click.Context, failures: Iterable[tuple[str, str]]) 
 
 
 def _say_failure(name: str, reason: str) -> None:
-    click.echo(_one_line(f"can't read {name}: {reason}"), err=True)
+    _say(_one_line(f"can't read {name}: {reason}"))
 
 
 def _one_line(text: str) -> str:

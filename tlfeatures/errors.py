@@ -8,10 +8,11 @@
     │   └── ImageError      one image can't be read
     ├── EngineError         what computes the forward pass is not installed, or fails
     ├── WeightsError        weights can't be obtained, or are not the expected ones
+    ├── OutputError         a file can't be written (also an OSError)
     ├── StoreError          the embeddings file
     │   ├── FormatError     not such a file, a newer version, or damaged
     │   ├── SpecError       it was made with other settings
-    │   └── BusyError       another process is writing it
+    │   └── BusyError       another process is writing it, or a benchmark's folder
     ├── StoppedError        it was asked to stop, and did
     ├── ClusterError        the scheduler, or the workers
     ├── DatasetError        labels, classes, splits
@@ -46,6 +47,10 @@ class WeightsError(TlfeaturesError):
     """Weights can't be obtained or are not the expected ones."""
 
 
+class OutputError(TlfeaturesError, OSError):
+    """A file can't be written; what was there before stays."""
+
+
 class StoreError(TlfeaturesError):
     """The embeddings file can't be used."""
 
@@ -59,7 +64,7 @@ class SpecError(StoreError):
 
 
 class BusyError(StoreError):
-    """Another process is writing the embeddings file."""
+    """Another process is writing the embeddings file, or the folder of a benchmark."""
 
 
 class StoppedError(TlfeaturesError):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlfeatures.errors import ParameterError
+from tlfeatures.files import replace_file
 from tlfeatures.fonts import use_fallback_fonts
 
 if TYPE_CHECKING:
@@ -161,6 +162,8 @@ def save_figure(ax_or_figure: Axes | Figure, path: str | os.PathLike[str]) -> No
     ------
     ParameterError
         For another ending, or if there is no such folder.
+    OutputError
+        If the file can't be written; what was there stays.
 
     Notes
     -----
@@ -175,10 +178,12 @@ def save_figure(ax_or_figure: Axes | Figure, path: str | os.PathLike[str]) -> No
         raise ParameterError(f"{path} must end in .png, .svg or .pdf")
     if not path.parent.is_dir():
         raise ParameterError(f"there is no folder {path.parent} to write {path.name} to")
+    written = io.BytesIO()
     with style():
         if kind != "svg":
             _choose_fonts(_figure_of(ax_or_figure), path)
-        _settled(ax_or_figure).savefig(path, format=kind, dpi=200, metadata=metadata[kind])
+        _settled(ax_or_figure).savefig(written, format=kind, dpi=200, metadata=metadata[kind])
+    replace_file(path, written.getvalue())
 
 
 def _choose_fonts(figure: Figure, path: Path) -> None:

@@ -36,8 +36,8 @@ from tlfeatures.features.images import MAX_PIXELS, allow_pixels
 from tlfeatures.features.locations import is_file_at, is_url
 from tlfeatures.features.names import as_list
 from tlfeatures.features.spec import Spec
-from tlfeatures.model_card import card_path, check_card_target, render_card, write_card
-from tlfeatures.model_file import read_model, write_model
+from tlfeatures.model_card import card_path, check_card_target, render_card
+from tlfeatures.model_file import check_model_target, model_bytes, read_model, write_model
 
 if TYPE_CHECKING:
     from tlfeatures.evaluating import Trial
@@ -308,7 +308,7 @@ class Model:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to a file, and its card beside it as `PATH.md`.
 
-        What is there is replaced only once the new file is whole.
+        What is there is replaced only once both new files are whole.
 
         Raises
         ------
@@ -317,7 +317,7 @@ class Model:
         ModelError
             If the head holds a type that loading would refuse, or the disk refuses a file.
         """
-        check_card_target(path)
+        card_target, target = check_card_target(path), check_model_target(path)
         facts = {"spec": self.spec.to_dict(), "embedding": self.embedding, **self.info}
         arrays: dict[str, NDArray[Any]] = {}
         if self.digests is not None:
@@ -325,9 +325,8 @@ class Model:
         if self.outliers is not None:
             facts["outliers"] = self.outliers.facts()
             arrays["sketch"] = self.outliers.sketch
-        card = render_card(card_path(path).stem, facts)  # before anything is replaced
-        write_model(path, self.head, facts, arrays)
-        write_card(path, card)
+        card = render_card(card_path(path).stem, facts)
+        write_model(target, model_bytes(self.head, facts, arrays, target), card_target, card)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Model:

@@ -13,10 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tlfeatures.errors import ModelError, ParameterError
+from tlfeatures.errors import ParameterError
 from tlfeatures.features.spec import Spec
 from tlfeatures.features.weights import IMAGENET_SHA256
-from tlfeatures.files import replace_file
 
 _FIRST_LINE = "<!-- model card, written by tlfeatures; it is replaced when the model is -->"
 
@@ -49,30 +48,6 @@ def check_card_target(model: str | os.PathLike[str]) -> Path:
 def _is_card(path: Path) -> bool:
     with path.open("rb") as file:
         return file.readline().rstrip() == _FIRST_LINE.encode()
-
-
-def write_card(model: str | os.PathLike[str], card: str) -> Path:
-    """Write the card of a model beside it.
-
-    Parameters
-    ----------
-    model : path
-        The model file.
-    card : str
-        See `render_card`.
-
-    Raises
-    ------
-    ModelError
-        If the disk refuses it.
-    """
-    target = card_path(model)
-    try:
-        # A file's name can be any bytes, and stands in the card.
-        replace_file(target, card.encode("utf-8", "backslashreplace"))
-    except OSError as error:
-        raise ModelError(f"{target} can't be written: {error.strerror or error}") from error
-    return target
 
 
 def render_card(name: str, facts: Facts) -> str:

@@ -38,9 +38,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlfeatures.errors import FormatError, ModelError, ParameterError
+from tlfeatures.errors import FormatError, ModelError, OutputError, ParameterError
 from tlfeatures.features.spec import Spec
-from tlfeatures.files import check_ending, file_target
+from tlfeatures.files import check_ending, file_target, replacing
 from tlfeatures.model_audit import broken, crafted, trusted_types, untrusted
 
 logger = logging.getLogger(__name__)
@@ -66,51 +66,65 @@ _SMALL = 64 * 2**20  # under which the ratio doesn't matter
 Arrays = Mapping[str, NDArray[Any]]
 
 
-def write_model(
-    path: str | os.PathLike[str], head: Any, facts: Mapping[str, Any], arrays: Arrays
-) -> Path:
-    """Write a model file, replacing what is there only once it is whole.
+def model_bytes(head: Any, facts: Mapping[str, Any], arrays: Arrays, named: Path) -> bytes:
+    """Pack a model as the bytes of its file.
 
     Parameters
     ----------
-    path : path
     head : fitted scikit-learn classifier
     facts : mapping
         JSON-ready.
     arrays : mapping of name to ndarray
-
-    Returns
-    -------
-    Path
-        Of the file, links resolved.
+    named : Path
+        Where the file shall be, for the message.
 
     Raises
     ------
-    ParameterError
-        See `check_model_target`.
     ModelError
-        If the head holds a type that loading would refuse, or the disk refuses the file.
+        If the head holds a type that loading would refuse.
     """
     import skops.io
 
-    target = check_model_target(path)
-    named = {"format": FORMAT, "format_version": FORMAT_VERSION, **facts}
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.new")
+    everything = {"format": FORMAT, "format_version": FORMAT_VERSION, **facts}
+    packed = io.BytesIO(skops.io.dumps(head, compression=zipfile.ZIP_DEFLATED))
+    with zipfile.ZipFile(packed, "a", zipfile.ZIP_DEFLATED) as archive:
+        _check_types(archive, named)
+        archive.writestr(_FACTS_MEMBER, json.dumps(everything, indent=1))
+        for name, array in arrays.items():
+            member = io.BytesIO()
+            np.save(member, array, allow_pickle=False)
+            archive.writestr(f"{_ARRAYS}/{name}.npy", member.getvalue())
+    return packed.getvalue()
+
+
+def write_model(path: Path, data: bytes, card_path: Path, card: str) -> None:
+    """Write a model and its card, each whole or as it was before.
+
+    Both are written before one of them is replaced, and the old card is removed before the model is
+    replaced: wherever this is cut off, no model is beside the card of another one.
+
+    Parameters
+    ----------
+    path, card_path : Path
+        Links resolved.
+    data : bytes
+        See `model_bytes`.
+    card : str
+
+    Raises
+    ------
+    ModelError
+        If one of them can't be written.
+    """
     try:
-        skops.io.dump(head, temporary, compression=zipfile.ZIP_DEFLATED)
-        with zipfile.ZipFile(temporary, "a", zipfile.ZIP_DEFLATED) as archive:
-            _check_types(archive, target)
-            archive.writestr(_FACTS_MEMBER, json.dumps(named, indent=1))
-            for name, array in arrays.items():
-                member = io.BytesIO()
-                np.save(member, array, allow_pickle=False)
-                archive.writestr(f"{_ARRAYS}/{name}.npy", member.getvalue())
-        os.replace(temporary, target)
-    except OSError as error:
-        raise ModelError(f"{target} can't be written: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-    return target
+        with replacing(card_path) as fresh_card:
+            # A file's name can be any bytes, and stands in the card.
+            fresh_card.write_bytes(card.encode("utf-8", "backslashreplace"))
+            with replacing(path) as fresh:
+                fresh.write_bytes(data)
+                card_path.unlink(missing_ok=True)
+    except OutputError as error:
+        raise ModelError(str(error)) from error
 
 
 def read_model(

@@ -80,6 +80,8 @@ def report(
         If there is no benchmark in the folder, or it has no such head or embedding.
     FormatError
         If the folder is damaged.
+    OutputError
+        If the page can't be written; what was there stays.
 
     Examples
     --------
@@ -178,6 +180,8 @@ def plot(
     ------
     ParameterError
         For an unknown figure or kind of file, or where there is nothing to draw.
+    OutputError
+        If the file can't be written; what was there stays.
 
     See Also
     --------

@@ -21,8 +21,11 @@ from tlfeatures.dataset import Dataset
 from tlfeatures.errors import FormatError, ParameterError
 from tlfeatures.evaluate import Evaluation, or_none
 from tlfeatures.features.store import read_header
+from tlfeatures.files import cannot_write, remove_leftovers, replacing
 from tlfeatures.folds import Fold
 from tlfeatures.heads import with_new_params
+from tlfeatures.locks import locked
+from tlfeatures.statistics import SCORES
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +43,18 @@ _STUDY_FACTS: dict[str, Any] = {
     "near_duplicates": float | int | None,
     "label_columns": dict | None,
 }
+_NUMBER: Any = float | int | None
+_IDENTITY: dict[str, Any] = {"study": str}
+_HEADS: dict[str, Any] = {"heads": list}
+_ENTRY_FACTS: dict[str, Any] = {
+    **dict.fromkeys(("head", "file", "embedding", "matrix", "key"), str),
+    **dict.fromkeys(("params", "scores", "versions"), dict),
+    **{"repeat": int, "tuned": bool, "chosen": list, "test_fraction": float | int},
+    "fit_seconds": _NUMBER,
+}
+_ENTRY_SCORE: dict[str, Any] = {"mean": _NUMBER, "folds": list}
+_ABOUT_FILE: dict[str, Any] = {"spec": dict, "provenance": dict}
+_PATIENCE = 600.0  # seconds, for another run that ranks or writes
 _COLUMNS = ("id", "label", "head", "embedding", "repeat", "fold", "tuned", "key", "predicted")
 
 
@@ -248,7 +263,10 @@ class Results:
     ) -> None:
         self.folder, self.study, self.entries = folder, study, entries
         self.commands = list(commands)
-        self.replaced = 0
+        self._own: list[Entry] = []
+        self._moved: dict[str, str] = {}  # key -> path of the file with the same values
+        self._files: dict[str, Any] = dict(study.facts.get("files", {}))
+        self._seen: object = None  # state of the folder's file when it was last read or written
 
     @classmethod
     def open(cls, out: str | os.PathLike[str] | None, study: Study) -> Results:
@@ -260,30 +278,76 @@ class Results:
             If it holds another study, or isn't a folder.
         FormatError
             If its files can't be read.
+        OutputError
+            If the folder can't be made or locked.
         """
         if out is None:
             return cls(None, study, [])
         folder = Path(out)
         if folder.exists() and not folder.is_dir():
             raise ParameterError(f"{out} is a file; -o takes a folder for the results")
-        folder.mkdir(parents=True, exist_ok=True)
-        if not (folder / RESULTS).exists():
-            return cls(folder, study, [])
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise cannot_write(folder, error) from error
+        results = cls(folder, study, [])
+        with results.updating():
+            return results
+
+    @contextmanager
+    def updating(self) -> Iterator[None]:
+        """Be alone at the folder, and have the entries that other runs have put into it meanwhile.
+
+        Raises
+        ------
+        BusyError
+            If another run is at it for too long.
+        OutputError
+            If there can't be a lock.
+        """
+        if self.folder is None:
+            yield
+            return
+        with locked(self.folder / RESULTS, _PATIENCE):
+            for name in (RESULTS, PREDICTIONS):
+                remove_leftovers(self.folder / name, alone=True)
+            if self._state() != self._seen:
+                self._take_in(self.folder)
+            yield
+
+    def _state(self) -> object:
+        """Tell one state of the folder's file from another: each is a file of its own."""
+        assert self.folder is not None  # else there is none
+        try:
+            found = (self.folder / RESULTS).stat()
+        except FileNotFoundError:
+            return None
+        return found.st_ino, found.st_mtime_ns, found.st_size
+
+    def _take_in(self, folder: Path) -> None:
+        """Read the folder, and put what this run computed in place of what it has of the same."""
+        self._seen = self._state()
+        if self._seen is None:  # there is none, or somebody has removed it
+            return
         stored = read_facts(folder)
-        if stored["study"] != study.facts["study"]:
+        check_kinds(folder / RESULTS, stored, _IDENTITY)
+        if stored["study"] != self.study.facts["study"]:
             raise ParameterError(
                 f"{folder} holds a benchmark of other images, labels, copies or folds; give "
                 "another -o, or remove it"
             )
-        results = cls(folder, study, [], stored.get("commands", []))
-        for entry in _read_entries(folder, stored, study):
-            with _damage_named(folder):
-                _spell_out(entry, study)
-                results.add(entry)
-        results.replaced = 0
-        # What the entries of earlier runs came from, where this run doesn't know better.
-        study.facts["files"] = {**stored.get("files", {}), **study.facts.get("files", {})}
-        return results
+        entries = _read_entries(folder, stored, self.study)
+        self.entries = []
+        with _damage_named(folder):
+            for entry in entries:
+                _spell_out(entry, self.study)
+                entry.facts["file"] = self._moved.get(entry.facts["key"], entry.facts["file"])
+        for entry in [*entries, *self._own]:
+            self._put(entry)
+        optional = {"commands": [], "files": {}, **stored}  # of an earlier version
+        check_kinds(folder / RESULTS, optional, {"commands": list, "files": dict})
+        self.commands = list(dict.fromkeys([*map(str, optional["commands"]), *self.commands]))
+        self._files = {**optional["files"], **self._files}
 
     @classmethod
     def read(cls, folder: Path) -> tuple[Results, dict[str, Any]]:
@@ -295,45 +359,67 @@ class Results:
         Raises
         ------
         FormatError
-            If a file is damaged.
-        KeyError
-            For what an earlier version did not say yet.
+            If a file is damaged, or lacks something, as one of an earlier version may.
         """
+        path = folder / RESULTS
         stored = read_facts(folder)
         with _damage_named(folder):
             labels = _labels(folder / PREDICTIONS)
+        check_kinds(path, stored, {**_STUDY_FACTS, "commands": list})
+        check_items(path, "classes", stored["classes"], str)
+        check_items(path, "copy_pairs", stored["copy_pairs"], list)
         facts = {name: stored[name] for name in _STUDY_FACTS}
-        check_kinds(folder / RESULTS, facts, _STUDY_FACTS)
         ids = sorted(labels)
         study = Study(np.array(ids), np.array([labels[id_] for id_ in ids]), None, facts)
         entries = _read_entries(folder, stored, study)
-        with _damage_named(folder):
-            for about in [facts["files"][entry.facts["file"]] for entry in entries]:
-                dict(about["spec"]), dict(about["provenance"])
+        check_kinds(path, facts["files"], {entry.facts["file"]: dict for entry in entries})
+        for about in facts["files"].values():
+            check_kinds(path, about, _ABOUT_FILE)
         return cls(folder, study, entries, stored["commands"]), stored
 
     def has(self, keys: Sequence[str], file: str) -> bool:
         """Tell whether there is an entry of one of these keys; it is of this file, then."""
         for entry in self.entries:
             if entry.facts["key"] in keys:
-                entry.facts["file"] = file  # the same values, maybe by another path
+                # The same values, maybe by another path.
+                entry.facts["file"] = self._moved[entry.facts["key"]] = file
                 return True
         return False
 
+    @property
+    def computed(self) -> int:
+        """Number of entries that this run computed."""
+        return len(self._own)
+
     def add(self, entry: Entry) -> None:
-        """Take an entry in, in place of one of the same head, embedding and repeat."""
+        """Take in what was computed, in place of one of the same head, embedding and repeat."""
+        self._own.append(entry)
+        self._put(entry)
+
+    def _put(self, entry: Entry) -> None:
         for place, other in enumerate(self.entries):
             if series_of(other) == series_of(entry) and _repeat(other) == _repeat(entry):
                 self.entries[place] = entry
-                self.replaced += 1
                 return
         self.entries.append(entry)
 
-    def save(self, more: Mapping[str, Any] | None = None) -> None:
-        """Write both files, each replaced only once it is whole; the predictions first."""
+    def save(self) -> None:
+        """Write what there is so far, together with what other runs have put into the folder."""
+        with self.updating():
+            self.write()
+
+    def write(self, more: Mapping[str, Any] | None = None) -> None:
+        """Write both files while `updating`; each is replaced once both are whole.
+
+        Raises
+        ------
+        OutputError
+            If one of them can't be written; both stay as they were.
+        """
         named = {entry.facts["file"] for entry in self.entries} | {self.study.facts["file"]}
-        files = self.study.facts.get("files", {})
-        self.study.facts["files"] = {name: files[name] for name in files if name in named}
+        self.study.facts["files"] = {
+            name: about for name, about in self._files.items() if name in named
+        }
         if self.folder is None:
             return
         heads = [entry.facts for entry in self.entries]
@@ -343,19 +429,19 @@ class Results:
             **(more or {}),
             "heads": heads,
         }
-        table = self.folder / f".{PREDICTIONS}.{os.getpid()}.new"
-        results = self.folder / f".{RESULTS}.{os.getpid()}.new"
-        try:
-            with table.open("w", newline="", encoding="utf-8") as file:
-                # All texts in quotes: an id may hold what would else end a line.
-                writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
-                writer.writerows(self._table())
+        with replacing(self.folder / RESULTS, tidy=False) as results:
             results.write_text(json.dumps(facts, indent=1), encoding="utf-8")
-            table.replace(self.folder / PREDICTIONS)
-            results.replace(self.folder / RESULTS)
-        finally:
-            table.unlink(missing_ok=True)
-            results.unlink(missing_ok=True)
+            self._write_table(self.folder / PREDICTIONS)  # replaced first: it may have more rows
+        self._seen = self._state()
+
+    def _write_table(self, path: Path) -> None:
+        with (
+            replacing(path, tidy=False) as fresh,
+            fresh.open("w", newline="", encoding="utf-8") as file,
+        ):
+            # All texts in quotes: an id may hold what would else end a line.
+            writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+            writer.writerows(self._table())
 
     def _table(self) -> Iterator[list[Any]]:
         study = self.study
@@ -396,8 +482,15 @@ def read_facts(folder: Path) -> dict[str, Any]:
     return stored
 
 
-def check_kinds(path: Path, facts: Mapping[str, Any], kinds: Mapping[str, Any]) -> None:
-    """Refuse facts that are of another kind than they were written as.
+def check_kinds(path: Path, facts: Any, kinds: Mapping[str, Any]) -> None:
+    """Refuse facts that are missing, or of another kind than they were written as.
+
+    Parameters
+    ----------
+    path : Path
+        The file that they are in.
+    facts : mapping, or what is there in place of one
+    kinds : mapping of name to type
 
     Raises
     ------
@@ -405,11 +498,28 @@ def check_kinds(path: Path, facts: Mapping[str, Any], kinds: Mapping[str, Any]) 
         Naming the first one.
     """
     for name, kind in kinds.items():
+        if not isinstance(facts, dict) or name not in facts:
+            raise FormatError(
+                f"{path} has no {name}: it is damaged, or of an earlier version or a run that did "
+                f"not end; run its `tlfeatures benchmark ... -o {path.parent}` again, or into "
+                "another folder"
+            )
         if not isinstance(facts[name], kind):
             raise FormatError(
                 f"{path} is damaged: its {name} is {str(facts[name])[:40]!r}; run the benchmark "
                 "again into another folder"
             )
+
+
+def check_items(path: Path, name: str, items: list[Any], kind: Any) -> None:
+    """Refuse a list of which an item is of another kind than it was written as.
+
+    Raises
+    ------
+    FormatError
+    """
+    for item in items:
+        check_kinds(path, {name: item}, {name: kind})
 
 
 @contextmanager
@@ -426,6 +536,13 @@ def _damage_named(folder: Path) -> Iterator[None]:
 
 
 def _read_entries(folder: Path, stored: dict[str, Any], study: Study) -> list[Entry]:
+    path = folder / RESULTS
+    check_kinds(path, stored, _HEADS)
+    for facts in stored["heads"]:
+        check_kinds(path, facts, _ENTRY_FACTS)
+        check_kinds(path, facts["scores"], dict.fromkeys(SCORES, dict))
+        for score in facts["scores"].values():
+            check_kinds(path, score, _ENTRY_SCORE)
     with _damage_named(folder):
         return _entries(folder / PREDICTIONS, stored["heads"], study)
 

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import inspect
 import logging
-import multiprocessing
+import os
 import pickle
-import signal
-import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -27,7 +25,6 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import get_scorer
 from sklearn.pipeline import Pipeline
-from threadpoolctl import threadpool_limits
 
 from tlfeatures.class_weights import check_class_weights, with_present
 from tlfeatures.coordinates import FoldCoordinates, fold_coordinates
@@ -37,6 +34,7 @@ from tlfeatures.fit_warnings import Notices, collected
 from tlfeatures.heads import after_coordinates, uses_coordinates
 from tlfeatures.statistics import SCORES, missing_scores, pooled_scores, without_images
 from tlfeatures.training_rows import TrainingRows, shares
+from tlfeatures.workers import one_thread, start_worker
 
 if TYPE_CHECKING:
     from tlfeatures.cluster import Cluster
@@ -254,7 +252,12 @@ class _LocalFolds:
     def __init__(self, rows: TrainingRows, n_jobs: int) -> None:
         self.threads = n_jobs
         self._rows = rows
-        self._parallel = Parallel(n_jobs=n_jobs, return_as="generator")
+        self._parallel = Parallel(
+            n_jobs=n_jobs,
+            return_as="generator",
+            initializer=start_worker,
+            initargs=(os.getpid(),),
+        )
 
     def __enter__(self) -> _LocalFolds:
         self._parallel.__enter__()
@@ -276,10 +279,6 @@ class _LocalFolds:
 
 def _guarded(rows: TrainingRows, work: Callable[..., Any], task: Task, *shared: Any) -> Any:
     """What the work gives, or the parameter that it can't have."""
-    in_main = threading.current_thread() is threading.main_thread()
-    if multiprocessing.current_process().name != "MainProcess" and in_main:
-        # Ctrl-C is for the process that was started; workers end with it, without a word.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         return work(task, rows, *shared)
     except ParameterError as error:
@@ -292,10 +291,9 @@ def on_worker(packed: bytes, rows: TrainingRows) -> Any:
     What it raises is given, too: errors that come by themselves are those of Dask.
     """
     call = pickle.loads(packed)
-    # For good: a thread that gave back what it found would do so while others are at a fold.
-    threadpool_limits(1)
     try:
-        with parallel_config("sequential"):  # else heads with joblib inside would send parts on
+        # Else heads with joblib inside would send parts on.
+        with one_thread(), parallel_config("sequential"):
             return _guarded(rows, *call)
     except Exception as error:
         return _sendable(error)
@@ -339,7 +337,7 @@ def _run(
     users = sum(map(uses_coordinates, task.heads.values()))
     shared, y = _Shared(rows.X, task.train, task.test, users), rows.y
     results = {}
-    with threadpool_limits(1):
+    with one_thread():
         for name, head in task.heads.items():
             rest, known, new = shared.columns(head)
             rest = clone(rest).set_params(**task.params.get(name, {}))
@@ -361,7 +359,7 @@ def _score_points(
     told = _told(rows, task.train)
     scores: dict[str, list[float]] = {}
     warned: list[str] = []
-    with threadpool_limits(1):
+    with one_thread():
         for name, points in (task.points or {}).items():
             rest, known, new = shared.columns(task.heads[name])
             with collected(name) as said:
@@ -391,7 +389,7 @@ def _follow_epochs(
     codes = np.searchsorted(classes, y)
     tables = {}
     warned: list[str] = []
-    with threadpool_limits(1):
+    with one_thread():
         for name, head in task.heads.items():
             rest, known, new = shared.columns(head)
             rest = clone(rest).set_params(**task.params.get(name, {}))

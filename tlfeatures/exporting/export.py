@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from tlfeatures.errors import ModelError, ParameterError
+from tlfeatures.errors import ModelError, OutputError, ParameterError
 from tlfeatures.exporting.backbones import add_backbone
 from tlfeatures.exporting.check import LARGEST_DIFFERENCE, Check, check_export
 from tlfeatures.exporting.runtime import in_short, session
@@ -142,8 +142,8 @@ def export(
         )
     try:
         replace_file(target, data)
-    except OSError as error:
-        raise ModelError(f"{target} can't be written: {error.strerror or error}") from error
+    except OutputError as error:
+        raise ModelError(str(error)) from error
     return Export(
         file=str(output),
         bytes=len(data),

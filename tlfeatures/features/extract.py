@@ -54,8 +54,9 @@ from tlfeatures.features.run import (
     remove_taken_over,
     settled,
 )
+from tlfeatures.features.shard_folder import remove_orphans
 from tlfeatures.features.spelling import alike_names
-from tlfeatures.files import check_ending
+from tlfeatures.files import check_ending, move
 
 logger = logging.getLogger(__name__)
 
@@ -223,6 +224,7 @@ def extract(
             workers = workers or Here()  # a virtual file stays one
         if workers is None:
             outcome = _carry_out_here(plan, provenance, means, watch, early, few_early)
+            remove_orphans(target)  # of a merge that was killed
         else:
             outcome = carry_out_on(workers, plan, provenance, means, watch, shards)
     classes, splits = _counted_labels(manifest.ids)
@@ -340,7 +342,7 @@ def _carry_out_here(
         for task, error in failed:
             writer.fail(task.rows, str(error))
     if writer.path != plan.target:
-        os.replace(writer.path, plan.target)
+        move(writer.path, plan.target)
     remove_taken_over(plan)
     done = int(writer.done.sum())
     few = ids_of_few_levels(plan, few_levels)

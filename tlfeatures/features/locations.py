@@ -8,14 +8,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import socket
 import tempfile
-import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tlfeatures.errors import ImageError, ParameterError, SourceError, StoreError
+from tlfeatures.errors import ImageError, OutputError, ParameterError, SourceError, StoreError
+from tlfeatures.files import replacing
 
 logger = logging.getLogger(__name__)
 
@@ -183,16 +182,12 @@ class Folder:
                     system, root = _system(self.location)
                     system.pipe_file(f"{root}/{name}", path.read_bytes())
             return
-        folder = Path(self.location)
-        path = folder / f".{name}.{socket.gethostname()}-{uuid.uuid4().hex}.tmp"
         try:
-            yield path
-            with self._said("written"):
-                with path.open("rb") as file:
-                    os.fsync(file.fileno())
-                os.replace(path, folder / name)
-        finally:
-            path.unlink(missing_ok=True)
+            # What killed processes left is removed at a run's end, of the whole folder at once.
+            with replacing(Path(self.location, name), tidy=False) as path:
+                yield path
+        except OutputError as error:
+            raise StoreError(str(error)) from error
 
     def remove(self, names: Iterable[str]) -> None:
         """Let go of files, those that are gone already included; then of the folder if empty."""

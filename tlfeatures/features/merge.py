@@ -12,7 +12,8 @@ from tlfeatures.errors import ParameterError, StoreError
 from tlfeatures.features import store
 from tlfeatures.features.folders import ImageFile
 from tlfeatures.features.images import Manifest
-from tlfeatures.files import check_ending
+from tlfeatures.features.shard_folder import remove_orphans, remove_own_shards
+from tlfeatures.files import check_ending, replacing
 
 
 @dataclass(frozen=True)
@@ -90,30 +91,37 @@ def merge(
                 "gone or cut off: bring them back, or run the command that made it again"
             )
         if shards is None and target == source:
+            remove_orphans(target)  # of a merge that was killed
             return _merging(target, header, 0, in_place=True)
-        fresh = target.with_name(f".{target.name}.new")
-        manifest = Manifest(
-            [ImageFile(id_, "", id_) for id_ in header.ids], header.digests, header.stamps
-        )
-        try:
-            store.create(
-                fresh, manifest, header.spec, header.embeddings, header.dtype, header.provenance
-            )
-            with store.Writer(fresh) as writer:
-                writer.carry(source, progress)
-                for row, reason in enumerate(header.reasons):
-                    if reason:
-                        writer.fail([row], reason)
-            if int(writer.done.sum()) < int(header.done.sum()):
-                raise StoreError(f"{source} has changed meanwhile: run the command again")
-            os.replace(fresh, target)
-        finally:
-            fresh.unlink(missing_ok=True)
+        with replacing(target) as fresh:
+            _copy(source, header, fresh, target, progress)
         if target == source:
-            store.remove_own_shards(header)
+            remove_own_shards(header)
         return _merging(
             target, store.read_header(target), len(shards.names) if shards else 0, target == source
         )
+
+
+def _copy(
+    source: Path,
+    header: store.Header,
+    fresh: Path,
+    target: Path,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    """Make a file with all rows of a virtual one, under a temporary name."""
+    manifest = Manifest(
+        [ImageFile(id_, "", id_) for id_ in header.ids], header.digests, header.stamps
+    )
+    kind = header.spec, header.embeddings, header.dtype, header.provenance
+    store.create(fresh, manifest, *kind, named=target)
+    with store.Writer(fresh, named=target) as writer:
+        writer.carry(source, progress)
+        for row, reason in enumerate(header.reasons):
+            if reason:
+                writer.fail([row], reason)
+    if int(store.read_header(fresh).done.sum()) < int(header.done.sum()):
+        raise StoreError(f"{source} has changed meanwhile: run the command again")
 
 
 def _merging(file: Path, header: store.Header, shards: int, in_place: bool) -> Merging:

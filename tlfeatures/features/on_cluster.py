@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from tlfeatures import __version__
 from tlfeatures.cluster import Cluster, Here
 from tlfeatures.errors import (
     ClusterError,
@@ -51,6 +52,12 @@ from tlfeatures.features.run import (
     remove_taken_over,
     settled,
 )
+from tlfeatures.features.shard_folder import (
+    is_shard,
+    remove_own_shards,
+    remove_shards,
+    shard_of,
+)
 from tlfeatures.features.shards import (
     Order,
     Part,
@@ -62,14 +69,14 @@ from tlfeatures.features.shards import (
     check_shard,
     choose_for,
     identify_part,
-    is_shard,
     make_shard,
     rows_of,
-    shard_of,
+    version_of,
     why_unreadable,
 )
 from tlfeatures.features.spec import Spec
 from tlfeatures.features.virtual import Shards, has_own_shards, shards_folder
+from tlfeatures.files import move, replacing
 
 logger = logging.getLogger(__name__)
 
@@ -216,7 +223,10 @@ def with_ranges(plan: Plan, folder: Folder) -> Plan:
         return plan
     for name in folder.sizes():
         with contextlib.suppress(StoreError), folder.reading(name) as path:
-            spec = store.read_header(path).spec if is_shard(name) else plan.spec
+            header = store.read_header(path) if is_shard(name) else None
+            if header is None or version_of(header) != __version__:
+                continue
+            spec = header.spec
             if spec.quantization and not replace(spec, quantization=None).differences(plan.spec):
                 return replace(plan, spec=replace(plan.spec, quantization=spec.quantization))
     return plan
@@ -390,9 +400,8 @@ class _Work:
         The folder is this file's: what else is there, a run that was cut off has made. Copies of
         the file under other names may refer to some, too.
         """
-        kept = {*kept, *store.shards_of_others(self._plan.target)}
-        names = [name for name in self.folder.sizes() if shard_of(name) is not None]
-        self.folder.remove(name for name in names if name not in kept)
+        names = {name for name in self.folder.sizes() if shard_of(name) is not None}
+        remove_shards(self._plan.target, self.folder, names - set(kept))
 
 
 # ---- the file
@@ -402,8 +411,7 @@ def _put_beside(plan: Plan, provenance: dict[str, Any], work: _Work) -> int:
     """Make a virtual file over the shards; how many rows are done."""
     shards = _shards(plan, list(work.receipts.values()), Path(work.folder.location).name)
     why = {row: str(error) for task, error in work.failed for row in task.rows}
-    fresh = plan.target.with_name(f".{plan.target.name}.new")
-    try:
+    with replacing(plan.target) as fresh:
         store.create_virtual(
             fresh,
             plan.manifest,
@@ -413,10 +421,8 @@ def _put_beside(plan: Plan, provenance: dict[str, Any], work: _Work) -> int:
             provenance,
             shards,
             why,
+            named=plan.target,
         )
-        os.replace(fresh, plan.target)
-    finally:
-        fresh.unlink(missing_ok=True)
     work.tidy(shards.names)
     return int((shards.place[:, 0] >= 0).sum())
 
@@ -463,9 +469,34 @@ def _put_into(plan: Plan, provenance: dict[str, Any], work: _Work) -> int:
                 writer.carry(path)
         for task, error in work.failed:
             writer.fail(task.rows, str(error))
+    done = _check_rows(plan, writer.path, work)
     if writer.path != plan.target:
-        os.replace(writer.path, plan.target)
+        move(writer.path, plan.target)
         if plan.current is not None:
-            store.remove_own_shards(plan.current)
+            remove_own_shards(plan.current)
     work.tidy(())
-    return int(writer.done.sum())
+    return done
+
+
+def _check_rows(plan: Plan, path: Path, work: _Work) -> int:
+    """Count the rows that are done in the file, once it is on the disk.
+
+    Raises
+    ------
+    StoreError
+        If it lacks rows of the shards, or of the file that it replaces: then these must stay.
+    """
+    given = {digest for receipt in work.receipts.values() for digest in rows_of(receipt)}
+    current = plan.current
+    if current is not None and store.has_all(current, plan.embeddings, plan.spec):
+        given |= {current.digests[row] for row in np.flatnonzero(current.done).tolist()}
+    given.discard(UNREADABLE)
+    made = store.read_header(path)
+    rows = zip(made.digests, made.done.tolist(), strict=True)
+    lost = sum(digest in given and not done for digest, done in rows)
+    if lost:
+        raise StoreError(
+            f"{path} lacks {lost:,} rows that the shards in {work.folder.location} should have: "
+            "nothing is removed; run the same command again, which computes them"
+        )
+    return int(made.done.sum())

@@ -17,6 +17,7 @@ from tlfeatures.features.locations import absolute
 from tlfeatures.features.plan import Means, Plan, Task
 from tlfeatures.features.quantization import Quantization
 from tlfeatures.features.spec import Spec
+from tlfeatures.files import replacing
 
 _COMMANDS = 20  # kept in a file; an attribute has 64 kB
 
@@ -170,14 +171,10 @@ def open_target(plan: Plan, provenance: dict[str, Any]) -> store.Writer:
             writer.carry(source)
         return writer
     path = plan.partial if plan.current else plan.target
-    fresh = path.with_name(f".{path.name}.new")
-    try:
-        store.create(fresh, plan.manifest, plan.spec, plan.embeddings, plan.dtype, provenance)
-        with store.Writer(fresh) as writer:
+    with replacing(path) as fresh:
+        kind = plan.spec, plan.embeddings, plan.dtype, provenance
+        store.create(fresh, plan.manifest, *kind, named=path)
+        with store.Writer(fresh, named=path) as writer:
             for source in plan.sources:
                 writer.carry(source)
-    except BaseException:
-        fresh.unlink(missing_ok=True)  # nothing is in it that isn't elsewhere
-        raise
-    os.replace(fresh, path)
     return store.Writer(path, writer.carried)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -42,9 +41,6 @@ from tlfeatures.features.locations import Folder, is_url
 from tlfeatures.features.plan import Means, Task
 from tlfeatures.features.quantization import Quantization
 from tlfeatures.features.spec import Spec
-from tlfeatures.features.virtual import SHARD_NAME
-
-_LEFTOVER = re.compile(rf"\.({SHARD_NAME.pattern})\..+\.tmp")
 
 _REQUESTS = 16  # of a worker to an object store at the same time, where nothing else is to be done
 _FORWARD = threading.Lock()  # one backbone a process, and one call of it at a time
@@ -142,17 +138,6 @@ def rows_of(receipt: Receipt) -> list[bytes]:
     return [receipt.digests[at : at + 32] for at in range(0, len(receipt.digests), 32)]
 
 
-def is_shard(name: str) -> bool:
-    """Whether a file is a shard by its name."""
-    return SHARD_NAME.fullmatch(name) is not None
-
-
-def shard_of(name: str) -> str | None:
-    """Name the shard that a file is, or that a process which was killed left of it."""
-    leftover = _LEFTOVER.fullmatch(name)
-    return leftover[1] if leftover else name if is_shard(name) else None
-
-
 @dataclass(frozen=True)
 class Part:
     """Some images that are to be identified; what is known of them from their last time."""
@@ -244,7 +229,8 @@ def make_shard(order: Order) -> Receipt:
 def check_shard(given: tuple[Recipe, str]) -> Receipt | None:
     """Give the receipt of a shard that is there; None if it is not, is another's or is damaged.
 
-    Every row is read, and compared with its checksum.
+    One that another version of this package made is another's. Every row is read, and compared with
+    its checksum.
     """
     recipe, name = given
     try:
@@ -258,12 +244,19 @@ def check_shard(given: tuple[Recipe, str]) -> Receipt | None:
                 or header.embeddings != recipe.embeddings
                 or header.dtype != recipe.dtype
                 or header.shards is not None
+                or version_of(header) != recipe.version
             )
             if other or not all(_sound(reader, table) for table in header.tables):
                 return None
             return _receipt(name, path)
     except Exception:  # whatever is said of a file that isn't there, or is no such file
         return None
+
+
+def version_of(header: store.Header) -> str | None:
+    """Give the version of this package that made a file; None where the file doesn't say."""
+    versions = header.provenance.get("versions")
+    return versions.get("tlfeatures") if isinstance(versions, dict) else None
 
 
 def _sound(reader: store.Reader, table: str) -> bool:
@@ -346,8 +339,10 @@ def _write(
         [task.digest for task in order.tasks],
         [UNKNOWN] * len(order.tasks),
     )
-    store.create(path, manifest, recipe.spec, recipe.embeddings, recipe.dtype)
-    with store.Writer(path) as writer:
+    # What is put to a URL is made in a temporary folder, which is what has no room then.
+    named = path if is_url(recipe.folder) else Path(recipe.folder, order.name)
+    store.create(path, manifest, recipe.spec, recipe.embeddings, recipe.dtype, named=named)
+    with store.Writer(path, named=named) as writer:
         if batches:
             rows = [row for part, _ in batches for row in part]
             whole = {

@@ -49,14 +49,15 @@ gives NaN for them, and for rows of a virtual file that are in no shard.
 
 Rules for writers. All datasets are contiguous and allocated when the file is made, so that
 writing rows touches no metadata: whatever moment the process is killed at, the file opens. Rows and
-their checksums reach the disk before their ``done`` does. A file is made under another name
-(``.FILE.new``) and renamed. Adding images or embeddings writes ``FILE.partial`` beside the file,
-carries over every finished row with the same digest, computes the rest into it, and renames it to
-the file at the end; if this run is cut off, the next one takes it up. A row that is carried over
-brings its checksum along, so that damage stays visible. In the file itself ``done`` may be taken
-back, so that rows are computed again, and ``stat`` renewed where the bytes are the same. One writer
-at a time holds a lock on ``.FILE.lock``; readers need none. A virtual file is made at the end of a
-run, when its shards are there; what a run that was cut off made is found in their folder.
+their checksums reach the disk before their ``done`` does. A file is made under a temporary name
+(``.FILE.PID-HOST-RANDOM.new``), flushed to the disk and renamed. Adding images or embeddings writes
+``FILE.partial`` beside the file, carries over every finished row with the same digest, computes the
+rest into it, and renames it to the file at the end; if this run is cut off, the next one takes it
+up. A row that is carried over brings its checksum along, so that damage stays visible. In the file
+itself ``done`` may be taken back, so that rows are computed again, and ``stat`` renewed where the
+bytes are the same. One writer at a time holds a lock on ``.FILE.lock`` (see `tlfeatures.locks`);
+readers need none. A virtual file is made at the end of a run, when its shards are there; what a run
+that was cut off made is found in their folder.
 
 To change the format: raise ``FORMAT_VERSION``, keep reading every older version, add a file of
 the old version to the tests' fixtures. Version 1 had no variants; versions 1 and 2 have neither
@@ -74,7 +75,6 @@ import logging
 import math
 import os
 import platform
-import re
 import shutil
 import sys
 import zlib
@@ -87,23 +87,22 @@ from typing import Any
 
 import h5py
 import numpy as np
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from tlfeatures.errors import BusyError, FormatError, ParameterError, StoreError
+from tlfeatures import __version__
+from tlfeatures.errors import FormatError, OutputError, ParameterError, StoreError
 from tlfeatures.features.embedding import BESIDE
 from tlfeatures.features.images import UNKNOWN, UNREADABLE, Manifest, Stamp
-from tlfeatures.features.locations import Folder
 from tlfeatures.features.spec import Spec
 from tlfeatures.features.virtual import (
     Shards,
     VirtualTable,
     has_endless_mapping,
-    has_own_shards,
     read_shards,
-    shards_folder,
     write_shards,
 )
+from tlfeatures.files import reason_of, remove_leftovers
+from tlfeatures.locks import locked
 
 logger = logging.getLogger(__name__)
 
@@ -114,7 +113,6 @@ _READABLE = (1, 2, 3, 4)
 _CHECKED = 3  # the first version with stat and checksums
 DTYPES = ("float32", "float16")
 
-_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _REASON_BYTES = 160
 _METADATA_BYTES = 16 * 1024  # more than HDF5 takes for a dataset's description
 _COPY_BYTES = 64 * 2**20  # carried over at a time
@@ -299,26 +297,19 @@ class Reader:
         self._file.close()
 
 
-def shards_of_others(target: Path) -> set[str]:
-    """Name the shards of a file's folder that other files beside it refer to: copies of it, say."""
-    named: set[str] = set()
-    folder = shards_folder(target).name
-    for path in target.parent.iterdir():
-        if path.name == target.name or not path.is_file():
-            continue
-        with contextlib.suppress(OSError, StoreError), path.open("rb") as file:
-            if file.read(len(_SIGNATURE)) == _SIGNATURE:
-                header = read_header(path)
-                if header.shards is not None and header.shards.folder == folder:
-                    named.update(header.shards.names)
-    return named
+def is_of_another_program(path: Path) -> bool:
+    """Whether it is an HDF5 file that holds something else than embeddings.
 
-
-def remove_own_shards(header: Header) -> None:
-    """Remove the shards of a virtual file that was replaced, but for those that others name."""
-    if header.shards is not None and has_own_shards(header):
-        others = shards_of_others(header.path)
-        Folder(str(shards_folder(header.path))).remove(set(header.shards.names) - others)
+    Raises
+    ------
+    StoreError
+        If it can't be read, so that nobody knows.
+    """
+    with _open_to_read(path) as file:
+        try:
+            return not np.array_equal(file.attrs.get("format"), FORMAT)
+        except Exception as error:  # whatever HDF5 says of damage
+            raise FormatError(f"{path} is damaged: {error}") from error
 
 
 def read_header(path: str | os.PathLike[str]) -> Header:
@@ -502,29 +493,28 @@ def _strings(dataset: h5py.Dataset) -> list[str]:
 
 @contextlib.contextmanager
 def exclusive(path: Path) -> Iterator[None]:
-    """Be the one writer of a file, or raise `BusyError` at once.
+    """Be the one writer of a file, or raise `BusyError`; see `tlfeatures.locks.locked`.
 
-    The kernel lets go of the lock when the process ends, however it ends.
+    What killed processes left beside the file is removed.
+
+    Raises
+    ------
+    StoreError
+        If the file can't be locked, or can't be written by what is done meanwhile.
     """
-    lock_path = path.with_name(f".{path.name}.lock")
-    lock = FileLock(lock_path, timeout=0)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        pid = lock_path.read_text().strip() or "unknown"
-        raise BusyError(
-            f"{path} is being written by another process (pid {pid}); wait for it, or end it"
-        ) from error
-    except OSError as error:
-        raise StoreError(f"can't write beside {path}: {error.strerror or error}") from error
-    try:
-        with contextlib.suppress(OSError):  # a full disk: the lock holds without the pid
-            lock_path.write_text(f"{os.getpid()}\n")
+    with as_store_error(), locked(path):
+        for each in (path, partial_path(path)):
+            remove_leftovers(each, alone=True)
         yield
-    finally:
-        if not path.exists():  # nothing came of it
-            lock_path.unlink(missing_ok=True)
-        lock.release()
+
+
+@contextlib.contextmanager
+def as_store_error() -> Iterator[None]:
+    """Turn the error of a file that can't be written into a `StoreError`."""
+    try:
+        yield
+    except OutputError as error:
+        raise StoreError(str(error)) from error
 
 
 def create(
@@ -534,10 +524,12 @@ def create(
     embeddings: Mapping[str, int],
     dtype: str,
     provenance: Mapping[str, Any] | None = None,
+    named: Path | None = None,
 ) -> None:
     """Make a file with a place for every row, and none done.
 
     `provenance` is what is to be kept of it; the versions of the libraries here if it has none.
+    `named` is the file that this temporary one shall become: an error names it.
 
     Raises
     ------
@@ -559,8 +551,9 @@ def create(
         path.unlink(missing_ok=True)
         free = shutil.disk_usage(path.parent).free
         raise StoreError(
-            f"{path} can't be made: {_why(error)}. It takes about {needed / 1e6:,.1f} MB, "
-            f"{free / 1e6:,.1f} MB are free; make room, or choose another place with -o"
+            f"{named or path} can't be made: {reason_of(error)}. It takes about "
+            f"{needed / 1e6:,.1f} MB, {free / 1e6:,.1f} MB are free; make room, or choose another "
+            "place with -o"
         ) from error
 
 
@@ -573,6 +566,7 @@ def create_virtual(
     provenance: Mapping[str, Any],
     shards: Shards,
     reasons: Mapping[int, str],
+    named: Path | None = None,
 ) -> None:
     """Make a virtual file over shards; every row that has a place is done.
 
@@ -580,6 +574,8 @@ def create_virtual(
     ----------
     reasons : dict of row to str
         Of images that could not be embedded.
+    named : Path, optional
+        The file that this temporary one shall become: an error names it.
 
     Raises
     ------
@@ -600,11 +596,12 @@ def create_virtual(
             write_shards(file, shards, {name: (shape, dtype) for name, shape in kinds.items()})
             file.attrs["format_version"] = _VIRTUAL_VERSION
             file.attrs["provenance"] = json.dumps({**_versions(spec), **provenance})
-        with path.open("rb") as made:
-            os.fsync(made.fileno())
     except OSError as error:
         path.unlink(missing_ok=True)
-        raise StoreError(f"{path} can't be made: {_why(error)}; make room") from error
+        raise StoreError(
+            f"{named or path} can't be made: {reason_of(error)}; make room and run the same "
+            "command again"
+        ) from error
 
 
 def _fill(
@@ -676,22 +673,15 @@ def _reserve(path: Path, size: int) -> None:
 
 def _versions(spec: Spec) -> dict[str, Any]:
     """Of what made the file, also of Keras's backend where Keras did."""
-    versions = {"python": platform.python_version()}
+    versions = {"python": platform.python_version(), "tlfeatures": __version__}
     keras = sys.modules.get("keras") if spec.engine == "keras" else None
     backend = (keras.config.backend(),) if keras else ()
     engine = (spec.engine, *backend)
-    packages = ("tlfeatures", *engine, "h5py", "numpy", "pillow")
+    packages = (*engine, "h5py", "numpy", "pillow")
     for package in (each for each in packages if each != "none"):
         with contextlib.suppress(metadata.PackageNotFoundError):
             versions[package] = metadata.version(package)
     return {"versions": versions}
-
-
-def _why(error: OSError) -> str:
-    """HDF5 words a system error in a long sentence of its own; the number tells what it was."""
-    written = re.search(r"errno = (\d+)", str(error))
-    number = error.errno or (int(written[1]) if written else 0)
-    return os.strerror(number) if number else str(error)
 
 
 def kept_reason(reason: str) -> str:
@@ -714,10 +704,17 @@ class Writer:
         Made by `create`.
     carried : dict of dataset to ndarray of shape (n,), bool, optional
         Rows that are there already, though the image still lacks others.
+    named : Path, optional
+        The file that this temporary one shall become: an error names it.
     """
 
-    def __init__(self, path: Path, carried: dict[str, NDArray[np.bool_]] | None = None) -> None:
-        self.path = path
+    def __init__(
+        self,
+        path: Path,
+        carried: dict[str, NDArray[np.bool_]] | None = None,
+        named: Path | None = None,
+    ) -> None:
+        self.path, self._named = path, named
         self._file = h5py.File(path, "r+", locking=False)
         # Kept open: a dataset that is closed between writes loses its last ones without a word.
         self._datasets: list[Any] = []
@@ -909,9 +906,11 @@ class Writer:
             nothing = os.open(os.devnull, os.O_RDWR)
             os.dup2(nothing, self._file.id.get_vfd_handle(), inheritable=False)
             os.close(nothing)
+        again = "make room and run the same command again"
+        if self._named is not None:  # a temporary file, which is removed
+            return StoreError(f"{self._named} can't be written: {reason_of(error)}; {again}")
         return StoreError(
-            f"{self.path} can't be written: {_why(error)}. {done} rows are safe in it; make room "
-            "and run the same command again"
+            f"{self.path} can't be written: {reason_of(error)}. {done} rows are safe in it; {again}"
         )
 
     def close(self) -> None:

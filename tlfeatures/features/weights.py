@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 
 from tlfeatures.errors import EngineError, ParameterError, WeightsError
 from tlfeatures.features.keras_start import start_keras
+from tlfeatures.files import reason_of, replacing
 
 logger = logging.getLogger(__name__)
 
@@ -255,19 +256,14 @@ def _write_keras_file(path: Path, tensors: Tensors) -> None:
     import h5py
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
-    try:
-        with h5py.File(temporary, "w") as file:
-            file.attrs["layer_names"] = [layer.encode() for layer in tensors]
-            for layer, pair in tensors.items():
-                group = file.create_group(layer)
-                names = [f"{layer}_W_1:0", f"{layer}_b_1:0"]
-                group.attrs["weight_names"] = [name.encode() for name in names]
-                for name, tensor in zip(names, pair, strict=True):
-                    group.create_dataset(name, data=tensor)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as fresh, h5py.File(fresh, "w") as file:
+        file.attrs["layer_names"] = [layer.encode() for layer in tensors]
+        for layer, pair in tensors.items():
+            group = file.create_group(layer)
+            names = [f"{layer}_W_1:0", f"{layer}_b_1:0"]
+            group.attrs["weight_names"] = [name.encode() for name in names]
+            for name, tensor in zip(names, pair, strict=True):
+                group.create_dataset(name, data=tensor)
 
 
 # ---- the ImageNet weights
@@ -375,7 +371,7 @@ def _from_wheel(cache: Path) -> Weights:
         try:
             _write_keras_file(cache, weights.tensors)
         except (OSError, RuntimeError) as error:  # h5py raises both for a full disk
-            logger.warning("the weights could not be cached in %s: %s", cache, error)
+            logger.warning("the weights could not be cached in %s: %s", cache, reason_of(error))
     return weights
 
 
