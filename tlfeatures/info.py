@@ -12,6 +12,7 @@ from tlfeatures.features.store import partial_path, read_header
 from tlfeatures.features.virtual import Shards
 from tlfeatures.model_file import read_model_info
 
+_PROVENANCE = ("versions", "source", "commands")
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _ZIP = b"PK"
 
@@ -74,5 +75,5 @@ def _describe_embeddings(path: Path) -> dict[str, Any]:
         "shards": None if header.shards is None else _describe_shards(header.shards),
         "spec": header.spec.to_dict(),
         "unfinished_update": str(beside) if beside.exists() else None,
-        **header.provenance,
+        **{name: header.provenance[name] for name in _PROVENANCE if name in header.provenance},
     }

@@ -20,7 +20,7 @@ from tlfeatures.errors import (
     ParameterError,
     SourceError,
 )
-from tlfeatures.features.backbone import embedding_widths, load_backbone
+from tlfeatures.features.backbone import BACKBONES, embedding_widths, load_backbone
 from tlfeatures.features.batches import (
     batch_size_for,
     batched,
@@ -37,7 +37,13 @@ from tlfeatures.features.locations import is_file_at, is_url
 from tlfeatures.features.names import as_list
 from tlfeatures.features.spec import Spec
 from tlfeatures.model_card import card_path, check_card_target, render_card
-from tlfeatures.model_file import check_model_target, model_bytes, read_model, write_model
+from tlfeatures.model_file import (
+    check_facts,
+    check_model_target,
+    model_bytes,
+    read_model,
+    write_model,
+)
 
 if TYPE_CHECKING:
     from tlfeatures.evaluating import Trial
@@ -315,7 +321,8 @@ class Model:
         ParameterError
             If one of the two would replace what is no model, or no card.
         ModelError
-            If the head holds a type that loading would refuse, or the disk refuses a file.
+            If the head holds a type that loading would refuse, a fact is of another kind than a
+            model file has, or the disk refuses a file.
         """
         card_target, target = check_card_target(path), check_model_target(path)
         facts = {"spec": self.spec.to_dict(), "embedding": self.embedding, **self.info}
@@ -325,6 +332,7 @@ class Model:
         if self.outliers is not None:
             facts["outliers"] = self.outliers.facts()
             arrays["sketch"] = self.outliers.sketch
+        check_facts(facts)
         card = render_card(card_path(path).stem, facts)
         write_model(target, model_bytes(self.head, facts, arrays, target), card_target, card)
 
@@ -469,12 +477,27 @@ def _unread(path: str | Path, error: ImageError) -> Prediction:
 
 
 def check_width(model: Model) -> None:
-    """Refuse a model whose embedding the backbone doesn't give, or not as wide, by `ModelError`."""
+    """Refuse a model whose embedding the backbones here don't give, or not as wide.
+
+    Raises
+    ------
+    ModelError
+        The file is intact, where it was made by another version with other backbones or layers.
+    """
+    name = model.spec.backbone
+    if name not in BACKBONES:
+        raise ModelError(
+            f"the model needs the backbone {name!r}, which this tlfeatures doesn't have (there "
+            f"are: {', '.join(BACKBONES)}); use the version that made it, or extract and fit again"
+        )
     try:
         parts = parts_of(model.embedding)
-        widths = embedding_widths(model.spec.backbone, parts, [], model.spec.size)
+        widths = embedding_widths(name, parts, [], model.spec.size)
     except ParameterError as error:
-        raise ModelError(f"the model file is damaged; fit it again: {error}") from error
+        raise ModelError(
+            f"the model needs the embedding {model.embedding!r} of {name}, which this tlfeatures "
+            f"doesn't give: {error}; use the version that made it, or extract and fit again"
+        ) from error
     if list(widths) != parts or sum(widths.values()) != model.info["columns"]:
         raise ModelError(
             f"the head takes {model.info['columns']} columns of {model.embedding}, the backbone "

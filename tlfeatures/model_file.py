@@ -30,7 +30,7 @@ import logging
 import os
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -42,6 +42,7 @@ from tlfeatures.errors import FormatError, ModelError, OutputError, ParameterErr
 from tlfeatures.features.spec import Spec
 from tlfeatures.files import check_ending, file_target, replacing
 from tlfeatures.model_audit import broken, crafted, trusted_types, untrusted
+from tlfeatures.model_facts import wrong_facts
 
 logger = logging.getLogger(__name__)
 
@@ -50,15 +51,6 @@ FORMAT_VERSION = 2
 
 _FACTS_MEMBER = "tlfeatures.json"
 _ARRAYS = "training"
-_FACTS = {
-    "spec": dict,
-    "embedding": str,
-    "classes": list,
-    "images": int,
-    "columns": int,
-    "head": str,
-    "versions": dict,
-}
 _LARGEST = 8 * 2**30  # bytes of all members, unpacked
 _RATIO = 100  # unpacked to packed; arrays of floats reach 2, deflate can reach 1,000
 _SMALL = 64 * 2**20  # under which the ratio doesn't matter
@@ -127,6 +119,24 @@ def write_model(path: Path, data: bytes, card_path: Path, card: str) -> None:
         raise ModelError(str(error)) from error
 
 
+def check_facts(facts: Mapping[str, Any]) -> None:
+    """Refuse facts that no reader would take, as they come from a caller.
+
+    Raises
+    ------
+    ModelError
+    """
+    try:
+        wrong = wrong_facts(json.loads(json.dumps(facts)))
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"the model's facts are no JSON data: {error}") from error
+    if wrong:
+        raise ModelError(
+            f"the model's facts can't be saved: {', '.join(wrong)} missing, or of another kind "
+            "than a model file has"
+        )
+
+
 def read_model(
     path: str | os.PathLike[str],
 ) -> tuple[Any, dict[str, Any], dict[str, NDArray[Any]]]:
@@ -145,35 +155,70 @@ def read_model(
     FormatError
         If it is no model file, one of a newer version, or a damaged one.
     ModelError
-        If it holds a type that may not be in such a file; the type is named.
+        If it holds a type that may not be in such a file; the type is named. If it was made with
+        another version of scikit-learn, or of this package, and can't be read with those here.
     """
-    import skops.io
-
     path = Path(path)
     _check_is_file(path)
     data = path.read_bytes()  # once: what is judged is what is constructed
     facts = _read_facts(path, data)
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        _check_types(archive, path)
+        arrays = _read_arrays(path, archive)
+        _check_types(archive, path, facts)
+    head = _constructed(path, data, facts)
     _warn_about_version(path, facts)
-    try:
-        head = skops.io.loads(data, trusted=sorted(trusted_types()))
-        reason = broken(head) or _unusable(head, facts)
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            arrays = _read_arrays(archive)
-    except Exception as error:  # a damaged file can fail anywhere in skops
-        raise FormatError(f"{path} is a damaged model file: {_in_one_line(error)}") from error
-    if reason:
-        raise FormatError(f"{path} is a damaged model file: it has {reason}")
     return head, {k: v for k, v in facts.items() if k not in ("format", "format_version")}, arrays
 
 
-def _read_arrays(archive: zipfile.ZipFile) -> dict[str, NDArray[Any]]:
+def _constructed(path: Path, data: bytes, facts: Mapping[str, Any]) -> Any:
+    """Make the head that the file describes, and try it."""
+    import skops.io
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # another version is told in one line of ours
+            head = skops.io.loads(data, trusted=sorted(trusted_types()))
+        reason = broken(head) or _unusable(head, facts)
+    except Exception as error:  # a damaged file can fail anywhere in skops
+        raise _unreadable(path, facts, _in_one_line(error)) from error
+    if reason:
+        raise _unreadable(path, facts, f"it has {reason}")
+    return head
+
+
+def _unreadable(path: Path, facts: Mapping[str, Any], reason: str) -> ModelError | FormatError:
+    """Blame the version that made an intact file, where it is another one; else the file."""
+    other = _other_version(path, facts, ("scikit-learn", "tlfeatures"))
+    return other or FormatError(f"{path} is a damaged model file: {reason}")
+
+
+def _other_version(
+    path: Path, facts: Mapping[str, Any], packages: Sequence[str]
+) -> ModelError | None:
+    """Say that the file was made with another version, if it was."""
+    for package in packages:
+        made, here = facts["versions"].get(package), metadata.version(package)
+        if made not in (None, here):
+            return ModelError(
+                f"{path} was made with {package} {made}, this is {here}, which can't read it: "
+                f"install {package}=={made}, or fit the head again with `tlfeatures fit`"
+            )
+    return None
+
+
+def _read_arrays(path: Path, archive: zipfile.ZipFile) -> dict[str, NDArray[Any]]:
+    """Read the arrays beside the head, once the bytes of every member are those written."""
     names = [name for name in archive.namelist() if name.startswith(f"{_ARRAYS}/")]
-    return {
-        PurePosixPath(name).stem: np.load(io.BytesIO(archive.read(name)), allow_pickle=False)
-        for name in names
-    }
+    try:
+        flipped = archive.testzip()
+        if flipped is not None:
+            raise ValueError(f"the bytes of {flipped} have changed")
+        return {
+            PurePosixPath(name).stem: np.load(io.BytesIO(archive.read(name)), allow_pickle=False)
+            for name in names
+        }
+    except Exception as error:  # a damaged zip raises anything
+        raise FormatError(f"{path} is a damaged model file: {_in_one_line(error)}") from error
 
 
 def read_model_info(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -234,15 +279,13 @@ def _checked(path: Path, found: Any) -> dict[str, Any]:
             f"{path} has format version {version}, this tlfeatures reads 1 to {FORMAT_VERSION}: "
             "update it with `pip install --upgrade tlfeatures`"
         )
-    wrong = [name for name, kind in _FACTS.items() if not isinstance(found.get(name), kind)]
-    if "classes" not in wrong and not all(isinstance(name, str) for name in found["classes"]):
-        wrong.append("classes")
-    variants = found.get("variants", 0)  # not in every file
-    if type(variants) is not int or variants < 0:
-        wrong.append("variants")
+    wrong = wrong_facts(found)
     if wrong:
         raise FormatError(f"{path} is a damaged model file: {', '.join(wrong)} missing or wrong")
-    Spec.from_dict(found["spec"])
+    try:
+        Spec.from_dict(found["spec"])
+    except FormatError as error:
+        raise FormatError(f"{path}: {error}") from error
     return found
 
 
@@ -271,7 +314,10 @@ def check_model_target(path: str | os.PathLike[str]) -> Path:
     return target
 
 
-def _check_types(archive: zipfile.ZipFile, named: Path) -> None:
+def _check_types(
+    archive: zipfile.ZipFile, named: Path, facts: Mapping[str, Any] | None = None
+) -> None:
+    """Refuse what may not be in a model file; `facts` say which versions made one that is read."""
     try:
         schema = json.loads(archive.read("schema.json"))
         found = untrusted(schema)
@@ -279,6 +325,12 @@ def _check_types(archive: zipfile.ZipFile, named: Path) -> None:
     except Exception as error:  # no such member, no JSON, or nested without end
         raise FormatError(f"{named} is a damaged model file: {_in_one_line(error)}") from error
     if found:
+        modules = {name.partition(".")[0] for name in found}
+        of = {"sklearn": "scikit-learn", "tlfeatures": "tlfeatures"}
+        if facts is not None and modules <= set(of):  # such types come and go with versions
+            other = _other_version(named, facts, [of[module] for module in sorted(modules)])
+            if other is not None:
+                raise other
         raise ModelError(
             f"{named} holds types that are not trusted: {', '.join(found)}; only heads of known "
             "types can be kept in a file"
@@ -309,7 +361,7 @@ def check_head(name: str, head: Any) -> None:
         )
 
 
-def _unusable(head: Any, facts: dict[str, Any]) -> str | None:
+def _unusable(head: Any, facts: Mapping[str, Any]) -> str | None:
     """What keeps the head from labelling an embedding of as many columns as the facts say.
 
     One row of zeros is tried: parts of a damaged head can be each in order and not fit each other.
@@ -321,7 +373,10 @@ def _unusable(head: Any, facts: dict[str, Any]) -> str | None:
         return f"a head for other embeddings than its {columns} columns"
     with warnings.catch_warnings(), np.errstate(all="ignore"), threadpool_limits(1):
         warnings.simplefilter("ignore")
-        found = np.asarray(head.predict_proba(np.zeros((1, columns), np.float32)))
+        row = np.zeros((1, columns), np.float32)
+        found, labels = np.asarray(head.predict_proba(row)), np.asarray(head.predict(row))
+    if labels.shape != (1,):
+        return "a head that gives no label"
     if found.shape != (1, classes) or found.dtype.kind != "f":
         return f"a head that gives no probability of each of its {classes} classes"
     return None

@@ -368,23 +368,31 @@ def render_merging(merging: Merging) -> str:
 
 def render_info(facts: dict[str, Any]) -> str:
     """The facts of `tlfeatures.info.describe`, a line each."""
+    from tlfeatures.features.backbone import BACKBONES
+
     lines = []
     for key, value in facts.items():
         if isinstance(value, dict):
             lines.append(f"{key}:" if value else f"{key}: none")
             lines += [f"  {name}: {_plain(inner)}" for name, inner in value.items()]
-        elif isinstance(value, list) and value and isinstance(value[0], dict):
+        elif key == "failed" and value:
             lines.append(f"{key}: {len(value)}")
             lines += [f"  {item['id']}: {item['reason']}" for item in value]
         else:
             lines.append(f"{key}: {_plain(value)}")
     if facts["spec"]["weights"] == "random":
         lines.append(RANDOM_WEIGHTS)
+    backbone = facts["spec"]["backbone"]
+    if backbone not in BACKBONES:
+        lines.append(
+            f"this tlfeatures has no backbone {backbone}, and can't embed images as for this file "
+            f"(there are: {', '.join(BACKBONES)})"
+        )
     return "\n".join(lines)
 
 
 def _plain(value: Any) -> str:
-    if isinstance(value, dict) and "mean" in value:
+    if isinstance(value, dict) and {"mean", "std", "interval"} <= set(value):
         return _mean_std(value)
     if isinstance(value, dict):
         return ", ".join(f"{name} {_plain(inner)}" for name, inner in value.items())

@@ -11,7 +11,7 @@ from PIL import Image
 from tests.unit.data import dataset
 from tlfeatures import Model, extract, fit, load_dataset, make_head
 from tlfeatures.cli import main
-from tlfeatures.errors import ParameterError
+from tlfeatures.errors import ModelError, ParameterError
 from tlfeatures.features.weights import IMAGENET_SHA256
 from tlfeatures.model_card import render_card
 from tlfeatures.model_file import read_model_info
@@ -173,7 +173,7 @@ def test_a_model_whose_card_cannot_be_written_replaces_nothing(file, tmp_path):
     assert len(before) == 2
     facts = {"scores": {"accuracy": None}, "split": "cv", "folds": 5, "tested": 24}
     made = Model.fit(make_head("knn"), load_dataset(file), facts=facts)
-    with pytest.raises(TypeError):
+    with pytest.raises(ModelError, match="scores"):
         made.save(tmp_path / "m.model")
     assert {path: path.read_bytes() for path in tmp_path.glob("m.model*")} == before
 

@@ -18,6 +18,8 @@ PRECISIONS = ("float32", "bfloat16", "int8")
 # the embeddings of the images themselves.
 _NOT_COMPARED = {"weights", "random_state", "augmentation"}
 
+_LARGEST_SIDE = 65_535  # pixels, of a JPEG
+
 _LATER = {"engine", "quantization"}  # specs written before these were there have neither
 
 
@@ -111,12 +113,15 @@ class Spec:
             found = sorted(data) if isinstance(data, dict) else type(data).__name__
             raise FormatError(f"its spec is not one that this version knows: {found}")
         size = data["size"]
-        if not isinstance(size, list) or [type(side) for side in size] != [int, int]:
-            raise FormatError(f"its spec has the size {size}, expected height and width")
+        sides = [type(side) is int and 0 < side <= _LARGEST_SIDE for side in _listed(size)]
+        if sides != [True, True]:
+            raise FormatError(f"its spec has the size {str(size)[:40]}, expected height and width")
         kinds = {"weights_sha256": str | None, "top_sha256": str | None, "random_state": int | None}
         for name in names - {"size", "augmentation", "quantization", "value_range"}:
             if not isinstance(data[name], kinds.get(name, str)):
                 raise FormatError(f"its spec has the {name} {str(data[name])[:40]!r}")
+        if data["random_state"] is not None and data["random_state"] < 0:
+            raise FormatError(f"its spec has the random_state {data['random_state']}")
         augmentation = data["augmentation"]
         if augmentation is not None:
             augmentation = Augmentation.from_dict(augmentation)
@@ -159,6 +164,10 @@ def _value_range(data: Any) -> ValueRange | None:
     except ParameterError:
         pass
     raise FormatError(f"its spec has the value_range {str(data)[:40]}")
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def parse_size(size: Any) -> tuple[int, int]:

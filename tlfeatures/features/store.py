@@ -345,10 +345,10 @@ def _header(path: Path, file: h5py.File) -> Header:
             stamps=_stamps(file, len(ids)) if checked else [UNKNOWN] * len(ids),
             done=_dataset(file, "done")[:].astype(bool),
             reasons=_strings(_dataset(file, "reason")),
-            spec=Spec.from_dict(json.loads(file.attrs["spec"])),
+            spec=Spec.from_dict(_json(file, "spec")),
             embeddings={name: dataset.shape[1] for name, dataset in embeddings.items()},
             dtype=next(iter(embeddings.values())).dtype.name,
-            provenance=dict(json.loads(file.attrs["provenance"])),
+            provenance=_provenance(path, _json(file, "provenance")),
             checked=checked,
             shards=_shards(path, file, len(ids)) if virtual else None,
         )
@@ -363,6 +363,48 @@ def _header(path: Path, file: h5py.File) -> Header:
     if lengths != {len(ids)}:
         raise FormatError(f"{path} is damaged: its datasets have {sorted(lengths)} rows")
     return _without_lost(header)
+
+
+def _json(file: h5py.File, name: str) -> Any:
+    """Read an attribute of the root, which holds JSON."""
+    text = file.attrs.get(name)
+    if not isinstance(text, str):
+        raise FormatError(f"its attribute {name} is missing, or no text")
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"its attribute {name} is no JSON: {error}") from error
+
+
+def _provenance(path: Path, found: Any) -> dict[str, Any]:
+    """Take what is known of where a file comes from; each of it may be missing.
+
+    `versions` and `commands` are there afterwards. What is of another kind than we write is left
+    out and named: the embeddings don't depend on it.
+    """
+    if not isinstance(found, dict):
+        raise FormatError("its provenance is no JSON object")
+    versions, commands = found.get("versions", {}), found.get("commands", [])
+    right = {
+        "versions": isinstance(versions, dict) and _all_texts(versions.values()),
+        "commands": isinstance(commands, list) and _all_texts(commands),
+        "source": isinstance(found.get("source"), str | None),
+    }
+    wrong = [name for name, fits in right.items() if not fits]
+    if wrong:
+        _say_odd(path.resolve(), ", ".join(wrong))
+    kept = {name: value for name, value in found.items() if name not in wrong}
+    return {"versions": {}, "commands": [], **kept}
+
+
+@lru_cache
+def _say_odd(path: Path, names: str) -> None:
+    """Once, though a command opens a file several times."""
+    logger.warning("%s: its provenance has %s of another kind than texts: left out", path, names)
+
+
+def _all_texts(values: Iterable[Any]) -> bool:
+    return all(isinstance(each, str) for each in values)
 
 
 @lru_cache
