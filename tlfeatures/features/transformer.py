@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +12,29 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
 
 from tlfeatures.errors import ImageError, ParameterError
 from tlfeatures.features.backbone import embedding_widths, find_architecture, load_backbone
 from tlfeatures.features.batches import batch_size_for, batched
+from tlfeatures.features.calibrate import IMAGES, in_order_of_sample, measure_ranges
 from tlfeatures.features.images import decode, read_bytes, to_pixels
 from tlfeatures.features.plan import Settings, make_spec
-from tlfeatures.features.spec import parse_size
+from tlfeatures.features.quantization import Quantization
+from tlfeatures.features.spec import Spec, parse_size
+
+_NOT_CALIBRATED = (
+    "This %(name)s of precision int8 is not fitted yet: fit(X) measures the ranges of its layers "
+    "on images X"
+)
 
 
 class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Embed images by a frozen backbone.
 
-    Fitting does nothing and cloning is free: weights load at the first `transform` and are
-    shared by every extractor of the process with the same settings.
+    Cloning is free: weights load at the first `transform` and are shared by every extractor of the
+    process with the same settings. Fitting does nothing, but for int8: there it measures the
+    ranges of the layers on the images that it is given.
 
     Parameters
     ----------
@@ -36,12 +46,18 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Side, or height and width, in pixels, to which every image is resized.
     weights : str
         `imagenet`, `random` or the path of a file of Keras weights.
-    precision : {"auto", "float32", "bfloat16"}
+    precision : {"auto", "float32", "bfloat16", "int8"}
+        int8 must be fitted before it can transform, on images like those to be transformed.
     engine : {"auto", "keras", "openvino", "ncnn"}
     device : {"auto", "cpu", "gpu"}
     batch_size : int or "auto"
     random_state : int or None
         Seed of random weights.
+
+    Attributes
+    ----------
+    quantization_ : Quantization
+        Ranges of the layers' inputs; of a fitted int8 extractor alone.
 
     Examples
     --------
@@ -75,9 +91,40 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.random_state = random_state
 
     def fit(self, X: Any = None, y: Any = None) -> Extractor:
-        """Do nothing but check the parameters: the backbone is frozen."""
+        """Check the parameters, and calibrate int8; else nothing, as the backbone is frozen.
+
+        Parameters
+        ----------
+        X : sequence of path, or of uint8 arrays
+            As for `transform`; needed for int8 alone. A sample of 64 of them is measured, drawn by
+            a fixed seed.
+        y : None
+            Ignored.
+
+        Raises
+        ------
+        ParameterError
+            For a parameter that can't be, and for int8 without images.
+        SourceError
+            If the images leave a layer of int8 without a range.
+        ImageError
+            Naming the first image of the sample that can't be read.
+        """
         self._embedding()
+        if self.precision == "int8":
+            self.quantization_ = self._measured(X)
         return self
+
+    def _measured(self, X: Any) -> Quantization:
+        if X is None:
+            raise ParameterError("precision int8 needs images: fit(X) measures its ranges on them")
+        _check_input(X)
+        if not len(X):
+            raise ParameterError("precision int8 needs images to measure its ranges on, got none")
+        items, spec = list(X), self._spec()
+        sample = in_order_of_sample(len(items))[:IMAGES]
+        images = ((place, _pixels(items[place], spec.size)) for place in sample)
+        return measure_ranges(spec, images, self.device)
 
     def transform(self, X: Sequence[Any] | NDArray[np.uint8]) -> NDArray[np.float32]:
         """Embed images.
@@ -95,21 +142,18 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         ------
         ImageError
             Naming the first image that can't be read.
+        NotFittedError
+            For int8, if it is not fitted.
         WeightsError
         """
         _check_input(X)
         name, width = self._embedding()
-        trained = find_architecture(self.backbone).trained
-        settings = Settings(
-            weights=self.weights if trained else None,
-            engine=self.engine,
-            precision=self.precision,
-            random_state=self.random_state,
-        )
-        size = parse_size(self.size)
-        spec = make_spec(settings, self.backbone, size, [name], self.device)
+        spec = self._spec()
+        if self.precision == "int8":
+            check_is_fitted(self, "quantization_", msg=_NOT_CALIBRATED)
+            spec = replace(spec, quantization=self.quantization_)
         backbone = load_backbone(spec, [name], device=self.device)
-        images = ((None, _pixels(item, size)) for item in X)
+        images = ((None, _pixels(item, spec.size)) for item in X)
         batch_size = batch_size_for(len(X), self.batch_size, backbone.most)
         made = [
             backbone.embed(batch)[name][rows]
@@ -122,6 +166,18 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         name, width = self._embedding()
         return np.array([f"{name}_{column}" for column in range(width)], object)
 
+    def _spec(self) -> Spec:
+        """Describe the backbone; without the ranges of int8."""
+        trained = find_architecture(self.backbone).trained
+        settings = Settings(
+            weights=self.weights if trained else None,
+            engine=self.engine,
+            precision=self.precision,
+            random_state=self.random_state,
+        )
+        name, _ = self._embedding()
+        return make_spec(settings, self.backbone, parse_size(self.size), [name], self.device)
+
     def _embedding(self) -> tuple[str, int]:
         layer = self.layer or find_architecture(self.backbone).default_layer
         widths = embedding_widths(self.backbone, [layer], [self.pool], parse_size(self.size))
@@ -129,7 +185,7 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.requires_fit = False
+        tags.requires_fit = self.precision == "int8"
         tags.input_tags.two_d_array = False
         tags.input_tags.string = True
         return tags
