@@ -521,7 +521,7 @@ def test_an_int8_run_that_was_cut_off_keeps_its_ranges(tmp_path):
     plan = Plan(tmp_path / "x.h5", manifest, spec, {"mean.avg": 3}, "float32", None, [], [], 1, 0)
     folder = Folder(str(tmp_path))
     assert with_ranges(plan, folder) is plan
-    ranges = Quantization(64, 0, measured([]))
+    ranges = Quantization(64, 0, tuple((layer, 1.0) for layer, _ in measured([])))
     named = tmp_path / f"{'a' * 64}.h5"
     made = replace(spec, quantization=ranges)
     store.create(named, manifest, replace(made, size=(32, 32)), {"mean.avg": 3}, "float32")

@@ -16,7 +16,7 @@ import pytest
 
 from tests.integration.conftest import link_all
 from tests.photographs import PLACES, save_crops
-from tlfeatures import Model, extract, fit, load_dataset, verify
+from tlfeatures import Extractor, Model, extract, fit, load_dataset, verify
 from tlfeatures.errors import SpecError, StoppedError
 from tlfeatures.exporting.export import export
 from tlfeatures.features.engines import ENGINES
@@ -170,3 +170,13 @@ main(sys.argv[1:])
     assert (result.returncode, len(result.stderr.splitlines())) == (1, 1)
     assert "59 MB can't be written" in result.stderr
     assert not (tmp_path / "x.h5").exists()
+
+
+def test_an_int8_extractor_points_the_same_way_as_float32(images, weights):
+    """It is fitted on the images themselves, by the engine itself."""
+    paths = sorted(images.glob("*/*"))[:24]
+    given = {"size": SIZE, "weights": str(weights), "engine": "openvino", "device": "cpu"}
+    exact = Extractor(precision="float32", **given).transform(paths)
+    rounded = Extractor(precision="int8", **given).fit(paths).transform(paths)
+    found = cosines(rounded, exact)
+    assert 0.98 <= found.min() < 1

@@ -182,6 +182,9 @@ def test_ranges_travel_in_the_spec_and_are_compared():
         {"images": "many", "random_state": 0, "largest": {}},
         quantization_of(float("nan")),
         quantization_of(-1.0),
+        quantization_of(0.0),
+        quantization_of(float("inf")),
+        {**quantization_of(1.0), "images": 0},
     ],
 )
 def test_a_damaged_quantization_is_an_error_of_this_package(damaged):

@@ -203,11 +203,14 @@ def load_backbone(
     EngineError
         If the engine is not installed, or can't do it on this machine.
     ParameterError
-        If there is no such device.
+        If there is no such device, or an int8 spec has no ranges.
     """
     if device not in DEVICES:
         raise unknown_name("device", device, DEVICES)
     _check_possible(spec)
+    if spec.precision == "int8" and spec.quantization is None:
+        # The engine would compute in float32.
+        raise ParameterError("an int8 backbone needs ranges: measure them on images before")
     weights = _chosen_weights(spec, weights)
     # Variants of images are made before, so that their recipe makes no other backbone.
     spec = replace(spec, augmentation=None)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tlfeatures.errors import ImageError, SourceError
 from tlfeatures.features.backbone import load_backbone
 from tlfeatures.features.batches import batched, decode_ahead, readable
 from tlfeatures.features.images import UNREADABLE, Manifest
@@ -29,8 +31,14 @@ def drawn(manifest: Manifest) -> Iterator[tuple[str, bytes]]:
     image_of = dict(zip(manifest.digests, manifest.images, strict=True))
     image_of.pop(UNREADABLE, None)
     digests = sorted(image_of)
-    for place in np.random.default_rng(_SEED).permutation(len(digests)):
+    for place in in_order_of_sample(len(digests)):
         yield image_of[digests[place]].location, digests[place]
+
+
+def in_order_of_sample(count: int) -> list[int]:
+    """Give the places of `count` images in the order in which a sample takes them."""
+    order: list[int] = np.random.default_rng(_SEED).permutation(count).tolist()
+    return order
 
 
 def calibrate(spec: Spec, files: Iterable[tuple[str, bytes]], means: Means) -> Quantization:
@@ -43,24 +51,83 @@ def calibrate(spec: Spec, files: Iterable[tuple[str, bytes]], means: Means) -> Q
     files : iterable of (str, bytes)
         See `drawn`; as many are taken as make `IMAGES` that can be read.
     means : Means
+
+    Raises
+    ------
+    SourceError
+        If none of the images can be read, or they leave a layer without a range.
     """
     logger.info("calibrating int8 on up to %d of the images", IMAGES)
-    wanted = ((digest, location, digest) for location, digest in files)
-    names = calibration_names()
-    backbone = load_backbone(spec.in_float32(), names, device=means.device)
-    used = 0
+    wanted = ((location, location, digest) for location, digest in files)
+    failed: list[tuple[str, ImageError]] = []
+    decoded = decode_ahead(
+        wanted, spec.size, max_pixels=means.max_pixels, value_range=spec.value_range
+    )
+    try:
+        made = measure_ranges(spec, readable(decoded, failed), means.device)
+    except SourceError as error:
+        if not failed:
+            raise
+        location, why = failed[0]
+        raise SourceError(f"{error}; {location} can't be read: {why}") from error
+    if failed and made.images < IMAGES:
+        logger.warning(
+            "int8 is calibrated on %d images, as %d others can't be read", made.images, len(failed)
+        )
+    return made
+
+
+def measure_ranges(
+    spec: Spec, images: Iterable[tuple[Any, NDArray[np.uint8]]], device: str
+) -> Quantization:
+    """Measure the ranges of a backbone's layers on images, `IMAGES` of them at most.
+
+    Parameters
+    ----------
+    spec : Spec
+        Of the int8 backbone.
+    images : iterable of (key, ndarray of shape (h, w, 3), uint8)
+        Of the spec's size.
+    device : {"auto", "cpu", "gpu"}
+
+    Raises
+    ------
+    SourceError
+        If there is no image, or the images leave a layer without a range.
+    """
+    backbone = load_backbone(spec.in_float32(), calibration_names(), device=device)
+    used = flat = 0
 
     def embedded() -> Iterator[dict[str, NDArray[np.float32]]]:
-        nonlocal used
-        decoded = decode_ahead(
-            wanted, spec.size, max_pixels=means.max_pixels, value_range=spec.value_range
-        )
-        images = readable(decoded, [])
-        for keys, rows, batch in batched(images, 8, one_shape=backbone.one_shape):
-            used += len(keys)
+        nonlocal used, flat
+        for _, rows, batch in batched(images, 8, one_shape=backbone.one_shape):
+            pixels = batch[rows]
+            used += len(pixels)
+            flat += int((np.ptp(pixels, axis=(1, 2)) == 0).all(axis=1).sum())
             yield {name: value[rows] for name, value in backbone.embed(batch).items()}
             if used >= IMAGES:
                 return
 
     ranges = measured(embedded())
-    return Quantization(used, _SEED, ranges)
+    made = Quantization(used, _SEED, ranges)
+    _check_ranges(made)
+    if flat == used:
+        logger.warning(
+            "int8 is calibrated on %d images of one colour each: values of other images are cut "
+            "off; calibrate on images like those to be embedded",
+            used,
+        )
+    return made
+
+
+def _check_ranges(made: Quantization) -> None:
+    if not made.images:
+        raise SourceError("int8 needs images to measure its ranges on: none can be read")
+    without = made.layers_without_range()
+    if without:
+        largest = dict(made.largest)[without[0]]
+        raise SourceError(
+            f"int8 can't be calibrated on these {made.images} images: the largest input of "
+            f"{', '.join(without[:3])} is {largest}; give other images or weights, or compute in "
+            "--precision float32"
+        )

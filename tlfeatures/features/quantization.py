@@ -32,11 +32,11 @@ class Quantization:
     Attributes
     ----------
     images : int
-        Of the sample.
+        Number of images of the sample, 1 or more.
     random_state : int
-        That drew it.
+        The seed that drew it.
     largest : tuple of (convolution, float)
-        The largest value of its input.
+        The largest value of its input, above 0.
     """
 
     images: int
@@ -46,7 +46,7 @@ class Quantization:
     def scale(self, layer: str) -> np.float32 | None:
         """Give the step between two of the 256 values of a layer's input; None: it has more."""
         largest = dict(self.largest).get(layer)
-        return None if largest is None else np.float32(largest or 1) / np.float32(255)
+        return None if largest is None else np.float32(largest) / np.float32(255)
 
     def to_dict(self) -> dict[str, Any]:
         """Give it as JSON-ready plain data."""
@@ -60,11 +60,15 @@ class Quantization:
             made = cls(int(data["images"]), int(data["random_state"]), largest)
         except (TypeError, ValueError, KeyError, AttributeError) as error:
             raise FormatError(f"its spec has the quantization {str(data)[:60]}") from error
-        if [layer for layer, _ in largest] != list(_BEFORE) or not all(
-            math.isfinite(value) and value >= 0 for _, value in largest
-        ):
-            raise FormatError("its spec has a quantization of other layers, or without bounds")
+        if [layer for layer, _ in largest] != list(_BEFORE) or made.images < 1:
+            raise FormatError("its spec has a quantization of other layers, or of no image")
+        if made.layers_without_range():
+            raise FormatError("its spec has a quantization without bounds")
         return made
+
+    def layers_without_range(self) -> list[str]:
+        """Name the convolutions whose input has no range: 0, infinite, or no number."""
+        return [layer for layer, value in self.largest if not 0 < value < math.inf]
 
 
 def calibration_names() -> list[str]:
@@ -85,9 +89,10 @@ def measured(
     Returns
     -------
     tuple of (convolution, float)
+        0 where there are no embeddings, NaN where one is NaN.
     """
     largest = dict.fromkeys(_BEFORE, 0.0)
     for batch in embeddings:
         for layer, before in _BEFORE.items():
-            largest[layer] = max(largest[layer], float(batch[f"{before}.max"].max()))
+            largest[layer] = float(np.max(batch[f"{before}.max"], initial=largest[layer]))
     return tuple(largest.items())

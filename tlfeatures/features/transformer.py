@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,24 +12,33 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
 
 from tlfeatures.errors import ImageError, ParameterError
 from tlfeatures.features.backbone import embedding_widths, find_architecture, load_backbone
 from tlfeatures.features.batches import batch_size_for, batched
+from tlfeatures.features.calibrate import IMAGES, in_order_of_sample, measure_ranges
 from tlfeatures.features.decoding import decode_content
 from tlfeatures.features.few_levels import FewLevels, warn_of_few_levels
 from tlfeatures.features.flattening import to_pixels
 from tlfeatures.features.plan import Settings, make_spec
+from tlfeatures.features.quantization import Quantization
 from tlfeatures.features.reading import opened
 from tlfeatures.features.spec import Spec, parse_size
 from tlfeatures.features.value_range import parse_value_range
+
+_NOT_CALIBRATED = (
+    "This %(name)s of precision int8 is not fitted yet: fit(X) measures the ranges of its layers "
+    "on images X"
+)
 
 
 class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Embed images by a frozen backbone.
 
-    Fitting does nothing and cloning is free: weights load at the first `transform` and are
-    shared by every extractor of the process with the same settings.
+    Cloning is free: weights load at the first `transform` and are shared by every extractor of the
+    process with the same settings. Fitting does nothing, but for int8: there it measures the
+    ranges of the layers on the images that it is given.
 
     Parameters
     ----------
@@ -40,7 +50,8 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Side, or height and width, in pixels, to which every image is resized.
     weights : str
         `imagenet`, `random` or the path of a file of Keras weights.
-    precision : {"auto", "float32", "bfloat16"}
+    precision : {"auto", "float32", "bfloat16", "int8"}
+        int8 must be fitted before it can transform, on images like those to be transformed.
     engine : {"auto", "keras", "openvino", "ncnn"}
     device : {"auto", "cpu", "gpu"}
     batch_size : int or "auto"
@@ -50,6 +61,11 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         The values that become black and white, of image files with more than 8 bits a channel:
         (0, 4095) for a camera of 12 bits. If not given, the range that a file states, or 0 to
         65,535.
+
+    Attributes
+    ----------
+    quantization_ : Quantization
+        Ranges of the layers' inputs; of a fitted int8 extractor alone.
 
     Examples
     --------
@@ -85,10 +101,41 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.value_range = value_range
 
     def fit(self, X: Any = None, y: Any = None) -> Extractor:
-        """Do nothing but check the parameters: the backbone is frozen."""
+        """Check the parameters, and calibrate int8; else nothing, as the backbone is frozen.
+
+        Parameters
+        ----------
+        X : sequence of path, or of uint8 arrays
+            As for `transform`; needed for int8 alone. A sample of 64 of them is measured, drawn by
+            a fixed seed.
+        y : None
+            Ignored.
+
+        Raises
+        ------
+        ParameterError
+            For a parameter that can't be, and for int8 without images.
+        SourceError
+            If the images leave a layer of int8 without a range.
+        ImageError
+            Naming the first image of the sample that can't be read.
+        """
         self._embedding()
         parse_value_range(self.value_range)
+        if self.precision == "int8":
+            self.quantization_ = self._measured(X)
         return self
+
+    def _measured(self, X: Any) -> Quantization:
+        if X is None:
+            raise ParameterError("precision int8 needs images: fit(X) measures its ranges on them")
+        _check_input(X)
+        if not len(X):
+            raise ParameterError("precision int8 needs images to measure its ranges on, got none")
+        items, spec = list(X), self._spec()
+        sample = in_order_of_sample(len(items))[:IMAGES]
+        images = ((place, _pixels(items[place], spec, [])) for place in sample)
+        return measure_ranges(spec, images, self.device)
 
     def transform(self, X: Sequence[Any] | NDArray[np.uint8]) -> NDArray[np.float32]:
         """Embed images.
@@ -106,20 +153,16 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         ------
         ImageError
             Naming the first image that can't be read.
+        NotFittedError
+            For int8, if it is not fitted.
         WeightsError
         """
         _check_input(X)
         name, width = self._embedding()
-        trained = find_architecture(self.backbone).trained
-        settings = Settings(
-            weights=self.weights if trained else None,
-            engine=self.engine,
-            precision=self.precision,
-            random_state=self.random_state,
-            value_range=self.value_range,
-        )
-        size = parse_size(self.size)
-        spec = make_spec(settings, self.backbone, size, [name], self.device)
+        spec = self._spec()
+        if self.precision == "int8":
+            check_is_fitted(self, "quantization_", msg=_NOT_CALIBRATED)
+            spec = replace(spec, quantization=self.quantization_)
         backbone = load_backbone(spec, [name], device=self.device)
         few_levels: list[tuple[str, FewLevels]] = []
         images = ((None, _pixels(item, spec, few_levels)) for item in X)
@@ -136,6 +179,19 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         name, width = self._embedding()
         return np.array([f"{name}_{column}" for column in range(width)], object)
 
+    def _spec(self) -> Spec:
+        """Describe the backbone; without the ranges of int8."""
+        trained = find_architecture(self.backbone).trained
+        settings = Settings(
+            weights=self.weights if trained else None,
+            engine=self.engine,
+            precision=self.precision,
+            random_state=self.random_state,
+            value_range=self.value_range,
+        )
+        name, _ = self._embedding()
+        return make_spec(settings, self.backbone, parse_size(self.size), [name], self.device)
+
     def _embedding(self) -> tuple[str, int]:
         layer = self.layer or find_architecture(self.backbone).default_layer
         widths = embedding_widths(self.backbone, [layer], [self.pool], parse_size(self.size))
@@ -143,7 +199,7 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.requires_fit = False
+        tags.requires_fit = self.precision == "int8"
         tags.input_tags.two_d_array = False
         tags.input_tags.string = True
         return tags
