@@ -167,6 +167,12 @@ def test_a_value_is_a_name_in_one_form(value, label):
     assert labelled(["a/1.png"], {"a/1.png": value}).y.tolist() == [label]
 
 
+def test_values_that_python_calls_equal_are_different_names():
+    ids, values = ["a/1", "a/2", "a/3", "a/4"], [1, 1.0, True, "1"]
+    data = labelled(ids, dict(zip(ids, values, strict=True)))
+    assert data.y.tolist() == ["1", "1.0", "True", "1"]
+
+
 def test_rows_of_a_mapping_are_brought_to_the_same_form():
     rows = {"a/1": Row("x ", "p\u00a0", "train"), "b/2": Row("x", "p", "test")}
     data = labelled(["a/1", "b/2"], rows)
