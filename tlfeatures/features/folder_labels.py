@@ -25,6 +25,7 @@ _SPLITS = {
 SPLITS = "train, val or test"  # in messages
 
 _WORD = re.compile(r"[^\W\d_]+")
+_NEW_WORD = re.compile(r"(?<=[a-z])(?=[A-Z])")  # TrainImages
 # Words beside a split's that say nothing, as in train_images and "Training set".
 _FILLERS = frozenset(
     {"set", "sets", "data", "dataset", "split", "images", "image", "imgs", "img", "photos"}
@@ -53,7 +54,7 @@ def split_named(name: str) -> str | None:
 
 def _split_and_rest(name: str) -> tuple[str | None, frozenset[str]]:
     """Give the split, and the words of the name that say something else."""
-    words = _WORD.findall(clean(name).casefold())
+    words = _WORD.findall(_NEW_WORD.sub(" ", clean(name)).casefold())
     joined = "".join(words)  # hold-out
     if joined in _SPLITS:
         return _SPLITS[joined], frozenset()
