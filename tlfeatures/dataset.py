@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -25,6 +25,7 @@ from tlfeatures.embedding_choice import (
     telling_embedding,
     with_variants,
 )
+from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import DatasetError, ParameterError
 from tlfeatures.features.embedding import join, parts_of
 from tlfeatures.features.folder_labels import Row
@@ -38,7 +39,7 @@ _SHOWN = 3  # ids that a message names
 
 
 @dataclass(frozen=True, eq=False)
-class Dataset:
+class Dataset(EqualByValue):
     """Labelled embeddings.
 
     Attributes
@@ -80,10 +81,6 @@ class Dataset:
     digests: NDArray[np.uint8] | None = None
     variants: NDArray[np.float32] | None = None
     looks: NDArray[np.float32] | None = None
-
-    def __eq__(self, other: object) -> bool:
-        """Whether all values are equal; a dataset has no hash."""
-        return _same_values(self, other) if isinstance(other, Dataset) else NotImplemented
 
     @property
     def n_variants(self) -> int:
@@ -219,18 +216,6 @@ def load_dataset(
     return data if looks else replace(data, looks=None)
 
 
-def _same_values(one: Dataset | Labelled, other: Dataset | Labelled) -> bool:
-    """Whether two of one class have equal fields, arrays compared value by value."""
-    pairs = ((getattr(one, each.name), getattr(other, each.name)) for each in fields(one))
-    return all(_equal(mine, theirs) for mine, theirs in pairs)
-
-
-def _equal(mine: Any, theirs: Any) -> bool:
-    if isinstance(mine, np.ndarray) and isinstance(theirs, np.ndarray):
-        return np.array_equal(mine, theirs)
-    return type(mine) is type(theirs) and bool(mine == theirs)
-
-
 def check_similarity(near_duplicates: float | None) -> None:
     """Refuse what is no similarity (see `load_dataset`) with `ParameterError`."""
     if near_duplicates is not None and not 0 < near_duplicates <= 1:
@@ -240,7 +225,7 @@ def check_similarity(near_duplicates: float | None) -> None:
 
 
 @dataclass(frozen=True, eq=False)
-class Labelled:
+class Labelled(EqualByValue):
     """Images that have a label: a dataset but for its embeddings.
 
     Attributes
@@ -259,10 +244,6 @@ class Labelled:
     groups: NDArray[np.str_] | None
     split: NDArray[np.str_] | None
     file: str
-
-    def __eq__(self, other: object) -> bool:
-        """Whether all values are equal."""
-        return _same_values(self, other) if isinstance(other, Labelled) else NotImplemented
 
     def take(self, places: NDArray[Any]) -> Labelled:
         """Give some of them: places, or a mask."""

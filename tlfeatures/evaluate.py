@@ -18,6 +18,7 @@ from sklearn.base import BaseEstimator
 from sklearn.metrics import get_scorer_names
 
 from tlfeatures.dataset import Dataset
+from tlfeatures.equality import EqualByValue
 from tlfeatures.features.names import as_list, unknown_name
 from tlfeatures.folds import Fold, inner_folds, make_folds
 from tlfeatures.heads import Grid
@@ -28,8 +29,8 @@ from tlfeatures.tuning import Choice, choose
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Evaluation:
+@dataclass(frozen=True, eq=False)
+class Evaluation(EqualByValue):
     """What cross-validating one head gave.
 
     Attributes

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.dataset import Dataset
+from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import (
     FormatError,
     ImageError,
@@ -81,8 +82,8 @@ class Prediction:
         return self.label is None and self.error is None
 
 
-@dataclass(frozen=True)
-class Model:
+@dataclass(frozen=True, eq=False)
+class Model(EqualByValue):
     """A fitted head that knows how its embedding is made.
 
     Attributes

@@ -39,6 +39,7 @@ from threadpoolctl import threadpool_limits
 
 from tlfeatures.coordinates import FoldCoordinates, fold_coordinates
 from tlfeatures.dataset import Dataset
+from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import ParameterError
 from tlfeatures.heads import after_coordinates, uses_coordinates
 from tlfeatures.statistics import SCORES
@@ -78,8 +79,8 @@ class Task:
     points: Mapping[str, Sequence[Point]] | None = None
 
 
-@dataclass(frozen=True)
-class FoldResult:
+@dataclass(frozen=True, eq=False)
+class FoldResult(EqualByValue):
     """What one head gave on one fold; `predicted` are places in the sorted classes."""
 
     scores: dict[str, float]
