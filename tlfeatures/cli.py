@@ -142,7 +142,9 @@ class _Commands(click.Group):
 
 
 class _Once(logging.Filter):
-    """Lets a line pass once: a benchmark loads the same labels for every embedding."""
+    """Lets what is said of labels pass once: a benchmark loads them for every embedding."""
+
+    _of_labels = ("tlfeatures.dataset", "tlfeatures.labels", "tlfeatures.label_tables")
 
     def __init__(self) -> None:
         super().__init__()
@@ -150,9 +152,9 @@ class _Once(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         line = record.getMessage()
-        new = line not in self._seen
+        again = record.name in self._of_labels and line in self._seen
         self._seen.add(line)
-        return new
+        return not again
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -448,8 +450,9 @@ def _dataset_options(function: Function) -> Function:
         click.option(
             "--groups",
             metavar="CSV|REGEX",
-            help="What belongs together (patient, site, video): columns id and group, or an "
-            "expression whose first bracket is the group in an id.",
+            help="What belongs together (patient, site, video): a CSV file with the columns id and "
+            "group, or a regular expression that is searched in an id; its first group ( ) is the "
+            "name of the group.",
         ),
         click.option(
             "--label-columns",
@@ -469,7 +472,8 @@ def _dataset_options(function: Function) -> Function:
             "--labels",
             type=click.Path(),
             metavar="CSV",
-            help="Columns id and label, optionally group and split.  [default: the folders]",
+            help="A CSV file with the columns id and label, optionally group and split. An id is "
+            "the path of an image below SOURCE, as in cat/1.jpg.  [default: the folders]",
         ),
     ):
         function = option(function)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -13,18 +13,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.duplicates import (
-    LEAST_COLUMNS,
     NEAR_DUPLICATE,
     chained,
     find_near_duplicates,
     identical_pairs,
     merge_groups,
 )
+from tlfeatures.embedding_choice import (
+    choose_embedding,
+    choose_variants,
+    telling_embedding,
+    with_variants,
+)
+from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import DatasetError, ParameterError
-from tlfeatures.features.backbone import BACKBONES
 from tlfeatures.features.embedding import join, parts_of
 from tlfeatures.features.folder_labels import Row
-from tlfeatures.features.names import unknown_name
 from tlfeatures.features.spec import Spec
 from tlfeatures.features.store import Header, Reader
 from tlfeatures.labels import Groups, Labels, check_options, find_groups, find_rows, warn_of_names
@@ -52,7 +56,7 @@ class Unreadable:
 
 
 @dataclass(frozen=True, eq=False)
-class Dataset:
+class Dataset(EqualByValue):
     """Labelled embeddings.
 
     Attributes
@@ -97,10 +101,6 @@ class Dataset:
     variants: NDArray[np.float32] | None = None
     looks: NDArray[np.float32] | None = None
     unreadable: tuple[Unreadable, ...] = ()
-
-    def __eq__(self, other: object) -> bool:
-        """Whether all values are equal; a dataset has no hash."""
-        return _same_values(self, other) if isinstance(other, Dataset) else NotImplemented
 
     @property
     def n_variants(self) -> int:
@@ -201,8 +201,8 @@ def load_dataset(
     check_options(labels, groups, label_columns)
     with Reader(file) as reader:  # one opening: the file may be replaced at any moment
         header = reader.header
-        name = _choose_embedding(header, embedding)
-        count = _choose_variants(header, variants)
+        name = choose_embedding(header, embedding)
+        count = choose_variants(header, variants)
         X = join({part: reader.read(part) for part in parts_of(name)}, name)
         of_variants = None
         if count:
@@ -229,24 +229,12 @@ def load_dataset(
         X,
         digests.reshape(len(done), -1),
         embedding=name,
-        spec=_with_variants(header.spec, count),
+        spec=with_variants(header.spec, count),
         near_duplicates=near_duplicates,
         variants=of_variants,
         looks=telling,
     )
     return data if looks else replace(data, looks=None)
-
-
-def _same_values(one: Dataset | Labelled, other: Dataset | Labelled) -> bool:
-    """Whether two of one class have equal fields, arrays compared value by value."""
-    pairs = ((getattr(one, each.name), getattr(other, each.name)) for each in fields(one))
-    return all(_equal(mine, theirs) for mine, theirs in pairs)
-
-
-def _equal(mine: Any, theirs: Any) -> bool:
-    if isinstance(mine, np.ndarray) and isinstance(theirs, np.ndarray):
-        return np.array_equal(mine, theirs)
-    return type(mine) is type(theirs) and bool(mine == theirs)
 
 
 def check_similarity(near_duplicates: float | None) -> None:
@@ -258,7 +246,7 @@ def check_similarity(near_duplicates: float | None) -> None:
 
 
 @dataclass(frozen=True, eq=False)
-class Labelled:
+class Labelled(EqualByValue):
     """Images that have a label: a dataset but for its embeddings.
 
     Attributes
@@ -279,10 +267,6 @@ class Labelled:
     split: NDArray[np.str_] | None
     file: str
     unreadable: tuple[Unreadable, ...] = ()
-
-    def __eq__(self, other: object) -> bool:
-        """Whether all values are equal."""
-        return _same_values(self, other) if isinstance(other, Labelled) else NotImplemented
 
     def take(self, places: NDArray[Any]) -> Labelled:
         """Give some of them: places, or a mask."""
@@ -427,65 +411,6 @@ def _warn_about_unlabelled(ids: list[str], rows: list[Row]) -> None:
         logger.warning(
             "%d of %d images have no label and are left out: %s", len(without), len(ids), named
         )
-
-
-def _choose_embedding(header: Header, embedding: str | None) -> str:
-    names = list(header.embeddings)
-    if embedding is None and len(names) == 1:
-        return names[0]
-    if embedding is None and "block5_pool.avg" not in names:
-        raise ParameterError(
-            f"{header.path} has several embeddings: choose one with --embedding, of "
-            f"{', '.join(names)}"
-        )
-    chosen = embedding or "block5_pool.avg"
-    for part in parts_of(chosen):
-        if part not in names:
-            raise unknown_name(f"embedding of {header.path}", part, names)
-    return chosen
-
-
-_TELLING_POOLS = ("avg", "flatten", "max", "none")
-
-
-def telling_embedding(header: Header) -> str:
-    """Name the embedding of a file that tells best whether two images are the same photo.
-
-    It is that of the deepest feature map, which sees things and not textures: on the averages of
-    VGG16's first block nearly all of 1,078 landscapes are one chain of near-duplicates.
-    """
-    spec = header.spec
-    shapes = BACKBONES[spec.backbone].shapes(spec.size) if spec.backbone in BACKBONES else {}
-    depths = {layer: (len(shape) > 1, depth) for depth, (layer, shape) in enumerate(shapes.items())}
-
-    def rank(name: str) -> tuple[bool, tuple[bool, int], int]:
-        layer, _, pool = name.rpartition(".")
-        wide = header.embeddings[name] >= LEAST_COLUMNS
-        known = pool in _TELLING_POOLS
-        pooling = _TELLING_POOLS.index(pool) if known else len(_TELLING_POOLS)
-        return wide, depths.get(layer, (False, -1)), -pooling
-
-    return max(header.embeddings, key=rank)
-
-
-def _with_variants(spec: Spec, count: int) -> Spec:
-    """The spec of images with only so many variants."""
-    if spec.augmentation is None or count == spec.augmentation.variants:
-        return spec
-    few = replace(spec.augmentation, variants=count) if count else None
-    return replace(spec, augmentation=few)
-
-
-def _choose_variants(header: Header, wanted: int | None) -> int:
-    if wanted is None:
-        return header.variants
-    if type(wanted) is not int or not 0 <= wanted <= header.variants:
-        has = f"has {header.variants} of each image" if header.variants else "has none"
-        raise ParameterError(
-            f"variants is {wanted!r}, and {header.path} {has}; more are made into another file by "
-            "`tlfeatures extract SOURCE -o FILE --augment N`"
-        )
-    return wanted
 
 
 def _check_finite(X: NDArray[np.float32], ids: list[str], embedding: str) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.duplicates import unit_roots
+from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import ParameterError
 from tlfeatures.results import Entry, Study
 from tlfeatures.statistics import wilson
@@ -26,8 +27,8 @@ _NEIGHBOURS = 30  # t-SNE's perplexity, scikit-learn's default
 _LEADING = 50  # coordinates that t-SNE gets, as van der Maaten and Hinton (2008) did
 
 
-@dataclass(frozen=True)
-class OutOfFold:
+@dataclass(frozen=True, eq=False)
+class OutOfFold(EqualByValue):
     """One head's predictions for the images it was tested on.
 
     Attributes
@@ -128,8 +129,8 @@ def _known(predictions: OutOfFold) -> None:
 # ---- which class is taken for which
 
 
-@dataclass(frozen=True)
-class Confusion:
+@dataclass(frozen=True, eq=False)
+class Confusion(EqualByValue):
     """How often each class was taken for each.
 
     Attributes
@@ -162,8 +163,8 @@ def confusion(predictions: OutOfFold) -> Confusion:
 # ---- curves of a threshold
 
 
-@dataclass(frozen=True)
-class Curve:
+@dataclass(frozen=True, eq=False)
+class Curve(EqualByValue):
     """One class against the rest, as the threshold on its probability falls.
 
     Attributes
@@ -280,8 +281,8 @@ def _thinned(x: Floats, y: Floats) -> Codes:
 # ---- whether probabilities mean what they say
 
 
-@dataclass(frozen=True)
-class Reliability:
+@dataclass(frozen=True, eq=False)
+class Reliability(EqualByValue):
     """How often the most probable class was right, by how probable it was said to be.
 
     Attributes
@@ -359,8 +360,8 @@ def reliability(predictions: OutOfFold, bins: int = 10) -> Reliability:
 # ---- images as points
 
 
-@dataclass(frozen=True)
-class EmbeddingMap:
+@dataclass(frozen=True, eq=False)
+class EmbeddingMap(EqualByValue):
     """Images in the plane, such that similar ones are near each other.
 
     Attributes

@@ -18,6 +18,7 @@ from sklearn.base import BaseEstimator
 from sklearn.metrics import get_scorer_names
 
 from tlfeatures.dataset import Dataset
+from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import ParameterError
 from tlfeatures.features.names import as_list, unknown_name
 from tlfeatures.folds import Fold, inner_folds, make_folds
@@ -31,8 +32,8 @@ logger = logging.getLogger(__name__)
 _TOP = 2  # classes that scikit-learn's scorer top_k_accuracy takes
 
 
-@dataclass(frozen=True)
-class Evaluation:
+@dataclass(frozen=True, eq=False)
+class Evaluation(EqualByValue):
     """What cross-validating one head gave.
 
     Attributes

@@ -68,7 +68,7 @@ def read_table(
     needed: Sequence[str],
     optional: Sequence[str],
     columns: Mapping[str, str],
-    also_usual: bool = False,
+    also_usual: Sequence[str] = (),
 ) -> list[TableRow]:
     """Read the columns that have a role from a CSV file.
 
@@ -79,8 +79,8 @@ def read_table(
         Roles, of `ROLES`.
     columns : mapping of role to the name of its column
         For roles whose column isn't called as the role is; names are compared without case.
-    also_usual : bool
-        Whether the usual name of a column does where the one in `columns` is missing.
+    also_usual : sequence of str
+        Roles whose column may have its usual name where the one in `columns` is missing.
 
     Returns
     -------
@@ -243,11 +243,11 @@ def _places(
 
 
 def _wanted(
-    roles: Sequence[str], columns: Mapping[str, str], also_usual: bool
+    roles: Sequence[str], columns: Mapping[str, str], also_usual: Sequence[str]
 ) -> dict[str, tuple[str, ...]]:
     """Give the names that the column of each role may have, the first one first."""
     return {
-        role: (clean(columns[role]), *(_USUAL[role] if also_usual else ()))
+        role: (clean(columns[role]), *(_USUAL[role] if role in also_usual else ()))
         if role in columns
         else _USUAL[role]
         for role in roles

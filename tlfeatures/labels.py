@@ -14,9 +14,9 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,7 +108,7 @@ def find_groups(
     groups, ids, columns
         See `find_rows`.
     columns_of_labels : bool
-        Whether the columns are those of labels, too: a name that the file lacks is then theirs.
+        Whether the columns are those of labels, too: the name of the ids may then be theirs alone.
 
     Raises
     ------
@@ -124,7 +124,7 @@ def find_groups(
             ("id", "group"),
             (),
             _of_roles(columns, ("id", "group")),
-            also_usual=columns_of_labels,
+            also_usual=("id",) if columns_of_labels else (),
         )
         entries = [_Entry(row.id, Row(None, row.cells["group"] or None), row.line) for row in table]
         found, unused = _placed(ids, entries, str(groups))
@@ -185,15 +185,19 @@ class _Ids:
     def __init__(self, ids: Sequence[str]) -> None:
         self._ids = ids
         self._exact = {id_: place for place, id_ in enumerate(ids)}
-        self._by_form: defaultdict[str, list[int]] = defaultdict(list)
-        for place, id_ in enumerate(ids):
-            self._by_form[clean(id_)].append(place)
+
+    @cached_property
+    def _by_form(self) -> dict[str, list[int]]:
+        places: defaultdict[str, list[int]] = defaultdict(list)
+        for place, id_ in enumerate(self._ids):
+            places[clean(id_)].append(place)
+        return dict(places)
 
     def find(self, written: str) -> int | None:
         """Give the place of an image, None if there is no such one."""
-        exact = self._exact.get(written, self._exact.get(written.strip()))
-        if exact is not None:
-            return exact
+        for form in (written, written.strip()):
+            if form in self._exact:
+                return self._exact[form]
         places = self._by_form.get(clean(written), [])
         if len(places) > 1:
             named = " and ".join(ascii(self._ids[place]) for place in places)
@@ -204,8 +208,7 @@ class _Ids:
         return places[0] if places else None
 
 
-@dataclass(frozen=True)
-class _Entry:
+class _Entry(NamedTuple):
     """What labels say of one id; `line` is that of a file."""
 
     id: str
@@ -268,7 +271,12 @@ def _what_an_id_is(ids: Sequence[str]) -> str:
 
 
 def _of_mapping(labels: Mapping[str, Any]) -> list[_Entry]:
-    return [_Entry(_text(id_), _row_of(value)) for id_, value in labels.items()]
+    texts = {value for value in labels.values() if type(value) is str}  # of many images few differ
+    rows = {text: _row_of(text) for text in texts}
+    return [
+        _Entry(_text(id_), rows[value] if type(value) is str else _row_of(value))
+        for id_, value in labels.items()
+    ]
 
 
 def _row_of(value: Any) -> Row:

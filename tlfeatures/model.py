@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.dataset import Dataset
+from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import (
     FormatError,
     ImageError,
@@ -49,6 +51,8 @@ if TYPE_CHECKING:
     from tlfeatures.evaluating import Trial
     from tlfeatures.fit_warnings import Notices
     from tlfeatures.outliers import OutlierDetector
+
+logger = logging.getLogger(__name__)
 
 Key = TypeVar("Key")
 Result = TypeVar("Result")
@@ -87,8 +91,8 @@ class Prediction:
         return self.label is None and self.error is None
 
 
-@dataclass(frozen=True)
-class Model:
+@dataclass(frozen=True, eq=False)
+class Model(EqualByValue):
     """A fitted head that knows how its embedding is made.
 
     Attributes
@@ -518,12 +522,15 @@ def input_images(
         If there is none.
     """
     items = as_list(inputs)
-    images = [image for item in items for image in _expand(_as_place(item))]
-    if not images and items:
-        raise no_images(items[0], "expected files or folders of images")
-    if not images:
+    found = [_expand(_as_place(item)) for item in items]
+    if not items:
         raise SourceError("there is no image among what was given; expected files or folders")
-    return images
+    empty = [item for item, images in zip(items, found, strict=True) if not images]
+    if len(empty) == len(items):
+        raise no_images(items[0], "expected files or folders of images")
+    for item in empty:
+        logger.warning("%s", no_images(item, "expected files or folders of images"))
+    return [image for images in found for image in images]
 
 
 def _as_place(item: str | os.PathLike[str]) -> str | Path:

@@ -38,6 +38,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from tlfeatures.duplicates import unit_roots
+from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import FormatError
 
 SHARE = 0.01  # of images like those of the training that are flagged all the same
@@ -52,8 +53,8 @@ Floats = NDArray[np.float32]
 Known = tuple[Floats, Floats]  # points, and the squares of their lengths
 
 
-@dataclass(frozen=True)
-class OutlierDetector:
+@dataclass(frozen=True, eq=False)
+class OutlierDetector(EqualByValue):
     """What a head was fitted on, as far as new images are compared with it.
 
     Attributes

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.dataset import Dataset
+from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import FormatError, ParameterError
 from tlfeatures.evaluate import Evaluation, or_none
 from tlfeatures.features.store import read_header
@@ -120,8 +121,8 @@ def digest_of(folds: list[Fold], together: NDArray[np.int64] | None) -> str:
     return digest.hexdigest()
 
 
-@dataclass(frozen=True)
-class Study:
+@dataclass(frozen=True, eq=False)
+class Study(EqualByValue):
     """The images of a benchmark and how they are cut; entries of one study can be compared.
 
     Attributes
@@ -182,8 +183,8 @@ class Study:
         return {"format": FORMAT, "format_version": FORMAT_VERSION, **self.facts}
 
 
-@dataclass(frozen=True)
-class Entry:
+@dataclass(frozen=True, eq=False)
+class Entry(EqualByValue):
     """One head on one embedding in one repeat.
 
     Attributes

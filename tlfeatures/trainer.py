@@ -29,6 +29,7 @@ from sklearn.pipeline import Pipeline
 from tlfeatures.class_weights import check_class_weights, with_present
 from tlfeatures.coordinates import FoldCoordinates, fold_coordinates
 from tlfeatures.dataset import Dataset
+from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import ParameterError
 from tlfeatures.fit_warnings import Notices, collected
 from tlfeatures.heads import after_coordinates, uses_coordinates
@@ -70,8 +71,8 @@ class Task:
     points: Mapping[str, Sequence[Point]] | None = None
 
 
-@dataclass(frozen=True)
-class FoldResult:
+@dataclass(frozen=True, eq=False)
+class FoldResult(EqualByValue):
     """What one head gave on one fold.
 
     Attributes

@@ -16,6 +16,7 @@ from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
 from tlfeatures.dataset import Dataset
+from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import ParameterError
 from tlfeatures.folds import Fold, make_folds
 from tlfeatures.heads import HEADS, make_head
@@ -24,8 +25,8 @@ from tlfeatures.trainer import EPOCH_SCORES, Counter, Progress, Task, Trainer
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class TrainingCurve:
+@dataclass(frozen=True, eq=False)
+class TrainingCurve(EqualByValue):
     """What one head did epoch by epoch.
 
     The four arrays have the shape (folds, epochs). Where tuning chose other epochs for some folds,

@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.dataset import Dataset
+from tlfeatures.equality import EqualByValue
 
 Rows = NDArray[np.int_]
 
 
-@dataclass(frozen=True)
-class TrainingRows:
+@dataclass(frozen=True, eq=False)
+class TrainingRows(EqualByValue):
     """The images of a dataset, and below them their variants.
 
     Attributes

@@ -8,8 +8,9 @@ from PIL import Image
 
 from tests.fakes import write_image
 from tlfeatures import audit, benchmark, extract, load_dataset
-from tlfeatures.dataset import label_images, telling_embedding
+from tlfeatures.dataset import label_images
 from tlfeatures.duplicates import find_near_duplicates
+from tlfeatures.embedding_choice import telling_embedding
 from tlfeatures.errors import DatasetError, ParameterError
 from tlfeatures.features.folder_labels import from_folders
 from tlfeatures.features.store import read_header

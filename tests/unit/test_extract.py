@@ -155,7 +155,7 @@ def test_pipes_and_foreign_formats_are_left_out(photos, file, caplog):
     for name in ("1.HEIC", "2.heic", "3.cr2", "notes.txt"):
         (photos / "red" / name).write_text("x")
     assert extract_pixels(photos, file).images == 24
-    assert "1 .cr2, 2 .heic" in caplog.text
+    assert "2 .heic, 1 .cr2, 1 .txt; .cr2, HEIC can't be read" in caplog.text
 
 
 def test_extracting_leaves_the_filters_of_warnings_alone(photos, file):

@@ -52,7 +52,7 @@ def run(*arguments):
     ("names", "split"),
     [
         (("train", "Training", "TRN", "seg_train", "train_images", "Training set"), "train"),
-        (("train2017", "01-train", "trainset", "my.training.data", "train-split"), "train"),
+        (("TrainImages", "train2017", "01-train", "trainset", "my.training.data"), "train"),
         (("val", "Valid", "validation", "dev", "val_images", "dev-set", "valset"), "val"),
         (("test", "Testing", "tst", "test-set", "seg_test", "eval", "Evaluation"), "test"),
         (("holdout", "hold-out", "Hold out", "test_evaluation"), "test"),

@@ -353,3 +353,9 @@ def test_a_path_that_is_not_there_is_still_wrong_usage(model, tmp_path):
     shutil.rmtree(tmp_path / "photos")
     with pytest.raises(ParameterError, match="does not exist"):
         list(model.predict([tmp_path / "photos"]))
+
+
+def test_a_folder_without_images_among_others_is_named(model, photos, tmp_path, caplog):
+    write(tmp_path / "scans", "1.dcm")
+    assert len(list(model.predict([tmp_path / "scans", photos / "red"]))) == 12
+    assert "scans has 1 file and no image: 1 .dcm; DICOM can't be read" in caplog.text

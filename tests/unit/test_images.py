@@ -3,6 +3,7 @@
 import io
 import os
 import time
+import unicodedata
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from PIL import Image
 from tests.fakes import write_image
 from tlfeatures.errors import ImageError, ParameterError
 from tlfeatures.features.folders import find_images
-from tlfeatures.features.images import UNKNOWN, UNREADABLE, decode, scan, thumbnail
+from tlfeatures.features.images import UNKNOWN, UNREADABLE, decode, digest, scan, thumbnail
+from tlfeatures.page.thumbnails import thumbnails
 
 SIZE = (8, 8)
 CORNERS = [[(255, 0, 0), (0, 255, 0)], [(0, 0, 255), (255, 255, 255)]]
@@ -120,3 +122,16 @@ def test_a_missing_folder_is_wrong_usage(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ParameterError, match="is a file"):
         find_images(tmp_path / "file")
+
+
+@pytest.mark.parametrize("on_disk", ["NFC", "NFD"])
+@pytest.mark.parametrize("wanted", ["NFC", "NFD"])
+def test_a_thumbnail_is_found_where_a_copy_writes_its_name_in_another_form(
+    tmp_path, on_disk, wanted
+):
+    name = unicodedata.normalize(on_disk, "é/é.png")
+    write_image(tmp_path / name, 1)
+    id_ = unicodedata.normalize(wanted, name)
+    data = (tmp_path / name).read_bytes()
+    assert set(thumbnails(tmp_path, [id_], {id_: digest(data)})) == {id_}
+    assert thumbnails(tmp_path, [id_], {id_: digest(b"other")}) == {}

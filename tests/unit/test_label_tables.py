@@ -263,6 +263,9 @@ def test_the_columns_of_labels_and_of_groups_may_be_called_differently(file, tab
     columns = {"id": "photo", "label": "species", "group": "site"}
     data = load_dataset(file, labels=labels, groups=groups, label_columns=columns)
     assert (data.classes, len(set(data.groups))) == (["b", "r"], 4)
+    wrong = {**columns, "group": "sites"}
+    with pytest.raises(DatasetError, match="has no column 'sites'"):
+        load_dataset(file, labels=labels, groups=groups, label_columns=wrong)
     alone = {"id": "id", "group": "site"}
     assert len(set(load_dataset(file, groups=groups, label_columns=alone).groups)) == 4
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from tlfeatures.errors import ParameterError
@@ -25,6 +25,7 @@ _SPLITS = {
 SPLITS = "train, val or test"  # in messages
 
 _WORD = re.compile(r"[^\W\d_]+")
+_NEW_WORD = re.compile(r"(?<=[a-z])(?=[A-Z])")  # TrainImages
 # Words beside a split's that say nothing, as in train_images and "Training set".
 _FILLERS = frozenset(
     {"set", "sets", "data", "dataset", "split", "images", "image", "imgs", "img", "photos"}
@@ -53,7 +54,7 @@ def split_named(name: str) -> str | None:
 
 def _split_and_rest(name: str) -> tuple[str | None, frozenset[str]]:
     """Give the split, and the words of the name that say something else."""
-    words = _WORD.findall(clean(name).casefold())
+    words = _WORD.findall(_NEW_WORD.sub(" ", clean(name)).casefold())
     joined = "".join(words)  # hold-out
     if joined in _SPLITS:
         return _SPLITS[joined], frozenset()
@@ -66,12 +67,12 @@ def _stem(word: str) -> str:
     return word.removesuffix("set")  # testset
 
 
-def from_folders(ids: Iterable[str], level: int | None = None) -> list[Row]:
+def from_folders(ids: Sequence[str], level: int | None = None) -> list[Row]:
     """Find label and split of images by their folders.
 
     Parameters
     ----------
-    ids : iterable of str
+    ids : sequence of str
         POSIX paths.
     level : int, optional
         Which part of the path is the label, see above; not given, it is found out.
@@ -87,13 +88,23 @@ def from_folders(ids: Iterable[str], level: int | None = None) -> list[Row]:
         If the level is 0, or no whole number.
     """
     check_level(level)
-    paths = [id_.split("/")[:-1] for id_ in ids]
-    splits = _split_folders(paths, level)
+    rows = _rows_of({_folder_of(id_) for id_ in ids}, level)
+    return [rows[_folder_of(id_)] for id_ in ids]
+
+
+def _folder_of(id_: str) -> str:
+    return id_.rpartition("/")[0]
+
+
+def _rows_of(folders: Iterable[str], level: int | None = None) -> dict[str, Row]:
+    """Give what each folder says; of many images there are few folders."""
+    paths = {folder: folder.split("/") if folder else [] for folder in folders}
+    splits = _split_folders(list(paths.values()), level)
     place = level or (2 if splits else 1)
-    return [
-        Row(_label(path, place, splits), split=splits.get(path[0]) if path else None)
-        for path in paths
-    ]
+    return {
+        folder: Row(_label(path, place, splits), split=splits.get(path[0]) if path else None)
+        for folder, path in paths.items()
+    }
 
 
 def check_level(level: int | None) -> None:
@@ -107,9 +118,14 @@ def check_level(level: int | None) -> None:
 
 def count_labels(ids: Iterable[str]) -> tuple[dict[str, int], dict[str, int]]:
     """Count the images of each class and of each split that the folders name, sorted by name."""
-    rows = from_folders(ids)
-    classes = Counter(row.label for row in rows if row.label is not None)
-    splits = Counter(row.split for row in rows if row.split is not None)
+    counts = Counter(map(_folder_of, ids))
+    classes: Counter[str] = Counter()
+    splits: Counter[str] = Counter()
+    for folder, row in _rows_of(counts).items():
+        if row.label is not None:
+            classes[row.label] += counts[folder]
+        if row.split is not None:
+            splits[row.split] += counts[folder]
     return dict(sorted(classes.items())), {
         name: splits[name] for name in ("train", "val", "test") if name in splits
     }
@@ -150,7 +166,7 @@ def folder_hint(ids: Iterable[str], level: int | None = None) -> str | None:
     """
     if level is not None:
         return None
-    paths = [id_.split("/")[:-1] for id_ in ids]
+    paths = [folder.split("/") for folder in {_folder_of(id_) for id_ in ids} if folder]
     splits = _split_folders(paths, None)
     return (None if splits else _beside_splits(paths)) or _same_subfolders(paths, splits)
 

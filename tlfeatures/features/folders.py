@@ -49,7 +49,7 @@ _OTHER_SUFFIXES = frozenset(
 _SYSTEM_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "picasa.ini", "icon\r"})
 _SYSTEM_FOLDERS = frozenset(
     {"@eadir", "#recycle", "@recycle", "@recently-snapshot", "@__thumb", "@tmp", "#snapshot"}
-    | {"$recycle.bin", "recycler", "__macosx", "system volume information", "lost+found"}
+    | {"$recycle.bin", "__macosx", "system volume information", "lost+found"}
     | {"~snapshot", "network trash folder", "temporary items", "found.000"}
 )
 

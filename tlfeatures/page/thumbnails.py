@@ -12,6 +12,7 @@ from tlfeatures.errors import ImageError
 from tlfeatures.features.decoding import thumbnail
 from tlfeatures.features.folders import find_images
 from tlfeatures.features.reading import digest, read_bytes
+from tlfeatures.features.spelling import clean
 from tlfeatures.features.value_range import ValueRange
 
 logger = logging.getLogger(__name__)
@@ -52,10 +53,13 @@ def thumbnails(
     changed = used = 0
     # Listed, not joined from ids: an id is data, and can name nothing outside the folder.
     paths = {image.id: image.path for image in find_images(folder)}
+    # A copy of the folder on another system may write the same name in another Unicode form.
+    forms = {clean(id_): path for id_, path in paths.items()}
     with ThreadPoolExecutor() as pool:
         for start in range(0, len(wanted), _CHUNK):
             chunk = wanted[start : start + _CHUNK]
-            urls = pool.map(lambda id_: _url(paths.get(id_), digests.get(id_), value_range), chunk)
+            found = [(paths.get(id_, forms.get(clean(id_))), digests.get(id_)) for id_ in chunk]
+            urls = pool.map(lambda each: _url(*each, value_range), found)
             for id_, url in zip(chunk, urls, strict=True):
                 changed += url is None
                 used += len(url or "")
