@@ -12,7 +12,7 @@ from tlfeatures.features.names import counted
 
 logger = logging.getLogger(__name__)
 
-FEWEST = 16  # grey levels; an image with fewer is named
+FEW = 16  # grey levels: what 16-bit images of a 12-bit camera have without their range
 _NAMED = 3  # images
 _NARROW = 64  # from the darkest to the brightest shade; a wider image isn't nearly one colour
 _USUAL = (8, 10, 12, 14)  # bits of cameras and of images that were put into 16 bits
@@ -46,7 +46,7 @@ def few_levels(image: Image.Image, largest: int | None) -> FewLevels | None:
     """
     counts = image.histogram()
     channels = [counts[start : start + 256] for start in range(0, len(counts), 256)]
-    if max(256 - channel.count(0) for channel in channels) >= FEWEST:
+    if max(256 - channel.count(0) for channel in channels) > FEW:
         return None
     return FewLevels(max(_span(channel) for channel in channels), largest)
 
@@ -67,7 +67,7 @@ def warn_of_few_levels(found: Sequence[tuple[str, FewLevels]]) -> None:
         return
     what = ("is", "are"), "nearly black or one colour"
     if any(each.span >= _NARROW for _, each in found):
-        what = ("has", "have"), f"fewer than {FEWEST} grey levels"
+        what = ("has", "have"), f"{FEW} grey levels or fewer"
     names = ", ".join(name for name, _ in found[:_NAMED]) + (", ..." if found[_NAMED:] else "")
     verb = what[0][len(found) > 1]
     hint = _hint([each.largest for _, each in found if each.largest is not None])
