@@ -53,20 +53,25 @@ def warnings(caplog) -> list[str]:
 def test_17_levels_are_enough():
     for count in (1, 2, 15, 16, 17, 255):
         values = np.resize(np.arange(count), (20, 20)).astype(np.uint8)
-        for image in (Image.fromarray(values), Image.fromarray(values).convert("RGB")):
-            found = few_levels(image, None)
-            assert (found is None) == (count > 16)
-            if found is not None:
-                assert found == FewLevels(count - 1, None)
+        found = few_levels(values[..., None].repeat(3, axis=2), None)
+        assert found == (None if count > 16 else FewLevels(count - 1, None))
+
+
+def test_every_pixel_counts():
+    values = np.zeros((100, 100, 3), np.uint8)
+    values[51, 1:18, 1] = np.arange(17)
+    assert few_levels(values, None) is None
+    values[51, 17, 1] = 0
+    assert few_levels(values, None) == FewLevels(15, None)
 
 
 def test_the_channel_with_the_most_levels_counts():
     values = np.zeros((20, 20, 3), np.uint8)
-    assert few_levels(Image.fromarray(values), None) == FewLevels(0, None)
+    assert few_levels(values, None) == FewLevels(0, None)
     values[..., 0] = 255  # plain red has one shade a channel
-    assert few_levels(Image.fromarray(values), None) == FewLevels(0, None)
+    assert few_levels(values, None) == FewLevels(0, None)
     values[..., 2] = np.arange(20)
-    assert few_levels(Image.fromarray(values), None) is None
+    assert few_levels(values, None) is None
 
 
 @pytest.mark.parametrize("side", [28, 64, 300])

@@ -144,7 +144,8 @@ def _decoded(
     resized, largest, needed = _resized(content, size, max_pixels, value_range)
     if needed > _LARGE:
         _give_back_memory()
-    return Decoded(np.asarray(resized.convert("RGB")), few_levels(resized, largest))
+    pixels = np.asarray(resized.convert("RGB"))
+    return Decoded(pixels, few_levels(pixels, largest))
 
 
 def _resized(
