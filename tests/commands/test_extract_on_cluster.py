@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from tests.fakes import (
     age,
@@ -228,6 +229,24 @@ def test_a_run_that_is_stopped_goes_on_from_shards_at_a_url(few, memory, tmp_pat
     assert 0 < result.reused < IMAGES
     assert result.computed == IMAGES - result.reused
     assert_same(there, rows_of(here))
+
+
+def test_workers_decode_by_the_same_range_and_name_images_without_levels(tmp_path, client, caplog):
+    folder, here, there = tmp_path / "cells", tmp_path / "here.h5", tmp_path / "there.h5"
+    for number in range(12):
+        (folder / "ab"[number % 2]).mkdir(parents=True, exist_ok=True)
+        values = np.random.default_rng(number).integers(0, 4000, (16, 16)).astype(np.uint16)
+        Image.fromarray(values).save(folder / "ab"[number % 2] / f"{number}.tif")
+    dark = extract(folder, there, cluster=client, **SETTINGS)
+    assert dark.few_levels == extract(folder, here, **SETTINGS).few_levels
+    assert len(dark.few_levels) == 12
+    assert caplog.text.count("12 images are nearly black") == 2
+    for number, options in enumerate(({}, {"cluster": client})):
+        file = tmp_path / f"{number}.h5"
+        result = extract(folder, file, value_range="0,4095", **options, **SETTINGS)
+        assert result.few_levels == []
+    assert_same(tmp_path / "1.h5", rows_of(tmp_path / "0.h5"))
+    assert verify(tmp_path / "1.h5", folder).ok
 
 
 def test_a_file_url_is_a_path(few, tmp_path, client):

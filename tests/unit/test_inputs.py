@@ -270,13 +270,12 @@ def _(folder):
 @case("16-bit grey where 0 is white", "embedded")
 def _(folder):
     values = np.full((SIDE, SIDE), 65535 - 257 * 60, np.uint16)
-    grey = encoded(Image.new("L", (SIDE, SIDE), 195), "TIFF", tiffinfo={262: 0})
+    packed = tiff(values, photometric="miniswhite", compression="zlib")
+    grey = np.full((SIDE, SIDE), 195, np.uint8)
     return {
         write(folder, "a/1.tif", tiff(values, photometric="miniswhite")): plain(60),
-        write(folder, "a/2.tif", tiff(values, photometric="miniswhite", compression="zlib")): plain(
-            60
-        ),
-        write(folder, "a/8.tif", grey): plain(60),
+        write(folder, "a/2.tif", packed): plain(60),
+        write(folder, "a/8.tif", tiff(grey, photometric="miniswhite")): plain(60),
     }
 
 
@@ -361,10 +360,9 @@ def _(folder):
 @case("nearly black or one colour", "embedded")
 def _(folder):
     dark = np.arange(SIDE * SIDE, dtype=np.uint16).reshape(SIDE, SIDE)
+    white = Image.new("RGB", (SIDE, SIDE), "white")
     return {
-        write(folder, "a/1.png", encoded(Image.new("RGB", (SIDE, SIDE), "white"), "PNG")): plain(
-            255
-        ),
+        write(folder, "a/1.png", encoded(white, "PNG")): plain(255),
         write(folder, "a/2.tif", tiff(dark)): plain(0),
     }
 

@@ -48,6 +48,8 @@ _FORMATS = frozenset(
 
 MAX_PIXELS = 178_956_970  # of an image, unless more are allowed: half a GiB as RGB
 
+_LARGE = 2**27  # bytes, after which it is worth giving them back
+
 MEMORY = MemoryBudget(2**30)  # of all images that are being decoded in this process
 
 T = TypeVar("T")
@@ -139,13 +141,31 @@ def decode_content(
 def _decoded(
     content: Content, size: tuple[int, int], max_pixels: int, value_range: ValueRange | None
 ) -> Decoded:
+    resized, largest, needed = _resized(content, size, max_pixels, value_range)
+    if needed > _LARGE:
+        _give_back_memory()
+    pixels = np.asarray(resized.convert("RGB"))
+    return Decoded(pixels, few_levels(pixels, largest))
+
+
+def _resized(
+    content: Content, size: tuple[int, int], max_pixels: int, value_range: ValueRange | None
+) -> tuple[Image.Image, int | None, int]:
+    """Give the image, its largest value (see `few_levels`) and the bytes that it took."""
     height, width = size
     with _opened(content, max_pixels) as image:
         opened = OpenedImage(image, content, value_range)
-        with MEMORY.reserve(opened.bytes_needed(width)):
+        needed = opened.bytes_needed(width)
+        with MEMORY.reserve(needed):
             flat, largest = opened.flattened(lambda: _opened(content, max_pixels))
             resized = flat.resize((width, height), Image.Resampling.BILINEAR)
-    return Decoded(np.asarray(resized.convert("RGB")), few_levels(resized, largest))
+            return resized, largest, needed
+
+
+def _give_back_memory() -> None:
+    """Give freed memory back to the system: glibc keeps what a thread freed for that thread."""
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def thumbnail(data: bytes, side: int, value_range: ValueRange | None = None) -> bytes:

@@ -76,7 +76,7 @@ class Extraction:
     failed : list of {"id", "reason"}
         Images that could not be read.
     few_levels : list of str
-        Ids of the images computed now of which fewer than 16 grey levels are left: nearly black,
+        Ids of the images computed now of which 16 grey levels or fewer are left: nearly black,
         nearly white or of one colour.
     removed : int
         Rows left out because their image is no longer in the folder.

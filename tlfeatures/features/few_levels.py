@@ -6,16 +6,18 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from PIL import Image
+import numpy as np
+from numpy.typing import NDArray
 
 from tlfeatures.features.names import counted
 
 logger = logging.getLogger(__name__)
 
-FEWEST = 16  # grey levels; an image with fewer is named
+FEW = 16  # grey levels: what 16-bit images of a 12-bit camera have without their range
+_STEP = 8  # pixels
 _NAMED = 3  # images
 _NARROW = 64  # from the darkest to the brightest shade; a wider image isn't nearly one colour
-_USUAL = (8, 10, 12, 14)  # bits of cameras and of images that were put into 16 bits
+_USUAL = (8, 12, 14)  # bits of cameras and of images that were put into 16 bits
 
 
 @dataclass(frozen=True)
@@ -34,26 +36,24 @@ class FewLevels:
     largest: int | None
 
 
-def few_levels(image: Image.Image, largest: int | None) -> FewLevels | None:
-    """Count the shades of an 8-bit image as it reaches the backbone; None if there are enough.
+def few_levels(pixels: NDArray[np.uint8], largest: int | None) -> FewLevels | None:
+    """Count the shades of an image as it reaches the backbone; None if there are enough.
 
     Parameters
     ----------
-    image : Image
-        Grey or RGB; of colours, the channel with the most shades counts.
+    pixels : ndarray of shape (h, w, 3)
+        The channel with the most shades counts.
     largest : int or None
         See `FewLevels`.
     """
-    counts = image.histogram()
-    channels = [counts[start : start + 256] for start in range(0, len(counts), 256)]
-    if max(256 - channel.count(0) for channel in channels) >= FEWEST:
+    channels = [pixels[..., channel] for channel in range(pixels.shape[2])]
+    # Some pixels tell it of nearly every image, in a tenth of the time.
+    if any(len(set(channel[::_STEP, ::_STEP].tobytes())) > FEW for channel in channels):
         return None
-    return FewLevels(max(_span(channel) for channel in channels), largest)
-
-
-def _span(channel: Sequence[int]) -> int:
-    shades = [shade for shade, count in enumerate(channel) if count]
-    return shades[-1] - shades[0]
+    shades = [np.flatnonzero(np.bincount(channel.ravel())) for channel in channels]
+    if max(len(found) for found in shades) > FEW:
+        return None
+    return FewLevels(max(int(found[-1] - found[0]) for found in shades), largest)
 
 
 def warn_of_few_levels(found: Sequence[tuple[str, FewLevels]]) -> None:
@@ -67,7 +67,7 @@ def warn_of_few_levels(found: Sequence[tuple[str, FewLevels]]) -> None:
         return
     what = ("is", "are"), "nearly black or one colour"
     if any(each.span >= _NARROW for _, each in found):
-        what = ("has", "have"), f"fewer than {FEWEST} grey levels"
+        what = ("has", "have"), f"{FEW} grey levels or fewer"
     names = ", ".join(name for name, _ in found[:_NAMED]) + (", ..." if found[_NAMED:] else "")
     verb = what[0][len(found) > 1]
     hint = _hint([each.largest for _, each in found if each.largest is not None])

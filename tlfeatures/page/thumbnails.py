@@ -59,7 +59,7 @@ def thumbnails(
         for start in range(0, len(wanted), _CHUNK):
             chunk = wanted[start : start + _CHUNK]
             found = [(paths.get(id_, forms.get(clean(id_))), digests.get(id_)) for id_ in chunk]
-            urls = pool.map(lambda each: _url(*each, value_range), found)
+            urls = pool.map(lambda each: _url(each[0], each[1], value_range), found)
             for id_, url in zip(chunk, urls, strict=True):
                 changed += url is None
                 used += len(url or "")
