@@ -24,7 +24,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from tlfeatures.errors import ParameterError, StoppedError, TlfeaturesError
+from tlfeatures.errors import OutputError, ParameterError, StoppedError, TlfeaturesError
 
 if TYPE_CHECKING:
     from tlfeatures.benchmarking import Benchmark
@@ -85,10 +85,35 @@ def _finish_writing(stream: IO[str] | None) -> OSError | None:
 _NO_OUTPUT = "standard output can't be written: "
 
 
+@contextmanager
+def _writing_output() -> Iterator[None]:
+    """Name standard output where it can't be written."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise  # click knows: whoever read our output has gone
+    except OSError as error:
+        _finish_writing(sys.stdout)
+        raise OutputError(f"{_NO_OUTPUT}{error.strerror or error}") from error
+
+
+def _print(text: str) -> None:
+    """Write a result to standard output."""
+    with _writing_output():
+        click.echo(text)
+
+
 def _say(text: str) -> None:
     """Write a line to standard error, if that can be written."""
     with suppress(OSError):
         click.echo(text, err=True)
+
+
+def _code_of(error: click.ClickException) -> int:
+    """Show what is wrong with the usage, if that can be written; give the exit code."""
+    with suppress(OSError):
+        error.show()
+    return error.exit_code
 
 
 class _Commands(click.Group):
@@ -101,15 +126,21 @@ class _Commands(click.Group):
             return super().main(*args, **kwargs)
         except SystemExit as ended:
             code = ended.code
-        except OSError as error:  # of a help, or of a message on wrong usage, that can't be written
-            failed, code = error, getattr(error.__context__, "exit_code", FAILED)
+        except OSError as error:  # of a help that can't be written
+            failed, code = error, FAILED
         refused = _finish_writing(sys.stdout)
         if refused is not None:
             failed, code = refused, code if code in (FAILED, WRONG_USAGE) else FAILED
         if failed is not None and failed.errno != errno.EPIPE:  # else who read it has gone
-            _say(f"Error: {_NO_OUTPUT if refused else ''}{failed.strerror or failed}")
+            _say(f"Error: {_NO_OUTPUT}{failed.strerror or failed}")
         _finish_writing(sys.stderr)
         sys.exit(code)
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        try:
+            return super().make_context(*args, **kwargs)
+        except click.ClickException as error:
+            sys.exit(_code_of(error))
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.meta[_COMMAND_LINE] = shlex.join(["tlfeatures", *args])
@@ -118,6 +149,8 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except click.ClickException as error:
+            ctx.exit(_code_of(error))
         except StoppedError as error:
             _say(f"{error}; go on with: {ctx.meta[_COMMAND_LINE]}")
             ctx.exit(FAILED)
@@ -127,9 +160,7 @@ class _Commands(click.Group):
         except BrokenPipeError:
             raise  # click knows: whoever read our output has gone
         except OSError as error:
-            refused = _finish_writing(sys.stdout)
             named = f"{error.filename}: " if error.filename else ""
-            named = _NO_OUTPUT if refused is not None else named
             _say(f"Error: {_one_line(named)}{error.strerror or error}")
             ctx.exit(FAILED)
         except KeyboardInterrupt:
@@ -567,7 +598,7 @@ def extract(ctx: click.Context, /, source: str, file: str, as_json: bool, **opti
         command = ctx.meta[_COMMAND_LINE]
         options |= _pop_cluster(options)
         result = extract(source, file, command=command, progress=bar.show, stop=stop, **options)
-    click.echo(json.dumps(result.to_dict()) if as_json else render_extraction(result))
+    _print(json.dumps(result.to_dict()) if as_json else render_extraction(result))
     _exit_for_failures(ctx, ((item["id"], item["reason"]) for item in result.failed))
 
 
@@ -614,7 +645,7 @@ def fit(
     options |= _pop_cluster(options)
     command = ctx.meta[_COMMAND_LINE]
     result = fit(file, heads, params=parse_params(params), command=command, **options)
-    click.echo(json.dumps(result.to_dict()) if as_json else render_fit(result))
+    _print(json.dumps(result.to_dict()) if as_json else render_fit(result))
     if report is not None:
         datasets = {(result.file, result.embedding, result.data.n_variants): result.data}
         _write_page(result.as_benchmark(), report, datasets=datasets, n_jobs=options["n_jobs"])
@@ -693,7 +724,7 @@ def benchmark(
             progress=bar.show,
             **options,
         )
-    click.echo(json.dumps(result.to_dict()) if as_json else render_benchmark(result))
+    _print(json.dumps(result.to_dict()) if as_json else render_benchmark(result))
     if report is not None:
         _write_page(result, report, n_jobs=options["n_jobs"])
 
@@ -730,7 +761,7 @@ def audit(file: str, top: int, as_json: bool, **options: Any) -> None:
 
     with _Bar("folds", "folds/s") as bar:
         result = audit(file, progress=bar.show, **options)
-    click.echo(json.dumps(result.to_dict()) if as_json else render_audit(result, top))
+    _print(json.dumps(result.to_dict()) if as_json else render_audit(result, top))
 
 
 def _sizes(ctx: click.Context, param: click.Parameter, value: str | None) -> list[int] | None:
@@ -779,7 +810,7 @@ def learning_curve(file: str, params: tuple[str, ...], as_json: bool, **options:
 
     with _Bar("fits", "fits/s") as bar:
         curve = learning_curve(file, params=parse_params(params), progress=bar.show, **options)
-    click.echo(json.dumps(curve.to_dict()) if as_json else render_learning_curve(curve))
+    _print(json.dumps(curve.to_dict()) if as_json else render_learning_curve(curve))
 
 
 _shown_head = click.option(
@@ -832,7 +863,7 @@ def report(folder: str, output: str, as_json: bool, **options: Any) -> None:
 
     with _Bars() as bars:
         written = report(folder, output, progress=bars.show, **options)
-    click.echo(json.dumps(written.to_dict()) if as_json else render_report(written))
+    _print(json.dumps(written.to_dict()) if as_json else render_report(written))
 
 
 @main.command()
@@ -857,7 +888,7 @@ def plot(folder: str, what: str, output: str, **options: Any) -> None:
 
     with _Bars() as bars:
         plot(folder, what, output, progress=bars.show, **options)
-    click.echo(output)
+    _print(output)
 
 
 _weights_moved = click.option(
@@ -915,7 +946,8 @@ def predict(
         elif prediction.error is not None:
             failures.append((prediction.path, prediction.error))
         if stream:
-            sys.stdout.flush()
+            with _writing_output():
+                sys.stdout.flush()
     said = [f"{count:,} {what}" for what, count in counts.items() if count]
     if said:
         _say(", ".join(said))
@@ -963,7 +995,7 @@ def evaluate(ctx: click.Context, /, model: str, source: str, as_json: bool, **op
 
     with _Bar() as bar:
         trial = evaluate(model, source, progress=bar.show, **options)
-    click.echo(json.dumps(trial.to_dict()) if as_json else render_trial(trial))
+    _print(json.dumps(trial.to_dict()) if as_json else render_trial(trial))
     _exit_for_failures(ctx, ((item["id"], item["reason"]) for item in trial.failed))
 
 
@@ -1001,7 +1033,7 @@ def export(
     from tlfeatures.render import render_export
 
     result = export(model, output, weights=weights, check=check or None)
-    click.echo(json.dumps(result.to_dict()) if as_json else render_export(result))
+    _print(json.dumps(result.to_dict()) if as_json else render_export(result))
     if result.check is not None:
         _exit_for_failures(ctx, result.check.failed.items())
 
@@ -1015,7 +1047,7 @@ def info(file: str, as_json: bool) -> None:
     from tlfeatures.render import render_info
 
     facts = describe(file)
-    click.echo(json.dumps(facts) if as_json else render_info(facts))
+    _print(json.dumps(facts) if as_json else render_info(facts))
 
 
 @main.command()
@@ -1056,7 +1088,7 @@ def verify(ctx: click.Context, /, file: str, as_json: bool, **options: Any) -> N
 
     with _Bar("checking", "rows/s") as bar:
         result = verify(file, progress=bar.show, **options)
-    click.echo(json.dumps(result.to_dict()) if as_json else render_verification(result))
+    _print(json.dumps(result.to_dict()) if as_json else render_verification(result))
     if not result.ok:
         ctx.exit(FAILED)
 
@@ -1081,7 +1113,7 @@ def merge(file: str, output: str | None, as_json: bool) -> None:
 
     with _Bar("merging", "rows/s") as bar:
         result = merge(file, output, progress=bar.show)
-    click.echo(json.dumps(result.to_dict()) if as_json else render_merging(result))
+    _print(json.dumps(result.to_dict()) if as_json else render_merging(result))
 
 
 @main.command()
@@ -1104,9 +1136,9 @@ def demo(out: str, as_json: bool) -> None:
     with _Bar() as bar:
         extraction, report = run_demo(out, progress=bar.show)
     if as_json:
-        click.echo(json.dumps({"extract": extraction.to_dict(), "fit": report.to_dict()}))
+        _print(json.dumps({"extract": extraction.to_dict(), "fit": report.to_dict()}))
     else:
-        click.echo(f"{render_extraction(extraction)}\n\n{render_fit(report)}")
+        _print(f"{render_extraction(extraction)}\n\n{render_fit(report)}")
 
 
 # ---- output
@@ -1183,7 +1215,7 @@ def _json_writer(note: dict[str, str]) -> Callable[[Prediction], None]:
                 }
         else:
             row["error"] = prediction.error
-        click.echo(json.dumps(row))
+        _print(json.dumps(row))
 
     return write
 
@@ -1196,20 +1228,24 @@ def _csv_writer(
     The probabilities are in columns `p_CLASS`, so that no class has the name of another column.
     """
     writer = csv.DictWriter(sys.stdout, _csv_columns(classes, outliers, note), lineterminator="\n")
-    writer.writeheader()
-    if ready:
-        sys.stdout.flush()
+    with _writing_output():
+        writer.writeheader()
+        if ready:
+            sys.stdout.flush()
 
     def write(prediction: Prediction) -> None:
+        with _writing_output():
+            writer.writerow(row_of(prediction))
+
+    def row_of(prediction: Prediction) -> dict[str, str]:
         if prediction.error is not None:
-            writer.writerow({"path": prediction.path, "error": _one_line(prediction.error)})
-            return
+            return {"path": prediction.path, "error": _one_line(prediction.error)}
         row = {"path": prediction.path, "label": prediction.label or "", **note}
         row |= {f"p_{name}": f"{prediction.probabilities[name]:.6f}" for name in classes}
         if prediction.distance is not None:
             row["outlier"] = "yes" if prediction.outlier else "no"
             row["distance"] = f"{prediction.distance:.3f}"
-        writer.writerow(row)
+        return row
 
     return write
 

@@ -95,6 +95,6 @@ def _refused(path: Path, error: OSError) -> str:
     if error.errno in _NO_LOCKS:
         return (
             f"{path} can't be locked against other writers: {reason_of(error)}; its file system "
-            "has no locks. Write to a local disk, and copy the file afterwards"
+            "has no locks. Choose a place on a local disk with -o, and copy it afterwards"
         )
     return f"can't write beside {path}: {reason_of(error)}"
