@@ -11,8 +11,8 @@ from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.commands.pages import page_of
 from tests.unit.data import run_benchmark
-from tests.unit.pages import page_of
 from tlfeatures import Model, load_dataset, make_head
 from tlfeatures.cli import main
 from tlfeatures.errors import FormatError, ModelError

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from tests.commands.pages import page_of
 from tests.unit.data import dataset, run_benchmark
-from tests.unit.pages import page_of
 from tests.unit.simulations import entries_of
 from tlfeatures import extract, plotting
 from tlfeatures.cli import main
