@@ -272,7 +272,8 @@ _RANKING: dict[str, Any] = {
     "detectable": float | int | None,
 }
 _RANK: dict[str, Any] = {
-    **dict.fromkeys(("head", "embedding", "label"), str),
+    **dict.fromkeys(("head", "embedding", "label", "standing"), str),
+    "reason": str | None,
     **dict.fromkeys(("params", "scores"), dict),
     **dict.fromkeys(("difference", "p"), float | int | None),
     **{"fit_seconds": float | int, "repeats": int, "keys": list},
