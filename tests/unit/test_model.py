@@ -90,12 +90,16 @@ def test_a_spec_that_is_not_ours_is_refused(model, photos, field):
 
 def test_saving_never_replaces_what_is_no_model(model, embedded, tmp_path):
     before = Path(embedded.file).read_bytes()
-    for target, said in ((embedded.file, "give another name"), (tmp_path, "is a folder")):
+    for target, said in ((embedded.file, "not the ending of a model"), (tmp_path, "is a folder")):
         with pytest.raises(ParameterError, match=said):
             model.save(target)
         with pytest.raises(ParameterError, match=said):
             fit(embedded.file, model=target)
     assert Path(embedded.file).read_bytes() == before
+    (tmp_path / "notes.tlf").write_text("mine")  # an ending that tells nothing
+    with pytest.raises(ParameterError, match="give another name"):
+        model.save(tmp_path / "notes.tlf")
+    assert (tmp_path / "notes.tlf").read_text() == "mine"
 
 
 def test_saving_through_a_link_keeps_the_link(model, tmp_path):

@@ -91,7 +91,7 @@ def test_what_is_no_export_is_never_replaced(model, tmp_path):
     onnx.save(foreign, tmp_path / "foreign.onnx")
     (tmp_path / "empty.onnx").touch()
     for name, reason in {
-        "m.model": "give another name",
+        "m.model": "not the ending of an ONNX file",
         "foreign.onnx": "give another name",
         "empty.onnx": "give another name",
         ".": "is a folder",

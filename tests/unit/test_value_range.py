@@ -278,6 +278,24 @@ def test_values_without_an_agreed_range_are_refused_with_what_mends_it(values, r
         assert (found.min(), found.max()) == (0, 255)
 
 
+def test_signed_bytes_are_signed():
+    values = np.arange(-128, 128).reshape(SIZE).astype(np.int8)
+    with pytest.raises(ImageError, match=r"signed values from -128 to 127 .* -128,127"):
+        decode(tiff(values), SIZE)
+    found = grey(tiff(values), value_range=(-128, 127))
+    assert (found == np.arange(256).reshape(SIZE)).all()
+    positive = np.abs(values.astype(int) // 2).astype(np.int8)
+    assert (grey(tiff(positive)) == positive).all()
+    unsigned = VALUES.astype(np.uint8)
+    assert (grey(tiff(unsigned)) == unsigned).all()
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float16, np.uint64])
+def test_a_tiff_of_rare_pixels_is_said_to_be_one(kind):
+    with pytest.raises(ImageError, match="a TIFF that is damaged or has a rare kind of pixels"):
+        decode(tiff(VALUES.astype(kind)), SIZE)
+
+
 def test_infinite_values_are_clipped_to_a_range():
     values = np.full(SIZE, math.inf, np.float32)
     values[:, :8] = -math.inf

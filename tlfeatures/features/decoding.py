@@ -46,6 +46,8 @@ _FORMATS = frozenset(
     | {"SGI", "TGA", "TIFF", "WEBP"}
 )
 
+_TIFFS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # what a file of this format begins with
+
 MAX_PIXELS = 178_956_970  # of an image, unless more are allowed: half a GiB as RGB
 
 _LARGE = 2**27  # bytes, after which it is worth giving them back
@@ -269,7 +271,8 @@ def _reason(error: Exception, content: Content, max_pixels: int) -> str:
     if not start:
         return "the file is empty"
     if isinstance(error, UnidentifiedImageError):
-        return "not an image that Pillow can read"
+        tiff = ": a TIFF that is damaged or has a rare kind of pixels" * start.startswith(_TIFFS)
+        return f"not an image that Pillow can read{tiff}"
     if isinstance(error, Image.DecompressionBombError):  # Pillow counts before we can
         found = re.search(r"\d+", str(error))
         if found and int(found[0]) > max_pixels:

@@ -118,7 +118,7 @@ class OpenedImage:
     ) -> tuple[Image.Image, int | None]:
         samples = self._samples
         shades = to_8_bits(values, samples, self._value_range)
-        whole_numbers = self._value_range is None and values.dtype.kind in "iu"
+        whole_numbers = self._value_range is None and values.dtype.kind in "iu" and samples.bits > 8
         largest = int(values.max() / samples.factor) if whole_numbers else None
         transparent = self._image.info.get("transparency")
         if isinstance(transparent, int | tuple):

@@ -75,6 +75,7 @@ class Samples:
     significant : int
         Bits of a PNG that count by its header; 0 where it doesn't say.
     unsigned : bool
+        Signed values of 8 bits count as deep ones, as Pillow takes them for unsigned ones.
     inverted : bool
         Whether the smallest value is white, and Pillow leaves that as it is.
     cut : bool
@@ -94,8 +95,8 @@ class Samples:
 
     @property
     def deep(self) -> bool:
-        """Whether a channel has more than 8 bits."""
-        return self.bits > 8
+        """Whether a channel has more than 8 bits, or signed ones."""
+        return self.bits > 8 or not self.unsigned
 
 
 def samples_of(image: Image.Image, content: Content) -> Samples:
@@ -176,22 +177,23 @@ _WHITE_IS_ZERO, _SEPARATE, _UNSIGNED = 0, 2, 1
 def _of_tiff(image: Image.Image, content: Content) -> Samples:
     tags = getattr(image, "tag_v2", {})
     bits = int(max(_numbers(tags.get(_BITS, 1)), default=1))
-    if bits <= 8:
+    unsigned = _numbers(tags.get(_FORMAT, _UNSIGNED))[:1] == [_UNSIGNED]
+    if bits < 8 or (bits == 8 and (unsigned or image.mode != "L")):
         return Samples()
-    stated = (0.0, 2.0**bits - 1) if bits < 16 else None
+    stated = (0.0, 2.0**bits - 1) if 8 < bits < 16 else None
     for smallest, largest in _STATED:
         if largest in tags:
             low = min(_numbers(tags.get(smallest, 0)), default=0)
             high = max(_numbers(tags[largest]), default=0)
             stated = (low, high) if math.isfinite(low + high) and low < high else stated
             break
-    grey = _has_all_bits(image)
+    grey = bits == 8 or _has_all_bits(image)
     # libtiff gives planes in its own order, whatever it is asked for.
     libtiffs = tags.get(_PLANES) == _SEPARATE and image.info.get("compression") != "raw"
     return Samples(
         bits,
         stated=stated,
-        unsigned=_numbers(tags.get(_FORMAT, _UNSIGNED))[:1] == [_UNSIGNED],
+        unsigned=unsigned,
         inverted=grey and tags.get(_PHOTOMETRIC, _WHITE_IS_ZERO) == _WHITE_IS_ZERO,
         cut=not grey,
         whole=rawmode_of_lower_bytes(rawmode_of(image)) is not None and not libtiffs,
@@ -204,7 +206,10 @@ def _has_all_bits(image: Image.Image) -> bool:
 
 def _numbers(value: Any) -> list[float]:
     values = value if isinstance(value, tuple) else (value,)
-    return [float(each) for each in values]
+    try:
+        return [float(each) for each in values]
+    except (TypeError, ValueError):  # of a damaged tag
+        return []
 
 
 def _of_ppm(image: Image.Image, content: Content) -> Samples:
@@ -269,6 +274,8 @@ def to_8_bits(
     """
     if values.dtype == np.int32 and samples.bits == 32 and samples.unsigned:
         values = values.view(np.uint32)
+    if samples.bits == 8:
+        values = values.view(np.int8)
     if values.dtype.kind == "f" and np.isnan(values).any():
         raise ImageError("some of its pixels are not numbers (NaN); replace them")
     if value_range is None:
@@ -293,7 +300,7 @@ def _range_of(values: NDArray[Any], samples: Samples) -> ValueRange:
         raise ImageError(_no_range("32-bit integers", smallest, largest))
     if smallest < 0:
         raise ImageError(_no_range("signed values", smallest, largest))
-    return _SIXTEEN_BITS
+    return (0.0, 255.0) if samples.bits == 8 else _SIXTEEN_BITS
 
 
 def _no_range(what: str, smallest: Any, largest: Any) -> str:
