@@ -54,6 +54,9 @@ Units = NDArray[Any] | None  # of rows that belong together
 Variant = NDArray[np.int_] | None  # of rows, 0 for an image itself
 
 LARGEST_KERNEL = 10_000  # rows, 800 MB a matrix; above, libsvm computes what it needs
+# Iterations of the solver of support vector machines, for two classes. On standardised columns it
+# needs some 10 a row. On columns of values like 10,000 it would not end; then scikit-learn warns.
+_ITERATIONS_A_ROW, _LEAST_ITERATIONS = 100, 100_000
 _TINY = 1e-30  # what numbers may be divided by, in float32 too
 _CALIBRATION_FOLDS, _MANY, _FOLDS_OF_MANY = 5, 3000, 2  # two halves of many are many
 
@@ -131,6 +134,10 @@ class _Calibrated(_Classifier):
         self, X: Floats, codes: NDArray[np.int_], units: tuple[Units, Units], variant: Variant
     ) -> _Calibrated:
         # Codes in place of class names: a classifier may expect either, and always gets codes.
+        if not hasattr(self._plain(), "decision_function"):
+            raise ParameterError(
+                f"{self._plain()} has no decision_function, of which probabilities could be made"
+            )
         folds = _calibration_folds(codes, *units, self.random_state)
         weights = self._row_weights(codes, variant)
         held_out = cross_val_predict(
@@ -292,7 +299,9 @@ def _group_folds(
 class CalibratedSVC(_Calibrated):
     """A support vector machine with probabilities.
 
-    The kernel matrix is formed once, by BLAS; calibration and parameter paths share it.
+    The kernel matrix is formed once, by BLAS; calibration and parameter paths share it. The solver
+    stops after 100 iterations a row, 100,000 at least, with scikit-learn's `ConvergenceWarning`:
+    columns of very large values, which are not standardised, would keep it busy without end.
 
     Parameters
     ----------
@@ -361,12 +370,20 @@ class CalibratedSVC(_Calibrated):
         gamma = 1 / max(length, 1e-300) if self.gamma == "scale" else float(self.gamma)
         self.gamma_ = gamma * self.gamma_factor
         self.precomputed_ = len(X) <= LARGEST_KERNEL
+        self.max_iter_ = max(_LEAST_ITERATIONS, _ITERATIONS_A_ROW * len(X))
 
     def _plain(self) -> SVC:
         kernel = "precomputed" if self.precomputed_ else self.kernel
         # With the kernel at hand, the last digits cost little: decisions are right to 1e-4.
         # Ties of votes are broken by the decisions, as libsvm's own rule takes the first class.
-        return SVC(kernel=kernel, C=self.C, gamma=self.gamma_, tol=1e-5, break_ties=True)
+        return SVC(
+            kernel=kernel,
+            C=self.C,
+            gamma=self.gamma_,
+            tol=1e-5,
+            break_ties=True,
+            max_iter=self.max_iter_,
+        )
 
     def _products(self, X: Floats, others: Floats) -> Floats:
         if self.kernel == "linear":
@@ -464,8 +481,8 @@ class CalibratedClassifier(_Calibrated):
     """Any scikit-learn classifier that has decisions, with probabilities beside them.
 
     The label is what the estimator's own `predict` gives. Most estimators predict the class of the
-    largest decision, which is then the most probable class, too. Some don't, as NearestCentroid
-    with given metrics or priors: there, the label may be another class than the most probable one.
+    largest decision, which is then the most probable class, too. Some don't, as NearestCentroid:
+    there, the label may be another class than the most probable one.
 
     Parameters
     ----------

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
@@ -11,11 +12,12 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC
+from sklearn.svm import SVC, LinearSVC
 
 from tlfeatures import classifiers
 from tlfeatures.classifiers import (
     CalibratedCentroid,
+    CalibratedClassifier,
     CalibratedRidge,
     CalibratedSVC,
     ScaledMLP,
@@ -197,6 +199,36 @@ def test_weight_of_a_class_raises_its_share(classifier):
 def test_weights_of_classes_that_are_not_there_are_refused():
     with pytest.raises(ParameterError, match="names '0', and the classes are 'a', 'b'"):
         ShrunkLDA(class_weight={0: 2.0}).fit(np.eye(6), np.array(list("aaabbb")))
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        NearestCentroid(),
+        NearestCentroid(priors="empirical"),
+        LinearSVC(C=0.01),
+        RidgeClassifier(),
+        SVC(break_ties=True),
+    ],
+    ids=str,
+)
+def test_a_calibrated_classifier_keeps_the_labels_of_its_estimator(estimator, classes):
+    """Also of those whose label isn't the class of the largest decision."""
+    X, y, X_new, _ = sample(classes)
+    found = CalibratedClassifier(estimator).fit(X, y)
+    np.testing.assert_array_equal(found.predict(X_new), clone(estimator).fit(X, y).predict(X_new))
+    table, decisions = found.predict_proba(X_new), found.decision_function(X_new)
+    np.testing.assert_allclose(table.sum(axis=1), 1)
+    if classes > 2:
+        np.testing.assert_array_equal(table.argmax(axis=1), decisions.argmax(axis=1))
+
+
+def test_a_parameter_that_takes_the_decisions_away_is_one_line():
+    X, y, _, _ = sample()
+    head = CalibratedClassifier(NearestCentroid(metric="manhattan"))
+    with pytest.raises(ParameterError, match=r"metric='manhattan'\) has no decision_function"):
+        head.fit(X, y)
 
 
 def test_a_classifier_without_probabilities_gets_them():
