@@ -439,7 +439,7 @@ class Labeller:
         try:
             yield from results
         finally:
-            warn_of_few_levels(self._few_levels)
+            warn_of_few_levels(self._few_levels, "tlfeatures extract --value-range {}")
             self._few_levels.clear()
 
     def label(self, paths: Sequence[str | Path], batch_size: int | str) -> Iterator[Prediction]:

@@ -230,6 +230,14 @@ def test_predict_names_images_without_levels_once(model, cells, tmp_path, caplog
     ]
 
 
+def test_predict_says_where_a_range_is_given(cells, tmp_path, caplog):
+    extract(cells, tmp_path / "dark.h5", **SETTINGS)
+    fit(tmp_path / "dark.h5", "logreg", model=tmp_path / "m.model", near_duplicates=None)
+    caplog.clear()
+    assert run("predict", tmp_path / "m.model", cells).exit_code == 0
+    assert warnings(caplog)[0].endswith("12-bit data? `tlfeatures extract --value-range 0,4095`")
+
+
 def test_verify_embeds_again_with_the_same_range(model, cells):
     found = verify(model.with_name("cells.h5"), cells)
     assert found.ok
@@ -254,7 +262,9 @@ def test_an_extractor_has_a_range(cells, tmp_path, caplog):
     np.testing.assert_allclose(found, expected, atol=1e-6)
     caplog.clear()
     assert Extractor(**settings).transform(paths).max() < 0.1
-    assert "16 images are nearly black" in warnings(caplog)[0]
+    (warning,) = warnings(caplog)
+    assert warning.startswith("16 images are nearly black or one colour: ")
+    assert warning.endswith("; 12-bit data? `value_range=(0,4095)`")
 
 
 def test_a_head_start_names_them_too(cells, tmp_path, monkeypatch, caplog):

@@ -175,6 +175,25 @@ def test_memory_that_runs_out_is_one_image_s_error(what, tmp_path, monkeypatch):
     assert "not enough memory" not in str(found[2])
 
 
+@pytest.mark.usefixtures("few_bytes_are_many")
+def test_an_open_file_that_changes_while_it_is_decoded_is_named(tmp_path, monkeypatch):
+    path = tmp_path / "image.png"
+    path.write_bytes(encoded("PNG"))
+    original = Content.stream
+
+    def written_to(self):
+        path.write_bytes(encoded("PNG") + b"more")
+        return original(self)
+
+    files = [(0, path, hashlib.sha256(path.read_bytes()).digest())]
+    assert (dict(decode_ahead(files, SIZE))[0].pixels == decode(encoded("PNG"), SIZE)).all()
+    monkeypatch.setattr(Content, "stream", written_to)
+    for expected in (files[0][2], None):
+        path.write_bytes(encoded("PNG"))
+        found = dict(decode_ahead([(0, path, expected)], SIZE))[0]
+        assert str(found) == "it changed during the run; run the command again"
+
+
 def test_parts_are_counted_across_blocks(tmp_path):
     data = (b"\xff\xda" + b"\0" * 1021) * 5000
     data = data[:-1] + b"\xff\xda"

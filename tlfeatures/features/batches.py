@@ -106,9 +106,11 @@ def _decoded(path: str | Path, expected: bytes | None, how: _How) -> Decoded:
     with opened(path) as content:
         if expected == UNREADABLE:
             raise ImageError("it could not be read when the run began; run the command again")
-        if expected not in (None, content.sha256()):
+        changed = expected not in (None, content.sha256())
+        if not changed:
+            decoded = decode_content(content, how.size, how.max_pixels, how.value_range)
+        if changed or content.has_changed():
             raise ImageError("it changed during the run; run the command again")
-        decoded = decode_content(content, how.size, how.max_pixels, how.value_range)
     if how.augmentation is None or expected is None:
         return decoded
     return replace(decoded, pixels=how.augmentation.stack(expected, decoded.pixels))

@@ -309,8 +309,12 @@ def _mended(content: Content, max_pixels: int) -> Content | None:
     data = content.whole()
     tails = ended_jpegs(data)
     data = without_half_marker(data)
-    made = {_pixels_of(Content(data + tail), max_pixels) for tail in tails}
-    return Content(data + tails[0]) if len(made) == 1 else None
+    ended = (Content(data + tail) for tail in tails)
+    first = next(ended, None)
+    if first is None:
+        return None
+    pixels = _pixels_of(first, max_pixels)
+    return first if all(_pixels_of(each, max_pixels) == pixels for each in ended) else None
 
 
 def _pixels_of(content: Content, max_pixels: int) -> bytes:

@@ -56,12 +56,16 @@ def few_levels(pixels: NDArray[np.uint8], largest: int | None) -> FewLevels | No
     return FewLevels(max(int(found[-1] - found[0]) for found in shades), largest)
 
 
-def warn_of_few_levels(found: Sequence[tuple[str, FewLevels]]) -> None:
+def warn_of_few_levels(
+    found: Sequence[tuple[str, FewLevels]], option: str = "--value-range {}"
+) -> None:
     """Name the images of which few grey levels are left, all in one warning.
 
     Parameters
     ----------
     found : sequence of (name, FewLevels)
+    option : str
+        How a range is given; `{}` stands for its numbers.
     """
     if not found:
         return
@@ -70,13 +74,14 @@ def warn_of_few_levels(found: Sequence[tuple[str, FewLevels]]) -> None:
         what = ("has", "have"), f"{FEW} grey levels or fewer"
     names = ", ".join(name for name, _ in found[:_NAMED]) + (", ..." if found[_NAMED:] else "")
     verb = what[0][len(found) > 1]
-    hint = _hint([each.largest for _, each in found if each.largest is not None])
+    hint = _hint([each.largest for _, each in found if each.largest is not None], option)
     logger.warning("%s %s %s: %s%s", counted(len(found), "image"), verb, what[1], names, hint)
 
 
-def _hint(largest: list[int]) -> str:
+def _hint(largest: list[int], option: str) -> str:
     """Say which range fits the values of images with more than 8 bits, if a usual one does."""
     fitting = [bits for bits in _USUAL if max(largest, default=1 << 16) < 1 << bits]
     if not fitting:
         return ""
-    return f"; {fitting[0]}-bit data? `--value-range 0,{(1 << fitting[0]) - 1}`"
+    given = option.format(f"0,{(1 << fitting[0]) - 1}")
+    return f"; {fitting[0]}-bit data? `{given}`"

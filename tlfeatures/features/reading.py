@@ -31,6 +31,7 @@ class Content:
 
     def __init__(self, source: bytes | io.BufferedReader) -> None:
         self._source = source
+        self._stamp = self._current_stamp()
 
     def stream(self) -> io.BytesIO | io.BufferedReader:
         """Give a binary file at its start; of a large image file it is always the same one."""
@@ -61,6 +62,16 @@ class Content:
             return hashlib.file_digest(self.stream(), "sha256").digest()
         except OSError as error:
             raise ImageError(error.strerror or str(error)) from error
+
+    def has_changed(self) -> bool:
+        """Whether an open file was written to since it was opened; bytes in memory never are."""
+        return self._current_stamp() != self._stamp
+
+    def _current_stamp(self) -> tuple[int, int]:
+        if isinstance(self._source, bytes):
+            return 0, 0
+        status = os.fstat(self._source.fileno())
+        return status.st_size, status.st_mtime_ns
 
     def count(self, part: bytes) -> int:
         """Count the places where these bytes are, block by block."""

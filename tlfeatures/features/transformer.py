@@ -171,7 +171,7 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             backbone.embed(batch)[name][rows]
             for _, rows, batch in batched(images, batch_size, one_shape=backbone.one_shape)
         ]
-        warn_of_few_levels(few_levels)
+        warn_of_few_levels(few_levels, "value_range=({})")
         return np.concatenate(made) if made else np.empty((0, width), np.float32)
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
