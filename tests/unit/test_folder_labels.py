@@ -344,7 +344,14 @@ def test_a_folder_and_a_model_whose_classes_differ_by_form_fit_together(tmp_path
     decomposed = np.array([unicodedata.normalize("NFD", label) for label in data.y])
     other = Model.fit(make_head("centroid"), replace(data, y=decomposed))
     assert other.classes == [E_DECOMPOSED, "tea"]
-    assert evaluate(other, tmp_path / "new").scores == trial.scores
+    extract(tmp_path / "new", tmp_path / "new.h5", **PIXELS)
+    for source in (tmp_path / "new", tmp_path / "new.h5"):
+        assert evaluate(other, source).scores == trial.scores
+    decomposed[::2] = np.where(decomposed[::2] == "tea", "tea", E_COMPOSED)
+    both = Model.fit(make_head("centroid"), replace(data, y=decomposed))
+    assert len(both.classes) == 3
+    with pytest.raises(DatasetError, match=r"the model has 2 classes .* alone: fit it again"):
+        evaluate(both, tmp_path / "new")
 
 
 def test_extract_asks_about_classes_that_look_alike(tmp_path, caplog):

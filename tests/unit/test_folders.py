@@ -124,6 +124,23 @@ def test_no_text_or_noise_is_taken_for_an_image(folder):
     assert ids(folder) == ["cat/1.png"]
 
 
+@pytest.mark.parametrize("name", ["1.png_original", "1.png~", "1.thm", "1.bak", "1.png.part"])
+def test_second_copies_and_previews_are_no_images(folder, name, caplog):
+    write(folder, f"cat/{name}", encoded("JPEG"))
+    assert ids(folder) == ["cat/1.png"]
+    assert "left out, as they are no images: 1 ." in caplog.text
+
+
+@pytest.mark.parametrize("name", ["IM0001", "1.2.840.10008", "slice.img"])
+def test_dicom_is_told_by_its_content(folder, name):
+    write(folder, f"cat/{name}", bytes(128) + b"DICM" + bytes(8))
+    (folder / "cat" / "1.png").unlink()
+    said = str(no_images(folder))
+    assert said.endswith(
+        "has 1 file and no image: 1 .dcm; DICOM can't be read: save as PNG or TIFF"
+    )
+
+
 def test_known_other_files_are_not_opened(folder, monkeypatch, caplog):
     write(folder, "cat/1.txt", encoded("PNG"))
     write(folder, "cat/1.dcm", encoded("TIFF"))
@@ -242,7 +259,7 @@ def test_a_link_to_a_class_takes_no_images_from_it(folder, link, caplog):
     write_image(folder / "bbb" / "2.png", 2)
     (folder / link).symlink_to(folder / "cat", target_is_directory=True)
     assert ids(folder) == ["bbb/2.png", "cat/1.png"]
-    assert f"not followed where their images are listed already: '{link}'" in caplog.text
+    assert f"left out where they are listed already: '{link}'" in caplog.text
 
 
 @pytest.mark.parametrize("names", [("a", "b"), ("b", "a")])

@@ -43,7 +43,10 @@ _OTHER_SUFFIXES = frozenset(
     | {".rar", ".py", ".pyc", ".ipynb", ".r", ".m", ".sh", ".bat", ".js", ".css", ".exe", ".dll"}
     | {".mp4", ".avi", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".m4v", ".3gp", ".mp3"}
     | {".wav", ".flac", ".m4a", ".ogg", ".lnk", ".url"}
+    # Previews and second copies of images that cameras, editors and browsers keep beside them.
+    | {".thm", ".xmp", ".aae", ".bak", ".orig", ".old", ".part", ".crdownload"}
 )
+_SECOND_COPIES = ("_original", "~")  # of exiftool and of editors
 
 # Files and folders that systems, cameras and network drives add by themselves, in lower case.
 _SYSTEM_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "picasa.ini", "icon\r"})
@@ -53,7 +56,7 @@ _SYSTEM_FOLDERS = frozenset(
     | {"~snapshot", "network trash folder", "temporary items", "found.000"}
 )
 
-_START = 32  # bytes of a file that hold the signature of its format
+_START = 132  # bytes of a file that hold the signature of its format
 _SIGNATURES = re.compile(
     rb"\xff\xd8\xff"  # JPEG
     rb"|\x89PNG\r\n\x1a\n"
@@ -70,6 +73,8 @@ _SIGNATURES = re.compile(
     rb"|\x01\xda[\0\x01][\x01\x02]",  # SGI
     re.DOTALL,
 )
+
+_DICOM = slice(128, 132), b"DICM"
 
 _SHOWN = 8  # endings that a message names
 _SHOWN_LINKS = 3
@@ -176,27 +181,27 @@ class _Listing:
 
     def images(self) -> Iterator[ImageFile]:
         """Give each image, in the order of the ids."""
-        for id_, name, is_image in self._at_url() if is_url(self._root) else self._in_folder():
-            if is_image:  # one string, if both are one
+        for id_, name, other in self._at_url() if is_url(self._root) else self._in_folder():
+            if other is None:  # one string, if both are one
                 yield ImageFile(id_, self._root, id_ if id_ == name else name)
             elif id_.rpartition("/")[2].lower() not in _SYSTEM_FILES:
-                self.endings[_ending(id_)] += 1
+                self.endings[other] += 1
 
-    def _in_folder(self) -> Iterator[tuple[str, str, bool]]:
+    def _in_folder(self) -> Iterator[tuple[str, str, str | None]]:
         for id_, name in _Walk(self._root, self._leave_folder_out, self._links.append).files():
             path = os.path.join(self._root, name)  # noqa: PTH118, a Path a file takes a while
-            yield id_, name, _is_image(id_, partial(_first_bytes, path))
+            yield id_, name, _other_ending(id_, partial(_first_bytes, path))
 
     def _leave_folder_out(self, folder: str, name: str) -> None:
         files = (file for _, _, files in os.walk(folder) for file in files)
         self._system[name] += sum(_named_as_image(file) for file in files)
 
-    def _at_url(self) -> Iterator[tuple[str, str, bool]]:
+    def _at_url(self) -> Iterator[tuple[str, str, str | None]]:
         names = [name for name in list_url(self._root) if not self._in_system_folder(name)]
         unknown = [name for name in names if _by_ending(name) is None]
         starts = dict(zip(unknown, read_starts(self._root, unknown, _START), strict=True))
         for name in names:
-            yield name, name, _is_image(name, partial(starts.__getitem__, name))
+            yield name, name, _other_ending(name, partial(starts.__getitem__, name))
 
     def _in_system_folder(self, name: str) -> bool:
         folder = next((part for part in name.split("/")[:-1] if _is_system_folder(part)), None)
@@ -218,7 +223,7 @@ class _Listing:
             named = ", ".join(map(repr, self._links[:_SHOWN_LINKS]))
             more = len(self._links) - _SHOWN_LINKS
             yield (
-                "links to folders are not followed where their images are listed already: "
+                "folders that a link leads to are left out where they are listed already: "
                 f"{named}{f' and {more:,} more' if more > 0 else ''}"
             )
 
@@ -259,8 +264,7 @@ class _Walk:
         """Whether a folder that is reached by a link is listed nowhere else."""
         real = os.path.realpath(entry.path)
         if real in self._seen or self._is_listed(real):
-            if entry.is_symlink():
-                self._not_followed(id_.rstrip("/"))
+            self._not_followed(id_.rstrip("/"))
             return False
         self._seen.add(real)
         return True
@@ -315,6 +319,7 @@ def _by_ending(id_: str) -> bool | None:
     if ending in SUFFIXES:
         return True
     known = ending in FOREIGN_SUFFIXES or ending in _OTHER_SUFFIXES
+    known = known or ending.endswith(_SECOND_COPIES)
     return False if known or id_.rpartition("/")[2].lower() in _SYSTEM_FILES else None
 
 
@@ -322,9 +327,16 @@ def _named_as_image(file: str) -> bool:
     return not file.rpartition("/")[2].startswith(".") and _ending(file) in SUFFIXES
 
 
-def _is_image(id_: str, start: Callable[[], bytes]) -> bool:
+def _other_ending(id_: str, start: Callable[[], bytes]) -> str | None:
+    """Give None for an image, else the ending that its file is counted by."""
     by_ending = _by_ending(id_)
-    return _SIGNATURES.match(start()) is not None if by_ending is None else by_ending
+    if by_ending is not None:
+        return None if by_ending else _ending(id_)
+    first = start()
+    place, signature = _DICOM
+    if first[place] == signature:
+        return ".dcm"
+    return None if _SIGNATURES.match(first) else _ending(id_)
 
 
 def _first_bytes(path: str) -> bytes:
