@@ -50,8 +50,8 @@ _HEADS: dict[str, Any] = {"heads": list}
 _ENTRY_FACTS: dict[str, Any] = {
     **dict.fromkeys(("head", "file", "embedding", "matrix", "key"), str),
     **dict.fromkeys(("params", "scores", "versions"), dict),
-    **{"repeat": int, "tuned": bool, "chosen": list, "test_fraction": float | int},
-    "fit_seconds": _NUMBER,
+    **{"repeat": int, "tuned": bool, "chosen": list},
+    **dict.fromkeys(("fit_seconds", "test_fraction"), float | int),
 }
 _ENTRY_SCORE: dict[str, Any] = {"mean": _NUMBER, "folds": list}
 _ABOUT_FILE: dict[str, Any] = {"spec": dict, "provenance": dict}
@@ -529,9 +529,10 @@ def _damage_named(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise FormatError(f"{error.filename} can't be read: {error.strerror}") from error
-    except (AttributeError, KeyError, TypeError, ValueError, RecursionError, csv.Error) as error:
+    except (AttributeError, LookupError, TypeError, ValueError, RecursionError, csv.Error) as error:
+        why = f"there is no {error}" if isinstance(error, KeyError) else str(error)
         raise FormatError(
-            f"{folder} holds a damaged benchmark ({error!r}); run the benchmark again into another "
+            f"{folder} holds a damaged benchmark ({why}); run the benchmark again into another "
             "folder"
         ) from error
 
@@ -541,6 +542,7 @@ def _read_entries(folder: Path, stored: dict[str, Any], study: Study) -> list[En
     check_kinds(path, stored, _HEADS)
     for facts in stored["heads"]:
         check_kinds(path, facts, _ENTRY_FACTS)
+        check_kinds(path, {"variants": 0, **facts}, {"variants": int})  # once it was not there
         check_kinds(path, facts["scores"], dict.fromkeys(SCORES, dict))
         for score in facts["scores"].values():
             check_kinds(path, score, _ENTRY_SCORE)
