@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -189,3 +190,48 @@ def test_hostile_files_take_the_memory_of_one(tmp_path):
     peak = 1024 * int(subprocess.run(command, check=True, capture_output=True).stdout)
     one = 8 * side * side  # the image, and laid over white
     assert one <= peak < 1.5 * one
+
+
+TAKEN = """
+import io, re, sys
+from pathlib import Path
+from PIL import Image
+from tlfeatures.features import decoding
+def peak():
+    return 1024 * int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+small = io.BytesIO()
+Image.new("RGB", (8, 8)).save(small, sys.argv[2])
+decoding.decode(small.getvalue(), (8, 8))  # the library is loaded
+asked, data = [], Path(sys.argv[1]).read_bytes()
+reserve = decoding.MEMORY.reserve
+decoding.MEMORY.reserve = lambda amount: asked.append(amount) or reserve(amount)
+start = peak()
+decoding.decode(data, (8, 8), value_range=(0, 4095))
+print(asked[0], peak() - start)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel tells it there")
+@pytest.mark.parametrize(
+    ("format_", "mode", "options"),
+    [
+        ("JPEG", "RGB", {"progressive": True, "subsampling": 0}),
+        ("PNG", "RGBA", {"compress_level": 1}),
+        ("WEBP", "RGB", {"method": 0}),
+        ("AVIF", "RGB", {"speed": 10}),
+        ("JPEG2000", "RGB", {}),
+        ("TIFF", "I;16", {}),
+        ("TIFF", "RGB", {"compression": "jpeg"}),
+    ],
+)
+def test_an_image_takes_no_more_than_was_estimated(format_, mode, options, tmp_path):
+    side = 2000
+    row = np.tile(np.arange(250, dtype=np.uint8), side // 250)
+    grey = Image.fromarray(np.broadcast_to(row, (side, side)).copy())
+    image = grey if mode == "L" else grey.convert(mode)
+    (tmp_path / "image").write_bytes(encoded(image, format_, **options))
+    command = [sys.executable, "-c", TAKEN, tmp_path / "image", format_]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    estimated, taken = map(int, said.split())
+    assert taken <= estimated + 2**23  # and what the interpreter needs
+    assert estimated <= 40 * side * side

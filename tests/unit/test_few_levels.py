@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from tests.fakes import write_image
-from tests.unit.deep_files import png_of_16_bits, tiff
+from tests.unit.deep_files import png_of_16_bits, tiff, tiff_of_12_bits
 from tlfeatures import Extractor, Model, extract, fit, verify
 from tlfeatures.cli import main
 from tlfeatures.errors import ParameterError, SpecError
@@ -278,6 +278,26 @@ def test_copies_are_named_each(cells, tmp_path):
     shutil.copy(cells / "a" / "1.tif", cells / "b" / "copy.tif")
     named = extract(cells, tmp_path / "x.h5", **SETTINGS).few_levels
     assert {"a/1.tif", "b/copy.tif"} <= set(named)
+
+
+@pytest.mark.parametrize(
+    ("data", "hint"),
+    [
+        (b"P5 32 32 65535 " + stripes(0, 0, 4095).astype(">u2").tobytes(), "; 12-bit data? "),
+        (b"P5 32 32 65535 " + stripes(0, 0, 255).astype(">u2").tobytes(), "; 8-bit data? "),
+        (b"P5 32 32 32767 " + stripes(0, 0, 900).astype(">u2").tobytes(), None),
+        (tiff_of_12_bits(7, SIDE), None),
+        (tiff(np.full((SIDE, SIDE), 40000, np.uint16)), None),
+        (tiff(np.full((SIDE, SIDE), 10000, np.uint16)), "; 14-bit data? "),
+    ],
+)
+def test_a_range_that_the_header_states_needs_no_hint(data, hint, tmp_path, caplog):
+    (tmp_path / "photos" / "a").mkdir(parents=True)
+    (tmp_path / "photos" / "a" / "1.tif").write_bytes(data)
+    extract(tmp_path / "photos", tmp_path / "x.h5", **SETTINGS)
+    (warning,) = warnings(caplog)
+    named = "1 image is nearly black or one colour: a/1.tif"
+    assert warning == named if hint is None else warning.startswith(named + hint)
 
 
 def test_colours_that_pillow_cuts_are_named(tmp_path, caplog):

@@ -29,7 +29,7 @@ class FewLevels:
     span : int
         From the darkest to the brightest shade of any channel.
     largest : int or None
-        Largest value in a file with more than 8 bits a channel, if no range was given for it.
+        Largest value in a file with more than 8 bits a channel, if no range is known for it.
     """
 
     span: int

@@ -43,27 +43,31 @@ class OpenedImage:
         Of its file.
     value_range : (float, float), optional
         See `decode`.
+
+    Raises
+    ------
+    ImageError
+        If a range is given, and can't be applied to a file of this kind.
     """
 
     def __init__(
         self, image: Image.Image, content: Content, value_range: ValueRange | None
     ) -> None:
         self._image, self._value_range = image, value_range
-        self._samples = samples_of(image, content)
+        self._samples = samples = samples_of(image, content)
+        if value_range is not None and samples.deep and samples.cut and not samples.whole:
+            raise ImageError(
+                f"--value-range can't be applied to colours with {samples.bits} bits a channel in "
+                "this kind of file, of which 8 are read; save it as a PNG"
+            )
 
     @property
     def _needs_lower_bytes(self) -> bool:
         """Whether the upper bytes, which are all that Pillow gives of colours, don't suffice."""
         samples = self._samples
-        if not samples.cut or not samples.deep:
-            return False
-        if not samples.whole and self._value_range is not None:
-            raise ImageError(
-                f"--value-range can't be applied to colours with {samples.bits} bits a channel in "
-                "this kind of file, of which 8 are read; save it as a PNG"
-            )
-        asked = self._value_range or samples.stated or samples.significant
-        return samples.whole and bool(asked or "transparency" in self._image.info)
+        ranged = self._value_range or samples.stated or samples.significant
+        wanted = bool(ranged or "transparency" in self._image.info)
+        return samples.deep and samples.cut and samples.whole and wanted
 
     def bytes_needed(self, width: int) -> int:
         """Estimate the memory that decoding takes, to be resized to this width."""
@@ -91,7 +95,7 @@ class OpenedImage:
         image : Image
             RGB, or grey where the file is.
         largest : int or None
-            Largest value in a file with more than 8 bits a channel, if no range was given.
+            Largest value in a file with more than 8 bits a channel, if no range is known.
 
         Raises
         ------
@@ -107,8 +111,7 @@ class OpenedImage:
             return flat(image), None
         if samples.cut and lower is None:
             made = flat(image)
-            counts = samples.factor == 1 and samples.bits == 16
-            return made, 256 * _largest_shade(made) + 255 if counts else None
+            return made, 256 * _largest_shade(made) + 255 if samples.stated is None else None
         if lower is None:
             return self._scaled(np.asarray(image), None)
         return self._scaled(*_joined(np.asarray(image), np.asarray(lower), packed))
@@ -118,8 +121,9 @@ class OpenedImage:
     ) -> tuple[Image.Image, int | None]:
         samples = self._samples
         shades = to_8_bits(values, samples, self._value_range)
-        whole_numbers = self._value_range is None and values.dtype.kind in "iu" and samples.bits > 8
-        largest = int(values.max() / samples.factor) if whole_numbers else None
+        ranged = self._value_range is not None or samples.stated is not None
+        counted = samples.bits > 8 and values.dtype.kind in "iu" and not ranged
+        largest = int(values.max()) if counted else None
         transparent = self._image.info.get("transparency")
         if isinstance(transparent, int | tuple):
             same = values == np.array(transparent)

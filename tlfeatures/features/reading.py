@@ -33,6 +33,13 @@ class Content:
         self._source = source
         self._stamp = self._current_stamp()
 
+    @property
+    def size(self) -> int:
+        """Number of bytes."""
+        if isinstance(self._source, bytes):
+            return len(self._source)
+        return os.fstat(self._source.fileno()).st_size
+
     def stream(self) -> io.BytesIO | io.BufferedReader:
         """Give a binary file at its start; of a large image file it is always the same one."""
         if isinstance(self._source, bytes):

@@ -35,11 +35,11 @@ from tlfeatures.features.images import (
     Stamp,
     allow_pixels,
     identify,
-    read_bytes,
 )
 from tlfeatures.features.locations import Folder, is_url
 from tlfeatures.features.plan import Means, Task
 from tlfeatures.features.quantization import Quantization
+from tlfeatures.features.reading import opened
 from tlfeatures.features.spec import Spec
 
 _REQUESTS = 16  # of a worker to an object store at the same time, where nothing else is to be done
@@ -188,7 +188,8 @@ def calibrate_on(sample: Sample) -> Quantization:
 def why_unreadable(image: ImageFile) -> str:
     """Say why an image can't be read here."""
     try:
-        return f"{len(read_bytes(image.location)):,} bytes can be read now"
+        with opened(image.location) as content:
+            return f"{content.size:,} bytes can be read now"
     except ImageError as error:
         return str(error)
 

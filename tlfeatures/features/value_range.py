@@ -10,7 +10,7 @@ import functools
 import math
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -219,8 +219,13 @@ def _of_ppm(image: Image.Image, content: Content) -> Samples:
     largest = arguments[1] if decoder.startswith("ppm") else 65535 if image.mode == "I" else 255
     if largest <= 255:
         return Samples()
-    cut = not _has_all_bits(image)
-    return Samples(16, factor=65535 / largest, stated=_SIXTEEN_BITS, cut=cut, whole=False)
+    return Samples(
+        16,
+        factor=65535 / largest,
+        stated=_SIXTEEN_BITS if largest < 65535 else None,  # so much says nothing
+        cut=not _has_all_bits(image),
+        whole=False,
+    )
 
 
 def _of_jpeg2000(image: Image.Image, content: Content) -> Samples:
@@ -230,7 +235,7 @@ def _of_jpeg2000(image: Image.Image, content: Content) -> Samples:
     if bits <= 8:
         return Samples()
     factor = 2.0 ** (16 - bits)
-    stated = 0.0, (2.0**bits - 1) * factor
+    stated = (0.0, (2.0**bits - 1) * factor) if bits < 16 else None
     return Samples(bits, factor=factor, stated=stated, cut=not _has_all_bits(image), whole=False)
 
 
@@ -324,18 +329,26 @@ def _is_unscaled(values: NDArray[Any], largest: int, bits: int) -> bool:
     small = np.arange(1 << bits)
     shifted = small << (16 - bits)
     ways = (shifted, shifted | small >> max(0, 2 * bits - 16), np.rint(small * 65535 / small[-1]))
-    there = np.bincount(values.ravel(), minlength=1)
+    there = np.zeros(1 << bits, bool)
+    for _, part in _parts(values):
+        there[part] = True
     found = np.flatnonzero(there)
     return not any(np.isin(found, way.astype(np.int64)).all() for way in ways)
 
 
+def _parts(values: NDArray[Any]) -> Iterator[tuple[slice, NDArray[Any]]]:
+    """Give some rows after the other, so that computing with them takes little memory."""
+    rows = max(1, _ROWS_BYTES // max(1, 8 * values[0].size))
+    for start in range(0, len(values), rows):
+        part = slice(start, start + rows)
+        yield part, values[part]
+
+
 def _scaled(values: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
     scaled = np.empty(values.shape, np.uint8)
-    rows = max(1, _ROWS_BYTES // max(1, 8 * values[0].size))
     table = _table(low, high) if values.dtype.kind == "u" and values.dtype.itemsize == 2 else None
-    for start in range(0, len(values), rows):
-        part = values[start : start + rows]
-        scaled[start : start + rows] = _shades(part, low, high) if table is None else table[part]
+    for where, part in _parts(values):
+        scaled[where] = _shades(part, low, high) if table is None else table[part]
     return scaled
 
 
