@@ -116,8 +116,18 @@ def _code_of(error: click.ClickException) -> int:
     return error.exit_code
 
 
+class _Command(click.Command):
+    """A command whose help may meet a full disk."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        with _writing_output():
+            return super().make_context(*args, **kwargs)
+
+
 class _Commands(click.Group):
     """Commands whose errors become one line and an exit code."""
+
+    command_class = _Command
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         _open_closed_streams()
