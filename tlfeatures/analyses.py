@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.auditing import Audit, audit
-from tlfeatures.benchmarking import Benchmark
+from tlfeatures.benchmarking import Benchmark, as_aligned
 from tlfeatures.comparison import Rank
 from tlfeatures.dataset import Dataset, load_dataset
 from tlfeatures.diagnostics import EmbeddingMap, OutOfFold, embedding_map
@@ -157,11 +157,8 @@ class Analyses:
             near_duplicates=None,
             variants=variants,
         )
-        shared = set(data.ids.tolist())
-        for other in set(facts["files"]) - {file}:
-            header = read_header(self.find(other))
-            shared &= {id_ for id_, done in zip(header.ids, header.done, strict=True) if done}
-        data = data.take(np.flatnonzero(np.isin(data.ids, list(shared))))
+        headers = {name: read_header(self.find(name)) for name in facts["files"]}
+        data = as_aligned(data, headers, facts["file"])
         data = _with_copies(data, facts["copy_pairs"])
         if digest_of_images(data) != facts["study"][:16] or fingerprint(data) != entry["matrix"]:
             if facts["labels_given"] and facts["tested"] < facts["images"]:

@@ -16,7 +16,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -28,7 +28,8 @@ from tlfeatures.errors import DatasetError, FormatError, ParameterError
 from tlfeatures.evaluate import Evaluation, check_scoring, cross_validate_heads
 from tlfeatures.features.embedding import parts_of
 from tlfeatures.features.names import as_list, unknown_name
-from tlfeatures.features.store import read_header
+from tlfeatures.features.spelling import clean
+from tlfeatures.features.store import Header, read_header
 from tlfeatures.folds import INNER_CV, Fold, make_folds
 from tlfeatures.heads import (
     head_grid,
@@ -59,6 +60,8 @@ if TYPE_CHECKING:
     from tlfeatures.cluster import Client
 
 logger = logging.getLogger(__name__)
+
+Name = TypeVar("Name", bound=object)
 
 # How heads are fitted, calibrated and scored. Raise it where that changes, so that the entries of a
 # folder are computed again.
@@ -155,7 +158,7 @@ def benchmark(
     cv, split
         See `cross_validate_heads`.
     repeats : int
-        Cross-validations, each with other folds and seeds; more of them tell smaller differences.
+        Cross-validations, each with other folds and seeds; more of them find smaller differences.
     tune : bool
         Choose parameters by cross-validation inside each training fold (nested).
     params : mapping, optional
@@ -433,7 +436,8 @@ def _listed(files: Any) -> list[str | os.PathLike[str]]:
 def _aligned(
     datasets: dict[tuple[str, str], Dataset],
 ) -> dict[tuple[str, str], Dataset]:
-    common = sorted(set.intersection(*(set(data.ids.tolist()) for data in datasets.values())))
+    forms = _forms({name: data.ids.tolist() for name, data in datasets.items()})
+    common = sorted(set.intersection(*map(set, forms.values())))
     if not common:
         files = ", ".join(dict.fromkeys(path for path, _ in datasets))
         raise DatasetError(f"{files} have no image in common")
@@ -442,7 +446,7 @@ def _aligned(
         logger.warning(
             "%d of %d images are in every file; the others are left out", len(common), most
         )
-    cut = {name: _rows(data, common) for name, data in datasets.items()}
+    cut = {name: _rows(data, forms[name], common) for name, data in datasets.items()}
     first = next(iter(cut.values()))
     for name, data in cut.items():
         if (data.y != first.y).any():
@@ -452,10 +456,49 @@ def _aligned(
                 "give --labels CSV"
             )
     copies = np.unique(np.concatenate([data.copies for data in cut.values()]), axis=0)
-    return {name: replace(data, copies=copies) for name, data in cut.items()}
+    unreadable = {clean(each.id): each for data in cut.values() for each in data.unreadable}
+    failed = tuple(unreadable[form] for form in sorted(unreadable))
+    return {
+        name: replace(data, ids=first.ids, copies=copies, unreadable=failed)
+        for name, data in cut.items()
+    }
 
 
-def _rows(data: Dataset, ids: list[str]) -> Dataset:
-    """The rows of these ids, in their order."""
-    place = {id_: row for row, id_ in enumerate(data.ids.tolist())}
-    return data.take(np.array([place[id_] for id_ in ids]))
+def as_aligned(data: Dataset, headers: Mapping[str, Header], first: str) -> Dataset:
+    """Cut a dataset of one file to the images that all files of a benchmark have.
+
+    Parameters
+    ----------
+    data : Dataset
+    headers : mapping of file to Header
+        Of all files.
+    first : str
+        The file whose ids name the images.
+    """
+    ids = {
+        file: [id_ for id_, done in zip(header.ids, header.done, strict=True) if done]
+        for file, header in headers.items()
+    }
+    forms = _forms({**ids, "": data.ids.tolist()})
+    names = dict(zip(forms[first], ids[first], strict=True))
+    common = sorted(set.intersection(*map(set, forms.values())))
+    cut = _rows(data, forms[""], common)
+    return replace(cut, ids=np.array([names[form] for form in common]))
+
+
+def _forms(ids: Mapping[Name, list[str]]) -> dict[Name, list[str]]:
+    """Give the form of each id by which images of several files are compared.
+
+    Systems write one name in several Unicode forms. Where these can't tell the images of a file
+    apart, the ids themselves are compared.
+    """
+    forms = {name: [clean(id_) for id_ in each] for name, each in ids.items()}
+    if any(len(set(each)) < len(each) for each in forms.values()):
+        return dict(ids)
+    return forms
+
+
+def _rows(data: Dataset, forms: list[str], wanted: list[str]) -> Dataset:
+    """The rows of the ids that have these forms, in their order."""
+    place = {form: row for row, form in enumerate(forms)}
+    return data.take(np.array([place[form] for form in wanted]))

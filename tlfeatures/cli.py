@@ -459,7 +459,10 @@ class _Columns(click.ParamType):  # type: ignore[type-arg]
         pairs = [pair.partition("=") for pair in value.split(",")]
         if not all(equals for _, equals, _ in pairs):
             self.fail(f"{value!r} is not as in id=filename,label=species,group=site", param, ctx)
-        return {role.strip().lower(): name for role, _, name in pairs}
+        names = {role.strip().lower(): name for role, _, name in pairs}
+        if len(names) < len(pairs):
+            self.fail(f"{value!r} names two columns for one of {', '.join(names)}", param, ctx)
+        return names
 
 
 class _Similarity(click.ParamType):  # type: ignore[type-arg]
@@ -691,7 +694,7 @@ def fit(
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Cross-validations with other folds; more of them tell smaller differences.",
+    help="Cross-validations with other folds; more of them find smaller differences.",
 )
 @_n_jobs(-1)
 @_cluster_options

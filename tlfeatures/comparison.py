@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tlfeatures.dataset import Dataset
+from tlfeatures.errors import ParameterError
 from tlfeatures.evaluate import Evaluation, or_none
 from tlfeatures.features.names import counted
 from tlfeatures.head_tests import LEVEL, VERY_FEW, Outcome, fold_tests, image_tests
@@ -95,7 +96,7 @@ class Comparison:
     ranking : list of Rank
         Best first.
     detectable : float or None
-        Difference that the test, with Holm's level, would tell about every other time: the median
+        Difference that the test, with Holm's level, would find half of the time: the median
         over the heads.
     verdict : list of str
         Sentences.
@@ -146,11 +147,18 @@ def compare(
     Returns
     -------
     Comparison
+
+    Raises
+    ------
+    ParameterError
+        If no entry has that score.
     """
     series = _series([entry for entry in entries if scoring in entry.facts["scores"]])
     tested = next(iter(series.values()))[0].fold >= 0
     resamples = Resamples.of(study, study.classes, tested, random_state)
     scored = {key: _scores(each, resamples) for key, each in series.items()}
+    if all(each[scoring]["score"] is None for each in scored.values()):
+        raise nothing_ranks(scoring, (each[scoring]["reason"] for each in scored.values()))
     keys = sorted(series, key=lambda key: _rank(scored[key], scoring), reverse=True)
     ranked, scores = [series[key] for key in keys], [scored[key] for key in keys]
     folds = study.facts["folds"]
@@ -165,6 +173,15 @@ def compare(
     ]
     verdict = _verdict(ranking, resamples, folds, scoring, detectable)
     return Comparison(scoring, ranking, or_none(detectable), verdict, folds)
+
+
+def nothing_ranks(scoring: str, reasons: Iterable[str | None]) -> ParameterError:
+    """Say that no head has the score by which heads are to be ranked, and why."""
+    why = "; ".join(sorted(set(filter(None, reasons))))
+    return ParameterError(
+        f"{scoring} is not defined for any of the heads on these images{f' ({why})' if why else ''}"
+        "; rank them by another score, as with --scoring accuracy"
+    )
 
 
 def scores_with_intervals(
@@ -210,6 +227,8 @@ def _series(entries: Sequence[Entry]) -> dict[tuple[Any, ...], list[Entry]]:
 
 # ---- scores and intervals
 
+_NOT_SCORED = {"mean": None, "reason": "another repeat of the benchmark was not given this score"}
+
 
 def _scores(entries: list[Entry], resamples: Resamples) -> dict[str, dict[str, Any]]:
     each = [resamples.score([entry]) for entry in entries]
@@ -218,7 +237,7 @@ def _scores(entries: list[Entry], resamples: Resamples) -> dict[str, dict[str, A
     found = resamples.score(entries) if len(entries) > 1 else each[0]
     for name in entries[0].facts["scores"]:
         if name not in found:
-            noted = [entry.facts["scores"][name] for entry in entries]
+            noted = [entry.facts["scores"].get(name, _NOT_SCORED) for entry in entries]
             mean = np.mean([np.nan if facts["mean"] is None else facts["mean"] for facts in noted])
             reason = next((facts["reason"] for facts in noted if facts["mean"] is None), None)
             found[name] = {
@@ -282,10 +301,10 @@ def _verdict(
     same = [rank for rank in ranking[1:] if rank.best]
     lines = [_first(ranking, same), *_untested(ranking)] if len(ranking) > 1 else []
     if not math.isnan(detectable):
-        more = "; more --repeats tell smaller ones" if ranking[0].repeats < 5 else ""
+        more = "; more --repeats find smaller ones" if ranking[0].repeats < 5 else ""
         lines.append(
-            f"With {len(resamples.codes):,} images and {folds} folds a repeat, a true difference "
-            f"in {scoring.replace('_', ' ')} of {detectable:.3f} is told about every other "
+            f"With {len(resamples.codes):,} images and {folds} folds a repeat, a difference in "
+            f"{scoring.replace('_', ' ')} under {detectable:.3f} would go unnoticed half of the "
             f"time{more}."
         )
     return [*lines, *_warnings(ranking, same, resamples)]
@@ -333,8 +352,8 @@ def _warnings(ranking: list[Rank], same: list[Rank], resamples: Resamples) -> li
         lines.append("None of these heads is significantly different from the best.")
     if resamples.units < FEW:
         lines.append(
-            f"{resamples.units} {resamples.unit} are few: heads can't be told apart unless they "
-            "differ much"
+            f"{resamples.units} {resamples.unit} are few: only large differences between heads "
+            "can be found"
             + (", and the intervals are too narrow." if resamples.units < VERY_FEW else ".")
         )
     return lines

@@ -14,7 +14,7 @@ from sklearn.base import clone
 
 from tlfeatures.benchmarking import Benchmark
 from tlfeatures.cluster import TLS, connect_if
-from tlfeatures.comparison import compare, scores_with_intervals
+from tlfeatures.comparison import compare, nothing_ranks, scores_with_intervals
 from tlfeatures.dataset import Dataset, load_dataset
 from tlfeatures.duplicates import NEAR_DUPLICATE
 from tlfeatures.errors import ParameterError
@@ -421,14 +421,7 @@ def _ranked(evaluations: Mapping[str, Evaluation], data: Dataset, scoring: str) 
         )
         means = {name: _pooled(each, data, scoring) for name, each in evaluations.items()}
     if all(map(math.isnan, means.values())):
-        reasons = {
-            each.reasons[scoring] for each in evaluations.values() if scoring in each.reasons
-        }
-        why = f" ({'; '.join(sorted(reasons))})" if reasons else ""
-        raise ParameterError(
-            f"{scoring} is not defined for any of the heads on these images{why}; rank them by "
-            "another score, as with --scoring accuracy"
-        )
+        raise nothing_ranks(scoring, (each.reasons.get(scoring) for each in evaluations.values()))
     sign = -1 if scoring == "log_loss" else 1  # of our own scores only log loss is a loss
     ranks = {name: -math.inf if math.isnan(x) else sign * x for name, x in means.items()}
     return sorted(ranks, key=lambda name: ranks[name], reverse=True)

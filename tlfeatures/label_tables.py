@@ -100,8 +100,9 @@ def read_table(
     records = _records(path, text[said.end() :] if said else text, delimiter, 2 if said else 1)
     _, header = next(records, (1, []))
     header = [clean(name) for name in header]
-    places = _places(path, header, needed, optional, wanted)
-    rows = _checked(path, header, list(records))
+    explicit = [role for role in columns if role not in also_usual]
+    places = _places(path, header, needed, optional, wanted, explicit)
+    rows = _checked(path, header, list(records), delimiter)
     return [
         TableRow(line, cells[places["id"]], {role: clean(cells[at]) for role, at in places.items()})
         for line, cells in rows
@@ -167,7 +168,10 @@ def _delimiter_of(text: str, wanted: Mapping[str, Sequence[str]]) -> str:
     names = {name.casefold() for usual in wanted.values() for name in usual}
 
     def found(delimiter: str) -> tuple[int, int]:
-        cells = next(csv.reader([first], delimiter=delimiter), [])
+        try:
+            cells = next(csv.reader([first], delimiter=delimiter), [])
+        except csv.Error:  # `_records` gives the reason
+            return 0, 0
         return sum(clean(cell).casefold() in names for cell in cells), len(cells)
 
     return max(_DELIMITERS, key=found)
@@ -195,7 +199,7 @@ def _records(
 
 
 def _checked(
-    path: Path, header: list[str], rows: list[tuple[int, list[str]]]
+    path: Path, header: list[str], rows: list[tuple[int, list[str]]], delimiter: str
 ) -> list[tuple[int, list[str]]]:
     """Refuse rows that aren't as long as the header; more cells may follow if they are empty."""
     ragged = [
@@ -207,7 +211,8 @@ def _checked(
         return rows
     line, count = ragged[0]
     more = f" (and {counted(len(ragged) - 1, 'line')} more like it)" if len(ragged) > 1 else ""
-    why = "a comma in a label must be inside double quotes"
+    named = {",": "comma", ";": "semicolon", "\t": "tab"}.get(delimiter, repr(delimiter))
+    why = f"a label that contains a {named} must be inside double quotes"
     if count < len(header):
         why = "a cell that is empty still needs its delimiter"
     raise DatasetError(
@@ -224,14 +229,18 @@ def _places(
     needed: Sequence[str],
     optional: Sequence[str],
     wanted: Mapping[str, Sequence[str]],
+    explicit: Sequence[str],
 ) -> dict[str, int]:
     """Give the number of the column of each role."""
     names = [name.casefold() for name in header]
     places = {}
     for role, usual in wanted.items():
         name = next((each for each in map(str.casefold, usual) if each in names), None)
-        if name is None and (role in needed or usual[0] not in _USUAL[role]):
-            raise _missing(path, header, needed, optional, usual[0])
+        if name is None and (role in explicit or usual[0] not in _USUAL[role]):
+            there = ", ".join(header) or "(none)"
+            raise DatasetError(f"{path} has no column {usual[0]!r}; it has the columns {there}")
+        if name is None and role in needed:
+            raise _missing(path, header, needed, optional)
         if name is not None and names.count(name) > 1:
             raise DatasetError(
                 f"{path} has {names.count(name)} columns called {header[names.index(name)]!r}; "
@@ -255,11 +264,9 @@ def _wanted(
 
 
 def _missing(
-    path: Path, header: list[str], needed: Sequence[str], optional: Sequence[str], asked: str
+    path: Path, header: list[str], needed: Sequence[str], optional: Sequence[str]
 ) -> DatasetError:
     there = ", ".join(header) or "(none)"
-    if not any(asked in usual for usual in _USUAL.values()):
-        return DatasetError(f"{path} has no column {asked!r}; it has the columns {there}")
     expected = " and ".join(needed)
     expected += f", and where wanted {' and '.join(optional)}" if optional else ""
     named = ",".join(f"{role}=NAME" for role in needed)

@@ -127,7 +127,7 @@ def find_groups(
             also_usual=("id",) if columns_of_labels else (),
         )
         entries = [_Entry(row.id, Row(None, row.cells["group"] or None), row.line) for row in table]
-        found, unused = _placed(ids, entries, str(groups))
+        found, unused, _ = _placed(ids, entries, str(groups))
         values = [row.group for row in found]
         where = f"{groups} has no group"
     else:
@@ -154,10 +154,16 @@ def is_table(groups: str | os.PathLike[str]) -> bool:
 def check_options(labels: Labels, groups: Groups, columns: Mapping[str, str] | None) -> None:
     """Refuse columns that are none, or that no file could have, with `ParameterError`."""
     check_columns(columns)
-    by_table = labels is not None and not isinstance(labels, Mapping)
-    if columns and not by_table and (groups is None or not is_table(groups)):
+    of_labels = labels is not None and not isinstance(labels, Mapping)
+    of_groups = groups is not None and is_table(groups)
+    read = {"label", "split"} if of_labels else set()
+    read |= {"group"} if of_groups or (of_labels and groups is None) else set()
+    read |= {"id"} if read else set()
+    unread = [role for role in columns or {} if role not in read]
+    if unread:
         raise ParameterError(
-            "label_columns names columns of a CSV file, and neither labels nor groups is one"
+            f"label_columns names a column for {', '.join(unread)}, and no CSV file is given from "
+            "which that is read: give it by labels or groups, or leave that column out"
         )
 
 
@@ -221,8 +227,8 @@ class _Entry(NamedTuple):
 
 def _joined(ids: Sequence[str], entries: list[_Entry], name: str) -> list[Row]:
     """Give the row of each image, and say which entries belong to none."""
-    rows, unused = _placed(ids, entries, name)
-    if len(unused) == len(entries):
+    rows, unused, count = _placed(ids, entries, name)
+    if len(unused) == count:
         found = f": they are {_in_words(unused)}" if unused else ", which are empty"
         other = "; --label-columns id=NAME names another column" if _has_lines(unused) else ""
         raise DatasetError(
@@ -232,15 +238,17 @@ def _joined(ids: Sequence[str], entries: list[_Entry], name: str) -> list[Row]:
         logger.warning(
             "%d of %d labels belong to no embedded image: %s; %s",
             len(unused),
-            len(entries),
+            count,
             _in_words(unused),
             _what_an_id_is(ids),
         )
     return rows
 
 
-def _placed(ids: Sequence[str], entries: list[_Entry], name: str) -> tuple[list[Row], list[_Entry]]:
-    """Give the row of each image, and the entries that belong to none."""
+def _placed(
+    ids: Sequence[str], entries: list[_Entry], name: str
+) -> tuple[list[Row], list[_Entry], int]:
+    """Give the row of each image, the entries that belong to none, and how many ids have one."""
     known = _Ids(ids)
     by_key: dict[int | str, _Entry] = {}
     for entry in entries:
@@ -251,7 +259,7 @@ def _placed(ids: Sequence[str], entries: list[_Entry], name: str) -> tuple[list[
             lines = "" if entry.line is None else f" (lines {other.line} and {entry.line})"
             raise DatasetError(f"{name} has {entry.id!r} twice{lines}, and not the same")
     rows = [by_key[place].row if place in by_key else Row(None) for place in range(len(ids))]
-    return rows, [entry for key, entry in by_key.items() if isinstance(key, str)]
+    return rows, [entry for key, entry in by_key.items() if isinstance(key, str)], len(by_key)
 
 
 def _has_lines(entries: Sequence[_Entry]) -> bool:

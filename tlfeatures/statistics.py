@@ -558,7 +558,7 @@ def detectable_difference(
 
     Notes
     -----
-    A true difference of just this size would be found every other time, not always.
+    A true difference of just this size would be found half of the time, not always.
     """
     if not 0 < level < 1:
         raise ParameterError(f"level must be between 0 and 1, got {level}")

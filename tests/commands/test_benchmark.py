@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import unicodedata
 
 import numpy as np
 import pytest
@@ -11,9 +12,11 @@ from sklearn.model_selection import KFold
 
 from tests.fakes import write_image
 from tests.unit.data import run_benchmark
-from tlfeatures import extract
+from tlfeatures import extract, fit, load_benchmark, load_dataset
+from tlfeatures.analyses import Analyses
 from tlfeatures.cli import main
 from tlfeatures.errors import DatasetError, ParameterError
+from tlfeatures.features.folder_labels import Row
 
 HEADS = ["logreg", "knn", "dummy"]
 
@@ -187,3 +190,52 @@ def test_the_command_prints_a_ranking_and_json(file, tmp_path):
     facts = json.loads(invoke(*options, "--json", "--near-duplicates", "off", "--tune"))
     assert [rank["head"] for rank in facts["ranking"]] == ["logreg", "dummy"]
     assert facts["heads"][0]["chosen"][0].keys() == {"C"}
+
+
+def test_heads_without_the_score_that_ranks_are_no_ranking(file, tmp_path):
+    """As `fit` says it: the order of the names would rank them."""
+    data = load_dataset(file)
+    labels = dict(zip(data.ids.tolist(), data.y.tolist(), strict=True))
+    rows = [
+        Row(label, split="val" if label == "red" and number % 2 else "train")
+        for number, label in enumerate(labels.values())
+    ]
+    options = {"labels": dict(zip(labels, rows, strict=True)), "near_duplicates": None}
+    options |= {"heads": ["logreg", "centroid"], "scoring": "roc_auc"}
+    for call, one in ((run_benchmark, "embeddings"), (fit, "embedding")):
+        with pytest.raises(ParameterError, match="roc_auc is not defined for any of the heads"):
+            call(file, **{one: "grid8.avg"}, **options)
+
+
+def test_repeats_may_have_been_given_different_scores(file, tmp_path):
+    options = {"heads": ["logreg", "centroid"], "embeddings": "grid8.avg", "out": tmp_path / "out"}
+    run_benchmark(file, repeats=2, **options)
+    more = run_benchmark(file, scoring=["accuracy", "f1_weighted"], **options)
+    for rank in more.comparison.ranking:
+        found = rank.scores["f1_weighted"]
+        assert (found["score"], found["interval"]) == (None, None)
+        assert "not given this score" in found["reason"]
+    assert load_benchmark(tmp_path / "out").comparison.ranking == more.comparison.ranking
+
+
+@pytest.mark.parametrize("first", ["NFC", "NFD"])
+def test_files_of_systems_that_write_names_in_other_forms_have_the_same_images(
+    photos, tmp_path, first
+):
+    files = []
+    for form in (first, "NFD" if first == "NFC" else "NFC"):
+        folder = tmp_path / form
+        for path in photos.glob("*/*"):
+            name = unicodedata.normalize(form, f"é{path.name}")
+            target = folder / path.parent.name / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, target)
+        files.append(tmp_path / f"{form}.h5")
+        extract(folder, files[-1], backbone="pixels", size=16 if form == "NFC" else 24)
+    out = tmp_path / "out"
+    result = run_benchmark(files, heads=["centroid"], out=out)
+    assert result.study.facts["images"] == 24
+    assert len(result.comparison.ranking) == 2
+    analyses = Analyses(load_benchmark(out), n_jobs=1)
+    for rank in result.comparison.ranking:
+        assert analyses.dataset(rank).ids.tolist() == result.study.ids.tolist()

@@ -76,6 +76,15 @@ def test_a_page_names_them_also_without_its_audit(file, tmp_path):
     assert "3 unreadable images" in page.read_text()
 
 
+def test_those_of_every_file_of_a_benchmark_are_named(file, photos, tmp_path):
+    for id_ in BAD:
+        (photos / id_).unlink()
+    (photos / "red" / "other.png").write_bytes(b"text")
+    extract(photos, tmp_path / "y.h5", backbone="pixels", size=16)
+    found = benchmark([file, tmp_path / "y.h5"], heads=["centroid"], cv=3)
+    assert found.study.facts["unreadable"] == sorted([*BAD, "red/other.png"])
+
+
 def test_evaluating_an_embeddings_file_names_them(file, photos, tmp_path):
     fit(file, ["centroid"], model=tmp_path / "m.model")
     for path in photos.glob("*/*[0-9].png"):

@@ -178,6 +178,7 @@ def test_what_excel_says_of_the_delimiter_is_believed(file, table, delimiter):
         (b'id,label\nx,"cat"s\ny,dog\n', "the row that begins on line 2: .*must be doubled"),
         (b"", r"has the columns \(none\)"),
         (b"\n\n", r"has the columns \(none\)"),
+        (b'[{"id": "' + b"x" * 200_000 + b'"}]', "line 1: field larger than field limit"),
     ],
 )
 def test_what_is_no_such_file_is_one_line(file, table, data, said):
@@ -200,9 +201,11 @@ def test_what_is_no_such_file_is_one_line(file, table, data, said):
     ("text", "said"),
     [
         ("id,label,note\na,b,c\n\na,b,c\na,cat, black,c\n",
-         "line 5 has 4 cells, the header 3: a comma"),
+         "line 5 has 4 cells, the header 3: a label that contains a comma"),
         ("id,label\na,b\nc\n", "line 3 has 1 cell, the header 2: a cell that is empty"),
-        ("id;label\na;b\nc;d;e\nf;g;h\n", r"line 3 has 3 cells, the header 2 \(and 1 line more"),
+        ("id;label\na;b\nc;d;e\nf;g;h\n",
+         r"line 3 has 3 cells, the header 2 \(and 1 line more like it\): .* contains a semicolon"),
+        ("id\tlabel\na\tb\tc\n", "a label that contains a tab"),
         ('id,label\n"a\nb",c\nd,e,f\n', "line 4 has 3 cells"),
         ('id,label\nx,y\n"a\nb",c,d\n', "line 3 has 3 cells"),
         ('id,label\na, "cat, black"\n', "line 2 has 3 cells"),
@@ -279,6 +282,8 @@ def test_the_columns_of_labels_and_of_groups_may_be_called_differently(file, tab
         ("id,species", {"label": "specie"},
          "has no column 'specie'; it has the columns id, species"),
         ("id,label", {"group": "site"}, "has no column 'site'; it has the columns id, label"),
+        ("id,label", {"group": "group"}, "has no column 'group'; it has the columns id, label"),
+        ("id,label", {"split": "split"}, "has no column 'split'; it has the columns id, label"),
         ("id,label,Label ", None, "has 2 columns called 'label'; rename all but one"),
         ("id,label,ID", None, "has 2 columns called 'id'; rename all but one"),
         ("id,label,\u200blabel", None, "has 2 columns called 'label'"),
@@ -294,9 +299,17 @@ def test_columns_that_are_missing_or_double_are_named(file, table, head, columns
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"label_columns": {"id": "x"}}, "neither labels nor groups is one"),
-        ({"label_columns": {"id": "x"}, "groups": "red|blue"}, "neither labels nor groups is one"),
-        ({"label_columns": {"id": "x"}, "labels": {}}, "neither labels nor groups is one"),
+        ({"label_columns": {"id": "x"}}, "names a column for id, and no CSV file"),
+        ({"label_columns": {"id": "x"}, "groups": "red|blue"}, "for id, and no CSV file"),
+        ({"label_columns": {"id": "x"}, "labels": {}}, "for id, and no CSV file"),
+        (
+            {"label_columns": {"id": "x", "label": "species", "split": "y"}, "groups": "g.csv"},
+            "names a column for label, split, and no CSV file",
+        ),
+        (
+            {"label_columns": {"group": "site"}, "labels": "l.csv", "groups": "red|blue"},
+            "names a column for group, and no CSV file",
+        ),
         ({"label_columns": {"name": "x"}}, "label_columns has 'name': 'x'; expected"),
         ({"label_columns": {"id": " "}}, "label_columns has 'id': ' '; expected"),
     ],
@@ -304,6 +317,12 @@ def test_columns_that_are_missing_or_double_are_named(file, table, head, columns
 def test_columns_of_nothing_are_wrong_usage(file, options, said):
     with pytest.raises(ParameterError, match=re.escape(said)):
         load_dataset(file, **options)
+
+
+def test_two_columns_for_one_thing_are_wrong_usage(file):
+    result = run("fit", file, "--label-columns", "id=a,label=b,id=c")
+    assert result.exit_code == 2
+    assert "names two columns for one of id, label" in result.stderr
 
 
 @pytest.mark.parametrize("value", ["species", "id", "id=a,label"])

@@ -216,6 +216,16 @@ def test_labels_of_no_image_at_all_are_an_error_that_says_what_an_id_is(ids, tmp
     assert "--label-columns id=NAME" in str(refused.value)
 
 
+def test_ids_of_no_image_that_are_there_twice_are_counted_once(tmp_path, caplog):
+    boxes = [f"/disk/{number // 3}.png,cat" for number in range(12)]  # several boxes an image
+    table = write(tmp_path / "boxes.csv", "\n".join(["id,label", *boxes]))
+    with pytest.raises(DatasetError, match="no id of the labels is that of an image: they are '/d"):
+        labelled(["a/0.png", "a/1.png"], table)
+    table = write(tmp_path / "boxes.csv", "\n".join(["id,label", "a/0.png,dog", *boxes]))
+    labelled(["a/0.png"], table)
+    assert "4 of 5 labels belong to no embedded image" in caplog.text
+
+
 def test_groups_of_no_image_are_named_where_one_lacks_its_group(tmp_path):
     table = write(tmp_path / "g.csv", "id,group\na/1.png,x\nc/2.png,y\n")
     with pytest.raises(DatasetError, match=r"has no group for 1 of 2 images, 'b/2.png'") as refused:

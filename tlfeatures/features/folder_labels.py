@@ -181,7 +181,7 @@ def _beside_splits(paths: list[list[str]]) -> str | None:
         what = f"beside the splits {_named(splits)} there is {_named(tops - set(splits))}"
     return (
         f"{what}: every one of these folders is taken for a class; are the classes the folders in "
-        "them? --label-level 2"
+        f"them? {_give_level(2)}"
     )
 
 
@@ -197,6 +197,11 @@ def _same_subfolders(paths: list[list[str]], splits: dict[str, str]) -> str | No
     if len(common) < 2 or any(2 * len(names & common) <= len(names) for names in below.values()):
         return None
     if all(split_named(name) for name in common):
+        if len(below) == 1:
+            return (
+                f"all images are in the folder {next(iter(below))}, which holds the splits "
+                f"{_named(common)}: they are used if `tlfeatures extract` is given that folder"
+            )
         return (
             f"the subfolders {_named(common)} of the classes are not used as splits: put the "
             "classes into folders train and test, or give the splits by --labels (column split)"
@@ -207,7 +212,13 @@ def _same_subfolders(paths: list[list[str]], splits: dict[str, str]) -> str | No
         which, same = "all images are in one folder, which has", "the"
     return (
         f"{which} {same} subfolders ({_named(common)}): are those the classes? "
-        f"--label-level {place + 1}"
+        f"{_give_level(place + 1)}"
+    )
+
+
+def _give_level(level: int) -> str:
+    return (
+        f"If so, give --label-level {level} to fit, benchmark, learning-curve, audit and evaluate"
     )
 
 
