@@ -31,14 +31,6 @@ Floats = NDArray[np.float64]
 Rows = NDArray[np.int_]
 
 BLOCK = 4_000_000  # numbers standardised at once, 32 MB
-# No column is divided by less than this share of the columns' median standard deviation. A column
-# that is hardly above 0 in one of few images has a tiny one, and a new image's value would become
-# thousands: more than all other columns together, and probabilities of exactly 0 and 1. With a
-# twentieth, a new value of ordinary size is 20 at most, and its square 400, less than 512 columns
-# have. Hymenoptera at 96 pixels, logreg by 5-fold cross-validation without and with it: 40 images,
-# flattened (4,608 columns), log loss 2.45 and 0.58; 397 images, flattened, 0.398 and 0.392;
-# averaged (512 columns), the same bits.
-_LEAST_SCALE = 0.05
 _RANK = 1e-10  # share of the largest eigenvalue below which an axis is rounding error
 
 
@@ -117,8 +109,7 @@ class PrincipalCoordinates(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
     Attributes
     ----------
     mean_, scale_ : ndarray of shape (d,), float64
-        As in `sklearn.preprocessing.StandardScaler`; a constant column has scale 1, and any other
-        column at least a twentieth of the median scale of those that vary.
+        As in `sklearn.preprocessing.StandardScaler`; a constant column has scale 1.
     components_ : ndarray of shape (r, d)
         Axes, widest first; the sign is such that the largest entry of an axis's scores (of the
         axis, where there are fewer columns than rows) is positive.
@@ -243,9 +234,6 @@ def _mean_and_scale(X: NDArray[np.floating], rows: Rows) -> tuple[Floats, Floats
     eps = np.finfo(np.float64).eps
     constant = scale <= 10 * eps * np.maximum(np.abs(mean) * np.sqrt(len(rows)), 1e-290)
     scale[constant] = 1
-    if not constant.all():
-        least = _LEAST_SCALE * np.median(scale[~constant])
-        scale[~constant] = np.maximum(scale[~constant], least)
     return mean, scale
 
 
