@@ -572,11 +572,13 @@ _HEADS_HELP = "Or module:Class of a scikit-learn classifier; repeatable, or with
     required=True,
     type=click.Path(),
     metavar="FILE.h5",
-    help="Made, or brought up to date.",
+    help="Created, or updated if it exists.",
 )
 @_backbone_options
 @click.option(
-    "--prune", is_flag=True, help="Let go of rows though over a tenth of the images are gone."
+    "--prune",
+    is_flag=True,
+    help="Delete the rows of removed images, even if more than 10 % are gone.",
 )
 @click.option(
     "--trust-mtime",
@@ -601,8 +603,8 @@ def extract(ctx: click.Context, /, source: str, file: str, as_json: bool, **opti
 
     SOURCE has one subfolder a class, optionally under train/, val/ and test/. Run again after
     images were added, moved or renamed, or with other layers: only what is missing is computed.
-    What is not given follows the file, if there is one. Ctrl-C or SIGTERM stops after the batch
-    at work.
+    Options you leave out keep the values stored in the file, if there is one. Ctrl-C or SIGTERM
+    stops after the batch at work.
     """
     with _stopping() as stop, _Bar() as bar:
         from tlfeatures.features.extract import extract
@@ -704,7 +706,8 @@ def fit(
     "out",
     type=click.Path(),
     metavar="DIR",
-    help="Gets results.json and predictions.csv; what it has already isn't computed again.",
+    help="Folder for results.json and predictions.csv. Results already in it are not computed "
+    "again.",
 )
 @_report
 @_json
@@ -747,7 +750,7 @@ def benchmark(
 @_embedding
 @_dataset_options
 @click.option(
-    "--head", default="rbf-svm", show_default=True, help="Whose probabilities judge the labels."
+    "--head", default="rbf-svm", show_default=True, help="The head that judges the labels."
 )
 @click.option("--cv", type=int, default=5, show_default=True, help="Folds, stratified.")
 @_n_jobs(1)
@@ -760,14 +763,15 @@ def benchmark(
     "--output",
     type=click.Path(),
     metavar="FILE.csv|FILE.json",
-    help="Gets every row.",
+    help="Write all rows to this file.",
 )
 @_json
 def audit(file: str, top: int, as_json: bool, **options: Any) -> None:
     """List what is probably wrong with the images of FILE.h5, worst first.
 
-    Copies and near-duplicates in two classes or two splits, probable label errors (confident
-    learning), and outliers. It only reads: no file or folder of yours is changed.
+    Copies and near-duplicates in two classes or two splits, images that can't be read, probable
+    label errors (confident learning), and outliers. It only reads: no file or folder of yours is
+    changed.
     """
     from tlfeatures.auditing import audit
     from tlfeatures.render import render_audit
@@ -889,7 +893,12 @@ def report(folder: str, output: str, as_json: bool, **options: Any) -> None:
     "accuracy or loss by epoch.",
 )
 @click.option(
-    "-o", "--output", required=True, type=click.Path(), metavar="FILE.png|svg|pdf", help="Made."
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(),
+    metavar="FILE.png|svg|pdf",
+    help="File to create.",
 )
 @_shown_head
 @_shown_embedding
@@ -1113,7 +1122,7 @@ def verify(ctx: click.Context, /, file: str, as_json: bool, **options: Any) -> N
     "--output",
     type=click.Path(),
     metavar="ONE.h5",
-    help="Made; FILE.h5 and its shards stay.  [default: FILE.h5 itself]",
+    help="File to create; FILE.h5 and its shards stay.  [default: replace FILE.h5]",
 )
 @_json
 def merge(file: str, output: str | None, as_json: bool) -> None:
@@ -1136,7 +1145,7 @@ def merge(file: str, output: str | None, as_json: bool) -> None:
     default="tlfeatures-demo",
     show_default=True,
     metavar="DIR",
-    help="Gets the images, the embeddings and the model.",
+    help="Folder for the images, the embeddings and the model.",
 )
 @_json
 def demo(out: str, as_json: bool) -> None:

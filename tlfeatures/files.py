@@ -60,18 +60,23 @@ def file_target(path: str | os.PathLike[str], example: str, named: str) -> Path:
 
 
 # Kinds of files that commands create, and the endings that suit them, the usual one first.
-_ENDINGS = {
+ENDINGS = {
     "an embeddings file": (".h5", ".hdf5", ".hdf"),
     "a model": (".model",),
     "an ONNX file": (".onnx",),
 }
 
-# Endings that belong to a kind of file. A name may also have an ending that no program knows.
-_KNOWN_ENDINGS = frozenset(
-    {".csv", ".tsv", ".txt", ".md", ".json", ".jsonl", ".html", ".htm", ".pdf", ".svg"}
-    | {".png", ".jpg", ".jpeg", ".gif", ".tif", ".tiff", ".webp", ".bmp", ".zip", ".py"}
-    | {".npy", ".npz", ".parquet", ".xlsx", ".onnx", ".keras", ".model", ".h5", ".hdf5"}
+# Endings of other kinds of files than images. A name may also have an ending that no program knows.
+OTHER_ENDINGS = frozenset(
+    {".txt", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".md", ".html", ".htm"}
+    | {".pdf", ".doc", ".docx", ".xls", ".xlsx", ".ppt", ".pptx", ".odt", ".ods", ".rtf", ".log"}
+    | {".ini", ".cfg", ".toml", ".db", ".sqlite", ".npy", ".npz", ".mat", ".h5", ".hdf5", ".pkl"}
+    | {".parquet", ".pt", ".pth", ".onnx", ".keras", ".model", ".zip", ".tar", ".gz", ".tgz"}
+    | {".bz2", ".xz", ".7z", ".rar", ".py", ".pyc", ".ipynb", ".r", ".m", ".sh", ".bat", ".js"}
+    | {".css", ".exe", ".dll", ".mp4", ".avi", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv"}
+    | {".m4v", ".3gp", ".mp3", ".wav", ".flac", ".m4a", ".ogg", ".lnk", ".url"}
 )
+_PICTURES = frozenset({".png", ".jpg", ".jpeg", ".gif", ".tif", ".tiff", ".webp", ".bmp", ".svg"})
 
 
 def check_ending(path: str | os.PathLike[str], kind: str) -> None:
@@ -86,8 +91,8 @@ def check_ending(path: str | os.PathLike[str], kind: str) -> None:
     ------
     ParameterError
     """
-    own, ending = _ENDINGS[kind], Path(path).suffix.lower()
-    if ending in _KNOWN_ENDINGS and ending not in own:
+    own, ending = ENDINGS[kind], Path(path).suffix.lower()
+    if ending in OTHER_ENDINGS | _PICTURES and ending not in own:
         raise ParameterError(
             f"{path} ends in {ending}, which is not the ending of {kind}; name a file such as "
             f"{Path(path).with_suffix(own[0])}"
@@ -165,15 +170,20 @@ def move(source: Path, target: Path) -> None:
     OutputError
         If the system refuses it; both files are as they were.
     """
-    with contextlib.suppress(OSError):  # there is none, or it is another user's
-        shutil.copymode(target, source)
     try:
-        with source.open("rb") as file:
-            os.fsync(file.fileno())
+        sync(source)
+        with contextlib.suppress(OSError):  # there is none, or it is another user's
+            shutil.copymode(target, source)
         os.replace(source, target)
     except OSError as error:
         raise cannot_write(target, error) from error
     _sync_folder(target.parent)
+
+
+def sync(path: Path) -> None:
+    """Let the bytes of a file reach the disk."""
+    with path.open("r+b") as file:  # Windows syncs no file that is open to read alone
+        os.fsync(file.fileno())
 
 
 def _sync_folder(folder: Path) -> None:
@@ -242,7 +252,7 @@ def _temporary_name(name: str) -> str:
 
 
 def _is_abandoned(entry: os.DirEntry[str], pid: int, host: str) -> bool:
-    if host == _host() and not _is_alive(pid):
+    if host == _host() and not is_alive(pid):
         return True
     return time.time() - entry.stat(follow_symlinks=False).st_mtime > _ABANDONED
 
@@ -256,7 +266,8 @@ def _host() -> str:
     return hashlib.sha256(name.encode()).hexdigest()[:8]
 
 
-def _is_alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Whether there is a process of this number on this machine."""
     if os.name == "nt":  # there, signal 0 is no question
         return True
     try:

@@ -56,13 +56,16 @@ def locked(path: Path, patience: float = _PATIENCE) -> Iterator[None]:
         if error.errno in _NO_LOCKS and not there_before:
             beside.unlink(missing_ok=True)
         raise OutputError(_refused(path, error)) from error
+    signed = False
     try:
         signed = _sign(beside)
         yield
     finally:
-        if signed and not path.exists():  # nothing came of it
-            beside.unlink(missing_ok=True)  # a process that has it open already opens it again
-        lock.release()
+        try:
+            if signed and not path.exists():  # nothing came of it
+                beside.unlink(missing_ok=True)  # a process that has it open already opens it again
+        finally:
+            lock.release()
 
 
 def _sign(beside: Path) -> bool:

@@ -293,10 +293,12 @@ class Model(EqualByValue):
             raise ParameterError(f"expected an iterable of paths, got one: {paths!r}")
         batches = in_batches(paths, checked_batch_size(batch_size))
         labeller = Labeller(self, **options)
-        return labeller.warning_of_few_levels(
+        return (
             each
             for batch in batches
-            for each in labeller.label([_as_place(path) for path in batch], batch_size)
+            for each in labeller.warning_of_few_levels(
+                labeller.label([_as_place(path) for path in batch], batch_size)
+            )
         )
 
     def evaluate(self, source: str | os.PathLike[str], **options: Any) -> Trial:

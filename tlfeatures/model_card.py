@@ -39,8 +39,8 @@ def check_card_target(model: str | os.PathLike[str]) -> Path:
     target = card_path(model)
     if target.is_dir() or (target.is_file() and not _is_card(target)):
         raise ParameterError(
-            f"the model's card would replace {target}, which is none: give the model another "
-            "name, or move that file"
+            f"the model's card would replace {target}, which is not a model card: give the model "
+            "another name, or move that file"
         )
     return target
 

@@ -40,9 +40,10 @@ from numpy.typing import NDArray
 
 from tlfeatures.errors import FormatError, ModelError, OutputError, ParameterError
 from tlfeatures.features.spec import Spec
-from tlfeatures.files import check_ending, file_target, replacing
+from tlfeatures.files import check_ending, file_target, replacing, sync
 from tlfeatures.model_audit import broken, crafted, trusted_types, untrusted
 from tlfeatures.model_facts import wrong_facts
+from tlfeatures.workers import one_thread
 
 logger = logging.getLogger(__name__)
 
@@ -114,6 +115,7 @@ def write_model(path: Path, data: bytes, card_path: Path, card: str) -> None:
             fresh_card.write_bytes(card.encode("utf-8", "backslashreplace"))
             with replacing(path) as fresh:
                 fresh.write_bytes(data)
+                sync(fresh)  # what the disk refuses shows before the old card is gone
                 card_path.unlink(missing_ok=True)
     except OutputError as error:
         raise ModelError(str(error)) from error
@@ -366,12 +368,10 @@ def _unusable(head: Any, facts: Mapping[str, Any]) -> str | None:
 
     One row of zeros is tried: parts of a damaged head can be each in order and not fit each other.
     """
-    from threadpoolctl import threadpool_limits
-
     columns, classes = facts["columns"], len(facts["classes"])
     if getattr(head, "n_features_in_", columns) != columns:
         return f"a head for other embeddings than its {columns} columns"
-    with warnings.catch_warnings(), np.errstate(all="ignore"), threadpool_limits(1):
+    with warnings.catch_warnings(), np.errstate(all="ignore"), one_thread():
         warnings.simplefilter("ignore")
         row = np.zeros((1, columns), np.float32)
         found, labels = np.asarray(head.predict_proba(row)), np.asarray(head.predict(row))

@@ -13,6 +13,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from tlfeatures.files import is_alive
+
 _ASKING = 1.0  # seconds between two looks whether the parent is there
 
 
@@ -33,7 +35,9 @@ def start_worker(parent: int) -> None:
 
 
 def _end_with(parent: int) -> None:
-    while os.getppid() == parent:
+    # A fork server starts processes for another one, and so is the parent of all of them.
+    direct = os.getppid() == parent
+    while os.getppid() == parent if direct else is_alive(parent):
         time.sleep(_ASKING)
     os._exit(1)
 

@@ -65,7 +65,7 @@ def imagenet_spec():
 @pytest.mark.parametrize("given", ["typo.h5", "no/such/folder/w.h5", "Imagenet", ""])
 @pytest.mark.parametrize("use", [find_weights, load_backbone])
 def test_no_other_weights_replace_a_given_file_that_is_missing(use, given):
-    with pytest.raises(ParameterError, match=f"{given} is none"):
+    with pytest.raises(ParameterError, match=f"there is no file {given}; --weights takes imagenet"):
         use(imagenet_spec(), ["block5_pool.avg"], weights=given)
 
 
@@ -91,7 +91,7 @@ def test_what_is_no_vgg16_is_refused(tmp_path):
     (tmp_path / "text.h5").write_text("text")
     with pytest.raises(WeightsError, match="not an HDF5 file"):
         load_weights(str(tmp_path / "text.h5"))
-    with pytest.raises(ParameterError, match="imagenet, random or a file"):
+    with pytest.raises(ParameterError, match="there is no file nowhere.h5; --weights"):
         load_weights("nowhere.h5")
 
 

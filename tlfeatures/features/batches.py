@@ -106,7 +106,7 @@ def _decoded(path: str | Path, expected: bytes | None, how: _How) -> Decoded:
     with opened(path) as content:
         if expected == UNREADABLE:
             raise ImageError("it could not be read when the run began; run the command again")
-        changed = expected not in (None, content.sha256())
+        changed = expected is not None and content.sha256() != expected
         if not changed:
             decoded = decode_content(content, how.size, how.max_pixels, how.value_range)
         if changed or content.has_changed():

@@ -48,6 +48,7 @@ _FORMATS = frozenset(
 
 _TIFFS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # what a file of this format begins with
 
+_LARGEST_MENDED = 256 * 2**20  # bytes of a damaged file, which is read whole to be mended
 MAX_PIXELS = 178_956_970  # of an image, unless more are allowed: half a GiB as RGB
 
 _LARGE = 2**27  # bytes, after which it is worth giving them back
@@ -192,6 +193,11 @@ def thumbnail(data: bytes, side: int, value_range: ValueRange | None = None) -> 
     ImageError
         See `decode`.
     """
+    return thumbnail_content(Content(data), side, value_range)
+
+
+def thumbnail_content(content: Content, side: int, value_range: ValueRange | None = None) -> bytes:
+    """Do what `thumbnail` does, on a file that may be open."""
 
     def attempt(content: Content) -> bytes:
         with _opened(content, MAX_PIXELS) as image:
@@ -204,7 +210,7 @@ def thumbnail(data: bytes, side: int, value_range: ValueRange | None = None) -> 
             small.save(file, "WEBP", quality=70, method=4)
             return file.getvalue()
 
-    return _mended_if_needed(Content(data), attempt, MAX_PIXELS)
+    return _mended_if_needed(content, attempt, MAX_PIXELS)
 
 
 # ---- opening
@@ -234,9 +240,11 @@ def _opened(content: Content, max_pixels: int) -> Iterator[Image.Image]:
 
 def _check_scans(content: Content) -> None:
     """Refuse a JPEG that would take for ever: a scan of 200 bytes may pass over all pixels."""
-    if content.count(bytes([0xFF, SCAN])) <= MAX_SCANS:
+    scans = content.count(bytes([0xFF, SCAN]))
+    if scans <= MAX_SCANS:
         return
-    scans = sum(marker == SCAN for marker, *_ in jpeg_segments(content.whole()))
+    if content.size <= _LARGEST_MENDED:  # else what looks like a scan is counted as one
+        scans = sum(marker == SCAN for marker, *_ in jpeg_segments(content.whole()))
     if scans > MAX_SCANS:
         raise ImageError(f"a JPEG of {scans:,} scans, where {MAX_SCANS} are enough; save it anew")
 
@@ -300,6 +308,8 @@ def _mended_if_needed(content: Content, attempt: Callable[[Content], T], max_pix
 
 
 def _mended(content: Content, max_pixels: int) -> Content | None:
+    if content.size > _LARGEST_MENDED:
+        return None
     start = content.start(8)
     if is_png(start):
         needed = png_without_extras(content.whole())

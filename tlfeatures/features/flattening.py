@@ -55,7 +55,14 @@ class OpenedImage:
     ) -> None:
         self._image, self._value_range = image, value_range
         self._samples = samples = samples_of(image, content)
-        if value_range is not None and samples.deep and samples.cut and not samples.whole:
+        cut = samples.deep and samples.cut and not samples.whole
+        full = (0, 2**samples.bits - 1)
+        if cut and image.format == "TIFF" and (samples.stated or full) != full:
+            raise ImageError(
+                f"its range of values can't be applied to colours with {samples.bits} bits a "
+                "channel in this kind of file, of which 8 are read; save it as a PNG"
+            )
+        if value_range is not None and cut:
             raise ImageError(
                 f"--value-range can't be applied to colours with {samples.bits} bits a channel in "
                 "this kind of file, of which 8 are read; save it as a PNG"

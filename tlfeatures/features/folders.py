@@ -15,6 +15,7 @@ from pathlib import Path
 from tlfeatures.errors import ParameterError, SourceError
 from tlfeatures.features.locations import is_url, list_url, read_starts
 from tlfeatures.features.names import counted
+from tlfeatures.files import OTHER_ENDINGS
 
 logger = logging.getLogger(__name__)
 
@@ -30,21 +31,15 @@ FOREIGN_SUFFIXES = frozenset(
     {".dcm", ".dicom", ".nii", ".nrrd", ".mha", ".czi", ".lif", ".nd2", ".svs", ".ndpi", ".mrxs"}
     | {".heic", ".heif", ".hif", ".jxl", ".svg", ".eps", ".ico", ".xcf", ".exr", ".hdr", ".fits"}
     | {".3fr", ".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".pef", ".raf", ".raw", ".rw2"}
-    | {".srw"}
+    | {".srw", ".nrw", ".sr2", ".srf", ".kdc", ".dcr", ".erf", ".mef", ".mos", ".iiq", ".fff"}
+    | {".rwl", ".ptx", ".gpr", ".x3f", ".mrw", ".scn", ".bif"}
 )
 _FORMAT_NAMES = {".dcm": "DICOM", ".dicom": "DICOM", ".heic": "HEIC", ".heif": "HEIC"}
 
-# Known to be no images: they needn't be opened to see that.
-_OTHER_SUFFIXES = frozenset(
-    {".txt", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".md", ".html", ".htm"}
-    | {".pdf", ".doc", ".docx", ".xls", ".xlsx", ".ppt", ".pptx", ".odt", ".ods", ".rtf", ".log"}
-    | {".ini", ".cfg", ".toml", ".db", ".sqlite", ".npy", ".npz", ".mat", ".h5", ".hdf5", ".pkl"}
-    | {".parquet", ".pt", ".pth", ".onnx", ".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z"}
-    | {".rar", ".py", ".pyc", ".ipynb", ".r", ".m", ".sh", ".bat", ".js", ".css", ".exe", ".dll"}
-    | {".mp4", ".avi", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".m4v", ".3gp", ".mp3"}
-    | {".wav", ".flac", ".m4a", ".ogg", ".lnk", ".url"}
-    # Previews and second copies of images that cameras, editors and browsers keep beside them.
-    | {".thm", ".xmp", ".aae", ".bak", ".orig", ".old", ".part", ".crdownload"}
+# Known to be no images: they needn't be opened to see that. The last ones are of previews and of
+# second copies that cameras, editors and browsers keep beside images.
+_OTHER_SUFFIXES = OTHER_ENDINGS | frozenset(
+    {".thm", ".xmp", ".aae", ".bak", ".orig", ".old", ".part", ".crdownload"}
 )
 _SECOND_COPIES = ("_original", "~")  # of exiftool and of editors
 

@@ -76,7 +76,16 @@ def _named_by() -> str:
 
 def keras_json() -> Path:
     """Give the path of the file from which Keras reads its settings."""
-    return Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "keras.json"
+    return keras_home() / "keras.json"
+
+
+def keras_home() -> Path:
+    """Give the folder of Keras's settings and downloads; where Keras looks for it."""
+    named = os.environ.get("KERAS_HOME")
+    if named:
+        return Path(named).expanduser()
+    home = Path("~").expanduser()
+    return (home if os.access(home, os.W_OK) else Path("/tmp")) / ".keras"
 
 
 @contextlib.contextmanager

@@ -17,12 +17,13 @@ from tlfeatures.errors import StoreError
 from tlfeatures.features import store
 from tlfeatures.features.locations import Folder
 from tlfeatures.features.virtual import SHARD_NAME, has_own_shards, shards_folder
+from tlfeatures.files import ENDINGS
 
 logger = logging.getLogger(__name__)
 
 _LEFTOVER = re.compile(rf"\.({SHARD_NAME.pattern})\..+")  # a temporary file of a killed worker
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
-_ENDINGS = (".h5", ".hdf5", ".partial")
+_ENDINGS = (*ENDINGS["an embeddings file"], ".partial")
 
 
 def is_shard(name: str) -> bool:
@@ -61,7 +62,7 @@ def _named_by(path: Path, folder: str) -> set[str]:
     with path.open("rb") as file:
         is_hdf5 = file.read(len(_SIGNATURE)) == _SIGNATURE
     # A damaged file may have lost its first bytes: then its name says what it was.
-    if not is_hdf5 and not path.name.endswith(_ENDINGS):
+    if not is_hdf5 and not path.name.lower().endswith(_ENDINGS):
         return set()
     if store.is_of_another_program(path):
         return set()
@@ -87,8 +88,9 @@ def remove_shards(target: Path, folder: Folder, names: Collection[str]) -> None:
             others = shards_of_others(target)
         except StoreError as error:
             logger.warning(
-                "%d files in %s are needed no more, and are kept, as a file beside may refer to "
-                "them: %s. Mend or move that file, and run the command again",
+                "%d unneeded files in %s are kept, because another file in the same folder can't "
+                "be read and may refer to them: %s. Repair or move that file, then run the command "
+                "again",
                 len(unneeded),
                 folder.location,
                 error,

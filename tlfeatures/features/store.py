@@ -300,6 +300,8 @@ class Reader:
 def is_of_another_program(path: Path) -> bool:
     """Whether it is an HDF5 file that holds something else than embeddings.
 
+    A file that has anything of ours may be a damaged one of ours.
+
     Raises
     ------
     StoreError
@@ -307,7 +309,8 @@ def is_of_another_program(path: Path) -> bool:
     """
     with _open_to_read(path) as file:
         try:
-            return not np.array_equal(file.attrs.get("format"), FORMAT)
+            ours = {"format", "format_version", "spec", "provenance", "shards"} & set(file.attrs)
+            return not ours and "embeddings" not in file
         except Exception as error:  # whatever HDF5 says of damage
             raise FormatError(f"{path} is damaged: {error}") from error
 

@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.errors import EngineError, ParameterError, WeightsError
-from tlfeatures.features.keras_start import start_keras
+from tlfeatures.features.keras_start import keras_home, start_keras
 from tlfeatures.files import reason_of, replacing
 
 logger = logging.getLogger(__name__)
@@ -153,8 +153,8 @@ def _existing(source: str) -> Path:
     path = Path(source).expanduser()
     if not path.is_file():
         raise ParameterError(
-            f"weights must be imagenet, random or a file, and {source} is none; give the file "
-            "with --weights PATH"
+            f"there is no file {source}; --weights takes imagenet, random or the path of an HDF5 "
+            "file of Keras weights"
         )
     return path
 
@@ -293,8 +293,7 @@ def _load_imagenet(top: bool) -> Weights:
 
 def _imagenet_sources(top: bool) -> list[tuple[str, Callable[[], Weights]]]:
     file_name, md5 = _WITH_TOP if top else _NO_TOP
-    keras_home = os.environ.get("KERAS_HOME") or "~/.keras"
-    keras_cache = Path(keras_home).expanduser() / "models" / file_name
+    keras_cache = keras_home() / "models" / file_name
     own_cache = _cache_folder() / "vgg16_imagenet_notop.h5"
     sources: list[tuple[str, Callable[[], Weights]]] = [
         ("the Keras cache", lambda: _from_cache(keras_cache, top)),

@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tlfeatures.errors import ImageError
-from tlfeatures.features.decoding import thumbnail
+from tlfeatures.features.decoding import thumbnail_content
 from tlfeatures.features.folders import find_images
-from tlfeatures.features.reading import digest, read_bytes
+from tlfeatures.features.reading import opened
 from tlfeatures.features.spelling import clean
 from tlfeatures.features.value_range import ValueRange
 
@@ -83,10 +83,10 @@ def _url(path: Path | None, expected: bytes | None, value_range: ValueRange | No
     if path is None:
         return None
     try:
-        data = read_bytes(path)
-        if digest(data) != expected:
-            return None
-        picture = thumbnail(data, SIDE, value_range)
+        with opened(path) as content:
+            if content.sha256() != expected:
+                return None
+            picture = thumbnail_content(content, SIDE, value_range)
     except (ImageError, MemoryError):
         return None
     return "data:image/webp;base64," + base64.b64encode(picture).decode()
