@@ -91,7 +91,7 @@ def test_what_is_no_vgg16_is_refused(tmp_path):
     (tmp_path / "text.h5").write_text("text")
     with pytest.raises(WeightsError, match="not an HDF5 file"):
         load_weights(str(tmp_path / "text.h5"))
-    with pytest.raises(ParameterError, match="there is no file nowhere.h5; --weights"):
+    with pytest.raises(ParameterError, match=r"there is no file nowhere\.h5; --weights"):
         load_weights("nowhere.h5")
 
 
