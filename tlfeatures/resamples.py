@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tlfeatures.dataset import Dataset
 from tlfeatures.evaluate import Evaluation, or_none
+from tlfeatures.features.names import counted
 from tlfeatures.results import Entry, Study
 from tlfeatures.statistics import (
     SCORES,
@@ -95,9 +96,10 @@ class Resamples:
         """Say why a score that is defined has no interval."""
         if not math.isnan(interval[0]):
             return None
+        drawn = counted(self.units, self.unit.removesuffix("s"))
         if name == "roc_auc" and not self._any_has_all():
-            return f"no resample of the {self.units} {self.unit} has images of every class"
-        return f"every resample of the {self.units} {self.unit} gives the same score: no interval"
+            return f"no resample of the {drawn} has images of every class"
+        return f"every resample of the {drawn} gives the same score"
 
     def _any_has_all(self) -> bool:
         drawn = (self.counts[self.codes == code].any(axis=0) for code in range(len(self.classes)))

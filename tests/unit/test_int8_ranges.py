@@ -181,7 +181,7 @@ def test_fewer_images_than_a_sample_are_counted_and_said(engine, tmp_path, caplo
     (tmp_path / "photos" / "a" / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     extract(tmp_path / "photos", tmp_path / "x.h5", **INT8)
     assert read_header(tmp_path / "x.h5").spec.quantization.images == 5
-    assert "int8 is calibrated on 5 images, as 1 others can't be read" in caplog.text
+    assert "int8 is calibrated on 5 images; 1 image of the sample can't be read" in caplog.text
 
 
 def test_extract_names_images_of_one_colour(engine, tmp_path, caplog):

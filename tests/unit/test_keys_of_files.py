@@ -21,7 +21,7 @@ from tlfeatures.model_file import read_model_info
 WRONG = [None, True, 3, -1, 2.5, float("nan"), 10**30, "x", "", [], [1], [{}], {}, {"a": 1}]
 GONE = object()
 fuzz = settings(
-    max_examples=150,
+    max_examples=100,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -13,6 +13,7 @@ from tlfeatures.errors import ImageError, SourceError
 from tlfeatures.features.backbone import load_backbone
 from tlfeatures.features.batches import batched, decode_ahead, readable
 from tlfeatures.features.images import UNREADABLE, Manifest
+from tlfeatures.features.names import counted
 from tlfeatures.features.plan import Means
 from tlfeatures.features.quantization import Quantization, calibration_names, measured
 from tlfeatures.features.spec import Spec
@@ -72,7 +73,9 @@ def calibrate(spec: Spec, files: Iterable[tuple[str, bytes]], means: Means) -> Q
         raise SourceError(f"{error}; {location} can't be read: {why}") from error
     if failed and made.images < IMAGES:
         logger.warning(
-            "int8 is calibrated on %d images, as %d others can't be read", made.images, len(failed)
+            "int8 is calibrated on %s; %s of the sample can't be read",
+            counted(made.images, "image"),
+            counted(len(failed), "image"),
         )
     return made
 
