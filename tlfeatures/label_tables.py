@@ -169,7 +169,7 @@ def _delimiter_of(text: str, wanted: Mapping[str, Sequence[str]]) -> str:
 
     def found(delimiter: str) -> tuple[int, int]:
         try:
-            cells = next(csv.reader([first], delimiter=delimiter), [])
+            cells = next(csv.reader([first], delimiter=delimiter, skipinitialspace=True), [])
         except csv.Error:  # `_records` gives the reason
             return 0, 0
         return sum(clean(cell).casefold() in names for cell in cells), len(cells)
@@ -184,7 +184,9 @@ def _records(
     path: Path, text: str, delimiter: str, first_line: int
 ) -> Iterator[tuple[int, list[str]]]:
     """Give the line that each row begins on, and its cells; rows of empty cells are none."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    # A quotation mark may follow a blank, as in `a, "b"`; else it would be part of the name.
+    lines = io.StringIO(text, newline="")
+    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
     line = first_line
     try:
         for cells in reader:
@@ -192,9 +194,11 @@ def _records(
                 yield line, cells
             line = first_line + reader.line_num
     except csv.Error as error:
+        remedy = 'a quotation mark inside a cell must be doubled ("")'
+        if "field limit" in str(error):
+            remedy = "keep the columns of ids, labels and groups, and leave out such long cells"
         raise DatasetError(
-            f"{path} can't be read as a CSV: the row that begins on line {line}: {error}; a "
-            'quotation mark inside a cell must be doubled ("")'
+            f"{path} can't be read as a CSV: the row that begins on line {line}: {error}; {remedy}"
         ) from error
 
 

@@ -552,6 +552,9 @@ def _label_score(
     return _once(np.searchsorted(classes, y), np.searchsorted(classes, labels), unknown)[name]
 
 
+_RATIOS = ("positive_likelihood_ratio", "neg_negative_likelihood_ratio")
+
+
 def _extra_score(
     name: str, head: BaseEstimator, X: Columns, y: NDArray[np.str_], classes: NDArray[np.str_]
 ) -> tuple[float, str | None]:
@@ -563,11 +566,14 @@ def _extra_score(
         If it can't be computed though the fold lacks no class.
     """
     failed: Exception | None = None
+    value = float("nan")
     with collected(f"scoring {name}") as said:
         try:
             value = float(get_scorer(name)(head, X, y))
         except (ValueError, AttributeError) as error:
-            value, failed = float("nan"), error
+            failed = error
+    if said and name in _RATIOS:  # scikit-learn gives 1, the worst, where a ratio isn't defined
+        value = float("nan")
     if not np.isnan(value):
         for text in said:  # on to those of the head
             warnings.warn(text, stacklevel=2)
@@ -575,6 +581,11 @@ def _extra_score(
     lacking = _lacking(head, y, classes)
     if failed is not None and lacking is None:
         reason = " ".join(str(failed).split())
+        if "pos_label" in reason:
+            reason = (
+                "it needs to know which of the two classes is the positive one; take a score of "
+                "both classes, such as f1_macro, precision_macro, recall_macro, roc_auc or log_loss"
+            )
         raise ParameterError(f"scoring {name} can't be used here: {reason}") from failed
     return value, lacking or (said[0] if said else "the scorer gives no number")
 

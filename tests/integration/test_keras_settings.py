@@ -103,6 +103,14 @@ def test_a_keras_json_that_keras_refuses_is_named(home, photos, tmp_path, settin
     assert not (tmp_path / "x.h5").exists()
 
 
+def test_a_folder_in_place_of_keras_json_is_named(home, photos, tmp_path):
+    (home / "keras.json").mkdir()
+    done = run(*EXTRACT, photos, "-o", tmp_path / "x.h5", *OPTIONS)
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1), done.stderr
+    assert str(home / "keras.json") in done.stderr
+    assert "set KERAS_HOME" in done.stderr
+
+
 @pytest.mark.parametrize("backend", ["torch", "jax", "theano", "numpy", "openvino"])
 def test_a_backend_of_the_environment_that_cannot_be_used_is_named(
     home, photos, tmp_path, monkeypatch, backend

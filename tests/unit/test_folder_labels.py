@@ -179,6 +179,8 @@ def test_a_label_is_a_folder_of_the_path_or_none(ids, level):
          "all images are in one folder, which has the subfolders (cat, dog)"),
         (["s1/cat/x/1", "s1/dog/x/1", "s2/cat/x/1", "s2/dog/x/1"],
          "the same subfolders (cat, dog)"),
+        (["SiteA/ants/1", "SiteA/bees/1", "SiteB/ants/1"], "mostly the same subfolders (ants)"),
+        (["a/ants/1", "a/bees/1", "b/ants/1", "c/bees/1"], "subfolders (ants, bees)"),
     ],
 )  # fmt: skip
 def test_sites_that_are_taken_for_classes_are_asked_about(ids, said):
@@ -192,6 +194,18 @@ def test_sites_below_splits_are_asked_about():
     ids = [f"{a}/{b}/{c}/1" for a in ("train", "test") for b in ("s1", "s2") for c in ("x", "y")]
     assert "every folder in test, train has the same subfolders (x, y)" in folder_hint(ids)
     assert folder_hint(ids).count("give --label-level 3 to fit") == 1
+
+
+@pytest.mark.parametrize("other", ["unlabeled/1", "extra/a/1"])
+def test_a_split_beside_another_folder_is_asked_about(other):
+    hint = folder_hint(["train/a/1", "train/b/1", other])
+    assert hint.startswith("beside the split train there is ")
+    assert "give --label-level 2" in hint
+
+
+def test_splits_in_one_folder_are_used_if_that_is_extracted():
+    ids = [f"data/{split}/{label}/1" for split in ("train", "test") for label in ("a", "b")]
+    assert folder_hint(ids).startswith("all images are in the folder data, which holds the splits")
 
 
 def test_splits_below_the_classes_are_named_as_that():

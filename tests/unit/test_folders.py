@@ -237,10 +237,22 @@ def test_folders_of_other_programs_are_no_classes(folder, memory, caplog, name, 
         copy_to(memory, folder)
         source = "memory://photos"
     assert ids(source) == ["cat/1.png"]
-    hidden = name.startswith(".")
-    assert [record.getMessage() for record in caplog.records] == (
-        [] if hidden else [f"left out, as other programs made these folders: 2 images in {name}"]
-    )
+    why = "other programs made these folders"
+    if name.startswith("."):
+        why = "the names of these folders begin with a dot"
+    said = [f"left out, as {why}: 2 images in {name}"]
+    unseen = place == "url" and name.startswith(".")  # file systems elsewhere hide them
+    assert [record.getMessage() for record in caplog.records] == ([] if unseen else said)
+
+
+def test_images_in_hidden_folders_are_counted_and_those_of_tools_are_not(folder, caplog):
+    for name in (".net/1.jpg", "cat/.more/deep/2.jpg", ".git/3.jpg", ".snapshot/4.jpg"):
+        write(folder, name, encoded("JPEG"))
+    write(folder, ".empty/notes.txt")
+    write(folder, "cat/._5.jpg", encoded("JPEG"))
+    assert ids(folder) == ["cat/1.png"]
+    (record,) = caplog.records
+    assert record.getMessage().endswith("begin with a dot: 1 image in .net, 1 image in .more")
 
 
 def test_all_of_them_are_said_at_once(folder, caplog):

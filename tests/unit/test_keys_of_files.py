@@ -6,6 +6,7 @@ import shutil
 import zipfile
 
 import h5py
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
@@ -223,3 +224,27 @@ def test_a_head_on_embeddings_of_an_unknown_backbone_is_fitted(
     assert "no backbone resnet50" in run("info", flatten_file).stdout
     result = run("predict", tmp_path / "m.model", fitted_folder / "photos")
     assert "needs the backbone 'resnet50'" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("done", np.ones((24, 3, 2), bool)),
+        ("done", np.ones(24, np.uint8)),
+        ("digest", np.zeros((24, 16), np.uint8)),
+        ("digest", np.zeros(24, np.uint8)),
+        ("ids", np.array([[b"a"]] * 24)),
+        ("reason", np.array([[b""]] * 24)),
+        ("reason", np.zeros(24)),
+    ],
+    ids=lambda each: each if isinstance(each, str) else f"{each.dtype} {each.shape}",
+)
+def test_a_dataset_of_another_shape_or_kind_is_one_line(flatten_file, name, values):
+    with h5py.File(flatten_file, "r+") as opened:
+        del opened[name]
+        opened[name] = values
+    for command in ("info", "fit", "verify", "audit"):
+        result = CliRunner().invoke(main, [command, str(flatten_file)])
+        assert result.exit_code == 1, result.output
+        assert isinstance(result.exception, SystemExit)
+        assert len(result.stderr.splitlines()) == 1

@@ -208,7 +208,7 @@ def test_what_is_no_such_file_is_one_line(file, table, data, said):
         ("id\tlabel\na\tb\tc\n", "a label that contains a tab"),
         ('id,label\n"a\nb",c\nd,e,f\n', "line 4 has 3 cells"),
         ('id,label\nx,y\n"a\nb",c,d\n', "line 3 has 3 cells"),
-        ('id,label\na, "cat, black"\n', "line 2 has 3 cells"),
+        ('id,label\na, cat, black\n', "line 2 has 3 cells"),
     ],
 )  # fmt: skip
 def test_ragged_rows_are_refused_by_their_line(file, table, text, said):
@@ -216,6 +216,16 @@ def test_ragged_rows_are_refused_by_their_line(file, table, text, said):
     for options in ({"labels": table(text)}, {"groups": groups}):
         with pytest.raises(DatasetError, match=said):
             load_dataset(file, **options)
+
+
+@pytest.mark.parametrize("delimiter", [",", ";"])
+def test_a_quotation_mark_may_follow_a_blank(file, table, delimiter):
+    """Programs write a blank after the delimiter: the marks are still no part of the name."""
+    text = rows(lambda n, id_: f' "{id_[0]}{delimiter} x"', f'"id"{delimiter} "label"', delimiter)
+    data = load_dataset(file, labels=table(text))
+    assert data.classes == [f"b{delimiter} x", f"r{delimiter} x"]
+    some = rows(lambda n, id_: f' "{id_[0]}"' if n % 2 else f" {id_[0]}", delimiter=delimiter)
+    assert load_dataset(file, labels=table(some)).classes == ["b", "r"]
 
 
 def test_empty_rows_and_empty_cells_at_the_end_are_no_fault(file, table):

@@ -185,3 +185,24 @@ def test_among_the_two_most_probable_of_two_classes_is_every_label(head):
         cross_validate(make_head(head), dataset(), scoring="top_k_accuracy")
     found = cross_validate(make_head(head), dataset(classes="abc"), scoring="top_k_accuracy")
     assert np.isfinite(found.scores["top_k_accuracy"]).all()
+
+
+@pytest.mark.parametrize("scoring", ["positive_likelihood_ratio", "neg_negative_likelihood_ratio"])
+def test_a_ratio_that_is_not_defined_is_no_number(scoring):
+    """scikit-learn gives 1, its worst value, to a perfect head and to a guess alike."""
+    data = dataset(60, 4, signal=50.0)
+    options = {"scoring": [scoring], "cv": 3}
+    guess = cross_validate(make_head("dummy"), data, **options)
+    assert np.isnan(guess.scores[scoring]).all()
+    if scoring == "positive_likelihood_ratio":
+        perfect = cross_validate(make_head("logreg"), data, **options)
+        assert np.isnan(perfect.scores[scoring]).all()
+        assert perfect.reasons[scoring]
+    noisy = cross_validate(make_head("logreg"), dataset(90, 4, signal=0.5), **options)
+    assert np.isfinite(noisy.scores[scoring]).all()
+
+
+@pytest.mark.parametrize("scoring", ["f1", "precision", "recall", "jaccard", "neg_brier_score"])
+def test_a_score_of_a_positive_class_says_which_scores_need_none(scoring):
+    with pytest.raises(ParameterError, match="which of the two classes is the positive one; take"):
+        cross_validate(make_head("logreg"), dataset(), scoring=[scoring])

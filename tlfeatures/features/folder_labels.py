@@ -56,15 +56,17 @@ def _split_and_rest(name: str) -> tuple[str | None, frozenset[str]]:
     """Give the split, and the words of the name that say something else."""
     words = _WORD.findall(_NEW_WORD.sub(" ", clean(name)).casefold())
     joined = "".join(words)  # hold-out
-    if joined in _SPLITS:
-        return _SPLITS[joined], frozenset()
+    if _stem(joined) in _SPLITS:
+        return _SPLITS[_stem(joined)], frozenset()
     found = {_SPLITS[stem] for word in words if (stem := _stem(word)) in _SPLITS}
     rest = frozenset(word for word in words if _stem(word) not in _SPLITS)
     return (found.pop() if len(found) == 1 else None), rest - _FILLERS
 
 
 def _stem(word: str) -> str:
-    return word.removesuffix("set")  # testset
+    """Give a word without the ends that say nothing: testset, trainings."""
+    stem = word.removesuffix("s") if word.removesuffix("s") in _SPLITS else word
+    return stem.removesuffix("sets").removesuffix("set")
 
 
 def from_folders(ids: Sequence[str], level: int | None = None) -> list[Row]:
@@ -174,11 +176,12 @@ def folder_hint(ids: Iterable[str], level: int | None = None) -> str | None:
 def _beside_splits(paths: list[list[str]]) -> str | None:
     tops = {path[0] for path in paths if path}
     splits = {top: split for top in tops if (split := split_named(top)) is not None}
-    if len(set(splits.values())) < 2 or not _train_has_classes(paths, splits):
+    if not _train_has_classes(paths, splits):
         return None
     what = f"the folders {_named(splits)} look like splits"
     if len(splits) < len(tops):
-        what = f"beside the splits {_named(splits)} there is {_named(tops - set(splits))}"
+        which = "splits" if len(splits) > 1 else "split"
+        what = f"beside the {which} {_named(splits)} there is {_named(tops - set(splits))}"
     return (
         f"{what}: every one of these folders is taken for a class; are the classes the folders in "
         f"them? {_give_level(2)}"
@@ -194,7 +197,8 @@ def _same_subfolders(paths: list[list[str]], splits: dict[str, str]) -> str | No
             below[clean(path[place - 1])] |= {clean(name) for name in path[place : place + 1]}
     counts = Counter(name for names in below.values() for name in names)
     common = {name for name, count in counts.items() if count > 1 or len(below) == 1}
-    if len(common) < 2 or any(2 * len(names & common) <= len(names) for names in below.values()):
+    shared = sum(counts[name] for name in common)
+    if max(map(len, below.values()), default=0) < 2 or 2 * shared <= sum(counts.values()):
         return None
     if all(split_named(name) for name in common):
         if len(below) == 1:

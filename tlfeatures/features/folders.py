@@ -51,6 +51,9 @@ _SYSTEM_FOLDERS = frozenset(
     | {"~snapshot", "network trash folder", "temporary items", "found.000"}
 )
 
+# Hidden folders of tools and file systems, with more files than one wants to count.
+_TOOLS_FOLDERS = frozenset({".git", ".cache", ".snapshot", ".snapshots", ".zfs", ".venv"})
+
 _START = 132  # bytes of a file that hold the signature of its format
 _SIGNATURES = re.compile(
     rb"\xff\xd8\xff"  # JPEG
@@ -172,6 +175,7 @@ class _Listing:
             )
         self.endings: Counter[str] = Counter()  # of files that are no images
         self._system: Counter[str] = Counter()  # images in each system folder, by its name
+        self._hidden: Counter[str] = Counter()  # images in each hidden folder, by its name
         self._links: list[str] = []  # ids of links to folders that were not followed
 
     def images(self) -> Iterator[ImageFile]:
@@ -188,8 +192,9 @@ class _Listing:
             yield id_, name, _other_ending(id_, partial(_first_bytes, path))
 
     def _leave_folder_out(self, folder: str, name: str) -> None:
+        counts = self._system if _is_system_folder(name) else self._hidden
         files = (file for _, _, files in os.walk(folder) for file in files)
-        self._system[name] += sum(_named_as_image(file) for file in files)
+        counts[name] += sum(_named_as_image(file) for file in files)
 
     def _at_url(self) -> Iterator[tuple[str, str, str | None]]:
         names = [name for name in list_url(self._root) if not self._in_system_folder(name)]
@@ -211,9 +216,13 @@ class _Listing:
             yield f"left out, as they are no images: {_in_words(self.endings)}" + (
                 f"; {remedy}" if remedy else ""
             )
-        if +self._system:
-            counts = (f"{counted(n, 'image')} in {name}" for name, n in (+self._system).items())
-            yield f"left out, as other programs made these folders: {', '.join(counts)}"
+        for reason, found in (
+            ("other programs made these folders", +self._system),
+            ("the names of these folders begin with a dot", +self._hidden),
+        ):
+            if found:
+                counts = ", ".join(f"{counted(n, 'image')} in {name}" for name, n in found.items())
+                yield f"left out, as {reason}: {counts}"
         if self._links:
             named = ", ".join(map(repr, self._links[:_SHOWN_LINKS]))
             more = len(self._links) - _SHOWN_LINKS
@@ -248,7 +257,7 @@ class _Walk:
                 # To read a pipe would wait for ever; a broken link is named when it is decoded.
                 if _is(entry.is_file) or not os.path.exists(entry.path):  # noqa: PTH110
                     yield id_above + id_, name
-            elif _is_system_folder(entry.name):
+            elif _is_system_folder(entry.name) or entry.name.startswith("."):
                 self._leave_out(entry.path, entry.name)
             else:
                 by_link = linked or entry.is_symlink()
@@ -273,14 +282,20 @@ class _Walk:
 
 
 def _entries(folder: str) -> list[tuple[str, os.DirEntry[str]]]:
-    """Give what is in a folder and not hidden, sorted; the name of a folder ends in a slash."""
+    """Give what is in a folder but hidden files, sorted; the name of a folder ends in a slash."""
     try:
         with os.scandir(folder) as scanned:
-            entries = [entry for entry in scanned if not entry.name.startswith(".")]
+            entries = [entry for entry in scanned if not _is_unseen(entry)]
     except OSError as error:
         raise SourceError(f"{Path(folder)} can't be listed: {error.strerror}") from error
     named = ((_printable(entry.name) + "/" * _is(entry.is_dir), entry) for entry in entries)
     return sorted(named, key=itemgetter(0))
+
+
+def _is_unseen(entry: os.DirEntry[str]) -> bool:
+    """Whether it is hidden, and holds no images of the user's that should be counted."""
+    hidden = entry.name.startswith(".")
+    return hidden and (entry.name in _TOOLS_FOLDERS or not _is(entry.is_dir))
 
 
 def _printable(name: str) -> str:

@@ -61,7 +61,7 @@ def _why_not(error: Exception) -> str:
     remedy = "install that backend, or set KERAS_BACKEND=tensorflow"
     if "KERAS_BACKEND" not in os.environ:
         remedy = "correct that file, or set KERAS_HOME to a folder without keras.json"
-        if not keras_json().is_file():
+        if not keras_json().exists():
             remedy = "install TensorFlow: pip install tensorflow"
     return f"Keras can't be imported{_named_by()}: {lines[0]}; {remedy}"
 
@@ -71,7 +71,7 @@ def _named_by() -> str:
     backend = os.environ.get("KERAS_BACKEND")
     if backend:
         return f" (KERAS_BACKEND={backend})"
-    return f" (with the settings of {keras_json()})" if keras_json().is_file() else ""
+    return f" (with the settings of {keras_json()})" if keras_json().exists() else ""
 
 
 def keras_json() -> Path:

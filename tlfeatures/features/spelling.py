@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from fractions import Fraction
 
 # Characters without width that are no part of a name's text: soft hyphen, zero-width space and
 # joiners, marks of direction, byte order mark.
@@ -13,7 +14,7 @@ _WITHOUT_WIDTH = frozenset(
     map(chr, [0xAD, 0x61C, 0x180E, *range(0x200B, 0x2010), *range(0x202A, 0x202F)])
 ) | frozenset(map(chr, [*range(0x2060, 0x2065), *range(0x2066, 0x2070), 0xFEFF]))
 _ASCII_BLANKS = "".join(map(chr, [*range(33), 127]))
-_NUMBER = re.compile(r"([+-]?)0*(\d+)(?:\.(\d*))?", re.ASCII)
+_NUMBER = re.compile(r"[+-]?\d+(?:[.,]\d*)?(?:e[+-]?\d{1,3})?", re.ASCII | re.IGNORECASE)
 _SHOWN = 5
 
 
@@ -94,9 +95,6 @@ def _look(name: str, case: bool = False) -> str:
     text = unicodedata.normalize("NFKC", name)
     text = "".join(character for character in text if character not in _WITHOUT_WIDTH)
     text = " ".join(text.split())
-    number = _NUMBER.fullmatch(text)
-    if number:
-        sign, whole, fraction = number.groups()
-        fraction = (fraction or "").rstrip("0")
-        return f"{sign.lstrip('+')}{whole}{'.' if fraction else ''}{fraction}"
+    if _NUMBER.fullmatch(text):  # 1, 1.0, 1,0 and 1e0 are one number
+        return str(Fraction(text.replace(",", ".")))
     return text if case else unicodedata.normalize("NFC", text.casefold())

@@ -344,9 +344,9 @@ def _header(path: Path, file: h5py.File) -> Header:
         header = Header(
             path=path,
             ids=ids,
-            digests=[row.tobytes() for row in _dataset(file, "digest")[:]],
+            digests=[row.tobytes() for row in _column(file, "digest", (len(ids), 32), "uint8")[:]],
             stamps=_stamps(file, len(ids)) if checked else [UNKNOWN] * len(ids),
-            done=_dataset(file, "done")[:].astype(bool),
+            done=_column(file, "done", (len(ids),), "bool")[:],
             reasons=_strings(_dataset(file, "reason")),
             spec=Spec.from_dict(_json(file, "spec")),
             embeddings={name: dataset.shape[1] for name, dataset in embeddings.items()},
@@ -530,6 +530,10 @@ def _check_own(file: h5py.File, name: str) -> None:
 
 
 def _strings(dataset: h5py.Dataset) -> list[str]:
+    if dataset.ndim != 1:
+        raise FormatError(
+            f"{dataset.name} has the shape {dataset.shape}, expected one text an image"
+        )
     return [value.decode("utf-8") for value in dataset[:].tolist()]
 
 
@@ -595,10 +599,10 @@ def create(
     except OSError as error:
         path.unlink(missing_ok=True)
         free = shutil.disk_usage(path.parent).free
+        room = f", {free / 1e6:,.1f} MB are free; make room" if free < needed else "; make room"
         raise StoreError(
             f"{named or path} can't be made: {reason_of(error)}. It takes about "
-            f"{needed / 1e6:,.1f} MB, {free / 1e6:,.1f} MB are free; make room, or choose another "
-            "place with -o"
+            f"{needed / 1e6:,.1f} MB{room}, or choose another place with -o"
         ) from error
 
 
