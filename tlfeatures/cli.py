@@ -960,7 +960,7 @@ def predict(
     failures = []
     for prediction in made:
         write(prediction)
-        counts["abstained"] += prediction.abstained
+        counts["got no label, as no class is probable enough"] += prediction.abstained
         counts["flagged as outliers"] += bool(prediction.outlier)
         if prediction.error is not None and stream:
             _say_failure(prediction.path, prediction.error)  # who asked may be waiting for it

@@ -247,9 +247,11 @@ def _from_folder(
     failed = [{"id": manifest.images[row].id, "reason": str(why)} for row, why in errors]
     read = wanted.take(~np.isin(wanted.rows, [row for row, _ in errors]))
     if not len(read.rows):
+        seen = int((~new).sum())
+        used = f"; the model was fitted on the other {seen:,}" if seen else ""
         raise SourceError(
-            f"no image of {folder} that the model has not seen can be read: {failed[0]['id']} "
-            f"({failed[0]['reason']})"
+            f"{len(failed):,} images of {folder} can't be read, {failed[0]['id']} first "
+            f"({failed[0]['reason']}){used}: give images that it has not seen"
         )
     digests = np.frombuffer(b"".join(manifest.digests[row] for row in read.rows), np.uint8)
     data = replace(read, rows=np.arange(len(read.rows))).with_embeddings(

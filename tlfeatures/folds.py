@@ -274,7 +274,16 @@ def _check_counts(data: Dataset, cv: int) -> None:
             f"one, {found} are left: a higher --near-duplicates, or off"
         )
     if found < cv:
-        raise DatasetError(f"{cv} folds need {cv} groups, found {found}: fewer folds by --cv")
+        given = len(np.unique(data.groups))
+        joined = ""
+        if given > found:
+            joined = (
+                f", as near-duplicates connect some of the {given} groups that were given; if those "
+                "are no copies, --near-duplicates off"
+            )
+        raise DatasetError(
+            f"{cv} folds need {cv} groups, found {found}{joined}: fewer folds by --cv"
+        )
     least = fewest(data.y, together)
     if data.groups is None and least < cv:
         raise DatasetError(

@@ -200,7 +200,7 @@ def test_predict_flags_and_abstains(run, model, photos):
     assert list(rows[0]) == [*("path", "label", "p_blue", "p_red", "outlier", "distance", "error")]
     assert {row["label"] for row in rows} == {""}
     assert {row["outlier"] for row in rows} == {"no"}
-    assert result.stderr == "24 abstained\n"
+    assert result.stderr == "24 got no label, as no class is probable enough\n"
     row = json.loads(run(*arguments, "--json").stdout.splitlines()[0])
     assert row["label"] is None
     assert row["outlier"] is (row["distance"] > 1)

@@ -225,8 +225,9 @@ def test_predict_names_images_without_levels_once(model, cells, tmp_path, caplog
     paths = [str(black), str(fine), str(tmp_path / "grey.png")]
     made = list(Model.load(model).predict_stream(paths, batch_size=1))
     assert len(made) == 3
-    assert warnings(caplog) == [
-        f"2 images are nearly black or one colour: {black}, {tmp_path / 'grey.png'}"
+    assert warnings(caplog) == [  # a stream may go on for days: each batch has its warning
+        expected,
+        f"1 image is nearly black or one colour: {tmp_path / 'grey.png'}",
     ]
 
 

@@ -53,6 +53,9 @@ def run(*arguments):
     [
         (("train", "Training", "TRN", "seg_train", "train_images", "Training set"), "train"),
         (("TrainImages", "train2017", "01-train", "trainset", "my.training.data"), "train"),
+        (("Trainings", "my-trainings"), "train"),
+        (("Validations", "vals"), "val"),
+        (("Tests", "Evaluations"), "test"),
         (("val", "Valid", "validation", "dev", "val_images", "dev-set", "valset"), "val"),
         (("test", "Testing", "tst", "test-set", "seg_test", "eval", "Evaluation"), "test"),
         (("holdout", "hold-out", "Hold out", "test_evaluation"), "test"),

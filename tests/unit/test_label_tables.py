@@ -224,7 +224,8 @@ def test_a_quotation_mark_may_follow_a_blank(file, table, delimiter):
     text = rows(lambda n, id_: f' "{id_[0]}{delimiter} x"', f'"id"{delimiter} "label"', delimiter)
     data = load_dataset(file, labels=table(text))
     assert data.classes == [f"b{delimiter} x", f"r{delimiter} x"]
-    some = rows(lambda n, id_: f' "{id_[0]}"' if n % 2 else f" {id_[0]}", delimiter=delimiter)
+    head = f"id{delimiter}label"
+    some = rows(lambda n, id_: f' "{id_[0]}"' if n % 2 else f" {id_[0]}", head, delimiter)
     assert load_dataset(file, labels=table(some)).classes == ["b", "r"]
 
 

@@ -64,9 +64,11 @@ def _split_and_rest(name: str) -> tuple[str | None, frozenset[str]]:
 
 
 def _stem(word: str) -> str:
-    """Give a word without the ends that say nothing: testset, trainings."""
-    stem = word.removesuffix("s") if word.removesuffix("s") in _SPLITS else word
-    return stem.removesuffix("sets").removesuffix("set")
+    """Give a word without the ends that say nothing: testset, trainings. Trains are a class."""
+    single = word.removesuffix("s")
+    if single in _SPLITS and single != "train":
+        return single
+    return word.removesuffix("set")
 
 
 def from_folders(ids: Sequence[str], level: int | None = None) -> list[Row]:

@@ -345,7 +345,8 @@ def first_few(ids: Sequence[str]) -> str:
 
 def audited(found: Audit | None) -> list[str]:
     """Ids of the images in `audit`."""
-    rows = [] if found is None else _first_of_each(found.findings)
+    listed = [] if found is None else _first_of_each(found.findings)
+    rows = [each for each in listed if each.kind != "unreadable"]  # they have no picture
     copies = [each.other for each in rows if each.kind == "near-duplicate"]
     return [*(each.id for each in rows), *(id_ for id_ in copies if id_ is not None)]
 
