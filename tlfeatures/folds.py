@@ -274,12 +274,12 @@ def _check_counts(data: Dataset, cv: int) -> None:
             f"one, {found} are left: a higher --near-duplicates, or off"
         )
     if found < cv:
-        given = len(np.unique(data.groups))
+        given = len(set(data.groups.tolist())) if data.groups is not None else found
         joined = ""
         if given > found:
             joined = (
-                f", as near-duplicates connect some of the {given} groups that were given; if those "
-                "are no copies, --near-duplicates off"
+                f", as near-duplicates connect some of the {given} groups that were given; if "
+                "those are no copies, --near-duplicates off"
             )
         raise DatasetError(
             f"{cv} folds need {cv} groups, found {found}{joined}: fewer folds by --cv"

@@ -45,29 +45,68 @@ def _end_with(parent: int) -> None:
 class _BlasLimit:
     """Limits the BLAS libraries of this process to one thread while any thread asks for it.
 
-    Their number of threads is one of the whole process. So the first thread sets the limit, and the
-    last one to leave puts back what was there before.
+    Their number of threads is one of the whole process, and threadpoolctl lets it be put back by
+    the very thread that has set it. So the first thread that asks sets it. If it leaves before
+    others, a thread that does nothing else sets it in its place, until the last one leaves.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._users = 0
-        self._limits: list[Any] = []
+        self._own = threading.local()  # how often each thread is in it
+        self._users = 0  # threads
+        self._set_by: threading.Thread | None = None
+        self._limits: Any = None
+        self._keeper: _Keeper | None = None
 
     def __enter__(self) -> None:
-        from threadpoolctl import threadpool_info, threadpool_limits
-
+        self._own.depth = getattr(self._own, "depth", 0) + 1
+        if self._own.depth > 1:
+            return
         with self._lock:
             self._users += 1
-            blas = (each for each in threadpool_info() if each["user_api"] == "blas")
-            if any(each["num_threads"] > 1 for each in blas):  # one may be loaded later
-                self._limits.append(threadpool_limits(1, user_api="blas"))
+            if self._users == 1:
+                self._set_by, self._limits = threading.current_thread(), _limit_blas()
 
     def __exit__(self, *_: object) -> None:
+        self._own.depth -= 1
+        if self._own.depth:
+            return
         with self._lock:
             self._users -= 1
-            while self._users == 0 and self._limits:
-                self._limits.pop().restore_original_limits()
+            if self._set_by is threading.current_thread():
+                self._limits.__exit__(None, None, None)
+                self._set_by = None
+                self._keeper = _Keeper() if self._users else None
+            elif not self._users and self._keeper is not None:
+                self._keeper.end()
+                self._keeper = None
+
+
+def _limit_blas() -> Any:
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(1, user_api="blas").__enter__()
+
+
+class _Keeper:
+    """A thread that limits the BLAS libraries until it is told to end."""
+
+    def __init__(self) -> None:
+        self._set, self._over = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._keep, daemon=True)
+        self._thread.start()
+        self._set.wait()
+
+    def _keep(self) -> None:
+        limits = _limit_blas()
+        self._set.set()
+        self._over.wait()
+        limits.__exit__(None, None, None)
+
+    def end(self) -> None:
+        """Let it put back what was there before."""
+        self._over.set()
+        self._thread.join()
 
 
 _BLAS = _BlasLimit()
@@ -82,5 +121,6 @@ def one_thread() -> Iterator[None]:
     """
     from threadpoolctl import threadpool_limits
 
-    with threadpool_limits(1, user_api="openmp"), _BLAS:
+    # In this order: threadpoolctl lets another thread set BLAS once this one is out of all limits.
+    with _BLAS, threadpool_limits(1, user_api="openmp"):
         yield
