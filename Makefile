@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN = .venv/bin
 # Each file of tests is run by one of so many processes, the long files of tests/integration first,
 # so that no process waits at the end. The ten slowest tests are printed.
-WORKERS ?= 2
+WORKERS ?= 3
 PYTEST = $(BIN)/pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder --durations=10
 
 .PHONY: demo test test-unit test-long test-reference test-browser test-backends lint bench bench-heads bench-predict bench-cluster study clean
