@@ -69,7 +69,10 @@ def test_what_a_program_has_set_in_keras_changes_nothing(home, tmp_path):
 
 @pytest.mark.parametrize(
     "settings",
-    [{"image_data_format": "channels_first", "floatx": "float16"}, {"floatx": "float64"}],
+    [
+        {"image_data_format": "channels_first", "floatx": "float16"},
+        pytest.param({"floatx": "float64"}, marks=pytest.mark.long),
+    ],
     ids=json.dumps,
 )
 def test_settings_of_keras_json_change_nothing(home, photos, tmp_path, settings):

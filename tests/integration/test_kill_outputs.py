@@ -61,7 +61,7 @@ def left_in(folder):
     return [path.name for path in folder.iterdir() if path.name.endswith(".new")]
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("when", ["before", pytest.param("after", marks=pytest.mark.long)])
 def test_no_model_is_ever_beside_the_card_of_another(when, file, tmp_path):
     models = tmp_path / "models"
     models.mkdir()
@@ -79,7 +79,7 @@ def test_no_model_is_ever_beside_the_card_of_another(when, file, tmp_path):
     assert sorted(path.name for path in models.iterdir()) == ["m.model", "m.model.md"]
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("when", ["before", pytest.param("after", marks=pytest.mark.long)])
 def test_a_killed_benchmark_is_finished_and_leaves_nothing(when, file, tmp_path):
     whole = run_benchmark(file, heads=["dummy", "ridge"], cv=3)
     for number in range(9):

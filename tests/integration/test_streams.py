@@ -76,7 +76,7 @@ def test_nothing_is_open(name, folder, album):
 
 
 @FULL
-@pytest.mark.parametrize("buffered", [True, False])
+@pytest.mark.parametrize("buffered", [True, pytest.param(False, marks=pytest.mark.long)])
 @pytest.mark.parametrize("name", [*COMMANDS, *LONG])
 def test_a_full_disk_behind_standard_output_is_one_line(name, buffered, folder, album):
     command, code = (COMMANDS | LONG)[name]
