@@ -204,7 +204,10 @@ class _Ids:
         for form in (written, written.strip()):
             if form in self._exact:
                 return self._exact[form]
-        places = self._by_form.get(clean(written), [])
+        form = clean(written)
+        if form not in self._by_form:
+            form = form.replace("\\", "/")  # as Windows writes a path
+        places = self._by_form.get(form, [])
         if len(places) > 1:
             named = " and ".join(ascii(self._ids[place]) for place in places)
             raise DatasetError(
@@ -229,10 +232,11 @@ def _joined(ids: Sequence[str], entries: list[_Entry], name: str) -> list[Row]:
     """Give the row of each image, and say which entries belong to none."""
     rows, unused, count = _placed(ids, entries, name)
     if len(unused) == count:
-        found = f": they are {_in_words(unused)}" if unused else ", which are empty"
-        other = "; --label-columns id=NAME names another column" if _has_lines(unused) else ""
+        if not unused:
+            raise DatasetError(f"{name} has no labels, or no ids")
         raise DatasetError(
-            f"no id of the labels is that of an image{found}; {_what_an_id_is(ids)}{other}"
+            f"no id of the labels is that of an image: they are {_in_words(unused)}; "
+            f"{_what_an_id_is(ids)}{_how_to_match(unused, ids)}"
         )
     if unused:
         logger.warning(
@@ -260,6 +264,21 @@ def _placed(
             raise DatasetError(f"{name} has {entry.id!r} twice{lines}, and not the same")
     rows = [by_key[place].row if place in by_key else Row(None) for place in range(len(ids))]
     return rows, [entry for key, entry in by_key.items() if isinstance(key, str)], len(by_key)
+
+
+def _how_to_match(unused: Sequence[_Entry], ids: Sequence[str]) -> str:
+    """Say what keeps the first id of the labels from being that of an image."""
+    written = clean(unused[0].id).replace("\\", "/")
+    for id_ in map(clean, ids):
+        if written.endswith(f"/{id_}"):
+            return f"; leave out {written.removesuffix(id_)!r} at their beginning"
+        if written.casefold() == id_.casefold():
+            return "; they differ by case"
+        if written == id_.rpartition(".")[0]:
+            return "; they lack the ending"
+        if id_.endswith(f"/{written}"):
+            return "; they lack the folder"
+    return "; --label-columns id=NAME names another column" if _has_lines(unused) else ""
 
 
 def _has_lines(entries: Sequence[_Entry]) -> bool:

@@ -255,6 +255,15 @@ def test_images_in_hidden_folders_are_counted_and_those_of_tools_are_not(folder,
     assert record.getMessage().endswith("begin with a dot: 1 image in .net, 1 image in .more")
 
 
+@pytest.mark.parametrize("name", ["thumbnails", "Thumbs", "_thumbs", "previews"])
+def test_thumbnails_in_a_class_are_left_out_and_a_class_of_that_name_is_one(folder, caplog, name):
+    write(folder, f"cat/{name}/1.jpg", encoded("JPEG"))
+    write(folder, f"{name}/1.jpg", encoded("JPEG"))
+    assert sorted(ids(folder)) == sorted(["cat/1.png", f"{name}/1.jpg"])
+    (record,) = caplog.records
+    assert record.getMessage().endswith(f"other programs made these folders: 1 image in {name}")
+
+
 def test_all_of_them_are_said_at_once(folder, caplog):
     for name in ("@eaDir", "cat/@eaDir", "#recycle"):
         write(folder, f"{name}/1.jpg", encoded("JPEG"))

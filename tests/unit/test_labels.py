@@ -1,6 +1,7 @@
 """Labels and groups of ids: whichever way a name is written, and named where none matches."""
 
 import logging
+import re
 import unicodedata
 
 import numpy as np
@@ -213,7 +214,31 @@ def test_labels_of_no_image_at_all_are_an_error_that_says_what_an_id_is(ids, tmp
     assert "an id is the path of an image below the extracted folder, as in 'a/1.png'" in str(
         refused.value
     )
-    assert "--label-columns id=NAME" in str(refused.value)
+
+
+def test_a_path_may_be_written_as_windows_writes_it(tmp_path):
+    table = write(tmp_path / "l.csv", "id,label\na\\b\\1.png,cat\na/2.png,dog\n")
+    found = labelled(["a/b/1.png", "a/2.png", "a\\b"], table)
+    assert found.y.tolist() == ["cat", "dog"]
+    exact = {"a\\b": "x", "a/b": "y"}
+    assert labelled(["a/b", "a\\b"], exact).y.tolist() == ["y", "x"]
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("photos/a/1.png", "leave out 'photos/' at their beginning"),
+        ("C:\\photos\\a\\1.png", "leave out 'C:/photos/' at their beginning"),
+        ("a/1.PNG", "they differ by case"),
+        ("a/1", "they lack the ending"),
+        ("1.png", "they lack the folder"),
+        ("other", "--label-columns id=NAME names another column"),
+    ],
+)
+def test_what_keeps_an_id_from_being_found_is_said(written, said, tmp_path):
+    table = write(tmp_path / "l.csv", f"id,label\n{written},cat\n")
+    with pytest.raises(DatasetError, match=re.escape(f"; {said}")):
+        labelled(["a/1.png", "b/2.png"], table)
 
 
 def test_ids_of_no_image_that_are_there_twice_are_counted_once(tmp_path, caplog):

@@ -54,6 +54,9 @@ _SYSTEM_FOLDERS = frozenset(
 # Hidden folders of tools and file systems, with more files than one wants to count.
 _TOOLS_FOLDERS = frozenset({".git", ".cache", ".snapshot", ".snapshots", ".zfs", ".venv"})
 
+# Such a folder in a folder of images has small copies of them; beside it, it may be a class.
+_THUMBNAILS = frozenset({"thumbnails", "thumbnail", "thumbs", "_thumbs", "previews"})
+
 _START = 132  # bytes of a file that hold the signature of its format
 _SIGNATURES = re.compile(
     rb"\xff\xd8\xff"  # JPEG
@@ -192,7 +195,7 @@ class _Listing:
             yield id_, name, _other_ending(id_, partial(_first_bytes, path))
 
     def _leave_folder_out(self, folder: str, name: str) -> None:
-        counts = self._system if _is_system_folder(name) else self._hidden
+        counts = self._hidden if name.startswith(".") else self._system
         files = (file for _, _, files in os.walk(folder) for file in files)
         counts[name] += sum(_named_as_image(file) for file in files)
 
@@ -204,7 +207,9 @@ class _Listing:
             yield name, name, _other_ending(name, partial(starts.__getitem__, name))
 
     def _in_system_folder(self, name: str) -> bool:
-        folder = next((part for part in name.split("/")[:-1] if _is_system_folder(part)), None)
+        parts = name.split("/")[:-1]
+        system = (part for at, part in enumerate(parts) if _is_system_folder(part, at > 0))
+        folder = next(system, None)
         if folder is not None:
             self._system[folder] += _named_as_image(name)
         return folder is not None
@@ -257,7 +262,7 @@ class _Walk:
                 # To read a pipe would wait for ever; a broken link is named when it is decoded.
                 if _is(entry.is_file) or not os.path.exists(entry.path):  # noqa: PTH110
                     yield id_above + id_, name
-            elif _is_system_folder(entry.name) or entry.name.startswith("."):
+            elif _is_system_folder(entry.name, bool(above)) or entry.name.startswith("."):
                 self._leave_out(entry.path, entry.name)
             else:
                 by_link = linked or entry.is_symlink()
@@ -278,7 +283,9 @@ class _Walk:
         if real != self._real_root and not real.startswith(self._real_root.rstrip(os.sep) + os.sep):
             return False
         parts = Path(real).relative_to(self._real_root).parts
-        return not any(part.startswith(".") or _is_system_folder(part) for part in parts)
+        return not any(
+            part.startswith(".") or _is_system_folder(part, at > 0) for at, part in enumerate(parts)
+        )
 
 
 def _entries(folder: str) -> list[tuple[str, os.DirEntry[str]]]:
@@ -309,8 +316,9 @@ def _is(kind: Callable[[], bool]) -> bool:
         return False
 
 
-def _is_system_folder(name: str) -> bool:
-    return name.lower() in _SYSTEM_FOLDERS
+def _is_system_folder(name: str, nested: bool) -> bool:
+    """Whether programs make folders of this name, `nested` in a folder of the source."""
+    return name.lower() in _SYSTEM_FOLDERS or (nested and name.lower() in _THUMBNAILS)
 
 
 # ---- names and first bytes
