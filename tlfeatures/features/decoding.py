@@ -26,6 +26,7 @@ from tlfeatures.errors import ImageError, ParameterError
 from tlfeatures.features.few_levels import FewLevels, few_levels
 from tlfeatures.features.flattening import OpenedImage
 from tlfeatures.features.memory import MemoryBudget
+from tlfeatures.features.rawmodes import correct_tiff
 from tlfeatures.features.reading import Content
 from tlfeatures.features.repair import (
     MAX_SCANS,
@@ -37,7 +38,7 @@ from tlfeatures.features.repair import (
     png_without_extras,
     without_half_marker,
 )
-from tlfeatures.features.value_range import ValueRange, planes_of_16_bits
+from tlfeatures.features.value_range import ValueRange
 
 # What the bytes may be. Pillow reads more, among it PostScript, for which it runs a program, and
 # icons, which it decodes before one can ask how many pixels they have.
@@ -228,7 +229,7 @@ def _opened(content: Content, max_pixels: int) -> Iterator[Image.Image]:
                 _check_scans(content)
             if image.format == "TIFF":
                 _silence_libtiff()
-                planes_of_16_bits(image)
+                correct_tiff(image)
             yield image
     except ImageError:
         raise

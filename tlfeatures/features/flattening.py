@@ -11,15 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from tlfeatures.errors import ImageError
+from tlfeatures.features.rawmodes import change_rawmodes, rawmode_of, rawmode_of_lower_bytes
 from tlfeatures.features.reading import Content
-from tlfeatures.features.value_range import (
-    ValueRange,
-    change_rawmodes,
-    rawmode_of,
-    rawmode_of_lower_bytes,
-    samples_of,
-    to_8_bits,
-)
+from tlfeatures.features.value_range import ValueRange, samples_of, to_8_bits
 
 Reopen = Callable[[], AbstractContextManager[Image.Image]]
 
