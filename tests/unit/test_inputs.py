@@ -79,6 +79,17 @@ def _(folder):
     }
 
 
+@case("PNG with damaged pixels", "refused")
+def _(folder):
+    made = {}
+    for color, step in ((10, 12), (200, 20)):
+        data = bytearray(encoded(Image.new("RGB", (SIDE, SIDE), (color, 9, 9)), "PNG"))
+        data[data.index(b"IDAT") + step] ^= 1
+        reason = "its pixels are damaged: the checksum of an IDAT chunk is wrong"
+        made[write(folder, f"a/{color}.png", bytes(data))] = reason
+    return made
+
+
 @case("file larger than memory", "embedded")
 def _(folder):
     name = write(folder, "a/1.png", encoded(picture(), "PNG"))

@@ -31,6 +31,7 @@ from tlfeatures.features.reading import Content
 from tlfeatures.features.repair import (
     MAX_SCANS,
     SCAN,
+    damaged_chunk,
     ended_jpegs,
     is_jpeg,
     is_png,
@@ -239,6 +240,19 @@ def _opened(content: Content, max_pixels: int) -> Iterator[Image.Image]:
         raise _DamagedError(_reason(error, content, max_pixels)) from error
 
 
+def _check_chunks(content: Content) -> None:
+    """Refuse a PNG with damaged pixels: Pillow decodes those whose checksum is wrong."""
+    try:
+        damaged = damaged_chunk(content.stream()) if is_png(content.start(8)) else None
+    except OSError as error:
+        raise ImageError(error.strerror or str(error)) from error
+    if damaged is not None:
+        article = "a" if damaged == "PLTE" else "an"
+        raise ImageError(
+            f"its pixels are damaged: the checksum of {article} {damaged} chunk is wrong"
+        )
+
+
 def _check_scans(content: Content) -> None:
     """Refuse a JPEG that would take for ever: a scan of 200 bytes may pass over all pixels."""
     scans = content.count(bytes([0xFF, SCAN]))
@@ -294,6 +308,7 @@ def _reason(error: Exception, content: Content, max_pixels: int) -> str:
 
 def _mended_if_needed(content: Content, attempt: Callable[[Content], T], max_pixels: int) -> T:
     """Try with the file as it is; where Pillow can't decode it, without what is damaged in it."""
+    _check_chunks(content)
     try:
         return attempt(content)
     except _DamagedError as error:
