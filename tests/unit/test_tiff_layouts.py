@@ -1,9 +1,11 @@
 """TIFF files however their pixels lie in them: byte order, compression, strips, tiles, planes."""
 
+import io
 import struct
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.unit.deep_files import tiff, tiff_of
 from tlfeatures.errors import ImageError
@@ -159,3 +161,51 @@ def test_the_file_of_a_rare_layout_is_the_same_picture():
     swapped = tiff(values, byteorder=">", compression="zlib")
     plain = tiff(values, byteorder="<")
     assert thumbnail(swapped, 20, (-1000, 1000)) == thumbnail(plain, 20, (-1000, 1000))
+
+
+# ---- grey that is multiplied with alpha, and palettes
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+@pytest.mark.parametrize("tiled", [False, True])
+def test_grey_that_is_multiplied_with_alpha(order, compression, tiled):
+    values = values_of("u1", 2)
+    values[..., 0] = np.minimum(values[..., 0], values[..., 1])
+    data = tiff_of(values, order, compression, tiled, extrasamples=["assocalpha"])
+    expected = values[..., :1] + 255.0 - values[..., 1:]
+    assert is_near(decode(data, SIZE), expected)
+    assert thumbnail(data, 16)
+
+
+@pytest.mark.parametrize("scale", [1, 256, 257])
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_a_palette_of_8_bits_is_as_bright_as_one_of_16(scale, order, compression):
+    colours = np.random.default_rng(1).integers(0, 256, (3, 256)).astype("u2")
+    indices = values_of("u1")
+    data = tiff(
+        indices,
+        photometric="palette",
+        colormap=colours * scale,
+        byteorder=order,
+        compression=compression,
+    )
+    assert (decode(data, SIZE) == colours.T[indices]).all()
+    seen = np.asarray(Image.open(io.BytesIO(thumbnail(data, 16))))
+    assert seen.mean() == pytest.approx(colours.T[indices].mean(), abs=20)
+
+
+def test_a_palette_of_8_bits_is_turned_upright():
+    colours = np.random.default_rng(1).integers(0, 256, (3, 256)).astype("u2")
+    indices = values_of("u1")
+    options = {"photometric": "palette", "colormap": colours}
+    turned = tiff(indices, extratags=[(274, 3, 1, 3, True)], **options)
+    assert (decode(turned, SIZE) == colours.T[indices][::-1, ::-1]).all()
+
+
+def test_a_palette_with_one_value_of_16_bits_is_of_16_bits():
+    colours = np.full((3, 256), 200, "u2")
+    colours[0, 255] = 256
+    data = tiff(values_of("u1"), photometric="palette", colormap=colours)
+    assert decode(data, SIZE).max() <= 1

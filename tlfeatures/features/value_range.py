@@ -71,6 +71,8 @@ class Samples:
         What Pillow multiplies the file's values by.
     stated : (float, float) or None
         Black and white by the header, in Pillow's values.
+    opaque : float or None
+        Largest value of alpha by the header.
     significant : int
         Bits of a PNG that count by its header; 0 where it doesn't say.
     unsigned : bool
@@ -86,6 +88,7 @@ class Samples:
     bits: int = 8
     factor: float = 1.0
     stated: ValueRange | None = None
+    opaque: float | None = None
     significant: int = 0
     unsigned: bool = True
     inverted: bool = False
@@ -129,10 +132,12 @@ def _of_tiff(image: Image.Image, content: Content) -> Samples:
     if bits < 8 or (bits == 8 and (unsigned or image.mode != "L")):
         return Samples()
     stated = (0.0, 2.0**bits - 1) if 8 < bits < 16 else None
+    largests: list[float] = []
     for smallest, largest in _STATED:
         if largest in tags:
             low = min(_numbers(tags.get(smallest, 0)), default=0)
-            high = max(_numbers(tags[largest]), default=0)
+            largests = _numbers(tags[largest])
+            high = max(largests, default=0)
             stated = (low, high) if math.isfinite(low + high) and low < high else stated
             break
     grey = bits == 8 or _has_all_bits(image)
@@ -141,6 +146,7 @@ def _of_tiff(image: Image.Image, content: Content) -> Samples:
     return Samples(
         bits,
         stated=stated,
+        opaque=largests[-1] if largests else None,
         unsigned=unsigned,
         inverted=grey and tags.get(_PHOTOMETRIC, _WHITE_IS_ZERO) == _WHITE_IS_ZERO,
         cut=not grey,
@@ -237,6 +243,24 @@ def to_8_bits(
         low, high = (samples.factor * value for value in value_range)
     scaled = _scaled(values, low, high)
     return 255 - scaled if samples.inverted else scaled
+
+
+def alpha_to_8_bits(
+    upper: NDArray[np.uint8], lower: NDArray[np.uint8], samples: Samples
+) -> NDArray[np.uint8]:
+    """Bring alpha to 0 (transparent) to 255 (opaque), by the header's largest value if it is true.
+
+    Parameters
+    ----------
+    upper, lower : ndarray of shape (h, w)
+        Bytes of its 16 bits.
+    samples : Samples
+    """
+    opaque = samples.opaque
+    if opaque is None or opaque <= 0:
+        return upper
+    values = upper.astype(np.uint16) << 8 | lower
+    return upper if values.max() > opaque else _scaled(values, 0.0, opaque)
 
 
 def _range_of(values: NDArray[Any], samples: Samples) -> ValueRange:
