@@ -92,6 +92,12 @@ def _(folder):
     return made
 
 
+@case("big-endian BigTIFF", "refused")
+def _(folder):
+    data = tiff(np.zeros((SIDE, SIDE), np.uint16), byteorder=">", bigtiff=True)
+    return {write(folder, "a/1.tif", data): ".*: a big-endian BigTIFF; save it in little-endian .*"}
+
+
 @case("16-bit grey where 0 is white", "embedded")
 def _(folder):
     values = np.full((SIDE, SIDE), 65535 - 257 * 60, np.uint16)

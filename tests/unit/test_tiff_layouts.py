@@ -209,3 +209,17 @@ def test_a_palette_with_one_value_of_16_bits_is_of_16_bits():
     colours[0, 255] = 256
     data = tiff(values_of("u1"), photometric="palette", colormap=colours)
     assert decode(data, SIZE).max() <= 1
+
+
+# ---- BigTIFF
+
+
+@pytest.mark.parametrize("kind", ["u1", "u2", "i2", "f4"])
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_a_big_tiff_is_read_or_named_as_what_it_is(kind, compression):
+    values = values_of(kind)
+    data = tiff_of(values, "<", compression, bigtiff=True)
+    found = decode(data, SIZE, value_range=RANGES[kind])
+    assert (found == shades(values, *RANGES[kind])[..., None]).all()
+    with pytest.raises(ImageError, match="a big-endian BigTIFF; save it in little-endian byte"):
+        decode(tiff_of(values, ">", compression, bigtiff=True), SIZE, value_range=RANGES[kind])

@@ -48,7 +48,12 @@ _FORMATS = frozenset(
     | {"SGI", "TGA", "TIFF", "WEBP"}
 )
 
-_TIFFS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # what a file of this format begins with
+_TIFFS = (b"II*\0", b"MM\0*", b"II+\0")  # what a file of this format begins with
+_NO_BIG_TIFF = (
+    "not an image that Pillow can read: a big-endian BigTIFF; save it in little-endian byte order, "
+    "or as a PNG"
+)
+_BIG_ENDIAN_BIG_TIFF = b"MM\0+"  # Pillow takes it for a file with other offsets
 
 _LARGEST_MENDED = 256 * 2**20  # bytes of a damaged file, which is read whole to be mended
 MAX_PIXELS = 178_956_970  # of an image, unless more are allowed: half a GiB as RGB
@@ -222,6 +227,8 @@ def thumbnail_content(content: Content, side: int, value_range: ValueRange | Non
 def _opened(content: Content, max_pixels: int) -> Iterator[Image.Image]:
     """Open an image at its first frame; whatever goes wrong with it is an `ImageError`."""
     try:
+        if content.start(4) == _BIG_ENDIAN_BIG_TIFF:
+            raise ImageError(_NO_BIG_TIFF)
         with Image.open(content.stream(), formats=_formats()) as image:
             pixels = image.width * image.height
             if pixels > max_pixels:
@@ -294,7 +301,7 @@ def _reason(error: Exception, content: Content, max_pixels: int) -> str:
     if not start:
         return "the file is empty"
     if isinstance(error, UnidentifiedImageError):
-        tiff = ": a TIFF that is damaged or has a rare kind of pixels" * start.startswith(_TIFFS)
+        tiff = ": a TIFF that is damaged or has a rare kind of pixels" * (start in _TIFFS)
         return f"not an image that Pillow can read{tiff}"
     if isinstance(error, Image.DecompressionBombError):  # Pillow counts before we can
         found = re.search(r"\d+", str(error))
