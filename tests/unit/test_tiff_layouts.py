@@ -131,6 +131,19 @@ def test_planes_of_colours_that_are_multiplied_with_alpha(kind):
         decode(tiff_of(values, ">", None, planes=True, **options), SIZE)
 
 
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+@pytest.mark.parametrize("extra", [["unspecified"] * 2, ["unassalpha", "unspecified"]])
+def test_further_planes_are_left_out_or_refused(compression, extra):
+    values = np.dstack([values_of("u1", 3), values_of("u1", 2)])
+    options = {"photometric": "rgb", "extrasamples": extra}
+    data = tiff_of(values, "<", compression, planes=True, **options)
+    if compression is not None and extra[0] == "unspecified":
+        assert (decode(data, SIZE) == values[..., :3]).all()
+        return
+    with pytest.raises(ImageError, match=r"one after the other|rare kind of pixels"):
+        decode(data, SIZE)
+
+
 @pytest.mark.parametrize("kind", RANGES)
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("photometric", ["minisblack", "miniswhite"])
@@ -194,6 +207,19 @@ def test_a_palette_of_8_bits_is_as_bright_as_one_of_16(scale, order, compression
     assert (decode(data, SIZE) == colours.T[indices]).all()
     seen = np.asarray(Image.open(io.BytesIO(thumbnail(data, 16))))
     assert seen.mean() == pytest.approx(colours.T[indices].mean(), abs=20)
+
+
+@pytest.mark.parametrize("scale", [1, 257])
+def test_a_palette_of_8_bits_with_alpha(scale):
+    colours = np.random.default_rng(1).integers(0, 256, (3, 256)).astype("u2")
+    values = values_of("u1", 2)
+    stored = [int(value) * scale for value in colours.ravel()]
+    tags = [(320, 3, len(stored), stored, True)]
+    grey = tiff_of(values, extrasamples=["unassalpha"], extratags=tags)
+    said, meant = (struct.pack("<HHIHH", 262, 3, 1, kind, 0) for kind in (1, 3))
+    assert grey.count(said) == 1
+    expected = over_white(np.dstack([colours.T[values[..., 0]], values[..., 1]]).astype("u1"))
+    assert is_near(decode(grey.replace(said, meant), SIZE), expected)
 
 
 def test_a_palette_of_8_bits_is_turned_upright():

@@ -212,6 +212,17 @@ def test_alpha_has_the_range_that_a_tiff_states(stated, order, planes):
     assert np.abs(found - expected(values, 65535)).max() <= 2
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("compression", [None, "zlib", "lzw"])
+def test_a_stated_range_of_colours_with_a_fourth_channel(order, compression):
+    values = np.dstack([COLOURS, VALUES])
+    tags = [(281, 3, 4, (4095,) * 4, True)]
+    options = {"photometric": "rgb", "extrasamples": ["unspecified"], "extratags": tags}
+    data = tiff_of(values, order, compression, **options)
+    assert (decode(data, SIZE) == shades(COLOURS, 0, 4095)).all()
+    assert (decode(data, SIZE, value_range=(0, 1023)) == shades(COLOURS, 0, 1023)).all()
+
+
 @pytest.mark.parametrize("value_range", [None, (0, 1023)])
 def test_a_stated_range_that_can_t_be_applied_is_refused(value_range):
     tags = [(281, 3, 4, (4095,) * 4, True)]

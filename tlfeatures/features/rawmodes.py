@@ -56,7 +56,8 @@ def change_rawmodes(image: Image.Image, change: Callable[[str], str]) -> None:
 
 # ---- TIFF
 
-_BITS, _PHOTOMETRIC, _FILL_ORDER, _SAMPLES, _PLANES, _FORMAT = 258, 262, 266, 277, 284, 339
+_BITS, _PHOTOMETRIC, _FILL_ORDER, _SAMPLES, _PLANES = 258, 262, 266, 277, 284
+_EXTRA, _FORMAT = 338, 339
 _SEPARATE = 2
 _PLANES_OF = {"RGB": "RGB", "RGBA": "RGBA", "CMYK": "CMYK"}  # by Pillow's mode
 _NO_PLANES = (
@@ -94,7 +95,9 @@ def _correct_planes(image: Image.Image, tags: Any, tiles: list[Any]) -> None:
     """Pillow takes the first letter of a rawmode for that of a plane."""
     bands, bits = len(image.getbands()), tags.get(_BITS, (1,))
     known = _PLANES_OF.get(image.mode, "")
-    if bands > 1 and not known:  # libtiff's planes are put into the wrong channels
+    # Planes without a known order are put into wrong channels; only unspecified ones are left out.
+    more = any(tags.get(_EXTRA, ())) and tags.get(_SAMPLES, bands) > bands
+    if bands > 1 and (more or not known):
         raise ImageError(_NO_PLANES)
     if any(tile[0] != "raw" for tile in tiles):
         return
