@@ -82,3 +82,54 @@ def tiff_of_12_bits(value: int, side: int = 16) -> bytes:
     entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)
     start = b"II*\0" + struct.pack("<I", 8 + len(pixels))
     return start + pixels + struct.pack("<H", len(tags)) + entries + bytes(4)
+
+
+def _lzw(data: bytes) -> bytes:
+    """LZW of 9-bit codes alone: the table is emptied before it needs longer ones."""
+    codes: list[int] = []
+    for start in range(0, len(data), 200):
+        codes += [256, *data[start : start + 200]]
+    bits = "".join(f"{code:09b}" for code in [*codes, 257])
+    bits += "0" * (-len(bits) % 8)
+    return int(bits, 2).to_bytes(len(bits) // 8, "big")
+
+
+def _packbits(data: bytes) -> bytes:
+    parts = (data[start : start + 128] for start in range(0, len(data), 128))
+    return b"".join(bytes([len(part) - 1]) + part for part in parts)
+
+
+_PACKERS = {"zlib": (8, zlib.compress), "lzw": (5, _lzw), "packbits": (32773, _packbits)}
+_DEFLATE = 8
+
+
+def tiff_of(
+    values: np.ndarray,
+    order: str = "<",
+    compression: str | None = None,
+    tiled: bool = False,
+    planes: bool = False,
+    **options,
+) -> bytes:
+    """(h, w) or (h, w, channels), with sides that 16 divides, in strips or tiles of 16."""
+    options = {"photometric": "minisblack", **options, "byteorder": order}
+    options |= {"tile": (16, 16)} if tiled else {"rowsperstrip": 16}
+    if values.ndim == 3:
+        options["planarconfig"] = "separate" if planes else "contig"
+    stored = np.ascontiguousarray(values.transpose(2, 0, 1)) if planes else values
+    if compression is None:
+        return tiff(stored, **options)
+    side = 16 if tiled else values.shape[1]
+    kind = values.dtype.newbyteorder(order)
+    tag, pack = _PACKERS[compression]
+    parts = [
+        pack(plane[top : top + 16, left : left + side].astype(kind).tobytes())
+        for plane in (stored if planes else [values])
+        for top in range(0, values.shape[0], 16)
+        for left in range(0, values.shape[1], side)
+    ]
+    buffer = io.BytesIO()
+    options |= {"shape": stored.shape, "dtype": kind, "compression": "zlib"}
+    tifffile.imwrite(buffer, iter(parts), **options)  # this packs nothing but Deflate itself
+    said, meant = (struct.pack(order + "HHIH", 259, 3, 1, each) for each in (_DEFLATE, tag))
+    return buffer.getvalue().replace(said, meant)

@@ -9,6 +9,7 @@ from tests.unit.deep_files import (
     png_of_16_bits,
     png_of_few_bits,
     tiff,
+    tiff_of,
     tiff_of_12_bits,
     with_sbit,
     with_trns,
@@ -69,6 +70,32 @@ def _(folder):
             name = f"a/{len(made)}.tif"
             made[write(folder, name, data)] = plain(0, 117, 255)
     return made
+
+
+@case("planes of grey and alpha, or of uncompressed 16-bit CMYK", "refused")
+def _(folder):
+    reason = "its channels are stored one after the other, which can't be read of this kind .*"
+    grey, cmyk = np.zeros((SIDE, SIDE, 2), np.uint8), np.zeros((SIDE, SIDE, 4), np.uint16)
+    return {
+        write(folder, "a/1.tif", tiff_of(grey, planes=True, extrasamples=["unassalpha"])): reason,
+        write(folder, "a/2.tif", tiff_of(cmyk, planes=True, photometric="separated")): reason,
+    }
+
+
+@case("big-endian and compressed TIFF", "embedded", options=RANGE)
+def _(folder):
+    made = {}
+    for kind in (np.int16, np.uint16, np.int32, np.float32):
+        for compression in ("zlib", "lzw", "packbits"):
+            data = tiff_of(np.full((SIDE, SIDE), 1000, kind), ">", compression)
+            made[write(folder, f"a/{len(made)}.tif", data)] = plain(62)
+    return made
+
+
+@case("big-endian BigTIFF", "refused")
+def _(folder):
+    data = tiff(np.zeros((SIDE, SIDE), np.uint16), byteorder=">", bigtiff=True)
+    return {write(folder, "a/1.tif", data): ".*: a big-endian BigTIFF; save it in little-endian .*"}
 
 
 @case("16-bit grey where 0 is white", "embedded")

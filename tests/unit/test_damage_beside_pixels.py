@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from tlfeatures.errors import ImageError
-from tlfeatures.features.decoding import decode, thumbnail
+from tlfeatures.features.decoding import decode, decode_content, thumbnail
+from tlfeatures.features.reading import Content
 
 SIZE = (24, 32)
 
@@ -125,12 +126,73 @@ def test_half_a_png_is_no_image(share):
         decode(data[: int(len(data) * share)], SIZE)
 
 
-@pytest.mark.parametrize("kind", [b"IHDR", b"PLTE"])
-def test_a_png_with_a_damaged_critical_chunk_is_refused(kind):
-    data = bytearray(encoded(picture("P"), "PNG"))
-    data[data.index(kind) + 5] ^= 1
-    with pytest.raises(ImageError):
-        decode(bytes(data), SIZE)
+@pytest.mark.parametrize(
+    ("kind", "where"),
+    [(kind, "content") for kind in ("IHDR", "PLTE", "IDAT")]
+    + [(kind, "checksum") for kind in ("IHDR", "PLTE", "IDAT", "IEND")],
+)
+def test_a_png_with_a_damaged_critical_chunk_is_refused(kind, where, tmp_path):
+    data = encoded(picture("P"), "PNG")
+    reason = f"its pixels are damaged: the checksum of an? {kind} chunk is wrong"
+    for position in places(data, kind, where):
+        damaged = bytearray(data)
+        damaged[position] ^= 1
+        for attempt in (lambda file: decode(file, SIZE), lambda file: thumbnail(file, 16)):
+            with pytest.raises(ImageError, match=reason):
+                attempt(bytes(damaged))
+        (tmp_path / "large.png").write_bytes(damaged)
+        with (
+            (tmp_path / "large.png").open("rb") as file,
+            pytest.raises(ImageError, match=reason),
+        ):
+            decode_content(Content(file), SIZE)
+
+
+def places(data: bytes, kind: str, where: str) -> list[int]:
+    """Some positions in a chunk's content, or that of its checksum."""
+    at = data.index(kind.encode())
+    length = int.from_bytes(data[at - 4 : at], "big")
+    content = [at + 4 + length * share // 5 for share in range(5)]
+    return [at + 4 + length + byte for byte in range(4)] if where == "checksum" else content
+
+
+def several_chunks() -> bytes:
+    """A PNG whose pixels are in chunks of 100 bytes."""
+    data = encoded(picture(), "PNG")
+    at = data.index(b"IDAT") - 4
+    length = int.from_bytes(data[at : at + 4], "big")
+    pixels = data[at + 8 : at + 8 + length]
+    parts = (pixels[start : start + 100] for start in range(0, length, 100))
+    return data[:at] + b"".join(chunk(b"IDAT", part) for part in parts) + data[at + 12 + length :]
+
+
+def test_every_chunk_of_pixels_is_checked():
+    data = several_chunks()
+    starts = [at for at in range(len(data)) if data[at : at + 4] == b"IDAT"]
+    assert len(starts) > 10
+    assert (decode(data, SIZE) == decode(encoded(picture(), "PNG"), SIZE)).all()
+    for start in starts:
+        damaged = bytearray(data)
+        damaged[start + 4] ^= 4
+        with pytest.raises(ImageError, match="checksum of an IDAT chunk is wrong"):
+            decode(bytes(damaged), SIZE)
+
+
+def test_the_checksum_of_all_pixels_counts_too():
+    data = encoded(picture(), "PNG")
+    at = data.index(b"IDAT") - 4
+    length = int.from_bytes(data[at : at + 4], "big")
+    pixels = bytearray(data[at + 8 : at + 8 + length])
+    pixels[-1] ^= 1
+    damaged = data[:at] + chunk(b"IDAT", bytes(pixels)) + data[at + 12 + length :]
+    with pytest.raises(ImageError, match="broken data stream"):
+        decode(damaged, SIZE)
+
+
+def test_what_follows_a_png_is_not_checked():
+    data = encoded(picture(), "PNG")
+    for tail in (b"\0" * 99, chunk(b"IDAT", b"x", crc=1), b"\xff\xff\xff\xffIDAT", data[:40]):
+        assert (decode(data + tail, SIZE) == decode(data, SIZE)).all()
 
 
 # ---- JPEG

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from tests.fakes import write_image
-from tests.unit.deep_files import png_of_16_bits, tiff, tiff_of_12_bits
+from tests.unit.deep_files import png_of_16_bits, tiff, tiff_of, tiff_of_12_bits
 from tlfeatures import Extractor, Model, extract, fit, verify
 from tlfeatures.cli import main
 from tlfeatures.errors import ParameterError, SpecError
@@ -22,6 +22,8 @@ from tlfeatures.features.store import Reader, read_header
 SIDE = 32
 SETTINGS = {"backbone": "pixels", "size": SIDE, "layers": ["grid8.flatten"]}
 RANDOM = np.random.default_rng(0)
+DARK_PLANES = np.full((SIDE, SIDE, 3), 4000, np.uint16)
+WHITE_CMYK = np.full((SIDE, SIDE, 4), 4000, np.uint16)
 WARNING = "nearly black or one colour"
 
 
@@ -290,9 +292,14 @@ def test_copies_are_named_each(cells, tmp_path):
         (tiff_of_12_bits(7, SIDE), None),
         (tiff(np.full((SIDE, SIDE), 40000, np.uint16)), None),
         (tiff(np.full((SIDE, SIDE), 10000, np.uint16)), "; 14-bit data? "),
+        # Files to which no range can be applied.
+        (tiff_of(WHITE_CMYK, photometric="separated"), None),
+        (tiff_of(DARK_PLANES, "<", "zlib", planes=True, photometric="rgb"), None),
+        (tiff_of(DARK_PLANES, photometric="rgb"), "; 12-bit data? "),
+        (b"P6 32 32 65535 " + DARK_PLANES.astype(">u2").tobytes(), None),
     ],
 )
-def test_a_range_that_the_header_states_needs_no_hint(data, hint, tmp_path, caplog):
+def test_a_hint_is_given_where_a_range_helps(data, hint, tmp_path, caplog):
     (tmp_path / "photos" / "a").mkdir(parents=True)
     (tmp_path / "photos" / "a" / "1.tif").write_bytes(data)
     extract(tmp_path / "photos", tmp_path / "x.h5", **SETTINGS)

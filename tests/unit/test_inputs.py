@@ -19,7 +19,7 @@ from PIL import Image, ImageCms
 from tests.fakes import write_image
 from tests.nobody import as_nobody, open_folder
 from tests.unit import deep_input_cases as deep_input_cases
-from tests.unit.deep_files import before_pixels, png, png_chunk
+from tests.unit.deep_files import before_pixels, png, png_chunk, tiff
 from tests.unit.input_cases import CASES, SIDE, case, encoded, picture, plain, quarters, write
 from tlfeatures.cli import main
 from tlfeatures.errors import ImageError, ParameterError
@@ -77,6 +77,17 @@ def _(folder):
         write(folder, f"a/{number}.png", before_pixels(data, extra)): quarters()
         for number, extra in enumerate(extras)
     }
+
+
+@case("PNG with damaged pixels", "refused")
+def _(folder):
+    made = {}
+    for color, step in ((10, 12), (200, 20)):
+        data = bytearray(encoded(Image.new("RGB", (SIDE, SIDE), (color, 9, 9)), "PNG"))
+        data[data.index(b"IDAT") + step] ^= 1
+        reason = "its pixels are damaged: the checksum of an IDAT chunk is wrong"
+        made[write(folder, f"a/{color}.png", bytes(data))] = reason
+    return made
 
 
 @case("file larger than memory", "embedded")
@@ -164,10 +175,22 @@ def _(folder):
 @case("grey with alpha", "embedded")
 def _(folder):
     half, none = Image.new("LA", (SIDE, SIDE), (0, 128)), Image.new("LA", (SIDE, SIDE), (0, 0))
+    multiplied = tiff(np.full((SIDE, SIDE, 2), (38, 128), np.uint8), extrasamples=["assocalpha"])
     return {
         write(folder, "a/1.png", encoded(half, "PNG")): plain(127),
         write(folder, "a/2.png", encoded(none, "PNG")): plain(255),
+        write(folder, "a/3.tif", multiplied): plain(165),
     }
+
+
+@case("TIFF with a palette of 8 bits", "embedded")
+def _(folder):
+    made, indices = {}, np.zeros((SIDE, SIDE), np.uint8)
+    for scale in (1, 257):
+        colours = np.tile(np.array([[200], [100], [50]], np.uint16), 256) * scale
+        data = tiff(indices, photometric="palette", colormap=colours)
+        made[write(folder, f"a/{scale}.tif", data)] = plain(200, 100, 50)
+    return made
 
 
 @case("1-bit", "embedded")

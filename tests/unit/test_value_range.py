@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.unit.data import SPEC
-from tests.unit.deep_files import png_of_16_bits, tiff, with_sbit, with_trns
+from tests.unit.deep_files import png_of_16_bits, tiff, tiff_of, with_sbit, with_trns
 from tlfeatures.errors import FormatError, ImageError, ParameterError
 from tlfeatures.features.decoding import decode, thumbnail
 from tlfeatures.features.spec import Spec
@@ -188,6 +188,56 @@ def test_largest_and_smallest_sample_of_a_tiff():
         data = encoded(Image.fromarray(values), "TIFF", tiffinfo=tags)
         assert (grey(data) == shades(values, low, high)).all()
         assert (grey(data, value_range=(0, 1023)) == shades(values, 0, 1023)).all()
+
+
+@pytest.mark.parametrize("stated", [(4095,) * 4, (4095,) * 3, (4095,)])
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("planes", [False, True])
+def test_alpha_has_the_range_that_a_tiff_states(stated, order, planes):
+    values = np.random.default_rng(1).integers(0, 4096, (*SIZE, 4)).astype(np.uint16)
+    options = {
+        "photometric": "rgb",
+        "extrasamples": ["unassalpha"],
+        "extratags": [(281, 3, len(stated), stated if stated[1:] else stated[0], True)],
+    }
+
+    def expected(values, opaque):
+        alpha = values[..., 3:] / opaque
+        return 255 * (values[..., :3] / 4095 * alpha + 1 - alpha)
+
+    found = decode(tiff_of(values, order, planes=planes, **options), SIZE)
+    assert np.abs(found - expected(values, 4095)).max() <= 2
+    values[0, 0, 3] = 65535  # untrue of alpha: it has larger values
+    found = decode(tiff_of(values, order, planes=planes, **options), SIZE)
+    assert np.abs(found - expected(values, 65535)).max() <= 2
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("compression", [None, "zlib", "lzw"])
+def test_a_stated_range_of_colours_with_a_fourth_channel(order, compression):
+    values = np.dstack([COLOURS, VALUES])
+    tags = [(281, 3, 4, (4095,) * 4, True)]
+    options = {"photometric": "rgb", "extrasamples": ["unspecified"], "extratags": tags}
+    data = tiff_of(values, order, compression, **options)
+    assert (decode(data, SIZE) == shades(COLOURS, 0, 4095)).all()
+    assert (decode(data, SIZE, value_range=(0, 1023)) == shades(COLOURS, 0, 1023)).all()
+
+
+@pytest.mark.parametrize("value_range", [None, (0, 1023)])
+def test_a_stated_range_that_can_t_be_applied_is_refused(value_range):
+    tags = [(281, 3, 4, (4095,) * 4, True)]
+    for compression in (None, "zlib"):
+        values = np.zeros((*SIZE, 4), np.uint16)
+        data = tiff_of(values, "<", compression, photometric="separated", extratags=tags)
+        with pytest.raises(ImageError, match=r"can't be applied to colours with 16 bits .* a PNG"):
+            decode(data, SIZE, value_range=value_range)
+
+
+@pytest.mark.parametrize("tag", [281, 341])
+def test_unsigned_values_of_8_bits_go_to_255_whatever_is_stated(tag):
+    values = (VALUES % 64).astype(np.uint8)
+    data = tiff(values, extratags=[(tag, 3, 1, 63, True)])
+    assert (grey(data) == values).all()
 
 
 @pytest.mark.parametrize("kind", [np.int16, np.int32, np.float32])

@@ -26,10 +26,12 @@ from tlfeatures.errors import ImageError, ParameterError
 from tlfeatures.features.few_levels import FewLevels, few_levels
 from tlfeatures.features.flattening import OpenedImage
 from tlfeatures.features.memory import MemoryBudget
+from tlfeatures.features.rawmodes import correct_tiff
 from tlfeatures.features.reading import Content
 from tlfeatures.features.repair import (
     MAX_SCANS,
     SCAN,
+    damaged_chunk,
     ended_jpegs,
     is_jpeg,
     is_png,
@@ -37,7 +39,7 @@ from tlfeatures.features.repair import (
     png_without_extras,
     without_half_marker,
 )
-from tlfeatures.features.value_range import ValueRange, planes_of_16_bits
+from tlfeatures.features.value_range import ValueRange
 
 # What the bytes may be. Pillow reads more, among it PostScript, for which it runs a program, and
 # icons, which it decodes before one can ask how many pixels they have.
@@ -46,7 +48,12 @@ _FORMATS = frozenset(
     | {"SGI", "TGA", "TIFF", "WEBP"}
 )
 
-_TIFFS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # what a file of this format begins with
+_TIFFS = (b"II*\0", b"MM\0*", b"II+\0")  # what a file of this format begins with
+_NO_BIG_TIFF = (
+    "not an image that Pillow can read: a big-endian BigTIFF; save it in little-endian byte order, "
+    "or as a PNG"
+)
+_BIG_ENDIAN_BIG_TIFF = b"MM\0+"  # Pillow takes it for a file with other offsets
 
 _LARGEST_MENDED = 256 * 2**20  # bytes of a damaged file, which is read whole to be mended
 MAX_PIXELS = 178_956_970  # of an image, unless more are allowed: half a GiB as RGB
@@ -220,6 +227,8 @@ def thumbnail_content(content: Content, side: int, value_range: ValueRange | Non
 def _opened(content: Content, max_pixels: int) -> Iterator[Image.Image]:
     """Open an image at its first frame; whatever goes wrong with it is an `ImageError`."""
     try:
+        if content.start(4) == _BIG_ENDIAN_BIG_TIFF:
+            raise ImageError(_NO_BIG_TIFF)
         with Image.open(content.stream(), formats=_formats()) as image:
             pixels = image.width * image.height
             if pixels > max_pixels:
@@ -228,7 +237,7 @@ def _opened(content: Content, max_pixels: int) -> Iterator[Image.Image]:
                 _check_scans(content)
             if image.format == "TIFF":
                 _silence_libtiff()
-                planes_of_16_bits(image)
+                correct_tiff(image)
             yield image
     except ImageError:
         raise
@@ -236,6 +245,19 @@ def _opened(content: Content, max_pixels: int) -> Iterator[Image.Image]:
         raise ImageError("there is not enough memory to decode it") from error
     except Exception as error:  # Pillow's decoders raise anything from SyntaxError to struct.error
         raise _DamagedError(_reason(error, content, max_pixels)) from error
+
+
+def _check_chunks(content: Content) -> None:
+    """Refuse a PNG with damaged pixels: Pillow decodes those whose checksum is wrong."""
+    try:
+        damaged = damaged_chunk(content.stream()) if is_png(content.start(8)) else None
+    except OSError as error:
+        raise ImageError(error.strerror or str(error)) from error
+    if damaged is not None:
+        article = "a" if damaged == "PLTE" else "an"
+        raise ImageError(
+            f"its pixels are damaged: the checksum of {article} {damaged} chunk is wrong"
+        )
 
 
 def _check_scans(content: Content) -> None:
@@ -279,7 +301,7 @@ def _reason(error: Exception, content: Content, max_pixels: int) -> str:
     if not start:
         return "the file is empty"
     if isinstance(error, UnidentifiedImageError):
-        tiff = ": a TIFF that is damaged or has a rare kind of pixels" * start.startswith(_TIFFS)
+        tiff = ": a TIFF that is damaged or has a rare kind of pixels" * (start in _TIFFS)
         return f"not an image that Pillow can read{tiff}"
     if isinstance(error, Image.DecompressionBombError):  # Pillow counts before we can
         found = re.search(r"\d+", str(error))
@@ -293,6 +315,7 @@ def _reason(error: Exception, content: Content, max_pixels: int) -> str:
 
 def _mended_if_needed(content: Content, attempt: Callable[[Content], T], max_pixels: int) -> T:
     """Try with the file as it is; where Pillow can't decode it, without what is damaged in it."""
+    _check_chunks(content)
     try:
         return attempt(content)
     except _DamagedError as error:

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from tlfeatures.errors import ImageError
+from tlfeatures.features.rawmodes import change_rawmodes, rawmode_of, rawmode_of_lower_bytes
 from tlfeatures.features.reading import Content
 from tlfeatures.features.value_range import (
+    Samples,
     ValueRange,
-    change_rawmodes,
-    rawmode_of,
-    rawmode_of_lower_bytes,
+    alpha_to_8_bits,
     samples_of,
     to_8_bits,
 )
@@ -102,7 +102,8 @@ class OpenedImage:
         image : Image
             RGB, or grey where the file is.
         largest : int or None
-            Largest value in a file with more than 8 bits a channel, if no range is known.
+            Largest value in a file with more than 8 bits a channel, if no range is known and one
+            can be given.
 
         Raises
         ------
@@ -113,15 +114,17 @@ class OpenedImage:
         packed = rawmode_of(image).startswith("LA")
         lower = _lower_bytes(reopen) if self._needs_lower_bytes else None
         _scale_transparency(image)
+        _brighten_palette(image)
         ImageOps.exif_transpose(image, in_place=True)
         if not samples.deep:
             return flat(image), None
         if samples.cut and lower is None:
             made = flat(image)
-            return made, 256 * _largest_shade(made) + 255 if samples.stated is None else None
+            helps = samples.stated is None and samples.whole  # a range can be applied
+            return made, 256 * _largest_shade(made) + 255 if helps else None
         if lower is None:
             return self._scaled(np.asarray(image), None)
-        return self._scaled(*_joined(np.asarray(image), np.asarray(lower), packed))
+        return self._scaled(*_joined(np.asarray(image), np.asarray(lower), samples, packed))
 
     def _scaled(
         self, values: NDArray[Any], alpha: NDArray[np.uint8] | None
@@ -149,13 +152,15 @@ def _lower_bytes(reopen: Reopen) -> Image.Image:
 
 
 def _joined(
-    upper: NDArray[np.uint8], lower: NDArray[np.uint8], packed: bool
+    upper: NDArray[np.uint8], lower: NDArray[np.uint8], samples: Samples, packed: bool
 ) -> tuple[NDArray[np.uint16], NDArray[np.uint8] | None]:
     """Upper and lower bytes, (h, w, 3 or 4), to values (h, w, 3) and, of 8 bits, alpha (h, w).
 
     Packed, the lower bytes are all bytes of one grey value and its alpha.
     """
-    alpha = upper[..., 3] if upper.shape[2] == 4 else None
+    alpha = None
+    if upper.shape[2] == 4:
+        alpha = alpha_to_8_bits(upper[..., 3], lower[..., 3], samples)
     values = upper[..., :3].astype(np.uint16)
     values <<= 8
     values |= lower[..., 1:2] if packed else lower[..., :3]
@@ -176,6 +181,17 @@ def _scale_transparency(image: Image.Image) -> None:
         image.info["transparency"] = transparent * 255 // shades
 
 
+_COLOUR_MAP = 320  # of a TIFF
+
+
+def _brighten_palette(image: Image.Image) -> None:
+    """Take a TIFF's palette for one of 8 bits where all of its values are: as libtiff does."""
+    tags = getattr(image, "tag_v2", {})
+    colours = np.asarray(tags.get(_COLOUR_MAP, ()))
+    if image.mode in ("P", "PA") and colours.size and colours.size % 3 == 0 and colours.max() < 256:
+        image.putpalette(colours.reshape(3, -1).T.astype(np.uint8).tobytes())
+
+
 _STRIP = 2**20  # pixels that are laid over white at once
 
 
@@ -193,7 +209,10 @@ def _over_white(image: Image.Image) -> Image.Image:
     rows = max(1, _STRIP // image.width)
     for top in range(0, image.height, rows):
         box = (0, top, image.width, min(top + rows, image.height))
-        strip = image.crop(box).convert("RGBA")
+        strip = image.crop(box)
+        if strip.mode == "La":  # grey that is multiplied with alpha: Pillow turns it into LA alone
+            strip = strip.convert("LA")
+        strip = strip.convert("RGBA")
         white = Image.new("RGBA", strip.size, "white")
         flat.paste(Image.alpha_composite(white, strip).convert("RGB"), box)
     return flat

@@ -1,6 +1,7 @@
 """Image files whose pixels are whole although something else in them is damaged or missing.
 
-PNG: chunks beside the pixels (texts, profiles) may be damaged or too long. They are left out.
+PNG: chunks beside the pixels (texts, profiles) may be damaged or too long. They are left out. Those
+that the pixels need have checksums, of which Pillow checks some.
 
 JPEG: the end marker may be missing. Decoders ask for it, as they read more bytes than they need.
 With an end marker behind filler bits, all pixels come out, whatever the filler is, if none of their
@@ -10,14 +11,18 @@ other pixels.
 
 from __future__ import annotations
 
+import os
 import re
 import zlib
 from collections.abc import Iterator
+from typing import BinaryIO
 
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 
 # ---- PNG
 
+_CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
+_BLOCK = 2**20  # bytes
 _CHANGES_PIXELS = b"tRNS"
 _CHECKED = (b"eXIf", b"sBIT")  # which way up, and which bits count: kept if they are undamaged
 _ORIENTED = (b"Raw profile type exif\0", b"XML:com.adobe.xmp\0")  # texts that say which way up
@@ -42,6 +47,42 @@ def png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
         end = position + 12 + int.from_bytes(data[position : position + 4], "big")
         yield kind, data[position + 8 : end - 4], data[position:end]
         position = end
+
+
+def damaged_chunk(file: BinaryIO) -> str | None:
+    """Name the first chunk of a PNG which its pixels need, and whose checksum is wrong.
+
+    Parameters
+    ----------
+    file : binary file
+        At its start. It is read in blocks, up to the end of the PNG.
+
+    Returns
+    -------
+    str or None
+        None if there is none; a chunk of which the end is missing isn't judged.
+    """
+    file.seek(len(_PNG))
+    while len(head := file.read(8)) == 8 and head[4:].isalpha():
+        length, kind = int.from_bytes(head[:4], "big"), head[4:]
+        if kind not in _CRITICAL:
+            file.seek(length + 4, os.SEEK_CUR)
+            continue
+        checksum = _checksum(file, length, zlib.crc32(kind))
+        stored = file.read(4)
+        if len(stored) == 4 and checksum != int.from_bytes(stored, "big"):
+            return kind.decode("ascii")
+        if kind == b"IEND":
+            break
+    return None
+
+
+def _checksum(file: BinaryIO, length: int, checksum: int) -> int:
+    """Continue a checksum with the next bytes of a file."""
+    while length > 0 and (block := file.read(min(length, _BLOCK))):
+        checksum = zlib.crc32(block, checksum)
+        length -= len(block)
+    return checksum
 
 
 def png_without_extras(data: bytes) -> bytes | None:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import functools
 import math
-import re
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tlfeatures.errors import ImageError, ParameterError
+from tlfeatures.features.rawmodes import rawmode_of, rawmode_of_lower_bytes
 from tlfeatures.features.reading import Content
 from tlfeatures.features.repair import png_chunks
 
@@ -72,6 +71,8 @@ class Samples:
         What Pillow multiplies the file's values by.
     stated : (float, float) or None
         Black and white by the header, in Pillow's values.
+    opaque : float or None
+        Largest value of alpha by the header.
     significant : int
         Bits of a PNG that count by its header; 0 where it doesn't say.
     unsigned : bool
@@ -87,6 +88,7 @@ class Samples:
     bits: int = 8
     factor: float = 1.0
     stated: ValueRange | None = None
+    opaque: float | None = None
     significant: int = 0
     unsigned: bool = True
     inverted: bool = False
@@ -103,57 +105,6 @@ def samples_of(image: Image.Image, content: Content) -> Samples:
     """Read how an opened image, of which no pixel is decoded yet, describes its values."""
     describe = _DESCRIBED_BY.get(image.format or "")
     return Samples() if describe is None else describe(image, content)
-
-
-def rawmode_of(image: Image.Image) -> str:
-    """Give Pillow's name of how pixels lie in the file; an empty text where it has none."""
-    tiles = getattr(image, "tile", None)
-    return rawmode_of_tile(tiles[0]) if tiles else ""
-
-
-def rawmode_of_tile(tile: Any) -> str:
-    """Give the same for one part of the pixels."""
-    arguments = tile[3]
-    first = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
-    return first if isinstance(first, str) else ""
-
-
-# Pillow cuts colours of 16 bits to 8: it takes the byte that is the upper one in the order of the
-# file. Asked for the other order, it takes the lower one.
-_COLOURS = re.compile("((?:RGB[AX]?|[RGB]);16)([BLN])")
-_OTHER_ORDER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
-
-
-def rawmode_of_lower_bytes(rawmode: str) -> str | None:
-    """Name what gives the lower bytes of 16-bit colours; None where there is no such name."""
-    if rawmode == "LA;16B":
-        return "RGBA"  # grey and alpha as four bytes, which are all that there is
-    found = _COLOURS.fullmatch(rawmode)
-    return found and found[1] + _OTHER_ORDER[found[2]]
-
-
-def planes_of_16_bits(image: Image.Image) -> None:
-    """Let Pillow read uncompressed planes of 16 bits as such: it takes them for planes of 8."""
-    tags, tiles = getattr(image, "tag_v2", {}), getattr(image, "tile", [])
-    if tags.get(_PLANES) == _SEPARATE and tags.get(_BITS, (8,))[0] == 16:
-        order = "B" if image.tag_v2.prefix == b"MM" else "L"  # type: ignore[attr-defined]
-        if all(tile[0] == "raw" and rawmode_of_tile(tile) in "RGB" for tile in tiles):
-            change_rawmodes(image, lambda rawmode: f"{rawmode};16{order}")
-
-
-def change_rawmodes(image: Image.Image, change: Callable[[str], str]) -> None:
-    """Let Pillow read the pixels of an opened image, of which none is decoded yet, as others."""
-    tiles = getattr(image, "tile", [])
-    changed = []
-    for tile in tiles:
-        arguments = tile[3]
-        if isinstance(arguments, tuple):
-            arguments = (change(arguments[0]), *arguments[1:])
-        else:
-            arguments = change(arguments)
-        make = getattr(type(tile), "_make", tuple)  # a named tuple, since Pillow 11
-        changed.append(make((*tile[:3], arguments)))
-    image.tile = changed  # type: ignore[attr-defined]
 
 
 def _of_png(image: Image.Image, content: Content) -> Samples:
@@ -181,10 +132,12 @@ def _of_tiff(image: Image.Image, content: Content) -> Samples:
     if bits < 8 or (bits == 8 and (unsigned or image.mode != "L")):
         return Samples()
     stated = (0.0, 2.0**bits - 1) if 8 < bits < 16 else None
+    largests: list[float] = []
     for smallest, largest in _STATED:
         if largest in tags:
             low = min(_numbers(tags.get(smallest, 0)), default=0)
-            high = max(_numbers(tags[largest]), default=0)
+            largests = _numbers(tags[largest])
+            high = max(largests, default=0)
             stated = (low, high) if math.isfinite(low + high) and low < high else stated
             break
     grey = bits == 8 or _has_all_bits(image)
@@ -193,6 +146,7 @@ def _of_tiff(image: Image.Image, content: Content) -> Samples:
     return Samples(
         bits,
         stated=stated,
+        opaque=largests[-1] if largests else None,
         unsigned=unsigned,
         inverted=grey and tags.get(_PHOTOMETRIC, _WHITE_IS_ZERO) == _WHITE_IS_ZERO,
         cut=not grey,
@@ -289,6 +243,24 @@ def to_8_bits(
         low, high = (samples.factor * value for value in value_range)
     scaled = _scaled(values, low, high)
     return 255 - scaled if samples.inverted else scaled
+
+
+def alpha_to_8_bits(
+    upper: NDArray[np.uint8], lower: NDArray[np.uint8], samples: Samples
+) -> NDArray[np.uint8]:
+    """Bring alpha to 0 (transparent) to 255 (opaque), by the header's largest value if it is true.
+
+    Parameters
+    ----------
+    upper, lower : ndarray of shape (h, w)
+        Bytes of its 16 bits.
+    samples : Samples
+    """
+    opaque = samples.opaque
+    if opaque is None or opaque <= 0:
+        return upper
+    values = upper.astype(np.uint16) << 8 | lower
+    return upper if values.max() > opaque else _scaled(values, 0.0, opaque)
 
 
 def _range_of(values: NDArray[Any], samples: Samples) -> ValueRange:
