@@ -133,7 +133,7 @@ def uncut(request, few, weights, tmp_path_factory):
     return file, options
 
 
-@pytest.mark.parametrize("batches", [1, 5])
+@pytest.mark.parametrize("batches", [1, pytest.param(5, marks=pytest.mark.long)])
 def test_a_run_that_goes_on_gives_the_bits_of_one_that_nothing_cut_off(
     few, uncut, tmp_path, batches
 ):

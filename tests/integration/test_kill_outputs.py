@@ -149,7 +149,14 @@ def is_there(pid):
         return False
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGKILL,
+        pytest.param(signal.SIGTERM, marks=pytest.mark.long),
+        pytest.param(signal.SIGINT, marks=pytest.mark.long),
+    ],
+)
 def test_workers_end_with_the_process_that_started_them(number, file, tmp_path):
     (tmp_path / "sleeping.py").write_text(SLEEPING)
     command = [sys.executable, "-m", "tlfeatures", "benchmark", str(file), "--cv", "2"]

@@ -60,10 +60,12 @@ def table_of(predictions):
     return np.array([list(each.probabilities.values()) for each in predictions])
 
 
-# Of the averages one head is enough for `make test`: the graph up to them is the same for all.
-OTHERS = [pytest.param("avg", name, marks=pytest.mark.long) for name in sorted(HEADS)]
-OTHERS = [case for case in OTHERS if case.values != ("avg", "logreg")]
-CASES = [*(("flatten", name) for name in sorted(HEADS)), ("avg", "logreg"), *OTHERS]
+LONG = pytest.mark.long
+# For `make test` one head of each kind of graph is enough: the unit tests have the graph of every
+# head, and the graph up to the embedding is the same for all.
+SHORT = [("avg", "logreg"), *(("flatten", n) for n in ("logreg", "rbf-svm", "gradient-boosting"))]
+ALL = [(pool, name) for pool in ("flatten", "avg") for name in sorted(HEADS)]
+CASES = [*SHORT, *(pytest.param(*case, marks=LONG) for case in ALL if case not in SHORT)]
 
 
 @pytest.mark.parametrize(("pool", "name"), CASES)
