@@ -157,8 +157,8 @@ class Analyses:
             near_duplicates=None,
             variants=variants,
         )
-        headers = {name: read_header(self.find(name)) for name in facts["files"]}
-        data = as_aligned(data, headers, facts["file"])
+        others = {name: read_header(self.find(name)) for name in facts["files"] if name != file}
+        data = as_aligned(data, file, others, facts["file"])
         data = _with_copies(data, facts["copy_pairs"])
         if digest_of_images(data) != facts["study"][:16] or fingerprint(data) != entry["matrix"]:
             if facts["labels_given"] and facts["tested"] < facts["images"]:

@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-Name = TypeVar("Name", bound=object)
+Name = TypeVar("Name")
 
 # How heads are fitted, calibrated and scored. Raise it where that changes, so that the entries of a
 # folder are computed again.
@@ -464,25 +464,27 @@ def _aligned(
     }
 
 
-def as_aligned(data: Dataset, headers: Mapping[str, Header], first: str) -> Dataset:
+def as_aligned(data: Dataset, file: str, others: Mapping[str, Header], first: str) -> Dataset:
     """Cut a dataset of one file to the images that all files of a benchmark have.
 
     Parameters
     ----------
     data : Dataset
-    headers : mapping of file to Header
-        Of all files.
+        Of `file`.
+    others : mapping of file to Header
+        Of the other files.
     first : str
         The file whose ids name the images.
     """
     ids = {
-        file: [id_ for id_, done in zip(header.ids, header.done, strict=True) if done]
-        for file, header in headers.items()
+        other: [id_ for id_, done in zip(header.ids, header.done, strict=True) if done]
+        for other, header in others.items()
     }
-    forms = _forms({**ids, "": data.ids.tolist()})
+    ids[file] = data.ids.tolist()
+    forms = _forms(ids)
     names = dict(zip(forms[first], ids[first], strict=True))
     common = sorted(set.intersection(*map(set, forms.values())))
-    cut = _rows(data, forms[""], common)
+    cut = _rows(data, forms[file], common)
     return replace(cut, ids=np.array([names[form] for form in common]))
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from tlfeatures.dataset import Dataset
 from tlfeatures.errors import ParameterError
 from tlfeatures.evaluate import Evaluation, or_none
-from tlfeatures.features.names import counted
+from tlfeatures.features.names import counted, some_of
 from tlfeatures.head_tests import LEVEL, VERY_FEW, Outcome, fold_tests, image_tests
 from tlfeatures.resamples import Resamples
 from tlfeatures.results import Entry, Study, series_of
@@ -337,8 +337,7 @@ def _untested(ranking: list[Rank]) -> list[str]:
 
 
 def _names(ranks: list[Rank], ranking: list[Rank]) -> str:
-    more = f" and {len(ranks) - 6} more" if len(ranks) > 6 else ""
-    return ", ".join(_named(rank, ranking) for rank in ranks[:6]) + more
+    return some_of((_named(rank, ranking) for rank in ranks), 6)
 
 
 def _warnings(ranking: list[Rank], same: list[Rank], resamples: Resamples) -> list[str]:

@@ -29,6 +29,7 @@ from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import DatasetError, ParameterError
 from tlfeatures.features.embedding import join, parts_of
 from tlfeatures.features.folder_labels import Row
+from tlfeatures.features.names import first_of
 from tlfeatures.features.spec import Spec
 from tlfeatures.features.store import Header, Reader
 from tlfeatures.labels import Groups, Labels, check_options, find_groups, find_rows, warn_of_names
@@ -407,9 +408,11 @@ def label_images(
 def _warn_about_unlabelled(ids: list[str], rows: list[Row]) -> None:
     without = [id_ for id_, row in zip(ids, rows, strict=True) if row.label is None]
     if without:
-        named = ", ".join(map(repr, without[:_SHOWN])) + (", ..." if len(without) > _SHOWN else "")
         logger.warning(
-            "%d of %d images have no label and are left out: %s", len(without), len(ids), named
+            "%d of %d images have no label and are left out: %s",
+            len(without),
+            len(ids),
+            first_of(map(repr, without), _SHOWN),
         )
 
 
@@ -450,12 +453,11 @@ def _warn_about_missing(header: Header, done: int) -> None:
     failed = header.failures
     waiting = len(header.ids) - done - len(failed)
     if failed:
-        named = ", ".join(f"{id_} ({why})" for id_, why in list(failed.items())[:_SHOWN])
         logger.warning(
             "%d of %d images could not be read and are left out: %s",
             len(failed),
             len(header.ids),
-            named + (", ..." if len(failed) > _SHOWN else ""),
+            first_of((f"{id_} ({why})" for id_, why in failed.items()), _SHOWN),
         )
     if waiting:
         logger.warning(

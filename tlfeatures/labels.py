@@ -30,6 +30,7 @@ from tlfeatures.features.folder_labels import (
     from_folders,
     split_named,
 )
+from tlfeatures.features.names import some_of
 from tlfeatures.features.spelling import alike_names, clean
 from tlfeatures.label_tables import TableRow, check_columns, read_table
 
@@ -286,8 +287,7 @@ def _has_lines(entries: Sequence[_Entry]) -> bool:
 
 
 def _in_words(entries: Sequence[_Entry]) -> str:
-    more = len(entries) - _SHOWN
-    return ", ".join(map(str, entries[:_SHOWN])) + (f" and {more:,} more" if more > 0 else "")
+    return some_of(map(str, entries), _SHOWN)
 
 
 def _what_an_id_is(ids: Sequence[str]) -> str:

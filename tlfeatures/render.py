@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlfeatures.features.names import counted
+from tlfeatures.features.names import counted, some_of
 
 if TYPE_CHECKING:
     from tlfeatures.auditing import Audit
@@ -62,13 +62,11 @@ def _class_counts(result: Extraction) -> str:
     classes = result.classes
     if not classes:
         return "no class folders: give the labels to `fit` by --labels CSV"
-    listed = [f"{name} {count:,}" for name, count in list(classes.items())[:_CLASSES_SHOWN]]
-    more = len(classes) - len(listed)
+    listed = some_of((f"{name} {count:,}" for name, count in classes.items()), _CLASSES_SHOWN)
     splits = ", ".join(f"{name} {count:,}" for name, count in result.splits.items())
     without = result.images - sum(classes.values())
     return (
-        f"{len(classes):,} class{'es' * (len(classes) != 1)}: {', '.join(listed)}"
-        + (f" and {more:,} more" if more else "")
+        f"{len(classes):,} class{'es' * (len(classes) != 1)}: {listed}"
         + (f" ({splits})" if splits else "")
         + (f"; {counted(without, 'image')} without a class" if without else "")
     )
@@ -284,7 +282,7 @@ def _images(count: int, classes: list[str]) -> str:
 
 
 def _some(classes: list[str]) -> str:
-    return ", ".join(classes[:6]) + (f" and {len(classes) - 6} more" if len(classes) > 6 else "")
+    return some_of(classes, 6)
 
 
 def _missing_of(ranking: list[Rank], scoring: str) -> Iterator[tuple[str, str, str | None]]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tlfeatures.features.names import counted
+from tlfeatures.features.names import counted, first_of
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ def warn_of_few_levels(
     what = ("is", "are"), "nearly black or one colour"
     if any(each.span >= _NARROW for _, each in found):
         what = ("has", "have"), f"{FEW} grey levels or fewer"
-    names = ", ".join(name for name, _ in found[:_NAMED]) + (", ..." if found[_NAMED:] else "")
+    names = first_of((name for name, _ in found), _NAMED)
     verb = what[0][len(found) > 1]
     hint = _hint([each.largest for _, each in found if each.largest is not None], option)
     logger.warning("%s %s %s: %s%s", counted(len(found), "image"), verb, what[1], names, hint)

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from tlfeatures.errors import ParameterError
+from tlfeatures.features.names import some_of
 from tlfeatures.features.spelling import clean
 
 _SPLITS = {
@@ -229,6 +230,4 @@ def _give_level(level: int) -> str:
 
 
 def _named(names: Iterable[str]) -> str:
-    names = sorted(names)
-    more = len(names) - _SHOWN
-    return ", ".join(names[:_SHOWN]) + (f" and {more:,} more" if more > 0 else "")
+    return some_of(sorted(names), _SHOWN)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tlfeatures.errors import ParameterError, SourceError
 from tlfeatures.features.locations import is_url, list_url, read_starts
-from tlfeatures.features.names import counted
+from tlfeatures.features.names import counted, some_of
 from tlfeatures.files import OTHER_ENDINGS
 
 logger = logging.getLogger(__name__)
@@ -229,11 +229,9 @@ class _Listing:
                 counts = ", ".join(f"{counted(n, 'image')} in {name}" for name, n in found.items())
                 yield f"left out, as {reason}: {counts}"
         if self._links:
-            named = ", ".join(map(repr, self._links[:_SHOWN_LINKS]))
-            more = len(self._links) - _SHOWN_LINKS
             yield (
                 "folders that a link leads to are left out where they are listed already: "
-                f"{named}{f' and {more:,} more' if more > 0 else ''}"
+                + some_of(map(repr, self._links), _SHOWN_LINKS)
             )
 
 

@@ -26,3 +26,16 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> ParameterError:
 def counted(count: int, noun: str) -> str:
     """Give `1 variant`, `5 variants`."""
     return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
+def first_of(names: Iterable[str], most: int) -> str:
+    """Give `a, b`, or `a, b, ...` of more names than `most`."""
+    listed = list(names)
+    return ", ".join(listed[:most]) + ", ..." * (len(listed) > most)
+
+
+def some_of(names: Iterable[str], most: int) -> str:
+    """Give `a, b`, or `a, b and 3 more` of more names than `most`."""
+    listed = list(names)
+    more = f" and {len(listed) - most:,} more" if len(listed) > most else ""
+    return ", ".join(listed[:most]) + more

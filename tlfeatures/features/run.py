@@ -14,6 +14,7 @@ from tlfeatures.features.calibrate import calibrate, drawn
 from tlfeatures.features.few_levels import FewLevels
 from tlfeatures.features.images import UNREADABLE, Manifest
 from tlfeatures.features.locations import absolute
+from tlfeatures.features.names import first_of
 from tlfeatures.features.plan import Means, Plan, Task
 from tlfeatures.features.quantization import Quantization
 from tlfeatures.features.spec import Spec
@@ -158,8 +159,7 @@ def ids_of_few_levels(plan: Plan, found: Iterable[tuple[Task, FewLevels]]) -> di
 
 def first_few(reasons: dict[str, str]) -> str:
     """Name the first three of them."""
-    named = [f"{id_} ({why})" for id_, why in list(reasons.items())[:3]]
-    return ", ".join(named) + (", ..." if len(reasons) > 3 else "")
+    return first_of((f"{id_} ({why})" for id_, why in reasons.items()), 3)
 
 
 def open_target(plan: Plan, provenance: dict[str, Any]) -> store.Writer:

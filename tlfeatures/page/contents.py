@@ -14,7 +14,7 @@ from tlfeatures.analyses import Analyses
 from tlfeatures.comparison import INTERVALS, Rank
 from tlfeatures.diagnostics import METHODS, OutOfFold, confusion
 from tlfeatures.errors import ParameterError, TlfeaturesError
-from tlfeatures.features.names import as_list, unknown_name
+from tlfeatures.features.names import as_list, first_of, unknown_name
 from tlfeatures.features.store import read_header
 from tlfeatures.heads import HEADS
 from tlfeatures.page import sections
@@ -210,7 +210,7 @@ def _answer(analyses: Analyses, rank: Rank, title: str | None) -> dict[str, Any]
         "head": _in_words(rank),
         "embedding": _embedding(analyses, rank),
         "tested": facts["tested"],
-        "unreadable": sections.first_few(facts["unreadable"]),
+        "unreadable": first_of(facts["unreadable"], 5),
         "unreadable_count": len(facts["unreadable"]),
         "how": _validation(facts, rank.repeats),
         "first_of": len(comparison.ranking) if rank is first else None,

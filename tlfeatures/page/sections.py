@@ -30,7 +30,6 @@ from tlfeatures.training_curves import TrainingCurve
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_NAMED = 5  # ids of a list that is given in a line
 FINDINGS, _OF_A_KIND = 40, 8  # of the audit, and at least of each kind; the command has all
 COPIES = 20  # pairs
 _WIDEST = 1.35  # pixels a point, beyond which text would be larger than the page's
@@ -336,11 +335,6 @@ def _first_of_each(findings: Sequence[Finding]) -> list[Finding]:
             chosen.append(each)
             seen[each.kind] += 1
     return chosen
-
-
-def first_few(ids: Sequence[str]) -> str:
-    """Name the first ids of a list, and say whether there are more."""
-    return ", ".join(ids[:_NAMED]) + (", ..." if len(ids) > _NAMED else "")
 
 
 def audited(found: Audit | None) -> list[str]:
