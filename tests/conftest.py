@@ -204,3 +204,20 @@ def no_fits(monkeypatch):
         raise AssertionError("was computed again")
 
     return lambda: monkeypatch.setattr(benchmarking, "cross_validate_heads", refuse)
+
+
+@pytest.fixture(scope="module")
+def client():
+    """A client of a Dask cluster in this process, of two workers with a thread each."""
+    from distributed import Client
+
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    with Client(processes=False, set_as_default=False, **options) as client:
+        yield client
+
+
+@pytest.fixture
+def two_embeddings_file(photos, tmp_path):
+    """An embeddings file of `photos` with grid8.avg and grid8.flatten."""
+    extract(photos, tmp_path / "a.h5", backbone="pixels", size=16, pools=["avg", "flatten"])
+    return tmp_path / "a.h5"

@@ -6,9 +6,10 @@ tables BACKBONES and ENGINES. One of a head has a dotted name, `tests.fakes:reco
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
@@ -44,6 +45,18 @@ def age(path: Path, seconds: float = 3600) -> None:
     """Give a file the time of an hour ago: `extract` trusts such a time, not one of just now."""
     then = time.time() - seconds
     os.utime(path, (then, then))
+
+
+@contextlib.contextmanager
+def full_disk(limit: int) -> Iterator[None]:
+    """Let no file of this process become longer than so many bytes, as a quota does."""
+    resource = pytest.importorskip("resource")  # Windows has none
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def rows_of(file: Path) -> Rows:

@@ -109,7 +109,7 @@ def read_table(
     ]
 
 
-def check_columns(columns: Mapping[str, str] | None) -> dict[str, str]:
+def check_columns(columns: Mapping[str, str] | None) -> None:
     """Refuse what names no column of a role (see `read_table`) with `ParameterError`."""
     for role, name in (columns or {}).items():
         if role not in ROLES or not isinstance(name, str) or not clean(name):
@@ -117,7 +117,6 @@ def check_columns(columns: Mapping[str, str] | None) -> dict[str, str]:
                 f"label_columns has {role!r}: {name!r}; expected the name of a column for any of "
                 f"{', '.join(ROLES)}, as in id=filename,label=species"
             )
-    return dict(columns or {})
 
 
 # ---- text

@@ -337,10 +337,11 @@ def _of_roles(columns: Mapping[str, str] | None, roles: Sequence[str]) -> dict[s
 
 def _row_of_table(path: Path, row: TableRow) -> Row:
     cells = row.cells
-    split = cells.get("split") or None
-    if split and split_named(split) is None:
-        raise DatasetError(f"{path}: a split is {SPLITS}, line {row.line} has {split!r}")
-    return Row(cells["label"] or None, cells.get("group") or None, split_named(split or ""))
+    written = cells.get("split") or ""
+    split = split_named(written)
+    if written and split is None:
+        raise DatasetError(f"{path}: a split is {SPLITS}, line {row.line} has {written!r}")
+    return Row(cells["label"] or None, cells.get("group") or None, split)
 
 
 # ---- groups

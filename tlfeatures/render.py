@@ -99,11 +99,9 @@ _NAMED = 5  # ids of a finding; --json has all
 
 
 def _finding(finding: Finding) -> str:
-    ids = ", ".join(finding.ids[:_NAMED])
-    more = f" and {len(finding.ids) - _NAMED:,} more" if len(finding.ids) > _NAMED else ""
     return (
         f"\n{finding.kind}: {counted(len(finding.ids), 'image')} {finding.what}\n"
-        f"  {ids}{more}\n  what to do: {finding.remedy}"
+        f"  {some_of(finding.ids, _NAMED)}\n  what to do: {finding.remedy}"
     )
 
 

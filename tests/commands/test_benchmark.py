@@ -22,9 +22,8 @@ HEADS = ["logreg", "knn", "dummy"]
 
 
 @pytest.fixture
-def file(photos, tmp_path):
-    extract(photos, tmp_path / "a.h5", backbone="pixels", size=16, pools=["avg", "flatten"])
-    return tmp_path / "a.h5"
+def file(two_embeddings_file):
+    return two_embeddings_file
 
 
 def test_every_head_on_every_embedding(file):

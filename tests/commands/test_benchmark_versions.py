@@ -6,7 +6,7 @@ import pytest
 from sklearn.pipeline import Pipeline
 
 from tests.unit.data import run_benchmark
-from tlfeatures import benchmarking, extract, results
+from tlfeatures import benchmarking, results
 from tlfeatures.benchmarking import load_benchmark
 from tlfeatures.classifiers import NamedBoosting
 from tlfeatures.coordinates import PrincipalCoordinates
@@ -17,9 +17,8 @@ HEADS = ["logreg", "knn", "dummy"]
 
 
 @pytest.fixture
-def file(photos, tmp_path):
-    extract(photos, tmp_path / "a.h5", backbone="pixels", size=16, pools=["avg", "flatten"])
-    return tmp_path / "a.h5"
+def file(two_embeddings_file):
+    return two_embeddings_file
 
 
 def test_a_folder_of_an_earlier_version_is_brought_up_to_date(file, tmp_path, no_fits):

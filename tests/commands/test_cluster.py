@@ -43,15 +43,6 @@ def slow_first(number):
     return number
 
 
-@pytest.fixture(scope="module")
-def client():
-    from distributed import Client
-
-    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
-    with Client(processes=False, set_as_default=False, **options) as client:
-        yield client
-
-
 @pytest.fixture
 def cluster(client):
     CALLED.clear()

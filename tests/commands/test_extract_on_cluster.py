@@ -48,15 +48,6 @@ SETTINGS |= {"batch_size": 4}
 MANY_SHARDS = SETTINGS | {"batch_size": 1}
 
 
-@pytest.fixture(scope="module")
-def client():
-    from distributed import Client
-
-    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
-    with Client(processes=False, set_as_default=False, **options) as client:
-        yield client
-
-
 def duplicates(folder):
     for number in range(6):
         copy = shutil.copy(folder / "a" / f"{number:02d}.png", folder / "b" / f"copy{number}.png")

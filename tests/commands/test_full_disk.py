@@ -1,12 +1,11 @@
 """A full disk: one line that names the file, and what was there stays."""
 
-import contextlib
-import resource
 import shutil
 
 import pytest
 from click.testing import CliRunner
 
+from tests.fakes import full_disk
 from tests.unit.data import run_benchmark
 from tlfeatures import extract, fit, plot
 from tlfeatures.auditing import Audit, Finding
@@ -15,17 +14,6 @@ from tlfeatures.errors import OutputError
 from tlfeatures.figures import new_figure, save_figure
 
 AGAIN = "can't be written: File too large; make room and run the same command again"
-
-
-@contextlib.contextmanager
-def full_disk(limit):
-    """Let no file of this process become longer than so many bytes."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.fixture(scope="module")

@@ -18,15 +18,6 @@ SETTINGS = {"backbone": "pixels", "size": 16, "layers": ["grid4"], "pools": ["fl
 
 
 @pytest.fixture(scope="module")
-def client():
-    from distributed import Client
-
-    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
-    with Client(processes=False, set_as_default=False, **options) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
 def made(_photos, client, tmp_path_factory):
     folder = tmp_path_factory.mktemp("shards")
     extract(_photos, folder / "x.h5", cluster=client, batch_size=3, **SETTINGS)

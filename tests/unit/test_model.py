@@ -1,6 +1,5 @@
 """A model is saved and loaded as it is, and predicts image files as their stored embeddings."""
 
-import contextlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pytest
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.svm import SVC
 
+from tests.fakes import full_disk
 from tlfeatures import HEADS, Model, describe, extract, fit, load_dataset, make_head
 from tlfeatures.errors import ModelError, ParameterError, SourceError, SpecError, WeightsError
 from tlfeatures.features.plan import Settings, make_spec
@@ -137,21 +137,9 @@ def test_a_full_disk_keeps_the_old_model(model, tmp_path):
     path = tmp_path / "m.model"
     model.save(path)
     before = {each.name: each.read_bytes() for each in tmp_path.glob("m*")}
-    with largest_file(1000), pytest.raises(ModelError, match="can't be written: File too large"):
+    with full_disk(1000), pytest.raises(ModelError, match="can't be written: File too large"):
         model.save(path)
     assert {each.name: each.read_bytes() for each in tmp_path.glob("*m.model*")} == before
-
-
-@contextlib.contextmanager
-def largest_file(size):
-    """Let the system refuse to write more than so many bytes into a file, as a quota does."""
-    resource = pytest.importorskip("resource")  # Windows has none
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_a_head_that_no_file_can_hold_is_refused_before_the_work(embedded, tmp_path, monkeypatch):

@@ -26,15 +26,6 @@ TABLE = "embeddings/grid4.flatten"
 
 
 @pytest.fixture(scope="module")
-def client():
-    from distributed import Client
-
-    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
-    with Client(processes=False, set_as_default=False, **options) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
 def made(_photos, client, tmp_path_factory):
     folder = tmp_path_factory.mktemp("virtual")
     extract(_photos, folder / "x.h5", cluster=client, batch_size=3, **SETTINGS)

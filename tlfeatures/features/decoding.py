@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
-import hashlib
 import io
 import re
 from collections.abc import Callable, Iterator
@@ -27,7 +26,7 @@ from tlfeatures.features.few_levels import FewLevels, few_levels
 from tlfeatures.features.flattening import OpenedImage
 from tlfeatures.features.memory import MemoryBudget
 from tlfeatures.features.rawmodes import correct_tiff
-from tlfeatures.features.reading import Content
+from tlfeatures.features.reading import Content, digest
 from tlfeatures.features.repair import (
     MAX_SCANS,
     SCAN,
@@ -356,4 +355,4 @@ def _pixels_of(content: Content, max_pixels: int) -> bytes:
         _opened(content, max_pixels) as image,
         MEMORY.reserve(OpenedImage(image, content, None).bytes_needed(1)),
     ):
-        return hashlib.sha256(np.asarray(image).tobytes()).digest()
+        return digest(image.tobytes())

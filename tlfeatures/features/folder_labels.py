@@ -177,7 +177,7 @@ def folder_hint(ids: Iterable[str], level: int | None = None) -> str | None:
 
 
 def _beside_splits(paths: list[list[str]]) -> str | None:
-    tops = {path[0] for path in paths if path}
+    tops = {path[0] for path in paths}
     splits = {top: split for top in tops if (split := split_named(top)) is not None}
     if not _train_has_classes(paths, splits):
         return None

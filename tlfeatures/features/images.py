@@ -20,7 +20,6 @@ from tlfeatures.features.folders import ImageFile, list_images
 from tlfeatures.features.locations import is_url
 from tlfeatures.features.reading import digest as digest
 from tlfeatures.features.reading import opened
-from tlfeatures.features.reading import read_bytes as read_bytes
 
 Stamp = tuple[int, int]  # of a file: size in bytes, modification time in ns
 

@@ -103,6 +103,15 @@ def is_file_at(url: str) -> bool:
         return False
 
 
+@contextlib.contextmanager
+def as_store_error() -> Iterator[None]:
+    """Turn the error of a file that can't be written into a `StoreError`."""
+    try:
+        yield
+    except OutputError as error:
+        raise StoreError(str(error)) from error
+
+
 class Folder:
     """A folder of finished files: whole or not there, whenever a process is killed.
 
@@ -182,12 +191,9 @@ class Folder:
                     system, root = _system(self.location)
                     system.pipe_file(f"{root}/{name}", path.read_bytes())
             return
-        try:
-            # What killed processes left is removed at a run's end, of the whole folder at once.
-            with replacing(Path(self.location, name), tidy=False) as path:
-                yield path
-        except OutputError as error:
-            raise StoreError(str(error)) from error
+        # What killed processes left is removed at a run's end, of the whole folder at once.
+        with as_store_error(), replacing(Path(self.location, name), tidy=False) as path:
+            yield path
 
     def remove(self, names: Iterable[str]) -> None:
         """Let go of files, those that are gone already included; then of the folder if empty."""

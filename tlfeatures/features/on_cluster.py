@@ -489,7 +489,7 @@ def _check_rows(plan: Plan, path: Path, work: _Work) -> int:
     given = {digest for receipt in work.receipts.values() for digest in rows_of(receipt)}
     current = plan.current
     if current is not None and store.has_all(current, plan.embeddings, plan.spec):
-        given |= {current.digests[row] for row in np.flatnonzero(current.done).tolist()}
+        given |= current.done_digests()
     given.discard(UNREADABLE)
     made = store.read_header(path)
     rows = zip(made.digests, made.done.tolist(), strict=True)

@@ -12,8 +12,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tlfeatures.errors import ParameterError, SourceError, SpecError, StoreError
 from tlfeatures.features import store
 from tlfeatures.features.augment import Augmentation
@@ -474,7 +472,7 @@ def _missing(
     finished: set[bytes] = set()
     for header in sources:
         if set(embeddings) <= set(header.embeddings):
-            done = {header.digests[row] for row in np.flatnonzero(header.done).tolist()}
+            done = header.done_digests()
             embedded |= done - {UNREADABLE}
             if header.spec.augmentation == spec.augmentation:
                 finished |= done - {UNREADABLE}

@@ -119,12 +119,6 @@ def opened(path: str | os.PathLike[str]) -> Iterator[Content]:
         yield Content(file)
 
 
-def read_bytes(path: str | os.PathLike[str]) -> bytes:
-    """Read a file, by path or URL, whole, or raise `ImageError` with the system's reason."""
-    with opened(path) as content:
-        return content.whole()
-
-
 def digest(data: bytes) -> bytes:
     """Give the sha256 of an image file's bytes: 32 bytes, equal only for equal files."""
     return hashlib.sha256(data).digest()

@@ -11,8 +11,6 @@ import re
 from collections.abc import Collection
 from pathlib import Path
 
-import numpy as np
-
 from tlfeatures.errors import StoreError
 from tlfeatures.features import store
 from tlfeatures.features.locations import Folder
@@ -119,7 +117,7 @@ def remove_orphans(file: Path) -> None:
         return
     header = store.read_header(file)
     if header.shards is None:
-        held = _digests(header)
+        held = header.done_digests()
         orphans = [
             name for name in names if not is_shard(name) or _is_in(name, folder, header, held)
         ]
@@ -139,9 +137,5 @@ def _is_in(name: str, folder: Folder, header: store.Header, held: set[bytes]) ->
         and shard.spec.augmentation == header.spec.augmentation
         and shard.dtype == header.dtype
         and shard.embeddings.items() <= header.embeddings.items()
-        and _digests(shard) <= held
+        and shard.done_digests() <= held
     )
-
-
-def _digests(header: store.Header) -> set[bytes]:
-    return {header.digests[row] for row in np.flatnonzero(header.done).tolist()}

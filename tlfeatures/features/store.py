@@ -90,9 +90,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures import __version__
-from tlfeatures.errors import FormatError, OutputError, ParameterError, StoreError
+from tlfeatures.errors import FormatError, ParameterError, StoreError
 from tlfeatures.features.embedding import BESIDE
 from tlfeatures.features.images import UNKNOWN, UNREADABLE, Manifest, Stamp
+from tlfeatures.features.locations import as_store_error
 from tlfeatures.features.spec import Spec
 from tlfeatures.features.virtual import (
     Shards,
@@ -161,6 +162,10 @@ class Header:
     def failures(self) -> dict[str, str]:
         """Id -> reason of every image that could not be embedded."""
         return {id_: why for id_, why in zip(self.ids, self.reasons, strict=True) if why}
+
+    def done_digests(self) -> set[bytes]:
+        """Give the sha256 of the images whose rows are done."""
+        return {self.digests[row] for row in np.flatnonzero(self.done).tolist()}
 
     @property
     def variants(self) -> int:
@@ -555,15 +560,6 @@ def exclusive(path: Path) -> Iterator[None]:
         for each in (path, partial_path(path)):
             remove_leftovers(each, alone=True)
         yield
-
-
-@contextlib.contextmanager
-def as_store_error() -> Iterator[None]:
-    """Turn the error of a file that can't be written into a `StoreError`."""
-    try:
-        yield
-    except OutputError as error:
-        raise StoreError(str(error)) from error
 
 
 def create(
