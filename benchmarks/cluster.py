@@ -43,12 +43,12 @@ from common import (
 )
 
 from tlfeatures import extract
-from tlfeatures.cluster import Cluster, connect
-from tlfeatures.features import store
-from tlfeatures.features.images import ImageFile, Manifest, scan
+from tlfeatures.features.cluster.client import Cluster, connect
+from tlfeatures.features.cluster.worker import Order, Receipt, Recipe, make_shard
+from tlfeatures.features.file import store
+from tlfeatures.features.file.sharded import Shards, shards_folder
+from tlfeatures.features.images.identify import ImageFile, Manifest, scan
 from tlfeatures.features.plan import Means, Plan, Settings, make_plan
-from tlfeatures.features.shards import Order, Receipt, Recipe, make_shard
-from tlfeatures.features.virtual import Shards, shards_folder
 
 HERE = Path(__file__).parent
 WORKERS = 2

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tlfeatures.features.engines import ENGINES, choose_engine
-from tlfeatures.features.images import ImageFile, scan
+from tlfeatures.features.engines.choose import ENGINES, choose_engine
+from tlfeatures.features.images.identify import ImageFile, scan
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 WEIGHTS = DATA / "vgg16" / "vgg16_imagenet_notop.h5"

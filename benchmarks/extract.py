@@ -39,17 +39,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tlfeatures import extract
-from tlfeatures.features.backbone import Backbone, load_backbone
+from tlfeatures.features.backbones.backbone import Backbone, load_backbone
+from tlfeatures.features.backbones.quantization import Quantization
+from tlfeatures.features.backbones.weights import Weights, load_weights
 from tlfeatures.features.batches import batched, decode_ahead, readable
 from tlfeatures.features.calibrate import calibrate, drawn
-from tlfeatures.features.engines import ENGINES, Load
-from tlfeatures.features.images import MAX_PIXELS, decode, scan
+from tlfeatures.features.engines.choose import ENGINES, Load
+from tlfeatures.features.file.store import Reader
+from tlfeatures.features.images.identify import MAX_PIXELS, decode, scan
 from tlfeatures.features.plan import Means, Settings, make_plan, make_spec
-from tlfeatures.features.quantization import Quantization
 from tlfeatures.features.run import calibrated, open_target
 from tlfeatures.features.spec import Spec
-from tlfeatures.features.store import Reader
-from tlfeatures.features.weights import Weights, load_weights
 from tlfeatures.figures import COLORS, drawing, save_figure
 
 BATCH = 32

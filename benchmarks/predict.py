@@ -22,9 +22,9 @@ from common import DATA, add_backbone, chosen_images, images_folder, parse, time
 from tlfeatures import Model, export, extract, load_dataset, make_head
 from tlfeatures.exporting.check import run_graph
 from tlfeatures.exporting.runtime import session
-from tlfeatures.features.backbone import load_backbone
-from tlfeatures.features.engines import choose_engine
-from tlfeatures.features.images import decode
+from tlfeatures.features.backbones.backbone import load_backbone
+from tlfeatures.features.engines.choose import choose_engine
+from tlfeatures.features.images.identify import decode
 
 BATCH = 32
 

@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 from tests.fakes import Recorder, age
 from tlfeatures import benchmarking, extract, fit
 from tlfeatures.features import head_start
-from tlfeatures.features.weights import load_weights
+from tlfeatures.features.backbones.weights import load_weights
 
 # The folder of the reference images and weights, which are not part of the repository.
 BESIDE = Path(__file__).parents[2] / "shared" / "data"

@@ -22,11 +22,11 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.pipeline import Pipeline
 
 from tlfeatures.errors import StoreError
-from tlfeatures.features.backbone import BACKBONES, Backbone, embedding_widths
+from tlfeatures.features.backbones.backbone import BACKBONES, Backbone, embedding_widths
+from tlfeatures.features.backbones.pixels import PixelBackbone
 from tlfeatures.features.batches import BATCH_SIZE
-from tlfeatures.features.engines import ENGINES
-from tlfeatures.features.pixels import PixelBackbone
-from tlfeatures.features.store import Reader, partial_path, read_header
+from tlfeatures.features.engines.choose import ENGINES
+from tlfeatures.features.file.store import Reader, partial_path, read_header
 
 Rows = tuple[list[str], dict[str, NDArray[np.float32]]]
 

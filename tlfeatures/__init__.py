@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tlfeatures.auditing import Audit, audit
     from tlfeatures.benchmarking import Benchmark, benchmark, load_benchmark
-    from tlfeatures.cluster import TLS
     from tlfeatures.dataset import Dataset, load_dataset
     from tlfeatures.errors import TlfeaturesError
     from tlfeatures.evaluate import Evaluation, cross_validate, cross_validate_heads
     from tlfeatures.evaluating import Trial
     from tlfeatures.exporting.export import Export, export
+    from tlfeatures.features.cluster.client import TLS
     from tlfeatures.features.extract import Extraction, extract
     from tlfeatures.features.merge import Merging, merge
     from tlfeatures.features.transformer import Extractor
@@ -75,7 +75,7 @@ __all__ = [
 _HOMES = {
     "tlfeatures.auditing": ("Audit", "audit"),
     "tlfeatures.benchmarking": ("Benchmark", "benchmark", "load_benchmark"),
-    "tlfeatures.cluster": ("TLS",),
+    "tlfeatures.features.cluster.client": ("TLS",),
     "tlfeatures.dataset": ("Dataset", "load_dataset"),
     "tlfeatures.errors": ("TlfeaturesError",),
     "tlfeatures.evaluate": ("Evaluation", "cross_validate", "cross_validate_heads"),

@@ -24,15 +24,15 @@ from tlfeatures.comparison import Rank
 from tlfeatures.dataset import Dataset, load_dataset
 from tlfeatures.diagnostics import EmbeddingMap, OutOfFold, embedding_map
 from tlfeatures.errors import BusyError, DatasetError, OutputError, ParameterError
-from tlfeatures.features.folder_labels import Row
-from tlfeatures.features.names import unknown_name
-from tlfeatures.features.store import read_header
+from tlfeatures.features.file.store import read_header
+from tlfeatures.features.sources.folder_labels import Row
 from tlfeatures.files import replace_file
 from tlfeatures.folds import Fold, folds_of, make_folds
 from tlfeatures.heads import ALIASES, HEADS, make_head, plain_params
 from tlfeatures.labels import is_table
 from tlfeatures.learning_curves import LearningCurve, measure_curve
 from tlfeatures.locks import locked
+from tlfeatures.names import unknown_name
 from tlfeatures.results import Entry, digest_of_images, fingerprint, versions
 from tlfeatures.training_curves import TrainingCurve, training_curve, trains_in_epochs
 

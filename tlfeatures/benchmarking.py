@@ -20,16 +20,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from tlfeatures.cluster import TLS, connect_if
 from tlfeatures.comparison import Comparison, compare
 from tlfeatures.dataset import Dataset, load_dataset
 from tlfeatures.duplicates import NEAR_DUPLICATE
 from tlfeatures.errors import DatasetError, FormatError, ParameterError
 from tlfeatures.evaluate import Evaluation, check_scoring, cross_validate_heads
-from tlfeatures.features.embedding import parts_of
-from tlfeatures.features.names import as_list, unknown_name
-from tlfeatures.features.spelling import clean
-from tlfeatures.features.store import Header, read_header
+from tlfeatures.features.cluster.client import TLS, connect_if
+from tlfeatures.features.combined import parts_of
+from tlfeatures.features.file.store import Header, read_header
+from tlfeatures.features.sources.spelling import clean
 from tlfeatures.folds import INNER_CV, Fold, make_folds
 from tlfeatures.heads import (
     head_grid,
@@ -39,6 +38,7 @@ from tlfeatures.heads import (
     with_new_params,
     without_new_params,
 )
+from tlfeatures.names import as_list, unknown_name
 from tlfeatures.results import (
     PREDICTIONS,
     RESULTS,
@@ -57,7 +57,7 @@ from tlfeatures.results import (
 from tlfeatures.trainer import Counter, Progress, Trainer
 
 if TYPE_CHECKING:
-    from tlfeatures.cluster import Client
+    from tlfeatures.features.cluster.client import Client
 
 logger = logging.getLogger(__name__)
 
@@ -175,7 +175,7 @@ def benchmark(
         "local" for one that is started on this machine, or a client. The numbers don't depend on
         it.
     tls : TLS, optional
-        Certificates, see `tlfeatures.cluster.TLS`.
+        Certificates, see `tlfeatures.features.cluster.client.TLS`.
     command : str, optional
         The command line that asks for it; kept with the results, to be read by people.
     progress : callable of (done, total), optional

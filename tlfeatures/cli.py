@@ -418,7 +418,7 @@ def _pop_cluster(options: dict[str, Any]) -> dict[str, Any]:
         raise ParameterError(
             "--tls-ca-file, --tls-cert and --tls-key go together, and with --cluster tls://..."
         )
-    from tlfeatures.cluster import TLS
+    from tlfeatures.features.cluster.client import TLS
 
     return {"cluster": cluster, "tls": TLS(*files)}
 

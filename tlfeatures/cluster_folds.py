@@ -17,8 +17,8 @@ import cloudpickle
 from joblib import Parallel, delayed
 from joblib._dask import DaskDistributedBackend
 
-from tlfeatures.cluster import Cluster
 from tlfeatures.errors import ClusterError
+from tlfeatures.features.cluster.client import Cluster
 from tlfeatures.trainer import on_worker
 from tlfeatures.training_rows import TrainingRows
 

@@ -13,8 +13,8 @@ import numpy as np
 from tlfeatures.dataset import Dataset
 from tlfeatures.errors import ParameterError
 from tlfeatures.evaluate import Evaluation, or_none
-from tlfeatures.features.names import counted, some_of
 from tlfeatures.head_tests import LEVEL, VERY_FEW, Outcome, fold_tests, image_tests
+from tlfeatures.names import counted, some_of
 from tlfeatures.resamples import Resamples
 from tlfeatures.results import Entry, Study, series_of
 

@@ -27,12 +27,12 @@ from tlfeatures.embedding_choice import (
 )
 from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import DatasetError, ParameterError
-from tlfeatures.features.embedding import join, parts_of
-from tlfeatures.features.folder_labels import Row
-from tlfeatures.features.names import first_of
+from tlfeatures.features.combined import join, parts_of
+from tlfeatures.features.file.store import Header, Reader
+from tlfeatures.features.sources.folder_labels import Row
 from tlfeatures.features.spec import Spec
-from tlfeatures.features.store import Header, Reader
 from tlfeatures.labels import Groups, Labels, check_options, find_groups, find_rows, warn_of_names
+from tlfeatures.names import first_of
 
 logger = logging.getLogger(__name__)
 

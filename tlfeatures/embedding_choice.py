@@ -6,11 +6,11 @@ from dataclasses import replace
 
 from tlfeatures.duplicates import LEAST_COLUMNS
 from tlfeatures.errors import ParameterError
-from tlfeatures.features.backbone import BACKBONES
-from tlfeatures.features.embedding import parts_of
-from tlfeatures.features.names import unknown_name
+from tlfeatures.features.backbones.backbone import BACKBONES
+from tlfeatures.features.combined import parts_of
+from tlfeatures.features.file.store import Header
 from tlfeatures.features.spec import Spec
-from tlfeatures.features.store import Header
+from tlfeatures.names import unknown_name
 
 
 def choose_embedding(header: Header, embedding: str | None) -> str:

@@ -20,9 +20,9 @@ from sklearn.metrics import get_scorer_names
 from tlfeatures.dataset import Dataset
 from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import ParameterError
-from tlfeatures.features.names import as_list, unknown_name
 from tlfeatures.folds import Fold, inner_folds, make_folds
 from tlfeatures.heads import Grid
+from tlfeatures.names import as_list, unknown_name
 from tlfeatures.statistics import SCORES
 from tlfeatures.trainer import FoldResult, Task, Trainer
 from tlfeatures.tuning import Choice, choose

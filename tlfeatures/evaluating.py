@@ -30,10 +30,10 @@ from tlfeatures.errors import (
     SpecError,
 )
 from tlfeatures.evaluate import Evaluation
-from tlfeatures.features.folders import no_images
-from tlfeatures.features.images import MAX_PIXELS, scan
-from tlfeatures.features.locations import is_url
-from tlfeatures.features.spelling import clean
+from tlfeatures.features.images.identify import MAX_PIXELS, scan
+from tlfeatures.features.sources.folders import no_images
+from tlfeatures.features.sources.locations import is_url
+from tlfeatures.features.sources.spelling import clean
 from tlfeatures.labels import Groups, Labels
 from tlfeatures.model import Labeller, Model
 

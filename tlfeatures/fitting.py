@@ -13,19 +13,19 @@ import numpy as np
 from sklearn.base import clone
 
 from tlfeatures.benchmarking import Benchmark
-from tlfeatures.cluster import TLS, connect_if
 from tlfeatures.comparison import compare, nothing_ranks, scores_with_intervals
 from tlfeatures.dataset import Dataset, load_dataset
 from tlfeatures.duplicates import NEAR_DUPLICATE
 from tlfeatures.errors import ParameterError
 from tlfeatures.evaluate import Evaluation, cross_validate_heads
-from tlfeatures.features.names import as_list
+from tlfeatures.features.cluster.client import TLS, connect_if
 from tlfeatures.fit_warnings import collected
 from tlfeatures.folds import folds_of, inner_folds
 from tlfeatures.heads import HEADS, Grid, head_grid, make_heads, plain_params, set_tuned
 from tlfeatures.model import Model
 from tlfeatures.model_card import check_card_target
 from tlfeatures.model_file import check_head, check_model_target
+from tlfeatures.names import as_list
 from tlfeatures.results import Entry, Study, entry_facts, entry_of, fingerprint, sources_of
 from tlfeatures.statistics import SCORES, pooled_scores
 from tlfeatures.trainer import Trainer
@@ -33,7 +33,7 @@ from tlfeatures.trainer import fit as fit_head
 from tlfeatures.tuning import choose
 
 if TYPE_CHECKING:
-    from tlfeatures.cluster import Client
+    from tlfeatures.features.cluster.client import Client
 
 logger = logging.getLogger(__name__)
 
@@ -247,7 +247,7 @@ def fit(
         "local" for one that is started on this machine, or a client. The saved head is
         fitted here.
     tls : TLS, optional
-        Certificates, see `tlfeatures.cluster.TLS`.
+        Certificates, see `tlfeatures.features.cluster.client.TLS`.
     command : str, optional
         The command line that asks for it, to be read by people.
     **validation

@@ -13,7 +13,7 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, check
 
 from tlfeatures.dataset import Dataset
 from tlfeatures.errors import DatasetError, ParameterError
-from tlfeatures.features.names import unknown_name
+from tlfeatures.names import unknown_name
 
 logger = logging.getLogger(__name__)
 

@@ -32,7 +32,7 @@ from tlfeatures.classifiers import (
 )
 from tlfeatures.coordinates import PrincipalCoordinates
 from tlfeatures.errors import ParameterError
-from tlfeatures.features.names import as_list, unknown_name
+from tlfeatures.names import as_list, unknown_name
 
 logger = logging.getLogger(__name__)
 

@@ -2,8 +2,8 @@
 
 What programs write is read: UTF-8 with or without a byte order mark, UTF-16 with one, else
 Windows-1252; commas, semicolons or tabs. Cells are brought to one form
-(`tlfeatures.features.spelling.clean`). A row with more or fewer cells than the header is refused,
-as its label may be half a label.
+(`tlfeatures.features.sources.spelling.clean`). A row with more or fewer cells than the header is
+refused, as its label may be half a label.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tlfeatures.errors import DatasetError, ParameterError
-from tlfeatures.features.names import counted
-from tlfeatures.features.spelling import clean
+from tlfeatures.features.sources.spelling import clean
+from tlfeatures.names import counted
 
 logger = logging.getLogger(__name__)
 

@@ -1,9 +1,9 @@
 """The label, group and split of each image: by its folders, a CSV file or a mapping.
 
-Names are compared in one form (`tlfeatures.features.spelling.clean`): é is é whoever wrote it, and
-blanks at the ends don't count. Labels, groups and splits are given in that form; ids stay as
-they are. Names that differ by more are different ones, also 1 and 1.0, Cat and cat: a warning says
-that they look alike.
+Names are compared in one form (`tlfeatures.features.sources.spelling.clean`): é is é whoever
+wrote it, and blanks at the ends don't count. Labels, groups and splits are given in that form; ids
+stay as they are. Names that differ by more are different ones, also 1 and 1.0, Cat and cat: a
+warning says that they look alike.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.errors import DatasetError, ParameterError
-from tlfeatures.features.folder_labels import (
+from tlfeatures.features.sources.folder_labels import (
     SPLITS,
     Row,
     check_level,
@@ -30,9 +30,9 @@ from tlfeatures.features.folder_labels import (
     from_folders,
     split_named,
 )
-from tlfeatures.features.names import some_of
-from tlfeatures.features.spelling import alike_names, clean
+from tlfeatures.features.sources.spelling import alike_names, clean
 from tlfeatures.label_tables import TableRow, check_columns, read_table
+from tlfeatures.names import some_of
 
 logger = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ from tlfeatures.errors import (
     ParameterError,
     SourceError,
 )
-from tlfeatures.features.backbone import BACKBONES, embedding_widths, load_backbone
+from tlfeatures.features.backbones.backbone import BACKBONES, embedding_widths, load_backbone
 from tlfeatures.features.batches import (
     batch_size_for,
     batched,
@@ -31,12 +31,11 @@ from tlfeatures.features.batches import (
     in_batches,
     readable,
 )
-from tlfeatures.features.embedding import join, parts_of
-from tlfeatures.features.few_levels import FewLevels, warn_of_few_levels
-from tlfeatures.features.folders import find_images, no_images
-from tlfeatures.features.images import MAX_PIXELS, allow_pixels
-from tlfeatures.features.locations import is_file_at, is_url
-from tlfeatures.features.names import as_list
+from tlfeatures.features.combined import join, parts_of
+from tlfeatures.features.images.few_levels import FewLevels, warn_of_few_levels
+from tlfeatures.features.images.identify import MAX_PIXELS, allow_pixels
+from tlfeatures.features.sources.folders import find_images, no_images
+from tlfeatures.features.sources.locations import is_file_at, is_url
 from tlfeatures.features.spec import Spec
 from tlfeatures.model_card import card_path, check_card_target, render_card
 from tlfeatures.model_file import (
@@ -46,6 +45,7 @@ from tlfeatures.model_file import (
     read_model,
     write_model,
 )
+from tlfeatures.names import as_list
 
 if TYPE_CHECKING:
     from tlfeatures.evaluating import Trial

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from tlfeatures.errors import ParameterError
+from tlfeatures.features.backbones.weights import IMAGENET_SHA256
 from tlfeatures.features.spec import Spec
-from tlfeatures.features.weights import IMAGENET_SHA256
 
 _FIRST_LINE = "<!-- model card, written by tlfeatures; it is replaced when the model is -->"
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlfeatures.features.names import counted, some_of
+from tlfeatures.names import counted, some_of
 
 if TYPE_CHECKING:
     from tlfeatures.auditing import Audit
@@ -364,7 +364,7 @@ def render_merging(merging: Merging) -> str:
 
 def render_info(facts: dict[str, Any]) -> str:
     """The facts of `tlfeatures.info.describe`, a line each."""
-    from tlfeatures.features.backbone import BACKBONES
+    from tlfeatures.features.backbones.backbone import BACKBONES
 
     lines = []
     for key, value in facts.items():

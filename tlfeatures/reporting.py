@@ -15,8 +15,8 @@ from tlfeatures.comparison import Rank
 from tlfeatures.dataset import Dataset
 from tlfeatures.diagnostics import METHODS, confusion, precision_recall, reliability, roc
 from tlfeatures.errors import ParameterError
-from tlfeatures.features.names import unknown_name
 from tlfeatures.files import replace_file
+from tlfeatures.names import unknown_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

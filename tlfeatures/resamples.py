@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tlfeatures.dataset import Dataset
 from tlfeatures.evaluate import Evaluation, or_none
-from tlfeatures.features.names import counted
+from tlfeatures.names import counted
 from tlfeatures.results import Entry, Study
 from tlfeatures.statistics import (
     SCORES,

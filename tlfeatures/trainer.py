@@ -38,8 +38,8 @@ from tlfeatures.training_rows import TrainingRows, shares
 from tlfeatures.workers import one_thread, start_worker
 
 if TYPE_CHECKING:
-    from tlfeatures.cluster import Cluster
     from tlfeatures.cluster_folds import ClusterFolds
+    from tlfeatures.features.cluster.client import Cluster
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from tlfeatures import extract, fit, load_benchmark, load_dataset
 from tlfeatures.analyses import Analyses
 from tlfeatures.cli import main
 from tlfeatures.errors import DatasetError, ParameterError
-from tlfeatures.features.folder_labels import Row
+from tlfeatures.features.sources.folder_labels import Row
 
 HEADS = ["logreg", "knn", "dummy"]
 

@@ -15,9 +15,9 @@ from tests.fakes import use_backbone
 from tlfeatures import HEADS, TLS
 from tlfeatures.cli import main
 from tlfeatures.errors import ParameterError
-from tlfeatures.features.backbone import BACKBONES, DEVICES
+from tlfeatures.features.backbones.backbone import BACKBONES, DEVICES
+from tlfeatures.features.file.store import DTYPES
 from tlfeatures.features.spec import POOLINGS, PRECISIONS
-from tlfeatures.features.store import DTYPES
 
 CERTIFICATES = ["--tls-ca-file", "ca.pem", "--tls-cert", "cert.pem", "--tls-key", "key.pem"]
 

@@ -7,10 +7,10 @@ import time
 
 import pytest
 
-from tlfeatures import cluster as module
 from tlfeatures import extract
-from tlfeatures.cluster import TLS, Cluster, connect, threads_of_worker
 from tlfeatures.errors import ClusterError, ImageError, ParameterError
+from tlfeatures.features.cluster import client as module
+from tlfeatures.features.cluster.client import TLS, Cluster, connect, threads_of_worker
 
 PATIENCE = 120  # seconds
 CALLED: list[int] = []

@@ -14,10 +14,10 @@ from PIL import Image
 
 from tests.fakes import write_image
 from tests.unit.deep_files import png
-from tlfeatures.features import decoding
 from tlfeatures.features.batches import decode_ahead
-from tlfeatures.features.decoding import decode
-from tlfeatures.features.memory import MemoryBudget
+from tlfeatures.features.images import decoding
+from tlfeatures.features.images.decoding import decode
+from tlfeatures.features.images.memory import MemoryBudget
 
 SIZE = (8, 8)
 
@@ -165,9 +165,9 @@ def test_who_stops_asking_ends_the_threads(tmp_path, monkeypatch):
 PEAK = """
 import re, sys
 from pathlib import Path
-from tlfeatures.features import decoding
+from tlfeatures.features.images import decoding
 from tlfeatures.features.batches import decode_ahead
-from tlfeatures.features.memory import MemoryBudget
+from tlfeatures.features.images.memory import MemoryBudget
 decoding.MEMORY = MemoryBudget(int(sys.argv[2]))
 files = [(path.name, path, None) for path in sorted(Path(sys.argv[1]).iterdir())]
 peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
@@ -196,7 +196,7 @@ TAKEN = """
 import io, re, sys
 from pathlib import Path
 from PIL import Image
-from tlfeatures.features import decoding
+from tlfeatures.features.images import decoding
 def peak():
     return 1024 * int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 small = io.BytesIO()

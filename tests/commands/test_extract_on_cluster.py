@@ -29,17 +29,17 @@ from tests.fakes import (
 from tlfeatures import Model, extract, merge, verify
 from tlfeatures.cli import main
 from tlfeatures.errors import StoppedError, StoreError
-from tlfeatures.features import store
-from tlfeatures.features.folders import ImageFile
-from tlfeatures.features.images import UNKNOWN, Manifest
-from tlfeatures.features.locations import Folder
-from tlfeatures.features.on_cluster import with_ranges
-from tlfeatures.features.pixels import PixelBackbone
+from tlfeatures.features.backbones.pixels import PixelBackbone
+from tlfeatures.features.backbones.quantization import Quantization, measured
+from tlfeatures.features.cluster.carry_out import with_ranges
+from tlfeatures.features.cluster.worker import check_shard, identify_part, make_shard
+from tlfeatures.features.file import store
+from tlfeatures.features.file.store import read_header
+from tlfeatures.features.images.identify import UNKNOWN, Manifest
 from tlfeatures.features.plan import Plan
-from tlfeatures.features.quantization import Quantization, measured
-from tlfeatures.features.shards import check_shard, identify_part, make_shard
+from tlfeatures.features.sources.folders import ImageFile
+from tlfeatures.features.sources.locations import Folder
 from tlfeatures.features.spec import Spec
-from tlfeatures.features.store import read_header
 
 IMAGES = 24
 SETTINGS = {"backbone": "pixels", "size": 16, "layers": ["grid4"], "pools": ["flatten"]}

@@ -13,11 +13,11 @@ import pytest
 from PIL import Image
 
 from tests.fakes import write_image
-from tlfeatures.features import reading
 from tlfeatures.features.batches import decode_ahead
-from tlfeatures.features.decoding import decode, decode_content
-from tlfeatures.features.images import UNREADABLE, identify
-from tlfeatures.features.reading import Content, opened
+from tlfeatures.features.images import reading
+from tlfeatures.features.images.decoding import decode, decode_content
+from tlfeatures.features.images.identify import UNREADABLE, identify
+from tlfeatures.features.images.reading import Content, opened
 
 SIZE = (16, 16)
 MEMORY = 1 << 30  # bytes of address space of a child process

@@ -11,8 +11,9 @@ import pytest
 from tests.fakes import assert_same, assert_tidy, rows_of, shards_of, write_image
 from tlfeatures import describe, extract, merge
 from tlfeatures.errors import StoreError
-from tlfeatures.features import shard_folder, shards, store
-from tlfeatures.features.store import read_header
+from tlfeatures.features.cluster import worker as shards
+from tlfeatures.features.file import shard_folder, store
+from tlfeatures.features.file.store import read_header
 
 SETTINGS = {"backbone": "pixels", "size": 16, "layers": ["grid4"], "pools": ["flatten"]}
 

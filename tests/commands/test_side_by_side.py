@@ -31,9 +31,9 @@ from tlfeatures.cli import main
 from tlfeatures.errors import ModelError, ParameterError, TlfeaturesError
 from tlfeatures.evaluating import evaluate
 from tlfeatures.exporting.runtime import session
-from tlfeatures.features.embedding import join, parts_of
-from tlfeatures.features.pixels import PixelBackbone
-from tlfeatures.features.store import Reader
+from tlfeatures.features.backbones.pixels import PixelBackbone
+from tlfeatures.features.combined import join, parts_of
+from tlfeatures.features.file.store import Reader
 
 BOTH = "grid4.flatten+grid8.avg"
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tests.contract.backbones import SIZE, AnyBatchContract
-from tlfeatures.features.pixels import PixelBackbone
+from tlfeatures.features.backbones.pixels import PixelBackbone
 
 
 class TestPixels(AnyBatchContract):

@@ -21,7 +21,7 @@ CONTEXT.set_forkserver_preload(
     [
         "pytest",  # the main module of the test process, which each process would import else
         "tests.integration.killed",
-        "tlfeatures.features.shards",
+        "tlfeatures.features.cluster.worker",
         "tlfeatures.render",
         "tlfeatures.benchmarking",
         "distributed.cli.dask_scheduler",

@@ -11,8 +11,9 @@ from typing import Any
 
 import scipy.ndimage  # noqa: F401, what variants need is loaded before a process starts
 
-from tlfeatures.features import head_start, store
+from tlfeatures.features import head_start
 from tlfeatures.features.extract import extract
+from tlfeatures.features.file import store
 
 Word = tuple[str, Any]
 

@@ -26,9 +26,10 @@ from tests.fakes import assert_same, assert_tidy, rows_of, shards_of, write_imag
 from tests.integration.dask_processes import PATIENCE, DaskProcesses, make_certificates
 from tests.integration.forked import Forked
 from tests.photographs import PLACES, save_crops
-from tlfeatures import cluster, describe, extract
+from tlfeatures import describe, extract
 from tlfeatures.errors import ClusterError, ParameterError
-from tlfeatures.features.store import read_header
+from tlfeatures.features.cluster import client as cluster
+from tlfeatures.features.file.store import read_header
 
 IMAGES = 80
 
@@ -41,8 +42,9 @@ WATCHED = """
 import os, time
 from dataclasses import replace
 from pathlib import Path
-from tlfeatures.features import shards, store
-from tlfeatures.features.backbone import BACKBONES
+from tlfeatures.features.cluster import worker as shards
+from tlfeatures.features.file import store
+from tlfeatures.features.backbones.backbone import BACKBONES
 FOLDER = Path(os.environ["WATCHED"])
 MOST = 300  # seconds, of a process that nobody ends
 def say(*words):

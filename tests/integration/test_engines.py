@@ -19,8 +19,8 @@ from tests.photographs import PLACES, save_crops
 from tlfeatures import Extractor, Model, extract, fit, load_dataset, verify
 from tlfeatures.errors import SpecError, StoppedError
 from tlfeatures.exporting.export import export
-from tlfeatures.features.engines import ENGINES
-from tlfeatures.features.store import read_header
+from tlfeatures.features.engines.choose import ENGINES
+from tlfeatures.features.file.store import read_header
 
 pytestmark = pytest.mark.integration
 SIZE = 64

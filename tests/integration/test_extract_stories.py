@@ -18,8 +18,8 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 from tests.fakes import Failing, use_backbone, write_image
 from tlfeatures import Extractor, extract
 from tlfeatures.errors import StoreError
-from tlfeatures.features.pixels import PixelBackbone
-from tlfeatures.features.store import Reader
+from tlfeatures.features.backbones.pixels import PixelBackbone
+from tlfeatures.features.file.store import Reader
 
 EMBEDDINGS = ["grid4.avg", "grid4.max", "mean.none"]
 

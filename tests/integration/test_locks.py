@@ -24,8 +24,8 @@ PROGRAM = """
 import fcntl, os, sys
 from dataclasses import replace
 from tlfeatures.cli import main
-from tlfeatures.features.backbone import BACKBONES
-from tlfeatures.features.pixels import PixelBackbone
+from tlfeatures.features.backbones.backbone import BACKBONES
+from tlfeatures.features.backbones.pixels import PixelBackbone
 number, waits = int(sys.argv[1]), sys.argv[2] == "waits"
 def flock(file, how):
     raise OSError(number, os.strerror(number))

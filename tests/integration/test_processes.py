@@ -18,7 +18,7 @@ from tests.fakes import assert_same, rows_of, write_image
 from tests.nobody import as_nobody, open_folder
 from tlfeatures import describe, extract
 from tlfeatures.cli import main
-from tlfeatures.features.store import partial_path, read_header
+from tlfeatures.features.file.store import partial_path, read_header
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ def test_a_disk_without_room_for_more_images_keeps_the_file(photos, file):
 # where blocks are copied on writing, by a quota, or on a failing disk, that isn't all.
 FULL_LATER = """
 import resource, sys
-from tlfeatures.features import store
+from tlfeatures.features.file import store
 name, left = sys.argv[1], int(sys.argv[2])
 real = getattr(store.Writer, name)
 def full(self, *values):
@@ -240,8 +240,8 @@ from dataclasses import replace
 from tlfeatures.features import head_start
 head_start.PATIENCE = 600.0
 from tlfeatures.cli import main
-from tlfeatures.features.backbone import BACKBONES
-from tlfeatures.features.pixels import PixelBackbone
+from tlfeatures.features.backbones.backbone import BACKBONES
+from tlfeatures.features.backbones.pixels import PixelBackbone
 gone, batches = sys.argv[1], int(sys.argv[2])
 class Double(PixelBackbone):
     def embed(self, images):
@@ -307,8 +307,8 @@ WAITING = """
 import sys
 from dataclasses import replace
 from tlfeatures.cli import main
-from tlfeatures.features.backbone import BACKBONES
-from tlfeatures.features.pixels import PixelBackbone
+from tlfeatures.features.backbones.backbone import BACKBONES
+from tlfeatures.features.backbones.pixels import PixelBackbone
 class Double(PixelBackbone):
     def embed(self, images):
         print("embedding", flush=True)

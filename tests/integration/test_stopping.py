@@ -34,8 +34,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 from tlfeatures import stopping
 from tlfeatures.cli import main
 from tlfeatures.features import head_start
-from tlfeatures.features.backbone import BACKBONES
-from tlfeatures.features.pixels import PixelBackbone
+from tlfeatures.features.backbones.backbone import BACKBONES
+from tlfeatures.features.backbones.pixels import PixelBackbone
 head_start.PATIENCE = 600.0
 def say(word):
     print(word, flush=True)

@@ -34,12 +34,12 @@ from tests.photographs import photograph, save_crops
 from tlfeatures import Extractor, Model, extract, fit, load_dataset
 from tlfeatures.cli import main
 from tlfeatures.errors import StoreError, WeightsError
-from tlfeatures.features import weights as sources
-from tlfeatures.features.backbone import BACKBONES
-from tlfeatures.features.engines import ENGINES
-from tlfeatures.features.images import decode
-from tlfeatures.features.store import read_header
-from tlfeatures.features.weights import CONV_KERNELS, IMAGENET_SHA256, load_weights
+from tlfeatures.features.backbones import weights as sources
+from tlfeatures.features.backbones.backbone import BACKBONES
+from tlfeatures.features.backbones.weights import CONV_KERNELS, IMAGENET_SHA256, load_weights
+from tlfeatures.features.engines.choose import ENGINES
+from tlfeatures.features.file.store import read_header
+from tlfeatures.features.images.identify import decode
 
 pytestmark = pytest.mark.integration
 

@@ -11,9 +11,9 @@ from tests.fakes import IMAGE, VARIANT, Failing, rows_of, use_backbone
 from tlfeatures import benchmark, extract
 from tlfeatures.dataset import Dataset
 from tlfeatures.errors import StoreError
-from tlfeatures.features.pixels import PixelBackbone
+from tlfeatures.features.backbones.pixels import PixelBackbone
+from tlfeatures.features.file.store import read_header
 from tlfeatures.features.spec import Spec
-from tlfeatures.features.store import read_header
 
 SPEC = Spec(
     backbone="pixels", size=(8, 8), precision="float32", weights="none", weights_sha256=None

@@ -8,8 +8,8 @@ from tests.unit.data import SPEC, dataset
 from tlfeatures import Model, export, make_head
 from tlfeatures.exporting.backbones import add_backbone
 from tlfeatures.exporting.runtime import session
-from tlfeatures.features.onnx_graph import Graph
-from tlfeatures.features.pixels import PixelBackbone
+from tlfeatures.features.backbones.pixels import PixelBackbone
+from tlfeatures.features.engines.onnx_graph import Graph
 from tlfeatures.features.plan import Settings, make_spec
 
 SIZE = (50, 67)  # large enough that new colours seldom fall on the edge of a tree

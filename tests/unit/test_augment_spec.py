@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.unit.data import SPEC, TURNED
 from tlfeatures.errors import FormatError, ParameterError
-from tlfeatures.features.augment import MOST_VARIANTS, Augmentation
+from tlfeatures.features.images.augment import MOST_VARIANTS, Augmentation
 from tlfeatures.features.spec import Spec
 
 ALL = {

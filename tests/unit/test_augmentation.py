@@ -8,8 +8,8 @@ import pytest
 from scipy.ndimage import center_of_mass, map_coordinates
 from scipy.stats import kstest
 
-from tlfeatures.features.augment import Augmentation
-from tlfeatures.features.images import digest
+from tlfeatures.features.images.augment import Augmentation
+from tlfeatures.features.images.identify import digest
 
 DIGEST = digest(b"an image")
 

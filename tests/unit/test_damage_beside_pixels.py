@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from tlfeatures.errors import ImageError
-from tlfeatures.features.decoding import decode, decode_content, thumbnail
-from tlfeatures.features.reading import Content
+from tlfeatures.features.images.decoding import decode, decode_content, thumbnail
+from tlfeatures.features.images.reading import Content
 
 SIZE = (24, 32)
 

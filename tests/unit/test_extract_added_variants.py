@@ -10,10 +10,10 @@ import pytest
 from tests.fakes import assert_same, record_batches, rows_of, write_image
 from tests.unit.data import TURNED, cut_off, extract_pixels
 from tlfeatures import extract
-from tlfeatures.features.augment import Augmentation
-from tlfeatures.features.images import decode, digest, scan
-from tlfeatures.features.pixels import PixelBackbone
-from tlfeatures.features.store import read_header
+from tlfeatures.features.backbones.pixels import PixelBackbone
+from tlfeatures.features.file.store import read_header
+from tlfeatures.features.images.augment import Augmentation
+from tlfeatures.features.images.identify import decode, digest, scan
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "embeddings-v1.h5"
 

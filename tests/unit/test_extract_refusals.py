@@ -15,7 +15,7 @@ from tlfeatures.errors import (
     SpecError,
     StoreError,
 )
-from tlfeatures.features.store import read_header
+from tlfeatures.features.file.store import read_header
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,11 @@ from tests.unit.data import SPEC, TURNED, extract_pixels, rows_by_id
 from tlfeatures import describe
 from tlfeatures.cli import main
 from tlfeatures.errors import StoreError
-from tlfeatures.features import store
-from tlfeatures.features.augment import Augmentation
-from tlfeatures.features.images import decode, digest, scan
-from tlfeatures.features.pixels import PixelBackbone
-from tlfeatures.features.store import Reader, read_header
+from tlfeatures.features.backbones.pixels import PixelBackbone
+from tlfeatures.features.file import store
+from tlfeatures.features.file.store import Reader, read_header
+from tlfeatures.features.images.augment import Augmentation
+from tlfeatures.features.images.identify import decode, digest, scan
 
 VARIANTS = "variants of grid8.avg"  # as `rows_of` names them
 

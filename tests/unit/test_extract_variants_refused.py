@@ -13,10 +13,10 @@ from tests.fakes import rows_of
 from tests.unit.data import SPEC, TURNED, extract_pixels
 from tlfeatures.cli import main
 from tlfeatures.errors import FormatError, ParameterError, SpecError
-from tlfeatures.features import store
-from tlfeatures.features.augment import Augmentation
-from tlfeatures.features.images import scan
-from tlfeatures.features.store import read_header
+from tlfeatures.features.file import store
+from tlfeatures.features.file.store import read_header
+from tlfeatures.features.images.augment import Augmentation
+from tlfeatures.features.images.identify import scan
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,10 @@ from tlfeatures import Extractor, Model, extract, fit, verify
 from tlfeatures.cli import main
 from tlfeatures.errors import ParameterError, SpecError
 from tlfeatures.features import head_start
-from tlfeatures.features.decoding import decode_content
-from tlfeatures.features.few_levels import FewLevels, few_levels, warn_of_few_levels
-from tlfeatures.features.reading import opened
-from tlfeatures.features.store import Reader, read_header
+from tlfeatures.features.file.store import Reader, read_header
+from tlfeatures.features.images.decoding import decode_content
+from tlfeatures.features.images.few_levels import FewLevels, few_levels, warn_of_few_levels
+from tlfeatures.features.images.reading import opened
 
 SIDE = 32
 SETTINGS = {"backbone": "pixels", "size": SIDE, "layers": ["grid8.flatten"]}

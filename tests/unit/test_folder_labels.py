@@ -17,7 +17,7 @@ from tlfeatures import Model, benchmark, describe, extract, fit, load_dataset, m
 from tlfeatures.cli import main
 from tlfeatures.errors import DatasetError, ParameterError
 from tlfeatures.evaluating import evaluate
-from tlfeatures.features.folder_labels import folder_hint, from_folders, split_named
+from tlfeatures.features.sources.folder_labels import folder_hint, from_folders, split_named
 
 PIXELS = {"backbone": "pixels", "size": 16, "layers": ["grid8.flatten"]}
 E_COMPOSED, E_DECOMPOSED = "caf\u00e9", "cafe\u0301"

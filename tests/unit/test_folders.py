@@ -18,7 +18,7 @@ from tlfeatures import Model, extract, load_dataset, make_head, verify
 from tlfeatures.cli import main
 from tlfeatures.errors import ParameterError, SourceError, TlfeaturesError
 from tlfeatures.evaluating import evaluate
-from tlfeatures.features.folders import SUFFIXES, find_images, no_images
+from tlfeatures.features.sources.folders import SUFFIXES, find_images, no_images
 
 PIXELS = {"backbone": "pixels", "size": 16}
 

@@ -11,8 +11,8 @@ from PIL import Image
 
 from tests.fakes import write_image
 from tlfeatures.errors import ImageError, ParameterError
-from tlfeatures.features.folders import find_images
-from tlfeatures.features.images import UNKNOWN, UNREADABLE, decode, digest, scan, thumbnail
+from tlfeatures.features.images.identify import UNKNOWN, UNREADABLE, decode, digest, scan, thumbnail
+from tlfeatures.features.sources.folders import find_images
 from tlfeatures.page.thumbnails import thumbnails
 
 SIZE = (8, 8)

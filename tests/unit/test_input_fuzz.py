@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from tests.fakes import write_image
-from tlfeatures.features.store import Reader
+from tlfeatures.features.file.store import Reader
 
 MEMORY = 4 << 30  # bytes of address space
 INTACT = 8

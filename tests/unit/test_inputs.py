@@ -24,9 +24,9 @@ from tests.unit.input_cases import CASES, SIDE, case, encoded, picture, plain, q
 from tlfeatures.cli import main
 from tlfeatures.errors import ImageError, ParameterError
 from tlfeatures.features.extract import extract
-from tlfeatures.features.images import MAX_PIXELS, decode
-from tlfeatures.features.reading import LARGE
-from tlfeatures.features.store import Reader
+from tlfeatures.features.file.store import Reader
+from tlfeatures.features.images.identify import MAX_PIXELS, decode
+from tlfeatures.features.images.reading import LARGE
 
 DOCS = Path(__file__).parents[2] / "docs" / "inputs.md"
 SETTINGS = {"backbone": "pixels", "size": SIDE, "layers": ["grid8.flatten"]}

@@ -15,12 +15,12 @@ from sklearn.pipeline import make_pipeline
 from tests.fakes import Constant, write_image
 from tlfeatures import Extractor, extract
 from tlfeatures.errors import ImageError, ParameterError, SourceError
-from tlfeatures.features.backbone import load_backbone
+from tlfeatures.features.backbones.backbone import load_backbone
+from tlfeatures.features.backbones.quantization import measured
 from tlfeatures.features.calibrate import IMAGES, calibrate
-from tlfeatures.features.engines import ENGINES
+from tlfeatures.features.engines.choose import ENGINES
+from tlfeatures.features.file.store import read_header
 from tlfeatures.features.plan import Means, Settings, make_spec
-from tlfeatures.features.quantization import measured
-from tlfeatures.features.store import read_header
 
 
 class Loaded(Constant):
@@ -204,6 +204,6 @@ def test_a_value_that_is_no_number_is_not_passed_over():
 
 
 def _before():
-    from tlfeatures.features.quantization import calibration_names
+    from tlfeatures.features.backbones.quantization import calibration_names
 
     return [name.removesuffix(".max") for name in calibration_names()]

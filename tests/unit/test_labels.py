@@ -15,8 +15,8 @@ from tlfeatures import extract, load_dataset
 from tlfeatures.cli import main
 from tlfeatures.dataset import label_images
 from tlfeatures.errors import DatasetError, ParameterError
-from tlfeatures.features.folder_labels import Row
-from tlfeatures.features.spelling import alike_names, clean
+from tlfeatures.features.sources.folder_labels import Row
+from tlfeatures.features.sources.spelling import alike_names, clean
 
 COMPOSED = unicodedata.normalize("NFC", "été/zoë.png")
 DECOMPOSED = unicodedata.normalize("NFD", COMPOSED)

@@ -11,7 +11,7 @@ from tests.unit.data import extract_pixels
 from tlfeatures import extract
 from tlfeatures.cli import main
 from tlfeatures.errors import ParameterError
-from tlfeatures.features.backbone import BACKBONES, Architecture
+from tlfeatures.features.backbones.backbone import BACKBONES, Architecture
 
 
 def invoke(*arguments):

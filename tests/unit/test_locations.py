@@ -9,9 +9,9 @@ import pytest
 from tests.fakes import rows_of, write_image
 from tlfeatures import extract
 from tlfeatures.errors import ImageError, ParameterError, SourceError, StoreError
-from tlfeatures.features.folders import list_images
-from tlfeatures.features.images import UNREADABLE, identify
-from tlfeatures.features.locations import Folder, absolute, is_url, list_url, read_url
+from tlfeatures.features.images.identify import UNREADABLE, identify
+from tlfeatures.features.sources.folders import list_images
+from tlfeatures.features.sources.locations import Folder, absolute, is_url, list_url, read_url
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from tests.unit.data import dataset
 from tlfeatures import Model, extract, fit, load_dataset, make_head
 from tlfeatures.cli import main
 from tlfeatures.errors import ModelError, ParameterError
-from tlfeatures.features.weights import IMAGENET_SHA256
+from tlfeatures.features.backbones.weights import IMAGENET_SHA256
 from tlfeatures.model_card import render_card
 from tlfeatures.model_file import read_model_info
 

@@ -13,7 +13,7 @@ from tests.fakes import write_image
 from tlfeatures import Model, describe, extract, load_dataset, verify
 from tlfeatures.cli import main
 from tlfeatures.errors import SpecError
-from tlfeatures.features.store import Reader, checksums, read_header
+from tlfeatures.features.file.store import Reader, checksums, read_header
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 SETTINGS = {"backbone": "pixels", "size": 16, "layers": ["grid4"], "pools": ["flatten"]}

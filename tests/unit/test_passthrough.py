@@ -8,7 +8,7 @@ from tests.unit.data import augmented, dataset, fit_options
 from tlfeatures import HEADS, Model, cross_validate, export, load_dataset, make_head
 from tlfeatures.errors import ParameterError
 from tlfeatures.exporting.runtime import session
-from tlfeatures.features.pixels import PixelBackbone
+from tlfeatures.features.backbones.pixels import PixelBackbone
 from tlfeatures.folds import make_folds
 from tlfeatures.heads import compact, head_grid, make_heads, plain_params, set_tuned
 from tlfeatures.training_rows import TrainingRows

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from tests.unit.data import SPEC
 from tlfeatures.errors import FormatError
-from tlfeatures.features import store
-from tlfeatures.features.augment import Augmentation
-from tlfeatures.features.folders import ImageFile
-from tlfeatures.features.images import Manifest, digest
+from tlfeatures.features.file import store
+from tlfeatures.features.images.augment import Augmentation
+from tlfeatures.features.images.identify import Manifest, digest
+from tlfeatures.features.sources.folders import ImageFile
 from tlfeatures.features.spec import Spec
 
 EMBEDDINGS = {"a.avg": 3, "b.flatten": 5}

@@ -9,7 +9,7 @@ from PIL import Image
 
 from tests.unit.deep_files import tiff, tiff_of
 from tlfeatures.errors import ImageError
-from tlfeatures.features.decoding import decode, thumbnail
+from tlfeatures.features.images.decoding import decode, thumbnail
 
 SIZE = (32, 48)
 SHARES = np.random.default_rng(0).random((*SIZE, 4))

@@ -10,7 +10,7 @@ from tests.unit.data import dataset, named
 from tlfeatures import benchmark, fit, learning_curve, load_dataset
 from tlfeatures.dataset import label_images
 from tlfeatures.errors import DatasetError, ParameterError
-from tlfeatures.features.store import Reader
+from tlfeatures.features.file.store import Reader
 from tlfeatures.results import fingerprint
 from tlfeatures.training_rows import TrainingRows
 

@@ -14,9 +14,9 @@ from PIL import Image
 from tests.unit.data import SPEC
 from tests.unit.deep_files import png_of_16_bits, tiff, tiff_of, with_sbit, with_trns
 from tlfeatures.errors import FormatError, ImageError, ParameterError
-from tlfeatures.features.decoding import decode, thumbnail
+from tlfeatures.features.images.decoding import decode, thumbnail
+from tlfeatures.features.images.value_range import parse_value_range
 from tlfeatures.features.spec import Spec
-from tlfeatures.features.value_range import parse_value_range
 
 SIDE = 16
 SIZE = (SIDE, SIDE)

@@ -17,10 +17,10 @@ from tests.fakes import Failing, record_batches, use_backbone, write_image
 from tlfeatures import extract, verify
 from tlfeatures.cli import main
 from tlfeatures.errors import BusyError, FormatError, ParameterError, SourceError, StoreError
-from tlfeatures.features import store
 from tlfeatures.features import verify as module
-from tlfeatures.features.pixels import PixelBackbone
-from tlfeatures.features.store import Reader, read_header
+from tlfeatures.features.backbones.pixels import PixelBackbone
+from tlfeatures.features.file import store
+from tlfeatures.features.file.store import Reader, read_header
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 

@@ -18,8 +18,8 @@ import pytest
 from tests.fakes import rows_of
 from tlfeatures import describe, extract, load_dataset, merge, verify
 from tlfeatures.errors import FormatError, StoreError
-from tlfeatures.features import store
-from tlfeatures.features.store import Reader, read_header
+from tlfeatures.features.file import store
+from tlfeatures.features.file.store import Reader, read_header
 
 SETTINGS = {"backbone": "pixels", "size": 16, "layers": ["grid4"], "pools": ["flatten"]}
 TABLE = "embeddings/grid4.flatten"

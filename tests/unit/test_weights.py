@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from tlfeatures.errors import ParameterError, WeightsError
-from tlfeatures.features import weights as module
-from tlfeatures.features.backbone import BACKBONES, find_weights, load_backbone
+from tlfeatures.features.backbones import weights as module
+from tlfeatures.features.backbones.backbone import BACKBONES, find_weights, load_backbone
+from tlfeatures.features.backbones.weights import CONV_KERNELS, IMAGENET_SHA256, load_weights
 from tlfeatures.features.spec import Spec
-from tlfeatures.features.weights import CONV_KERNELS, IMAGENET_SHA256, load_weights
 
 
 @pytest.fixture(autouse=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from tlfeatures.features.backbone import find_weights
-from tlfeatures.features.embedding import parts_of
-from tlfeatures.features.onnx_backbone import backbone_nodes
-from tlfeatures.features.onnx_graph import Graph, Value, row_squares
+from tlfeatures.features.backbones.backbone import find_weights
+from tlfeatures.features.combined import parts_of
+from tlfeatures.features.engines.onnx_backbone import backbone_nodes
+from tlfeatures.features.engines.onnx_graph import Graph, Value, row_squares
 from tlfeatures.features.spec import Spec
 
 
@@ -49,7 +49,7 @@ def add_backbone(
 
 
 def _side_by_side(graph: Graph, parts: list[Value]) -> Value:
-    """Do what `tlfeatures.features.embedding.join` does."""
+    """Do what `tlfeatures.features.combined.join` does."""
     if len(parts) == 1:
         return parts[0]
     least = np.array(1e-30, np.float32)  # a row of zeros stays one

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tlfeatures.errors import SourceError
 from tlfeatures.exporting.runtime import session
 from tlfeatures.features.batches import batch_size_for, batched, decode_ahead, readable
-from tlfeatures.features.value_range import ValueRange
+from tlfeatures.features.images.value_range import ValueRange
 from tlfeatures.model import Labeller, Model, Prediction
 
 LARGEST_DIFFERENCE = 1e-3  # of a probability; another convolution sums in another order

@@ -28,7 +28,7 @@ from tlfeatures.coordinates import PrincipalCoordinates
 from tlfeatures.errors import ModelError
 from tlfeatures.exporting.machines import add_kernel, add_machine
 from tlfeatures.exporting.trees import add_boosting
-from tlfeatures.features.onnx_graph import OPSETS, Graph, Value, row_squares, row_sums
+from tlfeatures.features.engines.onnx_graph import OPSETS, Graph, Value, row_squares, row_sums
 
 Number = type[np.float32] | type[np.float64]
 

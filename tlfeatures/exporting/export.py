@@ -29,10 +29,10 @@ from tlfeatures.errors import ModelError, OutputError, ParameterError
 from tlfeatures.exporting.backbones import add_backbone
 from tlfeatures.exporting.check import LARGEST_DIFFERENCE, Check, check_export
 from tlfeatures.exporting.runtime import in_short, session
-from tlfeatures.features.onnx_graph import Graph
+from tlfeatures.features.backbones.weights import IMAGENET_SHA256
+from tlfeatures.features.engines.onnx_graph import Graph
+from tlfeatures.features.images.value_range import in_words
 from tlfeatures.features.spec import Spec
-from tlfeatures.features.value_range import in_words
-from tlfeatures.features.weights import IMAGENET_SHA256
 from tlfeatures.files import check_ending, file_target, replace_file
 from tlfeatures.model import Model, check_width, input_images
 

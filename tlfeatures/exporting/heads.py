@@ -16,7 +16,7 @@ from tlfeatures.classifiers import CalibratedClassifier
 from tlfeatures.errors import ModelError
 from tlfeatures.exporting.converter import Converter, Number, steps_of
 from tlfeatures.exporting.runtime import in_short, session
-from tlfeatures.features.onnx_graph import Graph, Value
+from tlfeatures.features.engines.onnx_graph import Graph, Value
 
 TOLERANCE = 1e-4  # of a probability, between a head and its graph on the same columns
 _TRIED = 64  # rows

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.svm import SVC, NuSVC
 
-from tlfeatures.features.onnx_graph import Graph, Value, row_squares
+from tlfeatures.features.engines.onnx_graph import Graph, Value, row_squares
 
 
 def add_kernel(

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from tlfeatures.errors import ModelError
-from tlfeatures.features.onnx_graph import Graph, Value
+from tlfeatures.features.engines.onnx_graph import Graph, Value
 
 
 def add_boosting(graph: Graph, boosting: HistGradientBoostingClassifier, columns: Value) -> Value:

@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.errors import ImageError, ParameterError
-from tlfeatures.features.augment import Augmentation
-from tlfeatures.features.decoding import MAX_PIXELS, Decoded, decode_content
-from tlfeatures.features.few_levels import FewLevels
-from tlfeatures.features.images import UNREADABLE
-from tlfeatures.features.reading import opened
-from tlfeatures.features.value_range import ValueRange
+from tlfeatures.features.images.augment import Augmentation
+from tlfeatures.features.images.decoding import MAX_PIXELS, Decoded, decode_content
+from tlfeatures.features.images.few_levels import FewLevels
+from tlfeatures.features.images.identify import UNREADABLE
+from tlfeatures.features.images.reading import opened
+from tlfeatures.features.images.value_range import ValueRange
 
 BATCH_SIZE = 32
 

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.errors import ImageError, SourceError
-from tlfeatures.features.backbone import load_backbone
+from tlfeatures.features.backbones.backbone import load_backbone
+from tlfeatures.features.backbones.quantization import Quantization, calibration_names, measured
 from tlfeatures.features.batches import batched, decode_ahead, readable
-from tlfeatures.features.images import UNREADABLE, Manifest
-from tlfeatures.features.names import counted
+from tlfeatures.features.images.identify import UNREADABLE, Manifest
 from tlfeatures.features.plan import Means
-from tlfeatures.features.quantization import Quantization, calibration_names, measured
 from tlfeatures.features.spec import Spec
+from tlfeatures.names import counted
 
 logger = logging.getLogger(__name__)
 

@@ -18,24 +18,23 @@ from typing import Any
 
 import numpy as np
 
-from tlfeatures.cluster import TLS, Cluster, Here, connect_if
 from tlfeatures.errors import ParameterError, SourceError
-from tlfeatures.features import store
-from tlfeatures.features.backbone import keras_backend, load_backbone
+from tlfeatures.features.backbones.backbone import keras_backend, load_backbone
 from tlfeatures.features.batches import (
     batch_size_for,
     checked_batch_size,
     decode_ahead,
     readable,
 )
-from tlfeatures.features.engines import choose_engine
-from tlfeatures.features.few_levels import FewLevels, warn_of_few_levels
-from tlfeatures.features.folder_labels import count_labels, folder_hint
-from tlfeatures.features.folders import no_images
+from tlfeatures.features.cluster.carry_out import carry_out_on, chosen_on, identified
+from tlfeatures.features.cluster.client import TLS, Cluster, Here, connect_if
+from tlfeatures.features.engines.choose import choose_engine
+from tlfeatures.features.file import store
+from tlfeatures.features.file.shard_folder import remove_orphans
 from tlfeatures.features.forward import Forward, Values
 from tlfeatures.features.head_start import Early, head_start
-from tlfeatures.features.images import MAX_PIXELS, Known, Scan, allow_pixels
-from tlfeatures.features.on_cluster import carry_out_on, chosen_on, identified
+from tlfeatures.features.images.few_levels import FewLevels, warn_of_few_levels
+from tlfeatures.features.images.identify import MAX_PIXELS, Known, Scan, allow_pixels
 from tlfeatures.features.plan import Means, Plan, Settings, Task, make_plan
 from tlfeatures.features.run import (
     Failed,
@@ -54,8 +53,9 @@ from tlfeatures.features.run import (
     remove_taken_over,
     settled,
 )
-from tlfeatures.features.shard_folder import remove_orphans
-from tlfeatures.features.spelling import alike_names
+from tlfeatures.features.sources.folder_labels import count_labels, folder_hint
+from tlfeatures.features.sources.folders import no_images
+from tlfeatures.features.sources.spelling import alike_names
 from tlfeatures.files import check_ending, move
 
 logger = logging.getLogger(__name__)
@@ -89,8 +89,8 @@ class Extraction:
     shards : str or None
         Folder beside the file that its rows are in; None where they are in the file itself.
     classes, splits : dict of name to number of images
-        What the folders say, see `tlfeatures.features.folder_labels`; images whose path names no
-        class, or no split, count in none.
+        Number of images of each class and of each split, as the folders name them; images whose
+        path names none are not counted (see `tlfeatures.features.sources.folder_labels`).
     """
 
     file: str

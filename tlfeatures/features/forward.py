@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.errors import EngineError
-from tlfeatures.features.backbone import Backbone
+from tlfeatures.features.backbones.backbone import Backbone
 from tlfeatures.features.batches import Pixels, batched
 from tlfeatures.features.plan import Task
 

@@ -14,18 +14,18 @@ from itertools import chain, islice
 from pathlib import Path
 
 from tlfeatures.errors import StoppedError
-from tlfeatures.features.backbone import load_backbone
+from tlfeatures.features.backbones.backbone import load_backbone
 from tlfeatures.features.batches import (
     batch_size_for,
     checked_batch_size,
     decode_ahead,
     readable,
 )
-from tlfeatures.features.few_levels import FewLevels
+from tlfeatures.features.file.store import partial_path
 from tlfeatures.features.forward import Forward, Values
-from tlfeatures.features.images import UNREADABLE, Scan
+from tlfeatures.features.images.few_levels import FewLevels
+from tlfeatures.features.images.identify import UNREADABLE, Scan
 from tlfeatures.features.plan import Means, Settings, Task, new_spec
-from tlfeatures.features.store import partial_path
 
 Early = dict[bytes, Values]  # sha256 of an image -> what was embedded of it
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from tlfeatures.errors import ParameterError, StoreError
-from tlfeatures.features import store
-from tlfeatures.features.folders import ImageFile
-from tlfeatures.features.images import Manifest
-from tlfeatures.features.shard_folder import remove_orphans, remove_own_shards
+from tlfeatures.features.file import store
+from tlfeatures.features.file.shard_folder import remove_orphans, remove_own_shards
+from tlfeatures.features.images.identify import Manifest
+from tlfeatures.features.sources.folders import ImageFile
 from tlfeatures.files import check_ending, replacing
 
 

@@ -13,20 +13,20 @@ from pathlib import Path
 from typing import Any
 
 from tlfeatures.errors import ParameterError, SourceError, SpecError, StoreError
-from tlfeatures.features import store
-from tlfeatures.features.augment import Augmentation
-from tlfeatures.features.backbone import (
+from tlfeatures.features.backbones.backbone import (
     embedding_widths,
     find_architecture,
     needs_top,
 )
-from tlfeatures.features.engines import choose_engine
-from tlfeatures.features.folders import ImageFile
-from tlfeatures.features.images import UNREADABLE, Manifest
-from tlfeatures.features.names import as_list, counted, unknown_name
+from tlfeatures.features.backbones.weights import known_sha256, weights_sha256
+from tlfeatures.features.engines.choose import choose_engine
+from tlfeatures.features.file import store
+from tlfeatures.features.images.augment import Augmentation
+from tlfeatures.features.images.identify import UNREADABLE, Manifest
+from tlfeatures.features.images.value_range import in_words, parse_value_range
+from tlfeatures.features.sources.folders import ImageFile
 from tlfeatures.features.spec import Spec, parse_size
-from tlfeatures.features.value_range import in_words, parse_value_range
-from tlfeatures.features.weights import known_sha256, weights_sha256
+from tlfeatures.names import as_list, counted, unknown_name
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class Settings:
     augment : int, default 0
         Variants of each image, on which heads are trained beside the images themselves.
     augment_spec : str or mapping, default "rotation=30,zoom=0.2,horizontal_flip"
-        How they are made, see `tlfeatures.features.augment.Augmentation.of`.
+        How they are made, see `tlfeatures.features.images.augment.Augmentation.of`.
     random_state : int, default 0
         Seed of random weights.
     value_range : str or (float, float)

@@ -9,16 +9,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tlfeatures.errors import ImageError, StoppedError, StoreError
-from tlfeatures.features import store
+from tlfeatures.features.backbones.quantization import Quantization
 from tlfeatures.features.calibrate import calibrate, drawn
-from tlfeatures.features.few_levels import FewLevels
-from tlfeatures.features.images import UNREADABLE, Manifest
-from tlfeatures.features.locations import absolute
-from tlfeatures.features.names import first_of
+from tlfeatures.features.file import store
+from tlfeatures.features.images.few_levels import FewLevels
+from tlfeatures.features.images.identify import UNREADABLE, Manifest
 from tlfeatures.features.plan import Means, Plan, Task
-from tlfeatures.features.quantization import Quantization
+from tlfeatures.features.sources.locations import absolute
 from tlfeatures.features.spec import Spec
 from tlfeatures.files import replacing
+from tlfeatures.names import first_of
 
 _COMMANDS = 20  # kept in a file; an attribute has 64 kB
 

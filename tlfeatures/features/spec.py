@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from tlfeatures.errors import FormatError, ParameterError
-from tlfeatures.features.augment import Augmentation
-from tlfeatures.features.quantization import Quantization
-from tlfeatures.features.value_range import ValueRange, parse_value_range
+from tlfeatures.features.backbones.quantization import Quantization
+from tlfeatures.features.images.augment import Augmentation
+from tlfeatures.features.images.value_range import ValueRange, parse_value_range
 
 POOLINGS = ("avg", "max", "flatten", "none")
 PRECISIONS = ("float32", "bfloat16", "int8")
@@ -51,8 +51,8 @@ class Spec:
         The values that become black and white, of images with more than 8 bits a channel; None:
         the range that each file states, or 0 to 65,535.
     engine : str
-        What computes the forward pass, see `tlfeatures.features.engines`; `none` for a backbone
-        without weights.
+        The library that computes the forward pass, see `tlfeatures.features.engines`; `none` for a
+        backbone without weights.
     quantization : Quantization or None
         The ranges of an int8 backbone.
     augmentation : Augmentation or None

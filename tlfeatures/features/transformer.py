@@ -15,17 +15,21 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from tlfeatures.errors import ImageError, ParameterError
-from tlfeatures.features.backbone import embedding_widths, find_architecture, load_backbone
+from tlfeatures.features.backbones.backbone import (
+    embedding_widths,
+    find_architecture,
+    load_backbone,
+)
+from tlfeatures.features.backbones.quantization import Quantization
 from tlfeatures.features.batches import batch_size_for, batched
 from tlfeatures.features.calibrate import IMAGES, in_order_of_sample, measure_ranges
-from tlfeatures.features.decoding import decode_content
-from tlfeatures.features.few_levels import FewLevels, warn_of_few_levels
-from tlfeatures.features.flattening import to_pixels
+from tlfeatures.features.images.decoding import decode_content
+from tlfeatures.features.images.few_levels import FewLevels, warn_of_few_levels
+from tlfeatures.features.images.flattening import to_pixels
+from tlfeatures.features.images.reading import opened
+from tlfeatures.features.images.value_range import parse_value_range
 from tlfeatures.features.plan import Settings, make_spec
-from tlfeatures.features.quantization import Quantization
-from tlfeatures.features.reading import opened
 from tlfeatures.features.spec import Spec, parse_size
-from tlfeatures.features.value_range import parse_value_range
 
 _NOT_CALIBRATED = (
     "This %(name)s of precision int8 is not fitted yet: fit(X) measures the ranges of its layers "

@@ -20,13 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.errors import FormatError, ImageError, ParameterError, StoreError
-from tlfeatures.features import store
-from tlfeatures.features.backbone import DEVICES, load_backbone
+from tlfeatures.features.backbones.backbone import DEVICES, load_backbone
 from tlfeatures.features.batches import batch_size_for, batched, decode_ahead, readable
-from tlfeatures.features.folders import no_images
-from tlfeatures.features.images import MAX_PIXELS, UNREADABLE, Manifest, allow_pixels, scan
-from tlfeatures.features.names import unknown_name
+from tlfeatures.features.file import store
+from tlfeatures.features.images.identify import MAX_PIXELS, UNREADABLE, Manifest, allow_pixels, scan
 from tlfeatures.features.plan import TIDYING
+from tlfeatures.features.sources.folders import no_images
+from tlfeatures.names import unknown_name
 
 MIN_COSINE = 0.999  # of bfloat16 against float32 it is 0.9999; other weights or images are far off
 

@@ -9,11 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tlfeatures.errors import ImageError
-from tlfeatures.features.decoding import thumbnail_content
-from tlfeatures.features.folders import find_images
-from tlfeatures.features.reading import opened
-from tlfeatures.features.spelling import clean
-from tlfeatures.features.value_range import ValueRange
+from tlfeatures.features.images.decoding import thumbnail_content
+from tlfeatures.features.images.reading import opened
+from tlfeatures.features.images.value_range import ValueRange
+from tlfeatures.features.sources.folders import find_images
+from tlfeatures.features.sources.spelling import clean
 
 logger = logging.getLogger(__name__)
 

@@ -91,17 +91,17 @@ from numpy.typing import NDArray
 
 from tlfeatures import __version__
 from tlfeatures.errors import FormatError, ParameterError, StoreError
-from tlfeatures.features.embedding import BESIDE
-from tlfeatures.features.images import UNKNOWN, UNREADABLE, Manifest, Stamp
-from tlfeatures.features.locations import as_store_error
-from tlfeatures.features.spec import Spec
-from tlfeatures.features.virtual import (
+from tlfeatures.features.combined import BESIDE
+from tlfeatures.features.file.sharded import (
     Shards,
     VirtualTable,
     has_endless_mapping,
     read_shards,
     write_shards,
 )
+from tlfeatures.features.images.identify import UNKNOWN, UNREADABLE, Manifest, Stamp
+from tlfeatures.features.sources.locations import as_store_error
+from tlfeatures.features.spec import Spec
 from tlfeatures.files import reason_of, remove_leftovers
 from tlfeatures.locks import locked
 

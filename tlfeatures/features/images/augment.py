@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.errors import FormatError, ParameterError
-from tlfeatures.features.names import unknown_name
+from tlfeatures.names import unknown_name
 
 Floats = NDArray[np.float64]
 

@@ -12,9 +12,9 @@ from collections.abc import Collection
 from pathlib import Path
 
 from tlfeatures.errors import StoreError
-from tlfeatures.features import store
-from tlfeatures.features.locations import Folder
-from tlfeatures.features.virtual import SHARD_NAME, has_own_shards, shards_folder
+from tlfeatures.features.file import store
+from tlfeatures.features.file.sharded import SHARD_NAME, has_own_shards, shards_folder
+from tlfeatures.features.sources.locations import Folder
 from tlfeatures.files import ENDINGS
 
 logger = logging.getLogger(__name__)

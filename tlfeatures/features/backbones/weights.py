@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.errors import EngineError, ParameterError, WeightsError
-from tlfeatures.features.keras_start import keras_home, start_keras
+from tlfeatures.features.engines.keras_start import keras_home, start_keras
 from tlfeatures.files import reason_of, replacing
 
 logger = logging.getLogger(__name__)

@@ -13,9 +13,9 @@ from operator import itemgetter
 from pathlib import Path
 
 from tlfeatures.errors import ParameterError, SourceError
-from tlfeatures.features.locations import is_url, list_url, read_starts
-from tlfeatures.features.names import counted, some_of
+from tlfeatures.features.sources.locations import is_url, list_url, read_starts
 from tlfeatures.files import OTHER_ENDINGS
+from tlfeatures.names import counted, some_of
 
 logger = logging.getLogger(__name__)
 

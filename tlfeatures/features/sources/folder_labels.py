@@ -15,8 +15,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from tlfeatures.errors import ParameterError
-from tlfeatures.features.names import some_of
-from tlfeatures.features.spelling import clean
+from tlfeatures.features.sources.spelling import clean
+from tlfeatures.names import some_of
 
 _SPLITS = {
     **dict.fromkeys(("train", "training", "trn"), "train"),

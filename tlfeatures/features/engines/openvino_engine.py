@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.errors import EngineError
+from tlfeatures.features.backbones.weights import Weights
 from tlfeatures.features.batches import BATCH_SIZE, fitting_batch
-from tlfeatures.features.onnx_backbone import backbone_nodes
-from tlfeatures.features.onnx_graph import Graph
+from tlfeatures.features.engines.onnx_backbone import backbone_nodes
+from tlfeatures.features.engines.onnx_graph import Graph
 from tlfeatures.features.spec import Spec
-from tlfeatures.features.weights import Weights
 
 _CHUNK = 8  # images of a request; several requests run at once, and larger ones gain nothing
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from tlfeatures.errors import ImageError
-from tlfeatures.features.rawmodes import change_rawmodes, rawmode_of, rawmode_of_lower_bytes
-from tlfeatures.features.reading import Content
-from tlfeatures.features.value_range import (
+from tlfeatures.features.images.raw_modes import change_rawmodes, rawmode_of, rawmode_of_lower_bytes
+from tlfeatures.features.images.reading import Content
+from tlfeatures.features.images.value_range import (
     Samples,
     ValueRange,
     alpha_to_8_bits,

@@ -16,9 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.errors import EngineError
-from tlfeatures.features.batches import BATCH_SIZE
-from tlfeatures.features.spec import Spec
-from tlfeatures.features.weights import (
+from tlfeatures.features.backbones.weights import (
     CONV_KERNELS,
     RGB_MEAN,
     TOP_KERNELS,
@@ -26,6 +24,8 @@ from tlfeatures.features.weights import (
     Weights,
     map_of,
 )
+from tlfeatures.features.batches import BATCH_SIZE
+from tlfeatures.features.spec import Spec
 
 _MEAN = np.array(RGB_MEAN, np.float32)
 _INPUT = "images"

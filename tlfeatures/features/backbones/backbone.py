@@ -19,11 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.errors import EngineError, ParameterError, SpecError, WeightsError
-from tlfeatures.features.engines import ENGINES, Engine, check_engine
-from tlfeatures.features.names import unknown_name
-from tlfeatures.features.pixels import PixelBackbone, pixel_shapes
-from tlfeatures.features.spec import POOLINGS, Spec
-from tlfeatures.features.weights import (
+from tlfeatures.features.backbones.pixels import PixelBackbone, pixel_shapes
+from tlfeatures.features.backbones.weights import (
     CONV_KERNELS,
     IMAGENET_SHA256,
     TOP_KERNELS,
@@ -31,6 +28,9 @@ from tlfeatures.features.weights import (
     check_weights_source,
     load_weights,
 )
+from tlfeatures.features.engines.choose import ENGINES, Engine, check_engine
+from tlfeatures.features.spec import POOLINGS, Spec
+from tlfeatures.names import unknown_name
 
 logger = logging.getLogger(__name__)
 

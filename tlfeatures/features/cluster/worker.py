@@ -17,17 +17,17 @@ from pathlib import Path
 import numpy as np
 
 from tlfeatures import __version__
-from tlfeatures.cluster import threads_of_worker
 from tlfeatures.errors import ClusterError, ImageError
-from tlfeatures.features import store
-from tlfeatures.features.backbone import load_backbone
+from tlfeatures.features.backbones.backbone import load_backbone
+from tlfeatures.features.backbones.quantization import Quantization
 from tlfeatures.features.batches import Pixels, batch_size_for, decode_ahead, readable
 from tlfeatures.features.calibrate import calibrate
-from tlfeatures.features.engines import choose_engine
-from tlfeatures.features.few_levels import FewLevels
-from tlfeatures.features.folders import ImageFile
+from tlfeatures.features.cluster.client import threads_of_worker
+from tlfeatures.features.engines.choose import choose_engine
+from tlfeatures.features.file import store
 from tlfeatures.features.forward import Forward, Values
-from tlfeatures.features.images import (
+from tlfeatures.features.images.few_levels import FewLevels
+from tlfeatures.features.images.identify import (
     UNKNOWN,
     UNREADABLE,
     Known,
@@ -36,10 +36,10 @@ from tlfeatures.features.images import (
     allow_pixels,
     identify,
 )
-from tlfeatures.features.locations import Folder, is_url
+from tlfeatures.features.images.reading import opened
 from tlfeatures.features.plan import Means, Task
-from tlfeatures.features.quantization import Quantization
-from tlfeatures.features.reading import opened
+from tlfeatures.features.sources.folders import ImageFile
+from tlfeatures.features.sources.locations import Folder, is_url
 from tlfeatures.features.spec import Spec
 
 _REQUESTS = 16  # of a worker to an object store at the same time, where nothing else is to be done

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tlfeatures.errors import ImageError, ParameterError
-from tlfeatures.features.rawmodes import rawmode_of, rawmode_of_lower_bytes
-from tlfeatures.features.reading import Content
-from tlfeatures.features.repair import png_chunks
+from tlfeatures.features.images.raw_modes import rawmode_of, rawmode_of_lower_bytes
+from tlfeatures.features.images.reading import Content
+from tlfeatures.features.images.repair import png_chunks
 
 ValueRange = tuple[float, float]
 

@@ -22,7 +22,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tlfeatures.errors import ClusterError, ParameterError, TlfeaturesError
-from tlfeatures.features.names import counted
+from tlfeatures.names import counted
 
 if TYPE_CHECKING:
     from distributed import Client as Client

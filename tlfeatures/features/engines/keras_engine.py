@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.errors import ParameterError
+from tlfeatures.features.backbones.weights import Weights
 from tlfeatures.features.batches import BATCH_SIZE, fitting_batch
-from tlfeatures.features.keras_start import keras_settings, start_keras
+from tlfeatures.features.engines.keras_start import keras_settings, start_keras
 from tlfeatures.features.spec import Spec
-from tlfeatures.features.weights import Weights
 
 if TYPE_CHECKING:
     import keras

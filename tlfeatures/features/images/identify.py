@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from itertools import islice
 
 from tlfeatures.errors import ImageError
-from tlfeatures.features.decoding import MAX_PIXELS as MAX_PIXELS
-from tlfeatures.features.decoding import allow_pixels as allow_pixels
-from tlfeatures.features.decoding import decode as decode
-from tlfeatures.features.decoding import thumbnail as thumbnail
-from tlfeatures.features.folders import ImageFile, list_images
-from tlfeatures.features.locations import is_url
-from tlfeatures.features.reading import digest as digest
-from tlfeatures.features.reading import opened
+from tlfeatures.features.images.decoding import MAX_PIXELS as MAX_PIXELS
+from tlfeatures.features.images.decoding import allow_pixels as allow_pixels
+from tlfeatures.features.images.decoding import decode as decode
+from tlfeatures.features.images.decoding import thumbnail as thumbnail
+from tlfeatures.features.images.reading import digest as digest
+from tlfeatures.features.images.reading import opened
+from tlfeatures.features.sources.folders import ImageFile, list_images
+from tlfeatures.features.sources.locations import is_url
 
 Stamp = tuple[int, int]  # of a file: size in bytes, modification time in ns
 

@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from tlfeatures.errors import ImageError, ParameterError
-from tlfeatures.features.few_levels import FewLevels, few_levels
-from tlfeatures.features.flattening import OpenedImage
-from tlfeatures.features.memory import MemoryBudget
-from tlfeatures.features.rawmodes import correct_tiff
-from tlfeatures.features.reading import Content, digest
-from tlfeatures.features.repair import (
+from tlfeatures.features.images.few_levels import FewLevels, few_levels
+from tlfeatures.features.images.flattening import OpenedImage
+from tlfeatures.features.images.memory import MemoryBudget
+from tlfeatures.features.images.raw_modes import correct_tiff
+from tlfeatures.features.images.reading import Content, digest
+from tlfeatures.features.images.repair import (
     MAX_SCANS,
     SCAN,
     damaged_chunk,
@@ -38,7 +38,7 @@ from tlfeatures.features.repair import (
     png_without_extras,
     without_half_marker,
 )
-from tlfeatures.features.value_range import ValueRange
+from tlfeatures.features.images.value_range import ValueRange
 
 # What the bytes may be. Pillow reads more, among it PostScript, for which it runs a program, and
 # icons, which it decodes before one can ask how many pixels they have.

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.errors import FormatError
-from tlfeatures.features.weights import CONV_KERNELS
+from tlfeatures.features.backbones.weights import CONV_KERNELS
 
 # Convolution -> the layer whose largest value bounds its input (pooling makes nothing larger). The
 # first stays in float32: it sees pixels, and takes 3 % of the time.

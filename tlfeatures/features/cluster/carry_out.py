@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 
 from tlfeatures import __version__
-from tlfeatures.cluster import Cluster, Here
 from tlfeatures.errors import (
     ClusterError,
     ImageError,
@@ -28,37 +27,11 @@ from tlfeatures.errors import (
     StoppedError,
     StoreError,
 )
-from tlfeatures.features import store
+from tlfeatures.features.backbones.quantization import Quantization
 from tlfeatures.features.batches import BATCH_SIZE
 from tlfeatures.features.calibrate import IMAGES
-from tlfeatures.features.engines import choose_engine
-from tlfeatures.features.few_levels import FewLevels
-from tlfeatures.features.folders import ImageFile, list_images
-from tlfeatures.features.images import UNREADABLE, Known, Manifest
-from tlfeatures.features.locations import Folder, absolute, is_url
-from tlfeatures.features.plan import Choose, Means, Plan, Task
-from tlfeatures.features.quantization import Quantization
-from tlfeatures.features.run import (
-    Measure,
-    Outcome,
-    Watch,
-    calibrated,
-    check_writable,
-    count_unique,
-    first_few,
-    ids_of_few_levels,
-    open_target,
-    reasons,
-    remove_taken_over,
-    settled,
-)
-from tlfeatures.features.shard_folder import (
-    is_shard,
-    remove_own_shards,
-    remove_shards,
-    shard_of,
-)
-from tlfeatures.features.shards import (
+from tlfeatures.features.cluster.client import Cluster, Here
+from tlfeatures.features.cluster.worker import (
     Order,
     Part,
     Receipt,
@@ -74,8 +47,35 @@ from tlfeatures.features.shards import (
     version_of,
     why_unreadable,
 )
+from tlfeatures.features.engines.choose import choose_engine
+from tlfeatures.features.file import store
+from tlfeatures.features.file.shard_folder import (
+    is_shard,
+    remove_own_shards,
+    remove_shards,
+    shard_of,
+)
+from tlfeatures.features.file.sharded import Shards, has_own_shards, shards_folder
+from tlfeatures.features.images.few_levels import FewLevels
+from tlfeatures.features.images.identify import UNREADABLE, Known, Manifest
+from tlfeatures.features.plan import Choose, Means, Plan, Task
+from tlfeatures.features.run import (
+    Measure,
+    Outcome,
+    Watch,
+    calibrated,
+    check_writable,
+    count_unique,
+    first_few,
+    ids_of_few_levels,
+    open_target,
+    reasons,
+    remove_taken_over,
+    settled,
+)
+from tlfeatures.features.sources.folders import ImageFile, list_images
+from tlfeatures.features.sources.locations import Folder, absolute, is_url
 from tlfeatures.features.spec import Spec
-from tlfeatures.features.virtual import Shards, has_own_shards, shards_folder
 from tlfeatures.files import move, replacing
 
 logger = logging.getLogger(__name__)

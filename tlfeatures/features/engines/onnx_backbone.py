@@ -9,11 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.errors import ModelError
-from tlfeatures.features.onnx_graph import Graph, Value
-from tlfeatures.features.pixels import cell_edges
-from tlfeatures.features.quantization import Quantization
+from tlfeatures.features.backbones.pixels import cell_edges
+from tlfeatures.features.backbones.quantization import Quantization
+from tlfeatures.features.backbones.weights import (
+    CONV_KERNELS,
+    RGB_MEAN,
+    TOP_KERNELS,
+    Tensors,
+    map_of,
+)
+from tlfeatures.features.engines.onnx_graph import Graph, Value
 from tlfeatures.features.spec import Spec
-from tlfeatures.features.weights import CONV_KERNELS, RGB_MEAN, TOP_KERNELS, Tensors, map_of
 
 # A feature map (n, channels, h, w) to rows; Keras flattens channels last.
 _POOLS = {"avg": "GlobalAveragePool", "max": "GlobalMaxPool"}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tlfeatures.features.names import counted, first_of
+from tlfeatures.names import counted, first_of
 
 logger = logging.getLogger(__name__)
 

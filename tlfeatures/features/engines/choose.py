@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tlfeatures.errors import EngineError, ParameterError
-from tlfeatures.features.names import unknown_name
+from tlfeatures.features.backbones.weights import Weights
 from tlfeatures.features.spec import PRECISIONS, Spec
-from tlfeatures.features.weights import Weights
+from tlfeatures.names import unknown_name
 
 if TYPE_CHECKING:
-    from tlfeatures.features.backbone import Backbone
+    from tlfeatures.features.backbones.backbone import Backbone
 
 Load = Callable[[Spec, Sequence[str], str, Weights, int | None], "Backbone"]
 
@@ -54,7 +54,7 @@ class Engine:
 def _keras(
     spec: Spec, names: Sequence[str], device: str, weights: Weights, threads: int | None
 ) -> Backbone:
-    from tlfeatures.features.keras_engine import load_vgg16
+    from tlfeatures.features.engines.keras_engine import load_vgg16
 
     return load_vgg16(spec, names, device, weights, threads)
 
@@ -62,7 +62,7 @@ def _keras(
 def _openvino(
     spec: Spec, names: Sequence[str], device: str, weights: Weights, threads: int | None
 ) -> Backbone:
-    from tlfeatures.features.openvino_engine import load_vgg16
+    from tlfeatures.features.engines.openvino_engine import load_vgg16
 
     return load_vgg16(spec, names, weights, threads)
 
@@ -70,7 +70,7 @@ def _openvino(
 def _ncnn(
     spec: Spec, names: Sequence[str], device: str, weights: Weights, threads: int | None
 ) -> Backbone:
-    from tlfeatures.features.ncnn_engine import load_vgg16
+    from tlfeatures.features.engines.ncnn_engine import load_vgg16
 
     return load_vgg16(spec, names, weights, threads)
 
@@ -111,7 +111,7 @@ class Hardware:
         """
         if device == "cpu" or (device == "auto" and not _may_have_gpu()):
             return None
-        from tlfeatures.features.keras_engine import gpu_has_bfloat16
+        from tlfeatures.features.engines.keras_engine import gpu_has_bfloat16
 
         return gpu_has_bfloat16()
 

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from tlfeatures.errors import FormatError, StoreError
 
 if TYPE_CHECKING:
-    from tlfeatures.features.store import Header, Reader
+    from tlfeatures.features.file.store import Header, Reader
 
 SHARD_NAME = re.compile(r"[0-9a-f]{64}\.h5")
 

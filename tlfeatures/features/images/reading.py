@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tlfeatures.errors import ImageError
-from tlfeatures.features.locations import is_url, read_url
+from tlfeatures.features.sources.locations import is_url, read_url
 
 LARGE = 32 * 2**20  # bytes; a larger file is hashed and decoded without being read whole
 
