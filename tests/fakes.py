@@ -24,7 +24,7 @@ from sklearn.pipeline import Pipeline
 from tlfeatures.errors import StoreError
 from tlfeatures.features.backbones.backbone import BACKBONES, Backbone, embedding_widths
 from tlfeatures.features.backbones.pixels import PixelBackbone
-from tlfeatures.features.batches import BATCH_SIZE
+from tlfeatures.features.engines.engine import BATCH_SIZE
 from tlfeatures.features.engines.choose import ENGINES
 from tlfeatures.features.file.store import Reader, partial_path, read_header
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from tlfeatures.features.embed import Progress
 from tlfeatures.features.extract import Extraction, extract
-from tlfeatures.features.run import Progress
 from tlfeatures.fitting import FitReport, fit
 
 HEADS = ("logreg", "rbf-svm", "gradient-boosting")

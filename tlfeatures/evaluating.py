@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -30,14 +30,14 @@ from tlfeatures.errors import (
     SpecError,
 )
 from tlfeatures.evaluate import Evaluation
-from tlfeatures.features.images.identify import MAX_PIXELS, scan
+from tlfeatures.features.embed import ComputeOptions, Progress
+from tlfeatures.features.images.decoding import MAX_PIXELS
+from tlfeatures.features.images.identify import scan
 from tlfeatures.features.sources.folders import no_images
 from tlfeatures.features.sources.locations import is_url
 from tlfeatures.features.sources.spelling import clean
 from tlfeatures.labels import Groups, Labels
-from tlfeatures.model import Labeller, Model
-
-Progress = Callable[[int, int], None]
+from tlfeatures.model import Labeller, Model, warn_of_few_levels_in
 
 
 @dataclass(frozen=True)
@@ -159,8 +159,8 @@ def evaluate(
             "that `tlfeatures extract` made"
         )
     if folder:
-        options = {"weights": weights, "device": device, "max_pixels": max_pixels}
-        embed = _Embed(loaded, options, batch_size, progress or _no_progress)
+        options = ComputeOptions(device, batch_size, max_pixels, weights)
+        embed = _Embed(loaded, options, progress or _no_progress)
         data, seen, failed = _from_folder(loaded, source, given, embed)
     else:
         data, seen = _from_file(loaded, source, given)
@@ -308,27 +308,27 @@ def _unseen(
 
 @dataclass(frozen=True)
 class _Embed:
-    """Image files to embeddings as the model wants them; the backbone is loaded for that."""
+    """How image files are embedded for a model."""
 
     model: Model
-    options: dict[str, Any]
-    batch_size: int | str
+    options: ComputeOptions
     progress: Progress
 
     def __call__(
         self, rows: list[int], paths: list[str]
     ) -> tuple[NDArray[np.float32], list[tuple[int, ImageError]]]:
-        labeller = Labeller(self.model, **self.options)
-        errors: list[tuple[int, ImageError]] = []
+        """Embed the images at these rows; give also the rows that cannot be read."""
+        labeller = Labeller(self.model, self.options)
+        run = labeller.run(
+            [(row, paths[row]) for row in rows], lambda done: self.progress(done, len(rows))
+        )
         X = np.empty((len(rows), self.model.info["columns"]), np.float32)
         done = 0
-        files = [(row, paths[row]) for row in rows]
-        parts = labeller.embed(files, self.batch_size, errors)
-        for keys, part in labeller.warning_of_few_levels(parts):
+        for keys, part in labeller.embed(run):
             X[done : done + len(keys)] = part
             done += len(keys)
-            self.progress(done + len(errors), len(rows))
-        return X[:done], errors
+        warn_of_few_levels_in(run, paths)
+        return X[:done], run.failures
 
 
 # ---- scores

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -22,21 +22,16 @@ from tlfeatures.errors import (
     ParameterError,
     SourceError,
 )
-from tlfeatures.features.backbones.backbone import BACKBONES, embedding_widths, load_backbone
-from tlfeatures.features.batches import (
-    batch_size_for,
-    batched,
-    checked_batch_size,
-    decode_ahead,
-    in_batches,
-    readable,
-)
+from tlfeatures.features.backbones.backbone import BACKBONES, embedding_widths
 from tlfeatures.features.combined import join, parts_of
-from tlfeatures.features.images.few_levels import FewLevels, warn_of_few_levels
-from tlfeatures.features.images.identify import MAX_PIXELS, allow_pixels
+from tlfeatures.features.embed import ComputeOptions, Embedder, EmbeddingRun, check_batch_size
+from tlfeatures.features.images.decoding import MAX_PIXELS
+from tlfeatures.features.images.few_levels import warn_of_few_levels
+from tlfeatures.features.images.read_ahead import ImageToRead, Key
 from tlfeatures.features.sources.folders import find_images, no_images
 from tlfeatures.features.sources.locations import is_file_at, is_url
 from tlfeatures.features.spec import Spec
+from tlfeatures.incoming import in_batches
 from tlfeatures.model_card import card_path, check_card_target, render_card
 from tlfeatures.model_file import (
     check_facts,
@@ -54,7 +49,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-Key = TypeVar("Key")
 Result = TypeVar("Result")
 
 
@@ -228,7 +222,11 @@ class Model(EqualByValue):
         inputs: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
         *,
         batch_size: int | str = "auto",
-        **options: Any,
+        weights: str | None = None,
+        device: str = "auto",
+        max_pixels: int = MAX_PIXELS,
+        min_confidence: float = 0.0,
+        outliers: bool = False,
     ) -> Iterator[Prediction]:
         """Label image files, embedding them exactly as those that the head was fitted on.
 
@@ -264,11 +262,20 @@ class Model(EqualByValue):
             If outliers are asked for, and the model was made before they could be told.
         """
         images = input_images(inputs)
-        labeller = Labeller(self, **options)
-        return labeller.warning_of_few_levels(labeller.label(images, batch_size))
+        options = ComputeOptions(device, batch_size, max_pixels, weights)
+        labeller = Labeller(self, options, min_confidence=min_confidence, outliers=outliers)
+        return labeller.label(images)
 
     def predict_stream(
-        self, paths: Iterable[str], *, batch_size: int | str = "auto", **options: Any
+        self,
+        paths: Iterable[str],
+        *,
+        batch_size: int | str = "auto",
+        weights: str | None = None,
+        device: str = "auto",
+        max_pixels: int = MAX_PIXELS,
+        min_confidence: float = 0.0,
+        outliers: bool = False,
     ) -> Iterator[Prediction]:
         """Label image files as their paths come in, each as soon as it can be.
 
@@ -280,8 +287,8 @@ class Model(EqualByValue):
         paths : iterable of str
             Is read in a thread of its own.
         batch_size : int or "auto"
-            Images of one batch at most.
-        **options
+            Largest number of images of a batch.
+        weights, device, max_pixels, min_confidence, outliers
             See `predict`.
 
         Returns
@@ -291,14 +298,13 @@ class Model(EqualByValue):
         """
         if isinstance(paths, str | bytes | os.PathLike):
             raise ParameterError(f"expected an iterable of paths, got one: {paths!r}")
-        batches = in_batches(paths, checked_batch_size(batch_size))
-        labeller = Labeller(self, **options)
+        batches = in_batches(paths, check_batch_size(batch_size))
+        options = ComputeOptions(device, batch_size, max_pixels, weights)
+        labeller = Labeller(self, options, min_confidence=min_confidence, outliers=outliers)
         return (
-            each
+            prediction
             for batch in batches
-            for each in labeller.warning_of_few_levels(
-                labeller.label([_as_place(path) for path in batch], batch_size)
-            )
+            for prediction in labeller.label([_as_place(path) for path in batch])
         )
 
     def evaluate(self, source: str | os.PathLike[str], **options: Any) -> Trial:
@@ -378,17 +384,16 @@ class Labeller:
     Parameters
     ----------
     model : Model
-    weights, device, max_pixels, min_confidence, outliers
+    options : ComputeOptions
+    min_confidence, outliers
         See `Model.predict`.
     """
 
     def __init__(
         self,
         model: Model,
+        options: ComputeOptions,
         *,
-        weights: str | None = None,
-        device: str = "auto",
-        max_pixels: int = MAX_PIXELS,
         min_confidence: float = 0.0,
         outliers: bool = False,
     ) -> None:
@@ -401,64 +406,47 @@ class Labeller:
                 "this model can't tell outliers: it was made before models could, or from too few "
                 "images; fit it again"
             )
-        allow_pixels(max_pixels)
         check_width(model)
         self._model = model
-        self._max_pixels = max_pixels
         self._detector = model.outliers if outliers else None
         self._min_confidence = min_confidence
-        self._few_levels: list[tuple[str, FewLevels]] = []
-        self._backbone = load_backbone(
-            model.spec,
-            parts_of(model.embedding),
-            device=device,
-            weights=weights,
-            substitute=True,
-        )
+        # Predictions need no last bits: Keras computes where the engine is not installed.
+        spec, options = replace(model.spec, augmentation=None), replace(options, substitute=True)
+        self._embedder = Embedder(spec, parts_of(model.embedding), options)
+        self._embedder.load()
 
-    def embed(
+    def run(
         self,
-        files: Collection[tuple[Key, str | Path]],
-        batch_size: int | str,
-        failed: list[tuple[Key, ImageError]],
-    ) -> Iterator[tuple[list[Key], NDArray[np.float32]]]:
-        """Embed image files batch by batch; those that can't be read go into `failed`."""
-        spec = self._model.spec
-        batch_size = batch_size_for(len(files), batch_size, self._backbone.most)
-        asked = ((key, path, None) for key, path in files)
-        decoded = decode_ahead(
-            asked, spec.size, max_pixels=self._max_pixels, value_range=spec.value_range
-        )
-        few_levels: list[tuple[Key, FewLevels]] = []
-        images = readable(decoded, failed, few_levels)
-        for keys, rows, batch in batched(images, batch_size, one_shape=self._backbone.one_shape):
-            yield keys, join(self._backbone.embed(batch), self._model.embedding)[rows]
-        paths = dict(files) if few_levels else {}
-        self._few_levels += [(str(paths[key]), few) for key, few in few_levels]
+        files: Sequence[tuple[Key, str | Path]],
+        progress: Callable[[int], None] | None = None,
+    ) -> EmbeddingRun[Key]:
+        """Start to embed image files; see `Embedder.run`."""
+        images = (ImageToRead(key, path) for key, path in files)
+        return self._embedder.run(images, len(files), progress=progress)
 
-    def warning_of_few_levels(self, results: Iterable[Result]) -> Iterator[Result]:
-        """Pass on what comes of images, and at the end name those with few grey levels."""
-        try:
-            yield from results
-        finally:
-            warn_of_few_levels(self._few_levels, "tlfeatures extract --value-range {}")
-            self._few_levels.clear()
+    def embed(self, run: EmbeddingRun[Key]) -> Iterator[tuple[list[Key], NDArray[np.float32]]]:
+        """Give the keys and the columns of the model's embedding, batch by batch."""
+        for batch in run.batches():
+            images = {name: value[:, 0] for name, value in batch.values.items()}
+            yield batch.keys, join(images, self._model.embedding)
 
-    def label(self, paths: Sequence[str | Path], batch_size: int | str) -> Iterator[Prediction]:
+    def label(self, paths: Sequence[str | Path]) -> Iterator[Prediction]:
         """Label image files: one prediction each, in their order."""
-        failed: list[tuple[int, ImageError]] = []
-        said = 0
-        for numbers, X in self.embed(list(enumerate(paths)), batch_size, failed):
-            made = dict(
-                zip(numbers, self._predictions([paths[n] for n in numbers], X), strict=True)
-            )
-            reasons = dict(failed)  # of every image before the last of this batch
-            for number in range(said, numbers[-1] + 1):
-                yield made.get(number) or _unread(paths[number], reasons[number])
-            said = numbers[-1] + 1
-        for number, error in failed:
-            if number >= said:
-                yield _unread(paths[number], error)
+        run = self.run(list(enumerate(paths)))
+        given = 0
+        try:
+            for numbers, X in self.embed(run):
+                predictions = self._predictions([paths[number] for number in numbers], X)
+                labelled = dict(zip(numbers, predictions, strict=True))
+                errors = dict(run.failures)  # of every image before the last one of this batch
+                for number in range(given, numbers[-1] + 1):
+                    yield labelled.get(number) or _unread(paths[number], errors[number])
+                given = numbers[-1] + 1
+            for number, error in run.failures:
+                if number >= given:
+                    yield _unread(paths[number], error)
+        finally:
+            warn_of_few_levels_in(run, paths)
 
     def _predictions(
         self, paths: Sequence[str | Path], X: NDArray[np.float32]
@@ -480,6 +468,12 @@ class Labeller:
 
 def _unread(path: str | Path, error: ImageError) -> Prediction:
     return Prediction(str(path), error=str(error))
+
+
+def warn_of_few_levels_in(run: EmbeddingRun[int], paths: Sequence[str | Path]) -> None:
+    """Name the images of a run that have few grey levels; their keys are positions in `paths`."""
+    few_levels = [(str(paths[number]), few) for number, few in run.few_levels]
+    warn_of_few_levels(few_levels, "tlfeatures extract --value-range {}")
 
 
 def check_width(model: Model) -> None:

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from tlfeatures.errors import SourceError
 from tlfeatures.exporting.runtime import session
-from tlfeatures.features.batches import batch_size_for, batched, decode_ahead, readable
+from tlfeatures.features.embed import choose_batch_size, fill_batches
+from tlfeatures.features.images.decoding import Decoded
+from tlfeatures.features.images.read_ahead import Decoding, ImageToRead, read_ahead
 from tlfeatures.features.images.value_range import ValueRange
 from tlfeatures.model import Labeller, Model, Prediction
 
@@ -97,11 +99,11 @@ def check_export(
     gap, labels_differ = _differences(read, *run_graph(runtime, paths, model.spec.size, shades))
     # Whole batches: `predict` fills the last one up, which would count against it.
     timed = paths[: min(_TIMED, 1 << len(paths).bit_length() - 1)]
-    labeller = Labeller(own, weights=weights)
+    labeller = Labeller(own, ComputeOptions(weights=weights))
     onnx_speed, own_speed = _speeds(
         len(timed),
         lambda: run_graph(runtime, timed, model.spec.size, shades),
-        lambda: list(labeller.label(timed, "auto")),
+        lambda: list(labeller.label(timed)),
     )
     return Check(
         images=len(read),
@@ -138,11 +140,12 @@ def run_graph(
     probabilities : ndarray of shape (n, k), float32
     labels : list of str
     """
-    files = ((number, path, None) for number, path in enumerate(paths))
-    decoded = readable(decode_ahead(files, size, value_range=value_range), [])
+    images = (ImageToRead(number, path) for number, path in enumerate(paths))
+    decoded = read_ahead(images, Decoding(size, value_range=value_range))
+    pixels = ((number, each.pixels) for number, each in decoded if isinstance(each, Decoded))
     tables, labels = [], []
-    batch_size = batch_size_for(len(paths), "auto")
-    for *_, batch in batched(decoded, batch_size, one_shape=False):
+    batch_size = choose_batch_size(len(paths), "auto")
+    for *_, batch in fill_batches(pixels, batch_size, one_shape=False):
         table, names = runtime.run(None, {"images": batch})
         tables.append(table)
         labels += names.tolist()

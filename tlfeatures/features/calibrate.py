@@ -1,136 +1,138 @@
-"""The ranges of an int8 backbone, from a seeded sample of the images themselves."""
+"""Calibration of an int8 backbone: the ranges of its layers, on a seeded sample of the images."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tlfeatures.errors import ImageError, SourceError
-from tlfeatures.features.backbones.backbone import load_backbone
+from tlfeatures.errors import SourceError
 from tlfeatures.features.backbones.quantization import Quantization, calibration_names, measured
-from tlfeatures.features.batches import batched, decode_ahead, readable
+from tlfeatures.features.embed import ComputeOptions, Embedder, EmbeddingRun
 from tlfeatures.features.images.identify import UNREADABLE, Manifest
-from tlfeatures.features.plan import Means
+from tlfeatures.features.images.read_ahead import ImageToRead, Key
 from tlfeatures.features.spec import Spec
 from tlfeatures.names import counted
 
 logger = logging.getLogger(__name__)
 
-IMAGES = 64  # more widen the ranges by next to nothing
+SAMPLE = 64  # images; more of them widen the ranges by next to nothing
+_BATCH = 8
 _SEED = 0
 
 
-def drawn(manifest: Manifest) -> Iterator[tuple[str, bytes]]:
-    """Give location and sha256 of images in the order in which a sample takes them.
+def sample_files(manifest: Manifest) -> Iterator[tuple[str, bytes]]:
+    """Give the location and the sha256 of images, in the order in which a sample takes them.
 
-    Drawn from distinct files in the order of their digests, so that names and folders have no say.
+    The sample depends on the bytes of the images alone, and not on their names.
     """
     image_of = dict(zip(manifest.digests, manifest.images, strict=True))
     image_of.pop(UNREADABLE, None)
     digests = sorted(image_of)
-    for place in in_order_of_sample(len(digests)):
-        yield image_of[digests[place]].location, digests[place]
+    for position in sample_order(len(digests)):
+        yield image_of[digests[position]].location, digests[position]
 
 
-def in_order_of_sample(count: int) -> list[int]:
-    """Give the places of `count` images in the order in which a sample takes them."""
+def sample_order(count: int) -> list[int]:
+    """Give the positions of `count` images in the order in which a sample takes them."""
     order: list[int] = np.random.default_rng(_SEED).permutation(count).tolist()
     return order
 
 
-def calibrate(spec: Spec, files: Iterable[tuple[str, bytes]], means: Means) -> Quantization:
-    """Measure the ranges of a backbone's layers in float32.
+def calibrate(
+    spec: Spec, files: Iterable[tuple[str, bytes]], options: ComputeOptions
+) -> Quantization:
+    """Measure the ranges of a backbone's layers in float32, on image files.
 
     Parameters
     ----------
     spec : Spec
-        Of the int8 backbone.
-    files : iterable of (str, bytes)
-        See `drawn`; as many are taken as make `IMAGES` that can be read.
-    means : Means
+        Spec of the int8 backbone.
+    files : iterable of (location, sha256)
+        See `sample_files`. They are read until `SAMPLE` images are.
+    options : ComputeOptions
 
     Raises
     ------
     SourceError
-        If none of the images can be read, or they leave a layer without a range.
+        If no image can be read, or the images leave a layer without a range.
     """
-    logger.info("calibrating int8 on up to %d of the images", IMAGES)
-    wanted = ((location, location, digest) for location, digest in files)
-    failed: list[tuple[str, ImageError]] = []
-    decoded = decode_ahead(
-        wanted, spec.size, max_pixels=means.max_pixels, value_range=spec.value_range
+    logger.info("calibrating int8 on up to %d of the images", SAMPLE)
+    run = calibration_run(
+        spec, (ImageToRead(location, location, sha256) for location, sha256 in files), options
     )
     try:
-        made = measure_ranges(spec, readable(decoded, failed), means.device)
+        quantization = measure_ranges(run)
     except SourceError as error:
-        if not failed:
+        if not run.failures:
             raise
-        location, why = failed[0]
-        raise SourceError(f"{error}; {location} can't be read: {why}") from error
-    if failed and made.images < IMAGES:
+        location, reason = run.failures[0]
+        raise SourceError(f"{error}; {location} can't be read: {reason}") from error
+    if run.failures and quantization.images < SAMPLE:
         logger.warning(
             "int8 is calibrated on %s; %s of the sample can't be read",
-            counted(made.images, "image"),
-            counted(len(failed), "image"),
+            counted(quantization.images, "image"),
+            counted(len(run.failures), "image"),
         )
-    return made
+    return quantization
 
 
-def measure_ranges(
-    spec: Spec, images: Iterable[tuple[Any, NDArray[np.uint8]]], device: str
-) -> Quantization:
-    """Measure the ranges of a backbone's layers on images, `IMAGES` of them at most.
+def calibration_run(
+    spec: Spec, images: Iterable[ImageToRead[Key]], options: ComputeOptions
+) -> EmbeddingRun[Key]:
+    """Embed images by the float32 backbone, with the layers that calibration measures."""
+    float32 = replace(spec.in_float32(), augmentation=None)
+    embedder = Embedder(float32, calibration_names(), replace(options, batch_size=_BATCH))
+    return embedder.run(images, SAMPLE)
+
+
+def measure_ranges(run: EmbeddingRun[Key]) -> Quantization:
+    """Measure the ranges of a backbone's layers on the first `SAMPLE` images of a run.
 
     Parameters
     ----------
-    spec : Spec
-        Of the int8 backbone.
-    images : iterable of (key, ndarray of shape (h, w, 3), uint8)
-        Of the spec's size.
-    device : {"auto", "cpu", "gpu"}
+    run : EmbeddingRun
+        See `calibration_run`.
 
     Raises
     ------
     SourceError
         If there is no image, or the images leave a layer without a range.
     """
-    backbone = load_backbone(spec.in_float32(), calibration_names(), device=device)
-    used = flat = 0
+    count = 0
 
-    def embedded() -> Iterator[dict[str, NDArray[np.float32]]]:
-        nonlocal used, flat
-        for _, rows, batch in batched(images, 8, one_shape=backbone.one_shape):
-            pixels = batch[rows]
-            used += len(pixels)
-            flat += int((np.ptp(pixels, axis=(1, 2)) == 0).all(axis=1).sum())
-            yield {name: value[rows] for name, value in backbone.embed(batch).items()}
-            if used >= IMAGES:
+    def sampled() -> Iterator[dict[str, NDArray[np.float32]]]:
+        nonlocal count
+        for batch in run.batches():
+            count += len(batch.keys)
+            yield {name: value[:, 0] for name, value in batch.values.items()}
+            if count >= SAMPLE:
                 return
 
-    ranges = measured(embedded())
-    made = Quantization(used, _SEED, ranges)
-    _check_ranges(made)
-    if flat == used:
+    ranges = measured(sampled())
+    quantization = Quantization(count, _SEED, ranges)
+    _check_ranges(quantization)
+    one_colour = sum(few_levels.span == 0 for _, few_levels in run.few_levels)
+    if one_colour >= count:
         logger.warning(
             "int8 is calibrated on %d images of one colour each: values of other images are cut "
             "off; calibrate on images like those to be embedded",
-            used,
+            count,
         )
-    return made
+    return quantization
 
 
-def _check_ranges(made: Quantization) -> None:
-    if not made.images:
+def _check_ranges(quantization: Quantization) -> None:
+    if not quantization.images:
         raise SourceError("int8 needs images to measure its ranges on: none can be read")
-    without = made.layers_without_range()
+    without = quantization.layers_without_range()
     if without:
-        largest = dict(made.largest)[without[0]]
+        largest = dict(quantization.largest)[without[0]]
         raise SourceError(
-            f"int8 can't be calibrated on these {made.images} images: the largest input of "
+            f"int8 can't be calibrated on these {quantization.images} images: the largest input of "
             f"{', '.join(without[:3])} is {largest}; give other images or weights, or compute in "
             "--precision float32"
         )

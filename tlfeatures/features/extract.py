@@ -1,7 +1,7 @@
-"""A folder of images in, an embeddings file out: plan, then batches, then the store.
+"""The command `extract`: a folder of images in, an embeddings file out.
 
-What is already in the file is never computed again, and where nothing is to be computed no
-backbone is loaded.
+Images whose embeddings are in the file already are not computed again. Where nothing is to be
+computed, no backbone is loaded.
 """
 
 from __future__ import annotations
@@ -9,43 +9,35 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import chain
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from tlfeatures.errors import ParameterError, SourceError
-from tlfeatures.features.backbones.backbone import keras_backend, load_backbone
-from tlfeatures.features.batches import (
-    batch_size_for,
-    checked_batch_size,
-    decode_ahead,
-    readable,
-)
-from tlfeatures.features.cluster.carry_out import carry_out_on, chosen_on, identified
-from tlfeatures.features.cluster.client import TLS, Cluster, Here, connect_if
+from tlfeatures.errors import ParameterError, SourceError, StoppedError
+from tlfeatures.features.backbones.backbone import keras_backend
+from tlfeatures.features.cluster.calls import choose_engine_on, identify_on
+from tlfeatures.features.cluster.carry_out import carry_out_on
+from tlfeatures.features.cluster.client import TLS, Cluster, ThisProcess, connect_if
+from tlfeatures.features.embed import Batch, ComputeOptions, Embedder, Progress
 from tlfeatures.features.engines.choose import choose_engine
 from tlfeatures.features.file import store
 from tlfeatures.features.file.shard_folder import remove_orphans
-from tlfeatures.features.forward import Forward, Values
-from tlfeatures.features.head_start import Early, head_start
-from tlfeatures.features.images.few_levels import FewLevels, warn_of_few_levels
-from tlfeatures.features.images.identify import MAX_PIXELS, Known, Scan, allow_pixels
-from tlfeatures.features.plan import Means, Plan, Settings, Task, make_plan
+from tlfeatures.features.images.decoding import MAX_PIXELS
+from tlfeatures.features.images.few_levels import warn_of_few_levels
+from tlfeatures.features.images.identify import Known, Manifest, scan
+from tlfeatures.features.images.read_ahead import ImageToRead
+from tlfeatures.features.plan import Plan, Task, make_plan
 from tlfeatures.features.run import (
-    Failed,
+    Callbacks,
     Outcome,
-    Progress,
     Stop,
-    Watch,
     calibrated,
     check_writable,
     count_unique,
     first_few,
+    how_far,
     ids_of_few_levels,
     open_target,
     provenance_of,
@@ -53,6 +45,7 @@ from tlfeatures.features.run import (
     remove_taken_over,
     settled,
 )
+from tlfeatures.features.settings import Choose, Settings
 from tlfeatures.features.sources.folder_labels import count_labels, folder_hint
 from tlfeatures.features.sources.folders import no_images
 from tlfeatures.features.sources.spelling import alike_names
@@ -63,31 +56,38 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Extraction:
-    """What `extract` did.
+    """Result of `extract`.
 
     Attributes
     ----------
     file : str
+        Path of the embeddings file.
     images : int
-        In the folder; the sum of the next three.
-    computed, reused : int
-        Images that passed through the backbone; images whose embeddings were already there, or
-        are those of another image with the same bytes.
+        Number of images in the folder; the sum of the next three.
+    computed : int
+        Number of images that passed through the backbone.
+    reused : int
+        Number of images whose embeddings were in the file already, or are those of another image
+        with the same bytes.
     failed : list of {"id", "reason"}
         Images that could not be read.
     few_levels : list of str
-        Ids of the images computed now of which 16 grey levels or fewer are left: nearly black,
-        nearly white or of one colour.
+        Ids of the images computed now that have 16 grey levels or fewer: nearly black, nearly
+        white or of one colour.
     removed : int
-        Rows left out because their image is no longer in the folder.
+        Number of rows left out because their image is no longer in the folder.
     embeddings : dict of name to width
+        Number of columns of each embedding in the file.
     variants : int
-        Of each image.
-    seconds, images_per_second : float
-        Of the whole call; what passed through the backbone, variants too, over its seconds.
+        Number of variants of each image.
+    seconds : float
+        Duration of the whole call.
+    images_per_second : float
+        Number of images and variants that passed through the backbone, divided by `seconds`.
     weights, weights_sha256, precision, engine : str
+        See `tlfeatures.features.spec.Spec`.
     shards : str or None
-        Folder beside the file that its rows are in; None where they are in the file itself.
+        Name of the folder next to the file that has its rows; None if they are in the file itself.
     classes, splits : dict of name to number of images
         Number of images of each class and of each split, as the folders name them; images whose
         path names none are not counted (see `tlfeatures.features.sources.folder_labels`).
@@ -121,6 +121,18 @@ def extract(
     source: str | os.PathLike[str],
     file: str | os.PathLike[str],
     *,
+    backbone: str | None = None,
+    layers: str | Sequence[str] = (),
+    pools: str | Sequence[str] = (),
+    size: int | str | Sequence[int] | None = None,
+    weights: str | None = None,
+    engine: str | None = None,
+    precision: str | None = None,
+    dtype: str | None = None,
+    augment: int | None = None,
+    augment_spec: str | Mapping[str, Any] | None = None,
+    value_range: str | Sequence[float] | None = None,
+    random_state: int | None = None,
     device: str = "auto",
     batch_size: int | str = "auto",
     max_pixels: int = MAX_PIXELS,
@@ -132,43 +144,73 @@ def extract(
     command: str | None = None,
     progress: Progress | None = None,
     stop: Stop | None = None,
-    **settings: Any,
 ) -> Extraction:
-    """Embed a folder of images into a file, computing only what the file lacks.
+    """Embed a folder of images into a file, and compute only what the file lacks.
+
+    Options that are left out keep the values stored in the file. For a new file they have the
+    defaults below.
 
     Parameters
     ----------
     source : path or URL
-        A folder with one subfolder a class, optionally under train, val and test.
+        A folder with one subfolder for each class, optionally inside train, val and test.
     file : path
-        The HDF5 file; made, or brought up to date.
+        The HDF5 file. It is created, or updated if it exists.
+    backbone : str, default "vgg16"
+        Name of the frozen network.
+    layers : str or sequence of str, default the backbone's own
+        `LAYER`, pooled by each of `pools`, or `LAYER.POOLING`.
+    pools : str or sequence of str, default "avg"
+        "avg", "max" or "flatten".
+    size : int, str or (int, int), default 224
+        Side, or height and width, in pixels, to which every image is resized.
+    weights : str, default "imagenet"
+        "imagenet", "random", or the path of a file of Keras weights.
+    engine : {"auto", "keras", "openvino", "ncnn"}
+        Library that computes the forward pass. "auto" is the engine of the file, else the fastest
+        one that is installed.
+    precision : {"auto", "float32", "bfloat16", "int8"}
+        Precision of the forward pass. "auto" is that of the file, else bfloat16 where the hardware
+        computes it, else float32. int8 needs OpenVINO, and is calibrated on a sample of the images.
+    dtype : {"float32", "float16"}, default "float32"
+        Type of the embeddings in the file.
+    augment : int, default 0
+        Number of variants of each image. Heads are trained on them besides the images themselves.
+    augment_spec : str or mapping, default "rotation=30,zoom=0.2,horizontal_flip"
+        How variants are drawn, see `tlfeatures.features.images.augment.Augmentation.of`.
+    value_range : str or (float, float), optional
+        The values that become black and white, for images with more than 8 bits a channel:
+        "0,4095" for a camera of 12 bits. If not given, the range that each file states, or 0 to
+        65,535.
+    random_state : int, default 0
+        Seed of random weights.
     device : {"auto", "cpu", "gpu"}
+        Where the forward pass is computed.
     batch_size : int or "auto"
-        Images a forward pass; "auto" is as many as gain anything and fit into memory.
+        Largest number of images and variants of a forward pass. "auto" takes as many as make it
+        faster and fit into memory.
     max_pixels : int
-        An image that has more can't be read.
+        An image with more pixels cannot be read.
     prune : bool
-        Let go of rows even where over a tenth of the images are no longer in the folder.
+        Delete the rows of removed images, even if more than 10 % of the images are gone.
     trust_mtime : bool
-        Take a finished image whose file has the size and modification time that it had when it was
-        last read for unchanged, without reading it.
+        Do not read the file of a finished image again if its size and modification time are those
+        of the last run.
     cluster : str or distributed.Client, optional
         Embed on the workers of this Dask scheduler: its address, or "local" for one on this
-        machine. A new file is then a virtual one, whose rows are in shards beside it, and stays one
-        whoever adds to it. All machines see images and shards under the same paths or URLs.
+        machine. A new file is then a sharded file, whose rows are in shards in a folder next to
+        it. All machines must see images and shards under the same paths or URLs.
     tls : TLS, optional
-        For a scheduler whose connections are encrypted.
+        Certificates for a scheduler whose connections are encrypted.
     shards : path or URL, optional
-        Folder that workers put their shards into; `FILE.shards` beside the file if not given. The
-        rows of shards elsewhere are put into the file itself at the end, and the shards removed.
+        Folder into which workers write their shards, `FILE.shards` by default. If it is another
+        folder, the rows are copied into the file itself at the end, and the shards are removed.
     command : str, optional
-        The command line that asks for it; kept in the file, to be read by people.
+        The command line that asks for the run. It is stored in the file for people to read.
     progress : callable (images done, images to do), optional
         Called after each batch.
-    stop : callable, optional
-        Asked before each batch: true ends the run there, and the same call goes on later.
-    **settings
-        The attributes of `Settings`.
+    stop : callable () -> bool, optional
+        Asked before each batch. True ends the run there, and the same call continues it later.
 
     Returns
     -------
@@ -177,76 +219,91 @@ def extract(
     Raises
     ------
     ParameterError
-        For a wrong setting, naming what it can be.
+        For an option that is out of range; the message names the valid values.
     SourceError
         If there are no images, or none that can be read.
     SpecError
         If the file was made with other settings.
     StoppedError
-        If `stop` said so; it says how far the run came, and which file holds that.
-    WeightsError, StoreError
+        If `stop` returned true. The message says how many images are done, and in which file.
+    WeightsError
+        If the weights cannot be obtained.
+    StoreError
+        If the file cannot be read or written.
 
     Examples
     --------
     >>> extract("photos", "photos.h5", layers=["block5_pool"], size=150)  # doctest: +SKIP
     """
     started = time.perf_counter()
+    settings = Settings(
+        backbone=backbone,
+        layers=layers,
+        pools=pools,
+        size=size,
+        weights=weights,
+        engine=engine,
+        precision=precision,
+        dtype=dtype,
+        random_state=random_state,
+        augment=augment,
+        augment_spec=augment_spec,
+        value_range=value_range,
+    )
+    defaults = Callbacks()
+    run = _Run(
+        source=source,
+        target=_checked_target(file),
+        settings=settings,
+        options=ComputeOptions(device, batch_size, max_pixels),
+        callbacks=Callbacks(progress or defaults.progress, stop or defaults.stop),
+        prune=prune,
+        trust_mtime=trust_mtime,
+        command=command,
+    )
+    if cluster is None and shards is not None:
+        raise ParameterError("shards are written by a cluster: give cluster, too")
+    with store.exclusive(run.target), connect_if(cluster, tls) as workers:
+        manifest, plan, outcome = run.carry_out(workers, shards)
+    return _summary(str(file), manifest, plan, outcome, time.perf_counter() - started)
+
+
+def _checked_target(file: str | os.PathLike[str]) -> Path:
     check_ending(file, "an embeddings file")
     target = Path(file).resolve()  # a link stays a link, and names the same lock
-    _check_target(target)
-    checked_batch_size(batch_size)
-    allow_pixels(max_pixels)
-    asked, means = Settings(**settings), Means(device, batch_size, max_pixels)
-    watch = Watch(progress or _no_progress, stop or _never)
-    if cluster is None and shards is not None:
-        raise ParameterError("shards are made by a cluster: give one, too")
-    with store.exclusive(target), ExitStack() as stack:
-        known = _identified(target) if trust_mtime and target.exists() else None
-        workers: Cluster | Here | None = stack.enter_context(connect_if(cluster, tls))
-        early: Early = {}
-        few_early: list[tuple[Task, FewLevels]] = []
-        if workers is None:
-            with Scan(source, known) as scan:
-                early = head_start(
-                    scan, target, asked, means, watch.progress, watch.stop, few_early
-                )
-                manifest = scan.manifest()
-            del scan  # it is as large as the manifest
-        else:
-            manifest = identified(workers, source, known, watch)
-        del known  # so is this
-        if not manifest.images:
-            raise no_images(source)
-        choose = choose_engine if workers is None else chosen_on(workers)
-        plan = make_plan(manifest, target, asked, means.device, prune, choose)
-        provenance = provenance_of(plan, source, command)
-        if plan.current is not None and plan.current.shards is not None:
-            workers = workers or Here()  # a virtual file stays one
-        if workers is None:
-            outcome = _carry_out_here(plan, provenance, means, watch, early, few_early)
-            remove_orphans(target)  # of a merge that was killed
-        else:
-            outcome = carry_out_on(workers, plan, provenance, means, watch, shards)
-    classes, splits = _counted_labels(manifest.ids)
-    seconds = time.perf_counter() - started
-    failed = sorted(outcome.failures.items())
+    if target.is_dir():
+        raise ParameterError(f"{target} is a folder; name a file, as in -o {target}/images.h5")
+    if not target.parent.is_dir():
+        raise ParameterError(f"there is no folder {target.parent} for {target.name}; make it first")
+    return target
+
+
+def _summary(
+    file: str, manifest: Manifest, plan: Plan, outcome: Outcome, seconds: float
+) -> Extraction:
+    """Report what was done, and warn of images and folders that look like a mistake."""
+    classes, splits = count_labels(manifest.ids)
+    for warning in (folder_hint(manifest.ids), *alike_names("classes", classes)):
+        if warning:
+            logger.warning("%s", warning)
     few_levels = sorted(outcome.few_levels.items())
     warn_of_few_levels(few_levels)
+    spec = plan.spec
     return Extraction(
-        file=str(file),
+        file=file,
         images=len(manifest.images),
         computed=outcome.computed,
         reused=outcome.done - outcome.computed,
-        failed=[{"id": id_, "reason": why} for id_, why in failed],
+        failed=[{"id": id_, "reason": why} for id_, why in sorted(outcome.failures.items())],
         removed=plan.removed,
         embeddings=plan.embeddings,
-        variants=plan.spec.variants,
+        variants=spec.variants,
         seconds=seconds,
         images_per_second=outcome.passes / seconds,
-        weights=plan.spec.weights,
-        weights_sha256=plan.spec.weights_sha256,
-        precision=plan.spec.precision,
-        engine=plan.spec.engine,
+        weights=spec.weights,
+        weights_sha256=spec.weights_sha256,
+        precision=spec.precision,
+        engine=spec.engine,
         shards=outcome.shards,
         classes=classes,
         splits=splits,
@@ -254,128 +311,114 @@ def extract(
     )
 
 
-def _counted_labels(ids: list[str]) -> tuple[dict[str, int], dict[str, int]]:
-    """Images of each class and of each split by the folders, with a warning where these mislead."""
-    classes, splits = count_labels(ids)
-    for warning in (folder_hint(ids), *alike_names("classes", classes)):
-        if warning:
-            logger.warning("%s", warning)
-    return classes, splits
+@dataclass(frozen=True)
+class _Run:
+    """What one call of `extract` asks for."""
+
+    source: str | os.PathLike[str]
+    target: Path
+    settings: Settings
+    options: ComputeOptions
+    callbacks: Callbacks
+    prune: bool
+    trust_mtime: bool
+    command: str | None
+
+    def carry_out(
+        self, workers: Cluster | None, shards: str | os.PathLike[str] | None
+    ) -> tuple[Manifest, Plan, Outcome]:
+        """Identify the images, plan what the file lacks, and embed it here or on workers."""
+        known = _identified(self.target) if self.trust_mtime and self.target.exists() else None
+        choose: Choose = choose_engine
+        if workers is None:
+            manifest = scan(self.source, known)
+        else:
+            manifest = identify_on(workers, self.source, known, self.callbacks)
+            choose = choose_engine_on(workers)
+        del known  # it is as large as the manifest
+        if not manifest.images:
+            raise no_images(self.source)
+        plan = make_plan(
+            manifest, self.target, self.settings, self.options.device, self.prune, choose
+        )
+        provenance = provenance_of(plan, self.source, self.command)
+        sharded = plan.current is not None and plan.current.shards is not None
+        if workers is not None or sharded:  # a sharded file stays one
+            outcome = carry_out_on(
+                workers or ThisProcess(), plan, provenance, self.options, self.callbacks, shards
+            )
+        else:
+            outcome = _embed_here(plan, provenance, self.options, self.callbacks)
+            remove_orphans(self.target)  # of a merge that was killed
+        return manifest, plan, outcome
 
 
 def _identified(target: Path) -> Known:
-    """What the file knows of its images, so that those which stayed as they are needn't be read."""
-    header = store.read_header(target)
-    if not header.checked:
-        logger.warning("%s has no times of its images: all of them are read", target)
-    return header.identified()
+    """Give the stamps and digests in the file, so that unchanged images need not be read."""
+    return store.read_header(target).identified()
 
 
-def _no_progress(done: int, total: int) -> None:
-    pass
-
-
-def _never() -> bool:
-    return False
-
-
-def _check_target(target: Path) -> None:
-    if target.is_dir():
-        raise ParameterError(f"{target} is a folder; name a file, as in -o {target}/images.h5")
-    if not target.parent.is_dir():
-        raise ParameterError(f"there is no folder {target.parent} for {target.name}; make it first")
-
-
-# ---- carrying it out
-
-_EARLY_ROWS = 512
-
-
-def _carry_out_here(
-    plan: Plan,
-    provenance: dict[str, Any],
-    means: Means,
-    watch: Watch,
-    early: Early,
-    few_early: list[tuple[Task, FewLevels]],
+def _embed_here(
+    plan: Plan, provenance: dict[str, Any], options: ComputeOptions, callbacks: Callbacks
 ) -> Outcome:
-    failed: Failed = []
-    few_levels = list(few_early)
-    left = (task for task in plan.tasks if task.digest not in early)
-    files = ((task, task.image.location, task.digest) for task in left)
-    decoded = decode_ahead(
-        files,
-        plan.spec.size,
-        plan.spec.augmentation,
-        max_pixels=means.max_pixels,
-        value_range=plan.spec.value_range,
+    """Embed the images of a plan on this machine, and write their rows."""
+    plan = calibrated(plan, options)
+    run = Embedder(plan.spec, list(plan.embeddings), options).run(
+        (ImageToRead(task, task.image.location, task.digest) for task in plan.tasks),
+        plan.extent,
+        place=attrgetter("place"),
+        variants_only=attrgetter("variants_only"),
+        progress=lambda done: callbacks.progress(done, len(plan.tasks)),
     )
-    images = readable(decoded, failed, few_levels)
-    first = next(images, None)
-    if first is None and failed and len(failed) == count_unique(plan.manifest):
-        raise SourceError(f"no image can be read: {first_few(reasons(plan, failed))}")
-    known = settled(plan, reasons(plan, failed)) if first is None else None
-    if known:
-        return known
+    # The file is made after the backbone is loaded: without weights no file is left behind.
+    started = run.start()
+    failures = reasons(plan, run.failures)
+    if not started and failures and len(run.failures) == count_unique(plan.manifest):
+        raise SourceError(f"no image can be read: {first_few(failures)}")
+    unchanged = None if started else settled(plan, failures)
+    if unchanged is not None:
+        return unchanged
     check_writable(plan)
-    batches: Iterable[tuple[list[Task], Values]] = ()
-    if first is not None:  # before the file: without weights no file is left behind
-        plan = calibrated(plan, means)
-        backbone = load_backbone(plan.spec, list(plan.embeddings), device=means.device)
+    if started:
         _warn_of_another_backend(plan)
-        # Of a run that nothing cuts off: one that goes on has batches of the same shape.
-        passes = plan.extent * (1 + plan.spec.variants)
-        forward = Forward(backbone, batch_size_for(passes, means.batch_size, backbone.most))
-        batches = forward.all(chain([first], images))
-    computed = passed = 0
+    computed = passes = 0
     with open_target(plan, provenance) as writer:
-        for tasks, values in _in_batches(plan, early):
-            _write(writer, tasks, values)
-            computed += len(tasks)
-            passed += len(tasks) * (1 + plan.spec.variants)
-        watch.look(computed, plan, writer)
-        for tasks, values in batches:
-            _write(writer, tasks, values)
-            computed += len(tasks)
-            passed += len(tasks) * next(iter(values.values())).shape[1]
-            watch.look(computed + len(failed), plan, writer)
-        for task, error in failed:
+        _check_stop(0, plan, writer, callbacks)
+        for batch in run.batches():
+            _write(writer, batch)
+            computed += len(batch.keys)
+            passes += len(batch.keys) * batch.parts
+            _check_stop(computed + len(run.failures), plan, writer, callbacks)
+        for task, error in run.failures:
             writer.fail(task.rows, str(error))
     if writer.path != plan.target:
         move(writer.path, plan.target)
     remove_taken_over(plan)
+    few_levels = ids_of_few_levels(plan, run.few_levels)
     done = int(writer.done.sum())
-    few = ids_of_few_levels(plan, few_levels)
-    return Outcome(computed, passed, done, reasons(plan, failed), few_levels=few)
+    return Outcome(computed, passes, done, reasons(plan, run.failures), few_levels=few_levels)
 
 
-def _in_batches(plan: Plan, early: Early) -> Iterator[tuple[list[Task], Values]]:
-    """What a head start has embedded already, to be written some hundred images at a time."""
-    there = [task for task in plan.tasks if task.digest in early]
-    for start in range(0, len(there), _EARLY_ROWS):
-        tasks = there[start : start + _EARLY_ROWS]
-        yield (
-            tasks,
-            {
-                name: np.stack([early[task.digest][name] for task in tasks])
-                for name in plan.embeddings
-            },
-        )
+def _check_stop(done: int, plan: Plan, writer: store.Writer, callbacks: Callbacks) -> None:
+    """Ask between two batches whether to stop; after the last one there is nothing to stop."""
+    if done < len(plan.tasks) and callbacks.stop():
+        raise StoppedError(how_far(plan, writer))
 
 
-def _write(writer: store.Writer, tasks: list[Task], values: Values) -> None:
-    repeats = [len(task.rows) for task in tasks]
-    rows = [row for task in tasks for row in task.rows]
-    kept = {name: value.repeat(repeats, axis=0) for name, value in values.items()}
-    if tasks[0].embedded:
-        writer.write(rows, {}, kept)
+def _write(writer: store.Writer, batch: Batch[Task]) -> None:
+    """Write the rows of a batch; images with the same bytes have the same values."""
+    repeats = [len(task.rows) for task in batch.keys]
+    rows = [row for task in batch.keys for row in task.rows]
+    values = {name: value.repeat(repeats, axis=0) for name, value in batch.values.items()}
+    if batch.variants_only:
+        writer.write(rows, {}, values)
         return
-    themselves = {name: value[:, 0] for name, value in kept.items()}
-    writer.write(rows, themselves, {name: value[:, 1:] for name, value in kept.items()})
+    images = {name: value[:, 0] for name, value in values.items()}
+    writer.write(rows, images, {name: value[:, 1:] for name, value in values.items()})
 
 
 def _warn_of_another_backend(plan: Plan) -> None:
-    """Keras's own choice of what computes is no part of the spec: it is one of rounding."""
+    """Warn of rows that differ in their last bits, as the backend of Keras is not in the spec."""
     backend = keras_backend() if plan.spec.engine == "keras" else None
     versions = plan.current.provenance.get("versions", {}) if plan.current else {}
     if backend and versions and not any(name.startswith(backend) for name in versions):

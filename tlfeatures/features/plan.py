@@ -1,118 +1,60 @@
-"""What an extraction has to do: settings filled in, spec, and the set difference.
+"""What an extraction has to do: the set difference between a folder and an embeddings file.
 
-Nothing here computes or writes an embedding. Weights are opened only where their hash is asked
-for and not known.
+Nothing here computes or writes an embedding.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tlfeatures.errors import ParameterError, SourceError, SpecError, StoreError
-from tlfeatures.features.backbones.backbone import (
-    embedding_widths,
-    find_architecture,
-    needs_top,
-)
-from tlfeatures.features.backbones.weights import known_sha256, weights_sha256
+from tlfeatures.errors import SourceError, SpecError, StoreError
 from tlfeatures.features.engines.choose import choose_engine
 from tlfeatures.features.file import store
 from tlfeatures.features.images.augment import Augmentation
 from tlfeatures.features.images.identify import UNREADABLE, Manifest
-from tlfeatures.features.images.value_range import in_words, parse_value_range
+from tlfeatures.features.images.value_range import in_words
+from tlfeatures.features.settings import Choose, Settings, complete_settings
 from tlfeatures.features.sources.folders import ImageFile
-from tlfeatures.features.spec import Spec, parse_size
-from tlfeatures.names import as_list, counted, unknown_name
+from tlfeatures.features.spec import Spec
+from tlfeatures.names import counted, unknown_name
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What was asked for; None stands for the file's own setting, else for the default.
-
-    Attributes
-    ----------
-    backbone : str, default "vgg16"
-    layers : str or sequence of str, default the backbone's own ("block5_pool")
-        `LAYER`, pooled in each way that is asked for, or `LAYER.POOLING`.
-    pools : str or sequence of str, default "avg"
-    size : int, str or (int, int), default 224
-        Of the images that enter the backbone: side, or height and width, in pixels.
-    weights : str, default "imagenet"
-        `imagenet`, `random` or the path of a file of Keras weights.
-    engine : {"auto", "keras", "openvino", "ncnn"}
-        What computes the forward pass; "auto" is the file's, else the fastest that is installed.
-    precision : {"auto", "float32", "bfloat16", "int8"}
-        Of the forward pass; "auto" is the file's, else bfloat16 where the hardware has it. int8 is
-        OpenVINO's, and calibrated on a sample of the images.
-    dtype : {"float32", "float16"}, default "float32"
-        Of the embeddings in the file.
-    augment : int, default 0
-        Variants of each image, on which heads are trained beside the images themselves.
-    augment_spec : str or mapping, default "rotation=30,zoom=0.2,horizontal_flip"
-        How they are made, see `tlfeatures.features.images.augment.Augmentation.of`.
-    random_state : int, default 0
-        Seed of random weights.
-    value_range : str or (float, float)
-        The values that become black and white, of images with more than 8 bits a channel: "0,4095"
-        for a camera of 12 bits. If not given, the range that each file states, or 0 to 65,535.
-    """
-
-    backbone: str | None = None
-    layers: str | Sequence[str] = ()
-    pools: str | Sequence[str] = ()
-    size: Any = None
-    weights: str | None = None
-    engine: str | None = None
-    precision: str | None = None
-    dtype: str | None = None
-    random_state: int | None = None
-    augment: int | None = None
-    augment_spec: str | Mapping[str, Any] | None = None
-    value_range: Any = None
-
-
-@dataclass(frozen=True)
-class Means:
-    """By what means it is computed; none of it changes what a row is.
-
-    Attributes
-    ----------
-    device : {"auto", "cpu", "gpu"}
-    batch_size : int or "auto"
-    max_pixels : int
-        An image that has more can't be read.
-    """
-
-    device: str
-    batch_size: int | str
-    max_pixels: int
-
-
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One image file to decode and embed, and every row that its bytes belong to.
+    """One image file to decode and embed.
 
-    `embedded` says that a source has all embeddings of the image itself: only its variants lack.
-    `place` counts the tasks before it that a run has which nothing cuts off: there the image stands
-    in its batch, so that a backbone whose last bits depend on it gives the same after a cut.
+    Attributes
+    ----------
+    image : ImageFile
+    digest : bytes
+        sha256 of its bytes.
+    variants_only : bool
+        Whether a source has all embeddings of the image itself, so that only its variants are
+        missing.
+    place : int
+        Number of tasks before it in an uninterrupted run. It decides where the image stands in its
+        batch, so that a backbone whose last bits depend on that gives the same values after a run
+        was cut off.
+    rows : list of int
+        Rows of the file whose images have these bytes.
     """
 
     image: ImageFile
     digest: bytes
-    embedded: bool = False
+    variants_only: bool = False
     place: int = 0
     rows: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What the file shall hold, and what of it is to be computed.
+    """The content of the file after a run, and which of it is to be computed.
 
     Attributes
     ----------
@@ -122,17 +64,17 @@ class Plan:
     embeddings : dict of name to width
     dtype : str
     current : Header or None
-        Of the file as it is.
+        Header of the file before the run; None if there is no file.
     sources : list of Path
-        Files whose finished rows are taken over: the file itself, and what an earlier run that
-        was cut off left beside it.
+        Files whose finished rows are copied: the file itself, and the unfinished file that an
+        earlier run left next to it.
     tasks : list of Task
-        Image bytes that no source holds every embedding and variant of; those of which only the
-        variants lack stand together.
+        Images without every embedding and variant in a source. Tasks of which only the variants
+        are missing stand together.
     extent : int
-        How many tasks a run has that nothing cuts off; 0 where there is nothing to do.
+        Number of tasks of an uninterrupted run; 0 where there is nothing to do.
     removed : int
-        Images of the file that are no longer in the folder.
+        Number of images of the file that are no longer in the folder.
     """
 
     target: Path
@@ -155,21 +97,13 @@ class Plan:
 
     @property
     def in_place(self) -> bool:
-        """Whether rows can be written into that place: a virtual file's are in its shards."""
+        """Whether rows can be written into the file itself; those of a sharded file cannot."""
         return self.current is not None and self.matches and self.current.shards is None
 
     @property
     def partial(self) -> Path:
-        """Where a file that shall replace another is made."""
+        """Path of the unfinished file that replaces the target at the end."""
         return store.partial_path(self.target)
-
-
-def new_spec(settings: Settings, device: str) -> tuple[dict[str, int], Spec]:
-    """Give the embeddings (name to width) and the spec of a file that isn't there yet."""
-    return _resolve(settings, [], device)
-
-
-Choose = Callable[[str | None, str | None, str, tuple[int, int], Spec | None], tuple[str, str]]
 
 
 def make_plan(
@@ -180,20 +114,35 @@ def make_plan(
     prune: bool = False,
     choose: Choose = choose_engine,
 ) -> Plan:
-    """Compare a folder with the file that shall hold it.
+    """Compare the images of a folder with the embeddings file.
 
-    `choose` fills in engine and precision; another machine than this one may compute.
+    Parameters
+    ----------
+    manifest : Manifest
+        The images of the folder.
+    target : Path
+        The embeddings file, whether it exists or not.
+    settings : Settings
+    device : {"auto", "cpu", "gpu"}
+    prune : bool
+        Whether rows may go though more than `TIDYING` of the images are gone.
+    choose : callable, optional
+        Chooses engine and precision, see `complete_settings`.
 
     Raises
     ------
-    SpecError, SourceError
-        If the file was made with other settings, or from other images.
+    SpecError
+        If the file was made with other settings.
+    SourceError
+        If too many of its images are not in the folder.
     """
     current = store.read_header(target) if target.exists() else None
-    beside = _unfinished(store.partial_path(target), current)
-    # What a run began to add to the file and could not finish, this one finishes.
-    known = [header for header in (current, beside) if current and header]
-    embeddings, spec = _resolve(settings, known, device, choose)
+    unfinished = _unfinished(store.partial_path(target), current)
+    # Embeddings that a run began to add and could not finish are finished by this run.
+    files = [header for header in (current, unfinished) if current and header]
+    old = files[-1].spec if files else None
+    old_embeddings = {name: width for header in files for name, width in header.embeddings.items()}
+    embeddings, spec = complete_settings(settings, old, old_embeddings, device, choose)
     dtype = settings.dtype or (current.dtype if current else "float32")
     if dtype not in store.DTYPES:
         raise unknown_name("dtype", dtype, store.DTYPES)
@@ -202,7 +151,7 @@ def make_plan(
         _check_same(current, spec, dtype)
         manifest = _keep_unreadable(manifest, current)
         removed = _count_removed(manifest, current, prune)
-    sources = [header for header in (current, beside) if header and _fits(header, spec, dtype)]
+    sources = [header for header in (current, unfinished) if header and _fits(header, spec, dtype)]
     in_place = current is not None and current.holds(manifest, list(embeddings), spec)
     uncut = [current] if current and not in_place else []
     tasks = whole = _missing(manifest, embeddings, spec, sources)
@@ -229,7 +178,7 @@ def _fits(header: store.Header, spec: Spec, dtype: str) -> bool:
 
 
 def _unfinished(path: Path, current: store.Header | None) -> store.Header | None:
-    """What an earlier run could not finish, unless it belongs to another file."""
+    """Give the header of the file that an earlier run left unfinished, if it can be used."""
     if not path.exists():
         return None
     try:
@@ -244,181 +193,44 @@ def _unfinished(path: Path, current: store.Header | None) -> store.Header | None
 
 
 def _keep_unreadable(manifest: Manifest, current: store.Header) -> Manifest:
-    """An image that can't be read just now keeps the embedding that it has."""
-    known = {
+    """Let an image that cannot be read now keep the embedding that the file has."""
+    finished = {
         id_: (digest, stamp)
         for id_, digest, stamp, done in zip(
             current.ids, current.digests, current.stamps, current.done.tolist(), strict=True
         )
         if done
     }
-    found = list(zip(manifest.digests, manifest.stamps, strict=True))
-    kept = [
-        known.get(image.id, each) if each[0] == UNREADABLE else each
-        for image, each in zip(manifest.images, found, strict=True)
-    ]
-    count = sum(a[0] != b[0] for a, b in zip(kept, found, strict=True))
-    if count:
-        logger.warning("%d images can't be read now; their embeddings are kept", count)
-    return Manifest(manifest.images, [each for each, _ in kept], [stamp for _, stamp in kept])
+    digests, stamps = list(manifest.digests), list(manifest.stamps)
+    kept = 0
+    for row, image in enumerate(manifest.images):
+        if digests[row] == UNREADABLE and image.id in finished:
+            digests[row], stamps[row] = finished[image.id]
+            kept += 1
+    if kept:
+        logger.warning("%d images can't be read now; their embeddings are kept", kept)
+    return Manifest(manifest.images, digests, stamps)
 
 
-TIDYING = 0.1  # share of a file's images that may go without a word
+TIDYING = 0.1  # share of a file's images that may be removed without --prune
 
 
 def _count_removed(manifest: Manifest, current: store.Header, prune: bool) -> int:
-    """Count the images that are gone; that many of them are may be a mistaken folder."""
+    """Count the images of the file that are not in the folder.
+
+    If there are many, the folder is probably the wrong one.
+    """
     ids, digests = set(manifest.ids), set(manifest.digests)
     gone = sum(
-        id_ not in ids and found not in digests
-        for id_, found in zip(current.ids, current.digests, strict=True)
+        id_ not in ids and digest not in digests
+        for id_, digest in zip(current.ids, current.digests, strict=True)
     )
     if gone > TIDYING * len(current.ids) and not prune:
         raise SourceError(
             f"{gone} of the {len(current.ids)} images of {current.path} are not in this folder: "
-            "give another file with -o, or let go of them with --prune"
+            "give another file with -o, or delete their rows with --prune"
         )
     return gone
-
-
-def _resolve(
-    settings: Settings, known: Sequence[store.Header], device: str, choose: Choose = choose_engine
-) -> tuple[dict[str, int], Spec]:
-    """Fill what was not asked for from what there is, the latest last, else from the defaults."""
-    old = known[-1].spec if known else None
-    backbone = settings.backbone or (old.backbone if old else "vgg16")
-    size = parse_size(settings.size if settings.size is not None else old.size if old else 224)
-    embeddings = {name: width for had in known for name, width in had.embeddings.items()}
-    if not embeddings or settings.layers or settings.pools:
-        layers, pools = as_list(settings.layers), as_list(settings.pools)
-        had_layers, had_pools = _layers_and_pools(list(embeddings))
-        if not pools:  # a layer that is there is there
-            layers = [layer for layer in layers if layer not in had_layers]
-            pools = had_pools or ["avg"]
-        elif not layers:
-            layers = had_layers
-        if not embeddings:
-            layers = layers or [find_architecture(backbone).default_layer]
-        embeddings |= embedding_widths(backbone, layers, pools, size)
-    spec = make_spec(settings, backbone, size, list(embeddings), device, old, choose)
-    augmentation = _augmentation(settings, old.augmentation if old else None)
-    return embeddings, replace(spec, augmentation=augmentation)
-
-
-_AUGMENT_SPEC = "rotation=30,zoom=0.2,horizontal_flip"
-
-
-def _augmentation(settings: Settings, old: Augmentation | None) -> Augmentation | None:
-    count = settings.augment
-    if count is None:
-        if settings.augment_spec is None:
-            return old
-        if old is None:
-            raise ParameterError("an augment spec needs a number of variants, too: --augment N")
-        count = old.variants
-    if count == 0:
-        return None
-    if settings.augment_spec is None and old is not None:
-        return replace(old, variants=count)
-    how = settings.augment_spec
-    asked = Augmentation.of(count, _AUGMENT_SPEC if how is None else how)
-    if not asked.changes:
-        raise ParameterError(
-            f"the augment spec {how!r} changes nothing, so that variants would be copies: name "
-            f"what is drawn, as in {_AUGMENT_SPEC}"
-        )
-    return asked
-
-
-def _layers_and_pools(names: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Give the layers of `LAYER.POOLING` names, and the poolings that all of them have.
-
-    `none` is no pooling that other layers could take.
-    """
-    pools_of: dict[str, list[str]] = {}
-    for layer, _, pool in (name.rpartition(".") for name in names):
-        pools_of.setdefault(layer, []).append(pool)
-    pooled = [pools for pools in pools_of.values() if pools != ["none"]]
-    common = [pool for pool in (pooled or [[]])[0] if all(pool in pools for pools in pooled)]
-    return list(pools_of), common
-
-
-def make_spec(
-    settings: Settings,
-    backbone: str,
-    size: tuple[int, int],
-    names: Sequence[str],
-    device: str,
-    old: Spec | None = None,
-    choose: Choose = choose_engine,
-) -> Spec:
-    """Describe how these embeddings come about, following `old` in what was not asked for."""
-    architecture = find_architecture(backbone)
-    value_range = parse_value_range(settings.value_range) or (old.value_range if old else None)
-    engine, precision = "none", "float32"
-    weights, seed, sha256, top_sha256 = "none", None, None, None
-    if not architecture.trained:
-        _refuse_settings_of_weights(settings, backbone)
-    else:
-        weights = settings.weights or (old.weights if old else "imagenet")
-        if weights not in ("imagenet", "random"):
-            weights = str(Path(weights).expanduser().resolve())  # found from any folder
-        seed = _seed(settings, old) if weights == "random" else None
-        sha256, top_sha256 = _hashes(settings, weights, seed, needs_top(backbone, names), old)
-        engine, precision = choose(settings.engine, settings.precision, device, size, old)
-    return Spec(
-        backbone=backbone,
-        size=size,
-        precision=precision,
-        weights=weights,
-        weights_sha256=sha256,
-        top_sha256=top_sha256,
-        random_state=seed,
-        preprocessing=architecture.preprocessing,
-        value_range=value_range,
-        engine=engine,
-        quantization=old.quantization if old and old.precision == precision else None,
-    )
-
-
-def _refuse_settings_of_weights(settings: Settings, backbone: str) -> None:
-    computed = (settings.engine, settings.precision)
-    if (
-        settings.weights is not None
-        or settings.random_state is not None
-        or computed
-        not in (
-            (engine, precision)
-            for engine in (None, "auto", "keras")
-            for precision in (None, "auto", "float32")
-        )
-    ):
-        raise ParameterError(
-            f"{backbone} has no weights: leave out --weights, --random-state, --engine and "
-            "--precision"
-        )
-
-
-def _seed(settings: Settings, old: Spec | None) -> int:
-    if settings.random_state is not None:
-        if settings.random_state < 0:
-            raise ParameterError(f"random_state must be 0 or more, got {settings.random_state}")
-        return settings.random_state
-    return (old.random_state if old else None) or 0
-
-
-def _hashes(
-    settings: Settings, weights: str, seed: int | None, top: bool, old: Spec | None
-) -> tuple[str | None, str | None]:
-    """Hash the weights, or trust the file where nothing was asked: loading checks it anyway."""
-    asked = settings.weights is not None or settings.random_state is not None
-    if old and not asked and (old.top_sha256 or not top):
-        return old.weights_sha256, old.top_sha256
-    known = known_sha256(weights, top=top)
-    if known:
-        return known, old.top_sha256 if old else None
-    sha256, top_sha256 = weights_sha256(weights, top=top, random_state=seed)
-    return sha256, top_sha256 or (old.top_sha256 if old else None)
 
 
 # Spec entry -> the option that sets it; the others follow from the backbone and the version.
@@ -439,13 +251,13 @@ def _check_same(current: store.Header, spec: Spec, dtype: str) -> None:
     differences = current.spec.differences(spec)
     if current.dtype != dtype:
         differences.append(("dtype", current.dtype, dtype))
-    had, wanted = current.spec.augmentation, spec.augmentation
-    if had is not None and had != wanted:  # variants can be added, as a layer can
-        differences.append(("augmentation", had, "none" if wanted is None else wanted))
+    old, new = current.spec.augmentation, spec.augmentation
+    if old is not None and old != new:  # variants can be added, as a layer can
+        differences.append(("augmentation", old, "none" if new is None else new))
     if not differences:
         return
     shown = [row for row in differences if row[0] in _OPTIONS] or differences
-    what = "; ".join(f"{name} {_short(had)}, not {_short(new)}" for name, had, new in shown)
+    what = "; ".join(f"{name} {_short(old)}, not {_short(new)}" for name, old, new in shown)
     options = {_OPTIONS[name] for name, *_ in shown if name in _OPTIONS}
     if "--weights" in options and current.spec.weights == spec.weights == "random":
         options = options - {"--weights"} | {"--random-state"}
@@ -467,7 +279,7 @@ def _short(value: Any) -> str:
 def _missing(
     manifest: Manifest, embeddings: dict[str, int], spec: Spec, sources: Sequence[store.Header]
 ) -> list[Task]:
-    """The set difference: image bytes that no source holds every embedding and variant of."""
+    """Give a task for each image without every embedding and variant in a source."""
     embedded: set[bytes] = set()
     finished: set[bytes] = set()
     for header in sources:
@@ -482,5 +294,5 @@ def _missing(
             key = row if found == UNREADABLE else found
             task = tasks.setdefault(key, Task(image, found, found in embedded))
             task.rows.append(row)
-    listed = sorted(tasks.values(), key=lambda task: task.embedded)
+    listed = sorted(tasks.values(), key=lambda task: task.variants_only)
     return [replace(task, place=place) for place, task in enumerate(listed)]

@@ -1,4 +1,4 @@
-"""What a run is besides its embedding: watched, settled if there is nothing to do, tidied up."""
+"""The steps of a run that are the same on this machine and on a cluster."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tlfeatures.errors import ImageError, StoppedError, StoreError
+from tlfeatures.errors import ImageError, StoreError
 from tlfeatures.features.backbones.quantization import Quantization
-from tlfeatures.features.calibrate import calibrate, drawn
+from tlfeatures.features.calibrate import calibrate, sample_files
+from tlfeatures.features.embed import ComputeOptions, Progress
 from tlfeatures.features.file import store
 from tlfeatures.features.images.few_levels import FewLevels
 from tlfeatures.features.images.identify import UNREADABLE, Manifest
-from tlfeatures.features.plan import Means, Plan, Task
+from tlfeatures.features.plan import Plan, Task
 from tlfeatures.features.sources.locations import absolute
 from tlfeatures.features.spec import Spec
 from tlfeatures.files import replacing
@@ -22,7 +23,6 @@ from tlfeatures.names import first_of
 
 _COMMANDS = 20  # kept in a file; an attribute has 64 kB
 
-Progress = Callable[[int, int], None]
 Stop = Callable[[], bool]
 Failed = list[tuple[Task, ImageError]]
 
@@ -54,28 +54,38 @@ class Outcome:
     few_levels: dict[str, FewLevels] = field(default_factory=dict)
 
 
+def _ignore(done: int, total: int) -> None:
+    pass
+
+
+def _never() -> bool:
+    return False
+
+
 @dataclass(frozen=True)
-class Watch:
-    """Who is told how far a run is, and who may end it."""
+class Callbacks:
+    """How the caller follows a run, and ends it.
 
-    progress: Progress
-    stop: Stop
+    Attributes
+    ----------
+    progress : callable (images done, images to do)
+        Called after each batch.
+    stop : callable () -> bool
+        Asked before each batch; true ends the run there.
+    """
 
-    def look(self, tasks: int, plan: Plan, writer: store.Writer) -> None:
-        """Tell and ask between two batches: after the last one there is nothing to stop."""
-        if tasks:
-            self.progress(tasks, len(plan.tasks))
-        if tasks < len(plan.tasks) and self.stop():
-            raise StoppedError(_how_far(plan, writer))
+    progress: Progress = _ignore
+    stop: Stop = _never
 
 
-def _how_far(plan: Plan, writer: store.Writer) -> str:
+def how_far(plan: Plan, writer: store.Writer) -> str:
+    """Say how many rows are done when a run is stopped, and which file has them."""
     done = int(writer.done.sum())
     if not done:
         return "Stopped before the first batch, nothing is lost"
-    beside = "" if writer.path == plan.target else f" ({plan.target.name} is as it was)"
+    unchanged = "" if writer.path == plan.target else f" ({plan.target.name} is as it was)"
     count = f"{done:,} of {len(plan.manifest.images):,} images"
-    return f"Stopped after {count}, which are safe in {writer.path.name}{beside}"
+    return f"Stopped after {count}, which are safe in {writer.path.name}{unchanged}"
 
 
 def provenance_of(
@@ -88,14 +98,14 @@ def provenance_of(
     return {"source": absolute(source), "commands": commands}
 
 
-Measure = Callable[[Spec, Iterable[tuple[str, bytes]], Means], Quantization]
+Measure = Callable[[Spec, Iterable[tuple[str, bytes]], ComputeOptions], Quantization]
 
 
-def calibrated(plan: Plan, means: Means, measure: Measure = calibrate) -> Plan:
+def calibrated(plan: Plan, options: ComputeOptions, measure: Measure = calibrate) -> Plan:
     """Give an int8 backbone the ranges that it needs; once the file has them, they stay."""
     if plan.spec.precision != "int8" or plan.spec.quantization is not None:
         return plan
-    quantization = measure(plan.spec, drawn(plan.manifest), means)
+    quantization = measure(plan.spec, sample_files(plan.manifest), options)
     return replace(plan, spec=replace(plan.spec, quantization=quantization))
 
 

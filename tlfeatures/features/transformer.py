@@ -1,35 +1,30 @@
-"""The backbone as a scikit-learn transformer: images in, one embedding out."""
+"""A frozen backbone as a scikit-learn transformer: images in, one row of an embedding each out."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from tlfeatures.errors import ImageError, ParameterError
-from tlfeatures.features.backbones.backbone import (
-    embedding_widths,
-    find_architecture,
-    load_backbone,
-)
+from tlfeatures.features.backbones.backbone import embedding_widths, find_architecture
 from tlfeatures.features.backbones.quantization import Quantization
-from tlfeatures.features.batches import batch_size_for, batched
-from tlfeatures.features.calibrate import IMAGES, in_order_of_sample, measure_ranges
-from tlfeatures.features.images.decoding import decode_content
-from tlfeatures.features.images.few_levels import FewLevels, warn_of_few_levels
-from tlfeatures.features.images.flattening import to_pixels
-from tlfeatures.features.images.reading import opened
+from tlfeatures.features.calibrate import SAMPLE, calibration_run, measure_ranges, sample_order
+from tlfeatures.features.combined import BESIDE, join
+from tlfeatures.features.embed import ComputeOptions, Embedder, EmbeddingRun
+from tlfeatures.features.images.few_levels import warn_of_few_levels
+from tlfeatures.features.images.read_ahead import ImageToRead
 from tlfeatures.features.images.value_range import parse_value_range
-from tlfeatures.features.plan import Settings, make_spec
+from tlfeatures.features.settings import DEFAULT_BACKBONE, DEFAULT_SIZE, Settings, make_spec
 from tlfeatures.features.spec import Spec, parse_size
+from tlfeatures.names import as_list
 
 _NOT_CALIBRATED = (
     "This %(name)s of precision int8 is not fitted yet: fit(X) measures the ranges of its layers "
@@ -40,36 +35,42 @@ _NOT_CALIBRATED = (
 class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Embed images by a frozen backbone.
 
-    Cloning is free: weights load at the first `transform` and are shared by every extractor of the
-    process with the same settings. Fitting does nothing, but for int8: there it measures the
-    ranges of the layers on the images that it is given.
+    Cloning is free: weights load at the first `transform`, and all extractors of a process with the
+    same settings share them. Fitting does nothing, except for int8: there it measures the ranges of
+    the layers on the images.
 
     Parameters
     ----------
-    backbone : {"vgg16", "pixels"}
-    layer : str or None
-        None is the backbone's own, block5_pool for VGG16.
-    pool : {"avg", "max", "flatten", "none"}
-    size : int, str or (int, int)
+    backbone : str, default "vgg16"
+        Name of the frozen network.
+    layers : str or sequence of str, optional
+        `LAYER`, pooled by each of `pools`, or `LAYER.POOLING`. None is the backbone's default
+        layer. The columns of several embeddings stand next to each other; each row of each of
+        them is scaled to length 1 (see `tlfeatures.features.combined.join`).
+    pools : str or sequence of str, default "avg"
+        "avg", "max" or "flatten".
+    size : int, str or (int, int), default 224
         Side, or height and width, in pixels, to which every image is resized.
-    weights : str
-        `imagenet`, `random` or the path of a file of Keras weights.
+    weights : str, default "imagenet"
+        "imagenet", "random", or the path of a file of Keras weights.
     precision : {"auto", "float32", "bfloat16", "int8"}
-        int8 must be fitted before it can transform, on images like those to be transformed.
+        Precision of the forward pass. With int8, `fit` must see images like those to be
+        transformed.
     engine : {"auto", "keras", "openvino", "ncnn"}
+        Library that computes the forward pass; "auto" is the fastest one that is installed.
     device : {"auto", "cpu", "gpu"}
     batch_size : int or "auto"
     random_state : int or None
         Seed of random weights.
     value_range : str or (float, float), optional
-        The values that become black and white, of image files with more than 8 bits a channel:
+        The values that become black and white, for image files with more than 8 bits a channel:
         (0, 4095) for a camera of 12 bits. If not given, the range that a file states, or 0 to
         65,535.
 
     Attributes
     ----------
     quantization_ : Quantization
-        Ranges of the layers' inputs; of a fitted int8 extractor alone.
+        Ranges of the layers' inputs, after `fit` with int8.
 
     Examples
     --------
@@ -80,10 +81,10 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def __init__(
         self,
-        backbone: str = "vgg16",
-        layer: str | None = None,
-        pool: str = "avg",
-        size: Any = 224,
+        backbone: str = DEFAULT_BACKBONE,
+        layers: str | Sequence[str] | None = None,
+        pools: str | Sequence[str] = "avg",
+        size: Any = DEFAULT_SIZE,
         weights: str = "imagenet",
         precision: str = "auto",
         engine: str = "auto",
@@ -93,8 +94,8 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         value_range: Any = None,
     ) -> None:
         self.backbone = backbone
-        self.layer = layer
-        self.pool = pool
+        self.layers = layers
+        self.pools = pools
         self.size = size
         self.weights = weights
         self.precision = precision
@@ -105,41 +106,44 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.value_range = value_range
 
     def fit(self, X: Any = None, y: Any = None) -> Extractor:
-        """Check the parameters, and calibrate int8; else nothing, as the backbone is frozen.
+        """Check the parameters, and measure the ranges of int8.
 
         Parameters
         ----------
         X : sequence of path, or of uint8 arrays
-            As for `transform`; needed for int8 alone. A sample of 64 of them is measured, drawn by
-            a fixed seed.
+            As for `transform`; only int8 needs it. A sample of 64 images, drawn by a fixed seed, is
+            measured.
         y : None
             Ignored.
 
         Raises
         ------
         ParameterError
-            For a parameter that can't be, and for int8 without images.
+            For a parameter that is out of range, and for int8 without images.
         SourceError
             If the images leave a layer of int8 without a range.
         ImageError
-            Naming the first image of the sample that can't be read.
+            Naming the first image of the sample that cannot be read.
         """
-        self._embedding()
+        self._widths()
         parse_value_range(self.value_range)
         if self.precision == "int8":
-            self.quantization_ = self._measured(X)
+            self.quantization_ = self._measure(X)
         return self
 
-    def _measured(self, X: Any) -> Quantization:
+    def _measure(self, X: Any) -> Quantization:
         if X is None:
             raise ParameterError("precision int8 needs images: fit(X) measures its ranges on them")
         _check_input(X)
         if not len(X):
             raise ParameterError("precision int8 needs images to measure its ranges on, got none")
-        items, spec = list(X), self._spec()
-        sample = in_order_of_sample(len(items))[:IMAGES]
-        images = ((place, _pixels(items[place], spec, [])) for place in sample)
-        return measure_ranges(spec, images, self.device)
+        items = list(X)
+        sample = [items[position] for position in sample_order(len(items))[:SAMPLE]]
+        run = calibration_run(self._spec(), _images(sample), self._options())
+        try:
+            return measure_ranges(run)
+        finally:
+            _raise_failure(run, sample)
 
     def transform(self, X: Sequence[Any] | NDArray[np.uint8]) -> NDArray[np.float32]:
         """Embed images.
@@ -156,35 +160,40 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         ImageError
-            Naming the first image that can't be read.
+            Naming the first image that cannot be read.
         NotFittedError
-            For int8, if it is not fitted.
+            If int8 is not fitted.
         WeightsError
+            If the weights cannot be obtained.
         """
         _check_input(X)
-        name, width = self._embedding()
+        widths = self._widths()
         spec = self._spec()
         if self.precision == "int8":
             check_is_fitted(self, "quantization_", msg=_NOT_CALIBRATED)
             spec = replace(spec, quantization=self.quantization_)
-        backbone = load_backbone(spec, [name], device=self.device)
-        few_levels: list[tuple[str, FewLevels]] = []
-        images = ((None, _pixels(item, spec, few_levels)) for item in X)
-        batch_size = batch_size_for(len(X), self.batch_size, backbone.most)
-        made = [
-            backbone.embed(batch)[name][rows]
-            for _, rows, batch in batched(images, batch_size, one_shape=backbone.one_shape)
-        ]
-        warn_of_few_levels(few_levels, "value_range=({})")
-        return np.concatenate(made) if made else np.empty((0, width), np.float32)
+        run = Embedder(spec, list(widths), self._options()).run(_images(X), len(X))
+        rows = [np.empty((0, sum(widths.values())), np.float32)]
+        for batch in run.batches():
+            _raise_failure(run, X)
+            images = {name: value[:, 0] for name, value in batch.values.items()}
+            rows.append(join(images, BESIDE.join(widths)))
+        _raise_failure(run, X)
+        names = [(_name_of(X[number], number), few) for number, few in run.few_levels]
+        warn_of_few_levels(names, "value_range=({})")
+        return np.concatenate(rows)
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """Name the columns `LAYER.POOLING_0`, `LAYER.POOLING_1` and so on."""
-        name, width = self._embedding()
-        return np.array([f"{name}_{column}" for column in range(width)], object)
+        widths = self._widths().items()
+        names = [f"{name}_{column}" for name, width in widths for column in range(width)]
+        return np.array(names, object)
+
+    def _options(self) -> ComputeOptions:
+        return ComputeOptions(device=self.device, batch_size=self.batch_size)
 
     def _spec(self) -> Spec:
-        """Describe the backbone; without the ranges of int8."""
+        """Give the spec of the backbone, without the ranges of int8."""
         trained = find_architecture(self.backbone).trained
         settings = Settings(
             weights=self.weights if trained else None,
@@ -193,13 +202,16 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             random_state=self.random_state,
             value_range=self.value_range,
         )
-        name, _ = self._embedding()
-        return make_spec(settings, self.backbone, parse_size(self.size), [name], self.device)
+        size = parse_size(self.size)
+        return make_spec(settings, self.backbone, size, list(self._widths()), self.device)
 
-    def _embedding(self) -> tuple[str, int]:
-        layer = self.layer or find_architecture(self.backbone).default_layer
-        widths = embedding_widths(self.backbone, [layer], [self.pool], parse_size(self.size))
-        return next(iter(widths.items()))
+    def _widths(self) -> dict[str, int]:
+        """Give the width of each embedding."""
+        layers = self.layers
+        if layers is None:
+            layers = find_architecture(self.backbone).default_layer
+        size = parse_size(self.size)
+        return embedding_widths(self.backbone, as_list(layers), as_list(self.pools), size)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -219,18 +231,28 @@ def _check_input(X: Any) -> None:
         )
 
 
-def _pixels(item: Any, spec: Spec, few_levels: list[tuple[str, FewLevels]]) -> NDArray[np.uint8]:
-    if not isinstance(item, np.ndarray):
-        try:
-            with opened(Path(item)) as content:
-                decoded = decode_content(content, spec.size, value_range=spec.value_range)
-        except ImageError as error:
-            raise ImageError(f"{item}: {error}") from error
-        if decoded.few_levels is not None:
-            few_levels.append((str(item), decoded.few_levels))
-        return decoded.pixels
+def _images(items: Any) -> Iterator[ImageToRead[int]]:
+    for number, item in enumerate(items):
+        if isinstance(item, np.ndarray):
+            _check_array(item)
+            yield ImageToRead(number, item)
+        else:
+            yield ImageToRead(number, Path(item))
+
+
+def _check_array(item: NDArray[Any]) -> None:
     if item.dtype != np.uint8 or item.ndim not in (2, 3) or item.shape[2:] not in ((), (3,), (4,)):
         raise ParameterError(
             f"an image must be a path or a uint8 array (h, w, 3), got {item.dtype} {item.shape}"
         )
-    return to_pixels(Image.fromarray(item), spec.size)
+
+
+def _raise_failure(run: EmbeddingRun[int], items: Any) -> None:
+    """Raise the error of the first image that cannot be read."""
+    for number, error in run.failures:
+        raise ImageError(f"{_name_of(items[number], number)}: {error}") from error
+
+
+def _name_of(item: Any, number: int) -> str:
+    """Name an image in a message; one in memory by its position, from 0."""
+    return f"X[{number}]" if isinstance(item, np.ndarray) else str(item)

@@ -12,18 +12,19 @@ import shlex
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tlfeatures.errors import FormatError, ImageError, ParameterError, StoreError
-from tlfeatures.features.backbones.backbone import DEVICES, load_backbone
-from tlfeatures.features.batches import batch_size_for, batched, decode_ahead, readable
+from tlfeatures.errors import FormatError, ParameterError, StoreError
+from tlfeatures.features.backbones.backbone import DEVICES
+from tlfeatures.features.embed import Batch, ComputeOptions, Embedder
 from tlfeatures.features.file import store
-from tlfeatures.features.images.identify import MAX_PIXELS, UNREADABLE, Manifest, allow_pixels, scan
+from tlfeatures.features.images.decoding import MAX_PIXELS, allow_pixels
+from tlfeatures.features.images.identify import UNREADABLE, Manifest, scan
+from tlfeatures.features.images.read_ahead import ImageToRead
 from tlfeatures.features.plan import TIDYING
 from tlfeatures.features.sources.folders import no_images
 from tlfeatures.names import unknown_name
@@ -185,10 +186,10 @@ def verify(
     """
     started = time.perf_counter()
     _check_settings(source, sample, device, weights)
+    allow_pixels(max_pixels)
     path = Path(file).resolve()  # as `extract` names the lock
     store.read_header(file)  # what is no file is said before anything is locked
-    allow_pixels(max_pixels)
-    options = {"device": device, "weights": weights, "max_pixels": max_pixels}
+    options = ComputeOptions(device=device, max_pixels=max_pixels, weights=weights, substitute=True)
     with store.exclusive(path) if mend else contextlib.nullcontext():
         with store.Reader(path) as reader:
             seen = _look(reader, source, sample, random_state, options, progress)
@@ -288,7 +289,7 @@ def _look(
     source: str | os.PathLike[str] | None,
     sample: int,
     random_state: int,
-    options: dict[str, Any],
+    options: ComputeOptions,
     progress: Progress | None,
 ) -> _Seen:
     header = reader.header
@@ -402,53 +403,41 @@ def _embed_again(
     reader: store.Reader,
     manifest: Manifest,
     rows: list[int],
-    options: dict[str, Any],
+    options: ComputeOptions,
     steps: _Steps,
 ) -> _Again:
-    """Embed these rows' images, and their variants, and compare; a batch at a time in memory."""
+    """Embed these rows' images and their variants again, and compare them batch by batch."""
     header, result = reader.header, _Again()
-    paths = {image.id: image.location for image in manifest.images}
-    files = ((row, paths[header.ids[row]], header.digests[row]) for row in rows)
-    failed: list[tuple[int, ImageError]] = []
-    max_pixels = options.pop("max_pixels")
-    spec = header.spec
-    decoded = decode_ahead(
-        files, spec.size, spec.augmentation, max_pixels=max_pixels, value_range=spec.value_range
+    locations = {image.id: image.location for image in manifest.images}
+    embedder = Embedder(header.spec, list(header.embeddings), options)
+    run = embedder.run(
+        (ImageToRead(row, locations[header.ids[row]], header.digests[row]) for row in rows),
+        len(rows),
     )
-    images = readable(decoded, failed)
-    first = next(images, None)
-    if first is not None:
-        backbone = load_backbone(header.spec, list(header.embeddings), substitute=True, **options)
-        parts = 1 + header.variants
-        most = max(1, batch_size_for(len(rows) * parts, "auto", backbone.most) // parts)
-        shape = backbone.one_shape
-        for keys, _, batch in batched(chain([first], images), most, one_shape=shape):
-            made = backbone.embed(batch.reshape(-1, *batch.shape[-3:]))
-            _compare(result, reader, keys, made)
-            steps.add(len(keys))
-    result.unreadable = [row for row, _ in failed]
+    for batch in run.batches():
+        _compare(result, reader, batch)
+        steps.add(len(batch.keys))
+    result.unreadable = [row for row, _ in run.failures]
     return result
 
 
-def _compare(
-    result: _Again, reader: store.Reader, rows: list[int], made: dict[str, NDArray[np.float32]]
-) -> None:
-    """Take the values of these rows' images into account, beside those in the file."""
-    index = np.array(rows)
-    variants = reader.header.variants
-    cosines = np.ones(len(rows))
-    for name, values in made.items():
+def _compare(result: _Again, reader: store.Reader, batch: Batch[int]) -> None:
+    """Compare the values of a batch with those in the file."""
+    index = np.array(batch.keys)
+    cosines = np.ones(len(index))
+    for name, values in batch.values.items():
         stored = reader.copy_rows(f"embeddings/{name}", index)[:, None]
-        if variants:
+        if reader.header.variants:
             stored = np.concatenate([stored, reader.copy_rows(f"variants/{name}", index)], axis=1)
-        now = values.reshape(-1, 1 + variants, values.shape[1])[: len(rows)].astype(stored.dtype)
-        far = float(np.nan_to_num(np.abs(now.astype(np.float64) - stored)).max())
-        result.largest_difference = max(far, result.largest_difference or 0.0)
-        cosines = np.minimum(cosines, _cosines(now, stored).min(axis=1))
-    result.count += len(rows)
-    least = float(cosines.min())
-    known = result.smallest_cosine
-    result.smallest_cosine = least if known is None else min(least, known)
+        computed = values.astype(stored.dtype)
+        difference = float(np.nan_to_num(np.abs(computed.astype(np.float64) - stored)).max())
+        result.largest_difference = max(difference, result.largest_difference or 0.0)
+        cosines = np.minimum(cosines, _cosines(computed, stored).min(axis=1))
+    result.count += len(index)
+    smallest = float(cosines.min())
+    if result.smallest_cosine is not None:
+        smallest = min(smallest, result.smallest_cosine)
+    result.smallest_cosine = smallest
     result.differing += index[cosines < MIN_COSINE].tolist()
 
 

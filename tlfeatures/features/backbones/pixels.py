@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tlfeatures.features.batches import BATCH_SIZE
+from tlfeatures.features.engines.engine import BATCH_SIZE
 
 
 def pixel_shapes(size: tuple[int, int]) -> dict[str, tuple[int, ...]]:

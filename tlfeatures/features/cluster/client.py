@@ -110,13 +110,13 @@ class Cluster:
 
     def wait_for_worker(self) -> None:
         """Wait until there is one, and say so if that takes long."""
-        lonely = _Lonely(self.where)
+        workers = _WorkerCheck(self.where)
         while True:
             with self.connected("images"):
                 threads = self.threads
             if threads:
                 return
-            lonely.look(threads)
+            workers.look(threads)
             time.sleep(_ASKING)
 
     def each(
@@ -154,12 +154,12 @@ class Cluster:
         """
         waiting = iter(given)
         sent: dict[Any, Given] = {}
-        lonely = _Lonely(self.where, resources)
+        workers = _WorkerCheck(self.where, resources)
         try:
             while not stop():
                 with self.connected("images"):
                     threads = self.threads_for(resources or {})
-                    lonely.look(threads)
+                    workers.look(threads)
                     more = CALLS_A_THREAD * max(threads, 1) - len(sent)
                     for each in islice(waiting, max(more, 0)):
                         sent[self._sent(function, each, resources)] = each
@@ -263,8 +263,8 @@ def _called(call: bytes) -> Any:
         raise ClusterError(f"a worker on {socket.gethostname()} failed ({said})") from error
 
 
-class Here:
-    """What stands in for a cluster: this process, one call after the other."""
+class ThisProcess:
+    """A stand-in for a cluster: this process makes one call after the other."""
 
     threads = 1
 
@@ -300,8 +300,8 @@ class Here:
         return function(given)
 
 
-class _Lonely:
-    """Says once that no worker is there."""
+class _WorkerCheck:
+    """Warns once if no worker is connected."""
 
     def __init__(self, where: str, resources: dict[str, float] | None = None) -> None:
         self._where = where

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tlfeatures.errors import ParameterError
 from tlfeatures.features.backbones.weights import Weights
-from tlfeatures.features.batches import BATCH_SIZE, fitting_batch
+from tlfeatures.features.engines.engine import BATCH_SIZE, fitting_batch
 from tlfeatures.features.engines.keras_start import keras_settings, start_keras
 from tlfeatures.features.spec import Spec
 

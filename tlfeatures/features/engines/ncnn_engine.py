@@ -24,7 +24,7 @@ from tlfeatures.features.backbones.weights import (
     Weights,
     map_of,
 )
-from tlfeatures.features.batches import BATCH_SIZE
+from tlfeatures.features.engines.engine import BATCH_SIZE
 from tlfeatures.features.spec import Spec
 
 _MEAN = np.array(RGB_MEAN, np.float32)

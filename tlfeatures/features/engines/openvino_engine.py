@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tlfeatures.errors import EngineError
 from tlfeatures.features.backbones.weights import Weights
-from tlfeatures.features.batches import BATCH_SIZE, fitting_batch
+from tlfeatures.features.engines.engine import BATCH_SIZE, fitting_batch
 from tlfeatures.features.engines.onnx_backbone import backbone_nodes
 from tlfeatures.features.engines.onnx_graph import Graph
 from tlfeatures.features.spec import Spec

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import os
-import threading
 import time
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 
@@ -57,106 +55,41 @@ class Manifest:
 Known = Mapping[str, tuple[Stamp, bytes]]
 
 
-def scan(source: str | os.PathLike[str], known: Known | None = None) -> Manifest:
-    """Find and identify every image below a folder; see `Scan`."""
-    with Scan(source, known) as found:
-        return found.manifest()
-
-
 _PART = 16  # files of a thread's task: one task a file would take longer, and more memory
 
 
-class Scan:
-    """A folder that is listed, and its images hashed, beside other work.
+def scan(source: str | os.PathLike[str], known: Known | None = None) -> Manifest:
+    """Find and identify every image below a folder.
 
     Parameters
     ----------
-    source : path
+    source : path or URL
         A folder.
     known : dict of id to (stamp, digest), optional
         A file that still has this stamp is not read, and taken to have this digest.
+
+    Raises
+    ------
+    ParameterError, SourceError
+        See `find_images`.
     """
+    images: list[ImageFile] = []
+    parts: list[Future[list[tuple[bytes, Stamp]]]] = []
+    pool = ThreadPoolExecutor()  # hashing releases the interpreter's lock
+    try:
+        listed = list_images(source)
+        while part := list(islice(listed, _PART)):
+            images += part
+            parts.append(pool.submit(_identify_all, part, known or {}))
+        identified = [result for work in parts for result in work.result()]
+    finally:  # who interrupts a scan does not wait for a slow disk
+        pool.shutdown(wait=False, cancel_futures=True)
+    digests = [digest for digest, _ in identified]
+    return Manifest(images, digests, [stamp for _, stamp in identified])
 
-    def __init__(self, source: str | os.PathLike[str], known: Known | None = None) -> None:
-        self._source = source
-        self._known = known or {}
-        self._parts: list[tuple[list[ImageFile], Future[list[tuple[bytes, Stamp]]]]] = []
-        self._listed = self._given_up = False
-        self._changed = threading.Condition()
-        self._pool = ThreadPoolExecutor()  # hashing releases the interpreter's lock
-        self._listing: Future[None] = Future()
-        # A daemon, as a folder on a dead disk mustn't keep the process from ending.
-        threading.Thread(target=self._run, daemon=True).start()
 
-    def _run(self) -> None:
-        try:
-            self._list()
-        except BaseException as error:  # it belongs to whoever waits for the manifest
-            self._listing.set_exception(error)
-        else:
-            self._listing.set_result(None)
-
-    def _list(self) -> None:
-        with self._pool:
-            try:
-                images = list_images(self._source)
-                while (part := list(islice(images, _PART))) and not self._given_up:
-                    work = self._pool.submit(self._identified, part)
-                    with self._changed:
-                        self._parts.append((part, work))
-                        self._changed.notify_all()
-            finally:
-                with self._changed:
-                    self._listed = True
-                    self._changed.notify_all()
-
-    def _identified(self, part: list[ImageFile]) -> list[tuple[bytes, Stamp]]:
-        return [identify(image.location, self._known.get(image.id)) for image in part]
-
-    @property
-    def finished(self) -> bool:
-        """Whether the whole folder is listed and hashed, or that failed."""
-        return self._listing.done()
-
-    def ends_within(self, seconds: float) -> bool:
-        """Wait for the end, but no longer than so many seconds; whether it came."""
-        wait([self._listing], seconds)
-        return self.finished
-
-    def arriving(self) -> Iterator[tuple[ImageFile, bytes]]:
-        """Give each image with its digest as they come, in the order of their ids, to the end."""
-        for number in itertools.count():
-            if not self._has(number):
-                return
-            part, work = self._parts[number]
-            for image, (sha256, _) in zip(part, work.result(), strict=True):
-                yield image, sha256
-
-    def _has(self, number: int) -> bool:
-        """Wait until there are more images, or no more to come."""
-        with self._changed:
-            self._changed.wait_for(lambda: number < len(self._parts) or self._listed)
-        return number < len(self._parts)
-
-    def __enter__(self) -> Scan:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Go no further than it has come: nobody waits for the rest."""
-        self._given_up = True
-        self._pool.shutdown(wait=False, cancel_futures=True)
-
-    @property
-    def count(self) -> int:
-        """Images found so far."""
-        return sum(len(part) for part, _ in self._parts)
-
-    def manifest(self) -> Manifest:
-        """Wait for the end, and give all; what went wrong is raised (see `find_images`)."""
-        self._listing.result()
-        images = [image for part, _ in self._parts for image in part]
-        found = [each for _, work in self._parts for each in work.result()]
-        return Manifest(images, [digest for digest, _ in found], [stamp for _, stamp in found])
+def _identify_all(images: list[ImageFile], known: Known) -> list[tuple[bytes, Stamp]]:
+    return [identify(image.location, known.get(image.id)) for image in images]
 
 
 def identify(path: str, known: tuple[Stamp, bytes] | None = None) -> tuple[bytes, Stamp]:

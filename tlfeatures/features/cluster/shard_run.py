@@ -1,0 +1,219 @@
+"""The shards of one run: which exist, which workers have to make, and their receipts."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+
+from tlfeatures.errors import ClusterError, ImageError, StoppedError, StoreError
+from tlfeatures.features.cluster.client import Cluster, ThisProcess
+from tlfeatures.features.cluster.orders import Receipt, Recipe, ShardOrder
+from tlfeatures.features.cluster.worker import check_shard, make_shard
+from tlfeatures.features.engines.engine import BATCH_SIZE
+from tlfeatures.features.file import store
+from tlfeatures.features.file.shard_folder import is_shard, remove_shards, shard_of
+from tlfeatures.features.file.sharded import has_own_shards
+from tlfeatures.features.images.few_levels import FewLevels
+from tlfeatures.features.images.identify import UNREADABLE
+from tlfeatures.features.plan import Plan, Task
+from tlfeatures.features.run import Callbacks
+from tlfeatures.features.sources.locations import Folder
+
+logger = logging.getLogger(__name__)
+
+_SHARD_IMAGES, _SHARD_BYTES = 512, 64 * 2**20
+_SHARDS_A_THREAD = 16  # of few images: threads end at about the same time, a kill costs little
+_GPU_BATCH = 256
+_TRIES = 3
+_WAITS = (0.0, 1.0, 3.0, 10.0)  # seconds before a folder is listed again
+
+
+class ShardRun:
+    """The shards that a plan needs.
+
+    Parameters
+    ----------
+    cluster : Cluster or ThisProcess
+    plan : Plan
+    recipe : Recipe
+    folder : Folder
+        The folder of the shards.
+    callbacks : Callbacks
+
+    Attributes
+    ----------
+    old : set of str
+        Names of the shards that the file has already.
+    receipts : dict of shard name to Receipt
+        Shards that were found or made, and hold an image.
+    failures : list of (Task, ImageError)
+        Images that could not be embedded.
+    few_levels : list of (Task, FewLevels)
+        Images embedded now that have few grey levels.
+    computed : int
+        Number of images embedded now.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster | ThisProcess,
+        plan: Plan,
+        recipe: Recipe,
+        folder: Folder,
+        callbacks: Callbacks,
+    ) -> None:
+        self._cluster, self._plan, self._recipe = cluster, plan, recipe
+        self.folder, self._callbacks = folder, callbacks
+        current = plan.current
+        own = current.shards if current and has_own_shards(current) else None
+        self.old = set(own.names if own else ())
+        self._left = {task.place: task for task in plan.tasks}
+        self._reused = 0  # images in shards of an earlier run
+        self.receipts: dict[str, Receipt] = {}
+        self.failures: list[tuple[Task, ImageError]] = []
+        self.few_levels: list[tuple[Task, FewLevels]] = []
+        self.computed = 0
+
+    def carry_out(self) -> None:
+        """Take the shards of earlier runs, and let workers make the others.
+
+        Raises
+        ------
+        StoppedError, ClusterError
+            The message says how many images are in the shards.
+        """
+        try:
+            self._reuse()
+            self._make()
+        except ClusterError as error:
+            raise ClusterError(f"{error}. {self._how_far()}; run the command again") from error
+
+    def _reuse(self) -> None:
+        """Take the shards that earlier runs made and no file has yet."""
+        names = sorted(name for name in set(self.folder.sizes()) - self.old if is_shard(name))
+        place_of = {task.digest: place for place, task in self._left.items()}
+        place_of.pop(UNREADABLE, None)
+        checks = ((self._recipe, name) for name in names)
+        for _, receipt in self._cluster.each(check_shard, checks, stop=self._callbacks.stop):
+            digests = [] if receipt is None else receipt.row_digests()
+            places = [place_of[digest] for digest in digests if digest in place_of]
+            new = [place for place in places if self._left.pop(place, None)]
+            if receipt is not None and new:
+                self.receipts[receipt.name] = receipt
+        self._reused = self._done
+        if self.receipts:
+            logger.info("%d images are in shards of an earlier run", self._reused)
+
+    @property
+    def _done(self) -> int:
+        return len(self._plan.tasks) - len(self._left)
+
+    def _make(self) -> None:
+        """Let the workers make the rest; a shard that is gone at the end is made again."""
+        for _ in range(_TRIES):
+            orders = {order.name: order for order in self._orders()}
+            self._send(orders)
+            lost = self._lost([name for name in self.receipts if name in orders])
+            if not lost:
+                return
+            for name in lost:
+                self._take_back(orders[name])
+        raise StoreError(
+            f"shards in {self.folder.location} don't stay as they were made: look who else writes "
+            "there"
+        )
+
+    def _lost(self, names: Sequence[str]) -> list[str]:
+        """Give the shards that are not as their receipts say; a shared folder may lag behind."""
+        for wait in _WAITS:
+            time.sleep(wait)
+            sizes = self.folder.sizes()
+            lost = [name for name in names if sizes.get(name) != self.receipts[name].size]
+            if not any(name not in sizes for name in lost):
+                break
+        return lost
+
+    def _orders(self) -> Iterator[ShardOrder]:
+        most = self._images_a_shard()
+        left = (self._left[place] for place in sorted(self._left))
+        for _, group in groupby(left, key=lambda task: task.place // most):
+            # A row is in one shard: a shard has all embeddings of its images.
+            tasks = [replace(task, variants_only=False, rows=[]) for task in group]
+            order = ShardOrder(self._recipe, tasks)
+            # A shard of the file whose rows are not done is damaged, as `verify --mend` says.
+            yield replace(order, anew=order.name in self.old)
+
+    def _images_a_shard(self) -> int:
+        """Give a multiple of a batch, so that batches are those of a run on one machine."""
+        recipe = self._recipe
+        resources = self._cluster.resources(recipe.options.device)
+        threads = max(self._cluster.threads_for(resources), 1)
+        parts = 1 + recipe.spec.variants
+        row_bytes = sum(recipe.embeddings.values()) * parts * np.dtype(recipe.dtype).itemsize
+        fair = -(-len(self._left) // (_SHARDS_A_THREAD * threads))
+        size = recipe.options.batch_size
+        default = _GPU_BATCH if resources else BATCH_SIZE
+        batch = max((size if isinstance(size, int) else default) // parts, 1)
+        most = min(_SHARD_IMAGES, _SHARD_BYTES // row_bytes, fair)
+        return batch * max(most // batch, 1)
+
+    def _send(self, orders: dict[str, ShardOrder]) -> None:
+        resources = self._cluster.resources(self._recipe.options.device)
+        calls = self._cluster.each(
+            make_shard, orders.values(), resources=resources, stop=self._callbacks.stop
+        )
+        for order, receipt in calls:
+            self._take(order, receipt)
+            total = len(self._plan.tasks)
+            self._callbacks.progress(self._done - self._reused, total - self._reused)
+        if self._left:
+            raise StoppedError(f"Stopped: {self._how_far()}")
+
+    def _take(self, order: ShardOrder, receipt: Receipt) -> None:
+        for row, why in receipt.failures.items():
+            task = self._left[order.tasks[row].place]
+            self.failures.append((task, ImageError(why)))
+        self.few_levels += [(order.tasks[row], few) for row, few in receipt.few_levels.items()]
+        for task in order.tasks:
+            del self._left[task.place]
+        computed = len(order.tasks) - len(receipt.failures)
+        self.computed += computed
+        if computed:
+            self.receipts[receipt.name] = receipt
+
+    def _take_back(self, order: ShardOrder) -> None:
+        receipt = self.receipts.pop(order.name)
+        self.computed -= len(order.tasks) - len(receipt.failures)
+        places = {task.place for task in order.tasks}
+        self.failures = [pair for pair in self.failures if pair[0].place not in places]
+        self.few_levels = [pair for pair in self.few_levels if pair[0].place not in places]
+        self._left |= {task.place: task for task in self._plan.tasks if task.place in places}
+
+    def _how_far(self) -> str:
+        return (
+            f"{self._done:,} of {len(self._plan.tasks):,} images are safe in {self.folder.location}"
+        )
+
+    def versions(self) -> dict[str, Any]:
+        """Give the versions of the libraries on a worker: they computed the rows."""
+        current = self._plan.current
+        provenance = current.provenance if current else {}
+        for name in list(self.receipts)[-1:]:
+            with self.folder.reading(name) as path:
+                provenance = store.read_header(path).provenance
+        return {"versions": provenance["versions"]} if "versions" in provenance else {}
+
+    def tidy(self, kept: Collection[str]) -> None:
+        """Remove the shards that no file refers to, and temporary files of killed workers.
+
+        The folder belongs to this file. Copies of the file under other names may refer to shards,
+        too.
+        """
+        names = {name for name in self.folder.sizes() if shard_of(name) is not None}
+        remove_shards(self._plan.target, self.folder, names - set(kept))

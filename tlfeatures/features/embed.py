@@ -1,0 +1,395 @@
+"""The loop that embeds: images in, rows of embeddings out, batch by batch.
+
+Everything that embeds calls it: `extract` here and on a worker, `predict`, `evaluate`, `verify`,
+calibration and `Extractor`. So each of them decodes ahead, halves a batch that does not fit into
+memory, and reports its progress.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, groupby
+from typing import Generic
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlfeatures.errors import EngineError, ImageError, ParameterError
+from tlfeatures.features.backbones.backbone import Backbone, load_backbone
+from tlfeatures.features.engines.engine import BATCH_SIZE
+from tlfeatures.features.images.decoding import MAX_PIXELS, Decoded, allow_pixels
+from tlfeatures.features.images.few_levels import FewLevels
+from tlfeatures.features.images.read_ahead import Decoding, ImageToRead, Key, Pixels, read_ahead
+from tlfeatures.features.spec import Spec
+
+logger = logging.getLogger(__name__)
+
+# TensorFlow, JAX, PyTorch, OpenVINO, ncnn and NumPy report a lack of memory in these words.
+_OUT_OF_MEMORY = (
+    *("resourceexhausted", "outofmemory", "memoryerror", "badalloc", "allocfailed"),
+    *("failedtoallocate", "allocatememory", "enoughmemory"),
+)
+
+Values = dict[str, NDArray[np.float32]]
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class ComputeOptions:
+    """Options that do not change the result.
+
+    Attributes
+    ----------
+    device : {"auto", "cpu", "gpu"}
+    batch_size : int or "auto"
+        Largest number of images and variants of a forward pass. "auto" takes as many as make it
+        faster and fit into memory.
+    max_pixels : int
+        An image file with more pixels cannot be read.
+    weights : str, optional
+        Source of the backbone's weights, if they are not where the spec says.
+    substitute : bool
+        Whether Keras computes where the engine of the spec is not installed.
+    threads : int, optional
+        Number of CPU threads; all cores if not given.
+    """
+
+    device: str = "auto"
+    batch_size: int | str = "auto"
+    max_pixels: int = MAX_PIXELS
+    weights: str | None = None
+    substitute: bool = False
+    threads: int | None = None
+
+
+@dataclass(frozen=True)
+class Batch(Generic[Key]):
+    """Embeddings of some images.
+
+    Attributes
+    ----------
+    keys : list of Key, length b
+        The keys of the images.
+    values : dict of embedding name to ndarray of shape (b, parts, d), float32
+        The parts are the image itself and its variants, or the variants alone.
+    variants_only : bool
+        Whether the image itself is not among the parts.
+    """
+
+    keys: list[Key]
+    values: Values
+    variants_only: bool = False
+
+    @property
+    def parts(self) -> int:
+        """Number of embedded parts of each image."""
+        return int(next(iter(self.values.values())).shape[1])
+
+
+class Embedder:
+    """The backbone of a spec, which is loaded when the first image can be read.
+
+    Parameters
+    ----------
+    spec : Spec
+    names : sequence of str
+        The embeddings wanted, `LAYER.POOLING`.
+    options : ComputeOptions
+
+    Raises
+    ------
+    ParameterError
+        For an option that is out of range.
+    """
+
+    def __init__(
+        self, spec: Spec, names: Sequence[str], options: ComputeOptions = ComputeOptions()
+    ) -> None:
+        check_batch_size(options.batch_size)
+        allow_pixels(options.max_pixels)
+        self._spec, self._names, self._options = spec, list(names), options
+        self._backbone: Backbone | None = None
+        self._fitting: int | None = None  # size of a batch, after one did not fit
+        self.decoding = Decoding(spec.size, spec.augmentation, spec.value_range, options.max_pixels)
+
+    def load(self) -> Backbone:
+        """Load the backbone, if it is not loaded yet.
+
+        Raises
+        ------
+        WeightsError, SpecError, EngineError, ParameterError
+            See `load_backbone`.
+        """
+        if self._backbone is None:
+            options = self._options
+            self._backbone = load_backbone(
+                self._spec,
+                self._names,
+                device=options.device,
+                weights=options.weights,
+                substitute=options.substitute,
+                threads=options.threads,
+            )
+        return self._backbone
+
+    def run(
+        self,
+        images: Iterable[ImageToRead[Key]],
+        count: int,
+        *,
+        place: Callable[[Key], int] | None = None,
+        variants_only: Callable[[Key], bool] | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> EmbeddingRun[Key]:
+        """Embed images.
+
+        Parameters
+        ----------
+        images : iterable of ImageToRead
+        count : int
+            Number of images of a run that nothing cuts off. It decides the size of a batch.
+        place : callable (key) -> int, optional
+            Position of an image in such a run, ascending. The number of images before it if not
+            given. The last bits of some backbones depend on it.
+        variants_only : callable (key) -> bool, optional
+            Whether only the variants of an image are to be embedded.
+        progress : callable (images done), optional
+            Called after each batch; an image that cannot be read counts as done.
+
+        Returns
+        -------
+        EmbeddingRun
+        """
+        return EmbeddingRun(self, images, count, place, variants_only, progress)
+
+    def batch_size(self, count: int) -> int:
+        """Give the number of images and variants of a forward pass, for so many images."""
+        backbone = self.load()
+        passes = count * self.decoding.parts
+        chosen = choose_batch_size(passes, self._options.batch_size, backbone.most)
+        return chosen if self._fitting is None else min(chosen, self._fitting)
+
+    def embed_pixels(self, batch: Pixels, size: int) -> Values:
+        """Compute (b, parts, d) from (b, parts, h, w, 3), in forward passes of `size` at most.
+
+        Raises
+        ------
+        EngineError
+            If the device has no memory for a single image.
+        """
+        try:
+            return self._forward(batch, size)
+        except Exception as error:  # each engine raises an error of its own
+            if not _is_out_of_memory(error):
+                raise
+            if size == 1:
+                height, width = batch.shape[-3:-1]
+                raise EngineError(
+                    f"no memory for one image of {height} x {width}: give a smaller --size"
+                ) from error
+        self._fitting = size // 2
+        logger.warning("no memory for larger batches: going on with %d images", self._fitting)
+        return self.embed_pixels(batch, self._fitting)
+
+    def _forward(self, batch: Pixels, most: int) -> Values:
+        backbone = self.load()
+        count, parts = batch.shape[:2]
+        images = batch.reshape(-1, *batch.shape[2:])
+        passes = -(-len(images) // most)
+        size = -(-len(images) // passes)
+        if passes * size > len(images):  # the first images fill the last pass
+            images = np.resize(images, (passes * size, *images.shape[1:]))
+        outputs = [
+            backbone.embed(images[start : start + size]) for start in range(0, len(images), size)
+        ]
+        return {
+            name: np.concatenate([output[name] for output in outputs])[: count * parts].reshape(
+                count, parts, -1
+            )
+            for name in outputs[0]
+        }
+
+
+class EmbeddingRun(Generic[Key]):
+    """The images of one call on their way through a backbone; see `Embedder.run`.
+
+    Attributes
+    ----------
+    failures : list of (Key, ImageError)
+        Images that could not be read so far, in their order.
+    few_levels : list of (Key, FewLevels)
+        Images with few grey levels so far, in their order.
+    """
+
+    def __init__(
+        self,
+        embedder: Embedder,
+        images: Iterable[ImageToRead[Key]],
+        count: int,
+        place: Callable[[Key], int] | None,
+        variants_only: Callable[[Key], bool] | None,
+        progress: Callable[[int], None] | None,
+    ) -> None:
+        self.failures: list[tuple[Key, ImageError]] = []
+        self.few_levels: list[tuple[Key, FewLevels]] = []
+        self._embedder, self._count = embedder, count
+        self._place, self._variants_only, self._progress = place, variants_only, progress
+        self._pixels = self._readable(read_ahead(images, embedder.decoding))
+        self._first: tuple[Key, Pixels] | None = None
+
+    def _readable(
+        self, decoded: Iterable[tuple[Key, Decoded | ImageError]]
+    ) -> Iterator[tuple[Key, Pixels]]:
+        for key, result in decoded:
+            if isinstance(result, ImageError):
+                self.failures.append((key, result))
+                continue
+            if result.few_levels is not None:
+                self.few_levels.append((key, result.few_levels))
+            yield key, result.pixels
+
+    def start(self) -> bool:
+        """Read up to the first image that can be read, and load the backbone.
+
+        Returns
+        -------
+        bool
+            False if no image can be read. Then no backbone is loaded.
+        """
+        if self._first is None:
+            self._first = next(self._pixels, None)
+        if self._first is None:
+            return False
+        self._embedder.load()
+        return True
+
+    def batches(self) -> Iterator[Batch[Key]]:
+        """Embed batch by batch, in the order of the images.
+
+        Yields
+        ------
+        Batch
+        """
+        done = 0
+        for batch in self._batches():
+            yield batch
+            done += len(batch.keys)
+            if self._progress is not None:
+                self._progress(done + len(self.failures))
+
+    def _batches(self) -> Iterator[Batch[Key]]:
+        if not self.start() or self._first is None:
+            return
+        images = chain([self._first], self._pixels)
+        for variants_only, group in groupby(images, key=lambda item: self._without_image(item[0])):
+            parts = self._embedder.decoding.parts - variants_only
+            stacks = ((key, _stack(pixels)[variants_only:]) for key, pixels in group)
+            size = self._embedder.batch_size(self._count)
+            for keys, rows, batch in fill_batches(
+                stacks,
+                max(1, size // parts),
+                one_shape=self._embedder.load().one_shape,
+                place=self._place,
+            ):
+                values = self._embedder.embed_pixels(batch, self._embedder.batch_size(self._count))
+                kept = {name: value[rows] for name, value in values.items()}
+                yield Batch(keys, kept, variants_only)
+
+    def _without_image(self, key: Key) -> bool:
+        return self._variants_only is not None and self._variants_only(key)
+
+
+def _stack(pixels: Pixels) -> Pixels:
+    """Give the parts of an image, of shape (parts, h, w, 3)."""
+    return pixels if pixels.ndim == 4 else pixels[None]
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    text = f"{type(error).__name__} {error}".lower().replace("_", "").replace(" ", "")
+    return any(word in text for word in _OUT_OF_MEMORY)
+
+
+def choose_batch_size(count: int, batch_size: int | str, most: int = BATCH_SIZE) -> int:
+    """Choose the size of a batch: few images need no large batch, and few sizes are compiled.
+
+    Parameters
+    ----------
+    count : int
+        Number of images.
+    batch_size : int or "auto"
+        Largest size; "auto" is `most`.
+    most : int
+        Size beyond which a backbone gains nothing or has no memory.
+
+    Returns
+    -------
+    int
+        The smallest power of two that holds `count` images, or the largest size.
+
+    Raises
+    ------
+    ParameterError
+        If `batch_size` is neither a number from 1 up nor "auto".
+    """
+    limit = most if batch_size == "auto" else check_batch_size(batch_size)
+    return min(limit, 1 << max(count - 1, 0).bit_length())
+
+
+def check_batch_size(batch_size: int | str) -> int:
+    """Give the largest number of images that a batch size allows; see `choose_batch_size`."""
+    if batch_size == "auto":
+        return BATCH_SIZE
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise ParameterError(f"batch_size must be 1 or more, or auto, got {batch_size}")
+    return batch_size
+
+
+def fill_batches(
+    images: Iterable[tuple[Key, Pixels]],
+    batch_size: int,
+    *,
+    one_shape: bool,
+    place: Callable[[Key], int] | None = None,
+) -> Iterator[tuple[list[Key], list[int], Pixels]]:
+    """Collect images into batches.
+
+    Parameters
+    ----------
+    images : iterable of (key, ndarray), uint8
+        All arrays have one shape.
+    batch_size : int
+    one_shape : bool
+        For a backbone whose last bits depend on the shape of a batch and on the position in it:
+        all batches have the same length, and an image stands where its place puts it, whether the
+        images before it are present or not. Otherwise a batch has no gaps.
+    place : callable (key) -> int, optional
+        Ascending positions; the number of the images before it if not given.
+
+    Yields
+    ------
+    (keys, rows, ndarray of shape (b, ...), uint8)
+        `rows` says where in the batch each image is; the rest is padding. The array is used again
+        for the next batch.
+    """
+    keys: list[Key] = []
+    rows: list[int] = []
+    batch = np.empty(0, np.uint8)
+    number = 0
+    for count, (key, pixels) in enumerate(images):
+        position = place(key) if place and one_shape else count
+        if keys and position // batch_size != number:
+            yield keys, rows, batch if one_shape else batch[: len(keys)]
+            keys, rows = [], []
+        if not len(batch):
+            batch = np.zeros((batch_size, *pixels.shape), np.uint8)
+        number = position // batch_size
+        batch[position % batch_size] = pixels
+        keys.append(key)
+        rows.append(position % batch_size)
+        if rows[-1] == batch_size - 1:  # full: it needs not wait for the next image
+            yield keys, rows, batch if one_shape else batch[: len(keys)]
+            keys, rows = [], []
+    if keys:
+        yield keys, rows, batch if one_shape else batch[: len(keys)]

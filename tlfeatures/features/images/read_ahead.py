@@ -1,0 +1,144 @@
+"""Read and decode images in threads, ahead of whoever computes with them, in order."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from tlfeatures.errors import ImageError
+from tlfeatures.features.images.augment import Augmentation
+from tlfeatures.features.images.decoding import MAX_PIXELS, Decoded, decode_content
+from tlfeatures.features.images.few_levels import few_levels
+from tlfeatures.features.images.flattening import to_pixels
+from tlfeatures.features.images.identify import UNREADABLE
+from tlfeatures.features.images.reading import opened
+from tlfeatures.features.images.value_range import ValueRange
+
+# Pillow releases the interpreter's lock. A GPU needs more images than two threads decode; where the
+# CPU computes the forward pass, the threads wait most of the time.
+_THREADS = max(2, min(16, (os.cpu_count() or 2) // 2))
+_AHEAD, _AHEAD_BYTES = 512, 64 * 2**20  # 512 images are two batches of a GPU
+
+Key = TypeVar("Key")
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageToRead(Generic[Key]):
+    """One image that is to be decoded.
+
+    Attributes
+    ----------
+    key : Key
+        Whatever the caller knows the image by; it comes back with the pixels.
+    image : str, Path or ndarray of shape (h, w), (h, w, 3) or (h, w, 4), uint8
+        Path or URL of a file, or an image in memory.
+    sha256 : bytes, optional
+        A file whose bytes have another sha256 is an error. Needed where variants are drawn.
+    """
+
+    key: Key
+    image: str | Path | Pixels
+    sha256: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How images become pixels.
+
+    Attributes
+    ----------
+    size : (int, int)
+        Height and width in pixels.
+    augmentation : Augmentation, optional
+        How the variants of each image are drawn.
+    value_range, max_pixels
+        See `tlfeatures.features.images.decoding.decode`.
+    """
+
+    size: tuple[int, int]
+    augmentation: Augmentation | None = None
+    value_range: ValueRange | None = None
+    max_pixels: int = MAX_PIXELS
+
+    @property
+    def parts(self) -> int:
+        """Number of pixel arrays of one image: itself and its variants."""
+        return 1 if self.augmentation is None else 1 + self.augmentation.variants
+
+    @property
+    def ahead(self) -> int:
+        """Number of images to decode ahead: as many as 64 MB hold, at most 512."""
+        fitting = min(_AHEAD, _AHEAD_BYTES // (3 * self.size[0] * self.size[1]))
+        return max(_THREADS, fitting // self.parts)
+
+
+def read_ahead(
+    images: Iterable[ImageToRead[Key]], decoding: Decoding
+) -> Iterator[tuple[Key, Decoded | ImageError]]:
+    """Decode images in threads.
+
+    Parameters
+    ----------
+    images : iterable of ImageToRead
+        Is read no further than the images that are decoded ahead.
+    decoding : Decoding
+
+    Yields
+    ------
+    (key, Decoded or ImageError)
+        In the order of `images`. Pixels have the shape (height, width, 3), or with variants
+        (1 + variants, height, width, 3).
+    """
+    window: deque[Future[tuple[Key, Decoded | ImageError]]] = deque()
+    pool = ThreadPoolExecutor(_THREADS)
+    try:
+        for image in images:
+            window.append(pool.submit(_decode, image, decoding))
+            if len(window) > decoding.ahead:
+                yield window.popleft().result()
+        while window:
+            yield window.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _decode(image: ImageToRead[Key], decoding: Decoding) -> tuple[Key, Decoded | ImageError]:
+    try:
+        if isinstance(image.image, np.ndarray):
+            return image.key, _decode_array(image.image, decoding)
+        return image.key, _decode_file(image.image, image.sha256, decoding)
+    except ImageError as error:
+        return image.key, error
+    except MemoryError:  # other images may be smaller
+        return image.key, ImageError("there is not enough memory to decode it")
+
+
+def _decode_array(array: Pixels, decoding: Decoding) -> Decoded:
+    pixels = to_pixels(Image.fromarray(array), decoding.size)
+    return Decoded(pixels, few_levels(pixels, None))
+
+
+def _decode_file(path: str | Path, sha256: bytes | None, decoding: Decoding) -> Decoded:
+    with opened(path) as content:
+        if sha256 == UNREADABLE:
+            raise ImageError("it could not be read when the run began; run the command again")
+        changed = sha256 is not None and content.sha256() != sha256
+        if not changed:
+            decoded = decode_content(
+                content, decoding.size, decoding.max_pixels, decoding.value_range
+            )
+        if changed or content.has_changed():
+            raise ImageError("it changed during the run; run the command again")
+    if decoding.augmentation is None or sha256 is None:
+        return decoded
+    return replace(decoded, pixels=decoding.augmentation.stack(sha256, decoded.pixels))

@@ -1,0 +1,226 @@
+"""Settings of embeddings: those that the user gives, and the spec that they complete to.
+
+A setting that is left out is taken from the embeddings file, else from the defaults. Weights are
+opened only where their hash is needed and not known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tlfeatures.errors import ParameterError
+from tlfeatures.features.backbones.backbone import (
+    embedding_widths,
+    find_architecture,
+    needs_top,
+)
+from tlfeatures.features.backbones.weights import known_sha256, weights_sha256
+from tlfeatures.features.engines.choose import choose_engine
+from tlfeatures.features.images.augment import Augmentation
+from tlfeatures.features.images.value_range import parse_value_range
+from tlfeatures.features.spec import Spec, parse_size
+from tlfeatures.names import as_list
+
+Choose = Callable[[str | None, str | None, str, tuple[int, int], Spec | None], tuple[str, str]]
+
+DEFAULT_BACKBONE = "vgg16"
+DEFAULT_SIZE = 224
+_AUGMENT_SPEC = "rotation=30,zoom=0.2,horizontal_flip"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings that decide what the embeddings are; see `tlfeatures.extract` for each of them.
+
+    None, or an empty sequence, stands for the setting of the file, else for the default.
+    """
+
+    backbone: str | None = None
+    layers: str | Sequence[str] = ()
+    pools: str | Sequence[str] = ()
+    size: Any = None
+    weights: str | None = None
+    engine: str | None = None
+    precision: str | None = None
+    dtype: str | None = None
+    random_state: int | None = None
+    augment: int | None = None
+    augment_spec: str | Mapping[str, Any] | None = None
+    value_range: Any = None
+
+
+def complete_settings(
+    settings: Settings,
+    old: Spec | None,
+    old_embeddings: Mapping[str, int],
+    device: str,
+    choose: Choose = choose_engine,
+) -> tuple[dict[str, int], Spec]:
+    """Complete settings from a file, or from the defaults.
+
+    Parameters
+    ----------
+    settings : Settings
+    old : Spec or None
+        Spec of the file.
+    old_embeddings : mapping of embedding name to width
+        Embeddings of the file.
+    device : {"auto", "cpu", "gpu"}
+    choose : callable, optional
+        Chooses engine and precision, as `choose_engine` does. Another machine may compute.
+
+    Returns
+    -------
+    embeddings : dict of embedding name to width
+        Those of the file, and those that the settings add.
+    spec : Spec
+
+    Raises
+    ------
+    ParameterError
+        For a setting that is out of range.
+    WeightsError
+        If the weights are needed for their hash and cannot be obtained.
+    """
+    backbone = settings.backbone or (old.backbone if old else DEFAULT_BACKBONE)
+    size = settings.size if settings.size is not None else old.size if old else DEFAULT_SIZE
+    height_width = parse_size(size)
+    embeddings = dict(old_embeddings)
+    if not embeddings or settings.layers or settings.pools:
+        layers, pools = _new_layers_and_pools(settings, list(embeddings))
+        if not embeddings:
+            layers = layers or [find_architecture(backbone).default_layer]
+        embeddings |= embedding_widths(backbone, layers, pools, height_width)
+    spec = make_spec(settings, backbone, height_width, list(embeddings), device, old, choose)
+    augmentation = _augmentation(settings, old.augmentation if old else None)
+    return embeddings, replace(spec, augmentation=augmentation)
+
+
+def _new_layers_and_pools(
+    settings: Settings, old_names: Sequence[str]
+) -> tuple[list[str], list[str]]:
+    """Give the layers to add and their poolings; a layer that the file has is not added again."""
+    layers, pools = as_list(settings.layers), as_list(settings.pools)
+    old_layers, old_pools = _layers_and_pools(old_names)
+    if not pools:
+        return [layer for layer in layers if layer not in old_layers], old_pools or ["avg"]
+    return layers or old_layers, pools
+
+
+def _augmentation(settings: Settings, old: Augmentation | None) -> Augmentation | None:
+    count = settings.augment
+    if count is None:
+        if settings.augment_spec is None:
+            return old
+        if old is None:
+            raise ParameterError("an augment spec needs a number of variants, too: --augment N")
+        count = old.variants
+    if count == 0:
+        return None
+    if settings.augment_spec is None and old is not None:
+        return replace(old, variants=count)
+    text = settings.augment_spec
+    augmentation = Augmentation.of(count, _AUGMENT_SPEC if text is None else text)
+    if not augmentation.changes:
+        raise ParameterError(
+            f"the augment spec {text!r} changes nothing, so that variants would be copies: name "
+            f"what is drawn, as in {_AUGMENT_SPEC}"
+        )
+    return augmentation
+
+
+def _layers_and_pools(names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Give the layers of `LAYER.POOLING` names, and the poolings that all feature maps have.
+
+    `none` is the pooling of a layer that is a vector already; no other layer can take it.
+    """
+    pools_of: dict[str, list[str]] = {}
+    for layer, _, pool in (name.rpartition(".") for name in names):
+        pools_of.setdefault(layer, []).append(pool)
+    pooled = [pools for pools in pools_of.values() if pools != ["none"]]
+    common = [pool for pool in (pooled or [[]])[0] if all(pool in pools for pools in pooled)]
+    return list(pools_of), common
+
+
+def make_spec(
+    settings: Settings,
+    backbone: str,
+    size: tuple[int, int],
+    names: Sequence[str],
+    device: str,
+    old: Spec | None = None,
+    choose: Choose = choose_engine,
+) -> Spec:
+    """Make the spec of embeddings; settings that are left out are taken from `old`."""
+    architecture = find_architecture(backbone)
+    value_range = parse_value_range(settings.value_range) or (old.value_range if old else None)
+    engine, precision = "none", "float32"
+    weights, seed, sha256, top_sha256 = "none", None, None, None
+    if not architecture.trained:
+        _refuse_settings_of_weights(settings, backbone)
+    else:
+        weights = settings.weights or (old.weights if old else "imagenet")
+        if weights not in ("imagenet", "random"):
+            weights = str(Path(weights).expanduser().resolve())  # found from any folder
+        seed = _seed(settings, old) if weights == "random" else None
+        sha256, top_sha256 = _hashes(settings, weights, seed, needs_top(backbone, names), old)
+        engine, precision = choose(settings.engine, settings.precision, device, size, old)
+    return Spec(
+        backbone=backbone,
+        size=size,
+        precision=precision,
+        weights=weights,
+        weights_sha256=sha256,
+        top_sha256=top_sha256,
+        random_state=seed,
+        preprocessing=architecture.preprocessing,
+        value_range=value_range,
+        engine=engine,
+        quantization=old.quantization if old and old.precision == precision else None,
+    )
+
+
+def _refuse_settings_of_weights(settings: Settings, backbone: str) -> None:
+    computed = (settings.engine, settings.precision)
+    if (
+        settings.weights is not None
+        or settings.random_state is not None
+        or computed
+        not in (
+            (engine, precision)
+            for engine in (None, "auto", "keras")
+            for precision in (None, "auto", "float32")
+        )
+    ):
+        raise ParameterError(
+            f"{backbone} has no weights: leave out --weights, --random-state, --engine and "
+            "--precision"
+        )
+
+
+def _seed(settings: Settings, old: Spec | None) -> int:
+    if settings.random_state is not None:
+        if settings.random_state < 0:
+            raise ParameterError(f"random_state must be 0 or more, got {settings.random_state}")
+        return settings.random_state
+    return (old.random_state if old else None) or 0
+
+
+def _hashes(
+    settings: Settings, weights: str, seed: int | None, top: bool, old: Spec | None
+) -> tuple[str | None, str | None]:
+    """Hash the weights. The hash of the file is kept where no weights are given.
+
+    Loading the weights checks it anyway.
+    """
+    given = settings.weights is not None or settings.random_state is not None
+    if old and not given and (old.top_sha256 or not top):
+        return old.weights_sha256, old.top_sha256
+    known = known_sha256(weights, top=top)
+    if known:
+        return known, old.top_sha256 if old else None
+    sha256, top_sha256 = weights_sha256(weights, top=top, random_state=seed)
+    return sha256, top_sha256 or (old.top_sha256 if old else None)
