@@ -44,17 +44,20 @@ from common import (
 
 from tlfeatures import extract
 from tlfeatures.features.cluster.client import Cluster, connect
-from tlfeatures.features.cluster.worker import Order, Receipt, Recipe, make_shard
+from tlfeatures.features.cluster.orders import Receipt, Recipe, ShardOrder
+from tlfeatures.features.cluster.worker import make_shard
+from tlfeatures.features.embed import ComputeOptions
 from tlfeatures.features.file import store
 from tlfeatures.features.file.sharded import Shards, shards_folder
 from tlfeatures.features.images.identify import ImageFile, Manifest, scan
-from tlfeatures.features.plan import Means, Plan, Settings, make_plan
+from tlfeatures.features.plan import Plan, make_plan
+from tlfeatures.features.settings import Settings
 
 HERE = Path(__file__).parent
 WORKERS = 2
 SHARD_IMAGES = 512
 SHARDS = (1_000, 5_000, 20_000)
-MEANS = Means("cpu", "auto", 10**8)
+OPTIONS = ComputeOptions("cpu", max_pixels=10**8)
 
 
 def main() -> None:
@@ -221,7 +224,7 @@ def spread(values: list[float], digits: int) -> str:
 # ---- shards without work
 
 
-def empty_shard(order: Order) -> Receipt:
+def empty_shard(order: ShardOrder) -> Receipt:
     """What `make_shard` gives, without having made anything."""
     digests = b"".join(task.digest for task in order.tasks)
     return Receipt(order.name, 10**6, hashlib.sha256(digests).digest(), digests, {})
@@ -232,7 +235,7 @@ def empty_shards(dask: Processes, counts: list[int], folder: Path) -> None:
     from cluster import empty_shard as function
 
     plan = fake_plan(SHARD_IMAGES, folder)
-    order = Order(recipe_of(plan, folder), plan.tasks)
+    order = ShardOrder(recipe_of(plan, folder), plan.tasks)
     print(f"empty shards of {SHARD_IMAGES} images: {len(pickle.dumps(order)) / 1e3:.0f} kB to a")
     print(f"worker, {len(pickle.dumps(empty_shard(order))) / 1e3:.0f} kB back")
     client = psutil.Process()
@@ -321,14 +324,14 @@ def tiny_shards(dask: Processes, count: int, folder: Path) -> None:
     )
 
 
-def one_a_shard(plan: Plan, folder: Path) -> list[Order]:
+def one_a_shard(plan: Plan, folder: Path) -> list[ShardOrder]:
     """Order every image of a plan as a shard of its own."""
     folder.mkdir()
     recipe = recipe_of(plan, folder)
-    return [Order(recipe, [task]) for task in plan.tasks]
+    return [ShardOrder(recipe, [task]) for task in plan.tasks]
 
 
-def put_together(plan: Plan, orders: list[Order], receipts: list[Receipt]) -> None:
+def put_together(plan: Plan, orders: list[ShardOrder], receipts: list[Receipt]) -> None:
     """Make the virtual file over these shards of one image."""
     made = {receipt.name: receipt for receipt in receipts}
     ordered = [made[order.name] for order in orders]
@@ -417,7 +420,7 @@ def planning(count: int, folder: Path) -> None:
 def cut(plan: Plan, recipe: Recipe) -> list[str]:
     """Cut a plan into orders as a run does, and name each shard."""
     parts = (plan.tasks[at : at + SHARD_IMAGES] for at in range(0, len(plan.tasks), SHARD_IMAGES))
-    return [Order(recipe, [replace(task) for task in part]).name for part in parts]
+    return [ShardOrder(recipe, [replace(task) for task in part]).name for part in parts]
 
 
 def fake_manifest(count: int) -> Manifest:
@@ -439,7 +442,7 @@ def fake_plan(count: int, folder: Path) -> Plan:
 
 
 def recipe_of(plan: Plan, folder: Path) -> Recipe:
-    return Recipe(str(folder), plan.spec, plan.embeddings, plan.dtype, plan.extent, MEANS)
+    return Recipe(str(folder), plan.spec, plan.embeddings, plan.dtype, plan.extent, OPTIONS)
 
 
 if __name__ == "__main__":

@@ -42,13 +42,14 @@ from tlfeatures import extract
 from tlfeatures.features.backbones.backbone import Backbone, load_backbone
 from tlfeatures.features.backbones.quantization import Quantization
 from tlfeatures.features.backbones.weights import Weights, load_weights
-from tlfeatures.features.batches import batched, decode_ahead, readable
-from tlfeatures.features.calibrate import calibrate, drawn
+from tlfeatures.features.calibrate import calibrate, sample_files
+from tlfeatures.features.embed import ComputeOptions
 from tlfeatures.features.engines.choose import ENGINES, Load
 from tlfeatures.features.file.store import Reader
-from tlfeatures.features.images.identify import MAX_PIXELS, decode, scan
-from tlfeatures.features.plan import Means, Settings, make_plan, make_spec
+from tlfeatures.features.images.identify import decode, scan
+from tlfeatures.features.plan import make_plan
 from tlfeatures.features.run import calibrated, open_target
+from tlfeatures.features.settings import Settings, make_spec
 from tlfeatures.features.spec import Spec
 from tlfeatures.figures import COLORS, drawing, save_figure
 
@@ -56,7 +57,7 @@ BATCH = 32
 EMBEDDING = "block5_pool.avg"
 USUAL, SINGLE = "usual loop, Keras float32", "one at a time, Keras float32"
 
-MEANS = Means("auto", "auto", MAX_PIXELS)
+OPTIONS = ComputeOptions()
 
 Run = Callable[[list[Path]], float]  # embeds images, and gives the seconds that it took
 
@@ -175,7 +176,7 @@ class Turns:
         """Measured once, on the whole folder: `extract` does it once a file, before its start."""
         if self._ranges is None:
             started = time.perf_counter()
-            self._ranges = calibrate(spec, drawn(scan(self._folder)), MEANS)
+            self._ranges = calibrate(spec, sample_files(scan(self._folder)), OPTIONS)
             taken = time.perf_counter() - started
             print(f"{self._folder.name}: calibrating int8 took {taken:.1f} s")
         return self._ranges
@@ -197,8 +198,8 @@ class Turns:
     def _extract(self, images: Path, settings: Settings) -> None:
         way = settings.engine, settings.precision
         if settings.precision == "int8":  # a file that has its ranges: nothing is calibrated
-            plan = make_plan(scan(images), self._file(way), settings, MEANS.device)
-            with open_target(calibrated(plan, MEANS, lambda *_: self._ranges), {}):
+            plan = make_plan(scan(images), self._file(way), settings, OPTIONS.device)
+            with open_target(calibrated(plan, OPTIONS, lambda *_: self._ranges), {}):
                 pass
         extract(images, self._file(way), **asdict(settings))
 
@@ -227,10 +228,13 @@ class Turns:
     def _cosines(self, engines: list[Way]) -> dict[str, float]:
         """Smallest cosine of each way's rows to those of Keras in float32."""
         backbone = load_backbone(self._spec(("keras", "float32")), [EMBEDDING])
-        files = ((path, path, None) for path in self._paths)
-        images = readable(decode_ahead(files, (self._size, self._size)), [])
+        size = (self._size, self._size)
+        pixels = np.stack([decode(path.read_bytes(), size) for path in self._paths])
         reference = np.concatenate(
-            [backbone.embed(batch)[EMBEDDING][rows] for _, rows, batch in batched(images, BATCH)]
+            [
+                backbone.embed(pixels[start : start + BATCH])[EMBEDDING]
+                for start in range(0, len(pixels), BATCH)
+            ]
         )
         found = {}
         for way in engines:

@@ -17,7 +17,6 @@ from threadpoolctl import threadpool_limits
 
 from tests.fakes import Recorder, age
 from tlfeatures import benchmarking, extract, fit
-from tlfeatures.features import head_start
 from tlfeatures.features.backbones.weights import load_weights
 
 # The folder of the reference images and weights, which are not part of the repository.
@@ -41,18 +40,6 @@ def _one_thread() -> Iterator[None]:
 def _interruptible() -> None:
     """Let processes that tests start heed Ctrl-C, also where a shell runs the tests as a job."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _no_head_start() -> Iterator[None]:
-    """Let `extract` list every folder before it embeds, however busy the machine is.
-
-    A head start loads the backbone and embeds once more, which doubles would count. Tests of it set
-    PATIENCE themselves.
-    """
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(head_start, "PATIENCE", 600.0)
-        yield
 
 
 @pytest.fixture(scope="session")

@@ -24,8 +24,8 @@ from sklearn.pipeline import Pipeline
 from tlfeatures.errors import StoreError
 from tlfeatures.features.backbones.backbone import BACKBONES, Backbone, embedding_widths
 from tlfeatures.features.backbones.pixels import PixelBackbone
-from tlfeatures.features.engines.engine import BATCH_SIZE
 from tlfeatures.features.engines.choose import ENGINES
+from tlfeatures.features.engines.engine import BATCH_SIZE
 from tlfeatures.features.file.store import Reader, partial_path, read_header
 
 Rows = tuple[list[str], dict[str, NDArray[np.float32]]]

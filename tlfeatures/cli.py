@@ -220,8 +220,8 @@ def main(verbose: bool) -> None:
     package.handlers = [handler]
     package.setLevel(logging.INFO if verbose else logging.WARNING)
     # A download, a calibration, a dashboard's address: who waits wants to know why, and where.
-    for long in ("features.weights", "features.calibrate", "features.on_cluster", "cluster"):
-        logging.getLogger(f"tlfeatures.{long}").setLevel(logging.INFO)
+    for name in ("backbones.weights", "calibrate", "cluster"):
+        logging.getLogger(f"tlfeatures.features.{name}").setLevel(logging.INFO)
     # What Pillow says of odd metadata; the pixels are what counts.
     warnings.filterwarnings("ignore", module="PIL")
     logging.getLogger("PIL").addHandler(logging.NullHandler())

@@ -14,10 +14,10 @@ from PIL import Image
 
 from tests.fakes import write_image
 from tests.unit.deep_files import png
-from tlfeatures.features.batches import decode_ahead
 from tlfeatures.features.images import decoding
 from tlfeatures.features.images.decoding import decode
 from tlfeatures.features.images.memory import MemoryBudget
+from tlfeatures.features.images.read_ahead import Decoding, ImageToRead, read_ahead
 
 SIZE = (8, 8)
 
@@ -145,8 +145,8 @@ def test_large_and_small_images_come_in_order(tmp_path, monkeypatch):
     files = []
     for number in range(40):
         write_image(tmp_path / f"{number}.png", number, 200 if number % 3 == 0 else 10)
-        files.append((number, tmp_path / f"{number}.png", None))
-    found = [(key, result.pixels) for key, result in decode_ahead(files, SIZE)]
+        files.append(ImageToRead(number, tmp_path / f"{number}.png"))
+    found = [(key, result.pixels) for key, result in read_ahead(files, Decoding(SIZE))]
     assert [key for key, _ in found] == list(range(40))
     for key, pixels in found:
         assert (pixels == decode((tmp_path / f"{key}.png").read_bytes(), SIZE)).all()
@@ -156,7 +156,7 @@ def test_who_stops_asking_ends_the_threads(tmp_path, monkeypatch):
     monkeypatch.setattr(decoding, "MEMORY", MemoryBudget(1))
     write_image(tmp_path / "1.png", 0, 100)
     before = threading.active_count()
-    decoded = decode_ahead(((n, tmp_path / "1.png", None) for n in range(10**9)), SIZE)
+    decoded = read_ahead((ImageToRead(n, tmp_path / "1.png") for n in range(10**9)), Decoding(SIZE))
     next(decoded)
     decoded.close()
     assert threading.active_count() == before
@@ -166,13 +166,13 @@ PEAK = """
 import re, sys
 from pathlib import Path
 from tlfeatures.features.images import decoding
-from tlfeatures.features.batches import decode_ahead
+from tlfeatures.features.images.read_ahead import Decoding, ImageToRead, read_ahead
 from tlfeatures.features.images.memory import MemoryBudget
 decoding.MEMORY = MemoryBudget(int(sys.argv[2]))
-files = [(path.name, path, None) for path in sorted(Path(sys.argv[1]).iterdir())]
+files = [ImageToRead(path.name, path) for path in sorted(Path(sys.argv[1]).iterdir())]
 peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 start = peak()
-assert not any(isinstance(found, Exception) for _, found in decode_ahead(files, (8, 8)))
+assert not any(isinstance(found, Exception) for _, found in read_ahead(files, Decoding((8, 8))))
 print(peak() - start)
 """
 

@@ -32,7 +32,7 @@ from tlfeatures.errors import StoppedError, StoreError
 from tlfeatures.features.backbones.pixels import PixelBackbone
 from tlfeatures.features.backbones.quantization import Quantization, measured
 from tlfeatures.features.cluster.carry_out import with_ranges
-from tlfeatures.features.cluster.worker import check_shard, identify_part, make_shard
+from tlfeatures.features.cluster.worker import check_shard, identify_images, make_shard
 from tlfeatures.features.file import store
 from tlfeatures.features.file.store import read_header
 from tlfeatures.features.images.identify import UNKNOWN, Manifest
@@ -324,7 +324,7 @@ def test_what_workers_are_sent_is_data_and_names_of_this_package(few, tmp_path, 
     for _ in range(2):  # the second finds the shards of the first
         extract(few, tmp_path / "x.h5", cluster=Recording(), augment=1, **SETTINGS)
         (tmp_path / "x.h5").unlink()
-    assert functions == {identify_part, make_shard, check_shard}
+    assert functions == {identify_images, make_shard, check_shard}
     assert {name for name in modules if not name.startswith("tlfeatures.")} <= {"pathlib"}
 
 

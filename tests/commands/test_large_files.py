@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 
 from tests.fakes import write_image
-from tlfeatures.features.batches import decode_ahead
 from tlfeatures.features.images import reading
 from tlfeatures.features.images.decoding import decode, decode_content
 from tlfeatures.features.images.identify import UNREADABLE, identify
+from tlfeatures.features.images.read_ahead import Decoding, ImageToRead, read_ahead
 from tlfeatures.features.images.reading import Content, opened
 
 SIZE = (16, 16)
@@ -118,7 +118,9 @@ def test_an_open_file_gives_the_pixels_of_its_bytes(format_, options, tmp_path):
         assert content.sha256() == hashlib.sha256(data).digest()
         assert (decode_content(content, SIZE).pixels == decode(data, SIZE)).all()
     assert identify(str(path))[0] == hashlib.sha256(data).digest()
-    ((_, found),) = decode_ahead([(0, path, hashlib.sha256(data).digest())], SIZE)
+    ((_, found),) = read_ahead(
+        [ImageToRead(0, path, hashlib.sha256(data).digest())], Decoding(SIZE)
+    )
     assert (found.pixels == decode(data, SIZE)).all()
 
 
@@ -169,8 +171,10 @@ def test_memory_that_runs_out_is_one_image_s_error(what, tmp_path, monkeypatch):
     monkeypatch.setattr(Content, what, fail)
     if what == "sha256":
         assert identify(str(lacking))[0] == UNREADABLE
-    files = [(n, tmp_path / f"{n}.png", b"" if what == "sha256" else None) for n in (1, 2)]
-    found = dict(decode_ahead(files, SIZE))
+    files = [
+        ImageToRead(n, tmp_path / f"{n}.png", b"" if what == "sha256" else None) for n in (1, 2)
+    ]
+    found = dict(read_ahead(files, Decoding(SIZE)))
     assert "not enough memory" in str(found[1])
     assert "not enough memory" not in str(found[2])
 
@@ -185,12 +189,12 @@ def test_an_open_file_that_changes_while_it_is_decoded_is_named(tmp_path, monkey
         path.write_bytes(encoded("PNG") + b"more")
         return original(self)
 
-    files = [(0, path, hashlib.sha256(path.read_bytes()).digest())]
-    assert (dict(decode_ahead(files, SIZE))[0].pixels == decode(encoded("PNG"), SIZE)).all()
+    files = [ImageToRead(0, path, hashlib.sha256(path.read_bytes()).digest())]
+    assert (dict(read_ahead(files, Decoding(SIZE)))[0].pixels == decode(encoded("PNG"), SIZE)).all()
     monkeypatch.setattr(Content, "stream", written_to)
-    for expected in (files[0][2], None):
+    for expected in (files[0].sha256, None):
         path.write_bytes(encoded("PNG"))
-        found = dict(decode_ahead([(0, path, expected)], SIZE))[0]
+        found = dict(read_ahead([ImageToRead(0, path, expected)], Decoding(SIZE)))[0]
         assert str(found) == "it changed during the run; run the command again"
 
 

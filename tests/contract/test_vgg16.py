@@ -14,7 +14,7 @@ from tests.contract.backbones import (
 )
 from tlfeatures.features.backbones.backbone import load_backbone
 from tlfeatures.features.engines.choose import ENGINES
-from tlfeatures.features.plan import Settings, make_spec
+from tlfeatures.features.settings import Settings, make_spec
 
 
 def load_vgg16(names, engine):

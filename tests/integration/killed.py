@@ -11,7 +11,6 @@ from typing import Any
 
 import scipy.ndimage  # noqa: F401, what variants need is loaded before a process starts
 
-from tlfeatures.features import head_start
 from tlfeatures.features.extract import extract
 from tlfeatures.features.file import store
 
@@ -26,7 +25,6 @@ def extract_watched(
     A moment is just before a write is flushed to the disk, and just before and after a file there
     gets another name or goes. At the moment of the number `last` it waits to be killed.
     """
-    head_start.PATIENCE = 600.0  # a head start would embed some images twice
     moments = 0
 
     def come_to(moment: str) -> None:

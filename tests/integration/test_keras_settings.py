@@ -27,7 +27,7 @@ images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
 
 def embedded(pool, precision):
     settings = dict(size=32, weights="random", engine="keras", precision=precision)
-    return Extractor(pool=pool, **settings).fit_transform(images)
+    return Extractor(pools=pool, **settings).fit_transform(images)
 
 kinds = [("avg", "float32"), ("flatten", "float32"), ("avg", "bfloat16")]
 if sys.argv[1] == "changed":

@@ -200,8 +200,6 @@ def tell_rows(self, rows, *values):
     if left == 0:
         time.sleep(600)
 store.Writer.write = tell_rows
-from tlfeatures.features import head_start
-head_start.PATIENCE = 600.0
 from tlfeatures.cli import main
 main(sys.argv[2:])
 """

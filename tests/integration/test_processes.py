@@ -221,24 +221,20 @@ def test_a_file_that_is_read_only_and_complete_needs_nothing(folder):
 # of backbones has nothing that is called then.
 VANISHING = """
 import os, sys
-from tlfeatures.features import head_start
-head_start.PATIENCE = 600.0
 from tlfeatures.cli import main
 from tlfeatures.features import extract
-gone, real = sys.argv[1], extract.Scan.manifest
-def manifest(scan):
-    found = real(scan)
+gone, real = sys.argv[1], extract.scan
+def scan(*arguments):
+    manifest = real(*arguments)
     os.rename(gone, gone + ".gone")
-    return found
-extract.Scan.manifest = manifest
+    return manifest
+extract.scan = scan
 main(sys.argv[2:])
 """
 # The same once some batches are written.
 VANISHING_LATER = """
 import os, sys
 from dataclasses import replace
-from tlfeatures.features import head_start
-head_start.PATIENCE = 600.0
 from tlfeatures.cli import main
 from tlfeatures.features.backbones.backbone import BACKBONES
 from tlfeatures.features.backbones.pixels import PixelBackbone

@@ -33,10 +33,8 @@ from dataclasses import replace
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from tlfeatures import stopping
 from tlfeatures.cli import main
-from tlfeatures.features import head_start
 from tlfeatures.features.backbones.backbone import BACKBONES
 from tlfeatures.features.backbones.pixels import PixelBackbone
-head_start.PATIENCE = 600.0
 def say(word):
     print(word, flush=True)
 def wait():

@@ -10,7 +10,7 @@ from tlfeatures.exporting.backbones import add_backbone
 from tlfeatures.exporting.runtime import session
 from tlfeatures.features.backbones.pixels import PixelBackbone
 from tlfeatures.features.engines.onnx_graph import Graph
-from tlfeatures.features.plan import Settings, make_spec
+from tlfeatures.features.settings import Settings, make_spec
 
 SIZE = (50, 67)  # large enough that new colours seldom fall on the edge of a tree
 

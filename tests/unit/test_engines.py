@@ -12,9 +12,9 @@ from tests.unit.data import SPEC
 from tlfeatures.errors import EngineError, FormatError, ParameterError
 from tlfeatures.features.backbones.backbone import load_backbone
 from tlfeatures.features.backbones.quantization import Quantization, calibration_names, measured
-from tlfeatures.features.engines.engine import fitting_batch
 from tlfeatures.features.engines.choose import ENGINES, Hardware, choose_engine
-from tlfeatures.features.plan import Settings, make_spec
+from tlfeatures.features.engines.engine import fitting_batch
+from tlfeatures.features.settings import Settings, make_spec
 from tlfeatures.features.spec import Spec
 
 SIZE = (224, 224)

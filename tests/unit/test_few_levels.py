@@ -13,7 +13,6 @@ from tests.unit.deep_files import png_of_16_bits, tiff, tiff_of, tiff_of_12_bits
 from tlfeatures import Extractor, Model, extract, fit, verify
 from tlfeatures.cli import main
 from tlfeatures.errors import ParameterError, SpecError
-from tlfeatures.features import head_start
 from tlfeatures.features.file.store import Reader, read_header
 from tlfeatures.features.images.decoding import decode_content
 from tlfeatures.features.images.few_levels import FewLevels, few_levels, warn_of_few_levels
@@ -268,13 +267,6 @@ def test_an_extractor_has_a_range(cells, tmp_path, caplog):
     (warning,) = warnings(caplog)
     assert warning.startswith("16 images are nearly black or one colour: ")
     assert warning.endswith("; 12-bit data? `value_range=(0,4095)`")
-
-
-def test_a_head_start_names_them_too(cells, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(head_start, "PATIENCE", 0.0)
-    result = extract(cells, tmp_path / "x.h5", **SETTINGS, batch_size=2)
-    assert len(result.few_levels) == 16
-    assert len(warnings(caplog)) == 1
 
 
 def test_copies_are_named_each(cells, tmp_path):

@@ -11,7 +11,7 @@ from sklearn.svm import SVC
 from tests.fakes import full_disk
 from tlfeatures import HEADS, Model, describe, extract, fit, load_dataset, make_head
 from tlfeatures.errors import ModelError, ParameterError, SourceError, SpecError, WeightsError
-from tlfeatures.features.plan import Settings, make_spec
+from tlfeatures.features.settings import Settings, make_spec
 
 
 @pytest.fixture

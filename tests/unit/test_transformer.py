@@ -7,7 +7,7 @@ from sklearn.base import clone
 
 from tlfeatures import Extractor
 from tlfeatures.errors import ImageError, ParameterError
-from tlfeatures.features.batches import batch_size_for
+from tlfeatures.features.embed import choose_batch_size
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_an_unreadable_image_is_named(extractor, tmp_path):
 
 def test_the_conventions_of_scikit_learn(extractor, tmp_path):
     assert clone(extractor).get_params() == extractor.get_params()
-    assert extractor.set_params(pool="max").fit([]).get_feature_names_out().tolist() == [
+    assert extractor.set_params(pools="max").fit([]).get_feature_names_out().tolist() == [
         "grid4.max_0",
         "grid4.max_1",
         "grid4.max_2",
@@ -64,5 +64,5 @@ def test_the_conventions_of_scikit_learn(extractor, tmp_path):
 
 
 def test_a_batch_is_no_larger_than_it_need_be():
-    assert [batch_size_for(n, 32) for n in (0, 1, 2, 3, 9, 32, 33)] == [1, 1, 2, 4, 16, 32, 32]
-    assert batch_size_for(50, 24) == 24
+    assert [choose_batch_size(n, 32) for n in (0, 1, 2, 3, 9, 32, 33)] == [1, 1, 2, 4, 16, 32, 32]
+    assert choose_batch_size(50, 24) == 24

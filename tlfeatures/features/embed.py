@@ -8,7 +8,7 @@ memory, and reports its progress.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, groupby
 from typing import Generic
@@ -236,19 +236,9 @@ class EmbeddingRun(Generic[Key]):
         self.few_levels: list[tuple[Key, FewLevels]] = []
         self._embedder, self._count = embedder, count
         self._place, self._variants_only, self._progress = place, variants_only, progress
-        self._pixels = self._readable(read_ahead(images, embedder.decoding))
+        decoded = read_ahead(images, embedder.decoding)
+        self._pixels = _readable(decoded, self.failures, self.few_levels)
         self._first: tuple[Key, Pixels] | None = None
-
-    def _readable(
-        self, decoded: Iterable[tuple[Key, Decoded | ImageError]]
-    ) -> Iterator[tuple[Key, Pixels]]:
-        for key, result in decoded:
-            if isinstance(result, ImageError):
-                self.failures.append((key, result))
-                continue
-            if result.few_levels is not None:
-                self.few_levels.append((key, result.few_levels))
-            yield key, result.pixels
 
     def start(self) -> bool:
         """Read up to the first image that can be read, and load the backbone.
@@ -273,11 +263,14 @@ class EmbeddingRun(Generic[Key]):
         Batch
         """
         done = 0
-        for batch in self._batches():
-            yield batch
-            done += len(batch.keys)
-            if self._progress is not None:
-                self._progress(done + len(self.failures))
+        try:
+            for batch in self._batches():
+                yield batch
+                done += len(batch.keys)
+                if self._progress is not None:
+                    self._progress(done + len(self.failures))
+        finally:
+            self._pixels.close()  # ends the threads that decode
 
     def _batches(self) -> Iterator[Batch[Key]]:
         if not self.start() or self._first is None:
@@ -299,6 +292,21 @@ class EmbeddingRun(Generic[Key]):
 
     def _without_image(self, key: Key) -> bool:
         return self._variants_only is not None and self._variants_only(key)
+
+
+def _readable(
+    decoded: Iterable[tuple[Key, Decoded | ImageError]],
+    failures: list[tuple[Key, ImageError]],
+    few_levels: list[tuple[Key, FewLevels]],
+) -> Generator[tuple[Key, Pixels], None, None]:
+    """Pass on the pixels of images that can be read, and collect what there is to say of others."""
+    for key, result in decoded:
+        if isinstance(result, ImageError):
+            failures.append((key, result))
+            continue
+        if result.few_levels is not None:
+            few_levels.append((key, result.few_levels))
+        yield key, result.pixels
 
 
 def _stack(pixels: Pixels) -> Pixels:
