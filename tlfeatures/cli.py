@@ -239,6 +239,7 @@ def _backbone_options(function: Function) -> Function:
         click.option(
             "--random-state",
             type=click.IntRange(min=0),
+            metavar="N",
             help="Seed of the weights if they are random.  [default: 0]",
         ),
         click.option(
