@@ -1,8 +1,8 @@
-"""The command line: each command parses, makes one call of the library, and prints.
+"""The command line: each command parses its options, calls one library function and prints.
 
-Results go to standard output, everything else to standard error. Errors become exit codes in one
-place, `_Commands.invoke`: 0 done, 1 the job failed, 2 wrong usage, 3 done but some images could
-not be read.
+Results go to standard output, everything else goes to standard error. `_Commands.invoke` turns
+errors into exit codes: 0 done, 1 the job failed, 2 wrong usage, 3 done but some images could not be
+read.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from tlfeatures.benchmarking import Benchmark
     from tlfeatures.model import Prediction
 
-# Libraries are imported inside the commands: `--help` loads none of them.
+# The commands import the libraries, so that `--help` is fast.
 
 FAILED, WRONG_USAGE, SOME_UNREADABLE = 1, 2, 3
 
-_COMMAND_LINE = "tlfeatures.command"  # of this process, to be kept with what it makes
+_COMMAND_LINE = "tlfeatures.command"  # key of the command line, which files record
 _POOLINGS = ("avg", "max", "flatten", "none")
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -44,10 +44,10 @@ _STREAMS = ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w"))
 
 
 def _open_closed_streams() -> None:
-    """Put nothing in place of standard streams that are closed, as by `>&-`.
+    """Open the null device for each standard stream that is closed, as by `>&-`.
 
-    Else the next file that is opened gets the number of such a stream, and what a library prints
-    goes into that file.
+    Otherwise the next file to be opened gets the number of that stream, and text that a library
+    prints goes into the file.
     """
     for number, name, mode in _STREAMS:
         try:
@@ -58,21 +58,21 @@ def _open_closed_streams() -> None:
             os.set_inheritable(number, True)
             if nothing != number:
                 os.close(nothing)
-        if getattr(sys, name) is None and number:  # that there is no input is told from None
+        if getattr(sys, name) is None and number:  # sys.stdin stays None: there is no input
             setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
 def _finish_writing(stream: IO[str] | None) -> OSError | None:
-    """Write what a stream still holds; give the error where it can't be, and let it be lost.
+    """Flush a stream; return the error if it can't be written, and discard the text.
 
-    What is still held when Python ends would end in a traceback and another exit code.
+    Text that is still buffered when Python ends would cause a traceback and another exit code.
     """
     if stream is None:
         return None
     try:
         stream.flush()
     except OSError as error:
-        with suppress(OSError, ValueError):  # a test's has no number
+        with suppress(OSError, ValueError):  # a stream of a test has no number
             nothing = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nothing, stream.fileno())
             os.close(nothing)
@@ -87,11 +87,11 @@ _NO_OUTPUT = "standard output can't be written: "
 
 @contextmanager
 def _writing_output() -> Iterator[None]:
-    """Name standard output where it can't be written."""
+    """Say that standard output can't be written, if this is what failed."""
     try:
         yield
     except BrokenPipeError:
-        raise  # click knows: whoever read our output has gone
+        raise  # the reader of our output has ended; click handles it
     except OSError as error:
         _finish_writing(sys.stdout)
         raise OutputError(f"{_NO_OUTPUT}{error.strerror or error}") from error
@@ -110,18 +110,26 @@ def _say(text: str) -> None:
 
 
 def _code_of(error: click.ClickException) -> int:
-    """Show what is wrong with the usage, if that can be written; give the exit code."""
+    """Print a usage error, if standard error can be written; return its exit code."""
     with suppress(OSError):
         error.show()
     return error.exit_code
 
 
 class _Command(click.Command):
-    """A command whose help may meet a full disk."""
+    """A command whose help is an ordinary result: a full disk is reported in one line."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         with _writing_output():
             return super().make_context(*args, **kwargs)
+
+
+_AGAIN = " Run the same command again to continue"
+_HOW_TO_CONTINUE = {
+    "extract": f"{_AGAIN}.",
+    "demo": f"{_AGAIN}.",
+    "benchmark": f"{_AGAIN}, if it has -o DIR.",
+}
 
 
 class _Commands(click.Group):
@@ -136,12 +144,12 @@ class _Commands(click.Group):
             return super().main(*args, **kwargs)
         except SystemExit as ended:
             code = ended.code
-        except OSError as error:  # of a help that can't be written
+        except OSError as error:  # the help can't be written
             failed, code = error, FAILED
         refused = _finish_writing(sys.stdout)
         if refused is not None:
             failed, code = refused, code if code in (FAILED, WRONG_USAGE) else FAILED
-        if failed is not None and failed.errno != errno.EPIPE:  # else who read it has gone
+        if failed is not None and failed.errno != errno.EPIPE:  # EPIPE: the reader has ended
             _say(f"Error: {_NO_OUTPUT}{failed.strerror or failed}")
         _finish_writing(sys.stderr)
         sys.exit(code)
@@ -168,22 +176,18 @@ class _Commands(click.Group):
             _say(f"Error: {_one_line(str(error))}")
             ctx.exit(WRONG_USAGE if isinstance(error, ParameterError) else FAILED)
         except BrokenPipeError:
-            raise  # click knows: whoever read our output has gone
+            raise  # the reader of our output has ended; click handles it
         except OSError as error:
             named = f"{error.filename}: " if error.filename else ""
             _say(f"Error: {_one_line(named)}{error.strerror or error}")
             ctx.exit(FAILED)
         except KeyboardInterrupt:
-            goes_on = "; the same command goes on where it stopped"
-            if ctx.invoked_subcommand == "benchmark":
-                goes_on = "; with -o DIR" + goes_on.removeprefix(";")
-            keeping = ctx.invoked_subcommand in ("extract", "demo", "benchmark")
-            _say(f"\nInterrupted{goes_on if keeping else ''}.")
+            _say(f"\nInterrupted.{_HOW_TO_CONTINUE.get(ctx.invoked_subcommand or '', '')}")
             ctx.exit(FAILED)
 
 
 class _Once(logging.Filter):
-    """Lets what is said of labels pass once: a benchmark loads them for every embedding."""
+    """Shows each message about labels once: a benchmark loads them for every embedding."""
 
     _of_labels = ("tlfeatures.dataset", "tlfeatures.labels", "tlfeatures.label_tables")
 
@@ -200,11 +204,12 @@ class _Once(logging.Filter):
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="tlfeatures")
-@click.option("-v", "--verbose", is_flag=True, help="Say more on standard error.")
+@click.option("-v", "--verbose", is_flag=True, help="Print more messages.")
 def main(verbose: bool) -> None:
-    """Good image classifiers from few images.
+    """Train good image classifiers on few images.
 
-    Embed images once by a frozen VGG16, then fit and compare classical heads in seconds:
+    Each image passes once through a frozen neural network, and its embeddings are stored in a file.
+    Classifiers ("heads") are then fitted to the embeddings and compared in seconds:
 
     \b
       tlfeatures extract photos -o photos.h5
@@ -219,88 +224,100 @@ def main(verbose: bool) -> None:
     package = logging.getLogger("tlfeatures")
     package.handlers = [handler]
     package.setLevel(logging.INFO if verbose else logging.WARNING)
-    # A download, a calibration, a dashboard's address: who waits wants to know why, and where.
+    # Messages that explain a wait or give an address: downloads, calibration, the dashboard.
     for name in ("backbones.weights", "calibrate", "cluster"):
         logging.getLogger(f"tlfeatures.features.{name}").setLevel(logging.INFO)
-    # What Pillow says of odd metadata; the pixels are what counts.
+    # Pillow warns of unusual metadata, which doesn't matter: only the pixels are used.
     warnings.filterwarnings("ignore", module="PIL")
     logging.getLogger("PIL").addHandler(logging.NullHandler())
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
 
 def _backbone_options(function: Function) -> Function:
-    """Options of how images become embeddings; what is left out follows the file."""
+    """Options of how images become embeddings; an option left out keeps the file's value."""
     for option in (
         click.option(
             "--random-state",
             type=click.IntRange(min=0),
-            help="Seed of random weights.  [default: 0]",
+            metavar="N",
+            help="Seed of the weights if they are random.  [default: 0]",
         ),
         click.option(
             "--augment-spec",
             metavar="NAME=VALUE,...",
-            help="What is drawn for each variant: rotation (degrees to either side), zoom, shift, "
-            "brightness (shares), horizontal_flip, vertical_flip; and the seed.  "
-            "[default: rotation=30,zoom=0.2,horizontal_flip]",
+            help="How variants differ from their image: rotation is the largest angle in degrees; "
+            "zoom, shift and brightness are the largest changes as fractions; horizontal_flip and "
+            "vertical_flip allow mirror images; seed is a number. Example: "
+            "rotation=10,shift=0.1,seed=1.  [default: rotation=30,zoom=0.2,horizontal_flip]",
         ),
         click.option(
             "--augment",
             type=click.IntRange(min=0),
             metavar="N",
-            help="Embed N variants of each image, too: heads are trained on those of their "
-            "training images, and scored on none.  [default: 0]",
+            help="Also embed N random variants of each image. Heads are trained on the variants of "
+            "their training images. They are scored on images only.  [default: 0]",
         ),
         click.option(
             "--dtype",
             type=click.Choice(["float32", "float16"]),
-            help="Of the file.  [default: float32]",
+            help="Number format of the embeddings in the file.  [default: float32]",
         ),
         click.option(
             "--precision",
             type=click.Choice(["auto", "float32", "bfloat16", "int8"]),
-            help="Of the forward pass; auto: bfloat16 where the hardware has it; int8: OpenVINO's, "
-            "calibrated on 64 of the images.  [default: auto]",
+            help="Number format of the forward pass. auto is bfloat16 if the hardware supports it, "
+            "else float32. int8 needs OpenVINO and is calibrated on 64 of the images.  "
+            "[default: auto]",
         ),
         click.option(
             "--engine",
             type=click.Choice(["auto", "keras", "openvino", "ncnn"]),
-            help="What computes the forward pass; auto: the fastest that is installed (extras "
-            "openvino and ncnn).  [default: auto]",
+            help="Library that computes the forward pass. auto is the fastest one that is "
+            "installed. To install the last two: pip install 'tlfeatures[openvino,ncnn]'.  "
+            "[default: auto]",
         ),
         click.option(
             "--weights",
             metavar="imagenet|random|PATH",
-            help="PATH is an HDF5 file of Keras weights.  [default: imagenet]",
+            help="Weights of the backbone. PATH is an HDF5 file of Keras weights.  "
+            "[default: imagenet]",
         ),
         click.option(
             "--value-range",
             metavar="LO,HI",
-            help="Values that become black and white, of images with more than 8 bits a channel: "
-            "0,4095 for a 12-bit camera.  [default: the range that the file states, or 0,65535]",
+            help="Values that become black and white, for images with more than 8 bits per "
+            "channel. Example: 0,4095 for a 12-bit camera.  [default: the range that the image "
+            "file states, or 0,65535]",
         ),
         click.option(
-            "--size", metavar="N|H,W", help="Pixels that images are resized to.  [default: 224]"
+            "--size",
+            metavar="N|H,W",
+            help="Size in pixels to which images are resized: one side, or height and width as in "
+            "150,200.  [default: 224]",
         ),
         click.option(
             "--pool",
             "pools",
             multiple=True,
             type=click.Choice(_POOLINGS),
-            help="How feature maps become vectors; repeatable.  [default: avg]",
+            help="How a feature map becomes a vector: avg and max take the mean and the maximum "
+            "of each channel, flatten keeps all values. none is for layers that are vectors. "
+            "Repeatable.  [default: avg]",
         ),
         click.option(
             "--layer",
             "layers",
             multiple=True,
             metavar="LAYER[.POOLING]",
-            help="block1_conv1 to block5_pool, flatten, fc1, fc2 or predictions; repeatable.  "
-            "[default: block5_pool]",
+            help="Layer to embed: for vgg16, block1_conv1 to block5_pool, flatten, fc1, fc2 or "
+            "predictions. block4_pool.max also sets the pooling of this layer. Repeatable.  "
+            "[default: block5_pool; for pixels, grid8]",
         ),
         click.option(
             "--backbone",
             metavar="vgg16|pixels",
-            help="pixels: colours in a grid (layers grid4, grid8, mean), a control.  "
-            "[default: vgg16]",
+            help="Frozen network. pixels is a baseline without a network: mean colours in a grid "
+            "(layers grid4, grid8 and mean).  [default: vgg16]",
         ),
     ):
         function = option(function)
@@ -312,12 +329,12 @@ _device = click.option(
     type=click.Choice(["auto", "cpu", "gpu"]),
     default="auto",
     show_default=True,
-    help="Where the forward pass runs; auto: a GPU if there is one.",
+    help="Device of the forward pass. auto is a GPU if there is one.",
 )
 
 
 class _BatchSize(click.ParamType):  # type: ignore[type-arg]
-    """A number from 1 up, or auto."""
+    """A whole number of at least 1, or auto."""
 
     name = "batch_size"
 
@@ -327,7 +344,7 @@ class _BatchSize(click.ParamType):  # type: ignore[type-arg]
         try:
             return click.IntRange(min=1).convert(value, param, ctx)
         except click.BadParameter:
-            self.fail(f"{value!r} is neither a number from 1 up nor auto", param, ctx)
+            self.fail(f"{value!r} is neither a whole number of at least 1 nor auto", param, ctx)
 
 
 _batch_size = click.option(
@@ -336,7 +353,7 @@ _batch_size = click.option(
     metavar="N|auto",
     default="auto",
     show_default=True,
-    help="Images a forward pass; auto: as many as gain anything and fit into memory.",
+    help="Images per forward pass. auto is a size that is fast and fits into memory.",
 )
 _max_pixels = click.option(
     "--max-pixels",
@@ -344,7 +361,7 @@ _max_pixels = click.option(
     default=178_956_970,
     show_default=True,
     metavar="N",
-    help="Refuse images that have more, before they are decoded.",
+    help="Refuse an image with more than N pixels before it is decoded.",
 )
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _embedding = click.option(
@@ -392,31 +409,34 @@ def _n_jobs(default: int) -> Callable[[Function], Function]:
 
 
 def _cluster_options(function: Function) -> Function:
-    """Options of the processes on other machines; `_pop_cluster` makes of them what is called."""
+    """Options of a Dask cluster; `_pop_cluster` turns them into arguments of the library."""
     files = {
-        "--tls-ca-file": "Certificate of the authority that signed those of a tls:// cluster.",
+        "--tls-ca-file": "Certificate of the authority that signed the certificates of a tls:// "
+        "cluster.",
         "--tls-cert": "Certificate of this client.",
-        "--tls-key": "Its key.",
+        "--tls-key": "Private key of the client's certificate.",
     }
     for name in reversed(files):
         function = click.option(name, type=click.Path(), metavar="PEM", help=files[name])(function)
     return click.option(
         "--cluster",
         metavar="tcp://HOST:PORT|local",
-        help="Let the workers of this scheduler of Dask do it, as many at once as there are; "
-        "local: those of one that is started on this machine (extra cluster).",
+        help="Compute on the workers of this Dask scheduler, for example tcp://10.0.0.1:8786. "
+        "local starts one worker per core on this machine. Install Dask with: pip install "
+        "'tlfeatures[cluster]'.",
     )(function)
 
 
 def _pop_cluster(options: dict[str, Any]) -> dict[str, Any]:
-    """Take `_cluster_options` out; give what the library knows as `cluster` and `tls`."""
+    """Remove `_cluster_options` from the options; return the arguments `cluster` and `tls`."""
     cluster = options.pop("cluster")
     files = [options.pop(name) for name in ("tls_ca_file", "tls_cert", "tls_key")]
     if not any(files):
         return {"cluster": cluster, "tls": None}
     if cluster is None or not all(files):
         raise ParameterError(
-            "--tls-ca-file, --tls-cert and --tls-key go together, and with --cluster tls://..."
+            "give --tls-ca-file, --tls-cert and --tls-key together, and with --cluster "
+            "tls://HOST:PORT"
         )
     from tlfeatures.features.cluster.client import TLS
 
@@ -572,7 +592,7 @@ _HEADS_HELP = "Or module:Class of a scikit-learn classifier; repeatable, or with
     required=True,
     type=click.Path(),
     metavar="FILE.h5",
-    help="Created, or updated if it exists.",
+    help="File for the embeddings. It is created, or updated if it exists.",
 )
 @_backbone_options
 @click.option(
@@ -583,7 +603,7 @@ _HEADS_HELP = "Or module:Class of a scikit-learn classifier; repeatable, or with
 @click.option(
     "--trust-mtime",
     is_flag=True,
-    help="Don't read images whose size and modification time are those of the last run.",
+    help="Do not read images whose size and modification time have not changed.",
 )
 @_batch_size
 @_max_pixels
@@ -593,18 +613,21 @@ _HEADS_HELP = "Or module:Class of a scikit-learn classifier; repeatable, or with
     "--shards",
     type=click.Path(),
     metavar="DIR|URL",
-    help="With --cluster: a folder for the workers' shards, which are merged into FILE.h5 at the "
-    "end.  [default: FILE.h5.shards, where they stay, and FILE.h5 refers to them]",
+    help="With --cluster: folder into which the workers write shards, for example "
+    "s3://bucket/shards. At the end, all rows are copied into FILE.h5 and the shards are removed.  "
+    "[default: FILE.h5.shards, where the shards stay and FILE.h5 refers to them]",
 )
 @_json
 @click.pass_context
 def extract(ctx: click.Context, /, source: str, file: str, as_json: bool, **options: Any) -> None:
-    """Embed the images of the folder SOURCE, a path or a URL (s3://...), into FILE.h5.
+    """Embed the images of a folder into FILE.h5.
 
-    SOURCE has one subfolder a class, optionally under train/, val/ and test/. Run again after
-    images were added, moved or renamed, or with other layers: only what is missing is computed.
-    Options you leave out keep the values stored in the file, if there is one. Ctrl-C or SIGTERM
-    stops after the batch at work.
+    SOURCE is a path or a URL such as s3://bucket/photos. It has one subfolder per class, optionally
+    under train/, val/ and test/.
+
+    Run the command again after you add, move or rename images, or with another --layer: it computes
+    only what is missing. Options you leave out keep the values stored in the file. Ctrl-C or
+    SIGTERM stops the run after the current batch.
     """
     with _stopping() as stop, _Bar() as bar:
         from tlfeatures.features.extract import extract
@@ -914,7 +937,7 @@ def plot(folder: str, what: str, output: str, **options: Any) -> None:
 
 
 _weights_moved = click.option(
-    "--weights", metavar="PATH", help="Where the backbone's weights are, if moved."
+    "--weights", metavar="PATH", help="Path of the backbone's weights, if the file was moved."
 )
 
 
@@ -939,17 +962,17 @@ _weights_moved = click.option(
 def predict(
     ctx: click.Context, /, model: str, images: tuple[str, ...], as_json: bool, **options: Any
 ) -> None:
-    """Label IMAGES (files or folders) with a model; CSV on standard output.
+    """Label images with MODEL and print a CSV table.
 
-    IMAGES may be - alone: paths are then read from standard input, one a line, and each is
-    answered by one line as soon as it can be, so that another program can keep this one running; a
-    table's first line says that it is ready.
+    IMAGES are files or folders. A single - reads paths from standard input, one per line. The
+    command then prints one line for each path as soon as it can, so that another program can keep
+    it running. The header of the table shows that the model is loaded.
     """
     from tlfeatures.model import Model
 
     stream = images == ("-",)
     if "-" in images and not stream:
-        raise ParameterError("- reads paths from standard input, and must stand alone")
+        raise ParameterError("- reads paths from standard input: give no other images with it")
     loaded = Model.load(model)
     lines = _paths_from_stdin()
     made = loaded.predict_stream(lines, **options) if stream else loaded.predict(images, **options)
@@ -979,15 +1002,16 @@ def predict(
 
 
 def _paths_from_stdin() -> Iterator[str]:
-    """One path a line, of any bytes; empty lines are none.
+    """Read one path per line, which may hold any bytes; skip empty lines.
 
-    By a reader of its own: a thread that waits in `sys.stdin` would crash the interpreter's end.
+    It opens standard input once more: a thread that waits in `sys.stdin` would crash the
+    interpreter when it ends.
     """
     if sys.stdin is None:  # closed
         return
     try:
         lines: IO[bytes] = os.fdopen(os.dup(sys.stdin.fileno()), "rb")
-    except OSError:  # not of a process: a test's
+    except OSError:  # a test replaced standard input
         lines = sys.stdin.buffer
     for line in lines:
         path = os.fsdecode(line.rstrip(b"\r\n"))
@@ -1064,7 +1088,10 @@ def export(
 @click.argument("file", type=click.Path(), metavar="FILE.h5|MODEL")
 @_json
 def info(file: str, as_json: bool) -> None:
-    """Say what an embeddings file or a model file is; nothing in it is executed."""
+    """Describe an embeddings file or a model file.
+
+    Nothing in the file is executed.
+    """
     from tlfeatures.info import describe
     from tlfeatures.render import render_info
 
@@ -1078,7 +1105,7 @@ def info(file: str, as_json: bool) -> None:
     "--source",
     type=click.Path(),
     metavar="DIR",
-    help="The folder of its images: hash them, and embed some again.",
+    help="Folder of the images: hash all of them and embed a sample again.",
 )
 @click.option(
     "--sample",
@@ -1086,12 +1113,12 @@ def info(file: str, as_json: bool) -> None:
     default=16,
     show_default=True,
     metavar="N",
-    help="Images that are embedded again.",
+    help="Number of images to embed again.",
 )
 @click.option(
     "--mend",
     is_flag=True,
-    help="Unmark damaged rows, so that the next `extract` computes them again.",
+    help="Mark damaged rows as missing, so that the next `extract` computes them again.",
 )
 @_weights_moved
 @_max_pixels
@@ -1099,11 +1126,13 @@ def info(file: str, as_json: bool) -> None:
 @_json
 @click.pass_context
 def verify(ctx: click.Context, /, file: str, as_json: bool, **options: Any) -> None:
-    """Check every row of FILE.h5, and with --source its images and the backbone.
+    """Check the rows of FILE.h5, its images and its backbone.
 
-    Marks, finite values, checksums; which images were added, changed or removed; whether a sample
-    embeds to the same values. Each finding says what to do. It only reads, but for --mend. Exit
-    code 1: something was found.
+    The command reads every row and compares it with its checksum. With --source, it also lists the
+    images that were added, changed or removed, and embeds a sample again to compare the values.
+    Each finding says what to do. Only --mend changes the file.
+
+    The exit code is 1 if something was found.
     """
     from tlfeatures.features.verify import verify
     from tlfeatures.render import render_verification
@@ -1122,13 +1151,14 @@ def verify(ctx: click.Context, /, file: str, as_json: bool, **options: Any) -> N
     "--output",
     type=click.Path(),
     metavar="ONE.h5",
-    help="File to create; FILE.h5 and its shards stay.  [default: replace FILE.h5]",
+    help="File to create. FILE.h5 and its shards are kept.  [default: replace FILE.h5]",
 )
 @_json
 def merge(file: str, output: str | None, as_json: bool) -> None:
-    """Put all rows into one file, where `extract --cluster` left them in shards beside FILE.h5.
+    """Merge FILE.h5 and its shards into one file.
 
-    Without -o, FILE.h5 is replaced and its shards are removed.
+    `extract --cluster` writes the rows into shards, in a folder next to FILE.h5. Without -o, the
+    merged file replaces FILE.h5 and the shards are removed.
     """
     from tlfeatures.features.merge import merge
     from tlfeatures.render import render_merging
@@ -1145,16 +1175,19 @@ def merge(file: str, output: str | None, as_json: bool) -> None:
     default="tlfeatures-demo",
     show_default=True,
     metavar="DIR",
-    help="Folder for the images, the embeddings and the model.",
+    help="Folder for the images, the embeddings file and the model.",
 )
 @_json
 def demo(out: str, as_json: bool) -> None:
-    """Run the whole chain on handwritten digits that scikit-learn carries."""
+    """Try all steps on the handwritten digits of scikit-learn.
+
+    The command writes the digits as images, embeds them, compares three heads and saves the best.
+    """
     from tlfeatures.demo import PER_CLASS, run_demo
     from tlfeatures.render import render_extraction, render_fit
 
     images = 10 * PER_CLASS
-    _say(f"{images} handwritten digits, 10 classes; VGG16 first gets its weights.")
+    _say(f"{images} handwritten digits, 10 classes. The first run may download weights.")
     with _Bar() as bar:
         extraction, report = run_demo(out, progress=bar.show)
     if as_json:
@@ -1167,14 +1200,14 @@ def demo(out: str, as_json: bool) -> None:
 
 
 class _Bar:
-    """A progress bar on standard error with speed and time left; none if it is no terminal."""
+    """A progress bar with speed and time left, shown if standard error is a terminal."""
 
     def __init__(self, label: str = "embedding", unit: str = "images/s") -> None:
         self._label, self._unit = label, unit
         self._stack = ExitStack()
         self._bar: Any = None
         self._done = 0
-        self._start = (0.0, 0)  # when the first batch was done, and how many images it held
+        self._start = (0.0, 0)  # time after the first batch, and its number of images
 
     def __enter__(self) -> _Bar:
         return self
@@ -1183,7 +1216,7 @@ class _Bar:
         self._stack.close()
 
     def show(self, done: int, total: int) -> None:
-        """Draw that `done` of `total` are done."""
+        """Update the bar: `done` of `total` are done."""
         if not sys.stderr.isatty():
             return
         if self._bar is None:
@@ -1203,7 +1236,7 @@ class _Bar:
 
 
 class _Bars:
-    """A progress bar for each of several works, one after the other."""
+    """A progress bar for each of several steps, one after the other."""
 
     def __init__(self) -> None:
         self._stack = ExitStack()
@@ -1217,7 +1250,7 @@ class _Bars:
         self._stack.close()
 
     def show(self, label: str, done: int, total: int) -> None:
-        """Draw that `done` of `total` of this work are done."""
+        """Update the bar of this step: `done` of `total` are done."""
         if label != self._label:
             self._stack.close()
             self._label, self._bar = label, self._stack.enter_context(_Bar(label, "fits/s"))
@@ -1245,7 +1278,7 @@ def _json_writer(note: dict[str, str]) -> Callable[[Prediction], None]:
 def _csv_writer(
     classes: list[str], outliers: bool, note: dict[str, str], ready: bool
 ) -> Callable[[Prediction], None]:
-    """Write a row for each image; `ready`: write the header at once, to say that it can begin.
+    """Write a row for each image; `ready`: flush the header, which shows that work can begin.
 
     The probabilities are in columns `p_CLASS`, so that no class has the name of another column.
     """
@@ -1285,21 +1318,21 @@ def _csv_columns(classes: list[str], outliers: bool, note: dict[str, str]) -> li
 
 @contextmanager
 def _stopping() -> Iterator[Callable[[], bool]]:
-    """Be asked to stop by a signal, and say so.
+    """Handle signals that ask to stop, and confirm them on standard error.
 
-    On a standard error of its own: loading TensorFlow turns ours aside for a while.
+    It opens standard error once more, because ours is redirected while TensorFlow loads.
     """
     from tlfeatures.stopping import Stopping
 
     with ExitStack() as stack:
         own = None
-        with suppress(AttributeError, OSError):  # there is none, or it is a test's
+        with suppress(AttributeError, OSError):  # closed, or replaced by a test
             own = stack.enter_context(os.fdopen(os.dup(sys.stderr.fileno()), "w"))
 
         def say(begun: bool) -> None:
-            beside_a_bar = "\n" if own is not None and own.isatty() else ""
+            after_bar = "\n" if own is not None and own.isatty() else ""
             after = " after this batch" if begun else ""
-            line = f"{beside_a_bar}Stopping{after}; a second signal stops at once."
+            line = f"{after_bar}Stopping{after}; a second signal stops at once."
             click.echo(line, file=own, err=True)
 
         with Stopping(say) as stopping:
@@ -1319,5 +1352,5 @@ def _say_failure(name: str, reason: str) -> None:
 
 
 def _one_line(text: str) -> str:
-    """Write what can't be printed as an escape: names of files may hold newlines, and worse."""
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+    """Escape characters that can't be printed: names of files may hold newlines."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

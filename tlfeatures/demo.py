@@ -1,4 +1,4 @@
-"""The whole chain on real images that scikit-learn carries: handwritten digits."""
+"""All steps on real images: the handwritten digits of scikit-learn."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ SIDE = 64  # of the PNGs; the digits themselves have 8 by 8 pixels
 def run_demo(
     out: str | os.PathLike[str], *, progress: Progress | None = None
 ) -> tuple[Extraction, FitReport]:
-    """Write digits as PNGs in class folders, embed them by VGG16, compare three heads.
+    """Write digits as PNGs in class folders, embed them, compare three heads.
 
     Parameters
     ----------
     out : path
-        A folder; gets `digits/`, `digits.h5` and `digits.model`.
+        A folder, into which `digits/`, `digits.h5` and `digits.model` are written.
     progress : callable (images done, images to do), optional
 
     Returns

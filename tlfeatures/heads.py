@@ -1,4 +1,9 @@
-"""The table of heads: classifiers for embeddings, with defaults measured to be good on them."""
+"""The table of heads: classifiers for embeddings, with defaults measured to be good on them.
+
+Heads share principal coordinates but no kernels or fitted parts: each is an ordinary classifier on
+the same columns, alone or with others. rbf-svm, gradient-boosting, knn and mlp see the leading
+coordinates only, because rare activations make distances on all of them meaningless.
+"""
 
 from __future__ import annotations
 

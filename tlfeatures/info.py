@@ -1,4 +1,4 @@
-"""What a file is, read without executing or constructing anything from it."""
+"""Describe a file by what it says about itself; nothing in it is executed or constructed."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ _SPLITS = {"val": "fitted on train, scored on val", "test": "fitted on train, sc
 
 
 def render_extraction(result: Extraction) -> str:
-    """One line of counts, one of classes, one of embeddings; random weights are named as such."""
+    """One line each for counts, classes and embeddings; further lines only where they apply."""
     what = "images and variants/s" if result.variants else "images/s"
     by = "" if result.engine == "none" else f" by {result.engine} in {result.precision}"
     speed = f", {result.images_per_second:.1f} {what}{by}" if result.computed else ""
@@ -43,10 +43,10 @@ def render_extraction(result: Extraction) -> str:
         "embeddings: " + ", ".join(f"{name} ({d:,})" for name, d in result.embeddings.items()),
     ]
     if result.variants:
-        lines.append(f"and {counted(result.variants, 'variant')} of each image, to train on")
+        lines.append(f"and {counted(result.variants, 'variant')} of each image, for training")
     if result.shards is not None:
         lines.append(
-            f"its rows are in {result.shards}: keep both together, or make them one file by "
+            f"the rows are in shards in {result.shards}: keep both together, or merge them by "
             f"`tlfeatures merge {shlex.quote(result.file)}`"
         )
     if result.weights == "random":
@@ -73,7 +73,7 @@ def _class_counts(result: Extraction) -> str:
 
 
 def render_verification(result: Verification) -> str:
-    """What was checked with counts, then each finding with what to do."""
+    """The counts, what was checked, then each finding with its remedy."""
     counts = [f"{result.done:,} embedded", f"{result.failed:,} that can't be embedded"]
     lines = [
         f"{result.file}: {result.images:,} images ({counts[0]}, {counts[1]}, "
@@ -91,7 +91,9 @@ def render_verification(result: Verification) -> str:
         lines.append(f"{result.source}: every image hashed, {again}")
     lines += [_finding(each) for each in result.findings] or ["nothing found"]
     if result.mended:
-        lines.append(f"\n{counted(result.mended, 'row')} unmarked: they are waiting now")
+        lines.append(
+            f"\n{counted(result.mended, 'row')} unmarked: the next `extract` computes them again"
+        )
     return "\n".join(lines)
 
 
@@ -354,12 +356,12 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -
 
 
 def render_merging(merging: Merging) -> str:
-    """What was merged into which file."""
+    """The merged file, its size and its shards."""
     size = f"{merging.done:,} of {merging.images:,} rows, {merging.bytes / 1e6:,.1f} MB"
     if not merging.shards:
-        return f"{merging.file}: {size}; it had no shards"
-    removed = ", which are removed" if merging.in_place else ""
-    return f"{merging.file}: {size}, of {counted(merging.shards, 'shard')}{removed}"
+        return f"{merging.file}: {size}; it has no shards"
+    removed = ", which were removed" if merging.in_place else ""
+    return f"{merging.file}: {size}, merged from {counted(merging.shards, 'shard')}{removed}"
 
 
 def render_info(facts: dict[str, Any]) -> str:
@@ -381,8 +383,8 @@ def render_info(facts: dict[str, Any]) -> str:
     backbone = facts["spec"]["backbone"]
     if backbone not in BACKBONES:
         lines.append(
-            f"this tlfeatures has no backbone {backbone}, and can't embed images as for this file "
-            f"(there are: {', '.join(BACKBONES)})"
+            f"this version of tlfeatures has no backbone {backbone}, so it can't embed images for "
+            f"this file (there are: {', '.join(BACKBONES)})"
         )
     return "\n".join(lines)
 

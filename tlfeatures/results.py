@@ -1,4 +1,9 @@
-"""A benchmark's results as plain data: one JSON file, one CSV file, read and written whole."""
+"""A benchmark's results as plain data: one JSON file, one CSV file, read and written whole.
+
+The study of a folder (images, labels, folds) never changes, so that its entries can be compared.
+Another embeddings file may have other near-duplicates, which change the folds: it then needs
+another folder.
+"""
 
 from __future__ import annotations
 
