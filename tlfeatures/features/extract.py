@@ -53,9 +53,10 @@ from tlfeatures.features.run import (
     remove_taken_over,
     settled,
 )
-from tlfeatures.features.sources.folder_labels import count_labels, folder_hint
-from tlfeatures.features.sources.folders import no_images
-from tlfeatures.features.sources.spelling import alike_names
+from tlfeatures.features.sources.folder_hints import folder_hint
+from tlfeatures.features.sources.folder_labels import count_labels
+from tlfeatures.features.sources.folders import no_images_error
+from tlfeatures.features.sources.spelling import describe_similar_names
 from tlfeatures.files import check_ending, move
 
 logger = logging.getLogger(__name__)
@@ -216,7 +217,7 @@ def extract(
             manifest = identified(workers, source, known, watch)
         del known  # so is this
         if not manifest.images:
-            raise no_images(source)
+            raise no_images_error(source)
         choose = choose_engine if workers is None else chosen_on(workers)
         plan = make_plan(manifest, target, asked, means.device, prune, choose)
         provenance = provenance_of(plan, source, command)
@@ -257,7 +258,7 @@ def extract(
 def _counted_labels(ids: list[str]) -> tuple[dict[str, int], dict[str, int]]:
     """Images of each class and of each split by the folders, with a warning where these mislead."""
     classes, splits = count_labels(ids)
-    for warning in (folder_hint(ids), *alike_names("classes", classes)):
+    for warning in (folder_hint(ids), *describe_similar_names("classes", classes)):
         if warning:
             logger.warning("%s", warning)
     return classes, splits

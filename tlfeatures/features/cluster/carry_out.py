@@ -74,7 +74,7 @@ from tlfeatures.features.run import (
     settled,
 )
 from tlfeatures.features.sources.folders import ImageFile, list_images
-from tlfeatures.features.sources.locations import Folder, absolute, is_url
+from tlfeatures.features.sources.locations import Folder, absolute_location, is_url
 from tlfeatures.features.spec import Spec
 from tlfeatures.files import move, replacing
 
@@ -99,7 +99,7 @@ def identified(
     SourceError
         If no worker can read any.
     """
-    images = list(list_images(absolute(source)))
+    images = list(list_images(absolute_location(source)))
     logger.info("the workers tell %d images apart", len(images))
     starts = range(0, len(images), _PART)
     made = {
@@ -116,8 +116,8 @@ def identified(
     if found and all(digest == UNREADABLE for digest, _ in found):
         why = cluster.first(why_unreadable, images[0])
         raise SourceError(
-            f"no worker can read any image of {absolute(source)} ({images[0].id}: {why}): give a "
-            "folder that all machines share under this path, or a URL, as in s3://bucket/photos"
+            f"no worker can read any image of {absolute_location(source)} ({images[0].id}: {why}): "
+            "give a folder that all machines share under this path, or a URL, as in s3://bucket/photos"
         )
     return Manifest(images, [digest for digest, _ in found], [stamp for _, stamp in found])
 
@@ -180,7 +180,7 @@ def carry_out_on(
     check_writable(plan)
     folder, beside = _folder(plan, shards)
     if plan.tasks:
-        folder.make()
+        folder.create()
         plan = calibrated(with_ranges(plan, folder), means, _measured_on(cluster))
     recipe = Recipe(folder.location, plan.spec, plan.embeddings, plan.dtype, plan.extent, means)
     work = _Work(cluster, plan, recipe, folder, watch)
@@ -210,7 +210,7 @@ def _folder(plan: Plan, shards: str | os.PathLike[str] | None) -> tuple[Folder, 
     Elsewhere it is one of this file alone in that which was given: another file's may be there.
     """
     own = shards_folder(plan.target)
-    given = str(own) if shards is None else absolute(shards)
+    given = str(own) if shards is None else absolute_location(shards)
     if not is_url(given) and Path(given).resolve() == own.resolve():
         return Folder(str(own)), True
     number = hashlib.sha256(str(plan.target).encode()).hexdigest()[:8]

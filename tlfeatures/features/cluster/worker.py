@@ -211,7 +211,7 @@ def make_shard(order: Order) -> Receipt:
             "the same version on all machines"
         )
     folder = Folder(recipe.folder)
-    if not folder.there:
+    if not folder.exists:
         raise ClusterError(
             f"a worker doesn't see {recipe.folder}: give a folder that all machines share, or a "
             "URL, as in --shards s3://bucket/folder"
@@ -222,7 +222,7 @@ def make_shard(order: Order) -> Receipt:
     allow_pixels(recipe.means.max_pixels)
     with _FORWARD:
         values, failures, few_levels = _embedded(order)
-    with folder.making(order.name) as path:
+    with folder.writing(order.name) as path:
         _write(path, order, values, failures)
         return replace(_receipt(order.name, path), few_levels=few_levels)
 
