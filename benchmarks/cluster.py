@@ -47,8 +47,9 @@ from tlfeatures.features.cluster.client import Cluster, connect
 from tlfeatures.features.cluster.worker import Order, Receipt, Recipe, make_shard
 from tlfeatures.features.file import store
 from tlfeatures.features.file.sharded import Shards, shards_folder
-from tlfeatures.features.images.identify import ImageFile, Manifest, scan
+from tlfeatures.features.images.identify import Manifest, scan
 from tlfeatures.features.plan import Means, Plan, Settings, make_plan
+from tlfeatures.features.sources.folders import ImageFile
 
 HERE = Path(__file__).parent
 WORKERS = 2

@@ -46,7 +46,8 @@ from tlfeatures.features.batches import batched, decode_ahead, readable
 from tlfeatures.features.calibrate import calibrate, drawn
 from tlfeatures.features.engines.choose import ENGINES, Load
 from tlfeatures.features.file.store import Reader
-from tlfeatures.features.images.identify import MAX_PIXELS, decode, scan
+from tlfeatures.features.images.decoding import MAX_PIXELS, decode
+from tlfeatures.features.images.identify import scan
 from tlfeatures.features.plan import Means, Settings, make_plan, make_spec
 from tlfeatures.features.run import calibrated, open_target
 from tlfeatures.features.spec import Spec

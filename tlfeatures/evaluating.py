@@ -30,7 +30,8 @@ from tlfeatures.errors import (
     SpecError,
 )
 from tlfeatures.evaluate import Evaluation
-from tlfeatures.features.images.identify import MAX_PIXELS, scan
+from tlfeatures.features.images.decoding import MAX_PIXELS
+from tlfeatures.features.images.identify import scan
 from tlfeatures.features.sources.folders import no_images_error
 from tlfeatures.features.sources.locations import is_url
 from tlfeatures.features.sources.spelling import normalize_name

@@ -32,8 +32,8 @@ from tlfeatures.features.batches import (
     readable,
 )
 from tlfeatures.features.combined import join, parts_of
+from tlfeatures.features.images.decoding import MAX_PIXELS, allow_pixels
 from tlfeatures.features.images.few_levels import FewLevels, warn_of_few_levels
-from tlfeatures.features.images.identify import MAX_PIXELS, allow_pixels
 from tlfeatures.features.sources.folders import find_images, no_images_error
 from tlfeatures.features.sources.locations import is_file_at, is_url
 from tlfeatures.features.spec import Spec

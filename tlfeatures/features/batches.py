@@ -19,7 +19,7 @@ from tlfeatures.features.images.augment import Augmentation
 from tlfeatures.features.images.decoding import MAX_PIXELS, Decoded, decode_content
 from tlfeatures.features.images.few_levels import FewLevels
 from tlfeatures.features.images.identify import UNREADABLE
-from tlfeatures.features.images.reading import opened
+from tlfeatures.features.images.reading import open_content
 from tlfeatures.features.images.value_range import ValueRange
 
 BATCH_SIZE = 32
@@ -103,7 +103,7 @@ def _decode_file(
 
 
 def _decoded(path: str | Path, expected: bytes | None, how: _How) -> Decoded:
-    with opened(path) as content:
+    with open_content(path) as content:
         if expected == UNREADABLE:
             raise ImageError("it could not be read when the run began; run the command again")
         changed = expected is not None and content.sha256() != expected

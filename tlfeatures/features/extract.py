@@ -33,8 +33,9 @@ from tlfeatures.features.file import store
 from tlfeatures.features.file.shard_folder import remove_orphans
 from tlfeatures.features.forward import Forward, Values
 from tlfeatures.features.head_start import Early, head_start
+from tlfeatures.features.images.decoding import MAX_PIXELS, allow_pixels
 from tlfeatures.features.images.few_levels import FewLevels, warn_of_few_levels
-from tlfeatures.features.images.identify import MAX_PIXELS, Known, Scan, allow_pixels
+from tlfeatures.features.images.identify import Known, Scan
 from tlfeatures.features.plan import Means, Plan, Settings, Task, make_plan
 from tlfeatures.features.run import (
     Failed,

@@ -23,7 +23,7 @@ from tlfeatures.features.engines.choose import choose_engine
 from tlfeatures.features.file import store
 from tlfeatures.features.images.augment import Augmentation
 from tlfeatures.features.images.identify import UNREADABLE, Manifest
-from tlfeatures.features.images.value_range import in_words, parse_value_range
+from tlfeatures.features.images.value_range import format_value_range, parse_value_range
 from tlfeatures.features.sources.folders import ImageFile
 from tlfeatures.features.spec import Spec, parse_size
 from tlfeatures.names import as_list, counted, unknown_name
@@ -55,7 +55,7 @@ class Settings:
     augment : int, default 0
         Variants of each image, on which heads are trained beside the images themselves.
     augment_spec : str or mapping, default "rotation=30,zoom=0.2,horizontal_flip"
-        How they are made, see `tlfeatures.features.images.augment.Augmentation.of`.
+        How they are made, see `tlfeatures.features.images.augment.Augmentation.parse`.
     random_state : int, default 0
         Seed of random weights.
     value_range : str or (float, float)
@@ -321,8 +321,8 @@ def _augmentation(settings: Settings, old: Augmentation | None) -> Augmentation 
     if settings.augment_spec is None and old is not None:
         return replace(old, variants=count)
     how = settings.augment_spec
-    asked = Augmentation.of(count, _AUGMENT_SPEC if how is None else how)
-    if not asked.changes:
+    asked = Augmentation.parse(count, _AUGMENT_SPEC if how is None else how)
+    if not asked.has_effect:
         raise ParameterError(
             f"the augment spec {how!r} changes nothing, so that variants would be copies: name "
             f"what is drawn, as in {_AUGMENT_SPEC}"
@@ -457,9 +457,9 @@ def _check_same(current: store.Header, spec: Spec, dtype: str) -> None:
 
 def _short(value: Any) -> str:
     if isinstance(value, tuple):
-        return in_words(value)
+        return format_value_range(value)
     if isinstance(value, Augmentation):
-        return f"{counted(value.variants, 'variant')} ({value.in_words() or 'unchanged'})"
+        return f"{counted(value.variants, 'variant')} ({value.to_text() or 'unchanged'})"
     text = str(value)
     return text if len(text) < 40 else f"{text[:12]}..."
 

@@ -26,7 +26,7 @@ from tlfeatures.features.calibrate import IMAGES, in_order_of_sample, measure_ra
 from tlfeatures.features.images.decoding import decode_content
 from tlfeatures.features.images.few_levels import FewLevels, warn_of_few_levels
 from tlfeatures.features.images.flattening import to_pixels
-from tlfeatures.features.images.reading import opened
+from tlfeatures.features.images.reading import open_content
 from tlfeatures.features.images.value_range import parse_value_range
 from tlfeatures.features.plan import Settings, make_spec
 from tlfeatures.features.spec import Spec, parse_size
@@ -222,7 +222,7 @@ def _check_input(X: Any) -> None:
 def _pixels(item: Any, spec: Spec, few_levels: list[tuple[str, FewLevels]]) -> NDArray[np.uint8]:
     if not isinstance(item, np.ndarray):
         try:
-            with opened(Path(item)) as content:
+            with open_content(Path(item)) as content:
                 decoded = decode_content(content, spec.size, value_range=spec.value_range)
         except ImageError as error:
             raise ImageError(f"{item}: {error}") from error

@@ -23,7 +23,8 @@ from tlfeatures.errors import FormatError, ImageError, ParameterError, StoreErro
 from tlfeatures.features.backbones.backbone import DEVICES, load_backbone
 from tlfeatures.features.batches import batch_size_for, batched, decode_ahead, readable
 from tlfeatures.features.file import store
-from tlfeatures.features.images.identify import MAX_PIXELS, UNREADABLE, Manifest, allow_pixels, scan
+from tlfeatures.features.images.decoding import MAX_PIXELS, allow_pixels
+from tlfeatures.features.images.identify import UNREADABLE, Manifest, scan
 from tlfeatures.features.plan import TIDYING
 from tlfeatures.features.sources.folders import no_images_error
 from tlfeatures.names import unknown_name

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tlfeatures.errors import ImageError
 from tlfeatures.features.images.decoding import thumbnail_content
-from tlfeatures.features.images.reading import opened
+from tlfeatures.features.images.reading import open_content
 from tlfeatures.features.images.value_range import ValueRange
 from tlfeatures.features.sources.folders import find_images
 from tlfeatures.features.sources.spelling import normalize_name
@@ -85,7 +85,7 @@ def _url(path: Path | None, expected: bytes | None, value_range: ValueRange | No
     if path is None:
         return None
     try:
-        with opened(path) as content:
+        with open_content(path) as content:
             if content.sha256() != expected:
                 return None
             picture = thumbnail_content(content, SIDE, value_range)

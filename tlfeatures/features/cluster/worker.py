@@ -26,6 +26,7 @@ from tlfeatures.features.cluster.client import threads_of_worker
 from tlfeatures.features.engines.choose import choose_engine
 from tlfeatures.features.file import store
 from tlfeatures.features.forward import Forward, Values
+from tlfeatures.features.images.decoding import allow_pixels
 from tlfeatures.features.images.few_levels import FewLevels
 from tlfeatures.features.images.identify import (
     UNKNOWN,
@@ -33,10 +34,9 @@ from tlfeatures.features.images.identify import (
     Known,
     Manifest,
     Stamp,
-    allow_pixels,
     identify,
 )
-from tlfeatures.features.images.reading import opened
+from tlfeatures.features.images.reading import open_content
 from tlfeatures.features.plan import Means, Task
 from tlfeatures.features.sources.folders import ImageFile
 from tlfeatures.features.sources.locations import Folder, is_url
@@ -188,7 +188,7 @@ def calibrate_on(sample: Sample) -> Quantization:
 def why_unreadable(image: ImageFile) -> str:
     """Say why an image can't be read here."""
     try:
-        with opened(image.location) as content:
+        with open_content(image.location) as content:
             return f"{content.size:,} bytes can be read now"
     except ImageError as error:
         return str(error)
