@@ -49,9 +49,10 @@ from tlfeatures.features.cluster.worker import make_shard
 from tlfeatures.features.embed import ComputeOptions
 from tlfeatures.features.file import store
 from tlfeatures.features.file.sharded import Shards, shards_folder
-from tlfeatures.features.images.identify import ImageFile, Manifest, scan
+from tlfeatures.features.images.identify import Manifest, scan
 from tlfeatures.features.plan import Plan, make_plan
 from tlfeatures.features.settings import Settings
+from tlfeatures.features.sources.folders import ImageFile
 
 HERE = Path(__file__).parent
 WORKERS = 2

@@ -15,7 +15,8 @@ import numpy as np
 from PIL import Image
 
 from tlfeatures.features.engines.choose import ENGINES, choose_engine
-from tlfeatures.features.images.identify import ImageFile, scan
+from tlfeatures.features.images.identify import scan
+from tlfeatures.features.sources.folders import ImageFile
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 WEIGHTS = DATA / "vgg16" / "vgg16_imagenet_notop.h5"

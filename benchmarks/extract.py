@@ -46,7 +46,8 @@ from tlfeatures.features.calibrate import calibrate, sample_files
 from tlfeatures.features.embed import ComputeOptions
 from tlfeatures.features.engines.choose import ENGINES, Load
 from tlfeatures.features.file.store import Reader
-from tlfeatures.features.images.identify import decode, scan
+from tlfeatures.features.images.decoding import decode
+from tlfeatures.features.images.identify import scan
 from tlfeatures.features.plan import make_plan
 from tlfeatures.features.run import calibrated, open_target
 from tlfeatures.features.settings import Settings, make_spec

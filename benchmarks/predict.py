@@ -24,7 +24,7 @@ from tlfeatures.exporting.check import run_graph
 from tlfeatures.exporting.runtime import session
 from tlfeatures.features.backbones.backbone import load_backbone
 from tlfeatures.features.engines.choose import choose_engine
-from tlfeatures.features.images.identify import decode
+from tlfeatures.features.images.decoding import decode
 
 BATCH = 32
 

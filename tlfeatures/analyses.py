@@ -25,7 +25,7 @@ from tlfeatures.dataset import Dataset, load_dataset
 from tlfeatures.diagnostics import EmbeddingMap, OutOfFold, embedding_map
 from tlfeatures.errors import BusyError, DatasetError, OutputError, ParameterError
 from tlfeatures.features.file.store import read_header
-from tlfeatures.features.sources.folder_labels import Row
+from tlfeatures.features.sources.folder_labels import LabelRow
 from tlfeatures.files import replace_file
 from tlfeatures.folds import Fold, folds_of, make_folds
 from tlfeatures.heads import ALIASES, HEADS, make_head, plain_params
@@ -352,12 +352,12 @@ def _names(rank: Rank, what: str) -> tuple[str, ...]:
     return rank.embedding, rank.embedding.rpartition(":")[2]
 
 
-def _rows(data: Dataset) -> Iterator[tuple[str, Row]]:
+def _rows(data: Dataset) -> Iterator[tuple[str, LabelRow]]:
     nothing = [None] * len(data.y)
     groups = nothing if data.groups is None else data.groups.tolist()
     splits = nothing if data.split is None else data.split.tolist()
     for id_, *row in zip(data.ids.tolist(), data.y.tolist(), groups, splits, strict=True):
-        yield id_, Row(*row)
+        yield id_, LabelRow(*row)
 
 
 def _own(head: str) -> str:

@@ -28,7 +28,7 @@ from tlfeatures.evaluate import Evaluation, check_scoring, cross_validate_heads
 from tlfeatures.features.cluster.client import TLS, connect_if
 from tlfeatures.features.combined import parts_of
 from tlfeatures.features.file.store import Header, read_header
-from tlfeatures.features.sources.spelling import clean
+from tlfeatures.features.sources.spelling import normalize_name
 from tlfeatures.folds import INNER_CV, Fold, make_folds
 from tlfeatures.heads import (
     head_grid,
@@ -456,7 +456,9 @@ def _aligned(
                 "give --labels CSV"
             )
     copies = np.unique(np.concatenate([data.copies for data in cut.values()]), axis=0)
-    unreadable = {clean(each.id): each for data in cut.values() for each in data.unreadable}
+    unreadable = {
+        normalize_name(each.id): each for data in cut.values() for each in data.unreadable
+    }
     failed = tuple(unreadable[form] for form in sorted(unreadable))
     return {
         name: replace(data, ids=first.ids, copies=copies, unreadable=failed)
@@ -494,7 +496,7 @@ def _forms(ids: Mapping[Name, list[str]]) -> dict[Name, list[str]]:
     Systems write one name in several Unicode forms. Where these can't tell the images of a file
     apart, the ids themselves are compared.
     """
-    forms = {name: [clean(id_) for id_ in each] for name, each in ids.items()}
+    forms = {name: [normalize_name(id_) for id_ in each] for name, each in ids.items()}
     if any(len(set(each)) < len(each) for each in forms.values()):
         return dict(ids)
     return forms

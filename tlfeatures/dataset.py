@@ -29,7 +29,7 @@ from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import DatasetError, ParameterError
 from tlfeatures.features.combined import join, parts_of
 from tlfeatures.features.file.store import Header, Reader
-from tlfeatures.features.sources.folder_labels import Row
+from tlfeatures.features.sources.folder_labels import LabelRow
 from tlfeatures.features.spec import Spec
 from tlfeatures.labels import Groups, Labels, check_options, find_groups, find_rows, warn_of_names
 from tlfeatures.names import first_of
@@ -405,7 +405,7 @@ def label_images(
     return labelled
 
 
-def _warn_about_unlabelled(ids: list[str], rows: list[Row]) -> None:
+def _warn_about_unlabelled(ids: list[str], rows: list[LabelRow]) -> None:
     without = [id_ for id_, row in zip(ids, rows, strict=True) if row.label is None]
     if without:
         logger.warning(
@@ -468,7 +468,7 @@ def _warn_about_missing(header: Header, done: int) -> None:
         )
 
 
-def _column(rows: list[Row], ids: list[str], name: str) -> NDArray[np.str_] | None:
+def _column(rows: list[LabelRow], ids: list[str], name: str) -> NDArray[np.str_] | None:
     """All or none: a blank cell would silently switch groups or splits off."""
     values = [getattr(row, name) for row in rows]
     blank = [id_ for id_, value in zip(ids, values, strict=True) if value is None]

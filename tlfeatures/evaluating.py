@@ -33,9 +33,9 @@ from tlfeatures.evaluate import Evaluation
 from tlfeatures.features.embed import ComputeOptions, Progress
 from tlfeatures.features.images.decoding import MAX_PIXELS
 from tlfeatures.features.images.identify import scan
-from tlfeatures.features.sources.folders import no_images
+from tlfeatures.features.sources.folders import no_images_error
 from tlfeatures.features.sources.locations import is_url
-from tlfeatures.features.sources.spelling import clean
+from tlfeatures.features.sources.spelling import normalize_name
 from tlfeatures.labels import Groups, Labels
 from tlfeatures.model import Labeller, Model, warn_of_few_levels_in
 
@@ -230,7 +230,7 @@ def _from_folder(
     """The same, and the images that can't be read; what can be wrong is found before the work."""
     manifest = scan(folder)
     if not manifest.images:
-        raise no_images(folder)
+        raise no_images_error(folder)
     labelled = label_images(
         manifest.ids,
         str(folder),
@@ -268,10 +268,10 @@ def _as_the_model_writes(model: Model, y: NDArray[np.str_]) -> NDArray[np.str_]:
     """Give the labels as the model writes its classes, which may be in another Unicode form."""
     by_form: defaultdict[str, list[str]] = defaultdict(list)
     for name in model.classes:
-        by_form[clean(name)].append(name)
+        by_form[normalize_name(name)].append(name)
     written = {}
     for label in set(y.tolist()):
-        names = by_form.get(clean(label), [label])
+        names = by_form.get(normalize_name(label), [label])
         if len(names) > 1:
             raise DatasetError(
                 f"the model has {len(names)} classes {label!r}, which differ by Unicode form or "

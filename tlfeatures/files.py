@@ -214,9 +214,9 @@ def cannot_write(path: str | os.PathLike[str], error: BaseException) -> OutputEr
 
 
 def reason_of(error: BaseException) -> str:
-    """Give the system's words for an error, also for one of HDF5, which has a long sentence."""
+    """Return the system's words for an error in one line, also for one of HDF5, which is long."""
     number = _number_of(error)
-    return os.strerror(number) if number else " ".join(str(error).split())
+    return os.strerror(number) if number else " ".join(str(error).split()) or type(error).__name__
 
 
 def _number_of(error: BaseException) -> int:

@@ -2,8 +2,8 @@
 
 What programs write is read: UTF-8 with or without a byte order mark, UTF-16 with one, else
 Windows-1252; commas, semicolons or tabs. Cells are brought to one form
-(`tlfeatures.features.sources.spelling.clean`). A row with more or fewer cells than the header is
-refused, as its label may be half a label.
+(`sources.spelling.normalize_name`). A row with more or fewer cells than the header is refused, as
+its label may be half a label.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tlfeatures.errors import DatasetError, ParameterError
-from tlfeatures.features.sources.spelling import clean
+from tlfeatures.features.sources.spelling import normalize_name
 from tlfeatures.names import counted
 
 logger = logging.getLogger(__name__)
@@ -99,12 +99,16 @@ def read_table(
     delimiter = said[1] if said else _delimiter_of(text, wanted)
     records = _records(path, text[said.end() :] if said else text, delimiter, 2 if said else 1)
     _, header = next(records, (1, []))
-    header = [clean(name) for name in header]
+    header = [normalize_name(name) for name in header]
     explicit = [role for role in columns if role not in also_usual]
     places = _places(path, header, needed, optional, wanted, explicit)
     rows = _checked(path, header, list(records), delimiter)
     return [
-        TableRow(line, cells[places["id"]], {role: clean(cells[at]) for role, at in places.items()})
+        TableRow(
+            line,
+            cells[places["id"]],
+            {role: normalize_name(cells[at]) for role, at in places.items()},
+        )
         for line, cells in rows
     ]
 
@@ -112,7 +116,7 @@ def read_table(
 def check_columns(columns: Mapping[str, str] | None) -> None:
     """Refuse what names no column of a role (see `read_table`) with `ParameterError`."""
     for role, name in (columns or {}).items():
-        if role not in ROLES or not isinstance(name, str) or not clean(name):
+        if role not in ROLES or not isinstance(name, str) or not normalize_name(name):
             raise ParameterError(
                 f"label_columns has {role!r}: {name!r}; expected the name of a column for any of "
                 f"{', '.join(ROLES)}, as in id=filename,label=species"
@@ -171,7 +175,7 @@ def _delimiter_of(text: str, wanted: Mapping[str, Sequence[str]]) -> str:
             cells = next(csv.reader([first], delimiter=delimiter, skipinitialspace=True), [])
         except csv.Error:  # `_records` gives the reason
             return 0, 0
-        return sum(clean(cell).casefold() in names for cell in cells), len(cells)
+        return sum(normalize_name(cell).casefold() in names for cell in cells), len(cells)
 
     return max(_DELIMITERS, key=found)
 
@@ -189,7 +193,7 @@ def _records(
     line = first_line
     try:
         for cells in reader:
-            if any(map(clean, cells)):
+            if any(map(normalize_name, cells)):
                 yield line, cells
             line = first_line + reader.line_num
     except csv.Error as error:
@@ -208,7 +212,7 @@ def _checked(
     ragged = [
         (line, len(cells))
         for line, cells in rows
-        if len(cells) < len(header) or any(map(clean, cells[len(header) :]))
+        if len(cells) < len(header) or any(map(normalize_name, cells[len(header) :]))
     ]
     if not ragged:
         return rows
@@ -259,7 +263,7 @@ def _wanted(
 ) -> dict[str, tuple[str, ...]]:
     """Give the names that the column of each role may have, the first one first."""
     return {
-        role: (clean(columns[role]), *(_USUAL[role] if role in also_usual else ()))
+        role: (normalize_name(columns[role]), *(_USUAL[role] if role in also_usual else ()))
         if role in columns
         else _USUAL[role]
         for role in roles

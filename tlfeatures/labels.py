@@ -1,9 +1,9 @@
 """The label, group and split of each image: by its folders, a CSV file or a mapping.
 
-Names are compared in one form (`tlfeatures.features.sources.spelling.clean`): é is é whoever
-wrote it, and blanks at the ends don't count. Labels, groups and splits are given in that form; ids
-stay as they are. Names that differ by more are different ones, also 1 and 1.0, Cat and cat: a
-warning says that they look alike.
+Names are compared in one form (`sources.spelling.normalize_name`): é is é whoever wrote it, and
+blanks at the ends don't count. Labels, groups and splits are given in that form; ids stay as they
+are. Names that differ by more are different ones, also 1 and 1.0, Cat and cat: a warning says that
+they look alike.
 """
 
 from __future__ import annotations
@@ -22,15 +22,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.errors import DatasetError, ParameterError
+from tlfeatures.features.sources.folder_hints import folder_hint
 from tlfeatures.features.sources.folder_labels import (
-    SPLITS,
-    Row,
+    LabelRow,
     check_level,
-    folder_hint,
-    from_folders,
-    split_named,
+    labels_from_folders,
+    split_from_name,
 )
-from tlfeatures.features.sources.spelling import alike_names, clean
+from tlfeatures.features.sources.spelling import describe_similar_names, normalize_name
 from tlfeatures.label_tables import TableRow, check_columns, read_table
 from tlfeatures.names import some_of
 
@@ -51,7 +50,7 @@ def find_rows(
     level: int | None = None,
     columns: Mapping[str, str] | None = None,
     group_column: bool = True,
-) -> list[Row]:
+) -> list[LabelRow]:
     """Find label, group and split of each image.
 
     Parameters
@@ -64,7 +63,7 @@ def find_rows(
 
     Returns
     -------
-    list of Row
+    list of LabelRow
         One for each id; its label is None where there is none.
 
     Raises
@@ -78,7 +77,7 @@ def find_rows(
         hint = folder_hint(ids, level)
         if hint:
             logger.warning("%s", hint)
-        return from_folders(ids, level)
+        return labels_from_folders(ids, level)
     if level is not None:
         check_level(level)
         raise ParameterError(
@@ -91,8 +90,8 @@ def find_rows(
     rows = _joined(ids, entries, name)
     if any(row.split for row in rows):
         return rows
-    splits = [row.split for row in from_folders(ids)]
-    return [Row(row.label, row.group, split) for row, split in zip(rows, splits, strict=True)]
+    splits = [row.split for row in labels_from_folders(ids)]
+    return [LabelRow(row.label, row.group, split) for row, split in zip(rows, splits, strict=True)]
 
 
 def find_groups(
@@ -127,7 +126,9 @@ def find_groups(
             _of_roles(columns, ("id", "group")),
             also_usual=("id",) if columns_of_labels else (),
         )
-        entries = [_Entry(row.id, Row(None, row.cells["group"] or None), row.line) for row in table]
+        entries = [
+            _Entry(row.id, LabelRow(None, row.cells["group"] or None), row.line) for row in table
+        ]
         found, unused, _ = _placed(ids, entries, str(groups))
         values = [row.group for row in found]
         where = f"{groups} has no group"
@@ -171,8 +172,8 @@ def check_options(labels: Labels, groups: Groups, columns: Mapping[str, str] | N
 def warn_of_names(labels: Iterable[str], groups: Iterable[str] | None) -> None:
     """Log which classes, or groups, may be one class that is written in two ways, or none."""
     classes = Counter(labels)
-    said = alike_names("classes", classes)
-    said += alike_names("groups", Counter(groups)) if groups is not None else []
+    said = describe_similar_names("classes", classes)
+    said += describe_similar_names("groups", Counter(groups)) if groups is not None else []
     for name, count in classes.items():
         if name.casefold() in _NOTHING:
             said.append(
@@ -197,7 +198,7 @@ class _Ids:
     def _by_form(self) -> dict[str, list[int]]:
         places: defaultdict[str, list[int]] = defaultdict(list)
         for place, id_ in enumerate(self._ids):
-            places[clean(id_)].append(place)
+            places[normalize_name(id_)].append(place)
         return dict(places)
 
     def find(self, written: str) -> int | None:
@@ -205,7 +206,7 @@ class _Ids:
         for form in (written, written.strip()):
             if form in self._exact:
                 return self._exact[form]
-        form = clean(written)
+        form = normalize_name(written)
         if form not in self._by_form:
             form = form.replace("\\", "/")  # as Windows writes a path
         places = self._by_form.get(form, [])
@@ -222,14 +223,14 @@ class _Entry(NamedTuple):
     """What labels say of one id; `line` is that of a file."""
 
     id: str
-    row: Row
+    row: LabelRow
     line: int | None = None
 
     def __str__(self) -> str:
         return repr(self.id) + ("" if self.line is None else f" (line {self.line})")
 
 
-def _joined(ids: Sequence[str], entries: list[_Entry], name: str) -> list[Row]:
+def _joined(ids: Sequence[str], entries: list[_Entry], name: str) -> list[LabelRow]:
     """Give the row of each image, and say which entries belong to none."""
     rows, unused, count = _placed(ids, entries, name)
     if len(unused) == count:
@@ -252,25 +253,25 @@ def _joined(ids: Sequence[str], entries: list[_Entry], name: str) -> list[Row]:
 
 def _placed(
     ids: Sequence[str], entries: list[_Entry], name: str
-) -> tuple[list[Row], list[_Entry], int]:
+) -> tuple[list[LabelRow], list[_Entry], int]:
     """Give the row of each image, the entries that belong to none, and how many ids have one."""
     known = _Ids(ids)
     by_key: dict[int | str, _Entry] = {}
     for entry in entries:
         place = known.find(entry.id)
-        key = clean(entry.id) if place is None else place
+        key = normalize_name(entry.id) if place is None else place
         other = by_key.setdefault(key, entry)
         if other.row != entry.row:
             lines = "" if entry.line is None else f" (lines {other.line} and {entry.line})"
             raise DatasetError(f"{name} has {entry.id!r} twice{lines}, and not the same")
-    rows = [by_key[place].row if place in by_key else Row(None) for place in range(len(ids))]
+    rows = [by_key[place].row if place in by_key else LabelRow(None) for place in range(len(ids))]
     return rows, [entry for key, entry in by_key.items() if isinstance(key, str)], len(by_key)
 
 
 def _how_to_match(unused: Sequence[_Entry], ids: Sequence[str]) -> str:
     """Say what keeps the first id of the labels from being that of an image."""
-    written = clean(unused[0].id).replace("\\", "/")
-    for id_ in map(clean, ids):
+    written = normalize_name(unused[0].id).replace("\\", "/")
+    for id_ in map(normalize_name, ids):
         if written.endswith(f"/{id_}"):
             return f"; leave out {written.removesuffix(id_)!r} at their beginning"
         if written.casefold() == id_.casefold():
@@ -306,17 +307,17 @@ def _of_mapping(labels: Mapping[str, Any]) -> list[_Entry]:
     ]
 
 
-def _row_of(value: Any) -> Row:
-    if isinstance(value, Row):
-        return Row(*(_name_of(each) for each in (value.label, value.group, value.split)))
-    return Row(_name_of(value))
+def _row_of(value: Any) -> LabelRow:
+    if isinstance(value, LabelRow):
+        return LabelRow(*(_name_of(each) for each in (value.label, value.group, value.split)))
+    return LabelRow(_name_of(value))
 
 
 def _name_of(value: Any) -> str | None:
     """Give a name in its form; None for what programs put where there is no value."""
     if value is None or str(value) == "<NA>" or value != value:  # NaN isn't equal to itself
         return None
-    return clean(_text(value)) or None
+    return normalize_name(_text(value)) or None
 
 
 def _text(value: Any) -> str:
@@ -335,13 +336,15 @@ def _of_roles(columns: Mapping[str, str] | None, roles: Sequence[str]) -> dict[s
     return {role: name for role, name in (columns or {}).items() if role in roles}
 
 
-def _row_of_table(path: Path, row: TableRow) -> Row:
+def _row_of_table(path: Path, row: TableRow) -> LabelRow:
     cells = row.cells
     written = cells.get("split") or ""
-    split = split_named(written)
+    split = split_from_name(written)
     if written and split is None:
-        raise DatasetError(f"{path}: a split is {SPLITS}, line {row.line} has {written!r}")
-    return Row(cells["label"] or None, cells.get("group") or None, split)
+        raise DatasetError(
+            f"{path}: a split is train, val or test, line {row.line} has {written!r}"
+        )
+    return LabelRow(cells["label"] or None, cells.get("group") or None, split)
 
 
 # ---- groups
@@ -360,4 +363,4 @@ def _match(pattern: re.Pattern[str], id_: str) -> str | None:
     match = pattern.search(id_)
     if match is None:
         return None
-    return clean((match.group(1) if pattern.groups else match.group(0)) or "") or None
+    return normalize_name((match.group(1) if pattern.groups else match.group(0)) or "") or None

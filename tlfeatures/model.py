@@ -28,7 +28,7 @@ from tlfeatures.features.embed import ComputeOptions, Embedder, EmbeddingRun, ch
 from tlfeatures.features.images.decoding import MAX_PIXELS
 from tlfeatures.features.images.few_levels import warn_of_few_levels
 from tlfeatures.features.images.read_ahead import ImageToRead, Key
-from tlfeatures.features.sources.folders import find_images, no_images
+from tlfeatures.features.sources.folders import find_images, no_images_error
 from tlfeatures.features.sources.locations import is_file_at, is_url
 from tlfeatures.features.spec import Spec
 from tlfeatures.incoming import in_batches
@@ -523,9 +523,9 @@ def input_images(
         raise SourceError("there is no image among what was given; expected files or folders")
     empty = [item for item, images in zip(items, found, strict=True) if not images]
     if len(empty) == len(items):
-        raise no_images(items[0], "expected files or folders of images")
+        raise no_images_error(items[0], "expected files or folders of images")
     for item in empty:
-        logger.warning("%s", no_images(item, "expected files or folders of images"))
+        logger.warning("%s", no_images_error(item, "expected files or folders of images"))
     return [image for images in found for image in images]
 
 

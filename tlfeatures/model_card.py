@@ -144,7 +144,7 @@ def _images(facts: Facts) -> Iterator[str]:
 def _augmentation(spec: Facts) -> str:
     """The recipe as the command line takes it."""
     recipe = Spec.from_dict(dict(spec)).augmentation
-    return "" if recipe is None else recipe.in_words()
+    return "" if recipe is None else recipe.to_text()
 
 
 _APART = " Training images that belong with a tested one, if any, were left out for the scores."

@@ -16,7 +16,7 @@ from tlfeatures import extract, fit, load_benchmark, load_dataset
 from tlfeatures.analyses import Analyses
 from tlfeatures.cli import main
 from tlfeatures.errors import DatasetError, ParameterError
-from tlfeatures.features.sources.folder_labels import Row
+from tlfeatures.features.sources.folder_labels import LabelRow
 
 HEADS = ["logreg", "knn", "dummy"]
 
@@ -196,7 +196,7 @@ def test_heads_without_the_score_that_ranks_are_no_ranking(file, tmp_path):
     data = load_dataset(file, "grid8.avg")
     labels = dict(zip(data.ids.tolist(), data.y.tolist(), strict=True))
     rows = [
-        Row(label, split="val" if label == "red" and number % 2 else "train")
+        LabelRow(label, split="val" if label == "red" and number % 2 else "train")
         for number, label in enumerate(labels.values())
     ]
     options = {"labels": dict(zip(labels, rows, strict=True)), "near_duplicates": None}

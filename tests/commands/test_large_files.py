@@ -17,7 +17,7 @@ from tlfeatures.features.images import reading
 from tlfeatures.features.images.decoding import decode, decode_content
 from tlfeatures.features.images.identify import UNREADABLE, identify
 from tlfeatures.features.images.read_ahead import Decoding, ImageToRead, read_ahead
-from tlfeatures.features.images.reading import Content, opened
+from tlfeatures.features.images.reading import Content, open_content
 
 SIZE = (16, 16)
 MEMORY = 1 << 30  # bytes of address space of a child process
@@ -90,7 +90,7 @@ def test_an_image_that_memory_does_not_suffice_for_is_named_and_the_others_are_d
 
 @pytest.fixture
 def few_bytes_are_many(monkeypatch):
-    monkeypatch.setattr(reading, "LARGE", 100)
+    monkeypatch.setattr(reading, "LARGE_FILE", 100)
 
 
 @pytest.mark.usefixtures("few_bytes_are_many")
@@ -114,7 +114,7 @@ def test_an_open_file_gives_the_pixels_of_its_bytes(format_, options, tmp_path):
     data = encoded(format_, **options)
     path = tmp_path / "image"
     path.write_bytes(data)
-    with opened(path) as content:
+    with open_content(path) as content:
         assert content.sha256() == hashlib.sha256(data).digest()
         assert (decode_content(content, SIZE).pixels == decode(data, SIZE)).all()
     assert identify(str(path))[0] == hashlib.sha256(data).digest()
@@ -133,7 +133,7 @@ def test_an_open_file_of_16_bits_gives_the_pixels_of_its_bytes(kind, tmp_path):
             continue
         path = tmp_path / f"image.{suffix}"
         Image.fromarray(values).save(path)
-        with opened(path) as content:
+        with open_content(path) as content:
             found = decode_content(content, SIZE, value_range=(0, 4095)).pixels
         assert (found[..., 0] == values.astype(int) * 255 // 4095).all()
 
@@ -143,7 +143,7 @@ def test_a_damaged_open_file_is_mended(tmp_path):
     data = encoded("JPEG")
     path = tmp_path / "image.jpg"
     path.write_bytes(data[:-2])
-    with opened(path) as content:
+    with open_content(path) as content:
         assert (decode_content(content, SIZE).pixels == decode(data, SIZE)).all()
 
 

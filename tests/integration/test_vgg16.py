@@ -39,7 +39,7 @@ from tlfeatures.features.backbones.backbone import BACKBONES
 from tlfeatures.features.backbones.weights import CONV_KERNELS, IMAGENET_SHA256, load_weights
 from tlfeatures.features.engines.choose import ENGINES
 from tlfeatures.features.file.store import read_header
-from tlfeatures.features.images.identify import decode
+from tlfeatures.features.images.decoding import decode
 
 pytestmark = pytest.mark.integration
 

@@ -53,36 +53,36 @@ def test_text_and_mapping_give_the_same():
         "seed": 7,
     }
     expected = Augmentation(4, 30.0, 0.2, 0.1, 0.0, True, False, 7)
-    assert Augmentation.of(4, text) == Augmentation.of(4, mapping) == expected
-    assert json.dumps(asdict(Augmentation.of(4, text))) == json.dumps(
-        asdict(Augmentation.of(4, mapping | {"brightness": 0}))
+    assert Augmentation.parse(4, text) == Augmentation.parse(4, mapping) == expected
+    assert json.dumps(asdict(Augmentation.parse(4, text))) == json.dumps(
+        asdict(Augmentation.parse(4, mapping | {"brightness": 0}))
     )
-    assert Augmentation.of(4, "") == Augmentation.of(4, {}) == Augmentation(4)
+    assert Augmentation.parse(4, "") == Augmentation.parse(4, {}) == Augmentation(4)
 
 
 @examples
 @given(augmentations)
 def test_its_words_are_read_back(wanted):
-    assert Augmentation.of(wanted.variants, wanted.in_words()) == wanted
+    assert Augmentation.parse(wanted.variants, wanted.to_text()) == wanted
 
 
 @pytest.mark.parametrize(
     "how", ["rotation=30,zoom=0.2,horizontal_flip", "vertical_flip,seed=4", "shift=0.1", TURNED]
 )
 def test_its_words_are_those_it_was_asked_for_in(how):
-    assert sorted(Augmentation.of(2, how).in_words().split(",")) == sorted(how.split(","))
+    assert sorted(Augmentation.parse(2, how).to_text().split(",")) == sorted(how.split(","))
 
 
 @examples
 @given(augmentations)
 def test_a_mapping_of_its_attributes_gives_it_again(wanted):
     named = {name: value for name, value in asdict(wanted).items() if name in (*ALL, "seed")}
-    assert Augmentation.of(wanted.variants, named) == wanted
+    assert Augmentation.parse(wanted.variants, named) == wanted
 
 
 def test_a_part_that_is_there_twice_is_refused():
     with pytest.raises(ParameterError, match="rotation twice"):
-        Augmentation.of(1, "rotation=10,rotation=30")
+        Augmentation.parse(1, "rotation=10,rotation=30")
 
 
 @pytest.mark.parametrize(
@@ -119,20 +119,20 @@ def test_a_part_that_is_there_twice_is_refused():
 )
 def test_what_can_not_be_is_one_clear_error(how, message):
     with pytest.raises(ParameterError, match=message) as caught:
-        Augmentation.of(2, how)
+        Augmentation.parse(2, how)
     assert len(str(caught.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize("variants", [0, -1, MOST_VARIANTS + 1])
 def test_so_many_variants_can_not_be(variants):
     with pytest.raises(ParameterError, match=f"augment is {variants}; expected 0 to 1000"):
-        Augmentation.of(variants, "")
+        Augmentation.parse(variants, "")
 
 
 @pytest.mark.parametrize("variants", [1.0, "2", True, None])
 def test_a_number_of_variants_is_a_whole_one(variants):
     with pytest.raises(ParameterError, match=f"variants is {variants!r}; expected a whole number"):
-        Augmentation.of(variants, "")
+        Augmentation.parse(variants, "")
 
 
 # ---- in the spec

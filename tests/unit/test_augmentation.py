@@ -9,7 +9,7 @@ from scipy.ndimage import center_of_mass, map_coordinates
 from scipy.stats import kstest
 
 from tlfeatures.features.images.augment import Augmentation
-from tlfeatures.features.images.identify import digest
+from tlfeatures.features.images.reading import digest
 
 DIGEST = digest(b"an image")
 
@@ -42,7 +42,7 @@ def found(variants):
 
 
 def variants_of(pixels, count, seed=0, **how):
-    return Augmentation.of(count, {**how, "seed": seed}).stack(DIGEST, pixels)[1:]
+    return Augmentation.parse(count, {**how, "seed": seed}).stack(DIGEST, pixels)[1:]
 
 
 # ---- what variants follow from
@@ -185,13 +185,15 @@ def draws(*values):
 
 
 def test_a_shift_of_whole_pixels_moves_them_and_continues_the_edge():
-    moved = Augmentation(1, shift=0.25).change(picture(height=8, width=12), draws(0, 0, 0, 1, -0.5))
+    moved = Augmentation(1, shift=0.25).transform(
+        picture(height=8, width=12), draws(0, 0, 0, 1, -0.5)
+    )
     pixels = picture(height=8, width=12)[2:, :]
     pixels = np.concatenate([pixels, pixels[-1:], pixels[-1:]])  # two rows up
     edge = pixels[:, :1].repeat(2, axis=1)
     expected = np.concatenate([edge, pixels], axis=1)[:, :12]
     assert np.abs(moved - expected[:, :12].astype(int)).max() > 0  # 1.5 columns, not 2
-    moved = Augmentation(1, shift=0.25).change(
+    moved = Augmentation(1, shift=0.25).transform(
         picture(height=8, width=12), draws(0, 0, 0, 1, -2 / 3)
     )
     assert np.abs(moved - expected.astype(int)).max() <= 1
@@ -199,17 +201,17 @@ def test_a_shift_of_whole_pixels_moves_them_and_continues_the_edge():
 
 def test_a_quarter_turn_and_a_half_turn_are_exact():
     square = picture(height=9, width=9)
-    quarter = Augmentation(1, rotation=180).change(square, draws(0.5))
+    quarter = Augmentation(1, rotation=180).transform(square, draws(0.5))
     assert (quarter == np.rot90(square)).all()
-    half = Augmentation(1, rotation=180).change(picture(), draws(1))
+    half = Augmentation(1, rotation=180).transform(picture(), draws(1))
     assert (half == picture()[::-1, ::-1]).all()
 
 
 def test_a_zoom_by_half_takes_every_pixel_between():
     ramp = np.arange(0, 250, 10, dtype=np.uint8)[None, :, None].repeat(9, 0).repeat(3, 2)
-    larger = Augmentation(1, zoom=0.5).change(ramp, draws(0, 0, -1))
+    larger = Augmentation(1, zoom=0.5).transform(ramp, draws(0, 0, -1))
     assert (larger[0, :, 0] == np.arange(60, 185, 5)).all()
-    smaller = Augmentation(1, zoom=0.5).change(ramp, draws(0, 0, 1))
+    smaller = Augmentation(1, zoom=0.5).transform(ramp, draws(0, 0, 1))
     assert (smaller[0, :5, 0] == [0, 0, 0, 0, 0]).all()
     assert (smaller[0, 5:20, 0] == np.arange(15, 240, 15)).all()
     assert (smaller[0, 20:, 0] == 240).all()

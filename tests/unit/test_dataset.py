@@ -13,7 +13,7 @@ from tlfeatures.duplicates import find_near_duplicates
 from tlfeatures.embedding_choice import telling_embedding
 from tlfeatures.errors import DatasetError, ParameterError
 from tlfeatures.features.file.store import read_header
-from tlfeatures.features.sources.folder_labels import from_folders
+from tlfeatures.features.sources.folder_labels import labels_from_folders
 from tlfeatures.folds import make_folds
 
 
@@ -50,7 +50,7 @@ def test_labels_come_from_the_folders(file):
     ],
 )
 def test_folders_give_classes_and_splits(ids, labels, splits):
-    rows = from_folders(ids)
+    rows = labels_from_folders(ids)
     assert [row.label for row in rows] == labels
     assert [row.split for row in rows] == splits
 

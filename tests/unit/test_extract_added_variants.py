@@ -13,7 +13,9 @@ from tlfeatures import extract
 from tlfeatures.features.backbones.pixels import PixelBackbone
 from tlfeatures.features.file.store import read_header
 from tlfeatures.features.images.augment import Augmentation
-from tlfeatures.features.images.identify import decode, digest, scan
+from tlfeatures.features.images.decoding import decode
+from tlfeatures.features.images.identify import scan
+from tlfeatures.features.images.reading import digest
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "embeddings-v1.h5"
 
@@ -98,7 +100,7 @@ def test_added_images_alone_pass_with_their_variants(photos, file, passed):
     after = rows_of(file)[1][VARIANTS]
     np.testing.assert_array_equal(after[:24], before[VARIANTS])
     data = (photos / "red" / "zz.png").read_bytes()
-    stack = Augmentation.of(2, TURNED).stack(digest(data), decode(data, (16, 16)))
+    stack = Augmentation.parse(2, TURNED).stack(digest(data), decode(data, (16, 16)))
     expected = PixelBackbone(["grid8.avg"]).embed(stack)["grid8.avg"]
     np.testing.assert_array_equal(after[24], expected[1:])
 

@@ -19,7 +19,9 @@ from tlfeatures.features.backbones.pixels import PixelBackbone
 from tlfeatures.features.file import store
 from tlfeatures.features.file.store import Reader, read_header
 from tlfeatures.features.images.augment import Augmentation
-from tlfeatures.features.images.identify import decode, digest, scan
+from tlfeatures.features.images.decoding import decode
+from tlfeatures.features.images.identify import scan
+from tlfeatures.features.images.reading import digest
 
 VARIANTS = "variants of grid8.avg"  # as `rows_of` names them
 
@@ -36,7 +38,7 @@ def test_rows_of_variants_are_those_of_each_variant_by_hand(photos, file):
     )
     assert (result.images, result.computed, result.variants) == (24, 24, 3)
     names = ["grid8.avg", "grid4.flatten"]
-    backbone, how = PixelBackbone(names), Augmentation.of(3, TURNED)
+    backbone, how = PixelBackbone(names), Augmentation.parse(3, TURNED)
     ids, rows = rows_of(file)
     for name in names:
         images, variants_of_images = rows[name], rows[f"variants of {name}"]
@@ -139,7 +141,7 @@ def test_what_is_asked_for_is_what_the_file_says(photos, file):
     extract_pixels(
         photos, file, augment=2, augment_spec={"rotation": 30, "brightness": 0.2, "seed": 3}
     )
-    assert read_header(file).spec.augmentation == Augmentation.of(2, TURNED)
+    assert read_header(file).spec.augmentation == Augmentation.parse(2, TURNED)
     assert read_header(file).variants == 2
     extract_pixels(photos, file, augment_spec=TURNED)  # the text is the mapping
 
@@ -194,7 +196,7 @@ def test_the_command_line_says_how_many_variants_and_info_how(photos, file):
     assert (made.exit_code, json.loads(made.stdout)["variants"]) == (0, 2)
     assert "2 variants of each image" in invoke(*command).stdout
     assert json.loads(invoke(*command, "--json").stdout)["variants"] == 2
-    augmentation = asdict(Augmentation.of(2, TURNED))
+    augmentation = asdict(Augmentation.parse(2, TURNED))
     assert describe(file)["spec"]["augmentation"] == augmentation
     assert json.loads(invoke("info", file, "--json").stdout)["spec"]["augmentation"] == augmentation
     shown = invoke("info", file).stdout

@@ -15,8 +15,8 @@ from tlfeatures.cli import main
 from tlfeatures.errors import ParameterError, SpecError
 from tlfeatures.features.file.store import Reader, read_header
 from tlfeatures.features.images.decoding import decode_content
-from tlfeatures.features.images.few_levels import FewLevels, few_levels, warn_of_few_levels
-from tlfeatures.features.images.reading import opened
+from tlfeatures.features.images.few_levels import FewLevels, check_grey_levels, warn_of_few_levels
+from tlfeatures.features.images.reading import open_content
 
 SIDE = 32
 SETTINGS = {"backbone": "pixels", "size": SIDE, "layers": ["grid8.flatten"]}
@@ -54,25 +54,25 @@ def warnings(caplog) -> list[str]:
 def test_17_levels_are_enough():
     for count in (1, 2, 15, 16, 17, 255):
         values = np.resize(np.arange(count), (20, 20)).astype(np.uint8)
-        found = few_levels(values[..., None].repeat(3, axis=2), None)
+        found = check_grey_levels(values[..., None].repeat(3, axis=2), None)
         assert found == (None if count > 16 else FewLevels(count - 1, None))
 
 
 def test_every_pixel_counts():
     values = np.zeros((100, 100, 3), np.uint8)
     values[51, 1:18, 1] = np.arange(17)
-    assert few_levels(values, None) is None
+    assert check_grey_levels(values, None) is None
     values[51, 17, 1] = 0
-    assert few_levels(values, None) == FewLevels(15, None)
+    assert check_grey_levels(values, None) == FewLevels(15, None)
 
 
 def test_the_channel_with_the_most_levels_counts():
     values = np.zeros((20, 20, 3), np.uint8)
-    assert few_levels(values, None) == FewLevels(0, None)
+    assert check_grey_levels(values, None) == FewLevels(0, None)
     values[..., 0] = 255  # plain red has one shade a channel
-    assert few_levels(values, None) == FewLevels(0, None)
+    assert check_grey_levels(values, None) == FewLevels(0, None)
     values[..., 2] = np.arange(20)
-    assert few_levels(values, None) is None
+    assert check_grey_levels(values, None) is None
 
 
 @pytest.mark.parametrize("side", [28, 64, 300])
@@ -87,7 +87,7 @@ def test_digits_drawings_and_scans_are_no_such_images_once_they_are_resized(side
         "drawing": Image.fromarray(np.stack([disc * 200, 255 - disc * 55, disc * 30], axis=2)),
     }.items():
         image.save(tmp_path / f"{name}.png")
-        with opened(tmp_path / f"{name}.png") as content:
+        with open_content(tmp_path / f"{name}.png") as content:
             assert decode_content(content, (size, size)).few_levels is None, name
 
 

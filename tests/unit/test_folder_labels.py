@@ -17,18 +17,19 @@ from tlfeatures import Model, benchmark, describe, extract, fit, load_dataset, m
 from tlfeatures.cli import main
 from tlfeatures.errors import DatasetError, ParameterError
 from tlfeatures.evaluating import evaluate
-from tlfeatures.features.sources.folder_labels import folder_hint, from_folders, split_named
+from tlfeatures.features.sources.folder_hints import folder_hint
+from tlfeatures.features.sources.folder_labels import labels_from_folders, split_from_name
 
 PIXELS = {"backbone": "pixels", "size": 16, "layers": ["grid8.flatten"]}
 E_COMPOSED, E_DECOMPOSED = "caf\u00e9", "cafe\u0301"
 
 
 def labels_of(ids, level=None):
-    return [row.label for row in from_folders(ids, level)]
+    return [row.label for row in labels_from_folders(ids, level)]
 
 
 def splits_of(ids, level=None):
-    return [row.split for row in from_folders(ids, level)]
+    return [row.split for row in labels_from_folders(ids, level)]
 
 
 def tree(folder, classes, *, images=4):
@@ -64,7 +65,7 @@ def run(*arguments):
     ],
 )  # fmt: skip
 def test_names_of_splits(names, split):
-    assert {name: split_named(name) for name in names} == dict.fromkeys(names, split)
+    assert {name: split_from_name(name) for name in names} == dict.fromkeys(names, split)
 
 
 @pytest.mark.parametrize(
@@ -157,12 +158,12 @@ def test_unlabelled_images_beside_the_splits_need_a_level():
 @pytest.mark.parametrize("level", [0, 1.0, "2", True])
 def test_what_is_no_level_is_refused(level):
     with pytest.raises(ParameterError, match=r"label_level is .*; expected 1 for the top folder"):
-        from_folders(["a/1"], level)
+        labels_from_folders(["a/1"], level)
 
 
 @given(st.lists(st.text("ab/é ", max_size=8), max_size=6), st.integers(-4, 4).filter(bool))
 def test_a_label_is_a_folder_of_the_path_or_none(ids, level):
-    for id_, row in zip(ids, from_folders(ids, level), strict=True):
+    for id_, row in zip(ids, labels_from_folders(ids, level), strict=True):
         folders = [part.strip() for part in id_.split("/")[:-1]]
         assert row.label is None or row.label in folders
         assert (row.label or "x").strip() == (row.label or "x")

@@ -18,7 +18,8 @@ from tlfeatures import Model, extract, load_dataset, make_head, verify
 from tlfeatures.cli import main
 from tlfeatures.errors import ParameterError, SourceError, TlfeaturesError
 from tlfeatures.evaluating import evaluate
-from tlfeatures.features.sources.folders import SUFFIXES, find_images, no_images
+from tlfeatures.features.sources.endings import IMAGE_ENDINGS
+from tlfeatures.features.sources.folders import find_images, no_images_error
 
 PIXELS = {"backbone": "pixels", "size": 16}
 
@@ -82,7 +83,7 @@ def test_an_image_of_any_other_name_is_found_and_read(folder, tmp_path, format_,
     assert (result.computed, result.failed) == (2, [])
 
 
-@pytest.mark.parametrize("ending", sorted(SUFFIXES))
+@pytest.mark.parametrize("ending", sorted(IMAGE_ENDINGS))
 def test_what_ends_like_an_image_is_listed_whatever_it_holds(folder, ending):
     write(folder, f"cat/z{ending.upper()}", b"text")
     assert ids(folder) == ["cat/1.png", f"cat/z{ending.upper()}"]
@@ -135,7 +136,7 @@ def test_second_copies_and_previews_are_no_images(folder, name, caplog):
 def test_dicom_is_told_by_its_content(folder, name):
     write(folder, f"cat/{name}", bytes(128) + b"DICM" + bytes(8))
     (folder / "cat" / "1.png").unlink()
-    said = str(no_images(folder))
+    said = str(no_images_error(folder))
     assert said.endswith(
         "has 1 file and no image: 1 .dcm; DICOM can't be read: save as PNG or TIFF"
     )
@@ -189,7 +190,7 @@ def test_a_folder_without_images_says_what_it_has(names, said, tmp_path, photos,
     (tmp_path / "x").mkdir()
     for number, name in enumerate(names):
         write(tmp_path / "x", f"{number}/{name}")
-    assert said in str(no_images(tmp_path / "x"))
+    assert said in str(no_images_error(tmp_path / "x"))
     extract(photos, tmp_path / "photos.h5", **PIXELS)
     model = Model.fit(make_head("centroid"), load_dataset(tmp_path / "photos.h5"))
     uses = [

@@ -11,7 +11,9 @@ from PIL import Image
 
 from tests.fakes import write_image
 from tlfeatures.errors import ImageError, ParameterError
-from tlfeatures.features.images.identify import UNKNOWN, UNREADABLE, decode, digest, scan, thumbnail
+from tlfeatures.features.images.decoding import decode, thumbnail
+from tlfeatures.features.images.identify import UNKNOWN, UNREADABLE, scan
+from tlfeatures.features.images.reading import digest
 from tlfeatures.features.sources.folders import find_images
 from tlfeatures.page.thumbnails import thumbnails
 

@@ -25,8 +25,8 @@ from tlfeatures.cli import main
 from tlfeatures.errors import ImageError, ParameterError
 from tlfeatures.features.extract import extract
 from tlfeatures.features.file.store import Reader
-from tlfeatures.features.images.identify import MAX_PIXELS, decode
-from tlfeatures.features.images.reading import LARGE
+from tlfeatures.features.images.decoding import MAX_PIXELS, decode
+from tlfeatures.features.images.reading import LARGE_FILE
 
 DOCS = Path(__file__).parents[2] / "docs" / "inputs.md"
 SETTINGS = {"backbone": "pixels", "size": SIDE, "layers": ["grid8.flatten"]}
@@ -93,7 +93,7 @@ def _(folder):
 @case("file larger than memory", "embedded")
 def _(folder):
     name = write(folder, "a/1.png", encoded(picture(), "PNG"))
-    os.truncate(folder / name, LARGE + 1)  # zeros behind the image; see test_large_files.py
+    os.truncate(folder / name, LARGE_FILE + 1)  # zeros behind the image; see test_large_files.py
     return {name: quarters()}
 
 

@@ -15,8 +15,8 @@ from tlfeatures import extract, load_dataset
 from tlfeatures.cli import main
 from tlfeatures.dataset import label_images
 from tlfeatures.errors import DatasetError, ParameterError
-from tlfeatures.features.sources.folder_labels import Row
-from tlfeatures.features.sources.spelling import alike_names, clean
+from tlfeatures.features.sources.folder_labels import LabelRow
+from tlfeatures.features.sources.spelling import describe_similar_names, normalize_name
 
 COMPOSED = unicodedata.normalize("NFC", "été/zoë.png")
 DECOMPOSED = unicodedata.normalize("NFD", COMPOSED)
@@ -37,13 +37,13 @@ def labelled(ids, labels=None, groups=None, **options):
 
 @given(st.text(max_size=12))
 def test_clean_gives_one_form_and_keeps_it(text):
-    once = clean(text)
-    assert clean(once) == once
-    assert clean(f" \u200b{text}\u00a0\0") == once
+    once = normalize_name(text)
+    assert normalize_name(once) == once
+    assert normalize_name(f" \u200b{text}\u00a0\0") == once
     assert once == once.strip()
     assert str(np.array([once])[0]) == once  # NumPy drops what it takes for padding
     for form in ("NFC", "NFD"):
-        assert clean(unicodedata.normalize(form, text)) == once
+        assert normalize_name(unicodedata.normalize(form, text)) == once
 
 
 @pytest.mark.parametrize(
@@ -59,14 +59,14 @@ def test_clean_gives_one_form_and_keeps_it(text):
     ],
 )
 def test_clean_keeps_what_is_inside_a_name(text):
-    assert clean(f" {text}\n") == text
+    assert normalize_name(f" {text}\n") == text
 
 
 @given(
     st.dictionaries(st.sampled_from(["a", "A", "b", "1", "1.0", "é", "e\u0301"]), st.integers(1, 9))
 )
 def test_names_are_asked_about_if_they_look_alike(counts):
-    said = "\n".join(alike_names("classes", counts))
+    said = "\n".join(describe_similar_names("classes", counts))
     for one, other in (("a", "A"), ("1", "1.0"), ("é", "e\u0301")):
         asked = (
             f"{one!r} ({counts.get(one)})" in said and f"{other!r} ({counts.get(other)})" in said
@@ -77,7 +77,7 @@ def test_names_are_asked_about_if_they_look_alike(counts):
 
 def test_many_names_that_look_alike_are_counted():
     counts = {name: 1 for n in range(9) for name in (f"c{n}", f"C{n}")}
-    said = alike_names("classes", counts)
+    said = describe_similar_names("classes", counts)
     assert len(said) == 6
     assert said[-1] == "4 more sets of classes look alike in the same way"
 
@@ -173,7 +173,7 @@ def test_values_that_python_calls_equal_are_different_names():
 
 
 def test_rows_of_a_mapping_are_brought_to_the_same_form():
-    rows = {"a/1": Row("x ", "p\u00a0", "train"), "b/2": Row("x", "p", "test")}
+    rows = {"a/1": LabelRow("x ", "p\u00a0", "train"), "b/2": LabelRow("x", "p", "test")}
     data = labelled(["a/1", "b/2"], rows)
     assert (data.y.tolist(), data.groups.tolist()) == (["x", "x"], ["p", "p"])
     with pytest.raises(

@@ -11,7 +11,13 @@ from tlfeatures import extract
 from tlfeatures.errors import ImageError, ParameterError, SourceError, StoreError
 from tlfeatures.features.images.identify import UNREADABLE, identify
 from tlfeatures.features.sources.folders import list_images
-from tlfeatures.features.sources.locations import Folder, absolute, is_url, list_url, read_url
+from tlfeatures.features.sources.locations import (
+    Folder,
+    absolute_location,
+    is_url,
+    list_url,
+    read_url,
+)
 
 
 @pytest.fixture
@@ -27,18 +33,18 @@ def memory():
 @pytest.fixture(params=["path", "memory"])
 def folder(request, tmp_path, memory):
     folder = Folder(str(tmp_path / "ä b") if request.param == "path" else "memory://ä b")
-    folder.make()
+    folder.create()
     return folder
 
 
 def put(folder, name, data):
-    with folder.making(name) as path:
+    with folder.writing(name) as path:
         path.write_bytes(data)
 
 
 def test_a_file_that_is_made_is_there_and_is_read(folder):
     put(folder, "x.h5", b"abc")
-    assert folder.there
+    assert folder.exists
     assert folder.sizes() == {"x.h5": 3}
     with folder.reading("x.h5") as path:
         assert path.read_bytes() == b"abc"
@@ -48,7 +54,7 @@ def test_a_file_that_is_made_is_there_and_is_read(folder):
 
 def test_a_file_appears_at_the_end_and_not_before(folder):
     put(folder, "x.h5", b"old")
-    with folder.making("x.h5") as path:
+    with folder.writing("x.h5") as path:
         path.write_bytes(b"half")
         with folder.reading("x.h5") as there:
             assert there.read_bytes() == b"old"
@@ -58,7 +64,7 @@ def test_a_file_appears_at_the_end_and_not_before(folder):
 @pytest.mark.parametrize("error", [RuntimeError, OSError, KeyboardInterrupt])
 def test_an_error_while_a_file_is_made_leaves_nothing(folder, error):
     def make():
-        with folder.making("x.h5") as path:
+        with folder.writing("x.h5") as path:
             path.write_bytes(b"half")
             raise error("the disk is full")
 
@@ -79,15 +85,15 @@ def test_what_is_removed_is_gone_and_what_is_gone_already_is_no_error(folder):
 
 def test_a_local_folder_goes_with_its_last_file(tmp_path):
     folder = Folder(str(tmp_path / "x"))
-    assert (folder.there, folder.sizes()) == (False, {})
-    folder.make()
-    folder.make()
+    assert (folder.exists, folder.sizes()) == (False, {})
+    folder.create()
+    folder.create()
     put(folder, "a", b"a")
     (tmp_path / "x" / "b").write_text("a user's own")
     folder.remove(["a"])
-    assert folder.there
+    assert folder.exists
     folder.remove(["b"])
-    assert not folder.there
+    assert not folder.exists
 
 
 def test_a_file_that_is_not_there_is_no_crash(tmp_path, memory):
@@ -110,12 +116,12 @@ def test_links_and_folders_are_no_files_of_a_folder(tmp_path):
 
 def test_what_the_system_refuses_is_one_line(tmp_path):
     (tmp_path / "file").write_text("x")
-    with pytest.raises(StoreError, match=r"file can't be made: File exists"):
-        Folder(str(tmp_path / "file")).make()
+    with pytest.raises(StoreError, match=r"file can't be created: File exists"):
+        Folder(str(tmp_path / "file")).create()
     with pytest.raises(StoreError, match=r"file can't be listed: Not a directory"):
         Folder(str(tmp_path / "file")).sizes()
-    with pytest.raises(StoreError, match=r"below can't be made: Not a directory"):
-        Folder(str(tmp_path / "file" / "below")).make()
+    with pytest.raises(StoreError, match=r"below can't be created: Not a directory"):
+        Folder(str(tmp_path / "file" / "below")).create()
     (tmp_path / "x.h5").mkdir()
     with pytest.raises(StoreError, match=r"can't be written: Is a directory"):
         put(Folder(str(tmp_path)), "x.h5", b"x")
@@ -126,10 +132,10 @@ def test_what_the_system_refuses_is_one_line(tmp_path):
 
 def test_a_location_as_other_machines_understand_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert absolute("a/../b") == str(tmp_path / "b")
-    assert absolute(Path("b/")) == str(tmp_path / "b")
-    assert absolute(f"file://{tmp_path}/b/") == str(tmp_path / "b")
-    assert absolute("s3://bucket/b/") == "s3://bucket/b"
+    assert absolute_location("a/../b") == str(tmp_path / "b")
+    assert absolute_location(Path("b/")) == str(tmp_path / "b")
+    assert absolute_location(f"file://{tmp_path}/b/") == str(tmp_path / "b")
+    assert absolute_location("s3://bucket/b/") == "s3://bucket/b"
     assert [is_url(each) for each in ("s3://x", "a/b", "a:/b", Path("a"))] == [True] + [False] * 3
 
 

@@ -15,7 +15,8 @@ from tests.unit.data import SPEC
 from tlfeatures.errors import FormatError
 from tlfeatures.features.file import store
 from tlfeatures.features.images.augment import Augmentation
-from tlfeatures.features.images.identify import Manifest, digest
+from tlfeatures.features.images.identify import Manifest
+from tlfeatures.features.images.reading import digest
 from tlfeatures.features.sources.folders import ImageFile
 from tlfeatures.features.spec import Spec
 

@@ -31,7 +31,7 @@ from tlfeatures.exporting.check import LARGEST_DIFFERENCE, Check, check_export
 from tlfeatures.exporting.runtime import in_short, session
 from tlfeatures.features.backbones.weights import IMAGENET_SHA256
 from tlfeatures.features.engines.onnx_graph import Graph
-from tlfeatures.features.images.value_range import in_words
+from tlfeatures.features.images.value_range import format_value_range
 from tlfeatures.features.spec import Spec
 from tlfeatures.files import check_ending, file_target, replace_file
 from tlfeatures.model import Model, check_width, input_images
@@ -269,7 +269,7 @@ def _weights_name(spec: Spec) -> str:
 def _shades(spec: Spec) -> str:
     if spec.value_range is None:
         return ""
-    low, high = in_words(spec.value_range).split(",")
+    low, high = format_value_range(spec.value_range).split(",")
     return f", with more than 8 bits a channel {low} is black and {high} is white"
 
 

@@ -46,9 +46,10 @@ from tlfeatures.features.run import (
     settled,
 )
 from tlfeatures.features.settings import Choose, Settings
-from tlfeatures.features.sources.folder_labels import count_labels, folder_hint
-from tlfeatures.features.sources.folders import no_images
-from tlfeatures.features.sources.spelling import alike_names
+from tlfeatures.features.sources.folder_hints import folder_hint
+from tlfeatures.features.sources.folder_labels import count_labels
+from tlfeatures.features.sources.folders import no_images_error
+from tlfeatures.features.sources.spelling import describe_similar_names
 from tlfeatures.files import check_ending, move
 
 logger = logging.getLogger(__name__)
@@ -177,7 +178,7 @@ def extract(
     augment : int, default 0
         Number of variants of each image. Heads are trained on them besides the images themselves.
     augment_spec : str or mapping, default "rotation=30,zoom=0.2,horizontal_flip"
-        How variants are drawn, see `tlfeatures.features.images.augment.Augmentation.of`.
+        How variants are drawn, see `tlfeatures.features.images.augment.Augmentation.parse`.
     value_range : str or (float, float), optional
         The values that become black and white, for images with more than 8 bits a channel:
         "0,4095" for a camera of 12 bits. If not given, the range that each file states, or 0 to
@@ -283,7 +284,7 @@ def _summary(
 ) -> Extraction:
     """Report what was done, and warn of images and folders that look like a mistake."""
     classes, splits = count_labels(manifest.ids)
-    for warning in (folder_hint(manifest.ids), *alike_names("classes", classes)):
+    for warning in (folder_hint(manifest.ids), *describe_similar_names("classes", classes)):
         if warning:
             logger.warning("%s", warning)
     few_levels = sorted(outcome.few_levels.items())
@@ -337,7 +338,7 @@ class _Run:
             choose = choose_engine_on(workers)
         del known  # it is as large as the manifest
         if not manifest.images:
-            raise no_images(self.source)
+            raise no_images_error(self.source)
         plan = make_plan(
             manifest, self.target, self.settings, self.options.device, self.prune, choose
         )

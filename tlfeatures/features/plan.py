@@ -16,7 +16,7 @@ from tlfeatures.features.engines.choose import choose_engine
 from tlfeatures.features.file import store
 from tlfeatures.features.images.augment import Augmentation
 from tlfeatures.features.images.identify import UNREADABLE, Manifest
-from tlfeatures.features.images.value_range import in_words
+from tlfeatures.features.images.value_range import format_value_range
 from tlfeatures.features.settings import Choose, Settings, complete_settings
 from tlfeatures.features.sources.folders import ImageFile
 from tlfeatures.features.spec import Spec
@@ -269,9 +269,9 @@ def _check_same(current: store.Header, spec: Spec, dtype: str) -> None:
 
 def _short(value: Any) -> str:
     if isinstance(value, tuple):
-        return in_words(value)
+        return format_value_range(value)
     if isinstance(value, Augmentation):
-        return f"{counted(value.variants, 'variant')} ({value.in_words() or 'unchanged'})"
+        return f"{counted(value.variants, 'variant')} ({value.to_text() or 'unchanged'})"
     text = str(value)
     return text if len(text) < 40 else f"{text[:12]}..."
 

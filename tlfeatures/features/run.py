@@ -16,7 +16,7 @@ from tlfeatures.features.file import store
 from tlfeatures.features.images.few_levels import FewLevels
 from tlfeatures.features.images.identify import UNREADABLE, Manifest
 from tlfeatures.features.plan import Plan, Task
-from tlfeatures.features.sources.locations import absolute
+from tlfeatures.features.sources.locations import absolute_location
 from tlfeatures.features.spec import Spec
 from tlfeatures.files import replacing
 from tlfeatures.names import first_of
@@ -95,7 +95,7 @@ def provenance_of(
     commands = plan.current.provenance.get("commands", []) if plan.current else []
     if command is not None and command not in commands:
         commands = [*commands, command][-_COMMANDS:]
-    return {"source": absolute(source), "commands": commands}
+    return {"source": absolute_location(source), "commands": commands}
 
 
 Measure = Callable[[Spec, Iterable[tuple[str, bytes]], ComputeOptions], Quantization]

@@ -123,8 +123,8 @@ def _augmentation(settings: Settings, old: Augmentation | None) -> Augmentation 
     if settings.augment_spec is None and old is not None:
         return replace(old, variants=count)
     text = settings.augment_spec
-    augmentation = Augmentation.of(count, _AUGMENT_SPEC if text is None else text)
-    if not augmentation.changes:
+    augmentation = Augmentation.parse(count, _AUGMENT_SPEC if text is None else text)
+    if not augmentation.has_effect:
         raise ParameterError(
             f"the augment spec {text!r} changes nothing, so that variants would be copies: name "
             f"what is drawn, as in {_AUGMENT_SPEC}"

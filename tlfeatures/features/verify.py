@@ -26,7 +26,7 @@ from tlfeatures.features.images.decoding import MAX_PIXELS, allow_pixels
 from tlfeatures.features.images.identify import UNREADABLE, Manifest, scan
 from tlfeatures.features.images.read_ahead import ImageToRead
 from tlfeatures.features.plan import TIDYING
-from tlfeatures.features.sources.folders import no_images
+from tlfeatures.features.sources.folders import no_images_error
 from tlfeatures.names import unknown_name
 
 MIN_COSINE = 0.999  # of bfloat16 against float32 it is 0.9999; other weights or images are far off
@@ -295,7 +295,7 @@ def _look(
     header = reader.header
     manifest = None if source is None else scan(source)
     if source is not None and manifest is not None and not manifest.images:
-        raise no_images(source, "expected the folder that the file was made of")
+        raise no_images_error(source, "expected the folder that the file was made of")
     again = 0 if manifest is None else min(sample, int(header.done.sum()))
     steps = _Steps(progress, len(header.tables) * len(header.ids) + again)
     seen = _Seen(header, _of_marks(header) | _of_rows(reader, steps) | _of_shards(header))

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from tlfeatures.errors import ImageError
 from tlfeatures.features.images.decoding import thumbnail_content
-from tlfeatures.features.images.reading import opened
+from tlfeatures.features.images.reading import open_content
 from tlfeatures.features.images.value_range import ValueRange
 from tlfeatures.features.sources.folders import find_images
-from tlfeatures.features.sources.spelling import clean
+from tlfeatures.features.sources.spelling import normalize_name
 
 logger = logging.getLogger(__name__)
 
@@ -54,11 +54,13 @@ def thumbnails(
     # Listed, not joined from ids: an id is data, and can name nothing outside the folder.
     paths = {image.id: image.path for image in find_images(folder)}
     # A copy of the folder on another system may write the same name in another Unicode form.
-    forms = {clean(id_): path for id_, path in paths.items()}
+    forms = {normalize_name(id_): path for id_, path in paths.items()}
     with ThreadPoolExecutor() as pool:
         for start in range(0, len(wanted), _CHUNK):
             chunk = wanted[start : start + _CHUNK]
-            found = [(paths.get(id_, forms.get(clean(id_))), digests.get(id_)) for id_ in chunk]
+            found = [
+                (paths.get(id_, forms.get(normalize_name(id_))), digests.get(id_)) for id_ in chunk
+            ]
             urls = pool.map(lambda each: _url(each[0], each[1], value_range), found)
             for id_, url in zip(chunk, urls, strict=True):
                 changed += url is None
@@ -83,7 +85,7 @@ def _url(path: Path | None, expected: bytes | None, value_range: ValueRange | No
     if path is None:
         return None
     try:
-        with opened(path) as content:
+        with open_content(path) as content:
             if content.sha256() != expected:
                 return None
             picture = thumbnail_content(content, SIDE, value_range)

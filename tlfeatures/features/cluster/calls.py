@@ -24,7 +24,7 @@ from tlfeatures.features.images.identify import UNREADABLE, Known, Manifest
 from tlfeatures.features.run import Callbacks, Measure
 from tlfeatures.features.settings import Choose
 from tlfeatures.features.sources.folders import ImageFile, list_images
-from tlfeatures.features.sources.locations import absolute
+from tlfeatures.features.sources.locations import absolute_location
 from tlfeatures.features.spec import Spec
 
 logger = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ def identify_on(
         If no worker can read any image.
     StoppedError
     """
-    images = list(list_images(absolute(source)))
+    images = list(list_images(absolute_location(source)))
     logger.info("the workers identify %d images", len(images))
     starts = range(0, len(images), _IMAGES)
     orders = (_identify_order(images[start : start + _IMAGES], known or {}) for start in starts)
@@ -61,7 +61,7 @@ def identify_on(
     if identified and all(digest == UNREADABLE for digest, _ in identified):
         why = cluster.first(why_unreadable, images[0])
         raise SourceError(
-            f"no worker can read any image of {absolute(source)} ({images[0].id}: {why}): give a "
+            f"no worker can read any image of {absolute_location(source)} ({images[0].id}: {why}): give a "
             "folder that all machines share under this path, or a URL, as in s3://bucket/photos"
         )
     digests = [digest for digest, _ in identified]

@@ -37,7 +37,7 @@ from tlfeatures.features.run import (
     remove_taken_over,
     settled,
 )
-from tlfeatures.features.sources.locations import Folder, absolute, is_url
+from tlfeatures.features.sources.locations import Folder, absolute_location, is_url
 
 
 def carry_out_on(
@@ -66,7 +66,7 @@ def carry_out_on(
     check_writable(plan)
     folder, next_to_file = _folder(plan, shards)
     if plan.tasks:
-        folder.make()
+        folder.create()
         plan = calibrated(with_ranges(plan, folder), options, calibrate_on(cluster))
     recipe = Recipe(folder.location, plan.spec, plan.embeddings, plan.dtype, plan.extent, options)
     run = ShardRun(cluster, plan, recipe, folder, callbacks)
@@ -97,7 +97,7 @@ def _folder(plan: Plan, shards: str | os.PathLike[str] | None) -> tuple[Folder, 
     In another folder, each file has a folder of its own for its shards.
     """
     own = shards_folder(plan.target)
-    given = str(own) if shards is None else absolute(shards)
+    given = str(own) if shards is None else absolute_location(shards)
     if not is_url(given) and Path(given).resolve() == own.resolve():
         return Folder(str(own)), True
     number = hashlib.sha256(str(plan.target).encode()).hexdigest()[:8]

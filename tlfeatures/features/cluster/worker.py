@@ -35,7 +35,7 @@ from tlfeatures.features.engines.choose import choose_engine
 from tlfeatures.features.file import store
 from tlfeatures.features.images.identify import UNKNOWN, UNREADABLE, Manifest, Stamp, identify
 from tlfeatures.features.images.read_ahead import Decoding, ImageToRead, read_ahead
-from tlfeatures.features.images.reading import opened
+from tlfeatures.features.images.reading import open_content
 from tlfeatures.features.plan import Task
 from tlfeatures.features.sources.folders import ImageFile
 from tlfeatures.features.sources.locations import Folder, is_url
@@ -67,7 +67,7 @@ def calibrate_here(order: CalibrationOrder) -> Quantization:
 def why_unreadable(image: ImageFile) -> str:
     """Say why this worker cannot read an image."""
     try:
-        with opened(image.location) as content:
+        with open_content(image.location) as content:
             return f"{content.size:,} bytes can be read now"
     except ImageError as error:
         return str(error)
@@ -90,7 +90,7 @@ def make_shard(order: ShardOrder) -> Receipt:
             "the same version on all machines"
         )
     folder = Folder(recipe.folder)
-    if not folder.there:
+    if not folder.exists:
         raise ClusterError(
             f"a worker doesn't see {recipe.folder}: give a folder that all machines share, or a "
             "URL, as in --shards s3://bucket/folder"
@@ -102,7 +102,7 @@ def make_shard(order: ShardOrder) -> Receipt:
         run = _start(order)
         batches = list(run.batches())
     row_of = {task.place: row for row, task in enumerate(order.tasks)}
-    with folder.making(order.name) as path:
+    with folder.writing(order.name) as path:
         _write(path, order, batches, run, row_of)
         few_levels = {row_of[task.place]: few for task, few in run.few_levels}
         return replace(_receipt(order.name, path), few_levels=few_levels)

@@ -1,7 +1,7 @@
-"""Variants of an image: turned, flipped, zoomed, moved, brighter; drawn from a seed.
+"""Compute variants of an image: rotated, flipped, zoomed, shifted, brighter or darker.
 
-A variant follows from the image's pixels, the sha256 of its file, the seed and the variant's
-number, and from nothing else: the same image gets the same variants in every folder, order and run.
+A variant depends only on the image's pixels, the sha256 of its file, the seed and the variant's
+number: the same image has the same variants in every folder, order and run.
 """
 
 from __future__ import annotations
@@ -27,26 +27,32 @@ _FLIPS = ("horizontal_flip", "vertical_flip")
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How many variants of an image there are, and what is drawn for each, uniformly.
+    """How many variants of an image are computed, and from which ranges they are drawn uniformly.
 
     Attributes
     ----------
     variants : int
-        Of each image, beside the image itself.
+        Number of variants of an image, in addition to the image itself.
     rotation : float
-        Degrees about the centre, to either side.
+        Largest angle in degrees, about the centre and to either side.
     zoom : float
-        Share; height and width are scaled apart by factors from 1 - zoom to 1 + zoom, as Keras's
+        Height and width are scaled by one factor each, from 1 - zoom to 1 + zoom, as Keras's
         `ImageDataGenerator` does.
     shift : float
-        Share of height and of width, each apart, to either side.
+        Largest shift as a share of height and of width, which are drawn separately.
     brightness : float
-        Share; values are multiplied by a factor from 1 - brightness to 1 + brightness.
+        Values are multiplied by a factor from 1 - brightness to 1 + brightness.
     horizontal_flip, vertical_flip : bool
-        Every other variant, by chance.
+        Whether half of the variants are flipped, by chance.
     seed : int
+        0 or more.
     rule : str
-        How pixels are interpolated, and what is seen beyond the image's edges.
+        How pixels are interpolated, and what is beyond the image's edges.
+
+    Raises
+    ------
+    ParameterError
+        If a value has the wrong type or is out of its range.
     """
 
     variants: int
@@ -60,7 +66,7 @@ class Augmentation:
     rule: str = "at the backbone's size; bilinear; beyond the edges the nearest pixel"
 
     def __post_init__(self) -> None:
-        self._check_kinds()
+        self._check_types()
         if not 1 <= self.variants <= MOST_VARIANTS:
             raise ParameterError(
                 f"augment is {self.variants}; expected 0 to {MOST_VARIANTS} variants of each image"
@@ -72,7 +78,7 @@ class Augmentation:
         if self.seed < 0:
             raise ParameterError(f"seed is {self.seed}; expected 0 or more")
 
-    def _check_kinds(self) -> None:
+    def _check_types(self) -> None:
         for name in ("variants", "seed"):
             if type(getattr(self, name)) is not int:
                 raise ParameterError(f"{name} is {getattr(self, name)!r}; expected a whole number")
@@ -84,71 +90,67 @@ class Augmentation:
                 raise ParameterError(f"{name} is {getattr(self, name)!r}; expected true or false")
 
     @classmethod
-    def of(cls, variants: int, how: str | Mapping[str, Any]) -> Augmentation:
-        """Read what is asked for.
+    def parse(cls, variants: int, options: str | Mapping[str, Any]) -> Augmentation:
+        """Read an augmentation from options.
 
         Parameters
         ----------
         variants : int
-        how : str or mapping
-            Attributes by name, but for `variants` and `rule`; in a text
+        options : str or mapping of str to number or bool
+            Attributes by name, except `variants` and `rule`; as a text
             `rotation=30,zoom=0.2,horizontal_flip`.
 
         Raises
         ------
         ParameterError
-            For an unknown name, or a value that it can't have.
+            For an unknown name, or a value that an attribute can't have.
         """
-        given = _parsed(how) if isinstance(how, str) else dict(how)
-        known = [field.name for field in fields(cls) if field.name not in ("variants", "rule")]
-        for name in given:
-            if name not in known:
-                raise unknown_name("part of an augment spec", str(name), known)
-        # 30 and 30.0 are one setting, and one text in the file.
-        floats = {name: float(v) if type(v) is int else v for name, v in given.items()}
-        return cls(
-            variants, **{**given, **{name: floats[name] for name in _LARGEST.keys() & given.keys()}}
-        )
+        values = _parse_options(options) if isinstance(options, str) else dict(options)
+        names = [field.name for field in fields(cls) if field.name not in ("variants", "rule")]
+        for name, value in values.items():
+            if name not in names:
+                raise unknown_name("part of an augment spec", str(name), names)
+            if name in _LARGEST and type(value) is int:
+                values[name] = float(value)  # 30 and 30.0 are one setting, and one text in the file
+        return cls(variants, **values)
 
     @classmethod
     def from_dict(cls, data: Any) -> Augmentation:
-        """Read what `dataclasses.asdict` gave.
+        """Read an augmentation from the dict of `dataclasses.asdict`.
 
         Raises
         ------
         FormatError
-            If it is something else.
+            If it is no such dict, or has another `rule`.
         """
         if not isinstance(data, dict) or set(data) != {field.name for field in fields(cls)}:
             raise FormatError(f"its augmentation is not one that this version knows: {data!r:.80}")
         try:
-            made = cls(**data)
+            augmentation = cls(**data)
         except ParameterError as error:
             raise FormatError(f"its augmentation is damaged: {error}") from error
-        if made.rule != cls.rule:
-            raise FormatError(f"its augmentation follows another rule: {made.rule!r:.80}")
-        return made
+        if augmentation.rule != cls.rule:
+            raise FormatError(f"its augmentation follows another rule: {augmentation.rule!r:.80}")
+        return augmentation
 
     @property
-    def changes(self) -> bool:
-        """Whether a variant is another picture than its image."""
+    def has_effect(self) -> bool:
+        """Whether a variant differs from its image."""
         return any(getattr(self, name) for name in (*_LARGEST, *_FLIPS))
 
-    def in_words(self) -> str:
-        """Give it as text that `of` reads, without the number of variants."""
-        usual = Augmentation(self.variants)
+    def to_text(self) -> str:
+        """Write the attributes as a text that `parse` reads, without the number of variants."""
+        default = Augmentation(self.variants)
         changed = {
-            name: value
-            for name, value in asdict(self).items()
-            if value != getattr(usual, name) and name != "variants"
+            name: value for name, value in asdict(self).items() if value != getattr(default, name)
         }
         return ",".join(
-            name if value is True else f"{name}={_shortest(value)}"
+            name if value is True else f"{name}={_format_number(value)}"
             for name, value in changed.items()
         )
 
     def stack(self, digest: bytes, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Put an image and its variants together.
+        """Stack an image and its variants.
 
         Parameters
         ----------
@@ -162,17 +164,18 @@ class Augmentation:
             The image itself is the first.
         """
         draws = (_draw(digest, self.seed, number) for number in range(1, self.variants + 1))
-        return np.stack([pixels, *(self.change(pixels, draw) for draw in draws)])
+        return np.stack([pixels, *(self.transform(pixels, draw) for draw in draws)])
 
-    def change(self, pixels: NDArray[np.uint8], draw: Floats) -> NDArray[np.uint8]:
-        """Make one variant.
+    def transform(self, pixels: NDArray[np.uint8], draw: Floats) -> NDArray[np.uint8]:
+        """Compute one variant.
 
         Parameters
         ----------
         pixels : ndarray of shape (h, w, 3), uint8
         draw : ndarray of shape (8,)
-            From -1 to 1: for the rotation, the zoom of height and of width, the shift of each, the
-            brightness, the vertical and the horizontal flip. Below 0, an image is flipped.
+            Numbers from -1 to 1: for the rotation, the zoom of height and of width, the shift of
+            height and of width, the brightness, the vertical and the horizontal flip. Below 0, an
+            image is flipped.
 
         Returns
         -------
@@ -182,12 +185,14 @@ class Augmentation:
 
         size = np.array(pixels.shape[:2])
         angle = math.radians(self.rotation * draw[0])
-        turn = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
+        rotation = np.array(
+            [[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]]
+        )
         flips = [
-            -1.0 if flip and side < 0 else 1.0
-            for flip, side in ((self.vertical_flip, draw[6]), (self.horizontal_flip, draw[7]))
+            -1.0 if flip and number < 0 else 1.0
+            for flip, number in ((self.vertical_flip, draw[6]), (self.horizontal_flip, draw[7]))
         ]
-        matrix = turn * ((1 + self.zoom * draw[1:3]) * flips)  # where each pixel comes from
+        matrix = rotation * ((1 + self.zoom * draw[1:3]) * flips)  # where each pixel comes from
         centre = (size - 1) / 2
         offset = centre - matrix @ centre + self.shift * draw[3:5] * size
         moved = np.stack(
@@ -205,32 +210,32 @@ class Augmentation:
 
 
 def _draw(digest: bytes, seed: int, number: int) -> Floats:
-    """Eight numbers from -1 to 1: of sha256, which no library's next version changes."""
-    drawn = hashlib.sha256(f"{seed} {number} ".encode() + digest).digest()
-    return np.frombuffer(drawn, ">u4") / 2.0**31 - 1
+    """Draw eight numbers from -1 to 1 by sha256, which is the same in all versions of libraries."""
+    random_bytes = hashlib.sha256(f"{seed} {number} ".encode() + digest).digest()
+    return np.frombuffer(random_bytes, ">u4") / 2.0**31 - 1
 
 
-def _shortest(number: float) -> str:
-    """Write a number so that it is read back: 30 for 30.0."""
+def _format_number(number: float) -> str:
+    """Write a number in the shortest form that is read back exactly: 30 for 30.0."""
     return repr(number).removesuffix(".0")
 
 
-def _parsed(text: str) -> dict[str, Any]:
-    """`rotation=30,horizontal_flip` -> {"rotation": 30.0, "horizontal_flip": True}."""
-    given: dict[str, Any] = {}
+def _parse_options(text: str) -> dict[str, Any]:
+    """Read `rotation=30,horizontal_flip` as {"rotation": 30.0, "horizontal_flip": True}."""
+    options: dict[str, Any] = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
-        name, equals, value = (each.strip() for each in part.partition("="))
-        if name in given:
+        name, equals, value = (token.strip() for token in part.partition("="))
+        if name in options:
             raise ParameterError(f"the augment spec has {name} twice")
-        given[name] = _value(name, value) if equals else True
-    return given
+        options[name] = _parse_value(name, value) if equals else True
+    return options
 
 
-def _value(name: str, text: str) -> Any:
+def _parse_value(name: str, text: str) -> Any:
     words = {"true": True, "false": False}
     if text.lower() in words:
         return words[text.lower()]
     try:
         return int(text) if name == "seed" else float(text)
     except ValueError:
-        return text  # what it must be is said where it is checked
+        return text  # `Augmentation` raises an error that says what is expected

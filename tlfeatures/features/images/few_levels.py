@@ -1,4 +1,4 @@
-"""Images of which hardly anything is left when they reach the backbone: they are named."""
+"""Find and report images that reach the backbone with few grey levels, as nearly black ones."""
 
 from __future__ import annotations
 
@@ -13,75 +13,83 @@ from tlfeatures.names import counted, first_of
 
 logger = logging.getLogger(__name__)
 
-FEW = 16  # grey levels: what 16-bit images of a 12-bit camera have without their range
-_STEP = 8  # pixels
-_NAMED = 3  # images
-_NARROW = 64  # from the darkest to the brightest shade; a wider image isn't nearly one colour
-_USUAL = (8, 12, 14)  # bits of cameras and of images that were put into 16 bits
+_MAX_LEVELS = 16  # grey levels that 16-bit images of a 12-bit camera have without their range
+_SAMPLE_STEP = 8  # pixels
+_MAX_NAMES = 3  # images that the warning names
+_NARROW_SPAN = 64  # an image with more shades from darkest to brightest isn't nearly one colour
+_CAMERA_BITS = (8, 12, 14)  # usual depths of images that are stored with 16 bits
 
 
 @dataclass(frozen=True)
 class FewLevels:
-    """What is left of an image with few grey levels.
+    """Description of an image with few grey levels.
 
     Attributes
     ----------
     span : int
-        From the darkest to the brightest shade of any channel.
+        Difference of the brightest and the darkest shade, in the channel where it is largest.
     largest : int or None
-        Largest value in a file with more than 8 bits a channel, if no range is known for it.
+        Largest value in a file with more than 8 bits a channel and without a range of values.
     """
 
     span: int
     largest: int | None
 
 
-def few_levels(pixels: NDArray[np.uint8], largest: int | None) -> FewLevels | None:
-    """Count the shades of an image as it reaches the backbone; None if there are enough.
+def check_grey_levels(pixels: NDArray[np.uint8], largest: int | None) -> FewLevels | None:
+    """Check how many grey levels an image has as it reaches the backbone.
 
     Parameters
     ----------
-    pixels : ndarray of shape (h, w, 3)
-        The channel with the most shades counts.
+    pixels : ndarray of shape (h, w, 3), uint8
+        The channel with the most levels counts.
     largest : int or None
         See `FewLevels`.
+
+    Returns
+    -------
+    FewLevels or None
+        None if there are more than 16 levels.
     """
     channels = [pixels[..., channel] for channel in range(pixels.shape[2])]
-    # Some pixels tell it of nearly every image, in a tenth of the time.
-    if any(len(set(channel[::_STEP, ::_STEP].tobytes())) > FEW for channel in channels):
+    # For nearly every image, a sample of the pixels is enough, in a tenth of the time.
+    samples = (channel[::_SAMPLE_STEP, ::_SAMPLE_STEP] for channel in channels)
+    if any(len(set(sample.tobytes())) > _MAX_LEVELS for sample in samples):
         return None
-    shades = [np.flatnonzero(np.bincount(channel.ravel())) for channel in channels]
-    if max(len(found) for found in shades) > FEW:
+    levels = [np.flatnonzero(np.bincount(channel.ravel())) for channel in channels]
+    if max(map(len, levels)) > _MAX_LEVELS:
         return None
-    return FewLevels(max(int(found[-1] - found[0]) for found in shades), largest)
+    return FewLevels(max(int(shades[-1] - shades[0]) for shades in levels), largest)
 
 
 def warn_of_few_levels(
-    found: Sequence[tuple[str, FewLevels]], option: str = "--value-range {}"
+    images: Sequence[tuple[str, FewLevels]], option: str = "--value-range {}"
 ) -> None:
-    """Name the images of which few grey levels are left, all in one warning.
+    """Log one warning that names the images with few grey levels; none without such images.
 
     Parameters
     ----------
-    found : sequence of (name, FewLevels)
+    images : sequence of (str, FewLevels)
+        Names of the images, and their levels.
     option : str
-        How a range is given; `{}` stands for its numbers.
+        How a range of values is given, for the message; `{}` stands for its two numbers.
     """
-    if not found:
+    if not images:
         return
-    what = ("is", "are"), "nearly black or one colour"
-    if any(each.span >= _NARROW for _, each in found):
-        what = ("has", "have"), f"{FEW} grey levels or fewer"
-    names = first_of((name for name, _ in found), _NAMED)
-    verb = what[0][len(found) > 1]
-    hint = _hint([each.largest for _, each in found if each.largest is not None], option)
-    logger.warning("%s %s %s: %s%s", counted(len(found), "image"), verb, what[1], names, hint)
+    several = len(images) > 1
+    if any(levels.span >= _NARROW_SPAN for _, levels in images):
+        problem = f"{'have' if several else 'has'} {_MAX_LEVELS} grey levels or fewer"
+    else:
+        problem = f"{'are' if several else 'is'} nearly black or one colour"
+    names = first_of((name for name, _ in images), _MAX_NAMES)
+    hint = _hint([levels.largest for _, levels in images if levels.largest is not None], option)
+    logger.warning("%s %s: %s%s", counted(len(images), "image"), problem, names, hint)
 
 
 def _hint(largest: list[int], option: str) -> str:
-    """Say which range fits the values of images with more than 8 bits, if a usual one does."""
-    fitting = [bits for bits in _USUAL if max(largest, default=1 << 16) < 1 << bits]
+    """Suggest a range for images with more than 8 bits, if their values fit a camera's depth."""
+    fitting = [bits for bits in _CAMERA_BITS if max(largest, default=1 << 16) < 1 << bits]
     if not fitting:
         return ""
-    given = option.format(f"0,{(1 << fitting[0]) - 1}")
-    return f"; {fitting[0]}-bit data? `{given}`"
+    example = option.format(f"0,{(1 << fitting[0]) - 1}")
+    return f"; {fitting[0]}-bit data? `{example}`"

@@ -1,4 +1,4 @@
-"""From an opened image to 8-bit RGB or grey: decoded, turned upright, scaled, over white."""
+"""Decode an opened image to 8-bit RGB or grey: upright, scaled, and over white if transparent."""
 
 from __future__ import annotations
 
@@ -9,60 +9,64 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
+from PIL.ExifTags import Base as TiffTag
 
 from tlfeatures.errors import ImageError
-from tlfeatures.features.images.raw_modes import change_rawmodes, rawmode_of, rawmode_of_lower_bytes
-from tlfeatures.features.images.reading import Content
-from tlfeatures.features.images.value_range import (
-    Samples,
-    ValueRange,
-    alpha_to_8_bits,
-    samples_of,
-    to_8_bits,
+from tlfeatures.features.images.raw_modes import (
+    change_rawmodes,
+    rawmode_of,
+    rawmode_of_lower_bytes,
+    tiff_tags,
 )
+from tlfeatures.features.images.reading import Content
+from tlfeatures.features.images.samples import Samples, read_samples
+from tlfeatures.features.images.scaling import alpha_to_8_bits, to_8_bits
+from tlfeatures.features.images.value_range import ValueRange
 
 Reopen = Callable[[], AbstractContextManager[Image.Image]]
 
 _TRANSPARENT_MODES = {"RGBA", "LA", "PA", "RGBa", "La"}
 
-# Bytes a pixel that Pillow and the library below it need beside the image itself, by format.
-_DECODERS = {"AVIF": 16, "JPEG2000": 28, "PPM": 8, "WEBP": 16}
-_PROGRESSIVE = 6  # of a JPEG: the coefficients of all pixels
-_STORED = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}
-_RGB = 4
-_SIXTEEN_BITS, _LOWER_BYTES = 8, 24
+# Bytes a pixel of the image itself, by Pillow's mode (4 for other modes); and what Pillow and the
+# library below it need in addition, by format.
+_IMAGE_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}
+_DECODER_BYTES = {"AVIF": 16, "JPEG2000": 28, "PPM": 8, "WEBP": 16}
+_PROGRESSIVE_BYTES = 6  # the coefficients of a progressive JPEG
+_RGB_BYTES = 4
+_SCALING_BYTES, _LOWER_BYTES_BYTES = 8, 24  # of values with more than 8 bits; with lower bytes, too
 
 
-class OpenedImage:
+class UndecodedImage:
     """An image that is opened, and of which no pixel is decoded yet.
 
     Parameters
     ----------
     image : Image
     content : Content
-        Of its file.
+        The bytes of its file.
     value_range : (float, float), optional
         See `decode`.
 
     Raises
     ------
     ImageError
-        If a range is given, and can't be applied to a file of this kind.
+        If the range that is given, or that the header states, can't be applied to such a file.
     """
 
     def __init__(
         self, image: Image.Image, content: Content, value_range: ValueRange | None
     ) -> None:
         self._image, self._value_range = image, value_range
-        self._samples = samples = samples_of(image, content)
-        cut = samples.deep and samples.cut and not samples.whole
+        self._samples = samples = read_samples(image, content)
+        if not (samples.deep and samples.cut) or samples.whole:
+            return
         full = (0, 2**samples.bits - 1)
-        if cut and image.format == "TIFF" and (samples.stated or full) != full:
+        if image.format == "TIFF" and (samples.stated or full) != full:
             raise ImageError(
                 f"its range of values can't be applied to colours with {samples.bits} bits a "
                 "channel in this kind of file, of which 8 are read; save it as a PNG"
             )
-        if value_range is not None and cut:
+        if value_range is not None:
             raise ImageError(
                 f"--value-range can't be applied to colours with {samples.bits} bits a channel in "
                 "this kind of file, of which 8 are read; save it as a PNG"
@@ -70,27 +74,33 @@ class OpenedImage:
 
     @property
     def _needs_lower_bytes(self) -> bool:
-        """Whether the upper bytes, which are all that Pillow gives of colours, don't suffice."""
+        """Whether the upper bytes, which are all that Pillow gives of colours, are not enough."""
         samples = self._samples
-        ranged = self._value_range or samples.stated or samples.significant
-        wanted = bool(ranged or "transparency" in self._image.info)
-        return samples.deep and samples.cut and samples.whole and wanted
+        has_range = self._value_range or samples.stated or samples.significant
+        exact = bool(has_range or "transparency" in self._image.info)
+        return samples.deep and samples.cut and samples.whole and exact
 
     def bytes_needed(self, width: int) -> int:
-        """Estimate the memory that decoding takes, to be resized to this width."""
-        image = self._image
-        stored = _STORED.get(image.mode, 4)
-        each = 2 * stored + _DECODERS.get(image.format or "", 0)  # twice, as it may be turned
-        if image.format == "JPEG" and image.info.get("progressive"):
-            each += _PROGRESSIVE
-        if image.mode not in ("1", "L", "RGB"):
-            each += _RGB
-        if self._samples.deep:
-            each += _LOWER_BYTES if self._needs_lower_bytes else _SIXTEEN_BITS
-        return image.width * image.height * each + _RGB * width * image.height
+        """Estimate how many bytes of memory decoding takes.
 
-    def flattened(self, reopen: Reopen) -> tuple[Image.Image, int | None]:
-        """Decode it, turn it upright, bring it to 8 bits and lay it over white.
+        Parameters
+        ----------
+        width : int
+            Pixels to which the image will be resized.
+        """
+        image = self._image
+        bytes_a_pixel = 2 * _IMAGE_BYTES.get(image.mode, 4)  # twice, as it may be turned
+        bytes_a_pixel += _DECODER_BYTES.get(image.format or "", 0)
+        if image.format == "JPEG" and image.info.get("progressive"):
+            bytes_a_pixel += _PROGRESSIVE_BYTES
+        if image.mode not in ("1", "L", "RGB"):
+            bytes_a_pixel += _RGB_BYTES
+        if self._samples.deep:
+            bytes_a_pixel += _LOWER_BYTES_BYTES if self._needs_lower_bytes else _SCALING_BYTES
+        return image.width * image.height * bytes_a_pixel + _RGB_BYTES * width * image.height
+
+    def flatten(self, reopen: Reopen) -> tuple[Image.Image, int | None]:
+        """Decode the image, turn it upright, scale it to 8 bits and lay it over white.
 
         Parameters
         ----------
@@ -100,9 +110,9 @@ class OpenedImage:
         Returns
         -------
         image : Image
-            RGB, or grey where the file is.
+            RGB, or grey for a grey file.
         largest : int or None
-            Largest value in a file with more than 8 bits a channel, if no range is known and one
+            Largest value in a file with more than 8 bits a channel, if it has no range and one
             can be given.
 
         Raises
@@ -117,11 +127,11 @@ class OpenedImage:
         _brighten_palette(image)
         ImageOps.exif_transpose(image, in_place=True)
         if not samples.deep:
-            return flat(image), None
+            return flatten(image), None
         if samples.cut and lower is None:
-            made = flat(image)
-            helps = samples.stated is None and samples.whole  # a range can be applied
-            return made, 256 * _largest_shade(made) + 255 if helps else None
+            flat = flatten(image)
+            accepts_range = samples.stated is None and samples.whole
+            return flat, 256 * _largest_shade(flat) + 255 if accepts_range else None
         if lower is None:
             return self._scaled(np.asarray(image), None)
         return self._scaled(*_joined(np.asarray(image), np.asarray(lower), samples, packed))
@@ -131,16 +141,16 @@ class OpenedImage:
     ) -> tuple[Image.Image, int | None]:
         samples = self._samples
         shades = to_8_bits(values, samples, self._value_range)
-        ranged = self._value_range is not None or samples.stated is not None
-        counted = samples.bits > 8 and values.dtype.kind in "iu" and not ranged
-        largest = int(values.max()) if counted else None
+        has_range = self._value_range is not None or samples.stated is not None
+        is_integer = samples.bits > 8 and values.dtype.kind in "iu"
+        largest = int(values.max()) if is_integer and not has_range else None
         transparent = self._image.info.get("transparency")
         if isinstance(transparent, int | tuple):
-            same = values == np.array(transparent)
-            shades[same if same.ndim == 2 else same.all(axis=2)] = 255
+            equal = values == np.array(transparent)
+            shades[equal if equal.ndim == 2 else equal.all(axis=2)] = 255
         if alpha is not None:
             shades = np.dstack([shades, alpha])
-        return flat(Image.fromarray(shades)), largest
+        return flatten(Image.fromarray(shades)), largest
 
 
 def _lower_bytes(reopen: Reopen) -> Image.Image:
@@ -154,9 +164,9 @@ def _lower_bytes(reopen: Reopen) -> Image.Image:
 def _joined(
     upper: NDArray[np.uint8], lower: NDArray[np.uint8], samples: Samples, packed: bool
 ) -> tuple[NDArray[np.uint16], NDArray[np.uint8] | None]:
-    """Upper and lower bytes, (h, w, 3 or 4), to values (h, w, 3) and, of 8 bits, alpha (h, w).
+    """Join upper and lower bytes, (h, w, 3 or 4), to values (h, w, 3) and 8-bit alpha (h, w).
 
-    Packed, the lower bytes are all bytes of one grey value and its alpha.
+    If packed, the lower bytes are all four bytes of a grey value and its alpha.
     """
     alpha = None
     if upper.shape[2] == 4:
@@ -168,49 +178,50 @@ def _joined(
 
 
 def _largest_shade(image: Image.Image) -> int:
-    """The largest value of any band."""
-    found = image.getextrema()
-    return int(max(np.ravel(found)))
+    """Return the largest value of any band."""
+    return int(max(np.ravel(image.getextrema())))
 
 
 def _scale_transparency(image: Image.Image) -> None:
-    """Say which grey is transparent as Pillow stores it, where the file has 2 or 4 bits."""
+    """Scale the transparent grey of a PNG with 2 or 4 bits as Pillow scales its pixels."""
     shades = {"L;2": 3, "L;4": 15}.get(rawmode_of(image))
     transparent = image.info.get("transparency")
     if image.format == "PNG" and shades and isinstance(transparent, int):
         image.info["transparency"] = transparent * 255 // shades
 
 
-_COLOUR_MAP = 320  # of a TIFF
-
-
 def _brighten_palette(image: Image.Image) -> None:
-    """Take a TIFF's palette for one of 8 bits where all of its values are: as libtiff does."""
-    tags = getattr(image, "tag_v2", {})
-    colours = np.asarray(tags.get(_COLOUR_MAP, ()))
+    """Take a TIFF's palette for one with 8 bits where all of its values fit, as libtiff does."""
+    colours = np.asarray(tiff_tags(image).get(TiffTag.ColorMap, ()))
     if image.mode in ("P", "PA") and colours.size and colours.size % 3 == 0 and colours.max() < 256:
         image.putpalette(colours.reshape(3, -1).T.astype(np.uint8).tobytes())
 
 
-_STRIP = 2**20  # pixels that are laid over white at once
+_STRIP_PIXELS = 2**20  # pixels that are laid over white at once
 
 
-def flat(image: Image.Image) -> Image.Image:
-    """Bring it to 8-bit RGB, or to 8-bit grey, which takes a quarter of the memory."""
+def flatten(image: Image.Image) -> Image.Image:
+    """Convert an image to 8-bit RGB, or 8-bit grey, which takes a quarter of the memory.
+
+    Parameters
+    ----------
+    image : Image
+        With 8 bits a channel; transparent parts become white.
+    """
     if image.mode in _TRANSPARENT_MODES or "transparency" in image.info:
         return _over_white(image)
     mode = "L" if image.mode in ("1", "L") else "RGB"
-    return image if image.mode == mode else image.convert(mode)  # no copy for nothing
+    return image if image.mode == mode else image.convert(mode)  # converting would copy it
 
 
 def _over_white(image: Image.Image) -> Image.Image:
-    """Lay it over white, strip by strip: what that takes is four times as large as the image."""
+    """Lay an image over white, strip by strip, as that takes four times the memory of a strip."""
     flat = Image.new("RGB", image.size)
-    rows = max(1, _STRIP // image.width)
+    rows = max(1, _STRIP_PIXELS // image.width)
     for top in range(0, image.height, rows):
         box = (0, top, image.width, min(top + rows, image.height))
         strip = image.crop(box)
-        if strip.mode == "La":  # grey that is multiplied with alpha: Pillow turns it into LA alone
+        if strip.mode == "La":  # grey multiplied with alpha, which Pillow converts to LA alone
             strip = strip.convert("LA")
         strip = strip.convert("RGBA")
         white = Image.new("RGBA", strip.size, "white")
@@ -219,7 +230,18 @@ def _over_white(image: Image.Image) -> Image.Image:
 
 
 def to_pixels(image: Image.Image, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Bring an image with 8 bits a channel to RGB and the backbone's size (see `decode`)."""
+    """Convert an image with 8 bits a channel to pixels, resized as by `decode`.
+
+    Parameters
+    ----------
+    image : Image
+    size : (int, int)
+        Height and width in pixels.
+
+    Returns
+    -------
+    ndarray of shape (height, width, 3), uint8
+    """
     height, width = size
-    resized = flat(image).resize((width, height), Image.Resampling.BILINEAR)
+    resized = flatten(image).resize((width, height), Image.Resampling.BILINEAR)
     return np.asarray(resized.convert("RGB"))

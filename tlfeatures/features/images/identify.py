@@ -10,12 +10,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from tlfeatures.errors import ImageError
-from tlfeatures.features.images.decoding import MAX_PIXELS as MAX_PIXELS
-from tlfeatures.features.images.decoding import allow_pixels as allow_pixels
-from tlfeatures.features.images.decoding import decode as decode
-from tlfeatures.features.images.decoding import thumbnail as thumbnail
-from tlfeatures.features.images.reading import digest as digest
-from tlfeatures.features.images.reading import opened
+from tlfeatures.features.images.reading import open_content
 from tlfeatures.features.sources.folders import ImageFile, list_images
 from tlfeatures.features.sources.locations import is_url
 
@@ -101,7 +96,7 @@ def identify(path: str, known: tuple[Stamp, bytes] | None = None) -> tuple[bytes
     if known is not None and stamp == known[0] and stamp != UNKNOWN:
         return known[1], stamp
     try:
-        with opened(path) as content:
+        with open_content(path) as content:
             return content.sha256(), stamp
     except (ImageError, MemoryError):
         return UNREADABLE, UNKNOWN  # decoding will say why

@@ -1,4 +1,4 @@
-"""How much memory may be in use at once: who needs more than is free waits for its turn."""
+"""Limit how much memory threads use at once: a thread that needs more than is free waits."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from contextlib import contextmanager
 
 
 class MemoryBudget:
-    """A number of bytes that threads share, first come, first served.
+    """A number of bytes that threads share, in the order in which they ask for them.
 
     Parameters
     ----------
     total : int
-        Bytes. Who needs more gets all of them, and so works alone.
+        Bytes. A thread that needs more reserves all of them, and so works alone.
     """
 
     def __init__(self, total: int) -> None:
@@ -24,20 +24,20 @@ class MemoryBudget:
 
     @contextmanager
     def reserve(self, amount: int) -> Iterator[None]:
-        """Wait until so many bytes are free, and hold them while the block runs.
+        """Wait until `amount` bytes are free, and hold them while the block runs.
 
-        A thread must hold only one reservation at a time, or two could wait for each other.
+        A thread must hold one reservation at a time, as two threads could wait for each other.
         """
         amount = min(amount, self._total)
-        turn = object()
+        ticket = object()
         with self._changed:
-            self._waiting.append(turn)
+            self._waiting.append(ticket)
             try:
-                # In turn, so that one that needs much isn't passed over for ever.
-                self._changed.wait_for(lambda: self._waiting[0] is turn and amount <= self._free)
+                # In order, so that a thread that needs much doesn't wait for ever.
+                self._changed.wait_for(lambda: self._waiting[0] is ticket and amount <= self._free)
                 self._free -= amount
             finally:
-                self._waiting.remove(turn)
+                self._waiting.remove(ticket)
                 self._changed.notify_all()
         try:
             yield

@@ -1,4 +1,7 @@
-"""How pixels lie in a file, by Pillow's names for it; and TIFF files where Pillow errs in it."""
+"""Change how Pillow reads the pixels of an opened image, by its names for their layout ("RGB;16B").
+
+That gives the lower bytes of 16-bit colours, and TIFF files that Pillow reads wrongly by itself.
+"""
 
 from __future__ import annotations
 
@@ -8,65 +11,71 @@ from collections.abc import Callable
 from typing import Any
 
 from PIL import Image, TiffImagePlugin
+from PIL.ExifTags import Base as TiffTag
 
 from tlfeatures.errors import ImageError
 
 
 def rawmode_of(image: Image.Image) -> str:
-    """Give Pillow's name of how pixels lie in the file; an empty text where it has none."""
+    """Return Pillow's name for the layout of the pixels in the file; "" if it has none."""
     tiles = getattr(image, "tile", None)
-    return rawmode_of_tile(tiles[0]) if tiles else ""
+    return _rawmode_of_tile(tiles[0]) if tiles else ""
 
 
-def rawmode_of_tile(tile: Any) -> str:
-    """Give the same for one part of the pixels."""
+def _rawmode_of_tile(tile: Any) -> str:
     arguments = tile[3]
     first = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
     return first if isinstance(first, str) else ""
 
 
 # Pillow cuts colours of 16 bits to 8: it takes the byte that is the upper one in the order of the
-# file. Asked for the other order, it takes the lower one.
+# file. With the name of the other order, it takes the lower one.
 _COLOURS = re.compile("((?:RGB[AX]?|[RGBA]);16)([BLN])")
 _OTHER_ORDER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 
 
 def rawmode_of_lower_bytes(rawmode: str) -> str | None:
-    """Name what gives the lower bytes of 16-bit colours; None where there is no such name."""
+    """Return the name that gives the lower bytes of 16-bit colours; None if there is none."""
     if rawmode == "LA;16B":
-        return "RGBA"  # grey and alpha as four bytes, which are all that there is
-    found = _COLOURS.fullmatch(rawmode)
-    return found and found[1] + _OTHER_ORDER[found[2]]
+        return "RGBA"  # the four bytes of grey and alpha
+    match = _COLOURS.fullmatch(rawmode)
+    return match and match[1] + _OTHER_ORDER[match[2]]
 
 
 def change_rawmodes(image: Image.Image, change: Callable[[str], str]) -> None:
-    """Let Pillow read the pixels of an opened image, of which none is decoded yet, as others."""
-    tiles = getattr(image, "tile", [])
-    changed = []
-    for tile in tiles:
+    """Let Pillow read the pixels of an opened image in another layout.
+
+    Parameters
+    ----------
+    image : Image
+        No pixel of it is decoded yet.
+    change : callable
+        Returns the new name of the layout for the old one.
+    """
+    tiles = []
+    for tile in getattr(image, "tile", []):
         arguments = tile[3]
         if isinstance(arguments, tuple):
             arguments = (change(arguments[0]), *arguments[1:])
         else:
             arguments = change(arguments)
-        make = getattr(type(tile), "_make", tuple)  # a named tuple, since Pillow 11
-        changed.append(make((*tile[:3], arguments)))
-    image.tile = changed  # type: ignore[attr-defined]
+        create_tile = getattr(type(tile), "_make", tuple)  # a named tuple, since Pillow 11
+        tiles.append(create_tile((*tile[:3], arguments)))
+    image.tile = tiles  # type: ignore[attr-defined]
 
 
 # ---- TIFF
 
-_BITS, _PHOTOMETRIC, _FILL_ORDER, _SAMPLES, _PLANES = 258, 262, 266, 277, 284
-_EXTRA, _FORMAT = 338, 339
-_SEPARATE = 2
-_PLANES_OF = {"RGB": "RGB", "RGBA": "RGBA", "CMYK": "CMYK"}  # by Pillow's mode
-_NO_PLANES = (
+SEPARATE_PLANES = 2  # the value of TIFF's PlanarConfiguration for channels one after the other
+
+_RAWMODE_OF_PLANES = {"RGB": "RGB", "RGBA": "RGBA", "CMYK": "CMYK"}  # by Pillow's mode
+_UNREADABLE_PLANES = (
     "its channels are stored one after the other, which can't be read of this kind of TIFF; save "
     "it with the channels of each pixel side by side, or as a PNG"
 )
 
-# libtiff gives values in the machine's order. Pillow knows that of unsigned 16 bits alone.
-_OF_LIBTIFF = {
+# libtiff gives values in the machine's order. Pillow knows this of unsigned 16 bits alone.
+_LIBTIFF_RAWMODES = {
     "I;16S": "I;16NS",
     "I;16BS": "I;16NS",
     "I;32S": "I;32NS",
@@ -76,45 +85,58 @@ _OF_LIBTIFF = {
 }
 
 
+def tiff_tags(image: Image.Image) -> Any:
+    """Return a mapping of the tags of an opened TIFF, by the numbers in Pillow's `ExifTags.Base`.
+
+    It is empty for an image of another format.
+    """
+    return getattr(image, "tag_v2", {})
+
+
 def correct_tiff(image: Image.Image) -> None:
-    """Let Pillow read an opened TIFF as it is stored, where it takes it for something else.
+    """Let Pillow read an opened TIFF as it is stored, where Pillow's own reading is wrong.
 
     Raises
     ------
     ImageError
-        If its channels are stored as planes, and Pillow can't read them.
+        If its channels are stored as planes that Pillow can't read.
     """
-    tiles, tags = getattr(image, "tile", []), getattr(image, "tag_v2", {})
+    tiles, tags = getattr(image, "tile", []), tiff_tags(image)
     if tiles and tiles[0][0] == "libtiff":
-        change_rawmodes(image, lambda rawmode: _OF_LIBTIFF.get(rawmode, rawmode))
-    if tags.get(_PLANES) == _SEPARATE:
+        change_rawmodes(image, lambda rawmode: _LIBTIFF_RAWMODES.get(rawmode, rawmode))
+    if tags.get(TiffTag.PlanarConfiguration) == SEPARATE_PLANES:
         _correct_planes(image, tags, tiles)
 
 
 def _correct_planes(image: Image.Image, tags: Any, tiles: list[Any]) -> None:
-    """Pillow takes the first letter of a rawmode for that of a plane."""
-    bands, bits = len(image.getbands()), tags.get(_BITS, (1,))
-    known = _PLANES_OF.get(image.mode, "")
-    # Planes without a known order are put into wrong channels; only unspecified ones are left out.
-    more = any(tags.get(_EXTRA, ())) and tags.get(_SAMPLES, bands) > bands
-    if bands > 1 and (more or not known):
-        raise ImageError(_NO_PLANES)
+    """Change the layout's name to one whose letters name the planes, as Pillow reads them."""
+    bands = len(image.getbands())
+    bits = tags.get(TiffTag.BitsPerSample, (1,))
+    rawmode = _RAWMODE_OF_PLANES.get(image.mode, "")
+    # Pillow puts planes without a known order into wrong channels, but leaves out unspecified ones.
+    has_others = (
+        any(tags.get(TiffTag.ExtraSamples, ())) and tags.get(TiffTag.SamplesPerPixel, bands) > bands
+    )
+    if bands > 1 and (has_others or not rawmode):
+        raise ImageError(_UNREADABLE_PLANES)
     if any(tile[0] != "raw" for tile in tiles):
         return
     if bands == 1:
-        change_rawmodes(image, lambda _: _of_one_plane(tags, bits))
+        change_rawmodes(image, lambda _: _rawmode_of_one_plane(tags, bits))
         return
-    deep = bits[0] == 16
-    if not all(rawmode_of_tile(tile) in known for tile in tiles) or (deep and known == "CMYK"):
-        raise ImageError(_NO_PLANES)
-    if deep:
-        order = "B" if tags.prefix == b"MM" else "L"
-        change_rawmodes(image, lambda rawmode: f"{rawmode};16{order}")
+    is_deep = bits[0] == 16
+    in_order = all(_rawmode_of_tile(tile) in rawmode for tile in tiles)
+    if not in_order or (is_deep and rawmode == "CMYK"):
+        raise ImageError(_UNREADABLE_PLANES)
+    if is_deep:
+        byte_order = "B" if tags.prefix == b"MM" else "L"
+        change_rawmodes(image, lambda name: f"{name};16{byte_order}")
 
 
-def _of_one_plane(tags: Any, bits: tuple[int, ...]) -> str:
-    if tags.get(_SAMPLES, 1) != 1:
-        raise ImageError(_NO_PLANES)
-    photometric, order = tags.get(_PHOTOMETRIC, 0), tags.get(_FILL_ORDER, 1)
-    kind = (tags.prefix, photometric, tags.get(_FORMAT, (1,)), order, bits[:1], ())
-    return TiffImagePlugin.OPEN_INFO[kind][1]
+def _rawmode_of_one_plane(tags: Any, bits: tuple[int, ...]) -> str:
+    if tags.get(TiffTag.SamplesPerPixel, 1) != 1:
+        raise ImageError(_UNREADABLE_PLANES)
+    photometric = tags.get(TiffTag.PhotometricInterpretation, 0)
+    sample_format, fill_order = tags.get(TiffTag.SampleFormat, (1,)), tags.get(TiffTag.FillOrder, 1)
+    layout = (tags.prefix, photometric, sample_format, fill_order, bits[:1], ())
+    return TiffImagePlugin.OPEN_INFO[layout][1]

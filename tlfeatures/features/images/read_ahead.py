@@ -17,10 +17,10 @@ from PIL import Image
 from tlfeatures.errors import ImageError
 from tlfeatures.features.images.augment import Augmentation
 from tlfeatures.features.images.decoding import MAX_PIXELS, Decoded, decode_content
-from tlfeatures.features.images.few_levels import few_levels
+from tlfeatures.features.images.few_levels import check_grey_levels
 from tlfeatures.features.images.flattening import to_pixels
 from tlfeatures.features.images.identify import UNREADABLE
-from tlfeatures.features.images.reading import opened
+from tlfeatures.features.images.reading import open_content
 from tlfeatures.features.images.value_range import ValueRange
 
 # Pillow releases the interpreter's lock. A GPU needs more images than two threads decode; where the
@@ -125,11 +125,11 @@ def _decode(image: ImageToRead[Key], decoding: Decoding) -> tuple[Key, Decoded |
 
 def _decode_array(array: Pixels, decoding: Decoding) -> Decoded:
     pixels = to_pixels(Image.fromarray(array), decoding.size)
-    return Decoded(pixels, few_levels(pixels, None))
+    return Decoded(pixels, check_grey_levels(pixels, None))
 
 
 def _decode_file(path: str | Path, sha256: bytes | None, decoding: Decoding) -> Decoded:
-    with opened(path) as content:
+    with open_content(path) as content:
         if sha256 == UNREADABLE:
             raise ImageError("it could not be read when the run began; run the command again")
         changed = sha256 is not None and content.sha256() != sha256

@@ -1,4 +1,4 @@
-"""The bytes of image files: in memory where they are few, in the open file where they are many."""
+"""Read the bytes of image files: a small file into memory, a large one from the open file."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from contextlib import contextmanager
 
 from tlfeatures.errors import ImageError
 from tlfeatures.features.sources.locations import is_url, read_url
+from tlfeatures.files import reason_of
 
-LARGE = 32 * 2**20  # bytes; a larger file is hashed and decoded without being read whole
+LARGE_FILE = 32 * 2**20  # bytes; a larger file is hashed and decoded without being read whole
 
-_BLOCK = 2**20
+_BLOCK = 2**20  # bytes
 
-# To open a pipe needn't wait for who writes to it; Windows has no such flag, but another one.
-_READING = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+# Opening a pipe doesn't wait for a process that writes to it. Windows has another flag.
+_OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
 class Content:
@@ -26,7 +27,7 @@ class Content:
     Parameters
     ----------
     source : bytes or binary file
-        A file stays open as long as its content is used.
+        A file must stay open as long as its content is used.
     """
 
     def __init__(self, source: bytes | io.BufferedReader) -> None:
@@ -41,18 +42,18 @@ class Content:
         return os.fstat(self._source.fileno()).st_size
 
     def stream(self) -> io.BytesIO | io.BufferedReader:
-        """Give a binary file at its start; of a large image file it is always the same one."""
+        """Return a binary file at its start; of an open file it is always the same one."""
         if isinstance(self._source, bytes):
             return io.BytesIO(self._source)
         self._source.seek(0)
         return self._source
 
     def whole(self) -> bytes:
-        """Give all bytes at once."""
+        """Return all bytes."""
         return self._source if isinstance(self._source, bytes) else self.stream().read()
 
     def start(self, size: int) -> bytes:
-        """Give the first bytes; who is reading the stream goes on where it was."""
+        """Return the first `size` bytes; the position of the stream doesn't change."""
         if isinstance(self._source, bytes):
             return self._source[:size]
         position = self._source.tell()
@@ -62,16 +63,22 @@ class Content:
             self._source.seek(position)
 
     def sha256(self) -> bytes:
-        """Give the sha256 of the bytes, read block by block: 32 bytes."""
+        """Return the sha256 of the bytes, 32 bytes; a file is read block by block.
+
+        Raises
+        ------
+        ImageError
+            If the file can't be read.
+        """
         if isinstance(self._source, bytes):
             return digest(self._source)
         try:
             return hashlib.file_digest(self.stream(), "sha256").digest()
         except OSError as error:
-            raise ImageError(error.strerror or str(error)) from error
+            raise ImageError(reason_of(error)) from error
 
     def has_changed(self) -> bool:
-        """Whether an open file was written to since it was opened; bytes in memory never are."""
+        """Whether an open file was written to since it was opened; False for bytes in memory."""
         return self._current_stamp() != self._stamp
 
     def _current_stamp(self) -> tuple[int, int]:
@@ -81,25 +88,33 @@ class Content:
         return status.st_size, status.st_mtime_ns
 
     def count(self, part: bytes) -> int:
-        """Count the places where these bytes are, block by block."""
+        """Count how often these bytes occur; a file is read block by block."""
         if isinstance(self._source, bytes):
             return self._source.count(part)
-        stream, found, kept = self.stream(), 0, b""
+        stream, count, rest = self.stream(), 0, b""
         while block := stream.read(_BLOCK):
-            block = kept + block
-            found += block.count(part)
-            kept = block[len(block) - len(part) + 1 :]
-        return found
+            block = rest + block
+            count += block.count(part)
+            rest = block[len(block) - len(part) + 1 :]
+        return count
 
 
 @contextmanager
-def opened(path: str | os.PathLike[str]) -> Iterator[Content]:
-    """Open an image file, by path or URL; a file of up to `LARGE` bytes is read at once.
+def open_content(path: str | os.PathLike[str]) -> Iterator[Content]:
+    """Open an image file; one of up to `LARGE_FILE` bytes is read at once.
+
+    Parameters
+    ----------
+    path : path or URL
+
+    Yields
+    ------
+    Content
 
     Raises
     ------
     ImageError
-        With the system's reason, or if it is no regular file.
+        If it can't be read, with the system's reason, or is no regular file.
     """
     if is_url(path):
         yield Content(read_url(str(path)))
@@ -107,7 +122,7 @@ def opened(path: str | os.PathLike[str]) -> Iterator[Content]:
     descriptor = _open(path)
     try:
         size = _size(descriptor)
-        data = None if size > LARGE else _read_all(descriptor, size)
+        data = None if size > LARGE_FILE else _read_all(descriptor, size)
     except BaseException:
         os.close(descriptor)
         raise
@@ -120,17 +135,17 @@ def opened(path: str | os.PathLike[str]) -> Iterator[Content]:
 
 
 def digest(data: bytes) -> bytes:
-    """Give the sha256 of an image file's bytes: 32 bytes, equal only for equal files."""
+    """Return the sha256 of an image file's bytes, 32 bytes: it is equal only for equal files."""
     return hashlib.sha256(data).digest()
 
 
 def _open(path: str | os.PathLike[str]) -> int:
     try:
-        return os.open(path, _READING)
-    except ValueError as error:  # a NUL, or what is no text
+        return os.open(path, _OPEN_FLAGS)
+    except ValueError as error:  # the name has a NUL, or is no text
         raise ImageError(f"no file can have this name ({error})") from error
     except OSError as error:
-        raise ImageError(error.strerror or str(error)) from error
+        raise ImageError(reason_of(error)) from error
 
 
 def _size(descriptor: int) -> int:
@@ -141,13 +156,13 @@ def _size(descriptor: int) -> int:
 
 
 def _read_all(descriptor: int, size: int) -> bytes:
-    """Read by the system's calls alone: a file object would keep other threads waiting."""
+    """Read all bytes by system calls, as a file object would keep other threads waiting."""
     try:
         parts = [os.read(descriptor, size + 1)]
         if len(parts[0]) == size:
             return parts[0]
-        while parts[-1]:  # it has grown, or is larger than what one call reads
+        while parts[-1]:  # the file has grown, or is larger than what one call reads
             parts.append(os.read(descriptor, _BLOCK))
     except OSError as error:
-        raise ImageError(error.strerror or str(error)) from error
+        raise ImageError(reason_of(error)) from error
     return b"".join(parts)

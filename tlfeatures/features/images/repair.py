@@ -1,12 +1,12 @@
-"""Image files whose pixels are whole although something else in them is damaged or missing.
+"""Repair image files whose pixels are complete, although something else is damaged or missing.
 
-PNG: chunks beside the pixels (texts, profiles) may be damaged or too long. They are left out. Those
-that the pixels need have checksums, of which Pillow checks some.
+PNG: chunks that the pixels don't need (texts, profiles) may be damaged or too long. They are left
+out. Chunks that the pixels need have checksums, of which Pillow checks some.
 
-JPEG: the end marker may be missing. Decoders ask for it, as they read more bytes than they need.
-With an end marker behind filler bits, all pixels come out, whatever the filler is, if none of their
-bits are missing; a decoder that misses bits takes them from the filler, and other filler gives
-other pixels.
+JPEG: the end marker may be missing. Decoders need it, as they read more bytes than the pixels have.
+With filler bits and an end marker appended, a file without a missing bit has the same pixels for
+every filler; a decoder that misses bits takes them from the filler, and another filler gives other
+pixels.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 
 _CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 _BLOCK = 2**20  # bytes
-_CHANGES_PIXELS = b"tRNS"
-_CHECKED = (b"eXIf", b"sBIT")  # which way up, and which bits count: kept if they are undamaged
-_ORIENTED = (b"Raw profile type exif\0", b"XML:com.adobe.xmp\0")  # texts that say which way up
-_LONGEST = 2**20  # bytes of such a text; Pillow refuses longer ones
+_TRANSPARENCY = b"tRNS"
+_KEPT_IF_VALID = (b"eXIf", b"sBIT")  # orientation and significant bits
+_ORIENTATION_TEXTS = (b"Raw profile type exif\0", b"XML:com.adobe.xmp\0")
+_MAX_TEXT = 2**20  # bytes of such a text; Pillow refuses longer ones
 
 
 def is_png(start: bytes) -> bool:
@@ -40,7 +40,7 @@ def is_jpeg(start: bytes) -> bool:
 
 
 def png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
-    """Give kind, content and the whole bytes of each chunk, up to the last that can be told."""
+    """Yield kind, content and all bytes of each chunk, up to the last that can be recognized."""
     position = len(_PNG)
     while position + 8 <= len(data) and data[position + 4 : position + 8].isalpha():
         kind = data[position + 4 : position + 8]
@@ -50,17 +50,17 @@ def png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
 
 
 def damaged_chunk(file: BinaryIO) -> str | None:
-    """Name the first chunk of a PNG which its pixels need, and whose checksum is wrong.
+    """Find the first chunk of a PNG that the pixels need, and whose checksum is wrong.
 
     Parameters
     ----------
     file : binary file
-        At its start. It is read in blocks, up to the end of the PNG.
+        It is read in blocks, up to the end of the PNG.
 
     Returns
     -------
     str or None
-        None if there is none; a chunk of which the end is missing isn't judged.
+        Kind of the chunk. None if there is none; a chunk whose end is missing isn't checked.
     """
     file.seek(len(_PNG))
     while len(head := file.read(8)) == 8 and head[4:].isalpha():
@@ -86,19 +86,20 @@ def _checksum(file: BinaryIO, length: int, checksum: int) -> int:
 
 
 def png_without_extras(data: bytes) -> bytes | None:
-    """Leave out all chunks that the pixels don't need; None if there are none of these."""
-    kept = [_PNG]
-    kept += [chunk for kind, content, chunk in png_chunks(data) if _needed(kind, content, chunk)]
-    made = b"".join(kept)
-    return made if len(made) < len(data) else None
+    """Return a PNG without the chunks that the pixels don't need; None if it has none of these."""
+    chunks = (chunk for kind, content, chunk in png_chunks(data) if _needed(kind, content, chunk))
+    needed = b"".join([_PNG, *chunks])
+    return needed if len(needed) < len(data) else None
 
 
 def _needed(kind: bytes, content: bytes, chunk: bytes) -> bool:
-    if kind[:1].isupper() or kind == _CHANGES_PIXELS:
+    if kind[:1].isupper() or kind == _TRANSPARENCY:
         return True
     if zlib.crc32(kind + content) != int.from_bytes(chunk[-4:], "big"):
         return False
-    return kind in _CHECKED or (content.startswith(_ORIENTED) and _is_short(kind, content))
+    return kind in _KEPT_IF_VALID or (
+        content.startswith(_ORIENTATION_TEXTS) and _is_short(kind, content)
+    )
 
 
 def _is_short(kind: bytes, content: bytes) -> bool:
@@ -106,75 +107,84 @@ def _is_short(kind: bytes, content: bytes) -> bool:
     if kind == b"zTXt":
         unpacker = zlib.decompressobj()
         try:
-            unpacker.decompress(text[1:], _LONGEST)
+            unpacker.decompress(text[1:], _MAX_TEXT)
         except zlib.error:
             return False
         return not unpacker.unconsumed_tail
     compressed = kind == b"iTXt" and not text.startswith(b"\0")
-    return not compressed and len(content) <= _LONGEST
+    return not compressed and len(content) <= _MAX_TEXT
 
 
 # ---- JPEG
 
-MAX_SCANS = 100  # of a JPEG, as in libtiff; progressive ones have about 10
+MAX_SCANS = 100  # of a JPEG, as in libtiff; progressive JPEGs have about 10
 
 _MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")  # of a segment; not of a restart
 _RESTART = re.compile(rb"\xff([\xd0-\xd7])")
-_SOLE, _END, _INTERVAL, SCAN = (0x01, 0xD8), 0xD9, 0xDD, 0xDA  # _SOLE: without a content
+SCAN, _END, _RESTART_INTERVAL = 0xDA, 0xD9, 0xDD
+_WITHOUT_CONTENT = (0x01, 0xD8)
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_END_MARKER = b"\xff\xd9"
 
-# Filler bits: any two of them differ early. None is a byte of ones, which would begin a marker.
+# Filler: any two differ in their first bits. None has a byte of ones, which would begin a marker.
 _FILLERS = (b"\x55" * 254, b"\xaa" * 254, bytes(range(1, 255)), bytes(range(254, 0, -1)))
 
 
 def jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes, int]]:
-    """Give marker, content and end of each segment up to the end marker, without coded pixels."""
+    """Yield marker, content and end of each segment up to the end marker, without coded pixels."""
     position = 0
-    while (found := _MARKER.search(data, position)) and found[1][0] != _END:
-        marker, start = found[1][0], found.end()
-        length = 0 if marker in _SOLE else int.from_bytes(data[start : start + 2], "big")
+    while (match := _MARKER.search(data, position)) and match[1][0] != _END:
+        marker, start = match[1][0], match.end()
+        length = 0 if marker in _WITHOUT_CONTENT else int.from_bytes(data[start : start + 2], "big")
         position = start + length
         yield marker, data[start + 2 : position], position
 
 
 def ended_jpegs(data: bytes) -> list[bytes]:
-    """Give the tails that end a JPEG whose end marker is missing, each with other filler.
+    """Return the tails that complete a JPEG without an end marker, with one filler each.
 
-    If no bit of a pixel is missing, the pixels are the same with each.
+    If no bit of a pixel is missing, the pixels are the same with all of them.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file.
 
     Returns
     -------
     list of bytes
-        What is to follow the bytes of the file, without half a marker at their end (see
-        `without_half_marker`); empty if whole scans are missing, or the end marker isn't.
+        What is to be appended to the file, after half a marker at its end was removed (see
+        `without_half_marker`); empty if whole scans are missing, or the file has an end marker.
     """
-    exact: dict[int, set[int]] = {}
-    restarts, last = False, 0
+    exact: dict[int, set[int]] = {}  # coefficients of each component that are complete
+    has_restarts, last_scan = False, 0
     for marker, content, end in jpeg_segments(data):
         if marker in _FRAMES and len(content) > 6:
             exact = {component: set() for component in content[6 : 6 + 3 * content[5] : 3]}
-        elif marker == _INTERVAL:
-            restarts = any(content)
+        elif marker == _RESTART_INTERVAL:
+            has_restarts = any(content)
         elif marker == SCAN:
-            _note(exact, content)
-            last = end
-    whole = bool(exact) and all(len(known) == 64 for known in exact.values())
-    if not whole or data.find(b"\xff\xd9", last) >= 0:
+            _add_exact(exact, content)
+            last_scan = end
+    complete = bool(exact) and all(len(numbers) == 64 for numbers in exact.values())
+    if not complete or data.find(_END_MARKER, last_scan) >= 0:
         return []
-    numbers = [found[1][0] & 7 for found in _RESTART.finditer(data, last)] if restarts else []
-    following = (numbers[-1] + 1) if numbers else 0
-    return [_tail(filler, following if restarts else None) for filler in _FILLERS]
+    if not has_restarts:
+        return [filler + _END_MARKER for filler in _FILLERS]
+    numbers = [match[1][0] & 7 for match in _RESTART.finditer(data, last_scan)]
+    following = numbers[-1] + 1 if numbers else 0
+    return [_tail_with_restarts(filler, following) for filler in _FILLERS]
 
 
 def without_half_marker(data: bytes) -> bytes:
-    """Leave out the first half of a marker, or of a byte of ones, that a cut left at the end."""
+    """Remove the first half of a marker, or of a byte of ones, from the end of a cut JPEG."""
     return data.rstrip(b"\xff")
 
 
-def _note(exact: dict[int, set[int]], scan: bytes) -> None:
-    """Note the coefficients that a scan brings to their last bit, by component."""
+def _add_exact(exact: dict[int, set[int]], scan: bytes) -> None:
+    """Add the numbers of the coefficients that a scan completes, by component."""
     count = scan[0] if scan else 0
-    if len(scan) < 4 + 2 * count:  # the header itself was cut
+    if len(scan) < 4 + 2 * count:  # the header itself is cut
         exact.clear()
         return
     first, final, bits = scan[1 + 2 * count : 4 + 2 * count]
@@ -183,9 +193,7 @@ def _note(exact: dict[int, set[int]], scan: bytes) -> None:
             exact.setdefault(component, set()).update(range(first, final + 1))
 
 
-def _tail(filler: bytes, restart: int | None) -> bytes:
-    """Filler and the end marker; with restart markers in it where the decoder looks for these."""
-    if restart is None:
-        return filler + b"\xff\xd9"
-    marked = (filler + bytes([0xFF, 0xD0 + (restart + number) % 8]) for number in range(16))
-    return b"".join(marked) + filler + b"\xff\xd9"
+def _tail_with_restarts(filler: bytes, following: int) -> bytes:
+    """Return filler with restart markers from the number `following` on, and the end marker."""
+    marked = (filler + bytes([0xFF, 0xD0 + (following + number) % 8]) for number in range(16))
+    return b"".join(marked) + filler + _END_MARKER

@@ -1,6 +1,7 @@
-"""Where files are: paths, and URLs that fsspec knows (s3://, gs://, file://, memory://, ...).
+"""Read, list and write files at a location: a path, or a URL that fsspec knows.
 
-A location is a string. fsspec is imported where there is a URL, and nowhere else.
+A location is a string. URLs are s3://, gs://, file://, memory:// and others; fsspec is imported
+only where there is one.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tlfeatures.errors import ImageError, OutputError, ParameterError, SourceError, StoreError
-from tlfeatures.files import replacing
+from tlfeatures.files import reason_of, replacing
 
 logger = logging.getLogger(__name__)
 
@@ -22,84 +23,110 @@ _FILE = "file://"
 
 
 def is_url(location: str | os.PathLike[str]) -> bool:
-    """Whether it is a URL and no path."""
+    """Whether a location is a URL and no path."""
     return isinstance(location, str) and "://" in location
 
 
-def absolute(location: str | os.PathLike[str]) -> str:
-    """Give a location as processes elsewhere understand it: an absolute path, or a URL."""
+def absolute_location(location: str | os.PathLike[str]) -> str:
+    """Return a location that other processes understand: an absolute path, or a URL."""
     if isinstance(location, str) and location.startswith(_FILE):
         location = location.removeprefix(_FILE)
     return str(location).rstrip("/") if is_url(location) else os.path.abspath(location)  # noqa: PTH100
 
 
 def read_url(url: str) -> bytes:
-    """Read a file whole, or raise `ImageError` with the reason."""
+    """Read all bytes of a file.
+
+    Raises
+    ------
+    ImageError
+        If it can't be read; the message is the reason.
+    """
     try:
-        system, path = _system(url)
+        system, path = _file_system(url)
         return bytes(system.cat_file(path))
-    except Exception as error:  # each file system has its own
-        raise ImageError(_why(error)) from error
+    except Exception as error:  # each file system has errors of its own
+        raise ImageError(_reason(error)) from error
 
 
 def list_url(url: str) -> Iterator[str]:
-    """Give the names of all files below a URL relative to it, sorted; hidden ones are left out.
+    """Yield the names of all files below a URL relative to it, sorted; hidden ones are left out.
 
     Raises
     ------
     ParameterError
-        If it is no folder.
+        If the URL is no folder.
     SourceError
-        If it can't be listed.
+        If the folder can't be listed.
     """
     try:
-        system, root = _system(url)
-        names = [str(path) for path in system.find(root)]
+        system, root = _file_system(url)
+        paths = [str(path) for path in system.find(root)]
     except ParameterError:
         raise
     except Exception as error:
-        raise SourceError(f"{url} can't be listed: {_why(error)}") from error
-    above = root.rstrip("/") + "/"
-    below = [name.removeprefix(above) for name in names if name.startswith(above)]
-    if not below:
+        raise SourceError(f"{url} can't be listed: {_reason(error)}") from error
+    prefix = root.rstrip("/") + "/"
+    names = [path.removeprefix(prefix) for path in paths if path.startswith(prefix)]
+    if not names:
         raise ParameterError(
             f"{url} has no files, or is none; expected a folder with one subfolder a class"
         )
-    chained = sum("::" in name for name in below)
+    chained = sum("::" in name for name in names)
     if chained:  # fsspec would open another file than the one of this name
         logger.warning("%d files of %s are left out: their names have a ::", chained, url)
     yield from sorted(
         name
-        for name in below
+        for name in names
         if "::" not in name and not any(part.startswith(".") for part in name.split("/"))
     )
 
 
-def read_starts(url: str, names: list[str], count: int) -> list[bytes]:
-    """Give the first `count` bytes of files below a URL, b"" for one that can't be read."""
+def read_first_bytes(url: str, names: list[str], count: int) -> list[bytes]:
+    """Read the beginning of files below a URL.
+
+    Parameters
+    ----------
+    url : str
+    names : list of str, length n
+        Paths relative to the URL.
+    count : int
+        Number of bytes.
+
+    Returns
+    -------
+    list of bytes, length n
+        Up to `count` bytes of each file; b"" for a file that can't be read.
+
+    Raises
+    ------
+    SourceError
+        If the file system can't be reached.
+    """
     if not names:
         return []
     try:
-        system, root = _system(url)
+        system, root = _file_system(url)
         paths = [f"{root.rstrip('/')}/{name}" for name in names]
-        found = system.cat_ranges(paths, [0] * len(paths), [count] * len(paths), on_error="return")
-    except Exception as error:  # each file system has its own
-        raise SourceError(f"{url} can't be read: {_why(error)}") from error
-    return [b"" if isinstance(start, Exception) else bytes(start) for start in found]
+        begins, ends = [0] * len(paths), [count] * len(paths)
+        starts = system.cat_ranges(paths, begins, ends, on_error="return")
+    except Exception as error:  # each file system has errors of its own
+        raise SourceError(f"{url} can't be read: {_reason(error)}") from error
+    return [b"" if isinstance(start, Exception) else bytes(start) for start in starts]
 
 
 def is_file_at(url: str) -> bool:
-    """Whether a URL is that of a file; not, if it is one of a folder or can't be reached.
+    """Whether there is a file at a URL; False for a folder, or if the URL can't be reached.
 
     Raises
     ------
     ParameterError
-        If nothing here reads this kind of URL.
+        If no installed package reads this kind of URL.
     """
-    system, path = _system(url)
+    system, path = _file_system(url)
     try:
         return not url.endswith("/") and bool(system.isfile(path))
-    except Exception:  # each file system has its own; listing it will say what is wrong
+    except Exception:  # each file system has errors of its own; listing reports them
         return False
 
 
@@ -113,117 +140,134 @@ def as_store_error() -> Iterator[None]:
 
 
 class Folder:
-    """A folder of finished files: whole or not there, whenever a process is killed.
+    """A folder in which a file is complete or doesn't exist, whenever a process is killed.
 
     Parameters
     ----------
     location : str
         A path or a URL.
+
+    Raises
+    ------
+    StoreError
+        By every method, if the file system refuses.
+    ParameterError
+        By every method, if no installed package reads this kind of URL.
     """
 
     def __init__(self, location: str) -> None:
         self.location = location
-        self._url = is_url(location)
+        self._is_url = is_url(location)
 
     @property
-    def there(self) -> bool:
-        """Whether files can be put there: object stores have no folders that could lack."""
-        return self._url or Path(self.location).is_dir()
+    def exists(self) -> bool:
+        """Whether files can be written to it: in an object store, a folder needn't be created."""
+        return self._is_url or Path(self.location).is_dir()
 
-    def make(self) -> None:
-        """Make it, beside what is there already."""
-        if not self._url:
-            with self._said("made"):
+    def create(self) -> None:
+        """Create the folder, and those above it; nothing happens if it exists."""
+        if not self._is_url:
+            with self._store_errors("created"):
                 Path(self.location).mkdir(parents=True, exist_ok=True)
 
     def sizes(self) -> dict[str, int]:
-        """Name -> bytes of each file in it, links left out; empty where there is no such folder."""
-        if not self._url:
+        """Return the size in bytes of each file by its name; empty if the folder doesn't exist.
+
+        Links and subfolders are left out.
+        """
+        if not self._is_url:
             return dict(self._local_sizes())
-        with self._said("listed"):
-            system, root = _system(self.location)
+        with self._store_errors("listed"):
+            system, root = _file_system(self.location)
             system.invalidate_cache()  # other processes write there
             if not system.exists(root):
                 return {}
-            found = system.ls(root, detail=True)
             return {
-                str(each["name"]).rpartition("/")[2]: int(each["size"] or 0)
-                for each in found
-                if each["type"] == "file"
+                str(entry["name"]).rpartition("/")[2]: int(entry["size"] or 0)
+                for entry in system.ls(root, detail=True)
+                if entry["type"] == "file"
             }
 
     def _local_sizes(self) -> Iterator[tuple[str, int]]:
         try:
             with os.scandir(self.location) as entries:
                 for entry in entries:
-                    with contextlib.suppress(FileNotFoundError):  # others write there, too
+                    with contextlib.suppress(FileNotFoundError):  # other processes may remove it
                         if entry.is_file(follow_symlinks=False):
                             yield entry.name, entry.stat(follow_symlinks=False).st_size
         except FileNotFoundError:
             return
         except OSError as error:
-            raise StoreError(f"{self.location} can't be listed: {_why(error)}") from error
+            raise StoreError(f"{self.location} can't be listed: {_reason(error)}") from error
 
     @contextlib.contextmanager
     def reading(self, name: str) -> Iterator[Path]:
-        """Give a local path of one of its files: its own, or that of a copy."""
-        if not self._url:
+        """Yield a local path of one of its files: of the file itself, or of a copy.
+
+        Parameters
+        ----------
+        name : str
+            A local file needn't exist: opening it reports that.
+        """
+        if not self._is_url:
             yield Path(self.location, name)
             return
         with tempfile.TemporaryDirectory() as scratch:
             path = Path(scratch, name)
-            with self._said("read"):
-                system, root = _system(self.location)
+            with self._store_errors("read"):
+                system, root = _file_system(self.location)
                 path.write_bytes(system.cat_file(f"{root}/{name}"))
             yield path
 
     @contextlib.contextmanager
-    def making(self, name: str) -> Iterator[Path]:
-        """Give a path to write to; left without an error, what is there gets its name at once.
+    def writing(self, name: str) -> Iterator[Path]:
+        """Yield a path to write to; at the end, the file appears under its name as a whole.
 
-        A file system renames it, an object store gets it in one put.
+        It is renamed in a file system, and put in one request into an object store. After an error,
+        what was there stays.
         """
-        if self._url:
+        if self._is_url:
             with tempfile.TemporaryDirectory() as scratch:
                 path = Path(scratch, name)
                 yield path
-                with self._said("written"):
-                    system, root = _system(self.location)
+                with self._store_errors("written"):
+                    system, root = _file_system(self.location)
                     system.pipe_file(f"{root}/{name}", path.read_bytes())
             return
-        # What killed processes left is removed at a run's end, of the whole folder at once.
+        # A run's end removes what killed processes left, for the whole folder at once.
         with as_store_error(), replacing(Path(self.location, name), tidy=False) as path:
             yield path
 
     def remove(self, names: Iterable[str]) -> None:
-        """Let go of files, those that are gone already included; then of the folder if empty."""
-        if not self._url:
+        """Delete files, and a local folder that is empty afterwards; missing ones are no error."""
+        if not self._is_url:
             folder = Path(self.location)
-            with self._said("removed"):
+            with self._store_errors("removed"):
                 for name in names:
                     (folder / name).unlink(missing_ok=True)
             with contextlib.suppress(OSError):
                 folder.rmdir()
             return
-        with self._said("removed"):
-            system, root = _system(self.location)
-            there = self.sizes()
+        with self._store_errors("removed"):
+            system, root = _file_system(self.location)
+            sizes = self.sizes()
             for name in names:
-                if name in there:
+                if name in sizes:
                     system.rm_file(f"{root}/{name}")
 
     @contextlib.contextmanager
-    def _said(self, what: str) -> Iterator[None]:
+    def _store_errors(self, action: str) -> Iterator[None]:
+        """Turn errors of the file system into a `StoreError` that says what failed."""
         try:
             yield
         except (ParameterError, StoreError):
             raise
-        except Exception as error:  # each file system has its own
-            raise StoreError(f"{self.location} can't be {what}: {_why(error)}") from error
+        except Exception as error:  # each file system has errors of its own
+            raise StoreError(f"{self.location} can't be {action}: {_reason(error)}") from error
 
 
-def _system(url: str) -> tuple[Any, str]:
-    """Give the file system of a URL, and the path on it."""
+def _file_system(url: str) -> tuple[Any, str]:
+    """Return fsspec's file system of a URL, and the path on it."""
     try:
         from fsspec.core import url_to_fs
     except ImportError as error:
@@ -232,11 +276,11 @@ def _system(url: str) -> tuple[Any, str]:
         ) from error
     try:
         system, path = url_to_fs(url)
-    except (ImportError, ValueError) as error:  # it says which package reads this kind
-        raise ParameterError(f"{url} can't be used: {_why(error)}") from error
+    except (ImportError, ValueError) as error:  # its message names the package that reads this kind
+        raise ParameterError(f"{url} can't be used: {_reason(error)}") from error
     return system, str(path)
 
 
-def _why(error: Exception) -> str:
-    said = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return " ".join(str(said).split())
+def _reason(error: Exception) -> str:
+    """Return the words of a storage service, which say more than the system's for their number."""
+    return " ".join(str(getattr(error, "strerror", None) or reason_of(error)).split())

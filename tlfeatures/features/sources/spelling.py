@@ -1,4 +1,4 @@
-"""One name in several spellings: blanks around it, Unicode forms, case, ways to write a number."""
+"""Compare names that are written in several ways: blanks, Unicode forms, case, numbers."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _WITHOUT_WIDTH = frozenset(
 ) | frozenset(map(chr, [*range(0x2060, 0x2065), *range(0x2066, 0x2070), 0xFEFF]))
 _ASCII_BLANKS = "".join(map(chr, [*range(33), 127]))
 _NUMBER = re.compile(r"[+-]?\d+(?:[.,]\d*)?(?:e[+-]?\d{1,3})?", re.ASCII | re.IGNORECASE)
-_SHOWN = 5
+_MAX_SENTENCES = 5
 
 
-def clean(text: str) -> str:
-    """Bring a name to the form in which names are compared.
+def normalize_name(text: str) -> str:
+    """Return a name in the form in which names are compared.
 
-    That is Unicode's composed form (NFC), in which é is one character whoever wrote it, without
+    This is Unicode's composed form (NFC), in which é is one character whoever wrote it, without
     white space, control characters and characters without width at both ends. NumPy drops a NUL at
     the end of a text, so that it must not be part of a name.
     """
@@ -44,39 +44,40 @@ def _is_blank(character: str) -> bool:
     )
 
 
-def alike_names(kinds: str, counts: Mapping[str, int]) -> list[str]:
-    """Say which names differ by case, Unicode form, blanks or the writing of a number alone.
+def describe_similar_names(kinds: str, counts: Mapping[str, int]) -> list[str]:
+    """Write which names differ only by case, Unicode form, blanks or how a number is written.
 
     Parameters
     ----------
     kinds : str
-        What they name: "classes", "groups".
-    counts : mapping of name to number of images
+        What the names are of, for the message: "classes", "groups".
+    counts : mapping of str to int
+        Number of images by name.
 
     Returns
     -------
     list of str
-        A sentence for each set of names that look alike; at most a few, the last one counts the
+        A sentence for each set of names that look alike, at most six; the last one then counts the
         others.
     """
-    found = [_question(kinds, names, counts) for names in _sets_of_alike(counts)]
-    if len(found) > _SHOWN:
-        rest = len(found) - _SHOWN
-        found[_SHOWN:] = [f"{rest} more sets of {kinds} look alike in the same way"]
-    return found
+    sentences = [_question(kinds, names, counts) for names in _similar_names(counts)]
+    if len(sentences) > _MAX_SENTENCES:
+        others = len(sentences) - _MAX_SENTENCES
+        sentences[_MAX_SENTENCES:] = [f"{others} more sets of {kinds} look alike in the same way"]
+    return sentences
 
 
-def _sets_of_alike(names: Mapping[str, int]) -> Iterator[list[str]]:
-    by_look: defaultdict[str, list[str]] = defaultdict(list)
+def _similar_names(names: Mapping[str, int]) -> Iterator[list[str]]:
+    by_appearance: defaultdict[str, list[str]] = defaultdict(list)
     for name in names:
-        by_look[_look(name)].append(name)
-    return (alike for alike in by_look.values() if len(alike) > 1)
+        by_appearance[_appearance(name)].append(name)
+    return (similar for similar in by_appearance.values() if len(similar) > 1)
 
 
 def _question(kinds: str, names: list[str], counts: Mapping[str, int]) -> str:
     ordered = sorted(names, key=lambda name: (-counts[name], name))
-    named = [f"{name!r} ({counts[name]:,})" for name in ordered]
-    listed = f"{', '.join(named[:-1])} and {named[-1]}"
+    with_counts = [f"{name!r} ({counts[name]:,})" for name in ordered]
+    listed = f"{', '.join(with_counts[:-1])} and {with_counts[-1]}"
     return f"the {kinds} {listed} differ {_difference(ordered)}; is that intended?"
 
 
@@ -85,13 +86,13 @@ def _difference(names: list[str]) -> str:
         return "by case alone"
     if all(_NUMBER.fullmatch(name) for name in names):
         return "in how a number is written alone"
-    if len({_look(name, case=True) for name in names}) == 1:
+    if len({_appearance(name, case=True) for name in names}) == 1:
         return "by blanks or Unicode form alone"
     return "by case, blanks or Unicode form alone"
 
 
-def _look(name: str, case: bool = False) -> str:
-    """Give what a reader sees of a name; equal where two names are easily taken for each other."""
+def _appearance(name: str, case: bool = False) -> str:
+    """Return what a reader sees of a name: it is equal for names that are easily confused."""
     text = unicodedata.normalize("NFKC", name)
     text = "".join(character for character in text if character not in _WITHOUT_WIDTH)
     text = " ".join(text.split())
