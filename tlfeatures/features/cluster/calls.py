@@ -61,8 +61,9 @@ def identify_on(
     if identified and all(digest == UNREADABLE for digest, _ in identified):
         why = cluster.first(why_unreadable, images[0])
         raise SourceError(
-            f"no worker can read any image of {absolute_location(source)} ({images[0].id}: {why}): give a "
-            "folder that all machines share under this path, or a URL, as in s3://bucket/photos"
+            f"no worker can read any image of {absolute_location(source)} "
+            f"({images[0].id}: {why}): give a folder that all machines share under this path, or a "
+            "URL, as in s3://bucket/photos"
         )
     digests = [digest for digest, _ in identified]
     return Manifest(images, digests, [stamp for _, stamp in identified])

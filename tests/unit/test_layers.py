@@ -1,0 +1,85 @@
+"""Imports point down, as ARCHITECTURE.md shows: this test reads the imports as syntax."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "tlfeatures"
+
+# From the top to the bottom. A module imports modules of its own layer or of layers below it. No
+# two modules import each other, even by way of others.
+LAYERS = [
+    ["features.extract", "features.verify", "features.merge", "features.transformer"],
+    ["features.cluster"],
+    ["features.run"],
+    ["features.calibrate", "features.plan"],
+    ["features.file"],
+    ["features.embed"],
+    ["features.settings"],
+    ["features.engines"],
+    ["features.spec", "features.combined"],
+    ["features.backbones"],
+    ["features.images"],
+    ["features.sources"],
+    ["locks", "files", "names", "equality", "errors"],
+]
+RANKS = {f"tlfeatures.{name}": rank for rank, layer in enumerate(LAYERS) for name in layer}
+
+
+def modules(folder=PACKAGE):
+    for path in sorted(folder.rglob("*.py")):
+        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+        yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
+
+
+def imports(path):
+    """Give the modules of this package that a file imports, also for types alone."""
+    names = {module for module, _ in modules()}
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path} has a relative import"
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                yield from (name for name in (whole, node.module) if name in names)
+
+
+def rank_of(module):
+    """Give the number of a module's layer, 0 at the top; None of a module above all layers."""
+    parts = module.split(".")
+    starts = (".".join(parts[:count]) for count in range(len(parts), 0, -1))
+    return next((RANKS[start] for start in starts if start in RANKS), None)
+
+
+LOWER_HALF = [(module, path) for module, path in modules() if rank_of(module) is not None]
+
+
+def test_every_module_of_the_first_half_has_a_layer():
+    inside = [module for module, _ in modules(PACKAGE / "features")]
+    without = [module for module in inside if rank_of(module) is None]
+    assert without == ["tlfeatures.features"]  # has a docstring alone
+
+
+@pytest.mark.parametrize(("module", "path"), LOWER_HALF, ids=[module for module, _ in LOWER_HALF])
+def test_imports_point_down(module, path):
+    for imported in sorted(set(imports(path)) - {"tlfeatures", module}):
+        rank = rank_of(imported)
+        assert rank is not None, f"{module} imports {imported} of the second half"
+        assert rank >= rank_of(module), f"{module} imports {imported}, which is above it"
+
+
+def test_no_two_modules_import_each_other_even_by_way_of_others():
+    graph = {module: set(imports(path)) - {module, "tlfeatures"} for module, path in LOWER_HALF}
+    while leaves := [module for module, imported in graph.items() if not imported & graph.keys()]:
+        for module in leaves:
+            del graph[module]
+    assert not graph, f"these import each other in a circle: {sorted(graph)}"
+
+
+def test_each_folder_says_what_it_is_for():
+    for path in sorted((PACKAGE / "features").rglob("__init__.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        assert ast.get_docstring(tree), path
+        assert len(tree.body) == 1, f"{path} has more than a docstring"
