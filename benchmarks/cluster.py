@@ -43,7 +43,8 @@ from common import (
 )
 
 from tlfeatures import extract
-from tlfeatures.features.cluster.client import Cluster, connect
+from tlfeatures.features.cluster.client import Cluster
+from tlfeatures.features.cluster.connect import connect
 from tlfeatures.features.cluster.orders import Receipt, Recipe, ShardOrder
 from tlfeatures.features.cluster.worker import make_shard
 from tlfeatures.features.embed import ComputeOptions

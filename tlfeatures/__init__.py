@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tlfeatures.evaluate import Evaluation, cross_validate, cross_validate_heads
     from tlfeatures.evaluating import Trial
     from tlfeatures.exporting.export import Export, export
-    from tlfeatures.features.cluster.client import TLS
+    from tlfeatures.features.cluster.connect import TLS
     from tlfeatures.features.extract import Extraction, extract
     from tlfeatures.features.merge import Merging, merge
     from tlfeatures.features.transformer import Extractor
@@ -75,7 +75,7 @@ __all__ = [
 _HOMES = {
     "tlfeatures.auditing": ("Audit", "audit"),
     "tlfeatures.benchmarking": ("Benchmark", "benchmark", "load_benchmark"),
-    "tlfeatures.features.cluster.client": ("TLS",),
+    "tlfeatures.features.cluster.connect": ("TLS",),
     "tlfeatures.dataset": ("Dataset", "load_dataset"),
     "tlfeatures.errors": ("TlfeaturesError",),
     "tlfeatures.evaluate": ("Evaluation", "cross_validate", "cross_validate_heads"),

@@ -25,7 +25,7 @@ from tlfeatures.dataset import Dataset, load_dataset
 from tlfeatures.duplicates import NEAR_DUPLICATE
 from tlfeatures.errors import DatasetError, FormatError, ParameterError
 from tlfeatures.evaluate import Evaluation, check_scoring, cross_validate_heads
-from tlfeatures.features.cluster.client import TLS, connect_if
+from tlfeatures.features.cluster.connect import TLS, connect_if
 from tlfeatures.features.combined import parts_of
 from tlfeatures.features.file.store import Header, read_header
 from tlfeatures.features.sources.spelling import normalize_name

@@ -438,7 +438,7 @@ def _pop_cluster(options: dict[str, Any]) -> dict[str, Any]:
             "give --tls-ca-file, --tls-cert and --tls-key together, and with --cluster "
             "tls://HOST:PORT"
         )
-    from tlfeatures.features.cluster.client import TLS
+    from tlfeatures.features.cluster.connect import TLS
 
     return {"cluster": cluster, "tls": TLS(*files)}
 

@@ -18,7 +18,7 @@ from tlfeatures.dataset import Dataset, load_dataset
 from tlfeatures.duplicates import NEAR_DUPLICATE
 from tlfeatures.errors import ParameterError
 from tlfeatures.evaluate import Evaluation, cross_validate_heads
-from tlfeatures.features.cluster.client import TLS, connect_if
+from tlfeatures.features.cluster.connect import TLS, connect_if
 from tlfeatures.fit_warnings import collected
 from tlfeatures.folds import folds_of, inner_folds
 from tlfeatures.heads import HEADS, Grid, head_grid, make_heads, plain_params, set_tuned

@@ -23,8 +23,9 @@ from tlfeatures.errors import (
     SourceError,
 )
 from tlfeatures.features.backbones.backbone import BACKBONES, embedding_widths
+from tlfeatures.features.batches import check_batch_size
 from tlfeatures.features.combined import join, parts_of
-from tlfeatures.features.embed import ComputeOptions, Embedder, EmbeddingRun, check_batch_size
+from tlfeatures.features.embed import ComputeOptions, Embedder, EmbeddingRun
 from tlfeatures.features.images.decoding import MAX_PIXELS
 from tlfeatures.features.images.few_levels import warn_of_few_levels
 from tlfeatures.features.images.read_ahead import ImageToRead, Key

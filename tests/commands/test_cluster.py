@@ -10,7 +10,8 @@ import pytest
 from tlfeatures import extract
 from tlfeatures.errors import ClusterError, ImageError, ParameterError
 from tlfeatures.features.cluster import client as module
-from tlfeatures.features.cluster.client import TLS, Cluster, connect, threads_of_worker
+from tlfeatures.features.cluster.client import Cluster, threads_of_worker
+from tlfeatures.features.cluster.connect import TLS, connect
 
 PATIENCE = 120  # seconds
 CALLED: list[int] = []

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.integration.forked import Forked
-from tlfeatures.features.cluster.client import TLS
+from tlfeatures.features.cluster.connect import TLS
 
 PATIENCE = 120.0  # seconds until a process that says nothing is taken for broken
 

@@ -23,7 +23,7 @@ from tests.unit.data import dataset
 from tlfeatures import benchmark, cross_validate_heads, extract, fit
 from tlfeatures.cli import main
 from tlfeatures.errors import ClusterError, ParameterError
-from tlfeatures.features.cluster.client import TLS, connect
+from tlfeatures.features.cluster.connect import TLS, connect
 from tlfeatures.heads import make_heads
 from tlfeatures.trainer import Task, Trainer
 from tlfeatures.training_rows import TrainingRows

@@ -12,10 +12,12 @@ PACKAGE = Path(__file__).parents[2] / "tlfeatures"
 LAYERS = [
     ["features.extract", "features.verify", "features.merge", "features.transformer"],
     ["features.cluster"],
+    ["features.embed_here"],
     ["features.run"],
     ["features.calibrate", "features.plan"],
     ["features.file"],
     ["features.embed"],
+    ["features.batches"],
     ["features.settings"],
     ["features.engines"],
     ["features.spec", "features.combined"],

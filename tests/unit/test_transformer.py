@@ -7,7 +7,7 @@ from sklearn.base import clone
 
 from tlfeatures import Extractor
 from tlfeatures.errors import ImageError, ParameterError
-from tlfeatures.features.embed import choose_batch_size
+from tlfeatures.features.batches import choose_batch_size
 
 
 @pytest.fixture

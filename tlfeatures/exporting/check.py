@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from tlfeatures.errors import SourceError
 from tlfeatures.exporting.runtime import session
-from tlfeatures.features.embed import ComputeOptions, choose_batch_size, fill_batches
+from tlfeatures.features.batches import choose_batch_size, fill_batches
+from tlfeatures.features.embed import ComputeOptions
 from tlfeatures.features.images.decoding import Decoded
 from tlfeatures.features.images.read_ahead import Decoding, ImageToRead, read_ahead
 from tlfeatures.features.images.value_range import ValueRange

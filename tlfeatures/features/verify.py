@@ -22,7 +22,7 @@ from tlfeatures.errors import FormatError, ParameterError, StoreError
 from tlfeatures.features.backbones.backbone import DEVICES
 from tlfeatures.features.embed import Batch, ComputeOptions, Embedder
 from tlfeatures.features.file import store
-from tlfeatures.features.images.decoding import MAX_PIXELS, allow_pixels
+from tlfeatures.features.images.decoding import MAX_PIXELS
 from tlfeatures.features.images.identify import UNREADABLE, Manifest, scan
 from tlfeatures.features.images.read_ahead import ImageToRead
 from tlfeatures.features.plan import TIDYING
@@ -186,7 +186,6 @@ def verify(
     """
     started = time.perf_counter()
     _check_settings(source, sample, device, weights)
-    allow_pixels(max_pixels)
     path = Path(file).resolve()  # as `extract` names the lock
     store.read_header(file)  # what is no file is said before anything is locked
     options = ComputeOptions(device=device, max_pixels=max_pixels, weights=weights, substitute=True)

@@ -16,7 +16,7 @@ from PIL import Image
 
 from tlfeatures.errors import ImageError
 from tlfeatures.features.images.augment import Augmentation
-from tlfeatures.features.images.decoding import MAX_PIXELS, Decoded, decode_content
+from tlfeatures.features.images.decoding import MAX_PIXELS, Decoded, allow_pixels, decode_content
 from tlfeatures.features.images.few_levels import check_grey_levels
 from tlfeatures.features.images.flattening import to_pixels
 from tlfeatures.features.images.identify import UNREADABLE
@@ -99,6 +99,7 @@ def read_ahead(
         In the order of `images`. Pixels have the shape (height, width, 3), or with variants
         (1 + variants, height, width, 3).
     """
+    allow_pixels(decoding.max_pixels)
     window: deque[Future[tuple[Key, Decoded | ImageError]]] = deque()
     pool = ThreadPoolExecutor(_THREADS)
     try:

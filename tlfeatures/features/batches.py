@@ -1,0 +1,95 @@
+"""Batches: how large they are, and where in a batch an image stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+
+from tlfeatures.errors import ParameterError
+from tlfeatures.features.engines.engine import BATCH_SIZE
+from tlfeatures.features.images.read_ahead import Key, Pixels
+
+
+def choose_batch_size(count: int, batch_size: int | str, most: int = BATCH_SIZE) -> int:
+    """Choose the size of a batch: few images need no large batch, and few sizes are compiled.
+
+    Parameters
+    ----------
+    count : int
+        Number of images.
+    batch_size : int or "auto"
+        Largest size; "auto" is `most`.
+    most : int
+        Size beyond which a backbone gains nothing or has no memory.
+
+    Returns
+    -------
+    int
+        The smallest power of two that holds `count` images, or the largest size.
+
+    Raises
+    ------
+    ParameterError
+        If `batch_size` is neither a number from 1 up nor "auto".
+    """
+    limit = most if batch_size == "auto" else check_batch_size(batch_size)
+    return min(limit, 1 << max(count - 1, 0).bit_length())
+
+
+def check_batch_size(batch_size: int | str) -> int:
+    """Give the largest number of images that a batch size allows; see `choose_batch_size`."""
+    if batch_size == "auto":
+        return BATCH_SIZE
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise ParameterError(f"batch_size must be 1 or more, or auto, got {batch_size}")
+    return batch_size
+
+
+def fill_batches(
+    images: Iterable[tuple[Key, Pixels]],
+    batch_size: int,
+    *,
+    one_shape: bool,
+    place: Callable[[Key], int] | None = None,
+) -> Iterator[tuple[list[Key], list[int], Pixels]]:
+    """Collect images into batches.
+
+    Parameters
+    ----------
+    images : iterable of (key, ndarray), uint8
+        All arrays have one shape.
+    batch_size : int
+    one_shape : bool
+        For a backbone whose last bits depend on the shape of a batch and on the position in it:
+        all batches have the same length, and an image stands where its place puts it, whether the
+        images before it are present or not. Otherwise a batch has no gaps.
+    place : callable (key) -> int, optional
+        Ascending positions; the number of the images before it if not given.
+
+    Yields
+    ------
+    (keys, rows, ndarray of shape (b, ...), uint8)
+        `rows` says where in the batch each image is; the rest is padding. The array is used again
+        for the next batch.
+    """
+    keys: list[Key] = []
+    rows: list[int] = []
+    batch = np.empty(0, np.uint8)
+    number = 0
+    for count, (key, pixels) in enumerate(images):
+        position = place(key) if place and one_shape else count
+        if keys and position // batch_size != number:
+            yield keys, rows, batch if one_shape else batch[: len(keys)]
+            keys, rows = [], []
+        if not len(batch):
+            batch = np.zeros((batch_size, *pixels.shape), np.uint8)
+        number = position // batch_size
+        batch[position % batch_size] = pixels
+        keys.append(key)
+        rows.append(position % batch_size)
+        if rows[-1] == batch_size - 1:  # full: it needs not wait for the next image
+            yield keys, rows, batch if one_shape else batch[: len(keys)]
+            keys, rows = [], []
+    if keys:
+        yield keys, rows, batch if one_shape else batch[: len(keys)]
