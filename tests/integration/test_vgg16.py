@@ -233,9 +233,14 @@ def test_random_weights_are_said_in_every_output(images, tmp_path):
 # ---- the top
 
 
-@pytest.fixture(scope="module")
-def with_top(made_once) -> Path:
-    """A file of Keras weights with a top: random ones, as the real top is half a gigabyte away."""
+SMALL_TOP = {"fc1": (25088, 24), "fc2": (24, 16), "predictions": (16, 10)}
+
+
+@pytest.fixture(params=["small", pytest.param("whole", marks=pytest.mark.long)])
+def with_top(request, made_once, monkeypatch) -> Path:
+    """A file of random Keras weights with a top; a small top, as the whole one is half a gigabyte."""
+    for layer, shape in SMALL_TOP.items() if request.param == "small" else ():
+        monkeypatch.setitem(sources.TOP_KERNELS, layer, shape)
 
     def make(folder: Path) -> None:
         with h5py.File(folder / "vgg16.h5", "w") as opened:
@@ -243,7 +248,7 @@ def with_top(made_once) -> Path:
                 for number, tensor in enumerate(pair):
                     opened[f"{layer}/{number}"] = tensor
 
-    return made_once("weights-with-top", make) / "vgg16.h5"
+    return made_once(f"weights-with-{request.param}-top", make) / "vgg16.h5"
 
 
 def relu_of_dense(rows, file: Path, layer: str):
@@ -251,10 +256,10 @@ def relu_of_dense(rows, file: Path, layer: str):
         return np.maximum(rows @ opened[f"{layer}/0"][:] + opened[f"{layer}/1"][:], 0)
 
 
-ENGINES_ON_THE_TOP = [pytest.param(name, marks=pytest.mark.long) for name in ("keras", "openvino")]
+TOP_ENGINES = ["ncnn", "openvino", pytest.param("keras", marks=pytest.mark.long)]
 
 
-@pytest.mark.parametrize("engine", ["ncnn", *ENGINES_ON_THE_TOP])
+@pytest.mark.parametrize("engine", TOP_ENGINES)
 def test_layers_of_the_top_come_from_a_file_with_its_top(images, with_top, tmp_path, engine):
     few, file = tmp_path / "few", tmp_path / "x.h5"
     for path in sorted(images.glob("*/*0.jpg")):
@@ -262,7 +267,8 @@ def test_layers_of_the_top_come_from_a_file_with_its_top(images, with_top, tmp_p
         (few / path.parent.name / path.name).symlink_to(path)
     options = {"weights": str(with_top), "precision": "float32", "engine": engine}
     result = extract(few, file, layers=["fc2", "block5_pool.flatten"], **options)
-    assert result.embeddings == {"block5_pool.flatten": 25088, "fc2.none": 4096}
+    width = sources.TOP_KERNELS["fc2"][-1]
+    assert result.embeddings == {"block5_pool.flatten": 25088, "fc2.none": width}
     fc1 = relu_of_dense(load_dataset(file, "block5_pool.flatten").X, with_top, "fc1")
     expected = relu_of_dense(fc1, with_top, "fc2")
     found = load_dataset(file, "fc2.none").X
