@@ -255,7 +255,7 @@ SMALL_TOP = {"fc1": (25088, 24), "fc2": (24, 16), "predictions": (16, 10)}
 
 @pytest.fixture(params=["small", pytest.param("whole", marks=pytest.mark.long)])
 def with_top(request, made_once, monkeypatch) -> Path:
-    """A file of random Keras weights with a top; a small top, as the whole one is half a gigabyte."""
+    """A file of random Keras weights with a top; with a whole one it has half a gigabyte."""
     for layer, shape in SMALL_TOP.items() if request.param == "small" else ():
         monkeypatch.setitem(sources.TOP_KERNELS, layer, shape)
 
