@@ -7,7 +7,7 @@ import unicodedata
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.fakes import write_image
@@ -35,6 +35,7 @@ def labelled(ids, labels=None, groups=None, **options):
 # ---- one form of a name
 
 
+@settings(max_examples=30)
 @given(st.text(max_size=12))
 def test_clean_gives_one_form_and_keeps_it(text):
     once = clean(text)
@@ -62,6 +63,7 @@ def test_clean_keeps_what_is_inside_a_name(text):
     assert clean(f" {text}\n") == text
 
 
+@settings(max_examples=30)
 @given(
     st.dictionaries(st.sampled_from(["a", "A", "b", "1", "1.0", "é", "e\u0301"]), st.integers(1, 9))
 )
@@ -137,6 +139,7 @@ def test_blanks_that_belong_to_an_id_are_found(id_, tmp_path):
     assert data.y.tolist() == [str(number) for number in range(len(both))]
 
 
+@settings(max_examples=30)
 @given(
     st.lists(st.text("ab é\u0301/.", min_size=1, max_size=6), min_size=1, max_size=8, unique=True)
 )
