@@ -13,7 +13,6 @@ from tlfeatures.heads import head_grid, make_heads
 from tlfeatures.trainer import fit_on_all
 from tlfeatures.training_curves import training_curve
 
-
 GROUPED = ("linear-svm", "rbf-svm", "ridge", "centroid", "knn")  # knn isn't told of groups
 
 
