@@ -35,7 +35,7 @@ def labelled(ids, labels=None, groups=None, **options):
 # ---- one form of a name
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(st.text(max_size=12))
 def test_clean_gives_one_form_and_keeps_it(text):
     once = clean(text)
@@ -63,7 +63,7 @@ def test_clean_keeps_what_is_inside_a_name(text):
     assert clean(f" {text}\n") == text
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(
     st.dictionaries(st.sampled_from(["a", "A", "b", "1", "1.0", "é", "e\u0301"]), st.integers(1, 9))
 )
@@ -139,7 +139,7 @@ def test_blanks_that_belong_to_an_id_are_found(id_, tmp_path):
     assert data.y.tolist() == [str(number) for number in range(len(both))]
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(
     st.lists(st.text("ab é\u0301/.", min_size=1, max_size=6), min_size=1, max_size=8, unique=True)
 )

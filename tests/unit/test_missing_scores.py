@@ -40,7 +40,7 @@ class Fixed(ClassifierMixin, BaseEstimator):
 # ---- macro F1 over the classes that there are
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10**6), st.integers(2, 6), st.integers(1, 30))
 def test_macro_f1_is_scikit_learns_over_the_classes_with_images(seed, k, n):
     y, predicted, table = scored_case(seed, n=n, k=k)
