@@ -163,16 +163,7 @@ def test_the_command_takes_names_and_its_models_load(name, tmp_path):
     means = []
     for weights in ('{10: 5.0, "9": 1.0}', '{"10": 5.0}', "{9: 5.0}", '{"11": 5.0}'):
         arguments = [
-            *(
-                "fit",
-                str(tmp_path / "p.h5"),
-                "--head",
-                name,
-                "--cv",
-                "2",
-                "--near-duplicates",
-                "off",
-            ),
+            *("fit", str(tmp_path / "p.h5"), "--head", name, "--near-duplicates", "off"),
             *("--param", f"class_weight={weights}", "-o", str(tmp_path / "m.model"), "--json"),
         ]
         if name == "gradient-boosting":
