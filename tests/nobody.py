@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -48,9 +48,16 @@ def open_folder() -> Iterator[Path]:
         shutil.rmtree(base)
 
 
-def as_nobody(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run `tlfeatures ARGUMENTS` as a user whom permissions bind."""
+def run_python(program: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run a program by a Python of its own."""
+    command = [sys.executable, "-c", program, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def as_nobody(
+    *arguments: object, run: Callable[..., subprocess.CompletedProcess[str]] = run_python
+) -> subprocess.CompletedProcess[str]:
+    """Run `tlfeatures ARGUMENTS` as a user whom permissions bind, by a process of `run`."""
     with tempfile.TemporaryDirectory() as scratch:
         write_image(Path(scratch, "first", "a", "1.png"), 0)
-        command = [sys.executable, "-c", PROGRAM, f"{scratch}/first", *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
+        return run(PROGRAM, f"{scratch}/first", *arguments)

@@ -6,8 +6,10 @@ It imports little, so that a worker is soon as it shall be.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -83,9 +85,18 @@ class _BlasLimit:
 
 
 def _limit_blas() -> Any:
-    from threadpoolctl import threadpool_limits
+    return _thread_pools(len(sys.modules)).limit(limits=1, user_api="blas").__enter__()
 
-    return threadpool_limits(1, user_api="blas").__enter__()
+
+@functools.lru_cache(maxsize=1)
+def _thread_pools(modules: int) -> Any:
+    """Find the libraries with thread pools, anew whenever more modules are imported.
+
+    To find them reads the memory map of the process, which took most of the time of a short fit.
+    """
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 class _Keeper:
@@ -119,8 +130,6 @@ def one_thread() -> Iterator[None]:
     OpenMP keeps a number of threads for each thread that calls it, BLAS one for the process (see
     `_BlasLimit`).
     """
-    from threadpoolctl import threadpool_limits
-
     # In this order: threadpoolctl lets another thread set BLAS once this one is out of all limits.
-    with _BLAS, threadpool_limits(1, user_api="openmp"):
+    with _BLAS, _thread_pools(len(sys.modules)).limit(limits=1, user_api="openmp"):
         yield

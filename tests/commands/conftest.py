@@ -7,6 +7,12 @@ import pytest
 from tests.commands.pages import make_page
 
 
+@pytest.fixture(autouse=True)
+def _in_this_process(monkeypatch):
+    """Folds of so few images are done before processes for them would have started."""
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
+
+
 @pytest.fixture(scope="session")
 def page_folder(_photos, tmp_path_factory):
     """A benchmark and a page of it (see `make_page`), which tests only read."""

@@ -3,13 +3,12 @@
 import copy
 import json
 import re
-import subprocess
-import sys
 import threading
 
 import pytest
 from click.testing import CliRunner
 
+from tests.integration.piped import COMMAND, Program
 from tests.unit.data import run_benchmark
 from tlfeatures import benchmarking, extract, load_benchmark
 from tlfeatures.cli import main
@@ -114,12 +113,11 @@ def test_several_files_of_one_run_are_all_described(embeddings, photos, tmp_path
 
 def test_processes_at_once_lose_nothing(embeddings, out):
     heads = ["dummy", "ridge", "centroid"]
-    command = [sys.executable, "-m", "tlfeatures", "benchmark", str(embeddings), "--n-jobs", "1"]
-    running = [
-        subprocess.Popen([*command, "--heads", head, "-o", str(out)], stdout=subprocess.DEVNULL)
-        for head in heads
-    ]
-    assert [process.wait() for process in running] == [0, 0, 0]
+    command = ["benchmark", embeddings, "--n-jobs", 1, "-o", out]
+    running = [Program(COMMAND, *command, "--heads", head) for head in heads]
+    for process in running:
+        process.communicate()
+    assert [process.returncode for process in running] == [0, 0, 0]
     both = ("grid8.avg", "grid8.flatten")
     assert names_in(out) == {(head, name) for head in heads for name in both}
     left = sorted(path.name for path in out.iterdir())

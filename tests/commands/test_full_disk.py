@@ -44,14 +44,22 @@ COMMANDS = {
     "report out -o page.html --without audit --without learning-curve": "page.html",
     "benchmark x.h5 --heads centroid --cv 3 --n-jobs 1 -o out": "results.json|predictions.csv",
 }
+# A test below writes the first bytes of each of these kinds, and no more.
+BEGUN = {"audit.csv", "audit.json", "p.png", "p.svg", "p.pdf"}
 
 
 def content(folder):
     return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-@pytest.mark.parametrize("limit", [0, 20])
-@pytest.mark.parametrize("command", COMMANDS)
+CASES = [
+    pytest.param(command, limit, marks=pytest.mark.long if limit and target in BEGUN else ())
+    for command, target in COMMANDS.items()
+    for limit in (0, 20)
+]
+
+
+@pytest.mark.parametrize(("command", "limit"), CASES)
 def test_on_a_full_disk_the_old_file_stays_and_is_named(command, limit, folder, monkeypatch):
     monkeypatch.chdir(folder)
     before = content(folder)

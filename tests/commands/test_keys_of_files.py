@@ -21,11 +21,15 @@ from tlfeatures.model_file import read_model_info
 
 WRONG = [None, True, 3, -1, 2.5, float("nan"), 10**30, "x", "", [], [1], [{}], {}, {"a": 1}]
 GONE = object()
-fuzz = settings(
-    max_examples=100,
+SETTINGS = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
+
+
+def fuzz(check, examples):
+    """Give a test that draws so many examples."""
+    return settings(SETTINGS, max_examples=examples)(given(st.data())(check))
 
 
 def run(*arguments):
@@ -79,9 +83,7 @@ def write(path, facts, members):
     return path
 
 
-@fuzz
-@given(st.data())
-def test_every_fact_of_a_model_is_checked(model, fitted_folder, tmp_path, data):
+def check_fact_of_a_model(model, fitted_folder, tmp_path, data):
     facts, members = model
     path = data.draw(st.sampled_from(sorted(paths_of(facts), key=repr)))
     new = data.draw(st.sampled_from([GONE, *WRONG]))
@@ -98,6 +100,10 @@ def test_every_fact_of_a_model_is_checked(model, fitted_folder, tmp_path, data):
     except (ModelError, FormatError):
         return
     assert read_model_info(tmp_path / "again.model")
+
+
+test_every_fact_of_a_model_is_checked = fuzz(check_fact_of_a_model, 50)
+test_every_fact_of_a_model_is_checked_often = pytest.mark.long(fuzz(check_fact_of_a_model, 500))
 
 
 def test_facts_that_could_not_be_read_are_not_written(flatten_file, tmp_path):
@@ -168,9 +174,7 @@ def rewrite(file, **attributes):
                 opened.attrs[name] = value
 
 
-@fuzz
-@given(st.data())
-def test_every_key_of_an_embeddings_file_is_checked(attributes, fitted_folder, tmp_path, data):
+def check_key_of_an_embeddings_file(attributes, fitted_folder, tmp_path, data):
     path = data.draw(st.sampled_from(sorted(paths_of(attributes), key=repr)))
     new = data.draw(st.sampled_from([GONE, *WRONG]))
     made = changed(attributes, path, new)
@@ -186,6 +190,12 @@ def test_every_key_of_an_embeddings_file_is_checked(attributes, fitted_folder, t
     run("fit", file, "--head", "dummy", "--cv", 2)
 
 
+test_every_key_of_an_embeddings_file_is_checked = fuzz(check_key_of_an_embeddings_file, 50)
+test_every_key_of_an_embeddings_file_is_checked_often = pytest.mark.long(
+    fuzz(check_key_of_an_embeddings_file, 500)
+)
+
+
 @pytest.mark.parametrize("name", ["format", "format_version", "spec", "provenance"])
 @pytest.mark.parametrize("value", [GONE, 3, 2.5, "x", b"\xff\xfe", [1, 2], "[]", "[" * 10**5])
 def test_every_attribute_of_an_embeddings_file_is_checked(flatten_file, name, value):
@@ -198,7 +208,10 @@ def test_every_attribute_of_an_embeddings_file_is_checked(flatten_file, name, va
         assert flatten_file.name in result.stderr
 
 
-@pytest.mark.parametrize("left", [[], ["commands"], ["source"], ["versions"]])
+OTHERS_LEFT = [pytest.param(left, marks=pytest.mark.long) for left in (["commands"], ["source"])]
+
+
+@pytest.mark.parametrize("left", [[], ["versions"], *OTHERS_LEFT])
 def test_a_report_of_a_file_that_says_little_of_where_it_comes_from(
     flatten_file, attributes, tmp_path, left
 ):

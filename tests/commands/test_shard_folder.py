@@ -54,8 +54,17 @@ def damage(path, kind):
             del opened.attrs["spec"]
 
 
-@pytest.mark.parametrize("kind", DAMAGE)
-@pytest.mark.parametrize("how", ["merge", "extract anew"])
+ANEW = [(kind, "extract anew") for kind in DAMAGE]
+
+
+@pytest.mark.parametrize(
+    ("kind", "how"),
+    [
+        *((kind, "merge") for kind in DAMAGE),
+        ANEW[0],
+        *(pytest.param(*case, marks=pytest.mark.long) for case in ANEW[1:]),
+    ],
+)
 def test_beside_a_file_that_can_t_be_read_no_shard_is_removed(
     kind, how, file, photos, client, caplog
 ):
@@ -187,7 +196,14 @@ def relabel(path, versions):
 
 
 @pytest.mark.parametrize(
-    "versions", [{"tlfeatures": "0.0.9", "numpy": "2"}, {"numpy": "2"}, {}, None, "0.1.0"], ids=str
+    "versions",
+    [
+        {"tlfeatures": "0.0.9", "numpy": "2"},
+        {"numpy": "2"},
+        None,
+        *(pytest.param(versions, marks=pytest.mark.long) for versions in ({}, "0.1.0")),
+    ],
+    ids=str,
 )
 def test_shards_of_another_version_are_made_again(
     versions, file, photos, client, monkeypatch, tmp_path

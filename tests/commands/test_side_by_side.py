@@ -331,7 +331,7 @@ def vgg16():
 @pytest.mark.parametrize(
     "embedding",
     [
-        "block1_pool.avg+block2_pool.avg",
+        pytest.param("block1_pool.avg+block2_pool.avg", marks=pytest.mark.long),
         "block3_conv2.max+block1_conv1.avg+block3_conv2.avg",  # the deeper one first, and twice
         "flatten.none+block5_conv3.avg",
     ],

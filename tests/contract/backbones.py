@@ -66,7 +66,7 @@ class BackboneContract:
                 np.testing.assert_array_equal(rows[place], whole[name][place], err_msg=name)
 
     def test_one_pass_for_all_gives_what_each_alone_gives(self, load, outputs):
-        for name in list(outputs)[-2:]:
+        for name in (min(outputs), max(outputs)):
             alone = load([name]).embed(random_images(3))
             assert list(alone) == [name]
             np.testing.assert_allclose(alone[name], outputs[name], rtol=1e-4, atol=1e-4)

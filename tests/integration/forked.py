@@ -13,7 +13,7 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -21,9 +21,14 @@ CONTEXT.set_forkserver_preload(
     [
         "pytest",  # the main module of the test process, which each process would import else
         "tests.integration.killed",
+        "tests.integration.piped",
+        "tlfeatures.cli",
         "tlfeatures.features.cluster.worker",
         "tlfeatures.render",
+        "tlfeatures.auditing",
         "tlfeatures.benchmarking",
+        "tlfeatures.fitting",
+        "skops.io",
         "distributed.cli.dask_scheduler",
         "distributed.cli.dask_worker",
     ]
@@ -62,9 +67,11 @@ class Forked:
         env: dict[str, str] | None = None,
     ) -> None:
         self.arguments = [str(argument) for argument in arguments]
-        given = (module, self.arguments, folder, env or {})
         self._folder = folder
-        self._process = CONTEXT.Process(target=_run, args=given)
+        self._begin(_run, module, self.arguments, folder, env or {})
+
+    def _begin(self, target: Callable[..., None], *given: object) -> None:
+        self._process = CONTEXT.Process(target=target, args=given)
         self._process.start()
         _RUNNING.add(self)
 

@@ -500,7 +500,7 @@ def test_local_is_a_cluster_on_this_machine(photos, expected, tmp_path):
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("engine", ["ncnn", "openvino"])
+@pytest.mark.parametrize("engine", ["openvino", pytest.param("ncnn", marks=pytest.mark.long)])
 def test_vgg16_on_two_workers_gives_the_bits_of_one_machine(engine, weights, watched, tmp_path):
     images = save_crops(tmp_path / "images", PLACES, 4)
     options = {"weights": weights, "size": 64, "engine": engine, "precision": "float32"}

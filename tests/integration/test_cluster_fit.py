@@ -128,8 +128,12 @@ def file(_photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_benchmark_is_the_same_to_the_last_bit(workers, file, tmp_path):
     workers.just(2)
     address, here, there = workers.dask.address, tmp_path / "here", tmp_path / "there"
-    how = ["benchmark", str(file), "--embedding", "grid8.avg", "--cv", "2"]
-    benchmark(file, embeddings="grid8.avg", cv=2, n_jobs=1, out=here)
+    heads = "centroid,knn,lda,mlp,gradient-boosting"
+    short = {"epochs": 2, "steps": 1, "max_iter": 9}
+    how = ["benchmark", str(file), "--embedding", "grid8.avg", "--cv", "2", "--heads", heads]
+    how += [word for key, value in short.items() for word in ("--param", f"{key}={value}")]
+    given = {"heads": heads, "params": short, "n_jobs": 1}
+    benchmark(file, embeddings="grid8.avg", cv=2, out=here, **given)
     result = CliRunner().invoke(main, [*how, "-o", str(there), "--cluster", address])
     assert result.exit_code == 0, result.output
     assert result.stderr.startswith(f"INFO: cluster {address}: 2 workers, 2 threads; dashboard: ")
@@ -251,7 +255,7 @@ def test_a_benchmark_goes_on_where_its_scheduler_died(workers, file, tmp_path):
         "its workers again"
     ]
     assert rows_in(out) > 0
-    again = benchmark(file, heads=head, cv=3, out=out)
+    again = benchmark(file, heads=head, cv=3, out=out, n_jobs=1)
     assert again.computed == 1
     assert len(again.entries) == 2
 

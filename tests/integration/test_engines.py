@@ -111,7 +111,7 @@ def test_another_engine_is_refused_by_name(images, int8):
 
 # ---- runs that are cut off
 
-CUT_BATCH, CUT_IMAGES = 4, 22  # five batches leave two images, which alone are another shape
+CUT_BATCH, CUT_IMAGES = 4, 10  # two batches leave two images, which alone are another shape
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +133,7 @@ def uncut(request, few, weights, tmp_path_factory):
     return file, options
 
 
-@pytest.mark.parametrize("batches", [1, pytest.param(5, marks=pytest.mark.long)])
+@pytest.mark.parametrize("batches", [1, pytest.param(2, marks=pytest.mark.long)])
 def test_a_run_that_goes_on_gives_the_bits_of_one_that_nothing_cut_off(
     few, uncut, tmp_path, batches
 ):

@@ -94,5 +94,13 @@ class Stories(RuleBasedStateMachine):
         assert [path.name for path in self.folder.glob("*.partial")] == []
 
 
-Stories.TestCase.settings = settings(max_examples=20, stateful_step_count=12, deadline=None)
+Stories.TestCase.settings = settings(max_examples=12, stateful_step_count=12, deadline=None)
 TestStories = Stories.TestCase
+
+
+class ManyStories(Stories):
+    pass
+
+
+ManyStories.TestCase.settings = settings(max_examples=100, stateful_step_count=20, deadline=None)
+TestManyStories = pytest.mark.long(ManyStories.TestCase)

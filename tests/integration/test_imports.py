@@ -8,6 +8,7 @@ Promise: `--help` and `import tlfeatures` load nothing that takes long.
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 
 import pytest
 
@@ -15,25 +16,30 @@ from tlfeatures import extract, fit
 
 pytestmark = pytest.mark.integration
 
+HEAVY = ["tensorflow", "keras", "sklearn", "h5py", "numpy", "PIL", "onnx", "skops"]
+HEAVY += ["matplotlib", "jinja2", "distributed", "fsspec"]
+# Runs command lines one by one in one process, and prints what of HEAVY is there after each.
 PROGRAM = """
 import json, sys
 from tlfeatures.cli import main
-try:
-    main(sys.argv[1:], prog_name="tlfeatures")
-except SystemExit as stop:
-    assert not stop.code, stop.code
-print("\\n" + json.dumps([name for name in HEAVY if name in sys.modules]))
+for line in json.loads(sys.argv[1]):
+    try:
+        main(line, prog_name="tlfeatures")
+    except SystemExit as stop:
+        assert not stop.code, (line, stop.code)
+    print("\\n" + json.dumps([name for name in HEAVY if name in sys.modules]), file=sys.stderr)
 """
-HEAVY = ["tensorflow", "keras", "sklearn", "h5py", "numpy", "PIL", "onnx", "skops"]
-HEAVY += ["matplotlib", "jinja2", "distributed", "fsspec"]
 
 
-def loaded_by(*arguments: object) -> set[str]:
-    program = PROGRAM.replace("HEAVY", repr(HEAVY))
-    command = [sys.executable, "-c", program, *map(str, arguments)]
+def loaded_after(*lines: Sequence[object]) -> list[set[str]]:
+    """What is loaded after each of these command lines, by it or by one before it."""
+    given = json.dumps([[str(argument) for argument in line] for line in lines])
+    command = [sys.executable, "-c", PROGRAM.replace("HEAVY", repr(HEAVY)), given]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
-    return set(json.loads(result.stdout.splitlines()[-1]))
+    found = [set(json.loads(line)) for line in result.stderr.splitlines() if line[:1] == "["]
+    assert len(found) == len(lines)
+    return found
 
 
 @pytest.fixture
@@ -43,10 +49,8 @@ def file(photos, tmp_path):
 
 
 def test_help_loads_nothing_heavy():
-    assert loaded_by("--help") == set()
-    assert loaded_by("extract", "--help") == set()
-    assert loaded_by("report", "--help") == set()
-    assert loaded_by("merge", "--help") == set()
+    lines = [["--help"], *([command, "--help"] for command in ("extract", "report", "merge"))]
+    assert loaded_after(*lines) == [set()] * 4
 
 
 def test_importing_the_package_loads_nothing_heavy():
@@ -54,52 +58,49 @@ def test_importing_the_package_loads_nothing_heavy():
     assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "[]"
 
 
-@pytest.mark.parametrize("command", ["fit", "benchmark"])
-def test_the_fast_half_loads_no_tensorflow(command, file):
-    loaded = loaded_by(command, file, "--head", "logreg", "--n-jobs", 1)
-    assert not {"tensorflow", "keras", "matplotlib", "jinja2", "distributed"} & loaded
-
-
-def test_evaluating_embeddings_loads_no_tensorflow(file, photos, tmp_path):
-    fit(file, ["logreg"], model=tmp_path / "m.model")
+def test_the_fast_half_loads_no_tensorflow(file, photos, tmp_path):
+    """Nor do `fit` and `benchmark` load what draws or what a cluster needs."""
+    model, page = tmp_path / "m.model", tmp_path / "page.html"
+    fit(file, ["logreg"], model=model)
     for path in sorted(photos.glob("*/*")):
         path.write_bytes(path.read_bytes() + b"\0")  # other bytes, the same pixels
     extract(photos, tmp_path / "new.h5", backbone="pixels", size=16)
-    loaded = loaded_by("evaluate", tmp_path / "m.model", tmp_path / "new.h5")
+    fitted, compared, evaluated, drawn = loaded_after(
+        ["fit", file, "--head", "logreg", "--n-jobs", 1],
+        ["benchmark", file, "--head", "logreg", "--n-jobs", 1],
+        ["evaluate", model, tmp_path / "new.h5"],
+        ["fit", file, "--head", "logreg", "--report", page],
+    )
+    assert not {"tensorflow", "keras", "matplotlib", "jinja2", "distributed"} & fitted
+    assert not {"tensorflow", "keras", "matplotlib", "jinja2", "distributed"} & compared
     # skops imports all of scikit-learn, that Dask where it is installed, and that Jinja2.
-    assert not {"tensorflow", "keras", "matplotlib", "distributed"} & loaded
-
-
-def test_a_page_loads_no_tensorflow(file, tmp_path):
-    page = tmp_path / "page.html"
-    loaded = loaded_by("fit", file, "--head", "logreg", "--report", page)
-    assert not {"tensorflow", "keras"} & loaded
+    assert not {"tensorflow", "keras", "matplotlib", "distributed"} & evaluated
+    assert not {"tensorflow", "keras"} & drawn
     assert page.is_file()
 
 
-def test_extract_with_nothing_to_do_loads_neither_tensorflow_nor_sklearn(photos, file):
-    loaded = loaded_by("extract", photos, "-o", file)
-    assert not {"tensorflow", "keras", "sklearn", "onnx", "distributed"} & loaded
+def test_what_embeds_nothing_by_a_network_loads_neither_tensorflow_nor_sklearn(
+    photos, file, tmp_path
+):
+    """`extract` with nothing to do or by pixels, `verify` and `info`; one machine needs no Dask."""
+    told, *verified, again, made = loaded_after(
+        ["info", file],
+        ["verify", file],
+        ["verify", file, "--mend"],
+        ["verify", file, "--source", photos],
+        ["extract", photos, "-o", file],
+        ["extract", photos, "-o", tmp_path / "new.h5", "--backbone", "pixels"],
+    )
+    assert not {"tensorflow", "keras", "sklearn", "skops"} & told
+    for loaded in verified:
+        assert not {"tensorflow", "keras", "sklearn", "onnx"} & loaded
+    assert not {"tensorflow", "keras", "sklearn", "onnx", "distributed", "fsspec"} & again
+    assert not {"distributed", "fsspec"} & made
 
 
 @pytest.mark.parametrize("engine", ["ncnn", "openvino"])
 def test_other_engines_than_keras_load_no_tensorflow(engine, photos, weights, tmp_path):
     options = ["--engine", engine, "--precision", "float32", "--size", 32, "--weights", weights]
-    loaded = loaded_by("extract", photos, "-o", tmp_path / "x.h5", *options)
+    (loaded,) = loaded_after(["extract", photos, "-o", tmp_path / "x.h5", *options])
     assert not {"tensorflow", "keras", "sklearn"} & loaded
     assert (tmp_path / "x.h5").is_file()
-
-
-def test_extract_on_this_machine_loads_nothing_of_a_cluster(photos, file, tmp_path):
-    new = ["-o", tmp_path / "new.h5", "--backbone", "pixels"]
-    for more in (["-o", file], new):
-        assert not {"distributed", "fsspec"} & loaded_by("extract", photos, *more)
-
-
-def test_verify_loads_no_tensorflow_but_for_a_backbone_that_needs_it(photos, file):
-    for more in ([], ["--mend"], ["--source", photos]):
-        assert not {"tensorflow", "keras", "sklearn", "onnx"} & loaded_by("verify", file, *more)
-
-
-def test_info_loads_only_what_reads(file):
-    assert not {"tensorflow", "keras", "sklearn", "skops"} & loaded_by("info", file)

@@ -146,7 +146,7 @@ def assert_finished(story, file, had, acknowledged):
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_killed_at_any_change_of_the_disk_it_is_finished_bit_for_bit(stage, tmp_path):
-    given = story(stage, 11, tmp_path)
+    given = story(stage, 7, tmp_path)
     (tmp_path / "tries").mkdir()
     file = tmp_path / "tries" / "whole.h5"
     given.begin(file)
@@ -167,10 +167,12 @@ def test_killed_at_any_change_of_the_disk_it_is_finished_bit_for_bit(stage, tmp_
         assert_finished(given, file, had, run.rows)
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(50, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    ("kills", "count"), [(3, 60), pytest.param(50, 150, marks=pytest.mark.long)]
+)
 @pytest.mark.parametrize("stage", STAGES)
-def test_killed_at_random_it_is_finished_bit_for_bit(stage, kills, tmp_path):
-    given = story(stage, 150, tmp_path)
+def test_killed_at_random_it_is_finished_bit_for_bit(stage, kills, count, tmp_path):
+    given = story(stage, count, tmp_path)
     (tmp_path / "tries").mkdir()
     draw = random.Random(stage)
     killed = 0

@@ -13,6 +13,7 @@ import time
 import pytest
 from click.testing import CliRunner
 
+from tests.integration.piped import run
 from tests.unit.data import run_benchmark
 from tlfeatures import extract, fit, load_benchmark
 from tlfeatures.cli import main
@@ -45,8 +46,7 @@ main(sys.argv[3:])
 
 def killed(number, when, *arguments):
     """Whether it was killed, or had ended before."""
-    command = [sys.executable, "-c", KILLED, str(number), when, *map(str, arguments)]
-    code = subprocess.run(command, capture_output=True, check=False).returncode
+    code = run(KILLED, number, when, *arguments).returncode
     assert code in (0, -signal.SIGKILL)
     return code != 0
 

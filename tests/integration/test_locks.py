@@ -8,12 +8,12 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 
 import pytest
 
 from tests.fakes import rows_of
+from tests.integration import piped
+from tests.integration.piped import Program
 from tlfeatures import describe, extract
 from tlfeatures.errors import BusyError
 from tlfeatures.locks import locked
@@ -45,17 +45,13 @@ EXTRACT = ["--backbone", "pixels", "--size", "16"]
 
 def start(number, photos, file):
     """A process that is in the middle of writing the file."""
-    command = [sys.executable, "-c", PROGRAM, str(number), "waits", "extract", str(photos)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    process = subprocess.Popen([*command, "-o", str(file), *EXTRACT], text=True, **pipes)
-    assert process.stdout.readline() == "embedding\n"
+    process = Program(PROGRAM, number, "waits", "extract", photos, "-o", file, *EXTRACT)
+    assert process.stdout.readline() == b"embedding\n"
     return process
 
 
 def run(number, photos, file):
-    command = [sys.executable, "-c", PROGRAM, str(number), "goes on", "extract", str(photos)]
-    command += ["-o", str(file), *EXTRACT]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return piped.run(PROGRAM, number, "goes on", "extract", photos, "-o", file, *EXTRACT)
 
 
 @pytest.mark.parametrize("number", [0, errno.ENOSYS], ids=["flock", "no flock"])
@@ -73,8 +69,7 @@ def test_a_second_writer_is_refused_until_the_first_is_killed(number, adding, ph
         f"Error: {file} is being written by another process (pid {first.pid}); wait for it, or end "
         "it\n"
     )
-    first.send_signal(signal.SIGKILL)
-    first.communicate()
+    assert first.kill() == -signal.SIGKILL
     done = run(number, photos, file)
     assert (done.returncode, done.stderr) == (0, "")
     extract(photos, tmp_path / "whole.h5", backbone="pixels", size=16)
@@ -126,7 +121,6 @@ def test_what_another_mount_of_the_same_disk_left_locks_nobody_out(photos, tmp_p
     """With flock the lock file stays; where there is none, it is that of a process that is gone."""
     first = start(0, photos, tmp_path / "x.h5")
     first.kill()
-    first.communicate()
     assert (tmp_path / ".x.h5.lock").read_text().split() == [str(first.pid), socket.gethostname()]
     done = run(errno.ENOSYS, photos, tmp_path / "x.h5")
     assert (done.returncode, done.stderr) == (0, "")
@@ -152,8 +146,7 @@ print(met)
 
 
 def test_no_two_processes_meet_though_the_lock_file_goes(tmp_path):
-    command = [sys.executable, "-c", RACE, str(tmp_path / "x"), str(tmp_path / "inside")]
-    racing = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    racing = [Program(RACE, tmp_path / "x", tmp_path / "inside") for _ in range(3)]
     assert [json.loads(process.communicate()[0]) for process in racing] == [0, 0, 0]
     assert list(tmp_path.iterdir()) == []
 

@@ -100,11 +100,12 @@ print(json.dumps([table.tolist(), labels.tolist(), json.loads(facts["labels"]), 
 """
 
 
-def test_alone_in_a_process_at_224(pictures, weights, tmp_path):
+def test_alone_in_a_process(form, pictures, weights, tmp_path):
     """By what the file says of itself, with ONNX Runtime, NumPy and Pillow."""
     for label in pictures[0].iterdir():
         link_all(sorted(label.iterdir())[:4], tmp_path / "known" / label.name)
-    file = embed(tmp_path / "known", tmp_path, weights=weights, size=224, pools=["flatten"])
+    size = {"crops": 128, "reference": 224}[form]
+    file = embed(tmp_path / "known", tmp_path, weights=weights, size=size, pools=["flatten"])
     model = Model.fit(make_head("rbf-svm"), load_dataset(file))
     export(model, tmp_path / "m.onnx")
     new = pictures[1][::NEW]

@@ -6,8 +6,6 @@ skipped, with exit code 3; readers don't wait for a writer, and two writers don'
 
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.fakes import assert_same, rows_of, write_image
+from tests.integration.piped import COMMAND, Program, run
 from tests.nobody import as_nobody, open_folder
 from tlfeatures import describe, extract
 from tlfeatures.cli import main
@@ -24,19 +23,6 @@ from tlfeatures.features.file.store import partial_path, read_header
 @pytest.fixture
 def file(tmp_path):
     return tmp_path / "photos.h5"
-
-
-def run(program, *arguments, **options):
-    """The command line in a process of its own, after a program has changed something."""
-    command = [sys.executable, "-c", program, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, **options)
-
-
-PLAIN = """
-import sys
-from tlfeatures.cli import main
-main(sys.argv[1:])
-"""
 
 
 def assert_one_line(result, code=1):
@@ -58,8 +44,7 @@ def test_a_reader_is_not_blocked_by_a_writer(photos, file):
     script = "import sys, h5py; print(h5py.File(sys.argv[1], 'r')['done'][:].sum())"
 
     def progress(done, total):  # while the writer has it open, as somebody else's script would
-        counted = subprocess.check_output([sys.executable, "-c", script, str(file)], text=True)
-        seen.append((int(counted), done))
+        seen.append((int(run(script, file).stdout), done))
         assert read_header(file).done.sum() == done
 
     extract(photos, file, backbone="pixels", size=16, batch_size=5, progress=progress)
@@ -179,7 +164,7 @@ def folder(photos):
 def test_a_folder_that_is_read_only_is_one_line(folder):
     folder.chmod(0o555)
     arguments = ["extract", folder / "photos", "-o", folder / "x.h5", "--backbone", "pixels"]
-    result = as_nobody(*arguments)
+    result = as_nobody(*arguments, run=run)
     assert_one_line(result)
     assert f"can't write beside {folder / 'x.h5'}: Permission denied" in result.stderr
     assert [path.name for path in folder.iterdir()] == ["photos"]
@@ -192,27 +177,27 @@ def test_a_file_that_is_read_only_stays_as_it_is(folder, cut_off):
     if cut_off:
         run(FULL_LATER, "write", 2, *arguments)
     else:
-        run(PLAIN, *arguments)
+        run(COMMAND, *arguments)
         write_image(source / "red" / "new.png", 1)
     (folder / ".x.h5.lock").unlink()
     file.chmod(0o444)
     folder.chmod(0o777)
     before = file.read_bytes()
-    result = as_nobody(*arguments)
+    result = as_nobody(*arguments, run=run)
     assert_one_line(result)
     assert f"{file} is read-only" in result.stderr
     assert file.read_bytes() == before
     assert {path.name for path in folder.iterdir()} == {"photos", "x.h5", ".x.h5.lock"}
-    assert as_nobody("info", file).returncode == 0
+    assert as_nobody("info", file, run=run).returncode == 0
 
 
 def test_a_file_that_is_read_only_and_complete_needs_nothing(folder):
     arguments = ["extract", folder / "photos", "-o", folder / "x.h5", "--backbone", "pixels"]
-    run(PLAIN, *arguments)
+    run(COMMAND, *arguments)
     (folder / ".x.h5.lock").unlink()
     (folder / "x.h5").chmod(0o444)
     folder.chmod(0o777)
-    result = as_nobody(*arguments)
+    result = as_nobody(*arguments, run=run)
     assert (result.returncode, result.stderr) == (0, "")
     assert "0 computed, 24 reused" in result.stdout
 
@@ -270,7 +255,7 @@ def test_a_folder_that_vanishes_before_any_image_is_read(photos, file):
     assert_one_line(result)
     assert "no image can be read" in result.stderr
     assert not file.exists()
-    result = run(PLAIN, *arguments)
+    result = run(COMMAND, *arguments)
     assert_one_line(result, 2)
     assert not file.exists()
 
@@ -289,9 +274,9 @@ def test_a_folder_that_vanishes_keeps_what_is_in_the_file(tmp_path, file):
     assert facts["failed"]
     assert facts["done"] + len(facts["failed"]) == 110
     before = file.read_bytes()
-    assert_one_line(run(PLAIN, *arguments), 2)
+    assert_one_line(run(COMMAND, *arguments), 2)
     photos.mkdir()  # as where a disk is mounted no more
-    assert_one_line(run(PLAIN, *arguments))
+    assert_one_line(run(COMMAND, *arguments))
     assert file.read_bytes() == before
     photos.rmdir()
     Path(f"{photos}.gone").rename(photos)
@@ -321,11 +306,9 @@ def test_a_second_extract_is_refused_with_the_pid_of_the_first(photos, file, add
         extract(photos, file, backbone="pixels", size=16)
         write_image(photos / "red" / "new.png", 1)
     options = ["--backbone", "pixels", "--size", "16"]
-    command = [sys.executable, "-c", WAITING, "extract", str(photos), "-o", str(file), *options]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    first = subprocess.Popen(command, text=True, **pipes)
+    first = Program(WAITING, "extract", photos, "-o", file, *options)
     try:
-        assert first.stdout.readline() == "embedding\n"
+        assert first.stdout.readline() == b"embedding\n"
         link = file.with_name("link.h5")
         link.symlink_to(file.name)
         others = [file, link, file.name, f"photos/../{file.name}"]
@@ -336,8 +319,8 @@ def test_a_second_extract_is_refused_with_the_pid_of_the_first(photos, file, add
             assert len(result.output.splitlines()) == 1
             assert f"is being written by another process (pid {first.pid})" in result.stderr
     finally:
-        _, said = first.communicate("\n" * 100)
-    assert (first.returncode, said) == (0, "")
+        _, said = first.communicate(b"\n" * 100)
+    assert (first.returncode, said) == (0, b"")
     assert describe(file)["done"] == (25 if adding else 24)
     assert_whole(photos, file, size=16)
 

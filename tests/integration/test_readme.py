@@ -38,8 +38,8 @@ def read(weights, tmp_path_factory) -> tuple[Path, dict[str, str]]:
     `photos` are the images, half of `checked` is among them, and `new` ones are not.
     """
     folder, printed = tmp_path_factory.mktemp("readme"), {}
-    save_crops(folder / "photos", CLASSES, 12)
-    save_crops(folder / "checked", CLASSES, 4, 10)
+    save_crops(folder / "photos", CLASSES, 8)
+    save_crops(folder / "checked", CLASSES, 4, 6)
     save_crops(folder / "new", CLASSES, 1, 14)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)

@@ -34,9 +34,9 @@ def page(form, request, tmp_path_factory):
         images = request.getfixturevalue("data") / "intel"
     extract(images, folder / "a.h5", backbone="pixels", pools=["avg", "flatten"])
     heads = ["logreg", "dummy"] if form == "crops" else ["logreg", "mlp", "knn", "dummy"]
-    benchmark(folder / "a.h5", heads=heads, out=folder / "out")
+    benchmark(folder / "a.h5", heads=heads, out=folder / "out", n_jobs=1)
     without = ["learning-curve"]
-    written = report(folder / "out", folder / "page.html", without=without, map="tsne")
+    written = report(folder / "out", folder / "page.html", without=without, map="tsne", n_jobs=1)
     return folder / "page.html", written
 
 

@@ -18,6 +18,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.fakes import assert_same, rows_of, write_image
+from tests.integration.piped import Program
 from tlfeatures import describe, extract
 from tlfeatures.cli import main
 from tlfeatures.errors import StoppedError
@@ -99,6 +100,20 @@ def start():
     running = []
 
     def run(what, *arguments):
+        running.append(Program(CHILD.format(what=what), *arguments))
+        return running[-1]
+
+    yield run
+    for process in running:
+        process.kill()
+
+
+@pytest.fixture
+def start_python():
+    """The same by a Python of its own, where it matters how that ends."""
+    running = []
+
+    def run(what, *arguments):
         command = [sys.executable, "-c", CHILD.format(what=what), *map(str, arguments)]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         running.append(subprocess.Popen(command, bufsize=0, **pipes))
@@ -121,13 +136,18 @@ def end_of(process):
     return process.returncode, said.decode().splitlines()
 
 
-@pytest.fixture
-def album(tmp_path):
-    """A folder whose name must be quoted."""
-    folder = tmp_path / "grandma's photos"
+@pytest.fixture(scope="module")
+def _album(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("album") / "grandma's photos"
     for number in range(60):
         write_image(folder / "ab"[number % 2] / f"{number:02d}.png", number)
     return folder
+
+
+@pytest.fixture
+def album(_album, tmp_path):
+    """A folder whose name must be quoted."""
+    return shutil.copytree(_album, tmp_path / _album.name)
 
 
 STAGES = {
@@ -193,10 +213,10 @@ def test_a_second_signal_ends_a_process_that_hangs(album, tmp_path, start, what,
     assert extract(album, tmp_path / "x.h5").computed == 60
 
 
-def test_a_second_signal_ends_a_process_that_hangs_at_its_end(album, tmp_path, start):
+def test_a_second_signal_ends_a_process_that_hangs_at_its_end(album, tmp_path, start_python):
     """When it has said how far it came, and nothing is left to do but to leave."""
     arguments = ["extract", album, "-o", tmp_path / "x.h5", "--backbone", "pixels"]
-    process = start(SLOW + AT_THE_END, *arguments, "--batch-size", 4)
+    process = start_python(SLOW + AT_THE_END, *arguments, "--batch-size", 4)
     line_of(process.stdout)
     process.send_signal(signal.SIGTERM)
     assert line_of(process.stderr).startswith("Stopping after this batch")
@@ -251,12 +271,22 @@ def test_a_signal_sent_twice_in_an_instant_is_one(album, tmp_path, start):
     assert (code, len(said)) == (1, 2)
 
 
-@SIGNALS
-@pytest.mark.parametrize("what", [SLOW, LONG_LOADING], ids=["begun", "not begun"])
-def test_no_copy_of_a_signal_is_too_late_for_its_instant(album, tmp_path, start, what, number):
+@pytest.mark.parametrize(
+    ("what", "number"),
+    [
+        (SLOW, signal.SIGTERM),
+        (LONG_LOADING, signal.SIGINT),
+        pytest.param(SLOW, signal.SIGINT, marks=pytest.mark.long),
+        pytest.param(LONG_LOADING, signal.SIGTERM, marks=pytest.mark.long),
+    ],
+    ids=["begun-SIGTERM", "not begun-SIGINT", "begun-SIGINT", "not begun-SIGTERM"],
+)
+def test_no_copy_of_a_signal_is_too_late_for_its_instant(
+    album, tmp_path, start_python, what, number
+):
     """They come as fast as they can, for longer than the process would else take to end."""
     arguments = ["extract", album, "-o", tmp_path / "x.h5", "--backbone", "pixels"]
-    process = start(LONG_INSTANT + what, *arguments, "--batch-size", 4)
+    process = start_python(LONG_INSTANT + what, *arguments, "--batch-size", 4)
     line_of(process.stdout)
     last = time.monotonic() + 1
     while time.monotonic() < last:

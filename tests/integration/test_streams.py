@@ -30,18 +30,28 @@ def album(_photos):
 COMMANDS = {
     "info": ("info x.h5", 0),
     "help": ("--help", 0),
-    "help of a command": ("extract --help", 0),
-    "version": ("--version", 0),
     "wrong usage": ("info", 2),
-    "no such option": ("info x.h5 --nope", 2),
-    "no such file": ("info nope.h5", 2),
     "not such a file": ("info m.model.md", 1),
 }
-LONG = {  # they import much
+ALIKE = {  # written as some of the others are
+    "help of a command": ("extract --help", 0),
+    "version": ("--version", 0),
+    "no such option": ("info x.h5 --nope", 2),
+    "no such file": ("info nope.h5", 2),
+}
+HEAVY = {  # they import much
     "predict": ("predict m.model PHOTOS", 0),
     "predict a stream": ("predict m.model - --json", 0),
     "two processes": ("fit x.h5 --head dummy,centroid --n-jobs 2", 0),
 }
+ALL = COMMANDS | ALIKE | HEAVY
+
+
+def long(names):
+    return [pytest.param(name, marks=pytest.mark.long) for name in names]
+
+
+LIGHT = pytest.mark.parametrize("name", [*COMMANDS, *long(ALIKE)])
 
 
 def run(command, redirection, folder, photos, buffered):
@@ -57,9 +67,9 @@ def run(command, redirection, folder, photos, buffered):
     return result
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@LIGHT
 def test_what_nobody_shall_read_is_not_written(name, folder, album):
-    command, code = COMMANDS[name]
+    command, code = ALL[name]
     said = run(command, "", folder, album, True)
     assert said.returncode == code
     closed = run(command, ">&-", folder, album, True)
@@ -68,18 +78,22 @@ def test_what_nobody_shall_read_is_not_written(name, folder, album):
     assert (silent.returncode, silent.stdout, silent.stderr) == (code, said.stdout, "")
 
 
-@pytest.mark.parametrize("name", [*COMMANDS, *LONG])
+@pytest.mark.parametrize(
+    "name", [*COMMANDS, "predict a stream", "two processes", *long(ALIKE), *long(["predict"])]
+)
 def test_nothing_is_open(name, folder, album):
-    command, code = (COMMANDS | LONG)[name]
+    command, code = ALL[name]
     nothing = run(command, "<&- >&- 2>&-", folder, album, True)
     assert (nothing.returncode, nothing.stdout, nothing.stderr) == (code, "", "")
 
 
 @FULL
 @pytest.mark.parametrize("buffered", [True, pytest.param(False, marks=pytest.mark.long)])
-@pytest.mark.parametrize("name", [*COMMANDS, *LONG])
+@pytest.mark.parametrize(
+    "name", [*COMMANDS, "predict", "predict a stream", *long(ALIKE), *long(["two processes"])]
+)
 def test_a_full_disk_behind_standard_output_is_one_line(name, buffered, folder, album):
-    command, code = (COMMANDS | LONG)[name]
+    command, code = ALL[name]
     full = run(command, "> /dev/full", folder, album, buffered)
     if code:  # its message is on standard error
         assert full.returncode == code
@@ -91,9 +105,9 @@ def test_a_full_disk_behind_standard_output_is_one_line(name, buffered, folder, 
 
 
 @FULL
-@pytest.mark.parametrize("name", COMMANDS)
+@LIGHT
 def test_a_full_disk_behind_standard_error_changes_nothing(name, folder, album):
-    command, code = COMMANDS[name]
+    command, code = ALL[name]
     full = run(command, "2> /dev/full", folder, album, True)
     assert (full.returncode, full.stderr) == (code, "")
     both = run(command, "> /dev/full 2> /dev/full", folder, album, True)

@@ -5,12 +5,14 @@ Promise: `--augment` adds seeded variants, on which heads are trained (its refer
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.integration.conftest import link_all
 from tests.photographs import save_textures
+from tlfeatures import HEADS
 
 pytestmark = pytest.mark.integration
 
@@ -29,12 +31,20 @@ def link_first(source: Path, target: Path, most: int) -> None:
         link_all(files[:most], target / folder.relative_to(source))
 
 
+def tune_little(monkeypatch):
+    """Leave tuning two values of one parameter of each head."""
+    for name, head in HEADS.items():
+        grid = {key: values[len(values) // 2 :][:2] for key, values in head.grid.items()}
+        monkeypatch.setitem(HEADS, name, replace(head, grid=dict(list(grid.items())[:1])))
+
+
 @pytest.fixture
 def plan(form, request, study, weights, tmp_path, monkeypatch):
     """Little of everything; of the crops fewer heads, too: mlp takes minutes to tune."""
     images, insects = tmp_path / "images", tmp_path / "insects"
     if form == "crops":
         monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")  # so few are done before processes are up
+        tune_little(monkeypatch)
         save_textures(images, 16)
         save_textures(insects / "train", 12)
         save_textures(insects / "val", 6, 12)

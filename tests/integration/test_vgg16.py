@@ -30,6 +30,7 @@ from sklearn.model_selection import cross_validate as sklearn_cross_validate
 from sklearn.pipeline import make_pipeline
 
 from tests.fakes import use_engine
+from tests.integration.conftest import link_all
 from tests.photographs import photograph, save_crops
 from tlfeatures import Extractor, Model, extract, fit, load_dataset
 from tlfeatures.cli import main
@@ -54,6 +55,20 @@ def images(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def paths(images) -> list[Path]:
     return sorted(images.glob("*/*"))
+
+
+@pytest.fixture(scope="module")
+def few(paths, tmp_path_factory) -> Path:
+    """Three of each class, where how many there are is not the point."""
+    folder = tmp_path_factory.mktemp("few")
+    for path in paths[::5]:
+        link_all([path], folder / path.parent.name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def few_paths(few) -> list[Path]:
+    return sorted(few.glob("*/*"))
 
 
 # ---- against plain Keras
@@ -106,11 +121,11 @@ def test_the_table_of_layers_is_keras_own():
     assert BACKBONES["vgg16"].shapes((224, 224)) == shapes
 
 
-def test_bfloat16_points_the_same_way_for_every_image(images, weights, tmp_path):
+def test_bfloat16_points_the_same_way_for_every_image(few, weights, tmp_path):
     # Not larger: where the hardware has no bfloat16, Keras computes it very slowly.
     options = {"weights": weights, "pools": ["avg", "flatten"], "size": 64, "engine": "keras"}
     for precision in ("float32", "bfloat16"):
-        extract(images, tmp_path / f"{precision}.h5", precision=precision, **options)
+        extract(few, tmp_path / f"{precision}.h5", precision=precision, **options)
     for pool in ("avg", "flatten"):
         single, half = (
             load_dataset(tmp_path / f"{precision}.h5", f"block5_pool.{pool}").X
@@ -125,12 +140,12 @@ def test_bfloat16_points_the_same_way_for_every_image(images, weights, tmp_path)
 # ---- as a transformer
 
 
-def test_arrays_and_paths_give_the_same(paths, weights):
+def test_arrays_and_paths_give_the_same(few_paths, weights):
     extractor = Extractor(weights=weights, size=64)
-    pixels = np.stack([decode(path.read_bytes(), (64, 64)) for path in paths])
-    from_paths = extractor.transform(paths)
+    pixels = np.stack([decode(path.read_bytes(), (64, 64)) for path in few_paths])
+    from_paths = extractor.transform(few_paths)
     np.testing.assert_array_equal(extractor.transform(pixels), from_paths)
-    assert from_paths.shape == (len(paths), 512)
+    assert from_paths.shape == (len(few_paths), 512)
     assert extractor.transform([]).shape == (0, 512)
 
 
@@ -167,21 +182,23 @@ def test_clones_share_weights_that_are_loaded_once(paths, monkeypatch):
 # ---- the whole chain
 
 
-def test_the_file_is_read_by_h5py_alone(images, paths, weights, tmp_path):
+def test_the_file_is_read_by_h5py_alone(few, few_paths, weights, tmp_path):
     """As the docstring of store.py specifies it."""
     options = {"weights": weights, "size": 64, "precision": "float32"}
-    extract(images, tmp_path / "x.h5", **options)
+    extract(few, tmp_path / "x.h5", **options)
     with h5py.File(tmp_path / "x.h5") as file:
-        names = [path.relative_to(images).as_posix() for path in paths]
+        names = [path.relative_to(few).as_posix() for path in few_paths]
         assert file["ids"].asstr()[:].tolist() == names
-        digests = [hashlib.sha256(path.read_bytes()).digest() for path in paths]
+        digests = [hashlib.sha256(path.read_bytes()).digest() for path in few_paths]
         assert [row.tobytes() for row in file["digest"]] == digests
         assert file["done"][:].all()
         rows = file["embeddings/block5_pool.avg"][:]
         sums = [zlib.crc32(row.tobytes()) for row in rows]
         assert file["checksums/embeddings/block5_pool.avg"][:].tolist() == sums
         spec = json.loads(file.attrs["spec"])
-    np.testing.assert_allclose(rows, Extractor(**options).transform(paths), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        rows, Extractor(**options).transform(few_paths), rtol=1e-5, atol=1e-5
+    )
     said = {name: spec[name] for name in ("backbone", "weights_sha256", "precision")}
     assert said == {"backbone": "vgg16", "weights_sha256": IMAGENET_SHA256, "precision": "float32"}
 
@@ -189,7 +206,7 @@ def test_the_file_is_read_by_h5py_alone(images, paths, weights, tmp_path):
 def test_extract_fit_save_predict(images, weights, tmp_path):
     file, saved = tmp_path / "x.h5", tmp_path / "x.model"
     layers = ["block4_pool", "block5_pool"]
-    result = extract(images, file, weights=weights, size=96, layers=layers, precision="float32")
+    result = extract(images, file, weights=weights, size=64, layers=layers, precision="float32")
     assert result.embeddings == {"block4_pool.avg": 512, "block5_pool.avg": 512}
     assert result.weights_sha256 == IMAGENET_SHA256
     report = fit(file, ["svm"], cv=2, model=saved)
@@ -201,14 +218,14 @@ def test_extract_fit_save_predict(images, weights, tmp_path):
     assert [p.label for p in predictions] == [model.classes[i] for i in model.predict_codes(data.X)]
 
 
-def test_a_model_refuses_other_weights(images, weights, tmp_path):
+def test_a_model_refuses_other_weights(few, weights, tmp_path):
     file, saved = tmp_path / "x.h5", tmp_path / "x.model"
-    extract(images, file, weights="random", random_state=5, size=32, precision="float32")
+    extract(few, file, weights="random", random_state=5, size=32, precision="float32")
     fit(file, ["logreg"], cv=2, model=saved)
     model = Model.load(saved)
-    assert all(p.error is None for p in model.predict([images]))  # random ones are made again
+    assert all(p.error is None for p in model.predict([few]))  # random ones are made again
     with pytest.raises(WeightsError, match="expected"):
-        list(model.predict([images], weights=weights))
+        list(model.predict([few], weights=weights))
 
 
 def run(*arguments) -> str:
@@ -218,24 +235,29 @@ def run(*arguments) -> str:
     return result.stdout
 
 
-def test_random_weights_are_said_in_every_output(images, tmp_path):
+def test_random_weights_are_said_in_every_output(few, few_paths, tmp_path):
     file, model = tmp_path / "x.h5", tmp_path / "x.model"
-    assert "random" in run("extract", images, "-o", file, "--weights", "random", "--size", 32)
+    assert "random" in run("extract", few, "-o", file, "--weights", "random", "--size", 32)
     assert "random" in run("fit", file, "--head", "logreg", "--cv", 2, "-o", model)
     assert "random" in run("info", model)
     for flags in ([], ["--json"]):
-        lines = run("predict", model, images, *flags).splitlines()
+        lines = run("predict", model, few, *flags).splitlines()
         images_of = lines[1:] if not flags else lines
-        assert len(images_of) == 28
+        assert len(images_of) == len(few_paths)
         assert all("random" in line for line in images_of)
 
 
 # ---- the top
 
 
-@pytest.fixture(scope="module")
-def with_top(made_once) -> Path:
-    """A file of Keras weights with a top: random ones, as the real top is half a gigabyte away."""
+SMALL_TOP = {"fc1": (25088, 24), "fc2": (24, 16), "predictions": (16, 10)}
+
+
+@pytest.fixture(params=["small", pytest.param("whole", marks=pytest.mark.long)])
+def with_top(request, made_once, monkeypatch) -> Path:
+    """A file of random Keras weights with a top; with a whole one it has half a gigabyte."""
+    for layer, shape in SMALL_TOP.items() if request.param == "small" else ():
+        monkeypatch.setitem(sources.TOP_KERNELS, layer, shape)
 
     def make(folder: Path) -> None:
         with h5py.File(folder / "vgg16.h5", "w") as opened:
@@ -243,7 +265,7 @@ def with_top(made_once) -> Path:
                 for number, tensor in enumerate(pair):
                     opened[f"{layer}/{number}"] = tensor
 
-    return made_once("weights-with-top", make) / "vgg16.h5"
+    return made_once(f"weights-with-{request.param}-top", make) / "vgg16.h5"
 
 
 def relu_of_dense(rows, file: Path, layer: str):
@@ -251,35 +273,33 @@ def relu_of_dense(rows, file: Path, layer: str):
         return np.maximum(rows @ opened[f"{layer}/0"][:] + opened[f"{layer}/1"][:], 0)
 
 
-ENGINES_ON_THE_TOP = [pytest.param(name, marks=pytest.mark.long) for name in ("keras", "openvino")]
+OTHERS_ON_THE_TOP = [pytest.param(name, marks=pytest.mark.long) for name in ("keras", "openvino")]
 
 
-@pytest.mark.parametrize("engine", ["ncnn", *ENGINES_ON_THE_TOP])
-def test_layers_of_the_top_come_from_a_file_with_its_top(images, with_top, tmp_path, engine):
-    few, file = tmp_path / "few", tmp_path / "x.h5"
-    for path in sorted(images.glob("*/*0.jpg")):
-        (few / path.parent.name).mkdir(parents=True, exist_ok=True)
-        (few / path.parent.name / path.name).symlink_to(path)
+@pytest.mark.parametrize("engine", ["ncnn", *OTHERS_ON_THE_TOP])
+def test_layers_of_the_top_come_from_a_file_with_its_top(few, with_top, tmp_path, engine):
+    file = tmp_path / "x.h5"
     options = {"weights": str(with_top), "precision": "float32", "engine": engine}
     result = extract(few, file, layers=["fc2", "block5_pool.flatten"], **options)
-    assert result.embeddings == {"block5_pool.flatten": 25088, "fc2.none": 4096}
+    width = sources.TOP_KERNELS["fc2"][-1]
+    assert result.embeddings == {"block5_pool.flatten": 25088, "fc2.none": width}
     fc1 = relu_of_dense(load_dataset(file, "block5_pool.flatten").X, with_top, "fc1")
     expected = relu_of_dense(fc1, with_top, "fc2")
     found = load_dataset(file, "fc2.none").X
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * expected.max())
 
 
-def test_layers_of_the_top_are_refused_of_a_file_without_it(images, tmp_path):
+def test_layers_of_the_top_are_refused_of_a_file_without_it(few, tmp_path):
     with h5py.File(tmp_path / "w.h5", "w") as opened:
         for layer, pair in load_weights("random").tensors.items():
             for number, tensor in enumerate(pair):
                 opened[f"{layer}/{number}"] = tensor
     with pytest.raises(WeightsError, match=r"with its top"):
-        extract(images, tmp_path / "x.h5", weights=str(tmp_path / "w.h5"), layers=["fc2"])
+        extract(few, tmp_path / "x.h5", weights=str(tmp_path / "w.h5"), layers=["fc2"])
     assert not (tmp_path / "x.h5").exists()
 
 
-def test_a_begun_top_keeps_its_hash_when_a_plain_run_finishes_it(images, tmp_path, monkeypatch):
+def test_a_begun_top_keeps_its_hash_when_a_plain_run_finishes_it(few, tmp_path, monkeypatch):
     """Without the hash the file would take another top for the same one. The top is a small one."""
     for layer, shape in {"fc1": (8, 8), "fc2": (8, 8), "predictions": (8, 8)}.items():
         monkeypatch.setitem(sources.TOP_KERNELS, layer, shape)
@@ -298,12 +318,12 @@ def test_a_begun_top_keeps_its_hash_when_a_plain_run_finishes_it(images, tmp_pat
 
     file, cut_off = tmp_path / "x.h5", []
     use_engine(monkeypatch, Blank)
-    extract(images, file, weights="random", precision="float32", engine="keras")
+    extract(few, file, weights="random", precision="float32", engine="keras")
     cut_off.append(True)
     with pytest.raises(StoreError, match="cut off"):
-        extract(images, file, layers="fc2")
+        extract(few, file, layers="fc2")
     cut_off.clear()
-    assert set(extract(images, file).embeddings) == {"block5_pool.avg", "fc2.none"}
+    assert set(extract(few, file).embeddings) == {"block5_pool.avg", "fc2.none"}
     assert read_header(file).spec.top_sha256 == load_weights("random", top=True).top_sha256
 
 

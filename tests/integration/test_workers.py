@@ -37,8 +37,17 @@ def fit_for_ever(tell, jobs):
         tell.send("interrupted")
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
-@pytest.mark.parametrize("work", [fit_and_wait, fit_for_ever])
+@pytest.mark.parametrize(
+    ("work", "method"),
+    [
+        (fit_and_wait, "fork"),
+        (fit_for_ever, "fork"),
+        (fit_for_ever, "spawn"),
+        (fit_and_wait, "forkserver"),
+        pytest.param(fit_and_wait, "spawn", marks=pytest.mark.long),
+        pytest.param(fit_for_ever, "forkserver", marks=pytest.mark.long),
+    ],
+)
 def test_a_users_own_process_still_heeds_ctrl_c(work, method):
     context = multiprocessing.get_context(method)
     told, tell = context.Pipe(duplex=False)

@@ -22,7 +22,7 @@ ALL = {
 }
 
 
-examples = settings(max_examples=100, deadline=None)
+examples = settings(max_examples=25, deadline=None)
 
 
 numbers = {

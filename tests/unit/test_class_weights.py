@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
@@ -122,6 +122,7 @@ def test_a_fold_whose_training_images_lack_a_class_ignores_its_weight(name):
     assert np.isfinite(found.probabilities).all()
 
 
+@settings(max_examples=30, deadline=None)
 @given(st.dictionaries(st.integers(-99, 99), st.floats(0, 100), min_size=1))
 def test_texts_and_numbers_name_the_same_class(weights):
     texts = ClassWeights({str(key): value for key, value in weights.items()})

@@ -74,8 +74,16 @@ def test_images_themselves_are_as_without_variants(photos, file, tmp_path):
         assert "variants" not in opened
 
 
-@pytest.mark.parametrize("batch_size", [1, 2, 3, 7, 32, 500])
-@pytest.mark.parametrize("added", [False, True])
+@pytest.mark.parametrize(
+    ("batch_size", "added"),
+    [
+        *((1, False), (2, True), (3, False), (7, True), (32, False), (500, True)),
+        *(
+            pytest.param(*case, marks=pytest.mark.long)
+            for case in ((1, True), (2, False), (3, True), (7, False), (32, True), (500, False))
+        ),
+    ],
+)
 def test_every_batch_size_gives_the_same_rows(photos, file, tmp_path, passed, batch_size, added):
     shutil.rmtree(photos / "blue")
     (photos / "red" / "red11.png").unlink()

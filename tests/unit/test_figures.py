@@ -33,19 +33,14 @@ def test_it_draws_on_given_axes_and_on_its_own(name):
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_settings_of_matplotlib_stay_as_they_were(name):
-    before = dict(matplotlib.rcParams)
-    figures.to_svg(FIGURES[name](), "x")
-    FIGURES[name](Figure().add_subplot())
-    assert dict(matplotlib.rcParams) == before
-
-
-@pytest.mark.parametrize("name", FIGURES)
-def test_the_users_settings_do_not_enter(name):
+def test_the_users_settings_do_not_enter_and_stay_as_they_were(name):
     plain = svg_by_name(name)
     mine = {"axes.facecolor": "red", "font.size": 20, "text.color": "red", "axes.grid": False}
     with matplotlib.rc_context(mine):
+        before = dict(matplotlib.rcParams)
         assert figures.to_svg(FIGURES[name](), "x") == plain
+        FIGURES[name](Figure().add_subplot())
+        assert dict(matplotlib.rcParams) == before
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -84,12 +79,18 @@ def test_an_svg_can_stand_in_a_page(name):
 
 
 @pytest.mark.parametrize("name", FIGURES)
+def test_writing_a_figure_changes_nothing_in_it(name, tmp_path):
+    axes = FIGURES[name]()
+    figures.save_figure(axes, tmp_path / "one.svg")
+    assert figures.to_svg(axes, "x") == svg_by_name(name)
+
+
+@pytest.mark.parametrize("name", ["large confusion", "map"])
 def test_writing_a_figure_twice_gives_the_same(name, tmp_path):
     axes = FIGURES[name]()
     for file in ("one.svg", "two.svg"):
         figures.save_figure(axes, tmp_path / file)
     assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
-    assert figures.to_svg(axes, "x") == svg_by_name(name)
 
 
 @pytest.mark.parametrize("kind", ["svg", "pdf", "png"])

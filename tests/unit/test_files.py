@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tlfeatures.errors import OutputError, TlfeaturesError
@@ -20,6 +20,7 @@ def left(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
+@settings(max_examples=30, deadline=None)
 @given(data=st.binary(max_size=200), old=st.none() | st.binary(max_size=200))
 def test_a_file_has_the_bytes_and_its_folder_nothing_else(tmp_path_factory, data, old):
     path = tmp_path_factory.mktemp("x") / "a.json"

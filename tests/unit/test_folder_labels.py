@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.fakes import write_image
@@ -161,6 +161,7 @@ def test_what_is_no_level_is_refused(level):
         labels_from_folders(["a/1"], level)
 
 
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.text("ab/é ", max_size=8), max_size=6), st.integers(-4, 4).filter(bool))
 def test_a_label_is_a_folder_of_the_path_or_none(ids, level):
     for id_, row in zip(ids, labels_from_folders(ids, level), strict=True):

@@ -6,7 +6,7 @@ import re
 import pytest
 from click.testing import CliRunner
 
-from tlfeatures import benchmark, extract, fit, load_dataset, report
+from tlfeatures import extract, fit, load_dataset, report
 from tlfeatures.cli import main
 from tlfeatures.errors import DatasetError, ParameterError
 
@@ -346,17 +346,15 @@ def test_an_option_of_columns_has_its_form(file, value):
 def test_every_command_reads_the_columns_and_a_page_finds_them_again(file, table, tmp_path):
     labels = table(rows(head="photo;species", delimiter=";"))
     columns = ["--labels", labels, "--label-columns", "id=photo,label=species"]
+    out = tmp_path / "out"
     for command in (
-        ["fit", file, "--head", "centroid"],
-        ["benchmark", file, "--heads", "centroid", "--n-jobs", 1],
-        ["audit", file, "--head", "centroid"],
+        ["fit", file, "--head", "centroid", "--cv", 2],
+        ["benchmark", file, "--heads", "centroid", "--cv", 2, "--n-jobs", 1, "-o", out],
+        ["audit", file, "--head", "centroid", "--cv", 2],
         ["learning-curve", file, "--head", "centroid", "--cv", 2, "--sizes", 4, "--n-jobs", 1],
     ):
         result = run(*command, *columns)
         assert result.exit_code == 0, result.output
-    named = {"id": "photo", "label": "species"}
-    out = tmp_path / "out"
-    benchmark(file, heads="centroid", labels=labels, label_columns=named, n_jobs=1, out=out)
     report(out, tmp_path / "page.html", n_jobs=1, without=["learning-curve"])
     assert (tmp_path / "page.html").is_file()
 

@@ -7,7 +7,7 @@ import unicodedata
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.fakes import write_image
@@ -35,6 +35,7 @@ def labelled(ids, labels=None, groups=None, **options):
 # ---- one form of a name
 
 
+@settings(max_examples=30, deadline=None)
 @given(st.text(max_size=12))
 def test_clean_gives_one_form_and_keeps_it(text):
     once = normalize_name(text)
@@ -62,6 +63,7 @@ def test_clean_keeps_what_is_inside_a_name(text):
     assert normalize_name(f" {text}\n") == text
 
 
+@settings(max_examples=30, deadline=None)
 @given(
     st.dictionaries(st.sampled_from(["a", "A", "b", "1", "1.0", "é", "e\u0301"]), st.integers(1, 9))
 )
@@ -137,6 +139,7 @@ def test_blanks_that_belong_to_an_id_are_found(id_, tmp_path):
     assert data.y.tolist() == [str(number) for number in range(len(both))]
 
 
+@settings(max_examples=30, deadline=None)
 @given(
     st.lists(st.text("ab é\u0301/.", min_size=1, max_size=6), min_size=1, max_size=8, unique=True)
 )
@@ -268,7 +271,8 @@ def test_a_long_expression_is_no_path(length, photos, tmp_path):
     assert data.groups.tolist() == ["red", "blue"]
     extract(photos, tmp_path / "x.h5", backbone="pixels", size=16)
     arguments = [str(tmp_path / "x.h5"), "--groups", f"({'x?' * length}[a-z]+[0-9]+)"]
-    for command in (["fit"], ["audit", "--head", "centroid", "-o", str(tmp_path / "f.csv")]):
+    arguments += ["--head", "centroid", "--cv", "2"]
+    for command in (["fit"], ["audit", "-o", str(tmp_path / "f.csv")]):
         result = CliRunner().invoke(main, [*command, *arguments])
         assert result.exit_code == 0, result.output
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.metrics import balanced_accuracy_score, f1_score
@@ -40,6 +40,7 @@ class Fixed(ClassifierMixin, BaseEstimator):
 # ---- macro F1 over the classes that there are
 
 
+@settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10**6), st.integers(2, 6), st.integers(1, 30))
 def test_macro_f1_is_scikit_learns_over_the_classes_with_images(seed, k, n):
     y, predicted, table = scored_case(seed, n=n, k=k)

@@ -27,7 +27,9 @@ def model(embedded):
 
 @pytest.mark.parametrize("name", [*HEADS, "from scikit-learn"])
 def test_a_saved_model_gives_the_same_probabilities(name, embedded, tmp_path):
-    head = make_head(name) if name in HEADS else ExtraTreesClassifier(random_state=0)
+    quick = {"mlp": {"steps": 20}, "gradient-boosting": {"max_iter": 5}}.get(name, {})
+    trees = ExtraTreesClassifier(10, random_state=0)
+    head = make_head(name, **quick) if name in HEADS else trees
     model = Model.fit(head, embedded)
     model.save(tmp_path / "m.model")
     loaded = Model.load(tmp_path / "m.model")

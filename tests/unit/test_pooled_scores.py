@@ -81,7 +81,7 @@ def assert_a_count_is_an_image_seen_so_often(drawn):
             assert scores[name][column] == pytest.approx(expected[name], nan_ok=True), name
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(small_cases())
 def test_a_count_is_an_image_seen_so_often(drawn):
     assert_a_count_is_an_image_seen_so_often(drawn)

@@ -65,8 +65,19 @@ def test_a_score_that_no_head_has_is_one_line(lacking):
         fit(file, ["tests.unit.test_scoring:Majority"], scoring="log_loss")
 
 
-@pytest.mark.parametrize("scoring", sorted(SCORERS))
-@pytest.mark.parametrize("name", ["logreg", "knn", "lda"])
+@pytest.mark.parametrize(
+    ("name", "scoring"),
+    [
+        *(("logreg", "accuracy"), ("logreg", "log_loss"), ("knn", "roc_auc"), ("lda", "log_loss")),
+        *(
+            pytest.param(*case, marks=pytest.mark.long)
+            for case in (
+                *(("logreg", "roc_auc"), ("knn", "accuracy"), ("knn", "log_loss")),
+                *(("lda", "accuracy"), ("lda", "roc_auc")),
+            )
+        ),
+    ],
+)
 def test_parameters_are_chosen_by_the_score_that_was_asked_for(name, scoring):
     """As scikit-learn's grid search does on the same inner folds."""
     data = dataset(120, d=20, signal=1.5)

@@ -31,7 +31,7 @@ specs = st.sampled_from(
 manifests = st.lists(
     st.tuples(names, st.integers(0, 12)), min_size=1, max_size=20, unique_by=lambda x: x[0]
 )
-examples = settings(max_examples=15, deadline=None)
+examples = settings(max_examples=8, deadline=None)
 
 
 def as_manifest(rows) -> Manifest:

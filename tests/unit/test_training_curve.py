@@ -32,8 +32,18 @@ def same(left: TrainingCurve, right: TrainingCurve) -> bool:
 # ---- the numbers
 
 
-@pytest.mark.parametrize("classes", ["ab", "abc"])
-@pytest.mark.parametrize("params", [{"steps": 100}, {"class_weight": "balanced", **SHORT}])
+BALANCED = {"class_weight": "balanced", **SHORT}
+
+
+@pytest.mark.parametrize(
+    ("classes", "params"),
+    [
+        ("ab", {"steps": 100}),
+        ("abc", BALANCED),
+        pytest.param("abc", {"steps": 100}, marks=pytest.mark.long),
+        pytest.param("ab", BALANCED, marks=pytest.mark.long),
+    ],
+)
 def test_the_last_epoch_is_what_cross_validation_scores(classes, params):
     data = dataset(n=90, classes=classes)
     curve = training_curve(data, params=params, cv=3, random_state=5)

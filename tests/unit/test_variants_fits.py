@@ -13,10 +13,15 @@ from tlfeatures.heads import head_grid, make_heads
 from tlfeatures.trainer import fit_on_all
 from tlfeatures.training_curves import training_curve
 
+GROUPED = ("linear-svm", "rbf-svm", "ridge", "centroid", "knn")  # knn isn't told of groups
 
-@pytest.mark.parametrize("name", sorted(HEADS))
-@pytest.mark.parametrize("groups", [None, np.array([f"g{i // 5}" for i in range(60)])])
-def test_fitting_is_that_on_images_and_variants_as_rows(name, groups):
+
+@pytest.mark.parametrize(
+    ("name", "grouped"),
+    [*((name, False) for name in sorted(HEADS)), *((name, True) for name in GROUPED)],
+)
+def test_fitting_is_that_on_images_and_variants_as_rows(name, grouped):
+    groups = np.array([f"g{i // 5}" for i in range(60)]) if grouped else None
     data = augmented(groups=groups, signal=2.0)
     params = {"mlp": {"steps": 30}, "gradient-boosting": {"max_iter": 10}}.get(name, {})
     found = cross_validate(make_head(name, **params), data, cv=3)
@@ -53,9 +58,8 @@ def test_same_numbers_whatever_the_jobs_and_the_company():
         np.testing.assert_array_equal(one[name].probabilities, alone.probabilities)
 
 
-@pytest.mark.parametrize("variants", ["all", "turns"])
-def test_same_curves_by_epoch_whatever_the_jobs(variants):
-    data, params = augmented(90, classes="abc"), {"epochs": 3, "steps": 1, "variants": variants}
+def test_same_curves_by_epoch_whatever_the_jobs():
+    data, params = augmented(90, classes="abc"), {"epochs": 3, "steps": 1, "variants": "turns"}
     one, two = (training_curve(data, params=params, cv=3, n_jobs=n) for n in (1, 2))
     np.testing.assert_array_equal(one.loss, two.loss)
 
@@ -88,14 +92,26 @@ def copied(n=90, v=3, **fields):
     return data, replace(data, variants=data.X[:, None].repeat(v, axis=1))
 
 
-@pytest.mark.parametrize("weight", [None, "balanced", {"a": 3.0}])
-@pytest.mark.parametrize("classes", ["ab", "abc", "aabc"])
+WEIGHTED = {("ab", "none"), ("abc", "one"), ("aabc", "balanced")}
+WEIGHTS = {"none": None, "balanced": "balanced", "one": {"a": 3.0}}
+
+
+@pytest.mark.parametrize(
+    ("classes", "weight"),
+    [
+        pytest.param(
+            classes, weight, marks=[] if (classes, weight) in WEIGHTED else pytest.mark.long
+        )
+        for classes in ("ab", "abc", "aabc")
+        for weight in WEIGHTS
+    ],
+)
 @pytest.mark.parametrize("name", PENALISED)
 def test_variants_that_are_the_images_change_no_decision(name, classes, weight):
     data, more = copied(classes=classes)
     for value in (0.01, 3.0):
         exact = {"tol": 1e-8} if name == "logreg" else {}
-        params = {PENALISED[name]: value, "class_weight": weight, **exact}
+        params = {PENALISED[name]: value, "class_weight": WEIGHTS[weight], **exact}
         plain, fitted = (fit_on_all(make_head(name, **params), each) for each in (data, more))
         expected = plain.decision_function(data.X)
         np.testing.assert_allclose(fitted.decision_function(data.X), expected, atol=1e-4)

@@ -16,11 +16,11 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image, ImageCms
 
+from tests.commands import deep_input_cases as deep_input_cases
+from tests.commands.input_cases import CASES, SIDE, case, encoded, picture, plain, quarters, write
 from tests.fakes import write_image
 from tests.nobody import as_nobody, open_folder
-from tests.unit import deep_input_cases as deep_input_cases
 from tests.unit.deep_files import before_pixels, png, png_chunk, tiff
-from tests.unit.input_cases import CASES, SIDE, case, encoded, picture, plain, quarters, write
 from tlfeatures.cli import main
 from tlfeatures.errors import ImageError, ParameterError
 from tlfeatures.features.extract import extract

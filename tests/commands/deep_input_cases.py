@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from tests.commands.input_cases import SIDE, case, encoded, plain, write
 from tests.unit.deep_files import (
     png_of_16_bits,
     png_of_few_bits,
@@ -14,7 +15,6 @@ from tests.unit.deep_files import (
     with_sbit,
     with_trns,
 )
-from tests.unit.input_cases import SIDE, case, encoded, plain, write
 
 RANGE = {"value_range": (0, 4095)}
 
