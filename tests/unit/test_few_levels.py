@@ -256,7 +256,7 @@ def test_the_check_of_an_export_decodes_with_the_same_range(model, cells, tmp_pa
 
 def test_an_extractor_has_a_range(cells, tmp_path, caplog):
     paths = sorted(cells.glob("*/*.tif"))
-    settings = {"backbone": "pixels", "size": SIDE, "layer": "grid8", "pool": "flatten"}
+    settings = {"backbone": "pixels", "size": SIDE, "layers": "grid8", "pools": "flatten"}
     extract(cells, tmp_path / "x.h5", **SETTINGS, value_range=(0, 4095))
     with Reader(tmp_path / "x.h5") as reader:
         expected = reader.read("grid8.flatten")
