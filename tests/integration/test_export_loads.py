@@ -3,12 +3,14 @@
 Promise: `export` writes one graph without TensorFlow.
 """
 
-from tests.integration.test_imports import loaded_by
+from tests.integration.test_imports import loaded_after
 
 
 def test_what_the_command_loads(fitted_model, tmp_path):
-    assert loaded_by("export", "--help") == set()
-    loaded = loaded_by("export", fitted_model, "-o", tmp_path / "m.onnx")
+    by_help, loaded = loaded_after(
+        ["export", "--help"], ["export", fitted_model, "-o", tmp_path / "m.onnx"]
+    )
+    assert by_help == set()
     # skops imports all of scikit-learn, that Dask where it is installed, and that Jinja2.
     assert not {"tensorflow", "keras", "matplotlib", "distributed"} & loaded
     assert {"onnx", "sklearn"} <= loaded
