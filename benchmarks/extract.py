@@ -45,7 +45,7 @@ from tlfeatures.features.backbones.weights import Weights, load_weights
 from tlfeatures.features.batches import batched, decode_ahead, readable
 from tlfeatures.features.calibrate import calibrate, drawn
 from tlfeatures.features.engines.choose import ENGINES, Load
-from tlfeatures.features.file.store import Reader
+from tlfeatures.features.file.reader import open_embeddings
 from tlfeatures.features.images.identify import MAX_PIXELS, decode, scan
 from tlfeatures.features.plan import Means, Settings, make_plan, make_spec
 from tlfeatures.features.run import calibrated, open_target
@@ -234,7 +234,7 @@ class Turns:
         )
         found = {}
         for way in engines:
-            with Reader(self._file(way)) as reader:
+            with open_embeddings(self._file(way)) as reader:
                 rows = reader.read(EMBEDDING)
             found[f"ours, {' '.join(way)}"] = smallest_cosine(rows, reference)
         return found

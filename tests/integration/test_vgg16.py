@@ -38,7 +38,7 @@ from tlfeatures.features.backbones import weights as sources
 from tlfeatures.features.backbones.backbone import BACKBONES
 from tlfeatures.features.backbones.weights import CONV_KERNELS, IMAGENET_SHA256, load_weights
 from tlfeatures.features.engines.choose import ENGINES
-from tlfeatures.features.file.store import read_header
+from tlfeatures.features.file.reader import read_header
 from tlfeatures.features.images.identify import decode
 
 pytestmark = pytest.mark.integration

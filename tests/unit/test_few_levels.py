@@ -14,7 +14,7 @@ from tlfeatures import Extractor, Model, extract, fit, verify
 from tlfeatures.cli import main
 from tlfeatures.errors import ParameterError, SpecError
 from tlfeatures.features import head_start
-from tlfeatures.features.file.store import Reader, read_header
+from tlfeatures.features.file.reader import open_embeddings, read_header
 from tlfeatures.features.images.decoding import decode_content
 from tlfeatures.features.images.few_levels import FewLevels, few_levels, warn_of_few_levels
 from tlfeatures.features.images.reading import opened
@@ -152,7 +152,7 @@ def test_with_the_range_they_are_images_like_any_others(cells, tmp_path, caplog)
     for name, options in (("dark", {}), ("ranged", {"value_range": "0,4095"})):
         result = extract(cells, tmp_path / f"{name}.h5", **SETTINGS, **options)
         assert len(result.few_levels) == (0 if options else 16)
-        with Reader(tmp_path / f"{name}.h5") as reader:
+        with open_embeddings(tmp_path / f"{name}.h5") as reader:
             assert (reader.read("grid8.flatten").max() > 0.5) == bool(options)
     assert len(warnings(caplog)) == 1
     assert read_header(tmp_path / "ranged.h5").spec.value_range == (0, 4095)
@@ -203,7 +203,7 @@ def model(cells, tmp_path):
 def test_a_model_predicts_and_is_tested_with_the_range_of_its_images(model, cells, caplog):
     loaded = Model.load(model)
     assert loaded.spec.value_range == (0, 4095)
-    with Reader(model.with_name("cells.h5")) as reader:
+    with open_embeddings(model.with_name("cells.h5")) as reader:
         expected = loaded.predict_proba(reader.read("grid8.flatten"))
     found = [list(each.probabilities.values()) for each in loaded.predict([cells])]
     np.testing.assert_allclose(found, expected, atol=1e-6)
@@ -259,7 +259,7 @@ def test_an_extractor_has_a_range(cells, tmp_path, caplog):
     paths = sorted(cells.glob("*/*.tif"))
     settings = {"backbone": "pixels", "size": SIDE, "layer": "grid8", "pool": "flatten"}
     extract(cells, tmp_path / "x.h5", **SETTINGS, value_range=(0, 4095))
-    with Reader(tmp_path / "x.h5") as reader:
+    with open_embeddings(tmp_path / "x.h5") as reader:
         expected = reader.read("grid8.flatten")
     found = Extractor(value_range=(0, 4095), **settings).transform(paths)
     np.testing.assert_allclose(found, expected, atol=1e-6)

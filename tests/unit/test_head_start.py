@@ -19,7 +19,7 @@ from tlfeatures import extract
 from tlfeatures.errors import EngineError, SourceError, StoppedError
 from tlfeatures.features import head_start
 from tlfeatures.features.backbones.pixels import PixelBackbone
-from tlfeatures.features.file.store import read_header
+from tlfeatures.features.file.reader import read_header
 from tlfeatures.features.images import identify as images
 
 OPTIONS = {"backbone": "pixels", "size": 16, "batch_size": 4}

@@ -19,7 +19,7 @@ from tlfeatures.features.backbones.backbone import load_backbone
 from tlfeatures.features.backbones.quantization import measured
 from tlfeatures.features.calibrate import IMAGES, calibrate
 from tlfeatures.features.engines.choose import ENGINES
-from tlfeatures.features.file.store import read_header
+from tlfeatures.features.file.reader import read_header
 from tlfeatures.features.plan import Means, Settings, make_spec
 
 

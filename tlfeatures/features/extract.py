@@ -29,8 +29,10 @@ from tlfeatures.features.batches import (
 from tlfeatures.features.cluster.carry_out import carry_out_on, chosen_on, identified
 from tlfeatures.features.cluster.client import TLS, Cluster, Here, connect_if
 from tlfeatures.features.engines.choose import choose_engine
-from tlfeatures.features.file import store
+from tlfeatures.features.file.lock import exclusive
+from tlfeatures.features.file.reader import read_header
 from tlfeatures.features.file.shard_folder import remove_orphans
+from tlfeatures.features.file.writer import Writer
 from tlfeatures.features.forward import Forward, Values
 from tlfeatures.features.head_start import Early, head_start
 from tlfeatures.features.images.few_levels import FewLevels, warn_of_few_levels
@@ -154,7 +156,7 @@ def extract(
         last read for unchanged, without reading it.
     cluster : str or distributed.Client, optional
         Embed on the workers of this Dask scheduler: its address, or "local" for one on this
-        machine. A new file is then a virtual one, whose rows are in shards beside it, and stays one
+        machine. A new file is then a sharded one, whose rows are in shards beside it, and stays one
         whoever adds to it. All machines see images and shards under the same paths or URLs.
     tls : TLS, optional
         For a scheduler whose connections are encrypted.
@@ -200,7 +202,7 @@ def extract(
     watch = Watch(progress or _no_progress, stop or _never)
     if cluster is None and shards is not None:
         raise ParameterError("shards are made by a cluster: give one, too")
-    with store.exclusive(target), ExitStack() as stack:
+    with exclusive(target), ExitStack() as stack:
         known = _identified(target) if trust_mtime and target.exists() else None
         workers: Cluster | Here | None = stack.enter_context(connect_if(cluster, tls))
         early: Early = {}
@@ -221,7 +223,7 @@ def extract(
         plan = make_plan(manifest, target, asked, means.device, prune, choose)
         provenance = provenance_of(plan, source, command)
         if plan.current is not None and plan.current.shards is not None:
-            workers = workers or Here()  # a virtual file stays one
+            workers = workers or Here()  # a sharded file stays one
         if workers is None:
             outcome = _carry_out_here(plan, provenance, means, watch, early, few_early)
             remove_orphans(target)  # of a merge that was killed
@@ -265,10 +267,7 @@ def _counted_labels(ids: list[str]) -> tuple[dict[str, int], dict[str, int]]:
 
 def _identified(target: Path) -> Known:
     """What the file knows of its images, so that those which stayed as they are needn't be read."""
-    header = store.read_header(target)
-    if not header.checked:
-        logger.warning("%s has no times of its images: all of them are read", target)
-    return header.identified()
+    return read_header(target).identified()
 
 
 def _no_progress(done: int, total: int) -> None:
@@ -363,7 +362,7 @@ def _in_batches(plan: Plan, early: Early) -> Iterator[tuple[list[Task], Values]]
         )
 
 
-def _write(writer: store.Writer, tasks: list[Task], values: Values) -> None:
+def _write(writer: Writer, tasks: list[Task], values: Values) -> None:
     repeats = [len(task.rows) for task in tasks]
     rows = [row for task in tasks for row in task.rows]
     kept = {name: value.repeat(repeats, axis=0) for name, value in values.items()}

@@ -21,7 +21,7 @@ from tlfeatures.features.batches import (
     decode_ahead,
     readable,
 )
-from tlfeatures.features.file.store import partial_path
+from tlfeatures.features.file.lock import partial_path
 from tlfeatures.features.forward import Forward, Values
 from tlfeatures.features.images.few_levels import FewLevels
 from tlfeatures.features.images.identify import UNREADABLE, Scan

@@ -20,7 +20,9 @@ from tlfeatures.features.backbones.backbone import (
 )
 from tlfeatures.features.backbones.weights import known_sha256, weights_sha256
 from tlfeatures.features.engines.choose import choose_engine
-from tlfeatures.features.file import store
+from tlfeatures.features.file.format import DTYPES, Header
+from tlfeatures.features.file.lock import partial_path
+from tlfeatures.features.file.reader import read_header
 from tlfeatures.features.images.augment import Augmentation
 from tlfeatures.features.images.identify import UNREADABLE, Manifest
 from tlfeatures.features.images.value_range import in_words, parse_value_range
@@ -140,7 +142,7 @@ class Plan:
     spec: Spec
     embeddings: dict[str, int]
     dtype: str
-    current: store.Header | None
+    current: Header | None
     sources: list[Path]
     tasks: list[Task]
     extent: int
@@ -155,13 +157,13 @@ class Plan:
 
     @property
     def in_place(self) -> bool:
-        """Whether rows can be written into that place: a virtual file's are in its shards."""
+        """Whether rows can be written into that place: a sharded file's are in its shards."""
         return self.current is not None and self.matches and self.current.shards is None
 
     @property
     def partial(self) -> Path:
         """Where a file that shall replace another is made."""
-        return store.partial_path(self.target)
+        return partial_path(self.target)
 
 
 def new_spec(settings: Settings, device: str) -> tuple[dict[str, int], Spec]:
@@ -189,14 +191,14 @@ def make_plan(
     SpecError, SourceError
         If the file was made with other settings, or from other images.
     """
-    current = store.read_header(target) if target.exists() else None
-    beside = _unfinished(store.partial_path(target), current)
+    current = read_header(target) if target.exists() else None
+    beside = _unfinished(partial_path(target), current)
     # What a run began to add to the file and could not finish, this one finishes.
     known = [header for header in (current, beside) if current and header]
     embeddings, spec = _resolve(settings, known, device, choose)
     dtype = settings.dtype or (current.dtype if current else "float32")
-    if dtype not in store.DTYPES:
-        raise unknown_name("dtype", dtype, store.DTYPES)
+    if dtype not in DTYPES:
+        raise unknown_name("dtype", dtype, DTYPES)
     removed = 0
     if current:
         _check_same(current, spec, dtype)
@@ -224,16 +226,16 @@ def make_plan(
     )
 
 
-def _fits(header: store.Header, spec: Spec, dtype: str) -> bool:
+def _fits(header: Header, spec: Spec, dtype: str) -> bool:
     return not header.spec.differences(spec) and header.dtype == dtype
 
 
-def _unfinished(path: Path, current: store.Header | None) -> store.Header | None:
+def _unfinished(path: Path, current: Header | None) -> Header | None:
     """What an earlier run could not finish, unless it belongs to another file."""
     if not path.exists():
         return None
     try:
-        header = store.read_header(path)
+        header = read_header(path)
     except StoreError as error:
         logger.warning("%s is of no use: %s", path, error)
         return None
@@ -243,7 +245,7 @@ def _unfinished(path: Path, current: store.Header | None) -> store.Header | None
     return header
 
 
-def _keep_unreadable(manifest: Manifest, current: store.Header) -> Manifest:
+def _keep_unreadable(manifest: Manifest, current: Header) -> Manifest:
     """An image that can't be read just now keeps the embedding that it has."""
     known = {
         id_: (digest, stamp)
@@ -266,7 +268,7 @@ def _keep_unreadable(manifest: Manifest, current: store.Header) -> Manifest:
 TIDYING = 0.1  # share of a file's images that may go without a word
 
 
-def _count_removed(manifest: Manifest, current: store.Header, prune: bool) -> int:
+def _count_removed(manifest: Manifest, current: Header, prune: bool) -> int:
     """Count the images that are gone; that many of them are may be a mistaken folder."""
     ids, digests = set(manifest.ids), set(manifest.digests)
     gone = sum(
@@ -282,7 +284,7 @@ def _count_removed(manifest: Manifest, current: store.Header, prune: bool) -> in
 
 
 def _resolve(
-    settings: Settings, known: Sequence[store.Header], device: str, choose: Choose = choose_engine
+    settings: Settings, known: Sequence[Header], device: str, choose: Choose = choose_engine
 ) -> tuple[dict[str, int], Spec]:
     """Fill what was not asked for from what there is, the latest last, else from the defaults."""
     old = known[-1].spec if known else None
@@ -435,7 +437,7 @@ _OPTIONS = {
 }
 
 
-def _check_same(current: store.Header, spec: Spec, dtype: str) -> None:
+def _check_same(current: Header, spec: Spec, dtype: str) -> None:
     differences = current.spec.differences(spec)
     if current.dtype != dtype:
         differences.append(("dtype", current.dtype, dtype))
@@ -465,7 +467,7 @@ def _short(value: Any) -> str:
 
 
 def _missing(
-    manifest: Manifest, embeddings: dict[str, int], spec: Spec, sources: Sequence[store.Header]
+    manifest: Manifest, embeddings: dict[str, int], spec: Spec, sources: Sequence[Header]
 ) -> list[Task]:
     """The set difference: image bytes that no source holds every embedding and variant of."""
     embedded: set[bytes] = set()

@@ -11,7 +11,9 @@ from typing import Any
 from tlfeatures.errors import ImageError, StoppedError, StoreError
 from tlfeatures.features.backbones.quantization import Quantization
 from tlfeatures.features.calibrate import calibrate, drawn
-from tlfeatures.features.file import store
+from tlfeatures.features.file.create import Contents, create
+from tlfeatures.features.file.format import shorten_reason
+from tlfeatures.features.file.writer import Writer
 from tlfeatures.features.images.few_levels import FewLevels
 from tlfeatures.features.images.identify import UNREADABLE, Manifest
 from tlfeatures.features.plan import Means, Plan, Task
@@ -61,7 +63,7 @@ class Watch:
     progress: Progress
     stop: Stop
 
-    def look(self, tasks: int, plan: Plan, writer: store.Writer) -> None:
+    def look(self, tasks: int, plan: Plan, writer: Writer) -> None:
         """Tell and ask between two batches: after the last one there is nothing to stop."""
         if tasks:
             self.progress(tasks, len(plan.tasks))
@@ -69,7 +71,7 @@ class Watch:
             raise StoppedError(_how_far(plan, writer))
 
 
-def _how_far(plan: Plan, writer: store.Writer) -> str:
+def _how_far(plan: Plan, writer: Writer) -> str:
     done = int(writer.done.sum())
     if not done:
         return "Stopped before the first batch, nothing is lost"
@@ -126,8 +128,8 @@ def check_writable(plan: Plan) -> None:
 def _renew_stamps(plan: Plan) -> None:
     """Images that were touched and are the same needn't be read by a later run that trusts."""
     current = plan.current
-    if current is not None and current.checked and current.stamps != plan.manifest.stamps:
-        with contextlib.suppress(OSError, StoreError), store.Writer(plan.target) as writer:
+    if current is not None and current.stamps != plan.manifest.stamps:
+        with contextlib.suppress(OSError, StoreError), Writer(plan.target) as writer:
             writer.stamp(plan.manifest.stamps)  # where it can't be written, nothing is lost
 
 
@@ -147,7 +149,7 @@ def reasons(plan: Plan, failed: Failed) -> dict[str, str]:
     """Give id -> why for every image of failed tasks."""
     images = plan.manifest.images
     return {
-        images[row].id: store.kept_reason(str(error)) for task, error in failed for row in task.rows
+        images[row].id: shorten_reason(str(error)) for task, error in failed for row in task.rows
     }
 
 
@@ -162,19 +164,19 @@ def first_few(reasons: dict[str, str]) -> str:
     return first_of((f"{id_} ({why})" for id_, why in reasons.items()), 3)
 
 
-def open_target(plan: Plan, provenance: dict[str, Any]) -> store.Writer:
+def open_target(plan: Plan, provenance: dict[str, Any]) -> Writer:
     """Open the file itself, or make it; where another one is to be replaced, make it beside."""
     if plan.in_place:
-        writer = store.Writer(plan.target)
+        writer = Writer(plan.target)
         writer.stamp(plan.manifest.stamps)
         for source in plan.sources:
             writer.carry(source)
         return writer
     path = plan.partial if plan.current else plan.target
     with replacing(path) as fresh:
-        kind = plan.spec, plan.embeddings, plan.dtype, provenance
-        store.create(fresh, plan.manifest, *kind, named=path)
-        with store.Writer(fresh, named=path) as writer:
+        contents = Contents(plan.manifest, plan.spec, plan.embeddings, plan.dtype, provenance)
+        create(fresh, contents, named=path)
+        with Writer(fresh, named=path) as writer:
             for source in plan.sources:
                 writer.carry(source)
-    return store.Writer(path, writer.carried)
+    return Writer(path, writer.carried)

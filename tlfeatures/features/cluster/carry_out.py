@@ -48,14 +48,15 @@ from tlfeatures.features.cluster.worker import (
     why_unreadable,
 )
 from tlfeatures.features.engines.choose import choose_engine
-from tlfeatures.features.file import store
+from tlfeatures.features.file.create import Contents, create_sharded
+from tlfeatures.features.file.reader import read_header
 from tlfeatures.features.file.shard_folder import (
     is_shard,
     remove_own_shards,
     remove_shards,
     shard_of,
 )
-from tlfeatures.features.file.sharded import Shards, has_own_shards, shards_folder
+from tlfeatures.features.file.sharded import Shards, shards_folder
 from tlfeatures.features.images.few_levels import FewLevels
 from tlfeatures.features.images.identify import UNREADABLE, Known, Manifest
 from tlfeatures.features.plan import Choose, Means, Plan, Task
@@ -195,11 +196,11 @@ def carry_out_on(
         work.tidy(work.held)
         return known
     provenance = {**provenance, **work.versions()}
-    virtual = beside and all(_is_virtual(plan, path) for path in plan.sources)
-    done = _put_beside(plan, provenance, work) if virtual else _put_into(plan, provenance, work)
+    sharded = beside and all(_is_sharded(plan, path) for path in plan.sources)
+    done = _put_beside(plan, provenance, work) if sharded else _put_into(plan, provenance, work)
     remove_taken_over(plan)
     passes = work.computed * (1 + plan.spec.variants)
-    name = Path(folder.location).name if virtual else None
+    name = Path(folder.location).name if sharded else None
     few_levels = ids_of_few_levels(plan, work.few_levels)
     return Outcome(work.computed, passes, done, failures, name, few_levels)
 
@@ -223,7 +224,7 @@ def with_ranges(plan: Plan, folder: Folder) -> Plan:
         return plan
     for name in folder.sizes():
         with contextlib.suppress(StoreError), folder.reading(name) as path:
-            header = store.read_header(path) if is_shard(name) else None
+            header = read_header(path) if is_shard(name) else None
             if header is None or version_of(header) != __version__:
                 continue
             spec = header.spec
@@ -232,8 +233,8 @@ def with_ranges(plan: Plan, folder: Folder) -> Plan:
     return plan
 
 
-def _is_virtual(plan: Plan, source: Path) -> bool:
-    return source == plan.target and plan.current is not None and has_own_shards(plan.current)
+def _is_sharded(plan: Plan, source: Path) -> bool:
+    return source == plan.target and plan.current is not None and plan.current.has_own_shards
 
 
 class _Work:
@@ -262,7 +263,7 @@ class _Work:
         self._cluster, self._plan, self._recipe = cluster, plan, recipe
         self.folder, self._watch = folder, watch
         current = plan.current
-        own = current.shards if current and has_own_shards(current) else None
+        own = current.shards if current and current.has_own_shards else None
         self.held = set(own.names if own else ())
         self._left = {task.place: task for task in plan.tasks}
         self._found = 0  # images
@@ -391,7 +392,7 @@ class _Work:
         made_by = current.provenance if current else {}
         for name in list(self.receipts)[-1:]:
             with self.folder.reading(name) as path:
-                made_by = store.read_header(path).provenance
+                made_by = read_header(path).provenance
         return {"versions": made_by["versions"]} if "versions" in made_by else {}
 
     def tidy(self, kept: Collection[str]) -> None:
@@ -408,21 +409,12 @@ class _Work:
 
 
 def _put_beside(plan: Plan, provenance: dict[str, Any], work: _Work) -> int:
-    """Make a virtual file over the shards; how many rows are done."""
+    """Create a sharded file over the shards, and return how many rows are done."""
     shards = _shards(plan, list(work.receipts.values()), Path(work.folder.location).name)
     why = {row: str(error) for task, error in work.failed for row in task.rows}
     with replacing(plan.target) as fresh:
-        store.create_virtual(
-            fresh,
-            plan.manifest,
-            plan.spec,
-            plan.embeddings,
-            plan.dtype,
-            provenance,
-            shards,
-            why,
-            named=plan.target,
-        )
+        contents = Contents(plan.manifest, plan.spec, plan.embeddings, plan.dtype, provenance)
+        create_sharded(fresh, contents, shards, why, named=plan.target)
     work.tidy(shards.names)
     return int((shards.place[:, 0] >= 0).sum())
 
@@ -435,8 +427,8 @@ def _shards(plan: Plan, receipts: Sequence[Receipt], folder: str) -> Shards:
     if (
         current
         and current.shards
-        and has_own_shards(current)
-        and store.has_all(current, plan.embeddings, plan.spec)
+        and current.has_own_shards
+        and current.has_all(plan.embeddings, plan.spec)
     ):
         old = current.shards
         known += zip(old.names, old.sizes, old.sha256, strict=True)
@@ -488,10 +480,10 @@ def _check_rows(plan: Plan, path: Path, work: _Work) -> int:
     """
     given = {digest for receipt in work.receipts.values() for digest in rows_of(receipt)}
     current = plan.current
-    if current is not None and store.has_all(current, plan.embeddings, plan.spec):
+    if current is not None and current.has_all(plan.embeddings, plan.spec):
         given |= current.done_digests()
     given.discard(UNREADABLE)
-    made = store.read_header(path)
+    made = read_header(path)
     rows = zip(made.digests, made.done.tolist(), strict=True)
     lost = sum(digest in given and not done for digest, done in rows)
     if lost:

@@ -24,7 +24,10 @@ from tlfeatures.features.batches import Pixels, batch_size_for, decode_ahead, re
 from tlfeatures.features.calibrate import calibrate
 from tlfeatures.features.cluster.client import threads_of_worker
 from tlfeatures.features.engines.choose import choose_engine
-from tlfeatures.features.file import store
+from tlfeatures.features.file.create import Contents, create
+from tlfeatures.features.file.format import Header
+from tlfeatures.features.file.reader import Reader, open_embeddings, read_header
+from tlfeatures.features.file.writer import Writer, checksums
 from tlfeatures.features.forward import Forward, Values
 from tlfeatures.features.images.few_levels import FewLevels
 from tlfeatures.features.images.identify import (
@@ -235,8 +238,8 @@ def check_shard(given: tuple[Recipe, str]) -> Receipt | None:
     """
     recipe, name = given
     try:
-        with Folder(recipe.folder).reading(name) as path, store.Reader(path) as reader:
-            if path.is_symlink():  # readers of a virtual file follow none
+        with Folder(recipe.folder).reading(name) as path, open_embeddings(path) as reader:
+            if path.is_symlink():  # readers of a sharded file follow none
                 return None
             header = reader.header
             other = (
@@ -254,24 +257,24 @@ def check_shard(given: tuple[Recipe, str]) -> Receipt | None:
         return None
 
 
-def version_of(header: store.Header) -> str | None:
+def version_of(header: Header) -> str | None:
     """Give the version of this package that made a file; None where the file doesn't say."""
     versions = header.provenance.get("versions")
     return versions.get("tlfeatures") if isinstance(versions, dict) else None
 
 
-def _sound(reader: store.Reader, table: str) -> bool:
+def _sound(reader: Reader, table: str) -> bool:
     rows = np.flatnonzero(reader.header.done)
     if not len(rows):
         return True
     kept = reader.copy_checksums(table, rows)
     values = reader.copy_rows(table, rows)
-    return kept is not None and bool((kept == store.checksums(values)).all())
+    return bool((kept == checksums(values)).all())
 
 
 def _receipt(name: str, path: Path) -> Receipt:
     data = path.read_bytes()
-    header = store.read_header(path)
+    header = read_header(path)
     rows = zip(header.digests, header.done.tolist(), strict=True)
     return Receipt(
         name=name,
@@ -342,8 +345,9 @@ def _write(
     )
     # What is put to a URL is made in a temporary folder, which is what has no room then.
     named = path if is_url(recipe.folder) else Path(recipe.folder, order.name)
-    store.create(path, manifest, recipe.spec, recipe.embeddings, recipe.dtype, named=named)
-    with store.Writer(path, named=named) as writer:
+    contents = Contents(manifest, recipe.spec, recipe.embeddings, recipe.dtype)
+    create(path, contents, named=named)
+    with Writer(path, named=named) as writer:
         if batches:
             rows = [row for part, _ in batches for row in part]
             whole = {
