@@ -163,7 +163,7 @@ def test_no_variants_asked_for_is_as_without(photos, file):
 def test_the_file_has_room_for_all_variants_from_the_start(photos, file):
     manifest = scan(photos)
     spec = replace(SPEC, augmentation=Augmentation(50))
-    create(file, manifest, spec, {"a.avg": 1000, "b.avg": 200}, "float16")
+    create(file, Contents(manifest, spec, {"a.avg": 1000, "b.avg": 200}, "float16"))
     size = 24 * 51 * 1200 * 2
     assert size < file.stat().st_size < 1.1 * size
     assert file.stat().st_blocks * 512 >= size

@@ -1,5 +1,5 @@
-"""The embeddings file: its format, reading, writing, creating, locking, and the sharded kind.
+"""The embeddings file: its format, reading and writing it, and files with their rows in shards.
 
-In: the images' ids and digests, a spec, and rows of embeddings. Out: one HDF5 file, or one with
-shards beside it, and from an existing file its header and rows.
+In: ids and digests of images, a spec, and rows of values.
+Out: one HDF5 file, with shards beside it if it is sharded; its header and its rows.
 """
