@@ -1,5 +1,6 @@
 """The embeddings file against a plain dictionary, on manifests and writes that hypothesis makes."""
 
+import re
 import tempfile
 import zlib
 from dataclasses import replace
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from tests.unit.data import SPEC
 from tlfeatures.errors import FormatError
+from tlfeatures.features.file import format as format_
 from tlfeatures.features.file.create import Contents, create
 from tlfeatures.features.file.format import DTYPES
 from tlfeatures.features.file.reader import open_embeddings, read_header
@@ -259,6 +261,15 @@ def test_long_ids_and_reasons_are_not_cut_in_a_character(tmp_path):
     header = read_header(path)
     assert header.ids == ["é" * 300]
     assert set(header.reasons[0]) == {"ü"}
+
+
+def test_the_specification_lists_every_dataset_with_its_shape_and_type():
+    rows = re.findall(r"^``/(\S+)``\s+\((.+?)\) (\w+)", format_.__doc__, re.MULTILINE)
+    specified = [(path, shape.rstrip(","), dtype) for path, shape, dtype in rows]
+    expected = [
+        (entry.path, ", ".join(map(str, entry.shape)), entry.dtype) for entry in format_.DATASETS
+    ]
+    assert specified == expected
 
 
 def test_specs_differ_only_in_what_counts():

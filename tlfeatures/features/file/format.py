@@ -4,22 +4,25 @@ An embeddings file is one HDF5 file. It uses the oldest file version of HDF5 (th
 default), so that h5py, pandas or MATLAB open it without this package. It holds n images in the
 order of their ids:
 
-===============================  ================  ===============================================
-``/ids``                         (n,) text         path of the image relative to the source folder
-``/digest``                      (n, 32) uint8     sha256 of the image file; zeros if the file could
-                                                   not be read
-``/stat``                        (n, 2) int64      size in bytes and modification time in ns of the
-                                                   image file just before its sha256 was computed;
-                                                   zeros if unknown
-``/done``                        (n,) bool         whether row i of every embedding, and its
-                                                   variants, are written
-``/reason``                      (n,) text         why image i could not be embedded, else empty
-``/embeddings/EMBEDDING``        (n, d) values     one dataset per embedding
-``/variants/EMBEDDING``          (n, v, d) values  the same for the v variants of each image; only
-                                                   if the spec's augmentation has variants
-``/checksums/embeddings/...``    (n,) uint32       CRC-32 (as in zlib) of the bytes of each row;
-``/checksums/variants/...``                        arbitrary for rows that are not done
-===============================  ================  ===============================================
+=====================================  ================  =========================================
+``/ids``                               (n,) text         path of the image, relative to the source
+                                                         folder
+``/digest``                            (n, 32) uint8     sha256 of the image file; zeros if the
+                                                         file could not be read
+``/stat``                              (n, 2) int64      size in bytes and modification time in ns
+                                                         of the image file just before its sha256
+                                                         was computed; zeros if unknown
+``/done``                              (n,) bool         whether row i of every embedding, and its
+                                                         variants, are written
+``/reason``                            (n,) text         why image i could not be embedded, else
+                                                         empty
+``/embeddings/EMBEDDING``              (n, d) values     one dataset per embedding
+``/variants/EMBEDDING``                (n, v, d) values  the same for the v variants of each image;
+                                                         only if the spec's augmentation has some
+``/checksums/embeddings/EMBEDDING``    (n,) uint32       CRC-32 (as in zlib) of the bytes of each
+                                                         row; arbitrary for rows that are not done
+``/checksums/variants/EMBEDDING``      (n,) uint32       the same for the variants
+=====================================  ================  =========================================
 
 Text is UTF-8 of fixed length. Paths in ``/ids`` have forward slashes. Values are all float32 or all
 float16. EMBEDDING is ``LAYER.POOLING``.
@@ -34,13 +37,14 @@ in a folder beside the file; the attribute ``shards`` is the folder's name. The 
 ``/checksums``, because the shards have them. Its ``/embeddings`` and ``/variants`` are virtual
 datasets of HDF5 that map the shards' rows, and it has four further datasets:
 
-===============================  ================  ===============================================
-``/place``                       (n, 2) int64      number of the shard with image i and its row
-                                                   there; -1 if the image could not be embedded
-``/shards/name``                 (s,) text         file name: 64 hexadecimal digits and ``.h5``
-``/shards/size``                 (s,) int64        size of the shard in bytes
-``/shards/sha256``               (s, 32) uint8     sha256 of the shard's bytes
-===============================  ================  ===============================================
+=====================================  ================  =========================================
+``/place``                             (n, 2) int64      number of the shard with image i and its
+                                                         row there; -1 if the image could not be
+                                                         embedded
+``/shards/name``                       (s,) text         file name: 64 hexadecimal digits, ``.h5``
+``/shards/size``                       (s,) int64        size of the shard in bytes
+``/shards/sha256``                     (s, 32) uint8     sha256 of the shard's bytes
+=====================================  ================  =========================================
 
 Rules for readers. A row counts if and only if ``done`` says so: rows that are not written read as
 zeros, so values cannot tell. The id is the image's identity, the digest tells whether it has
