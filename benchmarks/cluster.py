@@ -6,7 +6,7 @@
 All of it on this machine: a scheduler and two workers of one thread, processes of their own. First
 images/s, both ways by turns on the same images; then shards without work, through client, scheduler
 and worker, and the resident memory that they leave behind; then tiny shards that are written; then
-virtual files over many shards; then what planning takes. `--shards` is the most of any of these.
+sharded files over many shards; then what planning takes. `--shards` is the most of any of these.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ from tlfeatures.features.cluster.connect import connect
 from tlfeatures.features.cluster.orders import Receipt, Recipe, ShardOrder
 from tlfeatures.features.cluster.worker import make_shard
 from tlfeatures.features.embed import ComputeOptions
-from tlfeatures.features.file import store
+from tlfeatures.features.file.create import Contents, create_sharded
+from tlfeatures.features.file.reader import open_embeddings, read_header
 from tlfeatures.features.file.sharded import Shards, shards_folder
 from tlfeatures.features.images.identify import Manifest, scan
 from tlfeatures.features.plan import Plan, make_plan
@@ -71,7 +72,7 @@ def main() -> None:
     parser.add_argument("--shards", type=int, default=SHARDS[-1], help="the most that are made")
     parser.add_argument("--tiny", type=int, default=1000, help="shards that are written")
     parser.add_argument("--planned", type=int, default=100_000, help="images of a plan")
-    parser.add_argument("--only", nargs="*", default=["speed", "empty", "tiny", "virtual", "plan"])
+    parser.add_argument("--only", nargs="*", default=["speed", "empty", "tiny", "sharded", "plan"])
     arguments = parse(
         parser,
         images=None,
@@ -91,7 +92,7 @@ def main() -> None:
             "speed": lambda at: speed(start(), arguments, at),
             "empty": lambda at: empty_shards(start(), counts, at),
             "tiny": lambda at: tiny_shards(start(), arguments.tiny, at),
-            "virtual": lambda at: virtual_files(counts, at),
+            "sharded": lambda at: sharded_files(counts, at),
             "plan": lambda at: planning(arguments.planned, at),
         }
         for name in arguments.only:
@@ -196,7 +197,7 @@ def speed(dask: Processes, arguments: argparse.Namespace, folder: Path) -> None:
             used[name].append([1e3 * (b - a) / len(chosen) for a, b in pairs])
         said = ", ".join(f"{name} {speeds[-1]:.2f}" for name, speeds in found.items())
         print(f"turn {number + 1}: {said} images/s; load before it {load:.1f}", flush=True)
-    with store.Reader(folder / "local.h5") as a, store.Reader(folder / "cluster.h5") as b:
+    with open_embeddings(folder / "local.h5") as a, open_embeddings(folder / "cluster.h5") as b:
         names = list(a.header.embeddings)
         same = all(np.array_equal(a.read(name), b.read(name)) for name in names)
         engine, shards = a.header.spec.engine, b.header.shards
@@ -315,13 +316,13 @@ def tiny_shards(dask: Processes, count: int, folder: Path) -> None:
     receipts: list[Receipt] = []
     away = timed(lambda: receipts.extend(made for _, made in dask.cluster.each(make_shard, orders)))
     put_together(plan, orders, receipts)
-    with store.Reader(target) as reader:
+    with open_embeddings(target) as reader:
         assert reader.header.done.all()
         reading = timed(lambda: reader.read(next(iter(reader.header.embeddings))))
     print(
         f"{count} shards of one tiny image, written: {1e3 * alone / count:.1f} ms a shard in one "
         f"process, {1e3 * away / count:.1f} ms by {WORKERS} workers; reading them all through the "
-        f"virtual file {1e3 * reading / count:.1f} ms a shard; load before it {load:.1f}",
+        f"sharded file {1e3 * reading / count:.1f} ms a shard; load before it {load:.1f}",
         flush=True,
     )
 
@@ -334,7 +335,7 @@ def one_a_shard(plan: Plan, folder: Path) -> list[ShardOrder]:
 
 
 def put_together(plan: Plan, orders: list[ShardOrder], receipts: list[Receipt]) -> None:
-    """Make the virtual file over these shards of one image."""
+    """Make the sharded file over these shards of one image."""
     made = {receipt.name: receipt for receipt in receipts}
     ordered = [made[order.name] for order in orders]
     place = np.full((len(plan.manifest.images), 2), -1)
@@ -347,23 +348,22 @@ def put_together(plan: Plan, orders: list[ShardOrder], receipts: list[Receipt]) 
         [receipt.sha256 for receipt in ordered],
         place,
     )
-    store.create_virtual(
-        plan.target, plan.manifest, plan.spec, plan.embeddings, plan.dtype, {}, shards, {}
-    )
+    contents = Contents(plan.manifest, plan.spec, plan.embeddings, plan.dtype)
+    create_sharded(plan.target, contents, shards, {})
 
 
-# ---- virtual files
+# ---- sharded files
 
 
-def virtual_files(counts: list[int], folder: Path) -> None:
-    print("a virtual file over shards of files that are there, 512 columns of float32")
+def sharded_files(counts: list[int], folder: Path) -> None:
+    print("a sharded file over shards of files that are there, 512 columns of float32")
     for count, images in [*((count, 16) for count in counts), (counts[0], SHARD_IMAGES)]:
-        virtual_file(count, images, folder)
+        sharded_file(count, images, folder)
 
 
-def virtual_file(count: int, images: int, folder: Path) -> None:
+def sharded_file(count: int, images: int, folder: Path) -> None:
     plan = fake_plan(count * images, folder)
-    target = folder / "virtual.h5"
+    target = folder / "sharded.h5"
     beside = shards_folder(target)
     beside.mkdir()
     names = [f"{number:064x}.h5" for number in range(count)]
@@ -373,13 +373,10 @@ def virtual_file(count: int, images: int, folder: Path) -> None:
     place = np.stack([row // images, row % images], axis=1)
     shards = Shards(beside.name, names, [1] * count, [bytes(32)] * count, place)
     load = os.getloadavg()[0]
-    making = timed(
-        lambda: store.create_virtual(
-            target, plan.manifest, plan.spec, {"block5_pool.avg": 512}, "float32", {}, shards, {}
-        )
-    )
+    contents = Contents(plan.manifest, plan.spec, {"block5_pool.avg": 512}, "float32")
+    making = timed(lambda: create_sharded(target, contents, shards, {}))
     size = target.stat().st_size
-    opening = timed(lambda: store.read_header(target))
+    opening = timed(lambda: read_header(target))
     looking = timed(lambda: shards.lost(target))
     print(
         f"  {count:6,d} shards of {images:3d} images: made in {making:.2f} s, {size / 1e6:.1f} MB, "

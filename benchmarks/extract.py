@@ -45,7 +45,7 @@ from tlfeatures.features.backbones.weights import Weights, load_weights
 from tlfeatures.features.calibrate import calibrate, sample_files
 from tlfeatures.features.embed import ComputeOptions
 from tlfeatures.features.engines.choose import ENGINES, Load
-from tlfeatures.features.file.store import Reader
+from tlfeatures.features.file.reader import open_embeddings
 from tlfeatures.features.images.decoding import decode
 from tlfeatures.features.images.identify import scan
 from tlfeatures.features.plan import make_plan
@@ -239,7 +239,7 @@ class Turns:
         )
         found = {}
         for way in engines:
-            with Reader(self._file(way)) as reader:
+            with open_embeddings(self._file(way)) as reader:
                 rows = reader.read(EMBEDDING)
             found[f"ours, {' '.join(way)}"] = smallest_cosine(rows, reference)
         return found

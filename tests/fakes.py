@@ -26,7 +26,8 @@ from tlfeatures.features.backbones.backbone import BACKBONES, Backbone, embeddin
 from tlfeatures.features.backbones.pixels import PixelBackbone
 from tlfeatures.features.engines.choose import ENGINES
 from tlfeatures.features.engines.engine import BATCH_SIZE
-from tlfeatures.features.file.store import Reader, partial_path, read_header
+from tlfeatures.features.file.lock import partial_path
+from tlfeatures.features.file.reader import open_embeddings, read_header
 
 Rows = tuple[list[str], dict[str, NDArray[np.float32]]]
 
@@ -61,7 +62,7 @@ def full_disk(limit: int) -> Iterator[None]:
 
 def rows_of(file: Path) -> Rows:
     """Read the ids and all values of an embeddings file, those of variants too."""
-    with Reader(file) as reader:
+    with open_embeddings(file) as reader:
         header = reader.header
         rows = {name: reader.read(name) for name in header.embeddings}
         if header.variants:
@@ -87,7 +88,7 @@ def shards_of(file: Path) -> list[str]:
 
 
 def assert_tidy(file: Path) -> None:
-    """Assert that a virtual file's folder of shards holds its shards and nothing else."""
+    """Assert that a sharded file's folder of shards holds its shards and nothing else."""
     shards = read_header(file).shards
     assert shards is not None
     assert shards_of(file) == sorted(shards.names)

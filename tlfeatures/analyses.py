@@ -24,7 +24,7 @@ from tlfeatures.comparison import Rank
 from tlfeatures.dataset import Dataset, load_dataset
 from tlfeatures.diagnostics import EmbeddingMap, OutOfFold, embedding_map
 from tlfeatures.errors import BusyError, DatasetError, OutputError, ParameterError
-from tlfeatures.features.file.store import read_header
+from tlfeatures.features.file.reader import read_header
 from tlfeatures.features.sources.folder_labels import LabelRow
 from tlfeatures.files import replace_file
 from tlfeatures.folds import Fold, folds_of, make_folds

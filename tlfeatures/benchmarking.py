@@ -27,7 +27,8 @@ from tlfeatures.errors import DatasetError, FormatError, ParameterError
 from tlfeatures.evaluate import Evaluation, check_scoring, cross_validate_heads
 from tlfeatures.features.cluster.connect import TLS, connect_if
 from tlfeatures.features.combined import parts_of
-from tlfeatures.features.file.store import Header, read_header
+from tlfeatures.features.file.format import Header
+from tlfeatures.features.file.reader import read_header
 from tlfeatures.features.sources.spelling import normalize_name
 from tlfeatures.folds import INNER_CV, Fold, make_folds
 from tlfeatures.heads import (

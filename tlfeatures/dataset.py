@@ -28,7 +28,8 @@ from tlfeatures.embedding_choice import (
 from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import DatasetError, ParameterError
 from tlfeatures.features.combined import join, parts_of
-from tlfeatures.features.file.store import Header, Reader
+from tlfeatures.features.file.format import Header
+from tlfeatures.features.file.reader import open_embeddings
 from tlfeatures.features.sources.folder_labels import LabelRow
 from tlfeatures.features.spec import Spec
 from tlfeatures.labels import Groups, Labels, check_options, find_groups, find_rows, warn_of_names
@@ -200,7 +201,7 @@ def load_dataset(
     """
     check_similarity(near_duplicates)
     check_options(labels, groups, label_columns)
-    with Reader(file) as reader:  # one opening: the file may be replaced at any moment
+    with open_embeddings(file) as reader:  # one opening: the file may be replaced at any moment
         header = reader.header
         name = choose_embedding(header, embedding)
         count = choose_variants(header, variants)

@@ -8,7 +8,7 @@ from tlfeatures.duplicates import LEAST_COLUMNS
 from tlfeatures.errors import ParameterError
 from tlfeatures.features.backbones.backbone import BACKBONES
 from tlfeatures.features.combined import parts_of
-from tlfeatures.features.file.store import Header
+from tlfeatures.features.file.format import Header
 from tlfeatures.features.spec import Spec
 from tlfeatures.names import unknown_name
 

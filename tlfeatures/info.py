@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from tlfeatures.errors import FormatError, ParameterError
+from tlfeatures.features.file.lock import partial_path
+from tlfeatures.features.file.reader import read_header
 from tlfeatures.features.file.sharded import Shards
-from tlfeatures.features.file.store import partial_path, read_header
 from tlfeatures.features.sources.folder_labels import count_labels
 from tlfeatures.model_file import read_model_info
 

@@ -1,4 +1,4 @@
-"""The model file: facts, a head, arrays. This docstring is the format's specification, version 2.
+"""The model file: facts, a head, arrays. This docstring is the format's specification, version 1.
 
 A zip archive. Nothing in it is executed, and nothing is ever unpacked to the disk.
 
@@ -17,9 +17,8 @@ A zip archive. Nothing in it is executed, and nothing is ever unpacked to the di
 ``training/sketch.npy``
     (at most 5,000, at most 1,024) float16: what `tlfeatures.outliers` compares new images with.
 
-Version 1 had neither ``counts``, ``outliers``, ``copies`` and ``compared``, nor the folder
-``training``; ``variants`` came later. To change the format: raise ``FORMAT_VERSION``, keep reading
-every older version, add a file of the old version to the tests' fixtures.
+To change the format after the first release: increase ``FORMAT_VERSION``, keep reading every
+released version, and add a file of the old version to the tests' fixtures.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ from tlfeatures.workers import one_thread
 logger = logging.getLogger(__name__)
 
 FORMAT = "tlfeatures model"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 1
 
 _FACTS_MEMBER = "tlfeatures.json"
 _ARRAYS = "training"
@@ -142,7 +141,7 @@ def check_facts(facts: Mapping[str, Any]) -> None:
 def read_model(
     path: str | os.PathLike[str],
 ) -> tuple[Any, dict[str, Any], dict[str, NDArray[Any]]]:
-    """Read a model file of any version; nothing in it is executed.
+    """Read a model file; nothing in it is executed.
 
     Returns
     -------
@@ -150,7 +149,7 @@ def read_model(
     facts : dict
         Without those of the format itself.
     arrays : dict of name to ndarray
-        Empty for version 1.
+        Those of the folder `training`.
 
     Raises
     ------
@@ -276,10 +275,10 @@ def _checked(path: Path, found: Any) -> dict[str, Any]:
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         raise FormatError(f"{path} is not a model file that `tlfeatures fit -o` made")
     version = found.get("format_version")
-    if not isinstance(version, int) or not 1 <= version <= FORMAT_VERSION:
+    if version != FORMAT_VERSION:
         raise FormatError(
-            f"{path} has format version {version}, this tlfeatures reads 1 to {FORMAT_VERSION}: "
-            "update it with `pip install --upgrade tlfeatures`"
+            f"{path} has format version {version}, this tlfeatures reads version "
+            f"{FORMAT_VERSION}: update it with `pip install --upgrade tlfeatures`"
         )
     wrong = wrong_facts(found)
     if wrong:

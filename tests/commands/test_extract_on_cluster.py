@@ -33,8 +33,8 @@ from tlfeatures.features.backbones.pixels import PixelBackbone
 from tlfeatures.features.backbones.quantization import Quantization, measured
 from tlfeatures.features.cluster.carry_out import with_ranges
 from tlfeatures.features.cluster.worker import check_shard, identify_images, make_shard
-from tlfeatures.features.file import store
-from tlfeatures.features.file.store import read_header
+from tlfeatures.features.file.create import Contents, create
+from tlfeatures.features.file.reader import read_header
 from tlfeatures.features.images.identify import UNKNOWN, Manifest
 from tlfeatures.features.plan import Plan
 from tlfeatures.features.sources.folders import ImageFile
@@ -143,7 +143,7 @@ def test_a_story_ends_as_on_one_machine(story, few, tmp_path, client, monkeypatc
     assert there.read_bytes() == content
 
 
-def test_a_virtual_file_stays_one_without_a_cluster(few, tmp_path, client):
+def test_a_sharded_file_stays_one_without_a_cluster(few, tmp_path, client):
     here, there = tmp_path / "here.h5", tmp_path / "there.h5"
     extract(few, there, cluster=client, **SETTINGS)
     more(few)
@@ -328,7 +328,7 @@ def test_what_workers_are_sent_is_data_and_names_of_this_package(few, tmp_path, 
     assert {name for name in modules if not name.startswith("tlfeatures.")} <= {"pathlib"}
 
 
-# ---- what a virtual file is for others
+# ---- what a sharded file is for others
 
 
 @pytest.fixture(scope="module")
@@ -343,7 +343,7 @@ def made(_photos, tmp_path_factory, client):
 
 @pytest.fixture
 def both(made, tmp_path):
-    """The same rows in an ordinary file and in a virtual one."""
+    """The same rows in an ordinary file and in a sharded one."""
     copy = shutil.copytree(made, tmp_path / "both")
     return copy / "here" / "x.h5", copy / "there" / "x.h5"
 
@@ -377,7 +377,7 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_says_of_a_virtual_file_what_it_says_of_an_ordinary_one(command, both):
+def test_a_command_says_of_a_sharded_file_what_it_says_of_an_ordinary_one(command, both):
     here, there = (
         without_times(printed(command.split()[0], file, *COMMANDS[command]), file.parent)
         for file in both
@@ -385,7 +385,7 @@ def test_a_command_says_of_a_virtual_file_what_it_says_of_an_ordinary_one(comman
     assert there == here
 
 
-def test_a_model_of_a_virtual_file_predicts_the_same(both, photos):
+def test_a_model_of_a_sharded_file_predicts_the_same(both, photos):
     found = []
     for file in both:
         model = file.with_name("x.model")
@@ -534,7 +534,7 @@ def test_an_int8_run_that_was_cut_off_keeps_its_ranges(tmp_path):
     ranges = Quantization(64, 0, tuple((layer, 1.0) for layer, _ in measured([])))
     named = tmp_path / f"{'a' * 64}.h5"
     made = replace(spec, quantization=ranges)
-    store.create(named, manifest, replace(made, size=(32, 32)), {"mean.avg": 3}, "float32")
+    create(named, Contents(manifest, replace(made, size=(32, 32)), {"mean.avg": 3}, "float32"))
     assert with_ranges(plan, folder) is plan
-    store.create(named, manifest, made, {"mean.avg": 3}, "float32")
+    create(named, Contents(manifest, made, {"mean.avg": 3}, "float32"))
     assert with_ranges(plan, folder).spec == made

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from tests.fakes import write_image
-from tlfeatures.features.file.store import Reader
+from tlfeatures.features.file.reader import open_embeddings
 
 MEMORY = 4 << 30  # bytes of address space
 INTACT = 8
@@ -167,7 +167,7 @@ def extract_bounded(folder: Path, seconds: int) -> subprocess.CompletedProcess[s
 
 
 def done_rows(file: Path) -> dict[str, np.ndarray]:
-    with Reader(file) as reader:
+    with open_embeddings(file) as reader:
         done = np.array(reader.header.ids)[reader.header.done].tolist()
         return dict(zip(done, reader.read("grid8.flatten"), strict=True))
 

@@ -24,7 +24,7 @@ from tests.unit.deep_files import before_pixels, png, png_chunk, tiff
 from tlfeatures.cli import main
 from tlfeatures.errors import ImageError, ParameterError
 from tlfeatures.features.extract import extract
-from tlfeatures.features.file.store import Reader
+from tlfeatures.features.file.reader import open_embeddings
 from tlfeatures.features.images.decoding import MAX_PIXELS, decode
 from tlfeatures.features.images.reading import LARGE_FILE
 
@@ -418,7 +418,7 @@ def noise(side: int) -> np.ndarray:
 
 def colours(file: Path) -> dict[str, np.ndarray]:
     """What is embedded, by id: 8 x 8 colours."""
-    with Reader(file) as reader:
+    with open_embeddings(file) as reader:
         values = np.rint(reader.read("grid8.flatten") * 255).astype(int).reshape(-1, 8, 8, 3)
         done = np.array(reader.header.ids)[reader.header.done]
         return dict(zip(done.tolist(), values, strict=True))

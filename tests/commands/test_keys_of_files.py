@@ -197,10 +197,10 @@ test_every_key_of_an_embeddings_file_is_checked_often = pytest.mark.long(
 
 
 @pytest.mark.parametrize("name", ["format", "format_version", "spec", "provenance"])
-@pytest.mark.parametrize("value", [GONE, 3, 2.5, "x", b"\xff\xfe", [1, 2], "[]", "[" * 10**5])
+@pytest.mark.parametrize("value", [GONE, 1, 2.5, "x", b"\xff\xfe", [1, 2], "[]", "[" * 10**5])
 def test_every_attribute_of_an_embeddings_file_is_checked(flatten_file, name, value):
     rewrite(flatten_file, **{name: value})
-    if name == "format_version" and value == 3:
+    if name == "format_version" and value == 1:
         return
     for command in ("info", "fit", "verify"):
         result = run(command, flatten_file)

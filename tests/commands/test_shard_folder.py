@@ -12,8 +12,9 @@ from tests.fakes import assert_same, assert_tidy, rows_of, shards_of, write_imag
 from tlfeatures import describe, extract, merge
 from tlfeatures.errors import StoreError
 from tlfeatures.features.cluster import worker as shards
-from tlfeatures.features.file import shard_folder, store
-from tlfeatures.features.file.store import read_header
+from tlfeatures.features.file import shard_folder
+from tlfeatures.features.file.reader import read_header
+from tlfeatures.features.file.writer import Writer
 
 SETTINGS = {"backbone": "pixels", "size": 16, "layers": ["grid4"], "pools": ["flatten"]}
 
@@ -27,7 +28,7 @@ def made(_photos, client, tmp_path_factory):
 
 @pytest.fixture
 def file(made, tmp_path):
-    """A virtual file with its shards beside it."""
+    """A sharded file with its shards beside it."""
     shutil.copytree(made / "x.h5.shards", tmp_path / "x.h5.shards")
     return shutil.copy(made / "x.h5", tmp_path / "x.h5")
 
@@ -166,7 +167,7 @@ def test_of_a_copy_the_orphans_are_rows_and_stay(file, monkeypatch):
 
 def test_shards_stay_where_the_file_lacks_one_of_their_rows(photos, tmp_path, client, monkeypatch):
     file, folder = tmp_path / "x.h5", tmp_path / "elsewhere"
-    real = store.Writer.carry
+    real = Writer.carry
 
     def forget(self, path, progress=None):  # as where a shard is no more what it was
         if forget.left:
@@ -175,7 +176,7 @@ def test_shards_stay_where_the_file_lacks_one_of_their_rows(photos, tmp_path, cl
 
     forget.left = True
     with monkeypatch.context() as patch:
-        patch.setattr(store.Writer, "carry", forget)
+        patch.setattr(Writer, "carry", forget)
         with pytest.raises(StoreError, match=r"lacks \d+ rows .* nothing is removed; run the same"):
             extract(photos, file, cluster=client, shards=folder, batch_size=3, **SETTINGS)
     (own,) = folder.iterdir()

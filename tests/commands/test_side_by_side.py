@@ -33,7 +33,7 @@ from tlfeatures.evaluating import evaluate
 from tlfeatures.exporting.runtime import session
 from tlfeatures.features.backbones.pixels import PixelBackbone
 from tlfeatures.features.combined import join, parts_of
-from tlfeatures.features.file.store import Reader
+from tlfeatures.features.file.reader import open_embeddings
 
 BOTH = "grid4.flatten+grid8.avg"
 
@@ -80,7 +80,7 @@ def test_columns_follow_the_order_of_the_names(file):
 def test_a_plain_embedding_is_given_as_it_is(file):
     rows = np.array([[3, 4]], np.float32)
     assert join({"a.avg": rows}, "a.avg") is rows
-    with Reader(file) as reader:
+    with open_embeddings(file) as reader:
         np.testing.assert_array_equal(load_dataset(file, "grid8.avg").X, reader.read("grid8.avg"))
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import scipy.ndimage  # noqa: F401, what variants need is loaded before a process starts
 
 from tlfeatures.features.extract import extract
-from tlfeatures.features.file import store
+from tlfeatures.features.file.writer import Writer
 
 Word = tuple[str, Any]
 
@@ -50,11 +50,11 @@ def extract_watched(
     watch("fsync", after=False)
     watch("replace")
     watch("unlink")
-    write = store.Writer.write
+    write = Writer.write
 
-    def tell_rows(self: store.Writer, rows: Any, *values: Any) -> None:
+    def tell_rows(self: Writer, rows: Any, *values: Any) -> None:
         write(self, rows, *values)
         tell.send(("rows", len(rows)))  # from now on they must survive
 
-    store.Writer.write = tell_rows  # type: ignore[method-assign]
+    Writer.write = tell_rows  # type: ignore[method-assign]
     extract(photos, file, **settings)

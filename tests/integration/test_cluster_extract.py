@@ -29,7 +29,7 @@ from tests.photographs import PLACES, save_crops
 from tlfeatures import describe, extract
 from tlfeatures.errors import ClusterError, ParameterError
 from tlfeatures.features.cluster import client as cluster
-from tlfeatures.features.file.store import read_header
+from tlfeatures.features.file.reader import read_header
 
 IMAGES = 80
 
@@ -43,7 +43,7 @@ import os, time
 from dataclasses import replace
 from pathlib import Path
 from tlfeatures.features.cluster import worker as shards
-from tlfeatures.features.file import store
+from tlfeatures.features.file.writer import Writer
 from tlfeatures.features.backbones.backbone import BACKBONES
 FOLDER = Path(os.environ["WATCHED"])
 MOST = 300  # seconds, of a process that nobody ends
@@ -98,9 +98,9 @@ def rename(source, target):
 if shards.make_shard.__module__ == shards.__name__:  # Dask loads it more than once
     load = BACKBONES["pixels"].load
     BACKBONES["pixels"] = replace(BACKBONES["pixels"], load=Watched)
-    real_make, real_write = shards.make_shard, store.Writer.write
+    real_make, real_write = shards.make_shard, Writer.write
     real_fsync, real_rename = os.fsync, os.replace
-    shards.make_shard, store.Writer.write = make_shard, write
+    shards.make_shard, Writer.write = make_shard, write
     os.fsync, os.replace = fsync, rename
 """
 # In a forward pass, in a write; before and after a shard gets its name, before its receipt is sent.

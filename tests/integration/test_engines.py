@@ -20,7 +20,7 @@ from tlfeatures import Extractor, Model, extract, fit, load_dataset, verify
 from tlfeatures.errors import SpecError, StoppedError
 from tlfeatures.exporting.export import export
 from tlfeatures.features.engines.choose import ENGINES
-from tlfeatures.features.file.store import read_header
+from tlfeatures.features.file.reader import read_header
 
 pytestmark = pytest.mark.integration
 SIZE = 64

@@ -19,7 +19,7 @@ from tests.fakes import Failing, use_backbone, write_image
 from tlfeatures import Extractor, extract
 from tlfeatures.errors import StoreError
 from tlfeatures.features.backbones.pixels import PixelBackbone
-from tlfeatures.features.file.store import Reader
+from tlfeatures.features.file.reader import open_embeddings
 
 EMBEDDINGS = ["grid4.avg", "grid4.max", "mean.none"]
 
@@ -82,7 +82,7 @@ class Stories(RuleBasedStateMachine):
 
     def finished(self):
         """Every image, every embedding asked for since the file was begun, every value right."""
-        with Reader(self.file) as reader:
+        with open_embeddings(self.file) as reader:
             assert reader.header.ids == sorted(self.images)
             assert reader.header.done.all()
             assert set(reader.header.embeddings) >= self.names

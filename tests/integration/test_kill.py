@@ -22,7 +22,7 @@ from tests.fakes import assert_same, rows_of, write_image
 from tests.integration.forked import CONTEXT
 from tests.integration.killed import extract_watched
 from tlfeatures import describe, extract
-from tlfeatures.features.file.store import partial_path
+from tlfeatures.features.file.lock import partial_path
 
 BATCH = 4
 # What the second run has to do. Of the first run every so many images are missing.
@@ -192,8 +192,8 @@ def test_killed_at_random_it_is_finished_bit_for_bit(stage, kills, count, tmp_pa
 # to be killed after some batches.
 VGG16 = """
 import sys, time
-from tlfeatures.features.file import store
-write, left = store.Writer.write, int(sys.argv[1])
+from tlfeatures.features.file.writer import Writer
+write, left = Writer.write, int(sys.argv[1])
 def tell_rows(self, rows, *values):
     global left
     write(self, rows, *values)

@@ -17,7 +17,8 @@ from tests.integration.piped import COMMAND, Program, run
 from tests.nobody import as_nobody, open_folder
 from tlfeatures import describe, extract
 from tlfeatures.cli import main
-from tlfeatures.features.file.store import partial_path, read_header
+from tlfeatures.features.file.lock import partial_path
+from tlfeatures.features.file.reader import read_header
 
 
 @pytest.fixture
@@ -101,16 +102,16 @@ def test_a_disk_without_room_for_more_images_keeps_the_file(photos, file):
 # where blocks are copied on writing, by a quota, or on a failing disk, that isn't all.
 FULL_LATER = """
 import resource, sys
-from tlfeatures.features.file import store
+from tlfeatures.features.file.writer import Writer
 name, left = sys.argv[1], int(sys.argv[2])
-real = getattr(store.Writer, name)
+real = getattr(Writer, name)
 def full(self, *values):
     global left
     left -= 1
     if left < 0:
         resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
     return real(self, *values)
-setattr(store.Writer, name, full)
+setattr(Writer, name, full)
 from tlfeatures.cli import main
 main(sys.argv[3:])
 """

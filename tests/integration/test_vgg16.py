@@ -8,7 +8,7 @@ is all that is computed, and a model refuses other weights.
 Promise: any layer of VGG16, several in one pass; those of the top need a file with its top.
 Promise: random weights are used only for `--weights random`, and every output then says so.
 Promise: the backbone is a scikit-learn transformer, for paths and for arrays; cloning it is free.
-Promise: h5py reads a file without this package, by the specification in store.py.
+Promise: h5py reads a file without this package, by the specification in format.py.
 """
 
 import hashlib
@@ -39,7 +39,7 @@ from tlfeatures.features.backbones import weights as sources
 from tlfeatures.features.backbones.backbone import BACKBONES
 from tlfeatures.features.backbones.weights import CONV_KERNELS, IMAGENET_SHA256, load_weights
 from tlfeatures.features.engines.choose import ENGINES
-from tlfeatures.features.file.store import read_header
+from tlfeatures.features.file.reader import read_header
 from tlfeatures.features.images.decoding import decode
 
 pytestmark = pytest.mark.integration
@@ -183,7 +183,7 @@ def test_clones_share_weights_that_are_loaded_once(paths, monkeypatch):
 
 
 def test_the_file_is_read_by_h5py_alone(few, few_paths, weights, tmp_path):
-    """As the docstring of store.py specifies it."""
+    """As the docstring of format.py specifies it."""
     options = {"weights": weights, "size": 64, "precision": "float32"}
     extract(few, tmp_path / "x.h5", **options)
     with h5py.File(tmp_path / "x.h5") as file:

@@ -12,7 +12,7 @@ from tlfeatures import benchmark, extract
 from tlfeatures.dataset import Dataset
 from tlfeatures.errors import StoreError
 from tlfeatures.features.backbones.pixels import PixelBackbone
-from tlfeatures.features.file.store import read_header
+from tlfeatures.features.file.reader import read_header
 from tlfeatures.features.spec import Spec
 
 SPEC = Spec(

@@ -12,7 +12,7 @@ from tlfeatures.dataset import label_images
 from tlfeatures.duplicates import find_near_duplicates
 from tlfeatures.embedding_choice import telling_embedding
 from tlfeatures.errors import DatasetError, ParameterError
-from tlfeatures.features.file.store import read_header
+from tlfeatures.features.file.reader import read_header
 from tlfeatures.features.sources.folder_labels import labels_from_folders
 from tlfeatures.folds import make_folds
 

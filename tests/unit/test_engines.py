@@ -130,11 +130,12 @@ def test_the_hardware_says_whether_the_cpu_has_bfloat16():
     assert Hardware().gpu_has_bfloat16("cpu") is None
 
 
-def test_specs_of_before_there_were_engines_are_of_keras():
+@pytest.mark.parametrize("name", SPEC.to_dict())
+def test_a_spec_without_one_of_its_settings_is_refused(name):
     data = SPEC.to_dict()
-    del data["engine"], data["quantization"]
-    assert Spec.from_dict(data | {"weights": "imagenet"}).engine == "keras"
-    assert Spec.from_dict(data | {"weights": "none"}).engine == "none"
+    del data[name]
+    with pytest.raises(FormatError, match="its spec is not one"):
+        Spec.from_dict(data)
 
 
 # ---- int8

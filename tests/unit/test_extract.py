@@ -12,7 +12,7 @@ from tests.fakes import refuse_loading, write_image
 from tests.unit.data import extract_pixels, rows_by_id
 from tlfeatures import Extractor, extract
 from tlfeatures.errors import SourceError
-from tlfeatures.features.file.store import read_header
+from tlfeatures.features.file.reader import read_header
 
 
 def test_every_image_is_computed_once(photos, file, monkeypatch):

@@ -1,7 +1,6 @@
 """What a second run computes where variants, layers or images are added."""
 
 import shutil
-from pathlib import Path
 
 import h5py
 import numpy as np
@@ -9,16 +8,10 @@ import pytest
 
 from tests.fakes import assert_same, record_batches, rows_of, write_image
 from tests.unit.data import TURNED, cut_off, extract_pixels
-from tlfeatures import extract
 from tlfeatures.features.backbones.pixels import PixelBackbone
-from tlfeatures.features.file.store import read_header
 from tlfeatures.features.images.augment import Augmentation
 from tlfeatures.features.images.decoding import decode
-from tlfeatures.features.images.identify import scan
 from tlfeatures.features.images.reading import digest
-
-FIXTURE = Path(__file__).parents[1] / "fixtures" / "embeddings-v1.h5"
-
 
 VARIANTS = "variants of grid8.avg"  # as `rows_of` names them
 
@@ -128,41 +121,3 @@ def test_variants_that_were_begun_are_finished_by_a_plain_run(photos, file, monk
     extract_pixels(photos, file.with_name("whole.h5"), augment=2)
     assert_same(file, rows_of(file.with_name("whole.h5")))
     assert not list(file.parent.glob("*.partial"))
-
-
-# ---- files of version 1
-
-
-@pytest.fixture
-def old(photos, file):
-    """A file of version 1, and the images that it was made from."""
-    shutil.copy(FIXTURE, file)
-    for path in photos.glob("*/*"):
-        if int(path.stem[-2:]) > 2:
-            path.unlink()
-    assert scan(photos).digests == read_header(file).digests
-    return file
-
-
-def test_a_file_of_version_1_has_nothing_to_do(photos, old, passed):
-    before = old.read_bytes()
-    assert read_header(old).variants == 0
-    assert (extract(photos, old).computed, passed, old.read_bytes()) == (0, [], before)
-
-
-def test_a_file_of_version_1_is_brought_up_to_date(photos, old, passed):
-    name = "grid4.flatten"
-    before = rows_of(old)[1][name]
-    write_image(photos / "red" / "zz.png", 1)
-    result = extract(photos, old)
-    assert (result.computed, result.reused, result.variants) == (1, 6, 0)
-    np.testing.assert_array_equal(rows_of(old)[1][name][:6], before)
-    passed.clear()
-    result = extract(photos, old, augment=2, augment_spec=TURNED)
-    assert (result.computed, result.variants) == (7, 2)
-    _, after = rows_of(old)
-    np.testing.assert_array_equal(after[name][:6], before)
-    assert after[f"variants of {name}"].shape == (7, 2, 48)
-    assert not passed_pixels(passed) & {image.tobytes() for image in pixels_of(photos).values()}
-    with h5py.File(old) as opened:
-        assert opened.attrs["format_version"] == 3

@@ -5,7 +5,7 @@ import pytest
 from tests.fakes import write_image
 from tests.unit.data import cut_off, extract_pixels, rows_by_id
 from tlfeatures.errors import StoppedError
-from tlfeatures.features.file.store import read_header
+from tlfeatures.features.file.reader import read_header
 
 
 def partial_of(file):

@@ -15,7 +15,7 @@ from tlfeatures.errors import (
     SpecError,
     StoreError,
 )
-from tlfeatures.features.file.store import read_header
+from tlfeatures.features.file.reader import read_header
 
 
 @pytest.mark.parametrize(
@@ -111,11 +111,12 @@ def test_a_file_of_another_kind_is_left_alone(photos, file):
     assert before != file.read_bytes() == b"not even HDF5"
 
 
-def test_a_newer_version_is_left_alone(photos, file):
+@pytest.mark.parametrize("version", [0, 2])
+def test_another_version_is_left_alone(photos, file, version):
     extract_pixels(photos, file)
     with h5py.File(file, "r+") as opened:
-        opened.attrs["format_version"] = 5
-    with pytest.raises(FormatError, match=r"version 5.*up to 4.*upgrade"):
+        opened.attrs["format_version"] = version
+    with pytest.raises(FormatError, match=rf"version {version}.*reads version 1.*upgrade"):
         extract_pixels(photos, file)
 
 

@@ -8,7 +8,7 @@ import pytest
 from tests.fakes import refuse_loading
 from tests.unit.data import extract_pixels, rows_by_id
 from tlfeatures.errors import SourceError
-from tlfeatures.features.file.store import read_header
+from tlfeatures.features.file.reader import read_header
 
 
 def test_unreadable_images_are_named_recorded_and_tried_again(photos, file, monkeypatch):

@@ -16,8 +16,8 @@ from tlfeatures import describe
 from tlfeatures.cli import main
 from tlfeatures.errors import StoreError
 from tlfeatures.features.backbones.pixels import PixelBackbone
-from tlfeatures.features.file import store
-from tlfeatures.features.file.store import Reader, read_header
+from tlfeatures.features.file.create import Contents, create
+from tlfeatures.features.file.reader import open_embeddings, read_header
 from tlfeatures.features.images.augment import Augmentation
 from tlfeatures.features.images.decoding import decode
 from tlfeatures.features.images.identify import scan
@@ -52,14 +52,14 @@ def test_rows_of_variants_are_those_of_each_variant_by_hand(photos, file):
 def test_the_first_variants_of_every_finished_row_are_read(photos, file):
     extract_pixels(photos, file, augment=3, dtype="float16")
     whole = rows_of(file)[1][VARIANTS]
-    with Reader(file) as reader:
+    with open_embeddings(file) as reader:
         for count in range(4):
             few = reader.read_variants("grid8.avg", count)
             assert (few.shape, few.dtype) == ((24, count, 3), np.float32)
             np.testing.assert_array_equal(few, whole[:, :count])
     with h5py.File(file, "r+") as opened:
         opened["done"][3] = False
-    with Reader(file) as reader:
+    with open_embeddings(file) as reader:
         expected = np.delete(whole, 3, axis=0)[:, :2]
         np.testing.assert_array_equal(reader.read_variants("grid8.avg", 2), expected)
 
@@ -173,7 +173,7 @@ def test_no_variants_asked_for_is_as_without(photos, file):
 def test_the_file_has_room_for_all_variants_from_the_start(photos, file):
     manifest = scan(photos)
     spec = replace(SPEC, augmentation=Augmentation(50))
-    store.create(file, manifest, spec, {"a.avg": 1000, "b.avg": 200}, "float16")
+    create(file, Contents(manifest, spec, {"a.avg": 1000, "b.avg": 200}, "float16"))
     size = 24 * 51 * 1200 * 2
     assert size < file.stat().st_size < 1.1 * size
     assert file.stat().st_blocks * 512 >= size
@@ -183,11 +183,11 @@ def test_the_file_has_room_for_all_variants_from_the_start(photos, file):
 def test_a_disk_without_room_for_the_variants_is_told_before_any_work(photos, file, monkeypatch):
     Usage = namedtuple("Usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10**9, 0, 200_000))
-    store.create(file, scan(photos), SPEC, {"a.avg": 1000}, "float32")
+    create(file, Contents(scan(photos), SPEC, {"a.avg": 1000}, "float32"))
     file.unlink()
     spec = replace(SPEC, augmentation=Augmentation(9))
     with pytest.raises(StoreError, match=r"about 1\.0 MB, 0\.2 MB are free"):
-        store.create(file, scan(photos), spec, {"a.avg": 1000}, "float32")
+        create(file, Contents(scan(photos), spec, {"a.avg": 1000}, "float32"))
     assert not file.exists()
 
 

@@ -13,8 +13,8 @@ from tests.fakes import rows_of
 from tests.unit.data import SPEC, TURNED, extract_pixels
 from tlfeatures.cli import main
 from tlfeatures.errors import FormatError, ParameterError, SpecError
-from tlfeatures.features.file import store
-from tlfeatures.features.file.store import read_header
+from tlfeatures.features.file.create import Contents, create
+from tlfeatures.features.file.reader import read_header
 from tlfeatures.features.images.augment import Augmentation
 from tlfeatures.features.images.identify import scan
 
@@ -95,7 +95,7 @@ def test_the_command_line_refuses_in_one_line(photos, file, options, message):
 
 def with_places(photos, file):
     spec = replace(SPEC, augmentation=Augmentation(2))
-    store.create(file, scan(photos), spec, {"grid8.avg": 3}, "float32")
+    create(file, Contents(scan(photos), spec, {"grid8.avg": 3}, "float32"))
 
 
 def virtual(file, group, name):

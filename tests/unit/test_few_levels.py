@@ -13,7 +13,7 @@ from tests.unit.deep_files import png_of_16_bits, tiff, tiff_of, tiff_of_12_bits
 from tlfeatures import Extractor, Model, extract, fit, verify
 from tlfeatures.cli import main
 from tlfeatures.errors import ParameterError, SpecError
-from tlfeatures.features.file.store import Reader, read_header
+from tlfeatures.features.file.reader import open_embeddings, read_header
 from tlfeatures.features.images.decoding import decode_content
 from tlfeatures.features.images.few_levels import FewLevels, check_grey_levels, warn_of_few_levels
 from tlfeatures.features.images.reading import open_content
@@ -151,7 +151,7 @@ def test_with_the_range_they_are_images_like_any_others(cells, tmp_path, caplog)
     for name, options in (("dark", {}), ("ranged", {"value_range": "0,4095"})):
         result = extract(cells, tmp_path / f"{name}.h5", **SETTINGS, **options)
         assert len(result.few_levels) == (0 if options else 16)
-        with Reader(tmp_path / f"{name}.h5") as reader:
+        with open_embeddings(tmp_path / f"{name}.h5") as reader:
             assert (reader.read("grid8.flatten").max() > 0.5) == bool(options)
     assert len(warnings(caplog)) == 1
     assert read_header(tmp_path / "ranged.h5").spec.value_range == (0, 4095)
@@ -202,7 +202,7 @@ def model(cells, tmp_path):
 def test_a_model_predicts_and_is_tested_with_the_range_of_its_images(model, cells, caplog):
     loaded = Model.load(model)
     assert loaded.spec.value_range == (0, 4095)
-    with Reader(model.with_name("cells.h5")) as reader:
+    with open_embeddings(model.with_name("cells.h5")) as reader:
         expected = loaded.predict_proba(reader.read("grid8.flatten"))
     found = [list(each.probabilities.values()) for each in loaded.predict([cells])]
     np.testing.assert_allclose(found, expected, atol=1e-6)
@@ -258,7 +258,7 @@ def test_an_extractor_has_a_range(cells, tmp_path, caplog):
     paths = sorted(cells.glob("*/*.tif"))
     settings = {"backbone": "pixels", "size": SIDE, "layers": "grid8", "pools": "flatten"}
     extract(cells, tmp_path / "x.h5", **SETTINGS, value_range=(0, 4095))
-    with Reader(tmp_path / "x.h5") as reader:
+    with open_embeddings(tmp_path / "x.h5") as reader:
         expected = reader.read("grid8.flatten")
     found = Extractor(value_range=(0, 4095), **settings).transform(paths)
     np.testing.assert_allclose(found, expected, atol=1e-6)

@@ -20,7 +20,7 @@ from tlfeatures.features.backbones.quantization import measured
 from tlfeatures.features.calibrate import SAMPLE, calibrate
 from tlfeatures.features.embed import ComputeOptions
 from tlfeatures.features.engines.choose import ENGINES
-from tlfeatures.features.file.store import read_header
+from tlfeatures.features.file.reader import read_header
 from tlfeatures.features.settings import Settings, make_spec
 
 

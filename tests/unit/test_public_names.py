@@ -90,8 +90,8 @@ def test_heavy_libraries_have_one_room_each():
     assert files_importing("keras") == starting
     assert files_importing("openvino") == {"features/openvino_engine.py"}
     assert files_importing("ncnn") == {"features/ncnn_engine.py"}
-    rooms = {"features/store.py", "features/virtual.py", "features/weights.py"}
-    assert files_importing("h5py") == rooms
+    reading = {f"features/file/{name}.py" for name in ("checks", "create", "reader", "writer")}
+    assert files_importing("h5py") == reading | {"features/backbones/weights.py"}
     assert files_importing("fsspec") == {"features/locations.py"}
     assert files_importing("distributed") == {"cluster.py"}
     assert files_importing("joblib._dask") == {"cluster_folds.py"}

@@ -10,7 +10,7 @@ from tests.unit.data import dataset, named
 from tlfeatures import benchmark, fit, learning_curve, load_dataset
 from tlfeatures.dataset import label_images
 from tlfeatures.errors import DatasetError, ParameterError
-from tlfeatures.features.file.store import Reader
+from tlfeatures.features.file.reader import open_embeddings
 from tlfeatures.results import fingerprint
 from tlfeatures.training_rows import TrainingRows
 
@@ -58,7 +58,7 @@ def test_rows_that_are_taken_keep_their_variants():
 
 
 def test_as_many_variants_are_loaded_as_are_wanted(file):
-    with Reader(file) as reader:
+    with open_embeddings(file) as reader:
         expected = reader.read_variants("grid4.flatten", 3)
     every = load_dataset(file, "grid4.flatten")
     np.testing.assert_array_equal(every.variants, expected)

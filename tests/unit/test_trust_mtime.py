@@ -10,7 +10,7 @@ import pytest
 from tests.fakes import age, write_image
 from tests.unit.data import extract_pixels
 from tlfeatures import extract
-from tlfeatures.features.file.store import read_header
+from tlfeatures.features.file.reader import read_header
 
 
 @pytest.fixture

@@ -19,10 +19,9 @@ from tlfeatures.cli import main
 from tlfeatures.errors import BusyError, FormatError, ParameterError, SourceError, StoreError
 from tlfeatures.features import verify as module
 from tlfeatures.features.backbones.pixels import PixelBackbone
-from tlfeatures.features.file import store
-from tlfeatures.features.file.store import Reader, read_header
-
-FIXTURES = Path(__file__).parents[1] / "fixtures"
+from tlfeatures.features.file.lock import partial_path
+from tlfeatures.features.file.reader import open_embeddings, read_header
+from tlfeatures.features.file.writer import checksums
 
 
 @pytest.fixture
@@ -32,17 +31,8 @@ def file(photos, tmp_path):
     return path
 
 
-@pytest.fixture
-def old(file):
-    """The same file as versions before checksums wrote it."""
-    with h5py.File(file, "r+") as opened:
-        del opened["checksums"], opened["stat"]
-        opened.attrs["format_version"] = 2
-    return file
-
-
 def tables_of(file):
-    with Reader(file) as reader:
+    with open_embeddings(file) as reader:
         every = np.arange(len(reader.header.ids))
         return {path: reader.copy_rows(path, every) for path in reader.header.tables}
 
@@ -71,19 +61,11 @@ def test_a_clean_file_is_clean(photos, file):
         result = verify(file, source)
         assert (result.ok, result.findings, result.mended) == (True, [], 0)
         assert (result.images, result.done, result.failed, result.waiting) == (24, 24, 0, 0)
-        assert result.checksums
         assert result.tables == read_header(file).tables
         assert len(result.tables) == 4
     assert (result.sampled, result.smallest_cosine) == (16, 1)
     assert result.largest_difference < 1e-6
     assert file.read_bytes() == before
-
-
-@pytest.mark.parametrize("version", [1, 2])
-def test_files_of_earlier_versions_are_checked_without_checksums(version):
-    result = verify(FIXTURES / f"embeddings-v{version}.h5")
-    assert (result.ok, result.checksums, result.done) == (True, False, 6)
-    assert len(result.tables) == version
 
 
 ROW = 17  # red05.png
@@ -97,7 +79,6 @@ DAMAGE = {
     "zeros in variants": lambda h: h["variants/grid8.avg"].__setitem__(ROW, 0),
     "done-and-failed": lambda h: h["reason"].__setitem__(ROW, b"it was cold"),
 }
-WITHOUT_CHECKSUMS = [name for name in DAMAGE if not name.startswith("checksum")]
 
 
 def change(opened, path, by):
@@ -123,35 +104,26 @@ def test_damage_is_found_named_and_mended_by_the_command_that_is_told(name, phot
         np.testing.assert_array_equal(values, before[path])
 
 
-@pytest.mark.parametrize("name", WITHOUT_CHECKSUMS)
-def test_damage_of_files_without_checksums_is_found_and_mended(name, photos, old):
-    before = tables_of(old)
-    damage(old, name)
-    result = verify(old)
-    assert kinds(result) == {name.split(" ")[0]: ["red/red05.png"]}
-    follow(result.findings[0].remedy)
-    assert verify(old).ok
-    for path, values in tables_of(old).items():
-        np.testing.assert_array_equal(values, before[path])
-
-
-def test_other_values_without_a_checksum_are_found_by_embedding_again(photos, old):
-    before = tables_of(old)
-    with h5py.File(old, "r+") as opened:
+def test_other_values_with_their_checksums_are_found_by_embedding_again(photos, file):
+    """As of a run that embedded other pixels."""
+    before = tables_of(file)
+    with h5py.File(file, "r+") as opened:
         for path in before:
             opened[path][3] = opened[path][20]
         opened["embeddings/grid4.avg"][9] = [0.9, 0.01, 0.01]
         opened["variants/grid4.avg"][11, 1] = [0.9, 0.01, 0.01]
-    assert verify(old).ok
-    assert verify(old, photos, sample=0).ok
-    result = verify(old, photos, sample=24)
-    ids = read_header(old).ids
+        for path in before:
+            opened[f"checksums/{path}"][:] = checksums(opened[path][:])
+    assert verify(file).ok
+    assert verify(file, photos, sample=0).ok
+    result = verify(file, photos, sample=24)
+    ids = read_header(file).ids
     assert kinds(result) == {"differs": [ids[row] for row in (3, 9, 11)]}
     assert result.smallest_cosine < 0.999
     assert result.largest_difference > 0.1
     follow(result.findings[0].remedy)
-    assert verify(old, photos, sample=24).ok
-    for path, values in tables_of(old).items():
+    assert verify(file, photos, sample=24).ok
+    for path, values in tables_of(file).items():
         np.testing.assert_array_equal(values, before[path])
 
 
@@ -247,7 +219,7 @@ def test_mending_takes_back_marks_alone_and_only_of_damaged_rows(file):
 def test_damage_is_mended_also_in_what_a_cut_off_run_left_beside(photos, file, monkeypatch):
     damage(file, "checksum")
     write_image(photos / "red" / "new.png", 6)
-    beside = store.partial_path(file)
+    beside = partial_path(file)
     with monkeypatch.context() as patch:
         use_backbone(patch, lambda names: Failing(PixelBackbone(names), 0))
         with pytest.raises(StoreError, match="cut off"):
@@ -347,7 +319,6 @@ def test_json_has_all_of_it(photos, file):
         "failed",
         "waiting",
         "tables",
-        "checksums",
         "source",
         "sampled",
         "smallest_cosine",

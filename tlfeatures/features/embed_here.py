@@ -9,7 +9,7 @@ from typing import Any
 from tlfeatures.errors import SourceError, StoppedError
 from tlfeatures.features.backbones.backbone import keras_backend
 from tlfeatures.features.embed import Batch, ComputeOptions, Embedder
-from tlfeatures.features.file import store
+from tlfeatures.features.file.writer import Writer
 from tlfeatures.features.images.read_ahead import ImageToRead
 from tlfeatures.features.plan import Plan, Task
 from tlfeatures.features.run import (
@@ -72,13 +72,13 @@ def embed_here(
     return Outcome(computed, passes, done, reasons(plan, run.failures), few_levels=few_levels)
 
 
-def _check_stop(done: int, plan: Plan, writer: store.Writer, callbacks: Callbacks) -> None:
+def _check_stop(done: int, plan: Plan, writer: Writer, callbacks: Callbacks) -> None:
     """Ask between two batches whether to stop; after the last one there is nothing to stop."""
     if done < len(plan.tasks) and callbacks.stop():
         raise StoppedError(how_far(plan, writer))
 
 
-def _write(writer: store.Writer, batch: Batch[Task]) -> None:
+def _write(writer: Writer, batch: Batch[Task]) -> None:
     """Write the rows of a batch; images with the same bytes have the same values."""
     repeats = [len(task.rows) for task in batch.keys]
     rows = [row for task in batch.keys for row in task.rows]

@@ -22,7 +22,8 @@ from tlfeatures.features.cluster.connect import TLS, connect_if
 from tlfeatures.features.embed import ComputeOptions, Progress
 from tlfeatures.features.embed_here import embed_here
 from tlfeatures.features.engines.choose import choose_engine
-from tlfeatures.features.file import store
+from tlfeatures.features.file.lock import exclusive
+from tlfeatures.features.file.reader import read_header
 from tlfeatures.features.file.shard_folder import remove_orphans
 from tlfeatures.features.images.decoding import MAX_PIXELS
 from tlfeatures.features.images.few_levels import warn_of_few_levels
@@ -253,7 +254,7 @@ def extract(
     )
     if cluster is None and shards is not None:
         raise ParameterError("shards are written by a cluster: give cluster, too")
-    with store.exclusive(run.target), connect_if(cluster, tls) as workers:
+    with exclusive(run.target), connect_if(cluster, tls) as workers:
         manifest, plan, outcome = run.carry_out(workers, shards)
     return _summary(str(file), manifest, plan, outcome, time.perf_counter() - started)
 
@@ -345,4 +346,4 @@ class _Run:
 
 def _identified(target: Path) -> Known:
     """Give the stamps and digests in the file, so that unchanged images need not be read."""
-    return store.read_header(target).identified()
+    return read_header(target).identified()

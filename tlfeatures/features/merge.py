@@ -1,4 +1,4 @@
-"""One file with all its rows in it, of a virtual file and its shards."""
+"""Merging: one file with all rows in itself, from a sharded file and its shards."""
 
 from __future__ import annotations
 
@@ -9,8 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from tlfeatures.errors import ParameterError, StoreError
-from tlfeatures.features.file import store
+from tlfeatures.features.file.create import Contents, create
+from tlfeatures.features.file.format import Header
+from tlfeatures.features.file.lock import exclusive
+from tlfeatures.features.file.reader import read_header
 from tlfeatures.features.file.shard_folder import remove_orphans, remove_own_shards
+from tlfeatures.features.file.writer import Writer
 from tlfeatures.features.images.identify import Manifest
 from tlfeatures.features.sources.folders import ImageFile
 from tlfeatures.files import check_ending, replacing
@@ -23,15 +27,16 @@ class Merging:
     Attributes
     ----------
     file : str
-        That has its rows in itself now.
+        The file that has its rows in itself now.
     images, done : int
-        In the file; of these, rows that are there.
+        Number of images in the file, and of those whose rows are done.
     shards : int
-        That were merged; 0 where the file had all its rows in it already, and stays as it is.
+        Number of shards that were merged; 0 if the file had all its rows in itself, and is
+        unchanged.
     bytes : int
-        Of the file.
+        Size of the file.
     in_place : bool
-        Whether it replaced the virtual file, whose shards are removed then.
+        Whether it replaced the sharded file. The shards are removed then.
     """
 
     file: str
@@ -52,16 +57,15 @@ def merge(
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> Merging:
-    """Put the rows of a virtual embeddings file into one file.
+    """Put the rows of a sharded embeddings file into one file.
 
     Parameters
     ----------
     file : path
     output : path, optional
-        The file to make, if it is not to replace `file`. Where `file` is replaced, its shards are
-        removed.
-    progress : callable (rows copied, rows), optional
-        Of all embeddings.
+        The file to create. By default `file` is replaced, and its shards are removed.
+    progress : callable (rows copied, rows to copy), optional
+        The counts include all embeddings.
 
     Returns
     -------
@@ -80,8 +84,8 @@ def merge(
     target = source if output is None else Path(output).resolve()
     if output is not None and target.exists():
         raise ParameterError(f"{target} is there already: give another file with -o, or remove it")
-    with store.exclusive(target):
-        header = store.read_header(source)
+    with exclusive(target):
+        header = read_header(source)
         shards = header.shards
         if target == source and not os.access(source, os.W_OK):
             raise StoreError(f"{source} is read-only: make it writable, or give another with -o")
@@ -98,33 +102,33 @@ def merge(
         if target == source:
             remove_own_shards(header)
         return _merging(
-            target, store.read_header(target), len(shards.names) if shards else 0, target == source
+            target, read_header(target), len(shards.names) if shards else 0, target == source
         )
 
 
 def _copy(
     source: Path,
-    header: store.Header,
+    header: Header,
     fresh: Path,
     target: Path,
     progress: Callable[[int, int], None] | None,
 ) -> None:
-    """Make a file with all rows of a virtual one, under a temporary name."""
+    """Create a file with all rows of a sharded one, under a temporary name."""
     manifest = Manifest(
         [ImageFile(id_, "", id_) for id_ in header.ids], header.digests, header.stamps
     )
-    kind = header.spec, header.embeddings, header.dtype, header.provenance
-    store.create(fresh, manifest, *kind, named=target)
-    with store.Writer(fresh, named=target) as writer:
+    contents = Contents(manifest, header.spec, header.embeddings, header.dtype, header.provenance)
+    create(fresh, contents, named=target)
+    with Writer(fresh, named=target) as writer:
         writer.carry(source, progress)
         for row, reason in enumerate(header.reasons):
             if reason:
                 writer.fail([row], reason)
-    if int(store.read_header(fresh).done.sum()) < int(header.done.sum()):
+    if int(read_header(fresh).done.sum()) < int(header.done.sum()):
         raise StoreError(f"{source} has changed meanwhile: run the command again")
 
 
-def _merging(file: Path, header: store.Header, shards: int, in_place: bool) -> Merging:
+def _merging(file: Path, header: Header, shards: int, in_place: bool) -> Merging:
     return Merging(
         file=str(file),
         images=len(header.ids),

@@ -13,7 +13,9 @@ from typing import Any
 
 from tlfeatures.errors import SourceError, SpecError, StoreError
 from tlfeatures.features.engines.choose import choose_engine
-from tlfeatures.features.file import store
+from tlfeatures.features.file.format import DTYPES, Header
+from tlfeatures.features.file.lock import partial_path
+from tlfeatures.features.file.reader import read_header
 from tlfeatures.features.images.augment import Augmentation
 from tlfeatures.features.images.identify import UNREADABLE, Manifest
 from tlfeatures.features.images.value_range import format_value_range
@@ -82,7 +84,7 @@ class Plan:
     spec: Spec
     embeddings: dict[str, int]
     dtype: str
-    current: store.Header | None
+    current: Header | None
     sources: list[Path]
     tasks: list[Task]
     extent: int
@@ -103,7 +105,7 @@ class Plan:
     @property
     def partial(self) -> Path:
         """Path of the unfinished file that replaces the target at the end."""
-        return store.partial_path(self.target)
+        return partial_path(self.target)
 
 
 def make_plan(
@@ -136,16 +138,16 @@ def make_plan(
     SourceError
         If too many of its images are not in the folder.
     """
-    current = store.read_header(target) if target.exists() else None
-    unfinished = _unfinished(store.partial_path(target), current)
+    current = read_header(target) if target.exists() else None
+    unfinished = _unfinished(partial_path(target), current)
     # Embeddings that a run began to add and could not finish are finished by this run.
     files = [header for header in (current, unfinished) if current and header]
     old = files[-1].spec if files else None
     old_embeddings = {name: width for header in files for name, width in header.embeddings.items()}
     embeddings, spec = complete_settings(settings, old, old_embeddings, device, choose)
     dtype = settings.dtype or (current.dtype if current else "float32")
-    if dtype not in store.DTYPES:
-        raise unknown_name("dtype", dtype, store.DTYPES)
+    if dtype not in DTYPES:
+        raise unknown_name("dtype", dtype, DTYPES)
     removed = 0
     if current:
         _check_same(current, spec, dtype)
@@ -173,16 +175,16 @@ def make_plan(
     )
 
 
-def _fits(header: store.Header, spec: Spec, dtype: str) -> bool:
+def _fits(header: Header, spec: Spec, dtype: str) -> bool:
     return not header.spec.differences(spec) and header.dtype == dtype
 
 
-def _unfinished(path: Path, current: store.Header | None) -> store.Header | None:
+def _unfinished(path: Path, current: Header | None) -> Header | None:
     """Give the header of the file that an earlier run left unfinished, if it can be used."""
     if not path.exists():
         return None
     try:
-        header = store.read_header(path)
+        header = read_header(path)
     except StoreError as error:
         logger.warning("%s is of no use: %s", path, error)
         return None
@@ -192,7 +194,7 @@ def _unfinished(path: Path, current: store.Header | None) -> store.Header | None
     return header
 
 
-def _keep_unreadable(manifest: Manifest, current: store.Header) -> Manifest:
+def _keep_unreadable(manifest: Manifest, current: Header) -> Manifest:
     """Let an image that cannot be read now keep the embedding that the file has."""
     finished = {
         id_: (digest, stamp)
@@ -215,7 +217,7 @@ def _keep_unreadable(manifest: Manifest, current: store.Header) -> Manifest:
 TIDYING = 0.1  # share of a file's images that may be removed without --prune
 
 
-def _count_removed(manifest: Manifest, current: store.Header, prune: bool) -> int:
+def _count_removed(manifest: Manifest, current: Header, prune: bool) -> int:
     """Count the images of the file that are not in the folder.
 
     If there are many, the folder is probably the wrong one.
@@ -247,7 +249,7 @@ _OPTIONS = {
 }
 
 
-def _check_same(current: store.Header, spec: Spec, dtype: str) -> None:
+def _check_same(current: Header, spec: Spec, dtype: str) -> None:
     differences = current.spec.differences(spec)
     if current.dtype != dtype:
         differences.append(("dtype", current.dtype, dtype))
@@ -277,7 +279,7 @@ def _short(value: Any) -> str:
 
 
 def _missing(
-    manifest: Manifest, embeddings: dict[str, int], spec: Spec, sources: Sequence[store.Header]
+    manifest: Manifest, embeddings: dict[str, int], spec: Spec, sources: Sequence[Header]
 ) -> list[Task]:
     """Give a task for each image without every embedding and variant in a source."""
     embedded: set[bytes] = set()

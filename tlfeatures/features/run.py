@@ -12,7 +12,9 @@ from tlfeatures.errors import ImageError, StoreError
 from tlfeatures.features.backbones.quantization import Quantization
 from tlfeatures.features.calibrate import calibrate, sample_files
 from tlfeatures.features.embed import ComputeOptions, Progress
-from tlfeatures.features.file import store
+from tlfeatures.features.file.create import Contents, create
+from tlfeatures.features.file.format import shorten_reason
+from tlfeatures.features.file.writer import Writer
 from tlfeatures.features.images.few_levels import FewLevels
 from tlfeatures.features.images.identify import UNREADABLE, Manifest
 from tlfeatures.features.plan import Plan, Task
@@ -78,7 +80,7 @@ class Callbacks:
     stop: Stop = _never
 
 
-def how_far(plan: Plan, writer: store.Writer) -> str:
+def how_far(plan: Plan, writer: Writer) -> str:
     """Say how many rows are done when a run is stopped, and which file has them."""
     done = int(writer.done.sum())
     if not done:
@@ -136,8 +138,8 @@ def check_writable(plan: Plan) -> None:
 def _renew_stamps(plan: Plan) -> None:
     """Images that were touched and are the same needn't be read by a later run that trusts."""
     current = plan.current
-    if current is not None and current.checked and current.stamps != plan.manifest.stamps:
-        with contextlib.suppress(OSError, StoreError), store.Writer(plan.target) as writer:
+    if current is not None and current.stamps != plan.manifest.stamps:
+        with contextlib.suppress(OSError, StoreError), Writer(plan.target) as writer:
             writer.stamp(plan.manifest.stamps)  # where it can't be written, nothing is lost
 
 
@@ -157,7 +159,7 @@ def reasons(plan: Plan, failed: Failed) -> dict[str, str]:
     """Give id -> why for every image of failed tasks."""
     images = plan.manifest.images
     return {
-        images[row].id: store.kept_reason(str(error)) for task, error in failed for row in task.rows
+        images[row].id: shorten_reason(str(error)) for task, error in failed for row in task.rows
     }
 
 
@@ -172,19 +174,23 @@ def first_few(reasons: dict[str, str]) -> str:
     return first_of((f"{id_} ({why})" for id_, why in reasons.items()), 3)
 
 
-def open_target(plan: Plan, provenance: dict[str, Any]) -> store.Writer:
-    """Open the file itself, or make it; where another one is to be replaced, make it beside."""
+def contents_of(plan: Plan, provenance: dict[str, Any]) -> Contents:
+    """Give what a new file of a plan holds."""
+    return Contents(plan.manifest, plan.spec, plan.embeddings, plan.dtype, provenance)
+
+
+def open_target(plan: Plan, provenance: dict[str, Any]) -> Writer:
+    """Open the file if rows can be written into it, else create the file that replaces it."""
     if plan.in_place:
-        writer = store.Writer(plan.target)
+        writer = Writer(plan.target)
         writer.stamp(plan.manifest.stamps)
         for source in plan.sources:
             writer.carry(source)
         return writer
     path = plan.partial if plan.current else plan.target
     with replacing(path) as fresh:
-        kind = plan.spec, plan.embeddings, plan.dtype, provenance
-        store.create(fresh, plan.manifest, *kind, named=path)
-        with store.Writer(fresh, named=path) as writer:
+        create(fresh, contents_of(plan, provenance), named=path)
+        with Writer(fresh, named=path) as writer:
             for source in plan.sources:
                 writer.carry(source)
-    return store.Writer(path, writer.carried)
+    return Writer(path, writer.carried)

@@ -20,8 +20,6 @@ _NOT_COMPARED = {"weights", "random_state", "augmentation"}
 
 _LARGEST_SIDE = 65_535  # pixels, of a JPEG
 
-_LATER = {"engine", "quantization"}  # specs written before these were there have neither
-
 
 @dataclass(frozen=True)
 class Spec:
@@ -104,11 +102,6 @@ class Spec:
             If a key is missing or unknown: the file was written by something else.
         """
         names = {field.name for field in fields(cls)}
-        if isinstance(data, dict) and not _LATER & set(data):
-            only = "none" if data.get("weights") == "none" else "keras"
-            data = {**data, "engine": only, "quantization": None}
-        if isinstance(data, dict):
-            data = {"value_range": None, **data}  # a spec without one needs not name it
         if not isinstance(data, dict) or set(data) != names:
             found = sorted(data) if isinstance(data, dict) else type(data).__name__
             raise FormatError(f"its spec is not one that this version knows: {found}")

@@ -21,7 +21,10 @@ from numpy.typing import NDArray
 from tlfeatures.errors import FormatError, ParameterError, StoreError
 from tlfeatures.features.backbones.backbone import DEVICES
 from tlfeatures.features.embed import Batch, ComputeOptions, Embedder
-from tlfeatures.features.file import store
+from tlfeatures.features.file.format import Header
+from tlfeatures.features.file.lock import exclusive, partial_path
+from tlfeatures.features.file.reader import Reader, open_embeddings, read_header
+from tlfeatures.features.file.writer import Writer, checksums
 from tlfeatures.features.images.decoding import MAX_PIXELS
 from tlfeatures.features.images.identify import UNREADABLE, Manifest, scan
 from tlfeatures.features.images.read_ahead import ImageToRead
@@ -89,8 +92,6 @@ class Verification:
         In the file; the first is the sum of the others.
     tables : list of str
         The datasets of which every row was read, `embeddings/LAYER.POOL` and the same of variants.
-    checksums : bool
-        Whether the file has them; those that versions before 3 made have none.
     source : str or None
         The folder whose images were hashed.
     sampled : int
@@ -110,7 +111,6 @@ class Verification:
     failed: int
     waiting: int
     tables: list[str]
-    checksums: bool
     source: str | None
     sampled: int
     smallest_cosine: float | None
@@ -187,10 +187,10 @@ def verify(
     started = time.perf_counter()
     _check_settings(source, sample, device, weights)
     path = Path(file).resolve()  # as `extract` names the lock
-    store.read_header(file)  # what is no file is said before anything is locked
+    read_header(file)  # what is no file is said before anything is locked
     options = ComputeOptions(device=device, max_pixels=max_pixels, weights=weights, substitute=True)
-    with store.exclusive(path) if mend else contextlib.nullcontext():
-        with store.Reader(path) as reader:
+    with exclusive(path) if mend else contextlib.nullcontext():
+        with open_embeddings(path) as reader:
             seen = _look(reader, source, sample, random_state, options, progress)
         damaged = seen.damaged() if mend else []
         if damaged:
@@ -205,7 +205,6 @@ def verify(
         failed=len(header.ids) - done - waiting,
         waiting=waiting,
         tables=header.tables,
-        checksums=header.checked,
         source=None if source is None else str(source),
         sampled=seen.again.count,
         smallest_cosine=seen.again.smallest_cosine,
@@ -252,7 +251,7 @@ class _Seen:
     `lost` counts images whose bytes are nowhere in the folder, as `extract` does.
     """
 
-    header: store.Header
+    header: Header
     found: dict[str, Mask]
     new: list[str] = field(default_factory=list)
     lost: int = 0
@@ -284,7 +283,7 @@ class _Steps:
 
 
 def _look(
-    reader: store.Reader,
+    reader: Reader,
     source: str | os.PathLike[str] | None,
     sample: int,
     random_state: int,
@@ -308,29 +307,26 @@ def _look(
     return seen
 
 
-def _of_marks(header: store.Header) -> dict[str, Mask]:
+def _of_marks(header: Header) -> dict[str, Mask]:
     reason = np.array([bool(why) for why in header.reasons])
     return {"waiting": ~header.done & ~reason, "done-and-failed": header.done & reason}
 
 
-def _of_rows(reader: store.Reader, steps: _Steps) -> dict[str, Mask]:
+def _of_rows(reader: Reader, steps: _Steps) -> dict[str, Mask]:
     """Finished rows of which any table is damaged, each told as one kind a table."""
     header = reader.header
     kinds = ("not-finite", "zeros", "checksum")
     masks = {kind: np.zeros(len(header.ids), bool) for kind in kinds}
     for path in header.tables:
         infinite, empty, wrong = _read_table(reader, path, steps)
-        if not header.checked:
-            empty &= not (empty | ~header.done).all()  # of all rows: that is what it gives
-        else:
-            empty &= wrong
+        empty &= wrong
         found = infinite, empty, wrong & ~infinite & ~empty
         for kind, mask in zip(kinds, found, strict=True):
             masks[kind] |= mask & header.done
     return masks
 
 
-def _of_shards(header: store.Header) -> dict[str, Mask]:
+def _of_shards(header: Header) -> dict[str, Mask]:
     """Finished rows in shards of other bytes; nothing where there are no shards."""
     if header.shards is None:
         return {}
@@ -338,7 +334,7 @@ def _of_shards(header: store.Header) -> dict[str, Mask]:
     return {"shard": header.done & altered[header.shards.place[:, 0]]}
 
 
-def _read_table(reader: store.Reader, path: str, steps: _Steps) -> tuple[Mask, Mask, Mask]:
+def _read_table(reader: Reader, path: str, steps: _Steps) -> tuple[Mask, Mask, Mask]:
     """Rows (of any one variant, where it has some) not finite, all zeros, of another checksum."""
     header = reader.header
     count, width = len(header.ids), header.embeddings[path.partition("/")[2]]
@@ -350,9 +346,7 @@ def _read_table(reader: store.Reader, path: str, steps: _Steps) -> tuple[Mask, M
         values = reader.copy_rows(path, rows).reshape(len(rows), parts, width)
         infinite[rows] = ~np.isfinite(values).all(axis=(1, 2))
         empty[rows] = np.any(np.all(values == 0, axis=2), axis=1)
-        said = reader.copy_checksums(path, rows)
-        if said is not None:
-            wrong[rows] = store.checksums(values) != said
+        wrong[rows] = checksums(values) != reader.copy_checksums(path, rows)
         steps.add(len(rows))
     return infinite, empty, wrong
 
@@ -372,18 +366,18 @@ def _compare_folder(seen: _Seen, manifest: Manifest) -> None:
     seen.lost = sum(found is None and had not in digests for found, had in pairs)
 
 
-def _unmark(path: Path, header: store.Header, damaged: list[int]) -> None:
+def _unmark(path: Path, header: Header, damaged: list[int]) -> None:
     """Also where a run that was cut off left rows of the same images: the next takes them over."""
     if not os.access(path, os.W_OK):
         raise StoreError(f"{path} is read-only: make it writable to mend it")
-    with store.Writer(path) as writer:
+    with Writer(path) as writer:
         writer.unmark(damaged)
     digests = {header.digests[row] for row in damaged}
-    beside = store.partial_path(path)
+    beside = partial_path(path)
     if beside.is_file():
         with contextlib.suppress(FormatError):  # then it is of no use to that run, either
-            found = store.read_header(beside).digests
-            with store.Writer(beside) as writer:
+            found = read_header(beside).digests
+            with Writer(beside) as writer:
                 writer.unmark([row for row, digest in enumerate(found) if digest in digests])
 
 
@@ -399,7 +393,7 @@ def _draw(seen: _Seen, sample: int, random_state: int) -> list[int]:
 
 
 def _embed_again(
-    reader: store.Reader,
+    reader: Reader,
     manifest: Manifest,
     rows: list[int],
     options: ComputeOptions,
@@ -420,7 +414,7 @@ def _embed_again(
     return result
 
 
-def _compare(result: _Again, reader: store.Reader, batch: Batch[int]) -> None:
+def _compare(result: _Again, reader: Reader, batch: Batch[int]) -> None:
     """Compare the values of a batch with those in the file."""
     index = np.array(batch.keys)
     cosines = np.ones(len(index))
@@ -452,7 +446,7 @@ def _cosines(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:
 # ---- what to do
 
 
-def _folder(header: store.Header, source: str | os.PathLike[str] | None) -> str:
+def _folder(header: Header, source: str | os.PathLike[str] | None) -> str:
     """The folder to name in a command: as given, else as the file says, if that is a name."""
     if source is not None:
         return str(source)

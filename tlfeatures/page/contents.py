@@ -14,7 +14,7 @@ from tlfeatures.analyses import Analyses
 from tlfeatures.comparison import INTERVALS, Rank
 from tlfeatures.diagnostics import METHODS, OutOfFold, confusion
 from tlfeatures.errors import ParameterError, TlfeaturesError
-from tlfeatures.features.file.store import read_header
+from tlfeatures.features.file.reader import read_header
 from tlfeatures.heads import HEADS
 from tlfeatures.names import as_list, first_of, unknown_name
 from tlfeatures.page import sections

@@ -11,12 +11,13 @@ import numpy as np
 from tlfeatures.errors import StoreError
 from tlfeatures.features.cluster.orders import Receipt
 from tlfeatures.features.cluster.shard_run import ShardRun
-from tlfeatures.features.file import store
+from tlfeatures.features.file.create import create_sharded
+from tlfeatures.features.file.reader import read_header
 from tlfeatures.features.file.shard_folder import remove_own_shards
-from tlfeatures.features.file.sharded import Shards, has_own_shards
+from tlfeatures.features.file.sharded import Shards
 from tlfeatures.features.images.identify import UNREADABLE
 from tlfeatures.features.plan import Plan
-from tlfeatures.features.run import open_target
+from tlfeatures.features.run import contents_of, open_target
 from tlfeatures.files import move, replacing
 
 
@@ -31,17 +32,7 @@ def make_sharded_file(plan: Plan, provenance: dict[str, Any], run: ShardRun) -> 
     shards = _shards(plan, list(run.receipts.values()), Path(run.folder.location).name)
     why = {row: str(error) for task, error in run.failures for row in task.rows}
     with replacing(plan.target) as fresh:
-        store.create_virtual(
-            fresh,
-            plan.manifest,
-            plan.spec,
-            plan.embeddings,
-            plan.dtype,
-            provenance,
-            shards,
-            why,
-            named=plan.target,
-        )
+        create_sharded(fresh, contents_of(plan, provenance), shards, why, named=plan.target)
     run.tidy(shards.names)
     return int((shards.place[:, 0] >= 0).sum())
 
@@ -54,8 +45,8 @@ def _shards(plan: Plan, receipts: Sequence[Receipt], folder: str) -> Shards:
     if (
         current
         and current.shards
-        and has_own_shards(current)
-        and store.has_all(current, plan.embeddings, plan.spec)
+        and current.has_own_shards
+        and current.has_all(plan.embeddings, plan.spec)
     ):
         old = current.shards
         known += zip(old.names, old.sizes, old.sha256, strict=True)
@@ -113,10 +104,10 @@ def _check_rows(plan: Plan, path: Path, run: ShardRun) -> int:
     """
     given = {digest for receipt in run.receipts.values() for digest in receipt.row_digests()}
     current = plan.current
-    if current is not None and store.has_all(current, plan.embeddings, plan.spec):
+    if current is not None and current.has_all(plan.embeddings, plan.spec):
         given |= current.done_digests()
     given.discard(UNREADABLE)
-    made = store.read_header(path)
+    made = read_header(path)
     rows = zip(made.digests, made.done.tolist(), strict=True)
     lost = sum(digest in given and not done for digest, done in rows)
     if lost:

@@ -21,9 +21,9 @@ from tlfeatures.features.cluster.orders import Recipe
 from tlfeatures.features.cluster.shard_run import ShardRun
 from tlfeatures.features.cluster.worker import version_of
 from tlfeatures.features.embed import ComputeOptions
-from tlfeatures.features.file import store
+from tlfeatures.features.file.reader import read_header
 from tlfeatures.features.file.shard_folder import is_shard
-from tlfeatures.features.file.sharded import has_own_shards, shards_folder
+from tlfeatures.features.file.sharded import shards_folder
 from tlfeatures.features.plan import Plan
 from tlfeatures.features.run import (
     Callbacks,
@@ -110,7 +110,7 @@ def with_ranges(plan: Plan, folder: Folder) -> Plan:
         return plan
     for name in folder.sizes():
         with contextlib.suppress(StoreError), folder.reading(name) as path:
-            header = store.read_header(path) if is_shard(name) else None
+            header = read_header(path) if is_shard(name) else None
             if header is None or version_of(header) != __version__:
                 continue
             spec = header.spec

@@ -16,9 +16,8 @@ from tlfeatures.features.cluster.client import Cluster, ThisProcess
 from tlfeatures.features.cluster.orders import Receipt, Recipe, ShardOrder
 from tlfeatures.features.cluster.worker import check_shard, make_shard
 from tlfeatures.features.engines.engine import BATCH_SIZE
-from tlfeatures.features.file import store
+from tlfeatures.features.file.reader import read_header
 from tlfeatures.features.file.shard_folder import is_shard, remove_shards, shard_of
-from tlfeatures.features.file.sharded import has_own_shards
 from tlfeatures.features.images.few_levels import FewLevels
 from tlfeatures.features.images.identify import UNREADABLE
 from tlfeatures.features.plan import Plan, Task
@@ -71,7 +70,7 @@ class ShardRun:
         self._cluster, self._plan, self._recipe = cluster, plan, recipe
         self.folder, self._callbacks = folder, callbacks
         current = plan.current
-        own = current.shards if current and has_own_shards(current) else None
+        own = current.shards if current and current.has_own_shards else None
         self.old = set(own.names if own else ())
         self._left = {task.place: task for task in plan.tasks}
         self._reused = 0  # images in shards of an earlier run
@@ -206,7 +205,7 @@ class ShardRun:
         provenance = current.provenance if current else {}
         for name in list(self.receipts)[-1:]:
             with self.folder.reading(name) as path:
-                provenance = store.read_header(path).provenance
+                provenance = read_header(path).provenance
         return {"versions": provenance["versions"]} if "versions" in provenance else {}
 
     def tidy(self, kept: Collection[str]) -> None:

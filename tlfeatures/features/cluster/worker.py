@@ -32,7 +32,10 @@ from tlfeatures.features.cluster.orders import (
 )
 from tlfeatures.features.embed import Batch, Embedder, EmbeddingRun
 from tlfeatures.features.engines.choose import choose_engine
-from tlfeatures.features.file import store
+from tlfeatures.features.file.create import Contents, create
+from tlfeatures.features.file.format import Header
+from tlfeatures.features.file.reader import Reader, open_embeddings, read_header
+from tlfeatures.features.file.writer import Writer, checksums
 from tlfeatures.features.images.identify import UNKNOWN, UNREADABLE, Manifest, Stamp, identify
 from tlfeatures.features.images.read_ahead import Decoding, ImageToRead, read_ahead
 from tlfeatures.features.images.reading import open_content
@@ -126,7 +129,7 @@ def check_shard(name: tuple[Recipe, str]) -> Receipt | None:
     """
     recipe, file_name = name
     try:
-        with Folder(recipe.folder).reading(file_name) as path, store.Reader(path) as reader:
+        with Folder(recipe.folder).reading(file_name) as path, open_embeddings(path) as reader:
             if path.is_symlink():  # readers of a sharded file follow no links
                 return None
             if not _fits(reader.header, recipe) or not _is_sound(reader):
@@ -136,7 +139,7 @@ def check_shard(name: tuple[Recipe, str]) -> Receipt | None:
         return None
 
 
-def _fits(header: store.Header, recipe: Recipe) -> bool:
+def _fits(header: Header, recipe: Recipe) -> bool:
     return (
         not header.spec.differences(recipe.spec)
         and header.spec.augmentation == recipe.spec.augmentation
@@ -147,28 +150,28 @@ def _fits(header: store.Header, recipe: Recipe) -> bool:
     )
 
 
-def version_of(header: store.Header) -> str | None:
+def version_of(header: Header) -> str | None:
     """Give the version of this package that made a file; None where the file does not say."""
     versions = header.provenance.get("versions")
     return versions.get("tlfeatures") if isinstance(versions, dict) else None
 
 
-def _is_sound(reader: store.Reader) -> bool:
+def _is_sound(reader: Reader) -> bool:
     """Whether every finished row has the values that its checksum says."""
     rows = np.flatnonzero(reader.header.done)
     if not len(rows):
         return True
     for table in reader.header.tables:
         stored = reader.copy_checksums(table, rows)
-        computed = store.checksums(reader.copy_rows(table, rows))
-        if stored is None or not np.array_equal(stored, computed):
+        computed = checksums(reader.copy_rows(table, rows))
+        if not np.array_equal(stored, computed):
             return False
     return True
 
 
 def _receipt(name: str, path: Path) -> Receipt:
     data = path.read_bytes()
-    header = store.read_header(path)
+    header = read_header(path)
     rows = zip(header.digests, header.done.tolist(), strict=True)
     return Receipt(
         name=name,
@@ -214,8 +217,9 @@ def _write(
     )
     # A shard at a URL is made in a temporary folder. An error names the place that has no room.
     named = path if is_url(recipe.folder) else Path(recipe.folder, order.name)
-    store.create(path, manifest, recipe.spec, recipe.embeddings, recipe.dtype, named=named)
-    with store.Writer(path, named=named) as writer:
+    contents = Contents(manifest, recipe.spec, recipe.embeddings, recipe.dtype)
+    create(path, contents, named=named)
+    with Writer(path, named=named) as writer:
         if batches:
             rows = [row_of[task.place] for batch in batches for task in batch.keys]
             values = {

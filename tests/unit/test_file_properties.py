@@ -1,5 +1,6 @@
 """The embeddings file against a plain dictionary, on manifests and writes that hypothesis makes."""
 
+import re
 import tempfile
 import zlib
 from dataclasses import replace
@@ -13,7 +14,11 @@ from hypothesis import strategies as st
 
 from tests.unit.data import SPEC
 from tlfeatures.errors import FormatError
-from tlfeatures.features.file import store
+from tlfeatures.features.file import format as format_
+from tlfeatures.features.file.create import Contents, create
+from tlfeatures.features.file.format import DTYPES
+from tlfeatures.features.file.reader import open_embeddings, read_header
+from tlfeatures.features.file.writer import Writer, checksums
 from tlfeatures.features.images.augment import Augmentation
 from tlfeatures.features.images.identify import Manifest
 from tlfeatures.features.images.reading import digest
@@ -56,12 +61,12 @@ def variants_of(manifest: Manifest, rows, spec: Spec) -> dict[str, np.ndarray]:
 
 
 def read_variants(path: Path, name: str, spec: Spec) -> np.ndarray:
-    with store.Reader(path) as reader:
+    with open_embeddings(path) as reader:
         return reader.read_variants(name, spec.variants)
 
 
 def read(path: Path, name: str) -> np.ndarray:
-    with store.Reader(path) as reader:
+    with open_embeddings(path) as reader:
         return reader.read(name)
 
 
@@ -77,7 +82,7 @@ def assert_checksums(path: Path, rows) -> None:
 
 
 @examples
-@given(rows=manifests, spec=specs, data=st.data(), dtype=st.sampled_from(store.DTYPES))
+@given(rows=manifests, spec=specs, data=st.data(), dtype=st.sampled_from(DTYPES))
 def test_what_was_written_is_read_and_nothing_else(rows, spec, data, dtype):
     manifest = as_manifest(rows)
     count = len(manifest.images)
@@ -86,14 +91,14 @@ def test_what_was_written_is_read_and_nothing_else(rows, spec, data, dtype):
     reason = data.draw(names)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "x.h5")
-        store.create(path, manifest, spec, EMBEDDINGS, dtype)
-        with store.Writer(path) as writer:
+        create(path, Contents(manifest, spec, EMBEDDINGS, dtype))
+        with Writer(path) as writer:
             if written:
                 variants = variants_of(manifest, written, spec)
                 writer.write(written, values_of(manifest, written), variants)
             if failed:
                 writer.fail(failed, reason)
-        header = store.read_header(path)
+        header = read_header(path)
         assert header.ids == manifest.ids
         assert (header.digests, header.stamps) == (manifest.digests, manifest.stamps)
         assert set(np.flatnonzero(header.done)) == set(written)
@@ -115,13 +120,13 @@ def test_carrying_takes_every_finished_row_with_the_same_bytes(old, new, spec, d
     done = data.draw(st.lists(st.integers(0, len(old) - 1), unique=True, min_size=1))
     with tempfile.TemporaryDirectory() as folder:
         first, second = Path(folder, "1.h5"), Path(folder, "2.h5")
-        store.create(first, before, spec, EMBEDDINGS, "float32")
-        with store.Writer(first) as writer:
+        create(first, Contents(before, spec, EMBEDDINGS, "float32"))
+        with Writer(first) as writer:
             writer.write(done, values_of(before, done), variants_of(before, done, spec))
-        store.create(second, after, spec, EMBEDDINGS, "float32")
-        with store.Writer(second) as writer:
+        create(second, Contents(after, spec, EMBEDDINGS, "float32"))
+        with Writer(second) as writer:
             writer.carry(first)
-        header = store.read_header(second)
+        header = read_header(second)
         finished = {before.digests[row] for row in done}
         carried = [row for row, found in enumerate(after.digests) if found in finished]
         assert np.flatnonzero(header.done).tolist() == carried
@@ -142,13 +147,13 @@ def test_rows_of_images_are_carried_to_other_variants_and_left_as_they_are(
     done = data.draw(st.lists(st.integers(0, len(old) - 1), unique=True, min_size=1))
     with tempfile.TemporaryDirectory() as folder:
         first, second = Path(folder, "1.h5"), Path(folder, "2.h5")
-        store.create(first, before, had, EMBEDDINGS, "float32")
-        with store.Writer(first) as writer:
+        create(first, Contents(before, had, EMBEDDINGS, "float32"))
+        with Writer(first) as writer:
             writer.write(done, values_of(before, done), variants_of(before, done, had))
         finished = {before.digests[row] for row in done}
         carried = [row for row, found in enumerate(after.digests) if found in finished]
-        store.create(second, after, wanted, EMBEDDINGS, "float32")
-        with store.Writer(second) as writer:
+        create(second, Contents(after, wanted, EMBEDDINGS, "float32"))
+        with Writer(second) as writer:
             writer.carry(first)
             whole = had == wanted or not wanted.augmentation
             assert np.flatnonzero(writer.done).tolist() == (carried if whole else [])
@@ -167,68 +172,44 @@ def test_a_truncated_file_is_an_error_of_this_package(cut, spec):
     manifest = as_manifest([("a", 1), ("b", 2)])
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "x.h5")
-        store.create(path, manifest, spec, EMBEDDINGS, "float32")
+        create(path, Contents(manifest, spec, EMBEDDINGS, "float32"))
         whole = path.read_bytes()
         path.write_bytes(whole[: int(len(whole) * cut)])
         with pytest.raises(FormatError):
-            store.read_header(path)
+            read_header(path)
 
 
-@pytest.mark.parametrize("stated", [True, False])
-def test_damage_is_carried_with_its_checksum_and_not_blessed(tmp_path, stated):
+def test_damage_is_carried_with_its_checksum_and_not_blessed(tmp_path):
     manifest = as_manifest([("a", 1), ("b", 2)])
     spec = replace(SPEC, augmentation=Augmentation(2))
     first, second = tmp_path / "1.h5", tmp_path / "2.h5"
-    store.create(first, manifest, spec, EMBEDDINGS, "float16")
-    with store.Writer(first) as writer:
+    create(first, Contents(manifest, spec, EMBEDDINGS, "float16"))
+    with Writer(first) as writer:
         writer.write([0, 1], values_of(manifest, [0, 1]), variants_of(manifest, [0, 1], spec))
     with h5py.File(first, "r+") as file:
         file["embeddings/a.avg"][0, 1] += 1
         file["variants/b.flatten"][1, 1, 3] += 1
-        if not stated:
-            as_version_2(file)
-    store.create(second, manifest, spec, EMBEDDINGS, "float16")
-    with store.Writer(second) as writer:
+    create(second, Contents(manifest, spec, EMBEDDINGS, "float16"))
+    with Writer(second) as writer:
         writer.carry(first)
         assert writer.done.all()
     wrong = {}
-    with store.Reader(second) as reader:
+    with open_embeddings(second) as reader:
         for path in reader.header.tables:
-            sums = store.checksums(reader.copy_rows(path, np.arange(2)))
+            sums = checksums(reader.copy_rows(path, np.arange(2)))
             said = reader.copy_checksums(path, np.arange(2))
             wrong[path] = np.flatnonzero(sums != said).tolist()
-    damaged = {"embeddings/a.avg": [0], "variants/b.flatten": [1]} if stated else {}
+    damaged = {"embeddings/a.avg": [0], "variants/b.flatten": [1]}
     assert {path: rows for path, rows in wrong.items() if rows} == damaged
-
-
-def as_version_2(file: h5py.File) -> None:
-    del file["checksums"], file["stat"]
-    file.attrs["format_version"] = 2
-
-
-def test_a_file_of_version_2_is_written_as_it_is(tmp_path):
-    manifest = as_manifest([("a", 1), ("b", 2)])
-    path = tmp_path / "x.h5"
-    store.create(path, manifest, SPEC, EMBEDDINGS, "float32")
-    with h5py.File(path, "r+") as file:
-        as_version_2(file)
-    with store.Writer(path) as writer:
-        writer.write([1], values_of(manifest, [1]))
-        writer.stamp(manifest.stamps)
-    header = store.read_header(path)
-    assert (header.done.tolist(), header.checked) == ([False, True], False)
-    assert (header.stamps, header.identified()) == ([(0, 0)] * 2, {})
-    with store.Reader(path) as reader:
-        assert reader.copy_checksums("embeddings/a.avg", np.array([1])) is None
 
 
 @pytest.mark.parametrize(
     "part", ["stat", "checksums", "checksums/embeddings", "checksums/embeddings/a.avg"]
 )
 @pytest.mark.parametrize("change", ["gone", "other", "link"])
-def test_a_file_of_version_3_without_its_new_parts_is_damaged(tmp_path, part, change):
+def test_a_file_without_its_stamps_or_checksums_is_damaged(tmp_path, part, change):
     path = tmp_path / "x.h5"
-    store.create(path, as_manifest([("a", 1), ("b", 2)]), SPEC, EMBEDDINGS, "float32")
+    create(path, Contents(as_manifest([("a", 1), ("b", 2)]), SPEC, EMBEDDINGS, "float32"))
     with h5py.File(path, "r+") as file:
         del file[part]
         if change == "other":
@@ -236,37 +217,37 @@ def test_a_file_of_version_3_without_its_new_parts_is_damaged(tmp_path, part, ch
         if change == "link":
             file[part] = h5py.ExternalLink("elsewhere.h5", part)
     with pytest.raises(FormatError):
-        store.read_header(path)
+        read_header(path)
 
 
 def test_a_row_taken_back_is_written_again(tmp_path):
     manifest = as_manifest([("a", 1), ("b", 2), ("c", 3)])
     path = tmp_path / "x.h5"
-    store.create(path, manifest, SPEC, EMBEDDINGS, "float32")
-    with store.Writer(path) as writer:
+    create(path, Contents(manifest, SPEC, EMBEDDINGS, "float32"))
+    with Writer(path) as writer:
         writer.write([0, 1, 2], values_of(manifest, [0, 1, 2]))
         writer.unmark([2, 0])
         assert writer.done.tolist() == [False, True, False]
-    assert store.read_header(path).done.tolist() == [False, True, False]
-    with store.Writer(path) as writer:
+    assert read_header(path).done.tolist() == [False, True, False]
+    with Writer(path) as writer:
         writer.write([0], values_of(manifest, [0]))
-    assert store.read_header(path).done.tolist() == [True, True, False]
+    assert read_header(path).done.tolist() == [True, True, False]
     assert_checksums(path, [0, 1])
 
 
 def test_stamps_alone_are_renewed(tmp_path):
     manifest = as_manifest([("a", 1), ("b", 2)])
     path = tmp_path / "x.h5"
-    store.create(path, manifest, SPEC, EMBEDDINGS, "float32")
-    with store.Writer(path) as writer:
+    create(path, Contents(manifest, SPEC, EMBEDDINGS, "float32"))
+    with Writer(path) as writer:
         writer.write([0, 1], values_of(manifest, [0, 1]))
     before = path.read_bytes()
-    with store.Writer(path) as writer:
+    with Writer(path) as writer:
         writer.stamp(manifest.stamps)
     assert path.read_bytes() == before
-    with store.Writer(path) as writer:
+    with Writer(path) as writer:
         writer.stamp([(1, 10**18 + 7), (0, 0)])
-    header = store.read_header(path)
+    header = read_header(path)
     assert header.stamps == [(1, 10**18 + 7), (0, 0)]
     assert header.identified() == {"a": ((1, 10**18 + 7), manifest.digests[0])}
     assert len(path.read_bytes()) == len(before)
@@ -275,12 +256,21 @@ def test_stamps_alone_are_renewed(tmp_path):
 def test_long_ids_and_reasons_are_not_cut_in_a_character(tmp_path):
     manifest = as_manifest([("é" * 300, 1)])
     path = tmp_path / "x.h5"
-    store.create(path, manifest, SPEC, EMBEDDINGS, "float32")
-    with store.Writer(path) as writer:
+    create(path, Contents(manifest, SPEC, EMBEDDINGS, "float32"))
+    with Writer(path) as writer:
         writer.fail([0], "ü" * 500)
-    header = store.read_header(path)
+    header = read_header(path)
     assert header.ids == ["é" * 300]
     assert set(header.reasons[0]) == {"ü"}
+
+
+def test_the_specification_lists_every_dataset_with_its_shape_and_type():
+    rows = re.findall(r"^``/(\S+)``\s+\((.+?)\) (\w+)", format_.__doc__, re.MULTILINE)
+    specified = [(path, shape.rstrip(","), dtype) for path, shape, dtype in rows]
+    expected = [
+        (entry.path, ", ".join(map(str, entry.shape)), entry.dtype) for entry in format_.DATASETS
+    ]
+    assert specified == expected
 
 
 def test_specs_differ_only_in_what_counts():

@@ -1,6 +1,6 @@
-"""Virtual files: what a crafted one says is not believed, and what is not there is not done.
+"""Sharded files: what a crafted one says is not believed, and what is not there is not done.
 
-Our own reader opens no file but shards beside the virtual file; what must not be opened is a pipe
+Our own reader opens no file but shards beside the sharded file; what must not be opened is a pipe
 here, at which HDF5 would wait for ever.
 """
 
@@ -18,8 +18,8 @@ import pytest
 from tests.fakes import rows_of
 from tlfeatures import describe, extract, load_dataset, merge, verify
 from tlfeatures.errors import FormatError, StoreError
-from tlfeatures.features.file import store
-from tlfeatures.features.file.store import Reader, read_header
+from tlfeatures.features.file import checks
+from tlfeatures.features.file.reader import open_embeddings, read_header
 
 SETTINGS = {"backbone": "pixels", "size": 16, "layers": ["grid4"], "pools": ["flatten"]}
 TABLE = "embeddings/grid4.flatten"
@@ -27,7 +27,7 @@ TABLE = "embeddings/grid4.flatten"
 
 @pytest.fixture(scope="module")
 def made(_photos, client, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("virtual")
+    folder = tmp_path_factory.mktemp("sharded")
     extract(_photos, folder / "x.h5", cluster=client, batch_size=3, **SETTINGS)
     extract(_photos, folder / "here.h5", batch_size=3, **SETTINGS)
     return folder
@@ -35,7 +35,7 @@ def made(_photos, client, tmp_path_factory):
 
 @pytest.fixture
 def file(made, tmp_path):
-    """A virtual file, and its shards beside it."""
+    """A sharded file, and its shards beside it."""
     shutil.copytree(made / "x.h5.shards", tmp_path / "x.h5.shards")
     return shutil.copy(made / "x.h5", tmp_path / "x.h5")
 
@@ -130,7 +130,6 @@ DAMAGE = {
     "huge in both": lambda f: mapped(f, (2**40, 2**20)),
     "half the digits": lambda f: mapped(f, (24, 48), "f2"),
     "another version": lambda f: f.attrs.__setitem__("format_version", 5),
-    "an ordinary version": lambda f: f.attrs.__setitem__("format_version", 3),
     "a link for places": lambda f: linked(f, "place"),
     "a link for shards": lambda f: linked(f, "shards"),
 }
@@ -182,7 +181,7 @@ def test_a_mapping_without_an_end_is_refused_before_hdf5_opens_what_it_names(tab
 
 def test_many_images_in_one_row_promise_no_more_than_shards_could_hold(file, monkeypatch):
     """Places and digests that are all the same take no room in a file."""
-    monkeypatch.setattr(store, "SMALL_VIRTUAL", 2**20)
+    monkeypatch.setattr(checks, "SMALL_SHARDED", 2**20)
     count = 100_000
     with h5py.File(file, "r+") as opened:
         same = {name: opened[name][0] for name in ("ids", "digest", "stat", "done", "place")}
@@ -225,7 +224,7 @@ def test_a_shard_that_is_not_what_its_receipt_says_is_refused(name, file):
     assert_refused(file)
 
 
-def test_a_shard_that_is_virtual_itself_is_refused(file, tmp_path):
+def test_a_shard_that_is_sharded_itself_is_refused(file, tmp_path):
     shard = shard_of(file)
     shutil.copy(file, shard)  # and so on without an end
     with h5py.File(file, "r+") as opened:
@@ -275,9 +274,9 @@ def test_what_is_no_file_of_that_length_is_a_shard_that_is_gone(kind, file, phot
 
 
 def test_a_shard_that_goes_while_the_file_is_open_is_one_line(file):
-    with Reader(file) as reader:
+    with open_embeddings(file) as reader:
         shard_of(file).unlink()
-        with pytest.raises(StoreError, match=r"is gone, or no more as it was made: run"):
+        with pytest.raises(StoreError, match=r"is missing, or has another size than .*: run"):
             reader.read("grid4.flatten")
 
 
