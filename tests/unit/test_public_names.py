@@ -92,7 +92,7 @@ def test_heavy_libraries_have_one_room_each():
     assert files_importing("ncnn") == {"features/ncnn_engine.py"}
     rooms = {"features/store.py", "features/virtual.py", "features/weights.py"}
     assert files_importing("h5py") == rooms
-    assert files_importing("fsspec") == {"features/locations.py"}
+    assert files_importing("fsspec") == {"features/sources/locations.py"}
     assert files_importing("distributed") == {"cluster.py"}
     assert files_importing("joblib._dask") == {"cluster_folds.py"}
     assert files_importing("click") == {"cli.py"}
