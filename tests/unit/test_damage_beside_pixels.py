@@ -73,7 +73,7 @@ def test_a_png_is_read_whatever_is_damaged_beside_its_pixels(what, mode):
     data = encoded(picture(mode), "PNG")
     damaged = with_chunk(data, EXTRAS[what])
     assert (decode(damaged, SIZE) == decode(data, SIZE)).all()
-    assert thumbnail(damaged, 16) == thumbnail(data, 16)
+    assert thumbnail(Content(damaged), 16) == thumbnail(Content(data), 16)
 
 
 @pytest.mark.parametrize("what", ["a long compressed text", "an unknown compression of a text"])
@@ -137,7 +137,7 @@ def test_a_png_with_a_damaged_critical_chunk_is_refused(kind, where, tmp_path):
     for position in places(data, kind, where):
         damaged = bytearray(data)
         damaged[position] ^= 1
-        for attempt in (lambda file: decode(file, SIZE), lambda file: thumbnail(file, 16)):
+        for attempt in (lambda file: decode(file, SIZE), lambda file: thumbnail(Content(file), 16)):
             with pytest.raises(ImageError, match=reason):
                 attempt(bytes(damaged))
         (tmp_path / "large.png").write_bytes(damaged)
@@ -215,7 +215,7 @@ def test_a_jpeg_without_its_end_marker_is_read(way, mode):
     expected = decode(data, SIZE)
     for end in (b"", b"\xff", b"\0" * 100, b"\xff\xff"):
         assert (decode(data[:-2] + end, SIZE) == expected).all()
-    assert thumbnail(data[:-2], 16)
+    assert thumbnail(Content(data[:-2]), 16)
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])

@@ -13,7 +13,7 @@ from tests.fakes import write_image
 from tlfeatures.errors import ImageError, ParameterError
 from tlfeatures.features.images.decoding import decode, thumbnail
 from tlfeatures.features.images.identify import UNKNOWN, UNREADABLE, scan
-from tlfeatures.features.images.reading import digest
+from tlfeatures.features.images.reading import Content, digest
 from tlfeatures.features.sources.folders import find_images
 from tlfeatures.page.thumbnails import thumbnails
 
@@ -71,24 +71,26 @@ def opened(data: bytes) -> Image.Image:
 
 def test_a_thumbnail_keeps_its_shape_and_is_never_enlarged():
     wide = Image.new("RGB", (300, 150), "red")
-    assert opened(thumbnail(encoded(wide, "JPEG"), 96)).size == (96, 48)
-    assert opened(thumbnail(encoded(wide), 96)).size == (96, 48)
-    assert opened(thumbnail(encoded(quarters()), 96)).size == (32, 32)
+    assert opened(thumbnail(Content(encoded(wide, "JPEG")), 96)).size == (96, 48)
+    assert opened(thumbnail(Content(encoded(wide)), 96)).size == (96, 48)
+    assert opened(thumbnail(Content(encoded(quarters())), 96)).size == (32, 32)
 
 
 def test_a_thumbnail_is_upright_and_lies_on_white():
     exif = Image.Exif()
     exif[274] = 6
-    upright = opened(thumbnail(encoded(Image.new("RGB", (300, 150)), "JPEG", exif=exif), 96))
+    upright = opened(
+        thumbnail(Content(encoded(Image.new("RGB", (300, 150)), "JPEG", exif=exif)), 96)
+    )
     assert upright.size == (48, 96)
-    clear = opened(thumbnail(encoded(Image.new("RGBA", (16, 16), (0, 0, 0, 0))), 96))
+    clear = opened(thumbnail(Content(encoded(Image.new("RGBA", (16, 16), (0, 0, 0, 0)))), 96))
     assert np.asarray(clear.convert("RGB")).min() > 250
 
 
 @pytest.mark.parametrize(("content", "reason"), [(b"", "empty"), (b"text", "not an image")])
 def test_what_has_no_thumbnail_is_named(content, reason):
     with pytest.raises(ImageError, match=reason):
-        thumbnail(content, 96)
+        thumbnail(Content(content), 96)
 
 
 def test_find_images_lists_by_id_and_leaves_out_hidden(tmp_path):

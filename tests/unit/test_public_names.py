@@ -85,15 +85,17 @@ def files_importing(module: str) -> set[str]:
 
 
 def test_heavy_libraries_have_one_room_each():
-    assert files_importing("tensorflow") == {"features/keras_engine.py"}
-    starting = {"features/keras_engine.py", "features/keras_start.py", "features/weights.py"}
-    assert files_importing("keras") == starting
-    assert files_importing("openvino") == {"features/openvino_engine.py"}
-    assert files_importing("ncnn") == {"features/ncnn_engine.py"}
+    engines = "features/engines"
+    assert files_importing("tensorflow") == {f"{engines}/keras_engine.py"}
+    assert files_importing("keras") == {f"{engines}/keras_engine.py", f"{engines}/keras_start.py"}
+    assert files_importing("openvino") == {f"{engines}/openvino_engine.py"}
+    assert files_importing("ncnn") == {f"{engines}/ncnn_engine.py"}
+    assert files_importing("pooch") == {"features/backbones/weights.py"}
     reading = {f"features/file/{name}.py" for name in ("checks", "create", "reader", "writer")}
     assert files_importing("h5py") == reading | {"features/backbones/weights.py"}
-    assert files_importing("fsspec") == {"features/locations.py"}
-    assert files_importing("distributed") == {"cluster.py"}
+    assert files_importing("fsspec") == {"features/sources/locations.py"}
+    cluster = {f"features/cluster/{name}.py" for name in ("client", "connect")}
+    assert files_importing("distributed") == cluster
     assert files_importing("joblib._dask") == {"cluster_folds.py"}
     assert files_importing("click") == {"cli.py"}
     assert files_importing("jinja2") == {"page/write.py"}
@@ -106,22 +108,3 @@ def test_only_the_command_line_prints():
     pattern = re.compile(r"\b(print|click\.echo)\(")
     found = {p.name for p in PACKAGE.rglob("*.py") if pattern.search(p.read_text())}
     assert found == {"cli.py"}
-
-
-def test_features_know_nothing_of_heads():
-    for module in (
-        "heads",
-        "evaluate",
-        "trainer",
-        "folds",
-        "model",
-        "dataset",
-        "fitting",
-        "duplicates",
-        "analyses",
-        "plotting",
-        "page",
-    ):
-        importing = files_importing(f"tlfeatures.{module}")
-        assert importing, f"there is no {module} any more"
-        assert not {name for name in importing if name.startswith("features/")}

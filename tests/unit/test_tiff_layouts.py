@@ -10,6 +10,7 @@ from PIL import Image
 from tests.unit.deep_files import tiff, tiff_of
 from tlfeatures.errors import ImageError
 from tlfeatures.features.images.decoding import decode, thumbnail
+from tlfeatures.features.images.reading import Content
 
 SIZE = (32, 48)
 SHARES = np.random.default_rng(0).random((*SIZE, 4))
@@ -112,7 +113,7 @@ def test_planes_with_alpha_have_a_range(order, tiled):
 @pytest.mark.parametrize("compression", COMPRESSIONS)
 def test_planes_of_grey_and_alpha_are_refused_with_what_mends_it(alpha, order, compression):
     data = tiff_of(values_of("u1", 2), order, compression, planes=True, extrasamples=[alpha])
-    for attempt in (lambda: decode(data, SIZE), lambda: thumbnail(data, 16)):
+    for attempt in (lambda: decode(data, SIZE), lambda: thumbnail(Content(data), 16)):
         with pytest.raises(ImageError, match=r"one after the other.*side by side, or as a PNG"):
             attempt()
 
@@ -173,7 +174,9 @@ def test_the_file_of_a_rare_layout_is_the_same_picture():
     values = values_of("i2")
     swapped = tiff(values, byteorder=">", compression="zlib")
     plain = tiff(values, byteorder="<")
-    assert thumbnail(swapped, 20, (-1000, 1000)) == thumbnail(plain, 20, (-1000, 1000))
+    assert thumbnail(Content(swapped), 20, (-1000, 1000)) == thumbnail(
+        Content(plain), 20, (-1000, 1000)
+    )
 
 
 # ---- grey that is multiplied with alpha, and palettes
@@ -188,7 +191,7 @@ def test_grey_that_is_multiplied_with_alpha(order, compression, tiled):
     data = tiff_of(values, order, compression, tiled, extrasamples=["assocalpha"])
     expected = values[..., :1] + 255.0 - values[..., 1:]
     assert is_near(decode(data, SIZE), expected)
-    assert thumbnail(data, 16)
+    assert thumbnail(Content(data), 16)
 
 
 @pytest.mark.parametrize("scale", [1, 256, 257])
@@ -205,7 +208,7 @@ def test_a_palette_of_8_bits_is_as_bright_as_one_of_16(scale, order, compression
         compression=compression,
     )
     assert (decode(data, SIZE) == colours.T[indices]).all()
-    seen = np.asarray(Image.open(io.BytesIO(thumbnail(data, 16))))
+    seen = np.asarray(Image.open(io.BytesIO(thumbnail(Content(data), 16))))
     assert seen.mean() == pytest.approx(colours.T[indices].mean(), abs=20)
 
 

@@ -15,6 +15,7 @@ from tests.unit.data import SPEC
 from tests.unit.deep_files import png_of_16_bits, tiff, tiff_of, with_sbit, with_trns
 from tlfeatures.errors import FormatError, ImageError, ParameterError
 from tlfeatures.features.images.decoding import decode, thumbnail
+from tlfeatures.features.images.reading import Content
 from tlfeatures.features.images.value_range import parse_value_range
 from tlfeatures.features.spec import Spec
 
@@ -153,7 +154,7 @@ def test_8_bits_stay_as_they_are():
     for format_, options in [("PNG", {}), ("JPEG", {}), ("TIFF", {}), ("WEBP", {}), ("PPM", {})]:
         data = encoded(image, format_, **options)
         assert (decode(data, SIZE, value_range=(0, 4095)) == decode(data, SIZE)).all()
-        assert thumbnail(data, 8, (0, 4095)) == thumbnail(data, 8)
+        assert thumbnail(Content(data), 8, (0, 4095)) == thumbnail(Content(data), 8)
 
 
 def test_an_image_is_turned_upright_with_its_values():
@@ -170,7 +171,7 @@ def test_an_image_is_turned_upright_with_its_values():
 def test_a_thumbnail_has_the_same_range():
     data = tiff(np.full((64, 64), 4095, np.uint16))
     for value_range, brightness in (((0, 4095), 255), (None, 15)):
-        shown = np.asarray(Image.open(io.BytesIO(thumbnail(data, 8, value_range))))
+        shown = np.asarray(Image.open(io.BytesIO(thumbnail(Content(data), 8, value_range))))
         assert abs(int(shown.max()) - brightness) < 3
 
 

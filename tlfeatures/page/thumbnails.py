@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tlfeatures.errors import ImageError
-from tlfeatures.features.images.decoding import thumbnail_content
+from tlfeatures.features.images.decoding import thumbnail
 from tlfeatures.features.images.reading import open_content
 from tlfeatures.features.images.value_range import ValueRange
 from tlfeatures.features.sources.folders import find_images
@@ -88,7 +88,7 @@ def _url(path: Path | None, expected: bytes | None, value_range: ValueRange | No
         with open_content(path) as content:
             if content.sha256() != expected:
                 return None
-            picture = thumbnail_content(content, SIDE, value_range)
+            picture = thumbnail(content, SIDE, value_range)
     except (ImageError, MemoryError):
         return None
     return "data:image/webp;base64," + base64.b64encode(picture).decode()

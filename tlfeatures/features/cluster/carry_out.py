@@ -120,4 +120,4 @@ def with_ranges(plan: Plan, folder: Folder) -> Plan:
 
 
 def _is_sharded(plan: Plan, source: Path) -> bool:
-    return source == plan.target and plan.current is not None and has_own_shards(plan.current)
+    return source == plan.target and plan.current is not None and plan.current.has_own_shards

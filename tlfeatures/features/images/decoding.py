@@ -1,7 +1,7 @@
 """Decode image files to uint8 RGB of the backbone's size.
 
-An image waits until there is memory for it (see `MemoryBudget`). Files that are damaged beside
-their pixels are repaired (see `repair`), values with more than 8 bits are scaled to 8 by a range
+An image waits until there is memory for it (see `MemoryBudget`). Files that are damaged outside
+of their pixels are repaired (see `repair`), values with more than 8 bits are scaled to 8 by a range
 (see `scaling`), and an image of which few grey levels are left is reported (see `few_levels`).
 """
 
@@ -39,7 +39,7 @@ from tlfeatures.features.images.repair import (
 from tlfeatures.features.images.value_range import ValueRange
 
 MAX_PIXELS = 178_956_970  # of an image, unless more are allowed: half a GiB as RGB
-MEMORY = MemoryBudget(2**30)  # bytes for all images that are being decoded in this process
+MEMORY = MemoryBudget(2**30)  # bytes, for all images that are being decoded in this process
 
 _RETURNED_TO_SYSTEM = 2**27  # bytes of freed memory that are worth returning to the system
 
@@ -126,7 +126,7 @@ def decode_content(
 ) -> Decoded:
     """Decode an image file as `decode` does, and check its grey levels.
 
-    Parameters and errors are those of `decode`, but for the bytes, which may be in an open file.
+    Parameters and errors are those of `decode`, except that the bytes may be in an open file.
     """
 
     def attempt(content: Content) -> Decoded:
@@ -165,13 +165,13 @@ def _return_freed_memory() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def thumbnail(data: bytes, side: int, value_range: ValueRange | None = None) -> bytes:
+def thumbnail(content: Content, side: int, value_range: ValueRange | None = None) -> bytes:
     """Create a small picture of an image file, for people to look at.
 
     Parameters
     ----------
-    data : bytes
-        In a format that Pillow reads by itself.
+    content : Content
+        The bytes of a file in a format that Pillow reads by itself.
     side : int
         Largest number of pixels of its longer side; smaller images keep their size.
     value_range : (float, float), optional
@@ -187,11 +187,6 @@ def thumbnail(data: bytes, side: int, value_range: ValueRange | None = None) -> 
     ImageError
         See `decode`.
     """
-    return thumbnail_content(Content(data), side, value_range)
-
-
-def thumbnail_content(content: Content, side: int, value_range: ValueRange | None = None) -> bytes:
-    """Create the picture of `thumbnail` from bytes that may be in an open file."""
 
     def attempt(content: Content) -> bytes:
         with open_image(content, MAX_PIXELS) as image:

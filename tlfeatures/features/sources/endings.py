@@ -25,7 +25,7 @@ _UNSUPPORTED_ENDINGS = frozenset(
 _FORMAT_NAMES = {".dcm": "DICOM", ".dicom": "DICOM", ".heic": "HEIC", ".heif": "HEIC"}
 
 # Files that are no images and needn't be opened. The endings below are those of previews and of
-# second copies that cameras, editors and browsers keep beside images.
+# second copies that cameras, editors and browsers add to images.
 _NO_IMAGE_ENDINGS = OTHER_ENDINGS | frozenset(
     {".thm", ".xmp", ".aae", ".bak", ".orig", ".old", ".part", ".crdownload"}
 )

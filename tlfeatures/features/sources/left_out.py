@@ -1,4 +1,4 @@
-"""Count what a folder has beside the images that are listed, and write it in sentences."""
+"""Count what a folder has in addition to the images that are listed, and write it in sentences."""
 
 from __future__ import annotations
 
