@@ -25,6 +25,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 import click
 
 from tlfeatures.errors import OutputError, ParameterError, StoppedError, TlfeaturesError
+from tlfeatures.features.backbones.table import BACKBONES, DEFAULT_BACKBONE, POOLINGS
 
 if TYPE_CHECKING:
     from tlfeatures.benchmarking import Benchmark
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 FAILED, WRONG_USAGE, SOME_UNREADABLE = 1, 2, 3
 
 _COMMAND_LINE = "tlfeatures.command"  # of this process, to be kept with what it makes
-_POOLINGS = ("avg", "max", "flatten", "none")
+_BACKBONE = BACKBONES[DEFAULT_BACKBONE]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -204,7 +205,7 @@ class _Once(logging.Filter):
 def main(verbose: bool) -> None:
     """Good image classifiers from few images.
 
-    Embed images once by a frozen VGG16, then fit and compare classical heads in seconds:
+    Embed images once by a frozen network, then fit and compare classical heads in seconds:
 
     \b
       tlfeatures extract photos -o photos.h5
@@ -285,7 +286,7 @@ def _backbone_options(function: Function) -> Function:
             "--pool",
             "pools",
             multiple=True,
-            type=click.Choice(_POOLINGS),
+            type=click.Choice(POOLINGS),
             help="How feature maps become vectors; repeatable.  [default: avg]",
         ),
         click.option(
@@ -293,14 +294,14 @@ def _backbone_options(function: Function) -> Function:
             "layers",
             multiple=True,
             metavar="LAYER[.POOLING]",
-            help="block1_conv1 to block5_pool, flatten, fc1, fc2 or predictions; repeatable.  "
-            "[default: block5_pool]",
+            help=f"{_BACKBONE.layers_in_words()}; repeatable.  "
+            f"[default: {_BACKBONE.default_layer}]",
         ),
         click.option(
             "--backbone",
-            metavar="vgg16|pixels",
+            metavar="|".join(BACKBONES),
             help="pixels: colours in a grid (layers grid4, grid8, mean), a control.  "
-            "[default: vgg16]",
+            f"[default: {DEFAULT_BACKBONE}]",
         ),
     ):
         function = option(function)
@@ -351,7 +352,7 @@ _embedding = click.option(
     "--embedding",
     metavar="LAYER.POOLING|A+B",
     help="A+B: several side by side, each scaled to length 1.  [default: the only one, or "
-    "block5_pool.avg]",
+    f"{_BACKBONE.default_embedding}]",
 )
 _variants = click.option(
     "--variants",
@@ -1154,7 +1155,7 @@ def demo(out: str, as_json: bool) -> None:
     from tlfeatures.render import render_extraction, render_fit
 
     images = 10 * PER_CLASS
-    _say(f"{images} handwritten digits, 10 classes; VGG16 first gets its weights.")
+    _say(f"{images} handwritten digits, 10 classes; {_BACKBONE.title} first gets its weights.")
     with _Bar() as bar:
         extraction, report = run_demo(out, progress=bar.show)
     if as_json:

@@ -20,7 +20,7 @@ SIDE = 64  # of the PNGs; the digits themselves have 8 by 8 pixels
 def run_demo(
     out: str | os.PathLike[str], *, progress: Progress | None = None
 ) -> tuple[Extraction, FitReport]:
-    """Write digits as PNGs in class folders, embed them by VGG16, compare three heads.
+    """Write digits as PNGs in class folders, embed them, compare three heads.
 
     Parameters
     ----------

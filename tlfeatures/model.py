@@ -22,7 +22,7 @@ from tlfeatures.errors import (
     ParameterError,
     SourceError,
 )
-from tlfeatures.features.backbones.backbone import BACKBONES, embedding_widths, load_backbone
+from tlfeatures.features.backbones.table import BACKBONES, embedding_widths
 from tlfeatures.features.batches import (
     batch_size_for,
     batched,
@@ -32,6 +32,7 @@ from tlfeatures.features.batches import (
     readable,
 )
 from tlfeatures.features.combined import join, parts_of
+from tlfeatures.features.engines.load import load_backbone
 from tlfeatures.features.images.few_levels import FewLevels, warn_of_few_levels
 from tlfeatures.features.images.identify import MAX_PIXELS, allow_pixels
 from tlfeatures.features.sources.folders import find_images, no_images

@@ -15,14 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.errors import ImageError, ParameterError
+from tlfeatures.features.engines.engine import BATCH_SIZE
 from tlfeatures.features.images.augment import Augmentation
 from tlfeatures.features.images.decoding import MAX_PIXELS, Decoded, decode_content
 from tlfeatures.features.images.few_levels import FewLevels
 from tlfeatures.features.images.identify import UNREADABLE
 from tlfeatures.features.images.reading import opened
 from tlfeatures.features.images.value_range import ValueRange
-
-BATCH_SIZE = 32
 
 # Threads, as Pillow releases the interpreter's lock: a GPU wants more images than two decode, and
 # where the CPU computes the forward pass, they wait most of the time.
@@ -173,18 +172,6 @@ def checked_batch_size(asked: int | str) -> int:
     if not isinstance(asked, int) or asked < 1:
         raise ParameterError(f"batch_size must be 1 or more, or auto, got {asked}")
     return asked
-
-
-_CPU_BYTES = 1.25e9
-
-
-def fitting_batch(size: tuple[int, int], most: int) -> int:
-    """Give the largest power of two, up to `most`, whose feature maps fit into 1.25 GB.
-
-    At once there are two of VGG16's largest maps, 64 channels of float32, and as much to work in.
-    """
-    fitting = _CPU_BYTES / (3 * 64 * 4 * size[0] * size[1])
-    return 1 << max(0, min(int(fitting), most).bit_length() - 1)
 
 
 def in_batches(items: Iterable[Item], most: int) -> Iterator[list[Item]]:

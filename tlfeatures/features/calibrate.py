@@ -10,9 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.errors import ImageError, SourceError
-from tlfeatures.features.backbones.backbone import load_backbone
-from tlfeatures.features.backbones.quantization import Quantization, calibration_names, measured
+from tlfeatures.features.backbones.quantization import (
+    Quantization,
+    calibration_names,
+    largest_inputs,
+)
+from tlfeatures.features.backbones.table import find_backbone
 from tlfeatures.features.batches import batched, decode_ahead, readable
+from tlfeatures.features.engines.load import load_backbone
 from tlfeatures.features.images.identify import UNREADABLE, Manifest
 from tlfeatures.features.plan import Means
 from tlfeatures.features.spec import Spec
@@ -98,7 +103,8 @@ def measure_ranges(
     SourceError
         If there is no image, or the images leave a layer without a range.
     """
-    backbone = load_backbone(spec.in_float32(), calibration_names(), device=device)
+    record = find_backbone(spec.backbone)
+    backbone = load_backbone(spec.in_float32(), calibration_names(record), device=device)
     used = flat = 0
 
     def embedded() -> Iterator[dict[str, NDArray[np.float32]]]:
@@ -111,7 +117,7 @@ def measure_ranges(
             if used >= IMAGES:
                 return
 
-    ranges = measured(embedded())
+    ranges = largest_inputs(record, embedded())
     made = Quantization(used, _SEED, ranges)
     _check_ranges(made)
     if flat == used:

@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 
 from tlfeatures.errors import ParameterError, SourceError
-from tlfeatures.features.backbones.backbone import keras_backend, load_backbone
 from tlfeatures.features.batches import (
     batch_size_for,
     checked_batch_size,
@@ -29,6 +28,8 @@ from tlfeatures.features.batches import (
 from tlfeatures.features.cluster.carry_out import carry_out_on, chosen_on, identified
 from tlfeatures.features.cluster.client import TLS, Cluster, Here, connect_if
 from tlfeatures.features.engines.choose import choose_engine
+from tlfeatures.features.engines.keras_start import keras_backend
+from tlfeatures.features.engines.load import load_backbone
 from tlfeatures.features.file import store
 from tlfeatures.features.file.shard_folder import remove_orphans
 from tlfeatures.features.forward import Forward, Values

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.errors import EngineError
-from tlfeatures.features.backbones.backbone import Backbone
 from tlfeatures.features.batches import Pixels, batched
+from tlfeatures.features.engines.engine import LoadedBackbone
 from tlfeatures.features.plan import Task
 
 logger = logging.getLogger(__name__)
@@ -30,12 +30,12 @@ class Forward:
 
     Parameters
     ----------
-    backbone : Backbone
+    backbone : LoadedBackbone
     batch_size : int
         Images and variants of a forward pass; halved where the device has no memory for them.
     """
 
-    def __init__(self, backbone: Backbone, batch_size: int) -> None:
+    def __init__(self, backbone: LoadedBackbone, batch_size: int) -> None:
         self._backbone = backbone
         self._batch_size = batch_size
 

@@ -14,13 +14,13 @@ from itertools import chain, islice
 from pathlib import Path
 
 from tlfeatures.errors import StoppedError
-from tlfeatures.features.backbones.backbone import load_backbone
 from tlfeatures.features.batches import (
     batch_size_for,
     checked_batch_size,
     decode_ahead,
     readable,
 )
+from tlfeatures.features.engines.load import load_backbone
 from tlfeatures.features.file.store import partial_path
 from tlfeatures.features.forward import Forward, Values
 from tlfeatures.features.images.few_levels import FewLevels

@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from tlfeatures.errors import ParameterError, SourceError, SpecError, StoreError
-from tlfeatures.features.backbones.backbone import (
+from tlfeatures.features.backbones.record import Backbone
+from tlfeatures.features.backbones.table import (
+    DEFAULT_BACKBONE,
     embedding_widths,
-    find_architecture,
+    find_backbone,
     needs_top,
 )
-from tlfeatures.features.backbones.weights import known_sha256, weights_sha256
+from tlfeatures.features.backbones.weights import published_sha256, weights_sha256
 from tlfeatures.features.engines.choose import choose_engine
 from tlfeatures.features.file import store
 from tlfeatures.features.images.augment import Augmentation
@@ -37,7 +39,7 @@ class Settings:
 
     Attributes
     ----------
-    backbone : str, default "vgg16"
+    backbone : str, default `DEFAULT_BACKBONE`
     layers : str or sequence of str, default the backbone's own ("block5_pool")
         `LAYER`, pooled in each way that is asked for, or `LAYER.POOLING`.
     pools : str or sequence of str, default "avg"
@@ -286,7 +288,7 @@ def _resolve(
 ) -> tuple[dict[str, int], Spec]:
     """Fill what was not asked for from what there is, the latest last, else from the defaults."""
     old = known[-1].spec if known else None
-    backbone = settings.backbone or (old.backbone if old else "vgg16")
+    backbone = settings.backbone or (old.backbone if old else DEFAULT_BACKBONE)
     size = parse_size(settings.size if settings.size is not None else old.size if old else 224)
     embeddings = {name: width for had in known for name, width in had.embeddings.items()}
     if not embeddings or settings.layers or settings.pools:
@@ -298,7 +300,7 @@ def _resolve(
         elif not layers:
             layers = had_layers
         if not embeddings:
-            layers = layers or [find_architecture(backbone).default_layer]
+            layers = layers or [find_backbone(backbone).default_layer]
         embeddings |= embedding_widths(backbone, layers, pools, size)
     spec = make_spec(settings, backbone, size, list(embeddings), device, old, choose)
     augmentation = _augmentation(settings, old.augmentation if old else None)
@@ -353,18 +355,20 @@ def make_spec(
     choose: Choose = choose_engine,
 ) -> Spec:
     """Describe how these embeddings come about, following `old` in what was not asked for."""
-    architecture = find_architecture(backbone)
+    record = find_backbone(backbone)
     value_range = parse_value_range(settings.value_range) or (old.value_range if old else None)
     engine, precision = "none", "float32"
     weights, seed, sha256, top_sha256 = "none", None, None, None
-    if not architecture.trained:
+    if not record.trained:
         _refuse_settings_of_weights(settings, backbone)
     else:
         weights = settings.weights or (old.weights if old else "imagenet")
         if weights not in ("imagenet", "random"):
             weights = str(Path(weights).expanduser().resolve())  # found from any folder
         seed = _seed(settings, old) if weights == "random" else None
-        sha256, top_sha256 = _hashes(settings, weights, seed, needs_top(backbone, names), old)
+        sha256, top_sha256 = _hashes(
+            record, settings, weights, seed, needs_top(backbone, names), old
+        )
         engine, precision = choose(settings.engine, settings.precision, device, size, old)
     return Spec(
         backbone=backbone,
@@ -374,7 +378,7 @@ def make_spec(
         weights_sha256=sha256,
         top_sha256=top_sha256,
         random_state=seed,
-        preprocessing=architecture.preprocessing,
+        preprocessing=record.preprocessing.describe(),
         value_range=value_range,
         engine=engine,
         quantization=old.quantization if old and old.precision == precision else None,
@@ -408,16 +412,21 @@ def _seed(settings: Settings, old: Spec | None) -> int:
 
 
 def _hashes(
-    settings: Settings, weights: str, seed: int | None, top: bool, old: Spec | None
+    backbone: Backbone,
+    settings: Settings,
+    weights: str,
+    seed: int | None,
+    top: bool,
+    old: Spec | None,
 ) -> tuple[str | None, str | None]:
     """Hash the weights, or trust the file where nothing was asked: loading checks it anyway."""
     asked = settings.weights is not None or settings.random_state is not None
     if old and not asked and (old.top_sha256 or not top):
         return old.weights_sha256, old.top_sha256
-    known = known_sha256(weights, top=top)
-    if known:
-        return known, old.top_sha256 if old else None
-    sha256, top_sha256 = weights_sha256(weights, top=top, random_state=seed)
+    published = published_sha256(backbone, weights, top=top)
+    if published:
+        return published, old.top_sha256 if old else None
+    sha256, top_sha256 = weights_sha256(backbone, weights, top=top, random_state=seed)
     return sha256, top_sha256 or (old.top_sha256 if old else None)
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from tlfeatures.errors import FormatError, ParameterError
 from tlfeatures.features.backbones.quantization import Quantization
+from tlfeatures.features.backbones.table import BACKBONES
 from tlfeatures.features.images.augment import Augmentation
 from tlfeatures.features.images.value_range import ValueRange, parse_value_range
 
-POOLINGS = ("avg", "max", "flatten", "none")
 PRECISIONS = ("float32", "bfloat16", "int8")
 
 # Said by the spec, but no reason to recompute: the tensors' hash decides, and variants stand beside
@@ -127,7 +127,7 @@ class Spec:
             augmentation = Augmentation.from_dict(augmentation)
         quantization = data["quantization"]
         if quantization is not None:
-            quantization = Quantization.from_dict(quantization)
+            quantization = Quantization.from_dict(quantization, BACKBONES.get(data["backbone"]))
         if (data["precision"] == "int8") != (quantization is not None):
             raise FormatError(
                 "its spec has the precision int8 without ranges, or ranges without it"

@@ -15,14 +15,15 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from tlfeatures.errors import ImageError, ParameterError
-from tlfeatures.features.backbones.backbone import (
-    embedding_widths,
-    find_architecture,
-    load_backbone,
-)
 from tlfeatures.features.backbones.quantization import Quantization
+from tlfeatures.features.backbones.table import (
+    DEFAULT_BACKBONE,
+    embedding_widths,
+    find_backbone,
+)
 from tlfeatures.features.batches import batch_size_for, batched
 from tlfeatures.features.calibrate import IMAGES, in_order_of_sample, measure_ranges
+from tlfeatures.features.engines.load import load_backbone
 from tlfeatures.features.images.decoding import decode_content
 from tlfeatures.features.images.few_levels import FewLevels, warn_of_few_levels
 from tlfeatures.features.images.flattening import to_pixels
@@ -46,9 +47,10 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     Parameters
     ----------
-    backbone : {"vgg16", "pixels"}
+    backbone : str
+        Of the table `tlfeatures.features.backbones.table.BACKBONES`.
     layer : str or None
-        None is the backbone's own, block5_pool for VGG16.
+        None is the backbone's default layer.
     pool : {"avg", "max", "flatten", "none"}
     size : int, str or (int, int)
         Side, or height and width, in pixels, to which every image is resized.
@@ -80,7 +82,7 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def __init__(
         self,
-        backbone: str = "vgg16",
+        backbone: str = DEFAULT_BACKBONE,
         layer: str | None = None,
         pool: str = "avg",
         size: Any = 224,
@@ -185,7 +187,7 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def _spec(self) -> Spec:
         """Describe the backbone; without the ranges of int8."""
-        trained = find_architecture(self.backbone).trained
+        trained = find_backbone(self.backbone).trained
         settings = Settings(
             weights=self.weights if trained else None,
             engine=self.engine,
@@ -197,7 +199,7 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return make_spec(settings, self.backbone, parse_size(self.size), [name], self.device)
 
     def _embedding(self) -> tuple[str, int]:
-        layer = self.layer or find_architecture(self.backbone).default_layer
+        layer = self.layer or find_backbone(self.backbone).default_layer
         widths = embedding_widths(self.backbone, [layer], [self.pool], parse_size(self.size))
         return next(iter(widths.items()))
 

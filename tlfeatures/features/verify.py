@@ -20,8 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.errors import FormatError, ImageError, ParameterError, StoreError
-from tlfeatures.features.backbones.backbone import DEVICES, load_backbone
 from tlfeatures.features.batches import batch_size_for, batched, decode_ahead, readable
+from tlfeatures.features.engines.engine import DEVICES
+from tlfeatures.features.engines.load import load_backbone
 from tlfeatures.features.file import store
 from tlfeatures.features.images.identify import MAX_PIXELS, UNREADABLE, Manifest, allow_pixels, scan
 from tlfeatures.features.plan import TIDYING

@@ -28,7 +28,6 @@ from tlfeatures.errors import (
     StoreError,
 )
 from tlfeatures.features.backbones.quantization import Quantization
-from tlfeatures.features.batches import BATCH_SIZE
 from tlfeatures.features.calibrate import IMAGES
 from tlfeatures.features.cluster.client import Cluster, Here
 from tlfeatures.features.cluster.worker import (
@@ -48,6 +47,7 @@ from tlfeatures.features.cluster.worker import (
     why_unreadable,
 )
 from tlfeatures.features.engines.choose import choose_engine
+from tlfeatures.features.engines.engine import BATCH_SIZE
 from tlfeatures.features.file import store
 from tlfeatures.features.file.shard_folder import (
     is_shard,

@@ -18,12 +18,12 @@ import numpy as np
 
 from tlfeatures import __version__
 from tlfeatures.errors import ClusterError, ImageError
-from tlfeatures.features.backbones.backbone import load_backbone
 from tlfeatures.features.backbones.quantization import Quantization
 from tlfeatures.features.batches import Pixels, batch_size_for, decode_ahead, readable
 from tlfeatures.features.calibrate import calibrate
 from tlfeatures.features.cluster.client import threads_of_worker
 from tlfeatures.features.engines.choose import choose_engine
+from tlfeatures.features.engines.load import load_backbone
 from tlfeatures.features.file import store
 from tlfeatures.features.forward import Forward, Values
 from tlfeatures.features.images.few_levels import FewLevels

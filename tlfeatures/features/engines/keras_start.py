@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from tlfeatures.errors import EngineError
+from tlfeatures.features.backbones.download import keras_home
 
 logger = logging.getLogger(__name__)
 
@@ -79,13 +80,10 @@ def keras_json() -> Path:
     return keras_home() / "keras.json"
 
 
-def keras_home() -> Path:
-    """Give the folder of Keras's settings and downloads; where Keras looks for it."""
-    named = os.environ.get("KERAS_HOME")
-    if named:
-        return Path(named).expanduser()
-    home = Path("~").expanduser()
-    return (home if os.access(home, os.W_OK) else Path("/tmp")) / ".keras"
+def keras_backend() -> str | None:
+    """Name what Keras computes on; None before Keras is imported."""
+    keras = sys.modules.get("keras")
+    return None if keras is None else str(keras.config.backend())
 
 
 @contextlib.contextmanager
