@@ -12,8 +12,8 @@ from tests.contract.backbones import (
     all_embeddings,
     random_images,
 )
-from tlfeatures.features.backbones.backbone import load_backbone
 from tlfeatures.features.engines.choose import ENGINES
+from tlfeatures.features.engines.load import load_backbone
 from tlfeatures.features.plan import Settings, make_spec
 
 

@@ -240,7 +240,7 @@ from dataclasses import replace
 from tlfeatures.features import head_start
 head_start.PATIENCE = 600.0
 from tlfeatures.cli import main
-from tlfeatures.features.backbones.backbone import BACKBONES
+from tlfeatures.features.backbones.table import BACKBONES
 from tlfeatures.features.backbones.pixels import PixelBackbone
 gone, batches = sys.argv[1], int(sys.argv[2])
 class Double(PixelBackbone):
@@ -307,7 +307,7 @@ WAITING = """
 import sys
 from dataclasses import replace
 from tlfeatures.cli import main
-from tlfeatures.features.backbones.backbone import BACKBONES
+from tlfeatures.features.backbones.table import BACKBONES
 from tlfeatures.features.backbones.pixels import PixelBackbone
 class Double(PixelBackbone):
     def embed(self, images):

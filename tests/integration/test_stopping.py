@@ -34,7 +34,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 from tlfeatures import stopping
 from tlfeatures.cli import main
 from tlfeatures.features import head_start
-from tlfeatures.features.backbones.backbone import BACKBONES
+from tlfeatures.features.backbones.table import BACKBONES
 from tlfeatures.features.backbones.pixels import PixelBackbone
 head_start.PATIENCE = 600.0
 def say(word):

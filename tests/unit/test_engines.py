@@ -10,10 +10,15 @@ import pytest
 from tests.fakes import Constant, use_engine
 from tests.unit.data import SPEC
 from tlfeatures.errors import EngineError, FormatError, ParameterError
-from tlfeatures.features.backbones.backbone import load_backbone
-from tlfeatures.features.backbones.quantization import Quantization, calibration_names, measured
-from tlfeatures.features.batches import fitting_batch
+from tlfeatures.features.backbones.quantization import (
+    Quantization,
+    calibration_names,
+    largest_inputs,
+)
+from tlfeatures.features.backbones.vgg16 import VGG16
 from tlfeatures.features.engines.choose import ENGINES, Hardware, choose_engine
+from tlfeatures.features.engines.engine import fitting_batch
+from tlfeatures.features.engines.load import load_backbone
 from tlfeatures.features.plan import Settings, make_spec
 from tlfeatures.features.spec import Spec
 
@@ -141,17 +146,17 @@ def test_specs_of_before_there_were_engines_are_of_keras():
 
 
 def quantization(**changes):
-    names = calibration_names()
+    names = calibration_names(VGG16)
     batches = [
         {name: np.full((2, 3), value + number, np.float32) for number, name in enumerate(names)}
         for value in (1, 5, 2)
     ]
-    made = Quantization(6, 0, measured(batches))
+    made = Quantization(6, 0, largest_inputs(VGG16, batches))
     return replace(made, **changes)
 
 
 def quantization_of(value):
-    layers = [layer for layer, _ in measured([])]
+    layers = [layer for layer, _ in largest_inputs(VGG16, [])]
     return {"images": 1, "random_state": 0, "largest": dict.fromkeys(layers, value)}
 
 
@@ -168,7 +173,7 @@ def test_ranges_travel_in_the_spec_and_are_compared():
     again = Spec.from_dict(json.loads(json.dumps(spec.to_dict())))
     assert again == spec
     assert hash(again) == hash(spec)
-    wider = replace(spec, quantization=quantization(largest=measured([])))
+    wider = replace(spec, quantization=quantization(largest=largest_inputs(VGG16, [])))
     assert [name for name, *_ in spec.differences(wider)] == ["quantization"]
 
 
@@ -203,4 +208,4 @@ def test_int8_without_ranges_is_no_spec():
 
 def test_auto_batches_shrink_with_the_size_of_the_images():
     sizes = (32, 224, 320, 512, 1024, 4000)
-    assert [fitting_batch((side, side), 32) for side in sizes] == [32, 32, 8, 4, 1, 1]
+    assert [fitting_batch(VGG16, (side, side), 32) for side in sizes] == [32, 32, 8, 4, 1, 1]

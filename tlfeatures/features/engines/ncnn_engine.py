@@ -68,8 +68,10 @@ class NcnnBackbone:
         import ncnn
 
         pixels = _preprocessed(image, self._backbone.preprocessing)
+        # A name of its own: ncnn reads this memory later, and doesn't keep it.
+        channels_first = np.ascontiguousarray(pixels.transpose(2, 0, 1))
         extractor = self._net.create_extractor()
-        extractor.input(_INPUT, ncnn.Mat(np.ascontiguousarray(pixels.transpose(2, 0, 1))))
+        extractor.input(_INPUT, ncnn.Mat(channels_first))
         maps = {}
         for layer in self._maps:  # shallow ones first: each goes on from the one before
             failed, features = extractor.extract(layer)
