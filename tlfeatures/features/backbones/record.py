@@ -140,6 +140,9 @@ class Backbone:
         `tlfeatures.duplicates`.
     network : Network
         The layers that have weights; empty for a backbone without any.
+    default_embedding : str, optional
+        What is loaded from a file of several embeddings if none is named; without it, the user has
+        to choose.
     keras_application : str, optional
         Name of the class in `keras.applications`.
     published : PublishedWeights, optional
@@ -156,6 +159,7 @@ class Backbone:
     shapes: Callable[[tuple[int, int]], Shapes]
     near_duplicate: float
     network: Network = field(default_factory=Network)
+    default_embedding: str | None = None
     keras_application: str | None = None
     published: PublishedWeights | None = None
     load: Callable[[Sequence[str]], Any] | None = None
@@ -169,12 +173,6 @@ class Backbone:
     def top(self) -> frozenset[str]:
         """Layers that need the dense part and its one size of images, 224 x 224."""
         return frozenset(self.network.top)
-
-    @property
-    def default_embedding(self) -> str:
-        """The embedding that is loaded from a file of several if none is named."""
-        vector = len(self.shapes((224, 224))[self.default_layer]) == 1
-        return f"{self.default_layer}.{'none' if vector else 'avg'}"
 
     def largest_map(self, size: tuple[int, int]) -> int:
         """Count the values of the largest feature map of one image."""

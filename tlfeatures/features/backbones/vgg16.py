@@ -62,6 +62,7 @@ VGG16 = Backbone(
     name="vgg16",
     title="VGG16",
     default_layer="block5_pool",
+    default_embedding="block5_pool.avg",
     preprocessing=Preprocessing(channels="BGR", mean=(103.939, 116.779, 123.68), name="caffe"),
     smallest=32,
     shapes=NETWORK.shapes,
