@@ -135,13 +135,6 @@ def test_the_hardware_says_whether_the_cpu_has_bfloat16():
     assert Hardware().gpu_has_bfloat16("cpu") is None
 
 
-def test_specs_of_before_there_were_engines_are_of_keras():
-    data = SPEC.to_dict()
-    del data["engine"], data["quantization"]
-    assert Spec.from_dict(data | {"weights": "imagenet"}).engine == "keras"
-    assert Spec.from_dict(data | {"weights": "none"}).engine == "none"
-
-
 # ---- int8
 
 
