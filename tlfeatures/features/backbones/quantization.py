@@ -1,4 +1,4 @@
-"""What makes an int8 backbone of a float32 one: the range of each convolution's input."""
+"""How a float32 backbone becomes one of int8: by the range of each convolution's input."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The record of a backbone: all that can be said about a frozen network without loading it.
+"""The record of a backbone: all facts about a frozen network that are needed without loading it.
 
 Plans, messages about a layer's name, model cards, pages and help texts read records. This module
 imports no NumPy, so that ``--help`` stays quick.

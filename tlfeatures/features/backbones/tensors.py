@@ -39,7 +39,7 @@ class Weights:
 
 
 def identify(network: Network, tensors: Tensors) -> Weights:
-    """Hash tensors, those of the dense layers where they are there."""
+    """Hash tensors, those of the dense layers too if there are any."""
     has_top = bool(network.top) and network.top.keys() <= tensors.keys()
     top_sha256 = _sha256(tensors, network.top) if has_top else None
     return Weights(tensors, _sha256(tensors, network.kernels), top_sha256)

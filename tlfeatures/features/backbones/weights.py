@@ -64,7 +64,7 @@ def _file_sha256(
 
 
 def published_sha256(backbone: Backbone, source: str, *, top: bool) -> str | None:
-    """Give the hash of the convolution tensors where it is known without opening any file."""
+    """Return the hash of the convolution tensors if the record states it; opens no file."""
     if source != IMAGENET or top or backbone.published is None:
         return None
     return backbone.published.sha256

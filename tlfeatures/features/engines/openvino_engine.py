@@ -19,7 +19,7 @@ from tlfeatures.features.engines.onnx_backbone import backbone_nodes
 from tlfeatures.features.engines.onnx_graph import Graph
 from tlfeatures.features.spec import Spec
 
-_CHUNK = 8  # images of a request; several requests run at once, and larger ones gain nothing
+_CHUNK = 8  # images of a request; several requests run at once, and larger ones are no faster
 
 # Precision of the layers that aren't quantised.
 _HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
@@ -65,7 +65,7 @@ class OpenVINOBackbone:
             "INFERENCE_PRECISION_HINT": _HINTS[precision],
             **({} if threads is None else {"INFERENCE_NUM_THREADS": threads}),
         }
-        self._lock = threading.Lock()  # the clones of a cross-validation share it
+        self._lock = threading.Lock()  # clones of a cross-validation share one instance
         self._requests = functools.cache(self._compiled)
 
     def _compiled(self, chunk: int) -> Any:
@@ -78,7 +78,7 @@ class OpenVINOBackbone:
     def embed(self, images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
         """Embed a batch of shape (b, h, w, 3); see `LoadedBackbone`."""
         chunk = fitting_batch(self._backbone, images.shape[1:3], _CHUNK)
-        chunk = chunk if len(images) >= chunk else 1  # few images needn't wait for padding
+        chunk = chunk if len(images) >= chunk else 1  # a few images need no padding
         requests = self._requests(chunk)
         chunks = -(-len(images) // chunk)
         results: list[dict[str, NDArray[np.float32]]] = [{}] * chunks
