@@ -39,12 +39,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tlfeatures import extract
-from tlfeatures.features.backbones.backbone import Backbone, load_backbone
 from tlfeatures.features.backbones.quantization import Quantization
-from tlfeatures.features.backbones.weights import Weights, load_weights
+from tlfeatures.features.backbones.tensors import Weights
+from tlfeatures.features.backbones.vgg16 import VGG16
+from tlfeatures.features.backbones.weights import load_weights
 from tlfeatures.features.calibrate import calibrate, sample_files
 from tlfeatures.features.embed import ComputeOptions
-from tlfeatures.features.engines.choose import ENGINES, Load
+from tlfeatures.features.engines.choose import ENGINES
+from tlfeatures.features.engines.engine import Load, LoadedBackbone
+from tlfeatures.features.engines.load import load_backbone
 from tlfeatures.features.file.reader import open_embeddings
 from tlfeatures.features.images.decoding import decode
 from tlfeatures.features.images.identify import scan
@@ -105,11 +108,11 @@ def keep_backbones() -> None:
 
 
 def loaded_once(load: Load) -> Load:
-    kept: dict[object, Backbone] = {}
+    kept: dict[object, LoadedBackbone] = {}
 
     def load_once(
         spec: Spec, names: Sequence[str], device: str, weights: Weights, threads: int | None
-    ) -> Backbone:
+    ) -> LoadedBackbone:
         key = (spec, tuple(names), device, weights.sha256, threads)
         if key not in kept:
             kept[key] = load(spec, names, device, weights, threads)
@@ -158,7 +161,7 @@ class Turns:
         model = keras.applications.VGG16(
             weights=None, include_top=False, pooling="avg", input_shape=(self._size, self._size, 3)
         )
-        for layer, (kernel, bias) in load_weights(self._weights).tensors.items():
+        for layer, (kernel, bias) in load_weights(VGG16, self._weights).tensors.items():
             model.get_layer(layer).set_weights([kernel, bias])
         return functools.partial(model.predict, verbose=0)
 

@@ -22,8 +22,8 @@ from common import DATA, add_backbone, chosen_images, images_folder, parse, time
 from tlfeatures import Model, export, extract, load_dataset, make_head
 from tlfeatures.exporting.check import run_graph
 from tlfeatures.exporting.runtime import session
-from tlfeatures.features.backbones.backbone import load_backbone
 from tlfeatures.features.engines.choose import choose_engine
+from tlfeatures.features.engines.load import load_backbone
 from tlfeatures.features.images.decoding import decode
 
 BATCH = 32

@@ -17,6 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from tests.fakes import Recorder, age
 from tlfeatures import benchmarking, extract, fit
+from tlfeatures.features.backbones.vgg16 import VGG16
 from tlfeatures.features.backbones.weights import load_weights
 
 # The folder of the reference images and weights, which are not part of the repository.
@@ -118,7 +119,7 @@ def study_folder() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def weights(made_once: MadeOnce) -> str:
     """Real VGG16 weights, as a user gets them; the first test process downloads them."""
-    made_once("weights", lambda _: load_weights("imagenet") and None)
+    made_once("weights", lambda _: load_weights(VGG16, "imagenet") and None)
     return "imagenet"
 
 

@@ -22,10 +22,11 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.pipeline import Pipeline
 
 from tlfeatures.errors import StoreError
-from tlfeatures.features.backbones.backbone import BACKBONES, Backbone, embedding_widths
 from tlfeatures.features.backbones.pixels import PixelBackbone
+from tlfeatures.features.backbones.record import Backbone
+from tlfeatures.features.backbones.table import BACKBONES, embedding_widths
 from tlfeatures.features.engines.choose import ENGINES
-from tlfeatures.features.engines.engine import BATCH_SIZE
+from tlfeatures.features.engines.engine import BATCH_SIZE, LoadedBackbone
 from tlfeatures.features.file.lock import partial_path
 from tlfeatures.features.file.reader import open_embeddings, read_header
 
@@ -162,7 +163,7 @@ def guessing() -> Pipeline:
 
 
 def use_backbone(
-    patch: pytest.MonkeyPatch, load: Callable[[Sequence[str]], Backbone], name: str = "pixels"
+    patch: pytest.MonkeyPatch, load: Callable[[Sequence[str]], LoadedBackbone], name: str = "pixels"
 ) -> None:
     """Let `load` give the backbone `name`, which keeps its layers and its preprocessing."""
     patch.setitem(BACKBONES, name, replace(BACKBONES[name], load=load))
@@ -170,7 +171,7 @@ def use_backbone(
 
 def use_engine(
     patch: pytest.MonkeyPatch,
-    load: Callable[[Sequence[str]], Backbone],
+    load: Callable[[Sequence[str]], LoadedBackbone],
     name: str = "keras",
 ) -> None:
     """Let `load` give every backbone that the engine `name` computes; weights are still read."""
@@ -179,6 +180,24 @@ def use_engine(
         return load(names)
 
     patch.setitem(ENGINES, name, replace(ENGINES[name], load=load_by_name))
+
+
+def publish_at(patch: pytest.MonkeyPatch, address: str, **changes) -> Backbone:
+    """Let the files of VGG16's published weights be at an address that ends with a slash.
+
+    The changes are those of its `PublishedWeights`; the record is returned.
+    """
+    record = BACKBONES["vgg16"]
+    files = {
+        which: replace(file, url=address + file.name)
+        for which, file in (
+            ("file", record.published.file),
+            ("file_with_top", record.published.file_with_top),
+        )
+    }
+    record = replace(record, published=replace(record.published, **files, **changes))
+    patch.setitem(BACKBONES, "vgg16", record)
+    return record
 
 
 def refuse_loading(patch: pytest.MonkeyPatch, name: str = "pixels") -> None:
@@ -203,7 +222,7 @@ def record_batches(patch: pytest.MonkeyPatch, **options) -> list[NDArray[np.uint
 class Double:
     """Does what another backbone does; the base of the doubles that do one thing more."""
 
-    def __init__(self, backbone: Backbone) -> None:
+    def __init__(self, backbone: LoadedBackbone) -> None:
         self.backbone = backbone
         self.one_shape, self.most = backbone.one_shape, backbone.most
 

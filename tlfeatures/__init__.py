@@ -1,4 +1,4 @@
-"""Good image classifiers from few images: embed once by a frozen VGG16, then fit in seconds.
+"""Good image classifiers from few images: embed once by a frozen network, then fit in seconds.
 
 The public names load on first use, so that importing the package costs nothing and the fast half
 never loads TensorFlow.

@@ -25,6 +25,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 import click
 
 from tlfeatures.errors import OutputError, ParameterError, StoppedError, TlfeaturesError
+from tlfeatures.features.backbones.table import BACKBONES, DEFAULT_BACKBONE, POOLINGS
 
 if TYPE_CHECKING:
     from tlfeatures.benchmarking import Benchmark
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 FAILED, WRONG_USAGE, SOME_UNREADABLE = 1, 2, 3
 
 _COMMAND_LINE = "tlfeatures.command"  # key of the command line, which files record
-_POOLINGS = ("avg", "max", "flatten", "none")
+_BACKBONE = BACKBONES[DEFAULT_BACKBONE]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -299,7 +300,7 @@ def _backbone_options(function: Function) -> Function:
             "--pool",
             "pools",
             multiple=True,
-            type=click.Choice(_POOLINGS),
+            type=click.Choice(POOLINGS),
             help="How a feature map becomes a vector: avg and max take the mean and the maximum "
             "of each channel, flatten keeps all values. none is for layers that are vectors. "
             "Repeatable.  [default: avg]",
@@ -309,15 +310,15 @@ def _backbone_options(function: Function) -> Function:
             "layers",
             multiple=True,
             metavar="LAYER[.POOLING]",
-            help="Layer to embed: for vgg16, block1_conv1 to block5_pool, flatten, fc1, fc2 or "
-            "predictions. block4_pool.max also sets the pooling of this layer. Repeatable.  "
-            "[default: block5_pool; for pixels, grid8]",
+            help=f"Layer to embed: for {_BACKBONE.name}, {_BACKBONE.layers_in_words()}. "
+            f"LAYER.POOLING also sets the pooling of this layer. Repeatable.  "
+            f"[default: {_BACKBONE.default_layer}; for pixels, grid8]",
         ),
         click.option(
             "--backbone",
-            metavar="vgg16|pixels",
+            metavar="|".join(BACKBONES),
             help="Frozen network. pixels is a baseline without a network: mean colours in a grid "
-            "(layers grid4, grid8 and mean).  [default: vgg16]",
+            f"(layers grid4, grid8 and mean).  [default: {DEFAULT_BACKBONE}]",
         ),
     ):
         function = option(function)
@@ -368,7 +369,7 @@ _embedding = click.option(
     "--embedding",
     metavar="LAYER.POOLING|A+B",
     help="A+B: several side by side, each scaled to length 1.  [default: the only one, or "
-    "block5_pool.avg]",
+    f"{_BACKBONE.default_embedding}]",
 )
 _variants = click.option(
     "--variants",

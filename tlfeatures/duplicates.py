@@ -56,11 +56,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tlfeatures.errors import ParameterError
+from tlfeatures.features.backbones.table import BACKBONES, DEFAULT_BACKBONE
 
-# With block5_pool.avg, one of the 580,503 pairs of 1,078 landscapes is wrongly found, and none of
-# 397 insects; at 0.3 there are 46 pairs of landscapes instead of 9. See above. A wrong pair only
-# keeps two images in one fold, a missed one makes the scores too good.
-NEAR_DUPLICATE = 0.4
+NEAR_DUPLICATE = BACKBONES[DEFAULT_BACKBONE].near_duplicate
 
 LEAST_COLUMNS = 64  # with the 3 mean colours all 1,078 landscapes became one group
 SAMPLE = 1000  # images that the scale is measured on

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from tlfeatures.duplicates import LEAST_COLUMNS
 from tlfeatures.errors import ParameterError
-from tlfeatures.features.backbones.backbone import BACKBONES
+from tlfeatures.features.backbones.table import BACKBONES
 from tlfeatures.features.combined import parts_of
 from tlfeatures.features.file.format import Header
 from tlfeatures.features.spec import Spec
@@ -24,12 +24,14 @@ def choose_embedding(header: Header, embedding: str | None) -> str:
     names = list(header.embeddings)
     if embedding is None and len(names) == 1:
         return names[0]
-    if embedding is None and "block5_pool.avg" not in names:
+    backbone = BACKBONES.get(header.spec.backbone)
+    default = None if backbone is None else backbone.default_embedding
+    chosen = embedding or default
+    if chosen is None or (embedding is None and default not in names):
         raise ParameterError(
             f"{header.path} has several embeddings: choose one with --embedding, of "
             f"{', '.join(names)}"
         )
-    chosen = embedding or "block5_pool.avg"
     for part in parts_of(chosen):
         if part not in names:
             raise unknown_name(f"embedding of {header.path}", part, names)

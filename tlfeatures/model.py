@@ -22,7 +22,7 @@ from tlfeatures.errors import (
     ParameterError,
     SourceError,
 )
-from tlfeatures.features.backbones.backbone import BACKBONES, embedding_widths
+from tlfeatures.features.backbones.table import BACKBONES, embedding_widths
 from tlfeatures.features.batches import check_batch_size
 from tlfeatures.features.combined import join, parts_of
 from tlfeatures.features.embed import ComputeOptions, Embedder, EmbeddingRun

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tlfeatures.errors import ParameterError
-from tlfeatures.features.backbones.weights import IMAGENET_SHA256
+from tlfeatures.features.backbones.table import BACKBONES
 from tlfeatures.features.spec import Spec
 
 _FIRST_LINE = "<!-- model card, written by tlfeatures; it is replaced when the model is -->"
@@ -237,16 +237,14 @@ def _value_range(spec: Facts) -> str:
 
 def _weights(spec: Facts) -> Iterator[str]:
     sha256 = spec["weights_sha256"]
+    backbone = BACKBONES.get(spec["backbone"])
     if sha256 is None:
         yield f"The backbone {_text(spec['backbone'])} has none."
         return
     if spec["weights"] == "random":
         yield f"RANDOM (seed {spec['random_state']}): nothing in it has been learned from ImageNet."
-    elif sha256 == IMAGENET_SHA256:
-        yield (
-            "VGG16, trained on ImageNet by the Visual Geometry Group, Oxford "
-            "([Simonyan and Zisserman, 2015](https://arxiv.org/abs/1409.1556)); licence CC BY 4.0."
-        )
+    elif backbone is not None and backbone.is_published(sha256):
+        yield f"{backbone.credit(link=True)}."
     else:
         yield "From a file; this program doesn't know their licence."
     yield ""

@@ -365,7 +365,7 @@ def render_merging(merging: Merging) -> str:
 
 def render_info(facts: dict[str, Any]) -> str:
     """The facts of `tlfeatures.info.describe`, a line each."""
-    from tlfeatures.features.backbones.backbone import BACKBONES
+    from tlfeatures.features.backbones.table import BACKBONES
 
     lines = []
     for key, value in facts.items():

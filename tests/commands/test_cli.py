@@ -15,9 +15,10 @@ from tests.fakes import use_backbone
 from tlfeatures import HEADS, TLS
 from tlfeatures.cli import main
 from tlfeatures.errors import ParameterError
-from tlfeatures.features.backbones.backbone import BACKBONES, DEVICES
+from tlfeatures.features.backbones.table import BACKBONES, POOLINGS
+from tlfeatures.features.engines.engine import DEVICES
 from tlfeatures.features.file.format import DTYPES
-from tlfeatures.features.spec import POOLINGS, PRECISIONS
+from tlfeatures.features.spec import PRECISIONS
 
 CERTIFICATES = ["--tls-ca-file", "ca.pem", "--tls-cert", "cert.pem", "--tls-key", "key.pem"]
 

@@ -30,7 +30,8 @@ from tlfeatures import Model, extract, merge, verify
 from tlfeatures.cli import main
 from tlfeatures.errors import StoppedError, StoreError
 from tlfeatures.features.backbones.pixels import PixelBackbone
-from tlfeatures.features.backbones.quantization import Quantization, measured
+from tlfeatures.features.backbones.quantization import Quantization, largest_inputs
+from tlfeatures.features.backbones.vgg16 import VGG16
 from tlfeatures.features.cluster.carry_out import with_ranges
 from tlfeatures.features.cluster.worker import check_shard, identify_images, make_shard
 from tlfeatures.features.file.create import Contents, create
@@ -531,7 +532,7 @@ def test_an_int8_run_that_was_cut_off_keeps_its_ranges(tmp_path):
     plan = Plan(tmp_path / "x.h5", manifest, spec, {"mean.avg": 3}, "float32", None, [], [], 1, 0)
     folder = Folder(str(tmp_path))
     assert with_ranges(plan, folder) is plan
-    ranges = Quantization(64, 0, tuple((layer, 1.0) for layer, _ in measured([])))
+    ranges = Quantization(64, 0, tuple((layer, 1.0) for layer, _ in largest_inputs(VGG16, [])))
     named = tmp_path / f"{'a' * 64}.h5"
     made = replace(spec, quantization=ranges)
     create(named, Contents(manifest, replace(made, size=(32, 32)), {"mean.avg": 3}, "float32"))

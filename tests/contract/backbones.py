@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tlfeatures.features.backbones.backbone import BACKBONES, embedding_widths
+from tlfeatures.features.backbones.table import BACKBONES, embedding_widths
 
 SIZE = (48, 32)
 

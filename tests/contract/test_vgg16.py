@@ -1,5 +1,6 @@
 """VGG16 keeps the contract of backbones whatever computes it; with random weights, so anywhere."""
 
+from dataclasses import replace
 from functools import cache, partial
 
 import numpy as np
@@ -12,8 +13,11 @@ from tests.contract.backbones import (
     all_embeddings,
     random_images,
 )
-from tlfeatures.features.backbones.backbone import load_backbone
+from tlfeatures.errors import EngineError
+from tlfeatures.features.backbones.table import BACKBONES
+from tlfeatures.features.backbones.vgg16 import VGG16
 from tlfeatures.features.engines.choose import ENGINES
+from tlfeatures.features.engines.load import load_backbone
 from tlfeatures.features.settings import Settings, make_spec
 
 
@@ -37,6 +41,12 @@ class TestKeras(BackboneContract):
 
     def test_other_batch_shapes_may_give_other_bits(self, backbone):
         assert backbone.one_shape
+
+    def test_a_network_that_keras_lacks_is_an_error_of_the_engine(self, monkeypatch):
+        other = replace(VGG16, keras_application="NoSuchNet")
+        monkeypatch.setitem(BACKBONES, "vgg16", other)
+        with pytest.raises(EngineError, match="this version of Keras has no network NoSuchNet"):
+            load_vgg16(["block1_conv1.avg"], "keras")
 
 
 class TestOthers(AnyBatchContract):

@@ -44,7 +44,7 @@ from dataclasses import replace
 from pathlib import Path
 from tlfeatures.features.cluster import worker as shards
 from tlfeatures.features.file.writer import Writer
-from tlfeatures.features.backbones.backbone import BACKBONES
+from tlfeatures.features.backbones.table import BACKBONES
 FOLDER = Path(os.environ["WATCHED"])
 MOST = 300  # seconds, of a process that nobody ends
 def say(*words):

@@ -24,7 +24,7 @@ PROGRAM = """
 import fcntl, os, sys
 from dataclasses import replace
 from tlfeatures.cli import main
-from tlfeatures.features.backbones.backbone import BACKBONES
+from tlfeatures.features.backbones.table import BACKBONES
 from tlfeatures.features.backbones.pixels import PixelBackbone
 number, waits = int(sys.argv[1]), sys.argv[2] == "waits"
 def flock(file, how):

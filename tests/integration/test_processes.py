@@ -222,7 +222,7 @@ VANISHING_LATER = """
 import os, sys
 from dataclasses import replace
 from tlfeatures.cli import main
-from tlfeatures.features.backbones.backbone import BACKBONES
+from tlfeatures.features.backbones.table import BACKBONES
 from tlfeatures.features.backbones.pixels import PixelBackbone
 gone, batches = sys.argv[1], int(sys.argv[2])
 class Double(PixelBackbone):
@@ -289,7 +289,7 @@ WAITING = """
 import sys
 from dataclasses import replace
 from tlfeatures.cli import main
-from tlfeatures.features.backbones.backbone import BACKBONES
+from tlfeatures.features.backbones.table import BACKBONES
 from tlfeatures.features.backbones.pixels import PixelBackbone
 class Double(PixelBackbone):
     def embed(self, images):

@@ -34,7 +34,7 @@ from dataclasses import replace
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from tlfeatures import stopping
 from tlfeatures.cli import main
-from tlfeatures.features.backbones.backbone import BACKBONES
+from tlfeatures.features.backbones.table import BACKBONES
 from tlfeatures.features.backbones.pixels import PixelBackbone
 def say(word):
     print(word, flush=True)

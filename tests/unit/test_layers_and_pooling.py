@@ -11,7 +11,8 @@ from tests.unit.data import extract_pixels
 from tlfeatures import extract
 from tlfeatures.cli import main
 from tlfeatures.errors import ParameterError
-from tlfeatures.features.backbones.backbone import BACKBONES, Architecture
+from tlfeatures.features.backbones.record import Backbone, Preprocessing
+from tlfeatures.features.backbones.table import BACKBONES
 
 
 def invoke(*arguments):
@@ -75,7 +76,16 @@ def maps(monkeypatch):
     """A backbone `maps`, whose layers `a`, `b` and `c` are feature maps, and `fc` a vector."""
     shapes = {"a": (2, 2, 3), "b": (2, 2, 3), "c": (2, 2, 3), "fc": (5,)}
     load = partial(Constant, backbone="maps")
-    maps = Architecture("a", "none", 1, lambda size: shapes, load=load)
+    maps = Backbone(
+        name="maps",
+        title="maps",
+        default_layer="a",
+        preprocessing=Preprocessing(),
+        smallest=1,
+        shapes=lambda size: shapes,
+        near_duplicate=0.4,
+        load=load,
+    )
     monkeypatch.setitem(BACKBONES, "maps", maps)
 
 

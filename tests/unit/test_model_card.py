@@ -12,7 +12,7 @@ from tests.unit.data import dataset
 from tlfeatures import Model, extract, fit, load_dataset, make_head
 from tlfeatures.cli import main
 from tlfeatures.errors import ModelError, ParameterError
-from tlfeatures.features.backbones.weights import IMAGENET_SHA256
+from tlfeatures.features.backbones.vgg16 import IMAGENET
 from tlfeatures.model_card import render_card
 from tlfeatures.model_file import read_model_info
 
@@ -118,15 +118,20 @@ def test_a_given_split_is_named_and_what_the_saved_head_has_seen(
 @pytest.mark.parametrize(
     ("weights", "sha256", "said"),
     [
-        ("imagenet", IMAGENET_SHA256, "CC BY 4.0"),
-        ("/home/me/vgg16.h5", IMAGENET_SHA256, "CC BY 4.0"),
+        ("imagenet", IMAGENET.sha256, "CC BY 4.0"),
+        ("/home/me/vgg16.h5", IMAGENET.sha256, "CC BY 4.0"),
         ("/home/me/mine.h5", "00ff", "doesn't know their licence"),
         ("random", "00ff", "RANDOM (seed 3)"),
     ],
 )
 def test_weights_and_their_licence_are_known_by_their_hash(saved, weights, sha256, said):
     facts = json.loads(json.dumps(saved[1]))
-    facts["spec"] |= {"weights": weights, "weights_sha256": sha256, "random_state": 3}
+    facts["spec"] |= {
+        "backbone": "vgg16",
+        "weights": weights,
+        "weights_sha256": sha256,
+        "random_state": 3,
+    }
     card = render_card("m.model", facts)
     assert said in card
     assert sha256 in card

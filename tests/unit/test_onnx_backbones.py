@@ -9,6 +9,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from tests.unit.exported import assert_exported_alike, both, model_of, random_vgg16, vgg16_rows
 from tlfeatures.errors import WeightsError
 from tlfeatures.exporting.backbones import add_backbone
+from tlfeatures.features.backbones.vgg16 import VGG16
 from tlfeatures.features.backbones.weights import load_weights
 from tlfeatures.features.engines.onnx_graph import Graph
 
@@ -36,7 +37,7 @@ def vgg16():
 def test_the_first_convolution_written_out(vgg16):
     """Blue before red, means subtracted, then zeros around, a product, rectified."""
     images = np.random.default_rng(0).integers(0, 256, (2, 32, 40, 3), np.uint8)
-    kernel, bias = load_weights("random").tensors["block1_conv1"]
+    kernel, bias = load_weights(VGG16, "random").tensors["block1_conv1"]
     centred = images[..., ::-1].astype(float) - [103.939, 116.779, 123.68]
     padded = np.pad(centred, [(0, 0), (1, 1), (1, 1), (0, 0)])
     windows = sliding_window_view(padded, (3, 3), axis=(1, 2))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tlfeatures.features.backbones.backbone import find_weights
 from tlfeatures.features.combined import parts_of
+from tlfeatures.features.engines.load import find_weights
 from tlfeatures.features.engines.onnx_backbone import backbone_nodes
 from tlfeatures.features.engines.onnx_graph import Graph, Value, row_squares
 from tlfeatures.features.spec import Spec

@@ -29,7 +29,7 @@ from tlfeatures.errors import ModelError, OutputError, ParameterError
 from tlfeatures.exporting.backbones import add_backbone
 from tlfeatures.exporting.check import LARGEST_DIFFERENCE, Check, check_export
 from tlfeatures.exporting.runtime import in_short, session
-from tlfeatures.features.backbones.weights import IMAGENET_SHA256
+from tlfeatures.features.backbones.table import BACKBONES
 from tlfeatures.features.engines.onnx_graph import Graph
 from tlfeatures.features.images.value_range import format_value_range
 from tlfeatures.features.spec import Spec
@@ -285,6 +285,7 @@ def _how_to_use(spec: Spec) -> str:
         "probabilities: float32 (n, k), in the order of the metadata's labels; label: the class "
         "that the head decides for."
     )
-    if spec.weights_sha256 == IMAGENET_SHA256:
-        text += " The weights of VGG16 are the Visual Geometry Group's, CC BY 4.0."
+    backbone = BACKBONES.get(spec.backbone)
+    if backbone is not None and backbone.is_published(spec.weights_sha256):
+        text += f" The weights are those of {backbone.credit()}."
     return text

@@ -10,7 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.errors import SourceError
-from tlfeatures.features.backbones.quantization import Quantization, calibration_names, measured
+from tlfeatures.features.backbones.quantization import (
+    Quantization,
+    calibration_names,
+    largest_inputs,
+)
+from tlfeatures.features.backbones.record import Backbone
+from tlfeatures.features.backbones.table import find_backbone
 from tlfeatures.features.embed import ComputeOptions, Embedder, EmbeddingRun
 from tlfeatures.features.images.identify import UNREADABLE, Manifest
 from tlfeatures.features.images.read_ahead import ImageToRead, Key
@@ -65,7 +71,7 @@ def calibrate(
         spec, (ImageToRead(location, location, sha256) for location, sha256 in files), options
     )
     try:
-        quantization = measure_ranges(run)
+        quantization = measure_ranges(find_backbone(spec.backbone), run)
     except SourceError as error:
         if not run.failures:
             raise
@@ -85,15 +91,20 @@ def calibration_run(
 ) -> EmbeddingRun[Key]:
     """Embed images by the float32 backbone, with the layers that calibration measures."""
     float32 = replace(spec.in_float32(), augmentation=None)
-    embedder = Embedder(float32, calibration_names(), replace(options, batch_size=_BATCH))
+    embedder = Embedder(
+        float32,
+        calibration_names(find_backbone(spec.backbone)),
+        replace(options, batch_size=_BATCH),
+    )
     return embedder.run(images, SAMPLE)
 
 
-def measure_ranges(run: EmbeddingRun[Key]) -> Quantization:
+def measure_ranges(backbone: Backbone, run: EmbeddingRun[Key]) -> Quantization:
     """Measure the ranges of a backbone's layers on the first `SAMPLE` images of a run.
 
     Parameters
     ----------
+    backbone : Backbone
     run : EmbeddingRun
         See `calibration_run`.
 
@@ -112,7 +123,7 @@ def measure_ranges(run: EmbeddingRun[Key]) -> Quantization:
             if count >= SAMPLE:
                 return
 
-    ranges = measured(sampled())
+    ranges = largest_inputs(backbone, sampled())
     quantization = Quantization(count, _SEED, ranges)
     _check_ranges(quantization)
     one_colour = sum(few_levels.span == 0 for _, few_levels in run.few_levels)

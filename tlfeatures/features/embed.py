@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.errors import EngineError, ImageError
-from tlfeatures.features.backbones.backbone import Backbone, load_backbone
 from tlfeatures.features.batches import check_batch_size, choose_batch_size, fill_batches
+from tlfeatures.features.engines.engine import LoadedBackbone
+from tlfeatures.features.engines.load import load_backbone
 from tlfeatures.features.images.decoding import MAX_PIXELS, Decoded, allow_pixels
 from tlfeatures.features.images.few_levels import FewLevels
 from tlfeatures.features.images.read_ahead import Decoding, ImageToRead, Key, Pixels, read_ahead
@@ -112,11 +113,11 @@ class Embedder:
         self, spec: Spec, names: Sequence[str], options: ComputeOptions = ComputeOptions()
     ) -> None:
         self._spec, self._names, self._options = spec, list(names), options
-        self._backbone: Backbone | None = None
+        self._backbone: LoadedBackbone | None = None
         self._fitting: int | None = None  # size of a batch, after one did not fit
         self.decoding = Decoding(spec.size, spec.augmentation, spec.value_range, options.max_pixels)
 
-    def load(self) -> Backbone:
+    def load(self) -> LoadedBackbone:
         """Load the backbone, if it is not loaded yet.
 
         Raises

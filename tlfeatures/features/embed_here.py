@@ -7,8 +7,8 @@ from operator import attrgetter
 from typing import Any
 
 from tlfeatures.errors import SourceError, StoppedError
-from tlfeatures.features.backbones.backbone import keras_backend
 from tlfeatures.features.embed import Batch, ComputeOptions, Embedder
+from tlfeatures.features.engines.keras_start import keras_backend
 from tlfeatures.features.file.writer import Writer
 from tlfeatures.features.images.read_ahead import ImageToRead
 from tlfeatures.features.plan import Plan, Task

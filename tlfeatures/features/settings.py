@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from tlfeatures.errors import ParameterError
-from tlfeatures.features.backbones.backbone import (
+from tlfeatures.features.backbones.record import Backbone
+from tlfeatures.features.backbones.table import (
+    DEFAULT_BACKBONE,
     embedding_widths,
-    find_architecture,
+    find_backbone,
     needs_top,
 )
-from tlfeatures.features.backbones.weights import known_sha256, weights_sha256
+from tlfeatures.features.backbones.weights import published_sha256, weights_sha256
 from tlfeatures.features.engines.choose import choose_engine
 from tlfeatures.features.images.augment import Augmentation
 from tlfeatures.features.images.value_range import parse_value_range
@@ -26,7 +28,6 @@ from tlfeatures.names import as_list
 
 Choose = Callable[[str | None, str | None, str, tuple[int, int], Spec | None], tuple[str, str]]
 
-DEFAULT_BACKBONE = "vgg16"
 DEFAULT_SIZE = 224
 _AUGMENT_SPEC = "rotation=30,zoom=0.2,horizontal_flip"
 
@@ -92,7 +93,7 @@ def complete_settings(
     if not embeddings or settings.layers or settings.pools:
         layers, pools = _new_layers_and_pools(settings, list(embeddings))
         if not embeddings:
-            layers = layers or [find_architecture(backbone).default_layer]
+            layers = layers or [find_backbone(backbone).default_layer]
         embeddings |= embedding_widths(backbone, layers, pools, height_width)
     spec = make_spec(settings, backbone, height_width, list(embeddings), device, old, choose)
     augmentation = _augmentation(settings, old.augmentation if old else None)
@@ -155,18 +156,19 @@ def make_spec(
     choose: Choose = choose_engine,
 ) -> Spec:
     """Make the spec of embeddings; settings that are left out are taken from `old`."""
-    architecture = find_architecture(backbone)
+    record = find_backbone(backbone)
     value_range = parse_value_range(settings.value_range) or (old.value_range if old else None)
     engine, precision = "none", "float32"
     weights, seed, sha256, top_sha256 = "none", None, None, None
-    if not architecture.trained:
+    if not record.trained:
         _refuse_settings_of_weights(settings, backbone)
     else:
         weights = settings.weights or (old.weights if old else "imagenet")
         if weights not in ("imagenet", "random"):
             weights = str(Path(weights).expanduser().resolve())  # found from any folder
         seed = _seed(settings, old) if weights == "random" else None
-        sha256, top_sha256 = _hashes(settings, weights, seed, needs_top(backbone, names), old)
+        top = needs_top(backbone, names)
+        sha256, top_sha256 = _hashes(record, settings, weights, seed, top, old)
         engine, precision = choose(settings.engine, settings.precision, device, size, old)
     return Spec(
         backbone=backbone,
@@ -176,7 +178,7 @@ def make_spec(
         weights_sha256=sha256,
         top_sha256=top_sha256,
         random_state=seed,
-        preprocessing=architecture.preprocessing,
+        preprocessing=record.preprocessing.describe(),
         value_range=value_range,
         engine=engine,
         quantization=old.quantization if old and old.precision == precision else None,
@@ -210,7 +212,12 @@ def _seed(settings: Settings, old: Spec | None) -> int:
 
 
 def _hashes(
-    settings: Settings, weights: str, seed: int | None, top: bool, old: Spec | None
+    record: Backbone,
+    settings: Settings,
+    weights: str,
+    seed: int | None,
+    top: bool,
+    old: Spec | None,
 ) -> tuple[str | None, str | None]:
     """Hash the weights. The hash of the file is kept where no weights are given.
 
@@ -219,8 +226,8 @@ def _hashes(
     given = settings.weights is not None or settings.random_state is not None
     if old and not given and (old.top_sha256 or not top):
         return old.weights_sha256, old.top_sha256
-    known = known_sha256(weights, top=top)
-    if known:
-        return known, old.top_sha256 if old else None
-    sha256, top_sha256 = weights_sha256(weights, top=top, random_state=seed)
+    published = published_sha256(record, weights, top=top)
+    if published:
+        return published, old.top_sha256 if old else None
+    sha256, top_sha256 = weights_sha256(record, weights, top=top, random_state=seed)
     return sha256, top_sha256 or (old.top_sha256 if old else None)

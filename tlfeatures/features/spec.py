@@ -8,14 +8,14 @@ from typing import Any
 
 from tlfeatures.errors import FormatError, ParameterError
 from tlfeatures.features.backbones.quantization import Quantization
+from tlfeatures.features.backbones.table import BACKBONES
 from tlfeatures.features.images.augment import Augmentation
 from tlfeatures.features.images.value_range import ValueRange, parse_value_range
 
-POOLINGS = ("avg", "max", "flatten", "none")
 PRECISIONS = ("float32", "bfloat16", "int8")
 
-# Said by the spec, but no reason to recompute: the tensors' hash decides, and variants stand beside
-# the embeddings of the images themselves.
+# Recorded, but no reason to recompute: the hash of the tensors decides, and variants are rows of
+# their own beside those of the images themselves.
 _NOT_COMPARED = {"weights", "random_state", "augmentation"}
 
 _LARGEST_SIDE = 65_535  # pixels, of a JPEG
@@ -33,7 +33,7 @@ class Spec:
     size : (int, int)
         Height and width of the images that enter the backbone, in pixels.
     precision : {"float32", "bfloat16", "int8"}
-        Of the forward pass; what is stored is another matter.
+        Number format of the forward pass; the file has its own.
     weights : str
         `imagenet`, `random`, `none` or the path of a file. Not compared: the hash decides.
     weights_sha256 : str or None
@@ -42,20 +42,20 @@ class Spec:
     top_sha256 : str or None
         The same over the tensors of the fully connected layers, where an embedding needs them.
     random_state : int or None
-        The seed of random weights. Not compared.
+        Seed of random weights. Not compared.
     preprocessing, resize, crop, color, orientation, alpha : str
         What happens to an image between its file and the backbone.
     value_range : (float, float) or None
-        The values that become black and white, of images with more than 8 bits a channel; None:
-        the range that each file states, or 0 to 65,535.
+        The values that become black and white in images with more than 8 bits a channel. None: the
+        range that each image file states, or 0 to 65,535.
     engine : str
-        The library that computes the forward pass, see `tlfeatures.features.engines`; `none` for a
-        backbone without weights.
+        Library that computes the forward pass, see `tlfeatures.features.engines.choose.ENGINES`;
+        `none` for a backbone without weights.
     quantization : Quantization or None
-        The ranges of an int8 backbone.
+        Ranges of an int8 backbone's inputs.
     augmentation : Augmentation or None
-        How the variants are made that heads are trained on beside the images; None: there are
-        none. Not compared: images themselves are embedded without.
+        How variants of the images are made, on which heads are trained too; None: there are none.
+        Not compared: the images themselves are embedded without it.
     """
 
     backbone: str
@@ -78,18 +78,18 @@ class Spec:
 
     @property
     def variants(self) -> int:
-        """Variants of each image."""
+        """Number of variants of each image."""
         return 0 if self.augmentation is None else self.augmentation.variants
 
     def in_float32(self) -> Spec:
-        """Give the same without the rounding of a smaller precision."""
+        """Return the same spec without the rounding of a smaller precision."""
         return replace(self, precision="float32", quantization=None)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the spec as JSON-ready plain data."""
+        """Return the spec as JSON-ready plain data."""
         ranges = None if self.quantization is None else self.quantization.to_dict()
-        shades = None if self.value_range is None else list(self.value_range)
-        lists = {"size": list(self.size), "value_range": shades}
+        value_range = None if self.value_range is None else list(self.value_range)
+        lists = {"size": list(self.size), "value_range": value_range}
         return {**asdict(self), **lists, "quantization": ranges}
 
     @classmethod
@@ -101,32 +101,23 @@ class Spec:
         FormatError
             If a key is missing or unknown: the file was written by something else.
         """
-        names = {field.name for field in fields(cls)}
-        if not isinstance(data, dict) or set(data) != names:
-            found = sorted(data) if isinstance(data, dict) else type(data).__name__
-            raise FormatError(f"its spec is not one that this version knows: {found}")
-        size = data["size"]
-        sides = [type(side) is int and 0 < side <= _LARGEST_SIDE for side in _listed(size)]
-        if sides != [True, True]:
-            raise FormatError(f"its spec has the size {str(size)[:40]}, expected height and width")
-        kinds = {"weights_sha256": str | None, "top_sha256": str | None, "random_state": int | None}
-        for name in names - {"size", "augmentation", "quantization", "value_range"}:
-            if not isinstance(data[name], kinds.get(name, str)):
-                raise FormatError(f"its spec has the {name} {str(data[name])[:40]!r}")
-        if data["random_state"] is not None and data["random_state"] < 0:
-            raise FormatError(f"its spec has the random_state {data['random_state']}")
-        augmentation = data["augmentation"]
+        _check_plain(data, {field.name for field in fields(cls)})
+        augmentation, quantization = data["augmentation"], data["quantization"]
         if augmentation is not None:
             augmentation = Augmentation.from_dict(augmentation)
-        quantization = data["quantization"]
         if quantization is not None:
-            quantization = Quantization.from_dict(quantization)
+            quantization = Quantization.from_dict(quantization, BACKBONES.get(data["backbone"]))
         if (data["precision"] == "int8") != (quantization is not None):
             raise FormatError(
                 "its spec has the precision int8 without ranges, or ranges without it"
             )
-        read = {"size": tuple(size), "augmentation": augmentation, "quantization": quantization}
-        return cls(**{**data, **read, "value_range": _value_range(data["value_range"])})
+        objects = {
+            "size": tuple(data["size"]),
+            "augmentation": augmentation,
+            "quantization": quantization,
+            "value_range": _value_range(data["value_range"]),
+        }
+        return cls(**{**data, **objects})
 
     def differences(self, other: Spec) -> list[tuple[str, Any, Any]]:
         """Name each setting that keeps the two from being compared.
@@ -149,6 +140,23 @@ class Spec:
         ]
 
 
+def _check_plain(data: Any, names: set[str]) -> None:
+    """Refuse other keys than `names`, another size than two sides, and values of other types."""
+    if not isinstance(data, dict) or set(data) != names:
+        keys = sorted(data) if isinstance(data, dict) else type(data).__name__
+        raise FormatError(f"its spec is not one that this version reads: {keys}")
+    size = data["size"]
+    sides = size if isinstance(size, list) else []
+    if [type(side) is int and 0 < side <= _LARGEST_SIDE for side in sides] != [True, True]:
+        raise FormatError(f"its spec has the size {str(size)[:40]}, expected height and width")
+    types = {"weights_sha256": str | None, "top_sha256": str | None, "random_state": int | None}
+    for name in names - {"size", "augmentation", "quantization", "value_range"}:
+        if not isinstance(data[name], types.get(name, str)):
+            raise FormatError(f"its spec has the {name} {str(data[name])[:40]!r}")
+    if data["random_state"] is not None and data["random_state"] < 0:
+        raise FormatError(f"its spec has the random_state {data['random_state']}")
+
+
 def _value_range(data: Any) -> ValueRange | None:
     plain = isinstance(data, list) and all(type(value) in (int, float) for value in data)
     try:
@@ -157,10 +165,6 @@ def _value_range(data: Any) -> ValueRange | None:
     except ParameterError:
         pass
     raise FormatError(f"its spec has the value_range {str(data)[:40]}")
-
-
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
 
 
 def parse_size(size: Any) -> tuple[int, int]:

@@ -14,15 +14,15 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from tlfeatures.errors import ImageError, ParameterError
-from tlfeatures.features.backbones.backbone import embedding_widths, find_architecture
 from tlfeatures.features.backbones.quantization import Quantization
+from tlfeatures.features.backbones.table import DEFAULT_BACKBONE, embedding_widths, find_backbone
 from tlfeatures.features.calibrate import SAMPLE, calibration_run, measure_ranges, sample_order
 from tlfeatures.features.combined import BESIDE, join
 from tlfeatures.features.embed import ComputeOptions, Embedder, EmbeddingRun
 from tlfeatures.features.images.few_levels import warn_of_few_levels
 from tlfeatures.features.images.read_ahead import ImageToRead
 from tlfeatures.features.images.value_range import parse_value_range
-from tlfeatures.features.settings import DEFAULT_BACKBONE, DEFAULT_SIZE, Settings, make_spec
+from tlfeatures.features.settings import DEFAULT_SIZE, Settings, make_spec
 from tlfeatures.features.spec import Spec, parse_size
 from tlfeatures.names import as_list
 
@@ -141,7 +141,7 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         sample = [items[position] for position in sample_order(len(items))[:SAMPLE]]
         run = calibration_run(self._spec(), _images(sample), self._options())
         try:
-            return measure_ranges(run)
+            return measure_ranges(find_backbone(self.backbone), run)
         finally:
             _raise_failure(run, sample)
 
@@ -194,7 +194,7 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def _spec(self) -> Spec:
         """Give the spec of the backbone, without the ranges of int8."""
-        trained = find_architecture(self.backbone).trained
+        trained = find_backbone(self.backbone).trained
         settings = Settings(
             weights=self.weights if trained else None,
             engine=self.engine,
@@ -209,7 +209,7 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """Give the width of each embedding."""
         layers = self.layers
         if layers is None:
-            layers = find_architecture(self.backbone).default_layer
+            layers = find_backbone(self.backbone).default_layer
         size = parse_size(self.size)
         return embedding_widths(self.backbone, as_list(layers), as_list(self.pools), size)
 

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.errors import FormatError, ParameterError, StoreError
-from tlfeatures.features.backbones.backbone import DEVICES
 from tlfeatures.features.embed import Batch, ComputeOptions, Embedder
+from tlfeatures.features.engines.engine import DEVICES
 from tlfeatures.features.file.format import Header
 from tlfeatures.features.file.lock import exclusive, partial_path
 from tlfeatures.features.file.reader import Reader, open_embeddings, read_header

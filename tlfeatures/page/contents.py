@@ -14,6 +14,7 @@ from tlfeatures.analyses import Analyses
 from tlfeatures.comparison import INTERVALS, Rank
 from tlfeatures.diagnostics import METHODS, OutOfFold, confusion
 from tlfeatures.errors import ParameterError, TlfeaturesError
+from tlfeatures.features.backbones.table import title_of
 from tlfeatures.features.file.reader import read_header
 from tlfeatures.heads import HEADS
 from tlfeatures.names import as_list, first_of, unknown_name
@@ -26,8 +27,6 @@ logger = logging.getLogger(__name__)
 
 # What can be left out: all that needs more than the benchmark's folder.
 OPTIONAL = ("images", "map", "audit", "learning-curve", "epochs")
-
-_BACKBONES = {"vgg16": "VGG16", "pixels": "mean colours (no network)"}
 
 Made = TypeVar("Made")
 
@@ -236,7 +235,7 @@ def _embedding(analyses: Analyses, rank: Rank) -> str:
     facts = analyses.entry(rank).facts
     spec = analyses.benchmark.study.facts["files"][facts["file"]]["spec"]
     height, width = spec["size"]
-    backbone = _BACKBONES.get(spec["backbone"], spec["backbone"])
+    backbone = title_of(spec["backbone"])
     return f"{facts['embedding']} of {backbone} at {height} × {width}"
 
 

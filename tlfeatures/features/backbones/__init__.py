@@ -1,1 +1,5 @@
-"""backbones."""
+"""Backbones: the frozen networks, as records that need neither weights nor an engine to be read.
+
+In: the name of a backbone and of the embeddings wanted. Out: its record (layers, shapes,
+preprocessing, licence), the widths of embeddings, and the network's tensors with their hash.
+"""

@@ -1,89 +1,66 @@
-"""Engines: what computes a backbone's forward pass, and which of them is the fastest here.
+"""The table of engines, and which of them is the fastest on this machine.
 
-Keras is always there. The others are extras of this package that compute the same function on a
-CPU, faster: `pip install 'tlfeatures[openvino]'`, `'tlfeatures[ncnn]'`. None is imported before it
-is used. An engine is part of the spec: a file says what made it, and is brought up to date by it.
+Keras is always installed. The others are extras of this package that compute the same function on a
+CPU, faster: `pip install 'tlfeatures[openvino]'`, `'tlfeatures[ncnn]'`. An engine is part of the
+spec: a file records what made it, and is updated by the same one. A new engine is a module of its
+own with a function `load`, and a line in `ENGINES`.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tlfeatures.errors import EngineError, ParameterError
-from tlfeatures.features.backbones.weights import Weights
+from tlfeatures.features.backbones.record import Backbone
+from tlfeatures.features.backbones.tensors import Weights
+from tlfeatures.features.engines.engine import Engine, LoadedBackbone
 from tlfeatures.features.spec import PRECISIONS, Spec
 from tlfeatures.names import unknown_name
 
-if TYPE_CHECKING:
-    from tlfeatures.features.backbones.backbone import Backbone
 
-Load = Callable[[Spec, Sequence[str], str, Weights, int | None], "Backbone"]
+def _is_keras_application(backbone: Backbone) -> bool:
+    return backbone.keras_application is not None
 
 
-@dataclass(frozen=True)
-class Engine:
-    """One way to compute a forward pass.
-
-    Attributes
-    ----------
-    precisions : tuple of str
-        That it can compute in.
-    load : callable (spec, names, device, weights, threads) -> Backbone
-    package : str
-        That it imports, and the extra that installs it.
-    gpu : bool
-        Whether it can use one.
-    """
-
-    precisions: tuple[str, ...]
-    load: Load
-    package: str
-    gpu: bool = False
-
-    @property
-    def installed(self) -> bool:
-        """Whether its package is there; it isn't imported."""
-        return importlib.util.find_spec(self.package) is not None
+def _is_described(backbone: Backbone) -> bool:
+    return bool(backbone.network.kernels)
 
 
 def _keras(
     spec: Spec, names: Sequence[str], device: str, weights: Weights, threads: int | None
-) -> Backbone:
-    from tlfeatures.features.engines.keras_engine import load_vgg16
+) -> LoadedBackbone:
+    from tlfeatures.features.engines.keras_engine import load
 
-    return load_vgg16(spec, names, device, weights, threads)
+    return load(spec, names, device, weights, threads)
 
 
 def _openvino(
     spec: Spec, names: Sequence[str], device: str, weights: Weights, threads: int | None
-) -> Backbone:
-    from tlfeatures.features.engines.openvino_engine import load_vgg16
+) -> LoadedBackbone:
+    from tlfeatures.features.engines.openvino_engine import load
 
-    return load_vgg16(spec, names, weights, threads)
+    return load(spec, names, weights, threads)
 
 
 def _ncnn(
     spec: Spec, names: Sequence[str], device: str, weights: Weights, threads: int | None
-) -> Backbone:
-    from tlfeatures.features.engines.ncnn_engine import load_vgg16
+) -> LoadedBackbone:
+    from tlfeatures.features.engines.ncnn_engine import load
 
-    return load_vgg16(spec, names, weights, threads)
+    return load(spec, names, weights, threads)
 
 
 ENGINES = {
-    "keras": Engine(("float32", "bfloat16"), _keras, "keras", gpu=True),
-    "openvino": Engine(("float32", "bfloat16", "int8"), _openvino, "openvino"),
-    "ncnn": Engine(("float32",), _ncnn, "ncnn"),
+    "keras": Engine(("float32", "bfloat16"), _is_keras_application, _keras, "keras", gpu=True),
+    "openvino": Engine(("float32", "bfloat16", "int8"), _is_described, _openvino, "openvino"),
+    "ncnn": Engine(("float32",), _is_described, _ncnn, "ncnn"),
 }
 
-# The fastest first, as measured (see benchmarks/): ncnn has Winograd's convolutions, whose larger
-# kernels take as long to read for a small image as for a large one; OpenVINO those of bfloat16 and
-# of 8-bit integers.
+# The fastest first, as measured (see benchmarks/). ncnn has Winograd's convolutions, whose larger
+# kernels take as long to read for a small image as for a large one; OpenVINO has convolutions of
+# bfloat16 and of 8-bit integers.
 _FASTEST = {
     "float32": ("ncnn", "openvino", "keras"),
     "bfloat16": ("openvino", "keras"),
@@ -94,10 +71,10 @@ _SMALL = 80 * 80
 
 
 class Hardware:
-    """Tells whether this machine multiplies bfloat16 itself, which `choose_engine` asks."""
+    """Whether this machine multiplies bfloat16 in hardware; tests replace it."""
 
     def cpu_has_bfloat16(self) -> bool:
-        """Whether the CPU does, as far as Linux tells."""
+        """Whether the CPU does, by the flags that Linux lists."""
         try:
             flags = set(Path("/proc/cpuinfo").read_text().split())
         except OSError:  # not Linux
@@ -105,9 +82,9 @@ class Hardware:
         return bool(flags & {"amx_bf16", "avx512_bf16"})
 
     def gpu_has_bfloat16(self, device: str) -> bool | None:
-        """Whether the GPU of a `device` does; None where there is none.
+        """Whether the GPU of a `device` does; None without a GPU.
 
-        Keras is asked only where there may be one, as starting it takes long.
+        Keras is started only where a driver is installed, as starting it takes long.
         """
         if device == "cpu" or (device == "auto" and not _may_have_gpu()):
             return None
@@ -132,21 +109,21 @@ def choose_engine(
     old: Spec | None = None,
     hardware: Hardware = HARDWARE,
 ) -> tuple[str, str]:
-    """Fill in an engine and a precision that were not asked for.
+    """Fill in the engine and the precision that the user left out.
 
     Parameters
     ----------
     engine, precision : str or None
-        None and "auto" stand for what the file was made with, else for what is fastest here:
-        bfloat16 where the hardware multiplies it itself, and the fastest engine for the precision
-        that is installed. On a GPU that is Keras.
+        None and "auto" stand for what the file was made with. Without a file they stand for
+        bfloat16 where the hardware multiplies it, and for the fastest installed engine of the
+        precision; on a GPU that is Keras.
     device : {"auto", "cpu", "gpu"}
     size : (int, int)
-        Of the images that enter the backbone, in pixels.
+        Height and width of the images that enter the backbone, in pixels.
     old : Spec, optional
-        Of the file.
+        The spec of the file that is updated.
     hardware : Hardware, optional
-        This machine's, if not given.
+        This machine's if not given.
 
     Returns
     -------
@@ -172,31 +149,31 @@ def choose_engine(
         precision = _fastest_precision(engine, device, hardware)
     if engine is None:
         engine = _fastest_engine(precision, device, size, hardware)
-    if old is None:  # what contradicts a file is said of the file, and it may lack nothing
+    if old is None:  # else the plan compares them with the file, which may have nothing to do
         check_engine(engine, precision, device)
     return engine, precision
 
 
 def check_engine(engine: str, precision: str, device: str) -> None:
-    """Refuse what an engine can't do, or an engine that isn't here (see `choose_engine`)."""
+    """Refuse an engine that isn't installed, or can't compute so; raises as `choose_engine`."""
     if engine not in ENGINES:
         raise unknown_name("engine", engine, ENGINES)
-    found = ENGINES[engine]
-    if precision not in found.precisions:
+    chosen = ENGINES[engine]
+    if precision not in chosen.precisions:
         raise ParameterError(
-            f"engine {engine} computes in {' or '.join(found.precisions)}, not in {precision}: "
+            f"engine {engine} computes in {' or '.join(chosen.precisions)}, not in {precision}: "
             "leave out --engine, or --precision"
         )
-    if device == "gpu" and not found.gpu:
+    if device == "gpu" and not chosen.gpu:
         raise ParameterError(f"engine {engine} has no GPU: leave out --engine, or --device")
-    if not found.installed:
+    if not chosen.installed:
         raise EngineError(
-            f"engine {engine} is not installed: pip install 'tlfeatures[{found.package}]'"
+            f"engine {engine} is not installed: pip install 'tlfeatures[{chosen.package}]'"
         )
 
 
 def _fastest_precision(engine: str | None, device: str, hardware: Hardware) -> str:
-    """Choose bfloat16 where it is native: 2 times as fast with AVX512-BF16, 10 times with AMX."""
+    """Choose bfloat16 where the hardware has it: 2 times as fast with AVX512-BF16, 10 with AMX."""
     if engine is not None and "bfloat16" not in ENGINES[engine].precisions:
         return "float32"
     gpu = None

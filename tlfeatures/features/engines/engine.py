@@ -1,16 +1,108 @@
-"""What the engines have in common: batches that fit."""
+"""What an engine is, and what it gives: a backbone that is ready to embed images."""
 
 from __future__ import annotations
 
-BATCH_SIZE = 32
+import importlib.util
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
-_CPU_BYTES = 1.25e9
+import numpy as np
+from numpy.typing import NDArray
+
+from tlfeatures.features.backbones.record import Backbone
+from tlfeatures.features.backbones.tensors import Weights
+from tlfeatures.features.spec import Spec
+
+DEVICES = ("auto", "cpu", "gpu")
+
+BATCH_SIZE = 32  # images of a batch on a CPU
+
+_MAPS_BYTES = 1.25e9  # of memory, for the largest feature maps of a batch
 
 
-def fitting_batch(size: tuple[int, int], most: int) -> int:
+class LoadedBackbone(Protocol):
+    """A backbone that is ready to embed images.
+
+    Attributes
+    ----------
+    one_shape : bool
+        Whether another shape of the batch costs time, and may give other last bits, so that all
+        batches are padded to one shape.
+    most : int
+        Number of images of a batch beyond which nothing is gained.
+    """
+
+    one_shape: bool
+    most: int
+
+    def embed(self, images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+        """Embed a batch in one forward pass.
+
+        Parameters
+        ----------
+        images : ndarray of shape (b, h, w, 3), uint8
+            RGB, of the spec's size.
+
+        Returns
+        -------
+        dict of embedding name to ndarray of shape (b, d), float32
+            Row i depends on image i alone.
+        """
+        ...
+
+
+Load = Callable[[Spec, Sequence[str], str, Weights, int | None], LoadedBackbone]
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A library that computes a forward pass.
+
+    Attributes
+    ----------
+    precisions : tuple of str
+        Number formats in which it computes.
+    loads : callable (Backbone) -> bool
+        Whether it can build this backbone.
+    load : callable (spec, names, device, weights, threads) -> LoadedBackbone
+        Builds the backbone of a spec with the embeddings `names` as its outputs. `threads` limits
+        the threads of a CPU; None stands for all cores.
+    package : str
+        Name of the package that it imports, and of the extra that installs it.
+    gpu : bool
+        Whether it can use one.
+    """
+
+    precisions: tuple[str, ...]
+    loads: Callable[[Backbone], bool]
+    load: Load
+    package: str
+    gpu: bool = False
+
+    @property
+    def installed(self) -> bool:
+        """Whether its package is installed; it isn't imported."""
+        return importlib.util.find_spec(self.package) is not None
+
+
+def fitting_batch(backbone: Backbone, size: tuple[int, int], most: int) -> int:
     """Give the largest power of two, up to `most`, whose feature maps fit into 1.25 GB.
 
-    At once there are two of VGG16's largest maps, 64 channels of float32, and as much to work in.
+    At once there are two maps as large as the backbone's largest, of float32, and as much to work
+    in as one of them.
+
+    Parameters
+    ----------
+    backbone : Backbone
+    size : (int, int)
+        Height and width of the images, in pixels.
+    most : int
+
+    Returns
+    -------
+    int
+        Number of images, 1 or more.
     """
-    fitting = _CPU_BYTES / (3 * 64 * 4 * size[0] * size[1])
+    fitting = _MAPS_BYTES / (3 * 4 * backbone.largest_map(size))
     return 1 << max(0, min(int(fitting), most).bit_length() - 1)

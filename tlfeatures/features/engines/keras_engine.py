@@ -1,4 +1,4 @@
-"""VGG16 by Keras, with TensorFlow, PyTorch or JAX as its backend."""
+"""Backbones by Keras, with TensorFlow, PyTorch or JAX below it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlfeatures.errors import ParameterError
-from tlfeatures.features.backbones.weights import Weights
+from tlfeatures.errors import EngineError, ParameterError
+from tlfeatures.features.backbones.network import FLATTEN, Network
+from tlfeatures.features.backbones.record import Backbone, Preprocessing
+from tlfeatures.features.backbones.table import find_backbone
+from tlfeatures.features.backbones.tensors import Weights
 from tlfeatures.features.engines.engine import BATCH_SIZE, fitting_batch
 from tlfeatures.features.engines.keras_start import keras_settings, start_keras
 from tlfeatures.features.spec import Spec
@@ -19,64 +22,109 @@ from tlfeatures.features.spec import Spec
 if TYPE_CHECKING:
     import keras
 
-
 _DTYPE_POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
+_GPU_BATCH = 256
 
 
 class KerasBackbone:
-    """VGG16 in Keras, with every wanted layer as an output of one model."""
+    """A Keras model whose outputs are the wanted embeddings, by name.
 
-    def __init__(self, model: keras.Model, device: str | None, size: tuple[int, int]) -> None:
-        self._model = model
-        self._device = device
-        on_gpu = device != "cpu:0" and gpu_has_bfloat16() is not None
-        self.most = 256 if on_gpu else fitting_batch(size, BATCH_SIZE)
+    Parameters
+    ----------
+    model : keras.Model
+    device : str or None
+        Keras's name of the device, such as `gpu:0`; None leaves the choice to Keras.
+    most : int
+        Number of images of a batch.
+    """
 
     one_shape = True
 
+    def __init__(self, model: keras.Model, device: str | None, most: int) -> None:
+        self._model = model
+        self._device = device
+        self.most = most
+
     def embed(self, images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
-        """Embed a batch of shape (b, h, w, 3); see `Backbone`."""
+        """Embed a batch of shape (b, h, w, 3); see `LoadedBackbone`."""
         with _on(self._device):
             outputs: Mapping[str, Any] = self._model.predict_on_batch(images)
         return {name: np.asarray(rows, np.float32) for name, rows in outputs.items()}
 
 
-def load_vgg16(
+def load(
     spec: Spec, names: Sequence[str], device: str, weights: Weights, threads: int | None
 ) -> KerasBackbone:
-    """Build the model, with its outputs pooled, on a device of Keras's choice or the given one."""
+    """Build the backbone of a spec, with its outputs pooled, and give it its weights.
+
+    Raises
+    ------
+    EngineError
+        If Keras can't be started, or has no such network.
+    ParameterError
+        If Keras sees no GPU, where one is asked for.
+    """
     if threads is not None:  # TensorFlow's; the others have OMP_NUM_THREADS, which Dask sets
         os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(threads))
     start_keras()
     import keras
 
+    backbone = find_backbone(spec.backbone)
     place = _keras_device(device)
     with _on(place), keras_settings(_DTYPE_POLICIES[spec.precision]):
         image = keras.Input((*spec.size, 3), dtype="uint8", name="image")
-        pixels = keras.applications.vgg16.preprocess_input(keras.ops.cast(image, "float32"))
-        vgg16 = keras.applications.VGG16(
+        pixels = _preprocessed(keras.ops.cast(image, "float32"), backbone.preprocessing)
+        network = _application(backbone)(
             weights=None, include_top=weights.top_sha256 is not None, input_tensor=pixels
         )
         for layer, (kernel, bias) in weights.tensors.items():
-            vgg16.get_layer(layer).set_weights([kernel, bias])
-        outputs = {name: _keras_output(vgg16, name) for name in names}
-        return KerasBackbone(keras.Model(image, outputs), place, spec.size)
+            network.get_layer(layer).set_weights([kernel, bias])
+        outputs = {name: _output(network, backbone.network, name) for name in names}
+        model = keras.Model(image, outputs)
+    on_gpu = place != "cpu:0" and gpu_has_bfloat16() is not None
+    most = _GPU_BATCH if on_gpu else fitting_batch(backbone, spec.size, BATCH_SIZE)
+    return KerasBackbone(model, place, most)
 
 
-def _keras_output(vgg16: keras.Model, name: str) -> Any:
+def _application(backbone: Backbone) -> Any:
+    import keras
+
+    application = getattr(keras.applications, backbone.keras_application or "", None)
+    if application is None:
+        raise EngineError(f"this version of Keras has no network {backbone.keras_application}")
+    return application
+
+
+def _preprocessed(pixels: Any, preprocessing: Preprocessing) -> Any:
+    """Do to values of 0 to 255, RGB, what the record says."""
+    import keras
+
+    if preprocessing.channels == "BGR":
+        pixels = keras.ops.flip(pixels, axis=-1)
+    if preprocessing.divisor != 1:
+        pixels = pixels / preprocessing.divisor
+    if preprocessing.mean is not None:
+        pixels = pixels - np.array(preprocessing.mean, np.float32)
+    if preprocessing.std is not None:
+        pixels = pixels / np.array(preprocessing.std, np.float32)
+    return pixels
+
+
+def _output(network: keras.Model, description: Network, name: str) -> Any:
     """Pool in float32 whatever the precision of the layer: the sums are long."""
     import keras
 
     layer, _, pool = name.rpartition(".")
-    named = f"embedding_{layer}_{pool}"  # VGG16 with its top has a layer called flatten
-    layer = "block5_pool" if layer == "flatten" else layer
+    own_name = f"embedding_{layer}_{pool}"  # other than those of the network's own layers
+    if layer == FLATTEN:  # which Keras has only with the dense layers
+        layer = description.last_map
     poolings = {
         "avg": keras.layers.GlobalAveragePooling2D,
         "max": keras.layers.GlobalMaxPooling2D,
         "flatten": keras.layers.Flatten,
         "none": keras.layers.Flatten,  # of a vector: the vector
     }
-    return poolings[pool](dtype="float32", name=named)(vgg16.get_layer(layer).output)
+    return poolings[pool](dtype="float32", name=own_name)(network.get_layer(layer).output)
 
 
 def _keras_device(device: str) -> str | None:
@@ -108,7 +156,7 @@ def gpu_has_bfloat16() -> bool | None:
 
 
 def _tensorflow_capability() -> tuple[int, ...] | None:
-    """Compute capability of the first GPU; (0, 0) if it isn't known, None without one."""
+    """Give the compute capability of the first GPU; (0, 0) if unknown, None without a GPU."""
     import tensorflow as tf
 
     gpus = tf.config.list_physical_devices("GPU")
@@ -127,11 +175,11 @@ def _torch_capability() -> tuple[int, ...] | None:
 def _jax_capability() -> tuple[int, ...] | None:
     import jax
 
-    device = jax.devices()[0]  # the fastest kind that there is
+    device = jax.devices()[0]  # of the fastest kind
     if device.platform == "cpu":
         return None
-    said = str(getattr(device, "compute_capability", "0.0"))
-    return tuple(int(part) for part in said.split(".") if part.isdigit())
+    capability = str(getattr(device, "compute_capability", "0.0"))
+    return tuple(int(part) for part in capability.split(".") if part.isdigit())
 
 
 _CAPABILITIES = {

@@ -1,4 +1,4 @@
-"""Starting Keras: its backend, its global settings and its notes on standard error."""
+"""Starting Keras: its backend, its global settings, and its messages on standard error."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from tlfeatures.errors import EngineError
+from tlfeatures.features.backbones.download import keras_home
 
 logger = logging.getLogger(__name__)
 
@@ -19,10 +20,10 @@ KERAS_BACKENDS = ("tensorflow", "torch", "jax")
 
 
 def start_keras() -> None:
-    """Import Keras and its backend without their notes on standard error.
+    """Import Keras and its backend without their messages on standard error.
 
-    The notes come from C++ before any logging level applies, so the file descriptor itself is
-    redirected.
+    The messages come from C++ before any logging level applies, so that the file descriptor itself
+    is redirected. They are logged if the import fails.
 
     Raises
     ------
@@ -44,19 +45,19 @@ def start_keras() -> None:
 
 def _import_keras() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    engine = logging.getLogger("tensorflow")
-    if engine.level == logging.NOTSET:  # it warns of each shape that cross-validation compiles
-        engine.setLevel(logging.ERROR)
-    with tempfile.TemporaryFile() as notes, _stderr_into(notes):
+    tensorflow = logging.getLogger("tensorflow")
+    if tensorflow.level == logging.NOTSET:  # it warns of every shape that cross-validation compiles
+        tensorflow.setLevel(logging.ERROR)
+    with tempfile.TemporaryFile() as messages, _stderr_into(messages):
         try:
             import keras
 
-            keras.ops.zeros(1)  # the backend says the rest at its first operation
+            keras.ops.zeros(1)  # at its first operation the backend prints the rest
         except Exception as error:  # a backend raises whatever its own import raises
-            raise EngineError(_why_not(error)) from error
+            raise EngineError(_import_failure(error)) from error
 
 
-def _why_not(error: Exception) -> str:
+def _import_failure(error: Exception) -> str:
     lines = str(error).strip().splitlines() or [type(error).__name__]
     remedy = "install that backend, or set KERAS_BACKEND=tensorflow"
     if "KERAS_BACKEND" not in os.environ:
@@ -75,29 +76,26 @@ def _named_by() -> str:
 
 
 def keras_json() -> Path:
-    """Give the path of the file from which Keras reads its settings."""
+    """Return the path of the file from which Keras reads its settings."""
     return keras_home() / "keras.json"
 
 
-def keras_home() -> Path:
-    """Give the folder of Keras's settings and downloads; where Keras looks for it."""
-    named = os.environ.get("KERAS_HOME")
-    if named:
-        return Path(named).expanduser()
-    home = Path("~").expanduser()
-    return (home if os.access(home, os.W_OK) else Path("/tmp")) / ".keras"
+def keras_backend() -> str | None:
+    """Name what Keras computes on; None before Keras is imported."""
+    keras = sys.modules.get("keras")
+    return None if keras is None else str(keras.config.backend())
 
 
 @contextlib.contextmanager
 def keras_settings(dtype_policy: str) -> Iterator[None]:
-    """Build layers with the settings that the backbones need, and restore the others at the end.
+    """Set Keras's global settings as backbones need them, and restore them at the end.
 
-    The settings are globals of Keras. keras.json or the user's program may have changed them.
+    keras.json or the user's program may have changed them.
 
     Parameters
     ----------
     dtype_policy : str
-        Keras's name of the types of weights and computations, such as `mixed_bfloat16`.
+        Keras's name for the types of weights and computations, such as `mixed_bfloat16`.
     """
     import keras
 
@@ -115,18 +113,18 @@ def keras_settings(dtype_policy: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _stderr_into(notes: IO[bytes]) -> Iterator[None]:
+def _stderr_into(messages: IO[bytes]) -> Iterator[None]:
     try:
         kept = os.dup(2)
     except OSError:  # the process has no standard error
         yield
         return
-    os.dup2(notes.fileno(), 2)
+    os.dup2(messages.fileno(), 2)
     try:
         yield
-    except Exception:  # an interrupt is none of its doing
-        notes.seek(0)
-        logger.debug("%s", notes.read().decode(errors="replace"))
+    except Exception:  # not an interrupt, which says nothing about Keras
+        messages.seek(0)
+        logger.debug("%s", messages.read().decode(errors="replace"))
         raise
     finally:
         os.dup2(kept, 2)

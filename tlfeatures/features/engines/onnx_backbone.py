@@ -9,15 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.errors import ModelError
-from tlfeatures.features.backbones.pixels import cell_edges
+from tlfeatures.features.backbones.network import Network
+from tlfeatures.features.backbones.pixels import PIXELS, cell_edges, cells_of
 from tlfeatures.features.backbones.quantization import Quantization
-from tlfeatures.features.backbones.weights import (
-    CONV_KERNELS,
-    RGB_MEAN,
-    TOP_KERNELS,
-    Tensors,
-    map_of,
-)
+from tlfeatures.features.backbones.record import Preprocessing
+from tlfeatures.features.backbones.table import find_backbone
+from tlfeatures.features.backbones.tensors import Tensors
 from tlfeatures.features.engines.onnx_graph import Graph, Value
 from tlfeatures.features.spec import Spec
 
@@ -51,16 +48,33 @@ def backbone_nodes(
     ModelError
         If this backbone has no ONNX form.
     """
-    named = [(layer, pool) for layer, _, pool in (name.rpartition(".") for name in names)]
+    parts = [(layer, pool) for layer, _, pool in (name.rpartition(".") for name in names)]
+    backbone = find_backbone(spec.backbone)
     pixels = graph.op("Transpose", graph.cast(images, np.float32), perm=[0, 3, 1, 2])
-    if spec.backbone == "vgg16" and tensors is not None:
-        return _vgg16(graph, pixels, named, tensors, spec.quantization)
-    if spec.backbone == "pixels":
+    pixels = _preprocessed(graph, pixels, backbone.preprocessing)
+    if backbone.network.kernels and tensors is not None:
+        if backbone.preprocessing.channels == "BGR":
+            tensors = _for_rgb(backbone.network, tensors)
+        return _network(graph, pixels, parts, backbone.network, tensors, spec.quantization)
+    if backbone.name == PIXELS.name:
         return [
             _pooled(graph, _mean_colours(graph, pixels, layer, spec.size), pool)
-            for layer, pool in named
+            for layer, pool in parts
         ]
     raise ModelError(f"backbone {spec.backbone} has no ONNX form")
+
+
+def _preprocessed(graph: Graph, pixels: Value, preprocessing: Preprocessing) -> Value:
+    """Do to (n, 3, h, w) what the record says, but leave the channels in the order RGB."""
+    steps = (("Sub", preprocessing.mean), ("Div", preprocessing.std))
+    if preprocessing.divisor != 1:
+        pixels = graph.op("Div", pixels, np.array(preprocessing.divisor, np.float32))
+    for operation, values in steps:
+        if values is not None:
+            in_order = values[::-1] if preprocessing.channels == "BGR" else values
+            array = np.array(in_order, np.float32)[:, None, None]
+            pixels = graph.op(operation, pixels, array)
+    return pixels
 
 
 def _pooled(graph: Graph, features: Value, pool: str) -> Value:
@@ -69,23 +83,29 @@ def _pooled(graph: Graph, features: Value, pool: str) -> Value:
     return graph.op("Flatten", graph.op("Transpose", features, perm=[0, 2, 3, 1]), axis=1)
 
 
-# ---- VGG16
+# ---- networks
 
 
-def _vgg16(
+def _for_rgb(network: Network, tensors: Tensors) -> Tensors:
+    """Reverse the input channels of the first kernel, which was trained on BGR."""
+    first = next(iter(network.kernels))
+    kernel, bias = tensors[first]
+    return tensors | {first: (kernel[:, :, ::-1], bias)}
+
+
+def _network(
     graph: Graph,
     pixels: Value,
-    named: list[tuple[str, str]],
+    parts: list[tuple[str, str]],
+    network: Network,
     tensors: Tensors,
     quantization: Quantization | None,
 ) -> list[Value]:
-    # The padding's zeros come after the mean is subtracted, so it can't go into the first bias.
-    mean = np.array(RGB_MEAN, np.float32)[:, None, None]
-    wanted = {map_of(layer) for layer, _ in named}
-    maps = _convolved(graph, graph.op("Sub", pixels, mean), wanted, tensors, quantization)
-    pooled = [(layer, _pooled(graph, maps[map_of(layer)], pool)) for layer, pool in named]
+    wanted = {network.map_of(layer) for layer, _ in parts}
+    maps = _convolved(graph, pixels, wanted, network, tensors, quantization)
+    pooled = [(layer, _pooled(graph, maps[network.map_of(layer)], pool)) for layer, pool in parts]
     return [
-        _dense(graph, rows, layer, tensors) if layer in TOP_KERNELS else rows
+        _dense(graph, rows, layer, network, tensors) if layer in network.top else rows
         for layer, rows in pooled
     ]
 
@@ -94,31 +114,25 @@ def _convolved(
     graph: Graph,
     features: Value,
     wanted: set[str],
+    network: Network,
     tensors: Tensors,
     quantization: Quantization | None,
 ) -> dict[str, Value]:
-    """Go through the blocks up to the last layer that is wanted, and give those by name."""
-    layers, maps = list(CONV_KERNELS), {}
-    for layer, following in zip(layers, [*layers[1:], ""], strict=True):
+    """Go through the convolutions up to the last wanted map, and give all maps by name."""
+    maps = {}
+    for layer, pool in network.steps(wanted):
         kernel, bias = tensors[layer]
-        if layer == layers[0]:
-            kernel = kernel[:, :, ::-1]  # it was trained on BGR
-        kernel = kernel.transpose(3, 2, 0, 1)
+        weights: Value | NDArray[np.float32] = kernel.transpose(3, 2, 0, 1)
         scale = None if quantization is None else quantization.scale(layer)
         if scale is not None:
             features = _quantized(graph, features, scale)
-            weights = _quantized_kernel(graph, kernel)
-            features = graph.op("Conv", features, weights, bias, pads=[1] * 4)
-        else:
-            features = graph.op("Conv", features, kernel, bias, pads=[1] * 4)
+            weights = _quantized_kernel(graph, kernel.transpose(3, 2, 0, 1))
+        features = graph.op("Conv", features, weights, bias, pads=[1] * 4)
         features = maps[layer] = graph.op("Relu", features)
-        block = layer.partition("_")[0]
-        if not following.startswith(block):
+        if pool is not None:
             features = graph.op("MaxPool", features, kernel_shape=[2, 2], strides=[2, 2])
-            maps[f"{block}_pool"] = features
-        if wanted <= maps.keys():
-            break
-    return {layer: maps[layer] for layer in wanted}
+            maps[pool] = features
+    return maps
 
 
 def _quantized(graph: Graph, features: Value, scale: np.float32) -> Value:
@@ -136,10 +150,11 @@ def _quantized_kernel(graph: Graph, kernel: NDArray[np.float32]) -> Value:
     return graph.op("DequantizeLinear", rounded, steps, zeros, axis=0)
 
 
-def _dense(graph: Graph, rows: Value, wanted: str, tensors: Tensors) -> Value:
-    for layer in TOP_KERNELS:
+def _dense(graph: Graph, rows: Value, wanted: str, network: Network, tensors: Tensors) -> Value:
+    last = list(network.top)[-1]
+    for layer in network.top:
         rows = graph.op("Gemm", rows, *tensors[layer])
-        rows = graph.op("Softmax", rows) if layer == "predictions" else graph.op("Relu", rows)
+        rows = graph.op("Softmax" if layer == last else "Relu", rows)
         if layer == wanted:
             break
     return rows
@@ -149,10 +164,8 @@ def _dense(graph: Graph, rows: Value, wanted: str, tensors: Tensors) -> Value:
 
 
 def _mean_colours(graph: Graph, pixels: Value, layer: str, size: tuple[int, int]) -> Value:
-    cells = 1 if layer == "mean" else int(layer.removeprefix("grid"))
-    rows, columns = (_averaging(cells, side) for side in size)
-    scaled = graph.op("Div", pixels, np.array(255, np.float32))
-    return graph.op("MatMul", graph.op("MatMul", rows, scaled), np.ascontiguousarray(columns.T))
+    rows, columns = (_averaging(cells_of(layer), side) for side in size)
+    return graph.op("MatMul", graph.op("MatMul", rows, pixels), np.ascontiguousarray(columns.T))
 
 
 def _averaging(cells: int, side: int) -> NDArray[np.float32]:

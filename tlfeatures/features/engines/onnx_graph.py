@@ -1,4 +1,4 @@
-"""Building an ONNX graph node by node: values have names, arrays become constants."""
+"""An ONNX graph, built node by node. Values have names, and arrays become constants."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 OPSETS = {"": 18, "ai.onnx.ml": 3}
 IR_VERSION = 8
 
-Value = str  # the name of what a node gives
-Shape = tuple[int | str, ...]  # a text is a dimension that each call may choose
+Value = str  # name of the output of a node
+Shape = tuple[int | str, ...]  # a text names a dimension that may differ between calls
 
 
 class Graph:
@@ -24,16 +24,20 @@ class Graph:
         self._constants: list[Any] = []
         self._names = 0
 
-    def op(self, kind: str, *inputs: Value | NDArray[Any], domain: str = "", **more: Any) -> Value:
+    def op(
+        self, kind: str, *inputs: Value | NDArray[Any], domain: str = "", **attributes: Any
+    ) -> Value:
         """Add a node of one output.
 
         Parameters
         ----------
         kind : str
-            Of ONNX: `MatMul`, `Conv`.
+            ONNX's name of the operator, such as `MatMul`.
         *inputs : name of a value, or ndarray
+            An array becomes a constant.
         domain : str
-        **more
+            Set of operators, `ai.onnx.ml` for those of machine learning.
+        **attributes
             The node's attributes.
 
         Returns
@@ -41,7 +45,7 @@ class Graph:
         str
             The name of its output.
         """
-        return self.ops(kind, *inputs, domain=domain, **more)[0]
+        return self.ops(kind, *inputs, domain=domain, **attributes)[0]
 
     def ops(
         self,
@@ -49,15 +53,15 @@ class Graph:
         *inputs: Value | NDArray[Any],
         outputs: int = 1,
         domain: str = "",
-        **more: Any,
+        **attributes: Any,
     ) -> list[Value]:
         """Add a node of several outputs, and give their names; see `op`."""
         from onnx import helper
 
-        names = [self.constant(each) if isinstance(each, np.ndarray) else each for each in inputs]
-        made = [self._new(kind) for _ in range(outputs)]
-        self._nodes.append(helper.make_node(kind, names, made, domain=domain, **more))
-        return made
+        values = [self.constant(v) if isinstance(v, np.ndarray) else v for v in inputs]
+        results = [self._new(kind) for _ in range(outputs)]
+        self._nodes.append(helper.make_node(kind, values, results, domain=domain, **attributes))
+        return results
 
     def constant(self, array: NDArray[Any]) -> Value:
         """Add a constant of the array's type and shape."""
@@ -101,7 +105,7 @@ class Graph:
         self,
         inputs: Mapping[Value, tuple[type[np.generic], Shape]],
         outputs: Mapping[str, tuple[Value, type[np.generic], Shape]],
-        **facts: Any,
+        **fields: Any,
     ) -> Any:
         """Close the graph; nodes and constants on which no output depends are left out.
 
@@ -109,8 +113,8 @@ class Graph:
         ----------
         inputs : dict of name to (type, shape)
         outputs : dict of name to (value, type, shape)
-        **facts
-            Of the `onnx.ModelProto`: doc_string, producer_name.
+        **fields
+            Fields of the `onnx.ModelProto`: doc_string, producer_name.
         """
         from onnx import helper
 
@@ -125,7 +129,7 @@ class Graph:
             constants,
         )
         opsets = [helper.make_opsetid(domain, version) for domain, version in OPSETS.items()]
-        return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, **facts)
+        return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, **fields)
 
     def _needed(self, wanted: set[str]) -> tuple[list[Any], list[Any]]:
         nodes = []
@@ -133,11 +137,11 @@ class Graph:
             if wanted & set(node.output):
                 nodes.append(node)
                 wanted |= _used(node)
-        return nodes[::-1], [each for each in self._constants if each.name in wanted]
+        return nodes[::-1], [constant for constant in self._constants if constant.name in wanted]
 
 
 def _used(node: Any) -> set[str]:
-    """Give what a node reads, also inside of a loop's body."""
+    """Name the values that a node reads, those inside of a loop's body too."""
     names = set(node.input)
     for attribute in node.attribute:
         for inner in attribute.g.node:

@@ -1,4 +1,4 @@
-"""VGG16 by OpenVINO, on a CPU: the graph that `export` writes, also in bfloat16 and 8 bits."""
+"""Backbones by OpenVINO, on a CPU: the graph that `export` writes, also in bfloat16 and int8."""
 
 from __future__ import annotations
 
@@ -11,24 +11,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.errors import EngineError
-from tlfeatures.features.backbones.weights import Weights
+from tlfeatures.features.backbones.record import Backbone
+from tlfeatures.features.backbones.table import find_backbone
+from tlfeatures.features.backbones.tensors import Weights
 from tlfeatures.features.engines.engine import BATCH_SIZE, fitting_batch
 from tlfeatures.features.engines.onnx_backbone import backbone_nodes
 from tlfeatures.features.engines.onnx_graph import Graph
 from tlfeatures.features.spec import Spec
 
-_CHUNK = 8  # images of a request; several requests run at once, and larger ones gain nothing
+_CHUNK = 8  # images of a request; several requests run at once, and larger ones are no faster
 
-# Of what is not quantised, where some is.
+# Precision of the layers that aren't quantised.
 _HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
 
 
 class OpenVINOBackbone:
-    """VGG16 in OpenVINO. Rows are the same bits whatever the batch.
+    """A backbone in OpenVINO. Rows are the same bits whatever the batch.
 
     Parameters
     ----------
+    backbone : Backbone
     names : sequence of str
+        The embeddings wanted, `LAYER.POOLING`.
     data : bytes
         An ONNX model whose outputs are these embeddings.
     precision : str
@@ -40,12 +44,17 @@ class OpenVINOBackbone:
     most = BATCH_SIZE
 
     def __init__(
-        self, names: Sequence[str], data: bytes, precision: str, threads: int | None = None
+        self,
+        backbone: Backbone,
+        names: Sequence[str],
+        data: bytes,
+        precision: str,
+        threads: int | None = None,
     ) -> None:
         import openvino
 
+        self._backbone = backbone
         self._names = names
-
         self._core = openvino.Core()
         able = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         if precision == "bfloat16" and "BF16" not in able:
@@ -56,7 +65,7 @@ class OpenVINOBackbone:
             "INFERENCE_PRECISION_HINT": _HINTS[precision],
             **({} if threads is None else {"INFERENCE_NUM_THREADS": threads}),
         }
-        self._lock = threading.Lock()  # the clones of a cross-validation share it
+        self._lock = threading.Lock()  # clones of a cross-validation share one instance
         self._requests = functools.cache(self._compiled)
 
     def _compiled(self, chunk: int) -> Any:
@@ -67,16 +76,16 @@ class OpenVINOBackbone:
         return openvino.AsyncInferQueue(self._core.compile_model(model, "CPU", self._options))
 
     def embed(self, images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
-        """Embed a batch of shape (b, h, w, 3); see `Backbone`."""
-        chunk = fitting_batch(images.shape[1:3], _CHUNK)
-        chunk = chunk if len(images) >= chunk else 1  # few images needn't wait for padding
+        """Embed a batch of shape (b, h, w, 3); see `LoadedBackbone`."""
+        chunk = fitting_batch(self._backbone, images.shape[1:3], _CHUNK)
+        chunk = chunk if len(images) >= chunk else 1  # a few images need no padding
         requests = self._requests(chunk)
         chunks = -(-len(images) // chunk)
-        made: list[dict[str, NDArray[np.float32]]] = [{}] * chunks
+        results: list[dict[str, NDArray[np.float32]]] = [{}] * chunks
 
         def keep(request: Any, number: int) -> None:
-            made[number] = {
-                name: np.array(tensor.data, np.float32)  # a copy: it is written again
+            results[number] = {
+                name: np.array(tensor.data, np.float32)  # a copy: OpenVINO writes into it again
                 for name, tensor in zip(self._names, request.output_tensors, strict=True)
             }
 
@@ -89,19 +98,26 @@ class OpenVINOBackbone:
                 requests.start_async({0: np.ascontiguousarray(part)}, number)
             requests.wait_all()
         return {
-            name: np.concatenate([each[name] for each in made])[: len(images)]
+            name: np.concatenate([result[name] for result in results])[: len(images)]
             for name in self._names
         }
 
 
-def load_vgg16(
+def load(
     spec: Spec, names: Sequence[str], weights: Weights, threads: int | None
 ) -> OpenVINOBackbone:
-    """Build the graph, and compile it."""
+    """Build the graph of a spec's backbone, to be compiled for the first batch.
+
+    Raises
+    ------
+    EngineError
+        If this CPU doesn't have the spec's precision.
+    """
     graph = Graph()
     rows = backbone_nodes(graph, "images", spec, names, weights.tensors)
     outputs = {
         name: (value, np.float32, ("n", "d")) for name, value in zip(names, rows, strict=True)
     }
     model = graph.model({"images": (np.uint8, ("n", *spec.size, 3))}, outputs)
-    return OpenVINOBackbone(names, model.SerializeToString(), spec.precision, threads)
+    backbone = find_backbone(spec.backbone)
+    return OpenVINOBackbone(backbone, names, model.SerializeToString(), spec.precision, threads)

@@ -1,0 +1,194 @@
+"""Loading the backbone that a spec describes, by the engine that the spec names."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from tlfeatures.errors import EngineError, ParameterError, SpecError, WeightsError
+from tlfeatures.features.backbones.record import Backbone
+from tlfeatures.features.backbones.table import find_backbone, needs_top
+from tlfeatures.features.backbones.tensors import Weights
+from tlfeatures.features.backbones.weights import (
+    IMAGENET,
+    RANDOM,
+    check_weights_source,
+    load_weights,
+)
+from tlfeatures.features.engines.choose import ENGINES, check_engine
+from tlfeatures.features.engines.engine import DEVICES, Engine, LoadedBackbone
+from tlfeatures.features.spec import Spec
+from tlfeatures.names import unknown_name
+
+logger = logging.getLogger(__name__)
+
+
+def load_backbone(
+    spec: Spec,
+    names: Sequence[str],
+    *,
+    device: str = "auto",
+    weights: str | None = None,
+    substitute: bool = False,
+    threads: int | None = None,
+) -> LoadedBackbone:
+    """Load the backbone that a spec describes.
+
+    The last two are kept, so that the clones of a cross-validation share one.
+
+    Parameters
+    ----------
+    spec : Spec
+    names : sequence of str
+        The embeddings wanted, `LAYER.POOLING`.
+    device : {"auto", "cpu", "gpu"}
+    weights : str, optional
+        Where to take the weights from, if not from where the spec says.
+    substitute : bool
+        Whether Keras may replace an engine that isn't installed; int8 has no substitute.
+    threads : int, optional
+        Number of a CPU's threads; all cores if not given.
+
+    Raises
+    ------
+    WeightsError
+        If the weights can't be had or their hash is not the spec's.
+    SpecError
+        If the spec asks for what this version doesn't do to an image.
+    EngineError
+        If the engine is not installed, or can't do it on this machine.
+    ParameterError
+        If there is no such device, the engine can't load this backbone, or an int8 spec has no
+        ranges.
+    """
+    if device not in DEVICES:
+        raise unknown_name("device", device, DEVICES)
+    _check_possible(spec)
+    if spec.precision == "int8" and spec.quantization is None:
+        # The engine would compute in float32.
+        raise ParameterError("an int8 backbone needs ranges: measure them on images before")
+    source = _weights_source(spec, weights)
+    # Images are augmented before they are embedded: the recipe makes no other backbone.
+    spec = replace(spec, augmentation=None)
+    if substitute and device == "gpu" and spec.precision != "int8":
+        spec = replace(spec, engine="keras")  # the only engine that uses a GPU
+    try:
+        return _load(spec, tuple(names), device, source, threads)
+    except EngineError as error:
+        if not substitute or spec.precision == "int8" or spec.engine == "keras":
+            raise
+        logger.warning("%s; Keras stands in, whose embeddings differ by rounding alone", error)
+        return _load(replace(spec, engine="keras"), tuple(names), device, source, threads)
+
+
+def find_weights(spec: Spec, names: Sequence[str], weights: str | None = None) -> Weights | None:
+    """Get the very tensors that a spec names, without loading the backbone itself.
+
+    Parameters
+    ----------
+    spec : Spec
+    names : sequence of str
+        The embeddings wanted, `LAYER.POOLING`.
+    weights : str, optional
+        Where to take them from, if not from where the spec says.
+
+    Returns
+    -------
+    Weights or None
+        None where the backbone has none.
+
+    Raises
+    ------
+    WeightsError
+        If they can't be had or their hash is not the spec's.
+    SpecError
+        If the spec asks for what this version doesn't do to an image.
+    """
+    _check_possible(spec)
+    backbone = find_backbone(spec.backbone)
+    if not backbone.trained:
+        return None
+    return _spec_weights(backbone, spec, names, _weights_source(spec, weights))
+
+
+def _weights_source(spec: Spec, given: str | None) -> str:
+    """Return the source that the user gave, which must exist, or that of the spec."""
+    if given is None:
+        return spec.weights
+    check_weights_source(given)
+    return given
+
+
+def _spec_weights(backbone: Backbone, spec: Spec, names: Sequence[str], source: str) -> Weights:
+    if source != RANDOM and not Path(source).is_file():
+        # The published tensors are the same from wherever they come.
+        source = IMAGENET if backbone.is_published(spec.weights_sha256) else source
+    weights = load_weights(
+        backbone, source, top=needs_top(backbone.name, names), random_state=spec.random_state
+    )
+    for expected, sha256 in (
+        (spec.weights_sha256, weights.sha256),
+        (spec.top_sha256, weights.top_sha256),
+    ):
+        if None not in (expected, sha256) and expected != sha256:
+            raise WeightsError(
+                f"the weights from {source} have sha256 {sha256}, expected {expected}: give the "
+                "file that made these embeddings with --weights PATH"
+            )
+    return weights
+
+
+def _check_possible(spec: Spec) -> None:
+    """Refuse a spec of another version rather than embed by other rules than its own."""
+    own = Spec(
+        backbone=spec.backbone,
+        size=spec.size,
+        precision=spec.precision,
+        weights=spec.weights,
+        weights_sha256=spec.weights_sha256,
+        top_sha256=spec.top_sha256,
+        preprocessing=find_backbone(spec.backbone).preprocessing.describe(),
+        value_range=spec.value_range,
+        engine=spec.engine,
+        quantization=spec.quantization,
+    )  # its augmentation is not compared: images themselves are embedded without
+    for name, theirs, ours in spec.differences(own):
+        raise SpecError(
+            f"the embedding was made with {name} {theirs!r}, this tlfeatures does {ours!r}: use "
+            "the version that made it, or extract and fit again"
+        )
+
+
+def _load(
+    spec: Spec, names: tuple[str, ...], device: str, source: str, threads: int | None
+) -> LoadedBackbone:
+    backbone = find_backbone(spec.backbone)
+    if backbone.load is not None:
+        loaded: LoadedBackbone = backbone.load(names)
+        return loaded
+    check_engine(spec.engine, spec.precision, device)
+    engine = ENGINES[spec.engine]
+    if not engine.loads(backbone):
+        able = [name for name, other in ENGINES.items() if other.loads(backbone)]
+        raise ParameterError(
+            f"engine {spec.engine} can't load the backbone {backbone.name}; there are: "
+            f"{', '.join(able)}"
+        )
+    return _load_by_engine(engine, backbone, spec, names, device, source, threads)
+
+
+@functools.lru_cache(maxsize=2)
+def _load_by_engine(
+    engine: Engine,
+    backbone: Backbone,
+    spec: Spec,
+    names: tuple[str, ...],
+    device: str,
+    source: str,
+    threads: int | None,
+) -> LoadedBackbone:
+    weights = _spec_weights(backbone, spec, names, source)
+    return engine.load(spec, names, device, weights, threads)
