@@ -90,9 +90,9 @@ def test_heavy_libraries_have_one_room_each():
     assert files_importing("keras") == {f"{engines}/keras_engine.py", f"{engines}/keras_start.py"}
     assert files_importing("openvino") == {f"{engines}/openvino_engine.py"}
     assert files_importing("ncnn") == {f"{engines}/ncnn_engine.py"}
-    assert files_importing("pooch") == {"features/backbones/weights.py"}
+    assert files_importing("pooch") == {"features/backbones/download.py"}
     reading = {f"features/file/{name}.py" for name in ("checks", "create", "reader", "writer")}
-    assert files_importing("h5py") == reading | {"features/backbones/weights.py"}
+    assert files_importing("h5py") == reading | {"features/backbones/weights_file.py"}
     assert files_importing("fsspec") == {"features/sources/locations.py"}
     cluster = {f"features/cluster/{name}.py" for name in ("client", "connect")}
     assert files_importing("distributed") == cluster
