@@ -8,6 +8,7 @@ memory, and reports its progress.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, groupby
@@ -32,6 +33,8 @@ _OUT_OF_MEMORY = (
     *("resourceexhausted", "outofmemory", "memoryerror", "badalloc", "allocfailed"),
     *("failedtoallocate", "allocatememory", "enoughmemory"),
 )
+
+_REPORT_SECONDS = 10.0
 
 Values = dict[str, NDArray[np.float32]]
 Progress = Callable[[int, int], None]
@@ -159,7 +162,8 @@ class Embedder:
         variants_only : callable (key) -> bool, optional
             Whether only the variants of an image are to be embedded.
         progress : callable (images done), optional
-            Called after each batch; an image that cannot be read counts as done.
+            Called after each batch; an image that cannot be read counts as done. Without it, the
+            progress of a long run is logged.
 
         Returns
         -------
@@ -242,6 +246,7 @@ class EmbeddingRun(Generic[Key]):
         decoded = read_ahead(images, embedder.decoding)
         self._pixels = _readable(decoded, self.failures, self.few_levels)
         self._first: tuple[Key, Pixels] | None = None
+        self._reported = time.monotonic()
 
     def start(self) -> bool:
         """Read up to the first image that can be read, and load the backbone.
@@ -270,10 +275,17 @@ class EmbeddingRun(Generic[Key]):
             for batch in self._batches():
                 yield batch
                 done += len(batch.keys)
-                if self._progress is not None:
-                    self._progress(done + len(self.failures))
+                self._report(done + len(self.failures))
         finally:
             self._pixels.close()  # ends the threads that decode
+
+    def _report(self, done: int) -> None:
+        """Call `progress`; without it, log the progress of a run that takes long."""
+        if self._progress is not None:
+            self._progress(done)
+        elif time.monotonic() - self._reported > _REPORT_SECONDS:
+            self._reported = time.monotonic()
+            logger.info("%d of up to %d images are embedded", done, self._count)
 
     def _batches(self) -> Iterator[Batch[Key]]:
         if not self.start() or self._first is None:
