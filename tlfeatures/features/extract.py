@@ -147,8 +147,8 @@ def extract(
         A folder with one subfolder for each class, optionally inside train, val and test.
     file : path
         The HDF5 file. It is created, or updated if it exists.
-    backbone : str, default "vgg16"
-        Name of the frozen network.
+    backbone : str, default `DEFAULT_BACKBONE`
+        Name of the frozen network, one of `tlfeatures.features.backbones.table.BACKBONES`.
     layers : str or sequence of str, default the backbone's own
         `LAYER`, pooled by each of `pools`, or `LAYER.POOLING`.
     pools : str or sequence of str, default "avg"

@@ -41,8 +41,8 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     Parameters
     ----------
-    backbone : str, default "vgg16"
-        Name of the frozen network.
+    backbone : str, default `DEFAULT_BACKBONE`
+        Name of the frozen network, one of `tlfeatures.features.backbones.table.BACKBONES`.
     layers : str or sequence of str, optional
         `LAYER`, pooled by each of `pools`, or `LAYER.POOLING`. None is the backbone's default
         layer. The columns of several embeddings stand next to each other; each row of each of
