@@ -234,7 +234,7 @@ ADDRESSES = {
 
 @pytest.mark.parametrize("name", ADDRESSES)
 def test_where_no_scheduler_is_it_is_said_how_to_start_one(name, monkeypatch):
-    monkeypatch.setattr(module, "CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr("tlfeatures.features.cluster.connect.CONNECT_SECONDS", 0.5)
     with pytest.raises(ClusterError) as said, connect(ADDRESSES[name]):
         pass
     assert str(said.value).startswith(f"no scheduler answers at {ADDRESSES[name]} as it should (")

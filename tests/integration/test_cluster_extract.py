@@ -28,7 +28,6 @@ from tests.integration.forked import Forked
 from tests.photographs import PLACES, save_crops
 from tlfeatures import describe, extract
 from tlfeatures.errors import ClusterError, ParameterError
-from tlfeatures.features.cluster import client as cluster
 from tlfeatures.features.file.reader import read_header
 
 IMAGES = 80
@@ -472,7 +471,7 @@ def tls(tmp_path_factory):
 def test_tls_is_passed_through_and_without_it_nobody_is_let_in(
     tls, photos, expected, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1.0)
+    monkeypatch.setattr("tlfeatures.features.cluster.connect.CONNECT_SECONDS", 1.0)
     with Watched(tmp_path / "watched", tls) as watched:
         watched.ready(1)
         assert watched.address.startswith("tls://")

@@ -201,7 +201,7 @@ def tell_rows(self, rows, *values):
     left -= 1
     if left == 0:
         time.sleep(600)
-store.Writer.write = tell_rows
+Writer.write = tell_rows
 from tlfeatures.cli import main
 main(sys.argv[2:])
 """
