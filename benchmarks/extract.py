@@ -55,7 +55,7 @@ from tlfeatures.features.plan import make_plan
 from tlfeatures.features.run import calibrated, open_target
 from tlfeatures.features.settings import Settings, make_spec
 from tlfeatures.features.spec import Spec
-from tlfeatures.figures import COLORS, drawing, save_figure
+from tlfeatures.reports.figures import COLORS, drawing, save_figure
 
 BATCH = 32
 EMBEDDING = "block5_pool.avg"

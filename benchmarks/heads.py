@@ -4,7 +4,7 @@
     python benchmarks/heads.py --smoke
 
 The same grids on the same folds of the same embeddings, by `GridSearchCV` over pipelines and by
-`tlfeatures.tuning.choose`, head by head in one run; both may use all cores. Then whole benchmarks:
+`tlfeatures.model_selection.tuning.choose`, head by head in one run; both may use all cores. Then whole benchmarks:
 ten heads untuned, and tuned in nested cross-validation, which plain pipelines aren't asked to do.
 """
 
@@ -36,13 +36,13 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from tlfeatures import extract, load_dataset
-from tlfeatures.dataset import Dataset
-from tlfeatures.evaluate import cross_validate_heads
+from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.features.spec import Spec
-from tlfeatures.folds import make_folds
-from tlfeatures.heads import Grid, head_grid, make_head, make_heads
-from tlfeatures.trainer import Trainer
-from tlfeatures.tuning import choose
+from tlfeatures.heads.table import Grid, head_grid, make_head, make_heads
+from tlfeatures.model_selection.cross_validation import cross_validate_heads
+from tlfeatures.model_selection.folds import make_folds
+from tlfeatures.model_selection.trainer import Trainer
+from tlfeatures.model_selection.tuning import choose
 
 C = [10.0**power for power in range(-4, 3)]
 # Head: its parameters here, its grid, and the plain pipeline after standardising, with its grid.

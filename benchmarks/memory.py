@@ -24,7 +24,7 @@ from typing import Any
 from common import add_backbone, add_engines, output_of, parse, write_noise
 
 from tlfeatures import extract
-from tlfeatures.figures import COLORS, drawing, save_figure
+from tlfeatures.reports.figures import COLORS, drawing, save_figure
 
 Points = dict[str, list[tuple[int, float]]]
 

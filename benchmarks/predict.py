@@ -20,11 +20,11 @@ import numpy as np
 from common import DATA, add_backbone, chosen_images, images_folder, parse, timed
 
 from tlfeatures import Model, export, extract, load_dataset, make_head
-from tlfeatures.exporting.check import run_graph
-from tlfeatures.exporting.runtime import session
 from tlfeatures.features.engines.choose import choose_engine
 from tlfeatures.features.engines.load import load_backbone
 from tlfeatures.features.images.decoding import decode
+from tlfeatures.models.export.check import run_graph
+from tlfeatures.models.export.runtime import session
 
 BATCH = 32
 

@@ -16,7 +16,8 @@ from PIL import Image
 from threadpoolctl import threadpool_limits
 
 from tests.fakes import Recorder, age
-from tlfeatures import benchmarking, extract, fit
+from tlfeatures import extract, fit
+from tlfeatures.benchmarking import run as benchmarking
 from tlfeatures.features.backbones.vgg16 import VGG16
 from tlfeatures.features.backbones.weights import load_weights
 

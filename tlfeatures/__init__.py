@@ -10,25 +10,29 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tlfeatures.auditing import Audit, audit
-    from tlfeatures.benchmarking import Benchmark, benchmark, load_benchmark
-    from tlfeatures.dataset import Dataset, load_dataset
+    from tlfeatures.benchmarking.fit import FitReport, fit
+    from tlfeatures.benchmarking.run import Benchmark, benchmark, load_benchmark
+    from tlfeatures.dataset.dataset import Dataset, load_dataset
     from tlfeatures.errors import TlfeaturesError
-    from tlfeatures.evaluate import Evaluation, cross_validate, cross_validate_heads
-    from tlfeatures.evaluating import Trial
-    from tlfeatures.exporting.export import Export, export
     from tlfeatures.features.cluster.connect import TLS
     from tlfeatures.features.extract import Extraction, extract
     from tlfeatures.features.merge import Merging, merge
     from tlfeatures.features.transformer import Extractor
     from tlfeatures.features.verify import Verification, verify
-    from tlfeatures.fitting import FitReport, fit
-    from tlfeatures.heads import HEADS, head_grid, make_head
-    from tlfeatures.info import describe
-    from tlfeatures.learning_curves import LearningCurve, learning_curve
-    from tlfeatures.model import Model, Prediction
-    from tlfeatures.reporting import Report, plot, report
-    from tlfeatures.training_curves import TrainingCurve, training_curve
+    from tlfeatures.heads.table import HEADS, head_grid, make_head
+    from tlfeatures.model_selection.audit import Audit, audit
+    from tlfeatures.model_selection.cross_validation import (
+        Evaluation,
+        cross_validate,
+        cross_validate_heads,
+    )
+    from tlfeatures.model_selection.learning_curve import LearningCurve, learning_curve
+    from tlfeatures.model_selection.training_curve import TrainingCurve, training_curve
+    from tlfeatures.models.describe import describe
+    from tlfeatures.models.evaluate import Trial
+    from tlfeatures.models.export.export import Export, export
+    from tlfeatures.models.model import Model, Prediction
+    from tlfeatures.reports.report import Report, plot, report
 
 __version__ = "0.1.0"
 
@@ -73,25 +77,29 @@ __all__ = [
 ]
 
 _HOMES = {
-    "tlfeatures.auditing": ("Audit", "audit"),
-    "tlfeatures.benchmarking": ("Benchmark", "benchmark", "load_benchmark"),
+    "tlfeatures.model_selection.audit": ("Audit", "audit"),
+    "tlfeatures.benchmarking.run": ("Benchmark", "benchmark", "load_benchmark"),
     "tlfeatures.features.cluster.connect": ("TLS",),
-    "tlfeatures.dataset": ("Dataset", "load_dataset"),
+    "tlfeatures.dataset.dataset": ("Dataset", "load_dataset"),
     "tlfeatures.errors": ("TlfeaturesError",),
-    "tlfeatures.evaluate": ("Evaluation", "cross_validate", "cross_validate_heads"),
-    "tlfeatures.evaluating": ("Trial",),
-    "tlfeatures.exporting.export": ("Export", "export"),
+    "tlfeatures.model_selection.cross_validation": (
+        "Evaluation",
+        "cross_validate",
+        "cross_validate_heads",
+    ),
+    "tlfeatures.models.evaluate": ("Trial",),
+    "tlfeatures.models.export.export": ("Export", "export"),
     "tlfeatures.features.extract": ("Extraction", "extract"),
     "tlfeatures.features.merge": ("Merging", "merge"),
     "tlfeatures.features.transformer": ("Extractor",),
     "tlfeatures.features.verify": ("Verification", "verify"),
-    "tlfeatures.fitting": ("FitReport", "fit"),
+    "tlfeatures.benchmarking.fit": ("FitReport", "fit"),
     "tlfeatures.heads": ("HEADS", "head_grid", "make_head"),
-    "tlfeatures.info": ("describe",),
-    "tlfeatures.learning_curves": ("LearningCurve", "learning_curve"),
-    "tlfeatures.model": ("Model", "Prediction"),
-    "tlfeatures.reporting": ("Report", "plot", "report"),
-    "tlfeatures.training_curves": ("TrainingCurve", "training_curve"),
+    "tlfeatures.models.describe": ("describe",),
+    "tlfeatures.model_selection.learning_curve": ("LearningCurve", "learning_curve"),
+    "tlfeatures.models.model": ("Model", "Prediction"),
+    "tlfeatures.reports.report": ("Report", "plot", "report"),
+    "tlfeatures.model_selection.training_curve": ("TrainingCurve", "training_curve"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

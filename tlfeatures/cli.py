@@ -28,8 +28,8 @@ from tlfeatures.errors import OutputError, ParameterError, StoppedError, Tlfeatu
 from tlfeatures.features.backbones.table import BACKBONES, DEFAULT_BACKBONE, POOLINGS
 
 if TYPE_CHECKING:
-    from tlfeatures.benchmarking import Benchmark
-    from tlfeatures.model import Prediction
+    from tlfeatures.benchmarking.run import Benchmark
+    from tlfeatures.models.model import Prediction
 
 # The commands import the libraries, so that `--help` is fast.
 
@@ -190,7 +190,11 @@ class _Commands(click.Group):
 class _Once(logging.Filter):
     """Shows each message about labels once: a benchmark loads them for every embedding."""
 
-    _of_labels = ("tlfeatures.dataset", "tlfeatures.labels", "tlfeatures.label_tables")
+    _of_labels = (
+        "tlfeatures.dataset.dataset",
+        "tlfeatures.dataset.labels",
+        "tlfeatures.dataset.label_tables",
+    )
 
     def __init__(self) -> None:
         super().__init__()
@@ -455,14 +459,14 @@ _report = click.option(
 def _check_page(page: str | None) -> None:
     """A page that can't be written is said before the work."""
     if page is not None:
-        from tlfeatures.reporting import check_page
+        from tlfeatures.reports.report import check_page
 
         check_page(page)
 
 
 def _write_page(benchmark: Benchmark, page: str, **options: Any) -> None:
-    from tlfeatures.render import render_report
-    from tlfeatures.reporting import write_report
+    from tlfeatures.reports.report import write_report
+    from tlfeatures.terminal.render import render_report
 
     with _Bars() as bars:
         written = write_report(benchmark, page, progress=bars.show, **options)
@@ -632,7 +636,7 @@ def extract(ctx: click.Context, /, source: str, file: str, as_json: bool, **opti
     """
     with _stopping() as stop, _Bar() as bar:
         from tlfeatures.features.extract import extract
-        from tlfeatures.render import render_extraction
+        from tlfeatures.terminal.render import render_extraction
 
         command = ctx.meta[_COMMAND_LINE]
         options |= _pop_cluster(options)
@@ -676,9 +680,9 @@ def fit(
     **options: Any,
 ) -> None:
     """Cross-validate heads on FILE.h5; refit the best on all rows and save it to MODEL."""
-    from tlfeatures.fitting import fit
-    from tlfeatures.heads import parse_params
-    from tlfeatures.render import render_fit
+    from tlfeatures.benchmarking.fit import fit
+    from tlfeatures.heads.table import parse_params
+    from tlfeatures.terminal.render import render_fit
 
     _check_page(report)
     options |= _pop_cluster(options)
@@ -750,9 +754,9 @@ def benchmark(
     Each score has a 95 % interval, and the ranking marks the heads that are not
     significantly different from the best.
     """
-    from tlfeatures.benchmarking import benchmark
-    from tlfeatures.heads import parse_params
-    from tlfeatures.render import render_benchmark
+    from tlfeatures.benchmarking.run import benchmark
+    from tlfeatures.heads.table import parse_params
+    from tlfeatures.terminal.render import render_benchmark
 
     _check_page(report)
     options |= _pop_cluster(options)
@@ -797,8 +801,8 @@ def audit(file: str, top: int, as_json: bool, **options: Any) -> None:
     label errors (confident learning), and outliers. It only reads: no file or folder of yours is
     changed.
     """
-    from tlfeatures.auditing import audit
-    from tlfeatures.render import render_audit
+    from tlfeatures.model_selection.audit import audit
+    from tlfeatures.terminal.render import render_audit
 
     with _Bar("folds", "folds/s") as bar:
         result = audit(file, progress=bar.show, **options)
@@ -845,9 +849,9 @@ def learning_curve(file: str, params: tuple[str, ...], as_json: bool, **options:
     A curve fitted to it says what twice and four times the images would give, if it has
     predicted the whole from half of it; else, that it can't be told.
     """
-    from tlfeatures.heads import parse_params
-    from tlfeatures.learning_curves import learning_curve
-    from tlfeatures.render import render_learning_curve
+    from tlfeatures.heads.table import parse_params
+    from tlfeatures.model_selection.learning_curve import learning_curve
+    from tlfeatures.terminal.render import render_learning_curve
 
     with _Bar("fits", "fits/s") as bar:
         curve = learning_curve(file, params=parse_params(params), progress=bar.show, **options)
@@ -899,8 +903,8 @@ def report(folder: str, output: str, as_json: bool, **options: Any) -> None:
     computed for it, and kept in DIR. They take seconds for a thousand images and minutes for tens
     of thousands, the learning curve of mlp most; --without leaves them out.
     """
-    from tlfeatures.render import render_report
-    from tlfeatures.reporting import report
+    from tlfeatures.reports.report import report
+    from tlfeatures.terminal.render import render_report
 
     with _Bars() as bars:
         written = report(folder, output, progress=bars.show, **options)
@@ -930,7 +934,7 @@ def report(folder: str, output: str, as_json: bool, **options: Any) -> None:
 @_n_jobs(-1)
 def plot(folder: str, what: str, output: str, **options: Any) -> None:
     """Draw one figure of the benchmark in DIR."""
-    from tlfeatures.reporting import plot
+    from tlfeatures.reports.report import plot
 
     with _Bars() as bars:
         plot(folder, what, output, progress=bars.show, **options)
@@ -969,7 +973,7 @@ def predict(
     command then prints one line for each path as soon as it can, so that another program can keep
     it running. The header of the table shows that the model is loaded.
     """
-    from tlfeatures.model import Model
+    from tlfeatures.models.model import Model
 
     stream = images == ("-",)
     if "-" in images and not stream:
@@ -1037,8 +1041,8 @@ def evaluate(ctx: click.Context, /, model: str, source: str, as_json: bool, **op
     These are a folder with one subfolder a class, or an embeddings file. Images that the model was
     fitted on, told by the sha256 of their files, are counted and left out.
     """
-    from tlfeatures.evaluating import evaluate
-    from tlfeatures.render import render_trial
+    from tlfeatures.models.evaluate import evaluate
+    from tlfeatures.terminal.render import render_trial
 
     with _Bar() as bar:
         trial = evaluate(model, source, progress=bar.show, **options)
@@ -1076,8 +1080,8 @@ def export(
     It takes uint8 RGB images (n, height, width, 3) and gives probabilities and labels. It needs
     `pip install 'tlfeatures[onnx]'` to be written, and only ONNX Runtime to be used.
     """
-    from tlfeatures.exporting.export import export
-    from tlfeatures.render import render_export
+    from tlfeatures.models.export.export import export
+    from tlfeatures.terminal.render import render_export
 
     result = export(model, output, weights=weights, check=check or None)
     _print(json.dumps(result.to_dict()) if as_json else render_export(result))
@@ -1093,8 +1097,8 @@ def info(file: str, as_json: bool) -> None:
 
     Nothing in the file is executed.
     """
-    from tlfeatures.info import describe
-    from tlfeatures.render import render_info
+    from tlfeatures.models.describe import describe
+    from tlfeatures.terminal.render import render_info
 
     facts = describe(file)
     _print(json.dumps(facts) if as_json else render_info(facts))
@@ -1136,7 +1140,7 @@ def verify(ctx: click.Context, /, file: str, as_json: bool, **options: Any) -> N
     The exit code is 1 if something was found.
     """
     from tlfeatures.features.verify import verify
-    from tlfeatures.render import render_verification
+    from tlfeatures.terminal.render import render_verification
 
     with _Bar("checking", "rows/s") as bar:
         result = verify(file, progress=bar.show, **options)
@@ -1162,7 +1166,7 @@ def merge(file: str, output: str | None, as_json: bool) -> None:
     merged file replaces FILE.h5 and the shards are removed.
     """
     from tlfeatures.features.merge import merge
-    from tlfeatures.render import render_merging
+    from tlfeatures.terminal.render import render_merging
 
     with _Bar("merging", "rows/s") as bar:
         result = merge(file, output, progress=bar.show)
@@ -1184,8 +1188,8 @@ def demo(out: str, as_json: bool) -> None:
 
     The command writes the digits as images, embeds them, compares three heads and saves the best.
     """
-    from tlfeatures.demo import PER_CLASS, run_demo
-    from tlfeatures.render import render_extraction, render_fit
+    from tlfeatures.terminal.demo import PER_CLASS, run_demo
+    from tlfeatures.terminal.render import render_extraction, render_fit
 
     images = 10 * PER_CLASS
     _say(f"{images} handwritten digits, 10 classes. The first run may download weights.")
@@ -1323,7 +1327,7 @@ def _stopping() -> Iterator[Callable[[], bool]]:
 
     It opens standard error once more, because ours is redirected while TensorFlow loads.
     """
-    from tlfeatures.stopping import Stopping
+    from tlfeatures.terminal.stopping import Stopping
 
     with ExitStack() as stack:
         own = None

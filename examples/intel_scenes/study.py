@@ -32,10 +32,10 @@ from tlfeatures import (
     make_head,
     training_curve,
 )
-from tlfeatures.comparison import Rank, compare
-from tlfeatures.dataset import Dataset
-from tlfeatures.statistics import bootstrap_intervals, resample_counts
-from tlfeatures.trainer import fit_on_all
+from tlfeatures.benchmarking.rank import Rank, compare
+from tlfeatures.dataset.dataset import Dataset
+from tlfeatures.metrics.statistics import bootstrap_intervals, resample_counts
+from tlfeatures.model_selection.trainer import fit_on_all
 
 HERE = Path(__file__).parent
 

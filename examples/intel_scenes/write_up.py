@@ -15,9 +15,9 @@ import numpy as np
 from jinja2 import Environment, StrictUndefined
 
 from tlfeatures import TrainingCurve
-from tlfeatures.figures import COLORS, new_figure, save_figure, style
-from tlfeatures.plotting import plot_training
-from tlfeatures.statistics import wilson
+from tlfeatures.metrics.statistics import wilson
+from tlfeatures.reports.figures import COLORS, new_figure, save_figure, style
+from tlfeatures.reports.plotting import plot_training
 
 HERE = Path(__file__).parent
 

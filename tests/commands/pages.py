@@ -8,7 +8,7 @@ from functools import partial
 import tlfeatures
 from tests.fakes import write_image
 from tlfeatures import extract, report
-from tlfeatures.page.contents import OPTIONAL
+from tlfeatures.reports.page.contents import OPTIONAL
 
 HEADS = ["logreg", "mlp", "dummy"]
 SECTIONS = ["heads", "errors", "probabilities", "more-images", "epochs", "map", "audit", "made"]

@@ -13,10 +13,10 @@ from sklearn.model_selection import KFold
 from tests.fakes import write_image
 from tests.unit.data import run_benchmark
 from tlfeatures import extract, fit, load_benchmark, load_dataset
-from tlfeatures.analyses import Analyses
 from tlfeatures.cli import main
 from tlfeatures.errors import DatasetError, ParameterError
 from tlfeatures.features.sources.folder_labels import LabelRow
+from tlfeatures.reports.analyses import Analyses
 
 HEADS = ["logreg", "knn", "dummy"]
 

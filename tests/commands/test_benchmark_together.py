@@ -10,11 +10,12 @@ from click.testing import CliRunner
 
 from tests.integration.piped import COMMAND, Program
 from tests.unit.data import run_benchmark
-from tlfeatures import benchmarking, extract, load_benchmark
+from tlfeatures import extract, load_benchmark
+from tlfeatures.benchmarking import run as benchmarking
+from tlfeatures.benchmarking.store import Results
 from tlfeatures.cli import main
 from tlfeatures.errors import BusyError, FormatError, OutputError, ParameterError, TlfeaturesError
 from tlfeatures.locks import locked
-from tlfeatures.results import Results
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +127,7 @@ def test_processes_at_once_lose_nothing(embeddings, out):
 
 def test_a_run_that_is_refused_says_who_writes(embeddings, out, monkeypatch):
     run_benchmark(embeddings, heads=["dummy"], out=out)
-    monkeypatch.setattr("tlfeatures.results._PATIENCE", 0.1)
+    monkeypatch.setattr("tlfeatures.benchmarking.store._PATIENCE", 0.1)
     with locked(out / "results.json"), pytest.raises(BusyError, match=r"results\.json is being"):
         run_benchmark(embeddings, heads=["ridge"], out=out)
 

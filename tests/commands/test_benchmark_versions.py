@@ -6,12 +6,13 @@ import pytest
 from sklearn.pipeline import Pipeline
 
 from tests.unit.data import run_benchmark
-from tlfeatures import benchmarking, results
-from tlfeatures.benchmarking import load_benchmark
-from tlfeatures.classifiers import NamedBoosting
-from tlfeatures.coordinates import PrincipalCoordinates
+from tlfeatures.benchmarking import run as benchmarking
+from tlfeatures.benchmarking import store as results
+from tlfeatures.benchmarking.run import load_benchmark
 from tlfeatures.errors import FormatError
-from tlfeatures.heads import with_new_params
+from tlfeatures.heads.classifiers import NamedBoosting
+from tlfeatures.heads.coordinates import PrincipalCoordinates
+from tlfeatures.heads.table import with_new_params
 
 HEADS = ["logreg", "knn", "dummy"]
 

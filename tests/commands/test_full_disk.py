@@ -8,10 +8,10 @@ from click.testing import CliRunner
 from tests.fakes import full_disk
 from tests.unit.data import run_benchmark
 from tlfeatures import extract, fit, plot
-from tlfeatures.auditing import Audit, Finding
 from tlfeatures.cli import main
 from tlfeatures.errors import OutputError
-from tlfeatures.figures import new_figure, save_figure
+from tlfeatures.model_selection.audit import Audit, Finding
+from tlfeatures.reports.figures import new_figure, save_figure
 
 AGAIN = "can't be written: File too large; make room and run the same command again"
 

@@ -17,7 +17,7 @@ from tests.unit.data import run_benchmark
 from tlfeatures import Model, load_dataset, make_head
 from tlfeatures.cli import main
 from tlfeatures.errors import FormatError, ModelError
-from tlfeatures.model_file import read_model_info
+from tlfeatures.models.model_file import read_model_info
 
 WRONG = [None, True, 3, -1, 2.5, float("nan"), 10**30, "x", "", [], [1], [{}], {}, {"a": 1}]
 GONE = object()

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from tests.unit.simulations import gaussian_classes
-from tlfeatures.heads import make_head
-from tlfeatures.learning_curves import measure_curve
+from tlfeatures.heads.table import make_head
+from tlfeatures.model_selection.learning_curve import measure_curve
 
 
 def true_accuracy(counts, fits, **fields) -> float:

@@ -7,7 +7,7 @@ from PIL import Image
 from tlfeatures import plot
 from tlfeatures.cli import main
 from tlfeatures.errors import ParameterError
-from tlfeatures.reporting import FIGURES
+from tlfeatures.reports.report import FIGURES
 
 
 @pytest.mark.parametrize("what", FIGURES)

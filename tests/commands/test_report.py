@@ -13,10 +13,10 @@ from PIL import Image
 from tests.commands.pages import SECTIONS, album, benchmark, page_of, sections
 from tests.fakes import write_image
 from tlfeatures import load_benchmark, load_dataset, report
-from tlfeatures.analyses import Analyses
 from tlfeatures.cli import main
 from tlfeatures.errors import ParameterError
-from tlfeatures.page.contents import OPTIONAL
+from tlfeatures.reports.analyses import Analyses
+from tlfeatures.reports.page.contents import OPTIONAL
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import pytest
 from tests.commands.pages import benchmark, page_of, sections
 from tests.fakes import write_image
 from tlfeatures import extract, load_benchmark, report
-from tlfeatures.analyses import Analyses
 from tlfeatures.errors import DatasetError, FormatError, ParameterError
+from tlfeatures.reports.analyses import Analyses
 
 
 def analyses_of(folder):

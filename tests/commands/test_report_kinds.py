@@ -8,7 +8,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 
 from tests.commands.pages import SECTIONS, album, benchmark, page_of, sections, write_split
 from tlfeatures import extract, fit, load_dataset
-from tlfeatures.reporting import write_report
+from tlfeatures.reports.report import write_report
 
 
 class Labels(ClassifierMixin, BaseEstimator):

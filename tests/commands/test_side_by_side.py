@@ -26,14 +26,14 @@ from tlfeatures import (
     make_head,
     report,
 )
-from tlfeatures.analyses import Analyses
 from tlfeatures.cli import main
 from tlfeatures.errors import ModelError, ParameterError, TlfeaturesError
-from tlfeatures.evaluating import evaluate
-from tlfeatures.exporting.runtime import session
 from tlfeatures.features.backbones.pixels import PixelBackbone
 from tlfeatures.features.combined import join, parts_of
 from tlfeatures.features.file.reader import open_embeddings
+from tlfeatures.models.evaluate import evaluate
+from tlfeatures.models.export.runtime import session
+from tlfeatures.reports.analyses import Analyses
 
 BOTH = "grid4.flatten+grid8.avg"
 

@@ -5,7 +5,6 @@ import pytest
 
 from tlfeatures import (
     benchmark,
-    benchmarking,
     cross_validate,
     extract,
     load_benchmark,
@@ -13,9 +12,10 @@ from tlfeatures import (
     make_head,
     report,
 )
-from tlfeatures.analyses import Analyses
+from tlfeatures.benchmarking import run as benchmarking
+from tlfeatures.benchmarking.store import fingerprint
 from tlfeatures.errors import DatasetError, ParameterError
-from tlfeatures.results import fingerprint
+from tlfeatures.reports.analyses import Analyses
 
 
 @pytest.fixture

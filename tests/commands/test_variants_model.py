@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from tlfeatures import Model, describe, export, fit, load_dataset, make_head
 from tlfeatures.cli import main
 from tlfeatures.errors import DatasetError, ModelError
-from tlfeatures.evaluating import evaluate
+from tlfeatures.models.evaluate import evaluate
 
 
 @pytest.fixture

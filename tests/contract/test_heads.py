@@ -8,7 +8,7 @@ from sklearn.dummy import DummyClassifier
 from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV, ParameterGrid, cross_val_score
 
-from tlfeatures.heads import HEADS, head_grid, make_head
+from tlfeatures.heads.table import HEADS, head_grid, make_head
 
 
 def sample(classes=3, n=90, d=40):

@@ -18,9 +18,9 @@ from tests.integration.conftest import link_all
 from tests.photographs import PLACES, save_crops
 from tlfeatures import Extractor, Model, extract, fit, load_dataset, verify
 from tlfeatures.errors import SpecError, StoppedError
-from tlfeatures.exporting.export import export
 from tlfeatures.features.engines.choose import ENGINES
 from tlfeatures.features.file.reader import read_header
+from tlfeatures.models.export.export import export
 
 pytestmark = pytest.mark.integration
 SIZE = 64

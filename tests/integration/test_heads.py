@@ -22,11 +22,11 @@ from sklearn.svm import SVC
 
 from tests.integration.conftest import COPIED, SIZES
 from tlfeatures import cross_validate, cross_validate_heads, fit, load_dataset, make_head
-from tlfeatures.comparison import compare
-from tlfeatures.coordinates import fold_coordinates
-from tlfeatures.folds import make_folds
-from tlfeatures.heads import head_grid, make_heads
-from tlfeatures.results import Study, entry_of
+from tlfeatures.benchmarking.rank import compare
+from tlfeatures.benchmarking.store import Study, entry_of
+from tlfeatures.heads.coordinates import fold_coordinates
+from tlfeatures.heads.table import head_grid, make_heads
+from tlfeatures.model_selection.folds import make_folds
 
 pytestmark = pytest.mark.integration
 

@@ -17,7 +17,7 @@ from tests.integration.piped import run
 from tests.unit.data import run_benchmark
 from tlfeatures import extract, fit, load_benchmark
 from tlfeatures.cli import main
-from tlfeatures.info import describe
+from tlfeatures.models.describe import describe
 
 # `tlfeatures ARGUMENTS` is killed just before (or after) the n-th change of a name on the disk.
 KILLED = """

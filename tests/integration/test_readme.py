@@ -16,8 +16,8 @@ import pytest
 from click.testing import CliRunner
 
 from tests.photographs import save_crops
-from tlfeatures import demo
 from tlfeatures.cli import main
+from tlfeatures.terminal import demo
 
 pytestmark = pytest.mark.integration
 

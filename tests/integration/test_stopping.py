@@ -22,7 +22,7 @@ from tests.integration.piped import Program
 from tlfeatures import describe, extract
 from tlfeatures.cli import main
 from tlfeatures.errors import StoppedError
-from tlfeatures.stopping import Stopping
+from tlfeatures.terminal.stopping import Stopping
 
 SIGNALS = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda n: n.name)
 
@@ -32,7 +32,7 @@ CHILD = """
 import atexit, ctypes, os, signal, sys, time
 from dataclasses import replace
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from tlfeatures import stopping
+from tlfeatures.terminal import stopping
 from tlfeatures.cli import main
 from tlfeatures.features.backbones.table import BACKBONES
 from tlfeatures.features.backbones.pixels import PixelBackbone

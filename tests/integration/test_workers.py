@@ -83,7 +83,7 @@ THREADS = """
 import threading
 import sklearn.svm
 from threadpoolctl import threadpool_info, threadpool_limits
-from tlfeatures.workers import one_thread
+from tlfeatures.model_selection.workers import one_thread
 def threads(kind):
     return [each["num_threads"] for each in threadpool_info() if each["user_api"] == kind]
 before = threads("blas")

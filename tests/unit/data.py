@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 
 from tests.fakes import IMAGE, VARIANT, Failing, rows_of, use_backbone
 from tlfeatures import benchmark, extract
-from tlfeatures.dataset import Dataset
+from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.errors import StoreError
 from tlfeatures.features.backbones.pixels import PixelBackbone
 from tlfeatures.features.file.reader import read_header

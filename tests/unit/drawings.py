@@ -7,17 +7,17 @@ from xml.etree import ElementTree
 import numpy as np
 
 from tests.unit.simulations import random_predictions
-from tlfeatures import figures, plotting
-from tlfeatures.comparison import Comparison, Rank
-from tlfeatures.diagnostics import (
+from tlfeatures.benchmarking.rank import Comparison, Rank
+from tlfeatures.model_selection.learning_curve import CurvePoint, Forecast, LearningCurve
+from tlfeatures.model_selection.training_curve import TrainingCurve
+from tlfeatures.reports import figures, plotting
+from tlfeatures.reports.diagnostics import (
     EmbeddingMap,
     confusion,
     precision_recall,
     reliability,
     roc,
 )
-from tlfeatures.learning_curves import CurvePoint, Forecast, LearningCurve
-from tlfeatures.training_curves import TrainingCurve
 
 NAMES = ["<script>alert(1)</script>", "$x^2$", 'a & b "q"', "日本"]
 HEX = re.compile(r"(?<!url\()#[0-9a-f]{6}\b")

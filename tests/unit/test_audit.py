@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from tests.unit.data import SPEC
-from tlfeatures.auditing import Audit, audit_dataset
-from tlfeatures.dataset import Dataset
-from tlfeatures.duplicates import neighbor_distances
+from tlfeatures.dataset.dataset import Dataset
+from tlfeatures.dataset.duplicates import neighbor_distances
 from tlfeatures.errors import DatasetError, ParameterError
+from tlfeatures.model_selection.audit import Audit, audit_dataset
 
 
 def dataset(n=120, classes="abc", d=96, signal=3.0, seed=0, **fields) -> Dataset:

@@ -5,7 +5,12 @@ import pytest
 
 from tests.unit.simulations import scored_case
 from tlfeatures.errors import ParameterError
-from tlfeatures.statistics import SCORES, bootstrap_intervals, pooled_scores, resample_counts
+from tlfeatures.metrics.statistics import (
+    SCORES,
+    bootstrap_intervals,
+    pooled_scores,
+    resample_counts,
+)
 
 
 def no_table(n, k=2):

@@ -15,10 +15,10 @@ from sklearn.svm import LinearSVC
 from tests.fakes import write_image
 from tests.unit.data import dataset
 from tlfeatures import HEADS, Model, cross_validate, extract, make_head
-from tlfeatures.class_weights import ClassWeights, weights_of
-from tlfeatures.classifiers import CalibratedClassifier, NamedBoosting
 from tlfeatures.cli import main
 from tlfeatures.errors import ParameterError
+from tlfeatures.heads.class_weights import ClassWeights, weights_of
+from tlfeatures.heads.classifiers import CalibratedClassifier, NamedBoosting
 
 OWN = sorted(set(HEADS) - {"centroid", "dummy"})
 WRAPPED = [

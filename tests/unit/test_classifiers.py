@@ -14,8 +14,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
-from tlfeatures import classifiers
-from tlfeatures.classifiers import (
+from tlfeatures.errors import ParameterError
+from tlfeatures.heads import classifiers
+from tlfeatures.heads.classifiers import (
     CalibratedCentroid,
     CalibratedClassifier,
     CalibratedRidge,
@@ -24,9 +25,8 @@ from tlfeatures.classifiers import (
     ShrunkLDA,
     SmoothedNeighbors,
 )
-from tlfeatures.errors import ParameterError
-from tlfeatures.folds import cut
-from tlfeatures.heads import compact, make_head
+from tlfeatures.heads.table import compact, make_head
+from tlfeatures.model_selection.folds import cut
 
 
 def sample(classes=3, n=120, d=300, seed=0):

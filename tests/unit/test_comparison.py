@@ -7,10 +7,10 @@ import pytest
 
 from tests.unit.data import dataset
 from tests.unit.simulations import entries_of
-from tlfeatures.comparison import compare
-from tlfeatures.folds import make_folds
-from tlfeatures.results import Study
-from tlfeatures.trainer import SCORES
+from tlfeatures.benchmarking.rank import compare
+from tlfeatures.benchmarking.store import Study
+from tlfeatures.model_selection.folds import make_folds
+from tlfeatures.model_selection.trainer import SCORES
 
 
 def test_clearly_worse_heads_are_told_from_the_best():

@@ -8,9 +8,9 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import pairwise_distances
 from sklearn.preprocessing import StandardScaler
 
-from tlfeatures import coordinates
-from tlfeatures.coordinates import PrincipalCoordinates, fold_coordinates
 from tlfeatures.errors import ParameterError
+from tlfeatures.heads import coordinates
+from tlfeatures.heads.coordinates import PrincipalCoordinates, fold_coordinates
 
 
 def activations(n, d, seed=0):

@@ -8,13 +8,13 @@ from PIL import Image
 
 from tests.fakes import write_image
 from tlfeatures import audit, benchmark, extract, load_dataset
-from tlfeatures.dataset import label_images
-from tlfeatures.duplicates import find_near_duplicates
-from tlfeatures.embedding_choice import telling_embedding
+from tlfeatures.dataset.dataset import label_images
+from tlfeatures.dataset.duplicates import find_near_duplicates
+from tlfeatures.dataset.embedding_choice import telling_embedding
 from tlfeatures.errors import DatasetError, ParameterError
 from tlfeatures.features.file.reader import read_header
 from tlfeatures.features.sources.folder_labels import labels_from_folders
-from tlfeatures.folds import make_folds
+from tlfeatures.model_selection.folds import make_folds
 
 
 @pytest.fixture

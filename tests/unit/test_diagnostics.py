@@ -7,7 +7,8 @@ from sklearn import metrics
 
 from tests.unit.data import dataset
 from tests.unit.simulations import entries_of, out_of_fold, random_predictions
-from tlfeatures.diagnostics import (
+from tlfeatures.errors import ParameterError
+from tlfeatures.reports.diagnostics import (
     OutOfFold,
     confusion,
     embedding_map,
@@ -15,7 +16,6 @@ from tlfeatures.diagnostics import (
     reliability,
     roc,
 )
-from tlfeatures.errors import ParameterError
 
 
 def silent(k=2):

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from tlfeatures import duplicates
-from tlfeatures.duplicates import find_near_duplicates, identical_pairs, merge_groups
+from tlfeatures.dataset import duplicates
+from tlfeatures.dataset.duplicates import find_near_duplicates, identical_pairs, merge_groups
 from tlfeatures.errors import ParameterError
 
 

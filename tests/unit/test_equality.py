@@ -16,8 +16,8 @@ from tlfeatures import (
     make_head,
     training_curve,
 )
-from tlfeatures.dataset import Unreadable, label_images
-from tlfeatures.diagnostics import (
+from tlfeatures.dataset.dataset import Unreadable, label_images
+from tlfeatures.reports.diagnostics import (
     OutOfFold,
     confusion,
     embedding_map,

@@ -16,7 +16,7 @@ from sklearn.model_selection import GroupKFold, KFold
 from tests.unit.data import dataset
 from tlfeatures import cross_validate, make_head
 from tlfeatures.errors import DatasetError, ParameterError
-from tlfeatures.folds import make_folds
+from tlfeatures.model_selection.folds import make_folds
 
 
 class Spy(ClassifierMixin, BaseEstimator):

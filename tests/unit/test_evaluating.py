@@ -17,7 +17,7 @@ from tlfeatures.errors import (
     SpecError,
     TlfeaturesError,
 )
-from tlfeatures.evaluating import evaluate
+from tlfeatures.models.evaluate import evaluate
 
 
 @pytest.fixture(scope="module")

@@ -247,7 +247,7 @@ def test_verify_embeds_again_with_the_same_range(model, cells):
 
 
 def test_the_check_of_an_export_decodes_with_the_same_range(model, cells, tmp_path):
-    export = pytest.importorskip("tlfeatures.exporting.export").export
+    export = pytest.importorskip("tlfeatures.models.export.export").export
     made = export(model, tmp_path / "m.onnx", check=[cells])
     assert made.check.passed
     onnx = pytest.importorskip("onnx").load(tmp_path / "m.onnx")

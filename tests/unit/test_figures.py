@@ -10,8 +10,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from tests.unit.drawings import COLOR_MAPS, FIGURES, HEX, tagged
-from tlfeatures import figures, plotting
 from tlfeatures.errors import ParameterError
+from tlfeatures.reports import figures, plotting
 
 # ---- how each looks
 

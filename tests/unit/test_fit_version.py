@@ -1,7 +1,7 @@
 """Entries that were fitted, calibrated or scored in an earlier way are computed again."""
 
 from tests.unit.data import run_benchmark
-from tlfeatures import benchmarking
+from tlfeatures.benchmarking import run as benchmarking
 
 
 def test_entries_of_an_earlier_way_are_computed_again(flatten_file, tmp_path, monkeypatch):

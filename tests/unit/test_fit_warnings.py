@@ -13,9 +13,9 @@ from sklearn.exceptions import ConvergenceWarning
 from tests.unit.data import dataset
 from tlfeatures import Model, cross_validate, fit, make_head
 from tlfeatures.cli import main
-from tlfeatures.evaluate import cross_validate_heads
-from tlfeatures.fit_warnings import collected, unlike
-from tlfeatures.learning_curves import measure_curve
+from tlfeatures.model_selection.cross_validation import cross_validate_heads
+from tlfeatures.model_selection.fit_warnings import collected, unlike
+from tlfeatures.model_selection.learning_curve import measure_curve
 
 CATEGORIES = [UserWarning, RuntimeWarning, FutureWarning, ConvergenceWarning]
 

@@ -16,9 +16,9 @@ from tests.fakes import write_image
 from tlfeatures import Model, benchmark, describe, extract, fit, load_dataset, make_head, report
 from tlfeatures.cli import main
 from tlfeatures.errors import DatasetError, ParameterError
-from tlfeatures.evaluating import evaluate
 from tlfeatures.features.sources.folder_hints import folder_hint
 from tlfeatures.features.sources.folder_labels import labels_from_folders, split_from_name
+from tlfeatures.models.evaluate import evaluate
 
 PIXELS = {"backbone": "pixels", "size": 16, "layers": ["grid8.flatten"]}
 E_COMPOSED, E_DECOMPOSED = "caf\u00e9", "cafe\u0301"

@@ -17,9 +17,9 @@ from tests.fakes import write_image
 from tlfeatures import Model, extract, load_dataset, make_head, verify
 from tlfeatures.cli import main
 from tlfeatures.errors import ParameterError, SourceError, TlfeaturesError
-from tlfeatures.evaluating import evaluate
 from tlfeatures.features.sources.endings import IMAGE_ENDINGS
 from tlfeatures.features.sources.folders import find_images, no_images_error
+from tlfeatures.models.evaluate import evaluate
 
 PIXELS = {"backbone": "pixels", "size": 16}
 

@@ -12,9 +12,9 @@ from matplotlib.font_manager import fontManager
 from PIL import Image
 
 from tests.unit.drawings import map_of, predictions, texts_of
-from tlfeatures import plotting
-from tlfeatures.diagnostics import precision_recall, roc
-from tlfeatures.figures import save_figure
+from tlfeatures.reports import plotting
+from tlfeatures.reports.diagnostics import precision_recall, roc
+from tlfeatures.reports.figures import save_figure
 
 FAMILY = "Tlfeatures Test"
 # Characters for private use: no font of the machine has them.

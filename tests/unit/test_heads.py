@@ -6,9 +6,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 
 from tests.unit.data import dataset
-from tlfeatures import HEADS, Model, classifiers, cross_validate
+from tlfeatures import HEADS, Model, cross_validate
 from tlfeatures.errors import ParameterError
-from tlfeatures.heads import head_grid, head_names, make_head, make_heads, parse_params
+from tlfeatures.heads import classifiers
+from tlfeatures.heads.table import head_grid, head_names, make_head, make_heads, parse_params
 
 
 def test_parameters_reach_their_step():
@@ -98,7 +99,9 @@ def test_heads_of_others_come_by_entry_point(tmp_path, monkeypatch):
     installed = tmp_path / "mine-1.0.dist-info"  # as pip leaves it for a package
     installed.mkdir()
     (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")
-    (installed / "entry_points.txt").write_text(f"[tlfeatures.heads]\nmine = {__name__}:mine\n")
+    (installed / "entry_points.txt").write_text(
+        f"[tlfeatures.heads.table]\nmine = {__name__}:mine\n"
+    )
     monkeypatch.syspath_prepend(tmp_path)
     head = make_head("mine", C=2.0)
     assert isinstance(head, Pipeline)

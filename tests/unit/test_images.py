@@ -15,7 +15,7 @@ from tlfeatures.features.images.decoding import decode, thumbnail
 from tlfeatures.features.images.identify import UNKNOWN, UNREADABLE, scan
 from tlfeatures.features.images.reading import Content, digest
 from tlfeatures.features.sources.folders import find_images
-from tlfeatures.page.thumbnails import thumbnails
+from tlfeatures.reports.page.thumbnails import thumbnails
 
 SIZE = (8, 8)
 CORNERS = [[(255, 0, 0), (0, 255, 0)], [(0, 0, 255), (255, 255, 255)]]

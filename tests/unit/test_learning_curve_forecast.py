@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import curve_fit
 
-from tlfeatures.learning_curves import (
+from tlfeatures.model_selection.learning_curve import (
     CurvePoint,
     Measured,
     choose_verdict,

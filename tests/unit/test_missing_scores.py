@@ -15,11 +15,11 @@ from tests.fakes import write_image
 from tests.unit.data import dataset
 from tests.unit.simulations import scored_case
 from tlfeatures import cross_validate, extract, fit, make_head
+from tlfeatures.benchmarking.rank import scores_with_intervals
 from tlfeatures.cli import main
-from tlfeatures.comparison import scores_with_intervals
 from tlfeatures.errors import ParameterError
-from tlfeatures.evaluating import evaluate
-from tlfeatures.statistics import bootstrap_intervals, pooled_scores, resample_counts
+from tlfeatures.metrics.statistics import bootstrap_intervals, pooled_scores, resample_counts
+from tlfeatures.models.evaluate import evaluate
 
 
 def run(*arguments):

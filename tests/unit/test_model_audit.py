@@ -20,7 +20,7 @@ from sklearn.tree import DecisionTreeClassifier
 from tests.unit.crafting import nodes_of
 from tests.unit.data import dataset
 from tlfeatures import HEADS, Model, make_head
-from tlfeatures.model_audit import crafted, untrusted
+from tlfeatures.models.allowed_types import crafted, untrusted
 
 TWO, THREE = dataset(), dataset(classes="abc")
 

@@ -34,7 +34,7 @@ from tests.unit.crafting import nodes_of
 from tests.unit.data import dataset
 from tlfeatures import Model, make_head
 from tlfeatures.errors import FormatError, ModelError
-from tlfeatures.model_audit import broken
+from tlfeatures.models.allowed_types import broken
 
 TWO, THREE = dataset(), dataset(classes="abc")
 X = TWO.X.astype(np.float64)

@@ -13,8 +13,8 @@ from tlfeatures import Model, extract, fit, load_dataset, make_head
 from tlfeatures.cli import main
 from tlfeatures.errors import ModelError, ParameterError
 from tlfeatures.features.backbones.vgg16 import IMAGENET
-from tlfeatures.model_card import render_card
-from tlfeatures.model_file import read_model_info
+from tlfeatures.models.card import render_card
+from tlfeatures.models.model_file import read_model_info
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from sklearn.preprocessing import FunctionTransformer
 
 from tlfeatures import Model, describe, load_dataset, make_head
 from tlfeatures.errors import FormatError, ModelError
-from tlfeatures.model_file import FORMAT_VERSION
+from tlfeatures.models.model_file import FORMAT_VERSION
 
 
 @pytest.fixture

@@ -115,7 +115,7 @@ def test_types_of_other_packages_stay_untrusted(fitted_model):
 
 def test_heads_of_another_version_of_this_package_name_it(fitted_model):
     def change(facts, schema):
-        classifier(schema).update(__module__="tlfeatures.classifiers", __class__="NewHead")
+        classifier(schema).update(__module__="tlfeatures.heads.classifiers", __class__="NewHead")
 
     rewrite(fitted_model, change)
     rewrite(fitted_model, of_version("tlfeatures", "9.9"))

@@ -8,10 +8,10 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from tests.unit.exported import assert_exported_alike, both, model_of, random_vgg16, vgg16_rows
 from tlfeatures.errors import WeightsError
-from tlfeatures.exporting.backbones import add_backbone
 from tlfeatures.features.backbones.vgg16 import VGG16
 from tlfeatures.features.backbones.weights import load_weights
 from tlfeatures.features.engines.onnx_graph import Graph
+from tlfeatures.models.export.backbones import add_backbone
 
 GRIDS = [f"{layer}.{pool}" for layer in ("grid4", "grid8") for pool in ("avg", "max", "flatten")]
 

@@ -13,7 +13,7 @@ from tests.unit.exported import model_of
 from tlfeatures import export
 from tlfeatures.cli import main
 from tlfeatures.errors import ModelError, ParameterError, SourceError
-from tlfeatures.exporting import check
+from tlfeatures.models.export import check
 
 
 @pytest.fixture

@@ -11,9 +11,10 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from tests.unit.exported import assert_exported_alike, both, data_of, model_of
-from tlfeatures import HEADS, classifiers, export, make_head
-from tlfeatures.classifiers import SmoothedNeighbors
+from tlfeatures import HEADS, export, make_head
 from tlfeatures.errors import ModelError
+from tlfeatures.heads import classifiers
+from tlfeatures.heads.classifiers import SmoothedNeighbors
 
 
 @pytest.mark.parametrize("classes", [2, 4])

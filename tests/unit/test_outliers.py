@@ -6,9 +6,9 @@ from scipy.spatial.distance import cdist
 
 from tests.unit.data import dataset
 from tlfeatures import Model, make_head
-from tlfeatures.duplicates import unit_roots
+from tlfeatures.dataset.duplicates import unit_roots
 from tlfeatures.errors import FormatError
-from tlfeatures.outliers import SHARE, OutlierDetector
+from tlfeatures.models.outliers import SHARE, OutlierDetector
 
 
 def cloud(seed, n, columns, active):

@@ -7,11 +7,11 @@ from sklearn.linear_model import LogisticRegression
 from tests.unit.data import augmented, dataset, fit_options
 from tlfeatures import HEADS, Model, cross_validate, export, load_dataset, make_head
 from tlfeatures.errors import ParameterError
-from tlfeatures.exporting.runtime import session
 from tlfeatures.features.backbones.pixels import PixelBackbone
-from tlfeatures.folds import make_folds
-from tlfeatures.heads import compact, head_grid, make_heads, plain_params, set_tuned
-from tlfeatures.training_rows import TrainingRows
+from tlfeatures.heads.table import compact, head_grid, make_heads, plain_params, set_tuned
+from tlfeatures.model_selection.folds import make_folds
+from tlfeatures.model_selection.training_rows import TrainingRows
+from tlfeatures.models.export.runtime import session
 
 
 @pytest.fixture

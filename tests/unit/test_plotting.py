@@ -23,16 +23,16 @@ from tests.unit.drawings import (
     training_of,
 )
 from tests.unit.simulations import entries_of
-from tlfeatures import figures, plotting
-from tlfeatures.comparison import compare
-from tlfeatures.diagnostics import (
+from tlfeatures.benchmarking.rank import compare
+from tlfeatures.errors import ParameterError
+from tlfeatures.reports import figures, plotting
+from tlfeatures.reports.diagnostics import (
     OutOfFold,
     confusion,
     precision_recall,
     reliability,
     roc,
 )
-from tlfeatures.errors import ParameterError
 
 # ---- names are data
 

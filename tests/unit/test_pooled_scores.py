@@ -16,7 +16,7 @@ from sklearn.metrics import (
 
 from tests.unit.simulations import scored_case
 from tlfeatures.errors import ParameterError
-from tlfeatures.statistics import CELLS, SCORES, pooled_scores, resample_counts
+from tlfeatures.metrics.statistics import CELLS, SCORES, pooled_scores, resample_counts
 
 
 def sklearn_scores(y, predicted, table, weights=None) -> dict[str, float]:

@@ -10,8 +10,8 @@ from tests.fakes import write_image
 from tests.unit.data import dataset
 from tlfeatures import Model, cross_validate, extract, fit, make_head
 from tlfeatures.errors import ParameterError
-from tlfeatures.folds import inner_folds, make_folds
-from tlfeatures.heads import head_grid
+from tlfeatures.heads.table import head_grid
+from tlfeatures.model_selection.folds import inner_folds, make_folds
 
 
 class Majority(ClassifierMixin, BaseEstimator):

@@ -7,7 +7,7 @@ import pytest
 
 from tlfeatures import Model
 from tlfeatures.errors import ModelError, ParameterError
-from tlfeatures.incoming import in_batches
+from tlfeatures.models.incoming import in_batches
 
 
 def test_an_item_does_not_wait_for_the_next():

@@ -11,11 +11,12 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_info
 
 from tests.unit.data import dataset
-from tlfeatures import cross_validate, make_head, trainer
+from tlfeatures import cross_validate, make_head
 from tlfeatures.errors import ParameterError
-from tlfeatures.evaluate import cross_validate_heads
-from tlfeatures.heads import make_heads
-from tlfeatures.trainer import Task, Trainer
+from tlfeatures.heads.table import make_heads
+from tlfeatures.model_selection import trainer
+from tlfeatures.model_selection.cross_validation import cross_validate_heads
+from tlfeatures.model_selection.trainer import Task, Trainer
 
 
 def kind_of_x(task, rows, *others):

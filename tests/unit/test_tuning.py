@@ -8,11 +8,11 @@ from sklearn.model_selection import GridSearchCV
 
 from tests.unit.data import dataset
 from tlfeatures import cross_validate, make_head
-from tlfeatures.evaluate import cross_validate_heads
-from tlfeatures.folds import inner_folds, make_folds
-from tlfeatures.heads import head_grid, make_heads
-from tlfeatures.trainer import Trainer
-from tlfeatures.tuning import choose
+from tlfeatures.heads.table import head_grid, make_heads
+from tlfeatures.model_selection.cross_validation import cross_validate_heads
+from tlfeatures.model_selection.folds import inner_folds, make_folds
+from tlfeatures.model_selection.trainer import Trainer
+from tlfeatures.model_selection.tuning import choose
 
 
 class Spy(ClassifierMixin, BaseEstimator):

@@ -16,15 +16,15 @@ from sklearn.utils.class_weight import compute_sample_weight
 from tests.fakes import DecidingRecorder, Recorder, with_variants
 from tests.unit.data import augmented, named
 from tlfeatures import Model, cross_validate, make_head
-from tlfeatures.classifiers import (
+from tlfeatures.errors import ParameterError
+from tlfeatures.heads.classifiers import (
     CalibratedCentroid,
     CalibratedClassifier,
     CalibratedRidge,
     NearestMean,
 )
-from tlfeatures.errors import ParameterError
-from tlfeatures.folds import cut
-from tlfeatures.training_rows import TrainingRows
+from tlfeatures.model_selection.folds import cut
+from tlfeatures.model_selection.training_rows import TrainingRows
 
 
 @pytest.fixture

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from tests.unit.data import augmented, dataset, fit_options, units
-from tlfeatures import HEADS, Model, classifiers, cross_validate, make_head
-from tlfeatures.evaluate import cross_validate_heads
-from tlfeatures.folds import make_folds
-from tlfeatures.heads import head_grid, make_heads
-from tlfeatures.trainer import fit_on_all
-from tlfeatures.training_curves import training_curve
+from tlfeatures import HEADS, Model, cross_validate, make_head
+from tlfeatures.heads import classifiers
+from tlfeatures.heads.table import head_grid, make_heads
+from tlfeatures.model_selection.cross_validation import cross_validate_heads
+from tlfeatures.model_selection.folds import make_folds
+from tlfeatures.model_selection.trainer import fit_on_all
+from tlfeatures.model_selection.training_curve import training_curve
 
 GROUPED = ("linear-svm", "rbf-svm", "ridge", "centroid", "knn")  # knn isn't told of groups
 

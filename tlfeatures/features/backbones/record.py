@@ -137,7 +137,7 @@ class Backbone:
     shapes : callable (h, w) -> dict of layer name to output shape without the batch axis
     near_duplicate : float
         Least similarity of two images that count as the same photograph; see
-        `tlfeatures.duplicates`.
+        `tlfeatures.dataset.duplicates`.
     network : Network
         The layers that have weights; empty for a backbone without any.
     default_embedding : str, optional

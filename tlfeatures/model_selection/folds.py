@@ -1,0 +1,293 @@
+"""Cutting a dataset into training and test rows; what belongs together is never torn apart."""
+
+from __future__ import annotations
+
+import logging
+import numbers
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, check_cv
+
+from tlfeatures.dataset.dataset import Dataset
+from tlfeatures.errors import DatasetError, ParameterError
+from tlfeatures.names import unknown_name
+
+logger = logging.getLogger(__name__)
+
+SPLIT_CHOICES = ("auto", "cv", "val", "test")
+INNER_CV = 3  # folds of tuning, inside each training fold
+
+Rows = NDArray[np.int_]
+Fold = tuple[Rows, Rows]
+
+
+def make_folds(
+    data: Dataset, *, cv: Any = None, split: str = "auto", random_state: int | None = 0
+) -> tuple[str, list[Fold]]:
+    """Cut a dataset into training and test rows.
+
+    Parameters
+    ----------
+    data, cv, split, random_state
+        See `tlfeatures.cross_validate`.
+
+    Returns
+    -------
+    split : str
+        `cv`, or the name of the split that is tested on.
+    folds : list of (train rows, test rows)
+
+    Raises
+    ------
+    DatasetError
+        With one class, too few images or groups of one, or groups on both sides of a given split.
+    ParameterError
+        For an unknown split, or a cv that can't cut these images.
+    """
+    if len(data.classes) < 2:
+        raise DatasetError(
+            f"all {len(data.y)} images are of one class ({data.classes[0]}); a classifier needs "
+            "two or more: one subfolder a class, or --labels CSV"
+        )
+    chosen = _choose_split(data, "cv" if split == "auto" and cv is not None else split)
+    if chosen != "cv":
+        return chosen, [_given_fold(data, chosen)]
+    cv = 5 if cv is None else cv
+    if isinstance(cv, numbers.Integral):
+        _check_counts(data, int(cv))
+        folds = cut(data.y, data.together, int(cv), random_state)
+    else:
+        folds = _cut_by(cv, data)
+    for train, _ in folds:
+        if len(set(data.y[train])) < 2:
+            raise DatasetError(
+                "a fold would be fitted on one class only, as its groups hold no other: fewer "
+                "folds by --cv, or smaller groups"
+            )
+    return chosen, folds
+
+
+def cut(
+    y: NDArray[Any], together: NDArray[Any] | None, n_splits: int, random_state: int | None
+) -> list[Fold]:
+    """Cut rows into stratified, shuffled folds that tear no group apart.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n,)
+    together : ndarray of shape (n,), or None
+        Groups. Where most rows stand alone, each group goes where a stratified fold puts its
+        first row; else scikit-learn's greedy `StratifiedGroupKFold` balances the classes.
+    n_splits : int
+    random_state : int or None
+
+    Returns
+    -------
+    list of (train rows, test rows)
+
+    Raises
+    ------
+    DatasetError
+        If no class has as many groups as there are to be folds.
+    """
+    alone = StratifiedKFold(n_splits, shuffle=True, random_state=random_state)
+    if together is None:
+        return list(alone.split(y, y))
+    _, first, code = np.unique(together, return_index=True, return_inverse=True)
+    if 2 * len(first) < len(y):
+        greedy = StratifiedGroupKFold(n_splits, shuffle=True, random_state=random_state)
+        return list(greedy.split(y, y, together))
+    fold_of_group = np.empty(len(first), int)
+    with warnings.catch_warnings():
+        # A class of few groups: where that is an error, make_folds says so.
+        warnings.filterwarnings("ignore", message="The least populated class")
+        try:
+            for number, (_, test) in enumerate(alone.split(first, y[first])):
+                fold_of_group[test] = number
+        except ValueError as error:
+            raise DatasetError(
+                f"{n_splits} folds can't be cut from {len(first)} groups: fewer by --cv"
+            ) from error
+    return folds_of(fold_of_group[code])
+
+
+def folds_of(number: Rows) -> list[Fold]:
+    """Give the folds in which each row was tested, by its number; all others are trained on.
+
+    Parameters
+    ----------
+    number : ndarray of shape (n,), int
+        -1 for a row that was never tested.
+
+    Returns
+    -------
+    list of (train rows, test rows)
+    """
+    numbers = np.unique(number[number >= 0])
+    return [(np.flatnonzero(number != i), np.flatnonzero(number == i)) for i in numbers]
+
+
+def inner_folds(
+    y: NDArray[Any], together: NDArray[Any] | None, train: Rows, random_state: int | None
+) -> list[Fold]:
+    """Cut training rows again, for tuning; rows are those of the whole dataset.
+
+    Raises
+    ------
+    DatasetError
+        If a class has fewer images or groups than the two that are needed.
+    """
+    groups = None if together is None else together[train]
+    least = fewest(y[train], groups)
+    if least < 2:
+        raise DatasetError(
+            "tuning cuts each training fold again, and a class has one image or group in it: "
+            "leave --tune, take fewer folds by --cv, or add images"
+        )
+    folds = cut(y[train], groups, min(INNER_CV, least), random_state)
+    return [(train[inner], train[held]) for inner, held in folds]
+
+
+def fewest(y: NDArray[Any], groups: NDArray[Any] | None) -> int:
+    """Count the images, or groups, of the class that has fewest."""
+    return min(
+        int((y == name).sum()) if groups is None else len(np.unique(groups[y == name]))
+        for name in np.unique(y)
+    )
+
+
+def _cut_by(cv: Any, data: Dataset) -> list[Fold]:
+    """Folds of the user's own; what they tear apart is taken from the training rows."""
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="The groups parameter is ignored")
+            folds = list(check_cv(cv).split(data.X, data.y, data.together))
+    except ValueError as error:
+        raise ParameterError(f"this cv can't cut these images into folds: {error}") from error
+    if not folds:
+        raise ParameterError("this cv has no folds; give a number, a splitter or pairs of rows")
+    return [(_without_relatives(data, train, test), test) for train, test in folds]
+
+
+def _choose_split(data: Dataset, split: str) -> str:
+    if split not in SPLIT_CHOICES:
+        raise unknown_name("split", split, SPLIT_CHOICES)
+    there = set() if data.split is None else set(data.split.tolist())
+    if split == "auto":
+        usable = [name for name in ("val", "test") if name in there and "train" in there]
+        return usable[0] if usable else "cv"
+    if split != "cv" and not {"train", split} <= there:
+        found = ", ".join(sorted(there)) or "no splits"
+        raise ParameterError(
+            f"split {split} needs images in folders train and {split}, found {found}; "
+            "--split cv cross-validates over all images"
+        )
+    return split
+
+
+def _given_fold(data: Dataset, split: str) -> Fold:
+    train, test = (np.flatnonzero(data.split == name) for name in ("train", split))
+    _check_classes(data, train, test, split, "")
+    shared = (
+        set()
+        if data.groups is None
+        else set(data.groups[train].tolist()) & set(data.groups[test].tolist())
+    )
+    if shared:
+        raise DatasetError(
+            f"{len(shared)} groups have images in train and in {split}, {min(shared)!r} first: "
+            "move them, or --split cv"
+        )
+    absent = sorted(set(data.y[train]) - set(data.y[test]))
+    if absent:
+        logger.warning(
+            "%s has no images of %s, so that its scores say nothing of them",
+            split,
+            ", ".join(absent),
+        )
+    _say_shared(data, train, test, split)
+    train = _without_relatives(data, train, test)
+    _check_classes(data, train, test, split, " once its copies are left out")
+    if len(set(data.y[train])) < 2:
+        raise DatasetError("the train split has images of one class only; add others")
+    return train, test
+
+
+def _check_classes(data: Dataset, train: Rows, test: Rows, split: str, when: str) -> None:
+    missing = set(data.y[test]) - set(data.y[train])
+    if missing:
+        raise DatasetError(
+            f"classes of the {split} split that are not in train{when}: "
+            f"{', '.join(sorted(missing))}; add training images of them, or --split cv"
+        )
+
+
+def _say_shared(data: Dataset, train: Rows, test: Rows, split: str) -> None:
+    """Name the pairs that a given split parts, before anything is scored."""
+    side = np.zeros(len(data.y), int)
+    side[train], side[test] = 1, 2
+    parted = [(i, j) if side[i] == 1 else (j, i) for i, j in data.copies if side[i] * side[j] == 2]
+    if not parted:
+        return
+    shown = "".join(f"\n  {data.ids[i]}  =  {data.ids[j]}" for i, j in parted[:20])
+    more = f"\n  and {len(parted) - 20} more" if len(parted) > 20 else ""
+    logger.warning(
+        "train and %s share images: %d pairs are copies or near-duplicates; their training images "
+        "are left out of training here:%s%s",
+        split,
+        len(parted),
+        shown,
+        more,
+    )
+
+
+def _without_relatives(data: Dataset, train: Rows, test: Rows) -> Rows:
+    """Training rows without those that belong together with a test row."""
+    together = data.together
+    if together is None:
+        return train
+    return train[~np.isin(together[train], together[test])]
+
+
+def _check_counts(data: Dataset, cv: int) -> None:
+    if cv < 2:
+        raise ParameterError(f"cv must be 2 folds or more, got {cv}")
+    names, counts = np.unique(data.y, return_counts=True)
+    small = names[counts < cv]
+    if len(small):
+        listed = ", ".join(f"{name} ({counts[names == name][0]})" for name in small[:5])
+        least = int(counts.min())
+        mend = f"--cv {least}, or more images" if least > 1 else "more images"
+        raise DatasetError(
+            f"{cv} folds need {cv} images of each class; too few of {listed}: {mend}"
+        )
+    together = data.together
+    if together is None:
+        return
+    found = len(np.unique(together))
+    if found < cv and data.groups is None:
+        raise DatasetError(
+            f"{cv} folds need {cv} different images; where copies and near-duplicates count as "
+            f"one, {found} are left: a higher --near-duplicates, or off"
+        )
+    if found < cv:
+        given = len(set(data.groups.tolist())) if data.groups is not None else found
+        joined = ""
+        if given > found:
+            joined = (
+                f", as near-duplicates connect some of the {given} groups that were given; if "
+                "those are no copies, --near-duplicates off"
+            )
+        raise DatasetError(
+            f"{cv} folds need {cv} groups, found {found}{joined}: fewer folds by --cv"
+        )
+    least = fewest(data.y, together)
+    if data.groups is None and least < cv:
+        raise DatasetError(
+            f"{cv} folds need {cv} different images of each class; in one of them only {least} are "
+            "left where copies count as one: more images, fewer folds by --cv, or, if those are no "
+            "copies, --near-duplicates off"
+        )

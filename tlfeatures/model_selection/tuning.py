@@ -1,0 +1,137 @@
+"""Choosing parameters by cross-validation inside a training fold."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.model_selection import ParameterGrid
+
+from tlfeatures.errors import ParameterError
+from tlfeatures.heads.table import Grid
+from tlfeatures.model_selection.folds import Fold
+from tlfeatures.model_selection.trainer import Point, Task, Trainer
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What tuning chose for a head in one training fold.
+
+    Attributes
+    ----------
+    params : mapping
+        The best point of the grid; of equal ones the first, which is the simplest model.
+    points : list of mapping
+    scores : ndarray of shape (points,), float64
+        Mean over the inner folds in which the score is defined. Log loss is smaller where it is
+        better, every other score larger.
+    """
+
+    params: Point
+    points: list[Point]
+    scores: NDArray[np.float64]
+
+    @property
+    def score(self) -> float:
+        """What the chosen point reached on the inner folds."""
+        return float(self.scores[self.points.index(self.params)])
+
+
+def choose(
+    trainer: Trainer,
+    heads: Mapping[str, BaseEstimator],
+    grids: Mapping[str, Grid],
+    inner: Sequence[Sequence[Fold]],
+    scoring: Sequence[str] = (),
+) -> list[dict[str, Choice]]:
+    """Choose each head's parameters, apart for each of several sets of inner folds.
+
+    Parameters
+    ----------
+    trainer : Trainer
+    heads : mapping of name to classifier
+    grids : mapping of name to grid
+        Heads without one, or with an empty one, are left as they are.
+    inner : sequence of lists of (train rows, held rows)
+        One list for each choice to be made: the inner folds of an outer training fold.
+    scoring : sequence of str
+        The first score decides; accuracy does if there is none.
+
+    Returns
+    -------
+    list of dict of name to Choice
+        One for each list of inner folds.
+
+    Raises
+    ------
+    ParameterError
+        If the score is not defined in any of the inner folds.
+    """
+    score = scoring[0] if scoring else "accuracy"
+    points = {name: _points(grids[name]) for name in heads if grids.get(name)}
+    tuned = {name: heads[name] for name in points}
+    if not tuned:
+        return [{} for _ in inner]
+    tasks = [Task(train, held, tuned, points=points) for folds in inner for train, held in folds]
+    outcomes = iter(trainer.score_points(tasks, score))
+    choices = []
+    for folds in inner:
+        found = [next(outcomes) for _ in folds]
+        means = {name: _mean(name, [each[name] for each in found], score) for name in points}
+        choices.append({name: _best(points[name], means[name], score) for name in points})
+    _say_edges(choices, grids)
+    return choices
+
+
+def _points(grid: Grid) -> list[Point]:
+    """All combinations, in the grid's order: the first parameter changes slowest."""
+    places = ParameterGrid({name: range(len(values)) for name, values in grid.items()})
+    ordered = sorted(places, key=lambda place: [place[name] for name in grid])
+    return [{name: grid[name][place[name]] for name in grid} for place in ordered]
+
+
+def _mean(name: str, scores: list[list[float]], score: str) -> NDArray[np.float64]:
+    """Average over the folds that define the score; a point without it in one of them is worst."""
+    table = np.array(scores)
+    defined = np.isfinite(table).any(axis=1)
+    if not defined.any():
+        raise ParameterError(
+            f"{name} can't be tuned by {score}: it is not defined in any inner fold, because the "
+            "head gives no probabilities or each fold lacks a class; tune by --scoring accuracy"
+        )
+    means: NDArray[np.float64] = table[defined].mean(axis=0)
+    worst = np.inf if score == "log_loss" else -np.inf
+    return np.where(np.isnan(means), worst, means)
+
+
+def _best(points: list[Point], scores: NDArray[np.float64], score: str) -> Choice:
+    best = scores.argmin() if score == "log_loss" else scores.argmax()
+    return Choice(points[int(best)], points, scores)
+
+
+def _say_edges(choices: Sequence[Mapping[str, Choice]], grids: Mapping[str, Grid]) -> None:
+    """Say where most folds chose the last value tried: a better one may lie beyond."""
+    ends: Counter[tuple[str, str, Any]] = Counter()
+    for chosen in choices:
+        for name, choice in chosen.items():
+            for key, values in grids[name].items():
+                if len(values) > 2 and choice.params[key] in (values[0], values[-1]):
+                    ends[name, key, choice.params[key]] += 1
+    for (name, key, value), count in ends.items():
+        if 2 * count > len(choices):
+            logger.info(
+                "%s: %s=%s, the end of what was tried, was chosen in %d of %d folds",
+                name,
+                key,
+                value,
+                count,
+                len(choices),
+            )

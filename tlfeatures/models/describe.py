@@ -1,0 +1,80 @@
+"""Describe a file by what it says about itself; nothing in it is executed or constructed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from tlfeatures.errors import FormatError, ParameterError
+from tlfeatures.features.file.lock import partial_path
+from tlfeatures.features.file.reader import read_header
+from tlfeatures.features.file.sharded import Shards
+from tlfeatures.features.sources.folder_labels import count_labels
+from tlfeatures.models.model_file import read_model_info
+
+_PROVENANCE = ("versions", "source", "commands")
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+_ZIP = b"PK"
+
+
+def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Describe an embeddings file or a model file.
+
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    dict
+        JSON-ready; `format` says which of the two it is.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such file.
+    FormatError
+        If it is neither of the two.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ParameterError(f"{path} is no file; expected an embeddings file or a model file")
+    with path.open("rb") as file:
+        start = file.read(8)
+    if start == _HDF5:
+        return _describe_embeddings(path)
+    if start.startswith(_ZIP):
+        return {"file": str(path), **read_model_info(path)}
+    raise FormatError(
+        f"{path} is neither an embeddings file (made by `tlfeatures extract`) nor a model file "
+        "(made by `tlfeatures fit -o`)"
+    )
+
+
+def _describe_shards(shards: Shards) -> dict[str, Any]:
+    return {"folder": shards.folder, "count": len(shards.names), "bytes": sum(shards.sizes)}
+
+
+def _describe_embeddings(path: Path) -> dict[str, Any]:
+    header = read_header(path)
+    classes, splits = count_labels(header.ids)
+    done = int(header.done.sum())
+    failures = header.failures
+    beside = partial_path(path.resolve())  # a link's file has it
+    return {
+        "file": str(path),
+        "format": "tlfeatures embeddings",
+        "images": len(header.ids),
+        "done": done,
+        "waiting": len(header.ids) - done - len(failures),
+        "failed": [{"id": id_, "reason": reason} for id_, reason in failures.items()],
+        "classes": classes,
+        "splits": splits,
+        "embeddings": header.embeddings,
+        "dtype": header.dtype,
+        "shards": None if header.shards is None else _describe_shards(header.shards),
+        "spec": header.spec.to_dict(),
+        "unfinished_update": str(beside) if beside.exists() else None,
+        **{name: header.provenance[name] for name in _PROVENANCE if name in header.provenance},
+    }

@@ -1,0 +1,174 @@
+"""An ONNX file beside the model that it was made from: the same images, probabilities, speed."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlfeatures.errors import SourceError
+from tlfeatures.features.batches import choose_batch_size, fill_batches
+from tlfeatures.features.embed import ComputeOptions
+from tlfeatures.features.images.decoding import Decoded
+from tlfeatures.features.images.read_ahead import Decoding, ImageToRead, read_ahead
+from tlfeatures.features.images.value_range import ValueRange
+from tlfeatures.models.export.runtime import session
+from tlfeatures.models.model import Labeller, Model, Prediction
+
+LARGEST_DIFFERENCE = 1e-3  # of a probability; another convolution sums in another order
+
+_TURNS, _TIMED = 3, 64  # turns, images in each
+
+
+@dataclass(frozen=True)
+class Check:
+    """What an ONNX file gave on images, beside the model's own `predict` in float32.
+
+    Attributes
+    ----------
+    images : int
+        That both could read.
+    largest_difference : float
+        Of any probability of any image.
+    labels_differ : int
+        Images.
+    passed : bool
+        Whether no probability differs by more than 0.001.
+    onnx_images_per_second, own_images_per_second : float
+        From image files to probabilities, both warmed up and taking turns; medians.
+    own_precision : str
+        Of the model's own forward pass here: float32, whatever its spec says.
+    failed : dict of path to str
+        Images that could not be read, and why.
+    """
+
+    images: int
+    largest_difference: float
+    labels_differ: int
+    passed: bool
+    onnx_images_per_second: float
+    own_images_per_second: float
+    own_precision: str
+    failed: dict[str, str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give it as JSON-ready plain data."""
+        return asdict(self)
+
+
+def check_export(
+    graph: bytes,
+    model: Model,
+    images: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    weights: str | None = None,
+) -> Check:
+    """Run an ONNX file and the model that it was made from on the same image files.
+
+    Parameters
+    ----------
+    graph : bytes
+        The ONNX file.
+    model : Model
+    images : path, or iterable of path
+        Image files, and folders to be searched for them.
+    weights : str, optional
+        Where the backbone's weights are, if not where the model says.
+
+    Raises
+    ------
+    ParameterError
+        If an input does not exist.
+    SourceError
+        If there is no image, or none that can be read.
+    """
+    own = replace(model, spec=model.spec.in_float32())
+    predictions = list(own.predict(images, weights=weights))
+    failed = {each.path: each.error for each in predictions if each.error is not None}
+    read = [each for each in predictions if each.error is None]
+    if not read:
+        raise SourceError(f"none of {len(predictions)} images can be read: {predictions[0].error}")
+    runtime = session(graph)
+    paths = [each.path for each in read]
+    shades = model.spec.value_range
+    gap, labels_differ = _differences(read, *run_graph(runtime, paths, model.spec.size, shades))
+    # Whole batches: `predict` fills the last one up, which would count against it.
+    timed = paths[: min(_TIMED, 1 << len(paths).bit_length() - 1)]
+    labeller = Labeller(own, ComputeOptions(weights=weights))
+    onnx_speed, own_speed = _speeds(
+        len(timed),
+        lambda: run_graph(runtime, timed, model.spec.size, shades),
+        lambda: list(labeller.label(timed)),
+    )
+    return Check(
+        images=len(read),
+        largest_difference=gap,
+        labels_differ=labels_differ,
+        passed=gap <= LARGEST_DIFFERENCE,
+        onnx_images_per_second=onnx_speed,
+        own_images_per_second=own_speed,
+        own_precision=own.spec.precision,
+        failed=failed,
+    )
+
+
+def run_graph(
+    runtime: Any,
+    paths: Sequence[str | Path],
+    size: tuple[int, int],
+    value_range: ValueRange | None = None,
+) -> tuple[NDArray[np.float32], list[str]]:
+    """Run an exported graph on image files, decoded as `predict` does it.
+
+    Parameters
+    ----------
+    runtime : onnxruntime.InferenceSession
+    paths : sequence of str or Path
+        Readable images.
+    size : (int, int)
+        Height and width in pixels.
+    value_range : (float, float), optional
+        See `decode`.
+
+    Returns
+    -------
+    probabilities : ndarray of shape (n, k), float32
+    labels : list of str
+    """
+    images = (ImageToRead(number, path) for number, path in enumerate(paths))
+    decoded = read_ahead(images, Decoding(size, value_range=value_range))
+    pixels = ((number, each.pixels) for number, each in decoded if isinstance(each, Decoded))
+    tables, labels = [], []
+    batch_size = choose_batch_size(len(paths), "auto")
+    for *_, batch in fill_batches(pixels, batch_size, one_shape=False):
+        table, names = runtime.run(None, {"images": batch})
+        tables.append(table)
+        labels += names.tolist()
+    return np.concatenate(tables), labels
+
+
+def _differences(
+    own: Sequence[Prediction], table: NDArray[np.float32], labels: Sequence[str]
+) -> tuple[float, int]:
+    expected = np.array([list(each.probabilities.values()) for each in own])
+    differ = sum(each.label != label for each, label in zip(own, labels, strict=True))
+    return float(np.abs(table - expected).max()), differ
+
+
+def _speeds(count: int, *works: Callable[[], object]) -> list[float]:
+    """Images a second of each, by turns: a machine whose speed drifts drifts for all."""
+    seconds: list[list[float]] = [[] for _ in works]
+    for work in works:  # compiling for this many images is not what is measured
+        work()
+    for _ in range(_TURNS):
+        for work, times in zip(works, seconds, strict=True):
+            started = time.perf_counter()
+            work()
+            times.append(time.perf_counter() - started)
+    return [count / statistics.median(times) for times in seconds]

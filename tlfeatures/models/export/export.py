@@ -1,0 +1,291 @@
+"""`export`: a model as one ONNX file, from pixels to probabilities, for ONNX Runtime alone.
+
+The graph takes ``images``, uint8 RGB of shape (n, h, w, 3), of the spec's size and of any number,
+and gives ``probabilities``, float32 of shape (n, k), and ``label``, text of shape (n,).
+Preprocessing, backbone and pooling are float32, the head float64.
+
+Its ``metadata_props``, texts: ``format`` ("tlfeatures onnx"), ``format_version``, ``head``,
+``embedding``, ``precision``, ``model_precision`` (of the embeddings that the head was fitted on),
+and as JSON ``labels`` (the classes, in the order of the probabilities), ``spec`` (how images become
+embeddings), ``model`` (what the model file says of how it was fitted and scored), ``versions``. Its
+``doc_string`` says how to prepare an image.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tlfeatures.errors import ModelError, OutputError, ParameterError
+from tlfeatures.features.backbones.table import BACKBONES
+from tlfeatures.features.engines.onnx_graph import Graph
+from tlfeatures.features.images.value_range import format_value_range
+from tlfeatures.features.spec import Spec
+from tlfeatures.files import check_ending, file_target, replace_file
+from tlfeatures.models.export.backbones import add_backbone
+from tlfeatures.models.export.check import LARGEST_DIFFERENCE, Check, check_export
+from tlfeatures.models.export.runtime import in_short, session
+from tlfeatures.models.model import Model, check_width, input_images
+
+FORMAT = "tlfeatures onnx"
+FORMAT_VERSION = 1
+
+# What the model file says beside labels, head and spec, and is worth knowing where it is used.
+_KEPT = [
+    *("images", "variants", "counts", "columns", "params", "tuned"),
+    *("split", "folds", "groups", "copies", "compared", "tested", "scores"),
+]
+
+
+@dataclass(frozen=True)
+class Export:
+    """What was written.
+
+    Attributes
+    ----------
+    file : str
+    bytes : int
+        Its size.
+    head, embedding : str
+    classes : list of str
+        In the order of the probabilities.
+    size : list of int
+        Height and width in pixels of the images that the graph takes.
+    precision : str
+        Of the graph's backbone: float32.
+    model_precision : str
+        Of the embeddings that the head was fitted on.
+    weights : str
+        As in the spec: `imagenet`, `random`, `none` or a path.
+    check : Check or None
+        The file beside the model on images, if they were given.
+    """
+
+    file: str
+    bytes: int
+    head: str
+    embedding: str
+    classes: list[str]
+    size: list[int]
+    precision: str
+    model_precision: str
+    weights: str
+    check: Check | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give it as JSON-ready plain data."""
+        return asdict(self)
+
+
+def export(
+    model: Model | str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    *,
+    weights: str | None = None,
+    check: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | None = None,
+) -> Export:
+    """Write a model as one ONNX file that needs neither this package nor TensorFlow.
+
+    TensorFlow isn't needed for writing it, either, only for `check`.
+
+    Parameters
+    ----------
+    model : Model or path
+    output : path
+        Is replaced only once the new file is whole, and only if this function made it.
+    weights : str, optional
+        Where the backbone's weights are, if not where they were when the head was fitted.
+    check : path, or iterable of path, optional
+        Image files, or folders of them: the file and the model both label them, in float32 and
+        taking turns, and `Export.check` says how far they differ and how fast they are.
+
+    Returns
+    -------
+    Export
+
+    Raises
+    ------
+    ParameterError
+        If there is no such model, or `output` is a folder or something else's file.
+    ModelError
+        If the head can't be exported, with the reason, a package is missing, the check finds that
+        probabilities differ, or the disk refuses the file.
+    SourceError
+        If there is no image to check it on, or none that can be read.
+    WeightsError
+        If the weights are not those of the spec.
+    SpecError
+        If the spec asks for what this version doesn't do.
+    """
+    _check_extra()
+    target = check_export_target(output)
+    if check is not None:
+        check = input_images(check)  # before the work
+    model = model if isinstance(model, Model) else Model.load(model)
+    data = _graph_of(model, weights).SerializeToString()
+    _check_runs(data, model)
+    checked = None if check is None else check_export(data, model, check, weights)
+    if checked is not None and not checked.passed:
+        raise ModelError(
+            "the graph's probabilities differ from the model's by "
+            f"{checked.largest_difference:.1e}, more than {LARGEST_DIFFERENCE}, so it was not "
+            "written; please report it"
+        )
+    try:
+        replace_file(target, data)
+    except OutputError as error:
+        raise ModelError(str(error)) from error
+    return Export(
+        file=str(output),
+        bytes=len(data),
+        head=model.info["head"],
+        embedding=model.embedding,
+        classes=model.classes,
+        size=list(model.spec.size),
+        precision="float32",
+        model_precision=model.spec.precision,
+        weights=model.spec.weights,
+        check=checked,
+    )
+
+
+def check_export_target(path: str | os.PathLike[str]) -> Path:
+    """Refuse a place where an ONNX file would destroy something else.
+
+    Returns
+    -------
+    Path
+        With links resolved, so that a link stays one.
+
+    Raises
+    ------
+    ParameterError
+        If it is a folder, in no folder, or a file that `export` didn't make.
+    """
+    check_ending(path, "an ONNX file")
+    target = file_target(path, "model.onnx", "the file")
+    if target.exists() and not _is_ours(target):
+        raise ParameterError(
+            f"{path} exists and is no ONNX file of tlfeatures; give another name, or remove it"
+        )
+    return target
+
+
+def _is_ours(path: Path) -> bool:
+    import onnx
+
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except Exception:  # any file can be there, and fail anywhere in the parser
+        return False
+    return any(each.key == "format" and each.value == FORMAT for each in model.metadata_props)
+
+
+def _check_extra() -> None:
+    for package in ("onnx", "skl2onnx", "onnxruntime"):
+        if importlib.util.find_spec(package) is None:
+            raise ModelError(f"`tlfeatures export` needs {package}: pip install 'tlfeatures[onnx]'")
+        try:
+            importlib.import_module(package)
+        except ImportError as error:  # half installed: it isn't the head's fault
+            raise ModelError(f"{package} can't be imported: {error}; install it again") from error
+
+
+def _graph_of(model: Model, weights: str | None) -> Any:
+    from onnx import helper
+
+    from tlfeatures.models.export.heads import add_head
+
+    check_width(model)
+    graph = Graph()
+    rows = add_backbone(graph, "images", model.spec, model.embedding, weights)
+    probabilities, labels = add_head(graph, model.head, rows, model.info["columns"])
+    made = graph.model(
+        {"images": (np.uint8, ("n", *model.spec.size, 3))},
+        {
+            "probabilities": (
+                graph.cast(probabilities, np.float32),
+                np.float32,
+                ("n", len(model.classes)),
+            ),
+            "label": (labels, np.str_, ("n",)),
+        },
+        doc_string=_how_to_use(model.spec),
+        producer_name="tlfeatures",
+        producer_version=metadata.version("tlfeatures"),
+    )
+    helper.set_model_props(made, _facts(model))
+    return made
+
+
+def _check_runs(data: bytes, model: Model) -> None:
+    """Try the whole on a black image: a damaged model could have columns that don't fit."""
+    black = np.zeros((1, *model.spec.size, 3), np.uint8)
+    try:
+        table, _ = session(data).run(None, {"images": black})
+    except Exception as error:  # the runtime has its own classes, which promise nothing
+        raise ModelError(
+            "the model's graph does not run, the model file is damaged; fit it again: "
+            + in_short(error)
+        ) from error
+    if table.shape != (1, len(model.classes)):
+        raise ModelError(
+            f"the graph gives {table.shape[1]} probabilities, the model has {len(model.classes)} "
+            "classes: the model file is damaged; fit it again"
+        )
+
+
+def _facts(model: Model) -> dict[str, str]:
+    packages = ("tlfeatures", "onnx", "skl2onnx")
+    versions = {package: metadata.version(package) for package in packages}
+    return {
+        "format": FORMAT,
+        "format_version": str(FORMAT_VERSION),
+        "head": model.info["head"],
+        "embedding": model.embedding,
+        "precision": "float32",
+        "model_precision": model.spec.precision,
+        "labels": json.dumps(model.classes),
+        "spec": json.dumps({**model.spec.to_dict(), "weights": _weights_name(model.spec)}),
+        "model": json.dumps({name: model.info[name] for name in _KEPT if name in model.info}),
+        "versions": json.dumps({**model.info.get("versions", {}), **versions}),
+    }
+
+
+def _weights_name(spec: Spec) -> str:
+    """Not the path: the graph holds the tensors, and travels to where there is no such path."""
+    return Path(spec.weights).name
+
+
+def _shades(spec: Spec) -> str:
+    if spec.value_range is None:
+        return ""
+    low, high = format_value_range(spec.value_range).split(",")
+    return f", with more than 8 bits a channel {low} is black and {high} is white"
+
+
+def _how_to_use(spec: Spec) -> str:
+    height, width = spec.size
+    text = (
+        f"images: uint8 RGB of shape (n, {height}, {width}, 3), n from 1 up, values 0 to 255 as "
+        f"they are. Prepare each image in this order: orientation: {spec.orientation}; alpha: "
+        f"{spec.alpha}; color: {spec.color}{_shades(spec)}; crop: {spec.crop}; resize to height "
+        f"{height} and width {width}: {spec.resize}, as Pillow's resize(({width}, {height}), "
+        "BILINEAR) does it. "
+        f"Leave the channels in the order RGB: the graph does the rest ({spec.preprocessing}). "
+        "probabilities: float32 (n, k), in the order of the metadata's labels; label: the class "
+        "that the head decides for."
+    )
+    backbone = BACKBONES.get(spec.backbone)
+    if backbone is not None and backbone.is_published(spec.weights_sha256):
+        text += f" The weights are those of {backbone.credit()}."
+    return text

@@ -1,0 +1,222 @@
+"""Images unlike those that a head was fitted on: told by the distance to their neighbours.
+
+A classifier answers for any image, also for one that shows none of its classes. Whether an image
+is like those it was fitted on is told by the distance to its k-th nearest of them (Ramaswamy,
+Rastogi and Shim, Efficient algorithms for mining outliers from large data sets, SIGMOD 2000), by
+the distance that `tlfeatures.dataset.duplicates` states: Euclidean, between the roots of two embeddings
+scaled to length 1. The limit is what one in a hundred training images exceeds when it is left out
+with its fold, its group and its copies (of a hundred images or fewer, none), so that about one in a
+hundred new images of the same kind is flagged, and no label is needed.
+
+Measured with VGG16 at 150 on 1,078 landscapes (Intel) and 397 photos of insects (Hymenoptera),
+shares of images that were flagged, in percent, mean of 5 random fifths held out:
+
+======================  =============  ==============  =================  ==================
+fitted on               held-out, avg  other set, avg  held-out, flatten  other set, flatten
+======================  =============  ==============  =================  ==================
+80 % of the landscapes  1.1            99.5            1.0                99.0
+80 % of the insects     0.5            80.6            0.5                66.5
+======================  =============  ==============  =================  ==================
+
+Not flagged is what looks like the training images though it is another class: fitted on glaciers
+alone, no mountain was.
+
+A model keeps a sketch of its training images: of wider embeddings every column is added, with a
+random sign, to one of 1,024 sums, which keeps inner products but for small errors (M. Charikar,
+K. Chen and M. Farach-Colton, Finding frequent items in data streams, ICALP 2002). Signs and sums
+come from a seed and aren't kept.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from tlfeatures.dataset.duplicates import unit_roots
+from tlfeatures.equality import EqualByValue
+from tlfeatures.errors import FormatError
+
+SHARE = 0.01  # of images like those of the training that are flagged all the same
+
+_NEIGHBOR = 5
+_WIDTH = 1024  # columns of the sketch
+_MOST = 5000  # images in it
+_FOLDS = 5
+_BLOCK = 1024  # images compared at once
+
+Floats = NDArray[np.float32]
+Known = tuple[Floats, Floats]  # points, and the squares of their lengths
+
+
+@dataclass(frozen=True, eq=False)
+class OutlierDetector(EqualByValue):
+    """What a head was fitted on, as far as new images are compared with it.
+
+    Attributes
+    ----------
+    sketch : ndarray of shape (m, w), float16
+        Of the training images; m is 5,000 at most, w 1,024.
+    threshold : float
+        The largest distance, from 0 to 2, of an image that isn't flagged.
+    neighbor : int
+        Which neighbour's distance it is: the k-th nearest.
+    columns : int
+        Of the embedding.
+    beyond, compared : int
+        Training images that were farther than the threshold when left out, of how many: what was
+        measured of the share that is aimed at.
+    """
+
+    sketch: NDArray[np.float16]
+    threshold: float
+    neighbor: int
+    columns: int
+    beyond: int
+    compared: int
+
+    @classmethod
+    def fit(
+        cls,
+        X: NDArray[np.floating[Any]],
+        together: NDArray[Any] | None = None,
+        random_state: int = 0,
+    ) -> OutlierDetector | None:
+        """Sketch training images and set the threshold on their out-of-fold distances.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n, d)
+            Embeddings.
+        together : ndarray of shape (n,), optional
+            Rows with the same number are in one fold.
+        random_state : int
+            Of the folds, and of the choice of 5,000 images where there are more.
+
+        Returns
+        -------
+        OutlierDetector, or None where fewer than two images have an embedding that isn't zero
+        """
+        random = np.random.default_rng(random_state)
+        rows = np.flatnonzero(X.any(axis=1))
+        if len(rows) > _MOST:
+            rows = np.sort(random.choice(rows, _MOST, replace=False))
+        alone = np.arange(len(X)) if together is None else together
+        _, code = np.unique(alone[rows], return_inverse=True)
+        if len(rows) < 2 or code.max() < 1:
+            return None
+        fold = (random.permutation(int(code.max()) + 1) % _FOLDS)[code]
+        points = np.concatenate([_sketched(X[part]) for part in _blocks(rows)])
+        neighbor = min(_NEIGHBOR, *(int((fold != one).sum()) for one in np.unique(fold)))
+        distance = np.empty(len(rows), np.float32)
+        for one in np.unique(fold):
+            out = fold == one
+            distance[out] = _kth(points[out], _known(points[~out]), neighbor)
+        # Never 0, as it is where all images are alike: distances are divided by it.
+        threshold = max(float(np.quantile(distance, 1 - SHARE, method="higher")), 1e-3)
+        beyond = int((distance > threshold).sum())
+        kept = points.astype(np.float16)
+        return cls(kept, threshold, neighbor, X.shape[1], beyond, len(rows))
+
+    @classmethod
+    def of(cls, facts: Any, sketch: NDArray[Any] | None) -> OutlierDetector | None:
+        """Take what a model file keeps; None where it keeps none.
+
+        Raises
+        ------
+        FormatError
+            If the two don't fit each other.
+        """
+        if facts is None or sketch is None:
+            return None
+        try:
+            names = ("threshold", "neighbor", "columns", "beyond", "compared")
+            made = cls(sketch, *(facts[name] for name in names))
+            fits = sketch.shape[1] == min(made.columns, _WIDTH) and sketch.dtype == np.float16
+            fits &= 0 < made.neighbor <= len(sketch) and 0 < made.threshold <= 2
+            fits &= 0 <= made.beyond <= made.compared
+        except (KeyError, TypeError, IndexError) as error:
+            raise FormatError(f"its outliers are incomplete: {error!r}") from error
+        if not fits:
+            raise FormatError(f"its sketch of shape {sketch.shape} doesn't fit {facts}")
+        return made
+
+    def facts(self) -> dict[str, Any]:
+        """Give everything but the sketch, JSON-ready."""
+        return {
+            "threshold": self.threshold,
+            "share": SHARE,
+            "neighbor": self.neighbor,
+            "columns": self.columns,
+            "beyond": self.beyond,
+            "compared": self.compared,
+        }
+
+    def distances(self, X: NDArray[np.floating[Any]]) -> Floats:
+        """Give the distance of each row of X, (n, d), to its k-th nearest training image.
+
+        Returns
+        -------
+        ndarray of shape (n,), float32
+            From 0 to 2; infinite for an embedding of zeros, which has no direction.
+        """
+        found = np.full(len(X), np.inf, np.float32)
+        rows = np.flatnonzero(X.any(axis=1))
+        for part in _blocks(rows):
+            if len(part):
+                found[part] = _kth(_sketched(X[part]), self._known, self.neighbor)
+        return found
+
+    @functools.cached_property
+    def _known(self) -> Known:
+        return _known(self.sketch)
+
+    def flags(self, X: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
+        """Tell which rows of X, (n, d), are farther than the threshold: shape (n,)."""
+        flags: NDArray[np.bool_] = self.distances(X) > self.threshold
+        return flags
+
+
+def _blocks(rows: NDArray[np.int_]) -> list[NDArray[np.int_]]:
+    return [rows[start : start + _BLOCK] for start in range(0, max(len(rows), 1), _BLOCK)]
+
+
+def _sketched(X: NDArray[np.floating[Any]]) -> Floats:
+    points = unit_roots(X)
+    if points.shape[1] > _WIDTH:
+        points = np.asarray(points @ _signs(points.shape[1]), np.float32)
+    return points
+
+
+@functools.lru_cache(maxsize=4)
+def _signs(columns: int) -> csr_array:
+    """Which of the 1,024 sums each column belongs to, and with which sign: (d, 1024).
+
+    RandomState's numbers stay the same in every version of NumPy, as a kept sketch needs them.
+    """
+    random = np.random.RandomState(0)
+    place = random.randint(0, _WIDTH, columns)
+    sign = random.randint(0, 2, columns).astype(np.float32) * 2 - 1
+    return csr_array((sign, place, np.arange(columns + 1)), shape=(columns, _WIDTH))
+
+
+def _known(points: NDArray[np.floating[Any]]) -> Known:
+    known = points.astype(np.float32)
+    return known, np.einsum("ij,ij->i", known, known)
+
+
+def _kth(points: Floats, others: Known, k: int) -> Floats:
+    """Distance of each point to its k-th nearest known one."""
+    found = np.empty(len(points), np.float32)
+    known, lengths = others
+    for start in range(0, len(points), _BLOCK):
+        part = points[start : start + _BLOCK]
+        squares = lengths - 2 * (part @ known.T)
+        nearest = np.partition(squares, k - 1, axis=1)[:, k - 1]
+        nearest += np.einsum("ij,ij->i", part, part)
+        found[start : start + _BLOCK] = np.sqrt(np.maximum(nearest, 0))
+    return found

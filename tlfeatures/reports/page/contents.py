@@ -1,0 +1,301 @@
+"""All that the page shows, gathered as plain data for its template."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from tlfeatures.benchmarking.rank import INTERVALS, Rank
+from tlfeatures.errors import ParameterError, TlfeaturesError
+from tlfeatures.features.backbones.table import title_of
+from tlfeatures.features.file.reader import read_header
+from tlfeatures.heads.table import HEADS
+from tlfeatures.metrics.statistics import score_name
+from tlfeatures.names import as_list, first_of, unknown_name
+from tlfeatures.reports.analyses import Analyses
+from tlfeatures.reports.diagnostics import METHODS, OutOfFold, confusion
+from tlfeatures.reports.page import sections
+from tlfeatures.reports.page.album import GALLERY, Album, gallery
+from tlfeatures.reports.page.thumbnails import thumbnails
+
+logger = logging.getLogger(__name__)
+
+# What can be left out: all that needs more than the benchmark's folder.
+OPTIONAL = ("images", "map", "audit", "learning-curve", "epochs")
+
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the page is asked to be.
+
+    Attributes
+    ----------
+    head, embedding : str or None
+        Whose predictions are shown in detail; the best by default.
+    images : str or None
+        Folder of the images, if not where they were when they were embedded.
+    without : str or collection of str
+        Of `OPTIONAL`.
+    map : {"pca", "tsne"}
+    title : str or None
+        The question, in place of the classes' names.
+    """
+
+    head: str | None = None
+    embedding: str | None = None
+    images: str | None = None
+    without: str | Collection[str] = ()
+    map: str = "pca"
+    title: str | None = None
+
+    def check(self) -> None:
+        """Refuse sections, maps and folders that there aren't, naming what there is.
+
+        Raises
+        ------
+        ParameterError
+        """
+        for name in as_list(self.without):
+            if name not in OPTIONAL:
+                raise unknown_name("section to leave out", name, OPTIONAL)
+        if self.map not in METHODS:
+            raise unknown_name("map", self.map, METHODS)
+        if self.images is not None and not Path(self.images).is_dir():
+            raise ParameterError(f"{self.images} is no folder; --images takes that of the images")
+
+
+def contents(analyses: Analyses, options: Options) -> dict[str, Any]:
+    """Gather all that the page shows.
+
+    Parameters
+    ----------
+    analyses : Analyses
+        Of the benchmark.
+    options : Options
+
+    Returns
+    -------
+    dict
+        For the template; a section that has nothing to say is None.
+    """
+    rank = analyses.rank(options.head, options.embedding)
+    predictions, comparison = analyses.predictions(rank), analyses.benchmark.comparison
+    pairs = analyses.benchmark.study.facts["copy_pairs"]
+    beyond = _Beyond(analyses, rank, options)
+    audit, points = beyond.audit, beyond.points
+    album = Album.of(predictions, {} if points is None else points)
+    wanted = [
+        *album.ids[: 2 * GALLERY],
+        *sections.audited(audit),
+        *sections.copied(pairs),
+        *album.ids,
+    ]
+    pictures = beyond.pictures(list(dict.fromkeys(wanted)))
+    return {
+        **_answer(analyses, rank, options.title),
+        **_floor(predictions, rank),
+        "ranking": sections.ranking(comparison),
+        "heat_map": sections.heat_map(comparison),
+        "confusion": sections.confusion_matrix(confusion(predictions)),
+        "mistakes": gallery(predictions, predictions.mistakes(), pictures),
+        "mistakes_count": int(predictions.wrong.sum()),
+        "uncertain": gallery(predictions, predictions.uncertain(), pictures),
+        "probabilities": sections.probabilities(predictions),
+        "learning_curve": beyond.learning_curve(),
+        "epochs": beyond.epochs(),
+        "map": beyond.map(album),
+        "audit": None if audit is None else sections.audit(audit, pictures),
+        "copies": sections.copies(pairs, pictures),
+        "made": _made(analyses, rank),
+        "split": analyses.benchmark.study.facts["split"],
+        "pictures": bool(pictures),
+        "album": album.to_dict(predictions, pictures),
+    }
+
+
+class _Beyond:
+    """What needs more than the benchmark's folder; what can't be had is said, and left out."""
+
+    def __init__(self, analyses: Analyses, rank: Rank, options: Options) -> None:
+        self._analyses, self._rank, self._options = analyses, rank, options
+        self._mapped = self._try("map", lambda: analyses.map(rank, options.map))
+        self.audit = self._try("audit", lambda: analyses.audit(rank))
+
+    def _try(self, section: str, make: Callable[[], Made]) -> Made | None:
+        if section in as_list(self._options.without):
+            return None
+        try:
+            return make()
+        except (TlfeaturesError, OSError) as error:
+            logger.warning("the page has no %s: %s", section.replace("-", " "), error)
+            return None
+
+    @property
+    def points(self) -> dict[str, str] | None:
+        """Ids and labels of the images on the map."""
+        if self._mapped is None:
+            return None
+        data, rows = self._analyses.dataset(self._rank), self._mapped[0]
+        return dict(zip(data.ids[rows].tolist(), data.y[rows].tolist(), strict=True))
+
+    def map(self, album: Album) -> dict[str, Any] | None:
+        if self._mapped is None:
+            return None
+        (rows, found), data = self._mapped, self._analyses.dataset(self._rank)
+        ids, labels = data.ids[rows], data.y[rows]
+        wrong = self._analyses.wrong(self._rank)[rows]
+        return {
+            "figure": sections.image_map(found, labels, wrong),
+            "points": album.places(ids.tolist(), labels.tolist()),
+            "sample_of": len(data.y) if len(rows) < len(data.y) else None,
+        }
+
+    def learning_curve(self) -> dict[str, Any] | None:
+        curve = self._try("learning-curve", lambda: self._analyses.learning_curve(self._rank))
+        return None if curve is None else sections.learning_curve(curve)
+
+    def epochs(self) -> dict[str, Any] | None:
+        """Of the looked-at head, else of the best one that trains in epochs, if there is one."""
+        ranking = self._analyses.benchmark.comparison.ranking
+        here = [rank for rank in ranking if rank.embedding == self._rank.embedding]
+        trained = self._analyses.in_epochs([self._rank, *here, *ranking])
+        if trained is None:
+            return None
+        curve = self._try("epochs", lambda: self._analyses.training(trained))
+        if curve is None:
+            return None
+        return sections.epochs(curve, trained.name)
+
+    def pictures(self, ids: list[str]) -> dict[str, str]:
+        return self._try("images", lambda: self._thumbnails(ids)) or {}
+
+    def _thumbnails(self, ids: list[str]) -> dict[str, str]:
+        # All files of a benchmark hold the same images: the first one says where.
+        file, about = next(iter(self._analyses.benchmark.study.facts["files"].items()))
+        source = self._options.images or about["provenance"].get("source")
+        if source is None or not Path(source).is_dir():
+            raise ParameterError(
+                f"the images of {file} are not at {source or 'a known place'}; give --images FOLDER"
+            )
+        header = read_header(self._analyses.find(file))
+        digests = dict(zip(header.ids, header.digests, strict=True))
+        return thumbnails(Path(source), ids, digests, value_range=header.spec.value_range)
+
+
+# ---- the answer
+
+
+def _answer(analyses: Analyses, rank: Rank, title: str | None) -> dict[str, Any]:
+    benchmark = analyses.benchmark
+    facts, comparison = benchmark.study.facts, benchmark.comparison
+    scoring, first = comparison.scoring, comparison.ranking[0]
+    found = rank.scores[scoring]
+    low, high = found["interval"] or (None, None)
+    return {
+        "title": title or _question(facts["classes"]),
+        "score": sections.number(scoring, found["score"]),
+        "low": sections.number(scoring, low),
+        "high": sections.number(scoring, high),
+        "missing": found.get("reason"),
+        "unit": sections.unit(scoring),
+        "scoring": score_name(scoring),
+        "head": _in_words(rank),
+        "embedding": _embedding(analyses, rank),
+        "tested": facts["tested"],
+        "unreadable": first_of(facts["unreadable"], 5),
+        "unreadable_count": len(facts["unreadable"]),
+        "how": _validation(facts, rank.repeats),
+        "first_of": len(comparison.ranking) if rank is first else None,
+        "better": None if rank is first else f"{_in_words(first)} on {first.embedding}",
+        "verdict": comparison.verdict,
+        "random_weights": facts["weights"] == "random",
+        "repeats": rank.repeats,
+    }
+
+
+def _question(classes: list[str]) -> str:
+    if len(classes) <= 4:
+        return ", ".join(classes[:-1]) + f" or {classes[-1]}"
+    return f"Which of {len(classes)} classes: {', '.join(classes[:3])} ..."
+
+
+def _in_words(rank: Rank) -> str:
+    title = HEADS[rank.head].title if rank.head in HEADS else rank.head
+    return rank.label.replace(rank.head, title, 1)
+
+
+def _embedding(analyses: Analyses, rank: Rank) -> str:
+    facts = analyses.entry(rank).facts
+    spec = analyses.benchmark.study.facts["files"][facts["file"]]["spec"]
+    height, width = spec["size"]
+    backbone = title_of(spec["backbone"])
+    return f"{facts['embedding']} of {backbone} at {height} × {width}"
+
+
+def _validation(facts: Mapping[str, Any], repeats: int) -> str:
+    if facts["split"] != "cv":
+        return f"fitted on train, scored on {facts['split']}"
+    times = f", {repeats} times" if repeats > 1 else ""
+    return f"{facts['folds']}-fold cross-validation{times}"
+
+
+def _floor(predictions: OutOfFold, rank: Rank) -> dict[str, Any]:
+    """What naming one class would give, and whether the head is surely better."""
+    counts = np.bincount(predictions.y)
+    largest, share = predictions.classes[counts.argmax()], counts.max() / len(predictions.y)
+    interval = rank.scores["accuracy"]["interval"]
+    surely = interval is not None and interval[0] > share
+    return {"floor": f"{100 * share:.1f} % ({largest})", "surely_better": surely}
+
+
+# ---- how it was made
+
+
+def _made(analyses: Analyses, rank: Rank) -> dict[str, Any]:
+    benchmark = analyses.benchmark
+    facts, entry = benchmark.study.facts, analyses.entry(rank).facts
+    told = [about["provenance"] for about in facts["files"].values()]
+    return {
+        "commands": [
+            *(command for each in told for command in each.get("commands", [])),
+            *benchmark.commands,
+        ],
+        "files": [
+            {
+                "name": name,
+                "spec": about["spec"],
+                "versions": about["provenance"].get("versions", {}),
+            }
+            for name, about in facts["files"].items()
+        ],
+        "versions": entry["versions"],
+        "study": _study(facts),
+        "params": {name: str(value) for name, value in rank.params.items()},
+        "chosen": [", ".join(f"{k}={v}" for k, v in each.items()) for each in entry["chosen"]],
+        "interval": INTERVALS,
+        "head": rank.label,
+    }
+
+
+def _copies(pairs: int) -> str:
+    if not pairs:
+        return "none"
+    return f"{pairs:,} {'pair' if pairs == 1 else 'pairs'}, each in one fold"
+
+
+def _study(facts: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        "images": f"{facts['images']:,}, {facts['tested']:,} of them tested",
+        "classes": ", ".join(facts["classes"]),
+        "validation": _validation(facts, 1),
+        "seed": str(facts["random_state"]),
+        "groups": "none" if facts["groups"] is None else f"{facts['groups']:,}, each in one fold",
+        "copies": _copies(facts["copies"]),
+    }

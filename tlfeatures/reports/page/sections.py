@@ -1,0 +1,358 @@
+"""What each section of the page shows, as plain data for its template, and figures."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tlfeatures.benchmarking.rank import Comparison, Rank
+from tlfeatures.metrics.statistics import score_name
+from tlfeatures.model_selection.audit import Audit, Finding
+from tlfeatures.model_selection.learning_curve import LearningCurve
+from tlfeatures.model_selection.training_curve import TrainingCurve
+from tlfeatures.reports import figures, plotting
+from tlfeatures.reports.diagnostics import (
+    Confusion,
+    EmbeddingMap,
+    OutOfFold,
+    precision_recall,
+    reliability,
+    roc,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+FINDINGS, _OF_A_KIND = 40, 8  # of the audit, and at least of each kind; the command has all
+COPIES = 20  # pairs
+_WIDEST = 1.35  # pixels a point, beyond which text would be larger than the page's
+
+_PERCENT = ("accuracy", "balanced_accuracy", "f1_macro")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of the page.
+
+    Attributes
+    ----------
+    name : str
+        Of its file, when it is saved.
+    title, caption : str
+    alt : str
+        What it shows, for who can't see it.
+    svg : str
+    width : int
+        Pixels at most.
+    """
+
+    name: str
+    title: str
+    alt: str
+    svg: str
+    width: int
+    caption: str = ""
+
+
+def draw(name: str, title: str, alt: str, make: Callable[[], Axes], caption: str = "") -> Figure:
+    """Make a figure of the axes that `make` draws, in the colours of the page's themes."""
+    themed = {value: f"var(--{color})" for color, value in figures.COLORS.items()}
+    svg = figures.to_svg(make(), name, themed)
+    box = re.search(r'viewBox="0 0 ([\d.]+)', svg)
+    assert box is not None  # every one has it
+    return Figure(name, title, alt, svg, round(_WIDEST * float(box[1])), caption)
+
+
+def number(scoring: str, value: float | None) -> str | None:
+    """Write a score as it is usual: per cent without the sign, or three digits."""
+    if value is None:
+        return None
+    return f"{100 * value:.1f}" if scoring in _PERCENT else f"{value:.3f}"
+
+
+def unit(scoring: str) -> str:
+    """Give what follows such a number."""
+    return " %" if scoring in _PERCENT else ""
+
+
+# ---- heads
+
+
+def ranking(comparison: Comparison) -> dict[str, Any]:
+    """The heads with their scores; a figure where there are several."""
+    scoring, rows = comparison.scoring, comparison.ranking
+    names = list(dict.fromkeys([scoring, *(name for rank in rows for name in rank.scores)]))
+    figure = None
+    if len(rows) > 1:
+        figure = draw(
+            "ranking",
+            "Heads, best first",
+            f"{score_name(scoring)} of {len(rows)} heads with 95 % intervals; the numbers are in "
+            "the table below",
+            partial(plotting.plot_ranking, comparison),
+        )
+    return {
+        "figure": figure,
+        "names": [score_name(name) + (", %" if unit(name) else "") for name in names],
+        "rows": [_ranked(rank, names) for rank in rows],
+        "embeddings": len({rank.embedding for rank in rows}) > 1,
+        "test": comparison.test_method,
+        "tested": len(rows) > 1,
+    }
+
+
+def _ranked(rank: Rank, names: Sequence[str]) -> dict[str, Any]:
+    return {
+        "label": rank.label,
+        "embedding": rank.embedding,
+        "scores": [_score(name, rank.scores.get(name)) for name in names],
+        "difference": rank.difference,
+        "difference_text": _difference(rank.difference, names[0]),
+        "p": rank.p,
+        "seconds": rank.fit_seconds,
+        "best": rank.best,
+        **_STANDINGS[rank.standing],
+        "reason": rank.reason,
+    }
+
+
+_STANDINGS = {
+    "best": {"mark": "●", "standing": "best"},
+    "not different": {"mark": "●", "standing": "not significantly different from the best"},
+    "different": {"mark": "○", "standing": "significantly different from the best"},
+    "untested": {"mark": "?", "standing": "can't be tested"},
+}
+
+
+def _difference(value: float | None, scoring: str) -> str:
+    if value is None:
+        return ""
+    return f"{100 * value:+.1f}" if unit(scoring) else f"{value:+.3f}"
+
+
+def _score(name: str, found: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Give the number and its interval, or the reason why there is none.
+
+    Empty where a head was scored without it.
+    """
+    if found is None:
+        return {"value": None, "text": "", "interval": ""}
+    around = found["interval"]
+    if around is None:
+        interval = found.get("reason") or ""
+    else:
+        interval = f"{number(name, around[0])} to {number(name, around[1])}"
+    return {
+        "value": found["score"],
+        "text": number(name, found["score"]) or "none",
+        "interval": interval,
+    }
+
+
+def heat_map(comparison: Comparison) -> Figure | None:
+    """Embeddings by heads, where there are two or more of each."""
+    embeddings = {rank.embedding for rank in comparison.ranking}
+    labels = {rank.label for rank in comparison.ranking}
+    if len(embeddings) < 2 or len(labels) < 2:
+        return None
+    return draw(
+        "heat-map",
+        "Embeddings by heads",
+        f"{score_name(comparison.scoring)} of {len(labels)} heads on {len(embeddings)} embeddings; "
+        "the numbers are in the table of heads",
+        partial(plotting.plot_heat_map, comparison),
+    )
+
+
+# ---- one head
+
+
+def confusion_matrix(table: Confusion) -> dict[str, Any]:
+    """Counts and rates of each cell, and how each class fares."""
+    right = table.counts.diagonal()
+    classes = [
+        {
+            "name": name,
+            "images": int(table.counts[row].sum()),
+            "recall": _share(right[row], table.counts[row].sum()),
+            "precision": _share(right[row], table.counts[:, row].sum()),
+        }
+        for row, name in enumerate(table.classes)
+    ]
+    return {
+        "classes": classes,
+        "counts": table.counts.tolist(),
+        "rates": np.nan_to_num(table.rates).tolist(),
+        "figure": draw(
+            "confusion",
+            "Confusion matrix",
+            "How many images of each true class were predicted as each class; the same numbers "
+            "are in the table of this section",
+            partial(plotting.plot_confusion, table),
+        ),
+    }
+
+
+def _share(part: int, whole: int) -> float | None:
+    return float(part / whole) if whole else None
+
+
+def probabilities(predictions: OutOfFold) -> list[Figure] | None:
+    """Reliability, ROC and precision-recall; None for a head without probabilities."""
+    if not predictions.has_probabilities:
+        return None
+    sure, curves, steps = reliability(predictions), roc(predictions), precision_recall(predictions)
+    made = [
+        draw(
+            "reliability",
+            "Reliability",
+            "Share of right answers against the probability that the head gave; expected "
+            f"calibration error {sure.error:.3f}",
+            partial(plotting.plot_reliability, sure),
+            "On the diagonal, a probability of 0.8 is right in 8 of 10 images; above it, the head "
+            "is too modest, below it, too sure.",
+        )
+    ]
+    if curves:
+        made += [
+            draw(
+                "roc",
+                "ROC curve",
+                f"True against false positive rate; area under the curve: {_areas(curves)}",
+                partial(plotting.plot_roc, curves),
+            ),
+            draw(
+                "precision-recall",
+                "Precision and recall",
+                f"Precision against recall; average precision: {_areas(steps)}",
+                partial(plotting.plot_precision_recall, steps),
+            ),
+        ]
+    return made
+
+
+def _areas(curves: Sequence[Any]) -> str:
+    more = f" and {len(curves) - 8} more" if len(curves) > 8 else ""
+    return ", ".join(f"{curve.label} {curve.area:.3f}" for curve in curves[:8]) + more
+
+
+# ---- what is computed beside
+
+
+def learning_curve(curve: LearningCurve) -> dict[str, Any]:
+    """Say whether more images would help, with the curve and its numbers."""
+    last = curve.points[-1]
+    figure = draw(
+        "learning-curve",
+        "Accuracy against images a class",
+        f"Accuracy of {len(curve.points)} sizes of the training set; {last.accuracy:.3f} at "
+        f"{last.images_per_class:,.0f} images a class; the numbers are in the table beside it",
+        partial(plotting.plot_learning_curve, curve),
+    )
+    return {
+        "figure": figure,
+        "sentence": curve.sentence,
+        "points": curve.points,
+        "images": curve.images,
+        "folds": curve.folds,
+    }
+
+
+def epochs(curve: TrainingCurve, named: str) -> dict[str, Any]:
+    """Accuracy and loss by epoch, as figures and as numbers."""
+    made = [
+        draw(
+            what,
+            f"{what.capitalize()} by epoch",
+            f"{what.capitalize()} of {curve.head} on training and validation images, "
+            f"{curve.epochs} epochs; the numbers are in the table of this section",
+            partial(plotting.plot_training, curve, what),
+        )
+        for what in ("accuracy", "loss")
+    ]
+    tables = (curve.loss, curve.accuracy, curve.validation_loss, curve.validation_accuracy)
+    # As in the figures: where a fold has stopped, the mean of the others would jump.
+    means = [table.mean(axis=0) for table in tables]
+    whole = int(np.isfinite(means[0]).sum())
+    rows = [[epoch + 1, *(float(mean[epoch]) for mean in means)] for epoch in range(whole)]
+    return {
+        "figures": made,
+        "head": named,
+        "split": curve.split,
+        "folds": curve.folds,
+        "rows": rows,
+    }
+
+
+def image_map(found: EmbeddingMap, labels: Any, wrong: Any) -> Figure:
+    """Images as points."""
+    how = "principal components" if found.method == "pca" else "t-SNE"
+    figure = draw(
+        "map",
+        f"{len(labels):,} images by {how}",
+        f"Map of {len(labels):,} images; each point is an image, similar images are near each "
+        "other",
+        partial(plotting.plot_map, found, labels, wrong=wrong),
+    )
+    return replace(figure, width=600)  # points want room
+
+
+def audit(found: Audit, pictures: Mapping[str, str]) -> dict[str, Any]:
+    """The first findings, with their pictures."""
+    rows = [
+        {
+            **asdict(each),
+            "picture": pictures.get(each.id),
+            "twin": each.other if each.kind == "near-duplicate" else None,
+            "twin_picture": pictures.get(each.other or ""),
+        }
+        for each in _first_of_each(found.findings)
+    ]
+    return {
+        "rows": rows,
+        "counts": found.counts,
+        "more": len(found.findings) - len(rows),
+        "head": found.head,
+        "accuracy": found.accuracy,
+        "judged": found.judged,
+        "command": shlex.join(["tlfeatures", "audit", found.file, "--embedding", found.embedding]),
+    }
+
+
+def _first_of_each(findings: Sequence[Finding]) -> list[Finding]:
+    """The first ones, and of each kind some."""
+    seen: Counter[str] = Counter()
+    chosen = []
+    for place, each in enumerate(findings):
+        if place < FINDINGS or seen[each.kind] < _OF_A_KIND:
+            chosen.append(each)
+            seen[each.kind] += 1
+    return chosen
+
+
+def audited(found: Audit | None) -> list[str]:
+    """Ids of the images in `audit`."""
+    listed = [] if found is None else _first_of_each(found.findings)
+    rows = [each for each in listed if each.kind != "unreadable"]  # they have no picture
+    copies = [each.other for each in rows if each.kind == "near-duplicate"]
+    return [*(each.id for each in rows), *(id_ for id_ in copies if id_ is not None)]
+
+
+def copies(pairs: Sequence[Sequence[str]], pictures: Mapping[str, str]) -> dict[str, Any] | None:
+    """Pairs of copies that were kept in one fold; None if there are none."""
+    if not pairs:
+        return None
+    rows = [[{"id": id_, "picture": pictures.get(id_)} for id_ in pair] for pair in pairs[:COPIES]]
+    return {"rows": rows, "count": len(pairs), "more": len(pairs) - len(rows)}
+
+
+def copied(pairs: Sequence[Sequence[str]]) -> list[str]:
+    """Ids of the images in `copies`."""
+    return [id_ for pair in pairs[:COPIES] for id_ in pair]

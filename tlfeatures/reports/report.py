@@ -1,0 +1,221 @@
+"""What the commands `report` and `plot` do: a benchmark's folder becomes a page, or one figure."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tlfeatures.benchmarking.rank import Rank
+from tlfeatures.benchmarking.run import Benchmark, load_benchmark
+from tlfeatures.dataset.dataset import Dataset
+from tlfeatures.errors import ParameterError
+from tlfeatures.files import replace_file
+from tlfeatures.names import unknown_name
+from tlfeatures.reports import figures, plotting
+from tlfeatures.reports.analyses import Analyses, Place, Steps
+from tlfeatures.reports.diagnostics import METHODS, confusion, precision_recall, reliability, roc
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `report` wrote.
+
+    Attributes
+    ----------
+    file : str
+    bytes : int
+    images : int
+        With a picture.
+    sections : list of str
+        That are in it.
+    """
+
+    file: str
+    bytes: int
+    images: int
+    sections: list[str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give it as JSON-ready plain data."""
+        return asdict(self)
+
+
+def report(
+    folder: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    *,
+    n_jobs: int | None = -1,
+    progress: Steps | None = None,
+    **options: Any,
+) -> Report:
+    """Write a benchmark as one HTML page that opens anywhere, offline.
+
+    Parameters
+    ----------
+    folder : path
+        Of a benchmark.
+    output : path
+        The page; it replaces what is there.
+    n_jobs : int or None
+        Folds fitted at once, for what the page shows beyond the benchmark: learning curve, epochs,
+        audit. They are kept in the folder.
+    progress : callable of (what, done, total), optional
+    **options
+        The attributes of `tlfeatures.reports.page.contents.Options`: `head`, `embedding`, `images`,
+        `without`, `map`, `title`.
+
+    Returns
+    -------
+    Report
+
+    Raises
+    ------
+    ParameterError
+        If there is no benchmark in the folder, or it has no such head or embedding.
+    FormatError
+        If the folder is damaged.
+    OutputError
+        If the page can't be written; what was there stays.
+
+    Examples
+    --------
+    >>> report("results", "report.html", without=["audit"])  # doctest: +SKIP
+    """
+    check_page(output)
+    benchmark = load_benchmark(folder)
+    return write_report(benchmark, output, n_jobs=n_jobs, progress=progress, **options)
+
+
+def write_report(
+    benchmark: Benchmark,
+    output: str | os.PathLike[str],
+    *,
+    datasets: Mapping[Place, Dataset] | None = None,
+    n_jobs: int | None = -1,
+    progress: Steps | None = None,
+    **options: Any,
+) -> Report:
+    """Do what `report` does for a benchmark at hand; datasets that are given aren't read again."""
+    from tlfeatures.reports.page.contents import Options, contents
+    from tlfeatures.reports.page.write import render
+
+    wanted = Options(**options)
+    wanted.check()
+    analyses = Analyses(benchmark, datasets, n_jobs=n_jobs, progress=progress)
+    shown = contents(analyses, wanted)
+    html = render(shown).encode("utf-8", "replace")
+    replace_file(Path(output), html)
+    pictures = sum(each is not None for each in shown["album"]["pictures"])
+    optional = ("probabilities", "learning_curve", "epochs", "map", "audit", "copies")
+    return Report(
+        str(output), len(html), pictures, [name for name in optional if shown[name] is not None]
+    )
+
+
+# ---- one figure
+
+FIGURES: dict[str, Callable[[Analyses, Rank, str], Axes]] = {
+    "ranking": lambda of, rank, method: plotting.plot_ranking(of.benchmark.comparison),
+    "heat-map": lambda of, rank, method: plotting.plot_heat_map(of.benchmark.comparison),
+    "confusion": lambda of, rank, method: plotting.plot_confusion(confusion(of.predictions(rank))),
+    "reliability": lambda of, rank, method: plotting.plot_reliability(
+        reliability(of.predictions(rank))
+    ),
+    "roc": lambda of, rank, method: plotting.plot_roc(roc(of.predictions(rank))),
+    "precision-recall": lambda of, rank, method: plotting.plot_precision_recall(
+        precision_recall(of.predictions(rank))
+    ),
+    "accuracy": lambda of, rank, method: plotting.plot_training(of.training(rank), "accuracy"),
+    "loss": lambda of, rank, method: plotting.plot_training(of.training(rank), "loss"),
+    "learning-curve": lambda of, rank, method: plotting.plot_learning_curve(
+        of.learning_curve(rank)
+    ),
+    "map": lambda of, rank, method: _map(of, rank, method),
+}
+
+
+def _map(of: Analyses, rank: Rank, method: str) -> Axes:
+    rows, found = of.map(rank, method)
+    return plotting.plot_map(found, of.dataset(rank).y[rows], wrong=of.wrong(rank)[rows])
+
+
+_BY_EPOCH = ("accuracy", "loss")
+_OF_ALL = ("ranking", "heat-map")  # of no head alone
+
+
+def plot(
+    folder: str | os.PathLike[str],
+    what: str,
+    output: str | os.PathLike[str],
+    *,
+    head: str | None = None,
+    embedding: str | None = None,
+    map: str = "pca",  # noqa: A002
+    n_jobs: int | None = -1,
+    progress: Steps | None = None,
+) -> None:
+    """Draw one figure of a benchmark into a file.
+
+    Parameters
+    ----------
+    folder : path
+        Of a benchmark.
+    what : str
+        Of `FIGURES`. `accuracy` and `loss` are by epoch, of the best head that trains in epochs.
+    output : path
+        Ends in .png, .svg or .pdf.
+    head, embedding : str, optional
+        Whose; the best by default.
+    map : {"pca", "tsne"}
+    n_jobs, progress
+        See `report`.
+
+    Raises
+    ------
+    ParameterError
+        For an unknown figure or kind of file, or where there is nothing to draw.
+    OutputError
+        If the file can't be written; what was there stays.
+
+    See Also
+    --------
+    tlfeatures.reports.plotting : the same on axes of your own.
+    """
+    if what not in FIGURES:
+        raise unknown_name("figure", what, FIGURES)
+    if map not in METHODS:
+        raise unknown_name("map", map, METHODS)
+    _check_output(output, figures.SUFFIXES)
+    benchmark = load_benchmark(folder)
+    analyses = Analyses(benchmark, n_jobs=n_jobs, progress=progress)
+    ranks = analyses.ranks(head, embedding)
+    rank = ranks[0]
+    if what in _BY_EPOCH:
+        rank = analyses.in_epochs(ranks) or rank
+    axes = FIGURES[what](analyses, rank, map)
+    if what not in _OF_ALL:
+        axes.set_title(rank.name, loc="left", fontsize=9)
+    figures.save_figure(axes, output)
+
+
+def check_page(output: str | os.PathLike[str]) -> None:
+    """Refuse a place where no page can be written, before the work."""
+    _check_output(output, (".html", ".htm"))
+
+
+def _check_output(output: str | os.PathLike[str], suffixes: Sequence[str]) -> None:
+    path = Path(output)
+    if path.suffix.lower() not in suffixes:
+        raise ParameterError(
+            f"output is {str(output)!r}; expected a name ending in {' or '.join(suffixes)}"
+        )
+    if path.is_dir():
+        raise ParameterError(f"{output} is a folder; name a file")
+    if not path.absolute().parent.is_dir():
+        raise ParameterError(f"there is no folder {path.parent} to write {path.name} to")
