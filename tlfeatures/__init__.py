@@ -94,7 +94,7 @@ _HOMES = {
     "tlfeatures.features.transformer": ("Extractor",),
     "tlfeatures.features.verify": ("Verification", "verify"),
     "tlfeatures.benchmarking.fit": ("FitReport", "fit"),
-    "tlfeatures.heads": ("HEADS", "head_grid", "make_head"),
+    "tlfeatures.heads.table": ("HEADS", "head_grid", "make_head"),
     "tlfeatures.models.describe": ("describe",),
     "tlfeatures.model_selection.learning_curve": ("LearningCurve", "learning_curve"),
     "tlfeatures.models.model": ("Model", "Prediction"),
