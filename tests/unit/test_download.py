@@ -12,7 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from tests.fakes import publish_at, write_image
+from tlfeatures.cli import main
 from tlfeatures.errors import WeightsError
 from tlfeatures.features.backbones import download
 from tlfeatures.features.backbones.network import Network
@@ -122,6 +125,15 @@ def test_a_file_is_downloaded_once(small, publisher, caches, caplog, capfd):
     assert load_weights(small, "imagenet").sha256 == first.sha256
     assert publisher.requests == ["/w.h5"]
     assert capfd.readouterr().err == ""
+
+
+def test_the_command_line_says_what_is_downloaded(caches, tmp_path, monkeypatch):
+    write_image(tmp_path / "photos" / "a" / "1.png", 1)
+    publish_at(monkeypatch, "http://127.0.0.1:9/")  # refused at once
+    arguments = ["extract", tmp_path / "photos", "-o", tmp_path / "x.h5", "--layer", "fc1"]
+    result = CliRunner().invoke(main, list(map(str, arguments)))
+    assert result.exit_code == 1
+    assert "downloading http://127.0.0.1:9/vgg16" in result.stderr
 
 
 def test_keras_own_download_is_used_first(small, publisher, caches, tmp_path):
