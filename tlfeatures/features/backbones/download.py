@@ -31,7 +31,9 @@ from tlfeatures.files import reason_of
 
 logger = logging.getLogger(__name__)
 
-TIMEOUT = (10.0, 30.0)  # seconds: for the host to answer, and for a pause in what it sends
+# Seconds for each address of the host to answer, of which a large host has some sixteen, and for a
+# pause in what it sends.
+TIMEOUT = (3.0, 30.0)
 
 
 @dataclass(frozen=True)
