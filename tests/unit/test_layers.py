@@ -84,5 +84,5 @@ def test_each_folder_says_what_it_is_for_what_comes_in_and_what_goes_out():
     for path in sorted((PACKAGE / "features").rglob("__init__.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         docstring = ast.get_docstring(tree) or ""
-        assert "In: " in docstring and "Out: " in docstring, path
+        assert all(part in docstring for part in ("In: ", "Out: ")), path
         assert len(tree.body) == 1, f"{path} has more than a docstring"

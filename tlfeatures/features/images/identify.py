@@ -33,8 +33,8 @@ class Manifest:
     digests : list of bytes, length n
         sha256 of each file; 32 zero bytes where it can't be read.
     stamps : list of (int, int), length n
-        Size in bytes and modification time in ns of each file just before it was read; zeros where
-        they couldn't tell whether it will have changed.
+        Size in bytes and modification time in ns of each file just before it was read; zeros if
+        a change might leave them the same.
     """
 
     images: list[ImageFile]
