@@ -177,6 +177,16 @@ def test_a_host_that_stops_in_the_middle_is_given_up(small, publisher, caches, m
     assert kept(caches) == []
 
 
+def test_the_cache_is_in_the_users_folder_if_that_can_be_written(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert download.cache_folder() == tmp_path / ".cache" / "tlfeatures"
+    monkeypatch.setenv("HOME", str(tmp_path / "missing"))
+    assert download.cache_folder() == Path("/tmp/.cache/tlfeatures")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert download.cache_folder() == tmp_path / "cache" / "tlfeatures"
+
+
 def test_a_backbone_without_published_weights_says_so(small):
     own = replace(small, published=None)
     with pytest.raises(WeightsError, match="Small has no published weights: give --weights PATH"):

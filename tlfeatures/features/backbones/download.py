@@ -164,9 +164,14 @@ def decide_sources(
 
 
 def cache_folder() -> Path:
-    """Give the folder of this package's downloads."""
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "tlfeatures"
+    """Give the folder of this package's downloads; in /tmp if the user's folder is read-only."""
+    named = os.environ.get("XDG_CACHE_HOME")
+    if named:
+        return Path(named).expanduser() / "tlfeatures"
+    home = Path("~").expanduser()
+    base = home / ".cache"
+    writable = os.access(base if base.exists() else home, os.W_OK)
+    return (base if writable else Path("/tmp/.cache")) / "tlfeatures"
 
 
 def keras_home() -> Path:
