@@ -230,7 +230,7 @@ def main(verbose: bool) -> None:
     package.handlers = [handler]
     package.setLevel(logging.INFO if verbose else logging.WARNING)
     # Messages that explain a wait or give an address: downloads, calibration, the dashboard.
-    for name in ("backbones.weights", "calibrate", "cluster"):
+    for name in ("backbones.download", "calibrate", "cluster"):
         logging.getLogger(f"tlfeatures.features.{name}").setLevel(logging.INFO)
     # Pillow warns of unusual metadata, which doesn't matter: only the pixels are used.
     warnings.filterwarnings("ignore", module="PIL")

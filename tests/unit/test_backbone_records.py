@@ -1,5 +1,7 @@
 """What a record says about a backbone, and that a record is all that engines need."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.lib.stride_tricks import sliding_window_view
@@ -8,6 +10,7 @@ from tlfeatures.errors import ParameterError
 from tlfeatures.features.backbones.network import Network
 from tlfeatures.features.backbones.record import Backbone, Preprocessing
 from tlfeatures.features.backbones.table import BACKBONES, embedding_widths
+from tlfeatures.features.backbones.vgg16 import VGG16
 from tlfeatures.features.engines.choose import ENGINES
 from tlfeatures.features.engines.load import find_weights, load_backbone
 from tlfeatures.features.settings import Settings, make_spec
@@ -70,6 +73,11 @@ def test_an_engine_refuses_a_backbone_that_it_does_not_load(small):
     names = ["first.avg"]
     with pytest.raises(ParameterError, match="keras can't load the backbone small; there are: ope"):
         load_backbone(spec_of("keras", names), names)
+
+
+def test_keras_loads_no_backbone_whose_weights_could_not_be_found():
+    assert ENGINES["keras"].loads(VGG16)
+    assert not ENGINES["keras"].loads(replace(VGG16, network=Network()))
 
 
 def test_specs_describe_the_preprocessing_in_words(small):

@@ -12,7 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from tests.fakes import publish_at, write_image
+from tlfeatures.cli import main
 from tlfeatures.errors import WeightsError
 from tlfeatures.features.backbones import download
 from tlfeatures.features.backbones.network import Network
@@ -124,6 +127,15 @@ def test_a_file_is_downloaded_once(small, publisher, caches, caplog, capfd):
     assert capfd.readouterr().err == ""
 
 
+def test_the_command_line_says_what_is_downloaded(caches, tmp_path, monkeypatch):
+    write_image(tmp_path / "photos" / "a" / "1.png", 1)
+    publish_at(monkeypatch, "http://127.0.0.1:9/")  # refused at once
+    arguments = ["extract", tmp_path / "photos", "-o", tmp_path / "x.h5", "--layer", "fc1"]
+    result = CliRunner().invoke(main, list(map(str, arguments)))
+    assert result.exit_code == 1
+    assert "downloading http://127.0.0.1:9/vgg16" in result.stderr
+
+
 def test_keras_own_download_is_used_first(small, publisher, caches, tmp_path):
     models = tmp_path / "keras" / "models"
     write_keras_file(models / "w.h5", TENSORS)
@@ -163,6 +175,16 @@ def test_a_host_that_stops_in_the_middle_is_given_up(small, publisher, caches, m
     assert "\n" not in str(caught.value)
     assert len(publisher.requests) == 1
     assert kept(caches) == []
+
+
+def test_the_cache_is_in_the_users_folder_if_that_can_be_written(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert download.cache_folder() == tmp_path / ".cache" / "tlfeatures"
+    monkeypatch.setenv("HOME", str(tmp_path / "missing"))
+    assert download.cache_folder() == Path("/tmp/.cache/tlfeatures")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert download.cache_folder() == tmp_path / "cache" / "tlfeatures"
 
 
 def test_a_backbone_without_published_weights_says_so(small):

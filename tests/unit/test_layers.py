@@ -80,8 +80,9 @@ def test_no_two_modules_import_each_other_even_by_way_of_others():
     assert not graph, f"these import each other in a circle: {sorted(graph)}"
 
 
-def test_each_folder_says_what_it_is_for():
+def test_each_folder_says_what_it_is_for_what_comes_in_and_what_goes_out():
     for path in sorted((PACKAGE / "features").rglob("__init__.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
-        assert ast.get_docstring(tree), path
+        docstring = ast.get_docstring(tree) or ""
+        assert all(part in docstring for part in ("In: ", "Out: ")), path
         assert len(tree.body) == 1, f"{path} has more than a docstring"

@@ -50,6 +50,20 @@ def test_an_unreadable_image_is_named(extractor, tmp_path):
         extractor.transform([tmp_path / "bad.jpg"])
 
 
+class Indexed(dict):
+    """Iterates over its values, and has other keys than positions, as a Series may."""
+
+    def __iter__(self):
+        return iter(self.values())
+
+
+def test_an_image_is_named_where_keys_are_no_positions(extractor, photos, tmp_path):
+    good, bad = next(photos.glob("*/*.png")), tmp_path / "bad.jpg"
+    bad.write_text("text")
+    with pytest.raises(ImageError, match=r"bad.jpg: not an image"):
+        extractor.transform(Indexed({1: good, 0: bad}))
+
+
 def test_the_conventions_of_scikit_learn(extractor, tmp_path):
     assert clone(extractor).get_params() == extractor.get_params()
     assert extractor.set_params(pools="max").fit([]).get_feature_names_out().tolist() == [

@@ -254,7 +254,7 @@ def fit(
         "local" for one that is started on this machine, or a client. The saved head is
         fitted here.
     tls : TLS, optional
-        Certificates, see `tlfeatures.features.cluster.client.TLS`.
+        Certificates, see `tlfeatures.features.cluster.connect.TLS`.
     command : str, optional
         The command line that asks for it, to be read by people.
     **validation

@@ -180,7 +180,7 @@ def benchmark(
         "local" for one that is started on this machine, or a client. The numbers don't depend on
         it.
     tls : TLS, optional
-        Certificates, see `tlfeatures.features.cluster.client.TLS`.
+        Certificates, see `tlfeatures.features.cluster.connect.TLS`.
     command : str, optional
         The command line that asks for it; kept with the results, to be read by people.
     progress : callable of (done, total), optional

@@ -172,14 +172,15 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         if self.precision == "int8":
             check_is_fitted(self, "quantization_", msg=_NOT_CALIBRATED)
             spec = replace(spec, quantization=self.quantization_)
-        run = Embedder(spec, list(widths), self._options()).run(_images(X), len(X))
+        items = list(X)  # by position: a pandas Series has other keys
+        run = Embedder(spec, list(widths), self._options()).run(_images(items), len(items))
         rows = [np.empty((0, sum(widths.values())), np.float32)]
         for batch in run.batches():
-            _raise_failure(run, X)
+            _raise_failure(run, items)
             images = {name: value[:, 0] for name, value in batch.values.items()}
             rows.append(join(images, BESIDE.join(widths)))
-        _raise_failure(run, X)
-        names = [(_name_of(X[number], number), few) for number, few in run.few_levels]
+        _raise_failure(run, items)
+        names = [(_name_of(items[number], number), few) for number, few in run.few_levels]
         warn_of_few_levels(names, "value_range=({})")
         return np.concatenate(rows)
 

@@ -31,7 +31,9 @@ from tlfeatures.files import reason_of
 
 logger = logging.getLogger(__name__)
 
-TIMEOUT = (10.0, 30.0)  # seconds: for the host to answer, and for a pause in what it sends
+# Seconds for each address of the host to answer, of which a large host has some sixteen, and for a
+# pause in what it sends.
+TIMEOUT = (3.0, 30.0)
 
 
 @dataclass(frozen=True)
@@ -162,9 +164,14 @@ def decide_sources(
 
 
 def cache_folder() -> Path:
-    """Give the folder of this package's downloads."""
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "tlfeatures"
+    """Give the folder of this package's downloads; in /tmp if the user's folder is read-only."""
+    named = os.environ.get("XDG_CACHE_HOME")
+    if named:
+        return Path(named).expanduser() / "tlfeatures"
+    home = Path("~").expanduser()
+    base = home / ".cache"
+    writable = os.access(base if base.exists() else home, os.W_OK)
+    return (base if writable else Path("/tmp/.cache")) / "tlfeatures"
 
 
 def keras_home() -> Path:

@@ -121,8 +121,8 @@ class PublishedWeights:
 class Backbone:
     """A frozen network.
 
-    Which engines can load it follows from how it can be built: Keras needs `keras_application`,
-    OpenVINO and ncnn need `network`, and a backbone with `load` needs no engine.
+    Which engines can load it follows from how it can be built: OpenVINO and ncnn need `network`,
+    Keras needs `keras_application` too, and a backbone with `load` needs no engine.
 
     Attributes
     ----------

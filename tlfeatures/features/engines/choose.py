@@ -20,12 +20,13 @@ from tlfeatures.features.spec import PRECISIONS, Spec
 from tlfeatures.names import unknown_name
 
 
-def _is_keras_application(backbone: Backbone) -> bool:
-    return backbone.keras_application is not None
-
-
 def _is_described(backbone: Backbone) -> bool:
     return bool(backbone.network.kernels)
+
+
+def _is_keras_application(backbone: Backbone) -> bool:
+    # Without a description no tensors are found, and Keras would keep weights that it draws.
+    return backbone.keras_application is not None and _is_described(backbone)
 
 
 def _keras(

@@ -33,8 +33,8 @@ class Manifest:
     digests : list of bytes, length n
         sha256 of each file; 32 zero bytes where it can't be read.
     stamps : list of (int, int), length n
-        Size in bytes and modification time in ns of each file just before it was read; zeros where
-        they couldn't tell whether it will have changed.
+        Size in bytes and modification time in ns of each file just before it was read; zeros if
+        a change might leave them the same.
     """
 
     images: list[ImageFile]
@@ -77,7 +77,7 @@ def scan(source: str | os.PathLike[str], known: Known | None = None) -> Manifest
             images += part
             parts.append(pool.submit(_identify_all, part, known or {}))
         identified = [result for work in parts for result in work.result()]
-    finally:  # who interrupts a scan does not wait for a slow disk
+    finally:  # an interrupt does not wait for a slow disk
         pool.shutdown(wait=False, cancel_futures=True)
     digests = [digest for digest, _ in identified]
     return Manifest(images, digests, [stamp for _, stamp in identified])
@@ -88,9 +88,19 @@ def _identify_all(images: list[ImageFile], known: Known) -> list[tuple[bytes, St
 
 
 def identify(path: str, known: tuple[Stamp, bytes] | None = None) -> tuple[bytes, Stamp]:
-    """Give the sha256 of a file and its stamp just before; that it had if the stamp is the same.
+    """Compute the sha256 of an image file, and read its stamp just before.
 
-    A file that can't be read has neither: `UNREADABLE`, `UNKNOWN`.
+    Parameters
+    ----------
+    path : str
+        Path or URL.
+    known : (stamp, digest), optional
+        A file that still has this stamp is not read, and taken to have this digest.
+
+    Returns
+    -------
+    (digest, stamp)
+        `UNREADABLE` and `UNKNOWN` for a file that can't be read.
     """
     stamp = UNKNOWN if is_url(path) else _stamp(path)
     if known is not None and stamp == known[0] and stamp != UNKNOWN:
@@ -103,13 +113,13 @@ def identify(path: str, known: tuple[Stamp, bytes] | None = None) -> tuple[bytes
 
 
 def _stamp(path: str) -> Stamp:
-    """Size and time of a file, unless it may yet change without their showing it.
+    """Return size and modification time of a file; `UNKNOWN` if a change might leave them the same.
 
-    It may within a clock's step; and where the time is in the future, as clocks are set back.
+    That can happen within one step of the clock, and if the time is in the future.
     """
     try:
-        found = os.stat(path)  # noqa: PTH116
+        status = os.stat(path)  # noqa: PTH116
     except (OSError, ValueError):
         return UNKNOWN
-    settled = 0 < found.st_mtime_ns <= time.time_ns() - _SETTLED_NS
-    return (found.st_size, found.st_mtime_ns) if settled else UNKNOWN
+    settled = 0 < status.st_mtime_ns <= time.time_ns() - _SETTLED_NS
+    return (status.st_size, status.st_mtime_ns) if settled else UNKNOWN
