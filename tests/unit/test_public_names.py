@@ -96,11 +96,11 @@ def test_heavy_libraries_have_one_room_each():
     assert files_importing("fsspec") == {"features/sources/locations.py"}
     cluster = {f"features/cluster/{name}.py" for name in ("client", "connect")}
     assert files_importing("distributed") == cluster
-    assert files_importing("joblib._dask") == {"cluster_folds.py"}
+    assert files_importing("joblib._dask") == {"model_selection/cluster_folds.py"}
     assert files_importing("click") == {"cli.py"}
-    assert files_importing("jinja2") == {"page/write.py"}
-    drawing = {"figures.py", "fonts.py", "plotting.py"}
-    for_types = {"page/sections.py", "reporting.py"}
+    assert files_importing("jinja2") == {"reports/page/write.py"}
+    drawing = {f"reports/{name}.py" for name in ("figures", "fonts", "plotting")}
+    for_types = {"reports/page/sections.py", "reports/report.py"}
     assert files_importing("matplotlib") == drawing | for_types
 
 
