@@ -259,6 +259,8 @@ def test_wrong_usage_is_told(photos, file, tmp_path):
         verify(file, tmp_path / "nowhere")
     with pytest.raises(ParameterError, match="sample must be 0"):
         verify(file, photos, sample=-1)
+    with pytest.raises(ParameterError, match="random_state must be 0"):
+        verify(file, photos, random_state=-1)
     with pytest.raises(ParameterError, match=r"there are: .*auto"):
         verify(file, photos, device="tpu")
     with pytest.raises(ParameterError, match="--source DIR"):

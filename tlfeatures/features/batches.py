@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
@@ -41,9 +42,13 @@ def check_batch_size(batch_size: int | str) -> int:
     """Give the largest number of images that a batch size allows; see `choose_batch_size`."""
     if batch_size == "auto":
         return BATCH_SIZE
-    if not isinstance(batch_size, int) or batch_size < 1:
-        raise ParameterError(f"batch_size must be 1 or more, or auto, got {batch_size}")
-    return batch_size
+    try:
+        number = operator.index(batch_size)  # type: ignore[arg-type]  # also an integer of NumPy's
+    except TypeError:
+        number = 0
+    if number < 1:
+        raise ParameterError(f"batch_size must be 1 or more, or auto, got {batch_size!r}")
+    return number
 
 
 def fill_batches(

@@ -40,7 +40,7 @@ from tlfeatures.features.sources.folder_hints import folder_hint
 from tlfeatures.features.sources.folder_labels import count_labels
 from tlfeatures.features.sources.folders import no_images_error
 from tlfeatures.features.sources.spelling import describe_similar_names
-from tlfeatures.files import check_ending
+from tlfeatures.files import check_ending, resolved
 
 logger = logging.getLogger(__name__)
 
@@ -261,7 +261,7 @@ def extract(
 
 def _checked_target(file: str | os.PathLike[str]) -> Path:
     check_ending(file, "an embeddings file")
-    target = Path(file).resolve()  # a link stays a link, and names the same lock
+    target = resolved(file)  # a link stays a link, and names the same lock
     if target.is_dir():
         raise ParameterError(f"{target} is a folder; name a file, as in -o {target}/images.h5")
     if not target.parent.is_dir():

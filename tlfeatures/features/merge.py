@@ -17,7 +17,7 @@ from tlfeatures.features.file.shard_folder import remove_orphans, remove_own_sha
 from tlfeatures.features.file.writer import Writer
 from tlfeatures.features.images.identify import Manifest
 from tlfeatures.features.sources.folders import ImageFile
-from tlfeatures.files import check_ending, replacing
+from tlfeatures.files import check_ending, replacing, resolved
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,8 @@ def merge(
     """
     if output is not None:
         check_ending(output, "an embeddings file")
-    source = Path(file).resolve()
-    target = source if output is None else Path(output).resolve()
+    source = resolved(file)
+    target = source if output is None else resolved(output)
     if output is not None and target.exists():
         raise ParameterError(f"{target} is there already: give another file with -o, or remove it")
     with exclusive(target):

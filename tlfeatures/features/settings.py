@@ -6,6 +6,7 @@ opened only where their hash is needed and not known.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -204,10 +205,15 @@ def _refuse_settings_of_weights(settings: Settings, backbone: str) -> None:
 
 
 def _seed(settings: Settings, old: Spec | None) -> int:
-    if settings.random_state is not None:
-        if settings.random_state < 0:
-            raise ParameterError(f"random_state must be 0 or more, got {settings.random_state}")
-        return settings.random_state
+    given = settings.random_state
+    if given is not None:
+        try:
+            seed = operator.index(given)  # also an integer of NumPy's, which JSON can't hold
+        except TypeError:
+            seed = -1
+        if seed < 0:
+            raise ParameterError(f"random_state must be a whole number from 0 up, got {given!r}")
+        return seed
     return (old.random_state if old else None) or 0
 
 

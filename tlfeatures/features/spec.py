@@ -173,7 +173,7 @@ def parse_size(size: Any) -> tuple[int, int]:
     Raises
     ------
     ParameterError
-        If it is none of these, or below 1.
+        If it is none of these, or out of range.
     """
     parts = size.split(",") if isinstance(size, str) else size
     try:
@@ -183,4 +183,6 @@ def parse_size(size: Any) -> tuple[int, int]:
         numbers = []
     if len(numbers) not in (1, 2) or min(numbers) < 1:
         raise ParameterError(f"size must be a number of pixels or H,W (224 or 150,200), got {size}")
+    if max(numbers) > _LARGEST_SIDE:
+        raise ParameterError(f"size must be at most {_LARGEST_SIDE:,} pixels a side, got {size}")
     return numbers[0], numbers[-1]

@@ -167,12 +167,12 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             If the weights cannot be obtained.
         """
         _check_input(X)
+        items = list(X)  # positions are no labels of a pandas Series
         widths = self._widths()
         spec = self._spec()
         if self.precision == "int8":
             check_is_fitted(self, "quantization_", msg=_NOT_CALIBRATED)
             spec = replace(spec, quantization=self.quantization_)
-        items = list(X)  # by position: a pandas Series has other keys
         run = Embedder(spec, list(widths), self._options()).run(_images(items), len(items))
         rows = [np.empty((0, sum(widths.values())), np.float32)]
         for batch in run.batches():
@@ -212,7 +212,12 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         if layers is None:
             layers = find_backbone(self.backbone).default_layer
         size = parse_size(self.size)
-        return embedding_widths(self.backbone, as_list(layers), as_list(self.pools), size)
+        widths = embedding_widths(self.backbone, as_list(layers), as_list(self.pools), size)
+        if not widths:
+            raise ParameterError(
+                f"layers and pools name no embedding: they are {layers!r} and {self.pools!r}"
+            )
+        return widths
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -30,6 +30,7 @@ from tlfeatures.features.images.identify import UNREADABLE, Manifest, scan
 from tlfeatures.features.images.read_ahead import ImageToRead
 from tlfeatures.features.plan import TIDYING
 from tlfeatures.features.sources.folders import no_images_error
+from tlfeatures.files import resolved
 from tlfeatures.names import unknown_name
 
 MIN_COSINE = 0.999  # of bfloat16 against float32 it is 0.9999; other weights or images are far off
@@ -185,8 +186,8 @@ def verify(
     >>> verify("photos.h5", "photos").ok  # doctest: +SKIP
     """
     started = time.perf_counter()
-    _check_settings(source, sample, device, weights)
-    path = Path(file).resolve()  # as `extract` names the lock
+    _check_settings(source, sample, random_state, device, weights)
+    path = resolved(file)  # as `extract` names the lock
     read_header(file)  # what is no file is said before anything is locked
     options = ComputeOptions(device=device, max_pixels=max_pixels, weights=weights, substitute=True)
     with exclusive(path) if mend else contextlib.nullcontext():
@@ -220,10 +221,16 @@ def verify(
 
 
 def _check_settings(
-    source: str | os.PathLike[str] | None, sample: int, device: str, weights: str | None
+    source: str | os.PathLike[str] | None,
+    sample: int,
+    random_state: int,
+    device: str,
+    weights: str | None,
 ) -> None:
     if sample < 0:
         raise ParameterError(f"sample must be 0 or more, got {sample}")
+    if random_state < 0:
+        raise ParameterError(f"random_state must be 0 or more, got {random_state}")
     if device not in DEVICES:
         raise unknown_name("device", device, DEVICES)
     if weights is not None and source is None:

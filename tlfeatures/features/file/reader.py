@@ -56,7 +56,8 @@ def open_embeddings(path: str | os.PathLike[str]) -> Reader:
     """
     path = Path(path)
     if not path.is_file():
-        what = "is a folder" if path.is_dir() else "does not exist"
+        there = "is no regular file" if path.exists() else "does not exist"
+        what = "is a folder" if path.is_dir() else there
         raise ParameterError(
             f"{path} {what}; an embeddings file is made by `tlfeatures extract SOURCE -o FILE`"
         )
