@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).parents[2] / "tlfeatures"
 # two modules import each other, even by way of others.
 LAYERS = [
     ["features.extract", "features.verify", "features.merge", "features.transformer"],
+    ["features.row_checks", "features.recompute"],
     ["features.cluster"],
     ["features.embed_here"],
     ["features.run"],

@@ -127,7 +127,7 @@ def make_plan(
     settings : Settings
     device : {"auto", "cpu", "gpu"}
     prune : bool
-        Whether rows may go though more than `TIDYING` of the images are gone.
+        Whether rows are deleted even if more than `MOST_REMOVED` of the images are gone.
     choose : callable, optional
         Chooses engine and precision, see `complete_settings`.
 
@@ -152,7 +152,7 @@ def make_plan(
     if current:
         _check_same(current, spec, dtype)
         manifest = _keep_unreadable(manifest, current)
-        removed = _count_removed(manifest, current, prune)
+        removed = _check_removed(manifest, current, prune)
     sources = [header for header in (current, unfinished) if header and _fits(header, spec, dtype)]
     in_place = current is not None and current.holds(manifest, list(embeddings), spec)
     uncut = [current] if current and not in_place else []
@@ -214,25 +214,25 @@ def _keep_unreadable(manifest: Manifest, current: Header) -> Manifest:
     return Manifest(manifest.images, digests, stamps)
 
 
-TIDYING = 0.1  # share of a file's images that may be removed without --prune
+MOST_REMOVED = 0.1  # largest share of a file's images that are removed without --prune
 
 
-def _count_removed(manifest: Manifest, current: Header, prune: bool) -> int:
-    """Count the images of the file that are not in the folder.
-
-    If there are many, the folder is probably the wrong one.
-    """
+def count_removed(manifest: Manifest, current: Header) -> int:
+    """Count the images of a file of which the folder has neither the id nor the bytes."""
     ids, digests = set(manifest.ids), set(manifest.digests)
-    gone = sum(
-        id_ not in ids and digest not in digests
-        for id_, digest in zip(current.ids, current.digests, strict=True)
-    )
-    if gone > TIDYING * len(current.ids) and not prune:
+    pairs = zip(current.ids, current.digests, strict=True)
+    return sum(id_ not in ids and digest not in digests for id_, digest in pairs)
+
+
+def _check_removed(manifest: Manifest, current: Header, prune: bool) -> int:
+    """Count the removed images. If there are many, the folder is probably the wrong one."""
+    removed = count_removed(manifest, current)
+    if removed > MOST_REMOVED * len(current.ids) and not prune:
         raise SourceError(
-            f"{gone} of the {len(current.ids)} images of {current.path} are not in this folder: "
+            f"{removed} of the {len(current.ids)} images of {current.path} are not in this folder: "
             "give another file with -o, or delete their rows with --prune"
         )
-    return gone
+    return removed
 
 
 # Spec entry -> the option that sets it; the others follow from the backbone and the version.
