@@ -52,7 +52,7 @@ from tlfeatures.features.file.reader import open_embeddings
 from tlfeatures.features.images.decoding import decode
 from tlfeatures.features.images.identify import scan
 from tlfeatures.features.plan import make_plan
-from tlfeatures.features.run import calibrated, open_target
+from tlfeatures.features.run import open_target, with_ranges
 from tlfeatures.features.settings import Settings, make_spec
 from tlfeatures.features.spec import Spec
 from tlfeatures.figures import COLORS, drawing, save_figure
@@ -203,7 +203,7 @@ class Turns:
         way = settings.engine, settings.precision
         if settings.precision == "int8":  # a file that has its ranges: nothing is calibrated
             plan = make_plan(scan(images), self._file(way), settings, OPTIONS.device)
-            with open_target(calibrated(plan, OPTIONS, lambda *_: self._ranges), {}):
+            with open_target(with_ranges(plan, self._ranges), {}):
                 pass
         extract(images, self._file(way), **asdict(settings))
 

@@ -103,6 +103,11 @@ class Plan:
         return self.current is not None and self.matches and self.current.shards is None
 
     @property
+    def is_sharded(self) -> bool:
+        """Whether the file before the run is a sharded one; it stays one."""
+        return self.current is not None and self.current.shards is not None
+
+    @property
     def partial(self) -> Path:
         """Path of the unfinished file that replaces the target at the end."""
         return partial_path(self.target)
