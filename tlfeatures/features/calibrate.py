@@ -96,7 +96,7 @@ def calibration_run(
         calibration_names(find_backbone(spec.backbone)),
         replace(options, batch_size=_BATCH),
     )
-    return embedder.run(images, SAMPLE)
+    return EmbeddingRun(embedder, images, SAMPLE)
 
 
 def measure_ranges(backbone: Backbone, run: EmbeddingRun[Key]) -> Quantization:
@@ -119,7 +119,7 @@ def measure_ranges(backbone: Backbone, run: EmbeddingRun[Key]) -> Quantization:
         nonlocal count
         for batch in run.batches():
             count += len(batch.keys)
-            yield {name: value[:, 0] for name, value in batch.values.items()}
+            yield batch.images
             if count >= SAMPLE:
                 return
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tlfeatures.errors import ParameterError
 
-BESIDE = "+"
+PLUS = "+"
 
 
 def parts_of(embedding: str) -> list[str]:
@@ -25,11 +25,11 @@ def parts_of(embedding: str) -> list[str]:
     ParameterError
         If a name is empty, or there twice.
     """
-    parts = embedding.split(BESIDE)
+    parts = embedding.split(PLUS)
     if not all(parts) or len(set(parts)) < len(parts):
         raise ParameterError(
             f"embedding is {embedding!r}; expected LAYER.POOLING, or several different ones with "
-            f"{BESIDE} between them"
+            f"{PLUS} between them"
         )
     return parts
 

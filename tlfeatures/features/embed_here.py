@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from operator import attrgetter
 from typing import Any
 
 from tlfeatures.errors import StoppedError
 from tlfeatures.features.calibrate import calibrate, sample_files
-from tlfeatures.features.embed import Batch, ComputeOptions, Embedder, Progress
+from tlfeatures.features.embed import Batch, ComputeOptions, Embedder, EmbeddingRun, Progress
 from tlfeatures.features.engines.keras_start import keras_backend
 from tlfeatures.features.file.writer import Writer
 from tlfeatures.features.images.read_ahead import ImageToRead
@@ -60,7 +61,8 @@ def embed_here(
     """
     if lacks_ranges(plan):
         plan = with_ranges(plan, calibrate(plan.spec, sample_files(plan.manifest), options))
-    run = Embedder(plan.spec, list(plan.embeddings), options).run(
+    run = EmbeddingRun(
+        Embedder(plan.spec, list(plan.embeddings), options),
         (ImageToRead(task, task.image.location, task.digest) for task in plan.tasks),
         plan.extent,
         place=attrgetter("place"),
@@ -106,11 +108,8 @@ def _write(writer: Writer, batch: Batch[Task]) -> None:
     repeats = [len(task.rows) for task in batch.keys]
     rows = [row for task in batch.keys for row in task.rows]
     values = {name: value.repeat(repeats, axis=0) for name, value in batch.values.items()}
-    if batch.variants_only:
-        writer.write(rows, {}, values)
-        return
-    images = {name: value[:, 0] for name, value in values.items()}
-    writer.write(rows, images, {name: value[:, 1:] for name, value in values.items()})
+    repeated = replace(batch, values=values)
+    writer.write(rows, repeated.images, repeated.variants)
 
 
 def _warn_of_another_backend(plan: Plan) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tlfeatures.features.embed import Batch, ComputeOptions, Embedder
+from tlfeatures.features.embed import Batch, ComputeOptions, Embedder, EmbeddingRun
 from tlfeatures.features.file.reader import Reader
 from tlfeatures.features.images.identify import Manifest
 from tlfeatures.features.images.read_ahead import ImageToRead
@@ -77,7 +77,8 @@ def recompute(
     result = Comparison(len(header.ids))
     locations = {image.id: image.location for image in manifest.images}
     images = [ImageToRead(row, locations[header.ids[row]], header.digests[row]) for row in rows]
-    run = Embedder(header.spec, list(header.embeddings), options).run(images, len(rows))
+    embedder = Embedder(header.spec, list(header.embeddings), options)
+    run = EmbeddingRun(embedder, images, len(rows))
     for batch in run.batches():
         _compare(result, reader, batch)
         advance(len(batch.keys))

@@ -18,6 +18,9 @@ PRECISIONS = ("float32", "bfloat16", "int8")
 # their own beside those of the images themselves.
 _NOT_COMPARED = {"weights", "random_state", "augmentation"}
 
+# What happens to every image: this version has one value for each of these entries.
+IMAGE_RULES = ("resize", "crop", "color", "orientation", "alpha")
+
 _LARGEST_SIDE = 65_535  # pixels, of a JPEG
 
 

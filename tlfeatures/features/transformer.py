@@ -17,7 +17,7 @@ from tlfeatures.errors import ImageError, ParameterError
 from tlfeatures.features.backbones.quantization import Quantization
 from tlfeatures.features.backbones.table import DEFAULT_BACKBONE, embedding_widths, find_backbone
 from tlfeatures.features.calibrate import SAMPLE, calibration_run, measure_ranges, sample_order
-from tlfeatures.features.combined import BESIDE, join
+from tlfeatures.features.combined import PLUS, join
 from tlfeatures.features.embed import ComputeOptions, Embedder, EmbeddingRun
 from tlfeatures.features.images.few_levels import warn_of_few_levels
 from tlfeatures.features.images.read_ahead import ImageToRead
@@ -172,12 +172,12 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         if self.precision == "int8":
             check_is_fitted(self, "quantization_", msg=_NOT_CALIBRATED)
             spec = replace(spec, quantization=self.quantization_)
-        run = Embedder(spec, list(widths), self._options()).run(_images(X), len(X))
+        embedder = Embedder(spec, list(widths), self._options())
+        run = EmbeddingRun(embedder, _images(X), len(X))
         rows = [np.empty((0, sum(widths.values())), np.float32)]
         for batch in run.batches():
             _raise_failure(run, X)
-            images = {name: value[:, 0] for name, value in batch.values.items()}
-            rows.append(join(images, BESIDE.join(widths)))
+            rows.append(join(batch.images, PLUS.join(widths)))
         _raise_failure(run, X)
         names = [(_name_of(X[number], number), few) for number, few in run.few_levels]
         warn_of_few_levels(names, "value_range=({})")

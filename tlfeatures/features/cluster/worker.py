@@ -201,7 +201,8 @@ def _start(order: ShardOrder) -> EmbeddingRun[Task]:
     recipe = order.recipe
     options = replace(recipe.options, threads=threads_of_worker())
     embedder = Embedder(recipe.spec, list(recipe.embeddings), options)
-    return embedder.run(_images_of(order.tasks), recipe.extent, place=attrgetter("place"))
+    images = _images_of(order.tasks)
+    return EmbeddingRun(embedder, images, recipe.extent, place=attrgetter("place"))
 
 
 def _write(
@@ -228,7 +229,7 @@ def _write(
                 name: np.concatenate([batch.values[name] for batch in batches])
                 for name in recipe.embeddings
             }
-            images = {name: value[:, 0] for name, value in values.items()}
-            writer.write(rows, images, {name: value[:, 1:] for name, value in values.items()})
+            whole = Batch(rows, values)
+            writer.write(rows, whole.images, whole.variants)
         for task, error in run.failures:
             writer.fail([row_of[task.place]], str(error))

@@ -20,7 +20,7 @@ from tlfeatures.features.backbones.weights import (
 )
 from tlfeatures.features.engines.choose import ENGINES, check_engine
 from tlfeatures.features.engines.engine import DEVICES, Engine, LoadedBackbone
-from tlfeatures.features.spec import Spec
+from tlfeatures.features.spec import IMAGE_RULES, Spec
 from tlfeatures.names import unknown_name
 
 logger = logging.getLogger(__name__)
@@ -143,18 +143,9 @@ def _spec_weights(backbone: Backbone, spec: Spec, names: Sequence[str], source: 
 
 def _check_possible(spec: Spec) -> None:
     """Refuse a spec of another version rather than embed by other rules than its own."""
-    own = Spec(
-        backbone=spec.backbone,
-        size=spec.size,
-        precision=spec.precision,
-        weights=spec.weights,
-        weights_sha256=spec.weights_sha256,
-        top_sha256=spec.top_sha256,
-        preprocessing=find_backbone(spec.backbone).preprocessing.describe(),
-        value_range=spec.value_range,
-        engine=spec.engine,
-        quantization=spec.quantization,
-    )  # its augmentation is not compared: images themselves are embedded without
+    rules = {name: getattr(Spec, name) for name in IMAGE_RULES}
+    preprocessing = find_backbone(spec.backbone).preprocessing.describe()
+    own = replace(spec, preprocessing=preprocessing, **rules)
     for name, theirs, ours in spec.differences(own):
         raise SpecError(
             f"the embedding was made with {name} {theirs!r}, this tlfeatures does {ours!r}: use "

@@ -19,7 +19,7 @@ import h5py
 import numpy as np
 
 from tlfeatures.errors import FormatError, StoreError
-from tlfeatures.features.combined import BESIDE
+from tlfeatures.features.combined import PLUS
 from tlfeatures.features.file.format import (
     DTYPES,
     FORMAT,
@@ -158,8 +158,8 @@ def _embeddings(file: h5py.File) -> list[str]:
     if not isinstance(group, h5py.Group) or not len(group):
         raise FormatError("it has no embeddings")
     names = list(group)
-    if any(BESIDE in name for name in names):
-        raise FormatError(f"the name of an embedding has a {BESIDE}, which joins names")
+    if any(PLUS in name for name in names):
+        raise FormatError(f"the name of an embedding has a {PLUS}, which joins names")
     return names
 
 
