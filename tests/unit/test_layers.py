@@ -13,7 +13,7 @@ LAYERS = [
     ["features.extract", "features.verify", "features.merge", "features.transformer"],
     ["features.row_checks", "features.recompute"],
     ["features.cluster"],
-    ["features.embed_here"],
+    ["features.carry_out"],
     ["features.run"],
     ["features.calibrate", "features.plan"],
     ["features.file"],

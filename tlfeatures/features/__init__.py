@@ -1,1 +1,5 @@
-"""The slow half: images to embeddings. Nothing here knows about labels or heads."""
+"""The slow half: images to embeddings, without labels or heads.
+
+In: a folder of images, and the settings of a frozen backbone.
+Out: an embeddings file, or arrays of embeddings.
+"""

@@ -1,7 +1,6 @@
 """The command `extract`: a folder of images in, an embeddings file out.
 
-Images whose embeddings are in the file already are not computed again. Where nothing is to be
-computed, no backbone is loaded.
+Embeddings that are in the file already are not computed again. If all are, no backbone is loaded.
 """
 
 from __future__ import annotations
@@ -16,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from tlfeatures.errors import ParameterError
+from tlfeatures.features.carry_out import carry_out
 from tlfeatures.features.cluster.calls import choose_engine_on, identify_on
 from tlfeatures.features.cluster.carry_out import carry_out_on
 from tlfeatures.features.cluster.client import ThisProcess
 from tlfeatures.features.cluster.connect import TLS, connect_if
 from tlfeatures.features.embed import ComputeOptions, Progress
-from tlfeatures.features.embed_here import embed_here
 from tlfeatures.features.engines.choose import choose_engine
 from tlfeatures.features.file.lock import exclusive
 from tlfeatures.features.file.reader import read_header
@@ -193,7 +192,7 @@ def extract(
         Folder into which workers write their shards, `FILE.shards` by default. If it is another
         folder, the rows are copied into the file itself at the end, and the shards are removed.
     command : str, optional
-        The command line that asks for the run. It is stored in the file for people to read.
+        The command line of the run. It is stored in the file for people to read.
     progress : callable (images done, images to do), optional
         Called after each batch.
     stop : callable () -> bool, optional
@@ -259,7 +258,7 @@ def extract(
             callers = workers or ThisProcess()
             outcome = carry_out_on(callers, plan, provenance, options, progress, stop, shards)
         else:
-            outcome = embed_here(plan, provenance, options, progress, stop)
+            outcome = carry_out(plan, provenance, options, progress, stop)
             remove_orphans(target)  # shards that a killed merge has left
     return _summary(str(file), manifest, plan, outcome, time.perf_counter() - started)
 
@@ -275,7 +274,7 @@ def _never() -> bool:
 def _summary(
     file: str, manifest: Manifest, plan: Plan, outcome: Outcome, seconds: float
 ) -> Extraction:
-    """Report what was done, and warn of images and folders that look like a mistake."""
+    """Create the result, and warn of images and folders that may be a mistake."""
     classes, splits = count_labels(manifest.ids)
     for warning in (folder_hint(manifest.ids), *describe_similar_names("classes", classes)):
         if warning:

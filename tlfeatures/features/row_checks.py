@@ -1,6 +1,6 @@
 """Checks of an embeddings file without its backbone: its marks, its values, its shards, its images.
 
-Every check gives masks of shape (n,) by kind of problem: the rows of the file that have it.
+Every check returns masks of shape (n,) by kind of problem: the rows of the file that have it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Mask = NDArray[np.bool_]
 
 
 def check_rows(reader: Reader, advance: Callable[[int], None]) -> dict[str, Mask]:
-    """Check what the file says about its rows, and every value in it.
+    """Check the marks of all rows, and every value in them.
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ from tlfeatures.features.images.identify import UNREADABLE
 from tlfeatures.features.plan import Plan, Task
 from tlfeatures.features.sources.locations import absolute_location
 from tlfeatures.files import replacing
-from tlfeatures.names import first_of
+from tlfeatures.names import some_of
 
 _COMMANDS = 20  # number of commands that a file records: an attribute has 64 kB
 
@@ -126,15 +126,15 @@ def check_failures(plan: Plan, failures: list[tuple[Task, ImageError]]) -> dict[
     }
     unique = len(set(digests) - {UNREADABLE}) + digests.count(UNREADABLE)
     if failures and len(failures) == unique:
-        listed = first_of((f"{id_} ({reason})" for id_, reason in reasons.items()), 3)
+        listed = some_of((f"{id_} ({reason})" for id_, reason in reasons.items()), 3)
         raise SourceError(f"no image can be read: {listed}")
     return reasons
 
 
-def ids_of_few_levels(plan: Plan, found: Iterable[tuple[Task, FewLevels]]) -> dict[str, FewLevels]:
+def ids_of_few_levels(plan: Plan, tasks: Iterable[tuple[Task, FewLevels]]) -> dict[str, FewLevels]:
     """Return id -> grey levels of every image of tasks with few of them."""
     images, rows = plan.manifest.images, {task.digest: task.rows for task in plan.tasks}
-    return {images[row].id: few for task, few in found for row in rows.get(task.digest, ())}
+    return {images[row].id: few for task, few in tasks for row in rows.get(task.digest, ())}
 
 
 def contents_of(plan: Plan, provenance: dict[str, Any]) -> Contents:

@@ -1,4 +1,4 @@
-"""The command `verify`: whether an embeddings file holds what it says.
+"""The command `verify`: check the content of an embeddings file.
 
 It reads every row. Given the folder of the images, it also hashes them and embeds some of them
 again. Nothing is written, except that `mend` marks damaged rows as not done.
@@ -34,7 +34,7 @@ from tlfeatures.names import unknown_name
 
 MIN_COSINE = 0.999  # bfloat16 against float32: 0.9999; other weights or images are far below
 
-# Kind of problem -> what it says about the images. Only rows with damage are mended.
+# Kind of problem -> description that follows "n images". Only rows with damage are mended.
 _DAMAGE = {
     "done-and-failed": "marked as done, but also as failed",
     "not-finite": "with values that are not finite",

@@ -105,11 +105,11 @@ def _folder(plan: Plan, shards: str | os.PathLike[str] | None) -> tuple[Folder, 
     In another folder, each file has a folder of its own for its shards.
     """
     own = shards_folder(plan.target)
-    given = str(own) if shards is None else absolute_location(shards)
-    if not is_url(given) and Path(given).resolve() == own.resolve():
+    location = str(own) if shards is None else absolute_location(shards)
+    if not is_url(location) and Path(location).resolve() == own.resolve():
         return Folder(str(own)), True
     number = hashlib.sha256(str(plan.target).encode()).hexdigest()[:8]
-    return Folder(f"{given}/{plan.target.name}-{number}.shards"), False
+    return Folder(f"{location}/{plan.target.name}-{number}.shards"), False
 
 
 def ranges_of_shards(plan: Plan, folder: Folder) -> Quantization | None:

@@ -15,7 +15,7 @@ from tlfeatures.features.backbones.tensors import Weights
 from tlfeatures.features.backbones.weights import (
     IMAGENET,
     RANDOM,
-    check_weights_source,
+    checked_source,
     load_weights,
 )
 from tlfeatures.features.engines.choose import ENGINES, check_engine
@@ -70,7 +70,7 @@ def load_backbone(
     if spec.precision == "int8" and spec.quantization is None:
         # The engine would compute in float32.
         raise ParameterError("an int8 backbone needs ranges: measure them on images before")
-    source = _weights_source(spec, weights)
+    source = spec.weights if weights is None else checked_source(weights)
     # Images are augmented before they are embedded: the recipe makes no other backbone.
     spec = replace(spec, augmentation=None)
     if substitute and device == "gpu" and spec.precision != "int8":
@@ -111,15 +111,8 @@ def find_weights(spec: Spec, names: Sequence[str], weights: str | None = None) -
     backbone = find_backbone(spec.backbone)
     if not backbone.trained:
         return None
-    return _spec_weights(backbone, spec, names, _weights_source(spec, weights))
-
-
-def _weights_source(spec: Spec, given: str | None) -> str:
-    """Return the source that the user gave, which must exist, or that of the spec."""
-    if given is None:
-        return spec.weights
-    check_weights_source(given)
-    return given
+    source = spec.weights if weights is None else checked_source(weights)
+    return _spec_weights(backbone, spec, names, source)
 
 
 def _spec_weights(backbone: Backbone, spec: Spec, names: Sequence[str], source: str) -> Weights:

@@ -32,7 +32,7 @@ from tlfeatures.files import move
 logger = logging.getLogger(__name__)
 
 
-def embed_here(
+def carry_out(
     plan: Plan,
     provenance: dict[str, Any],
     options: ComputeOptions,
