@@ -414,7 +414,7 @@ class Labeller:
         # Predictions need no last bits: Keras computes where the engine is not installed.
         spec, options = replace(model.spec, augmentation=None), replace(options, substitute=True)
         self._embedder = Embedder(spec, parts_of(model.embedding), options)
-        self._embedder.load()
+        _ = self._embedder.backbone  # errors of loading are raised before any image is read
 
     def run(
         self,

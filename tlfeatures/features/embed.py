@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain, groupby
 from typing import Generic
 
@@ -126,35 +127,31 @@ class Embedder:
         self, spec: Spec, names: Sequence[str], options: ComputeOptions = ComputeOptions()
     ) -> None:
         self._spec, self._names, self._options = spec, list(names), options
-        self._backbone: LoadedBackbone | None = None
         self._fitting: int | None = None  # size of a batch, after a larger one did not fit
         self.decoding = Decoding(spec.size, spec.augmentation, spec.value_range, options.max_pixels)
 
-    def load(self) -> LoadedBackbone:
-        """Load the backbone, if it is not loaded yet.
+    @cached_property
+    def backbone(self) -> LoadedBackbone:
+        """The backbone, which is loaded at the first use.
 
         Raises
         ------
         WeightsError, SpecError, EngineError, ParameterError
             See `load_backbone`.
         """
-        if self._backbone is None:
-            options = self._options
-            self._backbone = load_backbone(
-                self._spec,
-                self._names,
-                device=options.device,
-                weights=options.weights,
-                substitute=options.substitute,
-                threads=options.threads,
-            )
-        return self._backbone
+        return load_backbone(
+            self._spec,
+            self._names,
+            device=self._options.device,
+            weights=self._options.weights,
+            substitute=self._options.substitute,
+            threads=self._options.threads,
+        )
 
     def batch_size(self, count: int) -> int:
         """Return the number of images and variants of a forward pass, for a number of images."""
-        backbone = self.load()
         passes = count * self.decoding.parts
-        chosen = choose_batch_size(passes, self._options.batch_size, backbone.most)
+        chosen = choose_batch_size(passes, self._options.batch_size, self.backbone.most)
         return chosen if self._fitting is None else min(chosen, self._fitting)
 
     def embed_pixels(self, batch: Pixels, size: int) -> Values:
@@ -180,16 +177,14 @@ class Embedder:
         return self.embed_pixels(batch, self._fitting)
 
     def _forward(self, batch: Pixels, most: int) -> Values:
-        backbone = self.load()
         count, parts = batch.shape[:2]
         images = batch.reshape(-1, *batch.shape[2:])
         passes = -(-len(images) // most)
         size = -(-len(images) // passes)
         if passes * size > len(images):  # the first images fill the last pass
             images = np.resize(images, (passes * size, *images.shape[1:]))
-        outputs = [
-            backbone.embed(images[start : start + size]) for start in range(0, len(images), size)
-        ]
+        starts = range(0, len(images), size)
+        outputs = [self.backbone.embed(images[start : start + size]) for start in starts]
         return {
             name: np.concatenate([output[name] for output in outputs])[: count * parts].reshape(
                 count, parts, -1
@@ -250,10 +245,8 @@ class EmbeddingRun(Generic[Key]):
         """
         if self._first is None:
             self._first = next(self._pixels, None)
-        if self._first is None:
-            return False
-        self._embedder.load()
-        return True
+        # Loading the backbone takes long: it is done only once there is an image to embed.
+        return self._first is not None and self._embedder.backbone is not None
 
     def batches(self) -> Iterator[Batch[Key]]:
         """Embed batch by batch, in the order of the images.
@@ -282,7 +275,7 @@ class EmbeddingRun(Generic[Key]):
             for keys, rows, batch in fill_batches(
                 stacks,
                 max(1, size // parts),
-                one_shape=self._embedder.load().one_shape,
+                one_shape=self._embedder.backbone.one_shape,
                 place=self._place,
             ):
                 values = self._embedder.embed_pixels(batch, self._embedder.batch_size(self._count))

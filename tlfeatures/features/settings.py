@@ -206,17 +206,10 @@ def make_spec(
 
 
 def _refuse_settings_of_weights(settings: Settings, backbone: str) -> None:
-    computed = (settings.engine, settings.precision)
-    if (
-        settings.weights is not None
-        or settings.random_state is not None
-        or computed
-        not in (
-            (engine, precision)
-            for engine in (None, "auto", "keras")
-            for precision in (None, "auto", "float32")
-        )
-    ):
+    other_engine = settings.engine not in (None, "auto", "keras")
+    other_precision = settings.precision not in (None, "auto", "float32")
+    has_weights = settings.weights is not None or settings.random_state is not None
+    if has_weights or other_engine or other_precision:
         raise ParameterError(
             f"{backbone} has no weights: leave out --weights, --random-state, --engine and "
             "--precision"

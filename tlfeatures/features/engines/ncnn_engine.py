@@ -95,14 +95,10 @@ class NcnnBackbone:
 
 def _preprocessed(image: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.float32]:
     """Do to (h, w, 3) what the record says, but leave the channels in the order RGB."""
-    order = slice(None, None, -1 if preprocessing.channels == "BGR" else 1)
     pixels = image.astype(np.float32)
-    if preprocessing.divisor != 1:
-        pixels /= np.float32(preprocessing.divisor)
-    if preprocessing.mean is not None:
-        pixels -= np.array(preprocessing.mean[order], np.float32)
-    if preprocessing.std is not None:
-        pixels /= np.array(preprocessing.std[order], np.float32)
+    for step, values in preprocessing.steps(rgb=True):
+        operation = np.subtract if step == "subtract" else np.divide
+        operation(pixels, np.array(values, np.float32), out=pixels)
     return pixels
 
 
