@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.fakes import write_image
+from tests.fakes import decode, write_image
 from tlfeatures.features.images import reading
-from tlfeatures.features.images.decoding import decode, decode_content
+from tlfeatures.features.images.decoding import decode_content
 from tlfeatures.features.images.identify import UNREADABLE, identify
 from tlfeatures.features.images.read_ahead import Decoding, ImageToRead, read_ahead
 from tlfeatures.features.images.reading import Content, open_content

@@ -237,7 +237,7 @@ def extract(
         value_range=value_range,
     )
     options = ComputeOptions(device, batch_size, max_pixels)
-    progress, stop = progress or _ignore, stop or _never
+    progress, stop = progress or (lambda done, total: None), stop or (lambda: False)
     check_ending(file, "an embeddings file")
     target = file_target(file, "images.h5", Path(file).name)
     if cluster is None and shards is not None:
@@ -261,14 +261,6 @@ def extract(
             outcome = carry_out(plan, provenance, options, progress, stop)
             remove_orphans(target)  # shards that a killed merge has left
     return _summary(str(file), manifest, plan, outcome, time.perf_counter() - started)
-
-
-def _ignore(done: int, total: int) -> None:
-    pass
-
-
-def _never() -> bool:
-    return False
 
 
 def _summary(

@@ -106,11 +106,6 @@ class Plan:
         """Whether the file before the run is a sharded one; it stays one."""
         return self.current is not None and self.current.shards is not None
 
-    @property
-    def partial(self) -> Path:
-        """Path of the unfinished file that replaces the target at the end."""
-        return partial_path(self.target)
-
 
 def make_plan(
     manifest: Manifest,

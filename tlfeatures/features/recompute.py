@@ -90,7 +90,7 @@ def _compare(result: Comparison, reader: Reader, batch: Batch[int]) -> None:
     rows = np.array(batch.keys)
     for name, values in batch.values.items():
         stored = reader.copy_rows(f"embeddings/{name}", rows)[:, None]
-        if reader.header.variants:
+        if reader.header.spec.variants:
             stored = np.concatenate([stored, reader.copy_rows(f"variants/{name}", rows)], axis=1)
         computed = values.astype(stored.dtype).astype(np.float64)
         stored = stored.astype(np.float64)

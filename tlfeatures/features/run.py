@@ -12,6 +12,7 @@ from tlfeatures.errors import ImageError, SourceError, StoreError
 from tlfeatures.features.backbones.quantization import Quantization
 from tlfeatures.features.file.create import Contents, create
 from tlfeatures.features.file.format import shorten_reason
+from tlfeatures.features.file.lock import partial_path
 from tlfeatures.features.file.writer import Writer
 from tlfeatures.features.images.few_levels import FewLevels
 from tlfeatures.features.images.identify import UNREADABLE
@@ -108,8 +109,9 @@ def check_writable(plan: Plan) -> None:
 
 def remove_copied(plan: Plan) -> None:
     """Remove the unfinished update of an earlier run, whose rows are in the file now."""
-    if plan.partial in plan.sources:
-        plan.partial.unlink(missing_ok=True)
+    partial = partial_path(plan.target)
+    if partial in plan.sources:
+        partial.unlink(missing_ok=True)
 
 
 def check_failures(plan: Plan, failures: list[tuple[Task, ImageError]]) -> dict[str, str]:
@@ -150,7 +152,7 @@ def open_target(plan: Plan, provenance: dict[str, Any]) -> Writer:
         for source in plan.sources:
             writer.carry(source)
         return writer
-    path = plan.partial if plan.current else plan.target
+    path = partial_path(plan.target) if plan.current else plan.target
     with replacing(path) as fresh:
         create(fresh, contents_of(plan, provenance), named=path)
         with Writer(fresh, named=path) as writer:

@@ -197,7 +197,28 @@ def verify(
         damaged = check.damaged_rows() if mend else []
         if damaged:
             _unmark(path, check.header, damaged)
-    return _report(str(file), source, check, mend, len(damaged), time.perf_counter() - started)
+    header, comparison = check.header, check.comparison
+    done, waiting = int(header.done.sum()), int(check.masks["waiting"].sum())
+    folder = _folder(header, source)
+    return Verification(
+        file=str(file),
+        images=len(header.ids),
+        done=done,
+        failed=len(header.ids) - done - waiting,
+        waiting=waiting,
+        tables=header.tables,
+        source=None if source is None else str(source),
+        sampled=comparison.count,
+        smallest_cosine=comparison.smallest_cosine,
+        largest_difference=comparison.largest_difference,
+        findings=[
+            Finding(kind, ids, what, _remedy(kind, check, str(file), folder, mend))
+            for kind, what in (_DAMAGE | _STATE).items()
+            if (ids := check.ids(kind))
+        ],
+        mended=len(damaged),
+        seconds=time.perf_counter() - started,
+    )
 
 
 def _check_settings(
@@ -306,37 +327,6 @@ def _unmark(path: Path, header: Header, damaged: list[int]) -> None:
             rows = enumerate(read_header(partial).digests)
             with Writer(partial) as writer:
                 writer.unmark([row for row, digest in rows if digest in digests])
-
-
-def _report(
-    file: str,
-    source: str | os.PathLike[str] | None,
-    check: _Check,
-    mend: bool,
-    mended: int,
-    seconds: float,
-) -> Verification:
-    header, comparison = check.header, check.comparison
-    done, waiting = int(header.done.sum()), int(check.masks["waiting"].sum())
-    return Verification(
-        file=file,
-        images=len(header.ids),
-        done=done,
-        failed=len(header.ids) - done - waiting,
-        waiting=waiting,
-        tables=header.tables,
-        source=None if source is None else str(source),
-        sampled=comparison.count,
-        smallest_cosine=comparison.smallest_cosine,
-        largest_difference=comparison.largest_difference,
-        findings=[
-            Finding(kind, ids, what, _remedy(kind, check, file, _folder(header, source), mend))
-            for kind, what in (_DAMAGE | _STATE).items()
-            if (ids := check.ids(kind))
-        ],
-        mended=mended,
-        seconds=seconds,
-    )
 
 
 def _folder(header: Header, source: str | os.PathLike[str] | None) -> str:

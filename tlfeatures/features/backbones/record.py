@@ -187,11 +187,6 @@ class Backbone:
         """Whether it has weights."""
         return self.load is None
 
-    @property
-    def top(self) -> frozenset[str]:
-        """Layers that need the dense part and its one size of images, 224 x 224."""
-        return frozenset(self.network.top)
-
     def largest_map(self, size: tuple[int, int]) -> int:
         """Count the values of the largest feature map of one image."""
         return max(math.prod(shape) for shape in self.shapes(size).values() if len(shape) > 1)

@@ -50,7 +50,7 @@ def _shards(plan: Plan, receipts: Sequence[Receipt], folder: str) -> Shards:
             places.setdefault(current.digests[row], tuple(old.place[row].tolist()))
     for number, receipt in enumerate(receipts, len(shards)):
         shards.append((receipt.name, receipt.size, receipt.sha256))
-        for row, digest in enumerate(receipt.row_digests()):
+        for row, digest in enumerate(receipt.digests):
             places.setdefault(digest, (number, row))
     place = np.array([places.get(digest, (-1, -1)) for digest in plan.manifest.digests], np.int64)
     used = np.unique(place[place[:, 0] >= 0, 0])
@@ -96,7 +96,7 @@ def _check_rows(plan: Plan, path: Path, run: ShardRun) -> int:
     StoreError
         If it lacks rows of the shards, or of the file that it replaces: then these must stay.
     """
-    embedded = {digest for receipt in run.receipts.values() for digest in receipt.row_digests()}
+    embedded = {digest for receipt in run.receipts.values() for digest in receipt.digests}
     current = plan.current
     if current is not None and current.has_all(plan.embeddings, plan.spec):
         embedded |= current.done_digests()

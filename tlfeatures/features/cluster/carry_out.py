@@ -90,7 +90,8 @@ def carry_out_on(
         run.tidy(run.old)
         return unchanged
     provenance = {**provenance, **run.versions()}
-    sharded = next_to_file and all(_is_sharded(plan, path) for path in plan.sources)
+    own_shards = plan.current is not None and plan.current.has_own_shards
+    sharded = next_to_file and all(own_shards and path == plan.target for path in plan.sources)
     done = (create_sharded_file if sharded else copy_into_file)(plan, provenance, run)
     remove_copied(plan)
     passes = run.computed * (1 + plan.spec.variants)
@@ -123,7 +124,3 @@ def ranges_of_shards(plan: Plan, folder: Folder) -> Quantization | None:
             if spec.quantization and not replace(spec, quantization=None).differences(plan.spec):
                 return spec.quantization
     return None
-
-
-def _is_sharded(plan: Plan, source: Path) -> bool:
-    return source == plan.target and plan.current is not None and plan.current.has_own_shards

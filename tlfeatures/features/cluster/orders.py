@@ -85,8 +85,8 @@ class Receipt:
         Its size in bytes.
     sha256 : bytes
         Hash of its bytes.
-    digests : bytes
-        sha256 of the image of each row, 32 bytes a row; zeros if it could not be embedded.
+    digests : list of bytes
+        sha256 of the image of each row; `UNREADABLE` if it could not be embedded.
     failures : dict of row to str
         Reasons why images could not be embedded.
     few_levels : dict of row to FewLevels
@@ -96,10 +96,6 @@ class Receipt:
     name: str
     size: int
     sha256: bytes
-    digests: bytes
+    digests: list[bytes]
     failures: dict[int, str]
     few_levels: dict[int, FewLevels] = field(default_factory=dict)
-
-    def row_digests(self) -> list[bytes]:
-        """Return the sha256 of the image in each row; `UNREADABLE` if it could not be embedded."""
-        return [self.digests[start : start + 32] for start in range(0, len(self.digests), 32)]

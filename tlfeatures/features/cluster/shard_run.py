@@ -104,7 +104,7 @@ class ShardRun:
         place_of.pop(UNREADABLE, None)
         checks = ((self._recipe, name) for name in names)
         for _, receipt in self._workers.map_unordered(check_shard, checks, stop=self._stop):
-            digests = [] if receipt is None else receipt.row_digests()
+            digests = [] if receipt is None else receipt.digests
             places = [place_of[digest] for digest in digests if digest in place_of]
             new = [place for place in places if self._left.pop(place, None)]
             if receipt is not None and new:
@@ -205,12 +205,11 @@ class ShardRun:
 
     def versions(self) -> dict[str, Any]:
         """Return the versions of a worker's libraries, which computed the rows."""
-        current = self._plan.current
-        provenance = current.provenance if current else {}
+        header = self._plan.current
         for name in list(self.receipts)[-1:]:
             with self.folder.reading(name) as path:
-                provenance = read_header(path).provenance
-        return {"versions": provenance["versions"]} if "versions" in provenance else {}
+                header = read_header(path)
+        return {} if header is None else {"versions": header.provenance["versions"]}
 
     def tidy(self, kept: Collection[str]) -> None:
         """Remove the shards that no file refers to, and temporary files of killed workers.

@@ -158,8 +158,8 @@ def _fits(header: Header, recipe: Recipe) -> bool:
 
 def version_of(header: Header) -> str | None:
     """Return the version of this package that created a file; None if it is not recorded."""
-    versions = header.provenance.get("versions")
-    return versions.get("tlfeatures") if isinstance(versions, dict) else None
+    version: str | None = header.provenance["versions"].get("tlfeatures")
+    return version
 
 
 def _is_sound(reader: Reader) -> bool:
@@ -179,7 +179,7 @@ def _receipt(name: str, path: Path) -> Receipt:
         name=name,
         size=len(data),
         sha256=hashlib.sha256(data).digest(),
-        digests=b"".join(digest if done else UNREADABLE for digest, done in rows),
+        digests=[digest if done else UNREADABLE for digest, done in rows],
         failures={row: reason for row, reason in enumerate(header.reasons) if reason},
     )
 

@@ -314,7 +314,7 @@ def _without_lost_rows(header: Header, shards: Shards) -> Header:
             f"missing or cut off, and with them {(header.done & ~done).sum()} rows: run the "
             "command that made it again"
         )
-    values = sum(header.embeddings.values()) * (1 + header.variants)
+    values = sum(header.embeddings.values()) * (1 + header.spec.variants)
     promised = int(done.sum()) * values * np.dtype(header.dtype).itemsize
     present = sum(size for size, gone in zip(shards.sizes, lost.tolist(), strict=False) if not gone)
     if promised > max(SMALL_SHARDED, _RATIO * present):

@@ -34,7 +34,7 @@ def checksums(rows: NDArray[Any]) -> NDArray[np.uint32]:
     return np.fromiter((zlib.crc32(row.data) for row in flat), np.uint32, len(flat))
 
 
-class Writer:
+class Writer(contextlib.AbstractContextManager["Writer"]):
     """An embeddings file that is open for writing rows; nothing else changes an existing file.
 
     Parameters
@@ -273,9 +273,6 @@ class Writer:
         """Close the file; if the disk fails even now, no row that is marked done is lost."""
         with contextlib.suppress(OSError, RuntimeError):
             self._file.close()
-
-    def __enter__(self) -> Writer:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

@@ -45,7 +45,7 @@ class UndecodedImage:
     content : Content
         The bytes of its file.
     value_range : (float, float), optional
-        See `decode`.
+        See `decode_content`.
 
     Raises
     ------
@@ -227,7 +227,7 @@ def _over_white(image: Image.Image) -> Image.Image:
 
 
 def to_pixels(image: Image.Image, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Convert an image with 8 bits a channel to pixels, resized as by `decode`.
+    """Convert an image with 8 bits a channel to pixels, resized as by `decode_content`.
 
     Parameters
     ----------
