@@ -101,8 +101,8 @@ def test_digits_drawings_and_scans_are_no_such_images_once_they_are_resized(side
         ([FewLevels(9, None)] * 3, "3 images are nearly black or one colour: 0.tif, 1.tif, 2.tif"),
         (
             [FewLevels(9, 4000)] * 37,
-            "37 images are nearly black or one colour: 0.tif, 1.tif, 2.tif, ...; 12-bit data? "
-            "`--value-range 0,4095`",
+            "37 images are nearly black or one colour: 0.tif, 1.tif, 2.tif and 34 more; "
+            "12-bit data? `--value-range 0,4095`",
         ),
         (
             [FewLevels(0, 255), FewLevels(0, None)],
@@ -142,8 +142,8 @@ def test_extract_names_them_once_and_lists_them(cells, tmp_path, caplog):
     named = json.loads(result.stdout)["few_levels"]
     assert named == [f"{c}/{n}.tif" for c in "ab" for n in range(8)] + ["b/white.jpg"]
     assert warnings(caplog) == [
-        "17 images are nearly black or one colour: a/0.tif, a/1.tif, a/2.tif, ...; 12-bit data? "
-        "`--value-range 0,4095`"
+        "17 images are nearly black or one colour: a/0.tif, a/1.tif, a/2.tif and 14 more; "
+        "12-bit data? `--value-range 0,4095`"
     ]
 
 

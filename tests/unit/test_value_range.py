@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from tests.fakes import decode
 from tests.unit.data import SPEC
 from tests.unit.deep_files import png_of_16_bits, tiff, tiff_of, with_sbit, with_trns
 from tlfeatures.errors import FormatError, ImageError, ParameterError
-from tlfeatures.features.images.decoding import decode, thumbnail
+from tlfeatures.features.images.decoding import thumbnail
 from tlfeatures.features.images.reading import Content
 from tlfeatures.features.images.value_range import parse_value_range
 from tlfeatures.features.spec import Spec

@@ -17,7 +17,7 @@ from tlfeatures.errors import ParameterError, TlfeaturesError
 from tlfeatures.features.backbones.table import title_of
 from tlfeatures.features.file.reader import read_header
 from tlfeatures.heads import HEADS
-from tlfeatures.names import as_list, first_of, unknown_name
+from tlfeatures.names import as_list, some_of, unknown_name
 from tlfeatures.page import sections
 from tlfeatures.page.album import GALLERY, Album, gallery
 from tlfeatures.page.thumbnails import thumbnails
@@ -209,7 +209,7 @@ def _answer(analyses: Analyses, rank: Rank, title: str | None) -> dict[str, Any]
         "head": _in_words(rank),
         "embedding": _embedding(analyses, rank),
         "tested": facts["tested"],
-        "unreadable": first_of(facts["unreadable"], 5),
+        "unreadable": some_of(facts["unreadable"], 5),
         "unreadable_count": len(facts["unreadable"]),
         "how": _validation(facts, rank.repeats),
         "first_of": len(comparison.ranking) if rank is first else None,
