@@ -8,6 +8,7 @@ memory, and report their progress.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -33,6 +34,8 @@ _OUT_OF_MEMORY = (
     *("resourceexhausted", "outofmemory", "memoryerror", "badalloc", "allocfailed"),
     *("failedtoallocate", "allocatememory", "enoughmemory"),
 )
+
+_LOG_SECONDS = 10.0  # between two messages about the progress of a long run
 
 Values = dict[str, NDArray[np.float32]]
 Progress = Callable[[int, int], None]
@@ -255,12 +258,15 @@ class EmbeddingRun(Generic[Key]):
         ------
         Batch
         """
-        done = 0
+        done, logged = 0, time.monotonic()
         try:
             for batch in self._batches():
                 yield batch
                 done += len(batch.keys)
                 self._progress(done + len(self.failures))
+                if time.monotonic() - logged > _LOG_SECONDS:
+                    logged = time.monotonic()
+                    logger.info("%d images are embedded so far", done)
         finally:
             self._pixels.close()  # ends the threads that decode
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tlfeatures.errors import ParameterError
+from tlfeatures.features.backbones.weights import checked_source
 from tlfeatures.features.carry_out import carry_out
 from tlfeatures.features.cluster.calls import choose_engine_on, identify_on
 from tlfeatures.features.cluster.carry_out import carry_out_on
@@ -241,7 +242,9 @@ def extract(
     check_ending(file, "an embeddings file")
     target = file_target(file, "images.h5", Path(file).name)
     if cluster is None and shards is not None:
-        raise ParameterError("shards are written by a cluster: give cluster, too")
+        raise ParameterError("shards are written by a cluster: give --cluster, too")
+    if weights is not None:
+        checked_source(weights)  # before a cluster is started and images are hashed
     with exclusive(target), connect_if(cluster, tls) as workers:
         identities = read_header(target).identified() if trust_mtime and target.exists() else {}
         if workers is None:

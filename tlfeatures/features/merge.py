@@ -36,7 +36,10 @@ class Merging:
     bytes : int
         Size of the file in bytes.
     in_place : bool
-        Whether the file replaced the sharded file, whose shards are removed then.
+        Whether the file replaced the sharded file.
+    kept : int
+        Number of the shards that still exist after a merge in place, because another file in the
+        folder refers to them, or may do so.
     """
 
     file: str
@@ -45,6 +48,7 @@ class Merging:
     shards: int
     bytes: int
     in_place: bool
+    kept: int
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as JSON-ready plain data."""
@@ -111,7 +115,15 @@ def merge(
             shards=0 if shards is None else len(shards.names),
             bytes=target.stat().st_size,
             in_place=target == source,
+            kept=_count_shards(header) if target == source else 0,
         )
+
+
+def _count_shards(header: Header) -> int:
+    """Count the shards of a file that exist."""
+    if header.shards is None:
+        return 0
+    return len(header.shards.names) - int(header.shards.lost(header.path).sum())
 
 
 def _copy(

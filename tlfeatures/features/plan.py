@@ -149,7 +149,7 @@ def make_plan(
         raise unknown_name("dtype", dtype, DTYPES)
     removed = 0
     if current:
-        _check_same(current, spec, dtype)
+        _check_same(current, spec, dtype, settings)
         manifest = _keep_unreadable(manifest, current)
         removed = _check_removed(manifest, current, prune)
     sources = [header for header in (current, unfinished) if header and _fits(header, spec, dtype)]
@@ -234,21 +234,21 @@ def _check_removed(manifest: Manifest, current: Header, prune: bool) -> int:
     return removed
 
 
-# Spec entry -> the option that sets it; the others follow from the backbone and the version.
+# Spec entry -> the settings that decide it; others follow from the backbone and the version.
 _OPTIONS = {
-    "backbone": "--backbone",
-    "size": "--size",
-    "value_range": "--value-range",
-    "engine": "--engine",
-    "precision": "--precision",
-    "weights_sha256": "--weights",
-    "top_sha256": "--weights",
-    "dtype": "--dtype",
-    "augmentation": "--augment --augment-spec",
+    "backbone": ("backbone",),
+    "size": ("size",),
+    "value_range": ("value_range",),
+    "engine": ("engine", "backbone"),
+    "precision": ("precision", "backbone"),
+    "weights_sha256": ("weights", "random_state", "backbone"),
+    "top_sha256": ("weights", "random_state", "backbone"),
+    "dtype": ("dtype",),
+    "augmentation": ("augment", "augment_spec"),
 }
 
 
-def _check_same(current: Header, spec: Spec, dtype: str) -> None:
+def _check_same(current: Header, spec: Spec, dtype: str, settings: Settings) -> None:
     differences = current.spec.differences(spec)
     if current.dtype != dtype:
         differences.append(("dtype", current.dtype, dtype))
@@ -259,13 +259,19 @@ def _check_same(current: Header, spec: Spec, dtype: str) -> None:
         return
     shown = [row for row in differences if row[0] in _OPTIONS] or differences
     what = "; ".join(f"{name} {_short(old)}, not {_short(new)}" for name, old, new in shown)
-    options = {_OPTIONS[name] for name, *_ in shown if name in _OPTIONS}
-    if "--weights" in options and current.spec.weights == spec.weights == "random":
-        options = options - {"--weights"} | {"--random-state"}
+    options = {option for name, *_ in shown for option in _OPTIONS.get(name, ())}
+    given = {name for name in options if getattr(settings, name) is not None}
+    other = {name for name in given if _differ(current.spec, spec, name)} or given
+    options = {f"--{name.replace('_', '-')}" for name in other}
     leave = f"leave out {' '.join(sorted(options))} to bring it up to date, or " if options else ""
     raise SpecError(
         f"{current.path} was made with {what}: {leave}give another file with -o to keep both"
     )
+
+
+def _differ(old: Spec, new: Spec, setting: str) -> bool:
+    """Whether two specs differ in a setting; True for a setting that is no entry of a spec."""
+    return not hasattr(new, setting) or getattr(old, setting) != getattr(new, setting)
 
 
 def _short(value: Any) -> str:

@@ -207,14 +207,15 @@ def make_spec(
 
 
 def _refuse_settings_of_weights(settings: Settings, backbone: str) -> None:
-    other_engine = settings.engine not in (None, "auto", "keras")
-    other_precision = settings.precision not in (None, "auto", "float32")
-    has_weights = settings.weights is not None or settings.random_state is not None
-    if has_weights or other_engine or other_precision:
-        raise ParameterError(
-            f"{backbone} has no weights: leave out --weights, --random-state, --engine and "
-            "--precision"
-        )
+    given = {
+        "--weights": settings.weights is not None,
+        "--random-state": settings.random_state is not None,
+        "--engine": settings.engine not in (None, "auto", "keras"),
+        "--precision": settings.precision not in (None, "auto", "float32"),
+    }
+    options = " ".join(option for option, is_given in given.items() if is_given)
+    if options:
+        raise ParameterError(f"the backbone {backbone} has no weights: leave out {options}")
 
 
 def _seed(settings: Settings, old: Spec | None) -> int:

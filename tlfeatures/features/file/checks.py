@@ -311,8 +311,8 @@ def _without_lost_rows(header: Header, shards: Shards) -> Header:
     if lost[:-1].any():
         _warn_once(
             f"{lost[:-1].sum()} of the {len(shards.names)} shards of {header.path.resolve()} are "
-            f"missing or cut off, and with them {(header.done & ~done).sum()} rows: run the "
-            "command that made it again"
+            f"missing or cut off, and with them {(header.done & ~done).sum()} rows: if the "
+            "file was moved, move its folder of shards, too; else run `tlfeatures extract` again"
         )
     values = sum(header.embeddings.values()) * (1 + header.spec.variants)
     promised = int(done.sum()) * values * np.dtype(header.dtype).itemsize

@@ -63,7 +63,7 @@ def check_grey_levels(pixels: NDArray[np.uint8], largest: int | None) -> FewLeve
 
 
 def warn_of_few_levels(
-    images: Sequence[tuple[str, FewLevels]], option: str = "--value-range {}"
+    images: Sequence[tuple[str, FewLevels]], option: str = "--value-range {} -o NEW.h5"
 ) -> None:
     """Log one warning that names the images with few grey levels; none without such images.
 
