@@ -257,7 +257,7 @@ def extract(
             raise no_images_error(source)
         plan = make_plan(manifest, target, settings, device, prune, choose)
         provenance = provenance_of(plan, source, command)
-        if workers is not None or plan.is_sharded:
+        if workers or (plan.current and plan.current.shards):  # a sharded file stays one
             callers = workers or ThisProcess()
             outcome = carry_out_on(callers, plan, provenance, options, progress, stop, shards)
         else:

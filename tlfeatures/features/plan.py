@@ -92,19 +92,13 @@ class Plan:
     @property
     def matches(self) -> bool:
         """Whether the file already has a place for exactly these images and embeddings."""
-        return self.current is not None and self.current.holds(
-            self.manifest, list(self.embeddings), self.spec
-        )
+        current = self.current
+        return current is not None and current.holds(self.manifest, self.embeddings, self.spec)
 
     @property
     def in_place(self) -> bool:
         """Whether rows can be written into the file itself; those of a sharded file cannot."""
         return self.current is not None and self.matches and self.current.shards is None
-
-    @property
-    def is_sharded(self) -> bool:
-        """Whether the file before the run is a sharded one; it stays one."""
-        return self.current is not None and self.current.shards is not None
 
 
 def make_plan(
@@ -153,7 +147,7 @@ def make_plan(
         manifest = _keep_unreadable(manifest, current)
         removed = _check_removed(manifest, current, prune)
     sources = [header for header in (current, unfinished) if header and _fits(header, spec, dtype)]
-    in_place = current is not None and current.holds(manifest, list(embeddings), spec)
+    in_place = current is not None and current.holds(manifest, embeddings, spec)
     tasks = uninterrupted = _missing(manifest, embeddings, spec, sources)
     initial = [current] if current and not in_place else []  # sources of an uninterrupted run
     if tasks and sources != initial:

@@ -130,11 +130,8 @@ class Spec:
         list of (name, own value, other's value)
             Empty if embeddings of both can be stored in one file.
         """
-        rows = [
-            (field.name, getattr(self, field.name), getattr(other, field.name))
-            for field in fields(self)
-            if field.name not in _NOT_COMPARED
-        ]
+        names = (field.name for field in fields(self) if field.name not in _NOT_COMPARED)
+        rows = ((name, getattr(self, name), getattr(other, name)) for name in names)
         # Absent top weights contradict nothing: no embedding needed them yet.
         return [
             (name, mine, theirs)

@@ -118,7 +118,7 @@ def _read_header(path: Path, file: h5py.File) -> Header:
         reasons=_texts(datasets["reason"]),
         spec=spec,
         embeddings={name: axes.lengths[width_axis(name)] for name in names},
-        dtype=axes.dtype,
+        dtype=axes.dtypes["values"],
         provenance=_provenance(path, _json(file, "provenance")),
         shards=_shards(path, file, datasets) if sharded else None,
     )
@@ -243,11 +243,6 @@ class _Axes:
 
     lengths: dict[str | int, int]
     dtypes: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def dtype(self) -> str:
-        """The dtype of the values."""
-        return self.dtypes["values"]
 
     def check(self, entry: DatasetFormat, dataset: h5py.Dataset) -> None:
         shape, dtype = dataset.shape, dataset.dtype

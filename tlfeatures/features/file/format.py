@@ -75,7 +75,7 @@ released version, and add a file of the old version to the tests' fixtures.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -242,7 +242,7 @@ class Header:
             and self.dtype == other.dtype
         )
 
-    def holds(self, manifest: Manifest, names: Sequence[str], spec: Spec) -> bool:
+    def holds(self, manifest: Manifest, names: Iterable[str], spec: Spec) -> bool:
         """Whether the file has space for exactly these images, embeddings and variants."""
         return (
             self.ids == manifest.ids

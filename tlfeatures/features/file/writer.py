@@ -269,10 +269,6 @@ class Writer(contextlib.AbstractContextManager["Writer"]):
             f"safe in it; {again}"
         )
 
-    def close(self) -> None:
-        """Close the file; if the disk fails even now, no row that is marked done is lost."""
-        with contextlib.suppress(OSError, RuntimeError):
-            self._file.close()
-
     def __exit__(self, *_: object) -> None:
-        self.close()
+        with contextlib.suppress(OSError, RuntimeError):  # rows that are marked done are safe
+            self._file.close()

@@ -35,7 +35,6 @@ from tlfeatures.features.images.repair import (
     is_jpeg,
     is_png,
     png_without_extras,
-    without_half_marker,
 )
 from tlfeatures.features.images.value_range import ValueRange
 
@@ -219,7 +218,7 @@ def _repair(content: Content, max_pixels: int) -> Content | None:
         return None
     data = content.whole()
     tails = ended_jpegs(data)
-    data = without_half_marker(data)
+    data = data.rstrip(b"\xff")  # half a marker, or a byte of ones, at the end of a cut file
     candidates = (Content(data + tail) for tail in tails)
     first = next(candidates, None)
     if first is None:

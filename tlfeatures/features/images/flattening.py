@@ -128,7 +128,8 @@ class UndecodedImage:
         if samples.cut and lower is None:
             flat = flatten(image)
             accepts_range = samples.stated is None and samples.whole
-            return flat, 256 * _largest_shade(flat) + 255 if accepts_range else None
+            largest = int(np.max(flat.getextrema()))
+            return flat, 256 * largest + 255 if accepts_range else None
         if lower is None:
             return self._scaled(np.asarray(image), None)
         return self._scaled(*_joined(np.asarray(image), np.asarray(lower), samples, packed))
@@ -172,11 +173,6 @@ def _joined(
     values <<= 8
     values |= lower[..., 1:2] if packed else lower[..., :3]
     return values, alpha
-
-
-def _largest_shade(image: Image.Image) -> int:
-    """Return the largest value of any band."""
-    return int(max(np.ravel(image.getextrema())))
 
 
 def _scale_transparency(image: Image.Image) -> None:
