@@ -46,9 +46,9 @@ from tlfeatures import extract
 from tlfeatures.features.cluster.client import Cluster
 from tlfeatures.features.cluster.connect import connect
 from tlfeatures.features.cluster.orders import Receipt, Recipe, ShardOrder
-from tlfeatures.features.cluster.worker import make_shard
+from tlfeatures.features.cluster.worker import create_shard
 from tlfeatures.features.embed import ComputeOptions
-from tlfeatures.features.file.create import Contents, create_sharded
+from tlfeatures.features.file.create import Contents, create
 from tlfeatures.features.file.reader import open_embeddings, read_header
 from tlfeatures.features.file.sharded import Shards, shards_folder
 from tlfeatures.features.images.identify import Manifest, scan
@@ -167,7 +167,7 @@ def speed(dask: Processes, arguments: argparse.Namespace, folder: Path) -> None:
     source = images_folder(arguments.images, arguments.count, folder)
     chosen = chosen_images(source, arguments.count)
     images = copy_images(chosen, folder / "images")
-    runs = {"local": None, "cluster": dask.cluster.where}
+    runs = {"local": None, "cluster": dask.cluster.address}
 
     def run(name: str) -> None:
         target = folder / f"{name}.h5"
@@ -228,7 +228,7 @@ def spread(values: list[float], digits: int) -> str:
 
 
 def empty_shard(order: ShardOrder) -> Receipt:
-    """What `make_shard` gives, without having made anything."""
+    """What `create_shard` gives, without having made anything."""
     digests = b"".join(task.digest for task in order.tasks)
     return Receipt(order.name, 10**6, hashlib.sha256(digests).digest(), digests, {})
 
@@ -243,7 +243,7 @@ def empty_shards(dask: Processes, counts: list[int], folder: Path) -> None:
     print(f"worker, {len(pickle.dumps(empty_shard(order))) / 1e3:.0f} kB back")
     client = psutil.Process()
     cluster = dask.cluster
-    list(cluster.each(function, [order] * 20))
+    list(cluster.map_unordered(function, [order] * 20))
     busy = cpu_seconds([client, dask.scheduler, *dask.workers])
     print(
         f"  {0:6,d} shards: scheduler {megabytes(dask.scheduler):.0f} MB, client "
@@ -255,7 +255,7 @@ def empty_shards(dask: Processes, counts: list[int], folder: Path) -> None:
     for count in counts:
         load, new = os.getloadavg()[0], count - made
         started = time.perf_counter()
-        receipts += [receipt for _, receipt in cluster.each(function, [order] * new)]
+        receipts += [receipt for _, receipt in cluster.map_unordered(function, [order] * new)]
         taken = time.perf_counter() - started
         made, seconds = count, seconds + taken
         print(
@@ -309,12 +309,18 @@ def tiny_shards(dask: Processes, count: int, folder: Path) -> None:
     settings = Settings(backbone="pixels", size=8)
     plan = make_plan(scan(folder / "images"), target, settings, "cpu")
     load = os.getloadavg()[0]
-    list(dask.cluster.each(make_shard, one_a_shard(plan, folder / "first")[:20]))  # imports
+    list(
+        dask.cluster.map_unordered(create_shard, one_a_shard(plan, folder / "first")[:20])
+    )  # imports
     orders = one_a_shard(plan, folder / "alone")
-    alone = timed(lambda: [make_shard(order) for order in orders])
+    alone = timed(lambda: [create_shard(order) for order in orders])
     orders = one_a_shard(plan, shards_folder(target))
     receipts: list[Receipt] = []
-    away = timed(lambda: receipts.extend(made for _, made in dask.cluster.each(make_shard, orders)))
+    away = timed(
+        lambda: receipts.extend(
+            made for _, made in dask.cluster.map_unordered(create_shard, orders)
+        )
+    )
     put_together(plan, orders, receipts)
     with open_embeddings(target) as reader:
         assert reader.header.done.all()
@@ -348,8 +354,8 @@ def put_together(plan: Plan, orders: list[ShardOrder], receipts: list[Receipt]) 
         [receipt.sha256 for receipt in ordered],
         place,
     )
-    contents = Contents(plan.manifest, plan.spec, plan.embeddings, plan.dtype)
-    create_sharded(plan.target, contents, shards, {})
+    contents = Contents(plan.manifest, plan.spec, plan.embeddings, plan.dtype, shards=shards)
+    create(plan.target, contents)
 
 
 # ---- sharded files
@@ -373,8 +379,9 @@ def sharded_file(count: int, images: int, folder: Path) -> None:
     place = np.stack([row // images, row % images], axis=1)
     shards = Shards(beside.name, names, [1] * count, [bytes(32)] * count, place)
     load = os.getloadavg()[0]
-    contents = Contents(plan.manifest, plan.spec, {"block5_pool.avg": 512}, "float32")
-    making = timed(lambda: create_sharded(target, contents, shards, {}))
+    widths = {"block5_pool.avg": 512}
+    contents = Contents(plan.manifest, plan.spec, widths, "float32", shards=shards)
+    making = timed(lambda: create(target, contents))
     size = target.stat().st_size
     opening = timed(lambda: read_header(target))
     looking = timed(lambda: shards.lost(target))

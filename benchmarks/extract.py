@@ -49,10 +49,11 @@ from tlfeatures.features.engines.choose import ENGINES
 from tlfeatures.features.engines.engine import Load, LoadedBackbone
 from tlfeatures.features.engines.load import load_backbone
 from tlfeatures.features.file.reader import open_embeddings
-from tlfeatures.features.images.decoding import decode
+from tlfeatures.features.images.decoding import decode_content
 from tlfeatures.features.images.identify import scan
+from tlfeatures.features.images.reading import Content
 from tlfeatures.features.plan import make_plan
-from tlfeatures.features.run import calibrated, open_target
+from tlfeatures.features.run import open_target, with_ranges
 from tlfeatures.features.settings import Settings, make_spec
 from tlfeatures.features.spec import Spec
 from tlfeatures.reports.figures import COLORS, drawing, save_figure
@@ -203,7 +204,7 @@ class Turns:
         way = settings.engine, settings.precision
         if settings.precision == "int8":  # a file that has its ranges: nothing is calibrated
             plan = make_plan(scan(images), self._file(way), settings, OPTIONS.device)
-            with open_target(calibrated(plan, OPTIONS, lambda *_: self._ranges), {}):
+            with open_target(with_ranges(plan, self._ranges), {}):
                 pass
         extract(images, self._file(way), **asdict(settings))
 
@@ -221,7 +222,9 @@ class Turns:
         """Our backbone on pixels that are in memory already."""
         backbone = load_backbone(self._spec(way), [EMBEDDING])
         size = (self._size, self._size)
-        pixels = np.stack([decode(path.read_bytes(), size) for path in self._paths])
+        pixels = np.stack(
+            [decode_content(Content(path.read_bytes()), size).pixels for path in self._paths]
+        )
 
         def embed(count: int) -> None:
             for start in range(0, count, BATCH):
@@ -233,7 +236,9 @@ class Turns:
         """Smallest cosine of each way's rows to those of Keras in float32."""
         backbone = load_backbone(self._spec(("keras", "float32")), [EMBEDDING])
         size = (self._size, self._size)
-        pixels = np.stack([decode(path.read_bytes(), size) for path in self._paths])
+        pixels = np.stack(
+            [decode_content(Content(path.read_bytes()), size).pixels for path in self._paths]
+        )
         reference = np.concatenate(
             [
                 backbone.embed(pixels[start : start + BATCH])[EMBEDDING]

@@ -22,7 +22,8 @@ from common import DATA, add_backbone, chosen_images, images_folder, parse, time
 from tlfeatures import Model, export, extract, load_dataset, make_head
 from tlfeatures.features.engines.choose import choose_engine
 from tlfeatures.features.engines.load import load_backbone
-from tlfeatures.features.images.decoding import decode
+from tlfeatures.features.images.decoding import decode_content
+from tlfeatures.features.images.reading import Content
 from tlfeatures.models.export.check import run_graph
 from tlfeatures.models.export.runtime import session
 
@@ -85,7 +86,7 @@ def measure(
     export(model, folder / "model.onnx", weights=weights)
     runtime = session(folder / "model.onnx")
     size = model.spec.size
-    pixels = np.stack([decode(path.read_bytes(), size) for path in paths])
+    pixels = np.stack([decode_content(Content(path.read_bytes()), size).pixels for path in paths])
     runs: dict[str, Callable[[], object]] = {}
     fastest = choose_engine(None, None, "auto", size)
     for way in dict.fromkeys([("keras", "float32"), fastest]):

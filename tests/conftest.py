@@ -22,8 +22,8 @@ from tlfeatures.features.backbones.vgg16 import VGG16
 from tlfeatures.features.backbones.weights import load_weights
 
 # The folder of the reference images and weights, which are not part of the repository.
-BESIDE = Path(__file__).parents[2] / "shared" / "data"
-REFERENCE = Path(os.environ.get("TLFEATURES_REFERENCE", BESIDE)).absolute()
+PLUS = Path(__file__).parents[2] / "shared" / "data"
+REFERENCE = Path(os.environ.get("TLFEATURES_REFERENCE", PLUS)).absolute()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -29,10 +29,23 @@ from tlfeatures.features.engines.choose import ENGINES
 from tlfeatures.features.engines.engine import BATCH_SIZE, LoadedBackbone
 from tlfeatures.features.file.lock import partial_path
 from tlfeatures.features.file.reader import open_embeddings, read_header
+from tlfeatures.features.images.decoding import MAX_PIXELS, decode_content
+from tlfeatures.features.images.reading import Content
+from tlfeatures.features.images.value_range import ValueRange
 
 Rows = tuple[list[str], dict[str, NDArray[np.float32]]]
 
 # ---- files
+
+
+def decode(
+    data: bytes,
+    size: tuple[int, int],
+    max_pixels: int = MAX_PIXELS,
+    value_range: ValueRange | None = None,
+) -> NDArray[np.uint8]:
+    """Decode the bytes of an image file; see `decode_content`."""
+    return decode_content(Content(data), size, max_pixels, value_range).pixels
 
 
 def write_image(path: Path, seed: int, side: int = 12) -> None:
@@ -66,9 +79,9 @@ def rows_of(file: Path) -> Rows:
     with open_embeddings(file) as reader:
         header = reader.header
         rows = {name: reader.read(name) for name in header.embeddings}
-        if header.variants:
+        if header.spec.variants:
             for name in header.embeddings:
-                rows[f"variants of {name}"] = reader.read_variants(name, header.variants)
+                rows[f"variants of {name}"] = reader.read_variants(name, header.spec.variants)
         return header.ids, rows
 
 

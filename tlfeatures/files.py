@@ -30,6 +30,20 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
+def resolved(path: str | os.PathLike[str]) -> Path:
+    """Follow links, so that a link stays one when the file that it names is replaced.
+
+    Raises
+    ------
+    ParameterError
+        If a link leads back to itself.
+    """
+    try:
+        return Path(path).resolve()
+    except RuntimeError as error:  # of pathlib before Python 3.13
+        raise ParameterError(f"{path} is a link that leads back to itself: remove it") from error
+
+
 def file_target(path: str | os.PathLike[str], example: str, named: str) -> Path:
     """Refuse a place where no file can be made.
 
@@ -51,7 +65,7 @@ def file_target(path: str | os.PathLike[str], example: str, named: str) -> Path:
     ParameterError
         If it is a folder, or in no folder.
     """
-    target = Path(path).resolve()
+    target = resolved(path)
     if target.is_dir():
         raise ParameterError(f"{path} is a folder; name a file, as in -o {path}/{example}")
     if not target.parent.is_dir():
@@ -151,7 +165,7 @@ def replace_file(path: str | os.PathLike[str], data: bytes) -> None:
     OutputError
         If it can't be written. What was there stays.
     """
-    target = Path(path).resolve()
+    target = resolved(path)
     if target.is_char_device() or target.is_fifo():
         try:
             target.write_bytes(data)

@@ -1,4 +1,4 @@
-"""Names that users give: one or several, and what there is where one is unknown."""
+"""Names in options and messages: one or several, unknown ones, and lists of many."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from tlfeatures.errors import ParameterError
 
 
 def as_list(value: Any) -> list[Any]:
-    """Take one name or path for a list of one."""
+    """Return a list; a single name or path becomes a list of one."""
     return [value] if isinstance(value, str | os.PathLike) else list(value)
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> ParameterError:
-    """Say which names exist, the nearest first."""
+    """Create the error for an unknown name; it lists the known ones, the most similar first."""
     names = list(known)
     near = difflib.get_close_matches(name, names, n=len(names), cutoff=0.5)
     ordered = near + [other for other in names if other not in near]
@@ -24,18 +24,12 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> ParameterError:
 
 
 def counted(count: int, noun: str) -> str:
-    """Give `1 variant`, `5 variants`."""
+    """Return `1 variant` or `5 variants`."""
     return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
-def first_of(names: Iterable[str], most: int) -> str:
-    """Give `a, b`, or `a, b, ...` of more names than `most`."""
-    listed = list(names)
-    return ", ".join(listed[:most]) + ", ..." * (len(listed) > most)
-
-
 def some_of(names: Iterable[str], most: int) -> str:
-    """Give `a, b`, or `a, b and 3 more` of more names than `most`."""
+    """Return `a, b`, or for more names than `most`, `a, b and 3 more`."""
     listed = list(names)
     more = f" and {len(listed) - most:,} more" if len(listed) > most else ""
     return ", ".join(listed[:most]) + more

@@ -152,8 +152,8 @@ def of_unknown_ranges(folder: Path) -> dict[str, tuple[str, np.ndarray]]:
 @case("signed, 32-bit or floating-point values", "refused")
 def _(folder):
     return {
-        name: f"{what} from {values.min():g} to 900 have no agreed range; say which are black and "
-        f"white: --value-range {values.min():g},900"
+        name: f"{what} from {values.min():g} to 900 have no agreed range; choose one range for all "
+        f"images, for example --value-range {values.min():g},900"
         for name, (what, values) in of_unknown_ranges(folder).items()
     }
 

@@ -10,7 +10,7 @@ import pytest
 from tlfeatures import extract
 from tlfeatures.errors import ClusterError, ImageError, ParameterError
 from tlfeatures.features.cluster import client as module
-from tlfeatures.features.cluster.client import Cluster, threads_of_worker
+from tlfeatures.features.cluster.client import Cluster, call_once, threads_of_worker
 from tlfeatures.features.cluster.connect import TLS, connect
 
 PATIENCE = 120  # seconds
@@ -65,20 +65,20 @@ class Counted:
 
 
 def test_each_comes_back_with_what_was_made_of_it(cluster):
-    found = dict(cluster.each(called, range(100)))
+    found = dict(cluster.map_unordered(called, range(100)))
     assert found == {number: number * number for number in range(100)}
     assert sorted(CALLED) == list(range(100))
 
 
 def test_nothing_given_is_nothing_called(cluster):
-    assert list(cluster.each(called, [])) == []
+    assert list(cluster.map_unordered(called, [])) == []
 
 
 def test_no_more_are_sent_than_keep_the_workers_busy(cluster):
     numbers = Counted(10**9)
     most = module.CALLS_A_THREAD * cluster.threads
     assert most == 6
-    calls = cluster.each(called, numbers)
+    calls = cluster.map_unordered(called, numbers)
     for count in range(1, 50):
         next(calls)
         assert numbers.taken <= count + most
@@ -88,7 +88,7 @@ def test_no_more_are_sent_than_keep_the_workers_busy(cluster):
 
 def test_what_is_done_first_comes_first(cluster):
     found = []
-    for number, _ in cluster.each(slow_first, range(12)):
+    for number, _ in cluster.map_unordered(slow_first, range(12)):
         found.append(number)
         if len(found) == 11:
             HELD.set()
@@ -98,28 +98,28 @@ def test_what_is_done_first_comes_first(cluster):
 
 def test_stop_takes_back_what_was_sent(cluster, client):
     numbers = Counted(1000)
-    calls = cluster.each(held, numbers, stop=lambda: numbers.taken > 0)
+    calls = cluster.map_unordered(held, numbers, stop=lambda: numbers.taken > 0)
     assert list(calls) == []  # though those at work are not done
     assert numbers.taken == 6
     HELD.set()
-    assert list(cluster.each(called, range(5)))  # the workers are free again
+    assert list(cluster.map_unordered(called, range(5)))  # the workers are free again
 
 
 def test_stop_before_anything_sends_nothing(cluster):
     numbers = Counted(10)
-    assert list(cluster.each(called, numbers, stop=lambda: True)) == []
+    assert list(cluster.map_unordered(called, numbers, stop=lambda: True)) == []
     assert numbers.taken == 0
 
 
 def test_what_the_function_raises_is_raised_here(cluster):
     with pytest.raises(ImageError, match=r"^no image at all$"):
-        list(cluster.each(refused, range(10)))
-    assert len(list(cluster.each(called, range(5)))) == 5
+        list(cluster.map_unordered(refused, range(10)))
+    assert len(list(cluster.map_unordered(called, range(5)))) == 5
 
 
 def test_a_worker_without_our_function_has_another_version(cluster):
     with pytest.raises(ClusterError, match="another tlfeatures than this one, or none") as said:
-        list(cluster.each(unknown, range(3)))
+        list(cluster.map_unordered(unknown, range(3)))
     assert "install the same version on all machines" in str(said.value)
 
 
@@ -130,7 +130,7 @@ def test_a_scheduler_that_is_gone_is_said():
     started = LocalCluster(processes=False, silence_logs=logging.CRITICAL, **options)
     HELD.set()
     with connect(started.scheduler_address) as cluster:
-        calls = cluster.each(called, range(10**6))
+        calls = cluster.map_unordered(called, range(10**6))
         next(calls)
         started.close()
         with pytest.raises(ClusterError, match=r"^the scheduler at .* is gone, or can't be"):
@@ -139,7 +139,7 @@ def test_a_scheduler_that_is_gone_is_said():
     with Client(processes=False, set_as_default=False, **options) as client:
         gone = Cluster(client, "here")
     with pytest.raises(ClusterError, match=r"^the scheduler at here is gone"):
-        list(gone.each(called, range(3)))
+        list(gone.map_unordered(called, range(3)))
 
 
 def test_no_worker_is_said_once_and_waited_for(monkeypatch, caplog):
@@ -151,7 +151,9 @@ def test_no_worker_is_said_once_and_waited_for(monkeypatch, caplog):
         with connect(started.scheduler_address) as cluster:
             assert cluster.threads == 0
             found = []
-            thread = threading.Thread(target=lambda: found.extend(cluster.each(called, range(4))))
+            thread = threading.Thread(
+                target=lambda: found.extend(cluster.map_unordered(called, range(4)))
+            )
             thread.start()
             until = time.monotonic() + PATIENCE
             while "is connected to" not in caplog.text and time.monotonic() < until:
@@ -187,7 +189,7 @@ def test_a_worker_tells_its_threads_and_this_process_is_none(client):
 def test_a_client_that_is_given_stays_connected(client):
     with connect(client) as cluster:
         assert cluster.threads == 2
-        assert cluster.where == client.scheduler.address
+        assert cluster.address == client.scheduler.address
     assert client.status == "running"
 
 
@@ -250,7 +252,7 @@ def test_a_worker_that_has_what_is_asked_for_is_waited_for_by_name(cluster, monk
         asked.append(1)
         return "--resources GPU=1" in caplog.text or len(asked) > 100
 
-    assert list(cluster.each(called, range(3), resources={"GPU": 1}, stop=stop)) == []
+    assert list(cluster.map_unordered(called, range(3), resources={"GPU": 1}, stop=stop)) == []
     assert "--resources GPU=1" in caplog.text
     assert not CALLED
 
@@ -263,7 +265,7 @@ def test_what_goes_wrong_on_a_worker_names_the_machine(cluster):
     import socket
 
     with pytest.raises(ClusterError, match=f"a worker on {socket.gethostname()} failed .*No space"):
-        list(cluster.each(full, range(1)))
+        list(cluster.map_unordered(full, range(1)))
 
 
 def test_a_cluster_of_dasks_is_connected_to_and_stays(tmp_path):
@@ -273,7 +275,7 @@ def test_a_cluster_of_dasks_is_connected_to_and_stays(tmp_path):
     with LocalCluster(processes=False, silence_logs=logging.CRITICAL, **options) as started:
         for _ in range(2):
             with connect(started) as cluster:
-                assert cluster.first(called, 3) == 9
+                assert call_once(cluster, called, 3) == 9
         with (
             pytest.raises(ParameterError, match="this client has its own"),
             connect(started, TLS("a", "b", "c")),

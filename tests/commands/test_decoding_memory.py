@@ -12,10 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.fakes import write_image
+from tests.fakes import decode, write_image
 from tests.unit.deep_files import png
 from tlfeatures.features.images import decoding
-from tlfeatures.features.images.decoding import decode
 from tlfeatures.features.images.memory import MemoryBudget
 from tlfeatures.features.images.read_ahead import Decoding, ImageToRead, read_ahead
 
@@ -197,16 +196,17 @@ import io, re, sys
 from pathlib import Path
 from PIL import Image
 from tlfeatures.features.images import decoding
+from tlfeatures.features.images.reading import Content
 def peak():
     return 1024 * int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 small = io.BytesIO()
 Image.new("RGB", (8, 8)).save(small, sys.argv[2])
-decoding.decode(small.getvalue(), (8, 8))  # the library is loaded
+decoding.decode_content(Content(small.getvalue()), (8, 8))  # the library is loaded
 asked, data = [], Path(sys.argv[1]).read_bytes()
 reserve = decoding.MEMORY.reserve
 decoding.MEMORY.reserve = lambda amount: asked.append(amount) or reserve(amount)
 start = peak()
-decoding.decode(data, (8, 8), value_range=(0, 4095))
+decoding.decode_content(Content(data), (8, 8), value_range=(0, 4095))
 print(asked[0], peak() - start)
 """
 

@@ -32,8 +32,8 @@ from tlfeatures.errors import StoppedError, StoreError
 from tlfeatures.features.backbones.pixels import PixelBackbone
 from tlfeatures.features.backbones.quantization import Quantization, largest_inputs
 from tlfeatures.features.backbones.vgg16 import VGG16
-from tlfeatures.features.cluster.carry_out import with_ranges
-from tlfeatures.features.cluster.worker import check_shard, identify_images, make_shard
+from tlfeatures.features.cluster.carry_out import ranges_of_shards
+from tlfeatures.features.cluster.worker import check_shard, create_shard, identify_images
 from tlfeatures.features.file.create import Contents, create
 from tlfeatures.features.file.reader import read_header
 from tlfeatures.features.images.identify import UNKNOWN, Manifest
@@ -325,7 +325,7 @@ def test_what_workers_are_sent_is_data_and_names_of_this_package(few, tmp_path, 
     for _ in range(2):  # the second finds the shards of the first
         extract(few, tmp_path / "x.h5", cluster=Recording(), augment=1, **SETTINGS)
         (tmp_path / "x.h5").unlink()
-    assert functions == {identify_images, make_shard, check_shard}
+    assert functions == {identify_images, create_shard, check_shard}
     assert {name for name in modules if not name.startswith("tlfeatures.")} <= {"pathlib"}
 
 
@@ -531,11 +531,11 @@ def test_an_int8_run_that_was_cut_off_keeps_its_ranges(tmp_path):
     manifest = Manifest([ImageFile("a.png", "", "a.png")], [b"1" * 32], [UNKNOWN])
     plan = Plan(tmp_path / "x.h5", manifest, spec, {"mean.avg": 3}, "float32", None, [], [], 1, 0)
     folder = Folder(str(tmp_path))
-    assert with_ranges(plan, folder) is plan
+    assert ranges_of_shards(plan, folder) is None
     ranges = Quantization(64, 0, tuple((layer, 1.0) for layer, _ in largest_inputs(VGG16, [])))
     named = tmp_path / f"{'a' * 64}.h5"
     made = replace(spec, quantization=ranges)
     create(named, Contents(manifest, replace(made, size=(32, 32)), {"mean.avg": 3}, "float32"))
-    assert with_ranges(plan, folder) is plan
+    assert ranges_of_shards(plan, folder) is None
     create(named, Contents(manifest, made, {"mean.avg": 3}, "float32"))
-    assert with_ranges(plan, folder).spec == made
+    assert ranges_of_shards(plan, folder) == ranges

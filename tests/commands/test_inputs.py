@@ -18,14 +18,14 @@ from PIL import Image, ImageCms
 
 from tests.commands import deep_input_cases as deep_input_cases
 from tests.commands.input_cases import CASES, SIDE, case, encoded, picture, plain, quarters, write
-from tests.fakes import write_image
+from tests.fakes import decode, write_image
 from tests.nobody import as_nobody, open_folder
 from tests.unit.deep_files import before_pixels, png, png_chunk, tiff
 from tlfeatures.cli import main
 from tlfeatures.errors import ImageError, ParameterError
 from tlfeatures.features.extract import extract
 from tlfeatures.features.file.reader import open_embeddings
-from tlfeatures.features.images.decoding import MAX_PIXELS, decode
+from tlfeatures.features.images.decoding import MAX_PIXELS
 from tlfeatures.features.images.reading import LARGE_FILE
 
 DOCS = Path(__file__).parents[2] / "docs" / "inputs.md"

@@ -328,7 +328,7 @@ def test_without_its_folder_nothing_is_done_and_all_is_computed_again(
     shutil.rmtree(file.parent / "x.h5.shards")
     assert describe(file)["done"] == 0
     assert "8 of the 8 shards of" in caplog.text
-    assert "and with them 24 rows: run the command that made it again" in caplog.text
+    assert "24 rows: if the file was moved, move its folder of shards, too" in caplog.text
     assert extract(photos, file, cluster=client, batch_size=3).computed == 24
     np.testing.assert_array_equal(
         rows_of(file)[1]["grid4.flatten"], rows_of(made / "here.h5")[1]["grid4.flatten"]

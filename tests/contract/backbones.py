@@ -15,7 +15,7 @@ def random_images(count: int, seed: int = 0) -> np.ndarray:
 def all_embeddings(backbone: str) -> dict[str, int]:
     """Name each layer, but for those of the top, in each pooling; with their widths."""
     shapes = BACKBONES[backbone].shapes(SIZE)
-    layers = [layer for layer in shapes if layer not in BACKBONES[backbone].top]
+    layers = [layer for layer in shapes if layer not in BACKBONES[backbone].network.top]
     return embedding_widths(backbone, layers, ["avg", "max", "flatten"], SIZE)
 
 

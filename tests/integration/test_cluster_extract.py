@@ -36,7 +36,7 @@ IMAGES = 80
 # that comes there first, which leaves its pid. While there is a `gate`, each forward pass takes a
 # file `pass.NUMBER`, or waits for one.
 # Beside the backbone, the functions that a worker calls first and last are replaced: a call of
-# `make_shard` is a shard, and in `Writer.write` its rows reach the disk.
+# `create_shard` is a shard, and in `Writer.write` its rows reach the disk.
 WATCHED = """
 import os, time
 from dataclasses import replace
@@ -75,7 +75,7 @@ class Watched:
         say("embeds", len(images))
         come_to("forward")
         return self.real.embed(images)
-def make_shard(order):
+def create_shard(order):
     say("begins", order.name)
     receipt = real_make(order)
     say("ends", order.name)
@@ -94,12 +94,12 @@ def rename(source, target):
     come_to("before")
     real_rename(source, target)
     come_to("after")
-if shards.make_shard.__module__ == shards.__name__:  # Dask loads it more than once
+if shards.create_shard.__module__ == shards.__name__:  # Dask loads it more than once
     load = BACKBONES["pixels"].load
     BACKBONES["pixels"] = replace(BACKBONES["pixels"], load=Watched)
-    real_make, real_write = shards.make_shard, Writer.write
+    real_make, real_write = shards.create_shard, Writer.write
     real_fsync, real_rename = os.fsync, os.replace
-    shards.make_shard, Writer.write = make_shard, write
+    shards.create_shard, Writer.write = create_shard, write
     os.fsync, os.replace = fsync, rename
 """
 # In a forward pass, in a write; before and after a shard gets its name, before its receipt is sent.

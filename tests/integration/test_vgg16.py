@@ -30,7 +30,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_validate as sklearn_cross_validate
 from sklearn.pipeline import make_pipeline
 
-from tests.fakes import publish_at, use_engine
+from tests.fakes import decode, publish_at, use_engine
 from tests.integration.conftest import link_all
 from tests.photographs import photograph, save_crops
 from tlfeatures import Extractor, Model, extract, fit, load_dataset
@@ -41,7 +41,6 @@ from tlfeatures.features.backbones.vgg16 import IMAGENET, NETWORK, VGG16
 from tlfeatures.features.backbones.weights import load_weights
 from tlfeatures.features.engines.choose import ENGINES
 from tlfeatures.features.file.reader import read_header
-from tlfeatures.features.images.decoding import decode
 
 pytestmark = pytest.mark.integration
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.fakes import decode
 from tlfeatures.errors import ImageError
-from tlfeatures.features.images.decoding import decode, decode_content, thumbnail
+from tlfeatures.features.images.decoding import decode_content, thumbnail
 from tlfeatures.features.images.reading import Content
 
 SIZE = (24, 32)

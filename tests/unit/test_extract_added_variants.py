@@ -6,11 +6,10 @@ import h5py
 import numpy as np
 import pytest
 
-from tests.fakes import assert_same, record_batches, rows_of, write_image
+from tests.fakes import assert_same, decode, record_batches, rows_of, write_image
 from tests.unit.data import TURNED, cut_off, extract_pixels
 from tlfeatures.features.backbones.pixels import PixelBackbone
 from tlfeatures.features.images.augment import Augmentation
-from tlfeatures.features.images.decoding import decode
 from tlfeatures.features.images.reading import digest
 
 VARIANTS = "variants of grid8.avg"  # as `rows_of` names them

@@ -1,5 +1,7 @@
 """What `extract` refuses, by an error that names the remedy; the file stays as it was."""
 
+import os
+
 import h5py
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ from filelock import FileLock
 
 from tests.fakes import Constant, use_backbone, use_engine, write_image
 from tests.unit.data import extract_pixels, rows_by_id
+from tlfeatures import merge, verify
 from tlfeatures.errors import (
     BusyError,
     FormatError,
@@ -14,6 +17,7 @@ from tlfeatures.errors import (
     SourceError,
     SpecError,
     StoreError,
+    TlfeaturesError,
 )
 from tlfeatures.features.file.reader import read_header
 
@@ -51,6 +55,36 @@ def test_no_file_is_made_when_the_weights_are_missing(photos, file):
     with pytest.raises(ParameterError, match=r"there is no file .*nowhere\.h5; --weights"):
         extract_pixels(photos, file, backbone="vgg16", size=32, weights="nowhere.h5")
     assert not file.exists()
+
+
+@pytest.mark.parametrize("size", [(65_536, 8), "8,70000"])
+def test_a_size_that_no_file_can_hold_is_refused_by_its_option(photos, file, size):
+    with pytest.raises(ParameterError, match="size must be at most 65,535"):
+        extract_pixels(photos, file, size=size)
+    assert not file.exists()
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, "1", np.random.RandomState(0)])
+def test_a_seed_that_is_no_number_is_refused(photos, file, seed):
+    options = {"backbone": "vgg16", "weights": "random", "size": 32}
+    with pytest.raises(ParameterError, match="random_state must be a whole number"):
+        extract_pixels(photos, file, **options, random_state=seed)
+
+
+def test_a_link_that_leads_back_to_itself_is_refused(photos, file):
+    file.symlink_to(file.name)
+    with pytest.raises(TlfeaturesError, match=file.name):
+        extract_pixels(photos, file)
+    for command in (verify, merge):
+        with pytest.raises(TlfeaturesError, match=file.name):
+            command(file)
+    assert file.is_symlink()
+
+
+def test_a_pipe_is_refused_as_what_it_is(photos, file):
+    os.mkfifo(file)
+    with pytest.raises(ParameterError, match="is no regular file"):
+        extract_pixels(photos, file)
 
 
 def test_no_images_says_so(tmp_path, file):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from tests.fakes import assert_same, record_batches, rows_of
+from tests.fakes import assert_same, decode, record_batches, rows_of
 from tests.unit.data import SPEC, TURNED, extract_pixels, rows_by_id
 from tlfeatures import describe
 from tlfeatures.cli import main
@@ -19,7 +19,6 @@ from tlfeatures.features.backbones.pixels import PixelBackbone
 from tlfeatures.features.file.create import Contents, create
 from tlfeatures.features.file.reader import open_embeddings, read_header
 from tlfeatures.features.images.augment import Augmentation
-from tlfeatures.features.images.decoding import decode
 from tlfeatures.features.images.identify import scan
 from tlfeatures.features.images.reading import digest
 
@@ -150,7 +149,7 @@ def test_what_is_asked_for_is_what_the_file_says(photos, file):
         photos, file, augment=2, augment_spec={"rotation": 30, "brightness": 0.2, "seed": 3}
     )
     assert read_header(file).spec.augmentation == Augmentation.parse(2, TURNED)
-    assert read_header(file).variants == 2
+    assert read_header(file).spec.variants == 2
     extract_pixels(photos, file, augment_spec=TURNED)  # the text is the mapping
 
 

@@ -101,13 +101,13 @@ def test_digits_drawings_and_scans_are_no_such_images_once_they_are_resized(side
         ([FewLevels(9, None)] * 3, "3 images are nearly black or one colour: 0.tif, 1.tif, 2.tif"),
         (
             [FewLevels(9, 4000)] * 37,
-            "37 images are nearly black or one colour: 0.tif, 1.tif, 2.tif, ...; 12-bit data? "
-            "`--value-range 0,4095`",
+            "37 images are nearly black or one colour: 0.tif, 1.tif, 2.tif and 34 more; "
+            "12-bit data? `--value-range 0,4095 -o NEW.h5`",
         ),
         (
             [FewLevels(0, 255), FewLevels(0, None)],
             "2 images are nearly black or one colour: 0.tif, 1.tif; 8-bit data? "
-            "`--value-range 0,255`",
+            "`--value-range 0,255 -o NEW.h5`",
         ),
         ([FewLevels(0, 40000)], "1 image is nearly black or one colour: 0.tif"),
         ([FewLevels(255, None)], "1 image has 16 grey levels or fewer: 0.tif"),
@@ -142,8 +142,8 @@ def test_extract_names_them_once_and_lists_them(cells, tmp_path, caplog):
     named = json.loads(result.stdout)["few_levels"]
     assert named == [f"{c}/{n}.tif" for c in "ab" for n in range(8)] + ["b/white.jpg"]
     assert warnings(caplog) == [
-        "17 images are nearly black or one colour: a/0.tif, a/1.tif, a/2.tif, ...; 12-bit data? "
-        "`--value-range 0,4095`"
+        "17 images are nearly black or one colour: a/0.tif, a/1.tif, a/2.tif and 14 more; "
+        "12-bit data? `--value-range 0,4095 -o NEW.h5`"
     ]
 
 
@@ -186,7 +186,7 @@ def test_negative_values_can_be_black(tmp_path):
     settings = ["--backbone", "pixels", "--size", SIDE]
     result = run("extract", tmp_path / "ct", "-o", tmp_path / "x.h5", *settings)
     assert result.exit_code == 1
-    option = result.stderr.split("white: ")[1].split(")")[0].split()
+    option = result.stderr.split("for example ")[1].split(")")[0].split()
     assert option == ["--value-range", "-1000,2000"]
     result = run("extract", tmp_path / "ct", "-o", tmp_path / "x.h5", *settings, *option)
     assert result.exit_code == 0, result.stderr
@@ -308,7 +308,7 @@ def test_colours_that_pillow_cuts_are_named(tmp_path, caplog):
     extract(tmp_path / "photos", tmp_path / "x.h5", **SETTINGS)
     assert warnings(caplog) == [
         "2 images are nearly black or one colour: a/1.png, a/2.tif; 12-bit data? "
-        "`--value-range 0,4095`"
+        "`--value-range 0,4095 -o NEW.h5`"
     ]
     ranged = extract(tmp_path / "photos", tmp_path / "y.h5", **SETTINGS, value_range=(0, 4095))
     assert ranged.few_levels == []

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.fakes import write_image
+from tests.fakes import decode, write_image
 from tlfeatures.errors import ImageError, ParameterError
-from tlfeatures.features.images.decoding import decode, thumbnail
+from tlfeatures.features.images.decoding import thumbnail
 from tlfeatures.features.images.identify import UNKNOWN, UNREADABLE, scan
 from tlfeatures.features.images.reading import Content, digest
 from tlfeatures.features.sources.folders import find_images

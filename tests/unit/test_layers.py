@@ -11,8 +11,9 @@ PACKAGE = Path(__file__).parents[2] / "tlfeatures"
 # two modules import each other, even by way of others.
 LAYERS = [
     ["features.extract", "features.verify", "features.merge", "features.transformer"],
+    ["features.row_checks", "features.recompute"],
     ["features.cluster"],
-    ["features.embed_here"],
+    ["features.carry_out"],
     ["features.run"],
     ["features.calibrate", "features.plan"],
     ["features.file"],

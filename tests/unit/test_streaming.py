@@ -50,11 +50,6 @@ def test_an_error_of_the_source_comes_after_what_was_before_it():
     assert seen == [[1]]
 
 
-def test_a_batch_has_at_least_one_item():
-    with pytest.raises(ParameterError, match="1 or more"):
-        next(in_batches([1], 0))
-
-
 def test_who_stops_taking_batches_ends_the_reader():
     before = set(threading.enumerate())
     batches = in_batches(itertools.count(), 4)

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.fakes import decode
 from tests.unit.deep_files import tiff, tiff_of
 from tlfeatures.errors import ImageError
-from tlfeatures.features.images.decoding import decode, thumbnail
+from tlfeatures.features.images.decoding import thumbnail
 from tlfeatures.features.images.reading import Content
 
 SIZE = (32, 48)

@@ -2,6 +2,7 @@
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.base import clone
 
@@ -50,18 +51,18 @@ def test_an_unreadable_image_is_named(extractor, tmp_path):
         extractor.transform([tmp_path / "bad.jpg"])
 
 
-class Indexed(dict):
-    """Iterates over its values, and has other keys than positions, as a Series may."""
+def test_an_unreadable_image_of_a_series_is_named_by_its_position(extractor, photos, tmp_path):
+    paths = [photos / "red" / "red00.png", tmp_path / "gone.jpg"]
+    for index in ([1, 0], [7, 8]):
+        with pytest.raises(ImageError, match=r"gone.jpg: No such file"):
+            extractor.transform(pd.Series(paths, index))
 
-    def __iter__(self):
-        return iter(self.values())
 
-
-def test_an_image_is_named_where_keys_are_no_positions(extractor, photos, tmp_path):
-    good, bad = next(photos.glob("*/*.png")), tmp_path / "bad.jpg"
-    bad.write_text("text")
-    with pytest.raises(ImageError, match=r"bad.jpg: not an image"):
-        extractor.transform(Indexed({1: good, 0: bad}))
+@pytest.mark.parametrize("nothing", [{"layers": []}, {"pools": []}])
+def test_no_embedding_at_all_is_refused(extractor, photos, nothing):
+    extractor.set_params(**nothing)
+    with pytest.raises(ParameterError, match="name no embedding"):
+        extractor.transform([photos / "red" / "red00.png"])
 
 
 def test_the_conventions_of_scikit_learn(extractor, tmp_path):
@@ -79,4 +80,6 @@ def test_the_conventions_of_scikit_learn(extractor, tmp_path):
 
 def test_a_batch_is_no_larger_than_it_need_be():
     assert [choose_batch_size(n, 32) for n in (0, 1, 2, 3, 9, 32, 33)] == [1, 1, 2, 4, 16, 32, 32]
-    assert choose_batch_size(50, 24) == 24
+    assert choose_batch_size(50, 24) == choose_batch_size(50, np.int64(24)) == 24
+    with pytest.raises(ParameterError, match="got '24'"):
+        choose_batch_size(50, "24")

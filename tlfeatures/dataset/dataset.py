@@ -40,7 +40,7 @@ from tlfeatures.features.file.format import Header
 from tlfeatures.features.file.reader import open_embeddings
 from tlfeatures.features.sources.folder_labels import LabelRow
 from tlfeatures.features.spec import Spec
-from tlfeatures.names import first_of
+from tlfeatures.names import some_of
 
 logger = logging.getLogger(__name__)
 
@@ -420,7 +420,7 @@ def _warn_about_unlabelled(ids: list[str], rows: list[LabelRow]) -> None:
             "%d of %d images have no label and are left out: %s",
             len(without),
             len(ids),
-            first_of(map(repr, without), _SHOWN),
+            some_of(map(repr, without), _SHOWN),
         )
 
 
@@ -465,7 +465,7 @@ def _warn_about_missing(header: Header, done: int) -> None:
             "%d of %d images could not be read and are left out: %s",
             len(failed),
             len(header.ids),
-            first_of((f"{id_} ({why})" for id_, why in failed.items()), _SHOWN),
+            some_of((f"{id_} ({why})" for id_, why in failed.items()), _SHOWN),
         )
     if waiting:
         logger.warning(

@@ -78,9 +78,9 @@ def choose_variants(header: Header, wanted: int | None) -> int:
         If the file has fewer.
     """
     if wanted is None:
-        return header.variants
-    if type(wanted) is not int or not 0 <= wanted <= header.variants:
-        has = f"has {header.variants} of each image" if header.variants else "has none"
+        return header.spec.variants
+    if type(wanted) is not int or not 0 <= wanted <= header.spec.variants:
+        has = f"has {header.spec.variants} of each image" if header.spec.variants else "has none"
         raise ParameterError(
             f"variants is {wanted!r}, and {header.path} {has}; more are made into another file by "
             "`tlfeatures extract SOURCE -o FILE --augment N`"

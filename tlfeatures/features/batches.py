@@ -1,7 +1,8 @@
-"""Batches: how large they are, and where in a batch an image stands."""
+"""Batches: their size, and the position of an image in its batch."""
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
@@ -12,7 +13,7 @@ from tlfeatures.features.images.read_ahead import Key, Pixels
 
 
 def choose_batch_size(count: int, batch_size: int | str, most: int = BATCH_SIZE) -> int:
-    """Choose the size of a batch: few images need no large batch, and few sizes are compiled.
+    """Choose the size of a batch, a power of two, so that few sizes are compiled.
 
     Parameters
     ----------
@@ -21,7 +22,7 @@ def choose_batch_size(count: int, batch_size: int | str, most: int = BATCH_SIZE)
     batch_size : int or "auto"
         Largest size; "auto" is `most`.
     most : int
-        Size beyond which a backbone gains nothing or has no memory.
+        Size above which a backbone is no faster or has no memory.
 
     Returns
     -------
@@ -38,12 +39,16 @@ def choose_batch_size(count: int, batch_size: int | str, most: int = BATCH_SIZE)
 
 
 def check_batch_size(batch_size: int | str) -> int:
-    """Give the largest number of images that a batch size allows; see `choose_batch_size`."""
+    """Return the largest number of images that a batch size allows; see `choose_batch_size`."""
     if batch_size == "auto":
         return BATCH_SIZE
-    if not isinstance(batch_size, int) or batch_size < 1:
-        raise ParameterError(f"batch_size must be 1 or more, or auto, got {batch_size}")
-    return batch_size
+    try:
+        number = operator.index(batch_size)  # type: ignore[arg-type]  # also an integer of NumPy's
+    except TypeError:
+        number = 0
+    if number < 1:
+        raise ParameterError(f"batch_size must be 1 or more, or auto, got {batch_size!r}")
+    return number
 
 
 def fill_batches(
@@ -62,16 +67,17 @@ def fill_batches(
     batch_size : int
     one_shape : bool
         For a backbone whose last bits depend on the shape of a batch and on the position in it:
-        all batches have the same length, and an image stands where its place puts it, whether the
-        images before it are present or not. Otherwise a batch has no gaps.
+        all batches have the same length, and `place` decides the position of an image, even if
+        images before it are missing. Otherwise a batch has no gaps.
     place : callable (key) -> int, optional
-        Ascending positions; the number of the images before it if not given.
+        Position of an image in an uninterrupted run, ascending. The number of images before it if
+        not given.
 
     Yields
     ------
     (keys, rows, ndarray of shape (b, ...), uint8)
-        `rows` says where in the batch each image is; the rest is padding. The array is used again
-        for the next batch.
+        `rows` are the positions of the images in the batch; other positions are padding. The array
+        is reused for the next batch.
     """
     keys: list[Key] = []
     rows: list[int] = []

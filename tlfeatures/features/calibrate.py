@@ -25,15 +25,15 @@ from tlfeatures.names import counted
 
 logger = logging.getLogger(__name__)
 
-SAMPLE = 64  # images; more of them widen the ranges by next to nothing
+SAMPLE = 64  # images; with more of them, the ranges hardly change
 _BATCH = 8
 _SEED = 0
 
 
 def sample_files(manifest: Manifest) -> Iterator[tuple[str, bytes]]:
-    """Give the location and the sha256 of images, in the order in which a sample takes them.
+    """Yield the location and the sha256 of images in random order: the first ones are the sample.
 
-    The sample depends on the bytes of the images alone, and not on their names.
+    The order depends on the bytes of the images, not on their names.
     """
     image_of = dict(zip(manifest.digests, manifest.images, strict=True))
     image_of.pop(UNREADABLE, None)
@@ -43,7 +43,7 @@ def sample_files(manifest: Manifest) -> Iterator[tuple[str, bytes]]:
 
 
 def sample_order(count: int) -> list[int]:
-    """Give the positions of `count` images in the order in which a sample takes them."""
+    """Return the positions of `count` images in random order: the first ones are the sample."""
     order: list[int] = np.random.default_rng(_SEED).permutation(count).tolist()
     return order
 
@@ -58,8 +58,12 @@ def calibrate(
     spec : Spec
         Spec of the int8 backbone.
     files : iterable of (location, sha256)
-        See `sample_files`. They are read until `SAMPLE` images are.
+        See `sample_files`. Files are read until `SAMPLE` of them could be read.
     options : ComputeOptions
+
+    Returns
+    -------
+    Quantization
 
     Raises
     ------
@@ -89,14 +93,14 @@ def calibrate(
 def calibration_run(
     spec: Spec, images: Iterable[ImageToRead[Key]], options: ComputeOptions
 ) -> EmbeddingRun[Key]:
-    """Embed images by the float32 backbone, with the layers that calibration measures."""
+    """Start to embed images by the float32 backbone, with the layers that calibration measures."""
     float32 = replace(spec.in_float32(), augmentation=None)
     embedder = Embedder(
         float32,
         calibration_names(find_backbone(spec.backbone)),
         replace(options, batch_size=_BATCH),
     )
-    return embedder.run(images, SAMPLE)
+    return EmbeddingRun(embedder, images, SAMPLE)
 
 
 def measure_ranges(backbone: Backbone, run: EmbeddingRun[Key]) -> Quantization:
@@ -107,6 +111,10 @@ def measure_ranges(backbone: Backbone, run: EmbeddingRun[Key]) -> Quantization:
     backbone : Backbone
     run : EmbeddingRun
         See `calibration_run`.
+
+    Returns
+    -------
+    Quantization
 
     Raises
     ------
@@ -119,7 +127,7 @@ def measure_ranges(backbone: Backbone, run: EmbeddingRun[Key]) -> Quantization:
         nonlocal count
         for batch in run.batches():
             count += len(batch.keys)
-            yield {name: value[:, 0] for name, value in batch.values.items()}
+            yield batch.images
             if count >= SAMPLE:
                 return
 

@@ -1,8 +1,8 @@
-"""Embeddings by name: `LAYER.POOLING`, or several side by side, `A+B+C`.
+"""Combined embeddings: the columns of several embeddings, named `A+B+C`.
 
-Side by side, each image's row of each part is scaled to length 1 first, so that a part has its
-say whatever the size of its numbers. (Heads standardise every column afterwards; what is left of
-the scaling is that an image's overall brightness of activation no longer counts.)
+Before they are combined, every row of every part is scaled to length 1, so that the size of a
+part's values does not decide how much it counts. Heads standardise all columns afterwards; the
+scaling only removes the overall strength of an image's activations.
 """
 
 from __future__ import annotations
@@ -14,39 +14,41 @@ from numpy.typing import NDArray
 
 from tlfeatures.errors import ParameterError
 
-BESIDE = "+"
+PLUS = "+"
 
 
 def parts_of(embedding: str) -> list[str]:
-    """Give the names of the embeddings that stand side by side; of a plain one, itself.
+    """Return the names of the parts of an embedding; a single one is its own part.
 
     Raises
     ------
     ParameterError
-        If a name is empty, or there twice.
+        If a name is empty, or occurs twice.
     """
-    parts = embedding.split(BESIDE)
+    parts = embedding.split(PLUS)
     if not all(parts) or len(set(parts)) < len(parts):
         raise ParameterError(
             f"embedding is {embedding!r}; expected LAYER.POOLING, or several different ones with "
-            f"{BESIDE} between them"
+            f"{PLUS} between them"
         )
     return parts
 
 
 def join(values: Mapping[str, NDArray[np.float32]], embedding: str) -> NDArray[np.float32]:
-    """Put embeddings side by side.
+    """Combine embeddings.
 
     Parameters
     ----------
     values : mapping of name to ndarray of shape (..., d_i), float32
-        With every part of `embedding`.
+        Every part of `embedding`, and possibly others.
     embedding : str
+        Name of the combined embedding, or of a single one.
 
     Returns
     -------
     ndarray of shape (..., d), float32
-        d is the sum of the widths, in the order of the names. A plain embedding is given as it is.
+        The columns of the parts in the order of the names; d is the sum of their widths. A single
+        embedding is returned unchanged.
     """
     parts = parts_of(embedding)
     if len(parts) == 1:

@@ -1,8 +1,8 @@
 """The loop that embeds: images in, rows of embeddings out, batch by batch.
 
-Everything that embeds calls it: `extract` here and on a worker, `predict`, `evaluate`, `verify`,
-calibration and `Extractor`. So each of them decodes ahead, halves a batch that does not fit into
-memory, and reports its progress.
+Everything that embeds calls it: `extract`, also on a worker, `predict`, `evaluate`, `verify`,
+calibration and `Extractor`. So all of them decode ahead, halve a batch that does not fit into
+memory, and report their progress.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain, groupby
 from typing import Generic
 
@@ -34,7 +35,7 @@ _OUT_OF_MEMORY = (
     *("failedtoallocate", "allocatememory", "enoughmemory"),
 )
 
-_REPORT_SECONDS = 10.0
+_LOG_SECONDS = 10.0  # between two messages about the progress of a long run
 
 Values = dict[str, NDArray[np.float32]]
 Progress = Callable[[int, int], None]
@@ -100,6 +101,19 @@ class Batch(Generic[Key]):
         """Number of embedded parts of each image."""
         return int(next(iter(self.values.values())).shape[1])
 
+    @property
+    def images(self) -> Values:
+        """Embedding name -> embeddings of the images themselves, (b, d); {} without them."""
+        if self.variants_only:
+            return {}
+        return {name: value[:, 0] for name, value in self.values.items()}
+
+    @property
+    def variants(self) -> Values:
+        """Embedding name -> embeddings of the variants, (b, variants, d)."""
+        first = 0 if self.variants_only else 1
+        return {name: value[:, first:] for name, value in self.values.items()}
+
 
 class Embedder:
     """The backbone of a spec, which is loaded when the first image can be read.
@@ -116,66 +130,31 @@ class Embedder:
         self, spec: Spec, names: Sequence[str], options: ComputeOptions = ComputeOptions()
     ) -> None:
         self._spec, self._names, self._options = spec, list(names), options
-        self._backbone: LoadedBackbone | None = None
-        self._fitting: int | None = None  # size of a batch, after one did not fit
+        self._fitting: int | None = None  # size of a batch, after a larger one did not fit
         self.decoding = Decoding(spec.size, spec.augmentation, spec.value_range, options.max_pixels)
 
-    def load(self) -> LoadedBackbone:
-        """Load the backbone, if it is not loaded yet.
+    @cached_property
+    def backbone(self) -> LoadedBackbone:
+        """The backbone, which is loaded at the first use.
 
         Raises
         ------
         WeightsError, SpecError, EngineError, ParameterError
             See `load_backbone`.
         """
-        if self._backbone is None:
-            options = self._options
-            self._backbone = load_backbone(
-                self._spec,
-                self._names,
-                device=options.device,
-                weights=options.weights,
-                substitute=options.substitute,
-                threads=options.threads,
-            )
-        return self._backbone
-
-    def run(
-        self,
-        images: Iterable[ImageToRead[Key]],
-        count: int,
-        *,
-        place: Callable[[Key], int] | None = None,
-        variants_only: Callable[[Key], bool] | None = None,
-        progress: Callable[[int], None] | None = None,
-    ) -> EmbeddingRun[Key]:
-        """Embed images.
-
-        Parameters
-        ----------
-        images : iterable of ImageToRead
-        count : int
-            Number of images of a run that nothing cuts off. It decides the size of a batch.
-        place : callable (key) -> int, optional
-            Position of an image in such a run, ascending. The number of images before it if not
-            given. The last bits of some backbones depend on it.
-        variants_only : callable (key) -> bool, optional
-            Whether only the variants of an image are to be embedded.
-        progress : callable (images done), optional
-            Called after each batch; an image that cannot be read counts as done. Without it, the
-            progress of a long run is logged.
-
-        Returns
-        -------
-        EmbeddingRun
-        """
-        return EmbeddingRun(self, images, count, place, variants_only, progress)
+        return load_backbone(
+            self._spec,
+            self._names,
+            device=self._options.device,
+            weights=self._options.weights,
+            substitute=self._options.substitute,
+            threads=self._options.threads,
+        )
 
     def batch_size(self, count: int) -> int:
-        """Give the number of images and variants of a forward pass, for so many images."""
-        backbone = self.load()
+        """Return the number of images and variants of a forward pass, for a number of images."""
         passes = count * self.decoding.parts
-        chosen = choose_batch_size(passes, self._options.batch_size, backbone.most)
+        chosen = choose_batch_size(passes, self._options.batch_size, self.backbone.most)
         return chosen if self._fitting is None else min(chosen, self._fitting)
 
     def embed_pixels(self, batch: Pixels, size: int) -> Values:
@@ -201,16 +180,14 @@ class Embedder:
         return self.embed_pixels(batch, self._fitting)
 
     def _forward(self, batch: Pixels, most: int) -> Values:
-        backbone = self.load()
         count, parts = batch.shape[:2]
         images = batch.reshape(-1, *batch.shape[2:])
         passes = -(-len(images) // most)
         size = -(-len(images) // passes)
         if passes * size > len(images):  # the first images fill the last pass
             images = np.resize(images, (passes * size, *images.shape[1:]))
-        outputs = [
-            backbone.embed(images[start : start + size]) for start in range(0, len(images), size)
-        ]
+        starts = range(0, len(images), size)
+        outputs = [self.backbone.embed(images[start : start + size]) for start in starts]
         return {
             name: np.concatenate([output[name] for output in outputs])[: count * parts].reshape(
                 count, parts, -1
@@ -220,7 +197,21 @@ class Embedder:
 
 
 class EmbeddingRun(Generic[Key]):
-    """The images of one call on their way through a backbone; see `Embedder.run`.
+    """One pass over images that are embedded.
+
+    Parameters
+    ----------
+    embedder : Embedder
+    images : iterable of ImageToRead
+    count : int
+        Number of images of an uninterrupted run. It decides the size of a batch.
+    place : callable (key) -> int, optional
+        Position of an image in an uninterrupted run, ascending. The number of images before it if
+        not given. The last bits of some backbones depend on it.
+    variants_only : callable (key) -> bool, optional
+        Whether only the variants of an image are embedded.
+    progress : callable (images done), optional
+        Called after each batch; an image that cannot be read counts as done.
 
     Attributes
     ----------
@@ -235,18 +226,17 @@ class EmbeddingRun(Generic[Key]):
         embedder: Embedder,
         images: Iterable[ImageToRead[Key]],
         count: int,
-        place: Callable[[Key], int] | None,
-        variants_only: Callable[[Key], bool] | None,
-        progress: Callable[[int], None] | None,
+        *,
+        place: Callable[[Key], int] | None = None,
+        variants_only: Callable[[Key], bool] = lambda _: False,
+        progress: Callable[[int], None] = lambda _: None,
     ) -> None:
         self.failures: list[tuple[Key, ImageError]] = []
         self.few_levels: list[tuple[Key, FewLevels]] = []
         self._embedder, self._count = embedder, count
         self._place, self._variants_only, self._progress = place, variants_only, progress
-        decoded = read_ahead(images, embedder.decoding)
-        self._pixels = _readable(decoded, self.failures, self.few_levels)
+        self._pixels = self._readable(read_ahead(images, embedder.decoding))
         self._first: tuple[Key, Pixels] | None = None
-        self._reported = time.monotonic()
 
     def start(self) -> bool:
         """Read up to the first image that can be read, and load the backbone.
@@ -258,10 +248,8 @@ class EmbeddingRun(Generic[Key]):
         """
         if self._first is None:
             self._first = next(self._pixels, None)
-        if self._first is None:
-            return False
-        self._embedder.load()
-        return True
+        # Loading the backbone takes long: it is done only once there is an image to embed.
+        return self._first is not None and self._embedder.backbone is not None
 
     def batches(self) -> Iterator[Batch[Key]]:
         """Embed batch by batch, in the order of the images.
@@ -270,63 +258,47 @@ class EmbeddingRun(Generic[Key]):
         ------
         Batch
         """
-        done = 0
+        done, logged = 0, time.monotonic()
         try:
             for batch in self._batches():
                 yield batch
                 done += len(batch.keys)
-                self._report(done + len(self.failures))
+                self._progress(done + len(self.failures))
+                if time.monotonic() - logged > _LOG_SECONDS:
+                    logged = time.monotonic()
+                    logger.info("%d images are embedded so far", done)
         finally:
             self._pixels.close()  # ends the threads that decode
-
-    def _report(self, done: int) -> None:
-        """Call `progress`; without it, log the progress of a run that takes long."""
-        if self._progress is not None:
-            self._progress(done)
-        elif time.monotonic() - self._reported > _REPORT_SECONDS:
-            self._reported = time.monotonic()
-            logger.info("%d of up to %d images are embedded", done, self._count)
 
     def _batches(self) -> Iterator[Batch[Key]]:
         if not self.start() or self._first is None:
             return
         images = chain([self._first], self._pixels)
-        for variants_only, group in groupby(images, key=lambda item: self._without_image(item[0])):
+        for variants_only, group in groupby(images, key=lambda item: self._variants_only(item[0])):
             parts = self._embedder.decoding.parts - variants_only
-            stacks = ((key, _stack(pixels)[variants_only:]) for key, pixels in group)
+            stacks = ((key, pixels[variants_only:]) for key, pixels in group)
             size = self._embedder.batch_size(self._count)
             for keys, rows, batch in fill_batches(
                 stacks,
                 max(1, size // parts),
-                one_shape=self._embedder.load().one_shape,
+                one_shape=self._embedder.backbone.one_shape,
                 place=self._place,
             ):
                 values = self._embedder.embed_pixels(batch, self._embedder.batch_size(self._count))
                 kept = {name: value[rows] for name, value in values.items()}
                 yield Batch(keys, kept, variants_only)
 
-    def _without_image(self, key: Key) -> bool:
-        return self._variants_only is not None and self._variants_only(key)
-
-
-def _readable(
-    decoded: Iterable[tuple[Key, Decoded | ImageError]],
-    failures: list[tuple[Key, ImageError]],
-    few_levels: list[tuple[Key, FewLevels]],
-) -> Generator[tuple[Key, Pixels], None, None]:
-    """Pass on the pixels of images that can be read, and collect what there is to say of others."""
-    for key, result in decoded:
-        if isinstance(result, ImageError):
-            failures.append((key, result))
-            continue
-        if result.few_levels is not None:
-            few_levels.append((key, result.few_levels))
-        yield key, result.pixels
-
-
-def _stack(pixels: Pixels) -> Pixels:
-    """Give the parts of an image, of shape (parts, h, w, 3)."""
-    return pixels if pixels.ndim == 4 else pixels[None]
+    def _readable(
+        self, decoded: Iterable[tuple[Key, Decoded | ImageError]]
+    ) -> Generator[tuple[Key, Pixels], None, None]:
+        """Yield the pixels of images that can be read, (parts, h, w, 3); collect the failures."""
+        for key, result in decoded:
+            if isinstance(result, ImageError):
+                self.failures.append((key, result))
+                continue
+            if result.few_levels is not None:
+                self.few_levels.append((key, result.few_levels))
+            yield key, result.pixels if result.pixels.ndim == 4 else result.pixels[None]
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -1,7 +1,6 @@
 """The command `extract`: a folder of images in, an embeddings file out.
 
-Images whose embeddings are in the file already are not computed again. Where nothing is to be
-computed, no backbone is loaded.
+Embeddings that are in the file already are not computed again. If all are, no backbone is loaded.
 """
 
 from __future__ import annotations
@@ -9,38 +8,35 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tlfeatures.errors import ParameterError
+from tlfeatures.features.backbones.weights import checked_source
+from tlfeatures.features.carry_out import carry_out
 from tlfeatures.features.cluster.calls import choose_engine_on, identify_on
 from tlfeatures.features.cluster.carry_out import carry_out_on
-from tlfeatures.features.cluster.client import Cluster, ThisProcess
+from tlfeatures.features.cluster.client import ThisProcess
 from tlfeatures.features.cluster.connect import TLS, connect_if
 from tlfeatures.features.embed import ComputeOptions, Progress
-from tlfeatures.features.embed_here import embed_here
 from tlfeatures.features.engines.choose import choose_engine
 from tlfeatures.features.file.lock import exclusive
 from tlfeatures.features.file.reader import read_header
 from tlfeatures.features.file.shard_folder import remove_orphans
 from tlfeatures.features.images.decoding import MAX_PIXELS
 from tlfeatures.features.images.few_levels import warn_of_few_levels
-from tlfeatures.features.images.identify import Known, Manifest, scan
+from tlfeatures.features.images.identify import Manifest, scan
 from tlfeatures.features.plan import Plan, make_plan
-from tlfeatures.features.run import (
-    Callbacks,
-    Outcome,
-    Stop,
-    provenance_of,
-)
-from tlfeatures.features.settings import Choose, Settings
+from tlfeatures.features.run import Outcome, provenance_of
+from tlfeatures.features.settings import Settings
 from tlfeatures.features.sources.folder_hints import folder_hint
 from tlfeatures.features.sources.folder_labels import count_labels
 from tlfeatures.features.sources.folders import no_images_error
 from tlfeatures.features.sources.spelling import describe_similar_names
-from tlfeatures.files import check_ending
+from tlfeatures.files import check_ending, file_target
 
 logger = logging.getLogger(__name__)
 
@@ -104,7 +100,7 @@ class Extraction:
     few_levels: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it as JSON-ready plain data."""
+        """Return the result as JSON-ready plain data."""
         return asdict(self)
 
 
@@ -134,7 +130,7 @@ def extract(
     shards: str | os.PathLike[str] | None = None,
     command: str | None = None,
     progress: Progress | None = None,
-    stop: Stop | None = None,
+    stop: Callable[[], bool] | None = None,
 ) -> Extraction:
     """Embed a folder of images into a file, and compute only what the file lacks.
 
@@ -197,11 +193,11 @@ def extract(
         Folder into which workers write their shards, `FILE.shards` by default. If it is another
         folder, the rows are copied into the file itself at the end, and the shards are removed.
     command : str, optional
-        The command line that asks for the run. It is stored in the file for people to read.
+        The command line of the run. It is stored in the file for people to read.
     progress : callable (images done, images to do), optional
         Called after each batch.
     stop : callable () -> bool, optional
-        Asked before each batch. True ends the run there, and the same call continues it later.
+        Called before each batch. True ends the run, and the same call continues it later.
 
     Returns
     -------
@@ -241,38 +237,39 @@ def extract(
         augment_spec=augment_spec,
         value_range=value_range,
     )
-    defaults = Callbacks()
-    run = _Run(
-        source=source,
-        target=_checked_target(file),
-        settings=settings,
-        options=ComputeOptions(device, batch_size, max_pixels),
-        callbacks=Callbacks(progress or defaults.progress, stop or defaults.stop),
-        prune=prune,
-        trust_mtime=trust_mtime,
-        command=command,
-    )
-    if cluster is None and shards is not None:
-        raise ParameterError("shards are written by a cluster: give cluster, too")
-    with exclusive(run.target), connect_if(cluster, tls) as workers:
-        manifest, plan, outcome = run.carry_out(workers, shards)
-    return _summary(str(file), manifest, plan, outcome, time.perf_counter() - started)
-
-
-def _checked_target(file: str | os.PathLike[str]) -> Path:
+    options = ComputeOptions(device, batch_size, max_pixels)
+    progress, stop = progress or (lambda done, total: None), stop or (lambda: False)
     check_ending(file, "an embeddings file")
-    target = Path(file).resolve()  # a link stays a link, and names the same lock
-    if target.is_dir():
-        raise ParameterError(f"{target} is a folder; name a file, as in -o {target}/images.h5")
-    if not target.parent.is_dir():
-        raise ParameterError(f"there is no folder {target.parent} for {target.name}; make it first")
-    return target
+    target = file_target(file, "images.h5", Path(file).name)
+    if cluster is None and shards is not None:
+        raise ParameterError("shards are written by a cluster: give --cluster, too")
+    if weights is not None:
+        checked_source(weights)  # before a cluster is started and images are hashed
+    with exclusive(target), connect_if(cluster, tls) as workers:
+        identities = read_header(target).identified() if trust_mtime and target.exists() else {}
+        if workers is None:
+            manifest, choose = scan(source, identities), choose_engine
+        else:
+            manifest = identify_on(workers, source, identities, stop)
+            choose = partial(choose_engine_on, workers)
+        del identities  # it is as large as the manifest
+        if not manifest.images:
+            raise no_images_error(source)
+        plan = make_plan(manifest, target, settings, device, prune, choose)
+        provenance = provenance_of(plan, source, command)
+        if workers or (plan.current and plan.current.shards):  # a sharded file stays one
+            callers = workers or ThisProcess()
+            outcome = carry_out_on(callers, plan, provenance, options, progress, stop, shards)
+        else:
+            outcome = carry_out(plan, provenance, options, progress, stop)
+            remove_orphans(target)  # shards that a killed merge has left
+    return _summary(str(file), manifest, plan, outcome, time.perf_counter() - started)
 
 
 def _summary(
     file: str, manifest: Manifest, plan: Plan, outcome: Outcome, seconds: float
 ) -> Extraction:
-    """Report what was done, and warn of images and folders that look like a mistake."""
+    """Create the result, and warn of images and folders that may be a mistake."""
     classes, splits = count_labels(manifest.ids)
     for warning in (folder_hint(manifest.ids), *describe_similar_names("classes", classes)):
         if warning:
@@ -300,50 +297,3 @@ def _summary(
         splits=splits,
         few_levels=[id_ for id_, _ in few_levels],
     )
-
-
-@dataclass(frozen=True)
-class _Run:
-    """What one call of `extract` asks for."""
-
-    source: str | os.PathLike[str]
-    target: Path
-    settings: Settings
-    options: ComputeOptions
-    callbacks: Callbacks
-    prune: bool
-    trust_mtime: bool
-    command: str | None
-
-    def carry_out(
-        self, workers: Cluster | None, shards: str | os.PathLike[str] | None
-    ) -> tuple[Manifest, Plan, Outcome]:
-        """Identify the images, plan what the file lacks, and embed it here or on workers."""
-        known = _identified(self.target) if self.trust_mtime and self.target.exists() else None
-        choose: Choose = choose_engine
-        if workers is None:
-            manifest = scan(self.source, known)
-        else:
-            manifest = identify_on(workers, self.source, known, self.callbacks)
-            choose = choose_engine_on(workers)
-        del known  # it is as large as the manifest
-        if not manifest.images:
-            raise no_images_error(self.source)
-        plan = make_plan(
-            manifest, self.target, self.settings, self.options.device, self.prune, choose
-        )
-        provenance = provenance_of(plan, self.source, self.command)
-        sharded = plan.current is not None and plan.current.shards is not None
-        if workers is not None or sharded:  # a sharded file stays one
-            outcome = carry_out_on(
-                workers or ThisProcess(), plan, provenance, self.options, self.callbacks, shards
-            )
-        else:
-            outcome = embed_here(plan, provenance, self.options, self.callbacks)
-            remove_orphans(self.target)  # shards that a killed merge has left
-        return manifest, plan, outcome
-
-
-def _identified(target: Path) -> Known:
-    """Give the stamps and digests in the file, so that unchanged images need not be read."""
-    return read_header(target).identified()

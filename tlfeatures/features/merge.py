@@ -1,4 +1,4 @@
-"""Merging: one file with all rows in itself, from a sharded file and its shards."""
+"""The command `merge`: put the rows of a sharded file into one file."""
 
 from __future__ import annotations
 
@@ -17,26 +17,29 @@ from tlfeatures.features.file.shard_folder import remove_orphans, remove_own_sha
 from tlfeatures.features.file.writer import Writer
 from tlfeatures.features.images.identify import Manifest
 from tlfeatures.features.sources.folders import ImageFile
-from tlfeatures.files import check_ending, replacing
+from tlfeatures.files import check_ending, replacing, resolved
 
 
 @dataclass(frozen=True)
 class Merging:
-    """What `merge` did.
+    """Result of `merge`.
 
     Attributes
     ----------
     file : str
-        The file that has its rows in itself now.
+        Path of the file that has its rows in itself now.
     images, done : int
         Number of images in the file, and of those whose rows are done.
     shards : int
         Number of shards that were merged; 0 if the file had all its rows in itself, and is
         unchanged.
     bytes : int
-        Size of the file.
+        Size of the file in bytes.
     in_place : bool
-        Whether it replaced the sharded file. The shards are removed then.
+        Whether the file replaced the sharded file.
+    kept : int
+        Number of the shards that still exist after a merge in place, because another file in the
+        folder refers to them, or may do so.
     """
 
     file: str
@@ -45,9 +48,10 @@ class Merging:
     shards: int
     bytes: int
     in_place: bool
+    kept: int
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it as JSON-ready plain data."""
+        """Return the result as JSON-ready plain data."""
         return asdict(self)
 
 
@@ -62,6 +66,7 @@ def merge(
     Parameters
     ----------
     file : path
+        The sharded file.
     output : path, optional
         The file to create. By default `file` is replaced, and its shards are removed.
     progress : callable (rows copied, rows to copy), optional
@@ -74,14 +79,16 @@ def merge(
     Raises
     ------
     ParameterError
-        If `output` is there already.
+        If there is no such file, or `output` exists.
     FormatError, StoreError
-        If the file, or a shard, is not what it should be, or a shard is gone.
+        If the file or a shard is damaged, or a shard is missing.
+    BusyError
+        If another process writes the file.
     """
     if output is not None:
         check_ending(output, "an embeddings file")
-    source = Path(file).resolve()
-    target = source if output is None else Path(output).resolve()
+    source = resolved(file)
+    target = source if output is None else resolved(output)
     if output is not None and target.exists():
         raise ParameterError(f"{target} is there already: give another file with -o, or remove it")
     with exclusive(target):
@@ -95,15 +102,28 @@ def merge(
                 "gone or cut off: bring them back, or run the command that made it again"
             )
         if shards is None and target == source:
-            remove_orphans(target)  # of a merge that was killed
-            return _merging(target, header, 0, in_place=True)
-        with replacing(target) as fresh:
-            _copy(source, header, fresh, target, progress)
-        if target == source:
-            remove_own_shards(header)
-        return _merging(
-            target, read_header(target), len(shards.names) if shards else 0, target == source
+            remove_orphans(target)  # shards that a killed merge has left
+        else:
+            with replacing(target) as fresh:
+                _copy(source, header, fresh, target, progress)
+            if target == source:
+                remove_own_shards(header)
+        return Merging(
+            file=str(target),
+            images=len(header.ids),
+            done=int(read_header(target).done.sum()),
+            shards=0 if shards is None else len(shards.names),
+            bytes=target.stat().st_size,
+            in_place=target == source,
+            kept=_count_shards(header) if target == source else 0,
         )
+
+
+def _count_shards(header: Header) -> int:
+    """Count the shards of a file that exist."""
+    if header.shards is None:
+        return 0
+    return len(header.shards.names) - int(header.shards.lost(header.path).sum())
 
 
 def _copy(
@@ -126,14 +146,3 @@ def _copy(
                 writer.fail([row], reason)
     if int(read_header(fresh).done.sum()) < int(header.done.sum()):
         raise StoreError(f"{source} has changed meanwhile: run the command again")
-
-
-def _merging(file: Path, header: Header, shards: int, in_place: bool) -> Merging:
-    return Merging(
-        file=str(file),
-        images=len(header.ids),
-        done=int(header.done.sum()),
-        shards=shards,
-        bytes=file.stat().st_size,
-        in_place=in_place,
-    )

@@ -1,6 +1,6 @@
 """What an extraction has to do: the set difference between a folder and an embeddings file.
 
-Nothing here computes or writes an embedding.
+This module computes and writes no embedding.
 """
 
 from __future__ import annotations
@@ -40,9 +40,8 @@ class Task:
         Whether a source has all embeddings of the image itself, so that only its variants are
         missing.
     place : int
-        Number of tasks before it in an uninterrupted run. It decides where the image stands in its
-        batch, so that a backbone whose last bits depend on that gives the same values after a run
-        was cut off.
+        Position in an uninterrupted run. It decides the position of the image in its batch. The
+        last bits of some backbones depend on that, and stay the same after an interruption.
     rows : list of int
         Rows of the file whose images have these bytes.
     """
@@ -71,10 +70,10 @@ class Plan:
         Files whose finished rows are copied: the file itself, and the unfinished file that an
         earlier run left next to it.
     tasks : list of Task
-        Images without every embedding and variant in a source. Tasks of which only the variants
-        are missing stand together.
+        Images of which no source has all embeddings and variants. Tasks of which only the variants
+        are missing are last.
     extent : int
-        Number of tasks of an uninterrupted run; 0 where there is nothing to do.
+        Number of tasks of an uninterrupted run; 0 if there is nothing to do.
     removed : int
         Number of images of the file that are no longer in the folder.
     """
@@ -93,19 +92,13 @@ class Plan:
     @property
     def matches(self) -> bool:
         """Whether the file already has a place for exactly these images and embeddings."""
-        return self.current is not None and self.current.holds(
-            self.manifest, list(self.embeddings), self.spec
-        )
+        current = self.current
+        return current is not None and current.holds(self.manifest, self.embeddings, self.spec)
 
     @property
     def in_place(self) -> bool:
         """Whether rows can be written into the file itself; those of a sharded file cannot."""
         return self.current is not None and self.matches and self.current.shards is None
-
-    @property
-    def partial(self) -> Path:
-        """Path of the unfinished file that replaces the target at the end."""
-        return partial_path(self.target)
 
 
 def make_plan(
@@ -127,7 +120,7 @@ def make_plan(
     settings : Settings
     device : {"auto", "cpu", "gpu"}
     prune : bool
-        Whether rows may go though more than `TIDYING` of the images are gone.
+        Whether rows are deleted even if more than `MOST_REMOVED` of the images are gone.
     choose : callable, optional
         Chooses engine and precision, see `complete_settings`.
 
@@ -150,16 +143,16 @@ def make_plan(
         raise unknown_name("dtype", dtype, DTYPES)
     removed = 0
     if current:
-        _check_same(current, spec, dtype)
+        _check_same(current, spec, dtype, settings)
         manifest = _keep_unreadable(manifest, current)
-        removed = _count_removed(manifest, current, prune)
+        removed = _check_removed(manifest, current, prune)
     sources = [header for header in (current, unfinished) if header and _fits(header, spec, dtype)]
-    in_place = current is not None and current.holds(manifest, list(embeddings), spec)
-    uncut = [current] if current and not in_place else []
-    tasks = whole = _missing(manifest, embeddings, spec, sources)
-    if tasks and sources != uncut:
-        whole = _missing(manifest, embeddings, spec, uncut)
-        places = {task.rows[0]: task.place for task in whole}
+    in_place = current is not None and current.holds(manifest, embeddings, spec)
+    tasks = uninterrupted = _missing(manifest, embeddings, spec, sources)
+    initial = [current] if current and not in_place else []  # sources of an uninterrupted run
+    if tasks and sources != initial:
+        uninterrupted = _missing(manifest, embeddings, spec, initial)
+        places = {task.rows[0]: task.place for task in uninterrupted}
         tasks = [replace(task, place=places[task.rows[0]]) for task in tasks]
     return Plan(
         target=target,
@@ -170,7 +163,7 @@ def make_plan(
         current=current,
         sources=[header.path for header in sources],
         tasks=tasks,
-        extent=len(whole),
+        extent=len(uninterrupted),
         removed=removed,
     )
 
@@ -180,7 +173,7 @@ def _fits(header: Header, spec: Spec, dtype: str) -> bool:
 
 
 def _unfinished(path: Path, current: Header | None) -> Header | None:
-    """Give the header of the file that an earlier run left unfinished, if it can be used."""
+    """Return the header of the file that an earlier run left unfinished, if it can be used."""
     if not path.exists():
         return None
     try:
@@ -195,7 +188,7 @@ def _unfinished(path: Path, current: Header | None) -> Header | None:
 
 
 def _keep_unreadable(manifest: Manifest, current: Header) -> Manifest:
-    """Let an image that cannot be read now keep the embedding that the file has."""
+    """Keep the embedding in the file of an image that cannot be read now."""
     finished = {
         id_: (digest, stamp)
         for id_, digest, stamp, done in zip(
@@ -214,42 +207,42 @@ def _keep_unreadable(manifest: Manifest, current: Header) -> Manifest:
     return Manifest(manifest.images, digests, stamps)
 
 
-TIDYING = 0.1  # share of a file's images that may be removed without --prune
+MOST_REMOVED = 0.1  # largest share of a file's images that are removed without --prune
 
 
-def _count_removed(manifest: Manifest, current: Header, prune: bool) -> int:
-    """Count the images of the file that are not in the folder.
-
-    If there are many, the folder is probably the wrong one.
-    """
+def count_removed(manifest: Manifest, current: Header) -> int:
+    """Count the images of a file of which the folder has neither the id nor the bytes."""
     ids, digests = set(manifest.ids), set(manifest.digests)
-    gone = sum(
-        id_ not in ids and digest not in digests
-        for id_, digest in zip(current.ids, current.digests, strict=True)
-    )
-    if gone > TIDYING * len(current.ids) and not prune:
+    pairs = zip(current.ids, current.digests, strict=True)
+    return sum(id_ not in ids and digest not in digests for id_, digest in pairs)
+
+
+def _check_removed(manifest: Manifest, current: Header, prune: bool) -> int:
+    """Count the removed images. If there are many, the folder is probably the wrong one."""
+    removed = count_removed(manifest, current)
+    if removed > MOST_REMOVED * len(current.ids) and not prune:
         raise SourceError(
-            f"{gone} of the {len(current.ids)} images of {current.path} are not in this folder: "
+            f"{removed} of the {len(current.ids)} images of {current.path} are not in this folder: "
             "give another file with -o, or delete their rows with --prune"
         )
-    return gone
+    return removed
 
 
-# Spec entry -> the option that sets it; the others follow from the backbone and the version.
+# Spec entry -> the settings that decide it; others follow from the backbone and the version.
 _OPTIONS = {
-    "backbone": "--backbone",
-    "size": "--size",
-    "value_range": "--value-range",
-    "engine": "--engine",
-    "precision": "--precision",
-    "weights_sha256": "--weights",
-    "top_sha256": "--weights",
-    "dtype": "--dtype",
-    "augmentation": "--augment --augment-spec",
+    "backbone": ("backbone",),
+    "size": ("size",),
+    "value_range": ("value_range",),
+    "engine": ("engine", "backbone"),
+    "precision": ("precision", "backbone"),
+    "weights_sha256": ("weights", "random_state", "backbone"),
+    "top_sha256": ("weights", "random_state", "backbone"),
+    "dtype": ("dtype",),
+    "augmentation": ("augment", "augment_spec"),
 }
 
 
-def _check_same(current: Header, spec: Spec, dtype: str) -> None:
+def _check_same(current: Header, spec: Spec, dtype: str, settings: Settings) -> None:
     differences = current.spec.differences(spec)
     if current.dtype != dtype:
         differences.append(("dtype", current.dtype, dtype))
@@ -260,13 +253,19 @@ def _check_same(current: Header, spec: Spec, dtype: str) -> None:
         return
     shown = [row for row in differences if row[0] in _OPTIONS] or differences
     what = "; ".join(f"{name} {_short(old)}, not {_short(new)}" for name, old, new in shown)
-    options = {_OPTIONS[name] for name, *_ in shown if name in _OPTIONS}
-    if "--weights" in options and current.spec.weights == spec.weights == "random":
-        options = options - {"--weights"} | {"--random-state"}
+    options = {option for name, *_ in shown for option in _OPTIONS.get(name, ())}
+    given = {name for name in options if getattr(settings, name) is not None}
+    other = {name for name in given if _differ(current.spec, spec, name)} or given
+    options = {f"--{name.replace('_', '-')}" for name in other}
     leave = f"leave out {' '.join(sorted(options))} to bring it up to date, or " if options else ""
     raise SpecError(
         f"{current.path} was made with {what}: {leave}give another file with -o to keep both"
     )
+
+
+def _differ(old: Spec, new: Spec, setting: str) -> bool:
+    """Whether two specs differ in a setting; True for a setting that is no entry of a spec."""
+    return not hasattr(new, setting) or getattr(old, setting) != getattr(new, setting)
 
 
 def _short(value: Any) -> str:
@@ -281,7 +280,7 @@ def _short(value: Any) -> str:
 def _missing(
     manifest: Manifest, embeddings: dict[str, int], spec: Spec, sources: Sequence[Header]
 ) -> list[Task]:
-    """Give a task for each image without every embedding and variant in a source."""
+    """Return a task for each image of which no source has all embeddings and variants."""
     embedded: set[bytes] = set()
     finished: set[bytes] = set()
     for header in sources:
@@ -291,10 +290,10 @@ def _missing(
             if header.spec.augmentation == spec.augmentation:
                 finished |= done - {UNREADABLE}
     tasks: dict[object, Task] = {}
-    for row, (image, found) in enumerate(zip(manifest.images, manifest.digests, strict=True)):
-        if found not in finished:
-            key = row if found == UNREADABLE else found
-            task = tasks.setdefault(key, Task(image, found, found in embedded))
+    for row, (image, digest) in enumerate(zip(manifest.images, manifest.digests, strict=True)):
+        if digest not in finished:
+            key = row if digest == UNREADABLE else digest
+            task = tasks.setdefault(key, Task(image, digest, digest in embedded))
             task.rows.append(row)
     listed = sorted(tasks.values(), key=lambda task: task.variants_only)
     return [replace(task, place=place) for place, task in enumerate(listed)]

@@ -1,11 +1,12 @@
-"""Settings of embeddings: those that the user gives, and the spec that they complete to.
+"""Settings of embeddings: the options of the user, completed to a spec.
 
 A setting that is left out is taken from the embeddings file, else from the defaults. Weights are
-opened only where their hash is needed and not known.
+opened only if their hash is needed and is in neither the file nor the record of the backbone.
 """
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,9 +35,9 @@ _AUGMENT_SPEC = "rotation=30,zoom=0.2,horizontal_flip"
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings that decide what the embeddings are; see `tlfeatures.extract` for each of them.
+    """Settings that change the embeddings, as described in `tlfeatures.extract`.
 
-    None, or an empty sequence, stands for the setting of the file, else for the default.
+    None or an empty sequence stands for the setting of the file, else for the default.
     """
 
     backbone: str | None = None
@@ -103,7 +104,7 @@ def complete_settings(
 def _new_layers_and_pools(
     settings: Settings, old_names: Sequence[str]
 ) -> tuple[list[str], list[str]]:
-    """Give the layers to add and their poolings; a layer that the file has is not added again."""
+    """Return the layers to add, which are not in the file, and their poolings."""
     layers, pools = as_list(settings.layers), as_list(settings.pools)
     old_layers, old_pools = _layers_and_pools(old_names)
     if not pools:
@@ -134,9 +135,9 @@ def _augmentation(settings: Settings, old: Augmentation | None) -> Augmentation 
 
 
 def _layers_and_pools(names: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Give the layers of `LAYER.POOLING` names, and the poolings that all feature maps have.
+    """Return the layers of `LAYER.POOLING` names, and the poolings that all feature maps have.
 
-    `none` is the pooling of a layer that is a vector already; no other layer can take it.
+    `none` is the pooling of a layer that is a vector already, and of no other layer.
     """
     pools_of: dict[str, list[str]] = {}
     for layer, _, pool in (name.rpartition(".") for name in names):
@@ -155,7 +156,27 @@ def make_spec(
     old: Spec | None = None,
     choose: Choose = choose_engine,
 ) -> Spec:
-    """Make the spec of embeddings; settings that are left out are taken from `old`."""
+    """Complete settings to a spec, without augmentation.
+
+    Parameters
+    ----------
+    settings : Settings
+    backbone : str
+    size : (int, int)
+        Height and width in pixels.
+    names : sequence of str
+        The embeddings wanted, `LAYER.POOLING`.
+    device : {"auto", "cpu", "gpu"}
+    old : Spec, optional
+        Spec of the file: settings that are left out are taken from it.
+    choose : callable, optional
+        See `complete_settings`.
+
+    Raises
+    ------
+    ParameterError, WeightsError
+        See `complete_settings`.
+    """
     record = find_backbone(backbone)
     value_range = parse_value_range(settings.value_range) or (old.value_range if old else None)
     engine, precision = "none", "float32"
@@ -165,7 +186,7 @@ def make_spec(
     else:
         weights = settings.weights or (old.weights if old else "imagenet")
         if weights not in ("imagenet", "random"):
-            weights = str(Path(weights).expanduser().resolve())  # found from any folder
+            weights = str(Path(weights).expanduser().resolve())  # valid in any working directory
         seed = _seed(settings, old) if weights == "random" else None
         top = needs_top(backbone, names)
         sha256, top_sha256 = _hashes(record, settings, weights, seed, top, old)
@@ -186,28 +207,27 @@ def make_spec(
 
 
 def _refuse_settings_of_weights(settings: Settings, backbone: str) -> None:
-    computed = (settings.engine, settings.precision)
-    if (
-        settings.weights is not None
-        or settings.random_state is not None
-        or computed
-        not in (
-            (engine, precision)
-            for engine in (None, "auto", "keras")
-            for precision in (None, "auto", "float32")
-        )
-    ):
-        raise ParameterError(
-            f"{backbone} has no weights: leave out --weights, --random-state, --engine and "
-            "--precision"
-        )
+    given = {
+        "--weights": settings.weights is not None,
+        "--random-state": settings.random_state is not None,
+        "--engine": settings.engine not in (None, "auto", "keras"),
+        "--precision": settings.precision not in (None, "auto", "float32"),
+    }
+    options = " ".join(option for option, is_given in given.items() if is_given)
+    if options:
+        raise ParameterError(f"the backbone {backbone} has no weights: leave out {options}")
 
 
 def _seed(settings: Settings, old: Spec | None) -> int:
-    if settings.random_state is not None:
-        if settings.random_state < 0:
-            raise ParameterError(f"random_state must be 0 or more, got {settings.random_state}")
-        return settings.random_state
+    given = settings.random_state
+    if given is not None:
+        try:
+            seed = operator.index(given)  # also an integer of NumPy's, which JSON can't hold
+        except TypeError:
+            seed = -1
+        if seed < 0:
+            raise ParameterError(f"random_state must be a whole number from 0 up, got {given!r}")
+        return seed
     return (old.random_state if old else None) or 0
 
 
@@ -219,12 +239,12 @@ def _hashes(
     top: bool,
     old: Spec | None,
 ) -> tuple[str | None, str | None]:
-    """Hash the weights. The hash of the file is kept where no weights are given.
+    """Hash the weights. Without options for them, the hashes in the file are kept.
 
-    Loading the weights checks it anyway.
+    Loading the weights checks them anyway.
     """
-    given = settings.weights is not None or settings.random_state is not None
-    if old and not given and (old.top_sha256 or not top):
+    chosen = settings.weights is not None or settings.random_state is not None
+    if old and not chosen and (old.top_sha256 or not top):
         return old.weights_sha256, old.top_sha256
     published = published_sha256(record, weights, top=top)
     if published:

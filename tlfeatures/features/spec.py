@@ -1,4 +1,4 @@
-"""What makes two embeddings comparable: plain data that travels with every file and model."""
+"""The spec: what makes two embeddings comparable, as plain data in every file and model."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ from tlfeatures.features.images.value_range import ValueRange, parse_value_range
 
 PRECISIONS = ("float32", "bfloat16", "int8")
 
-# Recorded, but no reason to recompute: the hash of the tensors decides, and variants are rows of
-# their own beside those of the images themselves.
+# Entries that are recorded, but are no reason to recompute: the hash of the tensors decides, and
+# variants are stored separately from the images.
 _NOT_COMPARED = {"weights", "random_state", "augmentation"}
+
+# What happens to every image: this version has one value for each of these entries.
+IMAGE_RULES = ("resize", "crop", "color", "orientation", "alpha")
 
 _LARGEST_SIDE = 65_535  # pixels, of a JPEG
 
@@ -25,7 +28,7 @@ _LARGEST_SIDE = 65_535  # pixels, of a JPEG
 class Spec:
     """The settings that two embeddings must share to be compared.
 
-    Library versions are not among them: they are provenance, kept beside the spec.
+    Library versions are not part of the spec: they are provenance.
 
     Attributes
     ----------
@@ -33,7 +36,7 @@ class Spec:
     size : (int, int)
         Height and width of the images that enter the backbone, in pixels.
     precision : {"float32", "bfloat16", "int8"}
-        Number format of the forward pass; the file has its own.
+        Number format of the forward pass. The values in a file have a format of their own.
     weights : str
         `imagenet`, `random`, `none` or the path of a file. Not compared: the hash decides.
     weights_sha256 : str or None
@@ -54,7 +57,7 @@ class Spec:
     quantization : Quantization or None
         Ranges of an int8 backbone's inputs.
     augmentation : Augmentation or None
-        How variants of the images are made, on which heads are trained too; None: there are none.
+        How variants of the images are drawn, on which heads are trained, too. None: no variants.
         Not compared: the images themselves are embedded without it.
     """
 
@@ -120,18 +123,15 @@ class Spec:
         return cls(**{**data, **objects})
 
     def differences(self, other: Spec) -> list[tuple[str, Any, Any]]:
-        """Name each setting that keeps the two from being compared.
+        """Return the settings because of which two specs are not comparable.
 
         Returns
         -------
         list of (name, own value, other's value)
-            Empty where embeddings of the two can stand in one file.
+            Empty if embeddings of both can be stored in one file.
         """
-        rows = [
-            (field.name, getattr(self, field.name), getattr(other, field.name))
-            for field in fields(self)
-            if field.name not in _NOT_COMPARED
-        ]
+        names = (field.name for field in fields(self) if field.name not in _NOT_COMPARED)
+        rows = ((name, getattr(self, name), getattr(other, name)) for name in names)
         # Absent top weights contradict nothing: no embedding needed them yet.
         return [
             (name, mine, theirs)
@@ -173,7 +173,7 @@ def parse_size(size: Any) -> tuple[int, int]:
     Raises
     ------
     ParameterError
-        If it is none of these, or below 1.
+        If it is none of these, or out of range.
     """
     parts = size.split(",") if isinstance(size, str) else size
     try:
@@ -183,4 +183,6 @@ def parse_size(size: Any) -> tuple[int, int]:
         numbers = []
     if len(numbers) not in (1, 2) or min(numbers) < 1:
         raise ParameterError(f"size must be a number of pixels or H,W (224 or 150,200), got {size}")
+    if max(numbers) > _LARGEST_SIDE:
+        raise ParameterError(f"size must be at most {_LARGEST_SIDE:,} pixels a side, got {size}")
     return numbers[0], numbers[-1]

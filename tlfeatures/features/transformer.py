@@ -1,4 +1,4 @@
-"""A frozen backbone as a scikit-learn transformer: images in, one row of an embedding each out."""
+"""A frozen backbone as a scikit-learn transformer: images in, embeddings out."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tlfeatures.errors import ImageError, ParameterError
 from tlfeatures.features.backbones.quantization import Quantization
 from tlfeatures.features.backbones.table import DEFAULT_BACKBONE, embedding_widths, find_backbone
 from tlfeatures.features.calibrate import SAMPLE, calibration_run, measure_ranges, sample_order
-from tlfeatures.features.combined import BESIDE, join
+from tlfeatures.features.combined import PLUS, join
 from tlfeatures.features.embed import ComputeOptions, Embedder, EmbeddingRun
 from tlfeatures.features.images.few_levels import warn_of_few_levels
 from tlfeatures.features.images.read_ahead import ImageToRead
@@ -45,8 +45,8 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Name of the frozen network, one of `tlfeatures.features.backbones.table.BACKBONES`.
     layers : str or sequence of str, optional
         `LAYER`, pooled by each of `pools`, or `LAYER.POOLING`. None is the backbone's default
-        layer. The columns of several embeddings stand next to each other; each row of each of
-        them is scaled to length 1 (see `tlfeatures.features.combined.join`).
+        layer. Several embeddings are combined: every row of every embedding is scaled to length 1
+        (see `tlfeatures.features.combined.join`).
     pools : str or sequence of str, default "avg"
         "avg", "max" or "flatten".
     size : int, str or (int, int), default 224
@@ -59,7 +59,9 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     engine : {"auto", "keras", "openvino", "ncnn"}
         Library that computes the forward pass; "auto" is the fastest one that is installed.
     device : {"auto", "cpu", "gpu"}
+        Where the forward pass is computed.
     batch_size : int or "auto"
+        Largest number of images of a forward pass.
     random_state : int or None
         Seed of random weights.
     value_range : str or (float, float), optional
@@ -167,18 +169,18 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             If the weights cannot be obtained.
         """
         _check_input(X)
+        items = list(X)  # positions are no labels of a pandas Series
         widths = self._widths()
         spec = self._spec()
         if self.precision == "int8":
             check_is_fitted(self, "quantization_", msg=_NOT_CALIBRATED)
             spec = replace(spec, quantization=self.quantization_)
-        items = list(X)  # by position: a pandas Series has other keys
-        run = Embedder(spec, list(widths), self._options()).run(_images(items), len(items))
+        embedder = Embedder(spec, list(widths), self._options())
+        run = EmbeddingRun(embedder, _images(items), len(items))
         rows = [np.empty((0, sum(widths.values())), np.float32)]
         for batch in run.batches():
             _raise_failure(run, items)
-            images = {name: value[:, 0] for name, value in batch.values.items()}
-            rows.append(join(images, BESIDE.join(widths)))
+            rows.append(join(batch.images, PLUS.join(widths)))
         _raise_failure(run, items)
         names = [(_name_of(items[number], number), few) for number, few in run.few_levels]
         warn_of_few_levels(names, "value_range=({})")
@@ -194,7 +196,7 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return ComputeOptions(device=self.device, batch_size=self.batch_size)
 
     def _spec(self) -> Spec:
-        """Give the spec of the backbone, without the ranges of int8."""
+        """Return the spec of the backbone, without the ranges of int8."""
         trained = find_backbone(self.backbone).trained
         settings = Settings(
             weights=self.weights if trained else None,
@@ -207,12 +209,17 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return make_spec(settings, self.backbone, size, list(self._widths()), self.device)
 
     def _widths(self) -> dict[str, int]:
-        """Give the width of each embedding."""
+        """Return the width of each embedding."""
         layers = self.layers
         if layers is None:
             layers = find_backbone(self.backbone).default_layer
         size = parse_size(self.size)
-        return embedding_widths(self.backbone, as_list(layers), as_list(self.pools), size)
+        widths = embedding_widths(self.backbone, as_list(layers), as_list(self.pools), size)
+        if not widths:
+            raise ParameterError(
+                f"layers and pools name no embedding: they are {layers!r} and {self.pools!r}"
+            )
+        return widths
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -223,12 +230,12 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
 
 def _check_input(X: Any) -> None:
-    """Refuse what would be taken for a sequence of images and is none."""
+    """Refuse values that are no sequence of images, such as a single path."""
     numbers = isinstance(X, np.ndarray) and X.dtype.kind not in "OUS"
     if isinstance(X, str | os.PathLike) or not hasattr(X, "__len__") or (numbers and X.ndim != 4):
-        found = f"an array of shape {X.shape}" if numbers else repr(X)
+        value = f"an array of shape {X.shape}" if numbers else repr(X)
         raise ParameterError(
-            f"expected a sequence of paths or images, or an array (n, h, w, 3), got {found}"
+            f"expected a sequence of paths or images, or an array (n, h, w, 3), got {value}"
         )
 
 

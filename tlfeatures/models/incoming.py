@@ -1,4 +1,4 @@
-"""Items that come in one by one, collected into batches without waiting for the next one."""
+"""Collect items that arrive one by one into batches, without waiting for the next item."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
-from tlfeatures.errors import ParameterError
-
 Item = TypeVar("Item")
 
-_POLL = 0.1  # seconds between two looks of a waiting reader whether anybody takes batches
+_POLL = 0.1  # seconds after which a waiting reader checks whether batches are still taken
 
 
 @dataclass(frozen=True)
@@ -23,33 +21,25 @@ class _End:
 
 
 def in_batches(items: Iterable[Item], most: int) -> Iterator[list[Item]]:
-    """Collect items into batches. No item waits for another one that has not come yet.
+    """Collect items into batches. No item waits for another one that has not arrived yet.
 
     Parameters
     ----------
     items : iterable
-        Is read in a thread of its own, as it may block between two items.
+        It is read in a thread of its own, as it may block between two items.
     most : int
-        Largest number of items in a batch.
+        Largest number of items in a batch, 1 or more.
 
     Yields
     ------
     list
-        The items that have come in since the last batch was taken, 1 to `most` of them.
+        The items that have arrived since the last batch was taken, 1 to `most` of them.
 
     Raises
     ------
-    ParameterError
-        At the call, if `most` is below 1.
     Exception
         Whatever `items` raises, after the items before it are yielded.
     """
-    if most < 1:
-        raise ParameterError(f"batch_size must be 1 or more, got {most}")
-    return _batches(items, most)
-
-
-def _batches(items: Iterable[Item], most: int) -> Iterator[list[Item]]:
     waiting: queue.Queue[Item | _End] = queue.Queue(4 * most)
     abandoned = threading.Event()
     threading.Thread(target=_read, args=(items, waiting, abandoned), daemon=True).start()
@@ -74,7 +64,7 @@ def _batches(items: Iterable[Item], most: int) -> Iterator[list[Item]]:
 def _read(
     items: Iterable[Item], waiting: queue.Queue[Item | _End], abandoned: threading.Event
 ) -> None:
-    """Put all items into the queue, unless nobody takes them any more."""
+    """Put all items into the queue, unless the batches were abandoned."""
     end = _End(None)
     try:
         for item in items:
@@ -86,7 +76,7 @@ def _read(
 
 
 def _put(item: Item | _End, waiting: queue.Queue[Item | _End], abandoned: threading.Event) -> bool:
-    """Wait until there is room for an item; False if nobody takes batches any more."""
+    """Wait until there is room for an item; return False if the batches were abandoned."""
     while not abandoned.is_set():
         try:
             waiting.put(item, timeout=_POLL)

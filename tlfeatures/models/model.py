@@ -414,22 +414,21 @@ class Labeller:
         # Predictions need no last bits: Keras computes where the engine is not installed.
         spec, options = replace(model.spec, augmentation=None), replace(options, substitute=True)
         self._embedder = Embedder(spec, parts_of(model.embedding), options)
-        self._embedder.load()
+        _ = self._embedder.backbone  # errors of loading are raised before any image is read
 
     def run(
         self,
         files: Sequence[tuple[Key, str | Path]],
-        progress: Callable[[int], None] | None = None,
+        progress: Callable[[int], None] = lambda _: None,
     ) -> EmbeddingRun[Key]:
-        """Start to embed image files; see `Embedder.run`."""
+        """Start to embed image files; see `EmbeddingRun`."""
         images = (ImageToRead(key, path) for key, path in files)
-        return self._embedder.run(images, len(files), progress=progress)
+        return EmbeddingRun(self._embedder, images, len(files), progress=progress)
 
     def embed(self, run: EmbeddingRun[Key]) -> Iterator[tuple[list[Key], NDArray[np.float32]]]:
         """Give the keys and the columns of the model's embedding, batch by batch."""
         for batch in run.batches():
-            images = {name: value[:, 0] for name, value in batch.values.items()}
-            yield batch.keys, join(images, self._model.embedding)
+            yield batch.keys, join(batch.images, self._model.embedding)
 
     def label(self, paths: Sequence[str | Path]) -> Iterator[Prediction]:
         """Label image files: one prediction each, in their order."""

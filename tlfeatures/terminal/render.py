@@ -359,8 +359,13 @@ def render_merging(merging: Merging) -> str:
     size = f"{merging.done:,} of {merging.images:,} rows, {merging.bytes / 1e6:,.1f} MB"
     if not merging.shards:
         return f"{merging.file}: {size}; it has no shards"
-    removed = ", which were removed" if merging.in_place else ""
-    return f"{merging.file}: {size}, merged from {counted(merging.shards, 'shard')}{removed}"
+    if not merging.in_place:
+        shards = ""
+    elif merging.kept:
+        shards = f"; {merging.kept} are kept, because another file in the folder refers to them"
+    else:
+        shards = ", which were removed"
+    return f"{merging.file}: {size}, merged from {counted(merging.shards, 'shard')}{shards}"
 
 
 def render_info(facts: dict[str, Any]) -> str:

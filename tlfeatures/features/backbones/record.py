@@ -38,15 +38,33 @@ class Preprocessing:
     std: tuple[float, float, float] | None = None
     name: str = ""
 
+    def steps(self, *, rgb: bool) -> list[tuple[str, tuple[float, ...]]]:
+        """Return the computations after the channels are ordered.
+
+        Parameters
+        ----------
+        rgb : bool
+            Whether the channels are left in the order RGB.
+
+        Returns
+        -------
+        list of ("subtract" or "divide", values)
+            The values are one for all channels, or three.
+        """
+        steps: tuple[tuple[str, tuple[float, ...] | None], ...] = (
+            ("divide", (self.divisor,)),
+            ("subtract", self.mean),
+            ("divide", self.std),
+        )
+        order = -1 if rgb and self.channels == "BGR" else 1
+        return [(step, values[::order]) for step, values in steps if values and values != (1,)]
+
     def describe(self) -> str:
         """Describe it in the words that a spec records; two specs with other words differ."""
         steps = [self.channels] if self.channels != "RGB" else []
-        if self.divisor != 1:
-            steps.append(f"divided by {self.divisor:g}")
-        if self.mean is not None:
-            steps.append(f"mean {' '.join(map(str, self.mean))} subtracted")
-        if self.std is not None:
-            steps.append(f"divided by {' '.join(map(str, self.std))}")
+        for step, values in self.steps(rgb=False):
+            text = " ".join(f"{value:.15g}" for value in values)
+            steps.append(f"divided by {text}" if step == "divide" else f"mean {text} subtracted")
         text = ", ".join(steps) or "none"
         return f"{self.name}: {text}" if self.name else text
 
@@ -168,11 +186,6 @@ class Backbone:
     def trained(self) -> bool:
         """Whether it has weights."""
         return self.load is None
-
-    @property
-    def top(self) -> frozenset[str]:
-        """Layers that need the dense part and its one size of images, 224 x 224."""
-        return frozenset(self.network.top)
 
     def largest_map(self, size: tuple[int, int]) -> int:
         """Count the values of the largest feature map of one image."""

@@ -72,7 +72,7 @@ def embedding_widths(
         if layer not in shapes or (dot and not own_pool):
             name = entry if dot and not own_pool else layer
             raise unknown_name(f"layer of {backbone}", name, shapes)
-        if layer in record.top and size != (224, 224):
+        if layer in record.network.top and size != (224, 224):
             raise ParameterError(f"layer {layer} needs --size 224, got {size[0]},{size[1]}")
         for pool in [own_pool] if own_pool else pools:
             name, width = _embedding(layer, pool, shapes[layer])
@@ -96,5 +96,5 @@ def _embedding(layer: str, pool: str, shape: Shape) -> tuple[str, int]:
 
 def needs_top(backbone: str, names: Sequence[str]) -> bool:
     """Whether any of these embeddings comes from a dense layer."""
-    top = find_backbone(backbone).top
+    top = find_backbone(backbone).network.top
     return any(name.rpartition(".")[0] in top for name in names)

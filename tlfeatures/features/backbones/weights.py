@@ -41,7 +41,8 @@ def load_weights(
     network = backbone.network
     if source == RANDOM:
         return identify(network, random_tensors(network, top=top, seed=random_state or 0))
-    return identify(network, read_keras_file(_existing(source), network, top=top))
+    path = Path(checked_source(source)).expanduser()
+    return identify(network, read_keras_file(path, network, top=top))
 
 
 def weights_sha256(
@@ -51,7 +52,7 @@ def weights_sha256(
     if source in (IMAGENET, RANDOM):
         weights = load_weights(backbone, source, top=top, random_state=random_state)
         return weights.sha256, weights.top_sha256
-    status = _existing(source).stat()
+    status = Path(checked_source(source)).expanduser().stat()
     return _file_sha256(backbone, source, top, status.st_mtime_ns, status.st_size)
 
 
@@ -70,22 +71,17 @@ def published_sha256(backbone: Backbone, source: str, *, top: bool) -> str | Non
     return backbone.published.sha256
 
 
-def check_weights_source(source: str) -> None:
-    """Refuse a source of weights (see `load_weights`) that is a path of no file.
+def checked_source(source: str) -> str:
+    """Return a source of weights (see `load_weights`).
 
     Raises
     ------
     ParameterError
+        If it is the path of a file that does not exist.
     """
-    if source not in (IMAGENET, RANDOM):
-        _existing(source)
-
-
-def _existing(source: str) -> Path:
-    path = Path(source).expanduser()
-    if not path.is_file():
+    if source not in (IMAGENET, RANDOM) and not Path(source).expanduser().is_file():
         raise ParameterError(
             f"there is no file {source}; --weights takes imagenet, random or the path of an HDF5 "
             "file of Keras weights"
         )
-    return path
+    return source

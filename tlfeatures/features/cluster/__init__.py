@@ -1,5 +1,5 @@
-"""Extraction on the workers of a Dask scheduler, by the same loop as on one machine.
+"""The same loop on Dask's workers.
 
-In: a plan, and the address of a scheduler. Out: shards, which workers write, and an embeddings file
-that refers to them or holds their rows.
+In: a plan and the address of a scheduler. Out: shards that workers write, and the embeddings file
+that the client creates from them.
 """

@@ -1,8 +1,9 @@
-"""The embeddings file of a run on workers, made from their shards."""
+"""Create the embeddings file of a run on workers from their shards."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from tlfeatures.errors import StoreError
 from tlfeatures.features.cluster.orders import Receipt
 from tlfeatures.features.cluster.shard_run import ShardRun
-from tlfeatures.features.file.create import create_sharded
+from tlfeatures.features.file.create import create
 from tlfeatures.features.file.reader import read_header
 from tlfeatures.features.file.shard_folder import remove_own_shards
 from tlfeatures.features.file.sharded import Shards
@@ -21,8 +22,8 @@ from tlfeatures.features.run import contents_of, open_target
 from tlfeatures.files import move, replacing
 
 
-def make_sharded_file(plan: Plan, provenance: dict[str, Any], run: ShardRun) -> int:
-    """Make a sharded file over the shards.
+def create_sharded_file(plan: Plan, provenance: dict[str, Any], run: ShardRun) -> int:
+    """Create a sharded file over the shards.
 
     Returns
     -------
@@ -30,38 +31,31 @@ def make_sharded_file(plan: Plan, provenance: dict[str, Any], run: ShardRun) -> 
         Number of finished rows.
     """
     shards = _shards(plan, list(run.receipts.values()), Path(run.folder.location).name)
-    why = {row: str(error) for task, error in run.failures for row in task.rows}
+    reasons = {row: str(error) for task, error in run.failures for row in task.rows}
+    contents = replace(contents_of(plan, provenance), shards=shards, reasons=reasons)
     with replacing(plan.target) as fresh:
-        create_sharded(fresh, contents_of(plan, provenance), shards, why, named=plan.target)
+        create(fresh, contents, named=plan.target)
     run.tidy(shards.names)
     return int((shards.place[:, 0] >= 0).sum())
 
 
 def _shards(plan: Plan, receipts: Sequence[Receipt], folder: str) -> Shards:
-    """Find each row's place: in the shards that the file had, then in those that came now."""
-    known: list[tuple[str, int, bytes]] = []
-    where: dict[bytes, tuple[int, int]] = {}
-    current = plan.current
-    if (
-        current
-        and current.shards
-        and current.has_own_shards
-        and current.has_all(plan.embeddings, plan.spec)
-    ):
-        old = current.shards
-        known += zip(old.names, old.sizes, old.sha256, strict=True)
+    """Give each row its place: in a shard of the file before the run, else in one of the run."""
+    shards: list[tuple[str, int, bytes]] = []
+    places: dict[bytes, tuple[int, int]] = {UNREADABLE: (-1, -1)}
+    current, old = plan.current, plan.current.shards if plan.current else None
+    if current and old and current.has_own_shards and current.has_all(plan.embeddings, plan.spec):
+        shards += zip(old.names, old.sizes, old.sha256, strict=True)
         for row in np.flatnonzero(current.done).tolist():
-            where[current.digests[row]] = tuple(old.place[row].tolist())
-    for number, receipt in enumerate(receipts, len(known)):
-        known.append((receipt.name, receipt.size, receipt.sha256))
-        for row, digest in enumerate(receipt.row_digests()):
-            where.setdefault(digest, (number, row))
-    where.pop(UNREADABLE, None)
-    nowhere = (-1, -1)
-    place = np.array([where.get(digest, nowhere) for digest in plan.manifest.digests], np.int64)
+            places.setdefault(current.digests[row], tuple(old.place[row].tolist()))
+    for number, receipt in enumerate(receipts, len(shards)):
+        shards.append((receipt.name, receipt.size, receipt.sha256))
+        for row, digest in enumerate(receipt.digests):
+            places.setdefault(digest, (number, row))
+    place = np.array([places.get(digest, (-1, -1)) for digest in plan.manifest.digests], np.int64)
     used = np.unique(place[place[:, 0] >= 0, 0])
     place[:, 0] = np.where(place[:, 0] >= 0, np.searchsorted(used, place[:, 0]), -1)
-    kept = [known[number] for number in used.tolist()]
+    kept = [shards[number] for number in used.tolist()]
     return Shards(
         folder,
         [name for name, _, _ in kept],
@@ -102,17 +96,17 @@ def _check_rows(plan: Plan, path: Path, run: ShardRun) -> int:
     StoreError
         If it lacks rows of the shards, or of the file that it replaces: then these must stay.
     """
-    given = {digest for receipt in run.receipts.values() for digest in receipt.row_digests()}
+    embedded = {digest for receipt in run.receipts.values() for digest in receipt.digests}
     current = plan.current
     if current is not None and current.has_all(plan.embeddings, plan.spec):
-        given |= current.done_digests()
-    given.discard(UNREADABLE)
-    made = read_header(path)
-    rows = zip(made.digests, made.done.tolist(), strict=True)
-    lost = sum(digest in given and not done for digest, done in rows)
+        embedded |= current.done_digests()
+    embedded.discard(UNREADABLE)
+    header = read_header(path)
+    rows = zip(header.digests, header.done.tolist(), strict=True)
+    lost = sum(digest in embedded and not done for digest, done in rows)
     if lost:
         raise StoreError(
             f"{path} lacks {lost:,} rows that the shards in {run.folder.location} should have: "
             "nothing is removed; run the same command again, which computes them"
         )
-    return int(made.done.sum())
+    return int(header.done.sum())

@@ -1,8 +1,8 @@
-"""Processes on other machines, or several on this one: Dask distributed, an extra of this package.
+"""Call functions on the workers of a Dask scheduler; Dask is an extra of this package.
 
-The one file that imports `distributed`, inside function bodies. What is sent to workers is a
-function of this package, by its name, with plain data (`--cluster` of `fit` and `benchmark`: inside
-joblib's wrapper). A scheduler runs whatever anybody sends who reaches its port: docs/cluster.md.
+Only this module and `connect` import `distributed`, in functions. A worker is sent a function of
+this package, by its name, and plain data (`--cluster` of `fit` and `benchmark`: in joblib's
+wrapper). A scheduler runs whatever it is sent by anybody who reaches its port: see docs/cluster.md.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from tlfeatures.errors import ClusterError, TlfeaturesError
 
@@ -26,44 +26,49 @@ logger = logging.getLogger(__name__)
 
 GPU = "GPU"  # the resource of workers that have one: `dask worker ... --resources GPU=1`
 
-PATIENCE_SECONDS = 3.0  # without any worker, after which it is said
-CALLS_A_THREAD = 3  # sent to the cluster: no thread waits for its next call, few wait in line
+PATIENCE_SECONDS = 3.0  # time without a worker after which there is a warning
+CALLS_A_THREAD = 3  # calls in the cluster: no thread waits for its next call, and few are queued
 
-_ASKING = 0.2  # seconds between two questions whether to stop
-_RETRIES = 2  # of a call that fails: a disk or a store may have been busy
+_POLL_SECONDS = 0.2  # time between two calls of `stop`
+_RETRIES = 2  # of a call that fails: a disk or an object store may have been busy
 
-Given = TypeVar("Given")
-Made = TypeVar("Made")
+_OTHER_VERSION = (
+    "a worker has another tlfeatures than this one, or none ({}): install the same version on all "
+    "machines"
+)
+
+Resources = dict[str, float]
+Argument = TypeVar("Argument")
+Result = TypeVar("Result")
+
+
+def _never() -> bool:
+    return False
 
 
 class Cluster:
-    """A scheduler that is connected to.
+    """A connected Dask scheduler.
 
     Parameters
     ----------
     client : distributed.Client
-    where : str
-        Its address, as the user knows it.
+    address : str
+        The address that the user gave, or "local".
     """
 
-    def __init__(self, client: Client, where: str) -> None:
+    def __init__(self, client: Client, address: str) -> None:
         self.client = client
-        self.where = where
-
-    @property
-    def dashboard(self) -> str:
-        """Address of the page on which Dask shows its work."""
-        return str(self.client.dashboard_link)
+        self.address = address
 
     @property
     def threads(self) -> int:
-        """Threads of all workers that there are just now."""
-        return self.threads_for({})
+        """Current number of threads of all workers."""
+        return sum(self.client.ncores().values())
 
-    def threads_for(self, resources: dict[str, float]) -> int:
-        """Threads of the workers that have what a call needs."""
+    def threads_for(self, resources: Resources | None) -> int:
+        """Return the current number of threads of the workers with these resources."""
         if not resources:
-            return sum(self.client.ncores().values())
+            return self.threads
         return sum(
             int(worker["nthreads"])
             for worker in self._workers()
@@ -71,124 +76,119 @@ class Cluster:
         )
 
     def _workers(self) -> Collection[dict[str, Any]]:
-        found: dict[str, dict[str, Any]] = self.client.scheduler_info(n_workers=-1)["workers"]
-        return found.values()
+        workers: dict[str, dict[str, Any]] = self.client.scheduler_info(n_workers=-1)["workers"]
+        return workers.values()
 
-    def resources(self, device: str) -> dict[str, float]:
-        """Say what a forward pass needs: a GPU, where workers say that they have one."""
-        there = any(worker.get("resources", {}).get(GPU) for worker in self._workers())
-        return {GPU: 1} if there and device != "cpu" else {}
+    def resources(self, device: str) -> Resources:
+        """Return what a forward pass needs: a GPU, if any worker states that it has one."""
+        has_gpu = any(worker.get("resources", {}).get(GPU) for worker in self._workers())
+        return {GPU: 1} if has_gpu and device != "cpu" else {}
 
     def wait_for_worker(self) -> None:
-        """Wait until there is one, and say so if that takes long."""
-        workers = _WorkerCheck(self.where)
+        """Wait until a worker is connected, and warn if that takes long."""
+        warning = _WorkerWarning(self.address)
         while True:
             with self.connected("images"):
                 threads = self.threads
             if threads:
                 return
-            workers.look(threads)
-            time.sleep(_ASKING)
+            warning.update(threads)
+            time.sleep(_POLL_SECONDS)
 
-    def each(
+    def map_unordered(
         self,
-        function: Callable[[Given], Made],
-        given: Iterable[Given],
+        function: Callable[[Argument], Result],
+        arguments: Iterable[Argument],
         *,
-        resources: dict[str, float] | None = None,
-        stop: Callable[[], bool] = lambda: False,
-    ) -> Iterator[tuple[Given, Made]]:
-        """Call a function of this package for each of these, on the workers; as they come back.
+        resources: Resources | None = None,
+        stop: Callable[[], bool] = _never,
+    ) -> Iterator[tuple[Argument, Result]]:
+        """Call a function of this package for every argument, on the workers.
 
-        No more of them are sent than keep the workers busy, so that neither scheduler nor client
-        holds many, however many there are. What a lost worker was at is sent to another one.
+        No more calls are sent than keep the workers busy, so that neither scheduler nor client
+        holds many. The calls of a lost worker are sent to another one.
 
         Parameters
         ----------
-        function : callable
-        given : iterable
-        resources : dict, optional
-            That a worker must have for it.
-        stop : callable, optional
-            True: what was sent is taken back, and no more comes.
+        function : callable (argument) -> result
+        arguments : iterable
+        resources : dict of name to number, optional
+            Resources that a worker must have.
+        stop : callable () -> bool, optional
+            True cancels the calls that were sent, and ends the iteration.
 
         Yields
         ------
-        (given, what the function made of it)
+        (argument, result)
+            In the order in which the calls end.
 
         Raises
         ------
         ClusterError
-            If the scheduler is gone, or worker after worker ends while it is at the same.
+            If the scheduler is lost, or several workers end during the same call.
         Exception
             Whatever the function raises.
         """
-        waiting = iter(given)
-        sent: dict[Any, Given] = {}
-        workers = _WorkerCheck(self.where, resources)
+        waiting = iter(arguments)
+        sent: dict[Any, Argument] = {}
+        warning = _WorkerWarning(self.address, resources)
         try:
             while not stop():
                 with self.connected("images"):
-                    threads = self.threads_for(resources or {})
-                    workers.look(threads)
-                    more = CALLS_A_THREAD * max(threads, 1) - len(sent)
-                    for each in islice(waiting, max(more, 0)):
-                        sent[self._sent(function, each, resources)] = each
-                    done = self._done(list(sent))
+                    threads = self.threads_for(resources)
+                    warning.update(threads)
+                    count = CALLS_A_THREAD * max(threads, 1) - len(sent)
+                    for argument in islice(waiting, max(count, 0)):
+                        sent[self._submit(function, argument, resources)] = argument
+                    done = self._wait(list(sent))
                 if not sent:
                     return
                 for future in done:
                     with self.connected("images"):
-                        made = future.result()
-                    yield sent.pop(future), made
+                        result = future.result()
+                    yield sent.pop(future), result
         finally:
-            with contextlib.suppress(Exception):  # a scheduler that is gone has let go of them
+            with contextlib.suppress(Exception):  # a lost scheduler has no calls to cancel
                 self.client.cancel(list(sent))
 
-    def first(
+    def _submit(
         self,
-        function: Callable[[Given], Made],
-        given: Given,
-        resources: dict[str, float] | None = None,
-    ) -> Made:
-        """Call a function of this package on any worker; see `each`."""
-        ((_, made),) = self.each(function, [given], resources=resources)
-        return made
-
-    def _sent(
-        self, function: Callable[[Given], Made], given: Given, resources: dict[str, float] | None
+        function: Callable[[Argument], Result],
+        argument: Argument,
+        resources: Resources | None,
     ) -> Any:
-        """Send a call packed, as bytes that the scheduler passes on.
+        """Send a call as pickled bytes, which the scheduler passes on.
 
-        It unpacks what it is sent, and keeps the last thousand messages to each worker: the
-        objects of an order of 512 images take 0.27 MB, and its bytes a fifth of that.
+        It unpacks other messages, and keeps the last thousand to each worker: the objects of an
+        order of 512 images take 0.27 MB, and its bytes a fifth of that.
         """
-        call = pickle.dumps((function, given))
-        name = f"{function.__name__}-{uuid.uuid4().hex}"
+        call = pickle.dumps((function, argument))
+        key = f"{function.__name__}-{uuid.uuid4().hex}"
         return self.client.submit(
-            _called, call, key=name, pure=False, resources=resources, retries=_RETRIES
+            _run, call, key=key, pure=False, resources=resources, retries=_RETRIES
         )
 
-    def _done(self, futures: list[Any]) -> list[Any]:
-        """Wait for some of them, but no longer than until it is to be asked again."""
+    def _wait(self, futures: list[Any]) -> list[Any]:
+        """Wait until a call ends, but no longer than `_POLL_SECONDS`; return the ended ones."""
         from distributed import wait
 
         if not futures:
             return []
         try:
             with self.client.as_current():
-                return list(wait(futures, timeout=_ASKING, return_when="FIRST_COMPLETED").done)
+                ended = wait(futures, timeout=_POLL_SECONDS, return_when="FIRST_COMPLETED")
+                return list(ended.done)
         except TimeoutError:
             return []
 
     @contextlib.contextmanager
-    def connected(self, at: str) -> Iterator[None]:
-        """Say in one line what ends the work of all: a lost scheduler, workers that die of it.
+    def connected(self, work: str) -> Iterator[None]:
+        """Turn errors of Dask into a `ClusterError` of one line.
 
         Parameters
         ----------
-        at : str
-            What a worker is at: "images", "fold".
+        work : str
+            What a worker computes, for the message: "images", "fold".
         """
         from distributed import CancelledError, KilledWorker
         from distributed.comm import CommClosedError
@@ -202,102 +202,99 @@ class Cluster:
             if not lost and not isinstance(error, CancelledError | CommClosedError):
                 raise
             raise ClusterError(
-                f"the scheduler at {self.where} is gone, or can't be reached any more: start it "
+                f"the scheduler at {self.address} is gone, or can't be reached any more: start it "
                 "and its workers again"
             ) from error
         except KilledWorker as error:
             raise ClusterError(
-                f"worker after worker ended while it was at the same {at}: if the system ended "
+                f"worker after worker ended while it was at the same {work}: if the system ended "
                 "them for want of memory, start fewer on a machine; else see the workers' log"
             ) from error
         except (ImportError, AttributeError) as error:
-            raise ClusterError(_ANOTHER.format(error)) from error
+            raise ClusterError(_OTHER_VERSION.format(error)) from error
 
 
-_ANOTHER = (
-    "a worker has another tlfeatures than this one, or none ({}): install the same version on all "
-    "machines"
-)
-
-
-def _called(call: bytes) -> Any:
-    """Call a function with what it is given, on a worker; what goes wrong names the machine."""
+def _run(call: bytes) -> Any:
+    """Run a pickled call on a worker; an unexpected error becomes one that names the machine."""
     try:
-        function, given = pickle.loads(call)
-        return function(given)
+        function, argument = pickle.loads(call)
+        return function(argument)
     except TlfeaturesError:
         raise
     except Exception as error:
         if isinstance(error, ImportError | AttributeError) and "tlfeatures" in str(error):
-            raise ClusterError(_ANOTHER.format(error)) from error
-        said = " ".join(f"{type(error).__name__}: {error}".split())
-        raise ClusterError(f"a worker on {socket.gethostname()} failed ({said})") from error
+            raise ClusterError(_OTHER_VERSION.format(error)) from error
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ClusterError(f"a worker on {socket.gethostname()} failed ({reason})") from error
 
 
 class ThisProcess:
-    """A stand-in for a cluster: this process makes one call after the other."""
+    """Replaces a cluster for a sharded file: this process runs the calls one after the other."""
 
-    threads = 1
-
-    def threads_for(self, resources: dict[str, float]) -> int:
-        """Give what `Cluster.threads_for` gives."""
+    def threads_for(self, resources: Resources | None) -> int:
+        """See `Cluster.threads_for`."""
         return 1
 
-    def resources(self, device: str) -> dict[str, float]:
-        """Say that nothing is asked of a worker."""
+    def resources(self, device: str) -> Resources:
+        """See `Cluster.resources`; no resource is needed."""
         return {}
 
-    def each(
+    def map_unordered(
         self,
-        function: Callable[[Given], Made],
-        given: Iterable[Given],
+        function: Callable[[Argument], Result],
+        arguments: Iterable[Argument],
         *,
-        resources: dict[str, float] | None = None,
-        stop: Callable[[], bool] = lambda: False,
-    ) -> Iterator[tuple[Given, Made]]:
-        """Do what `Cluster.each` does."""
-        for each in given:
+        resources: Resources | None = None,
+        stop: Callable[[], bool] = _never,
+    ) -> Iterator[tuple[Argument, Result]]:
+        """See `Cluster.map_unordered`."""
+        for argument in arguments:
             if stop():
                 return
-            yield each, function(each)
-
-    def first(
-        self,
-        function: Callable[[Given], Made],
-        given: Given,
-        resources: dict[str, float] | None = None,
-    ) -> Made:
-        """Do what `Cluster.first` does."""
-        return function(given)
+            yield argument, function(argument)
 
 
-class _WorkerCheck:
-    """Warns once if no worker is connected."""
+Workers: TypeAlias = Cluster | ThisProcess
 
-    def __init__(self, where: str, resources: dict[str, float] | None = None) -> None:
-        self._where = where
-        self._wanted = "".join(f" --resources {name}=1" for name in resources or {})
+
+def call_once(
+    workers: Workers,
+    function: Callable[[Argument], Result],
+    argument: Argument,
+    resources: Resources | None = None,
+) -> Result:
+    """Call a function of this package on any worker; see `Cluster.map_unordered`."""
+    ((_, result),) = workers.map_unordered(function, [argument], resources=resources)
+    return result
+
+
+class _WorkerWarning:
+    """Warns once if no worker is connected for some time."""
+
+    def __init__(self, address: str, resources: Resources | None = None) -> None:
+        self._address = address
+        self._options = "".join(f" --resources {name}=1" for name in resources or {})
         self._since: float | None = None
-        self._said = False
+        self._warned = False
 
-    def look(self, threads: int) -> None:
+    def update(self, threads: int) -> None:
         if threads:
-            self._since, self._said = None, False
+            self._since, self._warned = None, False
             return
         self._since = self._since or time.monotonic()
-        if not self._said and time.monotonic() - self._since > PATIENCE_SECONDS:
-            self._said = True
+        if not self._warned and time.monotonic() - self._since > PATIENCE_SECONDS:
+            self._warned = True
             logger.warning(
                 "no worker that can do it is connected to %s: waiting. Start one with: "
                 "dask worker %s --nthreads 1%s",
-                self._where,
-                "ADDRESS" if self._where == "local" else self._where,
-                self._wanted,
+                self._address,
+                "ADDRESS" if self._address == "local" else self._address,
+                self._options,
             )
 
 
 def threads_of_worker() -> int | None:
-    """Give how many threads the worker has in which this is called; None where it is none."""
+    """Return the number of threads of the worker that runs this call; None outside of a worker."""
     try:
         from distributed import get_worker
 

@@ -1,6 +1,6 @@
-"""Connections to a Dask scheduler: one at an address, or one that is started on this machine.
+"""Connect to a Dask scheduler: one at an address, or one that is started on this machine.
 
-A scheduler runs whatever anybody sends who reaches its port, see docs/cluster.md.
+A scheduler runs whatever it is sent by anybody who reaches its port: see docs/cluster.md.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-CONNECT_SECONDS = 10.0  # after which a scheduler that does not answer is an error
+CONNECT_SECONDS = 10.0  # time without an answer of the scheduler after which it is an error
 
 _LOGGERS = (
     *("distributed", "distributed.client", "distributed.nanny", "distributed.scheduler"),
@@ -34,14 +34,14 @@ _LOGGERS = (
 
 @dataclass(frozen=True)
 class TLS:
-    """Files that make connections encrypted, and known to both sides; as Dask names them.
+    """Certificates for encrypted connections, by which client and scheduler identify each other.
 
     Attributes
     ----------
     ca_file : path
-        Of the authority that signed the certificates of client, scheduler and workers.
+        Certificate of the authority that signed those of client, scheduler and workers.
     cert, key : path
-        Of this client.
+        Certificate and private key of this client.
     """
 
     ca_file: str
@@ -56,18 +56,22 @@ def connect(cluster: str | Client, tls: TLS | None = None) -> Iterator[Cluster]:
     Parameters
     ----------
     cluster : str or distributed.Client
-        Its address, as in "tcp://10.0.0.1:8786" or "tls://..."; "local" starts one on this machine,
-        with a worker of one thread a core and without a GPU, for as long as this is entered; or a
-        client or cluster of Dask's, which stays as it is.
+        Address of the scheduler, such as "tcp://10.0.0.1:8786" or "tls://10.0.0.1:8786". "local"
+        starts one on this machine for the `with` block, with one worker of one thread for each
+        core, which don't use a GPU. A client or a cluster of Dask stays open.
     tls : TLS, optional
-        Then the address is one of tls://.
+        Certificates for an address that starts with tls://.
+
+    Yields
+    ------
+    Cluster
 
     Raises
     ------
     ClusterError
-        If Dask is not installed, or no scheduler answers there.
+        If Dask is not installed, or no scheduler answers.
     ParameterError
-        If this is no address, or none for certificates.
+        If `cluster` is no address, or certificates are given for an address without encryption.
     """
     if importlib.util.find_spec("distributed") is None:
         raise ClusterError("Dask is not installed: pip install 'tlfeatures[cluster]'")
@@ -75,8 +79,10 @@ def connect(cluster: str | Client, tls: TLS | None = None) -> Iterator[Cluster]:
         if tls is not None:
             raise ParameterError("certificates are for an address; this client has its own")
         with contextlib.ExitStack() as stack:
-            client = cluster if hasattr(cluster, "submit") else stack.enter_context(_of(cluster))
-            yield _announced(Cluster(client, client.scheduler.address))
+            client = (
+                cluster if hasattr(cluster, "submit") else stack.enter_context(_client_of(cluster))
+            )
+            yield _logged(Cluster(client, client.scheduler.address))
         return
     if cluster != "local" and not re.fullmatch(r"[a-z]+://.+", cluster):
         raise ParameterError(
@@ -91,22 +97,19 @@ def connect(cluster: str | Client, tls: TLS | None = None) -> Iterator[Cluster]:
     with contextlib.ExitStack() as stack:
         stack.enter_context(_quiet())
         address: Any = _local(stack) if cluster == "local" else cluster
-        yield _announced(Cluster(stack.enter_context(_client(address, cluster, tls)), cluster))
+        yield _logged(Cluster(stack.enter_context(_client(address, cluster, tls)), cluster))
 
 
 @contextlib.contextmanager
 def connect_if(cluster: str | Client | None, tls: TLS | None = None) -> Iterator[Cluster | None]:
-    """Connect as `connect` does, or give None where no cluster is asked for."""
-    if cluster is not None:
-        with connect(cluster, tls) as connected:
-            yield connected
-        return
-    if tls is not None:
+    """Connect as `connect` does; without a cluster, yield None."""
+    if cluster is None and tls is not None:
         raise ParameterError("tls is of the connection to a cluster: give that, too")
-    yield None
+    with contextlib.nullcontext() if cluster is None else connect(cluster, tls) as connected:
+        yield connected
 
 
-def _of(cluster: Any) -> Client:
+def _client_of(cluster: Any) -> Client:
     from distributed import Client
 
     try:
@@ -118,32 +121,32 @@ def _of(cluster: Any) -> Client:
         ) from error
 
 
-def _announced(cluster: Cluster) -> Cluster:
+def _logged(cluster: Cluster) -> Cluster:
     threads = cluster.client.ncores()
     logger.info(
         "cluster %s: %s, %s; dashboard: %s",
-        cluster.where,
+        cluster.address,
         counted(len(threads), "worker"),
         counted(sum(threads.values()), "thread"),
-        cluster.dashboard,
+        cluster.client.dashboard_link,
     )
     return cluster
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """What Dask logs of connections that end is said by us, in one line."""
-    import distributed  # noqa: F401, it sets its own levels
+    """Silence Dask's log of lost connections: this package reports them in one line."""
+    import distributed  # noqa: F401, it sets the levels when it is imported
 
     loggers = [logging.getLogger(name) for name in _LOGGERS]
-    before = [each.level for each in loggers]
-    for each in loggers:
-        each.setLevel(logging.CRITICAL + 1)
+    levels = [dask_logger.level for dask_logger in loggers]
+    for dask_logger in loggers:
+        dask_logger.setLevel(logging.CRITICAL + 1)
     try:
         yield
     finally:
-        for each, level in zip(loggers, before, strict=True):
-            each.setLevel(level)
+        for dask_logger, level in zip(loggers, levels, strict=True):
+            dask_logger.setLevel(level)
 
 
 def _local(stack: contextlib.ExitStack) -> Any:
@@ -154,14 +157,14 @@ def _local(stack: contextlib.ExitStack) -> Any:
         LocalCluster(
             n_workers=joblib.cpu_count(),
             threads_per_worker=1,
-            env={"CUDA_VISIBLE_DEVICES": ""},  # else each of them would take all of the first one
+            env={"CUDA_VISIBLE_DEVICES": ""},  # else every worker reserves the whole first GPU
             dashboard_address="127.0.0.1:0",
             silence_logs=logging.CRITICAL,
         )
     )
 
 
-def _client(address: Any, named: str, tls: TLS | None) -> Client:
+def _client(address: Any, name: str, tls: TLS | None) -> Client:
     from distributed import Client, Security
 
     security = None
@@ -176,16 +179,16 @@ def _client(address: Any, named: str, tls: TLS | None) -> Client:
         return Client(address, timeout=CONNECT_SECONDS, security=security, set_as_default=False)
     except (OSError, ValueError, TypeError, RuntimeError) as error:  # also TimeoutError
         reason = " ".join(str(error).split())
-    # What failed is closed by its __del__, which hangs where that comes while another one starts.
+    # The failed client is closed by its __del__, which would hang while another client starts.
     gc.collect()
     raise ClusterError(
-        f"no scheduler answers at {named} as it should ({reason}): is it started by "
-        f"`dask scheduler`, {_doubt(named, tls)}?"
+        f"no scheduler answers at {name} as it should ({reason}): is it started by "
+        f"`dask scheduler`, {_question(name, tls)}?"
     )
 
 
-def _doubt(named: str, tls: TLS | None) -> str:
-    if not named.startswith("tls://"):
+def _question(name: str, tls: TLS | None) -> str:
+    if not name.startswith("tls://"):
         return "and not one whose address is of tls://"
     if tls is None:
         return "and are there certificates for --tls-ca-file, --tls-cert and --tls-key"

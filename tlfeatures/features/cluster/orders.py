@@ -1,4 +1,4 @@
-"""What is sent to a worker, and what comes back: plain data, which is pickled."""
+"""Data that is sent to a worker, and that it returns; both are pickled."""
 
 from __future__ import annotations
 
@@ -9,44 +9,8 @@ from dataclasses import dataclass, field
 from tlfeatures import __version__
 from tlfeatures.features.embed import ComputeOptions
 from tlfeatures.features.images.few_levels import FewLevels
-from tlfeatures.features.images.identify import Known
 from tlfeatures.features.plan import Task
-from tlfeatures.features.sources.folders import ImageFile
 from tlfeatures.features.spec import Spec
-
-
-@dataclass(frozen=True)
-class IdentifyOrder:
-    """Images that a worker identifies.
-
-    Attributes
-    ----------
-    images : list of ImageFile
-    known : dict of id to (stamp, digest)
-        A file that still has this stamp is not read.
-    """
-
-    images: list[ImageFile]
-    known: Known
-
-
-@dataclass(frozen=True)
-class EngineOrder:
-    """Arguments of `choose_engine`, which a worker calls."""
-
-    engine: str | None
-    precision: str | None
-    device: str
-    size: tuple[int, int]
-
-
-@dataclass(frozen=True)
-class CalibrationOrder:
-    """Image files on which a worker calibrates an int8 backbone; see `calibrate`."""
-
-    spec: Spec
-    files: list[tuple[str, bytes]]
-    options: ComputeOptions
 
 
 @dataclass(frozen=True)
@@ -78,26 +42,26 @@ class Recipe:
 
 @dataclass(frozen=True)
 class ShardOrder:
-    """A shard that a worker makes.
+    """A shard that a worker creates.
 
     Attributes
     ----------
     recipe : Recipe
     tasks : list of Task
-        Its images, in the order of their rows; each once, whatever rows of the file it has.
-    anew : bool
-        Whether the shard is made again although there is one of its name.
+        The images of the shard, one for each of its rows.
+    replace : bool
+        Whether the shard is created even if a file of its name exists.
     """
 
     recipe: Recipe
     tasks: list[Task]
-    anew: bool = False
+    replace: bool = False
 
     @property
     def name(self) -> str:
         """Name of the shard's file: a hash of the order.
 
-        The size of a batch is no part of it, although the last bits of some engines depend on it.
+        The size of a batch is not part of it, although the last bits of some engines depend on it.
         """
         recipe = self.recipe
         spec = recipe.spec.to_dict()
@@ -111,7 +75,7 @@ class ShardOrder:
 
 @dataclass(frozen=True)
 class Receipt:
-    """What the client needs to know of a shard without opening it.
+    """Facts about a shard, so that the client does not have to open it.
 
     Attributes
     ----------
@@ -121,21 +85,17 @@ class Receipt:
         Its size in bytes.
     sha256 : bytes
         Hash of its bytes.
-    digests : bytes
-        sha256 of the image of each row, 32 bytes a row; zeros where it could not be embedded.
+    digests : list of bytes
+        sha256 of the image of each row; `UNREADABLE` if it could not be embedded.
     failures : dict of row to str
-        Why images could not be embedded.
+        Reasons why images could not be embedded.
     few_levels : dict of row to FewLevels
-        Images with few grey levels, if the shard was made just now.
+        Images with few grey levels; empty for a shard of an earlier run.
     """
 
     name: str
     size: int
     sha256: bytes
-    digests: bytes
+    digests: list[bytes]
     failures: dict[int, str]
     few_levels: dict[int, FewLevels] = field(default_factory=dict)
-
-    def row_digests(self) -> list[bytes]:
-        """Give the sha256 of the image in each row; `UNREADABLE` where there is none."""
-        return [self.digests[start : start + 32] for start in range(0, len(self.digests), 32)]

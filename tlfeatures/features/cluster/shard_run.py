@@ -1,10 +1,10 @@
-"""The shards of one run: which exist, which workers have to make, and their receipts."""
+"""The shards of one run: those that exist, those that workers create, and their receipts."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 from typing import Any
@@ -12,22 +12,22 @@ from typing import Any
 import numpy as np
 
 from tlfeatures.errors import ClusterError, ImageError, StoppedError, StoreError
-from tlfeatures.features.cluster.client import Cluster, ThisProcess
+from tlfeatures.features.cluster.client import Workers
 from tlfeatures.features.cluster.orders import Receipt, Recipe, ShardOrder
-from tlfeatures.features.cluster.worker import check_shard, make_shard
+from tlfeatures.features.cluster.worker import check_shard, create_shard
+from tlfeatures.features.embed import Progress
 from tlfeatures.features.engines.engine import BATCH_SIZE
 from tlfeatures.features.file.reader import read_header
 from tlfeatures.features.file.shard_folder import is_shard, remove_shards, shard_of
 from tlfeatures.features.images.few_levels import FewLevels
 from tlfeatures.features.images.identify import UNREADABLE
 from tlfeatures.features.plan import Plan, Task
-from tlfeatures.features.run import Callbacks
 from tlfeatures.features.sources.locations import Folder
 
 logger = logging.getLogger(__name__)
 
 _SHARD_IMAGES, _SHARD_BYTES = 512, 64 * 2**20
-_SHARDS_A_THREAD = 16  # of few images: threads end at about the same time, a kill costs little
+_SHARDS_A_THREAD = 16  # so many that threads end at the same time, and a kill loses few images
 _GPU_BATCH = 256
 _TRIES = 3
 _WAITS = (0.0, 1.0, 3.0, 10.0)  # seconds before a folder is listed again
@@ -38,19 +38,22 @@ class ShardRun:
 
     Parameters
     ----------
-    cluster : Cluster or ThisProcess
+    workers : Cluster or ThisProcess
     plan : Plan
     recipe : Recipe
     folder : Folder
         The folder of the shards.
-    callbacks : Callbacks
+    progress : callable (images done, images to do)
+        Called after each shard.
+    stop : callable () -> bool
+        Called regularly; true ends the run.
 
     Attributes
     ----------
     old : set of str
         Names of the shards that the file has already.
     receipts : dict of shard name to Receipt
-        Shards that were found or made, and hold an image.
+        Shards of this run and of earlier ones that hold an image.
     failures : list of (Task, ImageError)
         Images that could not be embedded.
     few_levels : list of (Task, FewLevels)
@@ -61,14 +64,15 @@ class ShardRun:
 
     def __init__(
         self,
-        cluster: Cluster | ThisProcess,
+        workers: Workers,
         plan: Plan,
         recipe: Recipe,
         folder: Folder,
-        callbacks: Callbacks,
+        progress: Progress,
+        stop: Callable[[], bool],
     ) -> None:
-        self._cluster, self._plan, self._recipe = cluster, plan, recipe
-        self.folder, self._callbacks = folder, callbacks
+        self._workers, self._plan, self._recipe = workers, plan, recipe
+        self.folder, self._progress, self._stop = folder, progress, stop
         current = plan.current
         own = current.shards if current and current.has_own_shards else None
         self.old = set(own.names if own else ())
@@ -80,7 +84,7 @@ class ShardRun:
         self.computed = 0
 
     def carry_out(self) -> None:
-        """Take the shards of earlier runs, and let workers make the others.
+        """Use the shards of earlier runs, and let workers create the others.
 
         Raises
         ------
@@ -89,18 +93,18 @@ class ShardRun:
         """
         try:
             self._reuse()
-            self._make()
+            self._create()
         except ClusterError as error:
             raise ClusterError(f"{error}. {self._how_far()}; run the command again") from error
 
     def _reuse(self) -> None:
-        """Take the shards that earlier runs made and no file has yet."""
+        """Use the shards of interrupted runs, which belong to no file yet."""
         names = sorted(name for name in set(self.folder.sizes()) - self.old if is_shard(name))
         place_of = {task.digest: place for place, task in self._left.items()}
         place_of.pop(UNREADABLE, None)
         checks = ((self._recipe, name) for name in names)
-        for _, receipt in self._cluster.each(check_shard, checks, stop=self._callbacks.stop):
-            digests = [] if receipt is None else receipt.row_digests()
+        for _, receipt in self._workers.map_unordered(check_shard, checks, stop=self._stop):
+            digests = [] if receipt is None else receipt.digests
             places = [place_of[digest] for digest in digests if digest in place_of]
             new = [place for place in places if self._left.pop(place, None)]
             if receipt is not None and new:
@@ -113,8 +117,8 @@ class ShardRun:
     def _done(self) -> int:
         return len(self._plan.tasks) - len(self._left)
 
-    def _make(self) -> None:
-        """Let the workers make the rest; a shard that is gone at the end is made again."""
+    def _create(self) -> None:
+        """Let the workers create the other shards; one that is missing at the end is repeated."""
         for _ in range(_TRIES):
             orders = {order.name: order for order in self._orders()}
             self._send(orders)
@@ -124,12 +128,12 @@ class ShardRun:
             for name in lost:
                 self._take_back(orders[name])
         raise StoreError(
-            f"shards in {self.folder.location} don't stay as they were made: look who else writes "
-            "there"
+            f"shards in {self.folder.location} were changed after they were written: make sure "
+            "that nothing else writes into this folder"
         )
 
     def _lost(self, names: Sequence[str]) -> list[str]:
-        """Give the shards that are not as their receipts say; a shared folder may lag behind."""
+        """Return the shards that differ from their receipts; a shared folder may need some time."""
         for wait in _WAITS:
             time.sleep(wait)
             sizes = self.folder.sizes()
@@ -145,14 +149,14 @@ class ShardRun:
             # A row is in one shard: a shard has all embeddings of its images.
             tasks = [replace(task, variants_only=False, rows=[]) for task in group]
             order = ShardOrder(self._recipe, tasks)
-            # A shard of the file whose rows are not done is damaged, as `verify --mend` says.
-            yield replace(order, anew=order.name in self.old)
+            # `verify --mend` marks the rows of a damaged shard of the file as not done.
+            yield replace(order, replace=order.name in self.old)
 
     def _images_a_shard(self) -> int:
-        """Give a multiple of a batch, so that batches are those of a run on one machine."""
+        """Return a multiple of a batch, so that batches are those of a run on one machine."""
         recipe = self._recipe
-        resources = self._cluster.resources(recipe.options.device)
-        threads = max(self._cluster.threads_for(resources), 1)
+        resources = self._workers.resources(recipe.options.device)
+        threads = max(self._workers.threads_for(resources), 1)
         parts = 1 + recipe.spec.variants
         row_bytes = sum(recipe.embeddings.values()) * parts * np.dtype(recipe.dtype).itemsize
         fair = -(-len(self._left) // (_SHARDS_A_THREAD * threads))
@@ -163,21 +167,21 @@ class ShardRun:
         return batch * max(most // batch, 1)
 
     def _send(self, orders: dict[str, ShardOrder]) -> None:
-        resources = self._cluster.resources(self._recipe.options.device)
-        calls = self._cluster.each(
-            make_shard, orders.values(), resources=resources, stop=self._callbacks.stop
+        resources = self._workers.resources(self._recipe.options.device)
+        calls = self._workers.map_unordered(
+            create_shard, orders.values(), resources=resources, stop=self._stop
         )
         for order, receipt in calls:
             self._take(order, receipt)
             total = len(self._plan.tasks)
-            self._callbacks.progress(self._done - self._reused, total - self._reused)
+            self._progress(self._done - self._reused, total - self._reused)
         if self._left:
             raise StoppedError(f"Stopped: {self._how_far()}")
 
     def _take(self, order: ShardOrder, receipt: Receipt) -> None:
-        for row, why in receipt.failures.items():
+        for row, reason in receipt.failures.items():
             task = self._left[order.tasks[row].place]
-            self.failures.append((task, ImageError(why)))
+            self.failures.append((task, ImageError(reason)))
         self.few_levels += [(order.tasks[row], few) for row, few in receipt.few_levels.items()]
         for task in order.tasks:
             del self._left[task.place]
@@ -200,19 +204,17 @@ class ShardRun:
         )
 
     def versions(self) -> dict[str, Any]:
-        """Give the versions of the libraries on a worker: they computed the rows."""
-        current = self._plan.current
-        provenance = current.provenance if current else {}
+        """Return the versions of a worker's libraries, which computed the rows."""
+        header = self._plan.current
         for name in list(self.receipts)[-1:]:
             with self.folder.reading(name) as path:
-                provenance = read_header(path).provenance
-        return {"versions": provenance["versions"]} if "versions" in provenance else {}
+                header = read_header(path)
+        return {} if header is None else {"versions": header.provenance["versions"]}
 
     def tidy(self, kept: Collection[str]) -> None:
         """Remove the shards that no file refers to, and temporary files of killed workers.
 
-        The folder belongs to this file. Copies of the file under other names may refer to shards,
-        too.
+        The folder belongs to this file, but copies of the file may refer to its shards, too.
         """
         names = {name for name in self.folder.sizes() if shard_of(name) is not None}
         remove_shards(self._plan.target, self.folder, names - set(kept))

@@ -1,8 +1,8 @@
 """The functions that run on workers: identify images, calibrate, embed images into a shard.
 
 A shard is an embeddings file of some hundred images. Its name is a hash of the order, so that a
-call that is made twice makes the same file. It appears in its folder whole or not at all. Only its
-receipt comes back to the client.
+repeated call creates the same file. It appears in its folder when it is complete. Only its receipt
+is returned to the client.
 """
 
 from __future__ import annotations
@@ -22,15 +22,8 @@ from tlfeatures.errors import ClusterError, ImageError
 from tlfeatures.features.backbones.quantization import Quantization
 from tlfeatures.features.calibrate import calibrate
 from tlfeatures.features.cluster.client import threads_of_worker
-from tlfeatures.features.cluster.orders import (
-    CalibrationOrder,
-    EngineOrder,
-    IdentifyOrder,
-    Receipt,
-    Recipe,
-    ShardOrder,
-)
-from tlfeatures.features.embed import Batch, Embedder, EmbeddingRun
+from tlfeatures.features.cluster.orders import Receipt, Recipe, ShardOrder
+from tlfeatures.features.embed import Batch, ComputeOptions, Embedder, EmbeddingRun
 from tlfeatures.features.engines.choose import choose_engine
 from tlfeatures.features.file.create import Contents, create
 from tlfeatures.features.file.format import Header
@@ -42,33 +35,46 @@ from tlfeatures.features.images.reading import open_content
 from tlfeatures.features.plan import Task
 from tlfeatures.features.sources.folders import ImageFile
 from tlfeatures.features.sources.locations import Folder, is_url
+from tlfeatures.features.spec import Spec
 
 _REQUESTS = 16  # simultaneous requests of a worker to an object store
-_FORWARD = threading.Lock()  # a process has one backbone, and makes one call of it at a time
+_FORWARD = threading.Lock()  # a process has one backbone, which is used by one call at a time
 
 
-def identify_images(order: IdentifyOrder) -> list[tuple[bytes, Stamp]]:
-    """Give the digest and the stamp of each image; see `identify`."""
+def identify_images(
+    images: list[tuple[ImageFile, tuple[Stamp, bytes] | None]],
+) -> list[tuple[bytes, Stamp]]:
+    """Identify images, of which each may come with its stamp and digest from an earlier run.
+
+    Returns
+    -------
+    list of (digest, stamp)
+        See `identify`.
+    """
     # An object store answers slowly, but many requests at once.
-    remote = any(is_url(image.folder) for image in order.images)
+    remote = any(is_url(image.folder) for image, _ in images)
     with ThreadPoolExecutor(_REQUESTS if remote else 1) as pool:
-        known = (order.known.get(image.id) for image in order.images)
-        return list(pool.map(identify, (image.location for image in order.images), known))
+        locations = (image.location for image, _ in images)
+        return list(pool.map(identify, locations, (earlier for _, earlier in images)))
 
 
-def choose_engine_here(order: EngineOrder) -> tuple[str, str]:
+def choose_engine_on_worker(
+    arguments: tuple[str | None, str | None, str, tuple[int, int]],
+) -> tuple[str, str]:
     """Choose the engine and the precision that are the fastest on this worker."""
-    return choose_engine(order.engine, order.precision, order.device, order.size)
+    return choose_engine(*arguments)
 
 
-def calibrate_here(order: CalibrationOrder) -> Quantization:
-    """Measure the ranges of an int8 backbone on a sample."""
+def calibrate_on_worker(
+    arguments: tuple[Spec, list[tuple[str, bytes]], ComputeOptions],
+) -> Quantization:
+    """Measure the ranges of an int8 backbone on a sample; see `calibrate`."""
     with _FORWARD:
-        return calibrate(order.spec, order.files, order.options)
+        return calibrate(*arguments)
 
 
 def why_unreadable(image: ImageFile) -> str:
-    """Say why this worker cannot read an image."""
+    """Return the reason why this worker cannot read an image."""
     try:
         with open_content(image.location) as content:
             return f"{content.size:,} bytes can be read now"
@@ -76,7 +82,7 @@ def why_unreadable(image: ImageFile) -> str:
         return str(error)
 
 
-def make_shard(order: ShardOrder) -> Receipt:
+def create_shard(order: ShardOrder) -> Receipt:
     """Embed images into a shard, unless it exists already.
 
     Raises
@@ -98,7 +104,7 @@ def make_shard(order: ShardOrder) -> Receipt:
             f"a worker doesn't see {recipe.folder}: give a folder that all machines share, or a "
             "URL, as in --shards s3://bucket/folder"
         )
-    receipt = None if order.anew else check_shard((recipe, order.name))
+    receipt = None if order.replace else check_shard((recipe, order.name))
     if receipt is not None and not _can_be_read_now(order, receipt):
         return receipt
     with _FORWARD:
@@ -112,7 +118,7 @@ def make_shard(order: ShardOrder) -> Receipt:
 
 
 def check_shard(name: tuple[Recipe, str]) -> Receipt | None:
-    """Give the receipt of a shard that exists already and fits a recipe.
+    """Return the receipt of a shard that exists already and fits a recipe.
 
     Every row is read and compared with its checksum.
 
@@ -124,8 +130,8 @@ def check_shard(name: tuple[Recipe, str]) -> Receipt | None:
     Returns
     -------
     Receipt or None
-        None if there is no such shard, if it is damaged, or if another recipe or another version
-        of this package made it.
+        None if there is no such shard, if it is damaged, or if it was created by another recipe or
+        another version of this package.
     """
     recipe, file_name = name
     try:
@@ -151,22 +157,18 @@ def _fits(header: Header, recipe: Recipe) -> bool:
 
 
 def version_of(header: Header) -> str | None:
-    """Give the version of this package that made a file; None where the file does not say."""
-    versions = header.provenance.get("versions")
-    return versions.get("tlfeatures") if isinstance(versions, dict) else None
+    """Return the version of this package that created a file; None if it is not recorded."""
+    version: str | None = header.provenance["versions"].get("tlfeatures")
+    return version
 
 
 def _is_sound(reader: Reader) -> bool:
-    """Whether every finished row has the values that its checksum says."""
+    """Whether the values of every finished row fit their checksums."""
     rows = np.flatnonzero(reader.header.done)
-    if not len(rows):
-        return True
-    for table in reader.header.tables:
-        stored = reader.copy_checksums(table, rows)
-        computed = checksums(reader.copy_rows(table, rows))
-        if not np.array_equal(stored, computed):
-            return False
-    return True
+    return not len(rows) or all(
+        np.array_equal(reader.copy_checksums(table, rows), checksums(reader.copy_rows(table, rows)))
+        for table in reader.header.tables
+    )
 
 
 def _receipt(name: str, path: Path) -> Receipt:
@@ -177,13 +179,13 @@ def _receipt(name: str, path: Path) -> Receipt:
         name=name,
         size=len(data),
         sha256=hashlib.sha256(data).digest(),
-        digests=b"".join(digest if done else UNREADABLE for digest, done in rows),
-        failures={row: why for row, why in enumerate(header.reasons) if why},
+        digests=[digest if done else UNREADABLE for digest, done in rows],
+        failures={row: reason for row, reason in enumerate(header.reasons) if reason},
     )
 
 
 def _can_be_read_now(order: ShardOrder, receipt: Receipt) -> bool:
-    """Whether an image that could not be read when the shard was made can be read now."""
+    """Whether an image that could not be read when the shard was created can be read now."""
     spec, options = order.recipe.spec, order.recipe.options
     decoding = Decoding(spec.size, None, spec.value_range, options.max_pixels)
     images = _images_of(order.tasks[row] for row in receipt.failures)
@@ -199,7 +201,8 @@ def _start(order: ShardOrder) -> EmbeddingRun[Task]:
     recipe = order.recipe
     options = replace(recipe.options, threads=threads_of_worker())
     embedder = Embedder(recipe.spec, list(recipe.embeddings), options)
-    return embedder.run(_images_of(order.tasks), recipe.extent, place=attrgetter("place"))
+    images = _images_of(order.tasks)
+    return EmbeddingRun(embedder, images, recipe.extent, place=attrgetter("place"))
 
 
 def _write(
@@ -215,7 +218,7 @@ def _write(
         [task.digest for task in order.tasks],
         [UNKNOWN] * len(order.tasks),
     )
-    # A shard at a URL is made in a temporary folder. An error names the place that has no room.
+    # A shard at a URL is written in a temporary folder, which an error then names.
     named = path if is_url(recipe.folder) else Path(recipe.folder, order.name)
     contents = Contents(manifest, recipe.spec, recipe.embeddings, recipe.dtype)
     create(path, contents, named=named)
@@ -226,7 +229,7 @@ def _write(
                 name: np.concatenate([batch.values[name] for batch in batches])
                 for name in recipe.embeddings
             }
-            images = {name: value[:, 0] for name, value in values.items()}
-            writer.write(rows, images, {name: value[:, 1:] for name, value in values.items()})
+            whole = Batch(rows, values)
+            writer.write(rows, whole.images, whole.variants)
         for task, error in run.failures:
             writer.fail([row_of[task.place]], str(error))

@@ -3,19 +3,20 @@
 Keras is always installed. The others are extras of this package that compute the same function on a
 CPU, faster: `pip install 'tlfeatures[openvino]'`, `'tlfeatures[ncnn]'`. An engine is part of the
 spec: a file records what made it, and is updated by the same one. A new engine is a module of its
-own with a function `load`, and a line in `ENGINES`.
+own, which imports its library in functions only, and an entry in `ENGINES`.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from tlfeatures.errors import EngineError, ParameterError
 from tlfeatures.features.backbones.record import Backbone
-from tlfeatures.features.backbones.tensors import Weights
-from tlfeatures.features.engines.engine import Engine, LoadedBackbone
+from tlfeatures.features.engines import keras_engine
+from tlfeatures.features.engines.engine import Engine
+from tlfeatures.features.engines.ncnn_engine import NcnnBackbone
+from tlfeatures.features.engines.openvino_engine import OpenVINOBackbone
 from tlfeatures.features.spec import PRECISIONS, Spec
 from tlfeatures.names import unknown_name
 
@@ -29,34 +30,14 @@ def _is_keras_application(backbone: Backbone) -> bool:
     return backbone.keras_application is not None and _is_described(backbone)
 
 
-def _keras(
-    spec: Spec, names: Sequence[str], device: str, weights: Weights, threads: int | None
-) -> LoadedBackbone:
-    from tlfeatures.features.engines.keras_engine import load
-
-    return load(spec, names, device, weights, threads)
-
-
-def _openvino(
-    spec: Spec, names: Sequence[str], device: str, weights: Weights, threads: int | None
-) -> LoadedBackbone:
-    from tlfeatures.features.engines.openvino_engine import load
-
-    return load(spec, names, weights, threads)
-
-
-def _ncnn(
-    spec: Spec, names: Sequence[str], device: str, weights: Weights, threads: int | None
-) -> LoadedBackbone:
-    from tlfeatures.features.engines.ncnn_engine import load
-
-    return load(spec, names, weights, threads)
-
-
 ENGINES = {
-    "keras": Engine(("float32", "bfloat16"), _is_keras_application, _keras, "keras", gpu=True),
-    "openvino": Engine(("float32", "bfloat16", "int8"), _is_described, _openvino, "openvino"),
-    "ncnn": Engine(("float32",), _is_described, _ncnn, "ncnn"),
+    "keras": Engine(
+        ("float32", "bfloat16"), _is_keras_application, keras_engine.load, "keras", gpu=True
+    ),
+    "openvino": Engine(
+        ("float32", "bfloat16", "int8"), _is_described, OpenVINOBackbone, "openvino"
+    ),
+    "ncnn": Engine(("float32",), _is_described, NcnnBackbone, "ncnn"),
 }
 
 # The fastest first, as measured (see benchmarks/). ncnn has Winograd's convolutions, whose larger
@@ -89,9 +70,7 @@ class Hardware:
         """
         if device == "cpu" or (device == "auto" and not _may_have_gpu()):
             return None
-        from tlfeatures.features.engines.keras_engine import gpu_has_bfloat16
-
-        return gpu_has_bfloat16()
+        return keras_engine.gpu_has_bfloat16()
 
 
 def _may_have_gpu() -> bool:

@@ -101,12 +101,9 @@ def _preprocessed(pixels: Any, preprocessing: Preprocessing) -> Any:
 
     if preprocessing.channels == "BGR":
         pixels = keras.ops.flip(pixels, axis=-1)
-    if preprocessing.divisor != 1:
-        pixels = pixels / preprocessing.divisor
-    if preprocessing.mean is not None:
-        pixels = pixels - np.array(preprocessing.mean, np.float32)
-    if preprocessing.std is not None:
-        pixels = pixels / np.array(preprocessing.std, np.float32)
+    for step, values in preprocessing.steps(rgb=False):
+        numbers = np.array(values, np.float32)
+        pixels = pixels - numbers if step == "subtract" else pixels / numbers
     return pixels
 
 

@@ -15,12 +15,12 @@ from tlfeatures.features.backbones.tensors import Weights
 from tlfeatures.features.backbones.weights import (
     IMAGENET,
     RANDOM,
-    check_weights_source,
+    checked_source,
     load_weights,
 )
 from tlfeatures.features.engines.choose import ENGINES, check_engine
 from tlfeatures.features.engines.engine import DEVICES, Engine, LoadedBackbone
-from tlfeatures.features.spec import Spec
+from tlfeatures.features.spec import IMAGE_RULES, Spec
 from tlfeatures.names import unknown_name
 
 logger = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ def load_backbone(
     if spec.precision == "int8" and spec.quantization is None:
         # The engine would compute in float32.
         raise ParameterError("an int8 backbone needs ranges: measure them on images before")
-    source = _weights_source(spec, weights)
+    source = spec.weights if weights is None else checked_source(weights)
     # Images are augmented before they are embedded: the recipe makes no other backbone.
     spec = replace(spec, augmentation=None)
     if substitute and device == "gpu" and spec.precision != "int8":
@@ -111,15 +111,8 @@ def find_weights(spec: Spec, names: Sequence[str], weights: str | None = None) -
     backbone = find_backbone(spec.backbone)
     if not backbone.trained:
         return None
-    return _spec_weights(backbone, spec, names, _weights_source(spec, weights))
-
-
-def _weights_source(spec: Spec, given: str | None) -> str:
-    """Return the source that the user gave, which must exist, or that of the spec."""
-    if given is None:
-        return spec.weights
-    check_weights_source(given)
-    return given
+    source = spec.weights if weights is None else checked_source(weights)
+    return _spec_weights(backbone, spec, names, source)
 
 
 def _spec_weights(backbone: Backbone, spec: Spec, names: Sequence[str], source: str) -> Weights:
@@ -143,18 +136,9 @@ def _spec_weights(backbone: Backbone, spec: Spec, names: Sequence[str], source: 
 
 def _check_possible(spec: Spec) -> None:
     """Refuse a spec of another version rather than embed by other rules than its own."""
-    own = Spec(
-        backbone=spec.backbone,
-        size=spec.size,
-        precision=spec.precision,
-        weights=spec.weights,
-        weights_sha256=spec.weights_sha256,
-        top_sha256=spec.top_sha256,
-        preprocessing=find_backbone(spec.backbone).preprocessing.describe(),
-        value_range=spec.value_range,
-        engine=spec.engine,
-        quantization=spec.quantization,
-    )  # its augmentation is not compared: images themselves are embedded without
+    rules = {name: getattr(Spec, name) for name in IMAGE_RULES}
+    preprocessing = find_backbone(spec.backbone).preprocessing.describe()
+    own = replace(spec, preprocessing=preprocessing, **rules)
     for name, theirs, ours in spec.differences(own):
         raise SpecError(
             f"the embedding was made with {name} {theirs!r}, this tlfeatures does {ours!r}: use "

@@ -12,13 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import joblib
 import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.errors import EngineError
 from tlfeatures.features.backbones.network import Network
-from tlfeatures.features.backbones.record import Backbone, Preprocessing
+from tlfeatures.features.backbones.record import Preprocessing
 from tlfeatures.features.backbones.table import find_backbone
 from tlfeatures.features.backbones.tensors import Tensors, Weights
 from tlfeatures.features.engines.engine import BATCH_SIZE
@@ -32,27 +31,26 @@ class NcnnBackbone:
 
     Parameters
     ----------
-    backbone : Backbone
-    names : sequence of str
-        The embeddings wanted, `LAYER.POOLING`.
-    tensors : Tensors
-    threads : int, optional
-        All cores if not given.
+    spec, names, device, weights, threads
+        See `Engine.load`. It computes on the CPU.
+
+    Raises
+    ------
+    EngineError
+        If ncnn can't be given its weights.
     """
 
     one_shape = False
     most = BATCH_SIZE
 
     def __init__(
-        self,
-        backbone: Backbone,
-        names: Sequence[str],
-        tensors: Tensors,
-        threads: int | None = None,
+        self, spec: Spec, names: Sequence[str], device: str, weights: Weights, threads: int | None
     ) -> None:
-        self._backbone = backbone
+        import joblib
+
+        self._backbone = backbone = find_backbone(spec.backbone)
         self._parts = [(name, *name.rpartition(".")[::2]) for name in names]
-        self._tensors = tensors
+        self._tensors = tensors = weights.tensors
         wanted = {backbone.network.map_of(layer) for _, layer, _ in self._parts}
         reverse = backbone.preprocessing.channels == "BGR"
         param, binary, self._maps = _ncnn_files(backbone.network, tensors, wanted, reverse=reverse)
@@ -97,14 +95,10 @@ class NcnnBackbone:
 
 def _preprocessed(image: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.float32]:
     """Do to (h, w, 3) what the record says, but leave the channels in the order RGB."""
-    order = slice(None, None, -1 if preprocessing.channels == "BGR" else 1)
     pixels = image.astype(np.float32)
-    if preprocessing.divisor != 1:
-        pixels /= np.float32(preprocessing.divisor)
-    if preprocessing.mean is not None:
-        pixels -= np.array(preprocessing.mean[order], np.float32)
-    if preprocessing.std is not None:
-        pixels /= np.array(preprocessing.std[order], np.float32)
+    for step, values in preprocessing.steps(rgb=True):
+        operation = np.subtract if step == "subtract" else np.divide
+        operation(pixels, np.array(values, np.float32), out=pixels)
     return pixels
 
 
@@ -191,14 +185,3 @@ def _dense(
         if layer == wanted:
             break
     return row
-
-
-def load(spec: Spec, names: Sequence[str], weights: Weights, threads: int | None) -> NcnnBackbone:
-    """Build the backbone of a spec.
-
-    Raises
-    ------
-    EngineError
-        If ncnn can't be given its weights.
-    """
-    return NcnnBackbone(find_backbone(spec.backbone), names, weights.tensors, threads)

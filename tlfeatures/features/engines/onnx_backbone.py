@@ -52,10 +52,17 @@ def backbone_nodes(
     backbone = find_backbone(spec.backbone)
     pixels = graph.op("Transpose", graph.cast(images, np.float32), perm=[0, 3, 1, 2])
     pixels = _preprocessed(graph, pixels, backbone.preprocessing)
-    if backbone.network.kernels and tensors is not None:
+    network = backbone.network
+    if network.kernels and tensors is not None:
         if backbone.preprocessing.channels == "BGR":
-            tensors = _for_rgb(backbone.network, tensors)
-        return _network(graph, pixels, parts, backbone.network, tensors, spec.quantization)
+            tensors = _for_rgb(network, tensors)
+        wanted = {network.map_of(layer) for layer, _ in parts}
+        maps = _convolved(graph, pixels, wanted, network, tensors, spec.quantization)
+        rows = [_pooled(graph, maps[network.map_of(layer)], pool) for layer, pool in parts]
+        return [
+            _dense(graph, row, layer, network, tensors) if layer in network.top else row
+            for row, (layer, _) in zip(rows, parts, strict=True)
+        ]
     if backbone.name == PIXELS.name:
         return [
             _pooled(graph, _mean_colours(graph, pixels, layer, spec.size), pool)
@@ -66,14 +73,9 @@ def backbone_nodes(
 
 def _preprocessed(graph: Graph, pixels: Value, preprocessing: Preprocessing) -> Value:
     """Do to (n, 3, h, w) what the record says, but leave the channels in the order RGB."""
-    steps = (("Sub", preprocessing.mean), ("Div", preprocessing.std))
-    if preprocessing.divisor != 1:
-        pixels = graph.op("Div", pixels, np.array(preprocessing.divisor, np.float32))
-    for operation, values in steps:
-        if values is not None:
-            in_order = values[::-1] if preprocessing.channels == "BGR" else values
-            array = np.array(in_order, np.float32)[:, None, None]
-            pixels = graph.op(operation, pixels, array)
+    for step, values in preprocessing.steps(rgb=True):
+        numbers = np.array(values, np.float32)[:, None, None]
+        pixels = graph.op("Sub" if step == "subtract" else "Div", pixels, numbers)
     return pixels
 
 
@@ -91,23 +93,6 @@ def _for_rgb(network: Network, tensors: Tensors) -> Tensors:
     first = next(iter(network.kernels))
     kernel, bias = tensors[first]
     return tensors | {first: (kernel[:, :, ::-1], bias)}
-
-
-def _network(
-    graph: Graph,
-    pixels: Value,
-    parts: list[tuple[str, str]],
-    network: Network,
-    tensors: Tensors,
-    quantization: Quantization | None,
-) -> list[Value]:
-    wanted = {network.map_of(layer) for layer, _ in parts}
-    maps = _convolved(graph, pixels, wanted, network, tensors, quantization)
-    pooled = [(layer, _pooled(graph, maps[network.map_of(layer)], pool)) for layer, pool in parts]
-    return [
-        _dense(graph, rows, layer, network, tensors) if layer in network.top else rows
-        for layer, rows in pooled
-    ]
 
 
 def _convolved(

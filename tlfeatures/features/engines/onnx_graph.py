@@ -85,17 +85,13 @@ class Graph:
         list of str
             Its outputs.
         """
-        from onnx import compose
+        from onnx import compose, helper
 
         inner = compose.add_prefix(model, self._new("part") + "_").graph
-        self._nodes += [self._renaming(value, inner.input[0].name), *inner.node]
+        renaming = helper.make_node("Identity", [value], [inner.input[0].name])
+        self._nodes += [renaming, *inner.node]
         self._constants += list(inner.initializer)
         return [output.name for output in inner.output]
-
-    def _renaming(self, value: Value, name: str) -> Any:
-        from onnx import helper
-
-        return helper.make_node("Identity", [value], [name])
 
     def _new(self, kind: str) -> Value:
         self._names += 1

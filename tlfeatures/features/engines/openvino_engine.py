@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.errors import EngineError
-from tlfeatures.features.backbones.record import Backbone
 from tlfeatures.features.backbones.table import find_backbone
 from tlfeatures.features.backbones.tensors import Weights
 from tlfeatures.features.engines.engine import BATCH_SIZE, fitting_batch
@@ -28,41 +27,37 @@ _HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
 class OpenVINOBackbone:
     """A backbone in OpenVINO. Rows are the same bits whatever the batch.
 
+    It is compiled for the first batch.
+
     Parameters
     ----------
-    backbone : Backbone
-    names : sequence of str
-        The embeddings wanted, `LAYER.POOLING`.
-    data : bytes
-        An ONNX model whose outputs are these embeddings.
-    precision : str
-    threads : int, optional
-        All cores if not given.
+    spec, names, device, weights, threads
+        See `Engine.load`. It computes on the CPU.
+
+    Raises
+    ------
+    EngineError
+        If this CPU doesn't have the spec's precision.
     """
 
     one_shape = False
     most = BATCH_SIZE
 
     def __init__(
-        self,
-        backbone: Backbone,
-        names: Sequence[str],
-        data: bytes,
-        precision: str,
-        threads: int | None = None,
+        self, spec: Spec, names: Sequence[str], device: str, weights: Weights, threads: int | None
     ) -> None:
         import openvino
 
-        self._backbone = backbone
+        self._backbone = find_backbone(spec.backbone)
         self._names = names
         self._core = openvino.Core()
         able = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        if precision == "bfloat16" and "BF16" not in able:
+        if spec.precision == "bfloat16" and "BF16" not in able:
             raise EngineError("OpenVINO has no bfloat16 on this CPU: give --engine keras")
-        self._model = self._core.read_model(data, b"")
+        self._model = self._core.read_model(_onnx_model(spec, names, weights), b"")
         self._options = {
             "PERFORMANCE_HINT": "THROUGHPUT",
-            "INFERENCE_PRECISION_HINT": _HINTS[precision],
+            "INFERENCE_PRECISION_HINT": _HINTS[spec.precision],
             **({} if threads is None else {"INFERENCE_NUM_THREADS": threads}),
         }
         self._lock = threading.Lock()  # clones of a cross-validation share one instance
@@ -103,21 +98,12 @@ class OpenVINOBackbone:
         }
 
 
-def load(
-    spec: Spec, names: Sequence[str], weights: Weights, threads: int | None
-) -> OpenVINOBackbone:
-    """Build the graph of a spec's backbone, to be compiled for the first batch.
-
-    Raises
-    ------
-    EngineError
-        If this CPU doesn't have the spec's precision.
-    """
+def _onnx_model(spec: Spec, names: Sequence[str], weights: Weights) -> bytes:
+    """Write the backbone as an ONNX model whose outputs are the wanted embeddings."""
     graph = Graph()
     rows = backbone_nodes(graph, "images", spec, names, weights.tensors)
     outputs = {
         name: (value, np.float32, ("n", "d")) for name, value in zip(names, rows, strict=True)
     }
     model = graph.model({"images": (np.uint8, ("n", *spec.size, 3))}, outputs)
-    backbone = find_backbone(spec.backbone)
-    return OpenVINOBackbone(backbone, names, model.SerializeToString(), spec.precision, threads)
+    return bytes(model.SerializeToString())

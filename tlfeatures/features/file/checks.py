@@ -19,7 +19,7 @@ import h5py
 import numpy as np
 
 from tlfeatures.errors import FormatError, StoreError
-from tlfeatures.features.combined import BESIDE
+from tlfeatures.features.combined import PLUS
 from tlfeatures.features.file.format import (
     DTYPES,
     FORMAT,
@@ -118,7 +118,7 @@ def _read_header(path: Path, file: h5py.File) -> Header:
         reasons=_texts(datasets["reason"]),
         spec=spec,
         embeddings={name: axes.lengths[width_axis(name)] for name in names},
-        dtype=axes.dtype,
+        dtype=axes.dtypes["values"],
         provenance=_provenance(path, _json(file, "provenance")),
         shards=_shards(path, file, datasets) if sharded else None,
     )
@@ -158,8 +158,8 @@ def _embeddings(file: h5py.File) -> list[str]:
     if not isinstance(group, h5py.Group) or not len(group):
         raise FormatError("it has no embeddings")
     names = list(group)
-    if any(BESIDE in name for name in names):
-        raise FormatError(f"the name of an embedding has a {BESIDE}, which joins names")
+    if any(PLUS in name for name in names):
+        raise FormatError(f"the name of an embedding has a {PLUS}, which joins names")
     return names
 
 
@@ -179,15 +179,18 @@ def _provenance(path: Path, found: Any) -> dict[str, Any]:
     }
     wrong = [name for name, fits in right.items() if not fits]
     if wrong:
-        _warn_of_provenance(path.resolve(), ", ".join(wrong))
+        _warn_once(
+            f"{path.resolve()}: its provenance has {', '.join(wrong)} of another kind than texts: "
+            "left out"
+        )
     kept = {name: value for name, value in found.items() if name not in wrong}
     return {"versions": {}, "commands": [], **kept}
 
 
 @lru_cache
-def _warn_of_provenance(path: Path, names: str) -> None:
-    """Warn once, though a command opens a file several times."""
-    logger.warning("%s: its provenance has %s of another kind than texts: left out", path, names)
+def _warn_once(message: str) -> None:
+    """Log a warning once, although a command opens a file several times."""
+    logger.warning("%s", message)
 
 
 def _all_texts(values: Iterable[Any]) -> bool:
@@ -240,11 +243,6 @@ class _Axes:
 
     lengths: dict[str | int, int]
     dtypes: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def dtype(self) -> str:
-        """The dtype of the values."""
-        return self.dtypes["values"]
 
     def check(self, entry: DatasetFormat, dataset: h5py.Dataset) -> None:
         shape, dtype = dataset.shape, dataset.dtype
@@ -306,24 +304,14 @@ def _without_lost_rows(header: Header, shards: Shards) -> Header:
     lost = np.append(shards.lost(header.path), True)  # the last item is for place -1
     done = header.done & ~lost[shards.place[:, 0]]
     if lost[:-1].any():
-        rows = int((header.done & ~done).sum())
-        _warn_of_lost(header.path.resolve(), int(lost[:-1].sum()), len(shards.names), rows)
-    values = sum(header.embeddings.values()) * (1 + header.variants)
+        _warn_once(
+            f"{lost[:-1].sum()} of the {len(shards.names)} shards of {header.path.resolve()} are "
+            f"missing or cut off, and with them {(header.done & ~done).sum()} rows: if the "
+            "file was moved, move its folder of shards, too; else run `tlfeatures extract` again"
+        )
+    values = sum(header.embeddings.values()) * (1 + header.spec.variants)
     promised = int(done.sum()) * values * np.dtype(header.dtype).itemsize
     present = sum(size for size, gone in zip(shards.sizes, lost.tolist(), strict=False) if not gone)
     if promised > max(SMALL_SHARDED, _RATIO * present):
         raise FormatError(f"{header.path} promises {promised:,} bytes in shards of {present:,}")
     return replace(header, done=done)
-
-
-@lru_cache
-def _warn_of_lost(path: Path, lost: int, shards: int, rows: int) -> None:
-    """Warn once, though a command opens a file several times."""
-    logger.warning(
-        "%d of the %d shards of %s are missing or cut off, and with them %d rows: run the command "
-        "that made it again",
-        lost,
-        shards,
-        path,
-        rows,
-    )

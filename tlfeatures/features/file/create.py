@@ -11,7 +11,7 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -43,7 +43,7 @@ _MAPPING_BYTES = 200  # more than HDF5 needs to map one run of rows
 
 @dataclass(frozen=True)
 class Contents:
-    """What a new file is for.
+    """What a new file holds.
 
     Attributes
     ----------
@@ -54,6 +54,11 @@ class Contents:
     dtype : {"float32", "float16"}
     provenance : mapping
         Facts about the file's origin. `versions` default to those of the libraries in this process.
+    shards : Shards or None
+        The shards of a sharded file, of which every row with a place is done. None for a file that
+        has its rows in itself, of which none is done.
+    reasons : mapping of row to str
+        Why images could not be embedded.
     """
 
     manifest: Manifest
@@ -61,10 +66,12 @@ class Contents:
     embeddings: Mapping[str, int]
     dtype: str
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    shards: Shards | None = None
+    reasons: Mapping[int, str] = field(default_factory=dict)
 
 
 def create(path: Path, contents: Contents, named: Path | None = None) -> None:
-    """Create a file with space for every row, and none done.
+    """Create a file with space for every row that is not in a shard.
 
     Parameters
     ----------
@@ -79,14 +86,18 @@ def create(path: Path, contents: Contents, named: Path | None = None) -> None:
         If it can't be written, or the disk has no space for all of it; nothing is left then.
     """
     datasets = _sized_datasets(contents)
-    needed = _bytes_of(datasets) + _METADATA_BYTES * (2 * len(contents.embeddings) + 1)
+    needed = _bytes_needed(contents, datasets)
     try:
         _reserve(path, needed)  # HDF5 crashes the process if it can't write its metadata
         with h5py.File(path, "w", locking=False) as file:
             _write_attributes(file, contents)
-            columns = _columns(contents.manifest)
+            columns = _columns(contents)
             for dataset in datasets:
-                _allocate(file, dataset, columns)
+                if not dataset.mapped:
+                    _allocate(file, dataset, columns)
+            if contents.shards is not None:
+                mapped = (dataset for dataset in datasets if dataset.mapped)
+                _map(file, mapped, contents.shards)
         _reserve(path, path.stat().st_size)  # creating the file has freed the reserved blocks
     except OSError as error:
         path.unlink(missing_ok=True)
@@ -95,51 +106,6 @@ def create(path: Path, contents: Contents, named: Path | None = None) -> None:
         raise StoreError(
             f"{named or path} can't be made: {reason_of(error)}. It takes about "
             f"{needed / 1e6:,.1f} MB{room}, or choose another place with -o"
-        ) from error
-
-
-def create_sharded(
-    path: Path,
-    contents: Contents,
-    shards: Shards,
-    reasons: Mapping[int, str],
-    named: Path | None = None,
-) -> None:
-    """Create a sharded file; every row with a place is done.
-
-    Parameters
-    ----------
-    path : Path
-    contents : Contents
-    shards : Shards
-    reasons : mapping of row to str
-        Why images could not be embedded.
-    named : Path, optional
-        The file that will replace this temporary one: messages name it.
-
-    Raises
-    ------
-    StoreError
-        If it can't be written; nothing is left then.
-    """
-    datasets = _sized_datasets(contents, shards)
-    own = [dataset for dataset in datasets if not dataset.mapped]
-    mapped = [dataset for dataset in datasets if dataset.mapped]
-    mappings = len(contents.manifest.images) * len(mapped) + len(shards.names)
-    try:
-        _reserve(path, _bytes_of(own) + _MAPPING_BYTES * mappings + 2**20)
-        with h5py.File(path, "w", locking=False) as file:
-            _write_attributes(file, contents)
-            file.attrs["shards"] = shards.folder
-            columns = _columns(contents.manifest, shards, reasons)
-            for dataset in own:
-                _allocate(file, dataset, columns)
-            _map(file, mapped, shards)
-    except OSError as error:
-        path.unlink(missing_ok=True)
-        raise StoreError(
-            f"{named or path} can't be made: {reason_of(error)}; make room and run the same "
-            "command again"
         ) from error
 
 
@@ -154,9 +120,9 @@ class _SizedDataset:
     mapped: bool
 
 
-def _sized_datasets(contents: Contents, shards: Shards | None = None) -> list[_SizedDataset]:
+def _sized_datasets(contents: Contents) -> list[_SizedDataset]:
     """List the datasets of the format with the lengths of their axes."""
-    ids = contents.manifest.ids
+    ids, shards = contents.manifest.ids, contents.shards
     lengths: dict[str | int, int] = {"n": len(ids), "v": contents.spec.variants}
     lengths |= {width_axis(name): width for name, width in contents.embeddings.items()}
     texts = {"ids": max(len(id_.encode()) for id_ in ids), "reason": REASON_BYTES}
@@ -183,24 +149,27 @@ def _dtype(entry: DatasetFormat, text_bytes: Mapping[str, int], values: str) -> 
     return np.dtype(entry.dtype)
 
 
-def _bytes_of(datasets: Iterable[_SizedDataset]) -> int:
-    return sum(math.prod(dataset.shape) * dataset.dtype.itemsize for dataset in datasets)
+def _bytes_needed(contents: Contents, datasets: Sequence[_SizedDataset]) -> int:
+    own = [dataset for dataset in datasets if not dataset.mapped]
+    values = sum(math.prod(dataset.shape) * dataset.dtype.itemsize for dataset in own)
+    if contents.shards is None:
+        return values + _METADATA_BYTES * (2 * len(contents.embeddings) + 1)
+    mapped = len(datasets) - len(own)
+    mappings = len(contents.manifest.images) * mapped + len(contents.shards.names)
+    return values + _MAPPING_BYTES * mappings + 2**20
 
 
-def _columns(
-    manifest: Manifest, shards: Shards | None = None, reasons: Mapping[int, str] | None = None
-) -> dict[str, Any]:
-    """Values of the datasets that are known when the file is created."""
+def _columns(contents: Contents) -> dict[str, Any]:
+    """Values of the datasets that have them when the file is created."""
+    manifest, shards = contents.manifest, contents.shards
     count = len(manifest.images)
-    texts = [b""] * count
-    for row, reason in (reasons or {}).items():
-        texts[row] = shorten_reason(reason).encode()
+    reasons = [shorten_reason(contents.reasons.get(row, "")).encode() for row in range(count)]
     columns: dict[str, Any] = {
         "ids": [id_.encode() for id_ in manifest.ids],
         "digest": _digests(manifest.digests),
         "stat": manifest.stamps,
         "done": np.zeros(count, bool) if shards is None else shards.place[:, 0] >= 0,
-        "reason": texts,
+        "reason": reasons,
     }
     if shards is not None:
         columns |= {
@@ -222,6 +191,8 @@ def _write_attributes(file: h5py.File, contents: Contents) -> None:
     file.attrs["spec"] = json.dumps(contents.spec.to_dict())
     provenance = {"versions": _versions(contents.spec), **contents.provenance}
     file.attrs["provenance"] = json.dumps(provenance)
+    if contents.shards is not None:
+        file.attrs["shards"] = contents.shards.folder
 
 
 def _versions(spec: Spec) -> dict[str, str]:

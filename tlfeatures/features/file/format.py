@@ -75,7 +75,7 @@ released version, and add a file of the old version to the tests' fixtures.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -206,21 +206,16 @@ class Header:
         return {self.digests[row] for row in np.flatnonzero(self.done).tolist()}
 
     @property
-    def variants(self) -> int:
-        """Number of variants of each image."""
-        return self.spec.variants
-
-    @property
     def tables(self) -> list[str]:
         """Paths of the datasets with values: those of the embeddings, then of the variants."""
-        groups = ["embeddings", *(["variants"] if self.variants else [])]
+        groups = ["embeddings", *(["variants"] if self.spec.variants else [])]
         return [f"{group}/{name}" for group in groups for name in self.embeddings]
 
     def row_shape(self, table: str) -> tuple[int, ...]:
         """Return the shape of one row of a table: (d,), or (v, d) for variants."""
         group, _, name = table.partition("/")
         width = self.embeddings[name]
-        return (self.variants, width) if group == "variants" else (width,)
+        return (self.spec.variants, width) if group == "variants" else (width,)
 
     @property
     def has_own_shards(self) -> bool:
@@ -247,7 +242,7 @@ class Header:
             and self.dtype == other.dtype
         )
 
-    def holds(self, manifest: Manifest, names: Sequence[str], spec: Spec) -> bool:
+    def holds(self, manifest: Manifest, names: Iterable[str], spec: Spec) -> bool:
         """Whether the file has space for exactly these images, embeddings and variants."""
         return (
             self.ids == manifest.ids

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,8 @@ def open_embeddings(path: str | os.PathLike[str]) -> Reader:
     """
     path = Path(path)
     if not path.is_file():
-        what = "is a folder" if path.is_dir() else "does not exist"
+        there = "is no regular file" if path.exists() else "does not exist"
+        what = "is a folder" if path.is_dir() else there
         raise ParameterError(
             f"{path} {what}; an embeddings file is made by `tlfeatures extract SOURCE -o FILE`"
         )
@@ -69,7 +71,7 @@ def open_embeddings(path: str | os.PathLike[str]) -> Reader:
         raise
 
 
-class Reader(ABC):
+class Reader(AbstractContextManager["Reader"]):
     """An embeddings file that is open for reading; a context manager that closes it.
 
     Attributes
@@ -138,9 +140,6 @@ class Reader(ABC):
     def close(self) -> None:
         """Close the file."""
         self._file.close()
-
-    def __enter__(self) -> Reader:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

@@ -34,7 +34,7 @@ def checksums(rows: NDArray[Any]) -> NDArray[np.uint32]:
     return np.fromiter((zlib.crc32(row.data) for row in flat), np.uint32, len(flat))
 
 
-class Writer:
+class Writer(contextlib.AbstractContextManager["Writer"]):
     """An embeddings file that is open for writing rows; nothing else changes an existing file.
 
     Parameters
@@ -90,13 +90,7 @@ class Writer:
         StoreError
             If the file can't be read, or the disk refuses to write.
         """
-        try:
-            self._carry(path, progress)
-        except OSError as error:
-            raise self._lost(error) from error
-
-    def _carry(self, path: Path, progress: Progress | None) -> None:
-        with open_embeddings(path) as source:
+        with self._disk_errors(), open_embeddings(path) as source:
             groups = {"embeddings"}
             if source.header.spec.augmentation == self._augmentation:
                 groups.add("variants")
@@ -111,8 +105,8 @@ class Writer:
                     copied += count
                     if progress is not None:
                         progress(copied, len(rows) * len(tables))
-        if len(tables) == len(self._tables):
-            self._mark(rows)
+            if len(tables) == len(self._tables):
+                self._mark(rows)
 
     def _pairs(self, source: Reader) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Match rows that lack with finished rows of another file by digest: both (m,)."""
@@ -176,43 +170,35 @@ class Writer:
         index = np.asarray(rows)
         given = {f"embeddings/{name}": value for name, value in values.items()}
         given |= {f"variants/{name}": value for name, value in (variants or {}).items()}
-        try:
+        with self._disk_errors():
             for table in self._tables:
                 fresh = ~self.carried[table][index]
                 if fresh.any():
                     stored = self._stored(table, given[table][fresh])
                     self._put_rows(table, index[fresh], stored, checksums(stored))
             self._mark(index)
-        except OSError as error:
-            raise self._lost(error) from error
 
     def fail(self, rows: Sequence[int], reason: str) -> None:
         """Record why these images could not be embedded."""
-        try:
+        with self._disk_errors():
             self._put_reason(np.asarray(rows), shorten_reason(reason).encode())
             self._sync()
-        except OSError as error:
-            raise self._lost(error) from error
 
     def unmark(self, rows: Sequence[int]) -> None:
         """Mark rows as not done, so that the next extraction computes them again."""
         index = np.asarray(rows, int)
-        try:
+        with self._disk_errors():
             self._put(self._file["done"], index, np.zeros(len(index), bool))
             self._sync()
-        except OSError as error:
-            raise self._lost(error) from error
         self.done[index] = False
 
     def stamp(self, stamps: Sequence[Stamp]) -> None:
         """Update the stamps of images with unchanged bytes."""
         if np.array_equal(self._file["stat"][:], stamps):
             return
-        try:
+        with self._disk_errors():
             self._file["stat"][:] = stamps
             self._sync()
-        except OSError as error:
-            raise self._lost(error) from error
 
     def _stored(self, table: str, values: NDArray[np.float32]) -> NDArray[Any]:
         """Convert values to the file's dtype."""
@@ -259,6 +245,14 @@ class Writer:
             raise OSError(str(error)) from error
         os.fsync(self._file.id.get_vfd_handle())
 
+    @contextlib.contextmanager
+    def _disk_errors(self) -> Iterator[None]:
+        """Turn an error of the system into a `StoreError`, after which nothing is written."""
+        try:
+            yield
+        except OSError as error:
+            raise self._lost(error) from error
+
     def _lost(self, error: OSError) -> StoreError:
         """Give the disk up, and return the error to raise."""
         with contextlib.suppress(OSError):
@@ -275,13 +269,6 @@ class Writer:
             f"safe in it; {again}"
         )
 
-    def close(self) -> None:
-        """Close the file; if the disk fails even now, no row that is marked done is lost."""
-        with contextlib.suppress(OSError, RuntimeError):
-            self._file.close()
-
-    def __enter__(self) -> Writer:
-        return self
-
     def __exit__(self, *_: object) -> None:
-        self.close()
+        with contextlib.suppress(OSError, RuntimeError):  # rows that are marked done are safe
+            self._file.close()

@@ -145,7 +145,7 @@ class Augmentation:
             name: value for name, value in asdict(self).items() if value != getattr(default, name)
         }
         return ",".join(
-            name if value is True else f"{name}={_format_number(value)}"
+            name if value is True else f"{name}={value!r}".removesuffix(".0")
             for name, value in changed.items()
         )
 
@@ -213,11 +213,6 @@ def _draw(digest: bytes, seed: int, number: int) -> Floats:
     """Draw eight numbers from -1 to 1 by sha256, which is the same in all versions of libraries."""
     random_bytes = hashlib.sha256(f"{seed} {number} ".encode() + digest).digest()
     return np.frombuffer(random_bytes, ">u4") / 2.0**31 - 1
-
-
-def _format_number(number: float) -> str:
-    """Write a number in the shortest form that is read back exactly: 30 for 30.0."""
-    return repr(number).removesuffix(".0")
 
 
 def _parse_options(text: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import ctypes
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -34,7 +35,6 @@ from tlfeatures.features.images.repair import (
     is_jpeg,
     is_png,
     png_without_extras,
-    without_half_marker,
 )
 from tlfeatures.features.images.value_range import ValueRange
 
@@ -66,7 +66,7 @@ def allow_pixels(max_pixels: int) -> None:
 
     Pillow has a limit of its own, one for the whole process, above which it opens nothing. It is
     raised if `max_pixels` is higher, once a run and before threads decode, and never lowered, as
-    another run may need it. Every call of `decode` keeps to the limit that it is given.
+    another run may need it. Every call of `decode_content` keeps to the limit that it is given.
 
     Raises
     ------
@@ -80,13 +80,13 @@ def allow_pixels(max_pixels: int) -> None:
         Image.MAX_IMAGE_PIXELS = max_pixels
 
 
-def decode(
-    data: bytes,
+def decode_content(
+    content: Content,
     size: tuple[int, int],
     max_pixels: int = MAX_PIXELS,
     value_range: ValueRange | None = None,
-) -> NDArray[np.uint8]:
-    """Decode the bytes of an image file to pixels as the backbone takes them.
+) -> Decoded:
+    """Decode an image file to pixels as the backbone takes them, and check its grey levels.
 
     The first frame is taken, turned upright by its EXIF orientation, laid over white where it is
     transparent, scaled to 8-bit RGB and resized with Pillow's antialiased bilinear filter. The
@@ -94,8 +94,8 @@ def decode(
 
     Parameters
     ----------
-    data : bytes
-        In a format that Pillow reads by itself.
+    content : Content
+        The bytes of a file in a format that Pillow reads by itself.
     size : (int, int)
         Height and width in pixels.
     max_pixels : int
@@ -107,31 +107,15 @@ def decode(
 
     Returns
     -------
-    ndarray of shape (height, width, 3), uint8
-        RGB.
+    Decoded
+        Pixels in RGB, and whether there are few grey levels.
 
     Raises
     ------
     ImageError
         If it is no image, a truncated one, has too many pixels, or values without an agreed range.
     """
-    return decode_content(Content(data), size, max_pixels, value_range).pixels
-
-
-def decode_content(
-    content: Content,
-    size: tuple[int, int],
-    max_pixels: int = MAX_PIXELS,
-    value_range: ValueRange | None = None,
-) -> Decoded:
-    """Decode an image file as `decode` does, and check its grey levels.
-
-    Parameters and errors are those of `decode`, except that the bytes may be in an open file.
-    """
-
-    def attempt(content: Content) -> Decoded:
-        return _decode_once(content, size, max_pixels, value_range)
-
+    attempt = partial(_decode_once, size=size, max_pixels=max_pixels, value_range=value_range)
     return _repair_if_needed(content, attempt, max_pixels)
 
 
@@ -175,7 +159,7 @@ def thumbnail(content: Content, side: int, value_range: ValueRange | None = None
     side : int
         Largest number of pixels of its longer side; smaller images keep their size.
     value_range : (float, float), optional
-        See `decode`.
+        See `decode_content`.
 
     Returns
     -------
@@ -185,7 +169,7 @@ def thumbnail(content: Content, side: int, value_range: ValueRange | None = None
     Raises
     ------
     ImageError
-        See `decode`.
+        See `decode_content`.
     """
 
     def attempt(content: Content) -> bytes:
@@ -234,7 +218,7 @@ def _repair(content: Content, max_pixels: int) -> Content | None:
         return None
     data = content.whole()
     tails = ended_jpegs(data)
-    data = without_half_marker(data)
+    data = data.rstrip(b"\xff")  # half a marker, or a byte of ones, at the end of a cut file
     candidates = (Content(data + tail) for tail in tails)
     first = next(candidates, None)
     if first is None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tlfeatures.names import counted, first_of
+from tlfeatures.names import counted, some_of
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ def check_grey_levels(pixels: NDArray[np.uint8], largest: int | None) -> FewLeve
 
 
 def warn_of_few_levels(
-    images: Sequence[tuple[str, FewLevels]], option: str = "--value-range {}"
+    images: Sequence[tuple[str, FewLevels]], option: str = "--value-range {} -o NEW.h5"
 ) -> None:
     """Log one warning that names the images with few grey levels; none without such images.
 
@@ -81,7 +81,7 @@ def warn_of_few_levels(
         problem = f"{'have' if several else 'has'} {_MAX_LEVELS} grey levels or fewer"
     else:
         problem = f"{'are' if several else 'is'} nearly black or one colour"
-    names = first_of((name for name, _ in images), _MAX_NAMES)
+    names = some_of((name for name, _ in images), _MAX_NAMES)
     hint = _hint([levels.largest for _, levels in images if levels.largest is not None], option)
     logger.warning("%s %s: %s%s", counted(len(images), "image"), problem, names, hint)
 

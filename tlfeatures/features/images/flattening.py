@@ -45,7 +45,7 @@ class UndecodedImage:
     content : Content
         The bytes of its file.
     value_range : (float, float), optional
-        See `decode`.
+        See `decode_content`.
 
     Raises
     ------
@@ -61,15 +61,12 @@ class UndecodedImage:
         if not (samples.deep and samples.cut) or samples.whole:
             return
         full = (0, 2**samples.bits - 1)
-        if image.format == "TIFF" and (samples.stated or full) != full:
+        states_range = image.format == "TIFF" and (samples.stated or full) != full
+        if states_range or value_range is not None:
             raise ImageError(
-                f"its range of values can't be applied to colours with {samples.bits} bits a "
-                "channel in this kind of file, of which 8 are read; save it as a PNG"
-            )
-        if value_range is not None:
-            raise ImageError(
-                f"--value-range can't be applied to colours with {samples.bits} bits a channel in "
-                "this kind of file, of which 8 are read; save it as a PNG"
+                f"{'its range of values' if states_range else '--value-range'} can't be applied to "
+                f"colours with {samples.bits} bits a channel in this kind of file, of which 8 are "
+                "read; save it as a PNG"
             )
 
     @property
@@ -131,7 +128,8 @@ class UndecodedImage:
         if samples.cut and lower is None:
             flat = flatten(image)
             accepts_range = samples.stated is None and samples.whole
-            return flat, 256 * _largest_shade(flat) + 255 if accepts_range else None
+            largest = int(np.max(flat.getextrema()))
+            return flat, 256 * largest + 255 if accepts_range else None
         if lower is None:
             return self._scaled(np.asarray(image), None)
         return self._scaled(*_joined(np.asarray(image), np.asarray(lower), samples, packed))
@@ -175,11 +173,6 @@ def _joined(
     values <<= 8
     values |= lower[..., 1:2] if packed else lower[..., :3]
     return values, alpha
-
-
-def _largest_shade(image: Image.Image) -> int:
-    """Return the largest value of any band."""
-    return int(max(np.ravel(image.getextrema())))
 
 
 def _scale_transparency(image: Image.Image) -> None:
@@ -230,7 +223,7 @@ def _over_white(image: Image.Image) -> Image.Image:
 
 
 def to_pixels(image: Image.Image, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Convert an image with 8 bits a channel to pixels, resized as by `decode`.
+    """Convert an image with 8 bits a channel to pixels, resized as by `decode_content`.
 
     Parameters
     ----------

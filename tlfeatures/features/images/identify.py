@@ -47,20 +47,20 @@ class Manifest:
         return [image.id for image in self.images]
 
 
-Known = Mapping[str, tuple[Stamp, bytes]]
+Identities = Mapping[str, tuple[Stamp, bytes]]  # id -> stamp and digest of an earlier run
 
 
 _PART = 16  # files of a thread's task: one task a file would take longer, and more memory
 
 
-def scan(source: str | os.PathLike[str], known: Known | None = None) -> Manifest:
+def scan(source: str | os.PathLike[str], identities: Identities | None = None) -> Manifest:
     """Find and identify every image below a folder.
 
     Parameters
     ----------
     source : path or URL
         A folder.
-    known : dict of id to (stamp, digest), optional
+    identities : dict of id to (stamp, digest), optional
         A file that still has this stamp is not read, and taken to have this digest.
 
     Raises
@@ -75,7 +75,7 @@ def scan(source: str | os.PathLike[str], known: Known | None = None) -> Manifest
         listed = list_images(source)
         while part := list(islice(listed, _PART)):
             images += part
-            parts.append(pool.submit(_identify_all, part, known or {}))
+            parts.append(pool.submit(_identify_all, part, identities or {}))
         identified = [result for work in parts for result in work.result()]
     finally:  # an interrupt does not wait for a slow disk
         pool.shutdown(wait=False, cancel_futures=True)
@@ -83,18 +83,18 @@ def scan(source: str | os.PathLike[str], known: Known | None = None) -> Manifest
     return Manifest(images, digests, [stamp for _, stamp in identified])
 
 
-def _identify_all(images: list[ImageFile], known: Known) -> list[tuple[bytes, Stamp]]:
-    return [identify(image.location, known.get(image.id)) for image in images]
+def _identify_all(images: list[ImageFile], identities: Identities) -> list[tuple[bytes, Stamp]]:
+    return [identify(image.location, identities.get(image.id)) for image in images]
 
 
-def identify(path: str, known: tuple[Stamp, bytes] | None = None) -> tuple[bytes, Stamp]:
+def identify(path: str, earlier: tuple[Stamp, bytes] | None = None) -> tuple[bytes, Stamp]:
     """Compute the sha256 of an image file, and read its stamp just before.
 
     Parameters
     ----------
     path : str
         Path or URL.
-    known : (stamp, digest), optional
+    earlier : (stamp, digest), optional
         A file that still has this stamp is not read, and taken to have this digest.
 
     Returns
@@ -103,8 +103,8 @@ def identify(path: str, known: tuple[Stamp, bytes] | None = None) -> tuple[bytes
         `UNREADABLE` and `UNKNOWN` for a file that can't be read.
     """
     stamp = UNKNOWN if is_url(path) else _stamp(path)
-    if known is not None and stamp == known[0] and stamp != UNKNOWN:
-        return known[1], stamp
+    if earlier is not None and stamp == earlier[0] and stamp != UNKNOWN:
+        return earlier[1], stamp
     try:
         with open_content(path) as content:
             return content.sha256(), stamp

@@ -62,7 +62,7 @@ class Decoding:
     augmentation : Augmentation, optional
         How the variants of each image are drawn.
     value_range, max_pixels
-        See `tlfeatures.features.images.decoding.decode`.
+        See `tlfeatures.features.images.decoding.decode_content`.
     """
 
     size: tuple[int, int]

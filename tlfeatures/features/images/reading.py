@@ -31,36 +31,30 @@ class Content:
     """
 
     def __init__(self, source: bytes | io.BufferedReader) -> None:
-        self._source = source
+        self._file = io.BytesIO(source) if isinstance(source, bytes) else source
         self._stamp = self._current_stamp()
 
     @property
     def size(self) -> int:
         """Number of bytes."""
-        if isinstance(self._source, bytes):
-            return len(self._source)
-        return os.fstat(self._source.fileno()).st_size
+        return self._current_stamp()[0]
 
     def stream(self) -> io.BytesIO | io.BufferedReader:
-        """Return a binary file at its start; of an open file it is always the same one."""
-        if isinstance(self._source, bytes):
-            return io.BytesIO(self._source)
-        self._source.seek(0)
-        return self._source
+        """Return the binary file at its start; it is the same one at every call."""
+        self._file.seek(0)
+        return self._file
 
     def whole(self) -> bytes:
         """Return all bytes."""
-        return self._source if isinstance(self._source, bytes) else self.stream().read()
+        return self.stream().read()
 
     def start(self, size: int) -> bytes:
         """Return the first `size` bytes; the position of the stream doesn't change."""
-        if isinstance(self._source, bytes):
-            return self._source[:size]
-        position = self._source.tell()
+        position = self._file.tell()
         try:
             return self.stream().read(size)
         finally:
-            self._source.seek(position)
+            self._file.seek(position)
 
     def sha256(self) -> bytes:
         """Return the sha256 of the bytes, 32 bytes; a file is read block by block.
@@ -70,8 +64,8 @@ class Content:
         ImageError
             If the file can't be read.
         """
-        if isinstance(self._source, bytes):
-            return digest(self._source)
+        if isinstance(self._file, io.BytesIO):
+            return digest(self._file.getvalue())
         try:
             return hashlib.file_digest(self.stream(), "sha256").digest()
         except OSError as error:
@@ -82,15 +76,13 @@ class Content:
         return self._current_stamp() != self._stamp
 
     def _current_stamp(self) -> tuple[int, int]:
-        if isinstance(self._source, bytes):
-            return 0, 0
-        status = os.fstat(self._source.fileno())
+        if isinstance(self._file, io.BytesIO):
+            return len(self._file.getvalue()), 0
+        status = os.fstat(self._file.fileno())
         return status.st_size, status.st_mtime_ns
 
     def count(self, part: bytes) -> int:
         """Count how often these bytes occur; a file is read block by block."""
-        if isinstance(self._source, bytes):
-            return self._source.count(part)
         stream, count, rest = self.stream(), 0, b""
         while block := stream.read(_BLOCK):
             block = rest + block

@@ -153,8 +153,8 @@ def ended_jpegs(data: bytes) -> list[bytes]:
     Returns
     -------
     list of bytes
-        What is to be appended to the file, after half a marker at its end was removed (see
-        `without_half_marker`); empty if whole scans are missing, or the file has an end marker.
+        What is to be appended to the file, after bytes of ones at its end were removed; empty if
+        whole scans are missing, or the file has an end marker.
     """
     exact: dict[int, set[int]] = {}  # coefficients of each component that are complete
     has_restarts, last_scan = False, 0
@@ -174,11 +174,6 @@ def ended_jpegs(data: bytes) -> list[bytes]:
     numbers = [match[1][0] & 7 for match in _RESTART.finditer(data, last_scan)]
     following = numbers[-1] + 1 if numbers else 0
     return [_tail_with_restarts(filler, following) for filler in _FILLERS]
-
-
-def without_half_marker(data: bytes) -> bytes:
-    """Remove the first half of a marker, or of a byte of ones, from the end of a cut JPEG."""
-    return data.rstrip(b"\xff")
 
 
 def _add_exact(exact: dict[int, set[int]], scan: bytes) -> None:

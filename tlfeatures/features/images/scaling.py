@@ -102,8 +102,8 @@ def _no_range(kind: str, smallest: Any, largest: Any) -> str:
     is_range = smallest < largest and np.isfinite([smallest, largest]).all()
     example = f"{low},{high}" if is_range else "LO,HI"
     return (
-        f"{kind} from {low} to {high} have no agreed range; say which are black and white: "
-        f"--value-range {example}"
+        f"{kind} from {low} to {high} have no agreed range; choose one range for all images, "
+        f"for example --value-range {example}"
     )
 
 

@@ -175,9 +175,9 @@ class Folder:
 
         Links and subfolders are left out.
         """
-        if not self._is_url:
-            return dict(self._local_sizes())
         with self._store_errors("listed"):
+            if not self._is_url:
+                return dict(self._local_sizes())
             system, root = _file_system(self.location)
             system.invalidate_cache()  # other processes write there
             if not system.exists(root):
@@ -189,16 +189,11 @@ class Folder:
             }
 
     def _local_sizes(self) -> Iterator[tuple[str, int]]:
-        try:
-            with os.scandir(self.location) as entries:
-                for entry in entries:
-                    with contextlib.suppress(FileNotFoundError):  # other processes may remove it
-                        if entry.is_file(follow_symlinks=False):
-                            yield entry.name, entry.stat(follow_symlinks=False).st_size
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise StoreError(f"{self.location} can't be listed: {_reason(error)}") from error
+        with contextlib.suppress(FileNotFoundError), os.scandir(self.location) as entries:
+            for entry in entries:
+                with contextlib.suppress(FileNotFoundError):  # other processes may remove it
+                    if entry.is_file(follow_symlinks=False):
+                        yield entry.name, entry.stat(follow_symlinks=False).st_size
 
     @contextlib.contextmanager
     def reading(self, name: str) -> Iterator[Path]:

@@ -28,12 +28,7 @@ def normalize_name(text: str) -> str:
     if text.isascii():
         return text.strip(_ASCII_BLANKS)
     text = unicodedata.normalize("NFC", text)
-    start, end = 0, len(text)
-    while start < end and _is_blank(text[start]):
-        start += 1
-    while start < end and _is_blank(text[end - 1]):
-        end -= 1
-    return text[start:end]
+    return text.strip("".join(filter(_is_blank, text)))
 
 
 def _is_blank(character: str) -> bool:

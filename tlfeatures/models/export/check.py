@@ -134,7 +134,7 @@ def run_graph(
     size : (int, int)
         Height and width in pixels.
     value_range : (float, float), optional
-        See `decode`.
+        See `decode_content`.
 
     Returns
     -------

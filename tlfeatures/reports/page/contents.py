@@ -16,7 +16,7 @@ from tlfeatures.features.backbones.table import title_of
 from tlfeatures.features.file.reader import read_header
 from tlfeatures.heads.table import HEADS
 from tlfeatures.metrics.statistics import score_name
-from tlfeatures.names import as_list, first_of, unknown_name
+from tlfeatures.names import as_list, some_of, unknown_name
 from tlfeatures.reports.analyses import Analyses
 from tlfeatures.reports.diagnostics import METHODS, OutOfFold, confusion
 from tlfeatures.reports.page import sections
@@ -209,7 +209,7 @@ def _answer(analyses: Analyses, rank: Rank, title: str | None) -> dict[str, Any]
         "head": _in_words(rank),
         "embedding": _embedding(analyses, rank),
         "tested": facts["tested"],
-        "unreadable": first_of(facts["unreadable"], 5),
+        "unreadable": some_of(facts["unreadable"], 5),
         "unreadable_count": len(facts["unreadable"]),
         "how": _validation(facts, rank.repeats),
         "first_of": len(comparison.ranking) if rank is first else None,

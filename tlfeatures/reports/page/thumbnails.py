@@ -42,7 +42,7 @@ def thumbnails(
     budget : int
         Characters.
     value_range : (float, float), optional
-        See `decode`.
+        See `decode_content`.
 
     Returns
     -------

@@ -1,54 +1,78 @@
-"""A plan carried out on this machine: images are embedded, and their rows are written."""
+"""Carry out a plan on this machine: embed its images, and write their rows."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from dataclasses import replace
 from operator import attrgetter
 from typing import Any
 
-from tlfeatures.errors import SourceError, StoppedError
-from tlfeatures.features.embed import Batch, ComputeOptions, Embedder
+from tlfeatures.errors import StoppedError
+from tlfeatures.features.calibrate import calibrate, sample_files
+from tlfeatures.features.embed import Batch, ComputeOptions, Embedder, EmbeddingRun, Progress
 from tlfeatures.features.engines.keras_start import keras_backend
 from tlfeatures.features.file.writer import Writer
 from tlfeatures.features.images.read_ahead import ImageToRead
 from tlfeatures.features.plan import Plan, Task
 from tlfeatures.features.run import (
-    Callbacks,
     Outcome,
-    calibrated,
+    check_failures,
     check_writable,
-    count_unique,
-    first_few,
-    how_far,
+    describe_progress,
     ids_of_few_levels,
+    lacks_ranges,
     open_target,
-    reasons,
-    remove_taken_over,
-    settled,
+    remove_copied,
+    unchanged_outcome,
+    with_ranges,
 )
 from tlfeatures.files import move
 
 logger = logging.getLogger(__name__)
 
 
-def embed_here(
-    plan: Plan, provenance: dict[str, Any], options: ComputeOptions, callbacks: Callbacks
+def carry_out(
+    plan: Plan,
+    provenance: dict[str, Any],
+    options: ComputeOptions,
+    progress: Progress,
+    stop: Callable[[], bool],
 ) -> Outcome:
-    """Embed the images of a plan on this machine, and write their rows."""
-    plan = calibrated(plan, options)
-    run = Embedder(plan.spec, list(plan.embeddings), options).run(
+    """Embed the images of a plan on this machine, and write their rows.
+
+    Parameters
+    ----------
+    plan : Plan
+    provenance : dict
+        Facts about the file's origin, see `Contents`.
+    options : ComputeOptions
+    progress : callable (images done, images to do)
+        Called after each batch.
+    stop : callable () -> bool
+        Called before each batch; true ends the run.
+
+    Raises
+    ------
+    SourceError
+        If no image can be read.
+    StoppedError
+        The message says how many images are done.
+    """
+    if lacks_ranges(plan):
+        plan = with_ranges(plan, calibrate(plan.spec, sample_files(plan.manifest), options))
+    run = EmbeddingRun(
+        Embedder(plan.spec, list(plan.embeddings), options),
         (ImageToRead(task, task.image.location, task.digest) for task in plan.tasks),
         plan.extent,
         place=attrgetter("place"),
         variants_only=attrgetter("variants_only"),
-        progress=lambda done: callbacks.progress(done, len(plan.tasks)),
+        progress=lambda done: progress(done, len(plan.tasks)),
     )
-    # The file is made after the backbone is loaded: without weights no file is left behind.
+    # The file is created after the backbone is loaded: without weights there is no file.
     started = run.start()
-    failures = reasons(plan, run.failures)
-    if not started and failures and len(run.failures) == count_unique(plan.manifest):
-        raise SourceError(f"no image can be read: {first_few(failures)}")
-    unchanged = None if started else settled(plan, failures)
+    failures = check_failures(plan, run.failures)
+    unchanged = None if started else unchanged_outcome(plan, failures)
     if unchanged is not None:
         return unchanged
     check_writable(plan)
@@ -56,26 +80,27 @@ def embed_here(
         _warn_of_another_backend(plan)
     computed = passes = 0
     with open_target(plan, provenance) as writer:
-        _check_stop(0, plan, writer, callbacks)
+        _check_stop(0, plan, writer, stop)
         for batch in run.batches():
             _write(writer, batch)
             computed += len(batch.keys)
             passes += len(batch.keys) * batch.parts
-            _check_stop(computed + len(run.failures), plan, writer, callbacks)
+            _check_stop(computed + len(run.failures), plan, writer, stop)
         for task, error in run.failures:
             writer.fail(task.rows, str(error))
     if writer.path != plan.target:
         move(writer.path, plan.target)
-    remove_taken_over(plan)
+    remove_copied(plan)
     few_levels = ids_of_few_levels(plan, run.few_levels)
     done = int(writer.done.sum())
-    return Outcome(computed, passes, done, reasons(plan, run.failures), few_levels=few_levels)
+    failures = check_failures(plan, run.failures)
+    return Outcome(computed, passes, done, failures, few_levels=few_levels)
 
 
-def _check_stop(done: int, plan: Plan, writer: Writer, callbacks: Callbacks) -> None:
-    """Ask between two batches whether to stop; after the last one there is nothing to stop."""
-    if done < len(plan.tasks) and callbacks.stop():
-        raise StoppedError(how_far(plan, writer))
+def _check_stop(done: int, plan: Plan, writer: Writer, stop: Callable[[], bool]) -> None:
+    """Stop between two batches if `stop` returns true; a run is not stopped after its last one."""
+    if done < len(plan.tasks) and stop():
+        raise StoppedError(describe_progress(plan, writer))
 
 
 def _write(writer: Writer, batch: Batch[Task]) -> None:
@@ -83,11 +108,8 @@ def _write(writer: Writer, batch: Batch[Task]) -> None:
     repeats = [len(task.rows) for task in batch.keys]
     rows = [row for task in batch.keys for row in task.rows]
     values = {name: value.repeat(repeats, axis=0) for name, value in batch.values.items()}
-    if batch.variants_only:
-        writer.write(rows, {}, values)
-        return
-    images = {name: value[:, 0] for name, value in values.items()}
-    writer.write(rows, images, {name: value[:, 1:] for name, value in values.items()})
+    repeated = replace(batch, values=values)
+    writer.write(rows, repeated.images, repeated.variants)
 
 
 def _warn_of_another_backend(plan: Plan) -> None:
