@@ -223,6 +223,18 @@ def test_a_run_that_is_stopped_goes_on_from_shards_at_a_url(few, memory, tmp_pat
     assert_same(there, rows_of(here))
 
 
+def test_shards_that_a_run_with_other_settings_left_are_not_used(few, tmp_path, client):
+    """They have the same images, in the same folder, but other values."""
+    here, there = tmp_path / "here.h5", tmp_path / "there.h5"
+    other = MANY_SHARDS | {"size": 24}
+    with pytest.raises(StoppedError):
+        extract(few, there, cluster=client, stop=lambda: bool(shards_of(there)), **other)
+    assert shards_of(there)
+    extract(few, here, **MANY_SHARDS)
+    assert extract(few, there, cluster=client, **MANY_SHARDS).computed == IMAGES
+    assert_same(there, rows_of(here))
+
+
 def test_workers_decode_by_the_same_range_and_name_images_without_levels(tmp_path, client, caplog):
     folder, here, there = tmp_path / "cells", tmp_path / "here.h5", tmp_path / "there.h5"
     for number in range(12):

@@ -6,11 +6,20 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from tests.fakes import Recording, SmallMemory, assert_same, rows_of, use_backbone, write_image
+from tests.fakes import (
+    Recording,
+    SmallMemory,
+    assert_same,
+    record_batches,
+    rows_of,
+    use_backbone,
+    write_image,
+)
 from tlfeatures import Extractor, Model, extract, fit, verify
 from tlfeatures.cli import main
 from tlfeatures.errors import EngineError
 from tlfeatures.features.backbones.pixels import PixelBackbone
+from tlfeatures.features.file.writer import Writer
 
 OPTIONS = {"backbone": "pixels", "size": 16}
 FULL = RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate")
@@ -127,6 +136,20 @@ def test_who_stops_in_the_middle_leaves_no_decoding_thread(folder, tmp_path):
     next(predictions)
     predictions.close()
     assert threading.active_count() == before
+
+
+def test_rows_in_the_middle_are_computed_again_where_they_stood(folder, tmp_path, monkeypatch):
+    """The last bits of some backbones depend on the position in a batch."""
+    batches = record_batches(monkeypatch, one_shape=True)
+    options = OPTIONS | {"batch_size": 4}
+    extract(folder, tmp_path / "x.h5", **options)
+    whole, rows = list(batches), [1, 7, 10, 14]
+    batches.clear()
+    with Writer(tmp_path / "x.h5") as writer:
+        writer.unmark(rows)
+    assert extract(folder, tmp_path / "x.h5", **options).computed == 4
+    for row, batch in zip(rows, batches, strict=True):
+        np.testing.assert_array_equal(batch[row % 4], whole[row // 4][row % 4])
 
 
 @pytest.mark.parametrize("option", ["layer", "sizes", "prunes"])
