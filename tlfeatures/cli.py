@@ -681,7 +681,7 @@ def fit(
 ) -> None:
     """Cross-validate heads on FILE.h5; refit the best on all rows and save it to MODEL."""
     from tlfeatures.benchmarking.fit import fit
-    from tlfeatures.heads.table import parse_params
+    from tlfeatures.heads.parameters import parse_params
     from tlfeatures.terminal.render import render_fit
 
     _check_page(report)
@@ -755,7 +755,7 @@ def benchmark(
     significantly different from the best.
     """
     from tlfeatures.benchmarking.run import benchmark
-    from tlfeatures.heads.table import parse_params
+    from tlfeatures.heads.parameters import parse_params
     from tlfeatures.terminal.render import render_benchmark
 
     _check_page(report)
@@ -849,7 +849,7 @@ def learning_curve(file: str, params: tuple[str, ...], as_json: bool, **options:
     A curve fitted to it says what twice and four times the images would give, if it has
     predicted the whole from half of it; else, that it can't be told.
     """
-    from tlfeatures.heads.table import parse_params
+    from tlfeatures.heads.parameters import parse_params
     from tlfeatures.model_selection.learning_curve import learning_curve
     from tlfeatures.terminal.render import render_learning_curve
 

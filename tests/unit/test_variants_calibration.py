@@ -17,12 +17,10 @@ from tests.fakes import DecidingRecorder, Recorder, with_variants
 from tests.unit.data import augmented, named
 from tlfeatures import Model, cross_validate, make_head
 from tlfeatures.errors import ParameterError
-from tlfeatures.heads.classifiers import (
-    CalibratedCentroid,
-    CalibratedClassifier,
-    CalibratedRidge,
-    NearestMean,
-)
+from tlfeatures.heads.classifiers.calibrated_centroid import CalibratedCentroid
+from tlfeatures.heads.classifiers.calibrated_classifier import CalibratedClassifier
+from tlfeatures.heads.classifiers.calibrated_ridge import CalibratedRidge
+from tlfeatures.heads.classifiers.nearest_mean import NearestMean
 from tlfeatures.model_selection.folds import cut
 from tlfeatures.model_selection.training_rows import TrainingRows
 

@@ -27,7 +27,8 @@ from tlfeatures.errors import BusyError, DatasetError, OutputError, ParameterErr
 from tlfeatures.features.file.reader import read_header
 from tlfeatures.features.sources.folder_labels import LabelRow
 from tlfeatures.files import replace_file
-from tlfeatures.heads.table import ALIASES, HEADS, make_head, plain_params
+from tlfeatures.heads.parameters import plain_params
+from tlfeatures.heads.table import ALIASES, HEADS, make_head
 from tlfeatures.locks import locked
 from tlfeatures.model_selection.audit import Audit, audit
 from tlfeatures.model_selection.folds import Fold, folds_of, make_folds
