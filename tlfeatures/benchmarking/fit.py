@@ -24,13 +24,14 @@ from tlfeatures.benchmarking.store import (
 )
 from tlfeatures.dataset.dataset import Dataset, load_dataset
 from tlfeatures.dataset.duplicates import NEAR_DUPLICATE
+from tlfeatures.dataset.stratified_folds import folds_of
 from tlfeatures.errors import ParameterError
 from tlfeatures.features.cluster.connect import TLS, connect_if
 from tlfeatures.heads.table import HEADS, Grid, head_grid, make_heads, plain_params, set_tuned
 from tlfeatures.metrics.statistics import SCORES, pooled_scores
 from tlfeatures.model_selection.cross_validation import Evaluation, cross_validate_heads
 from tlfeatures.model_selection.fit_warnings import collected
-from tlfeatures.model_selection.folds import folds_of, inner_folds
+from tlfeatures.model_selection.folds import inner_folds
 from tlfeatures.model_selection.trainer import Trainer
 from tlfeatures.model_selection.trainer import fit as fit_head
 from tlfeatures.model_selection.tuning import choose

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.dataset.dataset import Dataset
+from tlfeatures.dataset.stratified_folds import Fold
 from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import FormatError, ParameterError
 from tlfeatures.features.file.reader import read_header
@@ -31,7 +32,6 @@ from tlfeatures.heads.table import with_new_params
 from tlfeatures.locks import locked
 from tlfeatures.metrics.statistics import SCORES
 from tlfeatures.model_selection.cross_validation import Evaluation, or_none
-from tlfeatures.model_selection.folds import Fold
 
 logger = logging.getLogger(__name__)
 

@@ -18,11 +18,12 @@ from sklearn.base import BaseEstimator
 from sklearn.metrics import get_scorer_names
 
 from tlfeatures.dataset.dataset import Dataset
+from tlfeatures.dataset.stratified_folds import Fold
 from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import ParameterError
 from tlfeatures.heads.table import Grid
 from tlfeatures.metrics.statistics import SCORES
-from tlfeatures.model_selection.folds import Fold, inner_folds, make_folds
+from tlfeatures.model_selection.folds import inner_folds, make_folds
 from tlfeatures.model_selection.trainer import FoldResult, Task, Trainer
 from tlfeatures.model_selection.tuning import Choice, choose
 from tlfeatures.names import as_list, unknown_name
