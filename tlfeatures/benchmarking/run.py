@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from tlfeatures.benchmarking.rank import Comparison, compare
+from tlfeatures.benchmarking.comparison import Comparison
+from tlfeatures.benchmarking.rank import compare
 from tlfeatures.benchmarking.store import (
     PREDICTIONS,
     RESULTS,

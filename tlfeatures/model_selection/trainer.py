@@ -34,7 +34,7 @@ from tlfeatures.heads.class_weights import check_class_weights, with_present
 from tlfeatures.heads.coordinates import FoldCoordinates, fold_coordinates
 from tlfeatures.heads.table import after_coordinates, uses_coordinates
 from tlfeatures.heads.variant_weights import shares
-from tlfeatures.metrics.statistics import SCORES, missing_scores, pooled_scores, without_images
+from tlfeatures.metrics.scores import SCORES, missing_scores, pooled_scores, without_images
 from tlfeatures.model_selection.fit_warnings import Notices, collected
 from tlfeatures.model_selection.workers import one_thread, start_worker
 

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tlfeatures.benchmarking.rank import Rank
+from tlfeatures.benchmarking.comparison import Rank
 from tlfeatures.benchmarking.run import Benchmark, as_aligned
 from tlfeatures.benchmarking.store import Entry, digest_of_images, fingerprint, versions
 from tlfeatures.dataset.dataset import Dataset, load_dataset
