@@ -14,6 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
+from tlfeatures.dataset.stratified_folds import cut
 from tlfeatures.errors import ParameterError
 from tlfeatures.heads.classifiers import calibrated_svc
 from tlfeatures.heads.classifiers.calibrated_centroid import CalibratedCentroid
@@ -25,7 +26,6 @@ from tlfeatures.heads.classifiers.shrunk_lda import ShrunkLDA
 from tlfeatures.heads.classifiers.smoothed_neighbors import SmoothedNeighbors
 from tlfeatures.heads.coordinate_step import compact
 from tlfeatures.heads.table import make_head
-from tlfeatures.model_selection.folds import cut
 
 
 def sample(classes=3, n=120, d=300, seed=0):

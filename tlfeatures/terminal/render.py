@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from tlfeatures.names import counted, some_of
 
 if TYPE_CHECKING:
+    from tlfeatures.benchmarking.comparison import Rank
     from tlfeatures.benchmarking.fit import FitReport, HeadReport
-    from tlfeatures.benchmarking.rank import Rank
     from tlfeatures.benchmarking.run import Benchmark
     from tlfeatures.features.extract import Extraction
     from tlfeatures.features.merge import Merging
@@ -236,7 +236,7 @@ def _folds(head: HeadReport) -> str:
 def render_benchmark(result: Benchmark) -> str:
     """The images, the ranking with intervals, and what it can tell."""
     study, ranking = result.study.facts, result.comparison.ranking
-    from tlfeatures.benchmarking.rank import INTERVALS
+    from tlfeatures.benchmarking.comparison import INTERVALS
 
     embeddings = list(dict.fromkeys(rank.embedding for rank in ranking))
     lines = [_images(study["images"], study["classes"])]
