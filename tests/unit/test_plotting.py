@@ -25,8 +25,9 @@ from tests.unit.drawings import (
 from tests.unit.simulations import entries_of
 from tlfeatures.benchmarking.rank import compare
 from tlfeatures.errors import ParameterError
+from tlfeatures.metrics.out_of_fold import OutOfFold, confusion
 from tlfeatures.reports import figures, plotting
-from tlfeatures.reports.diagnostics import OutOfFold, confusion, precision_recall, reliability, roc
+from tlfeatures.reports.diagnostics import precision_recall, reliability, roc
 
 # ---- names are data
 

@@ -31,6 +31,7 @@ from tlfeatures.files import replace_file
 from tlfeatures.heads.parameters import plain_params
 from tlfeatures.heads.table import ALIASES, HEADS, make_head
 from tlfeatures.locks import locked
+from tlfeatures.metrics.out_of_fold import OutOfFold
 from tlfeatures.model_selection.audit import Audit, audit
 from tlfeatures.model_selection.folds import make_folds
 from tlfeatures.model_selection.learning_curve import LearningCurve, measure_curve
@@ -40,7 +41,7 @@ from tlfeatures.model_selection.training_curve import (
     trains_in_epochs,
 )
 from tlfeatures.names import unknown_name
-from tlfeatures.reports.diagnostics import EmbeddingMap, OutOfFold, embedding_map
+from tlfeatures.reports.diagnostics import EmbeddingMap, embedding_map, predictions_of
 
 logger = logging.getLogger(__name__)
 
@@ -118,7 +119,7 @@ class Analyses:
 
     def predictions(self, rank: Rank) -> OutOfFold:
         """Give a rank's out-of-fold predictions of the first repeat."""
-        return OutOfFold.of(self.benchmark.study, self.entry(rank))
+        return predictions_of(self.benchmark.study, self.entry(rank))
 
     # ---- the data
 

@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from matplotlib.collections import QuadMesh
 
     from tlfeatures.benchmarking.comparison import Comparison, Rank
+    from tlfeatures.metrics.out_of_fold import Confusion
     from tlfeatures.model_selection.learning_curve import LearningCurve
     from tlfeatures.model_selection.training_curve import TrainingCurve
-    from tlfeatures.reports.diagnostics import Confusion, Curve, Curves, EmbeddingMap, Reliability
+    from tlfeatures.reports.diagnostics import Curve, Curves, EmbeddingMap, Reliability
 
 Floats = NDArray[np.float64]
 

@@ -13,10 +13,11 @@ from tlfeatures.benchmarking.run import Benchmark, load_benchmark
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.errors import ParameterError
 from tlfeatures.files import replace_file
+from tlfeatures.metrics.out_of_fold import confusion
 from tlfeatures.names import unknown_name
 from tlfeatures.reports import figures, plotting
 from tlfeatures.reports.analyses import Analyses, Place, Steps
-from tlfeatures.reports.diagnostics import METHODS, confusion, precision_recall, reliability, roc
+from tlfeatures.reports.diagnostics import METHODS, precision_recall, reliability, roc
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
