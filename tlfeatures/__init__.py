@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from tlfeatures.models.describe import describe
     from tlfeatures.models.evaluate import Trial
     from tlfeatures.models.export.export import Export, export
-    from tlfeatures.models.model import Model, Prediction
+    from tlfeatures.models.labelling import Prediction
+    from tlfeatures.models.model import Model
     from tlfeatures.reports.report import Report, plot, report
 
 __version__ = "0.1.0"
@@ -97,7 +98,8 @@ _HOMES = {
     "tlfeatures.heads.table": ("HEADS", "head_grid", "make_head"),
     "tlfeatures.models.describe": ("describe",),
     "tlfeatures.model_selection.learning_curve": ("LearningCurve", "learning_curve"),
-    "tlfeatures.models.model": ("Model", "Prediction"),
+    "tlfeatures.models.labelling": ("Prediction",),
+    "tlfeatures.models.model": ("Model",),
     "tlfeatures.reports.report": ("Report", "plot", "report"),
     "tlfeatures.model_selection.training_curve": ("TrainingCurve", "training_curve"),
 }

@@ -29,7 +29,7 @@ from tlfeatures.features.backbones.table import BACKBONES, DEFAULT_BACKBONE, POO
 
 if TYPE_CHECKING:
     from tlfeatures.benchmarking.run import Benchmark
-    from tlfeatures.models.model import Prediction
+    from tlfeatures.models.labelling import Prediction
 
 # The commands import the libraries, so that `--help` is fast.
 
