@@ -7,7 +7,7 @@ from tlfeatures.benchmarking.store import Entry, Study, entry_of
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.model_selection.cross_validation import Evaluation
 from tlfeatures.model_selection.folds import make_folds
-from tlfeatures.model_selection.trainer import SCORES
+from tlfeatures.metrics.scores import SCORES
 from tlfeatures.reports.diagnostics import OutOfFold
 
 

@@ -10,7 +10,7 @@ from tests.unit.simulations import entries_of
 from tlfeatures.benchmarking.rank import compare
 from tlfeatures.benchmarking.store import Study
 from tlfeatures.model_selection.folds import make_folds
-from tlfeatures.model_selection.trainer import SCORES
+from tlfeatures.metrics.scores import SCORES
 
 
 def test_clearly_worse_heads_are_told_from_the_best():

@@ -81,7 +81,8 @@ from tlfeatures.errors import ParameterError
 from tlfeatures.files import replace_file
 from tlfeatures.heads.table import make_head
 from tlfeatures.model_selection.cross_validation import cross_validate
-from tlfeatures.model_selection.trainer import Counter, Progress, Trainer
+from tlfeatures.model_selection.progress import Progress, ProgressCounter
+from tlfeatures.model_selection.trainer import Trainer
 
 logger = logging.getLogger(__name__)
 
@@ -349,7 +350,7 @@ def _out_of_fold(
 ) -> tuple[Floats, float]:
     """Mean of the probabilities of several cross-validations, and of their accuracies."""
     tables, accuracies = [], []
-    count = Counter(_REPEATS * cv, progress)
+    count = ProgressCounter(_REPEATS * cv, progress)
     with Trainer(data, n_jobs=n_jobs, progress=count.add) as trainer:
         for repeat in range(_REPEATS):
             seed = None if random_state is None else random_state + repeat

@@ -52,8 +52,10 @@ from tlfeatures.errors import ParameterError
 from tlfeatures.heads.table import make_head
 from tlfeatures.metrics.intervals import bootstrap_intervals
 from tlfeatures.metrics.resampling import resample_counts
+from tlfeatures.model_selection.fold_work import Task
 from tlfeatures.model_selection.folds import make_folds
-from tlfeatures.model_selection.trainer import Counter, Progress, Task, Trainer
+from tlfeatures.model_selection.progress import Progress, ProgressCounter
+from tlfeatures.model_selection.trainer import Trainer
 
 WORTH = 0.01  # a gain that counts: one image in a hundred
 SURE = 0.9  # share of the resamples that must agree for a verdict
@@ -314,7 +316,7 @@ def measure_curve(
     shares = _shares(data, folds, sizes)
     subsets = _subsets(y, data.together, folds, shares, random_state)
     total = len(folds) * sum(map(_draws, shares))
-    with Trainer(data, n_jobs=n_jobs, progress=Counter(total, progress).add) as trainer:
+    with Trainer(data, n_jobs=n_jobs, progress=ProgressCounter(total, progress).add) as trainer:
         tasks = [Task(subset.train, folds[subset.fold][1], {head: made}) for subset in subsets]
         found = [result[head].predicted for result in trainer.run(tasks, scoring=None)]
     measured = _gather(data, y, folds, shares, subsets, found, random_state)

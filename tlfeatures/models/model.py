@@ -15,13 +15,7 @@ from numpy.typing import NDArray
 
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.equality import EqualByValue
-from tlfeatures.errors import (
-    FormatError,
-    ImageError,
-    ModelError,
-    ParameterError,
-    SourceError,
-)
+from tlfeatures.errors import FormatError, ImageError, ModelError, ParameterError, SourceError
 from tlfeatures.features.backbones.table import BACKBONES, embedding_widths
 from tlfeatures.features.batches import check_batch_size
 from tlfeatures.features.combined import join, parts_of
@@ -151,7 +145,7 @@ class Model(EqualByValue):
         from sklearn.base import clone
 
         from tlfeatures.heads.table import compact
-        from tlfeatures.model_selection.trainer import fit_on_all
+        from tlfeatures.model_selection.head_fit import fit_on_all
         from tlfeatures.models.outliers import OutlierDetector
 
         name = name or type(head).__name__

@@ -40,7 +40,7 @@ from numpy.typing import NDArray
 from tlfeatures.errors import FormatError, ModelError, OutputError, ParameterError
 from tlfeatures.features.spec import Spec
 from tlfeatures.files import check_ending, file_target, replacing, sync
-from tlfeatures.model_selection.workers import one_thread
+from tlfeatures.model_selection.threads import one_thread
 from tlfeatures.models.allowed_types import broken, crafted, trusted_types, untrusted
 from tlfeatures.models.model_facts import wrong_facts
 
