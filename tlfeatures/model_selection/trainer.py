@@ -116,7 +116,7 @@ class Trainer:
         return results
 
     def _parts(self, task: Task, most: int) -> list[Task]:
-        """Divide the heads of a fold among cores, if it costs little to compute coordinates again."""
+        """Divide a fold among cores by heads, if computing coordinates again costs little."""
         names = list(task.heads)
         wide = self.data.X.shape[1] > len(task.train) * (1 + self.data.n_variants)
         parts = 1 if wide else max(1, min(most, len(names)))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.collections import QuadMesh
 
     from tlfeatures.benchmarking.comparison import Comparison, Rank
-    from tlfeatures.model_selection.learning_curve import LearningCurve
+    from tlfeatures.model_selection.learning_curve.results import LearningCurve
     from tlfeatures.model_selection.training_curve import TrainingCurve
     from tlfeatures.reports.diagnostics import Confusion, Curve, Curves, EmbeddingMap, Reliability
 
