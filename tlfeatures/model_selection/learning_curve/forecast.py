@@ -18,21 +18,21 @@ from tlfeatures.model_selection.learning_curve.results import (
 )
 from tlfeatures.model_selection.learning_curve.subsets import OCTAVES, ROUNDING
 
-WORTH = 0.01  # a gain that counts: one image in a hundred
-SURE = 0.9  # share of the resamples that must agree for a verdict
-FACTORS = (2, 4)  # how many times the images; further the law has never been put to the proof
-_SIZES, _HALF_SIZES = 5, 4  # that a fit needs; that must be left when the largest are held back
+WORTH = 0.01  # a gain that is worth more images: one image in a hundred
+SURE = 0.9  # share of resamples that must agree for a verdict
+FACTORS = (2, 4)  # times the images; larger ones were never tested
+_SIZES, _BACKTEST_SIZES = 5, 4  # least number of sizes for a fit, and for the backtest's fit
 
 
-def _reaching(images: Floats, top: float) -> NDArray[np.bool_]:
-    """Choose the sizes up to `top` of the last octaves below it."""
+def _last_octaves(images: Floats, top: float) -> NDArray[np.bool_]:
+    """Choose the sizes of the last octaves up to `top`."""
     chosen: NDArray[np.bool_] = (images <= top) & (images * ROUNDING >= top / 2**OCTAVES)
     return chosen
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """Attributes of `LearningCurve` that follow from the points."""
+    """The attributes of `LearningCurve` that follow from the points."""
 
     law: dict[str, float] | None
     backtest: Backtest | None
@@ -42,44 +42,48 @@ class Judgement:
 
 
 def judge(measured: Measured, seed: int | None) -> Judgement:
-    """Fit the law, test it on the largest size, and forecast twice the images.
+    """Fit the law, test it on the largest size, and forecast the accuracy with more images.
 
-    `seed` is the seed of the noise that stands for other training images.
+    Parameters
+    ----------
+    measured : Measured
+    seed : int or None
+        Seed of the noise that represents the choice of training images.
     """
     images = np.array([point.images_per_class for point in measured.points])
-    used, held = _reaching(images, images[-1]), _backtest_sizes(images)
-    if used.sum() < _SIZES or held.sum() < _HALF_SIZES:
-        return Judgement(None, None, (), "unknown", too_few_sizes(images, used))
+    used, held = _last_octaves(images, images[-1]), _backtest_sizes(images)
+    if used.sum() < _SIZES or held.sum() < _BACKTEST_SIZES:
+        return Judgement(None, None, (), "unknown", _too_few_sizes(images, used))
     seen = np.array([point.accuracy for point in measured.points])
     if measured.points[-1].interval[0] <= measured.chance:
-        return Judgement(None, None, (), "unknown", at_chance(seen[-1], measured.chance))
+        return Judgement(None, None, (), "unknown", _at_chance(seen[-1], measured.chance))
     noise = np.random.default_rng(seed).normal(size=measured.resampled.shape)
     resampled = measured.resampled + noise * measured.spread[:, None]
     curves, sizes = np.column_stack([seen, resampled]), images / images[-1]
     law = fit_law(sizes[used], curves[used], measured.weights[used])
     half = fit_law(sizes[held], curves[held], measured.weights[held])
-    backtest = _proof(half, curves[-1], images[held][-1], images[-1])
+    backtest = _backtest(half, curves[-1], images[held][-1], images[-1])
     if not backtest.passed:
-        return Judgement(law.first(images[-1]), backtest, (), "unknown", failed_backtest(backtest))
+        return Judgement(law.first(images[-1]), backtest, (), "unknown", _failed_backtest(backtest))
     forecasts = tuple(
         _forecast(law, factor, measured.points[-1], backtest.missed(factor)) for factor in FACTORS
     )
     verdict = choose_verdict(law.at(FACTORS[0]) - law.at(1), forecasts[0].gain_interval)
-    sentence = forecast_sentence(verdict, forecasts[0])
+    sentence = _forecast_sentence(verdict, forecasts[0])
     return Judgement(law.first(images[-1]), backtest, forecasts, verdict, sentence)
 
 
 def _backtest_sizes(images: Floats) -> NDArray[np.bool_]:
-    """Choose sizes up to half the whole: doubling is what is asked. If too few, all but one."""
+    """Choose sizes up to half of the largest, to test a doubling; if too few, all but the largest."""
     below = images[images <= ROUNDING * images[-1] / 2]
-    chosen = _reaching(images, below[-1]) if len(below) else np.zeros(len(images), bool)
-    if chosen.sum() >= _HALF_SIZES or len(images) < 2:
+    chosen = _last_octaves(images, below[-1]) if len(below) else np.zeros(len(images), bool)
+    if chosen.sum() >= _BACKTEST_SIZES or len(images) < 2:
         return chosen
-    return _reaching(images, images[-2])
+    return _last_octaves(images, images[-2])
 
 
-def _proof(half: Law, seen: Floats, fitted_to: float, images: float) -> Backtest:
-    """Compare on the same images: what chance does to both sides is no error of the law."""
+def _backtest(half: Law, seen: Floats, fitted_to: float, images: float) -> Backtest:
+    """Compare prediction and measurement on the same resamples, so that chance affects both alike."""
     misses = half.at(1) - seen
     high, low = np.quantile(misses[1:] - misses[0], [0.025, 0.975])
     predicted = float(half.at(1)[0])
@@ -95,7 +99,7 @@ def _forecast(law: Law, factor: int, whole: CurvePoint, missed: float) -> Foreca
     gain = future - law.at(1)
     low, high = _widened(future, missed)
     interval = max(low, 0.0), min(high, 1.0)
-    if whole.accuracy == 1:  # no image was wrong, in no resample; others will be
+    if whole.accuracy == 1:  # no resample has a wrong image, but other images will be wrong
         interval = min(interval[0], whole.interval[0]), 1.0
     return Forecast(
         factor=factor,
@@ -108,7 +112,7 @@ def _forecast(law: Law, factor: int, whole: CurvePoint, missed: float) -> Foreca
 
 
 def _widened(values: Floats, missed: float) -> Interval:
-    """Percentiles of the resamples around the first value, and a deviation beside theirs."""
+    """Return percentiles of the resamples around the first value, widened by a further deviation."""
     low, high = np.quantile(values[1:], [0.025, 0.975])
     more = 1.96 * missed
     below, above = max(values[0] - low, 0.0), max(high - values[0], 0.0)
@@ -116,9 +120,14 @@ def _widened(values: Floats, missed: float) -> Interval:
 
 
 def choose_verdict(gain: Floats, interval: Interval) -> str:
-    """Ask the resamples; what they agree on, the interval must not speak against.
+    """Return "help", "little" or "unknown".
 
-    The first value of `gain` is that of the measured curve, the others are those of its resamples.
+    Parameters
+    ----------
+    gain : ndarray of shape (1 + B,)
+        Gain of the measured curve, and of its resamples, most of which have to agree.
+    interval : (float, float)
+        Interval of the gain, which must not contradict.
     """
     share = float((gain[1:] >= WORTH).mean())
     if share >= SURE and interval[0] > 0:
@@ -126,7 +135,8 @@ def choose_verdict(gain: Floats, interval: Interval) -> str:
     return "little" if share <= 1 - SURE and interval[1] < 2 * WORTH else "unknown"
 
 
-def forecast_sentence(verdict: str, doubled: Forecast) -> str:
+def _forecast_sentence(verdict: str, doubled: Forecast) -> str:
+    """Write the verdict on twice the images."""
     many = f"about {doubled.images_per_class:,.0f} images a class"
     gain = _span(doubled.gain_interval)
     if verdict == "unknown":
@@ -134,14 +144,15 @@ def forecast_sentence(verdict: str, doubled: Forecast) -> str:
             f"Whether doubling to {many} would help can't be told: the gain may be anything from "
             f"{gain}, and {WORTH} is what would count."
         )
-    says = {"help": "more images would probably help", "little": "more images would help little"}
+    words = {"help": "more images would probably help", "little": "more images would help little"}
     return (
         f"Doubling to {many} would give an accuracy of {doubled.accuracy:.3f} "
-        f"({_span(doubled.interval)}), a gain of {doubled.gain:.3f} ({gain}): {says[verdict]}."
+        f"({_span(doubled.interval)}), a gain of {doubled.gain:.3f} ({gain}): {words[verdict]}."
     )
 
 
-def too_few_sizes(images: Floats, used: NDArray[np.bool_]) -> str:
+def _too_few_sizes(images: Floats, used: NDArray[np.bool_]) -> str:
+    """Explain that there are too few sizes for a forecast."""
     return (
         f"Whether more images would help can't be told: {used.sum()} sizes from "
         f"{images[used][0]:,.0f} to {images[-1]:,.0f} images a class are too few to fit a curve "
@@ -149,7 +160,8 @@ def too_few_sizes(images: Floats, used: NDArray[np.bool_]) -> str:
     )
 
 
-def at_chance(seen: float, chance: float) -> str:
+def _at_chance(seen: float, chance: float) -> str:
+    """Explain that a curve that is not better than chance has no forecast."""
     return (
         f"Whether more images would help can't be told: an accuracy of {seen:.3f} is not surely "
         f"better than always naming the largest class ({chance:.3f}), and a curve at chance may "
@@ -157,7 +169,8 @@ def at_chance(seen: float, chance: float) -> str:
     )
 
 
-def failed_backtest(backtest: Backtest) -> str:
+def _failed_backtest(backtest: Backtest) -> str:
+    """Explain that the law has failed its backtest."""
     return (
         "Whether more images would help can't be told: fitted up to "
         f"{backtest.fitted_to:,.0f} images a class, the curve predicts an accuracy of "

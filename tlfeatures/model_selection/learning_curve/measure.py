@@ -1,27 +1,28 @@
-"""Accuracy against images a class, and what twice as many would bring, as far as it can be told.
+"""Measuring a learning curve: accuracy against images a class, and a forecast for twice as many.
 
-The curve is measured: each training fold is thinned to ever fewer images, and every size is tested
-on the same out-of-fold images. The extrapolation is an inverse power law::
+The curve is measured: each training fold is reduced to fewer and fewer images, and every size is
+tested on the same out-of-fold images. The forecast is an inverse power law::
 
     accuracy(m) = a - b * m ** -c        0 <= a <= 1, b >= 0, 0 < c <= 2
 
-fitted to the sizes of the last factor of 8: with smaller ones it promised too much, as curves rise
-steeply at first and then bend faster than it can. Before it is believed, it is put to the proof:
-fitted to the sizes up to half of what there is, it must predict what the whole gave.
+fitted to the sizes within a factor of 8 of the largest one. With smaller sizes it promised too
+much, as curves rise steeply at first and then bend faster than the law can. The law has to pass a
+backtest first: fitted to sizes up to half of the images, it must predict the accuracy with all.
 
-The intervals cover three chances: which images were tested (they are resampled, the same ones for
-all sizes), which were trained on (from the spread between random subsets of one size), and that
-the law is not quite true: what it missed in the proof counts as one standard deviation more for
-each doubling. On simulated sets of eight kinds (240 to 800 images, 2 to 8 classes; 81 forecasts for
-96 sets) intervals of 95 % held the true accuracy of twice the images in 95 %, the true gain in
-93 %; without the third chance in 91 % and 80 %. The gain was too high by 0.008 on average. In the
-worst kind, 5 classes with 15 % random labels, they held the gain in 45 %, and it was too high by
-0.025.
+The intervals cover three sources of error: which images were tested (they are resampled, the same
+ones for all sizes), which images were trained on (from the spread between random subsets of one
+size), and that the law is not exactly true: its error in the backtest counts as one more standard
+deviation for each doubling. On simulated sets of eight kinds (240 to 800 images, 2 to 8 classes; 81
+forecasts for 96 sets), intervals of 95 % held the true accuracy with twice the images in 95 % of
+the cases and the true gain in 93 %; without the third source in 91 % and 80 %. The gain was too
+high by 0.008 on average. In the worst kind, 5 classes with 15 % random labels, the intervals held
+the gain in 45 % of the cases, and it was too high by 0.025.
 
-The verdict asks the first two chances whether the gain is one that counts, `WORTH`. It is withheld
-where the interval with the third speaks against it: from 0 or less against "help", to twice
-`WORTH` or more against "little". Without this rule it was given for 115 of 216 simulated sets,
-never wrongly; but for half of the photos of insects once "little" with an interval to 0.049.
+The verdict uses the first two sources to decide whether the gain is at least `WORTH`. It is
+"unknown" if the interval with all three contradicts: if it reaches 0 or less against "help", or
+twice `WORTH` or more against "little". Without this rule, 115 of 216 simulated sets
+got a verdict, which was never wrong; but half of the photos of insects got "little" once, with an
+interval up to 0.049.
 
 References
 ----------
@@ -78,12 +79,12 @@ def learning_curve(
     random_state: int | None = 0,
     progress: Progress | None = None,
 ) -> LearningCurve:
-    """Measure accuracy against images a class, and say whether more images would help.
+    """Measure accuracy against images a class, and estimate whether more images would help.
 
     Parameters
     ----------
     file : path
-        Made by `extract`.
+        Embeddings file, written by `extract`.
     head : str
         See `make_head`.
     embedding, labels, groups, label_level, label_columns, near_duplicates, variants
@@ -98,9 +99,9 @@ def learning_curve(
     Raises
     ------
     DatasetError, ParameterError, StoreError
-        As `load_dataset` and `measure_curve` do.
+        As for `load_dataset` and `measure_curve`.
     """
-    make_head(head, random_state=random_state, **(params or {}))  # a wrong name before the loading
+    make_head(head, random_state=random_state, **(params or {}))  # report a wrong name first
     data = load_dataset(
         file,
         embedding,
@@ -134,24 +135,24 @@ def measure_curve(
     random_state: int | None = 0,
     progress: Progress | None = None,
 ) -> LearningCurve:
-    """Do what `learning_curve` does on a dataset.
+    """Measure the learning curve of a dataset, see `learning_curve`.
 
     Parameters
     ----------
     data : Dataset
     head : str
     sizes : sequence of int, optional
-        Images a class, the mean over classes; the whole training fold is always added. By default
-        the whole, three times halved in steps of a root of 2, then halved down to about 5 images
-        (or groups) a class.
+        Training images a class, as the mean over classes; the whole training fold is always added.
+        By default the sizes go down from the whole by factors of the root of 2, six times, and
+        then by factors of 2 to about 5 images (or groups) a class.
     cv : int
-        Folds, stratified; splits in the file don't count.
+        Number of stratified folds; given splits are ignored.
     params : mapping, optional
         Parameters of the head, see `make_head`.
     n_jobs : int or None
-        Fits at once, each on one thread; the numbers don't depend on it.
+        Number of fits at once, each on one thread; the results don't depend on it.
     random_state : int or None
-        Of folds, subsets, head and resamples.
+        Seed of folds, subsets, head and resamples.
     progress : callable of (done, total), optional
         Called after each fit.
 
@@ -164,25 +165,27 @@ def measure_curve(
     DatasetError
         With one class, or a class of fewer images than folds.
     ParameterError
-        For an unknown head or parameter, or sizes that the training folds don't have.
+        If a head or parameter is unknown, or training folds are smaller than a size.
 
     Notes
     -----
-    Subsets are nested, and small sizes are drawn up to five times. All classes are thinned by the
-    same factor, so that "twice the images" means twice those of every class, in the proportions
-    that there are; but two images (or groups) of each class are always kept. Groups, and copies of
-    an image, go in or stay out together, the size being met as nearly as they allow.
+    Subsets are nested, and small sizes are drawn up to five times. All classes are reduced by the
+    same factor, so that "twice the images" means twice the images of every class, in the same
+    proportions; but at least two images (or groups) of each class are kept. Groups, and copies of
+    an image, are in a subset together or not at all, which makes the sizes approximate.
     """
-    made = make_head(head, random_state=random_state, **(params or {}))
+    classifier = make_head(head, random_state=random_state, **(params or {}))
     _, folds = make_folds(data, cv=cv, split="cv", random_state=random_state)
     classes, y = np.unique(data.y, return_inverse=True)
     shares = training_shares(data, folds, sizes)
     subsets = draw_subsets(y, data.together, folds, shares, random_state)
     total = len(folds) * sum(map(draws_of, shares))
     with Trainer(data, n_jobs=n_jobs, progress=ProgressCounter(total, progress).add) as trainer:
-        tasks = [Task(subset.train, folds[subset.fold][1], {head: made}) for subset in subsets]
-        found = [result[head].predicted for result in trainer.run(tasks, scoring=None)]
-    measured = gather_points(data, y, folds, shares, subsets, found, random_state)
+        tasks = [
+            Task(subset.train, folds[subset.fold][1], {head: classifier}) for subset in subsets
+        ]
+        predicted = [result[head].predicted for result in trainer.run(tasks, scoring=None)]
+    measured = gather_points(data, y, folds, shares, subsets, predicted, random_state)
     return LearningCurve(
         file=data.file,
         embedding=data.embedding,

@@ -1,4 +1,4 @@
-"""The measured points of a learning curve, with the chances that they include."""
+"""The measured points of a learning curve, and how much they vary by chance."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from tlfeatures.model_selection.learning_curve.subsets import Codes, Subset, dra
 
 @dataclass(frozen=True)
 class Measured:
-    """The curve as it was measured: S sizes, B resamples of the tested images.
+    """A measured curve of S sizes, with B resamples of the tested images.
 
     Attributes
     ----------
     points : tuple of S CurvePoint
     resampled : ndarray of shape (S, B)
-        The accuracy of each size, the same images resampled for all.
+        Accuracy of each size; all sizes have the same resamples.
     spread : ndarray of shape (S,)
-        Standard deviation of a point by the chance of which images were trained on.
+        Standard deviation of a point over the choice of training images.
     weights : ndarray of shape (S,)
-        Inverse variances.
+        Inverse variances of the points.
     chance : float
-        The accuracy of always naming the largest class.
+        Accuracy of always naming the largest class.
     """
 
     points: tuple[CurvePoint, ...]
@@ -47,18 +47,34 @@ def gather_points(
     folds: list[Fold],
     shares: Sequence[float],
     subsets: list[Subset],
-    found: list[Codes],
+    predictions: list[Codes],
     seed: int | None,
 ) -> Measured:
+    """Put the predictions of all fits together.
+
+    Parameters
+    ----------
+    data : Dataset
+    y : ndarray of shape (n,), int
+        Class codes.
+    folds : list of (train rows, test rows)
+    shares : sequence of float
+        From `training_shares`.
+    subsets : list of Subset
+    predictions : list of ndarray
+        Predicted class codes of the test rows, for each subset.
+    seed : int or None
+        Seed of the resamples.
+    """
     predicted = [np.full((draws_of(share), len(y)), -1) for share in shares]
-    for subset, labels in zip(subsets, found, strict=True):
+    for subset, labels in zip(subsets, predictions, strict=True):
         predicted[subset.size][subset.draw, folds[subset.fold][1]] = labels
     tested = np.sort(np.concatenate([test for _, test in folds]))
-    predicted, y = [each[:, tested] for each in predicted], y[tested]
+    predicted, y = [codes[:, tested] for codes in predicted], y[tested]
     groups = None if data.together is None else data.together[tested]
     units = len(y) if groups is None else len(np.unique(groups))
     counts = resample_counts(len(y), groups, random_state=seed)
-    right = [each == y for each in predicted]
+    right = [codes == y for codes in predicted]
     points = tuple(
         _point(
             [subset for subset in subsets if subset.size == size],
@@ -68,10 +84,12 @@ def gather_points(
         )
         for size in range(len(shares))
     )
-    # The mean over draws of pooled accuracies is the pooled mean: one product gives them all.
-    resampled = np.stack([each.mean(axis=0) for each in right]) @ counts / counts.sum(axis=0)
+    # The mean over draws of pooled accuracies is the pooled mean, so one product gives all.
+    resampled = np.stack([hits.mean(axis=0) for hits in right]) @ counts / counts.sum(axis=0)
     accuracy = (np.array([point.accuracy for point in points]) * units + 2) / (units + 4)
-    by_test = accuracy * (1 - accuracy) / units  # as if two more were right and two wrong: never 0
+    by_test = (
+        accuracy * (1 - accuracy) / units
+    )  # never 0, due to two more right and two more wrong images
     spread = _spread(right, np.array(shares), by_test)
     return Measured(
         points=points,
@@ -84,10 +102,10 @@ def gather_points(
 
 def _interval(y: Codes, predicted: Codes, counts: NDArray[np.float32], units: int) -> Interval:
     unknown = np.full((*predicted.shape, int(max(y.max(), predicted.max())) + 1), np.nan)
-    found = bootstrap_intervals(y, predicted, unknown, counts, units=units)["accuracy"]
-    if np.isnan(found).any():  # the same in every resample, as with equal groups
+    interval = bootstrap_intervals(y, predicted, unknown, counts, units=units)["accuracy"]
+    if np.isnan(interval).any():  # all resamples have the same accuracy, as with equal groups
         return 0.0, 1.0
-    return found
+    return interval
 
 
 def _point(
@@ -98,17 +116,17 @@ def _point(
 
 
 def _spread(right: list[NDArray[np.bool_]], shares: Floats, by_test: Floats) -> Floats:
-    """Standard deviation of each point over training subsets.
+    """Estimate the standard deviation of each point over training subsets.
 
-    Subsets of a fold overlap, which hides the share of the variance that they have in common; the
-    whole can't be drawn twice. So a power law of the size is laid through the variances of the
-    sizes that were drawn several times.
+    Subsets of a fold overlap, which hides the variance that they have in common, and the whole
+    can't be drawn twice. So a power law of the size is fitted to the variances of those sizes that
+    were drawn several times.
     """
-    draws = np.array([len(each) for each in right])
+    draws = np.array([len(hits) for hits in right])
     several = draws > 1
     if several.sum() < 2:
         return np.sqrt(by_test)
-    between = np.array([each.mean(axis=1).var(ddof=1) for each in right if len(each) > 1])
+    between = np.array([hits.mean(axis=1).var(ddof=1) for hits in right if len(hits) > 1])
     between /= 1 - shares[several]
     between += 0.02 * by_test[several]  # few draws may agree by chance
     slope, start = np.polyfit(

@@ -13,27 +13,27 @@ _EXPONENTS = np.geomspace(0.02, 2, 240)
 
 @dataclass(frozen=True)
 class Law:
-    """Fitted to B curves at once, each of shape (B,); sizes count in units of the largest one."""
+    """Parameters of B curves, each of shape (B,), for sizes in units of the largest one."""
 
     a: Floats
     b: Floats
     c: Floats
 
     def at(self, size: float) -> Floats:
-        """Give the accuracies at a size."""
+        """Return the accuracies at a size."""
         return self.a - self.b * float(size) ** -self.c
 
     def first(self, largest: float) -> dict[str, float]:
-        """Give the numbers of the measured curve, for sizes in images a class."""
-        a, b, c = (float(each[0]) for each in (self.a, self.b, self.c))
+        """Return the parameters of the first curve, for sizes in images a class."""
+        a, b, c = (float(values[0]) for values in (self.a, self.b, self.c))
         return {"a": a, "b": b * float(largest) ** c, "c": c}
 
 
 def fit_law(sizes: Floats, curves: Floats, weights: Floats) -> Law:
-    """Fit by weighted least squares within the bounds; curves of shape (S, B).
+    """Fit the law to curves of shape (S, B) by weighted least squares within its bounds.
 
-    For a given c the law is linear in the others, which then have a closed form; so c is searched
-    on a grid, and no curve can end in a local minimum.
+    For a given c the law is linear in a and b, which then have a closed form. So c is searched on a
+    grid, and no curve can end in a local minimum.
     """
     weights = weights / weights.sum()
     mean = weights @ curves
@@ -49,7 +49,7 @@ def fit_law(sizes: Floats, curves: Floats, weights: Floats) -> Law:
 
 
 def _line(x: Floats, curves: Floats, weights: Floats, mean: Floats) -> tuple[Floats, Floats]:
-    """Fit a - b x with a <= 1 and b >= 0; where a bound is passed, the optimum lies on it."""
+    """Fit a - b x with a <= 1 and b >= 0; if a bound is exceeded, the optimum lies on it."""
     away = x - weights @ x
     b = np.maximum(-(weights * away) @ curves / (weights @ away**2), 0)
     a = mean + b * (weights @ x)

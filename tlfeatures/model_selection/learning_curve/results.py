@@ -18,14 +18,14 @@ class CurvePoint:
     Attributes
     ----------
     images_per_class : float
-        Training images divided by classes, mean over folds and draws.
+        Training images divided by the number of classes, mean over folds and draws.
     train_images : float
     draws : int
-        Random subsets of this size in each fold, over which the accuracy is averaged.
+        Number of random subsets of this size in each fold; the accuracy is their mean.
     accuracy : float
-        Over the images of all folds together.
+        Accuracy over the images of all folds together.
     interval : (float, float)
-        95 %, over which images happened to be tested.
+        95 % interval over the choice of tested images.
     """
 
     images_per_class: float
@@ -37,9 +37,9 @@ class CurvePoint:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What the law says of `factor` times the images.
+    """Accuracy that the law predicts for `factor` times the images, and the gain.
 
-    The intervals are of 95 %; that of the gain may begin below 0, as the law may be wrong.
+    The intervals are of 95 %. The interval of the gain may begin below 0, as the law may be wrong.
     """
 
     factor: int
@@ -52,16 +52,17 @@ class Forecast:
 
 @dataclass(frozen=True)
 class Backtest:
-    """What the law, fitted up to `fitted_to` images a class, said of the largest size.
+    """Prediction for the largest size, by a law fitted to sizes up to `fitted_to` images a class.
 
     Attributes
     ----------
     fitted_to, images_per_class : float
     predicted, seen : float
+        Predicted and measured accuracy at the largest size.
     interval : (float, float)
-        In which the seen accuracy was to lie.
+        The measured accuracy should lie in it.
     passed : bool
-        It does, or it misses the prediction by less than half of what counts, `WORTH`.
+        Whether it does, or differs from the prediction by less than half of `WORTH`.
     """
 
     fitted_to: float
@@ -72,32 +73,34 @@ class Backtest:
     passed: bool
 
     def missed(self, factor: float) -> float:
-        """Give how far the law may be off at `factor` times the images, if it errs as it did."""
+        """Return the error of the law at `factor` times the images, if it grows with each doubling."""
         doublings = np.log2(factor) / np.log2(self.images_per_class / self.fitted_to)
         return float(abs(self.predicted - self.seen) * doublings)
 
 
 @dataclass(frozen=True)
 class LearningCurve:
-    """What `learning_curve` measured, and what it makes of it.
+    """A measured learning curve, its forecasts and the verdict.
 
     Attributes
     ----------
     file, embedding, weights, head : str
     params : dict
-        Those that were given for the head.
-    images, folds, variants : int
-        Variants of each training image, that the head was fitted on, too.
+        Parameters that were given for the head.
+    images, folds : int
     classes : list of str
     points : tuple of CurvePoint
         Smallest first; the last one is the whole training fold.
     law : dict of a, b, c, or None
-        None where there are too few sizes to fit it, or the accuracy is at chance.
+        None if there are too few sizes to fit it, or the accuracy is not better than chance.
     backtest : Backtest or None
     forecasts : tuple of Forecast
-        Empty where the law could not be fitted or has failed its backtest.
+        Empty if the law could not be fitted or has failed its backtest.
     verdict : {"help", "little", "unknown"}
     sentence : str
+        The verdict in words.
+    variants : int
+        Number of variants of each training image that the head was fitted on, too.
     """
 
     file: str
@@ -117,20 +120,20 @@ class LearningCurve:
     variants: int = 0
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it as JSON-ready plain data."""
+        """Return JSON-ready plain data."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, facts: Mapping[str, Any]) -> LearningCurve:
-        """Read what `to_dict` wrote, also after JSON made lists of its tuples."""
+        """Read what `to_dict` returned, also with lists instead of tuples, as from JSON."""
         parts = {
             "points": tuple(CurvePoint(**_paired(point)) for point in facts["points"]),
             "backtest": Backtest(**_paired(facts["backtest"])) if facts["backtest"] else None,
-            "forecasts": tuple(Forecast(**_paired(each)) for each in facts["forecasts"]),
+            "forecasts": tuple(Forecast(**_paired(forecast)) for forecast in facts["forecasts"]),
         }
         return cls(**{**facts, **parts})
 
 
 def _paired(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Intervals are lists in JSON."""
+    """Turn intervals, which are lists in JSON, into tuples."""
     return {name: tuple(v) if isinstance(v, list) else v for name, v in facts.items()}

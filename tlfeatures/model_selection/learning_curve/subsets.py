@@ -15,14 +15,14 @@ from tlfeatures.errors import ParameterError
 from tlfeatures.metrics.scores import Floats
 
 _LEAST = 5  # images a class, or groups, of the smallest size
-OCTAVES = 3  # factors of two, from the whole down, that the law is fitted to
-ROUNDING = 1.05  # half the images is still half if it is a little more
+OCTAVES = 3  # the law is fitted to sizes from the whole down to 1 / 2**OCTAVES of it
+ROUNDING = 1.05  # a size that is larger by up to this factor still counts as half
 Codes = NDArray[np.int_]
 
 
 @dataclass(frozen=True)
 class Subset:
-    """Training rows of one fit, and which one it is."""
+    """Training rows of one fit, with the numbers of its size, draw and fold."""
 
     size: int
     draw: int
@@ -31,7 +31,7 @@ class Subset:
 
 
 def training_shares(data: Dataset, folds: list[Fold], sizes: Sequence[int] | None) -> list[float]:
-    """Shares of a training fold, rising, the last one 1."""
+    """Return the sizes as shares of a training fold, rising; the last one is 1."""
     whole = float(np.mean([len(train) for train, _ in folds])) / len(data.classes)
     if sizes is not None:
         return _given_shares(sizes, whole)
@@ -52,7 +52,7 @@ def _given_shares(sizes: Sequence[int], whole: float) -> list[float]:
 
 
 def draws_of(share: float) -> int:
-    """Give how many subsets of a size are drawn: small ones are noisy, and cost little."""
+    """Return how many subsets of a size are drawn; small ones vary more and cost less."""
     if share >= 1:
         return 1
     return 2 if share > 0.5 else 3 if share > 0.25 else 5
@@ -65,7 +65,7 @@ def draw_subsets(
     shares: Sequence[float],
     seed: int | None,
 ) -> list[Subset]:
-    """Draw all of them here, so that jobs don't change the numbers; the longest fits first."""
+    """Draw all subsets, so that results don't depend on jobs; the longest fits come first."""
     random = np.random.default_rng(seed)
     units = np.arange(len(y)) if together is None else together
     subsets = []
@@ -81,10 +81,10 @@ def draw_subsets(
 
 
 def _entering(y: Codes, units: NDArray[Any], random: np.random.Generator) -> Floats:
-    """Give the share of the training fold from which on each row is part of the subset.
+    """Return for each row the smallest share of the training fold whose subset has this row.
 
-    Units are shuffled and enter in this order, each when half of it is due by the count of its
-    class; one of several classes when the first of them is due.
+    Units are shuffled and enter in this order. A unit enters when the share of its class reaches
+    its middle; if it has several classes, when the first of them does.
     """
     _, codes = np.unique(units, return_inverse=True)
     place = random.permutation(codes.max() + 1)[codes]
@@ -92,7 +92,7 @@ def _entering(y: Codes, units: NDArray[Any], random: np.random.Generator) -> Flo
     for name in np.unique(y):
         due, size = np.unique(place[y == name], return_counts=True)
         middle = (np.cumsum(size) - size / 2) / size.sum()
-        middle[:2] = 0  # calibrated heads need two of each class
+        middle[:2] = 0  # calibrated heads need two units of each class
         np.minimum.at(enters, due, middle)
     rows: Floats = enters[place]
     return rows
