@@ -801,7 +801,7 @@ def audit(file: str, top: int, as_json: bool, **options: Any) -> None:
     label errors (confident learning), and outliers. It only reads: no file or folder of yours is
     changed.
     """
-    from tlfeatures.model_selection.audit import audit
+    from tlfeatures.model_selection.audit.audit import audit
     from tlfeatures.terminal.render import render_audit
 
     with _Bar("folds", "folds/s") as bar:
@@ -850,7 +850,7 @@ def learning_curve(file: str, params: tuple[str, ...], as_json: bool, **options:
     predicted the whole from half of it; else, that it can't be told.
     """
     from tlfeatures.heads.parameters import parse_params
-    from tlfeatures.model_selection.learning_curve import learning_curve
+    from tlfeatures.model_selection.learning_curve.measure import learning_curve
     from tlfeatures.terminal.render import render_learning_curve
 
     with _Bar("fits", "fits/s") as bar:

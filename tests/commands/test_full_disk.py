@@ -10,7 +10,7 @@ from tests.unit.data import run_benchmark
 from tlfeatures import extract, fit, plot
 from tlfeatures.cli import main
 from tlfeatures.errors import OutputError
-from tlfeatures.model_selection.audit import Audit, Finding
+from tlfeatures.model_selection.audit.results import Audit, Finding
 from tlfeatures.reports.figures import new_figure, save_figure
 
 AGAIN = "can't be written: File too large; make room and run the same command again"

@@ -25,7 +25,7 @@ CONTEXT.set_forkserver_preload(
         "tlfeatures.cli",
         "tlfeatures.features.cluster.worker",
         "tlfeatures.terminal.render",
-        "tlfeatures.model_selection.audit",
+        "tlfeatures.model_selection.audit.audit",
         "tlfeatures.benchmarking.run",
         "tlfeatures.benchmarking.fit",
         "skops.io",

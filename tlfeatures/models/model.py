@@ -80,7 +80,7 @@ class Model(FittedHead):
         from sklearn.base import clone
 
         from tlfeatures.heads.coordinate_step import compact
-        from tlfeatures.model_selection.trainer import fit_on_all
+        from tlfeatures.model_selection.head_fit import fit_on_all
         from tlfeatures.models.outliers import OutlierDetector
 
         name = name or type(head).__name__

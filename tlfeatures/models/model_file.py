@@ -41,7 +41,7 @@ from numpy.typing import NDArray
 from tlfeatures.errors import FormatError, ModelError, OutputError, ParameterError
 from tlfeatures.features.spec import Spec
 from tlfeatures.files import check_ending, file_target, replacing, sync
-from tlfeatures.model_selection.workers import one_thread
+from tlfeatures.model_selection.threads import one_thread
 from tlfeatures.models.allowed_types import trusted_types
 from tlfeatures.models.fact_schema import wrong_facts
 from tlfeatures.models.file_description import forged_part, untrusted_types

@@ -32,9 +32,11 @@ from tlfeatures.heads.parameters import plain_params
 from tlfeatures.heads.table import ALIASES, HEADS, make_head
 from tlfeatures.locks import locked
 from tlfeatures.metrics.out_of_fold import OutOfFold
-from tlfeatures.model_selection.audit import Audit, audit
+from tlfeatures.model_selection.audit.audit import audit
+from tlfeatures.model_selection.audit.results import Audit
 from tlfeatures.model_selection.folds import make_folds
-from tlfeatures.model_selection.learning_curve import LearningCurve, measure_curve
+from tlfeatures.model_selection.learning_curve.measure import measure_curve
+from tlfeatures.model_selection.learning_curve.results import LearningCurve
 from tlfeatures.model_selection.training_curve import (
     TrainingCurve,
     training_curve,
@@ -195,7 +197,7 @@ class Analyses:
     # ---- what is computed
 
     def learning_curve(self, rank: Rank) -> LearningCurve:
-        """Measure a head's accuracy against images a class (`tlfeatures.model_selection.learning_curve`)."""
+        """Measure a head's accuracy against images a class (see `tlfeatures.learning_curve`)."""
         head, params = _own(rank.head), self._params(rank)
         seed = self.benchmark.study.facts["random_state"]
 
@@ -240,7 +242,7 @@ class Analyses:
         return self._kept(TrainingCurve, [rank.keys], measure)
 
     def audit(self, rank: Rank) -> Audit:
-        """List what is probably wrong with the images (`tlfeatures.model_selection.audit`)."""
+        """List what is probably wrong with the images (see `tlfeatures.audit`)."""
         facts, entry = self.benchmark.study.facts, self.entry(rank).facts
 
         def measure() -> Audit:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from tlfeatures.benchmarking.comparison import Comparison, Rank
     from tlfeatures.metrics.out_of_fold import Confusion
-    from tlfeatures.model_selection.learning_curve import LearningCurve
+    from tlfeatures.model_selection.learning_curve.results import LearningCurve
     from tlfeatures.model_selection.training_curve import TrainingCurve
     from tlfeatures.reports.diagnostics import Curve, Curves, EmbeddingMap, Reliability
 

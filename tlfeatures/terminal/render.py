@@ -17,8 +17,12 @@ if TYPE_CHECKING:
     from tlfeatures.features.extract import Extraction
     from tlfeatures.features.merge import Merging
     from tlfeatures.features.verify import Finding, Verification
-    from tlfeatures.model_selection.audit import Audit
-    from tlfeatures.model_selection.learning_curve import CurvePoint, Forecast, LearningCurve
+    from tlfeatures.model_selection.audit.results import Audit
+    from tlfeatures.model_selection.learning_curve.results import (
+        CurvePoint,
+        Forecast,
+        LearningCurve,
+    )
     from tlfeatures.models.evaluate import Trial
     from tlfeatures.models.export.check import Check
     from tlfeatures.models.export.export import Export
