@@ -28,7 +28,7 @@ from tlfeatures.errors import OutputError, ParameterError, StoppedError, Tlfeatu
 from tlfeatures.features.backbones.table import BACKBONES, DEFAULT_BACKBONE, POOLINGS
 
 if TYPE_CHECKING:
-    from tlfeatures.benchmarking.run import Benchmark
+    from tlfeatures.benchmarking.benchmark import Benchmark
     from tlfeatures.models.model import Prediction
 
 # The commands import the libraries, so that `--help` is fast.

@@ -18,9 +18,11 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from tlfeatures.benchmarking.benchmark import Benchmark
+from tlfeatures.benchmarking.common_images import cut_to_common
 from tlfeatures.benchmarking.comparison import Rank
-from tlfeatures.benchmarking.run import Benchmark, as_aligned
-from tlfeatures.benchmarking.store import Entry, digest_of_images, fingerprint, versions
+from tlfeatures.benchmarking.digests import digest_of_images, fingerprint, versions
+from tlfeatures.benchmarking.entries import Entry
 from tlfeatures.dataset.dataset import Dataset, load_dataset
 from tlfeatures.dataset.labels import is_table
 from tlfeatures.dataset.stratified_folds import Fold, folds_of
@@ -165,7 +167,7 @@ class Analyses:
             variants=variants,
         )
         others = {name: read_header(self.find(name)) for name in facts["files"] if name != file}
-        data = as_aligned(data, file, others, facts["file"])
+        data = cut_to_common(data, file, others, facts["file"])
         data = _with_copies(data, facts["copy_pairs"])
         if digest_of_images(data) != facts["study"][:16] or fingerprint(data) != entry["matrix"]:
             if facts["labels_given"] and facts["tested"] < facts["images"]:

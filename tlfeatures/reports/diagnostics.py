@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlfeatures.benchmarking.store import Entry, Study
+from tlfeatures.benchmarking.entries import Entry
+from tlfeatures.benchmarking.study import Study
 from tlfeatures.dataset.duplicates import unit_roots
 from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import ParameterError

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from tlfeatures.names import counted, some_of
 
 if TYPE_CHECKING:
+    from tlfeatures.benchmarking.benchmark import Benchmark
     from tlfeatures.benchmarking.comparison import Rank
-    from tlfeatures.benchmarking.fit import FitReport, HeadReport
-    from tlfeatures.benchmarking.run import Benchmark
+    from tlfeatures.benchmarking.fit_report import FitReport, HeadReport
     from tlfeatures.features.extract import Extraction
     from tlfeatures.features.merge import Merging
     from tlfeatures.features.verify import Finding, Verification
