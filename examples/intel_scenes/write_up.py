@@ -15,7 +15,7 @@ import numpy as np
 from jinja2 import Environment, StrictUndefined
 
 from tlfeatures import TrainingCurve
-from tlfeatures.metrics.statistics import wilson
+from tlfeatures.metrics.intervals import wilson
 from tlfeatures.reports.figures import COLORS, new_figure, save_figure, style
 from tlfeatures.reports.plotting import plot_training
 

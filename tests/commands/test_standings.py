@@ -11,7 +11,8 @@ from tests.commands.pages import page_of
 from tests.unit.data import dataset, run_benchmark
 from tests.unit.simulations import entries_of
 from tlfeatures import extract
-from tlfeatures.benchmarking.rank import Comparison, compare
+from tlfeatures.benchmarking.comparison import Comparison
+from tlfeatures.benchmarking.rank import compare
 from tlfeatures.benchmarking.store import Study
 from tlfeatures.cli import main
 from tlfeatures.model_selection.folds import make_folds

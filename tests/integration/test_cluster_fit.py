@@ -22,11 +22,11 @@ from tests.integration.forked import Forked
 from tests.unit.data import dataset
 from tlfeatures import benchmark, cross_validate_heads, extract, fit
 from tlfeatures.cli import main
+from tlfeatures.dataset.training_rows import TrainingRows
 from tlfeatures.errors import ClusterError, ParameterError
 from tlfeatures.features.cluster.connect import TLS, connect
 from tlfeatures.heads.table import make_heads
 from tlfeatures.model_selection.trainer import Task, Trainer
-from tlfeatures.model_selection.training_rows import TrainingRows
 
 WAITING_ROOM = "TLFEATURES_WAITING_ROOM"  # a variable of workers
 NARROW = 100  # columns

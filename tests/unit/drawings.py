@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from tests.unit.simulations import random_predictions
-from tlfeatures.benchmarking.rank import Comparison, Rank
+from tlfeatures.benchmarking.comparison import Comparison, Rank
 from tlfeatures.model_selection.learning_curve import CurvePoint, Forecast, LearningCurve
 from tlfeatures.model_selection.training_curve import TrainingCurve
 from tlfeatures.reports import figures, plotting

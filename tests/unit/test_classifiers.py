@@ -14,6 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
+from tlfeatures.dataset.stratified_folds import cut
 from tlfeatures.errors import ParameterError
 from tlfeatures.heads import classifiers
 from tlfeatures.heads.classifiers import (
@@ -26,7 +27,6 @@ from tlfeatures.heads.classifiers import (
     SmoothedNeighbors,
 )
 from tlfeatures.heads.table import compact, make_head
-from tlfeatures.model_selection.folds import cut
 
 
 def sample(classes=3, n=120, d=300, seed=0):

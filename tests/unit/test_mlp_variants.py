@@ -7,12 +7,12 @@ from sklearn.neural_network import MLPClassifier
 from tests.fakes import VARIANT, names_of
 from tests.unit.data import augmented, named
 from tlfeatures import Model, cross_validate, fit, make_head
+from tlfeatures.dataset.training_rows import TrainingRows
 from tlfeatures.errors import ParameterError
 from tlfeatures.heads.classifiers import ScaledMLP
 from tlfeatures.model_selection.cross_validation import cross_validate_heads
 from tlfeatures.model_selection.folds import make_folds
 from tlfeatures.model_selection.training_curve import training_curve
-from tlfeatures.model_selection.training_rows import TrainingRows
 
 
 @pytest.fixture

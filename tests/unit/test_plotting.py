@@ -26,13 +26,7 @@ from tests.unit.simulations import entries_of
 from tlfeatures.benchmarking.rank import compare
 from tlfeatures.errors import ParameterError
 from tlfeatures.reports import figures, plotting
-from tlfeatures.reports.diagnostics import (
-    OutOfFold,
-    confusion,
-    precision_recall,
-    reliability,
-    roc,
-)
+from tlfeatures.reports.diagnostics import OutOfFold, confusion, precision_recall, reliability, roc
 
 # ---- names are data
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.base import clone
 
-from tlfeatures.benchmarking.rank import compare, nothing_ranks, scores_with_intervals
+from tlfeatures.benchmarking.rank import compare, nothing_ranks
 from tlfeatures.benchmarking.run import Benchmark
 from tlfeatures.benchmarking.store import (
     Entry,
@@ -24,13 +24,15 @@ from tlfeatures.benchmarking.store import (
 )
 from tlfeatures.dataset.dataset import Dataset, load_dataset
 from tlfeatures.dataset.duplicates import NEAR_DUPLICATE
+from tlfeatures.dataset.stratified_folds import folds_of
 from tlfeatures.errors import ParameterError
 from tlfeatures.features.cluster.connect import TLS, connect_if
 from tlfeatures.heads.table import HEADS, Grid, head_grid, make_heads, plain_params, set_tuned
-from tlfeatures.metrics.statistics import SCORES, pooled_scores
+from tlfeatures.metrics.scores import SCORES, pooled_scores
 from tlfeatures.model_selection.cross_validation import Evaluation, cross_validate_heads
+from tlfeatures.model_selection.evaluation_scores import scores_with_intervals
 from tlfeatures.model_selection.fit_warnings import collected
-from tlfeatures.model_selection.folds import folds_of, inner_folds
+from tlfeatures.model_selection.folds import inner_folds
 from tlfeatures.model_selection.trainer import Trainer
 from tlfeatures.model_selection.trainer import fit as fit_head
 from tlfeatures.model_selection.tuning import choose
@@ -58,7 +60,7 @@ class HeadReport:
         Those of the saved head, where it was tuned on all images; else those it began with.
     evaluation : Evaluation
     pooled : dict of name to {"score", "interval", "reason"}
-        Scores of all tested images together, see `tlfeatures.benchmarking.rank.scores_with_intervals`.
+        Scores of all tested images together, see `scores_with_intervals`.
     model : str or None
         The model file.
     """

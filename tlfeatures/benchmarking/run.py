@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from tlfeatures.benchmarking.rank import Comparison, compare
+from tlfeatures.benchmarking.comparison import Comparison
+from tlfeatures.benchmarking.rank import compare
 from tlfeatures.benchmarking.store import (
     PREDICTIONS,
     RESULTS,
@@ -38,6 +39,7 @@ from tlfeatures.benchmarking.store import (
 )
 from tlfeatures.dataset.dataset import Dataset, load_dataset
 from tlfeatures.dataset.duplicates import NEAR_DUPLICATE
+from tlfeatures.dataset.stratified_folds import Fold
 from tlfeatures.errors import DatasetError, FormatError, ParameterError
 from tlfeatures.features.cluster.connect import TLS, connect_if
 from tlfeatures.features.combined import parts_of
@@ -57,7 +59,7 @@ from tlfeatures.model_selection.cross_validation import (
     check_scoring,
     cross_validate_heads,
 )
-from tlfeatures.model_selection.folds import INNER_CV, Fold, make_folds
+from tlfeatures.model_selection.folds import INNER_CV, make_folds
 from tlfeatures.model_selection.trainer import Counter, Progress, Trainer
 from tlfeatures.names import as_list, unknown_name
 

@@ -23,15 +23,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.dataset.dataset import Dataset
+from tlfeatures.dataset.stratified_folds import Fold
 from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import FormatError, ParameterError
 from tlfeatures.features.file.reader import read_header
 from tlfeatures.files import cannot_write, remove_leftovers, replacing
 from tlfeatures.heads.table import with_new_params
 from tlfeatures.locks import locked
-from tlfeatures.metrics.statistics import SCORES
-from tlfeatures.model_selection.cross_validation import Evaluation, or_none
-from tlfeatures.model_selection.folds import Fold
+from tlfeatures.metrics.scores import SCORES, finite_or_none
+from tlfeatures.model_selection.cross_validation import Evaluation
 
 logger = logging.getLogger(__name__)
 
@@ -228,7 +228,7 @@ def entry_of(evaluation: Evaluation, facts: dict[str, Any]) -> Entry:
         "chosen": [dict(choice.params) for choice in evaluation.choices],
         "chosen_scores": [choice.score for choice in evaluation.choices],
         "scores": evaluation.summary(),
-        "fit_seconds": or_none(evaluation.fit_seconds.mean()),
+        "fit_seconds": finite_or_none(evaluation.fit_seconds.mean()),
         "test_fraction": evaluation.test_fraction,
     }
     return Entry(

@@ -43,10 +43,10 @@ from sklearn.utils import check_random_state, shuffle
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from tlfeatures.dataset.stratified_folds import cut, fewest
 from tlfeatures.errors import ParameterError
 from tlfeatures.heads.class_weights import by_codes, weights_of
-from tlfeatures.model_selection.folds import cut, fewest
-from tlfeatures.model_selection.training_rows import shares
+from tlfeatures.heads.variant_weights import shares
 
 Floats = NDArray[np.float64]
 ClassWeight = Mapping[str, float] | str | None

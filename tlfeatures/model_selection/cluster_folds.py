@@ -17,10 +17,10 @@ import cloudpickle
 from joblib import Parallel, delayed
 from joblib._dask import DaskDistributedBackend
 
+from tlfeatures.dataset.training_rows import TrainingRows
 from tlfeatures.errors import ClusterError
 from tlfeatures.features.cluster.client import Cluster
 from tlfeatures.model_selection.trainer import on_worker
-from tlfeatures.model_selection.training_rows import TrainingRows
 
 logger = logging.getLogger(__name__)
 

@@ -18,11 +18,12 @@ from sklearn.base import BaseEstimator
 from sklearn.metrics import get_scorer_names
 
 from tlfeatures.dataset.dataset import Dataset
+from tlfeatures.dataset.stratified_folds import Fold
 from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import ParameterError
 from tlfeatures.heads.table import Grid
-from tlfeatures.metrics.statistics import SCORES
-from tlfeatures.model_selection.folds import Fold, inner_folds, make_folds
+from tlfeatures.metrics.scores import SCORES, finite_or_none
+from tlfeatures.model_selection.folds import inner_folds, make_folds
 from tlfeatures.model_selection.trainer import FoldResult, Task, Trainer
 from tlfeatures.model_selection.tuning import Choice, choose
 from tlfeatures.names import as_list, unknown_name
@@ -83,16 +84,11 @@ class Evaluation(EqualByValue):
         values = self.scores[name]
         std = values.std(ddof=1) if len(values) > 1 else float("nan")
         return {
-            "mean": or_none(values.mean()),
-            "std": or_none(std),
-            "folds": [or_none(value) for value in values],
+            "mean": finite_or_none(values.mean()),
+            "std": finite_or_none(std),
+            "folds": [finite_or_none(value) for value in values],
             "reason": self.reasons.get(name),
         }
-
-
-def or_none(value: Any) -> float | None:
-    """Give a number that JSON has; None for NaN and infinity."""
-    return float(value) if np.isfinite(value) else None
 
 
 def cross_validate(head: BaseEstimator, data: Dataset, **options: Any) -> Evaluation:

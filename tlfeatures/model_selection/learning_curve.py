@@ -47,10 +47,12 @@ from numpy.typing import NDArray
 
 from tlfeatures.dataset.dataset import Dataset, load_dataset
 from tlfeatures.dataset.duplicates import NEAR_DUPLICATE
+from tlfeatures.dataset.stratified_folds import Fold
 from tlfeatures.errors import ParameterError
 from tlfeatures.heads.table import make_head
-from tlfeatures.metrics.statistics import bootstrap_intervals, resample_counts
-from tlfeatures.model_selection.folds import Fold, make_folds
+from tlfeatures.metrics.intervals import bootstrap_intervals
+from tlfeatures.metrics.resampling import resample_counts
+from tlfeatures.model_selection.folds import make_folds
 from tlfeatures.model_selection.trainer import Counter, Progress, Task, Trainer
 
 WORTH = 0.01  # a gain that counts: one image in a hundred

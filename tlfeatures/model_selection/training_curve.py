@@ -16,10 +16,11 @@ from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
 from tlfeatures.dataset.dataset import Dataset
+from tlfeatures.dataset.stratified_folds import Fold
 from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import ParameterError
 from tlfeatures.heads.table import HEADS, make_head
-from tlfeatures.model_selection.folds import Fold, make_folds
+from tlfeatures.model_selection.folds import make_folds
 from tlfeatures.model_selection.trainer import EPOCH_SCORES, Counter, Progress, Task, Trainer
 
 Floats = NDArray[np.float64]

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.model_selection import ParameterGrid
 
+from tlfeatures.dataset.stratified_folds import Fold
 from tlfeatures.errors import ParameterError
 from tlfeatures.heads.table import Grid
-from tlfeatures.model_selection.folds import Fold
 from tlfeatures.model_selection.trainer import Point, Task, Trainer
 
 logger = logging.getLogger(__name__)

@@ -12,13 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlfeatures.benchmarking.rank import scores_with_intervals
-from tlfeatures.dataset.dataset import (
-    Dataset,
-    check_similarity,
-    label_images,
-    load_dataset,
-)
+from tlfeatures.dataset.dataset import Dataset, check_similarity, label_images, load_dataset
 from tlfeatures.dataset.duplicates import NEAR_DUPLICATE
 from tlfeatures.dataset.labels import Groups, Labels
 from tlfeatures.errors import (
@@ -36,6 +30,7 @@ from tlfeatures.features.sources.folders import no_images_error
 from tlfeatures.features.sources.locations import is_url
 from tlfeatures.features.sources.spelling import normalize_name
 from tlfeatures.model_selection.cross_validation import Evaluation
+from tlfeatures.model_selection.evaluation_scores import scores_with_intervals
 from tlfeatures.models.model import Labeller, Model, warn_of_few_levels_in
 from tlfeatures.reports.diagnostics import Confusion, OutOfFold, confusion
 

@@ -18,11 +18,12 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tlfeatures.benchmarking.rank import Rank
+from tlfeatures.benchmarking.comparison import Rank
 from tlfeatures.benchmarking.run import Benchmark, as_aligned
 from tlfeatures.benchmarking.store import Entry, digest_of_images, fingerprint, versions
 from tlfeatures.dataset.dataset import Dataset, load_dataset
 from tlfeatures.dataset.labels import is_table
+from tlfeatures.dataset.stratified_folds import Fold, folds_of
 from tlfeatures.errors import BusyError, DatasetError, OutputError, ParameterError
 from tlfeatures.features.file.reader import read_header
 from tlfeatures.features.sources.folder_labels import LabelRow
@@ -30,7 +31,7 @@ from tlfeatures.files import replace_file
 from tlfeatures.heads.table import ALIASES, HEADS, make_head, plain_params
 from tlfeatures.locks import locked
 from tlfeatures.model_selection.audit import Audit, audit
-from tlfeatures.model_selection.folds import Fold, folds_of, make_folds
+from tlfeatures.model_selection.folds import make_folds
 from tlfeatures.model_selection.learning_curve import LearningCurve, measure_curve
 from tlfeatures.model_selection.training_curve import (
     TrainingCurve,

@@ -15,7 +15,7 @@ from tlfeatures.benchmarking.store import Entry, Study
 from tlfeatures.dataset.duplicates import unit_roots
 from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import ParameterError
-from tlfeatures.metrics.statistics import wilson
+from tlfeatures.metrics.intervals import wilson
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int_]

@@ -14,14 +14,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tlfeatures.errors import ParameterError
-from tlfeatures.metrics.statistics import score_name
+from tlfeatures.metrics.scores import score_name
 from tlfeatures.reports.figures import COLORS, drawing, legend_label, shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.collections import QuadMesh
 
-    from tlfeatures.benchmarking.rank import Comparison, Rank
+    from tlfeatures.benchmarking.comparison import Comparison, Rank
     from tlfeatures.model_selection.learning_curve import LearningCurve
     from tlfeatures.model_selection.training_curve import TrainingCurve
     from tlfeatures.reports.diagnostics import Confusion, Curve, Curves, EmbeddingMap, Reliability

@@ -15,13 +15,13 @@ from tlfeatures.terminal.shared_lines import (
 from tlfeatures.terminal.tables import interval, number, score_words, table
 
 if TYPE_CHECKING:
-    from tlfeatures.benchmarking.rank import Rank
+    from tlfeatures.benchmarking.comparison import Rank
     from tlfeatures.benchmarking.run import Benchmark
 
 
 def render_benchmark(result: Benchmark) -> str:
     """The images, the ranking with intervals, and the verdict."""
-    from tlfeatures.benchmarking.rank import INTERVALS
+    from tlfeatures.benchmarking.comparison import INTERVALS
 
     study, ranking = result.study.facts, result.comparison.ranking
     embeddings = list(dict.fromkeys(rank.embedding for rank in ranking))

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tlfeatures.benchmarking.rank import Comparison, Rank
-from tlfeatures.metrics.statistics import score_name
+from tlfeatures.benchmarking.comparison import Comparison, Rank
+from tlfeatures.metrics.scores import score_name
 from tlfeatures.model_selection.audit import Audit, Finding
 from tlfeatures.model_selection.learning_curve import LearningCurve
 from tlfeatures.model_selection.training_curve import TrainingCurve

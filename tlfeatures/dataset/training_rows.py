@@ -67,18 +67,3 @@ class TrainingRows(EqualByValue):
         v = len(self.variant) // max(n, 1) - 1
         variants = n + images[:, None] * v + np.arange(v)
         return np.concatenate([images, variants.ravel()])
-
-
-def shares(variant: NDArray[np.int_] | None) -> NDArray[np.float64] | None:
-    """Give each row its share of its image's weight of 1; None where no row is a variant.
-
-    With these weights a penalty means the same whether images have variants or not.
-
-    Parameters
-    ----------
-    variant : ndarray of shape (n,), int, or None
-        As in `TrainingRows`; all images have as many.
-    """
-    if variant is None or not variant.any():
-        return None
-    return np.full(len(variant), (variant == 0).mean())
