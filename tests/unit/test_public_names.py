@@ -99,9 +99,9 @@ def test_heavy_libraries_have_one_room_each():
     assert files_importing("joblib._dask") == {"model_selection/cluster_folds.py"}
     assert {path.split("/")[0] for path in files_importing("click")} == {"cli", "terminal"}
     assert files_importing("jinja2") == {"reports/page/write.py"}
-    drawing = {f"reports/{name}.py" for name in ("figures", "fonts", "plotting")}
-    for_types = {"reports/page/sections.py", "reports/report.py"}
-    assert files_importing("matplotlib") == drawing | for_types
+    for_types = {"reports/page/figure.py", "reports/report.py"}
+    drawing = files_importing("matplotlib") - for_types
+    assert {str(Path(file).parent) for file in drawing} == {"reports/drawing"}
 
 
 def test_only_the_command_line_prints():

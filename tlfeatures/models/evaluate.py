@@ -29,10 +29,11 @@ from tlfeatures.features.images.identify import scan
 from tlfeatures.features.sources.folders import no_images_error
 from tlfeatures.features.sources.locations import is_url
 from tlfeatures.features.sources.spelling import normalize_name
+from tlfeatures.metrics.confusion import Confusion, confusion
+from tlfeatures.metrics.out_of_fold import OutOfFold
 from tlfeatures.model_selection.cross_validation import Evaluation
 from tlfeatures.model_selection.evaluation_scores import scores_with_intervals
 from tlfeatures.models.model import Labeller, Model, warn_of_few_levels_in
-from tlfeatures.reports.diagnostics import Confusion, OutOfFold, confusion
 
 
 @dataclass(frozen=True)
