@@ -27,7 +27,9 @@ from tlfeatures.dataset.duplicates import NEAR_DUPLICATE
 from tlfeatures.dataset.stratified_folds import folds_of
 from tlfeatures.errors import ParameterError
 from tlfeatures.features.cluster.connect import TLS, connect_if
-from tlfeatures.heads.table import HEADS, Grid, head_grid, make_heads, plain_params, set_tuned
+from tlfeatures.heads.coordinate_step import set_tuned
+from tlfeatures.heads.parameters import plain_params
+from tlfeatures.heads.table import HEADS, Grid, head_grid, make_heads
 from tlfeatures.metrics.scores import SCORES, pooled_scores
 from tlfeatures.model_selection.cross_validation import Evaluation, cross_validate_heads
 from tlfeatures.model_selection.evaluation_scores import scores_with_intervals

@@ -46,14 +46,8 @@ from tlfeatures.features.combined import parts_of
 from tlfeatures.features.file.format import Header
 from tlfeatures.features.file.reader import read_header
 from tlfeatures.features.sources.spelling import normalize_name
-from tlfeatures.heads.table import (
-    head_grid,
-    head_names,
-    make_heads,
-    plain_params,
-    with_new_params,
-    without_new_params,
-)
+from tlfeatures.heads.parameters import plain_params, with_new_params, without_new_params
+from tlfeatures.heads.table import head_grid, head_names, make_heads
 from tlfeatures.model_selection.cross_validation import (
     Evaluation,
     check_scoring,

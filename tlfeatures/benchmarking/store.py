@@ -28,7 +28,7 @@ from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import FormatError, ParameterError
 from tlfeatures.features.file.reader import read_header
 from tlfeatures.files import cannot_write, remove_leftovers, replacing
-from tlfeatures.heads.table import with_new_params
+from tlfeatures.heads.parameters import with_new_params
 from tlfeatures.locks import locked
 from tlfeatures.metrics.scores import SCORES, finite_or_none
 from tlfeatures.model_selection.cross_validation import Evaluation

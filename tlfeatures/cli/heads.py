@@ -96,7 +96,7 @@ def fit(
     The labels are the names of the images' folders, or come from --labels.
     """
     from tlfeatures.benchmarking.fit import fit
-    from tlfeatures.heads.table import parse_params
+    from tlfeatures.heads.parameters import parse_params
 
     _check_page(report)
     options |= pop_cluster(options)
@@ -164,7 +164,7 @@ def benchmark(
     marks the heads that are not significantly different from the best.
     """
     from tlfeatures.benchmarking.run import benchmark
-    from tlfeatures.heads.table import parse_params
+    from tlfeatures.heads.parameters import parse_params
 
     _check_page(report)
     options |= pop_cluster(options)
@@ -267,7 +267,7 @@ def learning_curve(file: str, params: tuple[str, ...], as_json: bool, **options:
     extends this curve to two and four times the images, if the curve of half of the images has
     correctly predicted the accuracy with all of them.
     """
-    from tlfeatures.heads.table import parse_params
+    from tlfeatures.heads.parameters import parse_params
     from tlfeatures.model_selection.learning_curve import learning_curve
 
     with ProgressBar("fits", "fits/s") as bar:

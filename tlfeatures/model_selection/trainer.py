@@ -31,8 +31,8 @@ from tlfeatures.dataset.training_rows import TrainingRows
 from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import ParameterError
 from tlfeatures.heads.class_weights import check_class_weights, with_present
+from tlfeatures.heads.coordinate_step import after_coordinates, uses_coordinates
 from tlfeatures.heads.coordinates import FoldCoordinates, fold_coordinates
-from tlfeatures.heads.table import after_coordinates, uses_coordinates
 from tlfeatures.heads.variant_weights import shares
 from tlfeatures.metrics.scores import SCORES, missing_scores, pooled_scores, without_images
 from tlfeatures.model_selection.fit_warnings import Notices, collected

@@ -150,7 +150,7 @@ class Model(EqualByValue):
         # `info` reads model files by way of this package, and needs no scikit-learn.
         from sklearn.base import clone
 
-        from tlfeatures.heads.table import compact
+        from tlfeatures.heads.coordinate_step import compact
         from tlfeatures.model_selection.trainer import fit_on_all
         from tlfeatures.models.outliers import OutlierDetector
 

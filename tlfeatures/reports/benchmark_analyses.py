@@ -17,7 +17,8 @@ from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.stratified_folds import Fold, folds_of
 from tlfeatures.errors import ParameterError
 from tlfeatures.features.sources.folder_labels import LabelRow
-from tlfeatures.heads.table import ALIASES, HEADS, make_head, plain_params
+from tlfeatures.heads.parameters import plain_params
+from tlfeatures.heads.table import ALIASES, HEADS, make_head
 from tlfeatures.metrics.out_of_fold import OutOfFold
 from tlfeatures.model_selection.audit import Audit, audit
 from tlfeatures.model_selection.folds import make_folds
