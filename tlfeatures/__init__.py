@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tlfeatures.benchmarking.fit import FitReport, fit
     from tlfeatures.benchmarking.run import Benchmark, benchmark, load_benchmark
-    from tlfeatures.dataset.dataset import Dataset, load_dataset
+    from tlfeatures.dataset.dataset import Dataset
+    from tlfeatures.dataset.load import load_dataset
     from tlfeatures.errors import TlfeaturesError
     from tlfeatures.features.cluster.connect import TLS
     from tlfeatures.features.extract import Extraction, extract
@@ -80,7 +81,8 @@ _HOMES = {
     "tlfeatures.model_selection.audit": ("Audit", "audit"),
     "tlfeatures.benchmarking.run": ("Benchmark", "benchmark", "load_benchmark"),
     "tlfeatures.features.cluster.connect": ("TLS",),
-    "tlfeatures.dataset.dataset": ("Dataset", "load_dataset"),
+    "tlfeatures.dataset.dataset": ("Dataset",),
+    "tlfeatures.dataset.load": ("load_dataset",),
     "tlfeatures.errors": ("TlfeaturesError",),
     "tlfeatures.model_selection.cross_validation": (
         "Evaluation",

@@ -22,8 +22,9 @@ from tlfeatures.benchmarking.store import (
     fingerprint,
     sources_of,
 )
-from tlfeatures.dataset.dataset import Dataset, load_dataset
+from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.duplicates import NEAR_DUPLICATE
+from tlfeatures.dataset.load import load_dataset
 from tlfeatures.dataset.stratified_folds import folds_of
 from tlfeatures.errors import ParameterError
 from tlfeatures.features.cluster.connect import TLS, connect_if

@@ -37,8 +37,9 @@ from tlfeatures.benchmarking.store import (
     sources_of,
     versions,
 )
-from tlfeatures.dataset.dataset import Dataset, load_dataset
+from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.duplicates import NEAR_DUPLICATE
+from tlfeatures.dataset.load import load_dataset
 from tlfeatures.dataset.stratified_folds import Fold
 from tlfeatures.errors import DatasetError, FormatError, ParameterError
 from tlfeatures.features.cluster.connect import TLS, connect_if

@@ -30,7 +30,7 @@ class Confusion(EqualByValue):
 
     @property
     def rates(self) -> Floats:
-        """Shares of the images of each true class, of shape (k, k); NaN for a class without images."""
+        """Shares of each true class's images, of shape (k, k); NaN for a class without images."""
         images = self.counts.sum(axis=1, keepdims=True)
         rates = np.full(self.counts.shape, np.nan)
         np.divide(self.counts, images, out=rates, where=images > 0)

@@ -70,13 +70,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlfeatures.dataset.dataset import Dataset, load_dataset
-from tlfeatures.dataset.duplicates import (
-    NEAR_DUPLICATE,
-    find_near_duplicates,
-    merge_groups,
-    neighbor_distances,
-)
+from tlfeatures.dataset.dataset import Dataset
+from tlfeatures.dataset.distances import neighbor_distances
+from tlfeatures.dataset.duplicates import NEAR_DUPLICATE, find_near_duplicates
+from tlfeatures.dataset.grouping import merge_groups
+from tlfeatures.dataset.load import load_dataset
 from tlfeatures.errors import ParameterError
 from tlfeatures.files import replace_file
 from tlfeatures.heads.table import make_head

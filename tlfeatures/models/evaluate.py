@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlfeatures.dataset.dataset import Dataset, check_similarity, label_images, load_dataset
+from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.duplicates import NEAR_DUPLICATE
+from tlfeatures.dataset.labelled import label_images
 from tlfeatures.dataset.labels import Groups, Labels
+from tlfeatures.dataset.load import check_similarity, load_dataset
 from tlfeatures.errors import (
     DatasetError,
     ImageError,

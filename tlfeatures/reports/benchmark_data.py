@@ -15,8 +15,9 @@ import numpy as np
 
 from tlfeatures.benchmarking.run import Benchmark, as_aligned
 from tlfeatures.benchmarking.store import digest_of_images, fingerprint
-from tlfeatures.dataset.dataset import Dataset, load_dataset
+from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.labels import is_table
+from tlfeatures.dataset.load import load_dataset
 from tlfeatures.errors import DatasetError, ParameterError
 from tlfeatures.features.file.reader import read_header
 

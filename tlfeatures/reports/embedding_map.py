@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlfeatures.dataset.duplicates import unit_roots
+from tlfeatures.dataset.distances import unit_roots
 from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import ParameterError
 
