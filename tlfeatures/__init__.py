@@ -21,18 +21,21 @@ if TYPE_CHECKING:
     from tlfeatures.features.transformer import Extractor
     from tlfeatures.features.verify import Verification, verify
     from tlfeatures.heads.table import HEADS, head_grid, make_head
-    from tlfeatures.model_selection.audit import Audit, audit
+    from tlfeatures.model_selection.audit.audit import audit
+    from tlfeatures.model_selection.audit.results import Audit
     from tlfeatures.model_selection.cross_validation import (
         Evaluation,
         cross_validate,
         cross_validate_heads,
     )
-    from tlfeatures.model_selection.learning_curve import LearningCurve, learning_curve
+    from tlfeatures.model_selection.learning_curve.measure import learning_curve
+    from tlfeatures.model_selection.learning_curve.results import LearningCurve
     from tlfeatures.model_selection.training_curve import TrainingCurve, training_curve
     from tlfeatures.models.describe import describe
     from tlfeatures.models.evaluate import Trial
     from tlfeatures.models.export.export import Export, export
-    from tlfeatures.models.model import Model, Prediction
+    from tlfeatures.models.labelling import Prediction
+    from tlfeatures.models.model import Model
     from tlfeatures.reports.report import Report, plot, report
 
 __version__ = "0.1.0"
@@ -78,7 +81,8 @@ __all__ = [
 ]
 
 _HOMES = {
-    "tlfeatures.model_selection.audit": ("Audit", "audit"),
+    "tlfeatures.model_selection.audit.audit": ("audit",),
+    "tlfeatures.model_selection.audit.results": ("Audit",),
     "tlfeatures.benchmarking.run": ("Benchmark", "benchmark", "load_benchmark"),
     "tlfeatures.features.cluster.connect": ("TLS",),
     "tlfeatures.dataset.dataset": ("Dataset",),
@@ -98,8 +102,10 @@ _HOMES = {
     "tlfeatures.benchmarking.fit": ("FitReport", "fit"),
     "tlfeatures.heads.table": ("HEADS", "head_grid", "make_head"),
     "tlfeatures.models.describe": ("describe",),
-    "tlfeatures.model_selection.learning_curve": ("LearningCurve", "learning_curve"),
-    "tlfeatures.models.model": ("Model", "Prediction"),
+    "tlfeatures.model_selection.learning_curve.measure": ("learning_curve",),
+    "tlfeatures.model_selection.learning_curve.results": ("LearningCurve",),
+    "tlfeatures.models.labelling": ("Prediction",),
+    "tlfeatures.models.model": ("Model",),
     "tlfeatures.reports.report": ("Report", "plot", "report"),
     "tlfeatures.model_selection.training_curve": ("TrainingCurve", "training_curve"),
 }

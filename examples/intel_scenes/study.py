@@ -37,7 +37,7 @@ from tlfeatures.benchmarking.rank import compare
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.metrics.intervals import bootstrap_intervals
 from tlfeatures.metrics.resampling import resample_counts
-from tlfeatures.model_selection.trainer import fit_on_all
+from tlfeatures.model_selection.head_fit import fit_on_all
 
 HERE = Path(__file__).parent
 

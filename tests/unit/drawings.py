@@ -8,7 +8,7 @@ import numpy as np
 
 from tests.unit.simulations import random_predictions
 from tlfeatures.benchmarking.comparison import Comparison, Rank
-from tlfeatures.model_selection.learning_curve import CurvePoint, Forecast, LearningCurve
+from tlfeatures.model_selection.learning_curve.results import CurvePoint, Forecast, LearningCurve
 from tlfeatures.model_selection.training_curve import TrainingCurve
 from tlfeatures.reports import plotting
 from tlfeatures.reports.diagnostics import (

@@ -15,7 +15,7 @@ from tlfeatures import Model, cross_validate, fit, make_head
 from tlfeatures.cli import main
 from tlfeatures.model_selection.cross_validation import cross_validate_heads
 from tlfeatures.model_selection.fit_warnings import collected, unlike
-from tlfeatures.model_selection.learning_curve import measure_curve
+from tlfeatures.model_selection.learning_curve.measure import measure_curve
 
 CATEGORIES = [UserWarning, RuntimeWarning, FutureWarning, ConvergenceWarning]
 

@@ -12,7 +12,8 @@ from tests.unit.simulations import gaussian_classes
 from tlfeatures import HEADS, extract
 from tlfeatures.cli import main
 from tlfeatures.errors import ParameterError
-from tlfeatures.model_selection.learning_curve import LearningCurve, measure_curve
+from tlfeatures.model_selection.learning_curve.measure import measure_curve
+from tlfeatures.model_selection.learning_curve.results import LearningCurve
 from tlfeatures.terminal.learning_curve_text import render_learning_curve
 
 FAST = {"mlp": {"steps": 20}, "gradient-boosting": {"max_iter": 5}}

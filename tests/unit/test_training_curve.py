@@ -10,8 +10,8 @@ from sklearn.metrics import log_loss
 from tests.unit.data import dataset
 from tlfeatures import cross_validate, make_head
 from tlfeatures.errors import DatasetError, ParameterError
+from tlfeatures.model_selection.fold_scores import EPOCH_SCORES
 from tlfeatures.model_selection.folds import make_folds
-from tlfeatures.model_selection.trainer import EPOCH_SCORES
 from tlfeatures.model_selection.training_curve import (
     TrainingCurve,
     training_curve,

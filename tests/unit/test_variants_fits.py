@@ -11,7 +11,7 @@ from tlfeatures.heads.classifiers import calibrated_svc
 from tlfeatures.heads.table import head_grid, make_heads
 from tlfeatures.model_selection.cross_validation import cross_validate_heads
 from tlfeatures.model_selection.folds import make_folds
-from tlfeatures.model_selection.trainer import fit_on_all
+from tlfeatures.model_selection.head_fit import fit_on_all
 from tlfeatures.model_selection.training_curve import training_curve
 
 GROUPED = ("linear-svm", "rbf-svm", "ridge", "centroid", "knn")  # knn isn't told of groups

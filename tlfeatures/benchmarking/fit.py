@@ -36,8 +36,8 @@ from tlfeatures.model_selection.cross_validation import Evaluation, cross_valida
 from tlfeatures.model_selection.evaluation_scores import scores_with_intervals
 from tlfeatures.model_selection.fit_warnings import collected
 from tlfeatures.model_selection.folds import inner_folds
+from tlfeatures.model_selection.head_fit import fit_head as fit_head
 from tlfeatures.model_selection.trainer import Trainer
-from tlfeatures.model_selection.trainer import fit as fit_head
 from tlfeatures.model_selection.tuning import choose
 from tlfeatures.models.card import check_card_target
 from tlfeatures.models.model import Model

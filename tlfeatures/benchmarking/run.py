@@ -55,7 +55,8 @@ from tlfeatures.model_selection.cross_validation import (
     cross_validate_heads,
 )
 from tlfeatures.model_selection.folds import INNER_CV, make_folds
-from tlfeatures.model_selection.trainer import Counter, Progress, Trainer
+from tlfeatures.model_selection.progress import Progress, ProgressCounter
+from tlfeatures.model_selection.trainer import Trainer
 from tlfeatures.names import as_list, unknown_name
 
 if TYPE_CHECKING:
@@ -217,7 +218,9 @@ def benchmark(
     results = Results.open(out, Study.of(first, chosen, folds[0], random_state, sources))
     if command is not None and command not in results.commands:
         results.commands.append(command)
-    count = Counter(len(datasets) * repeats * len(folds[0]) * (1 + INNER_CV * tune), progress)
+    count = ProgressCounter(
+        len(datasets) * repeats * len(folds[0]) * (1 + INNER_CV * tune), progress
+    )
     with connect_if(cluster, tls) as connected:
         for data in datasets.values():
             matrix = fingerprint(data)

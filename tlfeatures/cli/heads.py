@@ -219,7 +219,7 @@ def audit(file: str, top: int, as_json: bool, **options: Any) -> None:
     trained on other images is confident of another class (confident learning). The command changes
     no file or folder.
     """
-    from tlfeatures.model_selection.audit import audit
+    from tlfeatures.model_selection.audit.audit import audit
 
     with ProgressBar("folds", "folds/s") as bar:
         result = audit(file, progress=bar.show, **options)
@@ -268,7 +268,7 @@ def learning_curve(file: str, params: tuple[str, ...], as_json: bool, **options:
     correctly predicted the accuracy with all of them.
     """
     from tlfeatures.heads.parameters import parse_params
-    from tlfeatures.model_selection.learning_curve import learning_curve
+    from tlfeatures.model_selection.learning_curve.measure import learning_curve
 
     with ProgressBar("fits", "fits/s") as bar:
         curve = learning_curve(file, params=parse_params(params), progress=bar.show, **options)

@@ -23,8 +23,10 @@ from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import ParameterError
 from tlfeatures.heads.table import Grid
 from tlfeatures.metrics.scores import SCORES, finite_or_none
+from tlfeatures.model_selection.fold_scores import FoldResult
+from tlfeatures.model_selection.fold_work import Task
 from tlfeatures.model_selection.folds import inner_folds, make_folds
-from tlfeatures.model_selection.trainer import FoldResult, Task, Trainer
+from tlfeatures.model_selection.trainer import Trainer
 from tlfeatures.model_selection.tuning import Choice, choose
 from tlfeatures.names import as_list, unknown_name
 

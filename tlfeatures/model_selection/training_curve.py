@@ -20,8 +20,11 @@ from tlfeatures.dataset.stratified_folds import Fold
 from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import ParameterError
 from tlfeatures.heads.table import HEADS, make_head
+from tlfeatures.model_selection.fold_scores import EPOCH_SCORES
+from tlfeatures.model_selection.fold_work import Task
 from tlfeatures.model_selection.folds import make_folds
-from tlfeatures.model_selection.trainer import EPOCH_SCORES, Counter, Progress, Task, Trainer
+from tlfeatures.model_selection.progress import Progress, ProgressCounter
+from tlfeatures.model_selection.trainer import Trainer
 
 Floats = NDArray[np.float64]
 
@@ -157,7 +160,9 @@ def training_curve(
     tasks = [Task(train, test, {head: made}) for train, test in folds]
     if chosen:
         tasks = [replace(task, params={head: of}) for task, of in zip(tasks, chosen, strict=True)]
-    with Trainer(data, n_jobs=n_jobs, progress=Counter(len(folds), progress).add) as trainer:
+    with Trainer(
+        data, n_jobs=n_jobs, progress=ProgressCounter(len(folds), progress).add
+    ) as trainer:
         found = [tables[head] for tables in trainer.follow_epochs(tasks)]
     return TrainingCurve(
         file=data.file,

@@ -16,7 +16,8 @@ from sklearn.model_selection import ParameterGrid
 from tlfeatures.dataset.stratified_folds import Fold
 from tlfeatures.errors import ParameterError
 from tlfeatures.heads.table import Grid
-from tlfeatures.model_selection.trainer import Point, Task, Trainer
+from tlfeatures.model_selection.fold_work import Point, Task
+from tlfeatures.model_selection.trainer import Trainer
 
 logger = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ from tlfeatures.benchmarking.store import versions
 from tlfeatures.errors import BusyError, OutputError
 from tlfeatures.files import replace_file
 from tlfeatures.locks import locked
-from tlfeatures.model_selection.audit import Audit
-from tlfeatures.model_selection.learning_curve import LearningCurve
+from tlfeatures.model_selection.audit.results import Audit
+from tlfeatures.model_selection.learning_curve.results import LearningCurve
 from tlfeatures.model_selection.training_curve import TrainingCurve
 
 logger = logging.getLogger(__name__)

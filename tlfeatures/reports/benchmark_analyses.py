@@ -20,9 +20,11 @@ from tlfeatures.features.sources.folder_labels import LabelRow
 from tlfeatures.heads.parameters import plain_params
 from tlfeatures.heads.table import ALIASES, HEADS, make_head
 from tlfeatures.metrics.out_of_fold import OutOfFold
-from tlfeatures.model_selection.audit import Audit, audit
+from tlfeatures.model_selection.audit.audit import audit
+from tlfeatures.model_selection.audit.results import Audit
 from tlfeatures.model_selection.folds import make_folds
-from tlfeatures.model_selection.learning_curve import LearningCurve, measure_curve
+from tlfeatures.model_selection.learning_curve.measure import measure_curve
+from tlfeatures.model_selection.learning_curve.results import LearningCurve
 from tlfeatures.model_selection.training_curve import (
     TrainingCurve,
     training_curve,

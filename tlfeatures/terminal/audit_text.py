@@ -8,7 +8,7 @@ from tlfeatures.terminal.shared_lines import RANDOM_WEIGHTS
 from tlfeatures.terminal.tables import table
 
 if TYPE_CHECKING:
-    from tlfeatures.model_selection.audit import Audit
+    from tlfeatures.model_selection.audit.results import Audit
 
 
 def render_audit(result: Audit, top: int = 20) -> str:

@@ -8,7 +8,11 @@ from tlfeatures.terminal.shared_lines import RANDOM_WEIGHTS, images_line, traine
 from tlfeatures.terminal.tables import interval, number, table
 
 if TYPE_CHECKING:
-    from tlfeatures.model_selection.learning_curve import CurvePoint, Forecast, LearningCurve
+    from tlfeatures.model_selection.learning_curve.results import (
+        CurvePoint,
+        Forecast,
+        LearningCurve,
+    )
 
 
 def render_learning_curve(curve: LearningCurve) -> str:

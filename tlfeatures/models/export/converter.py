@@ -25,8 +25,8 @@ from tlfeatures.heads.classifiers.scaled_mlp import ScaledMLP
 from tlfeatures.heads.classifiers.shrunk_lda import ShrunkLDA
 from tlfeatures.heads.classifiers.smoothed_neighbors import SmoothedNeighbors
 from tlfeatures.heads.coordinates import PrincipalCoordinates
-from tlfeatures.models.export.machines import add_kernel, add_machine
-from tlfeatures.models.export.trees import add_boosting
+from tlfeatures.models.export.boosted_trees import add_boosting
+from tlfeatures.models.export.support_vector_machines import add_kernel, add_machine
 
 Number = type[np.float32] | type[np.float64]
 

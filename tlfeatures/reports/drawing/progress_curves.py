@@ -13,7 +13,7 @@ from tlfeatures.reports.drawing.style import COLORS, WIDTH, drawing
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from tlfeatures.model_selection.learning_curve import LearningCurve
+    from tlfeatures.model_selection.learning_curve.results import LearningCurve
     from tlfeatures.model_selection.training_curve import TrainingCurve
 
 Floats = NDArray[np.float64]

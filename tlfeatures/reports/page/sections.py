@@ -13,8 +13,8 @@ import numpy as np
 
 from tlfeatures.benchmarking.comparison import Comparison, Rank
 from tlfeatures.metrics.scores import score_name
-from tlfeatures.model_selection.audit import Audit, Finding
-from tlfeatures.model_selection.learning_curve import LearningCurve
+from tlfeatures.model_selection.audit.results import Audit, Finding
+from tlfeatures.model_selection.learning_curve.results import LearningCurve
 from tlfeatures.model_selection.training_curve import TrainingCurve
 from tlfeatures.reports import plotting
 from tlfeatures.reports.diagnostics import (
