@@ -10,8 +10,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tlfeatures.benchmarking.fit import FitReport, fit
-    from tlfeatures.benchmarking.run import Benchmark, benchmark, load_benchmark
+    from tlfeatures.benchmarking.benchmark import Benchmark, load_benchmark
+    from tlfeatures.benchmarking.fit import fit
+    from tlfeatures.benchmarking.fit_report import FitReport
+    from tlfeatures.benchmarking.run import benchmark
     from tlfeatures.dataset.dataset import Dataset
     from tlfeatures.dataset.load import load_dataset
     from tlfeatures.errors import TlfeaturesError
@@ -83,7 +85,8 @@ __all__ = [
 _HOMES = {
     "tlfeatures.model_selection.audit.audit": ("audit",),
     "tlfeatures.model_selection.audit.results": ("Audit",),
-    "tlfeatures.benchmarking.run": ("Benchmark", "benchmark", "load_benchmark"),
+    "tlfeatures.benchmarking.benchmark": ("Benchmark", "load_benchmark"),
+    "tlfeatures.benchmarking.run": ("benchmark",),
     "tlfeatures.features.cluster.connect": ("TLS",),
     "tlfeatures.dataset.dataset": ("Dataset",),
     "tlfeatures.dataset.load": ("load_dataset",),
@@ -99,7 +102,8 @@ _HOMES = {
     "tlfeatures.features.merge": ("Merging", "merge"),
     "tlfeatures.features.transformer": ("Extractor",),
     "tlfeatures.features.verify": ("Verification", "verify"),
-    "tlfeatures.benchmarking.fit": ("FitReport", "fit"),
+    "tlfeatures.benchmarking.fit": ("fit",),
+    "tlfeatures.benchmarking.fit_report": ("FitReport",),
     "tlfeatures.heads.table": ("HEADS", "head_grid", "make_head"),
     "tlfeatures.models.describe": ("describe",),
     "tlfeatures.model_selection.learning_curve.measure": ("learning_curve",),

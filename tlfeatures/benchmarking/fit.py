@@ -6,26 +6,16 @@ import logging
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import clone
 
-from tlfeatures.benchmarking.rank import compare, nothing_ranks
-from tlfeatures.benchmarking.run import Benchmark
-from tlfeatures.benchmarking.store import (
-    Entry,
-    Study,
-    entry_facts,
-    entry_of,
-    fingerprint,
-    sources_of,
-)
+from tlfeatures.benchmarking.rank import nothing_ranks
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.duplicates import NEAR_DUPLICATE
 from tlfeatures.dataset.load import load_dataset
-from tlfeatures.dataset.stratified_folds import folds_of
 from tlfeatures.errors import ParameterError
 from tlfeatures.features.cluster.connect import TLS, connect_if
 from tlfeatures.heads.coordinate_step import set_tuned
@@ -36,7 +26,7 @@ from tlfeatures.model_selection.cross_validation import Evaluation, cross_valida
 from tlfeatures.model_selection.evaluation_scores import scores_with_intervals
 from tlfeatures.model_selection.fit_warnings import collected
 from tlfeatures.model_selection.folds import inner_folds
-from tlfeatures.model_selection.head_fit import fit_head as fit_head
+from tlfeatures.model_selection.head_fit import fit_head
 from tlfeatures.model_selection.trainer import Trainer
 from tlfeatures.model_selection.tuning import choose
 from tlfeatures.models.card import check_card_target
@@ -46,170 +36,10 @@ from tlfeatures.names import as_list
 
 if TYPE_CHECKING:
     from tlfeatures.features.cluster.client import Client
+from tlfeatures.benchmarking.fit_report import FitReport, HeadReport, count_groups, included_splits
 
 logger = logging.getLogger(__name__)
-
 _FEW = 5  # images of a class
-
-
-@dataclass(frozen=True)
-class HeadReport:
-    """One head's cross-validation, and where its refit was saved, if it was.
-
-    Attributes
-    ----------
-    head : str
-    params : dict
-        Those of the saved head, where it was tuned on all images; else those it began with.
-    evaluation : Evaluation
-    pooled : dict of name to {"score", "interval", "reason"}
-        Scores of all tested images together, see `scores_with_intervals`.
-    model : str or None
-        The model file.
-    """
-
-    head: str
-    params: dict[str, Any]
-    evaluation: Evaluation
-    pooled: dict[str, dict[str, Any]]
-    model: str | None = None
-
-    @property
-    def intervals(self) -> dict[str, list[float] | None]:
-        """The 95 % interval of each pooled score; None where it has none."""
-        return {name: row["interval"] for name, row in self.pooled.items()}
-
-    def scores(self) -> dict[str, dict[str, Any]]:
-        """Give each score's mean, deviation and folds, and the interval of the pooled score.
-
-        `reason` says in words why the mean is None, else why the interval is.
-        """
-        return {
-            name: {
-                **summary,
-                "interval": self.pooled[name]["interval"],
-                "reason": summary["reason"] or self.pooled[name]["reason"],
-            }
-            for name, summary in self.evaluation.summary().items()
-        }
-
-
-@dataclass(frozen=True)
-class FitReport:
-    """What `fit` did.
-
-    Attributes
-    ----------
-    file, embedding : str
-    weights : str
-        Those of the backbone that made the embeddings.
-    variants : int
-        Of each training image, that the heads were fitted on, too.
-    images : int
-        Labelled images in the file.
-    tested : int
-        Of these, the images that a head was scored on.
-    classes : list of str
-    groups : int or None
-        Number of groups that were kept together.
-    copies : int
-        Pairs of images that are the same, or nearly, and were kept together.
-    tuned : bool
-    split : str
-        `cv`, or the split that was scored on.
-    held_back : bool
-        Whether there is a test split that was not looked at.
-    scoring : str
-        The score by which the heads are ranked.
-    heads : list of HeadReport
-        Best first.
-    data : Dataset
-    sources : dict
-        What it was loaded with: labels, groups, near_duplicates, label_level, label_columns.
-    random_state : int or None
-    command : str or None
-        The command line that asked for it.
-    """
-
-    file: str
-    embedding: str
-    weights: str
-    variants: int
-    images: int
-    tested: int
-    classes: list[str]
-    groups: int | None
-    copies: int
-    tuned: bool
-    split: str
-    held_back: bool
-    scoring: str
-    heads: list[HeadReport]
-    data: Dataset = field(repr=False)
-    sources: dict[str, Any] = field(repr=False)
-    random_state: int | None
-    command: str | None
-
-    @property
-    def included(self) -> list[str]:
-        """Splits beside train that the saved head is fitted on, where there is a given split."""
-        return _included(self.data, self.split)
-
-    @property
-    def tested_classes(self) -> int:
-        """Number of classes that have tested images."""
-        return len(np.unique(self.data.y[self.heads[0].evaluation.fold >= 0]))
-
-    def as_benchmark(self) -> Benchmark:
-        """Give it as a benchmark of one embedding, of which a page can be made."""
-        folds = folds_of(self.heads[0].evaluation.fold)
-        seed, sources = self.random_state, sources_of([self.file], **self.sources)
-        study = Study.of(self.data, self.split, folds, seed, sources)
-        matrix = fingerprint(self.data)
-        entries = [_entry(report, self.data, matrix) for report in self.heads]
-        comparison = compare(entries, study, self.scoring, seed)
-        commands = [] if self.command is None else [self.command]
-        return Benchmark(study, entries, comparison, len(entries), None, commands)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give it as JSON-ready plain data; fit_seconds is the mean over folds."""
-        return {
-            "file": self.file,
-            "embedding": self.embedding,
-            "weights": self.weights,
-            "variants": self.variants,
-            "images": self.images,
-            "tested": self.tested,
-            "classes": self.classes,
-            "groups": self.groups,
-            "copies": self.copies,
-            "tuned": self.tuned,
-            "split": self.split,
-            "heads": [
-                {
-                    "head": report.head,
-                    "params": report.params,
-                    "chosen": [dict(choice.params) for choice in report.evaluation.choices],
-                    "scores": report.scores(),
-                    "fit_seconds": float(report.evaluation.fit_seconds.mean()),
-                    "model": report.model,
-                }
-                for report in self.heads
-            ],
-        }
-
-
-def _entry(report: HeadReport, data: Dataset, matrix: str) -> Entry:
-    facts = entry_facts(
-        data,
-        matrix,
-        head=report.head,
-        repeat=0,
-        tuned=bool(report.evaluation.choices),
-        params=report.params,
-        key=report.head,
-    )
-    return entry_of(report.evaluation, facts)
 
 
 def fit(
@@ -384,18 +214,11 @@ def _facts_of(data: Dataset, first: Evaluation) -> dict[str, Any]:
         "images": len(data.y),
         "tested": int((first.fold >= 0).sum()),
         "classes": data.classes,
-        "groups": _count_groups(data),
+        "groups": count_groups(data),
         "copies": len(data.copies),
         "split": first.split,
-        "held_back": first.split == "val" and "test" in _included(data, first.split),
+        "held_back": first.split == "val" and "test" in included_splits(data, first.split),
     }
-
-
-def _included(data: Dataset, split: str) -> list[str]:
-    """Splits that the saved head has seen, and the one that was scored has not."""
-    if split == "cv" or data.split is None:
-        return []
-    return [name for name in ("val", "test") if name in data.split]
 
 
 def _facts(report: HeadReport, data: Dataset, tuned: bool, compared: int) -> dict[str, Any]:
@@ -405,17 +228,13 @@ def _facts(report: HeadReport, data: Dataset, tuned: bool, compared: int) -> dic
         "tuned": tuned,
         "split": report.evaluation.split,
         "folds": len(report.evaluation.fit_seconds),
-        "groups": _count_groups(data),
+        "groups": count_groups(data),
         "copies": len(data.copies),
         "compared": compared,
-        "included": _included(data, report.evaluation.split),
+        "included": included_splits(data, report.evaluation.split),
         "tested": int((report.evaluation.fold >= 0).sum()),
         "scores": report.scores(),
     }
-
-
-def _count_groups(data: Dataset) -> int | None:
-    return None if data.groups is None else len(set(data.groups.tolist()))
 
 
 def _ranked(evaluations: Mapping[str, Evaluation], data: Dataset, scoring: str) -> list[str]:

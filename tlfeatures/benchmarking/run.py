@@ -14,39 +14,19 @@ import logging
 import numbers
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from tlfeatures.benchmarking.comparison import Comparison
+from tlfeatures.benchmarking.digests import digest_of_folds, fingerprint, versions
+from tlfeatures.benchmarking.entries import entry_facts, entry_of
 from tlfeatures.benchmarking.rank import compare
-from tlfeatures.benchmarking.store import (
-    PREDICTIONS,
-    RESULTS,
-    Entry,
-    Results,
-    Study,
-    check_items,
-    check_kinds,
-    digest_of,
-    entry_facts,
-    entry_of,
-    fingerprint,
-    sources_of,
-    versions,
-)
+from tlfeatures.benchmarking.store.store import ResultStore
+from tlfeatures.benchmarking.study import Study, sources_of
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.duplicates import NEAR_DUPLICATE
-from tlfeatures.dataset.load import load_dataset
 from tlfeatures.dataset.stratified_folds import Fold
-from tlfeatures.errors import DatasetError, FormatError, ParameterError
+from tlfeatures.errors import ParameterError
 from tlfeatures.features.cluster.connect import TLS, connect_if
-from tlfeatures.features.combined import parts_of
-from tlfeatures.features.file.format import Header
-from tlfeatures.features.file.reader import read_header
-from tlfeatures.features.sources.spelling import normalize_name
 from tlfeatures.heads.parameters import plain_params, with_new_params, without_new_params
 from tlfeatures.heads.table import head_grid, head_names, make_heads
 from tlfeatures.model_selection.cross_validation import (
@@ -57,55 +37,18 @@ from tlfeatures.model_selection.cross_validation import (
 from tlfeatures.model_selection.folds import INNER_CV, make_folds
 from tlfeatures.model_selection.progress import Progress, ProgressCounter
 from tlfeatures.model_selection.trainer import Trainer
-from tlfeatures.names import as_list, unknown_name
+from tlfeatures.names import as_list
 
 if TYPE_CHECKING:
     from tlfeatures.features.cluster.client import Client
+from tlfeatures.benchmarking.benchmark import Benchmark
+from tlfeatures.benchmarking.common_images import load_datasets
 
 logger = logging.getLogger(__name__)
-
-Name = TypeVar("Name")
 
 # How heads are fitted, calibrated and scored. Raise it where that changes, so that the entries of a
 # folder are computed again.
 FIT_VERSION = 3
-
-
-@dataclass(frozen=True)
-class Benchmark:
-    """What a benchmark gave.
-
-    Attributes
-    ----------
-    study : Study
-        The images, their classes and how they were cut.
-    entries : list of Entry
-        One for each head, embedding and repeat, also those of earlier runs in the same folder.
-    comparison : Comparison
-        The ranking, and which heads are significantly different from the best.
-    computed : int
-        Entries that this run computed; the others were there.
-    out : str or None
-        The folder.
-    commands : list of str
-        Command lines that made the entries.
-    """
-
-    study: Study
-    entries: list[Entry]
-    comparison: Comparison
-    computed: int
-    out: str | None
-    commands: list[str] = field(default_factory=list)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give it as JSON-ready plain data: what `results.json` holds."""
-        return {
-            **self.study.to_dict(),
-            "commands": self.commands,
-            **self.comparison.to_dict(),
-            "heads": [entry.facts for entry in self.entries],
-        }
 
 
 @dataclass(frozen=True)
@@ -209,13 +152,13 @@ def benchmark(
         "label_level": label_level,
         "label_columns": label_columns,
     }
-    datasets = _load(files, embeddings, {**how, "variants": variants})
+    datasets = load_datasets(files, embeddings, {**how, "variants": variants})
     first = next(iter(datasets.values()))
     check_scoring(scoring, first.classes)
     chosen, folds = _folds(first, cv, split, repeats, random_state)
     plan = _Plan(params or {}, names, tune, scoring, chosen, folds, random_state)
     sources = sources_of([file for file, _ in datasets], **how)
-    results = Results.open(out, Study.of(first, chosen, folds[0], random_state, sources))
+    results = ResultStore.open(out, Study.of(first, chosen, folds[0], random_state, sources))
     if command is not None and command not in results.commands:
         results.commands.append(command)
     count = ProgressCounter(
@@ -241,71 +184,6 @@ def benchmark(
     )
 
 
-def load_benchmark(folder: str | os.PathLike[str]) -> Benchmark:
-    """Read the folder of a benchmark; the embeddings file is not needed.
-
-    Returns
-    -------
-    Benchmark
-        Its study has the images that were tested.
-
-    Raises
-    ------
-    ParameterError
-        If there is no benchmark in the folder.
-    FormatError
-        If it is damaged, or of another version.
-    """
-    path = Path(folder)
-    if not (path / RESULTS).is_file():
-        found = "is a file" if path.is_file() else "holds no benchmark"
-        raise ParameterError(
-            f"{folder} {found}; expected the folder that `tlfeatures benchmark FILE.h5 -o DIR` made"
-        )
-    results, stored = Results.read(path)
-    _check_ranking(path / RESULTS, stored)
-    ranking = [{name: rank[name] for name in _RANK} for rank in stored["ranking"]]
-    comparison = Comparison.from_dict({**stored, "ranking": ranking})
-    held = {entry.facts["key"] for entry in results.entries}
-    if not all(held.issuperset(rank.keys) for rank in comparison.ranking):
-        raise FormatError(
-            f"{path / PREDICTIONS} lacks rows of what {RESULTS} ranks; run the `tlfeatures "
-            f"benchmark ... -o {folder}` again, which computes what is missing"
-        )
-    return Benchmark(results.study, results.entries, comparison, 0, str(folder), results.commands)
-
-
-_RANKING: dict[str, Any] = {
-    **{"ranking": list, "scoring": str, "verdict": list},
-    "detectable": float | int | None,
-}
-_RANK: dict[str, Any] = {
-    **dict.fromkeys(("head", "embedding", "label", "standing"), str),
-    "reason": str | None,
-    **dict.fromkeys(("params", "scores"), dict),
-    **dict.fromkeys(("difference", "p"), float | int | None),
-    **{"fit_seconds": float | int, "repeats": int, "keys": list},
-    **dict.fromkeys(("best", "tuned"), bool),
-}
-_SCORE: dict[str, Any] = {"score": float | int | None, "interval": list | None}
-_INTERVAL: dict[str, Any] = {"low": float | int, "high": float | int}
-
-
-def _check_ranking(path: Path, stored: Mapping[str, Any]) -> None:
-    check_kinds(path, stored, _RANKING)
-    check_items(path, "verdict", stored["verdict"], str)
-    for rank in stored["ranking"]:
-        check_kinds(path, rank, _RANK)
-        check_items(path, "keys", rank["keys"], str)
-        check_kinds(path, rank["scores"], {stored["scoring"]: dict})
-        for score in rank["scores"].values():
-            check_kinds(path, score, _SCORE)
-            if score["interval"] is not None:
-                check_kinds(path, dict(zip(_INTERVAL, score["interval"], strict=False)), _INTERVAL)
-    if not stored["ranking"]:
-        raise FormatError(f"{path} ranks nothing; run the benchmark again into another folder")
-
-
 def _folds(
     data: Dataset, cv: Any, split: str, repeats: int, seed: int
 ) -> tuple[str, list[list[Fold]]]:
@@ -329,12 +207,12 @@ def _folds(
     return chosen, [first, *again]
 
 
-def _compute(trainer: Trainer, matrix: str, repeat: int, plan: _Plan, results: Results) -> bool:
+def _compute(trainer: Trainer, matrix: str, repeat: int, plan: _Plan, results: ResultStore) -> bool:
     """Compute the heads that are not there yet; tell whether there were any."""
     seed = plan.seed + repeat
     heads = make_heads(plan.names, plan.params, random_state=seed)
     grids = {each: dict(head_grid(each, plan.params)) if plan.tune else {} for each in heads}
-    base = matrix + digest_of(plan.folds[repeat], trainer.data.together)
+    base = matrix + digest_of_folds(plan.folds[repeat], trainer.data.together)
     base += f"+{FIT_VERSION}"
     file, rows = trainer.data.file, len(trainer.data.y) * (1 + trainer.data.n_variants)
     keys = {
@@ -403,111 +281,3 @@ def entry_key(
 
 def _text(out: str | os.PathLike[str] | None) -> str | None:
     return None if out is None else str(out)
-
-
-# ---- the same images of every file
-
-
-def _load(
-    files: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
-    embeddings: str | Sequence[str],
-    how: Mapping[str, Any],
-) -> dict[tuple[str, str], Dataset]:
-    """Each wanted embedding of each file, cut to the images that all have, copies put together."""
-    paths = list(dict.fromkeys(str(path) for path in _listed(files)))
-    held = {path: list(read_header(path).embeddings) for path in paths}
-    wanted = as_list(embeddings)
-    for name in wanted:
-        parts = parts_of(name)
-        if name != "all" and not any(set(parts) <= set(names) for names in held.values()):
-            every = list(dict.fromkeys(name for names in held.values() for name in names))
-            missing = next((part for part in parts if part not in every), name)
-            raise unknown_name(f"embedding of {', '.join(paths)}", missing, [*every, "all"])
-    beside = [name for name in dict.fromkeys(wanted) if len(parts_of(name)) > 1]
-    loaded = {}
-    for path, names in held.items():
-        chosen = [name for name in names if name in wanted or "all" in wanted]
-        once = how  # the copies of a file are those of all of its embeddings
-        for name in [*chosen, *(each for each in beside if set(parts_of(each)) <= set(names))]:
-            loaded[path, name] = load_dataset(path, name, **once)
-            once = {**how, "near_duplicates": None}
-    return _aligned(loaded)
-
-
-def _listed(files: Any) -> list[str | os.PathLike[str]]:
-    return [files] if isinstance(files, str | os.PathLike) else list(files)
-
-
-def _aligned(
-    datasets: dict[tuple[str, str], Dataset],
-) -> dict[tuple[str, str], Dataset]:
-    forms = _forms({name: data.ids.tolist() for name, data in datasets.items()})
-    common = sorted(set.intersection(*map(set, forms.values())))
-    if not common:
-        files = ", ".join(dict.fromkeys(path for path, _ in datasets))
-        raise DatasetError(f"{files} have no image in common")
-    most = max(len(data.ids) for data in datasets.values())
-    if len(common) < most:
-        logger.warning(
-            "%d of %d images are in every file; the others are left out", len(common), most
-        )
-    cut = {name: _rows(data, forms[name], common) for name, data in datasets.items()}
-    first = next(iter(cut.values()))
-    for name, data in cut.items():
-        if (data.y != first.y).any():
-            row = int(np.flatnonzero(data.y != first.y)[0])
-            raise DatasetError(
-                f"{data.ids[row]} is {first.y[row]} in one file and {data.y[row]} in {name[0]}: "
-                "give --labels CSV"
-            )
-    copies = np.unique(np.concatenate([data.copies for data in cut.values()]), axis=0)
-    unreadable = {
-        normalize_name(each.id): each for data in cut.values() for each in data.unreadable
-    }
-    failed = tuple(unreadable[form] for form in sorted(unreadable))
-    return {
-        name: replace(data, ids=first.ids, copies=copies, unreadable=failed)
-        for name, data in cut.items()
-    }
-
-
-def as_aligned(data: Dataset, file: str, others: Mapping[str, Header], first: str) -> Dataset:
-    """Cut a dataset of one file to the images that all files of a benchmark have.
-
-    Parameters
-    ----------
-    data : Dataset
-        Of `file`.
-    others : mapping of file to Header
-        Of the other files.
-    first : str
-        The file whose ids name the images.
-    """
-    ids = {
-        other: [id_ for id_, done in zip(header.ids, header.done, strict=True) if done]
-        for other, header in others.items()
-    }
-    ids[file] = data.ids.tolist()
-    forms = _forms(ids)
-    names = dict(zip(forms[first], ids[first], strict=True))
-    common = sorted(set.intersection(*map(set, forms.values())))
-    cut = _rows(data, forms[file], common)
-    return replace(cut, ids=np.array([names[form] for form in common]))
-
-
-def _forms(ids: Mapping[Name, list[str]]) -> dict[Name, list[str]]:
-    """Give the form of each id by which images of several files are compared.
-
-    Systems write one name in several Unicode forms. Where these can't tell the images of a file
-    apart, the ids themselves are compared.
-    """
-    forms = {name: [normalize_name(id_) for id_ in each] for name, each in ids.items()}
-    if any(len(set(each)) < len(each) for each in forms.values()):
-        return dict(ids)
-    return forms
-
-
-def _rows(data: Dataset, forms: list[str], wanted: list[str]) -> Dataset:
-    """The rows of the ids that have these forms, in their order."""
-    place = {form: row for row, form in enumerate(forms)}
-    return data.take(np.array([place[form] for form in wanted]))

@@ -37,7 +37,7 @@ from tlfeatures.terminal.report_text import render_report
 from tlfeatures.terminal.streams import print_message, print_result
 
 if TYPE_CHECKING:
-    from tlfeatures.benchmarking.run import Benchmark
+    from tlfeatures.benchmarking.benchmark import Benchmark
 
 
 def _check_page(page: str | None) -> None:

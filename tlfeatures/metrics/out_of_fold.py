@@ -16,7 +16,7 @@ Codes = NDArray[np.int_]
 
 
 class LabelledImages(Protocol):
-    """The n images of a benchmark; `tlfeatures.benchmarking.store.Study` is one."""
+    """The n images of a benchmark; `tlfeatures.benchmarking.study.Study` is one."""
 
     @property
     def ids(self) -> NDArray[np.str_]:
@@ -32,7 +32,7 @@ class LabelledImages(Protocol):
 
 
 class FoldPredictions(Protocol):
-    """A head's predictions of n images; `tlfeatures.benchmarking.store.Entry` is one."""
+    """A head's predictions of n images; `tlfeatures.benchmarking.entries.Entry` is one."""
 
     @property
     def fold(self) -> Codes:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tlfeatures.benchmarking.store import versions
+from tlfeatures.benchmarking.digests import versions
 from tlfeatures.errors import BusyError, OutputError
 from tlfeatures.files import replace_file
 from tlfeatures.locks import locked

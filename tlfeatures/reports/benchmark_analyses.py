@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tlfeatures.benchmarking.benchmark import Benchmark
 from tlfeatures.benchmarking.comparison import Rank
-from tlfeatures.benchmarking.run import Benchmark
-from tlfeatures.benchmarking.store import Entry
+from tlfeatures.benchmarking.entries import Entry
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.stratified_folds import Fold, folds_of
 from tlfeatures.errors import ParameterError

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from tlfeatures.benchmarking.run import Benchmark, as_aligned
-from tlfeatures.benchmarking.store import digest_of_images, fingerprint
+from tlfeatures.benchmarking.benchmark import Benchmark
+from tlfeatures.benchmarking.common_images import cut_to_common
+from tlfeatures.benchmarking.digests import digest_of_images, fingerprint
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.labels import is_table
 from tlfeatures.dataset.load import load_dataset
@@ -80,7 +81,7 @@ class BenchmarkData:
             variants=variants,
         )
         others = {name: read_header(self.find(name)) for name in facts["files"] if name != file}
-        data = as_aligned(data, file, others, facts["file"])
+        data = cut_to_common(data, file, others, facts["file"])
         data = _with_copies(data, facts["copy_pairs"])
         if digest_of_images(data) != facts["study"][:16] or fingerprint(data) != entry["matrix"]:
             if facts["labels_given"] and facts["tested"] < facts["images"]:

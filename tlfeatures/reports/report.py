@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tlfeatures.benchmarking.benchmark import Benchmark, load_benchmark
 from tlfeatures.benchmarking.comparison import Rank
-from tlfeatures.benchmarking.run import Benchmark, load_benchmark
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.errors import ParameterError
 from tlfeatures.files import replace_file

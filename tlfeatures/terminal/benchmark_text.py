@@ -15,8 +15,8 @@ from tlfeatures.terminal.shared_lines import (
 from tlfeatures.terminal.tables import interval, number, score_words, table
 
 if TYPE_CHECKING:
+    from tlfeatures.benchmarking.benchmark import Benchmark
     from tlfeatures.benchmarking.comparison import Rank
-    from tlfeatures.benchmarking.run import Benchmark
 
 
 def render_benchmark(result: Benchmark) -> str:

@@ -23,7 +23,7 @@ from tlfeatures.terminal.tables import (
 )
 
 if TYPE_CHECKING:
-    from tlfeatures.benchmarking.fit import FitReport, HeadReport
+    from tlfeatures.benchmarking.fit_report import FitReport, HeadReport
 
 _SHOWN = 3  # heads whose every fold is printed; more would bury the ranking
 
