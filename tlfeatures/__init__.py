@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from tlfeatures.benchmarking.fit import fit
     from tlfeatures.benchmarking.fit_report import FitReport
     from tlfeatures.benchmarking.run import benchmark
-    from tlfeatures.dataset.dataset import Dataset, load_dataset
+    from tlfeatures.dataset.dataset import Dataset
+    from tlfeatures.dataset.load import load_dataset
     from tlfeatures.errors import TlfeaturesError
     from tlfeatures.features.cluster.connect import TLS
     from tlfeatures.features.extract import Extraction, extract
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
     from tlfeatures.models.describe import describe
     from tlfeatures.models.evaluate import Trial
     from tlfeatures.models.export.export import Export, export
-    from tlfeatures.models.model import Model, Prediction
+    from tlfeatures.models.labelling import Prediction
+    from tlfeatures.models.model import Model
     from tlfeatures.reports.report import Report, plot, report
 
 __version__ = "0.1.0"
@@ -86,7 +88,8 @@ _HOMES = {
     "tlfeatures.benchmarking.benchmark": ("Benchmark", "load_benchmark"),
     "tlfeatures.benchmarking.run": ("benchmark",),
     "tlfeatures.features.cluster.connect": ("TLS",),
-    "tlfeatures.dataset.dataset": ("Dataset", "load_dataset"),
+    "tlfeatures.dataset.dataset": ("Dataset",),
+    "tlfeatures.dataset.load": ("load_dataset",),
     "tlfeatures.errors": ("TlfeaturesError",),
     "tlfeatures.model_selection.cross_validation": (
         "Evaluation",
@@ -105,7 +108,8 @@ _HOMES = {
     "tlfeatures.models.describe": ("describe",),
     "tlfeatures.model_selection.learning_curve.measure": ("learning_curve",),
     "tlfeatures.model_selection.learning_curve.results": ("LearningCurve",),
-    "tlfeatures.models.model": ("Model", "Prediction"),
+    "tlfeatures.models.labelling": ("Prediction",),
+    "tlfeatures.models.model": ("Model",),
     "tlfeatures.reports.report": ("Report", "plot", "report"),
     "tlfeatures.model_selection.training_curve": ("TrainingCurve", "training_curve"),
 }

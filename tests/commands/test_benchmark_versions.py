@@ -10,9 +10,9 @@ from tlfeatures.benchmarking import run as benchmarking
 from tlfeatures.benchmarking.benchmark import load_benchmark
 from tlfeatures.benchmarking.store import store as results
 from tlfeatures.errors import FormatError
-from tlfeatures.heads.classifiers import NamedBoosting
+from tlfeatures.heads.classifiers.named_boosting import NamedBoosting
 from tlfeatures.heads.coordinates import PrincipalCoordinates
-from tlfeatures.heads.table import with_new_params
+from tlfeatures.heads.parameters import with_new_params
 
 HEADS = ["logreg", "knn", "dummy"]
 

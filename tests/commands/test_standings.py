@@ -17,7 +17,7 @@ from tlfeatures.benchmarking.study import Study
 from tlfeatures.cli import main
 from tlfeatures.model_selection.folds import make_folds
 from tlfeatures.reports import plotting
-from tlfeatures.terminal.render import render_benchmark
+from tlfeatures.terminal.benchmark_text import render_benchmark
 
 HEADS = {"good": 0.95, "as good": 0.95, "bad": 0.6, "odd": 0.8}
 

@@ -15,7 +15,7 @@ from tlfeatures import (
 from tlfeatures.benchmarking import run as benchmarking
 from tlfeatures.benchmarking.digests import fingerprint
 from tlfeatures.errors import DatasetError, ParameterError
-from tlfeatures.reports.analyses import Analyses
+from tlfeatures.reports.benchmark_analyses import Analyses
 
 
 @pytest.fixture

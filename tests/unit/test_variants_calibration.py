@@ -19,12 +19,10 @@ from tlfeatures import Model, cross_validate, make_head
 from tlfeatures.dataset.stratified_folds import cut
 from tlfeatures.dataset.training_rows import TrainingRows
 from tlfeatures.errors import ParameterError
-from tlfeatures.heads.classifiers import (
-    CalibratedCentroid,
-    CalibratedClassifier,
-    CalibratedRidge,
-    NearestMean,
-)
+from tlfeatures.heads.classifiers.calibrated_centroid import CalibratedCentroid
+from tlfeatures.heads.classifiers.calibrated_classifier import CalibratedClassifier
+from tlfeatures.heads.classifiers.calibrated_ridge import CalibratedRidge
+from tlfeatures.heads.classifiers.nearest_mean import NearestMean
 
 
 @pytest.fixture

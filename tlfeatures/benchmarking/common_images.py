@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from tlfeatures.dataset.dataset import Dataset, load_dataset
+from tlfeatures.dataset.dataset import Dataset
+from tlfeatures.dataset.load import load_dataset
 from tlfeatures.errors import DatasetError
 from tlfeatures.features.combined import parts_of
 from tlfeatures.features.file.format import Header

@@ -14,11 +14,14 @@ from sklearn.base import BaseEstimator, clone
 
 from tlfeatures.benchmarking.fit_report import FitReport, HeadReport, count_groups, included_splits
 from tlfeatures.benchmarking.rank import nothing_ranks
-from tlfeatures.dataset.dataset import Dataset, load_dataset
+from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.duplicates import NEAR_DUPLICATE
+from tlfeatures.dataset.load import load_dataset
 from tlfeatures.errors import ParameterError
 from tlfeatures.features.cluster.connect import TLS, connect_if
-from tlfeatures.heads.table import HEADS, Grid, head_grid, make_heads, plain_params, set_tuned
+from tlfeatures.heads.coordinate_step import set_tuned
+from tlfeatures.heads.parameters import plain_params
+from tlfeatures.heads.table import HEADS, Grid, head_grid, make_heads
 from tlfeatures.metrics.scores import SCORES, pooled_scores
 from tlfeatures.model_selection.cross_validation import Evaluation, cross_validate_heads
 from tlfeatures.model_selection.evaluation_scores import scores_with_intervals

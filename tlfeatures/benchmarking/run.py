@@ -28,14 +28,8 @@ from tlfeatures.dataset.duplicates import NEAR_DUPLICATE
 from tlfeatures.dataset.stratified_folds import Fold
 from tlfeatures.errors import ParameterError
 from tlfeatures.features.cluster.connect import TLS, connect_if
-from tlfeatures.heads.table import (
-    head_grid,
-    head_names,
-    make_heads,
-    plain_params,
-    with_new_params,
-    without_new_params,
-)
+from tlfeatures.heads.parameters import plain_params, with_new_params, without_new_params
+from tlfeatures.heads.table import head_grid, head_names, make_heads
 from tlfeatures.model_selection.cross_validation import (
     Evaluation,
     check_scoring,

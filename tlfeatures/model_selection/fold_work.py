@@ -14,8 +14,9 @@ from sklearn.pipeline import Pipeline
 
 from tlfeatures.dataset.training_rows import TrainingRows
 from tlfeatures.heads.class_weights import with_present
+from tlfeatures.heads.coordinate_step import after_coordinates, uses_coordinates
 from tlfeatures.heads.coordinates import FoldCoordinates, fold_coordinates
-from tlfeatures.heads.table import after_coordinates, uses_coordinates
+from tlfeatures.heads.fit_arguments import FitArguments
 from tlfeatures.model_selection.fit_warnings import collected
 from tlfeatures.model_selection.fold_scores import (
     LABEL_SCORES,
@@ -26,9 +27,7 @@ from tlfeatures.model_selection.fold_scores import (
 )
 from tlfeatures.model_selection.head_fit import (
     Columns,
-    FitArguments,
     Rows,
-    accepted_by,
     as_parameter_error,
     fit_arguments,
     fit_head,
@@ -168,8 +167,8 @@ class _Fits:
         """Predict labels for each point, by one fit along the path where the head has one."""
         head = with_present(clone(self.head), self.y)
         if hasattr(head, "predict_path"):
-            accepted = accepted_by(head.predict_path, self.arguments)
-            yield from head.predict_path(self.X, self.y, X_test, self.points, **accepted)
+            variant = self.arguments.variant
+            yield from head.predict_path(self.X, self.y, X_test, self.points, variant)
             return
         for fitted in self._fitted(head):
             yield fitted.predict(X_test)
@@ -197,9 +196,8 @@ def follow_epochs(
                     (X_train[is_image], codes[task.train][is_image]),
                     (X_test, codes[task.test]),
                 ]
-                accepted = accepted_by(last.fit_epochs, fit_arguments(rows, task.train))
                 with_present(last, y[task.train])
-                epochs = last.fit_epochs(X_train, y[task.train], **accepted)
+                epochs = last.fit_epochs(X_train, y[task.train], rows.variant[task.train])
                 scores = [score_epoch(last, sides, classes) for _ in epochs]
             tables[name] = np.array(scores)
             warnings += lines

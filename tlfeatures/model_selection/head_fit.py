@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,12 +16,12 @@ from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.training_rows import TrainingRows
 from tlfeatures.errors import ParameterError
 from tlfeatures.heads.class_weights import check_class_weights, with_present
+from tlfeatures.heads.fit_arguments import FitArguments
 from tlfeatures.heads.variant_weights import shares
 from tlfeatures.model_selection.fit_warnings import Notices, collected
 
 Columns = NDArray[np.floating[Any]]
 Rows = NDArray[np.int_]
-FitArguments = Mapping[str, NDArray[Any] | None]
 
 
 def fit_on_all(
@@ -72,8 +71,8 @@ def fit_head(
         Is fitted itself, not a clone.
     X : ndarray of shape (n, d)
     y : ndarray of shape (n,), str
-    arguments : mapping of name to ndarray, optional
-        From `fit_arguments`; the classifier gets those that its `fit` accepts.
+    arguments : FitArguments, optional
+        The classifier gets those that its `fit` accepts.
     name : str
         Name of the head in errors.
 
@@ -89,25 +88,22 @@ def fit_head(
     head = with_present(head, y)
     classifier = head[-1] if isinstance(head, Pipeline) else head
     step = "" if classifier is head else f"{head.steps[-1][0]}__"
-    arguments = arguments or {}
-    if isinstance(classifier, LogisticRegression):  # our other heads weight variants themselves
-        arguments = {**arguments, "sample_weight": shares(arguments.get("variant"))}
-    accepted = accepted_by(classifier.fit, arguments)
+    arguments = arguments or FitArguments()
+    accepted = arguments.accepted_by(classifier)
+    weights = shares(arguments.variant)
+    if isinstance(classifier, LogisticRegression) and weights is not None:
+        accepted["sample_weight"] = weights  # our other heads weight variants themselves
     with as_parameter_error(name):
         return head.fit(X, y, **{f"{step}{key}": value for key, value in accepted.items()})
 
 
-def fit_arguments(rows: TrainingRows, train: Rows) -> dict[str, NDArray[Any] | None]:
-    """Return optional arguments of `fit` for training rows: groups, image index, variant number."""
-    groups = None if rows.together is None else rows.together[train]
-    images = rows.image[train] if rows.variant.any() else None
-    return {"groups": groups, "images": images, "variant": rows.variant[train]}
-
-
-def accepted_by(method: Callable[..., Any], arguments: FitArguments) -> dict[str, NDArray[Any]]:
-    """Return those arguments that a method has as parameters and that are not None."""
-    names = inspect.signature(method).parameters
-    return {key: value for key, value in arguments.items() if key in names and value is not None}
+def fit_arguments(rows: TrainingRows, train: Rows) -> FitArguments:
+    """Return the optional fit arguments of training rows."""
+    return FitArguments(
+        groups=None if rows.together is None else rows.together[train],
+        images=rows.image[train] if rows.variant.any() else None,
+        variant=rows.variant[train],
+    )
 
 
 @contextmanager

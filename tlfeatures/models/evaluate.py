@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlfeatures.dataset.dataset import Dataset, check_similarity, label_images, load_dataset
+from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.duplicates import NEAR_DUPLICATE
+from tlfeatures.dataset.labelled import label_images
 from tlfeatures.dataset.labels import Groups, Labels
+from tlfeatures.dataset.load import check_similarity, load_dataset
 from tlfeatures.errors import (
     DatasetError,
     ImageError,
@@ -29,10 +31,12 @@ from tlfeatures.features.images.identify import scan
 from tlfeatures.features.sources.folders import no_images_error
 from tlfeatures.features.sources.locations import is_url
 from tlfeatures.features.sources.spelling import normalize_name
+from tlfeatures.metrics.confusion import Confusion, confusion
+from tlfeatures.metrics.out_of_fold import OutOfFold
 from tlfeatures.model_selection.cross_validation import Evaluation
 from tlfeatures.model_selection.evaluation_scores import scores_with_intervals
-from tlfeatures.models.model import Labeller, Model, warn_of_few_levels_in
-from tlfeatures.reports.diagnostics import Confusion, OutOfFold, confusion
+from tlfeatures.models.fitted_head import FittedHead
+from tlfeatures.models.labelling import Labeller, warn_of_few_levels_in
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,7 @@ class Trial:
 
 
 def evaluate(
-    model: Model | str | os.PathLike[str],
+    model: FittedHead | str | os.PathLike[str],
     source: str | os.PathLike[str],
     *,
     labels: str | os.PathLike[str] | Mapping[str, str] | None = None,
@@ -139,7 +143,7 @@ def evaluate(
     SourceError
         If there are no images, or none that can be read.
     """
-    loaded = model if isinstance(model, Model) else Model.load(model)
+    loaded = model if isinstance(model, FittedHead) else FittedHead.load(model)
     if loaded.digests is None:
         raise ModelError(
             "the model doesn't say which images it was fitted on, as it was made by an earlier "
@@ -164,7 +168,7 @@ def evaluate(
         loaded,
         data,
         random_state,
-        model="" if isinstance(model, Model) else str(model),
+        model="" if isinstance(model, FittedHead) else str(model),
         source=str(source),
         images=len(data.y) + seen,
         seen=seen,
@@ -190,7 +194,9 @@ class _Given:
     near_duplicates: float | None
 
 
-def _from_file(model: Model, file: str | os.PathLike[str], given: _Given) -> tuple[Dataset, int]:
+def _from_file(
+    model: FittedHead, file: str | os.PathLike[str], given: _Given
+) -> tuple[Dataset, int]:
     """Embeddings of unseen images, and the number of those that were seen."""
     data = load_dataset(
         file,
@@ -220,7 +226,7 @@ def _from_file(model: Model, file: str | os.PathLike[str], given: _Given) -> tup
 
 
 def _from_folder(
-    model: Model, folder: str | os.PathLike[str], given: _Given, embed: _Embed
+    model: FittedHead, folder: str | os.PathLike[str], given: _Given, embed: _Embed
 ) -> tuple[Dataset, int, list[dict[str, str]]]:
     """The same, and the images that can't be read; what can be wrong is found before the work."""
     manifest = scan(folder)
@@ -259,7 +265,7 @@ def _from_folder(
     return data, int((~new).sum()), failed
 
 
-def _as_the_model_writes(model: Model, y: NDArray[np.str_]) -> NDArray[np.str_]:
+def _as_the_model_writes(model: FittedHead, y: NDArray[np.str_]) -> NDArray[np.str_]:
     """Give the labels as the model writes its classes, which may be in another Unicode form."""
     by_form: defaultdict[str, list[str]] = defaultdict(list)
     for name in model.classes:
@@ -276,7 +282,7 @@ def _as_the_model_writes(model: Model, y: NDArray[np.str_]) -> NDArray[np.str_]:
     return np.array([written[label] for label in y.tolist()])
 
 
-def _check_classes(model: Model, y: NDArray[np.str_], source: str | os.PathLike[str]) -> None:
+def _check_classes(model: FittedHead, y: NDArray[np.str_], source: str | os.PathLike[str]) -> None:
     unknown = Counter(y[~np.isin(y, model.classes)].tolist())
     if unknown:
         name, count = unknown.most_common(1)[0]
@@ -287,7 +293,7 @@ def _check_classes(model: Model, y: NDArray[np.str_], source: str | os.PathLike[
 
 
 def _unseen(
-    model: Model, digests: list[bytes], source: str | os.PathLike[str]
+    model: FittedHead, digests: list[bytes], source: str | os.PathLike[str]
 ) -> NDArray[np.bool_]:
     """Which of the images the model was not fitted on, by their bytes."""
     assert model.digests is not None  # asked before
@@ -305,7 +311,7 @@ def _unseen(
 class _Embed:
     """How image files are embedded for a model."""
 
-    model: Model
+    model: FittedHead
     options: ComputeOptions
     progress: Progress
 
@@ -329,7 +335,7 @@ class _Embed:
 # ---- scores
 
 
-def _score(loaded: Model, data: Dataset, seed: int | None, **facts: Any) -> Trial:
+def _score(loaded: FittedHead, data: Dataset, seed: int | None, **facts: Any) -> Trial:
     classes = loaded.classes
     table = loaded.predict_proba(data.X)
     codes, predicted = np.searchsorted(classes, data.y), loaded.predict_codes(data.X)

@@ -15,7 +15,8 @@ A zip archive. Nothing in it is executed, and nothing is ever unpacked to the di
 ``training/digests.npy``
     (images, 32) uint8: sha256 of the image files that the head was fitted on.
 ``training/sketch.npy``
-    (at most 5,000, at most 1,024) float16: what `tlfeatures.models.outliers` compares new images with.
+    (at most 5,000, at most 1,024) float16: what new images are compared with, see
+    `tlfeatures.models.outliers`.
 
 To change the format after the first release: increase ``FORMAT_VERSION``, keep reading every
 released version, and add a file of the old version to the tests' fixtures.
@@ -41,8 +42,10 @@ from tlfeatures.errors import FormatError, ModelError, OutputError, ParameterErr
 from tlfeatures.features.spec import Spec
 from tlfeatures.files import check_ending, file_target, replacing, sync
 from tlfeatures.model_selection.threads import one_thread
-from tlfeatures.models.allowed_types import broken, crafted, trusted_types, untrusted
-from tlfeatures.models.model_facts import wrong_facts
+from tlfeatures.models.allowed_types import trusted_types
+from tlfeatures.models.fact_schema import wrong_facts
+from tlfeatures.models.file_description import forged_part, untrusted_types
+from tlfeatures.models.head_arrays import unsafe_part
 
 logger = logging.getLogger(__name__)
 
@@ -179,7 +182,7 @@ def _constructed(path: Path, data: bytes, facts: Mapping[str, Any]) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # another version is told in one line of ours
             head = skops.io.loads(data, trusted=sorted(trusted_types()))
-        reason = broken(head) or _unusable(head, facts)
+        reason = unsafe_part(head) or _unusable(head, facts)
     except Exception as error:  # a damaged file can fail anywhere in skops
         raise _unreadable(path, facts, _in_one_line(error)) from error
     if reason:
@@ -321,8 +324,8 @@ def _check_types(
     """Refuse what may not be in a model file; `facts` say which versions made one that is read."""
     try:
         schema = json.loads(archive.read("schema.json"))
-        found = untrusted(schema)
-        strange = None if found else crafted(archive, schema)
+        found = untrusted_types(schema)
+        strange = None if found else forged_part(archive, schema)
     except Exception as error:  # no such member, no JSON, or nested without end
         raise FormatError(f"{named} is a damaged model file: {_in_one_line(error)}") from error
     if found:
@@ -354,7 +357,7 @@ def check_head(name: str, head: Any) -> None:
     import skops.io
 
     with zipfile.ZipFile(io.BytesIO(skops.io.dumps(head))) as archive:
-        found = untrusted(json.loads(archive.read("schema.json")))
+        found = untrusted_types(json.loads(archive.read("schema.json")))
     if found:
         raise ModelError(
             f"head {name} can't be kept in a model file, which may not hold {', '.join(found)}: "

@@ -24,7 +24,7 @@ from tlfeatures.benchmarking.store.writing import write_files
 from tlfeatures.benchmarking.study import Study
 from tlfeatures.errors import ParameterError
 from tlfeatures.files import cannot_write, remove_leftovers
-from tlfeatures.heads.table import with_new_params
+from tlfeatures.heads.parameters import with_new_params
 from tlfeatures.locks import locked
 
 _LOCK_SECONDS = 600.0  # to wait for another run that ranks or writes

@@ -20,7 +20,8 @@ from tlfeatures.features.images.decoding import Decoded
 from tlfeatures.features.images.read_ahead import Decoding, ImageToRead, read_ahead
 from tlfeatures.features.images.value_range import ValueRange
 from tlfeatures.models.export.runtime import session
-from tlfeatures.models.model import Labeller, Model, Prediction
+from tlfeatures.models.labelling import Labeller, Prediction
+from tlfeatures.models.model import Model
 
 LARGEST_DIFFERENCE = 1e-3  # of a probability; another convolution sums in another order
 

@@ -17,18 +17,16 @@ from sklearn.svm import SVC, NuSVC
 
 from tlfeatures.errors import ModelError
 from tlfeatures.features.engines.onnx_graph import OPSETS, Graph, Value, row_squares, row_sums
-from tlfeatures.heads.classifiers import (
-    CalibratedCentroid,
-    CalibratedClassifier,
-    CalibratedRidge,
-    CalibratedSVC,
-    ScaledMLP,
-    ShrunkLDA,
-    SmoothedNeighbors,
-)
+from tlfeatures.heads.classifiers.calibrated_centroid import CalibratedCentroid
+from tlfeatures.heads.classifiers.calibrated_classifier import CalibratedClassifier
+from tlfeatures.heads.classifiers.calibrated_ridge import CalibratedRidge
+from tlfeatures.heads.classifiers.calibrated_svc import CalibratedSVC
+from tlfeatures.heads.classifiers.scaled_mlp import ScaledMLP
+from tlfeatures.heads.classifiers.shrunk_lda import ShrunkLDA
+from tlfeatures.heads.classifiers.smoothed_neighbors import SmoothedNeighbors
 from tlfeatures.heads.coordinates import PrincipalCoordinates
-from tlfeatures.models.export.machines import add_kernel, add_machine
-from tlfeatures.models.export.trees import add_boosting
+from tlfeatures.models.export.boosted_trees import add_boosting
+from tlfeatures.models.export.support_vector_machines import add_kernel, add_machine
 
 Number = type[np.float32] | type[np.float64]
 
@@ -157,8 +155,16 @@ class Converter:
         return self._graph.op("Softmax", raw, axis=1)
 
     def _perceptron(self, perceptron: ScaledMLP, columns: Value) -> Value:
-        scaled = self._graph.op("Div", columns, np.array(perceptron.scale_))
-        return self._by_skl2onnx(perceptron.mlp_, scaled)[1]
+        graph = self._graph
+        values = graph.op("Div", columns, np.array(perceptron.scale_, np.float64))
+        layers = list(zip(perceptron.mlp_.coefs_, perceptron.mlp_.intercepts_, strict=True))
+        for number, (weights, intercepts) in enumerate(layers):
+            values = graph.op("Relu", values) if number else values
+            values = graph.op("MatMul", values, np.asarray(weights, np.float64))
+            values = graph.op("Add", values, np.asarray(intercepts, np.float64))
+        if len(perceptron.classes_) == 2:
+            return self._both(graph.op("Sigmoid", values))
+        return graph.op("Softmax", values, axis=1)
 
     def _neighbors(self, smoothed: SmoothedNeighbors, columns: Value) -> Value:
         graph, found = self._graph, smoothed.neighbors_

@@ -31,10 +31,12 @@ from tlfeatures.features.engines.onnx_graph import Graph
 from tlfeatures.features.images.value_range import format_value_range
 from tlfeatures.features.spec import Spec
 from tlfeatures.files import check_ending, file_target, replace_file
-from tlfeatures.models.export.backbones import add_backbone
+from tlfeatures.models.export.backbone import add_backbone
 from tlfeatures.models.export.check import LARGEST_DIFFERENCE, Check, check_export
 from tlfeatures.models.export.runtime import in_short, session
-from tlfeatures.models.model import Model, check_width, input_images
+from tlfeatures.models.input_images import list_images
+from tlfeatures.models.labelling import check_width
+from tlfeatures.models.model import Model
 
 FORMAT = "tlfeatures onnx"
 FORMAT_VERSION = 1
@@ -129,7 +131,7 @@ def export(
     _check_extra()
     target = check_export_target(output)
     if check is not None:
-        check = input_images(check)  # before the work
+        check = list_images(check)  # before the work
     model = model if isinstance(model, Model) else Model.load(model)
     data = _graph_of(model, weights).SerializeToString()
     _check_runs(data, model)
@@ -203,7 +205,7 @@ def _check_extra() -> None:
 def _graph_of(model: Model, weights: str | None) -> Any:
     from onnx import helper
 
-    from tlfeatures.models.export.heads import add_head
+    from tlfeatures.models.export.head import add_head
 
     check_width(model)
     graph = Graph()

@@ -17,7 +17,7 @@ from tlfeatures.features.file.reader import read_header
 from tlfeatures.heads.table import HEADS
 from tlfeatures.metrics.scores import score_name
 from tlfeatures.names import as_list, first_of, unknown_name
-from tlfeatures.reports.analyses import Analyses
+from tlfeatures.reports.benchmark_analyses import Analyses
 from tlfeatures.reports.diagnostics import METHODS, OutOfFold, confusion
 from tlfeatures.reports.page import sections
 from tlfeatures.reports.page.album import GALLERY, Album, gallery

@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator
 
 from tlfeatures.errors import ModelError
 from tlfeatures.features.engines.onnx_graph import Graph, Value
-from tlfeatures.heads.classifiers import CalibratedClassifier
+from tlfeatures.heads.classifiers.calibrated_classifier import CalibratedClassifier
 from tlfeatures.models.export.converter import Converter, Number, steps_of
 from tlfeatures.models.export.runtime import in_short, session
 
