@@ -270,10 +270,10 @@ def check_scoring(scoring: Sequence[str], classes: Sequence[str]) -> None:
     ------
     ParameterError
     """
-    known = list(dict.fromkeys((*SCORES, *get_scorer_names())))
+    names = list(dict.fromkeys((*SCORES, *get_scorer_names())))
     for name in scoring:
-        if name not in known:
-            raise unknown_name("scoring", name, known)
+        if name not in names:
+            raise unknown_name("scoring", name, names)
         if name == "top_k_accuracy" and len(classes) <= _TOP:
             raise ParameterError(
                 f"top_k_accuracy asks whether the label is among the {_TOP} most probable classes, "
