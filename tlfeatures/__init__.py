@@ -10,9 +10,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tlfeatures.benchmarking.fit import FitReport, fit
-    from tlfeatures.benchmarking.run import Benchmark, benchmark, load_benchmark
-    from tlfeatures.dataset.dataset import Dataset, load_dataset
+    from tlfeatures.benchmarking.benchmark import Benchmark, load_benchmark
+    from tlfeatures.benchmarking.fit import fit
+    from tlfeatures.benchmarking.fit_report import FitReport
+    from tlfeatures.benchmarking.run import benchmark
+    from tlfeatures.dataset.dataset import Dataset
+    from tlfeatures.dataset.load import load_dataset
     from tlfeatures.errors import TlfeaturesError
     from tlfeatures.features.cluster.connect import TLS
     from tlfeatures.features.extract import Extraction, extract
@@ -82,9 +85,11 @@ __all__ = [
 _HOMES = {
     "tlfeatures.model_selection.audit.audit": ("audit",),
     "tlfeatures.model_selection.audit.results": ("Audit",),
-    "tlfeatures.benchmarking.run": ("Benchmark", "benchmark", "load_benchmark"),
+    "tlfeatures.benchmarking.benchmark": ("Benchmark", "load_benchmark"),
+    "tlfeatures.benchmarking.run": ("benchmark",),
     "tlfeatures.features.cluster.connect": ("TLS",),
-    "tlfeatures.dataset.dataset": ("Dataset", "load_dataset"),
+    "tlfeatures.dataset.dataset": ("Dataset",),
+    "tlfeatures.dataset.load": ("load_dataset",),
     "tlfeatures.errors": ("TlfeaturesError",),
     "tlfeatures.model_selection.cross_validation": (
         "Evaluation",
@@ -97,7 +102,8 @@ _HOMES = {
     "tlfeatures.features.merge": ("Merging", "merge"),
     "tlfeatures.features.transformer": ("Extractor",),
     "tlfeatures.features.verify": ("Verification", "verify"),
-    "tlfeatures.benchmarking.fit": ("FitReport", "fit"),
+    "tlfeatures.benchmarking.fit": ("fit",),
+    "tlfeatures.benchmarking.fit_report": ("FitReport",),
     "tlfeatures.heads.table": ("HEADS", "head_grid", "make_head"),
     "tlfeatures.models.describe": ("describe",),
     "tlfeatures.model_selection.learning_curve.measure": ("learning_curve",),

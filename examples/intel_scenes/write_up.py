@@ -16,7 +16,8 @@ from jinja2 import Environment, StrictUndefined
 
 from tlfeatures import TrainingCurve
 from tlfeatures.metrics.intervals import wilson
-from tlfeatures.reports.figures import COLORS, new_figure, save_figure, style
+from tlfeatures.reports.drawing.figure_files import save_figure
+from tlfeatures.reports.drawing.style import COLORS, new_figure, style
 from tlfeatures.reports.plotting import plot_training
 
 HERE = Path(__file__).parent

@@ -11,7 +11,8 @@ from tlfeatures import extract, fit, plot
 from tlfeatures.cli import main
 from tlfeatures.errors import OutputError
 from tlfeatures.model_selection.audit.results import Audit, Finding
-from tlfeatures.reports.figures import new_figure, save_figure
+from tlfeatures.reports.drawing.figure_files import save_figure
+from tlfeatures.reports.drawing.style import new_figure
 
 AGAIN = "can't be written: File too large; make room and run the same command again"
 

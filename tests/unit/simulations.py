@@ -3,12 +3,13 @@
 import numpy as np
 
 from tests.unit.data import dataset
-from tlfeatures.benchmarking.store import Entry, Study, entry_of
+from tlfeatures.benchmarking.entries import Entry, entry_of
+from tlfeatures.benchmarking.study import Study
 from tlfeatures.dataset.dataset import Dataset
-from tlfeatures.metrics.out_of_fold import OutOfFold
 from tlfeatures.metrics.scores import SCORES
 from tlfeatures.model_selection.cross_validation import Evaluation
 from tlfeatures.model_selection.folds import make_folds
+from tlfeatures.reports.diagnostics import OutOfFold
 
 
 def gaussian_classes(counts=(60, 60), d=20, signal=2.0, seed=0, **fields) -> Dataset:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.unit.data import SPEC
 from tlfeatures.dataset.dataset import Dataset
-from tlfeatures.dataset.duplicates import neighbor_distances
+from tlfeatures.dataset.distances import neighbor_distances
 from tlfeatures.errors import DatasetError, ParameterError
 from tlfeatures.model_selection.audit.audit import audit_dataset
 from tlfeatures.model_selection.audit.results import Audit

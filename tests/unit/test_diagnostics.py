@@ -8,11 +8,11 @@ from sklearn import metrics
 from tests.unit.data import dataset
 from tests.unit.simulations import entries_of, out_of_fold, random_predictions
 from tlfeatures.errors import ParameterError
-from tlfeatures.metrics.out_of_fold import confusion
 from tlfeatures.reports.diagnostics import (
+    OutOfFold,
+    confusion,
     embedding_map,
     precision_recall,
-    predictions_of,
     reliability,
     roc,
 )
@@ -28,7 +28,7 @@ def silent(k=2):
 def test_it_takes_what_an_entry_tested():
     made, study = entries_of(dataset(20), {"a": 0.8})
     made[0].fold[::2] = -1
-    found = predictions_of(study, made[0])
+    found = OutOfFold.of(study, made[0])
     assert found.ids.tolist() == study.ids[1::2].tolist()
     assert [found.classes[code] for code in found.y] == study.y[1::2].tolist()
     assert (found.predicted == made[0].predicted[1::2]).all()

@@ -16,12 +16,13 @@ from tlfeatures import (
     make_head,
     training_curve,
 )
-from tlfeatures.dataset.dataset import Unreadable, label_images
-from tlfeatures.metrics.out_of_fold import confusion
+from tlfeatures.dataset.dataset import Unreadable
+from tlfeatures.dataset.labelled import label_images
 from tlfeatures.reports.diagnostics import (
+    OutOfFold,
+    confusion,
     embedding_map,
     precision_recall,
-    predictions_of,
     reliability,
     roc,
 )
@@ -69,7 +70,7 @@ def test_results_can_be_compared(flatten_file, tmp_path):
     data = load_dataset(flatten_file)
     result = benchmark(flatten_file, heads=["centroid"], cv=3, n_jobs=1, out=tmp_path / "out")
     other = benchmark(flatten_file, heads=["centroid"], cv=4, n_jobs=1)
-    predictions, others = (predictions_of(each.study, each.entries[0]) for each in (result, other))
+    predictions, others = (OutOfFold.of(each.study, each.entries[0]) for each in (result, other))
     pairs = [
         (result.study, other.study),
         (result.entries[0], other.entries[0]),
@@ -87,6 +88,6 @@ def test_results_can_be_compared(flatten_file, tmp_path):
         assert one == one
         assert one != two, type(one)
         assert one != "x"
-    assert predictions == predictions_of(result.study, result.entries[0])
+    assert predictions == OutOfFold.of(result.study, result.entries[0])
     assert confusion(predictions) == confusion(replace(predictions))
     assert embedding_map(data.X) == embedding_map(data.X.copy())

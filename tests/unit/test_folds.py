@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.model_selection import KFold, StratifiedKFold
 
 from tests.unit.data import dataset
-from tlfeatures.dataset.duplicates import merge_groups
+from tlfeatures.dataset.grouping import merge_groups
 from tlfeatures.dataset.stratified_folds import cut
 from tlfeatures.errors import DatasetError
 from tlfeatures.model_selection.folds import inner_folds, make_folds

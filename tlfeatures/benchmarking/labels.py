@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tlfeatures.benchmarking.store import Entry
+from tlfeatures.benchmarking.entries import Entry
 from tlfeatures.names import counted
 
 

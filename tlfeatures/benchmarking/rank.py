@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from tlfeatures.benchmarking.comparison import Comparison, Rank
+from tlfeatures.benchmarking.entries import Entry, series_of
 from tlfeatures.benchmarking.labels import embedding_labels, head_labels
-from tlfeatures.benchmarking.store import Entry, Study, series_of
+from tlfeatures.benchmarking.study import Study
 from tlfeatures.benchmarking.verdict import write_verdict
 from tlfeatures.errors import ParameterError
 from tlfeatures.metrics.against_best import FoldScores, Outcome, compare_folds, compare_images

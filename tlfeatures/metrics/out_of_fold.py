@@ -1,16 +1,50 @@
-"""The predictions of one head for images that it was tested on, and which classes it confuses."""
+"""Out-of-fold predictions: which images a head got wrong, and of which it was least certain."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.equality import EqualByValue
+from tlfeatures.errors import ParameterError
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int_]
+
+
+class LabelledImages(Protocol):
+    """The n images of a benchmark; `tlfeatures.benchmarking.study.Study` is one."""
+
+    @property
+    def ids(self) -> NDArray[np.str_]:
+        """Ids, of shape (n,)."""
+
+    @property
+    def y(self) -> NDArray[np.str_]:
+        """Labels, of shape (n,)."""
+
+    @property
+    def classes(self) -> list[str]:
+        """The k classes, sorted."""
+
+
+class FoldPredictions(Protocol):
+    """A head's predictions of n images; `tlfeatures.benchmarking.entries.Entry` is one."""
+
+    @property
+    def fold(self) -> Codes:
+        """Number of the fold that tested each image, of shape (n,); -1 if none did."""
+
+    @property
+    def predicted(self) -> Codes:
+        """Class codes, of shape (n,)."""
+
+    @property
+    def probabilities(self) -> Floats:
+        """Probabilities, of shape (n, k)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,10 +70,30 @@ class OutOfFold(EqualByValue):
     probabilities: Floats = field(repr=False)
     fold: Codes = field(repr=False)
 
+    @classmethod
+    def of(cls, study: LabelledImages, entry: FoldPredictions) -> OutOfFold:
+        """Take the tested images of a benchmark's entry; others are left out."""
+        tested = entry.fold >= 0
+        return cls(
+            ids=study.ids[tested],
+            classes=study.classes,
+            y=np.searchsorted(study.classes, study.y[tested]),
+            predicted=entry.predicted[tested],
+            probabilities=entry.probabilities[tested],
+            fold=entry.fold[tested],
+        )
+
     @property
     def has_probabilities(self) -> bool:
         """Whether every image has its probabilities."""
         return bool(np.isfinite(self.probabilities).all())
+
+    def check_probabilities(self) -> None:
+        """Raise `ParameterError` if an image has no probabilities."""
+        if not self.has_probabilities:
+            raise ParameterError(
+                "this head gives no probabilities, which curves are made of; take another head"
+            )
 
     @property
     def wrong(self) -> NDArray[np.bool_]:
@@ -90,34 +144,3 @@ class OutOfFold(EqualByValue):
     def _of(self, codes: Codes) -> Floats:
         probability: Floats = self.probabilities[np.arange(len(codes)), codes]
         return probability
-
-
-@dataclass(frozen=True, eq=False)
-class Confusion(EqualByValue):
-    """How often each class was taken for each.
-
-    Attributes
-    ----------
-    classes : list of str
-    counts : ndarray of shape (k, k), int
-        Images; a row is a true class, a column a predicted one.
-    """
-
-    classes: list[str]
-    counts: Codes
-
-    @property
-    def rates(self) -> Floats:
-        """Shares of each true class, of shape (k, k); NaN for a class without images."""
-        images = self.counts.sum(axis=1, keepdims=True)
-        rates = np.full(self.counts.shape, np.nan)
-        np.divide(self.counts, images, out=rates, where=images > 0)
-        return rates
-
-
-def confusion(predictions: OutOfFold) -> Confusion:
-    """Count how often each class was taken for each."""
-    k = len(predictions.classes)
-    pairs = predictions.y * k + predictions.predicted
-    counts = np.bincount(pairs, minlength=k * k).reshape(k, k)
-    return Confusion(predictions.classes, counts)

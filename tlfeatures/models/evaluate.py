@@ -10,13 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from tlfeatures.dataset.dataset import Dataset, check_similarity
+from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.duplicates import NEAR_DUPLICATE
+from tlfeatures.dataset.load import check_similarity
 from tlfeatures.errors import ModelError, ParameterError
 from tlfeatures.features.embed import ComputeOptions, Progress
 from tlfeatures.features.images.decoding import MAX_PIXELS
 from tlfeatures.features.sources.locations import is_url
-from tlfeatures.metrics.out_of_fold import Confusion, OutOfFold, confusion
+from tlfeatures.metrics.confusion import Confusion, confusion
+from tlfeatures.metrics.out_of_fold import OutOfFold
 from tlfeatures.model_selection.cross_validation import Evaluation
 from tlfeatures.model_selection.evaluation_scores import scores_with_intervals
 from tlfeatures.models.fitted_head import FittedHead

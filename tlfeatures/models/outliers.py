@@ -37,7 +37,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from tlfeatures.dataset.duplicates import unit_roots
+from tlfeatures.dataset.distances import unit_roots
 from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import FormatError
 

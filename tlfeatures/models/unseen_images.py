@@ -10,8 +10,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from tlfeatures.dataset.dataset import Dataset, label_images, load_dataset
+from tlfeatures.dataset.dataset import Dataset
+from tlfeatures.dataset.labelled import label_images
 from tlfeatures.dataset.labels import Groups, Labels
+from tlfeatures.dataset.load import load_dataset
 from tlfeatures.errors import DatasetError, ImageError, SourceError, SpecError
 from tlfeatures.features.embed import ComputeOptions, Progress
 from tlfeatures.features.images.identify import scan

@@ -66,8 +66,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tlfeatures.dataset.dataset import Dataset, load_dataset
+from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.duplicates import NEAR_DUPLICATE
+from tlfeatures.dataset.load import load_dataset
 from tlfeatures.errors import ParameterError
 from tlfeatures.heads.table import make_head
 from tlfeatures.metrics.scores import Floats

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.dataset.dataset import Dataset
-from tlfeatures.dataset.duplicates import find_near_duplicates, merge_groups
+from tlfeatures.dataset.duplicates import find_near_duplicates
+from tlfeatures.dataset.grouping import merge_groups
 from tlfeatures.metrics.scores import Floats
 from tlfeatures.model_selection.audit.results import KINDS, Finding, finding_of
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tlfeatures.dataset.dataset import Dataset
-from tlfeatures.dataset.duplicates import neighbor_distances
+from tlfeatures.dataset.distances import neighbor_distances
 from tlfeatures.model_selection.audit.results import Finding, finding_of
 
 _NEIGHBOR = 10  # the nearest ones may be copies of the image

@@ -44,8 +44,9 @@ from typing import Any
 
 import numpy as np
 
-from tlfeatures.dataset.dataset import Dataset, load_dataset
+from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.duplicates import NEAR_DUPLICATE
+from tlfeatures.dataset.load import load_dataset
 from tlfeatures.heads.table import make_head
 from tlfeatures.model_selection.fold_work import Task
 from tlfeatures.model_selection.folds import make_folds

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlfeatures.metrics.out_of_fold import OutOfFold
-from tlfeatures.reports.analyses import MOST_IMAGES
+from tlfeatures.reports.benchmark_analyses import MOST_IMAGES
+from tlfeatures.reports.diagnostics import OutOfFold
 
 GALLERY = 24  # images of a gallery
 

@@ -15,11 +15,10 @@ from tlfeatures.errors import ParameterError, TlfeaturesError
 from tlfeatures.features.backbones.table import title_of
 from tlfeatures.features.file.reader import read_header
 from tlfeatures.heads.table import HEADS
-from tlfeatures.metrics.out_of_fold import OutOfFold, confusion
 from tlfeatures.metrics.scores import score_name
 from tlfeatures.names import as_list, first_of, unknown_name
-from tlfeatures.reports.analyses import Analyses
-from tlfeatures.reports.diagnostics import METHODS
+from tlfeatures.reports.benchmark_analyses import Analyses
+from tlfeatures.reports.diagnostics import METHODS, OutOfFold, confusion
 from tlfeatures.reports.page import sections
 from tlfeatures.reports.page.album import GALLERY, Album, gallery
 from tlfeatures.reports.page.thumbnails import thumbnails
