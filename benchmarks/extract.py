@@ -56,7 +56,8 @@ from tlfeatures.features.plan import make_plan
 from tlfeatures.features.run import open_target, with_ranges
 from tlfeatures.features.settings import Settings, make_spec
 from tlfeatures.features.spec import Spec
-from tlfeatures.reports.figures import COLORS, drawing, save_figure
+from tlfeatures.reports.drawing.figure_files import save_figure
+from tlfeatures.reports.drawing.style import COLORS, drawing
 
 BATCH = 32
 EMBEDDING = "block5_pool.avg"

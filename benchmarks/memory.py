@@ -24,7 +24,8 @@ from typing import Any
 from common import add_backbone, add_engines, output_of, parse, write_noise
 
 from tlfeatures import extract
-from tlfeatures.reports.figures import COLORS, drawing, save_figure
+from tlfeatures.reports.drawing.figure_files import save_figure
+from tlfeatures.reports.drawing.style import COLORS, drawing
 
 Points = dict[str, list[tuple[int, float]]]
 

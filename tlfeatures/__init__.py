@@ -10,9 +10,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tlfeatures.benchmarking.fit import FitReport, fit
-    from tlfeatures.benchmarking.run import Benchmark, benchmark, load_benchmark
-    from tlfeatures.dataset.dataset import Dataset, load_dataset
+    from tlfeatures.benchmarking.benchmark import Benchmark, load_benchmark
+    from tlfeatures.benchmarking.fit import fit
+    from tlfeatures.benchmarking.fit_report import FitReport
+    from tlfeatures.benchmarking.run import benchmark
+    from tlfeatures.dataset.dataset import Dataset
+    from tlfeatures.dataset.load import load_dataset
     from tlfeatures.errors import TlfeaturesError
     from tlfeatures.features.cluster.connect import TLS
     from tlfeatures.features.extract import Extraction, extract
@@ -20,18 +23,21 @@ if TYPE_CHECKING:
     from tlfeatures.features.transformer import Extractor
     from tlfeatures.features.verify import Verification, verify
     from tlfeatures.heads.table import HEADS, head_grid, make_head
-    from tlfeatures.model_selection.audit import Audit, audit
+    from tlfeatures.model_selection.audit.audit import audit
+    from tlfeatures.model_selection.audit.results import Audit
     from tlfeatures.model_selection.cross_validation import (
         Evaluation,
         cross_validate,
         cross_validate_heads,
     )
-    from tlfeatures.model_selection.learning_curve import LearningCurve, learning_curve
+    from tlfeatures.model_selection.learning_curve.measure import learning_curve
+    from tlfeatures.model_selection.learning_curve.results import LearningCurve
     from tlfeatures.model_selection.training_curve import TrainingCurve, training_curve
     from tlfeatures.models.describe import describe
     from tlfeatures.models.evaluate import Trial
     from tlfeatures.models.export.export import Export, export
-    from tlfeatures.models.model import Model, Prediction
+    from tlfeatures.models.labelling import Prediction
+    from tlfeatures.models.model import Model
     from tlfeatures.reports.report import Report, plot, report
 
 __version__ = "0.1.0"
@@ -77,10 +83,13 @@ __all__ = [
 ]
 
 _HOMES = {
-    "tlfeatures.model_selection.audit": ("Audit", "audit"),
-    "tlfeatures.benchmarking.run": ("Benchmark", "benchmark", "load_benchmark"),
+    "tlfeatures.model_selection.audit.audit": ("audit",),
+    "tlfeatures.model_selection.audit.results": ("Audit",),
+    "tlfeatures.benchmarking.benchmark": ("Benchmark", "load_benchmark"),
+    "tlfeatures.benchmarking.run": ("benchmark",),
     "tlfeatures.features.cluster.connect": ("TLS",),
-    "tlfeatures.dataset.dataset": ("Dataset", "load_dataset"),
+    "tlfeatures.dataset.dataset": ("Dataset",),
+    "tlfeatures.dataset.load": ("load_dataset",),
     "tlfeatures.errors": ("TlfeaturesError",),
     "tlfeatures.model_selection.cross_validation": (
         "Evaluation",
@@ -93,11 +102,14 @@ _HOMES = {
     "tlfeatures.features.merge": ("Merging", "merge"),
     "tlfeatures.features.transformer": ("Extractor",),
     "tlfeatures.features.verify": ("Verification", "verify"),
-    "tlfeatures.benchmarking.fit": ("FitReport", "fit"),
+    "tlfeatures.benchmarking.fit": ("fit",),
+    "tlfeatures.benchmarking.fit_report": ("FitReport",),
     "tlfeatures.heads.table": ("HEADS", "head_grid", "make_head"),
     "tlfeatures.models.describe": ("describe",),
-    "tlfeatures.model_selection.learning_curve": ("LearningCurve", "learning_curve"),
-    "tlfeatures.models.model": ("Model", "Prediction"),
+    "tlfeatures.model_selection.learning_curve.measure": ("learning_curve",),
+    "tlfeatures.model_selection.learning_curve.results": ("LearningCurve",),
+    "tlfeatures.models.labelling": ("Prediction",),
+    "tlfeatures.models.model": ("Model",),
     "tlfeatures.reports.report": ("Report", "plot", "report"),
     "tlfeatures.model_selection.training_curve": ("TrainingCurve", "training_curve"),
 }

@@ -32,10 +32,12 @@ from tlfeatures import (
     make_head,
     training_curve,
 )
-from tlfeatures.benchmarking.rank import Rank, compare
+from tlfeatures.benchmarking.comparison import Rank
+from tlfeatures.benchmarking.rank import compare
 from tlfeatures.dataset.dataset import Dataset
-from tlfeatures.metrics.statistics import bootstrap_intervals, resample_counts
-from tlfeatures.model_selection.trainer import fit_on_all
+from tlfeatures.metrics.intervals import bootstrap_intervals
+from tlfeatures.metrics.resampling import resample_counts
+from tlfeatures.model_selection.head_fit import fit_on_all
 
 HERE = Path(__file__).parent
 

@@ -15,8 +15,9 @@ import numpy as np
 from jinja2 import Environment, StrictUndefined
 
 from tlfeatures import TrainingCurve
-from tlfeatures.metrics.statistics import wilson
-from tlfeatures.reports.figures import COLORS, new_figure, save_figure, style
+from tlfeatures.metrics.intervals import wilson
+from tlfeatures.reports.drawing.figure_files import save_figure
+from tlfeatures.reports.drawing.style import COLORS, new_figure, style
 from tlfeatures.reports.plotting import plot_training
 
 HERE = Path(__file__).parent

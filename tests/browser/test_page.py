@@ -14,7 +14,7 @@ from playwright.sync_api import expect
 
 from tests.browser.conftest import CLASSES, DESKTOP, PHONE
 from tlfeatures import load_benchmark
-from tlfeatures.reports.analyses import Analyses
+from tlfeatures.reports.benchmark_analyses import Analyses
 
 LAYOUT = Path(__file__).with_name("layout.js")
 NUMBER = re.compile(r"-?[\d.]+(e-?\d+)?")

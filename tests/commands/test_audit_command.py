@@ -14,7 +14,7 @@ from PIL import Image
 from tlfeatures import audit, extract, load_dataset
 from tlfeatures.cli import main
 from tlfeatures.errors import ParameterError
-from tlfeatures.model_selection.audit import Audit, Finding
+from tlfeatures.model_selection.audit.results import Audit, Finding
 
 # ---- what is written
 
@@ -138,7 +138,7 @@ def test_help_and_errors(faulty, tmp_path):
 
 def test_it_loads_no_tensorflow_and_prints_nothing_else(faulty):
     program = (
-        "import sys; from tlfeatures.model_selection.audit import audit; audit(sys.argv[1], head='lda', cv=2); "
+        "import sys; from tlfeatures import audit; audit(sys.argv[1], head='lda', cv=2); "
         "print([name for name in ('tensorflow', 'torch', 'keras') if name in sys.modules])"
     )
     result = subprocess.run(

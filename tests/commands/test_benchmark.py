@@ -16,7 +16,7 @@ from tlfeatures import extract, fit, load_benchmark, load_dataset
 from tlfeatures.cli import main
 from tlfeatures.errors import DatasetError, ParameterError
 from tlfeatures.features.sources.folder_labels import LabelRow
-from tlfeatures.reports.analyses import Analyses
+from tlfeatures.reports.benchmark_analyses import Analyses
 
 HEADS = ["logreg", "knn", "dummy"]
 

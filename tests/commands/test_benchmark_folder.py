@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from tests.unit.data import run_benchmark
 from tlfeatures import cross_validate, extract, load_dataset, make_head
-from tlfeatures.benchmarking.run import load_benchmark
+from tlfeatures.benchmarking.benchmark import load_benchmark
 from tlfeatures.cli import main
 from tlfeatures.errors import FormatError, ParameterError
 

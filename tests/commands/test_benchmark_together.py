@@ -12,7 +12,8 @@ from tests.integration.piped import COMMAND, Program
 from tests.unit.data import run_benchmark
 from tlfeatures import extract, load_benchmark
 from tlfeatures.benchmarking import run as benchmarking
-from tlfeatures.benchmarking.store import Results
+from tlfeatures.benchmarking.store import writing
+from tlfeatures.benchmarking.store.store import ResultStore
 from tlfeatures.cli import main
 from tlfeatures.errors import BusyError, FormatError, OutputError, ParameterError, TlfeaturesError
 from tlfeatures.locks import locked
@@ -39,8 +40,8 @@ def names_in(out):
 
 
 def meanwhile(monkeypatch, moment, do):
-    """Do something once, in another thread, just before `Results.MOMENT` of this run."""
-    real = getattr(Results, moment)
+    """Do something once, in another thread, just before `ResultStore.MOMENT` of this run."""
+    real = getattr(ResultStore, moment)
     left = [do]
 
     def call(self, *given):
@@ -50,7 +51,7 @@ def meanwhile(monkeypatch, moment, do):
             other.join()
         return real(self, *given)
 
-    monkeypatch.setattr(Results, moment, call)
+    monkeypatch.setattr(ResultStore, moment, call)
 
 
 @pytest.mark.parametrize("moment", ["save", "updating"])
@@ -127,7 +128,7 @@ def test_processes_at_once_lose_nothing(embeddings, out):
 
 def test_a_run_that_is_refused_says_who_writes(embeddings, out, monkeypatch):
     run_benchmark(embeddings, heads=["dummy"], out=out)
-    monkeypatch.setattr("tlfeatures.benchmarking.store._PATIENCE", 0.1)
+    monkeypatch.setattr("tlfeatures.benchmarking.store.store._LOCK_SECONDS", 0.1)
     with locked(out / "results.json"), pytest.raises(BusyError, match=r"results\.json is being"):
         run_benchmark(embeddings, heads=["ridge"], out=out)
 
@@ -136,11 +137,11 @@ def test_a_full_disk_leaves_both_files_as_they_were(embeddings, out, monkeypatch
     run_benchmark(embeddings, heads=["dummy"], out=out)
     before = {path.name: path.read_bytes() for path in out.iterdir()}
 
-    def full(self):
+    def full(study, entries):
         yield ["id"]
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Results, "_table", full)
+    monkeypatch.setattr(writing, "table_rows", full)
     with pytest.raises(OutputError, match=r"predictions\.csv can't be written: No space left"):
         run_benchmark(embeddings, heads=["ridge"], out=out)
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before

@@ -7,12 +7,12 @@ from sklearn.pipeline import Pipeline
 
 from tests.unit.data import run_benchmark
 from tlfeatures.benchmarking import run as benchmarking
-from tlfeatures.benchmarking import store as results
-from tlfeatures.benchmarking.run import load_benchmark
+from tlfeatures.benchmarking.benchmark import load_benchmark
+from tlfeatures.benchmarking.store import store as results
 from tlfeatures.errors import FormatError
-from tlfeatures.heads.classifiers import NamedBoosting
+from tlfeatures.heads.classifiers.named_boosting import NamedBoosting
 from tlfeatures.heads.coordinates import PrincipalCoordinates
-from tlfeatures.heads.table import with_new_params
+from tlfeatures.heads.parameters import with_new_params
 
 HEADS = ["logreg", "knn", "dummy"]
 

@@ -276,7 +276,7 @@ def test_evaluate_counts_what_was_taken_for_what_and_outliers(run, model, tmp_pa
     )
     Image.new("RGB", (20, 16), "yellow").save(new / "blue" / "yellow.png")  # taken for red
     result = run("evaluate", model, new)
-    assert re.search(r"^class / taken for +blue +red +images$", result.stdout, re.MULTILINE)
+    assert re.search(r"^true / predicted +blue +red +images$", result.stdout, re.MULTILINE)
     assert re.search(r"^blue +4 +4 +8$", result.stdout, re.MULTILINE)
     assert re.search(r"^red +1 +2 +3$", result.stdout, re.MULTILINE)
     assert re.search(rf"^{unlike + 1} of them are .*\(outliers\)$", result.stdout, re.MULTILINE)

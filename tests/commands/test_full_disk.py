@@ -10,8 +10,9 @@ from tests.unit.data import run_benchmark
 from tlfeatures import extract, fit, plot
 from tlfeatures.cli import main
 from tlfeatures.errors import OutputError
-from tlfeatures.model_selection.audit import Audit, Finding
-from tlfeatures.reports.figures import new_figure, save_figure
+from tlfeatures.model_selection.audit.results import Audit, Finding
+from tlfeatures.reports.drawing.figure_files import save_figure
+from tlfeatures.reports.drawing.style import new_figure
 
 AGAIN = "can't be written: File too large; make room and run the same command again"
 

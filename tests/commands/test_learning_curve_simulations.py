@@ -5,7 +5,7 @@ import pytest
 
 from tests.unit.simulations import gaussian_classes
 from tlfeatures.heads.table import make_head
-from tlfeatures.model_selection.learning_curve import measure_curve
+from tlfeatures.model_selection.learning_curve.measure import measure_curve
 
 
 def true_accuracy(counts, fits, **fields) -> float:

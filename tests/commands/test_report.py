@@ -15,7 +15,7 @@ from tests.fakes import write_image
 from tlfeatures import load_benchmark, load_dataset, report
 from tlfeatures.cli import main
 from tlfeatures.errors import ParameterError
-from tlfeatures.reports.analyses import Analyses
+from tlfeatures.reports.benchmark_analyses import Analyses
 from tlfeatures.reports.page.contents import OPTIONAL
 
 

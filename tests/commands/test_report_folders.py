@@ -10,7 +10,7 @@ from tests.commands.pages import benchmark, page_of, sections
 from tests.fakes import write_image
 from tlfeatures import extract, load_benchmark, report
 from tlfeatures.errors import DatasetError, FormatError, ParameterError
-from tlfeatures.reports.analyses import Analyses
+from tlfeatures.reports.benchmark_analyses import Analyses
 
 
 def analyses_of(folder):

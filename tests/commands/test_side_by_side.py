@@ -33,7 +33,7 @@ from tlfeatures.features.combined import join, parts_of
 from tlfeatures.features.file.reader import open_embeddings
 from tlfeatures.models.evaluate import evaluate
 from tlfeatures.models.export.runtime import session
-from tlfeatures.reports.analyses import Analyses
+from tlfeatures.reports.benchmark_analyses import Analyses
 
 BOTH = "grid4.flatten+grid8.avg"
 

@@ -11,12 +11,13 @@ from tests.commands.pages import page_of
 from tests.unit.data import dataset, run_benchmark
 from tests.unit.simulations import entries_of
 from tlfeatures import extract
-from tlfeatures.benchmarking.rank import Comparison, compare
-from tlfeatures.benchmarking.store import Study
+from tlfeatures.benchmarking.comparison import Comparison
+from tlfeatures.benchmarking.rank import compare
+from tlfeatures.benchmarking.study import Study
 from tlfeatures.cli import main
 from tlfeatures.model_selection.folds import make_folds
 from tlfeatures.reports import plotting
-from tlfeatures.terminal.render import render_benchmark
+from tlfeatures.terminal.benchmark_text import render_benchmark
 
 HEADS = {"good": 0.95, "as good": 0.95, "bad": 0.6, "odd": 0.8}
 
@@ -142,7 +143,7 @@ def test_the_text_and_the_page_show_that_it_can_not_be_tested(folder):
 def test_the_text_marks_each_standing(compared):
     made, study = entries_of(dataset(1000), HEADS)
     study.facts.update(weights="none", file="x.h5")
-    from tlfeatures.benchmarking.run import Benchmark
+    from tlfeatures.benchmarking.benchmark import Benchmark
 
     text = render_benchmark(Benchmark(study, made, compared, 4, None))
     marks = {}

@@ -13,9 +13,9 @@ from tlfeatures import (
     report,
 )
 from tlfeatures.benchmarking import run as benchmarking
-from tlfeatures.benchmarking.store import fingerprint
+from tlfeatures.benchmarking.digests import fingerprint
 from tlfeatures.errors import DatasetError, ParameterError
-from tlfeatures.reports.analyses import Analyses
+from tlfeatures.reports.benchmark_analyses import Analyses
 
 
 @pytest.fixture

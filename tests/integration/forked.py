@@ -24,7 +24,6 @@ CONTEXT.set_forkserver_preload(
         "tests.integration.piped",
         "tlfeatures.cli",
         "tlfeatures.features.cluster.worker",
-        "tlfeatures.terminal.render",
         "tlfeatures.model_selection.audit",
         "tlfeatures.benchmarking.run",
         "tlfeatures.benchmarking.fit",

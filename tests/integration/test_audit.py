@@ -14,7 +14,7 @@ import pytest
 from tests.integration.conftest import write_copy
 from tests.photographs import PLACES, save_crops, save_textures
 from tlfeatures import Model, extract, load_dataset, make_head
-from tlfeatures.model_selection.audit import audit
+from tlfeatures.model_selection.audit.audit import audit
 
 pytestmark = pytest.mark.integration
 

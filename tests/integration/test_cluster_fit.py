@@ -22,11 +22,12 @@ from tests.integration.forked import Forked
 from tests.unit.data import dataset
 from tlfeatures import benchmark, cross_validate_heads, extract, fit
 from tlfeatures.cli import main
+from tlfeatures.dataset.training_rows import TrainingRows
 from tlfeatures.errors import ClusterError, ParameterError
 from tlfeatures.features.cluster.connect import TLS, connect
 from tlfeatures.heads.table import make_heads
-from tlfeatures.model_selection.trainer import Task, Trainer
-from tlfeatures.model_selection.training_rows import TrainingRows
+from tlfeatures.model_selection.fold_work import Task
+from tlfeatures.model_selection.trainer import Trainer
 
 WAITING_ROOM = "TLFEATURES_WAITING_ROOM"  # a variable of workers
 NARROW = 100  # columns
@@ -178,7 +179,7 @@ def test_rows_are_pickled_once_and_folds_are_done_by_workers(workers, monkeypatc
     )
     data = dataset(200, d=300)
     with connect(workers.dask.address) as cluster, Trainer(data, cluster=cluster) as trainer:
-        found = {number for _ in range(3) for number in trainer.each(process_of, TASKS, 1.0)}
+        found = {number for _ in range(3) for number in trainer.map(process_of, TASKS, 1.0)}
     assert len(pickled) == 1
     assert found <= numbers
 
@@ -188,13 +189,13 @@ def test_errors_of_a_fold_come_back_as_they_are(workers):
     data = dataset()
     with connect(workers.dask.address) as cluster, Trainer(data, cluster=cluster) as trainer:
         with pytest.raises(AttributeError, match="no such thing"):
-            trainer.each(lack_a_name, TASKS, 1.0)
+            trainer.map(lack_a_name, TASKS, 1.0)
         with pytest.raises(RuntimeError, match="OddError: one and two"):
-            trainer.each(fail_oddly, TASKS, 1.0)
+            trainer.map(fail_oddly, TASKS, 1.0)
         heads = make_heads("logreg", {"C": -1})
         with pytest.raises(ParameterError, match=r"logreg can't be fitted: .*C"):
             cross_validate_heads(heads, data, trainer=trainer)
-        assert len(trainer.each(process_of, TASKS, 1.0)) == len(TASKS)
+        assert len(trainer.map(process_of, TASKS, 1.0)) == len(TASKS)
 
 
 # ---- what dies
@@ -300,6 +301,6 @@ def test_one_worker_alone_does_all_until_it_dies_of_it(encrypted, tls):
     (worker,) = encrypted.just(1)
     address = encrypted.dask.address
     with connect(address, tls) as cluster, Trainer(dataset(), cluster=cluster) as trainer:
-        assert set(trainer.each(process_of, TASKS, 1.0)) == {worker.pid}
+        assert set(trainer.map(process_of, TASKS, 1.0)) == {worker.pid}
         with pytest.raises(ClusterError, match=r"worker after worker ended .* the same fold"):
-            trainer.each(end_process, TASKS, 1.0)
+            trainer.map(end_process, TASKS, 1.0)

@@ -22,8 +22,9 @@ from sklearn.svm import SVC
 
 from tests.integration.conftest import COPIED, SIZES
 from tlfeatures import cross_validate, cross_validate_heads, fit, load_dataset, make_head
+from tlfeatures.benchmarking.entries import entry_of
 from tlfeatures.benchmarking.rank import compare
-from tlfeatures.benchmarking.store import Study, entry_of
+from tlfeatures.benchmarking.study import Study
 from tlfeatures.heads.coordinates import fold_coordinates
 from tlfeatures.heads.table import head_grid, make_heads
 from tlfeatures.model_selection.folds import make_folds

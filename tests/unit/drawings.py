@@ -7,10 +7,10 @@ from xml.etree import ElementTree
 import numpy as np
 
 from tests.unit.simulations import random_predictions
-from tlfeatures.benchmarking.rank import Comparison, Rank
-from tlfeatures.model_selection.learning_curve import CurvePoint, Forecast, LearningCurve
+from tlfeatures.benchmarking.comparison import Comparison, Rank
+from tlfeatures.model_selection.learning_curve.results import CurvePoint, Forecast, LearningCurve
 from tlfeatures.model_selection.training_curve import TrainingCurve
-from tlfeatures.reports import figures, plotting
+from tlfeatures.reports import plotting
 from tlfeatures.reports.diagnostics import (
     EmbeddingMap,
     confusion,
@@ -18,6 +18,7 @@ from tlfeatures.reports.diagnostics import (
     reliability,
     roc,
 )
+from tlfeatures.reports.drawing import figure_files, style
 
 NAMES = ["<script>alert(1)</script>", "$x^2$", 'a & b "q"', "日本"]
 HEX = re.compile(r"(?<!url\()#[0-9a-f]{6}\b")
@@ -109,7 +110,7 @@ COLOR_MAPS = ("heat map", "confusion", "large confusion")
 
 
 def svg_of(axes, salt="x"):
-    return ElementTree.fromstring(figures.to_svg(axes, salt))
+    return ElementTree.fromstring(figure_files.to_svg(axes, salt))
 
 
 def tagged(root, name):
@@ -121,4 +122,4 @@ def texts_of(axes):
 
 
 def lines_of(axes, color):
-    return [line for line in axes.lines if line.get_color() == figures.COLORS[color]]
+    return [line for line in axes.lines if line.get_color() == style.COLORS[color]]

@@ -3,11 +3,12 @@
 import numpy as np
 
 from tests.unit.data import dataset
-from tlfeatures.benchmarking.store import Entry, Study, entry_of
+from tlfeatures.benchmarking.entries import Entry, entry_of
+from tlfeatures.benchmarking.study import Study
 from tlfeatures.dataset.dataset import Dataset
+from tlfeatures.metrics.scores import SCORES
 from tlfeatures.model_selection.cross_validation import Evaluation
 from tlfeatures.model_selection.folds import make_folds
-from tlfeatures.model_selection.trainer import SCORES
 from tlfeatures.reports.diagnostics import OutOfFold
 
 

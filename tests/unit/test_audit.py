@@ -8,9 +8,10 @@ import pytest
 
 from tests.unit.data import SPEC
 from tlfeatures.dataset.dataset import Dataset
-from tlfeatures.dataset.duplicates import neighbor_distances
+from tlfeatures.dataset.distances import neighbor_distances
 from tlfeatures.errors import DatasetError, ParameterError
-from tlfeatures.model_selection.audit import Audit, audit_dataset
+from tlfeatures.model_selection.audit.audit import audit_dataset
+from tlfeatures.model_selection.audit.results import Audit
 
 
 def dataset(n=120, classes="abc", d=96, signal=3.0, seed=0, **fields) -> Dataset:

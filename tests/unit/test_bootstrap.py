@@ -5,12 +5,9 @@ import pytest
 
 from tests.unit.simulations import scored_case
 from tlfeatures.errors import ParameterError
-from tlfeatures.metrics.statistics import (
-    SCORES,
-    bootstrap_intervals,
-    pooled_scores,
-    resample_counts,
-)
+from tlfeatures.metrics.intervals import bootstrap_intervals
+from tlfeatures.metrics.resampling import resample_counts
+from tlfeatures.metrics.scores import SCORES, pooled_scores
 
 
 def no_table(n, k=2):

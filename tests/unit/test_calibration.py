@@ -11,7 +11,7 @@ from sklearn.neighbors import NearestCentroid
 from sklearn.svm import SVC, LinearSVC
 
 from tlfeatures import HEADS, make_head
-from tlfeatures.heads.classifiers import CalibratedClassifier
+from tlfeatures.heads.classifiers.calibrated_classifier import CalibratedClassifier
 
 CALIBRATED = ("linear-svm", "rbf-svm", "ridge", "centroid")
 

@@ -18,7 +18,8 @@ from tlfeatures import HEADS, Model, cross_validate, extract, make_head
 from tlfeatures.cli import main
 from tlfeatures.errors import ParameterError
 from tlfeatures.heads.class_weights import ClassWeights, weights_of
-from tlfeatures.heads.classifiers import CalibratedClassifier, NamedBoosting
+from tlfeatures.heads.classifiers.calibrated_classifier import CalibratedClassifier
+from tlfeatures.heads.classifiers.named_boosting import NamedBoosting
 
 OWN = sorted(set(HEADS) - {"centroid", "dummy"})
 WRAPPED = [

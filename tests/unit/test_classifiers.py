@@ -14,19 +14,18 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
+from tlfeatures.dataset.stratified_folds import cut
 from tlfeatures.errors import ParameterError
-from tlfeatures.heads import classifiers
-from tlfeatures.heads.classifiers import (
-    CalibratedCentroid,
-    CalibratedClassifier,
-    CalibratedRidge,
-    CalibratedSVC,
-    ScaledMLP,
-    ShrunkLDA,
-    SmoothedNeighbors,
-)
-from tlfeatures.heads.table import compact, make_head
-from tlfeatures.model_selection.folds import cut
+from tlfeatures.heads.classifiers import calibrated_svc
+from tlfeatures.heads.classifiers.calibrated_centroid import CalibratedCentroid
+from tlfeatures.heads.classifiers.calibrated_classifier import CalibratedClassifier
+from tlfeatures.heads.classifiers.calibrated_ridge import CalibratedRidge
+from tlfeatures.heads.classifiers.calibrated_svc import CalibratedSVC
+from tlfeatures.heads.classifiers.scaled_mlp import ScaledMLP
+from tlfeatures.heads.classifiers.shrunk_lda import ShrunkLDA
+from tlfeatures.heads.classifiers.smoothed_neighbors import SmoothedNeighbors
+from tlfeatures.heads.coordinate_step import compact
+from tlfeatures.heads.table import make_head
 
 
 def sample(classes=3, n=120, d=300, seed=0):
@@ -271,7 +270,7 @@ def test_a_path_gives_what_each_fit_gives(classifier, points):
 def test_a_kernel_too_large_to_keep_gives_the_same(monkeypatch):
     X, y, X_new, _ = sample(3)
     kept = make_head("rbf-svm").fit(X, y).predict_proba(X_new)
-    monkeypatch.setattr(classifiers, "LARGEST_KERNEL", 10)
+    monkeypatch.setattr(calibrated_svc, "LARGEST_KERNEL", 10)
     np.testing.assert_allclose(make_head("rbf-svm").fit(X, y).predict_proba(X_new), kept, atol=2e-3)
 
 

@@ -8,9 +8,9 @@ import pytest
 from tests.unit.data import dataset
 from tests.unit.simulations import entries_of
 from tlfeatures.benchmarking.rank import compare
-from tlfeatures.benchmarking.store import Study
+from tlfeatures.benchmarking.study import Study
+from tlfeatures.metrics.scores import SCORES
 from tlfeatures.model_selection.folds import make_folds
-from tlfeatures.model_selection.trainer import SCORES
 
 
 def test_clearly_worse_heads_are_told_from_the_best():

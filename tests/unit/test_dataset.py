@@ -8,9 +8,9 @@ from PIL import Image
 
 from tests.fakes import write_image
 from tlfeatures import audit, benchmark, extract, load_dataset
-from tlfeatures.dataset.dataset import label_images
 from tlfeatures.dataset.duplicates import find_near_duplicates
-from tlfeatures.dataset.embedding_choice import telling_embedding
+from tlfeatures.dataset.embedding_choice import embedding_for_copies
+from tlfeatures.dataset.labelled import label_images
 from tlfeatures.errors import DatasetError, ParameterError
 from tlfeatures.features.file.reader import read_header
 from tlfeatures.features.sources.folder_labels import labels_from_folders
@@ -198,7 +198,7 @@ def test_headers_of_a_csv_may_be_capitalised(file, tmp_path):
 def test_the_deepest_feature_map_tells(file, widths, telling):
     header = read_header(file)
     spec = replace(header.spec, backbone="vgg16", size=(224, 224))
-    assert telling_embedding(replace(header, spec=spec, embeddings=widths)) == telling
+    assert embedding_for_copies(replace(header, spec=spec, embeddings=widths)) == telling
 
 
 def test_too_few_columns_tell_nothing_where_others_do(file):
@@ -208,14 +208,14 @@ def test_too_few_columns_tell_nothing_where_others_do(file):
         ({"grid8.avg": 3, "mean.flatten": 3, "grid4.flatten": 100}, "grid4.flatten"),
         ({"mean.avg": 3, "grid8.avg": 3}, "grid8.avg"),
     ):
-        assert telling_embedding(replace(header, embeddings=widths)) == telling
+        assert embedding_for_copies(replace(header, embeddings=widths)) == telling
 
 
 def test_a_backbone_that_is_not_known_has_an_embedding_that_tells(file):
     header = read_header(file)
     other = replace(header, spec=replace(header.spec, backbone="other"))
     widths = {"x.avg": 3, "y.flatten": 500, "z.avg": 100}
-    assert telling_embedding(replace(other, embeddings=widths)) == "z.avg"
+    assert embedding_for_copies(replace(other, embeddings=widths)) == "z.avg"
 
 
 @pytest.fixture

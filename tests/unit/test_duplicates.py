@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from tlfeatures.dataset import duplicates
-from tlfeatures.dataset.duplicates import find_near_duplicates, identical_pairs, merge_groups
+from tlfeatures.dataset.duplicates import find_near_duplicates
+from tlfeatures.dataset.grouping import identical_pairs, merge_groups
 from tlfeatures.errors import ParameterError
 
 

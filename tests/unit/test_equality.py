@@ -16,7 +16,8 @@ from tlfeatures import (
     make_head,
     training_curve,
 )
-from tlfeatures.dataset.dataset import Unreadable, label_images
+from tlfeatures.dataset.dataset import Unreadable
+from tlfeatures.dataset.labelled import label_images
 from tlfeatures.reports.diagnostics import (
     OutOfFold,
     confusion,

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from tests.unit.drawings import COLOR_MAPS, FIGURES, HEX, tagged
 from tlfeatures.errors import ParameterError
-from tlfeatures.reports import figures, plotting
+from tlfeatures.reports.drawing import cells, figure_files, style
 
 # ---- how each looks
 
@@ -19,7 +19,7 @@ from tlfeatures.reports import figures, plotting
 @cache
 def svg_by_name(name):
     """Draw a figure; the text is kept for the tests that only read it."""
-    return figures.to_svg(FIGURES[name](), "x")
+    return figure_files.to_svg(FIGURES[name](), "x")
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -38,7 +38,7 @@ def test_the_users_settings_do_not_enter_and_stay_as_they_were(name):
     mine = {"axes.facecolor": "red", "font.size": 20, "text.color": "red", "axes.grid": False}
     with matplotlib.rc_context(mine):
         before = dict(matplotlib.rcParams)
-        assert figures.to_svg(FIGURES[name](), "x") == plain
+        assert figure_files.to_svg(FIGURES[name](), "x") == plain
         FIGURES[name](Figure().add_subplot())
         assert dict(matplotlib.rcParams) == before
 
@@ -47,9 +47,9 @@ def test_the_users_settings_do_not_enter_and_stay_as_they_were(name):
 def test_every_color_is_of_the_table(name):
     """The page puts its own in their place, for a dark theme; those of cells stay."""
     svg = svg_by_name(name)
-    others = set(HEX.findall(svg)) - set(figures.COLORS.values())
+    others = set(HEX.findall(svg)) - set(style.COLORS.values())
     if name in COLOR_MAPS:
-        others -= {*color_map(), plotting.ON_DARK, plotting.ON_LIGHT}
+        others -= {*color_map(), cells.ON_DARK, cells.ON_LIGHT}
     assert not others
     root = ElementTree.fromstring(svg)
     texts = tagged(root, "text")
@@ -62,7 +62,7 @@ def test_every_color_is_of_the_table(name):
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_an_svg_can_stand_in_a_page(name):
-    svg, other = svg_by_name(name), figures.to_svg(FIGURES[name](), "y")
+    svg, other = svg_by_name(name), figure_files.to_svg(FIGURES[name](), "y")
     root = ElementTree.fromstring(svg)
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
     assert set(root.keys()) == {"viewBox", "style"}
@@ -81,15 +81,15 @@ def test_an_svg_can_stand_in_a_page(name):
 @pytest.mark.parametrize("name", FIGURES)
 def test_writing_a_figure_changes_nothing_in_it(name, tmp_path):
     axes = FIGURES[name]()
-    figures.save_figure(axes, tmp_path / "one.svg")
-    assert figures.to_svg(axes, "x") == svg_by_name(name)
+    figure_files.save_figure(axes, tmp_path / "one.svg")
+    assert figure_files.to_svg(axes, "x") == svg_by_name(name)
 
 
 @pytest.mark.parametrize("name", ["large confusion", "map"])
 def test_writing_a_figure_twice_gives_the_same(name, tmp_path):
     axes = FIGURES[name]()
     for file in ("one.svg", "two.svg"):
-        figures.save_figure(axes, tmp_path / file)
+        figure_files.save_figure(axes, tmp_path / file)
     assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
 
 
@@ -97,7 +97,7 @@ def test_writing_a_figure_twice_gives_the_same(name, tmp_path):
 def test_the_same_figure_gives_the_same_bytes(kind, tmp_path):
     before = dict(matplotlib.rcParams)
     for name in ("one", "two"):
-        figures.save_figure(FIGURES["map"](), tmp_path / f"{name}.{kind}")
+        figure_files.save_figure(FIGURES["map"](), tmp_path / f"{name}.{kind}")
     assert dict(matplotlib.rcParams) == before
     one, two = ((tmp_path / f"{name}.{kind}").read_bytes() for name in ("one", "two"))
     assert one == two
@@ -106,23 +106,23 @@ def test_the_same_figure_gives_the_same_bytes(kind, tmp_path):
 
 def test_a_figure_is_saved_as_well_as_its_axes(tmp_path):
     axes = FIGURES["map"]()
-    figures.save_figure(axes.figure, tmp_path / "figure.SVG")
-    figures.save_figure(axes, tmp_path / "axes.svg")
+    figure_files.save_figure(axes.figure, tmp_path / "figure.SVG")
+    figure_files.save_figure(axes, tmp_path / "axes.svg")
     assert (tmp_path / "figure.SVG").read_bytes() == (tmp_path / "axes.svg").read_bytes()
 
 
 def test_wrong_paths_are_said(tmp_path):
     with pytest.raises(ParameterError, match=r"must end in \.png, \.svg or \.pdf"):
-        figures.save_figure(FIGURES["map"](), tmp_path / "x.jpg")
+        figure_files.save_figure(FIGURES["map"](), tmp_path / "x.jpg")
     with pytest.raises(ParameterError, match="there is no folder"):
-        figures.save_figure(FIGURES["map"](), tmp_path / "none" / "x.png")
+        figure_files.save_figure(FIGURES["map"](), tmp_path / "none" / "x.png")
 
 
 # ---- colours
 
 
 def test_colors_are_distinct_and_can_be_seen():
-    colors = list(figures.COLORS.values())
+    colors = list(style.COLORS.values())
     assert len(set(colors)) == len(colors)
     assert all(re.fullmatch("#[0-9a-f]{6}", color) for color in colors)
 
@@ -132,16 +132,16 @@ def test_colors_are_distinct_and_can_be_seen():
         return linear @ [0.2126, 0.7152, 0.0722]
 
     for name in ("ink", "muted", "accent", *(f"c{place}" for place in range(8))):
-        assert 1.05 / (luminance(figures.COLORS[name]) + 0.05) >= 3, name
+        assert 1.05 / (luminance(style.COLORS[name]) + 0.05) >= 3, name
 
 
 def color_map():
-    levels = matplotlib.colormaps[plotting.COLOR_MAP](np.arange(256))
+    levels = matplotlib.colormaps[cells.COLOR_MAP](np.arange(256))
     return {matplotlib.colors.to_hex(level) for level in levels}
 
 
 def test_no_color_map_has_a_color_of_the_table():
     """The page would replace it."""
     assert len(color_map()) > 200
-    assert not color_map() & set(figures.COLORS.values())
-    assert not {plotting.ON_DARK, plotting.ON_LIGHT} & set(figures.COLORS.values())
+    assert not color_map() & set(style.COLORS.values())
+    assert not {cells.ON_DARK, cells.ON_LIGHT} & set(style.COLORS.values())

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from sklearn.model_selection import KFold, StratifiedKFold
 
 from tests.unit.data import dataset
-from tlfeatures.dataset.duplicates import merge_groups
+from tlfeatures.dataset.grouping import merge_groups
+from tlfeatures.dataset.stratified_folds import cut
 from tlfeatures.errors import DatasetError
-from tlfeatures.model_selection.folds import cut, inner_folds, make_folds
+from tlfeatures.model_selection.folds import inner_folds, make_folds
 
 PAIRS = st.lists(st.tuples(st.integers(0, 59), st.integers(0, 59)), max_size=40)
 

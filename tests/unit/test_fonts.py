@@ -14,7 +14,7 @@ from PIL import Image
 from tests.unit.drawings import map_of, predictions, texts_of
 from tlfeatures.reports import plotting
 from tlfeatures.reports.diagnostics import precision_recall, roc
-from tlfeatures.reports.figures import save_figure
+from tlfeatures.reports.drawing.figure_files import save_figure
 
 FAMILY = "Tlfeatures Test"
 # Characters for private use: no font of the machine has them.

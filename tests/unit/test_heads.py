@@ -8,8 +8,9 @@ from sklearn.pipeline import Pipeline
 from tests.unit.data import dataset
 from tlfeatures import HEADS, Model, cross_validate
 from tlfeatures.errors import ParameterError
-from tlfeatures.heads import classifiers
-from tlfeatures.heads.table import head_grid, head_names, make_head, make_heads, parse_params
+from tlfeatures.heads.classifiers import calibrated_svc
+from tlfeatures.heads.parameters import parse_params
+from tlfeatures.heads.table import head_grid, head_names, make_head, make_heads
 
 
 def test_parameters_reach_their_step():
@@ -99,9 +100,7 @@ def test_heads_of_others_come_by_entry_point(tmp_path, monkeypatch):
     installed = tmp_path / "mine-1.0.dist-info"  # as pip leaves it for a package
     installed.mkdir()
     (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")
-    (installed / "entry_points.txt").write_text(
-        f"[tlfeatures.heads.table]\nmine = {__name__}:mine\n"
-    )
+    (installed / "entry_points.txt").write_text(f"[tlfeatures.heads]\nmine = {__name__}:mine\n")
     monkeypatch.syspath_prepend(tmp_path)
     head = make_head("mine", C=2.0)
     assert isinstance(head, Pipeline)
@@ -121,7 +120,7 @@ def test_what_is_given_is_not_tuned():
 
 def test_a_linear_svm_without_a_kernel_matrix_is_kept_as_it_is(monkeypatch):
     """Of many rows libsvm computes the kernel itself, and its coefficients can't be set."""
-    monkeypatch.setattr(classifiers, "LARGEST_KERNEL", 10)
+    monkeypatch.setattr(calibrated_svc, "LARGEST_KERNEL", 10)
     data = dataset(n=60, signal=3.0)
     model = Model.fit(make_head("linear-svm"), data)
     assert (model.head.predict(data.X) == data.y).mean() > 0.8

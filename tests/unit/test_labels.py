@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.fakes import write_image
 from tlfeatures import extract, load_dataset
 from tlfeatures.cli import main
-from tlfeatures.dataset.dataset import label_images
+from tlfeatures.dataset.labelled import label_images
 from tlfeatures.errors import DatasetError, ParameterError
 from tlfeatures.features.sources.folder_labels import LabelRow
 from tlfeatures.features.sources.spelling import describe_similar_names, normalize_name

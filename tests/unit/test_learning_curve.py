@@ -12,8 +12,9 @@ from tests.unit.simulations import gaussian_classes
 from tlfeatures import HEADS, extract
 from tlfeatures.cli import main
 from tlfeatures.errors import ParameterError
-from tlfeatures.model_selection.learning_curve import LearningCurve, measure_curve
-from tlfeatures.terminal.render import render_learning_curve
+from tlfeatures.model_selection.learning_curve.measure import measure_curve
+from tlfeatures.model_selection.learning_curve.results import LearningCurve
+from tlfeatures.terminal.learning_curve_text import render_learning_curve
 
 FAST = {"mlp": {"steps": 20}, "gradient-boosting": {"max_iter": 5}}
 
@@ -177,7 +178,7 @@ def test_text_and_json(easy_curve):
     assert curve.sentence in text
     assert "160 (2 times)" in text
     assert "320 (4 times)" in text
-    assert "Further than 4 times the images it says nothing" in text
+    assert "It says nothing of more than 4 times the images" in text
     facts = json.loads(json.dumps(curve.to_dict(), allow_nan=False))
     assert facts["verdict"] == "little"
     assert [each["factor"] for each in facts["forecasts"]] == [2, 4]

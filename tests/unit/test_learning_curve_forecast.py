@@ -4,13 +4,10 @@ import numpy as np
 import pytest
 from scipy.optimize import curve_fit
 
-from tlfeatures.model_selection.learning_curve import (
-    CurvePoint,
-    Measured,
-    choose_verdict,
-    fit_law,
-    judge,
-)
+from tlfeatures.model_selection.learning_curve.forecast import choose_verdict, judge
+from tlfeatures.model_selection.learning_curve.points import Measured
+from tlfeatures.model_selection.learning_curve.power_law import fit_law
+from tlfeatures.model_selection.learning_curve.results import CurvePoint
 
 # ---- what is said of a measured curve
 

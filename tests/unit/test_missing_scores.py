@@ -15,10 +15,12 @@ from tests.fakes import write_image
 from tests.unit.data import dataset
 from tests.unit.simulations import scored_case
 from tlfeatures import cross_validate, extract, fit, make_head
-from tlfeatures.benchmarking.rank import scores_with_intervals
 from tlfeatures.cli import main
 from tlfeatures.errors import ParameterError
-from tlfeatures.metrics.statistics import bootstrap_intervals, pooled_scores, resample_counts
+from tlfeatures.metrics.intervals import bootstrap_intervals
+from tlfeatures.metrics.resampling import resample_counts
+from tlfeatures.metrics.scores import pooled_scores
+from tlfeatures.model_selection.evaluation_scores import scores_with_intervals
 from tlfeatures.models.evaluate import evaluate
 
 

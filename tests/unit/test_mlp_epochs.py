@@ -8,7 +8,7 @@ import skops.io
 from sklearn.neural_network import MLPClassifier
 from sklearn.utils.class_weight import compute_sample_weight
 
-from tlfeatures.heads.classifiers import ScaledMLP
+from tlfeatures.heads.classifiers.scaled_mlp import ScaledMLP
 
 
 def sample(classes=3, n=120, d=20):

@@ -7,12 +7,12 @@ from sklearn.neural_network import MLPClassifier
 from tests.fakes import VARIANT, names_of
 from tests.unit.data import augmented, named
 from tlfeatures import Model, cross_validate, fit, make_head
+from tlfeatures.dataset.training_rows import TrainingRows
 from tlfeatures.errors import ParameterError
-from tlfeatures.heads.classifiers import ScaledMLP
+from tlfeatures.heads.classifiers.scaled_mlp import ScaledMLP
 from tlfeatures.model_selection.cross_validation import cross_validate_heads
 from tlfeatures.model_selection.folds import make_folds
 from tlfeatures.model_selection.training_curve import training_curve
-from tlfeatures.model_selection.training_rows import TrainingRows
 
 
 @pytest.fixture
@@ -231,12 +231,3 @@ def test_values_that_a_perceptron_cannot_have_are_one_line(params, message, file
         with pytest.raises(ParameterError, match=message) as caught:
             work()
         assert "\n" not in str(caught.value)
-
-
-def test_a_perceptron_saved_before_it_had_these_parameters_has_their_defaults(tmp_path):
-    model = Model.fit(make_head("mlp", epochs=1, steps=1), named())
-    for name in ("scale", "variants"):
-        delattr(model.head[-1], name)
-    model.save(tmp_path / "old.model")
-    params = Model.load(tmp_path / "old.model").head[-1].get_params()
-    assert (params["scale"], params["variants"]) == (None, "all")

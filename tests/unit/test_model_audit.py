@@ -20,7 +20,7 @@ from sklearn.tree import DecisionTreeClassifier
 from tests.unit.crafting import nodes_of
 from tests.unit.data import dataset
 from tlfeatures import HEADS, Model, make_head
-from tlfeatures.models.allowed_types import crafted, untrusted
+from tlfeatures.models.file_description import forged_part, untrusted_types
 
 TWO, THREE = dataset(), dataset(classes="abc")
 
@@ -96,10 +96,10 @@ def plain(X):
 
 
 def test_untrusted_names_what_is_foreign_and_nothing_else():
-    assert untrusted(schema_of(make_head("rbf-svm"))) == []
+    assert untrusted_types(schema_of(make_head("rbf-svm"))) == []
     head = Pipeline([("read", CountVectorizer()), ("own", FunctionTransformer(plain))])
     vectorizer = "sklearn.feature_extraction.text.CountVectorizer"
-    assert untrusted(schema_of(head)) == [
+    assert untrusted_types(schema_of(head)) == [
         vectorizer,
         "sklearn.preprocessing._function_transformer.FunctionTransformer",
         f"{__name__}.plain (by FunctionNode)",
@@ -109,14 +109,14 @@ def test_untrusted_names_what_is_foreign_and_nothing_else():
 def test_a_trusted_type_is_not_to_be_made_in_another_way():
     schema = schema_of(make_head("logreg"))
     schema["__loader__"] = "LossNode"  # which calls the class with arguments from the file
-    assert untrusted(schema) == ["sklearn.pipeline.Pipeline (by LossNode)"]
+    assert untrusted_types(schema) == ["sklearn.pipeline.Pipeline (by LossNode)"]
 
 
 def test_a_generator_names_no_function():
     schema = {"__loader__": "RandomGeneratorNode", "__module__": "numpy.random._generator"}
     inner = {"content": {"bit_generator": {"content": '"seed"'}}}
     schema |= {"__class__": "Generator", "content": {"bit_generator": inner}}
-    assert untrusted(schema) == ['numpy.random."seed"']
+    assert untrusted_types(schema) == ['numpy.random."seed"']
 
 
 def rewritten(head, change):
@@ -167,8 +167,8 @@ def number_of_nodes(schema):
 )
 def test_a_description_that_skops_never_writes_is_crafted(change):
     head = DecisionTreeClassifier().fit(TWO.X, TWO.y)
-    assert crafted(*rewritten(head, lambda schema: None)) is None
-    assert crafted(*rewritten(head, change)) is not None
+    assert forged_part(*rewritten(head, lambda schema: None)) is None
+    assert forged_part(*rewritten(head, change)) is not None
 
 
 @pytest.mark.parametrize("header", ["{'descr': '<f8', 'fortran_order': False, 'shape': (9999,), }"])
@@ -178,4 +178,4 @@ def test_an_array_is_as_large_as_its_member(header):
         text = header.encode().ljust(117) + b"\n"
         archive.writestr("1.npy", b"\x93NUMPY\1\0" + len(text).to_bytes(2, "little") + text)
     with pytest.raises(ValueError, match="holds 0 bytes"):
-        crafted(zipfile.ZipFile(file), {})
+        forged_part(zipfile.ZipFile(file), {})

@@ -34,7 +34,7 @@ from tests.unit.crafting import nodes_of
 from tests.unit.data import dataset
 from tlfeatures import Model, make_head
 from tlfeatures.errors import FormatError, ModelError
-from tlfeatures.models.allowed_types import broken
+from tlfeatures.models.head_arrays import unsafe_part
 
 TWO, THREE = dataset(), dataset(classes="abc")
 X = TWO.X.astype(np.float64)
@@ -168,8 +168,8 @@ CRAFTED = {
 @pytest.mark.parametrize("name", CRAFTED)
 def test_made_up_numbers_are_seen_before_anything_is_predicted(name):
     head = CRAFTED[name]()
-    assert broken(head) is not None
-    assert broken(Pipeline([("inner", head)])) is not None
+    assert unsafe_part(head) is not None
+    assert unsafe_part(Pipeline([("inner", head)])) is not None
 
 
 WHOLE = {
@@ -190,7 +190,7 @@ WHOLE = {
 
 @pytest.mark.parametrize("name", WHOLE)
 def test_numbers_as_they_were_fitted_are_whole(name):
-    assert broken(WHOLE[name]()) is None
+    assert unsafe_part(WHOLE[name]()) is None
 
 
 def test_a_crafted_file_is_refused(tmp_path):

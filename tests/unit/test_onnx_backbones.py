@@ -11,7 +11,7 @@ from tlfeatures.errors import WeightsError
 from tlfeatures.features.backbones.vgg16 import VGG16
 from tlfeatures.features.backbones.weights import load_weights
 from tlfeatures.features.engines.onnx_graph import Graph
-from tlfeatures.models.export.backbones import add_backbone
+from tlfeatures.models.export.backbone import add_backbone
 
 GRIDS = [f"{layer}.{pool}" for layer in ("grid4", "grid8") for pool in ("avg", "max", "flatten")]
 

@@ -13,8 +13,8 @@ from sklearn.preprocessing import FunctionTransformer
 from tests.unit.exported import assert_exported_alike, both, data_of, model_of
 from tlfeatures import HEADS, export, make_head
 from tlfeatures.errors import ModelError
-from tlfeatures.heads import classifiers
-from tlfeatures.heads.classifiers import SmoothedNeighbors
+from tlfeatures.heads.classifiers import calibrated_svc
+from tlfeatures.heads.classifiers.smoothed_neighbors import SmoothedNeighbors
 
 
 @pytest.mark.parametrize("classes", [2, 4])
@@ -35,7 +35,7 @@ def test_all_coordinates_and_the_distance_from_them(name, classes, tmp_path):
 @pytest.mark.parametrize("classes", [2, 4])
 @pytest.mark.parametrize("name", ["rbf-svm", "linear-svm"])
 def test_a_machine_too_large_for_its_kernel_matrix(name, classes, tmp_path, monkeypatch):
-    monkeypatch.setattr(classifiers, "LARGEST_KERNEL", 10)
+    monkeypatch.setattr(calibrated_svc, "LARGEST_KERNEL", 10)
     data = data_of(classes)
     head = make_head(name).fit(data.X, data.y)
     assert not head[-1].precomputed_

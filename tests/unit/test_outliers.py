@@ -6,7 +6,7 @@ from scipy.spatial.distance import cdist
 
 from tests.unit.data import dataset
 from tlfeatures import Model, make_head
-from tlfeatures.dataset.duplicates import unit_roots
+from tlfeatures.dataset.distances import unit_roots
 from tlfeatures.errors import FormatError
 from tlfeatures.models.outliers import SHARE, OutlierDetector
 

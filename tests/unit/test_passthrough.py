@@ -6,11 +6,13 @@ from sklearn.linear_model import LogisticRegression
 
 from tests.unit.data import augmented, dataset, fit_options
 from tlfeatures import HEADS, Model, cross_validate, export, load_dataset, make_head
+from tlfeatures.dataset.training_rows import TrainingRows
 from tlfeatures.errors import ParameterError
 from tlfeatures.features.backbones.pixels import PixelBackbone
-from tlfeatures.heads.table import compact, head_grid, make_heads, plain_params, set_tuned
+from tlfeatures.heads.coordinate_step import compact, set_tuned
+from tlfeatures.heads.parameters import plain_params
+from tlfeatures.heads.table import head_grid, make_heads
 from tlfeatures.model_selection.folds import make_folds
-from tlfeatures.model_selection.training_rows import TrainingRows
 from tlfeatures.models.export.runtime import session
 
 

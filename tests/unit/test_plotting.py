@@ -25,14 +25,9 @@ from tests.unit.drawings import (
 from tests.unit.simulations import entries_of
 from tlfeatures.benchmarking.rank import compare
 from tlfeatures.errors import ParameterError
-from tlfeatures.reports import figures, plotting
-from tlfeatures.reports.diagnostics import (
-    OutOfFold,
-    confusion,
-    precision_recall,
-    reliability,
-    roc,
-)
+from tlfeatures.reports import plotting
+from tlfeatures.reports.diagnostics import OutOfFold, confusion, precision_recall, reliability, roc
+from tlfeatures.reports.drawing import cells, figure_files, style
 
 # ---- names are data
 
@@ -58,9 +53,9 @@ def test_names_stay_as_they_are(given):
 
 def test_long_names_are_cut_in_the_middle():
     name = "Coccinella septempunctata of the northern kind"
-    assert figures.shortened(name) == "Coccinella se…orthern kind"
-    assert figures.shortened("short") == "short"
-    assert figures.shortened("0123456789", 5) == "01…89"
+    assert style.shortened(name) == "Coccinella se…orthern kind"
+    assert style.shortened("short") == "short"
+    assert style.shortened("0123456789", 5) == "01…89"
 
 
 def test_characters_that_xml_forbids_are_replaced():
@@ -75,7 +70,7 @@ def test_characters_that_xml_forbids_are_replaced():
 def test_the_ranking_tells_the_best_apart():
     axes = plotting.plot_ranking(some_ranking())
     dots = [line for line in axes.lines if line.get_marker() == "o"]
-    filled = [dot.get_markerfacecolor() != figures.COLORS["paper"] for dot in dots]
+    filled = [dot.get_markerfacecolor() != style.COLORS["paper"] for dot in dots]
     assert filled == [True, True, False, False]
     assert [float(dot.get_xdata()[0]) for dot in dots] == [0.9, 0.88, 0.7, 0.6]
     assert [float(dot.get_ydata()[0]) for dot in dots] == [0, 1, 2, 3]
@@ -150,7 +145,7 @@ def test_the_heat_map_leaves_blank_what_is_missing():
 def test_numbers_can_be_read_on_their_cells():
     axes = plotting.plot_heat_map(ranking_of(rank_of("a", 0.9), rank_of("b", 0.1)))
     colors = {text.get_text(): text.get_color() for text in axes.texts}
-    assert colors == {"0.900": plotting.ON_LIGHT, "0.100": plotting.ON_DARK}
+    assert colors == {"0.900": cells.ON_LIGHT, "0.100": cells.ON_DARK}
 
 
 def test_the_confusion_has_counts_and_shares():
@@ -168,7 +163,7 @@ def test_a_large_confusion_has_a_scale_in_place_of_numbers():
     axes = plotting.plot_confusion(confusion(predictions(13)))
     assert not axes.texts
     assert "share of the true class" in texts_of(axes)
-    many = figures.to_svg(plotting.plot_confusion(confusion(predictions(90, 900))), "x")
+    many = figure_files.to_svg(plotting.plot_confusion(confusion(predictions(90, 900))), "x")
     assert len(many) < 100_000
     assert "class 88" not in many  # every third has its name
     assert "class 87" in many

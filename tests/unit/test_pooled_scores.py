@@ -16,7 +16,8 @@ from sklearn.metrics import (
 
 from tests.unit.simulations import scored_case
 from tlfeatures.errors import ParameterError
-from tlfeatures.metrics.statistics import CELLS, SCORES, pooled_scores, resample_counts
+from tlfeatures.metrics.resampling import resample_counts
+from tlfeatures.metrics.scores import CELLS, SCORES, pooled_scores
 
 
 def sklearn_scores(y, predicted, table, weights=None) -> dict[str, float]:

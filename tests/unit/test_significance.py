@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import ttest_1samp
 
 from tlfeatures.errors import ParameterError
-from tlfeatures.metrics.statistics import corrected_t_test, detectable_difference, holm
+from tlfeatures.metrics.significance import corrected_t_test, detectable_difference, holm
 
 # ---- one head against another
 

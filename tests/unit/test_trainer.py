@@ -14,9 +14,10 @@ from tests.unit.data import dataset
 from tlfeatures import cross_validate, make_head
 from tlfeatures.errors import ParameterError
 from tlfeatures.heads.table import make_heads
-from tlfeatures.model_selection import trainer
+from tlfeatures.model_selection import fold_work
 from tlfeatures.model_selection.cross_validation import cross_validate_heads
-from tlfeatures.model_selection.trainer import Task, Trainer
+from tlfeatures.model_selection.fold_work import Task
+from tlfeatures.model_selection.trainer import Trainer
 
 
 def kind_of_x(task, rows, *others):
@@ -28,9 +29,9 @@ def test_workers_read_one_x(tmp_path):
     data = dataset(600, d=1000)  # 2.4 MB: worth sharing
     tasks = [Task(np.arange(5), np.arange(5, 9), {})] * 4
     with Trainer(data, n_jobs=2) as both:
-        assert set(both.each(kind_of_x, tasks, 1.0)) == {("memmap", "float32", False)}
+        assert set(both.map(kind_of_x, tasks, 1.0)) == {("memmap", "float32", False)}
     with Trainer(data) as alone:
-        assert set(alone.each(kind_of_x, tasks, 1.0)) == {("ndarray", "float32", True)}
+        assert set(alone.map(kind_of_x, tasks, 1.0)) == {("ndarray", "float32", True)}
 
 
 class Threads(ClassifierMixin, BaseEstimator):
@@ -52,9 +53,9 @@ def test_a_fold_has_one_thread(n_jobs):
 
 def test_coordinates_are_computed_once_a_fold(monkeypatch):
     calls = []
-    real = trainer.fold_coordinates
+    real = fold_work.fold_coordinates
     monkeypatch.setattr(
-        trainer, "fold_coordinates", lambda *rows: calls.append(rows) or real(*rows)
+        fold_work, "fold_coordinates", lambda *rows: calls.append(rows) or real(*rows)
     )
     cross_validate_heads(make_heads("logreg,linear-svm,knn,ridge,lda,dummy"), dataset(), cv=3)
     assert len(calls) == 3

@@ -10,8 +10,8 @@ from sklearn.metrics import log_loss
 from tests.unit.data import dataset
 from tlfeatures import cross_validate, make_head
 from tlfeatures.errors import DatasetError, ParameterError
+from tlfeatures.model_selection.fold_scores import EPOCH_SCORES
 from tlfeatures.model_selection.folds import make_folds
-from tlfeatures.model_selection.trainer import EPOCH_SCORES
 from tlfeatures.model_selection.training_curve import (
     TrainingCurve,
     training_curve,
@@ -188,7 +188,7 @@ def test_which_heads_train_in_epochs():
 
 
 def test_a_head_without_coordinates_does_what_it_does_in_cross_validation():
-    name, data = "tlfeatures.heads.classifiers:ScaledMLP", dataset()
+    name, data = "tlfeatures.heads.classifiers.scaled_mlp:ScaledMLP", dataset()
     curve = training_curve(data, name, params=SHORT, cv=3)
     scores = cross_validate(make_head(name, **SHORT), data, cv=3).scores
     np.testing.assert_allclose(curve.validation_loss[:, -1], scores["log_loss"], rtol=1e-12)

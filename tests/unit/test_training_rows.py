@@ -8,11 +8,11 @@ import pytest
 from tests.fakes import IMAGE, VARIANT, names_of, with_variants
 from tests.unit.data import dataset, named
 from tlfeatures import benchmark, fit, learning_curve, load_dataset
-from tlfeatures.benchmarking.store import fingerprint
-from tlfeatures.dataset.dataset import label_images
+from tlfeatures.benchmarking.digests import fingerprint
+from tlfeatures.dataset.labelled import label_images
+from tlfeatures.dataset.training_rows import TrainingRows
 from tlfeatures.errors import DatasetError, ParameterError
 from tlfeatures.features.file.reader import open_embeddings
-from tlfeatures.model_selection.training_rows import TrainingRows
 
 
 @pytest.fixture

@@ -16,15 +16,13 @@ from sklearn.utils.class_weight import compute_sample_weight
 from tests.fakes import DecidingRecorder, Recorder, with_variants
 from tests.unit.data import augmented, named
 from tlfeatures import Model, cross_validate, make_head
+from tlfeatures.dataset.stratified_folds import cut
+from tlfeatures.dataset.training_rows import TrainingRows
 from tlfeatures.errors import ParameterError
-from tlfeatures.heads.classifiers import (
-    CalibratedCentroid,
-    CalibratedClassifier,
-    CalibratedRidge,
-    NearestMean,
-)
-from tlfeatures.model_selection.folds import cut
-from tlfeatures.model_selection.training_rows import TrainingRows
+from tlfeatures.heads.classifiers.calibrated_centroid import CalibratedCentroid
+from tlfeatures.heads.classifiers.calibrated_classifier import CalibratedClassifier
+from tlfeatures.heads.classifiers.calibrated_ridge import CalibratedRidge
+from tlfeatures.heads.classifiers.nearest_mean import NearestMean
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ import pytest
 
 from tests.unit.data import augmented, dataset, fit_options, units
 from tlfeatures import HEADS, Model, cross_validate, make_head
-from tlfeatures.heads import classifiers
+from tlfeatures.heads.classifiers import calibrated_svc
 from tlfeatures.heads.table import head_grid, make_heads
 from tlfeatures.model_selection.cross_validation import cross_validate_heads
 from tlfeatures.model_selection.folds import make_folds
-from tlfeatures.model_selection.trainer import fit_on_all
+from tlfeatures.model_selection.head_fit import fit_on_all
 from tlfeatures.model_selection.training_curve import training_curve
 
 GROUPED = ("linear-svm", "rbf-svm", "ridge", "centroid", "knn")  # knn isn't told of groups
@@ -119,7 +119,7 @@ def test_variants_that_are_the_images_change_no_decision(name, classes, weight):
 
 
 def test_nor_where_the_kernel_is_too_large_to_form(monkeypatch):
-    monkeypatch.setattr(classifiers, "LARGEST_KERNEL", 50)
+    monkeypatch.setattr(calibrated_svc, "LARGEST_KERNEL", 50)
     plain, fitted = (fit_on_all(make_head("rbf-svm"), data) for data in copied())
     X = copied()[0].X
     np.testing.assert_allclose(plain.decision_function(X), fitted.decision_function(X), atol=1e-4)
@@ -130,7 +130,7 @@ def test_nor_where_the_kernel_is_too_large_to_form(monkeypatch):
     [*((name, 10_000) for name in PENALISED), ("linear-svm", 50), ("rbf-svm", 50)],
 )
 def test_nor_what_tuning_chooses(name, largest, monkeypatch):
-    monkeypatch.setattr(classifiers, "LARGEST_KERNEL", largest)
+    monkeypatch.setattr(calibrated_svc, "LARGEST_KERNEL", largest)
     grid = {param: values[1::2] for param, values in head_grid(name).items()}
     plain, tuned = (
         cross_validate(make_head(name), data, grid=grid, cv=2).choices

@@ -8,7 +8,7 @@ from tests.unit.data import augmented, named, units
 from tlfeatures import Model, audit, cross_validate
 from tlfeatures.errors import ModelError
 from tlfeatures.model_selection.folds import inner_folds, make_folds
-from tlfeatures.model_selection.learning_curve import measure_curve
+from tlfeatures.model_selection.learning_curve.measure import measure_curve
 
 
 @pytest.fixture

@@ -1,1 +1,5 @@
-"""dataset."""
+"""Labelled embeddings: labels, groups, splits and near-duplicates.
+
+In: an embeddings file or arrays, and labels from folders, a CSV file or a mapping.
+Out: a `Dataset`.
+"""

@@ -1,4 +1,4 @@
-"""Which embedding of a file is loaded, how many variants, and which one tells copies."""
+"""Choose the embedding of a file, the number of variants, and the embedding to find copies on."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tlfeatures.names import unknown_name
 
 
 def choose_embedding(header: Header, embedding: str | None) -> str:
-    """Give the name of the embedding that is asked for, or of the one that is usual.
+    """Give the name of the requested embedding, or of the default one.
 
     Raises
     ------
     ParameterError
-        If the file has no such embedding, or several and none is asked for.
+        If the file has no such embedding, or has several and none is requested.
     """
     names = list(header.embeddings)
     if embedding is None and len(names) == 1:
@@ -38,14 +38,14 @@ def choose_embedding(header: Header, embedding: str | None) -> str:
     return chosen
 
 
-_TELLING_POOLS = ("avg", "flatten", "max", "none")
+_POOLS_BEST_FIRST = ("avg", "flatten", "max", "none")
 
 
-def telling_embedding(header: Header) -> str:
-    """Name the embedding of a file that tells best whether two images are the same photo.
+def embedding_for_copies(header: Header) -> str:
+    """Give the name of the file's embedding on which copies are found best.
 
-    It is that of the deepest feature map, which sees things and not textures: on the averages of
-    VGG16's first block nearly all of 1,078 landscapes are one chain of near-duplicates.
+    It is the deepest feature map, which represents objects and not textures: on the averages of
+    VGG16's first block, nearly all of 1,078 landscapes are one chain of near-duplicates.
     """
     spec = header.spec
     shapes = BACKBONES[spec.backbone].shapes(spec.size) if spec.backbone in BACKBONES else {}
@@ -54,15 +54,15 @@ def telling_embedding(header: Header) -> str:
     def rank(name: str) -> tuple[bool, tuple[bool, int], int]:
         layer, _, pool = name.rpartition(".")
         wide = header.embeddings[name] >= LEAST_COLUMNS
-        known = pool in _TELLING_POOLS
-        pooling = _TELLING_POOLS.index(pool) if known else len(_TELLING_POOLS)
+        listed = pool in _POOLS_BEST_FIRST
+        pooling = _POOLS_BEST_FIRST.index(pool) if listed else len(_POOLS_BEST_FIRST)
         return wide, depths.get(layer, (False, -1)), -pooling
 
     return max(header.embeddings, key=rank)
 
 
 def with_variants(spec: Spec, count: int) -> Spec:
-    """Give the spec of images with only so many variants."""
+    """Give the spec with fewer variants of each image."""
     if spec.augmentation is None or count == spec.augmentation.variants:
         return spec
     few = replace(spec.augmentation, variants=count) if count else None
@@ -70,7 +70,7 @@ def with_variants(spec: Spec, count: int) -> Spec:
 
 
 def choose_variants(header: Header, wanted: int | None) -> int:
-    """Give the number of variants that is asked for, or of all in the file.
+    """Give the requested number of variants, by default all in the file.
 
     Raises
     ------
@@ -82,7 +82,7 @@ def choose_variants(header: Header, wanted: int | None) -> int:
     if type(wanted) is not int or not 0 <= wanted <= header.spec.variants:
         has = f"has {header.spec.variants} of each image" if header.spec.variants else "has none"
         raise ParameterError(
-            f"variants is {wanted!r}, and {header.path} {has}; more are made into another file by "
+            f"variants is {wanted!r}, and {header.path} {has}; to embed more into another file: "
             "`tlfeatures extract SOURCE -o FILE --augment N`"
         )
     return wanted

@@ -1,47 +1,38 @@
 """The table of heads: classifiers for embeddings, with defaults measured to be good on them.
 
-Heads share principal coordinates but no kernels or fitted parts: each is an ordinary classifier on
-the same columns, alone or with others. rbf-svm, gradient-boosting, knn and mlp see the leading
+The heads of a fold share its principal coordinates. They share nothing else: each head is an
+ordinary classifier on the same columns. rbf-svm, gradient-boosting, knn and mlp see the leading
 coordinates only, because rare activations make distances on all of them meaningless.
 """
 
 from __future__ import annotations
 
-import ast
-import importlib
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import metadata
 from typing import Any
 
-import numpy as np
-from sklearn.base import BaseEstimator, clone, is_classifier
+from sklearn.base import BaseEstimator
 from sklearn.dummy import DummyClassifier
-from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import StandardScaler
 
 from tlfeatures.errors import ParameterError
 from tlfeatures.heads.class_weights import named_weights
-from tlfeatures.heads.classifiers import (
-    CalibratedCentroid,
-    CalibratedClassifier,
-    CalibratedRidge,
-    CalibratedSVC,
-    NamedBoosting,
-    ScaledMLP,
-    ShrunkLDA,
-    SmoothedNeighbors,
-)
+from tlfeatures.heads.classifiers.calibrated_centroid import CalibratedCentroid
+from tlfeatures.heads.classifiers.calibrated_ridge import CalibratedRidge
+from tlfeatures.heads.classifiers.calibrated_svc import CalibratedSVC
+from tlfeatures.heads.classifiers.named_boosting import NamedBoosting
+from tlfeatures.heads.classifiers.scaled_mlp import ScaledMLP
+from tlfeatures.heads.classifiers.shrunk_lda import ShrunkLDA
+from tlfeatures.heads.classifiers.smoothed_neighbors import SmoothedNeighbors
 from tlfeatures.heads.coordinates import PrincipalCoordinates
+from tlfeatures.heads.custom_heads import custom_grid, make_custom_head
+from tlfeatures.heads.parameters import parameter_names, short_names
 from tlfeatures.names import as_list, unknown_name
 
 logger = logging.getLogger(__name__)
 
-ENTRY_POINTS = "tlfeatures.heads"
 ALIASES = {"svm": "rbf-svm"}
 
 Grid = Mapping[str, Sequence[Any]]
@@ -54,14 +45,14 @@ class Head:
     Attributes
     ----------
     title : str
-        In words.
+        The head in words.
     make : callable
-        Takes a seed (int or None), gives a classifier.
+        Takes a seed (int or None) and gives a classifier.
     n_components : int or None
-        Leading principal coordinates that the classifier sees; None: all of them, with which the
-        result is that on all columns.
+        Number of leading principal coordinates that the classifier sees. None stands for all of
+        them; the result is then the same as on all columns.
     grid : mapping of parameter to values
-        What tuning tries, the simplest model first.
+        Values that tuning tries, the simplest model first.
     """
 
     title: str
@@ -99,7 +90,7 @@ HEADS: dict[str, Head] = {
             max_iter=150,
             max_leaf_nodes=8,
             min_samples_leaf=5,  # scikit-learn's 20 can't split forty images
-            early_stopping=False,  # of many rows it would hold back variants of images trained on
+            early_stopping=False,  # its validation rows would be variants of training images
             random_state=seed,
         ),
         n_components=64,
@@ -133,31 +124,33 @@ HEADS: dict[str, Head] = {
 
 
 def make_head(name: str, *, random_state: int | None = 0, **params: Any) -> Pipeline:
-    """Make a classifier for embeddings: standardising, turning, and the classifier.
+    """Create a head: a pipeline of principal coordinates and a classifier.
 
-    Everything is in one pipeline, so that all of it is fitted inside the fold.
+    All of it is one pipeline, so that all of it is fitted on training rows only.
 
     Parameters
     ----------
     name : str
-        Of `HEADS` (`svm` is rbf-svm), of an entry point in the group `tlfeatures.heads`, or
-        `module:Class` of any scikit-learn classifier, which then sees standardised columns.
+        A name of `HEADS` (`svm` is rbf-svm), the name of an entry point in the group
+        `tlfeatures.heads`, or `module:Class` of any scikit-learn classifier, which then sees
+        standardised columns.
     random_state : int or None
     **params
-        Of the classifier (`C=0.1`, `learning_rate=0.05`, `class_weight="balanced"` or weights by
-        class name, `class_weight={"ant": 2.0}`), or
-        `n_components` of the coordinates (None: all), or `step__parameter` of any step.
-        `coordinates="passthrough"` shows a head of `HEADS` the columns as they are stored.
+        Parameters of the classifier (`C=0.1`, `learning_rate=0.05`, `class_weight="balanced"` or
+        weights by class name, `class_weight={"ant": 2.0}`), `n_components` of the coordinates
+        (None: all), or `step__parameter` of any step. With `coordinates="passthrough"`, a head of
+        `HEADS` sees the columns as they are stored.
 
     Returns
     -------
     sklearn.pipeline.Pipeline
-        With `predict` and `predict_proba`, calibrated if the classifier has none; not fitted.
+        Not fitted, with `predict` and `predict_proba`; calibrated if the classifier has no
+        probabilities.
 
     Raises
     ------
     ParameterError
-        For an unknown head or parameter, naming those there are.
+        For an unknown head or parameter; the message lists the known ones.
 
     Examples
     --------
@@ -167,14 +160,14 @@ def make_head(name: str, *, random_state: int | None = 0, **params: Any) -> Pipe
     50
     """
     head = _pipeline(name, random_state)
-    known = _param_names(head)
+    full_names = parameter_names(head)
     for key in params:
-        if key not in known:
-            raise unknown_name(f"parameter of {name}", key, _short(known))
+        if key not in full_names:
+            raise unknown_name(f"parameter of {name}", key, short_names(full_names))
     if "coordinates" in params:
         _pass_through(name, head, params)
         params = {key: value for key, value in params.items() if key != "coordinates"}
-    full = {known[key]: value for key, value in params.items()}
+    full = {full_names[key]: value for key, value in params.items()}
     return head.set_params(**named_weights(full))
 
 
@@ -192,116 +185,36 @@ def _pipeline(name: str, seed: int | None) -> Pipeline:
         row = HEADS[name]
         first = ("coordinates", PrincipalCoordinates(row.n_components))
         return Pipeline([first, ("classifier", row.make(seed))])
-    made = _imported(name)(seed) if ":" in name else _entry_point(name)(seed)
-    if not (isinstance(made, BaseEstimator) and is_classifier(made)):
-        raise ParameterError(f"head {name} is no scikit-learn classifier: {made!r}")
-    return made if isinstance(made, Pipeline) else _standardised(made, seed)
+    return make_custom_head(name, seed, _table_names())
 
 
-def _standardised(classifier: BaseEstimator, seed: int | None) -> Pipeline:
-    if not hasattr(classifier, "predict_proba") and hasattr(classifier, "decision_function"):
-        classifier = CalibratedClassifier(classifier, random_state=seed)
-    if isinstance(classifier, KNeighborsClassifier) and classifier.algorithm == "auto":
-        classifier.algorithm = "brute"  # the same neighbours, and a search tree fits no model file
-    if type(classifier) is HistGradientBoostingClassifier:
-        classifier = NamedBoosting(**classifier.get_params())
-    return Pipeline([("scale", StandardScaler()), ("classifier", classifier)])
-
-
-def _imported(name: str) -> Callable[[int | None], BaseEstimator]:
-    module, _, attribute = name.partition(":")
-    try:
-        kind = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ParameterError(
-            f"head {name} can't be imported: {error}; expected module:Class, as in "
-            "sklearn.ensemble:ExtraTreesClassifier"
-        ) from error
-
-    def make(seed: int | None) -> BaseEstimator:
-        try:
-            made = kind()
-        except TypeError as error:
-            raise ParameterError(f"head {name} can't be made without arguments: {error}") from error
-        seeded = hasattr(made, "get_params") and "random_state" in made.get_params()
-        return made.set_params(random_state=seed) if seeded else made
-
-    return make
-
-
-def _entry_point(name: str) -> Callable[[int | None], BaseEstimator]:
-    found = {point.name: point for point in metadata.entry_points(group=ENTRY_POINTS)}
-    if name not in found:
-        raise unknown_name("head", name, [*HEADS, *ALIASES, *found])
-    loaded: Callable[[int | None], BaseEstimator] = found[name].load()
-    return loaded
+def _table_names() -> list[str]:
+    return [*HEADS, *ALIASES]
 
 
 def head_grid(name: str, params: Iterable[str] = ()) -> Grid:
-    """Give what tuning tries for a head: parameters of its classifier, and values of each.
+    """Give the values that tuning tries for each parameter of a head's classifier.
 
     Parameters
     ----------
     name : str
         See `make_head`; an entry point's function may have an attribute `grid`.
     params : iterable of str
-        Those that are given, and so not tuned.
+        Parameters with a given value, which are not tuned.
     """
     name, fixed = ALIASES.get(name, name), set(params)
     if name in HEADS:
         return {key: values for key, values in HEADS[name].grid.items() if key not in fixed}
-    grid = {} if ":" in name else getattr(_entry_point(name), "grid", {})
-    known = _param_names(_pipeline(name, None))  # the whole pipeline is tuned: full names
-    return {known.get(key, key): values for key, values in grid.items() if key not in fixed}
-
-
-def set_tuned(head: BaseEstimator, params: Mapping[str, Any]) -> None:
-    """Set what tuning chose: parameters of the classifier, or of a head without coordinates."""
-    after_coordinates(head).set_params(**params)
-
-
-def after_coordinates(head: BaseEstimator) -> BaseEstimator:
-    """Give what of a head sees the coordinates, or the columns as they are; else the head."""
-    if not isinstance(head, Pipeline) or head.steps[0][0] != "coordinates":
-        return head
-    return head[-1] if len(head) == 2 else Pipeline(head.steps[1:])
-
-
-def uses_coordinates(head: BaseEstimator) -> bool:
-    """Tell whether a head begins with principal coordinates, which it can share with others."""
-    return isinstance(head, Pipeline) and isinstance(head[0], PrincipalCoordinates)
-
-
-def _param_names(head: Pipeline) -> dict[str, str]:
-    """Short and full names of parameters -> the full ones; the classifier's come first."""
-    short = {
-        inner: f"{step}__{inner}"
-        for step, estimator in head.steps
-        if step in ("coordinates", "classifier")
-        for inner in estimator.get_params(deep=False)
-        if inner not in ("random_state", "estimator")  # the seed is an option of its own
-    }
-    if isinstance(head[-1], CalibratedClassifier):
-        inside = head[-1].estimator.get_params(deep=False)
-        short |= {
-            inner: f"{head.steps[-1][0]}__estimator__{inner}"
-            for inner in inside
-            if inner != "random_state"
-        }
-    full = {name: name for name in head.get_params() if "__" in name}
-    own = {name: name for name, _ in head.steps if name == "coordinates"}
-    return {**short, **own, **full}
-
-
-def _short(names: Iterable[str]) -> list[str]:
-    return [name for name in names if "__" not in name]
+    grid = custom_grid(name, _table_names())
+    full_names = parameter_names(_pipeline(name, None))  # the whole pipeline is tuned
+    return {full_names.get(key, key): values for key, values in grid.items() if key not in fixed}
 
 
 def head_names(names: str | Iterable[str]) -> list[str]:
-    """Spell out "all", aliases and lists with commas; each head once, in the order given."""
+    """Replace "all", aliases and lists with commas by names, without repeating any."""
     parts = [part for name in as_list(names) for part in name.split(",")]
-    spelt = [each for name in parts for each in (HEADS if name == "all" else [name])]
-    return list(dict.fromkeys(ALIASES.get(name, name) for name in spelt))
+    expanded = [head for name in parts for head in (HEADS if name == "all" else [name])]
+    return list(dict.fromkeys(ALIASES.get(name, name) for name in expanded))
 
 
 def make_heads(
@@ -310,12 +223,12 @@ def make_heads(
     *,
     random_state: int | None = 0,
 ) -> dict[str, Pipeline]:
-    """Make several heads, each with those of the parameters that it has.
+    """Create several heads; each takes the parameters that it has.
 
     Parameters
     ----------
     names : str or iterable of str
-        See `make_head`; "all" are those of `HEADS`.
+        See `make_head`; "all" stands for all heads of `HEADS`.
     params : mapping, optional
         See `make_head`.
     random_state : int or None
@@ -323,139 +236,25 @@ def make_heads(
     Raises
     ------
     ParameterError
-        For an unknown head, or a parameter that none of them has.
+        For an unknown head, or a parameter that no head has.
     """
     params = params or {}
     names = head_names(names)
-    known = {name: _param_names(make_head(name)) for name in names}
+    full_names = {name: parameter_names(make_head(name)) for name in names}
     for key in params:
-        if not any(key in params_of for params_of in known.values()):
-            every = dict.fromkeys(param for params_of in known.values() for param in params_of)
-            raise unknown_name(f"parameter of {', '.join(names)}", key, _short(every))
-        without = [name for name in names if key not in known[name]]
+        if not any(key in of_head for of_head in full_names.values()):
+            every = dict.fromkeys(param for of_head in full_names.values() for param in of_head)
+            raise unknown_name(f"parameter of {', '.join(names)}", key, short_names(every))
+        without = [name for name in names if key not in full_names[name]]
         if without:
             logger.info("%s: no parameter of %s, which stay as they are", key, ", ".join(without))
-        if without and key == "class_weight":  # a table half balanced is no comparison
+        if without and key == "class_weight":  # such a comparison is unfair
             logger.warning("class_weight: %s have none", ", ".join(without))
     return {
         name: make_head(
             name,
             random_state=random_state,
-            **{key: value for key, value in params.items() if key in known[name]},
+            **{key: value for key, value in params.items() if key in full_names[name]},
         )
         for name in names
     }
-
-
-def plain_params(head: BaseEstimator) -> dict[str, Any]:
-    """Give the parameters of a head that are plain data, under the names that `--param` takes.
-
-    The seed is none of them: it belongs to the run.
-    """
-    steps = head.steps if isinstance(head, Pipeline) else [("classifier", head)]
-    params: dict[str, Any] = {}
-    for step, estimator in steps:
-        if estimator == "passthrough":
-            params[step] = estimator
-        elif step in ("coordinates", "classifier"):
-            inner = isinstance(estimator, CalibratedClassifier)  # an ensemble has estimators, too
-            params |= (estimator.estimator if inner else estimator).get_params(deep=False)
-    params.pop("random_state", None)
-    return {name: value for name, value in params.items() if _is_plain(value)}
-
-
-def _is_plain(value: Any) -> bool:
-    return value is None or isinstance(value, bool | int | float | str | dict)
-
-
-# ---- heads of earlier versions
-
-_NEW_OF_MLP = {"scale": None, "variants": "all"}  # it did as these defaults do
-_STOPS_EARLY = 10_000  # rows, above which scikit-learn's early_stopping=auto does
-
-
-def with_new_params(name: str, params: Mapping[str, Any], rows: int) -> dict[str, Any]:
-    """Fill in what a head's `plain_params` lacked in earlier versions, for the same fit.
-
-    Parameters
-    ----------
-    name : str
-        Of the head.
-    params : mapping
-    rows : int
-        At most so many were fitted on.
-    """
-    filled = dict(params)
-    if name == "mlp":
-        for key, value in _NEW_OF_MLP.items():
-            filled.setdefault(key, value)
-    stops = params.get("early_stopping", "auto")
-    if name == "gradient-boosting" and stops == "auto" and rows <= _STOPS_EARLY:
-        filled["early_stopping"] = False
-    return filled
-
-
-def without_new_params(name: str, head: BaseEstimator, rows: int) -> dict[str, Any]:
-    """Give `get_params` as they were in earlier versions, where the fit was the same."""
-    params: dict[str, Any] = head.get_params()
-    stops = params.get("classifier__early_stopping")
-    if name == "gradient-boosting" and stops is False and rows <= _STOPS_EARLY:
-        older = clone(head).set_params(classifier__early_stopping="auto")
-        return dict(older.get_params())
-    if name == "mlp":
-        new = {f"classifier__{key}": value for key, value in _NEW_OF_MLP.items()}
-        if all(params[key] == value for key, value in new.items()):
-            return {key: value for key, value in params.items() if key not in new}
-    return params
-
-
-def parse_params(texts: Iterable[str]) -> dict[str, Any]:
-    """Read `NAME=VALUE` texts; a value is a Python literal (0.01, None, True) or else a text.
-
-    Raises
-    ------
-    ParameterError
-        If a text has no `=`.
-    """
-    params = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if not (key and equals):
-            raise ParameterError(f"a parameter is NAME=VALUE, as in C=0.01; got {text!r}")
-        try:
-            params[key] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
-            params[key] = value
-    return params
-
-
-# ---- a fitted head made small
-
-
-def compact(head: BaseEstimator) -> BaseEstimator:
-    """Turn a fitted linear head back from the coordinates, so that their axes needn't be kept.
-
-    On 25,088 columns and 1,000 images the axes are 100 MB, the coefficients 100 kB.
-
-    Parameters
-    ----------
-    head : fitted classifier
-
-    Returns
-    -------
-    classifier
-        Gives the same probabilities but for rounding: standardising and the linear classifier;
-        or the very head that was given, where it isn't linear.
-    """
-    if not uses_coordinates(head):
-        return head
-    coordinates, classifier = head[0], head[-1]
-    linear = getattr(classifier, "fitted_", classifier)
-    # An SVC computes its `coef_` at each call, and keeps its support vectors.
-    if len(head) != 2 or "coef_" not in vars(linear):
-        return head
-    axes = coordinates.components_.astype(np.float64)
-    linear.coef_ = linear.coef_[..., : len(axes)] @ axes
-    for each in {id(part): part for part in (classifier, linear)}.values():
-        each.n_features_in_ = axes.shape[1]
-    return Pipeline([("scale", coordinates.as_scaler()), ("classifier", classifier)])

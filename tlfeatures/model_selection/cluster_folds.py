@@ -1,8 +1,8 @@
-"""Folds on a cluster: joblib's Dask backend, of which no error is lost and no call waits for ever.
+"""Folds on workers of a cluster, by joblib's Dask backend.
 
-The rows that all folds read are scattered once, to all workers; a fold takes along its indices and
-heads. A worker that dies takes no fold along: another one does it. Where all that hold the rows
-die, these are scattered again. The errors of everything else end the call.
+The rows that all folds read are scattered once, to all workers; a fold sends its indices and heads
+only. If a worker dies, another one does its fold. If all workers that hold the rows die, the rows
+are scattered again. Any other error ends the call: none is lost, and no call waits for ever.
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ import cloudpickle
 from joblib import Parallel, delayed
 from joblib._dask import DaskDistributedBackend
 
+from tlfeatures.dataset.training_rows import TrainingRows
 from tlfeatures.errors import ClusterError
 from tlfeatures.features.cluster.client import Cluster
-from tlfeatures.model_selection.trainer import on_worker
-from tlfeatures.model_selection.training_rows import TrainingRows
+from tlfeatures.model_selection.workers import do_packed_fold
 
 logger = logging.getLogger(__name__)
 
-_AT = "fold"
-_ASKING = 0.2  # seconds between two questions whether the scheduler is there
-_TURNS = 3  # scatterings of the rows without any fold done in between
+_WORK = "fold"  # in messages of the cluster
+_POLL_SECONDS = 0.2  # between two checks of whether the scheduler is connected
+_ATTEMPTS = 3  # how often the rows are scattered without a finished fold in between
 
 
 class _RowsLostError(Exception):
-    """No worker is left of those that had the rows."""
+    """All workers that held the rows are gone."""
 
 
 class ClusterFolds:
-    """Workers of a cluster, which have the same rows.
+    """Workers of a cluster, all of which hold the same rows.
 
     Parameters
     ----------
     cluster : Cluster
     rows : TrainingRows
-        Scattered at the first fold.
+        Scattered to the workers before the first fold.
     """
 
     def __init__(self, cluster: Cluster, rows: TrainingRows) -> None:
@@ -56,31 +56,31 @@ class ClusterFolds:
 
     @property
     def threads(self) -> int:
-        """Threads of the workers that there are just now."""
-        with self._cluster.connected(_AT):
+        """Number of threads of the workers that are connected now."""
+        with self._cluster.connected(_WORK):
             return self._cluster.threads
 
-    def each(self, calls: Sequence[Sequence[Any]]) -> Iterator[Any]:
-        """Give what each (work, task, ...) makes of the rows, in order.
+    def map(self, calls: Sequence[Sequence[Any]]) -> Iterator[Any]:
+        """Return the results of calls (work, task, ...) in order; see `do_fold`.
 
         Raises
         ------
         ClusterError
-            If the scheduler is gone, or worker after worker ends while it is at the same fold.
+            If the scheduler is gone, or worker after worker ends during the same fold.
         """
-        # Pickled, as joblib scatters large arguments: they'd be lost with the one worker that has
-        # them.
+        # Pickled here, because joblib scatters large arguments to one worker, and they would be
+        # lost with this worker.
         packed = [cloudpickle.dumps(call) for call in calls]
-        done = turns = 0
+        done = attempts = 0
         while done < len(packed):
             try:
                 for result in self._results(packed[done:]):
                     yield result
-                    done, turns = done + 1, 0
+                    done, attempts = done + 1, 0
             except _RowsLostError as error:
                 self._close()
-                turns += 1
-                if turns == _TURNS:
+                attempts += 1
+                if attempts == _ATTEMPTS:
                     raise ClusterError(
                         "time after time all workers that had the embeddings ended: if the system "
                         "ended them for want of memory, start fewer on a machine; else see the "
@@ -90,9 +90,9 @@ class ClusterFolds:
 
     def _results(self, packed: list[bytes]) -> Iterator[Any]:
         parallel = self._open()
-        with self._cluster.connected(_AT):
+        with self._cluster.connected(_WORK):
             try:
-                yield from parallel(delayed(on_worker)(each, self._rows) for each in packed)
+                yield from parallel(delayed(do_packed_fold)(call, self._rows) for call in packed)
             except CancelledError as error:
                 if self._cluster.client.status == "running":
                     raise _RowsLostError from error
@@ -101,9 +101,9 @@ class ClusterFolds:
     def _open(self) -> Parallel:
         if self._parallel is None:
             self._cluster.wait_for_worker()
-            with self._cluster.connected(_AT):
+            with self._cluster.connected(_WORK):
                 backend = _Backend(self._cluster.client, self._rows)
-                # All go out at once: what a worker that comes later can do is there for it.
+                # All folds are sent at once, so that workers that join later get some of them.
                 parallel = Parallel(
                     n_jobs=-1, backend=backend, return_as="generator", pre_dispatch="all"
                 )
@@ -117,22 +117,22 @@ class ClusterFolds:
 
 
 class _Backend(DaskDistributedBackend):  # type: ignore[misc]  # joblib has no types
-    """As joblib's, but errors of Dask itself, and a lost scheduler, reach who waits."""
+    """joblib's backend, but errors of Dask and a lost scheduler reach the caller."""
 
     def __init__(self, client: Any, rows: TrainingRows) -> None:
         super().__init__(client=client)
         try:
-            # Under a name of its own: the same rows may just be let go of by another call.
+            # Without a hash as its name: another call may just be releasing the same rows.
             (scattered,) = client.scatter([rows], broadcast=True, hash=False)
         except Exception as error:
-            if type(error) is Exception:  # of a worker that can't unpickle them, as Dask tells it
+            if type(error) is Exception:  # Dask raises it if a worker can't unpickle the rows
                 raise ImportError(error) from error
             raise
         self._scatter, self.data_futures = [rows], {id(rows): scattered}
         self._sent: set[Future[Any]] = set()
 
     def effective_n_jobs(self, n_jobs: int) -> int:
-        # Of a cluster with one thread joblib would make 1: do it here.
+        # With one thread joblib would run the folds in this process.
         return max(2, int(super().effective_n_jobs(n_jobs)))
 
     def start_call(self) -> None:
@@ -141,24 +141,24 @@ class _Backend(DaskDistributedBackend):  # type: ignore[misc]  # joblib has no t
         self.client.loop.add_callback(self._watch, self._sent)
 
     async def _watch(self, sent: set[Future[Any]]) -> None:
-        """What is sent while the connection is lost would never come back."""
-        while self._continue and sent is self._sent:  # else it is another call's turn
+        """End calls when the connection is lost, as their results would never arrive."""
+        while self._continue and sent is self._sent:  # until another call begins
             if self.client.status != "running":
-                for future in [each for each in list(sent) if not each.done()]:
+                for future in [future for future in list(sent) if not future.done()]:
                     future.set_exception(CancelledError())
-            await asyncio.sleep(_ASKING)
+            await asyncio.sleep(_POLL_SECONDS)
 
     def submit(self, func: Any, callback: Callable[[Any], None] | None = None) -> Future[Any]:
         future: Future[Any] = super().submit(func, callback)
         sent = self._sent
 
-        def tell(done: Future[Any]) -> None:
+        def report(done: Future[Any]) -> None:
             sent.discard(done)
             if callback is not None and done.exception() is not None:
-                callback(done)  # joblib calls it for results alone
+                callback(done)  # joblib calls it for results only
 
         sent.add(future)
-        future.add_done_callback(tell)
+        future.add_done_callback(report)
         return future
 
     def retrieve_result_callback(self, out: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Cutting a dataset into training and test rows; what belongs together is never torn apart."""
+"""Folds of a dataset: training and test rows that keep groups and copies together."""
 
 from __future__ import annotations
 
@@ -9,25 +9,22 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, check_cv
+from sklearn.model_selection import check_cv
 
 from tlfeatures.dataset.dataset import Dataset
+from tlfeatures.dataset.stratified_folds import Fold, Rows, cut, fewest
 from tlfeatures.errors import DatasetError, ParameterError
 from tlfeatures.names import unknown_name
 
 logger = logging.getLogger(__name__)
-
 SPLIT_CHOICES = ("auto", "cv", "val", "test")
 INNER_CV = 3  # folds of tuning, inside each training fold
-
-Rows = NDArray[np.int_]
-Fold = tuple[Rows, Rows]
 
 
 def make_folds(
     data: Dataset, *, cv: Any = None, split: str = "auto", random_state: int | None = 0
 ) -> tuple[str, list[Fold]]:
-    """Cut a dataset into training and test rows.
+    """Divide a dataset into training and test rows.
 
     Parameters
     ----------
@@ -43,9 +40,10 @@ def make_folds(
     Raises
     ------
     DatasetError
-        With one class, too few images or groups of one, or groups on both sides of a given split.
+        If there is one class only, a class has too few images or groups, or a group is on both
+        sides of a given split.
     ParameterError
-        For an unknown split, or a cv that can't cut these images.
+        If the split is unknown, or cv can't divide these images.
     """
     if len(data.classes) < 2:
         raise DatasetError(
@@ -70,75 +68,15 @@ def make_folds(
     return chosen, folds
 
 
-def cut(
-    y: NDArray[Any], together: NDArray[Any] | None, n_splits: int, random_state: int | None
-) -> list[Fold]:
-    """Cut rows into stratified, shuffled folds that tear no group apart.
-
-    Parameters
-    ----------
-    y : ndarray of shape (n,)
-    together : ndarray of shape (n,), or None
-        Groups. Where most rows stand alone, each group goes where a stratified fold puts its
-        first row; else scikit-learn's greedy `StratifiedGroupKFold` balances the classes.
-    n_splits : int
-    random_state : int or None
-
-    Returns
-    -------
-    list of (train rows, test rows)
-
-    Raises
-    ------
-    DatasetError
-        If no class has as many groups as there are to be folds.
-    """
-    alone = StratifiedKFold(n_splits, shuffle=True, random_state=random_state)
-    if together is None:
-        return list(alone.split(y, y))
-    _, first, code = np.unique(together, return_index=True, return_inverse=True)
-    if 2 * len(first) < len(y):
-        greedy = StratifiedGroupKFold(n_splits, shuffle=True, random_state=random_state)
-        return list(greedy.split(y, y, together))
-    fold_of_group = np.empty(len(first), int)
-    with warnings.catch_warnings():
-        # A class of few groups: where that is an error, make_folds says so.
-        warnings.filterwarnings("ignore", message="The least populated class")
-        try:
-            for number, (_, test) in enumerate(alone.split(first, y[first])):
-                fold_of_group[test] = number
-        except ValueError as error:
-            raise DatasetError(
-                f"{n_splits} folds can't be cut from {len(first)} groups: fewer by --cv"
-            ) from error
-    return folds_of(fold_of_group[code])
-
-
-def folds_of(number: Rows) -> list[Fold]:
-    """Give the folds in which each row was tested, by its number; all others are trained on.
-
-    Parameters
-    ----------
-    number : ndarray of shape (n,), int
-        -1 for a row that was never tested.
-
-    Returns
-    -------
-    list of (train rows, test rows)
-    """
-    numbers = np.unique(number[number >= 0])
-    return [(np.flatnonzero(number != i), np.flatnonzero(number == i)) for i in numbers]
-
-
 def inner_folds(
     y: NDArray[Any], together: NDArray[Any] | None, train: Rows, random_state: int | None
 ) -> list[Fold]:
-    """Cut training rows again, for tuning; rows are those of the whole dataset.
+    """Divide training rows again, for tuning; rows are indices of the whole dataset.
 
     Raises
     ------
     DatasetError
-        If a class has fewer images or groups than the two that are needed.
+        If a class has fewer than two images or groups.
     """
     groups = None if together is None else together[train]
     least = fewest(y[train], groups)
@@ -151,16 +89,8 @@ def inner_folds(
     return [(train[inner], train[held]) for inner, held in folds]
 
 
-def fewest(y: NDArray[Any], groups: NDArray[Any] | None) -> int:
-    """Count the images, or groups, of the class that has fewest."""
-    return min(
-        int((y == name).sum()) if groups is None else len(np.unique(groups[y == name]))
-        for name in np.unique(y)
-    )
-
-
 def _cut_by(cv: Any, data: Dataset) -> list[Fold]:
-    """Folds of the user's own; what they tear apart is taken from the training rows."""
+    """Return folds of a user's cv; training rows that belong to a test row are left out."""
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="The groups parameter is ignored")
@@ -175,12 +105,12 @@ def _cut_by(cv: Any, data: Dataset) -> list[Fold]:
 def _choose_split(data: Dataset, split: str) -> str:
     if split not in SPLIT_CHOICES:
         raise unknown_name("split", split, SPLIT_CHOICES)
-    there = set() if data.split is None else set(data.split.tolist())
+    given = set() if data.split is None else set(data.split.tolist())
     if split == "auto":
-        usable = [name for name in ("val", "test") if name in there and "train" in there]
+        usable = [name for name in ("val", "test") if name in given and "train" in given]
         return usable[0] if usable else "cv"
-    if split != "cv" and not {"train", split} <= there:
-        found = ", ".join(sorted(there)) or "no splits"
+    if split != "cv" and not {"train", split} <= given:
+        found = ", ".join(sorted(given)) or "no splits"
         raise ParameterError(
             f"split {split} needs images in folders train and {split}, found {found}; "
             "--split cv cross-validates over all images"
@@ -208,7 +138,7 @@ def _given_fold(data: Dataset, split: str) -> Fold:
             split,
             ", ".join(absent),
         )
-    _say_shared(data, train, test, split)
+    _warn_of_shared(data, train, test, split)
     train = _without_relatives(data, train, test)
     _check_classes(data, train, test, split, " once its copies are left out")
     if len(set(data.y[train])) < 2:
@@ -225,27 +155,27 @@ def _check_classes(data: Dataset, train: Rows, test: Rows, split: str, when: str
         )
 
 
-def _say_shared(data: Dataset, train: Rows, test: Rows, split: str) -> None:
-    """Name the pairs that a given split parts, before anything is scored."""
+def _warn_of_shared(data: Dataset, train: Rows, test: Rows, split: str) -> None:
+    """Log the pairs of copies that are on both sides of a given split."""
     side = np.zeros(len(data.y), int)
     side[train], side[test] = 1, 2
-    parted = [(i, j) if side[i] == 1 else (j, i) for i, j in data.copies if side[i] * side[j] == 2]
-    if not parted:
+    divided = [(i, j) if side[i] == 1 else (j, i) for i, j in data.copies if side[i] * side[j] == 2]
+    if not divided:
         return
-    shown = "".join(f"\n  {data.ids[i]}  =  {data.ids[j]}" for i, j in parted[:20])
-    more = f"\n  and {len(parted) - 20} more" if len(parted) > 20 else ""
+    shown = "".join(f"\n  {data.ids[i]}  =  {data.ids[j]}" for i, j in divided[:20])
+    more = f"\n  and {len(divided) - 20} more" if len(divided) > 20 else ""
     logger.warning(
         "train and %s share images: %d pairs are copies or near-duplicates; their training images "
         "are left out of training here:%s%s",
         split,
-        len(parted),
+        len(divided),
         shown,
         more,
     )
 
 
 def _without_relatives(data: Dataset, train: Rows, test: Rows) -> Rows:
-    """Training rows without those that belong together with a test row."""
+    """Return training rows without those that belong together with a test row."""
     together = data.together
     if together is None:
         return train

@@ -1,15 +1,15 @@
-"""Images unlike those that a head was fitted on: told by the distance to their neighbours.
+"""Outliers: images unlike the training images, by the distance to their k-th nearest neighbour.
 
-A classifier answers for any image, also for one that shows none of its classes. Whether an image
-is like those it was fitted on is told by the distance to its k-th nearest of them (Ramaswamy,
-Rastogi and Shim, Efficient algorithms for mining outliers from large data sets, SIGMOD 2000), by
-the distance that `tlfeatures.dataset.duplicates` states: Euclidean, between the roots of two embeddings
-scaled to length 1. The limit is what one in a hundred training images exceeds when it is left out
-with its fold, its group and its copies (of a hundred images or fewer, none), so that about one in a
-hundred new images of the same kind is flagged, and no label is needed.
+A classifier labels any image, also one that shows none of its classes. An image is an outlier if
+the distance to its k-th nearest training image is large (Ramaswamy, Rastogi and Shim, Efficient
+algorithms for mining outliers from large data sets, SIGMOD 2000). The distance is that of
+`tlfeatures.dataset.duplicates`: Euclidean, between the roots of two embeddings scaled to length 1.
+One in a hundred training images exceeds the limit when it is left out with its fold, its group and
+its copies (none if there are a hundred images or fewer). So about one in a hundred new images of
+the same kind is flagged. No labels are needed.
 
-Measured with VGG16 at 150 on 1,078 landscapes (Intel) and 397 photos of insects (Hymenoptera),
-shares of images that were flagged, in percent, mean of 5 random fifths held out:
+Percentage of flagged images, measured with VGG16 at 150 on 1,078 landscapes (Intel) and 397 photos
+of insects (Hymenoptera), mean of 5 random fifths that were held out:
 
 ======================  =============  ==============  =================  ==================
 fitted on               held-out, avg  other set, avg  held-out, flatten  other set, flatten
@@ -18,13 +18,13 @@ fitted on               held-out, avg  other set, avg  held-out, flatten  other 
 80 % of the insects     0.5            80.6            0.5                66.5
 ======================  =============  ==============  =================  ==================
 
-Not flagged is what looks like the training images though it is another class: fitted on glaciers
-alone, no mountain was.
+Images of another class that look like the training images aren't flagged: of a head fitted on
+glaciers alone, no mountain was.
 
-A model keeps a sketch of its training images: of wider embeddings every column is added, with a
-random sign, to one of 1,024 sums, which keeps inner products but for small errors (M. Charikar,
-K. Chen and M. Farach-Colton, Finding frequent items in data streams, ICALP 2002). Signs and sums
-come from a seed and aren't kept.
+A model keeps a sketch of its training images. Each column of an embedding wider than 1,024 is
+added, with a random sign, to one of 1,024 sums, which keeps inner products except for small errors
+(M. Charikar, K. Chen and M. Farach-Colton, Finding frequent items in data streams, ICALP 2002).
+Signs and sums come from a seed and aren't stored.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from tlfeatures.dataset.duplicates import unit_roots
+from tlfeatures.dataset.distances import unit_roots
 from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import FormatError
 
-SHARE = 0.01  # of images like those of the training that are flagged all the same
+SHARE = 0.01  # of images like the training images, which are flagged nevertheless
 
 _NEIGHBOR = 5
 _WIDTH = 1024  # columns of the sketch
@@ -50,26 +50,26 @@ _FOLDS = 5
 _BLOCK = 1024  # images compared at once
 
 Floats = NDArray[np.float32]
-Known = tuple[Floats, Floats]  # points, and the squares of their lengths
+Points = tuple[Floats, Floats]  # points and the squares of their lengths
 
 
 @dataclass(frozen=True, eq=False)
 class OutlierDetector(EqualByValue):
-    """What a head was fitted on, as far as new images are compared with it.
+    """Flags images unlike the training images of a head.
 
     Attributes
     ----------
     sketch : ndarray of shape (m, w), float16
-        Of the training images; m is 5,000 at most, w 1,024.
+        Sketch of the training images; m is at most 5,000, w at most 1,024.
     threshold : float
         The largest distance, from 0 to 2, of an image that isn't flagged.
     neighbor : int
-        Which neighbour's distance it is: the k-th nearest.
+        k: the distance is that to the k-th nearest training image.
     columns : int
-        Of the embedding.
+        Number of columns of the embedding.
     beyond, compared : int
-        Training images that were farther than the threshold when left out, of how many: what was
-        measured of the share that is aimed at.
+        Number of training images that were farther than the threshold when they were left out,
+        and of all that were left out.
     """
 
     sketch: NDArray[np.float16]
@@ -95,11 +95,11 @@ class OutlierDetector(EqualByValue):
         together : ndarray of shape (n,), optional
             Rows with the same number are in one fold.
         random_state : int
-            Of the folds, and of the choice of 5,000 images where there are more.
+            Seed of the folds, and of the choice of 5,000 images if there are more.
 
         Returns
         -------
-        OutlierDetector, or None where fewer than two images have an embedding that isn't zero
+        OutlierDetector, or None if fewer than two images have an embedding that isn't zero
         """
         random = np.random.default_rng(random_state)
         rows = np.flatnonzero(X.any(axis=1))
@@ -111,12 +111,12 @@ class OutlierDetector(EqualByValue):
             return None
         fold = (random.permutation(int(code.max()) + 1) % _FOLDS)[code]
         points = np.concatenate([_sketched(X[part]) for part in _blocks(rows)])
-        neighbor = min(_NEIGHBOR, *(int((fold != one).sum()) for one in np.unique(fold)))
+        neighbor = min(_NEIGHBOR, *(int((fold != number).sum()) for number in np.unique(fold)))
         distance = np.empty(len(rows), np.float32)
-        for one in np.unique(fold):
-            out = fold == one
-            distance[out] = _kth(points[out], _known(points[~out]), neighbor)
-        # Never 0, as it is where all images are alike: distances are divided by it.
+        for number in np.unique(fold):
+            out = fold == number
+            distance[out] = _kth_distances(points[out], _with_squares(points[~out]), neighbor)
+        # Never 0, not even if all images are alike: distances are divided by it.
         threshold = max(float(np.quantile(distance, 1 - SHARE, method="higher")), 1e-3)
         beyond = int((distance > threshold).sum())
         kept = points.astype(np.float16)
@@ -124,26 +124,26 @@ class OutlierDetector(EqualByValue):
 
     @classmethod
     def of(cls, facts: Any, sketch: NDArray[Any] | None) -> OutlierDetector | None:
-        """Take what a model file keeps; None where it keeps none.
+        """Create a detector from the facts and the sketch in a model file; None if it has none.
 
         Raises
         ------
         FormatError
-            If the two don't fit each other.
+            If facts and sketch don't fit each other.
         """
         if facts is None or sketch is None:
             return None
         try:
             names = ("threshold", "neighbor", "columns", "beyond", "compared")
-            made = cls(sketch, *(facts[name] for name in names))
-            fits = sketch.shape[1] == min(made.columns, _WIDTH) and sketch.dtype == np.float16
-            fits &= 0 < made.neighbor <= len(sketch) and 0 < made.threshold <= 2
-            fits &= 0 <= made.beyond <= made.compared
+            detector = cls(sketch, *(facts[name] for name in names))
+            fits = sketch.shape[1] == min(detector.columns, _WIDTH) and sketch.dtype == np.float16
+            fits &= 0 < detector.neighbor <= len(sketch) and 0 < detector.threshold <= 2
+            fits &= 0 <= detector.beyond <= detector.compared
         except (KeyError, TypeError, IndexError) as error:
             raise FormatError(f"its outliers are incomplete: {error!r}") from error
         if not fits:
             raise FormatError(f"its sketch of shape {sketch.shape} doesn't fit {facts}")
-        return made
+        return detector
 
     def facts(self) -> dict[str, Any]:
         """Give everything but the sketch, JSON-ready."""
@@ -164,16 +164,16 @@ class OutlierDetector(EqualByValue):
         ndarray of shape (n,), float32
             From 0 to 2; infinite for an embedding of zeros, which has no direction.
         """
-        found = np.full(len(X), np.inf, np.float32)
+        distances = np.full(len(X), np.inf, np.float32)
         rows = np.flatnonzero(X.any(axis=1))
         for part in _blocks(rows):
             if len(part):
-                found[part] = _kth(_sketched(X[part]), self._known, self.neighbor)
-        return found
+                distances[part] = _kth_distances(_sketched(X[part]), self._points, self.neighbor)
+        return distances
 
     @functools.cached_property
-    def _known(self) -> Known:
-        return _known(self.sketch)
+    def _points(self) -> Points:
+        return _with_squares(self.sketch)
 
     def flags(self, X: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
         """Tell which rows of X, (n, d), are farther than the threshold: shape (n,)."""
@@ -194,9 +194,9 @@ def _sketched(X: NDArray[np.floating[Any]]) -> Floats:
 
 @functools.lru_cache(maxsize=4)
 def _signs(columns: int) -> csr_array:
-    """Which of the 1,024 sums each column belongs to, and with which sign: (d, 1024).
+    """Give the matrix (d, 1024) that adds each column, with its sign, to one of the 1,024 sums.
 
-    RandomState's numbers stay the same in every version of NumPy, as a kept sketch needs them.
+    The numbers of RandomState are the same in every version of NumPy, which a stored sketch needs.
     """
     random = np.random.RandomState(0)
     place = random.randint(0, _WIDTH, columns)
@@ -204,19 +204,19 @@ def _signs(columns: int) -> csr_array:
     return csr_array((sign, place, np.arange(columns + 1)), shape=(columns, _WIDTH))
 
 
-def _known(points: NDArray[np.floating[Any]]) -> Known:
-    known = points.astype(np.float32)
-    return known, np.einsum("ij,ij->i", known, known)
+def _with_squares(points: NDArray[np.floating[Any]]) -> Points:
+    exact = points.astype(np.float32)
+    return exact, np.einsum("ij,ij->i", exact, exact)
 
 
-def _kth(points: Floats, others: Known, k: int) -> Floats:
-    """Distance of each point to its k-th nearest known one."""
-    found = np.empty(len(points), np.float32)
-    known, lengths = others
+def _kth_distances(points: Floats, others: Points, k: int) -> Floats:
+    """Give the distance of each point to the k-th nearest of the others."""
+    distances = np.empty(len(points), np.float32)
+    other_points, other_squares = others
     for start in range(0, len(points), _BLOCK):
         part = points[start : start + _BLOCK]
-        squares = lengths - 2 * (part @ known.T)
+        squares = other_squares - 2 * (part @ other_points.T)
         nearest = np.partition(squares, k - 1, axis=1)[:, k - 1]
         nearest += np.einsum("ij,ij->i", part, part)
-        found[start : start + _BLOCK] = np.sqrt(np.maximum(nearest, 0))
-    return found
+        distances[start : start + _BLOCK] = np.sqrt(np.maximum(nearest, 0))
+    return distances

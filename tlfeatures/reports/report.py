@@ -8,15 +8,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlfeatures.benchmarking.rank import Rank
-from tlfeatures.benchmarking.run import Benchmark, load_benchmark
+from tlfeatures.benchmarking.benchmark import Benchmark, load_benchmark
+from tlfeatures.benchmarking.comparison import Rank
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.errors import ParameterError
 from tlfeatures.files import replace_file
 from tlfeatures.names import unknown_name
-from tlfeatures.reports import figures, plotting
-from tlfeatures.reports.analyses import Analyses, Place, Steps
+from tlfeatures.reports import plotting
+from tlfeatures.reports.benchmark_analyses import Analyses, Steps
+from tlfeatures.reports.benchmark_data import FileEmbedding
 from tlfeatures.reports.diagnostics import METHODS, confusion, precision_recall, reliability, roc
+from tlfeatures.reports.drawing import figure_files
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -96,7 +98,7 @@ def write_report(
     benchmark: Benchmark,
     output: str | os.PathLike[str],
     *,
-    datasets: Mapping[Place, Dataset] | None = None,
+    datasets: Mapping[FileEmbedding, Dataset] | None = None,
     n_jobs: int | None = -1,
     progress: Steps | None = None,
     **options: Any,
@@ -191,7 +193,7 @@ def plot(
         raise unknown_name("figure", what, FIGURES)
     if map not in METHODS:
         raise unknown_name("map", map, METHODS)
-    _check_output(output, figures.SUFFIXES)
+    _check_output(output, figure_files.SUFFIXES)
     benchmark = load_benchmark(folder)
     analyses = Analyses(benchmark, n_jobs=n_jobs, progress=progress)
     ranks = analyses.ranks(head, embedding)
@@ -201,7 +203,7 @@ def plot(
     axes = FIGURES[what](analyses, rank, map)
     if what not in _OF_ALL:
         axes.set_title(rank.name, loc="left", fontsize=9)
-    figures.save_figure(axes, output)
+    figure_files.save_figure(axes, output)
 
 
 def check_page(output: str | os.PathLike[str]) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tlfeatures.benchmarking.fit import FitReport, fit
+from tlfeatures.benchmarking.fit import fit
+from tlfeatures.benchmarking.fit_report import FitReport
 from tlfeatures.features.embed import Progress
 from tlfeatures.features.extract import Extraction, extract
 

@@ -71,7 +71,7 @@ VGG16 = Backbone(
     published=IMAGENET,
     # With block5_pool.avg, one of the 580,503 pairs of 1,078 landscapes is wrongly found, and none
     # of 397 insects; at 0.3 there are 46 pairs of landscapes instead of 9. See
-    # `tlfeatures.dataset.duplicates`. A wrong pair only keeps two images in one fold, a missed one makes
-    # the scores too good.
+    # `tlfeatures.dataset.duplicates`. A wrong pair only keeps two images in one fold, a missed one
+    # makes the scores too good.
     near_duplicate=0.4,
 )

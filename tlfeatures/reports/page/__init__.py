@@ -1,1 +1,4 @@
-"""The HTML page of a benchmark: what it shows (contents), pictures, and the file itself."""
+"""The HTML page of a benchmark: its contents as plain data, its pictures and its file.
+
+In: a benchmark and its analyses. Out: one HTML file that needs no other file and no network.
+"""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlfeatures.reports.analyses import MOST_IMAGES
+from tlfeatures.reports.benchmark_analyses import MOST_IMAGES
 from tlfeatures.reports.diagnostics import OutOfFold
 
 GALLERY = 24  # images of a gallery

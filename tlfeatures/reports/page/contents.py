@@ -10,14 +10,14 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from tlfeatures.benchmarking.rank import INTERVALS, Rank
+from tlfeatures.benchmarking.comparison import INTERVALS, Rank
 from tlfeatures.errors import ParameterError, TlfeaturesError
 from tlfeatures.features.backbones.table import title_of
 from tlfeatures.features.file.reader import read_header
 from tlfeatures.heads.table import HEADS
-from tlfeatures.metrics.statistics import score_name
+from tlfeatures.metrics.scores import score_name
 from tlfeatures.names import as_list, some_of, unknown_name
-from tlfeatures.reports.analyses import Analyses
+from tlfeatures.reports.benchmark_analyses import Analyses
 from tlfeatures.reports.diagnostics import METHODS, OutOfFold, confusion
 from tlfeatures.reports.page import sections
 from tlfeatures.reports.page.album import GALLERY, Album, gallery

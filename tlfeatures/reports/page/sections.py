@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from tlfeatures.benchmarking.rank import Comparison, Rank
-from tlfeatures.metrics.statistics import score_name
-from tlfeatures.model_selection.audit import Audit, Finding
-from tlfeatures.model_selection.learning_curve import LearningCurve
+from tlfeatures.benchmarking.comparison import Comparison, Rank
+from tlfeatures.metrics.scores import score_name
+from tlfeatures.model_selection.audit.results import Audit, Finding
+from tlfeatures.model_selection.learning_curve.results import LearningCurve
 from tlfeatures.model_selection.training_curve import TrainingCurve
-from tlfeatures.reports import figures, plotting
+from tlfeatures.reports import plotting
 from tlfeatures.reports.diagnostics import (
     Confusion,
     EmbeddingMap,
@@ -26,48 +25,12 @@ from tlfeatures.reports.diagnostics import (
     reliability,
     roc,
 )
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from tlfeatures.reports.page.figure import Figure, draw
 
 FINDINGS, _OF_A_KIND = 40, 8  # of the audit, and at least of each kind; the command has all
 COPIES = 20  # pairs
-_WIDEST = 1.35  # pixels a point, beyond which text would be larger than the page's
 
 _PERCENT = ("accuracy", "balanced_accuracy", "f1_macro")
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A figure of the page.
-
-    Attributes
-    ----------
-    name : str
-        Of its file, when it is saved.
-    title, caption : str
-    alt : str
-        What it shows, for who can't see it.
-    svg : str
-    width : int
-        Pixels at most.
-    """
-
-    name: str
-    title: str
-    alt: str
-    svg: str
-    width: int
-    caption: str = ""
-
-
-def draw(name: str, title: str, alt: str, make: Callable[[], Axes], caption: str = "") -> Figure:
-    """Make a figure of the axes that `make` draws, in the colours of the page's themes."""
-    themed = {value: f"var(--{color})" for color, value in figures.COLORS.items()}
-    svg = figures.to_svg(make(), name, themed)
-    box = re.search(r'viewBox="0 0 ([\d.]+)', svg)
-    assert box is not None  # every one has it
-    return Figure(name, title, alt, svg, round(_WIDEST * float(box[1])), caption)
 
 
 def number(scoring: str, value: float | None) -> str | None:

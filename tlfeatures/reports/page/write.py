@@ -7,7 +7,7 @@ import hashlib
 from importlib import metadata, resources
 from typing import Any
 
-from tlfeatures.reports import figures
+from tlfeatures.reports.drawing import style
 
 
 def render(contents: dict[str, Any]) -> str:
@@ -36,7 +36,7 @@ def render(contents: dict[str, Any]) -> str:
         **contents,
         style=_part("page.css"),
         script=script,
-        colors=figures.COLORS,
+        colors=style.COLORS,
         policy=_policy(script),
         version=metadata.version("tlfeatures"),
     )

@@ -1,0 +1,120 @@
+"""The result of a benchmark, and reading it from a folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tlfeatures.benchmarking.comparison import Comparison
+from tlfeatures.benchmarking.entries import Entry
+from tlfeatures.benchmarking.store.checks import check_items, check_kinds
+from tlfeatures.benchmarking.store.format import PREDICTIONS, RESULTS
+from tlfeatures.benchmarking.store.store import ResultStore
+from tlfeatures.benchmarking.study import Study
+from tlfeatures.errors import FormatError, ParameterError
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """The result of a benchmark.
+
+    Attributes
+    ----------
+    study : Study
+        The images, their classes and folds.
+    entries : list of Entry
+        One for each head, embedding and repeat, also those of earlier runs in the same folder.
+    comparison : Comparison
+        The ranking, and which heads are significantly different from the best.
+    computed : int
+        Number of entries that this run computed; the folder had the others.
+    out : str or None
+        The folder of the results.
+    commands : list of str
+        Command lines that computed the entries.
+    """
+
+    study: Study
+    entries: list[Entry]
+    comparison: Comparison
+    computed: int
+    out: str | None
+    commands: list[str] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-ready plain data: the content of `results.json`."""
+        return {
+            **self.study.to_dict(),
+            "commands": self.commands,
+            **self.comparison.to_dict(),
+            "heads": [entry.facts for entry in self.entries],
+        }
+
+
+def load_benchmark(folder: str | os.PathLike[str]) -> Benchmark:
+    """Read the folder of a benchmark; the embeddings file is not needed.
+
+    Returns
+    -------
+    Benchmark
+        Its study has only images that were tested.
+
+    Raises
+    ------
+    ParameterError
+        If there is no benchmark in the folder.
+    FormatError
+        If it is damaged, or of another version.
+    """
+    path = Path(folder)
+    if not (path / RESULTS).is_file():
+        found = "is a file" if path.is_file() else "holds no benchmark"
+        raise ParameterError(
+            f"{folder} {found}; expected the folder that `tlfeatures benchmark FILE.h5 -o DIR` made"
+        )
+    store, stored = ResultStore.read(path)
+    _check_ranking(path / RESULTS, stored)
+    ranking = [{name: rank[name] for name in _RANK} for rank in stored["ranking"]]
+    comparison = Comparison.from_dict({**stored, "ranking": ranking})
+    held = {entry.facts["key"] for entry in store.entries}
+    if not all(held.issuperset(rank.keys) for rank in comparison.ranking):
+        raise FormatError(
+            f"{path / PREDICTIONS} lacks rows of what {RESULTS} ranks; run the `tlfeatures "
+            f"benchmark ... -o {folder}` again, which computes what is missing"
+        )
+    return Benchmark(store.study, store.entries, comparison, 0, str(folder), store.commands)
+
+
+_RANKING: dict[str, Any] = {
+    **{"ranking": list, "scoring": str, "verdict": list},
+    "detectable": float | int | None,
+}
+_RANK: dict[str, Any] = {
+    **dict.fromkeys(("head", "embedding", "label", "standing"), str),
+    "reason": str | None,
+    **dict.fromkeys(("params", "scores"), dict),
+    **dict.fromkeys(("difference", "p"), float | int | None),
+    **{"fit_seconds": float | int, "repeats": int, "keys": list},
+    **dict.fromkeys(("best", "tuned"), bool),
+}
+_SCORE: dict[str, Any] = {"score": float | int | None, "interval": list | None}
+_INTERVAL: dict[str, Any] = {"low": float | int, "high": float | int}
+
+
+def _check_ranking(path: Path, stored: Mapping[str, Any]) -> None:
+    """Raise a FormatError if a fact of the ranking is missing or has a wrong type."""
+    check_kinds(path, stored, _RANKING)
+    check_items(path, "verdict", stored["verdict"], str)
+    for rank in stored["ranking"]:
+        check_kinds(path, rank, _RANK)
+        check_items(path, "keys", rank["keys"], str)
+        check_kinds(path, rank["scores"], {stored["scoring"]: dict})
+        for score in rank["scores"].values():
+            check_kinds(path, score, _SCORE)
+            if score["interval"] is not None:
+                check_kinds(path, dict(zip(_INTERVAL, score["interval"], strict=False)), _INTERVAL)
+    if not stored["ranking"]:
+        raise FormatError(f"{path} ranks nothing; run the benchmark again into another folder")

@@ -1,0 +1,113 @@
+"""The ranking of heads as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+INTERVALS = (
+    "95 % intervals: percentile bootstrap over images (whole groups where there are any) of the "
+    "scores of the pooled out-of-fold predictions; Wilson's where all were right, or all wrong"
+)
+TESTS = {
+    True: "p: corrected resampled t-test (Nadeau and Bengio 2003) of the fold scores against the "
+    "best, Holm-adjusted",
+    False: "p: paired bootstrap test over images against the best, Holm-adjusted",
+}
+
+
+@dataclass(frozen=True)
+class Rank:
+    """A head on an embedding, over all its repeats.
+
+    Attributes
+    ----------
+    head, embedding : str
+    label : str
+        Name of the head, the parameters in which it differs from others of the same name, and in
+        brackets whether it was tuned and the number of variants that it was trained on.
+    tuned : bool
+    params : dict
+    repeats : int
+    scores : dict of name to {score, interval, reason}
+        Mean over repeats of the pooled score, and its interval. Scores of `scoring` are means over
+        folds, without an interval. The reason says in words why one of the two is None.
+    fit_seconds : float
+        Mean over folds.
+    difference, p : float or None
+        Difference to the best head's score, and its p value; None for the best head, and if there
+        is no test.
+    best : bool
+        Whether it is the best head, or not significantly different from it.
+    keys : list of str
+        Keys of its entries, in the order of repeats.
+    standing : {"best", "not different", "different", "untested"}
+        How it compares with the best head.
+    reason : str or None
+        Why there is no test.
+    """
+
+    head: str
+    embedding: str
+    label: str
+    tuned: bool
+    params: dict[str, Any]
+    repeats: int
+    scores: dict[str, dict[str, Any]]
+    fit_seconds: float
+    difference: float | None
+    p: float | None
+    best: bool
+    keys: list[str]
+    standing: str
+    reason: str | None
+
+    @property
+    def name(self) -> str:
+        """Label of the head and name of its embedding."""
+        return f"{self.label} on {self.embedding}"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The ranking of the heads of a benchmark, with its verdict.
+
+    Attributes
+    ----------
+    scoring : str
+        The score that ranks.
+    ranking : list of Rank
+        Best first.
+    detectable : float or None
+        Difference that the test, at Holm's level, would find half of the time; median over the
+        heads.
+    verdict : list of str
+        Which heads differ significantly, in sentences.
+    folds : int
+        Folds of a repeat; with one fold, heads are compared over images instead of folds.
+    """
+
+    scoring: str
+    ranking: list[Rank]
+    detectable: float | None
+    verdict: list[str]
+    folds: int
+
+    @property
+    def test_method(self) -> str:
+        """The test that compared the heads, in words."""
+        return TESTS[self.folds > 1]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-ready plain data."""
+        facts = asdict(self)
+        del facts["folds"]  # the study has it
+        return {**facts, "interval_method": INTERVALS, "test_method": self.test_method}
+
+    @classmethod
+    def from_dict(cls, facts: Mapping[str, Any]) -> Comparison:
+        """Read what `to_dict` returned, together with the study's number of folds."""
+        ranking = [Rank(**rank) for rank in facts["ranking"]]
+        names = ("scoring", "detectable", "verdict", "folds")
+        return cls(ranking=ranking, **{name: facts[name] for name in names})

@@ -1,0 +1,82 @@
+"""Labels that tell the heads of a ranking, and their embeddings, apart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tlfeatures.benchmarking.entries import Entry
+from tlfeatures.names import counted
+
+
+def head_labels(ranked: list[list[Entry]]) -> list[str]:
+    """Return labels of heads: the name, the parameters in which it differs, and how it was fitted.
+
+    Parameters
+    ----------
+    ranked : list of lists of Entry
+        The repeats of each head.
+
+    Returns
+    -------
+    list of str
+        For example `logreg C=3.0 (tuned, 2 variants)`.
+    """
+    every = [entries[0].facts for entries in ranked]
+    return [
+        _head_label(facts, [other for other in every if _same_but_params(facts, other)])
+        for facts in every
+    ]
+
+
+def _same_but_params(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Check whether two heads differ in nothing but parameters and variants."""
+    same = all(one[key] == other[key] for key in ("head", "tuned"))
+    return same and _images(one) == _images(other)
+
+
+def _head_label(facts: dict[str, Any], similar: list[dict[str, Any]]) -> str:
+    differing = [
+        f"{name}={value}"
+        for name, value in facts["params"].items()
+        if any(other["params"].get(name) != value for other in similar)
+    ]
+    variants = facts.get("variants", 0)  # folders of earlier versions lack it
+    how = [
+        *(["tuned"] if facts["tuned"] else []),
+        *([counted(variants, "variant")] if variants else []),
+    ]
+    return " ".join([facts["head"], *differing]) + (f" ({', '.join(how)})" if how else "")
+
+
+def embedding_labels(ranked: list[list[Entry]]) -> list[str]:
+    """Return names of embeddings, with the file's name where an embedding is not unique.
+
+    Parameters
+    ----------
+    ranked : list of lists of Entry
+        The repeats of each head.
+    """
+    every = [entries[0].facts for entries in ranked]
+    matrices: dict[tuple[Any, ...], set[str]] = {}
+    for facts in every:
+        # The head's label has the number of variants, but does not show which ones they are.
+        matrices.setdefault((facts["embedding"],), set()).add(_images(facts))
+        matrices.setdefault(_embedding_and_variants(facts), set()).add(facts["matrix"])
+    return [
+        f"{Path(facts['file']).name}:{facts['embedding']}"
+        if len(matrices[facts["embedding"],]) > 1
+        or len(matrices[_embedding_and_variants(facts)]) > 1
+        else facts["embedding"]
+        for facts in every
+    ]
+
+
+def _images(facts: dict[str, Any]) -> str:
+    """Return the hash of the images' values, without the hash of their variants."""
+    matrix: str = facts["matrix"]
+    return matrix.partition("+")[0]
+
+
+def _embedding_and_variants(facts: dict[str, Any]) -> tuple[str, int]:
+    return facts["embedding"], facts.get("variants", 0)

@@ -1,0 +1,302 @@
+"""Commands from an embeddings file to an answer: fit, benchmark, audit, learning-curve, demo."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tlfeatures.cli.head_options import (
+    ONE_HEAD,
+    OWN_HEAD,
+    folds_option,
+    head_options,
+    heads_option,
+    params_option,
+    random_state_option,
+)
+from tlfeatures.cli.label_options import dataset_options, embedding_option, variants_option
+from tlfeatures.cli.run_options import (
+    cluster_options,
+    command,
+    json_option,
+    n_jobs_option,
+    pop_cluster,
+    report_option,
+)
+from tlfeatures.errors import ParameterError
+from tlfeatures.terminal.audit_text import render_audit
+from tlfeatures.terminal.benchmark_text import render_benchmark
+from tlfeatures.terminal.embeddings_text import render_extraction
+from tlfeatures.terminal.exits import COMMAND_LINE
+from tlfeatures.terminal.fit_text import render_fit
+from tlfeatures.terminal.learning_curve_text import render_learning_curve
+from tlfeatures.terminal.progress import ProgressBar, ProgressBars
+from tlfeatures.terminal.report_text import render_report
+from tlfeatures.terminal.streams import print_message, print_result
+
+if TYPE_CHECKING:
+    from tlfeatures.benchmarking.benchmark import Benchmark
+
+
+def _check_page(page: str | None) -> None:
+    """Refuse a page that can't be written before the heads are fitted."""
+    if page is not None:
+        from tlfeatures.reports.report import check_page
+
+        check_page(page)
+
+
+def _write_page(benchmark: Benchmark, page: str, **options: Any) -> None:
+    from tlfeatures.reports.report import write_report
+
+    with ProgressBars() as bars:
+        written = write_report(benchmark, page, progress=bars.show, **options)
+    print_message(render_report(written))
+
+
+@command()
+@click.argument("file", type=click.Path(), metavar="FILE.h5")
+@heads_option("--head", "--heads", "logreg")
+@embedding_option
+@variants_option
+@dataset_options
+@head_options
+@n_jobs_option(1)
+@cluster_options
+@click.option(
+    "-o",
+    "--output",
+    "model",
+    type=click.Path(),
+    metavar="MODEL",
+    help="File for the model: the best head, fitted again to all images.",
+)
+@report_option
+@json_option
+@click.pass_context
+def fit(
+    ctx: click.Context,
+    /,
+    file: str,
+    heads: tuple[str, ...],
+    params: tuple[str, ...],
+    report: str | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Fit heads to the embeddings in FILE.h5 and save the best one.
+
+    Each head is tested on images that it was not trained on: the images are divided into folds, and
+    each fold is predicted by a head that is trained on the others (cross-validation). The table
+    ranks the heads by their accuracy, or by the first --scoring. With -o, the best head is then
+    fitted to all images and saved to MODEL, together with a description in MODEL.md.
+
+    The labels are the names of the images' folders, or come from --labels.
+    """
+    from tlfeatures.benchmarking.fit import fit
+    from tlfeatures.heads.parameters import parse_params
+
+    _check_page(report)
+    options |= pop_cluster(options)
+    line = ctx.meta[COMMAND_LINE]
+    result = fit(file, heads, params=parse_params(params), command=line, **options)
+    print_result(json.dumps(result.to_dict()) if as_json else render_fit(result))
+    if report is not None:
+        datasets = {(result.file, result.embedding, result.data.n_variants): result.data}
+        _write_page(result.as_benchmark(), report, datasets=datasets, n_jobs=options["n_jobs"])
+
+
+@command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(), metavar="FILE.h5...")
+@heads_option("--heads", "--head", "all")
+@click.option(
+    "--embeddings",
+    "--embedding",
+    "embeddings",
+    multiple=True,
+    default=["all"],
+    show_default=True,
+    metavar="LAYER.POOLING|A+B|all",
+    help="Embedding of the files to compare. A+B joins several: each is scaled to length 1. "
+    "Repeatable.",
+)
+@variants_option
+@dataset_options
+@head_options
+@click.option(
+    "--repeats",
+    type=click.IntRange(min=1),
+    metavar="N",
+    default=1,
+    show_default=True,
+    help="Number of cross-validations, each with other folds. With more of them, smaller "
+    "differences between heads become significant.",
+)
+@n_jobs_option(-1)
+@cluster_options
+@click.option(
+    "-o",
+    "--output",
+    "out",
+    type=click.Path(),
+    metavar="DIR",
+    help="Folder for results.json and predictions.csv. Results that it already has are not "
+    "computed again, so that an interrupted benchmark can be continued.",
+)
+@report_option
+@json_option
+@click.pass_context
+def benchmark(
+    ctx: click.Context,
+    /,
+    files: tuple[str, ...],
+    params: tuple[str, ...],
+    report: str | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Compare heads and embeddings on the same images.
+
+    Every head is fitted to every embedding of the files and tested on the same folds. The table
+    ranks them. Each score has a 95 % interval, which shows how far chance may have moved it. A *
+    marks the heads that are not significantly different from the best.
+    """
+    from tlfeatures.benchmarking.run import benchmark
+    from tlfeatures.heads.parameters import parse_params
+
+    _check_page(report)
+    options |= pop_cluster(options)
+    with ProgressBar("folds", "folds/s") as bar:
+        result = benchmark(
+            files,
+            params=parse_params(params),
+            command=ctx.meta[COMMAND_LINE],
+            progress=bar.show,
+            **options,
+        )
+    print_result(json.dumps(result.to_dict()) if as_json else render_benchmark(result))
+    if report is not None:
+        _write_page(result, report, n_jobs=options["n_jobs"])
+
+
+@command()
+@click.argument("file", type=click.Path(), metavar="FILE.h5")
+@embedding_option
+@dataset_options
+@click.option(
+    "--head",
+    metavar=ONE_HEAD,
+    default="rbf-svm",
+    show_default=True,
+    help=f"Head that judges the labels. {OWN_HEAD}",
+)
+@folds_option
+@n_jobs_option(1)
+@random_state_option
+@click.option(
+    "--top",
+    type=click.IntRange(min=0),
+    metavar="N",
+    default=20,
+    show_default=True,
+    help="Number of findings to print.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(),
+    metavar="FILE.csv|FILE.json",
+    help="Write all findings to this file.",
+)
+@json_option
+def audit(file: str, top: int, as_json: bool, **options: Any) -> None:
+    """List images of FILE.h5 that probably have a problem, the worst first.
+
+    The problems are copies and near-duplicates in two classes or two splits, images that can't be
+    read, labels that are probably wrong, and outliers. A label is probably wrong if a head that was
+    trained on other images is confident of another class (confident learning). The command changes
+    no file or folder.
+    """
+    from tlfeatures.model_selection.audit.audit import audit
+
+    with ProgressBar("folds", "folds/s") as bar:
+        result = audit(file, progress=bar.show, **options)
+    print_result(json.dumps(result.to_dict()) if as_json else render_audit(result, top))
+
+
+def _sizes(ctx: click.Context, param: click.Parameter, value: str | None) -> list[int] | None:
+    """Parse numbers with commas between them."""
+    if value is None:
+        return None
+    try:
+        return [int(size) for size in value.split(",")]
+    except ValueError:
+        raise ParameterError(f"--sizes is {value!r}; expected numbers, as in 5,10,20") from None
+
+
+@command("learning-curve")
+@click.argument("file", type=click.Path(), metavar="FILE.h5")
+@click.option(
+    "--head",
+    metavar=ONE_HEAD,
+    default="logreg",
+    show_default=True,
+    help=f"Head (classifier) to fit. {OWN_HEAD}",
+)
+@embedding_option
+@variants_option
+@dataset_options
+@click.option(
+    "--sizes",
+    callback=_sizes,
+    metavar="N,N,...",
+    help="Numbers of training images per class to measure. All training images are measured in any "
+    "case. Example: 5,10,20.  [default: several, from about 5]",
+)
+@folds_option
+@params_option
+@n_jobs_option(-1)
+@random_state_option
+@json_option
+def learning_curve(file: str, params: tuple[str, ...], as_json: bool, **options: Any) -> None:
+    """Estimate whether more images would raise the accuracy.
+
+    The command fits a head to smaller and larger parts of the images and measures its accuracy. It
+    extends this curve to two and four times the images, if the curve of half of the images has
+    correctly predicted the accuracy with all of them.
+    """
+    from tlfeatures.heads.parameters import parse_params
+    from tlfeatures.model_selection.learning_curve.measure import learning_curve
+
+    with ProgressBar("fits", "fits/s") as bar:
+        curve = learning_curve(file, params=parse_params(params), progress=bar.show, **options)
+    print_result(json.dumps(curve.to_dict()) if as_json else render_learning_curve(curve))
+
+
+@command()
+@click.option(
+    "--out",
+    type=click.Path(),
+    default="tlfeatures-demo",
+    show_default=True,
+    metavar="DIR",
+    help="Folder for the images, the embeddings file and the model.",
+)
+@json_option
+def demo(out: str, as_json: bool) -> None:
+    """Try all steps on the handwritten digits of scikit-learn.
+
+    The command writes the digits as images, embeds them, compares three heads and saves the best.
+    """
+    from tlfeatures.terminal.demo import PER_CLASS, run_demo
+
+    images = 10 * PER_CLASS
+    print_message(f"{images} handwritten digits, 10 classes. The first run may download weights.")
+    with ProgressBar() as bar:
+        extraction, report = run_demo(out, progress=bar.show)
+    if as_json:
+        print_result(json.dumps({"extract": extraction.to_dict(), "fit": report.to_dict()}))
+    else:
+        print_result(f"{render_extraction(extraction)}\n\n{render_fit(report)}")

@@ -1,0 +1,108 @@
+"""Options of the images' labels and groups, and of which embedding is used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from tlfeatures.features.backbones.table import BACKBONES, DEFAULT_BACKBONE
+
+_BACKBONE = BACKBONES[DEFAULT_BACKBONE]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+embedding_option = click.option(
+    "--embedding",
+    metavar="LAYER.POOLING|A+B",
+    help="Embedding of the file to use. A+B joins several: each is scaled to length 1.  "
+    f"[default: the only one, or {_BACKBONE.default_embedding}]",
+)
+variants_option = click.option(
+    "--variants",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Also train on the first N variants of each training image, if the file has some (see "
+    "`tlfeatures extract --augment`).  [default: all in the file]",
+)
+
+
+class _Columns(click.ParamType):  # type: ignore[type-arg]
+    """Names of columns, as in id=filename,label=species."""
+
+    name = "columns"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> dict[str, str]:
+        if isinstance(value, dict):
+            return value
+        pairs = [pair.partition("=") for pair in value.split(",")]
+        if not all(equals for _, equals, _ in pairs):
+            self.fail(f"{value!r} is not as in id=filename,label=species,group=site", param, ctx)
+        names = {role.strip().lower(): name for role, _, name in pairs}
+        if len(names) < len(pairs):
+            self.fail(f"{value!r} names two columns for one of {', '.join(names)}", param, ctx)
+        return names
+
+
+class _Similarity(click.ParamType):  # type: ignore[type-arg]
+    """A number, or off."""
+
+    name = "similarity"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float | None:
+        if value is None or value == "off":
+            return None
+        try:
+            return float(value)
+        except ValueError:
+            self.fail(f"{value!r} is neither a number nor off", param, ctx)
+
+
+def dataset_options(function: Function) -> Function:
+    """Options of labels, groups and near-duplicates."""
+    for option in (
+        click.option(
+            "--near-duplicates",
+            type=_Similarity(),
+            metavar="SIMILARITY|off",
+            default="0.4",
+            show_default=True,
+            help="Treat two images as the same photograph if their similarity is at least this "
+            "number; 1 means equal. Such images are never separated: no head is tested on a copy "
+            "of an image that it was trained on. off treats only identical files so.",
+        ),
+        click.option(
+            "--groups",
+            metavar="CSV|REGEX",
+            help="Groups of images that belong together, such as those of a patient, a site or a "
+            "video: no head is tested on an image of a group that it was trained on. Either a CSV "
+            "file with the columns id and group, or a regular expression that is searched in the "
+            "ids; its first group ( ) is the group name. Example: --groups '(patient[0-9]+)'.",
+        ),
+        click.option(
+            "--label-columns",
+            type=_Columns(),
+            metavar="ROLE=NAME,...",
+            help="Names of the columns in the CSV files, if they are not id, label, group and "
+            "split. Example: id=filename,label=species,group=site.",
+        ),
+        click.option(
+            "--label-level",
+            type=int,
+            metavar="N",
+            help="Number of the folder in an image's path that is its label: 1 is the top folder, "
+            "2 the folder in it, -1 the folder that holds the image.  [default: 1, or 2 below "
+            "train, val and test]",
+        ),
+        click.option(
+            "--labels",
+            type=click.Path(),
+            metavar="CSV",
+            help="CSV file with the columns id and label, and optionally group and split. An id is "
+            "the path of an image below SOURCE, as in cat/1.jpg.  [default: the folders are the "
+            "labels]",
+        ),
+    ):
+        function = option(function)
+    return function

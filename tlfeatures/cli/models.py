@@ -1,0 +1,156 @@
+"""Commands of a fitted model: predict, evaluate, export, info."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from tlfeatures.cli.image_options import (
+    batch_size_option,
+    device_option,
+    max_pixels_option,
+    weights_option,
+)
+from tlfeatures.cli.label_options import dataset_options
+from tlfeatures.cli.run_options import command, json_option, seed_option
+from tlfeatures.errors import ParameterError
+from tlfeatures.terminal.exits import SOME_UNREADABLE, exit_for_failures
+from tlfeatures.terminal.model_text import render_export, render_info, render_trial
+from tlfeatures.terminal.prediction_lines import csv_writer, json_writer, print_predictions
+from tlfeatures.terminal.progress import ProgressBar
+from tlfeatures.terminal.streams import paths_from_stdin, print_result
+
+
+@command()
+@click.argument("model", type=click.Path())
+@click.argument("images", nargs=-1, required=True, type=click.Path())
+@click.option(
+    "--min-confidence",
+    type=click.FloatRange(0, 1),
+    default=0,
+    show_default=True,
+    metavar="P",
+    help="Give no label to an image whose label has a probability below P.",
+)
+@click.option(
+    "--outliers",
+    is_flag=True,
+    help="Flag images that are unlike the images that the model was fitted on.",
+)
+@weights_option
+@batch_size_option
+@max_pixels_option
+@device_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
+@click.pass_context
+def predict(
+    ctx: click.Context, /, model: str, images: tuple[str, ...], as_json: bool, **options: Any
+) -> None:
+    """Label images with MODEL and print a CSV table.
+
+    IMAGES are files or folders. A single - reads paths from standard input, one per line. The
+    command then prints one line for each path as soon as it can, so that another program can keep
+    it running. The header of the table shows that the model is loaded.
+    """
+    from tlfeatures.models.model import Model
+
+    stream = images == ("-",)
+    if "-" in images and not stream:
+        raise ParameterError("- reads paths from standard input: give no other images with it")
+    loaded = Model.load(model)
+    if stream:
+        predictions = loaded.predict_stream(paths_from_stdin(), **options)
+    else:
+        predictions = loaded.predict(images, **options)
+    note = {"weights": "random"} if loaded.spec.weights == "random" else {}
+    if as_json:
+        write = json_writer(note)
+    else:
+        write = csv_writer(loaded.classes, options["outliers"], note, stream)
+    if print_predictions(predictions, write, immediately=stream):
+        ctx.exit(SOME_UNREADABLE)
+
+
+@command()
+@click.argument("model", type=click.Path())
+@click.argument("source", type=click.Path(), metavar="SOURCE|FILE.h5")
+@dataset_options
+@weights_option
+@batch_size_option
+@max_pixels_option
+@device_option
+@seed_option("resampling for the intervals")
+@json_option
+@click.pass_context
+def evaluate(ctx: click.Context, /, model: str, source: str, as_json: bool, **options: Any) -> None:
+    """Test MODEL on labelled images that it was not fitted on.
+
+    SOURCE is a folder with one subfolder per class, FILE.h5 an embeddings file. Images that the
+    model was fitted on are left out and counted; they are recognised by the sha256 of their files.
+    """
+    from tlfeatures.models.evaluate import evaluate
+
+    with ProgressBar() as bar:
+        trial = evaluate(model, source, progress=bar.show, **options)
+    print_result(json.dumps(trial.to_dict()) if as_json else render_trial(trial))
+    exit_for_failures(ctx, ((item["id"], item["reason"]) for item in trial.failed))
+
+
+@command()
+@click.argument("model", type=click.Path())
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(),
+    metavar="FILE.onnx",
+    help="File to create.",
+)
+@weights_option
+@click.option(
+    "--check",
+    multiple=True,
+    type=click.Path(),
+    metavar="IMAGES",
+    help="Image or folder to label both with ONNX Runtime and with the model, to compare the "
+    "probabilities and the speed. Repeatable.",
+)
+@json_option
+@click.pass_context
+def export(
+    ctx: click.Context,
+    /,
+    model: str,
+    output: str,
+    weights: str | None,
+    check: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Write MODEL as an ONNX file, which other programs can use without this package.
+
+    The file contains all steps from pixels to probabilities. Its input are RGB images as uint8
+    numbers of shape (n, height, width, 3); its outputs are probabilities and labels. Writing it
+    needs `pip install 'tlfeatures[onnx]'`; using it needs ONNX Runtime only.
+    """
+    from tlfeatures.models.export.export import export
+
+    result = export(model, output, weights=weights, check=check or None)
+    print_result(json.dumps(result.to_dict()) if as_json else render_export(result))
+    if result.check is not None:
+        exit_for_failures(ctx, result.check.failed.items())
+
+
+@command()
+@click.argument("file", type=click.Path(), metavar="FILE.h5|MODEL")
+@json_option
+def info(file: str, as_json: bool) -> None:
+    """Describe an embeddings file or a model file.
+
+    Nothing in the file is executed.
+    """
+    from tlfeatures.models.describe import describe
+
+    facts = describe(file)
+    print_result(json.dumps(facts) if as_json else render_info(facts))

@@ -1,0 +1,114 @@
+"""Commands that show a benchmark: report, plot."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from tlfeatures.cli.run_options import command, json_option, n_jobs_option
+from tlfeatures.terminal.progress import ProgressBars
+from tlfeatures.terminal.report_text import render_report
+from tlfeatures.terminal.streams import print_result
+
+_shown_head = click.option(
+    "--head",
+    metavar="NAME",
+    help="Head to show in detail, by its name in the ranking.  [default: the best]",
+)
+_shown_embedding = click.option(
+    "--embedding",
+    metavar="LAYER.POOLING",
+    help="Embedding to show in detail.  [default: the best]",
+)
+_map = click.option(
+    "--map",
+    type=click.Choice(["pca", "tsne"]),
+    default="pca",
+    show_default=True,
+    help="How the map places the images. pca shows the two directions in which they differ most. "
+    "tsne places similar images next to each other; other distances on it mean nothing.",
+)
+
+
+@command()
+@click.argument("folder", type=click.Path(), metavar="DIR")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(),
+    metavar="REPORT.html",
+    help="File for the page.",
+)
+@_shown_head
+@_shown_embedding
+@click.option(
+    "--images",
+    type=click.Path(),
+    metavar="FOLDER",
+    help="Folder of the images, if they were moved since `extract`.",
+)
+@_map
+@click.option(
+    "--without",
+    multiple=True,
+    type=click.Choice(["images", "map", "audit", "learning-curve", "epochs"]),
+    help="Leave out this part of the page. Repeatable.",
+)
+@click.option(
+    "--title",
+    metavar="TEXT",
+    help="Title of the page, best a question.  [default: the names of the classes]",
+)
+@n_jobs_option(-1)
+@json_option
+def report(folder: str, output: str, as_json: bool, **options: Any) -> None:
+    """Write the benchmark in DIR as one HTML page that opens offline.
+
+    DIR is the folder of `tlfeatures benchmark -o DIR`. The page shows the ranking, the mistakes of
+    one head with their pictures, figures, and how the results were computed.
+
+    For the page, the command also computes a learning curve, the progress of the best mlp by epoch
+    and an audit of the labels, and keeps them in DIR. This takes seconds for a thousand images and
+    minutes for tens of thousands. --without leaves them out.
+    """
+    from tlfeatures.reports.report import report
+
+    with ProgressBars() as bars:
+        written = report(folder, output, progress=bars.show, **options)
+    print_result(json.dumps(written.to_dict()) if as_json else render_report(written))
+
+
+@command()
+@click.argument("folder", type=click.Path(), metavar="DIR")
+@click.option(
+    "--what",
+    required=True,
+    metavar="FIGURE",
+    help="Figure to draw: ranking, heat-map, confusion, reliability, roc, precision-recall, "
+    "learning-curve, map, accuracy or loss. The last two are by epoch.",
+)
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(),
+    metavar="FILE.png|svg|pdf",
+    help="File to create.",
+)
+@_shown_head
+@_shown_embedding
+@_map
+@n_jobs_option(-1)
+def plot(folder: str, what: str, output: str, **options: Any) -> None:
+    """Draw one figure of the benchmark in DIR.
+
+    DIR is the folder of `tlfeatures benchmark -o DIR`.
+    """
+    from tlfeatures.reports.report import plot
+
+    with ProgressBars() as bars:
+        plot(folder, what, output, progress=bars.show, **options)
+    print_result(output)

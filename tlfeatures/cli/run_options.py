@@ -1,0 +1,87 @@
+"""Options of how a command runs and what it writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from tlfeatures.errors import ParameterError
+from tlfeatures.terminal.exits import Command
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def command(name: str | None = None) -> Callable[[Callable[..., Any]], click.Command]:
+    """Make a function a command, named as the function if no name is given."""
+    return click.command(name, cls=Command)
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+report_option = click.option(
+    "--report",
+    type=click.Path(),
+    metavar="REPORT.html",
+    help="Also write the results as an HTML page, as `tlfeatures report` does.",
+)
+
+
+def seed_option(purpose: str) -> Callable[[Function], Function]:
+    """Give the option --random-state, which says what its random numbers are for."""
+    return click.option(
+        "--random-state",
+        type=click.IntRange(min=0),
+        metavar="N",
+        default=0,
+        show_default=True,
+        help=f"Seed of the random numbers: {purpose}. The same seed gives the same results.",
+    )
+
+
+def n_jobs_option(default: int) -> Callable[[Function], Function]:
+    """Give the option --n-jobs."""
+    return click.option(
+        "--n-jobs",
+        type=int,
+        metavar="N",
+        default=default,
+        show_default=True,
+        help="Number of folds that are computed at the same time. -1 uses all processor cores. "
+        "The results do not depend on it.",
+    )
+
+
+def cluster_options(function: Function) -> Function:
+    """Options of a Dask cluster; `pop_cluster` turns them into arguments of the library."""
+    files = {
+        "--tls-ca-file": "Certificate of the authority that signed the certificates of a tls:// "
+        "cluster.",
+        "--tls-cert": "Certificate of this client.",
+        "--tls-key": "Private key of the client's certificate.",
+    }
+    for name in reversed(files):
+        function = click.option(name, type=click.Path(), metavar="PEM", help=files[name])(function)
+    return click.option(
+        "--cluster",
+        metavar="tcp://HOST:PORT|local",
+        help="Compute on the workers of this Dask scheduler, for example tcp://10.0.0.1:8786. "
+        "local starts one worker per core on this machine. Install Dask with: pip install "
+        "'tlfeatures[cluster]'.",
+    )(function)
+
+
+def pop_cluster(options: dict[str, Any]) -> dict[str, Any]:
+    """Remove `cluster_options` from the options; return the arguments `cluster` and `tls`."""
+    cluster = options.pop("cluster")
+    files = [options.pop(name) for name in ("tls_ca_file", "tls_cert", "tls_key")]
+    if not any(files):
+        return {"cluster": cluster, "tls": None}
+    if cluster is None or not all(files):
+        raise ParameterError(
+            "give --tls-ca-file, --tls-cert and --tls-key together, and with --cluster "
+            "tls://HOST:PORT"
+        )
+    from tlfeatures.features.cluster.connect import TLS
+
+    return {"cluster": cluster, "tls": TLS(*files)}

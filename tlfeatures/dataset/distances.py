@@ -1,0 +1,88 @@
+"""Distances of embeddings' rows, block by block, so that X is never copied as a whole.
+
+The distance is the Euclidean distance of the rows' square roots (with their signs) after these are
+scaled to length 1; for activations, which are not negative, that is the Hellinger distance of two
+rows as shares of their sums. The root keeps the few largest activations from deciding alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+_SAME = 4e-6  # a squared distance that float32 doesn't distinguish from 0
+_BLOCK_BYTES = 2**27
+
+
+def neighbor_distances(X: ArrayLike, k: int, *, block: int | None = None) -> NDArray[np.float32]:
+    """Give the distance of each row to its k-th nearest other row.
+
+    Parameters
+    ----------
+    X : array of shape (n, d)
+        Embeddings; never copied as a whole.
+    k : int
+        At most n - 1 is used.
+    block : int, optional
+        Rows of a block.
+
+    Returns
+    -------
+    ndarray of shape (n,), float32
+        NaN for rows of zeros and rows with a value that isn't finite.
+    """
+    X = np.asarray(X)
+    block = block or block_rows(X.shape[1])
+    rows = np.flatnonzero(np.concatenate([usable(X[part]) for part in parts(len(X), block)]))
+    found = np.full(len(X), np.nan, np.float32)
+    if len(rows) < 2:
+        return found
+    k = min(k, len(rows) - 1)
+    for part in parts(len(rows), block):
+        unit = unit_roots(X[rows[part]])
+        nearest = np.empty((len(unit), 0), np.float32)
+        for other in parts(len(rows), block):
+            candidates = np.hstack([nearest, distances(unit, unit_roots(X[rows[other]]))])
+            # The row itself is the nearest one, at 0.
+            nearest = np.partition(candidates, min(k, candidates.shape[1] - 1), axis=1)[:, : k + 1]
+        found[rows[part]] = nearest.max(axis=1)
+    return found
+
+
+def block_rows(columns: int) -> int:
+    """Give how many rows of so many columns make a block of about 100 MB in all."""
+    return max(16, min(1024, _BLOCK_BYTES // (16 * columns)))
+
+
+def parts(n: int, block: int) -> list[slice]:
+    """Divide n rows into blocks; never none, so that there is something to concatenate."""
+    return [slice(start, start + block) for start in range(0, max(n, 1), block)]
+
+
+def usable(rows: NDArray[Any]) -> NDArray[np.bool_]:
+    """Give which rows are finite and not all zeros."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = np.abs(rows.astype(np.float32, copy=False)).sum(axis=1)
+    usable: NDArray[np.bool_] = np.isfinite(total) & (total > 0)
+    return usable
+
+
+def unit_roots(rows: NDArray[Any]) -> NDArray[np.float32]:
+    """Give the roots of rows, with their signs, scaled to length 1; NaN for a row of zeros."""
+    rows = rows.astype(np.float32, copy=False)
+    roots: NDArray[np.float32] = np.abs(rows)
+    np.sqrt(roots, out=roots)
+    np.copysign(roots, rows, out=roots)
+    roots /= np.sqrt(np.einsum("ij,ij->i", roots, roots))[:, None]
+    return roots
+
+
+def distances(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Give the distance of each row of `first` to each row of `second`, both from `unit_roots`."""
+    squares: NDArray[np.float32] = first @ second.T
+    squares *= -2
+    squares += 2
+    squares[squares < _SAME] = 0  # rounding makes equal rows differ, or gives the root of -1e-7
+    return np.sqrt(squares, out=squares)

@@ -1,0 +1,81 @@
+"""Rows that belong together: groups, copies, and what follows from both."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tlfeatures.errors import ParameterError
+
+
+def merge_groups(
+    n: int, groups: Sequence[str] | NDArray[np.str_] | None, pairs: Iterable[ArrayLike]
+) -> NDArray[np.int64] | None:
+    """Groups of rows that belong together for any reason, numbered by first appearance.
+
+    Parameters
+    ----------
+    n : int
+        Number of rows.
+    groups : sequence of n str, or None
+        The groups that the user gave.
+    pairs : iterable of arrays of shape (p, 2)
+        Rows that belong together, as `find_near_duplicates` and `identical_pairs` give them.
+
+    Returns
+    -------
+    ndarray of shape (n,), int, or None
+        None where every row stands alone.
+
+    Raises
+    ------
+    ParameterError
+        If there are not n groups, or a pair names a row that isn't there.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    if groups is not None and len(groups) != n:
+        raise ParameterError(f"there are {len(groups)} groups for {n} rows; give each row one")
+    links = [np.asarray(part, np.int64).reshape(-1, 2) for part in pairs]
+    if groups is not None:
+        links.append(chained([str(group) for group in groups]))
+    joined = np.concatenate([np.empty((0, 2), np.int64), *links])
+    if joined.size and not 0 <= joined.min() <= joined.max() < n:
+        raise ParameterError(f"a pair names a row that isn't one of {n}")
+    if not joined.size:
+        return None
+    graph = coo_array((np.ones(len(joined)), (joined[:, 0], joined[:, 1])), shape=(n, n))
+    count, labels = connected_components(graph, directed=False)
+    if count == n:
+        return None
+    _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[inverse].astype(np.int64)
+
+
+def identical_pairs(digests: Sequence[bytes] | NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Rows with the same digest: each with the next one, so that n copies make n - 1 pairs.
+
+    Parameters
+    ----------
+    digests : sequence of n bytes, or ndarray of shape (n, 32), uint8
+
+    Returns
+    -------
+    ndarray of shape (p, 2), int
+        Rows i < j, in the order of j.
+    """
+    return chained([bytes(digest) for digest in digests])
+
+
+def chained(keys: Sequence[Hashable]) -> NDArray[np.int64]:
+    """Pair each place with the next one of the same key: n equal keys make n - 1 pairs."""
+    last: dict[Hashable, int] = {}
+    pairs = []
+    for row, key in enumerate(keys):
+        if key in last:
+            pairs.append((last[key], row))
+        last[key] = row
+    return np.array(pairs, np.int64).reshape(-1, 2)

@@ -1,0 +1,264 @@
+"""Images with their labels, groups and splits, which become a dataset with their embeddings."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlfeatures.dataset.dataset import Dataset, Unreadable
+from tlfeatures.dataset.duplicates import Similarity, find_near_duplicates, least_similarity
+from tlfeatures.dataset.grouping import identical_pairs
+from tlfeatures.dataset.labels import (
+    Groups,
+    Labels,
+    check_options,
+    find_groups,
+    find_rows,
+    warn_of_names,
+)
+from tlfeatures.equality import EqualByValue
+from tlfeatures.errors import DatasetError
+from tlfeatures.features.sources.folder_labels import LabelRow
+from tlfeatures.features.spec import Spec
+from tlfeatures.names import some_of
+
+logger = logging.getLogger(__name__)
+
+_SHOWN = 3  # ids that a message names
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled(EqualByValue):
+    """Images that have a label: a dataset without its embeddings.
+
+    Attributes
+    ----------
+    rows : ndarray of shape (n,), int
+        Their positions among all images for which labels were searched.
+    ids, y : ndarray of shape (n,), str
+    groups, split : ndarray of shape (n,), str, or None
+    file : str
+        The embeddings file, or the folder of the images.
+    unreadable : tuple of Unreadable
+    """
+
+    rows: NDArray[np.int_]
+    ids: NDArray[np.str_]
+    y: NDArray[np.str_]
+    groups: NDArray[np.str_] | None
+    split: NDArray[np.str_] | None
+    file: str
+    unreadable: tuple[Unreadable, ...] = ()
+
+    def take(self, selection: NDArray[Any]) -> Labelled:
+        """Select images by their positions, or by a mask."""
+        return replace(
+            self,
+            rows=self.rows[selection],
+            ids=self.ids[selection],
+            y=self.y[selection],
+            groups=None if self.groups is None else self.groups[selection],
+            split=None if self.split is None else self.split[selection],
+        )
+
+    def with_embeddings(
+        self,
+        X: NDArray[np.float32],
+        digests: NDArray[np.uint8],
+        *,
+        embedding: str,
+        spec: Spec,
+        near_duplicates: Similarity,
+        variants: NDArray[np.float32] | None = None,
+        looks: NDArray[np.float32] | None = None,
+    ) -> Dataset:
+        """Join them with their embeddings, and find copies among the images.
+
+        Parameters
+        ----------
+        X : ndarray of shape (m, d), float32
+            Embeddings of all m images for which labels were searched.
+        digests : ndarray of shape (m, 32), uint8
+        embedding, spec
+            See `Dataset`.
+        near_duplicates : float, "auto" or None
+            See `load_dataset`.
+        variants : ndarray of shape (m, v, d), float32, optional
+        looks : ndarray of shape (m, d'), float32, optional
+            The embedding on which copies are found, if it is not X.
+        """
+        if len(self.rows) < len(X):
+            X, digests = X[self.rows], digests[self.rows]
+            variants = None if variants is None else variants[self.rows]
+            looks = None if looks is None else looks[self.rows]
+        for values in (X, *(() if variants is None else np.moveaxis(variants, 1, 0))):
+            _check_finite(values, self.ids.tolist(), embedding)
+        same = identical_pairs(digests)
+        near = np.empty((0, 2), np.int64)
+        similarity = least_similarity(near_duplicates, spec)
+        if similarity is not None:
+            near, _ = find_near_duplicates(X if looks is None else looks, similarity)
+        data = Dataset(
+            X=X,
+            y=self.y,
+            groups=self.groups,
+            ids=self.ids,
+            split=self.split,
+            embedding=embedding,
+            spec=spec,
+            file=self.file,
+            copies=np.unique(np.concatenate([same, near]), axis=0),
+            digests=digests,
+            variants=variants,
+            looks=looks,
+            unreadable=self.unreadable,
+        )
+        _log_copies(data, len(same))
+        return data
+
+
+def label_images(
+    ids: list[str],
+    file: str,
+    labels: Labels = None,
+    groups: Groups = None,
+    *,
+    label_level: int | None = None,
+    label_columns: Mapping[str, str] | None = None,
+    unreadable: Mapping[str, str] | None = None,
+) -> Labelled:
+    """Find the label, group and split of images.
+
+    Parameters
+    ----------
+    ids : list of str, length m
+    file : str
+        The embeddings file, or the folder of the images; for messages.
+    labels, groups, label_level, label_columns
+        See `load_dataset`.
+    unreadable : mapping of id to reason, optional
+        Further images that could not be read.
+
+    Returns
+    -------
+    Labelled
+        The images that have a label, in the order of `ids`.
+
+    Raises
+    ------
+    DatasetError
+        If no image has a label, some have no group, or labels or groups can't be read.
+    ParameterError
+        If an option can't be used.
+    """
+    check_options(labels, groups, label_columns)
+    failed = unreadable or {}
+    all_rows = find_rows(
+        [*ids, *failed],
+        labels,
+        level=label_level,
+        columns=label_columns,
+        group_column=groups is None,
+    )
+    found = all_rows[: len(ids)]
+    rows = [number for number, row in enumerate(found) if row.label is not None]
+    if not rows:
+        raise DatasetError(_no_labels_message(file, ids, labels, label_level))
+    _warn_about_unlabelled(ids, found)
+    kept, kept_ids = [found[row] for row in rows], [ids[row] for row in rows]
+    if groups is None:
+        grouped = _column(kept, kept_ids, "group")
+    else:
+        both = labels is not None and not isinstance(labels, Mapping)
+        grouped = find_groups(groups, kept_ids, label_columns, columns_of_labels=both)
+    labelled = Labelled(
+        rows=np.array(rows),
+        ids=np.array(kept_ids),
+        y=np.array([row.label for row in kept]),
+        groups=grouped,
+        split=_column(kept, kept_ids, "split"),
+        file=file,
+        unreadable=tuple(
+            Unreadable(id_, row.label, reason)
+            for (id_, reason), row in zip(failed.items(), all_rows[len(ids) :], strict=True)
+        ),
+    )
+    warn_of_names(labelled.y.tolist(), None if grouped is None else grouped.tolist())
+    return labelled
+
+
+def _warn_about_unlabelled(ids: list[str], rows: list[LabelRow]) -> None:
+    without = [id_ for id_, row in zip(ids, rows, strict=True) if row.label is None]
+    if without:
+        logger.warning(
+            "%d of %d images have no label and are left out: %s",
+            len(without),
+            len(ids),
+            some_of(map(repr, without), _SHOWN),
+        )
+
+
+def _check_finite(X: NDArray[np.float32], ids: list[str], embedding: str) -> None:
+    # A sum is finite if all of its terms are, and needs no mask as large as X.
+    with np.errstate(over="ignore", invalid="ignore"):
+        bad = np.flatnonzero(~np.isfinite(X.sum(axis=1, dtype=np.float64)))
+    if len(bad):
+        raise DatasetError(
+            f"{embedding} of {len(bad)} images is not finite, {ids[bad[0]]!r} first: "
+            "`tlfeatures verify FILE --mend` and then `tlfeatures extract` compute them again"
+        )
+
+
+def _log_copies(data: Dataset, identical: int) -> None:
+    """Log the copies, and warn of those that have two labels: one of these is wrong."""
+    if not len(data.copies):
+        return
+    contradicting = data.copies[data.y[data.copies[:, 0]] != data.y[data.copies[:, 1]]]
+    if len(contradicting):
+        i, j = contradicting[0]
+        logger.warning(
+            "%d pairs of the same or nearly the same image lie in two classes (%s = %s first); "
+            "`tlfeatures audit` lists them",
+            len(contradicting),
+            data.ids[i],
+            data.ids[j],
+        )
+    logger.info(
+        "%d pairs of images are copies (%d identical files), kept in one fold:%s",
+        len(data.copies),
+        identical,
+        "".join(f"\n  {data.ids[i]}  =  {data.ids[j]}" for i, j in data.copies[:100]),
+    )
+
+
+def _column(rows: list[LabelRow], ids: list[str], name: str) -> NDArray[np.str_] | None:
+    """Give the groups or splits, which all images have or none.
+
+    Otherwise a single blank cell would silently switch them off.
+    """
+    values = [getattr(row, name) for row in rows]
+    blank = [id_ for id_, value in zip(ids, values, strict=True) if value is None]
+    if len(blank) == len(values):
+        return None
+    if blank:
+        raise DatasetError(
+            f"{len(blank)} of {len(values)} labelled images have no {name}, {blank[0]!r} first; "
+            f"give each one a {name}, or none"
+        )
+    return np.array(values)
+
+
+def _no_labels_message(file: str, ids: list[str], labels: Labels, level: int | None) -> str:
+    if labels is not None:
+        return f"the labels of all images of {file} are empty; an id is the path, as in {ids[0]!r}"
+    if level is not None:
+        return f"no image of {file} has a folder at label level {level}; ids are as {ids[0]!r}"
+    return (
+        f"the images of {file} lie in no class folders ({ids[0]}); give their labels with "
+        "--labels CSV (columns id,label)"
+    )

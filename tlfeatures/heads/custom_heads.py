@@ -1,0 +1,98 @@
+"""Heads that the table lacks: any scikit-learn class by name, and entry points of packages."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterable, Mapping
+from importlib import metadata
+from typing import Any
+
+from sklearn.base import BaseEstimator, is_classifier
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
+
+from tlfeatures.errors import ParameterError
+from tlfeatures.heads.classifiers.calibrated_classifier import CalibratedClassifier
+from tlfeatures.heads.classifiers.named_boosting import NamedBoosting
+from tlfeatures.names import unknown_name
+
+ENTRY_POINTS = "tlfeatures.heads"
+
+Factory = Callable[[int | None], BaseEstimator]  # takes a seed
+
+
+def make_custom_head(name: str, seed: int | None, others: Iterable[str] = ()) -> Pipeline:
+    """Create a head from `module:Class` or from an entry point.
+
+    Parameters
+    ----------
+    name : str
+        `module:Class`, or the name of an entry point in the group `tlfeatures.heads`.
+    seed : int or None
+        Given to a class that has the parameter `random_state`, and to the entry point's function.
+    others : iterable of str
+        Names of other heads, for the message about an unknown one.
+
+    Returns
+    -------
+    Pipeline
+        The entry point's own pipeline, or a classifier on standardised columns.
+
+    Raises
+    ------
+    ParameterError
+        If the name is unknown, can't be imported, or isn't that of a classifier.
+    """
+    factory = _class_factory(name) if ":" in name else _entry_point(name, others)
+    classifier = factory(seed)
+    if not (isinstance(classifier, BaseEstimator) and is_classifier(classifier)):
+        raise ParameterError(f"head {name} is no scikit-learn classifier: {classifier!r}")
+    return classifier if isinstance(classifier, Pipeline) else _standardised(classifier, seed)
+
+
+def custom_grid(name: str, others: Iterable[str] = ()) -> Mapping[str, Any]:
+    """Give the attribute `grid` of an entry point's function; empty if there is none."""
+    grid: Mapping[str, Any] = {} if ":" in name else getattr(_entry_point(name, others), "grid", {})
+    return grid
+
+
+def _standardised(classifier: BaseEstimator, seed: int | None) -> Pipeline:
+    if not hasattr(classifier, "predict_proba") and hasattr(classifier, "decision_function"):
+        classifier = CalibratedClassifier(classifier, random_state=seed)
+    if isinstance(classifier, KNeighborsClassifier) and classifier.algorithm == "auto":
+        # The neighbours are the same, and a model file can't hold a search tree.
+        classifier.set_params(algorithm="brute")
+    if type(classifier) is HistGradientBoostingClassifier:
+        classifier = NamedBoosting(**classifier.get_params())
+    return Pipeline([("scale", StandardScaler()), ("classifier", classifier)])
+
+
+def _class_factory(name: str) -> Factory:
+    module, _, attribute = name.partition(":")
+    try:
+        kind = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ParameterError(
+            f"head {name} can't be imported: {error}; expected module:Class, as in "
+            "sklearn.ensemble:ExtraTreesClassifier"
+        ) from error
+
+    def create(seed: int | None) -> BaseEstimator:
+        try:
+            classifier = kind()
+        except TypeError as error:
+            raise ParameterError(f"head {name} can't be made without arguments: {error}") from error
+        seeded = hasattr(classifier, "get_params") and "random_state" in classifier.get_params()
+        return classifier.set_params(random_state=seed) if seeded else classifier
+
+    return create
+
+
+def _entry_point(name: str, others: Iterable[str]) -> Factory:
+    points = {point.name: point for point in metadata.entry_points(group=ENTRY_POINTS)}
+    if name not in points:
+        raise unknown_name("head", name, [*others, *points])
+    factory: Factory = points[name].load()
+    return factory

@@ -1,0 +1,44 @@
+"""Optional fit arguments: groups, image index, variant number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import has_fit_parameter
+
+Units = NDArray[Any] | None  # rows with the same value belong together
+Variant = NDArray[np.int_] | None  # 0 for an image itself, else the number of its variant
+
+
+@dataclass(frozen=True, eq=False)
+class FitArguments:
+    """Optional information about training rows for a classifier's `fit`.
+
+    A classifier whose `fit` has a parameter of one of these names gets it.
+
+    Attributes
+    ----------
+    groups : ndarray of shape (n,), or None
+        Rows of one group stay on one side of every split.
+    images : ndarray of shape (n,), or None
+        Index of the image that a row was computed from; None if no row is a variant.
+    variant : ndarray of shape (n,), int, or None
+        0 for an image itself, else the number of its variant.
+    """
+
+    groups: Units = None
+    images: Units = None
+    variant: Variant = None
+
+    def accepted_by(self, classifier: BaseEstimator) -> dict[str, NDArray[Any]]:
+        """Give the arguments that have a value and that the classifier's `fit` accepts."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {
+            name: value
+            for name, value in values.items()
+            if value is not None and has_fit_parameter(classifier, name)
+        }

@@ -1,0 +1,199 @@
+"""Tests of every head against the best one, over folds or over the images of a single split."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer, Predictions
+from tlfeatures.metrics.scores import SCORES, score_name
+from tlfeatures.metrics.significance import (
+    corrected_t_test,
+    detectable_difference,
+    holm,
+    paired_bootstrap_test,
+)
+
+LEVEL = 0.05
+VERY_FEW = 20  # images, or groups: with fewer of them, there is no test over images
+
+Floats = NDArray[np.float64]
+Score = Mapping[str, Any]  # score, interval and reason, as `BootstrapScorer.score` gives them
+
+
+@dataclass(frozen=True)
+class FoldScores:
+    """One score of one head in the folds of one repeat.
+
+    Attributes
+    ----------
+    repeat : int
+        Number of the repeat; all heads have the same folds in it.
+    values : ndarray of shape (folds,), float64
+        NaN where the score is not defined.
+    test_fraction : float
+        Mean over folds of test images divided by training images.
+    reason : str or None
+        Why the score is not defined in some folds.
+    """
+
+    repeat: int
+    values: Floats
+    test_fraction: float
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a head compares with the best one.
+
+    Attributes
+    ----------
+    difference, p : float
+        Mean difference to the best head's score, and its Holm-adjusted p value; NaN for the best
+        head itself, and if there is no test.
+    reason : str or None
+        Why there is no test.
+    """
+
+    difference: float = math.nan
+    p: float = math.nan
+    reason: str | None = None
+
+    def standing(self, first: bool) -> str:
+        """Return "best", "not different", "different" or "untested"; `first` for the best head."""
+        if self.reason is not None:
+            return "untested"
+        if first:
+            return "best"
+        return "not different" if self.p > LEVEL else "different"
+
+
+def compare_folds(
+    ranked: Sequence[Sequence[FoldScores]], best_score: Score, scoring: str
+) -> tuple[list[Outcome], float]:
+    """Compare the fold scores of each head with those of the best one.
+
+    Parameters
+    ----------
+    ranked : sequence of sequences of FoldScores
+        The repeats of each head, the best head first.
+    best_score : mapping with score and reason
+        Pooled score of the best head, or the reason why it has none.
+    scoring : str
+        Name of the score.
+
+    Returns
+    -------
+    outcomes : list of Outcome
+        One for each head.
+    detectable : float
+        Median over the heads of the smallest difference that the test would find; NaN if unknown.
+    """
+    best, *others = ranked
+    differences = [_differences(best, other) for other in others]
+    fraction = float(np.mean([scores.test_fraction for scores in best]))
+    p = [corrected_t_test(values, fraction) for values in differences]
+    reasons = [
+        _reason_against_folds(best, other, values, scoring) if math.isnan(value) else None
+        for other, values, value in zip(others, differences, p, strict=True)
+    ]
+    # The level of Holm's first step, which the comparison of the heads uses too.
+    level = LEVEL / max(len(differences), 1)
+    smallest = [detectable_difference(values, fraction, level=level) for values in differences]
+    defined = [value for value in smallest if not math.isnan(value)]
+    means = [float(values.mean()) if len(values) else math.nan for values in differences]
+    outcomes = _outcomes(best_score, means, p, reasons)
+    return outcomes, float(np.median(defined)) if defined else math.nan
+
+
+def _reason_against_folds(
+    best: Sequence[FoldScores], other: Sequence[FoldScores], differences: Floats, scoring: str
+) -> str:
+    """Explain why the scores of folds can't be compared."""
+    if not len(differences):
+        return "it has no repeat in common with the best"
+    for whose, repeats in (("its", other), ("the best head's", best)):
+        for scores in repeats:
+            if np.isnan(scores.values).any():
+                why = f": {scores.reason}" if scores.reason else ""
+                return f"{whose} {score_name(scoring)} is not defined in every fold{why}"
+    return "the test needs two folds or more"
+
+
+def _differences(best: Sequence[FoldScores], other: Sequence[FoldScores]) -> Floats:
+    """Subtract fold by fold, over the repeats that both heads have."""
+    by_repeat = {scores.repeat: scores.values for scores in other}
+    pairs = [
+        by_repeat[scores.repeat] - scores.values for scores in best if scores.repeat in by_repeat
+    ]
+    return np.concatenate(pairs) if pairs else np.empty(0)
+
+
+def compare_images(
+    ranked: Sequence[Sequence[Predictions]],
+    scores: Sequence[Score],
+    scoring: str,
+    scorer: BootstrapScorer,
+) -> list[Outcome]:
+    """Compare each head with the best one over the tested images of a single split.
+
+    Parameters
+    ----------
+    ranked : sequence of sequences of Predictions
+        The repeats of each head, the best head first.
+    scores : sequence of mappings with score and reason
+        Pooled score of each head, or the reason why it has none.
+    scoring : str
+        Name of the score.
+    scorer : BootstrapScorer
+        The resamples of the tested images.
+
+    Returns
+    -------
+    list of Outcome
+        One for each head.
+    """
+    missing = [math.nan] * (len(ranked) - 1)
+    reason = _reason_against_images(scoring, scorer)
+    if reason is not None:
+        return _outcomes(scores[0], missing, missing, [reason for _ in missing])
+    best, *others = [scorer.resampled(repeats)[scoring] for repeats in ranked]
+    p = [paired_bootstrap_test(best, values) for values in others]
+    reasons = [
+        (own["reason"] or scores[0]["reason"] or "no resample has the score")
+        if math.isnan(value)
+        else None
+        for own, value in zip(scores[1:], p, strict=True)
+    ]
+    means = [_mean(values - best) for values in others]
+    return _outcomes(scores[0], means, p, reasons)
+
+
+def _reason_against_images(scoring: str, scorer: BootstrapScorer) -> str | None:
+    """Explain why heads can't be compared over the images of a single split."""
+    if scoring not in SCORES:
+        return f"{score_name(scoring)} of a single split has no test; rank by {', '.join(SCORES)}"
+    if scorer.units < VERY_FEW:
+        return f"the {scorer.units} tested {scorer.unit} are fewer than {VERY_FEW}"
+    return None
+
+
+def _mean(differences: Floats) -> float:
+    defined = differences[~np.isnan(differences)]
+    return float(defined.mean()) if len(defined) else math.nan
+
+
+def _outcomes(
+    best_score: Score, differences: list[float], p: list[float], reasons: list[str | None]
+) -> list[Outcome]:
+    """Return the outcomes of all heads; the best head is untested if it has no score."""
+    missing = best_score["score"] is None
+    no_score = (best_score["reason"] or "it has no score") if missing else None
+    others = zip(differences, holm(p).tolist(), reasons, strict=True)
+    return [Outcome(reason=no_score), *(Outcome(*values) for values in others)]

@@ -1,0 +1,146 @@
+"""Scores of predictions with bootstrap intervals; all heads are scored on the same resamples."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlfeatures.metrics.intervals import bootstrap_intervals
+from tlfeatures.metrics.resampling import resample_counts, resampled_scores
+from tlfeatures.metrics.scores import SCORES, finite_or_none, missing_scores, pooled_scores
+from tlfeatures.names import counted
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Out-of-fold predictions of one head in one repeat, for all n images.
+
+    Attributes
+    ----------
+    predicted : ndarray of shape (n,), int
+        Class codes; any value for an image that was not tested.
+    probabilities : ndarray of shape (n, k), float64
+        NaN where the head gives none.
+    """
+
+    predicted: NDArray[np.int_]
+    probabilities: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class BootstrapScorer:
+    """Scores predictions of m tested images, with intervals from B resamples of these images.
+
+    Attributes
+    ----------
+    classes : list of str
+        The k classes, sorted.
+    tested : ndarray of shape (n,), bool
+        Which of all images were tested.
+    codes : ndarray of shape (m,), int
+        Class codes of the tested images.
+    counts : ndarray of shape (m, B), float32
+        How often each tested image is in each resample.
+    units : int
+        Number of images, or of groups, that a resample draws.
+    """
+
+    classes: list[str]
+    tested: NDArray[np.bool_]
+    codes: NDArray[np.int_]
+    counts: NDArray[np.float32]
+    units: int
+
+    @classmethod
+    def of(
+        cls,
+        y: NDArray[np.str_],
+        groups: NDArray[np.int64] | None,
+        tested: NDArray[np.bool_],
+        classes: list[str],
+        random_state: int | None,
+    ) -> BootstrapScorer:
+        """Draw the resamples.
+
+        Parameters
+        ----------
+        y : ndarray of shape (n,), str
+            Labels of all images.
+        groups : ndarray of shape (n,), int, or None
+            Images of a group are drawn together.
+        tested : ndarray of shape (n,), bool
+            Which images were tested.
+        classes : list of str
+            Sorted; may have classes without images.
+        random_state : int or None
+            Seed of the resamples.
+        """
+        drawn = None if groups is None else groups[tested]
+        m = int(tested.sum())
+        return cls(
+            classes,
+            tested,
+            np.searchsorted(classes, y[tested]),
+            resample_counts(m, drawn, random_state=random_state),
+            m if drawn is None else len(np.unique(drawn)),
+        )
+
+    @property
+    def unit(self) -> str:
+        """What a resample draws: "images" or "groups"."""
+        return "images" if self.units == len(self.codes) else "groups"
+
+    def score(self, repeats: Sequence[Predictions]) -> dict[str, dict[str, Any]]:
+        """Score the predictions of one head in all its repeats.
+
+        Returns
+        -------
+        dict of name to {score, interval, reason}
+            Mean over repeats of the pooled score and its 95 % interval, both None if not defined;
+            the reason in words why one of the two is None, else None.
+        """
+        predicted, tables = self._of_tested(repeats)
+        once = np.ones((len(self.codes), 1))
+        pooled = [
+            pooled_scores(self.codes, *pair, once) for pair in zip(predicted, tables, strict=True)
+        ]
+        intervals = bootstrap_intervals(
+            self.codes, predicted, tables, self.counts, units=self.units
+        )
+        reasons = missing_scores(self.codes, tables, self.classes)
+        return {
+            name: {
+                "score": finite_or_none(np.mean([scores[name][0] for scores in pooled])),
+                "interval": None if math.isnan(intervals[name][0]) else list(intervals[name]),
+                "reason": reasons.get(name) or self._without_interval(name, intervals[name]),
+            }
+            for name in SCORES
+        }
+
+    def _without_interval(self, name: str, interval: tuple[float, float]) -> str | None:
+        """Explain why a score that is defined has no interval."""
+        if not math.isnan(interval[0]):
+            return None
+        drawn = counted(self.units, self.unit.removesuffix("s"))
+        if name == "roc_auc" and not self._any_resample_has_all_classes():
+            return f"no resample of the {drawn} has images of every class"
+        return f"every resample of the {drawn} gives the same score"
+
+    def _any_resample_has_all_classes(self) -> bool:
+        drawn = (self.counts[self.codes == code].any(axis=0) for code in range(len(self.classes)))
+        return bool(np.all(list(drawn), axis=0).any())
+
+    def resampled(self, repeats: Sequence[Predictions]) -> dict[str, NDArray[np.float64]]:
+        """Compute each pooled score in every resample, of shape (B,), as the mean over repeats."""
+        return resampled_scores(self.codes, *self._of_tested(repeats), self.counts)
+
+    def _of_tested(
+        self, repeats: Sequence[Predictions]
+    ) -> tuple[NDArray[np.int_], NDArray[np.float64]]:
+        predicted = np.array([repeat.predicted[self.tested] for repeat in repeats])
+        return predicted, np.array([repeat.probabilities[self.tested] for repeat in repeats])

@@ -1,0 +1,60 @@
+"""Probable label errors, by confident learning."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlfeatures.dataset.dataset import Dataset
+from tlfeatures.metrics.scores import Floats
+from tlfeatures.model_selection.audit.results import Finding, finding_of
+
+logger = logging.getLogger(__name__)
+
+
+def find_label_errors(data: Dataset, probabilities: Floats) -> dict[int, Finding]:
+    """Find probable label errors, by row; the suggested class is more probable."""
+    classes = np.array(data.classes)
+    rows = np.flatnonzero(~np.isin(data.y, _classes_of_one_group(data)))
+    table, given = probabilities[rows], np.searchsorted(classes, data.y[rows])
+    if len(np.unique(given)) < 2:
+        return {}
+    suggested, (wrong, quality) = table.argmax(axis=1), _issues(given, table)
+    findings = {}
+    for place in np.flatnonzero(wrong & (suggested != given)).tolist():
+        p_given, p_other = table[place, given[place]], table[place, suggested[place]]
+        other = str(classes[suggested[place]])
+        row = int(rows[place])
+        reason = f"labelled {data.y[row]} ({p_given:.2f}), more probably {other} ({p_other:.2f})"
+        findings[row] = finding_of("label", data, row, other, 1 - float(quality[place]), reason)
+    return findings
+
+
+def _classes_of_one_group(data: Dataset) -> list[str]:
+    """Return classes of one group only: when they are tested, no fold has trained on them."""
+    if data.together is None:
+        return []
+    names = [name for name in data.classes if len(set(data.together[data.y == name])) == 1]
+    if names:
+        logger.warning(
+            "all images of %s are of one group, so that others can't judge them: no label errors "
+            "are looked for among them",
+            ", ".join(names),
+        )
+    return names
+
+
+def _issues(given: NDArray[np.int_], table: Floats) -> tuple[NDArray[np.bool_], Floats]:
+    """Return whether each label is an issue for cleanlab, and the quality of each label, 0 to 1."""
+    from cleanlab.filter import find_label_issues
+    from cleanlab.rank import get_label_quality_scores
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about classes with few images
+        wrong = find_label_issues(
+            given, table, filter_by="confident_learning", n_jobs=1, verbose=False
+        )
+        return wrong, get_label_quality_scores(given, table, method="normalized_margin")

@@ -1,0 +1,38 @@
+"""Images that are far from all others."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tlfeatures.dataset.dataset import Dataset
+from tlfeatures.dataset.distances import neighbor_distances
+from tlfeatures.model_selection.audit.results import Finding, finding_of
+
+_NEIGHBOR = 10  # the nearest ones may be copies of the image
+_LIMIT = 3.5  # robust deviations
+_NORMAL = 1.4826  # standard deviation of normal values / their median absolute deviation
+_LEAST_DEVIATION = 0.01  # of the logarithm: among almost equal images, 4 % farther is no outlier
+_LEAST_DISTANCE = 1e-3  # copies have the distance 0, which has no logarithm
+
+
+def find_outliers(data: Dataset) -> dict[int, Finding]:
+    """Find images beyond the limit, by row; rows without a distance (all zeros) are left out."""
+    distance = neighbor_distances(data.X, _NEIGHBOR).astype(np.float64)
+    logarithm = np.log(np.maximum(distance, _LEAST_DISTANCE))
+    excess = np.full(len(logarithm), np.nan)
+    defined = np.isfinite(logarithm)
+    for name in data.classes:
+        rows = defined & (data.y == name)
+        if rows.any():
+            excess[rows] = logarithm[rows] - np.median(logarithm[rows])
+    if not defined.any():
+        return {}
+    deviation = max(_NORMAL * float(np.median(np.abs(excess[defined]))), _LEAST_DEVIATION)
+    findings = {}
+    for row in np.flatnonzero(excess > _LIMIT * deviation).tolist():
+        score = 1 - _LIMIT * deviation / (2 * excess[row])
+        reason = (
+            f"{np.exp(excess[row]):.1f} times as far from other images as is usual in {data.y[row]}"
+        )
+        findings[row] = finding_of("outlier", data, row, None, score, reason)
+    return findings

@@ -1,0 +1,118 @@
+"""Fitting a head on training rows, which may include variants of images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline
+
+from tlfeatures.dataset.dataset import Dataset
+from tlfeatures.dataset.training_rows import TrainingRows
+from tlfeatures.errors import ParameterError
+from tlfeatures.heads.class_weights import check_class_weights, with_present
+from tlfeatures.heads.fit_arguments import FitArguments
+from tlfeatures.heads.variant_weights import shares
+from tlfeatures.model_selection.fit_warnings import Notices, collected
+
+Columns = NDArray[np.floating[Any]]
+Rows = NDArray[np.int_]
+
+
+def fit_on_all(
+    head: BaseEstimator, data: Dataset, name: str = "the head", notices: Notices | None = None
+) -> BaseEstimator:
+    """Fit a head on all images of a dataset and on their variants.
+
+    Parameters
+    ----------
+    head : scikit-learn classifier
+        Is fitted itself, not a clone.
+    data : Dataset
+    name : str
+        Name of the head in warnings and errors.
+    notices : Notices, optional
+        Logs warnings of the fit, except those that it has logged before.
+
+    Returns
+    -------
+    The fitted head.
+
+    Raises
+    ------
+    ParameterError
+        If scikit-learn refuses a parameter of the head.
+    """
+    check_class_weights(name, head, data.classes)
+    rows = TrainingRows.of(data)
+    with collected(name) as lines:
+        fitted = fit_head(head, rows.X, rows.y, fit_arguments(rows, np.arange(len(rows.y))), name)
+    (notices or Notices()).log(lines)
+    return fitted
+
+
+def fit_head(
+    head: BaseEstimator,
+    X: Columns,
+    y: NDArray[np.str_],
+    arguments: FitArguments | None = None,
+    name: str = "the head",
+) -> BaseEstimator:
+    """Fit a head on rows.
+
+    Parameters
+    ----------
+    head : scikit-learn classifier
+        Is fitted itself, not a clone.
+    X : ndarray of shape (n, d)
+    y : ndarray of shape (n,), str
+    arguments : FitArguments, optional
+        The classifier gets those that its `fit` accepts.
+    name : str
+        Name of the head in errors.
+
+    Returns
+    -------
+    The fitted head.
+
+    Raises
+    ------
+    ParameterError
+        If scikit-learn refuses a parameter of the head; its message as one line.
+    """
+    head = with_present(head, y)
+    classifier = head[-1] if isinstance(head, Pipeline) else head
+    step = "" if classifier is head else f"{head.steps[-1][0]}__"
+    arguments = arguments or FitArguments()
+    accepted = arguments.accepted_by(classifier)
+    weights = shares(arguments.variant)
+    if isinstance(classifier, LogisticRegression) and weights is not None:
+        accepted["sample_weight"] = weights  # our other heads weight variants themselves
+    with as_parameter_error(name):
+        return head.fit(X, y, **{f"{step}{key}": value for key, value in accepted.items()})
+
+
+def fit_arguments(rows: TrainingRows, train: Rows) -> FitArguments:
+    """Return the optional fit arguments of training rows."""
+    return FitArguments(
+        groups=None if rows.together is None else rows.together[train],
+        images=rows.image[train] if rows.variant.any() else None,
+        variant=rows.variant[train],
+    )
+
+
+@contextmanager
+def as_parameter_error(name: str) -> Iterator[None]:
+    """Turn scikit-learn's errors about parameters into a ParameterError of one line."""
+    try:
+        yield
+    except ParameterError:
+        raise
+    except (ValueError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        raise ParameterError(f"{name} can't be fitted: {reason}") from error

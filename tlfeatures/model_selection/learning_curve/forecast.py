@@ -1,0 +1,183 @@
+"""Forecasts of a learning curve, the backtest that they have to pass, and the verdict."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlfeatures.metrics.scores import Floats
+from tlfeatures.model_selection.learning_curve.points import Measured
+from tlfeatures.model_selection.learning_curve.power_law import Law, fit_law
+from tlfeatures.model_selection.learning_curve.results import (
+    Backtest,
+    CurvePoint,
+    Forecast,
+    Interval,
+)
+from tlfeatures.model_selection.learning_curve.subsets import OCTAVES, ROUNDING
+
+WORTH = 0.01  # a gain that is worth more images: one image in a hundred
+SURE = 0.9  # share of resamples that must agree for a verdict
+FACTORS = (2, 4)  # times the images; larger ones were never tested
+_SIZES, _BACKTEST_SIZES = 5, 4  # least number of sizes for a fit, and for the backtest's fit
+
+
+def _last_octaves(images: Floats, top: float) -> NDArray[np.bool_]:
+    """Choose the sizes of the last octaves up to `top`."""
+    chosen: NDArray[np.bool_] = (images <= top) & (images * ROUNDING >= top / 2**OCTAVES)
+    return chosen
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The attributes of `LearningCurve` that follow from the points."""
+
+    law: dict[str, float] | None
+    backtest: Backtest | None
+    forecasts: tuple[Forecast, ...]
+    verdict: str
+    sentence: str
+
+
+def judge(measured: Measured, seed: int | None) -> Judgement:
+    """Fit the law, test it on the largest size, and forecast the accuracy with more images.
+
+    Parameters
+    ----------
+    measured : Measured
+    seed : int or None
+        Seed of the noise that represents the choice of training images.
+    """
+    images = np.array([point.images_per_class for point in measured.points])
+    used, held = _last_octaves(images, images[-1]), _backtest_sizes(images)
+    if used.sum() < _SIZES or held.sum() < _BACKTEST_SIZES:
+        return Judgement(None, None, (), "unknown", _too_few_sizes(images, used))
+    seen = np.array([point.accuracy for point in measured.points])
+    if measured.points[-1].interval[0] <= measured.chance:
+        return Judgement(None, None, (), "unknown", _at_chance(seen[-1], measured.chance))
+    noise = np.random.default_rng(seed).normal(size=measured.resampled.shape)
+    resampled = measured.resampled + noise * measured.spread[:, None]
+    curves, sizes = np.column_stack([seen, resampled]), images / images[-1]
+    law = fit_law(sizes[used], curves[used], measured.weights[used])
+    half = fit_law(sizes[held], curves[held], measured.weights[held])
+    backtest = _backtest(half, curves[-1], images[held][-1], images[-1])
+    if not backtest.passed:
+        return Judgement(law.first(images[-1]), backtest, (), "unknown", _failed_backtest(backtest))
+    forecasts = tuple(
+        _forecast(law, factor, measured.points[-1], backtest.missed(factor)) for factor in FACTORS
+    )
+    verdict = choose_verdict(law.at(FACTORS[0]) - law.at(1), forecasts[0].gain_interval)
+    sentence = _forecast_sentence(verdict, forecasts[0])
+    return Judgement(law.first(images[-1]), backtest, forecasts, verdict, sentence)
+
+
+def _backtest_sizes(images: Floats) -> NDArray[np.bool_]:
+    """Choose sizes up to half of the largest, or, if these are too few, all but the largest."""
+    below = images[images <= ROUNDING * images[-1] / 2]
+    chosen = _last_octaves(images, below[-1]) if len(below) else np.zeros(len(images), bool)
+    if chosen.sum() >= _BACKTEST_SIZES or len(images) < 2:
+        return chosen
+    return _last_octaves(images, images[-2])
+
+
+def _backtest(half: Law, seen: Floats, fitted_to: float, images: float) -> Backtest:
+    """Compare prediction and measurement on the same resamples, as chance affects both alike."""
+    misses = half.at(1) - seen
+    high, low = np.quantile(misses[1:] - misses[0], [0.025, 0.975])
+    predicted = float(half.at(1)[0])
+    interval = float(predicted - low), float(predicted - high)
+    passed = interval[0] <= seen[0] <= interval[1] or abs(misses[0]) < WORTH / 2
+    return Backtest(
+        float(fitted_to), float(images), predicted, interval, float(seen[0]), bool(passed)
+    )
+
+
+def _forecast(law: Law, factor: int, whole: CurvePoint, missed: float) -> Forecast:
+    future = law.at(factor)
+    gain = future - law.at(1)
+    low, high = _widened(future, missed)
+    interval = max(low, 0.0), min(high, 1.0)
+    if whole.accuracy == 1:  # no resample has a wrong image, but other images will be wrong
+        interval = min(interval[0], whole.interval[0]), 1.0
+    return Forecast(
+        factor=factor,
+        images_per_class=factor * whole.images_per_class,
+        accuracy=float(future[0]),
+        interval=interval,
+        gain=float(gain[0]),
+        gain_interval=_widened(gain, missed),
+    )
+
+
+def _widened(values: Floats, missed: float) -> Interval:
+    """Return percentiles of the resamples around the first value, widened by an error."""
+    low, high = np.quantile(values[1:], [0.025, 0.975])
+    more = 1.96 * missed
+    below, above = max(values[0] - low, 0.0), max(high - values[0], 0.0)
+    return float(values[0] - np.hypot(below, more)), float(values[0] + np.hypot(above, more))
+
+
+def choose_verdict(gain: Floats, interval: Interval) -> str:
+    """Return "help", "little" or "unknown".
+
+    Parameters
+    ----------
+    gain : ndarray of shape (1 + B,)
+        Gain of the measured curve, and of its resamples, most of which have to agree.
+    interval : (float, float)
+        Interval of the gain, which must not contradict.
+    """
+    share = float((gain[1:] >= WORTH).mean())
+    if share >= SURE and interval[0] > 0:
+        return "help"
+    return "little" if share <= 1 - SURE and interval[1] < 2 * WORTH else "unknown"
+
+
+def _forecast_sentence(verdict: str, doubled: Forecast) -> str:
+    """Write the verdict on twice the images."""
+    many = f"about {doubled.images_per_class:,.0f} images a class"
+    gain = _span(doubled.gain_interval)
+    if verdict == "unknown":
+        return (
+            f"Whether doubling to {many} would help can't be told: the gain may be anything from "
+            f"{gain}, and {WORTH} is what would count."
+        )
+    words = {"help": "more images would probably help", "little": "more images would help little"}
+    return (
+        f"Doubling to {many} would give an accuracy of {doubled.accuracy:.3f} "
+        f"({_span(doubled.interval)}), a gain of {doubled.gain:.3f} ({gain}): {words[verdict]}."
+    )
+
+
+def _too_few_sizes(images: Floats, used: NDArray[np.bool_]) -> str:
+    """Explain that there are too few sizes for a forecast."""
+    return (
+        f"Whether more images would help can't be told: {used.sum()} sizes from "
+        f"{images[used][0]:,.0f} to {images[-1]:,.0f} images a class are too few to fit a curve "
+        f"to and to prove it; {_SIZES} are needed."
+    )
+
+
+def _at_chance(seen: float, chance: float) -> str:
+    """Explain that a curve that is not better than chance has no forecast."""
+    return (
+        f"Whether more images would help can't be told: an accuracy of {seen:.3f} is not surely "
+        f"better than always naming the largest class ({chance:.3f}), and a curve at chance may "
+        "rise later, or never."
+    )
+
+
+def _failed_backtest(backtest: Backtest) -> str:
+    """Explain that the law has failed its backtest."""
+    return (
+        "Whether more images would help can't be told: fitted up to "
+        f"{backtest.fitted_to:,.0f} images a class, the curve predicts an accuracy of "
+        f"{backtest.predicted:.3f} ({_span(backtest.interval)}) at "
+        f"{backtest.images_per_class:,.0f}, where {backtest.seen:.3f} was seen."
+    )
+
+
+def _span(interval: Interval) -> str:
+    return f"{interval[0]:.3f} to {interval[1]:.3f}"

@@ -1,0 +1,136 @@
+"""The measured points of a learning curve, and how much they vary by chance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlfeatures.dataset.dataset import Dataset
+from tlfeatures.dataset.stratified_folds import Fold
+from tlfeatures.metrics.intervals import bootstrap_intervals
+from tlfeatures.metrics.resampling import resample_counts
+from tlfeatures.metrics.scores import Floats
+from tlfeatures.model_selection.learning_curve.results import CurvePoint, Interval
+from tlfeatures.model_selection.learning_curve.subsets import Codes, Subset, draws_of
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A measured curve of S sizes, with B resamples of the tested images.
+
+    Attributes
+    ----------
+    points : tuple of S CurvePoint
+    resampled : ndarray of shape (S, B)
+        Accuracy of each size; all sizes have the same resamples.
+    spread : ndarray of shape (S,)
+        Standard deviation of a point over the choice of training images.
+    weights : ndarray of shape (S,)
+        Inverse variances of the points.
+    chance : float
+        Accuracy of always naming the largest class.
+    """
+
+    points: tuple[CurvePoint, ...]
+    resampled: Floats
+    spread: Floats
+    weights: Floats
+    chance: float
+
+
+def gather_points(
+    data: Dataset,
+    y: Codes,
+    folds: list[Fold],
+    shares: Sequence[float],
+    subsets: list[Subset],
+    predictions: list[Codes],
+    seed: int | None,
+) -> Measured:
+    """Put the predictions of all fits together.
+
+    Parameters
+    ----------
+    data : Dataset
+    y : ndarray of shape (n,), int
+        Class codes.
+    folds : list of (train rows, test rows)
+    shares : sequence of float
+        From `training_shares`.
+    subsets : list of Subset
+    predictions : list of ndarray
+        Predicted class codes of the test rows, for each subset.
+    seed : int or None
+        Seed of the resamples.
+    """
+    predicted = [np.full((draws_of(share), len(y)), -1) for share in shares]
+    for subset, labels in zip(subsets, predictions, strict=True):
+        predicted[subset.size][subset.draw, folds[subset.fold][1]] = labels
+    tested = np.sort(np.concatenate([test for _, test in folds]))
+    predicted, y = [codes[:, tested] for codes in predicted], y[tested]
+    groups = None if data.together is None else data.together[tested]
+    units = len(y) if groups is None else len(np.unique(groups))
+    counts = resample_counts(len(y), groups, random_state=seed)
+    right = [codes == y for codes in predicted]
+    points = tuple(
+        _point(
+            [subset for subset in subsets if subset.size == size],
+            _interval(y, predicted[size], counts, units),
+            right[size],
+            len(data.classes),
+        )
+        for size in range(len(shares))
+    )
+    # The mean over draws of pooled accuracies is the pooled mean, so one product gives all.
+    resampled = np.stack([hits.mean(axis=0) for hits in right]) @ counts / counts.sum(axis=0)
+    accuracy = (np.array([point.accuracy for point in points]) * units + 2) / (units + 4)
+    by_test = (
+        accuracy * (1 - accuracy) / units
+    )  # never 0, due to two more right and two more wrong images
+    spread = _spread(right, np.array(shares), by_test)
+    return Measured(
+        points=points,
+        resampled=resampled.astype(np.float64),
+        spread=spread,
+        weights=1 / (by_test + spread**2),
+        chance=float(np.bincount(y).max() / len(y)),
+    )
+
+
+def _interval(y: Codes, predicted: Codes, counts: NDArray[np.float32], units: int) -> Interval:
+    unknown = np.full((*predicted.shape, int(max(y.max(), predicted.max())) + 1), np.nan)
+    interval = bootstrap_intervals(y, predicted, unknown, counts, units=units)["accuracy"]
+    if np.isnan(interval).any():  # all resamples have the same accuracy, as with equal groups
+        return 0.0, 1.0
+    return interval
+
+
+def _point(
+    subsets: list[Subset], interval: Interval, right: NDArray[np.bool_], classes: int
+) -> CurvePoint:
+    images = float(np.mean([len(subset.train) for subset in subsets]))
+    return CurvePoint(images / classes, images, len(right), float(right.mean()), interval)
+
+
+def _spread(right: list[NDArray[np.bool_]], shares: Floats, by_test: Floats) -> Floats:
+    """Estimate the standard deviation of each point over training subsets.
+
+    Subsets of a fold overlap, which hides the variance that they have in common, and the whole
+    can't be drawn twice. So a power law of the size is fitted to the variances of those sizes that
+    were drawn several times.
+    """
+    draws = np.array([len(hits) for hits in right])
+    several = draws > 1
+    if several.sum() < 2:
+        return np.sqrt(by_test)
+    between = np.array([hits.mean(axis=1).var(ddof=1) for hits in right if len(hits) > 1])
+    between /= 1 - shares[several]
+    between += 0.02 * by_test[several]  # few draws may agree by chance
+    slope, start = np.polyfit(
+        np.log(shares[several]), np.log(between), 1, w=np.sqrt(draws[several] - 1)
+    )
+    spread: Floats = np.sqrt(np.exp(start + slope * np.log(shares)) / draws)
+    return spread

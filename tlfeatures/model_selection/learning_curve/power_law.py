@@ -1,0 +1,59 @@
+"""An inverse power law of accuracy, fitted to many curves at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tlfeatures.metrics.scores import Floats
+
+_EXPONENTS = np.geomspace(0.02, 2, 240)
+
+
+@dataclass(frozen=True)
+class Law:
+    """Parameters of B curves, each of shape (B,), for sizes in units of the largest one."""
+
+    a: Floats
+    b: Floats
+    c: Floats
+
+    def at(self, size: float) -> Floats:
+        """Return the accuracies at a size."""
+        return self.a - self.b * float(size) ** -self.c
+
+    def first(self, largest: float) -> dict[str, float]:
+        """Return the parameters of the first curve, for sizes in images a class."""
+        a, b, c = (float(values[0]) for values in (self.a, self.b, self.c))
+        return {"a": a, "b": b * float(largest) ** c, "c": c}
+
+
+def fit_law(sizes: Floats, curves: Floats, weights: Floats) -> Law:
+    """Fit the law to curves of shape (S, B) by weighted least squares within its bounds.
+
+    For a given c the law is linear in a and b, which then have a closed form. So c is searched on a
+    grid, and no curve can end in a local minimum.
+    """
+    weights = weights / weights.sum()
+    mean = weights @ curves
+    best = [np.full(curves.shape[1], start) for start in (np.inf, 0.0, 0.0, 0.0)]
+    for c in _EXPONENTS:
+        x = sizes**-c
+        a, b = _line(x, curves, weights, mean)
+        loss = weights @ (curves - a + np.outer(x, b)) ** 2
+        better = loss < best[0]
+        for kept, new in zip(best, (loss, a, b, c), strict=True):
+            kept[better] = new if np.isscalar(new) else new[better]
+    return Law(*best[1:])
+
+
+def _line(x: Floats, curves: Floats, weights: Floats, mean: Floats) -> tuple[Floats, Floats]:
+    """Fit a - b x with a <= 1 and b >= 0; if a bound is exceeded, the optimum lies on it."""
+    away = x - weights @ x
+    b = np.maximum(-(weights * away) @ curves / (weights @ away**2), 0)
+    a = mean + b * (weights @ x)
+    over = a > 1
+    b[over] = (weights * x) @ (1 - curves[:, over]) / (weights @ x**2)
+    a[over] = 1
+    return a, b

@@ -1,0 +1,60 @@
+"""A spec's backbone and its embedding as part of a model's ONNX graph."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tlfeatures.features.combined import parts_of
+from tlfeatures.features.engines.load import find_weights
+from tlfeatures.features.engines.onnx_backbone import backbone_nodes
+from tlfeatures.features.engines.onnx_graph import Graph, Value, row_squares
+from tlfeatures.features.spec import Spec
+
+
+def add_backbone(
+    graph: Graph, images: Value, spec: Spec, embedding: str, weights: str | None = None
+) -> Value:
+    """Add the backbone of a spec to a graph.
+
+    Parameters
+    ----------
+    graph : Graph
+    images : name of a value of shape (n, h, w, 3), uint8
+        RGB, of the spec's size.
+    spec : Spec
+    embedding : str
+        `LAYER.POOLING`, or several joined as `A+B`.
+    weights : str, optional
+        File of the weights, if it isn't the one in the spec.
+
+    Returns
+    -------
+    str
+        The name of a value of shape (n, d), float32.
+
+    Raises
+    ------
+    WeightsError
+        If the weights are missing, or aren't those of the spec.
+    SpecError
+        If this version can't prepare images as the spec requires.
+    ModelError
+        If this backbone has no ONNX form.
+    """
+    parts = parts_of(embedding)
+    opened = find_weights(spec, parts, weights)
+    tensors = opened.tensors if opened else None
+    rows = backbone_nodes(graph, images, spec.in_float32(), parts, tensors)
+    return _joined(graph, rows)
+
+
+def _joined(graph: Graph, parts: list[Value]) -> Value:
+    """Join embeddings like `tlfeatures.features.combined.join`."""
+    if len(parts) == 1:
+        return parts[0]
+    least = np.array(1e-30, np.float32)  # a row of zeros stays one
+    scaled = [
+        graph.op("Div", rows, graph.op("Max", graph.op("Sqrt", row_squares(graph, rows)), least))
+        for rows in parts
+    ]
+    return graph.op("Concat", *scaled, axis=1)

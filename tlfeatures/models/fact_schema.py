@@ -1,0 +1,135 @@
+"""The facts of a model file and their JSON types.
+
+They are checked here only; other modules can rely on them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Kind = Callable[[Any], bool]
+
+
+def is_text(value: Any) -> bool:
+    """Tell whether it is a string."""
+    return isinstance(value, str)
+
+
+def is_count(value: Any) -> bool:
+    """Tell whether it is an integer of at least 0."""
+    return type(value) is int and value >= 0
+
+
+def is_number(value: Any) -> bool:
+    """Tell whether it is a finite number."""
+    return type(value) in (int, float) and math.isfinite(value)
+
+
+def list_of(kind: Kind) -> Kind:
+    """Give the kind of a list whose items are of a kind."""
+    return lambda value: isinstance(value, list) and all(map(kind, value))
+
+
+def mapping_of(kind: Kind) -> Kind:
+    """Give the kind of a JSON object whose values are of a kind."""
+    return lambda value: isinstance(value, dict) and all(map(kind, value.values()))
+
+
+def optional(kind: Kind) -> Kind:
+    """Give the kind of a value that is null or of a kind."""
+    return lambda value: value is None or kind(value)
+
+
+def record(needed: Mapping[str, Kind], further: Mapping[str, Kind] | None = None) -> Kind:
+    """Give the kind of a JSON object that has the needed keys and may have the further ones."""
+    return lambda value: isinstance(value, dict) and not wrong_keys(value, needed, further or {})
+
+
+def wrong_keys(
+    facts: Mapping[str, Any], needed: Mapping[str, Kind], further: Mapping[str, Kind]
+) -> list[str]:
+    """Name the keys that are missing or have a value of another kind.
+
+    Parameters
+    ----------
+    facts : mapping
+    needed : mapping of key to kind
+    further : mapping of key to kind
+        Keys that may be missing.
+    """
+    wrong = [key for key, kind in needed.items() if key not in facts or not kind(facts[key])]
+    wrong += [key for key, kind in further.items() if key in facts and not kind(facts[key])]
+    return wrong
+
+
+def _interval(value: Any) -> bool:
+    return list_of(is_number)(value) and len(value) == 2
+
+
+_SCORE = record(
+    {
+        "mean": optional(is_number),
+        "std": optional(is_number),
+        "interval": optional(_interval),
+    },
+    {"folds": list_of(optional(is_number)), "reason": optional(is_text)},
+)
+_OUTLIERS = record(
+    {
+        "threshold": is_number,
+        **dict.fromkeys(("neighbor", "columns", "beyond", "compared"), is_count),
+    },
+    {"share": is_number},
+)
+
+
+def _classes(value: Any) -> bool:
+    """Tell whether there are two or more names, sorted and unique, so that they can be searched."""
+    return list_of(is_text)(value) and len(value) > 1 and value == sorted(set(value))
+
+
+def _versions(value: Any) -> bool:
+    return mapping_of(is_text)(value) and "scikit-learn" in value
+
+
+_NEEDED: dict[str, Kind] = {
+    "spec": lambda value: isinstance(value, dict),
+    "embedding": is_text,
+    "classes": _classes,
+    "images": is_count,
+    "columns": is_count,
+    "head": is_text,
+    "versions": _versions,
+}
+_FURTHER: dict[str, Kind] = {
+    **dict.fromkeys(("variants", "folds", "copies", "compared", "tested"), is_count),
+    "counts": mapping_of(is_count),
+    "params": lambda value: isinstance(value, dict),
+    "tuned": lambda value: isinstance(value, bool),
+    "split": is_text,
+    "groups": optional(is_count),
+    "included": list_of(is_text),
+    "scores": mapping_of(_SCORE),
+    "outliers": _OUTLIERS,
+}
+
+
+def wrong_facts(facts: Mapping[str, Any]) -> list[str]:
+    """Name the facts of a model file that are missing or of the wrong kind.
+
+    Parameters
+    ----------
+    facts : mapping
+        JSON data. Facts that this version doesn't know are not checked.
+
+    Returns
+    -------
+    list of str
+        Empty if the facts are valid. `Spec.from_dict` checks the spec.
+    """
+    wrong = wrong_keys(facts, _NEEDED, _FURTHER)
+    if not wrong and set(facts.get("counts", facts["classes"])) != set(facts["classes"]):
+        wrong.append("counts")
+    return wrong

@@ -1,0 +1,178 @@
+"""Label image files with a fitted head: load the backbone, embed, predict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlfeatures.errors import ImageError, ModelError, ParameterError
+from tlfeatures.features.backbones.table import BACKBONES, embedding_widths
+from tlfeatures.features.combined import join, parts_of
+from tlfeatures.features.embed import ComputeOptions, Embedder, EmbeddingRun
+from tlfeatures.features.images.few_levels import warn_of_few_levels
+from tlfeatures.features.images.read_ahead import ImageToRead, Key
+from tlfeatures.models.fitted_head import FittedHead
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The label of one image file.
+
+    Attributes
+    ----------
+    path : str
+    label : str or None
+        None if the model abstains or the image can't be read.
+    probabilities : dict of class to float
+        Empty if the image can't be read.
+    error : str or None
+        Why the image can't be read.
+    outlier : bool or None
+        Whether the image is unlike the training images: farther from the 5th nearest of them than
+        the limit. None if outliers weren't requested.
+    distance : float or None
+        Distance to that 5th nearest image, in units of the limit; infinite for an embedding of
+        zeros.
+    """
+
+    path: str
+    label: str | None = None
+    probabilities: dict[str, float] = field(default_factory=dict)
+    error: str | None = None
+    outlier: bool | None = None
+    distance: float | None = None
+
+    @property
+    def abstained(self) -> bool:
+        """Whether the image was read, but no class is probable enough."""
+        return self.label is None and self.error is None
+
+
+class Labeller:
+    """Labels image files with a fitted head; loads its backbone when created.
+
+    Parameters
+    ----------
+    model : FittedHead
+    options : ComputeOptions
+    min_confidence, outliers
+        See `Model.predict`.
+    """
+
+    def __init__(
+        self,
+        model: FittedHead,
+        options: ComputeOptions,
+        *,
+        min_confidence: float = 0.0,
+        outliers: bool = False,
+    ) -> None:
+        if not 0 <= min_confidence <= 1:
+            raise ParameterError(
+                f"min_confidence is {min_confidence}; expected a probability from 0 to 1"
+            )
+        if outliers and model.outliers is None:
+            raise ModelError(
+                "this model can't tell outliers: it was made before models could, or from too few "
+                "images; fit it again"
+            )
+        check_width(model)
+        self._model = model
+        self._detector = model.outliers if outliers else None
+        self._min_confidence = min_confidence
+        # Predictions don't need the same last bits: Keras replaces an engine that isn't installed.
+        spec, options = replace(model.spec, augmentation=None), replace(options, substitute=True)
+        self._embedder = Embedder(spec, parts_of(model.embedding), options)
+        _ = self._embedder.backbone  # errors of loading are raised before any image is read
+
+    def run(
+        self,
+        files: Sequence[tuple[Key, str | Path]],
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> EmbeddingRun[Key]:
+        """Start embedding image files; see `EmbeddingRun`."""
+        images = (ImageToRead(key, path) for key, path in files)
+        return EmbeddingRun(self._embedder, images, len(files), progress=progress)
+
+    def embed(self, run: EmbeddingRun[Key]) -> Iterator[tuple[list[Key], NDArray[np.float32]]]:
+        """Give the keys and the columns of the model's embedding, batch by batch."""
+        for batch in run.batches():
+            yield batch.keys, join(batch.images, self._model.embedding)
+
+    def label(self, paths: Sequence[str | Path]) -> Iterator[Prediction]:
+        """Label image files: one prediction for each, in their order."""
+        run = self.run(list(enumerate(paths)))
+        next_number = 0
+        try:
+            for numbers, X in self.embed(run):
+                predictions = self._predictions([paths[number] for number in numbers], X)
+                labelled = dict(zip(numbers, predictions, strict=True))
+                errors = dict(run.failures)  # of all images before the last one of this batch
+                for number in range(next_number, numbers[-1] + 1):
+                    yield labelled.get(number) or _unread(paths[number], errors[number])
+                next_number = numbers[-1] + 1
+            for number, error in run.failures:
+                if number >= next_number:
+                    yield _unread(paths[number], error)
+        finally:
+            warn_of_few_levels_in(run, paths)
+
+    def _predictions(
+        self, paths: Sequence[str | Path], X: NDArray[np.float32]
+    ) -> Iterator[Prediction]:
+        classes = self._model.classes
+        distances: Sequence[float | None] = [None] * len(paths)
+        if self._detector is not None:
+            distances = (self._detector.distances(X) / self._detector.threshold).tolist()
+        table, codes = self._model.predict_proba(X), self._model.predict_codes(X)
+        for path, row, code, distance in zip(paths, table, codes, distances, strict=True):
+            yield Prediction(
+                str(path),
+                classes[code] if row[code] >= self._min_confidence else None,
+                dict(zip(classes, row.tolist(), strict=True)),
+                outlier=None if distance is None else distance > 1,
+                distance=distance,
+            )
+
+
+def _unread(path: str | Path, error: ImageError) -> Prediction:
+    return Prediction(str(path), error=str(error))
+
+
+def warn_of_few_levels_in(run: EmbeddingRun[int], paths: Sequence[str | Path]) -> None:
+    """Warn of the images of a run with few grey levels; their keys are positions in `paths`."""
+    few_levels = [(str(paths[number]), few) for number, few in run.few_levels]
+    warn_of_few_levels(few_levels, "tlfeatures extract --value-range {}")
+
+
+def check_width(model: FittedHead) -> None:
+    """Refuse a model whose embedding no backbone of this version gives with the same width.
+
+    Raises
+    ------
+    ModelError
+        If the file is damaged, or another version with other backbones or layers made it.
+    """
+    name = model.spec.backbone
+    if name not in BACKBONES:
+        raise ModelError(
+            f"the model needs the backbone {name!r}, which this tlfeatures doesn't have (there "
+            f"are: {', '.join(BACKBONES)}); use the version that made it, or extract and fit again"
+        )
+    try:
+        parts = parts_of(model.embedding)
+        widths = embedding_widths(name, parts, [], model.spec.size)
+    except ParameterError as error:
+        raise ModelError(
+            f"the model needs the embedding {model.embedding!r} of {name}, which this tlfeatures "
+            f"doesn't give: {error}; use the version that made it, or extract and fit again"
+        ) from error
+    if list(widths) != parts or sum(widths.values()) != model.info["columns"]:
+        raise ModelError(
+            f"the head takes {model.info['columns']} columns of {model.embedding}, the backbone "
+            f"gives {widths}: the model file is damaged; fit it again"
+        )

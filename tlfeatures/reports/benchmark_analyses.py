@@ -1,0 +1,277 @@
+"""Analyses of a benchmark that need its embeddings: learning curve, epochs, audit and map."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlfeatures.benchmarking.benchmark import Benchmark
+from tlfeatures.benchmarking.comparison import Rank
+from tlfeatures.benchmarking.entries import Entry
+from tlfeatures.dataset.dataset import Dataset
+from tlfeatures.dataset.stratified_folds import Fold, folds_of
+from tlfeatures.errors import ParameterError
+from tlfeatures.features.sources.folder_labels import LabelRow
+from tlfeatures.heads.parameters import plain_params
+from tlfeatures.heads.table import ALIASES, HEADS, make_head
+from tlfeatures.metrics.out_of_fold import OutOfFold
+from tlfeatures.model_selection.audit.audit import audit
+from tlfeatures.model_selection.audit.results import Audit
+from tlfeatures.model_selection.folds import make_folds
+from tlfeatures.model_selection.learning_curve.measure import measure_curve
+from tlfeatures.model_selection.learning_curve.results import LearningCurve
+from tlfeatures.model_selection.training_curve import (
+    TrainingCurve,
+    training_curve,
+    trains_in_epochs,
+)
+from tlfeatures.names import unknown_name
+from tlfeatures.reports.analysis_cache import AnalysisCache
+from tlfeatures.reports.benchmark_data import BenchmarkData, FileEmbedding
+from tlfeatures.reports.embedding_map import EmbeddingMap, embedding_map
+
+MOST_IMAGES = 5000  # on a map; more points would cover each other
+
+Steps = Callable[[str, int, int], None]
+
+
+class Analyses:
+    """Learning curve, epochs, audit and map of a benchmark, computed when they are needed.
+
+    The benchmark's folder keeps the first three.
+
+    Parameters
+    ----------
+    benchmark : Benchmark
+    datasets : mapping of (file, embedding, variants) to Dataset, optional
+        Datasets that are loaded already; others are loaded from the benchmark's files.
+    n_jobs : int or None
+        Number of folds that are fitted at the same time; the results don't depend on it.
+    progress : callable of (analysis, done, total), optional
+    """
+
+    def __init__(
+        self,
+        benchmark: Benchmark,
+        datasets: Mapping[FileEmbedding, Dataset] | None = None,
+        *,
+        n_jobs: int | None = -1,
+        progress: Steps | None = None,
+    ) -> None:
+        self.benchmark = benchmark
+        self._data = BenchmarkData(benchmark, datasets)
+        self._cache = AnalysisCache(benchmark.out)
+        self._n_jobs, self._progress = n_jobs, progress
+        self._entries = {entry.facts["key"]: entry for entry in benchmark.entries}
+
+    # ---- heads
+
+    def rank(self, head: str | None = None, embedding: str | None = None) -> Rank:
+        """Give the best rank of a head and an embedding; None means any (see `ranks`)."""
+        return self.ranks(head, embedding)[0]
+
+    def ranks(self, head: str | None = None, embedding: str | None = None) -> list[Rank]:
+        """Give the ranks of a head and an embedding, best first.
+
+        `head` is a name in the ranking, as `logreg (5 variants)`, or the name of a head, which may
+        have several ranks.
+
+        Raises
+        ------
+        ParameterError
+            If the benchmark has no such head or embedding; it names those that there are.
+        """
+        ranking = self.benchmark.comparison.ranking
+        head = None if head is None else ALIASES.get(head, head)
+        for name, wanted in (("embedding", embedding), ("head", head)):
+            matches = [rank for rank in ranking if wanted in (None, *_names(rank, name))]
+            if not matches:
+                names = dict.fromkeys(_names(rank, name)[0] for rank in ranking)
+                raise unknown_name(f"{name} of this benchmark named", str(wanted), names)
+            # `logreg` is a name in the ranking, and also the head of `logreg (5 variants)`.
+            ranking = [rank for rank in matches if wanted == _names(rank, name)[0]] or matches
+        return ranking
+
+    @staticmethod
+    def in_epochs(ranking: Iterable[Rank]) -> Rank | None:
+        """Give the first rank whose head trains in epochs, if any."""
+        return next((rank for rank in ranking if _in_epochs(rank.head)), None)
+
+    def entry(self, rank: Rank) -> Entry:
+        """Give a rank's entry of the first repeat."""
+        return self._entries[rank.keys[0]]
+
+    def predictions(self, rank: Rank) -> OutOfFold:
+        """Give a rank's out-of-fold predictions of the first repeat."""
+        return OutOfFold.of(self.benchmark.study, self.entry(rank))
+
+    # ---- datasets
+
+    def dataset(self, rank: Rank) -> Dataset:
+        """Give the dataset that a rank was computed on (see `BenchmarkData.dataset`)."""
+        return self._data.dataset(self.entry(rank).facts)
+
+    def find(self, file: str) -> str:
+        """Find a file of the benchmark (see `BenchmarkData.find`)."""
+        return self._data.find(file)
+
+    # ---- results
+
+    def learning_curve(self, rank: Rank) -> LearningCurve:
+        """Measure a head's accuracy against its number of training images."""
+        head, params = _own(rank.head), self._params(rank)
+        seed = self.benchmark.study.facts["random_state"]
+
+        def measure() -> LearningCurve:
+            data = self.dataset(rank)
+            return measure_curve(
+                data,
+                head,
+                cv=self._folds_wanted(),
+                params=params,
+                n_jobs=self._n_jobs,
+                random_state=seed,
+                progress=self._progress_of("learning curve"),
+            )
+
+        return self._cache.get(LearningCurve, [rank.keys, params], measure)
+
+    def training(self, rank: Rank) -> TrainingCurve:
+        """Follow a head epoch by epoch, on the benchmark's folds."""
+        head = _own(rank.head)
+        if not _in_epochs(head):
+            raise ParameterError(
+                f"{head} doesn't train in epochs; mlp does: add it to the benchmark, and name it "
+                "here"
+            )
+        entry = self.entry(rank)
+
+        def measure() -> TrainingCurve:
+            data = self.dataset(rank)
+            split, folds = self._folds(data, entry)
+            return training_curve(
+                data,
+                head,
+                params=_changed(head, rank.params),
+                folds=folds,
+                split=split,
+                chosen=entry.facts["chosen"],
+                n_jobs=self._n_jobs,
+                random_state=self.benchmark.study.facts["random_state"],
+                progress=self._progress_of("epochs"),
+            )
+
+        return self._cache.get(TrainingCurve, [rank.keys], measure)
+
+    def audit(self, rank: Rank) -> Audit:
+        """List problems of the images and labels (see `tlfeatures.audit`)."""
+        facts, entry = self.benchmark.study.facts, self.entry(rank).facts
+
+        def measure() -> Audit:
+            # The labels of the benchmark's images. `dataset` checks that the file still has them.
+            labels: dict[str, Any] = dict(_rows(self.dataset(rank)))
+            return audit(
+                self.find(entry["file"]),
+                embedding=entry["embedding"],
+                labels=labels,
+                near_duplicates=facts["near_duplicates"],
+                cv=self._folds_wanted(),
+                n_jobs=self._n_jobs,
+                random_state=facts["random_state"],
+                progress=self._progress_of("audit"),
+            )
+
+        return self._cache.get(Audit, [facts["study"], entry["matrix"]], measure)
+
+    def map(self, rank: Rank, method: str = "pca") -> tuple[NDArray[np.int_], EmbeddingMap]:
+        """Place the images of an embedding on a plane.
+
+        Returns
+        -------
+        rows : ndarray of int
+            Rows of the rank's dataset, ascending: all, or a random sample of `MOST_IMAGES`.
+        map : EmbeddingMap
+            A point for each of these rows.
+        """
+        data, seed = self.dataset(rank), self.benchmark.study.facts["random_state"]
+        rows = np.arange(len(data.y))
+        if len(rows) > MOST_IMAGES:
+            chosen = np.random.default_rng(seed).choice(rows, MOST_IMAGES, replace=False)
+            rows = np.sort(chosen)
+        return rows, embedding_map(data.X[rows], method, random_state=seed)
+
+    def wrong(self, rank: Rank) -> NDArray[np.bool_]:
+        """Give which rows of its dataset a rank predicted wrong; False if they weren't tested."""
+        predictions = self.predictions(rank)
+        wrong: NDArray[np.bool_] = np.isin(
+            self.dataset(rank).ids, predictions.ids[predictions.wrong]
+        )
+        return wrong
+
+    # ---- settings
+
+    def _params(self, rank: Rank) -> dict[str, Any]:
+        """Give the head's parameters; tuned ones as most of the folds chose them."""
+        chosen = Counter(json.dumps(point) for point in self.entry(rank).facts["chosen"])
+        usual = json.loads(chosen.most_common(1)[0][0]) if chosen else {}
+        names = {name.rpartition("__")[2]: value for name, value in usual.items()}
+        return _changed(rank.head, {**rank.params, **names})
+
+    def _folds_wanted(self) -> int:
+        folds: int = self.benchmark.study.facts["folds"]
+        return folds if folds > 1 else 5
+
+    def _folds(self, data: Dataset, entry: Entry) -> tuple[str, list[Fold]]:
+        """Give the benchmark's folds, from the number of the fold that tested each image."""
+        study = self.benchmark.study
+        split: str = study.facts["split"]
+        if split != "cv":
+            return make_folds(data, split=split)
+        if study.facts["tested"] != len(data.y) or not study.facts["others_train"]:
+            raise ParameterError(
+                "the benchmark's folds were given in Python, and its folder doesn't have them"
+            )
+        place = {id_: row for row, id_ in enumerate(data.ids.tolist())}
+        fold = np.empty(len(data.y), int)
+        fold[[place[id_] for id_ in study.ids.tolist()]] = entry.fold
+        return split, folds_of(fold)
+
+    def _progress_of(self, analysis: str) -> Callable[[int, int], None] | None:
+        progress = self._progress
+        return None if progress is None else lambda done, total: progress(analysis, done, total)
+
+
+def _names(rank: Rank, what: str) -> tuple[str, ...]:
+    if what == "head":
+        return rank.label, rank.head
+    return rank.embedding, rank.embedding.rpartition(":")[2]
+
+
+def _rows(data: Dataset) -> Iterator[tuple[str, LabelRow]]:
+    nothing = [None] * len(data.y)
+    groups = nothing if data.groups is None else data.groups.tolist()
+    splits = nothing if data.split is None else data.split.tolist()
+    for id_, *row in zip(data.ids.tolist(), data.y.tolist(), groups, splits, strict=True):
+        yield id_, LabelRow(*row)
+
+
+def _own(head: str) -> str:
+    """Refuse heads of others: their names are imported, and a folder's data must import nothing."""
+    if head not in HEADS:
+        raise ParameterError(f"{head} is no head of this package, so it isn't fitted again")
+    return head
+
+
+def _in_epochs(head: str) -> bool:
+    return head in HEADS and trains_in_epochs(make_head(head))
+
+
+def _changed(head: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the parameters that differ from the head's defaults."""
+    usual = plain_params(make_head(head))
+    return {name: value for name, value in params.items() if usual.get(name, ...) != value}

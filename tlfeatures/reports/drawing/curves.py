@@ -1,0 +1,157 @@
+"""Figures of probabilities: ROC, precision against recall, reliability."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tlfeatures.reports.drawing.style import CLASS_COLORS, COLORS, WIDTH, drawing, legend_label
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from tlfeatures.reports.reliability import Reliability
+    from tlfeatures.reports.threshold_curves import Curve, Curves
+
+_LINES = 8  # classes of a figure of curves
+
+REFERENCE_LINE: dict[str, Any] = {
+    "color": COLORS["muted"],
+    "linewidth": 0.9,
+    "linestyle": (0, (4, 3)),
+}
+
+
+def plot_roc(curves: Curves, ax: Axes | None = None) -> Axes:
+    """Draw ROC curves with their areas.
+
+    Parameters
+    ----------
+    curves : tuple of Curve
+        From `tlfeatures.reports.diagnostics.roc`. Of more than 8, those of the smallest areas are
+        drawn.
+    ax : Axes, optional
+
+    Returns
+    -------
+    Axes
+    """
+    with drawing(ax, *_curves_size(curves)) as axes:
+        for place, curve in enumerate(_worst(curves)):
+            axes.plot(curve.x, curve.y, **_line(place), label=_with_area(curve), zorder=3)
+        axes.plot([0, 1], [0, 1], **REFERENCE_LINE, label="chance")
+        _unit_square(axes)
+        axes.set_xlabel("false positive rate")
+        axes.set_ylabel("true positive rate")
+        _name_curves(axes, curves, "area", "lower right")
+    return axes
+
+
+def plot_precision_recall(curves: Curves, ax: Axes | None = None) -> Axes:
+    """Draw precision against recall, with average precisions.
+
+    Parameters
+    ----------
+    curves : tuple of Curve
+        From `tlfeatures.reports.diagnostics.precision_recall`. Of more than 8, those of the
+        smallest average precision are drawn.
+    ax : Axes, optional
+
+    Returns
+    -------
+    Axes
+        Chance is the share of positives, and where it differs between classes a band.
+    """
+    with drawing(ax, *_curves_size(curves)) as axes:
+        for place, curve in enumerate(_worst(curves)):
+            axes.plot(curve.x, curve.y, **_line(place), label=_with_area(curve), zorder=3,
+                      drawstyle="steps-pre")  # fmt: skip
+        if curves:
+            _draw_shares(axes, [c.positives / (c.positives + c.negatives) for c in _worst(curves)])
+        _unit_square(axes)
+        axes.set_xlabel("recall")
+        axes.set_ylabel("precision")
+        _name_curves(axes, curves, "average precision", "lower left")
+    return axes
+
+
+def _draw_shares(axes: Axes, shares: list[float]) -> None:
+    low, high = min(shares), max(shares)
+    if high - low < 0.005:
+        axes.axhline(low, **REFERENCE_LINE, label="chance")
+    else:
+        axes.axhspan(low, high, color=COLORS["muted"], alpha=0.3, linewidth=0, label="chance")
+
+
+def _worst(curves: Curves) -> list[Curve]:
+    """All curves in their order, or of many those of the smallest areas, the smallest first."""
+    if len(curves) <= _LINES:
+        return list(curves)
+    return sorted(curves, key=lambda curve: curve.area)[:_LINES]
+
+
+def _line(place: int) -> dict[str, Any]:
+    """Give the style of a line; the second four are dashed, as colours alone are too similar."""
+    dash = "-" if place < 4 else (0, (5, 1.2))
+    return {"color": CLASS_COLORS[place], "linewidth": 1.5, "linestyle": dash}
+
+
+def _with_area(curve: Curve) -> str:
+    return f"{legend_label(curve.label)}  {curve.area:.3f}"
+
+
+def _curves_size(curves: Curves) -> tuple[float, float]:
+    named = min(len(curves), _LINES) if len(curves) > 3 else 0
+    return WIDTH, 4.3 + (0.4 if named else 0) + 0.17 * named
+
+
+def _name_curves(axes: Axes, curves: Curves, area: str, corner: str) -> None:
+    """Name few curves in a corner that good ones leave free, and more below the axes."""
+    title = f"class, {area}"
+    if len(curves) > _LINES:
+        title = f"{_LINES} of {len(curves):,} classes, smallest {area}"
+    where: dict[str, Any] = {"loc": corner}
+    if len(curves) > 3:
+        where = {"loc": "upper left", "bbox_to_anchor": (0, -0.14)}
+    if axes.has_data():
+        axes.legend(title=title, alignment="left", **where)
+
+
+def _unit_square(axes: Axes) -> None:
+    # A little more than 0 to 1, or half of a line on the border is cut off.
+    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+
+
+def plot_reliability(reliability: Reliability, ax: Axes | None = None) -> Axes:
+    """Draw how often a head was right against how sure it was.
+
+    Parameters
+    ----------
+    reliability : Reliability
+    ax : Axes, optional
+
+    Returns
+    -------
+    Axes
+        Dots below the diagonal: too sure. The bars at the bottom are the numbers of images.
+    """
+    with drawing(ax, WIDTH, 4.3) as axes:
+        low, high = reliability.edges[:, 0], reliability.edges[:, 1]
+        most = int(reliability.counts.max())
+        axes.bar(
+            low, 0.12 * reliability.counts / most, 0.94 * (high - low), align="edge", zorder=1,
+            color=COLORS["muted"], alpha=0.35, linewidth=0, label=f"images, up to {most:,} a bin",
+        )  # fmt: skip
+        axes.plot([0, 1], [0, 1], **REFERENCE_LINE, label="perfectly calibrated")
+        x, y = reliability.confidence, reliability.right
+        bottom, top = reliability.intervals.T
+        axes.vlines(x, bottom, top, colors=COLORS["accent"], linewidth=1.2)
+        axes.plot(x, y, "o-", color=COLORS["accent"], markersize=4.5, linewidth=1,
+                  label="seen, with 95 % interval")  # fmt: skip
+        axes.set(xlim=(float(low.min()) - 0.02, 1.01), ylim=(0, 1.01))
+        axes.set_xlabel("probability of the most probable class")
+        axes.set_ylabel("share of images that are of it")
+        title = f"expected calibration error {reliability.error:.3f}"
+        # Above the bars: where a head is sure, few are wrong.
+        axes.legend(loc="upper left", bbox_to_anchor=(0, -0.13), title=title, alignment="left",
+                    ncols=2, columnspacing=1)  # fmt: skip
+    return axes

@@ -1,0 +1,146 @@
+"""Figures of a ranking: the heads with their scores, and embeddings by heads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlfeatures.metrics.scores import score_name
+from tlfeatures.reports.drawing.cells import (
+    COLOR_MAP,
+    draw_cells,
+    name_cells,
+    room_for,
+    write_cells,
+)
+from tlfeatures.reports.drawing.style import COLORS, WIDTH, drawing, shortened
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from tlfeatures.benchmarking.comparison import Comparison, Rank
+
+Floats = NDArray[np.float64]
+
+_ROWS = 40  # heads of a ranking
+
+
+def ranking_height(comparison: Comparison) -> float:
+    """Give the height in inches that `plot_ranking` needs."""
+    return 1.15 + 0.23 * min(len(comparison.ranking), _ROWS)
+
+
+def plot_ranking(comparison: Comparison, ax: Axes | None = None) -> Axes:
+    """Draw the heads' scores with 95 % intervals, the best on top.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        Its first 40 heads are drawn.
+    ax : Axes, optional
+
+    Returns
+    -------
+    Axes
+        Filled dots are the best head and those not significantly different from it. Open dots are
+        significantly different; open grey dots can't be tested.
+    """
+    ranking = comparison.ranking[:_ROWS]
+    with drawing(ax, WIDTH, ranking_height(comparison)) as axes:
+        for row, rank in enumerate(ranking):
+            _draw_rank(axes, row, rank, rank.scores[comparison.scoring])
+        best = ranking[0].scores[comparison.scoring]["score"]
+        if best is not None:
+            axes.axvline(best, color=COLORS["muted"], linewidth=0.8, linestyle=(0, (2, 2)))
+        several = len({rank.embedding for rank in comparison.ranking}) > 1
+        names = [_rank_name(rank, several) for rank in ranking]
+        axes.set_yticks(range(len(names)), names)
+        axes.set_ylim(len(names) - 0.4, -0.6)
+        axes.tick_params(axis="y", length=0)
+        axes.grid(visible=False, axis="y")
+        axes.set_xlabel(f"{_axis_name(comparison.scoring)}, with 95 % interval")
+        if len(comparison.ranking) > len(ranking):
+            axes.set_ylabel(f"the first {_ROWS} of {len(comparison.ranking):,} heads")
+        if axes.has_data():
+            axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0.1,
+                        handletextpad=0.2, columnspacing=1.2)  # fmt: skip
+    return axes
+
+
+def _rank_name(rank: Rank, several: bool) -> str:
+    label = shortened(rank.label)
+    return f"{label} on {shortened(rank.embedding)}" if several else label
+
+
+def _draw_rank(axes: Axes, row: int, rank: Rank, score: dict[str, Any]) -> None:
+    if score["score"] is None:
+        return
+    if rank.standing in ("best", "not different"):
+        words, color, fill = "best, or not significantly different", *(COLORS["accent"],) * 2
+    elif rank.standing == "different":
+        words, color, fill = "significantly different", COLORS["accent"], COLORS["paper"]
+    else:
+        words, color, fill = "can't be tested", COLORS["muted"], COLORS["paper"]
+    if score["interval"] is not None:
+        low, high = score["interval"]
+        axes.hlines(row, low, high, colors=color, linewidth=1.4, zorder=2)
+    said = axes.get_legend_handles_labels()[1]
+    axes.plot(
+        [score["score"]], [row], "o", markersize=6, zorder=3,
+        color=color, markerfacecolor=fill, markeredgewidth=1.4,
+        label="_" if words in said else words,
+    )  # fmt: skip
+
+
+def plot_heat_map(comparison: Comparison, ax: Axes | None = None) -> Axes:
+    """Draw the score of each head on each embedding; what was not computed stays blank.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        Rows (heads) and columns (embeddings) are in the order of their best place in the ranking.
+    ax : Axes, optional
+
+    Returns
+    -------
+    Axes
+        The colours span the heads but `dummy`, beside which the others would look all the same;
+        it has numbers alone.
+    """
+    rows = list(dict.fromkeys(rank.label for rank in comparison.ranking))
+    columns = list(dict.fromkeys(rank.embedding for rank in comparison.ranking))
+    values = np.full((len(rows), len(columns)), np.nan)
+    for rank in reversed(comparison.ranking):
+        score = rank.scores[comparison.scoring]["score"]
+        if score is not None:
+            values[rows.index(rank.label), columns.index(rank.embedding)] = score
+    colored = values.copy()
+    colored[[label == "dummy" for label in rows]] = np.nan
+    shown = [[shortened(name) for name in names] for names in (rows, columns)]
+    size = (
+        0.5 + room_for(shown[0]) + 0.56 * len(columns),
+        0.7 + 0.36 * len(rows) + 0.6 * room_for(shown[1]),
+    )
+    with drawing(ax, max(size[0], 3.6), size[1]) as axes:
+        flipped = "_r" if comparison.scoring == "log_loss" else ""
+        mesh = draw_cells(axes, colored, COLOR_MAP + flipped, *_span(colored))
+        write_cells(axes, mesh, colored, [[_three(v) for v in row] for row in values], 9)
+        name_cells(axes, "x", columns)
+        name_cells(axes, "y", rows)
+        axes.set_title(_axis_name(comparison.scoring), loc="left")
+    return axes
+
+
+def _span(values: Floats) -> tuple[float, float] | tuple[None, None]:
+    known = values[np.isfinite(values)]
+    return (float(known.min()), float(known.max())) if len(known) else (None, None)
+
+
+def _three(value: float) -> str:
+    return "" if np.isnan(value) else f"{value:.3f}"
+
+
+def _axis_name(scoring: str) -> str:
+    return score_name(scoring) + (" (less is better)" if scoring == "log_loss" else "")

@@ -1,0 +1,132 @@
+"""Figures of accuracy against the number of images, and of accuracy and loss by epoch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlfeatures.errors import ParameterError
+from tlfeatures.reports.drawing.style import COLORS, WIDTH, drawing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from tlfeatures.model_selection.learning_curve.results import LearningCurve
+    from tlfeatures.model_selection.training_curve import TrainingCurve
+
+Floats = NDArray[np.float64]
+
+_FITTED = 8  # the law of a learning curve is fitted to sizes down to this part of the largest one
+
+
+def plot_learning_curve(curve: LearningCurve, ax: Axes | None = None) -> Axes:
+    """Draw accuracy against images a class, and as far as it is to be believed the forecast.
+
+    Parameters
+    ----------
+    curve : LearningCurve
+    ax : Axes, optional
+
+    Returns
+    -------
+    Axes
+        The law is drawn through the sizes that it was fitted to. Its forecast is there unless
+        the verdict is "unknown".
+    """
+    with drawing(ax, WIDTH, 3.4) as axes:
+        seen = np.array([[p.images_per_class, p.accuracy, *p.interval] for p in curve.points])
+        last, believed = seen[-1, 0], curve.verdict != "unknown"
+        _draw_points(axes, seen, COLORS["accent"], "measured, with 95 % interval")
+        if curve.law is not None:
+            # A little below an eighth: sizes are met as nearly as whole images allow.
+            fitted = seen[seen[:, 0] >= 0.95 * last / _FITTED, 0]
+            _draw_law(axes, curve.law, fitted[0], last, "-", "fitted law")
+        if believed and curve.forecasts:
+            ahead = np.array(
+                [[f.images_per_class, f.accuracy, *f.interval] for f in curve.forecasts]
+            )
+            if curve.law is not None:
+                _draw_law(axes, curve.law, last, ahead[-1, 0], (0, (4, 3)), "_")
+            _draw_points(axes, ahead, COLORS["paper"], "forecast, with 95 % interval")
+        axes.set_xscale("log")
+        _plain_numbers(axes)
+        axes.set_xlabel("training images a class")
+        axes.set_ylabel("accuracy")
+        axes.legend(loc="lower right")
+    return axes
+
+
+def _draw_law(
+    axes: Axes, law: dict[str, float], start: float, end: float, dash: Any, words: str
+) -> None:
+    sizes = np.geomspace(start, end, 60)
+    values = law["a"] - law["b"] * sizes ** -law["c"]
+    axes.plot(sizes, values, color=COLORS["c1"], linestyle=dash, linewidth=1.5, label=words)
+
+
+def _draw_points(axes: Axes, rows: Floats, fill: str, words: str) -> None:
+    x, y, low, high = rows.T
+    axes.vlines(x, low, high, colors=COLORS["accent"], linewidth=1.2, zorder=3)
+    axes.plot(x, y, "o", color=COLORS["accent"], markerfacecolor=fill, markersize=5, zorder=4,
+              label=words)  # fmt: skip
+
+
+def _plain_numbers(axes: Axes) -> None:
+    """Write 10, 20, 50, 100 on a logarithmic axis, in place of powers of ten."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+
+
+def plot_training(curve: TrainingCurve, what: str = "accuracy", ax: Axes | None = None) -> Axes:
+    """Draw accuracy or loss by epoch, of the training images and of those held back.
+
+    Parameters
+    ----------
+    curve : TrainingCurve
+    what : {"accuracy", "loss"}
+    ax : Axes, optional
+
+    Returns
+    -------
+    Axes
+        A thin line is a fold; a thick one the mean, as far as all folds go.
+
+    Raises
+    ------
+    ParameterError
+        For another `what`.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    if what not in ("accuracy", "loss"):
+        raise ParameterError(f"what must be accuracy or loss; got {what!r}")
+    with drawing(ax, WIDTH, 3.4) as axes:
+        _draw_folds(axes, getattr(curve, what), COLORS["c0"], "-", "training")
+        held_back = getattr(curve, f"validation_{what}")
+        _draw_folds(axes, held_back, COLORS["c1"], (0, (4, 1.5)), "validation")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(what)
+        axes.legend(loc="best")
+    return axes
+
+
+def _draw_folds(axes: Axes, values: Floats, color: str, dash: Any, words: str) -> None:
+    values = np.atleast_2d(np.asarray(values, float))
+    values = values[np.isfinite(values).any(axis=1)]
+    if not len(values):
+        return
+    epochs = np.arange(1, values.shape[1] + 1)
+    if len(values) > 1:
+        words += f", mean of {len(values)} folds"
+        for fold in values:
+            axes.plot(epochs, fold, color=color, linestyle=dash, linewidth=0.8, alpha=0.4)
+    # Where a fold has stopped, the mean of the others would jump.
+    mean = values.mean(axis=0)
+    marker = "o" if np.isfinite(mean).sum() < 2 else None
+    axes.plot(epochs, mean, color=color, linestyle=dash, linewidth=2, marker=marker, label=words)

@@ -1,0 +1,103 @@
+"""Images as points in the plane, by principal components or t-SNE."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlfeatures.dataset.distances import unit_roots
+from tlfeatures.equality import EqualByValue
+from tlfeatures.errors import ParameterError
+
+Floats = NDArray[np.float64]
+
+METHODS = ("pca", "tsne")
+
+_NEIGHBOURS = 30  # t-SNE's perplexity, scikit-learn's default
+_LEADING = 50  # coordinates that t-SNE gets, as van der Maaten and Hinton (2008) did
+
+
+@dataclass(frozen=True, eq=False)
+class EmbeddingMap(EqualByValue):
+    """Images in the plane, such that similar ones are near each other.
+
+    Attributes
+    ----------
+    points : ndarray of shape (n, 2), float64
+    method : {"pca", "tsne"}
+    explained : (float, float) or None
+        Shares of the variance that the axes have; None for t-SNE.
+    """
+
+    points: Floats
+    method: str
+    explained: tuple[float, float] | None
+
+
+def embedding_map(
+    X: NDArray[np.floating[Any]], method: str = "pca", random_state: int | None = 0
+) -> EmbeddingMap:
+    """Lay images out in the plane.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, d)
+    method : {"pca", "tsne"}
+        "pca": the two leading principal components of the rows' square roots, scaled to length 1.
+        Their distances are those by which `tlfeatures.dataset.duplicates` finds copies. (On
+        standardised columns, one image with a rare activation can leave all others in a corner.)
+        "tsne": similar images are neighbours; distances between groups, and their sizes, mean
+        nothing.
+    random_state : int or None
+        Of t-SNE, and of the components of large sets.
+
+    Returns
+    -------
+    EmbeddingMap
+
+    Raises
+    ------
+    ParameterError
+        For another method, or fewer than 3 images.
+
+    References
+    ----------
+    L. van der Maaten and G. Hinton (2008), Visualizing data using t-SNE, Journal of Machine
+    Learning Research 9, 2579-2605.
+    D. Kobak and P. Berens (2019), The art of using t-SNE for single-cell transcriptomics, Nature
+    Communications 10:5416: beginning with the principal axes.
+    """
+    from sklearn.decomposition import PCA
+
+    if method not in METHODS:
+        raise ParameterError(f"method must be one of {', '.join(METHODS)}; got {method!r}")
+    if len(X) < 3:
+        raise ParameterError(f"a map needs 3 images or more, got {len(X)}")
+    with np.errstate(invalid="ignore"):
+        roots = np.nan_to_num(unit_roots(X))  # rows of zeros stay zeros
+    wanted = 2 if method == "pca" else _LEADING
+    pca = PCA(min(wanted, *X.shape), random_state=random_state)
+    with np.errstate(invalid="ignore"):  # shares of no variance at all
+        scores = pca.fit_transform(roots).astype(np.float64)
+        shares = np.nan_to_num(pca.explained_variance_ratio_).tolist()
+    if scores.shape[1] < 2:  # one column
+        scores, shares = np.column_stack([scores, np.zeros(len(X))]), [*shares, 0.0]
+    if np.ptp(scores) < 1e-6:  # the images don't differ at all
+        scores, shares = np.zeros_like(scores), [0.0, 0.0]
+    if method == "tsne":
+        return EmbeddingMap(_neighbours(scores, random_state), method, None)
+    return EmbeddingMap(scores, method, (shares[0], shares[1]))
+
+
+def _neighbours(scores: Floats, seed: int | None) -> Floats:
+    from sklearn.manifold import TSNE
+
+    if not scores.any():
+        return scores[:, :2]
+    perplexity = min(_NEIGHBOURS, (len(scores) - 1) / 3)
+    made = TSNE(init="pca", perplexity=perplexity, random_state=seed).fit_transform(scores)
+    points: Floats = made.astype(np.float64)
+    return points

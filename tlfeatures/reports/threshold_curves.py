@@ -1,0 +1,132 @@
+"""ROC and precision-recall curves: one class against the others, as the threshold varies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlfeatures.equality import EqualByValue
+from tlfeatures.metrics.out_of_fold import OutOfFold
+
+Floats = NDArray[np.float64]
+Codes = NDArray[np.int_]
+
+_POINTS = 200  # of a curve: a figure shows no more
+
+
+@dataclass(frozen=True, eq=False)
+class Curve(EqualByValue):
+    """One class against the rest, as the threshold on its probability falls.
+
+    Attributes
+    ----------
+    label : str
+        The class that counts as positive.
+    x, y : ndarray of shape (p,), float64
+        False and true positive rate, or recall and precision; x never falls. At most about 200
+        points, chosen after the area was computed.
+    area : float
+        Area under the ROC curve, or average precision.
+    positives, negatives : int
+        Images of the class, and of the others.
+    """
+
+    label: str
+    x: Floats
+    y: Floats
+    area: float
+    positives: int
+    negatives: int
+
+
+Curves = tuple[Curve, ...]
+
+
+def roc(predictions: OutOfFold) -> Curves:
+    """Give true against false positive rates over the images of all folds together.
+
+    Parameters
+    ----------
+    predictions : OutOfFold
+
+    Returns
+    -------
+    tuple of Curve
+        Of two classes, one curve: the second one is positive. Of more, each against the rest;
+        those without positives or negatives are left out.
+
+    Raises
+    ------
+    ParameterError
+        If the head gives no probabilities.
+
+    References
+    ----------
+    T. Fawcett (2006), An introduction to ROC analysis, Pattern Recognition Letters 27, 861-874.
+    """
+    from sklearn.metrics import auc, roc_curve
+
+    curves = []
+    for label, positive, score in _against_the_rest(predictions):
+        x, y, _ = roc_curve(positive, score)
+        curves.append(_curve(label, positive, x, y, auc(x, y)))
+    return tuple(curves)
+
+
+def precision_recall(predictions: OutOfFold) -> Curves:
+    """Give precision against recall over the images of all folds together.
+
+    Parameters
+    ----------
+    predictions : OutOfFold
+
+    Returns
+    -------
+    tuple of Curve
+        Of the classes that `roc` has; a precision holds back to the recall before it.
+
+    Raises
+    ------
+    ParameterError
+        If the head gives no probabilities.
+
+    References
+    ----------
+    J. Davis and M. Goadrich (2006), The relationship between Precision-Recall and ROC curves,
+    ICML, 233-240: why such a curve is drawn in steps and not in straight lines.
+    """
+    from sklearn.metrics import average_precision_score, precision_recall_curve
+
+    curves = []
+    for label, positive, score in _against_the_rest(predictions):
+        precision, recall, _ = precision_recall_curve(positive, score, drop_intermediate=True)
+        area = average_precision_score(positive, score)
+        curves.append(_curve(label, positive, recall[::-1], precision[::-1], area))
+    return tuple(curves)
+
+
+def _against_the_rest(
+    predictions: OutOfFold,
+) -> list[tuple[str, NDArray[np.bool_], Floats]]:
+    """Class, which images are of it, and their probabilities of it."""
+    predictions.check_probabilities()
+    classes = predictions.classes
+    codes = range(1, 2) if len(classes) == 2 else range(len(classes))
+    found = [(classes[c], predictions.y == c, predictions.probabilities[:, c]) for c in codes]
+    return [each for each in found if 0 < each[1].sum() < len(each[1])]
+
+
+def _curve(label: str, positive: NDArray[np.bool_], x: Floats, y: Floats, area: Any) -> Curve:
+    kept, positives = _thinned(x, y), int(positive.sum())
+    return Curve(label, x[kept], y[kept], float(area), positives, len(positive) - positives)
+
+
+def _thinned(x: Floats, y: Floats) -> Codes:
+    """Choose points evenly along the curve, so that steep parts keep theirs."""
+    if len(x) <= _POINTS:
+        return np.arange(len(x))
+    along = np.cumsum(np.hypot(np.diff(x, prepend=x[0]), np.diff(y, prepend=y[0])))
+    return np.unique(np.searchsorted(along, np.linspace(0, along[-1], _POINTS)).clip(0, len(x) - 1))

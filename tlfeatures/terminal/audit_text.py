@@ -1,0 +1,44 @@
+"""The result of `audit` as text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tlfeatures.terminal.shared_lines import RANDOM_WEIGHTS
+from tlfeatures.terminal.tables import table
+
+if TYPE_CHECKING:
+    from tlfeatures.model_selection.audit.results import Audit
+
+
+def render_audit(result: Audit, top: int = 20) -> str:
+    """Counts by kind, the first rows, and what to do with them."""
+    findings = result.findings
+    counts = ", ".join(f"{count:,} {kind}" for kind, count in result.counts.items())
+    lines = [f"{result.embedding} of {result.file}: {result.images:,} images"]
+    lines.append(f"{len(findings):,} findings ({counts})" if findings else "nothing found")
+    lines.append(
+        f"{result.head} agrees with {result.accuracy:.1%} of the labels, of images that it was "
+        "not trained on"
+    )
+    if result.weights == "random":
+        lines.append(RANDOM_WEIGHTS)
+    if findings[:top]:
+        rows = [
+            [finding.kind, finding.id, f"{finding.score:.3f}", finding.reason]
+            for finding in findings[:top]
+        ]
+        lines += ["", table(["kind", "image", "score", "reason"], rows, left=4)]
+    if len(findings) > top:
+        lines.append(f"and {len(findings) - top:,} more: -o FILE.csv has all, --top N shows more")
+    if result.output is not None:
+        lines.append(f"\nall findings: {result.output}")
+    if findings:
+        lines.append(_AUDIT_NEXT)
+    return "\n".join(lines)
+
+
+_AUDIT_NEXT = """
+Nothing was changed. Open each image; if its label is wrong, move it to the right folder or correct
+the labels' CSV; remove superfluous copies. Then run `tlfeatures extract` (it computes only
+what is new) and `tlfeatures fit` again."""

@@ -1,0 +1,72 @@
+"""The result of `learning-curve` as text, with a plot of characters."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tlfeatures.terminal.shared_lines import RANDOM_WEIGHTS, images_line, trained_on
+from tlfeatures.terminal.tables import interval, number, table
+
+if TYPE_CHECKING:
+    from tlfeatures.model_selection.learning_curve.results import (
+        CurvePoint,
+        Forecast,
+        LearningCurve,
+    )
+
+
+def render_learning_curve(curve: LearningCurve) -> str:
+    """The measured sizes with a plot, the forecast for more images, and the verdict."""
+    points = curve.points
+    lines = [
+        images_line(curve.images, curve.classes),
+        f"{curve.head} on {curve.embedding} of {curve.file}; every size is tested on the same "
+        f"images, {curve.folds}-fold cross-validation{trained_on(curve.variants)}",
+    ]
+    if curve.weights == "random":
+        lines.append(RANDOM_WEIGHTS)
+    low, high = min(p.interval[0] for p in points), max(p.interval[1] for p in points)
+    ends = f"{low:.3f}{high:{_PLOT - 5}.3f}"
+    header = ["images a class", "trained on", "accuracy", "95 % interval", ends]
+    lines += ["", table(header, [_point_row(point, low, high) for point in points])]
+    if curve.verdict != "unknown":  # a number would be believed, whatever the text says
+        header = ["extrapolated to", "accuracy", "95 % interval", "gain", "95 % interval"]
+        lines += ["", table(header, [_forecast_row(each) for each in curve.forecasts])]
+    if curve.backtest is not None and curve.backtest.passed:
+        test = curve.backtest
+        lines.append(
+            f"Check: the curve fitted up to {test.fitted_to:,.0f} images a class predicts "
+            f"{test.predicted:.3f} [{test.interval[0]:.3f}, {test.interval[1]:.3f}] at "
+            f"{test.images_per_class:,.0f}, where {test.seen:.3f} was measured. "
+            f"It says nothing of more than {curve.forecasts[-1].factor} times the images."
+        )
+    return "\n".join([*lines, "", curve.sentence])
+
+
+_PLOT = 24  # characters
+
+
+def _point_row(point: CurvePoint, low: float, high: float) -> list[str]:
+    scale = (_PLOT - 1) / max(high - low, 1e-9)
+    start, middle, end = (
+        round((value - low) * scale)
+        for value in (point.interval[0], point.accuracy, point.interval[1])
+    )
+    bar = " " * start + "-" * (end - start + 1)
+    return [
+        f"{point.images_per_class:,.0f}",
+        f"{point.train_images:,.0f}",
+        number(point.accuracy),
+        interval(point.interval),
+        (bar[:middle] + "o" + bar[middle + 1 :]).ljust(_PLOT),
+    ]
+
+
+def _forecast_row(forecast: Forecast) -> list[str]:
+    return [
+        f"{forecast.images_per_class:,.0f} ({forecast.factor} times)",
+        number(forecast.accuracy),
+        interval(forecast.interval),
+        f"{forecast.gain:+.3f}",
+        interval(forecast.gain_interval),
+    ]

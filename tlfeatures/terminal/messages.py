@@ -1,0 +1,39 @@
+"""Messages of the library's logger on standard error."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+
+
+class LabelMessagesOnce(logging.Filter):
+    """Shows each message about labels once: a benchmark loads them for every embedding."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._shown: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether to show the message."""
+        line = record.getMessage()
+        again = record.name.startswith("tlfeatures.dataset.") and line in self._shown
+        self._shown.add(line)
+        return not again
+
+
+def show_messages(verbose: bool) -> None:
+    """Show the warnings of the package or, if `verbose`, all of its messages."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    handler.addFilter(LabelMessagesOnce())
+    package = logging.getLogger("tlfeatures")
+    package.handlers = [handler]
+    package.setLevel(logging.INFO if verbose else logging.WARNING)
+    # Messages that explain a wait or give an address: downloads, calibration, the dashboard.
+    for name in ("backbones.download", "calibrate", "cluster"):
+        logging.getLogger(f"tlfeatures.features.{name}").setLevel(logging.INFO)
+    # Pillow warns of unusual metadata, which doesn't matter: only the pixels are used.
+    warnings.filterwarnings("ignore", module="PIL")
+    logging.getLogger("PIL").addHandler(logging.NullHandler())
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]

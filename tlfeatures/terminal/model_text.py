@@ -1,0 +1,128 @@
+"""The results of `evaluate`, `export` and `info` as text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from tlfeatures.terminal.shared_lines import (
+    RANDOM_WEIGHTS,
+    averages_line,
+    first_names,
+    missing_lines,
+)
+from tlfeatures.terminal.tables import (
+    interval,
+    mean_and_spread,
+    number,
+    score_words,
+    table,
+)
+
+if TYPE_CHECKING:
+    from tlfeatures.models.evaluate import Trial
+    from tlfeatures.models.export.check import Check
+    from tlfeatures.models.export.export import Export
+
+
+def render_trial(trial: Trial) -> str:
+    """What was tested, each score with its interval, and the confusion matrix."""
+    seen = f", {trial.seen:,} of them left out: the model was fitted on them" if trial.seen else ""
+    lines = [
+        f"{trial.source}: {trial.images:,} images{seen}",
+        f"{trial.head} on {trial.embedding} of {trial.model or 'the model'}; "
+        f"{trial.tested:,} images tested, which it was not fitted on",
+    ]
+    if trial.weights == "random":
+        lines.append(RANDOM_WEIGHTS)
+    if trial.outliers is not None:
+        lines.append(
+            f"{trial.outliers:,} of them are unlike the images that it was fitted on (outliers)"
+        )
+    rows = [
+        [score_words(name), number(row["score"]), interval(row["interval"])]
+        for name, row in trial.scores.items()
+    ]
+    tested = sum(any(row) for row in trial.confusion.counts.tolist())
+    if tested < len(trial.classes):
+        lines.append(averages_line(tested, len(trial.classes)))
+    lines += ["", table(["score", "", "95 % interval"], rows), *missing_lines(_missing_in(trial))]
+    counts = [
+        [label, *map(str, row), str(sum(row))]
+        for label, row in zip(trial.classes, trial.confusion.counts.tolist(), strict=True)
+    ]
+    lines += ["", table(["true / predicted", *trial.classes, "images"], counts)]
+    return "\n".join(lines)
+
+
+def _missing_in(trial: Trial) -> Iterator[tuple[str, str, str | None]]:
+    for name, row in trial.scores.items():
+        if row["score"] is None:
+            yield "", score_words(name), row["reason"]
+        elif row["interval"] is None:
+            yield "", f"interval of {score_words(name)}", row["reason"]
+
+
+def render_export(result: Export) -> str:
+    """The file's inputs and outputs, and how it compares with the model if it was checked."""
+    height, width = result.size
+    lines = [
+        f"{result.file}: {result.bytes / 1e6:.1f} MB, {result.head} on {result.embedding}",
+        f"input: RGB images, uint8, (n, {height}, {width}, 3); output: probabilities of "
+        f"{len(result.classes)} classes ({first_names(result.classes)}) and labels",
+    ]
+    if result.model_precision != result.precision:
+        lines.append(
+            f"it computes in {result.precision}; the head was fitted on embeddings in "
+            f"{result.model_precision}"
+        )
+    if result.weights == "random":
+        lines.append(RANDOM_WEIGHTS)
+    compare = ["--check IMAGES compares its probabilities and speed with those of `predict`"]
+    return "\n".join(lines + (compare if result.check is None else _checked(result.check)))
+
+
+def _checked(check: Check) -> list[str]:
+    onnx, own = check.onnx_images_per_second, check.own_images_per_second
+    return [
+        f"{check.images:,} images, compared with `predict` in {check.own_precision}: largest "
+        f"difference of a probability {check.largest_difference:.1e}, {check.labels_differ:,} "
+        "labels differ",
+        f"speed, reading included: ONNX Runtime {onnx:.1f} images/s, `predict` in "
+        f"{check.own_precision} {own:.1f} images/s ({onnx / own:.2f} times)",
+    ]
+
+
+def render_info(facts: dict[str, Any]) -> str:
+    """The facts of `tlfeatures.models.describe.describe`, one per line."""
+    from tlfeatures.features.backbones.table import BACKBONES
+
+    lines = []
+    for key, value in facts.items():
+        if isinstance(value, dict):
+            lines.append(f"{key}:" if value else f"{key}: none")
+            lines += [f"  {name}: {_plain(inner)}" for name, inner in value.items()]
+        elif key == "failed" and value:
+            lines.append(f"{key}: {len(value)}")
+            lines += [f"  {item['id']}: {item['reason']}" for item in value]
+        else:
+            lines.append(f"{key}: {_plain(value)}")
+    if facts["spec"]["weights"] == "random":
+        lines.append(RANDOM_WEIGHTS)
+    backbone = facts["spec"]["backbone"]
+    if backbone not in BACKBONES:
+        lines.append(
+            f"this version of tlfeatures has no backbone {backbone}, so it can't embed images for "
+            f"this file (there are: {', '.join(BACKBONES)})"
+        )
+    return "\n".join(lines)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict) and {"mean", "std", "interval"} <= set(value):
+        return mean_and_spread(value)
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_plain(inner)}" for name, inner in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return "none" if value is None else str(value)

@@ -1,0 +1,69 @@
+"""Lines that the texts of several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from tlfeatures.names import counted, some_of
+
+RANDOM_WEIGHTS = "made with RANDOM weights: nothing here has been learned from ImageNet"
+
+_SPLITS = {"val": "fitted on train, scored on val", "test": "fitted on train, scored on test"}
+
+
+def images_line(count: int, classes: list[str]) -> str:
+    """Give the numbers of images and classes, and the first classes."""
+    return f"{count:,} images, {len(classes)} classes ({first_names(classes)})"
+
+
+def first_names(names: list[str]) -> str:
+    """Give at most six names."""
+    return some_of(names, 6)
+
+
+def validation(split: str, folds: int, groups: int | None, copies: int) -> str:
+    """Say which images trained the heads and which tested them, and what was kept together.
+
+    Copies are kept together by cross-validation only. A given split may separate them; a warning
+    has then said so before the heads were scored.
+    """
+    how = _SPLITS.get(split, f"{folds}-fold cross-validation")
+    how += f", {groups:,} groups kept together" if groups else ""
+    how += (
+        f", {counted(copies, 'pair')} of copies kept together" if copies and split == "cv" else ""
+    )
+    return how
+
+
+def trained_on(variants: int) -> str:
+    """Say that variants of the images were trained on, if there are any."""
+    if not variants:
+        return ""
+    return f", trained also on {counted(variants, 'variant')} of each image"
+
+
+def averages_line(tested: int, classes: int) -> str:
+    """Say which classes the averages of scores are over."""
+    return (
+        f"{tested} of {classes} classes have tested images; balanced accuracy and macro F1 are "
+        "averages over these"
+    )
+
+
+def missing_lines(missing: Iterable[tuple[str, str, str | None]]) -> list[str]:
+    """Give a line for each reason why scores or intervals are none.
+
+    Parameters
+    ----------
+    missing : iterable of (head, score or interval, reason)
+    """
+    heads: dict[tuple[str, str], list[str]] = {}
+    for head, what, reason in missing:
+        heads.setdefault((what, reason or "not defined"), []).append(head)
+    together: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for (what, reason), of in heads.items():
+        together.setdefault((reason, tuple(of)), []).append(what)
+    return [
+        f"none: {', '.join(what)}{f' ({first_names(list(of))})' if any(of) else ''}: {reason}"
+        for (reason, of), what in together.items()
+    ]
