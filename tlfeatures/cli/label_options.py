@@ -46,17 +46,19 @@ class _Columns(click.ParamType):  # type: ignore[type-arg]
 
 
 class _Similarity(click.ParamType):  # type: ignore[type-arg]
-    """A number, or off."""
+    """A number, auto or off."""
 
     name = "similarity"
 
-    def convert(self, value: Any, param: Any, ctx: Any) -> float | None:
+    def convert(self, value: Any, param: Any, ctx: Any) -> float | str | None:
         if value is None or value == "off":
             return None
+        if value == "auto":
+            return "auto"
         try:
             return float(value)
         except ValueError:
-            self.fail(f"{value!r} is neither a number nor off", param, ctx)
+            self.fail(f"{value!r} is neither a number, auto nor off", param, ctx)
 
 
 def dataset_options(function: Function) -> Function:
@@ -65,12 +67,13 @@ def dataset_options(function: Function) -> Function:
         click.option(
             "--near-duplicates",
             type=_Similarity(),
-            metavar="SIMILARITY|off",
-            default="0.4",
+            metavar="SIMILARITY|auto|off",
+            default="auto",
             show_default=True,
             help="Treat two images as the same photograph if their similarity is at least this "
             "number; 1 means equal. Such images are never separated: no head is tested on a copy "
-            "of an image that it was trained on. off treats only identical files so.",
+            "of an image that it was trained on. auto is the limit of the backbone, "
+            f"{_BACKBONE.near_duplicate} for {_BACKBONE.name}. off treats only identical files so.",
         ),
         click.option(
             "--groups",

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.dataset.dataset import Dataset
-from tlfeatures.dataset.duplicates import NEAR_DUPLICATE
+from tlfeatures.dataset.duplicates import Similarity
 from tlfeatures.dataset.labelled import label_images
 from tlfeatures.dataset.labels import Groups, Labels
 from tlfeatures.dataset.load import check_similarity, load_dataset
@@ -104,7 +104,7 @@ def evaluate(
     groups: str | os.PathLike[str] | None = None,
     label_level: int | None = None,
     label_columns: Mapping[str, str] | None = None,
-    near_duplicates: float | None = NEAR_DUPLICATE,
+    near_duplicates: Similarity = "auto",
     weights: str | None = None,
     device: str = "auto",
     batch_size: int | str = "auto",
@@ -191,7 +191,7 @@ class _Given:
     groups: Groups
     label_level: int | None
     label_columns: Mapping[str, str] | None
-    near_duplicates: float | None
+    near_duplicates: Similarity
 
 
 def _from_file(
