@@ -148,8 +148,8 @@ def test_near_duplicates_are_copies_unless_switched_off(photos, tmp_path):
 def test_by_default_the_limit_of_near_duplicates_is_that_of_the_file_s_backbone(
     photos, tmp_path, monkeypatch
 ):
-    dark = Image.open(photos / "red" / "red00.png").point(lambda value: value * 0.97)
-    dark.save(photos / "red" / "dark.png")
+    pale = Image.open(photos / "red" / "red00.png").point(lambda value: value * 0.97 + 5)
+    pale.save(photos / "red" / "pale.png")
     extract(photos, tmp_path / "x.h5", backbone="pixels", size=16, pools=["flatten"])
     strict = replace(BACKBONES["pixels"], near_duplicate=1.0)
     monkeypatch.setitem(BACKBONES, "pixels", strict)
