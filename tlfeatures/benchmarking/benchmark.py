@@ -1,4 +1,4 @@
-"""The results of a benchmark, and reading them from a folder."""
+"""The result of a benchmark, and reading it from a folder."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tlfeatures.benchmarking.comparison import Comparison
 from tlfeatures.benchmarking.entries import Entry
@@ -16,28 +16,25 @@ from tlfeatures.benchmarking.store.store import ResultStore
 from tlfeatures.benchmarking.study import Study
 from tlfeatures.errors import FormatError, ParameterError
 
-if TYPE_CHECKING:
-    pass
-
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What a benchmark gave.
+    """The result of a benchmark.
 
     Attributes
     ----------
     study : Study
-        The images, their classes and how they were cut.
+        The images, their classes and folds.
     entries : list of Entry
         One for each head, embedding and repeat, also those of earlier runs in the same folder.
     comparison : Comparison
         The ranking, and which heads are significantly different from the best.
     computed : int
-        Entries that this run computed; the others were there.
+        Number of entries that this run computed; the folder had the others.
     out : str or None
-        The folder.
+        The folder of the results.
     commands : list of str
-        Command lines that made the entries.
+        Command lines that computed the entries.
     """
 
     study: Study
@@ -48,7 +45,7 @@ class Benchmark:
     commands: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it as JSON-ready plain data: what `results.json` holds."""
+        """Return JSON-ready plain data: the content of `results.json`."""
         return {
             **self.study.to_dict(),
             "commands": self.commands,
@@ -63,7 +60,7 @@ def load_benchmark(folder: str | os.PathLike[str]) -> Benchmark:
     Returns
     -------
     Benchmark
-        Its study has the images that were tested.
+        Its study has only images that were tested.
 
     Raises
     ------
@@ -78,17 +75,17 @@ def load_benchmark(folder: str | os.PathLike[str]) -> Benchmark:
         raise ParameterError(
             f"{folder} {found}; expected the folder that `tlfeatures benchmark FILE.h5 -o DIR` made"
         )
-    results, stored = ResultStore.read(path)
+    store, stored = ResultStore.read(path)
     _check_ranking(path / RESULTS, stored)
     ranking = [{name: rank[name] for name in _RANK} for rank in stored["ranking"]]
     comparison = Comparison.from_dict({**stored, "ranking": ranking})
-    held = {entry.facts["key"] for entry in results.entries}
+    held = {entry.facts["key"] for entry in store.entries}
     if not all(held.issuperset(rank.keys) for rank in comparison.ranking):
         raise FormatError(
             f"{path / PREDICTIONS} lacks rows of what {RESULTS} ranks; run the `tlfeatures "
             f"benchmark ... -o {folder}` again, which computes what is missing"
         )
-    return Benchmark(results.study, results.entries, comparison, 0, str(folder), results.commands)
+    return Benchmark(store.study, store.entries, comparison, 0, str(folder), store.commands)
 
 
 _RANKING: dict[str, Any] = {
@@ -108,6 +105,7 @@ _INTERVAL: dict[str, Any] = {"low": float | int, "high": float | int}
 
 
 def _check_ranking(path: Path, stored: Mapping[str, Any]) -> None:
+    """Raise a FormatError if a fact of the ranking is missing or has a wrong type."""
     check_kinds(path, stored, _RANKING)
     check_items(path, "verdict", stored["verdict"], str)
     for rank in stored["ranking"]:

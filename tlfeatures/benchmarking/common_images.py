@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -19,9 +19,6 @@ from tlfeatures.features.file.reader import read_header
 from tlfeatures.features.sources.spelling import normalize_name
 from tlfeatures.names import as_list, unknown_name
 
-if TYPE_CHECKING:
-    pass
-
 logger = logging.getLogger(__name__)
 Name = TypeVar("Name")
 
@@ -29,36 +26,56 @@ Name = TypeVar("Name")
 def load_datasets(
     files: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     embeddings: str | Sequence[str],
-    how: Mapping[str, Any],
+    options: Mapping[str, Any],
 ) -> dict[tuple[str, str], Dataset]:
-    """Each wanted embedding of each file, cut to the images that all have, copies put together."""
+    """Load embeddings of files, cut to the images that all files have.
+
+    Parameters
+    ----------
+    files : path or sequence of paths
+    embeddings : str or sequence of str
+        Names, also joined as `A+B`, or "all".
+    options : mapping
+        Keywords of `load_dataset`.
+
+    Returns
+    -------
+    dict of (file, embedding) to Dataset
+        With the same ids and labels; the copies are those of all files.
+
+    Raises
+    ------
+    DatasetError
+        If the files have no images in common, or different labels for an image.
+    ParameterError
+        If no file has an embedding.
+    """
     paths = list(dict.fromkeys(str(path) for path in _listed(files)))
-    held = {path: list(read_header(path).embeddings) for path in paths}
+    available = {path: list(read_header(path).embeddings) for path in paths}
     wanted = as_list(embeddings)
     for name in wanted:
         parts = parts_of(name)
-        if name != "all" and not any(set(parts) <= set(names) for names in held.values()):
-            every = list(dict.fromkeys(name for names in held.values() for name in names))
+        if name != "all" and not any(set(parts) <= set(names) for names in available.values()):
+            every = list(dict.fromkeys(name for names in available.values() for name in names))
             missing = next((part for part in parts if part not in every), name)
             raise unknown_name(f"embedding of {', '.join(paths)}", missing, [*every, "all"])
-    beside = [name for name in dict.fromkeys(wanted) if len(parts_of(name)) > 1]
+    joined = [name for name in dict.fromkeys(wanted) if len(parts_of(name)) > 1]
     loaded = {}
-    for path, names in held.items():
+    for path, names in available.items():
         chosen = [name for name in names if name in wanted or "all" in wanted]
-        once = how  # the copies of a file are those of all of its embeddings
-        for name in [*chosen, *(each for each in beside if set(parts_of(each)) <= set(names))]:
-            loaded[path, name] = load_dataset(path, name, **once)
-            once = {**how, "near_duplicates": None}
-    return _aligned(loaded)
+        own = options  # copies are searched once, as all embeddings of a file have the same
+        for name in [*chosen, *(name for name in joined if set(parts_of(name)) <= set(names))]:
+            loaded[path, name] = load_dataset(path, name, **own)
+            own = {**options, "near_duplicates": None}
+    return _cut_all(loaded)
 
 
 def _listed(files: Any) -> list[str | os.PathLike[str]]:
     return [files] if isinstance(files, str | os.PathLike) else list(files)
 
 
-def _aligned(
-    datasets: dict[tuple[str, str], Dataset],
-) -> dict[tuple[str, str], Dataset]:
+def _cut_all(datasets: dict[tuple[str, str], Dataset]) -> dict[tuple[str, str], Dataset]:
+    """Cut datasets to their common images, and give all of them the same ids and copies."""
     forms = _forms({name: data.ids.tolist() for name, data in datasets.items()})
     common = sorted(set.intersection(*map(set, forms.values())))
     if not common:
@@ -80,7 +97,7 @@ def _aligned(
             )
     copies = np.unique(np.concatenate([data.copies for data in cut.values()]), axis=0)
     unreadable = {
-        normalize_name(each.id): each for data in cut.values() for each in data.unreadable
+        normalize_name(image.id): image for data in cut.values() for image in data.unreadable
     }
     failed = tuple(unreadable[form] for form in sorted(unreadable))
     return {
@@ -95,11 +112,11 @@ def cut_to_common(data: Dataset, file: str, others: Mapping[str, Header], first:
     Parameters
     ----------
     data : Dataset
-        Of `file`.
+        Dataset of `file`.
     others : mapping of file to Header
-        Of the other files.
+        Headers of the other files.
     first : str
-        The file whose ids name the images.
+        The file whose ids the result has.
     """
     ids = {
         other: [id_ for id_, done in zip(header.ids, header.done, strict=True) if done]
@@ -114,18 +131,18 @@ def cut_to_common(data: Dataset, file: str, others: Mapping[str, Header], first:
 
 
 def _forms(ids: Mapping[Name, list[str]]) -> dict[Name, list[str]]:
-    """Give the form of each id by which images of several files are compared.
+    """Return the form of each id in which ids of several files are compared.
 
-    Systems write one name in several Unicode forms. Where these can't tell the images of a file
-    apart, the ids themselves are compared.
+    Operating systems write one name in different Unicode forms, so the forms are normalised. If two
+    images of a file have the same normalised form, the ids themselves are compared.
     """
-    forms = {name: [normalize_name(id_) for id_ in each] for name, each in ids.items()}
-    if any(len(set(each)) < len(each) for each in forms.values()):
+    forms = {name: [normalize_name(id_) for id_ in own] for name, own in ids.items()}
+    if any(len(set(own)) < len(own) for own in forms.values()):
         return dict(ids)
     return forms
 
 
 def _rows(data: Dataset, forms: list[str], wanted: list[str]) -> Dataset:
-    """The rows of the ids that have these forms, in their order."""
-    place = {form: row for row, form in enumerate(forms)}
-    return data.take(np.array([place[form] for form in wanted]))
+    """Return the rows whose ids have the wanted forms, in this order."""
+    row_of = {form: row for row, form in enumerate(forms)}
+    return data.take(np.array([row_of[form] for form in wanted]))

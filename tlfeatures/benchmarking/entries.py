@@ -23,9 +23,8 @@ class Entry(EqualByValue):
     ----------
     facts : dict
         JSON-ready: head, file, embedding, variants, matrix (hash of values), repeat, tuned, params,
-        chosen (parameters by fold), chosen_scores (what they reached on the inner folds), scores
-        (name to mean, std, folds, pooled and its interval), fit_seconds, test_fraction, versions,
-        key.
+        chosen (parameters by fold), chosen_scores (their scores on the inner folds), scores (name
+        to mean, std, folds, pooled and its interval), fit_seconds, test_fraction, versions, key.
     fold, predicted : ndarray of shape (n,), int
         As in `Evaluation`.
     probabilities : ndarray of shape (n, k)
@@ -38,7 +37,7 @@ class Entry(EqualByValue):
 
 
 def entry_facts(data: Dataset, matrix: str, **own: Any) -> dict[str, Any]:
-    """Say what an entry was computed on; `own` are head, repeat, tuned, params and key."""
+    """Return the facts of an entry before it is fitted; `own`: head, repeat, tuned, params, key."""
     return {
         "file": data.file,
         "embedding": data.embedding,
@@ -50,7 +49,7 @@ def entry_facts(data: Dataset, matrix: str, **own: Any) -> dict[str, Any]:
 
 
 def entry_of(evaluation: Evaluation, facts: dict[str, Any]) -> Entry:
-    """Make an entry of an evaluation; `facts` say which head, embedding and repeat it is."""
+    """Return the entry of an evaluation; `facts` come from `entry_facts`."""
     measured = {
         "chosen": [dict(choice.params) for choice in evaluation.choices],
         "chosen_scores": [choice.score for choice in evaluation.choices],
@@ -64,6 +63,6 @@ def entry_of(evaluation: Evaluation, facts: dict[str, Any]) -> Entry:
 
 
 def series_of(entry: Entry) -> tuple[Any, ...]:
-    """Give what entries share that differ in nothing but the repeat."""
+    """Return a key that entries share if they differ in the repeat only."""
     facts = entry.facts
     return facts["matrix"], facts["head"], facts["tuned"], repr(sorted(facts["params"].items()))

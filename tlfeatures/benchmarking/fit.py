@@ -1,4 +1,4 @@
-"""What the command `fit` does: load, cross-validate each head, refit the best, save it."""
+"""Fitting heads: load, cross-validate, and save the best head, fitted again on all images."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 
+from tlfeatures.benchmarking.fit_report import FitReport, HeadReport, count_groups, included_splits
 from tlfeatures.benchmarking.rank import nothing_ranks
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.duplicates import Similarity
@@ -36,7 +37,6 @@ from tlfeatures.names import as_list
 
 if TYPE_CHECKING:
     from tlfeatures.features.cluster.client import Client
-from tlfeatures.benchmarking.fit_report import FitReport, HeadReport, count_groups, included_splits
 
 logger = logging.getLogger(__name__)
 _FEW = 5  # images of a class
@@ -69,7 +69,7 @@ def fit(
     Parameters
     ----------
     file : path
-        Made by `extract`.
+        Embeddings file, written by `extract`.
     heads : str or sequence of str
         See `make_head`, or "all".
     embedding, labels, groups, label_level, label_columns, near_duplicates, variants
@@ -79,19 +79,19 @@ def fit(
     tune : bool
         Choose parameters inside each training fold, and for the saved head on all images.
     model : path, optional
-        Where the best head, fitted again on all labelled images, is saved, with its card beside.
+        Save the best head, fitted again on all labelled images, to this file, with its card.
     scoring : str or sequence of str
-        Further scores, by scikit-learn's names; the first one ranks the heads, else accuracy.
+        Further scores, by scikit-learn's names; the first one ranks, by default accuracy.
     n_jobs, random_state
         See `cross_validate_heads`.
     cluster : str or distributed.Client, optional
-        Whose workers do the folds, in place of `n_jobs`: the address of a scheduler of Dask,
-        "local" for one that is started on this machine, or a client. The saved head is
+        Its workers fit the folds instead of `n_jobs` processes: the address of a Dask scheduler,
+        "local" to start one on this machine, or a client. The saved head is
         fitted here.
     tls : TLS, optional
         Certificates, see `tlfeatures.features.cluster.connect.TLS`.
     command : str, optional
-        The command line that asks for it, to be read by people.
+        The command line, for people to read.
     **validation
         `cv` and `split`, see `cross_validate_heads`.
 
@@ -102,7 +102,7 @@ def fit(
     Raises
     ------
     ClusterError
-        If the scheduler can't be reached, or is gone, or its workers can't do the folds.
+        If the scheduler can't be reached, or is lost, or its workers can't fit the folds.
     """
     scoring = as_list(scoring)
     made = make_heads(heads, params, random_state=random_state)
@@ -110,82 +110,65 @@ def fit(
     if model is not None:
         check_model_target(model)
         check_card_target(model)
-    data = load_dataset(
-        file,
-        embedding,
-        labels,
-        groups=groups,
-        label_level=label_level,
-        label_columns=label_columns,
-        near_duplicates=near_duplicates,
-        variants=variants,
-    )
+    sources: dict[str, Any] = {
+        "labels": labels,
+        "groups": groups,
+        "near_duplicates": near_duplicates,
+        "label_level": label_level,
+        "label_columns": label_columns,
+    }
+    data = load_dataset(file, embedding, variants=variants, **sources)
     if model is not None:
-        _check_heads(made, data)
+        _check_savable(made, data)
+    validation |= {"grids": grids, "scoring": scoring, "random_state": random_state}
+    ranking = scoring[0] if scoring else "accuracy"
     with (
         connect_if(cluster, tls) as connected,
         Trainer(data, n_jobs=n_jobs, cluster=connected) as trainer,
     ):
-        evaluations = cross_validate_heads(
-            made,
-            data,
-            grids=grids,
-            scoring=scoring,
-            random_state=random_state,
-            trainer=trainer,
-            **validation,
-        )
-        ranking = scoring[0] if scoring else "accuracy"
+        evaluations = cross_validate_heads(made, data, trainer=trainer, **validation)
         ranked = _ranked(evaluations, data, ranking)
         if model is not None and grids:
             _tune_on_all(trainer, made, ranked[0], grids, scoring, random_state)
     reports = [
-        HeadReport(
-            name,
-            plain_params(made[name]),
-            evaluations[name],
-            scores_with_intervals(evaluations[name], data, random_state),
-        )
-        for name in ranked
+        _head_report(name, made[name], evaluations[name], data, random_state) for name in ranked
     ]
     if model is not None:
-        best = reports[0]
-        facts = _facts(best, data, tune, len(reports))
-        fitted = Model.fit(
-            made[best.head], data, name=best.head, facts=facts, notices=trainer.notices
-        )
-        fitted.save(model)
-        reports[0] = replace(best, model=str(model))
+        facts = _model_facts(reports[0], data, tune, len(reports))
+        head, name = made[ranked[0]], ranked[0]
+        Model.fit(head, data, name=name, facts=facts, notices=trainer.notices).save(model)
+        reports[0] = replace(reports[0], model=str(model))
     return FitReport(
         **_facts_of(data, reports[0].evaluation),
         tuned=tune,
         scoring=ranking,
         heads=reports,
         data=data,
-        sources={
-            "labels": labels,
-            "groups": groups,
-            "near_duplicates": near_duplicates,
-            "label_level": label_level,
-            "label_columns": label_columns,
-        },
+        sources=sources,
         random_state=random_state,
         command=command,
     )
 
 
-def _check_heads(made: Mapping[str, Any], data: Dataset) -> None:
-    """Try on a few images of each class whether heads from elsewhere could be saved."""
+def _head_report(
+    name: str, head: BaseEstimator, evaluation: Evaluation, data: Dataset, seed: int | None
+) -> HeadReport:
+    pooled = scores_with_intervals(evaluation, data, seed)
+    return HeadReport(name, plain_params(head), evaluation, pooled)
+
+
+def _check_savable(made: Mapping[str, Any], data: Dataset) -> None:
+    """Check with a few images of each class that heads from elsewhere can be saved."""
     few = np.concatenate([np.flatnonzero(data.y == label)[:_FEW] for label in data.classes])
     for name, head in made.items():
         if name in HEADS:
             continue
         try:
-            with collected(name):  # what is said of so few images is no news of the head
-                tried = fit_head(clone(head), data.X[few], data.y[few])
+            with collected(name):  # warnings about so few images say nothing about the head
+                fitted = fit_head(clone(head), data.X[few], data.y[few])
         except ParameterError:
-            continue  # few images may be too few for it
-        check_head(name, tried)
+            continue  # the head may need more images than these
+        check_head(name, fitted)
 
 
 def _tune_on_all(
@@ -196,7 +179,7 @@ def _tune_on_all(
     scoring: Sequence[str],
     seed: int | None,
 ) -> None:
-    """Choose the parameters of the head that is saved as those of every fold were chosen."""
+    """Choose parameters of the saved head on all images, in the same way as in every fold."""
     data = trainer.data
     folds = inner_folds(data.y, data.together, np.arange(len(data.y)), seed)
     (chosen,) = choose(trainer, {name: made[name]}, grids, [folds], scoring)
@@ -205,7 +188,7 @@ def _tune_on_all(
 
 
 def _facts_of(data: Dataset, first: Evaluation) -> dict[str, Any]:
-    """What was scored, on which images."""
+    """Return facts of the images, and of the split that heads were scored on."""
     return {
         "file": data.file,
         "embedding": data.embedding,
@@ -221,8 +204,8 @@ def _facts_of(data: Dataset, first: Evaluation) -> dict[str, Any]:
     }
 
 
-def _facts(report: HeadReport, data: Dataset, tuned: bool, compared: int) -> dict[str, Any]:
-    """What the model file keeps of how its scores were reached."""
+def _model_facts(report: HeadReport, data: Dataset, tuned: bool, compared: int) -> dict[str, Any]:
+    """Return facts for the model file about how its scores were measured."""
     return {
         "params": report.params,
         "tuned": tuned,
@@ -238,22 +221,24 @@ def _facts(report: HeadReport, data: Dataset, tuned: bool, compared: int) -> dic
 
 
 def _ranked(evaluations: Mapping[str, Evaluation], data: Dataset, scoring: str) -> list[str]:
-    """Name the heads, the best first.
+    """Return the names of the heads, the best first.
 
-    The mean over folds ranks them. Where a fold lacks a class, some scores have no mean: then the
-    score of the pooled out-of-fold predictions ranks all heads.
+    They are ranked by the mean over folds. If a fold lacks a class, some scores have no mean; then
+    all heads are ranked by the score of the pooled out-of-fold predictions.
     """
-    means = {name: float(each.scores[scoring].mean()) for name, each in evaluations.items()}
+    means = {name: float(own.scores[scoring].mean()) for name, own in evaluations.items()}
     if scoring in SCORES and any(map(math.isnan, means.values())):
         logger.warning(
             "%s is not defined in every fold: the score of all out-of-fold predictions together "
             "ranks the heads",
             scoring,
         )
-        means = {name: _pooled(each, data, scoring) for name, each in evaluations.items()}
+        means = {name: _pooled(own, data, scoring) for name, own in evaluations.items()}
     if all(map(math.isnan, means.values())):
-        raise nothing_ranks(scoring, (each.reasons.get(scoring) for each in evaluations.values()))
-    sign = -1 if scoring == "log_loss" else 1  # of our own scores only log loss is a loss
+        raise nothing_ranks(scoring, (own.reasons.get(scoring) for own in evaluations.values()))
+    sign = (
+        -1 if scoring == "log_loss" else 1
+    )  # of our own scores, only log loss is better if smaller
     ranks = {name: -math.inf if math.isnan(x) else sign * x for name, x in means.items()}
     return sorted(ranks, key=lambda name: ranks[name], reverse=True)
 

@@ -1,9 +1,9 @@
-"""The results of a fit."""
+"""The result of a fit."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -15,26 +15,22 @@ from tlfeatures.benchmarking.study import Study, sources_of
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.stratified_folds import folds_of
 from tlfeatures.model_selection.cross_validation import Evaluation
-from tlfeatures.model_selection.head_fit import fit_head as fit_head
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
 class HeadReport:
-    """One head's cross-validation, and where its refit was saved, if it was.
+    """The cross-validation of one head, and the file that it was saved to.
 
     Attributes
     ----------
     head : str
     params : dict
-        Those of the saved head, where it was tuned on all images; else those it began with.
+        Parameters; for the saved head those of tuning on all images, if it was tuned.
     evaluation : Evaluation
     pooled : dict of name to {"score", "interval", "reason"}
         Scores of all tested images together, see `scores_with_intervals`.
     model : str or None
-        The model file.
+        The model file, if the head was saved.
     """
 
     head: str
@@ -45,13 +41,13 @@ class HeadReport:
 
     @property
     def intervals(self) -> dict[str, list[float] | None]:
-        """The 95 % interval of each pooled score; None where it has none."""
+        """The 95 % interval of each pooled score, or None."""
         return {name: row["interval"] for name, row in self.pooled.items()}
 
     def scores(self) -> dict[str, dict[str, Any]]:
-        """Give each score's mean, deviation and folds, and the interval of the pooled score.
+        """Return mean, deviation and fold values of each score, and the pooled score's interval.
 
-        `reason` says in words why the mean is None, else why the interval is.
+        `reason` explains why the mean is None, or else why the interval is None.
         """
         return {
             name: {
@@ -65,39 +61,39 @@ class HeadReport:
 
 @dataclass(frozen=True)
 class FitReport:
-    """What `fit` did.
+    """The result of `fit`.
 
     Attributes
     ----------
     file, embedding : str
     weights : str
-        Those of the backbone that made the embeddings.
+        Weights of the backbone that computed the embeddings.
     variants : int
-        Of each training image, that the heads were fitted on, too.
+        Number of variants of each training image that the heads were fitted on, too.
     images : int
-        Labelled images in the file.
+        Number of labelled images in the file.
     tested : int
-        Of these, the images that a head was scored on.
+        Number of images that a head was scored on.
     classes : list of str
     groups : int or None
         Number of groups that were kept together.
     copies : int
-        Pairs of images that are the same, or nearly, and were kept together.
+        Number of pairs of (nearly) identical images, which were kept together.
     tuned : bool
     split : str
-        `cv`, or the split that was scored on.
+        `cv`, or the split that heads were scored on.
     held_back : bool
-        Whether there is a test split that was not looked at.
+        Whether there is a test split that was not used.
     scoring : str
         The score by which the heads are ranked.
     heads : list of HeadReport
         Best first.
     data : Dataset
     sources : dict
-        What it was loaded with: labels, groups, near_duplicates, label_level, label_columns.
+        Arguments of `load_dataset`: labels, groups, near_duplicates, label_level, label_columns.
     random_state : int or None
     command : str or None
-        The command line that asked for it.
+        The command line, for people to read.
     """
 
     file: str
@@ -121,7 +117,7 @@ class FitReport:
 
     @property
     def included(self) -> list[str]:
-        """Splits beside train that the saved head is fitted on, where there is a given split."""
+        """Given splits, in addition to train, that the saved head is fitted on."""
         return included_splits(self.data, self.split)
 
     @property
@@ -130,7 +126,7 @@ class FitReport:
         return len(np.unique(self.data.y[self.heads[0].evaluation.fold >= 0]))
 
     def as_benchmark(self) -> Benchmark:
-        """Give it as a benchmark of one embedding, of which a page can be made."""
+        """Return it as a benchmark of one embedding, for a page."""
         folds = folds_of(self.heads[0].evaluation.fold)
         seed, sources = self.random_state, sources_of([self.file], **self.sources)
         study = Study.of(self.data, self.split, folds, seed, sources)
@@ -141,7 +137,7 @@ class FitReport:
         return Benchmark(study, entries, comparison, len(entries), None, commands)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it as JSON-ready plain data; fit_seconds is the mean over folds."""
+        """Return JSON-ready plain data; fit_seconds is the mean over folds."""
         return {
             "file": self.file,
             "embedding": self.embedding,
@@ -182,11 +178,12 @@ def _entry(report: HeadReport, data: Dataset, matrix: str) -> Entry:
 
 
 def included_splits(data: Dataset, split: str) -> list[str]:
-    """Splits that the saved head has seen, and the one that was scored has not."""
+    """Return the splits, in addition to train, that the saved head is fitted on."""
     if split == "cv" or data.split is None:
         return []
     return [name for name in ("val", "test") if name in data.split]
 
 
 def count_groups(data: Dataset) -> int | None:
+    """Return the number of given groups; None if there are none."""
     return None if data.groups is None else len(set(data.groups.tolist()))

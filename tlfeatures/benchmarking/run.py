@@ -1,9 +1,8 @@
-"""What the command `benchmark` does: every head on every embedding, on the same folds.
+"""Running a benchmark: every head on every embedding, with the same folds.
 
-A benchmark lives in a folder as plain data. ``results.json`` has the entries, one for each head,
-embedding and repeat, and the ranking; ``predictions.csv`` the out-of-fold probabilities. An entry
-knows by a key what it was computed from, so that nothing is computed twice, and what is added
-(heads, embeddings, repeats) is ranked with what is there.
+An entry is one head on one embedding in one repeat. Its key is a hash of all that it was computed
+from, so that nothing is computed twice. Entries that are added to a folder (heads, embeddings,
+repeats) are ranked together with those that it has.
 """
 
 from __future__ import annotations
@@ -17,6 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tlfeatures.benchmarking.benchmark import Benchmark
+from tlfeatures.benchmarking.common_images import load_datasets
 from tlfeatures.benchmarking.digests import digest_of_folds, fingerprint, versions
 from tlfeatures.benchmarking.entries import entry_facts, entry_of
 from tlfeatures.benchmarking.rank import compare
@@ -41,19 +42,17 @@ from tlfeatures.names import as_list
 
 if TYPE_CHECKING:
     from tlfeatures.features.cluster.client import Client
-from tlfeatures.benchmarking.benchmark import Benchmark
-from tlfeatures.benchmarking.common_images import load_datasets
 
 logger = logging.getLogger(__name__)
 
-# How heads are fitted, calibrated and scored. Raise it where that changes, so that the entries of a
-# folder are computed again.
+# Version of how heads are fitted, calibrated and scored. Increase it if this changes, so that the
+# entries of a folder are computed again.
 FIT_VERSION = 3
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is to be computed, before anything is."""
+    """What a run has to compute."""
 
     params: Mapping[str, Any]
     names: list[str]
@@ -98,34 +97,34 @@ def benchmark(
     heads : str or sequence of str
         See `make_head`; "all" are those of `HEADS`.
     embeddings : str or sequence of str
-        Names, also of several side by side (`A+B`), or "all" that the files have.
+        Names, also several joined as `A+B`, or "all" for all that the files have.
     labels, groups, label_level, label_columns, near_duplicates, variants
         See `load_dataset`.
     cv, split
         See `cross_validate_heads`.
     repeats : int
-        Cross-validations, each with other folds and seeds; more of them find smaller differences.
+        Number of cross-validations with different folds and seeds; more find smaller differences.
     tune : bool
         Choose parameters by cross-validation inside each training fold (nested).
     params : mapping, optional
-        Of the heads, see `make_heads`; what is given is not tuned.
+        Parameters of the heads, see `make_heads`; they are not tuned.
     scoring : str or sequence of str
-        Further scores; the first one ranks, else accuracy.
+        Further scores; the first one ranks the heads, by default accuracy.
     out : path, optional
-        Folder of the results, made if it isn't there. What it already has isn't computed again.
+        Folder of the results, created if needed. Entries that it has are not computed again.
     n_jobs : int or None
-        Folds fitted at once; the numbers don't depend on it.
+        Number of folds fitted at once; the results don't depend on it.
     random_state : int
     cluster : str or distributed.Client, optional
-        Whose workers do the folds, in place of `n_jobs`: the address of a scheduler of Dask,
-        "local" for one that is started on this machine, or a client. The numbers don't depend on
-        it.
+        Its workers fit the folds instead of `n_jobs` processes: the address of a Dask scheduler,
+        "local" to start one on this machine, or a client. The results don't depend
+        on it.
     tls : TLS, optional
         Certificates, see `tlfeatures.features.cluster.connect.TLS`.
     command : str, optional
-        The command line that asks for it; kept with the results, to be read by people.
+        The command line, kept with the results for people to read.
     progress : callable of (done, total), optional
-        Told the folds that are done.
+        Called after each fold.
 
     Returns
     -------
@@ -134,33 +133,33 @@ def benchmark(
     Raises
     ------
     ClusterError
-        If the scheduler can't be reached, or is gone, or its workers can't do the folds; the same
-        call goes on where it stopped, if `out` is given.
+        If the scheduler can't be reached, or is lost, or its workers can't fit the folds; with
+        `out`, the same call continues where it stopped.
     DatasetError
-        If the files have no images in common, or label them differently.
+        If the files have no images in common, or different labels for an image.
     ParameterError
-        For an unknown head, embedding, score or split, or if `out` holds another study.
+        If a head, embedding, score or split is unknown, or `out` has results of another study.
     """
     names, scoring = head_names(heads), as_list(scoring)
     if not names:
         raise ParameterError("there is no head to compare; take some, or all")
-    make_heads(names, params)  # a wrong name is said before any file is read
-    how: dict[str, Any] = {
+    make_heads(names, params)  # report a wrong name before any file is read
+    sources: dict[str, Any] = {
         "labels": labels,
         "groups": groups,
         "near_duplicates": near_duplicates,
         "label_level": label_level,
         "label_columns": label_columns,
     }
-    datasets = load_datasets(files, embeddings, {**how, "variants": variants})
+    datasets = load_datasets(files, embeddings, {**sources, "variants": variants})
     first = next(iter(datasets.values()))
     check_scoring(scoring, first.classes)
     chosen, folds = _folds(first, cv, split, repeats, random_state)
     plan = _Plan(params or {}, names, tune, scoring, chosen, folds, random_state)
-    sources = sources_of([file for file, _ in datasets], **how)
-    results = ResultStore.open(out, Study.of(first, chosen, folds[0], random_state, sources))
-    if command is not None and command not in results.commands:
-        results.commands.append(command)
+    described = sources_of([file for file, _ in datasets], **sources)
+    store = ResultStore.open(out, Study.of(first, chosen, folds[0], random_state, described))
+    if command is not None and command not in store.commands:
+        store.commands.append(command)
     count = ProgressCounter(
         len(datasets) * repeats * len(folds[0]) * (1 + INNER_CV * tune), progress
     )
@@ -169,25 +168,24 @@ def benchmark(
             matrix = fingerprint(data)
             with Trainer(data, n_jobs=n_jobs, progress=count.add, cluster=connected) as trainer:
                 for repeat in range(repeats):
-                    if _compute(trainer, matrix, repeat, plan, results):
-                        results.save()
+                    if _compute(trainer, matrix, repeat, plan, store):
+                        store.save()
     count.finish()
-    if not results.entries:
+    if not store.entries:
         raise ParameterError("none of these heads could be fitted; the reasons are said above")
-    with results.updating():  # so that what other runs have computed meanwhile is ranked, too
+    with store.updating():  # so that entries of other runs are ranked too
         comparison = compare(
-            results.entries, results.study, scoring[0] if scoring else "accuracy", random_state
+            store.entries, store.study, scoring[0] if scoring else "accuracy", random_state
         )
-        results.write(comparison.to_dict())
-    return Benchmark(
-        results.study, results.entries, comparison, results.computed, _text(out), results.commands
-    )
+        store.write(comparison.to_dict())
+    folder = None if out is None else str(out)
+    return Benchmark(store.study, store.entries, comparison, store.computed, folder, store.commands)
 
 
 def _folds(
     data: Dataset, cv: Any, split: str, repeats: int, seed: int
 ) -> tuple[str, list[list[Fold]]]:
-    """The folds of each repeat."""
+    """Return the name of the split and the folds of each repeat."""
     if repeats < 1:
         raise ParameterError(f"repeats must be 1 or more, got {repeats}")
     chosen, first = make_folds(data, cv=cv, split=split, random_state=seed)
@@ -207,41 +205,41 @@ def _folds(
     return chosen, [first, *again]
 
 
-def _compute(trainer: Trainer, matrix: str, repeat: int, plan: _Plan, results: ResultStore) -> bool:
-    """Compute the heads that are not there yet; tell whether there were any."""
+def _compute(trainer: Trainer, matrix: str, repeat: int, plan: _Plan, store: ResultStore) -> bool:
+    """Compute entries that the store does not have; return whether there were any."""
     seed = plan.seed + repeat
     heads = make_heads(plan.names, plan.params, random_state=seed)
-    grids = {each: dict(head_grid(each, plan.params)) if plan.tune else {} for each in heads}
+    grids = {name: dict(head_grid(name, plan.params)) if plan.tune else {} for name in heads}
     base = matrix + digest_of_folds(plan.folds[repeat], trainer.data.together)
     base += f"+{FIT_VERSION}"
     file, rows = trainer.data.file, len(trainer.data.y) * (1 + trainer.data.n_variants)
     keys = {
-        each: [
-            entry_key(base, each, params, grids[each], seed, plan.scoring)
-            for params in (head.get_params(), without_new_params(each, head, rows))
+        name: [
+            entry_key(base, name, params, grids[name], seed, plan.scoring)
+            for params in (head.get_params(), without_new_params(name, head, rows))
         ]
-        for each, head in heads.items()
+        for name, head in heads.items()
     }
-    missing = {each: head for each, head in heads.items() if not results.has(keys[each], file)}
+    missing = {name: head for name, head in heads.items() if not store.has(keys[name], file)}
     evaluations = _evaluations(trainer, missing, grids, repeat, plan)
-    for each, evaluation in evaluations.items():
+    for name, evaluation in evaluations.items():
         facts = entry_facts(
             trainer.data,
             matrix,
-            head=each,
+            head=name,
             repeat=repeat,
-            tuned=bool(grids[each]),
-            params=with_new_params(each, plain_params(heads[each]), rows),
-            key=keys[each][0],
+            tuned=bool(grids[name]),
+            params=with_new_params(name, plain_params(heads[name]), rows),
+            key=keys[name][0],
         )
-        results.add(entry_of(evaluation, facts))
+        store.add(entry_of(evaluation, facts))
     return bool(evaluations)
 
 
 def _evaluations(
     trainer: Trainer, heads: Mapping[str, Any], grids: Mapping[str, Any], repeat: int, plan: _Plan
 ) -> dict[str, Evaluation]:
-    """Cross-validate; where a head can't be fitted, the others are, and it is said why."""
+    """Cross-validate heads; those that can't be fitted are left out with a warning."""
 
     def evaluate(some: Mapping[str, Any]) -> dict[str, Evaluation]:
         return cross_validate_heads(
@@ -273,11 +271,7 @@ def _evaluations(
 def entry_key(
     base: str, name: str, params: Mapping[str, Any], grid: Any, seed: int, scoring: list[str]
 ) -> str:
-    """What an entry was computed from."""
-    said = sorted((key, repr(value)) for key, value in params.items())
-    parts = [base, name, said, repr(grid), seed, scoring, versions()]
+    """Return the key of an entry: a hash of all that it is computed from."""
+    values = sorted((key, repr(value)) for key, value in params.items())
+    parts = [base, name, values, repr(grid), seed, scoring, versions()]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
-
-
-def _text(out: str | os.PathLike[str] | None) -> str | None:
-    return None if out is None else str(out)

@@ -28,13 +28,13 @@ def sources_of(
     label_level: int | None = None,
     label_columns: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Say, JSON-ready, what a dataset was loaded from, so that it can be loaded again.
+    """Describe what a dataset was loaded from, so that it can be loaded again.
 
     Returns
     -------
     dict
-        `files` has each embeddings file's spec and provenance; `labels` and
-        `groups_from` are paths (or the expression), None where they are not of a file.
+        JSON-ready. `files` has the spec and provenance of each embeddings file; `labels` and
+        `groups_from` are paths (or a regular expression), None if they don't come from a file.
     """
     headers = {file: read_header(file) for file in files}
     return {
@@ -53,13 +53,13 @@ def sources_of(
 
 @dataclass(frozen=True, eq=False)
 class Study(EqualByValue):
-    """The images of a benchmark and how they are cut; entries of one study can be compared.
+    """The images of a benchmark and their folds; entries of one study can be compared.
 
     Attributes
     ----------
     ids, y : ndarray of shape (n,), str
     together : ndarray of shape (n,), int, or None
-        What was kept in one fold.
+        Groups of images that are in one fold together.
     facts : dict
         JSON-ready: file, images, tested, classes, groups, copies, split, folds, random_state,
         weights, study (a hash), copy_pairs (of ids), unreadable (ids of images that could not be
@@ -80,7 +80,7 @@ class Study(EqualByValue):
         seed: int | None,
         sources: Mapping[str, Any] | None = None,
     ) -> Study:
-        """Describe a dataset, the folds of its first repeat, and where it came from."""
+        """Describe a dataset, the folds of its first repeat, and its sources."""
         study = digest_of_images(data) + digest_of_folds(folds, data.together)[:16]
         facts = {
             "file": data.file,
@@ -95,8 +95,8 @@ class Study(EqualByValue):
             "weights": data.spec.weights,
             "study": study,
             "copy_pairs": data.ids[data.copies].tolist(),
-            "unreadable": [each.id for each in data.unreadable],
-            # Whether each fold was fitted on all images that it wasn't tested on.
+            "unreadable": [image.id for image in data.unreadable],
+            # Whether every fold trains on all images that it doesn't test.
             "others_train": all(len(train) + len(test) == len(data.y) for train, test in folds),
             **(sources or {}),
         }
@@ -109,5 +109,5 @@ class Study(EqualByValue):
         return classes
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the facts as JSON-ready plain data."""
+        """Return the facts as JSON-ready plain data, with the format."""
         return {"format": FORMAT, "format_version": FORMAT_VERSION, **self.facts}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +16,6 @@ from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import ParameterError
 from tlfeatures.metrics.scores import SCORES, missing_scores, pooled_scores, without_images
 from tlfeatures.model_selection.fit_warnings import collected
-
-if TYPE_CHECKING:
-    pass
 from tlfeatures.model_selection.head_fit import Columns, Rows
 
 LABEL_SCORES = SCORES[:3]  # these need no probabilities

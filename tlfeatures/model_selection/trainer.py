@@ -21,13 +21,13 @@ from tlfeatures.dataset.training_rows import TrainingRows
 from tlfeatures.errors import ParameterError
 from tlfeatures.heads.class_weights import check_class_weights
 from tlfeatures.model_selection.fit_warnings import Notices
+from tlfeatures.model_selection.fold_scores import FoldResult
+from tlfeatures.model_selection.fold_work import Task, fit_and_score, follow_epochs, score_points
+from tlfeatures.model_selection.local_folds import LocalFolds
 
 if TYPE_CHECKING:
     from tlfeatures.features.cluster.client import Cluster
     from tlfeatures.model_selection.cluster_folds import ClusterFolds
-from tlfeatures.model_selection.fold_scores import FoldResult
-from tlfeatures.model_selection.fold_work import Task, fit_and_score, follow_epochs, score_points
-from tlfeatures.model_selection.local_folds import LocalFolds
 
 logger = logging.getLogger(__name__)
 
