@@ -170,7 +170,7 @@ def test_groups_by_expression(file):
         DatasetError, match=r"matches nothing for 12 of 24 images, 'blue/blue00.png'"
     ):
         load_dataset(file, "grid8.avg", groups="red")
-    with pytest.raises(ParameterError, match="no regular expression"):
+    with pytest.raises(ParameterError, match="nor a regular expression"):
         load_dataset(file, "grid8.avg", groups="(")
 
 
