@@ -357,8 +357,8 @@ def _compiled(expression: str) -> re.Pattern[str]:
         return re.compile(unicodedata.normalize("NFC", expression))
     except (re.error, OverflowError, RecursionError) as error:
         raise ParameterError(
-            f"groups is '{expression}': it is neither an existing CSV file nor a regular expression "
-            f"({error})"
+            f"groups is '{expression}': it is neither an existing CSV file nor a regular "
+            f"expression ({error})"
         ) from error
 
 
