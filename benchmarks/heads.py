@@ -4,8 +4,9 @@
     python benchmarks/heads.py --smoke
 
 The same grids on the same folds of the same embeddings, by `GridSearchCV` over pipelines and by
-`tlfeatures.model_selection.tuning.choose`, head by head in one run; both may use all cores. Then whole benchmarks:
-ten heads untuned, and tuned in nested cross-validation, which plain pipelines aren't asked to do.
+`tlfeatures.model_selection.tuning.choose`, head by head in one run; both may use all cores. Then
+whole benchmarks: ten heads untuned, and tuned in nested cross-validation, which plain pipelines are
+not compared with.
 """
 
 from __future__ import annotations

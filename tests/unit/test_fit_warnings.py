@@ -14,7 +14,7 @@ from tests.unit.data import dataset
 from tlfeatures import Model, cross_validate, fit, make_head
 from tlfeatures.cli import main
 from tlfeatures.model_selection.cross_validation import cross_validate_heads
-from tlfeatures.model_selection.fit_warnings import collected, unlike
+from tlfeatures.model_selection.fit_warnings import collected, distinct
 from tlfeatures.model_selection.learning_curve.measure import measure_curve
 
 CATEGORIES = [UserWarning, RuntimeWarning, FutureWarning, ConvergenceWarning]
@@ -149,10 +149,10 @@ def test_threads_that_fit_at_once_keep_their_own_warnings():
 
 def test_texts_that_differ_in_numbers_alone_are_one():
     texts = ["gap 0.5 after 3 steps", "gap 1e-7 after 12 steps", "gap of nothing"]
-    assert unlike(texts) == [texts[0], texts[2]]
+    assert distinct(texts) == [texts[0], texts[2]]
     said = set()
-    assert unlike(texts[:1], said) == texts[:1]
-    assert unlike(texts[1:], said) == texts[2:]
+    assert distinct(texts[:1], said) == texts[:1]
+    assert distinct(texts[1:], said) == texts[2:]
 
 
 def test_the_log_is_of_this_package(caplog):

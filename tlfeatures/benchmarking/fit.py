@@ -105,8 +105,8 @@ def fit(
         If the scheduler can't be reached, or is lost, or its workers can't fit the folds.
     """
     scoring = as_list(scoring)
-    made = make_heads(heads, params, random_state=random_state)
-    grids = {name: head_grid(name, params or ()) for name in made} if tune else None
+    classifiers = make_heads(heads, params, random_state=random_state)
+    grids = {name: head_grid(name, params or ()) for name in classifiers} if tune else None
     if model is not None:
         check_model_target(model)
         check_card_target(model)
@@ -119,23 +119,24 @@ def fit(
     }
     data = load_dataset(file, embedding, variants=variants, **sources)
     if model is not None:
-        _check_savable(made, data)
+        _check_savable(classifiers, data)
     validation |= {"grids": grids, "scoring": scoring, "random_state": random_state}
     ranking = scoring[0] if scoring else "accuracy"
     with (
         connect_if(cluster, tls) as connected,
         Trainer(data, n_jobs=n_jobs, cluster=connected) as trainer,
     ):
-        evaluations = cross_validate_heads(made, data, trainer=trainer, **validation)
+        evaluations = cross_validate_heads(classifiers, data, trainer=trainer, **validation)
         ranked = _ranked(evaluations, data, ranking)
         if model is not None and grids:
-            _tune_on_all(trainer, made, ranked[0], grids, scoring, random_state)
+            _tune_on_all(trainer, classifiers, ranked[0], grids, scoring, random_state)
     reports = [
-        _head_report(name, made[name], evaluations[name], data, random_state) for name in ranked
+        _head_report(name, classifiers[name], evaluations[name], data, random_state)
+        for name in ranked
     ]
     if model is not None:
         facts = _model_facts(reports[0], data, tune, len(reports))
-        head, name = made[ranked[0]], ranked[0]
+        head, name = classifiers[ranked[0]], ranked[0]
         Model.fit(head, data, name=name, facts=facts, notices=trainer.notices).save(model)
         reports[0] = replace(reports[0], model=str(model))
     return FitReport(
@@ -157,10 +158,10 @@ def _head_report(
     return HeadReport(name, plain_params(head), evaluation, pooled)
 
 
-def _check_savable(made: Mapping[str, Any], data: Dataset) -> None:
+def _check_savable(classifiers: Mapping[str, Any], data: Dataset) -> None:
     """Check with a few images of each class that heads from elsewhere can be saved."""
     few = np.concatenate([np.flatnonzero(data.y == label)[:_FEW] for label in data.classes])
-    for name, head in made.items():
+    for name, head in classifiers.items():
         if name in HEADS:
             continue
         try:
@@ -173,7 +174,7 @@ def _check_savable(made: Mapping[str, Any], data: Dataset) -> None:
 
 def _tune_on_all(
     trainer: Trainer,
-    made: Mapping[str, Any],
+    classifiers: Mapping[str, Any],
     name: str,
     grids: Mapping[str, Grid],
     scoring: Sequence[str],
@@ -182,9 +183,9 @@ def _tune_on_all(
     """Choose parameters of the saved head on all images, in the same way as in every fold."""
     data = trainer.data
     folds = inner_folds(data.y, data.together, np.arange(len(data.y)), seed)
-    (chosen,) = choose(trainer, {name: made[name]}, grids, [folds], scoring)
+    (chosen,) = choose(trainer, {name: classifiers[name]}, grids, [folds], scoring)
     if name in chosen:
-        set_tuned(made[name], chosen[name].params)
+        set_tuned(classifiers[name], chosen[name].params)
 
 
 def _facts_of(data: Dataset, first: Evaluation) -> dict[str, Any]:

@@ -18,14 +18,14 @@ Fold = tuple[Rows, Rows]
 def cut(
     y: NDArray[Any], together: NDArray[Any] | None, n_splits: int, random_state: int | None
 ) -> list[Fold]:
-    """Cut rows into stratified, shuffled folds that tear no group apart.
+    """Divide rows into stratified, shuffled folds; the rows of a group stay together.
 
     Parameters
     ----------
     y : ndarray of shape (n,)
     together : ndarray of shape (n,), or None
-        Groups. Where most rows stand alone, each group goes where a stratified fold puts its
-        first row; else scikit-learn's greedy `StratifiedGroupKFold` balances the classes.
+        Groups. If most rows are alone in their group, each group follows its first row in a
+        stratified division; else scikit-learn's greedy `StratifiedGroupKFold` balances the classes.
     n_splits : int
     random_state : int or None
 
@@ -36,7 +36,7 @@ def cut(
     Raises
     ------
     DatasetError
-        If no class has as many groups as there are to be folds.
+        If no class has as many groups as there are folds.
     """
     alone = StratifiedKFold(n_splits, shuffle=True, random_state=random_state)
     if together is None:
@@ -47,7 +47,7 @@ def cut(
         return list(greedy.split(y, y, together))
     fold_of_group = np.empty(len(first), int)
     with warnings.catch_warnings():
-        # A class of few groups: where that is an error, make_folds says so.
+        # It is about a class with few groups. `make_folds` reports that where it is an error.
         warnings.filterwarnings("ignore", message="The least populated class")
         try:
             for number, (_, test) in enumerate(alone.split(first, y[first])):
@@ -60,12 +60,12 @@ def cut(
 
 
 def folds_of(number: Rows) -> list[Fold]:
-    """Give the folds in which each row was tested, by its number; all others are trained on.
+    """Return folds by the number of the fold that tests each row; it trains on all other rows.
 
     Parameters
     ----------
     number : ndarray of shape (n,), int
-        -1 for a row that was never tested.
+        -1 for a row that is never tested.
 
     Returns
     -------
@@ -76,7 +76,7 @@ def folds_of(number: Rows) -> list[Fold]:
 
 
 def fewest(y: NDArray[Any], groups: NDArray[Any] | None) -> int:
-    """Count the images, or groups, of the class that has fewest."""
+    """Return the number of images, or groups, of the class that has fewest."""
     return min(
         int((y == name).sum()) if groups is None else len(np.unique(groups[y == name]))
         for name in np.unique(y)

@@ -1,7 +1,6 @@
-"""What heads are fitted on: the images of a fold and their variants, as rows of one matrix.
+"""Training rows: the images of a dataset and their variants, as rows of one matrix.
 
-An image and its variants never part: variants follow their image into the training rows, and are
-never tested on.
+Variants of an image are training rows if the image is one, and are never tested on.
 """
 
 from __future__ import annotations
@@ -19,17 +18,17 @@ Rows = NDArray[np.int_]
 
 @dataclass(frozen=True, eq=False)
 class TrainingRows(EqualByValue):
-    """The images of a dataset, and below them their variants.
+    """The images of a dataset, followed by their variants.
 
     Attributes
     ----------
     X : ndarray of shape (n + n v, d), float32
-        Of n images and v variants of each. Without variants it is the dataset's own.
+        For n images and v variants of each. Without variants it is the X of the dataset.
     y : ndarray of shape (n + n v,), str
     together : ndarray of shape (n + n v,), int, or None
         As in `Dataset`; an image and its variants belong together.
     image : ndarray of shape (n + n v,), int
-        Which image each is, or is of.
+        Index of the image that the row is, or is a variant of.
     variant : ndarray of shape (n + n v,), int
         0 for an image itself, else the number of its variant.
     """

@@ -101,10 +101,10 @@ def missing_scores(
         The reason for each score of `pooled_scores` that is NaN if every image has the weight 1.
     """
     table = np.asarray(probabilities, float)
-    known = np.isfinite(table)
-    if not known.all():
+    finite = np.isfinite(table)
+    if not finite.all():
         some = "some of the head's probabilities are no numbers"
-        reason = some if known.any() else "the head gives no probabilities"
+        reason = some if finite.any() else "the head gives no probabilities"
         return dict.fromkeys(("log_loss", "roc_auc"), reason)
     counts = np.bincount(np.asarray(y), minlength=len(classes)).tolist()
     absent = [name for name, count in zip(classes, counts, strict=True) if not count]
@@ -166,13 +166,13 @@ class _Sums:
         n, k = table.shape
         rows = np.arange(n)
         right = y == predicted
-        known = bool(np.isfinite(table).all())
+        finite = bool(np.isfinite(table).all())
         return cls(
             true=_adder(y, rows, (k, n)),
             predicted=_adder(predicted, rows, (k, n)),
             hits=_adder(y[right], rows[right], (k, n)),
-            losses=_losses(y, table) if known else None,
-            ranks=[_ranks(table[:, c], y == c) for c in _ranked(k)] if known else [],
+            losses=_losses(y, table) if finite else None,
+            ranks=[_ranks(table[:, c], y == c) for c in _ranked(k)] if finite else [],
         )
 
     def scores(self, weights: Floats) -> dict[str, Floats]:

@@ -1,8 +1,8 @@
-"""Cross-validation: heads and a dataset become plain result arrays.
+"""Cross-validation of heads on a dataset, with plain arrays as results.
 
-All folds go through one trainer. The heads of a fold share its principal coordinates,
-which are computed once; each head is then an ordinary classifier on their columns. Folds run side
-by side, each on one thread, and read the same X.
+A `Trainer` runs all folds in parallel; each uses one thread, and all read the same X. The heads of
+a fold share its principal coordinates, which are computed once; then each head is an ordinary
+classifier on their columns.
 """
 
 from __future__ import annotations
@@ -32,31 +32,31 @@ from tlfeatures.names import as_list, unknown_name
 
 logger = logging.getLogger(__name__)
 
-_TOP = 2  # classes that scikit-learn's scorer top_k_accuracy takes
+_TOP = 2  # most probable classes that scikit-learn's scorer top_k_accuracy counts
 
 
 @dataclass(frozen=True, eq=False)
 class Evaluation(EqualByValue):
-    """What cross-validating one head gave.
+    """The result of the cross-validation of one head.
 
     Attributes
     ----------
     split : str
-        `cv`, or the split (val, test) that the head was scored on after fitting on train.
+        `cv`, or the split (val, test) that the head was scored on after it was fitted on train.
     classes : ndarray of shape (k,), str
     fold : ndarray of shape (n,), int
-        The fold in which each image was tested; -1 where it never was.
+        The fold in which each image was tested; -1 if it was never tested.
     predicted : ndarray of shape (n,), int
-        Out-of-fold, places in `classes`; -1 where an image was never tested.
+        Out-of-fold predictions, as indices of `classes`; -1 if an image was never tested.
     probabilities : ndarray of shape (n, k), float64
-        Out-of-fold; NaN where an image was never tested, or the head gives none.
+        Out-of-fold; NaN if an image was never tested, or the head gives none.
     scores : dict of name to ndarray of shape (folds,), float64
-        NaN where a score is not defined: log loss and ROC AUC of a head without probabilities,
+        NaN if a score is not defined: log loss and ROC AUC of a head without probabilities,
         ROC AUC of a fold that lacks a class.
     fit_seconds : ndarray of shape (folds,), float64
-        Of the head, and its share of what heads fitted together had in common; not of tuning.
+        Time of the head's fit and its share of what heads have in common, without tuning.
     test_fraction : float
-        Mean over folds of test images a training image.
+        Mean over folds of test images divided by training images.
     choices : tuple of Choice
         What tuning chose in each fold; empty without tuning.
     reasons : dict of name to str
@@ -75,10 +75,10 @@ class Evaluation(EqualByValue):
     reasons: dict[str, str] = field(default_factory=dict)
 
     def summary(self) -> dict[str, dict[str, Any]]:
-        """Give each score's mean, standard deviation over folds (ddof 1) and folds, JSON-ready.
+        """Return mean, standard deviation (ddof 1) and fold values of each score, JSON-ready.
 
-        What is not defined is None: a NaN, or the deviation of a single fold. `reason` says why
-        the mean is not defined; it is None where it is.
+        A value that is not defined is None, such as the deviation of a single fold. `reason` says
+        why the mean is not defined, and is None if it is defined.
         """
         return {name: self._summary(name) for name in self.scores}
 
@@ -94,10 +94,10 @@ class Evaluation(EqualByValue):
 
 
 def cross_validate(head: BaseEstimator, data: Dataset, **options: Any) -> Evaluation:
-    """Score a head on images it was not fitted on.
+    """Score a head on images that it was not fitted on.
 
-    The head is cloned for each fold, so that all it learns, scaling and PCA included, comes from
-    the fold's training images.
+    The head is cloned for each fold, so that all that it learns, including scaling and PCA, comes
+    from the training images of the fold.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def cross_validate(head: BaseEstimator, data: Dataset, **options: Any) -> Evalua
         From `make_head`, or any other.
     data : Dataset
     grid : mapping of parameter to values, optional
-        What tuning tries inside each training fold; `head_grid` has good ones.
+        Values that tuning tries inside each training fold; `head_grid` has good ones.
     **options
         See `cross_validate_heads`.
 
@@ -132,32 +132,30 @@ def cross_validate_heads(
     trainer: Trainer | None = None,
     folds: tuple[str, list[Fold]] | None = None,
 ) -> dict[str, Evaluation]:
-    """Score several heads on the same folds; what they share is computed once a fold.
+    """Score several heads on the same folds; what they share is computed once in each fold.
 
     Parameters
     ----------
     heads : mapping of name to scikit-learn classifier
     data : Dataset
     cv : int, scikit-learn splitter or iterable of (train rows, test rows), optional
-        Number of folds (5), stratified and shuffled; groups and copies of an image are never torn
-        apart.
+        Number of folds (5), stratified and shuffled; groups and copies of an image stay together.
     split : {"auto", "cv", "val", "test"}
-        "auto" cross-validates where `cv` is given or the data have no splits; else it fits on
-        train and scores on val, or on test where there is no val. "cv" cross-validates over all
-        images.
+        "auto" cross-validates if `cv` is given or the data have no splits; else it fits on train
+        and scores on val, or on test if there is no val. "cv" cross-validates over all images.
     grids : mapping of head to grid, optional
         Parameters and values that are tried for these heads by cross-validation inside each
-        training fold (nested), never on the fold's test images.
+        training fold (nested), never on its test images.
     scoring : sequence of str
         Further scores, by scikit-learn's names.
     n_jobs : int or None
-        Folds fitted at once, each on one thread; the numbers don't depend on it.
+        Number of folds fitted at once, each on one thread; the results don't depend on it.
     random_state : int or None
-        Of the shuffling.
+        Seed of the shuffling.
     trainer : Trainer, optional
-        An open one, in place of `n_jobs`.
+        An open trainer, which replaces `n_jobs`.
     folds : tuple of split and folds, optional
-        From `make_folds`, in place of `cv` and `split`.
+        From `make_folds`; they replace `cv` and `split`.
 
     Returns
     -------
@@ -166,22 +164,22 @@ def cross_validate_heads(
     Raises
     ------
     DatasetError
-        With one class, or a class of fewer images than folds.
+        If there is one class only, or a class has fewer images than folds.
     ParameterError
-        For an unknown split or score, or `top_k_accuracy` with two classes.
+        If a split or score is unknown, or for `top_k_accuracy` with two classes.
 
     Notes
     -----
     ROC AUC with more than two classes is the unweighted mean of one class against the rest. Macro
-    F1 and balanced accuracy are means over the classes that the fold has tested images of.
+    F1 and balanced accuracy are means over the classes that have test images in the fold.
     """
     scoring = as_list(scoring)
     check_scoring(scoring, data.classes)
-    made = folds or make_folds(data, cv=cv, split=split, random_state=random_state)
+    split_and_folds = folds or make_folds(data, cv=cv, split=split, random_state=random_state)
     if trainer is None:
         with Trainer(data, n_jobs=n_jobs) as own:
-            return _evaluate(own, heads, *made, grids, scoring, random_state)
-    return _evaluate(trainer, heads, *made, grids, scoring, random_state)
+            return _evaluate(own, heads, *split_and_folds, grids, scoring, random_state)
+    return _evaluate(trainer, heads, *split_and_folds, grids, scoring, random_state)
 
 
 def _evaluate(
@@ -246,7 +244,7 @@ def _gather(
 
 
 def _reasons(results: Sequence[FoldResult]) -> dict[str, str]:
-    """Put together why folds don't define a score, and which of several folds these are."""
+    """Join the reasons why folds don't define a score, with the numbers of these folds."""
     folds_of: dict[str, dict[str, list[str]]] = {}
     for number, result in enumerate(results, 1):
         for name, reason in result.reasons.items():
@@ -254,14 +252,14 @@ def _reasons(results: Sequence[FoldResult]) -> dict[str, str]:
     return {
         name: "; ".join(
             reason if len(folds) == len(results) else f"{reason} in fold {', '.join(folds)}"
-            for reason, folds in found.items()
+            for reason, folds in by_reason.items()
         )
-        for name, found in folds_of.items()
+        for name, by_reason in folds_of.items()
     }
 
 
 def check_scoring(scoring: Sequence[str], classes: Sequence[str]) -> None:
-    """Refuse scores that there aren't, and one that says nothing of so few classes.
+    """Raise an error if a score is unknown, or means nothing with so few classes.
 
     Parameters
     ----------
@@ -272,10 +270,10 @@ def check_scoring(scoring: Sequence[str], classes: Sequence[str]) -> None:
     ------
     ParameterError
     """
-    known = list(dict.fromkeys((*SCORES, *get_scorer_names())))
+    names = list(dict.fromkeys((*SCORES, *get_scorer_names())))
     for name in scoring:
-        if name not in known:
-            raise unknown_name("scoring", name, known)
+        if name not in names:
+            raise unknown_name("scoring", name, names)
         if name == "top_k_accuracy" and len(classes) <= _TOP:
             raise ParameterError(
                 f"top_k_accuracy asks whether the label is among the {_TOP} most probable classes, "

@@ -1,9 +1,9 @@
-"""Warnings that are raised while a head is fitted, as lines that name the head.
+"""Warnings of fits, as lines that begin with the name of the head.
 
 `warnings.catch_warnings` changes the whole process. A worker of a cluster fits several folds at
-once, each in a thread of its own: one fold would get the warnings of another, or lose its own. So
-the first fold that begins changes the process, and the last one that ends changes it back. In
-between, each thread has a list of its own.
+once, each in its own thread, so one fold would get the warnings of another fold, or lose its own.
+Therefore the first fold that begins changes the process, and the last one that ends restores it. In
+between, every thread has its own list.
 """
 
 from __future__ import annotations
@@ -19,40 +19,40 @@ from typing import Any
 
 logger = logging.getLogger(__name__)
 
-# For the authors of libraries: Python doesn't show them to users, either.
+# These are for authors of libraries; Python doesn't show them to users either.
 _FOR_DEVELOPERS = (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning)
 
 _NUMBER = re.compile(r"\d[\d.,]*(e[+-]?\d+)?")
 
 _lock = threading.Lock()
 _lists: dict[int, list[str]] = {}  # by thread
-_changed = ExitStack()
+_restore = ExitStack()
 
 
 @contextmanager
 def collected(name: str) -> Iterator[list[str]]:
-    """Collect the warnings that this thread raises, each once.
+    """Collect the warnings that this thread raises, without repetitions.
 
     Parameters
     ----------
     name : str
-        Name of the head, with which each line begins.
+        Name of the head; every line begins with it.
 
     Yields
     ------
     list of str
-        Empty at first; filled at the end with one line for each warning, sorted.
+        Filled at the end with one line for each warning, sorted.
     """
-    said: list[str] = []
+    lines: list[str] = []
     own: list[str] = []
     thread = threading.get_ident()
     with _lock:
         outer = _lists.get(thread)
         if not _lists:
-            _take_over()
+            _redirect_warnings()
         _lists[thread] = own
     try:
-        yield said
+        yield lines
     finally:
         with _lock:
             if outer is None:
@@ -60,12 +60,12 @@ def collected(name: str) -> Iterator[list[str]]:
             else:
                 _lists[thread] = outer
             if not _lists:
-                _changed.close()
-        said += [f"{name}: {text}" for text in sorted(unlike(own))]
+                _restore.close()
+        lines += [f"{name}: {text}" for text in sorted(distinct(own))]
 
 
-def _take_over() -> None:
-    _changed.enter_context(warnings.catch_warnings())
+def _redirect_warnings() -> None:
+    _restore.enter_context(warnings.catch_warnings())
     warnings.simplefilter("always")
     for category in _FOR_DEVELOPERS:
         warnings.simplefilter("ignore", category)
@@ -73,7 +73,7 @@ def _take_over() -> None:
 
     def keep(message: Any, category: Any, *where: Any, **more: Any) -> None:
         own = _lists.get(threading.get_ident())
-        if own is None:  # of a thread that fits nothing
+        if own is None:  # this thread fits nothing
             shown(message, category, *where, **more)
         else:
             own.append(_first_line(str(message)))
@@ -82,38 +82,38 @@ def _take_over() -> None:
 
 
 def _first_line(text: str) -> str:
-    """Give the first line: the others of scikit-learn's are advice and addresses."""
+    """Return the first line; further lines of scikit-learn's warnings are advice and links."""
     with contextlib.suppress(StopIteration):
         return next(line for line in text.splitlines() if line.strip()).strip().rstrip(":.")
     return "a warning without a text"
 
 
-def unlike(texts: Iterable[str], said: set[str] | None = None) -> list[str]:
-    """Give one text of those that differ in numbers alone, as of several folds.
+def distinct(texts: Iterable[str], seen: set[str] | None = None) -> list[str]:
+    """Return one of all texts that differ in numbers only, as those of several folds do.
 
     Parameters
     ----------
     texts : iterable of str
-    said : set of str, optional
-        What was said before, and is left out; what is given is added.
+    seen : set of str, optional
+        Texts, without their numbers, that are left out; the returned ones are added to it.
     """
-    said = set() if said is None else said
-    found = []
+    seen = set() if seen is None else seen
+    chosen = []
     for text in texts:
-        kind = _NUMBER.sub("0", text)
-        if kind not in said:
-            said.add(kind)
-            found.append(text)
-    return found
+        without_numbers = _NUMBER.sub("0", text)
+        if without_numbers not in seen:
+            seen.add(without_numbers)
+            chosen.append(text)
+    return chosen
 
 
 class Notices:
-    """Logs warnings as they come in, and each of them once."""
+    """Logs warnings of fits, without repetitions."""
 
     def __init__(self) -> None:
-        self._said: set[str] = set()
+        self._seen: set[str] = set()
 
     def log(self, texts: Iterable[str]) -> None:
-        """Log those lines of `collected` that were not logged yet."""
-        for text in unlike(sorted(texts), self._said):
+        """Log those lines of `collected` that were not logged before."""
+        for text in distinct(sorted(texts), self._seen):
             logger.warning("%s", text)

@@ -1,4 +1,4 @@
-"""Cutting a dataset into training and test rows; what belongs together is never torn apart."""
+"""Folds of a dataset: training and test rows that keep groups and copies together."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ INNER_CV = 3  # folds of tuning, inside each training fold
 def make_folds(
     data: Dataset, *, cv: Any = None, split: str = "auto", random_state: int | None = 0
 ) -> tuple[str, list[Fold]]:
-    """Cut a dataset into training and test rows.
+    """Divide a dataset into training and test rows.
 
     Parameters
     ----------
@@ -40,9 +40,10 @@ def make_folds(
     Raises
     ------
     DatasetError
-        With one class, too few images or groups of one, or groups on both sides of a given split.
+        If there is one class only, a class has too few images or groups, or a group is on both
+        sides of a given split.
     ParameterError
-        For an unknown split, or a cv that can't cut these images.
+        If the split is unknown, or cv can't divide these images.
     """
     if len(data.classes) < 2:
         raise DatasetError(
@@ -70,12 +71,12 @@ def make_folds(
 def inner_folds(
     y: NDArray[Any], together: NDArray[Any] | None, train: Rows, random_state: int | None
 ) -> list[Fold]:
-    """Cut training rows again, for tuning; rows are those of the whole dataset.
+    """Divide training rows again, for tuning; rows are indices of the whole dataset.
 
     Raises
     ------
     DatasetError
-        If a class has fewer images or groups than the two that are needed.
+        If a class has fewer than two images or groups.
     """
     groups = None if together is None else together[train]
     least = fewest(y[train], groups)
@@ -89,7 +90,7 @@ def inner_folds(
 
 
 def _cut_by(cv: Any, data: Dataset) -> list[Fold]:
-    """Folds of the user's own; what they tear apart is taken from the training rows."""
+    """Return folds of a user's cv; training rows that belong to a test row are left out."""
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="The groups parameter is ignored")
@@ -104,12 +105,12 @@ def _cut_by(cv: Any, data: Dataset) -> list[Fold]:
 def _choose_split(data: Dataset, split: str) -> str:
     if split not in SPLIT_CHOICES:
         raise unknown_name("split", split, SPLIT_CHOICES)
-    there = set() if data.split is None else set(data.split.tolist())
+    given = set() if data.split is None else set(data.split.tolist())
     if split == "auto":
-        usable = [name for name in ("val", "test") if name in there and "train" in there]
+        usable = [name for name in ("val", "test") if name in given and "train" in given]
         return usable[0] if usable else "cv"
-    if split != "cv" and not {"train", split} <= there:
-        found = ", ".join(sorted(there)) or "no splits"
+    if split != "cv" and not {"train", split} <= given:
+        found = ", ".join(sorted(given)) or "no splits"
         raise ParameterError(
             f"split {split} needs images in folders train and {split}, found {found}; "
             "--split cv cross-validates over all images"
@@ -137,7 +138,7 @@ def _given_fold(data: Dataset, split: str) -> Fold:
             split,
             ", ".join(absent),
         )
-    _say_shared(data, train, test, split)
+    _warn_of_shared(data, train, test, split)
     train = _without_relatives(data, train, test)
     _check_classes(data, train, test, split, " once its copies are left out")
     if len(set(data.y[train])) < 2:
@@ -154,27 +155,27 @@ def _check_classes(data: Dataset, train: Rows, test: Rows, split: str, when: str
         )
 
 
-def _say_shared(data: Dataset, train: Rows, test: Rows, split: str) -> None:
-    """Name the pairs that a given split parts, before anything is scored."""
+def _warn_of_shared(data: Dataset, train: Rows, test: Rows, split: str) -> None:
+    """Log the pairs of copies that are on both sides of a given split."""
     side = np.zeros(len(data.y), int)
     side[train], side[test] = 1, 2
-    parted = [(i, j) if side[i] == 1 else (j, i) for i, j in data.copies if side[i] * side[j] == 2]
-    if not parted:
+    divided = [(i, j) if side[i] == 1 else (j, i) for i, j in data.copies if side[i] * side[j] == 2]
+    if not divided:
         return
-    shown = "".join(f"\n  {data.ids[i]}  =  {data.ids[j]}" for i, j in parted[:20])
-    more = f"\n  and {len(parted) - 20} more" if len(parted) > 20 else ""
+    shown = "".join(f"\n  {data.ids[i]}  =  {data.ids[j]}" for i, j in divided[:20])
+    more = f"\n  and {len(divided) - 20} more" if len(divided) > 20 else ""
     logger.warning(
         "train and %s share images: %d pairs are copies or near-duplicates; their training images "
         "are left out of training here:%s%s",
         split,
-        len(parted),
+        len(divided),
         shown,
         more,
     )
 
 
 def _without_relatives(data: Dataset, train: Rows, test: Rows) -> Rows:
-    """Training rows without those that belong together with a test row."""
+    """Return training rows without those that belong together with a test row."""
     together = data.together
     if together is None:
         return train

@@ -11,17 +11,17 @@ from typing import Any
 
 
 class _BlasLimit:
-    """Limits the BLAS libraries of this process to one thread while any thread asks for it.
+    """Limits the BLAS libraries of this process to one thread while any thread is inside.
 
-    Their number of threads is one of the whole process, and threadpoolctl lets it be put back by
-    the very thread that has set it. So the first thread that asks sets it. If it leaves before
-    others, a thread that does nothing else sets it in its place, until the last one leaves.
+    BLAS has one number of threads for the whole process, and with threadpoolctl only the thread
+    that changed it can restore it. So the first thread that enters changes it. If this thread
+    leaves before others, a thread that does nothing else takes over until the last one leaves.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._own = threading.local()  # how often each thread is in it
-        self._users = 0  # threads
+        self._own = threading.local()  # .depth: how often this thread is inside
+        self._users = 0  # number of threads inside
         self._set_by: threading.Thread | None = None
         self._limits: Any = None
         self._keeper: _Keeper | None = None
@@ -56,9 +56,9 @@ def _limit_blas() -> Any:
 
 @functools.lru_cache(maxsize=1)
 def _thread_pools(modules: int) -> Any:
-    """Find the libraries with thread pools, anew whenever more modules are imported.
+    """Find the libraries with thread pools, again whenever more modules are imported.
 
-    To find them reads the memory map of the process, which took most of the time of a short fit.
+    The search reads the memory map of the process, which took most of the time of a short fit.
     """
     from threadpoolctl import ThreadpoolController
 
@@ -66,7 +66,7 @@ def _thread_pools(modules: int) -> Any:
 
 
 class _Keeper:
-    """A thread that limits the BLAS libraries until it is told to end."""
+    """A thread that limits the BLAS libraries until `end` is called."""
 
     def __init__(self) -> None:
         self._set, self._over = threading.Event(), threading.Event()
@@ -81,7 +81,7 @@ class _Keeper:
         limits.__exit__(None, None, None)
 
     def end(self) -> None:
-        """Let it put back what was there before."""
+        """Restore the number of threads, and end the thread."""
         self._over.set()
         self._thread.join()
 
@@ -91,11 +91,11 @@ _BLAS = _BlasLimit()
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Let this thread compute without the help of others; afterwards all is as it was before.
+    """Limit BLAS and OpenMP to one thread in calls of this thread.
 
-    OpenMP keeps a number of threads for each thread that calls it, BLAS one for the process (see
+    OpenMP has a number of threads for each calling thread, BLAS one for the process (see
     `_BlasLimit`).
     """
-    # In this order: threadpoolctl lets another thread set BLAS once this one is out of all limits.
+    # The order matters: another thread can change BLAS only after this one has left all limits.
     with _BLAS, _thread_pools(len(sys.modules)).limit(limits=1, user_api="openmp"):
         yield

@@ -1,7 +1,7 @@
-"""Loss and accuracy epoch by epoch, of the images trained on and of those held back.
+"""Training curves: loss and accuracy after each epoch, of training images and of test images.
 
-For heads that train in epochs. The coordinates of a fold are learned from its training images
-alone, and the weights after the last epoch are those that `cross_validate` scores.
+They are for heads that train in epochs. The coordinates of a fold are learned from its training
+images only, and the weights after the last epoch are those that `cross_validate` scores.
 """
 
 from __future__ import annotations
@@ -31,32 +31,31 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class TrainingCurve(EqualByValue):
-    """What one head did epoch by epoch.
+    """Loss and accuracy of one head after each epoch.
 
-    The four arrays have the shape (folds, epochs). Where tuning chose other epochs for some folds,
-    the shorter ones end in NaN.
+    The four arrays have the shape (folds, epochs). If tuning chose fewer epochs for some folds,
+    their rows end in NaN.
 
     Attributes
     ----------
     file, embedding, weights, head : str
     params : dict
-        Those that were given for the head.
+        Parameters that were given for the head.
     images : int
     split : str
-        `cv`, or the split (val, test) that was held back.
+        `cv`, or the split (val, test) whose images are the validation images.
     folds : int
     loss : ndarray
-        Mean log loss (natural logarithm) of the fold's training images themselves (not of their
-        variants, if it was trained on these, too), without the L2 penalty and
-        without class weights, by the weights as they are after the epoch. Keras's `History`
-        averages over the batches of an epoch while the weights still move, so that its first
+        Mean log loss (natural logarithm) of the fold's training images, without their variants,
+        without the L2 penalty and without class weights, by the weights after the epoch. Keras's
+        `History` averages over the batches of an epoch while the weights change, so that its first
         training losses are higher and its first accuracies lower.
     accuracy : ndarray
-        Of the same images.
+        Accuracy of the same images.
     validation_loss, validation_accuracy : ndarray
-        Of the images that the fold holds back.
+        Loss and accuracy of the fold's test images.
     variants : int
-        Of each training image, that the head was fitted on, too.
+        Number of variants of each training image that the head was fitted on, too.
     """
 
     file: str
@@ -75,17 +74,17 @@ class TrainingCurve(EqualByValue):
 
     @property
     def epochs(self) -> int:
-        """Epochs of the fold that has most."""
+        """Number of epochs of the fold that has most."""
         return int(self.loss.shape[1])
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it as JSON-ready plain data, None for NaN."""
+        """Return JSON-ready plain data, with None for NaN."""
         return asdict(self) | {name: _plain(getattr(self, name)) for name in EPOCH_SCORES}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> TrainingCurve:
-        """Read what `to_dict` wrote."""
-        # NumPy makes NaN of None.
+        """Read what `to_dict` returned."""
+        # NumPy turns None into NaN.
         series = {name: np.array(data[name], np.float64) for name in EPOCH_SCORES}
         return cls(**{**data, **series})
 
@@ -95,9 +94,10 @@ def _plain(values: Floats) -> list[list[float | None]]:
 
 
 def trains_in_epochs(head: BaseEstimator) -> bool:
-    """Tell whether a classifier, or the last step of a pipeline, can be followed by epochs.
+    """Check whether a classifier, or the last step of a pipeline, has a training curve.
 
-    It then has a method `fit_epochs` as `ScaledMLP` has, and between the steps `predict_proba`.
+    Such a classifier has a method `fit_epochs` like that of `ScaledMLP`, and `predict_proba` can be
+    called after each epoch.
     """
     last = head[-1] if isinstance(head, Pipeline) else head
     return hasattr(last, "fit_epochs") and hasattr(last, "predict_proba")
@@ -116,7 +116,7 @@ def training_curve(
     random_state: int | None = 0,
     progress: Progress | None = None,
 ) -> TrainingCurve:
-    """Measure loss and accuracy after each epoch, in training and on images held back.
+    """Measure loss and accuracy after each epoch, of training images and of test images.
 
     Parameters
     ----------
@@ -125,16 +125,16 @@ def training_curve(
     params : mapping, optional
         Parameters of the head, see `make_head`.
     folds : list of (train rows, test rows), optional
-        From `make_folds`, in place of `cv`; `split` is then the name that it gave.
+        From `make_folds`, instead of `cv`; `split` is then the name that it returned.
     split : str, optional
         Without `folds`: what `make_folds` takes, "auto" by default.
     chosen : sequence of mapping, optional
-        What tuning chose in each fold, parameters of the classifier (`Choice.params`).
+        Parameters that tuning chose in each fold (`Choice.params`).
     cv : int, scikit-learn splitter or iterable of (train rows, test rows), optional
     n_jobs : int or None
-        Folds at once, each on one thread; the numbers don't depend on it.
+        Number of folds at once, each on one thread; the results don't depend on it.
     random_state : int or None
-        Of folds and head.
+        Seed of folds and head.
     progress : callable of (done, total), optional
         Called after each fold.
 
@@ -145,25 +145,25 @@ def training_curve(
     Raises
     ------
     DatasetError
-        With one class, or a class of fewer images than folds.
+        If there is one class only, or a class has fewer images than folds.
     ParameterError
-        For a head that does not train in epochs, an unknown head or parameter, or `chosen` of
+        If the head does not train in epochs, the head or a parameter is unknown, or `chosen` has
         another length than the folds.
     """
-    made = _make(head, params, random_state)
+    classifier = _make(head, params, random_state)
     if folds is None:
         split, folds = make_folds(data, cv=cv, split=split or "auto", random_state=random_state)
     if chosen and len(chosen) != len(folds):
         raise ParameterError(
             f"chosen must have one mapping for each of {len(folds)} folds, got {len(chosen)}"
         )
-    tasks = [Task(train, test, {head: made}) for train, test in folds]
+    tasks = [Task(train, test, {head: classifier}) for train, test in folds]
     if chosen:
-        tasks = [replace(task, params={head: of}) for task, of in zip(tasks, chosen, strict=True)]
+        tasks = [replace(task, params={head: own}) for task, own in zip(tasks, chosen, strict=True)]
     with Trainer(
         data, n_jobs=n_jobs, progress=ProgressCounter(len(folds), progress).add
     ) as trainer:
-        found = [tables[head] for tables in trainer.follow_epochs(tasks)]
+        tables = [by_head[head] for by_head in trainer.follow_epochs(tasks)]
     return TrainingCurve(
         file=data.file,
         embedding=data.embedding,
@@ -174,19 +174,19 @@ def training_curve(
         split=split or "cv",
         folds=len(folds),
         variants=data.n_variants,
-        **dict(zip(EPOCH_SCORES, np.moveaxis(_padded(found), 2, 0), strict=True)),
+        **dict(zip(EPOCH_SCORES, np.moveaxis(_padded(tables), 2, 0), strict=True)),
     )
 
 
 def _make(head: str, params: Mapping[str, Any] | None, seed: int | None) -> Pipeline:
-    made = make_head(head, random_state=seed, **(params or {}))
-    if not trains_in_epochs(made):
+    classifier = make_head(head, random_state=seed, **(params or {}))
+    if not trains_in_epochs(classifier):
         able = [name for name in HEADS if trains_in_epochs(make_head(name))]
         raise ParameterError(
             f"{head} does not train in epochs, so that there is no curve; heads that do: "
             f"{', '.join(able)}"
         )
-    return made
+    return classifier
 
 
 def _padded(tables: Sequence[Floats]) -> Floats:

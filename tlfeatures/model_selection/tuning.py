@@ -1,4 +1,4 @@
-"""Choosing parameters by cross-validation inside a training fold."""
+"""Tuning: choosing parameters by cross-validation inside a training fold."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Choice:
-    """What tuning chose for a head in one training fold.
+    """The parameters that tuning chose for a head in one training fold.
 
     Attributes
     ----------
     params : mapping
-        The best point of the grid; of equal ones the first, which is the simplest model.
+        The best point of the grid; of equal points the first, which is the simplest model.
     points : list of mapping
     scores : ndarray of shape (points,), float64
-        Mean over the inner folds in which the score is defined. Log loss is smaller where it is
-        better, every other score larger.
+        Mean over the inner folds in which the score is defined. Smaller is better for log loss,
+        larger for every other score.
     """
 
     params: Point
@@ -42,7 +42,7 @@ class Choice:
 
     @property
     def score(self) -> float:
-        """What the chosen point reached on the inner folds."""
+        """Score of the chosen point on the inner folds."""
         return float(self.scores[self.points.index(self.params)])
 
 
@@ -53,18 +53,18 @@ def choose(
     inner: Sequence[Sequence[Fold]],
     scoring: Sequence[str] = (),
 ) -> list[dict[str, Choice]]:
-    """Choose each head's parameters, apart for each of several sets of inner folds.
+    """Choose the parameters of each head, separately for each of several sets of inner folds.
 
     Parameters
     ----------
     trainer : Trainer
     heads : mapping of name to classifier
     grids : mapping of name to grid
-        Heads without one, or with an empty one, are left as they are.
+        Heads without a grid, or with an empty one, are not tuned.
     inner : sequence of lists of (train rows, held rows)
-        One list for each choice to be made: the inner folds of an outer training fold.
+        The inner folds of each outer training fold; each list leads to one choice.
     scoring : sequence of str
-        The first score decides; accuracy does if there is none.
+        The first score decides, by default accuracy.
 
     Returns
     -------
@@ -85,22 +85,22 @@ def choose(
     outcomes = iter(trainer.score_points(tasks, score))
     choices = []
     for folds in inner:
-        found = [next(outcomes) for _ in folds]
-        means = {name: _mean(name, [each[name] for each in found], score) for name in points}
+        results = [next(outcomes) for _ in folds]
+        means = {name: _mean(name, [own[name] for own in results], score) for name in points}
         choices.append({name: _best(points[name], means[name], score) for name in points})
-    _say_edges(choices, grids)
+    _report_edges(choices, grids)
     return choices
 
 
 def _points(grid: Grid) -> list[Point]:
-    """All combinations, in the grid's order: the first parameter changes slowest."""
-    places = ParameterGrid({name: range(len(values)) for name, values in grid.items()})
-    ordered = sorted(places, key=lambda place: [place[name] for name in grid])
-    return [{name: grid[name][place[name]] for name in grid} for place in ordered]
+    """Return all combinations in the order of the grid; the first parameter changes slowest."""
+    indices = ParameterGrid({name: range(len(values)) for name, values in grid.items()})
+    ordered = sorted(indices, key=lambda index: [index[name] for name in grid])
+    return [{name: grid[name][index[name]] for name in grid} for index in ordered]
 
 
 def _mean(name: str, scores: list[list[float]], score: str) -> NDArray[np.float64]:
-    """Average over the folds that define the score; a point without it in one of them is worst."""
+    """Average over folds that define the score; a point without a score in one of them is worst."""
     table = np.array(scores)
     defined = np.isfinite(table).any(axis=1)
     if not defined.any():
@@ -118,8 +118,8 @@ def _best(points: list[Point], scores: NDArray[np.float64], score: str) -> Choic
     return Choice(points[int(best)], points, scores)
 
 
-def _say_edges(choices: Sequence[Mapping[str, Choice]], grids: Mapping[str, Grid]) -> None:
-    """Say where most folds chose the last value tried: a better one may lie beyond."""
+def _report_edges(choices: Sequence[Mapping[str, Choice]], grids: Mapping[str, Grid]) -> None:
+    """Log where most folds chose the first or last value: a better one may lie beyond."""
     ends: Counter[tuple[str, str, Any]] = Counter()
     for chosen in choices:
         for name, choice in chosen.items():

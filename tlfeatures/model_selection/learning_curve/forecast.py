@@ -74,7 +74,7 @@ def judge(measured: Measured, seed: int | None) -> Judgement:
 
 
 def _backtest_sizes(images: Floats) -> NDArray[np.bool_]:
-    """Choose sizes up to half of the largest, to test a doubling; if too few, all but the largest."""
+    """Choose sizes up to half of the largest, or, if these are too few, all but the largest."""
     below = images[images <= ROUNDING * images[-1] / 2]
     chosen = _last_octaves(images, below[-1]) if len(below) else np.zeros(len(images), bool)
     if chosen.sum() >= _BACKTEST_SIZES or len(images) < 2:
@@ -83,7 +83,7 @@ def _backtest_sizes(images: Floats) -> NDArray[np.bool_]:
 
 
 def _backtest(half: Law, seen: Floats, fitted_to: float, images: float) -> Backtest:
-    """Compare prediction and measurement on the same resamples, so that chance affects both alike."""
+    """Compare prediction and measurement on the same resamples, as chance affects both alike."""
     misses = half.at(1) - seen
     high, low = np.quantile(misses[1:] - misses[0], [0.025, 0.975])
     predicted = float(half.at(1)[0])
@@ -112,7 +112,7 @@ def _forecast(law: Law, factor: int, whole: CurvePoint, missed: float) -> Foreca
 
 
 def _widened(values: Floats, missed: float) -> Interval:
-    """Return percentiles of the resamples around the first value, widened by a further deviation."""
+    """Return percentiles of the resamples around the first value, widened by an error."""
     low, high = np.quantile(values[1:], [0.025, 0.975])
     more = 1.96 * missed
     below, above = max(values[0] - low, 0.0), max(high - values[0], 0.0)

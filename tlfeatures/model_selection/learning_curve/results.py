@@ -73,7 +73,7 @@ class Backtest:
     passed: bool
 
     def missed(self, factor: float) -> float:
-        """Return the error of the law at `factor` times the images, if it grows with each doubling."""
+        """Return the error of the law at `factor` times the images, growing with doublings."""
         doublings = np.log2(factor) / np.log2(self.images_per_class / self.fitted_to)
         return float(abs(self.predicted - self.seen) * doublings)
 
