@@ -31,8 +31,9 @@ from tlfeatures.model_selection.head_fit import fit_head
 from tlfeatures.model_selection.trainer import Trainer
 from tlfeatures.model_selection.tuning import choose
 from tlfeatures.models.card import check_card_target
+from tlfeatures.models.head_checks import check_head
 from tlfeatures.models.model import Model
-from tlfeatures.models.model_file import check_head, check_model_target
+from tlfeatures.models.model_file import check_model_target
 from tlfeatures.names import as_list
 
 if TYPE_CHECKING:

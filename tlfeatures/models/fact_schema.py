@@ -1,6 +1,6 @@
-"""Which facts a model file has, and of which kind each is: the one place where it is checked.
+"""The facts of a model file and their JSON types.
 
-Whoever reads a fact elsewhere can rely on it.
+They are checked here only; other modules can rely on them.
 """
 
 from __future__ import annotations
@@ -13,51 +13,51 @@ Kind = Callable[[Any], bool]
 
 
 def is_text(value: Any) -> bool:
-    """Whether it is a text."""
+    """Tell whether it is a string."""
     return isinstance(value, str)
 
 
 def is_count(value: Any) -> bool:
-    """Whether it is a whole number from 0 up."""
+    """Tell whether it is an integer of at least 0."""
     return type(value) is int and value >= 0
 
 
 def is_number(value: Any) -> bool:
-    """Whether it is a finite number."""
+    """Tell whether it is a finite number."""
     return type(value) in (int, float) and math.isfinite(value)
 
 
 def list_of(kind: Kind) -> Kind:
-    """Give the kind of lists of a kind."""
+    """Give the kind of a list whose items are of a kind."""
     return lambda value: isinstance(value, list) and all(map(kind, value))
 
 
 def mapping_of(kind: Kind) -> Kind:
-    """Give the kind of JSON objects whose values are of a kind."""
+    """Give the kind of a JSON object whose values are of a kind."""
     return lambda value: isinstance(value, dict) and all(map(kind, value.values()))
 
 
 def optional(kind: Kind) -> Kind:
-    """Give the kind of what is null, or of a kind."""
+    """Give the kind of a value that is null or of a kind."""
     return lambda value: value is None or kind(value)
 
 
 def record(needed: Mapping[str, Kind], further: Mapping[str, Kind] | None = None) -> Kind:
-    """Give the kind of JSON objects that have these keys, and may have further ones."""
+    """Give the kind of a JSON object that has the needed keys and may have the further ones."""
     return lambda value: isinstance(value, dict) and not wrong_keys(value, needed, further or {})
 
 
 def wrong_keys(
     facts: Mapping[str, Any], needed: Mapping[str, Kind], further: Mapping[str, Kind]
 ) -> list[str]:
-    """Name the keys that are missing, or whose value is of another kind.
+    """Name the keys that are missing or have a value of another kind.
 
     Parameters
     ----------
     facts : mapping
     needed : mapping of key to kind
     further : mapping of key to kind
-        May be missing.
+        Keys that may be missing.
     """
     wrong = [key for key, kind in needed.items() if key not in facts or not kind(facts[key])]
     wrong += [key for key, kind in further.items() if key in facts and not kind(facts[key])]
@@ -86,7 +86,7 @@ _OUTLIERS = record(
 
 
 def _classes(value: Any) -> bool:
-    """Two or more names, sorted, each once: so that they can be searched."""
+    """Tell whether there are two or more names, sorted and unique, so that they can be searched."""
     return list_of(is_text)(value) and len(value) > 1 and value == sorted(set(value))
 
 
@@ -117,17 +117,17 @@ _FURTHER: dict[str, Kind] = {
 
 
 def wrong_facts(facts: Mapping[str, Any]) -> list[str]:
-    """Name the facts of a model file that are missing, or of another kind than they must be.
+    """Name the facts of a model file that are missing or of the wrong kind.
 
     Parameters
     ----------
     facts : mapping
-        JSON data. Facts that this version doesn't know are not judged.
+        JSON data. Facts that this version doesn't know are not checked.
 
     Returns
     -------
     list of str
-        Empty where all is well. The spec itself is checked by `Spec.from_dict`.
+        Empty if the facts are valid. `Spec.from_dict` checks the spec.
     """
     wrong = wrong_keys(facts, _NEEDED, _FURTHER)
     if not wrong and set(facts.get("counts", facts["classes"])) != set(facts["classes"]):

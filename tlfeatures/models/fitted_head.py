@@ -27,18 +27,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class FittedHead(EqualByValue):
-    """A fitted head that knows how its embedding is made.
+    """A fitted head with the spec of its embedding.
 
     Attributes
     ----------
     head : fitted scikit-learn classifier
     spec : Spec
     embedding : str
-        `LAYER.POOLING`, or several side by side, `A+B`.
+        `LAYER.POOLING`, or several joined as `A+B`.
     info : dict
-        JSON-ready facts: classes, counts, images, columns, head, versions, and what `fit` adds.
+        JSON-ready facts: classes, counts, images, columns, head, versions, and those that `fit`
+        adds.
     outliers : OutlierDetector or None
-        Tells images unlike those that the head was fitted on.
+        Flags images unlike those that the head was fitted on.
     digests : ndarray of shape (images, 32), uint8, or None
         sha256 of the image files that the head was fitted on.
     """
@@ -68,9 +69,9 @@ class FittedHead(EqualByValue):
         return probabilities
 
     def predict_codes(self, X: NDArray[np.float32]) -> NDArray[np.int_]:
-        """Give the label of each row of X, of shape (n, d), as its place in `classes`: shape (n,).
+        """Give the label of each row of X, of shape (n, d), as its index in `classes`: shape (n,).
 
-        It is what the head decides for, which of two classes needn't be the more probable one.
+        It is the head's own decision. With two classes, it may be the less probable one.
 
         Raises
         ------
@@ -87,26 +88,26 @@ class FittedHead(EqualByValue):
 
     def _by_head(self, method: str, X: NDArray[np.float32]) -> NDArray[Any]:
         try:
-            found: NDArray[Any] = getattr(self.head, method)(X)
+            result: NDArray[Any] = getattr(self.head, method)(X)
         except Exception as error:  # a damaged head can fail anywhere in scikit-learn
             raise ModelError(
                 f"the head can't label embeddings of shape {X.shape}: {error}"
             ) from error
-        return found
+        return result
 
     # ---- files
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the model to a file, and its card beside it as `PATH.md`.
+        """Write the model to a file, and its card to `PATH.md`.
 
-        What is there is replaced only once both new files are whole.
+        Existing files are replaced only when both new files are complete.
 
         Raises
         ------
         ParameterError
-            If one of the two would replace what is no model, or no card.
+            If a file would be replaced that is no model or no card.
         ModelError
-            If the head holds a type that loading would refuse, a fact is of another kind than a
+            If the head holds a type that loading would refuse, a fact isn't of the kind that a
             model file has, or the disk refuses a file.
         """
         card_target, target = check_card_target(path), check_model_target(path)
@@ -145,7 +146,7 @@ class FittedHead(EqualByValue):
 
 
 def checked_digests(digests: NDArray[Any] | None, images: int) -> NDArray[np.uint8] | None:
-    """Refuse digests that are none, or not those of the images."""
+    """Refuse digests of the wrong type or number."""
     if digests is not None and (digests.dtype != np.uint8 or digests.shape != (images, 32)):
         raise FormatError(f"the digests of its {images} images have the shape {digests.shape}")
     return digests

@@ -20,22 +20,23 @@ from tlfeatures.models.fitted_head import FittedHead
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says of one image file.
+    """The label of one image file.
 
     Attributes
     ----------
     path : str
     label : str or None
-        None where the model abstains, or the image can't be read.
+        None if the model abstains or the image can't be read.
     probabilities : dict of class to float
-        Empty where the image can't be read.
+        Empty if the image can't be read.
     error : str or None
         Why the image can't be read.
     outlier : bool or None
-        Whether it is unlike the images that the head was fitted on: farther from the 5th nearest of
-        them than the limit; None where it wasn't asked.
+        Whether the image is unlike the training images: farther from the 5th nearest of them than
+        the limit. None if outliers weren't requested.
     distance : float or None
-        To that 5th nearest image, in units of the limit; infinite for an embedding of zeros.
+        Distance to that 5th nearest image, in units of the limit; infinite for an embedding of
+        zeros.
     """
 
     path: str
@@ -47,12 +48,12 @@ class Prediction:
 
     @property
     def abstained(self) -> bool:
-        """Whether the image could be read and no class is probable enough."""
+        """Whether the image was read, but no class is probable enough."""
         return self.label is None and self.error is None
 
 
 class Labeller:
-    """A model with its backbone loaded, ready for images.
+    """Labels image files with a fitted head; loads its backbone when created.
 
     Parameters
     ----------
@@ -83,7 +84,7 @@ class Labeller:
         self._model = model
         self._detector = model.outliers if outliers else None
         self._min_confidence = min_confidence
-        # Predictions need no last bits: Keras computes where the engine is not installed.
+        # Predictions don't need the same last bits: Keras replaces an engine that isn't installed.
         spec, options = replace(model.spec, augmentation=None), replace(options, substitute=True)
         self._embedder = Embedder(spec, parts_of(model.embedding), options)
         self._embedder.load()
@@ -93,7 +94,7 @@ class Labeller:
         files: Sequence[tuple[Key, str | Path]],
         progress: Callable[[int], None] | None = None,
     ) -> EmbeddingRun[Key]:
-        """Start to embed image files; see `Embedder.run`."""
+        """Start embedding image files; see `Embedder.run`."""
         images = (ImageToRead(key, path) for key, path in files)
         return self._embedder.run(images, len(files), progress=progress)
 
@@ -104,19 +105,19 @@ class Labeller:
             yield batch.keys, join(images, self._model.embedding)
 
     def label(self, paths: Sequence[str | Path]) -> Iterator[Prediction]:
-        """Label image files: one prediction each, in their order."""
+        """Label image files: one prediction for each, in their order."""
         run = self.run(list(enumerate(paths)))
-        given = 0
+        next_number = 0
         try:
             for numbers, X in self.embed(run):
                 predictions = self._predictions([paths[number] for number in numbers], X)
                 labelled = dict(zip(numbers, predictions, strict=True))
-                errors = dict(run.failures)  # of every image before the last one of this batch
-                for number in range(given, numbers[-1] + 1):
+                errors = dict(run.failures)  # of all images before the last one of this batch
+                for number in range(next_number, numbers[-1] + 1):
                     yield labelled.get(number) or _unread(paths[number], errors[number])
-                given = numbers[-1] + 1
+                next_number = numbers[-1] + 1
             for number, error in run.failures:
-                if number >= given:
+                if number >= next_number:
                     yield _unread(paths[number], error)
         finally:
             warn_of_few_levels_in(run, paths)
@@ -144,18 +145,18 @@ def _unread(path: str | Path, error: ImageError) -> Prediction:
 
 
 def warn_of_few_levels_in(run: EmbeddingRun[int], paths: Sequence[str | Path]) -> None:
-    """Name the images of a run that have few grey levels; their keys are positions in `paths`."""
+    """Warn of the images of a run with few grey levels; their keys are positions in `paths`."""
     few_levels = [(str(paths[number]), few) for number, few in run.few_levels]
     warn_of_few_levels(few_levels, "tlfeatures extract --value-range {}")
 
 
 def check_width(model: FittedHead) -> None:
-    """Refuse a model whose embedding the backbones here don't give, or not as wide.
+    """Refuse a model whose embedding no backbone of this version gives with the same width.
 
     Raises
     ------
     ModelError
-        The file is intact, where it was made by another version with other backbones or layers.
+        If the file is damaged, or another version with other backbones or layers made it.
     """
     name = model.spec.backbone
     if name not in BACKBONES:

@@ -24,18 +24,19 @@ if TYPE_CHECKING:
 
 
 class Model(FittedHead):
-    """A fitted head that knows how its embedding is made.
+    """A fitted head with the spec of its embedding, which labels image files.
 
     Attributes
     ----------
     head : fitted scikit-learn classifier
     spec : Spec
     embedding : str
-        `LAYER.POOLING`, or several side by side, `A+B`.
+        `LAYER.POOLING`, or several joined as `A+B`.
     info : dict
-        JSON-ready facts: classes, counts, images, columns, head, versions, and what `fit` adds.
+        JSON-ready facts: classes, counts, images, columns, head, versions, and those that `fit`
+        adds.
     outliers : OutlierDetector or None
-        Tells images unlike those that the head was fitted on.
+        Flags images unlike those that the head was fitted on.
     digests : ndarray of shape (images, 32), uint8, or None
         sha256 of the image files that the head was fitted on.
     """
@@ -52,19 +53,19 @@ class Model(FittedHead):
     ) -> Model:
         """Fit a head on all of a dataset.
 
-        Warnings that the fit raises are logged, each once, with the name of the head.
+        Warnings of the fit are logged once, with the name of the head.
 
         Parameters
         ----------
         head : scikit-learn classifier
-            A clone of it is fitted; what is kept of a linear one are its coefficients.
+            A clone of it is fitted. Of a linear head, the coefficients are kept.
         data : Dataset
         name : str, optional
-            What `info` calls the head; its class if not given.
+            Name of the head in `info`; its class by default.
         facts : dict, optional
-            More to be kept in `info`, JSON-ready: parameters, scores, how they were reached.
+            Added to `info`, JSON-ready: parameters, scores, how they were measured.
         notices : Notices, optional
-            Has logged warnings before, which are not logged again.
+            Warnings that it has logged before are not logged again.
 
         Raises
         ------
@@ -76,7 +77,7 @@ class Model(FittedHead):
                 f"{type(head).__name__} has no predict_proba, which a model needs: wrap it in "
                 "sklearn.calibration.CalibratedClassifierCV"
             )
-        # `info` reads model files by way of this package, and needs no scikit-learn.
+        # scikit-learn is imported for fitting only.
         from sklearn.base import clone
 
         from tlfeatures.heads.coordinate_step import compact
@@ -112,38 +113,38 @@ class Model(FittedHead):
         min_confidence: float = 0.0,
         outliers: bool = False,
     ) -> Iterator[Prediction]:
-        """Label image files, embedding them exactly as those that the head was fitted on.
+        """Label image files; they are embedded exactly like the training images.
 
         Parameters
         ----------
         inputs : path or URL, or iterable of them
-            Image files, and folders to be searched for them.
+            Image files, and folders that are searched for them.
         batch_size : int or "auto"
         weights : str, optional
-            Where the backbone's weights are, if not where they were when the head was fitted.
+            File of the backbone's weights, if it has moved since the head was fitted.
         device : {"auto", "cpu", "gpu"}
         max_pixels : int
-            An image that has more can't be read.
+            Images with more pixels can't be read.
         min_confidence : float, default 0
             Probability below which the model abstains: the label is None.
         outliers : bool, default False
-            Whether to flag images unlike those that the head was fitted on.
+            Whether to flag images unlike the training images.
 
         Returns
         -------
         iterator of Prediction
-            In the order of `inputs`, one for each image, also for those that can't be read.
+            One for each image, in the order of `inputs`, also for images that can't be read.
 
         Raises
         ------
         WeightsError
             If the weights are not those of the spec.
         SpecError
-            If the spec asks for what this version doesn't do.
+            If this version can't do what the spec requires.
         ParameterError
             If an input does not exist.
         ModelError
-            If outliers are asked for, and the model was made before they could be told.
+            If outliers are requested and the model has no detector.
         """
         images = list_images(inputs)
         options = ComputeOptions(device, batch_size, max_pixels, weights)
@@ -161,15 +162,15 @@ class Model(FittedHead):
         min_confidence: float = 0.0,
         outliers: bool = False,
     ) -> Iterator[Prediction]:
-        """Label image files as their paths come in, each as soon as it can be.
+        """Label image files while their paths arrive.
 
-        The backbone is loaded before the first path is asked for. A path that waits for no other
-        is answered at once; those that came in meanwhile form the next batch.
+        The backbone is loaded before the first path is read. Paths that arrive while a batch is
+        computed form the next batch; no path waits for a later one.
 
         Parameters
         ----------
         paths : iterable of str
-            Is read in a thread of its own.
+            Read in a separate thread.
         batch_size : int or "auto"
             Largest number of images of a batch.
         weights, device, max_pixels, min_confidence, outliers
@@ -178,7 +179,7 @@ class Model(FittedHead):
         Returns
         -------
         iterator of Prediction
-            One for each path, in their order; what is no file is an error of its own.
+            One for each path, in their order, also for a path that is no file.
         """
         if isinstance(paths, str | bytes | os.PathLike):
             raise ParameterError(f"expected an iterable of paths, got one: {paths!r}")

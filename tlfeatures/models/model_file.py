@@ -30,7 +30,7 @@ import logging
 import os
 import warnings
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -41,11 +41,10 @@ from numpy.typing import NDArray
 from tlfeatures.errors import FormatError, ModelError, OutputError, ParameterError
 from tlfeatures.features.spec import Spec
 from tlfeatures.files import check_ending, file_target, replacing, sync
-from tlfeatures.model_selection.threads import one_thread
 from tlfeatures.models.allowed_types import trusted_types
 from tlfeatures.models.fact_schema import wrong_facts
-from tlfeatures.models.file_description import forged_part, untrusted_types
 from tlfeatures.models.head_arrays import unsafe_part
+from tlfeatures.models.head_checks import check_types, in_one_line, other_version, unusable_part
 
 logger = logging.getLogger(__name__)
 
@@ -54,9 +53,9 @@ FORMAT_VERSION = 1
 
 _FACTS_MEMBER = "tlfeatures.json"
 _ARRAYS = "training"
-_LARGEST = 8 * 2**30  # bytes of all members, unpacked
-_RATIO = 100  # unpacked to packed; arrays of floats reach 2, deflate can reach 1,000
-_SMALL = 64 * 2**20  # under which the ratio doesn't matter
+_LARGEST = 8 * 2**30  # bytes of all unpacked members
+_RATIO = 100  # largest unpacked to packed; arrays of floats reach 2, deflate can reach 1,000
+_SMALL = 64 * 2**20  # bytes; the ratio of a smaller file doesn't matter
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -83,7 +82,7 @@ def model_bytes(head: Any, facts: Mapping[str, Any], arrays: Arrays, named: Path
     everything = {"format": FORMAT, "format_version": FORMAT_VERSION, **facts}
     packed = io.BytesIO(skops.io.dumps(head, compression=zipfile.ZIP_DEFLATED))
     with zipfile.ZipFile(packed, "a", zipfile.ZIP_DEFLATED) as archive:
-        _check_types(archive, named)
+        check_types(archive, named)
         archive.writestr(_FACTS_MEMBER, json.dumps(everything, indent=1))
         for name, array in arrays.items():
             member = io.BytesIO()
@@ -93,10 +92,10 @@ def model_bytes(head: Any, facts: Mapping[str, Any], arrays: Arrays, named: Path
 
 
 def write_model(path: Path, data: bytes, card_path: Path, card: str) -> None:
-    """Write a model and its card, each whole or as it was before.
+    """Replace a model and its card, each as a whole.
 
     Both are written before one of them is replaced, and the old card is removed before the model is
-    replaced: wherever this is cut off, no model is beside the card of another one.
+    replaced: if this is interrupted, no model is left with the card of another one.
 
     Parameters
     ----------
@@ -117,14 +116,14 @@ def write_model(path: Path, data: bytes, card_path: Path, card: str) -> None:
             fresh_card.write_bytes(card.encode("utf-8", "backslashreplace"))
             with replacing(path) as fresh:
                 fresh.write_bytes(data)
-                sync(fresh)  # what the disk refuses shows before the old card is gone
+                sync(fresh)  # an error of the disk is raised before the old card is removed
                 card_path.unlink(missing_ok=True)
     except OutputError as error:
         raise ModelError(str(error)) from error
 
 
 def check_facts(facts: Mapping[str, Any]) -> None:
-    """Refuse facts that no reader would take, as they come from a caller.
+    """Refuse facts of a caller that no reader would accept.
 
     Raises
     ------
@@ -164,54 +163,40 @@ def read_model(
     """
     path = Path(path)
     _check_is_file(path)
-    data = path.read_bytes()  # once: what is judged is what is constructed
+    data = path.read_bytes()  # once, so that what is checked is what is constructed
     facts = _read_facts(path, data)
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         arrays = _read_arrays(path, archive)
-        _check_types(archive, path, facts)
+        check_types(archive, path, facts)
     head = _constructed(path, data, facts)
     _warn_about_version(path, facts)
     return head, {k: v for k, v in facts.items() if k not in ("format", "format_version")}, arrays
 
 
 def _constructed(path: Path, data: bytes, facts: Mapping[str, Any]) -> Any:
-    """Make the head that the file describes, and try it."""
+    """Construct the head that the file describes, and check it."""
     import skops.io
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # another version is told in one line of ours
+            warnings.simplefilter("ignore")  # `_warn_about_version` warns of another version
             head = skops.io.loads(data, trusted=sorted(trusted_types()))
-        reason = unsafe_part(head) or _unusable(head, facts)
+        reason = unsafe_part(head) or unusable_part(head, facts)
     except Exception as error:  # a damaged file can fail anywhere in skops
-        raise _unreadable(path, facts, _in_one_line(error)) from error
+        raise _unreadable(path, facts, in_one_line(error)) from error
     if reason:
         raise _unreadable(path, facts, f"it has {reason}")
     return head
 
 
 def _unreadable(path: Path, facts: Mapping[str, Any], reason: str) -> ModelError | FormatError:
-    """Blame the version that made an intact file, where it is another one; else the file."""
-    other = _other_version(path, facts, ("scikit-learn", "tlfeatures"))
+    """Give an error that names the other version, if there is one; else the file is damaged."""
+    other = other_version(path, facts, ("scikit-learn", "tlfeatures"))
     return other or FormatError(f"{path} is a damaged model file: {reason}")
 
 
-def _other_version(
-    path: Path, facts: Mapping[str, Any], packages: Sequence[str]
-) -> ModelError | None:
-    """Say that the file was made with another version, if it was."""
-    for package in packages:
-        made, here = facts["versions"].get(package), metadata.version(package)
-        if made not in (None, here):
-            return ModelError(
-                f"{path} was made with {package} {made}, this is {here}, which can't read it: "
-                f"install {package}=={made}, or fit the head again with `tlfeatures fit`"
-            )
-    return None
-
-
 def _read_arrays(path: Path, archive: zipfile.ZipFile) -> dict[str, NDArray[Any]]:
-    """Read the arrays beside the head, once the bytes of every member are those written."""
+    """Read the arrays besides the head, after checking the checksums of all members."""
     names = [name for name in archive.namelist() if name.startswith(f"{_ARRAYS}/")]
     try:
         flipped = archive.testzip()
@@ -222,7 +207,7 @@ def _read_arrays(path: Path, archive: zipfile.ZipFile) -> dict[str, NDArray[Any]
             for name in names
         }
     except Exception as error:  # a damaged zip raises anything
-        raise FormatError(f"{path} is a damaged model file: {_in_one_line(error)}") from error
+        raise FormatError(f"{path} is a damaged model file: {in_one_line(error)}") from error
 
 
 def read_model_info(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -254,16 +239,16 @@ def _read_facts(path: Path, source: Path | bytes) -> dict[str, Any]:
     try:
         with zipfile.ZipFile(source if isinstance(source, Path) else io.BytesIO(source)) as archive:
             strange = _strange(archive, path.stat().st_size)
-            found = None if strange else json.loads(archive.read(_FACTS_MEMBER))
+            facts = None if strange else json.loads(archive.read(_FACTS_MEMBER))
     except Exception as error:  # a damaged zip raises anything, from zlib.error to RuntimeError
         raise FormatError(f"{path} is not a model file that `tlfeatures fit -o` made") from error
     if strange:
         raise FormatError(f"{path} is not a model file that `tlfeatures fit -o` made: {strange}")
-    return _checked(path, found)
+    return _checked(path, facts)
 
 
 def _strange(archive: zipfile.ZipFile, packed: int) -> str | None:
-    """What no model file has: members that point out of it, or unpack to more than memory has."""
+    """Describe what no model file has: members that point out of it, or are larger than memory."""
     for name in archive.namelist():
         parts = PurePosixPath(name.replace("\\", "/"))
         if parts.is_absolute() or ".." in parts.parts:
@@ -274,37 +259,37 @@ def _strange(archive: zipfile.ZipFile, packed: int) -> str | None:
     return None
 
 
-def _checked(path: Path, found: Any) -> dict[str, Any]:
-    if not isinstance(found, dict) or found.get("format") != FORMAT:
+def _checked(path: Path, facts: Any) -> dict[str, Any]:
+    if not isinstance(facts, dict) or facts.get("format") != FORMAT:
         raise FormatError(f"{path} is not a model file that `tlfeatures fit -o` made")
-    version = found.get("format_version")
+    version = facts.get("format_version")
     if version != FORMAT_VERSION:
         raise FormatError(
             f"{path} has format version {version}, this tlfeatures reads version "
             f"{FORMAT_VERSION}: update it with `pip install --upgrade tlfeatures`"
         )
-    wrong = wrong_facts(found)
+    wrong = wrong_facts(facts)
     if wrong:
         raise FormatError(f"{path} is a damaged model file: {', '.join(wrong)} missing or wrong")
     try:
-        Spec.from_dict(found["spec"])
+        Spec.from_dict(facts["spec"])
     except FormatError as error:
         raise FormatError(f"{path}: {error}") from error
-    return found
+    return facts
 
 
 def check_model_target(path: str | os.PathLike[str]) -> Path:
-    """Refuse a place where saving a model would destroy something else.
+    """Refuse a path at which saving a model would destroy something else.
 
     Returns
     -------
     Path
-        With links resolved, so that a link stays one.
+        With links resolved, so that a link remains a link.
 
     Raises
     ------
     ParameterError
-        If it is a folder, in no folder, or a file that is no model.
+        If it is a folder, its folder doesn't exist, or it is a file that isn't a model.
     """
     check_ending(path, "a model")
     target = file_target(path, "best.model", "the model")
@@ -318,80 +303,14 @@ def check_model_target(path: str | os.PathLike[str]) -> Path:
     return target
 
 
-def _check_types(
-    archive: zipfile.ZipFile, named: Path, facts: Mapping[str, Any] | None = None
-) -> None:
-    """Refuse what may not be in a model file; `facts` say which versions made one that is read."""
-    try:
-        schema = json.loads(archive.read("schema.json"))
-        found = untrusted_types(schema)
-        strange = None if found else forged_part(archive, schema)
-    except Exception as error:  # no such member, no JSON, or nested without end
-        raise FormatError(f"{named} is a damaged model file: {_in_one_line(error)}") from error
-    if found:
-        modules = {name.partition(".")[0] for name in found}
-        of = {"sklearn": "scikit-learn", "tlfeatures": "tlfeatures"}
-        if facts is not None and modules <= set(of):  # such types come and go with versions
-            other = _other_version(named, facts, [of[module] for module in sorted(modules)])
-            if other is not None:
-                raise other
-        raise ModelError(
-            f"{named} holds types that are not trusted: {', '.join(found)}; only heads of known "
-            "types can be kept in a file"
-        )
-    if strange:
-        raise FormatError(f"{named} is a damaged model file: it has {strange}")
-
-
-def _in_one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
-
-
-def check_head(name: str, head: Any) -> None:
-    """Refuse a fitted head that no model file can hold, naming what it holds.
-
-    Raises
-    ------
-    ModelError
-    """
-    import skops.io
-
-    with zipfile.ZipFile(io.BytesIO(skops.io.dumps(head))) as archive:
-        found = untrusted_types(json.loads(archive.read("schema.json")))
-    if found:
-        raise ModelError(
-            f"head {name} can't be kept in a model file, which may not hold {', '.join(found)}: "
-            "take another head, or leave out -o"
-        )
-
-
-def _unusable(head: Any, facts: Mapping[str, Any]) -> str | None:
-    """What keeps the head from labelling an embedding of as many columns as the facts say.
-
-    One row of zeros is tried: parts of a damaged head can be each in order and not fit each other.
-    """
-    columns, classes = facts["columns"], len(facts["classes"])
-    if getattr(head, "n_features_in_", columns) != columns:
-        return f"a head for other embeddings than its {columns} columns"
-    with warnings.catch_warnings(), np.errstate(all="ignore"), one_thread():
-        warnings.simplefilter("ignore")
-        row = np.zeros((1, columns), np.float32)
-        found, labels = np.asarray(head.predict_proba(row)), np.asarray(head.predict(row))
-    if labels.shape != (1,):
-        return "a head that gives no label"
-    if found.shape != (1, classes) or found.dtype.kind != "f":
-        return f"a head that gives no probability of each of its {classes} classes"
-    return None
-
-
 def _warn_about_version(path: Path, facts: dict[str, Any]) -> None:
     fitted = facts["versions"].get("scikit-learn")
-    here = metadata.version("scikit-learn")
-    if fitted != here:
+    installed = metadata.version("scikit-learn")
+    if fitted != installed:
         logger.warning(
             "%s was fitted with scikit-learn %s, this is %s: fit it again, or check it with "
             "`tlfeatures evaluate`",
             path,
             fitted,
-            here,
+            installed,
         )

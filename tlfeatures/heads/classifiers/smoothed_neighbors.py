@@ -30,13 +30,19 @@ class SmoothedNeighbors(BaseProbabilityClassifier):
         """Fit on X of shape (n, d) and n labels."""
         X, codes = self._checked(X, y)
         self.weights_ = self._weights(codes)
-        count = min(self.n_neighbors, len(X))
-        self.neighbors_ = KNeighborsClassifier(count, algorithm="brute").fit(X, codes)
+        self.rows_, self.codes_ = X, codes
+        self._search()
         return self
+
+    def _search(self) -> KNeighborsClassifier:
+        """Create the search, which costs a check of the rows; the rows are kept once, here."""
+        count = min(self.n_neighbors, len(self.rows_))
+        return KNeighborsClassifier(count, algorithm="brute").fit(self.rows_, self.codes_)
 
     def predict_proba(self, X: ArrayLike) -> Floats:
         """Give probabilities of shape (n, k), columns as in `classes_`."""
-        votes = self.neighbors_.predict_proba(self._new(X)) * self.neighbors_.n_neighbors
+        columns, search = self._new(X), self._search()
+        votes = search.predict_proba(columns) * search.n_neighbors
         votes = (votes + 1 / len(self.classes_)) * self.weights_
         probabilities: Floats = votes / votes.sum(axis=1, keepdims=True)
         return probabilities

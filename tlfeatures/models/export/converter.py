@@ -167,14 +167,14 @@ class Converter:
         return graph.op("Softmax", values, axis=1)
 
     def _neighbors(self, smoothed: SmoothedNeighbors, columns: Value) -> Value:
-        graph, found = self._graph, smoothed.neighbors_
-        known = np.asarray(found._fit_X, np.float64)
-        # Without the new rows' own lengths, as scikit-learn orders them.
-        lengths = np.einsum("ij,ij->i", known, known)
-        products = graph.op("MatMul", columns, known.T * -2)
-        nearest = self._nearest(graph.op("Add", products, lengths), found.n_neighbors)
+        graph, rows = self._graph, smoothed.rows_
+        # Without the squared lengths of the new rows, which don't change the order.
+        squares = np.einsum("ij,ij->i", rows, rows)
+        products = graph.op("MatMul", columns, rows.T * -2)
+        count = min(smoothed.n_neighbors, len(rows))
+        nearest = self._nearest(graph.op("Add", products, squares), count)
         classes = len(smoothed.classes_)
-        votes = graph.op("Gather", np.eye(classes)[found._y], nearest, axis=0)
+        votes = graph.op("Gather", np.eye(classes)[smoothed.codes_], nearest, axis=0)
         votes = graph.op("ReduceSum", votes, np.array([1]), keepdims=0)
         votes = graph.op("Add", votes, np.array(1 / classes))
         votes = graph.op("Mul", votes, np.asarray(smoothed.weights_, np.float64))

@@ -1,0 +1,173 @@
+"""Embeddings of labelled images that a head wasn't fitted on, from a folder or a file."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlfeatures.dataset.dataset import Dataset
+from tlfeatures.dataset.duplicates import Similarity
+from tlfeatures.dataset.labelled import label_images
+from tlfeatures.dataset.labels import Groups, Labels
+from tlfeatures.dataset.load import load_dataset
+from tlfeatures.errors import DatasetError, ImageError, SourceError, SpecError
+from tlfeatures.features.embed import ComputeOptions, Progress
+from tlfeatures.features.images.identify import scan
+from tlfeatures.features.sources.folders import no_images_error
+from tlfeatures.features.sources.spelling import normalize_name
+from tlfeatures.models.fitted_head import FittedHead
+from tlfeatures.models.labelling import Labeller, warn_of_few_levels_in
+
+
+@dataclass(frozen=True)
+class LabelOptions:
+    """Options of `load_dataset` for labels and groups."""
+
+    labels: Labels
+    groups: Groups
+    label_level: int | None
+    label_columns: Mapping[str, str] | None
+    near_duplicates: Similarity
+
+
+@dataclass(frozen=True)
+class ImageEmbedder:
+    """Embeds image files for a model."""
+
+    model: FittedHead
+    options: ComputeOptions
+    progress: Progress
+
+    def __call__(
+        self, rows: list[int], paths: list[str]
+    ) -> tuple[NDArray[np.float32], list[tuple[int, ImageError]]]:
+        """Embed the images at these rows; give also the rows that can't be read, and why."""
+        labeller = Labeller(self.model, self.options)
+        run = labeller.run(
+            [(row, paths[row]) for row in rows], lambda done: self.progress(done, len(rows))
+        )
+        X = np.empty((len(rows), self.model.info["columns"]), np.float32)
+        done = 0
+        for keys, part in labeller.embed(run):
+            X[done : done + len(keys)] = part
+            done += len(keys)
+        warn_of_few_levels_in(run, paths)
+        return X[:done], run.failures
+
+
+def embeddings_of_file(
+    model: FittedHead, file: str | os.PathLike[str], options: LabelOptions
+) -> tuple[Dataset, int]:
+    """Give the unseen images of an embeddings file, and how many were seen."""
+    data = load_dataset(
+        file,
+        model.embedding,
+        options.labels,
+        groups=options.groups,
+        label_level=options.label_level,
+        label_columns=options.label_columns,
+        near_duplicates=options.near_duplicates,
+        variants=0,
+    )
+    data = replace(data, y=_spelled_like_classes(model, data.y))
+    # Engines differ by rounding. They differ by more in int8, but only one engine has it.
+    differences = [item for item in data.spec.differences(model.spec) if item[0] != "engine"]
+    if differences:
+        name, theirs, ours = differences[0]
+        if name == "quantization":
+            theirs, ours = "of other images", "that of its own"
+        raise SpecError(
+            f"{file} was made with {name} {theirs}, the model's images with {ours}: evaluate on "
+            "the folder of images itself"
+        )
+    _check_classes(model, data.y, file)
+    assert data.digests is not None  # every file has them
+    new = _unseen(model, [row.tobytes() for row in data.digests], file)
+    return data.take(np.flatnonzero(new)), int((~new).sum())
+
+
+def embeddings_of_folder(
+    model: FittedHead, folder: str | os.PathLike[str], options: LabelOptions, embed: ImageEmbedder
+) -> tuple[Dataset, int, list[dict[str, str]]]:
+    """Embed the unseen images of a folder; give also how many were seen, and unreadable images."""
+    manifest = scan(folder)
+    if not manifest.images:
+        raise no_images_error(folder)
+    labelled = label_images(
+        manifest.ids,
+        str(folder),
+        options.labels,
+        options.groups,
+        label_level=options.label_level,
+        label_columns=options.label_columns,
+    )
+    labelled = replace(labelled, y=_spelled_like_classes(model, labelled.y))
+    _check_classes(model, labelled.y, folder)
+    new = _unseen(model, [manifest.digests[row] for row in labelled.rows], folder)
+    unseen = labelled.take(new)
+    X, errors = embed(unseen.rows.tolist(), [image.location for image in manifest.images])
+    failed = [{"id": manifest.images[row].id, "reason": str(why)} for row, why in errors]
+    read = unseen.take(~np.isin(unseen.rows, [row for row, _ in errors]))
+    if not len(read.rows):
+        seen = int((~new).sum())
+        used = f"; the model was fitted on the other {seen:,}" if seen else ""
+        raise SourceError(
+            f"{len(failed):,} images of {folder} can't be read, {failed[0]['id']} first "
+            f"({failed[0]['reason']}){used}: give images that it has not seen"
+        )
+    digests = np.frombuffer(b"".join(manifest.digests[row] for row in read.rows), np.uint8)
+    data = replace(read, rows=np.arange(len(read.rows))).with_embeddings(
+        X,
+        digests.reshape(len(X), -1),
+        embedding=model.embedding,
+        spec=model.spec,
+        near_duplicates=options.near_duplicates,
+    )
+    return data, int((~new).sum()), failed
+
+
+def _spelled_like_classes(model: FittedHead, y: NDArray[np.str_]) -> NDArray[np.str_]:
+    """Write labels like the model's classes, which may have another Unicode form."""
+    by_form: defaultdict[str, list[str]] = defaultdict(list)
+    for name in model.classes:
+        by_form[normalize_name(name)].append(name)
+    spelling = {}
+    for label in set(y.tolist()):
+        names = by_form.get(normalize_name(label), [label])
+        if len(names) > 1:
+            raise DatasetError(
+                f"the model has {len(names)} classes {label!r}, which differ by Unicode form or "
+                "blanks alone: fit it again on classes that can be told apart"
+            )
+        spelling[label] = names[0]
+    return np.array([spelling[label] for label in y.tolist()])
+
+
+def _check_classes(model: FittedHead, y: NDArray[np.str_], source: str | os.PathLike[str]) -> None:
+    unknown = Counter(y[~np.isin(y, model.classes)].tolist())
+    if unknown:
+        name, count = unknown.most_common(1)[0]
+        raise DatasetError(
+            f"{source} has {count} images of {name!r}, which is no class of the model "
+            f"({', '.join(model.classes)}); leave them out, or rename their class with --labels"
+        )
+
+
+def _unseen(
+    model: FittedHead, digests: list[bytes], source: str | os.PathLike[str]
+) -> NDArray[np.bool_]:
+    """Tell which of the images the model was not fitted on, by their sha256."""
+    assert model.digests is not None  # `evaluate` has checked it
+    seen = {row.tobytes() for row in model.digests}
+    new = np.array([digest not in seen for digest in digests], bool)
+    if not new.any():
+        raise DatasetError(
+            f"the model was fitted on all {len(new)} images of {source} that have a label; give "
+            "images that it has not seen"
+        )
+    return new
