@@ -88,7 +88,7 @@ def test_a_cell_of_the_matrix_shows_its_images(open_page, page_file):
     shots = page.locator("#cell-images li")
     assert shots.count() == count > 0
     for text in shots.locator(".what").all_inner_texts():
-        assert text == f"{CLASSES[0]}, taken for {CLASSES[1]}"
+        assert text == f"{CLASSES[0]}, predicted as {CLASSES[1]}"
     assert page.locator("#cell-images img").count() == count
     assert cell.get_attribute("aria-pressed") == "true"
     expect(page.locator("#cell-images h3")).to_be_focused()

@@ -89,7 +89,7 @@ def test_both_ways_to_a_page_of_a_split_say_the_same(page_copy):
     write_report(in_memory, page_copy / "memory.html", without=["learning-curve", "audit"])
     _, html = page_of(page_copy / "u", ["images", "map"])
     assert html == (page_copy / "memory.html").read_text()
-    assert "right on 75.0 % (blue)" in html  # 9 of 12 in val; in all, red has more
+    assert "give 75.0 % (blue)" in html  # 9 of 12 in val; in all, red has more
 
 
 def test_fit_has_a_page_of_its_own(page_copy):
@@ -163,4 +163,4 @@ def test_labels_that_were_not_judged_are_not_called_right(page_copy):
     _, html = page_of(page_copy / "r", ["audit"])
     assert "Labels were not judged" in html
     assert "no probable label errors" not in html
-    assert "That is not surely beaten here" in html
+    assert "The head is not surely better than that" in html

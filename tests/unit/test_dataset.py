@@ -12,6 +12,7 @@ from tlfeatures.dataset.duplicates import find_near_duplicates
 from tlfeatures.dataset.embedding_choice import embedding_for_copies
 from tlfeatures.dataset.labelled import label_images
 from tlfeatures.errors import DatasetError, ParameterError
+from tlfeatures.features.backbones.table import BACKBONES
 from tlfeatures.features.file.reader import read_header
 from tlfeatures.features.sources.folder_labels import labels_from_folders
 from tlfeatures.model_selection.folds import make_folds
@@ -144,6 +145,22 @@ def test_near_duplicates_are_copies_unless_switched_off(photos, tmp_path):
         load_dataset(tmp_path / "x.h5", near_duplicates=2)
 
 
+def test_by_default_the_limit_of_near_duplicates_is_that_of_the_file_s_backbone(
+    photos, tmp_path, monkeypatch
+):
+    pale = Image.open(photos / "red" / "red00.png").point(lambda value: value * 0.97 + 5)
+    pale.save(photos / "red" / "pale.png")
+    extract(photos, tmp_path / "x.h5", backbone="pixels", size=16, pools=["flatten"])
+    strict = replace(BACKBONES["pixels"], near_duplicate=1.0)
+    monkeypatch.setitem(BACKBONES, "pixels", strict)
+    assert not len(load_dataset(tmp_path / "x.h5").copies)
+    assert len(load_dataset(tmp_path / "x.h5", near_duplicates=0.4).copies)
+    result = benchmark(tmp_path / "x.h5", heads="dummy", cv=3)
+    assert result.to_dict()["near_duplicates"] == 1.0
+    monkeypatch.delitem(BACKBONES, "pixels")  # a file of a later version
+    assert len(load_dataset(tmp_path / "x.h5").copies)
+
+
 def test_groups_by_expression(file):
     data = load_dataset(file, "grid8.avg", groups=r"(\d)\.png$")
     assert data.groups.tolist() == [id_[-5] for id_ in data.ids]
@@ -153,7 +170,7 @@ def test_groups_by_expression(file):
         DatasetError, match=r"matches nothing for 12 of 24 images, 'blue/blue00.png'"
     ):
         load_dataset(file, "grid8.avg", groups="red")
-    with pytest.raises(ParameterError, match="no regular expression"):
+    with pytest.raises(ParameterError, match="nor a regular expression"):
         load_dataset(file, "grid8.avg", groups="(")
 
 

@@ -279,7 +279,7 @@ def test_a_long_expression_is_no_path(length, photos, tmp_path):
 
 @pytest.mark.parametrize("expression", ["(", "a{99999999999}", "[z-a]", "*"])
 def test_what_is_no_expression_is_wrong_usage(expression):
-    with pytest.raises(ParameterError, match="no CSV file there, and no regular expression"):
+    with pytest.raises(ParameterError, match="neither an existing CSV file nor a regular"):
         labelled(["red/1.png"], groups=expression)
 
 

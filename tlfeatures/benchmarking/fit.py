@@ -15,7 +15,7 @@ from sklearn.base import BaseEstimator, clone
 from tlfeatures.benchmarking.fit_report import FitReport, HeadReport, count_groups, included_splits
 from tlfeatures.benchmarking.rank import nothing_ranks
 from tlfeatures.dataset.dataset import Dataset
-from tlfeatures.dataset.duplicates import NEAR_DUPLICATE
+from tlfeatures.dataset.duplicates import Similarity
 from tlfeatures.dataset.load import load_dataset
 from tlfeatures.errors import ParameterError
 from tlfeatures.features.cluster.connect import TLS, connect_if
@@ -52,7 +52,7 @@ def fit(
     groups: str | os.PathLike[str] | None = None,
     label_level: int | None = None,
     label_columns: Mapping[str, str] | None = None,
-    near_duplicates: float | None = NEAR_DUPLICATE,
+    near_duplicates: Similarity = "auto",
     variants: int | None = None,
     params: Mapping[str, Any] | None = None,
     tune: bool = False,

@@ -24,7 +24,7 @@ from tlfeatures.benchmarking.rank import compare
 from tlfeatures.benchmarking.store.store import ResultStore
 from tlfeatures.benchmarking.study import Study, sources_of
 from tlfeatures.dataset.dataset import Dataset
-from tlfeatures.dataset.duplicates import NEAR_DUPLICATE
+from tlfeatures.dataset.duplicates import Similarity
 from tlfeatures.dataset.stratified_folds import Fold
 from tlfeatures.errors import ParameterError
 from tlfeatures.features.cluster.connect import TLS, connect_if
@@ -72,7 +72,7 @@ def benchmark(
     groups: str | os.PathLike[str] | None = None,
     label_level: int | None = None,
     label_columns: Mapping[str, str] | None = None,
-    near_duplicates: float | None = NEAR_DUPLICATE,
+    near_duplicates: Similarity = "auto",
     variants: int | None = None,
     cv: Any = None,
     split: str = "auto",

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tlfeatures.benchmarking.digests import digest_of_folds, digest_of_images
 from tlfeatures.dataset.dataset import Dataset
+from tlfeatures.dataset.duplicates import Similarity, least_similarity
 from tlfeatures.dataset.stratified_folds import Fold
 from tlfeatures.equality import EqualByValue
 from tlfeatures.features.file.reader import read_header
@@ -23,7 +24,7 @@ def sources_of(
     files: Sequence[str],
     labels: Any,
     groups: Any,
-    near_duplicates: float | None,
+    near_duplicates: Similarity,
     label_level: int | None = None,
     label_columns: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
@@ -44,7 +45,7 @@ def sources_of(
         "labels": None if labels is None or isinstance(labels, Mapping) else str(labels),
         "labels_given": isinstance(labels, Mapping),
         "groups_from": None if groups is None else str(groups),
-        "near_duplicates": near_duplicates,
+        "near_duplicates": least_similarity(near_duplicates, headers[files[0]].spec),
         "label_level": label_level,
         "label_columns": None if label_columns is None else dict(label_columns),
     }

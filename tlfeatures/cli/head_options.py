@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
 
 import click
 
-from tlfeatures.cli.run_options import seed_option
-
-Function = TypeVar("Function", bound=Callable[..., Any])
+from tlfeatures.cli.run_options import Function, combine, seed_option
 
 ONE_HEAD = "logreg|linear-svm|rbf-svm|gradient-boosting|knn|centroid|ridge|lda|mlp|dummy"
 OWN_HEAD = "module:Class is a classifier of your own, written as scikit-learn's are."
@@ -49,42 +46,39 @@ def heads_option(first: str, second: str, default: str) -> Callable[[Function], 
     )
 
 
-def head_options(function: Function) -> Function:
-    """Options of heads and of how they are scored."""
-    for option in (
-        random_state_option,
-        params_option,
-        click.option(
-            "--scoring",
-            multiple=True,
-            metavar="NAME",
-            help="Score that ranks the heads and that --tune optimises: accuracy, "
-            "balanced_accuracy, f1_macro, log_loss, roc_auc or another scorer of scikit-learn. "
-            "Repeat it to show further scores; the first one ranks.  [default: accuracy]",
-        ),
-        click.option(
-            "--tune",
-            is_flag=True,
-            help="Choose the parameters of each head by trying several values. This happens inside "
-            "the training images of each fold, so that the scores stay fair. It takes longer.",
-        ),
-        click.option(
-            "--split",
-            type=click.Choice(["auto", "cv", "val", "test"]),
-            default="auto",
-            show_default=True,
-            help="Images to test on. val and test train on the images of train/ and test on those "
-            "of val/ or test/. cv is cross-validation of all images. auto is val, or test, if the "
-            "images have such splits, else cv.",
-        ),
-        click.option(
-            "--cv",
-            type=int,
-            metavar="N",
-            help="Number of folds: parts into which the images are divided, with all classes in "
-            "each. Each part is tested once, by heads that are trained on the others. If it is "
-            "given, the images' splits are ignored.  [default: 5]",
-        ),
-    ):
-        function = option(function)
-    return function
+# Options of heads and of how they are scored.
+head_options = combine(
+    click.option(
+        "--cv",
+        type=int,
+        metavar="N",
+        help="Number of folds: parts into which the images are divided, with all classes in "
+        "each. Each part is tested once, by heads that are trained on the others. If it is "
+        "given, the images' splits are ignored.  [default: 5]",
+    ),
+    click.option(
+        "--split",
+        type=click.Choice(["auto", "cv", "val", "test"]),
+        default="auto",
+        show_default=True,
+        help="Images to test on. val and test train on the images of train/ and test on those "
+        "of val/ or test/. cv is cross-validation of all images. auto is val, or test, if the "
+        "images have such splits, else cv.",
+    ),
+    click.option(
+        "--tune",
+        is_flag=True,
+        help="Choose the parameters of each head by trying several values. This happens inside "
+        "the training images of each fold, so that the scores stay fair. It takes longer.",
+    ),
+    click.option(
+        "--scoring",
+        multiple=True,
+        metavar="NAME",
+        help="Score that ranks the heads and that --tune optimises: accuracy, "
+        "balanced_accuracy, f1_macro, log_loss, roc_auc or another scorer of scikit-learn. "
+        "Repeat it to show further scores; the first one ranks.  [default: accuracy]",
+    ),
+    params_option,
+    random_state_option,
+)

@@ -2,107 +2,101 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
+from tlfeatures.cli.run_options import combine
 from tlfeatures.features.backbones.table import BACKBONES, DEFAULT_BACKBONE, POOLINGS
 
 _BACKBONE = BACKBONES[DEFAULT_BACKBONE]
 
-Function = TypeVar("Function", bound=Callable[..., Any])
 
-
-def backbone_options(function: Function) -> Function:
-    """Options of how images become embeddings; an option left out keeps the file's value."""
-    for option in (
-        click.option(
-            "--random-state",
-            type=click.IntRange(min=0),
-            metavar="N",
-            help="Seed of the weights if they are random.  [default: 0]",
-        ),
-        click.option(
-            "--augment-spec",
-            metavar="NAME=VALUE,...",
-            help="How variants differ from their image: rotation is the largest angle in degrees; "
-            "zoom, shift and brightness are the largest changes as fractions; horizontal_flip and "
-            "vertical_flip allow mirror images; seed is a number. Example: "
-            "rotation=10,shift=0.1,seed=1.  [default: rotation=30,zoom=0.2,horizontal_flip]",
-        ),
-        click.option(
-            "--augment",
-            type=click.IntRange(min=0),
-            metavar="N",
-            help="Also embed N random variants of each image. Heads are trained on the variants of "
-            "their training images. They are scored on images only.  [default: 0]",
-        ),
-        click.option(
-            "--dtype",
-            type=click.Choice(["float32", "float16"]),
-            help="Number format of the embeddings in the file.  [default: float32]",
-        ),
-        click.option(
-            "--precision",
-            type=click.Choice(["auto", "float32", "bfloat16", "int8"]),
-            help="Number format of the forward pass. auto is bfloat16 if the hardware supports it, "
-            "else float32. int8 needs OpenVINO and is calibrated on 64 of the images.  "
-            "[default: auto]",
-        ),
-        click.option(
-            "--engine",
-            type=click.Choice(["auto", "keras", "openvino", "ncnn"]),
-            help="Library that computes the forward pass. auto is the fastest one that is "
-            "installed. To install the last two: pip install 'tlfeatures[openvino,ncnn]'.  "
-            "[default: auto]",
-        ),
-        click.option(
-            "--weights",
-            metavar="imagenet|random|PATH",
-            help="Weights of the backbone. PATH is an HDF5 file of Keras weights.  "
-            "[default: imagenet]",
-        ),
-        click.option(
-            "--value-range",
-            metavar="LO,HI",
-            help="Values that become black and white, for images with more than 8 bits per "
-            "channel. Example: 0,4095 for a 12-bit camera.  [default: the range that the image "
-            "file states, or 0,65535]",
-        ),
-        click.option(
-            "--size",
-            metavar="N|H,W",
-            help="Size in pixels to which images are resized: one side, or height and width as in "
-            "150,200.  [default: 224]",
-        ),
-        click.option(
-            "--pool",
-            "pools",
-            multiple=True,
-            type=click.Choice(POOLINGS),
-            help="How a feature map becomes a vector: avg and max take the mean and the maximum "
-            "of each channel, flatten keeps all values. none is for layers that are vectors. "
-            "Repeatable.  [default: avg]",
-        ),
-        click.option(
-            "--layer",
-            "layers",
-            multiple=True,
-            metavar="LAYER[.POOLING]",
-            help=f"Layer to embed: for {_BACKBONE.name}, {_BACKBONE.layers_in_words()}. "
-            f"LAYER.POOLING also sets the pooling of this layer. Repeatable.  "
-            f"[default: {_BACKBONE.default_layer}; for pixels, grid8]",
-        ),
-        click.option(
-            "--backbone",
-            metavar="|".join(BACKBONES),
-            help="Frozen network. pixels is a baseline without a network: mean colours in a grid "
-            f"(layers grid4, grid8 and mean).  [default: {DEFAULT_BACKBONE}]",
-        ),
-    ):
-        function = option(function)
-    return function
+# Options of how images become embeddings; an option left out keeps the file's value.
+backbone_options = combine(
+    click.option(
+        "--backbone",
+        metavar="|".join(BACKBONES),
+        help="Frozen network. pixels is a baseline without a network: mean colours in a grid "
+        f"(layers grid4, grid8 and mean).  [default: {DEFAULT_BACKBONE}]",
+    ),
+    click.option(
+        "--layer",
+        "layers",
+        multiple=True,
+        metavar="LAYER[.POOLING]",
+        help=f"Layer to embed: for {_BACKBONE.name}, {_BACKBONE.layers_in_words()}. "
+        f"LAYER.POOLING also sets the pooling of this layer. Repeatable.  "
+        f"[default: {_BACKBONE.default_layer}; for pixels, grid8]",
+    ),
+    click.option(
+        "--pool",
+        "pools",
+        multiple=True,
+        type=click.Choice(POOLINGS),
+        help="How a feature map becomes a vector: avg and max take the mean and the maximum "
+        "of each channel, flatten keeps all values. none is for layers that are vectors. "
+        "Repeatable.  [default: avg]",
+    ),
+    click.option(
+        "--size",
+        metavar="N|H,W",
+        help="Size in pixels to which images are resized: one side, or height and width as in "
+        "150,200.  [default: 224]",
+    ),
+    click.option(
+        "--value-range",
+        metavar="LO,HI",
+        help="Values that become black and white, for images with more than 8 bits per "
+        "channel. Example: 0,4095 for a 12-bit camera.  [default: the range that the image "
+        "file states, or 0,65535]",
+    ),
+    click.option(
+        "--weights",
+        metavar="imagenet|random|PATH",
+        help="Weights of the backbone. PATH is an HDF5 file of Keras weights.  [default: imagenet]",
+    ),
+    click.option(
+        "--engine",
+        type=click.Choice(["auto", "keras", "openvino", "ncnn"]),
+        help="Library that computes the forward pass. auto is the fastest one that is "
+        "installed. To install the last two: pip install 'tlfeatures[openvino,ncnn]'.  "
+        "[default: auto]",
+    ),
+    click.option(
+        "--precision",
+        type=click.Choice(["auto", "float32", "bfloat16", "int8"]),
+        help="Number format of the forward pass. auto is bfloat16 if the hardware supports it, "
+        "else float32. int8 needs OpenVINO and is calibrated on 64 of the images.  "
+        "[default: auto]",
+    ),
+    click.option(
+        "--dtype",
+        type=click.Choice(["float32", "float16"]),
+        help="Number format of the embeddings in the file.  [default: float32]",
+    ),
+    click.option(
+        "--augment",
+        type=click.IntRange(min=0),
+        metavar="N",
+        help="Also embed N random variants of each image. Heads are trained on the variants of "
+        "their training images. They are scored on images only.  [default: 0]",
+    ),
+    click.option(
+        "--augment-spec",
+        metavar="NAME=VALUE,...",
+        help="How variants differ from their image: rotation is the largest angle in degrees; "
+        "zoom, shift and brightness are the largest changes as fractions; horizontal_flip and "
+        "vertical_flip allow mirror images; seed is a number. Example: "
+        "rotation=10,shift=0.1,seed=1.  [default: rotation=30,zoom=0.2,horizontal_flip]",
+    ),
+    click.option(
+        "--random-state",
+        type=click.IntRange(min=0),
+        metavar="N",
+        help="Seed of the weights if they are random.  [default: 0]",
+    ),
+)
 
 
 device_option = click.option(

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
+from tlfeatures.cli.run_options import combine
 from tlfeatures.features.backbones.table import BACKBONES, DEFAULT_BACKBONE
 
 _BACKBONE = BACKBONES[DEFAULT_BACKBONE]
 
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 embedding_option = click.option(
     "--embedding",
@@ -46,63 +45,63 @@ class _Columns(click.ParamType):  # type: ignore[type-arg]
 
 
 class _Similarity(click.ParamType):  # type: ignore[type-arg]
-    """A number, or off."""
+    """A number, auto or off."""
 
     name = "similarity"
 
-    def convert(self, value: Any, param: Any, ctx: Any) -> float | None:
+    def convert(self, value: Any, param: Any, ctx: Any) -> float | str | None:
         if value is None or value == "off":
             return None
+        if value == "auto":
+            return "auto"
         try:
             return float(value)
         except ValueError:
-            self.fail(f"{value!r} is neither a number nor off", param, ctx)
+            self.fail(f"{value!r} is neither a number, auto nor off", param, ctx)
 
 
-def dataset_options(function: Function) -> Function:
-    """Options of labels, groups and near-duplicates."""
-    for option in (
-        click.option(
-            "--near-duplicates",
-            type=_Similarity(),
-            metavar="SIMILARITY|off",
-            default="0.4",
-            show_default=True,
-            help="Treat two images as the same photograph if their similarity is at least this "
-            "number; 1 means equal. Such images are never separated: no head is tested on a copy "
-            "of an image that it was trained on. off treats only identical files so.",
-        ),
-        click.option(
-            "--groups",
-            metavar="CSV|REGEX",
-            help="Groups of images that belong together, such as those of a patient, a site or a "
-            "video: no head is tested on an image of a group that it was trained on. Either a CSV "
-            "file with the columns id and group, or a regular expression that is searched in the "
-            "ids; its first group ( ) is the group name. Example: --groups '(patient[0-9]+)'.",
-        ),
-        click.option(
-            "--label-columns",
-            type=_Columns(),
-            metavar="ROLE=NAME,...",
-            help="Names of the columns in the CSV files, if they are not id, label, group and "
-            "split. Example: id=filename,label=species,group=site.",
-        ),
-        click.option(
-            "--label-level",
-            type=int,
-            metavar="N",
-            help="Number of the folder in an image's path that is its label: 1 is the top folder, "
-            "2 the folder in it, -1 the folder that holds the image.  [default: 1, or 2 below "
-            "train, val and test]",
-        ),
-        click.option(
-            "--labels",
-            type=click.Path(),
-            metavar="CSV",
-            help="CSV file with the columns id and label, and optionally group and split. An id is "
-            "the path of an image below SOURCE, as in cat/1.jpg.  [default: the folders are the "
-            "labels]",
-        ),
-    ):
-        function = option(function)
-    return function
+# Options of labels, groups and near-duplicates.
+dataset_options = combine(
+    click.option(
+        "--labels",
+        type=click.Path(),
+        metavar="CSV",
+        help="CSV file with the columns id and label, and optionally group and split. An id is "
+        "the path of an image below SOURCE, as in cat/1.jpg.  [default: the folders are the "
+        "labels]",
+    ),
+    click.option(
+        "--label-level",
+        type=int,
+        metavar="N",
+        help="Number of the folder in an image's path that is its label: 1 is the top folder, "
+        "2 the folder in it, -1 the folder that holds the image.  [default: 1, or 2 below "
+        "train, val and test]",
+    ),
+    click.option(
+        "--label-columns",
+        type=_Columns(),
+        metavar="ROLE=NAME,...",
+        help="Names of the columns in the CSV files, if they are not id, label, group and "
+        "split. Example: id=filename,label=species,group=site.",
+    ),
+    click.option(
+        "--groups",
+        metavar="CSV|REGEX",
+        help="Groups of images that belong together, such as those of a patient, a site or a "
+        "video: no head is tested on an image of a group that it was trained on. Either a CSV "
+        "file with the columns id and group, or a regular expression that is searched in the "
+        "ids; its first group ( ) is the group name. Example: --groups '(patient[0-9]+)'.",
+    ),
+    click.option(
+        "--near-duplicates",
+        type=_Similarity(),
+        metavar="SIMILARITY|auto|off",
+        default="auto",
+        show_default=True,
+        help="Treat two images as the same photograph if their similarity is at least this "
+        "number; 1 means equal. Such images are never separated: no head is tested on a copy "
+        "of an image that it was trained on. auto is the limit of the backbone, "
+        f"{_BACKBONE.near_duplicate} for {_BACKBONE.name}. off treats only identical files so.",
+    ),
+)

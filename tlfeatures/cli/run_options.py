@@ -18,6 +18,17 @@ def command(name: str | None = None) -> Callable[[Callable[..., Any]], click.Com
     return click.command(name, cls=Command)
 
 
+def combine(*options: Callable[[Function], Function]) -> Callable[[Function], Function]:
+    """Make one decorator of several options, which the help lists in this order."""
+
+    def decorate(function: Function) -> Function:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 report_option = click.option(
     "--report",

@@ -36,9 +36,9 @@ def neighbor_distances(X: ArrayLike, k: int, *, block: int | None = None) -> NDA
     X = np.asarray(X)
     block = block or block_rows(X.shape[1])
     rows = np.flatnonzero(np.concatenate([usable(X[part]) for part in parts(len(X), block)]))
-    found = np.full(len(X), np.nan, np.float32)
+    kth = np.full(len(X), np.nan, np.float32)
     if len(rows) < 2:
-        return found
+        return kth
     k = min(k, len(rows) - 1)
     for part in parts(len(rows), block):
         unit = unit_roots(X[rows[part]])
@@ -47,8 +47,8 @@ def neighbor_distances(X: ArrayLike, k: int, *, block: int | None = None) -> NDA
             candidates = np.hstack([nearest, distances(unit, unit_roots(X[rows[other]]))])
             # The row itself is the nearest one, at 0.
             nearest = np.partition(candidates, min(k, candidates.shape[1] - 1), axis=1)[:, : k + 1]
-        found[rows[part]] = nearest.max(axis=1)
-    return found
+        kth[rows[part]] = nearest.max(axis=1)
+    return kth
 
 
 def block_rows(columns: int) -> int:

@@ -37,12 +37,12 @@ Among the originals 9 pairs of landscapes were found with avg and 4 with flatten
 same view twice), one of them wrong, and no pair of insects; at most 3 images became one group. Of
 50 photos in 9 versions each, 98 % (avg) and 95 % (flatten) of the pairs were found, none wrong.
 
-Not found: mirrored images by `flatten`, grey versions, strong crops and, of small images, strong
-compression; another photo of the same thing; all but the closest versions where one photo makes
-up over a tenth of many images, as in a few videos: such images need groups given by the user.
-Too much is found where a class is a small part of the images and of quite another kind (40
-scanned digits among 397 photos became one group), and among images as plain as digits (of 600, 13
-in one group).
+Not found are mirrored images by `flatten`, grey versions, strong crops and, of small images, strong
+compression; other photographs of the same object; and all but the closest versions if one
+photograph makes up over a tenth of many images, as in a few videos. Such images need groups given
+by the user. Too much is found if a class is a small part of the images and very different from the
+others (40 scanned digits among 397 photos became one group), and among images as simple as digits
+(of 600, 13 in one group).
 """
 
 from __future__ import annotations
@@ -107,13 +107,13 @@ def find_near_duplicates(
     block = block or block_rows(X.shape[1])
     rows = np.flatnonzero(np.concatenate([usable(X[part]) for part in parts(len(X), block)]))
     scales = _scales(X, rows, block)
-    found = _Pairs(len(X))
+    pairs = _Pairs(len(X))
     for first, second, similarity in _similarities(X, rows, scales, block):
         i, j = np.nonzero(similarity >= threshold)
         upper = first[i] < second[j]
         i, j = i[upper], j[upper]
-        found.add(first[i], second[j], similarity[i, j])
-    return found.sorted()
+        pairs.add(first[i], second[j], similarity[i, j])
+    return pairs.sorted()
 
 
 def least_similarity(similarity: Similarity, spec: Spec) -> float | None:

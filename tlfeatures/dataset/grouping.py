@@ -13,26 +13,26 @@ from tlfeatures.errors import ParameterError
 def merge_groups(
     n: int, groups: Sequence[str] | NDArray[np.str_] | None, pairs: Iterable[ArrayLike]
 ) -> NDArray[np.int64] | None:
-    """Groups of rows that belong together for any reason, numbered by first appearance.
+    """Number rows that belong together for any reason, by first appearance.
 
     Parameters
     ----------
     n : int
         Number of rows.
     groups : sequence of n str, or None
-        The groups that the user gave.
+        Groups given by the user.
     pairs : iterable of arrays of shape (p, 2)
         Rows that belong together, as `find_near_duplicates` and `identical_pairs` give them.
 
     Returns
     -------
     ndarray of shape (n,), int, or None
-        None where every row stands alone.
+        None if no two rows belong together.
 
     Raises
     ------
     ParameterError
-        If there are not n groups, or a pair names a row that isn't there.
+        If there are not n groups, or a pair names a row that doesn't exist.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -56,7 +56,7 @@ def merge_groups(
 
 
 def identical_pairs(digests: Sequence[bytes] | NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Rows with the same digest: each with the next one, so that n copies make n - 1 pairs.
+    """Pair each row with the next one of the same digest: n copies make n - 1 pairs.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def identical_pairs(digests: Sequence[bytes] | NDArray[np.uint8]) -> NDArray[np.
 
 
 def chained(keys: Sequence[Hashable]) -> NDArray[np.int64]:
-    """Pair each place with the next one of the same key: n equal keys make n - 1 pairs."""
+    """Pair each row with the next one of the same key: n equal keys make n - 1 pairs."""
     last: dict[Hashable, int] = {}
     pairs = []
     for row, key in enumerate(keys):

@@ -1,7 +1,7 @@
 """CSV files of labels and groups: their encoding, delimiter, columns and rows.
 
-What programs write is read: UTF-8 with or without a byte order mark, UTF-16 with one, else
-Windows-1252; commas, semicolons or tabs. Cells are brought to one form
+These files are read: UTF-8 with or without a byte order mark, UTF-16 with one, else Windows-1252;
+with commas, semicolons or tabs. Cells are brought to a normal form
 (`sources.spelling.normalize_name`). A row with more or fewer cells than the header is refused, as
 its label may be half a label.
 """
@@ -23,7 +23,7 @@ from tlfeatures.names import counted
 
 logger = logging.getLogger(__name__)
 
-# What a column has to say, and how it is usually called.
+# Roles of columns, and their usual names.
 _USUAL = {
     "id": ("id", "path", "file", "filename", "image"),
     "label": ("label",),
@@ -40,8 +40,8 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _SPREADSHEETS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
-_DELIMITERS = ",;\t"  # of those that give as many columns, the first
-_EXCEL_SAYS = re.compile(r"sep=(.)\r?\n")
+_DELIMITERS = ",;\t"  # the first wins if several give as many columns
+_SEPARATOR_LINE = re.compile(r"sep=(.)\r?\n")
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,11 @@ class TableRow:
     Attributes
     ----------
     line : int
-        In the file, from 1.
+        Line in the file, from 1.
     id : str
-        As it is written.
+        Id as it is written in the file.
     cells : dict of role to str
-        Of those of `ROLES` that have a column, in one form.
+        Cells of the roles that have a column, in normal form.
     """
 
     line: int
@@ -76,28 +76,28 @@ def read_table(
     ----------
     path : Path
     needed, optional : sequence of str
-        Roles, of `ROLES`.
+        Names in `ROLES`.
     columns : mapping of role to the name of its column
-        For roles whose column isn't called as the role is; names are compared without case.
+        For roles whose column has another name than the role; case does not matter.
     also_usual : sequence of str
-        Roles whose column may have its usual name where the one in `columns` is missing.
+        Roles whose column may have its usual name if the one in `columns` is missing.
 
     Returns
     -------
     list of TableRow
-        In the order of the file, without empty rows.
+        Rows in the order of the file, without empty ones.
 
     Raises
     ------
     DatasetError
-        If it can't be read, a row isn't as long as the header, a needed column is missing, or a
-        name is that of two columns.
+        If the file can't be read, a row isn't as long as the header, a needed column is missing, or
+        two columns have the same name.
     """
     text = _text_of(path)
     wanted = _wanted((*needed, *optional), columns, also_usual)
-    said = _EXCEL_SAYS.match(text)
-    delimiter = said[1] if said else _delimiter_of(text, wanted)
-    records = _records(path, text[said.end() :] if said else text, delimiter, 2 if said else 1)
+    line = _SEPARATOR_LINE.match(text)  # Excel writes one
+    delimiter = line[1] if line else _delimiter_of(text, wanted)
+    records = _records(path, text[line.end() :] if line else text, delimiter, 2 if line else 1)
     _, header = next(records, (1, []))
     header = [normalize_name(name) for name in header]
     explicit = [role for role in columns if role not in also_usual]
@@ -114,7 +114,7 @@ def read_table(
 
 
 def check_columns(columns: Mapping[str, str] | None) -> None:
-    """Refuse what names no column of a role (see `read_table`) with `ParameterError`."""
+    """Raise `ParameterError` unless these are names of columns by role (see `read_table`)."""
     for role, name in (columns or {}).items():
         if role not in ROLES or not isinstance(name, str) or not normalize_name(name):
             raise ParameterError(
@@ -166,18 +166,18 @@ def _undecodable(path: Path, encodings: str) -> DatasetError:
 
 
 def _delimiter_of(text: str, wanted: Mapping[str, Sequence[str]]) -> str:
-    """Choose the delimiter by which the first line has most of the wanted names, or most cells."""
+    """Choose the delimiter that gives the first line most wanted names, then most cells."""
     first = next((line for line in text.splitlines() if line.strip()), "")
     names = {name.casefold() for usual in wanted.values() for name in usual}
 
-    def found(delimiter: str) -> tuple[int, int]:
+    def quality(delimiter: str) -> tuple[int, int]:
         try:
             cells = next(csv.reader([first], delimiter=delimiter, skipinitialspace=True), [])
         except csv.Error:  # `_records` gives the reason
             return 0, 0
         return sum(normalize_name(cell).casefold() in names for cell in cells), len(cells)
 
-    return max(_DELIMITERS, key=found)
+    return max(_DELIMITERS, key=quality)
 
 
 # ---- rows
@@ -186,8 +186,8 @@ def _delimiter_of(text: str, wanted: Mapping[str, Sequence[str]]) -> str:
 def _records(
     path: Path, text: str, delimiter: str, first_line: int
 ) -> Iterator[tuple[int, list[str]]]:
-    """Give the line that each row begins on, and its cells; rows of empty cells are none."""
-    # A quotation mark may follow a blank, as in `a, "b"`; else it would be part of the name.
+    """Give the first line and the cells of each row; rows of empty cells are skipped."""
+    # A quotation mark may follow a blank, as in `a, "b"`; otherwise it would belong to the name.
     lines = io.StringIO(text, newline="")
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
     line = first_line
@@ -208,7 +208,7 @@ def _records(
 def _checked(
     path: Path, header: list[str], rows: list[tuple[int, list[str]]], delimiter: str
 ) -> list[tuple[int, list[str]]]:
-    """Refuse rows that aren't as long as the header; more cells may follow if they are empty."""
+    """Refuse rows that aren't as long as the header; further empty cells are allowed."""
     ragged = [
         (line, len(cells))
         for line, cells in rows
@@ -238,14 +238,14 @@ def _places(
     wanted: Mapping[str, Sequence[str]],
     explicit: Sequence[str],
 ) -> dict[str, int]:
-    """Give the number of the column of each role."""
+    """Give the position of the column of each role."""
     names = [name.casefold() for name in header]
     places = {}
     for role, usual in wanted.items():
-        name = next((each for each in map(str.casefold, usual) if each in names), None)
+        name = next((folded for folded in map(str.casefold, usual) if folded in names), None)
         if name is None and (role in explicit or usual[0] not in _USUAL[role]):
-            there = ", ".join(header) or "(none)"
-            raise DatasetError(f"{path} has no column {usual[0]!r}; it has the columns {there}")
+            present = ", ".join(header) or "(none)"
+            raise DatasetError(f"{path} has no column {usual[0]!r}; it has the columns {present}")
         if name is None and role in needed:
             raise _missing(path, header, needed, optional)
         if name is not None and names.count(name) > 1:
@@ -261,7 +261,7 @@ def _places(
 def _wanted(
     roles: Sequence[str], columns: Mapping[str, str], also_usual: Sequence[str]
 ) -> dict[str, tuple[str, ...]]:
-    """Give the names that the column of each role may have, the first one first."""
+    """Give the possible names of each role's column, in order of preference."""
     return {
         role: (normalize_name(columns[role]), *(_USUAL[role] if role in also_usual else ()))
         if role in columns
@@ -273,11 +273,11 @@ def _wanted(
 def _missing(
     path: Path, header: list[str], needed: Sequence[str], optional: Sequence[str]
 ) -> DatasetError:
-    there = ", ".join(header) or "(none)"
+    present = ", ".join(header) or "(none)"
     expected = " and ".join(needed)
     expected += f", and where wanted {' and '.join(optional)}" if optional else ""
     named = ",".join(f"{role}=NAME" for role in needed)
     return DatasetError(
-        f"{path} has the columns {there}; expected {expected}; --label-columns {named} names "
+        f"{path} has the columns {present}; expected {expected}; --label-columns {named} names "
         "other columns"
     )

@@ -165,12 +165,12 @@ def label_images(
         columns=label_columns,
         group_column=groups is None,
     )
-    found = all_rows[: len(ids)]
-    rows = [number for number, row in enumerate(found) if row.label is not None]
+    image_rows = all_rows[: len(ids)]
+    rows = [number for number, row in enumerate(image_rows) if row.label is not None]
     if not rows:
         raise DatasetError(_no_labels_message(file, ids, labels, label_level))
-    _warn_about_unlabelled(ids, found)
-    kept, kept_ids = [found[row] for row in rows], [ids[row] for row in rows]
+    _warn_about_unlabelled(ids, image_rows)
+    kept, kept_ids = [image_rows[row] for row in rows], [ids[row] for row in rows]
     if groups is None:
         grouped = _column(kept, kept_ids, "group")
     else:
@@ -248,7 +248,7 @@ def _column(rows: list[LabelRow], ids: list[str], name: str) -> NDArray[np.str_]
     if blank:
         raise DatasetError(
             f"{len(blank)} of {len(values)} labelled images have no {name}, {blank[0]!r} first; "
-            f"give each one a {name}, or none"
+            f"give all of them a {name}, or none"
         )
     return np.array(values)
 

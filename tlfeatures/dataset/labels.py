@@ -1,9 +1,9 @@
-"""The label, group and split of each image: by its folders, a CSV file or a mapping.
+"""The label, group and split of each image: from its folders, a CSV file or a mapping.
 
-Names are compared in one form (`sources.spelling.normalize_name`): é is é whoever wrote it, and
-blanks at the ends don't count. Labels, groups and splits are given in that form; ids stay as they
-are. Names that differ by more are different ones, also 1 and 1.0, Cat and cat: a warning says that
-they look alike.
+Names are compared in a normal form (`sources.spelling.normalize_name`): é is é in any form of
+Unicode, and blanks at the ends don't count. Labels, groups and splits are returned in that form;
+ids stay as they are. Names that differ in another way are different, also 1 and 1.0, or Cat and
+cat; a warning says that they look similar.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Labels = str | os.PathLike[str] | Mapping[str, Any] | None
 Groups = str | os.PathLike[str] | None
 
 _SHOWN = 3  # ids that a message names
-# What programs write where there is nothing; a class may be called so, Namibia's for example.
+# Texts that programs write for a missing value. A class may have such a name: NA is Namibia.
 _NOTHING = frozenset({"na", "n/a", "#n/a", "nan", "null"})
 
 
@@ -51,7 +51,7 @@ def find_rows(
     columns: Mapping[str, str] | None = None,
     group_column: bool = True,
 ) -> list[LabelRow]:
-    """Find label, group and split of each image.
+    """Find the label, group and split of each image.
 
     Parameters
     ----------
@@ -59,19 +59,19 @@ def find_rows(
     labels, level, columns
         See `tlfeatures.load_dataset`: labels, label_level and label_columns.
     group_column : bool
-        Whether the CSV's groups are wanted.
+        Whether to read groups from the CSV.
 
     Returns
     -------
     list of LabelRow
-        One for each id; its label is None where there is none.
+        One for each id; its label is None if the image has none.
 
     Raises
     ------
     DatasetError
-        If the labels can't be read, contradict each other, or an id of theirs fits two images.
+        If the labels can't be read, contradict each other, or one of their ids matches two images.
     ParameterError
-        If level or columns can't be what they are.
+        If level or columns have an invalid value.
     """
     if labels is None:
         hint = folder_hint(ids, level)
@@ -101,14 +101,14 @@ def find_groups(
     *,
     columns_of_labels: bool = False,
 ) -> NDArray[np.str_]:
-    """Find the group of each image, by a CSV file or an expression that is searched in its id.
+    """Find the group of each image, from a CSV file or an expression that is searched in its id.
 
     Parameters
     ----------
     groups, ids, columns
         See `find_rows`.
     columns_of_labels : bool
-        Whether the columns are those of labels, too: the name of the ids may then be theirs alone.
+        Whether the columns are also those of the labels; the ids may then have the usual name.
 
     Raises
     ------
@@ -129,8 +129,8 @@ def find_groups(
         entries = [
             _Entry(row.id, LabelRow(None, row.cells["group"] or None), row.line) for row in table
         ]
-        found, unused, _ = _placed(ids, entries, str(groups))
-        values = [row.group for row in found]
+        rows, unused, _ = _rows_of_images(ids, entries, str(groups))
+        values = [row.group for row in rows]
         where = f"{groups} has no group"
     else:
         pattern = _compiled(str(groups))
@@ -147,14 +147,14 @@ def find_groups(
 
 
 def is_table(groups: str | os.PathLike[str]) -> bool:
-    """Whether groups are those of a CSV file, and not an expression."""
+    """Return whether groups are a CSV file and not an expression."""
     if isinstance(groups, os.PathLike) or groups.lower().endswith((".csv", ".tsv")):
         return True
     return os.path.isfile(groups)  # noqa: PTH113, an expression may be longer than a path can be
 
 
 def check_options(labels: Labels, groups: Groups, columns: Mapping[str, str] | None) -> None:
-    """Refuse columns that are none, or that no file could have, with `ParameterError`."""
+    """Raise `ParameterError` for invalid columns, and for columns that no file is read for."""
     check_columns(columns)
     of_labels = labels is not None and not isinstance(labels, Mapping)
     of_groups = groups is not None and is_table(groups)
@@ -170,17 +170,17 @@ def check_options(labels: Labels, groups: Groups, columns: Mapping[str, str] | N
 
 
 def warn_of_names(labels: Iterable[str], groups: Iterable[str] | None) -> None:
-    """Log which classes, or groups, may be one class that is written in two ways, or none."""
+    """Warn of classes or groups that may be one written in two ways, or a missing value."""
     classes = Counter(labels)
-    said = describe_similar_names("classes", classes)
-    said += describe_similar_names("groups", Counter(groups)) if groups is not None else []
+    warnings = describe_similar_names("classes", classes)
+    warnings += describe_similar_names("groups", Counter(groups)) if groups is not None else []
     for name, count in classes.items():
         if name.casefold() in _NOTHING:
-            said.append(
+            warnings.append(
                 f"{name!r} ({count:,}) is taken for a class; if these images have no label, leave "
                 "their cells empty"
             )
-    for warning in said:
+    for warning in warnings:
         logger.warning("%s", warning)
 
 
@@ -188,7 +188,7 @@ def warn_of_names(labels: Iterable[str], groups: Iterable[str] | None) -> None:
 
 
 class _Ids:
-    """Finds an image by an id that may be written in another Unicode form, or with blanks."""
+    """Finds images by ids that may be written in another Unicode form, or with blanks."""
 
     def __init__(self, ids: Sequence[str]) -> None:
         self._ids = ids
@@ -202,7 +202,7 @@ class _Ids:
         return dict(places)
 
     def find(self, written: str) -> int | None:
-        """Give the place of an image, None if there is no such one."""
+        """Give the position of an image; None if there is no such image."""
         for form in (written, written.strip()):
             if form in self._exact:
                 return self._exact[form]
@@ -220,7 +220,7 @@ class _Ids:
 
 
 class _Entry(NamedTuple):
-    """What labels say of one id; `line` is that of a file."""
+    """Label, group and split of one id; `line` is the line in a file."""
 
     id: str
     row: LabelRow
@@ -231,8 +231,8 @@ class _Entry(NamedTuple):
 
 
 def _joined(ids: Sequence[str], entries: list[_Entry], name: str) -> list[LabelRow]:
-    """Give the row of each image, and say which entries belong to none."""
-    rows, unused, count = _placed(ids, entries, name)
+    """Give the row of each image, and warn of entries that belong to no image."""
+    rows, unused, count = _rows_of_images(ids, entries, name)
     if len(unused) == count:
         if not unused:
             raise DatasetError(f"{name} has no labels, or no ids")
@@ -251,14 +251,14 @@ def _joined(ids: Sequence[str], entries: list[_Entry], name: str) -> list[LabelR
     return rows
 
 
-def _placed(
+def _rows_of_images(
     ids: Sequence[str], entries: list[_Entry], name: str
 ) -> tuple[list[LabelRow], list[_Entry], int]:
-    """Give the row of each image, the entries that belong to none, and how many ids have one."""
-    known = _Ids(ids)
+    """Give the row of each image, the entries of no image, and the number of different ids."""
+    finder = _Ids(ids)
     by_key: dict[int | str, _Entry] = {}
     for entry in entries:
-        place = known.find(entry.id)
+        place = finder.find(entry.id)
         key = normalize_name(entry.id) if place is None else place
         other = by_key.setdefault(key, entry)
         if other.row != entry.row:
@@ -269,7 +269,7 @@ def _placed(
 
 
 def _how_to_match(unused: Sequence[_Entry], ids: Sequence[str]) -> str:
-    """Say what keeps the first id of the labels from being that of an image."""
+    """Say why the first id of the labels matches no image."""
     written = normalize_name(unused[0].id).replace("\\", "/")
     for id_ in map(normalize_name, ids):
         if written.endswith(f"/{id_}"):
@@ -299,7 +299,9 @@ def _what_an_id_is(ids: Sequence[str]) -> str:
 
 
 def _of_mapping(labels: Mapping[str, Any]) -> list[_Entry]:
-    texts = {value for value in labels.values() if type(value) is str}  # of many images few differ
+    texts = {
+        value for value in labels.values() if type(value) is str
+    }  # many images share few labels
     rows = {text: _row_of(text) for text in texts}
     return [
         _Entry(_text(id_), rows[value] if type(value) is str else _row_of(value))
@@ -309,12 +311,12 @@ def _of_mapping(labels: Mapping[str, Any]) -> list[_Entry]:
 
 def _row_of(value: Any) -> LabelRow:
     if isinstance(value, LabelRow):
-        return LabelRow(*(_name_of(each) for each in (value.label, value.group, value.split)))
+        return LabelRow(*(_name_of(name) for name in (value.label, value.group, value.split)))
     return LabelRow(_name_of(value))
 
 
 def _name_of(value: Any) -> str | None:
-    """Give a name in its form; None for what programs put where there is no value."""
+    """Give a name in normal form; None for the texts and values of a missing one."""
     if value is None or str(value) == "<NA>" or value != value:  # NaN isn't equal to itself
         return None
     return normalize_name(_text(value)) or None
@@ -355,7 +357,8 @@ def _compiled(expression: str) -> re.Pattern[str]:
         return re.compile(unicodedata.normalize("NFC", expression))
     except (re.error, OverflowError, RecursionError) as error:
         raise ParameterError(
-            f"groups is '{expression}': no CSV file there, and no regular expression ({error})"
+            f"groups is '{expression}': it is neither an existing CSV file nor a regular "
+            f"expression ({error})"
         ) from error
 
 

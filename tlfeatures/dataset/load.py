@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.duplicates import Similarity
@@ -22,7 +23,7 @@ from tlfeatures.dataset.labels import Groups, Labels, check_options
 from tlfeatures.errors import DatasetError, ParameterError
 from tlfeatures.features.combined import join, parts_of
 from tlfeatures.features.file.format import Header
-from tlfeatures.features.file.reader import open_embeddings
+from tlfeatures.features.file.reader import Reader, open_embeddings
 from tlfeatures.names import some_of
 
 logger = logging.getLogger(__name__)
@@ -95,13 +96,8 @@ def load_dataset(
         name = choose_embedding(header, embedding)
         count = choose_variants(header, variants)
         X = join({part: reader.read(part) for part in parts_of(name)}, name)
-        of_variants = None
-        if count:
-            read = {part: reader.read_variants(part, count) for part in parts_of(name)}
-            of_variants = join(read, name)
-        look, best = None, embedding_for_copies(header)
-        if (looks or near_duplicates is not None) and best != name:
-            look = reader.read(best)
+        with_copies = looks or near_duplicates is not None
+        values = _read_variants(reader, name, count), _read_look(reader, name, with_copies)
     done = np.flatnonzero(header.done).tolist()
     _warn_about_missing(header, len(done))
     if not done:
@@ -122,10 +118,23 @@ def load_dataset(
         embedding=name,
         spec=with_variants(header.spec, count),
         near_duplicates=near_duplicates,
-        variants=of_variants,
-        looks=look,
+        variants=values[0],
+        looks=values[1],
     )
     return data if looks else replace(data, looks=None)
+
+
+def _read_variants(reader: Reader, embedding: str, count: int) -> NDArray[np.float32] | None:
+    if not count:
+        return None
+    read = {part: reader.read_variants(part, count) for part in parts_of(embedding)}
+    return join(read, embedding)
+
+
+def _read_look(reader: Reader, embedding: str, wanted: bool) -> NDArray[np.float32] | None:
+    """Read the embedding to find copies on, unless it is the loaded one."""
+    best = embedding_for_copies(reader.header)
+    return reader.read(best) if wanted and best != embedding else None
 
 
 def check_similarity(near_duplicates: Similarity) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tlfeatures.dataset.dataset import Dataset
-from tlfeatures.dataset.duplicates import NEAR_DUPLICATE
+from tlfeatures.dataset.duplicates import Similarity
 from tlfeatures.dataset.load import check_similarity
 from tlfeatures.errors import ModelError, ParameterError
 from tlfeatures.features.embed import ComputeOptions, Progress
@@ -94,7 +94,7 @@ def evaluate(
     groups: str | os.PathLike[str] | None = None,
     label_level: int | None = None,
     label_columns: Mapping[str, str] | None = None,
-    near_duplicates: float | None = NEAR_DUPLICATE,
+    near_duplicates: Similarity = "auto",
     weights: str | None = None,
     device: str = "auto",
     batch_size: int | str = "auto",

@@ -8,7 +8,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from tlfeatures.dataset.dataset import Dataset
-from tlfeatures.dataset.duplicates import NEAR_DUPLICATE
+from tlfeatures.dataset.duplicates import Similarity
 from tlfeatures.errors import ModelError, ParameterError
 from tlfeatures.features.batches import check_batch_size
 from tlfeatures.features.embed import ComputeOptions, Progress
@@ -200,7 +200,7 @@ class Model(FittedHead):
         groups: str | os.PathLike[str] | None = None,
         label_level: int | None = None,
         label_columns: Mapping[str, str] | None = None,
-        near_duplicates: float | None = NEAR_DUPLICATE,
+        near_duplicates: Similarity = "auto",
         weights: str | None = None,
         device: str = "auto",
         batch_size: int | str = "auto",

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.dataset.dataset import Dataset
+from tlfeatures.dataset.duplicates import Similarity
 from tlfeatures.dataset.labelled import label_images
 from tlfeatures.dataset.labels import Groups, Labels
 from tlfeatures.dataset.load import load_dataset
@@ -31,7 +32,7 @@ class LabelOptions:
     groups: Groups
     label_level: int | None
     label_columns: Mapping[str, str] | None
-    near_duplicates: float | None
+    near_duplicates: Similarity
 
 
 @dataclass(frozen=True)

@@ -22,14 +22,14 @@ _LEADING = 50  # coordinates that t-SNE gets, as van der Maaten and Hinton (2008
 
 @dataclass(frozen=True, eq=False)
 class EmbeddingMap(EqualByValue):
-    """Images in the plane, such that similar ones are near each other.
+    """Images as points in a plane, where similar images are near each other.
 
     Attributes
     ----------
     points : ndarray of shape (n, 2), float64
     method : {"pca", "tsne"}
     explained : (float, float) or None
-        Shares of the variance that the axes have; None for t-SNE.
+        Shares of the variance along the axes; None for t-SNE.
     """
 
     points: Floats
@@ -40,7 +40,7 @@ class EmbeddingMap(EqualByValue):
 def embedding_map(
     X: NDArray[np.floating[Any]], method: str = "pca", random_state: int | None = 0
 ) -> EmbeddingMap:
-    """Lay images out in the plane.
+    """Place images in a plane.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def embedding_map(
         "tsne": similar images are neighbours; distances between groups, and their sizes, mean
         nothing.
     random_state : int or None
-        Of t-SNE, and of the components of large sets.
+        Seed of t-SNE, and of the components of large sets.
 
     Returns
     -------
@@ -61,14 +61,14 @@ def embedding_map(
     Raises
     ------
     ParameterError
-        For another method, or fewer than 3 images.
+        If the method is unknown, or there are fewer than 3 images.
 
     References
     ----------
     L. van der Maaten and G. Hinton (2008), Visualizing data using t-SNE, Journal of Machine
     Learning Research 9, 2579-2605.
     D. Kobak and P. Berens (2019), The art of using t-SNE for single-cell transcriptomics, Nature
-    Communications 10:5416: beginning with the principal axes.
+    Communications 10:5416: starting from the principal axes.
     """
     from sklearn.decomposition import PCA
 
@@ -98,6 +98,6 @@ def _neighbours(scores: Floats, seed: int | None) -> Floats:
     if not scores.any():
         return scores[:, :2]
     perplexity = min(_NEIGHBOURS, (len(scores) - 1) / 3)
-    made = TSNE(init="pca", perplexity=perplexity, random_state=seed).fit_transform(scores)
-    points: Floats = made.astype(np.float64)
+    placed = TSNE(init="pca", perplexity=perplexity, random_state=seed).fit_transform(scores)
+    points: Floats = placed.astype(np.float64)
     return points

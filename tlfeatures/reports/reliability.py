@@ -1,4 +1,4 @@
-"""Reliability: whether probabilities are as often right as they say."""
+"""Reliability: how often predictions are right, by their probability."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ Codes = NDArray[np.int_]
 
 @dataclass(frozen=True, eq=False)
 class Reliability(EqualByValue):
-    """How often the most probable class was right, by how probable it was said to be.
+    """How often the most probable class was right, by its predicted probability.
 
     Attributes
     ----------
     edges : ndarray of shape (b, 2), float64
-        Of the bins of confidence that have images.
+        Edges of the bins of confidence that have images.
     confidence, right : ndarray of shape (b,), float64
-        Mean probability of the most probable class, and the share of images that were of it.
+        Mean probability of the most probable class, and the share of images of this class.
     intervals : ndarray of shape (b, 2), float64
-        95 % (Wilson) of `right`; images count as independent.
+        95 % intervals (Wilson) of `right`; images count as independent.
     counts : ndarray of shape (b,), int
-        Images.
+        Numbers of images.
     error : float
-        Expected calibration error: mean distance of `right` from `confidence`, over images.
+        Expected calibration error: the mean distance of `right` from `confidence` over images.
     """
 
     edges: Floats
@@ -49,18 +49,18 @@ def reliability(predictions: OutOfFold, bins: int = 10) -> Reliability:
     ----------
     predictions : OutOfFold
     bins : int
-        Of equal width, from 1 / k to 1, between which the largest of k probabilities lies.
+        Number of bins of equal width from 1 / k to 1, the range of the largest of k probabilities.
 
     Returns
     -------
     Reliability
-        Without the bins that have no images. Right is what the most probable class was; a few
-        heads predict by a score of their own and then another class.
+        Without bins that have no images. It concerns the most probable class; some heads predict
+        by a score of their own, and sometimes another class.
 
     Raises
     ------
     ParameterError
-        If the head gives no probabilities, or for no bins.
+        If the head gives no probabilities, or bins is below 1.
 
     References
     ----------
@@ -79,14 +79,14 @@ def reliability(predictions: OutOfFold, bins: int = 10) -> Reliability:
     edges = np.linspace(1 / table.shape[1], 1, bins + 1)
     place = np.searchsorted(edges[1:-1], sure, side="right")
     counts = np.bincount(place, minlength=bins)
-    there = counts > 0
-    confidence = np.bincount(place, sure, bins)[there] / counts[there]
-    right = np.bincount(place, hit, bins)[there] / counts[there]
+    used = counts > 0
+    confidence = np.bincount(place, sure, bins)[used] / counts[used]
+    right = np.bincount(place, hit, bins)[used] / counts[used]
     return Reliability(
-        edges=np.column_stack([edges[:-1], edges[1:]])[there],
+        edges=np.column_stack([edges[:-1], edges[1:]])[used],
         confidence=confidence,
         right=right,
-        intervals=wilson(right, counts[there]),
-        counts=counts[there],
-        error=float(np.abs(right - confidence) @ counts[there] / len(sure)),
+        intervals=wilson(right, counts[used]),
+        counts=counts[used],
+        error=float(np.abs(right - confidence) @ counts[used] / len(sure)),
     )

@@ -1,4 +1,4 @@
-"""What the commands `report` and `plot` do: a benchmark's folder becomes a page, or one figure."""
+"""The commands `report` and `plot`: a benchmark's folder becomes a page, or one figure."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Report:
-    """What `report` wrote.
+    """The page that `report` has written.
 
     Attributes
     ----------
     file : str
     bytes : int
     images : int
-        With a picture.
+        Number of images with a picture.
     sections : list of str
-        That are in it.
+        Optional sections that the page has.
     """
 
     file: str
@@ -61,13 +61,13 @@ def report(
     Parameters
     ----------
     folder : path
-        Of a benchmark.
+        Folder of a benchmark.
     output : path
-        The page; it replaces what is there.
+        File for the page; an existing one is replaced.
     n_jobs : int or None
-        Folds fitted at once, for what the page shows beyond the benchmark: learning curve, epochs,
-        audit. They are kept in the folder.
-    progress : callable of (what, done, total), optional
+        Number of folds that are fitted at the same time, for the learning curve, the epochs and the
+        audit. These are kept in the folder.
+    progress : callable of (analysis, done, total), optional
     **options
         The attributes of `tlfeatures.reports.page.contents.Options`: `head`, `embedding`, `images`,
         `without`, `map`, `title`.
@@ -83,7 +83,7 @@ def report(
     FormatError
         If the folder is damaged.
     OutputError
-        If the page can't be written; what was there stays.
+        If the page can't be written; an existing file stays.
 
     Examples
     --------
@@ -103,7 +103,7 @@ def write_report(
     progress: Steps | None = None,
     **options: Any,
 ) -> Report:
-    """Do what `report` does for a benchmark at hand; datasets that are given aren't read again."""
+    """Do what `report` does for a loaded benchmark; the given datasets aren't read again."""
     from tlfeatures.reports.page.contents import Options, contents
     from tlfeatures.reports.page.write import render
 
@@ -113,7 +113,7 @@ def write_report(
     shown = contents(analyses, wanted)
     html = render(shown).encode("utf-8", "replace")
     replace_file(Path(output), html)
-    pictures = sum(each is not None for each in shown["album"]["pictures"])
+    pictures = sum(picture is not None for picture in shown["album"]["pictures"])
     optional = ("probabilities", "learning_curve", "epochs", "map", "audit", "copies")
     return Report(
         str(output), len(html), pictures, [name for name in optional if shown[name] is not None]
@@ -143,12 +143,12 @@ FIGURES: dict[str, Callable[[Analyses, Rank, str], Axes]] = {
 
 
 def _map(of: Analyses, rank: Rank, method: str) -> Axes:
-    rows, found = of.map(rank, method)
-    return plotting.plot_map(found, of.dataset(rank).y[rows], wrong=of.wrong(rank)[rows])
+    rows, points = of.map(rank, method)
+    return plotting.plot_map(points, of.dataset(rank).y[rows], wrong=of.wrong(rank)[rows])
 
 
 _BY_EPOCH = ("accuracy", "loss")
-_OF_ALL = ("ranking", "heat-map")  # of no head alone
+_OF_ALL = ("ranking", "heat-map")  # figures of all heads
 
 
 def plot(
@@ -167,13 +167,14 @@ def plot(
     Parameters
     ----------
     folder : path
-        Of a benchmark.
+        Folder of a benchmark.
     what : str
-        Of `FIGURES`. `accuracy` and `loss` are by epoch, of the best head that trains in epochs.
+        Name in `FIGURES`. `accuracy` and `loss` are by epoch, of the best head that trains in
+        epochs.
     output : path
-        Ends in .png, .svg or .pdf.
+        File that ends in .png, .svg or .pdf.
     head, embedding : str, optional
-        Whose; the best by default.
+        Head and embedding to draw; by default the best.
     map : {"pca", "tsne"}
     n_jobs, progress
         See `report`.
@@ -181,13 +182,13 @@ def plot(
     Raises
     ------
     ParameterError
-        For an unknown figure or kind of file, or where there is nothing to draw.
+        If the figure or the kind of file is unknown, or there is nothing to draw.
     OutputError
-        If the file can't be written; what was there stays.
+        If the file can't be written; an existing one stays.
 
     See Also
     --------
-    tlfeatures.reports.plotting : the same on axes of your own.
+    tlfeatures.reports.plotting : draw on your own axes.
     """
     if what not in FIGURES:
         raise unknown_name("figure", what, FIGURES)
@@ -207,7 +208,7 @@ def plot(
 
 
 def check_page(output: str | os.PathLike[str]) -> None:
-    """Refuse a place where no page can be written, before the work."""
+    """Refuse a path where no page can be written, before anything is computed."""
     _check_output(output, (".html", ".htm"))
 
 

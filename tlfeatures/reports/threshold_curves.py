@@ -19,7 +19,7 @@ _POINTS = 200  # of a curve: a figure shows no more
 
 @dataclass(frozen=True, eq=False)
 class Curve(EqualByValue):
-    """One class against the rest, as the threshold on its probability falls.
+    """One class against the others, as the threshold on its probability falls.
 
     Attributes
     ----------
@@ -31,7 +31,7 @@ class Curve(EqualByValue):
     area : float
         Area under the ROC curve, or average precision.
     positives, negatives : int
-        Images of the class, and of the others.
+        Numbers of images of the class, and of the others.
     """
 
     label: str
@@ -46,7 +46,7 @@ Curves = tuple[Curve, ...]
 
 
 def roc(predictions: OutOfFold) -> Curves:
-    """Give true against false positive rates over the images of all folds together.
+    """Compute ROC curves over the images of all folds together.
 
     Parameters
     ----------
@@ -55,8 +55,8 @@ def roc(predictions: OutOfFold) -> Curves:
     Returns
     -------
     tuple of Curve
-        Of two classes, one curve: the second one is positive. Of more, each against the rest;
-        those without positives or negatives are left out.
+        With two classes, one curve, in which the second class is positive. With more, a curve of
+        each class against the others, except classes without positives or negatives.
 
     Raises
     ------
@@ -77,7 +77,7 @@ def roc(predictions: OutOfFold) -> Curves:
 
 
 def precision_recall(predictions: OutOfFold) -> Curves:
-    """Give precision against recall over the images of all folds together.
+    """Compute precision-recall curves over the images of all folds together.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def precision_recall(predictions: OutOfFold) -> Curves:
     Returns
     -------
     tuple of Curve
-        Of the classes that `roc` has; a precision holds back to the recall before it.
+        For the same classes as `roc`. A precision is valid down to the previous recall.
 
     Raises
     ------
@@ -111,12 +111,12 @@ def precision_recall(predictions: OutOfFold) -> Curves:
 def _against_the_rest(
     predictions: OutOfFold,
 ) -> list[tuple[str, NDArray[np.bool_], Floats]]:
-    """Class, which images are of it, and their probabilities of it."""
+    """Give each class, which images belong to it, and the probabilities of it."""
     predictions.check_probabilities()
     classes = predictions.classes
     codes = range(1, 2) if len(classes) == 2 else range(len(classes))
-    found = [(classes[c], predictions.y == c, predictions.probabilities[:, c]) for c in codes]
-    return [each for each in found if 0 < each[1].sum() < len(each[1])]
+    curves = [(classes[c], predictions.y == c, predictions.probabilities[:, c]) for c in codes]
+    return [curve for curve in curves if 0 < curve[1].sum() < len(curve[1])]
 
 
 def _curve(label: str, positive: NDArray[np.bool_], x: Floats, y: Floats, area: Any) -> Curve:

@@ -67,7 +67,7 @@ from pathlib import Path
 import numpy as np
 
 from tlfeatures.dataset.dataset import Dataset
-from tlfeatures.dataset.duplicates import NEAR_DUPLICATE
+from tlfeatures.dataset.duplicates import Similarity
 from tlfeatures.dataset.load import load_dataset
 from tlfeatures.errors import ParameterError
 from tlfeatures.heads.table import make_head
@@ -98,7 +98,7 @@ def audit(
     groups: str | os.PathLike[str] | None = None,
     label_level: int | None = None,
     label_columns: Mapping[str, str] | None = None,
-    near_duplicates: float | None = NEAR_DUPLICATE,
+    near_duplicates: Similarity = "auto",
     head: str = "rbf-svm",
     cv: int = 5,
     n_jobs: int | None = None,
@@ -175,7 +175,7 @@ def audit(
 def audit_dataset(
     data: Dataset,
     *,
-    near_duplicates: float | None = NEAR_DUPLICATE,
+    near_duplicates: Similarity = "auto",
     head: str = "rbf-svm",
     cv: int = 5,
     n_jobs: int | None = None,

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.dataset.dataset import Dataset
-from tlfeatures.dataset.duplicates import find_near_duplicates
+from tlfeatures.dataset.duplicates import Similarity, find_near_duplicates, least_similarity
 from tlfeatures.dataset.grouping import merge_groups
 from tlfeatures.metrics.scores import Floats
 from tlfeatures.model_selection.audit.results import KINDS, Finding, finding_of
@@ -32,14 +32,15 @@ class CopyPair:
         return "the same file" if self.identical else "nearly the same image"
 
 
-def find_copies(data: Dataset, near_duplicates: float | None) -> tuple[Dataset, list[CopyPair]]:
+def find_copies(data: Dataset, near_duplicates: Similarity) -> tuple[Dataset, list[CopyPair]]:
     """Add near-duplicates to the copies of a dataset, and find pairs in two classes or splits.
 
     Parameters
     ----------
     data : Dataset
-    near_duplicates : float or None
-        Least similarity of near-duplicates; None means that only identical files are copies.
+    near_duplicates : float, "auto" or None
+        Least similarity of near-duplicates; "auto" is the limit of the dataset's backbone. None
+        means that only identical files are copies.
 
     Returns
     -------
@@ -49,9 +50,10 @@ def find_copies(data: Dataset, near_duplicates: float | None) -> tuple[Dataset, 
         Those in two classes or splits, the surest first.
     """
     near, similarity = np.empty((0, 2), np.int64), np.empty(0)
-    if near_duplicates is not None:
+    least = least_similarity(near_duplicates, data.spec)
+    if least is not None:
         looks = data.X if data.looks is None else data.looks
-        near, similarity = find_near_duplicates(looks, near_duplicates)
+        near, similarity = find_near_duplicates(looks, least)
     same = merge_groups(len(data.y), None, [data.copies])
     file = np.arange(len(data.y)) if same is None else same
     splits = _splits(data)

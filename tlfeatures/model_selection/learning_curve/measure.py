@@ -45,7 +45,7 @@ from typing import Any
 import numpy as np
 
 from tlfeatures.dataset.dataset import Dataset
-from tlfeatures.dataset.duplicates import NEAR_DUPLICATE
+from tlfeatures.dataset.duplicates import Similarity
 from tlfeatures.dataset.load import load_dataset
 from tlfeatures.heads.table import make_head
 from tlfeatures.model_selection.fold_work import Task
@@ -71,7 +71,7 @@ def learning_curve(
     groups: str | os.PathLike[str] | None = None,
     label_level: int | None = None,
     label_columns: Mapping[str, str] | None = None,
-    near_duplicates: float | None = NEAR_DUPLICATE,
+    near_duplicates: Similarity = "auto",
     variants: int | None = None,
     sizes: Sequence[int] | None = None,
     cv: int = 5,

@@ -59,7 +59,7 @@ def plot_precision_recall(curves: Curves, ax: Axes | None = None) -> Axes:
     Returns
     -------
     Axes
-        Chance is the share of positives, and where it differs between classes a band.
+        Chance is the share of positives; if it differs between classes, it is a band.
     """
     with drawing(ax, *_curves_size(curves)) as axes:
         for place, curve in enumerate(_worst(curves)):
@@ -83,7 +83,7 @@ def _draw_shares(axes: Axes, shares: list[float]) -> None:
 
 
 def _worst(curves: Curves) -> list[Curve]:
-    """All curves in their order, or of many those of the smallest areas, the smallest first."""
+    """All curves, or if there are many, those of the smallest areas, the smallest first."""
     if len(curves) <= _LINES:
         return list(curves)
     return sorted(curves, key=lambda curve: curve.area)[:_LINES]
@@ -105,7 +105,7 @@ def _curves_size(curves: Curves) -> tuple[float, float]:
 
 
 def _name_curves(axes: Axes, curves: Curves, area: str, corner: str) -> None:
-    """Name few curves in a corner that good ones leave free, and more below the axes."""
+    """Name up to three curves in a corner that good curves leave free, and more below the axes."""
     title = f"class, {area}"
     if len(curves) > _LINES:
         title = f"{_LINES} of {len(curves):,} classes, smallest {area}"
@@ -117,12 +117,12 @@ def _name_curves(axes: Axes, curves: Curves, area: str, corner: str) -> None:
 
 
 def _unit_square(axes: Axes) -> None:
-    # A little more than 0 to 1, or half of a line on the border is cut off.
+    # A little more than 0 to 1; otherwise half of a line on the border is cut off.
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
 
 
 def plot_reliability(reliability: Reliability, ax: Axes | None = None) -> Axes:
-    """Draw how often a head was right against how sure it was.
+    """Draw how often a head was right against its predicted probability.
 
     Parameters
     ----------
@@ -132,7 +132,8 @@ def plot_reliability(reliability: Reliability, ax: Axes | None = None) -> Axes:
     Returns
     -------
     Axes
-        Dots below the diagonal: too sure. The bars at the bottom are the numbers of images.
+        Dots below the diagonal: the probabilities are too high. The bars at the bottom are the
+        numbers of images.
     """
     with drawing(ax, WIDTH, 4.3) as axes:
         low, high = reliability.edges[:, 0], reliability.edges[:, 1]
@@ -151,7 +152,7 @@ def plot_reliability(reliability: Reliability, ax: Axes | None = None) -> Axes:
         axes.set_xlabel("probability of the most probable class")
         axes.set_ylabel("share of images that are of it")
         title = f"expected calibration error {reliability.error:.3f}"
-        # Above the bars: where a head is sure, few are wrong.
+        # Below the axes, where it covers nothing.
         axes.legend(loc="upper left", bbox_to_anchor=(0, -0.13), title=title, alignment="left",
                     ncols=2, columnspacing=1)  # fmt: skip
     return axes

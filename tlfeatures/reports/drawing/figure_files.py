@@ -34,22 +34,22 @@ def save_figure(ax_or_figure: Axes | Figure, path: str | os.PathLike[str]) -> No
     Parameters
     ----------
     ax_or_figure : Axes or Figure
-        Its layout is settled by this: what is added later gets no room of its own.
+        Its layout is fixed by this call: artists that are added later get no room.
     path : path
-        Ends in .png, .svg or .pdf. The same figure gives the same bytes.
+        File that ends in .png, .svg or .pdf. The same figure gives the same bytes.
 
     Raises
     ------
     ParameterError
-        For another ending, or if there is no such folder.
+        If the ending is another, or the folder does not exist.
     OutputError
-        If the file can't be written; what was there stays.
+        If the file can't be written; an existing one stays.
 
     Notes
     -----
-    In a PNG or PDF, characters that DejaVu Sans lacks, as Chinese ones, are drawn with an installed
-    font that has them. Where there is none, a warning names the characters. An SVG keeps text as
-    text, and its viewer chooses the font.
+    In a PNG or PDF, characters that DejaVu Sans lacks, such as Chinese ones, are drawn with an
+    installed font that has them. If there is none, a warning names the characters. An SVG keeps
+    text as text, and its viewer chooses the font.
     """
     path = Path(path)
     kind = path.suffix.lower().removeprefix(".")
@@ -67,7 +67,7 @@ def save_figure(ax_or_figure: Axes | Figure, path: str | os.PathLike[str]) -> No
 
 
 def _choose_fonts(figure: Figure, path: Path) -> None:
-    figure.draw_without_rendering()  # the labels of the axes are made by this
+    figure.draw_without_rendering()  # this creates the labels of the axes
     lacking = use_fallback_fonts(figure)
     if lacking:
         logger.warning(
@@ -80,7 +80,7 @@ def _choose_fonts(figure: Figure, path: Path) -> None:
 
 
 def _settled(ax_or_figure: Axes | Figure) -> Figure:
-    """Lay the figure out for good: each time anew, axes of equal scales would move a little."""
+    """Fix the layout: if it were computed again, axes of equal scales would move a little."""
     figure = _figure_of(ax_or_figure)
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
@@ -95,22 +95,22 @@ def _figure_of(ax_or_figure: Axes | Figure) -> Figure:
 
 
 def to_svg(ax_or_figure: Axes | Figure, salt: str, colors: Mapping[str, str] | None = None) -> str:
-    """Give the ``<svg>`` element of a figure, to stand in a page beside others.
+    """Give the ``<svg>`` element of a figure, for a page with several figures.
 
     Parameters
     ----------
     ax_or_figure : Axes or Figure
-        Its layout is settled, as by `save_figure`.
+        Its layout is fixed, as by `save_figure`.
     salt : str
-        Another one for each figure of a page: ids are made with it.
+        A different text for each figure of a page; ids are derived from it.
     colors : mapping of str to str, optional
-        What takes the place of a colour in styles, never in texts.
+        Replacements of colours in styles, never in texts.
 
     Returns
     -------
     str
-        It has a viewBox and no width or height, text as text, no style sheet and no metadata, and
-        of ids those that it refers to and those of `plot_map` alone.
+        It has a viewBox and no width or height, text as text, no style sheet and no metadata. Its
+        only ids are those that it refers to, and those of `plot_map`.
     """
     import matplotlib
 
@@ -121,7 +121,7 @@ def to_svg(ax_or_figure: Axes | Figure, salt: str, colors: Mapping[str, str] | N
 
 
 def _bare(document: bytes, colors: Mapping[str, str]) -> str:
-    """Take what only a document of its own needs out of an SVG."""
+    """Remove from an SVG what only a separate document needs."""
     from xml.etree import ElementTree
 
     root = ElementTree.fromstring(document)
@@ -139,7 +139,7 @@ def _bare(document: bytes, colors: Mapping[str, str]) -> str:
     for name in ("width", "height", "version"):
         root.attrib.pop(name, None)
     root.set("xmlns", "http://www.w3.org/2000/svg")
-    # What matplotlib's style sheet says, which would hold for the whole page.
+    # The rules of matplotlib's style sheet, which would apply to the whole page.
     root.set("style", "stroke-linejoin: round; stroke-linecap: butt")
     return ElementTree.tostring(root, encoding="unicode")
 
@@ -159,14 +159,14 @@ def _make_plain(element: Element, used: set[str]) -> None:
 
 
 def _make_short(element: Element) -> None:
-    """Cut numbers to hundredths of a point, and say once what all points of a group are like."""
+    """Cut numbers to hundredths of a point, and state the common style of a group once."""
     for name in ("d", "x", "y"):
         if name in element.attrib:
             element.set(name, re.sub(r"(\.\d\d)\d+", r"\1", element.attrib[name]))
     styles = {child.get("style") for child in element}
-    said = next(iter(styles)) if len(styles) == 1 else None
-    if said and {_local(child.tag) for child in element} == {"use"}:
-        element.set("style", said)
+    common = next(iter(styles)) if len(styles) == 1 else None
+    if common and {_local(child.tag) for child in element} == {"use"}:
+        element.set("style", common)
         for child in element:
             del child.attrib["style"]
 

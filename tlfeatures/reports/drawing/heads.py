@@ -86,16 +86,16 @@ def _draw_rank(axes: Axes, row: int, rank: Rank, score: dict[str, Any]) -> None:
     if score["interval"] is not None:
         low, high = score["interval"]
         axes.hlines(row, low, high, colors=color, linewidth=1.4, zorder=2)
-    said = axes.get_legend_handles_labels()[1]
+    labels = axes.get_legend_handles_labels()[1]
     axes.plot(
         [score["score"]], [row], "o", markersize=6, zorder=3,
         color=color, markerfacecolor=fill, markeredgewidth=1.4,
-        label="_" if words in said else words,
+        label="_" if words in labels else words,
     )  # fmt: skip
 
 
 def plot_heat_map(comparison: Comparison, ax: Axes | None = None) -> Axes:
-    """Draw the score of each head on each embedding; what was not computed stays blank.
+    """Draw the score of each head on each embedding; missing scores stay blank.
 
     Parameters
     ----------
@@ -106,8 +106,8 @@ def plot_heat_map(comparison: Comparison, ax: Axes | None = None) -> Axes:
     Returns
     -------
     Axes
-        The colours span the heads but `dummy`, beside which the others would look all the same;
-        it has numbers alone.
+        The colours span all heads except `dummy`, whose low score would make the others look the
+        same. It has numbers only.
     """
     rows = list(dict.fromkeys(rank.label for rank in comparison.ranking))
     columns = list(dict.fromkeys(rank.embedding for rank in comparison.ranking))
@@ -134,8 +134,8 @@ def plot_heat_map(comparison: Comparison, ax: Axes | None = None) -> Axes:
 
 
 def _span(values: Floats) -> tuple[float, float] | tuple[None, None]:
-    known = values[np.isfinite(values)]
-    return (float(known.min()), float(known.max())) if len(known) else (None, None)
+    finite = values[np.isfinite(values)]
+    return (float(finite.min()), float(finite.max())) if len(finite) else (None, None)
 
 
 def _three(value: float) -> str:

@@ -28,12 +28,12 @@ def plot_map(
     *,
     wrong: ArrayLike | None = None,
 ) -> Axes:
-    """Draw images as points, each class in a colour and with a marker of its own.
+    """Draw images as points; each class has its own colour and marker.
 
     Parameters
     ----------
     map : EmbeddingMap
-        Of n images.
+        Map of n images.
     labels : array-like of shape (n,), str
     ax : Axes, optional
     wrong : array-like of shape (n,), bool, optional
@@ -48,7 +48,7 @@ def plot_map(
     Raises
     ------
     ParameterError
-        For labels or marks of another length.
+        If labels or marks have another length.
     """
     labels = np.asarray(labels)
     ringed = np.zeros(len(labels), bool) if wrong is None else np.asarray(wrong, bool)
@@ -85,7 +85,7 @@ def _dot(drawn: EmbeddingMap) -> float:
 
 def _draw_class(axes: Axes, points: Floats, place: int, label: str, size: float) -> None:
     color = CLASS_COLORS[place % len(CLASS_COLORS)]
-    # One marker further with each round of colours, so that 64 classes differ in one or both.
+    # The marker changes with each round of colours, so that 64 classes all look different.
     marker = _MARKERS[(place + place // len(CLASS_COLORS)) % len(_MARKERS)]
     x, y = points.T
     dots = axes.scatter(x, y, s=size, c=color, marker=marker, alpha=0.75, linewidths=0, zorder=3,

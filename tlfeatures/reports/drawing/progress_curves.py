@@ -22,7 +22,7 @@ _FITTED = 8  # the law of a learning curve is fitted to sizes down to this part 
 
 
 def plot_learning_curve(curve: LearningCurve, ax: Axes | None = None) -> Axes:
-    """Draw accuracy against images a class, and as far as it is to be believed the forecast.
+    """Draw accuracy against images a class, and the forecast if it is reliable.
 
     Parameters
     ----------
@@ -32,15 +32,15 @@ def plot_learning_curve(curve: LearningCurve, ax: Axes | None = None) -> Axes:
     Returns
     -------
     Axes
-        The law is drawn through the sizes that it was fitted to. Its forecast is there unless
-        the verdict is "unknown".
+        The law is drawn over the sizes that it was fitted to, and its forecast unless the verdict
+        is "unknown".
     """
     with drawing(ax, WIDTH, 3.4) as axes:
         seen = np.array([[p.images_per_class, p.accuracy, *p.interval] for p in curve.points])
         last, believed = seen[-1, 0], curve.verdict != "unknown"
         _draw_points(axes, seen, COLORS["accent"], "measured, with 95 % interval")
         if curve.law is not None:
-            # A little below an eighth: sizes are met as nearly as whole images allow.
+            # A little below an eighth, as sizes are rounded to whole images.
             fitted = seen[seen[:, 0] >= 0.95 * last / _FITTED, 0]
             _draw_law(axes, curve.law, fitted[0], last, "-", "fitted law")
         if believed and curve.forecasts:
@@ -83,7 +83,7 @@ def _plain_numbers(axes: Axes) -> None:
 
 
 def plot_training(curve: TrainingCurve, what: str = "accuracy", ax: Axes | None = None) -> Axes:
-    """Draw accuracy or loss by epoch, of the training images and of those held back.
+    """Draw accuracy or loss by epoch, of training and validation images.
 
     Parameters
     ----------
@@ -94,12 +94,12 @@ def plot_training(curve: TrainingCurve, what: str = "accuracy", ax: Axes | None 
     Returns
     -------
     Axes
-        A thin line is a fold; a thick one the mean, as far as all folds go.
+        A thin line is a fold. The thick line is the mean, up to the epoch where a fold ends.
 
     Raises
     ------
     ParameterError
-        For another `what`.
+        If `what` is neither.
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -126,7 +126,7 @@ def _draw_folds(axes: Axes, values: Floats, color: str, dash: Any, words: str) -
         words += f", mean of {len(values)} folds"
         for fold in values:
             axes.plot(epochs, fold, color=color, linestyle=dash, linewidth=0.8, alpha=0.4)
-    # Where a fold has stopped, the mean of the others would jump.
+    # After a fold has stopped, the mean of the others would jump.
     mean = values.mean(axis=0)
     marker = "o" if np.isfinite(mean).sum() < 2 else None
     axes.plot(epochs, mean, color=color, linestyle=dash, linewidth=2, marker=marker, label=words)

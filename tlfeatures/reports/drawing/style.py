@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# All distinct, as a page finds each in an SVG by its value and puts its own in its place. The
-# classes' are after M. Okabe and K. Ito (2008), Color Universal Design, moved until each has a
+# All are distinct, as a page replaces each in an SVG, by its value, with its own colour. Those of
+# the classes are after M. Okabe and K. Ito (2008), Color Universal Design, moved until each has a
 # contrast of 3:1 or more to the paper, and any two are 20 apart or more in CIELAB, as seen with
 # normal vision and with each kind of colour-blindness (G. Machado et al. 2009).
 COLORS: dict[str, str] = {

@@ -1,4 +1,4 @@
-"""The images that the page carries: which ones, and what is said of each."""
+"""The images that the page contains, with their labels and predictions."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Album:
     Attributes
     ----------
     ids : list of str
-        Those of the galleries first; then mistakes; then an even sample of all others, and those
-        of the map.
+        First the images of the galleries, then mistakes, then a random sample of all others, and
+        the images of the map.
     labels : list of str
     rows : list of int
-        Of the predictions; -1 where an image was never tested.
+        Rows of the predictions; -1 for an image that was never tested.
     """
 
     ids: list[str]
@@ -35,7 +35,7 @@ class Album:
 
     @classmethod
     def of(cls, predictions: OutOfFold, mapped: Mapping[str, str]) -> Album:
-        """Choose images; `mapped` are those of the map, with their labels."""
+        """Choose images; `mapped` has the images of the map with their labels."""
         mistakes = predictions.mistakes()
         first = [*mistakes[:GALLERY], *predictions.uncertain()[:GALLERY]]
         others = np.random.default_rng(0).permutation(len(predictions.ids))
@@ -50,7 +50,7 @@ class Album:
         return cls(list(rows), labels, list(rows.values()))
 
     def to_dict(self, predictions: OutOfFold, pictures: Mapping[str, str]) -> dict[str, Any]:
-        """Give it as JSON-ready columns; classes are places in `classes`."""
+        """Give JSON-ready columns; a class is its position in `classes`."""
         code = {name: place for place, name in enumerate(predictions.classes)}
         given, confidence = predictions.given, predictions.confidence
         return {
@@ -64,7 +64,7 @@ class Album:
         }
 
     def places(self, ids: Sequence[str], labels: Sequence[str]) -> dict[str, list[int]]:
-        """Give, by the group in which `plotting.plot_map` draws it, each point's place here."""
+        """Give the positions of the map's points in the album, by the group that draws them."""
         place = {id_: number for number, id_ in enumerate(self.ids)}
         groups: dict[str, list[int]] = {f"map-{k}": [] for k in range(len(set(labels)))}
         code = {label: k for k, label in enumerate(sorted(set(labels)))}
@@ -76,7 +76,7 @@ class Album:
 def gallery(
     predictions: OutOfFold, rows: NDArray[np.int_], pictures: Mapping[str, str]
 ) -> list[dict[str, Any]]:
-    """Say of each of the first images what it is, what it was told as, and how surely."""
+    """Give label, prediction and probabilities of the first images."""
     return [
         {
             "id": str(predictions.ids[row]),

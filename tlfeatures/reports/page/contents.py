@@ -1,4 +1,4 @@
-"""All that the page shows, gathered as plain data for its template."""
+"""All contents of the page, as plain data for its template."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ from tlfeatures.reports.page.thumbnails import thumbnails
 
 logger = logging.getLogger(__name__)
 
-# What can be left out: all that needs more than the benchmark's folder.
+# Parts that can be left out: those that need more than the benchmark's folder.
 OPTIONAL = ("images", "map", "audit", "learning-curve", "epochs")
 
-Made = TypeVar("Made")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the page is asked to be.
+    """Options of the page.
 
     Attributes
     ----------
     head, embedding : str or None
-        Whose predictions are shown in detail; the best by default.
+        Head and embedding whose predictions are shown in detail; by default the best.
     images : str or None
-        Folder of the images, if not where they were when they were embedded.
+        Folder of the images, if they were moved since they were embedded.
     without : str or collection of str
-        Of `OPTIONAL`.
+        Parts to leave out, from `OPTIONAL`.
     map : {"pca", "tsne"}
     title : str or None
-        The question, in place of the classes' names.
+        Title of the page, by default the names of the classes.
     """
 
     head: str | None = None
@@ -56,7 +56,7 @@ class Options:
     title: str | None = None
 
     def check(self) -> None:
-        """Refuse sections, maps and folders that there aren't, naming what there is.
+        """Refuse sections, maps and folders that don't exist, and name those that do.
 
         Raises
         ------
@@ -68,28 +68,30 @@ class Options:
         if self.map not in METHODS:
             raise unknown_name("map", self.map, METHODS)
         if self.images is not None and not Path(self.images).is_dir():
-            raise ParameterError(f"{self.images} is no folder; --images takes that of the images")
+            raise ParameterError(
+                f"{self.images} is no folder; --images needs the folder of the images"
+            )
 
 
 def contents(analyses: Analyses, options: Options) -> dict[str, Any]:
-    """Gather all that the page shows.
+    """Gather all contents of the page.
 
     Parameters
     ----------
     analyses : Analyses
-        Of the benchmark.
+        Analyses of the benchmark.
     options : Options
 
     Returns
     -------
     dict
-        For the template; a section that has nothing to say is None.
+        Variables of the template; a section without contents is None.
     """
     rank = analyses.rank(options.head, options.embedding)
     predictions, comparison = analyses.predictions(rank), analyses.benchmark.comparison
     pairs = analyses.benchmark.study.facts["copy_pairs"]
-    beyond = _Beyond(analyses, rank, options)
-    audit, points = beyond.audit, beyond.points
+    parts = _OptionalParts(analyses, rank, options)
+    audit, points = parts.audit, parts.points
     album = Album.of(predictions, {} if points is None else points)
     wanted = [
         *album.ids[: 2 * GALLERY],
@@ -97,7 +99,7 @@ def contents(analyses: Analyses, options: Options) -> dict[str, Any]:
         *sections.copied(pairs),
         *album.ids,
     ]
-    pictures = beyond.pictures(list(dict.fromkeys(wanted)))
+    pictures = parts.pictures(list(dict.fromkeys(wanted)))
     return {
         **_answer(analyses, rank, options.title),
         **_floor(predictions, rank),
@@ -108,31 +110,31 @@ def contents(analyses: Analyses, options: Options) -> dict[str, Any]:
         "mistakes_count": int(predictions.wrong.sum()),
         "uncertain": gallery(predictions, predictions.uncertain(), pictures),
         "probabilities": sections.probabilities(predictions),
-        "learning_curve": beyond.learning_curve(),
-        "epochs": beyond.epochs(),
-        "map": beyond.map(album),
+        "learning_curve": parts.learning_curve(),
+        "epochs": parts.epochs(),
+        "map": parts.map(album),
         "audit": None if audit is None else sections.audit(audit, pictures),
         "copies": sections.copies(pairs, pictures),
-        "made": _made(analyses, rank),
+        "made": _origin(analyses, rank),
         "split": analyses.benchmark.study.facts["split"],
         "pictures": bool(pictures),
         "album": album.to_dict(predictions, pictures),
     }
 
 
-class _Beyond:
-    """What needs more than the benchmark's folder; what can't be had is said, and left out."""
+class _OptionalParts:
+    """Parts that need more than the benchmark's folder; one that fails is logged and left out."""
 
     def __init__(self, analyses: Analyses, rank: Rank, options: Options) -> None:
         self._analyses, self._rank, self._options = analyses, rank, options
         self._mapped = self._try("map", lambda: analyses.map(rank, options.map))
         self.audit = self._try("audit", lambda: analyses.audit(rank))
 
-    def _try(self, section: str, make: Callable[[], Made]) -> Made | None:
+    def _try(self, section: str, compute: Callable[[], Result]) -> Result | None:
         if section in as_list(self._options.without):
             return None
         try:
-            return make()
+            return compute()
         except (TlfeaturesError, OSError) as error:
             logger.warning("the page has no %s: %s", section.replace("-", " "), error)
             return None
@@ -148,11 +150,11 @@ class _Beyond:
     def map(self, album: Album) -> dict[str, Any] | None:
         if self._mapped is None:
             return None
-        (rows, found), data = self._mapped, self._analyses.dataset(self._rank)
+        (rows, points), data = self._mapped, self._analyses.dataset(self._rank)
         ids, labels = data.ids[rows], data.y[rows]
         wrong = self._analyses.wrong(self._rank)[rows]
         return {
-            "figure": sections.image_map(found, labels, wrong),
+            "figure": sections.image_map(points, labels, wrong),
             "points": album.places(ids.tolist(), labels.tolist()),
             "sample_of": len(data.y) if len(rows) < len(data.y) else None,
         }
@@ -162,10 +164,10 @@ class _Beyond:
         return None if curve is None else sections.learning_curve(curve)
 
     def epochs(self) -> dict[str, Any] | None:
-        """Of the looked-at head, else of the best one that trains in epochs, if there is one."""
+        """The epochs of the detailed head, else of the best head that trains in epochs, if any."""
         ranking = self._analyses.benchmark.comparison.ranking
-        here = [rank for rank in ranking if rank.embedding == self._rank.embedding]
-        trained = self._analyses.in_epochs([self._rank, *here, *ranking])
+        same = [rank for rank in ranking if rank.embedding == self._rank.embedding]
+        trained = self._analyses.in_epochs([self._rank, *same, *ranking])
         if trained is None:
             return None
         curve = self._try("epochs", lambda: self._analyses.training(trained))
@@ -177,12 +179,13 @@ class _Beyond:
         return self._try("images", lambda: self._thumbnails(ids)) or {}
 
     def _thumbnails(self, ids: list[str]) -> dict[str, str]:
-        # All files of a benchmark hold the same images: the first one says where.
+        # All files of a benchmark hold the same images: the first one records their folder.
         file, about = next(iter(self._analyses.benchmark.study.facts["files"].items()))
         source = self._options.images or about["provenance"].get("source")
         if source is None or not Path(source).is_dir():
             raise ParameterError(
-                f"the images of {file} are not at {source or 'a known place'}; give --images FOLDER"
+                f"the images of {file} are not at {source or 'a recorded path'}; give --images "
+                "FOLDER"
             )
         header = read_header(self._analyses.find(file))
         digests = dict(zip(header.ids, header.digests, strict=True))
@@ -196,14 +199,14 @@ def _answer(analyses: Analyses, rank: Rank, title: str | None) -> dict[str, Any]
     benchmark = analyses.benchmark
     facts, comparison = benchmark.study.facts, benchmark.comparison
     scoring, first = comparison.scoring, comparison.ranking[0]
-    found = rank.scores[scoring]
-    low, high = found["interval"] or (None, None)
+    score = rank.scores[scoring]
+    low, high = score["interval"] or (None, None)
     return {
         "title": title or _question(facts["classes"]),
-        "score": sections.number(scoring, found["score"]),
+        "score": sections.number(scoring, score["score"]),
         "low": sections.number(scoring, low),
         "high": sections.number(scoring, high),
-        "missing": found.get("reason"),
+        "missing": score.get("reason"),
         "unit": sections.unit(scoring),
         "scoring": score_name(scoring),
         "head": _in_words(rank),
@@ -247,7 +250,7 @@ def _validation(facts: Mapping[str, Any], repeats: int) -> str:
 
 
 def _floor(predictions: OutOfFold, rank: Rank) -> dict[str, Any]:
-    """What naming one class would give, and whether the head is surely better."""
+    """The accuracy of always naming the largest class, and whether the head surely beats it."""
     counts = np.bincount(predictions.y)
     largest, share = predictions.classes[counts.argmax()], counts.max() / len(predictions.y)
     interval = rank.scores["accuracy"]["interval"]
@@ -255,16 +258,16 @@ def _floor(predictions: OutOfFold, rank: Rank) -> dict[str, Any]:
     return {"floor": f"{100 * share:.1f} % ({largest})", "surely_better": surely}
 
 
-# ---- how it was made
+# ---- how it was computed
 
 
-def _made(analyses: Analyses, rank: Rank) -> dict[str, Any]:
+def _origin(analyses: Analyses, rank: Rank) -> dict[str, Any]:
     benchmark = analyses.benchmark
     facts, entry = benchmark.study.facts, analyses.entry(rank).facts
-    told = [about["provenance"] for about in facts["files"].values()]
+    provenance = [about["provenance"] for about in facts["files"].values()]
     return {
         "commands": [
-            *(command for each in told for command in each.get("commands", [])),
+            *(command for record in provenance for command in record.get("commands", [])),
             *benchmark.commands,
         ],
         "files": [

@@ -83,7 +83,7 @@ function describe(place) {
   const odds = (name, p) => (p === null ? "" : `${name} ${p.toFixed(2)}`);
   if (label === predicted) return [`${label}, right`, odds(predicted, album.confidence[place])];
   const both = [odds(predicted, album.confidence[place]), odds(label, album.given[place])];
-  return [`${label}, taken for ${predicted}`, both.filter(Boolean).join(", ")];
+  return [`${label}, predicted as ${predicted}`, both.filter(Boolean).join(", ")];
 }
 
 function shot(place) {
@@ -127,7 +127,7 @@ function showCell(button) {
   }
   const of = places.length < count ? `${places.length} of ${count}` : `${count}`;
   const title = panel.querySelector("h3");
-  title.textContent = `${of} ${count === 1 ? "image" : "images"} of ${album.classes[row]}, taken for ${album.classes[column]}` +
+  title.textContent = `${of} ${count === 1 ? "image" : "images"} of ${album.classes[row]}, predicted as ${album.classes[column]}` +
     (album.confidence.some((p) => p !== null) && places.length > 1 ? ", the most confident first" : "");
   panel.querySelector("ul").replaceChildren();
   waiting = places;

@@ -1,4 +1,4 @@
-"""What each section of the page shows, as plain data for its template, and figures."""
+"""The sections of the page, as plain data and figures for its template."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ from tlfeatures.reports.diagnostics import (
 )
 from tlfeatures.reports.page.figure import Figure, draw
 
-FINDINGS, _OF_A_KIND = 40, 8  # of the audit, and at least of each kind; the command has all
-COPIES = 20  # pairs
+FINDINGS, _OF_A_KIND = 40, 8  # findings of the audit that are shown: the first, and of each kind
+COPIES = 20  # pairs that are shown
 
 _PERCENT = ("accuracy", "balanced_accuracy", "f1_macro")
 
 
 def number(scoring: str, value: float | None) -> str | None:
-    """Write a score as it is usual: per cent without the sign, or three digits."""
+    """Write a score as a percentage without the sign, or with three digits."""
     if value is None:
         return None
     return f"{100 * value:.1f}" if scoring in _PERCENT else f"{value:.3f}"
 
 
 def unit(scoring: str) -> str:
-    """Give what follows such a number."""
+    """Give the unit of a score, with a blank before it."""
     return " %" if scoring in _PERCENT else ""
 
 
@@ -49,7 +49,7 @@ def unit(scoring: str) -> str:
 
 
 def ranking(comparison: Comparison) -> dict[str, Any]:
-    """The heads with their scores; a figure where there are several."""
+    """The heads with their scores, and a figure if there are several."""
     scoring, rows = comparison.scoring, comparison.ranking
     names = list(dict.fromkeys([scoring, *(name for rank in rows for name in rank.scores)]))
     figure = None
@@ -100,27 +100,27 @@ def _difference(value: float | None, scoring: str) -> str:
     return f"{100 * value:+.1f}" if unit(scoring) else f"{value:+.3f}"
 
 
-def _score(name: str, found: Mapping[str, Any] | None) -> dict[str, Any]:
+def _score(name: str, facts: Mapping[str, Any] | None) -> dict[str, Any]:
     """Give the number and its interval, or the reason why there is none.
 
-    Empty where a head was scored without it.
+    Both are empty if the head was scored without it.
     """
-    if found is None:
+    if facts is None:
         return {"value": None, "text": "", "interval": ""}
-    around = found["interval"]
-    if around is None:
-        interval = found.get("reason") or ""
+    bounds = facts["interval"]
+    if bounds is None:
+        interval = facts.get("reason") or ""
     else:
-        interval = f"{number(name, around[0])} to {number(name, around[1])}"
+        interval = f"{number(name, bounds[0])} to {number(name, bounds[1])}"
     return {
-        "value": found["score"],
-        "text": number(name, found["score"]) or "none",
+        "value": facts["score"],
+        "text": number(name, facts["score"]) or "none",
         "interval": interval,
     }
 
 
 def heat_map(comparison: Comparison) -> Figure | None:
-    """Embeddings by heads, where there are two or more of each."""
+    """The scores of embeddings by heads, if there are two or more of each."""
     embeddings = {rank.embedding for rank in comparison.ranking}
     labels = {rank.label for rank in comparison.ranking}
     if len(embeddings) < 2 or len(labels) < 2:
@@ -138,7 +138,7 @@ def heat_map(comparison: Comparison) -> Figure | None:
 
 
 def confusion_matrix(table: Confusion) -> dict[str, Any]:
-    """Counts and rates of each cell, and how each class fares."""
+    """Counts and rates of each cell, and the recall and precision of each class."""
     right = table.counts.diagonal()
     classes = [
         {
@@ -171,20 +171,24 @@ def probabilities(predictions: OutOfFold) -> list[Figure] | None:
     """Reliability, ROC and precision-recall; None for a head without probabilities."""
     if not predictions.has_probabilities:
         return None
-    sure, curves, steps = reliability(predictions), roc(predictions), precision_recall(predictions)
-    made = [
+    diagram, curves, steps = (
+        reliability(predictions),
+        roc(predictions),
+        precision_recall(predictions),
+    )
+    figures = [
         draw(
             "reliability",
             "Reliability",
             "Share of right answers against the probability that the head gave; expected "
-            f"calibration error {sure.error:.3f}",
-            partial(plotting.plot_reliability, sure),
+            f"calibration error {diagram.error:.3f}",
+            partial(plotting.plot_reliability, diagram),
             "On the diagonal, a probability of 0.8 is right in 8 of 10 images; above it, the head "
             "is too modest, below it, too sure.",
         )
     ]
     if curves:
-        made += [
+        figures += [
             draw(
                 "roc",
                 "ROC curve",
@@ -198,7 +202,7 @@ def probabilities(predictions: OutOfFold) -> list[Figure] | None:
                 partial(plotting.plot_precision_recall, steps),
             ),
         ]
-    return made
+    return figures
 
 
 def _areas(curves: Sequence[Any]) -> str:
@@ -206,17 +210,17 @@ def _areas(curves: Sequence[Any]) -> str:
     return ", ".join(f"{curve.label} {curve.area:.3f}" for curve in curves[:8]) + more
 
 
-# ---- what is computed beside
+# ---- analyses
 
 
 def learning_curve(curve: LearningCurve) -> dict[str, Any]:
-    """Say whether more images would help, with the curve and its numbers."""
+    """The learning curve, its numbers and its verdict."""
     last = curve.points[-1]
     figure = draw(
         "learning-curve",
         "Accuracy against images a class",
         f"Accuracy of {len(curve.points)} sizes of the training set; {last.accuracy:.3f} at "
-        f"{last.images_per_class:,.0f} images a class; the numbers are in the table beside it",
+        f"{last.images_per_class:,.0f} images a class; the numbers are in the table next to it",
         partial(plotting.plot_learning_curve, curve),
     )
     return {
@@ -230,7 +234,7 @@ def learning_curve(curve: LearningCurve) -> dict[str, Any]:
 
 def epochs(curve: TrainingCurve, named: str) -> dict[str, Any]:
     """Accuracy and loss by epoch, as figures and as numbers."""
-    made = [
+    figures = [
         draw(
             what,
             f"{what.capitalize()} by epoch",
@@ -241,12 +245,12 @@ def epochs(curve: TrainingCurve, named: str) -> dict[str, Any]:
         for what in ("accuracy", "loss")
     ]
     tables = (curve.loss, curve.accuracy, curve.validation_loss, curve.validation_accuracy)
-    # As in the figures: where a fold has stopped, the mean of the others would jump.
+    # As in the figures: after a fold has stopped, the mean of the others would jump.
     means = [table.mean(axis=0) for table in tables]
     whole = int(np.isfinite(means[0]).sum())
     rows = [[epoch + 1, *(float(mean[epoch]) for mean in means)] for epoch in range(whole)]
     return {
-        "figures": made,
+        "figures": figures,
         "head": named,
         "split": curve.split,
         "folds": curve.folds,
@@ -254,58 +258,60 @@ def epochs(curve: TrainingCurve, named: str) -> dict[str, Any]:
     }
 
 
-def image_map(found: EmbeddingMap, labels: Any, wrong: Any) -> Figure:
-    """Images as points."""
-    how = "principal components" if found.method == "pca" else "t-SNE"
+def image_map(points: EmbeddingMap, labels: Any, wrong: Any) -> Figure:
+    """The figure of the embedding map."""
+    how = "principal components" if points.method == "pca" else "t-SNE"
     figure = draw(
         "map",
         f"{len(labels):,} images by {how}",
         f"Map of {len(labels):,} images; each point is an image, similar images are near each "
         "other",
-        partial(plotting.plot_map, found, labels, wrong=wrong),
+        partial(plotting.plot_map, points, labels, wrong=wrong),
     )
-    return replace(figure, width=600)  # points want room
+    return replace(figure, width=600)  # points need room
 
 
-def audit(found: Audit, pictures: Mapping[str, str]) -> dict[str, Any]:
+def audit(result: Audit, pictures: Mapping[str, str]) -> dict[str, Any]:
     """The first findings, with their pictures."""
     rows = [
         {
-            **asdict(each),
-            "picture": pictures.get(each.id),
-            "twin": each.other if each.kind == "near-duplicate" else None,
-            "twin_picture": pictures.get(each.other or ""),
+            **asdict(finding),
+            "picture": pictures.get(finding.id),
+            "twin": finding.other if finding.kind == "near-duplicate" else None,
+            "twin_picture": pictures.get(finding.other or ""),
         }
-        for each in _first_of_each(found.findings)
+        for finding in _shown_findings(result.findings)
     ]
     return {
         "rows": rows,
-        "counts": found.counts,
-        "more": len(found.findings) - len(rows),
-        "head": found.head,
-        "accuracy": found.accuracy,
-        "judged": found.judged,
-        "command": shlex.join(["tlfeatures", "audit", found.file, "--embedding", found.embedding]),
+        "counts": result.counts,
+        "more": len(result.findings) - len(rows),
+        "head": result.head,
+        "accuracy": result.accuracy,
+        "judged": result.judged,
+        "command": shlex.join(
+            ["tlfeatures", "audit", result.file, "--embedding", result.embedding]
+        ),
     }
 
 
-def _first_of_each(findings: Sequence[Finding]) -> list[Finding]:
-    """The first ones, and of each kind some."""
+def _shown_findings(findings: Sequence[Finding]) -> list[Finding]:
+    """The first findings, and some of each kind."""
     seen: Counter[str] = Counter()
     chosen = []
-    for place, each in enumerate(findings):
-        if place < FINDINGS or seen[each.kind] < _OF_A_KIND:
-            chosen.append(each)
-            seen[each.kind] += 1
+    for place, finding in enumerate(findings):
+        if place < FINDINGS or seen[finding.kind] < _OF_A_KIND:
+            chosen.append(finding)
+            seen[finding.kind] += 1
     return chosen
 
 
-def audited(found: Audit | None) -> list[str]:
+def audited(result: Audit | None) -> list[str]:
     """Ids of the images in `audit`."""
-    listed = [] if found is None else _first_of_each(found.findings)
-    rows = [each for each in listed if each.kind != "unreadable"]  # they have no picture
-    copies = [each.other for each in rows if each.kind == "near-duplicate"]
-    return [*(each.id for each in rows), *(id_ for id_ in copies if id_ is not None)]
+    shown = [] if result is None else _shown_findings(result.findings)
+    rows = [finding for finding in shown if finding.kind != "unreadable"]  # it has no picture
+    copies = [finding.other for finding in rows if finding.kind == "near-duplicate"]
+    return [*(finding.id for finding in rows), *(id_ for id_ in copies if id_ is not None)]
 
 
 def copies(pairs: Sequence[Sequence[str]], pictures: Mapping[str, str]) -> dict[str, Any] | None:

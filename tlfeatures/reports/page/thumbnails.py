@@ -1,4 +1,4 @@
-"""Small pictures of a benchmark's images, from where the images are, if they still are the same."""
+"""Small pictures of a benchmark's images, read from their folder if they have not changed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 SIDE = 96  # pixels
 BUDGET = 4_000_000  # characters of all pictures together, so that a page stays under 5 MB
-_CHUNK = 256  # images between two looks at the budget
+_CHUNK = 256  # images between two checks of the budget
 
 
 def thumbnails(
@@ -29,47 +29,47 @@ def thumbnails(
     budget: int = BUDGET,
     value_range: ValueRange | None = None,
 ) -> dict[str, str]:
-    """Make data URLs of images, the first ones first, as long as the budget lasts.
+    """Make data URLs of images, in their order, until the budget is used up.
 
     Parameters
     ----------
     folder : Path
-        In which an id is a path.
+        Folder in which the ids are paths.
     wanted : sequence of str
         Ids, the most important first.
     digests : mapping of id to sha256
-        An image of other bytes is not the one that was embedded, and gets no picture.
+        An image with another sha256 is not the one that was embedded, and gets no picture.
     budget : int
-        Characters.
+        Largest number of characters in all.
     value_range : (float, float), optional
         See `decode_content`.
 
     Returns
     -------
     dict of id to data URL
-        WebP, the longer side at most `SIDE` pixels; without those that can't be had.
+        WebP pictures, the longer side at most `SIDE` pixels, of the images that can be read.
     """
-    made: dict[str, str] = {}
+    urls: dict[str, str] = {}
     changed = used = 0
-    # Listed, not joined from ids: an id is data, and can name nothing outside the folder.
+    # The folder is listed: a path joined from an id, which is data, could lead outside of it.
     paths = {image.id: image.path for image in find_images(folder)}
     # A copy of the folder on another system may write the same name in another Unicode form.
     forms = {normalize_name(id_): path for id_, path in paths.items()}
     with ThreadPoolExecutor() as pool:
         for start in range(0, len(wanted), _CHUNK):
             chunk = wanted[start : start + _CHUNK]
-            found = [
+            images = [
                 (paths.get(id_, forms.get(normalize_name(id_))), digests.get(id_)) for id_ in chunk
             ]
-            urls = pool.map(lambda each: _url(each[0], each[1], value_range), found)
-            for id_, url in zip(chunk, urls, strict=True):
+            made = pool.map(lambda image: _url(image[0], image[1], value_range), images)
+            for id_, url in zip(chunk, made, strict=True):
                 changed += url is None
                 used += len(url or "")
                 if used > budget:
-                    logger.info("pictures of %d of %d images fill the page", len(made), len(wanted))
-                    return made
+                    logger.info("pictures of %d of %d images fill the page", len(urls), len(wanted))
+                    return urls
                 if url is not None:
-                    made[id_] = url
+                    urls[id_] = url
     if changed:
         logger.warning(
             "%d of %d images in %s are gone or changed since they were embedded; the page doesn't "
@@ -78,7 +78,7 @@ def thumbnails(
             len(wanted),
             folder,
         )
-    return made
+    return urls
 
 
 def _url(path: Path | None, expected: bytes | None, value_range: ValueRange | None) -> str | None:

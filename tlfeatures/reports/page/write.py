@@ -1,4 +1,4 @@
-"""Contents and template become one file that needs nothing else, and asks for nothing else."""
+"""The page as one HTML file: its template is filled with the contents; it requests nothing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def render(contents: dict[str, Any]) -> str:
     Returns
     -------
     str
-        HTML. Texts are escaped; its policy allows this very script, no other one, and no request.
+        HTML. Texts are escaped. Its policy allows its own script, no other one, and no request.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -48,9 +48,9 @@ def _part(name: str) -> str:
 
 
 def _policy(script: str) -> str:
-    """No request of any kind; pictures out of the page itself; one script, told by its hash."""
+    """Give the policy: no requests, pictures from the page itself, one script by its hash."""
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    # Figures carry inline styles. An empty base and form target: nothing to lead elsewhere.
+    # Figures carry inline styles. No base and no form target, so that nothing leads elsewhere.
     return (
         f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; "
         "img-src data:; base-uri 'none'; form-action 'none'"
