@@ -18,7 +18,7 @@ backbone_options = combine(
         "--backbone",
         metavar="|".join(BACKBONES),
         help="Frozen network. pixels is a baseline without a network: mean colours in a grid "
-        f"(layers grid4, grid8 and mean).  [default: {DEFAULT_BACKBONE}]",
+        f"(layers grid4, grid8 and mean; --pool flatten keeps the grid).  [default: {DEFAULT_BACKBONE}]",
     ),
     click.option(
         "--layer",
@@ -26,7 +26,7 @@ backbone_options = combine(
         multiple=True,
         metavar="LAYER[.POOLING]",
         help=f"Layer to embed: for {_BACKBONE.name}, {_BACKBONE.layers_in_words()}. "
-        f"LAYER.POOLING also sets the pooling of this layer. Repeatable.  "
+        f"LAYER.POOLING also sets the pooling of this layer, whatever --pool is. Repeatable.  "
         f"[default: {_BACKBONE.default_layer}; for pixels, grid8]",
     ),
     click.option(
@@ -139,5 +139,7 @@ max_pixels_option = click.option(
     help="Refuse an image with more than N pixels before it is decoded.",
 )
 weights_option = click.option(
-    "--weights", metavar="PATH", help="Path of the backbone's weights, if the file was moved."
+    "--weights",
+    metavar="PATH",
+    help="Path of the backbone's weights, if the weights file was moved.",
 )

@@ -41,7 +41,8 @@ from tlfeatures.terminal.streams import print_result
 @click.option(
     "--prune",
     is_flag=True,
-    help="Delete the rows of removed images, even if more than 10 % are gone.",
+    help="Delete the rows of images that are no longer in SOURCE even if they are more than 10 %; "
+    "without this option, only 10 % are deleted without asking.",
 )
 @click.option(
     "--trust-mtime",
@@ -66,11 +67,11 @@ def extract(ctx: click.Context, /, source: str, file: str, as_json: bool, **opti
     """Embed the images of a folder into FILE.h5.
 
     SOURCE is a path or a URL such as s3://bucket/photos. It has one subfolder per class, optionally
-    under train/, val/ and test/.
+    under train/, val/ and test/. Folders without classes can be embedded, too.
 
-    Run the command again after you add, move or rename images, or with another --layer: it computes
-    only what is missing. Options you leave out keep the values stored in the file. Ctrl-C or
-    SIGTERM stops the run after the current batch.
+    Run the command again after you add, remove, move or rename images, or with another --layer: it
+    computes only what is missing. Options you leave out keep the values stored in the file. Ctrl-C
+    or SIGTERM stops the run after the current batch.
     """
     with stopping_on_signals() as stop, ProgressBar() as bar:
         from tlfeatures.features.extract import extract

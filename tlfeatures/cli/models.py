@@ -32,7 +32,7 @@ from tlfeatures.terminal.streams import paths_from_stdin, print_result
     default=0,
     show_default=True,
     metavar="P",
-    help="Give no label to an image whose label has a probability below P.",
+    help="Leave the label of an image empty if its probability is below P.",
 )
 @click.option(
     "--outliers",
@@ -50,9 +50,9 @@ def predict(
 ) -> None:
     """Label images with MODEL and print a CSV table.
 
-    IMAGES are files or folders. A single - reads paths from standard input, one per line. The
-    command then prints one line for each path as soon as it can, so that another program can keep
-    it running. The header of the table shows that the model is loaded.
+    IMAGES are files or folders. A single - reads paths of image files from standard input, one per
+    line. The command then prints one line for each path as soon as it can, so that another program
+    can keep it running. It prints the header of the table once the model is loaded.
     """
     from tlfeatures.models.model import Model
 
