@@ -18,7 +18,8 @@ backbone_options = combine(
         "--backbone",
         metavar="|".join(BACKBONES),
         help="Frozen network. pixels is a baseline without a network: mean colours in a grid "
-        f"(layers grid4, grid8 and mean; --pool flatten keeps the grid).  [default: {DEFAULT_BACKBONE}]",
+        "(layers grid4, grid8 and mean; --pool flatten keeps the grid).  "
+        f"[default: {DEFAULT_BACKBONE}]",
     ),
     click.option(
         "--layer",
