@@ -1,8 +1,8 @@
-"""Weights of classes, given by the names of the classes.
+"""Weights of classes by class name.
 
-Labels are texts in this package, also those that look like numbers. scikit-learn makes numbers of
-class names in some places and codes in others before it looks them up in `class_weight`, so that
-each classifier would want the class "10" under another key.
+Labels are strings in this package, also those that look like numbers. scikit-learn converts class
+names to numbers in some places and to codes in others before it looks them up in `class_weight`, so
+that the class "10" would need a different key for each classifier.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from tlfeatures.errors import ParameterError
 
 
 class ClassWeights(dict[str, float]):
-    """Weights by class name; a class is found by its text, or by the number that it looks like.
+    """Weights by class name, or by the number that a class name looks like.
 
-    It is an ordinary dict of texts, so that every classifier of scikit-learn takes it.
+    It is an ordinary dict of strings, so that every classifier of scikit-learn accepts it.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ class ClassWeights(dict[str, float]):
     Raises
     ------
     ParameterError
-        For two weights of one class, and a weight that is no number from 0 up.
+        For two weights of one class, or a weight that is not a number of at least 0.
 
     Examples
     --------
@@ -63,12 +63,12 @@ class ClassWeights(dict[str, float]):
             return text
         if not isinstance(name, numbers.Integral):
             return None
-        # scikit-learn makes 7 of the class "007" before it looks.
+        # scikit-learn converts the class "007" to 7 before it looks it up.
         return next((key for key in self if _as_number(key) == name), None)
 
 
 def text_of(name: Any) -> str:
-    """Give a class's name as text: 10, 10.0 and "10" are "10"."""
+    """Convert the name of a class to a string: 10, 10.0 and "10" are "10"."""
     if isinstance(name, float | np.floating) and float(name).is_integer():
         return str(int(name))
     return str(name)
@@ -89,13 +89,13 @@ def _checked(name: str, weight: Any) -> float:
 
 
 def weights_of(weights: Mapping[Any, float], classes: Iterable[Any]) -> NDArray[np.float64]:
-    """Give the weight of each class, 1 for those that are not named.
+    """Give the weight of each class; 1 if the mapping lacks it.
 
     Parameters
     ----------
     weights : mapping of name to float
     classes : iterable of k class names
-        Texts or numbers.
+        Strings or numbers.
 
     Returns
     -------
@@ -104,15 +104,15 @@ def weights_of(weights: Mapping[Any, float], classes: Iterable[Any]) -> NDArray[
     Raises
     ------
     ParameterError
-        For a name that is none of the classes.
+        If the mapping names an unknown class.
     """
-    given = ClassWeights(weights)
+    by_name = ClassWeights(weights)
     names = [text_of(name) for name in classes]
-    _check_known(given, names, "class_weight")
-    return np.array([given.get(name, 1.0) for name in names], np.float64)
+    _check_classes(by_name, names, "class_weight")
+    return np.array([by_name.get(name, 1.0) for name in names], np.float64)
 
 
-def _check_known(weights: ClassWeights, names: Sequence[str], what: str) -> None:
+def _check_classes(weights: ClassWeights, names: Sequence[str], what: str) -> None:
     unknown = [repr(name) for name in weights if name not in set(names)]
     if unknown:
         raise ParameterError(
@@ -124,7 +124,7 @@ def _check_known(weights: ClassWeights, names: Sequence[str], what: str) -> None
 
 
 def named_weights(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Give parameters with each `class_weight` that is a mapping as `ClassWeights`."""
+    """Convert each `class_weight` that is a mapping to `ClassWeights`."""
     return {
         key: ClassWeights(value) if _is_weights(key, value) else value
         for key, value in params.items()
@@ -141,13 +141,13 @@ def _weights_in(head: BaseEstimator) -> dict[str, ClassWeights]:
 
 
 def by_codes(estimator: BaseEstimator, classes: Sequence[Any]) -> BaseEstimator:
-    """Clone an estimator that gets codes of classes as labels, its weights by these codes.
+    """Clone an estimator that is fitted on class codes, with its class weights by code.
 
     Parameters
     ----------
     estimator : scikit-learn classifier
     classes : sequence of k class names
-        Code 0 to k - 1.
+        Their codes are 0 to k - 1.
     """
     weights = {
         key: dict(enumerate(weights_of(value, classes).tolist()))
@@ -157,7 +157,7 @@ def by_codes(estimator: BaseEstimator, classes: Sequence[Any]) -> BaseEstimator:
 
 
 def check_class_weights(name: str, head: BaseEstimator, classes: Sequence[str]) -> None:
-    """Refuse weights of classes that there aren't.
+    """Refuse weights of unknown classes.
 
     Parameters
     ----------
@@ -170,22 +170,22 @@ def check_class_weights(name: str, head: BaseEstimator, classes: Sequence[str]) 
     Raises
     ------
     ParameterError
-        Also where two classes look like one number, which scikit-learn would take for one class.
+        Also if two class names look like the same number: scikit-learn would take them for one.
     """
     for weights in _weights_in(head).values():
-        _check_known(weights, classes, f"class_weight of {name}")
+        _check_classes(weights, classes, f"class_weight of {name}")
         numbers_of: dict[int, str] = {}
-        for each in classes:
-            number = _as_number(each)
-            if number is not None and numbers_of.setdefault(number, each) != each:
+        for label in classes:
+            number = _as_number(label)
+            if number is not None and numbers_of.setdefault(number, label) != label:
                 raise ParameterError(
                     f"class_weight of {name}: scikit-learn takes the classes "
-                    f"{numbers_of[number]!r} and {each!r} for one; rename one of them"
+                    f"{numbers_of[number]!r} and {label!r} for one; rename one of them"
                 )
 
 
 def with_present(head: BaseEstimator, y: NDArray[Any]) -> BaseEstimator:
-    """Drop the weights of classes that no row has, as a fold may lack a class; change the head."""
+    """Drop the weights of classes without rows from the head itself: a fold may lack a class."""
     present = {text_of(name) for name in np.unique(y).tolist()}
     for key, weights in _weights_in(head).items():
         if not present.issuperset(weights):

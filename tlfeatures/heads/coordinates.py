@@ -1,14 +1,14 @@
-"""Principal coordinates: standardised columns, turned so that no more than n of them are needed.
+"""Principal coordinates: standardised columns, rotated so that n rows need at most n columns.
 
-An embedding of 25,088 columns and 800 training images spans 800 dimensions. Turning it onto its
-principal axes keeps every inner product and every distance, so that a classifier which depends on
-nothing else (L2-penalised linear models, kernel machines, neighbours, discriminants) gives the
-same result on 800 columns as on 25,088; the leading coordinates are the scores of a PCA. Gower
-(1966) named them: J. C. Gower, Some distance properties of latent root and vector methods used in
-multivariate analysis, Biometrika 53, 325-338.
+An embedding of 25,088 columns and 800 training images spans 800 dimensions. A rotation onto its
+principal axes keeps all inner products and distances. A classifier that depends on these only
+(L2-penalised linear models, kernel machines, neighbours, discriminants) gives the same result on
+800 columns as on 25,088. The leading coordinates are the scores of a PCA. Their name is from
+J. C. Gower (1966), Some distance properties of latent root and vector methods used in multivariate
+analysis, Biometrika 53, 325-338.
 
-The axes come from the smaller of the two product matrices, A A' or A'A of the standardised
-training rows, formed in float64 from blocks of X, which is never copied as a whole.
+The axes are computed from the smaller of the two product matrices A A' and A'A of the standardised
+training rows, in float64 and from blocks of X, which is never copied as a whole.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from tlfeatures.errors import ParameterError
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int_]
 
-BLOCK = 4_000_000  # numbers standardised at once, 32 MB
+BLOCK = 4_000_000  # numbers that are standardised at once, 32 MB
 _RANK = 1e-10  # share of the largest eigenvalue below which an axis is rounding error
 
 
@@ -41,7 +41,8 @@ class FoldCoordinates:
     Attributes
     ----------
     train : ndarray of shape (n, r), float64
-        r is the rank of the standardised training rows; the columns are orthogonal, widest first.
+        r is the rank of the standardised training rows. The columns are orthogonal, and sorted by
+        decreasing variance.
     test : ndarray of shape (m, r), float64
     beyond : ndarray of shape (m,), float64
         Distance of each test row from the space that the training rows span.
@@ -56,31 +57,34 @@ class FoldCoordinates:
         _check_components(n_components)
         if n_components is not None:
             return self.train[:, :n_components], self.test[:, :n_components]
-        return _beside(self.train, np.zeros(len(self.train))), _beside(self.test, self.beyond)
+        return _with_distance(self.train, np.zeros(len(self.train))), _with_distance(
+            self.test, self.beyond
+        )
 
 
 def fold_coordinates(X: NDArray[np.floating], train: Rows, test: Rows) -> FoldCoordinates:
-    """Learn the axes from the training rows, and give the coordinates of both.
+    """Compute the axes from the training rows, and the coordinates of training and test rows.
 
     Parameters
     ----------
     X : ndarray of shape (n, d)
-        Is read in blocks.
+        It is read in blocks.
     train, test : ndarray of int
         Rows of X.
 
     Returns
     -------
     FoldCoordinates
-        What `PrincipalCoordinates` gives if fitted on the training rows, without the cost of
-        forming its axes where there are fewer rows than columns.
+        The same as `PrincipalCoordinates` fitted on the training rows gives. If there are fewer
+        rows than columns, it is faster, because the axes aren't computed.
     """
     mean, scale = _mean_and_scale(X, train)
     n, d = len(train), X.shape[1]
     squared = np.zeros(len(test))
     if d <= n:
         axes, _ = _axes_by_columns(X, train, mean, scale)
-        known, new = _project(X, train, mean, scale, axes), _project(X, test, mean, scale, axes)
+        train_scores = _project(X, train, mean, scale, axes)
+        test_scores = _project(X, test, mean, scale, axes)
         for rows, block in _row_blocks(X, test, mean, scale):
             squared[rows] = np.einsum("ij,ij->i", block, block)
     else:
@@ -91,40 +95,41 @@ def fold_coordinates(X: NDArray[np.floating], train: Rows, test: Rows) -> FoldCo
             cross += other @ block.T
             squared += np.einsum("ij,ij->i", other, other)
         left, values = _spectrum(gram)
-        known, new = left * values, cross @ (left / values)
-    beyond = np.sqrt(np.maximum(squared - np.einsum("ij,ij->i", new, new), 0))
-    return FoldCoordinates(known, new, beyond)
+        train_scores, test_scores = left * values, cross @ (left / values)
+    inside = np.einsum("ij,ij->i", test_scores, test_scores)
+    beyond = np.sqrt(np.maximum(squared - inside, 0))
+    return FoldCoordinates(train_scores, test_scores, beyond)
 
 
 class PrincipalCoordinates(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Standardise the columns and turn them onto their principal axes.
+    """Standardise the columns and rotate them onto their principal axes.
 
     Parameters
     ----------
     n_components : int, optional
-        Only the leading ones: the scores of a PCA. By default all of them, and one column more,
-        each row's distance from the space of the fitted rows (0 for these), so that distances
-        between new and fitted rows are kept, too.
+        Number of leading coordinates: the scores of a PCA. By default, all coordinates and one
+        more column, the distance of a row from the space of the fitted rows (0 for these), which
+        keeps distances between new and fitted rows.
 
     Attributes
     ----------
     mean_, scale_ : ndarray of shape (d,), float64
         As in `sklearn.preprocessing.StandardScaler`; a constant column has scale 1.
     components_ : ndarray of shape (r, d)
-        Axes, widest first; the sign is such that the largest entry of an axis's scores (of the
-        axis, where there are fewer columns than rows) is positive.
+        Axes by decreasing variance. The sign is such that the largest score of an axis (the
+        largest entry of the axis, if there are fewer columns than rows) is positive.
     """
 
     def __init__(self, n_components: int | None = None) -> None:
         self.n_components = n_components
 
     def fit(self, X: NDArray[np.floating], y: object = None) -> PrincipalCoordinates:
-        """Learn the axes from X of shape (n, d)."""
+        """Compute the axes of X of shape (n, d)."""
         self.fit_transform(X)
         return self
 
     def fit_transform(self, X: NDArray[np.floating], y: object = None) -> Floats:
-        """Learn the axes from X of shape (n, d) and give its coordinates, of shape (n, r')."""
+        """Compute the axes of X of shape (n, d) and give its coordinates, of shape (n, r')."""
         _check_components(self.n_components)
         X = validate_data(self, X, dtype=[np.float32, np.float64], ensure_min_samples=2)
         every = np.arange(len(X))
@@ -132,14 +137,14 @@ class PrincipalCoordinates(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         self.mean_, self.scale_ = _mean_and_scale(X, every)
         if X.shape[1] <= len(X):
             axes, _ = _axes_by_columns(X, every, self.mean_, self.scale_)
-            known = _project(X, every, self.mean_, self.scale_, axes[:, : self.n_components])
+            scores = _project(X, every, self.mean_, self.scale_, axes[:, : self.n_components])
         else:
-            known, axes = self._axes_by_rows(X, every)
+            scores, axes = self._axes_by_rows(X, every)
         self.components_ = axes[:, : self.n_components].T.astype(X.dtype)
         if self.n_components is None:
-            known = _beside(known, np.zeros(len(X)))
-        self._n_features_out = known.shape[1]
-        return known
+            scores = _with_distance(scores, np.zeros(len(X)))
+        self._n_features_out = scores.shape[1]
+        return scores
 
     def _axes_by_rows(self, X: NDArray[np.floating], every: Rows) -> tuple[Floats, Floats]:
         gram = np.zeros((len(X), len(X)))
@@ -167,7 +172,7 @@ class PrincipalCoordinates(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         return new
 
     def as_scaler(self) -> StandardScaler:
-        """Give the standardising alone, fitted."""
+        """Give the fitted standardisation alone."""
         check_is_fitted(self)
         scaler = StandardScaler()
         scaler.mean_, scaler.scale_, scaler.var_ = self.mean_, self.scale_, self.scale_**2
@@ -188,12 +193,12 @@ def _check_components(n_components: Any) -> None:
 
 
 def _spectrum(products: Floats) -> tuple[Floats, Floats]:
-    """Eigenvectors and square roots of the eigenvalues, largest first, without the null space."""
+    """Give eigenvectors and square roots of eigenvalues, largest first, without the null space."""
     values, vectors = eigh(products, driver="evd", overwrite_a=True, check_finite=False)
     values, vectors = values[::-1], vectors[:, ::-1]
-    there = values > max(values[0], 0) * _RANK
-    there[0] = True  # constant data keep one axis, of width nearly 0
-    values, vectors = np.maximum(values[there], 1e-300), vectors[:, there]
+    kept = values > max(values[0], 0) * _RANK
+    kept[0] = True  # constant data keep one axis, whose variance is nearly 0
+    values, vectors = np.maximum(values[kept], 1e-300), vectors[:, kept]
     largest = np.abs(vectors).argmax(axis=0)
     signs = np.sign(vectors[largest, np.arange(vectors.shape[1])])
     return vectors * signs, np.sqrt(values)
@@ -217,7 +222,7 @@ def _project(
     return coordinates
 
 
-def _beside(coordinates: Floats, beyond: Floats) -> Floats:
+def _with_distance(coordinates: Floats, beyond: Floats) -> Floats:
     return np.column_stack([coordinates, beyond])
 
 
@@ -230,7 +235,7 @@ def _mean_and_scale(X: NDArray[np.floating], rows: Rows) -> tuple[Floats, Floats
         block = X[rows, columns].astype(np.float64)
         mean[columns] = block.mean(axis=0)
         scale[columns] = block.std(axis=0)
-    # A column that is constant but for rounding: scikit-learn's rule, too.
+    # A column that is constant except for rounding; scikit-learn has the same rule.
     eps = np.finfo(np.float64).eps
     constant = scale <= 10 * eps * np.maximum(np.abs(mean) * np.sqrt(len(rows)), 1e-290)
     scale[constant] = 1

@@ -16,7 +16,7 @@ Variant = NDArray[np.int_] | None  # 0 for an image itself, else the number of i
 
 @dataclass(frozen=True, eq=False)
 class FitArguments:
-    """What is known of the training rows besides their columns and classes.
+    """Optional information about training rows for a classifier's `fit`.
 
     A classifier whose `fit` has a parameter of one of these names gets it.
 

@@ -92,7 +92,7 @@ def _is_plain(value: Any) -> bool:
 
 # ---- heads of earlier versions
 
-_NEW_OF_MLP = {"scale": None, "variants": "all"}  # these defaults do what it did
+_NEW_OF_MLP = {"scale": None, "variants": "all"}  # the defaults, with the same fit as before
 _STOPS_EARLY = 10_000  # rows; with more of them, early_stopping="auto" stops early
 
 

@@ -1,7 +1,7 @@
-"""The model card: what a model is, in Markdown, from the facts in its file alone.
+"""The model card: a description of a model in Markdown, from the facts in its file only.
 
-The headings follow M. Mitchell et al., Model cards for model reporting, FAT* 2019. What was not
-measured is said to be so; nothing is filled in by hand.
+The headings follow M. Mitchell et al., Model cards for model reporting, FAT* 2019. The card states
+which facts were not measured; nothing is filled in by hand.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Facts = Mapping[str, Any]
 
 
 def card_path(model: str | os.PathLike[str]) -> Path:
-    """Name the card of a model file: `MODEL.md`, beside it."""
+    """Give the path of a model's card: `MODEL.md`, in the same folder."""
     path = Path(model).resolve()
     return path.with_name(f"{path.name}.md")
 
@@ -34,7 +34,7 @@ def check_card_target(model: str | os.PathLike[str]) -> Path:
     Raises
     ------
     ParameterError
-        If where the card of this model belongs there is something else.
+        If another file has the name of this model's card.
     """
     target = card_path(model)
     if target.is_dir() or (target.is_file() and not _is_card(target)):
@@ -56,14 +56,14 @@ def render_card(name: str, facts: Facts) -> str:
     Parameters
     ----------
     name : str
-        Of the model file.
+        Name of the model file.
     facts : mapping
-        In the model file; those of older versions lack some, and the card then says less.
+        Facts of the model file; the card leaves out those that are missing.
 
     Returns
     -------
     str
-        Markdown. Names of classes are escaped: what looks like markup stays text.
+        Markdown. Class names are escaped, so that markup in them is shown as text.
     """
     sections = {
         "What it is": _about(facts),
@@ -81,7 +81,7 @@ def render_card(name: str, facts: Facts) -> str:
 
 
 def _text(value: Any) -> str:
-    """Text that Markdown shows as it is, also in a table."""
+    """Escape a text so that Markdown shows it unchanged, also in a table."""
     escaped = html.escape(" ".join(str(value).split()), quote=False)
     for mark in "\\`*_[]#|~":
         escaped = escaped.replace(mark, f"\\{mark}")
@@ -103,9 +103,9 @@ def _about(facts: Facts) -> Iterator[str]:
         "probability."
     )
     if facts.get("params"):
-        given = (f"{key}={value}" for key, value in facts["params"].items())
+        params = (f"{key}={value}" for key, value in facts["params"].items())
         yield ""
-        yield f"Parameters of the head: {_text(', '.join(given))}."
+        yield f"Parameters of the head: {_text(', '.join(params))}."
     if facts.get("tuned"):
         yield ""
         yield "It was tuned on all images; for the scores, inside each training fold."
@@ -125,24 +125,24 @@ def _images(facts: Facts) -> Iterator[str]:
             f"Variants of each image that it was fitted on, too: {facts['variants']:,} "
             f"({_text(_augmentation(facts['spec']))}); it was scored on none."
         )
-    told = []
+    relations = []
     if facts.get("copies"):
         pairs = "pair" if facts["copies"] == 1 else "pairs"
-        told.append(f"{facts['copies']:,} {pairs} of them show the same image, or nearly")
+        relations.append(f"{facts['copies']:,} {pairs} of them show the same image, or nearly")
     if facts.get("groups"):
-        told.append(f"they belong to {facts['groups']:,} groups")
-    if told:
+        relations.append(f"they belong to {facts['groups']:,} groups")
+    if relations:
         kept = {
             "cv": " These were kept on one side of every fold.",
             "val": _APART,
             "test": _APART,
         }.get(facts.get("split", ""), "")
         yield ""
-        yield f"{'; '.join(told).capitalize()}.{kept}"
+        yield f"{'; '.join(relations).capitalize()}.{kept}"
 
 
 def _augmentation(spec: Facts) -> str:
-    """The recipe as the command line takes it."""
+    """Give the augmentation as the command line accepts it."""
     recipe = Spec.from_dict(dict(spec)).augmentation
     return "" if recipe is None else recipe.to_text()
 
@@ -186,7 +186,7 @@ def _scores(name: str, facts: Facts) -> Iterator[str]:
 
 
 def _how(facts: Facts) -> str:
-    """How the scores were reached, and what the saved head has seen beyond that."""
+    """Describe how the scores were measured, and which images the saved head is fitted on."""
     split = facts["split"]
     if split == "cv":
         return (
@@ -201,7 +201,7 @@ def _how(facts: Facts) -> str:
 
 
 def _file_name(name: str) -> str:
-    """A file's name as a shell wants it, in a span of code that it can't end."""
+    """Quote a file name for a shell, inside a span of code that it can't end."""
     return shlex.quote(name).replace("`", "'")
 
 
@@ -215,7 +215,7 @@ def _range(interval: Sequence[float] | None) -> str:
 
 def _spec(facts: Facts) -> Iterator[str]:
     spec = facts["spec"]
-    shown = {
+    settings = {
         "backbone": spec["backbone"],
         "embedding": facts["embedding"],
         "size": " x ".join(map(str, spec["size"])) + " pixels (height x width)",
@@ -227,7 +227,7 @@ def _spec(facts: Facts) -> Iterator[str]:
         **({"value range": _value_range(spec)} if spec.get("value_range") else {}),
         **({"engine": spec["engine"]} if "engine" in spec else {}),
     }
-    yield from _table(["setting", "value"], list(shown.items()))
+    yield from _table(["setting", "value"], list(settings.items()))
 
 
 def _value_range(spec: Facts) -> str:

@@ -1,4 +1,4 @@
-"""Describe a file by what it says about itself; nothing in it is executed or constructed."""
+"""Describe an embeddings or model file; nothing in it is executed or constructed."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
     Returns
     -------
     dict
-        JSON-ready; `format` says which of the two it is.
+        JSON-ready; `format` is that of an embeddings file or of a model.
 
     Raises
     ------
     ParameterError
-        If there is no such file.
+        If the file doesn't exist.
     FormatError
         If it is neither of the two.
     """
@@ -61,7 +61,7 @@ def _describe_embeddings(path: Path) -> dict[str, Any]:
     classes, splits = count_labels(header.ids)
     done = int(header.done.sum())
     failures = header.failures
-    beside = partial_path(path.resolve())  # a link's file has it
+    partial = partial_path(path.resolve())  # it lies next to the file that a link points to
     return {
         "file": str(path),
         "format": "tlfeatures embeddings",
@@ -75,6 +75,6 @@ def _describe_embeddings(path: Path) -> dict[str, Any]:
         "dtype": header.dtype,
         "shards": None if header.shards is None else _describe_shards(header.shards),
         "spec": header.spec.to_dict(),
-        "unfinished_update": str(beside) if beside.exists() else None,
+        "unfinished_update": str(partial) if partial.exists() else None,
         **{name: header.provenance[name] for name in _PROVENANCE if name in header.provenance},
     }

@@ -1,4 +1,4 @@
-"""Items that come in one by one, collected into batches without waiting for the next one."""
+"""Collect arriving items into batches without waiting for later items."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tlfeatures.errors import ParameterError
 
 Item = TypeVar("Item")
 
-_POLL = 0.1  # seconds between two looks of a waiting reader whether anybody takes batches
+_POLL = 0.1  # seconds after which a waiting reader checks whether the batches are still read
 
 
 @dataclass(frozen=True)
@@ -23,26 +23,26 @@ class _End:
 
 
 def in_batches(items: Iterable[Item], most: int) -> Iterator[list[Item]]:
-    """Collect items into batches. No item waits for another one that has not come yet.
+    """Collect items into batches. No item waits for a later one.
 
     Parameters
     ----------
     items : iterable
-        Is read in a thread of its own, as it may block between two items.
+        Read in a separate thread, because it may block between two items.
     most : int
         Largest number of items in a batch.
 
     Yields
     ------
     list
-        The items that have come in since the last batch was taken, 1 to `most` of them.
+        The items that have arrived since the last batch was read, 1 to `most` of them.
 
     Raises
     ------
     ParameterError
-        At the call, if `most` is below 1.
+        Immediately, if `most` is below 1.
     Exception
-        Whatever `items` raises, after the items before it are yielded.
+        Any exception of `items`, after the items before it.
     """
     if most < 1:
         raise ParameterError(f"batch_size must be 1 or more, got {most}")
@@ -74,19 +74,19 @@ def _batches(items: Iterable[Item], most: int) -> Iterator[list[Item]]:
 def _read(
     items: Iterable[Item], waiting: queue.Queue[Item | _End], abandoned: threading.Event
 ) -> None:
-    """Put all items into the queue, unless nobody takes them any more."""
+    """Put all items into the queue, until the batches are no longer read."""
     end = _End(None)
     try:
         for item in items:
             if not _put(item, waiting, abandoned):
                 return
-    except BaseException as error:  # it is raised where the batches are taken
+    except BaseException as error:  # raised again for the reader of the batches
         end = _End(error)
     _put(end, waiting, abandoned)
 
 
 def _put(item: Item | _End, waiting: queue.Queue[Item | _End], abandoned: threading.Event) -> bool:
-    """Wait until there is room for an item; False if nobody takes batches any more."""
+    """Wait until there is room for an item; give False if the batches are no longer read."""
     while not abandoned.is_set():
         try:
             waiting.put(item, timeout=_POLL)

@@ -1,4 +1,4 @@
-"""Any scikit-learn classifier with decisions, made to give probabilities."""
+"""Any scikit-learn classifier that has decisions, with calibrated probabilities."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from tlfeatures.heads.fit_arguments import Variant
 class CalibratedClassifier(BaseCalibratedClassifier):
     """Any scikit-learn classifier that has decisions, with calibrated probabilities.
 
-    The label is what the estimator's own `predict` gives. Most estimators predict the class of the
+    The label is that of the estimator's own `predict`. Most estimators predict the class of the
     largest decision, which is then the most probable class, too. Some don't, for example
     NearestCentroid: its label may be another class than the most probable one.
 
     Parameters
     ----------
     estimator : scikit-learn classifier
-        With `decision_function`, one column a class where there are more than two. It is fitted on
-        codes of the classes; its `class_weight` names the classes themselves.
+        With `decision_function`, one column for each class if there are more than two. It is
+        fitted on class codes; its `class_weight` names the classes themselves.
     random_state : int or None
         Seed of the inner folds.
     """

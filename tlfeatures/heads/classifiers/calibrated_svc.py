@@ -16,9 +16,9 @@ from tlfeatures.heads.classifiers.base import ClassWeight, Floats
 from tlfeatures.heads.classifiers.calibration import BaseCalibratedClassifier
 from tlfeatures.heads.fit_arguments import FitArguments, Units, Variant
 
-LARGEST_KERNEL = 10_000  # rows, 800 MB a matrix; above, libsvm computes what it needs
-# Iterations of the solver of support vector machines, for two classes. On standardised columns it
-# needs some 10 a row. On columns of values like 10,000 it would not end; then scikit-learn warns.
+LARGEST_KERNEL = 10_000  # rows, a matrix of 800 MB; with more rows, libsvm computes the kernel
+# Most iterations of the solver for two classes. On standardised columns it needs about 10 for each
+# row. On columns of values like 10,000 it would not end; then scikit-learn warns.
 _ITERATIONS_A_ROW, _LEAST_ITERATIONS = 100, 100_000
 
 
@@ -35,10 +35,10 @@ class CalibratedSVC(BaseCalibratedClassifier):
     kernel : {"rbf", "linear"}
     C : float
     gamma : float or "scale"
-        "scale" is one over the mean squared length of the fitted rows: scikit-learn's, where the
+        "scale" is one over the mean squared length of the fitted rows. It is scikit-learn's if the
         columns have mean 0.
     gamma_factor : float
-        Multiplies gamma, so that it can be searched whatever the width of the embedding.
+        Factor of gamma; its best values depend little on the width of the embedding.
     class_weight
         As in `sklearn.svm.SVC`, by the names of the classes.
     random_state : int or None
@@ -119,7 +119,7 @@ class CalibratedSVC(BaseCalibratedClassifier):
         return _rbf(euclidean_distances(X, others, squared=True), self.gamma_)
 
     def _new(self, X: ArrayLike) -> Floats:
-        """Give kernel rows if the kernel was precomputed; zeros where no support vector stands."""
+        """Give kernel rows if the kernel was precomputed; zeros except for support vectors."""
         X = super()._new(X)
         if not self.precomputed_:
             return X

@@ -35,7 +35,7 @@ class SmoothedNeighbors(BaseProbabilityClassifier):
         return self
 
     def _search(self) -> KNeighborsClassifier:
-        """Create the search, which costs a check of the rows; the rows are kept once, here."""
+        """Create the search, which takes little time by brute force."""
         count = min(self.n_neighbors, len(self.rows_))
         return KNeighborsClassifier(count, algorithm="brute").fit(self.rows_, self.codes_)
 

@@ -23,9 +23,9 @@ def add_backbone(
         RGB, of the spec's size.
     spec : Spec
     embedding : str
-        `LAYER.POOLING`, or several side by side.
+        `LAYER.POOLING`, or several joined as `A+B`.
     weights : str, optional
-        Where the weights are, if not where the spec says.
+        File of the weights, if it isn't the one in the spec.
 
     Returns
     -------
@@ -35,21 +35,21 @@ def add_backbone(
     Raises
     ------
     WeightsError
-        If the weights can't be had, or are not those of the spec.
+        If the weights are missing, or aren't those of the spec.
     SpecError
-        If the spec asks for what this version doesn't do to an image.
+        If this version can't prepare images as the spec requires.
     ModelError
         If this backbone has no ONNX form.
     """
     parts = parts_of(embedding)
-    found = find_weights(spec, parts, weights)
-    tensors = found.tensors if found else None
+    opened = find_weights(spec, parts, weights)
+    tensors = opened.tensors if opened else None
     rows = backbone_nodes(graph, images, spec.in_float32(), parts, tensors)
-    return _side_by_side(graph, rows)
+    return _joined(graph, rows)
 
 
-def _side_by_side(graph: Graph, parts: list[Value]) -> Value:
-    """Do what `tlfeatures.features.combined.join` does."""
+def _joined(graph: Graph, parts: list[Value]) -> Value:
+    """Join embeddings like `tlfeatures.features.combined.join`."""
     if len(parts) == 1:
         return parts[0]
     least = np.array(1e-30, np.float32)  # a row of zeros stays one

@@ -29,7 +29,7 @@ def add_boosting(graph: Graph, boosting: HistGradientBoostingClassifier, columns
     Raises
     ------
     ModelError
-        If columns are categories.
+        If columns are categories, or there are no trees.
     """
     baseline = np.asarray(boosting._baseline_prediction, np.float64).reshape(1, -1)
     trees = [
@@ -41,7 +41,7 @@ def add_boosting(graph: Graph, boosting: HistGradientBoostingClassifier, columns
         raise ModelError("its columns are categories")
     if not trees:
         raise ModelError("it has no trees")
-    # The sums come out as float32, which is 1e-7 of their size; they are formed in float64.
+    # The sums are computed in float64 and returned as float32, with a relative error of 1e-7.
     sums = graph.op(
         "TreeEnsembleRegressor",
         columns,
@@ -54,26 +54,26 @@ def add_boosting(graph: Graph, boosting: HistGradientBoostingClassifier, columns
 
 
 def _nodes(trees: list[NDArray[Any]]) -> dict[str, Any]:
-    """Attributes of all nodes of all trees, one after the other."""
-    every = np.concatenate(trees)
-    inner = every["is_leaf"] == 0
+    """Give the attributes of the nodes of all trees, tree by tree."""
+    nodes = np.concatenate(trees)
+    inner = nodes["is_leaf"] == 0
     return {
         "nodes_treeids": np.repeat(np.arange(len(trees)), [len(nodes) for nodes in trees]).tolist(),
         "nodes_nodeids": np.concatenate([np.arange(len(nodes)) for nodes in trees]).tolist(),
-        "nodes_featureids": np.where(inner, every["feature_idx"], 0).tolist(),
-        "nodes_modes": ["BRANCH_LEQ" if each else "LEAF" for each in inner],
-        "nodes_truenodeids": np.where(inner, every["left"], 0).tolist(),
-        "nodes_falsenodeids": np.where(inner, every["right"], 0).tolist(),
-        "nodes_missing_value_tracks_true": np.where(inner, every["missing_go_to_left"], 0).tolist(),
-        "nodes_values_as_tensor": _tensor(np.where(inner, every["num_threshold"], 0)),
+        "nodes_featureids": np.where(inner, nodes["feature_idx"], 0).tolist(),
+        "nodes_modes": ["BRANCH_LEQ" if is_inner else "LEAF" for is_inner in inner],
+        "nodes_truenodeids": np.where(inner, nodes["left"], 0).tolist(),
+        "nodes_falsenodeids": np.where(inner, nodes["right"], 0).tolist(),
+        "nodes_missing_value_tracks_true": np.where(inner, nodes["missing_go_to_left"], 0).tolist(),
+        "nodes_values_as_tensor": _tensor(np.where(inner, nodes["num_threshold"], 0)),
     }
 
 
 def _leaves(trees: list[tuple[int, NDArray[Any]]]) -> dict[str, Any]:
-    """Attributes of what leaves give, and to which output."""
+    """Give the attributes of the leaves: their values and outputs."""
     leaves = [np.flatnonzero(nodes["is_leaf"]) for _, nodes in trees]
-    counts = [len(each) for each in leaves]
-    values = [nodes["value"][each] for (_, nodes), each in zip(trees, leaves, strict=True)]
+    counts = [len(rows) for rows in leaves]
+    values = [nodes["value"][rows] for (_, nodes), rows in zip(trees, leaves, strict=True)]
     return {
         "target_treeids": np.repeat(np.arange(len(trees)), counts).tolist(),
         "target_nodeids": np.concatenate(leaves).tolist(),

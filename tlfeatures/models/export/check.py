@@ -1,4 +1,4 @@
-"""An ONNX file beside the model that it was made from: the same images, probabilities, speed."""
+"""Compare an ONNX file with the model that it was exported from, on the same images."""
 
 from __future__ import annotations
 
@@ -25,29 +25,29 @@ from tlfeatures.models.model import Model
 
 LARGEST_DIFFERENCE = 1e-3  # of a probability; another convolution sums in another order
 
-_TURNS, _TIMED = 3, 64  # turns, images in each
+_TURNS, _TIMED = 3, 64  # number of timed turns, images in a turn
 
 
 @dataclass(frozen=True)
 class Check:
-    """What an ONNX file gave on images, beside the model's own `predict` in float32.
+    """Differences between an ONNX file and the model's own `predict` in float32.
 
     Attributes
     ----------
     images : int
-        That both could read.
+        Number of images that both could read.
     largest_difference : float
-        Of any probability of any image.
+        Largest difference of a probability.
     labels_differ : int
-        Images.
+        Number of images with different labels.
     passed : bool
         Whether no probability differs by more than 0.001.
     onnx_images_per_second, own_images_per_second : float
-        From image files to probabilities, both warmed up and taking turns; medians.
+        From image files to probabilities; medians of alternating turns, after warming up.
     own_precision : str
-        Of the model's own forward pass here: float32, whatever its spec says.
+        Precision of the model's own forward pass: float32, whatever its spec says.
     failed : dict of path to str
-        Images that could not be read, and why.
+        Reason for each image that could not be read.
     """
 
     images: int
@@ -70,7 +70,7 @@ def check_export(
     images: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     weights: str | None = None,
 ) -> Check:
-    """Run an ONNX file and the model that it was made from on the same image files.
+    """Run an ONNX file and the model that it was exported from on the same image files.
 
     Parameters
     ----------
@@ -78,28 +78,28 @@ def check_export(
         The ONNX file.
     model : Model
     images : path, or iterable of path
-        Image files, and folders to be searched for them.
+        Image files, and folders that are searched for them.
     weights : str, optional
-        Where the backbone's weights are, if not where the model says.
+        File of the backbone's weights, if it isn't the one in the model.
 
     Raises
     ------
     ParameterError
         If an input does not exist.
     SourceError
-        If there is no image, or none that can be read.
+        If there is no image, or no image can be read.
     """
     own = replace(model, spec=model.spec.in_float32())
     predictions = list(own.predict(images, weights=weights))
-    failed = {each.path: each.error for each in predictions if each.error is not None}
-    read = [each for each in predictions if each.error is None]
+    failed = {item.path: item.error for item in predictions if item.error is not None}
+    read = [item for item in predictions if item.error is None]
     if not read:
         raise SourceError(f"none of {len(predictions)} images can be read: {predictions[0].error}")
     runtime = session(graph)
-    paths = [each.path for each in read]
+    paths = [prediction.path for prediction in read]
     shades = model.spec.value_range
     gap, labels_differ = _differences(read, *run_graph(runtime, paths, model.spec.size, shades))
-    # Whole batches: `predict` fills the last one up, which would count against it.
+    # Whole batches: `predict` pads the last batch, which would take time.
     timed = paths[: min(_TIMED, 1 << len(paths).bit_length() - 1)]
     labeller = Labeller(own, ComputeOptions(weights=weights))
     onnx_speed, own_speed = _speeds(
@@ -125,7 +125,7 @@ def run_graph(
     size: tuple[int, int],
     value_range: ValueRange | None = None,
 ) -> tuple[NDArray[np.float32], list[str]]:
-    """Run an exported graph on image files, decoded as `predict` does it.
+    """Run an exported graph on image files, which are decoded as by `predict`.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ def run_graph(
     """
     images = (ImageToRead(number, path) for number, path in enumerate(paths))
     decoded = read_ahead(images, Decoding(size, value_range=value_range))
-    pixels = ((number, each.pixels) for number, each in decoded if isinstance(each, Decoded))
+    pixels = ((number, image.pixels) for number, image in decoded if isinstance(image, Decoded))
     tables, labels = [], []
     batch_size = choose_batch_size(len(paths), "auto")
     for *_, batch in fill_batches(pixels, batch_size, one_shape=False):
@@ -157,15 +157,15 @@ def run_graph(
 def _differences(
     own: Sequence[Prediction], table: NDArray[np.float32], labels: Sequence[str]
 ) -> tuple[float, int]:
-    expected = np.array([list(each.probabilities.values()) for each in own])
-    differ = sum(each.label != label for each, label in zip(own, labels, strict=True))
+    expected = np.array([list(prediction.probabilities.values()) for prediction in own])
+    differ = sum(item.label != label for item, label in zip(own, labels, strict=True))
     return float(np.abs(table - expected).max()), differ
 
 
 def _speeds(count: int, *works: Callable[[], object]) -> list[float]:
-    """Images a second of each, by turns: a machine whose speed drifts drifts for all."""
+    """Give images per second, in alternating turns: the machine's speed may change."""
     seconds: list[list[float]] = [[] for _ in works]
-    for work in works:  # compiling for this many images is not what is measured
+    for work in works:  # the first call compiles for this number of images
         work()
     for _ in range(_TURNS):
         for work, times in zip(works, seconds, strict=True):

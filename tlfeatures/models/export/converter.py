@@ -1,4 +1,4 @@
-"""Fitted estimators as ONNX nodes: those that skl2onnx has not, or not right, else its own."""
+"""Fitted estimators as ONNX nodes: by own code if skl2onnx lacks a correct converter."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Converter:
     ----------
     graph : Graph
     number : float32 or float64
-        What skl2onnx's parts compute in.
+        Number type of the nodes by skl2onnx.
     """
 
     def __init__(self, graph: Graph, number: Number) -> None:
@@ -62,7 +62,7 @@ class Converter:
         probabilities : str
             Name of a value of shape (n, k), float64.
         labels : str
-            Name of a value of shape (n,), text: what the head's `predict` gives.
+            Name of a value of shape (n,), text: the labels of the head's `predict`.
         """
         *transformers, classifier = steps_of(head)
         columns = self._graph.cast(rows, np.float64)
@@ -95,7 +95,7 @@ class Converter:
     def _coordinates(self, coordinates: PrincipalCoordinates, columns: Value) -> Value:
         graph = self._graph
         columns = self._standardised(columns, coordinates.mean_, coordinates.scale_)
-        # Kept as they are, float32 mostly: in the file they are the largest part of a head.
+        # Stored in their own type, mostly float32: they are the largest part of a head.
         axes = graph.cast(graph.constant(coordinates.components_.T), np.float64)
         scores = graph.op("MatMul", columns, axes)
         if coordinates.n_components is not None:
@@ -130,7 +130,7 @@ class Converter:
         return self._graph.op("ArgMax", values, axis=1, keepdims=0)
 
     def _named(self, classifier: Any, code: Value) -> Value:
-        """Places among the classes, (n,) int64 -> their names."""
+        """Convert class codes of shape (n,), int64, to class names."""
         names = np.array([str(name) for name in classifier.classes_], object)
         return self._graph.op("Gather", names, code, axis=0)
 
@@ -181,17 +181,17 @@ class Converter:
         return graph.op("Div", votes, row_sums(graph, votes))
 
     def _nearest(self, distances: Value, count: int) -> Value:
-        """Give the numbers of the nearest rows; the first of equal ones."""
+        """Give the indices of the nearest rows; the lower index if two are equally near."""
         return self._graph.ops(
             "TopK", distances, np.array([count]), outputs=2, axis=1, largest=0, sorted=1
         )[1]
 
     def _both(self, second: Value) -> Value:
-        """(n, 1) probabilities of the second of two classes -> (n, 2)."""
+        """Convert probabilities (n, 1) of the second of two classes to (n, 2)."""
         first = self._graph.op("Sub", np.array(1.0), second)
         return self._graph.op("Concat", first, second, axis=1)
 
-    # ---- decisions made probabilities
+    # ---- calibrated decisions
 
     def _calibrated(self, classifier: Any, columns: Value) -> tuple[Value, Value]:
         graph = self._graph
@@ -219,7 +219,7 @@ class Converter:
         scores = self._by_skl2onnx(inner, columns, raw_scores=True)[1]
         if len(inner.classes_) > 2:
             return scores
-        # It gives both classes a column, or one that is the second's: take the last.
+        # There are columns of both classes, or of the second alone: take the last.
         start, end, axis = np.array([-1]), np.array([np.iinfo(np.int64).max]), np.array([1])
         return graph.op("Slice", scores, start, end, axis)
 
@@ -232,7 +232,7 @@ class Converter:
     # ---- skl2onnx
 
     def _by_skl2onnx(self, estimator: BaseEstimator, columns: Value, **options: Any) -> list[Value]:
-        """Give the outputs of its graph, as float64; those of a classifier: labels, numbers."""
+        """Give the outputs of skl2onnx's graph as float64; of a classifier, labels and numbers."""
         values = self._graph.inline(
             _converted(estimator, self._number, options), self._graph.cast(columns, self._number)
         )

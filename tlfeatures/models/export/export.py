@@ -7,7 +7,7 @@ Preprocessing, backbone and pooling are float32, the head float64.
 Its ``metadata_props``, texts: ``format`` ("tlfeatures onnx"), ``format_version``, ``head``,
 ``embedding``, ``precision``, ``model_precision`` (of the embeddings that the head was fitted on),
 and as JSON ``labels`` (the classes, in the order of the probabilities), ``spec`` (how images become
-embeddings), ``model`` (what the model file says of how it was fitted and scored), ``versions``. Its
+embeddings), ``model`` (facts of the model file: how it was fitted and scored), ``versions``. Its
 ``doc_string`` says how to prepare an image.
 """
 
@@ -41,7 +41,7 @@ from tlfeatures.models.model import Model
 FORMAT = "tlfeatures onnx"
 FORMAT_VERSION = 1
 
-# What the model file says beside labels, head and spec, and is worth knowing where it is used.
+# Facts of the model file, besides labels, head and spec, that are useful to users of the graph.
 _KEPT = [
     *("images", "variants", "counts", "columns", "params", "tuned"),
     *("split", "folds", "groups", "copies", "compared", "tested", "scores"),
@@ -50,13 +50,13 @@ _KEPT = [
 
 @dataclass(frozen=True)
 class Export:
-    """What was written.
+    """The exported file.
 
     Attributes
     ----------
     file : str
     bytes : int
-        Its size.
+        Size of the file.
     head, embedding : str
     classes : list of str
         In the order of the probabilities.
@@ -69,7 +69,7 @@ class Export:
     weights : str
         As in the spec: `imagenet`, `random`, `none` or a path.
     check : Check or None
-        The file beside the model on images, if they were given.
+        Comparison of the file with the model, if images were given.
     """
 
     file: str
@@ -103,12 +103,13 @@ def export(
     ----------
     model : Model or path
     output : path
-        Is replaced only once the new file is whole, and only if this function made it.
+        An existing file is replaced only when the new one is complete, and only if this function
+        wrote it.
     weights : str, optional
-        Where the backbone's weights are, if not where they were when the head was fitted.
+        File of the backbone's weights, if it has moved since the head was fitted.
     check : path, or iterable of path, optional
-        Image files, or folders of them: the file and the model both label them, in float32 and
-        taking turns, and `Export.check` says how far they differ and how fast they are.
+        Image files, or folders of them. The file and the model label them in alternating turns,
+        in float32; `Export.check` has their differences and their speed.
 
     Returns
     -------
@@ -117,21 +118,21 @@ def export(
     Raises
     ------
     ParameterError
-        If there is no such model, or `output` is a folder or something else's file.
+        If there is no such model, or `output` is a folder or a file of another program.
     ModelError
         If the head can't be exported, with the reason, a package is missing, the check finds that
         probabilities differ, or the disk refuses the file.
     SourceError
-        If there is no image to check it on, or none that can be read.
+        If there is no image for the check, or no image can be read.
     WeightsError
         If the weights are not those of the spec.
     SpecError
-        If the spec asks for what this version doesn't do.
+        If this version can't do what the spec requires.
     """
     _check_extra()
     target = check_export_target(output)
     if check is not None:
-        check = list_images(check)  # before the work
+        check = list_images(check)  # raises its errors before the work
     model = model if isinstance(model, Model) else Model.load(model)
     data = _graph_of(model, weights).SerializeToString()
     _check_runs(data, model)
@@ -161,17 +162,17 @@ def export(
 
 
 def check_export_target(path: str | os.PathLike[str]) -> Path:
-    """Refuse a place where an ONNX file would destroy something else.
+    """Refuse a path at which an ONNX file would destroy something else.
 
     Returns
     -------
     Path
-        With links resolved, so that a link stays one.
+        With links resolved, so that a link remains a link.
 
     Raises
     ------
     ParameterError
-        If it is a folder, in no folder, or a file that `export` didn't make.
+        If it is a folder, its folder doesn't exist, or `export` didn't write the file.
     """
     check_ending(path, "an ONNX file")
     target = file_target(path, "model.onnx", "the file")
@@ -187,9 +188,9 @@ def _is_ours(path: Path) -> bool:
 
     try:
         model = onnx.load(path, load_external_data=False)
-    except Exception:  # any file can be there, and fail anywhere in the parser
+    except Exception:  # the parser may fail anywhere on a file of another kind
         return False
-    return any(each.key == "format" and each.value == FORMAT for each in model.metadata_props)
+    return any(prop.key == "format" and prop.value == FORMAT for prop in model.metadata_props)
 
 
 def _check_extra() -> None:
@@ -198,7 +199,7 @@ def _check_extra() -> None:
             raise ModelError(f"`tlfeatures export` needs {package}: pip install 'tlfeatures[onnx]'")
         try:
             importlib.import_module(package)
-        except ImportError as error:  # half installed: it isn't the head's fault
+        except ImportError as error:  # the package is partly installed
             raise ModelError(f"{package} can't be imported: {error}; install it again") from error
 
 
@@ -211,7 +212,7 @@ def _graph_of(model: Model, weights: str | None) -> Any:
     graph = Graph()
     rows = add_backbone(graph, "images", model.spec, model.embedding, weights)
     probabilities, labels = add_head(graph, model.head, rows, model.info["columns"])
-    made = graph.model(
+    onnx_model = graph.model(
         {"images": (np.uint8, ("n", *model.spec.size, 3))},
         {
             "probabilities": (
@@ -225,12 +226,12 @@ def _graph_of(model: Model, weights: str | None) -> Any:
         producer_name="tlfeatures",
         producer_version=metadata.version("tlfeatures"),
     )
-    helper.set_model_props(made, _facts(model))
-    return made
+    helper.set_model_props(onnx_model, _facts(model))
+    return onnx_model
 
 
 def _check_runs(data: bytes, model: Model) -> None:
-    """Try the whole on a black image: a damaged model could have columns that don't fit."""
+    """Run the graph on a black image: a damaged model may have columns that don't fit."""
     black = np.zeros((1, *model.spec.size, 3), np.uint8)
     try:
         table, _ = session(data).run(None, {"images": black})
@@ -264,7 +265,7 @@ def _facts(model: Model) -> dict[str, str]:
 
 
 def _weights_name(spec: Spec) -> str:
-    """Not the path: the graph holds the tensors, and travels to where there is no such path."""
+    """Give the name without its path: the graph holds the tensors and is copied elsewhere."""
     return Path(spec.weights).name
 
 

@@ -1,7 +1,7 @@
-"""Fitted heads as ONNX nodes, in float64: skl2onnx's converters, and those for what it hasn't.
+"""A fitted head as ONNX nodes, in float64 if possible.
 
-A head's graph is tried against the head itself before anything is written: converters follow
-scikit-learn's versions, and one that doesn't quite would go unseen.
+The graph of a head is compared with the head before anything is written: converters depend on
+scikit-learn's version, and a wrong one would not be noticed.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from tlfeatures.heads.classifiers.calibrated_classifier import CalibratedClassif
 from tlfeatures.models.export.converter import Converter, Number, steps_of
 from tlfeatures.models.export.runtime import in_short, session
 
-TOLERANCE = 1e-4  # of a probability, between a head and its graph on the same columns
-_TRIED = 64  # rows
+TOLERANCE = 1e-4  # difference of a probability between a head and its graph
+_TRIED = 64  # rows on which they are compared
 
 
 def add_head(graph: Graph, head: BaseEstimator, rows: Value, width: int) -> tuple[Value, Value]:
@@ -50,22 +50,22 @@ def add_head(graph: Graph, head: BaseEstimator, rows: Value, width: int) -> tupl
 
 
 def _proved_number(head: BaseEstimator, width: int) -> Number:
-    """Choose the precision of skl2onnx's parts: float64 if that gives what the head does.
+    """Choose the number type of skl2onnx's nodes: float64 if the graph then equals the head.
 
-    Some of its converters are right in float32 alone.
+    Some converters are correct in float32 only.
     """
     reasons = []
     for number in (np.float64, np.float32):
         try:
             rows = _trial_rows(head, width)
-            (found, labels), expected = _run_alone(head, rows, number), head.predict_proba(rows)
+            (table, labels), expected = _run_alone(head, rows, number), head.predict_proba(rows)
             other = _unlike(labels, head.predict(rows), expected)
         except (ImportError, MemoryError):
-            raise  # not the head's fault
-        except Exception as error:  # converters and the runtime raise whatever they like
+            raise  # these don't depend on the head
+        except Exception as error:  # converters and the runtime raise any exception
             reasons.append(_reason(error))
             continue
-        gap = np.abs(found - expected).max() if found.shape == expected.shape else np.inf
+        gap = np.abs(table - expected).max() if table.shape == expected.shape else np.inf
         if gap <= TOLERANCE and not other:
             return number
         reasons.append(
@@ -79,15 +79,15 @@ def _proved_number(head: BaseEstimator, width: int) -> Number:
     )
 
 
-def _unlike(found: NDArray[Any], labels: NDArray[Any], table: NDArray[np.float64]) -> int:
-    """Count labels that differ, except where two classes are as good as equally probable."""
+def _unlike(graph: NDArray[Any], labels: NDArray[Any], table: NDArray[np.float64]) -> int:
+    """Count labels that differ, except for rows whose two best classes are equally probable."""
     two = np.sort(table, axis=1)[:, -2:]
     clear = two[:, 1] - two[:, 0] > TOLERANCE
-    return int(((found != labels.astype(str)) & clear).sum())
+    return int(((graph != labels.astype(str)) & clear).sum())
 
 
 def _trial_rows(head: BaseEstimator, width: int) -> NDArray[np.float32]:
-    """Make up rows like those that the head was fitted on, as far as it knows them."""
+    """Draw random rows with the mean and scale of the training rows, if the head has these."""
     first = steps_of(head)[0]
     random = np.random.default_rng(0).normal(size=(_TRIED, width))
     mean, scale = (getattr(first, name, None) for name in ("mean_", "scale_"))

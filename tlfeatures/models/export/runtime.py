@@ -9,9 +9,9 @@ _SHORT = 120  # characters
 
 
 def session(model: bytes | str | os.PathLike[str]) -> Any:
-    """Load a model, from its bytes or its file, to be run on the processor.
+    """Load a model from its bytes or its file, to run it on the processor.
 
-    Its notes on standard error are turned off: what goes wrong is an exception, too.
+    Messages on standard error are turned off: errors are exceptions, too.
     """
     import onnxruntime
 
@@ -22,6 +22,6 @@ def session(model: bytes | str | os.PathLike[str]) -> Any:
 
 
 def in_short(error: Exception) -> str:
-    """Give the beginning of what the runtime or a converter says, on one line."""
+    """Give the beginning of an error message on one line."""
     text = " ".join(str(error).split())
     return text if len(text) <= _SHORT else text[:_SHORT] + "..."

@@ -31,7 +31,7 @@ def add_kernel(
 def add_machine(graph: Graph, svc: SVC | NuSVC, products: Value) -> Value:
     """Add the decisions of a fitted machine, from the kernel of rows and support vectors.
 
-    A class gets a vote for each pair that it wins, and less than half a vote by how clearly.
+    A class gets one vote for each pair that it wins, and a fraction under one half by its margins.
 
     Returns
     -------
@@ -53,7 +53,7 @@ def add_machine(graph: Graph, svc: SVC | NuSVC, products: Value) -> Value:
 
 
 def _pair_members(classes: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Matrices (pairs, classes) with a 1 where a class is the first, or the second, of a pair."""
+    """Give matrices (pairs, classes) with a 1 for the first, or the second, class of a pair."""
     first, second = np.triu_indices(classes, 1)
     return np.eye(classes)[first], np.eye(classes)[second]
 
