@@ -53,8 +53,8 @@ head_options = combine(
         type=int,
         metavar="N",
         help="Number of folds: parts into which the images are divided, with all classes in "
-        "each. Each part is tested once, by heads that are trained on the others. If it is "
-        "given, the images' splits are ignored.  [default: 5]",
+        "each. Each part is tested once, by heads that are trained on the others. With --split "
+        "auto, it takes the place of the images' splits.  [default: 5]",
     ),
     click.option(
         "--split",

@@ -41,8 +41,8 @@ from tlfeatures.terminal.streams import print_result
 @click.option(
     "--prune",
     is_flag=True,
-    help="Delete the rows of images that are no longer in SOURCE even if they are more than 10 %; "
-    "without this option, only 10 % are deleted without asking.",
+    help="Delete the rows of images that are no longer in SOURCE even if they are more than 10 %. "
+    "Without this option, the command then stops.",
 )
 @click.option(
     "--trust-mtime",

@@ -89,7 +89,8 @@ dataset_options = combine(
         "--groups",
         metavar="CSV|REGEX",
         help="Groups of images that belong together, such as those of a patient, a site or a "
-        "video: no head is tested on an image of a group that it was trained on. Either a CSV "
+        "video: no head is tested on an image of a group that it was trained on, and intervals "
+        "count the images of a group as one. Either a CSV "
         "file with the columns id and group, or a regular expression that is searched in the "
         "ids; its first group ( ) is the group name. Example: --groups '(patient[0-9]+)'.",
     ),

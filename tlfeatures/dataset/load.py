@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Mapping
 from dataclasses import replace
+from numbers import Real
 
 import numpy as np
 from numpy.typing import NDArray
@@ -139,12 +140,12 @@ def _read_look(reader: Reader, embedding: str, wanted: bool) -> NDArray[np.float
 
 def check_similarity(near_duplicates: Similarity) -> None:
     """Raise `ParameterError` if this is no similarity (see `load_dataset`)."""
-    if isinstance(near_duplicates, int | float) and 0 < near_duplicates <= 1:
+    if isinstance(near_duplicates, Real) and 0 < near_duplicates <= 1:
         return
     if near_duplicates not in ("auto", None):
         raise ParameterError(
             f"near_duplicates is {near_duplicates}; expected a similarity above 0, up to 1, or "
-            "auto or off"
+            "auto or off (None in Python)"
         )
 
 

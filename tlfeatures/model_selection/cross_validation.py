@@ -7,7 +7,6 @@ classifier on their columns.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,8 +28,6 @@ from tlfeatures.model_selection.folds import inner_folds, make_folds
 from tlfeatures.model_selection.trainer import Trainer
 from tlfeatures.model_selection.tuning import Choice, choose
 from tlfeatures.names import as_list, unknown_name
-
-logger = logging.getLogger(__name__)
 
 _TOP = 2  # most probable classes that scikit-learn's scorer top_k_accuracy counts
 

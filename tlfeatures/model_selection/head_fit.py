@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import has_fit_parameter
 
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.training_rows import TrainingRows
@@ -91,8 +92,11 @@ def fit_head(
     arguments = arguments or FitArguments()
     accepted = arguments.accepted_by(classifier)
     weights = shares(arguments.variant)
-    if isinstance(classifier, LogisticRegression) and weights is not None:
-        accepted["sample_weight"] = weights  # our other heads weight variants themselves
+    # Other heads of this package weight variants themselves.
+    is_logistic = isinstance(classifier, LogisticRegression)
+    takes_weights = is_logistic and has_fit_parameter(classifier, "sample_weight")
+    if weights is not None and takes_weights:
+        accepted["sample_weight"] = weights
     with as_parameter_error(name):
         return head.fit(X, y, **{f"{step}{key}": value for key, value in accepted.items()})
 

@@ -7,7 +7,6 @@ in small fits cost a factor of 50 on a busy machine.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -28,8 +27,6 @@ from tlfeatures.model_selection.local_folds import LocalFolds
 if TYPE_CHECKING:
     from tlfeatures.features.cluster.client import Cluster
     from tlfeatures.model_selection.cluster_folds import ClusterFolds
-
-logger = logging.getLogger(__name__)
 
 
 class Trainer:

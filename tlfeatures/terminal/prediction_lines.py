@@ -39,30 +39,29 @@ def print_predictions(
         are named at once: a program may wait for the answer. Otherwise failures come last.
     """
     counts: Counter[str] = Counter()
-    failures = []
+    failures: list[tuple[str, str]] = []  # of a stream, which may never end, none are kept
+    failed = 0
     for prediction in predictions:
         write(prediction)
         counts["got no label, as no class is probable enough"] += prediction.abstained
         counts["flagged as outliers"] += bool(prediction.outlier)
         if prediction.error is not None:
-            failures.append((prediction.path, prediction.error))
+            failed += 1
+            if immediately:
+                print_failure(prediction.path, prediction.error)
+            else:
+                failures.append((prediction.path, prediction.error))
         if immediately:
-            _print_failures(failures[-1:] if prediction.error is not None else [])
             with writing_output():
                 sys.stdout.flush()
     if immediately:
-        counts["could not be read"] = len(failures)
+        counts["could not be read"] = failed
     summary = [f"{count:,} {what}" for what, count in counts.items() if count]
     if summary:
         print_message(", ".join(summary))
-    if not immediately:
-        _print_failures(failures)
-    return bool(failures)
-
-
-def _print_failures(failures: Iterable[tuple[str, str]]) -> None:
     for path, reason in failures:
         print_failure(path, reason)
+    return failed > 0
 
 
 def json_writer(note: dict[str, str]) -> Writer:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from numpy.typing import ArrayLike
 from sklearn.neighbors import KNeighborsClassifier
 
@@ -31,17 +33,25 @@ class SmoothedNeighbors(BaseProbabilityClassifier):
         X, codes = self._checked(X, y)
         self.weights_ = self._weights(codes)
         self.rows_, self.codes_ = X, codes
-        self._search()
+        self._searcher = self._new_search()  # refuses a number of neighbours below 1
         return self
 
-    def _search(self) -> KNeighborsClassifier:
-        """Create the search, which takes little time by brute force."""
+    def _new_search(self) -> KNeighborsClassifier:
         count = min(self.n_neighbors, len(self.rows_))
         return KNeighborsClassifier(count, algorithm="brute").fit(self.rows_, self.codes_)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the search: a model file holds the rows once, and nothing that is derived."""
+        state: dict[str, Any] = dict(super().__getstate__())
+        state.pop("_searcher", None)
+        return state
+
     def predict_proba(self, X: ArrayLike) -> Floats:
         """Give probabilities of shape (n, k), columns as in `classes_`."""
-        columns, search = self._new(X), self._search()
+        columns = self._new(X)
+        if getattr(self, "_searcher", None) is None:  # after loading
+            self._searcher = self._new_search()
+        search = self._searcher
         votes = search.predict_proba(columns) * search.n_neighbors
         votes = (votes + 1 / len(self.classes_)) * self.weights_
         probabilities: Floats = votes / votes.sum(axis=1, keepdims=True)

@@ -68,7 +68,7 @@ import numpy as np
 
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.duplicates import Similarity
-from tlfeatures.dataset.load import load_dataset
+from tlfeatures.dataset.load import check_similarity, load_dataset
 from tlfeatures.errors import ParameterError
 from tlfeatures.heads.table import make_head
 from tlfeatures.metrics.scores import Floats
@@ -146,6 +146,7 @@ def audit(
     """
     write = None if output is None else _writer(output, (file, labels, groups))
     make_head(head)  # report a wrong name before the file is read
+    check_similarity(near_duplicates)
     data = load_dataset(
         file,
         embedding,
