@@ -20,7 +20,7 @@ from tlfeatures.features.images.read_ahead import Decoding, ImageToRead, read_ah
 from tlfeatures.features.images.reading import Content, open_content
 
 SIZE = (16, 16)
-MEMORY = 256 << 20  # bytes of address space that a child process gets beside what it has loaded
+MEMORY = 256 << 20  # bytes that a child process may allocate after its imports
 HUGE = MEMORY + (64 << 20)
 
 BOUNDED = """

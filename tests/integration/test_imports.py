@@ -83,7 +83,7 @@ def test_what_embeds_nothing_by_a_network_loads_neither_tensorflow_nor_sklearn(
     photos, file, tmp_path
 ):
     """`extract` with nothing to do or by pixels, `verify` and `info`; one machine needs no Dask."""
-    told, *verified, again, made = loaded_after(
+    described, *verified, updated, created = loaded_after(
         ["info", file],
         ["verify", file],
         ["verify", file, "--mend"],
@@ -91,11 +91,11 @@ def test_what_embeds_nothing_by_a_network_loads_neither_tensorflow_nor_sklearn(
         ["extract", photos, "-o", file],
         ["extract", photos, "-o", tmp_path / "new.h5", "--backbone", "pixels"],
     )
-    assert not {"tensorflow", "keras", "sklearn", "skops"} & told
+    assert not {"tensorflow", "keras", "sklearn", "skops"} & described
     for loaded in verified:
         assert not {"tensorflow", "keras", "sklearn", "onnx"} & loaded
-    assert not {"tensorflow", "keras", "sklearn", "onnx", "distributed", "fsspec"} & again
-    assert not {"distributed", "fsspec"} & made
+    assert not {"tensorflow", "keras", "sklearn", "onnx", "distributed", "fsspec"} & updated
+    assert not {"distributed", "fsspec"} & created
 
 
 @pytest.mark.parametrize("engine", ["ncnn", "openvino"])

@@ -14,7 +14,7 @@ from tlfeatures.model_selection.folds import make_folds
 from tlfeatures.model_selection.head_fit import fit_on_all
 from tlfeatures.model_selection.training_curve import training_curve
 
-GROUPED = ("linear-svm", "rbf-svm", "ridge", "centroid", "knn")  # knn isn't told of groups
+GROUPED = ("linear-svm", "rbf-svm", "ridge", "centroid", "knn")  # the fit of knn takes no groups
 
 
 @pytest.mark.parametrize(
