@@ -6,13 +6,15 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
 from tlfeatures.dataset.dataset import Dataset
-from tlfeatures.dataset.load import load_dataset
-from tlfeatures.errors import DatasetError
+from tlfeatures.dataset.duplicates import Similarity
+from tlfeatures.dataset.labels import Groups, Labels
+from tlfeatures.dataset.load import Data, as_dataset
+from tlfeatures.errors import DatasetError, ParameterError
 from tlfeatures.features.combined import parts_of
 from tlfeatures.features.file.format import Header
 from tlfeatures.features.file.reader import read_header
@@ -24,23 +26,29 @@ Name = TypeVar("Name")
 
 
 def load_datasets(
-    files: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
-    embeddings: str | Sequence[str],
-    options: Mapping[str, Any],
-) -> dict[tuple[str, str], Dataset]:
-    """Load embeddings of files, cut to the images that all files have.
+    data: Data | Sequence[Data],
+    embeddings: str | Sequence[str] = "all",
+    *,
+    labels: Labels = None,
+    groups: Groups = None,
+    label_level: int | None = None,
+    label_columns: Mapping[str, str] | None = None,
+    near_duplicates: Similarity = "auto",
+    variants: int | None = None,
+) -> list[Dataset]:
+    """Load embeddings of files, cut to the images that all files and datasets have.
 
     Parameters
     ----------
-    files : path or sequence of paths
+    data : path, Dataset, or sequence of them
     embeddings : str or sequence of str
         Names, also joined as `A+B`, or "all".
-    options : mapping
-        Keywords of `load_dataset`.
+    labels, groups, label_level, label_columns, near_duplicates, variants
+        See `load_dataset`; for files only.
 
     Returns
     -------
-    dict of (file, embedding) to Dataset
+    list of Dataset
         With the same ids and labels; the copies are those of all files.
 
     Raises
@@ -48,62 +56,97 @@ def load_datasets(
     DatasetError
         If the files have no images in common, or different labels for an image.
     ParameterError
-        If no file has an embedding.
+        If nothing has one of the embeddings, or an option is given for a dataset.
     """
-    paths = list(dict.fromkeys(str(path) for path in _listed(files)))
-    available = {path: list(read_header(path).embeddings) for path in paths}
-    wanted = as_list(embeddings)
-    for name in wanted:
-        parts = parts_of(name)
-        if name != "all" and not any(set(parts) <= set(names) for names in available.values()):
-            every = list(dict.fromkeys(name for names in available.values() for name in names))
-            missing = next((part for part in parts if part not in every), name)
-            raise unknown_name(f"embedding of {', '.join(paths)}", missing, [*every, "all"])
-    joined = [name for name in dict.fromkeys(wanted) if len(parts_of(name)) > 1]
-    loaded = {}
-    for path, names in available.items():
-        chosen = [name for name in names if name in wanted or "all" in wanted]
-        own = options  # copies are searched once, as all embeddings of a file have the same
-        for name in [*chosen, *(name for name in joined if set(parts_of(name)) <= set(names))]:
-            loaded[path, name] = load_dataset(path, name, **own)
-            own = {**options, "near_duplicates": None}
+    sources = _listed(data)
+    if not sources:
+        raise ParameterError("there is no data; give an embeddings file or a dataset")
+    available = [_embeddings_of(source) for source in sources]
+    chosen = _choose(as_list(embeddings), available, ", ".join(map(_name, sources)))
+    loaded = []
+    for source, names in zip(sources, chosen, strict=True):
+        similarity = near_duplicates
+        for name in names:
+            loaded.append(
+                as_dataset(
+                    source,
+                    embedding=None if isinstance(source, Dataset) else name,
+                    labels=labels,
+                    groups=groups,
+                    label_level=label_level,
+                    label_columns=label_columns,
+                    near_duplicates=similarity,
+                    variants=variants,
+                )
+            )
+            if not isinstance(source, Dataset):
+                similarity = None  # all embeddings of a file have the same copies
     return _cut_all(loaded)
 
 
-def _listed(files: Any) -> list[str | os.PathLike[str]]:
-    return [files] if isinstance(files, str | os.PathLike) else list(files)
+def _listed(data: Data | Sequence[Data]) -> list[Data]:
+    """Give a list, with each file once."""
+    if isinstance(data, str | os.PathLike | Dataset):
+        data = [data]
+    sources = [each if isinstance(each, Dataset) else str(each) for each in data]
+    files = dict.fromkeys(each for each in sources if isinstance(each, str))
+    return [*files, *(each for each in sources if isinstance(each, Dataset))]
 
 
-def _cut_all(datasets: dict[tuple[str, str], Dataset]) -> dict[tuple[str, str], Dataset]:
+def _name(source: Data) -> str:
+    return source.file if isinstance(source, Dataset) else str(source)
+
+
+def _embeddings_of(source: Data) -> list[str]:
+    """Give the names of the embeddings of a file, or the one of a dataset."""
+    if isinstance(source, Dataset):
+        return [source.embedding]
+    return list(read_header(source).embeddings)
+
+
+def _choose(wanted: list[str], available: list[list[str]], sources: str) -> list[list[str]]:
+    """Choose the embeddings to load of each source."""
+    for name in wanted:
+        parts = parts_of(name)
+        if name != "all" and not any(name in own or set(parts) <= set(own) for own in available):
+            every = list(dict.fromkeys(name for own in available for name in own))
+            missing = next((part for part in parts if part not in every), name)
+            raise unknown_name(f"embedding of {sources}", missing, [*every, "all"])
+    joined = [name for name in dict.fromkeys(wanted) if len(parts_of(name)) > 1]
+    return [
+        [
+            *(name for name in own if name in wanted or "all" in wanted),
+            *(name for name in joined if name not in own and set(parts_of(name)) <= set(own)),
+        ]
+        for own in available
+    ]
+
+
+def _cut_all(datasets: list[Dataset]) -> list[Dataset]:
     """Cut datasets to their common images, and give all of them the same ids and copies."""
-    forms = _forms({name: data.ids.tolist() for name, data in datasets.items()})
+    forms = _forms({place: data.ids.tolist() for place, data in enumerate(datasets)})
     common = sorted(set.intersection(*map(set, forms.values())))
     if not common:
-        files = ", ".join(dict.fromkeys(path for path, _ in datasets))
+        files = ", ".join(dict.fromkeys(data.file for data in datasets))
         raise DatasetError(f"{files} have no image in common")
-    most = max(len(data.ids) for data in datasets.values())
+    most = max(len(data.ids) for data in datasets)
     if len(common) < most:
         logger.warning(
             "%d of %d images are in every file; the others are left out", len(common), most
         )
-    cut = {name: _rows(data, forms[name], common) for name, data in datasets.items()}
-    first = next(iter(cut.values()))
-    for name, data in cut.items():
+    cut = [_rows(data, forms[place], common) for place, data in enumerate(datasets)]
+    first = cut[0]
+    for data in cut:
         if (data.y != first.y).any():
             row = int(np.flatnonzero(data.y != first.y)[0])
             raise DatasetError(
-                f"{data.ids[row]} is {first.y[row]} in one file and {data.y[row]} in {name[0]}: "
-                "give --labels CSV"
+                f"{data.ids[row]} is {first.y[row]} in {first.file} and {data.y[row]} in "
+                f"{data.file}: give --labels CSV"
             )
-    copies = np.unique(np.concatenate([data.copies for data in cut.values()]), axis=0)
-    unreadable = {
-        normalize_name(image.id): image for data in cut.values() for image in data.unreadable
-    }
+    copies = np.unique(np.concatenate([data.copies for data in cut]), axis=0)
+    unreadable = {normalize_name(image.id): image for data in cut for image in data.unreadable}
     failed = tuple(unreadable[form] for form in sorted(unreadable))
-    return {
-        name: replace(data, ids=first.ids, copies=copies, unreadable=failed)
-        for name, data in cut.items()
-    }
+    return [replace(data, ids=first.ids, copies=copies, unreadable=failed) for data in cut]
 
 
 def cut_to_common(data: Dataset, file: str, others: Mapping[str, Header], first: str) -> Dataset:

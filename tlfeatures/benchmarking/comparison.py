@@ -6,6 +6,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from tlfeatures.metrics.score_records import Score
+
 INTERVALS = (
     "95 % intervals: percentile bootstrap over images (whole groups where there are any) of the "
     "scores of the pooled out-of-fold predictions; Wilson's where all were right, or all wrong"
@@ -30,9 +35,9 @@ class Rank:
     tuned : bool
     params : dict
     repeats : int
-    scores : dict of name to {score, interval, reason}
-        Mean over repeats of the pooled score, and its interval. Scores of `scoring` are means over
-        folds, without an interval. The reason says in words why one of the two is None.
+    scores : dict of name to Score
+        Mean over repeats of the pooled score, its interval, and mean, deviation and values of the
+        folds of all repeats.
     fit_seconds : float
         Mean over folds.
     difference, p : float or None
@@ -54,7 +59,7 @@ class Rank:
     tuned: bool
     params: dict[str, Any]
     repeats: int
-    scores: dict[str, dict[str, Any]]
+    scores: dict[str, Score]
     fit_seconds: float
     difference: float | None
     p: float | None
@@ -67,6 +72,33 @@ class Rank:
     def name(self) -> str:
         """Label of the head and name of its embedding."""
         return f"{self.label} on {self.embedding}"
+
+
+@dataclass(frozen=True)
+class LargestClass:
+    """What always naming the largest class gives: the least that a head must beat.
+
+    Attributes
+    ----------
+    label : str
+        The class with most tested images.
+    share : float
+        Its share of the tested images, which is the accuracy.
+    """
+
+    label: str
+    share: float
+
+    @classmethod
+    def of(cls, codes: NDArray[np.int_], classes: list[str]) -> LargestClass:
+        """Find it among the class codes of the tested images, of shape (n,)."""
+        counts = np.bincount(codes, minlength=len(classes))
+        return cls(classes[int(counts.argmax())], float(counts.max() / len(codes)))
+
+    def is_beaten_by(self, rank: Rank) -> bool:
+        """Whether the whole 95 % interval of a head's accuracy lies above the share."""
+        interval = rank.scores["accuracy"]["interval"]
+        return interval is not None and interval[0] > self.share
 
 
 @dataclass(frozen=True)
@@ -83,9 +115,12 @@ class Comparison:
         Difference that the test, at Holm's level, would find half of the time; median over the
         heads.
     verdict : list of str
-        Which heads differ significantly, in sentences.
+        What the scores say, in sentences: whether the best head beats naming the largest class,
+        and which heads differ significantly.
     folds : int
         Folds of a repeat; with one fold, heads are compared over images instead of folds.
+    largest_class : LargestClass
+        What always naming the largest class gives.
     """
 
     scoring: str
@@ -93,6 +128,7 @@ class Comparison:
     detectable: float | None
     verdict: list[str]
     folds: int
+    largest_class: LargestClass
 
     @property
     def test_method(self) -> str:
@@ -110,4 +146,6 @@ class Comparison:
         """Read what `to_dict` returned, together with the study's number of folds."""
         ranking = [Rank(**rank) for rank in facts["ranking"]]
         names = ("scoring", "detectable", "verdict", "folds")
-        return cls(ranking=ranking, **{name: facts[name] for name in names})
+        largest = LargestClass(**facts["largest_class"])
+        own = {name: facts[name] for name in names}
+        return cls(ranking=ranking, largest_class=largest, **own)

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlfeatures.benchmarking.digests import versions
-from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.equality import EqualByValue
+from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer
 from tlfeatures.metrics.scores import finite_or_none
-from tlfeatures.model_selection.cross_validation import Evaluation
+from tlfeatures.model_selection.evaluation import scores_of_folds
+from tlfeatures.model_selection.head_folds import HeadFolds
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,9 +24,9 @@ class Entry(EqualByValue):
     facts : dict
         JSON-ready: head, file, embedding, variants, matrix (hash of values), repeat, tuned, params,
         chosen (parameters by fold), chosen_scores (their scores on the inner folds), scores (name
-        to mean, std, folds, pooled and its interval), fit_seconds, test_fraction, versions, key.
+        to `Score`), fit_seconds, test_fraction, versions, key.
     fold, predicted : ndarray of shape (n,), int
-        As in `Evaluation`.
+        As in `HeadFolds`: the head's own decisions.
     probabilities : ndarray of shape (n, k)
     """
 
@@ -36,30 +36,25 @@ class Entry(EqualByValue):
     probabilities: NDArray[np.float64] = field(repr=False)
 
 
-def entry_facts(data: Dataset, matrix: str, **own: Any) -> dict[str, Any]:
-    """Return the facts of an entry before it is fitted; `own`: head, repeat, tuned, params, key."""
-    return {
-        "file": data.file,
-        "embedding": data.embedding,
-        "variants": data.n_variants,
-        "matrix": matrix,
-        "versions": versions(),
-        **own,
-    }
+def entry_of(run: HeadFolds, facts: dict[str, Any], scorer: BootstrapScorer) -> Entry:
+    """Give the entry of a head.
 
-
-def entry_of(evaluation: Evaluation, facts: dict[str, Any]) -> Entry:
-    """Return the entry of an evaluation; `facts` come from `entry_facts`."""
+    Parameters
+    ----------
+    run : HeadFolds
+    facts : dict
+        What was known before the head was fitted.
+    scorer : BootstrapScorer
+        Of the tested images.
+    """
     measured = {
-        "chosen": [dict(choice.params) for choice in evaluation.choices],
-        "chosen_scores": [choice.score for choice in evaluation.choices],
-        "scores": evaluation.summary(),
-        "fit_seconds": finite_or_none(evaluation.fit_seconds.mean()),
-        "test_fraction": evaluation.test_fraction,
+        "chosen": [dict(choice.params) for choice in run.choices],
+        "chosen_scores": [choice.score for choice in run.choices],
+        "scores": scores_of_folds(run, scorer),
+        "fit_seconds": finite_or_none(run.fit_seconds.mean()),
+        "test_fraction": run.test_fraction,
     }
-    return Entry(
-        {**facts, **measured}, evaluation.fold, evaluation.predicted, evaluation.probabilities
-    )
+    return Entry({**facts, **measured}, run.fold, run.predicted, run.probabilities)
 
 
 def series_of(entry: Entry) -> tuple[Any, ...]:

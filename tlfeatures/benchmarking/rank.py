@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,33 +12,31 @@ from tlfeatures.benchmarking.comparison import Comparison, Rank
 from tlfeatures.benchmarking.entries import Entry, series_of
 from tlfeatures.benchmarking.labels import embedding_labels, head_labels
 from tlfeatures.benchmarking.study import Study
-from tlfeatures.benchmarking.verdict import write_verdict
+from tlfeatures.benchmarking.verdict import LargestClass, write_verdict
 from tlfeatures.errors import ParameterError
 from tlfeatures.metrics.against_best import FoldScores, Outcome, compare_folds, compare_images
 from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer, Predictions
+from tlfeatures.metrics.score_records import Score, score_record
 from tlfeatures.metrics.scores import finite_or_none
-from tlfeatures.model_selection.evaluation_scores import NO_INTERVAL
 
-Scores = dict[str, dict[str, Any]]
+Scores = dict[str, Score]
 
-_NOT_SCORED = {"mean": None, "reason": "another repeat of the benchmark was not given this score"}
+_NOT_SCORED = "another repeat of the benchmark was not given this score"
 
 
 def compare(
-    entries: Sequence[Entry], study: Study, scoring: str, random_state: int | None
+    entries: Sequence[Entry], study: Study, scoring: str, scorer: BootstrapScorer
 ) -> Comparison:
     """Rank entries of one study, with the interval of each and its test against the best.
 
     Parameters
     ----------
     entries : sequence of Entry
-        `compare` adds to their `facts["scores"]`: `pooled`, the score of all tested images;
-        `interval`, the interval of this score; and `reason`, why one of the two is None.
     study : Study
     scoring : str
         The score that ranks.
-    random_state : int or None
-        Seed of the bootstrap; all heads are scored on the same resamples.
+    scorer : BootstrapScorer
+        Of the tested images. All heads are scored on the same resamples.
 
     Returns
     -------
@@ -50,8 +48,6 @@ def compare(
         If no entry has that score.
     """
     series = _series([entry for entry in entries if scoring in entry.facts["scores"]])
-    tested = next(iter(series.values()))[0].fold >= 0
-    scorer = BootstrapScorer.of(study.y, study.together, tested, study.classes, random_state)
     scored = {key: _scores(repeats, scorer) for key, repeats in series.items()}
     if all(scores[scoring]["score"] is None for scores in scored.values()):
         raise nothing_ranks(scoring, (scores[scoring]["reason"] for scores in scored.values()))
@@ -66,8 +62,9 @@ def compare(
         _rank(*column, standing=column[-1].standing(first=place == 0))
         for place, column in enumerate(columns)
     ]
-    verdict = write_verdict(ranking, scorer, folds, scoring, detectable)
-    return Comparison(scoring, ranking, finite_or_none(detectable), verdict, folds)
+    largest = LargestClass.of(scorer.codes, scorer.classes)
+    verdict = write_verdict(ranking, scorer, folds, scoring, detectable, largest)
+    return Comparison(scoring, ranking, finite_or_none(detectable), verdict, folds, largest)
 
 
 def nothing_ranks(scoring: str, reasons: Iterable[str | None]) -> ParameterError:
@@ -95,38 +92,23 @@ def _predictions(entries: Sequence[Entry]) -> list[Predictions]:
 
 
 def _scores(entries: list[Entry], scorer: BootstrapScorer) -> Scores:
-    by_repeat = [scorer.score(_predictions([entry])) for entry in entries]
-    for entry, own in zip(entries, by_repeat, strict=True):
-        _add_pooled(entry, own)
-    scores = scorer.score(_predictions(entries)) if len(entries) > 1 else by_repeat[0]
-    for name in entries[0].facts["scores"]:
-        if name not in scores:
-            scores[name] = _mean_over_repeats(entries, name)
-    return scores
+    """Give the scores of an entry, or of several repeats together."""
+    own: Scores = entries[0].facts["scores"]
+    if len(entries) == 1:
+        return own
+    pooled = scorer.score(_predictions(entries))
+    return {name: _score_of_repeats(entries, name, pooled.get(name)) for name in own}
 
 
-def _mean_over_repeats(entries: list[Entry], name: str) -> dict[str, Any]:
-    """Average a score of `scoring`, which is a mean over folds and has no interval."""
-    summaries = [entry.facts["scores"].get(name, _NOT_SCORED) for entry in entries]
-    means = [np.nan if summary["mean"] is None else summary["mean"] for summary in summaries]
-    reason = next((summary["reason"] for summary in summaries if summary["mean"] is None), None)
-    return {
-        "score": finite_or_none(np.mean(means)),
-        "interval": None,
-        "reason": reason or NO_INTERVAL,
-    }
-
-
-def _add_pooled(entry: Entry, scores: Scores) -> None:
-    """Add pooled scores to an entry; the reason is that of the first value that is missing."""
-    for name, facts in entry.facts["scores"].items():
-        own = scores.get(name, {"score": None, "interval": None, "reason": NO_INTERVAL})
-        of_folds = facts.get("reason") if facts["mean"] is None else None
-        facts |= {
-            "pooled": own["score"],
-            "interval": own["interval"],
-            "reason": of_folds or own["reason"],
-        }
+def _score_of_repeats(entries: list[Entry], name: str, pooled: Any) -> Score:
+    records = [entry.facts["scores"].get(name) for entry in entries]
+    defined = [record for record in records if record is not None]
+    folds = [value for record in defined for value in record["folds"]]
+    if pooled is None and len(defined) < len(records):
+        return score_record([math.nan], reason=_NOT_SCORED)
+    values = [math.nan if value is None else value for value in folds]
+    reasons = (record["reason"] for record in defined if record["mean"] is None)
+    return score_record(values, pooled, next(reasons, None))
 
 
 # ---- tests and ranks
@@ -149,13 +131,13 @@ def _tests(
 
 
 def _fold_scores(entry: Entry, scoring: str) -> FoldScores:
-    summary: Mapping[str, Any] = entry.facts["scores"][scoring]
-    values = [math.nan if value is None else value for value in summary["folds"]]
+    record: Score = entry.facts["scores"][scoring]
+    values = [math.nan if value is None else value for value in record["folds"]]
     return FoldScores(
         entry.facts["repeat"],
         np.array(values),
         entry.facts["test_fraction"],
-        summary.get("reason"),
+        record["reason"],
     )
 
 

@@ -1,19 +1,29 @@
-"""The verdict: which heads are significantly different from the best one, in sentences."""
+"""The verdict: what the scores say, in sentences.
+
+It says whether the best head is surely better than always naming the largest class, and which heads
+are significantly different from it.
+"""
 
 from __future__ import annotations
 
 import math
 
-from tlfeatures.benchmarking.comparison import Rank
+from tlfeatures.benchmarking.comparison import LargestClass, Rank
 from tlfeatures.metrics.against_best import LEVEL, VERY_FEW
 from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer
+from tlfeatures.metrics.scores import score_name
 from tlfeatures.names import some_of
 
 FEW = 100  # tested images, or groups: with fewer, the test finds only large differences
 
 
 def write_verdict(
-    ranking: list[Rank], scorer: BootstrapScorer, folds: int, scoring: str, detectable: float
+    ranking: list[Rank],
+    scorer: BootstrapScorer,
+    folds: int,
+    scoring: str,
+    detectable: float,
+    largest: LargestClass,
 ) -> list[str]:
     """Write the sentences of the verdict.
 
@@ -29,17 +39,37 @@ def write_verdict(
         The score that ranks.
     detectable : float
         See `Comparison`; NaN if unknown.
+    largest : LargestClass
     """
     tied = [rank for rank in ranking[1:] if rank.best]
-    lines = [_first(ranking, tied), *_untested(ranking)] if len(ranking) > 1 else []
+    lines = [_against_largest(ranking, scorer, largest)]
+    if len(ranking) > 1:
+        lines += [_first(ranking, tied), *_untested(ranking)]
     if not math.isnan(detectable):
         more = "; more --repeats find smaller ones" if ranking[0].repeats < 5 else ""
         lines.append(
             f"With {len(scorer.codes):,} images and {folds} folds a repeat, a difference in "
-            f"{scoring.replace('_', ' ')} under {detectable:.3f} would go unnoticed half of the "
+            f"{score_name(scoring)} under {detectable:.3f} would go unnoticed half of the "
             f"time{more}."
         )
     return [*lines, *_warnings(ranking, tied, scorer)]
+
+
+def _against_largest(ranking: list[Rank], scorer: BootstrapScorer, largest: LargestClass) -> str:
+    """Say whether the best head is surely better than always naming the largest class."""
+    first, name = ranking[0], _named(ranking[0], ranking)
+    accuracy = first.scores["accuracy"]
+    interval = accuracy["interval"]
+    score = "no share" if accuracy["score"] is None else f"{100 * accuracy['score']:.1f} %"
+    between = ""
+    if interval is not None:
+        between = f" (95 % interval: {100 * interval[0]:.1f} to {100 * interval[1]:.1f} %)"
+    surely = "surely" if largest.is_beaten_by(first) else "not surely"
+    return (
+        f"{name} is right for {score} of {len(scorer.codes):,} tested images{between}. Always "
+        f"naming the largest class ({largest.label}) would be right for "
+        f"{100 * largest.share:.1f} %: {name} is {surely} better."
+    )
 
 
 def _first(ranking: list[Rank], tied: list[Rank]) -> str:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.metrics.intervals import bootstrap_intervals
 from tlfeatures.metrics.resampling import resample_counts, resampled_scores
+from tlfeatures.metrics.score_records import PooledScore
 from tlfeatures.metrics.scores import SCORES, finite_or_none, missing_scores, pooled_scores
 from tlfeatures.names import counted
 
@@ -95,14 +94,13 @@ class BootstrapScorer:
         """What a resample draws: "images" or "groups"."""
         return "images" if self.units == len(self.codes) else "groups"
 
-    def score(self, repeats: Sequence[Predictions]) -> dict[str, dict[str, Any]]:
+    def score(self, repeats: Sequence[Predictions]) -> dict[str, PooledScore]:
         """Score the predictions of one head in all its repeats.
 
         Returns
         -------
-        dict of name to {score, interval, reason}
-            Mean over repeats of the pooled score and its 95 % interval, both None if not defined;
-            the reason in words why one of the two is None, else None.
+        dict of name to PooledScore
+            The score is the mean over repeats of the pooled score.
         """
         predicted, tables = self._of_tested(repeats)
         once = np.ones((len(self.codes), 1))

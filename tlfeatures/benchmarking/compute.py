@@ -1,0 +1,142 @@
+"""Computing the entries of a benchmark: every head of a plan on one dataset, in every repeat.
+
+The key of an entry is a hash of all that it was computed from, so that nothing is computed twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import joblib
+import numpy as np
+from sklearn.base import BaseEstimator
+
+from tlfeatures.benchmarking.digests import digest_of_folds, fingerprint, versions
+from tlfeatures.benchmarking.entries import entry_of
+from tlfeatures.benchmarking.plan import Plan
+from tlfeatures.benchmarking.store.store import ResultStore
+from tlfeatures.errors import ParameterError
+from tlfeatures.heads.parameters import plain_params
+from tlfeatures.heads.table import HEADS, Grid
+from tlfeatures.model_selection.head_folds import HeadFolds, run_folds
+from tlfeatures.model_selection.trainer import Trainer
+
+logger = logging.getLogger(__name__)
+
+# Version of how heads are fitted, calibrated and scored. Increase it if this changes, so that the
+# entries of a folder are computed again.
+FIT_VERSION = 3
+
+
+def compute_entries(trainer: Trainer, plan: Plan, store: ResultStore) -> None:
+    """Compute the entries of a dataset that the store does not have, and add them to it.
+
+    Parameters
+    ----------
+    trainer : Trainer
+        An open trainer, which has the dataset.
+    plan : Plan
+    store : ResultStore
+
+    Raises
+    ------
+    ParameterError
+        If the only head can't be fitted. Of several heads, such a head is left out with a warning.
+    """
+    matrix = fingerprint(trainer.data)
+    for repeat in range(len(plan.folds)):
+        _compute_repeat(trainer, plan, store, matrix, repeat)
+
+
+def _compute_repeat(
+    trainer: Trainer, plan: Plan, store: ResultStore, matrix: str, repeat: int
+) -> None:
+    data, heads = trainer.data, plan.classifiers(repeat)
+    grids = {name: plan.grid(name, head) for name, head in heads.items()}
+    base = f"{matrix}{digest_of_folds(plan.folds[repeat], data.together)}+{FIT_VERSION}"
+    keys = {
+        name: entry_key(base, name, head, grids[name], plan.seed(repeat), plan.scoring)
+        for name, head in heads.items()
+    }
+    missing = {name: head for name, head in heads.items() if not store.has([keys[name]], data.file)}
+    for name, run in _runs(trainer, missing, grids, repeat, plan, alone=len(heads) == 1).items():
+        facts = {
+            "head": name,
+            "file": data.file,
+            "embedding": data.embedding,
+            "variants": data.n_variants,
+            "matrix": matrix,
+            "repeat": repeat,
+            "tuned": bool(grids[name]),
+            "params": plain_params(heads[name]),
+            "key": keys[name],
+            "versions": versions(),
+        }
+        store.add(entry_of(run, facts, plan.scorer))
+
+
+def _runs(
+    trainer: Trainer,
+    heads: Mapping[str, BaseEstimator],
+    grids: Mapping[str, Grid],
+    repeat: int,
+    plan: Plan,
+    alone: bool,
+) -> dict[str, HeadFolds]:
+    """Run the folds of heads; those that can't be fitted are left out with a warning."""
+
+    def run(some: Mapping[str, BaseEstimator]) -> dict[str, HeadFolds]:
+        return run_folds(
+            trainer,
+            some,
+            plan.folds[repeat],
+            grids=grids if plan.tune else None,
+            scoring=plan.scoring,
+            random_state=plan.seed(repeat),
+        )
+
+    if not heads:
+        return {}
+    try:
+        return run(heads)
+    except ParameterError:
+        if alone:
+            raise
+    done: dict[str, HeadFolds] = {}
+    for name, head in heads.items():
+        try:
+            done |= run({name: head})
+        except ParameterError as error:
+            logger.warning("%s is left out: %s", name, error)
+    return done
+
+
+def entry_key(
+    base: str, name: str, head: BaseEstimator, grid: Grid, seed: int | None, scoring: list[str]
+) -> str:
+    """Give the key of an entry: a hash of all that it is computed from.
+
+    Parameters
+    ----------
+    base : str
+        Hash of values, folds and the version of how heads are fitted.
+    name : str
+    head : scikit-learn classifier
+        Not fitted. Of a head that the table lacks, the class counts, too.
+    grid : mapping of parameter to values
+    seed : int or None
+    scoring : list of str
+    """
+    params = sorted((key, _text(value)) for key, value in head.get_params().items())
+    kind = "" if name in HEADS else f"{type(head).__module__}.{type(head).__qualname__}"
+    parts = [base, name, kind, params, repr(grid), seed, scoring, versions()]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def _text(value: Any) -> str:
+    # The repr of a long array leaves values out.
+    return str(joblib.hash(value)) if isinstance(value, np.ndarray) else repr(value)

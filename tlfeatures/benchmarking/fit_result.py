@@ -1,0 +1,115 @@
+"""The result of a fit: a benchmark of one embedding, and the saved model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from sklearn.base import BaseEstimator
+
+from tlfeatures.benchmarking.benchmark import Benchmark
+from tlfeatures.benchmarking.comparison import Rank
+from tlfeatures.dataset.dataset import Dataset
+from tlfeatures.heads.parameters import plain_params
+from tlfeatures.models.model import Model
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """The result of `fit`.
+
+    Attributes
+    ----------
+    benchmark : Benchmark
+        The heads with their scores and out-of-fold predictions.
+    data : Dataset
+    model : Model or None
+        The best head, fitted again on all images, if it was saved.
+    model_file : str or None
+        Its file.
+    """
+
+    benchmark: Benchmark
+    data: Dataset = field(repr=False)
+    model: Model | None = None
+    model_file: str | None = None
+
+    @property
+    def ranking(self) -> list[Rank]:
+        """The heads with their scores, best first."""
+        return self.benchmark.comparison.ranking
+
+    @property
+    def verdict(self) -> list[str]:
+        """What follows from the scores, in sentences."""
+        return self.benchmark.comparison.verdict
+
+    @property
+    def included(self) -> list[str]:
+        """Given splits, in addition to train, that the saved head is fitted on."""
+        return included_splits(self.data, self.benchmark.study.facts["split"])
+
+    @property
+    def test_split_unused(self) -> bool:
+        """Whether there is a test split, and the heads were scored on another one."""
+        return self.benchmark.study.facts["split"] == "val" and "test" in self.included
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-ready plain data; fit_seconds is the mean over folds."""
+        study, comparison = self.benchmark.study.facts, self.benchmark.comparison
+        names = ("weights", "images", "tested", "classes", "groups", "copies", "split")
+        return {
+            "file": self.data.file,
+            "embedding": self.data.embedding,
+            "variants": self.data.n_variants,
+            **{name: study[name] for name in names},
+            "tuned": any(rank.tuned for rank in self.ranking),
+            "scoring": comparison.scoring,
+            "verdict": comparison.verdict,
+            "heads": [self._head(rank) for rank in self.ranking],
+        }
+
+    def _head(self, rank: Rank) -> dict[str, Any]:
+        (entry,) = self.benchmark.entries_of(rank)
+        saved = rank is self.ranking[0] and self.model is not None
+        return {
+            "head": rank.head,
+            "params": self.model.info["params"] if saved and self.model else rank.params,
+            "chosen": entry.facts["chosen"],
+            "scores": rank.scores,
+            "standing": rank.standing,
+            "difference": rank.difference,
+            "p": rank.p,
+            "fit_seconds": rank.fit_seconds,
+            "model": self.model_file if saved else None,
+        }
+
+
+def model_facts(result: Benchmark, data: Dataset, head: BaseEstimator) -> dict[str, Any]:
+    """Return facts for the model file: how the saved head was compared, scored and judged.
+
+    Parameters
+    ----------
+    result : Benchmark
+    data : Dataset
+    head : scikit-learn classifier
+        The head to save, which may have been tuned on all images.
+    """
+    study, comparison = result.study.facts, result.comparison
+    first = comparison.ranking[0]
+    return {
+        "params": plain_params(head),
+        "tuned": first.tuned,
+        "compared": len(comparison.ranking),
+        "included": included_splits(data, study["split"]),
+        **{name: study[name] for name in ("split", "folds", "groups", "copies", "tested")},
+        "scores": first.scores,
+        "verdict": comparison.verdict,
+    }
+
+
+def included_splits(data: Dataset, split: str) -> list[str]:
+    """Return the splits, in addition to train, that the saved head is fitted on."""
+    if split == "cv" or data.split is None:
+        return []
+    return [name for name in ("val", "test") if name in data.split]

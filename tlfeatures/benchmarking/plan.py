@@ -1,0 +1,126 @@
+"""The plan of a benchmark: heads, folds and settings, the same for every dataset of it."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator
+
+from tlfeatures.dataset.dataset import Dataset
+from tlfeatures.dataset.stratified_folds import Fold
+from tlfeatures.errors import ParameterError
+from tlfeatures.heads.table import Grid, Heads, head_grid, make_heads
+from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer
+from tlfeatures.model_selection.cross_validation import check_scoring
+from tlfeatures.model_selection.folds import INNER_CV, make_folds
+from tlfeatures.names import as_list
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a benchmark computes on each of its datasets.
+
+    Attributes
+    ----------
+    heads : names or classifiers
+        See `make_heads`.
+    params : mapping
+        Parameters of heads that are given by name.
+    tune : bool
+    scoring : list of str
+        Further scores; the first one ranks.
+    split : str
+        `cv`, or the split that is tested.
+    folds : list of lists of Fold
+        Folds of each repeat.
+    random_state : int or None
+        Seed of the first repeat; each further repeat has the next one.
+    scorer : BootstrapScorer
+        Of the tested images. All heads are scored on the same resamples.
+    """
+
+    heads: Heads
+    params: Mapping[str, Any]
+    tune: bool
+    scoring: list[str]
+    split: str
+    folds: list[list[Fold]]
+    random_state: int | None
+    scorer: BootstrapScorer = field(repr=False)
+
+    @classmethod
+    def of(
+        cls,
+        data: Dataset,
+        heads: Heads,
+        *,
+        params: Mapping[str, Any] | None,
+        tune: bool,
+        scoring: str | Sequence[str],
+        cv: Any,
+        split: str,
+        repeats: int,
+        random_state: int | None,
+    ) -> Plan:
+        """Make the folds of every repeat, and draw the resamples.
+
+        Raises
+        ------
+        DatasetError
+            If the images can't be divided into these folds.
+        ParameterError
+            If a split or score is unknown, or these folds can't be repeated.
+        """
+        scoring = as_list(scoring)
+        check_scoring(scoring, data.classes)
+        chosen, folds = _folds(data, cv, split, repeats, random_state)
+        tested = np.zeros(len(data.y), bool)
+        tested[np.concatenate([test for _, test in folds[0]])] = True
+        scorer = BootstrapScorer.of(data.y, data.together, tested, data.classes, random_state)
+        return cls(heads, params or {}, tune, scoring, chosen, folds, random_state, scorer)
+
+    @property
+    def ranked_by(self) -> str:
+        """The score that ranks the heads."""
+        return self.scoring[0] if self.scoring else "accuracy"
+
+    def seed(self, repeat: int) -> int | None:
+        """Give the seed of a repeat."""
+        return None if self.random_state is None else self.random_state + repeat
+
+    def classifiers(self, repeat: int = 0) -> dict[str, BaseEstimator]:
+        """Create the heads of a repeat."""
+        return make_heads(self.heads, self.params, random_state=self.seed(repeat))
+
+    def grid(self, name: str, head: BaseEstimator) -> Grid:
+        """Give the values that tuning tries for a head; nothing without tuning."""
+        return dict(head_grid(name, self.params)) if self.tune else {}
+
+    def count_folds(self, datasets: int) -> int:
+        """Count the folds of all datasets, with those inside training folds, for the progress."""
+        return datasets * len(self.folds) * len(self.folds[0]) * (1 + INNER_CV * self.tune)
+
+
+def _folds(
+    data: Dataset, cv: Any, split: str, repeats: int, seed: int | None
+) -> tuple[str, list[list[Fold]]]:
+    """Return the name of the split and the folds of each repeat."""
+    if repeats < 1:
+        raise ParameterError(f"repeats must be 1 or more, got {repeats}")
+    chosen, first = make_folds(data, cv=cv, split=split, random_state=seed)
+    if repeats > 1 and chosen != "cv":
+        raise ParameterError(
+            f"{repeats} repeats need cross-validation, and the {chosen} split is always the same: "
+            "--split cv, or --repeats 1"
+        )
+    if repeats > 1 and not (cv is None or isinstance(cv, numbers.Integral)):
+        raise ParameterError(
+            f"{repeats} repeats need a number of folds as cv: a splitter would cut the same again"
+        )
+    seeds = (None if seed is None else seed + repeat for repeat in range(1, repeats))
+    again = (make_folds(data, cv=cv, split=split, random_state=each)[1] for each in seeds)
+    return chosen, [first, *again]

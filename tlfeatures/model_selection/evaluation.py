@@ -1,0 +1,172 @@
+"""Evaluations: predictions of a head for images that it was not fitted on, and their scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlfeatures.dataset.dataset import Dataset
+from tlfeatures.equality import EqualByValue
+from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer, Predictions
+from tlfeatures.metrics.confusion import Confusion, confusion
+from tlfeatures.metrics.out_of_fold import OutOfFold
+from tlfeatures.metrics.score_records import Score, score_record
+from tlfeatures.model_selection.head_folds import HeadFolds
+from tlfeatures.model_selection.tuning import Choice
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Evaluation(EqualByValue):
+    """Predictions of a head for n images, none of which it was fitted on, and their scores.
+
+    Attributes
+    ----------
+    head : str
+        Name of the head.
+    embedding : str
+        `LAYER.POOLING`, or several joined as `A+B`.
+    split : str
+        `cv`, the split (val, test) that the head was scored on after it was fitted on train, or
+        `new` for new images.
+    classes : ndarray of shape (k,), str
+        Sorted.
+    ids, y : ndarray of shape (n,), str
+        Ids of the images, and their labels.
+    fold : ndarray of shape (n,), int
+        The fold in which each image was tested; -1 if it was never tested.
+    predicted : ndarray of shape (n,), int
+        Predictions, as indices of `classes`; -1 if an image was never tested.
+    probabilities : ndarray of shape (n, k), float64
+        NaN if an image was never tested, or the head gives none.
+    scores : dict of name to Score
+        Each has `score` (pooled over all tested images), its 95 % `interval`, `mean`, `std` and
+        values of the `folds`, and the `reason` why one of these is None.
+    """
+
+    head: str
+    embedding: str
+    split: str
+    classes: NDArray[np.str_]
+    ids: NDArray[np.str_]
+    y: NDArray[np.str_]
+    fold: NDArray[np.int_]
+    predicted: NDArray[np.int_]
+    probabilities: NDArray[np.float64] = field(repr=False)
+    scores: dict[str, Score]
+
+    @property
+    def tested(self) -> int:
+        """Number of tested images."""
+        return int((self.fold >= 0).sum())
+
+    @property
+    def predictions(self) -> OutOfFold:
+        """Labels and predictions of the tested images, for figures and tables."""
+        tested = self.fold >= 0
+        return OutOfFold(
+            ids=self.ids[tested],
+            classes=self.classes.tolist(),
+            y=np.searchsorted(self.classes, self.y[tested]),
+            predicted=self.predicted[tested],
+            probabilities=self.probabilities[tested],
+            fold=self.fold[tested],
+        )
+
+    @property
+    def confusion(self) -> Confusion:
+        """How often images of each class were predicted as each class."""
+        return confusion(self.predictions)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give JSON-ready plain data, without the predictions of single images."""
+        return {
+            "head": self.head,
+            "embedding": self.embedding,
+            "split": self.split,
+            "images": len(self.ids),
+            "tested": self.tested,
+            "classes": self.classes.tolist(),
+            "scores": self.scores,
+            "confusion": self.confusion.counts.tolist(),
+        }
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class CrossValidation(Evaluation):
+    """The evaluation of one head on the folds, or on a given split, of a dataset.
+
+    Attributes
+    ----------
+    head, embedding, split, classes, ids, y, fold, predicted, probabilities, scores
+        See `Evaluation`.
+    fit_seconds : ndarray of shape (folds,), float64
+        Time of the head's fit and its share of what heads have in common, without tuning.
+    test_fraction : float
+        Mean over folds of test images divided by training images.
+    choices : tuple of Choice
+        What tuning chose in each fold; empty without tuning.
+    """
+
+    fit_seconds: NDArray[np.float64]
+    test_fraction: float
+    choices: tuple[Choice, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give JSON-ready plain data, without the predictions of single images."""
+        return {
+            **super().to_dict(),
+            "chosen": [dict(choice.params) for choice in self.choices],
+            "fit_seconds": float(self.fit_seconds.mean()),
+        }
+
+
+def cross_validation_of(
+    name: str, run: HeadFolds, data: Dataset, split: str, scorer: BootstrapScorer
+) -> CrossValidation:
+    """Give the evaluation of a head from its folds.
+
+    Parameters
+    ----------
+    name : str
+        Name of the head.
+    run : HeadFolds
+    data : Dataset
+    split : str
+        From `make_folds`.
+    scorer : BootstrapScorer
+        Of the tested images.
+    """
+    return CrossValidation(
+        head=name,
+        embedding=data.embedding,
+        split=split,
+        classes=np.array(data.classes),
+        ids=data.ids,
+        y=data.y,
+        fold=run.fold,
+        predicted=run.predicted,
+        probabilities=run.probabilities,
+        scores=scores_of_folds(run, scorer),
+        fit_seconds=run.fit_seconds,
+        test_fraction=run.test_fraction,
+        choices=run.choices,
+    )
+
+
+def scores_of_folds(run: HeadFolds, scorer: BootstrapScorer) -> dict[str, Score]:
+    """Score the out-of-fold predictions of a head together, with the folds' scores beside it.
+
+    Parameters
+    ----------
+    run : HeadFolds
+    scorer : BootstrapScorer
+        Of the tested images.
+    """
+    pooled = scorer.score([Predictions(run.predicted, run.probabilities)])
+    return {
+        name: score_record(values, pooled.get(name), run.reasons.get(name))
+        for name, values in run.scores.items()
+    }
