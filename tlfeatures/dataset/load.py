@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from numbers import Real
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +30,72 @@ from tlfeatures.names import some_of
 
 logger = logging.getLogger(__name__)
 
+Data: TypeAlias = str | os.PathLike[str] | Dataset
+
 _SHOWN = 3  # ids that a message names
+
+
+def as_dataset(
+    data: Data,
+    *,
+    embedding: str | None = None,
+    labels: Labels = None,
+    groups: Groups = None,
+    label_level: int | None = None,
+    label_columns: Mapping[str, str] | None = None,
+    near_duplicates: Similarity = "auto",
+    variants: int | None = None,
+    looks: bool = False,
+) -> Dataset:
+    """Load an embeddings file, or return the dataset that is given.
+
+    Parameters
+    ----------
+    data : path or Dataset
+    embedding, labels, groups, label_level, label_columns, near_duplicates, variants, looks
+        See `load_dataset`; only with a path.
+
+    Raises
+    ------
+    ParameterError
+        If one of these options is given with a `Dataset`, or `data` is something else.
+    DatasetError, StoreError
+        See `load_dataset`.
+    """
+    if not isinstance(data, Dataset):
+        return load_dataset(
+            data,
+            embedding,
+            labels,
+            groups=groups,
+            label_level=label_level,
+            label_columns=label_columns,
+            near_duplicates=near_duplicates,
+            variants=variants,
+            looks=looks,
+        )
+    given = {
+        "embedding": embedding is not None,
+        "labels": labels is not None,
+        "groups": groups is not None,
+        "label_level": label_level is not None,
+        "label_columns": label_columns is not None,
+        "near_duplicates": near_duplicates != "auto",
+        "variants": variants is not None,
+        "looks": looks,
+    }
+    refuse_options_of_file(name for name, is_given in given.items() if is_given)
+    return data
+
+
+def refuse_options_of_file(names: Iterable[str]) -> None:
+    """Raise `ParameterError` if there are names of options which a `Dataset` can't have."""
+    listed = ", ".join(names)
+    if listed:
+        raise ParameterError(
+            f"{listed} can't be changed for a Dataset; give {listed} to load_dataset, or give the "
+            "embeddings file instead of the Dataset"
+        )
 
 
 def load_dataset(
@@ -90,6 +156,8 @@ def load_dataset(
     StoreError
         If the file can't be read.
     """
+    if not isinstance(file, str | os.PathLike):
+        raise ParameterError(f"got {type(file).__name__}; expected an embeddings file or a Dataset")
     check_similarity(near_duplicates)
     check_options(labels, groups, label_columns)
     with open_embeddings(file) as reader:  # one opening: the file may be replaced at any moment

@@ -47,9 +47,47 @@ def make_custom_head(name: str, seed: int | None, others: Iterable[str] = ()) ->
     """
     factory = _class_factory(name) if ":" in name else _entry_point(name, others)
     classifier = factory(seed)
-    if not (isinstance(classifier, BaseEstimator) and is_classifier(classifier)):
+    if not _is_classifier(classifier):
         raise ParameterError(f"head {name} is no scikit-learn classifier: {classifier!r}")
     return classifier if isinstance(classifier, Pipeline) else _standardised(classifier, seed)
+
+
+def check_classifier(head: object, argument: str) -> BaseEstimator:
+    """Return a head that is given as an object.
+
+    Parameters
+    ----------
+    head : object
+    argument : str
+        Name of the argument, for the message.
+
+    Raises
+    ------
+    ParameterError
+        If it is no scikit-learn classifier.
+    """
+    if _is_classifier(head):
+        return head
+    expected = "expected the name of a head or a scikit-learn classifier"
+    if isinstance(head, type):
+        name = head.__name__
+        raise ParameterError(f"{argument} has the class {name}; {expected}, as in {name}()")
+    if isinstance(head, BaseEstimator):
+        raise ParameterError(
+            f"{argument} has {class_name(head)}, which is no classifier; {expected}"
+        )
+    raise ParameterError(f"{argument} has {head!r}; {expected}")
+
+
+def class_name(head: BaseEstimator) -> str:
+    """Give the name of a classifier's class; of a pipeline, that of its last step's class."""
+    last = head.steps[-1][1] if isinstance(head, Pipeline) else head
+    return class_name(last) if isinstance(last, Pipeline) else type(last).__name__
+
+
+def _is_classifier(head: object) -> bool:
+    is_object = isinstance(head, BaseEstimator)  # and not a class
+    return is_object and bool(is_classifier(head))
 
 
 def custom_grid(name: str, others: Iterable[str] = ()) -> Mapping[str, Any]:

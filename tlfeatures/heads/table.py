@@ -10,9 +10,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
@@ -27,7 +27,12 @@ from tlfeatures.heads.classifiers.scaled_mlp import ScaledMLP
 from tlfeatures.heads.classifiers.shrunk_lda import ShrunkLDA
 from tlfeatures.heads.classifiers.smoothed_neighbors import SmoothedNeighbors
 from tlfeatures.heads.coordinates import PrincipalCoordinates
-from tlfeatures.heads.custom_heads import custom_grid, make_custom_head
+from tlfeatures.heads.custom_heads import (
+    check_classifier,
+    class_name,
+    custom_grid,
+    make_custom_head,
+)
 from tlfeatures.heads.parameters import parameter_names, short_names
 from tlfeatures.names import as_list, unknown_name
 
@@ -36,6 +41,8 @@ logger = logging.getLogger(__name__)
 ALIASES = {"svm": "rbf-svm"}
 
 Grid = Mapping[str, Sequence[Any]]
+OneHead: TypeAlias = str | BaseEstimator
+Heads: TypeAlias = OneHead | Iterable[OneHead] | Mapping[str, OneHead]
 
 
 @dataclass(frozen=True)
@@ -192,17 +199,25 @@ def _table_names() -> list[str]:
     return [*HEADS, *ALIASES]
 
 
-def head_grid(name: str, params: Iterable[str] = ()) -> Grid:
+def head_grid(head: OneHead, params: Iterable[str] = ()) -> Grid:
     """Give the values that tuning tries for each parameter of a head's classifier.
 
     Parameters
     ----------
-    name : str
-        See `make_head`; an entry point's function may have an attribute `grid`.
+    head : str or scikit-learn classifier
+        See `make_head`; an entry point's function may have an attribute `grid`. A classifier has
+        no grid: an empty mapping is returned.
     params : iterable of str
         Parameters with a given value, which are not tuned.
+
+    Examples
+    --------
+    >>> sorted(head_grid("rbf-svm", ["C"]))
+    ['gamma_factor']
     """
-    name, fixed = ALIASES.get(name, name), set(params)
+    if not isinstance(head, str):
+        return {}
+    name, fixed = ALIASES.get(head, head), set(params)
     if name in HEADS:
         return {key: values for key, values in HEADS[name].grid.items() if key not in fixed}
     grid = custom_grid(name, _table_names())
@@ -217,44 +232,165 @@ def head_names(names: str | Iterable[str]) -> list[str]:
     return list(dict.fromkeys(ALIASES.get(name, name) for name in expanded))
 
 
+def named_heads(heads: Heads) -> dict[str, OneHead]:
+    """Give each head a name; see `make_heads` for the parameter, the names and the errors.
+
+    Returns
+    -------
+    dict of name to str or scikit-learn classifier
+        A str is a name that `make_head` takes.
+
+    Examples
+    --------
+    >>> from sklearn.svm import SVC
+    >>> named_heads(["knn,svm", SVC()])
+    {'knn': 'knn', 'rbf-svm': 'rbf-svm', 'SVC': SVC()}
+    """
+    found: dict[str, OneHead] = {}
+    if isinstance(heads, Mapping):
+        for name, head in heads.items():
+            if not (isinstance(name, str) and name):
+                raise ParameterError(f"heads has the name {name!r}; expected a text")
+            is_name = isinstance(head, str)
+            found[name] = head if is_name else check_classifier(head, f"heads[{name!r}]")
+    else:
+        # A pipeline can be iterated over, too.
+        is_one = isinstance(heads, str | BaseEstimator) or not isinstance(heads, Iterable)
+        for head in [heads] if is_one else heads:
+            found |= _with_name(head, found)
+    if not found:
+        raise ParameterError(
+            "heads is empty; expected the name of a head, a scikit-learn classifier, or a list or "
+            "dict of these"
+        )
+    return found
+
+
+def _with_name(head: OneHead, others: Iterable[str]) -> dict[str, OneHead]:
+    if isinstance(head, str):
+        return {name: name for name in head_names(head)}
+    name = class_name(check_classifier(head, "heads"))
+    if name in others:
+        raise ParameterError(
+            f"heads has two classifiers named {name}; name them in a dict, as in "
+            f'{{"first": {name}(...), "second": {name}(...)}}'
+        )
+    return {name: head}
+
+
 def make_heads(
-    names: str | Iterable[str],
+    heads: Heads,
     params: Mapping[str, Any] | None = None,
     *,
     random_state: int | None = 0,
-) -> dict[str, Pipeline]:
+) -> dict[str, BaseEstimator]:
     """Create several heads; each takes the parameters that it has.
 
     Parameters
     ----------
-    names : str or iterable of str
-        See `make_head`; "all" stands for all heads of `HEADS`.
+    heads : str, scikit-learn classifier, or list or mapping of these
+        A name (see `make_head`), several with commas between them, or "all" for all heads of
+        `HEADS`; a classifier, which is used as it is: it sees all columns as they are stored and
+        keeps its own parameters and its own seed; a list of these; or a mapping of names of your
+        choice to these, with one head each. Outside a mapping, a classifier has the name of its
+        class; a pipeline, that of its last step.
     params : mapping, optional
-        See `make_head`.
+        Parameters of the heads that are given by name, see `make_head`.
     random_state : int or None
+        Seed of the heads that are given by name.
+
+    Returns
+    -------
+    dict of name to scikit-learn classifier
+        Not fitted; a given classifier is cloned.
 
     Raises
     ------
     ParameterError
-        For an unknown head, or a parameter that no head has.
+        For an unknown head, a parameter that no head given by name has, two classifiers of the
+        same name, or something that is neither a name nor a classifier.
+
+    Examples
+    --------
+    >>> from sklearn.ensemble import RandomForestClassifier
+    >>> list(make_heads(["logreg", RandomForestClassifier()], {"C": 0.1}))
+    ['logreg', 'RandomForestClassifier']
+    >>> list(make_heads({"forest": RandomForestClassifier(), "baseline": "dummy"}))
+    ['forest', 'baseline']
     """
-    params = params or {}
-    names = head_names(names)
-    full_names = {name: parameter_names(make_head(name)) for name in names}
+    given = named_heads(heads)
+    named = {name: head for name, head in given.items() if isinstance(head, str)}
+    own = _own_params(named, params or {})
+    return {
+        name: make_head(head, random_state=random_state, **own[name])
+        if isinstance(head, str)
+        else clone(head)
+        for name, head in given.items()
+    }
+
+
+def _own_params(named: Mapping[str, str], params: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Give each head that is given by name those parameters that it has."""
+    full_names = {name: parameter_names(make_head(head)) for name, head in named.items()}
+    if params and not named:
+        raise _params_of_classifiers(params)
     for key in params:
         if not any(key in of_head for of_head in full_names.values()):
             every = dict.fromkeys(param for of_head in full_names.values() for param in of_head)
-            raise unknown_name(f"parameter of {', '.join(names)}", key, short_names(every))
-        without = [name for name in names if key not in full_names[name]]
+            raise unknown_name(f"parameter of {', '.join(named)}", key, short_names(every))
+        without = [name for name in named if key not in full_names[name]]
         if without:
             logger.info("%s: no parameter of %s, which stay as they are", key, ", ".join(without))
         if without and key == "class_weight":  # such a comparison is unfair
             logger.warning("class_weight: %s have none", ", ".join(without))
     return {
-        name: make_head(
-            name,
-            random_state=random_state,
-            **{key: value for key, value in params.items() if key in full_names[name]},
-        )
-        for name in names
+        name: {key: value for key, value in params.items() if key in full_names[name]}
+        for name in named
     }
+
+
+def _params_of_classifiers(params: Mapping[str, Any]) -> ParameterError:
+    return ParameterError(
+        f"params has {', '.join(params)}, and no head is given by its name; set the parameters of "
+        "a classifier when you create it"
+    )
+
+
+def make_one_head(
+    head: OneHead, params: Mapping[str, Any] | None = None, random_state: int | None = 0
+) -> tuple[str, BaseEstimator]:
+    """Create one head, and give its name.
+
+    Parameters
+    ----------
+    head : str or scikit-learn classifier
+        See `make_heads`.
+    params : mapping, optional
+        Parameters of a head that is given by name, all of which it must have; see `make_head`.
+    random_state : int or None
+        Seed of a head that is given by name.
+
+    Returns
+    -------
+    name : str
+        As `make_heads` names it.
+    head : scikit-learn classifier
+        Not fitted; a given classifier is cloned.
+
+    Raises
+    ------
+    ParameterError
+        As for `make_heads`, and for parameters of a given classifier.
+
+    Examples
+    --------
+    >>> make_one_head("svm")[0]
+    'rbf-svm'
+    """
+    params = params or {}
+    if isinstance(head, str):
+        return ALIASES.get(head, head), make_head(head, random_state=random_state, **params)
+    name = class_name(check_classifier(head, "head"))
+    if params:
+        raise _params_of_classifiers(params)
+    return name, clone(head)
