@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tlfeatures.benchmarking.benchmark import Benchmark, load_benchmark
     from tlfeatures.benchmarking.fit import fit
-    from tlfeatures.benchmarking.fit_report import FitReport
+    from tlfeatures.benchmarking.fit_result import FitResult
     from tlfeatures.benchmarking.run import benchmark
     from tlfeatures.dataset.dataset import Dataset
     from tlfeatures.dataset.load import load_dataset
@@ -25,16 +25,13 @@ if TYPE_CHECKING:
     from tlfeatures.heads.table import HEADS, head_grid, make_head
     from tlfeatures.model_selection.audit.audit import audit
     from tlfeatures.model_selection.audit.results import Audit
-    from tlfeatures.model_selection.cross_validation import (
-        Evaluation,
-        cross_validate,
-        cross_validate_heads,
-    )
+    from tlfeatures.model_selection.cross_validation import cross_validate, cross_validate_heads
+    from tlfeatures.model_selection.evaluation import CrossValidation, Evaluation
     from tlfeatures.model_selection.learning_curve.measure import learning_curve
     from tlfeatures.model_selection.learning_curve.results import LearningCurve
     from tlfeatures.model_selection.training_curve import TrainingCurve, training_curve
     from tlfeatures.models.describe import describe
-    from tlfeatures.models.evaluate import Trial
+    from tlfeatures.models.evaluate import ModelEvaluation
     from tlfeatures.models.export.export import Export, export
     from tlfeatures.models.labelling import Prediction
     from tlfeatures.models.model import Model
@@ -47,20 +44,21 @@ __all__ = [
     "TLS",
     "Audit",
     "Benchmark",
+    "CrossValidation",
     "Dataset",
     "Evaluation",
     "Export",
     "Extraction",
     "Extractor",
-    "FitReport",
+    "FitResult",
     "LearningCurve",
     "Merging",
     "Model",
+    "ModelEvaluation",
     "Prediction",
     "Report",
     "TlfeaturesError",
     "TrainingCurve",
-    "Trial",
     "Verification",
     "audit",
     "benchmark",
@@ -91,19 +89,16 @@ _HOMES = {
     "tlfeatures.dataset.dataset": ("Dataset",),
     "tlfeatures.dataset.load": ("load_dataset",),
     "tlfeatures.errors": ("TlfeaturesError",),
-    "tlfeatures.model_selection.cross_validation": (
-        "Evaluation",
-        "cross_validate",
-        "cross_validate_heads",
-    ),
-    "tlfeatures.models.evaluate": ("Trial",),
+    "tlfeatures.model_selection.cross_validation": ("cross_validate", "cross_validate_heads"),
+    "tlfeatures.model_selection.evaluation": ("CrossValidation", "Evaluation"),
+    "tlfeatures.models.evaluate": ("ModelEvaluation",),
     "tlfeatures.models.export.export": ("Export", "export"),
     "tlfeatures.features.extract": ("Extraction", "extract"),
     "tlfeatures.features.merge": ("Merging", "merge"),
     "tlfeatures.features.transformer": ("Extractor",),
     "tlfeatures.features.verify": ("Verification", "verify"),
     "tlfeatures.benchmarking.fit": ("fit",),
-    "tlfeatures.benchmarking.fit_report": ("FitReport",),
+    "tlfeatures.benchmarking.fit_result": ("FitResult",),
     "tlfeatures.heads.table": ("HEADS", "head_grid", "make_head"),
     "tlfeatures.models.describe": ("describe",),
     "tlfeatures.model_selection.learning_curve.measure": ("learning_curve",),
@@ -125,4 +120,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return __all__  # tab completion shows these

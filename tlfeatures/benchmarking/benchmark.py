@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tlfeatures.benchmarking.comparison import Comparison
+from tlfeatures.benchmarking.comparison import Comparison, Rank
 from tlfeatures.benchmarking.entries import Entry
 from tlfeatures.benchmarking.store.checks import check_items, check_kinds
 from tlfeatures.benchmarking.store.format import PREDICTIONS, RESULTS
@@ -43,6 +43,11 @@ class Benchmark:
     computed: int
     out: str | None
     commands: list[str] = field(default_factory=list)
+
+    def entries_of(self, rank: Rank) -> list[Entry]:
+        """Return the entries of a rank, in the order of repeats."""
+        by_key = {entry.facts["key"]: entry for entry in self.entries}
+        return [by_key[key] for key in rank.keys]
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready plain data: the content of `results.json`."""
@@ -91,7 +96,9 @@ def load_benchmark(folder: str | os.PathLike[str]) -> Benchmark:
 _RANKING: dict[str, Any] = {
     **{"ranking": list, "scoring": str, "verdict": list},
     "detectable": float | int | None,
+    "largest_class": dict,
 }
+_LARGEST: dict[str, Any] = {"label": str, "share": float | int}
 _RANK: dict[str, Any] = {
     **dict.fromkeys(("head", "embedding", "label", "standing"), str),
     "reason": str | None,
@@ -100,7 +107,10 @@ _RANK: dict[str, Any] = {
     **{"fit_seconds": float | int, "repeats": int, "keys": list},
     **dict.fromkeys(("best", "tuned"), bool),
 }
-_SCORE: dict[str, Any] = {"score": float | int | None, "interval": list | None}
+_SCORE: dict[str, Any] = {
+    **dict.fromkeys(("score", "mean", "std"), float | int | None),
+    **{"interval": list | None, "folds": list, "reason": str | None},
+}
 _INTERVAL: dict[str, Any] = {"low": float | int, "high": float | int}
 
 
@@ -108,10 +118,11 @@ def _check_ranking(path: Path, stored: Mapping[str, Any]) -> None:
     """Raise a FormatError if a fact of the ranking is missing or has a wrong type."""
     check_kinds(path, stored, _RANKING)
     check_items(path, "verdict", stored["verdict"], str)
+    check_kinds(path, stored["largest_class"], _LARGEST)
     for rank in stored["ranking"]:
         check_kinds(path, rank, _RANK)
         check_items(path, "keys", rank["keys"], str)
-        check_kinds(path, rank["scores"], {stored["scoring"]: dict})
+        check_kinds(path, rank["scores"], {stored["scoring"]: dict, "accuracy": dict})
         for score in rank["scores"].values():
             check_kinds(path, score, _SCORE)
             if score["interval"] is not None:

@@ -56,7 +56,7 @@ def _compute_repeat(
     trainer: Trainer, plan: Plan, store: ResultStore, matrix: str, repeat: int
 ) -> None:
     data, heads = trainer.data, plan.classifiers(repeat)
-    grids = {name: plan.grid(name, head) for name, head in heads.items()}
+    grids = {name: plan.grid(name) for name in heads}
     base = f"{matrix}{digest_of_folds(plan.folds[repeat], data.together)}+{FIT_VERSION}"
     keys = {
         name: entry_key(base, name, head, grids[name], plan.seed(repeat), plan.scoring)

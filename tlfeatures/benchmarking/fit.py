@@ -117,7 +117,8 @@ def fit(
     Examples
     --------
     >>> result = fit("photos.h5", ["logreg", "knn"], model="photos.model")  # doctest: +SKIP
-    >>> print(*result.verdict, sep="\\n")  # doctest: +SKIP
+    >>> for sentence in result.verdict:  # doctest: +SKIP
+    ...     print(sentence)
     """
     make_heads(heads, params)  # it reports a wrong name before the file is read
     if model is not None:
@@ -182,7 +183,7 @@ def _check_savable(classifiers: Mapping[str, BaseEstimator], data: Dataset) -> N
 def _chosen_on_all(trainer: Trainer, plan: Plan, name: str) -> BaseEstimator:
     """Create the head to save; its parameters are tuned on all images, as in every fold."""
     head, data = plan.classifiers()[name], trainer.data
-    grid = plan.grid(name, head)
+    grid = plan.grid(name)
     if grid:
         folds = inner_folds(data.y, data.together, np.arange(len(data.y)), plan.random_state)
         (chosen,) = choose(trainer, {name: head}, {name: grid}, [folds], plan.scoring)

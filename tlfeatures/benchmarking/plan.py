@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.stratified_folds import Fold
 from tlfeatures.errors import ParameterError
-from tlfeatures.heads.table import Grid, Heads, head_grid, make_heads
+from tlfeatures.heads.table import Grid, Heads, OneHead, head_grid, make_heads, named_heads
 from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer
 from tlfeatures.model_selection.cross_validation import check_scoring
 from tlfeatures.model_selection.folds import INNER_CV, make_folds
@@ -26,8 +26,8 @@ class Plan:
 
     Attributes
     ----------
-    heads : names or classifiers
-        See `make_heads`.
+    heads : dict of name to str or scikit-learn classifier
+        From `named_heads`.
     params : mapping
         Parameters of heads that are given by name.
     tune : bool
@@ -43,7 +43,7 @@ class Plan:
         Of the tested images. All heads are scored on the same resamples.
     """
 
-    heads: Heads
+    heads: Mapping[str, OneHead]
     params: Mapping[str, Any]
     tune: bool
     scoring: list[str]
@@ -81,7 +81,8 @@ class Plan:
         tested = np.zeros(len(data.y), bool)
         tested[np.concatenate([test for _, test in folds[0]])] = True
         scorer = BootstrapScorer.of(data.y, data.together, tested, data.classes, random_state)
-        return cls(heads, params or {}, tune, scoring, chosen, folds, random_state, scorer)
+        named = named_heads(heads)
+        return cls(named, params or {}, tune, scoring, chosen, folds, random_state, scorer)
 
     @property
     def ranked_by(self) -> str:
@@ -96,9 +97,9 @@ class Plan:
         """Create the heads of a repeat."""
         return make_heads(self.heads, self.params, random_state=self.seed(repeat))
 
-    def grid(self, name: str, head: BaseEstimator) -> Grid:
+    def grid(self, name: str) -> Grid:
         """Give the values that tuning tries for a head; nothing without tuning."""
-        return dict(head_grid(name, self.params)) if self.tune else {}
+        return dict(head_grid(self.heads[name], self.params)) if self.tune else {}
 
     def count_folds(self, datasets: int) -> int:
         """Count the folds of all datasets, with those inside training folds, for the progress."""

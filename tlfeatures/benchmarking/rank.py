@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from tlfeatures.benchmarking.comparison import Comparison, Rank
+from tlfeatures.benchmarking.comparison import Comparison, LargestClass, Rank
 from tlfeatures.benchmarking.entries import Entry, series_of
 from tlfeatures.benchmarking.labels import embedding_labels, head_labels
 from tlfeatures.benchmarking.study import Study
-from tlfeatures.benchmarking.verdict import LargestClass, write_verdict
+from tlfeatures.benchmarking.verdict import write_verdict
 from tlfeatures.errors import ParameterError
 from tlfeatures.metrics.against_best import FoldScores, Outcome, compare_folds, compare_images
 from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer, Predictions
-from tlfeatures.metrics.score_records import Score, score_record
+from tlfeatures.metrics.score_records import PooledScore, Score, score_record
 from tlfeatures.metrics.scores import finite_or_none
 
 Scores = dict[str, Score]
@@ -100,15 +100,14 @@ def _scores(entries: list[Entry], scorer: BootstrapScorer) -> Scores:
     return {name: _score_of_repeats(entries, name, pooled.get(name)) for name in own}
 
 
-def _score_of_repeats(entries: list[Entry], name: str, pooled: Any) -> Score:
+def _score_of_repeats(entries: list[Entry], name: str, pooled: PooledScore | None) -> Score:
     records = [entry.facts["scores"].get(name) for entry in entries]
     defined = [record for record in records if record is not None]
     folds = [value for record in defined for value in record["folds"]]
     if pooled is None and len(defined) < len(records):
-        return score_record([math.nan], reason=_NOT_SCORED)
-    values = [math.nan if value is None else value for value in folds]
+        return score_record([None], reason=_NOT_SCORED)
     reasons = (record["reason"] for record in defined if record["mean"] is None)
-    return score_record(values, pooled, next(reasons, None))
+    return score_record(folds, pooled, next(reasons, None))
 
 
 # ---- tests and ranks
@@ -132,10 +131,9 @@ def _tests(
 
 def _fold_scores(entry: Entry, scoring: str) -> FoldScores:
     record: Score = entry.facts["scores"][scoring]
-    values = [math.nan if value is None else value for value in record["folds"]]
     return FoldScores(
         entry.facts["repeat"],
-        np.array(values),
+        np.array(record["folds"], np.float64),  # NumPy turns None into NaN
         entry.facts["test_fraction"],
         record["reason"],
     )

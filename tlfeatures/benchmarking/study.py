@@ -74,13 +74,14 @@ class Study(EqualByValue):
     @classmethod
     def of(
         cls,
-        data: Dataset,
+        datasets: Sequence[Dataset],
         split: str,
         folds: list[Fold],
         seed: int | None,
-        sources: Mapping[str, Any] | None = None,
     ) -> Study:
         """Describe a dataset, the folds of its first repeat, and its sources."""
+        data = datasets[0]
+        sources = sources_of(list(dict.fromkeys(each.file for each in datasets)), None, None, None)
         study = digest_of_images(data) + digest_of_folds(folds, data.together)[:16]
         facts = {
             "file": data.file,

@@ -101,11 +101,15 @@ def fit(
     _check_page(report)
     options |= pop_cluster(options)
     line = ctx.meta[COMMAND_LINE]
-    result = fit(file, heads, params=parse_params(params), command=line, **options)
+    with ProgressBar("folds", "folds/s") as bar:
+        result = fit(
+            file, heads, params=parse_params(params), command=line, progress=bar.show, **options
+        )
     print_result(json.dumps(result.to_dict()) if as_json else render_fit(result))
     if report is not None:
-        datasets = {(result.file, result.embedding, result.data.n_variants): result.data}
-        _write_page(result.as_benchmark(), report, datasets=datasets, n_jobs=options["n_jobs"])
+        data = result.data
+        datasets = {(data.file, data.embedding, data.n_variants): data}
+        _write_page(result.benchmark, report, datasets=datasets, n_jobs=options["n_jobs"])
 
 
 @command()
@@ -295,8 +299,8 @@ def demo(out: str, as_json: bool) -> None:
     images = 10 * PER_CLASS
     print_message(f"{images} handwritten digits, 10 classes. The first run may download weights.")
     with ProgressBar() as bar:
-        extraction, report = run_demo(out, progress=bar.show)
+        extraction, result = run_demo(out, progress=bar.show)
     if as_json:
-        print_result(json.dumps({"extract": extraction.to_dict(), "fit": report.to_dict()}))
+        print_result(json.dumps({"extract": extraction.to_dict(), "fit": result.to_dict()}))
     else:
-        print_result(f"{render_extraction(extraction)}\n\n{render_fit(report)}")
+        print_result(f"{render_extraction(extraction)}\n\n{render_fit(result)}")

@@ -17,7 +17,7 @@ from tlfeatures.cli.label_options import dataset_options
 from tlfeatures.cli.run_options import command, json_option, seed_option
 from tlfeatures.errors import ParameterError
 from tlfeatures.terminal.exits import SOME_UNREADABLE, exit_for_failures
-from tlfeatures.terminal.model_text import render_export, render_info, render_trial
+from tlfeatures.terminal.model_text import render_evaluation, render_export, render_info
 from tlfeatures.terminal.prediction_lines import csv_writer, json_writer, print_predictions
 from tlfeatures.terminal.progress import ProgressBar
 from tlfeatures.terminal.streams import paths_from_stdin, print_result
@@ -94,7 +94,7 @@ def evaluate(ctx: click.Context, /, model: str, source: str, as_json: bool, **op
 
     with ProgressBar() as bar:
         trial = evaluate(model, source, progress=bar.show, **options)
-    print_result(json.dumps(trial.to_dict()) if as_json else render_trial(trial))
+    print_result(json.dumps(trial.to_dict()) if as_json else render_evaluation(trial))
     exit_for_failures(ctx, ((item["id"], item["reason"]) for item in trial.failed))
 
 

@@ -253,6 +253,11 @@ def named_heads(heads: Heads) -> dict[str, OneHead]:
                 raise ParameterError(f"heads has the name {name!r}; expected a text")
             is_name = isinstance(head, str)
             found[name] = head if is_name else check_classifier(head, f"heads[{name!r}]")
+            if name in _table_names() and ALIASES.get(name, name) != head:
+                raise ParameterError(
+                    f"heads[{name!r}] is another head than the one that has this name; choose a "
+                    f"name that is none of {', '.join(_table_names())}"
+                )
     else:
         # A pipeline can be iterated over, too.
         is_one = isinstance(heads, str | BaseEstimator) or not isinstance(heads, Iterable)

@@ -7,11 +7,11 @@ They differ a little from the pooled score, because folds differ in size and in 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, TypedDict
+from collections.abc import Sequence
+from typing import TypedDict
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import NDArray
 
 from tlfeatures.metrics.scores import finite_or_none
 
@@ -54,24 +54,26 @@ class Score(PooledScore):
 
 
 def score_record(
-    folds: ArrayLike, pooled: Mapping[str, Any] | None = None, reason: str | None = None
+    folds: Sequence[float | None] | NDArray[np.float64],
+    pooled: PooledScore | None = None,
+    reason: str | None = None,
 ) -> Score:
     """Put the pooled score and the folds' scores together.
 
     Parameters
     ----------
-    folds : array-like of shape (folds,)
-        NaN in a fold that doesn't define the score.
+    folds : sequence of float or None, length folds
+        NaN or None in a fold that doesn't define the score.
     pooled : PooledScore, optional
         Without it, the score is the mean of the folds, and has no interval: scores by
         scikit-learn's scorers need the fitted head, so that they can't be pooled.
     reason : str, optional
         Why folds don't define the score.
     """
-    values = np.asarray(folds, np.float64)
+    values = np.array(folds, np.float64)  # NumPy turns None into NaN
     mean = finite_or_none(values.mean())
     if pooled is None:
-        pooled = {"score": mean, "interval": None, "reason": reason or NO_INTERVAL}
+        pooled = PooledScore(score=mean, interval=None, reason=reason or NO_INTERVAL)
     return Score(
         score=pooled["score"],
         interval=pooled["interval"],

@@ -160,9 +160,7 @@ def cross_validate_heads(
     tested = np.zeros(len(data.y), bool)
     tested[np.concatenate([test for _, test in folds])] = True
     scorer = BootstrapScorer.of(data.y, data.together, tested, data.classes, random_state)
-    return {
-        name: cross_validation_of(name, run, data, split, scorer) for name, run in runs.items()
-    }
+    return {name: cross_validation_of(name, run, data, split, scorer) for name, run in runs.items()}
 
 
 def check_scoring(scoring: Sequence[str], classes: Sequence[str]) -> None:

@@ -161,14 +161,14 @@ def _scores(name: str, facts: Facts) -> Iterator[str]:
     rows = [
         [
             key.replace("_", " "),
-            _number(row["mean"]),
-            *([_number(row["std"])] if folds else []),
+            _number(row["score"]),
             _range(row["interval"]),
+            *([_number(row["mean"]), _number(row["std"])] if folds else []),
         ]
         for key, row in facts["scores"].items()
     ]
-    several = ["score", "mean of folds", "deviation", "95 % interval, pooled"]
-    yield from _table(several if folds else ["score", "value", "95 % interval"], rows)
+    of_folds = ["mean of folds", "deviation of folds"] if folds else []
+    yield from _table(["score", "value", "95 % interval", *of_folds], rows)
     missing = [
         f"{key.replace('_', ' ')}: {row['reason']}"
         for key, row in facts["scores"].items()
@@ -177,6 +177,9 @@ def _scores(name: str, facts: Facts) -> Iterator[str]:
     if missing:
         yield ""
         yield f"Not defined, or without an interval: {_text('; '.join(missing))}."
+    if facts.get("verdict"):
+        yield ""
+        yield " ".join(map(_text, facts["verdict"]))
     if facts.get("compared", 1) > 1:
         yield ""
         yield (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,9 @@ from tlfeatures.errors import ModelError, ParameterError
 from tlfeatures.features.embed import ComputeOptions, Progress
 from tlfeatures.features.images.decoding import MAX_PIXELS
 from tlfeatures.features.sources.locations import is_url
-from tlfeatures.metrics.confusion import Confusion, confusion
-from tlfeatures.metrics.out_of_fold import OutOfFold
-from tlfeatures.model_selection.cross_validation import Evaluation
-from tlfeatures.model_selection.evaluation_scores import scores_with_intervals
+from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer, Predictions
+from tlfeatures.metrics.score_records import score_record
+from tlfeatures.model_selection.evaluation import Evaluation
 from tlfeatures.models.fitted_head import FittedHead
 from tlfeatures.models.unseen_images import (
     ImageEmbedder,
@@ -30,28 +29,23 @@ from tlfeatures.models.unseen_images import (
 )
 
 
-@dataclass(frozen=True)
-class Trial:
-    """Scores of a model on labelled images that it wasn't fitted on.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ModelEvaluation(Evaluation):
+    """The evaluation of a model on labelled images that it wasn't fitted on.
 
     Attributes
     ----------
+    head, embedding, split, classes, ids, y, fold, predicted, probabilities, scores
+        See `Evaluation`: `split` is `new`, and every image is tested. Balanced accuracy and macro
+        F1 are averages over the classes that have tested images.
     model, source : str
         Their paths as they were given.
-    head, embedding, weights : str
+    weights : str
+        Weights of the backbone.
     images : int
         Number of labelled images of the source that could be read.
     seen : int
         Number of these that the model was fitted on, by their sha256; they are left out.
-    tested : int
-        Number of the others.
-    classes : list of str
-    scores : dict of name to {"score", "interval", "reason"}
-        Pooled over the tested images. A score or an interval that is not defined is None, with the
-        reason. Balanced accuracy and macro F1 are averages over the classes with tested images.
-    confusion : Confusion
-    predictions : OutOfFold
-        Label and probabilities of every tested image.
     outliers : int or None
         Number of tested images unlike the training images; None if the model has no detector.
     failed : list of {"id", "reason"}
@@ -60,27 +54,21 @@ class Trial:
 
     model: str
     source: str
-    head: str
-    embedding: str
     weights: str
     images: int
     seen: int
-    tested: int
-    classes: list[str]
-    scores: dict[str, dict[str, Any]]
-    confusion: Confusion
-    predictions: OutOfFold = field(repr=False)
     outliers: int | None
     failed: list[dict[str, str]]
 
     def to_dict(self) -> dict[str, Any]:
         """Give JSON-ready plain data, without the predictions of single images."""
-        plain = ("model", "source", "head", "embedding", "weights", "images", "seen", "tested")
         return {
-            **{name: getattr(self, name) for name in plain},
-            "classes": self.classes,
-            "scores": self.scores,
-            "confusion": self.confusion.counts.tolist(),
+            **super().to_dict(),
+            "model": self.model,
+            "source": self.source,
+            "weights": self.weights,
+            "images": self.images,
+            "seen": self.seen,
             "outliers": self.outliers,
             "failed": self.failed,
         }
@@ -101,7 +89,7 @@ def evaluate(
     max_pixels: int = MAX_PIXELS,
     random_state: int | None = 0,
     progress: Progress | None = None,
-) -> Trial:
+) -> ModelEvaluation:
     """Score a model on labelled images; images that it was fitted on are left out.
 
     Parameters
@@ -119,7 +107,7 @@ def evaluate(
 
     Returns
     -------
-    Trial
+    ModelEvaluation
 
     Raises
     ------
@@ -153,13 +141,12 @@ def evaluate(
     else:
         data, seen = embeddings_of_file(loaded, source, options)
         failed = [{"id": image.id, "reason": image.reason} for image in data.unreadable]
-    return _score(
+    return _evaluation_of(
         loaded,
         data,
         random_state,
         model="" if isinstance(model, FittedHead) else str(model),
         source=str(source),
-        images=len(data.y) + seen,
         seen=seen,
         failed=failed,
     )
@@ -169,30 +156,36 @@ def _no_progress(done: int, total: int) -> None:
     pass
 
 
-def _score(loaded: FittedHead, data: Dataset, seed: int | None, **facts: Any) -> Trial:
-    classes = loaded.classes
-    table = loaded.predict_proba(data.X)
-    codes, predicted = np.searchsorted(classes, data.y), loaded.predict_codes(data.X)
-    evaluation = Evaluation(
-        split="new",
-        classes=np.array(classes),
-        fold=np.zeros(len(codes), int),
-        predicted=predicted,
-        probabilities=table,
-        scores={},  # there are no folds: scores are computed over all tested images
-        fit_seconds=np.zeros(1),
-        test_fraction=len(codes) / loaded.info["images"],
-    )
-    predictions = OutOfFold(data.ids, classes, codes, predicted, table, evaluation.fold)
-    return Trial(
+def _evaluation_of(
+    loaded: FittedHead,
+    data: Dataset,
+    seed: int | None,
+    *,
+    model: str,
+    source: str,
+    seen: int,
+    failed: list[dict[str, str]],
+) -> ModelEvaluation:
+    predicted, table = loaded.predict_codes(data.X), loaded.predict_proba(data.X)
+    every = np.ones(len(data.y), bool)
+    scorer = BootstrapScorer.of(data.y, data.together, every, loaded.classes, seed)
+    pooled = scorer.score([Predictions(predicted, table)])
+    return ModelEvaluation(
         head=loaded.info["head"],
         embedding=loaded.embedding,
+        split="new",
+        classes=np.array(loaded.classes),
+        ids=data.ids,
+        y=data.y,
+        fold=np.zeros(len(data.y), int),
+        predicted=predicted,
+        probabilities=table,
+        scores={name: score_record([own["score"]], own) for name, own in pooled.items()},
+        model=model,
+        source=source,
         weights=loaded.spec.weights,
-        tested=len(codes),
-        classes=classes,
-        scores=scores_with_intervals(evaluation, data, seed, classes=classes),
-        confusion=confusion(predictions),
-        predictions=predictions,
+        images=len(data.y) + seen,
+        seen=seen,
         outliers=None if loaded.outliers is None else int(loaded.outliers.flags(data.X).sum()),
-        **facts,
+        failed=failed,
     )

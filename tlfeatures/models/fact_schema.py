@@ -70,11 +70,11 @@ def _interval(value: Any) -> bool:
 
 _SCORE = record(
     {
-        "mean": optional(is_number),
-        "std": optional(is_number),
+        **dict.fromkeys(("score", "mean", "std"), optional(is_number)),
         "interval": optional(_interval),
-    },
-    {"folds": list_of(optional(is_number)), "reason": optional(is_text)},
+        "folds": list_of(optional(is_number)),
+        "reason": optional(is_text),
+    }
 )
 _OUTLIERS = record(
     {
@@ -111,6 +111,7 @@ _FURTHER: dict[str, Kind] = {
     "split": is_text,
     "groups": optional(is_count),
     "included": list_of(is_text),
+    "verdict": list_of(is_text),
     "scores": mapping_of(_SCORE),
     "outliers": _OUTLIERS,
 }

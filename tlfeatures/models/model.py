@@ -20,7 +20,7 @@ from tlfeatures.models.labelling import Labeller, Prediction
 
 if TYPE_CHECKING:
     from tlfeatures.model_selection.fit_warnings import Notices
-    from tlfeatures.models.evaluate import Trial
+    from tlfeatures.models.evaluate import ModelEvaluation
 
 
 class Model(FittedHead):
@@ -207,7 +207,7 @@ class Model(FittedHead):
         max_pixels: int = MAX_PIXELS,
         random_state: int | None = 0,
         progress: Progress | None = None,
-    ) -> Trial:
+    ) -> ModelEvaluation:
         """Score the model on labelled images that it wasn't fitted on.
 
         Parameters
@@ -224,7 +224,7 @@ class Model(FittedHead):
 
         Returns
         -------
-        Trial
+        ModelEvaluation
 
         Raises
         ------

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from tlfeatures.benchmarking.fit import fit
-from tlfeatures.benchmarking.fit_report import FitReport
+from tlfeatures.benchmarking.fit_result import FitResult
 from tlfeatures.features.embed import Progress
 from tlfeatures.features.extract import Extraction, extract
 
@@ -20,7 +20,7 @@ SIDE = 64  # of the PNGs; the digits themselves have 8 by 8 pixels
 
 def run_demo(
     out: str | os.PathLike[str], *, progress: Progress | None = None
-) -> tuple[Extraction, FitReport]:
+) -> tuple[Extraction, FitResult]:
     """Write digits as PNGs in class folders, embed them, compare three heads.
 
     Parameters
@@ -32,7 +32,7 @@ def run_demo(
     Returns
     -------
     extraction : Extraction
-    report : FitReport
+    result : FitResult
     """
     folder = Path(out)
     write_digits(folder / "digits", PER_CLASS)

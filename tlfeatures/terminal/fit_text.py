@@ -2,63 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from tlfeatures.terminal.ranking_text import ranking_lines
 from tlfeatures.terminal.shared_lines import (
     RANDOM_WEIGHTS,
     averages_line,
     images_line,
-    missing_lines,
     trained_on,
     validation,
 )
-from tlfeatures.terminal.tables import (
-    interval,
-    mean_and_spread,
-    number,
-    score_words,
-    table,
-)
+from tlfeatures.terminal.tables import number, score_words, table
 
 if TYPE_CHECKING:
-    from tlfeatures.benchmarking.fit_report import FitReport, HeadReport
+    from tlfeatures.benchmarking.comparison import Rank
+    from tlfeatures.benchmarking.entries import Entry
+    from tlfeatures.benchmarking.fit_result import FitResult
 
 _SHOWN = 3  # heads whose every fold is printed; more would bury the ranking
 
 
-def render_fit(report: FitReport) -> str:
-    """The ranked heads, then each head's folds."""
-    folds = len(report.heads[0].evaluation.fit_seconds)
-    how = validation(report.split, folds, report.groups, report.copies)
-    how += ", tuned inside each fold" if report.tuned else ""
-    how += trained_on(report.variants)
-    lines = [images_line(report.images, report.classes)]
-    lines.append(f"{report.embedding} of {report.file}; {how} ({report.tested:,} images tested)")
-    if report.weights == "random":
+def render_fit(result: FitResult) -> str:
+    """The ranked heads with the verdict, then each head's folds, and the saved model."""
+    study, data, ranking = result.benchmark.study.facts, result.data, result.ranking
+    how = validation(study["split"], study["folds"], study["groups"], study["copies"])
+    how += ", tuned inside each fold" if any(rank.tuned for rank in ranking) else ""
+    how += trained_on(data.n_variants)
+    lines = [images_line(study["images"], study["classes"])]
+    lines.append(f"{data.embedding} of {data.file}; {how} ({study['tested']:,} images tested)")
+    if study["weights"] == "random":
         lines.append(RANDOM_WEIGHTS)
-    if report.held_back:
+    if result.test_split_unused:
         lines.append("the test split was not scored; `--split test` scores on it")
-    if report.tested_classes < len(report.classes):
-        lines.append(averages_line(report.tested_classes, len(report.classes)))
-    lines += ["", _ranking(report), *missing_lines(_missing(report))]
-    tuned = [_chosen(head) for head in report.heads if head.evaluation.choices]
+    entries = {rank.label: result.benchmark.entries_of(rank)[0] for rank in ranking}
+    tested = len(np.unique(data.y[entries[ranking[0].label].fold >= 0]))
+    if tested < len(study["classes"]):
+        lines.append(averages_line(tested, len(study["classes"])))
+    lines += ["", *ranking_lines(result.benchmark.comparison)]
+    tuned = [_chosen(label, entry) for label, entry in entries.items() if entry.facts["chosen"]]
     lines += ["\nparameters chosen in each fold", *tuned] if tuned else []
-    if folds > 1:
-        shown = report.heads if len(report.heads) <= _SHOWN else report.heads[:1]
-        lines += [f"\n{head.head}\n{_folds(head)}" for head in shown]
-        if len(shown) < len(report.heads):
+    if study["folds"] > 1:
+        shown = ranking if len(ranking) <= _SHOWN else ranking[:1]
+        lines += [f"\n{rank.label}\n{_folds(rank)}" for rank in shown]
+        if len(shown) < len(ranking):
             lines.append("\n--json, or --head with fewer heads, shows the folds of the other heads")
-    lines += [_refitted(report, head.model) for head in report.heads if head.model]
+    if result.model_file is not None:
+        lines.append(_refitted(result, result.model_file))
     return "\n".join(lines)
 
 
-def _refitted(report: FitReport, model: str) -> str:
+def _refitted(result: FitResult, model: str) -> str:
     """Say what the saved model was fitted on; this includes the split that it was scored on."""
-    splits = f", {' and '.join(report.included)} included" if report.included else ""
-    best = report.heads[0].head
-    fitted = f"{best}, fitted again to all {report.images:,} images{splits}"
+    splits = f", {' and '.join(result.included)} included" if result.included else ""
+    best, images = result.ranking[0].head, result.benchmark.study.facts["images"]
+    fitted = f"{best}, fitted again to all {images:,} images{splits}"
     return f"\n{fitted}: {model} (its card: {_card_of(model)})"
 
 
@@ -69,49 +69,17 @@ def _card_of(model: str) -> str:
     return str(card_path(model)) if Path(model).is_symlink() else f"{model}.md"
 
 
-def _ranking(report: FitReport) -> str:
-    names = list(report.heads[0].evaluation.scores)
-    rows = [
-        [
-            head.head,
-            interval(head.intervals[report.scoring]),
-            *(mean_and_spread(summary) for summary in head.evaluation.summary().values()),
-            f"{head.evaluation.fit_seconds.mean():.2f}",
-        ]
-        for head in report.heads
-    ]
-    header = [
-        "head",
-        f"95 % interval of {score_words(report.scoring)}",
-        *map(score_words, names),
-        "fit s",
-    ]
-    return table(header, rows)
-
-
-def _missing(report: FitReport) -> Iterator[tuple[str, str, str | None]]:
-    """Give head, score and reason of each mean and each shown interval that is none."""
-    for head in report.heads:
-        for name, facts in head.scores().items():
-            if facts["mean"] is None:
-                yield head.head, score_words(name), facts["reason"]
-        if head.intervals[report.scoring] is None:
-            reason = head.pooled[report.scoring]["reason"]
-            yield head.head, f"interval of {score_words(report.scoring)}", reason
-
-
-def _chosen(head: HeadReport) -> str:
+def _chosen(label: str, entry: Entry) -> str:
     """Give the parameters that tuning chose in each fold."""
-    points = [choice.params for choice in head.evaluation.choices]
+    points = entry.facts["chosen"]
     values = (f"{name} {', '.join(f'{p[name]:g}' for p in points)}" for name in points[0])
-    return f"{head.head}: {'; '.join(values)}"
+    return f"{label}: {'; '.join(values)}"
 
 
-def _folds(head: HeadReport) -> str:
-    count = len(head.evaluation.fit_seconds)
+def _folds(rank: Rank) -> str:
     rows = [
-        [score_words(name), *(number(value) for value in summary["folds"])]
-        for name, summary in head.evaluation.summary().items()
+        [score_words(name), *(number(value) for value in record["folds"])]
+        for name, record in rank.scores.items()
     ]
-    rows.append(["fit s", *(f"{seconds:.2f}" for seconds in head.evaluation.fit_seconds)])
+    count = max(len(record["folds"]) for record in rank.scores.values())
     return table(["fold", *map(str, range(1, count + 1))], rows)

@@ -13,50 +13,52 @@ from tlfeatures.terminal.shared_lines import (
 )
 from tlfeatures.terminal.tables import (
     interval,
-    mean_and_spread,
     number,
     score_words,
     table,
 )
 
 if TYPE_CHECKING:
-    from tlfeatures.models.evaluate import Trial
+    from tlfeatures.models.evaluate import ModelEvaluation
     from tlfeatures.models.export.check import Check
     from tlfeatures.models.export.export import Export
 
 
-def render_trial(trial: Trial) -> str:
+def render_evaluation(result: ModelEvaluation) -> str:
     """What was tested, each score with its interval, and the confusion matrix."""
-    seen = f", {trial.seen:,} of them left out: the model was fitted on them" if trial.seen else ""
+    seen = ""
+    if result.seen:
+        seen = f", {result.seen:,} of them left out: the model was fitted on them"
     lines = [
-        f"{trial.source}: {trial.images:,} images{seen}",
-        f"{trial.head} on {trial.embedding} of {trial.model or 'the model'}; "
-        f"{trial.tested:,} images tested, which it was not fitted on",
+        f"{result.source}: {result.images:,} images{seen}",
+        f"{result.head} on {result.embedding} of {result.model or 'the model'}; "
+        f"{result.tested:,} images tested, which it was not fitted on",
     ]
-    if trial.weights == "random":
+    if result.weights == "random":
         lines.append(RANDOM_WEIGHTS)
-    if trial.outliers is not None:
+    if result.outliers is not None:
         lines.append(
-            f"{trial.outliers:,} of them are unlike the images that it was fitted on (outliers)"
+            f"{result.outliers:,} of them are unlike the images that it was fitted on (outliers)"
         )
     rows = [
         [score_words(name), number(row["score"]), interval(row["interval"])]
-        for name, row in trial.scores.items()
+        for name, row in result.scores.items()
     ]
-    tested = sum(any(row) for row in trial.confusion.counts.tolist())
-    if tested < len(trial.classes):
-        lines.append(averages_line(tested, len(trial.classes)))
-    lines += ["", table(["score", "", "95 % interval"], rows), *missing_lines(_missing_in(trial))]
+    confusion = result.confusion
+    tested = sum(any(row) for row in confusion.counts.tolist())
+    if tested < len(result.classes):
+        lines.append(averages_line(tested, len(result.classes)))
+    lines += ["", table(["score", "", "95 % interval"], rows), *missing_lines(_missing_in(result))]
     counts = [
         [label, *map(str, row), str(sum(row))]
-        for label, row in zip(trial.classes, trial.confusion.counts.tolist(), strict=True)
+        for label, row in zip(confusion.classes, confusion.counts.tolist(), strict=True)
     ]
-    lines += ["", table(["true / predicted", *trial.classes, "images"], counts)]
+    lines += ["", table(["true / predicted", *confusion.classes, "images"], counts)]
     return "\n".join(lines)
 
 
-def _missing_in(trial: Trial) -> Iterator[tuple[str, str, str | None]]:
-    for name, row in trial.scores.items():
+def _missing_in(result: ModelEvaluation) -> Iterator[tuple[str, str, str | None]]:
+    for name, row in result.scores.items():
         if row["score"] is None:
             yield "", score_words(name), row["reason"]
         elif row["interval"] is None:
@@ -119,8 +121,8 @@ def render_info(facts: dict[str, Any]) -> str:
 
 
 def _plain(value: Any) -> str:
-    if isinstance(value, dict) and {"mean", "std", "interval"} <= set(value):
-        return mean_and_spread(value)
+    if isinstance(value, dict) and {"score", "interval"} <= set(value):
+        return f"{number(value['score'])} {interval(value['interval'])}"
     if isinstance(value, dict):
         return ", ".join(f"{name} {_plain(inner)}" for name, inner in value.items())
     if isinstance(value, list):

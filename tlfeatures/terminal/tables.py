@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
@@ -19,12 +18,6 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -
     ]
     lines.insert(1, "-" * max(map(len, lines)))
     return "\n".join(lines)
-
-
-def mean_and_spread(summary: dict[str, Any]) -> str:
-    """Write a mean with its standard deviation over folds, if there is one."""
-    spread = "" if summary["std"] is None else f" ± {summary['std']:.3f}"
-    return number(summary["mean"]) + spread
 
 
 def number(value: float | None) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tlfeatures.metrics.score_records import Score
 from tlfeatures.metrics.scores import score_name
 from tlfeatures.reports.drawing.cells import (
     COLOR_MAP,
@@ -74,7 +75,7 @@ def _rank_name(rank: Rank, several: bool) -> str:
     return f"{label} on {shortened(rank.embedding)}" if several else label
 
 
-def _draw_rank(axes: Axes, row: int, rank: Rank, score: dict[str, Any]) -> None:
+def _draw_rank(axes: Axes, row: int, rank: Rank, score: Score) -> None:
     if score["score"] is None:
         return
     if rank.standing in ("best", "not different"):

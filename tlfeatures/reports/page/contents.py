@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
-
-from tlfeatures.benchmarking.comparison import INTERVALS, Rank
+from tlfeatures.benchmarking.comparison import INTERVALS, Comparison, Rank
 from tlfeatures.errors import ParameterError, TlfeaturesError
 from tlfeatures.features.backbones.table import title_of
 from tlfeatures.features.file.reader import read_header
@@ -18,7 +16,7 @@ from tlfeatures.heads.table import HEADS
 from tlfeatures.metrics.scores import score_name
 from tlfeatures.names import as_list, some_of, unknown_name
 from tlfeatures.reports.benchmark_analyses import Analyses
-from tlfeatures.reports.diagnostics import METHODS, OutOfFold, confusion
+from tlfeatures.reports.diagnostics import METHODS, confusion
 from tlfeatures.reports.page import sections
 from tlfeatures.reports.page.album import GALLERY, Album, gallery
 from tlfeatures.reports.page.thumbnails import thumbnails
@@ -102,7 +100,7 @@ def contents(analyses: Analyses, options: Options) -> dict[str, Any]:
     pictures = parts.pictures(list(dict.fromkeys(wanted)))
     return {
         **_answer(analyses, rank, options.title),
-        **_floor(predictions, rank),
+        **_naming_the_largest(comparison, rank),
         "ranking": sections.ranking(comparison),
         "heat_map": sections.heat_map(comparison),
         "confusion": sections.confusion_matrix(confusion(predictions)),
@@ -249,13 +247,13 @@ def _validation(facts: Mapping[str, Any], repeats: int) -> str:
     return f"{facts['folds']}-fold cross-validation{times}"
 
 
-def _floor(predictions: OutOfFold, rank: Rank) -> dict[str, Any]:
+def _naming_the_largest(comparison: Comparison, rank: Rank) -> dict[str, Any]:
     """The accuracy of always naming the largest class, and whether the head surely beats it."""
-    counts = np.bincount(predictions.y)
-    largest, share = predictions.classes[counts.argmax()], counts.max() / len(predictions.y)
-    interval = rank.scores["accuracy"]["interval"]
-    surely = interval is not None and interval[0] > share
-    return {"floor": f"{100 * share:.1f} % ({largest})", "surely_better": surely}
+    largest = comparison.largest_class
+    return {
+        "largest_class": f"{100 * largest.share:.1f} % ({largest.label})",
+        "surely_better": largest.is_beaten_by(rank),
+    }
 
 
 # ---- how it was computed

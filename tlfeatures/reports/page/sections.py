@@ -66,6 +66,7 @@ def ranking(comparison: Comparison) -> dict[str, Any]:
         "names": [score_name(name) + (", %" if unit(name) else "") for name in names],
         "rows": [_ranked(rank, names) for rank in rows],
         "embeddings": len({rank.embedding for rank in rows}) > 1,
+        "spread": comparison.folds > 1,
         "test": comparison.test_method,
         "tested": len(rows) > 1,
     }
@@ -76,6 +77,8 @@ def _ranked(rank: Rank, names: Sequence[str]) -> dict[str, Any]:
         "label": rank.label,
         "embedding": rank.embedding,
         "scores": [_score(name, rank.scores.get(name)) for name in names],
+        "spread": rank.scores[names[0]]["std"],
+        "spread_text": number(names[0], rank.scores[names[0]]["std"]) or "none",
         "difference": rank.difference,
         "difference_text": _difference(rank.difference, names[0]),
         "p": rank.p,
