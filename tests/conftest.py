@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from tests.fakes import Recorder, age
 from tlfeatures import extract, fit
-from tlfeatures.benchmarking import run as benchmarking
+from tlfeatures.benchmarking import compute
 from tlfeatures.features.backbones.vgg16 import VGG16
 from tlfeatures.features.backbones.weights import load_weights
 
@@ -192,7 +192,7 @@ def no_fits(monkeypatch):
     def refuse(*arguments, **options):
         raise AssertionError("was computed again")
 
-    return lambda: monkeypatch.setattr(benchmarking, "cross_validate_heads", refuse)
+    return lambda: monkeypatch.setattr(compute, "run_folds", refuse)
 
 
 @pytest.fixture(scope="module")

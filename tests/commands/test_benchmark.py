@@ -127,7 +127,7 @@ def test_a_head_without_probabilities_is_ranked_too(file, tmp_path):
 def test_a_splitter_has_no_repeats_and_groups_hold_for_it(file):
     with pytest.raises(ParameterError, match="would cut the same again"):
         run_benchmark(file, cv=KFold(3), repeats=2)
-    with pytest.raises(ParameterError, match="no head"):
+    with pytest.raises(ParameterError, match="heads is empty"):
         run_benchmark(file, heads=[])
 
 

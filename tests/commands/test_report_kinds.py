@@ -89,18 +89,18 @@ def test_both_ways_to_a_page_of_a_split_say_the_same(page_copy):
     write_report(in_memory, page_copy / "memory.html", without=["learning-curve", "audit"])
     _, html = page_of(page_copy / "u", ["images", "map"])
     assert html == (page_copy / "memory.html").read_text()
-    assert "give 75.0 % (blue)" in html  # 9 of 12 in val; in all, red has more
+    assert "(blue) would be right for 75.0 %" in html  # 9 of 12 in val; in all, red has more
 
 
 def test_fit_has_a_page_of_its_own(page_copy):
     made = fit(page_copy / "a.h5", ["logreg", "knn"], embedding="grid8.avg", command="tl fit", cv=3)
-    datasets = {(made.file, "grid8.avg"): made.data}
-    write_report(made.as_benchmark(), page_copy / "fit.html", datasets=datasets, n_jobs=1)
+    datasets = {(made.data.file, "grid8.avg"): made.data}
+    write_report(made.benchmark, page_copy / "fit.html", datasets=datasets, n_jobs=1)
     html = (page_copy / "fit.html").read_text()
     assert sections(html) == [name for name in SECTIONS if name != "epochs"]
     assert "tl fit" in html
-    best = made.heads[0].evaluation
-    right = best.classes[best.predicted] == made.data.y
+    best = made.benchmark.entries_of(made.ranking[0])[0]
+    right = np.array(made.data.classes)[best.predicted] == made.data.y
     assert f"{100 * right.mean():.1f} %" in html
 
 

@@ -13,9 +13,7 @@ from tests.unit.simulations import entries_of
 from tlfeatures import extract
 from tlfeatures.benchmarking.comparison import Comparison
 from tlfeatures.benchmarking.rank import compare
-from tlfeatures.benchmarking.study import Study
 from tlfeatures.cli import main
-from tlfeatures.model_selection.folds import make_folds
 from tlfeatures.reports import plotting
 from tlfeatures.terminal.benchmark_text import render_benchmark
 
@@ -31,11 +29,11 @@ def without(entry, name="accuracy", fold=0):
 
 @pytest.fixture
 def compared():
-    made, study = entries_of(dataset(1000), HEADS)
+    made, study, scorer = entries_of(dataset(1000), HEADS)
     for entry in made:
         if entry.facts["head"] == "odd":
             without(entry)
-    return compare(made, study, "accuracy", 0)
+    return compare(made, study, "accuracy", scorer)
 
 
 def test_a_head_whose_p_is_undefined_is_not_called_different(compared):
@@ -66,20 +64,20 @@ def test_json_has_the_standing_and_the_reason(compared):
 
 
 def test_all_are_untested_where_the_best_is_not_defined_in_a_fold():
-    made, study = entries_of(dataset(400), HEADS)
+    made, study, scorer = entries_of(dataset(400), HEADS)
     for entry in made:
         if entry.facts["head"] in ("good", "as good"):
             without(entry)
-    found = compare(made, study, "accuracy", 0)
+    found = compare(made, study, "accuracy", scorer)
     assert [rank.standing for rank in found.ranking] == ["best"] + ["untested"] * 3
     assert "the best head's accuracy is not defined" in found.ranking[-1].reason
-    assert "no test tells whether the others are worse" in found.verdict[0]
+    assert "no test tells whether the others are worse" in found.verdict[1]
 
 
 def test_a_head_with_other_repeats_can_not_be_tested():
-    made, study = entries_of(dataset(400), {"a": 0.9, "b": 0.6}, repeats=2)
+    made, study, scorer = entries_of(dataset(400), {"a": 0.9, "b": 0.6}, repeats=2)
     kept = [e for e in made if (e.facts["head"], e.facts["repeat"]) in (("a", 0), ("b", 1))]
-    found = compare(kept, study, "accuracy", 0)
+    found = compare(kept, study, "accuracy", scorer)
     assert found.ranking[1].standing == "untested"
     assert "no repeat in common" in found.ranking[1].reason
 
@@ -90,13 +88,10 @@ def test_a_head_with_other_repeats_can_not_be_tested():
 def test_a_single_split_that_can_not_be_tested_says_why(n, scoring, reason):
     split = np.array(["train", "val"] * (n // 2))
     data = dataset(n, split=split, y=np.array(list("aabb") * n)[:n])
-    made, _ = entries_of(data, {"good": 0.95, "bad": 0.5}, cv=2)
+    made, study, scorer = entries_of(data, {"good": 0.95, "bad": 0.5})
     for entry in made:
-        entry.fold[:] = np.where(split == "val", 0, -1)
         entry.facts["scores"]["mcc"] = {**entry.facts["scores"]["accuracy"]}
-        for score in entry.facts["scores"].values():
-            score["folds"] = score["folds"][:1]
-    found = compare(made, Study.of(data, "val", make_folds(data)[1], 0), scoring, 0)
+    found = compare(made, study, scoring, scorer)
     assert found.ranking[1].standing == "untested"
     assert reason in found.ranking[1].reason
 
@@ -141,7 +136,7 @@ def test_the_text_and_the_page_show_that_it_can_not_be_tested(folder):
 
 
 def test_the_text_marks_each_standing(compared):
-    made, study = entries_of(dataset(1000), HEADS)
+    made, study, _ = entries_of(dataset(1000), HEADS)
     study.facts.update(weights="none", file="x.h5")
     from tlfeatures.benchmarking.benchmark import Benchmark
 

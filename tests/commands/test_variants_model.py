@@ -45,7 +45,7 @@ def test_without_them_nothing_is_said_of_variants(file, tmp_path):
     assert describe(tmp_path / "m.model")["variants"] == 0
     assert "variants" not in (tmp_path / "m.model.md").read_text()
     plain = fit(file.with_name("plain.h5"), embedding="grid4.flatten")
-    assert plain.heads[0].scores() == made.heads[0].scores()
+    assert plain.ranking[0].scores == made.ranking[0].scores
 
 
 def test_it_predicts_images_as_they_are(saved, file, augmented_folder, tmp_path):

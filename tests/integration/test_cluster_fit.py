@@ -157,8 +157,8 @@ def test_a_tuned_head_is_the_same_to_the_last_bit(workers, file):
     here = fit(file, **how)
     there = fit(file, cluster=workers.dask.address, **how)
     assert without_times(here.to_dict()) == without_times(there.to_dict())
-    for one, other in zip(here.heads, there.heads, strict=True):
-        np.testing.assert_array_equal(one.evaluation.probabilities, other.evaluation.probabilities)
+    for one, other in zip(here.benchmark.entries, there.benchmark.entries, strict=True):
+        np.testing.assert_array_equal(one.probabilities, other.probabilities)
 
 
 def without_times(report: dict[str, Any]) -> dict[str, Any]:

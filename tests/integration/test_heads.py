@@ -21,12 +21,9 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from tests.integration.conftest import COPIED, SIZES
-from tlfeatures import cross_validate, cross_validate_heads, fit, load_dataset, make_head
-from tlfeatures.benchmarking.entries import entry_of
-from tlfeatures.benchmarking.rank import compare
-from tlfeatures.benchmarking.study import Study
+from tlfeatures import benchmark, cross_validate, cross_validate_heads, fit, load_dataset, make_head
 from tlfeatures.heads.coordinates import fold_coordinates
-from tlfeatures.heads.table import head_grid, make_heads
+from tlfeatures.heads.table import make_heads
 from tlfeatures.model_selection.folds import make_folds
 
 pytestmark = pytest.mark.integration
@@ -56,7 +53,7 @@ def test_accuracy(embedded, form, embedding):
     """Of the defaults, by five folds."""
     size = 150 if form == "reference" and embedding == "block5_pool.flatten" else SIZES[form]
     report = fit(embedded(size), ["logreg", "rbf-svm", "gradient-boosting"], embedding=embedding)
-    accuracy = {head.head: head.evaluation.scores["accuracy"].mean() for head in report.heads}
+    accuracy = {rank.head: rank.scores["accuracy"]["score"] for rank in report.ranking}
     print(form, size, embedding, {name: round(value, 3) for name, value in accuracy.items()})
     assert report.images == {"crops": 120, "reference": 1078}[form]
     assert accuracy.pop("logreg") >= {"crops": 0.90, "reference": 0.84}[form]
@@ -129,17 +126,7 @@ SLOW = "linear-svm,gradient-boosting,mlp"  # it takes long to choose their param
 
 def ranked(data, seed, names):
     """Heads, tuned and ranked with intervals, as the command `benchmark` does it."""
-    heads = make_heads(names)
-    grids = {name: head_grid(name) for name in heads}
-    found = cross_validate_heads(heads, data, grids=grids, n_jobs=1, random_state=seed)
-    named = {"file": data.file, "embedding": data.embedding, "matrix": "0"}
-    facts = {**named, "repeat": 0, "tuned": True, "params": {}}
-    entries = [
-        entry_of(evaluation, {**facts, "head": name, "key": name})
-        for name, evaluation in found.items()
-    ]
-    study = Study.of(data, "cv", make_folds(data, random_state=seed)[1], seed)
-    return compare(entries, study, "accuracy", seed).ranking
+    return benchmark(data, heads=names, tune=True, n_jobs=1, random_state=seed).comparison.ranking
 
 
 def assert_chance(data, names, within):
@@ -202,7 +189,8 @@ def test_a_duplicated_set_does_not_raise_the_score(scenes, embedding):
     nearest = make_head("knn", n_neighbors=1)
     sets = {"once": once, "twice": copied, "unguarded": replace(copied, copies=copied.copies[:0])}
     accuracy = {
-        name: cross_validate(nearest, each).scores["accuracy"].mean() for name, each in sets.items()
+        name: cross_validate(nearest, each).scores["accuracy"]["score"]
+        for name, each in sets.items()
     }
     print(embedding, {name: round(value, 3) for name, value in accuracy.items()})
     gained = {name: value - accuracy["once"] for name, value in accuracy.items()}

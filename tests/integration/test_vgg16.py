@@ -210,7 +210,7 @@ def test_extract_fit_save_predict(images, weights, tmp_path):
     assert result.embeddings == {"block4_pool.avg": 512, "block5_pool.avg": 512}
     assert result.weights_sha256 == IMAGENET.sha256
     report = fit(file, ["svm"], cv=2, model=saved)
-    assert report.heads[0].evaluation.scores["accuracy"].mean() >= 0.75
+    assert report.ranking[0].scores["accuracy"]["score"] >= 0.75
     data, model = load_dataset(file, "block5_pool.avg"), Model.load(saved)
     predictions = list(model.predict([images]))
     table = [[p.probabilities[name] for name in model.classes] for p in predictions]

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from tests.unit.simulations import random_predictions
-from tlfeatures.benchmarking.comparison import Comparison, Rank
+from tlfeatures.benchmarking.comparison import Comparison, LargestClass, Rank
 from tlfeatures.model_selection.learning_curve.results import CurvePoint, Forecast, LearningCurve
 from tlfeatures.model_selection.training_curve import TrainingCurve
 from tlfeatures.reports import plotting
@@ -26,7 +26,7 @@ HEX = re.compile(r"(?<!url\()#[0-9a-f]{6}\b")
 
 def rank_of(label, score, *, embedding="x.avg", best=False, p=0.01, interval=(-0.05, 0.05)):
     spread = None if interval is None else [score + interval[0], score + interval[1]]
-    scores = {"accuracy": {"score": score, "interval": spread}}
+    scores = {"accuracy": {"score": score, "interval": spread, "std": 0.01}}
     facts = dict.fromkeys(Rank.__dataclass_fields__)
     tested = "different" if p is not None else "untested"
     facts["standing"] = ("best" if p is None else "not different") if best else tested
@@ -42,7 +42,7 @@ def rank_of(label, score, *, embedding="x.avg", best=False, p=0.01, interval=(-0
 
 
 def ranking_of(*ranks):
-    return Comparison("accuracy", list(ranks), None, [], 5)
+    return Comparison("accuracy", list(ranks), None, [], 5, LargestClass("a", 0.5))
 
 
 def some_ranking():

@@ -6,9 +6,10 @@ from tests.unit.data import dataset
 from tlfeatures.benchmarking.entries import Entry, entry_of
 from tlfeatures.benchmarking.study import Study
 from tlfeatures.dataset.dataset import Dataset
+from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer
 from tlfeatures.metrics.scores import SCORES
-from tlfeatures.model_selection.cross_validation import Evaluation
 from tlfeatures.model_selection.folds import make_folds
+from tlfeatures.model_selection.head_folds import HeadFolds
 from tlfeatures.reports.diagnostics import OutOfFold
 
 
@@ -22,39 +23,46 @@ def gaussian_classes(counts=(60, 60), d=20, signal=2.0, seed=0, **fields) -> Dat
     return dataset(**{"n": len(codes), "X": X, "y": y, "ids": ids, **fields})
 
 
-def entries_of(data, accuracies, cv=5, repeats=1, seed=0) -> tuple[list[Entry], Study]:
-    """Make a benchmark of heads that are right on a given share of the images, at random."""
+def entries_of(
+    data, accuracies, cv=5, repeats=1, seed=0
+) -> tuple[list[Entry], Study, BootstrapScorer]:
+    """Make a benchmark of heads that are right on a given share of the images, at random.
+
+    Data with splits are tested on their split, others in `cv` folds.
+    """
     random = np.random.default_rng(seed)
     codes = np.unique(data.y, return_inverse=True)[1]
+    cv = None if data.split is not None else cv
+    split, first = make_folds(data, cv=cv)
+    tested = np.isin(np.arange(len(codes)), np.concatenate([test for _, test in first]))
+    scorer = BootstrapScorer.of(data.y, data.together, tested, data.classes, 0)
     made = []
     for repeat in range(repeats):
-        folds = make_folds(data, cv=cv, random_state=repeat)[1]
+        _, folds = make_folds(data, cv=cv, random_state=repeat)
         for head, accuracy in accuracies.items():
             right = random.random(len(codes)) < accuracy
             predicted = np.where(right, codes, 1 - codes)
             table = np.full((len(codes), 2), 0.2)
             table[np.arange(len(codes)), predicted] = 0.8
-            fold = np.empty(len(codes), int)
+            fold = np.full(len(codes), -1)
             for number, (_, test) in enumerate(folds):
                 fold[test] = number
             scores = {name: np.array([right[test].mean() for _, test in folds]) for name in SCORES}
-            evaluation = Evaluation(
-                "cv", np.array(data.classes), fold, predicted, table, scores,
-                np.ones(len(folds)), 1 / (cv - 1),
-            )  # fmt: skip
+            fraction = float(np.mean([len(test) / len(train) for train, test in folds]))
+            run = HeadFolds(fold, predicted, table, scores, {}, np.ones(len(folds)), fraction)
             facts = {
                 "head": head,
                 "embedding": "x.avg",
                 "file": "x.h5",
                 "matrix": "0",
+                "variants": 0,
                 "repeat": repeat,
                 "tuned": False,
                 "params": {},
                 "key": f"{head}{repeat}",
             }
-            made.append(entry_of(evaluation, facts))
-    study = Study.of(data, "cv", make_folds(data, cv=cv)[1], 0)
-    return made, study
+            made.append(entry_of(run, facts, scorer))
+    return made, Study.of([data], split, first, 0), scorer
 
 
 def out_of_fold(y, probabilities, predicted=None, classes="abcdefgh") -> OutOfFold:

@@ -26,7 +26,7 @@ def silent(k=2):
 
 
 def test_it_takes_what_an_entry_tested():
-    made, study = entries_of(dataset(20), {"a": 0.8})
+    made, study, _ = entries_of(dataset(20), {"a": 0.8})
     made[0].fold[::2] = -1
     found = OutOfFold.of(study, made[0])
     assert found.ids.tolist() == study.ids[1::2].tolist()

@@ -117,9 +117,9 @@ def test_our_own_heads_say_nothing_on_ordinary_data(name, caplog):
 
 
 def test_scores_that_warn_are_named_too(caplog):
-    cross_validate(make_head("dummy"), dataset(), scoring="precision_macro")
+    cross_validate("dummy", dataset(), scoring="precision_macro")
     (line,) = lines(caplog)
-    assert line.startswith("the head: scoring precision_macro: Precision is ill-defined")
+    assert line.startswith("dummy: scoring precision_macro: Precision is ill-defined")
 
 
 def test_threads_that_fit_at_once_keep_their_own_warnings():

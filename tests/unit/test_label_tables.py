@@ -69,8 +69,8 @@ def test_a_group_with_a_blank_is_the_same_group_in_every_fold(file, table):
     clean = table(rows(lambda n, _: f"p{n % 6}", "id,group"), name="clean.csv")
     blanks = table(rows(lambda n, _: f"p{n % 6}" + " " * (n % 2), "id,group"))
     one, other = (fit(file, "centroid", groups=each) for each in (clean, blanks))
-    assert one.groups == other.groups == 6
-    assert (one.heads[0].evaluation.fold == other.heads[0].evaluation.fold).all()
+    assert [each.benchmark.study.facts["groups"] for each in (one, other)] == [6, 6]
+    assert (one.benchmark.entries[0].fold == other.benchmark.entries[0].fold).all()
 
 
 @pytest.mark.parametrize("empty", ["", " ", "\u00a0", '"  "', "\u200b"])

@@ -148,7 +148,7 @@ def test_a_head_that_no_file_can_hold_is_refused_before_the_work(embedded, tmp_p
     def work(*_, **__):
         raise AssertionError("cross-validated all the same")
 
-    monkeypatch.setattr("tlfeatures.benchmarking.fit.cross_validate_heads", work)
+    monkeypatch.setattr("tlfeatures.benchmarking.compute.run_folds", work)
     for head in ("sklearn.linear_model:SGDClassifier", "sklearn.neural_network:MLPClassifier"):
         with pytest.raises(ModelError, match=f"head {head} can't be kept"):
             fit(embedded.file, head, model=tmp_path / "m.model")

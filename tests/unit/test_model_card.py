@@ -13,6 +13,7 @@ from tlfeatures import Model, extract, fit, load_dataset, make_head
 from tlfeatures.cli import main
 from tlfeatures.errors import ModelError, ParameterError
 from tlfeatures.features.backbones.vgg16 import IMAGENET
+from tlfeatures.metrics.score_records import score_record
 from tlfeatures.models.card import render_card
 from tlfeatures.models.model_file import read_model_info
 
@@ -35,13 +36,15 @@ def test_every_number_of_the_card_is_in_the_report(saved):
     rows = dict(re.findall(r"^\| ([a-z][a-z0-9 ]+) \| (.+) \|$", card, re.MULTILINE))
     assert (rows["blue"], rows["red"]) == ("12", "12")
     assert "24 images in all" in card
-    for name, row in report.heads[0].scores().items():
-        mean, deviation, interval = rows[name.replace("_", " ")].split(" | ")
+    for name, row in report.ranking[0].scores.items():
+        value, interval, mean, deviation = rows[name.replace("_", " ")].split(" | ")
+        assert value == f"{row['score']:.3f}"
         assert (mean, deviation) == (f"{row['mean']:.3f}", f"{row['std']:.3f}")
         low_high = row["interval"]
         assert interval == ("none" if low_high is None else "{:.3f} to {:.3f}".format(*low_high))
     assert "24 images tested; 5-fold cross-validation" in card
     assert "best of 2 heads" in card
+    assert all(sentence in card.replace("\\", "") for sentence in report.verdict)
     assert f"{facts['outliers']['threshold']:.3f}" in card
     assert "which 0 of 24 of these were when left out" in card
 
@@ -166,7 +169,7 @@ def test_the_card_is_replaced_with_the_model(file, tmp_path):
 
 
 def test_scores_without_how_they_were_reached_are_no_reason_not_to_save(file, tmp_path):
-    facts = {"scores": {"accuracy": {"mean": 1.0, "std": 0.0, "interval": None}}}
+    facts = {"scores": {"accuracy": score_record([1.0, 1.0])}}
     Model.fit(make_head("logreg"), load_dataset(file), facts=facts).save(tmp_path / "m.model")
     assert Model.load(tmp_path / "m.model").info["scores"] == facts["scores"]
     assert (tmp_path / "m.model.md").read_text().startswith("<!-- model card")

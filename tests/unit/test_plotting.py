@@ -101,8 +101,8 @@ def test_a_long_ranking_is_cut_and_says_so():
 
 
 def test_a_benchmark_is_drawn_by_any_score():
-    made, study = entries_of(dataset(100), {"a": 0.9, "b": 0.6})
-    found = compare(made, study, "log_loss", 0)
+    made, study, scorer = entries_of(dataset(100), {"a": 0.9, "b": 0.6})
+    found = compare(made, study, "log_loss", scorer)
     made[0].facts["scores"]["log_loss"]["score"] = None
     assert "log loss (less is better), with 95 % interval" in texts_of(plotting.plot_ranking(found))
     assert "log loss (less is better)" in texts_of(plotting.plot_heat_map(found))

@@ -51,11 +51,11 @@ def lacking(tmp_path):
 def test_where_a_fold_lacks_a_class_the_pooled_score_ranks(lacking, heads):
     file, groups = lacking
     report = fit(file, heads, groups=groups, scoring="roc_auc")
-    assert all(np.isnan(each.evaluation.scores["roc_auc"]).any() for each in report.heads)
-    pooled = {each.head: each.intervals["roc_auc"] for each in report.heads}
-    ranked = [each.head for each in report.heads]
+    assert all(None in rank.scores["roc_auc"]["folds"] for rank in report.ranking)
+    pooled = {rank.head: rank.scores["roc_auc"]["interval"] for rank in report.ranking}
+    ranked = [each.head for each in report.ranking]
     again = fit(file, heads[::-1], groups=groups, scoring="roc_auc")
-    assert [each.head for each in again.heads] == ranked
+    assert [each.head for each in again.ranking] == ranked
     assert all(interval is not None for interval in pooled.values())
 
 

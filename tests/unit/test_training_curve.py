@@ -49,8 +49,10 @@ def test_the_last_epoch_is_what_cross_validation_scores(classes, params):
     curve = training_curve(data, params=params, cv=3, random_state=5)
     head = make_head("mlp", random_state=5, **params)
     scores = cross_validate(head, data, cv=3, random_state=5).scores
-    np.testing.assert_array_equal(curve.validation_accuracy[:, -1], scores["accuracy"])
-    np.testing.assert_allclose(curve.validation_loss[:, -1], scores["log_loss"], rtol=1e-12)
+    np.testing.assert_array_equal(curve.validation_accuracy[:, -1], scores["accuracy"]["folds"])
+    np.testing.assert_allclose(
+        curve.validation_loss[:, -1], scores["log_loss"]["folds"], rtol=1e-12
+    )
     assert curve.loss.shape == (3, curve.epochs)
 
 
@@ -157,12 +159,12 @@ def test_what_tuning_chose_is_used_fold_by_fold():
 def test_choices_of_tuning_give_the_tuned_scores():
     data = dataset(n=90)
     made = make_folds(data, cv=3)
-    evaluation = cross_validate(
-        make_head("mlp", **SHORT), data, folds=made, grid={"alpha": [30.0, 0.1]}
-    )
+    evaluation = cross_validate("mlp", data, cv=3, params=SHORT, grid={"alpha": [30.0, 0.1]})
     chosen = [choice.params for choice in evaluation.choices]
     curve = training_curve(data, params=SHORT, split=made[0], folds=made[1], chosen=chosen)
-    np.testing.assert_array_equal(curve.validation_accuracy[:, -1], evaluation.scores["accuracy"])
+    np.testing.assert_array_equal(
+        curve.validation_accuracy[:, -1], evaluation.scores["accuracy"]["folds"]
+    )
 
 
 def test_folds_of_fewer_epochs_end_in_nan():
@@ -191,7 +193,9 @@ def test_a_head_without_coordinates_does_what_it_does_in_cross_validation():
     name, data = "tlfeatures.heads.classifiers.scaled_mlp:ScaledMLP", dataset()
     curve = training_curve(data, name, params=SHORT, cv=3)
     scores = cross_validate(make_head(name, **SHORT), data, cv=3).scores
-    np.testing.assert_allclose(curve.validation_loss[:, -1], scores["log_loss"], rtol=1e-12)
+    np.testing.assert_allclose(
+        curve.validation_loss[:, -1], scores["log_loss"]["folds"], rtol=1e-12
+    )
 
 
 def test_wrong_values_are_one_line():

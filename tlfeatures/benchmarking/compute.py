@@ -21,7 +21,7 @@ from tlfeatures.benchmarking.plan import Plan
 from tlfeatures.benchmarking.store.store import ResultStore
 from tlfeatures.errors import ParameterError
 from tlfeatures.heads.parameters import plain_params
-from tlfeatures.heads.table import HEADS, Grid
+from tlfeatures.heads.table import Grid, class_path
 from tlfeatures.model_selection.head_folds import HeadFolds, run_folds
 from tlfeatures.model_selection.trainer import Trainer
 
@@ -66,6 +66,7 @@ def _compute_repeat(
     for name, run in _runs(trainer, missing, grids, repeat, plan, alone=len(heads) == 1).items():
         facts = {
             "head": name,
+            "classifier": class_path(heads[name]),
             "file": data.file,
             "embedding": data.embedding,
             "variants": data.n_variants,
@@ -126,14 +127,13 @@ def entry_key(
         Hash of values, folds and the version of how heads are fitted.
     name : str
     head : scikit-learn classifier
-        Not fitted. Of a head that the table lacks, the class counts, too.
+        Not fitted.
     grid : mapping of parameter to values
     seed : int or None
     scoring : list of str
     """
     params = sorted((key, _text(value)) for key, value in head.get_params().items())
-    kind = "" if name in HEADS else f"{type(head).__module__}.{type(head).__qualname__}"
-    parts = [base, name, kind, params, repr(grid), seed, scoring, versions()]
+    parts = [base, name, class_path(head), params, repr(grid), seed, scoring, versions()]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 

@@ -81,7 +81,10 @@ class Study(EqualByValue):
     ) -> Study:
         """Describe a dataset, the folds of its first repeat, and its sources."""
         data = datasets[0]
-        sources = sources_of(list(dict.fromkeys(each.file for each in datasets)), None, None, None)
+        from pathlib import Path
+
+        names = [each.file for each in datasets if Path(each.file).is_file()]
+        sources = sources_of(list(dict.fromkeys(names)), None, None, None) if names else {}
         study = digest_of_images(data) + digest_of_folds(folds, data.together)[:16]
         facts = {
             "file": data.file,

@@ -46,7 +46,8 @@ def write_verdict(
     if len(ranking) > 1:
         lines += [_first(ranking, tied), *_untested(ranking)]
     if not math.isnan(detectable):
-        more = "; more --repeats find smaller ones" if ranking[0].repeats < 5 else ""
+        more = "; `benchmark` with more --repeats finds smaller ones"
+        more = more if ranking[0].repeats < 5 else ""
         lines.append(
             f"With {len(scorer.codes):,} images and {folds} folds a repeat, a difference in "
             f"{score_name(scoring)} under {detectable:.3f} would go unnoticed half of the "

@@ -83,7 +83,9 @@ def plain_params(head: BaseEstimator) -> dict[str, Any]:
             wraps = isinstance(estimator, CalibratedClassifier)  # an ensemble has `estimator`, too
             params |= (estimator.estimator if wraps else estimator).get_params(deep=False)
     params.pop("random_state", None)
-    return {name: value for name, value in params.items() if _is_plain(value)}
+    plain = {name: value for name, value in params.items() if _is_plain(value)}
+    # Weights by class name are a kind of dict that JSON and copies don't know.
+    return {name: dict(v) if isinstance(v, dict) else v for name, v in plain.items()}
 
 
 def _is_plain(value: Any) -> bool:

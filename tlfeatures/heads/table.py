@@ -253,11 +253,6 @@ def named_heads(heads: Heads) -> dict[str, OneHead]:
                 raise ParameterError(f"heads has the name {name!r}; expected a text")
             is_name = isinstance(head, str)
             found[name] = head if is_name else check_classifier(head, f"heads[{name!r}]")
-            if name in _table_names() and ALIASES.get(name, name) != head:
-                raise ParameterError(
-                    f"heads[{name!r}] is another head than the one that has this name; choose a "
-                    f"name that is none of {', '.join(_table_names())}"
-                )
     else:
         # A pipeline can be iterated over, too.
         is_one = isinstance(heads, str | BaseEstimator) or not isinstance(heads, Iterable)
@@ -359,6 +354,18 @@ def _params_of_classifiers(params: Mapping[str, Any]) -> ParameterError:
         f"params has {', '.join(params)}, and no head is given by its name; set the parameters of "
         "a classifier when you create it"
     )
+
+
+def class_path(head: BaseEstimator) -> str:
+    """Give the classes of a head's steps, which tell it from another head of the same name.
+
+    Examples
+    --------
+    >>> class_path(DummyClassifier())
+    'sklearn.dummy.DummyClassifier'
+    """
+    steps = [step for _, step in head.steps] if isinstance(head, Pipeline) else [head]
+    return ", ".join(f"{type(step).__module__}.{type(step).__qualname__}" for step in steps)
 
 
 def make_one_head(

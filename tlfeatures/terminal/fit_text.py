@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tlfeatures.terminal.ranking_text import ranking_lines
+from tlfeatures.terminal.ranking_text import ranking_lines, verdict_lines
 from tlfeatures.terminal.shared_lines import (
     RANDOM_WEIGHTS,
     averages_line,
     images_line,
+    missing_lines,
     trained_on,
     validation,
 )
@@ -26,7 +28,7 @@ _SHOWN = 3  # heads whose every fold is printed; more would bury the ranking
 
 
 def render_fit(result: FitResult) -> str:
-    """The ranked heads with the verdict, then each head's folds, and the saved model."""
+    """The ranked heads, each head's folds, the verdict, and the saved model."""
     study, data, ranking = result.benchmark.study.facts, result.data, result.ranking
     how = validation(study["split"], study["folds"], study["groups"], study["copies"])
     how += ", tuned inside each fold" if any(rank.tuned for rank in ranking) else ""
@@ -47,8 +49,10 @@ def render_fit(result: FitResult) -> str:
     if study["folds"] > 1:
         shown = ranking if len(ranking) <= _SHOWN else ranking[:1]
         lines += [f"\n{rank.label}\n{_folds(rank)}" for rank in shown]
+        lines += missing_lines(_missing_in_folds(shown))
         if len(shown) < len(ranking):
             lines.append("\n--json, or --head with fewer heads, shows the folds of the other heads")
+    lines += ["", *verdict_lines(result.benchmark.comparison)]
     if result.model_file is not None:
         lines.append(_refitted(result, result.model_file))
     return "\n".join(lines)
@@ -74,6 +78,14 @@ def _chosen(label: str, entry: Entry) -> str:
     points = entry.facts["chosen"]
     values = (f"{name} {', '.join(f'{p[name]:g}' for p in points)}" for name in points[0])
     return f"{label}: {'; '.join(values)}"
+
+
+def _missing_in_folds(ranks: list[Rank]) -> Iterator[tuple[str, str, str | None]]:
+    """Give head, score and reason of each score that a fold doesn't define."""
+    for rank in ranks:
+        for name, record in rank.scores.items():
+            if record["mean"] is None and record["score"] is not None:
+                yield rank.label, f"{score_words(name)} of folds", record["reason"]
 
 
 def _folds(rank: Rank) -> str:

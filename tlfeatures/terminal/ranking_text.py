@@ -22,17 +22,27 @@ _MARKS = {"best": "*", "not different": "*", "different": "", "untested": "?"}
 
 
 def ranking_lines(comparison: Comparison) -> list[str]:
-    """Give the table of heads, the reasons for what is missing, the methods, and the verdict."""
+    """Give the table of heads, the reasons for what is missing, and the methods."""
     from tlfeatures.benchmarking.comparison import INTERVALS
 
     ranking, scoring = comparison.ranking, comparison.scoring
-    lines = [_ranks(comparison), *missing_lines(_missing_of(ranking, scoring)), ""]
     notes = [f"{INTERVALS}."]
     if comparison.folds > 1:
         notes.append(_SPREAD)
     if len(ranking) > 1:
         notes += [f"{comparison.test_method}.", _MARK]
-    return lines + [textwrap.fill(text, _WIDTH) for text in [*notes, "", *comparison.verdict]]
+    missing = missing_lines(_missing_of(ranking, scoring))
+    return [_ranks(comparison), *missing, "", *map(_filled, notes)]
+
+
+def verdict_lines(comparison: Comparison) -> list[str]:
+    """Give the sentences of the verdict, each on lines of its own."""
+    return [_filled(sentence) for sentence in comparison.verdict]
+
+
+def _filled(text: str) -> str:
+    # Names of heads have hyphens, which are no places to break a line.
+    return textwrap.fill(text, _WIDTH, break_on_hyphens=False)
 
 
 def _missing_of(ranking: list[Rank], scoring: str) -> Iterator[tuple[str, str, str | None]]:
