@@ -128,7 +128,8 @@ class FitReport:
     def as_benchmark(self) -> Benchmark:
         """Return it as a benchmark of one embedding, for a page."""
         folds = folds_of(self.heads[0].evaluation.fold)
-        seed, sources = self.random_state, sources_of([self.file], **self.sources)
+        seed, given = self.random_state, ("labels", "groups", "near_duplicates")
+        sources = sources_of([self.data], *(self.sources[name] for name in given))
         study = Study.of(self.data, self.split, folds, seed, sources)
         matrix = fingerprint(self.data)
         entries = [_entry(report, self.data, matrix) for report in self.heads]

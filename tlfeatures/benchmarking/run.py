@@ -156,7 +156,7 @@ def benchmark(
     check_scoring(scoring, first.classes)
     chosen, folds = _folds(first, cv, split, repeats, random_state)
     plan = _Plan(params or {}, names, tune, scoring, chosen, folds, random_state)
-    described = sources_of([file for file, _ in datasets], **sources)
+    described = sources_of(datasets.values(), labels, groups, near_duplicates)
     store = ResultStore.open(out, Study.of(first, chosen, folds[0], random_state, described))
     if command is not None and command not in store.commands:
         store.commands.append(command)
@@ -168,8 +168,7 @@ def benchmark(
             matrix = fingerprint(data)
             with Trainer(data, n_jobs=n_jobs, progress=count.add, cluster=connected) as trainer:
                 for repeat in range(repeats):
-                    if _compute(trainer, matrix, repeat, plan, store):
-                        store.save()
+                    _compute(trainer, matrix, repeat, plan, store)
     count.finish()
     if not store.entries:
         raise ParameterError("none of these heads could be fitted; the reasons are said above")
@@ -205,8 +204,8 @@ def _folds(
     return chosen, [first, *again]
 
 
-def _compute(trainer: Trainer, matrix: str, repeat: int, plan: _Plan, store: ResultStore) -> bool:
-    """Compute entries that the store does not have; return whether there were any."""
+def _compute(trainer: Trainer, matrix: str, repeat: int, plan: _Plan, store: ResultStore) -> None:
+    """Compute the entries that the store does not have."""
     seed = plan.seed + repeat
     heads = make_heads(plan.names, plan.params, random_state=seed)
     grids = {name: dict(head_grid(name, plan.params)) if plan.tune else {} for name in heads}
@@ -233,7 +232,6 @@ def _compute(trainer: Trainer, matrix: str, repeat: int, plan: _Plan, store: Res
             key=keys[name][0],
         )
         store.add(entry_of(evaluation, facts))
-    return bool(evaluations)
 
 
 def _evaluations(
