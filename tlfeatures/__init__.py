@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tlfeatures.benchmarking.benchmark import Benchmark, load_benchmark
     from tlfeatures.benchmarking.fit import fit
     from tlfeatures.benchmarking.fit_result import FitResult
+    from tlfeatures.benchmarking.predictions import PredictionsTable, write_predictions
     from tlfeatures.benchmarking.run import benchmark
     from tlfeatures.dataset.dataset import Dataset
     from tlfeatures.dataset.load import load_dataset
@@ -56,6 +57,7 @@ __all__ = [
     "Model",
     "ModelEvaluation",
     "Prediction",
+    "PredictionsTable",
     "Report",
     "TlfeaturesError",
     "TrainingCurve",
@@ -78,12 +80,14 @@ __all__ = [
     "report",
     "training_curve",
     "verify",
+    "write_predictions",
 ]
 
 _HOMES = {
     "tlfeatures.model_selection.audit.audit": ("audit",),
     "tlfeatures.model_selection.audit.results": ("Audit",),
     "tlfeatures.benchmarking.benchmark": ("Benchmark", "load_benchmark"),
+    "tlfeatures.benchmarking.predictions": ("PredictionsTable", "write_predictions"),
     "tlfeatures.benchmarking.run": ("benchmark",),
     "tlfeatures.features.cluster.connect": ("TLS",),
     "tlfeatures.dataset.dataset": ("Dataset",),

@@ -252,8 +252,17 @@ def remove_leftovers(path: Path, *, alone: bool = False) -> None:
         temporary file is removed if its process was one of this machine and is gone, or if nothing
         was written to it for a day.
     """
-    pattern = re.compile(rf"\.{re.escape(path.name)}\.(\d+)-([0-9a-f]{{8}})-[0-9a-f]{{6}}\.new")
-    with contextlib.suppress(OSError), os.scandir(path.parent) as entries:
+    _remove_temporary(path.parent, re.escape(path.name), alone)
+
+
+def remove_leftovers_in(folder: Path) -> None:
+    """Remove the temporary files that killed processes left of any file in a folder."""
+    _remove_temporary(folder, ".+", alone=False)
+
+
+def _remove_temporary(folder: Path, name: str, alone: bool) -> None:
+    pattern = re.compile(rf"\.{name}\.(\d+)-([0-9a-f]{{8}})-[0-9a-f]{{6}}\.new")
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             found = pattern.fullmatch(entry.name)
             if found and (alone or _is_abandoned(entry, int(found[1]), found[2])):

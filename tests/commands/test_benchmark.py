@@ -11,11 +11,14 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.model_selection import KFold
 
 from tests.fakes import write_image
-from tests.unit.data import run_benchmark
+from tests.unit.data import dataset, run_benchmark
 from tlfeatures import extract, fit, load_benchmark, load_dataset
+from tlfeatures.benchmarking.study import Study, sources_of
 from tlfeatures.cli import main
 from tlfeatures.errors import DatasetError, ParameterError
+from tlfeatures.features.backbones.table import BACKBONES
 from tlfeatures.features.sources.folder_labels import LabelRow
+from tlfeatures.model_selection.folds import make_folds
 from tlfeatures.reports.benchmark_analyses import Analyses
 
 HEADS = ["logreg", "knn", "dummy"]
@@ -169,7 +172,40 @@ def test_results_say_where_they_came_from(file, tmp_path):
     (found,) = facts["files"].values()
     assert found["spec"]["backbone"] == "pixels"
     assert found["provenance"]["source"] == str(tmp_path / "photos")
-    assert (facts["labels"], facts["groups_from"], facts["near_duplicates"]) == (None, None, None)
+    assert (facts["labels"], facts["groups_from"], found["near_duplicates"]) == (None, None, None)
+
+
+def test_each_file_has_its_own_limit_of_near_duplicates(file, photos, tmp_path):
+    extract(photos, tmp_path / "b.h5", backbone="pixels", size=24, pools=["flatten"])
+    for given, expected in (("auto", BACKBONES["pixels"].near_duplicate), (0.99, 0.99)):
+        result = run_benchmark([file, tmp_path / "b.h5"], heads="dummy", near_duplicates=given)
+        limits = [about["near_duplicates"] for about in result.to_dict()["files"].values()]
+        assert limits == [expected, expected]
+
+
+def test_labels_and_groups_say_whether_they_were_given_in_python(file, tmp_path):
+    data = load_dataset(file, "grid8.avg")
+    table = tmp_path / "labels.csv"
+    rows = (f"{id_},{label}\n" for id_, label in zip(data.ids, data.y, strict=True))
+    table.write_text("".join(["id,label\n", *rows]))
+    labels = dict(zip(data.ids.tolist(), data.y.tolist(), strict=True))
+    for given, said in ((table, str(table)), (labels, "given in Python")):
+        facts = run_benchmark(
+            file, heads="dummy", cv=2, labels=given, groups=r"(\d)\.png"
+        ).to_dict()
+        assert (facts["labels"], facts["groups_from"]) == (said, r"(\d)\.png")
+
+
+def test_a_dataset_without_a_file_is_described_by_its_spec():
+    data = dataset()
+    sources = sources_of([data], None, np.array(["a"] * 60), "auto")
+    study = Study.of(data, "cv", make_folds(data)[1], 0, sources)
+    assert study.facts["files"]["x.h5"] == {
+        "spec": data.spec.to_dict(),
+        "provenance": {},
+        "near_duplicates": BACKBONES["pixels"].near_duplicate,
+    }
+    assert study.facts["groups_from"] == "given in Python"
 
 
 def test_the_command_prints_a_ranking_and_json(file, tmp_path):

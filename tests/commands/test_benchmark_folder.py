@@ -1,17 +1,19 @@
 """A benchmark lives in a folder, and nothing in it is computed twice."""
 
-import csv
 import json
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from sklearn.model_selection import KFold, LeaveOneOut, ShuffleSplit
 
 from tests.unit.data import run_benchmark
 from tlfeatures import cross_validate, extract, load_dataset, make_head
 from tlfeatures.benchmarking.benchmark import load_benchmark
+from tlfeatures.benchmarking.store.store import ResultStore
 from tlfeatures.cli import main
 from tlfeatures.errors import FormatError, ParameterError
+from tlfeatures.features.sources.folder_labels import LabelRow
 
 HEADS = ["logreg", "knn", "dummy"]
 
@@ -21,18 +23,65 @@ def file(two_embeddings_file):
     return two_embeddings_file
 
 
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "out"
+
+
+def content(folder):
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def files_of_entries(folder):
+    return sorted((folder / "entries").iterdir(), key=lambda path: path.stat().st_mtime_ns)
+
+
 def test_a_second_run_computes_nothing(file, tmp_path, no_fits):
     first = run_benchmark(file, cv=3, heads=HEADS, out=tmp_path / "out", repeats=2)
-    written = [
-        (tmp_path / "out" / name).read_bytes() for name in ("results.json", "predictions.csv")
-    ]
+    written = content(tmp_path / "out")
     no_fits()
     again = run_benchmark(file, cv=3, heads=HEADS, out=tmp_path / "out", repeats=2)
     assert (first.computed, again.computed) == (12, 0)
     assert again.to_dict() == json.loads(json.dumps(first.to_dict()))
-    assert written == [
-        (tmp_path / "out" / name).read_bytes() for name in ("results.json", "predictions.csv")
-    ]
+    assert written == content(tmp_path / "out")
+
+
+def test_each_entry_is_one_file_that_is_written_once(file, out):
+    """Nothing is rewritten for an entry that is added, so that 100 cost 100 times one."""
+    run_benchmark(file, cv=3, heads=["knn"], out=out)
+    before = {path: path.stat() for path in [*files_of_entries(out), out / "study.npz"]}
+    assert len(before) == 3
+    run_benchmark(file, cv=3, heads=HEADS, repeats=2, out=out)
+    assert len(files_of_entries(out)) == 12
+    for path, old in before.items():
+        now = path.stat()
+        assert (now.st_ino, now.st_mtime_ns) == (old.st_ino, old.st_mtime_ns)
+
+
+def test_an_entry_is_on_the_disk_before_the_next_one_is_computed(file, out, monkeypatch):
+    seen = []
+    real = ResultStore.add
+
+    def add(self, entry):
+        real(self, entry)
+        seen.append(len(files_of_entries(out)))
+        assert not (out / "results.json").exists()
+
+    monkeypatch.setattr(ResultStore, "add", add)
+    run_benchmark(file, cv=3, heads=["knn", "dummy"], out=out)
+    assert seen == [1, 2, 3, 4]
+
+
+def test_entries_of_a_run_that_was_cut_off_are_ranked_by_the_next(file, out, monkeypatch, no_fits):
+    whole = run_benchmark(file, cv=3, heads=["knn"], command="tlfeatures a", out=out)
+    (out / "results.json").unlink()  # it is written when a run ends
+    with pytest.raises(ParameterError, match=r"has not ended; run the `tlfeatures benchmark"):
+        load_benchmark(out)
+    no_fits()
+    again = run_benchmark(file, cv=3, heads=["knn"], embeddings="grid8.avg", out=out)
+    assert again.comparison == whole.comparison
+    assert again.commands == ["tlfeatures a"]
+    assert load_benchmark(out).to_dict() == json.loads(json.dumps(whole.to_dict()))
 
 
 def test_what_is_added_is_computed_and_ranked_with_the_rest(file, tmp_path):
@@ -82,14 +131,18 @@ def test_results_are_plain_data(file, tmp_path):
         low, high = entry["scores"]["accuracy"]["interval"]
         assert 0 <= low <= high <= 1
         assert len(entry["scores"]["accuracy"]["folds"]) == 5
+
+
+def test_arrays_of_an_entry_are_those_of_cross_validation_to_the_last_bit(file, out):
+    run_benchmark(file, heads=["knn"], embeddings="grid8.flatten", out=out)
     alone = cross_validate(make_head("knn"), load_dataset(file, "grid8.flatten"))
-    with (tmp_path / "out" / "predictions.csv").open(newline="") as table:
-        rows = [row for row in csv.DictReader(table) if row["head"] == "knn"]
-    assert [row["id"] for row in rows] == load_dataset(file, "grid8.flatten").ids.tolist()
-    assert [int(row["fold"]) for row in rows] == alone.fold.tolist()
-    table = np.array([[float(row["p_blue"]), float(row["p_red"])] for row in rows])
-    np.testing.assert_array_equal(table, alone.probabilities)
-    assert {row["label"] for row in rows} == {"blue", "red"}
+    (entry,) = load_benchmark(out).entries
+    for name in ("fold", "predicted", "probabilities"):
+        np.testing.assert_array_equal(getattr(entry, name), getattr(alone, name))
+    (path,) = files_of_entries(out)
+    with np.load(path) as stored:  # any program that knows NumPy's files opens it
+        np.testing.assert_array_equal(stored["predicted"], alone.predicted)
+        assert json.loads(stored["facts.json"])["entry"]["head"] == "knn"
 
 
 def test_parameters_of_any_kind_make_another_entry(file, tmp_path):
@@ -111,16 +164,20 @@ def test_other_embeddings_of_the_same_name_are_not_mixed(file, photos, tmp_path)
     assert names == {"b.h5:grid8.flatten": 1, "c.h5:grid8.flatten": 1}
 
 
-def test_rows_that_are_lost_are_computed_again(file, tmp_path, caplog):
-    first = run_benchmark(file, cv=3, heads=HEADS, embeddings="grid8.avg", out=tmp_path / "out")
-    table = tmp_path / "out" / "predictions.csv"
-    lines = table.read_text().splitlines(keepends=True)
-    table.write_text("".join(lines[:-3]))  # as a kill between two files may leave it
-    again = run_benchmark(file, cv=3, heads=HEADS, embeddings="grid8.avg", out=tmp_path / "out")
-    assert "lacks rows of 1 entries" in caplog.text
+def test_an_entry_that_is_lost_is_computed_again(file, out):
+    first = run_benchmark(file, cv=3, heads=HEADS, embeddings="grid8.avg", out=out)
+    before = content(out)
+    lost = files_of_entries(out)[1]
+    lost.unlink()
+    with pytest.raises(
+        FormatError, match=r"lacks an entry of knn that results\.json ranks; run the"
+    ):
+        load_benchmark(out)
+    again = run_benchmark(file, cv=3, heads=HEADS, embeddings="grid8.avg", out=out)
     assert again.computed == 1
-    assert table.read_text() == "".join(lines)
-    assert len(first.entries) == len(again.entries)
+    assert content(out).keys() == before.keys()
+    assert {e.facts["key"] for e in first.entries} == {e.facts["key"] for e in again.entries}
+    assert load_benchmark(out).comparison.ranking
 
 
 def test_a_folder_is_read_as_it_was_written(file, tmp_path):
@@ -131,18 +188,47 @@ def test_a_folder_is_read_as_it_was_written(file, tmp_path):
     assert read.to_dict() == json.loads((tmp_path / "out" / "results.json").read_text())
     assert read.comparison == made.comparison
     assert read.commands == ["tlfeatures x"]
-    assert read.study.ids.tolist() == made.study.ids.tolist()
-    assert read.study.y.tolist() == made.study.y.tolist()
+    assert read.study == made.study
     for ours, theirs in zip(read.entries, made.entries, strict=True):
-        assert np.array_equal(ours.fold, theirs.fold)
-        assert np.allclose(ours.probabilities, theirs.probabilities)
+        for name in ("fold", "predicted", "probabilities"):
+            np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name))
+
+
+@pytest.mark.parametrize(
+    "cv", [KFold(3, shuffle=True), ShuffleSplit(4, test_size=6), LeaveOneOut()]
+)
+def test_a_folder_has_the_folds_also_those_given_in_python(cv, file, out):
+    data = load_dataset(file, "grid8.avg")
+    cv = [(train[1:], test) for train, test in cv.split(data.X)]  # not all others are trained on
+    made = run_benchmark(
+        file, heads=["dummy"], embeddings="grid8.avg", cv=cv, near_duplicates=None, out=out
+    )
+    read = load_benchmark(out)
+    assert read.study == made.study
+    for ours, given in zip(read.study.folds, cv, strict=True):
+        for rows, expected in zip(ours, given, strict=True):
+            assert rows.tolist() == expected.tolist()
+
+
+def test_a_folder_has_all_images_with_groups_and_splits_also_given_in_python(file, out):
+    data = load_dataset(file, "grid8.avg")
+    parts = ["train"] * 12 + ["val"] * 6 + ["test"] * 6
+    labels = {
+        id_: LabelRow("ab"[row % 2], group=f"site {row}", split=parts[row])
+        for row, id_ in enumerate(data.ids.tolist())
+    }
+    made = run_benchmark(file, heads=["dummy"], labels=labels, near_duplicates=None, out=out)
+    read = load_benchmark(out)
+    assert read.study == made.study
+    assert (read.study.facts["images"], read.study.facts["tested"]) == (24, 6)
+    assert read.study.ids.tolist() == data.ids.tolist()
+    assert read.study.split.tolist() == parts
+    assert read.study.groups[3] == "site 3"
+    assert (read.entries[0].fold >= 0).sum() == 6
 
 
 def test_a_damaged_folder_is_one_line(file, tmp_path):
     run_benchmark(file, heads=["dummy"], out=tmp_path / "out")
-    (tmp_path / "out" / "predictions.csv").write_text("key\n1\n")
-    with pytest.raises(FormatError, match="damaged benchmark"):
-        run_benchmark(file, heads=["dummy", "knn"], out=tmp_path / "out")
     (tmp_path / "out" / "results.json").write_text('{"format": "x", "format_version": 9}')
     with pytest.raises(FormatError, match="format x version 9"):
         run_benchmark(file, heads=["dummy"], out=tmp_path / "out")

@@ -62,7 +62,7 @@ def entries_of(
                 "key": f"{head}{repeat}",
             }
             made.append(entry_of(run, facts, scorer))
-    return made, Study.of([data], split, first, 0), scorer
+    return made, Study.of(data, split, first, 0), scorer
 
 
 def out_of_fold(y, probabilities, predicted=None, classes="abcdefgh") -> OutOfFold:

@@ -26,6 +26,7 @@ def test_public_names_are_these():
         "Merging",
         "Model",
         "Prediction",
+        "PredictionsTable",
         "Report",
         "TlfeaturesError",
         "TrainingCurve",
@@ -49,6 +50,7 @@ def test_public_names_are_these():
         "report",
         "training_curve",
         "verify",
+        "write_predictions",
     ]
     for name in set(tlfeatures.__all__) - {"HEADS"}:
         assert getattr(tlfeatures, name).__doc__, name
@@ -98,6 +100,7 @@ def test_heavy_libraries_have_one_room_each():
     assert files_importing("distributed") == cluster
     assert files_importing("joblib._dask") == {"model_selection/cluster_folds.py"}
     assert {path.split("/")[0] for path in files_importing("click")} == {"cli", "terminal"}
+    assert files_importing("pyarrow") == {"benchmarking/parquet.py"}
     assert files_importing("jinja2") == {"reports/page/write.py"}
     for_types = {"reports/page/figure.py", "reports/report.py"}
     drawing = files_importing("matplotlib") - for_types

@@ -8,13 +8,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+
 from tlfeatures.benchmarking.comparison import Comparison, Rank
 from tlfeatures.benchmarking.entries import Entry
-from tlfeatures.benchmarking.store.checks import check_items, check_kinds
-from tlfeatures.benchmarking.store.format import PREDICTIONS, RESULTS
-from tlfeatures.benchmarking.store.store import ResultStore
+from tlfeatures.benchmarking.predictions import predictions_table
+from tlfeatures.benchmarking.store.checks import check_items, check_kinds, remedy
+from tlfeatures.benchmarking.store.format import RESULTS
+from tlfeatures.benchmarking.store.results_file import (
+    check_folder,
+    read_again_if_changed,
+    read_entries_of,
+    read_results,
+    read_study_of,
+)
 from tlfeatures.benchmarking.study import Study
-from tlfeatures.errors import FormatError, ParameterError
+from tlfeatures.errors import FormatError
 
 
 @dataclass(frozen=True)
@@ -58,6 +67,17 @@ class Benchmark:
             "heads": [entry.facts for entry in self.entries],
         }
 
+    def predictions_table(self) -> dict[str, NDArray[Any]]:
+        """Return the out-of-fold predictions of all entries, for example for a data frame.
+
+        Returns
+        -------
+        dict of name to ndarray
+            Columns as `tlfeatures.benchmarking.predictions.prediction_columns` describes them, with
+            one row for each tested image of each entry: `pandas.DataFrame` takes them as they are.
+        """
+        return predictions_table(self.study, self.entries)
+
 
 def load_benchmark(folder: str | os.PathLike[str]) -> Benchmark:
     """Read the folder of a benchmark; the embeddings file is not needed.
@@ -65,7 +85,7 @@ def load_benchmark(folder: str | os.PathLike[str]) -> Benchmark:
     Returns
     -------
     Benchmark
-        Its study has only images that were tested.
+        As the last run that ended has ranked it.
 
     Raises
     ------
@@ -74,23 +94,24 @@ def load_benchmark(folder: str | os.PathLike[str]) -> Benchmark:
     FormatError
         If it is damaged, or of another version.
     """
-    path = Path(folder)
-    if not (path / RESULTS).is_file():
-        found = "is a file" if path.is_file() else "holds no benchmark"
-        raise ParameterError(
-            f"{folder} {found}; expected the folder that `tlfeatures benchmark FILE.h5 -o DIR` made"
-        )
-    store, stored = ResultStore.read(path)
+    path = check_folder(folder)
+    study, stored, entries = read_again_if_changed(path, _read)
     _check_ranking(path / RESULTS, stored)
     ranking = [{name: rank[name] for name in _RANK} for rank in stored["ranking"]]
     comparison = Comparison.from_dict({**stored, "ranking": ranking})
-    held = {entry.facts["key"] for entry in store.entries}
+    held = {entry.facts["key"] for entry in entries}
     if not all(held.issuperset(rank.keys) for rank in comparison.ranking):
         raise FormatError(
-            f"{path / PREDICTIONS} lacks rows of what {RESULTS} ranks; run the `tlfeatures "
-            f"benchmark ... -o {folder}` again, which computes what is missing"
+            f"{path / RESULTS} is damaged: it ranks entries that it doesn't have; "
+            f"{remedy(path / RESULTS)}"
         )
-    return Benchmark(store.study, store.entries, comparison, 0, str(folder), store.commands)
+    return Benchmark(study, entries, comparison, 0, str(folder), stored["commands"])
+
+
+def _read(path: Path) -> tuple[Study, dict[str, Any], list[Entry]]:
+    stored = read_results(path)
+    study = read_study_of(path, stored)
+    return study, stored, list(read_entries_of(path, stored, study))
 
 
 _RANKING: dict[str, Any] = {
@@ -128,4 +149,4 @@ def _check_ranking(path: Path, stored: Mapping[str, Any]) -> None:
             if score["interval"] is not None:
                 check_kinds(path, dict(zip(_INTERVAL, score["interval"], strict=False)), _INTERVAL)
     if not stored["ranking"]:
-        raise FormatError(f"{path} ranks nothing; run the benchmark again into another folder")
+        raise FormatError(f"{path} is damaged: it ranks nothing; {remedy(path)}")

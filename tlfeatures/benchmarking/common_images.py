@@ -16,7 +16,6 @@ from tlfeatures.dataset.labels import Groups, Labels
 from tlfeatures.dataset.load import Data, as_dataset
 from tlfeatures.errors import DatasetError, ParameterError
 from tlfeatures.features.combined import parts_of
-from tlfeatures.features.file.format import Header
 from tlfeatures.features.file.reader import read_header
 from tlfeatures.features.sources.spelling import normalize_name
 from tlfeatures.names import as_list, unknown_name
@@ -149,28 +148,12 @@ def _cut_all(datasets: list[Dataset]) -> list[Dataset]:
     return [replace(data, ids=first.ids, copies=copies, unreadable=failed) for data in cut]
 
 
-def cut_to_common(data: Dataset, file: str, others: Mapping[str, Header], first: str) -> Dataset:
-    """Cut a dataset of one file to the images that all files of a benchmark have.
-
-    Parameters
-    ----------
-    data : Dataset
-        Dataset of `file`.
-    others : mapping of file to Header
-        Headers of the other files.
-    first : str
-        The file whose ids the result has.
-    """
-    ids = {
-        other: [id_ for id_, done in zip(header.ids, header.done, strict=True) if done]
-        for other, header in others.items()
-    }
-    ids[file] = data.ids.tolist()
-    forms = _forms(ids)
-    names = dict(zip(forms[first], ids[first], strict=True))
-    common = sorted(set.intersection(*map(set, forms.values())))
-    cut = _rows(data, forms[file], common)
-    return replace(cut, ids=np.array([names[form] for form in common]))
+def rows_of(wanted: list[str], ids: list[str]) -> list[int] | None:
+    """Return where wanted ids are among the ids of a file, or None if one of them is missing."""
+    forms = _forms({"wanted": wanted, "ids": ids})
+    row_of = {form: row for row, form in enumerate(forms["ids"])}
+    rows = [row_of.get(form) for form in forms["wanted"]]
+    return None if None in rows else [row for row in rows if row is not None]
 
 
 def _forms(ids: Mapping[Name, list[str]]) -> dict[Name, list[str]]:

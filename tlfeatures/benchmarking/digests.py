@@ -17,10 +17,25 @@ def versions() -> dict[str, str]:
     return {name: metadata.version(name) for name in ("tlfeatures", "scikit-learn", "numpy")}
 
 
-def digest_of_images(data: Dataset) -> str:
-    """Return a hash of the ids and labels of all images."""
-    text = "\0".join([*data.ids.tolist(), "", *data.y.tolist()])
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+def digest_of_study(
+    ids: NDArray[np.str_],
+    y: NDArray[np.str_],
+    together: NDArray[np.int64] | None,
+    folds: list[Fold],
+) -> str:
+    """Return a hash of all that entries must have in common to be compared.
+
+    Parameters
+    ----------
+    ids, y : ndarray of shape (n,), str
+    together : ndarray of shape (n,), int, or None
+        Groups of images that are in one fold together.
+    folds : list of (train rows, test rows)
+        Those of the first repeat.
+    """
+    text = "\0".join([*ids.tolist(), "", *y.tolist()])
+    images = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return images + digest_of_folds(folds, together)[:16]
 
 
 def fingerprint(data: Dataset) -> str:

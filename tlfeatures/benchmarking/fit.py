@@ -12,9 +12,9 @@ from sklearn.base import BaseEstimator, clone
 from tlfeatures.benchmarking.compute import compute_entries
 from tlfeatures.benchmarking.fit_result import FitResult, model_facts
 from tlfeatures.benchmarking.plan import Plan
-from tlfeatures.benchmarking.run import ranked
+from tlfeatures.benchmarking.run import add_command, ranked
 from tlfeatures.benchmarking.store.store import ResultStore
-from tlfeatures.benchmarking.study import Study
+from tlfeatures.benchmarking.study import Study, sources_of
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.duplicates import Similarity
 from tlfeatures.dataset.labels import Groups, Labels
@@ -147,7 +147,10 @@ def fit(
     )
     if model is not None:
         _check_savable(plan.classifiers(), dataset)
-    store = ResultStore.open(None, Study.of([dataset], plan.split, plan.folds[0], random_state))
+    sources = sources_of([dataset], labels, groups, near_duplicates)
+    study = Study.of(dataset, plan.split, plan.folds[0], random_state, sources)
+    store = ResultStore.open(None, study)
+    add_command(store, command)
     count = ProgressCounter(plan.count_folds(1), progress)
     with (
         connect_if(cluster, tls) as connected,
@@ -155,7 +158,7 @@ def fit(
     ):
         compute_entries(trainer, plan, store)
         count.finish()
-        result = ranked(plan, store, command)
+        result = ranked(plan, store)
         if model is None:
             return FitResult(result, dataset)
         name = result.comparison.ranking[0].head

@@ -41,7 +41,7 @@ def _head_label(facts: dict[str, Any], similar: list[dict[str, Any]]) -> str:
         for name, value in facts["params"].items()
         if any(other["params"].get(name) != value for other in similar)
     ]
-    variants = facts.get("variants", 0)  # folders of earlier versions lack it
+    variants = facts["variants"]
     how = [
         *(["tuned"] if facts["tuned"] else []),
         *([counted(variants, "variant")] if variants else []),
@@ -79,4 +79,4 @@ def _images(facts: dict[str, Any]) -> str:
 
 
 def _embedding_and_variants(facts: dict[str, Any]) -> tuple[str, int]:
-    return facts["embedding"], facts.get("variants", 0)
+    return facts["embedding"], facts["variants"]

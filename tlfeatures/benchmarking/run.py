@@ -16,7 +16,7 @@ from tlfeatures.benchmarking.compute import compute_entries
 from tlfeatures.benchmarking.plan import Plan
 from tlfeatures.benchmarking.rank import compare
 from tlfeatures.benchmarking.store.store import ResultStore
-from tlfeatures.benchmarking.study import Study
+from tlfeatures.benchmarking.study import Study, sources_of
 from tlfeatures.dataset.duplicates import Similarity
 from tlfeatures.dataset.labels import Groups, Labels
 from tlfeatures.dataset.load import Data
@@ -134,25 +134,32 @@ def benchmark(
         repeats=repeats,
         random_state=random_state,
     )
-    store = ResultStore.open(out, Study.of(datasets, plan.split, plan.folds[0], random_state))
+    sources = sources_of(datasets, labels, groups, near_duplicates)
+    study = Study.of(datasets[0], plan.split, plan.folds[0], random_state, sources)
+    store = ResultStore.open(out, study)
+    add_command(store, command)
     count = ProgressCounter(plan.count_folds(len(datasets)), progress)
     with connect_if(cluster, tls) as connected:
         for dataset in datasets:
             with Trainer(dataset, n_jobs=n_jobs, progress=count.add, cluster=connected) as trainer:
                 compute_entries(trainer, plan, store)
     count.finish()
-    return ranked(plan, store, command)
+    return ranked(plan, store)
 
 
-def ranked(plan: Plan, store: ResultStore, command: str | None = None) -> Benchmark:
+def add_command(store: ResultStore, command: str | None) -> None:
+    """Keep the command line with the results of a run, before it computes any."""
+    if command is not None and command not in store.commands:
+        store.commands.append(command)
+
+
+def ranked(plan: Plan, store: ResultStore) -> Benchmark:
     """Rank all entries of a store, also those that other runs have written, and write the ranking.
 
     Parameters
     ----------
     plan : Plan
     store : ResultStore
-    command : str, optional
-        The command line, kept with the results.
 
     Raises
     ------
@@ -161,8 +168,6 @@ def ranked(plan: Plan, store: ResultStore, command: str | None = None) -> Benchm
     """
     if not store.entries:
         raise ParameterError("none of these heads could be fitted; the reasons are said above")
-    if command is not None and command not in store.commands:
-        store.commands.append(command)
     with store.updating():
         comparison = compare(store.entries, store.study, plan.ranked_by, plan.scorer)
         store.write(comparison.to_dict())

@@ -2,53 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tlfeatures.benchmarking.digests import digest_of_folds, digest_of_images
+from tlfeatures.benchmarking.digests import digest_of_study
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.duplicates import Similarity, least_similarity
+from tlfeatures.dataset.grouping import merge_groups
 from tlfeatures.dataset.stratified_folds import Fold
 from tlfeatures.equality import EqualByValue
+from tlfeatures.errors import StoreError
 from tlfeatures.features.file.reader import read_header
 
 FORMAT = "tlfeatures benchmark"
 FORMAT_VERSION = 1
+GIVEN_IN_PYTHON = "given in Python"
 
 
 def sources_of(
-    files: Sequence[str],
-    labels: Any,
-    groups: Any,
-    near_duplicates: Similarity,
-    label_level: int | None = None,
-    label_columns: Mapping[str, str] | None = None,
+    datasets: Iterable[Dataset], labels: Any, groups: Any, near_duplicates: Similarity
 ) -> dict[str, Any]:
-    """Describe what a dataset was loaded from, so that it can be loaded again.
+    """Describe what the datasets of a benchmark were loaded from, for people to read.
+
+    Parameters
+    ----------
+    datasets : iterable of Dataset
+        Their files need not exist.
+    labels, groups : path, regular expression, other object or None
+    near_duplicates : float, "auto" or None
+        See `load_dataset`.
 
     Returns
     -------
     dict
-        JSON-ready. `files` has the spec and provenance of each embeddings file; `labels` and
-        `groups_from` are paths (or a regular expression), None if they don't come from a file.
+        JSON-ready. `files` has the spec and the provenance of each embeddings file, and the least
+        similarity of its near-duplicates; without such a file, the provenance is empty. `labels`
+        and `groups_from` are paths, a regular expression, `GIVEN_IN_PYTHON` or None.
     """
-    headers = {file: read_header(file) for file in files}
+    files: dict[str, Any] = {}
+    for data in datasets:
+        if data.file not in files:
+            files[data.file] = _about(data, near_duplicates)
+    return {"files": files, "labels": _origin(labels), "groups_from": _origin(groups)}
+
+
+def _about(data: Dataset, near_duplicates: Similarity) -> dict[str, Any]:
+    spec, provenance = data.spec, {}
+    if Path(data.file).is_file():
+        with suppress(StoreError):  # a dataset of arrays may have any file's name
+            header = read_header(data.file)
+            spec, provenance = header.spec, header.provenance
     return {
-        "files": {
-            file: {"spec": header.spec.to_dict(), "provenance": header.provenance}
-            for file, header in headers.items()
-        },
-        "labels": None if labels is None or isinstance(labels, Mapping) else str(labels),
-        "labels_given": isinstance(labels, Mapping),
-        "groups_from": None if groups is None else str(groups),
-        "near_duplicates": least_similarity(near_duplicates, headers[files[0]].spec),
-        "label_level": label_level,
-        "label_columns": None if label_columns is None else dict(label_columns),
+        "spec": spec.to_dict(),
+        "provenance": provenance,
+        "near_duplicates": least_similarity(near_duplicates, spec),
     }
+
+
+def _origin(given: Any) -> str | None:
+    if given is None:
+        return None
+    return str(given) if isinstance(given, str | os.PathLike) else GIVEN_IN_PYTHON
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,8 +80,13 @@ class Study(EqualByValue):
     Attributes
     ----------
     ids, y : ndarray of shape (n,), str
-    together : ndarray of shape (n,), int, or None
-        Groups of images that are in one fold together.
+        All images, also those that no fold tests.
+    groups, split : ndarray of shape (n,), str, or None
+        See `Dataset`.
+    copies : ndarray of shape (p, 2), int
+        Pairs of rows that are the same image, or nearly.
+    folds : list of (train rows, test rows)
+        Those of the first repeat.
     facts : dict
         JSON-ready: file, images, tested, classes, groups, copies, split, folds, random_state,
         weights, study (a hash), copy_pairs (of ids), unreadable (ids of images that could not be
@@ -68,24 +95,22 @@ class Study(EqualByValue):
 
     ids: NDArray[np.str_]
     y: NDArray[np.str_]
-    together: NDArray[np.int64] | None
+    groups: NDArray[np.str_] | None = field(repr=False)
+    split: NDArray[np.str_] | None = field(repr=False)
+    copies: NDArray[np.int64] = field(repr=False)
+    folds: list[Fold] = field(repr=False)
     facts: dict[str, Any]
 
     @classmethod
     def of(
         cls,
-        datasets: Sequence[Dataset],
+        data: Dataset,
         split: str,
         folds: list[Fold],
         seed: int | None,
+        sources: Mapping[str, Any] | None = None,
     ) -> Study:
         """Describe a dataset, the folds of its first repeat, and its sources."""
-        data = datasets[0]
-        from pathlib import Path
-
-        names = [each.file for each in datasets if Path(each.file).is_file()]
-        sources = sources_of(list(dict.fromkeys(names)), None, None, None) if names else {}
-        study = digest_of_images(data) + digest_of_folds(folds, data.together)[:16]
         facts = {
             "file": data.file,
             "images": len(data.y),
@@ -97,14 +122,17 @@ class Study(EqualByValue):
             "folds": len(folds),
             "random_state": seed,
             "weights": data.spec.weights,
-            "study": study,
+            "study": digest_of_study(data.ids, data.y, data.together, folds),
             "copy_pairs": data.ids[data.copies].tolist(),
             "unreadable": [image.id for image in data.unreadable],
-            # Whether every fold trains on all images that it doesn't test.
-            "others_train": all(len(train) + len(test) == len(data.y) for train, test in folds),
-            **(sources or {}),
+            **(sources or sources_of([], None, None, None)),
         }
-        return cls(data.ids, data.y, data.together, facts)
+        return cls(data.ids, data.y, data.groups, data.split, data.copies, folds, facts)
+
+    @cached_property
+    def together(self) -> NDArray[np.int64] | None:
+        """Images with the same number are always on one side of a fold; see `Dataset.together`."""
+        return merge_groups(len(self.y), self.groups, [self.copies])
 
     @property
     def classes(self) -> list[str]:

@@ -35,7 +35,7 @@ def main(verbose: bool) -> None:
 for _command in (
     *(images.extract, images.verify, images.merge),
     *(heads.fit, heads.benchmark, heads.audit, heads.learning_curve, heads.demo),
-    *(pages.report, pages.plot),
+    *(pages.report, pages.plot, pages.predictions),
     *(models.predict, models.evaluate, models.export, models.info),
 ):
     main.add_command(_command)

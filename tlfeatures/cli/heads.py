@@ -146,8 +146,9 @@ def fit(
     "out",
     type=click.Path(),
     metavar="DIR",
-    help="Folder for results.json and predictions.csv. Results that it already has are not "
-    "computed again, so that an interrupted benchmark can be continued.",
+    help="Folder for the results: results.json and a file for each head, embedding and repeat. "
+    "Results that it already has are not computed again, so that an interrupted benchmark can be "
+    "continued. `tlfeatures predictions DIR` writes the predictions as a table.",
 )
 @report_option
 @json_option

@@ -1,4 +1,4 @@
-"""Commands that show a benchmark: report, plot."""
+"""Commands that show a benchmark: report, plot, predictions."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from tlfeatures.cli.run_options import command, json_option, n_jobs_option
+from tlfeatures.terminal.predictions_text import render_predictions
 from tlfeatures.terminal.progress import ProgressBars
 from tlfeatures.terminal.report_text import render_report
 from tlfeatures.terminal.streams import print_result
@@ -112,3 +113,28 @@ def plot(folder: str, what: str, output: str, **options: Any) -> None:
     with ProgressBars() as bars:
         plot(folder, what, output, progress=bars.show, **options)
     print_result(output)
+
+
+@command()
+@click.argument("folder", type=click.Path(), metavar="DIR")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(),
+    metavar="FILE.csv|FILE.parquet",
+    help="File for the table. Parquet needs: pip install 'tlfeatures[parquet]'",
+)
+@json_option
+def predictions(folder: str, output: str, as_json: bool) -> None:
+    """Write the predictions of the benchmark in DIR as a table.
+
+    DIR is the folder of `tlfeatures benchmark -o DIR`. The table has one row for each image and
+    head that was tested on it: the image's id and label, the head, the embedding, the repeat, the
+    fold, the predicted class and the probability of each class. Every prediction was made by a head
+    that was not trained on this image.
+    """
+    from tlfeatures.benchmarking.predictions import write_predictions
+
+    written = write_predictions(folder, output)
+    print_result(json.dumps(written.to_dict()) if as_json else render_predictions(written))

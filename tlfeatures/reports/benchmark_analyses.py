@@ -14,7 +14,6 @@ from tlfeatures.benchmarking.benchmark import Benchmark
 from tlfeatures.benchmarking.comparison import Rank
 from tlfeatures.benchmarking.entries import Entry
 from tlfeatures.dataset.dataset import Dataset
-from tlfeatures.dataset.stratified_folds import Fold, folds_of
 from tlfeatures.errors import ParameterError
 from tlfeatures.features.sources.folder_labels import LabelRow
 from tlfeatures.heads.parameters import plain_params
@@ -22,7 +21,6 @@ from tlfeatures.heads.table import ALIASES, HEADS, make_head
 from tlfeatures.metrics.out_of_fold import OutOfFold
 from tlfeatures.model_selection.audit.audit import audit
 from tlfeatures.model_selection.audit.results import Audit
-from tlfeatures.model_selection.folds import make_folds
 from tlfeatures.model_selection.learning_curve.measure import measure_curve
 from tlfeatures.model_selection.learning_curve.results import LearningCurve
 from tlfeatures.model_selection.training_curve import (
@@ -149,20 +147,18 @@ class Analyses:
                 f"{head} doesn't train in epochs; mlp does: add it to the benchmark, and name it "
                 "here"
             )
-        entry = self.entry(rank)
+        study, entry = self.benchmark.study, self.entry(rank)
 
         def measure() -> TrainingCurve:
-            data = self.dataset(rank)
-            split, folds = self._folds(data, entry)
             return training_curve(
-                data,
+                self.dataset(rank),
                 head,
                 params=_changed(head, rank.params),
-                folds=folds,
-                split=split,
+                folds=study.folds,
+                split=study.facts["split"],
                 chosen=entry.facts["chosen"],
                 n_jobs=self._n_jobs,
-                random_state=self.benchmark.study.facts["random_state"],
+                random_state=study.facts["random_state"],
                 progress=self._progress_of("epochs"),
             )
 
@@ -173,13 +169,13 @@ class Analyses:
         facts, entry = self.benchmark.study.facts, self.entry(rank).facts
 
         def measure() -> Audit:
-            # The labels of the benchmark's images. `dataset` checks that the file still has them.
+            # `dataset` checks that the file still has the benchmark's images.
             labels: dict[str, Any] = dict(_rows(self.dataset(rank)))
             return audit(
                 self.find(entry["file"]),
                 embedding=entry["embedding"],
                 labels=labels,
-                near_duplicates=facts["near_duplicates"],
+                near_duplicates=facts["files"][entry["file"]]["near_duplicates"],
                 cv=self._folds_wanted(),
                 n_jobs=self._n_jobs,
                 random_state=facts["random_state"],
@@ -209,7 +205,7 @@ class Analyses:
         """Give which rows of its dataset a rank predicted wrong; False if they weren't tested."""
         predictions = self.predictions(rank)
         wrong: NDArray[np.bool_] = np.isin(
-            self.dataset(rank).ids, predictions.ids[predictions.wrong]
+            self.benchmark.study.ids, predictions.ids[predictions.wrong]
         )
         return wrong
 
@@ -225,21 +221,6 @@ class Analyses:
     def _folds_wanted(self) -> int:
         folds: int = self.benchmark.study.facts["folds"]
         return folds if folds > 1 else 5
-
-    def _folds(self, data: Dataset, entry: Entry) -> tuple[str, list[Fold]]:
-        """Give the benchmark's folds, from the number of the fold that tested each image."""
-        study = self.benchmark.study
-        split: str = study.facts["split"]
-        if split != "cv":
-            return make_folds(data, split=split)
-        if study.facts["tested"] != len(data.y) or not study.facts["others_train"]:
-            raise ParameterError(
-                "the benchmark's folds were given in Python, and its folder doesn't have them"
-            )
-        place = {id_: row for row, id_ in enumerate(data.ids.tolist())}
-        fold = np.empty(len(data.y), int)
-        fold[[place[id_] for id_ in study.ids.tolist()]] = entry.fold
-        return split, folds_of(fold)
 
     def _progress_of(self, analysis: str) -> Callable[[int, int], None] | None:
         progress = self._progress

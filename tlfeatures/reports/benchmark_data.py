@@ -1,26 +1,26 @@
 """The datasets of a benchmark, loaded again from the files that its folder names.
 
-A file is used only if it still holds the very images, labels and values of the benchmark, so that
-all parts of a page belong together.
+The folder itself has the labels, groups, splits and copies. An embeddings file is used only if it
+still holds the same images and values as when the benchmark was run, so that all parts of a page
+belong together.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tlfeatures.benchmarking.benchmark import Benchmark
-from tlfeatures.benchmarking.common_images import cut_to_common
-from tlfeatures.benchmarking.digests import digest_of_images, fingerprint
+from tlfeatures.benchmarking.common_images import rows_of
+from tlfeatures.benchmarking.digests import fingerprint
 from tlfeatures.dataset.dataset import Dataset
-from tlfeatures.dataset.labels import is_table
-from tlfeatures.dataset.load import load_dataset
+from tlfeatures.dataset.embedding_choice import with_variants
 from tlfeatures.errors import DatasetError, ParameterError
-from tlfeatures.features.file.reader import read_header
+from tlfeatures.features.combined import join, parts_of
+from tlfeatures.features.file.reader import open_embeddings
 
 FileEmbedding = tuple[str, str, int]  # file, embedding, number of variants
 
@@ -51,7 +51,7 @@ class BenchmarkData:
         DatasetError
             If the file no longer holds what the benchmark was computed from.
         """
-        key = entry["file"], entry["embedding"], entry.get("variants", 0)
+        key = entry["file"], entry["embedding"], entry["variants"]
         if key not in self._datasets:
             self._datasets[key] = self._load(*key, entry)
         return self._datasets[key]
@@ -69,49 +69,43 @@ class BenchmarkData:
         )
 
     def _load(self, file: str, embedding: str, variants: int, entry: Mapping[str, Any]) -> Dataset:
-        facts = self._benchmark.study.facts
-        data = load_dataset(
-            self.find(file),
-            embedding,
-            self._labels(),
-            groups=self._groups(),
-            label_level=facts["label_level"],
-            label_columns=facts["label_columns"],
-            near_duplicates=None,
-            variants=variants,
-        )
-        others = {name: read_header(self.find(name)) for name in facts["files"] if name != file}
-        data = cut_to_common(data, file, others, facts["file"])
-        data = _with_copies(data, facts["copy_pairs"])
-        if digest_of_images(data) != facts["study"][:16] or fingerprint(data) != entry["matrix"]:
-            if facts["labels_given"] and facts["tested"] < facts["images"]:
-                raise DatasetError(
-                    "the labels were given in Python, and the folder has only those of the images "
-                    "that were tested"
-                )
-            raise DatasetError(
-                f"{file} or its labels are no longer what the benchmark was computed from; run the "
-                "benchmark again into a new folder"
+        """Load the rows of the study's images; all but the embeddings comes from the study."""
+        study = self._benchmark.study
+        with open_embeddings(self.find(file)) as reader:
+            header = reader.header
+            done = np.flatnonzero(header.done).tolist()
+            rows = rows_of(study.ids.tolist(), [header.ids[row] for row in done])
+            parts = parts_of(embedding)
+            whole = header.embeddings.keys() >= set(parts) and variants <= header.spec.variants
+            if rows is None or not whole:
+                raise _other_content(file)
+            X = join({part: reader.read(part)[rows] for part in parts}, embedding)
+            varied = (
+                {part: reader.read_variants(part, variants)[rows] for part in parts}
+                if variants
+                else None
             )
+            digests = [np.frombuffer(header.digests[done[row]], np.uint8) for row in rows]
+        data = Dataset(
+            X=X,
+            y=study.y,
+            groups=study.groups,
+            ids=study.ids,
+            split=study.split,
+            embedding=embedding,
+            spec=with_variants(header.spec, variants),
+            file=file,
+            copies=study.copies,
+            digests=np.stack(digests),
+            variants=None if varied is None else join(varied, embedding),
+        )
+        if fingerprint(data) != entry["matrix"]:
+            raise _other_content(file)
         return data
 
-    def _labels(self) -> Any:
-        """A path; None for the folders; of labels given in Python, those of tested images."""
-        study = self._benchmark.study
-        if study.facts["labels_given"]:
-            return dict(zip(study.ids.tolist(), study.y.tolist(), strict=True))
-        path = study.facts["labels"]
-        return None if path is None else self.find(path)
 
-    def _groups(self) -> str | None:
-        """A path, or an expression."""
-        groups: str | None = self._benchmark.study.facts["groups_from"]
-        return self.find(groups) if groups is not None and is_table(groups) else groups
-
-
-def _with_copies(data: Dataset, pairs: list[list[str]]) -> Dataset:
-    """Use the benchmark's pairs of copies, which may have been found on another embedding."""
-    place = {id_: row for row, id_ in enumerate(data.ids.tolist())}
-    rows = [[place.get(i, -1), place.get(j, -1)] for i, j in pairs]
-    copies = np.array([pair for pair in rows if -1 not in pair], np.int64).reshape(-1, 2)
-    return replace(data, copies=copies)
+def _other_content(file: str) -> DatasetError:
+    return DatasetError(
+        f"{file} is no longer what the benchmark was computed from; run the benchmark again into a "
+        "new folder"
+    )

@@ -1,9 +1,37 @@
-"""The files of a results folder, and the type of every fact in them.
+"""The files of a results folder. This docstring is the format's specification, version 1.
 
-`results.json` has the study, the ranking and the facts of all entries; `predictions.csv` has one
-row for each tested image of each entry. The study (images, labels, folds) of a folder never
-changes, so that its entries can be compared. Another embeddings file may have other
-near-duplicates, which change the folds; its results then need another folder.
+``study.npz``
+    What all entries have in common, written when the folder is made: the images, their labels,
+    groups, splits and copies, and the folds of the first repeat. It never changes, so that all
+    entries of a folder can be compared. Another embeddings file may have other near-duplicates,
+    which change the folds; its results then need another folder.
+``entries/KEY.npz``
+    One head on one embedding in one repeat: its facts, the fold that tested each image, the head's
+    own decisions, and the probabilities. It is written once, when the entry is computed. Its key
+    is a hash of all that it was computed from, so that the file of a key never changes.
+``results.json``
+    The facts of the study and of all entries, the ranking and the verdict. It is written at the
+    end of each run. A benchmark is read as this file describes it: entries that it doesn't name
+    belong to a run that has not ended.
+
+Both npz files are archives (see `archive.py`) of ``facts.json`` and arrays.
+
+``study.npz``
+    Facts: ``format``, ``format_version``, ``study`` (a hash of the images and folds), ``ids``,
+    ``y``, ``groups``, ``split`` (lists with one text for each of n images; the last two may be
+    null). Arrays: ``copies`` (p, 2) int32; the rows that each of f folds tests, one fold after the
+    other in ``test``, int32, and where each ends, in ``test_ends`` (f,) int64; ``train`` and
+    ``train_ends`` likewise. A fold without training rows trains on all images that it doesn't
+    test.
+``entries/KEY.npz``
+    Facts: ``format``, ``format_version``, ``study``, ``commands`` (of the run), ``source`` (spec,
+    provenance and near_duplicates of the embeddings file, or null) and ``entry``. Arrays: ``fold``
+    (n,) int32, -1 for an image that was not tested; ``predicted`` (t,) int32, the place of the
+    class among the sorted classes, and ``probabilities`` (t, k) float64, of the t tested images in
+    the order of the images; NaN if the head gives none.
+
+To change the format after the first release: increase ``FORMAT_VERSION``, keep reading every
+released version, and add a folder of the old version to the tests' fixtures.
 """
 
 from __future__ import annotations
@@ -11,28 +39,37 @@ from __future__ import annotations
 from typing import Any
 
 RESULTS = "results.json"
-PREDICTIONS = "predictions.csv"
-# of predictions.csv, before one column of probabilities for each class
-COLUMNS = ("id", "label", "head", "embedding", "repeat", "fold", "tuned", "key", "predicted")
+STUDY = "study.npz"
+ENTRIES = "entries"  # a folder
+STUDY_ARRAYS = {
+    "copies": "<i4",
+    **{"train": "<i4", "train_ends": "<i8"},
+    **{"test": "<i4", "test_ends": "<i8"},
+}
+ENTRY_ARRAYS = {"fold": "<i4", "predicted": "<i4", "probabilities": "<f8"}
+
 STUDY_FACTS: dict[str, Any] = {
     **dict.fromkeys(("file", "split", "weights", "study"), str),
     **dict.fromkeys(("images", "tested", "copies", "folds"), int),
     **dict.fromkeys(("classes", "copy_pairs", "unreadable"), list),
-    **dict.fromkeys(("groups", "random_state", "label_level"), int | None),
+    **dict.fromkeys(("groups", "random_state"), int | None),
     **dict.fromkeys(("labels", "groups_from"), str | None),
-    **dict.fromkeys(("labels_given", "others_train"), bool),
     "files": dict,
-    "near_duplicates": float | int | None,
-    "label_columns": dict | None,
 }
 _NUMBER: Any = float | int | None
-IDENTITY_FACTS: dict[str, Any] = {"study": str}
-HEAD_FACTS: dict[str, Any] = {"heads": list}
+RUN_FACTS: dict[str, Any] = {"study": str, "heads": list, "commands": list, "files": dict}
 ENTRY_FACTS: dict[str, Any] = {
     **dict.fromkeys(("head", "file", "embedding", "matrix", "key"), str),
     **dict.fromkeys(("params", "scores", "versions"), dict),
-    **{"repeat": int, "tuned": bool, "chosen": list},
+    **{"repeat": int, "variants": int, "tuned": bool, "chosen": list},
     **dict.fromkeys(("fit_seconds", "test_fraction"), float | int),
 }
-ENTRY_SCORE: dict[str, Any] = {"mean": _NUMBER, "folds": list}
-FILE_FACTS: dict[str, Any] = {"spec": dict, "provenance": dict}
+ENTRY_SCORE: dict[str, Any] = {
+    **dict.fromkeys(("score", "mean", "std"), _NUMBER),
+    **{"interval": list | None, "folds": list, "reason": str | None},
+}
+FILE_FACTS: dict[str, Any] = {
+    "spec": dict,
+    "provenance": dict,
+    "near_duplicates": float | int | None,
+}

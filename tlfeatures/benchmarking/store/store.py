@@ -4,69 +4,56 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from tlfeatures.benchmarking.entries import Entry, series_of
-from tlfeatures.benchmarking.store.checks import as_format_error, check_items, check_kinds
-from tlfeatures.benchmarking.store.format import (
-    FILE_FACTS,
-    IDENTITY_FACTS,
-    PREDICTIONS,
-    RESULTS,
-    STUDY_FACTS,
+from tlfeatures.benchmarking.entries import Entry
+from tlfeatures.benchmarking.store.entry_file import (
+    StoredEntry,
+    entry_path,
+    read_entry,
+    stored_keys,
+    write_entry,
 )
-from tlfeatures.benchmarking.store.reading import read_entries, read_facts, read_labels
-from tlfeatures.benchmarking.store.writing import write_files
+from tlfeatures.benchmarking.store.format import ENTRIES, RESULTS, STUDY
+from tlfeatures.benchmarking.store.results_file import read_results, write_results
+from tlfeatures.benchmarking.store.study_file import read_study_hash, write_study
 from tlfeatures.benchmarking.study import Study
 from tlfeatures.errors import ParameterError
-from tlfeatures.files import cannot_write, remove_leftovers
-from tlfeatures.heads.parameters import with_new_params
+from tlfeatures.files import cannot_write, remove_leftovers, remove_leftovers_in
 from tlfeatures.locks import locked
 
-_LOCK_SECONDS = 600.0  # to wait for another run that ranks or writes
-
-
-def _add_new_params(entry: Entry, study: Study) -> None:
-    """Add parameters that the head did not have in the version that computed the entry."""
-    facts = entry.facts
-    rows = study.facts["images"] * (1 + facts.get("variants", 0))
-    facts["params"] = with_new_params(facts["head"], facts["params"], rows)
-
-
-def _repeat(entry: Entry) -> int:
-    repeat: int = entry.facts["repeat"]
-    return repeat
+_LOCK_SECONDS = 600.0  # to wait for another run that ranks
 
 
 class ResultStore:
     """The entries of a study, and the folder that keeps them, if there is one.
 
+    Each entry is written to a file of its own as soon as it is computed. `results.json` is written
+    at the end of a run, with all entries that the folder has by then, also those of other runs.
+
     Parameters
     ----------
     folder : Path or None
+        None keeps everything in memory.
     study : Study
-    entries : list of Entry
-    commands : sequence of str
+
+    Attributes
+    ----------
+    commands : list of str
         Command lines that computed the entries.
+    computed : int
+        Number of entries that this run computed.
     """
 
-    def __init__(
-        self,
-        folder: Path | None,
-        study: Study,
-        entries: list[Entry],
-        commands: Sequence[str] = (),
-    ) -> None:
-        self.folder, self.study, self.entries = folder, study, entries
-        self.commands = list(commands)
-        self._own: list[Entry] = []  # computed by this run
-        self._moved: dict[str, str] = {}  # key -> path of another file with the same values
-        self._files: dict[str, Any] = dict(study.facts.get("files", {}))
-        self._last_state: object = None  # of the JSON file when it was last read or written
+    def __init__(self, folder: Path | None, study: Study) -> None:
+        self.folder, self.study = folder, study
+        self.commands: list[str] = []
+        self.computed = 0
+        self._stored: dict[str, StoredEntry] = {}  # by key
+        self._files: dict[str, Any] = dict(study.facts["files"])  # what is known of each file
+        self._earlier_commands: list[str] = []  # of other runs
 
     @classmethod
     def open(cls, out: str | os.PathLike[str] | None, study: Study) -> ResultStore:
@@ -78,19 +65,21 @@ class ResultStore:
             If it has results of another study, or is not a folder.
         FormatError
             If its files can't be read.
+        BusyError
+            If another run holds the lock too long.
         OutputError
             If the folder can't be created or locked.
         """
         if out is None:
-            return cls(None, study, [])
+            return cls(None, study)
         folder = Path(out)
         if folder.exists() and not folder.is_dir():
             raise ParameterError(f"{out} is a file; -o takes a folder for the results")
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            (folder / ENTRIES).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise cannot_write(folder, error) from error
-        store = cls(folder, study, [])
+        store = cls(folder, study)
         with store.updating():
             return store
 
@@ -100,6 +89,10 @@ class ResultStore:
 
         Raises
         ------
+        ParameterError
+            If the folder has results of another study.
+        FormatError
+            If its files can't be read.
         BusyError
             If another run holds the lock too long.
         OutputError
@@ -109,129 +102,137 @@ class ResultStore:
             yield
             return
         with locked(self.folder / RESULTS, _LOCK_SECONDS):
-            for name in (RESULTS, PREDICTIONS):
+            for name in (RESULTS, STUDY):
                 remove_leftovers(self.folder / name, alone=True)
-            if self._state() != self._last_state:
-                self._read_again(self.folder)
+            remove_leftovers_in(self.folder / ENTRIES)  # entries are written without the lock
+            self._read_again(self.folder)
             yield
 
-    def _state(self) -> object:
-        """Identify the state of the JSON file, which is a new file after every change."""
-        assert self.folder is not None  # `updating` has checked it
-        try:
-            file = (self.folder / RESULTS).stat()
-        except FileNotFoundError:
-            return None
-        return file.st_ino, file.st_mtime_ns, file.st_size
-
     def _read_again(self, folder: Path) -> None:
-        """Read the folder; what this run computed replaces stored entries."""
-        self._last_state = self._state()
-        if self._last_state is None:  # it does not exist yet, or was removed
-            return
-        stored = read_facts(folder)
-        check_kinds(folder / RESULTS, stored, IDENTITY_FACTS)
-        if stored["study"] != self.study.facts["study"]:
+        """Check the study of the folder, and read the entries that are new."""
+        ranked = read_results(folder) if (folder / RESULTS).exists() else None
+        if ranked is None and not (folder / STUDY).exists():
+            write_study(folder, self.study)
+        if read_study_hash(folder) != self.study.facts["study"]:
             raise ParameterError(
                 f"{folder} holds a benchmark of other images, labels, copies or folds; give "
                 "another -o, or remove it"
             )
-        entries = read_entries(folder, stored, self.study)
-        self.entries = []
-        with as_format_error(folder):
-            for entry in entries:
-                _add_new_params(entry, self.study)
-                entry.facts["file"] = self._moved.get(entry.facts["key"], entry.facts["file"])
-        for entry in [*entries, *self._own]:
-            self._put(entry)
-        optional = {"commands": [], "files": {}, **stored}  # earlier versions did not write them
-        check_kinds(folder / RESULTS, optional, {"commands": list, "files": dict})
-        self.commands = list(dict.fromkeys([*map(str, optional["commands"]), *self.commands]))
-        self._files = {**optional["files"], **self._files}
+        there = stored_keys(folder)
+        for key in self._stored.keys() - there.keys():  # another run has replaced them
+            del self._stored[key]
+        facts = {} if ranked is None else {head["key"]: head for head in ranked["heads"]}
+        for key in [*(key for key in facts if key in there), *there]:
+            if key not in self._stored:
+                self._stored[key] = self._read(folder, key, facts.get(key, {}))
+        if ranked is not None:
+            self._files = {**ranked["files"], **self._files}
+            self._add_commands(ranked["commands"])
 
-    @classmethod
-    def read(cls, folder: Path) -> tuple[ResultStore, dict[str, Any]]:
-        """Read a folder without locking it; also return all facts of its JSON file.
+    def _read(self, folder: Path, key: str, ranked: Mapping[str, Any]) -> StoredEntry:
+        """Read an entry; `ranked` are its facts in `results.json`."""
+        stored = read_entry(folder, key, self.study)
+        facts = stored.entry.facts
+        facts["file"] = ranked.get("file", facts["file"])  # the file was found at another path
+        if stored.source is not None:
+            self._files.setdefault(facts["file"], stored.source)
+        self._add_commands(stored.commands)
+        return stored
 
-        The study has only images that were tested, as the folder does not have the others.
+    def _add_commands(self, commands: Sequence[str]) -> None:
+        """Put commands of other runs before those of this one."""
+        known = dict.fromkeys([*self._earlier_commands, *commands])
+        own = [line for line in self.commands if line not in known]
+        self._earlier_commands = list(known)
+        self.commands[:] = [*known, *own]
 
-        Raises
-        ------
-        FormatError
-            If a file is damaged or incomplete.
-        """
-        path = folder / RESULTS
-        stored = read_facts(folder)
-        with as_format_error(folder):
-            labels = read_labels(folder / PREDICTIONS)
-        check_kinds(path, stored, {**STUDY_FACTS, "commands": list})
-        check_items(path, "classes", stored["classes"], str)
-        check_items(path, "copy_pairs", stored["copy_pairs"], list)
-        facts = {name: stored[name] for name in STUDY_FACTS}
-        ids = sorted(labels)
-        study = Study(np.array(ids), np.array([labels[id_] for id_ in ids]), None, facts)
-        entries = read_entries(folder, stored, study)
-        check_kinds(path, facts["files"], {entry.facts["file"]: dict for entry in entries})
-        for about in facts["files"].values():
-            check_kinds(path, about, FILE_FACTS)
-        return cls(folder, study, entries, stored["commands"]), stored
+    @property
+    def entries(self) -> list[Entry]:
+        """The newest entry of each head, embedding and repeat."""
+        return [stored.entry for stored in self._newest().values()]
+
+    def _newest(self) -> dict[tuple[Any, ...], StoredEntry]:
+        newest: dict[tuple[Any, ...], StoredEntry] = {}
+        for stored in self._stored.values():
+            other = newest.get(stored.place)
+            if other is None or stored.modified >= other.modified:
+                newest[stored.place] = stored
+        return newest
 
     def has(self, keys: Sequence[str], file: str) -> bool:
         """Check for an entry with one of these keys, and set its file to this one."""
-        for entry in self.entries:
-            if entry.facts["key"] in keys:
+        for key in keys:
+            if key in self._stored:
+                stored = self._stored[key]
                 # The file has the same values, but may have another path.
-                entry.facts["file"] = self._moved[entry.facts["key"]] = file
+                stored.entry.facts["file"] = file
+                self._prefer(stored)
                 return True
         return False
 
-    @property
-    def computed(self) -> int:
-        """Number of entries that this run computed."""
-        return len(self._own)
+    def _prefer(self, stored: StoredEntry) -> None:
+        """Make an entry the newest one of its head, embedding and repeat."""
+        others = [each for each in self._stored.values() if each.place == stored.place]
+        if self.folder is None or len(others) == 1:
+            return
+        path = entry_path(self.folder, stored.entry.facts["key"])
+        with suppress(OSError):  # another run has replaced it
+            os.utime(path)
+            stored.modified = path.stat().st_mtime_ns
 
     def add(self, entry: Entry) -> None:
-        """Add a computed entry; it replaces one of the same head, embedding and repeat."""
-        self._own.append(entry)
-        self._put(entry)
+        """Add a computed entry; it replaces one of the same head, embedding and repeat.
 
-    def _put(self, entry: Entry) -> None:
-        for place, other in enumerate(self.entries):
-            if series_of(other) == series_of(entry) and _repeat(other) == _repeat(entry):
-                self.entries[place] = entry
-                return
-        self.entries.append(entry)
-
-    def save(self) -> None:
-        """Write all entries, together with those that other runs have written."""
-        with self.updating():
-            self.write()
-
-    def write(self, more: Mapping[str, Any] | None = None) -> None:
-        """Write both files; call it inside `updating`.
-
-        Parameters
-        ----------
-        more : mapping, optional
-            Further facts for the JSON file, such as the ranking.
+        It is on the disk when this returns.
 
         Raises
         ------
         OutputError
-            If one of them can't be written; both stay unchanged.
+            If its file can't be written.
         """
-        named = {entry.facts["file"] for entry in self.entries} | {self.study.facts["file"]}
+        own = [line for line in self.commands if line not in self._earlier_commands]
+        stored = StoredEntry(entry, own, self._files.get(entry.facts["file"]))
+        if self.folder is not None:
+            write_entry(self.folder, self.study.facts["study"], stored)
+        self._stored[entry.facts["key"]] = stored
+        self.computed += 1
+
+    def write(self, more: Mapping[str, Any] | None = None) -> None:
+        """Write `results.json`; call it inside `updating`.
+
+        Parameters
+        ----------
+        more : mapping, optional
+            Further facts, such as the ranking.
+
+        Raises
+        ------
+        OutputError
+            If it can't be written; it stays unchanged.
+        """
+        entries = self.entries
+        named = {entry.facts["file"] for entry in entries} | {self.study.facts["file"]}
         self.study.facts["files"] = {
             name: about for name, about in self._files.items() if name in named
         }
         if self.folder is None:
             return
-        heads = [entry.facts for entry in self.entries]
         facts = {
             **self.study.to_dict(),
             "commands": self.commands,
             **(more or {}),
-            "heads": heads,
+            "heads": [entry.facts for entry in entries],
         }
-        write_files(self.folder, facts, self.study, self.entries)
-        self._last_state = self._state()
+        write_results(self.folder, facts)
+        self._remove_replaced(self.folder)
+
+    def _remove_replaced(self, folder: Path) -> None:
+        """Remove the files of entries that newer ones replace, as `results.json` is without them.
+
+        If this is interrupted, the next run does it.
+        """
+        kept = {stored.entry.facts["key"] for stored in self._newest().values()}
+        for key in self._stored.keys() - kept:
+            with suppress(OSError):
+                entry_path(folder, key).unlink()
+            del self._stored[key]

@@ -1,0 +1,62 @@
+"""Tables as Parquet files, by pyarrow, which is installed with `tlfeatures[parquet]`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from tlfeatures.errors import ParameterError
+
+
+def check_pyarrow(output: str | os.PathLike[str]) -> None:
+    """Raise `ParameterError` if pyarrow is not installed."""
+    if find_spec("pyarrow") is None:
+        raise ParameterError(
+            f"{output} needs pyarrow, which is not installed: pip install 'tlfeatures[parquet]', "
+            "or name a file that ends in .csv"
+        )
+
+
+class ParquetTable:
+    """A Parquet file that is written one entry after the other.
+
+    Parameters
+    ----------
+    path : Path
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("wb")  # a file of Python raises the errors of the system
+        self._writer: Any = None
+
+    def __enter__(self) -> ParquetTable:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if self._writer is not None and kind is None:
+                self._writer.close()
+        finally:
+            self._file.close()
+
+    def add(self, columns: Mapping[str, NDArray[Any]]) -> None:
+        """Write rows; NaN becomes a missing value."""
+        import pyarrow
+        from pyarrow.parquet import ParquetWriter
+
+        table = pyarrow.table(
+            {
+                name: pyarrow.array(
+                    values.tolist() if values.dtype.kind == "U" else values, from_pandas=True
+                )
+                for name, values in columns.items()
+            }
+        )
+        if self._writer is None:
+            self._writer = ParquetWriter(self._file, table.schema)
+        self._writer.write_table(table)

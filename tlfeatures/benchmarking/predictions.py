@@ -1,0 +1,174 @@
+"""The out-of-fold predictions of a benchmark as one table, for spreadsheets and data frames."""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlfeatures.benchmarking.entries import Entry
+from tlfeatures.benchmarking.parquet import ParquetTable, check_pyarrow
+from tlfeatures.benchmarking.store.results_file import (
+    check_folder,
+    read_again_if_changed,
+    read_entries_of,
+    read_results,
+    read_study_of,
+)
+from tlfeatures.benchmarking.study import Study
+from tlfeatures.errors import ParameterError
+from tlfeatures.files import file_target, replacing
+
+Columns = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class PredictionsTable:
+    """The table that `write_predictions` has written.
+
+    Attributes
+    ----------
+    file : str
+    rows : int
+        Number of predictions: one for each tested image of each entry.
+    entries : int
+        Number of entries; an entry is one head on one embedding in one repeat.
+    """
+
+    file: str
+    rows: int
+    entries: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON-ready plain data."""
+        return asdict(self)
+
+
+def prediction_columns(study: Study, entry: Entry) -> Columns:
+    """Return the predictions of one entry as columns.
+
+    Returns
+    -------
+    dict of name to ndarray of shape (t,)
+        One row for each of the t tested images: `id`, `label`, `head`, `embedding`, `repeat`,
+        `fold`, `tuned` (0 or 1), `key` (of the entry), `predicted` (the head's own decision) and
+        the probability `p_CLASS` of each class, NaN if the head gives none.
+    """
+    rows, facts = np.flatnonzero(entry.fold >= 0), entry.facts
+    same = {name: np.full(len(rows), facts[name]) for name in ("head", "embedding", "key")}
+    return {
+        "id": study.ids[rows],
+        "label": study.y[rows],
+        "head": same["head"],
+        "embedding": same["embedding"],
+        "repeat": np.full(len(rows), facts["repeat"]),
+        "fold": entry.fold[rows],
+        "tuned": np.full(len(rows), int(facts["tuned"])),
+        "key": same["key"],
+        "predicted": np.array(study.classes)[entry.predicted[rows]],
+        **{f"p_{name}": entry.probabilities[rows, code] for code, name in enumerate(study.classes)},
+    }
+
+
+def predictions_table(study: Study, entries: Iterable[Entry]) -> Columns:
+    """Return the predictions of all entries as columns, one entry after the other."""
+    parts = [prediction_columns(study, entry) for entry in entries]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def write_predictions(
+    folder: str | os.PathLike[str], output: str | os.PathLike[str]
+) -> PredictionsTable:
+    """Write the out-of-fold predictions of a benchmark as a CSV or Parquet file.
+
+    There is one row for each tested image of each entry: a head on an embedding in a repeat.
+    `prediction_columns` describes the columns. The entries are read and written one at a time, so
+    that a large benchmark needs little memory.
+
+    Parameters
+    ----------
+    folder : path
+        Folder of a benchmark.
+    output : path
+        File that ends in .csv or .parquet; an existing one is replaced. Parquet needs `pip install
+        'tlfeatures[parquet]'`.
+
+    Returns
+    -------
+    PredictionsTable
+
+    Raises
+    ------
+    ParameterError
+        If there is no benchmark in the folder, no such file can be made, or pyarrow is missing.
+    FormatError
+        If the folder is damaged.
+    OutputError
+        If the file can't be written; an existing one stays.
+
+    Examples
+    --------
+    >>> write_predictions("results", "predictions.csv")  # doctest: +SKIP
+    """
+    suffix = Path(output).suffix.lower()
+    if suffix not in _WRITERS:
+        raise ParameterError(
+            f"output is {str(output)!r}; expected a name ending in {' or '.join(_WRITERS)}"
+        )
+    target = file_target(output, "predictions.csv", "the table")
+    if suffix == ".parquet":
+        check_pyarrow(output)
+    path = check_folder(folder)
+    return read_again_if_changed(path, lambda path: _write(path, target, suffix, str(output)))
+
+
+def _write(folder: Path, target: Path, suffix: str, named: str) -> PredictionsTable:
+    stored = read_results(folder)
+    study = read_study_of(folder, stored)
+    rows = 0
+    with replacing(target) as fresh, _WRITERS[suffix](fresh) as table:
+        for entry in read_entries_of(folder, stored, study):
+            table.add(prediction_columns(study, entry))
+            rows += int((entry.fold >= 0).sum())
+    return PredictionsTable(named, rows, len(stored["heads"]))
+
+
+class CsvTable:
+    """A CSV file that is written one entry after the other."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("w", newline="", encoding="utf-8", errors="backslashreplace")
+        # Texts are quoted, because an id may contain a line break.
+        self._writer = csv.writer(self._file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+        self._begun = False
+
+    def __enter__(self) -> CsvTable:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def add(self, columns: Columns) -> None:
+        """Write rows, and before the first ones the names of the columns."""
+        if not self._begun:
+            self._writer.writerow(columns)
+            self._begun = True
+        for row in zip(*(column.tolist() for column in columns.values()), strict=True):
+            self._writer.writerow("" if _is_nan(value) else value for value in row)
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)
+
+
+_WRITERS: dict[str, type[CsvTable] | type[ParquetTable]] = {
+    ".csv": CsvTable,
+    ".parquet": ParquetTable,
+}

@@ -1,0 +1,167 @@
+"""`entries/KEY.npz`: one head on one embedding in one repeat."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tlfeatures.benchmarking.entries import Entry, series_of
+from tlfeatures.benchmarking.store.archive import Arrays, read_archive, write_archive
+from tlfeatures.benchmarking.store.checks import as_format_error, check_format, check_kinds, remedy
+from tlfeatures.benchmarking.store.format import (
+    ENTRIES,
+    ENTRY_ARRAYS,
+    ENTRY_FACTS,
+    ENTRY_SCORE,
+    FILE_FACTS,
+)
+from tlfeatures.benchmarking.study import FORMAT, FORMAT_VERSION, Study
+from tlfeatures.errors import FormatError
+from tlfeatures.metrics.scores import SCORES
+
+_RATIO = 1000  # most images for each tested one, if they take more than _SMALL
+_SMALL = 2**27  # probabilities, a gigabyte
+_KEY = re.compile(r"[0-9A-Za-z_-]+")  # no path
+_FILE_FACTS: dict[str, Any] = {
+    "study": str,
+    "commands": list,
+    "source": dict | None,
+    "entry": dict,
+}
+
+
+@dataclass
+class StoredEntry:
+    """An entry of a folder.
+
+    Attributes
+    ----------
+    entry : Entry
+    commands : list of str
+        Command lines of the run that computed it.
+    source : dict or None
+        Spec, provenance and near_duplicates of its embeddings file.
+    modified : int
+        When its file was written, in nanoseconds.
+    place : tuple
+        What it has in common with the entries that it replaces: head, embedding and repeat.
+    """
+
+    entry: Entry
+    commands: list[str]
+    source: dict[str, Any] | None
+    modified: int = 0
+    place: tuple[Any, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.place = (*series_of(self.entry), self.entry.facts["repeat"])
+
+
+def entry_path(folder: Path, key: str) -> Path:
+    """Return the path of an entry's file.
+
+    Raises
+    ------
+    FormatError
+        If the key is none, so that the path could lead to another folder.
+    """
+    if not _KEY.fullmatch(key):
+        raise FormatError(
+            f"{folder} is damaged: {key[:40]!r} is no key of an entry; run the benchmark again "
+            "into another folder"
+        )
+    return folder / ENTRIES / f"{key}.npz"
+
+
+def stored_keys(folder: Path) -> dict[str, int]:
+    """List the entries of a folder: key to the time when the file was written, oldest first."""
+    found = {}
+    for path in (folder / ENTRIES).glob("*.npz"):
+        if _KEY.fullmatch(path.stem):
+            found[path.stem] = path.stat().st_mtime_ns
+    return dict(sorted(found.items(), key=lambda item: (item[1], item[0])))
+
+
+def write_entry(folder: Path, study: str, stored: StoredEntry) -> None:
+    """Write an entry, once and for all; `study` is the hash of its study.
+
+    Raises
+    ------
+    OutputError
+        If the file can't be written.
+    """
+    entry = stored.entry
+    tested = entry.fold >= 0
+    path = entry_path(folder, entry.facts["key"])
+    write_archive(
+        path,
+        {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "study": study,
+            "commands": stored.commands,
+            "source": stored.source,
+            "entry": entry.facts,
+        },
+        {
+            "fold": entry.fold.astype("<i4"),
+            "predicted": entry.predicted[tested].astype("<i4"),
+            "probabilities": entry.probabilities[tested].astype("<f8"),
+        },
+    )
+    stored.modified = path.stat().st_mtime_ns
+
+
+def read_entry(folder: Path, key: str, study: Study) -> StoredEntry:
+    """Read an entry and check that it fits the study.
+
+    Raises
+    ------
+    FormatError
+        If the file is missing, damaged, of another version, or of another study.
+    """
+    path = entry_path(folder, key)
+    stored, arrays = read_archive(path, ENTRY_ARRAYS)
+    check_format(path, stored, _FILE_FACTS)
+    facts = stored["entry"]
+    check_entry_facts(path, facts)
+    if stored["study"] != study.facts["study"] or facts["key"] != key:
+        raise FormatError(f"{path} is of another benchmark; {remedy(path)}")
+    if stored["source"] is not None:
+        check_kinds(path, stored["source"], FILE_FACTS)
+    with as_format_error(path):
+        entry = _entry(facts, arrays, study)
+        modified = path.stat().st_mtime_ns
+    return StoredEntry(
+        entry, [str(line) for line in stored["commands"]], stored["source"], modified
+    )
+
+
+def check_entry_facts(path: Path, facts: Any) -> None:
+    """Raise a FormatError if a fact of an entry is missing or has a wrong type."""
+    check_kinds(path, facts, ENTRY_FACTS)
+    check_kinds(path, facts["scores"], dict.fromkeys(SCORES, dict))
+    for score in facts["scores"].values():
+        check_kinds(path, score, ENTRY_SCORE)
+
+
+def _entry(facts: Mapping[str, Any], arrays: Arrays, study: Study) -> Entry:
+    n, k, t = len(study.ids), len(study.classes), study.facts["tested"]
+    shapes = {"fold": (n,), "predicted": (t,), "probabilities": (t, k)}
+    for name, shape in shapes.items():
+        if arrays[name].shape != shape:
+            raise ValueError(f"{name} has the shape {arrays[name].shape}, expected {shape}")
+    if n * k > max(_SMALL, _RATIO * t * k):
+        raise ValueError(f"{n} images and {k} classes don't go with {t} tested images")
+    tested = arrays["fold"] >= 0
+    if tested.sum() != t or not 0 <= arrays["predicted"].min() <= arrays["predicted"].max() < k:
+        raise ValueError("it has predictions of other images or classes")
+    entry = Entry(dict(facts), arrays["fold"].astype(int), np.full(n, -1), np.full((n, k), np.nan))
+    entry.predicted[tested] = arrays["predicted"]
+    entry.probabilities[tested] = arrays["probabilities"]
+    return entry

@@ -1,0 +1,142 @@
+"""`results.json`: what the last run that ended says of the study, its entries and their ranking."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tlfeatures.benchmarking.entries import Entry
+from tlfeatures.benchmarking.store.checks import (
+    as_format_error,
+    check_format,
+    check_items,
+    check_kinds,
+    remedy,
+)
+from tlfeatures.benchmarking.store.entry_file import check_entry_facts, entry_path, read_entry
+from tlfeatures.benchmarking.store.format import FILE_FACTS, RESULTS, RUN_FACTS, STUDY, STUDY_FACTS
+from tlfeatures.benchmarking.store.study_file import read_study
+from tlfeatures.benchmarking.study import Study
+from tlfeatures.errors import FormatError, ParameterError
+from tlfeatures.files import replacing
+
+
+def check_folder(folder: str | os.PathLike[str]) -> Path:
+    """Return the path of a folder that has a benchmark.
+
+    Raises
+    ------
+    ParameterError
+        If there is none, or none that has ended.
+    """
+    path = Path(folder)
+    if (path / RESULTS).is_file():
+        return path
+    if (path / STUDY).is_file():
+        raise ParameterError(
+            f"the benchmark in {folder} has not ended; run the `tlfeatures benchmark ... -o "
+            f"{folder}` again, which computes what is missing"
+        )
+    found = "is a file" if path.is_file() else "holds no benchmark"
+    raise ParameterError(
+        f"{folder} {found}; expected the folder that `tlfeatures benchmark FILE.h5 -o DIR` made"
+    )
+
+
+Read = TypeVar("Read")
+
+
+def read_again_if_changed(folder: Path, read: Callable[[Path], Read]) -> Read:
+    """Read a folder, and once more if another run has changed it meanwhile.
+
+    Parameters
+    ----------
+    folder : Path
+    read : callable of a folder
+    """
+    before = (folder / RESULTS).stat()
+    try:
+        return read(folder)
+    except FormatError:
+        now = (folder / RESULTS).stat()
+        if (now.st_ino, now.st_mtime_ns) == (before.st_ino, before.st_mtime_ns):
+            raise
+    return read(folder)
+
+
+def write_results(folder: Path, facts: Mapping[str, Any]) -> None:
+    """Replace `results.json` as a whole.
+
+    Raises
+    ------
+    OutputError
+        If it can't be written; what was there stays.
+    """
+    with replacing(folder / RESULTS, tidy=False) as fresh:
+        fresh.write_text(json.dumps(facts, indent=1), encoding="utf-8")
+
+
+def read_results(folder: Path) -> dict[str, Any]:
+    """Read `results.json` and check what each run needs of it.
+
+    Raises
+    ------
+    FormatError
+        If it is missing, damaged, or of another version.
+    """
+    path = folder / RESULTS
+    with as_format_error(path):
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    stored = check_format(path, facts, RUN_FACTS)
+    if not stored["heads"]:
+        raise FormatError(f"{path} is damaged: it has no entries; {remedy(path)}")
+    for facts in stored["heads"]:
+        check_entry_facts(path, facts)
+    check_items(path, "commands", stored["commands"], str)
+    check_items(path, "files", list(stored["files"].values()), dict)
+    for about in stored["files"].values():
+        check_kinds(path, about, FILE_FACTS)
+    return stored
+
+
+def read_study_of(folder: Path, stored: Mapping[str, Any]) -> Study:
+    """Read the study of a folder; `stored` comes from `read_results`.
+
+    Raises
+    ------
+    FormatError
+        If a file is damaged.
+    """
+    path = folder / RESULTS
+    check_kinds(path, stored, STUDY_FACTS)
+    check_items(path, "classes", stored["classes"], str)
+    check_items(path, "copy_pairs", stored["copy_pairs"], list)
+    check_kinds(path, stored["files"], {facts["file"]: dict for facts in stored["heads"]})
+    study = read_study(folder, {name: stored[name] for name in STUDY_FACTS})
+    if study.classes != sorted(set(study.y.tolist())):
+        raise FormatError(
+            f"{path} is damaged: its classes are not those of the images; {remedy(path)}"
+        )
+    return study
+
+
+def read_entries_of(folder: Path, stored: Mapping[str, Any], study: Study) -> Iterator[Entry]:
+    """Read the entries that `results.json` names, one at a time, with the facts that it has.
+
+    Raises
+    ------
+    FormatError
+        If a file is missing or damaged.
+    """
+    for facts in stored["heads"]:
+        if not entry_path(folder, facts["key"]).is_file():
+            raise FormatError(
+                f"{folder} lacks an entry of {facts['head'][:40]} that {RESULTS} ranks; run the "
+                f"`tlfeatures benchmark ... -o {folder}` again, which computes what is missing"
+            )
+        entry = read_entry(folder, facts["key"], study).entry
+        entry.facts.update(facts)
+        yield entry

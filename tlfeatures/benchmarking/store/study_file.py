@@ -1,0 +1,147 @@
+"""`study.npz`: the images of a benchmark and the folds of its first repeat."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlfeatures.benchmarking.digests import digest_of_study
+from tlfeatures.benchmarking.store.archive import Arrays, read_archive, write_archive
+from tlfeatures.benchmarking.store.checks import check_format, damaged, remedy
+from tlfeatures.benchmarking.store.format import STUDY, STUDY_ARRAYS
+from tlfeatures.benchmarking.study import FORMAT, FORMAT_VERSION, Study
+from tlfeatures.dataset.stratified_folds import Fold
+from tlfeatures.errors import FormatError
+
+_LISTS = ("ids", "y", "groups", "split")
+
+
+def write_study(folder: Path, study: Study) -> None:
+    """Write the images and folds of a study.
+
+    Raises
+    ------
+    OutputError
+        If the file can't be written.
+    """
+    n = len(study.ids)
+    trains = [_NO_ROWS if _on_all_others(fold, n) else fold[0] for fold in study.folds]
+    train, train_ends = _joined(trains)
+    test, test_ends = _joined([test for _, test in study.folds])
+    lists = {name: getattr(study, name) for name in _LISTS}
+    write_archive(
+        folder / STUDY,
+        {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "study": study.facts["study"],
+            **{name: None if values is None else values.tolist() for name, values in lists.items()},
+        },
+        {
+            "copies": study.copies.astype("<i4"),
+            **{"train": train, "train_ends": train_ends, "test": test, "test_ends": test_ends},
+        },
+    )
+
+
+def read_study(folder: Path, facts: Mapping[str, Any]) -> Study:
+    """Read the images and folds of a study.
+
+    Parameters
+    ----------
+    folder : Path
+    facts : mapping
+        Those of the study, from `results.json`; the hash is checked.
+
+    Raises
+    ------
+    FormatError
+        If the file is missing, damaged, of another version, or of another study.
+    """
+    path = folder / STUDY
+    stored, arrays = _read(path)
+    try:
+        texts = {name: _texts(stored[name], len(stored["ids"])) for name in _LISTS}
+        study = Study(
+            ids=_given(texts["ids"]),
+            y=_given(texts["y"]),
+            groups=texts["groups"],
+            split=texts["split"],
+            copies=arrays["copies"].astype(np.int64),
+            folds=_folds(arrays, len(stored["ids"])),
+            facts=dict(facts),
+        )
+        found = digest_of_study(study.ids, study.y, study.together, study.folds)
+    except (LookupError, TypeError, ValueError) as error:
+        raise damaged(path, error) from error
+    if not found == stored["study"] == facts["study"]:
+        raise FormatError(
+            f"{path} doesn't belong to the other files of its folder, or is damaged; {remedy(path)}"
+        )
+    return study
+
+
+def read_study_hash(folder: Path) -> str:
+    """Read the hash that identifies the study of a folder.
+
+    Raises
+    ------
+    FormatError
+        If the file is missing, damaged, or of another version.
+    """
+    return str(_read(folder / STUDY)[0]["study"])
+
+
+def _read(path: Path) -> tuple[dict[str, Any], Arrays]:
+    stored, arrays = read_archive(path, STUDY_ARRAYS)
+    return check_format(path, stored, {"study": str, "ids": list, "y": list}), arrays
+
+
+# ---- lists of texts, and of rows
+
+_NO_ROWS: NDArray[np.int_] = np.empty(0, np.int_)
+
+
+def _texts(values: Any, n: int) -> NDArray[np.str_] | None:
+    if values is None:
+        return None
+    if len(values) != n or not all(isinstance(value, str) for value in values):
+        raise ValueError(f"a list has not {n} texts")
+    return np.array(values, np.str_)
+
+
+def _given(values: NDArray[np.str_] | None) -> NDArray[np.str_]:
+    if values is None:
+        raise ValueError("a list is missing")
+    return values
+
+
+def _joined(parts: list[NDArray[np.int_]]) -> tuple[NDArray[Any], NDArray[Any]]:
+    ends = np.cumsum([len(part) for part in parts])
+    return np.concatenate([_NO_ROWS, *parts]).astype("<i4"), ends.astype("<i8")
+
+
+def _on_all_others(fold: Fold, n: int) -> bool:
+    train, test = fold
+    return np.array_equal(train, np.setdiff1d(np.arange(n), test))
+
+
+def _folds(arrays: Arrays, n: int) -> list[Fold]:
+    trains = _divided(arrays["train"], arrays["train_ends"], n)
+    tests = _divided(arrays["test"], arrays["test_ends"], n)
+    return [
+        (train if len(train) else np.setdiff1d(np.arange(n), test), test)
+        for train, test in zip(trains, tests, strict=True)
+    ]
+
+
+def _divided(joined: NDArray[Any], ends: NDArray[Any], n: int) -> list[NDArray[np.int_]]:
+    if joined.ndim != 1 or ends.ndim != 1 or not len(ends) or ends[-1] != len(joined):
+        raise ValueError("rows of folds are missing")
+    if len(joined) and not 0 <= joined.min() <= joined.max() < n:
+        raise ValueError(f"a fold has a row that isn't one of {n}")
+    return np.split(joined.astype(np.int_), ends[:-1])

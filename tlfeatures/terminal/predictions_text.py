@@ -1,0 +1,17 @@
+"""The result of `predictions` as text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tlfeatures.benchmarking.predictions import PredictionsTable
+
+
+def render_predictions(table: PredictionsTable) -> str:
+    """The path of the table and its size."""
+    each = table.rows // table.entries
+    return (
+        f"{table.file}: {table.rows:,} predictions, {each:,} images by each of {table.entries:,} "
+        "entries (a head on an embedding in a repeat)"
+    )
