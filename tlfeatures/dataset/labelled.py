@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from tlfeatures.dataset.dataset import Dataset, Unreadable
 from tlfeatures.dataset.duplicates import Similarity, find_near_duplicates, least_similarity
 from tlfeatures.dataset.grouping import identical_pairs
+from tlfeatures.dataset.label_values import by_id
 from tlfeatures.dataset.labels import (
     Groups,
     Labels,
@@ -157,6 +159,10 @@ def label_images(
         If an option can't be used.
     """
     check_options(labels, groups, label_columns)
+    if not (labels is None or isinstance(labels, str | os.PathLike)):
+        labels = by_id(labels, ids, "labels", file)
+    if not (groups is None or isinstance(groups, str | os.PathLike)):
+        groups = by_id(groups, ids, "groups", file)
     failed = unreadable or {}
     all_rows = find_rows(
         [*ids, *failed],
@@ -174,8 +180,9 @@ def label_images(
     if groups is None:
         grouped = _column(kept, kept_ids, "group")
     else:
-        both = labels is not None and not isinstance(labels, Mapping)
-        grouped = find_groups(groups, kept_ids, label_columns, columns_of_labels=both)
+        grouped = find_groups(
+            groups, kept_ids, label_columns, columns_of_labels=isinstance(labels, str | os.PathLike)
+        )
     labelled = Labelled(
         rows=np.array(rows),
         ids=np.array(kept_ids),
