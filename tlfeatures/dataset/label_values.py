@@ -56,16 +56,16 @@ def by_id(values: Values, ids: Sequence[str], argument: str, source: str) -> ByI
     if getattr(values, "ndim", 1) != 1:
         shape = getattr(values, "shape", ())
         raise ParameterError(
-            f"{argument} is of type {kind} and shape {shape}; expected one column, with one value for "
-            "each image"
+            f"{argument} is of type {kind} and shape {shape}; expected one column, "
+            "with one value for each image"
         )
     if _has_ids(values):
         return values
     unordered = isinstance(values, str | bytes | set | frozenset)
     if unordered or not (hasattr(values, "__len__") and hasattr(values, "__iter__")):
         raise ParameterError(
-            f"{argument} is of type {kind}; expected the path of a CSV file, a mapping of id to value, a "
-            "pandas Series with the ids as its index, or an array or list"
+            f"{argument} is of type {kind}; expected the path of a CSV file, a mapping of "
+            "id to value, a pandas Series with the ids as its index, or an array or list"
         )
     listed = list(cast("Sequence[Any]", values))
     if len(listed) != len(ids):
