@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.dataset.dataset import Dataset, Unreadable
-from tlfeatures.dataset.duplicates import Similarity, find_near_duplicates, least_similarity
-from tlfeatures.dataset.grouping import identical_pairs
+from tlfeatures.dataset.duplicates import Similarity, find_copies
 from tlfeatures.dataset.label_values import by_id
 from tlfeatures.dataset.labels import (
     Groups,
@@ -100,11 +99,8 @@ class Labelled(EqualByValue):
             looks = None if looks is None else looks[self.rows]
         for values in (X, *(() if variants is None else np.moveaxis(variants, 1, 0))):
             _check_finite(values, self.ids.tolist(), embedding)
-        same = identical_pairs(digests)
-        near = np.empty((0, 2), np.int64)
-        similarity = least_similarity(near_duplicates, spec)
-        if similarity is not None:
-            near, _ = find_near_duplicates(X if looks is None else looks, similarity)
+        shown = X if looks is None else looks
+        copies, identical = find_copies(shown, digests, near_duplicates, spec)
         data = Dataset(
             X=X,
             y=self.y,
@@ -114,13 +110,13 @@ class Labelled(EqualByValue):
             embedding=embedding,
             spec=spec,
             file=self.file,
-            copies=np.unique(np.concatenate([same, near]), axis=0),
+            copies=copies,
             digests=digests,
             variants=variants,
             looks=looks,
             unreadable=self.unreadable,
         )
-        _log_copies(data, len(same))
+        _log_copies(data, identical)
         return data
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,14 +16,13 @@ from tlfeatures.benchmarking.entries import Entry
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.stratified_folds import Fold, folds_of
 from tlfeatures.errors import ParameterError
-from tlfeatures.features.sources.folder_labels import LabelRow
 from tlfeatures.heads.parameters import plain_params
 from tlfeatures.heads.table import ALIASES, HEADS, make_head
 from tlfeatures.metrics.out_of_fold import OutOfFold
 from tlfeatures.model_selection.audit.audit import audit
 from tlfeatures.model_selection.audit.results import Audit
 from tlfeatures.model_selection.folds import make_folds
-from tlfeatures.model_selection.learning_curve.measure import measure_curve
+from tlfeatures.model_selection.learning_curve.measure import learning_curve
 from tlfeatures.model_selection.learning_curve.results import LearningCurve
 from tlfeatures.model_selection.training_curve import (
     TrainingCurve,
@@ -129,7 +128,7 @@ class Analyses:
 
         def measure() -> LearningCurve:
             data = self.dataset(rank)
-            return measure_curve(
+            return learning_curve(
                 data,
                 head,
                 cv=self._folds_wanted(),
@@ -173,13 +172,8 @@ class Analyses:
         facts, entry = self.benchmark.study.facts, self.entry(rank).facts
 
         def measure() -> Audit:
-            # The labels of the benchmark's images. `dataset` checks that the file still has them.
-            labels: dict[str, Any] = dict(_rows(self.dataset(rank)))
             return audit(
-                self.find(entry["file"]),
-                embedding=entry["embedding"],
-                labels=labels,
-                near_duplicates=facts["near_duplicates"],
+                self.dataset(rank),
                 cv=self._folds_wanted(),
                 n_jobs=self._n_jobs,
                 random_state=facts["random_state"],
@@ -250,14 +244,6 @@ def _names(rank: Rank, what: str) -> tuple[str, ...]:
     if what == "head":
         return rank.label, rank.head
     return rank.embedding, rank.embedding.rpartition(":")[2]
-
-
-def _rows(data: Dataset) -> Iterator[tuple[str, LabelRow]]:
-    nothing = [None] * len(data.y)
-    groups = nothing if data.groups is None else data.groups.tolist()
-    splits = nothing if data.split is None else data.split.tolist()
-    for id_, *row in zip(data.ids.tolist(), data.y.tolist(), groups, splits, strict=True):
-        yield id_, LabelRow(*row)
 
 
 def _own(head: str) -> str:
