@@ -220,7 +220,7 @@ def test_the_command_prints_json(run):
     result = run("--sizes", "3,5", "--json", *options)
     facts = json.loads(result.stdout)
     assert [point["images_per_class"] for point in facts["points"]] == [3, 5, 8]
-    assert (facts["head"], facts["params"], facts["folds"]) == ("svm", {"C": 1}, 3)
+    assert (facts["head"], facts["params"], facts["folds"]) == ("rbf-svm", {"C": 1}, 3)
     assert facts["verdict"] == "unknown"
 
 

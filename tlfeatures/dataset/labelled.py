@@ -155,10 +155,7 @@ def label_images(
         If an option can't be used.
     """
     check_options(labels, groups, label_columns)
-    if not (labels is None or isinstance(labels, str | os.PathLike)):
-        labels = by_id(labels, ids, "labels", file)
-    if not (groups is None or isinstance(groups, str | os.PathLike)):
-        groups = by_id(groups, ids, "groups", file)
+    labels, groups = _by_id(labels, ids, "labels", file), _by_id(groups, ids, "groups", file)
     failed = unreadable or {}
     all_rows = find_rows(
         [*ids, *failed],
@@ -193,6 +190,13 @@ def label_images(
     )
     warn_of_names(labelled.y.tolist(), None if grouped is None else grouped.tolist())
     return labelled
+
+
+def _by_id(values: Labels, ids: list[str], argument: str, file: str) -> Labels:
+    """Give labels or groups in the order of these images their ids, as others follow."""
+    if values is None or isinstance(values, str | os.PathLike):
+        return values
+    return by_id(values, ids, argument, file)
 
 
 def _warn_about_unlabelled(ids: list[str], rows: list[LabelRow]) -> None:
