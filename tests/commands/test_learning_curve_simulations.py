@@ -5,7 +5,7 @@ import pytest
 
 from tests.unit.simulations import gaussian_classes
 from tlfeatures.heads.table import make_head
-from tlfeatures.model_selection.learning_curve.measure import measure_curve
+from tlfeatures.model_selection.learning_curve.measure import learning_curve
 
 
 def true_accuracy(counts, fits, **fields) -> float:
@@ -32,7 +32,8 @@ def test_doubling_is_forecast(seeds, fits, cv):
     assert doubled - now > 0.015  # else this would test nothing
     images = 200 * cv // (cv - 1)  # of which each fold trains on 200 a class
     curves = [
-        measure_curve(gaussian_classes((images,) * 2, seed=seed, **fields), cv=cv) for seed in seeds
+        learning_curve(gaussian_classes((images,) * 2, seed=seed, **fields), cv=cv)
+        for seed in seeds
     ]
     made = [curve.forecasts[0] for curve in curves if curve.forecasts]
     # If each of 12 intervals of 95 % misses the truth in 1 of 20 cases, 4 or more miss it with a
@@ -52,7 +53,7 @@ def test_doubling_is_forecast(seeds, fits, cv):
 
 
 def test_where_every_image_is_right_more_help_little_and_certainty_is_not_claimed():
-    curve = measure_curve(gaussian_classes((150, 150), d=5, signal=12), "lda", cv=3)
+    curve = learning_curve(gaussian_classes((150, 150), d=5, signal=12), "lda", cv=3)
     assert curve.verdict == "little"
     assert curve.sentence.endswith("more images would help little.")
     assert curve.points[-1].accuracy == 1
@@ -62,7 +63,7 @@ def test_where_every_image_is_right_more_help_little_and_certainty_is_not_claime
 
 
 def test_random_labels_are_flat_at_chance_and_nothing_is_forecast():
-    curve = measure_curve(gaussian_classes((100, 100), signal=0), "lda", cv=3)
+    curve = learning_curve(gaussian_classes((100, 100), signal=0), "lda", cv=3)
     assert all(abs(point.accuracy - 0.5) < 0.12 for point in curve.points)
     assert curve.points[-1].interval[0] <= 0.5 <= curve.points[-1].interval[1]
     assert (curve.verdict, curve.forecasts) == ("unknown", ())
@@ -71,14 +72,14 @@ def test_random_labels_are_flat_at_chance_and_nothing_is_forecast():
 
 def test_naming_only_the_large_class_is_chance_too():
     data = gaussian_classes((150, 15), d=40, signal=0.5)
-    curve = measure_curve(data, params={"C": 1e-5}, cv=3)
+    curve = learning_curve(data, params={"C": 1e-5}, cv=3)
     assert curve.points[-1].accuracy > 0.85
     assert curve.verdict == "unknown"
     assert "largest class (0.909)" in curve.sentence
 
 
 def test_few_images_say_so():
-    curve = measure_curve(gaussian_classes((12, 12), d=5, signal=4), "lda")
+    curve = learning_curve(gaussian_classes((12, 12), d=5, signal=4), "lda")
     assert (curve.verdict, curve.law, curve.forecasts) == ("unknown", None, ())
     assert "too few" in curve.sentence
     assert "images a class would give" not in curve.sentence

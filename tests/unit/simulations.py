@@ -52,6 +52,7 @@ def entries_of(
             run = HeadFolds(fold, predicted, table, scores, {}, np.ones(len(folds)), fraction)
             facts = {
                 "head": head,
+                "classifier": "simulated",
                 "embedding": "x.avg",
                 "file": "x.h5",
                 "matrix": "0",

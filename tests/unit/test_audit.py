@@ -9,8 +9,9 @@ import pytest
 from tests.unit.data import SPEC
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.distances import neighbor_distances
+from tlfeatures.dataset.duplicates import find_copies
 from tlfeatures.errors import DatasetError, ParameterError
-from tlfeatures.model_selection.audit.audit import audit_dataset
+from tlfeatures.model_selection.audit.audit import audit
 from tlfeatures.model_selection.audit.results import Audit
 
 
@@ -30,13 +31,23 @@ def dataset(n=120, classes="abc", d=96, signal=3.0, seed=0, **fields) -> Dataset
         embedding="x.avg",
         spec=SPEC,
         file="x.h5",
+        digests=random.integers(0, 256, (n, 32), np.uint8),
     )
     return replace(made, **fields)
 
 
-def run(data, **options) -> Audit:
-    """Audit by three folds and, if no other is given, by a head that is fitted fast."""
-    return audit_dataset(data, **{"head": "lda", "cv": 3, **options})
+def with_same_files(data, *pairs) -> Dataset:
+    """Give the second image of each pair the file of the first."""
+    digests = data.digests.copy()
+    for first, second in pairs:
+        digests[second] = digests[first]
+    return replace(data, digests=digests)
+
+
+def run(data, near_duplicates="auto", **options) -> Audit:
+    """Audit as a file is audited, by three folds and, if no other is given, by a fast head."""
+    copies, _ = find_copies(data.X, data.digests, near_duplicates, data.spec)
+    return audit(replace(data, copies=copies), **{"head": "lda", "cv": 3, **options})
 
 
 def outliers_of(data) -> dict[str, float]:
@@ -56,7 +67,7 @@ def flipped(data, count, seed=1):
 
 
 def test_clean_data_give_few_findings():
-    result = audit_dataset(dataset())
+    result = audit(dataset())
     assert (result.head, result.judged) == ("rbf-svm", True)
     assert result.accuracy > 0.95
     assert len(result.findings) <= 3
@@ -101,8 +112,8 @@ def test_of_many_copies_each_doubted_one_has_one_row():
     X, y = data.X.copy(), data.y.copy()
     X[:9] = X[0]
     y[:9] = ["a", "a", "a", "a", "a", "a", "a", "b", "c"]
-    copies = np.array([(row, row + 1) for row in range(8)])
-    result = run(replace(data, X=X, y=y, copies=copies))
+    copies = [(row, row + 1) for row in range(8)]
+    result = run(with_same_files(replace(data, X=X, y=y), *copies))
     found = [each for each in result.findings if each.kind == "near-duplicate"]
     assert sorted(each.id for each in found) == sorted(data.ids[[7, 8]])
     assert {each.other for each in found} <= set(data.ids[:8].tolist())
@@ -118,7 +129,7 @@ def test_copies_in_two_splits_come_before_labels_and_spare_the_training_image():
     last = next(row for row in free if row >= 100 and data.y[row] == data.y[early[1]])
     X = data.X.copy()
     X[late], X[last] = X[early[0]], X[early[1]] * 1.0001
-    result = run(replace(data, X=X, split=split, copies=np.array([(early[0], late)])))
+    result = run(with_same_files(replace(data, X=X, split=split), (early[0], late)))
     first = [(each.kind, each.id, each.other) for each in result.findings[:2]]
     expected = {
         ("near-duplicate", data.ids[early[0]], data.ids[late]),
@@ -134,7 +145,7 @@ def test_copies_within_a_class_and_a_split_are_not_listed():
     data = dataset()
     X = data.X.copy()
     X[3], X[6] = X[0], X[9]
-    result = run(replace(data, X=X, copies=np.array([(0, 3)])))
+    result = run(with_same_files(replace(data, X=X), (0, 3)))
     assert result.counts["near-duplicate"] == 0
 
 
@@ -155,7 +166,7 @@ def test_off_finds_identical_files_only():
     data = dataset()
     X, y = data.X.copy(), data.y.copy()
     X[1], X[4] = X[0], X[3]
-    data = replace(data, X=X, y=y, copies=np.array([(0, 1)]))
+    data = with_same_files(replace(data, X=X, y=y), (0, 1))
     assert run(data).counts["near-duplicate"] == 2
     result = run(data, near_duplicates=None)
     assert result.counts["near-duplicate"] == 1

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tlfeatures.dataset import duplicates
-from tlfeatures.dataset.duplicates import find_near_duplicates
+from tlfeatures.dataset.duplicates import find_near_duplicates, pair_similarities
 from tlfeatures.dataset.grouping import identical_pairs, merge_groups
 from tlfeatures.errors import ParameterError
 
@@ -282,3 +282,16 @@ def test_copies_are_chained():
     assert identical_pairs(array).tolist() == [[0, 2], [1, 4], [2, 5]]
     for none in ([], [b"a", b"b"], np.empty((0, 32), np.uint8)):
         assert identical_pairs(none).shape == (0, 2)
+
+
+def test_the_similarity_of_given_pairs_is_that_by_which_they_are_found():
+    random = np.random.default_rng(0)
+    X = random.gamma(2.0, size=(80, 96)).astype(np.float32)
+    X[1], X[3], X[5] = X[0] * 2, X[2] * random.uniform(0.9, 1.1, 96), 0
+    pairs, similarity = find_near_duplicates(X, 0.01)
+    assert len(pairs) > 2
+    np.testing.assert_allclose(pair_similarities(X, pairs), similarity, atol=1e-4)
+    np.testing.assert_allclose(pair_similarities(X, pairs[:, ::-1]), similarity, atol=1e-4)
+    assert pair_similarities(X, np.array([[0, 1]])) == 1
+    assert pair_similarities(X, np.array([[4, 5]])) == 0  # a row of zeros is like none
+    assert pair_similarities(X, np.empty((0, 2), np.int64)).shape == (0,)

@@ -203,6 +203,23 @@ def test_a_class_without_images_is_no_error(model, halves):
     assert trial.scores["accuracy"]["score"] is not None
 
 
+@pytest.mark.parametrize("kind", ["folder", "file"])
+def test_labels_and_groups_may_be_objects(model, halves, tmp_path, kind):
+    source = halves[1]
+    ids = sorted(path.relative_to(source).as_posix() for path in source.glob("*/*.png"))
+    labels, groups = [id_.split("/")[0] for id_ in ids], [id_[-5] for id_ in ids]
+    expected = evaluate(model, source, groups=r"(\d)\.png$")
+    if kind == "file":
+        extract(source, tmp_path / "new.h5", backbone="pixels", size=16)
+        source = tmp_path / "new.h5"
+    by_id = {
+        "labels": dict(zip(ids, labels, strict=True)),
+        "groups": dict(zip(ids, groups, strict=True)),
+    }
+    for options in (by_id, {"labels": np.array(labels), "groups": groups}):
+        assert numbers(evaluate(model, source, **options)) == numbers(expected)
+
+
 def test_labels_of_a_csv(model, halves, tmp_path):
     rows = [
         f"{label}/{path.name},{label}"

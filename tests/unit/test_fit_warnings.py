@@ -15,7 +15,7 @@ from tlfeatures import Model, cross_validate, fit, make_head
 from tlfeatures.cli import main
 from tlfeatures.model_selection.cross_validation import cross_validate_heads
 from tlfeatures.model_selection.fit_warnings import collected, distinct
-from tlfeatures.model_selection.learning_curve.measure import measure_curve
+from tlfeatures.model_selection.learning_curve.measure import learning_curve
 
 CATEGORIES = [UserWarning, RuntimeWarning, FutureWarning, ConvergenceWarning]
 
@@ -91,7 +91,7 @@ def test_inner_fits_of_a_calibration_warn(caplog):
 
 
 def test_a_learning_curve_warns(caplog):
-    measure_curve(dataset(), "tests.unit.test_fit_warnings:SureWarner", cv=2, sizes=[10])
+    learning_curve(dataset(), "tests.unit.test_fit_warnings:SureWarner", cv=2, sizes=[10])
     assert len([each for each in lines(caplog) if "odd rows" in each]) == 1
 
 

@@ -12,7 +12,7 @@ from tests.unit.simulations import gaussian_classes
 from tlfeatures import HEADS, extract
 from tlfeatures.cli import main
 from tlfeatures.errors import ParameterError
-from tlfeatures.model_selection.learning_curve.measure import measure_curve
+from tlfeatures.model_selection.learning_curve.measure import learning_curve
 from tlfeatures.model_selection.learning_curve.results import LearningCurve
 from tlfeatures.terminal.learning_curve_text import render_learning_curve
 
@@ -35,7 +35,7 @@ def fits_of(data, **options):
     Recorder.fitted.clear()
     Recorder.asked.clear()
     data.X[:, IMAGE], data.X[:, VARIANT] = np.arange(len(data.y)), 0
-    curve = measure_curve(data, "tests.fakes:recording", **options)
+    curve = learning_curve(data, "tests.fakes:recording", **options)
     asked = [frozenset(int(image) for image, _ in names) for _, names in Recorder.asked]
     assert [number for number, _ in Recorder.asked] == list(range(len(Recorder.fitted)))
     fits = []
@@ -119,7 +119,7 @@ def test_every_size_is_tested_on_the_same_images():
 def test_every_head_can_be_fitted_on_the_smallest_size(head, grouped):
     groups = np.array([f"g{row // 2}" for row in range(60)]) if grouped else None
     data = gaussian_classes((20, 20, 20), groups=groups)
-    curve = measure_curve(data, head, sizes=[2], cv=2, params=FAST.get(head))
+    curve = learning_curve(data, head, sizes=[2], cv=2, params=FAST.get(head))
     assert len(curve.points) == 2
     assert curve.points[0].images_per_class == pytest.approx(4 if grouped else 2, abs=0.5)
 
@@ -130,26 +130,26 @@ def test_every_head_can_be_fitted_on_the_smallest_size(head, grouped):
 def test_jobs_do_not_change_the_numbers():
     data = gaussian_classes((40, 40), signal=1.5)
     options = {"sizes": [5, 9], "cv": 3}
-    one, two = (measure_curve(data, "lda", n_jobs=jobs, **options).to_dict() for jobs in (1, 2))
+    one, two = (learning_curve(data, "lda", n_jobs=jobs, **options).to_dict() for jobs in (1, 2))
     assert one == two
-    other = measure_curve(data, "lda", random_state=1, **options).to_dict()
+    other = learning_curve(data, "lda", random_state=1, **options).to_dict()
     assert other["points"] != one["points"]
 
 
 def test_progress_counts_the_fits():
     data, seen = gaussian_classes((20, 20)), []
-    measure_curve(data, sizes=[5], cv=2, progress=lambda *counts: seen.append(counts))
+    learning_curve(data, sizes=[5], cv=2, progress=lambda *counts: seen.append(counts))
     assert seen == [(done + 1, 2 * (3 + 1)) for done in range(8)]
 
 
 @pytest.mark.parametrize("sizes", [[], [1, 5], [5, 49]])
 def test_sizes_that_are_not_there(sizes):
     with pytest.raises(ParameterError, match="expected numbers from 2 to 48"):
-        measure_curve(gaussian_classes(), sizes=sizes)
+        learning_curve(gaussian_classes(), sizes=sizes)
 
 
 def test_points_are_pooled_accuracies_with_intervals_around():
-    curve = measure_curve(gaussian_classes(), sizes=[8, 48])
+    curve = learning_curve(gaussian_classes(), sizes=[8, 48])
     assert [point.images_per_class for point in curve.points] == [8, 48]
     assert [point.draws for point in curve.points] == [5, 1]
     for point in curve.points:
@@ -162,7 +162,7 @@ def test_points_are_pooled_accuracies_with_intervals_around():
 @pytest.fixture(scope="module")
 def easy_curve():
     """The curve of classes far apart; 80 images a class are trained on."""
-    return measure_curve(gaussian_classes((120, 120), d=5, signal=12), "lda", cv=3)
+    return learning_curve(gaussian_classes((120, 120), d=5, signal=12), "lda", cv=3)
 
 
 def test_a_curve_survives_json(easy_curve):
@@ -183,7 +183,7 @@ def test_text_and_json(easy_curve):
     assert facts["verdict"] == "little"
     assert [each["factor"] for each in facts["forecasts"]] == [2, 4]
     assert facts["points"][-1]["images_per_class"] == 80
-    unknown = measure_curve(gaussian_classes((12, 12)), "lda", cv=3)
+    unknown = learning_curve(gaussian_classes((12, 12)), "lda", cv=3)
     assert "times)" not in render_learning_curve(unknown)
 
 
@@ -220,7 +220,7 @@ def test_the_command_prints_json(run):
     result = run("--sizes", "3,5", "--json", *options)
     facts = json.loads(result.stdout)
     assert [point["images_per_class"] for point in facts["points"]] == [3, 5, 8]
-    assert (facts["head"], facts["params"], facts["folds"]) == ("svm", {"C": 1}, 3)
+    assert (facts["head"], facts["params"], facts["folds"]) == ("rbf-svm", {"C": 1}, 3)
     assert facts["verdict"] == "unknown"
 
 

@@ -8,7 +8,7 @@ from tests.unit.data import augmented, named, units
 from tlfeatures import Model, audit, cross_validate
 from tlfeatures.errors import ModelError
 from tlfeatures.model_selection.folds import inner_folds, make_folds
-from tlfeatures.model_selection.learning_curve.measure import measure_curve
+from tlfeatures.model_selection.learning_curve.measure import learning_curve
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_nor_with_a_splitter_of_ones_own(recorder):
 
 def test_nor_in_a_learning_curve(recorder):
     data = named(groups=np.array([f"g{i // 3}" for i in range(60)]))
-    measure_curve(data, "tests.fakes:recording", sizes=[6, 12], cv=3)
+    learning_curve(data, "tests.fakes:recording", sizes=[6, 12], cv=3)
     unit = units(data)
     sizes = set()
     for (known, _), (_, new) in zip(Recorder.fitted, Recorder.asked, strict=True):

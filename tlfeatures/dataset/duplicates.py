@@ -53,7 +53,15 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tlfeatures.dataset.distances import block_rows, distances, parts, unit_roots, usable
+from tlfeatures.dataset.distances import (
+    block_rows,
+    distances,
+    parts,
+    row_distances,
+    unit_roots,
+    usable,
+)
+from tlfeatures.dataset.grouping import identical_pairs
 from tlfeatures.errors import ParameterError
 from tlfeatures.features.backbones.table import BACKBONES, DEFAULT_BACKBONE
 from tlfeatures.features.spec import Spec
@@ -116,6 +124,69 @@ def find_near_duplicates(
     return pairs.sorted()
 
 
+def find_copies(
+    X: ArrayLike, digests: NDArray[np.uint8] | None, near_duplicates: Similarity, spec: Spec
+) -> tuple[NDArray[np.int64], int]:
+    """Find pairs of rows that are the same file or near-duplicates.
+
+    Parameters
+    ----------
+    X : array of shape (n, d)
+        The embedding on which near-duplicates are found.
+    digests : ndarray of shape (n, 32), uint8, or None
+        sha256 of each image file, if it is known.
+    near_duplicates : float, "auto" or None
+        See `load_dataset`.
+    spec : Spec
+
+    Returns
+    -------
+    copies : ndarray of shape (p, 2), int
+        Rows i < j, without repetitions. Of n equal files there are n - 1 pairs at least.
+    identical : int
+        Number of pairs of equal files, n - 1 of n.
+    """
+    same = np.empty((0, 2), np.int64) if digests is None else identical_pairs(digests)
+    near = np.empty((0, 2), np.int64)
+    least = least_similarity(near_duplicates, spec)
+    if least is not None:
+        near, _ = find_near_duplicates(X, least)
+    return np.unique(np.concatenate([same, near]), axis=0), len(same)
+
+
+def pair_similarities(X: ArrayLike, pairs: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Give the similarity of pairs of rows, as `find_near_duplicates` defines it.
+
+    Parameters
+    ----------
+    X : array of shape (n, d)
+        Embeddings of all images: the scale is measured on them.
+    pairs : ndarray of shape (p, 2), int
+
+    Returns
+    -------
+    ndarray of shape (p,)
+        At most 1, which is the same embedding; 0 is no nearer than one image in ten. 0 for a row
+        of zeros, or with a value that isn't finite.
+    """
+    X = np.asarray(X)
+    block = block_rows(X.shape[1])
+    similarity = np.zeros(len(pairs))
+    if not len(pairs):
+        return similarity
+    is_usable = np.concatenate([usable(X[part]) for part in parts(len(X), block)])
+    defined = np.flatnonzero(is_usable[pairs].all(axis=1))
+    rows = np.flatnonzero(is_usable)
+    scales = _scales(X, rows, block, np.unique(pairs[defined]))
+    for part in parts(len(defined), block):
+        i, j = pairs[defined[part]].T
+        distance = row_distances(unit_roots(X[i]), unit_roots(X[j]))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            far = distance / np.minimum(scales[i], scales[j])
+        similarity[defined[part]] = 1 - np.nan_to_num(far, nan=0, posinf=np.inf)
+    return similarity
+
+
 def least_similarity(similarity: Similarity, spec: Spec) -> float | None:
     """Give the similarity from which two images are copies; "auto" is the limit of the backbone.
 
@@ -135,8 +206,10 @@ def _check(X: NDArray[Any], threshold: float, block: int | None) -> None:
         raise ParameterError(f"block is {block}; expected at least 1 row")
 
 
-def _scales(X: NDArray[Any], rows: NDArray[np.int64], block: int) -> NDArray[np.float32]:
-    """Give the distance of each row to its nearest tenth, on an even sample of the rows.
+def _scales(
+    X: NDArray[Any], rows: NDArray[np.int64], block: int, wanted: NDArray[np.int64] | None = None
+) -> NDArray[np.float32]:
+    """Give the distance of each (wanted) row to its nearest tenth, on an even sample of the rows.
 
     It is a quantile and not the nearest neighbour: if most images have a near-duplicate, these are
     the nearest neighbours, and nothing would stand out.
@@ -147,11 +220,12 @@ def _scales(X: NDArray[Any], rows: NDArray[np.int64], block: int) -> NDArray[np.
     if nearest < 1:
         return scales
     blocks = parts(len(sample), block)
-    for part in parts(len(rows), block):
-        unit = unit_roots(X[rows[part]])
+    wanted = rows if wanted is None else wanted
+    for part in parts(len(wanted), block):
+        unit = unit_roots(X[wanted[part]])
         table = np.hstack([distances(unit, unit_roots(X[sample[other]])) for other in blocks])
         # The row itself is the nearest one, at 0.
-        scales[rows[part]] = np.partition(table, nearest, axis=1)[:, nearest]
+        scales[wanted[part]] = np.partition(table, nearest, axis=1)[:, nearest]
     return scales
 
 

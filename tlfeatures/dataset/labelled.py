@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.dataset.dataset import Dataset, Unreadable
-from tlfeatures.dataset.duplicates import Similarity, find_near_duplicates, least_similarity
-from tlfeatures.dataset.grouping import identical_pairs
+from tlfeatures.dataset.duplicates import Similarity, find_copies
+from tlfeatures.dataset.label_values import by_id
 from tlfeatures.dataset.labels import (
     Groups,
     Labels,
@@ -98,11 +99,8 @@ class Labelled(EqualByValue):
             looks = None if looks is None else looks[self.rows]
         for values in (X, *(() if variants is None else np.moveaxis(variants, 1, 0))):
             _check_finite(values, self.ids.tolist(), embedding)
-        same = identical_pairs(digests)
-        near = np.empty((0, 2), np.int64)
-        similarity = least_similarity(near_duplicates, spec)
-        if similarity is not None:
-            near, _ = find_near_duplicates(X if looks is None else looks, similarity)
+        shown = X if looks is None else looks
+        copies, identical = find_copies(shown, digests, near_duplicates, spec)
         data = Dataset(
             X=X,
             y=self.y,
@@ -112,13 +110,13 @@ class Labelled(EqualByValue):
             embedding=embedding,
             spec=spec,
             file=self.file,
-            copies=np.unique(np.concatenate([same, near]), axis=0),
+            copies=copies,
             digests=digests,
             variants=variants,
             looks=looks,
             unreadable=self.unreadable,
         )
-        _log_copies(data, len(same))
+        _log_copies(data, identical)
         return data
 
 
@@ -157,6 +155,7 @@ def label_images(
         If an option can't be used.
     """
     check_options(labels, groups, label_columns)
+    labels, groups = _by_id(labels, ids, "labels", file), _by_id(groups, ids, "groups", file)
     failed = unreadable or {}
     all_rows = find_rows(
         [*ids, *failed],
@@ -174,8 +173,9 @@ def label_images(
     if groups is None:
         grouped = _column(kept, kept_ids, "group")
     else:
-        both = labels is not None and not isinstance(labels, Mapping)
-        grouped = find_groups(groups, kept_ids, label_columns, columns_of_labels=both)
+        grouped = find_groups(
+            groups, kept_ids, label_columns, columns_of_labels=isinstance(labels, str | os.PathLike)
+        )
     labelled = Labelled(
         rows=np.array(rows),
         ids=np.array(kept_ids),
@@ -190,6 +190,13 @@ def label_images(
     )
     warn_of_names(labelled.y.tolist(), None if grouped is None else grouped.tolist())
     return labelled
+
+
+def _by_id(values: Labels, ids: list[str], argument: str, file: str) -> Labels:
+    """Give labels or groups in the order of these images their ids, as others follow."""
+    if values is None or isinstance(values, str | os.PathLike):
+        return values
+    return by_id(values, ids, argument, file)
 
 
 def _warn_about_unlabelled(ids: list[str], rows: list[LabelRow]) -> None:

@@ -25,7 +25,7 @@ from tlfeatures.dataset.labels import Groups, Labels, check_options
 from tlfeatures.errors import DatasetError, ParameterError
 from tlfeatures.features.combined import join, parts_of
 from tlfeatures.features.file.format import Header
-from tlfeatures.features.file.reader import Reader, open_embeddings
+from tlfeatures.features.file.reader import Reader, open_embeddings, read_header
 from tlfeatures.names import some_of
 
 logger = logging.getLogger(__name__)
@@ -119,13 +119,17 @@ def load_dataset(
     embedding : str, optional
         `LAYER.POOLING`; not needed if the file has only one, or block5_pool.avg. `A+B+C` joins
         several; each image's row of each is scaled to length 1.
-    labels : path of a CSV file, or mapping of id to label, optional
+    labels : path of a CSV file, mapping, pandas Series, array or list, optional
         A CSV needs the columns `id` and `label`; `group` and `split` (train, val, test) are
-        optional. Blanks around a name and its Unicode form don't matter; see
+        optional. A mapping has a label for each id, and so has a Series whose index are ids. An
+        array, a list or a Series with a default index has one label for each embedded image, in the
+        order of `embedded_ids`. Text, whole numbers, True and False are labels, which become their
+        text; None, NaN and "" are none. Blanks around a name and its Unicode form don't matter; see
         `tlfeatures.dataset.labels`. By default, the class is the image's folder.
-    groups : path of a CSV file with columns `id` and `group`, or regular expression, optional
-        The expression is searched in the id. The group is the part that its first group `( )`
-        matches or, without one, the whole match. They replace the groups of `labels`.
+    groups : path of a CSV file, regular expression, mapping, Series, array or list, optional
+        A CSV needs the columns `id` and `group`. The expression is searched in the id. The group is
+        the part that its first group `( )` matches or, without one, the whole match. Objects are
+        read like those of `labels`. They replace the groups of `labels`.
     label_level : int, optional
         Which part of an id is the label: 1 for the top folder, 2 for the folder in it, -1 for the
         folder that holds the image. The default is 2 if the top folders are splits, else 1.
@@ -155,6 +159,12 @@ def load_dataset(
         If the file has no such embedding or fewer variants, or an option can't be used.
     StoreError
         If the file can't be read.
+
+    Examples
+    --------
+    >>> load_dataset("photos.h5", groups="(patient[0-9]+)")  # doctest: +SKIP
+    >>> table = pandas.read_csv("photos.csv", index_col="id")  # doctest: +SKIP
+    >>> load_dataset("photos.h5", labels=table["species"], groups=table["site"])  # doctest: +SKIP
     """
     if not isinstance(file, str | os.PathLike):
         raise ParameterError(f"got {type(file).__name__}; expected an embeddings file or a Dataset")
@@ -191,6 +201,23 @@ def load_dataset(
         looks=values[1],
     )
     return data if looks else replace(data, looks=None)
+
+
+def embedded_ids(file: str | os.PathLike[str]) -> list[str]:
+    """Give the ids of a file's embedded images, in the order of labels and groups in an array.
+
+    Parameters
+    ----------
+    file : path
+        Embeddings file of `extract`.
+
+    Raises
+    ------
+    StoreError
+        If the file can't be read.
+    """
+    header = read_header(file)
+    return [header.ids[row] for row in np.flatnonzero(header.done)]
 
 
 def _read_variants(reader: Reader, embedding: str, count: int) -> NDArray[np.float32] | None:

@@ -28,8 +28,16 @@ def make_folds(
 
     Parameters
     ----------
-    data, cv, split, random_state
-        See `tlfeatures.cross_validate`.
+    data : Dataset
+    cv : int, scikit-learn splitter or iterable of (train rows, test rows), optional
+        A number of folds (default 5) is stratified and shuffled. Groups and copies of an image stay
+        together: of other folds, training rows that belong to a test row are left out.
+    split : {"auto", "cv", "val", "test"}
+        "val" and "test" train on the images of the split train and test on those of val or test.
+        "cv" cross-validates over all images. "auto" is "cv" if `cv` is given; else val or, if there
+        is none, test; and "cv" for data without splits.
+    random_state : int or None
+        Seed of the shuffling.
 
     Returns
     -------

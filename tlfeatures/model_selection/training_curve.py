@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
-from tlfeatures.dataset.dataset import Dataset
+from tlfeatures.dataset.duplicates import Similarity
+from tlfeatures.dataset.labels import Groups, Labels
+from tlfeatures.dataset.load import Data, as_dataset
 from tlfeatures.dataset.stratified_folds import Fold
 from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import ParameterError
-from tlfeatures.heads.table import HEADS, make_head
+from tlfeatures.heads.table import HEADS, OneHead, make_head, make_one_head
 from tlfeatures.model_selection.fold_scores import EPOCH_SCORES
 from tlfeatures.model_selection.fold_work import Task
 from tlfeatures.model_selection.folds import make_folds
@@ -104,9 +106,16 @@ def trains_in_epochs(head: BaseEstimator) -> bool:
 
 
 def training_curve(
-    data: Dataset,
-    head: str = "mlp",
+    data: Data,
+    head: OneHead = "mlp",
     *,
+    embedding: str | None = None,
+    labels: Labels = None,
+    groups: Groups = None,
+    label_level: int | None = None,
+    label_columns: Mapping[str, str] | None = None,
+    near_duplicates: Similarity = "auto",
+    variants: int | None = None,
     params: Mapping[str, Any] | None = None,
     folds: list[Fold] | None = None,
     split: str | None = None,
@@ -120,10 +129,14 @@ def training_curve(
 
     Parameters
     ----------
-    data : Dataset
-    head : str
+    data : path or Dataset
+        Embeddings file of `extract`, or what `load_dataset` returns.
+    head : str or scikit-learn classifier
+        A head that trains in epochs, see `trains_in_epochs`.
+    embedding, labels, groups, label_level, label_columns, near_duplicates, variants
+        See `load_dataset`; only with a path.
     params : mapping, optional
-        Parameters of the head, see `make_head`.
+        Parameters of a head that is given by name, see `make_head`.
     folds : list of (train rows, test rows), optional
         From `make_folds`, instead of `cv`; `split` is then the name that it returned.
     split : str, optional
@@ -134,7 +147,7 @@ def training_curve(
     n_jobs : int or None
         Number of folds at once, each on one thread; the results don't depend on it.
     random_state : int or None
-        Seed of folds and head.
+        Seed of the folds and, if it is given by name, of the head.
     progress : callable of (done, total), optional
         Called after each fold.
 
@@ -145,30 +158,46 @@ def training_curve(
     Raises
     ------
     DatasetError
-        If there is one class only, or a class has fewer images than folds.
+        See `load_dataset`; with one class, or a class of fewer images than folds.
     ParameterError
-        If the head does not train in epochs, the head or a parameter is unknown, or `chosen` has
-        another length than the folds.
+        If the head does not train in epochs, the head or a parameter is unknown, `chosen` has
+        another length than the folds, or an option of a file is given with a `Dataset`.
+    StoreError
+        If the file can't be read.
+
+    Examples
+    --------
+    >>> training_curve("photos.h5", "mlp", cv=5).validation_accuracy  # doctest: +SKIP
     """
-    classifier = _make(head, params, random_state)
+    name, classifier = _make(head, params, random_state)
+    data = as_dataset(
+        data,
+        embedding=embedding,
+        labels=labels,
+        groups=groups,
+        label_level=label_level,
+        label_columns=label_columns,
+        near_duplicates=near_duplicates,
+        variants=variants,
+    )
     if folds is None:
         split, folds = make_folds(data, cv=cv, split=split or "auto", random_state=random_state)
     if chosen and len(chosen) != len(folds):
         raise ParameterError(
             f"chosen must have one mapping for each of {len(folds)} folds, got {len(chosen)}"
         )
-    tasks = [Task(train, test, {head: classifier}) for train, test in folds]
+    tasks = [Task(train, test, {name: classifier}) for train, test in folds]
     if chosen:
-        tasks = [replace(task, params={head: own}) for task, own in zip(tasks, chosen, strict=True)]
+        tasks = [replace(task, params={name: own}) for task, own in zip(tasks, chosen, strict=True)]
     with Trainer(
         data, n_jobs=n_jobs, progress=ProgressCounter(len(folds), progress).add
     ) as trainer:
-        tables = [by_head[head] for by_head in trainer.follow_epochs(tasks)]
+        tables = [by_head[name] for by_head in trainer.follow_epochs(tasks)]
     return TrainingCurve(
         file=data.file,
         embedding=data.embedding,
         weights=data.spec.weights,
-        head=head,
+        head=name,
         params=dict(params or {}),
         images=len(data.y),
         split=split or "cv",
@@ -178,15 +207,17 @@ def training_curve(
     )
 
 
-def _make(head: str, params: Mapping[str, Any] | None, seed: int | None) -> Pipeline:
-    classifier = make_head(head, random_state=seed, **(params or {}))
+def _make(
+    head: OneHead, params: Mapping[str, Any] | None, seed: int | None
+) -> tuple[str, BaseEstimator]:
+    name, classifier = make_one_head(head, params, seed)
     if not trains_in_epochs(classifier):
         able = [name for name in HEADS if trains_in_epochs(make_head(name))]
         raise ParameterError(
-            f"{head} does not train in epochs, so that there is no curve; heads that do: "
+            f"{name} does not train in epochs, so that there is no curve; heads that do: "
             f"{', '.join(able)}"
         )
-    return classifier
+    return name, classifier
 
 
 def _padded(tables: Sequence[Floats]) -> Floats:

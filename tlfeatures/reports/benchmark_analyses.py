@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,13 +15,12 @@ from tlfeatures.benchmarking.comparison import Rank
 from tlfeatures.benchmarking.entries import Entry
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.errors import ParameterError
-from tlfeatures.features.sources.folder_labels import LabelRow
 from tlfeatures.heads.parameters import plain_params
-from tlfeatures.heads.table import ALIASES, HEADS, make_head
+from tlfeatures.heads.table import ALIASES, HEADS, class_path, make_head
 from tlfeatures.metrics.out_of_fold import OutOfFold
 from tlfeatures.model_selection.audit.audit import audit
 from tlfeatures.model_selection.audit.results import Audit
-from tlfeatures.model_selection.learning_curve.measure import measure_curve
+from tlfeatures.model_selection.learning_curve.measure import learning_curve
 from tlfeatures.model_selection.learning_curve.results import LearningCurve
 from tlfeatures.model_selection.training_curve import (
     TrainingCurve,
@@ -122,12 +121,12 @@ class Analyses:
 
     def learning_curve(self, rank: Rank) -> LearningCurve:
         """Measure a head's accuracy against its number of training images."""
-        head, params = _own(rank.head), self._params(rank)
+        head, params = self._own_head(rank), self._params(rank)
         seed = self.benchmark.study.facts["random_state"]
 
         def measure() -> LearningCurve:
             data = self.dataset(rank)
-            return measure_curve(
+            return learning_curve(
                 data,
                 head,
                 cv=self._folds_wanted(),
@@ -141,7 +140,7 @@ class Analyses:
 
     def training(self, rank: Rank) -> TrainingCurve:
         """Follow a head epoch by epoch, on the benchmark's folds."""
-        head = _own(rank.head)
+        head = self._own_head(rank)
         if not _in_epochs(head):
             raise ParameterError(
                 f"{head} doesn't train in epochs; mlp does: add it to the benchmark, and name it "
@@ -169,13 +168,8 @@ class Analyses:
         facts, entry = self.benchmark.study.facts, self.entry(rank).facts
 
         def measure() -> Audit:
-            # `dataset` checks that the file still has the benchmark's images.
-            labels: dict[str, Any] = dict(_rows(self.dataset(rank)))
             return audit(
-                self.find(entry["file"]),
-                embedding=entry["embedding"],
-                labels=labels,
-                near_duplicates=facts["files"][entry["file"]]["near_duplicates"],
+                self.dataset(rank),
                 cv=self._folds_wanted(),
                 n_jobs=self._n_jobs,
                 random_state=facts["random_state"],
@@ -211,6 +205,16 @@ class Analyses:
 
     # ---- settings
 
+    def _own_head(self, rank: Rank) -> str:
+        """Give the head's name if it is in the table of heads.
+
+        Other heads are refused: their names are imported, and a folder's data must import nothing.
+        """
+        head, classifier = rank.head, self.entry(rank).facts["classifier"]
+        if head not in HEADS or classifier != class_path(make_head(head)):
+            raise ParameterError(f"{head} is no head of this package, so it isn't fitted again")
+        return head
+
     def _params(self, rank: Rank) -> dict[str, Any]:
         """Give the head's parameters; tuned ones as most of the folds chose them."""
         chosen = Counter(json.dumps(point) for point in self.entry(rank).facts["chosen"])
@@ -231,21 +235,6 @@ def _names(rank: Rank, what: str) -> tuple[str, ...]:
     if what == "head":
         return rank.label, rank.head
     return rank.embedding, rank.embedding.rpartition(":")[2]
-
-
-def _rows(data: Dataset) -> Iterator[tuple[str, LabelRow]]:
-    nothing = [None] * len(data.y)
-    groups = nothing if data.groups is None else data.groups.tolist()
-    splits = nothing if data.split is None else data.split.tolist()
-    for id_, *row in zip(data.ids.tolist(), data.y.tolist(), groups, splits, strict=True):
-        yield id_, LabelRow(*row)
-
-
-def _own(head: str) -> str:
-    """Refuse heads of others: their names are imported, and a folder's data must import nothing."""
-    if head not in HEADS:
-        raise ParameterError(f"{head} is no head of this package, so it isn't fitted again")
-    return head
 
 
 def _in_epochs(head: str) -> bool:

@@ -16,8 +16,8 @@ import numpy as np
 from tlfeatures.benchmarking.benchmark import Benchmark
 from tlfeatures.benchmarking.common_images import rows_of
 from tlfeatures.benchmarking.digests import fingerprint
-from tlfeatures.dataset.dataset import Dataset
-from tlfeatures.dataset.embedding_choice import with_variants
+from tlfeatures.dataset.dataset import Dataset, Unreadable
+from tlfeatures.dataset.embedding_choice import embedding_for_copies, with_variants
 from tlfeatures.errors import DatasetError, ParameterError
 from tlfeatures.features.combined import join, parts_of
 from tlfeatures.features.file.reader import open_embeddings
@@ -86,6 +86,8 @@ class BenchmarkData:
                 else None
             )
             digests = [np.frombuffer(header.digests[done[row]], np.uint8) for row in rows]
+            best = embedding_for_copies(header)
+            looks = None if best == embedding else reader.read(best)[rows]
         data = Dataset(
             X=X,
             y=study.y,
@@ -98,6 +100,11 @@ class BenchmarkData:
             copies=study.copies,
             digests=np.stack(digests),
             variants=None if varied is None else join(varied, embedding),
+            looks=looks,
+            unreadable=tuple(
+                Unreadable(id_, None, header.failures.get(id_, "it could not be read"))
+                for id_ in study.facts["unreadable"]
+            ),
         )
         if fingerprint(data) != entry["matrix"]:
             raise _other_content(file)

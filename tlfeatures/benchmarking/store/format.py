@@ -59,7 +59,7 @@ STUDY_FACTS: dict[str, Any] = {
 _NUMBER: Any = float | int | None
 RUN_FACTS: dict[str, Any] = {"study": str, "heads": list, "commands": list, "files": dict}
 ENTRY_FACTS: dict[str, Any] = {
-    **dict.fromkeys(("head", "file", "embedding", "matrix", "key"), str),
+    **dict.fromkeys(("head", "classifier", "file", "embedding", "matrix", "key"), str),
     **dict.fromkeys(("params", "scores", "versions"), dict),
     **{"repeat": int, "variants": int, "tuned": bool, "chosen": list},
     **dict.fromkeys(("fit_seconds", "test_fraction"), float | int),

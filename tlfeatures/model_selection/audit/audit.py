@@ -67,15 +67,16 @@ from pathlib import Path
 import numpy as np
 
 from tlfeatures.dataset.dataset import Dataset
-from tlfeatures.dataset.duplicates import Similarity
-from tlfeatures.dataset.load import check_similarity, load_dataset
+from tlfeatures.dataset.duplicates import Similarity, find_copies
+from tlfeatures.dataset.labels import Groups, Labels
+from tlfeatures.dataset.load import Data, as_dataset, check_similarity
 from tlfeatures.errors import ParameterError
-from tlfeatures.heads.table import make_head
+from tlfeatures.heads.table import OneHead, make_one_head
 from tlfeatures.metrics.scores import Floats
 from tlfeatures.model_selection.audit.copies import (
     CopyPair,
     find_contradictions,
-    find_copies,
+    find_divided,
     find_leaks,
 )
 from tlfeatures.model_selection.audit.label_errors import find_label_errors
@@ -86,20 +87,19 @@ from tlfeatures.model_selection.progress import Progress, ProgressCounter
 from tlfeatures.model_selection.trainer import Trainer
 
 logger = logging.getLogger(__name__)
-Labels = str | os.PathLike[str] | Mapping[str, str] | None
 _REPEATS = 3  # cross-validations whose probabilities are averaged, see above
 
 
 def audit(
-    file: str | os.PathLike[str],
+    data: Data,
     *,
     embedding: str | None = None,
     labels: Labels = None,
-    groups: str | os.PathLike[str] | None = None,
+    groups: Groups = None,
     label_level: int | None = None,
     label_columns: Mapping[str, str] | None = None,
     near_duplicates: Similarity = "auto",
-    head: str = "rbf-svm",
+    head: OneHead = "rbf-svm",
     cv: int = 5,
     n_jobs: int | None = None,
     random_state: int | None = 0,
@@ -108,20 +108,27 @@ def audit(
 ) -> Audit:
     """List probable label errors, contradicting or leaking copies, and outliers, worst first.
 
-    Nothing is changed in the file or in the folder of images.
+    Nothing is changed in the file, in the dataset or in the folder of images.
 
     Parameters
     ----------
-    file, embedding, labels, groups, label_level, label_columns, near_duplicates
-        See `load_dataset`.
-    head : str
+    data : path or Dataset
+        Embeddings file of `extract`, or what `load_dataset` returns. Variants are not used.
+    embedding, labels, groups, label_level, label_columns
+        See `load_dataset`; only with a path.
+    near_duplicates : float, "auto" or None
+        See `load_dataset`. For a `Dataset`, "auto" keeps its own copies; any other value finds
+        them again, on `data.looks` or, without it, on `data.X`. The score of a pair of copies is
+        the similarity on the same array, so that a `Dataset` gives the same scores as its file if
+        it was loaded with `looks=True`.
+    head : str or scikit-learn classifier
         The head whose out-of-fold probabilities judge the labels, see `make_head`.
     cv : int
         Number of folds; each class needs at least as many images. Given splits are ignored here.
     n_jobs : int or None
         Number of folds fitted at once; the result doesn't depend on it.
     random_state : int or None
-        Seed of the folds and of the head.
+        Seed of the folds and, if it is given by name, of the head.
     output : path, optional
         Write all findings to this file, as CSV or JSON by its ending .csv or .json.
     progress : callable of (done, total), optional
@@ -136,72 +143,55 @@ def audit(
     DatasetError
         See `load_dataset`; with one class, or a class of fewer images than folds.
     ParameterError
-        If the head is unknown or gives no probabilities, or the output is not a possible file.
+        If the head is unknown or gives no probabilities, an option of a file is given with a
+        `Dataset`, or the output is not a possible file.
     OutputError
         If the output can't be written; an existing file stays unchanged.
 
     Notes
     -----
     The module `tlfeatures.model_selection.audit.audit` explains the methods and the order.
+
+    Examples
+    --------
+    >>> for finding in audit("photos.h5", head="logreg").findings[:5]:  # doctest: +SKIP
+    ...     print(finding.id, finding.reason)
     """
-    write = None if output is None else _writer(output, (file, labels, groups))
-    make_head(head)  # report a wrong name before the file is read
+    source = data.file if isinstance(data, Dataset) else data
+    write = None if output is None else _writer(output, (source, labels, groups))
+    name, _ = make_one_head(head)  # report a wrong name before the file is read
     check_similarity(near_duplicates)
-    data = load_dataset(
-        file,
-        embedding,
-        labels,
+    is_file = not isinstance(data, Dataset)
+    data = as_dataset(
+        data,
+        embedding=embedding,
+        labels=labels,
         groups=groups,
         label_level=label_level,
         label_columns=label_columns,
-        near_duplicates=None,
-        variants=0,
-        looks=True,
+        near_duplicates=near_duplicates if is_file else "auto",
+        variants=0 if is_file else None,
+        looks=is_file,
     )
-    result = audit_dataset(
-        data,
-        near_duplicates=near_duplicates,
-        head=head,
-        cv=cv,
-        n_jobs=n_jobs,
-        random_state=random_state,
-        progress=progress,
+    data = data if is_file else _with_copies(data, near_duplicates)
+    probabilities, accuracy = _out_of_fold(
+        data, head, cv, n_jobs=n_jobs, random_state=random_state, progress=progress
     )
+    result = _result(data, name, probabilities, accuracy)
     if write is None:
         return result
     write(result)
     return replace(result, output=str(output))
 
 
-def audit_dataset(
-    data: Dataset,
-    *,
-    near_duplicates: Similarity = "auto",
-    head: str = "rbf-svm",
-    cv: int = 5,
-    n_jobs: int | None = None,
-    random_state: int | None = 0,
-    progress: Progress | None = None,
-) -> Audit:
-    """Audit a dataset, see `audit`.
-
-    Near-duplicates are searched in `data.looks` if it exists, else in `data.X`.
-    """
-    data, pairs = find_copies(data, near_duplicates)
-    probabilities, accuracy = _out_of_fold(
-        data, head, cv, n_jobs=n_jobs, random_state=random_state, progress=progress
-    )
-    judged = _judges(data, head, accuracy)
-    return Audit(
-        file=data.file,
-        embedding=data.embedding,
-        weights=data.spec.weights,
-        images=len(data.y),
-        head=head,
-        accuracy=accuracy,
-        findings=_findings(data, probabilities, pairs, judged),
-        judged=judged,
-    )
+def _with_copies(data: Dataset, near_duplicates: Similarity) -> Dataset:
+    """Return a dataset without its variants, with its own copies or those of this similarity."""
+    data = replace(data, variants=None)
+    if near_duplicates == "auto":
+        return data
+    shown = data.X if data.looks is None else data.looks
+    copies, _ = find_copies(shown, data.digests, near_duplicates, data.spec)
+    return replace(data, copies=copies)
 
 
 def _writer(output: str | os.PathLike[str], inputs: Iterable[object]) -> Callable[[Audit], None]:
@@ -223,7 +213,7 @@ def _writer(output: str | os.PathLike[str], inputs: Iterable[object]) -> Callabl
 
 def _out_of_fold(
     data: Dataset,
-    head: str,
+    head: OneHead,
     cv: int,
     *,
     n_jobs: int | None,
@@ -236,13 +226,13 @@ def _out_of_fold(
     with Trainer(data, n_jobs=n_jobs, progress=count.add) as trainer:
         for repeat in range(_REPEATS):
             seed = None if random_state is None else random_state + repeat
-            classifier = make_head(head, random_state=seed)
+            name, classifier = make_one_head(head, random_state=seed)
             result = cross_validate(
                 classifier, data, cv=cv, split="cv", random_state=seed, trainer=trainer
             )
             if not np.isfinite(result.probabilities).all():
                 raise ParameterError(
-                    f"head {head} gives no probabilities, which judge the labels; take another, "
+                    f"head {name} gives no probabilities, which judge the labels; take another, "
                     "as rbf-svm or logreg"
                 )
             tables.append(result.probabilities)
@@ -264,6 +254,20 @@ def _judges(data: Dataset, head: str, accuracy: float) -> bool:
         100 * chance,
     )
     return False
+
+
+def _result(data: Dataset, head: str, probabilities: Floats, accuracy: float) -> Audit:
+    judged = _judges(data, head, accuracy)
+    return Audit(
+        file=data.file,
+        embedding=data.embedding,
+        weights=data.spec.weights,
+        images=len(data.y),
+        head=head,
+        accuracy=accuracy,
+        findings=_findings(data, probabilities, find_divided(data), judged),
+        judged=judged,
+    )
 
 
 def _findings(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.dataset.dataset import Dataset
-from tlfeatures.dataset.duplicates import Similarity, find_near_duplicates, least_similarity
-from tlfeatures.dataset.grouping import merge_groups
+from tlfeatures.dataset.duplicates import pair_similarities
+from tlfeatures.dataset.grouping import identical_pairs, merge_groups
 from tlfeatures.metrics.scores import Floats
 from tlfeatures.model_selection.audit.results import KINDS, Finding, finding_of
 
@@ -32,37 +32,42 @@ class CopyPair:
         return "the same file" if self.identical else "nearly the same image"
 
 
-def find_copies(data: Dataset, near_duplicates: Similarity) -> tuple[Dataset, list[CopyPair]]:
-    """Add near-duplicates to the copies of a dataset, and find pairs in two classes or splits.
+def find_divided(data: Dataset) -> list[CopyPair]:
+    """Find the copies of a dataset that are in two classes or in two splits.
 
     Parameters
     ----------
     data : Dataset
-    near_duplicates : float, "auto" or None
-        Least similarity of near-duplicates; "auto" is the limit of the dataset's backbone. None
-        means that only identical files are copies.
+        Pairs of `copies` whose files have the same digest are the same file. The others are
+        near-duplicates: their score is the similarity on `looks` or, without it, on `X`.
 
     Returns
     -------
-    data : Dataset
-        With all copies.
-    pairs : list of CopyPair
-        Those in two classes or splits, the surest first.
+    list of CopyPair
+        The surest first.
     """
-    near, similarity = np.empty((0, 2), np.int64), np.empty(0)
-    least = least_similarity(near_duplicates, data.spec)
-    if least is not None:
-        looks = data.X if data.looks is None else data.looks
-        near, similarity = find_near_duplicates(looks, least)
-    same = merge_groups(len(data.y), None, [data.copies])
-    file = np.arange(len(data.y)) if same is None else same
-    splits = _splits(data)
-    pairs = [CopyPair(i, j, 1.0, True) for i, j in _identical_pairs(data, file)]
-    for (i, j), score in zip(near.tolist(), similarity.tolist(), strict=True):
-        if file[i] != file[j] and (data.y[i] != data.y[j] or splits[i] != splits[j]):
-            pairs.append(CopyPair(i, j, score, False))
-    copies = np.unique(np.concatenate([data.copies, near]), axis=0)
-    return replace(data, copies=copies), pairs
+    file = _numbers_of_files(data)
+    splits = np.array(_splits(data))
+    first, second = data.copies.T
+    divided = (data.y[first] != data.y[second]) | (splits[first] != splits[second])
+    near = data.copies[divided & (file[first] != file[second])]
+    similarity = pair_similarities(data.X if data.looks is None else data.looks, near)
+    order = np.lexsort((*near.T[::-1], -similarity))
+    return [
+        *(CopyPair(i, j, 1.0, True) for i, j in _identical_pairs(data, file)),
+        *(
+            CopyPair(i, j, score, False)
+            for (i, j), score in zip(near[order].tolist(), similarity[order].tolist(), strict=True)
+        ),
+    ]
+
+
+def _numbers_of_files(data: Dataset) -> NDArray[np.int64]:
+    """Give rows of the same file the same number."""
+    if data.digests is None:
+        return np.arange(len(data.y))
+    same = merge_groups(len(data.y), None, [identical_pairs(data.digests)])
+    return np.arange(len(data.y)) if same is None else same
 
 
 def _splits(data: Dataset) -> list[str]:

@@ -38,16 +38,15 @@ problems whose variables separate, SIAM Journal on Numerical Analysis 10, 413-43
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.duplicates import Similarity
-from tlfeatures.dataset.load import load_dataset
-from tlfeatures.heads.table import make_head
+from tlfeatures.dataset.labels import Groups, Labels
+from tlfeatures.dataset.load import Data, as_dataset
+from tlfeatures.heads.table import OneHead, make_one_head
 from tlfeatures.model_selection.fold_work import Task
 from tlfeatures.model_selection.folds import make_folds
 from tlfeatures.model_selection.learning_curve.forecast import judge
@@ -63,12 +62,12 @@ from tlfeatures.model_selection.trainer import Trainer
 
 
 def learning_curve(
-    file: str | os.PathLike[str],
-    head: str = "logreg",
+    data: Data,
+    head: OneHead = "logreg",
     *,
     embedding: str | None = None,
-    labels: str | os.PathLike[str] | Mapping[str, str] | None = None,
-    groups: str | os.PathLike[str] | None = None,
+    labels: Labels = None,
+    groups: Groups = None,
     label_level: int | None = None,
     label_columns: Mapping[str, str] | None = None,
     near_duplicates: Similarity = "auto",
@@ -84,64 +83,12 @@ def learning_curve(
 
     Parameters
     ----------
-    file : path
-        Embeddings file, written by `extract`.
-    head : str
+    data : path or Dataset
+        Embeddings file of `extract`, or what `load_dataset` returns.
+    head : str or scikit-learn classifier
         See `make_head`.
     embedding, labels, groups, label_level, label_columns, near_duplicates, variants
-        See `load_dataset`.
-    sizes, cv, params, n_jobs, random_state, progress
-        See `measure_curve`.
-
-    Returns
-    -------
-    LearningCurve
-
-    Raises
-    ------
-    DatasetError, ParameterError, StoreError
-        As for `load_dataset` and `measure_curve`.
-    """
-    make_head(head, random_state=random_state, **(params or {}))  # report a wrong name first
-    data = load_dataset(
-        file,
-        embedding,
-        labels,
-        groups=groups,
-        label_level=label_level,
-        label_columns=label_columns,
-        near_duplicates=near_duplicates,
-        variants=variants,
-    )
-    return measure_curve(
-        data,
-        head,
-        sizes=sizes,
-        cv=cv,
-        params=params,
-        n_jobs=n_jobs,
-        random_state=random_state,
-        progress=progress,
-    )
-
-
-def measure_curve(
-    data: Dataset,
-    head: str = "logreg",
-    *,
-    sizes: Sequence[int] | None = None,
-    cv: int = 5,
-    params: Mapping[str, Any] | None = None,
-    n_jobs: int | None = None,
-    random_state: int | None = 0,
-    progress: Progress | None = None,
-) -> LearningCurve:
-    """Measure the learning curve of a dataset, see `learning_curve`.
-
-    Parameters
-    ----------
-    data : Dataset
-    head : str
+        See `load_dataset`; only with a path.
     sizes : sequence of int, optional
         Training images a class, as the mean over classes; the whole training fold is always added.
         By default the sizes go down from the whole by factors of the root of 2, six times, and
@@ -149,11 +96,11 @@ def measure_curve(
     cv : int
         Number of stratified folds; given splits are ignored.
     params : mapping, optional
-        Parameters of the head, see `make_head`.
+        Parameters of a head that is given by name, see `make_head`.
     n_jobs : int or None
         Number of fits at once, each on one thread; the results don't depend on it.
     random_state : int or None
-        Seed of folds, subsets, head and resamples.
+        Seed of folds, subsets, resamples and, if it is given by name, of the head.
     progress : callable of (done, total), optional
         Called after each fit.
 
@@ -164,9 +111,12 @@ def measure_curve(
     Raises
     ------
     DatasetError
-        With one class, or a class of fewer images than folds.
+        See `load_dataset`; with one class, or a class of fewer images than folds.
     ParameterError
-        If a head or parameter is unknown, or training folds are smaller than a size.
+        If a head or parameter is unknown, training folds are smaller than a size, or an option of
+        a file is given with a `Dataset`.
+    StoreError
+        If the file can't be read.
 
     Notes
     -----
@@ -174,8 +124,22 @@ def measure_curve(
     same factor, so that "twice the images" means twice the images of every class, in the same
     proportions; but at least two images (or groups) of each class are kept. Groups, and copies of
     an image, are in a subset together or not at all, which makes the sizes approximate.
+
+    Examples
+    --------
+    >>> print(learning_curve("photos.h5", "lda").sentence)  # doctest: +SKIP
     """
-    classifier = make_head(head, random_state=random_state, **(params or {}))
+    name, classifier = make_one_head(head, params, random_state)  # report a wrong name first
+    data = as_dataset(
+        data,
+        embedding=embedding,
+        labels=labels,
+        groups=groups,
+        label_level=label_level,
+        label_columns=label_columns,
+        near_duplicates=near_duplicates,
+        variants=variants,
+    )
     _, folds = make_folds(data, cv=cv, split="cv", random_state=random_state)
     classes, y = np.unique(data.y, return_inverse=True)
     shares = training_shares(data, folds, sizes)
@@ -183,15 +147,15 @@ def measure_curve(
     total = len(folds) * sum(map(draws_of, shares))
     with Trainer(data, n_jobs=n_jobs, progress=ProgressCounter(total, progress).add) as trainer:
         tasks = [
-            Task(subset.train, folds[subset.fold][1], {head: classifier}) for subset in subsets
+            Task(subset.train, folds[subset.fold][1], {name: classifier}) for subset in subsets
         ]
-        predicted = [result[head].predicted for result in trainer.run(tasks, scoring=None)]
+        predicted = [result[name].predicted for result in trainer.run(tasks, scoring=None)]
     measured = gather_points(data, y, folds, shares, subsets, predicted, random_state)
     return LearningCurve(
         file=data.file,
         embedding=data.embedding,
         weights=data.spec.weights,
-        head=head,
+        head=name,
         params=dict(params or {}),
         images=len(y),
         folds=len(folds),

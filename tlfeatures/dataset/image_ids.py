@@ -1,0 +1,148 @@
+"""Which image an id of labels or groups means, and messages about ids that mean none."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Sequence
+from functools import cached_property
+from typing import NamedTuple
+
+from tlfeatures.errors import DatasetError
+from tlfeatures.features.sources.folder_labels import LabelRow
+from tlfeatures.features.sources.spelling import normalize_name
+from tlfeatures.names import some_of
+
+logger = logging.getLogger(__name__)
+
+_SHOWN = 3  # ids that a message names
+
+
+class _Ids:
+    """Finds images by ids that may be written in another Unicode form, or with blanks."""
+
+    def __init__(self, ids: Sequence[str]) -> None:
+        self._ids = ids
+        self._exact = {id_: place for place, id_ in enumerate(ids)}
+
+    @cached_property
+    def _by_form(self) -> dict[str, list[int]]:
+        places: defaultdict[str, list[int]] = defaultdict(list)
+        for place, id_ in enumerate(self._ids):
+            places[normalize_name(id_)].append(place)
+        return dict(places)
+
+    def find(self, written: str) -> int | None:
+        """Give the position of an image; None if there is no such image."""
+        for form in (written, written.strip()):
+            if form in self._exact:
+                return self._exact[form]
+        form = normalize_name(written)
+        if form not in self._by_form:
+            form = form.replace("\\", "/")  # as Windows writes a path
+        places = self._by_form.get(form, [])
+        if len(places) > 1:
+            named = " and ".join(ascii(self._ids[place]) for place in places)
+            raise DatasetError(
+                f"the id {written!r} fits {len(places)} images, which differ by blanks or Unicode "
+                f"form alone: {named}; write one of them exactly, or rename an image"
+            )
+        return places[0] if places else None
+
+
+class Entry(NamedTuple):
+    """Label, group and split of one id; `line` is the line in a file."""
+
+    id: str
+    row: LabelRow
+    line: int | None = None
+
+    def __str__(self) -> str:
+        return repr(self.id) + ("" if self.line is None else f" (line {self.line})")
+
+
+def rows_of_labels(ids: Sequence[str], entries: list[Entry], name: str) -> list[LabelRow]:
+    """Give the row of each image, and warn of entries that belong to no image.
+
+    Parameters
+    ----------
+    ids : sequence of n str
+        Ids of the images.
+    entries : list of Entry
+    name : str
+        Name of the labels, for messages.
+
+    Returns
+    -------
+    list of n LabelRow
+
+    Raises
+    ------
+    DatasetError
+        If no entry belongs to an image, an image has two labels, or an id fits two images.
+    """
+    rows, unused, count = rows_of_images(ids, entries, name)
+    if len(unused) == count:
+        if not unused:
+            raise DatasetError(f"{name} has no labels, or no ids")
+        raise DatasetError(
+            f"no id of the labels is that of an image: they are {in_words(unused)}; "
+            f"{_what_an_id_is(ids)}{_how_to_match(unused, ids)}"
+        )
+    if unused:
+        logger.warning(
+            "%d of %d labels belong to no embedded image: %s; %s",
+            len(unused),
+            count,
+            in_words(unused),
+            _what_an_id_is(ids),
+        )
+    return rows
+
+
+def rows_of_images(
+    ids: Sequence[str], entries: list[Entry], name: str
+) -> tuple[list[LabelRow], list[Entry], int]:
+    """Give the row of each image, the entries of no image, and the number of different ids.
+
+    See `rows_of_labels`; it is no error if no entry belongs to an image.
+    """
+    finder = _Ids(ids)
+    by_key: dict[int | str, Entry] = {}
+    for entry in entries:
+        place = finder.find(entry.id)
+        key = normalize_name(entry.id) if place is None else place
+        other = by_key.setdefault(key, entry)
+        if other.row != entry.row:
+            lines = "" if entry.line is None else f" (lines {other.line} and {entry.line})"
+            raise DatasetError(f"{name} has {entry.id!r} twice{lines}, and not the same")
+    rows = [by_key[place].row if place in by_key else LabelRow(None) for place in range(len(ids))]
+    return rows, [entry for key, entry in by_key.items() if isinstance(key, str)], len(by_key)
+
+
+def _how_to_match(unused: Sequence[Entry], ids: Sequence[str]) -> str:
+    """Say why the first id of the labels matches no image."""
+    written = normalize_name(unused[0].id).replace("\\", "/")
+    for id_ in map(normalize_name, ids):
+        if written.endswith(f"/{id_}"):
+            return f"; leave out {written.removesuffix(id_)!r} at their beginning"
+        if written.casefold() == id_.casefold():
+            return "; they differ by case"
+        if written == id_.rpartition(".")[0]:
+            return "; they lack the ending"
+        if id_.endswith(f"/{written}"):
+            return "; they lack the folder"
+    return "; --label-columns id=NAME names another column" if _has_lines(unused) else ""
+
+
+def _has_lines(entries: Sequence[Entry]) -> bool:
+    return any(entry.line is not None for entry in entries)
+
+
+def in_words(entries: Sequence[Entry]) -> str:
+    """Return the first ids, with their lines, and how many more there are."""
+    return some_of(map(str, entries), _SHOWN)
+
+
+def _what_an_id_is(ids: Sequence[str]) -> str:
+    return f"an id is the path of an image below the extracted folder, as in {ids[0]!r}"

@@ -1,0 +1,127 @@
+"""Labels and groups that are given as Python objects: mappings, pandas Series, arrays and lists.
+
+A value becomes a name. Text, bytes, whole numbers, True and False become their text, as `str` gives
+it; a float that is a whole number does without its decimals: 3.0 is "3", because pandas stores
+whole numbers as floats where a value is missing. Other floats are refused: they are measurements,
+not classes. None, NaN, pandas' NA and empty text are no label.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol, TypeAlias, TypeGuard, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlfeatures.errors import DatasetError, ParameterError
+from tlfeatures.features.sources.spelling import normalize_name
+
+
+class SeriesOfValues(Protocol):
+    """A pandas Series, or another object with an index and items."""
+
+    @property
+    def index(self) -> Any:
+        """Ids of the images."""
+
+    def items(self) -> Iterable[tuple[Any, Any]]:
+        """Give each id with its value."""
+
+
+ById: TypeAlias = Mapping[Any, Any] | SeriesOfValues
+Values: TypeAlias = ById | Sequence[Any] | NDArray[Any]
+
+
+def by_id(values: Values, ids: Sequence[str], argument: str, source: str) -> ById:
+    """Return values with their ids.
+
+    Parameters
+    ----------
+    values : mapping, Series, array or sequence
+        A Series whose index counts from 0 is like an array.
+    ids : sequence of n str
+        Ids of the images, in the order of the values of an array.
+    argument : {"labels", "groups"}
+        Name of the argument, for messages.
+    source : str
+        Where the images are from, for messages.
+
+    Raises
+    ------
+    ParameterError
+        If it is something else, has not one dimension, or an array hasn't one value for each image.
+    """
+    kind = type(values).__name__
+    if getattr(values, "ndim", 1) != 1:
+        shape = getattr(values, "shape", ())
+        raise ParameterError(
+            f"{argument} is of type {kind} and shape {shape}; expected one column, "
+            "with one value for each image"
+        )
+    if _has_ids(values):
+        return values
+    unordered = isinstance(values, str | bytes | set | frozenset)
+    if unordered or not (hasattr(values, "__len__") and hasattr(values, "__iter__")):
+        raise ParameterError(
+            f"{argument} is of type {kind}; expected the path of a CSV file, a mapping of "
+            "id to value, a pandas Series with the ids as its index, or an array or list"
+        )
+    listed = list(cast("Sequence[Any]", values))
+    if len(listed) != len(ids):
+        raise ParameterError(
+            f"{argument} has {len(listed):,} values for {len(ids):,} images of {source}; expected "
+            f"one for each image in the order of their ids, from {ids[0]!r} to {ids[-1]!r} "
+            "(`tlfeatures.dataset.load.embedded_ids` lists those of an embeddings file), or a "
+            "mapping of id to value"
+        )
+    return dict(zip(ids, listed, strict=True))
+
+
+def _has_ids(values: Any) -> TypeGuard[ById]:
+    if isinstance(values, Mapping):
+        return True
+    index = getattr(values, "index", None)
+    if index is None or callable(index) or not hasattr(values, "items"):  # a list has a method
+        return False
+    counts = getattr(index, "start", None) == 0 and getattr(index, "step", None) == 1
+    return not counts
+
+
+def name_of(value: Any, argument: str) -> str | None:
+    """Return the name that a value means, in normal form; None if it means none.
+
+    Parameters
+    ----------
+    value : object
+    argument : {"labels", "groups"}
+        Name of the argument, for messages.
+
+    Raises
+    ------
+    DatasetError
+        If it is a number with decimals, or a list or array.
+    """
+    if isinstance(value, str | bytes):
+        return normalize_name(text_of(value)) or None
+    if hasattr(value, "__len__"):
+        raise DatasetError(f"{argument} has the value {value!r}; expected one name for each image")
+    if value is None or str(value) == "<NA>" or value != value:  # NaN isn't equal to itself
+        return None
+    if isinstance(value, float | np.floating):
+        value = _whole(value, argument)
+    return normalize_name(str(value)) or None
+
+
+def _whole(value: float | np.floating[Any], argument: str) -> int:
+    if not float(value).is_integer():
+        raise DatasetError(
+            f"{argument} has the value {value}; expected names or whole numbers: replace the "
+            "numbers by the names of their classes or ranges"
+        )
+    return int(value)
+
+
+def text_of(value: Any) -> str:
+    """Return a value as text; bytes are UTF-8."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
