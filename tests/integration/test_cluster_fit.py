@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from joblib import Parallel, delayed
 from sklearn.linear_model import LogisticRegression
 
 from tests.integration.dask_processes import PATIENCE, DaskProcesses, make_certificates
@@ -26,6 +27,7 @@ from tlfeatures.dataset.training_rows import TrainingRows
 from tlfeatures.errors import ClusterError, ParameterError
 from tlfeatures.features.cluster.connect import TLS, connect
 from tlfeatures.heads.table import make_heads
+from tlfeatures.model_selection.cluster_folds import ClusterFolds
 from tlfeatures.model_selection.fold_work import Task
 from tlfeatures.model_selection.trainer import Trainer
 
@@ -57,6 +59,11 @@ def lack_a_name(task: Task, rows: TrainingRows) -> None:
     raise AttributeError("no such thing")
 
 
+def processes_of_jobs(task: Task, rows: TrainingRows) -> set[int]:
+    """What a head does that uses joblib inside."""
+    return set(Parallel(n_jobs=2)(delayed(os.getpid)() for _ in range(4)))
+
+
 class OddError(Exception):
     """Can be pickled, but not back."""
 
@@ -66,6 +73,26 @@ class OddError(Exception):
 
 def fail_oddly(task: Task, rows: TrainingRows) -> None:
     raise OddError("one ", "and two")
+
+
+def not_found(module: str, client: int) -> Any:
+    """What unpickling on a worker does if a module is missing there."""
+    if os.getpid() != client:
+        raise ModuleNotFoundError(f"No module named '{module}'")
+
+
+class RowsOfOtherVersion(TrainingRows):
+    """Can't be unpickled on a worker."""
+
+    def __reduce__(self) -> Any:
+        return not_found, ("tlfeatures.dataset.moved", os.getpid())
+
+
+class HeadOfMissingModule(LogisticRegression):
+    """Can't be unpickled on a worker."""
+
+    def __reduce__(self) -> Any:
+        return not_found, ("my_heads", os.getpid())
 
 
 def until(true: Callable[[], bool]) -> None:
@@ -97,6 +124,11 @@ class Workers:
     def start(self) -> None:
         room = {WAITING_ROOM: str(self.room)}
         self._running.append(self.dask.start_worker("--no-nanny", env=room))
+
+    def wait_for_end(self) -> None:
+        """Wait until all of them have ended by themselves."""
+        until(lambda: all(worker.poll() is not None for worker in self._running))
+        self.just(0)
 
     def kill(self, worker: Forked) -> None:
         self._running.remove(worker)
@@ -198,6 +230,40 @@ def test_errors_of_a_fold_come_back_as_they_are(workers):
         assert len(trainer.map(process_of, TASKS, 1.0)) == len(TASKS)
 
 
+def test_jobs_inside_a_fold_stay_in_its_process(workers):
+    numbers = {worker.pid for worker in workers.just(2)}
+    with connect(workers.dask.address) as cluster, Trainer(dataset(), cluster=cluster) as trainer:
+        found = trainer.map(processes_of_jobs, TASKS, 1.0)
+    assert all(len(processes) == 1 for processes in found)
+    assert set.union(*found) <= numbers
+
+
+def test_a_worker_that_lacks_what_a_fold_needs_says_so(workers):
+    workers.just(2)
+    data = dataset()
+    with connect(workers.dask.address) as cluster:
+        rows = RowsOfOtherVersion(**vars(TrainingRows.of(data)))
+        folds = ClusterFolds(cluster, rows)
+        with pytest.raises(ClusterError, match=r"another tlfeatures.* named 'tlfeatures.*\.moved'"):
+            list(folds.map([(process_of, task) for task in TASKS]))
+        with Trainer(data, cluster=cluster) as trainer:
+            with pytest.raises(
+                ClusterError, match=r"can't load a fold \(No module named 'my_heads'"
+            ):
+                cross_validate_heads({"mine": HeadOfMissingModule()}, data, trainer=trainer)
+            assert len(trainer.map(process_of, TASKS, 1.0)) == len(TASKS)
+
+
+def test_a_worker_that_joins_later_gets_folds(workers, background):
+    (first,) = workers.just(1)
+    found: Future[Any] = background.submit(evaluated, workers.dask.address)
+    until(lambda: workers.at_work() == {first.pid})
+    workers.start()
+    until(lambda: len(workers.at_work()) == 2)
+    workers.go_on()
+    assert same_as_here(found.result(PATIENCE))
+
+
 # ---- what dies
 
 
@@ -238,6 +304,27 @@ def test_rows_are_sent_again_where_all_that_had_them_are_killed(workers, backgro
     workers.start()
     workers.go_on()
     assert same_as_here(found.result(PATIENCE))
+
+
+def test_rows_are_sent_again_where_their_workers_are_killed_between_folds(workers):
+    (running,) = workers.just(1)
+    with connect(workers.dask.address) as cluster, Trainer(WIDE, cluster=cluster) as trainer:
+        assert set(trainer.map(process_of, TASKS, 1.0)) == {running.pid}
+        workers.kill(running)
+        (other,) = workers.just(1)
+        assert set(trainer.map(process_of, TASKS, 1.0)) == {other.pid}
+
+
+def test_rows_are_not_sent_for_ever(workers, background):
+    workers.just(1)
+    with connect(workers.dask.address) as cluster, Trainer(WIDE, cluster=cluster) as trainer:
+        found = background.submit(trainer.map, end_process, TASKS, 1.0)
+        for _ in range(2):
+            workers.wait_for_end()
+            workers.just(1)
+        with pytest.raises(ClusterError, match="time after time all workers that had the embed"):
+            found.result(PATIENCE)
+    workers.wait_for_end()
 
 
 def test_a_benchmark_goes_on_where_its_scheduler_died(workers, file, tmp_path):
@@ -297,7 +384,6 @@ def test_tls(encrypted, tls, file):
 
 
 def test_one_worker_alone_does_all_until_it_dies_of_it(encrypted, tls):
-    """Of a cluster of one thread joblib would make no cluster at all."""
     (worker,) = encrypted.just(1)
     address = encrypted.dask.address
     with connect(address, tls) as cluster, Trainer(dataset(), cluster=cluster) as trainer:

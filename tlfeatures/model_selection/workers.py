@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from joblib import parallel_config
 
-from tlfeatures.errors import ParameterError
+from tlfeatures.errors import ClusterError, ParameterError
 from tlfeatures.files import is_alive
 from tlfeatures.model_selection.threads import one_thread
 
@@ -58,23 +58,33 @@ def do_fold(rows: TrainingRows, work: Callable[..., Any], task: Task, *shared: A
         return error
 
 
-def do_packed_fold(packed: bytes, rows: TrainingRows) -> Any:
+def do_packed_fold(numbered: tuple[int, bytes], rows: TrainingRows) -> Any:
     """Do a fold on a worker of a cluster.
 
     Parameters
     ----------
-    packed : bytes
-        Pickled arguments of `do_fold` after the rows.
+    numbered : (int, bytes)
+        Number of the fold, and the pickled arguments of `do_fold` after the rows.
     rows : TrainingRows
 
     Returns
     -------
-    The result of the fold, or the error that it raised. Errors are returned, so that those that
-    Dask raises are always errors of Dask.
+    The result of the fold, or the error that it raised.
+
+    Raises
+    ------
+    ClusterError
+        If this worker lacks what the arguments need.
     """
-    call = pickle.loads(packed)
     try:
-        # Otherwise heads that use joblib would send parts of their work to other workers.
+        call = pickle.loads(numbered[1])
+    except (ImportError, AttributeError) as error:
+        raise ClusterError(
+            f"a worker can't load a fold ({error}): install the modules of your heads, and the "
+            "same version of each package, on all machines"
+        ) from error
+    try:
+        # Otherwise heads that use joblib would start more processes on the worker.
         with one_thread(), parallel_config("sequential"):
             return do_fold(rows, *call)
     except Exception as error:

@@ -1,8 +1,8 @@
 """Call functions on the workers of a Dask scheduler; Dask is an extra of this package.
 
 Only this module and `connect` import `distributed`, in functions. A worker is sent a function of
-this package, by its name, and plain data (`--cluster` of `fit` and `benchmark`: in joblib's
-wrapper). A scheduler runs whatever it is sent by anybody who reaches its port: see docs/cluster.md.
+this package, by its name, and its arguments. A scheduler runs whatever it is sent by anybody who
+reaches its port: see docs/cluster.md.
 """
 
 from __future__ import annotations
@@ -46,6 +46,10 @@ def _never() -> bool:
     return False
 
 
+class CallsLostError(ClusterError):
+    """The scheduler can be reached, but it no longer has the calls or the data that they share."""
+
+
 class Cluster:
     """A connected Dask scheduler.
 
@@ -84,11 +88,48 @@ class Cluster:
         has_gpu = any(worker.get("resources", {}).get(GPU) for worker in self._workers())
         return {GPU: 1} if has_gpu and device != "cpu" else {}
 
-    def wait_for_worker(self) -> None:
-        """Wait until a worker is connected, and warn if that takes long."""
+    def scatter(self, data: object, *, work: str) -> Any:
+        """Send data to all workers, after waiting for the first one.
+
+        Workers that connect later get the data from another worker.
+
+        Parameters
+        ----------
+        data : object
+        work : str
+            As in `connected`.
+
+        Returns
+        -------
+        distributed.Future
+            For `map_unordered`. The workers keep the data as long as this object exists.
+
+        Raises
+        ------
+        CallsLostError
+            If a worker ends meanwhile.
+        ClusterError
+            If the scheduler is lost, or a worker can't unpickle the data.
+        """
+        self._wait_for_worker(work)
+        with self.connected(work):
+            try:
+                # Without a hash as its name: another call may just be releasing the same data.
+                return self.client.scatter(data, broadcast=True, hash=False)
+            except OSError as error:
+                time.sleep(_POLL_SECONDS)  # until the client knows if it has lost the scheduler
+                if self.client.status == "running":
+                    raise CallsLostError("a worker ended while data was sent to it") from error
+                raise
+            except Exception as error:
+                if type(error) is Exception:  # Dask raises it if a worker can't unpickle the data
+                    raise ImportError(error) from error
+                raise
+
+    def _wait_for_worker(self, work: str) -> None:
         warning = _WorkerWarning(self.address)
         while True:
-            with self.connected("images"):
+            with self.connected(work):
                 threads = self.threads
             if threads:
                 return
@@ -97,11 +138,13 @@ class Cluster:
 
     def map_unordered(
         self,
-        function: Callable[[Argument], Result],
+        function: Callable[..., Result],
         arguments: Iterable[Argument],
         *,
         resources: Resources | None = None,
         stop: Callable[[], bool] = _never,
+        shared: Any = None,
+        work: str = "images",
     ) -> Iterator[tuple[Argument, Result]]:
         """Call a function of this package for every argument, on the workers.
 
@@ -116,6 +159,10 @@ class Cluster:
             Resources that a worker must have.
         stop : callable () -> bool, optional
             True cancels the calls that were sent, and ends the iteration.
+        shared : distributed.Future, optional
+            What `scatter` returned; the function gets its data as a second argument.
+        work : str
+            As in `connected`.
 
         Yields
         ------
@@ -124,6 +171,8 @@ class Cluster:
 
         Raises
         ------
+        CallsLostError
+            If all workers that had the shared data end.
         ClusterError
             If the scheduler is lost, or several workers end during the same call.
         Exception
@@ -134,17 +183,17 @@ class Cluster:
         warning = _WorkerWarning(self.address, resources)
         try:
             while not stop():
-                with self.connected("images"):
+                with self.connected(work):
                     threads = self.threads_for(resources)
                     warning.update(threads)
                     count = CALLS_A_THREAD * max(threads, 1) - len(sent)
                     for argument in islice(waiting, max(count, 0)):
-                        sent[self._submit(function, argument, resources)] = argument
+                        sent[self._submit(function, argument, resources, shared)] = argument
                     done = self._wait(list(sent))
                 if not sent:
                     return
                 for future in done:
-                    with self.connected("images"):
+                    with self.connected(work):
                         result = future.result()
                     yield sent.pop(future), result
         finally:
@@ -153,9 +202,10 @@ class Cluster:
 
     def _submit(
         self,
-        function: Callable[[Argument], Result],
+        function: Callable[..., Result],
         argument: Argument,
         resources: Resources | None,
+        shared: Any,
     ) -> Any:
         """Send a call as pickled bytes, which the scheduler passes on.
 
@@ -163,23 +213,23 @@ class Cluster:
         order of 512 images take 0.27 MB, and its bytes a fifth of that.
         """
         call = pickle.dumps((function, argument))
+        arguments = [call] if shared is None else [call, shared]
         key = f"{function.__name__}-{uuid.uuid4().hex}"
         return self.client.submit(
-            _run, call, key=key, pure=False, resources=resources, retries=_RETRIES
+            _run, *arguments, key=key, pure=False, resources=resources, retries=_RETRIES
         )
 
     def _wait(self, futures: list[Any]) -> list[Any]:
         """Wait until a call ends, but no longer than `_POLL_SECONDS`; return the ended ones."""
-        from distributed import wait
+        from distributed import CancelledError, wait
 
-        if not futures:
-            return []
-        try:
-            with self.client.as_current():
-                ended = wait(futures, timeout=_POLL_SECONDS, return_when="FIRST_COMPLETED")
-                return list(ended.done)
-        except TimeoutError:
-            return []
+        # If some are cancelled, `wait` raises an error and names only these.
+        with self.client.as_current(), contextlib.suppress(TimeoutError, CancelledError):
+            wait(futures, timeout=_POLL_SECONDS, return_when="FIRST_COMPLETED")
+        # Results first, so that none is lost; cancelled calls last, as an error says why.
+        order = {"finished": 0, "error": 1, "cancelled": 2}
+        done = [future for future in futures if future.status in order]
+        return sorted(done, key=lambda future: order[future.status])
 
     @contextlib.contextmanager
     def connected(self, work: str) -> Iterator[None]:
@@ -201,7 +251,10 @@ class Cluster:
             lost = self.client.status != "running"
             if not lost and not isinstance(error, CancelledError | CommClosedError):
                 raise
-            raise ClusterError(
+            kind = (
+                CallsLostError if not lost and isinstance(error, CancelledError) else ClusterError
+            )
+            raise kind(
                 f"the scheduler at {self.address} is gone, or can't be reached any more: start it "
                 "and its workers again"
             ) from error
@@ -214,11 +267,11 @@ class Cluster:
             raise ClusterError(_OTHER_VERSION.format(error)) from error
 
 
-def _run(call: bytes) -> Any:
+def _run(call: bytes, *shared: Any) -> Any:
     """Run a pickled call on a worker; an unexpected error becomes one that names the machine."""
     try:
         function, argument = pickle.loads(call)
-        return function(argument)
+        return function(argument, *shared)
     except TlfeaturesError:
         raise
     except Exception as error:
