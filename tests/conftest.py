@@ -12,6 +12,7 @@ from pathlib import Path
 import filelock
 import numpy as np
 import pytest
+from joblib.externals.loky import get_reusable_executor
 from PIL import Image
 from threadpoolctl import threadpool_limits
 
@@ -113,6 +114,7 @@ def study_folder() -> Iterator[Path]:
     """The folder of the study, whose modules can be imported."""
     folder = Path(__file__).parents[1] / "examples" / "intel_scenes"
     sys.path.insert(0, str(folder))
+    get_reusable_executor().shutdown()  # its processes were started without this folder
     yield folder
     sys.path.remove(str(folder))
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import reference_network
 import write_up
 from sklearn.model_selection import StratifiedShuffleSplit
 
@@ -29,7 +30,6 @@ from tlfeatures import (
     extract,
     learning_curve,
     load_dataset,
-    make_head,
     training_curve,
 )
 from tlfeatures.benchmarking.comparison import Rank
@@ -44,16 +44,7 @@ HERE = Path(__file__).parent
 # The reference: VGG16 without its top at 150 x 150, Flatten, Dense(1000, relu), Dense(2, softmax),
 # Adam, 5 epochs; rotation 30, horizontal flip, zoom 0.2. Its columns are not scaled.
 REFERENCE_SIZE, REFERENCE_EMBEDDING = 150, "block5_pool.flatten"
-REFERENCE_HEAD = {
-    "coordinates": "passthrough",
-    "scale": 1.0,
-    "hidden": 1000,
-    "alpha": 0.0,
-    "epochs": 5,
-    "steps": 1,
-}
 AUGMENT_SPEC = "rotation=30,zoom=0.2,horizontal_flip"
-TURNS = {**REFERENCE_HEAD, "variants": "turns"}  # each epoch sees another variant of each image
 VALIDATION_SHARE = 0.25  # Keras's validation_split: 138 + 131 of 553 + 525 images
 
 BLOCKS = ("block2_conv2", "block3_conv3", "block4_conv3", "block5_conv3")
@@ -118,7 +109,7 @@ class Plan:
 
     @property
     def copies(self) -> Path:
-        """A CSV of what shows the same scene, told at 224 pixels, so that all rows share folds."""
+        """A CSV of the images of each scene, found at 224 pixels, so that all rows share folds."""
         return self.work / "copies.csv"
 
 
@@ -201,8 +192,8 @@ def embed(plan: Plan) -> None:
 
 def write_copies(plan: Plan) -> None:
     """Name what shows the same scene once for all, so that every row has the same folds."""
-    told = sorted(plan.sizes)[1]
-    data = load_dataset(plan.file(told), "block5_pool.avg", variants=0)
+    middle = sorted(plan.sizes)[1]
+    data = load_dataset(plan.file(middle), "block5_pool.avg", variants=0)
     together = np.arange(len(data.y)) if data.together is None else data.together
     with plan.copies.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -231,9 +222,9 @@ def reference(plan: Plan) -> dict[str, Any]:
     plain = load_dataset(plan.reference, REFERENCE_EMBEDDING, near_duplicates=None, variants=0)
     seconds: dict[str, float] = {}
     with clock(seconds, "augmented"):
-        augmented = training_curve(data, "mlp", params=TURNS, cv=random, n_jobs=-1)
+        augmented = training_curve(data, reference_network.HEAD, cv=random, n_jobs=-1)
     with clock(seconds, "plain"):
-        unchanged = training_curve(plain, "mlp", params=REFERENCE_HEAD, cv=random, n_jobs=-1)
+        unchanged = training_curve(plain, reference_network.HEAD, cv=random, n_jobs=-1)
     return {
         "images": len(data.y),
         "train": len(data.y) - len(held),
@@ -258,7 +249,7 @@ def held_back(data: Dataset) -> np.ndarray:
 def own_split(data: Dataset, held: np.ndarray, seed: int) -> dict[str, Any]:
     """Train on that split; score it on the images held back, and on their variants."""
     train = np.setdiff1d(np.arange(len(data.y)), held)
-    head = fit_on_all(make_head("mlp", random_state=seed, **TURNS), data.take(train))
+    head = fit_on_all(reference_network.reference_head(seed), data.take(train))
     truth = data.y[held]
     variants = [
         float((head.predict(data.variants[held, number]) == truth).mean())
@@ -281,7 +272,6 @@ class Row:
     head: str
     tune: bool = True
     variants: int = 0
-    params: Mapping[str, Any] = field(default_factory=dict)
 
 
 def rows(plan: Plan) -> list[Row]:
@@ -315,9 +305,9 @@ def better(plan: Plan) -> dict[str, Any]:
     row_of = {result.entries[0].facts["key"]: (row, seconds) for row, result, seconds in made}
     table = []
     for rank in comparison.ranking:
-        told = {"difference": rank.difference, "p": rank.p, "best": rank.best}
+        against_best = {"difference": rank.difference, "p": rank.p, "best": rank.best}
         facts = facts_of(*row_of[rank.keys[0]], rank)
-        table.append(facts | {"repeats": rank.repeats} | told)
+        table.append(facts | {"repeats": rank.repeats} | against_best)
     tuned = [result for row, result, _ in made if row.tune and result.entries[0].facts["chosen"]]
     return {
         "folds": study.facts["folds"],
@@ -337,7 +327,6 @@ def measured(file: Path, row: Row, **options: Any) -> tuple[Benchmark, float]:
         heads=row.head,
         embeddings=row.embedding,
         variants=row.variants,
-        params=row.params,
         tune=row.tune,
         **options,
     )
@@ -347,7 +336,7 @@ def measured(file: Path, row: Row, **options: Any) -> tuple[Benchmark, float]:
 def facts_of(row: Row, seconds: float, rank: Rank) -> dict[str, Any]:
     """Say what a row is and what it reached."""
     scores = {name: rank.scores[name] for name in ("accuracy", "log_loss", "roc_auc")}
-    return vars(row) | {"params": dict(row.params), "seconds": seconds, "scores": scores}
+    return vars(row) | {"seconds": seconds, "scores": scores}
 
 
 def selected(plan: Plan, results: Sequence[Benchmark]) -> dict[str, Any]:
@@ -388,7 +377,7 @@ def named(facts: Mapping[str, Any]) -> str:
 def few_images(plan: Plan) -> dict[str, Any]:
     """Measure accuracy against images a class, of the reference's head and of the best one."""
     ways: dict[str, dict[str, Any]] = {
-        "reference": {"head": "mlp", "embedding": REFERENCE_EMBEDDING, "params": TURNS},
+        "reference": {"head": reference_network.HEAD, "embedding": REFERENCE_EMBEDDING},
         "best": {"head": "rbf-svm", "embedding": SIDE_BY_SIDE, "variants": 0},
     }
     seconds: dict[str, float] = {}
@@ -417,7 +406,9 @@ def other_images(plan: Plan) -> dict[str, Any]:
     """Score the same ways on another set, with its own split, tuned to nothing of it."""
     variants = plan.sizes[plan.reference_size]
     wanted = [
-        Row("the reference's head", 0, REFERENCE_EMBEDDING, "mlp", False, variants, TURNS),
+        Row(
+            "the reference's head", 0, REFERENCE_EMBEDDING, reference_network.HEAD, False, variants
+        ),
         Row("the usual layer", 0, "block5_pool.avg", "logreg"),
         Row("the usual layer", 0, "block5_pool.avg", "rbf-svm"),
         Row("flattened", 0, REFERENCE_EMBEDDING, "logreg"),
@@ -442,12 +433,12 @@ def main() -> None:
     parser.add_argument("--weights", default="imagenet")
     parser.add_argument("--work", type=Path, default=HERE / "work")
     parser.add_argument("--out", type=Path, default=HERE)
-    asked = parser.parse_args()
-    for place in (asked.images, asked.hymenoptera):
+    arguments = parser.parse_args()
+    for place in (arguments.images, arguments.hymenoptera):
         if not place.is_dir():
             parser.error(f"there is no folder {place}; README.md says where its images are from")
-    run(Plan(**vars(asked)))
-    write_up.write(asked.out)
+    run(Plan(**vars(arguments)))
+    write_up.write(arguments.out)
 
 
 if __name__ == "__main__":

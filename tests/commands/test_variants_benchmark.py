@@ -109,21 +109,13 @@ def test_two_recipes_of_as_many_variants_are_told_apart_by_their_files(photos, t
     }
 
 
-def test_heads_without_coordinates_are_told_by_their_label(file, tmp_path):
-    out = tmp_path / "out"
-    run_benchmark(file, out, variants=0)
-    result = run_benchmark(file, out, variants=0, params={"coordinates": "passthrough"})
-    assert "logreg coordinates=passthrough" in labels_of(result)
-    assert len(result.entries) == 2
-
-
 # ---- pages and analyses
 
 
 def test_a_page_can_be_made_of_both(file, tmp_path):
     out, params = tmp_path / "out", {"epochs": 3, "steps": 1}
     run_benchmark(file, out, heads=["mlp"], params=params, variants=0)
-    run_benchmark(file, out, heads=["mlp", "dummy"], params={**params, "variants": "turns"})
+    run_benchmark(file, out, heads=["mlp", "dummy"], params=params)
     report(out, tmp_path / "page.html", n_jobs=1)
     html = (tmp_path / "page.html").read_text()
     assert "dummy (3 variants)" in html

@@ -104,12 +104,11 @@ def test_the_commands(file, tmp_path):
     facts = json.loads(run("fit", file, *options, "--variants", 1, "--json", "--report", page))
     assert facts["variants"] == 1
     assert page.exists()
-    passed = ["--head", "mlp", "--param", "coordinates=passthrough", "--param", "variants=turns"]
-    passed += ["--param", "epochs=2", "--param", "steps=1", "--tune", "-o", tmp_path / "m.model"]
-    run("fit", file, *options, *passed)
+    passed = ["--head", "mlp", "--param", "epochs=2", "--param", "steps=1"]
+    run("fit", file, *options, *passed, "--tune", "-o", tmp_path / "m.model")
     facts = describe(tmp_path / "m.model")
-    assert facts["params"]["coordinates"] == "passthrough"
-    assert facts["params"]["variants"] == "turns"
+    assert facts["params"]["epochs"] == 2
+    assert facts["variants"] == 3
     assert facts["tuned"]
     result = CliRunner().invoke(main, ["fit", str(file), *map(str, options), "--variants", "9"])
     assert result.exit_code == 2

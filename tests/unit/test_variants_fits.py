@@ -47,9 +47,8 @@ def test_variants_change_what_is_learned():
 def test_same_numbers_whatever_the_jobs_and_the_company():
     data = augmented(60, d=10, copies=np.array([[0, 2], [9, 11]]))
     heads = make_heads("logreg,linear-svm,knn", {"n_components": 4})
-    turns = {"variants": "turns", "coordinates": "passthrough"}
-    heads["mlp"] = make_head("mlp", epochs=2, steps=1, **turns)
-    heads["ridge"] = make_head("ridge", coordinates="passthrough")
+    heads["mlp"] = make_head("mlp", epochs=2, steps=1)
+    heads["ridge"] = make_head("ridge")[-1]
     grids = {"knn": {"n_neighbors": [5, 1]}, "mlp": {"alpha": [1.0, 0.1]}, "ridge": {"alpha": [9]}}
     one, two = (cross_validate_heads(heads, data, grids=grids, n_jobs=n, cv=3) for n in (1, 2))
     for name, head in heads.items():
@@ -60,7 +59,7 @@ def test_same_numbers_whatever_the_jobs_and_the_company():
 
 
 def test_same_curves_by_epoch_whatever_the_jobs():
-    data, params = augmented(90, classes="abc"), {"epochs": 3, "steps": 1, "variants": "turns"}
+    data, params = augmented(90, classes="abc"), {"epochs": 3, "steps": 1}
     one, two = (training_curve(data, params=params, cv=3, n_jobs=n) for n in (1, 2))
     np.testing.assert_array_equal(one.loss, two.loss)
 

@@ -19,7 +19,7 @@ def set_tuned(head: BaseEstimator, params: Mapping[str, Any]) -> None:
 
 def after_coordinates(head: BaseEstimator) -> BaseEstimator:
     """Give the part of a head after its coordinates; the whole head if it has none."""
-    if not isinstance(head, Pipeline) or head.steps[0][0] != "coordinates":
+    if not uses_coordinates(head):
         return head
     return head[-1] if len(head) == 2 else Pipeline(head.steps[1:])
 

@@ -161,7 +161,7 @@ class PrincipalCoordinates(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         """Give the coordinates of X of shape (m, d): shape (m, r')."""
         check_is_fitted(self)
         X = validate_data(self, X, dtype=[np.float32, np.float64], reset=False)
-        new = np.empty((len(X), self._n_features_out))
+        new = np.zeros((len(X), len(self.components_) + (self.n_components is None)))
         for rows, block in _row_blocks(X, np.arange(len(X)), self.mean_, self.scale_):
             scores = block @ self.components_.T
             new[rows, : scores.shape[1]] = scores

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
 from tlfeatures.errors import ParameterError
@@ -60,8 +60,7 @@ def parameter_names(head: Pipeline) -> dict[str, str]:
             if inner != "random_state"
         }
     full = {name: name for name in head.get_params() if "__" in name}
-    own = {name: name for name, _ in head.steps if name == "coordinates"}
-    return {**short, **own, **full}
+    return {**short, **full}
 
 
 def short_names(names: Iterable[str]) -> list[str]:
@@ -77,9 +76,7 @@ def plain_params(head: BaseEstimator) -> dict[str, Any]:
     steps = head.steps if isinstance(head, Pipeline) else [("classifier", head)]
     params: dict[str, Any] = {}
     for step, estimator in steps:
-        if estimator == "passthrough":
-            params[step] = estimator
-        elif step in ("coordinates", "classifier"):
+        if step in ("coordinates", "classifier") and isinstance(estimator, BaseEstimator):
             wraps = isinstance(estimator, CalibratedClassifier)  # an ensemble has `estimator`, too
             params |= (estimator.estimator if wraps else estimator).get_params(deep=False)
     params.pop("random_state", None)
@@ -92,42 +89,15 @@ def _is_plain(value: Any) -> bool:
     return value is None or isinstance(value, bool | int | float | str | dict)
 
 
-# ---- heads of earlier versions
-
-_NEW_OF_MLP = {"scale": None, "variants": "all"}  # the defaults, with the same fit as before
-_STOPS_EARLY = 10_000  # rows; with more of them, early_stopping="auto" stops early
+# ---- without effect; to be removed with its calls in benchmarking/
 
 
 def with_new_params(name: str, params: Mapping[str, Any], rows: int) -> dict[str, Any]:
-    """Add the parameters that `plain_params` lacked in earlier versions, for the same fit.
-
-    Parameters
-    ----------
-    name : str
-        Name of the head.
-    params : mapping
-    rows : int
-        Largest number of rows that it was fitted on.
-    """
-    filled = dict(params)
-    if name == "mlp":
-        for key, value in _NEW_OF_MLP.items():
-            filled.setdefault(key, value)
-    stops = params.get("early_stopping", "auto")
-    if name == "gradient-boosting" and stops == "auto" and rows <= _STOPS_EARLY:
-        filled["early_stopping"] = False
-    return filled
+    """Give the parameters."""
+    return dict(params)
 
 
 def without_new_params(name: str, head: BaseEstimator, rows: int) -> dict[str, Any]:
-    """Give `get_params` as in earlier versions, if the fit was the same."""
+    """Give `get_params` of a head."""
     params: dict[str, Any] = head.get_params()
-    stops = params.get("classifier__early_stopping")
-    if name == "gradient-boosting" and stops is False and rows <= _STOPS_EARLY:
-        older = clone(head).set_params(classifier__early_stopping="auto")
-        return dict(older.get_params())
-    if name == "mlp":
-        new = {f"classifier__{key}": value for key, value in _NEW_OF_MLP.items()}
-        if all(params[key] == value for key, value in new.items()):
-            return {key: value for key, value in params.items() if key not in new}
     return params

@@ -17,7 +17,6 @@ from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 
-from tlfeatures.errors import ParameterError
 from tlfeatures.heads.class_weights import named_weights
 from tlfeatures.heads.classifiers.calibrated_centroid import CalibratedCentroid
 from tlfeatures.heads.classifiers.calibrated_ridge import CalibratedRidge
@@ -145,8 +144,7 @@ def make_head(name: str, *, random_state: int | None = 0, **params: Any) -> Pipe
     **params
         Parameters of the classifier (`C=0.1`, `learning_rate=0.05`, `class_weight="balanced"` or
         weights by class name, `class_weight={"ant": 2.0}`), `n_components` of the coordinates
-        (None: all), or `step__parameter` of any step. With `coordinates="passthrough"`, a head of
-        `HEADS` sees the columns as they are stored.
+        (None: all), or `step__parameter` of any step.
 
     Returns
     -------
@@ -171,19 +169,8 @@ def make_head(name: str, *, random_state: int | None = 0, **params: Any) -> Pipe
     for key in params:
         if key not in full_names:
             raise unknown_name(f"parameter of {name}", key, short_names(full_names))
-    if "coordinates" in params:
-        _pass_through(name, head, params)
-        params = {key: value for key, value in params.items() if key != "coordinates"}
     full = {full_names[key]: value for key, value in params.items()}
     return head.set_params(**named_weights(full))
-
-
-def _pass_through(name: str, head: Pipeline, params: Mapping[str, Any]) -> None:
-    if params["coordinates"] != "passthrough":
-        raise ParameterError(f"coordinates must be passthrough, got {params['coordinates']!r}")
-    if any(key.removeprefix("coordinates__") == "n_components" for key in params):
-        raise ParameterError(f"{name} without coordinates has no n_components; leave out one")
-    head.set_params(coordinates="passthrough")
 
 
 def _pipeline(name: str, seed: int | None) -> Pipeline:

@@ -85,7 +85,7 @@ class _SharedColumns:
         if not uses_coordinates(head):
             if self._plain is None:
                 self._plain = self._X[self._train], self._X[self._test]
-            return after_coordinates(head), *self._plain
+            return head, *self._plain
         if self._coordinates is None:
             started = time.perf_counter()
             self._coordinates = fold_coordinates(self._X, self._train, self._test)
@@ -197,7 +197,8 @@ def follow_epochs(
                     (X_test, codes[task.test]),
                 ]
                 with_present(last, y[task.train])
-                epochs = last.fit_epochs(X_train, y[task.train], rows.variant[task.train])
+                accepted = fit_arguments(rows, task.train).accepted_by(last)
+                epochs = last.fit_epochs(X_train, y[task.train], **accepted)
                 scores = [score_epoch(last, sides, classes) for _ in epochs]
             tables[name] = np.array(scores)
             warnings += lines

@@ -98,8 +98,8 @@ def _plain(values: Floats) -> list[list[float | None]]:
 def trains_in_epochs(head: BaseEstimator) -> bool:
     """Check whether a classifier, or the last step of a pipeline, has a training curve.
 
-    Such a classifier has a method `fit_epochs` like that of `ScaledMLP`, and `predict_proba` can be
-    called after each epoch.
+    Such a classifier has a method `fit_epochs` like that of `ScaledMLP`, which takes the arguments
+    of `fit`, and `predict_proba` can be called after each epoch.
     """
     last = head[-1] if isinstance(head, Pipeline) else head
     return hasattr(last, "fit_epochs") and hasattr(last, "predict_proba")

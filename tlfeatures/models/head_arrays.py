@@ -3,7 +3,11 @@
 Attack: compiled code follows numbers without checking bounds (the nodes of trees, the arrays of
 libsvm, the labels of neighbours), so that crafted numbers could crash the process, or read and
 write outside the arrays. Invariant: every number that compiled code follows stays within its array.
-There is one function for each class that hands numbers to compiled code.
+There is one function for each class that hands numbers to compiled code. NumPy checks all other
+arrays itself.
+
+The numbers are read where compiled code takes them from. In scikit-learn most of these attributes
+are private, because no user needs them; they are read here, and never written.
 """
 
 from __future__ import annotations
@@ -14,6 +18,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tlfeatures.models.unnamed_parts import boosting_trees
 
 
 def unsafe_part(head: Any) -> str | None:
@@ -79,8 +85,6 @@ def _checks() -> dict[type, Check]:
     from sklearn.svm import SVC, NuSVC
     from sklearn.tree import BaseDecisionTree
 
-    from tlfeatures.heads.coordinates import PrincipalCoordinates
-
     checks: dict[type, Check] = {
         BaseDecisionTree: _whole_tree,
         GradientBoostingClassifier: _whole_boosting,
@@ -89,7 +93,6 @@ def _checks() -> dict[type, Check]:
         SVC: _whole_svc,
         NuSVC: _whole_svc,
         np.random.RandomState: _whole_random_state,
-        PrincipalCoordinates: _whole_coordinates,
     }
     return {kind: functools.partial(_holds, check) for kind, check in checks.items()}
 
@@ -165,7 +168,7 @@ def _whole_histogram_boosting(item: Any) -> bool:
     columns = vars(item)["n_features_in_"]
     if item._preprocessor is not None:  # X would be checked by the preprocessor instead
         return False
-    for tree in [tree for trees in _listed(item._predictors) for tree in _listed(trees)]:
+    for tree in [tree for trees in _listed(boosting_trees(item)) for tree in _listed(trees)]:
         nodes = tree.nodes
         if type(tree) is not TreePredictor or nodes.dtype != PREDICTOR_RECORD_DTYPE:
             return False
@@ -235,13 +238,3 @@ def _whole_random_state(item: Any) -> bool:
     """The next number is read from the position."""
     state = item.get_state(legacy=False)
     return bool(state["bit_generator"] == "MT19937" and 0 <= state["state"]["pos"] <= 624)
-
-
-def _whole_coordinates(item: Any) -> bool:
-    """A column that is never filled would reveal earlier contents of memory."""
-    axes, columns = item.components_, item.n_features_in_
-    return bool(
-        item._n_features_out == len(axes) + (item.n_components is None)
-        and axes.shape[1] == columns
-        and item.mean_.shape == item.scale_.shape == (columns,)
-    )

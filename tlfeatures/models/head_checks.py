@@ -1,4 +1,8 @@
-"""Refuse heads that a model file can't hold, or that don't fit the facts in it."""
+"""Refuse heads that a model file can't hold, or that don't fit the facts in it.
+
+Attack: a head of allowed types has parts that don't fit each other or the facts, and fails later,
+far from its cause. Invariant: a head that was loaded labels a row as the facts state.
+"""
 
 from __future__ import annotations
 

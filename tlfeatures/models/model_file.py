@@ -2,6 +2,16 @@
 
 A zip archive. Nothing in it is executed, and nothing is ever unpacked to the disk.
 
+Attack: somebody gives a crafted file to a person who loads it, to run code, read other files, fill
+the memory or crash the process. Invariants, and where they are held:
+
+- Only listed types are constructed, each in its listed way; none of them runs code of the file
+  (`allowed_types`).
+- What is described is what is constructed, and no array is larger than its member of the archive
+  (`file_description`). All members together are limited here.
+- Numbers that compiled code follows stay within their arrays (`head_arrays`).
+- The head gives one label and one probability for each class of the facts (`head_checks`).
+
 ``tlfeatures.json``
     ``format`` ("tlfeatures model"), ``format_version`` (integer), ``spec``, ``embedding``,
     ``classes``, ``counts`` (images a class), ``images`` (fitted on), ``columns`` (of the
@@ -238,21 +248,17 @@ def _check_is_file(path: Path) -> None:
 def _read_facts(path: Path, source: Path | bytes) -> dict[str, Any]:
     try:
         with zipfile.ZipFile(source if isinstance(source, Path) else io.BytesIO(source)) as archive:
-            strange = _strange(archive, path.stat().st_size)
-            facts = None if strange else json.loads(archive.read(_FACTS_MEMBER))
+            too_large = _too_large(archive, path.stat().st_size)
+            facts = None if too_large else json.loads(archive.read(_FACTS_MEMBER))
     except Exception as error:  # a damaged zip raises anything, from zlib.error to RuntimeError
         raise FormatError(f"{path} is not a model file that `tlfeatures fit -o` made") from error
-    if strange:
-        raise FormatError(f"{path} is not a model file that `tlfeatures fit -o` made: {strange}")
+    if too_large:
+        raise FormatError(f"{path} is not a model file that `tlfeatures fit -o` made: {too_large}")
     return _checked(path, facts)
 
 
-def _strange(archive: zipfile.ZipFile, packed: int) -> str | None:
-    """Describe what no model file has: members that point out of it, or are larger than memory."""
-    for name in archive.namelist():
-        parts = PurePosixPath(name.replace("\\", "/"))
-        if parts.is_absolute() or ".." in parts.parts:
-            return f"its member {name!r} points out of it"
+def _too_large(archive: zipfile.ZipFile, packed: int) -> str | None:
+    """Describe members that would fill the memory; None if there are none."""
     unpacked = sum(member.file_size for member in archive.infolist())
     if unpacked > _LARGEST or unpacked > max(_SMALL, _RATIO * packed):
         return f"its {packed:,} bytes unpack to {unpacked:,}"

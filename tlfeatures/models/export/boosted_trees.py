@@ -10,6 +10,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 from tlfeatures.errors import ModelError
 from tlfeatures.features.engines.onnx_graph import Graph, Value
+from tlfeatures.models.unnamed_parts import boosting_baseline, boosting_trees
 
 
 def add_boosting(graph: Graph, boosting: HistGradientBoostingClassifier, columns: Value) -> Value:
@@ -31,10 +32,10 @@ def add_boosting(graph: Graph, boosting: HistGradientBoostingClassifier, columns
     ModelError
         If columns are categories, or there are no trees.
     """
-    baseline = np.asarray(boosting._baseline_prediction, np.float64).reshape(1, -1)
+    baseline = boosting_baseline(boosting)
     trees = [
         (output, predictor.nodes)
-        for round_ in boosting._predictors
+        for round_ in boosting_trees(boosting)
         for output, predictor in enumerate(round_)
     ]
     if any(nodes["is_categorical"].any() for _, nodes in trees):

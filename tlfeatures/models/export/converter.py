@@ -27,6 +27,7 @@ from tlfeatures.heads.classifiers.smoothed_neighbors import SmoothedNeighbors
 from tlfeatures.heads.coordinates import PrincipalCoordinates
 from tlfeatures.models.export.boosted_trees import add_boosting
 from tlfeatures.models.export.support_vector_machines import add_kernel, add_machine
+from tlfeatures.models.unnamed_parts import kernel_gamma
 
 Number = type[np.float32] | type[np.float64]
 
@@ -157,7 +158,7 @@ class Converter:
     def _perceptron(self, perceptron: ScaledMLP, columns: Value) -> Value:
         graph = self._graph
         values = graph.op("Div", columns, np.array(perceptron.scale_, np.float64))
-        layers = list(zip(perceptron.mlp_.coefs_, perceptron.mlp_.intercepts_, strict=True))
+        layers = list(zip(perceptron.coefs_, perceptron.intercepts_, strict=True))
         for number, (weights, intercepts) in enumerate(layers):
             values = graph.op("Relu", values) if number else values
             values = graph.op("MatMul", values, np.asarray(weights, np.float64))
@@ -206,13 +207,14 @@ class Converter:
     def _decisions_of(self, classifier: Any, columns: Value) -> Value:
         """Give (n, 1) decisions for two classes, else (n, k)."""
         graph, inner = self._graph, classifier.fitted_
-        if isinstance(classifier, CalibratedSVC) and classifier.precomputed_:
-            vectors, kernel = classifier.support_vectors_, classifier.kernel
+        if isinstance(classifier, CalibratedSVC):
+            owner = classifier if classifier.precomputed_ else inner
+            vectors, kernel = owner.support_vectors_, classifier.kernel
             products = add_kernel(graph, columns, vectors, kernel, classifier.gamma_)
             return add_machine(graph, inner, products)
         if isinstance(inner, _MACHINES) and inner.kernel in ("linear", "rbf"):
             vectors, kernel = inner.support_vectors_, inner.kernel
-            products = add_kernel(graph, columns, vectors, kernel, inner._gamma)
+            products = add_kernel(graph, columns, vectors, kernel, kernel_gamma(inner))
             return add_machine(graph, inner, products)
         if hasattr(inner, "coef_") and not isinstance(inner, _MACHINES):
             return self._linear(inner, columns)
