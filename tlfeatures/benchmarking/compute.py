@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 # Version of how heads are fitted, calibrated and scored. Increase it if this changes, so that the
 # entries of a folder are computed again.
-FIT_VERSION = 3
+FIT_VERSION = 4
 
 
 def compute_entries(trainer: Trainer, plan: Plan, store: ResultStore) -> None:

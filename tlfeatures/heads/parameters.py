@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from sklearn.base import BaseEstimator
@@ -90,14 +90,3 @@ def _is_plain(value: Any) -> bool:
 
 
 # ---- without effect; to be removed with its calls in benchmarking/
-
-
-def with_new_params(name: str, params: Mapping[str, Any], rows: int) -> dict[str, Any]:
-    """Give the parameters."""
-    return dict(params)
-
-
-def without_new_params(name: str, head: BaseEstimator, rows: int) -> dict[str, Any]:
-    """Give `get_params` of a head."""
-    params: dict[str, Any] = head.get_params()
-    return params

@@ -17,6 +17,7 @@ from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 
+from tlfeatures.errors import ParameterError
 from tlfeatures.heads.class_weights import named_weights
 from tlfeatures.heads.classifiers.calibrated_centroid import CalibratedCentroid
 from tlfeatures.heads.classifiers.calibrated_ridge import CalibratedRidge
