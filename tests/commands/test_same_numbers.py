@@ -1,0 +1,143 @@
+"""The same head, images and folds show the same number, whichever command or file shows it."""
+
+import json
+import re
+from html import unescape
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from tlfeatures import (
+    Model,
+    audit,
+    benchmark,
+    cross_validate,
+    extract,
+    fit,
+    learning_curve,
+    load_benchmark,
+    load_dataset,
+)
+from tlfeatures.cli import main
+
+HEADS = ["logreg", "rbf-svm", "dummy"]
+FOLDS = 3
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory):
+    """Images that are hard to tell apart, with a copy, and groups that make folds uneven."""
+    folder = tmp_path_factory.mktemp("scenes")
+    random = np.random.default_rng(5)
+    for label, brightness, count in (("dark", 0, 17), ("light", 14, 23)):
+        (folder / "photos" / label).mkdir(parents=True)
+        for number in range(count):
+            pixels = random.integers(60, 120, (8, 8, 3)) + brightness + random.normal(0, 12)
+            image = Image.fromarray(pixels.astype(np.uint8))
+            image.save(folder / "photos" / label / f"site{number % 8}-{number}.png")
+    image.save(folder / "photos" / "light" / "copy-1.png")
+    extract(folder / "photos", folder / "x.h5", backbone="pixels", size=8, pools=["flatten"])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def options():
+    return {"groups": "[a-z]+/([a-z]+[0-9]*)", "random_state": 4}
+
+
+@pytest.fixture(scope="module")
+def expected(scenes, options):
+    """The scores of each head by `benchmark`, and the folder of its results."""
+    result = benchmark(
+        scenes / "x.h5", heads=HEADS, cv=FOLDS, out=scenes / "out", n_jobs=1, **options
+    )
+    scores = {rank.head: rank.scores for rank in result.comparison.ranking}
+    accuracy = scores["logreg"]["accuracy"]
+    assert accuracy["score"] != pytest.approx(accuracy["mean"])  # or the test would show nothing
+    return scores
+
+
+def command(*arguments):
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_fit_shows_the_numbers_and_the_ranking_of_benchmark(scenes, options, expected):
+    found = fit(scenes / "x.h5", HEADS, cv=FOLDS, **options)
+    assert {rank.head: rank.scores for rank in found.ranking} == expected
+    stored = load_benchmark(scenes / "out")
+    assert [rank.head for rank in found.ranking] == [r.head for r in stored.comparison.ranking]
+    assert found.verdict == stored.comparison.verdict
+
+
+def test_cross_validation_of_a_head_gives_these_numbers(scenes, options, expected):
+    data = load_dataset(scenes / "x.h5", groups=options["groups"])
+    for name in HEADS:
+        found = cross_validate(name, data, cv=FOLDS, random_state=options["random_state"])
+        assert found.scores == expected[name]
+
+
+def test_the_whole_of_a_learning_curve_is_this_accuracy(scenes, options, expected):
+    for name in HEADS:
+        last = learning_curve(scenes / "x.h5", name, cv=FOLDS, **options).points[-1]
+        assert last.accuracy == pytest.approx(expected[name]["accuracy"]["score"])
+        assert last.interval == pytest.approx(expected[name]["accuracy"]["interval"])
+
+
+def test_an_audit_shows_the_accuracy_of_three_repeats(scenes, options):
+    repeated = benchmark(
+        scenes / "x.h5", heads="rbf-svm", cv=FOLDS, repeats=3, n_jobs=1, **options
+    )
+    (rank,) = repeated.comparison.ranking
+    accuracy = audit(scenes / "x.h5", cv=FOLDS, **options).accuracy
+    assert accuracy == pytest.approx(rank.scores["accuracy"]["score"])
+
+
+def test_the_model_and_its_card_show_these_numbers(scenes, options, expected):
+    found = fit(scenes / "x.h5", HEADS, cv=FOLDS, model=scenes / "m.model", **options)
+    best = found.ranking[0].head
+    info = Model.load(scenes / "m.model").info
+    assert (info["head"], info["scores"]) == (best, expected[best])
+    card = (scenes / "m.model.md").read_text()
+    for name, record in expected[best].items():
+        interval = "none"
+        if record["interval"] is not None:
+            interval = "{:.3f} to {:.3f}".format(*record["interval"])
+        row = [name.replace("_", " "), f"{record['score']:.3f}", interval]
+        assert f"| {' | '.join(row)} | {record['mean']:.3f} | {record['std']:.3f} |" in card
+
+
+def test_the_terminal_and_the_pages_show_these_numbers(scenes, options, expected):
+    given = ("--cv", FOLDS, "--groups", options["groups"], "--random-state", 4)
+    chosen = [argument for name in HEADS for argument in ("--head", name)]
+    texts = [
+        command("fit", scenes / "x.h5", *chosen, *given, "--report", scenes / "fit.html"),
+        command("benchmark", scenes / "x.h5", *chosen, *given, "-o", scenes / "out"),
+    ]
+    command("report", scenes / "out", "-o", scenes / "out.html")
+    first = max(HEADS, key=lambda name: expected[name]["accuracy"]["score"])
+    for text in texts:
+        for name in HEADS:
+            record = expected[name]["accuracy"]
+            shown = "{:.3f} [{:.3f}, {:.3f}]".format(record["score"], *record["interval"])
+            assert re.search(rf"{name} +{re.escape(shown)} +{record['std']:.3f}", text), text
+    record = expected[first]["accuracy"]
+    percent = [f"{100 * value:.1f}" for value in (record["score"], *record["interval"])]
+    for page in ("fit.html", "out.html"):
+        html = unescape((scenes / page).read_text())
+        assert f"<strong>{percent[0]} %</strong> of images are classified correctly" in html
+        assert f"95 % interval {percent[1]} to {percent[2]}" in html
+    for text in texts:
+        sentence = f"{first} is right for {percent[0]} % of 41 tested images"
+        assert sentence in " ".join(text.split())
+
+
+def test_json_of_both_commands_has_the_same_records(scenes, options, expected):
+    given = ("--cv", FOLDS, "--groups", options["groups"], "--random-state", 4, "--json")
+    fitted = json.loads(command("fit", scenes / "x.h5", "--head", "logreg", *given))
+    compared = json.loads(command("benchmark", scenes / "x.h5", "--heads", "logreg", *given))
+    assert fitted["heads"][0]["scores"] == expected["logreg"]
+    assert compared["heads"][0]["scores"] == compared["ranking"][0]["scores"] == expected["logreg"]
