@@ -127,7 +127,8 @@ def learning_curve(
 
     Examples
     --------
-    >>> print(learning_curve("photos.h5", "lda").sentence)  # doctest: +SKIP
+    >>> learning_curve("photos.h5", "lda").verdict  # doctest: +SKIP
+    'help'
     """
     name, classifier = make_one_head(head, params, random_state)  # report a wrong name first
     data = as_dataset(
