@@ -7,8 +7,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 from tests.commands.pages import SECTIONS, album, benchmark, page_of, sections, write_split
-from tlfeatures import extract, fit, load_dataset
-from tlfeatures.reports.report import write_report
+from tlfeatures import extract, fit, load_dataset, report
 
 
 class Labels(ClassifierMixin, BaseEstimator):
@@ -86,7 +85,7 @@ def test_both_ways_to_a_page_of_a_split_say_the_same(page_copy):
     )
     extract(page_copy / "uneven", page_copy / "u.h5", backbone="pixels", size=16)
     in_memory = benchmark(page_copy / "u.h5", heads="centroid", cv=None, out=page_copy / "u")
-    write_report(in_memory, page_copy / "memory.html", without=["learning-curve", "audit"])
+    report(in_memory, page_copy / "memory.html", without=["learning-curve", "audit"])
     _, html = page_of(page_copy / "u", ["images", "map"])
     assert html == (page_copy / "memory.html").read_text()
     assert "(blue) would be right for 75.0 %" in html  # 9 of 12 in val; in all, red has more
@@ -94,8 +93,7 @@ def test_both_ways_to_a_page_of_a_split_say_the_same(page_copy):
 
 def test_fit_has_a_page_of_its_own(page_copy):
     made = fit(page_copy / "a.h5", ["logreg", "knn"], embedding="grid8.avg", command="tl fit", cv=3)
-    datasets = {(made.data.file, "grid8.avg"): made.data}
-    write_report(made.benchmark, page_copy / "fit.html", datasets=datasets, n_jobs=1)
+    report(made.benchmark, page_copy / "fit.html", data=made.data, n_jobs=1)
     html = (page_copy / "fit.html").read_text()
     assert sections(html) == [name for name in SECTIONS if name != "epochs"]
     assert "tl fit" in html

@@ -88,9 +88,7 @@ def test_the_whole_of_a_learning_curve_is_this_accuracy(scenes, options, expecte
 
 
 def test_an_audit_shows_the_accuracy_of_three_repeats(scenes, options):
-    repeated = benchmark(
-        scenes / "x.h5", heads="rbf-svm", cv=FOLDS, repeats=3, n_jobs=1, **options
-    )
+    repeated = benchmark(scenes / "x.h5", heads="rbf-svm", cv=FOLDS, repeats=3, n_jobs=1, **options)
     (rank,) = repeated.comparison.ranking
     accuracy = audit(scenes / "x.h5", cv=FOLDS, **options).accuracy
     assert accuracy == pytest.approx(rank.scores["accuracy"]["score"])

@@ -20,8 +20,8 @@ from tlfeatures.benchmarking.entries import entry_of
 from tlfeatures.benchmarking.plan import Plan
 from tlfeatures.benchmarking.store.store import ResultStore
 from tlfeatures.errors import ParameterError
-from tlfeatures.heads.parameters import plain_params
-from tlfeatures.heads.table import Grid, class_path
+from tlfeatures.heads.parameters import class_path, plain_params
+from tlfeatures.heads.table import Grid
 from tlfeatures.model_selection.head_folds import HeadFolds, run_folds
 from tlfeatures.model_selection.trainer import Trainer
 

@@ -117,8 +117,8 @@ def fit(
     Examples
     --------
     >>> result = fit("photos.h5", ["logreg", "knn"], model="photos.model")  # doctest: +SKIP
-    >>> for sentence in result.verdict:  # doctest: +SKIP
-    ...     print(sentence)
+    >>> result.verdict[0]  # doctest: +SKIP
+    'logreg is right for 85.3 % of 1,078 tested images (95 % interval: 83.1 to 87.3 %). Always ...'
     """
     make_heads(heads, params)  # it reports a wrong name before the file is read
     if model is not None:

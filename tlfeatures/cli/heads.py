@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -38,6 +39,7 @@ from tlfeatures.terminal.streams import print_message, print_result
 
 if TYPE_CHECKING:
     from tlfeatures.benchmarking.benchmark import Benchmark
+    from tlfeatures.dataset.dataset import Dataset
 
 
 def _check_page(page: str | None) -> None:
@@ -48,11 +50,13 @@ def _check_page(page: str | None) -> None:
         check_page(page)
 
 
-def _write_page(benchmark: Benchmark, page: str, **options: Any) -> None:
-    from tlfeatures.reports.report import write_report
+def _write_page(
+    benchmark: Benchmark, page: str, n_jobs: int | None, data: Sequence[Dataset] = ()
+) -> None:
+    from tlfeatures.reports.report import report
 
     with ProgressBars() as bars:
-        written = write_report(benchmark, page, progress=bars.show, **options)
+        written = report(benchmark, page, data=data, n_jobs=n_jobs, progress=bars.show)
     print_message(render_report(written))
 
 
@@ -107,9 +111,7 @@ def fit(
         )
     print_result(json.dumps(result.to_dict()) if as_json else render_fit(result))
     if report is not None:
-        data = result.data
-        datasets = {(data.file, data.embedding, data.n_variants): data}
-        _write_page(result.benchmark, report, datasets=datasets, n_jobs=options["n_jobs"])
+        _write_page(result.benchmark, report, options["n_jobs"], [result.data])
 
 
 @command()
@@ -183,7 +185,7 @@ def benchmark(
         )
     print_result(json.dumps(result.to_dict()) if as_json else render_benchmark(result))
     if report is not None:
-        _write_page(result, report, n_jobs=options["n_jobs"])
+        _write_page(result, report, options["n_jobs"])
 
 
 @command()

@@ -90,3 +90,16 @@ def _is_plain(value: Any) -> bool:
 
 
 # ---- without effect; to be removed with its calls in benchmarking/
+
+
+def class_path(head: BaseEstimator) -> str:
+    """Give the classes of a head's steps, which tell it from another head of the same name.
+
+    Examples
+    --------
+    >>> from sklearn.dummy import DummyClassifier
+    >>> class_path(DummyClassifier())
+    'sklearn.dummy.DummyClassifier'
+    """
+    steps = [step for _, step in head.steps] if isinstance(head, Pipeline) else [head]
+    return ", ".join(f"{type(step).__module__}.{type(step).__qualname__}" for step in steps)

@@ -344,18 +344,6 @@ def _params_of_classifiers(params: Mapping[str, Any]) -> ParameterError:
     )
 
 
-def class_path(head: BaseEstimator) -> str:
-    """Give the classes of a head's steps, which tell it from another head of the same name.
-
-    Examples
-    --------
-    >>> class_path(DummyClassifier())
-    'sklearn.dummy.DummyClassifier'
-    """
-    steps = [step for _, step in head.steps] if isinstance(head, Pipeline) else [head]
-    return ", ".join(f"{type(step).__module__}.{type(step).__qualname__}" for step in steps)
-
-
 def make_one_head(
     head: OneHead, params: Mapping[str, Any] | None = None, random_state: int | None = 0
 ) -> tuple[str, BaseEstimator]:

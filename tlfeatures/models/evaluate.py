@@ -12,6 +12,7 @@ import numpy as np
 
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.duplicates import Similarity
+from tlfeatures.dataset.labels import Groups, Labels
 from tlfeatures.dataset.load import check_similarity
 from tlfeatures.errors import ModelError, ParameterError
 from tlfeatures.features.embed import ComputeOptions, Progress
@@ -78,8 +79,8 @@ def evaluate(
     model: FittedHead | str | os.PathLike[str],
     source: str | os.PathLike[str],
     *,
-    labels: str | os.PathLike[str] | Mapping[str, str] | None = None,
-    groups: str | os.PathLike[str] | None = None,
+    labels: Labels = None,
+    groups: Groups = None,
     label_level: int | None = None,
     label_columns: Mapping[str, str] | None = None,
     near_duplicates: Similarity = "auto",

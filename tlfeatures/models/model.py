@@ -19,6 +19,7 @@ from tlfeatures.models.input_images import as_location, list_images
 from tlfeatures.models.labelling import Labeller, Prediction
 
 if TYPE_CHECKING:
+    from tlfeatures.dataset.labels import Groups, Labels
     from tlfeatures.model_selection.fit_warnings import Notices
     from tlfeatures.models.evaluate import ModelEvaluation
 
@@ -196,8 +197,8 @@ class Model(FittedHead):
         self,
         source: str | os.PathLike[str],
         *,
-        labels: str | os.PathLike[str] | Mapping[str, str] | None = None,
-        groups: str | os.PathLike[str] | None = None,
+        labels: Labels = None,
+        groups: Groups = None,
         label_level: int | None = None,
         label_columns: Mapping[str, str] | None = None,
         near_duplicates: Similarity = "auto",

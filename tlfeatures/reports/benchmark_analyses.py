@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,8 @@ from tlfeatures.benchmarking.comparison import Rank
 from tlfeatures.benchmarking.entries import Entry
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.errors import ParameterError
-from tlfeatures.heads.parameters import plain_params
-from tlfeatures.heads.table import ALIASES, HEADS, class_path, make_head
+from tlfeatures.heads.parameters import class_path, plain_params
+from tlfeatures.heads.table import ALIASES, HEADS, make_head
 from tlfeatures.metrics.out_of_fold import OutOfFold
 from tlfeatures.model_selection.audit.audit import audit
 from tlfeatures.model_selection.audit.results import Audit
@@ -29,7 +29,7 @@ from tlfeatures.model_selection.training_curve import (
 )
 from tlfeatures.names import unknown_name
 from tlfeatures.reports.analysis_cache import AnalysisCache
-from tlfeatures.reports.benchmark_data import BenchmarkData, FileEmbedding
+from tlfeatures.reports.benchmark_data import BenchmarkData
 from tlfeatures.reports.embedding_map import EmbeddingMap, embedding_map
 
 MOST_IMAGES = 5000  # on a map; more points would cover each other
@@ -45,7 +45,7 @@ class Analyses:
     Parameters
     ----------
     benchmark : Benchmark
-    datasets : mapping of (file, embedding, variants) to Dataset, optional
+    datasets : sequence of Dataset
         Datasets that are loaded already; others are loaded from the benchmark's files.
     n_jobs : int or None
         Number of folds that are fitted at the same time; the results don't depend on it.
@@ -55,7 +55,7 @@ class Analyses:
     def __init__(
         self,
         benchmark: Benchmark,
-        datasets: Mapping[FileEmbedding, Dataset] | None = None,
+        datasets: Sequence[Dataset] = (),
         *,
         n_jobs: int | None = -1,
         progress: Steps | None = None,

@@ -7,7 +7,7 @@ belong together.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,6 @@ from tlfeatures.errors import DatasetError, ParameterError
 from tlfeatures.features.combined import join, parts_of
 from tlfeatures.features.file.reader import open_embeddings
 
-FileEmbedding = tuple[str, str, int]  # file, embedding, number of variants
-
 
 class BenchmarkData:
     """Datasets of a benchmark's entries, each loaded once.
@@ -31,15 +29,13 @@ class BenchmarkData:
     Parameters
     ----------
     benchmark : Benchmark
-    datasets : mapping of (file, embedding, variants) to Dataset, optional
-        Datasets that are loaded already.
+    datasets : sequence of Dataset
+        Datasets that are loaded already. Those with other values than the benchmark's aren't used.
     """
 
-    def __init__(
-        self, benchmark: Benchmark, datasets: Mapping[FileEmbedding, Dataset] | None = None
-    ) -> None:
+    def __init__(self, benchmark: Benchmark, datasets: Sequence[Dataset] = ()) -> None:
         self._benchmark = benchmark
-        self._datasets = dict(datasets or {})
+        self._datasets = {fingerprint(data): data for data in datasets}
 
     def dataset(self, entry: Mapping[str, Any]) -> Dataset:
         """Give the dataset of an entry, from its facts.
@@ -51,9 +47,11 @@ class BenchmarkData:
         DatasetError
             If the file no longer holds what the benchmark was computed from.
         """
-        key = entry["file"], entry["embedding"], entry["variants"]
+        key = entry["matrix"]
         if key not in self._datasets:
-            self._datasets[key] = self._load(*key, entry)
+            self._datasets[key] = self._load(
+                entry["file"], entry["embedding"], entry["variants"], key
+            )
         return self._datasets[key]
 
     def find(self, file: str) -> str:
@@ -68,7 +66,7 @@ class BenchmarkData:
             "the file next to the benchmark's folder"
         )
 
-    def _load(self, file: str, embedding: str, variants: int, entry: Mapping[str, Any]) -> Dataset:
+    def _load(self, file: str, embedding: str, variants: int, matrix: str) -> Dataset:
         """Load the rows of the study's images; all but the embeddings comes from the study."""
         study = self._benchmark.study
         with open_embeddings(self.find(file)) as reader:
@@ -106,7 +104,7 @@ class BenchmarkData:
                 for id_ in study.facts["unreadable"]
             ),
         )
-        if fingerprint(data) != entry["matrix"]:
+        if fingerprint(data) != matrix:
             raise _other_content(file)
         return data
 

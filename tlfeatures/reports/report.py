@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,6 @@ from tlfeatures.files import replace_file
 from tlfeatures.names import unknown_name
 from tlfeatures.reports import plotting
 from tlfeatures.reports.benchmark_analyses import Analyses, Steps
-from tlfeatures.reports.benchmark_data import FileEmbedding
 from tlfeatures.reports.diagnostics import METHODS, confusion, precision_recall, reliability, roc
 from tlfeatures.reports.drawing import figure_files
 
@@ -49,28 +48,43 @@ class Report:
 
 
 def report(
-    folder: str | os.PathLike[str],
+    results: str | os.PathLike[str] | Benchmark,
     output: str | os.PathLike[str],
     *,
+    data: Dataset | Sequence[Dataset] = (),
+    head: str | None = None,
+    embedding: str | None = None,
+    images: str | None = None,
+    without: str | Collection[str] = (),
+    map: str = "pca",  # noqa: A002
+    title: str | None = None,
     n_jobs: int | None = -1,
     progress: Steps | None = None,
-    **options: Any,
 ) -> Report:
     """Write a benchmark as one HTML page that opens anywhere, offline.
 
     Parameters
     ----------
-    folder : path
-        Folder of a benchmark.
+    results : path or Benchmark
+        Folder of a benchmark, or what `benchmark` returned.
     output : path
         File for the page; an existing one is replaced.
+    data : Dataset or sequence of Dataset
+        Datasets that the benchmark was computed on; they are then not loaded from their files.
+    head, embedding : str, optional
+        Head and embedding whose predictions are shown in detail; by default the best.
+    images : str, optional
+        Folder of the images, if they were moved since they were embedded.
+    without : str or collection of str
+        Parts to leave out: images, map, audit, learning-curve, epochs.
+    map : {"pca", "tsne"}
+        How images are placed on the map.
+    title : str, optional
+        Title of the page, by default the names of the classes.
     n_jobs : int or None
         Number of folds that are fitted at the same time, for the learning curve, the epochs and the
         audit. These are kept in the folder.
     progress : callable of (analysis, done, total), optional
-    **options
-        The attributes of `tlfeatures.reports.page.contents.Options`: `head`, `embedding`, `images`,
-        `without`, `map`, `title`.
 
     Returns
     -------
@@ -88,28 +102,17 @@ def report(
     Examples
     --------
     >>> report("results", "report.html", without=["audit"])  # doctest: +SKIP
+    >>> report(benchmark(data), "report.html", data=data)  # doctest: +SKIP
     """
-    check_page(output)
-    benchmark = load_benchmark(folder)
-    return write_report(benchmark, output, n_jobs=n_jobs, progress=progress, **options)
-
-
-def write_report(
-    benchmark: Benchmark,
-    output: str | os.PathLike[str],
-    *,
-    datasets: Mapping[FileEmbedding, Dataset] | None = None,
-    n_jobs: int | None = -1,
-    progress: Steps | None = None,
-    **options: Any,
-) -> Report:
-    """Do what `report` does for a loaded benchmark; the given datasets aren't read again."""
     from tlfeatures.reports.page.contents import Options, contents
     from tlfeatures.reports.page.write import render
 
-    wanted = Options(**options)
+    check_page(output)
+    wanted = Options(head, embedding, images, without, map, title)
     wanted.check()
-    analyses = Analyses(benchmark, datasets, n_jobs=n_jobs, progress=progress)
+    benchmark = results if isinstance(results, Benchmark) else load_benchmark(results)
+    given = [data] if isinstance(data, Dataset) else data
+    analyses = Analyses(benchmark, given, n_jobs=n_jobs, progress=progress)
     shown = contents(analyses, wanted)
     html = render(shown).encode("utf-8", "replace")
     replace_file(Path(output), html)
