@@ -38,7 +38,7 @@ def hostile_files(site):
     folder.mkdir()
     (site / "outside").mkdir()
     _secrets(site)
-    for make in (_pickles, _keras, _skops, _zips, _hdf5, _texts):
+    for make in (_pickles, _keras, _skops, _zips, _archives, _hdf5, _texts):
         for name, data in make(site):
             (folder / name).write_bytes(data)
     with_facts(folder, site / "real.model")
@@ -243,6 +243,36 @@ def _zips(site):
     yield "bomb.zip", _zip({f"{i}.npy": bytes(40_000_000) for i in range(2)}, "{}")
 
 
+def _archives(site):
+    """The study and the entry of a real benchmark, changed."""
+    (entry,) = (site / "bench" / "entries").iterdir()
+    bomb = io.BytesIO()
+    np.save(bomb, np.array([Bomb(site / "outside" / "trap")], object), allow_pickle=True)
+    for kind, path in (("study", site / "bench" / "study.npz"), ("entry", entry)):
+        with zipfile.ZipFile(path) as archive:
+            members = {name: archive.read(name) for name in archive.namelist()}
+        facts = json.loads(members["facts.json"])
+        for name in members.keys() - {"facts.json"}:
+            pickled = {**members, name: bomb.getvalue()}
+            yield f"{kind}-pickle-{name}.npz", _stored(pickled)
+            head, _, values = members[name].partition(b"'shape': (")
+            many = head + b"'shape': (9" + b"9" * 12 + values[values.index(b",") :]
+            yield f"{kind}-huge-{name}.npz", _stored({**members, name: many})
+        yield f"{kind}-nested.npz", _stored({**members, "facts.json": b"[" * 100_000})
+        yield f"{kind}-more.npz", _stored({**members, "../../outside/trap": b"x"})
+        yield f"{kind}-packed.npz", _zip(members, None)
+        strange = json.dumps({**facts, "ids": [["x"]] * 24, "entry": {"key": "../../x"}})
+        yield f"{kind}-strange.npz", _stored({**members, "facts.json": strange})
+
+
+def _stored(members):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return file.getvalue()
+
+
 def _h5(fill, **options):
     file = io.BytesIO()
     with h5py.File(file, "w", **options) as h:
@@ -344,6 +374,7 @@ def _texts(site):
         "file": {"file": str(site / "outside" / "secret.txt"), "files": {}},
         "version": {"format_version": [1]},
         "list": {"ranking": [[]]},
+        "key": {"heads": [{**results["heads"][0], "key": "../../../outside/secret"}]},
     }.items():
         yield f"results-{name}.json", json.dumps({**results, **change}).encode()
     yield "nul.csv", b"id,label\0\n\0,\xff\n"

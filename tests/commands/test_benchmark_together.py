@@ -1,21 +1,18 @@
-"""Two benchmarks into one folder at once; and folders that were cut off or edited by hand."""
+"""Two benchmarks into one folder at once."""
 
-import copy
-import json
-import re
 import threading
 
 import pytest
-from click.testing import CliRunner
 
+from tests.fakes import full_disk
 from tests.integration.piped import COMMAND, Program
 from tests.unit.data import run_benchmark
 from tlfeatures import extract, load_benchmark
 from tlfeatures.benchmarking import run as benchmarking
-from tlfeatures.benchmarking.store import writing
+from tlfeatures.benchmarking.store import results_file
+from tlfeatures.benchmarking.store import store as stores
 from tlfeatures.benchmarking.store.store import ResultStore
-from tlfeatures.cli import main
-from tlfeatures.errors import BusyError, FormatError, OutputError, ParameterError, TlfeaturesError
+from tlfeatures.errors import BusyError, OutputError, ParameterError
 from tlfeatures.locks import locked
 
 
@@ -29,6 +26,10 @@ def embeddings(_photos, tmp_path_factory):
 @pytest.fixture
 def out(tmp_path):
     return tmp_path / "out"
+
+
+def content(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def names_in(out):
@@ -54,7 +55,7 @@ def meanwhile(monkeypatch, moment, do):
     monkeypatch.setattr(ResultStore, moment, call)
 
 
-@pytest.mark.parametrize("moment", ["save", "updating"])
+@pytest.mark.parametrize("moment", ["add", "updating"])
 @pytest.mark.parametrize("began", [[], ["centroid"]])
 def test_what_another_run_added_meanwhile_is_kept_and_ranked(
     moment, began, embeddings, out, monkeypatch
@@ -77,7 +78,7 @@ def test_what_both_compute_is_there_once(embeddings, out, monkeypatch):
     options = {"embeddings": "grid8.avg", "cv": 3, "out": out}
     with monkeypatch.context() as patch:
         both = lambda: run_benchmark(embeddings, heads=["dummy", "ridge"], **options)  # noqa: E731
-        meanwhile(patch, "save", both)
+        meanwhile(patch, "add", both)
         made = run_benchmark(embeddings, heads=["ridge", "centroid"], **options)
     assert len(made.entries) == 3
     again = run_benchmark(embeddings, heads=["ridge", "centroid", "dummy"], **options)
@@ -88,22 +89,85 @@ def test_what_both_compute_is_there_once(embeddings, out, monkeypatch):
 def test_an_entry_that_another_run_renewed_is_not_put_back(embeddings, out, monkeypatch):
     options = {"embeddings": "grid8.avg", "out": out}
     run_benchmark(embeddings, heads=["ridge"], **options)
-    scored = {"scoring": "f1_macro"}  # computes the same head anew
+    scored = {"scoring": "f1_weighted"}  # computes the same head anew
     with monkeypatch.context() as patch:
         meanwhile(
-            patch, "save", lambda: run_benchmark(embeddings, heads=["ridge"], **options, **scored)
+            patch, "add", lambda: run_benchmark(embeddings, heads=["ridge"], **options, **scored)
         )
         run_benchmark(embeddings, heads=["dummy"], **options)
     assert run_benchmark(embeddings, heads=["ridge"], **options, **scored).computed == 0
 
 
+def test_an_entry_that_another_run_renews_stays_the_newest_and_alone(embeddings, out, monkeypatch):
+    """The two runs give the head other scores, so that these are two entries in one place."""
+    options = {"heads": ["ridge"], "embeddings": "grid8.avg", "out": out}
+    other = lambda: run_benchmark(embeddings, scoring="f1_weighted", **options)  # noqa: E731
+    with monkeypatch.context() as patch:
+        meanwhile(patch, "updating", other)  # it ends before this run opens the folder
+        run_benchmark(embeddings, **options)
+    assert len(list((out / "entries").iterdir())) == 1
+    run_benchmark(embeddings, scoring="f1_weighted", **options)
+    (entry,) = load_benchmark(out).entries
+    assert "f1_weighted" in entry.facts["scores"]
+    assert len(list((out / "entries").iterdir())) == 1
+
+
+def test_a_run_that_is_cut_off_while_it_renews_leaves_what_was_ranked(embeddings, out, monkeypatch):
+    options = {"heads": ["ridge"], "embeddings": "grid8.avg", "out": out}
+    first = run_benchmark(embeddings, **options)
+    with monkeypatch.context() as patch:
+        patch.setattr(ResultStore, "write", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run_benchmark(embeddings, scoring="f1_weighted", **options)
+    assert len(list((out / "entries").iterdir())) == 2
+    assert load_benchmark(out).comparison == first.comparison
+    for scoring in ("f1_weighted", ()):  # both are there: what is asked for is ranked
+        with monkeypatch.context() as patch:
+            patch.setattr(ResultStore, "_remove_replaced", lambda *_: None)
+            again = run_benchmark(embeddings, scoring=scoring, **options)
+        assert again.computed == 0
+        assert ("f1_weighted" in again.entries[0].facts["scores"]) == bool(scoring)
+    run_benchmark(embeddings, **options)
+    assert len(list((out / "entries").iterdir())) == 1
+
+
+def test_a_page_is_read_while_another_run_replaces_what_it_reads(embeddings, out, monkeypatch):
+    options = {"heads": ["ridge"], "embeddings": "grid8.avg", "out": out}
+    run_benchmark(embeddings, **options)
+    renewed = []
+    real = results_file.read_study
+
+    def read(*given):
+        if not renewed:
+            renewed.append(run_benchmark(embeddings, scoring="f1_weighted", **options))
+        return real(*given)
+
+    monkeypatch.setattr(results_file, "read_study", read)
+    assert load_benchmark(out).comparison == renewed[0].comparison
+
+
 def test_another_study_that_came_first_is_an_error_and_stays(embeddings, out, monkeypatch):
     other = lambda: run_benchmark(embeddings, heads=["dummy"], random_state=1, out=out)  # noqa: E731
     with monkeypatch.context() as patch:
-        meanwhile(patch, "save", other)
+        meanwhile(patch, "updating", other)
         with pytest.raises(ParameterError, match="other images, labels, copies or folds"):
             run_benchmark(embeddings, heads=["dummy"], out=out)
     assert load_benchmark(out).study.facts["random_state"] == 1
+
+
+def test_a_study_is_refused_as_soon_as_another_run_has_begun(embeddings, out, monkeypatch):
+    refused = []
+
+    def other():
+        with pytest.raises(ParameterError, match="other images, labels, copies or folds") as error:
+            run_benchmark(embeddings, heads=["dummy"], random_state=1, out=out)
+        refused.append(error.value)
+
+    with monkeypatch.context() as patch:
+        meanwhile(patch, "add", other)
+        run_benchmark(embeddings, heads=["dummy"], out=out)
+    assert len(refused) == 1
+    assert load_benchmark(out).study.facts["random_state"] == 0
 
 
 def test_several_files_of_one_run_are_all_described(embeddings, photos, tmp_path, out):
@@ -123,7 +187,8 @@ def test_processes_at_once_lose_nothing(embeddings, out):
     both = ("grid8.avg", "grid8.flatten")
     assert names_in(out) == {(head, name) for head in heads for name in both}
     left = sorted(path.name for path in out.iterdir())
-    assert left == [".results.json.lock", "predictions.csv", "results.json"]
+    assert left == [".results.json.lock", "entries", "results.json", "study.npz"]
+    assert len(list((out / "entries").iterdir())) == 6
 
 
 def test_a_run_that_is_refused_says_who_writes(embeddings, out, monkeypatch):
@@ -133,131 +198,30 @@ def test_a_run_that_is_refused_says_who_writes(embeddings, out, monkeypatch):
         run_benchmark(embeddings, heads=["ridge"], out=out)
 
 
-def test_a_full_disk_leaves_both_files_as_they_were(embeddings, out, monkeypatch):
-    run_benchmark(embeddings, heads=["dummy"], out=out)
-    before = {path.name: path.read_bytes() for path in out.iterdir()}
-
-    def full(study, entries):
-        yield ["id"]
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(writing, "table_rows", full)
-    with pytest.raises(OutputError, match=r"predictions\.csv can't be written: No space left"):
-        run_benchmark(embeddings, heads=["ridge"], out=out)
-    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
-
-
-# ---- results.json cut off or edited
-
-
-@pytest.fixture(scope="module")
-def finished(embeddings, tmp_path_factory):
-    out = tmp_path_factory.mktemp("finished")
-    run_benchmark(embeddings, heads=["dummy", "ridge"], embeddings="grid8.avg", cv=3, out=out)
-    facts = json.loads((out / "results.json").read_text())
-    return facts, (out / "predictions.csv").read_bytes()
-
-
-@pytest.fixture
-def folder(finished, out):
-    out.mkdir()
-    (out / "results.json").write_text(json.dumps(finished[0]))
-    (out / "predictions.csv").write_bytes(finished[1])
-    return out
-
-
-def assert_one_line(embeddings, folder, tmp_path):
-    """By all that reads the folder: an error of ours with a remedy, or all goes well."""
-    errors = []
-    commands = [
-        ["benchmark", embeddings, "--heads", "dummy,ridge", "--embedding", "grid8.avg", "--cv", "3",
-         "--n-jobs", "1", "-o", folder],
-        ["plot", folder, "--what", "ranking", "-o", tmp_path / "x.svg"],
-    ]  # fmt: skip
-    before = {path: path.read_bytes() for path in folder.iterdir()}
-    for command in commands[::-1]:
-        result = CliRunner().invoke(main, [str(each) for each in command])
-        assert result.exception is None or isinstance(result.exception, SystemExit), (
-            command, result.exception,
-        )  # fmt: skip
-        if result.exit_code:
-            (said,) = re.findall("^Error: .*", result.stderr, re.MULTILINE)
-            assert re.search("another folder|another -o|again|--upgrade", said)
-            assert not re.search(r"Error\(|Traceback", result.stderr)
-            errors.append(said)
-        for path, data in before.items():
-            assert not result.exit_code or path.read_bytes() == data
-    return errors
-
-
-@pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 0.6, 0.99])
-def test_a_file_that_is_cut_off_is_one_line(share, folder, embeddings, tmp_path):
-    path = folder / "results.json"
-    data = path.read_bytes()
-    path.write_bytes(data[: int(share * len(data))])
-    assert len(assert_one_line(embeddings, folder, tmp_path)) == 2
-
-
-def test_a_file_of_another_kind_is_one_line(folder, embeddings, tmp_path):
-    for text in ("[]", "7", "null", '"x"', '{"format": "tlfeatures benchmark"}', "\0"):
-        (folder / "results.json").write_text(text)
-        assert len(assert_one_line(embeddings, folder, tmp_path)) == 2
-
-
-def paths_in(facts, depth=4, path=()):
-    """The keys of everything, to some depth; of a list, its first item."""
-    if isinstance(facts, dict) and depth:
-        for name, value in facts.items():
-            yield (*path, name)
-            yield from paths_in(value, depth - 1, (*path, name))
-    elif isinstance(facts, list) and facts and depth:
-        yield from paths_in(facts[0], depth - 1, (*path, 0))
-
-
-def at(facts, path):
-    for name in path:
-        facts = facts[name]
-    return facts
-
-
-CHANGES = {"removed": None, "null": None, "number": -1, "list": [[]], "text": "x"}
-
-
-@pytest.mark.parametrize("change", CHANGES)
-def test_a_fact_that_is_missing_or_something_else_is_one_line(
-    change, folder, finished, embeddings, tmp_path
+@pytest.mark.parametrize("name", ["write_entry", "write_results"])
+def test_a_full_disk_leaves_what_was_there_and_the_next_run_goes_on(
+    name, embeddings, out, monkeypatch
 ):
-    paths = [path for path in paths_in(finished[0]) if path[0] != "files" or len(path) < 4]
-    number = list(CHANGES).index(change)
-    for path in (
-        paths[number % 2 :: 2] if change == "removed" else paths[number :: 2 * len(CHANGES)]
-    ):
-        facts = copy.deepcopy(finished[0])
-        if change == "removed":
-            del at(facts, path[:-1])[path[-1]]
-        else:
-            at(facts, path[:-1])[path[-1]] = CHANGES[change]
-        (folder / "results.json").write_text(json.dumps(facts))
-        (folder / "predictions.csv").write_bytes(finished[1])
-        assert_one_line(embeddings, folder, tmp_path)
+    options = {"embeddings": "grid8.avg", "out": out}
+    run_benchmark(embeddings, heads=["dummy"], **options)
+    before = content(out)
+    real = getattr(stores, name)
 
+    def full(*given):
+        with full_disk(10):
+            real(*given)
 
-def test_what_can_t_be_read_is_named(folder, finished):
-    facts = copy.deepcopy(finished[0])
-    del facts["heads"][0]["matrix"]
-    (folder / "results.json").write_text(json.dumps(facts))
-    said = rf"{folder / 'results.json'} has no matrix: .* run its `tlfeatures benchmark \.\.\. -o"
-    with pytest.raises(FormatError, match=said):
-        load_benchmark(folder)
-
-
-@pytest.mark.parametrize("column", ["id", "key", "fold", "predicted", "p_red"])
-def test_a_table_without_a_column_is_one_line(column, folder, embeddings, tmp_path):
-    path = folder / "predictions.csv"
-    path.write_text(path.read_text().replace(f'"{column}"', '"other"', 1))
-    with pytest.raises(TlfeaturesError) as raised:
-        load_benchmark(folder)
-    assert "another folder" in str(raised.value)
+    with monkeypatch.context() as patch:
+        patch.setattr(stores, name, full)
+        with pytest.raises(OutputError, match=r"(json|npz) can't be written: File too large; make"):
+            run_benchmark(embeddings, heads=["ridge"], **options)
+    after = content(out)
+    assert before.items() <= after.items()
+    assert len(after) - len(before) == (name == "write_results")  # the entry is whole
+    assert load_benchmark(out).comparison.ranking
+    again = run_benchmark(embeddings, heads=["ridge"], **options)
+    assert again.computed == (name == "write_entry")
+    assert names_in(out) == {("dummy", "grid8.avg"), ("ridge", "grid8.avg")}
 
 
 def test_the_lock_is_given_back_when_a_run_fails(embeddings, out, monkeypatch):

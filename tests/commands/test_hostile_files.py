@@ -36,7 +36,8 @@ COMMANDS = {
         ["benchmark", "{f}", *ONE],
         ["benchmark", REAL, *ONE, "-o", "{f}"],
         ["benchmark", REAL, *ONE, "-o", "{d}/bench", "!results.json"],
-        ["benchmark", REAL, *ONE, "-o", "{d}/bench", "!predictions.csv"],
+        ["benchmark", REAL, *ONE, "-o", "{d}/bench", "!study.npz"],
+        ["benchmark", REAL, *ONE, "-o", "{d}/bench", "!entries/ENTRY.npz"],
     ],
     "demo": [],  # takes no file
     "evaluate": [["evaluate", "{f}", REAL], ["evaluate", MODEL, "{f}"]],
@@ -58,12 +59,17 @@ COMMANDS = {
     "merge": [["merge", "{f}"], ["merge", "{f}", "-o", "{d}/merged.h5"]],
     "plot": [
         ["plot", "{d}/bench", "--what", "confusion", "-o", "{d}/x.svg", "!results.json"],
-        ["plot", "{d}/bench", "--what", "confusion", "-o", "{d}/x.svg", "!predictions.csv"],
+        ["plot", "{d}/bench", "--what", "confusion", "-o", "{d}/x.svg", "!study.npz"],
     ],
     "predict": [["predict", "{f}", IMAGE], ["predict", MODEL, "{f}"]],
+    "predictions": [
+        ["predictions", "{d}/bench", "-o", "{d}/x.csv", "!results.json"],
+        ["predictions", "{d}/bench", "-o", "{d}/x.csv", "!study.npz"],
+        ["predictions", "{d}/bench", "-o", "{d}/x.csv", "!entries/ENTRY.npz"],
+    ],
     "report": [
         ["report", "{d}/bench", "-o", "{d}/x.html", *ALONE, *FAST, "!results.json"],
-        ["report", "{d}/bench", "-o", "{d}/x.html", *ALONE, *FAST, "!predictions.csv"],
+        ["report", "{d}/bench", "-o", "{d}/x.html", *ALONE, *FAST, "!entries/ENTRY.npz"],
     ],
     "verify": [
         ["verify", "{f}"],
@@ -75,8 +81,10 @@ COMMANDS = {
 # Which files a way gets in any case, as it reads their format. The first two stand for the other
 # readers of models and of embeddings files.
 OWN = {"predict-0": "*", "fit-0": "*", "extract-1": "weights-*", "extract-2": "*.eps"}
-OWN |= dict.fromkeys(("benchmark-2", "plot-0", "report-0"), "*.json")
-OWN |= dict.fromkeys(("benchmark-3", "fit-2", "fit-3", "plot-1", "report-1"), "*.csv")
+OWN |= dict.fromkeys(("benchmark-2", "plot-0", "predictions-0", "report-0"), "*.json")
+OWN |= dict.fromkeys(("fit-2", "fit-3"), "*.csv")
+OWN |= dict.fromkeys(("benchmark-3", "plot-1", "predictions-1"), "study-*.npz")
+OWN |= dict.fromkeys(("benchmark-4", "predictions-2", "report-1"), "entry-*.npz")
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +129,8 @@ def case_of(site, part, name, arguments, path):
     target = folder / (last.removeprefix("!") if last.startswith("!") else path.name)
     if any("{d}/bench" in argument for argument in arguments):
         shutil.copytree(site / "bench", folder / "bench")
-        target = folder / "bench" / target.name
+        (entry,) = (site / "bench" / "entries").iterdir()
+        target = folder / "bench" / last.removeprefix("!").replace("ENTRY.npz", entry.name)
     if target.name == "y.h5.partial":
         shutil.copy(site / REAL, folder / "y.h5")
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -227,11 +236,11 @@ def harmless(case, found):
         return name == "predict-1" and "can't read" in found["stderr"]
     return found["code"] == 0 and (
         replaced(case)
-        or name.startswith(("extract-3", "benchmark-3"))
+        or name.startswith("extract-3")
         # Facts are read as they stand; what is behind them shows when it is loaded.
         or (name.startswith("info") and claims(file))
         or file == "facts-versions.skops"  # a warning says so
-        or (name.startswith(("report", "plot")) and file.startswith("results-"))
+        or (name.startswith(("report", "plot", "predictions")) and file.startswith("results-"))
         or (name.startswith("benchmark-2") and file.startswith("results-"))
     )
 
@@ -243,7 +252,7 @@ def kept(case, before):
 def replaced(case):
     """What claims to be a model is one that a new model may replace; results, and leavings, too."""
     name, file = case["name"].split(" ")
-    return name in ("extract-3", "benchmark-2", "benchmark-3") or (name == "fit-1" and claims(file))
+    return name in ("extract-3", "benchmark-2") or (name == "fit-1" and claims(file))
 
 
 CONTROLS = {

@@ -74,8 +74,12 @@ def test_without_its_file_the_page_has_what_the_folder_knows(page_copy, caplog):
     assert "isn't there; run this where the benchmark was run" in caplog.text
 
 
-def test_a_file_that_holds_something_else_by_now_is_not_mixed_in(page_copy, caplog):
-    write_image(page_copy / "photos" / "red" / "new.png", 1)
+@pytest.mark.parametrize("change", ["another picture", "a picture less"])
+def test_a_file_that_holds_something_else_by_now_is_not_mixed_in(page_copy, caplog, change):
+    image = page_copy / "photos" / "red" / "red03.png"
+    image.unlink()
+    if change == "another picture":
+        write_image(image, 99)
     extract(page_copy / "photos", page_copy / "a.h5")
     (page_copy / "out" / "analyses.json").unlink()
     with caplog.at_level(logging.WARNING, logger="tlfeatures"):
@@ -119,20 +123,32 @@ def test_a_heads_name_from_the_folder_is_never_imported(page_copy):
     """The folder may come from anywhere: only this package's own heads are fitted again."""
     path = page_copy / "out" / "results.json"
     path.write_text(path.read_text().replace('"logreg"', '"os:abort"'))
-    table = page_copy / "out" / "predictions.csv"
-    table.write_text(table.read_text().replace('"logreg"', '"os:abort"'))
     analyses = analyses_of(page_copy / "out")
     with pytest.raises(ParameterError, match="os:abort is no head of this package"):
         analyses.learning_curve(analyses.rank("os:abort"))
 
 
+def test_a_file_with_more_images_or_in_another_order_is_the_same(page_copy):
+    """Its rows are found by id; only images of the benchmark are used."""
+    write_image(page_copy / "photos" / "blue" / "aaa.png", 1)
+    first = analyses_of(page_copy / "out")
+    X = first.dataset(first.rank()).X
+    settings = {"backbone": "pixels", "size": 16, "pools": ["avg", "flatten"]}
+    extract(page_copy / "photos", page_copy / "a.h5", **settings)
+    again = analyses_of(page_copy / "out")
+    data = again.dataset(again.rank())
+    assert "blue/aaa.png" not in data.ids
+    np.testing.assert_array_equal(data.X, X)
+
+
 # ---- folders cut off or damaged
 
 
-def test_predictions_that_lack_rows_are_said(page_copy):
-    path = page_copy / "out" / "predictions.csv"
-    path.write_text("".join(path.read_text().splitlines(keepends=True)[:30]))
-    with pytest.raises(FormatError, match=r"lacks rows of what results\.json ranks; run the"):
+def test_an_entry_that_is_lost_is_said(page_copy):
+    next((page_copy / "out" / "entries").iterdir()).unlink()
+    with pytest.raises(
+        FormatError, match=r"lacks an entry of .* that results\.json ranks; run the"
+    ):
         report(page_copy / "out", page_copy / "again.html")
 
 

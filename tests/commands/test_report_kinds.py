@@ -7,7 +7,9 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 from tests.commands.pages import SECTIONS, album, benchmark, page_of, sections, write_split
-from tlfeatures import extract, fit, load_dataset, report
+from tlfeatures import extract, fit, load_benchmark, load_dataset, report
+from tlfeatures.features.sources.folder_labels import LabelRow
+from tlfeatures.reports.benchmark_analyses import Analyses
 
 
 class Labels(ClassifierMixin, BaseEstimator):
@@ -114,28 +116,33 @@ def test_a_folder_added_to_from_another_file_has_a_page_with_both(page_copy):
     assert "f1 weighted" in html
 
 
-def test_labels_given_in_python_are_known_from_the_folder(page_copy):
-    labels = {id_: id_[:1] for id_ in load_dataset(page_copy / "a.h5", "grid8.avg").ids.tolist()}
-    benchmark(
-        page_copy / "a.h5", heads="centroid", embeddings="grid8.avg", labels=labels,
-        out=page_copy / "py",
-    )  # fmt: skip
-    made, _ = page_of(page_copy / "py", ["map", "audit"])
-    assert {"map", "audit"} <= set(made.sections)
-
-
-def test_folds_given_in_python_are_not_guessed(page_copy, caplog):
-    data = load_dataset(page_copy / "a.h5", "grid8.avg")
-    rows = np.arange(len(data.y))
-    folds = [(rows[rows % 3 == (k + 1) % 3], rows[rows % 3 == k]) for k in range(3)]
-    benchmark(
-        page_copy / "a.h5", heads="mlp", params={"steps": 20}, embeddings="grid8.avg",
-        near_duplicates=None, cv=folds, out=page_copy / "own",
-    )  # fmt: skip
-    with caplog.at_level(logging.WARNING, logger="tlfeatures"):
-        made, _ = page_of(page_copy / "own", ["epochs"])
-    assert "epochs" not in made.sections
-    assert "folds were given in Python" in caplog.text
+def test_what_was_given_in_python_is_known_from_the_folder(page_copy):
+    """Labels, groups, splits and folds: the page is that of the datasets in memory."""
+    data = load_dataset(page_copy / "a.h5", "grid8.avg", near_duplicates=None)
+    labels = {
+        id_: LabelRow(id_[:1], group=f"site {row // 2}")
+        for row, id_ in enumerate(data.ids.tolist())
+    }
+    group = np.arange(len(data.y)) // 2
+    folds = [  # each leaves three images out, of training too
+        (np.flatnonzero(group % 4 == (k + 1) % 4), np.flatnonzero(group % 4 == k)) for k in range(3)
+    ]
+    options = {"embeddings": "grid8.avg", "labels": labels, "near_duplicates": None, "cv": folds}
+    options |= {"heads": ["mlp", "centroid"], "params": {"steps": 20}}
+    made = benchmark(page_copy / "a.h5", out=page_copy / "own", **options)
+    only = ["map", "audit", "learning-curve", "epochs"]
+    written, html = page_of(page_copy / "own", only)
+    assert {"map", "audit", "learning_curve", "epochs"} <= set(written.sections)
+    (page_copy / "own" / "analyses.json").unlink()
+    given = load_dataset(page_copy / "a.h5", "grid8.avg", labels=labels, near_duplicates=None)
+    datasets = {(str(page_copy / "a.h5"), "grid8.avg", 0): given}
+    write_report(made, page_copy / "memory.html", datasets=datasets, without=["images"], n_jobs=1)
+    assert html == (page_copy / "memory.html").read_text()
+    analyses = Analyses(load_benchmark(page_copy / "own"), n_jobs=1)
+    assert analyses.dataset(analyses.rank()).groups.tolist() == given.groups.tolist()
+    curve = analyses.training(analyses.rank("mlp"))
+    accuracies = analyses.entry(analyses.rank("mlp")).facts["scores"]["accuracy"]["folds"]
+    np.testing.assert_allclose(curve.validation_accuracy[:, -1], accuracies)
 
 
 def test_a_colour_as_a_name_stays_text(page_copy):

@@ -5,6 +5,7 @@ beside the card of another one.
 """
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -58,7 +59,7 @@ def file(photos, tmp_path):
 
 
 def left_in(folder):
-    return [path.name for path in folder.iterdir() if path.name.endswith(".new")]
+    return [path.name for path in folder.rglob("*") if path.name.endswith(".new")]
 
 
 @pytest.mark.parametrize("when", ["before", pytest.param("after", marks=pytest.mark.long)])
@@ -94,7 +95,41 @@ def test_a_killed_benchmark_is_finished_and_leaves_nothing(when, file, tmp_path)
         assert left_in(out) == []
         if not was_killed:
             break
-    assert number >= 4  # two files, twice
+    assert number >= 2  # the entry, and results.json
+
+
+@pytest.mark.parametrize("when", ["before", pytest.param("after", marks=pytest.mark.long)])
+def test_a_killed_benchmark_keeps_the_entries_that_it_has_computed(when, file, tmp_path):
+    heads = "dummy,ridge,centroid"
+    for number in range(9):
+        out = tmp_path / f"out{number}"
+        arguments = ["benchmark", file, "--heads", heads, "--cv", 3, "--n-jobs", 1, "-o", out]
+        was_killed = killed(number, when, *arguments)
+        written = len(list((out / "entries").glob("*.npz")))
+        assert written == min(max(number - 1 + (when == "after"), 0), 3)  # the study comes first
+        again = run_benchmark(file, heads=heads, cv=3, out=out)
+        assert again.computed == 3 - written
+        assert left_in(out) == []
+        if not was_killed:
+            break
+    assert number == 5  # the study, three entries, and results.json
+
+
+@pytest.mark.parametrize("when", ["before", pytest.param("after", marks=pytest.mark.long)])
+def test_a_killed_benchmark_leaves_a_folder_that_is_read(when, file, tmp_path):
+    """Also while it replaces an entry by one with other scores."""
+    out = tmp_path / "out"
+    options = {"heads": "dummy,ridge", "cv": 3, "out": out}
+    for number in range(9):
+        run_benchmark(file, **options)
+        arguments = ["benchmark", file, "--heads", "ridge", "--cv", 3, "--n-jobs", 1, "-o", out]
+        was_killed = killed(number, when, *arguments, "--scoring", "f1_weighted")
+        assert len(load_benchmark(out).entries) == 2
+        if not was_killed:
+            break
+        shutil.rmtree(out)
+    assert number >= 3  # the entry, results.json, and the entry that it replaces
+    assert len(list((out / "entries").iterdir())) == 2
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.fakes import write_image
-from tlfeatures import Model, benchmark, describe, extract, fit, load_dataset, make_head, report
+from tlfeatures import Model, benchmark, describe, extract, load_dataset, make_head, report
 from tlfeatures.cli import main
 from tlfeatures.errors import DatasetError, ParameterError
 from tlfeatures.features.sources.folder_hints import folder_hint
@@ -325,12 +325,8 @@ def test_every_command_asks_about_sites_and_takes_a_level(sites, tmp_path):
 def test_a_page_loads_the_labels_of_the_level_again(sites, tmp_path):
     out, page = tmp_path / "out", tmp_path / "page.html"
     benchmark(sites, heads="centroid", cv=2, n_jobs=1, label_level=2, out=out)
-    facts = json.loads((out / "results.json").read_text())
-    assert (facts["label_level"], facts["label_columns"]) == (2, None)
     report(out, page, n_jobs=1, without=["learning-curve"])
     assert "cat" in re.search(r"<title>(.*?)</title>", page.read_text())[1]
-    fitted = fit(sites, "centroid", cv=2, label_level=-1).as_benchmark()
-    assert fitted.study.facts["label_level"] == -1
 
 
 def test_images_without_the_level_have_no_label_and_are_named(sites, tmp_path, caplog):

@@ -42,6 +42,8 @@ class ParquetTable:
             if self._writer is not None and kind is None:
                 self._writer.close()
         finally:
+            if self._writer is not None:
+                self._writer.is_open = False  # else it writes once more when it is deleted
             self._file.close()
 
     def add(self, columns: Mapping[str, NDArray[Any]]) -> None:

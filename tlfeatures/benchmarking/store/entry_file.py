@@ -26,7 +26,7 @@ from tlfeatures.metrics.scores import SCORES
 
 _RATIO = 1000  # most images for each tested one, if they take more than _SMALL
 _SMALL = 2**27  # probabilities, a gigabyte
-_KEY = re.compile(r"[0-9A-Za-z_-]+")  # no path
+_KEY = re.compile(r"[0-9A-Za-z_-]{1,64}")  # no path
 _FILE_FACTS: dict[str, Any] = {
     "study": str,
     "commands": list,

@@ -18,7 +18,7 @@ from tlfeatures.benchmarking.store.entry_file import (
 )
 from tlfeatures.benchmarking.store.format import ENTRIES, RESULTS, STUDY
 from tlfeatures.benchmarking.store.results_file import read_results, write_results
-from tlfeatures.benchmarking.store.study_file import read_study_hash, write_study
+from tlfeatures.benchmarking.store.study_file import has_study, write_study
 from tlfeatures.benchmarking.study import Study
 from tlfeatures.errors import ParameterError
 from tlfeatures.files import cannot_write, remove_leftovers, remove_leftovers_in
@@ -113,7 +113,7 @@ class ResultStore:
         ranked = read_results(folder) if (folder / RESULTS).exists() else None
         if ranked is None and not (folder / STUDY).exists():
             write_study(folder, self.study)
-        if read_study_hash(folder) != self.study.facts["study"]:
+        if not has_study(folder, self.study):
             raise ParameterError(
                 f"{folder} holds a benchmark of other images, labels, copies or folds; give "
                 "another -o, or remove it"

@@ -11,13 +11,18 @@ from numpy.typing import NDArray
 
 from tlfeatures.benchmarking.digests import digest_of_study
 from tlfeatures.benchmarking.store.archive import Arrays, read_archive, write_archive
-from tlfeatures.benchmarking.store.checks import check_format, damaged, remedy
-from tlfeatures.benchmarking.store.format import STUDY, STUDY_ARRAYS
+from tlfeatures.benchmarking.store.checks import as_format_error, check_format, remedy
+from tlfeatures.benchmarking.store.format import RESULTS, STUDY, STUDY_ARRAYS
 from tlfeatures.benchmarking.study import FORMAT, FORMAT_VERSION, Study
 from tlfeatures.dataset.stratified_folds import Fold
 from tlfeatures.errors import FormatError
 
 _LISTS = ("ids", "y", "groups", "split")
+_FACTS: dict[str, Any] = {
+    "study": str,
+    **dict.fromkeys(("ids", "y"), list),
+    **dict.fromkeys(("groups", "split"), list | None),
+}
 
 
 def write_study(folder: Path, study: Study) -> None:
@@ -55,7 +60,7 @@ def read_study(folder: Path, facts: Mapping[str, Any]) -> Study:
     ----------
     folder : Path
     facts : mapping
-        Those of the study, from `results.json`; the hash is checked.
+        Those of the study, from `results.json`.
 
     Raises
     ------
@@ -64,41 +69,48 @@ def read_study(folder: Path, facts: Mapping[str, Any]) -> Study:
     """
     path = folder / STUDY
     stored, arrays = _read(path)
-    try:
-        texts = {name: _texts(stored[name], len(stored["ids"])) for name in _LISTS}
-        study = Study(
-            ids=_given(texts["ids"]),
-            y=_given(texts["y"]),
-            groups=texts["groups"],
-            split=texts["split"],
-            copies=arrays["copies"].astype(np.int64),
-            folds=_folds(arrays, len(stored["ids"])),
-            facts=dict(facts),
-        )
-        found = digest_of_study(study.ids, study.y, study.together, study.folds)
-    except (LookupError, TypeError, ValueError) as error:
-        raise damaged(path, error) from error
-    if not found == stored["study"] == facts["study"]:
-        raise FormatError(
-            f"{path} doesn't belong to the other files of its folder, or is damaged; {remedy(path)}"
-        )
-    return study
+    if stored["study"] != facts["study"]:
+        raise FormatError(f"{path} and {RESULTS} are of two benchmarks; {remedy(path)}")
+    return _study(path, stored, arrays, facts)
 
 
-def read_study_hash(folder: Path) -> str:
-    """Read the hash that identifies the study of a folder.
+def has_study(folder: Path, study: Study) -> bool:
+    """Check whether the folder's study is this one.
 
     Raises
     ------
     FormatError
         If the file is missing, damaged, or of another version.
     """
-    return str(_read(folder / STUDY)[0]["study"])
+    path = folder / STUDY
+    stored, arrays = _read(path)
+    same: bool = stored["study"] == study.facts["study"]
+    if same:
+        _study(path, stored, arrays, study.facts)  # raises an error if it is damaged
+    return same
 
 
 def _read(path: Path) -> tuple[dict[str, Any], Arrays]:
     stored, arrays = read_archive(path, STUDY_ARRAYS)
-    return check_format(path, stored, {"study": str, "ids": list, "y": list}), arrays
+    return check_format(path, stored, _FACTS), arrays
+
+
+def _study(path: Path, stored: dict[str, Any], arrays: Arrays, facts: Mapping[str, Any]) -> Study:
+    n = len(stored["ids"])
+    with as_format_error(path):
+        study = Study(
+            ids=_texts(stored["ids"], n),
+            y=_texts(stored["y"], n),
+            groups=None if stored["groups"] is None else _texts(stored["groups"], n),
+            split=None if stored["split"] is None else _texts(stored["split"], n),
+            copies=arrays["copies"].astype(np.int64),
+            folds=_folds(arrays, n),
+            facts=dict(facts),
+        )
+        found = digest_of_study(study.ids, study.y, study.together, study.folds)
+        if found != stored["study"]:
+            raise ValueError("its hash is not that of its images and folds")
+    return study
 
 
 # ---- lists of texts, and of rows
@@ -106,18 +118,10 @@ def _read(path: Path) -> tuple[dict[str, Any], Arrays]:
 _NO_ROWS: NDArray[np.int_] = np.empty(0, np.int_)
 
 
-def _texts(values: Any, n: int) -> NDArray[np.str_] | None:
-    if values is None:
-        return None
+def _texts(values: list[Any], n: int) -> NDArray[np.str_]:
     if len(values) != n or not all(isinstance(value, str) for value in values):
         raise ValueError(f"a list has not {n} texts")
     return np.array(values, np.str_)
-
-
-def _given(values: NDArray[np.str_] | None) -> NDArray[np.str_]:
-    if values is None:
-        raise ValueError("a list is missing")
-    return values
 
 
 def _joined(parts: list[NDArray[np.int_]]) -> tuple[NDArray[Any], NDArray[Any]]:
