@@ -135,8 +135,7 @@ def test_what_was_given_in_python_is_known_from_the_folder(page_copy):
     assert {"map", "audit", "learning_curve", "epochs"} <= set(written.sections)
     (page_copy / "own" / "analyses.json").unlink()
     given = load_dataset(page_copy / "a.h5", "grid8.avg", labels=labels, near_duplicates=None)
-    datasets = {(str(page_copy / "a.h5"), "grid8.avg", 0): given}
-    write_report(made, page_copy / "memory.html", datasets=datasets, without=["images"], n_jobs=1)
+    report(made, page_copy / "memory.html", data=given, without=["images"], n_jobs=1)
     assert html == (page_copy / "memory.html").read_text()
     analyses = Analyses(load_benchmark(page_copy / "own"), n_jobs=1)
     assert analyses.dataset(analyses.rank()).groups.tolist() == given.groups.tolist()

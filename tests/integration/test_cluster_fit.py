@@ -24,9 +24,9 @@ from tlfeatures import benchmark, cross_validate_heads, extract, fit, write_pred
 from tlfeatures.cli import main
 from tlfeatures.dataset.training_rows import TrainingRows
 from tlfeatures.errors import ClusterError, ParameterError
+from tlfeatures.features.cluster.client import CallsLostError, Cluster
 from tlfeatures.features.cluster.connect import TLS, connect
 from tlfeatures.heads.table import make_heads
-from tlfeatures.model_selection.cluster_folds import ClusterFolds
 from tlfeatures.model_selection.fold_work import Task
 from tlfeatures.model_selection.trainer import Trainer
 
@@ -74,24 +74,29 @@ def fail_oddly(task: Task, rows: TrainingRows) -> None:
     raise OddError("one ", "and two")
 
 
-def not_found(module: str, client: int) -> Any:
-    """What unpickling on a worker does if a module is missing there."""
+def not_found(client: int) -> Any:
+    """What unpickling does on a worker that lacks a module."""
     if os.getpid() != client:
-        raise ModuleNotFoundError(f"No module named '{module}'")
-
-
-class RowsOfOtherVersion(TrainingRows):
-    """Can't be unpickled on a worker."""
-
-    def __reduce__(self) -> Any:
-        return not_found, ("tlfeatures.dataset.moved", os.getpid())
+        raise ModuleNotFoundError("No module named 'my_heads'")
 
 
 class HeadOfMissingModule(LogisticRegression):
     """Can't be unpickled on a worker."""
 
     def __reduce__(self) -> Any:
-        return not_found, ("my_heads", os.getpid())
+        return not_found, (os.getpid(),)
+
+
+def end_unless(client: int) -> None:
+    if os.getpid() != client:
+        os._exit(1)
+
+
+class TooLarge:
+    """Data which ends a worker that gets it, as data does that is too large for its memory."""
+
+    def __reduce__(self) -> Any:
+        return end_unless, (os.getpid(),)
 
 
 def until(true: Callable[[], bool]) -> None:
@@ -120,9 +125,9 @@ class Workers:
             self.kill(self._running[-1])
         return list(self._running)
 
-    def start(self) -> None:
+    def start(self, *options: str) -> None:
         room = {WAITING_ROOM: str(self.room)}
-        self._running.append(self.dask.start_worker("--no-nanny", env=room))
+        self._running.append(self.dask.start_worker("--no-nanny", *options, env=room))
 
     def wait_for_end(self) -> None:
         """Wait until all of them have ended by themselves."""
@@ -203,17 +208,20 @@ def without_times(report: dict[str, Any]) -> dict[str, Any]:
 # ---- what goes where
 
 
-def test_rows_are_pickled_once_and_folds_are_done_by_workers(workers, monkeypatch):
+def test_rows_are_sent_once_and_folds_are_done_by_workers(workers, monkeypatch):
     numbers = {worker.pid for worker in workers.just(2)}
-    pickled = []
-    reduce = TrainingRows.__reduce_ex__
+    sent, pickled = [], []
+    scatter, reduce = Cluster.scatter, TrainingRows.__reduce_ex__
+    monkeypatch.setattr(
+        Cluster, "scatter", lambda *args, **how: sent.append(args) or scatter(*args, **how)
+    )
     monkeypatch.setattr(
         TrainingRows, "__reduce_ex__", lambda self, n: pickled.append(self) or reduce(self, n)
     )
     data = dataset(200, d=300)
     with connect(workers.dask.address) as cluster, Trainer(data, cluster=cluster) as trainer:
         found = {number for _ in range(3) for number in trainer.map(process_of, TASKS, 1.0)}
-    assert len(pickled) == 1
+    assert (len(sent), len(pickled)) == (1, 0)
     assert found <= numbers
 
 
@@ -239,20 +247,21 @@ def test_jobs_inside_a_fold_stay_in_its_process(workers):
     assert set.union(*found) <= numbers
 
 
-def test_a_worker_that_lacks_what_a_fold_needs_says_so(workers):
+def test_a_worker_that_lacks_the_module_of_a_head_says_so(workers):
     workers.just(2)
     data = dataset()
+    with connect(workers.dask.address) as cluster, Trainer(data, cluster=cluster) as trainer:
+        with pytest.raises(ClusterError, match=r"can't load a fold \(No module named 'my_heads'\)"):
+            cross_validate_heads({"mine": HeadOfMissingModule()}, data, trainer=trainer)
+        assert len(trainer.map(process_of, TASKS, 1.0)) == len(TASKS)
+
+
+def test_data_that_workers_cannot_read_is_an_error(workers):
+    workers.just(2)
     with connect(workers.dask.address) as cluster:
-        rows = RowsOfOtherVersion(**vars(TrainingRows.of(data)))
-        folds = ClusterFolds(cluster, rows)
-        with pytest.raises(ClusterError, match=r"another tlfeatures.* named 'tlfeatures.*\.moved'"):
-            list(folds.map([(process_of, task) for task in TASKS]))
-        with Trainer(data, cluster=cluster) as trainer:
-            with pytest.raises(
-                ClusterError, match=r"can't load a fold \(No module named 'my_heads'"
-            ):
-                cross_validate_heads({"mine": HeadOfMissingModule()}, data, trainer=trainer)
-            assert len(trainer.map(process_of, TASKS, 1.0)) == len(TASKS)
+        with pytest.raises(ClusterError, match=r"another tlfeatures than this one, or none"):
+            cluster.scatter(HeadOfMissingModule(), work="fold")
+        assert cluster.threads == 2
 
 
 def test_a_worker_that_joins_later_gets_folds(workers, background):
@@ -263,6 +272,22 @@ def test_a_worker_that_joins_later_gets_folds(workers, background):
     until(lambda: len(workers.at_work()) == 2)
     workers.go_on()
     assert same_as_here(found.result(PATIENCE))
+
+
+def test_a_worker_of_another_version_that_joins_later_ends_the_folds(workers, background, tmp_path):
+    (first,) = workers.just(1)
+    found: Future[Any] = background.submit(evaluated, workers.dask.address)
+    until(lambda: workers.at_work() == {first.pid})
+    older = tmp_path / "older.py"
+    older.write_text(
+        "from tlfeatures.model_selection import workers\n"
+        "vars(workers).pop('do_packed_fold', None)  # Dask runs this file twice\n"
+    )
+    workers.start("--preload", str(older))
+    with pytest.raises(ClusterError, match=r"another tlfeatures.*'do_packed_fold'"):
+        found.result(PATIENCE)
+    workers.go_on()
+    workers.just(0)
 
 
 # ---- what dies
@@ -283,9 +308,10 @@ def same_as_here(there: Any) -> bool:
 
 
 @pytest.fixture
-def background() -> Iterator[ThreadPoolExecutor]:
+def background(workers: Workers) -> Iterator[ThreadPoolExecutor]:
     with ThreadPoolExecutor(1) as pool:
         yield pool
+        workers.go_on()  # after a test that failed, else its folds would wait
 
 
 def test_what_a_killed_worker_was_at_is_done_by_another(workers, background):
@@ -326,6 +352,20 @@ def test_rows_are_not_sent_for_ever(workers, background):
         with pytest.raises(ClusterError, match="time after time all workers that had the embed"):
             found.result(PATIENCE)
     workers.wait_for_end()
+
+
+def test_workers_that_end_while_they_get_the_rows_are_replaced(workers, background):
+    workers.just(1)
+    with connect(workers.dask.address) as cluster, Trainer(WIDE, cluster=cluster) as trainer:
+        trainer.map(process_of, TASKS, 1.0)
+        workers.just(0)
+        workers.just(1)
+        found = background.submit(cluster.scatter, TooLarge(), work="fold")
+        with pytest.raises(CallsLostError, match="a worker ended while data was sent to it"):
+            found.result(PATIENCE)
+        workers.wait_for_end()
+        (other,) = workers.just(1)
+        assert set(trainer.map(process_of, TASKS, 1.0)) == {other.pid}
 
 
 def test_a_benchmark_goes_on_where_its_scheduler_died(workers, file, tmp_path):

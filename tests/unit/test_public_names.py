@@ -2,6 +2,7 @@
 
 import ast
 import re
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -98,13 +99,25 @@ def test_heavy_libraries_have_one_room_each():
     assert files_importing("fsspec") == {"features/sources/locations.py"}
     cluster = {f"features/cluster/{name}.py" for name in ("client", "connect")}
     assert files_importing("distributed") == cluster
-    assert files_importing("joblib._dask") == {"model_selection/cluster_folds.py"}
     assert {path.split("/")[0] for path in files_importing("click")} == {"cli", "terminal"}
     assert files_importing("pyarrow") == {"benchmarking/parquet.py"}
     assert files_importing("jinja2") == {"reports/page/write.py"}
     for_types = {"reports/page/figure.py", "reports/report.py"}
     drawing = files_importing("matplotlib") - for_types
     assert {str(Path(file).parent) for file in drawing} == {"reports/drawing"}
+
+
+def test_other_packages_are_imported_by_their_public_names():
+    private = {
+        (file, name)
+        for file, names in imports().items()
+        for name in names
+        if split(name)[0] not in {"tlfeatures", *sys.stdlib_module_names}
+        and re.match("_(?!_)", split(name)[-1])
+    }
+    # The trees of a fitted HistGradientBoostingClassifier have no public type.
+    trees = "sklearn.ensemble._hist_gradient_boosting"
+    assert private == {("models/head_arrays.py", trees)}
 
 
 def test_only_the_command_line_prints():

@@ -1,16 +1,17 @@
 """Folds side by side: X is shared, a fold has one thread, and what is shared is done once."""
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_info
 
-from tests.unit.data import dataset
+from tests.unit.data import augmented, dataset
 from tlfeatures import cross_validate, make_head
 from tlfeatures.errors import ParameterError
 from tlfeatures.heads.table import make_heads
@@ -86,6 +87,36 @@ def test_probabilities_have_a_column_for_every_class():
     alone = found.fold[0]
     assert (found.probabilities[found.fold == alone][:, 2] == 0).all()
     np.testing.assert_allclose(found.probabilities.sum(axis=1), 1)
+
+
+class AlongPath(LogisticRegression):
+    """A head of a user that predicts for all points of a grid at once."""
+
+    def predict_path(self, X, y, X_new, points):
+        for point in points:
+            yield clone(self).set_params(**point).fit(X, y).predict(X_new)
+
+
+class AlongPathOfImages(AlongPath):
+    """It learns from images alone."""
+
+    def predict_path(self, X, y, X_new, points, *, weight=1, variant=None):
+        assert weight == 1
+        yield from super().predict_path(X[variant == 0], y[variant == 0], X_new, points)
+
+
+def test_a_path_gets_the_fit_arguments_that_it_accepts():
+    data = augmented(60, noise=3.0)
+    images = replace(data, variants=None)
+
+    def scores(head, of):
+        found = cross_validate(head, of, grid={"C": [1e-3, 1.0]}, cv=3)
+        return np.array([choice.scores for choice in found.choices]).tolist()
+
+    of_images = scores(LogisticRegression(), images)
+    assert scores(AlongPath(), images) == of_images
+    assert scores(AlongPathOfImages(), data) == of_images
+    assert scores(AlongPath(), data) != of_images
 
 
 def test_no_jobs_are_refused():

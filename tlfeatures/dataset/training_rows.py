@@ -39,11 +39,6 @@ class TrainingRows(EqualByValue):
     image: NDArray[np.int64]
     variant: NDArray[np.int64]
 
-    def __sizeof__(self) -> int:
-        """Bytes of the arrays: what a scheduler weighs before it has rows sent on."""
-        arrays = (self.X, self.y, self.together, self.image, self.variant)
-        return sum(array.nbytes for array in arrays if array is not None)
-
     @classmethod
     def of(cls, data: Dataset) -> TrainingRows:
         """Lay a dataset out."""

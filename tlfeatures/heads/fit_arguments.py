@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from inspect import signature
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import has_fit_parameter
 
 Units = NDArray[Any] | None  # rows with the same value belong together
 Variant = NDArray[np.int_] | None  # 0 for an image itself, else the number of its variant
@@ -16,9 +16,9 @@ Variant = NDArray[np.int_] | None  # 0 for an image itself, else the number of i
 
 @dataclass(frozen=True, eq=False)
 class FitArguments:
-    """Optional information about training rows for a classifier's `fit`.
+    """Optional information about training rows for a classifier's `fit` or `predict_path`.
 
-    A classifier whose `fit` has a parameter of one of these names gets it.
+    A method that has a parameter of one of these names gets it.
 
     Attributes
     ----------
@@ -34,11 +34,12 @@ class FitArguments:
     images: Units = None
     variant: Variant = None
 
-    def accepted_by(self, classifier: BaseEstimator) -> dict[str, NDArray[Any]]:
-        """Give the arguments that have a value and that the classifier's `fit` accepts."""
+    def accepted_by(
+        self, classifier: BaseEstimator, method: str = "fit"
+    ) -> dict[str, NDArray[Any]]:
+        """Give the arguments that have a value and that the classifier's method accepts."""
+        accepted = signature(getattr(classifier, method)).parameters
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {
-            name: value
-            for name, value in values.items()
-            if value is not None and has_fit_parameter(classifier, name)
+            name: value for name, value in values.items() if value is not None and name in accepted
         }

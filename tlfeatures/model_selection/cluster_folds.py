@@ -76,7 +76,7 @@ class ClusterFolds:
         while left:
             try:
                 if self._shared is None:
-                    self._shared = self._cluster.scatter(self._rows, work=_WORK)
+                    self._shared = self._cluster.scatter(vars(self._rows), work=_WORK)
                 for (number, _), result in self._cluster.map_unordered(
                     do_packed_fold, list(left.items()), shared=self._shared, work=_WORK
                 ):

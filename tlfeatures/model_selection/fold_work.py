@@ -167,8 +167,8 @@ class _Fits:
         """Predict labels for each point, by one fit along the path where the head has one."""
         head = with_present(clone(self.head), self.y)
         if hasattr(head, "predict_path"):
-            variant = self.arguments.variant
-            yield from head.predict_path(self.X, self.y, X_test, self.points, variant)
+            accepted = self.arguments.accepted_by(head, "predict_path")
+            yield from head.predict_path(self.X, self.y, X_test, self.points, **accepted)
             return
         for fitted in self._fitted(head):
             yield fitted.predict(X_test)

@@ -58,14 +58,15 @@ def do_fold(rows: TrainingRows, work: Callable[..., Any], task: Task, *shared: A
         return error
 
 
-def do_packed_fold(numbered: tuple[int, bytes], rows: TrainingRows) -> Any:
+def do_packed_fold(numbered: tuple[int, bytes], arrays: dict[str, Any]) -> Any:
     """Do a fold on a worker of a cluster.
 
     Parameters
     ----------
     numbered : (int, bytes)
         Number of the fold, and the pickled arguments of `do_fold` after the rows.
-    rows : TrainingRows
+    arrays : dict of name to array
+        Attributes of the rows.
 
     Returns
     -------
@@ -76,9 +77,12 @@ def do_packed_fold(numbered: tuple[int, bytes], rows: TrainingRows) -> Any:
     ClusterError
         If this worker lacks what the arguments need.
     """
+    from tlfeatures.dataset.training_rows import TrainingRows
+
     try:
+        rows = TrainingRows(**arrays)
         call = pickle.loads(numbered[1])
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, TypeError) as error:
         raise ClusterError(
             f"a worker can't load a fold ({error}): install the modules of your heads, and the "
             "same version of each package, on all machines"

@@ -96,6 +96,8 @@ class Cluster:
         Parameters
         ----------
         data : object
+            Plain data, such as a dict of arrays: no class of this package. A worker that connects
+            later and lacks such a class would wait for ever.
         work : str
             As in `connected`.
 
@@ -115,7 +117,8 @@ class Cluster:
         with self.connected(work):
             try:
                 # Without a hash as its name: another call may just be releasing the same data.
-                return self.client.scatter(data, broadcast=True, hash=False)
+                (shared,) = self.client.scatter([data], broadcast=True, hash=False)
+                return shared
             except OSError as error:
                 time.sleep(_POLL_SECONDS)  # until the client knows if it has lost the scheduler
                 if self.client.status == "running":
