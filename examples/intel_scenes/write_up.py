@@ -260,7 +260,7 @@ def draw_better(results: dict[str, Any]) -> Any:
     axes.grid(visible=False, axis="y")
     axes.set_xlabel(
         "accuracy, nested cross-validation, 95 % interval\n"
-        "filled: can't be told from the first; line: the reference"
+        "filled: not significantly different from the first; line: the reference"
     )
     return figure
 

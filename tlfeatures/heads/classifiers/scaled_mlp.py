@@ -42,7 +42,7 @@ class ScaledMLP(BaseProbabilityClassifier):
         Least number of epochs.
     steps : int
         Least number of batches of 32 rows in all epochs. Up to 1,600 rows, the default values give
-        1,000 batches in 20 to 39 epochs.
+        about 1,000 batches in 20 to 39 epochs.
     learning_rate_init : float
         Learning rate of Adam.
     class_weight
@@ -109,7 +109,8 @@ class ScaledMLP(BaseProbabilityClassifier):
         squares = np.einsum("ij,ij->", columns, columns, dtype=np.float64)
         self.scale_ = max(float(np.sqrt(squares / columns.size)), TINY)
         rows = np.tile(np.arange(len(columns)), passes)
-        columns, codes = columns[rows] / self.scale_, codes[rows]
+        columns, codes = columns[rows], codes[rows]
+        columns /= self.scale_
         weights = None if weights is None else weights[rows]
         mlp = MLPClassifier(
             (self.hidden,),
