@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlfeatures.models.unnamed_parts import boosting_trees
+from tlfeatures.models.sklearn_private import boosting_trees
 
 
 def unsafe_part(head: Any) -> str | None:

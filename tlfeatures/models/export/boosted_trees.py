@@ -10,7 +10,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 from tlfeatures.errors import ModelError
 from tlfeatures.features.engines.onnx_graph import Graph, Value
-from tlfeatures.models.unnamed_parts import boosting_baseline, boosting_trees
+from tlfeatures.models.sklearn_private import boosting_baseline, boosting_trees
 
 
 def add_boosting(graph: Graph, boosting: HistGradientBoostingClassifier, columns: Value) -> Value:

@@ -27,7 +27,7 @@ from tlfeatures.heads.classifiers.smoothed_neighbors import SmoothedNeighbors
 from tlfeatures.heads.coordinates import PrincipalCoordinates
 from tlfeatures.models.export.boosted_trees import add_boosting
 from tlfeatures.models.export.support_vector_machines import add_kernel, add_machine
-from tlfeatures.models.unnamed_parts import kernel_gamma
+from tlfeatures.models.sklearn_private import kernel_gamma
 
 Number = type[np.float32] | type[np.float64]
 
