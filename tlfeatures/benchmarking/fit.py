@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.base import BaseEstimator, clone
 
+from tlfeatures.benchmarking.benchmark import Benchmark
 from tlfeatures.benchmarking.compute import compute_entries
 from tlfeatures.benchmarking.fit_result import FitResult, model_facts
 from tlfeatures.benchmarking.plan import Plan
@@ -23,7 +24,7 @@ from tlfeatures.errors import ParameterError
 from tlfeatures.features.cluster.connect import TLS, connect_if
 from tlfeatures.heads.coordinate_step import set_tuned
 from tlfeatures.heads.table import HEADS, Heads, make_heads
-from tlfeatures.model_selection.fit_warnings import collected
+from tlfeatures.model_selection.fit_warnings import Notices, collected
 from tlfeatures.model_selection.folds import inner_folds
 from tlfeatures.model_selection.head_fit import fit_head
 from tlfeatures.model_selection.progress import Progress, ProgressCounter
@@ -161,10 +162,8 @@ def fit(
         result = ranked(plan, store)
         if model is None:
             return FitResult(result, dataset)
-        name = result.comparison.ranking[0].head
-        head = _chosen_on_all(trainer, plan, name)
-    facts = model_facts(result, dataset, head)
-    fitted = Model.fit(head, dataset, name=name, facts=facts, notices=trainer.notices)
+        head = _chosen_on_all(trainer, plan, result.comparison.ranking[0].head)
+    fitted = _fitted_on_all(head, result, dataset, trainer.notices)
     fitted.save(model)
     return FitResult(result, dataset, fitted, str(model))
 
@@ -192,3 +191,10 @@ def _chosen_on_all(trainer: Trainer, plan: Plan, name: str) -> BaseEstimator:
         (chosen,) = choose(trainer, {name: head}, {name: grid}, [folds], plan.scoring)
         set_tuned(head, chosen[name].params)
     return head
+
+
+def _fitted_on_all(
+    head: BaseEstimator, result: Benchmark, data: Dataset, notices: Notices
+) -> Model:
+    name, facts = result.comparison.ranking[0].head, model_facts(result, data, head)
+    return Model.fit(head, data, name=name, facts=facts, notices=notices)
