@@ -226,6 +226,8 @@ class Cluster:
         """Wait until a call ends, but no longer than `_POLL_SECONDS`; return the ended ones."""
         from distributed import CancelledError, wait
 
+        if not futures:
+            return []
         # If some are cancelled, `wait` raises an error and names only these.
         with self.client.as_current(), contextlib.suppress(TimeoutError, CancelledError):
             wait(futures, timeout=_POLL_SECONDS, return_when="FIRST_COMPLETED")
@@ -252,11 +254,10 @@ class Cluster:
             yield
         except (CancelledError, OSError) as error:
             lost = self.client.status != "running"
-            if not lost and not isinstance(error, CancelledError | CommClosedError):
+            cancelled = isinstance(error, CancelledError)
+            if not lost and not cancelled and not isinstance(error, CommClosedError):
                 raise
-            kind = (
-                CallsLostError if not lost and isinstance(error, CancelledError) else ClusterError
-            )
+            kind = CallsLostError if cancelled and not lost else ClusterError
             raise kind(
                 f"the scheduler at {self.address} is gone, or can't be reached any more: start it "
                 "and its workers again"
