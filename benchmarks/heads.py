@@ -217,7 +217,7 @@ def whole(data: Dataset, arguments: argparse.Namespace, tuned: bool) -> None:
         grids = {name: cut(head_grid(name), arguments.points) for name in heads}
         seconds, found = timed(lambda: cross_validate_heads(heads, data, grids=grids, **options))
         line(f"{len(heads)} heads, tuned, nested", "", "", f"{seconds:.1f}")
-    scores = (f"{name} {each.scores['accuracy'].mean():.3f}" for name, each in found.items())
+    scores = (f"{name} {each.scores['accuracy']['score']:.3f}" for name, each in found.items())
     print("accuracy: " + ", ".join(scores), flush=True)
 
 
