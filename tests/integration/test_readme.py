@@ -28,7 +28,7 @@ INLINE = re.findall(r"`(tlfeatures [a-z][^`]*)`", TEXT)  # commands within sente
 
 CLASSES = {"city": "china", "portrait": "astronaut"}
 WRITTEN = "photos.h5 photos.model photos.model.md labels.csv labels.jsonl results report.html "
-WRITTEN += "findings.csv photos.onnx many.h5 results-many logreg.png roc.png"
+WRITTEN += "predictions.csv findings.csv photos.onnx many.h5 results-many logreg.png roc.png"
 
 
 @pytest.fixture(scope="module")
