@@ -103,15 +103,18 @@ def test_fit_json(run, file, tmp_path):
     assert (facts["images"], facts["split"], facts["embedding"]) == (24, "cv", "grid8.flatten")
     assert facts["classes"] == ["blue", "red"]
     assert {entry["head"] for entry in facts["heads"]} == set(HEADS)
-    means = []
+    values = []
     for entry in facts["heads"]:
-        assert set(entry) == {"head", "params", "chosen", "scores", "fit_seconds", "model"}
+        assert set(entry) == {
+            *("head", "params", "chosen", "scores", "fit_seconds", "model"),
+            *("standing", "difference", "p"),
+        }
         assert set(entry["scores"]) == {
             *("accuracy", "balanced_accuracy", "f1_macro", "log_loss", "roc_auc")
         }
         assert len(entry["scores"]["accuracy"]["folds"]) == 5
-        means.append(entry["scores"]["accuracy"]["mean"])
-    assert means == sorted(means, reverse=True)
+        values.append(entry["scores"]["accuracy"]["score"])
+    assert values == sorted(values, reverse=True)
     saved = [entry["model"] for entry in facts["heads"]]
     assert saved == [str(tmp_path / "m.model")] + [None] * 9
 

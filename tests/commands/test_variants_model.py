@@ -27,7 +27,7 @@ def saved(file, tmp_path):
 
 def test_the_report_the_model_and_its_card_name_the_variants(saved):
     made, path = saved
-    assert made.to_dict()["variants"] == made.variants == 3
+    assert made.to_dict()["variants"] == made.data.n_variants == 3
     facts = describe(path)
     assert (facts["variants"], facts["images"], facts["columns"]) == (3, 24, 48)
     card = path.with_name("m.model.md").read_text()
@@ -41,7 +41,7 @@ def test_the_report_the_model_and_its_card_name_the_variants(saved):
 
 def test_without_them_nothing_is_said_of_variants(file, tmp_path):
     made = fit(file, embedding="grid4.flatten", variants=0, model=tmp_path / "m.model")
-    assert made.variants == 0
+    assert made.data.n_variants == 0
     assert describe(tmp_path / "m.model")["variants"] == 0
     assert "variants" not in (tmp_path / "m.model.md").read_text()
     plain = fit(file.with_name("plain.h5"), embedding="grid4.flatten")

@@ -156,7 +156,8 @@ def test_by_default_the_limit_of_near_duplicates_is_that_of_the_file_s_backbone(
     assert not len(load_dataset(tmp_path / "x.h5").copies)
     assert len(load_dataset(tmp_path / "x.h5", near_duplicates=0.4).copies)
     result = benchmark(tmp_path / "x.h5", heads="dummy", cv=3)
-    assert result.to_dict()["near_duplicates"] == 1.0
+    (file,) = result.to_dict()["files"].values()
+    assert file["near_duplicates"] == 1.0
     monkeypatch.delitem(BACKBONES, "pixels")  # a file of a later version
     assert len(load_dataset(tmp_path / "x.h5").copies)
 
