@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from tlfeatures.terminal.ranking_text import ranking_lines, verdict_lines
 from tlfeatures.terminal.shared_lines import (
     RANDOM_WEIGHTS,
@@ -40,9 +38,8 @@ def render_fit(result: FitResult) -> str:
     if result.test_split_unused:
         lines.append("the test split was not scored; `--split test` scores on it")
     entries = {rank.label: result.benchmark.entries_of(rank)[0] for rank in ranking}
-    tested = len(np.unique(data.y[entries[ranking[0].label].fold >= 0]))
-    if tested < len(study["classes"]):
-        lines.append(averages_line(tested, len(study["classes"])))
+    if result.tested_classes < len(study["classes"]):
+        lines.append(averages_line(result.tested_classes, len(study["classes"])))
     lines += ["", *ranking_lines(result.benchmark.comparison)]
     tuned = [_chosen(label, entry) for label, entry in entries.items() if entry.facts["chosen"]]
     lines += ["\nparameters chosen in each fold", *tuned] if tuned else []
