@@ -207,7 +207,7 @@ def _how(facts: Facts) -> str:
     included = " and ".join(facts.get("included", [split]))
     return (
         f"fitted on train, tested on {split}. The saved head is fitted on all "
-        f"{facts['images']:,} images, also those of {included}"
+        f"{facts['images']:,} images, {included} included"
     )
 
 

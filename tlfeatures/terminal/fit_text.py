@@ -62,7 +62,7 @@ def render_fit(result: FitResult) -> str:
 
 def _refitted(result: FitResult, model: str) -> str:
     """Say what the saved model was fitted on; this includes the split that it was scored on."""
-    splits = f" (also those of {' and '.join(result.included)})" if result.included else ""
+    splits = f", {' and '.join(result.included)} included," if result.included else ""
     best, images = result.ranking[0].head, result.benchmark.study.facts["images"]
     fitted = f"{best} was fitted again to all {images:,} images{splits}"
     return (

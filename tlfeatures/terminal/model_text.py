@@ -28,7 +28,8 @@ def render_evaluation(result: ModelEvaluation) -> str:
     """What was tested, each score with its interval, and the confusion matrix."""
     seen = ""
     if result.seen:
-        seen = f"; {result.seen:,} of them are left out, because the model was fitted on them"
+        were = "was" if result.seen == 1 else "were"
+        seen = f"; {result.seen:,} of them {were} left out, because the model was fitted on them"
     lines = [
         f"{result.source}: {result.images:,} images{seen}",
         f"{result.head} on {result.embedding} of {result.model or 'the model'}; "
@@ -121,8 +122,8 @@ def render_info(facts: dict[str, Any]) -> str:
     backbone = facts["spec"]["backbone"]
     if backbone not in BACKBONES:
         lines.append(
-            f"this version of tlfeatures doesn't have the backbone {backbone}, so it can't embed "
-            f"images for this file (backbones: {', '.join(BACKBONES)})"
+            f"this version of tlfeatures has no backbone {backbone}, so it can't embed images for "
+            f"this file (backbones: {', '.join(BACKBONES)})"
         )
     return "\n".join(lines)
 

@@ -43,8 +43,8 @@ def _classes_of_one_group(data: Dataset) -> list[str]:
     names = [name for name in data.classes if len(set(data.together[data.y == name])) == 1]
     if names:
         logger.warning(
-            "no label errors are searched among the images of %s: they all belong to one group, so "
-            "no head can be trained on other images of their class",
+            "all images of %s are of one group, so no head can be trained on other images of this "
+            "class: no label errors are searched among them",
             ", ".join(names),
         )
     return names

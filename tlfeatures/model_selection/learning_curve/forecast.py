@@ -156,9 +156,8 @@ def _forecast_sentence(verdict: str, doubled: Forecast) -> str:
 def _too_few_sizes(images: Floats, used: NDArray[np.bool_]) -> str:
     """Explain that there are too few sizes for a forecast."""
     return (
-        f"{_UNKNOWN} A curve can't be fitted and checked with {used.sum()} sizes from "
-        f"{images[used][0]:,.0f} to {images[-1]:,.0f} images per class; at least {_SIZES} sizes "
-        "are needed."
+        f"{_UNKNOWN} {used.sum()} sizes from {images[used][0]:,.0f} to {images[-1]:,.0f} images "
+        f"per class are too few to fit a curve and to check it; at least {_SIZES} sizes are needed."
     )
 
 
@@ -182,4 +181,5 @@ def _failed_backtest(backtest: Backtest) -> str:
 
 
 def _span(interval: Interval) -> str:
-    return f"{interval[0]:.3f} to {interval[1]:.3f}"
+    low, high = (round(value, 3) + 0.0 for value in interval)  # + 0.0: not -0.000
+    return f"{low:.3f} to {high:.3f}"
