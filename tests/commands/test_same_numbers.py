@@ -130,10 +130,8 @@ def test_the_terminal_and_the_pages_show_these_numbers(scenes, options, expected
         assert f"<strong>{percent[0]} %</strong> of images are classified correctly" in html
         assert f"95 % interval {percent[1]} to {percent[2]}" in html
     for text in texts:
-        sentence = (
-            f"{first}: accuracy {percent[0]} % (95 % interval {percent[1]} to {percent[2]} %)"
-        sentence += " on 41 tested images"
-        )
+        interval = f"(95 % interval {percent[1]} to {percent[2]} %)"
+        sentence = f"{first}: accuracy {percent[0]} % {interval} on 41 tested images"
         assert sentence in " ".join(text.split())
 
 

@@ -18,7 +18,7 @@ from tlfeatures.features.backbones.table import BACKBONES
 from tlfeatures.features.spec import Spec
 from tlfeatures.metrics.scores import score_name
 
-_FIRST_LINE = "<!-- model card, written by tlfeatures; it is replaced together with the model -->"
+_FIRST_LINE = "<!-- model card, written by tlfeatures; it is replaced when the model is -->"
 
 Facts = Mapping[str, Any]
 

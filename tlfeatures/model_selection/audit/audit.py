@@ -155,7 +155,7 @@ def audit(
     Examples
     --------
     >>> audit("photos.h5", head="logreg").findings[0].reason  # doctest: +SKIP
-    'labelled red (probability 0.03), more probably blue (probability 0.97)'
+    'labelled red (probability 0.03), more probably blue (0.97)'
     """
     source = data.file if isinstance(data, Dataset) else data
     write = None if output is None else _writer(output, (source, labels, groups))

@@ -112,7 +112,7 @@ def find_contradictions(
         where = f", in {splits[right]}" if splits[right] != splits[wrong] else ""
         reason = (
             f"labelled {data.y[wrong]} (probability {share[wrong]:.2f}), but {pair.relation} is "
-            f"{data.ids[right]}{where}, labelled {data.y[right]} (probability {share[right]:.2f})"
+            f"{data.ids[right]}{where}, labelled {data.y[right]} ({share[right]:.2f})"
         )
         other = str(data.ids[right])
         findings.setdefault(wrong, finding_of(KINDS[0], data, wrong, other, pair.score, reason))

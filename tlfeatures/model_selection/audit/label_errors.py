@@ -30,7 +30,7 @@ def find_label_errors(data: Dataset, probabilities: Floats) -> dict[int, Finding
         row = int(rows[place])
         reason = (
             f"labelled {data.y[row]} (probability {p_given:.2f}), more probably {other} "
-            f"(probability {p_other:.2f})"
+            f"({p_other:.2f})"
         )
         findings[row] = finding_of("label", data, row, other, 1 - float(quality[place]), reason)
     return findings
