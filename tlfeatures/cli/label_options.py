@@ -38,7 +38,12 @@ class _Columns(click.ParamType):  # type: ignore[type-arg]
             return value
         pairs = [pair.partition("=") for pair in value.split(",")]
         if not all(equals for _, equals, _ in pairs):
-            self.fail(f"{value!r} is not as in id=filename,label=species,group=site", param, ctx)
+            self.fail(
+                f"{value!r} does not have the form ROLE=NAME,... as in "
+                "id=filename,label=species,group=site",
+                param,
+                ctx,
+            )
         names = {role.strip().lower(): name for role, _, name in pairs}
         if len(names) < len(pairs):
             self.fail(f"{value!r} names two columns for one of {', '.join(names)}", param, ctx)
