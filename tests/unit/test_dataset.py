@@ -187,7 +187,7 @@ def test_groups_by_csv(file, tmp_path):
     path.write_text("id,site\n")
     with pytest.raises(DatasetError, match="expected id and group"):
         load_dataset(file, "grid8.avg", groups=str(path))
-    with pytest.raises(DatasetError, match="nowhere.csv does not exist"):
+    with pytest.raises(DatasetError, match=r"nowhere\.csv does not exist"):
         load_dataset(file, "grid8.avg", groups=tmp_path / "nowhere.csv")
 
 

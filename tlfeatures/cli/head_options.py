@@ -72,7 +72,7 @@ head_options = combine(
         show_default=True,
         help="Images to test on. val: train on the folder train/ and test on val/. test: train "
         "on train/ and test on test/. cv: test all images by cross-validation, see --cv. auto: "
-        "val if there is a folder val/, else test if there is a folder test/, else cv.",
+        "val if the images have this split, else test if they have it, else cv.",
     ),
     click.option(
         "--tune",

@@ -158,8 +158,7 @@ def export(
 def info(file: str, as_json: bool) -> None:
     """Describe an embeddings file or a model file.
 
-    The command prints the classes, settings, scores and versions in the file. It executes nothing
-    in the file.
+    The command prints classes, settings, scores and versions. It executes nothing in the file.
     """
     from tlfeatures.models.describe import describe
 
