@@ -112,7 +112,7 @@ def test_sections_can_be_left_out(page_copy, without):
 
 def test_the_head_in_detail_can_be_chosen(page_copy):
     _, html = page_of(page_copy / "out", head="dummy", embedding="grid8.flatten")
-    assert "guessing by class shares on grid8.flatten" in html
+    assert "prediction of the most frequent class on grid8.flatten" in html
     assert "This is not the best head of the benchmark" in html
 
 
@@ -164,7 +164,7 @@ def test_a_benchmark_and_a_fit_write_a_page(page_copy, command):
     embedding = ["--embeddings" if command == "benchmark" else "--embedding", "grid8.avg"]
     done = run(command, page_copy / "a.h5", *embedding, *options)
     assert done.exit_code == 0, done.output
-    assert "guessing by class shares" in (page_copy / "d.html").read_text()
+    assert "prediction of the most frequent class" in (page_copy / "d.html").read_text()
 
 
 @pytest.mark.parametrize("command", ["benchmark", "fit"])

@@ -251,7 +251,8 @@ def _naming_the_largest(comparison: Comparison, rank: Rank) -> dict[str, Any]:
     """The accuracy of always naming the largest class, and whether the head surely beats it."""
     largest = comparison.largest_class
     return {
-        "largest_class": f"{100 * largest.share:.1f} % ({largest.label})",
+        "largest_class": largest.label,
+        "largest_share": f"{100 * largest.share:.1f} %",
         "surely_better": largest.is_beaten_by(rank),
     }
 
