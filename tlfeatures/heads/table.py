@@ -126,7 +126,9 @@ HEADS: dict[str, Head] = {
         n_components=128,
         grid={"alpha": [10.0, 3.0, 1.0, 0.1]},
     ),
-    "dummy": Head("guessing by class shares", lambda seed: DummyClassifier(strategy="prior")),
+    "dummy": Head(
+        "prediction of the most frequent class", lambda seed: DummyClassifier(strategy="prior")
+    ),
 }
 
 

@@ -132,7 +132,7 @@ def evaluate(
     folder = is_url(source) or Path(source).is_dir()
     if not folder and not Path(source).exists():
         raise ParameterError(
-            f"{source} does not exist; expected a folder with one subfolder a class, or a file "
+            f"{source} does not exist; expected a folder with one subfolder per class, or a file "
             "that `tlfeatures extract` made"
         )
     if folder:

@@ -155,7 +155,7 @@ def audit(
     Examples
     --------
     >>> audit("photos.h5", head="logreg").findings[0].reason  # doctest: +SKIP
-    'labelled red (0.03), more probably blue (0.97)'
+    'labelled red (probability 0.03), more probably blue (0.97)'
     """
     source = data.file if isinstance(data, Dataset) else data
     write = None if output is None else _writer(output, (source, labels, groups))
@@ -204,10 +204,10 @@ def _writer(output: str | os.PathLike[str], inputs: Iterable[object]) -> Callabl
     if path.suffix.lower() not in writers:
         raise ParameterError(f"output is {str(output)!r}; expected a name ending in .csv or .json")
     if path.is_dir() or not path.absolute().parent.is_dir():
-        raise ParameterError(f"{output} is a folder, or in no folder; name a file in one")
+        raise ParameterError(f"{output} is a folder, or in no folder that exists; name a file")
     for source in inputs:
         if isinstance(source, str | os.PathLike) and path.resolve() == Path(source).resolve():
-            raise ParameterError(f"output would replace {source}, which is read; give another name")
+            raise ParameterError(f"output would replace the input {source}; give another name")
     return writers[path.suffix.lower()]
 
 
@@ -232,8 +232,8 @@ def _out_of_fold(
             )
             if not np.isfinite(result.probabilities).all():
                 raise ParameterError(
-                    f"head {name} gives no probabilities, which judge the labels; take another, "
-                    "as rbf-svm or logreg"
+                    f"head {name} gives no probabilities, which are needed to judge the labels; "
+                    "choose another head, for example rbf-svm or logreg"
                 )
             tables.append(result.probabilities)
             accuracies.append((result.classes[result.predicted] == data.y).mean())
@@ -247,8 +247,8 @@ def _judges(data: Dataset, head: str, accuracy: float) -> bool:
     if accuracy > chance + 2 * error:
         return True
     logger.warning(
-        "labels are not judged: %s is right on %.0f%% of them, the largest class has %.0f%%; "
-        "another --embedding or --head may do better",
+        "labels are not judged: %s agrees with %.0f %% of them, which is not surely better than "
+        "always predicting the largest class (%.0f %%); try another --embedding or --head",
         head,
         100 * accuracy,
         100 * chance,
