@@ -32,6 +32,8 @@ class Rank:
     Attributes
     ----------
     head, embedding : str
+    classifier : str
+        Classes of the head's steps.
     label : str
         Name of the head, the parameters in which it differs from others of the same name, and in
         brackets whether it was tuned and the number of variants that it was trained on.
@@ -58,6 +60,7 @@ class Rank:
 
     head: str
     embedding: str
+    classifier: str
     label: str
     tuned: bool
     params: dict[str, Any]
@@ -70,6 +73,11 @@ class Rank:
     keys: list[str]
     standing: str
     reason: str | None
+
+    @property
+    def is_dummy(self) -> bool:
+        """Whether the head always names the largest class, whatever its name is."""
+        return self.classifier.endswith("sklearn.dummy.DummyClassifier")
 
     @property
     def name(self) -> str:

@@ -108,13 +108,13 @@ def _names(ranks: list[Rank], ranking: list[Rank]) -> str:
 
 def _warnings(ranking: list[Rank], tied: list[Rank], scorer: BootstrapScorer) -> list[str]:
     lines = []
-    if any(rank.head == "dummy" for rank in tied):
+    dummies = [rank for rank in tied if rank.is_dummy]
+    if dummies:
         lines.append(
-            "Even dummy, which always predicts the most frequent class, is not significantly "
-            "different from the best head. With these images, the test can't distinguish the heads."
+            f"Even {_names(dummies, ranking)}, which always predicts the most frequent class, is "
+            "not significantly different from the best head. With these images, the test can't "
+            "distinguish the heads."
         )
-    elif tied and len(tied) == len(ranking) - 1:
-        lines.append("None of these heads is significantly different from the best.")
     if scorer.units < FEW:
         lines.append(
             f"{scorer.units} {scorer.unit} are few: only large differences between heads "

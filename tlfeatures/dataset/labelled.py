@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.dataset.dataset import Dataset, Unreadable
-from tlfeatures.dataset.duplicates import Similarity, find_copies
+from tlfeatures.dataset.duplicates import Similarity, find_copies, least_similarity
 from tlfeatures.dataset.label_values import by_id
 from tlfeatures.dataset.labels import (
     Groups,
@@ -115,6 +115,7 @@ class Labelled(EqualByValue):
             variants=variants,
             looks=looks,
             unreadable=self.unreadable,
+            near_duplicates=least_similarity(near_duplicates, spec),
         )
         _log_copies(data, identical)
         return data

@@ -10,15 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from sklearn.metrics import get_scorer_names
 
 from tlfeatures.dataset.load import Data, as_dataset
 from tlfeatures.errors import ParameterError
 from tlfeatures.heads.table import Grid, Heads, OneHead, make_heads, make_one_head
-from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer
 from tlfeatures.metrics.scores import SCORES
-from tlfeatures.model_selection.evaluation import CrossValidation, cross_validation_of
+from tlfeatures.model_selection.evaluation import CrossValidation, cross_validation_of, scorer_of
 from tlfeatures.model_selection.folds import make_folds
 from tlfeatures.model_selection.head_folds import run_folds
 from tlfeatures.model_selection.trainer import Trainer
@@ -158,9 +156,7 @@ def cross_validate_heads(
             runs = run_folds(own, classifiers, folds, **options)
     else:
         runs = run_folds(trainer, classifiers, folds, **options)
-    tested = np.zeros(len(data.y), bool)
-    tested[np.concatenate([test for _, test in folds])] = True
-    scorer = BootstrapScorer.of(data.y, data.together, tested, data.classes, random_state)
+    scorer = scorer_of(data, folds, random_state)
     return {name: cross_validation_of(name, run, data, split, scorer) for name, run in runs.items()}
 
 

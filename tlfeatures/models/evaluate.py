@@ -124,8 +124,8 @@ def evaluate(
     loaded = model if isinstance(model, FittedHead) else FittedHead.load(model)
     if loaded.digests is None:
         raise ModelError(
-            "the model doesn't say which images it was fitted on, as it was made by an earlier "
-            "version: fit it again"
+            "the model doesn't record which images it was fitted on, because its Dataset had no "
+            "digests: fit it on a dataset that load_dataset has loaded"
         )
     check_similarity(near_duplicates)
     options = LabelOptions(labels, groups, label_level, label_columns, near_duplicates)

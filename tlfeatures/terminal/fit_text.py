@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tlfeatures.terminal.ranking_text import ranking_lines, verdict_lines
 from tlfeatures.terminal.shared_lines import (
@@ -77,8 +77,13 @@ def _card_of(model: str) -> str:
 def _chosen(label: str, entry: Entry) -> str:
     """Give the parameters that tuning chose in each fold."""
     points = entry.facts["chosen"]
-    values = (f"{name} {', '.join(f'{p[name]:g}' for p in points)}" for name in points[0])
+    values = (f"{name} {', '.join(_value(point[name]) for point in points)}" for name in points[0])
     return f"{label}: {'; '.join(values)}"
+
+
+def _value(value: Any) -> str:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return f"{value:g}" if is_number else str(value)
 
 
 def _missing_in_folds(ranks: list[Rank]) -> Iterator[tuple[str, str, str | None]]:

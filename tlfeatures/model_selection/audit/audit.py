@@ -82,7 +82,8 @@ from tlfeatures.model_selection.audit.copies import (
 from tlfeatures.model_selection.audit.label_errors import find_label_errors
 from tlfeatures.model_selection.audit.outliers import find_outliers
 from tlfeatures.model_selection.audit.results import Audit, Finding
-from tlfeatures.model_selection.cross_validation import cross_validate
+from tlfeatures.model_selection.folds import make_folds
+from tlfeatures.model_selection.head_folds import run_folds
 from tlfeatures.model_selection.progress import Progress, ProgressCounter
 from tlfeatures.model_selection.trainer import Trainer
 
@@ -227,16 +228,15 @@ def _out_of_fold(
         for repeat in range(_REPEATS):
             seed = None if random_state is None else random_state + repeat
             name, classifier = make_one_head(head, random_state=seed)
-            result = cross_validate(
-                classifier, data, cv=cv, split="cv", random_state=seed, trainer=trainer
-            )
+            _, folds = make_folds(data, cv=cv, split="cv", random_state=seed)
+            result = run_folds(trainer, {name: classifier}, folds, random_state=seed)[name]
             if not np.isfinite(result.probabilities).all():
                 raise ParameterError(
                     f"head {name} gives no probabilities, which are needed to judge the labels; "
                     "choose another head, for example rbf-svm or logreg"
                 )
             tables.append(result.probabilities)
-            accuracies.append((result.classes[result.predicted] == data.y).mean())
+            accuracies.append((np.array(data.classes)[result.predicted] == data.y).mean())
     return np.mean(tables, axis=0), float(np.mean(accuracies))
 
 
