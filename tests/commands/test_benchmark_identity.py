@@ -148,7 +148,7 @@ def test_the_limit_of_near_duplicates_is_that_of_each_dataset():
 
 
 def test_a_dummy_is_one_by_its_class():
-    data = dataset(40, signal=0.5)
+    data = dataset(40, signal=1.2)
     heads = {"floor": DummyClassifier(), "dummy": RandomForestClassifier(5, random_state=0)}
     said = " ".join(run_benchmark(data, heads=heads, cv=3).comparison.verdict)
     assert "Even floor" in said
