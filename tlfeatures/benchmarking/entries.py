@@ -22,12 +22,16 @@ class Entry(EqualByValue):
     Attributes
     ----------
     facts : dict
-        JSON-ready: head, classifier (its classes), file, embedding, variants, matrix (hash of
-        values), repeat, tuned, params, chosen (parameters by fold), chosen_scores (their scores on
-        the inner folds), scores (name to `Score`), fit_seconds, test_fraction, versions, key.
-    fold, predicted : ndarray of shape (n,), int
-        As in `HeadFolds`: the head's own decisions.
+        JSON-ready: head, classifier (import paths of the head's classes), file, embedding,
+        variants (number of them), matrix (hash of the embedding's values), repeat, tuned, params,
+        chosen (parameters by fold), chosen_scores (their scores on the inner folds), scores (name
+        to `Score`), fit_seconds (mean over folds), test_fraction, versions, key.
+    fold : ndarray of shape (n,), int
+        The fold that tested each image, -1 if none did; see `HeadFolds`.
+    predicted : ndarray of shape (n,), int
+        The head's own decisions, as class numbers; see `HeadFolds`.
     probabilities : ndarray of shape (n, k)
+        Out-of-fold probabilities of the k classes, NaN where there are none.
     """
 
     facts: dict[str, Any]
@@ -37,15 +41,16 @@ class Entry(EqualByValue):
 
 
 def entry_of(run: HeadFolds, facts: dict[str, Any], scorer: BootstrapScorer) -> Entry:
-    """Give the entry of a head.
+    """Create an entry from the predictions of a head.
 
     Parameters
     ----------
     run : HeadFolds
+        Predictions of the head on all folds of a repeat.
     facts : dict
-        What was known before the head was fitted.
+        Facts that do not depend on the fit, such as head, file, repeat and key.
     scorer : BootstrapScorer
-        Of the tested images.
+        Scorer of the tested images.
     """
     measured = {
         "chosen": [dict(choice.params) for choice in run.choices],
@@ -58,6 +63,6 @@ def entry_of(run: HeadFolds, facts: dict[str, Any], scorer: BootstrapScorer) -> 
 
 
 def series_of(entry: Entry) -> tuple[Any, ...]:
-    """Return a key that entries share if they differ in the repeat only."""
+    """Return a key that is the same for entries that differ only in the repeat."""
     facts = entry.facts
     return facts["matrix"], facts["head"], facts["tuned"], repr(sorted(facts["params"].items()))
