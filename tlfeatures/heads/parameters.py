@@ -14,7 +14,9 @@ from tlfeatures.heads.classifiers.calibrated_classifier import CalibratedClassif
 
 
 def parse_params(texts: Iterable[str]) -> dict[str, Any]:
-    """Read `NAME=VALUE` texts; a value that is no Python literal (0.01, None, True) stays text.
+    """Parse texts of the form `NAME=VALUE`.
+
+    A value that is a Python literal (0.01, None, True) is converted. Other values stay texts.
 
     Raises
     ------
@@ -25,7 +27,9 @@ def parse_params(texts: Iterable[str]) -> dict[str, Any]:
     for text in texts:
         key, equals, value = text.partition("=")
         if not (key and equals):
-            raise ParameterError(f"a parameter is NAME=VALUE, as in C=0.01; got {text!r}")
+            raise ParameterError(
+                f"got the parameter {text!r}; expected NAME=VALUE, for example C=0.01"
+            )
         try:
             params[key] = ast.literal_eval(value)
         except (ValueError, SyntaxError):
@@ -34,7 +38,7 @@ def parse_params(texts: Iterable[str]) -> dict[str, Any]:
 
 
 def parameter_names(head: Pipeline) -> dict[str, str]:
-    """Give the full name of each parameter, by its full name and, if it has one, by its short name.
+    """Return the names that are accepted for the parameters of a head.
 
     Parameters
     ----------
@@ -43,7 +47,8 @@ def parameter_names(head: Pipeline) -> dict[str, str]:
     Returns
     -------
     dict of str to str
-        `C` and `classifier__C` to `classifier__C`; the classifier's short names come first.
+        Short and full names to full names: both `C` and `classifier__C` to `classifier__C`. Short
+        names come first.
     """
     short = {
         inner: f"{step}__{inner}"
@@ -64,24 +69,25 @@ def parameter_names(head: Pipeline) -> dict[str, str]:
 
 
 def short_names(names: Iterable[str]) -> list[str]:
-    """Leave out the full names, which have `__`."""
+    """Return the short names. Full names, which contain `__`, are left out."""
     return [name for name in names if "__" not in name]
 
 
 def plain_params(head: BaseEstimator) -> dict[str, Any]:
-    """Give the parameters of a head that are plain data, by the names that `--param` accepts.
+    """Return the parameters of a head that are plain data, by the names that `--param` accepts.
 
-    The seed is left out: it belongs to the run.
+    The seed is left out, because it is stored with the run.
     """
     steps = head.steps if isinstance(head, Pipeline) else [("classifier", head)]
     params: dict[str, Any] = {}
     for step, estimator in steps:
         if step in ("coordinates", "classifier") and isinstance(estimator, BaseEstimator):
-            wraps = isinstance(estimator, CalibratedClassifier)  # an ensemble has `estimator`, too
+            # Not every classifier with an attribute `estimator` is a wrapper: ensembles have one.
+            wraps = isinstance(estimator, CalibratedClassifier)
             params |= (estimator.estimator if wraps else estimator).get_params(deep=False)
     params.pop("random_state", None)
     plain = {name: value for name, value in params.items() if _is_plain(value)}
-    # Weights by class name are a kind of dict that JSON and copies don't know.
+    # Class weights are a subclass of dict; a plain dict is stored.
     return {name: dict(v) if isinstance(v, dict) else v for name, v in plain.items()}
 
 
@@ -89,11 +95,8 @@ def _is_plain(value: Any) -> bool:
     return value is None or isinstance(value, bool | int | float | str | dict)
 
 
-# ---- without effect; to be removed with its calls in benchmarking/
-
-
 def class_path(head: BaseEstimator) -> str:
-    """Give the classes of a head's steps, which tell it from another head of the same name.
+    """Return the classes of a head's steps, to distinguish heads that have the same name.
 
     Examples
     --------

@@ -76,13 +76,13 @@ _NEVER = "RadiusNeighborsClassifier"
 
 @functools.cache
 def trusted_types() -> frozenset[str]:
-    """Give the names of all types that a model file may hold."""
+    """Return the names of all types that a model file may hold."""
     return object_types().union(*WAYS.values())
 
 
 @functools.cache
 def object_types() -> frozenset[str]:
-    """Give `OBJECTS`, scikit-learn's classifiers and their trees, which `--head` accepts."""
+    """Return `OBJECTS`, scikit-learn's classifiers and their trees, which `--head` accepts."""
     from sklearn.utils import all_estimators
 
     kinds = [kind for name, kind in all_estimators(type_filter="classifier") if name != _NEVER]

@@ -62,7 +62,7 @@ class ModelEvaluation(Evaluation):
     failed: list[dict[str, str]]
 
     def to_dict(self) -> dict[str, Any]:
-        """Give JSON-ready plain data, without the predictions of single images."""
+        """Return JSON-ready plain data, without the predictions of single images."""
         return {
             **super().to_dict(),
             "model": self.model,

@@ -13,37 +13,37 @@ Kind = Callable[[Any], bool]
 
 
 def is_text(value: Any) -> bool:
-    """Tell whether it is a string."""
+    """Check whether it is a string."""
     return isinstance(value, str)
 
 
 def is_count(value: Any) -> bool:
-    """Tell whether it is an integer of at least 0."""
+    """Check whether it is an integer of at least 0."""
     return type(value) is int and value >= 0
 
 
 def is_number(value: Any) -> bool:
-    """Tell whether it is a finite number."""
+    """Check whether it is a finite number."""
     return type(value) in (int, float) and math.isfinite(value)
 
 
 def list_of(kind: Kind) -> Kind:
-    """Give the kind of a list whose items are of a kind."""
+    """Return the kind of a list whose items are of a kind."""
     return lambda value: isinstance(value, list) and all(map(kind, value))
 
 
 def mapping_of(kind: Kind) -> Kind:
-    """Give the kind of a JSON object whose values are of a kind."""
+    """Return the kind of a JSON object whose values are of a kind."""
     return lambda value: isinstance(value, dict) and all(map(kind, value.values()))
 
 
 def optional(kind: Kind) -> Kind:
-    """Give the kind of a value that is null or of a kind."""
+    """Return the kind of a value that is null or of a kind."""
     return lambda value: value is None or kind(value)
 
 
 def record(needed: Mapping[str, Kind], further: Mapping[str, Kind] | None = None) -> Kind:
-    """Give the kind of a JSON object that has the needed keys and may have the further ones."""
+    """Return the kind of a JSON object that has the needed keys and may have the further ones."""
     return lambda value: isinstance(value, dict) and not wrong_keys(value, needed, further or {})
 
 
@@ -86,7 +86,7 @@ _OUTLIERS = record(
 
 
 def _classes(value: Any) -> bool:
-    """Tell whether there are two or more names, sorted and unique, so that they can be searched."""
+    """Check whether there are two or more names, sorted and unique, so that they can be searched."""
     return list_of(is_text)(value) and len(value) > 1 and value == sorted(set(value))
 
 

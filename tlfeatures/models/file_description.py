@@ -47,7 +47,7 @@ def _generator(node: dict[str, Any]) -> Any:
 
 
 def _nodes(schema: Any) -> Iterator[dict[str, Any]]:
-    """Give every described object; not recursive, because a file may nest deeply."""
+    """Return every described object; not recursive, because a file may nest deeply."""
     waiting = [schema]
     while waiting:
         item = waiting.pop()
@@ -98,7 +98,7 @@ def forged_part(archive: zipfile.ZipFile, schema: Any) -> str | None:
 
 
 def _array_shapes(archive: zipfile.ZipFile) -> dict[str, tuple[int, ...]]:
-    """Give the shape of each array by its member of the archive."""
+    """Return the shape of each array by its member of the archive."""
     return {
         info.filename: _array_shape(archive, info)
         for info in archive.infolist()
@@ -150,7 +150,7 @@ class _Forms:
 
 
 def _is_tree_of_classifier(node: dict[str, Any], shapes: dict[str, tuple[int, ...]]) -> bool:
-    """Tell whether Tree has columns, one number of classes, one output, and a row of nodes.
+    """Check whether Tree has columns, one number of classes, one output, and a row of nodes.
 
     It would read one number of classes for each output, and count the nodes of an array without
     dimensions.

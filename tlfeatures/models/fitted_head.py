@@ -58,7 +58,7 @@ class FittedHead(EqualByValue):
         return classes
 
     def predict_proba(self, X: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Give the probability of each class from embeddings of shape (n, d): shape (n, k).
+        """Return the probability of each class from embeddings of shape (n, d): shape (n, k).
 
         Raises
         ------
@@ -69,7 +69,7 @@ class FittedHead(EqualByValue):
         return probabilities
 
     def predict_codes(self, X: NDArray[np.float32]) -> NDArray[np.int_]:
-        """Give the label of each row of X, of shape (n, d), as its index in `classes`: shape (n,).
+        """Return the label of each row of X, of shape (n, d), as its index in `classes`: shape (n,).
 
         It is the head's own decision. With two classes, it may be the less probable one.
 

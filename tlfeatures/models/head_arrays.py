@@ -50,7 +50,7 @@ def unsafe_part(head: Any) -> str | None:
 
 
 def _parts(head: Any) -> Iterator[tuple[Any, str | None, Any]]:
-    """Give every part of a head, with its owner and, if it is an attribute, its name.
+    """Return every part of a head, with its owner and, if it is an attribute, its name.
 
     A part of several owners comes once for each owner.
     """
@@ -79,7 +79,7 @@ Check = Callable[[Any], bool]
 
 @functools.cache
 def _checks() -> dict[type, Check]:
-    """Give the check of each class that hands numbers to compiled code."""
+    """Return the check of each class that hands numbers to compiled code."""
     from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingClassifier
     from sklearn.neighbors import KNeighborsClassifier
     from sklearn.svm import SVC, NuSVC
@@ -98,7 +98,7 @@ def _checks() -> dict[type, Check]:
 
 
 def _holds(check: Check, item: Any) -> bool:
-    """Tell whether a check holds; it doesn't if an attribute is missing.
+    """Check whether a check holds; it doesn't if an attribute is missing.
 
     An estimator that isn't fitted holds: it is a parameter of another one and predicts nothing.
     """
@@ -129,7 +129,7 @@ def _whole_tree(item: Any) -> bool:
 def _inside(
     left: NDArray[Any], right: NDArray[Any], column: NDArray[Any], leaf: NDArray[Any], columns: int
 ) -> bool:
-    """Tell whether every path ends within the tree and reads existing columns."""
+    """Check whether every path ends within the tree and reads existing columns."""
     inner = np.flatnonzero(~leaf)
     children = [side[inner].astype(np.int64) for side in (left, right)]
     used = column[inner].astype(np.int64)

@@ -87,7 +87,7 @@ def check_types(
 def other_version(
     path: Path, facts: Mapping[str, Any], packages: Sequence[str]
 ) -> ModelError | None:
-    """Give an error if the file was made with another version of one of the packages."""
+    """Return an error if the file was made with another version of one of the packages."""
     for package in packages:
         version, installed = facts["versions"].get(package), metadata.version(package)
         if version not in (None, installed):
@@ -119,5 +119,5 @@ def unusable_part(head: Any, facts: Mapping[str, Any]) -> str | None:
 
 
 def in_one_line(error: Exception) -> str:
-    """Give the message of an error without line breaks."""
+    """Return the message of an error without line breaks."""
     return " ".join(str(error).split())

@@ -40,7 +40,7 @@ def list_images(
 
 
 def as_location(item: str | os.PathLike[str]) -> str | Path:
-    """Give a path as a `Path`, a URL as text: a `Path` would turn `//` into `/`."""
+    """Return a path as a `Path`, a URL as text: a `Path` would turn `//` into `/`."""
     return item if isinstance(item, str) and is_url(item) else Path(item)
 
 

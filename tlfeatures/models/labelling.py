@@ -99,7 +99,7 @@ class Labeller:
         return EmbeddingRun(self._embedder, images, len(files), progress=progress)
 
     def embed(self, run: EmbeddingRun[Key]) -> Iterator[tuple[list[Key], NDArray[np.float32]]]:
-        """Give the keys and the columns of the model's embedding, batch by batch."""
+        """Return the keys and the columns of the model's embedding, batch by batch."""
         for batch in run.batches():
             yield batch.keys, join(batch.images, self._model.embedding)
 

@@ -200,7 +200,7 @@ def _constructed(path: Path, data: bytes, facts: Mapping[str, Any]) -> Any:
 
 
 def _unreadable(path: Path, facts: Mapping[str, Any], reason: str) -> ModelError | FormatError:
-    """Give an error that names the other version, if there is one; else the file is damaged."""
+    """Return an error that names the other version, if there is one; else the file is damaged."""
     other = other_version(path, facts, ("scikit-learn", "tlfeatures"))
     return other or FormatError(f"{path} is a damaged model file: {reason}")
 

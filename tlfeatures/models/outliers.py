@@ -146,7 +146,7 @@ class OutlierDetector(EqualByValue):
         return detector
 
     def facts(self) -> dict[str, Any]:
-        """Give everything but the sketch, JSON-ready."""
+        """Return everything but the sketch, JSON-ready."""
         return {
             "threshold": self.threshold,
             "share": SHARE,
@@ -157,7 +157,7 @@ class OutlierDetector(EqualByValue):
         }
 
     def distances(self, X: NDArray[np.floating[Any]]) -> Floats:
-        """Give the distance of each row of X, (n, d), to its k-th nearest training image.
+        """Return the distance of each row of X, (n, d), to its k-th nearest training image.
 
         Returns
         -------
@@ -194,7 +194,7 @@ def _sketched(X: NDArray[np.floating[Any]]) -> Floats:
 
 @functools.lru_cache(maxsize=4)
 def _signs(columns: int) -> csr_array:
-    """Give the matrix (d, 1024) that adds each column, with its sign, to one of the 1,024 sums.
+    """Return the matrix (d, 1024) that adds each column, with its sign, to one of the 1,024 sums.
 
     The numbers of RandomState are the same in every version of NumPy, which a stored sketch needs.
     """
@@ -210,7 +210,7 @@ def _with_squares(points: NDArray[np.floating[Any]]) -> Points:
 
 
 def _kth_distances(points: Floats, others: Points, k: int) -> Floats:
-    """Give the distance of each point to the k-th nearest of the others."""
+    """Return the distance of each point to the k-th nearest of the others."""
     distances = np.empty(len(points), np.float32)
     other_points, other_squares = others
     for start in range(0, len(points), _BLOCK):

@@ -17,17 +17,17 @@ from sklearn.svm import SVC, NuSVC
 
 
 def boosting_trees(boosting: HistGradientBoostingClassifier) -> list[list[Any]]:
-    """Give the trees of each round, one for each output; `nodes` of a tree is a record array."""
+    """Return the trees of each round, one for each output; `nodes` of a tree is a record array."""
     trees: list[list[Any]] = boosting._predictors
     return trees
 
 
 def boosting_baseline(boosting: HistGradientBoostingClassifier) -> NDArray[np.float64]:
-    """Give the first guess, of shape (1, outputs), to which the trees add."""
+    """Return the first guess, of shape (1, outputs), to which the trees add."""
     return np.asarray(boosting._baseline_prediction, np.float64).reshape(1, -1)
 
 
 def kernel_gamma(machine: SVC | NuSVC) -> float:
-    """Give the number that a fitted machine takes for gamma."""
+    """Return the number that a fitted machine takes for gamma."""
     gamma: float = machine._gamma
     return gamma

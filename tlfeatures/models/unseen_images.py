@@ -63,7 +63,7 @@ class ImageEmbedder:
 def embeddings_of_file(
     model: FittedHead, file: str | os.PathLike[str], options: LabelOptions
 ) -> tuple[Dataset, int]:
-    """Give the unseen images of an embeddings file, and how many were seen."""
+    """Return the unseen images of an embeddings file, and how many were seen."""
     data = load_dataset(
         file,
         model.embedding,

@@ -40,7 +40,7 @@ class AnalysisCache:
     def get(
         self, kind: type[Analysis], inputs: list[Any], compute: Callable[[], Analysis]
     ) -> Analysis:
-        """Give the analysis that the folder has; otherwise compute and keep it.
+        """Return the analysis that the folder has; otherwise compute and keep it.
 
         Parameters
         ----------

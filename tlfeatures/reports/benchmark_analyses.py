@@ -69,11 +69,11 @@ class Analyses:
     # ---- heads
 
     def rank(self, head: str | None = None, embedding: str | None = None) -> Rank:
-        """Give the best rank of a head and an embedding; None means any (see `ranks`)."""
+        """Return the best rank of a head and an embedding; None means any (see `ranks`)."""
         return self.ranks(head, embedding)[0]
 
     def ranks(self, head: str | None = None, embedding: str | None = None) -> list[Rank]:
-        """Give the ranks of a head and an embedding, best first.
+        """Return the ranks of a head and an embedding, best first.
 
         `head` is a name in the ranking, as `logreg (5 variants)`, or the name of a head, which may
         have several ranks.
@@ -96,21 +96,21 @@ class Analyses:
 
     @staticmethod
     def in_epochs(ranking: Iterable[Rank]) -> Rank | None:
-        """Give the first rank whose head trains in epochs, if any."""
+        """Return the first rank whose head trains in epochs, if any."""
         return next((rank for rank in ranking if _in_epochs(rank.head)), None)
 
     def entry(self, rank: Rank) -> Entry:
-        """Give a rank's entry of the first repeat."""
+        """Return a rank's entry of the first repeat."""
         return self._entries[rank.keys[0]]
 
     def predictions(self, rank: Rank) -> OutOfFold:
-        """Give a rank's out-of-fold predictions of the first repeat."""
+        """Return a rank's out-of-fold predictions of the first repeat."""
         return OutOfFold.of(self.benchmark.study, self.entry(rank))
 
     # ---- datasets
 
     def dataset(self, rank: Rank) -> Dataset:
-        """Give the dataset that a rank was computed on (see `BenchmarkData.dataset`)."""
+        """Return the dataset that a rank was computed on (see `BenchmarkData.dataset`)."""
         return self._data.dataset(self.entry(rank).facts)
 
     def find(self, file: str) -> str:
@@ -196,7 +196,7 @@ class Analyses:
         return rows, embedding_map(data.X[rows], method, random_state=seed)
 
     def wrong(self, rank: Rank) -> NDArray[np.bool_]:
-        """Give which rows of its dataset a rank predicted wrong; False if they weren't tested."""
+        """Return which rows of its dataset a rank predicted wrong; False if they weren't tested."""
         predictions = self.predictions(rank)
         wrong: NDArray[np.bool_] = np.isin(
             self.benchmark.study.ids, predictions.ids[predictions.wrong]
@@ -206,7 +206,7 @@ class Analyses:
     # ---- settings
 
     def _own_head(self, rank: Rank) -> str:
-        """Give the head's name if it is in the table of heads.
+        """Return the head's name if it is in the table of heads.
 
         Other heads are refused: their names are imported, and a folder's data must import nothing.
         """
@@ -216,7 +216,7 @@ class Analyses:
         return head
 
     def _params(self, rank: Rank) -> dict[str, Any]:
-        """Give the head's parameters; tuned ones as most of the folds chose them."""
+        """Return the head's parameters; tuned ones as most of the folds chose them."""
         chosen = Counter(json.dumps(point) for point in self.entry(rank).facts["chosen"])
         usual = json.loads(chosen.most_common(1)[0][0]) if chosen else {}
         names = {name.rpartition("__")[2]: value for name, value in usual.items()}
@@ -242,6 +242,6 @@ def _in_epochs(head: str) -> bool:
 
 
 def _changed(head: str, params: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the parameters that differ from the head's defaults."""
+    """Return the parameters that differ from the head's defaults."""
     usual = plain_params(make_head(head))
     return {name: value for name, value in params.items() if usual.get(name, ...) != value}

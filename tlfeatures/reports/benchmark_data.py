@@ -38,7 +38,7 @@ class BenchmarkData:
         self._datasets = {fingerprint(data): data for data in datasets}
 
     def dataset(self, entry: Mapping[str, Any]) -> Dataset:
-        """Give the dataset of an entry, from its facts.
+        """Return the dataset of an entry, from its facts.
 
         Raises
         ------

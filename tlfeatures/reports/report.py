@@ -43,7 +43,7 @@ class Report:
     sections: list[str]
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it as JSON-ready plain data."""
+        """Return it as JSON-ready plain data."""
         return asdict(self)
 
 

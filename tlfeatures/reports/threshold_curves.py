@@ -111,7 +111,7 @@ def precision_recall(predictions: OutOfFold) -> Curves:
 def _against_the_rest(
     predictions: OutOfFold,
 ) -> list[tuple[str, NDArray[np.bool_], Floats]]:
-    """Give each class, which images belong to it, and the probabilities of it."""
+    """Return each class, which images belong to it, and the probabilities of it."""
     predictions.check_probabilities()
     classes = predictions.classes
     codes = range(1, 2) if len(classes) == 2 else range(len(classes))

@@ -1,5 +1,5 @@
 """The folder that stores the results of a benchmark.
 
-Input: entries and their study. Output: the same, read from files and checked. `format.py` specifies
+In: entries and their study. Out: the same, read from files and checked. `format.py` specifies
 the files. `store.py` has the object that runs use; several runs may use a folder at the same time.
 """

@@ -60,7 +60,7 @@ class Check:
     failed: dict[str, str]
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it as JSON-ready plain data."""
+        """Return it as JSON-ready plain data."""
         return asdict(self)
 
 
@@ -163,7 +163,7 @@ def _differences(
 
 
 def _speeds(count: int, *works: Callable[[], object]) -> list[float]:
-    """Give images per second, in alternating turns: the machine's speed may change."""
+    """Return images per second, in alternating turns: the machine's speed may change."""
     seconds: list[list[float]] = [[] for _ in works]
     for work in works:  # the first call compiles for this number of images
         work()

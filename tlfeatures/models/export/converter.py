@@ -36,7 +36,7 @@ _MACHINES = (SVC, NuSVC)
 
 
 def steps_of(head: BaseEstimator) -> list[BaseEstimator]:
-    """Give the estimators that rows pass through, the classifier last."""
+    """Return the estimators that rows pass through, the classifier last."""
     steps = [step for _, step in head.steps] if isinstance(head, Pipeline) else [head]
     return [step for step in steps if step is not None and step != "passthrough"]
 
@@ -182,7 +182,7 @@ class Converter:
         return graph.op("Div", votes, row_sums(graph, votes))
 
     def _nearest(self, distances: Value, count: int) -> Value:
-        """Give the indices of the nearest rows; the lower index if two are equally near."""
+        """Return the indices of the nearest rows; the lower index if two are equally near."""
         return self._graph.ops(
             "TopK", distances, np.array([count]), outputs=2, axis=1, largest=0, sorted=1
         )[1]
@@ -205,7 +205,7 @@ class Converter:
         return self._both(graph.op("Sigmoid", shifted)), graph.cast(second, np.int64)
 
     def _decisions_of(self, classifier: Any, columns: Value) -> Value:
-        """Give (n, 1) decisions for two classes, else (n, k)."""
+        """Return (n, 1) decisions for two classes, else (n, k)."""
         graph, inner = self._graph, classifier.fitted_
         if isinstance(classifier, CalibratedSVC):
             owner = classifier if classifier.precomputed_ else inner
@@ -234,7 +234,7 @@ class Converter:
     # ---- skl2onnx
 
     def _by_skl2onnx(self, estimator: BaseEstimator, columns: Value, **options: Any) -> list[Value]:
-        """Give the outputs of skl2onnx's graph as float64; of a classifier, labels and numbers."""
+        """Return the outputs of skl2onnx's graph as float64; of a classifier, labels and numbers."""
         values = self._graph.inline(
             _converted(estimator, self._number, options), self._graph.cast(columns, self._number)
         )

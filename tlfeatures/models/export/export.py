@@ -84,7 +84,7 @@ class Export:
     check: Check | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it as JSON-ready plain data."""
+        """Return it as JSON-ready plain data."""
         return asdict(self)
 
 
@@ -265,7 +265,7 @@ def _facts(model: Model) -> dict[str, str]:
 
 
 def _weights_name(spec: Spec) -> str:
-    """Give the name without its path: the graph holds the tensors and is copied elsewhere."""
+    """Return the name without its path: the graph holds the tensors and is copied elsewhere."""
     return Path(spec.weights).name
 
 

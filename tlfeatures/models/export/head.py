@@ -98,7 +98,7 @@ def _trial_rows(head: BaseEstimator, width: int) -> NDArray[np.float32]:
 def _run_alone(
     head: BaseEstimator, rows: NDArray[np.float32], number: Number
 ) -> tuple[NDArray[np.float64], NDArray[Any]]:
-    """Give the graph's probabilities and labels."""
+    """Return the graph's probabilities and labels."""
     graph = Graph()
     probabilities, labels = Converter(graph, number).head(head, "rows")
     model = graph.model(

@@ -53,7 +53,7 @@ def add_machine(graph: Graph, svc: SVC | NuSVC, products: Value) -> Value:
 
 
 def _pair_members(classes: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Give matrices (pairs, classes) with a 1 for the first, or the second, class of a pair."""
+    """Return matrices (pairs, classes) with a 1 for the first, or the second, class of a pair."""
     first, second = np.triu_indices(classes, 1)
     return np.eye(classes)[first], np.eye(classes)[second]
 

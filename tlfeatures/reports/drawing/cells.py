@@ -79,7 +79,7 @@ def name_cells(axes: Axes, which: str, names: Sequence[str]) -> None:
 
 
 def room_for(names: Sequence[str]) -> float:
-    """Give the width of the longest label, in inches."""
+    """Return the width of the longest label, in inches."""
     return 0.075 * max(len(name) for name in names)
 
 

@@ -90,7 +90,7 @@ def _worst(curves: Curves) -> list[Curve]:
 
 
 def _line(place: int) -> dict[str, Any]:
-    """Give the style of a line; the second four are dashed, as colours alone are too similar."""
+    """Return the style of a line; the second four are dashed, as colours alone are too similar."""
     dash = "-" if place < 4 else (0, (5, 1.2))
     return {"color": CLASS_COLORS[place], "linewidth": 1.5, "linestyle": dash}
 

@@ -95,7 +95,7 @@ def _figure_of(ax_or_figure: Axes | Figure) -> Figure:
 
 
 def to_svg(ax_or_figure: Axes | Figure, salt: str, colors: Mapping[str, str] | None = None) -> str:
-    """Give the ``<svg>`` element of a figure, for a page with several figures.
+    """Return the ``<svg>`` element of a figure, for a page with several figures.
 
     Parameters
     ----------

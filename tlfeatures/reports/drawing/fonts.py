@@ -62,7 +62,7 @@ def _missing(text: Text) -> set[str]:
 
 
 def _installed() -> Iterator[tuple[str, set[str]]]:
-    """Give the family and the characters of each upright font, the preferred ones first."""
+    """Return the family and the characters of each upright font, the preferred ones first."""
     from matplotlib.font_manager import fontManager
 
     fonts = [

@@ -29,7 +29,7 @@ _ROWS = 40  # heads of a ranking
 
 
 def ranking_height(comparison: Comparison) -> float:
-    """Give the height in inches that `plot_ranking` needs."""
+    """Return the height in inches that `plot_ranking` needs."""
     return 1.15 + 0.23 * min(len(comparison.ranking), _ROWS)
 
 

@@ -122,7 +122,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 @contextmanager
 def drawing(ax: Axes | None, width: float, height: float) -> Iterator[Axes]:
-    """Give axes to draw on: new ones in our style, or the given ones in whatever theirs is."""
+    """Return axes to draw on: new ones in our style, or the given ones in whatever theirs is."""
     import matplotlib
 
     if ax is None:
