@@ -234,7 +234,7 @@ class Converter:
     # ---- skl2onnx
 
     def _by_skl2onnx(self, estimator: BaseEstimator, columns: Value, **options: Any) -> list[Value]:
-        """Return the outputs of skl2onnx's graph as float64; of a classifier, labels and numbers."""
+        """Return outputs of skl2onnx's graph as float64; for a classifier, labels and numbers."""
         values = self._graph.inline(
             _converted(estimator, self._number, options), self._graph.cast(columns, self._number)
         )
