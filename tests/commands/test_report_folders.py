@@ -124,7 +124,7 @@ def test_a_heads_name_from_the_folder_is_never_imported(page_copy):
     path = page_copy / "out" / "results.json"
     path.write_text(path.read_text().replace('"logreg"', '"os:abort"'))
     analyses = analyses_of(page_copy / "out")
-    with pytest.raises(ParameterError, match="os:abort is no head of this package"):
+    with pytest.raises(ParameterError, match="os:abort is not a head of this package"):
         analyses.learning_curve(analyses.rank("os:abort"))
 
 

@@ -129,7 +129,7 @@ def test_a_class_lost_with_its_copies_is_named():
     y = np.array(list("ab") * 30)
     y[0] = y[2] = "c"
     data = dataset(split=split, y=y, copies=np.array([[0, 2]]))
-    with pytest.raises(DatasetError, match="once its copies are left out: c"):
+    with pytest.raises(DatasetError, match="after copies of test images are left out: c"):
         make_folds(data)
 
 
@@ -140,7 +140,7 @@ def test_more_folds_than_groups_is_one_line():
 
 def test_one_group_a_class_can_not_be_tuned():
     y = np.array(list("ab") * 10)
-    with pytest.raises(DatasetError, match="leave --tune"):
+    with pytest.raises(DatasetError, match="omit --tune"):
         inner_folds(y, np.unique(y, return_inverse=True)[1], np.arange(20), 0)
 
 

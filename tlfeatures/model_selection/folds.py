@@ -56,8 +56,8 @@ def make_folds(
     """
     if len(data.classes) < 2:
         raise DatasetError(
-            f"all {len(data.y)} images have the class {data.classes[0]}, but a classifier needs "
-            "two or more classes; put each class in its own subfolder, or use --labels CSV"
+            f"all {len(data.y)} images are of one class ({data.classes[0]}), but a classifier "
+            "needs two or more classes; put each class in its own subfolder, or use --labels CSV"
         )
     chosen = _choose_split(data, "cv" if split == "auto" and cv is not None else split)
     if chosen != "cv":
