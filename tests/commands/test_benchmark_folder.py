@@ -237,7 +237,7 @@ def test_a_damaged_folder_is_one_line(file, tmp_path):
 
 
 def test_a_folder_without_a_benchmark_is_said(tmp_path):
-    with pytest.raises(ParameterError, match="contains no benchmark; expected the folder that"):
+    with pytest.raises(ParameterError, match="contains no benchmark; expected a folder that"):
         load_benchmark(tmp_path)
 
 

@@ -61,7 +61,7 @@ class Program(Forked):
     def communicate(self, said: bytes = b"", timeout: float = 120) -> tuple[bytes, bytes]:
         """Say something to it, and wait for its end; give what else it has said.
 
-        It is killed if it is not complete after so many seconds.
+        It is killed if it has not ended after so many seconds.
         """
         timer = Timer(timeout, super().kill)
         timer.start()

@@ -172,7 +172,7 @@ def test_the_command_takes_names_and_its_models_load(name, tmp_path):
         result = CliRunner().invoke(main, arguments)
         if "11" in weights:
             assert result.exit_code == 2
-            assert re.search(r"names '11', and the classes are '10', '9'", result.stderr)
+            assert re.search(r"names '11'; expected classes of '10', '9'", result.stderr)
             continue
         assert result.exit_code == 0, result.output
         means.append(json.loads(result.stdout)["heads"][0]["scores"]["log_loss"]["mean"])

@@ -88,9 +88,15 @@ def test_labels_from_a_mapping(file):
     [
         ("name,class\na,b\n", "columns name, class; expected id and label"),
         ("id,label\nnowhere.png,x\n", "no id of the labels.*'blue/blue00.png'"),
-        ("id,label,split\nred/red00.png,x,both\n", "line 2 has the split .both.; expected train, val or test"),
+        (
+            "id,label,split\nred/red00.png,x,both\n",
+            "line 2 has the split .both.; expected train, val or test",
+        ),
         ("", r"columns \(none\)"),
-        ("id,label,group\nred/red00.png,x,g\nred/red01.png,y,\n", "1 of 2 .* no group, such as 'red/red01"),
+        (
+            "id,label,group\nred/red00.png,x,g\nred/red01.png,y,\n",
+            "1 of 2 .* no group, such as 'red/red01",
+        ),
         ("id,label,split\nred/red00.png,x,val\nred/red01.png,y,\n", "1 of 2 .* no split"),
         ("id,label\nred/red00.png,x\nred/red00.png,y\n", "'red/red00.png' twice"),
     ],
@@ -111,7 +117,9 @@ def test_missing_csv_or_file(file, tmp_path):
 def test_unknown_embedding_names_the_nearest_first(file):
     with pytest.raises(ParameterError, match=r"there are: grid8.flatten, grid8.avg"):
         load_dataset(file, "grid8.flaten")
-    with pytest.raises(ParameterError, match=r"choose one of grid8.avg, grid8.flatten with --embedding"):
+    with pytest.raises(
+        ParameterError, match=r"choose one of grid8.avg, grid8.flatten with --embedding"
+    ):
         load_dataset(file)
 
 

@@ -134,7 +134,7 @@ def test_a_class_lost_with_its_copies_is_named():
 
 
 def test_more_folds_than_groups_is_one_line():
-    with pytest.raises(DatasetError, match="fewer by --cv"):
+    with pytest.raises(DatasetError, match="use fewer folds with --cv"):
         cut(np.array(list("ab") * 6), np.arange(12) // 2, 7, 0)
 
 

@@ -74,7 +74,10 @@ def test_a_classifier_has_no_values_to_tune():
 @pytest.mark.parametrize(
     ("heads", "said"),
     [
-        ([FOREST, FOREST], "two classifiers named RandomForestClassifier; give them names in a dict"),
+        (
+            [FOREST, FOREST],
+            "two classifiers named RandomForestClassifier; give them names in a dict",
+        ),
         ([], "heads is empty; expected the name of a head, a scikit-learn classifier, or a list"),
         ({}, "heads is empty"),
         (None, "heads has None; expected the name of a head or a scikit-learn classifier"),

@@ -168,14 +168,14 @@ def test_what_excel_says_of_the_delimiter_is_believed(file, table, delimiter):
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (b"PK\x03\x04rest", "is a spreadsheet and no CSV: save it as CSV UTF-8"),
-        (b"\xd0\xcf\x11\xe0rest", "is a spreadsheet and no CSV"),
-        (rows().encode("utf-16-le"), "NUL characters, as UTF-16 without a byte order mark"),
+        (b"PK\x03\x04rest", "is a spreadsheet, expected a CSV; save it as CSV UTF-8"),
+        (b"\xd0\xcf\x11\xe0rest", "is a spreadsheet, expected a CSV"),
+        (rows().encode("utf-16-le"), "NUL characters, like UTF-16 without a byte order mark"),
         (codecs.BOM_UTF16_LE + b"i\0d", "can't be read as a CSV in UTF-16"),
         (codecs.BOM_UTF8 + b"id,label\n\xff", "can't be read as a CSV in UTF-8"),
         (b"id,label\nx,\x81\xff\n", "in UTF-8, UTF-16 or Windows-1252"),
-        (b'id,label\nx,"cat\ny,dog\n', "the row that begins on line 2: unexpected end"),
-        (b'id,label\nx,"cat"s\ny,dog\n', "the row that begins on line 2: .*must be doubled"),
+        (b'id,label\nx,"cat\ny,dog\n', "row that begins on line 2: unexpected end"),
+        (b'id,label\nx,"cat"s\ny,dog\n', "row that begins on line 2: .*must be doubled"),
         (b"", r"has the columns \(none\)"),
         (b"\n\n", r"has the columns \(none\)"),
         (b'[{"id": "' + b"x" * 200_000 + b'"}]', "line 1: field larger than field limit"),
@@ -246,7 +246,7 @@ def test_an_id_that_is_there_twice_is_refused_unless_it_says_the_same(file, tabl
     with pytest.raises(DatasetError, match=r"twice \(lines 2 and 4\) with different values"):
         load_dataset(file, labels=table(same.replace(",x ", ",z")))
     groups = rows(lambda *_: "g", "id,group") + f"{other},h\n"
-    with pytest.raises(DatasetError, match=r"twice \(lines 14 and 26\), and not the same"):
+    with pytest.raises(DatasetError, match=r"twice \(lines 14 and 26\) with different values"):
         load_dataset(file, groups=table(groups))
 
 
@@ -287,15 +287,16 @@ def test_the_columns_of_labels_and_of_groups_may_be_called_differently(file, tab
 @pytest.mark.parametrize(
     ("head", "columns", "said"),
     [
-        ("name,class", None, "has the columns name, class; expected id and label, and where wanted "
-         "group and split; --label-columns id=NAME,label=NAME names other columns"),
+        ("name,class", None, "has the columns name, class; expected id and label (optional: "
+         "group, split); for columns with other names, use --label-columns id=NAME,label=NAME"),
         ("id,species", None, "has the columns id, species; expected id and label"),
         ("id,species", {"label": "specie"},
          "has no column 'specie'; it has the columns id, species"),
         ("id,label", {"group": "site"}, "has no column 'site'; it has the columns id, label"),
         ("id,label", {"group": "group"}, "has no column 'group'; it has the columns id, label"),
         ("id,label", {"split": "split"}, "has no column 'split'; it has the columns id, label"),
-        ("id,label,Label ", None, "has 2 columns with the name 'label', expected one; rename the others"),
+        ("id,label,Label ", None,
+         "has 2 columns with the name 'label', expected one; rename the others"),
         ("id,label,ID", None, "has 2 columns with the name 'id', expected one; rename the others"),
         ("id,label,\u200blabel", None, "has 2 columns with the name 'label'"),
         ("a,a", {"id": "A", "label": "a"}, "has 2 columns with the name 'a'"),
