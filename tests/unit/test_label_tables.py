@@ -202,7 +202,8 @@ def test_what_is_no_such_file_is_one_line(file, table, data, said):
     [
         ("id,label,note\na,b,c\n\na,b,c\na,cat, black,c\n",
          "line 5 has 4 cells, expected 3 as in the header: a label that contains a comma"),
-        ("id,label\na,b\nc\n", "line 3 has 1 cell, expected 2 as in the header: a cell that is empty"),
+        ("id,label\na,b\nc\n",
+         "line 3 has 1 cell, expected 2 as in the header: a cell that is empty"),
         ("id;label\na;b\nc;d;e\nf;g;h\n",
          r"line 3 has 3 cells, expected 2 as in the header \(and 1 similar line\): .* contains a semicolon"),
         ("id\tlabel\na\tb\tc\n", "a label that contains a tab"),
