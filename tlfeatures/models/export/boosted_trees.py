@@ -25,7 +25,7 @@ def add_boosting(graph: Graph, boosting: HistGradientBoostingClassifier, columns
     Returns
     -------
     str
-        The name of the decisions, float64: (n, 1) for two classes, else (n, k).
+        Name of the decisions, float64, of shape (n, 1) for two classes, otherwise (n, k).
 
     Raises
     ------
