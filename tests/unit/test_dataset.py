@@ -137,7 +137,7 @@ def test_copies_are_kept_together_and_those_in_two_classes_said(photos, tmp_path
     data = load_dataset(tmp_path / "x.h5")
     pairs = {tuple(data.ids[pair].tolist()) for pair in data.copies}
     assert pairs == {("blue/copy.png", "red/red01.png"), ("red/copy.png", "red/red00.png")}
-    assert "1 pairs of copies or near-duplicates are in two classes" in caplog.text
+    assert "1 pairs of the same or nearly the same image lie in two classes" in caplog.text
     assert len(np.unique(data.together)) == len(data.ids) - 2
 
 

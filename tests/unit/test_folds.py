@@ -140,7 +140,7 @@ def test_more_folds_than_groups_is_one_line():
 
 def test_one_group_a_class_can_not_be_tuned():
     y = np.array(list("ab") * 10)
-    with pytest.raises(DatasetError, match="omit --tune"):
+    with pytest.raises(DatasetError, match="leave --tune"):
         inner_folds(y, np.unique(y, return_inverse=True)[1], np.arange(20), 0)
 
 

@@ -86,12 +86,12 @@ def load_datasets(
 
 
 def _listed(data: Data | Sequence[Data]) -> list[Data]:
-    """Return the files, without repetitions, and then the datasets."""
+    """Give a list, with each file once."""
     if isinstance(data, str | os.PathLike | Dataset):
         data = [data]
-    sources = [source if isinstance(source, Dataset) else str(source) for source in data]
-    files = dict.fromkeys(source for source in sources if isinstance(source, str))
-    return [*files, *(source for source in sources if isinstance(source, Dataset))]
+    sources = [each if isinstance(each, Dataset) else str(each) for each in data]
+    files = dict.fromkeys(each for each in sources if isinstance(each, str))
+    return [*files, *(each for each in sources if isinstance(each, Dataset))]
 
 
 def _name(source: Data) -> str:

@@ -131,7 +131,7 @@ def entry_key(
     Parameters
     ----------
     base : str
-        Hash of the embedding's values, the folds and `FIT_VERSION`.
+        Hash of values, folds and the version of how heads are fitted.
     name : str
         Name of the head.
     head : scikit-learn classifier
@@ -153,5 +153,5 @@ def entry_key(
 
 
 def _text(value: Any) -> str:
-    # The repr of a long array omits values.
+    # The repr of a long array leaves values out.
     return str(joblib.hash(value)) if isinstance(value, np.ndarray) else repr(value)

@@ -22,14 +22,11 @@ class Entry(EqualByValue):
     Attributes
     ----------
     facts : dict
-        JSON-ready: head, classifier (import paths of the head's classes), file, embedding,
-        variants (number of them), matrix (hash of the embedding's values), repeat, tuned, params,
-        chosen (parameters by fold), chosen_scores (their scores on the inner folds), scores (name
-        to `Score`), fit_seconds (mean over folds), test_fraction, versions, key.
-    fold : ndarray of shape (n,), int
-        The fold that tested each image, -1 if none did; see `HeadFolds`.
-    predicted : ndarray of shape (n,), int
-        The head's own decisions, as class numbers; see `HeadFolds`.
+        JSON-ready: head, classifier (its classes), file, embedding, variants, matrix (hash of
+        values), repeat, tuned, params, chosen (parameters by fold), chosen_scores (their scores on
+        the inner folds), scores (name to `Score`), fit_seconds, test_fraction, versions, key.
+    fold, predicted : ndarray of shape (n,), int
+        As in `HeadFolds`: the head's own decisions.
     probabilities : ndarray of shape (n, k)
         Out-of-fold probabilities of the k classes, NaN where there are none.
     """

@@ -124,7 +124,7 @@ def fit(
     >>> result.verdict[0]  # doctest: +SKIP
     'logreg is right for 85.3 % of 1,078 tested images (95 % interval: 83.1 to 87.3 %). Always ...'
     """
-    make_heads(heads, params)  # reports a wrong name before the file is read
+    make_heads(heads, params)  # it reports a wrong name before the file is read
     if model is not None:
         check_model_target(model)
         check_card_target(model)
@@ -172,7 +172,7 @@ def fit(
 
 
 def _check_savable(classifiers: Mapping[str, BaseEstimator], data: Dataset) -> None:
-    """Check, with a few images of each class, that heads other than our own can be saved."""
+    """Check with a few images of each class that heads from elsewhere can be saved."""
     few = np.concatenate([np.flatnonzero(data.y == label)[:_FEW] for label in data.classes])
     for name, head in classifiers.items():
         if name in HEADS:

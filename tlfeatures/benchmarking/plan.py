@@ -122,8 +122,8 @@ def _folds(
     chosen, first = make_folds(data, cv=cv, split=split, random_state=seed)
     if repeats > 1 and chosen != "cv":
         raise ParameterError(
-            f"{repeats} repeats need cross-validation, but the {chosen} split is always the same; "
-            "use --split cv or --repeats 1"
+            f"{repeats} repeats need cross-validation, and the {chosen} split is always the same: "
+            "--split cv, or --repeats 1"
         )
     if repeats > 1 and not (cv is None or isinstance(cv, numbers.Integral)):
         raise ParameterError(

@@ -83,9 +83,8 @@ def benchmark(
         Folder of the results; it is created if it does not exist. Entries that are already in the
         folder are not computed again.
     n_jobs : int or None
-        Number of folds that are fitted at the same time. It does not change the results.
+        Number of folds fitted at once; the results don't depend on it.
     random_state : int
-        Seed of folds, heads and resamples.
     cluster : str or distributed.Client, optional
         A Dask cluster whose workers fit the folds, instead of `n_jobs` processes: the address of
         a scheduler, "local" to start one on this machine, or a client. It does not change the
@@ -116,7 +115,7 @@ def benchmark(
     >>> benchmark("photos.h5", heads=["logreg", "knn"])  # doctest: +SKIP
     >>> benchmark(load_dataset("photos.h5"), heads={"deep": MLPClassifier()})  # doctest: +SKIP
     """
-    make_heads(heads, params)  # reports a wrong name before any file is read
+    make_heads(heads, params)  # it reports a wrong name before any file is read
     datasets = load_datasets(
         data,
         embeddings,

@@ -30,14 +30,13 @@ GIVEN_IN_PYTHON = "given in Python"
 def sources_of(
     datasets: Iterable[Dataset], labels: Any, groups: Any, near_duplicates: Similarity
 ) -> dict[str, Any]:
-    """Describe the files and options that the datasets of a benchmark were loaded from.
+    """Describe what the datasets of a benchmark were loaded from, for people to read.
 
     Parameters
     ----------
     datasets : iterable of Dataset
         Their files need not exist.
     labels, groups : path, regular expression, other object or None
-        The arguments of `load_dataset`.
     near_duplicates : float, "auto" or None
         See `load_dataset`.
 

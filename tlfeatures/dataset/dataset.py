@@ -54,7 +54,7 @@ class Dataset(EqualByValue):
     file : str
         Path of the embeddings file.
     copies : ndarray of shape (p, 2), int
-        Pairs of rows that are copies or near-duplicates of the same image.
+        Pairs of rows that are the same image, or nearly.
     digests : ndarray of shape (n, 32), uint8, or None
         sha256 of each image file.
     variants : ndarray of shape (n, v, d), float32, or None

@@ -241,7 +241,7 @@ def _log_copies(data: Dataset, identical: int) -> None:
     if len(contradicting):
         i, j = contradicting[0]
         logger.warning(
-            "%d pairs of copies or near-duplicates are in two classes, such as %s and %s; "
+            "%d pairs of the same or nearly the same image lie in two classes (%s = %s first); "
             "`tlfeatures audit` lists them",
             len(contradicting),
             data.ids[i],

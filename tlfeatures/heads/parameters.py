@@ -76,18 +76,17 @@ def short_names(names: Iterable[str]) -> list[str]:
 def plain_params(head: BaseEstimator) -> dict[str, Any]:
     """Return the parameters of a head that are plain data, by the names that `--param` accepts.
 
-    The seed is left out, because it is stored with the run.
+    The seed is left out: it belongs to the run.
     """
     steps = head.steps if isinstance(head, Pipeline) else [("classifier", head)]
     params: dict[str, Any] = {}
     for step, estimator in steps:
         if step in ("coordinates", "classifier") and isinstance(estimator, BaseEstimator):
-            # Not every classifier with an attribute `estimator` is a wrapper: ensembles have one.
-            wraps = isinstance(estimator, CalibratedClassifier)
+            wraps = isinstance(estimator, CalibratedClassifier)  # an ensemble has `estimator`, too
             params |= (estimator.estimator if wraps else estimator).get_params(deep=False)
     params.pop("random_state", None)
     plain = {name: value for name, value in params.items() if _is_plain(value)}
-    # Class weights are a subclass of dict; a plain dict is stored.
+    # Weights by class name are a kind of dict that JSON and copies don't know.
     return {name: dict(v) if isinstance(v, dict) else v for name, v in plain.items()}
 
 
@@ -95,8 +94,11 @@ def _is_plain(value: Any) -> bool:
     return value is None or isinstance(value, bool | int | float | str | dict)
 
 
+# ---- without effect; to be removed with its calls in benchmarking/
+
+
 def class_path(head: BaseEstimator) -> str:
-    """Return the classes of a head's steps, to distinguish heads that have the same name.
+    """Give the classes of a head's steps, which tell it from another head of the same name.
 
     Examples
     --------

@@ -322,7 +322,7 @@ def make_heads(
 
 
 def _own_params(named: Mapping[str, str], params: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the parameters of each head that is given by name."""
+    """Give each head that is given by name those parameters that it has."""
     full_names = {name: parameter_names(make_head(head)) for name, head in named.items()}
     if params and not named:
         raise _params_of_classifiers(params)
@@ -332,9 +332,9 @@ def _own_params(named: Mapping[str, str], params: Mapping[str, Any]) -> dict[str
             raise unknown_name(f"parameter of {', '.join(named)}", key, short_names(every))
         without = [name for name in named if key not in full_names[name]]
         if without:
-            logger.info("%s is not used by %s", key, ", ".join(without))
+            logger.info("%s: no parameter of %s, which stay as they are", key, ", ".join(without))
         if without and key == "class_weight":  # such a comparison is unfair
-            logger.warning("class_weight is not used by %s", ", ".join(without))
+            logger.warning("class_weight: %s have none", ", ".join(without))
     return {
         name: {key: value for key, value in params.items() if key in full_names[name]}
         for name in named

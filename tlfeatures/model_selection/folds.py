@@ -56,8 +56,8 @@ def make_folds(
     """
     if len(data.classes) < 2:
         raise DatasetError(
-            f"all {len(data.y)} images are of one class ({data.classes[0]}), but a classifier "
-            "needs two or more classes; put each class in its own subfolder, or use --labels CSV"
+            f"all {len(data.y)} images are of one class ({data.classes[0]}); a classifier needs "
+            "two or more: one subfolder a class, or --labels CSV"
         )
     chosen = _choose_split(data, "cv" if split == "auto" and cv is not None else split)
     if chosen != "cv":
@@ -107,8 +107,8 @@ def inner_folds(
     least = fewest(y[train], groups)
     if least < 2:
         raise DatasetError(
-            "tuning divides each training fold again, but a class has only one image or group in a "
-            "training fold; omit --tune, use fewer folds with --cv, or add images"
+            "tuning cuts each training fold again, and a class has one image or group in it: "
+            "leave --tune, take fewer folds by --cv, or add images"
         )
     folds = cut(y[train], groups, min(INNER_CV, least), random_state)
     return [(train[inner], train[held]) for inner, held in folds]
@@ -123,9 +123,7 @@ def _cut_by(cv: Any, data: Dataset) -> list[Fold]:
     except ValueError as error:
         raise ParameterError(f"cv can't divide these images into folds: {error}") from error
     if not folds:
-        raise ParameterError(
-            "cv has no folds; expected a number, a splitter or pairs of training and test rows"
-        )
+        raise ParameterError("this cv has no folds; give a number, a splitter or pairs of rows")
     return [(_without_relatives(data, train, test), test) for train, test in folds]
 
 
@@ -194,8 +192,8 @@ def _warn_of_shared(data: Dataset, train: Rows, test: Rows, split: str) -> None:
     shown = "".join(f"\n  {data.ids[i]}  =  {data.ids[j]}" for i, j in divided[:20])
     more = f"\n  and {len(divided) - 20} more" if len(divided) > 20 else ""
     logger.warning(
-        "train and %s share images: %d pairs are copies or near-duplicates; the training images "
-        "of these pairs are not used for training:%s%s",
+        "train and %s share images: %d pairs are copies or near-duplicates; their training images "
+        "are left out of training here:%s%s",
         split,
         len(divided),
         shown,
@@ -219,9 +217,9 @@ def _check_counts(data: Dataset, cv: int) -> None:
     if len(small):
         listed = ", ".join(f"{name} ({counts[names == name][0]})" for name in small[:5])
         least = int(counts.min())
-        remedy = f"use --cv {least}, or add images" if least > 1 else "add images"
+        mend = f"--cv {least}, or more images" if least > 1 else "more images"
         raise DatasetError(
-            f"{cv} folds need {cv} images of each class; too few images of {listed}: {remedy}"
+            f"{cv} folds need {cv} images of each class; too few of {listed}: {mend}"
         )
     together = data.together
     if together is None:

@@ -127,16 +127,16 @@ def evaluate(
     loaded = model if isinstance(model, FittedHead) else FittedHead.load(model)
     if loaded.digests is None:
         raise ModelError(
-            "the model has no list of the images that it was fitted on, so the images of the "
-            "evaluation can't be checked; fit it again with `tlfeatures fit`"
+            "the model doesn't say which images it was fitted on, as it was made by an earlier "
+            "version: fit it again"
         )
     check_similarity(near_duplicates)
     options = LabelOptions(labels, groups, label_level, label_columns, near_duplicates)
     folder = is_url(source) or Path(source).is_dir()
     if not folder and not Path(source).exists():
         raise ParameterError(
-            f"{source} does not exist; expected a folder with one subfolder for each class, or a "
-            "file of `tlfeatures extract`"
+            f"{source} does not exist; expected a folder with one subfolder a class, or a file "
+            "that `tlfeatures extract` made"
         )
     if folder:
         compute = ComputeOptions(device, batch_size, max_pixels, weights)

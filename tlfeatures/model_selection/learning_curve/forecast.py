@@ -20,8 +20,8 @@ from tlfeatures.model_selection.learning_curve.subsets import OCTAVES, ROUNDING
 
 WORTH = 0.01  # smallest gain in accuracy that is worth more images
 SURE = 0.9  # share of resamples that must agree for a verdict
-FACTORS = (2, 4)  # forecasts are for so many times the images; larger factors were never tested
-_SIZES, _BACKTEST_SIZES = 5, 4  # smallest number of sizes for a fit, and for the backtest's fit
+FACTORS = (2, 4)  # times the images; larger ones were never tested
+_SIZES, _BACKTEST_SIZES = 5, 4  # least number of sizes for a fit, and for the backtest's fit
 
 
 def _last_octaves(images: Floats, top: float) -> NDArray[np.bool_]:
