@@ -80,8 +80,8 @@ def test_any_classifier_of_scikit_learn_by_dotted_name():
     [
         ("sklearn.nowhere:Trees", "No module named"),
         ("sklearn.ensemble:NoSuchTrees", "has no attribute"),
-        ("sklearn.decomposition:PCA", "no scikit-learn classifier"),
-        ("sklearn.ensemble:VotingClassifier", "can't be made without arguments"),
+        ("sklearn.decomposition:PCA", "not a scikit-learn classifier"),
+        ("sklearn.ensemble:VotingClassifier", "can't be created without arguments"),
     ],
 )
 def test_a_dotted_name_that_is_no_classifier_says_why(name, reason):

@@ -120,5 +120,5 @@ def test_a_path_gets_the_fit_arguments_that_it_accepts():
 
 
 def test_no_jobs_are_refused():
-    with pytest.raises(ParameterError, match="n_jobs must be 1 or more"):
+    with pytest.raises(ParameterError, match="n_jobs is 0; expected 1 or more"):
         Trainer(dataset(), n_jobs=0)

@@ -87,7 +87,7 @@ def test_the_end_of_a_grid_is_said(caplog):
     data = dataset(200, d=2, signal=1.5)
     with caplog.at_level(logging.INFO, logger="tlfeatures"):
         cross_validate(make_head("knn"), data, grid={"n_neighbors": [25, 2, 1]})
-    assert "n_neighbors=25, the end of what was tried, was chosen in" in caplog.text
+    assert "n_neighbors=25, an end of the grid, was chosen in" in caplog.text
 
 
 def test_another_score_of_labels_can_decide():

@@ -1,8 +1,8 @@
-"""The table of heads: classifiers for embeddings, with defaults measured to be good on them.
+"""The table of heads: classifiers for embeddings, whose defaults were chosen by measurements.
 
-The heads of a fold share its principal coordinates. They share nothing else: each head is an
-ordinary classifier on the same columns. rbf-svm, gradient-boosting, knn and mlp see the leading
-coordinates only, because rare activations make distances on all of them meaningless.
+The heads of a fold share its principal coordinates. Each head is an ordinary classifier on these
+columns. rbf-svm, gradient-boosting, knn and mlp use only the leading coordinates, because rare
+activations dominate the distances on all coordinates.
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ class Head:
     Attributes
     ----------
     title : str
-        The head in words.
+        Description of the head in words.
     make : callable
-        Takes a seed (int or None) and gives a classifier.
+        Function of a seed (int or None) that returns a classifier.
     n_components : int or None
-        Number of leading principal coordinates that the classifier sees. None stands for all of
-        them; the result is then the same as on all columns.
+        Number of leading principal coordinates that the classifier uses. None means all of them;
+        the result is then the same as on all columns.
     grid : mapping of parameter to values
-        Values that tuning tries, the simplest model first.
+        Values that tuning tries. The simplest model comes first.
     """
 
     title: str
@@ -73,7 +73,8 @@ def _powers(first: int, last: int) -> list[float]:
     return [10.0**power for power in range(first, last + step, step)]
 
 
-# Defaults: best or within a standard error of it over five embeddings (see benchmarks/README.md).
+# The defaults were the best values over five embeddings, or within a standard error of the best
+# (see benchmarks/README.md).
 HEADS: dict[str, Head] = {
     "logreg": Head(
         "logistic regression",
@@ -88,7 +89,7 @@ HEADS: dict[str, Head] = {
     "rbf-svm": Head(
         "SVM with an RBF kernel",
         lambda seed: CalibratedSVC(random_state=seed),
-        n_components=128,  # on all coordinates of a flattened layer it loses 7 points
+        n_components=128,  # all coordinates of a flattened layer: accuracy lower by 7 points
         grid={"gamma_factor": [0.3, 1.0, 2.0], "C": [0.3, 1.0, 3.0, 10.0, 30.0]},
     ),
     "gradient-boosting": Head(
@@ -97,7 +98,7 @@ HEADS: dict[str, Head] = {
             max_iter=150,
             max_leaf_nodes=8,
             min_samples_leaf=5,  # scikit-learn's 20 can't split forty images
-            early_stopping=False,  # its validation rows would be variants of training images
+            early_stopping=False,  # validation rows could be variants of training images
             random_state=seed,
         ),
         n_components=64,
@@ -106,7 +107,7 @@ HEADS: dict[str, Head] = {
     "knn": Head(
         "nearest neighbours",
         lambda seed: SmoothedNeighbors(),
-        n_components=64,  # on all coordinates of a flattened layer it is at chance
+        n_components=64,  # all coordinates of a flattened layer: accuracy not above chance
         grid={"n_neighbors": [40, 20, 10, 5, 3, 1]},
     ),
     "centroid": Head("nearest class mean", lambda seed: CalibratedCentroid(random_state=seed)),
@@ -135,30 +136,31 @@ HEADS: dict[str, Head] = {
 def make_head(name: str, *, random_state: int | None = 0, **params: Any) -> Pipeline:
     """Create a head: a pipeline of principal coordinates and a classifier.
 
-    All of it is one pipeline, so that all of it is fitted on training rows only.
+    A head is a single pipeline, so that all its steps are fitted on training rows only.
 
     Parameters
     ----------
     name : str
-        A name of `HEADS` (`svm` is rbf-svm), the name of an entry point in the group
-        `tlfeatures.heads`, or `module:Class` of any scikit-learn classifier, which then sees
-        standardised columns.
+        A name of `HEADS` (`svm` means rbf-svm), the name of an entry point in the group
+        `tlfeatures.heads`, or `module:Class` of any scikit-learn classifier, which is then fitted
+        on standardised columns.
     random_state : int or None
+        Seed of the classifier.
     **params
         Parameters of the classifier (`C=0.1`, `learning_rate=0.05`, `class_weight="balanced"` or
         weights by class name, `class_weight={"ant": 2.0}`), `n_components` of the coordinates
-        (None: all), or `step__parameter` of any step.
+        (None means all), or `step__parameter` of any step.
 
     Returns
     -------
     sklearn.pipeline.Pipeline
-        Not fitted, with `predict` and `predict_proba`; calibrated if the classifier has no
-        probabilities.
+        A head before its fit, with `predict` and `predict_proba`. A classifier without
+        probabilities is calibrated.
 
     Raises
     ------
     ParameterError
-        For an unknown head or parameter; the message lists the known ones.
+        If the head or a parameter is unknown. The message lists valid names.
 
     Examples
     --------
@@ -190,13 +192,13 @@ def _table_names() -> list[str]:
 
 
 def head_grid(head: OneHead, params: Iterable[str] = ()) -> Grid:
-    """Give the values that tuning tries for each parameter of a head's classifier.
+    """Return the values that tuning tries for each parameter of a head's classifier.
 
     Parameters
     ----------
     head : str or scikit-learn classifier
-        See `make_head`; an entry point's function may have an attribute `grid`. A classifier has
-        no grid: an empty mapping is returned.
+        See `make_head`. The function of an entry point may have an attribute `grid`. For a
+        classifier, an empty mapping is returned.
     params : iterable of str
         Parameters with a given value, which are not tuned.
 
@@ -216,19 +218,21 @@ def head_grid(head: OneHead, params: Iterable[str] = ()) -> Grid:
 
 
 def head_names(names: str | Iterable[str]) -> list[str]:
-    """Replace "all", aliases and lists with commas by names, without repeating any."""
+    """Return names of heads for names, aliases, lists with commas, and "all"; without repeats."""
     parts = [part for name in as_list(names) for part in name.split(",")]
     expanded = [head for name in parts for head in (HEADS if name == "all" else [name])]
     return list(dict.fromkeys(ALIASES.get(name, name) for name in expanded))
 
 
 def named_heads(heads: Heads) -> dict[str, OneHead]:
-    """Give each head a name; see `make_heads` for the parameter, the names and the errors.
+    """Return heads by name, before they are created.
+
+    `make_heads` describes the parameter, the names and the errors.
 
     Returns
     -------
     dict of name to str or scikit-learn classifier
-        A str is a name that `make_head` takes.
+        A str is a name that `make_head` accepts.
 
     Examples
     --------
@@ -236,24 +240,24 @@ def named_heads(heads: Heads) -> dict[str, OneHead]:
     >>> named_heads(["knn,svm", SVC()])
     {'knn': 'knn', 'rbf-svm': 'rbf-svm', 'SVC': SVC()}
     """
-    found: dict[str, OneHead] = {}
+    by_name: dict[str, OneHead] = {}
     if isinstance(heads, Mapping):
         for name, head in heads.items():
             if not (isinstance(name, str) and name):
                 raise ParameterError(f"heads has the name {name!r}; expected a text")
             is_name = isinstance(head, str)
-            found[name] = head if is_name else check_classifier(head, f"heads[{name!r}]")
+            by_name[name] = head if is_name else check_classifier(head, f"heads[{name!r}]")
     else:
-        # A pipeline can be iterated over, too.
+        # A pipeline is a single head, although it is iterable.
         is_one = isinstance(heads, str | BaseEstimator) or not isinstance(heads, Iterable)
         for head in [heads] if is_one else heads:
-            found |= _with_name(head, found)
-    if not found:
+            by_name |= _with_name(head, by_name)
+    if not by_name:
         raise ParameterError(
             "heads is empty; expected the name of a head, a scikit-learn classifier, or a list or "
             "dict of these"
         )
-    return found
+    return by_name
 
 
 def _with_name(head: OneHead, others: Iterable[str]) -> dict[str, OneHead]:
@@ -262,7 +266,7 @@ def _with_name(head: OneHead, others: Iterable[str]) -> dict[str, OneHead]:
     name = class_name(check_classifier(head, "heads"))
     if name in others:
         raise ParameterError(
-            f"heads has two classifiers named {name}; name them in a dict, as in "
+            f"heads has two classifiers named {name}; give them names in a dict, for example "
             f'{{"first": {name}(...), "second": {name}(...)}}'
         )
     return {name: head}
@@ -274,16 +278,16 @@ def make_heads(
     *,
     random_state: int | None = 0,
 ) -> dict[str, BaseEstimator]:
-    """Create several heads; each takes the parameters that it has.
+    """Create several heads. Each head gets those of the parameters that it has.
 
     Parameters
     ----------
     heads : str, scikit-learn classifier, or list or mapping of these
-        A name (see `make_head`), several with commas between them, or "all" for all heads of
-        `HEADS`; a classifier, which is used as it is: it sees all columns as they are stored and
-        keeps its own parameters and its own seed; a list of these; or a mapping of names of your
-        choice to these, with one head each. Outside a mapping, a classifier has the name of its
-        class; a pipeline, that of its last step.
+        One of the following. A name (see `make_head`), several names with commas between them, or
+        "all" for all heads of `HEADS`. A classifier: it is fitted on all columns as they are
+        stored, and keeps its own parameters and seed. A list of names and classifiers. A mapping of
+        your own names to one name or classifier each. Outside a mapping, a classifier has the name
+        of its class, and a pipeline has the name of its last step's class.
     params : mapping, optional
         Parameters of the heads that are given by name, see `make_head`.
     random_state : int or None
@@ -292,13 +296,13 @@ def make_heads(
     Returns
     -------
     dict of name to scikit-learn classifier
-        Not fitted; a given classifier is cloned.
+        Heads before their fit. A given classifier is cloned.
 
     Raises
     ------
     ParameterError
-        For an unknown head, a parameter that no head given by name has, two classifiers of the
-        same name, or something that is neither a name nor a classifier.
+        If a head is unknown, no head given by name has a parameter, two classifiers have the same
+        name, or an object is neither a name nor a classifier.
 
     Examples
     --------
@@ -354,36 +358,36 @@ def report_missing_params(heads: Heads, params: Mapping[str, Any] | None) -> Non
 
 def _params_of_classifiers(params: Mapping[str, Any]) -> ParameterError:
     return ParameterError(
-        f"params has {', '.join(params)}, and no head is given by its name; set the parameters of "
-        "a classifier when you create it"
+        f"params has {', '.join(params)}, but no head is given by name; set the parameters of a "
+        "classifier when you create it"
     )
 
 
 def make_one_head(
     head: OneHead, params: Mapping[str, Any] | None = None, random_state: int | None = 0
 ) -> tuple[str, BaseEstimator]:
-    """Create one head, and give its name.
+    """Create one head, and return it with its name.
 
     Parameters
     ----------
     head : str or scikit-learn classifier
         See `make_heads`.
     params : mapping, optional
-        Parameters of a head that is given by name, all of which it must have; see `make_head`.
+        Parameters of a head that is given by name, see `make_head`. The head must have all of them.
     random_state : int or None
         Seed of a head that is given by name.
 
     Returns
     -------
     name : str
-        As `make_heads` names it.
+        Name of the head, as in `make_heads`.
     head : scikit-learn classifier
-        Not fitted; a given classifier is cloned.
+        Head before its fit. A given classifier is cloned.
 
     Raises
     ------
     ParameterError
-        As for `make_heads`, and for parameters of a given classifier.
+        See `make_heads`; also if there are parameters for a given classifier.
 
     Examples
     --------

@@ -22,6 +22,6 @@ def session(model: bytes | str | os.PathLike[str]) -> Any:
 
 
 def in_short(error: Exception) -> str:
-    """Give the beginning of an error message on one line."""
+    """Return the beginning of an error message on one line."""
     text = " ".join(str(error).split())
     return text if len(text) <= _SHORT else text[:_SHORT] + "..."
