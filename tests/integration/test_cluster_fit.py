@@ -26,7 +26,7 @@ from tlfeatures.dataset.training_rows import TrainingRows
 from tlfeatures.errors import ClusterError, ParameterError
 from tlfeatures.features.cluster.client import CallsLostError, Cluster
 from tlfeatures.features.cluster.connect import TLS, connect
-from tlfeatures.heads.table import make_heads
+from tlfeatures.heads.make_heads import make_heads
 from tlfeatures.model_selection.fold_work import Task
 from tlfeatures.model_selection.trainer import Trainer
 

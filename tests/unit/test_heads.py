@@ -9,8 +9,9 @@ from tests.unit.data import dataset
 from tlfeatures import HEADS, Model, cross_validate
 from tlfeatures.errors import ParameterError
 from tlfeatures.heads.classifiers import calibrated_svc
+from tlfeatures.heads.make_heads import head_names, make_heads
 from tlfeatures.heads.parameters import parse_params
-from tlfeatures.heads.table import head_grid, head_names, make_head, make_heads
+from tlfeatures.heads.table import head_grid, make_head
 
 
 def test_parameters_reach_their_step():

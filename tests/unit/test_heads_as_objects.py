@@ -11,7 +11,8 @@ from sklearn.svm import LinearSVC
 from tests.unit.data import dataset
 from tlfeatures import cross_validate_heads
 from tlfeatures.errors import ParameterError
-from tlfeatures.heads.table import HEADS, head_grid, make_head, make_heads, make_one_head
+from tlfeatures.heads.make_heads import make_heads, make_one_head
+from tlfeatures.heads.table import HEADS, head_grid, make_head
 
 FOREST = RandomForestClassifier(n_estimators=5, random_state=3)
 

@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_info
 from tests.unit.data import augmented, dataset
 from tlfeatures import cross_validate, make_head
 from tlfeatures.errors import ParameterError
-from tlfeatures.heads.table import make_heads
+from tlfeatures.heads.make_heads import make_heads
 from tlfeatures.model_selection import fold_work
 from tlfeatures.model_selection.cross_validation import cross_validate_heads
 from tlfeatures.model_selection.fold_work import Task

@@ -8,7 +8,8 @@ from sklearn.model_selection import GridSearchCV
 
 from tests.unit.data import dataset
 from tlfeatures import cross_validate, make_head
-from tlfeatures.heads.table import head_grid, make_heads
+from tlfeatures.heads.make_heads import make_heads
+from tlfeatures.heads.table import head_grid
 from tlfeatures.model_selection.cross_validation import cross_validate_heads
 from tlfeatures.model_selection.folds import inner_folds, make_folds
 from tlfeatures.model_selection.trainer import Trainer

@@ -23,7 +23,8 @@ from tlfeatures.dataset.load import Data, as_dataset
 from tlfeatures.errors import ParameterError
 from tlfeatures.features.cluster.connect import TLS, connect_if
 from tlfeatures.heads.coordinate_step import set_tuned
-from tlfeatures.heads.table import HEADS, Heads, make_heads, named_heads, report_missing_params
+from tlfeatures.heads.make_heads import Heads, make_heads, named_heads, report_missing_params
+from tlfeatures.heads.table import HEADS
 from tlfeatures.model_selection.fit_warnings import Notices, collected
 from tlfeatures.model_selection.folds import inner_folds
 from tlfeatures.model_selection.head_fit import fit_head

@@ -12,7 +12,8 @@ from sklearn.base import BaseEstimator
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.stratified_folds import Fold
 from tlfeatures.errors import ParameterError
-from tlfeatures.heads.table import Grid, Heads, OneHead, head_grid, make_heads, named_heads
+from tlfeatures.heads.make_heads import Heads, make_heads, named_heads
+from tlfeatures.heads.table import Grid, OneHead, head_grid
 from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer
 from tlfeatures.model_selection.cross_validation import check_scoring
 from tlfeatures.model_selection.evaluation import scorer_of

@@ -24,7 +24,7 @@ from tlfeatures.dataset.labels import Groups, Labels
 from tlfeatures.dataset.load import Data
 from tlfeatures.errors import ParameterError
 from tlfeatures.features.cluster.connect import TLS, connect_if
-from tlfeatures.heads.table import Heads, make_heads, named_heads, report_missing_params
+from tlfeatures.heads.make_heads import Heads, make_heads, named_heads, report_missing_params
 from tlfeatures.model_selection.progress import Progress, ProgressCounter
 from tlfeatures.model_selection.trainer import Trainer
 

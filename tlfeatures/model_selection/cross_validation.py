@@ -14,7 +14,8 @@ from sklearn.metrics import get_scorer_names
 
 from tlfeatures.dataset.load import Data, as_dataset
 from tlfeatures.errors import ParameterError
-from tlfeatures.heads.table import Grid, Heads, OneHead, make_heads, make_one_head
+from tlfeatures.heads.make_heads import Heads, make_heads, make_one_head
+from tlfeatures.heads.table import Grid, OneHead
 from tlfeatures.metrics.scores import SCORES
 from tlfeatures.model_selection.evaluation import CrossValidation, cross_validation_of, scorer_of
 from tlfeatures.model_selection.folds import make_folds

@@ -21,7 +21,8 @@ from tlfeatures.dataset.load import Data, as_dataset
 from tlfeatures.dataset.stratified_folds import Fold
 from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import ParameterError
-from tlfeatures.heads.table import HEADS, OneHead, make_head, make_one_head
+from tlfeatures.heads.make_heads import make_one_head
+from tlfeatures.heads.table import HEADS, OneHead, make_head
 from tlfeatures.model_selection.fold_scores import EPOCH_SCORES
 from tlfeatures.model_selection.fold_work import Task
 from tlfeatures.model_selection.folds import make_folds

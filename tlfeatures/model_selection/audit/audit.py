@@ -75,7 +75,8 @@ from tlfeatures.dataset.duplicates import Similarity, find_copies
 from tlfeatures.dataset.labels import Groups, Labels
 from tlfeatures.dataset.load import Data, as_dataset, check_similarity
 from tlfeatures.errors import ParameterError
-from tlfeatures.heads.table import OneHead, make_one_head
+from tlfeatures.heads.make_heads import make_one_head
+from tlfeatures.heads.table import OneHead
 from tlfeatures.metrics.scores import Floats
 from tlfeatures.model_selection.audit.copies import (
     CopyPair,

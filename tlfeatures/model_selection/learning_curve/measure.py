@@ -48,7 +48,8 @@ import numpy as np
 from tlfeatures.dataset.duplicates import Similarity
 from tlfeatures.dataset.labels import Groups, Labels
 from tlfeatures.dataset.load import Data, as_dataset
-from tlfeatures.heads.table import OneHead, make_one_head
+from tlfeatures.heads.make_heads import make_one_head
+from tlfeatures.heads.table import OneHead
 from tlfeatures.model_selection.fold_work import Task
 from tlfeatures.model_selection.folds import make_folds
 from tlfeatures.model_selection.learning_curve.forecast import judge
