@@ -109,7 +109,8 @@ def fit_and_score(
                 started = time.perf_counter()
                 fit_head(rest, X_train, y[task.train], fit_arguments(rows, task.train), name)
                 seconds = time.perf_counter() - started
-                result = score_head(rest, X_test, y[task.test], classes, scoring)
+                with as_parameter_error(name, "predict"):
+                    result = score_head(rest, X_test, y[task.test], classes, scoring)
             seconds += shared.seconds if uses_coordinates(head) else 0
             results[name] = replace(result, seconds=seconds, warnings=tuple(lines))
     return results
