@@ -73,7 +73,8 @@ def _powers(first: int, last: int) -> list[float]:
     return [10.0**power for power in range(first, last + step, step)]
 
 
-# Defaults: best on five embeddings, or within a standard error of the best (benchmarks/README.md).
+# The defaults were the best values over five embeddings, or within a standard error of the best
+# (see benchmarks/README.md).
 HEADS: dict[str, Head] = {
     "logreg": Head(
         "logistic regression",
@@ -222,7 +223,9 @@ def head_names(names: str | Iterable[str]) -> list[str]:
 
 
 def named_heads(heads: Heads) -> dict[str, OneHead]:
-    """Return heads by name, before they are created; see `make_heads`.
+    """Return heads by name, before they are created.
+
+    `make_heads` describes the parameter, the names and the errors.
 
     Returns
     -------
@@ -278,10 +281,11 @@ def make_heads(
     Parameters
     ----------
     heads : str, scikit-learn classifier, or list or mapping of these
-        A name (see `make_head`), several names with commas, or "all" for all heads of `HEADS`; a
-        classifier, which uses all columns, and keeps its parameters and seed; a list of these; or a
-        mapping of your own names to one of these each. Outside a mapping, a classifier has the name
-        of its class, and a pipeline the name of its last step's class.
+        One of the following. A name (see `make_head`), several names with commas between them, or
+        "all" for all heads of `HEADS`. A classifier: it is fitted on all columns as they are
+        stored, and keeps its own parameters and seed. A list of names and classifiers. A mapping of
+        your own names to one name or classifier each. Outside a mapping, a classifier has the name
+        of its class, and a pipeline has the name of its last step's class.
     params : mapping, optional
         Parameters of the heads that are given by name, see `make_head`.
     random_state : int or None
@@ -295,7 +299,8 @@ def make_heads(
     Raises
     ------
     ParameterError
-        For an unknown head or parameter, two classifiers of the same name, or other objects.
+        If a head is unknown, no head given by name has a parameter, two classifiers have the same
+        name, or an object is neither a name nor a classifier.
 
     Examples
     --------
