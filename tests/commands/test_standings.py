@@ -129,9 +129,8 @@ def test_the_text_and_the_page_show_that_it_can_not_be_tested(folder):
     assert "dummy" in rows["?"]
     assert "none" in rows["?"]
     assert "?: can't be tested" in result.stdout
-    assert "the test needs 20 tested images or more, found only 8" in " ".join(
-        result.stdout.split()
-    )
+    reason = "the test needs 20 tested images or more, found only 8"
+    assert reason in " ".join(result.stdout.split())
     html = unescape(page_of(folder / "out")[1])
     assert "(can't be tested)" in html
     assert reason in html
