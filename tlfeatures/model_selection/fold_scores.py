@@ -14,12 +14,15 @@ from sklearn.metrics import get_scorer
 
 from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import ParameterError
-from tlfeatures.metrics.scores import SCORES, missing_scores, pooled_scores, without_images
+from tlfeatures.metrics.scores import (
+    missing_scores,
+    pooled_scores,
+    without_images,
+)
 from tlfeatures.model_selection.fit_warnings import collected
 from tlfeatures.model_selection.head_fit import Columns, Rows
 from tlfeatures.names import some_of
 
-LABEL_SCORES = SCORES[:3]  # scores that need no probabilities
 _ROUNDING = 1e-6  # probabilities may be below 0 by so much
 EPOCH_SCORES = ("loss", "accuracy", "validation_loss", "validation_accuracy")
 

@@ -17,9 +17,9 @@ from tlfeatures.heads.class_weights import with_present
 from tlfeatures.heads.coordinate_step import after_coordinates, uses_coordinates
 from tlfeatures.heads.coordinates import FoldCoordinates, fold_coordinates
 from tlfeatures.heads.fit_arguments import FitArguments
+from tlfeatures.metrics.scores import LABEL_SCORES
 from tlfeatures.model_selection.fit_warnings import collected
 from tlfeatures.model_selection.fold_scores import (
-    LABEL_SCORES,
     FoldResult,
     score_epoch,
     score_head,

@@ -14,7 +14,7 @@ from sklearn.model_selection import check_cv
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.stratified_folds import Fold, Rows, cut, fewest
 from tlfeatures.errors import DatasetError, ParameterError
-from tlfeatures.names import unknown_name
+from tlfeatures.names import counted, unknown_name
 
 logger = logging.getLogger(__name__)
 SPLIT_CHOICES = ("auto", "cv", "val", "test")
@@ -227,7 +227,18 @@ def _warn_of_shared(data: Dataset, train: Rows, test: Rows, split: str) -> None:
 
 
 def _without_relatives(data: Dataset, train: Rows, test: Rows) -> Rows:
-    """Return the training rows without relatives (same group, or copies) of test rows."""
+    """Return the training rows without test rows and without their relatives.
+
+    Relatives are copies of a test image, and images of its group.
+    """
+    overlap = np.isin(train, test)
+    if overlap.any():
+        logger.warning(
+            "%s of this cv %s tested in the same fold and %s left out of training",
+            counted(int(overlap.sum()), "training image"),
+            *(("is", "is") if overlap.sum() == 1 else ("are", "are")),
+        )
+        train = train[~overlap]
     together = data.together
     if together is None:
         return train
