@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tlfeatures.benchmarking.predictions import PredictionsTable, write_predictions
     from tlfeatures.benchmarking.run import benchmark
     from tlfeatures.dataset.dataset import Dataset
-    from tlfeatures.dataset.load import load_dataset
+    from tlfeatures.dataset.load import embedded_ids, load_dataset
     from tlfeatures.errors import TlfeaturesError
     from tlfeatures.features.cluster.connect import TLS
     from tlfeatures.features.extract import Extraction, extract
@@ -67,6 +67,7 @@ __all__ = [
     "cross_validate",
     "cross_validate_heads",
     "describe",
+    "embedded_ids",
     "export",
     "extract",
     "fit",
@@ -91,7 +92,7 @@ _HOMES = {
     "tlfeatures.benchmarking.run": ("benchmark",),
     "tlfeatures.features.cluster.connect": ("TLS",),
     "tlfeatures.dataset.dataset": ("Dataset",),
-    "tlfeatures.dataset.load": ("load_dataset",),
+    "tlfeatures.dataset.load": ("embedded_ids", "load_dataset"),
     "tlfeatures.errors": ("TlfeaturesError",),
     "tlfeatures.model_selection.cross_validation": ("cross_validate", "cross_validate_heads"),
     "tlfeatures.model_selection.evaluation": ("CrossValidation", "Evaluation"),

@@ -42,7 +42,7 @@ def rank_of(label, score, *, embedding="x.avg", best=False, p=0.01, interval=(-0
 
 
 def ranking_of(*ranks):
-    return Comparison("accuracy", list(ranks), None, [], 5, LargestClass("a", 0.5))
+    return Comparison("accuracy", list(ranks), None, [], 5, LargestClass("a", 0.5, 100))
 
 
 def some_ranking():

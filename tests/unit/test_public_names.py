@@ -39,6 +39,7 @@ def test_public_names_are_these():
         "cross_validate",
         "cross_validate_heads",
         "describe",
+        "embedded_ids",
         "export",
         "extract",
         "fit",

@@ -54,6 +54,16 @@ class Benchmark:
     out: str | None
     commands: list[str] = field(default_factory=list)
 
+    @property
+    def ranking(self) -> list[Rank]:
+        """The heads with their scores, best first."""
+        return self.comparison.ranking
+
+    @property
+    def verdict(self) -> list[str]:
+        """What follows from the scores, in sentences."""
+        return self.comparison.verdict
+
     def entries_of(self, rank: Rank) -> list[Entry]:
         """Return the entries of a rank, in the order of repeats."""
         by_key = {entry.facts["key"]: entry for entry in self.entries}
@@ -125,7 +135,7 @@ _RANKING: dict[str, Any] = {
     "detectable": float | int | None,
     "largest_class": dict,
 }
-_LARGEST: dict[str, Any] = {"label": str, "share": float | int}
+_LARGEST: dict[str, Any] = {"label": str, "share": float | int, "units": int}
 _RANK: dict[str, Any] = {
     **dict.fromkeys(("head", "embedding", "classifier", "label", "standing"), str),
     "reason": str | None,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tlfeatures.metrics.against_best import VERY_FEW
 from tlfeatures.metrics.score_records import Score
 
 INTERVALS = (
@@ -87,29 +88,33 @@ class Rank:
 
 @dataclass(frozen=True)
 class LargestClass:
-    """What always naming the largest class gives: the least that a head must beat.
+    """The result of always predicting the largest class, which a head must beat.
 
     Attributes
     ----------
     label : str
         The class with most tested images.
     share : float
-        Its share of the tested images, which is the accuracy.
+        Its share of the tested images. It is the accuracy of always predicting this class.
+    units : int
+        Number of tested images, or of their groups.
     """
 
     label: str
     share: float
+    units: int
 
     @classmethod
-    def of(cls, codes: NDArray[np.int_], classes: list[str]) -> LargestClass:
+    def of(cls, codes: NDArray[np.int_], classes: list[str], units: int) -> LargestClass:
         """Find it among the class codes of the tested images, of shape (n,)."""
         counts = np.bincount(codes, minlength=len(classes))
-        return cls(classes[int(counts.argmax())], float(counts.max() / len(codes)))
+        return cls(classes[int(counts.argmax())], float(counts.max() / len(codes)), units)
 
     def is_beaten_by(self, rank: Rank) -> bool:
         """Whether the whole 95 % interval of a head's accuracy lies above the share."""
         interval = rank.scores["accuracy"]["interval"]
-        return interval is not None and interval[0] > self.share
+        enough = self.units >= VERY_FEW  # the intervals of fewer are too narrow
+        return enough and interval is not None and interval[0] > self.share
 
 
 @dataclass(frozen=True)
@@ -140,6 +145,16 @@ class Comparison:
     verdict: list[str]
     folds: int
     largest_class: LargestClass
+
+    def is_surely_better(self, rank: Rank) -> bool:
+        """Whether a head is surely better than always predicting the largest class.
+
+        Its interval must say so, and for the best head also the test against such a head, if one
+        was compared.
+        """
+        tied = any(other.is_dummy and other.standing == "not different" for other in self.ranking)
+        contradicted = tied and rank is self.ranking[0]
+        return self.largest_class.is_beaten_by(rank) and not contradicted
 
     @property
     def test_method(self) -> str:

@@ -123,7 +123,7 @@ def fit(
     --------
     >>> result = fit("photos.h5", ["logreg", "knn"], model="photos.model")  # doctest: +SKIP
     >>> result.verdict[0]  # doctest: +SKIP
-    'logreg is right for 85.3 % of 1,078 tested images (95 % interval: 83.1 to 87.3 %). Always ...'
+    'logreg: accuracy 85.1 % (95 % interval 82.9 to 87.0 %) on 1,078 tested images. Always ...'
     """
     heads = named_heads(heads)
     report_missing_params(heads, params)

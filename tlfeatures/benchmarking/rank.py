@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -63,9 +64,9 @@ def compare(
         _rank(*column, standing=column[-1].standing(first=place == 0))
         for place, column in enumerate(columns)
     ]
-    largest = LargestClass.of(scorer.codes, scorer.classes)
-    verdict = write_verdict(ranking, scorer, folds, scoring, detectable, largest)
-    return Comparison(scoring, ranking, finite_or_none(detectable), verdict, folds, largest)
+    largest = LargestClass.of(scorer.codes, scorer.classes, scorer.units)
+    comparison = Comparison(scoring, ranking, finite_or_none(detectable), [], folds, largest)
+    return replace(comparison, verdict=write_verdict(comparison, scorer))
 
 
 def nothing_ranks(scoring: str, reasons: Iterable[str | None]) -> ParameterError:

@@ -36,8 +36,8 @@ logger = logging.getLogger(__name__)
 
 def benchmark(
     data: Data | Sequence[Data],
-    *,
     heads: Heads = "all",
+    *,
     embeddings: str | Sequence[str] = "all",
     labels: Labels = None,
     groups: Groups = None,

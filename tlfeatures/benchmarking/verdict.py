@@ -6,66 +6,58 @@ are significantly different from it.
 
 from __future__ import annotations
 
-import math
-
-from tlfeatures.benchmarking.comparison import LargestClass, Rank
+from tlfeatures.benchmarking.comparison import Comparison, Rank
 from tlfeatures.metrics.against_best import LEVEL, VERY_FEW
 from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer
-from tlfeatures.metrics.scores import score_name
+from tlfeatures.metrics.scores import LABEL_SCORES, score_name
 from tlfeatures.names import some_of
 
 FEW = 100  # tested images, or groups: with fewer, the test finds only large differences
 
 
-def write_verdict(
-    ranking: list[Rank],
-    scorer: BootstrapScorer,
-    folds: int,
-    scoring: str,
-    detectable: float,
-    largest: LargestClass,
-) -> list[str]:
+def write_verdict(comparison: Comparison, scorer: BootstrapScorer) -> list[str]:
     """Write the sentences of the verdict.
 
     Parameters
     ----------
-    ranking : list of Rank
-        Best first.
+    comparison : Comparison
+        The ranking, without a verdict.
     scorer : BootstrapScorer
         Of the tested images.
-    folds : int
-        Folds of a repeat.
-    scoring : str
-        The score that ranks.
-    detectable : float
-        See `Comparison`; NaN if unknown.
-    largest : LargestClass
     """
+    ranking = comparison.ranking
     tied = [rank for rank in ranking[1:] if rank.best]
-    lines = [_against_largest(ranking, scorer, largest)]
+    lines = [_against_largest(comparison, scorer)]
     if len(ranking) > 1:
         lines += [_first(ranking, tied), *_untested(ranking)]
-    if not math.isnan(detectable):
+    if comparison.detectable is not None:
         more = " `benchmark` with more --repeats finds smaller differences."
         more = more if ranking[0].repeats < 5 else ""
         lines.append(
-            f"With {len(scorer.codes):,} images and {folds} folds per repeat, a difference in "
-            f"{score_name(scoring)} below {detectable:.3f} would go unnoticed at least half of the "
-            f"time.{more}"
+            f"With {len(scorer.codes):,} images and {comparison.folds} folds per repeat, the test "
+            f"finds a difference in {score_name(comparison.scoring)} of "
+            f"{_difference(comparison.detectable, comparison.scoring)} only half of the time, and "
+            f"smaller ones less often.{more}"
         )
     return [*lines, *_warnings(ranking, tied, scorer)]
 
 
-def _against_largest(ranking: list[Rank], scorer: BootstrapScorer, largest: LargestClass) -> str:
-    """Say whether the best head is surely better than always naming the largest class."""
-    first, name = ranking[0], _named(ranking[0], ranking)
-    accuracy = first.scores["accuracy"]
+def _difference(value: float, scoring: str) -> str:
+    if scoring in LABEL_SCORES:
+        return f"{100 * value:.1f} percentage points"
+    return f"{value:.3f}"
+
+
+def _against_largest(comparison: Comparison, scorer: BootstrapScorer) -> str:
+    """Say whether the best head is surely better than always predicting the largest class."""
+    first, largest = comparison.ranking[0], comparison.largest_class
+    name, accuracy = _named(first, comparison.ranking), first.scores["accuracy"]
     interval = accuracy["interval"]
     score = "unknown" if accuracy["score"] is None else f"{100 * accuracy['score']:.1f} %"
     between = ""
     if interval is not None:
         between = f" (95 % interval {100 * interval[0]:.1f} to {100 * interval[1]:.1f} %)"
-    surely = "surely" if largest.is_beaten_by(first) else "not surely"
+    surely = "surely" if comparison.is_surely_better(first) else "not surely"
     return (
         f"{name}: accuracy {score}{between} on {len(scorer.codes):,} tested images. Always "
         f"predicting the largest class ({largest.label}) would give {100 * largest.share:.1f} %; "

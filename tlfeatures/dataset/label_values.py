@@ -39,7 +39,7 @@ def by_id(values: Values, ids: Sequence[str], argument: str, source: str) -> ByI
     Parameters
     ----------
     values : mapping, Series, array or sequence
-        Labels or groups. A Series whose index counts from 0 is treated like an array.
+        Labels or groups. A Series needs the ids as its index.
     ids : sequence of n str
         Ids of the images, in the order of the values of an array.
     argument : {"labels", "groups"}
@@ -57,10 +57,16 @@ def by_id(values: Values, ids: Sequence[str], argument: str, source: str) -> ByI
     if getattr(values, "ndim", 1) != 1:
         shape = getattr(values, "shape", ())
         raise ParameterError(
-            f"{argument} is of type {kind} and shape {shape}; expected one column, "
-            "with one value for each image"
+            f"{argument} is of type {kind} and shape {shape}; expected one column, with one value "
+            'for each image, as `table.set_index("id")["label"]` of a pandas DataFrame'
         )
     if _has_ids(values):
+        if _counts_rows(values):
+            raise ParameterError(
+                f"the index of {argument} counts rows, so that the ids of its values are unknown; "
+                'give the ids as the index, as in `table.set_index("id")["label"]`, or give '
+                "`to_numpy()` of a Series in the order of the file's ids"
+            )
         return values
     unordered = isinstance(values, str | bytes | set | frozenset)
     if unordered or not (hasattr(values, "__len__") and hasattr(values, "__iter__")):
@@ -73,7 +79,7 @@ def by_id(values: Values, ids: Sequence[str], argument: str, source: str) -> ByI
         raise ParameterError(
             f"{argument} has {len(listed):,} values for {len(ids):,} images of {source}; expected "
             f"one for each image in the order of their ids, from {ids[0]!r} to {ids[-1]!r} "
-            "(`tlfeatures.dataset.load.embedded_ids` lists the ids of an embeddings file), or a "
+            "(`tlfeatures.embedded_ids` lists the ids of an embeddings file), or a "
             "mapping of id to value"
         )
     return dict(zip(ids, listed, strict=True))
@@ -83,10 +89,14 @@ def _has_ids(values: Any) -> TypeGuard[ById]:
     if isinstance(values, Mapping):
         return True
     index = getattr(values, "index", None)
-    if index is None or callable(index) or not hasattr(values, "items"):  # a list has a method
-        return False
-    counts = getattr(index, "start", None) == 0 and getattr(index, "step", None) == 1
-    return not counts
+    # The index of a list is a method.
+    return index is not None and not callable(index) and hasattr(values, "items")
+
+
+def _counts_rows(values: ById) -> bool:
+    """Whether an index is pandas's default one; rows of a table may be in any order."""
+    index = getattr(values, "index", None)
+    return getattr(index, "start", None) == 0 and getattr(index, "step", None) == 1
 
 
 def name_of(value: Any, argument: str) -> str | None:

@@ -16,10 +16,14 @@ def render_audit(result: Audit, top: int = 20) -> str:
     findings = result.findings
     counts = ", ".join(f"{count:,} {kind}" for kind, count in result.counts.items())
     lines = [f"{result.embedding} of {result.file}: {result.images:,} images"]
-    lines.append(f"{len(findings):,} findings: {counts}" if findings else "no problems found")
+    nothing = "no problems found" if result.judged else "no copies and no outliers found"
+    noun = "finding" if len(findings) == 1 else "findings"
+    lines.append(f"{len(findings):,} {noun}: {counts}" if findings else nothing)
+    if not result.judged:
+        lines.append("The labels could not be judged: see the warning.")
     lines.append(
-        f"{result.head} agrees with {100 * result.accuracy:.1f} % of the labels; each image was "
-        "judged by a head that was not trained on it"
+        f"{result.head} agrees with {100 * result.accuracy:.1f} % of the labels, the mean of three "
+        "cross-validations; each image was judged by a head that was not trained on it"
     )
     if result.weights == "random":
         lines.append(RANDOM_WEIGHTS)

@@ -16,7 +16,8 @@ def render_benchmark(result: Benchmark) -> str:
     study, ranking = result.study.facts, result.comparison.ranking
     embeddings = list(dict.fromkeys(rank.embedding for rank in ranking))
     lines = [images_line(study["images"], study["classes"])]
-    how = validation(study["split"], study["folds"], study["groups"], study["copies"])
+    repeats = max(rank.repeats for rank in ranking)
+    how = validation(study["split"], study["folds"], study["groups"], study["copies"], repeats)
     how += f" ({study['tested']:,} images tested)"
     lines.append(f"{embeddings[0]}; {how}" if len(embeddings) == 1 else how)
     if study["weights"] == "random":

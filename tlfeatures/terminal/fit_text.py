@@ -22,11 +22,9 @@ if TYPE_CHECKING:
     from tlfeatures.benchmarking.entries import Entry
     from tlfeatures.benchmarking.fit_result import FitResult
 
-_SHOWN = 3  # heads whose every fold is printed; more would bury the ranking
-
 
 def render_fit(result: FitResult) -> str:
-    """The ranked heads, each head's folds, the verdict, and the saved model."""
+    """The ranked heads, the folds of a single head, the verdict, and the saved model."""
     study, data, ranking = result.benchmark.study.facts, result.data, result.ranking
     how = validation(study["split"], study["folds"], study["groups"], study["copies"])
     how += ", tuned inside each fold" if any(rank.tuned for rank in ranking) else ""
@@ -46,13 +44,14 @@ def render_fit(result: FitResult) -> str:
     tuned = [_chosen(label, entry) for label, entry in entries.items() if entry.facts["chosen"]]
     lines += ["\nparameters that --tune chose in each fold", *tuned] if tuned else []
     if study["folds"] > 1:
-        shown = ranking if len(ranking) <= _SHOWN else ranking[:1]
-        lines += [f"\n{rank.label}\n{_folds(rank)}" for rank in shown]
-        lines += missing_lines(_missing_in_folds(shown))
-        if len(shown) < len(ranking):
-            lines.append("\nTo see the folds of the other heads, use --json or name fewer heads.")
+        if len(ranking) > 1:
+            lines.append("\nTo see the scores of each fold, use --json or name one head.")
+        else:
+            lines += [f"\n{_folds(ranking[0])}", *missing_lines(_missing_in_folds(ranking))]
     lines += ["", *verdict_lines(result.benchmark.comparison)]
-    if result.model_file is not None:
+    if result.model_file is None:
+        lines.append("\nNo model was saved; -o MODEL saves the best head.")
+    else:
         lines.append(_refitted(result, result.model_file))
     return "\n".join(lines)
 

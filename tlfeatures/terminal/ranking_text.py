@@ -55,12 +55,15 @@ def _missing_of(ranking: list[Rank], scoring: str) -> Iterator[tuple[str, str, s
                 yield rank.label, score_words(name), record["reason"]
             elif name == scoring and record["interval"] is None:
                 yield rank.label, f"interval of {score_words(name)}", record["reason"]
+            elif name == scoring and record["mean"] is None:
+                yield rank.label, f"std of folds of {score_words(name)}", record["reason"]
 
 
 def _ranks(comparison: Comparison) -> str:
     ranking, scoring = comparison.ranking, comparison.scoring
     names = list(dict.fromkeys([scoring, *ranking[0].scores]))
     embeddings = len({rank.embedding for rank in ranking}) > 1
+    repeats = len({rank.repeats for rank in ranking}) > 1
     several, folds = len(ranking) > 1, comparison.folds > 1
     header = [
         *([""] if several else []),
@@ -70,6 +73,7 @@ def _ranks(comparison: Comparison) -> str:
         *(["std of folds"] if folds else []),
         *map(score_words, names[1:]),
         *(["p"] if several else []),
+        *(["repeats"] if repeats else []),
         "fit s",
     ]
     rows = [
@@ -81,6 +85,7 @@ def _ranks(comparison: Comparison) -> str:
             *([_spread(rank, scoring)] if folds else []),
             *(_number(rank, name) for name in names[1:]),
             *([_p_value(rank)] if several else []),
+            *([str(rank.repeats)] if repeats else []),
             f"{rank.fit_seconds:.2f}",
         ]
         for rank in ranking

@@ -21,13 +21,14 @@ def first_names(names: list[str]) -> str:
     return some_of(names, 6)
 
 
-def validation(split: str, folds: int, groups: int | None, copies: int) -> str:
+def validation(split: str, folds: int, groups: int | None, copies: int, repeats: int = 1) -> str:
     """Say which images trained the heads and which tested them, and what was kept together.
 
     Copies are kept together by cross-validation only. A given split may separate them; a warning
     has then said so before the heads were scored.
     """
     how = _SPLITS.get(split, f"{folds}-fold cross-validation")
+    how += f", repeated {repeats:,} times" if repeats > 1 else ""
     how += f", {groups:,} groups kept together" if groups else ""
     how += (
         f", {counted(copies, 'pair')} of copies kept together" if copies and split == "cv" else ""

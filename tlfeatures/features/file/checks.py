@@ -10,6 +10,7 @@ import json
 import logging
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -56,7 +57,17 @@ def open_to_read(path: Path) -> h5py.File:
     except OSError as error:
         if not os.access(path, os.R_OK):
             raise StoreError(f"{path} can't be read: permission denied") from error
-        raise FormatError(f"{path} is not an embeddings file, or a damaged one: {error}") from error
+        raise FormatError(_why_not_hdf5(path, error)) from error
+
+
+def _why_not_hdf5(path: Path, error: OSError) -> str:
+    with suppress(OSError), path.open("rb") as file:
+        if file.read(2) == b"PK":
+            return (
+                f"{path} is a model file or another archive; expected an embeddings file, which "
+                "`tlfeatures extract SOURCE -o FILE.h5` makes"
+            )
+    return f"{path} is not an embeddings file, or a damaged one: {error}"
 
 
 def is_of_another_program(path: Path) -> bool:

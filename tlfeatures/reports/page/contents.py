@@ -253,7 +253,7 @@ def _naming_the_largest(comparison: Comparison, rank: Rank) -> dict[str, Any]:
     return {
         "largest_class": largest.label,
         "largest_share": f"{100 * largest.share:.1f} %",
-        "surely_better": largest.is_beaten_by(rank),
+        "surely_better": comparison.is_surely_better(rank),
     }
 
 
