@@ -320,7 +320,7 @@ def test_info_of_both_files(run, file, model):
         (["evaluate", "nowhere.model", "PHOTOS"], 2, "tlfeatures fit"),
         (["extract", "FILE", "-o", "NEW"], 2, "is a file"),
         (["predict", "nowhere.model", "PHOTOS"], 2, "tlfeatures fit"),
-        (["info", "nowhere"], 2, "no file"),
+        (["info", "nowhere"], 2, "nowhere is not a file"),
         (["info", "PHOTOS/red/red00.png"], 1, "neither"),
     ],
 )
@@ -346,7 +346,7 @@ def test_one_class_says_what_is_needed(run, photos, tmp_path):
         "extract", photos / "red", "-o", tmp_path / "x.h5", "--backbone", "pixels", "--size", 16
     )
     assert result.exit_code == 0
-    assert "no class folders" in run("fit", tmp_path / "x.h5").stderr
+    assert "not in class folders" in run("fit", tmp_path / "x.h5").stderr
     for path in (photos / "blue").iterdir():
         path.unlink()
     run("extract", photos, "-o", tmp_path / "y.h5", "--backbone", "pixels", "--size", 16)

@@ -27,7 +27,7 @@ def test_a_figure_is_of_the_kind_its_name_says(page_folder, tmp_path):
 
 
 def test_epochs_of_a_head_that_has_none(page_folder, tmp_path):
-    with pytest.raises(ParameterError, match="logreg doesn't train in epochs; mlp does"):
+    with pytest.raises(ParameterError, match="logreg doesn't train in epochs; add mlp"):
         plot(page_folder / "out", "loss", tmp_path / "a.png", head="logreg")
 
 

@@ -134,7 +134,7 @@ def test_what_the_page_cannot_be_is_said_before_the_work(page_folder, tmp_path, 
 
 @pytest.mark.parametrize("name", ["page.txt", "no/folder/page.html", "photos"])
 def test_a_page_that_cannot_be_written_is_said(page_folder, name):
-    with pytest.raises(ParameterError, match=r"expected a name ending in \.html|no folder"):
+    with pytest.raises(ParameterError, match=r"name ending in \.html|folder that does not exist"):
         report(page_folder / "out", page_folder / name)
 
 

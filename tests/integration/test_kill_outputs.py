@@ -71,7 +71,7 @@ def test_no_model_is_ever_beside_the_card_of_another(when, file, tmp_path):
         fit(file, "dummy", model=model)
         was_killed = killed(number, when, "fit", file, "--head", "centroid", "-o", model)
         head = describe(model)["head"]
-        assert not card.exists() or f"the head {head} " in card.read_text()
+        assert not card.exists() or f"head (classifier) {head} " in card.read_text()
         if not was_killed:
             break
     assert head == "centroid"

@@ -43,7 +43,6 @@ FORMS = {
     "mapping": lambda ids, values, folder: dict(zip(reversed(ids), reversed(values), strict=True)),
     "series": shuffled_series,
     "categories": lambda *given: shuffled_series(*given).astype("category"),
-    "series without ids": lambda ids, values, folder: pandas.Series(values),
     "column": lambda ids, values, folder: Column(values[::-1], ids[::-1]),
     "array": lambda ids, values, folder: np.array(values),
     "array of objects": lambda ids, values, folder: np.array(values, object),
@@ -105,7 +104,6 @@ def labelled(labels=None, groups=None):
     [
         ([1, 2, 1], ["1", "2", "1"]),
         (np.array([1, 2, 1], np.uint8), ["1", "2", "1"]),
-        (pandas.Series([1, 2, 1]), ["1", "2", "1"]),
         (np.array([1.0, 2.0, 1.0]), ["1", "2", "1"]),
         ([True, False, np.True_], ["True", "False", "True"]),
         (np.array([b"x", b"y", b"x"]), ["x", "y", "x"]),
@@ -120,7 +118,9 @@ def test_values_become_text(values, names):
 
 
 def test_whole_numbers_that_pandas_stores_as_floats_are_whole_numbers():
-    for column in (pandas.Series([1, None, 2]), pandas.Series([1, None, 2], dtype="Int64")):
+    ids = ["a/1", "a/2", "b/3"]
+    for dtype in (None, "Int64"):
+        column = pandas.Series([1, None, 2], index=ids, dtype=dtype)
         assert labelled(column).y.tolist() == ["1", "2"]
 
 
@@ -139,16 +139,14 @@ def test_a_list_is_no_label(value):
         labelled({"a/1": value})
 
 
-@pytest.mark.parametrize(
-    "values", [["x"], list("xyzx"), np.array(["x", "y"]), pandas.Series(["x"])]
-)
+@pytest.mark.parametrize("values", [["x"], list("xyzx"), np.array(["x", "y"])])
 @pytest.mark.parametrize("argument", ["labels", "groups"])
 def test_another_number_of_values_is_refused_with_both_numbers(values, argument):
     with pytest.raises(ParameterError) as refused:
         labelled(**{argument: values})
     assert str(refused.value).startswith(
         f"{argument} has {len(values)} values for 3 images of x.h5; expected one for each image in "
-        "the order of their ids, from 'a/1' to 'b/3' (`tlfeatures.dataset.load.embedded_ids`"
+        "the order of their ids, from 'a/1' to 'b/3' (`tlfeatures.embedded_ids`"
     )
 
 
@@ -192,3 +190,16 @@ def test_names_of_columns_are_refused_without_a_file(file):
             load_dataset(file, **options, label_columns={"id": "name"})
     with pytest.raises(ParameterError, match="omit one"):
         load_dataset(file, labels=LABELS, label_level=1)
+
+
+@pytest.mark.parametrize("argument", ["labels", "groups"])
+def test_a_series_without_ids_is_refused_with_the_remedy(argument):
+    """The rows of a table may be in another order than the images of the file."""
+    with pytest.raises(ParameterError, match=r"counts rows.*set_index\("):
+        labelled(**{argument: pandas.Series(["x", "y", "z"])})
+    table = pandas.DataFrame({"id": ["b/3", "a/1", "a/2"], "label": ["z", "x", "y"]})
+    values = labelled(**{argument: table.set_index("id")["label"]})
+    found = values.y if argument == "labels" else values.groups
+    assert found.tolist() == ["x", "y", "z"]
+    with pytest.raises(ParameterError, match=r"expected one column.*set_index\("):
+        labelled(**{argument: table})

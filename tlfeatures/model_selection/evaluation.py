@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.stratified_folds import Fold
 from tlfeatures.equality import EqualByValue
+from tlfeatures.errors import ParameterError
 from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer, Predictions
 from tlfeatures.metrics.confusion import Confusion, confusion
 from tlfeatures.metrics.out_of_fold import OutOfFold
@@ -135,9 +136,19 @@ def scorer_of(data: Dataset, folds: list[Fold], random_state: int | None) -> Boo
         Only images that a fold tests are drawn.
     random_state : int or None
         Seed of the resamples.
+
+    Raises
+    ------
+    ParameterError
+        If an image is tested in several folds: it would have several predictions.
     """
-    tested = np.zeros(len(data.y), bool)
-    tested[np.concatenate([test for _, test in folds])] = True
+    rows, times = np.unique(np.concatenate([test for _, test in folds]), return_counts=True)
+    if (times > 1).any():
+        raise ParameterError(
+            f"this cv tests {(times > 1).sum():,} of {len(rows):,} images more than once; give a "
+            "cv that tests each image once (`benchmark` repeats a cross-validation by `repeats`)"
+        )
+    tested = np.isin(np.arange(len(data.y)), rows)
     return BootstrapScorer.of(data.y, data.together, tested, data.classes, random_state)
 
 

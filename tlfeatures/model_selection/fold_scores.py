@@ -222,7 +222,7 @@ def _probabilities(
             f"its predict_proba gives the shape {own.shape}; expected {(len(X), len(columns))}, a "
             "row for each image and a column for each of its classes"
         )
-    if not (own > -_ROUNDING).all() or not (own.sum(axis=1) > 0).all():
+    if (own < -_ROUNDING).any() or (own.sum(axis=1) <= 0).any():  # NaN means no probability
         raise ParameterError("its predict_proba gives values that are no probabilities")
     table = np.zeros((len(X), len(classes)))
     table[:, columns] = np.maximum(own, 0)

@@ -125,12 +125,6 @@ def _cut_by(cv: Any, data: Dataset) -> list[Fold]:
         raise ParameterError(f"cv can't divide these images into folds: {error}") from error
     if not folds:
         raise ParameterError("this cv has no folds; give a number, a splitter or pairs of rows")
-    tested, times = np.unique(np.concatenate([test for _, test in folds]), return_counts=True)
-    if (times > 1).any():
-        raise ParameterError(
-            f"this cv tests {(times > 1).sum():,} of {len(tested):,} images more than once; give a "
-            "cv that tests each image once (`benchmark` repeats a cross-validation by `repeats`)"
-        )
     return [(_without_relatives(data, train, test), test) for train, test in folds]
 
 
