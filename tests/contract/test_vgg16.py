@@ -52,7 +52,7 @@ class TestKeras(BackboneContract):
 class TestOthers(AnyBatchContract):
     name = "vgg16"
 
-    @pytest.fixture(scope="class", params=sorted(set(ENGINES) - {"keras"}))
+    @pytest.fixture(scope="class", params=sorted(set(ENGINES) - {"keras", "onnxruntime"}))
     @classmethod
     def load(cls, request):
         return partial(load_vgg16, engine=request.param)

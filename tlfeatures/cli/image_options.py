@@ -16,9 +16,11 @@ _BACKBONE = BACKBONES[DEFAULT_BACKBONE]
 backbone_options = combine(
     click.option(
         "--backbone",
-        metavar="|".join(BACKBONES),
+        metavar="|".join([*BACKBONES, "FILE.onnx", "FILE.json"]),
         help="Frozen network. pixels is a baseline without a network: mean colours in a grid "
-        "(layers grid4, grid8 and mean; --pool flatten keeps the grid).  "
+        "(layers grid4, grid8 and mean; --pool flatten keeps the grid). FILE.json declares a "
+        "network of your own in an ONNX file (see docs/backbones.md); FILE.onnx is that file, with "
+        "FILE.json beside it. Needs: pip install 'tlfeatures[onnx]'.  "
         f"[default: {DEFAULT_BACKBONE}]",
     ),
     click.option(
@@ -43,7 +45,7 @@ backbone_options = combine(
         "--size",
         metavar="N|H,W",
         help="Size in pixels to which images are resized: one side, or height and width as in "
-        "150,200.  [default: 224]",
+        "150,200.  [default: 224, or the size that the network takes]",
     ),
     click.option(
         "--value-range",
@@ -55,7 +57,8 @@ backbone_options = combine(
     click.option(
         "--weights",
         metavar="imagenet|random|PATH",
-        help="Weights of the backbone. PATH is an HDF5 file of Keras weights.  [default: imagenet]",
+        help="Weights of the backbone. PATH is an HDF5 file of Keras weights, or the ONNX file of "
+        "a network of your own, if it was moved.  [default: imagenet]",
     ),
     click.option(
         "--engine",

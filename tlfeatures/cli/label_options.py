@@ -103,6 +103,7 @@ dataset_options = combine(
         help="Treat two images as the same photograph if their similarity is at least this "
         "number; 1 means equal. Such images are never separated: no head is tested on a copy "
         "of an image that it was trained on. auto is the limit of the backbone, "
-        f"{_BACKBONE.near_duplicate} for {_BACKBONE.name}. off treats only identical files so.",
+        f"{_BACKBONE.near_duplicate} for {_BACKBONE.name}, off for a network of your own. off "
+        "treats only identical files so.",
     ),
 )

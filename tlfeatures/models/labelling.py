@@ -157,15 +157,15 @@ def check_width(model: FittedHead) -> None:
     ModelError
         If the file is damaged, or another version with other backbones or layers made it.
     """
-    name = model.spec.backbone
-    if name not in BACKBONES:
+    name, backbone = model.spec.backbone, model.spec.known_backbone
+    if backbone is None:
         raise ModelError(
             f"the model needs the backbone {name!r}, which this tlfeatures doesn't have (there "
             f"are: {', '.join(BACKBONES)}); use the version that made it, or extract and fit again"
         )
     try:
         parts = parts_of(model.embedding)
-        widths = embedding_widths(name, parts, [], model.spec.size)
+        widths = embedding_widths(backbone, parts, [], model.spec.size)
     except ParameterError as error:
         raise ModelError(
             f"the model needs the embedding {model.embedding!r} of {name}, which this tlfeatures "
