@@ -216,16 +216,11 @@ class OnnxFile:
             raise self._error(f"its input has {len(axes)} axes, expected images (n, 3, h, w)")
         if axes[0] not in (None, 1):
             raise self._error(f"it takes {axes[0]} images at once, expected 1 or any number")
-        layouts = [
-            layout
-            for layout, channels, others in (("NCHW", 1, (2, 3)), ("NHWC", 3, (1, 2)))
-            if axes[channels] in (None, _CHANNELS)
-            and max(axes[other] or 1 for other in others) <= 65_535
-        ]
-        if not layouts:
+        channels = {"NCHW": axes[1], "NHWC": axes[3]}
+        stated = [layout for layout, count in channels.items() if count == _CHANNELS]
+        if not stated and any(channels.values()):
             raise self._error(f"its input has the axes {axes}, expected 3 channels, RGB or BGR")
-        sure = [layout for layout in layouts if axes[1 if layout == "NCHW" else 3] is not None]
-        layout = sure[0] if len(sure) == 1 else layouts[0] if len(layouts) == 1 else None
+        layout = stated[0] if len(stated) == 1 else None
         return OnnxInput(inputs[0].name, numbers, layout, axes)
 
     def _refuse_large_tensors(self, model: Any) -> None:
