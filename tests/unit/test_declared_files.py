@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -11,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from tests.onnx_networks import MEAN, channels_last_network, constant, declare, network, node
 from tlfeatures.errors import EngineError, FormatError, ParameterError, WeightsError
 from tlfeatures.features.backbones import onnx_file
+from tlfeatures.features.backbones.declaration_file import read_declaration
 from tlfeatures.features.engines.declared import open_network
 from tlfeatures.features.engines.onnxruntime_engine import check_image
 from tlfeatures.features.settings import Settings, choose_backbone, make_spec
@@ -25,7 +28,7 @@ def choose(path, **settings):
 
 def spec_of(path, **settings):
     backbone, size = choose(path, **settings)
-    return make_spec(Settings(), backbone, size, ["features.none"], "cpu")
+    return make_spec(Settings(), backbone, size, [backbone.record.default_embedding], "cpu")
 
 
 def external(model):
@@ -227,6 +230,8 @@ def test_a_map_of_a_file_with_channels_last_must_name_its_axes(tmp_path):
     model = channels_last_network()
     with pytest.raises(ParameterError, match=r'"deep": \{"tensor": "deep", "layout": "NCHW"\}'):
         spec_of(declare(tmp_path, model, outputs={"deep": "deep"}))
+    mean = spec_of(declare(tmp_path, model, outputs={"features": "mean"})).declaration
+    assert mean.output("features").shape == (1, 1, 80)
 
 
 def test_layers_are_the_declared_outputs_else_the_file_s_and_tensors_asked_for(tmp_path):
@@ -274,6 +279,19 @@ def test_one_that_takes_pixels_as_uint8_has_no_mean(tmp_path):
 # ---- the check vector
 
 
+def blocks_of_the_documentation(kind):
+    text = (Path(__file__).parents[2] / "docs" / "backbones.md").read_text()
+    return re.findall(rf"```{kind}\n(.*?)```", text, re.DOTALL)
+
+
+def test_the_documented_declaration_can_be_read(tmp_path):
+    path = tmp_path / "mobilenetv2.json"
+    path.write_text(blocks_of_the_documentation("json")[0])
+    declared, file = read_declaration(str(path))
+    assert (declared.name, file) == ("mobilenetv2", tmp_path / "mobilenetv2.onnx")
+    assert declared.outputs == (("features", "features", None),)
+
+
 def features_of(image, mean=MEAN, model=None, size=SIZE):
     """Compute the features of an image without this package, for the check vector."""
     from tests.onnx_networks import STD, run_plainly
@@ -288,13 +306,16 @@ def check_of(row, size=SIZE):
 
 
 def test_the_check_image_is_the_one_that_the_documentation_defines():
-    height, width = 20, 30
-    y, x = np.mgrid[:height, :width]
-    red, green = 255 * x // (width - 1), 255 * y // (height - 1)
-    blue = 255 * ((y // 8 + x // 8) % 2)
-    image = check_image((height, width))
-    np.testing.assert_array_equal(image, np.stack([red, green, blue], axis=-1))
-    assert check_image((1, 1)).tolist() == [[[0, 0, 0]]]
+    documented = {}
+    exec(blocks_of_the_documentation("python")[0], documented)
+    for size in ((20, 30), (224, 224), (1, 1)):
+        np.testing.assert_array_equal(check_image(size), documented["check_image"](*size))
+    assert check_image((20, 30))[[0, 0, 19, 0], [0, 29, 0, 8]].tolist() == [
+        [0, 0, 0],
+        [255, 0, 255],
+        [0, 255, 0],
+        [70, 0, 255],
+    ]
 
 
 def test_a_right_check_vector_is_kept_in_the_spec(tmp_path):
@@ -330,10 +351,12 @@ def test_wrong_preprocessing_is_refused_by_the_check_vector(tmp_path, wrong):
 
 
 def test_without_a_check_vector_a_warning_says_what_it_would_be(tmp_path, caplog):
-    spec_of(declare(tmp_path))
+    path = declare(tmp_path, name="unchecked")
+    spec_of(path)
+    spec_of(path)
     row = features_of(check_image(SIZE))
-    assert "backbone small has no check vector" in caplog.text
-    assert f'"norm": {np.linalg.norm(row):.4g}'[:12] in caplog.text
+    assert caplog.text.count("backbone unchecked has no check vector") == 1
+    assert f'"norm": {np.linalg.norm(row):.4g}' in caplog.text
 
 
 # ---- the spec
@@ -366,7 +389,7 @@ def damage(data, *keys, value):
         (("outputs",), []),
         (("outputs",), {}),
         (("outputs", 0, "layer"), "a.b"),
-        (("outputs", 0, "shape"), [10**9]),
+        (("outputs", 0, "shape"), [10**10]),
         (("outputs", 0, "shape"), [-1]),
         (("outputs", 0, "layout"), "CHW"),
         (("default_layer",), "x"),

@@ -25,7 +25,7 @@ NUMBERS = ("float32", "uint8")
 MOST_OUTPUTS = 32
 MOST_FIRST = 64  # values of a check vector
 _LONGEST_NAME, _LONGEST_TEXT = 64, 200  # characters; the spec is an attribute of at most 64 kB
-_LARGEST = 2**24  # values of an output
+_LARGEST = 2**29  # values of an output
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 

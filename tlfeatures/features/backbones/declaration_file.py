@@ -44,7 +44,7 @@ Wanted = tuple[str, str, str | None]  # layer, tensor, layout of a feature map i
 
 
 @dataclass(frozen=True)
-class Declared:
+class DeclarationFile:
     """What a user declares; None where the ONNX file decides.
 
     Attributes
@@ -74,7 +74,7 @@ class Declared:
     licence: str
 
     @classmethod
-    def of(cls, declaration: Declaration, sha256: str | None) -> Declared:
+    def of(cls, declaration: Declaration, sha256: str | None) -> DeclarationFile:
         """Take a declaration as what its user declares, to read the file again."""
         outputs = tuple((item.layer, item.tensor, item.layout) for item in declaration.outputs)
         return cls(
@@ -99,7 +99,7 @@ def is_file_name(backbone: str) -> bool:
     return backbone.lower().endswith((".onnx", ".json"))
 
 
-def read_declaration(backbone: str) -> tuple[Declared, Path]:
+def read_declaration(backbone: str) -> tuple[DeclarationFile, Path]:
     """Read the declaration of a network, and find its ONNX file.
 
     Parameters
@@ -109,7 +109,7 @@ def read_declaration(backbone: str) -> tuple[Declared, Path]:
 
     Returns
     -------
-    declared : Declared
+    declared : DeclarationFile
     path : Path
         The ONNX file, which may be missing.
 
@@ -149,7 +149,7 @@ def _read_json(path: Path) -> Any:
         raise ValueError(f"it is not JSON ({error})") from error
 
 
-def _declared(data: Any) -> tuple[Declared, str]:
+def _declared(data: Any) -> tuple[DeclarationFile, str]:
     known_keys(data, "it", _KEYS)
     if data.get("format") != FORMAT or data.get("version") != FORMAT_VERSION:
         raise ValueError(f'it must have "format": "{FORMAT}" and "version": {FORMAT_VERSION}')
@@ -162,7 +162,7 @@ def _declared(data: Any) -> tuple[Declared, str]:
     layout = data.get("layout")
     outputs = _outputs(data.get("outputs", {}))
     size = _size(data["size"], "size") if "size" in data else None
-    declared = Declared(
+    declared = DeclarationFile(
         name=name,
         sha256=_sha256(data["sha256"]) if "sha256" in data else None,
         input=text_of(data["input"], "input") if "input" in data else None,

@@ -242,7 +242,12 @@ class OnnxFile:
 def _parts(model: Any) -> Iterator[Any]:
     """Give every node and every tensor of a model; not recursive, as graphs may nest deeply."""
     waiting: list[Any] = [model.graph]
-    nodes: list[Any] = [node for function in model.functions for node in function.node]
+    nodes: list[Any] = []
+    for function in model.functions:
+        nodes += function.node
+        for attribute in function.attribute_proto:
+            yield from _tensors(attribute)
+            waiting += [attribute.g, *attribute.graphs]
     while waiting or nodes:
         if waiting:
             graph = waiting.pop()

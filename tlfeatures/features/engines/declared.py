@@ -5,6 +5,7 @@ The network computes the check image once, which gives the shapes of its layers.
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +23,7 @@ from tlfeatures.features.backbones.declaration import (
     Output,
     name_of,
 )
-from tlfeatures.features.backbones.declaration_file import Declared, Wanted, read_declaration
+from tlfeatures.features.backbones.declaration_file import DeclarationFile, Wanted, read_declaration
 from tlfeatures.features.backbones.onnx_file import OnnxFile, read_network
 from tlfeatures.features.backbones.record import Backbone
 from tlfeatures.features.engines.choose import DECLARED, check_engine
@@ -86,7 +87,7 @@ class NetworkFile:
 
     Parameters
     ----------
-    declared : Declared
+    declared : DeclarationFile
     path : Path
 
     Raises
@@ -97,7 +98,7 @@ class NetworkFile:
         If the file is missing, isn't the declared one, or isn't one that this package loads.
     """
 
-    def __init__(self, declared: Declared, path: Path) -> None:
+    def __init__(self, declared: DeclarationFile, path: Path) -> None:
         self.path = path
         content, self.sha256 = read_network(path, declared.name, declared.sha256)
         self._declared, self._file = declared, OnnxFile(content, str(path))
@@ -141,7 +142,7 @@ class NetworkFile:
                     f"{width or 'any'} (height x width), got size {size[0]},{size[1]}"
                 )
         wanted = self._wanted(layers)
-        draft = self._draft(size)
+        draft = self._draft()
         network = OneImage(self._file, draft, [tensor for _, tensor, _ in wanted], size)
         values = network.run(check_image(size))
         outputs = [self._output(item, values[item[1]]) for item in wanted]
@@ -164,13 +165,8 @@ class NetworkFile:
             raise self._error(f"check: there is no layer {layer} in outputs")
         row = features_of(values, draft.output(layer))
         if given is None:
-            norm, first = float(np.linalg.norm(row)), first_values(row[:4])
-            logger.warning(
-                "backbone %s has no check vector, so wrong colours, mean or std would not be "
-                'noticed; here it is "check": {"layer": "%s", "size": [%d, %d], "norm": %.6g, '
-                '"first": %s}: add it if the framework that trained the network gives the same',
-                *(draft.name, layer, *size, norm, first),
-            )
+            norm = float(np.linalg.norm(row))
+            _warn_of_no_check(draft.name, layer, size, norm, first_values(row[:4]))
             return draft
         check = replace(given, layer=layer, size=self._check_size(given))
         draft = replace(draft, check=check)
@@ -244,15 +240,25 @@ class NetworkFile:
                 f"layer {layer} has the shape {value.shape} for one image, expected a vector "
                 "(1, d) or a feature map (1, c, h, w)"
             )
-        if layout is None and self._layout == "NHWC":
+        layout = layout or self._layout_of(value.shape)
+        if layout is None:
             raise self._error(
-                f"the file takes NHWC, so say which axes layer {layer} has: "
-                f'"{layer}": {{"tensor": "{tensor}", "layout": "NCHW"}}, or NHWC'
+                f"the file takes NHWC, so say how the axes {value.shape} of layer {layer} are "
+                f'meant: "{layer}": {{"tensor": "{tensor}", "layout": "NCHW"}}, or NHWC'
             )
-        layout = layout or "NCHW"
         return Output(layer, tensor, layout, channels_last(value[0], layout).shape)
 
-    def _draft(self, size: tuple[int, int]) -> Declaration:
+    def _layout_of(self, shape: Sequence[int]) -> str | None:
+        """Give the layout of a feature map; None where it can't be told.
+
+        ONNX's convolutions have channels first. A file of TensorFlow's networks takes images with
+        channels last, and turns them and some maps around.
+        """
+        if self._layout == "NCHW" or tuple(shape[2:]) == (1, 1):
+            return "NCHW"
+        return "NHWC" if tuple(shape[1:3]) == (1, 1) else None
+
+    def _draft(self) -> Declaration:
         declared = self._declared
         return Declaration(
             name=declared.name,
@@ -271,6 +277,18 @@ class NetworkFile:
 
     def _error(self, reason: str) -> ParameterError:
         return ParameterError(f"the declaration of backbone {self._declared.name}: {reason}")
+
+
+@functools.lru_cache  # once in a process: clones of a cross-validation open the file many times
+def _warn_of_no_check(
+    name: str, layer: str, size: tuple[int, int], norm: float, first: str
+) -> None:
+    logger.warning(
+        "backbone %s has no check vector, so wrong colours, mean or std would not be noticed; here "
+        'it is "check": {"layer": "%s", "size": [%d, %d], "norm": %.6g, "first": %s}: add it if '
+        "the framework that trained the network gives the same",
+        *(name, layer, *size, norm, first),
+    )
 
 
 def _few_enough(outputs: tuple[Output, ...]) -> tuple[Output, ...]:
@@ -300,4 +318,4 @@ def open_network(backbone: str, weights: str | None) -> NetworkFile:
 def reopen_network(spec: Spec, declaration: Declaration, weights: str | None) -> NetworkFile:
     """Open the very file of a spec again, where the spec says or at another path."""
     path = Path(weights or spec.weights).expanduser().resolve()
-    return NetworkFile(Declared.of(declaration, spec.weights_sha256), path)
+    return NetworkFile(DeclarationFile.of(declaration, spec.weights_sha256), path)
