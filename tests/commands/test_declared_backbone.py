@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from PIL import Image
 from sklearn.pipeline import make_pipeline
 
-from tests.fakes import decode, rows_of
+from tests.fakes import assert_same, decode, rows_of
 from tests.onnx_networks import MEAN, STD, constant, declare, network, run_plainly
 from tlfeatures import Extractor, Model, benchmark, extract, load_dataset, make_head
 from tlfeatures.cli import main
@@ -236,6 +236,12 @@ def test_there_is_no_gpu_for_it_and_no_substitute(run, fitted, tmp_path, monkeyp
     result = run("predict MODEL PHOTOS")
     assert "onnxruntime is not installed" in result.output
     assert "Keras" not in result.output
+
+
+def test_workers_compute_the_same_rows(photos, declaration, tmp_path, extracted, client):
+    there = tmp_path / "there.h5"
+    extract(photos, there, backbone=str(declaration), size=SIZE, cluster=client)
+    assert_same(there, rows_of(tmp_path / "x.h5"))
 
 
 def test_the_extractor_takes_a_declaration(photos, declaration, tmp_path, extracted):

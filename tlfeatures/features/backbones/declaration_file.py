@@ -49,14 +49,18 @@ class DeclarationFile:
 
     Attributes
     ----------
+    name, colour, mean, std, source, licence
+        See `Declaration`.
+    sha256 : str or None
+        Of the ONNX file; None: any file.
+    input, layout, size
+        Name and axes of the input, height and width in pixels.
     outputs : tuple of (layer, tensor, layout or None)
         Empty: the file's own outputs.
     default_layer : str or None
         None: the first layer.
-    check_layer, check_size, check_norm, check_first
-        See `CheckVector`; the norm is None without a check.
-    others
-        See `Declaration`.
+    check : CheckVector or None
+        Its layer is empty for the default layer, its size (0, 0) for the size of the network.
     """
 
     name: str
