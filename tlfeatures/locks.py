@@ -43,55 +43,59 @@ def locked(path: Path, patience: float = _PATIENCE) -> Iterator[None]:
     OutputError
         If there can't be a lock: the folder can't be written to, or its file system has no locks.
     """
-    beside = path.with_name(f".{path.name}.lock")
-    there_before = beside.exists()
-    lock = FileLock(beside)
+    lock_path = path.with_name(f".{path.name}.lock")
+    there_before = lock_path.exists()
+    lock = FileLock(lock_path)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="flock not supported")  # it has another way
             lock.acquire(timeout=patience, poll_interval=_POLL)
     except Timeout as error:
-        raise BusyError(_busy(path, beside)) from error
+        raise BusyError(_busy(path, lock_path)) from error
     except OSError as error:
         if error.errno in _NO_LOCKS and not there_before:
-            beside.unlink(missing_ok=True)
+            lock_path.unlink(missing_ok=True)
         raise OutputError(_refused(path, error)) from error
     signed = False
     try:
-        signed = _sign(beside)
+        signed = _sign(lock_path)
         yield
     finally:
         try:
             if signed and not path.exists():  # nothing came of it
-                beside.unlink(missing_ok=True)  # a process that has it open already opens it again
+                lock_path.unlink(
+                    missing_ok=True
+                )  # a process that has it open already opens it again
         finally:
             lock.release()
 
 
-def _sign(beside: Path) -> bool:
+def _sign(lock_path: Path) -> bool:
     """Write into the lock who has it, for people; not where filelock did, as that is the lock."""
     pid = str(os.getpid())
     with contextlib.suppress(OSError):  # a full disk: the lock holds without
-        if beside.read_text(errors="replace").partition("\n")[0] == pid:
+        if lock_path.read_text(errors="replace").partition("\n")[0] == pid:
             return False
-        beside.write_text(f"{pid}\n{socket.gethostname()}\n")  # in the form of filelock
+        lock_path.write_text(f"{pid}\n{socket.gethostname()}\n")  # in the form of filelock
     return True
 
 
-def _busy(path: Path, beside: Path) -> str:
+def _busy(path: Path, lock_path: Path) -> str:
     said = ["", ""]
     with contextlib.suppress(OSError):  # just removed
-        said = [*beside.read_text(errors="replace").splitlines(), "", ""]
+        said = [*lock_path.read_text(errors="replace").splitlines(), "", ""]
     pid, host = said[0], said[1].partition("?")[0]  # a container's number follows the ?
     if not pid.isdecimal():
         return (
             f"{path} is being written by another process (pid unknown); wait for it, or, if there "
-            f"is none, remove {beside}"
+            f"is none, remove {lock_path}"
         )
     busy = f"{path} is being written by another process"
     if host in ("", socket.gethostname()):
         return f"{busy} (pid {pid}); wait for it, or end it"
-    return f"{busy} (pid {pid} on {host}); wait for it, or end it; if it is gone, remove {beside}"
+    return (
+        f"{busy} (pid {pid} on {host}); wait for it, or end it; if it is gone, remove {lock_path}"
+    )
 
 
 def _refused(path: Path, error: OSError) -> str:

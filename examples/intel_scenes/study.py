@@ -35,6 +35,7 @@ from tlfeatures import (
 from tlfeatures.benchmarking.comparison import Rank
 from tlfeatures.benchmarking.rank import compare
 from tlfeatures.dataset.dataset import Dataset
+from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer
 from tlfeatures.metrics.intervals import bootstrap_intervals
 from tlfeatures.metrics.resampling import resample_counts
 from tlfeatures.model_selection.head_fit import fit_on_all
@@ -301,7 +302,9 @@ def better(plan: Plan) -> dict[str, Any]:
     made = [(row, *measured(plan.file(row.size), row, **folds)) for row in rows(plan)]
     entries = [entry for _, result, _ in made for entry in result.entries]
     study = made[0][1].study
-    comparison = compare(entries, study, "accuracy", 0)
+    tested = entries[0].fold >= 0
+    scorer = BootstrapScorer.of(study.y, study.together, tested, study.classes, 0)
+    comparison = compare(entries, study, "accuracy", scorer)
     row_of = {result.entries[0].facts["key"]: (row, seconds) for row, result, seconds in made}
     table = []
     for rank in comparison.ranking:

@@ -93,7 +93,7 @@ def test_the_command_lists_the_planted_ones(faulty, tmp_path):
     assert body[0].split()[:3] == ["near-duplicate", "blue/copy.png", "1.000"]
     assert "the same file is red/red01.png" in body[0]
     assert body[1].split()[:2] == ["label", "blue/wrong.png"]
-    assert "Nothing was changed" in result.stdout
+    assert "changes no image and no label" in result.stdout
     assert "1 near-duplicate, 1 label" in result.stdout
     rows = list(csv.DictReader((tmp_path / "rows.csv").open(newline="")))
     assert [row["id"] for row in rows[:2]] == ["blue/copy.png", "blue/wrong.png"]

@@ -88,7 +88,7 @@ def test_a_given_split_has_no_repeats(photos, tmp_path):
     extract(tmp_path / "s", tmp_path / "s.h5", backbone="pixels", size=16)
     result = run_benchmark(tmp_path / "s.h5", heads=["logreg", "dummy"])
     assert (result.study.facts["split"], result.study.facts["tested"]) == ("val", 12)
-    with pytest.raises(ParameterError, match="--split cv, or --repeats 1"):
+    with pytest.raises(ParameterError, match="use --split cv or --repeats 1"):
         run_benchmark(tmp_path / "s.h5", repeats=2)
 
 

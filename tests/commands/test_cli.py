@@ -103,22 +103,25 @@ def test_fit_json(run, file, tmp_path):
     assert (facts["images"], facts["split"], facts["embedding"]) == (24, "cv", "grid8.flatten")
     assert facts["classes"] == ["blue", "red"]
     assert {entry["head"] for entry in facts["heads"]} == set(HEADS)
-    means = []
+    values = []
     for entry in facts["heads"]:
-        assert set(entry) == {"head", "params", "chosen", "scores", "fit_seconds", "model"}
+        assert set(entry) == {
+            *("head", "params", "chosen", "scores", "fit_seconds", "model"),
+            *("standing", "difference", "p"),
+        }
         assert set(entry["scores"]) == {
             *("accuracy", "balanced_accuracy", "f1_macro", "log_loss", "roc_auc")
         }
         assert len(entry["scores"]["accuracy"]["folds"]) == 5
-        means.append(entry["scores"]["accuracy"]["mean"])
-    assert means == sorted(means, reverse=True)
+        values.append(entry["scores"]["accuracy"]["score"])
+    assert values == sorted(values, reverse=True)
     saved = [entry["model"] for entry in facts["heads"]]
     assert saved == [str(tmp_path / "m.model")] + [None] * 9
 
 
 def test_fit_prints_every_score_of_every_fold(run, file):
     result = run("fit", file, "--head", "logreg", "--scoring", "matthews_corrcoef", "--cv", 3)
-    for name in ("accuracy", "balanced accuracy", "f1 macro", "log loss", "roc auc", "fit s"):
+    for name in ("accuracy", "balanced accuracy", "macro F1", "log loss", "ROC AUC", "fit s"):
         assert name in result.stdout
     assert "matthews corrcoef" in result.stdout
     assert "3-fold cross-validation" in result.stdout
@@ -136,9 +139,9 @@ def test_given_split_is_used_and_said(run, photos, tmp_path):
         (photos / label).rmdir()
     run("extract", photos, "-o", tmp_path / "x.h5", "--backbone", "pixels", "--size", 16)
     result = run("fit", tmp_path / "x.h5")
-    assert "fitted on train, scored on val (6 images tested)" in result.stdout
-    assert "the test split was not scored" in result.stdout
-    assert "scored on test" in run("fit", tmp_path / "x.h5", "--split", "test").stdout
+    assert "fitted on train, tested on val (6 images tested)" in result.stdout
+    assert "the images of test/ were not used for the scores" in result.stdout
+    assert "tested on test" in run("fit", tmp_path / "x.h5", "--split", "test").stdout
     assert "5-fold" in run("fit", tmp_path / "x.h5", "--split", "cv").stdout
 
 
@@ -201,7 +204,7 @@ def test_predict_flags_and_abstains(run, model, photos):
     assert list(rows[0]) == [*("path", "label", "p_blue", "p_red", "outlier", "distance", "error")]
     assert {row["label"] for row in rows} == {""}
     assert {row["outlier"] for row in rows} == {"no"}
-    assert result.stderr == "24 got no label, as no class is probable enough\n"
+    assert result.stderr == "24 got no label, because no class reached --min-confidence\n"
     row = json.loads(run(*arguments, "--json").stdout.splitlines()[0])
     assert row["label"] is None
     assert row["outlier"] is (row["distance"] > 1)
@@ -218,7 +221,7 @@ def test_evaluate_shows_scores_with_intervals_and_confusion(run, model, photos, 
     (tmp_path / "new" / "red" / "seen.png").write_bytes((photos / "red/red00.png").read_bytes())
     result = run("evaluate", model, tmp_path / "new")
     assert result.exit_code == 0, result.output
-    assert "13 images, 1 of them left out" in result.stdout
+    assert "13 images; 1 of them was left out" in result.stdout
     assert re.search(r"accuracy +1\.000 +\[0\.\d+, 1\.000\]", result.stdout)
     assert re.search(r"^red +0 +6 +6$", result.stdout, re.MULTILINE)
     facts = json.loads(run("evaluate", model, tmp_path / "new", "--json").stdout)

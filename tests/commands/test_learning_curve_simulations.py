@@ -55,7 +55,7 @@ def test_doubling_is_forecast(seeds, fits, cv):
 def test_where_every_image_is_right_more_help_little_and_certainty_is_not_claimed():
     curve = learning_curve(gaussian_classes((150, 150), d=5, signal=12), "lda", cv=3)
     assert curve.verdict == "little"
-    assert curve.sentence.endswith("more images would help little.")
+    assert curve.sentence.startswith("More images would help little.")
     assert curve.points[-1].accuracy == 1
     doubled = curve.forecasts[0]
     assert doubled.gain_interval[1] < 0.005
@@ -67,7 +67,7 @@ def test_random_labels_are_flat_at_chance_and_nothing_is_forecast():
     assert all(abs(point.accuracy - 0.5) < 0.12 for point in curve.points)
     assert curve.points[-1].interval[0] <= 0.5 <= curve.points[-1].interval[1]
     assert (curve.verdict, curve.forecasts) == ("unknown", ())
-    assert "always naming the largest class (0.500)" in curve.sentence
+    assert "always predicting the largest class (0.500)" in curve.sentence
 
 
 def test_naming_only_the_large_class_is_chance_too():
@@ -82,4 +82,4 @@ def test_few_images_say_so():
     curve = learning_curve(gaussian_classes((12, 12), d=5, signal=4), "lda")
     assert (curve.verdict, curve.law, curve.forecasts) == ("unknown", None, ())
     assert "too few" in curve.sentence
-    assert "images a class would give" not in curve.sentence
+    assert "forecast accuracy" not in curve.sentence

@@ -42,7 +42,7 @@ def rows_of(path):
 def test_a_row_for_each_tested_image_of_each_entry(made, tmp_path):
     result = run(made, "-o", tmp_path / "t.csv")
     assert result.exit_code == 0, result.output
-    assert "192 predictions, 24 images by each of 8 entries" in result.stdout
+    assert "192 predictions; 24 images, each predicted by 8 entries" in result.stdout
     rows, benchmark = rows_of(tmp_path / "t.csv"), load_benchmark(made)
     assert list(rows[0]) == [*COLUMNS, "p_blue", "p_red"]
     study = benchmark.study

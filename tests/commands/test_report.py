@@ -35,8 +35,8 @@ def test_the_page_answers_first(page_folder, html):
     assert f"{100 * best.scores['accuracy']['score']:.1f} %" in text
     assert f"95 % interval {100 * low:.1f} to {100 * high:.1f}" in text
     assert "mean colours (no network) at 16 × 16" in text
-    assert "25 images, 3-fold cross-validation" in text
-    assert "Always naming the largest class would give 52.0 % (red)" in text
+    assert "25 tested images, 3-fold cross-validation" in text
+    assert "Always predicting the largest class (red) would give 52.0 %" in text
 
 
 def test_the_page_has_every_section_and_no_address(html):
@@ -52,7 +52,7 @@ def test_the_page_says_how_it_was_made(html):
     for text in ("tlfeatures extract photos", "tlfeatures benchmark a.h5", "scikit-learn 1."):
         assert text in html
     assert "1 pairs" not in html
-    assert "1 pair of the same or nearly the same image" in html
+    assert "1 pair of the same or nearly the same photograph" in html
 
 
 def test_the_album_says_of_each_image_what_the_benchmark_says(page_folder, html):
@@ -106,13 +106,13 @@ def test_sections_can_be_left_out(page_copy, without):
     # The section of the audit still has the copies.
     left_out = {ids.get(name, name) for name in without} - {"audit"}
     assert sections(html) == [name for name in SECTIONS if name not in left_out]
-    assert ("The audit found no contradicting copies" in html) == ("audit" not in without)
+    assert ("The audit found no copies in two classes" in html) == ("audit" not in without)
     assert made.images == (0 if "images" in without else 25)
 
 
 def test_the_head_in_detail_can_be_chosen(page_copy):
     _, html = page_of(page_copy / "out", head="dummy", embedding="grid8.flatten")
-    assert "guessing by class shares on grid8.flatten" in html
+    assert "prediction of the most frequent class on grid8.flatten" in html
     assert "This is not the best head of the benchmark" in html
 
 
@@ -123,7 +123,7 @@ def test_the_head_in_detail_can_be_chosen(page_copy):
         ({"embedding": "fc2.none"}, "no embedding of this benchmark named 'fc2.none'; there are"),
         ({"without": ["mapp"]}, "no section to leave out 'mapp'; there are: map"),
         ({"map": "umap"}, "no map 'umap'; there are"),
-        ({"images": "nowhere"}, "nowhere is no folder"),
+        ({"images": "nowhere"}, "nowhere, which is not a folder"),
     ],
 )
 def test_what_the_page_cannot_be_is_said_before_the_work(page_folder, tmp_path, options, said):
@@ -155,7 +155,7 @@ def test_the_command_writes_a_page(page_copy):
     assert said["bytes"] == page.stat().st_size
     assert said["images"] == 25
     done = run("report", folder, "-o", page, *without)
-    assert done.stdout.count("open it in any") == 1
+    assert done.stdout.count("Open the page in any") == 1
 
 
 @pytest.mark.parametrize("command", ["benchmark", "fit"])
@@ -164,7 +164,7 @@ def test_a_benchmark_and_a_fit_write_a_page(page_copy, command):
     embedding = ["--embeddings" if command == "benchmark" else "--embedding", "grid8.avg"]
     done = run(command, page_copy / "a.h5", *embedding, *options)
     assert done.exit_code == 0, done.output
-    assert "guessing by class shares" in (page_copy / "d.html").read_text()
+    assert "prediction of the most frequent class" in (page_copy / "d.html").read_text()
 
 
 @pytest.mark.parametrize("command", ["benchmark", "fit"])

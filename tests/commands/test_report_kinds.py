@@ -33,7 +33,7 @@ def test_a_head_without_probabilities_has_a_page(page_copy):
     made, html = page_of(page_copy / "labels")
     assert "probabilities" not in made.sections
     assert "<h3>Mistakes</h3>" in html
-    assert "The least certain images" not in html
+    assert "The least certain predictions" not in html
     assert set(album(html)["confidence"]) == {None}
 
 
@@ -76,7 +76,7 @@ def test_a_given_split_has_a_page(page_copy):
     )
     made, html = page_of(page_copy / "s", ["map", "epochs"])
     assert {"map", "epochs"} <= set(made.sections)
-    assert "fitted on train, scored on val" in html
+    assert "fitted on train, tested on val" in html
     assert sum(code < 0 for code in album(html)["predicted"]) == 16  # trained on, never tested
 
 
@@ -90,7 +90,7 @@ def test_both_ways_to_a_page_of_a_split_say_the_same(page_copy):
     report(in_memory, page_copy / "memory.html", without=["learning-curve", "audit"])
     _, html = page_of(page_copy / "u", ["images", "map"])
     assert html == (page_copy / "memory.html").read_text()
-    assert "(blue) would be right for 75.0 %" in html  # 9 of 12 in val; in all, red has more
+    assert "(blue) would give 75.0 %" in html  # 9 of 12 in val; in all, red has more
 
 
 def test_fit_has_a_page_of_its_own(page_copy):
@@ -111,8 +111,8 @@ def test_a_folder_added_to_from_another_file_has_a_page_with_both(page_copy):
     benchmark(b, heads="knn", embeddings="grid8.flatten", scoring="f1_weighted", out=out)
     made, html = page_of(out, ["map", "learning-curve"])
     assert {"map", "learning_curve"} <= set(made.sections)
-    assert f"Spec of {a}" in html
-    assert f"Spec of {b}" in html
+    assert f"Embeddings in {a}" in html
+    assert f"Embeddings in {b}" in html
     assert "f1 weighted" in html
 
 
@@ -167,4 +167,5 @@ def test_labels_that_were_not_judged_are_not_called_right(page_copy):
     _, html = page_of(page_copy / "r", ["audit"])
     assert "Labels were not judged" in html
     assert "no probable label errors" not in html
-    assert "The head is not surely better than that" in html
+    assert "<strong>centroid: accuracy" in html  # in bold, as it is not surely better
+    assert "centroid is not surely better" in html

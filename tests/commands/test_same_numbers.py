@@ -21,6 +21,7 @@ from tlfeatures import (
     load_dataset,
 )
 from tlfeatures.cli import main
+from tlfeatures.metrics.scores import score_name
 
 HEADS = ["logreg", "rbf-svm", "dummy"]
 FOLDS = 3
@@ -104,7 +105,7 @@ def test_the_model_and_its_card_show_these_numbers(scenes, options, expected):
         interval = "none"
         if record["interval"] is not None:
             interval = "{:.3f} to {:.3f}".format(*record["interval"])
-        row = [name.replace("_", " "), f"{record['score']:.3f}", interval]
+        row = [score_name(name), f"{record['score']:.3f}", interval]
         assert f"| {' | '.join(row)} | {record['mean']:.3f} | {record['std']:.3f} |" in card
 
 
@@ -129,7 +130,8 @@ def test_the_terminal_and_the_pages_show_these_numbers(scenes, options, expected
         assert f"<strong>{percent[0]} %</strong> of images are classified correctly" in html
         assert f"95 % interval {percent[1]} to {percent[2]}" in html
     for text in texts:
-        sentence = f"{first} is right for {percent[0]} % of 41 tested images"
+        interval = f"(95 % interval {percent[1]} to {percent[2]} %)"
+        sentence = f"{first}: accuracy {percent[0]} % {interval} on 41 tested images"
         assert sentence in " ".join(text.split())
 
 

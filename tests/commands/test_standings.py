@@ -49,7 +49,7 @@ def test_a_head_whose_p_is_undefined_is_not_called_different(compared):
     assert "no tested image is of b" in found["odd"].reason
     assert all(found[name].reason is None for name in ("good", "as good", "bad"))
     said = " ".join(compared.verdict)
-    assert "Can't be tested against the best: odd;" in said
+    assert "Not tested against the best head: odd." in said
 
 
 def test_json_has_the_standing_and_the_reason(compared):
@@ -71,7 +71,7 @@ def test_all_are_untested_where_the_best_is_not_defined_in_a_fold():
     found = compare(made, study, "accuracy", scorer)
     assert [rank.standing for rank in found.ranking] == ["best"] + ["untested"] * 3
     assert "the best head's accuracy is not defined" in found.ranking[-1].reason
-    assert "no test tells whether the others are worse" in found.verdict[1]
+    assert "The other heads can't be tested against it" in found.verdict[1]
 
 
 def test_a_head_with_other_repeats_can_not_be_tested():

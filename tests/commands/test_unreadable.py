@@ -71,9 +71,9 @@ def test_a_page_names_them_also_without_its_audit(file, tmp_path):
     benchmark(file, heads=["centroid"], cv=3, out=tmp_path / "out")
     page = tmp_path / "page.html"
     report(tmp_path / "out", page, without=["audit", "map", "learning-curve", "images"])
-    assert f"3 images could not be read and are left out: {', '.join(BAD)}." in page.read_text()
+    assert f"3 images could not be read and were left out: {', '.join(BAD)}." in page.read_text()
     report(tmp_path / "out", page, without=["map", "learning-curve", "images"])
-    assert "3 unreadable images" in page.read_text()
+    assert "unreadable images: 3" in page.read_text()
 
 
 def test_those_of_every_file_of_a_benchmark_are_named(file, photos, tmp_path):

@@ -27,13 +27,13 @@ def saved(file, tmp_path):
 
 def test_the_report_the_model_and_its_card_name_the_variants(saved):
     made, path = saved
-    assert made.to_dict()["variants"] == made.variants == 3
+    assert made.to_dict()["variants"] == made.data.n_variants == 3
     facts = describe(path)
     assert (facts["variants"], facts["images"], facts["columns"]) == (3, 24, 48)
     card = path.with_name("m.model.md").read_text()
     assert (
-        "Variants of each image that it was fitted on, too: 3 "
-        "(rotation=30,zoom=0.2,horizontal_flip); it was scored on none."
+        "The model was also fitted on 3 variants of each image "
+        "(rotation=30,zoom=0.2,horizontal_flip). It was not tested on variants."
     ) in card.replace("\\", "")
     result = CliRunner().invoke(main, ["info", str(path)])
     assert "variants: 3" in result.stdout
@@ -41,7 +41,7 @@ def test_the_report_the_model_and_its_card_name_the_variants(saved):
 
 def test_without_them_nothing_is_said_of_variants(file, tmp_path):
     made = fit(file, embedding="grid4.flatten", variants=0, model=tmp_path / "m.model")
-    assert made.variants == 0
+    assert made.data.n_variants == 0
     assert describe(tmp_path / "m.model")["variants"] == 0
     assert "variants" not in (tmp_path / "m.model.md").read_text()
     plain = fit(file.with_name("plain.h5"), embedding="grid4.flatten")
@@ -98,7 +98,7 @@ def test_the_commands(file, tmp_path):
 
     options = ["--embedding", "grid4.flatten", "--cv", 3, "--n-jobs", 1]
     text = run("fit", file, *options)
-    assert "trained also on 3 variants of each image" in text
+    assert "also trained on 3 variants of each image" in text
     assert "variants" not in run("fit", file, *options, "--variants", 0)
     page = tmp_path / "page.html"
     facts = json.loads(run("fit", file, *options, "--variants", 1, "--json", "--report", page))

@@ -55,7 +55,7 @@ def test_accuracy(embedded, form, embedding):
     report = fit(embedded(size), ["logreg", "rbf-svm", "gradient-boosting"], embedding=embedding)
     accuracy = {rank.head: rank.scores["accuracy"]["score"] for rank in report.ranking}
     print(form, size, embedding, {name: round(value, 3) for name, value in accuracy.items()})
-    assert report.images == {"crops": 120, "reference": 1078}[form]
+    assert len(report.data.y) == {"crops": 120, "reference": 1078}[form]
     assert accuracy.pop("logreg") >= {"crops": 0.90, "reference": 0.84}[form]
     assert min(accuracy.values()) >= {"crops": 0.85, "reference": 0.80}[form]
 

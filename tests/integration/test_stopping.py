@@ -185,7 +185,7 @@ def test_a_stopped_run_keeps_its_batches_and_says_how_to_go_on(
     assert process.returncode == 1
     assert first == "Stopping after this batch; a second signal stops at once."
     words = r"Stopped after (\d+) of 60 images, which are safe in (\S+)( \(x.h5 is as it was\))?"
-    done, name, beside, again = re.fullmatch(f"{words}; go on with: (.*)", last).groups()
+    done, name, beside, again = re.fullmatch(f"{words}; to continue, run: (.*)", last).groups()
     assert int(done) == describe(tmp_path / name)["done"]
     assert int(done) == embedded + (had if stage == "adding images" else 0) < 60
     assert (name, bool(beside)) == (("x.h5.partial", True) if had else ("x.h5", False))
@@ -241,7 +241,7 @@ def test_before_the_first_batch_it_ends_at_once(album, tmp_path, start, what, th
     code, said = end_of(process)
     assert code == 1
     assert said[0] == "Stopping; a second signal stops at once."
-    assert said[1].startswith("Stopped before the first batch, nothing is lost; go on with: ")
+    assert said[1].startswith("Stopped before the first batch, nothing is lost; to continue, run: ")
     assert len(said) == 2
     assert (file.read_bytes() if file.exists() else None) == before
 

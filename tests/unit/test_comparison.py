@@ -23,7 +23,7 @@ def test_clearly_worse_heads_are_told_from_the_best():
     assert found.ranking[-1].difference == pytest.approx(-0.4, abs=0.05)
     assert "not significantly different from: " in found.verdict[1]
     assert 0 < found.detectable < 0.1
-    assert "a difference in accuracy under 0.0" in found.verdict[2]
+    assert "a difference in accuracy below 0.0" in found.verdict[2]
 
 
 def test_p_values_are_adjusted_for_their_number():
@@ -43,7 +43,7 @@ def test_p_values_are_adjusted_for_their_number():
 def test_with_few_images_it_says_so():
     made, study, scorer = entries_of(dataset(40), {"a": 0.8, "b": 0.7, "dummy": 0.5})
     verdict = " ".join(compare(made, study, "accuracy", scorer).verdict)
-    assert "can't tell heads apart" in verdict
+    assert "can't distinguish the heads" in verdict
     made, study, scorer = entries_of(dataset(60), {"a": 0.95, "b": 0.5})
     assert "60 images are few" in " ".join(compare(made, study, "accuracy", scorer).verdict)
 

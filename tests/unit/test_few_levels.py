@@ -163,7 +163,9 @@ def test_a_file_keeps_its_range(cells, tmp_path):
     (cells / "a" / "more.tif").write_bytes(tiff(stripes(1, 0, 4095)))
     result = extract(cells, file)
     assert (result.computed, result.few_levels) == (1, [])
-    with pytest.raises(SpecError, match=r"value_range 0,4095, not 0,1023: leave out --value-range"):
+    with pytest.raises(
+        SpecError, match=r"value_range 0,4095, not 0,1023: to update it, leave out --value-range"
+    ):
         extract(cells, file, value_range="0,1023")
     extract(cells, tmp_path / "y.h5", **SETTINGS)
     with pytest.raises(SpecError, match=r"value_range None, not 0,4095"):

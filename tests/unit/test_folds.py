@@ -77,7 +77,7 @@ def test_a_given_split_that_shares_images_says_which(caplog):
     data = dataset(split=split, copies=copies)
     chosen, [(train, test)] = make_folds(data)
     assert chosen == "val"
-    assert "train and val share images: 2 pairs" in caplog.text
+    assert "train and val share images: 2 pairs are" in caplog.text
     assert f"{data.ids[0]}  =  {data.ids[2]}" in caplog.text
     assert f"{data.ids[7]}  =  {data.ids[5]}" in caplog.text
     assert set(np.flatnonzero(split == "train")) - set(train) == {0, 7}
@@ -140,7 +140,7 @@ def test_more_folds_than_groups_is_one_line():
 
 def test_one_group_a_class_can_not_be_tuned():
     y = np.array(list("ab") * 10)
-    with pytest.raises(DatasetError, match="leave --tune"):
+    with pytest.raises(DatasetError, match="leave out --tune"):
         inner_folds(y, np.unique(y, return_inverse=True)[1], np.arange(20), 0)
 
 

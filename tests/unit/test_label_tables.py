@@ -340,7 +340,7 @@ def test_two_columns_for_one_thing_are_wrong_usage(file):
 def test_an_option_of_columns_has_its_form(file, value):
     result = run("fit", file, "--label-columns", value)
     assert result.exit_code == 2
-    assert "is not as in id=filename,label=species,group=site" in result.stderr
+    assert "as in id=filename,label=species,group=site" in result.stderr
 
 
 def test_every_command_reads_the_columns_and_a_page_finds_them_again(file, table, tmp_path):

@@ -283,7 +283,7 @@ def test_what_is_no_expression_is_wrong_usage(expression):
 
 @pytest.mark.parametrize("name", ["gone.csv", "gone.CSV", "gone.tsv"])
 def test_a_file_of_groups_that_is_not_there_is_no_expression(name, tmp_path):
-    with pytest.raises(DatasetError, match="can't be read as a CSV"):
+    with pytest.raises(DatasetError, match="does not exist; expected a CSV file"):
         labelled(["red/1.png"], groups=str(tmp_path / name))
 
 

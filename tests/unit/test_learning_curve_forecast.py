@@ -35,13 +35,13 @@ def test_a_law_that_fails_its_backtest_gives_no_number():
     assert not bad.backtest.interval[0] <= bad.backtest.seen <= bad.backtest.interval[1]
     assert (bad.verdict, bad.forecasts) == ("unknown", ())
     assert "predicts an accuracy of 0.700" in bad.sentence
-    assert "0.900 was seen" in bad.sentence
+    assert "the measured accuracy is 0.900" in bad.sentence
 
 
 def test_a_wide_interval_is_no_verdict():
     judged = judge(measured(lambda size: 0.95 - size**-0.5, spread=0.03), 0)
     assert judged.verdict == "unknown"
-    assert "may be anything from" in judged.sentence
+    assert "It can't be said" in judged.sentence
     low, high = judged.forecasts[0].gain_interval
     assert high - low > 0.02
 

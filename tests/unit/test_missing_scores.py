@@ -95,7 +95,7 @@ def test_evaluate_says_which_classes_and_why_a_score_is_none(model):
     result = run("evaluate", model / "m.model", model / "new", "--near-duplicates", "off")
     assert result.exit_code == 0, result.output
     assert "2 of 3 classes have tested images" in result.stdout
-    assert "none: roc auc: no tested image is of c" in result.stdout
+    assert "no ROC AUC: no tested image is of c" in result.stdout
     assert " - " not in result.stdout
     asked = ("evaluate", model / "m.model", model / "new", "--near-duplicates", "off", "--json")
     row = json.loads(run(*asked).stdout)["scores"]["roc_auc"]
@@ -155,7 +155,7 @@ def test_a_fit_ranked_by_such_a_scorer_is_one_line(tmp_path):
     assert "roc_auc_ovr is not defined" in refused.stderr
     assert "of c in fold" in refused.stderr
     shown = run("fit", tmp_path / "p.h5", *given)
-    assert "none: roc auc of folds" in shown.stdout
+    assert "ROC AUC of folds of logreg: " in shown.stdout
     assert "no tested image is of c in fold" in shown.stdout
 
 

@@ -249,8 +249,10 @@ def test_the_last_epoch_with_variants_is_what_cross_validation_scores():
     data, params = augmented(90, classes="abc"), {"epochs": 5, "steps": 1}
     curve = training_curve(data, params=params, cv=3)
     scores = cross_validate(make_head("mlp", **params), data, cv=3).scores
-    np.testing.assert_array_equal(curve.validation_accuracy[:, -1], scores["accuracy"])
-    np.testing.assert_allclose(curve.validation_loss[:, -1], scores["log_loss"], rtol=1e-10)
+    np.testing.assert_array_equal(curve.validation_accuracy[:, -1], scores["accuracy"]["folds"])
+    np.testing.assert_allclose(
+        curve.validation_loss[:, -1], scores["log_loss"]["folds"], rtol=1e-10
+    )
 
 
 def test_training_scores_are_those_of_the_images_themselves():

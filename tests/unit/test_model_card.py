@@ -14,6 +14,7 @@ from tlfeatures.cli import main
 from tlfeatures.errors import ModelError, ParameterError
 from tlfeatures.features.backbones.vgg16 import IMAGENET
 from tlfeatures.metrics.score_records import score_record
+from tlfeatures.metrics.scores import score_name
 from tlfeatures.models.card import render_card
 from tlfeatures.models.model_file import read_model_info
 
@@ -33,11 +34,11 @@ def saved(fitted_folder, tmp_path_factory):
 
 def test_every_number_of_the_card_is_in_the_report(saved):
     report, facts, card = saved
-    rows = dict(re.findall(r"^\| ([a-z][a-z0-9 ]+) \| (.+) \|$", card, re.MULTILINE))
+    rows = dict(re.findall(r"^\| ([A-Za-z][A-Za-z0-9 ]+) \| (.+) \|$", card, re.MULTILINE))
     assert (rows["blue"], rows["red"]) == ("12", "12")
     assert "24 images in all" in card
     for name, row in report.ranking[0].scores.items():
-        value, interval, mean, deviation = rows[name.replace("_", " ")].split(" | ")
+        value, interval, mean, deviation = rows[score_name(name)].split(" | ")
         assert value == f"{row['score']:.3f}"
         assert (mean, deviation) == (f"{row['mean']:.3f}", f"{row['std']:.3f}")
         low_high = row["interval"]
@@ -46,20 +47,23 @@ def test_every_number_of_the_card_is_in_the_report(saved):
     assert "best of 2 heads" in card
     assert all(sentence in card.replace("\\", "") for sentence in report.verdict)
     assert f"{facts['outliers']['threshold']:.3f}" in card
-    assert "which 0 of 24 of these were when left out" in card
+    assert "0 would be flagged" in card
 
 
 def test_a_model_without_scores_says_that_they_were_not_measured(file, tmp_path):
     Model.fit(make_head("logreg"), load_dataset(file)).save(tmp_path / "m.model")
     card = (tmp_path / "m.model.md").read_text()
-    assert "Not measured" in card
+    assert "were not measured when the model was fitted" in card
     assert "accuracy" not in card
     assert "best of" not in card
 
 
 def test_how_many_exceeded_the_limit_is_told(tmp_path):
     Model.fit(make_head("logreg"), dataset(120)).save(tmp_path / "m.model")
-    assert "which 1 of 120 of these were when left out" in (tmp_path / "m.model.md").read_text()
+    assert (
+        "Each of 120 of these images was compared with the others in this way: 1 would"
+        in (tmp_path / "m.model.md").read_text()
+    )
 
 
 @pytest.mark.parametrize("tune", [False, True])
@@ -83,9 +87,9 @@ def test_groups_and_copies_are_told_if_there_are_any(photos, tmp_path, copies, g
     extract(photos, tmp_path / "x.h5", backbone="pixels", size=16, pools=["flatten"])
     fit(tmp_path / "x.h5", cv=3, groups=groups, model=tmp_path / "m.model")
     card = (tmp_path / "m.model.md").read_text().lower()
-    assert ("2 pairs of them show the same image" in card) is bool(copies)
-    assert ("they belong to 12 groups" in card) is (groups is not None)
-    assert ("kept on one side of every fold" in card) is bool(copies or groups)
+    assert ("2 pairs of images are the same or nearly the same" in card) is bool(copies)
+    assert ("the images belong to 12 groups" in card) is (groups is not None)
+    assert ("were kept in one fold" in card) is bool(copies or groups)
 
 
 @pytest.mark.parametrize(
@@ -112,10 +116,10 @@ def test_a_given_split_is_named_and_what_the_saved_head_has_seen(
     assert read_model_info(tmp_path / "m.model")["included"] == expected
     fit(tmp_path / "s.h5", split="test" if held_back else "val", model=tmp_path / "m.model")
     assert f"fitted on all 25 images, {included}" in (tmp_path / "m.model.md").read_text()
-    assert "1 pair of them" in card
-    assert "every fold" not in card  # the copies stood on two sides of the split
+    assert "1 pair of images is the same" in card
+    assert "one fold" not in card  # the copies stood on two sides of the split
     assert re.search(r"^\| accuracy \| [\d.]+ \| [\d.]+ to [\d.]+ \|$", card, re.MULTILINE)
-    assert "deviation" not in card  # of one fold there is none
+    assert "std of folds" not in card  # of one fold there is none
 
 
 @pytest.mark.parametrize(
@@ -164,7 +168,7 @@ def test_a_card_never_replaces_what_is_none(file, tmp_path):
 def test_the_card_is_replaced_with_the_model(file, tmp_path):
     fit(file, model=tmp_path / "m.model")
     fit(file, "knn", model=tmp_path / "m.model")
-    assert "head knn" in (tmp_path / "m.model.md").read_text()
+    assert "head (classifier) knn" in (tmp_path / "m.model.md").read_text()
     assert not list(tmp_path.glob(".*.new"))
 
 
@@ -192,7 +196,7 @@ def test_the_card_lies_beside_the_file_that_a_link_names(file, tmp_path):
     result = CliRunner().invoke(main, ["fit", str(file), "-o", str(tmp_path / "link.model")])
     assert result.exit_code == 0, result.output
     card = tmp_path / "real" / "m.model.md"
-    assert f"its card: {card}" in result.stdout
+    assert f"(model card): {card}" in result.stdout
     assert "# m.model" in card.read_text()
     assert (tmp_path / "link.model").is_symlink()
     assert not (tmp_path / "link.model.md").exists()

@@ -129,7 +129,7 @@ def test_the_last_epoch_is_what_cross_validation_scores(head):
     data, params = named(90, classes="abc"), {"hidden": 8, "epochs": 3}
     curve = training_curve(data, head, params=params, cv=3)
     scores = cross_validate(make_head(head, **params), data, cv=3).scores
-    np.testing.assert_array_equal(curve.validation_accuracy[:, -1], scores["accuracy"])
-    np.testing.assert_allclose(curve.validation_loss[:, -1], scores["log_loss"], rtol=1e-6)
+    np.testing.assert_array_equal(curve.validation_accuracy[:, -1], scores["accuracy"]["folds"])
+    np.testing.assert_allclose(curve.validation_loss[:, -1], scores["log_loss"]["folds"], rtol=1e-6)
     two = training_curve(data, head, params=params, cv=3, n_jobs=2)
     np.testing.assert_array_equal(curve.loss, two.loss)

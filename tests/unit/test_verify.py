@@ -291,9 +291,9 @@ def test_the_command_says_what_was_checked_and_exits_by_what_was_found(photos, f
     clean = invoke("verify", file, "--source", photos)
     assert clean.exit_code == 0
     assert "24 images (24 embedded" in clean.stdout
-    assert "checksums" in clean.stdout
-    assert "16 embedded again, smallest cosine 1.000000" in clean.stdout
-    assert clean.stdout.rstrip().endswith("nothing found")
+    assert "checksum" in clean.stdout
+    assert "16 images embedded again (smallest cosine similarity 1.000000" in clean.stdout
+    assert clean.stdout.rstrip().endswith("no problems found")
     with h5py.File(file, "r+") as opened:
         opened["embeddings/grid4.avg"][:7] += 1
     found = invoke("verify", file)
@@ -303,7 +303,7 @@ def test_the_command_says_what_was_checked_and_exits_by_what_was_found(photos, f
     assert f"`tlfeatures verify {file} --mend; tlfeatures extract {photos} -o" in found.stdout
     mended = invoke("verify", file, "--mend")
     assert mended.exit_code == 1
-    assert "7 rows unmarked" in mended.stdout
+    assert "7 rows marked as missing" in mended.stdout
     assert invoke("verify", file.with_name("x.h5")).exit_code == 2
     assert invoke("verify", file, "--weights", "x").exit_code == 2
 

@@ -121,7 +121,7 @@ _RANKING: dict[str, Any] = {
 }
 _LARGEST: dict[str, Any] = {"label": str, "share": float | int}
 _RANK: dict[str, Any] = {
-    **dict.fromkeys(("head", "embedding", "label", "standing"), str),
+    **dict.fromkeys(("head", "embedding", "classifier", "label", "standing"), str),
     "reason": str | None,
     **dict.fromkeys(("params", "scores"), dict),
     **dict.fromkeys(("difference", "p"), float | int | None),

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.duplicates import Similarity
 from tlfeatures.dataset.labels import Groups, Labels
-from tlfeatures.dataset.load import Data, as_dataset
+from tlfeatures.dataset.load import Data, as_dataset, check_data
 from tlfeatures.errors import DatasetError, ParameterError
 from tlfeatures.features.combined import parts_of
 from tlfeatures.features.file.reader import read_header
@@ -85,8 +86,10 @@ def load_datasets(
 
 def _listed(data: Data | Sequence[Data]) -> list[Data]:
     """Give a list, with each file once."""
-    if isinstance(data, str | os.PathLike | Dataset):
+    if isinstance(data, str | os.PathLike | Dataset) or not isinstance(data, Iterable):
         data = [data]
+    for each in data:
+        check_data(each)
     sources = [each if isinstance(each, Dataset) else str(each) for each in data]
     files = dict.fromkeys(each for each in sources if isinstance(each, str))
     return [*files, *(each for each in sources if isinstance(each, Dataset))]
@@ -124,7 +127,8 @@ def _choose(wanted: list[str], available: list[list[str]], sources: str) -> list
 def _cut_all(datasets: list[Dataset]) -> list[Dataset]:
     """Cut datasets to their common images, and give all of them the same ids and copies."""
     forms = _forms({place: data.ids.tolist() for place, data in enumerate(datasets)})
-    common = sorted(set.intersection(*map(set, forms.values())))
+    everywhere = set.intersection(*map(set, forms.values()))
+    common = [form for form in forms[0] if form in everywhere]  # the order of the first
     if not common:
         files = ", ".join(dict.fromkeys(data.file for data in datasets))
         raise DatasetError(f"{files} have no image in common")
@@ -142,10 +146,22 @@ def _cut_all(datasets: list[Dataset]) -> list[Dataset]:
                 f"{data.ids[row]} is {first.y[row]} in {first.file} and {data.y[row]} in "
                 f"{data.file}: give --labels CSV"
             )
+        for name in ("groups", "split"):
+            if not _same(getattr(data, name), getattr(first, name)):
+                raise DatasetError(
+                    f"{first.file} and {data.file} have different {name}; give all of them the "
+                    f"same {name}, as one benchmark has one division into folds"
+                )
     copies = np.unique(np.concatenate([data.copies for data in cut]), axis=0)
     unreadable = {normalize_name(image.id): image for data in cut for image in data.unreadable}
     failed = tuple(unreadable[form] for form in sorted(unreadable))
     return [replace(data, ids=first.ids, copies=copies, unreadable=failed) for data in cut]
+
+
+def _same(one: NDArray[np.str_] | None, other: NDArray[np.str_] | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return np.array_equal(one, other)
 
 
 def rows_of(wanted: list[str], ids: list[str]) -> list[int] | None:

@@ -12,13 +12,16 @@ from numpy.typing import NDArray
 from tlfeatures.metrics.score_records import Score
 
 INTERVALS = (
-    "95 % intervals: percentile bootstrap over images (whole groups where there are any) of the "
-    "scores of the pooled out-of-fold predictions; Wilson's where all were right, or all wrong"
+    "95 % intervals: percentile bootstrap over images, or over whole groups if there are any, of "
+    "the scores of the out-of-fold predictions of all folds together (out-of-fold: by a head that "
+    "was not trained on the image). If all predictions are right, or all are wrong, it is Wilson's "
+    "interval"
 )
 TESTS = {
-    True: "p: corrected resampled t-test (Nadeau and Bengio 2003) of the fold scores against the "
-    "best, Holm-adjusted",
-    False: "p: paired bootstrap test over images against the best, Holm-adjusted",
+    True: "p: p value of the difference to the best head, by a corrected resampled t-test of the "
+    "fold scores (Nadeau and Bengio 2003), Holm-adjusted for the number of heads",
+    False: "p: p value of the difference to the best head, by a paired bootstrap test over images, "
+    "Holm-adjusted for the number of heads",
 }
 
 
@@ -29,6 +32,8 @@ class Rank:
     Attributes
     ----------
     head, embedding : str
+    classifier : str
+        Classes of the head's steps.
     label : str
         Name of the head, the parameters in which it differs from others of the same name, and in
         brackets whether it was tuned and the number of variants that it was trained on.
@@ -55,6 +60,7 @@ class Rank:
 
     head: str
     embedding: str
+    classifier: str
     label: str
     tuned: bool
     params: dict[str, Any]
@@ -67,6 +73,11 @@ class Rank:
     keys: list[str]
     standing: str
     reason: str | None
+
+    @property
+    def is_dummy(self) -> bool:
+        """Whether the head always names the largest class, whatever its name is."""
+        return self.classifier.endswith("sklearn.dummy.DummyClassifier")
 
     @property
     def name(self) -> str:

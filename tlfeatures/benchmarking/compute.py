@@ -11,8 +11,6 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-import joblib
-import numpy as np
 from sklearn.base import BaseEstimator
 
 from tlfeatures.benchmarking.digests import digest_of_folds, fingerprint, versions
@@ -20,7 +18,8 @@ from tlfeatures.benchmarking.entries import entry_of
 from tlfeatures.benchmarking.plan import Plan
 from tlfeatures.benchmarking.store.store import ResultStore
 from tlfeatures.errors import ParameterError
-from tlfeatures.heads.parameters import class_path, plain_params
+from tlfeatures.heads.identity import class_path, code_digest, settings_digest
+from tlfeatures.heads.parameters import plain_params
 from tlfeatures.heads.table import Grid
 from tlfeatures.model_selection.head_folds import HeadFolds, run_folds
 from tlfeatures.model_selection.trainer import Trainer
@@ -57,7 +56,7 @@ def _compute_repeat(
 ) -> None:
     data, heads = trainer.data, plan.classifiers(repeat)
     grids = {name: plan.grid(name) for name in heads}
-    base = f"{matrix}{digest_of_folds(plan.folds[repeat], data.together)}+{FIT_VERSION}"
+    base = [matrix, data.embedding, digest_of_folds(plan.folds[repeat], data.together), FIT_VERSION]
     keys = {
         name: entry_key(base, name, head, grids[name], plan.seed(repeat), plan.scoring)
         for name, head in heads.items()
@@ -67,11 +66,14 @@ def _compute_repeat(
         facts = {
             "head": name,
             "classifier": class_path(heads[name]),
+            "settings": settings_digest(heads[name], seeds=False),
             "file": data.file,
             "embedding": data.embedding,
             "variants": data.n_variants,
             "matrix": matrix,
             "repeat": repeat,
+            "random_state": plan.seed(repeat),
+            "fit_version": FIT_VERSION,
             "tuned": bool(grids[name]),
             "params": plain_params(heads[name]),
             "key": keys[name],
@@ -117,14 +119,19 @@ def _runs(
 
 
 def entry_key(
-    base: str, name: str, head: BaseEstimator, grid: Grid, seed: int | None, scoring: list[str]
+    base: list[Any],
+    name: str,
+    head: BaseEstimator,
+    grid: Grid,
+    seed: int | None,
+    scoring: list[str],
 ) -> str:
     """Give the key of an entry: a hash of all that it is computed from.
 
     Parameters
     ----------
-    base : str
-        Hash of values, folds and the version of how heads are fitted.
+    base : list
+        What heads have in common: values, folds, the version of how heads are fitted.
     name : str
     head : scikit-learn classifier
         Not fitted.
@@ -132,11 +139,6 @@ def entry_key(
     seed : int or None
     scoring : list of str
     """
-    params = sorted((key, _text(value)) for key, value in head.get_params().items())
-    parts = [base, name, class_path(head), params, repr(grid), seed, scoring, versions()]
+    own = [name, settings_digest(head), code_digest(head), repr(grid)]
+    parts = [base, own, seed, scoring, versions()]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
-
-
-def _text(value: Any) -> str:
-    # The repr of a long array leaves values out.
-    return str(joblib.hash(value)) if isinstance(value, np.ndarray) else repr(value)

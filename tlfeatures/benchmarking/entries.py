@@ -22,7 +22,8 @@ class Entry(EqualByValue):
     Attributes
     ----------
     facts : dict
-        JSON-ready: head, classifier (its classes), file, embedding, variants, matrix (hash of
+        JSON-ready: head, classifier (its classes), settings (hash of
+        classes and all parameters), file, embedding, variants, matrix (hash of
         values), repeat, tuned, params, chosen (parameters by fold), chosen_scores (their scores on
         the inner folds), scores (name to `Score`), fit_seconds, test_fraction, versions, key.
     fold, predicted : ndarray of shape (n,), int
@@ -60,4 +61,4 @@ def entry_of(run: HeadFolds, facts: dict[str, Any], scorer: BootstrapScorer) -> 
 def series_of(entry: Entry) -> tuple[Any, ...]:
     """Return a key that entries share if they differ in the repeat only."""
     facts = entry.facts
-    return facts["matrix"], facts["head"], facts["tuned"], repr(sorted(facts["params"].items()))
+    return tuple(facts[name] for name in ("matrix", "embedding", "head", "tuned", "settings"))

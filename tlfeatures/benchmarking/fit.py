@@ -23,7 +23,7 @@ from tlfeatures.dataset.load import Data, as_dataset
 from tlfeatures.errors import ParameterError
 from tlfeatures.features.cluster.connect import TLS, connect_if
 from tlfeatures.heads.coordinate_step import set_tuned
-from tlfeatures.heads.table import HEADS, Heads, make_heads
+from tlfeatures.heads.table import HEADS, Heads, make_heads, named_heads, report_missing_params
 from tlfeatures.model_selection.fit_warnings import Notices, collected
 from tlfeatures.model_selection.folds import inner_folds
 from tlfeatures.model_selection.head_fit import fit_head
@@ -121,7 +121,9 @@ def fit(
     >>> result.verdict[0]  # doctest: +SKIP
     'logreg is right for 85.3 % of 1,078 tested images (95 % interval: 83.1 to 87.3 %). Always ...'
     """
-    make_heads(heads, params)  # it reports a wrong name before the file is read
+    heads = named_heads(heads)
+    report_missing_params(heads, params)
+    make_heads(heads, params)  # it refuses a wrong name before the file is read
     if model is not None:
         check_model_target(model)
         check_card_target(model)
@@ -147,8 +149,8 @@ def fit(
         random_state=random_state,
     )
     if model is not None:
-        _check_savable(plan.classifiers(), dataset)
-    sources = sources_of([dataset], labels, groups, near_duplicates)
+        _check_savable(plan, dataset)
+    sources = sources_of([dataset], labels, groups)
     study = Study.of(dataset, plan.split, plan.folds[0], random_state, sources)
     store = ResultStore.open(None, study)
     add_command(store, command)
@@ -168,11 +170,12 @@ def fit(
     return FitResult(result, dataset, fitted, str(model))
 
 
-def _check_savable(classifiers: Mapping[str, BaseEstimator], data: Dataset) -> None:
+def _check_savable(plan: Plan, data: Dataset) -> None:
     """Check with a few images of each class that heads from elsewhere can be saved."""
     few = np.concatenate([np.flatnonzero(data.y == label)[:_FEW] for label in data.classes])
-    for name, head in classifiers.items():
-        if name in HEADS:
+    for name, head in plan.classifiers().items():
+        given = plan.heads[name]
+        if isinstance(given, str) and given in HEADS:
             continue
         try:
             with collected(name):  # warnings about so few images say nothing about the head

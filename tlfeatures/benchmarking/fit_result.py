@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from sklearn.base import BaseEstimator
 
 from tlfeatures.benchmarking.benchmark import Benchmark
@@ -48,6 +49,11 @@ class FitResult:
     def included(self) -> list[str]:
         """Given splits, in addition to train, that the saved head is fitted on."""
         return included_splits(self.data, self.benchmark.study.facts["split"])
+
+    @property
+    def tested_classes(self) -> int:
+        """Number of classes that have tested images."""
+        return len(np.unique(self.data.y[self.benchmark.entries[0].fold >= 0]))
 
     @property
     def test_split_unused(self) -> bool:

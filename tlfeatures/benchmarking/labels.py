@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,25 @@ def head_labels(ranked: list[list[Entry]]) -> list[str]:
         For example `logreg C=3.0 (tuned, 2 variants)`.
     """
     every = [entries[0].facts for entries in ranked]
-    return [
+    labels = [
         _head_label(facts, [other for other in every if _same_but_params(facts, other)])
         for facts in every
     ]
+    return _numbered(list(zip(labels, embedding_labels(ranked), strict=True)))
+
+
+def _numbered(names: list[tuple[str, str]]) -> list[str]:
+    """Give the labels of heads; those of one embedding that are equal get a number.
+
+    Such heads differ in a parameter that is no plain data, or are fitted to two datasets of one
+    embedding.
+    """
+    total, seen = Counter(names), Counter[tuple[str, str]]()
+    labels = []
+    for name in names:
+        seen[name] += 1
+        labels.append(f"{name[0]} #{seen[name]}" if total[name] > 1 else name[0])
+    return labels
 
 
 def _same_but_params(one: dict[str, Any], other: dict[str, Any]) -> bool:

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from sklearn.base import BaseEstimator
 
 from tlfeatures.dataset.dataset import Dataset
@@ -16,6 +15,7 @@ from tlfeatures.errors import ParameterError
 from tlfeatures.heads.table import Grid, Heads, OneHead, head_grid, make_heads, named_heads
 from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer
 from tlfeatures.model_selection.cross_validation import check_scoring
+from tlfeatures.model_selection.evaluation import scorer_of
 from tlfeatures.model_selection.folds import INNER_CV, make_folds
 from tlfeatures.names import as_list
 
@@ -78,9 +78,7 @@ class Plan:
         scoring = as_list(scoring)
         check_scoring(scoring, data.classes)
         chosen, folds = _folds(data, cv, split, repeats, random_state)
-        tested = np.zeros(len(data.y), bool)
-        tested[np.concatenate([test for _, test in folds[0]])] = True
-        scorer = BootstrapScorer.of(data.y, data.together, tested, data.classes, random_state)
+        scorer = scorer_of(data, folds[0], random_state)
         named = named_heads(heads)
         return cls(named, params or {}, tune, scoring, chosen, folds, random_state, scorer)
 
@@ -115,8 +113,8 @@ def _folds(
     chosen, first = make_folds(data, cv=cv, split=split, random_state=seed)
     if repeats > 1 and chosen != "cv":
         raise ParameterError(
-            f"{repeats} repeats need cross-validation, and the {chosen} split is always the same: "
-            "--split cv, or --repeats 1"
+            f"{repeats} repeats need cross-validation, because the {chosen} split is always the "
+            "same: use --split cv or --repeats 1"
         )
     if repeats > 1 and not (cv is None or isinstance(cv, numbers.Integral)):
         raise ParameterError(

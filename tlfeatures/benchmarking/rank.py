@@ -158,6 +158,7 @@ def _rank(
     facts = entries[0].facts
     return Rank(
         head=facts["head"],
+        classifier=facts["classifier"],
         embedding=embedding,
         label=label,
         tuned=facts["tuned"],

@@ -6,13 +6,15 @@ embeddings, repeats) are ranked together with those that it has.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tlfeatures.benchmarking.benchmark import Benchmark
 from tlfeatures.benchmarking.common_images import load_datasets
-from tlfeatures.benchmarking.compute import compute_entries
+from tlfeatures.benchmarking.compute import FIT_VERSION, compute_entries
+from tlfeatures.benchmarking.entries import Entry
 from tlfeatures.benchmarking.plan import Plan
 from tlfeatures.benchmarking.rank import compare
 from tlfeatures.benchmarking.store.store import ResultStore
@@ -22,12 +24,14 @@ from tlfeatures.dataset.labels import Groups, Labels
 from tlfeatures.dataset.load import Data
 from tlfeatures.errors import ParameterError
 from tlfeatures.features.cluster.connect import TLS, connect_if
-from tlfeatures.heads.table import Heads, make_heads
+from tlfeatures.heads.table import Heads, make_heads, named_heads, report_missing_params
 from tlfeatures.model_selection.progress import Progress, ProgressCounter
 from tlfeatures.model_selection.trainer import Trainer
 
 if TYPE_CHECKING:
     from tlfeatures.features.cluster.client import Client
+
+logger = logging.getLogger(__name__)
 
 
 def benchmark(
@@ -49,7 +53,7 @@ def benchmark(
     scoring: str | Sequence[str] = (),
     out: str | os.PathLike[str] | None = None,
     n_jobs: int | None = -1,
-    random_state: int = 0,
+    random_state: int | None = 0,
     cluster: str | Client | None = None,
     tls: TLS | None = None,
     command: str | None = None,
@@ -81,7 +85,8 @@ def benchmark(
         Folder of the results, created if needed. Entries that it has are not computed again.
     n_jobs : int or None
         Number of folds fitted at once; the results don't depend on it.
-    random_state : int
+    random_state : int or None
+        Seed of folds, heads and resamples.
     cluster : str or distributed.Client, optional
         Its workers fit the folds instead of `n_jobs` processes: the address of a Dask scheduler,
         "local" to start one on this machine, or a client. The results don't depend
@@ -112,7 +117,9 @@ def benchmark(
     >>> benchmark("photos.h5", heads=["logreg", "knn"])  # doctest: +SKIP
     >>> benchmark(load_dataset("photos.h5"), heads={"deep": MLPClassifier()})  # doctest: +SKIP
     """
-    make_heads(heads, params)  # it reports a wrong name before any file is read
+    heads = named_heads(heads)
+    report_missing_params(heads, params)
+    make_heads(heads, params)  # it refuses a wrong name before any file is read
     datasets = load_datasets(
         data,
         embeddings,
@@ -134,7 +141,7 @@ def benchmark(
         repeats=repeats,
         random_state=random_state,
     )
-    sources = sources_of(datasets, labels, groups, near_duplicates)
+    sources = sources_of(datasets, labels, groups)
     study = Study.of(datasets[0], plan.split, plan.folds[0], random_state, sources)
     store = ResultStore.open(out, study)
     add_command(store, command)
@@ -169,7 +176,28 @@ def ranked(plan: Plan, store: ResultStore) -> Benchmark:
     if not store.entries:
         raise ParameterError("none of these heads could be fitted; the reasons are said above")
     with store.updating():
-        comparison = compare(store.entries, store.study, plan.ranked_by, plan.scorer)
+        entries = _rankable(store.entries, plan.ranked_by)
+        comparison = compare(entries, store.study, plan.ranked_by, plan.scorer)
         store.write(comparison.to_dict())
     folder = None if store.folder is None else str(store.folder)
     return Benchmark(store.study, store.entries, comparison, store.computed, folder, store.commands)
+
+
+def _rankable(entries: list[Entry], scoring: str) -> list[Entry]:
+    """Leave out entries that can't be compared with those of this run, and say which ones."""
+    kept = [entry for entry in entries if entry.facts["fit_version"] == FIT_VERSION]
+    if len(kept) < len(entries):
+        logger.warning(
+            "%d entries are not ranked, because another version of tlfeatures fitted them; run "
+            "their benchmark again to compute them anew",
+            len(entries) - len(kept),
+        )
+    without = {entry.facts["head"] for entry in kept if scoring not in entry.facts["scores"]}
+    if without:
+        logger.warning(
+            "not ranked, because they were computed without the score %s: %s; run their benchmark "
+            "again with this score",
+            scoring,
+            ", ".join(sorted(without)),
+        )
+    return kept

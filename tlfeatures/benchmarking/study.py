@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from tlfeatures.benchmarking.digests import digest_of_study
 from tlfeatures.dataset.dataset import Dataset
-from tlfeatures.dataset.duplicates import Similarity, least_similarity
 from tlfeatures.dataset.grouping import merge_groups
 from tlfeatures.dataset.stratified_folds import Fold
 from tlfeatures.equality import EqualByValue
@@ -27,9 +26,7 @@ FORMAT_VERSION = 1
 GIVEN_IN_PYTHON = "given in Python"
 
 
-def sources_of(
-    datasets: Iterable[Dataset], labels: Any, groups: Any, near_duplicates: Similarity
-) -> dict[str, Any]:
+def sources_of(datasets: Iterable[Dataset], labels: Any, groups: Any) -> dict[str, Any]:
     """Describe what the datasets of a benchmark were loaded from, for people to read.
 
     Parameters
@@ -37,8 +34,6 @@ def sources_of(
     datasets : iterable of Dataset
         Their files need not exist.
     labels, groups : path, regular expression, other object or None
-    near_duplicates : float, "auto" or None
-        See `load_dataset`.
 
     Returns
     -------
@@ -50,11 +45,11 @@ def sources_of(
     files: dict[str, Any] = {}
     for data in datasets:
         if data.file not in files:
-            files[data.file] = _about(data, near_duplicates)
+            files[data.file] = _about(data)
     return {"files": files, "labels": _origin(labels), "groups_from": _origin(groups)}
 
 
-def _about(data: Dataset, near_duplicates: Similarity) -> dict[str, Any]:
+def _about(data: Dataset) -> dict[str, Any]:
     spec, provenance = data.spec, {}
     if Path(data.file).is_file():
         with suppress(StoreError):  # a dataset of arrays may have any file's name
@@ -63,7 +58,7 @@ def _about(data: Dataset, near_duplicates: Similarity) -> dict[str, Any]:
     return {
         "spec": spec.to_dict(),
         "provenance": provenance,
-        "near_duplicates": least_similarity(near_duplicates, spec),
+        "near_duplicates": data.near_duplicates,
     }
 
 
@@ -125,7 +120,7 @@ class Study(EqualByValue):
             "study": digest_of_study(data.ids, data.y, data.together, folds),
             "copy_pairs": data.ids[data.copies].tolist(),
             "unreadable": [image.id for image in data.unreadable],
-            **(sources or sources_of([], None, None, None)),
+            **(sources or sources_of([], None, None)),
         }
         return cls(data.ids, data.y, data.groups, data.split, data.copies, folds, facts)
 

@@ -46,12 +46,12 @@ def write_verdict(
     if len(ranking) > 1:
         lines += [_first(ranking, tied), *_untested(ranking)]
     if not math.isnan(detectable):
-        more = "; `benchmark` with more --repeats finds smaller ones"
+        more = " `benchmark` with more --repeats finds smaller differences."
         more = more if ranking[0].repeats < 5 else ""
         lines.append(
-            f"With {len(scorer.codes):,} images and {folds} folds a repeat, a difference in "
-            f"{score_name(scoring)} under {detectable:.3f} would go unnoticed half of the "
-            f"time{more}."
+            f"With {len(scorer.codes):,} images and {folds} folds per repeat, a difference in "
+            f"{score_name(scoring)} below {detectable:.3f} would go unnoticed at least half of the "
+            f"time.{more}"
         )
     return [*lines, *_warnings(ranking, tied, scorer)]
 
@@ -61,15 +61,15 @@ def _against_largest(ranking: list[Rank], scorer: BootstrapScorer, largest: Larg
     first, name = ranking[0], _named(ranking[0], ranking)
     accuracy = first.scores["accuracy"]
     interval = accuracy["interval"]
-    score = "no share" if accuracy["score"] is None else f"{100 * accuracy['score']:.1f} %"
+    score = "unknown" if accuracy["score"] is None else f"{100 * accuracy['score']:.1f} %"
     between = ""
     if interval is not None:
-        between = f" (95 % interval: {100 * interval[0]:.1f} to {100 * interval[1]:.1f} %)"
+        between = f" (95 % interval {100 * interval[0]:.1f} to {100 * interval[1]:.1f} %)"
     surely = "surely" if largest.is_beaten_by(first) else "not surely"
     return (
-        f"{name} is right for {score} of {len(scorer.codes):,} tested images{between}. Always "
-        f"naming the largest class ({largest.label}) would be right for "
-        f"{100 * largest.share:.1f} %: {name} is {surely} better."
+        f"{name}: accuracy {score}{between} on {len(scorer.codes):,} tested images. Always "
+        f"predicting the largest class ({largest.label}) would give {100 * largest.share:.1f} %; "
+        f"{name} is {surely} better than that."
     )
 
 
@@ -77,13 +77,16 @@ def _first(ranking: list[Rank], tied: list[Rank]) -> str:
     first = _named(ranking[0], ranking)
     tested = [rank for rank in ranking[1:] if rank.standing != "untested"]
     if not tested:
-        return f"{first} is first; no test tells whether the others are worse."
+        return f"{first} has the best score. The other heads can't be tested against it."
     if not tied:
-        which = "every other" if len(tested) == len(ranking) - 1 else "every other that is tested"
-        return f"{first} is first, and significantly different from {which} (p at most {LEVEL})."
+        which = "all others" if len(tested) == len(ranking) - 1 else "all others that can be tested"
+        return (
+            f"{first} has the best score. It is significantly different from {which} (p at most "
+            f"{LEVEL})."
+        )
     return (
-        f"{first} is first, but not significantly different from: {_names(tied, ranking)}. That is "
-        "no proof that they are equal."
+        f"{first} has the best score, but is not significantly different from: "
+        f"{_names(tied, ranking)}. This does not prove that they are equal."
     )
 
 
@@ -94,7 +97,7 @@ def _untested(ranking: list[Rank]) -> list[str]:
         if rank.reason is not None:
             by_reason.setdefault(rank.reason, []).append(rank)
     return [
-        f"Can't be tested against the best: {_names(ranks, ranking)}; {reason}."
+        f"Not tested against the best head: {_names(ranks, ranking)}. Reason: {reason}."
         for reason, ranks in by_reason.items()
     ]
 
@@ -105,18 +108,17 @@ def _names(ranks: list[Rank], ranking: list[Rank]) -> str:
 
 def _warnings(ranking: list[Rank], tied: list[Rank], scorer: BootstrapScorer) -> list[str]:
     lines = []
-    if any(rank.head == "dummy" for rank in tied):
+    dummies = [rank for rank in tied if rank.is_dummy]
+    if dummies:
         lines.append(
-            "Not even guessing (dummy) is significantly different from the best: with these images "
-            "the test can't tell heads apart."
+            f"Even {_names(dummies, ranking)}, which always predicts the most frequent class, is "
+            "not significantly different from the best head. With these images, the test can't "
+            "distinguish the heads."
         )
-    elif tied and len(tied) == len(ranking) - 1:
-        lines.append("None of these heads is significantly different from the best.")
     if scorer.units < FEW:
         lines.append(
             f"{scorer.units} {scorer.unit} are few: only large differences between heads "
-            "can be found"
-            + (", and the intervals are too narrow." if scorer.units < VERY_FEW else ".")
+            "can be found." + (" The intervals are too narrow." if scorer.units < VERY_FEW else "")
         )
     return lines
 

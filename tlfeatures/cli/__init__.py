@@ -15,19 +15,24 @@ from tlfeatures.terminal.messages import show_messages
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="tlfeatures")
-@click.option("-v", "--verbose", is_flag=True, help="Print more messages.")
+@click.option(
+    "-v", "--verbose", is_flag=True, help="Print information messages, too, not only warnings."
+)
 def main(verbose: bool) -> None:
     """Train good image classifiers on few images.
 
-    Each image passes once through a frozen neural network, and its embeddings are stored in a file.
-    Classifiers ("heads") are then fitted to the embeddings and compared in seconds:
+    A trained neural network turns each image into a vector of numbers, its embedding. The network
+    stays unchanged, and the embeddings are stored in a file. Classifiers ("heads") are then fitted
+    (trained) on the embeddings and compared in seconds:
 
     \b
       tlfeatures extract photos -o photos.h5
       tlfeatures fit photos.h5 --head all -o photos.model
       tlfeatures predict photos.model new/*.jpg
 
-    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but some images could not be read.
+    `tlfeatures COMMAND --help` explains each command. Results go to standard output, messages to
+    standard error. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but some images could not be
+    read.
     """  # noqa: D301
     show_messages(verbose)
 

@@ -9,16 +9,24 @@ import click
 from tlfeatures.cli.run_options import Function, combine, seed_option
 
 ONE_HEAD = "logreg|linear-svm|rbf-svm|gradient-boosting|knn|centroid|ridge|lda|mlp|dummy"
-OWN_HEAD = "module:Class is a classifier of your own, written as scikit-learn's are."
+KINDS_OF_HEADS = (
+    "logreg is logistic regression, knn compares with the nearest images, centroid with the mean "
+    "of each class, lda is linear discriminant analysis, mlp a small neural network. dummy always "
+    "predicts the most frequent class; other heads must be better."
+)
+OWN_HEAD = (
+    "For a classifier of your own, give module:Class, a Python class with the methods of a "
+    "scikit-learn classifier."
+)
 
-random_state_option = seed_option("division into folds, heads")
+random_state_option = seed_option("the folds and the heads")
 params_option = click.option(
     "--param",
     "params",
     multiple=True,
     metavar="NAME=VALUE",
-    help="Parameter of the heads, as scikit-learn names it. Repeatable. Examples: C=0.01, "
-    "class_weight=balanced.",
+    help="Set a parameter of the heads, for example C=0.01 or class_weight=balanced. The names are "
+    "those of scikit-learn; a wrong name prints all names of the head. Repeatable.",
 )
 folds_option = click.option(
     "--cv",
@@ -26,8 +34,8 @@ folds_option = click.option(
     metavar="N",
     default=5,
     show_default=True,
-    help="Number of folds: parts into which the images are divided. Each part is tested once, by "
-    "a head that is trained on the others.",
+    help="Number of folds. The images are divided into N parts (folds). Each fold is tested once, "
+    "by a head that is trained on the other folds (cross-validation).",
 )
 
 
@@ -41,8 +49,8 @@ def heads_option(first: str, second: str, default: str) -> Callable[[Function], 
         default=[default],
         show_default=True,
         metavar=f"{ONE_HEAD}|all",
-        help="Head (classifier) to fit. dummy always names the most frequent class: the others "
-        f"must be better. {OWN_HEAD} Repeatable, also as a list with commas.",
+        help=f"Head (classifier) to fit; all fits every one. {KINDS_OF_HEADS} {OWN_HEAD} Give "
+        "several with commas (logreg,knn), or repeat the option.",
     )
 
 
@@ -52,32 +60,36 @@ head_options = combine(
         "--cv",
         type=int,
         metavar="N",
-        help="Number of folds: parts into which the images are divided, with all classes in "
-        "each. Each part is tested once, by heads that are trained on the others. With --split "
-        "auto, it takes the place of the images' splits.  [default: 5]",
+        help="Number of folds. The images are divided into N parts (folds), each with all "
+        "classes. Each fold is tested once, by heads that are trained on the other folds "
+        "(cross-validation). If you give --cv and not --split, the folders train/, val/ and test/ "
+        "are not used as splits.  [default: 5]",
     ),
     click.option(
         "--split",
         type=click.Choice(["auto", "cv", "val", "test"]),
         default="auto",
         show_default=True,
-        help="Images to test on. val and test train on the images of train/ and test on those "
-        "of val/ or test/. cv is cross-validation of all images. auto is val, or test, if the "
-        "images have such splits, else cv.",
+        help="Images to test on. val: train on the folder train/ and test on val/. test: train "
+        "on train/ and test on test/. cv: test all images by cross-validation, see --cv. auto: "
+        "val if the images have this split, else test if they have it, else cv.",
     ),
     click.option(
         "--tune",
         is_flag=True,
-        help="Choose the parameters of each head by trying several values. This happens inside "
-        "the training images of each fold, so that the scores stay fair. It takes longer.",
+        help="Choose the parameters of each head by trying several values. The choice uses only "
+        "the training images of each fold, so that the scores stay fair. The command then takes "
+        "longer.",
     ),
     click.option(
         "--scoring",
         multiple=True,
         metavar="NAME",
-        help="Score that ranks the heads and that --tune optimises: accuracy, "
-        "balanced_accuracy, f1_macro, log_loss, roc_auc or another scorer of scikit-learn. "
-        "Repeat it to show further scores; the first one ranks.  [default: accuracy]",
+        help="Score that ranks the heads and that --tune optimises. accuracy is the share of "
+        "correctly classified images; balanced_accuracy is the mean of this share over the "
+        "classes; f1_macro also counts false alarms of each class; log_loss (less is better) and "
+        "roc_auc judge the probabilities. Other scorer names of scikit-learn work, too. Repeat "
+        "the option to show more scores; the first one ranks.  [default: accuracy]",
     ),
     params_option,
     random_state_option,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tlfeatures.cli.head_options import (
+    KINDS_OF_HEADS,
     ONE_HEAD,
     OWN_HEAD,
     folds_option,
@@ -75,7 +76,8 @@ def _write_page(
     "model",
     type=click.Path(),
     metavar="MODEL",
-    help="File for the model: the best head, fitted again to all images.",
+    help="File for the model: the best head, fitted again to all images. A description is written "
+    "to MODEL.md.",
 )
 @report_option
 @json_option
@@ -90,12 +92,13 @@ def fit(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Fit heads to the embeddings in FILE.h5 and save the best one.
+    """Fit heads (classifiers) and save the best one.
 
-    Each head is tested on images that it was not trained on: the images are divided into folds, and
-    each fold is predicted by a head that is trained on the others (cross-validation). The table
-    ranks the heads by their accuracy, or by the first --scoring. With -o, the best head is then
-    fitted to all images and saved to MODEL, together with a description in MODEL.md.
+    A head is fitted (trained) on the embeddings in FILE.h5: the vectors of numbers that `extract`
+    computed from the images. Each head is tested on images that it was not trained on. The command
+    prints a table that ranks the heads by accuracy, or by the first --scoring, and then a verdict.
+    Each score has a 95 % interval, which shows how far chance may have moved the score. With -o,
+    the best head is fitted again to all images and saved to MODEL.
 
     The labels are the names of the images' folders, or come from --labels.
     """
@@ -125,8 +128,9 @@ def fit(
     default=["all"],
     show_default=True,
     metavar="LAYER.POOLING|A+B|all",
-    help="Embedding of the files to compare. A+B joins several: each is scaled to length 1. "
-    "Repeatable.",
+    help="Embedding to compare, by its layer and pooling, for example block5_pool.avg. A+B joins "
+    "several embeddings into one vector; each is scaled to length 1. `tlfeatures info FILE.h5` "
+    "lists the embeddings. Repeatable.",
 )
 @variants_option
 @dataset_options
@@ -137,8 +141,8 @@ def fit(
     metavar="N",
     default=1,
     show_default=True,
-    help="Number of cross-validations, each with other folds. With more of them, smaller "
-    "differences between heads become significant.",
+    help="Number of cross-validations. Each one divides the images into other folds. With more "
+    "repeats, smaller differences between heads become significant.",
 )
 @n_jobs_option(-1)
 @cluster_options
@@ -149,8 +153,8 @@ def fit(
     type=click.Path(),
     metavar="DIR",
     help="Folder for the results: results.json and a file for each head, embedding and repeat. "
-    "Results that it already has are not computed again, so that an interrupted benchmark can be "
-    "continued. `tlfeatures predictions DIR` writes the predictions as a table.",
+    "Results that are already in the folder are not computed again, so that an interrupted "
+    "benchmark can be continued. `tlfeatures predictions DIR` writes the predictions as a table.",
 )
 @report_option
 @json_option
@@ -166,9 +170,11 @@ def benchmark(
 ) -> None:
     """Compare heads and embeddings on the same images.
 
-    Every head is fitted to every embedding of the files and tested on the same folds. The table
-    ranks them. Each score has a 95 % interval, which shows how far chance may have moved it. A *
-    marks the heads that are not significantly different from the best.
+    A head is a classifier. An embedding is the vector of numbers that `extract` computed from an
+    image. Every head is fitted (trained) on every embedding of the files and tested on the same
+    images. The command prints a table that ranks them, and then a verdict. Each score has a 95 %
+    interval, which shows how far chance may have moved the score. A * marks the best head and the
+    heads that are not significantly different from it.
     """
     from tlfeatures.benchmarking.run import benchmark
     from tlfeatures.heads.parameters import parse_params
@@ -197,7 +203,7 @@ def benchmark(
     metavar=ONE_HEAD,
     default="rbf-svm",
     show_default=True,
-    help=f"Head that judges the labels. {OWN_HEAD}",
+    help=f"Head (classifier) that judges the labels. {OWN_HEAD}",
 )
 @folds_option
 @n_jobs_option(1)
@@ -208,24 +214,33 @@ def benchmark(
     metavar="N",
     default=20,
     show_default=True,
-    help="Number of findings to print.",
+    help="Number of findings to print, the worst first.",
 )
 @click.option(
     "-o",
     "--output",
     type=click.Path(),
     metavar="FILE.csv|FILE.json",
-    help="Write all findings to this file.",
+    help="File for all findings, as a CSV table or as JSON.",
 )
 @json_option
 def audit(file: str, top: int, as_json: bool, **options: Any) -> None:
-    """List images of FILE.h5 that probably have a problem, the worst first.
+    """Find probable label errors, copies and outliers.
 
-    The problems are copies and near-duplicates in two classes or two splits, images that can't be
-    read, labels that are probably wrong, and outliers. A label is probably wrong if a head that was
-    trained on other images is confident of another class (confident learning). The command changes
-    no file or folder.
-    """
+    The command prints a table of images of FILE.h5 that probably have a problem, the worst first.
+    It finds four kinds of problems:
+
+    \b
+      near-duplicate  the same or nearly the same photograph in two classes,
+                      or in two splits (train, val, test)
+      unreadable      an image that can't be read
+      label           a label that is probably wrong: a head that was trained
+                      on other images is confident of another class
+                      (confident learning)
+      outlier         an image that is unlike all others
+
+    The command changes none of the images and labels.
+    """  # noqa: D301
     from tlfeatures.model_selection.audit.audit import audit
 
     with ProgressBar("folds", "folds/s") as bar:
@@ -250,7 +265,7 @@ def _sizes(ctx: click.Context, param: click.Parameter, value: str | None) -> lis
     metavar=ONE_HEAD,
     default="logreg",
     show_default=True,
-    help=f"Head (classifier) to fit. {OWN_HEAD}",
+    help=f"Head (classifier) to fit. {KINDS_OF_HEADS} {OWN_HEAD}",
 )
 @embedding_option
 @variants_option
@@ -259,8 +274,9 @@ def _sizes(ctx: click.Context, param: click.Parameter, value: str | None) -> lis
     "--sizes",
     callback=_sizes,
     metavar="N,N,...",
-    help="Numbers of training images per class to measure. All training images are measured in any "
-    "case. Example: 5,10,20.  [default: several, from about 5]",
+    help="Numbers of training images per class at which the accuracy is measured, for example "
+    "5,10,20. The accuracy with all training images is always measured, too.  [default: several, "
+    "from about 5]",
 )
 @folds_option
 @params_option
@@ -270,9 +286,10 @@ def _sizes(ctx: click.Context, param: click.Parameter, value: str | None) -> lis
 def learning_curve(file: str, params: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """Estimate whether more images would raise the accuracy.
 
-    The command fits a head to smaller and larger parts of the images and measures its accuracy. It
-    extends this curve to two and four times the images, if the curve of half of the images has
-    correctly predicted the accuracy with all of them.
+    The command fits a head to parts of the images of FILE.h5, from small to large, and prints the
+    accuracy on images that the head was not trained on. It then forecasts the accuracy with two and
+    four times the images. It prints the forecast only if the same method passes a check: a curve
+    fitted to half of the images has to predict the accuracy with all of them.
     """
     from tlfeatures.heads.parameters import parse_params
     from tlfeatures.model_selection.learning_curve.measure import learning_curve
@@ -293,9 +310,10 @@ def learning_curve(file: str, params: tuple[str, ...], as_json: bool, **options:
 )
 @json_option
 def demo(out: str, as_json: bool) -> None:
-    """Try all steps on the handwritten digits of scikit-learn.
+    """Try all steps on small images of handwritten digits.
 
-    The command writes the digits as images, embeds them, compares three heads and saves the best.
+    The command writes the images into DIR, computes their embeddings (vectors of numbers), compares
+    three heads (classifiers) and saves the best one. The digits come with scikit-learn.
     """
     from tlfeatures.terminal.demo import PER_CLASS, run_demo
 

@@ -17,10 +17,10 @@ backbone_options = combine(
     click.option(
         "--backbone",
         metavar="|".join([*BACKBONES, "FILE.onnx", "FILE.json"]),
-        help="Frozen network. pixels is a baseline without a network: mean colours in a grid "
-        "(layers grid4, grid8 and mean; --pool flatten keeps the grid). FILE.json declares a "
-        "network of your own in an ONNX file (see docs/backbones.md); FILE.onnx is that file, with "
-        "FILE.json beside it. Needs: pip install 'tlfeatures[onnx]'.  "
+        help="Neural network that computes the embeddings. pixels is a baseline without a "
+        "network: mean colours in a grid (layers grid4, grid8 and mean; --pool flatten keeps the "
+        "grid). FILE.onnx is a network of your own, which the file FILE.json beside it declares "
+        "(see docs/backbones.md); it needs: pip install 'tlfeatures[onnx]'.  "
         f"[default: {DEFAULT_BACKBONE}]",
     ),
     click.option(
@@ -28,8 +28,9 @@ backbone_options = combine(
         "layers",
         multiple=True,
         metavar="LAYER[.POOLING]",
-        help=f"Layer to embed: for {_BACKBONE.name}, {_BACKBONE.layers_in_words()}. "
-        f"LAYER.POOLING also sets the pooling of this layer, whatever --pool is. Repeatable.  "
+        help=f"Layer whose output becomes the embedding: for {_BACKBONE.name}, "
+        f"{_BACKBONE.layers_in_words()}. LAYER.POOLING sets the pooling of this layer; --pool "
+        f"then does not apply to it. Repeatable.  "
         f"[default: {_BACKBONE.default_layer}; for pixels, grid8]",
     ),
     click.option(
@@ -37,41 +38,43 @@ backbone_options = combine(
         "pools",
         multiple=True,
         type=click.Choice(POOLINGS),
-        help="How a feature map becomes a vector: avg and max take the mean and the maximum "
-        "of each channel, flatten keeps all values. none is for layers that are vectors. "
-        "Repeatable.  [default: avg]",
+        help="How the output of a layer, a grid of values per channel, becomes a vector. avg "
+        "takes the mean and max the maximum of each channel; flatten keeps all values. none is "
+        "for layers whose output is a vector. Repeatable.  [default: avg]",
     ),
     click.option(
         "--size",
         metavar="N|H,W",
-        help="Size in pixels to which images are resized: one side, or height and width as in "
-        "150,200.  [default: 224, or the size that the network takes]",
+        help="Size in pixels to which images are resized: 224 is a square, 150,200 is height and "
+        "width.  [default: 224, or the size that the network takes]",
     ),
     click.option(
         "--value-range",
         metavar="LO,HI",
-        help="Values that become black and white, for images with more than 8 bits per "
-        "channel. Example: 0,4095 for a 12-bit camera.  [default: the range that the image "
+        help="Pixel values that become black and white, for images with more than 8 bits per "
+        "channel, for example 0,4095 for a 12-bit camera.  [default: the range that the image "
         "file states, or 0,65535]",
     ),
     click.option(
         "--weights",
         metavar="imagenet|random|PATH",
-        help="Weights of the backbone. PATH is an HDF5 file of Keras weights, or the ONNX file of "
-        "a network of your own, if it was moved.  [default: imagenet]",
+        help="Weights of the network. imagenet: published weights, trained on ImageNet, which are "
+        "downloaded once. random: for tests. PATH: an HDF5 file of Keras weights, or the ONNX "
+        "file of a network of your own, if it was moved.  [default: imagenet]",
     ),
     click.option(
         "--engine",
         type=click.Choice(["auto", "keras", "openvino", "ncnn"]),
-        help="Library that computes the forward pass. auto is the fastest one that is "
-        "installed. To install the last two: pip install 'tlfeatures[openvino,ncnn]'.  "
+        help="Library that computes the network. auto is the fastest one that is installed. To "
+        "install openvino and ncnn: pip install 'tlfeatures[openvino,ncnn]'.  "
         "[default: auto]",
     ),
     click.option(
         "--precision",
         type=click.Choice(["auto", "float32", "bfloat16", "int8"]),
-        help="Number format of the forward pass. auto is bfloat16 if the hardware supports it, "
-        "else float32. int8 needs OpenVINO and is calibrated on 64 of the images.  "
+        help="Number format in which the network computes. auto is bfloat16 if the hardware "
+        "supports it, else float32. int8 needs OpenVINO; its ranges of values are measured on 64 "
+        "of the images.  "
         "[default: auto]",
     ),
     click.option(
@@ -83,13 +86,15 @@ backbone_options = combine(
         "--augment",
         type=click.IntRange(min=0),
         metavar="N",
-        help="Also embed N random variants of each image. Heads are trained on the variants of "
-        "their training images. They are scored on images only.  [default: 0]",
+        help="Also embed N variants of each image, which are randomly rotated, zoomed and "
+        "mirrored. Heads are also trained on the variants of their training images. They are "
+        "tested on the images only.  [default: 0]",
     ),
     click.option(
         "--augment-spec",
         metavar="NAME=VALUE,...",
-        help="How variants differ from their image: rotation is the largest angle in degrees; "
+        help="How the variants of --augment differ from their image: rotation is the largest "
+        "angle in degrees; "
         "zoom, shift and brightness are the largest changes as fractions; horizontal_flip and "
         "vertical_flip allow mirror images; seed is a number. Example: "
         "rotation=10,shift=0.1,seed=1.  [default: rotation=30,zoom=0.2,horizontal_flip]",
@@ -98,7 +103,7 @@ backbone_options = combine(
         "--random-state",
         type=click.IntRange(min=0),
         metavar="N",
-        help="Seed of the weights if they are random.  [default: 0]",
+        help="Seed of the random numbers for --weights random.  [default: 0]",
     ),
 )
 
@@ -108,7 +113,7 @@ device_option = click.option(
     type=click.Choice(["auto", "cpu", "gpu"]),
     default="auto",
     show_default=True,
-    help="Device of the forward pass. auto is a GPU if there is one.",
+    help="Device that computes the network. auto is a GPU if there is one, else the CPU.",
 )
 
 
@@ -132,7 +137,8 @@ batch_size_option = click.option(
     metavar="N|auto",
     default="auto",
     show_default=True,
-    help="Images per forward pass. auto is a size that is fast and fits into memory.",
+    help="Number of images that the network computes at once. auto is a number that is fast and "
+    "fits into memory.",
 )
 max_pixels_option = click.option(
     "--max-pixels",
@@ -140,10 +146,10 @@ max_pixels_option = click.option(
     default=178_956_970,
     show_default=True,
     metavar="N",
-    help="Refuse an image with more than N pixels before it is decoded.",
+    help="Refuse images with more than N pixels, because they could fill the memory.",
 )
 weights_option = click.option(
     "--weights",
     metavar="PATH",
-    help="Path of the backbone's weights, if the weights file was moved.",
+    help="Path of the network's weights, if the weights file was moved.",
 )

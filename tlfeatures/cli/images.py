@@ -35,19 +35,20 @@ from tlfeatures.terminal.streams import print_result
     required=True,
     type=click.Path(),
     metavar="FILE.h5",
-    help="File for the embeddings. It is created, or updated if it exists.",
+    help="File for the embeddings (HDF5). It is created, or updated if it exists.",
 )
 @backbone_options
 @click.option(
     "--prune",
     is_flag=True,
-    help="Delete the rows of images that are no longer in SOURCE even if they are more than 10 %. "
-    "Without this option, the command then stops.",
+    help="Delete the embeddings of images that are no longer in SOURCE, even if more than 10 % of "
+    "the images are gone. Without this option, the command stops in that case.",
 )
 @click.option(
     "--trust-mtime",
     is_flag=True,
-    help="Do not read images whose size and modification time have not changed.",
+    help="Do not read images again whose file size and modification time have not changed. This "
+    "is faster.",
 )
 @batch_size_option
 @max_pixels_option
@@ -57,21 +58,27 @@ from tlfeatures.terminal.streams import print_result
     "--shards",
     type=click.Path(),
     metavar="DIR|URL",
-    help="With --cluster: folder into which the workers write shards, for example "
-    "s3://bucket/shards. At the end, all rows are copied into FILE.h5 and the shards are removed.  "
-    "[default: FILE.h5.shards, where the shards stay and FILE.h5 refers to them]",
+    help="With --cluster: folder into which the workers write shards (files with parts of the "
+    "embeddings), for example s3://bucket/shards. At the end, the embeddings are copied into "
+    "FILE.h5 and the shards are removed.  [default: FILE.h5.shards, where the shards stay and "
+    "FILE.h5 refers to them]",
 )
 @json_option
 @click.pass_context
 def extract(ctx: click.Context, /, source: str, file: str, as_json: bool, **options: Any) -> None:
-    """Embed the images of a folder into FILE.h5.
+    """Compute the embeddings of the images in a folder.
 
-    SOURCE is a path or a URL such as s3://bucket/photos. It has one subfolder per class, optionally
-    under train/, val/ and test/. Folders without classes can be embedded, too.
+    An embedding is a vector of numbers that a trained neural network (the backbone) computes from
+    an image. The command stores the embeddings in FILE.h5. `tlfeatures fit` then fits a classifier
+    to them.
 
-    Run the command again after you add, remove, move or rename images, or with another --layer: it
+    SOURCE is a folder or a URL such as s3://bucket/photos. It has one subfolder per class,
+    optionally under train/, val/ and test/. Images without class folders can be embedded, too; give
+    their labels to `fit` in a CSV file.
+
+    Run the command again after you add, remove, move or rename images, or with another --layer. It
     computes only what is missing. Options you leave out keep the values stored in the file. Ctrl-C
-    or SIGTERM stops the run after the current batch.
+    or SIGTERM stops the command after the current batch of images.
     """
     with stopping_on_signals() as stop, ProgressBar() as bar:
         from tlfeatures.features.extract import extract
@@ -89,7 +96,8 @@ def extract(ctx: click.Context, /, source: str, file: str, as_json: bool, **opti
     "--source",
     type=click.Path(),
     metavar="DIR",
-    help="Folder of the images: hash all of them and embed a sample again.",
+    help="Folder of the images. All of them are compared with the file, and a sample is embedded "
+    "again.",
 )
 @click.option(
     "--sample",
@@ -97,7 +105,7 @@ def extract(ctx: click.Context, /, source: str, file: str, as_json: bool, **opti
     default=16,
     show_default=True,
     metavar="N",
-    help="Number of images to embed again.",
+    help="Number of images of --source to embed again.",
 )
 @click.option(
     "--mend",
@@ -112,11 +120,12 @@ def extract(ctx: click.Context, /, source: str, file: str, as_json: bool, **opti
 def verify(ctx: click.Context, /, file: str, as_json: bool, **options: Any) -> None:
     """Check the rows of FILE.h5, its images and its backbone.
 
-    The command reads every row and compares it with its checksum. With --source, it also lists the
-    images that were added, changed or removed, and embeds a sample again to compare the values.
-    Each finding says what to do. Only --mend changes the file.
+    A row holds the embedding (vector of numbers) of one image. The command reads every row and
+    compares it with its checksum. With --source, it also lists the images that were added, changed
+    or removed, and embeds a sample again to compare the values. Each problem is printed with what
+    to do. Only --mend changes the file.
 
-    The exit code is 1 if something was found.
+    The exit code is 1 if a problem was found.
     """
     from tlfeatures.features.verify import verify
 
@@ -140,8 +149,8 @@ def verify(ctx: click.Context, /, file: str, as_json: bool, **options: Any) -> N
 def merge(file: str, output: str | None, as_json: bool) -> None:
     """Merge FILE.h5 and its shards into one file.
 
-    `extract --cluster` writes the rows into shards, in a folder next to FILE.h5. Without -o, the
-    merged file replaces FILE.h5 and the shards are removed.
+    `tlfeatures extract --cluster` writes the embeddings into several files, the shards, in a folder
+    next to FILE.h5. Without -o, the merged file replaces FILE.h5 and the shards are removed.
     """
     from tlfeatures.features.merge import merge
 

@@ -15,15 +15,16 @@ _BACKBONE = BACKBONES[DEFAULT_BACKBONE]
 embedding_option = click.option(
     "--embedding",
     metavar="LAYER.POOLING|A+B",
-    help="Embedding of the file to use. A+B joins several: each is scaled to length 1.  "
+    help="Embedding to use, by its layer and pooling. A+B joins several embeddings into one "
+    "vector; each is scaled to length 1. `tlfeatures info FILE.h5` lists the embeddings.  "
     f"[default: the only one, or {_BACKBONE.default_embedding}]",
 )
 variants_option = click.option(
     "--variants",
     type=click.IntRange(min=0),
     metavar="N",
-    help="Also train on the first N variants of each training image, if the file has some (see "
-    "`tlfeatures extract --augment`).  [default: all in the file]",
+    help="Also train on the first N variants (randomly changed copies) of each training image, if "
+    "FILE.h5 has variants; see `tlfeatures extract --augment`.  [default: all in the file]",
 )
 
 
@@ -37,7 +38,12 @@ class _Columns(click.ParamType):  # type: ignore[type-arg]
             return value
         pairs = [pair.partition("=") for pair in value.split(",")]
         if not all(equals for _, equals, _ in pairs):
-            self.fail(f"{value!r} is not as in id=filename,label=species,group=site", param, ctx)
+            self.fail(
+                f"{value!r} does not have the form ROLE=NAME,... as in "
+                "id=filename,label=species,group=site",
+                param,
+                ctx,
+            )
         names = {role.strip().lower(): name for role, _, name in pairs}
         if len(names) < len(pairs):
             self.fail(f"{value!r} names two columns for one of {', '.join(names)}", param, ctx)
@@ -67,32 +73,32 @@ dataset_options = combine(
         type=click.Path(),
         metavar="CSV",
         help="CSV file with the columns id and label, and optionally group and split. An id is "
-        "the path of an image below SOURCE, as in cat/1.jpg.  [default: the folders are the "
-        "labels]",
+        "the path of an image inside the folder of the images, as in cat/1.jpg.  [default: the "
+        "names of the folders are the labels]",
     ),
     click.option(
         "--label-level",
         type=int,
         metavar="N",
-        help="Number of the folder in an image's path that is its label: 1 is the top folder, "
-        "2 the folder in it, -1 the folder that holds the image.  [default: 1, or 2 below "
-        "train, val and test]",
+        help="Which folder in an image's path is the label: 1 is the top folder, 2 the folder "
+        "inside it, -1 the folder that holds the image.  [default: 1, or 2 below train, val and "
+        "test]",
     ),
     click.option(
         "--label-columns",
         type=_Columns(),
         metavar="ROLE=NAME,...",
         help="Names of the columns in the CSV files, if they are not id, label, group and "
-        "split. Example: id=filename,label=species,group=site.",
+        "split, for example id=filename,label=species,group=site.",
     ),
     click.option(
         "--groups",
         metavar="CSV|REGEX",
-        help="Groups of images that belong together, such as those of a patient, a site or a "
-        "video: no head is tested on an image of a group that it was trained on, and intervals "
-        "count the images of a group as one. Either a CSV "
-        "file with the columns id and group, or a regular expression that is searched in the "
-        "ids; its first group ( ) is the group name. Example: --groups '(patient[0-9]+)'.",
+        help="Groups of images that belong together, for example all images of a patient, a site "
+        "or a video. No head is tested on an image of a group that it was trained on, and the "
+        "intervals treat a group as one unit. Give a CSV file with the columns id and group, or a "
+        "regular expression that is searched in the ids; its first group ( ) is the group name. "
+        "Example: '(patient[0-9]+)' finds patient7 in cat/patient7_2.jpg.",
     ),
     click.option(
         "--near-duplicates",
@@ -100,10 +106,10 @@ dataset_options = combine(
         metavar="SIMILARITY|auto|off",
         default="auto",
         show_default=True,
-        help="Treat two images as the same photograph if their similarity is at least this "
-        "number; 1 means equal. Such images are never separated: no head is tested on a copy "
-        "of an image that it was trained on. auto is the limit of the backbone, "
-        f"{_BACKBONE.near_duplicate} for {_BACKBONE.name}, off for a network of your own. off "
-        "treats only identical files so.",
+        help="Treat two images as copies of the same photograph if the similarity of their "
+        "embeddings is at least this number; 1 means equal. No head is tested on a copy of an "
+        "image that it was trained on. auto is the limit of the backbone, "
+        f"{_BACKBONE.near_duplicate} for {_BACKBONE.name}, and off for a network of your own. off "
+        "treats only identical files as copies.",
     ),
 )

@@ -32,12 +32,13 @@ from tlfeatures.terminal.streams import paths_from_stdin, print_result
     default=0,
     show_default=True,
     metavar="P",
-    help="Leave the label of an image empty if its probability is below P.",
+    help="Leave the label of an image empty if the probability of its class is below P.",
 )
 @click.option(
     "--outliers",
     is_flag=True,
-    help="Flag images that are unlike the images that the model was fitted on.",
+    help="Add the columns outlier (yes or no) and distance. An outlier is unlike the images that "
+    "the model was fitted on, so that its label means little.",
 )
 @weights_option
 @batch_size_option
@@ -50,9 +51,13 @@ def predict(
 ) -> None:
     """Label images with MODEL and print a CSV table.
 
-    IMAGES are files or folders. A single - reads paths of image files from standard input, one per
-    line. The command then prints one line for each path as soon as it can, so that another program
-    can keep it running. It prints the header of the table once the model is loaded.
+    MODEL is a file of `tlfeatures fit -o MODEL`. The table has one row for each image: its path,
+    its label, and the probability p_CLASS of each class.
+
+    IMAGES are files or folders. With a single -, the command reads paths of image files from
+    standard input, one per line, and prints one line for each path as soon as it can. Another
+    program can so keep the command running. The header of the table is printed once the model is
+    loaded.
     """
     from tlfeatures.models.model import Model
 
@@ -81,14 +86,18 @@ def predict(
 @batch_size_option
 @max_pixels_option
 @device_option
-@seed_option("resampling for the intervals")
+@seed_option("the resampling behind the intervals")
 @json_option
 @click.pass_context
 def evaluate(ctx: click.Context, /, model: str, source: str, as_json: bool, **options: Any) -> None:
     """Test MODEL on labelled images that it was not fitted on.
 
-    SOURCE is a folder with one subfolder per class, FILE.h5 an embeddings file. Images that the
-    model was fitted on are left out and counted; they are recognised by the sha256 of their files.
+    MODEL is a file of `tlfeatures fit -o MODEL`. SOURCE is a folder with one subfolder per class.
+    FILE.h5 is a file of `tlfeatures extract`. Images that the model was fitted on are left out and
+    counted; they are recognised by the content of their files (sha256).
+
+    The command prints each score with its 95 % interval, which shows how far chance may have moved
+    the score, and the confusion matrix: how many images of each class were predicted as each class.
     """
     from tlfeatures.models.evaluate import evaluate
 
@@ -114,8 +123,8 @@ def evaluate(ctx: click.Context, /, model: str, source: str, as_json: bool, **op
     multiple=True,
     type=click.Path(),
     metavar="IMAGES",
-    help="Image or folder to label both with ONNX Runtime and with the model, to compare the "
-    "probabilities and the speed. Repeatable.",
+    help="Image or folder. Label these images both with the ONNX file and with MODEL, and compare "
+    "the probabilities and the speed. Repeatable.",
 )
 @json_option
 @click.pass_context
@@ -128,11 +137,12 @@ def export(
     check: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Write MODEL as an ONNX file, which other programs can use without this package.
+    """Write MODEL as an ONNX file for other programs.
 
-    The file contains all steps from pixels to probabilities. Its input are RGB images as uint8
-    numbers of shape (n, height, width, 3); its outputs are probabilities and labels. Writing it
-    needs `pip install 'tlfeatures[onnx]'`; using it needs ONNX Runtime only.
+    ONNX is a common format of neural networks. The file contains all steps from pixels to
+    probabilities. Its input is an array of RGB images, uint8 numbers of shape (n, height, width,
+    3). Its outputs are the probabilities and the labels. Writing the file needs `pip install
+    'tlfeatures[onnx]'`. Using the file needs ONNX Runtime only.
     """
     from tlfeatures.models.export.export import export
 
@@ -148,7 +158,7 @@ def export(
 def info(file: str, as_json: bool) -> None:
     """Describe an embeddings file or a model file.
 
-    Nothing in the file is executed.
+    The command prints classes, settings, scores and versions. It executes nothing in the file.
     """
     from tlfeatures.models.describe import describe
 

@@ -16,7 +16,7 @@ from tlfeatures.terminal.streams import print_result
 _shown_head = click.option(
     "--head",
     metavar="NAME",
-    help="Head to show in detail, by its name in the ranking.  [default: the best]",
+    help="Head (classifier) to show in detail, by its name in the ranking.  [default: the best]",
 )
 _shown_embedding = click.option(
     "--embedding",
@@ -28,8 +28,9 @@ _map = click.option(
     type=click.Choice(["pca", "tsne"]),
     default="pca",
     show_default=True,
-    help="How the map places the images. pca shows the two directions in which they differ most. "
-    "tsne places similar images next to each other; other distances on it mean nothing.",
+    help="How the map of the images is computed. pca shows the two directions in which the "
+    "embeddings differ most. tsne places similar images next to each other; larger distances have "
+    "no meaning.",
 )
 
 
@@ -49,30 +50,32 @@ _map = click.option(
     "--images",
     type=click.Path(),
     metavar="FOLDER",
-    help="Folder of the images, if they were moved since `extract`.",
+    help="Folder of the images, if it was moved since `extract`.",
 )
 @_map
 @click.option(
     "--without",
     multiple=True,
     type=click.Choice(["images", "map", "audit", "learning-curve", "epochs"]),
-    help="Leave out this part of the page. Repeatable.",
+    help="Part of the page to leave out. Repeatable.",
 )
 @click.option(
     "--title",
     metavar="TEXT",
-    help="Title of the page, best a question.  [default: the names of the classes]",
+    help="Title of the page, for example a question.  [default: the names of the classes]",
 )
 @n_jobs_option(-1)
 @json_option
 def report(folder: str, output: str, as_json: bool, **options: Any) -> None:
-    """Write the benchmark in DIR as one HTML page that opens offline.
+    """Write the benchmark in DIR as one HTML page.
 
-    DIR is the folder of `tlfeatures benchmark -o DIR`. The page shows the ranking, the mistakes of
-    one head with their pictures, figures, and how the results were computed.
+    DIR is the folder of `tlfeatures benchmark -o DIR`. The page opens in any browser, also offline.
+    It shows the ranking of the heads (classifiers), the mistakes of one head with their pictures,
+    figures, and how the results were computed.
 
-    For the page, the command also computes a learning curve, the progress of the best mlp by epoch
-    and an audit of the labels, and keeps them in DIR. This takes seconds for a thousand images and
+    For the page, the command also computes a learning curve (accuracy against number of images),
+    the progress of the best mlp (neural network) by epoch (pass over the training images), and an
+    audit of the labels. It keeps these results in DIR. They take seconds for a thousand images and
     minutes for tens of thousands. --without leaves them out.
     """
     from tlfeatures.reports.report import report
@@ -88,8 +91,9 @@ def report(folder: str, output: str, as_json: bool, **options: Any) -> None:
     "--what",
     required=True,
     metavar="FIGURE",
-    help="Figure to draw: ranking, heat-map, confusion, reliability, roc, precision-recall, "
-    "learning-curve, map, accuracy or loss. The last two are by epoch.",
+    help="Figure to draw: ranking, heat-map (embeddings by heads), confusion, reliability (of the "
+    "probabilities), roc, precision-recall, learning-curve, map (of the images), accuracy or loss. "
+    "The last two show the training of an mlp by epoch (pass over the training images).",
 )
 @click.option(
     "-o",
@@ -106,7 +110,8 @@ def report(folder: str, output: str, as_json: bool, **options: Any) -> None:
 def plot(folder: str, what: str, output: str, **options: Any) -> None:
     """Draw one figure of the benchmark in DIR.
 
-    DIR is the folder of `tlfeatures benchmark -o DIR`.
+    DIR is the folder of `tlfeatures benchmark -o DIR`. `tlfeatures report` shows all figures on one
+    page.
     """
     from tlfeatures.reports.report import plot
 
@@ -123,16 +128,17 @@ def plot(folder: str, what: str, output: str, **options: Any) -> None:
     required=True,
     type=click.Path(),
     metavar="FILE.csv|FILE.parquet",
-    help="File for the table. Parquet needs: pip install 'tlfeatures[parquet]'",
+    help="File for the table. Parquet needs: pip install 'tlfeatures[parquet]'.",
 )
 @json_option
 def predictions(folder: str, output: str, as_json: bool) -> None:
     """Write the predictions of the benchmark in DIR as a table.
 
     DIR is the folder of `tlfeatures benchmark -o DIR`. The table has one row for each image and
-    head that was tested on it: the image's id and label, the head, the embedding, the repeat, the
-    fold, the predicted class and the probability of each class. Every prediction was made by a head
-    that was not trained on this image.
+    each head (classifier) that was tested on the image: the image's id and label, the head, the
+    embedding, the repeat, the fold (part of the images that was tested together), the predicted
+    class and the probability of each class. The predictions are out-of-fold: each was made by a
+    head that was not trained on the image.
     """
     from tlfeatures.benchmarking.predictions import write_predictions
 

@@ -29,12 +29,14 @@ def combine(*options: Callable[[Function], Function]) -> Callable[[Function], Fu
     return decorate
 
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print the result as JSON, for programs."
+)
 report_option = click.option(
     "--report",
     type=click.Path(),
     metavar="REPORT.html",
-    help="Also write the results as an HTML page, as `tlfeatures report` does.",
+    help="Also write the results as an HTML page; see `tlfeatures report --help`.",
 )
 
 
@@ -46,7 +48,7 @@ def seed_option(purpose: str) -> Callable[[Function], Function]:
         metavar="N",
         default=0,
         show_default=True,
-        help=f"Seed of the random numbers: {purpose}. The same seed gives the same results.",
+        help=f"Seed of the random numbers for {purpose}. The same seed gives the same results.",
     )
 
 
@@ -58,27 +60,27 @@ def n_jobs_option(default: int) -> Callable[[Function], Function]:
         metavar="N",
         default=default,
         show_default=True,
-        help="Number of folds that are computed at the same time. -1 uses all processor cores. "
-        "The results do not depend on it.",
+        help="Number of folds (parts of the images) that are computed at the same time. -1 uses "
+        "all processor cores. The results do not depend on N.",
     )
 
 
 def cluster_options(function: Function) -> Function:
     """Options of a Dask cluster; `pop_cluster` turns them into arguments of the library."""
     files = {
-        "--tls-ca-file": "Certificate of the authority that signed the certificates of a tls:// "
-        "cluster.",
-        "--tls-cert": "Certificate of this client.",
-        "--tls-key": "Private key of the client's certificate.",
+        "--tls-ca-file": "For a tls:// cluster: certificate of the authority that signed the "
+        "certificates of the cluster.",
+        "--tls-cert": "For a tls:// cluster: certificate of this client.",
+        "--tls-key": "For a tls:// cluster: private key of --tls-cert.",
     }
     for name in reversed(files):
         function = click.option(name, type=click.Path(), metavar="PEM", help=files[name])(function)
     return click.option(
         "--cluster",
         metavar="tcp://HOST:PORT|local",
-        help="Compute on the workers of this Dask scheduler, for example tcp://10.0.0.1:8786. "
-        "local starts one worker per core on this machine. Install Dask with: pip install "
-        "'tlfeatures[cluster]'.",
+        help="Compute on a Dask cluster. Give the address of its scheduler, for example "
+        "tcp://10.0.0.1:8786. local starts one worker process per core on this machine. Needs: "
+        "pip install 'tlfeatures[cluster]'.",
     )(function)
 
 

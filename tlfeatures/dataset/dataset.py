@@ -52,6 +52,9 @@ class Dataset(EqualByValue):
     file : str
     copies : ndarray of shape (p, 2), int
         Pairs of rows that are the same image, or nearly.
+    near_duplicates : float or None
+        Least similarity of two images at which they were taken for copies; None: only identical
+        files were.
     digests : ndarray of shape (n, 32), uint8, or None
         sha256 of each image file.
     variants : ndarray of shape (n, v, d), float32, or None
@@ -76,6 +79,7 @@ class Dataset(EqualByValue):
     variants: NDArray[np.float32] | None = None
     looks: NDArray[np.float32] | None = None
     unreadable: tuple[Unreadable, ...] = ()
+    near_duplicates: float | None = None
 
     @property
     def n_variants(self) -> int:

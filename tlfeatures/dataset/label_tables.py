@@ -129,6 +129,8 @@ def check_columns(columns: Mapping[str, str] | None) -> None:
 def _text_of(path: Path) -> str:
     try:
         data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise DatasetError(f"{path} does not exist; expected a CSV file") from error
     except (OSError, ValueError) as error:
         raise DatasetError(f"{path} can't be read as a CSV: {error}") from error
     if data.startswith(_SPREADSHEETS):

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.dataset.dataset import Dataset, Unreadable
-from tlfeatures.dataset.duplicates import Similarity, find_copies
+from tlfeatures.dataset.duplicates import Similarity, find_copies, least_similarity
 from tlfeatures.dataset.label_values import by_id
 from tlfeatures.dataset.labels import (
     Groups,
@@ -26,7 +26,7 @@ from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import DatasetError
 from tlfeatures.features.sources.folder_labels import LabelRow
 from tlfeatures.features.spec import Spec
-from tlfeatures.names import some_of
+from tlfeatures.names import counted, some_of
 
 logger = logging.getLogger(__name__)
 
@@ -115,6 +115,7 @@ class Labelled(EqualByValue):
             variants=variants,
             looks=looks,
             unreadable=self.unreadable,
+            near_duplicates=least_similarity(near_duplicates, spec),
         )
         _log_copies(data, identical)
         return data
@@ -229,9 +230,10 @@ def _log_copies(data: Dataset, identical: int) -> None:
     if len(contradicting):
         i, j = contradicting[0]
         logger.warning(
-            "%d pairs of the same or nearly the same image lie in two classes (%s = %s first); "
-            "`tlfeatures audit` lists them",
-            len(contradicting),
+            "%s of the same or nearly the same photograph %s in two classes, for example %s and "
+            "%s; `tlfeatures audit` lists all such pairs",
+            counted(len(contradicting), "pair"),
+            "is" if len(contradicting) == 1 else "are",
             data.ids[i],
             data.ids[j],
         )

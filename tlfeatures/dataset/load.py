@@ -62,6 +62,7 @@ def as_dataset(
     DatasetError, StoreError
         See `load_dataset`.
     """
+    check_data(data)
     if not isinstance(data, Dataset):
         return load_dataset(
             data,
@@ -86,6 +87,15 @@ def as_dataset(
     }
     refuse_options_of_file(name for name, is_given in given.items() if is_given)
     return data
+
+
+def check_data(data: object) -> None:
+    """Raise `ParameterError` if this is neither a path nor a `Dataset`."""
+    if not isinstance(data, str | os.PathLike | Dataset):
+        raise ParameterError(
+            f"data is of the type {type(data).__name__}; expected the path of an embeddings file, "
+            "or a Dataset (see load_dataset)"
+        )
 
 
 def refuse_options_of_file(names: Iterable[str]) -> None:

@@ -257,9 +257,9 @@ def _check_same(current: Header, spec: Spec, dtype: str, settings: Settings) -> 
     given = {name for name in options if getattr(settings, name) is not None}
     other = {name for name in given if _differ(current.spec, spec, name)} or given
     options = {f"--{name.replace('_', '-')}" for name in other}
-    leave = f"leave out {' '.join(sorted(options))} to bring it up to date, or " if options else ""
+    leave = f"to update it, leave out {' '.join(sorted(options))}; " if options else ""
     raise SpecError(
-        f"{current.path} was made with {what}: {leave}give another file with -o to keep both"
+        f"{current.path} was made with {what}: {leave}to keep both, give another file with -o"
     )
 
 

@@ -131,6 +131,12 @@ def named_weights(params: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def with_named_weights(head: BaseEstimator) -> BaseEstimator:
+    """Convert the class weights of a head itself to `ClassWeights`, and return the head."""
+    weights = {key: value for key, value in head.get_params().items() if _is_weights(key, value)}
+    return head.set_params(**named_weights(weights)) if weights else head
+
+
 def _is_weights(key: str, value: Any) -> bool:
     return key.rpartition("__")[2] == "class_weight" and isinstance(value, Mapping)
 

@@ -76,7 +76,9 @@ def check_classifier(head: object, argument: str) -> BaseEstimator:
         raise ParameterError(
             f"{argument} has {class_name(head)}, which is no classifier; {expected}"
         )
-    raise ParameterError(f"{argument} has {head!r}; {expected}")
+    # The repr of a dataset or an array would fill the screen.
+    shown = repr(head) if isinstance(head, int | float | None) else f"a {type(head).__name__}"
+    raise ParameterError(f"{argument} has {shown}; {expected}")
 
 
 def class_name(head: BaseEstimator) -> str:

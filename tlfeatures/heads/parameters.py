@@ -6,6 +6,7 @@ import ast
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
@@ -71,35 +72,41 @@ def short_names(names: Iterable[str]) -> list[str]:
 def plain_params(head: BaseEstimator) -> dict[str, Any]:
     """Give the parameters of a head that are plain data, by the names that `--param` accepts.
 
-    The seed is left out: it belongs to the run.
+    Seeds are left out, because they belong to the run. The parameters of a pipeline that was given
+    as a classifier have the names of its steps, as in `scale__with_mean`.
+
+    Returns
+    -------
+    dict
+        JSON-ready; tuples become lists.
     """
     steps = head.steps if isinstance(head, Pipeline) else [("classifier", head)]
     params: dict[str, Any] = {}
-    for step, estimator in steps:
-        if step in ("coordinates", "classifier") and isinstance(estimator, BaseEstimator):
-            wraps = isinstance(estimator, CalibratedClassifier)  # an ensemble has `estimator`, too
-            params |= (estimator.estimator if wraps else estimator).get_params(deep=False)
-    params.pop("random_state", None)
-    plain = {name: value for name, value in params.items() if _is_plain(value)}
-    # Weights by class name are a kind of dict that JSON and copies don't know.
-    return {name: dict(v) if isinstance(v, dict) else v for name, v in plain.items()}
+    if {name for name, _ in steps} <= {"coordinates", "scale", "classifier"}:
+        for step, estimator in steps:
+            if step != "scale" and isinstance(estimator, BaseEstimator):
+                wraps = isinstance(estimator, CalibratedClassifier)  # an ensemble has it, too
+                params |= (estimator.estimator if wraps else estimator).get_params(deep=False)
+    else:
+        params = {name: value for name, value in head.get_params().items() if "__" in name}
+    return {
+        name: _as_json(value)
+        for name, value in params.items()
+        if name.rpartition("__")[2] != "random_state" and _is_plain(value)
+    }
 
 
 def _is_plain(value: Any) -> bool:
-    return value is None or isinstance(value, bool | int | float | str | dict)
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _is_plain(item) for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, bool | int | float | str | np.number | np.bool_)
 
 
-# ---- without effect; to be removed with its calls in benchmarking/
-
-
-def class_path(head: BaseEstimator) -> str:
-    """Give the classes of a head's steps, which tell it from another head of the same name.
-
-    Examples
-    --------
-    >>> from sklearn.dummy import DummyClassifier
-    >>> class_path(DummyClassifier())
-    'sklearn.dummy.DummyClassifier'
-    """
-    steps = [step for _, step in head.steps] if isinstance(head, Pipeline) else [head]
-    return ", ".join(f"{type(step).__module__}.{type(step).__qualname__}" for step in steps)
+def _as_json(value: Any) -> Any:
+    if isinstance(value, dict):  # also weights by class name, a kind of dict that JSON can't hold
+        return {key: _as_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return list(map(_as_json, value))
+    return value.item() if isinstance(value, np.number | np.bool_) else value

@@ -18,7 +18,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 
 from tlfeatures.errors import ParameterError
-from tlfeatures.heads.class_weights import named_weights
+from tlfeatures.heads.class_weights import named_weights, with_named_weights
 from tlfeatures.heads.classifiers.calibrated_centroid import CalibratedCentroid
 from tlfeatures.heads.classifiers.calibrated_ridge import CalibratedRidge
 from tlfeatures.heads.classifiers.calibrated_svc import CalibratedSVC
@@ -126,7 +126,9 @@ HEADS: dict[str, Head] = {
         n_components=128,
         grid={"alpha": [10.0, 3.0, 1.0, 0.1]},
     ),
-    "dummy": Head("guessing by class shares", lambda seed: DummyClassifier(strategy="prior")),
+    "dummy": Head(
+        "prediction of the most frequent class", lambda seed: DummyClassifier(strategy="prior")
+    ),
 }
 
 
@@ -307,18 +309,18 @@ def make_heads(
     ['forest', 'baseline']
     """
     given = named_heads(heads)
-    named = {name: head for name, head in given.items() if isinstance(head, str)}
-    own = _own_params(named, params or {})
+    own = _own_params(given, params or {})
     return {
         name: make_head(head, random_state=random_state, **own[name])
         if isinstance(head, str)
-        else clone(head)
+        else with_named_weights(clone(head))
         for name, head in given.items()
     }
 
 
-def _own_params(named: Mapping[str, str], params: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def _own_params(given: Mapping[str, OneHead], params: Mapping[str, Any]) -> dict[str, Any]:
     """Give each head that is given by name those parameters that it has."""
+    named = {name: head for name, head in given.items() if isinstance(head, str)}
     full_names = {name: parameter_names(make_head(head)) for name, head in named.items()}
     if params and not named:
         raise _params_of_classifiers(params)
@@ -326,15 +328,28 @@ def _own_params(named: Mapping[str, str], params: Mapping[str, Any]) -> dict[str
         if not any(key in of_head for of_head in full_names.values()):
             every = dict.fromkeys(param for of_head in full_names.values() for param in of_head)
             raise unknown_name(f"parameter of {', '.join(named)}", key, short_names(every))
-        without = [name for name in named if key not in full_names[name]]
-        if without:
-            logger.info("%s: no parameter of %s, which stay as they are", key, ", ".join(without))
-        if without and key == "class_weight":  # such a comparison is unfair
-            logger.warning("class_weight: %s have none", ", ".join(without))
     return {
         name: {key: value for key, value in params.items() if key in full_names[name]}
         for name in named
     }
+
+
+def report_missing_params(heads: Heads, params: Mapping[str, Any] | None) -> None:
+    """Log which heads that are given by name lack a parameter, so that they stay as they are.
+
+    Parameters
+    ----------
+    heads, params
+        See `make_heads`.
+    """
+    given = named_heads(heads)
+    own = _own_params(given, params or {})
+    for key in params or {}:
+        without = [name for name in own if key not in own[name]]
+        if without and key == "class_weight":  # such a comparison is unfair
+            logger.warning("class_weight: %s have none", ", ".join(without))
+        elif without:
+            logger.info("%s: no parameter of %s, which stay as they are", key, ", ".join(without))
 
 
 def _params_of_classifiers(params: Mapping[str, Any]) -> ParameterError:

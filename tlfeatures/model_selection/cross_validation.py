@@ -10,16 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-from sklearn.base import BaseEstimator
 from sklearn.metrics import get_scorer_names
 
-from tlfeatures.dataset.dataset import Dataset
+from tlfeatures.dataset.load import Data, as_dataset
 from tlfeatures.errors import ParameterError
-from tlfeatures.heads.table import Grid, make_heads
-from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer
+from tlfeatures.heads.table import Grid, Heads, OneHead, make_heads, make_one_head
 from tlfeatures.metrics.scores import SCORES
-from tlfeatures.model_selection.evaluation import CrossValidation, cross_validation_of
+from tlfeatures.model_selection.evaluation import CrossValidation, cross_validation_of, scorer_of
 from tlfeatures.model_selection.folds import make_folds
 from tlfeatures.model_selection.head_folds import run_folds
 from tlfeatures.model_selection.trainer import Trainer
@@ -29,8 +26,8 @@ _TOP = 2  # most probable classes that scikit-learn's scorer top_k_accuracy coun
 
 
 def cross_validate(
-    head: str | BaseEstimator,
-    data: Dataset,
+    head: OneHead,
+    data: Data,
     *,
     cv: Any = None,
     split: str = "auto",
@@ -50,7 +47,8 @@ def cross_validate(
     ----------
     head : str or scikit-learn classifier
         A name of `HEADS` (see `make_head`), or any classifier.
-    data : Dataset
+    data : Dataset or path
+        What `load_dataset` returns, or an embeddings file.
     cv : int, scikit-learn splitter or iterable of (train rows, test rows), optional
         Number of folds (5), stratified and shuffled; groups and copies of an image stay together.
     split : {"auto", "cv", "val", "test"}
@@ -87,7 +85,7 @@ def cross_validate(
     >>> found.scores["accuracy"]["score"], found.scores["accuracy"]["interval"]  # doctest: +SKIP
     (0.853, [0.831, 0.873])
     """
-    ((name, classifier),) = make_heads(head, params, random_state=random_state).items()
+    name, classifier = make_one_head(head, params, random_state)
     return cross_validate_heads(
         {name: classifier},
         data,
@@ -102,8 +100,8 @@ def cross_validate(
 
 
 def cross_validate_heads(
-    heads: str | BaseEstimator | Sequence[str | BaseEstimator] | Mapping[str, str | BaseEstimator],
-    data: Dataset,
+    heads: Heads,
+    data: Data,
     *,
     cv: Any = None,
     split: str = "auto",
@@ -120,7 +118,7 @@ def cross_validate_heads(
     ----------
     heads : names, classifiers, or a mapping of name to either
         See `make_heads`.
-    data : Dataset
+    data : Dataset or path
     cv, split
         See `cross_validate`.
     grids : mapping of head to grid, optional
@@ -148,8 +146,9 @@ def cross_validate_heads(
     F1 and balanced accuracy are means over the classes that have tested images.
     """
     scoring = as_list(scoring)
-    check_scoring(scoring, data.classes)
     classifiers = make_heads(heads, params, random_state=random_state)
+    data = as_dataset(data)
+    check_scoring(scoring, data.classes)
     split, folds = make_folds(data, cv=cv, split=split, random_state=random_state)
     options: dict[str, Any] = {"grids": grids, "scoring": scoring, "random_state": random_state}
     if trainer is None:
@@ -157,9 +156,7 @@ def cross_validate_heads(
             runs = run_folds(own, classifiers, folds, **options)
     else:
         runs = run_folds(trainer, classifiers, folds, **options)
-    tested = np.zeros(len(data.y), bool)
-    tested[np.concatenate([test for _, test in folds])] = True
-    scorer = BootstrapScorer.of(data.y, data.together, tested, data.classes, random_state)
+    scorer = scorer_of(data, folds, random_state)
     return {name: cross_validation_of(name, run, data, split, scorer) for name, run in runs.items()}
 
 

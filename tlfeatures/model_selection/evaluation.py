@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.dataset.dataset import Dataset
+from tlfeatures.dataset.stratified_folds import Fold
 from tlfeatures.equality import EqualByValue
 from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer, Predictions
 from tlfeatures.metrics.confusion import Confusion, confusion
@@ -121,6 +122,22 @@ class CrossValidation(Evaluation):
             "chosen": [dict(choice.params) for choice in self.choices],
             "fit_seconds": float(self.fit_seconds.mean()),
         }
+
+
+def scorer_of(data: Dataset, folds: list[Fold], random_state: int | None) -> BootstrapScorer:
+    """Draw the resamples on which all heads of a cross-validation are scored.
+
+    Parameters
+    ----------
+    data : Dataset
+    folds : list of (train rows, test rows)
+        Only images that a fold tests are drawn.
+    random_state : int or None
+        Seed of the resamples.
+    """
+    tested = np.zeros(len(data.y), bool)
+    tested[np.concatenate([test for _, test in folds])] = True
+    return BootstrapScorer.of(data.y, data.together, tested, data.classes, random_state)
 
 
 def cross_validation_of(

@@ -56,7 +56,7 @@ def make_folds(
     if len(data.classes) < 2:
         raise DatasetError(
             f"all {len(data.y)} images are of one class ({data.classes[0]}); a classifier needs "
-            "two or more: one subfolder a class, or --labels CSV"
+            "two or more classes: one subfolder per class, or --labels CSV"
         )
     chosen = _choose_split(data, "cv" if split == "auto" and cv is not None else split)
     if chosen != "cv":
@@ -90,8 +90,8 @@ def inner_folds(
     least = fewest(y[train], groups)
     if least < 2:
         raise DatasetError(
-            "tuning cuts each training fold again, and a class has one image or group in it: "
-            "leave --tune, take fewer folds by --cv, or add images"
+            "tuning divides the training images of each fold again, and a class has only one image "
+            "or group in them: leave out --tune, use fewer folds with --cv, or add images"
         )
     folds = cut(y[train], groups, min(INNER_CV, least), random_state)
     return [(train[inner], train[held]) for inner, held in folds]
@@ -107,6 +107,12 @@ def _cut_by(cv: Any, data: Dataset) -> list[Fold]:
         raise ParameterError(f"this cv can't cut these images into folds: {error}") from error
     if not folds:
         raise ParameterError("this cv has no folds; give a number, a splitter or pairs of rows")
+    tested, times = np.unique(np.concatenate([test for _, test in folds]), return_counts=True)
+    if (times > 1).any():
+        raise ParameterError(
+            f"this cv tests {(times > 1).sum():,} of {len(tested):,} images more than once; give a "
+            "cv that tests each image once (`benchmark` repeats a cross-validation by `repeats`)"
+        )
     return [(_without_relatives(data, train, test), test) for train, test in folds]
 
 
@@ -173,10 +179,10 @@ def _warn_of_shared(data: Dataset, train: Rows, test: Rows, split: str) -> None:
     shown = "".join(f"\n  {data.ids[i]}  =  {data.ids[j]}" for i, j in divided[:20])
     more = f"\n  and {len(divided) - 20} more" if len(divided) > 20 else ""
     logger.warning(
-        "train and %s share images: %d pairs are copies or near-duplicates; their training images "
-        "are left out of training here:%s%s",
+        "train and %s share images: %s the same or nearly the same photograph. No head is trained "
+        "on the training images of these pairs:%s%s",
         split,
-        len(divided),
+        "1 pair is" if len(divided) == 1 else f"{len(divided)} pairs are",
         shown,
         more,
     )
@@ -198,9 +204,10 @@ def _check_counts(data: Dataset, cv: int) -> None:
     if len(small):
         listed = ", ".join(f"{name} ({counts[names == name][0]})" for name in small[:5])
         least = int(counts.min())
-        mend = f"--cv {least}, or more images" if least > 1 else "more images"
+        mend = f"use --cv {least} or add images" if least > 1 else "add images"
         raise DatasetError(
-            f"{cv} folds need {cv} images of each class; too few of {listed}: {mend}"
+            f"{cv} folds need at least {cv} images of each class; these classes have fewer: "
+            f"{listed}; {mend}"
         )
     together = data.together
     if together is None:

@@ -16,6 +16,7 @@ from typing import Any
 from tlfeatures.errors import ParameterError
 from tlfeatures.features.backbones.table import BACKBONES
 from tlfeatures.features.spec import Spec
+from tlfeatures.metrics.scores import score_name
 
 _FIRST_LINE = "<!-- model card, written by tlfeatures; it is replaced when the model is -->"
 
@@ -39,8 +40,8 @@ def check_card_target(model: str | os.PathLike[str]) -> Path:
     target = card_path(model)
     if target.is_dir() or (target.is_file() and not _is_card(target)):
         raise ParameterError(
-            f"the model's card would replace {target}, which is not a model card: give the model "
-            "another name, or move that file"
+            f"the description of the model (model card) would replace {target}, which is another "
+            "file: give the model another name, or move that file"
         )
     return target
 
@@ -72,7 +73,7 @@ def render_card(name: str, facts: Facts) -> str:
         "How images are embedded": _spec(facts),
         "Weights of the backbone": _weights(facts["spec"]),
         "Limits": _limits(name, facts),
-        "Made with": _versions(facts),
+        "Versions": _versions(facts),
     }
     lines = [_FIRST_LINE, "", f"# {_text(name)}"]
     for title, content in sections.items():
@@ -97,10 +98,11 @@ def _about(facts: Facts) -> Iterator[str]:
     classes = [_text(label) for label in facts["classes"]]
     spec = facts["spec"]
     yield (
-        f"It tells {len(classes)} classes of images apart ({', '.join(classes)}): the frozen "
-        f"backbone {_text(spec['backbone'])} turns an image into the {facts['columns']:,} numbers "
-        f"of {_text(facts['embedding'])}, and the head {_text(facts['head'])} gives each class a "
-        "probability."
+        f"The model classifies images into {len(classes)} classes: {', '.join(classes)}. The "
+        f"backbone {_text(spec['backbone'])}, which is not changed by the training, turns an image "
+        f"into an embedding, the {facts['columns']:,} numbers of {_text(facts['embedding'])}. The "
+        f"head (classifier) {_text(facts['head'])} computes the probability of each class from "
+        "these numbers."
     )
     if facts.get("params"):
         params = (f"{key}={value}" for key, value in facts["params"].items())
@@ -108,7 +110,10 @@ def _about(facts: Facts) -> Iterator[str]:
         yield f"Parameters of the head: {_text(', '.join(params))}."
     if facts.get("tuned"):
         yield ""
-        yield "It was tuned on all images; for the scores, inside each training fold."
+        yield (
+            "These parameters were tuned on all images. For the scores, the parameters were tuned "
+            "on the training images of each fold."
+        )
 
 
 def _images(facts: Facts) -> Iterator[str]:
@@ -122,23 +127,26 @@ def _images(facts: Facts) -> Iterator[str]:
     if facts.get("variants"):
         yield ""
         yield (
-            f"Variants of each image that it was fitted on, too: {facts['variants']:,} "
-            f"({_text(_augmentation(facts['spec']))}); it was scored on none."
+            f"The model was also fitted on {facts['variants']:,} variants of each image "
+            f"({_text(_augmentation(facts['spec']))}). It was not tested on variants."
         )
     relations = []
     if facts.get("copies"):
-        pairs = "pair" if facts["copies"] == 1 else "pairs"
-        relations.append(f"{facts['copies']:,} {pairs} of them show the same image, or nearly")
+        one = facts["copies"] == 1
+        relations.append(
+            f"{facts['copies']:,} {'pair' if one else 'pairs'} of images {'is' if one else 'are'} "
+            "the same or nearly the same photograph."
+        )
     if facts.get("groups"):
-        relations.append(f"they belong to {facts['groups']:,} groups")
+        relations.append(f"The images belong to {facts['groups']:,} groups.")
     if relations:
         kept = {
-            "cv": " These were kept on one side of every fold.",
+            "cv": "Images of a pair or a group were kept in one fold.",
             "val": _APART,
             "test": _APART,
         }.get(facts.get("split", ""), "")
         yield ""
-        yield f"{'; '.join(relations).capitalize()}.{kept}"
+        yield " ".join([*relations, kept]).rstrip()
 
 
 def _augmentation(spec: Facts) -> str:
@@ -147,44 +155,44 @@ def _augmentation(spec: Facts) -> str:
     return "" if recipe is None else recipe.to_text()
 
 
-_APART = " Training images that belong with a tested one, if any, were left out for the scores."
+_APART = "For the scores, training images in a pair or a group with a tested image were left out."
 
 
 def _scores(name: str, facts: Facts) -> Iterator[str]:
     if not {"scores", "split", "folds", "tested"} <= set(facts):
-        yield "Not measured when it was fitted."
-        yield f"`tlfeatures evaluate {_file_name(name)} FOLDER` measures it on other images."
+        yield "The scores were not measured when the model was fitted."
+        yield f"`tlfeatures evaluate {_file_name(name)} FOLDER` measures them on other images."
         return
     yield f"{facts['tested']:,} images tested; {_how(facts)}."
     yield ""
     folds = facts["split"] == "cv"
     rows = [
         [
-            key.replace("_", " "),
+            score_name(key),
             _number(row["score"]),
             _range(row["interval"]),
             *([_number(row["mean"]), _number(row["std"])] if folds else []),
         ]
         for key, row in facts["scores"].items()
     ]
-    of_folds = ["mean of folds", "deviation of folds"] if folds else []
+    of_folds = ["mean of folds", "std of folds"] if folds else []
     yield from _table(["score", "value", "95 % interval", *of_folds], rows)
     missing = [
-        f"{key.replace('_', ' ')}: {row['reason']}"
+        f"{score_name(key)}: {row['reason']}"
         for key, row in facts["scores"].items()
         if row.get("reason")
     ]
     if missing:
         yield ""
-        yield f"Not defined, or without an interval: {_text('; '.join(missing))}."
+        yield f"Reasons for missing scores and intervals: {_text('; '.join(missing))}."
     if facts.get("verdict"):
         yield ""
         yield " ".join(map(_text, facts["verdict"]))
     if facts.get("compared", 1) > 1:
         yield ""
         yield (
-            f"It was the best of {facts['compared']} heads on these very folds, so its scores are "
-            "a little too good."
+            f"The head was chosen as the best of {facts['compared']} heads on the same images, so "
+            "its scores are slightly too optimistic."
         )
 
 
@@ -193,8 +201,8 @@ def _how(facts: Facts) -> str:
     split = facts["split"]
     if split == "cv":
         return (
-            f"{facts['folds']}-fold cross-validation: every image was tested by a head that had "
-            "not seen it. The saved head is fitted on all of them"
+            f"{facts['folds']}-fold cross-validation: every image was tested by a head that was "
+            "not trained on it. The saved head is fitted on all images"
         )
     included = " and ".join(facts.get("included", [split]))
     return (
@@ -247,31 +255,33 @@ def _declared_settings(spec: Facts) -> dict[str, str]:
 
 def _value_range(spec: Facts) -> str:
     low, high = spec["value_range"]
-    return f"{low:.10g} is black and {high:.10g} white, of images with more than 8 bits a channel"
+    return f"{low:.10g} is black and {high:.10g} white, in images with more than 8 bits per channel"
 
 
 def _weights(spec: Facts) -> Iterator[str]:
     sha256 = spec["weights_sha256"]
     backbone = BACKBONES.get(spec["backbone"])
     if sha256 is None:
-        yield f"The backbone {_text(spec['backbone'])} has none."
+        yield f"The backbone {_text(spec['backbone'])} has no weights."
         return
     if spec["weights"] == "random":
-        yield f"RANDOM (seed {spec['random_state']}): nothing in it has been learned from ImageNet."
+        yield (
+            f"RANDOM (seed {spec['random_state']}): the backbone has learned nothing from ImageNet."
+        )
     elif backbone is not None and backbone.is_published(sha256):
         yield f"{backbone.credit(link=True)}."
     elif spec.get("declaration"):
         yield from _declared(spec["declaration"])
     else:
-        yield "From a file; this program doesn't know their licence."
+        yield "The weights come from a file; this program doesn't know their licence."
     yield ""
     hashed = "ONNX file" if spec.get("declaration") else "convolution tensors"
     yield f"sha256 of the {hashed}: `{sha256}`"
     if spec["top_sha256"]:
         yield ""
         yield (
-            f"sha256 of the fully connected tensors, of which this program doesn't know whose they "
-            f"are: `{spec['top_sha256']}`"
+            "sha256 of the fully connected tensors, whose origin this program doesn't know: "
+            f"`{spec['top_sha256']}`"
         )
 
 
@@ -297,26 +307,29 @@ def _declared(declaration: Facts) -> Iterator[str]:
 def _limits(name: str, facts: Facts) -> Iterator[str]:
     classes = facts["classes"]
     yield (
-        f"- It answers one of its {len(classes)} classes for any image, also for one that shows "
-        "none of them. `predict --min-confidence P` abstains below a probability."
+        f"- The model predicts one of its {len(classes)} classes for every image, also for an "
+        "image of none of these classes. `predict --min-confidence P` gives no label if the "
+        "probability is below P."
     )
     outliers = facts.get("outliers")
     if outliers:
         yield (
-            "- `predict --outliers` flags images unlike those it was fitted on: farther than "
-            f"{outliers['threshold']:.3f} from the {_nth(outliers['neighbor'])} nearest of them, "
-            f"which {outliers['beyond']:,} of {outliers['compared']:,} of these were when left out."
+            "- `predict --outliers` flags images that are unlike the images that the model was "
+            f"fitted on: the distance to the {_nth(outliers['neighbor'])} nearest of these images "
+            f"is larger than {outliers['threshold']:.3f}. Each of {outliers['compared']:,} of "
+            f"these images was compared with the others in this way: {outliers['beyond']:,} would "
+            "be flagged."
         )
     else:
-        yield "- It can't flag images unlike those it was fitted on."
+        yield "- The model can't flag images that are unlike the images that it was fitted on."
     counts: Mapping[str, int] = facts.get("counts", {})
     if counts:
         least = min(counts, key=lambda label: counts[label])
         yield f"- The smallest class, {_text(least)}, has {counts[least]:,} images."
     if facts.get("scores"):
         yield (
-            "- The scores are of images from the same source as these. For others they hold as far "
-            f"as those are alike: `tlfeatures evaluate {_file_name(name)} FOLDER` measures it."
+            "- The scores hold for images from the same source as the training images. For other "
+            f"images, measure them with `tlfeatures evaluate {_file_name(name)} FOLDER`."
         )
 
 

@@ -124,15 +124,15 @@ def evaluate(
     loaded = model if isinstance(model, FittedHead) else FittedHead.load(model)
     if loaded.digests is None:
         raise ModelError(
-            "the model doesn't say which images it was fitted on, as it was made by an earlier "
-            "version: fit it again"
+            "the model doesn't record which images it was fitted on, because its Dataset had no "
+            "digests: fit it on a dataset that load_dataset has loaded"
         )
     check_similarity(near_duplicates)
     options = LabelOptions(labels, groups, label_level, label_columns, near_duplicates)
     folder = is_url(source) or Path(source).is_dir()
     if not folder and not Path(source).exists():
         raise ParameterError(
-            f"{source} does not exist; expected a folder with one subfolder a class, or a file "
+            f"{source} does not exist; expected a folder with one subfolder per class, or a file "
             "that `tlfeatures extract` made"
         )
     if folder:

@@ -8,12 +8,14 @@ file sets. Everything here reads; nothing writes.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.svm import SVC, NuSVC
+
+if TYPE_CHECKING:
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.svm import SVC, NuSVC
 
 
 def boosting_trees(boosting: HistGradientBoostingClassifier) -> list[list[Any]]:

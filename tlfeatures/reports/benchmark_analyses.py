@@ -15,7 +15,8 @@ from tlfeatures.benchmarking.comparison import Rank
 from tlfeatures.benchmarking.entries import Entry
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.errors import ParameterError
-from tlfeatures.heads.parameters import class_path, plain_params
+from tlfeatures.heads.identity import class_path
+from tlfeatures.heads.parameters import plain_params
 from tlfeatures.heads.table import ALIASES, HEADS, make_head
 from tlfeatures.metrics.out_of_fold import OutOfFold
 from tlfeatures.model_selection.audit.audit import audit
@@ -122,7 +123,7 @@ class Analyses:
     def learning_curve(self, rank: Rank) -> LearningCurve:
         """Measure a head's accuracy against its number of training images."""
         head, params = self._own_head(rank), self._params(rank)
-        seed = self.benchmark.study.facts["random_state"]
+        seed = self.entry(rank).facts["random_state"]
 
         def measure() -> LearningCurve:
             data = self.dataset(rank)
@@ -157,7 +158,7 @@ class Analyses:
                 split=study.facts["split"],
                 chosen=entry.facts["chosen"],
                 n_jobs=self._n_jobs,
-                random_state=study.facts["random_state"],
+                random_state=entry.facts["random_state"],
                 progress=self._progress_of("epochs"),
             )
 

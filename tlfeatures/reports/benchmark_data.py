@@ -99,6 +99,7 @@ class BenchmarkData:
             digests=np.stack(digests),
             variants=None if varied is None else join(varied, embedding),
             looks=looks,
+            near_duplicates=study.facts["files"][file]["near_duplicates"],
             unreadable=tuple(
                 Unreadable(id_, None, header.failures.get(id_, "it could not be read"))
                 for id_ in study.facts["unreadable"]

@@ -16,10 +16,10 @@ def render_audit(result: Audit, top: int = 20) -> str:
     findings = result.findings
     counts = ", ".join(f"{count:,} {kind}" for kind, count in result.counts.items())
     lines = [f"{result.embedding} of {result.file}: {result.images:,} images"]
-    lines.append(f"{len(findings):,} findings ({counts})" if findings else "nothing found")
+    lines.append(f"{len(findings):,} findings: {counts}" if findings else "no problems found")
     lines.append(
-        f"{result.head} agrees with {result.accuracy:.1%} of the labels, of images that it was "
-        "not trained on"
+        f"{result.head} agrees with {100 * result.accuracy:.1f} % of the labels; each image was "
+        "judged by a head that was not trained on it"
     )
     if result.weights == "random":
         lines.append(RANDOM_WEIGHTS)
@@ -30,7 +30,10 @@ def render_audit(result: Audit, top: int = 20) -> str:
         ]
         lines += ["", table(["kind", "image", "score", "reason"], rows, left=4)]
     if len(findings) > top:
-        lines.append(f"and {len(findings) - top:,} more: -o FILE.csv has all, --top N shows more")
+        lines.append(
+            f"and {len(findings) - top:,} more: -o FILE.csv writes all findings, --top N prints "
+            "more of them"
+        )
     if result.output is not None:
         lines.append(f"\nall findings: {result.output}")
     if findings:
@@ -39,6 +42,6 @@ def render_audit(result: Audit, top: int = 20) -> str:
 
 
 _AUDIT_NEXT = """
-Nothing was changed. Open each image; if its label is wrong, move it to the right folder or correct
-the labels' CSV; remove superfluous copies. Then run `tlfeatures extract` (it computes only
-what is new) and `tlfeatures fit` again."""
+The audit changes no image and no label. Open each image. If its label is wrong, move the image to
+the right folder or correct the CSV file of --labels. Remove superfluous copies. Then run
+`tlfeatures extract` again, which computes only what is new, and then `tlfeatures fit`."""

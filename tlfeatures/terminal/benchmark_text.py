@@ -24,6 +24,8 @@ def render_benchmark(result: Benchmark) -> str:
     lines += ["", *ranking_lines(result.comparison), "", *verdict_lines(result.comparison)]
     if result.out:
         reused = len(result.entries) - result.computed
-        counts = f"{result.computed} entries computed" + (f", {reused} reused" if reused else "")
-        lines.append(f"\n{counts}: {result.out}/results.json")
+        counts = f"{result.computed} {'entry' if result.computed == 1 else 'entries'} computed"
+        counts += f", {reused} reused from before" if reused else ""
+        lines.append(f"\n{counts} (an entry is a head on an embedding in a repeat)")
+        lines.append(f"saved in {result.out}/results.json")
     return "\n".join(lines)

@@ -29,11 +29,13 @@ def render_extraction(result: Extraction) -> str:
         "embeddings: " + ", ".join(f"{name} ({d:,})" for name, d in result.embeddings.items()),
     ]
     if result.variants:
-        lines.append(f"and {counted(result.variants, 'variant')} of each image, for training")
+        lines.append(
+            f"{counted(result.variants, 'variant')} of each image were embedded, too, for training"
+        )
     if result.shards is not None:
         lines.append(
-            f"the rows are in shards in {result.shards}: keep both together, or merge them with "
-            f"`tlfeatures merge {shlex.quote(result.file)}`"
+            f"the embeddings are in the shards in {result.shards}: keep this folder with the file, "
+            f"or merge them with `tlfeatures merge {shlex.quote(result.file)}`"
         )
     if result.weights == "random":
         lines.append(RANDOM_WEIGHTS)
@@ -60,24 +62,29 @@ def _class_counts(result: Extraction) -> str:
 
 def render_verification(result: Verification) -> str:
     """The counts, what was checked, then each finding with its remedy."""
-    counts = [f"{result.done:,} embedded", f"{result.failed:,} that can't be embedded"]
+    counts = [f"{result.done:,} embedded", f"{result.failed:,} that can't be read"]
     lines = [
         f"{result.file}: {result.images:,} images ({counts[0]}, {counts[1]}, "
         f"{result.waiting:,} waiting), checked in {result.seconds:.1f} s"
     ]
-    lines.append(f"every row of {', '.join(result.tables)}: marks, finite values, checksums")
+    lines.append(
+        f"checked in every row of {', '.join(result.tables)}: mark of completion, finite values, "
+        "checksum"
+    )
     if result.source is not None:
-        again = "none embedded again"
+        again = "no image embedded again"
         if result.smallest_cosine is not None:
             again = (
-                f"{result.sampled:,} embedded again, smallest cosine {result.smallest_cosine:.6f}, "
-                f"largest difference {result.largest_difference:.2g}"
+                f"{counted(result.sampled, 'image')} embedded again (smallest cosine similarity "
+                f"{result.smallest_cosine:.6f}, largest difference of a value "
+                f"{result.largest_difference:.2g})"
             )
-        lines.append(f"{result.source}: every image hashed, {again}")
-    lines += [_finding(each) for each in result.findings] or ["nothing found"]
+        lines.append(f"{result.source}: every image compared by its sha256; {again}")
+    lines += [_finding(each) for each in result.findings] or ["no problems found"]
     if result.mended:
         lines.append(
-            f"\n{counted(result.mended, 'row')} unmarked: the next `extract` computes them again"
+            f"\n{counted(result.mended, 'row')} marked as missing; the next `extract` computes "
+            "them again"
         )
     return "\n".join(lines)
 

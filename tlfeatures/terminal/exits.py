@@ -97,7 +97,7 @@ class Commands(click.Group):
         except click.ClickException as error:
             ctx.exit(_code_of(error))
         except StoppedError as error:
-            print_message(f"{error}; go on with: {ctx.meta[COMMAND_LINE]}")
+            print_message(f"{error}; to continue, run: {ctx.meta[COMMAND_LINE]}")
             ctx.exit(FAILED)
         except TlfeaturesError as error:
             print_message(f"Error: {one_line(str(error))}")

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from tlfeatures.terminal.ranking_text import ranking_lines, verdict_lines
 from tlfeatures.terminal.shared_lines import (
@@ -38,20 +36,21 @@ def render_fit(result: FitResult) -> str:
     if study["weights"] == "random":
         lines.append(RANDOM_WEIGHTS)
     if result.test_split_unused:
-        lines.append("the test split was not scored; `--split test` scores on it")
+        lines.append(
+            "the images of test/ were not used for the scores; `--split test` tests on them"
+        )
     entries = {rank.label: result.benchmark.entries_of(rank)[0] for rank in ranking}
-    tested = len(np.unique(data.y[entries[ranking[0].label].fold >= 0]))
-    if tested < len(study["classes"]):
-        lines.append(averages_line(tested, len(study["classes"])))
+    if result.tested_classes < len(study["classes"]):
+        lines.append(averages_line(result.tested_classes, len(study["classes"])))
     lines += ["", *ranking_lines(result.benchmark.comparison)]
     tuned = [_chosen(label, entry) for label, entry in entries.items() if entry.facts["chosen"]]
-    lines += ["\nparameters chosen in each fold", *tuned] if tuned else []
+    lines += ["\nparameters that --tune chose in each fold", *tuned] if tuned else []
     if study["folds"] > 1:
         shown = ranking if len(ranking) <= _SHOWN else ranking[:1]
         lines += [f"\n{rank.label}\n{_folds(rank)}" for rank in shown]
         lines += missing_lines(_missing_in_folds(shown))
         if len(shown) < len(ranking):
-            lines.append("\n--json, or --head with fewer heads, shows the folds of the other heads")
+            lines.append("\nTo see the folds of the other heads, use --json or name fewer heads.")
     lines += ["", *verdict_lines(result.benchmark.comparison)]
     if result.model_file is not None:
         lines.append(_refitted(result, result.model_file))
@@ -60,10 +59,12 @@ def render_fit(result: FitResult) -> str:
 
 def _refitted(result: FitResult, model: str) -> str:
     """Say what the saved model was fitted on; this includes the split that it was scored on."""
-    splits = f", {' and '.join(result.included)} included" if result.included else ""
+    splits = f", {' and '.join(result.included)} included," if result.included else ""
     best, images = result.ranking[0].head, result.benchmark.study.facts["images"]
-    fitted = f"{best}, fitted again to all {images:,} images{splits}"
-    return f"\n{fitted}: {model} (its card: {_card_of(model)})"
+    fitted = f"{best} was fitted again to all {images:,} images{splits}"
+    return (
+        f"\n{fitted} and saved: {model}\ndescription of the model (model card): {_card_of(model)}"
+    )
 
 
 def _card_of(model: str) -> str:
@@ -76,8 +77,13 @@ def _card_of(model: str) -> str:
 def _chosen(label: str, entry: Entry) -> str:
     """Give the parameters that tuning chose in each fold."""
     points = entry.facts["chosen"]
-    values = (f"{name} {', '.join(f'{p[name]:g}' for p in points)}" for name in points[0])
+    values = (f"{name} {', '.join(_value(point[name]) for point in points)}" for name in points[0])
     return f"{label}: {'; '.join(values)}"
+
+
+def _value(value: Any) -> str:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return f"{value:g}" if is_number else str(value)
 
 
 def _missing_in_folds(ranks: list[Rank]) -> Iterator[tuple[str, str, str | None]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tlfeatures.terminal.shared_lines import RANDOM_WEIGHTS, images_line, trained_on
-from tlfeatures.terminal.tables import interval, number, table
+from tlfeatures.terminal.tables import filled, interval, number, table
 
 if TYPE_CHECKING:
     from tlfeatures.model_selection.learning_curve.results import (
@@ -20,27 +20,29 @@ def render_learning_curve(curve: LearningCurve) -> str:
     points = curve.points
     lines = [
         images_line(curve.images, curve.classes),
-        f"{curve.head} on {curve.embedding} of {curve.file}; every size is tested on the same "
-        f"images, {curve.folds}-fold cross-validation{trained_on(curve.variants)}",
+        f"{curve.head} on {curve.embedding} of {curve.file}; {curve.folds}-fold cross-validation, "
+        f"all sizes tested on the same images{trained_on(curve.variants)}",
     ]
     if curve.weights == "random":
         lines.append(RANDOM_WEIGHTS)
     low, high = min(p.interval[0] for p in points), max(p.interval[1] for p in points)
     ends = f"{low:.3f}{high:{_PLOT - 5}.3f}"
-    header = ["images a class", "trained on", "accuracy", "95 % interval", ends]
+    header = ["images per class", "training images", "accuracy", "95 % interval", ends]
     lines += ["", table(header, [_point_row(point, low, high) for point in points])]
     if curve.verdict != "unknown":  # a number would be believed, whatever the text says
-        header = ["extrapolated to", "accuracy", "95 % interval", "gain", "95 % interval"]
+        header = ["forecast for", "accuracy", "95 % interval", "gain", "95 % interval"]
         lines += ["", table(header, [_forecast_row(each) for each in curve.forecasts])]
     if curve.backtest is not None and curve.backtest.passed:
         test = curve.backtest
-        lines.append(
-            f"Check: the curve fitted up to {test.fitted_to:,.0f} images a class predicts "
-            f"{test.predicted:.3f} [{test.interval[0]:.3f}, {test.interval[1]:.3f}] at "
-            f"{test.images_per_class:,.0f}, where {test.seen:.3f} was measured. "
-            f"It says nothing of more than {curve.forecasts[-1].factor} times the images."
+        check = (
+            f"Check: a curve fitted up to {test.fitted_to:,.0f} images per class predicts an "
+            f"accuracy of {test.predicted:.3f} (95 % interval {test.interval[0]:.3f} to "
+            f"{test.interval[1]:.3f}) at {test.images_per_class:,.0f} images per class. The "
+            f"measured accuracy is {test.seen:.3f}. No forecast is possible for more than "
+            f"{curve.forecasts[-1].factor} times the images."
         )
-    return "\n".join([*lines, "", curve.sentence])
+        lines += ["", filled(check)]
+    return "\n".join([*lines, "", filled(curve.sentence)])
 
 
 _PLOT = 24  # characters
@@ -64,7 +66,7 @@ def _point_row(point: CurvePoint, low: float, high: float) -> list[str]:
 
 def _forecast_row(forecast: Forecast) -> list[str]:
     return [
-        f"{forecast.images_per_class:,.0f} ({forecast.factor} times)",
+        f"{forecast.images_per_class:,.0f} per class ({forecast.factor} times)",
         number(forecast.accuracy),
         interval(forecast.interval),
         f"{forecast.gain:+.3f}",

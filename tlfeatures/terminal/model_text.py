@@ -28,17 +28,19 @@ def render_evaluation(result: ModelEvaluation) -> str:
     """What was tested, each score with its interval, and the confusion matrix."""
     seen = ""
     if result.seen:
-        seen = f", {result.seen:,} of them left out: the model was fitted on them"
+        were = "was" if result.seen == 1 else "were"
+        seen = f"; {result.seen:,} of them {were} left out, because the model was fitted on them"
     lines = [
         f"{result.source}: {result.images:,} images{seen}",
         f"{result.head} on {result.embedding} of {result.model or 'the model'}; "
-        f"{result.tested:,} images tested, which it was not fitted on",
+        f"{result.tested:,} images tested, on which the model was not fitted",
     ]
     if result.weights == "random":
         lines.append(RANDOM_WEIGHTS)
     if result.outliers is not None:
         lines.append(
-            f"{result.outliers:,} of them are unlike the images that it was fitted on (outliers)"
+            f"{result.outliers:,} of them are unlike the images that the model was fitted on "
+            "(outliers)"
         )
     rows = [
         [score_words(name), number(row["score"]), interval(row["interval"])]
@@ -48,7 +50,11 @@ def render_evaluation(result: ModelEvaluation) -> str:
     tested = sum(any(row) for row in confusion.counts.tolist())
     if tested < len(result.classes):
         lines.append(averages_line(tested, len(result.classes)))
-    lines += ["", table(["score", "", "95 % interval"], rows), *missing_lines(_missing_in(result))]
+    lines += [
+        "",
+        table(["score", "value", "95 % interval"], rows),
+        *missing_lines(_missing_in(result)),
+    ]
     counts = [
         [label, *map(str, row), str(sum(row))]
         for label, row in zip(confusion.classes, confusion.counts.tolist(), strict=True)
@@ -75,22 +81,22 @@ def render_export(result: Export) -> str:
     ]
     if result.model_precision != result.precision:
         lines.append(
-            f"it computes in {result.precision}; the head was fitted on embeddings in "
-            f"{result.model_precision}"
+            f"the ONNX file computes in {result.precision}; the head was fitted on embeddings "
+            f"computed in {result.model_precision}"
         )
     if result.weights == "random":
         lines.append(RANDOM_WEIGHTS)
-    compare = ["--check IMAGES compares its probabilities and speed with those of `predict`"]
+    compare = ["to compare the probabilities and the speed with `predict`, use --check IMAGES"]
     return "\n".join(lines + (compare if result.check is None else _checked(result.check)))
 
 
 def _checked(check: Check) -> list[str]:
     onnx, own = check.onnx_images_per_second, check.own_images_per_second
     return [
-        f"{check.images:,} images, compared with `predict` in {check.own_precision}: largest "
+        f"{check.images:,} images compared with `predict` in {check.own_precision}: largest "
         f"difference of a probability {check.largest_difference:.1e}, {check.labels_differ:,} "
         "labels differ",
-        f"speed, reading included: ONNX Runtime {onnx:.1f} images/s, `predict` in "
+        f"speed, including the reading of images: ONNX Runtime {onnx:.1f} images/s, `predict` in "
         f"{check.own_precision} {own:.1f} images/s ({onnx / own:.2f} times)",
     ]
 
@@ -104,6 +110,8 @@ def render_info(facts: dict[str, Any]) -> str:
         if isinstance(value, dict):
             lines.append(f"{key}:" if value else f"{key}: none")
             lines += [f"  {name}: {_plain(inner)}" for name, inner in value.items()]
+        elif key == "verdict":
+            lines += [f"{key}:", *(f"  {sentence}" for sentence in value)]
         elif key == "failed" and value:
             lines.append(f"{key}: {len(value)}")
             lines += [f"  {item['id']}: {item['reason']}" for item in value]
@@ -115,7 +123,7 @@ def render_info(facts: dict[str, Any]) -> str:
     if backbone not in BACKBONES and facts["spec"]["declaration"] is None:
         lines.append(
             f"this version of tlfeatures has no backbone {backbone}, so it can't embed images for "
-            f"this file (there are: {', '.join(BACKBONES)})"
+            f"this file (backbones: {', '.join(BACKBONES)})"
         )
     return "\n".join(lines)
 

@@ -43,7 +43,7 @@ def print_predictions(
     failed = 0
     for prediction in predictions:
         write(prediction)
-        counts["got no label, as no class is probable enough"] += prediction.abstained
+        counts["got no label, because no class reached --min-confidence"] += prediction.abstained
         counts["flagged as outliers"] += bool(prediction.outlier)
         if prediction.error is not None:
             failed += 1

@@ -12,6 +12,6 @@ def render_predictions(table: PredictionsTable) -> str:
     """The path of the table and its size."""
     each = table.rows // table.entries
     return (
-        f"{table.file}: {table.rows:,} predictions, {each:,} images by each of {table.entries:,} "
-        "entries (a head on an embedding in a repeat)"
+        f"{table.file}: {table.rows:,} predictions; {each:,} images, each predicted by "
+        f"{table.entries:,} entries (an entry is a head on an embedding in a repeat)"
     )

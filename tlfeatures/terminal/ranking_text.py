@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from tlfeatures.terminal.shared_lines import missing_lines
-from tlfeatures.terminal.tables import interval, number, score_words, table
+from tlfeatures.terminal.tables import filled, interval, number, score_words, table
 
 if TYPE_CHECKING:
     from tlfeatures.benchmarking.comparison import Comparison, Rank
 
-_WIDTH = 100  # of lines of prose
 _MARK = (
-    "*: the best, or not significantly different from it; ?: can't be tested; no mark: "
-    "significantly different."
+    "*: the best head, or a head not significantly different from the best. No mark: significantly "
+    "different from the best. ?: can't be tested against the best."
 )
 _SPREAD = "std of folds: standard deviation of the first score over the folds."
+_SECONDS = "fit s: seconds to fit the head, mean over the folds."
 _MARKS = {"best": "*", "not different": "*", "different": "", "untested": "?"}
 
 
@@ -31,18 +30,14 @@ def ranking_lines(comparison: Comparison) -> list[str]:
         notes.append(_SPREAD)
     if len(ranking) > 1:
         notes += [f"{comparison.test_method}.", _MARK]
+    notes.append(_SECONDS)
     missing = missing_lines(_missing_of(ranking, scoring))
-    return [_ranks(comparison), *missing, "", *map(_filled, notes)]
+    return [_ranks(comparison), *missing, "", *map(filled, notes)]
 
 
 def verdict_lines(comparison: Comparison) -> list[str]:
     """Give the sentences of the verdict, each on lines of its own."""
-    return [_filled(sentence) for sentence in comparison.verdict]
-
-
-def _filled(text: str) -> str:
-    # Names of heads have hyphens, which are no places to break a line.
-    return textwrap.fill(text, _WIDTH, break_on_hyphens=False)
+    return [filled(sentence) for sentence in comparison.verdict]
 
 
 def _missing_of(ranking: list[Rank], scoring: str) -> Iterator[tuple[str, str, str | None]]:
@@ -51,7 +46,11 @@ def _missing_of(ranking: list[Rank], scoring: str) -> Iterator[tuple[str, str, s
         for name in dict.fromkeys([scoring, *ranking[0].scores]):
             record = rank.scores.get(name)
             if record is None:
-                yield rank.label, score_words(name), "not among the scores when it was computed"
+                yield (
+                    rank.label,
+                    score_words(name),
+                    "it was not asked for when this head was tested",
+                )
             elif record["score"] is None:
                 yield rank.label, score_words(name), record["reason"]
             elif name == scoring and record["interval"] is None:
@@ -67,7 +66,7 @@ def _ranks(comparison: Comparison) -> str:
         *([""] if several else []),
         "head",
         *(["embedding"] if embeddings else []),
-        score_words(scoring),
+        f"{score_words(scoring)} [95 %]",
         *(["std of folds"] if folds else []),
         *map(score_words, names[1:]),
         *(["p"] if several else []),

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 from tlfeatures.names import counted, some_of
 
-RANDOM_WEIGHTS = "made with RANDOM weights: nothing here has been learned from ImageNet"
+RANDOM_WEIGHTS = "The backbone has RANDOM weights: it has learned nothing from ImageNet."
 
-_SPLITS = {"val": "fitted on train, scored on val", "test": "fitted on train, scored on test"}
+_SPLITS = {"val": "fitted on train, tested on val", "test": "fitted on train, tested on test"}
 
 
 def images_line(count: int, classes: list[str]) -> str:
@@ -39,14 +39,14 @@ def trained_on(variants: int) -> str:
     """Say that variants of the images were trained on, if there are any."""
     if not variants:
         return ""
-    return f", trained also on {counted(variants, 'variant')} of each image"
+    return f", also trained on {counted(variants, 'variant')} of each image"
 
 
 def averages_line(tested: int, classes: int) -> str:
     """Say which classes the averages of scores are over."""
     return (
         f"{tested} of {classes} classes have tested images; balanced accuracy and macro F1 are "
-        "averages over these"
+        "averages over these classes"
     )
 
 
@@ -64,6 +64,6 @@ def missing_lines(missing: Iterable[tuple[str, str, str | None]]) -> list[str]:
     for (what, reason), of in heads.items():
         together.setdefault((reason, tuple(of)), []).append(what)
     return [
-        f"none: {', '.join(what)}{f' ({first_names(list(of))})' if any(of) else ''}: {reason}"
+        f"no {', no '.join(what)}{f' of {first_names(list(of))}' if any(of) else ''}: {reason}"
         for (reason, of), what in together.items()
     ]

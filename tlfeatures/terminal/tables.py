@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
+
+_WIDTH = 100  # of lines of prose
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
@@ -30,6 +33,13 @@ def interval(bounds: Sequence[float] | None) -> str:
     return "none" if bounds is None else f"[{bounds[0]:.3f}, {bounds[1]:.3f}]"
 
 
+def filled(text: str) -> str:
+    """Break prose into lines; names of heads have hyphens, which are no places to break a line."""
+    return textwrap.fill(text, _WIDTH, break_on_hyphens=False)
+
+
 def score_words(name: str) -> str:
-    """Write the name of a score with blanks."""
-    return name.replace("_", " ")
+    """Write the name of a score in words."""
+    from tlfeatures.metrics.scores import score_name  # here, so that `--help` is fast
+
+    return score_name(name)

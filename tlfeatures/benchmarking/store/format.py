@@ -59,9 +59,10 @@ STUDY_FACTS: dict[str, Any] = {
 _NUMBER: Any = float | int | None
 RUN_FACTS: dict[str, Any] = {"study": str, "heads": list, "commands": list, "files": dict}
 ENTRY_FACTS: dict[str, Any] = {
-    **dict.fromkeys(("head", "classifier", "file", "embedding", "matrix", "key"), str),
+    **dict.fromkeys(("head", "classifier", "settings", "file", "embedding", "matrix", "key"), str),
     **dict.fromkeys(("params", "scores", "versions"), dict),
     **{"repeat": int, "variants": int, "tuned": bool, "chosen": list},
+    **{"fit_version": int, "random_state": int | None},
     **dict.fromkeys(("fit_seconds", "test_fraction"), float | int),
 }
 ENTRY_SCORE: dict[str, Any] = {

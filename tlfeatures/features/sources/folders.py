@@ -25,7 +25,7 @@ from tlfeatures.names import counted
 
 logger = logging.getLogger(__name__)
 
-_EXPECTED = "expected a folder with one subfolder a class"
+_EXPECTED = "expected a folder with one subfolder per class"
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,7 +70,7 @@ def list_url(url: str) -> Iterator[str]:
     names = [path.removeprefix(prefix) for path in paths if path.startswith(prefix)]
     if not names:
         raise ParameterError(
-            f"{url} has no files, or is none; expected a folder with one subfolder a class"
+            f"{url} has no files, or is none; expected a folder with one subfolder per class"
         )
     chained = sum("::" in name for name in names)
     if chained:  # fsspec would open another file than the one of this name

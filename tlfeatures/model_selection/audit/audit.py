@@ -82,7 +82,8 @@ from tlfeatures.model_selection.audit.copies import (
 from tlfeatures.model_selection.audit.label_errors import find_label_errors
 from tlfeatures.model_selection.audit.outliers import find_outliers
 from tlfeatures.model_selection.audit.results import Audit, Finding
-from tlfeatures.model_selection.cross_validation import cross_validate
+from tlfeatures.model_selection.folds import make_folds
+from tlfeatures.model_selection.head_folds import run_folds
 from tlfeatures.model_selection.progress import Progress, ProgressCounter
 from tlfeatures.model_selection.trainer import Trainer
 
@@ -155,7 +156,7 @@ def audit(
     Examples
     --------
     >>> audit("photos.h5", head="logreg").findings[0].reason  # doctest: +SKIP
-    'labelled red (0.03), more probably blue (0.97)'
+    'labelled red (probability 0.03), more probably blue (0.97)'
     """
     source = data.file if isinstance(data, Dataset) else data
     write = None if output is None else _writer(output, (source, labels, groups))
@@ -204,10 +205,10 @@ def _writer(output: str | os.PathLike[str], inputs: Iterable[object]) -> Callabl
     if path.suffix.lower() not in writers:
         raise ParameterError(f"output is {str(output)!r}; expected a name ending in .csv or .json")
     if path.is_dir() or not path.absolute().parent.is_dir():
-        raise ParameterError(f"{output} is a folder, or in no folder; name a file in one")
+        raise ParameterError(f"{output} is a folder, or in no folder that exists; name a file")
     for source in inputs:
         if isinstance(source, str | os.PathLike) and path.resolve() == Path(source).resolve():
-            raise ParameterError(f"output would replace {source}, which is read; give another name")
+            raise ParameterError(f"output would replace the input {source}; give another name")
     return writers[path.suffix.lower()]
 
 
@@ -227,16 +228,15 @@ def _out_of_fold(
         for repeat in range(_REPEATS):
             seed = None if random_state is None else random_state + repeat
             name, classifier = make_one_head(head, random_state=seed)
-            result = cross_validate(
-                classifier, data, cv=cv, split="cv", random_state=seed, trainer=trainer
-            )
+            _, folds = make_folds(data, cv=cv, split="cv", random_state=seed)
+            result = run_folds(trainer, {name: classifier}, folds, random_state=seed)[name]
             if not np.isfinite(result.probabilities).all():
                 raise ParameterError(
-                    f"head {name} gives no probabilities, which judge the labels; take another, "
-                    "as rbf-svm or logreg"
+                    f"head {name} gives no probabilities, which are needed to judge the labels; "
+                    "choose another head, for example rbf-svm or logreg"
                 )
             tables.append(result.probabilities)
-            accuracies.append((result.classes[result.predicted] == data.y).mean())
+            accuracies.append((np.array(data.classes)[result.predicted] == data.y).mean())
     return np.mean(tables, axis=0), float(np.mean(accuracies))
 
 
@@ -247,8 +247,8 @@ def _judges(data: Dataset, head: str, accuracy: float) -> bool:
     if accuracy > chance + 2 * error:
         return True
     logger.warning(
-        "labels are not judged: %s is right on %.0f%% of them, the largest class has %.0f%%; "
-        "another --embedding or --head may do better",
+        "labels are not judged: %s agrees with %.0f %% of them, which is not surely better than "
+        "always predicting the largest class (%.0f %%); try another --embedding or --head",
         head,
         100 * accuracy,
         100 * chance,

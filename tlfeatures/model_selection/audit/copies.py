@@ -109,10 +109,10 @@ def find_contradictions(
         mean = probabilities[[pair.i, pair.j]].mean(axis=0)
         share = {row: mean[column[data.y[row]]] for row in (pair.i, pair.j)}
         wrong, right = sorted(share, key=lambda row: (share[row], -row))
-        where = f", in {splits[right]}," if splits[right] != splits[wrong] else ""
+        where = f", in {splits[right]}" if splits[right] != splits[wrong] else ""
         reason = (
-            f"labelled {data.y[wrong]} ({share[wrong]:.2f}), but {pair.relation}{where} is "
-            f"{data.ids[right]} ({share[right]:.2f})"
+            f"labelled {data.y[wrong]} (probability {share[wrong]:.2f}), but {pair.relation} is "
+            f"{data.ids[right]}{where}, labelled {data.y[right]} ({share[right]:.2f})"
         )
         other = str(data.ids[right])
         findings.setdefault(wrong, finding_of(KINDS[0], data, wrong, other, pair.score, reason))

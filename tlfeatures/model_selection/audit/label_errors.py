@@ -28,7 +28,10 @@ def find_label_errors(data: Dataset, probabilities: Floats) -> dict[int, Finding
         p_given, p_other = table[place, given[place]], table[place, suggested[place]]
         other = str(classes[suggested[place]])
         row = int(rows[place])
-        reason = f"labelled {data.y[row]} ({p_given:.2f}), more probably {other} ({p_other:.2f})"
+        reason = (
+            f"labelled {data.y[row]} (probability {p_given:.2f}), more probably {other} "
+            f"({p_other:.2f})"
+        )
         findings[row] = finding_of("label", data, row, other, 1 - float(quality[place]), reason)
     return findings
 
@@ -40,8 +43,8 @@ def _classes_of_one_group(data: Dataset) -> list[str]:
     names = [name for name in data.classes if len(set(data.together[data.y == name])) == 1]
     if names:
         logger.warning(
-            "all images of %s are of one group, so that others can't judge them: no label errors "
-            "are looked for among them",
+            "all images of %s are of one group, so no head can be trained on other images of this "
+            "class: no label errors are searched among them",
             ", ".join(names),
         )
     return names

@@ -32,7 +32,8 @@ def find_outliers(data: Dataset) -> dict[int, Finding]:
     for row in np.flatnonzero(excess > _LIMIT * deviation).tolist():
         score = 1 - _LIMIT * deviation / (2 * excess[row])
         reason = (
-            f"{np.exp(excess[row]):.1f} times as far from other images as is usual in {data.y[row]}"
+            f"{np.exp(excess[row]):.1f} times as far from similar images as is usual in class "
+            f"{data.y[row]}"
         )
         findings[row] = finding_of("outlier", data, row, None, score, reason)
     return findings

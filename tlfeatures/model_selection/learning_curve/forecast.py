@@ -21,6 +21,7 @@ from tlfeatures.model_selection.learning_curve.subsets import OCTAVES, ROUNDING
 WORTH = 0.01  # a gain that is worth more images: one image in a hundred
 SURE = 0.9  # share of resamples that must agree for a verdict
 FACTORS = (2, 4)  # times the images; larger ones were never tested
+_UNKNOWN = "It can't be said whether more images would help."
 _SIZES, _BACKTEST_SIZES = 5, 4  # least number of sizes for a fit, and for the backtest's fit
 
 
@@ -137,47 +138,48 @@ def choose_verdict(gain: Floats, interval: Interval) -> str:
 
 def _forecast_sentence(verdict: str, doubled: Forecast) -> str:
     """Write the verdict on twice the images."""
-    many = f"about {doubled.images_per_class:,.0f} images a class"
+    many = f"twice the images (about {doubled.images_per_class:,.0f} per class)"
     gain = _span(doubled.gain_interval)
     if verdict == "unknown":
         return (
-            f"Whether doubling to {many} would help can't be told: the gain may be anything from "
-            f"{gain}, and {WORTH} is what would count."
+            f"{_UNKNOWN} With {many}, the gain in accuracy has the 95 % interval {gain}. A gain of "
+            f"{WORTH} or more would be worth more images."
         )
-    words = {"help": "more images would probably help", "little": "more images would help little"}
+    words = {"help": "More images would probably help.", "little": "More images would help little."}
     return (
-        f"Doubling to {many} would give an accuracy of {doubled.accuracy:.3f} "
-        f"({_span(doubled.interval)}), a gain of {doubled.gain:.3f} ({gain}): {words[verdict]}."
+        f"{words[verdict]} With {many}, the forecast accuracy is {doubled.accuracy:.3f} (95 % "
+        f"interval {_span(doubled.interval)}). This is a gain of {doubled.gain:.3f} (95 % interval "
+        f"{gain})."
     )
 
 
 def _too_few_sizes(images: Floats, used: NDArray[np.bool_]) -> str:
     """Explain that there are too few sizes for a forecast."""
     return (
-        f"Whether more images would help can't be told: {used.sum()} sizes from "
-        f"{images[used][0]:,.0f} to {images[-1]:,.0f} images a class are too few to fit a curve "
-        f"to and to prove it; {_SIZES} are needed."
+        f"{_UNKNOWN} {used.sum()} sizes from {images[used][0]:,.0f} to {images[-1]:,.0f} images "
+        f"per class are too few to fit a curve and to check it; at least {_SIZES} sizes are needed."
     )
 
 
 def _at_chance(seen: float, chance: float) -> str:
     """Explain that a curve that is not better than chance has no forecast."""
     return (
-        f"Whether more images would help can't be told: an accuracy of {seen:.3f} is not surely "
-        f"better than always naming the largest class ({chance:.3f}), and a curve at chance may "
-        "rise later, or never."
+        f"{_UNKNOWN} The accuracy of {seen:.3f} is not surely better than always predicting the "
+        f"largest class ({chance:.3f}). With more images, such a curve may rise or stay as it is."
     )
 
 
 def _failed_backtest(backtest: Backtest) -> str:
     """Explain that the law has failed its backtest."""
     return (
-        "Whether more images would help can't be told: fitted up to "
-        f"{backtest.fitted_to:,.0f} images a class, the curve predicts an accuracy of "
-        f"{backtest.predicted:.3f} ({_span(backtest.interval)}) at "
-        f"{backtest.images_per_class:,.0f}, where {backtest.seen:.3f} was seen."
+        f"{_UNKNOWN} The check of the forecast failed: a curve fitted up to "
+        f"{backtest.fitted_to:,.0f} images per class predicts an accuracy of "
+        f"{backtest.predicted:.3f} (95 % interval {_span(backtest.interval)}) at "
+        f"{backtest.images_per_class:,.0f} images per class, but the measured accuracy is "
+        f"{backtest.seen:.3f}."
     )
 
 
 def _span(interval: Interval) -> str:
-    return f"{interval[0]:.3f} to {interval[1]:.3f}"
+    low, high = (round(value, 3) + 0.0 for value in interval)  # + 0.0: not -0.000
+    return f"{low:.3f} to {high:.3f}"

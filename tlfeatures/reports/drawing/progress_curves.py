@@ -52,7 +52,7 @@ def plot_learning_curve(curve: LearningCurve, ax: Axes | None = None) -> Axes:
             _draw_points(axes, ahead, COLORS["paper"], "forecast, with 95 % interval")
         axes.set_xscale("log")
         _plain_numbers(axes)
-        axes.set_xlabel("training images a class")
+        axes.set_xlabel("training images per class")
         axes.set_ylabel("accuracy")
         axes.legend(loc="lower right")
     return axes

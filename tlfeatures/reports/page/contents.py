@@ -67,7 +67,7 @@ class Options:
             raise unknown_name("map", self.map, METHODS)
         if self.images is not None and not Path(self.images).is_dir():
             raise ParameterError(
-                f"{self.images} is no folder; --images needs the folder of the images"
+                f"--images is {self.images}, which is not a folder; give the folder of the images"
             )
 
 
@@ -182,8 +182,8 @@ class _OptionalParts:
         source = self._options.images or about["provenance"].get("source")
         if source is None or not Path(source).is_dir():
             raise ParameterError(
-                f"the images of {file} are not at {source or 'a recorded path'}; give --images "
-                "FOLDER"
+                f"the images of {file} are not in {source or 'a recorded folder'}; give their "
+                "folder with --images FOLDER"
             )
         header = read_header(self._analyses.find(file))
         digests = dict(zip(header.ids, header.digests, strict=True))
@@ -242,8 +242,8 @@ def _embedding(analyses: Analyses, rank: Rank) -> str:
 
 def _validation(facts: Mapping[str, Any], repeats: int) -> str:
     if facts["split"] != "cv":
-        return f"fitted on train, scored on {facts['split']}"
-    times = f", {repeats} times" if repeats > 1 else ""
+        return f"fitted on train, tested on {facts['split']}"
+    times = f", repeated {repeats} times with other folds" if repeats > 1 else ""
     return f"{facts['folds']}-fold cross-validation{times}"
 
 
@@ -251,7 +251,8 @@ def _naming_the_largest(comparison: Comparison, rank: Rank) -> dict[str, Any]:
     """The accuracy of always naming the largest class, and whether the head surely beats it."""
     largest = comparison.largest_class
     return {
-        "largest_class": f"{100 * largest.share:.1f} % ({largest.label})",
+        "largest_class": largest.label,
+        "largest_share": f"{100 * largest.share:.1f} %",
         "surely_better": largest.is_beaten_by(rank),
     }
 

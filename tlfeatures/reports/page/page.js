@@ -81,7 +81,7 @@ function describe(place) {
   if (album.predicted[place] < 0) return [`${label}, not tested`, ""];
   const predicted = album.classes[album.predicted[place]];
   const odds = (name, p) => (p === null ? "" : `${name} ${p.toFixed(2)}`);
-  if (label === predicted) return [`${label}, right`, odds(predicted, album.confidence[place])];
+  if (label === predicted) return [`${label}, correct`, odds(predicted, album.confidence[place])];
   const both = [odds(predicted, album.confidence[place]), odds(label, album.given[place])];
   return [`${label}, predicted as ${predicted}`, both.filter(Boolean).join(", ")];
 }

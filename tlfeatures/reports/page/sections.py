@@ -183,11 +183,11 @@ def probabilities(predictions: OutOfFold) -> list[Figure] | None:
         draw(
             "reliability",
             "Reliability",
-            "Share of right answers against the probability that the head gave; expected "
+            "Share of correct predictions against the probability that the head gave; expected "
             f"calibration error {diagram.error:.3f}",
             partial(plotting.plot_reliability, diagram),
-            "On the diagonal, a probability of 0.8 is right in 8 of 10 images; above it, the head "
-            "is too modest, below it, too sure.",
+            "On the diagonal, a prediction with the probability 0.8 is correct for 8 of 10 images. "
+            "Above the diagonal, the probabilities are too low; below it, they are too high.",
         )
     ]
     if curves:
@@ -195,7 +195,8 @@ def probabilities(predictions: OutOfFold) -> list[Figure] | None:
             draw(
                 "roc",
                 "ROC curve",
-                f"True against false positive rate; area under the curve: {_areas(curves)}",
+                "True positive rate against false positive rate; area under the curve: "
+                f"{_areas(curves)}",
                 partial(plotting.plot_roc, curves),
             ),
             draw(
@@ -221,9 +222,10 @@ def learning_curve(curve: LearningCurve) -> dict[str, Any]:
     last = curve.points[-1]
     figure = draw(
         "learning-curve",
-        "Accuracy against images a class",
+        "Accuracy against images per class",
         f"Accuracy of {len(curve.points)} sizes of the training set; {last.accuracy:.3f} at "
-        f"{last.images_per_class:,.0f} images a class; the numbers are in the table next to it",
+        f"{last.images_per_class:,.0f} images per class; the numbers are in the table of this "
+        "section",
         partial(plotting.plot_learning_curve, curve),
     )
     return {
@@ -267,7 +269,7 @@ def image_map(points: EmbeddingMap, labels: Any, wrong: Any) -> Figure:
     figure = draw(
         "map",
         f"{len(labels):,} images by {how}",
-        f"Map of {len(labels):,} images; each point is an image, similar images are near each "
+        f"Map of {len(labels):,} images; each point is an image, and similar images are near each "
         "other",
         partial(plotting.plot_map, points, labels, wrong=wrong),
     )

@@ -1,0 +1,172 @@
+"""A benchmark compares what it was given: no head, dataset or image takes the place of another."""
+
+import logging
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.dummy import DummyClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import KFold, RepeatedStratifiedKFold, ShuffleSplit
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+
+from tests.unit.data import dataset, run_benchmark
+from tlfeatures import cross_validate, fit
+from tlfeatures.benchmarking import compute
+from tlfeatures.errors import DatasetError, ParameterError
+
+
+def shuffled():
+    """A dataset whose images are not in the order of their ids."""
+    data = dataset(60, signal=0.7)
+    return data.take(np.random.default_rng(3).permutation(60))
+
+
+def of_heads(result):
+    return {rank.label: rank.scores["accuracy"] for rank in result.comparison.ranking}
+
+
+@pytest.mark.parametrize("cv", [5, KFold(3), "pairs"])
+def test_rows_of_a_dataset_stay_in_their_order(cv):
+    data = shuffled()
+    if cv == "pairs":
+        rows = np.arange(60)
+        cv = [(rows[rows % 3 != k], rows[rows % 3 == k]) for k in range(3)]
+    alone = cross_validate("logreg", data, cv=cv)
+    for result in (
+        run_benchmark(data, heads="logreg", cv=cv),
+        fit(data, "logreg", cv=cv).benchmark,
+    ):
+        assert result.entries[0].facts["scores"] == alone.scores
+        assert result.study.ids.tolist() == data.ids.tolist()
+
+
+def test_heads_that_differ_in_a_parameter_are_never_one(tmp_path):
+    """Also in parameters that are no plain data, or belong to another step."""
+    data, out = dataset(60, signal=0.7), tmp_path / "out"
+    wide, narrow = (make_pipeline(StandardScaler(), SVC(C=C)) for C in (1000.0, 0.01))
+    first = run_benchmark(data, heads={"svc": wide}, repeats=2, cv=3, out=out)
+    (alone,) = of_heads(first).values()
+    both = run_benchmark(data, heads={"svc": narrow}, cv=3, out=out)
+    assert set(of_heads(both)) == {"svc svc__C=1000.0", "svc svc__C=0.01"}
+    assert of_heads(both)["svc svc__C=1000.0"] == alone
+    for priors in ([0.2, 0.8], [0.8, 0.2]):
+        again = run_benchmark(data, heads={"bayes": priors_of(priors)}, cv=3, out=out)
+    assert {"bayes #1", "bayes #2"} <= set(of_heads(again))
+    weights = [{"hidden": np.int64(one)} for one in (1, 9)]
+    for one in weights:
+        neighbors = KNeighborsClassifier(n_neighbors=one["hidden"])
+        again = run_benchmark(data, heads={"knn of ours": neighbors}, cv=3, out=out)
+    assert {"knn of ours n_neighbors=1", "knn of ours n_neighbors=9"} <= set(of_heads(again))
+
+
+def priors_of(priors):
+    from sklearn.naive_bayes import GaussianNB
+
+    return GaussianNB(priors=np.array(priors))
+
+
+def test_entries_that_another_version_fitted_are_not_ranked(tmp_path, monkeypatch, caplog):
+    data, out = dataset(60), tmp_path / "out"
+    run_benchmark(data, heads=["logreg", "knn"], repeats=2, cv=3, out=out)
+    monkeypatch.setattr(compute, "FIT_VERSION", compute.FIT_VERSION + 1)
+    monkeypatch.setattr("tlfeatures.benchmarking.run.FIT_VERSION", compute.FIT_VERSION)
+    again = run_benchmark(data, heads="logreg", cv=3, out=out)
+    assert [(rank.head, rank.repeats) for rank in again.comparison.ranking] == [("logreg", 1)]
+    assert "3 entries are not ranked" in caplog.text
+
+
+def constant(label):
+    """A class that always predicts one label, and has no source that could be read."""
+
+    def fit(self, X, y):
+        self.classes_ = np.unique(y)
+        return self
+
+    def predict(self, X):
+        return np.full(len(X), label)
+
+    return type("Constant", (ClassifierMixin, BaseEstimator), {"fit": fit, "predict": predict})
+
+
+def test_a_class_that_was_defined_again_is_computed_again(tmp_path):
+    data, out = dataset(y=np.array(list("aab") * 20)), tmp_path / "out"
+    for label, right in (("a", 2 / 3), ("b", 1 / 3)):
+        result = run_benchmark(data, heads={"own": constant(label)()}, cv=3, out=out)
+        assert (result.computed, len(result.entries)) == (1, 1)
+        assert of_heads(result)["own"]["score"] == pytest.approx(right)
+
+
+@pytest.mark.parametrize("name", ["groups", "split"])
+def test_datasets_with_other_groups_or_splits_are_refused(name):
+    data = dataset(60)
+    other = replace(data, **{name: np.array(["train", "val", "train"] * 20)})
+    for pair in ([data, other], [other, data]):
+        with pytest.raises(DatasetError, match=f"different {name}"):
+            run_benchmark(pair, heads="logreg")
+
+
+def test_equal_values_under_two_names_are_both_ranked():
+    data = dataset(60)
+    result = run_benchmark([data, replace(data, embedding="y.avg")], heads="logreg", cv=3)
+    assert [rank.embedding for rank in result.comparison.ranking] == ["x.avg", "y.avg"]
+
+
+def test_two_datasets_of_one_name_have_a_number():
+    data = dataset(60)
+    other = replace(data, X=data.X[:, ::-1] * 2 + 1)
+    result = run_benchmark([data, other], heads="knn", cv=3)
+    assert sorted(rank.label for rank in result.comparison.ranking) == ["knn #1", "knn #2"]
+
+
+@pytest.mark.parametrize(
+    "cv", [RepeatedStratifiedKFold(n_splits=3, n_repeats=2), ShuffleSplit(4, test_size=0.5)]
+)
+def test_a_cv_that_tests_an_image_twice_is_refused(cv):
+    for call in (lambda: cross_validate("logreg", dataset(), cv=cv), lambda: fit(dataset(), cv=cv)):
+        with pytest.raises(ParameterError, match="more than once"):
+            call()
+
+
+def test_heads_without_the_score_that_ranks_are_named(tmp_path, caplog):
+    data, out = dataset(60), tmp_path / "out"
+    run_benchmark(data, heads="logreg", cv=3, out=out)
+    result = run_benchmark(data, heads="knn", cv=3, scoring="f1_weighted", out=out)
+    assert [rank.head for rank in result.comparison.ranking] == ["knn"]
+    assert "computed without the score f1_weighted: logreg" in caplog.text
+
+
+def test_the_limit_of_near_duplicates_is_that_of_each_dataset():
+    data = replace(dataset(60), near_duplicates=0.25)
+    (file,) = run_benchmark(data, heads="dummy").study.facts["files"].values()
+    assert file["near_duplicates"] == 0.25
+
+
+def test_a_dummy_is_one_by_its_class():
+    data = dataset(40, signal=1.6)
+    heads = {"floor": DummyClassifier(), "dummy": LogisticRegression()}
+    said = " ".join(run_benchmark(data, heads=heads, cv=3).comparison.verdict)
+    assert "Even floor" in said
+    assert "Even dummy" not in said
+
+
+def test_heads_may_be_a_generator_and_have_any_parameters(tmp_path, caplog):
+    data = dataset(60)
+    odd = LogisticRegression(class_weight={"a": 2.0, "b": 1.0})
+    with caplog.at_level(logging.WARNING):
+        result = run_benchmark(
+            data,
+            heads=(head for head in ("knn", "centroid", odd)),
+            params={"class_weight": "balanced"},
+            repeats=2,
+            cv=3,
+            out=tmp_path / "out",
+        )
+    assert len(result.comparison.ranking) == 3
+    assert caplog.text.count("class_weight: centroid have none") == 1
+    made = cross_validate(LogisticRegression(class_weight={"a": 50.0}), data, cv=3)
+    assert (made.predicted == 0).mean() > 0.8

@@ -1,0 +1,108 @@
+"""What identifies a head: its classes, their code, and their parameters.
+
+Results that are kept in a folder are used again for the same head only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import sys
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import joblib
+from sklearn.base import BaseEstimator
+from sklearn.pipeline import Pipeline
+
+_PLAIN = bool | int | float | str | None
+_OWN_PACKAGES = ("sklearn", "tlfeatures")  # the versions of these are in the key of every entry
+
+
+def class_path(head: BaseEstimator) -> str:
+    """Give the classes of a head's steps, which tell it from another head of the same name.
+
+    Examples
+    --------
+    >>> from sklearn.dummy import DummyClassifier
+    >>> class_path(DummyClassifier())
+    'sklearn.dummy.DummyClassifier'
+    """
+    steps = [step for _, step in head.steps] if isinstance(head, Pipeline) else [head]
+    return ", ".join(_path(type(step)) for step in steps)
+
+
+def settings_digest(head: BaseEstimator, *, seeds: bool = True) -> str:
+    """Hash the classes and all parameters of a head, also those that aren't plain data.
+
+    Parameters
+    ----------
+    head : scikit-learn classifier
+        Not fitted.
+    seeds : bool
+        Whether `random_state` of the head and its parts counts.
+
+    Returns
+    -------
+    str
+        16 hexadecimal digits.
+    """
+    params = {
+        name: _text(value, seeds)
+        for name, value in head.get_params().items()
+        if seeds or name.rpartition("__")[2] != "random_state"
+    }
+    text = json.dumps([class_path(head), sorted(params.items())])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def code_digest(head: BaseEstimator) -> str:
+    """Hash the code of classes that belong neither to scikit-learn nor to this package.
+
+    The code of a class is known by the version of its package or, without one, by its source. A
+    class without a source, as one that was typed into a console, has another hash each time.
+    """
+    parts = {
+        _path(kind): _code_of(kind)
+        for kind in _classes_of(head)
+        if kind.__module__.partition(".")[0] not in _OWN_PACKAGES
+    }
+    return hashlib.sha256(json.dumps(sorted(parts.items())).encode()).hexdigest()[:16]
+
+
+def _path(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _classes_of(head: BaseEstimator) -> Iterator[type]:
+    yield type(head)
+    for value in head.get_params().values():
+        if isinstance(value, BaseEstimator):
+            yield type(value)
+
+
+def _code_of(kind: type) -> str:
+    package = sys.modules.get(kind.__module__.partition(".")[0])
+    version = getattr(package, "__version__", None)
+    if isinstance(version, str):
+        return version
+    try:
+        return inspect.getsource(kind)
+    except (OSError, TypeError):
+        return uuid.uuid4().hex
+
+
+def _text(value: Any, seeds: bool) -> str:
+    """Write a value so that two different values have different texts."""
+    if isinstance(value, _PLAIN):
+        return repr(value)
+    if isinstance(value, BaseEstimator):
+        return settings_digest(value, seeds=seeds)  # the repr leaves parameters out
+    if isinstance(value, list | tuple):
+        return f"{type(value).__name__}({', '.join(_text(item, seeds) for item in value)})"
+    try:
+        return str(joblib.hash(value))
+    except Exception:  # a value that can't be pickled, as a function in a console
+        return repr(value)
