@@ -137,8 +137,12 @@ def test_further_layers_are_added_from_the_very_file(run, extracted, photos, tmp
     [
         ({"mean": [0, 0, 0]}, "", "was made with preprocessing mean 123.6"),
         ({"colour": "BGR"}, "", "was made with preprocessing mean 123.6"),
-        ({"outputs": {"features": "mean"}}, "", "give another file with -o to keep both"),
-        ({"name": "other"}, "", "was made with backbone small, not other: leave out --backbone"),
+        (
+            {"outputs": {"features": "mean"}},
+            "",
+            "was made with layer features features (vector), not mean (NCHW)",
+        ),
+        ({"name": "other"}, "", "was made with backbone small, not other"),
         ({}, "--size 30", "was made with size 12,16, not 30,30"),
         ({}, "--engine keras", "computed by onnxruntime in float32: leave out --engine"),
         ({}, "--precision int8", "computed by onnxruntime in float32: leave out --precision"),

@@ -413,7 +413,9 @@ def test_what_is_said_about_the_source_and_further_layers_makes_no_other_embeddi
     )
     assert not spec.differences(same)
     other = spec_of(declare(tmp_path, outputs={"features": "mean"}))
-    assert [name for name, *_ in spec.differences(other)] == ["declaration"]
+    assert spec.differences(other) == [
+        ("layer features", "features (vector)", "mean (NCHW)"),
+    ]
     brighter = spec_of(declare(tmp_path, outputs={"features": "features"}, mean=[1, 2, 3]))
     assert [name for name, *_ in spec.differences(brighter)] == ["preprocessing"]
 

@@ -17,8 +17,8 @@ from tlfeatures.features.images.value_range import ValueRange, parse_value_range
 PRECISIONS = ("float32", "bfloat16", "int8")
 
 # Entries that are recorded, but are no reason to recompute: the hash of the tensors decides, and
-# variants are stored separately from the images.
-_NOT_COMPARED = {"weights", "random_state", "augmentation"}
+# variants are stored separately from the images. A declaration is compared by itself.
+_NOT_COMPARED = {"weights", "random_state", "augmentation", "declaration"}
 _OBJECTS = {"size", "augmentation", "quantization", "value_range", "declaration"}
 
 # What happens to every image: this version has one value for each of these entries.
@@ -152,21 +152,18 @@ class Spec:
         list of (name, own value, other's value)
             Empty if embeddings of both can be stored in one file.
         """
-        not_compared = _NOT_COMPARED
-        if not self._reads_otherwise(other):
-            not_compared = _NOT_COMPARED | {"declaration"}
-        names = (field.name for field in fields(self) if field.name not in not_compared)
+        names = (field.name for field in fields(self) if field.name not in _NOT_COMPARED)
         rows = ((name, getattr(self, name), getattr(other, name)) for name in names)
         # Absent top weights contradict nothing: no embedding needed them yet.
-        return [
+        differences: list[tuple[str, Any, Any]] = [
             (name, mine, theirs)
             for name, mine, theirs in rows
             if mine != theirs and not (name == "top_sha256" and None in (mine, theirs))
         ]
-
-    def _reads_otherwise(self, other: Spec) -> bool:
-        mine, theirs = self.declaration, other.declaration
-        return mine is not None and theirs is not None and mine.contradicts(theirs)
+        if self.declaration is not None and other.declaration is not None:
+            contradiction = self.declaration.contradiction(other.declaration)
+            differences += [] if contradiction is None else [contradiction]
+        return differences
 
 
 def _declaration(data: dict[str, Any]) -> Declaration:

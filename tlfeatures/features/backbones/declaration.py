@@ -124,16 +124,34 @@ class Declaration:
         """Give the output that is a layer."""
         return next(output for output in self.outputs if output.layer == layer)
 
-    def contradicts(self, other: Declaration) -> bool:
-        """Whether it reads the same file in another way than `other`.
+    def contradiction(self, other: Declaration) -> tuple[str, str, str] | None:
+        """Give the first thing that two declarations of one file say about it in different ways.
 
         Layers that only one of them has contradict nothing.
+
+        Returns
+        -------
+        (name, own value, other's value) or None
         """
         mine = {output.layer: output for output in self.outputs}
-        shared = ((mine[output.layer], output) for output in other.outputs if output.layer in mine)
-        return (self.input, self.layout) != (other.input, other.layout) or any(
-            (one.tensor, one.layout) != (another.tensor, another.layout) for one, another in shared
+        pairs = [
+            ("input", (self.input, self.layout), (other.input, other.layout)),
+            *(
+                (
+                    f"layer {output.layer}",
+                    (mine[output.layer].tensor, mine[output.layer].layout or "vector"),
+                    (output.tensor, output.layout or "vector"),
+                )
+                for output in other.outputs
+                if output.layer in mine
+            ),
+        ]
+        differences = (
+            (name, f"{tensor} ({axes})", f"{theirs[0]} ({theirs[1]})")
+            for name, (tensor, axes), theirs in pairs
+            if (tensor, axes) != theirs
         )
+        return next(differences, None)
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON-ready plain data."""

@@ -75,7 +75,7 @@ class DeclaredBackbone:
 
     def with_layers_of(self, old: Declaration | None) -> DeclaredBackbone:
         """Add the layers that an embeddings file has already."""
-        if old is None or self.declaration.contradicts(old):
+        if old is None or self.declaration.contradiction(old):
             return self
         more = tuple(output for output in old.outputs if output.layer not in self.layers)
         outputs = _few_enough((*self.declaration.outputs, *more))
