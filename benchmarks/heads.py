@@ -39,7 +39,8 @@ from sklearn.svm import SVC
 from tlfeatures import extract, load_dataset
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.features.spec import Spec
-from tlfeatures.heads.table import Grid, head_grid, make_head, make_heads
+from tlfeatures.heads.make_heads import make_heads
+from tlfeatures.heads.table import Grid, head_grid, make_head
 from tlfeatures.model_selection.cross_validation import cross_validate_heads
 from tlfeatures.model_selection.folds import make_folds
 from tlfeatures.model_selection.trainer import Trainer

@@ -128,7 +128,7 @@ def test_a_head_without_probabilities_is_ranked_too(file, tmp_path):
 
 
 def test_a_splitter_has_no_repeats_and_groups_hold_for_it(file):
-    with pytest.raises(ParameterError, match="would cut the same again"):
+    with pytest.raises(ParameterError, match="would give the same folds again"):
         run_benchmark(file, cv=KFold(3), repeats=2)
     with pytest.raises(ParameterError, match="heads is empty"):
         run_benchmark(file, heads=[])
@@ -247,7 +247,7 @@ def test_repeats_may_have_been_given_different_scores(file, tmp_path):
     for rank in more.comparison.ranking:
         found = rank.scores["f1_weighted"]
         assert (found["score"], found["interval"]) == (None, None)
-        assert "not given this score" in found["reason"]
+        assert "was computed without this score" in found["reason"]
     assert load_benchmark(tmp_path / "out").comparison.ranking == more.comparison.ranking
 
 

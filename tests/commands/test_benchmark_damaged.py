@@ -250,7 +250,7 @@ def test_an_archive_that_unpacks_to_more_than_its_bytes_is_refused(name, folder)
     data = path.read_bytes()
     at = data.rindex(b"PK\1\2") + 20  # in the zip's list, the sizes of the last member
     path.write_bytes(data[:at] + b"\xff\xff\xff\x7f" * 2 + data[at + 8 :])
-    with pytest.raises(FormatError, match="its parts are larger than the file"):
+    with pytest.raises(FormatError, match="its members are larger than the file"):
         load_benchmark(folder)
 
 

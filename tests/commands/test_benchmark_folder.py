@@ -75,7 +75,7 @@ def test_an_entry_is_on_the_disk_before_the_next_one_is_computed(file, out, monk
 def test_entries_of_a_run_that_was_cut_off_are_ranked_by_the_next(file, out, monkeypatch, no_fits):
     whole = run_benchmark(file, cv=3, heads=["knn"], command="tlfeatures a", out=out)
     (out / "results.json").unlink()  # it is written when a run ends
-    with pytest.raises(ParameterError, match=r"has not ended; run the `tlfeatures benchmark"):
+    with pytest.raises(ParameterError, match=r"is not complete; run the `tlfeatures benchmark"):
         load_benchmark(out)
     no_fits()
     again = run_benchmark(file, cv=3, heads=["knn"], embeddings="grid8.avg", out=out)
@@ -237,7 +237,7 @@ def test_a_damaged_folder_is_one_line(file, tmp_path):
 
 
 def test_a_folder_without_a_benchmark_is_said(tmp_path):
-    with pytest.raises(ParameterError, match="holds no benchmark; expected the folder that"):
+    with pytest.raises(ParameterError, match="contains no benchmark; expected a folder that"):
         load_benchmark(tmp_path)
 
 

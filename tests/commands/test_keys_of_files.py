@@ -113,7 +113,7 @@ def test_facts_that_could_not_be_read_are_not_written(flatten_file, tmp_path):
         with pytest.raises(ModelError, match=f"can't be saved: {name}"):
             made.save(tmp_path / "m.model")
     made = Model.fit(make_head("logreg"), data, facts={"note": {1, 2}})
-    with pytest.raises(ModelError, match="no JSON data"):
+    with pytest.raises(ModelError, match="not JSON data"):
         made.save(tmp_path / "m.model")
     assert not list(tmp_path.glob("m.model*"))
 

@@ -132,7 +132,7 @@ def test_a_file_that_can_not_be_made_is_refused(made, tmp_path, name, said):
 def test_a_folder_without_a_benchmark_is_refused(tmp_path):
     result = run(tmp_path, "-o", tmp_path / "t.csv")
     assert result.exit_code == 2
-    assert "holds no benchmark; expected the folder that" in result.stderr
+    assert "contains no benchmark; expected a folder that" in result.stderr
 
 
 def test_an_error_half_way_leaves_the_old_table(made, tmp_path):

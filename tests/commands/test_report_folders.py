@@ -71,7 +71,7 @@ def test_without_its_file_the_page_has_what_the_folder_knows(page_copy, caplog):
     assert made.images == 0
     for name in ("map", "audit", "learning curve", "epochs", "images"):
         assert f"the page has no {name}" in caplog.text
-    assert "isn't there; run this where the benchmark was run" in caplog.text
+    assert "does not exist; run the command in the folder where the benchmark" in caplog.text
 
 
 @pytest.mark.parametrize("change", ["another picture", "a picture less"])
@@ -84,7 +84,7 @@ def test_a_file_that_holds_something_else_by_now_is_not_mixed_in(page_copy, capl
     (page_copy / "out" / "analyses.json").unlink()
     with caplog.at_level(logging.WARNING, logger="tlfeatures"):
         _, html = page_of(page_copy / "out", ["map", "audit", "learning-curve", "epochs"])
-    assert caplog.text.count("no longer what the benchmark was computed from") == 4
+    assert caplog.text.count("has changed since the benchmark was computed") == 4
     assert not {"map", "more-images", "epochs"} & set(sections(html))
 
 
@@ -115,7 +115,7 @@ def test_an_analysis_says_what_its_file_lacks(page_copy):
     facts["heads"] = [{**each, "matrix": "0" * 16} for each in facts["heads"]]
     path.write_text(json.dumps(facts))
     analyses = analyses_of(page_copy / "out")
-    with pytest.raises(DatasetError, match="no longer what the benchmark was computed from"):
+    with pytest.raises(DatasetError, match="has changed since the benchmark was computed"):
         analyses.map(analyses.rank())
 
 
@@ -124,7 +124,7 @@ def test_a_heads_name_from_the_folder_is_never_imported(page_copy):
     path = page_copy / "out" / "results.json"
     path.write_text(path.read_text().replace('"logreg"', '"os:abort"'))
     analyses = analyses_of(page_copy / "out")
-    with pytest.raises(ParameterError, match="os:abort is no head of this package"):
+    with pytest.raises(ParameterError, match="os:abort is not a head of this package"):
         analyses.learning_curve(analyses.rank("os:abort"))
 
 

@@ -60,7 +60,7 @@ def test_a_head_of_others_is_not_fitted_again(page_copy, caplog):
     with caplog.at_level(logging.WARNING, logger="tlfeatures"):
         made, _ = page_of(page_copy / "bayes", ["learning-curve"])
     assert "learning_curve" not in made.sections
-    assert "GaussianNB is no head of this package" in caplog.text
+    assert "GaussianNB is not a head of this package" in caplog.text
 
 
 def test_a_given_split_has_a_page(page_copy):

@@ -83,7 +83,8 @@ def test_a_head_with_other_repeats_can_not_be_tested():
 
 
 @pytest.mark.parametrize(
-    ("n", "scoring", "reason"), [(30, "accuracy", "fewer than 20"), (200, "mcc", "has no test")]
+    ("n", "scoring", "reason"),
+    [(30, "accuracy", "needs 20 tested images or more"), (200, "mcc", "there is no test")],
 )
 def test_a_single_split_that_can_not_be_tested_says_why(n, scoring, reason):
     split = np.array(["train", "val"] * (n // 2))

@@ -26,7 +26,7 @@ from tlfeatures.dataset.training_rows import TrainingRows
 from tlfeatures.errors import ClusterError, ParameterError
 from tlfeatures.features.cluster.client import CallsLostError, Cluster
 from tlfeatures.features.cluster.connect import TLS, connect
-from tlfeatures.heads.table import make_heads
+from tlfeatures.heads.make_heads import make_heads
 from tlfeatures.model_selection.fold_work import Task
 from tlfeatures.model_selection.trainer import Trainer
 
@@ -349,7 +349,9 @@ def test_rows_are_not_sent_for_ever(workers, background):
         for _ in range(2):
             workers.wait_for_end()
             workers.just(1)
-        with pytest.raises(ClusterError, match="time after time all workers that had the embed"):
+        with pytest.raises(
+            ClusterError, match="all workers ended 3 times while they had the embed"
+        ):
             found.result(PATIENCE)
     workers.wait_for_end()
 

@@ -23,7 +23,7 @@ from sklearn.svm import SVC
 from tests.integration.conftest import COPIED, SIZES
 from tlfeatures import benchmark, cross_validate, cross_validate_heads, fit, load_dataset, make_head
 from tlfeatures.heads.coordinates import fold_coordinates
-from tlfeatures.heads.table import make_heads
+from tlfeatures.heads.make_heads import make_heads
 from tlfeatures.model_selection.folds import make_folds
 
 pytestmark = pytest.mark.integration

@@ -151,7 +151,7 @@ CALIBRATED = [CalibratedSVC(), CalibratedSVC("linear"), CalibratedRidge(), Calib
 
 @pytest.mark.parametrize("classifier", CALIBRATED, ids=str)
 def test_one_image_of_a_class_says_what_to_do(classifier):
-    with pytest.raises(ParameterError, match="two images or more"):
+    with pytest.raises(ParameterError, match="two or more images"):
         classifier.fit(np.eye(5), np.array(list("aaaab")))
 
 
@@ -196,7 +196,7 @@ def test_weight_of_a_class_raises_its_share(classifier):
 
 
 def test_weights_of_classes_that_are_not_there_are_refused():
-    with pytest.raises(ParameterError, match="names '0', and the classes are 'a', 'b'"):
+    with pytest.raises(ParameterError, match="names '0'; expected classes of 'a', 'b'"):
         ShrunkLDA(class_weight={0: 2.0}).fit(np.eye(6), np.array(list("aaabbb")))
 
 

@@ -66,7 +66,7 @@ def test_labels_from_csv_with_groups_and_splits(file, tmp_path, caplog):
     table.write_text("id,label,group,split\n" + "\n".join([*lines[:-1], "gone.png,x,g0,train"]))
     with caplog.at_level(logging.WARNING):
         data = load_dataset(file, "grid8.avg", table)
-    assert "1 of 24 labels belong to no embedded image" in caplog.text
+    assert "1 of 24 labels match no embedded image" in caplog.text
     assert "1 of 24 images have no label" in caplog.text
     assert data.ids.tolist() == ids[:-1]
     assert data.X.shape == (23, 3)
@@ -88,9 +88,15 @@ def test_labels_from_a_mapping(file):
     [
         ("name,class\na,b\n", "columns name, class; expected id and label"),
         ("id,label\nnowhere.png,x\n", "no id of the labels.*'blue/blue00.png'"),
-        ("id,label,split\nred/red00.png,x,both\n", "train, val or test, line 2 has .both."),
+        (
+            "id,label,split\nred/red00.png,x,both\n",
+            "line 2 has the split .both.; expected train, val or test",
+        ),
         ("", r"columns \(none\)"),
-        ("id,label,group\nred/red00.png,x,g\nred/red01.png,y,\n", "1 of 2 .* no group, 'red/red01"),
+        (
+            "id,label,group\nred/red00.png,x,g\nred/red01.png,y,\n",
+            "1 of 2 .* no group, such as 'red/red01",
+        ),
         ("id,label,split\nred/red00.png,x,val\nred/red01.png,y,\n", "1 of 2 .* no split"),
         ("id,label\nred/red00.png,x\nred/red00.png,y\n", "'red/red00.png' twice"),
     ],
@@ -111,7 +117,9 @@ def test_missing_csv_or_file(file, tmp_path):
 def test_unknown_embedding_names_the_nearest_first(file):
     with pytest.raises(ParameterError, match=r"there are: grid8.flatten, grid8.avg"):
         load_dataset(file, "grid8.flaten")
-    with pytest.raises(ParameterError, match=r"--embedding, of grid8.avg, grid8.flatten"):
+    with pytest.raises(
+        ParameterError, match=r"choose one of grid8.avg, grid8.flatten with --embedding"
+    ):
         load_dataset(file)
 
 
@@ -168,7 +176,7 @@ def test_groups_by_expression(file):
     whole = load_dataset(file, "grid8.avg", groups="^[a-z]+")
     assert set(whole.groups.tolist()) == {"blue", "red"}
     with pytest.raises(
-        DatasetError, match=r"matches nothing for 12 of 24 images, 'blue/blue00.png'"
+        DatasetError, match=r"has no match for 12 of 24 images, such as 'blue/blue00.png'"
     ):
         load_dataset(file, "grid8.avg", groups="red")
     with pytest.raises(ParameterError, match="nor a regular expression"):

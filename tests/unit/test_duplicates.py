@@ -271,7 +271,7 @@ def test_wrong_groups_or_pairs():
     with pytest.raises(ParameterError, match="2 groups for 3 rows"):
         merge_groups(3, ["a", "b"], [])
     for pair in ((0, 3), (-1, 0)):
-        with pytest.raises(ParameterError, match="isn't one of 3"):
+        with pytest.raises(ParameterError, match="outside the 3 rows"):
             merge_groups(3, None, [[pair]])
 
 

@@ -279,7 +279,7 @@ def _seen(new, tmp_path):
         (_only_seen_labels, "fitted on all 1 "),
         (_empty, "no images"),
         (_seen, "fitted on all 12 "),
-        (lambda new, tmp_path: {"groups": "nothing like this"}, "matches nothing"),
+        (lambda new, tmp_path: {"groups": "nothing like this"}, "has no match"),
         (lambda new, tmp_path: {"near_duplicates": 7}, "near_duplicates is 7"),
     ],
 )

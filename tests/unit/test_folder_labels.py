@@ -319,7 +319,7 @@ def test_every_command_asks_about_sites_and_takes_a_level(sites, tmp_path):
     scored = run("evaluate", model, tmp_path / "more", "--label-level", -1)
     assert scored.exit_code == 0, scored.output
     assert "8 images" in scored.stdout
-    assert "'new', which is no class" in run("evaluate", model, tmp_path / "more").stderr
+    assert "'new', which is not a class" in run("evaluate", model, tmp_path / "more").stderr
 
 
 def test_a_page_loads_the_labels_of_the_level_again(sites, tmp_path):
@@ -337,7 +337,7 @@ def test_images_without_the_level_have_no_label_and_are_named(sites, tmp_path, c
     assert "1 of 17 images have no label and are left out: 'north/stray.png'" in caplog.text
     with pytest.raises(DatasetError, match=r"no image of .* has a folder at label level 5"):
         load_dataset(sites, label_level=5)
-    with pytest.raises(ParameterError, match="leave out one"):
+    with pytest.raises(ParameterError, match="omit one"):
         load_dataset(sites, labels={"north/stray.png": "cat"}, label_level=2)
     refused = run("fit", sites, "--label-level", 0)
     assert (refused.exit_code, len(refused.stderr.splitlines())) == (2, 1)
@@ -365,7 +365,7 @@ def test_a_folder_and_a_model_whose_classes_differ_by_form_fit_together(tmp_path
     decomposed[::2] = np.where(decomposed[::2] == "tea", "tea", E_COMPOSED)
     both = Model.fit(make_head("centroid"), replace(data, y=decomposed))
     assert len(both.classes) == 3
-    with pytest.raises(DatasetError, match=r"the model has 2 classes .* alone: fit it again"):
+    with pytest.raises(DatasetError, match=r"the model has 2 classes .* or blanks; fit it again"):
         evaluate(both, tmp_path / "new")
 
 

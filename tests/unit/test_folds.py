@@ -129,12 +129,12 @@ def test_a_class_lost_with_its_copies_is_named():
     y = np.array(list("ab") * 30)
     y[0] = y[2] = "c"
     data = dataset(split=split, y=y, copies=np.array([[0, 2]]))
-    with pytest.raises(DatasetError, match="once its copies are left out: c"):
+    with pytest.raises(DatasetError, match="after copies of test images are left out: c"):
         make_folds(data)
 
 
 def test_more_folds_than_groups_is_one_line():
-    with pytest.raises(DatasetError, match="fewer by --cv"):
+    with pytest.raises(DatasetError, match="use fewer folds with --cv"):
         cut(np.array(list("ab") * 6), np.arange(12) // 2, 7, 0)
 
 

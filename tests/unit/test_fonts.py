@@ -85,7 +85,7 @@ def test_characters_that_no_font_has_are_named(our_font, tmp_path, caplog, kind)
     [record] = caplog.records
     assert record.levelno == logging.WARNING
     said = record.getMessage()
-    assert said.startswith(f"{path} shows boxes in place of 1 characters")
+    assert said.startswith(f"{path} has boxes instead of 1 characters")
     assert f"({NOBODYS})" in said
 
 

@@ -9,8 +9,9 @@ from tests.unit.data import dataset
 from tlfeatures import HEADS, Model, cross_validate
 from tlfeatures.errors import ParameterError
 from tlfeatures.heads.classifiers import calibrated_svc
+from tlfeatures.heads.make_heads import head_names, make_heads
 from tlfeatures.heads.parameters import parse_params
-from tlfeatures.heads.table import head_grid, head_names, make_head, make_heads
+from tlfeatures.heads.table import head_grid, make_head
 
 
 def test_parameters_reach_their_step():
@@ -80,8 +81,8 @@ def test_any_classifier_of_scikit_learn_by_dotted_name():
     [
         ("sklearn.nowhere:Trees", "No module named"),
         ("sklearn.ensemble:NoSuchTrees", "has no attribute"),
-        ("sklearn.decomposition:PCA", "no scikit-learn classifier"),
-        ("sklearn.ensemble:VotingClassifier", "can't be made without arguments"),
+        ("sklearn.decomposition:PCA", "not a scikit-learn classifier"),
+        ("sklearn.ensemble:VotingClassifier", "can't be created without arguments"),
     ],
 )
 def test_a_dotted_name_that_is_no_classifier_says_why(name, reason):

@@ -11,7 +11,8 @@ from sklearn.svm import LinearSVC
 from tests.unit.data import dataset
 from tlfeatures import cross_validate_heads
 from tlfeatures.errors import ParameterError
-from tlfeatures.heads.table import HEADS, head_grid, make_head, make_heads, make_one_head
+from tlfeatures.heads.make_heads import make_heads, make_one_head
+from tlfeatures.heads.table import HEADS, head_grid, make_head
 
 FOREST = RandomForestClassifier(n_estimators=5, random_state=3)
 
@@ -54,7 +55,7 @@ def test_parameters_are_for_the_heads_given_by_name():
     with pytest.raises(ParameterError, match="no parameter of mine 'n_estimators'; there are: "):
         make_heads({"mine": "logreg", "own": FOREST}, {"n_estimators": 3})
     for make in (make_heads, make_one_head):
-        with pytest.raises(ParameterError, match="n_estimators, and no head is given by its name"):
+        with pytest.raises(ParameterError, match="n_estimators, but no head is given by name"):
             make(FOREST, {"n_estimators": 3})
 
 
@@ -74,7 +75,10 @@ def test_a_classifier_has_no_values_to_tune():
 @pytest.mark.parametrize(
     ("heads", "said"),
     [
-        ([FOREST, FOREST], "two classifiers named RandomForestClassifier; name them in a dict"),
+        (
+            [FOREST, FOREST],
+            "two classifiers named RandomForestClassifier; give them names in a dict",
+        ),
         ([], "heads is empty; expected the name of a head, a scikit-learn classifier, or a list"),
         ({}, "heads is empty"),
         (None, "heads has None; expected the name of a head or a scikit-learn classifier"),
@@ -83,8 +87,8 @@ def test_a_classifier_has_no_values_to_tune():
         ({3: FOREST}, "heads has the name 3; expected a text"),
         ({"a": "forest"}, "no head 'forest'; there are: "),
         (RandomForestClassifier, r"the class RandomForestClassifier; .*RandomForestClassifier\(\)"),
-        (RandomForestRegressor(), "RandomForestRegressor, which is no classifier"),
-        (make_pipeline(StandardScaler()), "StandardScaler, which is no classifier"),
+        (RandomForestRegressor(), "RandomForestRegressor, which is not a classifier"),
+        (make_pipeline(StandardScaler()), "StandardScaler, which is not a classifier"),
     ],
 )
 def test_what_is_no_head_is_said_in_one_line(heads, said):

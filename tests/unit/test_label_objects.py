@@ -177,10 +177,10 @@ def test_what_is_no_column_of_values_is_refused(values, said, argument):
 def test_ids_of_a_series_are_checked_like_those_of_a_file(caplog):
     series = pandas.Series(["x", "y", "z"], index=["a/1", "a/2", "gone"])
     assert labelled(series).y.tolist() == ["x", "y"]
-    assert "1 of 3 labels belong to no embedded image: 'gone'" in caplog.text
-    with pytest.raises(DatasetError, match="no id of the labels is that of an image: they are '5'"):
+    assert "1 of 3 labels match no embedded image: 'gone'" in caplog.text
+    with pytest.raises(DatasetError, match="no id of the labels matches an image; the ids are '5'"):
         labelled(pandas.Series(["x", "y", "z"], index=[5, 6, 7]))
-    with pytest.raises(DatasetError, match="labels has 'a/1' twice, and not the same"):
+    with pytest.raises(DatasetError, match="labels has 'a/1' twice with different values"):
         labelled(pandas.Series(["x", "y"], index=["a/1", "a/1"]))
     with pytest.raises(DatasetError, match=r"groups has no group for 1 of 3 images, 'b/3' first"):
         labelled(groups=series)
@@ -190,5 +190,5 @@ def test_names_of_columns_are_refused_without_a_file(file):
     for options in ({"labels": LABELS}, {"groups": np.array(GROUPS)}):
         with pytest.raises(ParameterError, match="no CSV file is given"):
             load_dataset(file, **options, label_columns={"id": "name"})
-    with pytest.raises(ParameterError, match="leave out one"):
+    with pytest.raises(ParameterError, match="omit one"):
         load_dataset(file, labels=LABELS, label_level=1)

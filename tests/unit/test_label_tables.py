@@ -83,7 +83,7 @@ def test_a_label_of_blanks_is_no_label(file, table, empty, caplog):
 
 
 def test_labels_that_are_all_empty_are_an_error(file, table):
-    with pytest.raises(DatasetError, match=r"the labels of all images of .* are empty"):
+    with pytest.raises(DatasetError, match=r"all images of .* have empty labels"):
         load_dataset(file, labels=table(rows(lambda *_: "")))
 
 
@@ -91,7 +91,7 @@ def test_labels_that_are_all_empty_are_an_error(file, table):
 def test_a_word_for_nothing_is_a_class_that_is_asked_about(file, table, word, caplog):
     data = load_dataset(file, labels=table(rows(lambda n, id_: word if n < 3 else id_[0])))
     assert word in data.classes
-    assert f"'{word}' (3) is taken for a class; if these images have no label" in caplog.text
+    assert f"'{word}' (3 images) is read as a class; if these images have no label" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -168,14 +168,14 @@ def test_what_excel_says_of_the_delimiter_is_believed(file, table, delimiter):
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (b"PK\x03\x04rest", "is a spreadsheet and no CSV: save it as CSV UTF-8"),
-        (b"\xd0\xcf\x11\xe0rest", "is a spreadsheet and no CSV"),
-        (rows().encode("utf-16-le"), "NUL characters, as UTF-16 without a byte order mark"),
+        (b"PK\x03\x04rest", "is a spreadsheet, expected a CSV; save it as CSV UTF-8"),
+        (b"\xd0\xcf\x11\xe0rest", "is a spreadsheet, expected a CSV"),
+        (rows().encode("utf-16-le"), "NUL characters, like UTF-16 without a byte order mark"),
         (codecs.BOM_UTF16_LE + b"i\0d", "can't be read as a CSV in UTF-16"),
         (codecs.BOM_UTF8 + b"id,label\n\xff", "can't be read as a CSV in UTF-8"),
         (b"id,label\nx,\x81\xff\n", "in UTF-8, UTF-16 or Windows-1252"),
-        (b'id,label\nx,"cat\ny,dog\n', "the row that begins on line 2: unexpected end"),
-        (b'id,label\nx,"cat"s\ny,dog\n', "the row that begins on line 2: .*must be doubled"),
+        (b'id,label\nx,"cat\ny,dog\n', "row that begins on line 2: unexpected end"),
+        (b'id,label\nx,"cat"s\ny,dog\n', "row that begins on line 2: .*must be doubled"),
         (b"", r"has the columns \(none\)"),
         (b"\n\n", r"has the columns \(none\)"),
         (b'[{"id": "' + b"x" * 200_000 + b'"}]', "line 1: field larger than field limit"),
@@ -201,10 +201,11 @@ def test_what_is_no_such_file_is_one_line(file, table, data, said):
     ("text", "said"),
     [
         ("id,label,note\na,b,c\n\na,b,c\na,cat, black,c\n",
-         "line 5 has 4 cells, the header 3: a label that contains a comma"),
-        ("id,label\na,b\nc\n", "line 3 has 1 cell, the header 2: a cell that is empty"),
+         "line 5 has 4 cells, expected 3 as in the header: a label that contains a comma"),
+        ("id,label\na,b\nc\n",
+         "line 3 has 1 cell, expected 2 as in the header: a cell that is empty"),
         ("id;label\na;b\nc;d;e\nf;g;h\n",
-         r"line 3 has 3 cells, the header 2 \(and 1 line more like it\): .* contains a semicolon"),
+         r"line 3 has 3 cells, expected 2 .* \(and 1 similar line\): .* contains a semicolon"),
         ("id\tlabel\na\tb\tc\n", "a label that contains a tab"),
         ('id,label\n"a\nb",c\nd,e,f\n', "line 4 has 3 cells"),
         ('id,label\nx,y\n"a\nb",c,d\n', "line 3 has 3 cells"),
@@ -243,10 +244,10 @@ def test_a_comma_in_quotes_is_part_of_the_label(file, table):
 def test_an_id_that_is_there_twice_is_refused_unless_it_says_the_same(file, table, other):
     same = f"id,label\nred/red00.png,x\nred/red01.png,y\n{other},x \n"
     assert len(load_dataset(file, labels=table(same)).y) == 2
-    with pytest.raises(DatasetError, match=r"twice \(lines 2 and 4\), and not the same"):
+    with pytest.raises(DatasetError, match=r"twice \(lines 2 and 4\) with different values"):
         load_dataset(file, labels=table(same.replace(",x ", ",z")))
     groups = rows(lambda *_: "g", "id,group") + f"{other},h\n"
-    with pytest.raises(DatasetError, match=r"twice \(lines 14 and 26\), and not the same"):
+    with pytest.raises(DatasetError, match=r"twice \(lines 14 and 26\) with different values"):
         load_dataset(file, groups=table(groups))
 
 
@@ -287,18 +288,19 @@ def test_the_columns_of_labels_and_of_groups_may_be_called_differently(file, tab
 @pytest.mark.parametrize(
     ("head", "columns", "said"),
     [
-        ("name,class", None, "has the columns name, class; expected id and label, and where wanted "
-         "group and split; --label-columns id=NAME,label=NAME names other columns"),
+        ("name,class", None, "has the columns name, class; expected id and label (optional: "
+         "group, split); for columns with other names, use --label-columns id=NAME,label=NAME"),
         ("id,species", None, "has the columns id, species; expected id and label"),
         ("id,species", {"label": "specie"},
          "has no column 'specie'; it has the columns id, species"),
         ("id,label", {"group": "site"}, "has no column 'site'; it has the columns id, label"),
         ("id,label", {"group": "group"}, "has no column 'group'; it has the columns id, label"),
         ("id,label", {"split": "split"}, "has no column 'split'; it has the columns id, label"),
-        ("id,label,Label ", None, "has 2 columns called 'label'; rename all but one"),
-        ("id,label,ID", None, "has 2 columns called 'id'; rename all but one"),
-        ("id,label,\u200blabel", None, "has 2 columns called 'label'"),
-        ("a,a", {"id": "A", "label": "a"}, "has 2 columns called 'a'"),
+        ("id,label,Label ", None,
+         "has 2 columns with the name 'label', expected one; rename the others"),
+        ("id,label,ID", None, "has 2 columns with the name 'id', expected one; rename the others"),
+        ("id,label,\u200blabel", None, "has 2 columns with the name 'label'"),
+        ("a,a", {"id": "A", "label": "a"}, "has 2 columns with the name 'a'"),
     ],
 )  # fmt: skip
 def test_columns_that_are_missing_or_double_are_named(file, table, head, columns, said):
@@ -310,16 +312,16 @@ def test_columns_that_are_missing_or_double_are_named(file, table, head, columns
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"label_columns": {"id": "x"}}, "names a column for id, and no CSV file"),
-        ({"label_columns": {"id": "x"}, "groups": "red|blue"}, "for id, and no CSV file"),
-        ({"label_columns": {"id": "x"}, "labels": {}}, "for id, and no CSV file"),
+        ({"label_columns": {"id": "x"}}, "has id, but no CSV file"),
+        ({"label_columns": {"id": "x"}, "groups": "red|blue"}, "has id, but no CSV file"),
+        ({"label_columns": {"id": "x"}, "labels": {}}, "has id, but no CSV file"),
         (
             {"label_columns": {"id": "x", "label": "species", "split": "y"}, "groups": "g.csv"},
-            "names a column for label, split, and no CSV file",
+            "has label, split, but no CSV file",
         ),
         (
             {"label_columns": {"group": "site"}, "labels": "l.csv", "groups": "red|blue"},
-            "names a column for group, and no CSV file",
+            "has group, but no CSV file",
         ),
         ({"label_columns": {"name": "x"}}, "label_columns has 'name': 'x'; expected"),
         ({"label_columns": {"id": " "}}, "label_columns has 'id': ' '; expected"),

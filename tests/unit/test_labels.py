@@ -121,11 +121,13 @@ def test_two_ids_of_one_form_are_told_apart_exactly_or_not_at_all(tmp_path):
     only = labelled(ids, {DECOMPOSED: "two", "b/1.png": "three"})
     assert only.ids.tolist() == [DECOMPOSED, "b/1.png"]
     half = unicodedata.normalize("NFD", "été") + "/zoë.png"  # neither of the two
-    with pytest.raises(DatasetError, match="fits 2 images, which differ by blanks or Unicode form"):
+    with pytest.raises(
+        DatasetError, match="matches 2 images, which differ only in blanks or Unicode form"
+    ):
         labelled(ids, {half: "x"})
     table = write(tmp_path / "t.csv", f"id,label\n{DECOMPOSED},a\n{COMPOSED},b\n")
     assert labelled(ids, table).y.tolist() == ["b", "a"]
-    with pytest.raises(DatasetError, match=r"twice \(lines 2 and 3\), and not the same"):
+    with pytest.raises(DatasetError, match=r"twice \(lines 2 and 3\) with different values"):
         labelled([COMPOSED, "b/1.png"], table)
 
 
@@ -179,7 +181,7 @@ def test_rows_of_a_mapping_are_brought_to_the_same_form():
     rows = {"a/1": LabelRow("x ", "p\u00a0", "train"), "b/2": LabelRow("x", "p", "test")}
     data = labelled(["a/1", "b/2"], rows)
     assert (data.y.tolist(), data.groups.tolist()) == (["x", "x"], ["p", "p"])
-    with pytest.raises(DatasetError, match=r"labels has .a/1 . twice, and not the same"):
+    with pytest.raises(DatasetError, match=r"labels has .a/1 . twice with different values"):
         labelled(["a/1", "b/2"], {"a/1": "x", "a/1 ": "y"})
 
 
@@ -197,23 +199,24 @@ def test_labels_of_no_image_are_named_with_their_lines(tmp_path, caplog):
     table = write(tmp_path / "t.csv", "\n".join(["id,label", "a/1.png,x", *lines]))
     labelled(["a/1.png", "b/2.png"], table)
     assert (
-        "5 of 6 labels belong to no embedded image: 'photos/cat/0.png' (line 3), "
+        "5 of 6 labels match no embedded image: 'photos/cat/0.png' (line 3), "
         "'photos/cat/1.png' (line 4), 'photos/cat/2.png' (line 5) and 2 more; an id is the path of "
-        "an image below the extracted folder, as in 'a/1.png'"
+        "an image relative to the extracted folder, for example 'a/1.png'"
     ) in caplog.text
     caplog.clear()
     labelled(["a/1.png", "b/2.png"], {"a/1.png": "x", "gone.png": "y"})
-    assert "1 of 2 labels belong to no embedded image: 'gone.png'; an id is" in caplog.text
+    assert "1 of 2 labels match no embedded image: 'gone.png'; an id is" in caplog.text
 
 
 @pytest.mark.parametrize("ids", [["/data/photos/a/1.png"], ["1.png"], ["1", "2", "3", "4"], [""]])
 def test_labels_of_no_image_at_all_are_an_error_that_says_what_an_id_is(ids, tmp_path):
     table = write(tmp_path / "t.csv", "".join(["id,label\n", *(f"{id_},x\n" for id_ in ids)]))
-    with pytest.raises(DatasetError, match="no id of the labels is that of an image") as refused:
+    with pytest.raises(DatasetError, match="no id of the labels matches an image") as refused:
         labelled(["a/1.png", "b/2.png"], table)
     assert f"{ids[0]!r} (line 2)" in str(refused.value)
-    assert "an id is the path of an image below the extracted folder, as in 'a/1.png'" in str(
-        refused.value
+    assert (
+        "an id is the path of an image relative to the extracted folder, for example 'a/1.png'"
+        in str(refused.value)
     )
 
 
@@ -228,11 +231,11 @@ def test_a_path_may_be_written_as_windows_writes_it(tmp_path):
 @pytest.mark.parametrize(
     ("written", "said"),
     [
-        ("photos/a/1.png", "leave out 'photos/' at their beginning"),
-        ("C:\\photos\\a\\1.png", "leave out 'C:/photos/' at their beginning"),
-        ("a/1.PNG", "they differ by case"),
-        ("a/1", "they lack the ending"),
-        ("1.png", "they lack the folder"),
+        ("photos/a/1.png", "remove 'photos/' at the beginning of the ids"),
+        ("C:\\photos\\a\\1.png", "remove 'C:/photos/' at the beginning of the ids"),
+        ("a/1.PNG", "the ids of the labels differ in upper and lower case"),
+        ("a/1", "the ids of the labels lack the file ending"),
+        ("1.png", "the ids of the labels lack the folder"),
         ("other", "--label-columns id=NAME names another column"),
     ],
 )
@@ -245,16 +248,18 @@ def test_what_keeps_an_id_from_being_found_is_said(written, said, tmp_path):
 def test_ids_of_no_image_that_are_there_twice_are_counted_once(tmp_path, caplog):
     boxes = [f"/disk/{number // 3}.png,cat" for number in range(12)]  # several boxes an image
     table = write(tmp_path / "boxes.csv", "\n".join(["id,label", *boxes]))
-    with pytest.raises(DatasetError, match="no id of the labels is that of an image: they are '/d"):
+    with pytest.raises(DatasetError, match="no id of the labels matches an image; the ids are '/d"):
         labelled(["a/0.png", "a/1.png"], table)
     table = write(tmp_path / "boxes.csv", "\n".join(["id,label", "a/0.png,dog", *boxes]))
     labelled(["a/0.png"], table)
-    assert "4 of 5 labels belong to no embedded image" in caplog.text
+    assert "4 of 5 labels match no embedded image" in caplog.text
 
 
 def test_groups_of_no_image_are_named_where_one_lacks_its_group(tmp_path):
     table = write(tmp_path / "g.csv", "id,group\na/1.png,x\nc/2.png,y\n")
-    with pytest.raises(DatasetError, match=r"has no group for 1 of 2 images, 'b/2.png'") as refused:
+    with pytest.raises(
+        DatasetError, match=r"has no group for 1 of 2 images, such as 'b/2.png'"
+    ) as refused:
         labelled(["a/1.png", "b/2.png"], groups=table)
     assert "rows that match no image: 'c/2.png' (line 3)" in str(refused.value)
 

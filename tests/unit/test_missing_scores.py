@@ -208,5 +208,5 @@ def test_a_ratio_that_is_not_defined_is_no_number(scoring):
 
 @pytest.mark.parametrize("scoring", ["f1", "precision", "recall", "jaccard", "neg_brier_score"])
 def test_a_score_of_a_positive_class_says_which_scores_need_none(scoring):
-    with pytest.raises(ParameterError, match="which of the two classes is the positive one; take"):
+    with pytest.raises(ParameterError, match="which of the two classes is the positive one; use"):
         cross_validate(make_head("logreg"), dataset(), scoring=[scoring])

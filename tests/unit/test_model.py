@@ -150,7 +150,7 @@ def test_a_head_that_no_file_can_hold_is_refused_before_the_work(embedded, tmp_p
 
     monkeypatch.setattr("tlfeatures.benchmarking.compute.run_folds", work)
     for head in ("sklearn.linear_model:SGDClassifier", "sklearn.neural_network:MLPClassifier"):
-        with pytest.raises(ModelError, match=f"head {head} can't be kept"):
+        with pytest.raises(ModelError, match=f"head {head} can't be saved"):
             fit(embedded.file, head, model=tmp_path / "m.model")
 
 

@@ -74,7 +74,7 @@ def test_what_another_scikit_learn_made_and_this_can_not_read(fitted_model, chan
         Model.load(fitted_model)
     assert not isinstance(said.value, FormatError)
     assert str(said.value) == (
-        f"{fitted_model} was made with scikit-learn 1.2.3, this is {HERE}, which can't read it: "
+        f"{fitted_model} was written with scikit-learn 1.2.3 and can't be read with {HERE}; "
         "install scikit-learn==1.2.3, or fit the head again with `tlfeatures fit`"
     )
     result = CliRunner().invoke(main, ["predict", str(fitted_model), str(fitted_model.parent)])
@@ -119,7 +119,7 @@ def test_heads_of_another_version_of_this_package_name_it(fitted_model):
 
     rewrite(fitted_model, change)
     rewrite(fitted_model, of_version("tlfeatures", "9.9"))
-    with pytest.raises(ModelError, match=r"made with tlfeatures 9\.9, .*install tlfeatures==9\.9"):
+    with pytest.raises(ModelError, match=r"with tlfeatures 9\.9 .*install tlfeatures==9\.9"):
         Model.load(fitted_model)
 
 
@@ -139,8 +139,8 @@ def test_a_model_that_this_version_can_read_is_used_with_one_line(fitted_model, 
         warnings.simplefilter("error", InconsistentVersionWarning)
         model = Model.load(fitted_model)
     assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
-        f"{fitted_model} was fitted with scikit-learn 1.2.3, this is {HERE}: fit it again, or "
-        "check it with `tlfeatures evaluate`"
+        f"{fitted_model} was fitted with scikit-learn 1.2.3, but {HERE} is installed; fit it "
+        "again, or check it with `tlfeatures evaluate`"
     ]
     X = np.random.default_rng(0).normal(size=(3, model.info["columns"])).astype(np.float32)
     np.testing.assert_array_equal(model.predict_proba(X), expected.predict_proba(X))

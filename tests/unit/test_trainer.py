@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_info
 from tests.unit.data import augmented, dataset
 from tlfeatures import cross_validate, make_head
 from tlfeatures.errors import ParameterError
-from tlfeatures.heads.table import make_heads
+from tlfeatures.heads.make_heads import make_heads
 from tlfeatures.model_selection import fold_work
 from tlfeatures.model_selection.cross_validation import cross_validate_heads
 from tlfeatures.model_selection.fold_work import Task
@@ -120,5 +120,5 @@ def test_a_path_gets_the_fit_arguments_that_it_accepts():
 
 
 def test_no_jobs_are_refused():
-    with pytest.raises(ParameterError, match="n_jobs must be 1 or more"):
+    with pytest.raises(ParameterError, match="n_jobs is 0; expected 1 or more"):
         Trainer(dataset(), n_jobs=0)

@@ -179,7 +179,7 @@ def test_folds_of_fewer_epochs_end_in_nan():
 
 @pytest.mark.parametrize("head", ["logreg", "rbf-svm", "sklearn.neural_network:MLPClassifier"])
 def test_heads_that_have_no_epochs_are_refused(head):
-    with pytest.raises(ParameterError, match=f"^{head} does not train in epochs.*: mlp$"):
+    with pytest.raises(ParameterError, match=f"^{head} does not train in epochs.* use one of mlp$"):
         training_curve(dataset(), head)
 
 

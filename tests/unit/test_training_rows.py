@@ -95,7 +95,10 @@ def test_variants_that_are_not_finite_are_refused():
     data = named(n=4)
     data.variants[2, 1, 0] = np.inf
     labelled = label_images(data.ids.tolist(), "x.h5")
-    with pytest.raises(DatasetError, match=r"x.avg of 1 images is not finite, 'a/0002.png' first"):
+    with pytest.raises(
+        DatasetError,
+        match=r"x.avg has values that are not finite for 1 images, such as 'a/0002.png'",
+    ):
         labelled.with_embeddings(
             data.X,
             np.zeros((4, 32), np.uint8),

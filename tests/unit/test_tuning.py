@@ -8,7 +8,8 @@ from sklearn.model_selection import GridSearchCV
 
 from tests.unit.data import dataset
 from tlfeatures import cross_validate, make_head
-from tlfeatures.heads.table import head_grid, make_heads
+from tlfeatures.heads.make_heads import make_heads
+from tlfeatures.heads.table import head_grid
 from tlfeatures.model_selection.cross_validation import cross_validate_heads
 from tlfeatures.model_selection.folds import inner_folds, make_folds
 from tlfeatures.model_selection.trainer import Trainer
@@ -87,7 +88,7 @@ def test_the_end_of_a_grid_is_said(caplog):
     data = dataset(200, d=2, signal=1.5)
     with caplog.at_level(logging.INFO, logger="tlfeatures"):
         cross_validate(make_head("knn"), data, grid={"n_neighbors": [25, 2, 1]})
-    assert "n_neighbors=25, the end of what was tried, was chosen in" in caplog.text
+    assert "n_neighbors=25, an end of the grid, was chosen in" in caplog.text
 
 
 def test_another_score_of_labels_can_decide():

@@ -173,5 +173,5 @@ def test_a_class_of_one_image_is_not_calibrated_on_its_variants():
     data = augmented(40)
     y = data.y.copy()
     y[0] = "c"
-    with pytest.raises(ParameterError, match="two images or more of each class"):
+    with pytest.raises(ParameterError, match="two or more images of each class"):
         Model.fit(make_head("linear-svm"), replace(data, y=y))

@@ -8,7 +8,8 @@ import pytest
 from tests.unit.data import augmented, dataset, fit_options, units
 from tlfeatures import HEADS, Model, cross_validate, make_head
 from tlfeatures.heads.classifiers import calibrated_svc
-from tlfeatures.heads.table import head_grid, make_heads
+from tlfeatures.heads.make_heads import make_heads
+from tlfeatures.heads.table import head_grid
 from tlfeatures.model_selection.cross_validation import cross_validate_heads
 from tlfeatures.model_selection.folds import make_folds
 from tlfeatures.model_selection.head_fit import fit_on_all

@@ -1,5 +1,6 @@
-"""Comparing many heads on many embeddings with the same folds.
+"""Comparison of many heads on many embeddings with the same folds.
 
-In: embeddings files, labels and names of heads. Out: entries with scores and predictions, kept in a
-folder; their ranking with intervals, tests and a verdict. `fit.py` also saves the best head.
+In: embeddings files, labels and names of heads. Out: entries with scores and predictions,
+stored in a folder, and their ranking with intervals, tests and a verdict. `fit.py` also saves the
+best head.
 """

@@ -1,4 +1,4 @@
-"""The result of a benchmark, and reading it from a folder."""
+"""The result of a benchmark, and the function that reads it from a folder."""
 
 from __future__ import annotations
 
@@ -35,15 +35,16 @@ class Benchmark:
     study : Study
         The images, their classes and folds.
     entries : list of Entry
-        One for each head, embedding and repeat, also those of earlier runs in the same folder.
+        One entry for each head, embedding and repeat. Entries of earlier runs in the same folder
+        are included.
     comparison : Comparison
-        The ranking, and which heads are significantly different from the best.
+        The ranking, the tests against the best head, and the verdict.
     computed : int
-        Number of entries that this run computed; the folder had the others.
+        Number of entries that this run computed. The other entries come from the folder.
     out : str or None
-        The folder of the results.
+        Folder of the results; None if they are in memory only.
     commands : list of str
-        Command lines that computed the entries.
+        Command lines of the runs that computed the entries.
     """
 
     study: Study
@@ -73,26 +74,31 @@ class Benchmark:
         Returns
         -------
         dict of name to ndarray
-            Columns as `tlfeatures.benchmarking.predictions.prediction_columns` describes them, with
-            one row for each tested image of each entry: `pandas.DataFrame` takes them as they are.
+            The columns that `tlfeatures.benchmarking.predictions.prediction_columns` describes.
+            They have one row for each tested image of each entry. `pandas.DataFrame` accepts them.
         """
         return predictions_table(self.study, self.entries)
 
 
 def load_benchmark(folder: str | os.PathLike[str]) -> Benchmark:
-    """Read the folder of a benchmark; the embeddings file is not needed.
+    """Read the folder of a benchmark. The embeddings file is not needed.
+
+    Parameters
+    ----------
+    folder : path
+        Folder that `benchmark` has written.
 
     Returns
     -------
     Benchmark
-        As the last run that ended has ranked it.
+        With the ranking of the last completed run.
 
     Raises
     ------
     ParameterError
         If there is no benchmark in the folder.
     FormatError
-        If it is damaged, or of another version.
+        If a file of the folder is damaged, or has another version of the format.
     """
     path = check_folder(folder)
     study, stored, entries = read_again_if_changed(path, _read)
@@ -102,7 +108,7 @@ def load_benchmark(folder: str | os.PathLike[str]) -> Benchmark:
     held = {entry.facts["key"] for entry in entries}
     if not all(held.issuperset(rank.keys) for rank in comparison.ranking):
         raise FormatError(
-            f"{path / RESULTS} is damaged: it ranks entries that it doesn't have; "
+            f"{path / RESULTS} is damaged: its ranking names entries that are missing; "
             f"{remedy(path / RESULTS)}"
         )
     return Benchmark(study, entries, comparison, 0, str(folder), stored["commands"])
@@ -149,4 +155,4 @@ def _check_ranking(path: Path, stored: Mapping[str, Any]) -> None:
             if score["interval"] is not None:
                 check_kinds(path, dict(zip(_INTERVAL, score["interval"], strict=False)), _INTERVAL)
     if not stored["ranking"]:
-        raise FormatError(f"{path} is damaged: it ranks nothing; {remedy(path)}")
+        raise FormatError(f"{path} is damaged: its ranking is empty; {remedy(path)}")

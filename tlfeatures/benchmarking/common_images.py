@@ -1,4 +1,4 @@
-"""Embeddings of one or several files, cut to the images that all files have."""
+"""Loading embeddings of one or several files, reduced to the images that all files contain."""
 
 from __future__ import annotations
 
@@ -36,31 +36,33 @@ def load_datasets(
     near_duplicates: Similarity = "auto",
     variants: int | None = None,
 ) -> list[Dataset]:
-    """Load embeddings of files, cut to the images that all files and datasets have.
+    """Load embeddings, and keep the images that all files and datasets contain.
 
     Parameters
     ----------
     data : path, Dataset, or sequence of them
+        Embeddings files and datasets of the same images.
     embeddings : str or sequence of str
-        Names, also joined as `A+B`, or "all".
+        Names of embeddings, joined embeddings such as `A+B`, or "all".
     labels, groups, label_level, label_columns, near_duplicates, variants
-        See `load_dataset`; for files only.
+        See `load_dataset`. They apply to files, not to datasets.
 
     Returns
     -------
     list of Dataset
-        With the same ids and labels; the copies are those of all files.
+        One dataset for each embedding. All have the same ids, labels and copies; a pair of images
+        is a copy if one of the files says so.
 
     Raises
     ------
     DatasetError
         If the files have no images in common, or different labels for an image.
     ParameterError
-        If nothing has one of the embeddings, or an option is given for a dataset.
+        If no file or dataset has one of the embeddings, or an option is given for a dataset.
     """
     sources = _listed(data)
     if not sources:
-        raise ParameterError("there is no data; give an embeddings file or a dataset")
+        raise ParameterError("data is empty; expected an embeddings file or a dataset")
     available = [_embeddings_of(source) for source in sources]
     chosen = _choose(as_list(embeddings), available, ", ".join(map(_name, sources)))
     loaded = []
@@ -100,14 +102,14 @@ def _name(source: Data) -> str:
 
 
 def _embeddings_of(source: Data) -> list[str]:
-    """Give the names of the embeddings of a file, or the one of a dataset."""
+    """Return the names of the embeddings of a file, or the name of a dataset's embedding."""
     if isinstance(source, Dataset):
         return [source.embedding]
     return list(read_header(source).embeddings)
 
 
 def _choose(wanted: list[str], available: list[list[str]], sources: str) -> list[list[str]]:
-    """Choose the embeddings to load of each source."""
+    """Return the embeddings to load from each source."""
     for name in wanted:
         parts = parts_of(name)
         if name != "all" and not any(name in own or set(parts) <= set(own) for own in available):
@@ -125,17 +127,21 @@ def _choose(wanted: list[str], available: list[list[str]], sources: str) -> list
 
 
 def _cut_all(datasets: list[Dataset]) -> list[Dataset]:
-    """Cut datasets to their common images, and give all of them the same ids and copies."""
+    """Keep the common images of datasets, and give all datasets the same ids and copies."""
     forms = _forms({place: data.ids.tolist() for place, data in enumerate(datasets)})
     everywhere = set.intersection(*map(set, forms.values()))
     common = [form for form in forms[0] if form in everywhere]  # the order of the first
     if not common:
         files = ", ".join(dict.fromkeys(data.file for data in datasets))
-        raise DatasetError(f"{files} have no image in common")
+        raise DatasetError(
+            f"{files} have no image in common; give files that were extracted from the same folder"
+        )
     most = max(len(data.ids) for data in datasets)
     if len(common) < most:
         logger.warning(
-            "%d of %d images are in every file; the others are left out", len(common), most
+            "only %d of %d images are in every file; the other images are not used",
+            len(common),
+            most,
         )
     cut = [_rows(data, forms[place], common) for place, data in enumerate(datasets)]
     first = cut[0]
@@ -143,8 +149,8 @@ def _cut_all(datasets: list[Dataset]) -> list[Dataset]:
         if (data.y != first.y).any():
             row = int(np.flatnonzero(data.y != first.y)[0])
             raise DatasetError(
-                f"{data.ids[row]} is {first.y[row]} in {first.file} and {data.y[row]} in "
-                f"{data.file}: give --labels CSV"
+                f"{data.ids[row]} has the label {first.y[row]} in {first.file} and {data.y[row]} "
+                f"in {data.file}; give the labels with --labels CSV"
             )
         for name in ("groups", "split"):
             if not _same(getattr(data, name), getattr(first, name)):
@@ -165,7 +171,14 @@ def _same(one: NDArray[np.str_] | None, other: NDArray[np.str_] | None) -> bool:
 
 
 def rows_of(wanted: list[str], ids: list[str]) -> list[int] | None:
-    """Return where wanted ids are among the ids of a file, or None if one of them is missing."""
+    """Return the rows of the wanted ids in a file, or None if an id is missing.
+
+    Parameters
+    ----------
+    wanted : list of str
+    ids : list of str
+        Ids of the file, in the order of its rows.
+    """
     forms = _forms({"wanted": wanted, "ids": ids})
     row_of = {form: row for row, form in enumerate(forms["ids"])}
     rows = [row_of.get(form) for form in forms["wanted"]]
@@ -173,10 +186,10 @@ def rows_of(wanted: list[str], ids: list[str]) -> list[int] | None:
 
 
 def _forms(ids: Mapping[Name, list[str]]) -> dict[Name, list[str]]:
-    """Return the form of each id in which ids of several files are compared.
+    """Return the text of each id that is compared with the ids of other files.
 
-    Operating systems write one name in different Unicode forms, so the forms are normalised. If two
-    images of a file have the same normalised form, the ids themselves are compared.
+    Operating systems write the same name in different Unicode forms, so the ids are normalised. If
+    two images of a file have the same normalised id, the unchanged ids are compared.
     """
     forms = {name: [normalize_name(id_) for id_ in own] for name, own in ids.items()}
     if any(len(set(own)) < len(own) for own in forms.values()):
@@ -185,6 +198,6 @@ def _forms(ids: Mapping[Name, list[str]]) -> dict[Name, list[str]]:
 
 
 def _rows(data: Dataset, forms: list[str], wanted: list[str]) -> Dataset:
-    """Return the rows whose ids have the wanted forms, in this order."""
+    """Return the rows whose forms are `wanted`, in the order of `wanted`."""
     row_of = {form: row for row, form in enumerate(forms)}
     return data.take(np.array([row_of[form] for form in wanted]))

@@ -1,6 +1,7 @@
 """Computing the entries of a benchmark: every head of a plan on one dataset, in every repeat.
 
-The key of an entry is a hash of all that it was computed from, so that nothing is computed twice.
+The key of an entry is a hash of everything that its values depend on. An entry whose key is
+already in the folder is not computed again.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ from tlfeatures.model_selection.trainer import Trainer
 
 logger = logging.getLogger(__name__)
 
-# Version of how heads are fitted, calibrated and scored. Increase it if this changes, so that the
-# entries of a folder are computed again.
+# Version of the code that fits, calibrates and scores heads. Increase it when that code gives other
+# values, so that the entries of a folder are computed again.
 FIT_VERSION = 4
 
 
@@ -37,14 +38,17 @@ def compute_entries(trainer: Trainer, plan: Plan, store: ResultStore) -> None:
     Parameters
     ----------
     trainer : Trainer
-        An open trainer, which has the dataset.
+        An open trainer of the dataset.
     plan : Plan
+        Heads, folds and settings.
     store : ResultStore
+        Receives the entries.
 
     Raises
     ------
     ParameterError
-        If the only head can't be fitted. Of several heads, such a head is left out with a warning.
+        If the only head can't be fitted. With several heads, a head that can't be fitted is left
+        out with a warning.
     """
     matrix = fingerprint(trainer.data)
     for repeat in range(len(plan.folds)):
@@ -90,7 +94,10 @@ def _runs(
     plan: Plan,
     alone: bool,
 ) -> dict[str, HeadFolds]:
-    """Run the folds of heads; those that can't be fitted are left out with a warning."""
+    """Fit and test heads on the folds of a repeat.
+
+    Heads that can't be fitted are left out with a warning, or raise an error if `alone`.
+    """
 
     def run(some: Mapping[str, BaseEstimator]) -> dict[str, HeadFolds]:
         return run_folds(
@@ -114,7 +121,7 @@ def _runs(
         try:
             done |= run({name: head})
         except ParameterError as error:
-            logger.warning("%s is left out: %s", name, error)
+            logger.warning("the head %s is left out: %s", name, error)
     return done
 
 
@@ -126,18 +133,26 @@ def entry_key(
     seed: int | None,
     scoring: list[str],
 ) -> str:
-    """Give the key of an entry: a hash of all that it is computed from.
+    """Return the key of an entry: a hash of everything that its values depend on.
 
     Parameters
     ----------
     base : list
         What heads have in common: values, folds, the version of how heads are fitted.
     name : str
+        Name of the head.
     head : scikit-learn classifier
-        Not fitted.
+        The head before it is fitted.
     grid : mapping of parameter to values
+        Values that tuning tries; empty without tuning.
     seed : int or None
     scoring : list of str
+        Names of the scores.
+
+    Returns
+    -------
+    str
+        16 hexadecimal digits.
     """
     own = [name, settings_digest(head), code_digest(head), repr(grid)]
     parts = [base, own, seed, scoring, versions()]

@@ -1,4 +1,4 @@
-"""Hashes of images, values and folds, which identify what results were computed from."""
+"""Hashes of images, values and folds. They identify the data that a result was computed from."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tlfeatures.dataset.stratified_folds import Fold
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of libraries on which scores may depend."""
+    """Return the versions of the libraries that can change scores."""
     return {name: metadata.version(name) for name in ("tlfeatures", "scikit-learn", "numpy")}
 
 
@@ -23,15 +23,16 @@ def digest_of_study(
     together: NDArray[np.int64] | None,
     folds: list[Fold],
 ) -> str:
-    """Return a hash of all that entries must have in common to be compared.
+    """Return a hash of the images, labels and folds. Entries with the same hash can be compared.
 
     Parameters
     ----------
     ids, y : ndarray of shape (n,), str
+        Ids and labels of the images.
     together : ndarray of shape (n,), int, or None
-        Groups of images that are in one fold together.
+        Group number of each image; images of a group are in the same fold.
     folds : list of (train rows, test rows)
-        Those of the first repeat.
+        Folds of the first repeat.
     """
     text = "\0".join([*ids.tolist(), "", *y.tolist()])
     images = hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -39,7 +40,7 @@ def digest_of_study(
 
 
 def fingerprint(data: Dataset) -> str:
-    """Return a hash of the embedding's values, the same for any file with the same values.
+    """Return a hash of the embedding's values. Files with the same values have the same hash.
 
     If there are variants, the hash of their values follows after a "+".
     """
@@ -49,7 +50,7 @@ def fingerprint(data: Dataset) -> str:
 
 
 def digest_of_folds(folds: list[Fold], together: NDArray[np.int64] | None) -> str:
-    """Return a hash of folds, and of the groups that are kept together in them."""
+    """Return a hash of folds, and of the groups of images that are in the same fold."""
     digest = hashlib.sha256()
     for rows in [rows for fold in folds for rows in fold]:
         digest.update(rows.astype(np.int64).tobytes() + b"|")

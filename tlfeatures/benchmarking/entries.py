@@ -29,6 +29,7 @@ class Entry(EqualByValue):
     fold, predicted : ndarray of shape (n,), int
         As in `HeadFolds`: the head's own decisions.
     probabilities : ndarray of shape (n, k)
+        Out-of-fold probabilities of the k classes, NaN where there are none.
     """
 
     facts: dict[str, Any]
@@ -38,15 +39,16 @@ class Entry(EqualByValue):
 
 
 def entry_of(run: HeadFolds, facts: dict[str, Any], scorer: BootstrapScorer) -> Entry:
-    """Give the entry of a head.
+    """Create an entry from the predictions of a head.
 
     Parameters
     ----------
     run : HeadFolds
+        Predictions of the head on all folds of a repeat.
     facts : dict
-        What was known before the head was fitted.
+        Facts that do not depend on the fit, such as head, file, repeat and key.
     scorer : BootstrapScorer
-        Of the tested images.
+        Scorer of the tested images.
     """
     measured = {
         "chosen": [dict(choice.params) for choice in run.choices],
@@ -59,6 +61,6 @@ def entry_of(run: HeadFolds, facts: dict[str, Any], scorer: BootstrapScorer) -> 
 
 
 def series_of(entry: Entry) -> tuple[Any, ...]:
-    """Return a key that entries share if they differ in the repeat only."""
+    """Return a key that is the same for entries that differ only in the repeat."""
     facts = entry.facts
     return tuple(facts[name] for name in ("matrix", "embedding", "head", "tuned", "settings"))

@@ -1,4 +1,4 @@
-"""Fitting heads: a benchmark of one embedding, and the best head fitted again on all images."""
+"""The function `fit`: a benchmark of one embedding. The best head is fitted on all images."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from tlfeatures.dataset.load import Data, as_dataset
 from tlfeatures.errors import ParameterError
 from tlfeatures.features.cluster.connect import TLS, connect_if
 from tlfeatures.heads.coordinate_step import set_tuned
-from tlfeatures.heads.table import HEADS, Heads, make_heads, named_heads, report_missing_params
+from tlfeatures.heads.make_heads import Heads, make_heads, named_heads, report_missing_params
+from tlfeatures.heads.table import HEADS
 from tlfeatures.model_selection.fit_warnings import Notices, collected
 from tlfeatures.model_selection.folds import inner_folds
 from tlfeatures.model_selection.head_fit import fit_head
@@ -38,7 +39,7 @@ from tlfeatures.models.model_file import check_model_target
 if TYPE_CHECKING:
     from tlfeatures.features.cluster.client import Client
 
-_FEW = 5  # images of a class
+_FEW = 5  # images of a class, enough to see whether a fitted head can be saved
 
 
 def fit(
@@ -74,31 +75,33 @@ def fit(
     data : path or Dataset
         Embeddings file, written by `extract`, or a loaded dataset.
     heads : names, scikit-learn classifiers, or a mapping of name to either
-        See `make_heads`; "all" are those of `HEADS`.
+        See `make_heads`; "all" means every head of `HEADS`.
     embedding, labels, groups, label_level, label_columns, near_duplicates, variants
-        See `load_dataset`; for a file only.
+        See `load_dataset`. They apply to a file, not to a dataset.
     cv, split
         See `cross_validate`.
     tune : bool
-        Choose parameters inside each training fold, and for the saved head on all images.
+        Choose parameters by cross-validation inside each training fold (nested). The parameters of
+        the saved head are chosen on all images.
     params : mapping, optional
-        Parameters of the heads, see `make_heads`; they are not tuned.
+        Parameters of the heads, see `make_heads`. Tuning does not change them.
     scoring : str or sequence of str
-        Further scores, by scikit-learn's names; the first one ranks, by default accuracy.
+        Further scores, by scikit-learn's names. The first one ranks the heads; the default is
+        accuracy.
     model : path, optional
-        Save the best head, fitted again on all labelled images, to this file, with its card.
+        File for the best head, fitted again on all labelled images. Its model card is saved too.
     n_jobs : int or None
-        Number of folds fitted at once; the results don't depend on it.
+        Number of folds that are fitted at the same time. It does not change the results.
     random_state : int or None
         Seed of folds, heads and resamples.
     cluster : str or distributed.Client, optional
-        Its workers fit the folds instead of `n_jobs` processes: the address of a Dask scheduler,
-        "local" to start one on this machine, or a client. The saved head is
-        fitted here.
+        A Dask cluster whose workers fit the folds, instead of `n_jobs` processes: the address of
+        a scheduler, "local" to start one on this machine, or a client. The saved head is fitted in
+        this process.
     tls : TLS, optional
         Certificates, see `tlfeatures.features.cluster.connect.TLS`.
     command : str, optional
-        The command line, for people to read.
+        The command line, stored with the results as information for people.
     progress : callable of (done, total), optional
         Called after each fold.
 
@@ -111,9 +114,10 @@ def fit(
     ClusterError
         If the scheduler can't be reached, or is lost, or its workers can't fit the folds.
     DatasetError
-        See `load_dataset`; with one class, or a class of fewer images than folds.
+        See `load_dataset`; also if there is only one class, or a class has fewer images than there
+        are folds.
     ParameterError
-        If a head, parameter, score or split is unknown, or the model can't have this path.
+        If a head, parameter, score or split is unknown, or no model can be written to this path.
 
     Examples
     --------
@@ -178,15 +182,15 @@ def _check_savable(plan: Plan, data: Dataset) -> None:
         if isinstance(given, str) and given in HEADS:
             continue
         try:
-            with collected(name):  # warnings about so few images say nothing about the head
+            with collected(name):  # with so few images, warnings have no meaning
                 fitted = fit_head(clone(head), data.X[few], data.y[few])
         except ParameterError:
-            continue  # the head may need more images than these
+            continue  # the head may need more images
         check_head(name, fitted)
 
 
 def _chosen_on_all(trainer: Trainer, plan: Plan, name: str) -> BaseEstimator:
-    """Create the head to save; its parameters are tuned on all images, as in every fold."""
+    """Create the head to save. With tuning, its parameters are chosen on all images."""
     head, data = plan.classifiers()[name], trainer.data
     grid = plan.grid(name)
     if grid:

@@ -24,10 +24,11 @@ class FitResult:
     benchmark : Benchmark
         The heads with their scores and out-of-fold predictions.
     data : Dataset
+        The labelled images that the heads were fitted on.
     model : Model or None
-        The best head, fitted again on all images, if it was saved.
+        The best head, fitted again on all images; None if it was not saved.
     model_file : str or None
-        Its file.
+        Path of the saved model.
     """
 
     benchmark: Benchmark
@@ -42,12 +43,12 @@ class FitResult:
 
     @property
     def verdict(self) -> list[str]:
-        """What follows from the scores, in sentences."""
+        """The conclusions from the scores, in sentences."""
         return self.benchmark.comparison.verdict
 
     @property
     def included(self) -> list[str]:
-        """Given splits, in addition to train, that the saved head is fitted on."""
+        """Names of the splits, in addition to train, that the saved head is fitted on."""
         return included_splits(self.data, self.benchmark.study.facts["split"])
 
     @property
@@ -57,7 +58,7 @@ class FitResult:
 
     @property
     def test_split_unused(self) -> bool:
-        """Whether there is a test split, and the heads were scored on another one."""
+        """Whether the heads were scored on the val split although there is a test split."""
         return self.benchmark.study.facts["split"] == "val" and "test" in self.included
 
     def to_dict(self) -> dict[str, Any]:
@@ -92,14 +93,15 @@ class FitResult:
 
 
 def model_facts(result: Benchmark, data: Dataset, head: BaseEstimator) -> dict[str, Any]:
-    """Return facts for the model file: how the saved head was compared, scored and judged.
+    """Return facts for the model file: parameters, folds, scores and verdict of the saved head.
 
     Parameters
     ----------
     result : Benchmark
+        The comparison whose best head is saved.
     data : Dataset
     head : scikit-learn classifier
-        The head to save, which may have been tuned on all images.
+        The head to save; its parameters may have been tuned on all images.
     """
     study, comparison = result.study.facts, result.comparison
     first = comparison.ranking[0]
@@ -115,7 +117,7 @@ def model_facts(result: Benchmark, data: Dataset, head: BaseEstimator) -> dict[s
 
 
 def included_splits(data: Dataset, split: str) -> list[str]:
-    """Return the splits, in addition to train, that the saved head is fitted on."""
+    """Return the names of the splits, in addition to train, that the saved head is fitted on."""
     if split == "cv" or data.split is None:
         return []
     return [name for name in ("val", "test") if name in data.split]

@@ -1,4 +1,4 @@
-"""Labels that tell the heads of a ranking, and their embeddings, apart."""
+"""Unique labels for the heads and embeddings of a ranking."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from tlfeatures.names import counted
 
 
 def head_labels(ranked: list[list[Entry]]) -> list[str]:
-    """Return labels of heads: the name, the parameters in which it differs, and how it was fitted.
+    """Return a label for each head that distinguishes it from the other heads of the ranking.
 
     Parameters
     ----------
     ranked : list of lists of Entry
-        The repeats of each head.
+        Entries of each head, one for each repeat.
 
     Returns
     -------
     list of str
-        For example `logreg C=3.0 (tuned, 2 variants)`.
+        The name, the parameters that differ from another head, and how the head was fitted, for
+        example `logreg C=3.0 (tuned, 2 variants)`.
     """
     every = [entries[0].facts for entries in ranked]
     labels = [
@@ -46,7 +47,7 @@ def _numbered(names: list[tuple[str, str]]) -> list[str]:
 
 
 def _same_but_params(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Check whether two heads differ in nothing but parameters and variants."""
+    """Check whether two heads differ only in parameters and variants."""
     same = all(one[key] == other[key] for key in ("head", "tuned"))
     return same and _images(one) == _images(other)
 
@@ -66,17 +67,22 @@ def _head_label(facts: dict[str, Any], similar: list[dict[str, Any]]) -> str:
 
 
 def embedding_labels(ranked: list[list[Entry]]) -> list[str]:
-    """Return names of embeddings, with the file's name where an embedding is not unique.
+    """Return the embedding's name for each head, preceded by its file if the name is not unique.
 
     Parameters
     ----------
     ranked : list of lists of Entry
-        The repeats of each head.
+        Entries of each head, one for each repeat.
+
+    Returns
+    -------
+    list of str
+        For example `resnet50`, or `photos.h5:resnet50`.
     """
     every = [entries[0].facts for entries in ranked]
     matrices: dict[tuple[Any, ...], set[str]] = {}
     for facts in every:
-        # The head's label has the number of variants, but does not show which ones they are.
+        # The head's label shows the number of variants, but not which variants they are.
         matrices.setdefault((facts["embedding"],), set()).add(_images(facts))
         matrices.setdefault(_embedding_and_variants(facts), set()).add(facts["matrix"])
     return [

@@ -1,4 +1,4 @@
-"""Tables as Parquet files, by pyarrow, which is installed with `tlfeatures[parquet]`."""
+"""Writing tables as Parquet files with pyarrow, which `tlfeatures[parquet]` installs."""
 
 from __future__ import annotations
 
@@ -17,21 +17,22 @@ def check_pyarrow(output: str | os.PathLike[str]) -> None:
     """Raise `ParameterError` if pyarrow is not installed."""
     if find_spec("pyarrow") is None:
         raise ParameterError(
-            f"{output} needs pyarrow, which is not installed: pip install 'tlfeatures[parquet]', "
-            "or name a file that ends in .csv"
+            f"{output} needs pyarrow, which is not installed; run pip install "
+            "'tlfeatures[parquet]', or give a name that ends in .csv"
         )
 
 
 class ParquetTable:
-    """A Parquet file that is written one entry after the other.
+    """A Parquet file to which the entries are written one at a time.
 
     Parameters
     ----------
     path : Path
+        The file; an existing one is replaced.
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("wb")  # a file of Python raises the errors of the system
+        self._file = path.open("wb")  # a Python file raises OSError, pyarrow raises other errors
         self._writer: Any = None
 
     def __enter__(self) -> ParquetTable:
@@ -43,7 +44,7 @@ class ParquetTable:
                 self._writer.close()
         finally:
             if self._writer is not None:
-                self._writer.is_open = False  # else it writes once more when it is deleted
+                self._writer.is_open = False  # otherwise pyarrow writes again in __del__
             self._file.close()
 
     def add(self, columns: Mapping[str, NDArray[Any]]) -> None:

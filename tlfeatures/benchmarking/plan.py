@@ -1,4 +1,4 @@
-"""The plan of a benchmark: heads, folds and settings, the same for every dataset of it."""
+"""The plan of a benchmark: heads, folds and settings. All datasets of the benchmark share it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from sklearn.base import BaseEstimator
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.stratified_folds import Fold
 from tlfeatures.errors import ParameterError
-from tlfeatures.heads.table import Grid, Heads, OneHead, head_grid, make_heads, named_heads
+from tlfeatures.heads.make_heads import Heads, make_heads, named_heads
+from tlfeatures.heads.table import Grid, OneHead, head_grid
 from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer
 from tlfeatures.model_selection.cross_validation import check_scoring
 from tlfeatures.model_selection.evaluation import scorer_of
@@ -22,25 +23,26 @@ from tlfeatures.names import as_list
 
 @dataclass(frozen=True)
 class Plan:
-    """What a benchmark computes on each of its datasets.
+    """Heads, folds and settings that a benchmark uses for each of its datasets.
 
     Attributes
     ----------
     heads : dict of name to str or scikit-learn classifier
-        From `named_heads`.
+        Heads by name; see `named_heads`.
     params : mapping
-        Parameters of heads that are given by name.
+        Parameters of the heads that are given by name.
     tune : bool
+        Whether parameters are chosen inside each training fold.
     scoring : list of str
-        Further scores; the first one ranks.
+        Scores in addition to the default ones. The first one ranks the heads.
     split : str
-        `cv`, or the split that is tested.
+        `cv`, or the name of the split that is tested.
     folds : list of lists of Fold
         Folds of each repeat.
     random_state : int or None
-        Seed of the first repeat; each further repeat has the next one.
+        Seed of the first repeat. Each further repeat adds 1 to it.
     scorer : BootstrapScorer
-        Of the tested images. All heads are scored on the same resamples.
+        Scorer of the tested images. It scores all heads on the same resamples.
     """
 
     heads: Mapping[str, OneHead]
@@ -66,7 +68,13 @@ class Plan:
         repeats: int,
         random_state: int | None,
     ) -> Plan:
-        """Make the folds of every repeat, and draw the resamples.
+        """Create a plan: make the folds of every repeat, and draw the resamples.
+
+        Parameters
+        ----------
+        data : Dataset
+        heads, params, tune, scoring, cv, split, repeats, random_state
+            See `tlfeatures.benchmark`.
 
         Raises
         ------
@@ -84,11 +92,11 @@ class Plan:
 
     @property
     def ranked_by(self) -> str:
-        """The score that ranks the heads."""
+        """Name of the score that ranks the heads."""
         return self.scoring[0] if self.scoring else "accuracy"
 
     def seed(self, repeat: int) -> int | None:
-        """Give the seed of a repeat."""
+        """Return the seed of a repeat."""
         return None if self.random_state is None else self.random_state + repeat
 
     def classifiers(self, repeat: int = 0) -> dict[str, BaseEstimator]:
@@ -96,11 +104,11 @@ class Plan:
         return make_heads(self.heads, self.params, random_state=self.seed(repeat))
 
     def grid(self, name: str) -> Grid:
-        """Give the values that tuning tries for a head; nothing without tuning."""
+        """Return the parameter values that tuning tries for a head; empty without tuning."""
         return dict(head_grid(self.heads[name], self.params)) if self.tune else {}
 
     def count_folds(self, datasets: int) -> int:
-        """Count the folds of all datasets, with those inside training folds, for the progress."""
+        """Return the number of folds of all datasets, including the inner folds of tuning."""
         return datasets * len(self.folds) * len(self.folds[0]) * (1 + INNER_CV * self.tune)
 
 
@@ -118,8 +126,9 @@ def _folds(
         )
     if repeats > 1 and not (cv is None or isinstance(cv, numbers.Integral)):
         raise ParameterError(
-            f"{repeats} repeats need a number of folds as cv: a splitter would cut the same again"
+            f"{repeats} repeats need a number of folds as cv, got {type(cv).__name__}, which would "
+            "give the same folds again"
         )
     seeds = (None if seed is None else seed + repeat for repeat in range(1, repeats))
-    again = (make_folds(data, cv=cv, split=split, random_state=each)[1] for each in seeds)
-    return chosen, [first, *again]
+    further = (make_folds(data, cv=cv, split=split, random_state=seed_)[1] for seed_ in seeds)
+    return chosen, [first, *further]

@@ -1,4 +1,4 @@
-"""The out-of-fold predictions of a benchmark as one table, for spreadsheets and data frames."""
+"""Tables of the out-of-fold predictions of a benchmark, as CSV or Parquet files or columns."""
 
 from __future__ import annotations
 
@@ -31,15 +31,16 @@ Columns = dict[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class PredictionsTable:
-    """The table that `write_predictions` has written.
+    """Path and size of a table that `write_predictions` has written.
 
     Attributes
     ----------
     file : str
+        Path of the table.
     rows : int
         Number of predictions: one for each tested image of each entry.
     entries : int
-        Number of entries; an entry is one head on one embedding in one repeat.
+        Number of entries. An entry is one head on one embedding in one repeat.
     """
 
     file: str
@@ -47,7 +48,7 @@ class PredictionsTable:
     entries: int
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON-ready plain data."""
+        """Return JSON-ready plain data."""
         return asdict(self)
 
 
@@ -78,7 +79,7 @@ def prediction_columns(study: Study, entry: Entry) -> Columns:
 
 
 def predictions_table(study: Study, entries: Iterable[Entry]) -> Columns:
-    """Return the predictions of all entries as columns, one entry after the other."""
+    """Return the predictions of all entries as columns; see `prediction_columns`."""
     parts = [prediction_columns(study, entry) for entry in entries]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
@@ -88,17 +89,17 @@ def write_predictions(
 ) -> PredictionsTable:
     """Write the out-of-fold predictions of a benchmark as a CSV or Parquet file.
 
-    There is one row for each tested image of each entry: a head on an embedding in a repeat.
-    `prediction_columns` describes the columns. The entries are read and written one at a time, so
-    that a large benchmark needs little memory.
+    An entry is one head on one embedding in one repeat. The table has one row for each tested image
+    of each entry. `prediction_columns` describes the columns. Entries are read and written one at a
+    time, so that a large benchmark needs little memory.
 
     Parameters
     ----------
     folder : path
         Folder of a benchmark.
     output : path
-        File that ends in .csv or .parquet; an existing one is replaced. Parquet needs `pip install
-        'tlfeatures[parquet]'`.
+        File whose name ends in .csv or .parquet. An existing file is replaced. Parquet needs
+        `pip install 'tlfeatures[parquet]'`.
 
     Returns
     -------
@@ -107,11 +108,12 @@ def write_predictions(
     Raises
     ------
     ParameterError
-        If there is no benchmark in the folder, no such file can be made, or pyarrow is missing.
+        If there is no benchmark in the folder, the output has another ending or can't be created,
+        or pyarrow is missing.
     FormatError
         If the folder is damaged.
     OutputError
-        If the file can't be written; an existing one stays.
+        If the file can't be written. An existing file is kept.
 
     Examples
     --------
@@ -141,13 +143,13 @@ def _write(folder: Path, target: Path, suffix: str, named: str) -> PredictionsTa
 
 
 class CsvTable:
-    """A CSV file that is written one entry after the other."""
+    """A CSV file to which the entries are written one at a time."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("w", newline="", encoding="utf-8", errors="backslashreplace")
-        # Texts are quoted, because an id may contain a line break.
+        # Text values are quoted, because an id may contain a line break.
         self._writer = csv.writer(self._file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
-        self._begun = False
+        self._has_header = False
 
     def __enter__(self) -> CsvTable:
         return self
@@ -156,10 +158,10 @@ class CsvTable:
         self._file.close()
 
     def add(self, columns: Columns) -> None:
-        """Write rows, and before the first ones the names of the columns."""
-        if not self._begun:
+        """Write rows. The first call also writes the names of the columns."""
+        if not self._has_header:
             self._writer.writerow(columns)
-            self._begun = True
+            self._has_header = True
         for row in zip(*(column.tolist() for column in columns.values()), strict=True):
             self._writer.writerow("" if _is_nan(value) else value for value in row)
 

@@ -1,4 +1,4 @@
-"""Ranking heads by their pooled scores, with intervals and tests against the best one."""
+"""Ranking heads by their pooled scores, with intervals and tests against the best head."""
 
 from __future__ import annotations
 
@@ -21,22 +21,23 @@ from tlfeatures.metrics.scores import finite_or_none
 
 Scores = dict[str, Score]
 
-_NOT_SCORED = "another repeat of the benchmark was not given this score"
+_NOT_SCORED = "another repeat of the benchmark was computed without this score"
 
 
 def compare(
     entries: Sequence[Entry], study: Study, scoring: str, scorer: BootstrapScorer
 ) -> Comparison:
-    """Rank entries of one study, with the interval of each and its test against the best.
+    """Rank the entries of a study, with an interval and a test against the best for each head.
 
     Parameters
     ----------
     entries : sequence of Entry
+        All repeats of all heads.
     study : Study
     scoring : str
-        The score that ranks.
+        Name of the score that ranks the heads.
     scorer : BootstrapScorer
-        Of the tested images. All heads are scored on the same resamples.
+        Scorer of the tested images. It scores all heads on the same resamples.
 
     Returns
     -------
@@ -45,7 +46,7 @@ def compare(
     Raises
     ------
     ParameterError
-        If no entry has that score.
+        If no entry has a value of the score.
     """
     series = _series([entry for entry in entries if scoring in entry.facts["scores"]])
     scored = {key: _scores(repeats, scorer) for key, repeats in series.items()}
@@ -68,16 +69,24 @@ def compare(
 
 
 def nothing_ranks(scoring: str, reasons: Iterable[str | None]) -> ParameterError:
-    """Return the error that no head has the score that is to rank them, with the reasons."""
+    """Return the error for a score that is not defined for any head.
+
+    Parameters
+    ----------
+    scoring : str
+        Name of the score.
+    reasons : iterable of str or None
+        Why the score is not defined, for each head.
+    """
     why = "; ".join(sorted(set(filter(None, reasons))))
     return ParameterError(
         f"{scoring} is not defined for any of the heads on these images{f' ({why})' if why else ''}"
-        "; rank them by another score, as with --scoring accuracy"
+        "; rank the heads by another score, for example with --scoring accuracy"
     )
 
 
 def _series(entries: Sequence[Entry]) -> dict[tuple[Any, ...], list[Entry]]:
-    """Group entries that differ in the repeat only, in the order of repeats."""
+    """Group the entries that differ only in the repeat, in the order of repeats."""
     series: dict[tuple[Any, ...], list[Entry]] = {}
     for entry in sorted(entries, key=lambda entry: entry.facts["repeat"]):
         series.setdefault(series_of(entry), []).append(entry)
@@ -92,7 +101,7 @@ def _predictions(entries: Sequence[Entry]) -> list[Predictions]:
 
 
 def _scores(entries: list[Entry], scorer: BootstrapScorer) -> Scores:
-    """Give the scores of an entry, or of several repeats together."""
+    """Return the scores of one entry, or the pooled scores of several repeats."""
     own: Scores = entries[0].facts["scores"]
     if len(entries) == 1:
         return own
@@ -120,7 +129,7 @@ def _tests(
     folds: int,
     scorer: BootstrapScorer,
 ) -> tuple[list[Outcome], float]:
-    """Compare heads with the best one; return the outcomes and the detectable difference."""
+    """Test all heads against the best; return the outcomes and the detectable difference."""
     if folds > 1:
         fold_scores = [[_fold_scores(entry, scoring) for entry in repeats] for repeats in ranked]
         return compare_folds(fold_scores, scores[0][scoring], scoring)
@@ -140,7 +149,7 @@ def _fold_scores(entry: Entry, scoring: str) -> FoldScores:
 
 
 def _sort_value(scores: Scores, scoring: str) -> float:
-    """Return a number that is larger for a better score; of our own scores only log loss falls."""
+    """Return a number that is larger for a better head; for log loss, smaller values are better."""
     value: float | None = scores[scoring]["score"]
     if value is None:
         return -math.inf

@@ -1,7 +1,7 @@
-"""Running a benchmark: every head on every embedding, with the same folds, and ranking them.
+"""The function `benchmark`: fit every head on every embedding with the same folds, and rank them.
 
-An entry is one head on one embedding in one repeat. Entries that are added to a folder (heads,
-embeddings, repeats) are ranked together with those that it has.
+An entry is one head on one embedding in one repeat. A run adds its entries to the folder of
+results, and ranks them together with the entries of earlier runs.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tlfeatures.dataset.labels import Groups, Labels
 from tlfeatures.dataset.load import Data
 from tlfeatures.errors import ParameterError
 from tlfeatures.features.cluster.connect import TLS, connect_if
-from tlfeatures.heads.table import Heads, make_heads, named_heads, report_missing_params
+from tlfeatures.heads.make_heads import Heads, make_heads, named_heads, report_missing_params
 from tlfeatures.model_selection.progress import Progress, ProgressCounter
 from tlfeatures.model_selection.trainer import Trainer
 
@@ -66,35 +66,38 @@ def benchmark(
     data : path, Dataset, or sequence of them
         Embeddings files and datasets of the same images.
     heads : names, scikit-learn classifiers, or a mapping of name to either
-        See `make_heads`; "all" are those of `HEADS`.
+        See `make_heads`; "all" means every head of `HEADS`.
     embeddings : str or sequence of str
-        Names, also several joined as `A+B`, or "all" for all that the files have.
+        Names of embeddings, joined embeddings such as `A+B`, or "all" for every embedding of the
+        files.
     labels, groups, label_level, label_columns, near_duplicates, variants
-        See `load_dataset`; for files only.
+        See `load_dataset`. They apply to files, not to datasets.
     cv, split
         See `cross_validate`.
     repeats : int
-        Number of cross-validations with different folds and seeds; more find smaller differences.
+        Number of cross-validations, each with other folds and seeds. More repeats can detect
+        smaller differences.
     tune : bool
         Choose parameters by cross-validation inside each training fold (nested).
     params : mapping, optional
-        Parameters of the heads, see `make_heads`; they are not tuned.
+        Parameters of the heads, see `make_heads`. Tuning does not change them.
     scoring : str or sequence of str
-        Further scores; the first one ranks the heads, by default accuracy.
+        Further scores. The first one ranks the heads; the default is accuracy.
     out : path, optional
-        Folder of the results, created if needed. Entries that it has are not computed again.
+        Folder of the results; it is created if it does not exist. Entries that are already in the
+        folder are not computed again.
     n_jobs : int or None
         Number of folds fitted at once; the results don't depend on it.
     random_state : int or None
         Seed of folds, heads and resamples.
     cluster : str or distributed.Client, optional
-        Its workers fit the folds instead of `n_jobs` processes: the address of a Dask scheduler,
-        "local" to start one on this machine, or a client. The results don't depend
-        on it.
+        A Dask cluster whose workers fit the folds, instead of `n_jobs` processes: the address of
+        a scheduler, "local" to start one on this machine, or a client. It does not change the
+        results.
     tls : TLS, optional
         Certificates, see `tlfeatures.features.cluster.connect.TLS`.
     command : str, optional
-        The command line, kept with the results for people to read.
+        The command line, stored with the results as information for people.
     progress : callable of (done, total), optional
         Called after each fold.
 
@@ -105,8 +108,8 @@ def benchmark(
     Raises
     ------
     ClusterError
-        If the scheduler can't be reached, or is lost, or its workers can't fit the folds; with
-        `out`, the same call continues where it stopped.
+        If the scheduler can't be reached, the connection to it is lost, or its workers can't fit
+        the folds. With `out`, the same call continues where this one stopped.
     DatasetError
         If the files have no images in common, or different labels for an image.
     ParameterError
@@ -155,26 +158,30 @@ def benchmark(
 
 
 def add_command(store: ResultStore, command: str | None) -> None:
-    """Keep the command line with the results of a run, before it computes any."""
+    """Add a command line to the commands of a store. Call it before entries are computed."""
     if command is not None and command not in store.commands:
         store.commands.append(command)
 
 
 def ranked(plan: Plan, store: ResultStore) -> Benchmark:
-    """Rank all entries of a store, also those that other runs have written, and write the ranking.
+    """Rank all entries of a store, including those of other runs, and write the ranking.
 
     Parameters
     ----------
     plan : Plan
+        Has the score that ranks the heads, and the scorer.
     store : ResultStore
+        Has the entries, and the folder that the ranking is written to.
 
     Raises
     ------
     ParameterError
-        If there are no entries, or none has the score that ranks.
+        If there are no entries, or none has a value of the score that ranks the heads.
     """
     if not store.entries:
-        raise ParameterError("none of these heads could be fitted; the reasons are said above")
+        raise ParameterError(
+            "none of these heads could be fitted; the warnings of this run give the reasons"
+        )
     with store.updating():
         entries = _rankable(store.entries, plan.ranked_by)
         comparison = compare(entries, store.study, plan.ranked_by, plan.scorer)

@@ -1,4 +1,4 @@
-"""The images of a benchmark and their folds."""
+"""The study of a benchmark: its images, their classes and folds, and where they come from."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def sources_of(datasets: Iterable[Dataset], labels: Any, groups: Any) -> dict[st
     Returns
     -------
     dict
-        JSON-ready. `files` has the spec and the provenance of each embeddings file, and the least
-        similarity of its near-duplicates; without such a file, the provenance is empty. `labels`
-        and `groups_from` are paths, a regular expression, `GIVEN_IN_PYTHON` or None.
+        JSON-ready. `files` maps the path of each embeddings file to its spec, its provenance (empty
+        if there is no such file) and the least similarity of its near-duplicates. `labels` and
+        `groups_from` are paths, a regular expression, `GIVEN_IN_PYTHON` or None.
     """
     files: dict[str, Any] = {}
     for data in datasets:
@@ -70,22 +70,22 @@ def _origin(given: Any) -> str | None:
 
 @dataclass(frozen=True, eq=False)
 class Study(EqualByValue):
-    """The images of a benchmark and their folds; entries of one study can be compared.
+    """The images of a benchmark and their folds. Entries of the same study can be compared.
 
     Attributes
     ----------
     ids, y : ndarray of shape (n,), str
-        All images, also those that no fold tests.
+        Ids and labels of all images, including those that no fold tests.
     groups, split : ndarray of shape (n,), str, or None
         See `Dataset`.
     copies : ndarray of shape (p, 2), int
-        Pairs of rows that are the same image, or nearly.
+        Pairs of rows that are copies or near-duplicates of the same image.
     folds : list of (train rows, test rows)
-        Those of the first repeat.
+        Folds of the first repeat.
     facts : dict
         JSON-ready: file, images, tested, classes, groups, copies, split, folds, random_state,
-        weights, study (a hash), copy_pairs (of ids), unreadable (ids of images that could not be
-        read), and what `sources_of` says.
+        weights, study (a hash), copy_pairs (pairs of ids), unreadable (ids of images that could not
+        be read), and the result of `sources_of`.
     """
 
     ids: NDArray[np.str_]
@@ -105,7 +105,20 @@ class Study(EqualByValue):
         seed: int | None,
         sources: Mapping[str, Any] | None = None,
     ) -> Study:
-        """Describe a dataset, the folds of its first repeat, and its sources."""
+        """Create the study of a dataset.
+
+        Parameters
+        ----------
+        data : Dataset
+        split : str
+            `cv`, or the name of the split that is tested.
+        folds : list of (train rows, test rows)
+            Folds of the first repeat.
+        seed : int or None
+            Seed of the folds.
+        sources : mapping, optional
+            Result of `sources_of`.
+        """
         facts = {
             "file": data.file,
             "images": len(data.y),
@@ -126,15 +139,15 @@ class Study(EqualByValue):
 
     @cached_property
     def together(self) -> NDArray[np.int64] | None:
-        """Images with the same number are always on one side of a fold; see `Dataset.together`."""
+        """Group number of each image; a fold never separates a group. See `Dataset.together`."""
         return merge_groups(len(self.y), self.groups, [self.copies])
 
     @property
     def classes(self) -> list[str]:
-        """The classes, sorted."""
+        """Names of the classes, sorted."""
         classes: list[str] = self.facts["classes"]
         return classes
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the facts as JSON-ready plain data, with the format."""
+        """Return the facts and the version of the format as JSON-ready plain data."""
         return {"format": FORMAT, "format_version": FORMAT_VERSION, **self.facts}

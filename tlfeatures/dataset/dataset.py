@@ -1,4 +1,4 @@
-"""The dataset that heads are fitted to: X, y, groups, ids, split."""
+"""The dataset that heads are fitted on: embeddings, labels, groups, ids and splits."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ class Unreadable:
     ----------
     id : str
     label : str or None
-        Its class, if the folders or the labels name one.
+        Class of the image, if the folders or the labels have one.
     reason : str
+        Why the image could not be read.
     """
 
     id: str
@@ -37,19 +38,21 @@ class Dataset(EqualByValue):
     Attributes
     ----------
     X : ndarray of shape (n, d), float32
+        Embeddings, one row for each image.
     y : ndarray of shape (n,), str
         Class of each image.
     groups : ndarray of shape (n,), str, or None
-        Groups given by the user: patient, site, video.
+        Group of each image, given by the user: for example a patient, a site or a video.
     ids : ndarray of shape (n,), str
-        POSIX path relative to the source folder.
+        Id of each image: its POSIX path relative to the source folder.
     split : ndarray of shape (n,), str, or None
-        train, val or test, if the folders or the labels name splits.
+        train, val or test, if the folders or the labels have splits.
     embedding : str
-        `LAYER.POOLING`, or several joined as `A+B`: the meaning of X's columns.
+        Name of the embedding: `LAYER.POOLING`, or several joined as `A+B`.
     spec : Spec
-        Settings by which X was computed.
+        Settings with which X was computed.
     file : str
+        Path of the embeddings file.
     copies : ndarray of shape (p, 2), int
         Pairs of rows that are the same image, or nearly.
     near_duplicates : float or None
@@ -59,9 +62,9 @@ class Dataset(EqualByValue):
         sha256 of each image file.
     variants : ndarray of shape (n, v, d), float32, or None
         Embeddings of v variants of each image. Heads are also fitted on the variants of their
-        training images, and never scored on any.
+        training images, but they are never scored on variants.
     looks : ndarray of shape (n, d'), float32, or None
-        The embedding on which copies are found, if it is not X and was requested.
+        Embedding in which copies are searched, if it is not X and was requested.
     unreadable : tuple of Unreadable
         Images of the file that have no embedding because they could not be read.
     """
@@ -88,22 +91,29 @@ class Dataset(EqualByValue):
 
     @cached_property
     def together(self) -> NDArray[np.int64] | None:
-        """Rows with the same number are always on the same side of a fold; None: no two are.
+        """Group number of each row, of shape (n,). A fold never separates rows of a group.
 
-        These are rows of one group, and rows that are copies, directly or by way of other rows.
+        Rows of a user's group have the same number. Rows that are copies, directly or through other
+        rows, have the same number too. None if no two rows belong together.
         """
         return merge_groups(len(self.y), self.groups, [self.copies])
 
     @property
     def classes(self) -> list[str]:
-        """The classes, sorted."""
+        """Names of the classes, sorted."""
         return sorted(set(self.y.tolist()))
 
     def take(self, rows: NDArray[np.int_]) -> Dataset:
-        """Give these rows in this order; the copies among them still belong together."""
+        """Return a dataset with some of the rows, in the given order.
+
+        Parameters
+        ----------
+        rows : ndarray of int
+            Indices of the rows. Copies among these rows remain copies.
+        """
         if np.array_equal(rows, np.arange(len(self.ids))):
             return self
-        # If i, j and k are copies and j is dropped, i and k still are.
+        # If i, j and k are copies and j is removed, i and k are still copies.
         same = merge_groups(len(self.ids), None, [self.copies])
         return replace(
             self,

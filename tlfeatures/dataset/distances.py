@@ -1,8 +1,9 @@
-"""Distances of embeddings' rows, block by block, so that X is never copied as a whole.
+"""Distances between the rows of an embedding, computed in blocks, so that X is not copied.
 
-The distance is the Euclidean distance of the rows' square roots (with their signs) after these are
-scaled to length 1; for activations, which are not negative, that is the Hellinger distance of two
-rows as shares of their sums. The root keeps the few largest activations from deciding alone.
+For each row, square roots of the values (with their signs) are computed and scaled to length 1. The
+distance is the Euclidean distance of these rows. For activations, which are not negative, this is
+the Hellinger distance of the rows divided by their sums. Without the square root, a few large
+activations would dominate the distance.
 """
 
 from __future__ import annotations
@@ -12,26 +13,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-_SAME = 4e-6  # a squared distance that float32 doesn't distinguish from 0
+_SAME = 4e-6  # float32 can't distinguish a smaller squared distance from 0
 _BLOCK_BYTES = 2**27
 
 
 def neighbor_distances(X: ArrayLike, k: int, *, block: int | None = None) -> NDArray[np.float32]:
-    """Give the distance of each row to its k-th nearest other row.
+    """Return the distance of each row to its k-th nearest other row.
 
     Parameters
     ----------
     X : array of shape (n, d)
-        Embeddings; never copied as a whole.
+        Embeddings.
     k : int
-        At most n - 1 is used.
+        Number of the neighbour. If k is larger than n - 1, n - 1 is used.
     block : int, optional
-        Rows of a block.
+        Number of rows of a block.
 
     Returns
     -------
     ndarray of shape (n,), float32
-        NaN for rows of zeros and rows with a value that isn't finite.
+        Distances; NaN for rows of zeros and rows with a value that isn't finite.
     """
     X = np.asarray(X)
     block = block or block_rows(X.shape[1])
@@ -45,24 +46,24 @@ def neighbor_distances(X: ArrayLike, k: int, *, block: int | None = None) -> NDA
         nearest = np.empty((len(unit), 0), np.float32)
         for other in parts(len(rows), block):
             candidates = np.hstack([nearest, distances(unit, unit_roots(X[rows[other]]))])
-            # The row itself is the nearest one, at 0.
+            # The nearest row is the row itself, with distance 0.
             nearest = np.partition(candidates, min(k, candidates.shape[1] - 1), axis=1)[:, : k + 1]
         kth[rows[part]] = nearest.max(axis=1)
     return kth
 
 
 def block_rows(columns: int) -> int:
-    """Give how many rows of so many columns make a block of about 100 MB in all."""
+    """Return the number of rows of a block, for a memory use of about 100 MB."""
     return max(16, min(1024, _BLOCK_BYTES // (16 * columns)))
 
 
 def parts(n: int, block: int) -> list[slice]:
-    """Divide n rows into blocks; never none, so that there is something to concatenate."""
+    """Divide n rows into blocks. There is at least one block, which is empty if n is 0."""
     return [slice(start, start + block) for start in range(0, max(n, 1), block)]
 
 
 def usable(rows: NDArray[Any]) -> NDArray[np.bool_]:
-    """Give which rows are finite and not all zeros."""
+    """Return whether each row is finite and has a value that is not 0."""
     with np.errstate(over="ignore", invalid="ignore"):
         total = np.abs(rows.astype(np.float32, copy=False)).sum(axis=1)
     usable: NDArray[np.bool_] = np.isfinite(total) & (total > 0)
@@ -70,7 +71,7 @@ def usable(rows: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def unit_roots(rows: NDArray[Any]) -> NDArray[np.float32]:
-    """Give the roots of rows, with their signs, scaled to length 1; NaN for a row of zeros."""
+    """Return square roots of rows, with signs, scaled to length 1; NaN for a row of zeros."""
     rows = rows.astype(np.float32, copy=False)
     roots: NDArray[np.float32] = np.abs(rows)
     np.sqrt(roots, out=roots)
@@ -80,16 +81,19 @@ def unit_roots(rows: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def distances(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Give the distance of each row of `first` to each row of `second`, both from `unit_roots`."""
+    """Return the distance of each row of `first` to each row of `second`.
+
+    Both are results of `unit_roots`.
+    """
     squares: NDArray[np.float32] = first @ second.T
     squares *= -2
     squares += 2
-    squares[squares < _SAME] = 0  # rounding makes equal rows differ, or gives the root of -1e-7
+    squares[squares < _SAME] = 0  # equal rows may differ, or be negative, because of rounding
     return np.sqrt(squares, out=squares)
 
 
 def row_distances(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Give the distance of each row of `first` to the same row of `second`, see `distances`."""
+    """Return the distance of each row of `first` to the same row of `second`; see `distances`."""
     squares: NDArray[np.float32] = 2 - 2 * np.einsum("ij,ij->i", first, second)
     squares[squares < _SAME] = 0
     return np.sqrt(squares, out=squares)

@@ -1,19 +1,19 @@
-"""Near-duplicates: the same photograph again, resized, recompressed, cropped or brightened.
+"""Near-duplicates: the same photograph, for example resized, recompressed, cropped or brightened.
 
-They are found on an embedding::
+Two images are near-duplicates if their embeddings are similar enough::
 
     similarity(i, j) = 1 - distance(i, j) / min(scale(i), scale(j))
 
-`distance` is that of `tlfeatures.dataset.distances`. `scale` is the distance to the nearest tenth
-of the images, and at least to the tenth nearest image. So 1 means the same embedding, and 0 means
-as far as one image in ten is anyway. The scale lets one threshold, the backbone's `near_duplicate`,
-serve for 512 and for 25,088 columns, and for sets of similar and of different images. Distances
-relative to the median nearest neighbour separate as well, but find little where most images have a
-near-duplicate; cosines need a threshold for each embedding.
+`tlfeatures.dataset.distances` defines `distance`. `scale` is the distance within which a tenth of
+the images are, but at least 10 images. A similarity of 1 means the same embedding. 0 means that a
+tenth of the images are as near. Because of the scale, one threshold, the backbone's
+`near_duplicate`, can be used for 512 and for 25,088 columns, and for sets of similar and of
+different images. Distances relative to the median nearest neighbour separate equally well, but find
+few pairs if most images have a near-duplicate. Cosines need another threshold for each embedding.
 
-Measured with VGG16 at 224 on versions of 30 of 1,078 landscapes (Intel, 150 x 150 pixels) and of
-20 of 397 photos of insects (Hymenoptera, 500 pixels wide or high), saved as JPEG of quality 90
-unless noted. Shares found, in percent:
+The method was tested with VGG16 at 224 on versions of 30 of 1,078 landscapes (Intel, 150 x 150
+pixels) and of 20 of 397 photos of insects (Hymenoptera, 500 pixels wide or high). The versions were
+saved as JPEG of quality 90, if nothing else is stated. Percentages of versions that were found:
 
 =================  ===============  ===================  ===============  ===================
 version            avg, landscapes  flatten, landscapes  avg, insects     flatten, insects
@@ -33,20 +33,21 @@ mirrored           100              0                    100              5
 grey               40               37                   10               10
 =================  ===============  ===================  ===============  ===================
 
-Among the originals 9 pairs of landscapes were found with avg and 4 with flatten (a burst, the
-same view twice), one of them wrong, and no pair of insects; at most 3 images became one group. Of
-50 photos in 9 versions each, 98 % (avg) and 95 % (flatten) of the pairs were found, none wrong.
+Among the original landscapes, 9 pairs were found with avg and 4 with flatten (a burst, and the same
+view twice). One of these pairs was wrong. No pair of insects was found. The largest group had 3
+images. In another test with 9 versions each of 50 photos, 98 % (avg) and 95 % (flatten) of the
+pairs were found, and no wrong pair.
 
 The limit 0.4 is VGG16's, and other networks need another one: among the same photographs of flowers
 it found 4 pairs with VGG16, 6 with MobileNetV2, 19 with EfficientNet-Lite0 and 53 with SqueezeNet.
-So for a user's own backbone "auto" finds identical files only.
+So for a user's own backbone, "auto" finds identical files only.
 
-Not found are mirrored images by `flatten`, grey versions, strong crops and, of small images, strong
-compression; other photographs of the same object; and all but the closest versions if one
-photograph makes up over a tenth of many images, as in a few videos. Such images need groups given
-by the user. Too much is found if a class is a small part of the images and very different from the
-others (40 scanned digits among 397 photos became one group), and among images as simple as digits
-(of 600, 13 in one group).
+The method has limits. It does not find grey versions, strong crops, mirrored images (with
+`flatten`), strong compression of small images, and other photographs of the same object. If more
+than a tenth of many images are versions of one photograph, as in a few videos, it finds only the
+closest versions. In these cases, the user should give groups. The method finds too many pairs if a
+class has few images and is very different from the others (40 scanned digits among 397 photos
+became one group), and if images are very simple (13 of 600 digits became one group).
 """
 
 from __future__ import annotations
@@ -75,10 +76,10 @@ logger = logging.getLogger(__name__)
 
 Similarity = float | Literal["auto"] | None
 
-LEAST_COLUMNS = 64  # with the 3 mean colours all 1,078 landscapes became one group
-SAMPLE = 1000  # images that the scale is measured on
-_NEAREST = 10  # the scale reaches at least so many images: a burst is not its own measure
-_SHARE = 10  # and at least one image in so many
+LEAST_COLUMNS = 64  # with 3 columns (mean colours), all 1,078 landscapes became one group
+SAMPLE = 1000  # number of images from which the scale is computed
+_NEAREST = 10  # the scale includes at least so many images, more than the images of a burst
+_SHARE = 10  # the scale includes at least one of so many images
 MOST_PAIRS = 1_000_000
 
 
@@ -87,31 +88,33 @@ def find_near_duplicates(
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Find pairs of rows that show the same photograph, the most similar first.
 
-    Every pair of rows is compared, block by block, so that X is never copied as a whole. Fewer
-    than 64 columns do not distinguish photographs, so that none are found.
+    All pairs of rows are compared in blocks, so that X is never copied as a whole. Embeddings with
+    fewer than 64 columns can't distinguish photographs, so no pairs are returned.
 
     Parameters
     ----------
     X : array of shape (n, d)
         Embeddings. Rows of zeros, and rows with a value that isn't finite, are in no pair.
     threshold : float
-        Above 0, up to 1. 1 finds rows that are equal except for rounding and a factor.
+        Smallest similarity of a pair, above 0 and up to 1. With 1, rows must be equal except for
+        rounding and a factor.
     block : int, optional
-        Rows of a block. By default as many as use about 100 MB (200 MB where over a million
-        pairs are found).
+        Number of rows of a block. By default, blocks use about 100 MB (200 MB if there are more
+        than a million pairs).
 
     Returns
     -------
     pairs : ndarray of shape (p, 2), int
-        Rows i < j. Where there are over a million pairs, those of a maximum spanning forest
-        only: fewer than n, and they join the same rows, at this and at every higher threshold.
+        Rows i < j. If there are more than a million pairs, only the pairs of a maximum spanning
+        forest are returned. They are fewer than n, and connect the same rows as all pairs, with
+        this and every higher threshold.
     similarity : ndarray of shape (p,)
-        1 is the same embedding, 0 no nearer than one image in ten; see the module.
+        Similarities of the pairs; the module's docstring defines them.
 
     Raises
     ------
     ParameterError
-        If X has not two dimensions, or a parameter can't have its value.
+        If X does not have two dimensions, or a parameter has an invalid value.
     """
     X = np.asarray(X)
     _check(X, threshold, block)
@@ -137,9 +140,9 @@ def find_copies(
     Parameters
     ----------
     X : array of shape (n, d)
-        The embedding on which near-duplicates are found.
+        Embedding in which near-duplicates are searched.
     digests : ndarray of shape (n, 32), uint8, or None
-        sha256 of each image file, if it is known.
+        sha256 of each image file.
     near_duplicates : float, "auto" or None
         See `load_dataset`.
     spec : Spec
@@ -147,9 +150,9 @@ def find_copies(
     Returns
     -------
     copies : ndarray of shape (p, 2), int
-        Rows i < j, without repetitions. Of n equal files there are n - 1 pairs at least.
+        Rows i < j, without repetitions. n equal files give at least n - 1 pairs.
     identical : int
-        Number of pairs of equal files, n - 1 of n.
+        Number of pairs of equal files; n equal files count as n - 1 pairs.
     """
     same = np.empty((0, 2), np.int64) if digests is None else identical_pairs(digests)
     near = np.empty((0, 2), np.int64)
@@ -167,19 +170,20 @@ def find_copies(
 
 
 def pair_similarities(X: ArrayLike, pairs: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Give the similarity of pairs of rows, as `find_near_duplicates` defines it.
+    """Return the similarity of pairs of rows, as `find_near_duplicates` defines it.
 
     Parameters
     ----------
     X : array of shape (n, d)
-        Embeddings of all images: the scale is measured on them.
+        Embeddings of all images, from which the scale is computed.
     pairs : ndarray of shape (p, 2), int
+        Pairs of rows.
 
     Returns
     -------
     ndarray of shape (p,)
-        At most 1, which is the same embedding; 0 is no nearer than one image in ten. 0 for a row
-        of zeros, or with a value that isn't finite.
+        Similarities, at most 1. The similarity is 0 for a row of zeros, or a row with a value that
+        isn't finite.
     """
     X = np.asarray(X)
     block = block_rows(X.shape[1])
@@ -200,11 +204,11 @@ def pair_similarities(X: ArrayLike, pairs: NDArray[np.int64]) -> NDArray[np.floa
 
 
 def least_similarity(similarity: Similarity, spec: Spec) -> float | None:
-    """Give the similarity from which two images are copies; "auto" is the limit of the backbone.
+    """Return the smallest similarity of copies; "auto" means the threshold of the backbone.
 
-    None stands for no similarity: only identical files are copies. So it is for a user's own
-    backbone, whose limit nobody has measured. For a backbone that this version doesn't have, it is
-    the limit of VGG16.
+    None means that only identical files are copies. This holds for a user's own backbone, whose
+    threshold was not measured. If this version does not have the backbone, the threshold of VGG16
+    is used.
     """
     if similarity != "auto":
         return similarity
@@ -223,10 +227,10 @@ def _check(X: NDArray[Any], threshold: float, block: int | None) -> None:
 def _scales(
     X: NDArray[Any], rows: NDArray[np.int64], block: int, wanted: NDArray[np.int64] | None = None
 ) -> NDArray[np.float32]:
-    """Give the distance of each (wanted) row to its nearest tenth, on an even sample of the rows.
+    """Return the scale of each row, or of each wanted row, from a regular sample of the rows.
 
-    It is a quantile and not the nearest neighbour: if most images have a near-duplicate, these are
-    the nearest neighbours, and nothing would stand out.
+    The scale is not the distance to the nearest neighbour: if most images have a near-duplicate,
+    these would be the nearest neighbours, and no pair would be especially near.
     """
     scales = np.zeros(len(X), np.float32)
     sample = rows[np.linspace(0, len(rows) - 1, min(len(rows), SAMPLE)).astype(np.int64)]
@@ -238,7 +242,7 @@ def _scales(
     for part in parts(len(wanted), block):
         unit = unit_roots(X[wanted[part]])
         table = np.hstack([distances(unit, unit_roots(X[sample[other]])) for other in blocks])
-        # The row itself is the nearest one, at 0.
+        # The nearest row is the row itself, with distance 0.
         scales[wanted[part]] = np.partition(table, nearest, axis=1)[:, nearest]
     return scales
 
@@ -246,7 +250,7 @@ def _scales(
 def _similarities(
     X: NDArray[Any], rows: NDArray[np.int64], scales: NDArray[np.float32], block: int
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]]:
-    """Rows of a block, rows of the same or a later one, and their similarities."""
+    """Yield the rows of two blocks, and their similarities, for all pairs of blocks."""
     blocks = [rows[part] for part in parts(len(rows), block)]
     for number, first in enumerate(blocks):
         unit = unit_roots(X[first])
@@ -255,12 +259,12 @@ def _similarities(
             scale = np.minimum(scales[first][:, None], scales[second])
             with np.errstate(divide="ignore", invalid="ignore"):
                 table /= scale
-            # 0 / 0: copies of each other that are a tenth of the images
+            # 0 / 0 occurs if a tenth of the images are copies of each other
             yield first, second, 1 - np.nan_to_num(table, copy=False, nan=0, posinf=np.inf)
 
 
 class _Pairs:
-    """Collects pairs; it never holds many more than `MOST_PAIRS`."""
+    """Collects pairs, and keeps a spanning forest if there are more than `MOST_PAIRS`."""
 
     def __init__(self, n: int) -> None:
         self.n = n
@@ -285,12 +289,15 @@ class _Pairs:
         return np.concatenate(i), np.concatenate(j), np.concatenate(similarity)
 
     def _forest(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-        """The forest of a forest and of more pairs is the forest of all."""
+        """Return the pairs of a maximum spanning forest of the pairs that were collected.
+
+        The forest of an earlier forest and of new pairs is the forest of all pairs.
+        """
         from scipy.sparse import coo_array
         from scipy.sparse.csgraph import minimum_spanning_tree
 
         i, j, similarity = self._all()
-        # 2 - similarity: an edge of length 0 would be none
+        # 2 - similarity is never 0; an edge of length 0 would be ignored
         graph = coo_array((2 - similarity, (i, j)), shape=(self.n, self.n)).tocsr()
         tree = minimum_spanning_tree(graph).tocoo()
         return tree.row.astype(np.int64), tree.col.astype(np.int64), 2 - tree.data

@@ -1,4 +1,4 @@
-"""Choose the embedding of a file, the number of variants, and the embedding to find copies on."""
+"""Choosing what to read from a file: the embedding, the variants, and the embedding for copies."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from tlfeatures.names import unknown_name
 
 
 def choose_embedding(header: Header, embedding: str | None) -> str:
-    """Give the name of the requested embedding, or of the default one.
+    """Return the name of the requested embedding, or of the default embedding.
 
     Raises
     ------
     ParameterError
-        If the file has no such embedding, or has several and none is requested.
+        If the file does not have the requested embedding, or has several embeddings, none of them
+        the default, and none is requested.
     """
     names = list(header.embeddings)
     if embedding is None and len(names) == 1:
@@ -28,8 +29,8 @@ def choose_embedding(header: Header, embedding: str | None) -> str:
     chosen = embedding or default
     if chosen is None or (embedding is None and default not in names):
         raise ParameterError(
-            f"{header.path} has several embeddings: choose one with --embedding, of "
-            f"{', '.join(names)}"
+            f"{header.path} has several embeddings; choose one of {', '.join(names)} with "
+            "--embedding"
         )
     for part in parts_of(chosen):
         if part not in names:
@@ -41,10 +42,11 @@ _POOLS_BEST_FIRST = ("avg", "flatten", "max", "none")
 
 
 def embedding_for_copies(header: Header) -> str:
-    """Give the name of the file's embedding on which copies are found best.
+    """Return the name of the file's best embedding for the search for copies.
 
-    It is the deepest feature map, which represents objects and not textures: on the averages of
-    VGG16's first block, nearly all of 1,078 landscapes are one chain of near-duplicates.
+    This is an embedding of the deepest feature map, which represents objects instead of textures.
+    With the averages of VGG16's first block, almost all of 1,078 landscapes became one chain of
+    near-duplicates.
     """
     spec = header.spec
     backbone = spec.known_backbone
@@ -62,7 +64,7 @@ def embedding_for_copies(header: Header) -> str:
 
 
 def with_variants(spec: Spec, count: int) -> Spec:
-    """Give the spec with fewer variants of each image."""
+    """Return a spec whose number of variants of each image is `count`."""
     if spec.augmentation is None or count == spec.augmentation.variants:
         return spec
     few = replace(spec.augmentation, variants=count) if count else None
@@ -70,19 +72,19 @@ def with_variants(spec: Spec, count: int) -> Spec:
 
 
 def choose_variants(header: Header, wanted: int | None) -> int:
-    """Give the requested number of variants, by default all in the file.
+    """Return the requested number of variants; the default is all variants of the file.
 
     Raises
     ------
     ParameterError
-        If the file has fewer.
+        If the file has fewer variants.
     """
     if wanted is None:
         return header.spec.variants
     if type(wanted) is not int or not 0 <= wanted <= header.spec.variants:
         has = f"has {header.spec.variants} of each image" if header.spec.variants else "has none"
         raise ParameterError(
-            f"variants is {wanted!r}, and {header.path} {has}; to embed more into another file: "
-            "`tlfeatures extract SOURCE -o FILE --augment N`"
+            f"variants is {wanted!r}, but {header.path} {has}; to compute more variants, run "
+            "`tlfeatures extract SOURCE -o FILE --augment N` with another file"
         )
     return wanted

@@ -1,4 +1,4 @@
-"""Rows that belong together: groups, copies, and what follows from both."""
+"""Grouping of rows that belong together, because of groups or copies."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tlfeatures.errors import ParameterError
 def merge_groups(
     n: int, groups: Sequence[str] | NDArray[np.str_] | None, pairs: Iterable[ArrayLike]
 ) -> NDArray[np.int64] | None:
-    """Number rows that belong together for any reason, by first appearance.
+    """Return group numbers of rows. Rows that belong together for any reason have the same number.
 
     Parameters
     ----------
@@ -22,12 +22,12 @@ def merge_groups(
     groups : sequence of n str, or None
         Groups given by the user.
     pairs : iterable of arrays of shape (p, 2)
-        Rows that belong together, as `find_near_duplicates` and `identical_pairs` give them.
+        Pairs of rows that belong together, from `find_near_duplicates` or `identical_pairs`.
 
     Returns
     -------
     ndarray of shape (n,), int, or None
-        None if no two rows belong together.
+        Numbers in the order of their first rows. None if no two rows belong together.
 
     Raises
     ------
@@ -38,13 +38,13 @@ def merge_groups(
     from scipy.sparse.csgraph import connected_components
 
     if groups is not None and len(groups) != n:
-        raise ParameterError(f"there are {len(groups)} groups for {n} rows; give each row one")
+        raise ParameterError(f"got {len(groups)} groups for {n} rows; expected one group per row")
     links = [np.asarray(part, np.int64).reshape(-1, 2) for part in pairs]
     if groups is not None:
         links.append(chained([str(group) for group in groups]))
     joined = np.concatenate([np.empty((0, 2), np.int64), *links])
     if joined.size and not 0 <= joined.min() <= joined.max() < n:
-        raise ParameterError(f"a pair names a row that isn't one of {n}")
+        raise ParameterError(f"a pair has a row number outside the {n} rows")
     if not joined.size:
         return None
     graph = coo_array((np.ones(len(joined)), (joined[:, 0], joined[:, 1])), shape=(n, n))
@@ -56,7 +56,7 @@ def merge_groups(
 
 
 def identical_pairs(digests: Sequence[bytes] | NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Pair each row with the next one of the same digest: n copies make n - 1 pairs.
+    """Pair each row with the next row that has the same digest. n copies give n - 1 pairs.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def identical_pairs(digests: Sequence[bytes] | NDArray[np.uint8]) -> NDArray[np.
 
 
 def chained(keys: Sequence[Hashable]) -> NDArray[np.int64]:
-    """Pair each row with the next one of the same key: n equal keys make n - 1 pairs."""
+    """Pair each row with the next row that has the same key. n equal keys give n - 1 pairs."""
     last: dict[Hashable, int] = {}
     pairs = []
     for row, key in enumerate(keys):

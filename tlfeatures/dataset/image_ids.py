@@ -1,4 +1,4 @@
-"""Which image an id of labels or groups means, and messages about ids that mean none."""
+"""Matching the ids of labels and groups with images, and messages about ids without an image."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tlfeatures.names import some_of
 
 logger = logging.getLogger(__name__)
 
-_SHOWN = 3  # ids that a message names
+_SHOWN = 3  # number of ids in a message
 
 
 class _Ids:
@@ -33,7 +33,7 @@ class _Ids:
         return dict(places)
 
     def find(self, written: str) -> int | None:
-        """Give the position of an image; None if there is no such image."""
+        """Return the position of an image; None if there is no such image."""
         for form in (written, written.strip()):
             if form in self._exact:
                 return self._exact[form]
@@ -44,14 +44,14 @@ class _Ids:
         if len(places) > 1:
             named = " and ".join(ascii(self._ids[place]) for place in places)
             raise DatasetError(
-                f"the id {written!r} fits {len(places)} images, which differ by blanks or Unicode "
-                f"form alone: {named}; write one of them exactly, or rename an image"
+                f"the id {written!r} matches {len(places)} images, which differ only in blanks or "
+                f"Unicode form: {named}; write one of these ids exactly, or rename an image"
             )
         return places[0] if places else None
 
 
 class Entry(NamedTuple):
-    """Label, group and split of one id; `line` is the line in a file."""
+    """Label, group and split of an id, and its line if they were read from a file."""
 
     id: str
     row: LabelRow
@@ -62,13 +62,14 @@ class Entry(NamedTuple):
 
 
 def rows_of_labels(ids: Sequence[str], entries: list[Entry], name: str) -> list[LabelRow]:
-    """Give the row of each image, and warn of entries that belong to no image.
+    """Return the label, group and split of each image, and warn about entries without an image.
 
     Parameters
     ----------
     ids : sequence of n str
         Ids of the images.
     entries : list of Entry
+        Labels, groups and splits by id.
     name : str
         Name of the labels, for messages.
 
@@ -79,19 +80,19 @@ def rows_of_labels(ids: Sequence[str], entries: list[Entry], name: str) -> list[
     Raises
     ------
     DatasetError
-        If no entry belongs to an image, an image has two labels, or an id fits two images.
+        If no entry matches an image, an image has two labels, or an id matches two images.
     """
     rows, unused, count = rows_of_images(ids, entries, name)
     if len(unused) == count:
         if not unused:
             raise DatasetError(f"{name} has no labels, or no ids")
         raise DatasetError(
-            f"no id of the labels is that of an image: they are {in_words(unused)}; "
+            f"no id of the labels matches an image; the ids are {in_words(unused)}; "
             f"{_what_an_id_is(ids)}{_how_to_match(unused, ids)}"
         )
     if unused:
         logger.warning(
-            "%d of %d labels belong to no embedded image: %s; %s",
+            "%d of %d labels match no embedded image: %s; %s",
             len(unused),
             count,
             in_words(unused),
@@ -103,9 +104,9 @@ def rows_of_labels(ids: Sequence[str], entries: list[Entry], name: str) -> list[
 def rows_of_images(
     ids: Sequence[str], entries: list[Entry], name: str
 ) -> tuple[list[LabelRow], list[Entry], int]:
-    """Give the row of each image, the entries of no image, and the number of different ids.
+    """Return the row of each image, the entries without an image, and the number of different ids.
 
-    See `rows_of_labels`; it is no error if no entry belongs to an image.
+    Unlike `rows_of_labels`, this function accepts entries of which none matches an image.
     """
     finder = _Ids(ids)
     by_key: dict[int | str, Entry] = {}
@@ -115,23 +116,25 @@ def rows_of_images(
         other = by_key.setdefault(key, entry)
         if other.row != entry.row:
             lines = "" if entry.line is None else f" (lines {other.line} and {entry.line})"
-            raise DatasetError(f"{name} has {entry.id!r} twice{lines}, and not the same")
+            raise DatasetError(
+                f"{name} has {entry.id!r} twice{lines} with different values; remove one of them"
+            )
     rows = [by_key[place].row if place in by_key else LabelRow(None) for place in range(len(ids))]
     return rows, [entry for key, entry in by_key.items() if isinstance(key, str)], len(by_key)
 
 
 def _how_to_match(unused: Sequence[Entry], ids: Sequence[str]) -> str:
-    """Say why the first id of the labels matches no image."""
+    """Return a hint why the first id of the labels matches no image."""
     written = normalize_name(unused[0].id).replace("\\", "/")
     for id_ in map(normalize_name, ids):
         if written.endswith(f"/{id_}"):
-            return f"; leave out {written.removesuffix(id_)!r} at their beginning"
+            return f"; remove {written.removesuffix(id_)!r} at the beginning of the ids"
         if written.casefold() == id_.casefold():
-            return "; they differ by case"
+            return "; the ids of the labels differ in upper and lower case"
         if written == id_.rpartition(".")[0]:
-            return "; they lack the ending"
+            return "; the ids of the labels lack the file ending"
         if id_.endswith(f"/{written}"):
-            return "; they lack the folder"
+            return "; the ids of the labels lack the folder"
     return "; --label-columns id=NAME names another column" if _has_lines(unused) else ""
 
 
@@ -140,9 +143,9 @@ def _has_lines(entries: Sequence[Entry]) -> bool:
 
 
 def in_words(entries: Sequence[Entry]) -> str:
-    """Return the first ids, with their lines, and how many more there are."""
+    """Return the first ids, with their lines, and the number of further ids."""
     return some_of(map(str, entries), _SHOWN)
 
 
 def _what_an_id_is(ids: Sequence[str]) -> str:
-    return f"an id is the path of an image below the extracted folder, as in {ids[0]!r}"
+    return f"an id is the path of an image relative to the extracted folder, for example {ids[0]!r}"

@@ -1,9 +1,9 @@
-"""CSV files of labels and groups: their encoding, delimiter, columns and rows.
+"""Reading CSV files of labels and groups.
 
-These files are read: UTF-8 with or without a byte order mark, UTF-16 with one, else Windows-1252;
-with commas, semicolons or tabs. Cells are brought to a normal form
-(`sources.spelling.normalize_name`). A row with more or fewer cells than the header is refused, as
-its label may be half a label.
+The encoding is UTF-8 with or without a byte order mark, UTF-16 or UTF-32 with one, or otherwise
+Windows-1252. The delimiter is a comma, a semicolon or a tab. Cells are converted to a normal form
+(`sources.spelling.normalize_name`). A row with more or fewer cells than the header is an error,
+because its label may have been cut at a delimiter.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _SPREADSHEETS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
-_DELIMITERS = ",;\t"  # the first wins if several give as many columns
+_DELIMITERS = ",;\t"  # if several give the same number of columns, the first is chosen
 _SEPARATOR_LINE = re.compile(r"sep=(.)\r?\n")
 
 
@@ -78,24 +78,24 @@ def read_table(
     needed, optional : sequence of str
         Names in `ROLES`.
     columns : mapping of role to the name of its column
-        For roles whose column has another name than the role; case does not matter.
+        Names of columns that differ from the usual names. Case is ignored.
     also_usual : sequence of str
-        Roles whose column may have its usual name if the one in `columns` is missing.
+        Roles whose usual column is used if the column in `columns` is missing.
 
     Returns
     -------
     list of TableRow
-        Rows in the order of the file, without empty ones.
+        Rows in the order of the file, without empty rows.
 
     Raises
     ------
     DatasetError
-        If the file can't be read, a row isn't as long as the header, a needed column is missing, or
-        two columns have the same name.
+        If the file can't be read, a row does not have as many cells as the header, a needed column
+        is missing, or two columns have the same name.
     """
     text = _text_of(path)
     wanted = _wanted((*needed, *optional), columns, also_usual)
-    line = _SEPARATOR_LINE.match(text)  # Excel writes one
+    line = _SEPARATOR_LINE.match(text)  # Excel may write such a line before the header
     delimiter = line[1] if line else _delimiter_of(text, wanted)
     records = _records(path, text[line.end() :] if line else text, delimiter, 2 if line else 1)
     _, header = next(records, (1, []))
@@ -114,12 +114,12 @@ def read_table(
 
 
 def check_columns(columns: Mapping[str, str] | None) -> None:
-    """Raise `ParameterError` unless these are names of columns by role (see `read_table`)."""
+    """Raise `ParameterError` if `columns` is not a valid argument of `read_table`."""
     for role, name in (columns or {}).items():
         if role not in ROLES or not isinstance(name, str) or not normalize_name(name):
             raise ParameterError(
                 f"label_columns has {role!r}: {name!r}; expected the name of a column for any of "
-                f"{', '.join(ROLES)}, as in id=filename,label=species"
+                f"{', '.join(ROLES)}, for example id=filename,label=species"
             )
 
 
@@ -134,13 +134,13 @@ def _text_of(path: Path) -> str:
     except (OSError, ValueError) as error:
         raise DatasetError(f"{path} can't be read as a CSV: {error}") from error
     if data.startswith(_SPREADSHEETS):
-        raise DatasetError(f"{path} is a spreadsheet and no CSV: save it as CSV UTF-8")
+        raise DatasetError(f"{path} is a spreadsheet, expected a CSV; save it as CSV UTF-8")
     encoding = next((name for mark, name in _MARKS if data.startswith(mark)), None)
     text = _decoded(path, data, encoding)
     if "\0" in text:
         raise DatasetError(
-            f"{path} can't be read as a CSV: it has NUL characters, as UTF-16 without a byte order "
-            "mark has; save it as CSV UTF-8"
+            f"{path} can't be read as a CSV: it has NUL characters, like UTF-16 without a byte "
+            "order mark; save it as CSV UTF-8"
         )
     return text
 
@@ -156,7 +156,7 @@ def _decoded(path: Path, data: bytes, encoding: str | None) -> str:
     except UnicodeDecodeError as error:
         raise _undecodable(path, "UTF-8, UTF-16 or Windows-1252") from error
     logger.warning(
-        "%s is not in UTF-8 and is read as Windows-1252; if letters come out wrong, save it as CSV "
+        "%s is not in UTF-8 and is read as Windows-1252; if letters are wrong, save it as CSV "
         "UTF-8",
         path,
     )
@@ -168,7 +168,7 @@ def _undecodable(path: Path, encodings: str) -> DatasetError:
 
 
 def _delimiter_of(text: str, wanted: Mapping[str, Sequence[str]]) -> str:
-    """Choose the delimiter that gives the first line most wanted names, then most cells."""
+    """Return the delimiter for which the first line has the most wanted names (then most cells)."""
     first = next((line for line in text.splitlines() if line.strip()), "")
     names = {name.casefold() for usual in wanted.values() for name in usual}
 
@@ -188,8 +188,8 @@ def _delimiter_of(text: str, wanted: Mapping[str, Sequence[str]]) -> str:
 def _records(
     path: Path, text: str, delimiter: str, first_line: int
 ) -> Iterator[tuple[int, list[str]]]:
-    """Give the first line and the cells of each row; rows of empty cells are skipped."""
-    # A quotation mark may follow a blank, as in `a, "b"`; otherwise it would belong to the name.
+    """Yield the first line and the cells of each row. Rows of empty cells are skipped."""
+    # With `skipinitialspace`, the quotation marks of `a, "b"` do not become part of the name.
     lines = io.StringIO(text, newline="")
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
     line = first_line
@@ -201,16 +201,19 @@ def _records(
     except csv.Error as error:
         remedy = 'a quotation mark inside a cell must be doubled ("")'
         if "field limit" in str(error):
-            remedy = "keep the columns of ids, labels and groups, and leave out such long cells"
+            remedy = "keep only the columns of ids, labels and groups, and remove long cells"
         raise DatasetError(
-            f"{path} can't be read as a CSV: the row that begins on line {line}: {error}; {remedy}"
+            f"{path} can't be read as a CSV: row that begins on line {line}: {error}; {remedy}"
         ) from error
 
 
 def _checked(
     path: Path, header: list[str], rows: list[tuple[int, list[str]]], delimiter: str
 ) -> list[tuple[int, list[str]]]:
-    """Refuse rows that aren't as long as the header; further empty cells are allowed."""
+    """Raise an error for rows with more or fewer cells than the header.
+
+    Additional cells may be empty.
+    """
     ragged = [
         (line, len(cells))
         for line, cells in rows
@@ -219,13 +222,14 @@ def _checked(
     if not ragged:
         return rows
     line, count = ragged[0]
-    more = f" (and {counted(len(ragged) - 1, 'line')} more like it)" if len(ragged) > 1 else ""
+    more = f" (and {counted(len(ragged) - 1, 'similar line')})" if len(ragged) > 1 else ""
     named = {",": "comma", ";": "semicolon", "\t": "tab"}.get(delimiter, repr(delimiter))
     why = f"a label that contains a {named} must be inside double quotes"
     if count < len(header):
         why = "a cell that is empty still needs its delimiter"
     raise DatasetError(
-        f"{path}: line {line} has {counted(count, 'cell')}, the header {len(header)}{more}: {why}"
+        f"{path}: line {line} has {counted(count, 'cell')}, expected {len(header)} as in the "
+        f"header{more}: {why}"
     )
 
 
@@ -240,7 +244,7 @@ def _places(
     wanted: Mapping[str, Sequence[str]],
     explicit: Sequence[str],
 ) -> dict[str, int]:
-    """Give the position of the column of each role."""
+    """Return the position of the column of each role."""
     names = [name.casefold() for name in header]
     places = {}
     for role, usual in wanted.items():
@@ -252,8 +256,8 @@ def _places(
             raise _missing(path, header, needed, optional)
         if name is not None and names.count(name) > 1:
             raise DatasetError(
-                f"{path} has {names.count(name)} columns called {header[names.index(name)]!r}; "
-                "rename all but one"
+                f"{path} has {names.count(name)} columns with the name "
+                f"{header[names.index(name)]!r}, expected one; rename the others"
             )
         if name is not None:
             places[role] = names.index(name)
@@ -263,7 +267,7 @@ def _places(
 def _wanted(
     roles: Sequence[str], columns: Mapping[str, str], also_usual: Sequence[str]
 ) -> dict[str, tuple[str, ...]]:
-    """Give the possible names of each role's column, in order of preference."""
+    """Return the possible names of each role's column, in order of preference."""
     return {
         role: (normalize_name(columns[role]), *(_USUAL[role] if role in also_usual else ()))
         if role in columns
@@ -277,9 +281,9 @@ def _missing(
 ) -> DatasetError:
     present = ", ".join(header) or "(none)"
     expected = " and ".join(needed)
-    expected += f", and where wanted {' and '.join(optional)}" if optional else ""
+    expected += f" (optional: {', '.join(optional)})" if optional else ""
     named = ",".join(f"{role}=NAME" for role in needed)
     return DatasetError(
-        f"{path} has the columns {present}; expected {expected}; --label-columns {named} names "
-        "other columns"
+        f"{path} has the columns {present}; expected {expected}; for columns with other names, use "
+        f"--label-columns {named}"
     )

@@ -1,9 +1,9 @@
 """Labels and groups that are given as Python objects: mappings, pandas Series, arrays and lists.
 
-A value becomes a name. Text, bytes, whole numbers, True and False become their text, as `str` gives
-it; a float that is a whole number does without its decimals: 3.0 is "3", because pandas stores
-whole numbers as floats where a value is missing. Other floats are refused: they are measurements,
-not classes. None, NaN, pandas' NA and empty text are no label.
+A value is converted to a name. Texts, bytes, whole numbers, True and False are converted with
+`str`. A float that is a whole number is converted without decimals: 3.0 becomes "3", because pandas
+stores whole numbers as floats if a value is missing. Other floats raise an error, because they are
+measurements and not classes. None, NaN, pandas' NA and empty texts mean that there is no label.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class SeriesOfValues(Protocol):
         """Ids of the images."""
 
     def items(self) -> Iterable[tuple[Any, Any]]:
-        """Give each id with its value."""
+        """Return the ids with their values."""
 
 
 ById: TypeAlias = Mapping[Any, Any] | SeriesOfValues
@@ -34,23 +34,24 @@ Values: TypeAlias = ById | Sequence[Any] | NDArray[Any]
 
 
 def by_id(values: Values, ids: Sequence[str], argument: str, source: str) -> ById:
-    """Return values with their ids.
+    """Return labels or groups as a mapping or Series with ids.
 
     Parameters
     ----------
     values : mapping, Series, array or sequence
-        A Series whose index counts from 0 is like an array.
+        Labels or groups. A Series whose index counts from 0 is treated like an array.
     ids : sequence of n str
         Ids of the images, in the order of the values of an array.
     argument : {"labels", "groups"}
         Name of the argument, for messages.
     source : str
-        Where the images are from, for messages.
+        Source of the images, for messages.
 
     Raises
     ------
     ParameterError
-        If it is something else, has not one dimension, or an array hasn't one value for each image.
+        If the values have another type, do not have one dimension, or an array does not have one
+        value for each image.
     """
     kind = type(values).__name__
     if getattr(values, "ndim", 1) != 1:
@@ -72,7 +73,7 @@ def by_id(values: Values, ids: Sequence[str], argument: str, source: str) -> ByI
         raise ParameterError(
             f"{argument} has {len(listed):,} values for {len(ids):,} images of {source}; expected "
             f"one for each image in the order of their ids, from {ids[0]!r} to {ids[-1]!r} "
-            "(`tlfeatures.dataset.load.embedded_ids` lists those of an embeddings file), or a "
+            "(`tlfeatures.dataset.load.embedded_ids` lists the ids of an embeddings file), or a "
             "mapping of id to value"
         )
     return dict(zip(ids, listed, strict=True))
@@ -89,7 +90,7 @@ def _has_ids(values: Any) -> TypeGuard[ById]:
 
 
 def name_of(value: Any, argument: str) -> str | None:
-    """Return the name that a value means, in normal form; None if it means none.
+    """Convert a value to a name in normal form; None if the value means that there is no label.
 
     Parameters
     ----------
@@ -100,7 +101,7 @@ def name_of(value: Any, argument: str) -> str | None:
     Raises
     ------
     DatasetError
-        If it is a number with decimals, or a list or array.
+        If the value is a number with decimals, or a list or array.
     """
     if isinstance(value, str | bytes):
         return normalize_name(text_of(value)) or None
@@ -116,12 +117,12 @@ def name_of(value: Any, argument: str) -> str | None:
 def _whole(value: float | np.floating[Any], argument: str) -> int:
     if not float(value).is_integer():
         raise DatasetError(
-            f"{argument} has the value {value}; expected names or whole numbers: replace the "
-            "numbers by the names of their classes or ranges"
+            f"{argument} has the value {value}; expected names or whole numbers; replace the "
+            "numbers by names of classes or ranges"
         )
     return int(value)
 
 
 def text_of(value: Any) -> str:
-    """Return a value as text; bytes are UTF-8."""
+    """Return a value as text. Bytes are decoded as UTF-8."""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

@@ -1,4 +1,4 @@
-"""Images with their labels, groups and splits, which become a dataset with their embeddings."""
+"""Labelled images: ids, labels, groups and splits. With embeddings, they become a dataset."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tlfeatures.names import counted, some_of
 
 logger = logging.getLogger(__name__)
 
-_SHOWN = 3  # ids that a message names
+_SHOWN = 3  # number of ids in a message
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,12 +40,15 @@ class Labelled(EqualByValue):
     Attributes
     ----------
     rows : ndarray of shape (n,), int
-        Their positions among all images for which labels were searched.
+        Positions of the images among all images for which labels were searched.
     ids, y : ndarray of shape (n,), str
+        Ids and labels of the images.
     groups, split : ndarray of shape (n,), str, or None
+        See `Dataset`.
     file : str
-        The embeddings file, or the folder of the images.
+        Path of the embeddings file, or of the folder of the images.
     unreadable : tuple of Unreadable
+        Images that could not be read.
     """
 
     rows: NDArray[np.int_]
@@ -57,7 +60,7 @@ class Labelled(EqualByValue):
     unreadable: tuple[Unreadable, ...] = ()
 
     def take(self, selection: NDArray[Any]) -> Labelled:
-        """Select images by their positions, or by a mask."""
+        """Return some of the images, selected by their positions or by a mask."""
         return replace(
             self,
             rows=self.rows[selection],
@@ -78,20 +81,27 @@ class Labelled(EqualByValue):
         variants: NDArray[np.float32] | None = None,
         looks: NDArray[np.float32] | None = None,
     ) -> Dataset:
-        """Join them with their embeddings, and find copies among the images.
+        """Create a dataset from the images and their embeddings, and search for copies.
 
         Parameters
         ----------
         X : ndarray of shape (m, d), float32
             Embeddings of all m images for which labels were searched.
         digests : ndarray of shape (m, 32), uint8
+            sha256 of the image files.
         embedding, spec
             See `Dataset`.
         near_duplicates : float, "auto" or None
             See `load_dataset`.
         variants : ndarray of shape (m, v, d), float32, optional
+            Embeddings of v variants of each image.
         looks : ndarray of shape (m, d'), float32, optional
-            The embedding on which copies are found, if it is not X.
+            Embedding in which copies are searched, if it is not X.
+
+        Raises
+        ------
+        DatasetError
+            If an embedding has a value that isn't finite.
         """
         if len(self.rows) < len(X):
             X, digests = X[self.rows], digests[self.rows]
@@ -136,12 +146,13 @@ def label_images(
     Parameters
     ----------
     ids : list of str, length m
+        Ids of the images.
     file : str
-        The embeddings file, or the folder of the images; for messages.
+        Path of the embeddings file, or of the folder of the images.
     labels, groups, label_level, label_columns
         See `load_dataset`.
     unreadable : mapping of id to reason, optional
-        Further images that could not be read.
+        Images that could not be read, in addition to `ids`.
 
     Returns
     -------
@@ -151,9 +162,9 @@ def label_images(
     Raises
     ------
     DatasetError
-        If no image has a label, some have no group, or labels or groups can't be read.
+        If no image has a label, some images have no group, or labels or groups can't be read.
     ParameterError
-        If an option can't be used.
+        If an option has an invalid value.
     """
     check_options(labels, groups, label_columns)
     labels, groups = _by_id(labels, ids, "labels", file), _by_id(groups, ids, "groups", file)
@@ -194,7 +205,7 @@ def label_images(
 
 
 def _by_id(values: Labels, ids: list[str], argument: str, file: str) -> Labels:
-    """Give labels or groups in the order of these images their ids, as others follow."""
+    """Return labels or groups by id. Values without ids are in the order of `ids`."""
     if values is None or isinstance(values, str | os.PathLike):
         return values
     return by_id(values, ids, argument, file)
@@ -212,18 +223,19 @@ def _warn_about_unlabelled(ids: list[str], rows: list[LabelRow]) -> None:
 
 
 def _check_finite(X: NDArray[np.float32], ids: list[str], embedding: str) -> None:
-    # A sum is finite if all of its terms are, and needs no mask as large as X.
+    # The sum of a row is finite only if all its values are. This needs no mask as large as X.
     with np.errstate(over="ignore", invalid="ignore"):
         bad = np.flatnonzero(~np.isfinite(X.sum(axis=1, dtype=np.float64)))
     if len(bad):
         raise DatasetError(
-            f"{embedding} of {len(bad)} images is not finite, {ids[bad[0]]!r} first: "
-            "`tlfeatures verify FILE --mend` and then `tlfeatures extract` compute them again"
+            f"{embedding} has values that are not finite for {len(bad)} images, such as "
+            f"{ids[bad[0]]!r}; run `tlfeatures verify FILE --mend`, and then `tlfeatures extract` "
+            "to compute them again"
         )
 
 
 def _log_copies(data: Dataset, identical: int) -> None:
-    """Log the copies, and warn of those that have two labels: one of these is wrong."""
+    """Log the copies, and warn about copies with different labels, of which one is wrong."""
     if not len(data.copies):
         return
     contradicting = data.copies[data.y[data.copies[:, 0]] != data.y[data.copies[:, 1]]]
@@ -238,7 +250,7 @@ def _log_copies(data: Dataset, identical: int) -> None:
             data.ids[j],
         )
     logger.info(
-        "%d pairs of images are copies (%d identical files), kept in one fold:%s",
+        "%d pairs of images are copies (%d identical files) and are kept in the same fold:%s",
         len(data.copies),
         identical,
         "".join(f"\n  {data.ids[i]}  =  {data.ids[j]}" for i, j in data.copies[:100]),
@@ -246,9 +258,10 @@ def _log_copies(data: Dataset, identical: int) -> None:
 
 
 def _column(rows: list[LabelRow], ids: list[str], name: str) -> NDArray[np.str_] | None:
-    """Give the groups or splits, which all images have or none.
+    """Return the groups or splits of all images, or None if no image has one.
 
-    Otherwise a single blank cell would silently switch them off.
+    If only some images have one, an error is raised. Otherwise a single empty cell could disable
+    groups or splits without a message.
     """
     values = [getattr(row, name) for row in rows]
     blank = [id_ for id_, value in zip(ids, values, strict=True) if value is None]
@@ -256,18 +269,21 @@ def _column(rows: list[LabelRow], ids: list[str], name: str) -> NDArray[np.str_]
         return None
     if blank:
         raise DatasetError(
-            f"{len(blank)} of {len(values)} labelled images have no {name}, {blank[0]!r} first; "
-            f"give all of them a {name}, or none"
+            f"{len(blank)} of {len(values)} labelled images have no {name}, such as {blank[0]!r}; "
+            f"give all images a {name}, or none"
         )
     return np.array(values)
 
 
 def _no_labels_message(file: str, ids: list[str], labels: Labels, level: int | None) -> str:
     if labels is not None:
-        return f"the labels of all images of {file} are empty; an id is the path, as in {ids[0]!r}"
+        return f"all images of {file} have empty labels; an id is a path such as {ids[0]!r}"
     if level is not None:
-        return f"no image of {file} has a folder at label level {level}; ids are as {ids[0]!r}"
+        return (
+            f"no image of {file} has a folder at label level {level}; an id is a path such as "
+            f"{ids[0]!r}"
+        )
     return (
-        f"the images of {file} lie in no class folders ({ids[0]}); give their labels with "
+        f"the images of {file} are not in class folders ({ids[0]}); give their labels with "
         "--labels CSV (columns id,label)"
     )

@@ -1,9 +1,9 @@
-"""The label, group and split of each image: from its folders, a CSV file or a Python object.
+"""Finding the label, group and split of each image in folders, a CSV file or a Python object.
 
-Names are compared in a normal form (`sources.spelling.normalize_name`): é is é in any form of
-Unicode, and blanks at the ends don't count. Labels, groups and splits are returned in that form;
-ids stay as they are. Names that differ in another way are different, also 1 and 1.0, or Cat and
-cat; a warning says that they look similar.
+Names are compared in a normal form (`sources.spelling.normalize_name`): the Unicode forms of é are
+equal, and blanks at the ends are ignored. Labels, groups and splits are returned in this form; ids
+are not changed. All other differences count: 1 and 1.0 are different names, and so are Cat and cat.
+A warning lists names that look similar.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ logger = logging.getLogger(__name__)
 Labels: TypeAlias = str | os.PathLike[str] | Values | None
 Groups: TypeAlias = str | os.PathLike[str] | Values | None
 
-# Texts that programs write for a missing value. A class may have such a name: NA is Namibia.
+# Texts that programs write for a missing value. They are accepted, because a class may have such a
+# name: NA is the code of Namibia.
 _NOTHING = frozenset({"na", "n/a", "#n/a", "nan", "null"})
 
 
@@ -55,20 +56,21 @@ def find_rows(
     Parameters
     ----------
     ids : sequence of str
+        Ids of the images.
     labels, level, columns
-        See `tlfeatures.load_dataset`: labels, label_level and label_columns.
+        The arguments labels, label_level and label_columns of `tlfeatures.load_dataset`.
     group_column : bool
         Whether to read groups from the CSV.
 
     Returns
     -------
     list of LabelRow
-        One for each id; its label is None if the image has none.
+        One row for each id. The label is None if the image has no label.
 
     Raises
     ------
     DatasetError
-        If the labels can't be read, contradict each other, or one of their ids matches two images.
+        If the labels can't be read, an image has two labels, or an id matches two images.
     ParameterError
         If level or columns have an invalid value.
     """
@@ -80,7 +82,8 @@ def find_rows(
     if level is not None:
         check_level(level)
         raise ParameterError(
-            "label_level says which folder is the label, and the labels are given: leave out one"
+            "both labels and label_level are given, but label_level selects a folder as the label; "
+            "omit one of them"
         )
     if isinstance(labels, str | os.PathLike):
         entries, name = _of_table(Path(labels), columns, group_column), str(labels)
@@ -110,7 +113,8 @@ def find_groups(
     ids, columns
         See `find_rows`.
     columns_of_labels : bool
-        Whether the columns are also those of the labels; the ids may then have the usual name.
+        Whether `columns` also describes the CSV of the labels. In this case, the column of ids in
+        the CSV of groups may have its usual name.
 
     Raises
     ------
@@ -123,7 +127,7 @@ def find_groups(
     if isinstance(groups, str | os.PathLike) and not is_table(groups):
         pattern = _compiled(str(groups))
         values = [_match(pattern, unicodedata.normalize("NFC", id_)) for id_ in ids]
-        where = f"the expression '{groups}' matches nothing"
+        where = f"the regular expression '{groups}' has no match"
     else:
         if isinstance(groups, str | os.PathLike):
             usual = ("id",) if columns_of_labels else ()
@@ -142,7 +146,7 @@ def find_groups(
     if missing:
         what = f"; rows that match no image: {in_words(unused)}" if unused else ""
         raise DatasetError(
-            f"{where} for {len(missing)} of {len(ids)} images, {missing[0]!r} first; every image "
+            f"{where} for {len(missing)} of {len(ids)} images, such as {missing[0]!r}; every image "
             f"needs a group{what}"
         )
     return np.array(values)
@@ -157,14 +161,14 @@ def _of_group_table(
 
 
 def is_table(groups: str | os.PathLike[str]) -> bool:
-    """Return whether groups are a CSV file and not an expression."""
+    """Return whether `groups` is a CSV file and not a regular expression."""
     if isinstance(groups, os.PathLike) or groups.lower().endswith((".csv", ".tsv")):
         return True
-    return os.path.isfile(groups)  # noqa: PTH113, an expression may be longer than a path can be
+    return os.path.isfile(groups)  # noqa: PTH113, an expression may be too long for a path
 
 
 def check_options(labels: Labels, groups: Groups, columns: Mapping[str, str] | None) -> None:
-    """Raise `ParameterError` for invalid columns, and for columns that no file is read for."""
+    """Raise `ParameterError` for invalid columns, and for columns of files that are not given."""
     check_columns(columns)
     of_labels = isinstance(labels, str | os.PathLike)
     of_groups = isinstance(groups, str | os.PathLike) and is_table(groups)
@@ -174,21 +178,21 @@ def check_options(labels: Labels, groups: Groups, columns: Mapping[str, str] | N
     unread = [role for role in columns or {} if role not in read]
     if unread:
         raise ParameterError(
-            f"label_columns names a column for {', '.join(unread)}, and no CSV file is given from "
-            "which that is read: give it by labels or groups, or leave that column out"
+            f"label_columns has {', '.join(unread)}, but no CSV file is given for it; give a CSV "
+            "file as labels or groups, or omit that column"
         )
 
 
 def warn_of_names(labels: Iterable[str], groups: Iterable[str] | None) -> None:
-    """Warn of classes or groups that may be one written in two ways, or a missing value."""
+    """Warn about similar names of classes or groups, and about names of missing values."""
     classes = Counter(labels)
     warnings = describe_similar_names("classes", classes)
     warnings += describe_similar_names("groups", Counter(groups)) if groups is not None else []
     for name, count in classes.items():
         if name.casefold() in _NOTHING:
             warnings.append(
-                f"{name!r} ({count:,}) is taken for a class; if these images have no label, leave "
-                "their cells empty"
+                f"{name!r} ({count:,} images) is read as a class; if these images have no label, "
+                "leave their cells empty"
             )
     for warning in warnings:
         logger.warning("%s", warning)
@@ -236,7 +240,7 @@ def _row_of_table(path: Path, row: TableRow) -> LabelRow:
     split = split_from_name(written)
     if written and split is None:
         raise DatasetError(
-            f"{path}: a split is train, val or test, line {row.line} has {written!r}"
+            f"{path}: line {row.line} has the split {written!r}; expected train, val or test"
         )
     return LabelRow(cells["label"] or None, cells.get("group") or None, split)
 

@@ -1,4 +1,4 @@
-"""Load an embeddings file and its labels as a dataset."""
+"""Loading an embeddings file and its labels as a dataset."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 Data: TypeAlias = str | os.PathLike[str] | Dataset
 
-_SHOWN = 3  # ids that a message names
+_SHOWN = 3  # number of ids in a message
 
 
 def as_dataset(
@@ -47,18 +47,19 @@ def as_dataset(
     variants: int | None = None,
     looks: bool = False,
 ) -> Dataset:
-    """Load an embeddings file, or return the dataset that is given.
+    """Load an embeddings file, or return a given dataset.
 
     Parameters
     ----------
     data : path or Dataset
+        Embeddings file of `extract`, or a dataset, which is returned.
     embedding, labels, groups, label_level, label_columns, near_duplicates, variants, looks
-        See `load_dataset`; only with a path.
+        See `load_dataset`. They apply to a file, not to a dataset.
 
     Raises
     ------
     ParameterError
-        If one of these options is given with a `Dataset`, or `data` is something else.
+        If one of these options is given with a `Dataset`, or `data` has another type.
     DatasetError, StoreError
         See `load_dataset`.
     """
@@ -99,7 +100,7 @@ def check_data(data: object) -> None:
 
 
 def refuse_options_of_file(names: Iterable[str]) -> None:
-    """Raise `ParameterError` if there are names of options which a `Dataset` can't have."""
+    """Raise `ParameterError` if there are names of options that apply to files only."""
     listed = ", ".join(names)
     if listed:
         raise ParameterError(
@@ -120,40 +121,43 @@ def load_dataset(
     variants: int | None = None,
     looks: bool = False,
 ) -> Dataset:
-    """Load one embedding of a file with its labels, and find copies among the images.
+    """Load one embedding of a file with its labels, and search for copies among the images.
 
     Parameters
     ----------
     file : path
         Embeddings file of `extract`.
     embedding : str, optional
-        `LAYER.POOLING`; not needed if the file has only one, or block5_pool.avg. `A+B+C` joins
-        several; each image's row of each is scaled to length 1.
+        Name of an embedding, `LAYER.POOLING`. It may be omitted if the file has only one embedding,
+        or the default of its backbone (block5_pool.avg for VGG16). `A+B+C` joins several
+        embeddings; the row of each image in each embedding is scaled to length 1.
     labels : path of a CSV file, mapping, pandas Series, array or list, optional
-        A CSV needs the columns `id` and `label`; `group` and `split` (train, val, test) are
-        optional. A mapping has a label for each id, and so has a Series whose index are ids. An
+        A CSV needs the columns `id` and `label`; the columns `group` and `split` (train, val, test)
+        are optional. A mapping has a label for each id; a Series may have ids as its index. An
         array, a list or a Series with a default index has one label for each embedded image, in the
-        order of `embedded_ids`. Text, whole numbers, True and False are labels, which become their
-        text; None, NaN and "" are none. Blanks around a name and its Unicode form don't matter; see
-        `tlfeatures.dataset.labels`. By default, the class is the image's folder.
+        order of `embedded_ids`. Texts, whole numbers, True and False are converted to texts. None,
+        NaN and "" mean that an image has no label. Blanks around a name and its Unicode form are
+        ignored; see `tlfeatures.dataset.labels`. By default, the class is the image's folder.
     groups : path of a CSV file, regular expression, mapping, Series, array or list, optional
-        A CSV needs the columns `id` and `group`. The expression is searched in the id. The group is
-        the part that its first group `( )` matches or, without one, the whole match. Objects are
-        read like those of `labels`. They replace the groups of `labels`.
+        A CSV needs the columns `id` and `group`. A regular expression is searched in the id; the
+        group is the part in its first `( )` or, without one, the whole match. Other objects have
+        the same form as `labels`. These groups replace the groups of `labels`.
     label_level : int, optional
-        Which part of an id is the label: 1 for the top folder, 2 for the folder in it, -1 for the
-        folder that holds the image. The default is 2 if the top folders are splits, else 1.
+        The folder of an id that is the label: 1 for the top folder, 2 for the folder in it, -1 for
+        the folder that directly contains the image. The default is 2 if the top folders are splits,
+        otherwise 1.
     label_columns : mapping of {"id", "label", "group", "split"} to str, optional
-        Names of the columns of the CSV files, if they differ from the roles.
+        Names of the columns of the CSV files, if they differ from these roles.
     near_duplicates : float, "auto" or None
-        Least similarity of two images that are the same photograph (see
-        `tlfeatures.dataset.duplicates`). "auto" is the limit of the file's backbone. It is measured
-        on the embedding of the file that is best for this (`embedding_for_copies`), whichever one
-        is loaded. None: only identical files are copies.
+        Smallest similarity of two images that count as the same photograph (see
+        `tlfeatures.dataset.duplicates`). "auto" means the threshold of the file's backbone. The
+        similarity is computed with the embedding of the file that is best for this
+        (`embedding_for_copies`), also if another embedding is loaded. With None, only identical
+        files are copies.
     variants : int, optional
-        Number of each image's variants to load; None: all that the file has.
+        Number of variants of each image to load. None loads all variants of the file.
     looks : bool
-        Whether to keep the embedding on which copies are found; see `Dataset`.
+        Whether to keep the embedding in which copies are searched; see `Dataset`.
 
     Returns
     -------
@@ -163,10 +167,11 @@ def load_dataset(
     Raises
     ------
     DatasetError
-        If there are no labels, if they can't be read or contradict each other, or if no image is
+        If there are no labels, labels can't be read, an image has two labels, or no image is
         embedded.
     ParameterError
-        If the file has no such embedding or fewer variants, or an option can't be used.
+        If the file does not have the embedding or as many variants, or an option has an invalid
+        value.
     StoreError
         If the file can't be read.
 
@@ -180,7 +185,7 @@ def load_dataset(
         raise ParameterError(f"got {type(file).__name__}; expected an embeddings file or a Dataset")
     check_similarity(near_duplicates)
     check_options(labels, groups, label_columns)
-    with open_embeddings(file) as reader:  # one opening: the file may be replaced at any moment
+    with open_embeddings(file) as reader:  # opened once, because the file may be replaced meanwhile
         header = reader.header
         name = choose_embedding(header, embedding)
         count = choose_variants(header, variants)
@@ -214,7 +219,7 @@ def load_dataset(
 
 
 def embedded_ids(file: str | os.PathLike[str]) -> list[str]:
-    """Give the ids of a file's embedded images, in the order of labels and groups in an array.
+    """Return the ids of a file's embedded images. Arrays of labels and groups have their order.
 
     Parameters
     ----------
@@ -238,19 +243,19 @@ def _read_variants(reader: Reader, embedding: str, count: int) -> NDArray[np.flo
 
 
 def _read_look(reader: Reader, embedding: str, wanted: bool) -> NDArray[np.float32] | None:
-    """Read the embedding to find copies on, unless it is the loaded one."""
+    """Read the embedding in which copies are searched, unless it is the loaded embedding."""
     best = embedding_for_copies(reader.header)
     return reader.read(best) if wanted and best != embedding else None
 
 
 def check_similarity(near_duplicates: Similarity) -> None:
-    """Raise `ParameterError` if this is no similarity (see `load_dataset`)."""
+    """Raise `ParameterError` if the value of `near_duplicates` is invalid; see `load_dataset`."""
     if isinstance(near_duplicates, Real) and 0 < near_duplicates <= 1:
         return
     if near_duplicates not in ("auto", None):
         raise ParameterError(
-            f"near_duplicates is {near_duplicates}; expected a similarity above 0, up to 1, or "
-            "auto or off (None in Python)"
+            f"near_duplicates is {near_duplicates}; expected a similarity above 0 and up to 1, "
+            "auto, or off (None in Python)"
         )
 
 

@@ -1,4 +1,4 @@
-"""Stratified folds of labels, as arrays; no group is divided between two folds."""
+"""Stratified folds that do not separate groups, as arrays of row numbers."""
 
 from __future__ import annotations
 
@@ -18,16 +18,20 @@ Fold = tuple[Rows, Rows]
 def cut(
     y: NDArray[Any], together: NDArray[Any] | None, n_splits: int, random_state: int | None
 ) -> list[Fold]:
-    """Divide rows into stratified, shuffled folds; the rows of a group stay together.
+    """Divide rows into stratified, shuffled folds that do not separate groups.
 
     Parameters
     ----------
     y : ndarray of shape (n,)
+        Labels.
     together : ndarray of shape (n,), or None
-        Groups. If most rows are alone in their group, each group follows its first row in a
-        stratified division; else scikit-learn's greedy `StratifiedGroupKFold` balances the classes.
+        Group of each row. With few rows per group (fewer than two on average), the first rows of
+        all groups are divided by scikit-learn's `StratifiedKFold`, and the other rows follow.
+        Otherwise the greedy `StratifiedGroupKFold` is used.
     n_splits : int
+        Number of folds.
     random_state : int or None
+        Seed of the shuffling.
 
     Returns
     -------
@@ -47,25 +51,26 @@ def cut(
         return list(greedy.split(y, y, together))
     fold_of_group = np.empty(len(first), int)
     with warnings.catch_warnings():
-        # It is about a class with few groups. `make_folds` reports that where it is an error.
+        # The warning is about a class with few groups. `make_folds` raises an error if necessary.
         warnings.filterwarnings("ignore", message="The least populated class")
         try:
             for number, (_, test) in enumerate(alone.split(first, y[first])):
                 fold_of_group[test] = number
         except ValueError as error:
             raise DatasetError(
-                f"{n_splits} folds can't be cut from {len(first)} groups: fewer by --cv"
+                f"{len(first)} groups can't be divided into {n_splits} folds; use fewer folds with "
+                "--cv"
             ) from error
     return folds_of(fold_of_group[code])
 
 
 def folds_of(number: Rows) -> list[Fold]:
-    """Return folds by the number of the fold that tests each row; it trains on all other rows.
+    """Return folds that train on all rows that they do not test.
 
     Parameters
     ----------
     number : ndarray of shape (n,), int
-        -1 for a row that is never tested.
+        Number of the fold that tests each row; -1 for a row that is never tested.
 
     Returns
     -------
@@ -76,7 +81,7 @@ def folds_of(number: Rows) -> list[Fold]:
 
 
 def fewest(y: NDArray[Any], groups: NDArray[Any] | None) -> int:
-    """Return the number of images, or groups, of the class that has fewest."""
+    """Return the number of images (or groups) of the class with the fewest images (or groups)."""
     return min(
         int((y == name).sum()) if groups is None else len(np.unique(groups[y == name]))
         for name in np.unique(y)

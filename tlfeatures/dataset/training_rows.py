@@ -1,6 +1,6 @@
 """Training rows: the images of a dataset and their variants, as rows of one matrix.
 
-Variants of an image are training rows if the image is one, and are never tested on.
+The variants of a training image are training rows as well. Variants are never tested.
 """
 
 from __future__ import annotations
@@ -23,14 +23,16 @@ class TrainingRows(EqualByValue):
     Attributes
     ----------
     X : ndarray of shape (n + n v, d), float32
-        For n images and v variants of each. Without variants it is the X of the dataset.
+        Embeddings of n images, and of v variants of each image. Without variants, X is the same
+        array as in the dataset.
     y : ndarray of shape (n + n v,), str
+        Label of each row.
     together : ndarray of shape (n + n v,), int, or None
-        As in `Dataset`; an image and its variants belong together.
+        Group number of each row, see `Dataset`. An image and its variants are in the same group.
     image : ndarray of shape (n + n v,), int
-        Index of the image that the row is, or is a variant of.
+        Index of the image from which the row was computed.
     variant : ndarray of shape (n + n v,), int
-        0 for an image itself, else the number of its variant.
+        0 for an image itself, otherwise the number of its variant.
     """
 
     X: NDArray[np.float32]
@@ -41,7 +43,7 @@ class TrainingRows(EqualByValue):
 
     @classmethod
     def of(cls, data: Dataset) -> TrainingRows:
-        """Lay a dataset out."""
+        """Create the training rows of a dataset."""
         n, v = len(data.y), data.n_variants
         images = np.arange(n)
         if data.variants is None or not v:
@@ -56,7 +58,7 @@ class TrainingRows(EqualByValue):
         )
 
     def of_images(self, images: Rows) -> Rows:
-        """Give the rows of these images and of their variants."""
+        """Return the rows of some images and of their variants, from the indices of the images."""
         n = int((self.variant == 0).sum())
         v = len(self.variant) // max(n, 1) - 1
         variants = n + images[:, None] * v + np.arange(v)

@@ -1,5 +1,5 @@
-"""The classifiers that are fitted on embeddings, their parameters and how they are fitted.
+"""Heads: the classifiers that are fitted on embeddings, and their parameters.
 
-In: the name of a head and parameters; embeddings and class names as arrays.
-Out: scikit-learn classifiers with probabilities, fitted or not.
+In: the name of a head and parameters; embeddings and class names as arrays. Out: scikit-learn
+classifiers with probabilities, before or after their fit.
 """

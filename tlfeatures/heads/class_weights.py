@@ -1,8 +1,8 @@
-"""Weights of classes by class name.
+"""Class weights by class name.
 
-Labels are strings in this package, also those that look like numbers. scikit-learn converts class
-names to numbers in some places and to codes in others before it looks them up in `class_weight`, so
-that the class "10" would need a different key for each classifier.
+Labels are strings in this package, even if they look like numbers. Before scikit-learn looks up a
+class in `class_weight`, some classifiers convert the class name to a number, and others convert it
+to a class code. Without this module, the class "10" would need another key for each classifier.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from tlfeatures.errors import ParameterError
 
 
 class ClassWeights(dict[str, float]):
-    """Weights by class name, or by the number that a class name looks like.
+    """Weights by class name. A number is accepted as the key of a name that looks like it.
 
-    It is an ordinary dict of strings, so that every classifier of scikit-learn accepts it.
+    The mapping is an ordinary dict of strings, so that every classifier of scikit-learn accepts it.
 
     Parameters
     ----------
     weights : mapping of name to float, default={}
-        A name may be a number: 10 and "10" are the same class.
+        Weights of classes. A name may be a number: 10 and "10" are the same class.
 
     Raises
     ------
     ParameterError
-        For two weights of one class, or a weight that is not a number of at least 0.
+        If a class has two weights, or a weight is not a number of at least 0.
 
     Examples
     --------
@@ -63,7 +63,7 @@ class ClassWeights(dict[str, float]):
             return text
         if not isinstance(name, numbers.Integral):
             return None
-        # scikit-learn converts the class "007" to 7 before it looks it up.
+        # scikit-learn converts the class "007" to the key 7.
         return next((key for key in self if _as_number(key) == name), None)
 
 
@@ -89,7 +89,7 @@ def _checked(name: str, weight: Any) -> float:
 
 
 def weights_of(weights: Mapping[Any, float], classes: Iterable[Any]) -> NDArray[np.float64]:
-    """Give the weight of each class; 1 if the mapping lacks it.
+    """Return the weight of each class; 1 if the mapping lacks it.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def _check_classes(weights: ClassWeights, names: Sequence[str], what: str) -> No
     unknown = [repr(name) for name in weights if name not in set(names)]
     if unknown:
         raise ParameterError(
-            f"{what} names {', '.join(unknown)}, and the classes are {', '.join(map(repr, names))}"
+            f"{what} names {', '.join(unknown)}; expected classes of {', '.join(map(repr, names))}"
         )
 
 
@@ -163,12 +163,12 @@ def by_codes(estimator: BaseEstimator, classes: Sequence[Any]) -> BaseEstimator:
 
 
 def check_class_weights(name: str, head: BaseEstimator, classes: Sequence[str]) -> None:
-    """Refuse weights of unknown classes.
+    """Check that a head has no weights of unknown classes.
 
     Parameters
     ----------
     name : str
-        Name of the head, for the message.
+        Name of the head, for the error message.
     head : scikit-learn classifier
     classes : sequence of str
         All classes of the dataset.
@@ -176,7 +176,8 @@ def check_class_weights(name: str, head: BaseEstimator, classes: Sequence[str]) 
     Raises
     ------
     ParameterError
-        Also if two class names look like the same number: scikit-learn would take them for one.
+        If a class is unknown, or two class names look like the same number, because scikit-learn
+        can't distinguish them.
     """
     for weights in _weights_in(head).values():
         _check_classes(weights, classes, f"class_weight of {name}")
@@ -185,13 +186,16 @@ def check_class_weights(name: str, head: BaseEstimator, classes: Sequence[str]) 
             number = _as_number(label)
             if number is not None and numbers_of.setdefault(number, label) != label:
                 raise ParameterError(
-                    f"class_weight of {name}: scikit-learn takes the classes "
-                    f"{numbers_of[number]!r} and {label!r} for one; rename one of them"
+                    f"class_weight of {name}: scikit-learn can't distinguish the classes "
+                    f"{numbers_of[number]!r} and {label!r}; rename one of them"
                 )
 
 
 def with_present(head: BaseEstimator, y: NDArray[Any]) -> BaseEstimator:
-    """Drop the weights of classes without rows from the head itself: a fold may lack a class."""
+    """Remove the weights of classes that have no rows in `y` from a head, and return the head.
+
+    The training rows of a fold may lack a class, and scikit-learn rejects weights of such classes.
+    """
     present = {text_of(name) for name in np.unique(y).tolist()}
     for key, weights in _weights_in(head).items():
         if not present.issuperset(weights):

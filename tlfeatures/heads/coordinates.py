@@ -1,14 +1,15 @@
-"""Principal coordinates: standardised columns, rotated so that n rows need at most n columns.
+"""Principal coordinates: the columns are standardised and rotated, so that n rows need n columns.
 
-An embedding of 25,088 columns and 800 training images spans 800 dimensions. A rotation onto its
-principal axes keeps all inner products and distances. A classifier that depends on these only
-(L2-penalised linear models, kernel machines, neighbours, discriminants) gives the same result on
-800 columns as on 25,088. The leading coordinates are the scores of a PCA. Their name is from
+Consider an embedding of 25,088 columns and 800 training images: the rows span at most 800
+dimensions. A rotation onto the principal axes keeps all inner products and distances. A classifier
+that depends only on these (L2-penalised linear models, kernel machines, neighbours, discriminants)
+gives the same result on 800 columns as on 25,088. The leading coordinates are the scores of a PCA.
+Their name is from
 J. C. Gower (1966), Some distance properties of latent root and vector methods used in multivariate
 analysis, Biometrika 53, 325-338.
 
 The axes are computed from the smaller of the two product matrices A A' and A'A of the standardised
-training rows, in float64 and from blocks of X, which is never copied as a whole.
+training rows, in float64. X is read in blocks and never copied as a whole.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ from tlfeatures.errors import ParameterError
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int_]
 
-BLOCK = 4_000_000  # numbers that are standardised at once, 32 MB
-_RANK = 1e-10  # share of the largest eigenvalue below which an axis is rounding error
+BLOCK = 4_000_000  # size of the blocks that are standardised: 32 MB
+_RANK = 1e-10  # an axis with a smaller share of the largest eigenvalue is a rounding error
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,10 @@ class FoldCoordinates:
     Attributes
     ----------
     train : ndarray of shape (n, r), float64
-        r is the rank of the standardised training rows. The columns are orthogonal, and sorted by
-        decreasing variance.
+        Coordinates of the training rows; r is the rank of the standardised training rows. The
+        columns are orthogonal and sorted by decreasing variance.
     test : ndarray of shape (m, r), float64
+        Coordinates of the test rows.
     beyond : ndarray of shape (m,), float64
         Distance of each test row from the space that the training rows span.
     """
@@ -53,7 +55,7 @@ class FoldCoordinates:
     beyond: Floats
 
     def columns(self, n_components: int | None = None) -> tuple[Floats, Floats]:
-        """Give the training and test columns that `PrincipalCoordinates(n_components)` gives."""
+        """Return the same training and test columns as `PrincipalCoordinates(n_components)`."""
         _check_components(n_components)
         if n_components is not None:
             return self.train[:, :n_components], self.test[:, :n_components]
@@ -68,15 +70,15 @@ def fold_coordinates(X: NDArray[np.floating], train: Rows, test: Rows) -> FoldCo
     Parameters
     ----------
     X : ndarray of shape (n, d)
-        It is read in blocks.
+        Embedding; it is read in blocks.
     train, test : ndarray of int
         Rows of X.
 
     Returns
     -------
     FoldCoordinates
-        The same as `PrincipalCoordinates` fitted on the training rows gives. If there are fewer
-        rows than columns, it is faster, because the axes aren't computed.
+        The same coordinates as those of `PrincipalCoordinates` fitted on the training rows. With
+        fewer rows than columns, this function is faster, because it does not compute the axes.
     """
     mean, scale = _mean_and_scale(X, train)
     n, d = len(train), X.shape[1]
@@ -102,22 +104,23 @@ def fold_coordinates(X: NDArray[np.floating], train: Rows, test: Rows) -> FoldCo
 
 
 class PrincipalCoordinates(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Standardise the columns and rotate them onto their principal axes.
+    """Standardise the columns, and rotate them onto their principal axes.
 
     Parameters
     ----------
     n_components : int, optional
-        Number of leading coordinates: the scores of a PCA. By default, all coordinates and one
-        more column, the distance of a row from the space of the fitted rows (0 for these), which
-        keeps distances between new and fitted rows.
+        Number of leading coordinates (scores of a PCA). By default, there are all coordinates and
+        one more column: the distance of a row from the space that the fitted rows span (0 for the
+        fitted rows). This column keeps the distances between new and fitted rows.
 
     Attributes
     ----------
     mean_, scale_ : ndarray of shape (d,), float64
-        As in `sklearn.preprocessing.StandardScaler`; a constant column has scale 1.
+        Mean and scale of each column, as in `sklearn.preprocessing.StandardScaler`. A constant
+        column has scale 1.
     components_ : ndarray of shape (r, d)
-        Axes by decreasing variance. The sign is such that the largest score of an axis (the
-        largest entry of the axis, if there are fewer columns than rows) is positive.
+        Axes by decreasing variance. The sign of an axis is chosen so that its largest score (or its
+        largest entry, if there are fewer columns than rows) is positive.
     """
 
     def __init__(self, n_components: int | None = None) -> None:
@@ -129,7 +132,7 @@ class PrincipalCoordinates(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         return self
 
     def fit_transform(self, X: NDArray[np.floating], y: object = None) -> Floats:
-        """Compute the axes of X of shape (n, d) and give its coordinates, of shape (n, r')."""
+        """Compute the axes of X of shape (n, d), and return its coordinates, of shape (n, r')."""
         _check_components(self.n_components)
         X = validate_data(self, X, dtype=[np.float32, np.float64], ensure_min_samples=2)
         every = np.arange(len(X))
@@ -158,7 +161,7 @@ class PrincipalCoordinates(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         return left * values, axes
 
     def transform(self, X: NDArray[np.floating]) -> Floats:
-        """Give the coordinates of X of shape (m, d): shape (m, r')."""
+        """Return the coordinates of X of shape (m, d), of shape (m, r')."""
         check_is_fitted(self)
         X = validate_data(self, X, dtype=[np.float32, np.float64], reset=False)
         new = np.zeros((len(X), len(self.components_) + (self.n_components is None)))
@@ -172,7 +175,7 @@ class PrincipalCoordinates(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         return new
 
     def as_scaler(self) -> StandardScaler:
-        """Give the fitted standardisation alone."""
+        """Return a scaler with the same mean and scale, without the rotation."""
         check_is_fitted(self)
         scaler = StandardScaler()
         scaler.mean_, scaler.scale_, scaler.var_ = self.mean_, self.scale_, self.scale_**2
@@ -193,11 +196,11 @@ def _check_components(n_components: Any) -> None:
 
 
 def _spectrum(products: Floats) -> tuple[Floats, Floats]:
-    """Give eigenvectors and square roots of eigenvalues, largest first, without the null space."""
+    """Return eigenvectors and roots of eigenvalues, largest first, without the null space."""
     values, vectors = eigh(products, driver="evd", overwrite_a=True, check_finite=False)
     values, vectors = values[::-1], vectors[:, ::-1]
     kept = values > max(values[0], 0) * _RANK
-    kept[0] = True  # constant data keep one axis, whose variance is nearly 0
+    kept[0] = True  # constant data have one axis, whose variance is almost 0
     values, vectors = np.maximum(values[kept], 1e-300), vectors[:, kept]
     largest = np.abs(vectors).argmax(axis=0)
     signs = np.sign(vectors[largest, np.arange(vectors.shape[1])])
@@ -235,7 +238,7 @@ def _mean_and_scale(X: NDArray[np.floating], rows: Rows) -> tuple[Floats, Floats
         block = X[rows, columns].astype(np.float64)
         mean[columns] = block.mean(axis=0)
         scale[columns] = block.std(axis=0)
-    # A column that is constant except for rounding; scikit-learn has the same rule.
+    # Columns that are constant except for rounding get scale 1. scikit-learn has the same rule.
     eps = np.finfo(np.float64).eps
     constant = scale <= 10 * eps * np.maximum(np.abs(mean) * np.sqrt(len(rows)), 1e-290)
     scale[constant] = 1

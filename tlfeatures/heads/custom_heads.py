@@ -1,4 +1,4 @@
-"""Heads that the table lacks: any scikit-learn class by name, and entry points of packages."""
+"""Heads that are not in the table: scikit-learn classes by name, and entry points of packages."""
 
 from __future__ import annotations
 
@@ -31,40 +31,40 @@ def make_custom_head(name: str, seed: int | None, others: Iterable[str] = ()) ->
     name : str
         `module:Class`, or the name of an entry point in the group `tlfeatures.heads`.
     seed : int or None
-        Given to a class that has the parameter `random_state`, and to the entry point's function.
+        Seed for a class that has the parameter `random_state`, and for the entry point's function.
     others : iterable of str
-        Names of other heads, for the message about an unknown one.
+        Names of other heads, for the error message about an unknown head.
 
     Returns
     -------
     Pipeline
-        The entry point's own pipeline, or a classifier on standardised columns.
+        The pipeline of the entry point, or a classifier on standardised columns.
 
     Raises
     ------
     ParameterError
-        If the name is unknown, can't be imported, or isn't that of a classifier.
+        If the name is unknown, can't be imported, or isn't the name of a classifier.
     """
     factory = _class_factory(name) if ":" in name else _entry_point(name, others)
     classifier = factory(seed)
     if not _is_classifier(classifier):
-        raise ParameterError(f"head {name} is no scikit-learn classifier: {classifier!r}")
+        raise ParameterError(f"head {name} is not a scikit-learn classifier: {classifier!r}")
     return classifier if isinstance(classifier, Pipeline) else _standardised(classifier, seed)
 
 
 def check_classifier(head: object, argument: str) -> BaseEstimator:
-    """Return a head that is given as an object.
+    """Check that an object is a scikit-learn classifier, and return it.
 
     Parameters
     ----------
     head : object
     argument : str
-        Name of the argument, for the message.
+        Name of the argument, for the error message.
 
     Raises
     ------
     ParameterError
-        If it is no scikit-learn classifier.
+        If the object is not a scikit-learn classifier.
     """
     if _is_classifier(head):
         return head
@@ -74,7 +74,7 @@ def check_classifier(head: object, argument: str) -> BaseEstimator:
         raise ParameterError(f"{argument} has the class {name}; {expected}, as in {name}()")
     if isinstance(head, BaseEstimator):
         raise ParameterError(
-            f"{argument} has {class_name(head)}, which is no classifier; {expected}"
+            f"{argument} has {class_name(head)}, which is not a classifier; {expected}"
         )
     # The repr of a dataset or an array would fill the screen.
     shown = repr(head) if isinstance(head, int | float | None) else f"a {type(head).__name__}"
@@ -82,7 +82,7 @@ def check_classifier(head: object, argument: str) -> BaseEstimator:
 
 
 def class_name(head: BaseEstimator) -> str:
-    """Give the name of a classifier's class; of a pipeline, that of its last step's class."""
+    """Return the name of a classifier's class; for a pipeline, the class of its last step."""
     last = head.steps[-1][1] if isinstance(head, Pipeline) else head
     return class_name(last) if isinstance(last, Pipeline) else type(last).__name__
 
@@ -93,7 +93,7 @@ def _is_classifier(head: object) -> bool:
 
 
 def custom_grid(name: str, others: Iterable[str] = ()) -> Mapping[str, Any]:
-    """Give the attribute `grid` of an entry point's function; empty if there is none."""
+    """Return the attribute `grid` of an entry point's function; empty if there is none."""
     grid: Mapping[str, Any] = {} if ":" in name else getattr(_entry_point(name, others), "grid", {})
     return grid
 
@@ -102,7 +102,7 @@ def _standardised(classifier: BaseEstimator, seed: int | None) -> Pipeline:
     if not hasattr(classifier, "predict_proba") and hasattr(classifier, "decision_function"):
         classifier = CalibratedClassifier(classifier, random_state=seed)
     if isinstance(classifier, KNeighborsClassifier) and classifier.algorithm == "auto":
-        # The neighbours are the same, and a model file can't hold a search tree.
+        # A model file can't contain a search tree. The neighbours are the same without it.
         classifier.set_params(algorithm="brute")
     if type(classifier) is HistGradientBoostingClassifier:
         classifier = NamedBoosting(**classifier.get_params())
@@ -115,7 +115,7 @@ def _class_factory(name: str) -> Factory:
         kind = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
         raise ParameterError(
-            f"head {name} can't be imported: {error}; expected module:Class, as in "
+            f"head {name} can't be imported: {error}; expected module:Class, for example "
             "sklearn.ensemble:ExtraTreesClassifier"
         ) from error
 
@@ -123,7 +123,9 @@ def _class_factory(name: str) -> Factory:
         try:
             classifier = kind()
         except TypeError as error:
-            raise ParameterError(f"head {name} can't be made without arguments: {error}") from error
+            raise ParameterError(
+                f"head {name} can't be created without arguments: {error}"
+            ) from error
         seeded = hasattr(classifier, "get_params") and "random_state" in classifier.get_params()
         return classifier.set_params(random_state=seed) if seeded else classifier
 

@@ -15,7 +15,9 @@ from tlfeatures.heads.classifiers.calibrated_classifier import CalibratedClassif
 
 
 def parse_params(texts: Iterable[str]) -> dict[str, Any]:
-    """Read `NAME=VALUE` texts; a value that is no Python literal (0.01, None, True) stays text.
+    """Parse texts of the form `NAME=VALUE`.
+
+    A value that is a Python literal (0.01, None, True) is converted. Other values stay texts.
 
     Raises
     ------
@@ -26,7 +28,9 @@ def parse_params(texts: Iterable[str]) -> dict[str, Any]:
     for text in texts:
         key, equals, value = text.partition("=")
         if not (key and equals):
-            raise ParameterError(f"a parameter is NAME=VALUE, as in C=0.01; got {text!r}")
+            raise ParameterError(
+                f"got the parameter {text!r}; expected NAME=VALUE, for example C=0.01"
+            )
         try:
             params[key] = ast.literal_eval(value)
         except (ValueError, SyntaxError):
@@ -35,7 +39,7 @@ def parse_params(texts: Iterable[str]) -> dict[str, Any]:
 
 
 def parameter_names(head: Pipeline) -> dict[str, str]:
-    """Give the full name of each parameter, by its full name and, if it has one, by its short name.
+    """Return the names that are accepted for the parameters of a head.
 
     Parameters
     ----------
@@ -44,7 +48,8 @@ def parameter_names(head: Pipeline) -> dict[str, str]:
     Returns
     -------
     dict of str to str
-        `C` and `classifier__C` to `classifier__C`; the classifier's short names come first.
+        Short and full names to full names: both `C` and `classifier__C` to `classifier__C`. Short
+        names come first.
     """
     short = {
         inner: f"{step}__{inner}"
@@ -65,12 +70,12 @@ def parameter_names(head: Pipeline) -> dict[str, str]:
 
 
 def short_names(names: Iterable[str]) -> list[str]:
-    """Leave out the full names, which have `__`."""
+    """Return the short names. Full names, which contain `__`, are left out."""
     return [name for name in names if "__" not in name]
 
 
 def plain_params(head: BaseEstimator) -> dict[str, Any]:
-    """Give the parameters of a head that are plain data, by the names that `--param` accepts.
+    """Return the parameters of a head that are plain data, by the names that `--param` accepts.
 
     Seeds are left out, because they belong to the run. The parameters of a pipeline that was given
     as a classifier have the names of its steps, as in `scale__with_mean`.

@@ -1,4 +1,4 @@
-"""Weights of images and their variants in a fit."""
+"""Sample weights of images and their variants in a fit."""
 
 from __future__ import annotations
 
@@ -7,14 +7,19 @@ from numpy.typing import NDArray
 
 
 def shares(variant: NDArray[np.int_] | None) -> NDArray[np.float64] | None:
-    """Give each row its share of its image's weight of 1; None if no row is a variant.
+    """Return sample weights, so that an image and its variants have the weight 1 together.
 
-    With these weights a penalty means the same whether images have variants or not.
+    With these weights, a penalty has the same effect with and without variants.
 
     Parameters
     ----------
     variant : ndarray of shape (n,), int, or None
-        As in `FitArguments`; all images have the same number of variants.
+        See `FitArguments`. All images have the same number of variants.
+
+    Returns
+    -------
+    ndarray of shape (n,), float64, or None
+        None if no row is a variant.
     """
     if variant is None or not variant.any():
         return None

@@ -1,4 +1,4 @@
-"""Tests of every head against the best one, over folds or over the images of a single split."""
+"""Tests of each head against the best head, over folds or over the images of a single split."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from tlfeatures.metrics.significance import (
     paired_bootstrap_test,
 )
 
-LEVEL = 0.05
-VERY_FEW = 20  # images, or groups: with fewer of them, there is no test over images
+LEVEL = 0.05  # significance level
+VERY_FEW = 20  # with fewer tested images (or groups), there is no test over images
 
 Floats = NDArray[np.float64]
-Score = Mapping[str, Any]  # score, interval and reason, as `BootstrapScorer.score` gives them
+Score = Mapping[str, Any]  # score, interval and reason, as `BootstrapScorer.score` returns them
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,13 @@ class FoldScores:
     Attributes
     ----------
     repeat : int
-        Number of the repeat; all heads have the same folds in it.
+        Number of the repeat. All heads have the same folds in a repeat.
     values : ndarray of shape (folds,), float64
-        NaN where the score is not defined.
+        Score of each fold; NaN where the score is not defined.
     test_fraction : float
-        Mean over folds of test images divided by training images.
+        Number of test images divided by number of training images, mean over folds.
     reason : str or None
-        Why the score is not defined in some folds.
+        Explanation if the score is not defined in some folds.
     """
 
     repeat: int
@@ -50,15 +50,15 @@ class FoldScores:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a head compares with the best one.
+    """Result of the test of a head against the best head.
 
     Attributes
     ----------
     difference, p : float
-        Mean difference to the best head's score, and its Holm-adjusted p value; NaN for the best
-        head itself, and if there is no test.
+        Mean difference to the best head's score, and its Holm-adjusted p value. Both are NaN for
+        the best head itself, and if there is no test.
     reason : str or None
-        Why there is no test.
+        Explanation if there is no test.
     """
 
     difference: float = math.nan
@@ -66,7 +66,13 @@ class Outcome:
     reason: str | None = None
 
     def standing(self, first: bool) -> str:
-        """Return "best", "not different", "different" or "untested"; `first` for the best head."""
+        """Return "best", "not different", "different" or "untested".
+
+        Parameters
+        ----------
+        first : bool
+            Whether the head is the first of the ranking.
+        """
         if self.reason is not None:
             return "untested"
         if first:
@@ -77,12 +83,12 @@ class Outcome:
 def compare_folds(
     ranked: Sequence[Sequence[FoldScores]], best_score: Score, scoring: str
 ) -> tuple[list[Outcome], float]:
-    """Compare the fold scores of each head with those of the best one.
+    """Compare the fold scores of each head with the fold scores of the best head.
 
     Parameters
     ----------
     ranked : sequence of sequences of FoldScores
-        The repeats of each head, the best head first.
+        Fold scores of each head, one for each repeat. The best head comes first.
     best_score : mapping with score and reason
         Pooled score of the best head, or the reason why it has none.
     scoring : str
@@ -91,9 +97,9 @@ def compare_folds(
     Returns
     -------
     outcomes : list of Outcome
-        One for each head.
+        One outcome for each head.
     detectable : float
-        Median over the heads of the smallest difference that the test would find; NaN if unknown.
+        Smallest difference that the test would find, as the median over the heads; NaN if unknown.
     """
     best, *others = ranked
     differences = [_differences(best, other) for other in others]
@@ -103,7 +109,7 @@ def compare_folds(
         _reason_against_folds(best, other, values, scoring) if math.isnan(value) else None
         for other, values, value in zip(others, differences, p, strict=True)
     ]
-    # The level of Holm's first step, which the comparison of the heads uses too.
+    # The first step of Holm's adjustment uses the same level.
     level = LEVEL / max(len(differences), 1)
     smallest = [detectable_difference(values, fraction, level=level) for values in differences]
     defined = [value for value in smallest if not math.isnan(value)]
@@ -115,9 +121,9 @@ def compare_folds(
 def _reason_against_folds(
     best: Sequence[FoldScores], other: Sequence[FoldScores], differences: Floats, scoring: str
 ) -> str:
-    """Explain why the scores of folds can't be compared."""
+    """Return the reason why the scores of folds can't be compared."""
     if not len(differences):
-        return "it has no repeat in common with the best"
+        return "it has no repeat in common with the best head"
     for whose, repeats in (("its", other), ("the best head's", best)):
         for scores in repeats:
             if np.isnan(scores.values).any():
@@ -127,7 +133,7 @@ def _reason_against_folds(
 
 
 def _differences(best: Sequence[FoldScores], other: Sequence[FoldScores]) -> Floats:
-    """Subtract fold by fold, over the repeats that both heads have."""
+    """Return the differences of the folds in the repeats that both heads have."""
     by_repeat = {scores.repeat: scores.values for scores in other}
     pairs = [
         by_repeat[scores.repeat] - scores.values for scores in best if scores.repeat in by_repeat
@@ -141,23 +147,23 @@ def compare_images(
     scoring: str,
     scorer: BootstrapScorer,
 ) -> list[Outcome]:
-    """Compare each head with the best one over the tested images of a single split.
+    """Compare each head with the best head over the tested images of a single split.
 
     Parameters
     ----------
     ranked : sequence of sequences of Predictions
-        The repeats of each head, the best head first.
+        Predictions of each head, one for each repeat. The best head comes first.
     scores : sequence of mappings with score and reason
         Pooled score of each head, or the reason why it has none.
     scoring : str
         Name of the score.
     scorer : BootstrapScorer
-        The resamples of the tested images.
+        Scorer of the tested images, which has their resamples.
 
     Returns
     -------
     list of Outcome
-        One for each head.
+        One outcome for each head.
     """
     missing = [math.nan] * (len(ranked) - 1)
     reason = _reason_against_images(scoring, scorer)
@@ -176,11 +182,14 @@ def compare_images(
 
 
 def _reason_against_images(scoring: str, scorer: BootstrapScorer) -> str | None:
-    """Explain why heads can't be compared over the images of a single split."""
+    """Return the reason why heads can't be compared over the images of a single split."""
     if scoring not in SCORES:
-        return f"{score_name(scoring)} of a single split has no test; rank by {', '.join(SCORES)}"
+        return (
+            f"there is no test of {score_name(scoring)} on a single split; rank the heads by one "
+            f"of {', '.join(SCORES)}"
+        )
     if scorer.units < VERY_FEW:
-        return f"the {scorer.units} tested {scorer.unit} are fewer than {VERY_FEW}"
+        return f"the test needs {VERY_FEW} tested {scorer.unit} or more, found only {scorer.units}"
     return None
 
 

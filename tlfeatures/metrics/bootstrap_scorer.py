@@ -1,4 +1,4 @@
-"""Scores of predictions with bootstrap intervals; all heads are scored on the same resamples."""
+"""A scorer of predictions with bootstrap intervals. It scores all heads on the same resamples."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Predictions:
     Attributes
     ----------
     predicted : ndarray of shape (n,), int
-        Class codes; any value for an image that was not tested.
+        Predicted class codes. The value of an image that was not tested is ignored.
     probabilities : ndarray of shape (n, k), float64
-        NaN where the head gives none.
+        Probabilities of the classes; NaN where the head gives none.
     """
 
     predicted: NDArray[np.int_]
@@ -34,20 +34,20 @@ class Predictions:
 
 @dataclass(frozen=True)
 class BootstrapScorer:
-    """Scores predictions of m tested images, with intervals from B resamples of these images.
+    """Scores the predictions of m tested images, with intervals from B resamples of these images.
 
     Attributes
     ----------
     classes : list of str
         The k classes, sorted.
     tested : ndarray of shape (n,), bool
-        Which of all images were tested.
+        Whether each image was tested.
     codes : ndarray of shape (m,), int
         Class codes of the tested images.
     counts : ndarray of shape (m, B), float32
-        How often each tested image is in each resample.
+        Number of times that each tested image is in each resample.
     units : int
-        Number of images, or of groups, that a resample draws.
+        Number of images, or of groups, that are drawn for a resample.
     """
 
     classes: list[str]
@@ -65,18 +65,18 @@ class BootstrapScorer:
         classes: list[str],
         random_state: int | None,
     ) -> BootstrapScorer:
-        """Draw the resamples.
+        """Create a scorer, and draw its resamples.
 
         Parameters
         ----------
         y : ndarray of shape (n,), str
             Labels of all images.
         groups : ndarray of shape (n,), int, or None
-            Images of a group are drawn together.
+            Group number of each image. Images of a group are drawn together.
         tested : ndarray of shape (n,), bool
-            Which images were tested.
+            Whether each image was tested.
         classes : list of str
-            Sorted; may have classes without images.
+            Names of the classes, sorted. A class may have no images.
         random_state : int or None
             Seed of the resamples.
         """
@@ -92,7 +92,7 @@ class BootstrapScorer:
 
     @property
     def unit(self) -> str:
-        """What a resample draws: "images" or "groups"."""
+        """The units that are drawn for a resample: "images" or "groups"."""
         return "images" if self.units == len(self.codes) else "groups"
 
     def score(self, repeats: Sequence[Predictions]) -> dict[str, PooledScore]:
@@ -101,7 +101,7 @@ class BootstrapScorer:
         Returns
         -------
         dict of name to PooledScore
-            The score is the mean over repeats of the pooled score.
+            Each score is the mean of the pooled scores of the repeats.
         """
         predicted, tables = self._of_tested(repeats)
         once = np.ones((len(self.codes), 1))
@@ -122,7 +122,7 @@ class BootstrapScorer:
         }
 
     def _without_interval(self, name: str, interval: tuple[float, float]) -> str | None:
-        """Explain why a score that is defined has no interval."""
+        """Return the reason why a defined score has no interval; None if it has one."""
         if not math.isnan(interval[0]):
             return None
         drawn = counted(self.units, self.unit.removesuffix("s"))
@@ -135,7 +135,12 @@ class BootstrapScorer:
         return bool(np.all(list(drawn), axis=0).any())
 
     def resampled(self, repeats: Sequence[Predictions]) -> dict[str, NDArray[np.float64]]:
-        """Compute each pooled score in every resample, of shape (B,), as the mean over repeats."""
+        """Compute each pooled score in every resample, as the mean over repeats.
+
+        Returns
+        -------
+        dict of name to ndarray of shape (B,), float64
+        """
         return resampled_scores(self.codes, *self._of_tested(repeats), self.counts)
 
     def _of_tested(

@@ -1,4 +1,4 @@
-"""The confusion matrix: how often each class was predicted as each class."""
+"""The confusion matrix: the number of images for each pair of true and predicted class."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ Codes = NDArray[np.int_]
 
 @dataclass(frozen=True, eq=False)
 class Confusion(EqualByValue):
-    """How often images of each class were predicted as each class.
+    """Confusion matrix of k classes.
 
     Attributes
     ----------
     classes : list of str
+        Names of the classes, in the order of rows and columns.
     counts : ndarray of shape (k, k), int
-        Numbers of images; a row is a true class, a column a predicted one.
+        Numbers of images. Rows are true classes, and columns are predicted classes.
     """
 
     classes: list[str]
@@ -30,7 +31,7 @@ class Confusion(EqualByValue):
 
     @property
     def rates(self) -> Floats:
-        """Shares of each true class's images, of shape (k, k); NaN for a class without images."""
+        """Counts divided by the images of the true class; NaN for a class without images."""
         images = self.counts.sum(axis=1, keepdims=True)
         rates = np.full(self.counts.shape, np.nan)
         np.divide(self.counts, images, out=rates, where=images > 0)
@@ -38,7 +39,7 @@ class Confusion(EqualByValue):
 
 
 def confusion(predictions: OutOfFold) -> Confusion:
-    """Count how often images of each class were predicted as each class."""
+    """Compute the confusion matrix of predictions."""
     k = len(predictions.classes)
     pairs = predictions.y * k + predictions.predicted
     counts = np.bincount(pairs, minlength=k * k).reshape(k, k)

@@ -1,4 +1,4 @@
-"""Confidence intervals of scores: percentiles of bootstrap resamples, and Wilson's for shares."""
+"""Confidence intervals of scores: bootstrap percentiles, and Wilson's intervals of shares."""
 
 from __future__ import annotations
 
@@ -20,45 +20,47 @@ def bootstrap_intervals(
     units: int,
     level: float = 0.95,
 ) -> dict[str, tuple[float, float]]:
-    """Compute the interval of each pooled score over the choice of tested images.
+    """Compute a confidence interval of each pooled score by resampling the tested images.
 
     The interval answers one question: which score could the fitted head have had on other images
-    (or groups) of the same kind? It does NOT cover another training set, as the fitted heads stay
-    the same. It does not cover the choice of the best of many heads either: the score of the best
-    one is too high because it was chosen, and no interval around that score corrects this.
+    (or groups) of the same kind? It does NOT include the effect of another training set, because
+    the fitted heads are the same. It does not include the choice of the best of many heads either:
+    the score of the best head is too high because this head was chosen, and no interval around
+    that score corrects this.
 
     Parameters
     ----------
     y : array-like of shape (n,), int
-        Class codes, 0 to k - 1. Images that were never tested are left out beforehand.
+        Class codes of the tested images, 0 to k - 1.
     predicted : array-like of shape (repeats, n), int
+        Predicted class codes.
     probabilities : array-like of shape (repeats, n, k)
-        NaN where the head gives none.
+        Probabilities of the classes; NaN where the head gives none.
     counts : array-like of shape (n, B)
-        From `resample_counts`.
+        Result of `resample_counts`.
     units : int
-        Number of images, or of groups, that were drawn.
+        Number of images, or of groups, that were drawn for a resample.
     level : float
-        Probability that such an interval holds the true score, 0 to 1.
+        Confidence level, between 0 and 1.
 
     Returns
     -------
     dict of name to (low, high)
-        The names of `pooled_scores`. NaN, NaN where the score is not defined, or is the same in
-        every resample, because such resamples say nothing about other images. Only accuracy has
-        an interval at 0 and at 1 too, which is Wilson's.
+        The names of `pooled_scores`. The bounds are NaN if the score is not defined, or is the same
+        in every resample, because equal resamples give no information about other images. An
+        accuracy of 0 or 1 has Wilson's interval.
 
     Raises
     ------
     ParameterError
-        If level is not between 0 and 1, if there are no units, or as for `pooled_scores`.
+        If level is not between 0 and 1, or there are no units; see also `pooled_scores`.
 
     Notes
     -----
-    The score of a resample is the mean over repeats of the pooled score. An image is drawn with
+    The score of a resample is the mean of the pooled scores of the repeats. An image is drawn with
     all its repeats, so that repeats don't count as more images. The bounds are percentiles of
     these means. Resamples in which the score is not defined are left out. If a class has few
-    images (or groups), for example under 20, percentile intervals are too narrow.
+    images (or groups), for example fewer than 20, percentile intervals are too narrow.
 
     References
     ----------
@@ -89,9 +91,9 @@ def _percentiles(values: Floats, level: float) -> tuple[float, float]:
 
 
 def all_same(values: Floats) -> bool:
-    """Check whether all values are the same, except for rounding.
+    """Check whether all values are the same, except for rounding errors.
 
-    Equal sums that were added in another order differ in the last digits.
+    Equal sums whose terms were added in another order differ in the last digits.
     """
     return bool(np.ptp(values) <= 1e-9 * np.abs(values).max())
 
@@ -102,13 +104,14 @@ def wilson(share: ArrayLike, n: ArrayLike, level: float = 0.95) -> Floats:
     Parameters
     ----------
     share, n : array-like of shape (...)
+        Shares from 0 to 1, and numbers of images.
     level : float
-        Probability that an interval holds the true share, 0 to 1.
+        Confidence level, between 0 and 1.
 
     Returns
     -------
     ndarray of shape (..., 2), float64
-        Lower and upper bounds. For the source see `bootstrap_intervals`.
+        Lower and upper bounds. `bootstrap_intervals` cites the source.
     """
     share, n = np.asarray(share, float), np.asarray(n)
     z2 = float(special.ndtri((1 + level) / 2)) ** 2

@@ -1,4 +1,4 @@
-"""Out-of-fold predictions: which images a head got wrong, and of which it was least certain."""
+"""Out-of-fold predictions of a head: its mistakes, and the images of which it is least certain."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ Codes = NDArray[np.int_]
 
 
 class LabelledImages(Protocol):
-    """The n images of a benchmark; `tlfeatures.benchmarking.study.Study` is one."""
+    """The n images of a benchmark, for example a `tlfeatures.benchmarking.study.Study`."""
 
     @property
     def ids(self) -> NDArray[np.str_]:
-        """Ids, of shape (n,)."""
+        """Ids of the images, of shape (n,)."""
 
     @property
     def y(self) -> NDArray[np.str_]:
-        """Labels, of shape (n,)."""
+        """Labels of the images, of shape (n,)."""
 
     @property
     def classes(self) -> list[str]:
-        """The k classes, sorted."""
+        """Names of the k classes, sorted."""
 
 
 class FoldPredictions(Protocol):
-    """A head's predictions of n images; `tlfeatures.benchmarking.entries.Entry` is one."""
+    """Predictions of a head, for example a `tlfeatures.benchmarking.entries.Entry`."""
 
     @property
     def fold(self) -> Codes:
@@ -40,27 +40,29 @@ class FoldPredictions(Protocol):
 
     @property
     def predicted(self) -> Codes:
-        """Class codes, of shape (n,)."""
+        """Predicted class codes, of shape (n,)."""
 
     @property
     def probabilities(self) -> Floats:
-        """Probabilities, of shape (n, k)."""
+        """Probabilities of the classes, of shape (n, k)."""
 
 
 @dataclass(frozen=True, eq=False)
 class OutOfFold(EqualByValue):
-    """One head's predictions for the images it was tested on.
+    """Predictions of a head for the n images that it was tested on.
 
     Attributes
     ----------
     ids : ndarray of shape (n,), str
+        Ids of the images.
     classes : list of str
-        k of them, sorted.
+        Names of the k classes, sorted.
     y, predicted : ndarray of shape (n,), int
-        Codes: places in `classes`.
+        Class codes of labels and predictions: indices of `classes`.
     probabilities : ndarray of shape (n, k), float64
-        NaN where the head gives none.
+        Probabilities of the classes; NaN where the head gives none.
     fold : ndarray of shape (n,), int
+        Number of the fold that tested each image.
     """
 
     ids: NDArray[np.str_]
@@ -72,7 +74,7 @@ class OutOfFold(EqualByValue):
 
     @classmethod
     def of(cls, study: LabelledImages, entry: FoldPredictions) -> OutOfFold:
-        """Take the tested images of a benchmark's entry; others are left out."""
+        """Create the predictions of a benchmark's entry. Images without a test are left out."""
         tested = entry.fold >= 0
         return cls(
             ids=study.ids[tested],
@@ -85,51 +87,51 @@ class OutOfFold(EqualByValue):
 
     @property
     def has_probabilities(self) -> bool:
-        """Whether every image has its probabilities."""
+        """Whether every image has probabilities."""
         return bool(np.isfinite(self.probabilities).all())
 
     def check_probabilities(self) -> None:
         """Raise `ParameterError` if an image has no probabilities."""
         if not self.has_probabilities:
             raise ParameterError(
-                "this head gives no probabilities, which curves are made of; take another head"
+                "this head gives no probabilities, which the curves need; choose another head"
             )
 
     @property
     def wrong(self) -> NDArray[np.bool_]:
-        """Which images were predicted wrong, of shape (n,)."""
+        """Whether each prediction is wrong, of shape (n,)."""
         wrong: NDArray[np.bool_] = self.predicted != self.y
         return wrong
 
     @property
     def given(self) -> Floats:
-        """The probability of each image's own label, of shape (n,)."""
+        """Probability of the label of each image, of shape (n,)."""
         return self._of(self.y)
 
     @property
     def confidence(self) -> Floats:
-        """The probability of the class that was predicted, of shape (n,)."""
+        """Probability of the predicted class of each image, of shape (n,)."""
         return self._of(self.predicted)
 
     @property
     def margin(self) -> Floats:
-        """By how much the most probable class leads the next one, of shape (n,)."""
+        """Difference of the two largest probabilities of each image, of shape (n,)."""
         ordered = np.sort(self.probabilities, axis=1)
         margin: Floats = ordered[:, -1] - ordered[:, -2]
         return margin
 
     def mistakes(self) -> Codes:
-        """Give the rows that were predicted wrong, the most confident first.
+        """Return the rows with a wrong prediction, the most confident first.
 
-        Ties, and all rows of a head without probabilities, are in the order of their ids.
+        Rows with equal confidence, and rows without probabilities, are sorted by id.
         """
         rows = np.flatnonzero(self.wrong)
         return rows[np.lexsort((self.ids[rows], -self.confidence[rows]))]
 
     def uncertain(self) -> Codes:
-        """Give all rows, the least certain first: those of the smallest margin.
+        """Return all rows that have probabilities, the smallest margin first.
 
-        Ties are in the order of their ids; rows without probabilities are left out.
+        Rows with equal margins are sorted by id.
 
         References
         ----------
@@ -138,7 +140,7 @@ class OutOfFold(EqualByValue):
         """
         margin = self.margin
         rows = np.flatnonzero(np.isfinite(margin))
-        # Rounded: equal margins, subtracted, differ in the last digits.
+        # Margins are rounded, because equal margins may differ in the last digits.
         return rows[np.lexsort((self.ids[rows], margin[rows].round(12)))]
 
     def _of(self, codes: Codes) -> Floats:

@@ -25,18 +25,18 @@ def resample_counts(
     n : int
         Number of images.
     groups : array-like of shape (n,), any hashable values, optional
-        Images of one group are drawn together. A resample draws as many groups as there are, with
-        replacement. Without groups, it draws n images.
+        Group of each image. Images of one group are drawn together: a resample has as many groups
+        as there are, drawn with replacement. Without groups, n images are drawn with replacement.
     resamples : int
         Number of resamples.
     random_state : int or None
-        Seed; None means a new one at each call.
+        Seed. With None, each call draws other resamples.
 
     Returns
     -------
     ndarray of shape (n, resamples), float32
-        How often each image is in each resample. If groups have different sizes, a resample may
-        have more or fewer than n images.
+        Number of times that each image is in each resample. If groups have different sizes, a
+        resample may have more or fewer than n images.
 
     Raises
     ------
@@ -67,7 +67,9 @@ def _draw(random: np.random.Generator, units: int, resamples: int) -> NDArray[np
 
 def _group_codes(groups: NDArray[Any], n: int) -> NDArray[np.int_]:
     if groups.shape != (n,):
-        raise ParameterError(f"groups must have shape ({n},), one an image, got {groups.shape}")
+        raise ParameterError(
+            f"groups must have shape ({n},), one group per image, got {groups.shape}"
+        )
     # np.unique can't sort an array of objects of mixed types.
     values = groups.tolist()
     codes = {value: code for code, value in enumerate(dict.fromkeys(values))}
@@ -77,12 +79,12 @@ def _group_codes(groups: NDArray[Any], n: int) -> NDArray[np.int_]:
 def resampled_scores(
     y: ArrayLike, predicted: ArrayLike, probabilities: ArrayLike, counts: ArrayLike
 ) -> dict[str, Floats]:
-    """Compute each pooled score on every resample, as the mean over repeats.
+    """Compute each pooled score of every resample, as the mean over repeats.
 
     Parameters
     ----------
     y, predicted, probabilities, counts
-        As for `bootstrap_intervals`.
+        See `bootstrap_intervals`.
 
     Returns
     -------
@@ -91,7 +93,7 @@ def resampled_scores(
     Raises
     ------
     ParameterError
-        If shapes don't fit each other, and as for `pooled_scores`.
+        If shapes don't fit each other; see also `pooled_scores`.
     """
     y, predicted, tables = np.asarray(y), np.asarray(predicted), np.asarray(probabilities)
     if predicted.ndim != 2 or tables.ndim != 3 or not 0 < len(predicted) == len(tables):

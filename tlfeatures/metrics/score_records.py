@@ -1,8 +1,9 @@
-"""The record of a score: pooled over all tested images, with the spread over folds beside it.
+"""The record of a score: pooled over all tested images, and of each fold.
 
-There is one convention. The score of a head is that of all its out-of-fold predictions together,
-with a 95 % interval. Mean and standard deviation of the folds' own scores are reported next to it.
-They differ a little from the pooled score, because folds differ in size and in their classes.
+There is one convention. The score of a head is computed from all its out-of-fold predictions
+together, and has a 95 % interval. The mean and standard deviation of the scores of the folds are
+reported with it. The mean differs a little from the pooled score, because folds differ in size and
+in their classes.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ class PooledScore(TypedDict):
     Attributes
     ----------
     score : float or None
-        None if it is not defined.
+        Value of the score; None if it is not defined.
     interval : [float, float] or None
-        Its 95 % interval; None if there is none.
+        95 % interval of the score; None if there is none.
     reason : str or None
-        Why the score, or else the interval, is None.
+        Explanation if the score or its interval is None.
     """
 
     score: float | None
@@ -37,15 +38,15 @@ class PooledScore(TypedDict):
 
 
 class Score(PooledScore):
-    """A pooled score with the scores of the folds; plain data for JSON.
+    """A pooled score, and the scores of the folds, as plain data for JSON.
 
     Attributes
     ----------
     mean, std : float or None
-        Mean and standard deviation (ddof 1) of the folds' scores. None if a fold doesn't define
-        the score, and the deviation of a single fold.
+        Mean and standard deviation (ddof 1) of the scores of the folds. Both are None if a fold
+        doesn't define the score. The standard deviation of a single fold is None.
     folds : list of float or None
-        Score of each fold; of all repeats, one after the other.
+        Score of each fold, for several repeats one repeat after the other.
     """
 
     mean: float | None
@@ -58,17 +59,18 @@ def score_record(
     pooled: PooledScore | None = None,
     reason: str | None = None,
 ) -> Score:
-    """Put the pooled score and the folds' scores together.
+    """Create the record of a score.
 
     Parameters
     ----------
     folds : sequence of float or None, length folds
-        NaN or None in a fold that doesn't define the score.
+        Score of each fold; NaN or None in a fold that doesn't define the score.
     pooled : PooledScore, optional
-        Without it, the score is the mean of the folds, and has no interval: scores by
-        scikit-learn's scorers need the fitted head, so that they can't be pooled.
+        Pooled score. Without it, the score is the mean of the folds and has no interval. This is
+        so for scikit-learn's scorers, which need the fitted head and can't score pooled
+        predictions.
     reason : str, optional
-        Why folds don't define the score.
+        Explanation if folds don't define the score.
     """
     values = np.array(folds, np.float64)  # NumPy turns None into NaN
     mean = finite_or_none(values.mean())

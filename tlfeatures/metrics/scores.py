@@ -1,4 +1,4 @@
-"""Scores of predictions under many weightings of the images at once, and why one is not defined."""
+"""Scores of predictions for many weightings of the images, and reasons for undefined scores."""
 
 from __future__ import annotations
 
@@ -15,46 +15,46 @@ from tlfeatures.errors import ParameterError
 Floats = NDArray[np.float64]
 Codes = NDArray[np.integer[Any]]
 SCORES = ("accuracy", "balanced_accuracy", "f1_macro", "log_loss", "roc_auc")
-SCORE_NAMES = {"f1_macro": "macro F1", "roc_auc": "ROC AUC"}  # where not the words of the name
-CELLS = 2**19  # weights held as float64 at a time: 4 MB stay in the processor's cache
+SCORE_NAMES = {"f1_macro": "macro F1", "roc_auc": "ROC AUC"}  # others: see `score_name`
+CELLS = 2**19  # number of weights in a chunk; its 4 MB fit in the processor's cache
 
 
 def score_name(scoring: str) -> str:
-    """Return the name of a score in words."""
+    """Return the name of a score in words, for example "balanced accuracy"."""
     return SCORE_NAMES.get(scoring, scoring.replace("_", " "))
 
 
 def finite_or_none(value: Any) -> float | None:
-    """Return a number that JSON can hold, or None for NaN and infinity."""
+    """Return a float for JSON, or None for NaN and infinity."""
     return float(value) if np.isfinite(value) else None
 
 
 def pooled_scores(
     y: ArrayLike, predicted: ArrayLike, probabilities: ArrayLike, weights: ArrayLike
 ) -> dict[str, Floats]:
-    """Score the same predictions under many weightings of the images.
+    """Score the same predictions for many weightings of the images.
 
-    Each score is scikit-learn's with `sample_weight`, over the images of all folds together.
-    Balanced accuracy and macro F1 are averages over the classes that have tested images (with a
-    weight in the column). A class without tested images counts in neither of them; an image that
-    is predicted as this class lowers the scores of its own class.
+    Each score is the same as scikit-learn's score with `sample_weight`, over the images of all
+    folds together. Balanced accuracy and macro F1 are means over the classes that have tested
+    images (with a weight in the column). A class without tested images is not included in these
+    means. An image that is predicted as this class lowers the score of its own class.
 
     Parameters
     ----------
     y, predicted : array-like of shape (n,), int
-        Class codes, 0 to k - 1.
+        Class codes of labels and predictions, 0 to k - 1.
     probabilities : array-like of shape (n, k)
-        NaN where the head gives none.
+        Probabilities of the classes; NaN where the head gives none.
     weights : array-like of shape (n, B)
-        One weighting in each column, for example from `resample_counts`; none below 0.
+        One weighting in each column, for example from `resample_counts`. Weights are 0 or more.
 
     Returns
     -------
     dict of name to ndarray of shape (B,), float64
-        `accuracy`, `balanced_accuracy`, `f1_macro`, `log_loss`, and `roc_auc`: one class against
-        the rest, unweighted mean. NaN where not defined: log loss and ROC AUC if any probability
-        is not finite, ROC AUC of a column in which a class has no weight, everything in a column
-        without weight.
+        `accuracy`, `balanced_accuracy`, `f1_macro`, `log_loss` and `roc_auc` (unweighted mean of
+        each class against the rest). NaN if a score is not defined: log loss and ROC AUC if any
+        probability is not finite, ROC AUC in a column in which a class has no weight, and all
+        scores in a column without any weight.
 
     Raises
     ------
@@ -63,10 +63,11 @@ def pooled_scores(
 
     Notes
     -----
-    Every score is built from weighted sums over images, so a few sparse products give all columns.
-    For ROC AUC, images are sorted once by the probability of the class. In each column it is the
-    Mann-Whitney statistic, in which a tie counts half (J. Hanley and B. McNeil (1982), Radiology
-    143, 29-36). In addition to the arguments, memory is about 20 n k bytes and some 20 MB.
+    Every score is computed from weighted sums over images. A few sparse products give the sums of
+    all columns. For ROC AUC, images are sorted once by the probability of the class. ROC AUC is the
+    Mann-Whitney statistic, in which a tie counts as one half (J. Hanley and B. McNeil (1982),
+    Radiology 143, 29-36). In addition to the arguments, about 20 n k bytes and 20 MB of memory are
+    needed.
     """
     y, predicted, table = np.asarray(y), np.asarray(predicted), np.asarray(probabilities, float)
     weights = np.asarray(weights)
@@ -85,15 +86,16 @@ def pooled_scores(
 def missing_scores(
     y: ArrayLike, probabilities: ArrayLike, classes: Sequence[str]
 ) -> dict[str, str]:
-    """Explain which scores of these images are not defined, and why.
+    """Return the reasons for scores that are not defined.
 
     Parameters
     ----------
     y : array-like of shape (n,), int
         Class codes, 0 to k - 1.
     probabilities : array-like of shape (..., n, k)
-        NaN where the head gives none.
+        Probabilities of the classes; NaN where the head gives none.
     classes : sequence of k str
+        Names of the classes.
 
     Returns
     -------
@@ -103,7 +105,7 @@ def missing_scores(
     table = np.asarray(probabilities, float)
     finite = np.isfinite(table)
     if not finite.all():
-        some = "some of the head's probabilities are no numbers"
+        some = "some of the head's probabilities are not finite numbers"
         reason = some if finite.any() else "the head gives no probabilities"
         return dict.fromkeys(("log_loss", "roc_auc"), reason)
     counts = np.bincount(np.asarray(y), minlength=len(classes)).tolist()
@@ -112,7 +114,7 @@ def missing_scores(
 
 
 def without_images(absent: Sequence[str]) -> str:
-    """Return the sentence that no tested image is of these classes."""
+    """Return the reason "no tested image is of ...", with the names of at most three classes."""
     more = f" and {len(absent) - 3} more" if len(absent) > 3 else ""
     return f"no tested image is of {', '.join(absent[:3])}{more}"
 
@@ -149,10 +151,10 @@ def _chunks(n: int, columns: int) -> Iterator[slice]:
 
 @dataclass(frozen=True)
 class _Sums:
-    """Sums over images of which scores are built, as matrices to multiply weights with.
+    """Sums over images from which scores are computed, as matrices to be multiplied with weights.
 
-    `true`, `predicted` and `hits` have one row for each class. Without probabilities, `losses` is
-    None and `ranks` is empty.
+    `true`, `predicted` and `hits` count images in one row for each class. Without probabilities,
+    `losses` is None and `ranks` is empty.
     """
 
     true: Any
@@ -190,25 +192,28 @@ class _Sums:
 
 
 def _adder(targets: NDArray[Any], rows: NDArray[Any], shape: tuple[int, int]) -> Any:
-    """Return the matrix that adds up, for each target, the rows that belong to it."""
-    places = (targets.astype(np.int32), rows.astype(np.int32))  # half the memory of the default
+    """Return a sparse matrix. Its product with weights has their sum over the rows of each target.
+
+    `targets` has the number of the target for each of `rows`.
+    """
+    places = (targets.astype(np.int32), rows.astype(np.int32))  # half the memory of int64
     return sparse.csr_array((np.ones(len(rows)), places), shape=shape)
 
 
 def _losses(y: Codes, table: Floats) -> Floats:
-    # scikit-learn's bound: without it, one mistake with probability 0 makes the mean infinite.
+    # The same bound as scikit-learn's. Without it, a single probability of 0 gives infinity.
     eps = np.finfo(np.float64).eps
     losses: Floats = -np.log(np.clip(table[np.arange(len(y)), y], eps, 1 - eps))
     return losses
 
 
 def _ranked(k: int) -> range:
-    """Return the classes to rank by; of two, one is enough, as the other's order is the reverse."""
+    """Return the classes whose ROC AUC is computed. With two classes, both have the same."""
     return range(1, 2) if k == 2 else range(k)
 
 
 def _ranks(score: Floats, positive: NDArray[np.bool_]) -> tuple[Any, Any]:
-    """Sort images into steps of rising score; return the adders of positives and negatives."""
+    """Sort images by score into steps; return the matrices that add up positives and negatives."""
     order = np.argsort(score)
     score, positive = score[order], positive[order]
     tie = np.cumsum(np.diff(score, prepend=score[0]) > 0)
@@ -221,9 +226,10 @@ def _ranks(score: Floats, positive: NDArray[np.bool_]) -> tuple[Any, Any]:
 
 
 def _merge(positives: NDArray[Any], sizes: NDArray[Any]) -> NDArray[np.int_]:
-    """Number the steps; neighbouring ties that are all positive, or all negative, become one.
+    """Return the number of the step of each tie.
 
-    Their order within the step doesn't matter, and a good head leaves few steps.
+    Neighbouring ties that are all positive, or all negative, become one step, because their order
+    does not change ROC AUC. With a good head, only few steps are left.
     """
     kind = np.where(positives == 0, 0, np.where(positives == sizes, 1, 2))
     return np.cumsum((np.diff(kind, prepend=kind[0]) != 0) | (kind == 2))

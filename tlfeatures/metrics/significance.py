@@ -1,4 +1,4 @@
-"""Tests of whether two heads differ in a score, and the adjustment for many tests."""
+"""Tests for the difference of two heads in a score, and the adjustment for many tests."""
 
 from __future__ import annotations
 
@@ -12,24 +12,25 @@ from tlfeatures.metrics.scores import Floats
 
 
 def corrected_t_test(differences: ArrayLike, test_fraction: float) -> float:
-    """Test whether two heads, cross-validated on the same folds, differ in their mean score.
+    """Test whether the mean scores of two heads on the same folds of a cross-validation differ.
 
-    The plain paired t-test assumes that folds are independent. They share most of their training
-    images, so it finds differences where there are none. The correction increases the variance of
-    the mean from 1/J to 1/J + n_test/n_train times the variance of the folds.
+    The paired t-test assumes that folds are independent. But folds share most of their training
+    images, so the test reports too many significant differences. The correction increases the
+    variance of the mean from 1/J to 1/J + n_test/n_train times the variance of the folds.
 
     Parameters
     ----------
     differences : array-like of shape (J,)
-        Score of one head minus score of the other, fold by fold; J is folds times repeats.
+        Score of one head minus score of the other head, for each fold. J is the number of folds
+        times the number of repeats.
     test_fraction : float
-        Test images of a fold divided by its training images: 1 / (folds - 1).
+        Number of test images of a fold divided by its number of training images: 1 / (folds - 1).
 
     Returns
     -------
     float
-        The two-sided p value, with J - 1 degrees of freedom. 1 if all differences are 0; NaN with
-        fewer than two folds or if any difference is not finite.
+        The two-sided p value, with J - 1 degrees of freedom. It is 1 if all differences are 0, and
+        NaN with fewer than two folds or if any difference is not finite.
 
     Raises
     ------
@@ -38,19 +39,19 @@ def corrected_t_test(differences: ArrayLike, test_fraction: float) -> float:
 
     Notes
     -----
-    If every fold differs by the same amount d, the variance is 0 and the formula gives p = 0, even
-    with two folds. That would claim too much: scores of a fold come in steps (one image more or
-    less), and a step of h hides a variance of h**2 / 12 (W. Sheppard (1898), Proceedings of the
-    London Mathematical Society 29, 353-380). The coarsest step that such differences allow is d
-    itself, so the variance is set to d**2 / 12. p then depends on J and test_fraction only: 0.22
-    for two folds, 0.007 for five, 0.00004 for ten.
+    If all folds have the same difference d, the variance is 0 and the formula gives p = 0, even
+    with two folds. This p value is too small. The scores of a fold have steps (one image more or
+    less), and rounding to steps of h hides a variance of h**2 / 12 (W. Sheppard (1898), Proceedings
+    of the London Mathematical Society 29, 353-380). The largest step that gives such differences is
+    d, so the variance is set to d**2 / 12. Then p depends only on J and test_fraction: 0.22 for two
+    folds, 0.007 for five folds, and 0.00004 for ten folds.
 
     References
     ----------
     C. Nadeau and Y. Bengio (2003), Inference for the generalization error, Machine Learning 52,
     239-281.
     R. Bouckaert and E. Frank (2004), Evaluating the replicability of significance tests for
-    comparing learning algorithms, PAKDD, 3-12: the same with repeats.
+    comparing learning algorithms, PAKDD, 3-12: the same test with repeats.
     """
     values = _fold_differences(differences, test_fraction)
     if len(values) < 2:
@@ -64,30 +65,30 @@ def corrected_t_test(differences: ArrayLike, test_fraction: float) -> float:
 def detectable_difference(
     differences: ArrayLike, test_fraction: float, *, level: float = 0.05
 ) -> float:
-    """Compute the smallest mean difference that `corrected_t_test` would have found significant.
+    """Compute the smallest mean difference that is significant in `corrected_t_test`.
 
     Parameters
     ----------
     differences : array-like of shape (J,)
     test_fraction : float
-        As for `corrected_t_test`.
+        See `corrected_t_test`.
     level : float
-        The p value up to which two heads count as different.
+        Significance level.
 
     Returns
     -------
     float
-        The critical t times the standard error. NaN if it can't be computed: fewer than two folds,
-        a difference that is not finite, or all of them 0.
+        The critical t times the standard error. NaN with fewer than two folds, if a difference is
+        not finite, or if all differences are 0.
 
     Raises
     ------
     ParameterError
-        As for `corrected_t_test`, and if level is not between 0 and 1.
+        See `corrected_t_test`; also if level is not between 0 and 1.
 
     Notes
     -----
-    A true difference of exactly this size would be found half of the time, not always.
+    A true difference of exactly this size would be significant only half of the time.
     """
     if not 0 < level < 1:
         raise ParameterError(f"level must be between 0 and 1, got {level}")
@@ -99,7 +100,7 @@ def detectable_difference(
 
 
 def _fold_differences(differences: ArrayLike, test_fraction: float) -> Floats:
-    """Check differences and set those to 0 that are 0 except for rounding; empty if not finite."""
+    """Check differences and remove rounding errors from zeros; return no values if one is NaN."""
     values = np.asarray(differences, np.float64)
     if values.ndim != 1:
         raise ParameterError(f"differences must have shape (J,), got {values.shape}")
@@ -116,22 +117,26 @@ def _standard_error(values: Floats, test_fraction: float) -> float:
 
 
 def paired_bootstrap_test(first: ArrayLike, second: ArrayLike) -> float:
-    """Test whether two heads differ in a score, using the same resamples of the same images.
+    """Test whether two heads differ in a score, on the same resamples of the same images.
 
-    This is for a single split, where there are no folds to compare.
+    This test is for a single split, which has no folds to compare.
 
     Parameters
     ----------
     first, second : array-like of shape (B,)
-        Scores on the same resamples, see `resampled_scores`.
+        Scores of the two heads on the same resamples, see `resampled_scores`.
 
     Returns
     -------
     float
-        Two-sided p value of the mean difference, by the normal distribution with the standard
-        deviation of the differences in the resamples. (A share of resamples can't be below 1 / B,
-        which is too much if many heads are compared.) 1 if they never differ, NaN if no resample
-        has both scores.
+        Two-sided p value of the mean difference. It is 1 if the scores never differ, and NaN if no
+        resample has both scores.
+
+    Notes
+    -----
+    The mean difference is compared with a normal distribution that has the standard deviation of
+    the differences in the resamples. A share of resamples is not used as the p value, because it
+    can't be smaller than 1 / B, which is too large if many heads are compared.
 
     References
     ----------
@@ -151,23 +156,23 @@ def paired_bootstrap_test(first: ArrayLike, second: ArrayLike) -> float:
 def holm(p_values: ArrayLike) -> Floats:
     """Adjust p values for the number of tests.
 
-    If a test counts as significant when its adjusted p is at most 0.05, at most 5 of 100 such
-    families of tests have a false positive, also when the tests depend on each other.
+    If tests with an adjusted p value of at most 0.05 count as significant, the probability of any
+    false positive among the m tests is at most 5 %, even if the tests depend on each other.
 
     Parameters
     ----------
     p_values : array-like of shape (m,)
-        NaN if there was no test.
+        p values of m tests; NaN if there was no test.
 
     Returns
     -------
     ndarray of shape (m,), float64
-        In the same order, at most 1. NaN stays NaN and doesn't count as a test.
+        Adjusted p values in the same order, at most 1. NaN stays NaN and doesn't count as a test.
 
     Raises
     ------
     ParameterError
-        If the shape is another one, or a value is not between 0 and 1.
+        If the array has another shape, or a value is not between 0 and 1.
 
     References
     ----------

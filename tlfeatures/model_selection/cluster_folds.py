@@ -1,8 +1,8 @@
-"""Folds on workers of a cluster.
+"""Running folds on workers of a cluster.
 
-The rows that all folds read are sent once, to all workers; a fold sends its indices and heads only.
-If a worker dies, another one does its fold. If all workers that hold the rows die, the rows are
-sent again.
+The rows that all folds read are sent once, to all workers. For each fold, only its indices and
+heads are sent. If a worker ends, another worker runs its fold. If all workers that have the rows
+end, the rows are sent again.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from tlfeatures.model_selection.workers import do_packed_fold
 
 logger = logging.getLogger(__name__)
 
-_WORK = "fold"  # in messages of the cluster
-_ATTEMPTS = 3  # how often the rows are sent without a finished fold in between
+_WORK = "fold"  # name of the work in the messages of the cluster
+_ATTEMPTS = 3  # the rows are sent at most so many times without a finished fold in between
 
 
 class ClusterFolds:
-    """Workers of a cluster, all of which hold the same rows.
+    """Runs folds on the workers of a cluster, all of which have the same rows.
 
     Parameters
     ----------
     cluster : Cluster
     rows : TrainingRows
-        Sent to the workers before the first fold.
+        Rows of the dataset. They are sent to the workers before the first fold.
     """
 
     def __init__(self, cluster: Cluster, rows: TrainingRows) -> None:
@@ -47,7 +47,7 @@ class ClusterFolds:
 
     @property
     def threads(self) -> int:
-        """Number of threads of the workers that are connected now."""
+        """Number of threads of all connected workers."""
         with self._cluster.connected(_WORK):
             return self._cluster.threads
 
@@ -57,9 +57,10 @@ class ClusterFolds:
         Raises
         ------
         ClusterError
-            If the scheduler is gone, or worker after worker ends during the same fold.
+            If the connection to the scheduler is lost, or several workers end during the same
+            fold.
         """
-        # A head may be of a class that only cloudpickle can pickle, such as one of a notebook.
+        # Only cloudpickle can pickle a head whose class is defined in a notebook.
         packed = [cloudpickle.dumps(call) for call in calls]
         results: dict[int, Any] = {}
         place = 0
@@ -70,7 +71,7 @@ class ClusterFolds:
                 place += 1
 
     def _results(self, packed: Sequence[bytes]) -> Iterator[tuple[int, Any]]:
-        """Give the number of a call and its result, in the order in which the calls end."""
+        """Yield the number of each call and its result, in the order in which the calls end."""
         left = dict(enumerate(packed))
         attempts = 0
         while left:
@@ -88,8 +89,10 @@ class ClusterFolds:
                 attempts += 1
                 if attempts == _ATTEMPTS:
                     raise ClusterError(
-                        "time after time all workers that had the embeddings ended: if the system "
-                        "ended them for want of memory, start fewer on a machine; else see the "
-                        "workers' log"
+                        f"all workers ended {_ATTEMPTS} times while they had the embeddings; if "
+                        "they had too little memory, start fewer workers on a machine, otherwise "
+                        "read the workers' log"
                     ) from error
-                logger.warning("all workers that had the embeddings are gone: they are sent again")
+                logger.warning(
+                    "all workers that had the embeddings have ended; the embeddings are sent again"
+                )

@@ -1,8 +1,8 @@
 """Cross-validation of heads on a dataset.
 
-A `Trainer` runs all folds in parallel; each uses one thread, and all read the same X. The heads of
-a fold share its principal coordinates, which are computed once; then each head is an ordinary
-classifier on their columns.
+A `Trainer` runs the folds in parallel. Each fold uses one thread, and all folds read the same X.
+The principal coordinates of a fold are computed once for all its heads. Each head is then an
+ordinary classifier whose columns are these coordinates.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from sklearn.metrics import get_scorer_names
 
 from tlfeatures.dataset.load import Data, as_dataset
 from tlfeatures.errors import ParameterError
-from tlfeatures.heads.table import Grid, Heads, OneHead, make_heads, make_one_head
+from tlfeatures.heads.make_heads import Heads, make_heads, make_one_head
+from tlfeatures.heads.table import Grid, OneHead
 from tlfeatures.metrics.scores import SCORES
 from tlfeatures.model_selection.evaluation import CrossValidation, cross_validation_of, scorer_of
 from tlfeatures.model_selection.folds import make_folds
@@ -22,7 +23,7 @@ from tlfeatures.model_selection.head_folds import run_folds
 from tlfeatures.model_selection.trainer import Trainer
 from tlfeatures.names import as_list, unknown_name
 
-_TOP = 2  # most probable classes that scikit-learn's scorer top_k_accuracy counts
+_TOP = 2  # default k of scikit-learn's scorer top_k_accuracy
 
 
 def cross_validate(
@@ -50,23 +51,26 @@ def cross_validate(
     data : Dataset or path
         What `load_dataset` returns, or an embeddings file.
     cv : int, scikit-learn splitter or iterable of (train rows, test rows), optional
-        Number of folds (5), stratified and shuffled; groups and copies of an image stay together.
+        Number of folds (default 5), which are stratified and shuffled. Groups and copies of an
+        image are always in the same fold.
     split : {"auto", "cv", "val", "test"}
-        "auto" cross-validates if `cv` is given or the data have no splits; else it fits on train
-        and scores on val, or on test if there is no val. "cv" cross-validates over all images.
+        "auto" cross-validates if `cv` is given or the data have no splits; otherwise it fits on
+        train and scores on val, or on test if there is no val. "cv" cross-validates over all
+        images.
     grid : mapping of parameter to values, optional
-        Values that are tried by cross-validation inside each training fold (nested), never on its
-        test images; `head_grid` has good ones.
+        Values that are compared by cross-validation inside each training fold (nested), never on
+        its test images. `head_grid` returns good values.
     params : mapping, optional
         Parameters of a head that is given by its name.
     scoring : str or sequence of str
         Further scores, by scikit-learn's names.
     n_jobs : int or None
-        Number of folds fitted at once, each on one thread; the results don't depend on it.
+        Number of folds that are fitted at the same time, each on one thread. It does not change
+        the results.
     random_state : int or None
-        Seed of the shuffling, of the head's name and of the resamples.
+        Seed of the shuffling, of a head that is given by its name, and of the resamples.
     trainer : Trainer, optional
-        An open trainer, which replaces `n_jobs`.
+        An open trainer of the dataset. It is used instead of `n_jobs`.
 
     Returns
     -------
@@ -81,8 +85,8 @@ def cross_validate(
 
     Examples
     --------
-    >>> found = cross_validate("logreg", data)  # doctest: +SKIP
-    >>> found.scores["accuracy"]["score"], found.scores["accuracy"]["interval"]  # doctest: +SKIP
+    >>> accuracy = cross_validate("logreg", data).scores["accuracy"]  # doctest: +SKIP
+    >>> accuracy["score"], accuracy["interval"]  # doctest: +SKIP
     (0.853, [0.831, 0.873])
     """
     name, classifier = make_one_head(head, params, random_state)
@@ -112,7 +116,7 @@ def cross_validate_heads(
     random_state: int | None = 0,
     trainer: Trainer | None = None,
 ) -> dict[str, CrossValidation]:
-    """Score several heads on the same folds; what they share is computed once in each fold.
+    """Score several heads on the same folds. Shared columns are computed once in each fold.
 
     Parameters
     ----------
@@ -122,8 +126,8 @@ def cross_validate_heads(
     cv, split
         See `cross_validate`.
     grids : mapping of head to grid, optional
-        Parameters and values that are tried for these heads by cross-validation inside each
-        training fold (nested), never on its test images.
+        Parameter values that are compared by cross-validation inside each training fold (nested),
+        never on its test images. A head without a grid is not tuned.
     params : mapping, optional
         Parameters of the heads that are given by their names.
     scoring, n_jobs, random_state, trainer
@@ -161,16 +165,18 @@ def cross_validate_heads(
 
 
 def check_scoring(scoring: Sequence[str], classes: Sequence[str]) -> None:
-    """Raise an error if a score is unknown, or means nothing with so few classes.
+    """Check that scores exist and are useful for these classes.
 
     Parameters
     ----------
     scoring : sequence of str
+        Names of scores.
     classes : sequence of str
 
     Raises
     ------
     ParameterError
+        If a score is unknown, or is `top_k_accuracy` with two classes.
     """
     names = list(dict.fromkeys((*SCORES, *get_scorer_names())))
     for name in scoring:
@@ -178,6 +184,6 @@ def check_scoring(scoring: Sequence[str], classes: Sequence[str]) -> None:
             raise unknown_name("scoring", name, names)
         if name == "top_k_accuracy" and len(classes) <= _TOP:
             raise ParameterError(
-                f"top_k_accuracy asks whether the label is among the {_TOP} most probable classes, "
-                f"and there are {len(classes)} classes: it is 1 for every head; take accuracy"
+                f"top_k_accuracy counts a label among the {_TOP} most probable classes as correct; "
+                f"with {len(classes)} classes it is 1 for every head: use accuracy"
             )

@@ -1,4 +1,4 @@
-"""Evaluations: predictions of a head for images that it was not fitted on, and their scores."""
+"""Evaluations: a head's predictions for images that it was not fitted on, and their scores."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from tlfeatures.model_selection.tuning import Choice
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Evaluation(EqualByValue):
-    """Predictions of a head for n images, none of which it was fitted on, and their scores.
+    """Predictions of a head for n images that it was not fitted on, and their scores.
 
     Attributes
     ----------
     head : str
         Name of the head.
     embedding : str
-        `LAYER.POOLING`, or several joined as `A+B`.
+        Name of the embedding: `LAYER.POOLING`, or several joined as `A+B`.
     split : str
         `cv`, the split (val, test) that the head was scored on after it was fitted on train, or
         `new` for new images.
     classes : ndarray of shape (k,), str
-        Sorted.
+        Names of the classes, sorted.
     ids, y : ndarray of shape (n,), str
         Ids of the images, and their labels.
     fold : ndarray of shape (n,), int
@@ -41,10 +41,10 @@ class Evaluation(EqualByValue):
     predicted : ndarray of shape (n,), int
         Predictions, as indices of `classes`; -1 if an image was never tested.
     probabilities : ndarray of shape (n, k), float64
-        NaN if an image was never tested, or the head gives none.
+        Probabilities of the classes; NaN if an image was never tested, or the head gives none.
     scores : dict of name to Score
-        Each has `score` (pooled over all tested images), its 95 % `interval`, `mean`, `std` and
-        values of the `folds`, and the `reason` why one of these is None.
+        A `Score` has `score` (pooled over all tested images) with its 95 % `interval`, the values
+        of the `folds` with their `mean` and `std`, and the `reason` if one of these is None.
     """
 
     head: str
@@ -78,7 +78,7 @@ class Evaluation(EqualByValue):
 
     @property
     def confusion(self) -> Confusion:
-        """How often images of each class were predicted as each class."""
+        """Confusion matrix of the tested images."""
         return confusion(self.predictions)
 
     def to_dict(self) -> dict[str, Any]:
@@ -104,11 +104,12 @@ class CrossValidation(Evaluation):
     head, embedding, split, classes, ids, y, fold, predicted, probabilities, scores
         See `Evaluation`.
     fit_seconds : ndarray of shape (folds,), float64
-        Time of the head's fit and its share of what heads have in common, without tuning.
+        Time of the head's fit plus its share of the time for shared columns, in seconds. Tuning
+        is not included.
     test_fraction : float
-        Mean over folds of test images divided by training images.
+        Number of test images divided by number of training images, mean over folds.
     choices : tuple of Choice
-        What tuning chose in each fold; empty without tuning.
+        Parameters that tuning chose in each fold; empty without tuning.
     """
 
     fit_seconds: NDArray[np.float64]
@@ -143,18 +144,19 @@ def scorer_of(data: Dataset, folds: list[Fold], random_state: int | None) -> Boo
 def cross_validation_of(
     name: str, run: HeadFolds, data: Dataset, split: str, scorer: BootstrapScorer
 ) -> CrossValidation:
-    """Give the evaluation of a head from its folds.
+    """Create the evaluation of a head from its predictions on the folds.
 
     Parameters
     ----------
     name : str
         Name of the head.
     run : HeadFolds
+        Predictions of the head on all folds.
     data : Dataset
     split : str
-        From `make_folds`.
+        The name of the split that `make_folds` returned.
     scorer : BootstrapScorer
-        Of the tested images.
+        Scorer of the tested images.
     """
     return CrossValidation(
         head=name,
@@ -174,13 +176,18 @@ def cross_validation_of(
 
 
 def scores_of_folds(run: HeadFolds, scorer: BootstrapScorer) -> dict[str, Score]:
-    """Score the out-of-fold predictions of a head together, with the folds' scores beside it.
+    """Return the scores of a head: pooled over all tested images, and of each fold.
 
     Parameters
     ----------
     run : HeadFolds
+        Predictions of the head on all folds.
     scorer : BootstrapScorer
-        Of the tested images.
+        Scorer of the tested images.
+
+    Returns
+    -------
+    dict of name to Score
     """
     pooled = scorer.score([Predictions(run.predicted, run.probabilities)])
     return {

@@ -1,9 +1,9 @@
-"""Warnings of fits, as lines that begin with the name of the head.
+"""Collecting the warnings of fits, as lines that begin with the name of the head.
 
 `warnings.catch_warnings` changes the whole process. A worker of a cluster fits several folds at
-once, each in its own thread, so one fold would get the warnings of another fold, or lose its own.
-Therefore the first fold that begins changes the process, and the last one that ends restores it. In
-between, every thread has its own list.
+the same time in several threads, so one fold could get the warnings of another fold, or lose its
+own. Therefore the first fold that begins redirects all warnings of the process, and the last fold
+that ends restores them. In between, each thread has its own list of warnings.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from typing import Any
 
 logger = logging.getLogger(__name__)
 
-# These are for authors of libraries; Python doesn't show them to users either.
+# These warnings are for authors of libraries. Python does not show them to users either.
 _FOR_DEVELOPERS = (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning)
 
 _NUMBER = re.compile(r"\d[\d.,]*(e[+-]?\d+)?")
 
 _lock = threading.Lock()
-_lists: dict[int, list[str]] = {}  # by thread
+_lists: dict[int, list[str]] = {}  # number of a thread to its warnings
 _restore = ExitStack()
 
 
@@ -36,12 +36,12 @@ def collected(name: str) -> Iterator[list[str]]:
     Parameters
     ----------
     name : str
-        Name of the head; every line begins with it.
+        Name of the head. Every line begins with this name.
 
     Yields
     ------
     list of str
-        Filled at the end with one line for each warning, sorted.
+        Sorted lines, one for each warning. They are added when the context ends.
     """
     lines: list[str] = []
     own: list[str] = []
@@ -82,20 +82,27 @@ def _redirect_warnings() -> None:
 
 
 def _first_line(text: str) -> str:
-    """Return the first line; further lines of scikit-learn's warnings are advice and links."""
+    """Return the first line. The other lines of scikit-learn's warnings are advice and links."""
     with contextlib.suppress(StopIteration):
         return next(line for line in text.splitlines() if line.strip()).strip().rstrip(":.")
     return "a warning without a text"
 
 
 def distinct(texts: Iterable[str], seen: set[str] | None = None) -> list[str]:
-    """Return one of all texts that differ in numbers only, as those of several folds do.
+    """Return texts without repetitions. Texts that differ only in numbers count as repetitions.
+
+    Several folds often give the same warning with other numbers.
 
     Parameters
     ----------
     texts : iterable of str
     seen : set of str, optional
-        Texts, without their numbers, that are left out; the returned ones are added to it.
+        Earlier texts, with their numbers replaced. They are left out, and the returned texts are
+        added to this set.
+
+    Returns
+    -------
+    list of str
     """
     seen = set() if seen is None else seen
     chosen = []
@@ -108,12 +115,12 @@ def distinct(texts: Iterable[str], seen: set[str] | None = None) -> list[str]:
 
 
 class Notices:
-    """Logs warnings of fits, without repetitions."""
+    """Logs warnings of fits and remembers them, so that no warning is logged twice."""
 
     def __init__(self) -> None:
         self._seen: set[str] = set()
 
     def log(self, texts: Iterable[str]) -> None:
-        """Log those lines of `collected` that were not logged before."""
+        """Log the lines that were not logged before; see `collected`."""
         for text in distinct(sorted(texts), self._seen):
             logger.warning("%s", text)

@@ -18,7 +18,7 @@ from tlfeatures.metrics.scores import SCORES, missing_scores, pooled_scores, wit
 from tlfeatures.model_selection.fit_warnings import collected
 from tlfeatures.model_selection.head_fit import Columns, Rows
 
-LABEL_SCORES = SCORES[:3]  # these need no probabilities
+LABEL_SCORES = SCORES[:3]  # scores that need no probabilities
 EPOCH_SCORES = ("loss", "accuracy", "validation_loss", "validation_accuracy")
 
 
@@ -29,16 +29,17 @@ class FoldResult(EqualByValue):
     Attributes
     ----------
     scores : dict of name to float
-        NaN where a score is not defined.
+        Scores on the test images; NaN where a score is not defined.
     predicted : ndarray of shape (m,), int
         Class codes of the m test images.
     probabilities : ndarray of shape (m, k), float64
+        Probabilities of the k classes; NaN if the head gives none.
     seconds : float
         Time of the fit.
     warnings : tuple of str
         Warnings of the fit and of scoring, as lines that begin with the head's name.
     reasons : dict of name to str
-        Why a score is not defined.
+        Explanation for each score that is not defined.
     """
 
     scores: dict[str, float]
@@ -56,17 +57,25 @@ def score_head(
     classes: NDArray[np.str_],
     scoring: Sequence[str] | None,
 ) -> FoldResult:
-    """Score a fitted head on test images; with `scoring` None, it only predicts.
+    """Score a fitted head on test images.
 
     Parameters
     ----------
     head : scikit-learn classifier
+        Fitted head.
     X : ndarray of shape (m, d)
+        Columns of the test images.
     y : ndarray of shape (m,), str
+        Labels of the test images.
     classes : ndarray of shape (k,), str
-        Sorted.
+        Names of the classes, sorted.
     scoring : sequence of str, or None
-        Names of scores in addition to `SCORES`.
+        Names of scores in addition to `SCORES`. With None, the head only predicts labels.
+
+    Raises
+    ------
+    ParameterError
+        If a score of `scoring` can't be computed although the fold has images of every class.
     """
     predicted = np.searchsorted(classes, head.predict(X))
     if scoring is None:
@@ -83,7 +92,7 @@ def score_head(
 
 
 def _unweighted(codes: Rows, predicted: Rows, table: NDArray[np.float64]) -> dict[str, float]:
-    """Score predictions, with the weight 1 for each image."""
+    """Score predictions. Each image has the weight 1."""
     scores = pooled_scores(codes, predicted, table, np.ones((len(codes), 1)))
     return {name: float(value) for name, (value,) in scores.items()}
 
@@ -93,7 +102,20 @@ def score_epoch(
 ) -> list[float]:
     """Compute log loss and accuracy of several sets of images after an epoch.
 
-    They are computed here, as scikit-learn's checks would take longer than the epoch.
+    Scikit-learn's functions are not used, because their checks would take longer than the epoch.
+
+    Parameters
+    ----------
+    head : scikit-learn classifier
+        Head after the epoch.
+    sides : sequence of (columns, class codes)
+        The sets of images, usually training and test images.
+    classes : ndarray of shape (k,), str
+
+    Returns
+    -------
+    list of float
+        Log loss and accuracy of each set.
     """
     scores = []
     for X, codes in sides:
@@ -117,12 +139,12 @@ _RATIOS = ("positive_likelihood_ratio", "neg_negative_likelihood_ratio")
 def _extra_score(
     name: str, head: BaseEstimator, X: Columns, y: NDArray[np.str_], classes: NDArray[np.str_]
 ) -> tuple[float, str | None]:
-    """Compute a score of scikit-learn, or NaN and the reason if this fold doesn't define it.
+    """Compute a score of scikit-learn; return NaN and the reason if this fold doesn't define it.
 
     Raises
     ------
     ParameterError
-        If it can't be computed although the fold has images of every class.
+        If the score can't be computed although the fold has images of every class.
     """
     failed: Exception | None = None
     value = float("nan")
@@ -131,10 +153,10 @@ def _extra_score(
             value = float(get_scorer(name)(head, X, y))
         except (ValueError, AttributeError) as error:
             failed = error
-    if lines and name in _RATIOS:  # scikit-learn returns 1, the worst, for an undefined ratio
+    if lines and name in _RATIOS:  # scikit-learn warns and returns 1 for an undefined ratio
         value = float("nan")
     if not np.isnan(value):
-        for text in lines:  # the caller collects them with those of the head
+        for text in lines:  # the caller collects these warnings with the warnings of the fit
             warnings.warn(text, stacklevel=2)
         return value, None
     lacking = _lacking(head, y, classes)
@@ -142,7 +164,7 @@ def _extra_score(
         reason = " ".join(str(failed).split())
         if "pos_label" in reason:
             reason = (
-                "it needs to know which of the two classes is the positive one; take a score of "
+                "it needs to know which of the two classes is the positive one; use a score of "
                 "both classes, such as f1_macro, precision_macro, recall_macro, roc_auc or log_loss"
             )
         raise ParameterError(f"scoring {name} can't be used here: {reason}") from failed
@@ -161,7 +183,7 @@ def _lacking(head: BaseEstimator, y: NDArray[np.str_], classes: NDArray[np.str_]
 def _probabilities(
     head: BaseEstimator, X: Columns, classes: NDArray[np.str_]
 ) -> NDArray[np.float64]:
-    """Return columns for all classes, 0 for those not trained on; NaN if the head gives none."""
+    """Return probabilities of all classes: 0 without training images, NaN if there are none."""
     if not hasattr(head, "predict_proba"):
         return np.full((len(X), len(classes)), np.nan)
     table = np.zeros((len(X), len(classes)))

@@ -1,4 +1,4 @@
-"""The work of one fold: its heads are fitted and scored, and what they share is computed once."""
+"""The work of one fold: fitting and scoring its heads. Shared columns are computed once."""
 
 from __future__ import annotations
 
@@ -47,10 +47,11 @@ class Task:
     train, test : ndarray of int
         Indices of rows.
     heads : dict of name to classifier
+        Heads before they are fitted.
     params : dict of name to parameters
         Parameters of a head's classifier that differ in this fold.
-    points : dict of name to list of parameters
-        If given, the points of each head's grid, which `score_points` scores for tuning.
+    points : dict of name to list of parameters, optional
+        The points of each head's grid, which `score_points` scores for tuning.
     """
 
     train: Rows
@@ -61,7 +62,7 @@ class Task:
 
 
 class _SharedColumns:
-    """Coordinates and columns that heads of a fold share, computed when the first head needs them.
+    """Columns that the heads of a fold share. They are computed when the first head needs them.
 
     Parameters
     ----------
@@ -70,7 +71,7 @@ class _SharedColumns:
     train, test : ndarray of int
         Indices of rows.
     users : int
-        Number of heads among which the time for the coordinates is divided.
+        Number of heads that share the time for the coordinates.
     """
 
     def __init__(self, X: Columns, train: Rows, test: Rows, users: int) -> None:
@@ -81,7 +82,7 @@ class _SharedColumns:
         self.seconds = 0.0
 
     def columns(self, head: BaseEstimator) -> tuple[BaseEstimator, Columns, Columns]:
-        """Return the part of a head that is left to fit, and its training and test columns."""
+        """Return the steps of a head that are still to be fitted, and their columns."""
         if not uses_coordinates(head):
             if self._plain is None:
                 self._plain = self._X[self._train], self._X[self._test]
@@ -120,7 +121,7 @@ def fit_and_score(
 def score_points(
     task: Task, rows: TrainingRows, classes: Classes, score: str
 ) -> tuple[dict[str, list[float]], list[str]]:
-    """Return the score of each point of each head's grid, and warnings."""
+    """Return the scores of all points of each head's grid, and warnings; see `Trainer`."""
     shared, y = _SharedColumns(rows.X, task.train, task.test, 1), rows.y
     arguments = fit_arguments(rows, task.train)
     scores: dict[str, list[float]] = {}
@@ -130,7 +131,7 @@ def score_points(
             rest, X_train, X_test = shared.columns(task.heads[name])
             with collected(name) as lines:
                 fits = _Fits(rest, X_train, y[task.train], points, arguments, name)
-                if score in LABEL_SCORES:  # these need no calibration
+                if score in LABEL_SCORES:  # they need no probabilities, so no calibration
                     scores[name] = [
                         score_labels(score, y[task.test], labels, classes)
                         for labels in fits.labels(X_test)
@@ -146,7 +147,7 @@ def score_points(
 
 @dataclass(frozen=True)
 class _Fits:
-    """Fits of one head with the parameters of each point of its grid."""
+    """Fits one head with the parameters of each point of its grid."""
 
     head: BaseEstimator
     X: Columns
@@ -164,7 +165,7 @@ class _Fits:
             yield fit_head(fresh, self.X, self.y, self.arguments, self.name)
 
     def labels(self, X_test: Columns) -> Iterator[NDArray[Any]]:
-        """Predict labels for each point, by one fit along the path where the head has one."""
+        """Predict labels for each point. A head with `predict_path` does so in a single fit."""
         head = with_present(clone(self.head), self.y)
         if hasattr(head, "predict_path"):
             accepted = self.arguments.accepted_by(head, "predict_path")
@@ -180,7 +181,7 @@ class _Fits:
 def follow_epochs(
     task: Task, rows: TrainingRows, classes: Classes
 ) -> tuple[dict[str, NDArray[np.float64]], list[str]]:
-    """Return the scores of each head after each epoch, and warnings."""
+    """Return the scores of each head after each epoch, and warnings; see `Trainer`."""
     shared, y = _SharedColumns(rows.X, task.train, task.test, 1), rows.y
     codes = np.searchsorted(classes, y)
     tables = {}

@@ -1,4 +1,4 @@
-"""Folds of a dataset: training and test rows that keep groups and copies together."""
+"""Folds of a dataset: training and test rows that do not separate groups and copies."""
 
 from __future__ import annotations
 
@@ -30,28 +30,29 @@ def make_folds(
     ----------
     data : Dataset
     cv : int, scikit-learn splitter or iterable of (train rows, test rows), optional
-        A number of folds (default 5) is stratified and shuffled. Groups and copies of an image stay
-        together: of other folds, training rows that belong to a test row are left out.
+        With a number of folds (default 5), they are stratified and shuffled, and groups and copies
+        of an image are always in the same fold. Folds of a splitter or an iterable are used as they
+        are, but training rows of the same group, or copies, as a test row are left out.
     split : {"auto", "cv", "val", "test"}
-        "val" and "test" train on the images of the split train and test on those of val or test.
-        "cv" cross-validates over all images. "auto" is "cv" if `cv` is given; else val or, if there
-        is none, test; and "cv" for data without splits.
+        "val" and "test" train on the images of the split train and test on the images of val or
+        test. "cv" cross-validates over all images. "auto" means "cv" if `cv` is given or the data
+        have no splits; otherwise "val", or "test" if there is no val.
     random_state : int or None
         Seed of the shuffling.
 
     Returns
     -------
     split : str
-        `cv`, or the name of the split that is tested on.
+        `cv`, or the name of the split that is tested.
     folds : list of (train rows, test rows)
 
     Raises
     ------
     DatasetError
-        If there is one class only, a class has too few images or groups, or a group is on both
+        If there is only one class, a class has too few images or groups, or a group is on both
         sides of a given split.
     ParameterError
-        If the split is unknown, or cv can't divide these images.
+        If the split is unknown, or `cv` can't divide these images.
     """
     if len(data.classes) < 2:
         raise DatasetError(
@@ -70,8 +71,8 @@ def make_folds(
     for train, _ in folds:
         if len(set(data.y[train])) < 2:
             raise DatasetError(
-                "a fold would be fitted on one class only, as its groups hold no other: fewer "
-                "folds by --cv, or smaller groups"
+                "the training groups of a fold have images of one class only; use fewer folds "
+                "with --cv, or smaller groups"
             )
     return chosen, folds
 
@@ -79,12 +80,28 @@ def make_folds(
 def inner_folds(
     y: NDArray[Any], together: NDArray[Any] | None, train: Rows, random_state: int | None
 ) -> list[Fold]:
-    """Divide training rows again, for tuning; rows are indices of the whole dataset.
+    """Divide the training rows of a fold again, for tuning.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n,), str
+        Labels of the whole dataset.
+    together : ndarray of shape (n,), int, or None
+        Group number of each image; see `Dataset.together`.
+    train : ndarray of int
+        Training rows of the fold.
+    random_state : int or None
+        Seed of the shuffling.
+
+    Returns
+    -------
+    list of (train rows, test rows)
+        Indices of the whole dataset.
 
     Raises
     ------
     DatasetError
-        If a class has fewer than two images or groups.
+        If a class has fewer than two images or groups among the training rows.
     """
     groups = None if together is None else together[train]
     least = fewest(y[train], groups)
@@ -98,13 +115,13 @@ def inner_folds(
 
 
 def _cut_by(cv: Any, data: Dataset) -> list[Fold]:
-    """Return folds of a user's cv; training rows that belong to a test row are left out."""
+    """Return the folds of a user's `cv`, without training rows that are relatives of test rows."""
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="The groups parameter is ignored")
             folds = list(check_cv(cv).split(data.X, data.y, data.together))
     except ValueError as error:
-        raise ParameterError(f"this cv can't cut these images into folds: {error}") from error
+        raise ParameterError(f"cv can't divide these images into folds: {error}") from error
     if not folds:
         raise ParameterError("this cv has no folds; give a number, a splitter or pairs of rows")
     tested, times = np.unique(np.concatenate([test for _, test in folds]), return_counts=True)
@@ -124,10 +141,10 @@ def _choose_split(data: Dataset, split: str) -> str:
         usable = [name for name in ("val", "test") if name in given and "train" in given]
         return usable[0] if usable else "cv"
     if split != "cv" and not {"train", split} <= given:
-        found = ", ".join(sorted(given)) or "no splits"
+        present = ", ".join(sorted(given)) or "no splits"
         raise ParameterError(
-            f"split {split} needs images in folders train and {split}, found {found}; "
-            "--split cv cross-validates over all images"
+            f"split {split} needs images in folders train and {split}, found {present}; "
+            "use --split cv to cross-validate over all images"
         )
     return split
 
@@ -142,21 +159,23 @@ def _given_fold(data: Dataset, split: str) -> Fold:
     )
     if shared:
         raise DatasetError(
-            f"{len(shared)} groups have images in train and in {split}, {min(shared)!r} first: "
-            "move them, or --split cv"
+            f"{len(shared)} groups, such as {min(shared)!r}, have images in train and in {split}; "
+            "move these images, or use --split cv"
         )
     absent = sorted(set(data.y[train]) - set(data.y[test]))
     if absent:
         logger.warning(
-            "%s has no images of %s, so that its scores say nothing of them",
+            "the %s split has no images of %s; its scores do not include these classes",
             split,
             ", ".join(absent),
         )
     _warn_of_shared(data, train, test, split)
     train = _without_relatives(data, train, test)
-    _check_classes(data, train, test, split, " once its copies are left out")
+    _check_classes(data, train, test, split, " after copies of test images are left out")
     if len(set(data.y[train])) < 2:
-        raise DatasetError("the train split has images of one class only; add others")
+        raise DatasetError(
+            "the train split has images of one class only; add images of other classes"
+        )
     return train, test
 
 
@@ -164,8 +183,8 @@ def _check_classes(data: Dataset, train: Rows, test: Rows, split: str, when: str
     missing = set(data.y[test]) - set(data.y[train])
     if missing:
         raise DatasetError(
-            f"classes of the {split} split that are not in train{when}: "
-            f"{', '.join(sorted(missing))}; add training images of them, or --split cv"
+            f"the train split has no images of classes of the {split} split{when}: "
+            f"{', '.join(sorted(missing))}; add training images of them, or use --split cv"
         )
 
 
@@ -189,7 +208,7 @@ def _warn_of_shared(data: Dataset, train: Rows, test: Rows, split: str) -> None:
 
 
 def _without_relatives(data: Dataset, train: Rows, test: Rows) -> Rows:
-    """Return training rows without those that belong together with a test row."""
+    """Return the training rows without relatives (same group, or copies) of test rows."""
     together = data.together
     if together is None:
         return train
@@ -212,27 +231,28 @@ def _check_counts(data: Dataset, cv: int) -> None:
     together = data.together
     if together is None:
         return
-    found = len(np.unique(together))
-    if found < cv and data.groups is None:
+    different = len(np.unique(together))
+    if different < cv and data.groups is None:
         raise DatasetError(
-            f"{cv} folds need {cv} different images; where copies and near-duplicates count as "
-            f"one, {found} are left: a higher --near-duplicates, or off"
+            f"{cv} folds need {cv} different images, found {different} because copies and "
+            "near-duplicates count as one image; use a higher --near-duplicates, or "
+            "--near-duplicates off"
         )
-    if found < cv:
-        given = len(set(data.groups.tolist())) if data.groups is not None else found
+    if different < cv:
+        given = len(set(data.groups.tolist())) if data.groups is not None else different
         joined = ""
-        if given > found:
+        if given > different:
             joined = (
-                f", as near-duplicates connect some of the {given} groups that were given; if "
-                "those are no copies, --near-duplicates off"
+                f" because near-duplicates connect some of the {given} given groups; if they are "
+                "not copies, use --near-duplicates off"
             )
         raise DatasetError(
-            f"{cv} folds need {cv} groups, found {found}{joined}: fewer folds by --cv"
+            f"{cv} folds need {cv} groups, found {different}{joined}: use fewer folds with --cv"
         )
     least = fewest(data.y, together)
     if data.groups is None and least < cv:
         raise DatasetError(
-            f"{cv} folds need {cv} different images of each class; in one of them only {least} are "
-            "left where copies count as one: more images, fewer folds by --cv, or, if those are no "
-            "copies, --near-duplicates off"
+            f"{cv} folds need {cv} different images of each class; one class has only {least}, "
+            "because copies count as one image: add images, use fewer folds with --cv, or, if they "
+            "are not copies, --near-duplicates off"
         )

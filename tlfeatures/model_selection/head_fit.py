@@ -33,12 +33,12 @@ def fit_on_all(
     Parameters
     ----------
     head : scikit-learn classifier
-        Is fitted itself, not a clone.
+        The head itself is fitted, not a clone.
     data : Dataset
     name : str
         Name of the head in warnings and errors.
     notices : Notices, optional
-        Logs warnings of the fit, except those that it has logged before.
+        Logs the warnings of the fit, except warnings that it has logged before.
 
     Returns
     -------
@@ -47,7 +47,7 @@ def fit_on_all(
     Raises
     ------
     ParameterError
-        If scikit-learn refuses a parameter of the head.
+        If scikit-learn rejects a parameter of the head.
     """
     check_class_weights(name, head, data.classes)
     rows = TrainingRows.of(data)
@@ -69,11 +69,13 @@ def fit_head(
     Parameters
     ----------
     head : scikit-learn classifier
-        Is fitted itself, not a clone.
+        The head itself is fitted, not a clone.
     X : ndarray of shape (n, d)
+        Columns of the training rows.
     y : ndarray of shape (n,), str
+        Labels of the training rows.
     arguments : FitArguments, optional
-        The classifier gets those that its `fit` accepts.
+        Optional arguments; only those that the classifier's `fit` accepts are used.
     name : str
         Name of the head in errors.
 
@@ -84,7 +86,7 @@ def fit_head(
     Raises
     ------
     ParameterError
-        If scikit-learn refuses a parameter of the head; its message as one line.
+        If scikit-learn rejects a parameter of the head. The message is one line.
     """
     head = with_present(head, y)
     classifier = head[-1] if isinstance(head, Pipeline) else head
@@ -92,7 +94,7 @@ def fit_head(
     arguments = arguments or FitArguments()
     accepted = arguments.accepted_by(classifier)
     weights = shares(arguments.variant)
-    # Other heads of this package weight variants themselves.
+    # The other heads of this package compute the weights of variants themselves.
     is_logistic = isinstance(classifier, LogisticRegression)
     takes_weights = is_logistic and has_fit_parameter(classifier, "sample_weight")
     if weights is not None and takes_weights:
@@ -112,7 +114,7 @@ def fit_arguments(rows: TrainingRows, train: Rows) -> FitArguments:
 
 @contextmanager
 def as_parameter_error(name: str) -> Iterator[None]:
-    """Turn scikit-learn's errors about parameters into a ParameterError of one line."""
+    """Convert scikit-learn's errors about parameters to a ParameterError of one line."""
     try:
         yield
     except ParameterError:

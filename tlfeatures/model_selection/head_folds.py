@@ -1,4 +1,4 @@
-"""Heads in the folds of a dataset: each is fitted and scored in every fold."""
+"""Fitting and scoring heads in all folds of a dataset."""
 
 from __future__ import annotations
 
@@ -29,19 +29,20 @@ class HeadFolds(EqualByValue):
     fold : ndarray of shape (n,), int
         The fold in which each image was tested; -1 if it was never tested.
     predicted : ndarray of shape (n,), int
-        Class codes; -1 if an image was never tested.
+        Predicted class codes; -1 if an image was never tested.
     probabilities : ndarray of shape (n, k), float64
-        NaN if an image was never tested, or the head gives none.
+        Probabilities of the classes; NaN if an image was never tested, or the head gives none.
     scores : dict of name to ndarray of shape (folds,), float64
-        NaN in a fold that doesn't define the score.
+        Scores of each fold; NaN in a fold that doesn't define the score.
     reasons : dict of name to str
-        Why a score is not defined, and in which folds.
+        Explanation for each score that is not defined in some folds, with their numbers.
     fit_seconds : ndarray of shape (folds,), float64
-        Time of the head's fit and its share of what heads have in common, without tuning.
+        Time of the head's fit plus its share of the time for shared columns, in seconds. Tuning
+        is not included.
     test_fraction : float
-        Mean over folds of test images divided by training images.
+        Number of test images divided by number of training images, mean over folds.
     choices : tuple of Choice
-        What tuning chose in each fold; empty without tuning.
+        Parameters that tuning chose in each fold; empty without tuning.
     """
 
     fold: NDArray[np.int_]
@@ -63,13 +64,14 @@ def run_folds(
     scoring: Sequence[str] = (),
     random_state: int | None = 0,
 ) -> dict[str, HeadFolds]:
-    """Fit and score heads in all folds; what they share is computed once in each fold.
+    """Fit and score heads in all folds. Shared columns are computed once in each fold.
 
     Parameters
     ----------
     trainer : Trainer
-        An open trainer, which has the dataset.
+        An open trainer of the dataset.
     heads : mapping of name to scikit-learn classifier
+        Heads before they are fitted.
     folds : list of (train rows, test rows)
     grids, scoring, random_state
         See `tlfeatures.cross_validate_heads`.

@@ -1,4 +1,4 @@
-"""Folds in processes of this machine."""
+"""Running folds in processes of this machine."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from tlfeatures.model_selection.workers import do_fold, start_worker
 
 
 class LocalFolds:
-    """Processes of this machine, all of which read the same X.
+    """Runs folds in processes of this machine, all of which read the same X.
 
     Parameters
     ----------
     rows : TrainingRows
+        Rows of the dataset.
     n_jobs : int
-        Number of processes; with 1, folds run in this process.
+        Number of processes. With 1, folds run in this process.
     """
 
     def __init__(self, rows: TrainingRows, n_jobs: int) -> None:

@@ -1,14 +1,14 @@
-"""Progress of work on folds."""
+"""Counting finished folds, to report progress."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-Progress = Callable[[int, int], None]  # of the number done and the total
+Progress = Callable[[int, int], None]  # arguments: number of finished folds, and the total
 
 
 class ProgressCounter:
-    """Adds up finished folds, which may be finished in parts, and reports whole folds.
+    """Counts finished folds and parts of folds, and reports the number of whole folds.
 
     Parameters
     ----------
@@ -22,12 +22,12 @@ class ProgressCounter:
         self._done, self._total, self._progress = 0.0, total, progress
 
     def add(self, folds: float) -> None:
-        """Add finished folds."""
+        """Add a number of finished folds, or a part of a fold such as 0.5."""
         self._done = min(self._done + folds, self._total)
         if self._progress is not None:
             # Parts of a fold are added as fractions, whose sum may be just below a whole number.
             self._progress(int(self._done + 1e-6), self._total)
 
     def finish(self) -> None:
-        """Count all folds as finished, also those that needed no work."""
+        """Report all folds as finished, including folds that needed no work."""
         self.add(self._total)

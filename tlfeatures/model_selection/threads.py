@@ -1,4 +1,4 @@
-"""Computing on one thread: the limits of BLAS and OpenMP while a fold is fitted."""
+"""Limiting BLAS and OpenMP to one thread while a fold is fitted."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from typing import Any
 class _BlasLimit:
     """Limits the BLAS libraries of this process to one thread while any thread is inside.
 
-    BLAS has one number of threads for the whole process, and with threadpoolctl only the thread
-    that changed it can restore it. So the first thread that enters changes it. If this thread
-    leaves before others, a thread that does nothing else takes over until the last one leaves.
+    BLAS has one number of threads for the whole process. With threadpoolctl, only the thread that
+    changed this number can restore it. The first thread that enters the limit changes the number.
+    If it leaves before others, a helper thread (`_Keeper`) sets the limit again until the last
+    thread leaves.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._own = threading.local()  # .depth: how often this thread is inside
+        self._own = threading.local()  # .depth: number of nested limits in this thread
         self._users = 0  # number of threads inside
         self._set_by: threading.Thread | None = None
         self._limits: Any = None
@@ -56,9 +57,10 @@ def _limit_blas() -> Any:
 
 @functools.lru_cache(maxsize=1)
 def _thread_pools(modules: int) -> Any:
-    """Find the libraries with thread pools, again whenever more modules are imported.
+    """Find the libraries with thread pools.
 
-    The search reads the memory map of the process, which took most of the time of a short fit.
+    The result is cached, because the search takes longer than a short fit. The number of imported
+    modules is the cache's key, so that libraries of later imports are found.
     """
     from threadpoolctl import ThreadpoolController
 
@@ -93,9 +95,9 @@ _BLAS = _BlasLimit()
 def one_thread() -> Iterator[None]:
     """Limit BLAS and OpenMP to one thread in calls of this thread.
 
-    OpenMP has a number of threads for each calling thread, BLAS one for the process (see
-    `_BlasLimit`).
+    OpenMP has a number of threads for each calling thread. BLAS has one number for the whole
+    process; see `_BlasLimit`.
     """
-    # The order matters: another thread can change BLAS only after this one has left all limits.
+    # BLAS comes first, so that this thread leaves the OpenMP limit before it leaves the BLAS limit.
     with _BLAS, _thread_pools(len(sys.modules)).limit(limits=1, user_api="openmp"):
         yield

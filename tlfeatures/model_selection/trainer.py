@@ -1,8 +1,8 @@
 """Running folds, on this machine or on workers of a cluster.
 
-A fold is one unit of work on one thread, so the numbers don't depend on where and with how many
-jobs it runs. Folds run in parallel rather than fits, because two threads that wait for each other
-in small fits cost a factor of 50 on a busy machine.
+A fold is one unit of work on one thread, so the results don't depend on the number of jobs or on
+the machine. Folds run in parallel, and the fits inside a fold do not: on a busy machine, threads
+that wait for each other made small fits 50 times slower.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ if TYPE_CHECKING:
 
 
 class Trainer:
-    """Runs folds in parallel; the workers get X once, and it is never copied for a fold.
+    """Runs folds in parallel. Each worker gets X once, and X is never copied for a fold.
 
     Parameters
     ----------
     data : Dataset
     n_jobs : int or None
-        Number of folds at once; -1 means as many as there are cores.
+        Number of folds that run at the same time. -1 means the number of cores.
     progress : callable of a number of folds, optional
         Called with the number, or fraction, of folds that were just finished.
     cluster : Cluster, optional
-        Its workers run the folds instead of `n_jobs` processes of this machine.
+        Cluster whose workers run the folds, instead of `n_jobs` processes of this machine.
     """
 
     def __init__(
@@ -52,13 +52,13 @@ class Trainer:
         cluster: Cluster | None = None,
     ) -> None:
         if n_jobs == 0:
-            raise ParameterError("n_jobs must be 1 or more, or -1 for all cores, got 0")
+            raise ParameterError("n_jobs is 0; expected 1 or more, or -1 for all cores")
         self.data = data
         self._rows = TrainingRows.of(data)
         self._n_jobs = n_jobs
         self._cluster = cluster
         self._progress = progress
-        self.notices = Notices()  # of all fits, so that a warning is logged once only
+        self.notices = Notices()  # shared by all fits, so that a warning is logged only once
 
     def __enter__(self) -> Trainer:
         self._folds: LocalFolds | ClusterFolds
@@ -77,13 +77,13 @@ class Trainer:
     def run(
         self, tasks: Sequence[Task], scoring: Sequence[str] | None
     ) -> list[dict[str, FoldResult]]:
-        """Fit and score the heads of all tasks; with `scoring` None, they only predict.
+        """Fit and score the heads of all tasks.
 
         Parameters
         ----------
         tasks : sequence of Task
         scoring : sequence of str, or None
-            Names of scores in addition to `SCORES`.
+            Names of scores in addition to `SCORES`. With None, the heads only predict labels.
 
         Returns
         -------
@@ -113,7 +113,7 @@ class Trainer:
         return results
 
     def _parts(self, task: Task, most: int) -> list[Task]:
-        """Divide a fold among cores by heads, if computing coordinates again costs little."""
+        """Divide the heads of a fold among cores, if each part can compute coordinates quickly."""
         names = list(task.heads)
         wide = self.data.X.shape[1] > len(task.train) * (1 + self.data.n_variants)
         parts = 1 if wide else max(1, min(most, len(names)))
@@ -123,12 +123,21 @@ class Trainer:
         ]
 
     def score_points(self, tasks: Sequence[Task], score: str) -> list[dict[str, list[float]]]:
-        """Return the score of every point of every head's grid; NaN if it is not defined."""
+        """Return the scores of all points of each head's grid, one dict for each task.
+
+        A score is NaN if it is not defined. The points are in the tasks.
+        """
         results = self.map(score_points, tasks, 1.0, np.array(self.data.classes), score)
         return self._without_warnings(results)
 
     def follow_epochs(self, tasks: Sequence[Task]) -> list[dict[str, NDArray[np.float64]]]:
-        """Train the heads of all tasks; return `EPOCH_SCORES` of every epoch, shape (epochs, 4)."""
+        """Train the heads of all tasks, and score them after each epoch.
+
+        Returns
+        -------
+        list of dict of name to ndarray of shape (epochs, 4)
+            One dict for each task. The columns are `EPOCH_SCORES`.
+        """
         results = self.map(follow_epochs, tasks, 1.0, np.array(self.data.classes))
         return self._without_warnings(results)
 
@@ -144,10 +153,11 @@ class Trainer:
         Parameters
         ----------
         work : callable (Task, TrainingRows, *shared)
-            The task's `train` are then indices of training rows, including variants.
+            `train` of its task has indices of `TrainingRows`, which include variants.
         tasks : sequence of Task
+            Tasks whose `train` has indices of images.
         weight : float
-            Number of folds that the progress counts for a task.
+            Number of folds that each finished task adds to the progress.
         *shared
             Further arguments of `work`.
 
@@ -156,7 +166,7 @@ class Trainer:
         ParameterError
             If a head has a weight for a class that doesn't exist.
         Exception
-            The first one that `work` raised, after all tasks are finished.
+            The first exception of `work`. It is raised after all tasks have ended.
         """
         heads = {name: head for task in tasks for name, head in task.heads.items()}
         for name, head in heads.items():
@@ -165,7 +175,7 @@ class Trainer:
         results = []
         failed: Exception | None = None
         calls = [(work, replace(task, train=images(task.train)), *shared) for task in tasks]
-        for result in self._folds.map(calls):  # to the last one, so none is left for later calls
+        for result in self._folds.map(calls):  # reads all results, also after a failure
             if isinstance(result, Exception):
                 failed = failed or result
                 continue

@@ -1,7 +1,7 @@
-"""Training curves: loss and accuracy after each epoch, of training images and of test images.
+"""Training curves: loss and accuracy of training and test images after each epoch.
 
-They are for heads that train in epochs. The coordinates of a fold are learned from its training
-images only, and the weights after the last epoch are those that `cross_validate` scores.
+Only heads that train in epochs have a training curve. The coordinates of a fold are learned from
+its training images only. `cross_validate` scores the weights after the last epoch.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from tlfeatures.dataset.load import Data, as_dataset
 from tlfeatures.dataset.stratified_folds import Fold
 from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import ParameterError
-from tlfeatures.heads.table import HEADS, OneHead, make_head, make_one_head
+from tlfeatures.heads.make_heads import make_one_head
+from tlfeatures.heads.table import HEADS, OneHead, make_head
 from tlfeatures.model_selection.fold_scores import EPOCH_SCORES
 from tlfeatures.model_selection.fold_work import Task
 from tlfeatures.model_selection.folds import make_folds
@@ -41,23 +42,26 @@ class TrainingCurve(EqualByValue):
     Attributes
     ----------
     file, embedding, weights, head : str
+        Path of the embeddings file, and names of the embedding, the weights and the head.
     params : dict
         Parameters that were given for the head.
     images : int
+        Number of images.
     split : str
         `cv`, or the split (val, test) whose images are the validation images.
     folds : int
+        Number of folds.
     loss : ndarray
-        Mean log loss (natural logarithm) of the fold's training images, without their variants,
-        without the L2 penalty and without class weights, by the weights after the epoch. Keras's
-        `History` averages over the batches of an epoch while the weights change, so that its first
-        training losses are higher and its first accuracies lower.
+        Mean log loss (natural logarithm) of the fold's training images, computed with the weights
+        after the epoch. Variants, the L2 penalty and class weights are not included. Keras's
+        `History` averages over the batches of an epoch while the weights change. Therefore its
+        first training losses are higher, and its first accuracies are lower.
     accuracy : ndarray
-        Accuracy of the same images.
+        Accuracy of the fold's training images.
     validation_loss, validation_accuracy : ndarray
         Loss and accuracy of the fold's test images.
     variants : int
-        Number of variants of each training image that the head was fitted on, too.
+        Number of variants of each training image that the head was also fitted on.
     """
 
     file: str
@@ -76,7 +80,7 @@ class TrainingCurve(EqualByValue):
 
     @property
     def epochs(self) -> int:
-        """Number of epochs of the fold that has most."""
+        """Largest number of epochs of a fold."""
         return int(self.loss.shape[1])
 
     def to_dict(self) -> dict[str, Any]:
@@ -85,7 +89,7 @@ class TrainingCurve(EqualByValue):
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> TrainingCurve:
-        """Read what `to_dict` returned."""
+        """Create a training curve from the result of `to_dict`."""
         # NumPy turns None into NaN.
         series = {name: np.array(data[name], np.float64) for name in EPOCH_SCORES}
         return cls(**{**data, **series})
@@ -98,8 +102,8 @@ def _plain(values: Floats) -> list[list[float | None]]:
 def trains_in_epochs(head: BaseEstimator) -> bool:
     """Check whether a classifier, or the last step of a pipeline, has a training curve.
 
-    Such a classifier has a method `fit_epochs` like that of `ScaledMLP`, which takes the arguments
-    of `fit`, and `predict_proba` can be called after each epoch.
+    Such a classifier has a method `fit_epochs` with the arguments of `fit`, as `ScaledMLP` has. Its
+    `predict_proba` can be called after each epoch.
     """
     last = head[-1] if isinstance(head, Pipeline) else head
     return hasattr(last, "fit_epochs") and hasattr(last, "predict_proba")
@@ -125,27 +129,29 @@ def training_curve(
     random_state: int | None = 0,
     progress: Progress | None = None,
 ) -> TrainingCurve:
-    """Measure loss and accuracy after each epoch, of training images and of test images.
+    """Measure loss and accuracy of training and test images after each epoch.
 
     Parameters
     ----------
     data : path or Dataset
-        Embeddings file of `extract`, or what `load_dataset` returns.
+        Embeddings file of `extract`, or a loaded dataset.
     head : str or scikit-learn classifier
         A head that trains in epochs, see `trains_in_epochs`.
     embedding, labels, groups, label_level, label_columns, near_duplicates, variants
-        See `load_dataset`; only with a path.
+        See `load_dataset`. They apply to a file, not to a dataset.
     params : mapping, optional
         Parameters of a head that is given by name, see `make_head`.
     folds : list of (train rows, test rows), optional
-        From `make_folds`, instead of `cv`; `split` is then the name that it returned.
+        Folds of `make_folds`, instead of `cv`. `split` is then the name that it returned.
     split : str, optional
-        Without `folds`: what `make_folds` takes, "auto" by default.
+        Without `folds`, the argument of `make_folds`, "auto" by default.
     chosen : sequence of mapping, optional
         Parameters that tuning chose in each fold (`Choice.params`).
     cv : int, scikit-learn splitter or iterable of (train rows, test rows), optional
+        See `make_folds`.
     n_jobs : int or None
-        Number of folds at once, each on one thread; the results don't depend on it.
+        Number of folds that are fitted at the same time, each on one thread. It does not change
+        the results.
     random_state : int or None
         Seed of the folds and, if it is given by name, of the head.
     progress : callable of (done, total), optional
@@ -158,7 +164,8 @@ def training_curve(
     Raises
     ------
     DatasetError
-        See `load_dataset`; with one class, or a class of fewer images than folds.
+        See `load_dataset`; also if there is only one class, or a class has fewer images than there
+        are folds.
     ParameterError
         If the head does not train in epochs, the head or a parameter is unknown, `chosen` has
         another length than the folds, or an option of a file is given with a `Dataset`.
@@ -214,14 +221,14 @@ def _make(
     if not trains_in_epochs(classifier):
         able = [name for name in HEADS if trains_in_epochs(make_head(name))]
         raise ParameterError(
-            f"{name} does not train in epochs, so that there is no curve; heads that do: "
+            f"{name} does not train in epochs, so it has no training curve; use one of "
             f"{', '.join(able)}"
         )
     return name, classifier
 
 
 def _padded(tables: Sequence[Floats]) -> Floats:
-    """Stack tables of shape (epochs, 4), with NaN after the end of the shorter ones."""
+    """Stack tables of shape (epochs, 4). Shorter tables are filled with NaN at the end."""
     padded = np.full((len(tables), max(map(len, tables)), len(EPOCH_SCORES)), np.nan)
     for row, table in zip(padded, tables, strict=True):
         row[: len(table)] = table

@@ -1,4 +1,4 @@
-"""Tuning: choosing parameters by cross-validation inside a training fold."""
+"""Tuning: choosing the parameters of heads by cross-validation inside a training fold."""
 
 from __future__ import annotations
 
@@ -29,11 +29,13 @@ class Choice:
     Attributes
     ----------
     params : mapping
-        The best point of the grid; of equal points the first, which is the simplest model.
+        The best point of the grid. If several points are equally good, the first of them, which is
+        the simplest model.
     points : list of mapping
+        All points of the grid.
     scores : ndarray of shape (points,), float64
-        Mean over the inner folds in which the score is defined. Smaller is better for log loss,
-        larger for every other score.
+        Score of each point: the mean over the inner folds in which the score is defined. Smaller is
+        better for log loss, and larger is better for every other score.
     """
 
     params: Point
@@ -53,23 +55,24 @@ def choose(
     inner: Sequence[Sequence[Fold]],
     scoring: Sequence[str] = (),
 ) -> list[dict[str, Choice]]:
-    """Choose the parameters of each head, separately for each of several sets of inner folds.
+    """Choose the parameters of each head for each training fold.
 
     Parameters
     ----------
     trainer : Trainer
+        An open trainer of the dataset.
     heads : mapping of name to classifier
     grids : mapping of name to grid
-        Heads without a grid, or with an empty one, are not tuned.
-    inner : sequence of lists of (train rows, held rows)
-        The inner folds of each outer training fold; each list leads to one choice.
+        Heads without a grid, or with an empty grid, are not tuned.
+    inner : sequence of lists of (train rows, test rows)
+        Inner folds of each training fold; see `inner_folds`.
     scoring : sequence of str
-        The first score decides, by default accuracy.
+        The first score is used to choose; the default is accuracy.
 
     Returns
     -------
     list of dict of name to Choice
-        One for each list of inner folds.
+        One dict for each list of inner folds.
 
     Raises
     ------
@@ -93,20 +96,23 @@ def choose(
 
 
 def _points(grid: Grid) -> list[Point]:
-    """Return all combinations in the order of the grid; the first parameter changes slowest."""
+    """Return all points of a grid in its order; the first parameter changes slowest."""
     indices = ParameterGrid({name: range(len(values)) for name, values in grid.items()})
     ordered = sorted(indices, key=lambda index: [index[name] for name in grid])
     return [{name: grid[name][index[name]] for name in grid} for index in ordered]
 
 
 def _mean(name: str, scores: list[list[float]], score: str) -> NDArray[np.float64]:
-    """Average over folds that define the score; a point without a score in one of them is worst."""
+    """Return the mean score of each point over the folds that define the score.
+
+    A point that has no score in one of these folds gets the worst possible score.
+    """
     table = np.array(scores)
     defined = np.isfinite(table).any(axis=1)
     if not defined.any():
         raise ParameterError(
-            f"{name} can't be tuned by {score}: it is not defined in any inner fold, because the "
-            "head gives no probabilities or each fold lacks a class; tune by --scoring accuracy"
+            f"{name} can't be tuned by {score}: no inner fold defines this score, because the head "
+            "gives no probabilities or each fold lacks a class; use --scoring accuracy"
         )
     means: NDArray[np.float64] = table[defined].mean(axis=0)
     worst = np.inf if score == "log_loss" else -np.inf
@@ -119,7 +125,10 @@ def _best(points: list[Point], scores: NDArray[np.float64], score: str) -> Choic
 
 
 def _report_edges(choices: Sequence[Mapping[str, Choice]], grids: Mapping[str, Grid]) -> None:
-    """Log where most folds chose the first or last value: a better one may lie beyond."""
+    """Log parameters for which most folds chose an end of the grid.
+
+    A value outside the grid may be better.
+    """
     ends: Counter[tuple[str, str, Any]] = Counter()
     for chosen in choices:
         for name, choice in chosen.items():
@@ -129,7 +138,8 @@ def _report_edges(choices: Sequence[Mapping[str, Choice]], grids: Mapping[str, G
     for (name, key, value), count in ends.items():
         if 2 * count > len(choices):
             logger.info(
-                "%s: %s=%s, the end of what was tried, was chosen in %d of %d folds",
+                "%s: %s=%s, an end of the grid, was chosen in %d of %d folds; a value outside the "
+                "grid may be better",
                 name,
                 key,
                 value,

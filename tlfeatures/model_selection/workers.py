@@ -1,6 +1,7 @@
-"""What runs in processes that fit folds, on this machine or on workers of a cluster.
+"""Functions that run in the processes that fit folds, on this machine or on a cluster's workers.
 
-This module imports little, so that a new process soon ignores Ctrl-C and watches its parent.
+This module imports few others at its top, so that a new process quickly ignores Ctrl-C and starts
+to check that its parent is alive.
 """
 
 from __future__ import annotations
@@ -23,19 +24,19 @@ if TYPE_CHECKING:
     from tlfeatures.dataset.training_rows import TrainingRows
     from tlfeatures.model_selection.fold_work import Task
 
-_POLL_SECONDS = 1.0  # between two checks of whether the parent is alive
+_POLL_SECONDS = 1.0  # time between two checks that the parent is alive
 
 
 def start_worker(parent: int) -> None:
-    """Prepare a process that was started to fit folds.
+    """Prepare a new process that fits folds.
 
-    It ignores Ctrl-C, which is for the process that started it. It ends silently when that
-    process ends.
+    The process ignores Ctrl-C, because its parent handles Ctrl-C. The process ends silently when
+    its parent ends.
 
     Parameters
     ----------
     parent : int
-        Number of the process that started it.
+        Process id of the parent, which started this process.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if os.name != "nt":  # on Windows, the number of the parent stays when the parent ends
@@ -43,7 +44,8 @@ def start_worker(parent: int) -> None:
 
 
 def _end_with(parent: int) -> None:
-    # A fork server starts processes for another process, so it is the parent of all of them.
+    # With a fork server, the server is the parent according to the system, not the process that
+    # requested this one.
     direct = os.getppid() == parent
     while os.getppid() == parent if direct else is_alive(parent):
         time.sleep(_POLL_SECONDS)
@@ -59,14 +61,14 @@ def do_fold(rows: TrainingRows, work: Callable[..., Any], task: Task, *shared: A
 
 
 def do_packed_fold(numbered: tuple[int, bytes], arrays: dict[str, Any]) -> Any:
-    """Do a fold on a worker of a cluster.
+    """Run a fold on a worker of a cluster.
 
     Parameters
     ----------
     numbered : (int, bytes)
         Number of the fold, and the pickled arguments of `do_fold` after the rows.
     arrays : dict of name to array
-        Attributes of the rows.
+        Attributes of the `TrainingRows`.
 
     Returns
     -------
@@ -75,7 +77,7 @@ def do_packed_fold(numbered: tuple[int, bytes], arrays: dict[str, Any]) -> Any:
     Raises
     ------
     ClusterError
-        If this worker lacks what the arguments need.
+        If this worker lacks a module that the arguments need.
     """
     from tlfeatures.dataset.training_rows import TrainingRows
 
@@ -84,7 +86,7 @@ def do_packed_fold(numbered: tuple[int, bytes], arrays: dict[str, Any]) -> Any:
         call = pickle.loads(numbered[1])
     except (ImportError, AttributeError, TypeError) as error:
         raise ClusterError(
-            f"a worker can't load a fold ({error}): install the modules of your heads, and the "
+            f"a worker can't load a fold ({error}); install the modules of your heads, and the "
             "same version of each package, on all machines"
         ) from error
     try:
@@ -96,7 +98,10 @@ def do_packed_fold(numbered: tuple[int, bytes], arrays: dict[str, Any]) -> Any:
 
 
 def _picklable(error: Exception) -> Exception:
-    """Return the error, or a copy of its text if it can't be pickled: Dask would wait for ever."""
+    """Return the error, or a RuntimeError with its text if the error can't be pickled.
+
+    With an error that can't be pickled, Dask would wait for ever.
+    """
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:

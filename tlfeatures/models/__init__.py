@@ -1,5 +1,5 @@
-"""Fitted heads with the spec of their embedding, which label images.
+"""Models: fitted heads with the spec of their embedding, which label images.
 
 In: a head and a dataset, or a model file; then image files or embeddings.
-Out: labels, probabilities, outliers and scores; model files with their cards, ONNX files.
+Out: labels, probabilities, outliers and scores; model files with model cards; ONNX files.
 """

@@ -1,10 +1,10 @@
-"""The types that a model file may hold, and how skops may construct each of them.
+"""The types that a model file may contain, and how skops may construct each of them.
 
 Attack: a crafted file makes skops call a function, or construct an object that runs code.
-Invariant: a file names only the types below, each with the way to construct it that is listed. The
+Invariant: a file contains only the types below, and each type is constructed in its listed way. The
 lists contain no function, no method, no operator and no class that is called with arguments, except
-scikit-learn's Tree, whose arguments are checked. They are narrower than those of skops, which
-checks the file again by its own rules.
+scikit-learn's Tree, whose arguments are checked. The lists are shorter than those of skops, which
+checks the file again with its own rules.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ _NUMBERS = frozenset(
 )
 _TREE = "sklearn.tree._tree.Tree"
 
-# skops's ways to construct an object, and the types that each may construct. `ObjectNode` may
-# construct `object_types`; it sets the attributes of an object without calling its class.
+# The ways in which skops constructs objects, and the types that each way may construct.
+# `ObjectNode` may construct `object_types`. It sets the attributes of an object without calling its
+# class.
 WAYS = {
     "DictNode": frozenset(
         {
@@ -27,7 +28,7 @@ WAYS = {
             "tlfeatures.heads.class_weights.ClassWeights",
         }
     ),
-    "JsonNode": frozenset({"builtins.str"}),  # as skops calls all that JSON can say
+    "JsonNode": frozenset({"builtins.str"}),  # skops's type of all plain JSON values
     "ListNode": frozenset({"builtins.list"}),
     "LossNode": frozenset(
         f"sklearn._loss._loss.CyHalf{kind}Loss" for kind in ("Binomial", "Multinomial")
@@ -38,11 +39,11 @@ WAYS = {
     "SetNode": frozenset({"builtins.set"}),
     "TreeNode": frozenset({_TREE}),
     "TupleNode": frozenset({"builtins.tuple"}),
-    # The types of the keys of dictionaries.
+    # Types of the keys of dictionaries.
     "TypeNode": _NUMBERS | {f"builtins.{name}" for name in ("bool", "float", "int", "str")},
 }
 
-# Types of the heads of this package and of their parts.
+# Types of the heads of this package, and of their parts.
 OBJECTS = frozenset(
     {
         "sklearn.calibration._CalibratedClassifier",
@@ -70,19 +71,19 @@ OBJECTS = frozenset(
     | {f"sklearn._loss.link.{name}" for name in ("Interval", "LogitLink", "MultinomialLogit")}
 )
 
-# `head_arrays` has no check for its compiled code, and no head needs it.
+# `head_arrays` can't check the arrays of this type, and no head needs it.
 _NEVER = "RadiusNeighborsClassifier"
 
 
 @functools.cache
 def trusted_types() -> frozenset[str]:
-    """Give the names of all types that a model file may hold."""
+    """Return the names of all types that a model file may contain."""
     return object_types().union(*WAYS.values())
 
 
 @functools.cache
 def object_types() -> frozenset[str]:
-    """Give `OBJECTS`, scikit-learn's classifiers and their trees, which `--head` accepts."""
+    """Return `OBJECTS`, scikit-learn's classifiers (which `--head` accepts) and their trees."""
     from sklearn.utils import all_estimators
 
     kinds = [kind for name, kind in all_estimators(type_filter="classifier") if name != _NEVER]

@@ -1,4 +1,4 @@
-"""Describe an embeddings or model file; nothing in it is executed or constructed."""
+"""Describing an embeddings file or a model file, without executing or constructing its content."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
     Returns
     -------
     dict
-        JSON-ready; `format` is that of an embeddings file or of a model.
+        JSON-ready facts. `format` is "tlfeatures embeddings" or "tlfeatures model".
 
     Raises
     ------
     ParameterError
         If the file doesn't exist.
     FormatError
-        If it is neither of the two.
+        If the file is neither an embeddings file nor a model file.
     """
     path = Path(path)
     if not path.is_file():
-        raise ParameterError(f"{path} is no file; expected an embeddings file or a model file")
+        raise ParameterError(f"{path} is not a file; expected an embeddings file or a model file")
     with path.open("rb") as file:
         start = file.read(8)
     if start == _HDF5:
@@ -47,8 +47,8 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
     if start.startswith(_ZIP):
         return {"file": str(path), **read_model_info(path)}
     raise FormatError(
-        f"{path} is neither an embeddings file (made by `tlfeatures extract`) nor a model file "
-        "(made by `tlfeatures fit -o`)"
+        f"{path} is neither an embeddings file (of `tlfeatures extract`) nor a model file (of "
+        "`tlfeatures fit -o`)"
     )
 
 
@@ -61,7 +61,7 @@ def _describe_embeddings(path: Path) -> dict[str, Any]:
     classes, splits = count_labels(header.ids)
     done = int(header.done.sum())
     failures = header.failures
-    partial = partial_path(path.resolve())  # it lies next to the file that a link points to
+    partial = partial_path(path.resolve())  # for a link, next to the file that it points to
     return {
         "file": str(path),
         "format": "tlfeatures embeddings",

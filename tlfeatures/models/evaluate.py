@@ -1,4 +1,4 @@
-"""Score a fitted head on labelled images that it wasn't fitted on."""
+"""The function `evaluate`: scores of a model on labelled images that it wasn't fitted on."""
 
 from __future__ import annotations
 
@@ -37,18 +37,19 @@ class ModelEvaluation(Evaluation):
     Attributes
     ----------
     head, embedding, split, classes, ids, y, fold, predicted, probabilities, scores
-        See `Evaluation`: `split` is `new`, and every image is tested. Balanced accuracy and macro
-        F1 are averages over the classes that have tested images.
+        See `Evaluation`. `split` is `new`, and every image is tested. Balanced accuracy and macro
+        F1 are means over the classes that have tested images.
     model, source : str
-        Their paths as they were given.
+        Paths of the model file (empty for a `Model` object) and of the images.
     weights : str
         Weights of the backbone.
     images : int
         Number of labelled images of the source that could be read.
     seen : int
-        Number of these that the model was fitted on, by their sha256; they are left out.
+        Number of these images that the model was fitted on, according to their sha256. They are
+        left out.
     outliers : int or None
-        Number of tested images unlike the training images; None if the model has no detector.
+        Number of tested images that are outliers; None if the model has no detector.
     failed : list of {"id", "reason"}
         Images that could not be read.
     """
@@ -62,7 +63,7 @@ class ModelEvaluation(Evaluation):
     failed: list[dict[str, str]]
 
     def to_dict(self) -> dict[str, Any]:
-        """Give JSON-ready plain data, without the predictions of single images."""
+        """Return JSON-ready plain data, without the predictions of single images."""
         return {
             **super().to_dict(),
             "model": self.model,
@@ -91,20 +92,22 @@ def evaluate(
     random_state: int | None = 0,
     progress: Progress | None = None,
 ) -> ModelEvaluation:
-    """Score a model on labelled images; images that it was fitted on are left out.
+    """Score a model on labelled images. Images that it was fitted on are left out.
 
     Parameters
     ----------
     model : Model or path
+        A model, or a model file.
     source : path or URL
         A folder with one subfolder for each class, or an embeddings file with the model's spec.
     labels, groups, label_level, label_columns, near_duplicates
-        See `load_dataset`; images that belong together are resampled together for the intervals.
+        See `load_dataset`. For the intervals, images that belong together are drawn together.
     weights, device, batch_size, max_pixels
-        See `Model.predict`; not needed for an embeddings file.
+        See `Model.predict`. They are not needed for an embeddings file.
     random_state : int or None
         Seed of the bootstrap.
-    progress : callable (images done, images to do), optional
+    progress : callable of (done, total), optional
+        Called with numbers of images.
 
     Returns
     -------
@@ -113,11 +116,11 @@ def evaluate(
     Raises
     ------
     ModelError
-        If the model doesn't know which images it was fitted on.
+        If the model has no list of the images that it was fitted on.
     DatasetError
-        If it was fitted on all of the images, or lacks one of their classes.
+        If the model was fitted on all of the images, or does not have one of their classes.
     SpecError, ParameterError
-        If the embeddings file has other settings, or lacks the embedding.
+        If the embeddings file has other settings, or does not have the embedding.
     SourceError
         If there are no images, or no image can be read.
     """

@@ -1,6 +1,6 @@
-"""The facts of a model file and their JSON types.
+"""The facts of a model file, and checks of their JSON types.
 
-They are checked here only; other modules can rely on them.
+Facts are checked only here. Other modules can rely on them.
 """
 
 from __future__ import annotations
@@ -13,50 +13,51 @@ Kind = Callable[[Any], bool]
 
 
 def is_text(value: Any) -> bool:
-    """Tell whether it is a string."""
+    """Check whether a value is a string."""
     return isinstance(value, str)
 
 
 def is_count(value: Any) -> bool:
-    """Tell whether it is an integer of at least 0."""
+    """Check whether a value is an integer of at least 0."""
     return type(value) is int and value >= 0
 
 
 def is_number(value: Any) -> bool:
-    """Tell whether it is a finite number."""
+    """Check whether a value is a finite number."""
     return type(value) in (int, float) and math.isfinite(value)
 
 
 def list_of(kind: Kind) -> Kind:
-    """Give the kind of a list whose items are of a kind."""
+    """Return the check of a list: all its items must pass `kind`."""
     return lambda value: isinstance(value, list) and all(map(kind, value))
 
 
 def mapping_of(kind: Kind) -> Kind:
-    """Give the kind of a JSON object whose values are of a kind."""
+    """Return the check of a JSON object: all its values must pass `kind`."""
     return lambda value: isinstance(value, dict) and all(map(kind, value.values()))
 
 
 def optional(kind: Kind) -> Kind:
-    """Give the kind of a value that is null or of a kind."""
+    """Return the check of a value that is null or passes `kind`."""
     return lambda value: value is None or kind(value)
 
 
 def record(needed: Mapping[str, Kind], further: Mapping[str, Kind] | None = None) -> Kind:
-    """Give the kind of a JSON object that has the needed keys and may have the further ones."""
+    """Return the check of a JSON object with needed keys and optional (further) keys."""
     return lambda value: isinstance(value, dict) and not wrong_keys(value, needed, further or {})
 
 
 def wrong_keys(
     facts: Mapping[str, Any], needed: Mapping[str, Kind], further: Mapping[str, Kind]
 ) -> list[str]:
-    """Name the keys that are missing or have a value of another kind.
+    """Return the keys that are missing or whose value does not pass its check.
 
     Parameters
     ----------
     facts : mapping
-    needed : mapping of key to kind
-    further : mapping of key to kind
+    needed : mapping of key to check
+        Keys that the facts must have.
+    further : mapping of key to check
         Keys that may be missing.
     """
     wrong = [key for key, kind in needed.items() if key not in facts or not kind(facts[key])]
@@ -86,7 +87,7 @@ _OUTLIERS = record(
 
 
 def _classes(value: Any) -> bool:
-    """Tell whether there are two or more names, sorted and unique, so that they can be searched."""
+    """Check whether there are two or more names, which are sorted and unique."""
     return list_of(is_text)(value) and len(value) > 1 and value == sorted(set(value))
 
 
@@ -118,12 +119,12 @@ _FURTHER: dict[str, Kind] = {
 
 
 def wrong_facts(facts: Mapping[str, Any]) -> list[str]:
-    """Name the facts of a model file that are missing or of the wrong kind.
+    """Return the names of facts that are missing or have the wrong type.
 
     Parameters
     ----------
     facts : mapping
-        JSON data. Facts that this version doesn't know are not checked.
+        JSON data of a model file. Unknown facts are not checked.
 
     Returns
     -------

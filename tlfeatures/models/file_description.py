@@ -1,9 +1,9 @@
-"""Check the description that a model file gives of its head, before anything is constructed.
+"""Checks of the description of a head in a model file, before the head is constructed.
 
-Attack: a crafted description names other types than allowed ones, gives two objects one number, so
-that another object is constructed than the one that was checked, or names an array that is a
-pickle or larger than memory. Invariant: what is described is what will be constructed, of allowed
-types only, and every array is exactly as large as its member of the archive.
+Attack: a crafted description contains types that are not allowed, gives two objects the same
+number, so that another object is constructed than the checked one, or contains an array that is a
+pickle or larger than memory. Invariant: the described objects are constructed, and no others; they
+have allowed types, and every array is exactly as large as its member of the archive.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tlfeatures.models.allowed_types import WAYS, object_types, trusted_types
 
 
 def untrusted_types(schema: Any) -> list[str]:
-    """Name the types in a description that a model file may not hold.
+    """Return the types in a description that a model file may not contain.
 
     Parameters
     ----------
@@ -29,7 +29,8 @@ def untrusted_types(schema: Any) -> list[str]:
     Returns
     -------
     list of str
-        Sorted; a type that may not be constructed in the described way is named with that way.
+        Sorted names. A type that is allowed, but not constructed in this way, is listed with the
+        way.
     """
     ways, trusted = {**WAYS, "ObjectNode": object_types()}, trusted_types()
     wrong = set()
@@ -38,7 +39,7 @@ def untrusted_types(schema: Any) -> list[str]:
         if name not in ways.get(way, ()):
             wrong.add(name if way in ways and name not in trusted else f"{name} (by {way})")
         if way == "RandomGeneratorNode" and _generator(node) != '"PCG64"':
-            wrong.add(f"numpy.random.{_generator(node)}")  # older skops calls any name
+            wrong.add(f"numpy.random.{_generator(node)}")  # older versions of skops call any name
     return sorted(wrong)
 
 
@@ -47,7 +48,7 @@ def _generator(node: dict[str, Any]) -> Any:
 
 
 def _nodes(schema: Any) -> Iterator[dict[str, Any]]:
-    """Give every described object; not recursive, because a file may nest deeply."""
+    """Yield every described object. Without recursion, because a file may be nested deeply."""
     waiting = [schema]
     while waiting:
         item = waiting.pop()
@@ -60,25 +61,25 @@ def _nodes(schema: Any) -> Iterator[dict[str, Any]]:
 
 
 def forged_part(archive: zipfile.ZipFile, schema: Any) -> str | None:
-    """Describe the first part of a description that skops would never write.
+    """Return the first part of a description that skops would never write, in words.
 
     Parameters
     ----------
     archive : ZipFile
         The model file.
     schema : JSON data
-        Its `schema.json`, without untrusted types.
+        `schema.json` of the file, without untrusted types.
 
     Returns
     -------
     str or None
-        None if what is described is what will be constructed, no array is larger than its member,
-        and each array is read once.
+        None if exactly the described objects will be constructed, no array is larger than its
+        member, and each array is read once.
 
     Raises
     ------
     ValueError
-        If a member isn't a plain array.
+        If a member is not an array of numbers or texts, or has another size than its header says.
     """
     shapes = _array_shapes(archive)
     forms, form_of = _Forms(), dict[int, int]()
@@ -86,7 +87,7 @@ def forged_part(archive: zipfile.ZipFile, schema: Any) -> str | None:
         number = node.get("__id__")
         if not isinstance(number, int):
             return "an object without a number"
-        # skops constructs one object for each number and ignores the other descriptions.
+        # skops constructs one object for each number, and ignores other descriptions of the number.
         form = forms.of(node)
         if form_of.setdefault(number, form) != form:
             return f"two objects with the number {number}"
@@ -98,7 +99,7 @@ def forged_part(archive: zipfile.ZipFile, schema: Any) -> str | None:
 
 
 def _array_shapes(archive: zipfile.ZipFile) -> dict[str, tuple[int, ...]]:
-    """Give the shape of each array by its member of the archive."""
+    """Return the shape of each array by its member of the archive."""
     return {
         info.filename: _array_shape(archive, info)
         for info in archive.infolist()
@@ -107,7 +108,7 @@ def _array_shapes(archive: zipfile.ZipFile) -> dict[str, tuple[int, ...]]:
 
 
 def _array_shape(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> tuple[int, ...]:
-    """Read only the header: it may ask for objects, which are pickles, or for too much memory."""
+    """Read only the header, because the array may be a pickle or too large for the memory."""
     readers = {
         (1, 0): np.lib.format.read_array_header_1_0,
         (2, 0): np.lib.format.read_array_header_2_0,
@@ -117,14 +118,14 @@ def _array_shape(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> tuple[int, 
         bytes_left = info.file_size - member.tell()
     size = math.prod(shape)
     if dtype.hasobject or not dtype.itemsize or min(shape, default=0) < 0:
-        raise ValueError(f"{info.filename} is no plain array")
+        raise ValueError(f"{info.filename} is not an array of numbers or texts")
     if size * dtype.itemsize != bytes_left:
-        raise ValueError(f"{info.filename} holds {bytes_left:,} bytes of {size:,} {dtype}")
+        raise ValueError(f"{info.filename} has {bytes_left:,} bytes for {size:,} {dtype}")
     return tuple(shape)
 
 
 class _Forms:
-    """Gives equal numbers to descriptions that are equal except for the numbers of objects."""
+    """Numbers descriptions. Descriptions that differ only in object numbers get the same number."""
 
     def __init__(self) -> None:
         self._forms: dict[Any, int] = {}
@@ -150,10 +151,10 @@ class _Forms:
 
 
 def _is_tree_of_classifier(node: dict[str, Any], shapes: dict[str, tuple[int, ...]]) -> bool:
-    """Tell whether Tree has columns, one number of classes, one output, and a row of nodes.
+    """Check whether the arguments of a Tree are those of a tree with one output.
 
-    It would read one number of classes for each output, and count the nodes of an array without
-    dimensions.
+    Compiled code reads a number of classes for each output, so there must be exactly one of each.
+    The nodes must be an array of one dimension.
     """
     arguments = node["__reduce__"]["args"]["content"]
     if not isinstance(arguments, list) or len(arguments) != 3:

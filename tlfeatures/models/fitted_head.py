@@ -1,4 +1,4 @@
-"""A fitted head with the spec of its embedding: label embeddings, save, load."""
+"""A fitted head with the spec of its embedding. It labels embeddings, and is saved and loaded."""
 
 from __future__ import annotations
 
@@ -33,13 +33,14 @@ class FittedHead(EqualByValue):
     ----------
     head : fitted scikit-learn classifier
     spec : Spec
+        Settings with which the embedding is computed.
     embedding : str
-        `LAYER.POOLING`, or several joined as `A+B`.
+        Name of the embedding: `LAYER.POOLING`, or several joined as `A+B`.
     info : dict
-        JSON-ready facts: classes, counts, images, columns, head, versions, and those that `fit`
+        JSON-ready facts: classes, counts, images, columns, head, versions, and the facts that `fit`
         adds.
     outliers : OutlierDetector or None
-        Flags images unlike those that the head was fitted on.
+        Detector of images that are not like the training images.
     digests : ndarray of shape (images, 32), uint8, or None
         sha256 of the image files that the head was fitted on.
     """
@@ -53,43 +54,43 @@ class FittedHead(EqualByValue):
 
     @property
     def classes(self) -> list[str]:
-        """The classes, in the order of the columns of `predict_proba`."""
+        """Names of the classes, in the order of the columns of `predict_proba`."""
         classes: list[str] = self.info["classes"]
         return classes
 
     def predict_proba(self, X: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Give the probability of each class from embeddings of shape (n, d): shape (n, k).
+        """Return the probabilities of the classes, of shape (n, k), for embeddings of shape (n, d).
 
         Raises
         ------
         ModelError
-            If the head can't be used on them: other columns, or a damaged head.
+            If the embeddings have another number of columns, or the head is damaged.
         """
         probabilities: NDArray[np.float64] = self._by_head("predict_proba", X)
         return probabilities
 
     def predict_codes(self, X: NDArray[np.float32]) -> NDArray[np.int_]:
-        """Give the label of each row of X, of shape (n, d), as its index in `classes`: shape (n,).
+        """Return labels, of shape (n,), for embeddings of shape (n, d), as indices of `classes`.
 
-        It is the head's own decision. With two classes, it may be the less probable one.
+        A label is the head's own decision. With two classes, it may be the less probable class.
 
         Raises
         ------
         ModelError
-            If the head can't be used on them: other columns, or a damaged head.
+            If the embeddings have another number of columns, or the head is damaged.
         """
         labels = self._by_head("predict", X)
         codes = np.minimum(np.searchsorted(self.classes, labels), len(self.classes) - 1)
         if (np.asarray(self.classes)[codes] != labels).any():
             raise ModelError(
-                "the head gives labels that are none of the model's classes: fit it again"
+                "the head gives labels that are not classes of the model; fit it again"
             )
         return codes
 
     def _by_head(self, method: str, X: NDArray[np.float32]) -> NDArray[Any]:
         try:
             result: NDArray[Any] = getattr(self.head, method)(X)
-        except Exception as error:  # a damaged head can fail anywhere in scikit-learn
+        except Exception as error:  # a damaged head can raise any error in scikit-learn
             raise ModelError(
                 f"the head can't label embeddings of shape {X.shape}: {error}"
             ) from error
@@ -100,15 +101,15 @@ class FittedHead(EqualByValue):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to a file, and its card to `PATH.md`.
 
-        Existing files are replaced only when both new files are complete.
+        Existing files are replaced after both new files are complete.
 
         Raises
         ------
         ParameterError
-            If a file would be replaced that is no model or no card.
+            If an existing file is not a model, or not a card.
         ModelError
-            If the head holds a type that loading would refuse, a fact isn't of the kind that a
-            model file has, or the disk refuses a file.
+            If the head contains a type that can't be loaded, a fact has the wrong type, or a file
+            can't be written.
         """
         card_target, target = check_card_target(path), check_model_target(path)
         facts = {"spec": self.spec.to_dict(), "embedding": self.embedding, **self.info}
@@ -124,14 +125,14 @@ class FittedHead(EqualByValue):
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Read a model from a file; nothing in it is executed.
+        """Read a model from a file. Nothing in the file is executed.
 
         Raises
         ------
         FormatError
-            If it is no model file, one of a newer version, or a damaged one.
+            If the file is not a model file, has a newer version, or is damaged.
         ModelError
-            If it holds a type that is not on the list of trusted ones; the type is named.
+            If the file contains a type that is not trusted. The message names the type.
         """
         from tlfeatures.models.outliers import OutlierDetector
 
@@ -146,7 +147,7 @@ class FittedHead(EqualByValue):
 
 
 def checked_digests(digests: NDArray[Any] | None, images: int) -> NDArray[np.uint8] | None:
-    """Refuse digests of the wrong type or number."""
+    """Check the type and the number of digests, and return them."""
     if digests is not None and (digests.dtype != np.uint8 or digests.shape != (images, 32)):
         raise FormatError(f"the digests of its {images} images have the shape {digests.shape}")
     return digests

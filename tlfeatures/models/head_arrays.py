@@ -1,13 +1,13 @@
-"""Check the arrays of a head that was constructed from a file, before it predicts anything.
+"""Checks of the arrays of a head that was constructed from a file, before its first prediction.
 
-Attack: compiled code follows numbers without checking bounds (the nodes of trees, the arrays of
-libsvm, the labels of neighbours), so that crafted numbers could crash the process, or read and
-write outside the arrays. Invariant: every number that compiled code follows stays within its array.
-There is one function for each class that hands numbers to compiled code. NumPy checks all other
-arrays itself.
+Attack: compiled code uses numbers as indices without checking bounds (nodes of trees, arrays of
+libsvm, labels of neighbours). Crafted numbers could crash the process, or read and write outside of
+the arrays. Invariant: every number that compiled code uses as an index is within its array. There
+is one function for each class that passes numbers to compiled code. NumPy checks all other arrays
+itself.
 
-The numbers are read where compiled code takes them from. In scikit-learn most of these attributes
-are private, because no user needs them; they are read here, and never written.
+The functions read the same attributes as the compiled code. In scikit-learn, most of these
+attributes are private, because users do not need them. They are only read, and never written.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from tlfeatures.models.sklearn_private import boosting_trees
 
 
 def unsafe_part(head: Any) -> str | None:
-    """Describe the first part of a head that could make compiled code leave its arrays.
+    """Return the first part of a head that could make compiled code leave its arrays, in words.
 
     Parameters
     ----------
     head : fitted scikit-learn classifier
-        Of trusted types; it hasn't predicted anything yet.
+        A head of trusted types that has not predicted anything.
 
     Returns
     -------
     str or None
-        None if there is no such part.
+        None if all parts are safe.
     """
     checks = _checks()
     for owner, name, item in _parts(head):
@@ -50,9 +50,9 @@ def unsafe_part(head: Any) -> str | None:
 
 
 def _parts(head: Any) -> Iterator[tuple[Any, str | None, Any]]:
-    """Give every part of a head, with its owner and, if it is an attribute, its name.
+    """Yield every part of a head with its owner, and with its name if the part is an attribute.
 
-    A part of several owners comes once for each owner.
+    A part of several owners is yielded once for each owner.
     """
     waiting: list[tuple[Any, str | None, Any]] = [(None, None, head)]
     seen = set()
@@ -79,7 +79,7 @@ Check = Callable[[Any], bool]
 
 @functools.cache
 def _checks() -> dict[type, Check]:
-    """Give the check of each class that hands numbers to compiled code."""
+    """Return the check of each class that passes numbers to compiled code."""
     from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingClassifier
     from sklearn.neighbors import KNeighborsClassifier
     from sklearn.svm import SVC, NuSVC
@@ -98,9 +98,9 @@ def _checks() -> dict[type, Check]:
 
 
 def _holds(check: Check, item: Any) -> bool:
-    """Tell whether a check holds; it doesn't if an attribute is missing.
+    """Return the result of a check; False if an attribute is missing.
 
-    An estimator that isn't fitted holds: it is a parameter of another one and predicts nothing.
+    An estimator that is not fitted passes, because it is a parameter and predicts nothing.
     """
     if hasattr(item, "__dict__") and not any(name.endswith("_") for name in vars(item)):
         return True
@@ -117,7 +117,7 @@ def _is_tree(item: Any) -> bool:
 
 
 def _whole_tree(item: Any) -> bool:
-    """Check a tree of `sklearn.tree`; a forest checks X with its first tree only."""
+    """Check a tree of `sklearn.tree`, whose columns a forest does not check for every tree."""
     tree = item.tree_
     if not 0 < tree.node_count == tree.capacity or item.n_features_in_ != tree.n_features:
         return False
@@ -129,7 +129,7 @@ def _whole_tree(item: Any) -> bool:
 def _inside(
     left: NDArray[Any], right: NDArray[Any], column: NDArray[Any], leaf: NDArray[Any], columns: int
 ) -> bool:
-    """Tell whether every path ends within the tree and reads existing columns."""
+    """Check whether every path ends within the tree and reads existing columns."""
     inner = np.flatnonzero(~leaf)
     children = [side[inner].astype(np.int64) for side in (left, right)]
     used = column[inner].astype(np.int64)
@@ -138,7 +138,7 @@ def _inside(
 
 
 def _whole_boosting(item: Any) -> bool:
-    """Compiled code adds tree k of each round to column k of the first guess."""
+    """Check gradient boosting: compiled code adds tree k of a round to column k of the output."""
     from sklearn.dummy import DummyClassifier
     from sklearn.tree import DecisionTreeRegressor
 
@@ -166,14 +166,14 @@ def _whole_histogram_boosting(item: Any) -> bool:
     from sklearn.ensemble._hist_gradient_boosting.predictor import TreePredictor
 
     columns = vars(item)["n_features_in_"]
-    if item._preprocessor is not None:  # X would be checked by the preprocessor instead
+    if item._preprocessor is not None:  # otherwise the preprocessor would check X
         return False
     for tree in [tree for trees in _listed(boosting_trees(item)) for tree in _listed(trees)]:
         nodes = tree.nodes
         if type(tree) is not TreePredictor or nodes.dtype != PREDICTOR_RECORD_DTYPE:
             return False
         leaf = nodes["is_leaf"] != 0
-        # Embeddings have no categories; their bit sets would have to be checked, too.
+        # Embeddings have no categories, so bit sets of categories are not allowed.
         if nodes["is_categorical"].any() or not _inside(
             nodes["left"], nodes["right"], nodes["feature_idx"], leaf, columns
         ):
@@ -182,14 +182,14 @@ def _whole_histogram_boosting(item: Any) -> bool:
 
 
 def _listed(item: Any) -> list[Any]:
-    """Refuse anything but a list: iterating over it twice could give different things."""
+    """Return a list; raise an error for other types, whose items could change between loops."""
     if type(item) is not list:
         raise TypeError(f"expected a list, got {type(item).__name__}")
     return item
 
 
 def _whole_neighbors(item: Any) -> bool:
-    """Compiled code adds votes to the column that a label names."""
+    """Check nearest neighbours: compiled code uses labels as column numbers of votes."""
     rows, labels = item._fit_X, item._y
     plain = item.metric_params is None and not item.outputs_2d_ and item._tree is None
     return (
@@ -207,7 +207,7 @@ def _whole_neighbors(item: Any) -> bool:
 
 
 def _whole_svc(item: Any) -> bool:
-    """Libsvm gets the number of classes and takes the other sizes for granted."""
+    """Check a support vector machine: libsvm gets the number of classes, and checks no sizes."""
     counts, support, vectors = item._n_support, item.support_, item.support_vectors_
     classes, rows = len(item.classes_), len(support)
     pairs = classes * (classes - 1) // 2
@@ -235,6 +235,6 @@ def _whole_svc(item: Any) -> bool:
 
 
 def _whole_random_state(item: Any) -> bool:
-    """The next number is read from the position."""
+    """Check a random state: the next number is read at a stored position."""
     state = item.get_state(legacy=False)
     return bool(state["bit_generator"] == "MT19937" and 0 <= state["state"]["pos"] <= 624)

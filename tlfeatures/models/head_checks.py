@@ -1,7 +1,7 @@
-"""Refuse heads that a model file can't hold, or that don't fit the facts in it.
+"""Checks that a model file can contain a head, and that a head fits the facts of its file.
 
-Attack: a head of allowed types has parts that don't fit each other or the facts, and fails later,
-far from its cause. Invariant: a head that was loaded labels a row as the facts state.
+Attack: a head of allowed types has parts that don't fit each other or the facts, so that it fails
+later for an unclear reason. Invariant: a loaded head labels a row as the facts state.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from tlfeatures.models.file_description import forged_part, untrusted_types
 
 
 def check_head(name: str, head: Any) -> None:
-    """Refuse a fitted head that a model file can't hold.
+    """Check that a fitted head can be saved in a model file.
 
     Raises
     ------
     ModelError
-        With the types that a model file may not hold.
+        If the head contains types that a model file may not contain. The message names them.
     """
     import skops.io
 
@@ -36,29 +36,29 @@ def check_head(name: str, head: Any) -> None:
         wrong = untrusted_types(json.loads(archive.read("schema.json")))
     if wrong:
         raise ModelError(
-            f"head {name} can't be kept in a model file, which may not hold {', '.join(wrong)}: "
-            "take another head, or leave out -o"
+            f"head {name} can't be saved, because a model file may not contain "
+            f"{', '.join(wrong)}; choose another head, or omit -o"
         )
 
 
 def check_types(
     archive: zipfile.ZipFile, named: Path, facts: Mapping[str, Any] | None = None
 ) -> None:
-    """Refuse types and descriptions that a model file may not hold.
+    """Check that all types and descriptions of a model file are allowed.
 
     Parameters
     ----------
     archive : ZipFile
         The model file.
     named : Path
-        Its name, for messages.
+        Path of the file, for messages.
     facts : mapping, optional
-        Facts of a file that is read; their versions may explain an unknown type.
+        Facts of a file that is read. Their versions may explain an unknown type.
 
     Raises
     ------
     ModelError
-        With the types, or the other version that made the file.
+        If a type is not allowed. The message names the types, or the version that wrote the file.
     FormatError
         If the description is damaged or forged.
     """
@@ -66,7 +66,7 @@ def check_types(
         schema = json.loads(archive.read("schema.json"))
         wrong = untrusted_types(schema)
         forged = None if wrong else forged_part(archive, schema)
-    except Exception as error:  # no such member, no JSON, or nested without end
+    except Exception as error:  # a member is missing, is not JSON, or is nested too deeply
         raise FormatError(f"{named} is a damaged model file: {in_one_line(error)}") from error
     if wrong:
         modules = {name.partition(".")[0] for name in wrong}
@@ -77,8 +77,8 @@ def check_types(
             if other is not None:
                 raise other
         raise ModelError(
-            f"{named} holds types that are not trusted: {', '.join(wrong)}; only heads of known "
-            "types can be kept in a file"
+            f"{named} contains types that are not trusted: {', '.join(wrong)}; use a file that "
+            "`tlfeatures fit -o` has written"
         )
     if forged:
         raise FormatError(f"{named} is a damaged model file: it has {forged}")
@@ -87,22 +87,21 @@ def check_types(
 def other_version(
     path: Path, facts: Mapping[str, Any], packages: Sequence[str]
 ) -> ModelError | None:
-    """Give an error if the file was made with another version of one of the packages."""
+    """Return an error if another version of one of the packages wrote the file, otherwise None."""
     for package in packages:
         version, installed = facts["versions"].get(package), metadata.version(package)
         if version not in (None, installed):
             return ModelError(
-                f"{path} was made with {package} {version}, this is {installed}, "
-                f"which can't read it: install {package}=={version}, or fit the head again with "
-                "`tlfeatures fit`"
+                f"{path} was written with {package} {version} and can't be read with {installed}; "
+                f"install {package}=={version}, or fit the head again with `tlfeatures fit`"
             )
     return None
 
 
 def unusable_part(head: Any, facts: Mapping[str, Any]) -> str | None:
-    """Describe why a head can't label embeddings as the facts state; None if it can.
+    """Return the reason why a head can't label embeddings as the facts state; None if it can.
 
-    It labels one row of zeros: the parts of a damaged head may be valid and not fit each other.
+    The head labels one row of zeros, because valid parts of a damaged head may not fit each other.
     """
     columns, classes = facts["columns"], len(facts["classes"])
     if getattr(head, "n_features_in_", columns) != columns:
@@ -119,5 +118,5 @@ def unusable_part(head: Any, facts: Mapping[str, Any]) -> str | None:
 
 
 def in_one_line(error: Exception) -> str:
-    """Give the message of an error without line breaks."""
+    """Return the message of an error without line breaks."""
     return " ".join(str(error).split())

@@ -1,4 +1,4 @@
-"""Collect items that arrive one by one into batches, without waiting for the next item."""
+"""Collecting items that arrive one by one into batches, without waiting for later items."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TypeVar
 
 Item = TypeVar("Item")
 
-_POLL = 0.1  # seconds after which a waiting reader checks whether batches are still taken
+_POLL = 0.1  # seconds between two checks of a waiting reader that batches are still read
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ def in_batches(items: Iterable[Item], most: int) -> Iterator[list[Item]]:
     Parameters
     ----------
     items : iterable
-        It is read in a thread of its own, as it may block between two items.
+        Items, which are read in a separate thread, because the iterable may block between items.
     most : int
         Largest number of items in a batch, 1 or more.
 
@@ -38,7 +38,7 @@ def in_batches(items: Iterable[Item], most: int) -> Iterator[list[Item]]:
     Raises
     ------
     Exception
-        Whatever `items` raises, after the items before it are yielded.
+        Any exception of `items`, after all earlier items are yielded.
     """
     waiting: queue.Queue[Item | _End] = queue.Queue(4 * most)
     abandoned = threading.Event()
@@ -70,7 +70,7 @@ def _read(
         for item in items:
             if not _put(item, waiting, abandoned):
                 return
-    except BaseException as error:  # it is raised where the batches are taken
+    except BaseException as error:  # `in_batches` raises it in its own thread
         end = _End(error)
     _put(end, waiting, abandoned)
 

@@ -1,4 +1,4 @@
-"""Image files to label, from paths, folders and URLs."""
+"""Listing the image files to label, from paths, folders and URLs."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ logger = logging.getLogger(__name__)
 def list_images(
     inputs: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
 ) -> list[str | Path]:
-    """List image files, and those in folders and at URLs, in the order in which they are given.
+    """Return image files, including files in folders and at URLs, in the order of the inputs.
 
     Raises
     ------
     ParameterError
-        If one of them does not exist.
+        If an input does not exist.
     SourceError
-        If there is none.
+        If there are no images.
     """
     items = as_list(inputs)
     images_of = [_expand(as_location(item)) for item in items]
     if not items:
-        raise SourceError("there is no image among what was given; expected files or folders")
+        raise SourceError("no images are given; expected image files or folders")
     empty = [item for item, images in zip(items, images_of, strict=True) if not images]
     if len(empty) == len(items):
         raise no_images_error(items[0], "expected files or folders of images")
@@ -40,7 +40,7 @@ def list_images(
 
 
 def as_location(item: str | os.PathLike[str]) -> str | Path:
-    """Give a path as a `Path`, a URL as text: a `Path` would turn `//` into `/`."""
+    """Return a path as a `Path`, and a URL as text, because a `Path` would change `//` to `/`."""
     return item if isinstance(item, str) and is_url(item) else Path(item)
 
 
@@ -50,6 +50,6 @@ def _expand(path: str | Path) -> list[str | Path]:
     if path.is_dir():
         return [image.path for image in find_images(path)]
     if not path.is_file():
-        what = "is no file" if path.exists() else "does not exist"
+        what = "is not a file" if path.exists() else "does not exist"
         raise ParameterError(f"{path} {what}; expected an image or a folder of images")
     return [path]

@@ -1,4 +1,4 @@
-"""Label image files with a fitted head: load the backbone, embed, predict."""
+"""Labelling image files with a fitted head: the backbone embeds them, and the head predicts."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ class Prediction:
     Attributes
     ----------
     path : str
+        Path or URL of the image.
     label : str or None
-        None if the model abstains or the image can't be read.
+        Predicted class. None if the model abstains or the image can't be read.
     probabilities : dict of class to float
-        Empty if the image can't be read.
+        Probabilities of all classes; empty if the image can't be read.
     error : str or None
-        Why the image can't be read.
+        Reason why the image can't be read.
     outlier : bool or None
-        Whether the image is unlike the training images: farther from the 5th nearest of them than
-        the limit. None if outliers weren't requested.
+        Whether the image is an outlier: its distance to the 5th nearest training image is larger
+        than a threshold. None if outliers were not requested.
     distance : float or None
-        Distance to that 5th nearest image, in units of the limit; infinite for an embedding of
-        zeros.
+        This distance divided by the threshold; infinite for an embedding of zeros.
     """
 
     path: str
@@ -53,12 +53,13 @@ class Prediction:
 
 
 class Labeller:
-    """Labels image files with a fitted head; loads its backbone when created.
+    """Labels image files with a fitted head. The backbone is loaded when the object is created.
 
     Parameters
     ----------
     model : FittedHead
     options : ComputeOptions
+        Device, batch size and other options for the embedding of images.
     min_confidence, outliers
         See `Model.predict`.
     """
@@ -77,34 +78,34 @@ class Labeller:
             )
         if outliers and model.outliers is None:
             raise ModelError(
-                "this model can't tell outliers: it was made before models could, or from too few "
-                "images; fit it again"
+                "this model has no detector of outliers, because it was fitted on too few images; "
+                "fit it again on more images"
             )
         check_width(model)
         self._model = model
         self._detector = model.outliers if outliers else None
         self._min_confidence = min_confidence
-        # Predictions don't need the same last bits: Keras replaces an engine that isn't installed.
+        # Rounding may differ in predictions, so Keras may replace an engine that isn't installed.
         spec, options = replace(model.spec, augmentation=None), replace(options, substitute=True)
         self._embedder = Embedder(spec, parts_of(model.embedding), options)
-        _ = self._embedder.backbone  # errors of loading are raised before any image is read
+        _ = self._embedder.backbone  # loading errors are raised before any image is read
 
     def run(
         self,
         files: Sequence[tuple[Key, str | Path]],
         progress: Callable[[int], None] = lambda _: None,
     ) -> EmbeddingRun[Key]:
-        """Start embedding image files; see `EmbeddingRun`."""
+        """Return a run that embeds image files; see `EmbeddingRun`."""
         images = (ImageToRead(key, path) for key, path in files)
         return EmbeddingRun(self._embedder, images, len(files), progress=progress)
 
     def embed(self, run: EmbeddingRun[Key]) -> Iterator[tuple[list[Key], NDArray[np.float32]]]:
-        """Give the keys and the columns of the model's embedding, batch by batch."""
+        """Yield the keys of the images and the columns of their embedding, batch by batch."""
         for batch in run.batches():
             yield batch.keys, join(batch.images, self._model.embedding)
 
     def label(self, paths: Sequence[str | Path]) -> Iterator[Prediction]:
-        """Label image files: one prediction for each, in their order."""
+        """Label image files, and yield one prediction for each file in the order of `paths`."""
         run = self.run(list(enumerate(paths)))
         next_number = 0
         try:
@@ -144,35 +145,36 @@ def _unread(path: str | Path, error: ImageError) -> Prediction:
 
 
 def warn_of_few_levels_in(run: EmbeddingRun[int], paths: Sequence[str | Path]) -> None:
-    """Warn of the images of a run with few grey levels; their keys are positions in `paths`."""
+    """Warn about images of a run that have few grey levels. Keys are positions in `paths`."""
     few_levels = [(str(paths[number]), few) for number, few in run.few_levels]
     warn_of_few_levels(few_levels, "tlfeatures extract --value-range {}")
 
 
 def check_width(model: FittedHead) -> None:
-    """Refuse a model whose embedding no backbone of this version gives with the same width.
+    """Check that this version can compute the embedding of a model with the same width.
 
     Raises
     ------
     ModelError
-        If the file is damaged, or another version with other backbones or layers made it.
+        If the file is damaged, or a version with other backbones or layers wrote it.
     """
     name, backbone = model.spec.backbone, model.spec.known_backbone
     if backbone is None:
         raise ModelError(
-            f"the model needs the backbone {name!r}, which this tlfeatures doesn't have (there "
-            f"are: {', '.join(BACKBONES)}); use the version that made it, or extract and fit again"
+            f"the model needs the backbone {name!r}, but this version has {', '.join(BACKBONES)}; "
+            "use the version that wrote the model, or extract and fit again"
         )
     try:
         parts = parts_of(model.embedding)
         widths = embedding_widths(backbone, parts, [], model.spec.size)
     except ParameterError as error:
         raise ModelError(
-            f"the model needs the embedding {model.embedding!r} of {name}, which this tlfeatures "
-            f"doesn't give: {error}; use the version that made it, or extract and fit again"
+            f"the model needs the embedding {model.embedding!r} of {name}, which this version "
+            f"can't compute: {error}; use the version that wrote the model, or extract and fit "
+            "again"
         ) from error
     if list(widths) != parts or sum(widths.values()) != model.info["columns"]:
         raise ModelError(
-            f"the head takes {model.info['columns']} columns of {model.embedding}, the backbone "
-            f"gives {widths}: the model file is damaged; fit it again"
+            f"the head needs {model.info['columns']} columns of {model.embedding}, but the "
+            f"backbone gives {widths}: the model file is damaged; fit it again"
         )

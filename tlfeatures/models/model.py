@@ -1,4 +1,4 @@
-"""The model: a fitted head that is fitted on a dataset and labels image files."""
+"""The class `Model`: a head that is fitted on a dataset and labels image files."""
 
 from __future__ import annotations
 
@@ -31,13 +31,14 @@ class Model(FittedHead):
     ----------
     head : fitted scikit-learn classifier
     spec : Spec
+        Settings with which the embedding is computed.
     embedding : str
-        `LAYER.POOLING`, or several joined as `A+B`.
+        Name of the embedding: `LAYER.POOLING`, or several joined as `A+B`.
     info : dict
-        JSON-ready facts: classes, counts, images, columns, head, versions, and those that `fit`
+        JSON-ready facts: classes, counts, images, columns, head, versions, and the facts that `fit`
         adds.
     outliers : OutlierDetector or None
-        Flags images unlike those that the head was fitted on.
+        Detector of images that are not like the training images.
     digests : ndarray of shape (images, 32), uint8, or None
         sha256 of the image files that the head was fitted on.
     """
@@ -52,21 +53,21 @@ class Model(FittedHead):
         facts: Any = None,
         notices: Notices | None = None,
     ) -> Model:
-        """Fit a head on all of a dataset.
+        """Fit a head on all images of a dataset.
 
-        Warnings of the fit are logged once, with the name of the head.
+        Each warning of the fit is logged once, with the name of the head.
 
         Parameters
         ----------
         head : scikit-learn classifier
-            A clone of it is fitted. Of a linear head, the coefficients are kept.
+            A clone of the head is fitted. A linear head is converted; see `compact`.
         data : Dataset
         name : str, optional
-            Name of the head in `info`; its class by default.
+            Name of the head in `info`; by default the name of its class.
         facts : dict, optional
-            Added to `info`, JSON-ready: parameters, scores, how they were measured.
+            JSON-ready facts that are added to `info`: parameters, folds and scores.
         notices : Notices, optional
-            Warnings that it has logged before are not logged again.
+            Logger of warnings. Warnings that it has logged before are not logged again.
 
         Raises
         ------
@@ -75,10 +76,10 @@ class Model(FittedHead):
         """
         if not hasattr(head, "predict_proba"):
             raise ModelError(
-                f"{type(head).__name__} has no predict_proba, which a model needs: wrap it in "
+                f"{type(head).__name__} has no predict_proba, which a model needs; wrap it in "
                 "sklearn.calibration.CalibratedClassifierCV"
             )
-        # scikit-learn is imported for fitting only.
+        # These modules import scikit-learn, which only a fit needs.
         from sklearn.base import clone
 
         from tlfeatures.heads.coordinate_step import compact
@@ -114,34 +115,37 @@ class Model(FittedHead):
         min_confidence: float = 0.0,
         outliers: bool = False,
     ) -> Iterator[Prediction]:
-        """Label image files; they are embedded exactly like the training images.
+        """Label image files. They are embedded with the settings of the training images.
 
         Parameters
         ----------
         inputs : path or URL, or iterable of them
-            Image files, and folders that are searched for them.
+            Image files, and folders of image files.
         batch_size : int or "auto"
+            Number of images of a batch.
         weights : str, optional
-            File of the backbone's weights, if it has moved since the head was fitted.
+            File of the backbone's weights, if it was moved since the head was fitted.
         device : {"auto", "cpu", "gpu"}
+            Device that computes the embedding.
         max_pixels : int
-            Images with more pixels can't be read.
+            Images with more pixels are not read; their predictions have an error.
         min_confidence : float, default 0
-            Probability below which the model abstains: the label is None.
+            If the label has a smaller probability, the model abstains: the label is None.
         outliers : bool, default False
-            Whether to flag images unlike the training images.
+            Whether to find outliers, images that are not like the training images.
 
         Returns
         -------
         iterator of Prediction
-            One for each image, in the order of `inputs`, also for images that can't be read.
+            One prediction for each image in the order of `inputs`, also for images that can't be
+            read.
 
         Raises
         ------
         WeightsError
-            If the weights are not those of the spec.
+            If the weights are not the weights of the spec.
         SpecError
-            If this version can't do what the spec requires.
+            If this version can't compute the embedding of the spec.
         ParameterError
             If an input does not exist.
         ModelError
@@ -166,12 +170,12 @@ class Model(FittedHead):
         """Label image files while their paths arrive.
 
         The backbone is loaded before the first path is read. Paths that arrive while a batch is
-        computed form the next batch; no path waits for a later one.
+        computed form the next batch. No path waits for a later path.
 
         Parameters
         ----------
         paths : iterable of str
-            Read in a separate thread.
+            Paths and URLs of images. They are read in a separate thread.
         batch_size : int or "auto"
             Largest number of images of a batch.
         weights, device, max_pixels, min_confidence, outliers
@@ -180,10 +184,10 @@ class Model(FittedHead):
         Returns
         -------
         iterator of Prediction
-            One for each path, in their order, also for a path that is no file.
+            One prediction for each path in the order of `paths`, also for a path without a file.
         """
         if isinstance(paths, str | bytes | os.PathLike):
-            raise ParameterError(f"expected an iterable of paths, got one: {paths!r}")
+            raise ParameterError(f"paths is {paths!r}; expected an iterable of paths")
         batches = in_batches(paths, check_batch_size(batch_size))
         options = ComputeOptions(device, batch_size, max_pixels, weights)
         labeller = Labeller(self, options, min_confidence=min_confidence, outliers=outliers)
@@ -218,10 +222,11 @@ class Model(FittedHead):
         labels, groups, label_level, label_columns, near_duplicates
             See `load_dataset`.
         weights, device, batch_size, max_pixels
-            See `predict`; not needed for an embeddings file.
+            See `predict`. They are not needed for an embeddings file.
         random_state : int or None
             Seed of the bootstrap.
-        progress : callable (images done, images to do), optional
+        progress : callable of (done, total), optional
+            Called with numbers of images.
 
         Returns
         -------

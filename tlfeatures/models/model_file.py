@@ -1,32 +1,32 @@
 """The model file: facts, a head, arrays. This docstring is the format's specification, version 1.
 
-A zip archive. Nothing in it is executed, and nothing is ever unpacked to the disk.
+A model file is a zip archive. Nothing in it is executed, and nothing is unpacked to the disk.
 
 Attack: somebody gives a crafted file to a person who loads it, to run code, read other files, fill
-the memory or crash the process. Invariants, and where they are held:
+the memory or crash the process. Invariants, and the modules that check them:
 
-- Only listed types are constructed, each in its listed way; none of them runs code of the file
+- Only listed types are constructed, each in its listed way, and none of them runs code of the file
   (`allowed_types`).
-- What is described is what is constructed, and no array is larger than its member of the archive
-  (`file_description`). All members together are limited here.
-- Numbers that compiled code follows stay within their arrays (`head_arrays`).
-- The head gives one label and one probability for each class of the facts (`head_checks`).
+- Exactly the described objects are constructed, and no array is larger than its member of the
+  archive (`file_description`). This module limits the size of all members together.
+- Numbers that compiled code uses as indices are within their arrays (`head_arrays`).
+- The head gives one label, and one probability for each class of the facts (`head_checks`).
 
 ``tlfeatures.json``
     ``format`` ("tlfeatures model"), ``format_version`` (integer), ``spec``, ``embedding``,
-    ``classes``, ``counts`` (images a class), ``images`` (fitted on), ``columns`` (of the
-    embedding), ``head`` (name or class), ``variants`` (of each image, fitted on, too),
-    ``versions``, ``outliers`` (threshold, share, neighbour,
-    columns); the command `fit` adds ``params``, ``tuned``, ``split``, ``folds``, ``groups``,
-    ``copies``, ``compared`` (heads), ``tested`` (images) and ``scores``. This member alone
-    answers `info`.
-``schema.json`` and ``*.npy`` beside it
-    The fitted head, as skops keeps it (JSON and NumPy arrays).
+    ``classes``, ``counts`` (images of each class), ``images`` (number of training images),
+    ``columns`` (of the embedding), ``head`` (name or class), ``variants`` (number for each training
+    image), ``versions``, ``outliers`` (threshold, share, neighbour, columns). The command `fit`
+    adds ``params``, ``tuned``, ``split``, ``folds``, ``groups``, ``copies``, ``compared`` (number
+    of heads), ``tested`` (number of images) and ``scores``. The command `info` reads only this
+    member.
+``schema.json`` and ``*.npy`` in the same folder
+    The fitted head, as skops stores it (JSON and NumPy arrays).
 ``training/digests.npy``
     (images, 32) uint8: sha256 of the image files that the head was fitted on.
 ``training/sketch.npy``
-    (at most 5,000, at most 1,024) float16: what new images are compared with, see
-    `tlfeatures.models.outliers`.
+    (at most 5,000, at most 1,024) float16: sketch of the training images, which new images are
+    compared with; see `tlfeatures.models.outliers`.
 
 To change the format after the first release: increase ``FORMAT_VERSION``, keep reading every
 released version, and add a file of the old version to the tests' fixtures.
@@ -63,9 +63,9 @@ FORMAT_VERSION = 1
 
 _FACTS_MEMBER = "tlfeatures.json"
 _ARRAYS = "training"
-_LARGEST = 8 * 2**30  # bytes of all unpacked members
-_RATIO = 100  # largest unpacked to packed; arrays of floats reach 2, deflate can reach 1,000
-_SMALL = 64 * 2**20  # bytes; the ratio of a smaller file doesn't matter
+_LARGEST = 8 * 2**30  # maximum size of all unpacked members, in bytes
+_RATIO = 100  # maximum of unpacked to packed size; arrays of floats reach 2, deflate 1,000
+_SMALL = 64 * 2**20  # the ratio is checked for larger unpacked sizes only, in bytes
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -80,12 +80,12 @@ def model_bytes(head: Any, facts: Mapping[str, Any], arrays: Arrays, named: Path
         JSON-ready.
     arrays : mapping of name to ndarray
     named : Path
-        Where the file shall be, for the message.
+        Path of the file, for messages.
 
     Raises
     ------
     ModelError
-        If the head holds a type that loading would refuse.
+        If the head contains a type that can't be loaded.
     """
     import skops.io
 
@@ -102,78 +102,79 @@ def model_bytes(head: Any, facts: Mapping[str, Any], arrays: Arrays, named: Path
 
 
 def write_model(path: Path, data: bytes, card_path: Path, card: str) -> None:
-    """Replace a model and its card, each as a whole.
+    """Replace a model and its card, each in one step.
 
-    Both are written before one of them is replaced, and the old card is removed before the model is
-    replaced: if this is interrupted, no model is left with the card of another one.
+    Both files are written before one of them is replaced. The old card is removed before the model
+    is replaced. After an interruption, a model therefore never has the card of another model.
 
     Parameters
     ----------
     path, card_path : Path
-        Links resolved.
+        Paths whose links are resolved.
     data : bytes
-        See `model_bytes`.
+        Content of the model file; see `model_bytes`.
     card : str
+        Text of the card.
 
     Raises
     ------
     ModelError
-        If one of them can't be written.
+        If one of the files can't be written.
     """
     try:
         with replacing(card_path) as fresh_card:
-            # A file's name can be any bytes, and stands in the card.
+            # The card contains the file's name, which may not be valid Unicode.
             fresh_card.write_bytes(card.encode("utf-8", "backslashreplace"))
             with replacing(path) as fresh:
                 fresh.write_bytes(data)
-                sync(fresh)  # an error of the disk is raised before the old card is removed
+                sync(fresh)  # raises errors of the disk before the old card is removed
                 card_path.unlink(missing_ok=True)
     except OutputError as error:
         raise ModelError(str(error)) from error
 
 
 def check_facts(facts: Mapping[str, Any]) -> None:
-    """Refuse facts of a caller that no reader would accept.
+    """Check that the facts of a model can be saved and read again.
 
     Raises
     ------
     ModelError
+        If the facts are not JSON data, or a fact is missing or has the wrong type.
     """
     try:
         wrong = wrong_facts(json.loads(json.dumps(facts)))
     except (TypeError, ValueError) as error:
-        raise ModelError(f"the model's facts are no JSON data: {error}") from error
+        raise ModelError(f"the model's facts are not JSON data: {error}") from error
     if wrong:
         raise ModelError(
-            f"the model's facts can't be saved: {', '.join(wrong)} missing, or of another kind "
-            "than a model file has"
+            f"the model's facts can't be saved: {', '.join(wrong)} missing or of the wrong type"
         )
 
 
 def read_model(
     path: str | os.PathLike[str],
 ) -> tuple[Any, dict[str, Any], dict[str, NDArray[Any]]]:
-    """Read a model file; nothing in it is executed.
+    """Read a model file. Nothing in the file is executed.
 
     Returns
     -------
     head : fitted scikit-learn classifier
     facts : dict
-        Without those of the format itself.
+        Facts of the model, without the format and its version.
     arrays : dict of name to ndarray
-        Those of the folder `training`.
+        Arrays of the folder `training`.
 
     Raises
     ------
     FormatError
-        If it is no model file, one of a newer version, or a damaged one.
+        If the file is not a model file, has a newer version, or is damaged.
     ModelError
-        If it holds a type that may not be in such a file; the type is named. If it was made with
-        another version of scikit-learn, or of this package, and can't be read with those here.
+        If the file contains a type that is not trusted (the message names the type), or was written
+        with another version of scikit-learn or of this package and can't be read.
     """
     path = Path(path)
     _check_is_file(path)
-    data = path.read_bytes()  # once, so that what is checked is what is constructed
+    data = path.read_bytes()  # read once, because the file could change after the checks
     facts = _read_facts(path, data)
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         arrays = _read_arrays(path, archive)
@@ -189,10 +190,10 @@ def _constructed(path: Path, data: bytes, facts: Mapping[str, Any]) -> Any:
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # `_warn_about_version` warns of another version
+            warnings.simplefilter("ignore")  # `_warn_about_version` warns about another version
             head = skops.io.loads(data, trusted=sorted(trusted_types()))
         reason = unsafe_part(head) or unusable_part(head, facts)
-    except Exception as error:  # a damaged file can fail anywhere in skops
+    except Exception as error:  # a damaged file can raise any error in skops
         raise _unreadable(path, facts, in_one_line(error)) from error
     if reason:
         raise _unreadable(path, facts, f"it has {reason}")
@@ -200,13 +201,13 @@ def _constructed(path: Path, data: bytes, facts: Mapping[str, Any]) -> Any:
 
 
 def _unreadable(path: Path, facts: Mapping[str, Any], reason: str) -> ModelError | FormatError:
-    """Give an error that names the other version, if there is one; else the file is damaged."""
+    """Return an error about another version, or, with the same version, about a damaged file."""
     other = other_version(path, facts, ("scikit-learn", "tlfeatures"))
     return other or FormatError(f"{path} is a damaged model file: {reason}")
 
 
 def _read_arrays(path: Path, archive: zipfile.ZipFile) -> dict[str, NDArray[Any]]:
-    """Read the arrays besides the head, after checking the checksums of all members."""
+    """Check the checksums of all members, and read the arrays that are not part of the head."""
     names = [name for name in archive.namelist() if name.startswith(f"{_ARRAYS}/")]
     try:
         flipped = archive.testzip()
@@ -216,7 +217,7 @@ def _read_arrays(path: Path, archive: zipfile.ZipFile) -> dict[str, NDArray[Any]
             PurePosixPath(name).stem: np.load(io.BytesIO(archive.read(name)), allow_pickle=False)
             for name in names
         }
-    except Exception as error:  # a damaged zip raises anything
+    except Exception as error:  # a damaged zip raises many types
         raise FormatError(f"{path} is a damaged model file: {in_one_line(error)}") from error
 
 
@@ -226,9 +227,9 @@ def read_model_info(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises
     ------
     ParameterError
-        If there is no such file.
+        If the file does not exist.
     FormatError
-        If it is no model file, one of a newer version, or a damaged one.
+        If the file is not a model file, has a newer version, or is damaged.
     """
     path = Path(path)
     _check_is_file(path)
@@ -239,10 +240,11 @@ def _check_is_file(path: Path) -> None:
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "does not exist"
         raise ParameterError(
-            f"{path} {what}; a model is made by `tlfeatures fit FILE.h5 -o {path.stem}.model`"
+            f"{path} {what}, expected a model file; create one with `tlfeatures fit FILE.h5 -o "
+            f"{path.stem}.model`"
         )
     if path.stat().st_size > _LARGEST:
-        raise FormatError(f"{path} is no model file: it has {path.stat().st_size:,} bytes")
+        raise FormatError(f"{path} is not a model file: it has {path.stat().st_size:,} bytes")
 
 
 def _read_facts(path: Path, source: Path | bytes) -> dict[str, Any]:
@@ -250,15 +252,15 @@ def _read_facts(path: Path, source: Path | bytes) -> dict[str, Any]:
         with zipfile.ZipFile(source if isinstance(source, Path) else io.BytesIO(source)) as archive:
             too_large = _too_large(archive, path.stat().st_size)
             facts = None if too_large else json.loads(archive.read(_FACTS_MEMBER))
-    except Exception as error:  # a damaged zip raises anything, from zlib.error to RuntimeError
-        raise FormatError(f"{path} is not a model file that `tlfeatures fit -o` made") from error
+    except Exception as error:  # a damaged zip raises many types, from zlib.error to RuntimeError
+        raise FormatError(f"{path} is not a model file of `tlfeatures fit -o`") from error
     if too_large:
-        raise FormatError(f"{path} is not a model file that `tlfeatures fit -o` made: {too_large}")
+        raise FormatError(f"{path} is not a model file of `tlfeatures fit -o`: {too_large}")
     return _checked(path, facts)
 
 
 def _too_large(archive: zipfile.ZipFile, packed: int) -> str | None:
-    """Describe members that would fill the memory; None if there are none."""
+    """Return the reason if the members are too large for the memory, otherwise None."""
     unpacked = sum(member.file_size for member in archive.infolist())
     if unpacked > _LARGEST or unpacked > max(_SMALL, _RATIO * packed):
         return f"its {packed:,} bytes unpack to {unpacked:,}"
@@ -267,12 +269,12 @@ def _too_large(archive: zipfile.ZipFile, packed: int) -> str | None:
 
 def _checked(path: Path, facts: Any) -> dict[str, Any]:
     if not isinstance(facts, dict) or facts.get("format") != FORMAT:
-        raise FormatError(f"{path} is not a model file that `tlfeatures fit -o` made")
+        raise FormatError(f"{path} is not a model file of `tlfeatures fit -o`")
     version = facts.get("format_version")
     if version != FORMAT_VERSION:
         raise FormatError(
-            f"{path} has format version {version}, this tlfeatures reads version "
-            f"{FORMAT_VERSION}: update it with `pip install --upgrade tlfeatures`"
+            f"{path} has format version {version}, expected version {FORMAT_VERSION}; update with "
+            "`pip install --upgrade tlfeatures`"
         )
     wrong = wrong_facts(facts)
     if wrong:
@@ -285,17 +287,17 @@ def _checked(path: Path, facts: Any) -> dict[str, Any]:
 
 
 def check_model_target(path: str | os.PathLike[str]) -> Path:
-    """Refuse a path at which saving a model would destroy something else.
+    """Check that a model can be saved at a path without replacing a file of another type.
 
     Returns
     -------
     Path
-        With links resolved, so that a link remains a link.
+        The path with links resolved, so that a link remains a link.
 
     Raises
     ------
     ParameterError
-        If it is a folder, its folder doesn't exist, or it is a file that isn't a model.
+        If the path is a folder or a file that isn't a model, or its folder doesn't exist.
     """
     check_ending(path, "a model")
     target = file_target(path, "best.model", "the model")
@@ -304,7 +306,8 @@ def check_model_target(path: str | os.PathLike[str]) -> Path:
             read_model_info(target)
         except FormatError as error:
             raise ParameterError(
-                f"{path} exists and is no model of this version; give another name, or remove it"
+                f"{path} exists and is not a model of this version; give another name, or remove "
+                "the file"
             ) from error
     return target
 
@@ -314,8 +317,8 @@ def _warn_about_version(path: Path, facts: dict[str, Any]) -> None:
     installed = metadata.version("scikit-learn")
     if fitted != installed:
         logger.warning(
-            "%s was fitted with scikit-learn %s, this is %s: fit it again, or check it with "
-            "`tlfeatures evaluate`",
+            "%s was fitted with scikit-learn %s, but %s is installed; fit it again, or check it "
+            "with `tlfeatures evaluate`",
             path,
             fitted,
             installed,

@@ -1,15 +1,16 @@
-"""Outliers: images unlike the training images, by the distance to their k-th nearest neighbour.
+"""Outliers: images that are not like the training images of a head.
 
-A classifier labels any image, also one that shows none of its classes. An image is an outlier if
-the distance to its k-th nearest training image is large (Ramaswamy, Rastogi and Shim, Efficient
-algorithms for mining outliers from large data sets, SIGMOD 2000). The distance is that of
-`tlfeatures.dataset.duplicates`: Euclidean, between the roots of two embeddings scaled to length 1.
-One in a hundred training images exceeds the limit when it is left out with its fold, its group and
-its copies (none if there are a hundred images or fewer). So about one in a hundred new images of
-the same kind is flagged. No labels are needed.
+A classifier labels any image, even if the image shows none of its classes. An image is an outlier
+if the distance to its k-th nearest training image is large (Ramaswamy, Rastogi and Shim, Efficient
+algorithms for mining outliers from large data sets, SIGMOD 2000). The distance is defined in
+`tlfeatures.dataset.distances`: the Euclidean distance of the square roots of two embeddings, scaled
+to length 1. The threshold is chosen so that one in a hundred training images exceeds it, if the
+image is left out together with its fold, its group and its copies (no image exceeds it if there are
+a hundred images or fewer). Therefore about one in a hundred new images of the same kind is flagged.
+No labels are needed.
 
-Percentage of flagged images, measured with VGG16 at 150 on 1,078 landscapes (Intel) and 397 photos
-of insects (Hymenoptera), mean of 5 random fifths that were held out:
+The table shows the percentage of flagged images, with VGG16 at 150 on 1,078 landscapes (Intel) and
+397 photos of insects (Hymenoptera), as the mean of 5 random fifths that were held out:
 
 ======================  =============  ==============  =================  ==================
 fitted on               held-out, avg  other set, avg  held-out, flatten  other set, flatten
@@ -18,13 +19,14 @@ fitted on               held-out, avg  other set, avg  held-out, flatten  other 
 80 % of the insects     0.5            80.6            0.5                66.5
 ======================  =============  ==============  =================  ==================
 
-Images of another class that look like the training images aren't flagged: of a head fitted on
-glaciers alone, no mountain was.
+Images of another class that look like the training images are not flagged: with a head fitted only
+on glaciers, no mountain was flagged.
 
-A model keeps a sketch of its training images. Each column of an embedding wider than 1,024 is
-added, with a random sign, to one of 1,024 sums, which keeps inner products except for small errors
-(M. Charikar, K. Chen and M. Farach-Colton, Finding frequent items in data streams, ICALP 2002).
-Signs and sums come from a seed and aren't stored.
+A model stores a sketch of its training images. If an embedding has more than 1,024 columns, each
+column is added, with a random sign, to one of 1,024 sums. Inner products of these sums differ only
+a little from the original ones (M. Charikar, K. Chen and M. Farach-Colton, Finding frequent items
+in data streams, ICALP 2002). The signs and the assignment to sums are computed from a fixed seed
+and are not stored.
 """
 
 from __future__ import annotations
@@ -41,13 +43,13 @@ from tlfeatures.dataset.distances import unit_roots
 from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import FormatError
 
-SHARE = 0.01  # of images like the training images, which are flagged nevertheless
+SHARE = 0.01  # share of images like the training images that are flagged
 
 _NEIGHBOR = 5
-_WIDTH = 1024  # columns of the sketch
-_MOST = 5000  # images in it
+_WIDTH = 1024  # maximum number of columns of the sketch
+_MOST = 5000  # maximum number of images of the sketch
 _FOLDS = 5
-_BLOCK = 1024  # images compared at once
+_BLOCK = 1024  # number of images that are compared in one step
 
 Floats = NDArray[np.float32]
 Points = tuple[Floats, Floats]  # points and the squares of their lengths
@@ -55,21 +57,21 @@ Points = tuple[Floats, Floats]  # points and the squares of their lengths
 
 @dataclass(frozen=True, eq=False)
 class OutlierDetector(EqualByValue):
-    """Flags images unlike the training images of a head.
+    """Finds images that are not like the training images of a head.
 
     Attributes
     ----------
     sketch : ndarray of shape (m, w), float16
-        Sketch of the training images; m is at most 5,000, w at most 1,024.
+        Sketch of the training images. m is at most 5,000, and w is at most 1,024.
     threshold : float
-        The largest distance, from 0 to 2, of an image that isn't flagged.
+        Largest distance of an image that isn't flagged, from 0 to 2.
     neighbor : int
-        k: the distance is that to the k-th nearest training image.
+        k: distances are measured to the k-th nearest training image.
     columns : int
         Number of columns of the embedding.
     beyond, compared : int
-        Number of training images that were farther than the threshold when they were left out,
-        and of all that were left out.
+        Number of training images whose out-of-fold distance was larger than the threshold, and
+        number of all images with an out-of-fold distance.
     """
 
     sketch: NDArray[np.float16]
@@ -86,14 +88,14 @@ class OutlierDetector(EqualByValue):
         together: NDArray[Any] | None = None,
         random_state: int = 0,
     ) -> OutlierDetector | None:
-        """Sketch training images and set the threshold on their out-of-fold distances.
+        """Create a detector: sketch the training images, and compute the threshold.
 
         Parameters
         ----------
         X : ndarray of shape (n, d)
             Embeddings.
         together : ndarray of shape (n,), optional
-            Rows with the same number are in one fold.
+            Group number of each row. Rows of a group are in the same fold.
         random_state : int
             Seed of the folds, and of the choice of 5,000 images if there are more.
 
@@ -116,7 +118,7 @@ class OutlierDetector(EqualByValue):
         for number in np.unique(fold):
             out = fold == number
             distance[out] = _kth_distances(points[out], _with_squares(points[~out]), neighbor)
-        # Never 0, not even if all images are alike: distances are divided by it.
+        # Distances are divided by the threshold, so it is not 0, even if all images are equal.
         threshold = max(float(np.quantile(distance, 1 - SHARE, method="higher")), 1e-3)
         beyond = int((distance > threshold).sum())
         kept = points.astype(np.float16)
@@ -124,7 +126,7 @@ class OutlierDetector(EqualByValue):
 
     @classmethod
     def of(cls, facts: Any, sketch: NDArray[Any] | None) -> OutlierDetector | None:
-        """Create a detector from the facts and the sketch in a model file; None if it has none.
+        """Create a detector from the facts and the sketch of a model file; None if there are none.
 
         Raises
         ------
@@ -146,7 +148,7 @@ class OutlierDetector(EqualByValue):
         return detector
 
     def facts(self) -> dict[str, Any]:
-        """Give everything but the sketch, JSON-ready."""
+        """Return all attributes except the sketch, as JSON-ready facts."""
         return {
             "threshold": self.threshold,
             "share": SHARE,
@@ -157,12 +159,12 @@ class OutlierDetector(EqualByValue):
         }
 
     def distances(self, X: NDArray[np.floating[Any]]) -> Floats:
-        """Give the distance of each row of X, (n, d), to its k-th nearest training image.
+        """Return the distance of each row of X, (n, d), to its k-th nearest training image.
 
         Returns
         -------
         ndarray of shape (n,), float32
-            From 0 to 2; infinite for an embedding of zeros, which has no direction.
+            Distances from 0 to 2; infinite for an embedding of zeros, which has no direction.
         """
         distances = np.full(len(X), np.inf, np.float32)
         rows = np.flatnonzero(X.any(axis=1))
@@ -176,7 +178,7 @@ class OutlierDetector(EqualByValue):
         return _with_squares(self.sketch)
 
     def flags(self, X: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
-        """Tell which rows of X, (n, d), are farther than the threshold: shape (n,)."""
+        """Return whether each row of X, of shape (n, d), is an outlier; of shape (n,)."""
         flags: NDArray[np.bool_] = self.distances(X) > self.threshold
         return flags
 
@@ -194,9 +196,10 @@ def _sketched(X: NDArray[np.floating[Any]]) -> Floats:
 
 @functools.lru_cache(maxsize=4)
 def _signs(columns: int) -> csr_array:
-    """Give the matrix (d, 1024) that adds each column, with its sign, to one of the 1,024 sums.
+    """Return the matrix, of shape (d, 1024), that adds each column to one of the 1,024 sums.
 
-    The numbers of RandomState are the same in every version of NumPy, which a stored sketch needs.
+    A stored sketch needs the same random numbers in every version of NumPy, and only RandomState
+    guarantees them.
     """
     random = np.random.RandomState(0)
     place = random.randint(0, _WIDTH, columns)
@@ -210,7 +213,7 @@ def _with_squares(points: NDArray[np.floating[Any]]) -> Points:
 
 
 def _kth_distances(points: Floats, others: Points, k: int) -> Floats:
-    """Give the distance of each point to the k-th nearest of the others."""
+    """Return the distance of each point to its k-th nearest neighbour among `others`."""
     distances = np.empty(len(points), np.float32)
     other_points, other_squares = others
     for start in range(0, len(points), _BLOCK):

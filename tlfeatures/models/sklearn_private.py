@@ -1,9 +1,9 @@
-"""Parts of fitted scikit-learn estimators that have no public name.
+"""Access to private attributes of fitted scikit-learn estimators.
 
-scikit-learn gives no public access to the trees of histogram gradient boosting, to its first guess,
-or to the number that `gamma="scale"` stands for. ONNX files contain these, and a model file is
-checked for them. All other modules use public names, except `head_arrays`, which checks what a
-file sets. Everything here reads; nothing writes.
+scikit-learn has no public names for the trees of histogram gradient boosting, for its baseline, and
+for the value of `gamma="scale"`. ONNX files contain them, and they are checked when a model file is
+read. All other modules use public names, except `head_arrays`, which checks the attributes that a
+file sets. These functions only read attributes.
 """
 
 from __future__ import annotations
@@ -19,17 +19,20 @@ if TYPE_CHECKING:
 
 
 def boosting_trees(boosting: HistGradientBoostingClassifier) -> list[list[Any]]:
-    """Give the trees of each round, one for each output; `nodes` of a tree is a record array."""
+    """Return the trees of each round, one tree for each output.
+
+    The attribute `nodes` of a tree is a record array.
+    """
     trees: list[list[Any]] = boosting._predictors
     return trees
 
 
 def boosting_baseline(boosting: HistGradientBoostingClassifier) -> NDArray[np.float64]:
-    """Give the first guess, of shape (1, outputs), to which the trees add."""
+    """Return the baseline, of shape (1, outputs), to which the outputs of trees are added."""
     return np.asarray(boosting._baseline_prediction, np.float64).reshape(1, -1)
 
 
 def kernel_gamma(machine: SVC | NuSVC) -> float:
-    """Give the number that a fitted machine takes for gamma."""
+    """Return the value of gamma that a fitted machine uses."""
     gamma: float = machine._gamma
     return gamma

@@ -1,4 +1,4 @@
-"""Embeddings of labelled images that a head wasn't fitted on, from a folder or a file."""
+"""Embeddings of unseen labelled images, which a head wasn't fitted on, from a folder or a file."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class ImageEmbedder:
     def __call__(
         self, rows: list[int], paths: list[str]
     ) -> tuple[NDArray[np.float32], list[tuple[int, ImageError]]]:
-        """Embed the images at these rows; give also the rows that can't be read, and why."""
+        """Return the embeddings of images, and the rows and errors of images that can't be read."""
         labeller = Labeller(self.model, self.options)
         run = labeller.run(
             [(row, paths[row]) for row in rows], lambda done: self.progress(done, len(rows))
@@ -63,7 +63,7 @@ class ImageEmbedder:
 def embeddings_of_file(
     model: FittedHead, file: str | os.PathLike[str], options: LabelOptions
 ) -> tuple[Dataset, int]:
-    """Give the unseen images of an embeddings file, and how many were seen."""
+    """Return the unseen images of an embeddings file, and the number of seen images."""
     data = load_dataset(
         file,
         model.embedding,
@@ -75,15 +75,15 @@ def embeddings_of_file(
         variants=0,
     )
     data = replace(data, y=_spelled_like_classes(model, data.y))
-    # Engines differ by rounding. They differ by more in int8, but only one engine has it.
+    # Engines differ only in rounding. int8 differs more, but only one engine has int8.
     differences = [item for item in data.spec.differences(model.spec) if item[0] != "engine"]
     if differences:
         name, theirs, ours = differences[0]
         if name == "quantization":
-            theirs, ours = "of other images", "that of its own"
+            theirs, ours = "of other images", "of its own images"
         raise SpecError(
-            f"{file} was made with {name} {theirs}, the model's images with {ours}: evaluate on "
-            "the folder of images itself"
+            f"{file} was computed with {name} {theirs}, but the model expects {ours}; give the "
+            "folder of images instead of the file"
         )
     _check_classes(model, data.y, file)
     assert data.digests is not None  # every file has them
@@ -94,7 +94,17 @@ def embeddings_of_file(
 def embeddings_of_folder(
     model: FittedHead, folder: str | os.PathLike[str], options: LabelOptions, embed: ImageEmbedder
 ) -> tuple[Dataset, int, list[dict[str, str]]]:
-    """Embed the unseen images of a folder; give also how many were seen, and unreadable images."""
+    """Embed the unseen images of a folder.
+
+    Returns
+    -------
+    data : Dataset
+        The unseen images.
+    seen : int
+        Number of images that the model was fitted on.
+    failed : list of {"id", "reason"}
+        Images that could not be read.
+    """
     manifest = scan(folder)
     if not manifest.images:
         raise no_images_error(folder)
@@ -117,8 +127,8 @@ def embeddings_of_folder(
         seen = int((~new).sum())
         used = f"; the model was fitted on the other {seen:,}" if seen else ""
         raise SourceError(
-            f"{len(failed):,} images of {folder} can't be read, {failed[0]['id']} first "
-            f"({failed[0]['reason']}){used}: give images that it has not seen"
+            f"{len(failed):,} images of {folder} can't be read, such as {failed[0]['id']} "
+            f"({failed[0]['reason']}){used}; give images that the model was not fitted on"
         )
     digests = np.frombuffer(b"".join(manifest.digests[row] for row in read.rows), np.uint8)
     data = replace(read, rows=np.arange(len(read.rows))).with_embeddings(
@@ -132,7 +142,7 @@ def embeddings_of_folder(
 
 
 def _spelled_like_classes(model: FittedHead, y: NDArray[np.str_]) -> NDArray[np.str_]:
-    """Write labels like the model's classes, which may have another Unicode form."""
+    """Return labels in the Unicode form of the model's classes."""
     by_form: defaultdict[str, list[str]] = defaultdict(list)
     for name in model.classes:
         by_form[normalize_name(name)].append(name)
@@ -141,8 +151,8 @@ def _spelled_like_classes(model: FittedHead, y: NDArray[np.str_]) -> NDArray[np.
         names = by_form.get(normalize_name(label), [label])
         if len(names) > 1:
             raise DatasetError(
-                f"the model has {len(names)} classes {label!r}, which differ by Unicode form or "
-                "blanks alone: fit it again on classes that can be told apart"
+                f"the model has {len(names)} classes {label!r}, which differ only in Unicode form "
+                "or blanks; fit it again on classes with different names"
             )
         spelling[label] = names[0]
     return np.array([spelling[label] for label in y.tolist()])
@@ -153,7 +163,7 @@ def _check_classes(model: FittedHead, y: NDArray[np.str_], source: str | os.Path
     if unknown:
         name, count = unknown.most_common(1)[0]
         raise DatasetError(
-            f"{source} has {count} images of {name!r}, which is no class of the model "
+            f"{source} has {count} images of {name!r}, which is not a class of the model "
             f"({', '.join(model.classes)}); leave them out, or rename their class with --labels"
         )
 
@@ -161,13 +171,13 @@ def _check_classes(model: FittedHead, y: NDArray[np.str_], source: str | os.Path
 def _unseen(
     model: FittedHead, digests: list[bytes], source: str | os.PathLike[str]
 ) -> NDArray[np.bool_]:
-    """Tell which of the images the model was not fitted on, by their sha256."""
+    """Return whether each image is unseen: its sha256 is not among those of the model."""
     assert model.digests is not None  # `evaluate` has checked it
     seen = {row.tobytes() for row in model.digests}
     new = np.array([digest not in seen for digest in digests], bool)
     if not new.any():
         raise DatasetError(
-            f"the model was fitted on all {len(new)} images of {source} that have a label; give "
-            "images that it has not seen"
+            f"the model was fitted on all {len(new)} labelled images of {source}; give images that "
+            "the model was not fitted on"
         )
     return new

@@ -1,4 +1,4 @@
-"""Analyses that a benchmark's folder keeps, so that the next page doesn't compute them again."""
+"""A cache of analyses in a benchmark's folder, so that they are computed only once."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from tlfeatures.model_selection.training_curve import TrainingCurve
 logger = logging.getLogger(__name__)
 
 FILE = "analyses.json"
-_PATIENCE = 60.0  # seconds, for another page that is being written
+_PATIENCE = 60.0  # longest wait for another process that writes the file, in seconds
 
 Analysis = TypeVar("Analysis", LearningCurve, TrainingCurve, Audit)
 
 
 class AnalysisCache:
-    """Analyses in a folder, each by a hash of what it was computed from.
+    """Cache of analyses in a folder. The key of an analysis is a hash of its inputs.
 
     Parameters
     ----------
     folder : str or None
-        A benchmark's folder; None keeps nothing.
+        Folder of a benchmark. With None, nothing is cached.
     """
 
     def __init__(self, folder: str | None) -> None:
@@ -40,14 +40,16 @@ class AnalysisCache:
     def get(
         self, kind: type[Analysis], inputs: list[Any], compute: Callable[[], Analysis]
     ) -> Analysis:
-        """Give the analysis that the folder has; otherwise compute and keep it.
+        """Return an analysis from the folder. If it is not there, compute and store it.
 
         Parameters
         ----------
         kind : class
+            Class of the analysis.
         inputs : list of JSON-ready values
-            What the result depends on, besides the versions of libraries.
+            Values on which the result depends, in addition to the versions of libraries.
         compute : callable
+            Function without arguments that computes the analysis.
         """
         text = json.dumps([kind.__name__, inputs, versions()])
         key = hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -67,10 +69,10 @@ class AnalysisCache:
             whole = stored["sha256"] == _digest(kept)
         except (OSError, ValueError, TypeError, KeyError):  # missing, or cut off
             return {}
-        return kept if whole else {}  # a damaged copy is computed again
+        return kept if whole else {}  # analyses of a damaged file are computed again
 
     def _keep(self, key: str, facts: dict[str, Any]) -> None:
-        """Add an analysis; other processes may add theirs at the same time."""
+        """Add an analysis. Other processes may add analyses at the same time."""
         if self._path is None:
             return
         try:
@@ -78,8 +80,8 @@ class AnalysisCache:
                 kept = {**self._read(), key: facts}
                 text = json.dumps({"sha256": _digest(kept), "kept": kept})
                 replace_file(self._path, text.encode())
-        except (OutputError, BusyError) as error:  # the page can show it all the same
-            logger.info("what was computed for the page can't be kept: %s", error)
+        except (OutputError, BusyError) as error:  # the page does not need the file
+            logger.info("the analyses of the page can't be stored: %s", error)
 
 
 def _digest(kept: Any) -> str:

@@ -33,24 +33,25 @@ from tlfeatures.reports.analysis_cache import AnalysisCache
 from tlfeatures.reports.benchmark_data import BenchmarkData
 from tlfeatures.reports.embedding_map import EmbeddingMap, embedding_map
 
-MOST_IMAGES = 5000  # on a map; more points would cover each other
+MOST_IMAGES = 5000  # maximum number of points of a map; more points would cover each other
 
 Steps = Callable[[str, int, int], None]
 
 
 class Analyses:
-    """Learning curve, epochs, audit and map of a benchmark, computed when they are needed.
+    """Learning curves, training curves, audits and maps of a benchmark, computed when needed.
 
-    The benchmark's folder keeps the first three.
+    Learning curves, training curves and audits are stored in the benchmark's folder.
 
     Parameters
     ----------
     benchmark : Benchmark
     datasets : sequence of Dataset
-        Datasets that are loaded already; others are loaded from the benchmark's files.
+        Datasets that are already loaded. Others are loaded from the benchmark's files.
     n_jobs : int or None
-        Number of folds that are fitted at the same time; the results don't depend on it.
+        Number of folds that are fitted at the same time. It does not change the results.
     progress : callable of (analysis, done, total), optional
+        Called after each step of an analysis.
     """
 
     def __init__(
@@ -70,19 +71,19 @@ class Analyses:
     # ---- heads
 
     def rank(self, head: str | None = None, embedding: str | None = None) -> Rank:
-        """Give the best rank of a head and an embedding; None means any (see `ranks`)."""
+        """Return the best rank of a head and an embedding; None means any (see `ranks`)."""
         return self.ranks(head, embedding)[0]
 
     def ranks(self, head: str | None = None, embedding: str | None = None) -> list[Rank]:
-        """Give the ranks of a head and an embedding, best first.
+        """Return the ranks of a head and an embedding, best first.
 
-        `head` is a name in the ranking, as `logreg (5 variants)`, or the name of a head, which may
-        have several ranks.
+        `head` is a label in the ranking, such as `logreg (5 variants)`, or the name of a head,
+        which may have several ranks.
 
         Raises
         ------
         ParameterError
-            If the benchmark has no such head or embedding; it names those that there are.
+            If the benchmark does not have the head or embedding. The message lists valid names.
         """
         ranking = self.benchmark.comparison.ranking
         head = None if head is None else ALIASES.get(head, head)
@@ -97,21 +98,21 @@ class Analyses:
 
     @staticmethod
     def in_epochs(ranking: Iterable[Rank]) -> Rank | None:
-        """Give the first rank whose head trains in epochs, if any."""
+        """Return the first rank whose head trains in epochs, or None."""
         return next((rank for rank in ranking if _in_epochs(rank.head)), None)
 
     def entry(self, rank: Rank) -> Entry:
-        """Give a rank's entry of the first repeat."""
+        """Return a rank's entry of the first repeat."""
         return self._entries[rank.keys[0]]
 
     def predictions(self, rank: Rank) -> OutOfFold:
-        """Give a rank's out-of-fold predictions of the first repeat."""
+        """Return a rank's out-of-fold predictions of the first repeat."""
         return OutOfFold.of(self.benchmark.study, self.entry(rank))
 
     # ---- datasets
 
     def dataset(self, rank: Rank) -> Dataset:
-        """Give the dataset that a rank was computed on (see `BenchmarkData.dataset`)."""
+        """Return the dataset that a rank was computed on (see `BenchmarkData.dataset`)."""
         return self._data.dataset(self.entry(rank).facts)
 
     def find(self, file: str) -> str:
@@ -140,12 +141,12 @@ class Analyses:
         return self._cache.get(LearningCurve, [rank.keys, params], measure)
 
     def training(self, rank: Rank) -> TrainingCurve:
-        """Follow a head epoch by epoch, on the benchmark's folds."""
+        """Measure loss and accuracy of a head after each epoch, on the benchmark's folds."""
         head = self._own_head(rank)
         if not _in_epochs(head):
             raise ParameterError(
-                f"{head} doesn't train in epochs; mlp does: add it to the benchmark, and name it "
-                "here"
+                f"{head} doesn't train in epochs; add mlp to the benchmark, and choose it with "
+                "--head mlp"
             )
         study, entry = self.benchmark.study, self.entry(rank)
 
@@ -165,7 +166,7 @@ class Analyses:
         return self._cache.get(TrainingCurve, [rank.keys], measure)
 
     def audit(self, rank: Rank) -> Audit:
-        """List problems of the images and labels (see `tlfeatures.audit`)."""
+        """Find probable errors in the images and labels (see `tlfeatures.audit`)."""
         facts, entry = self.benchmark.study.facts, self.entry(rank).facts
 
         def measure() -> Audit:
@@ -180,14 +181,14 @@ class Analyses:
         return self._cache.get(Audit, [facts["study"], entry["matrix"]], measure)
 
     def map(self, rank: Rank, method: str = "pca") -> tuple[NDArray[np.int_], EmbeddingMap]:
-        """Place the images of an embedding on a plane.
+        """Compute a map of the images of an embedding.
 
         Returns
         -------
         rows : ndarray of int
-            Rows of the rank's dataset, ascending: all, or a random sample of `MOST_IMAGES`.
+            Rows of the rank's dataset, ascending: all rows, or a random sample of `MOST_IMAGES`.
         map : EmbeddingMap
-            A point for each of these rows.
+            Map with one point for each of these rows.
         """
         data, seed = self.dataset(rank), self.benchmark.study.facts["random_state"]
         rows = np.arange(len(data.y))
@@ -197,7 +198,7 @@ class Analyses:
         return rows, embedding_map(data.X[rows], method, random_state=seed)
 
     def wrong(self, rank: Rank) -> NDArray[np.bool_]:
-        """Give which rows of its dataset a rank predicted wrong; False if they weren't tested."""
+        """Return whether each row of a rank's dataset was tested and predicted wrong."""
         predictions = self.predictions(rank)
         wrong: NDArray[np.bool_] = np.isin(
             self.benchmark.study.ids, predictions.ids[predictions.wrong]
@@ -207,17 +208,18 @@ class Analyses:
     # ---- settings
 
     def _own_head(self, rank: Rank) -> str:
-        """Give the head's name if it is in the table of heads.
+        """Return the head's name if it is in the table of heads.
 
-        Other heads are refused: their names are imported, and a folder's data must import nothing.
+        Other heads raise an error: creating them would import a module, and the data of a folder
+        must not decide which modules are imported.
         """
         head, classifier = rank.head, self.entry(rank).facts["classifier"]
         if head not in HEADS or classifier != class_path(make_head(head)):
-            raise ParameterError(f"{head} is no head of this package, so it isn't fitted again")
+            raise ParameterError(f"{head} is not a head of this package, so it isn't fitted again")
         return head
 
     def _params(self, rank: Rank) -> dict[str, Any]:
-        """Give the head's parameters; tuned ones as most of the folds chose them."""
+        """Return the head's parameters. For tuned ones, these are the most frequent choices."""
         chosen = Counter(json.dumps(point) for point in self.entry(rank).facts["chosen"])
         usual = json.loads(chosen.most_common(1)[0][0]) if chosen else {}
         names = {name.rpartition("__")[2]: value for name, value in usual.items()}
@@ -243,6 +245,6 @@ def _in_epochs(head: str) -> bool:
 
 
 def _changed(head: str, params: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the parameters that differ from the head's defaults."""
+    """Return the parameters that differ from the head's defaults."""
     usual = plain_params(make_head(head))
     return {name: value for name, value in params.items() if usual.get(name, ...) != value}

@@ -1,8 +1,8 @@
-"""The datasets of a benchmark, loaded again from the files that its folder names.
+"""Loading the datasets of a benchmark again, from the embeddings files that its folder names.
 
 The folder itself has the labels, groups, splits and copies. An embeddings file is used only if it
-still holds the same images and values as when the benchmark was run, so that all parts of a page
-belong together.
+still has the images and values from which the benchmark was computed. Otherwise the parts of a page
+would not match.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from tlfeatures.features.file.reader import open_embeddings
 
 
 class BenchmarkData:
-    """Datasets of a benchmark's entries, each loaded once.
+    """Datasets of a benchmark's entries. Each dataset is loaded once.
 
     Parameters
     ----------
     benchmark : Benchmark
     datasets : sequence of Dataset
-        Datasets that are loaded already. Those with other values than the benchmark's aren't used.
+        Datasets that are already loaded. They are used if they have the benchmark's values.
     """
 
     def __init__(self, benchmark: Benchmark, datasets: Sequence[Dataset] = ()) -> None:
@@ -38,14 +38,14 @@ class BenchmarkData:
         self._datasets = {fingerprint(data): data for data in datasets}
 
     def dataset(self, entry: Mapping[str, Any]) -> Dataset:
-        """Give the dataset of an entry, from its facts.
+        """Return the dataset of an entry, from its facts.
 
         Raises
         ------
         ParameterError
-            If its file is missing.
+            If the embeddings file is missing.
         DatasetError
-            If the file no longer holds what the benchmark was computed from.
+            If the embeddings file no longer has the values of the benchmark.
         """
         key = entry["matrix"]
         if key not in self._datasets:
@@ -55,19 +55,28 @@ class BenchmarkData:
         return self._datasets[key]
 
     def find(self, file: str) -> str:
-        """Find a file at its path in the benchmark, or in or next to the benchmark's folder."""
+        """Return the path of a file of the benchmark.
+
+        The file is searched at its original path, in the current folder, in the benchmark's folder
+        and next to it.
+
+        Raises
+        ------
+        ParameterError
+            If the file is missing.
+        """
         out = self._benchmark.out
         near = [] if out is None else [Path(out).resolve(), Path(out).resolve().parent]
         for path in (Path(file), *(folder / Path(file).name for folder in (Path(), *near))):
             if path.is_file():
                 return str(path)
         raise ParameterError(
-            f"the file {file} isn't there; run this where the benchmark was run, or put "
-            "the file next to the benchmark's folder"
+            f"the file {file} does not exist; run the command in the folder where the benchmark "
+            "was run, or put the file next to the benchmark's folder"
         )
 
     def _load(self, file: str, embedding: str, variants: int, matrix: str) -> Dataset:
-        """Load the rows of the study's images; all but the embeddings comes from the study."""
+        """Load the embeddings of the study's images. Labels and other facts are the study's."""
         study = self._benchmark.study
         with open_embeddings(self.find(file)) as reader:
             header = reader.header
@@ -112,6 +121,6 @@ class BenchmarkData:
 
 def _other_content(file: str) -> DatasetError:
     return DatasetError(
-        f"{file} is no longer what the benchmark was computed from; run the benchmark again into a "
-        "new folder"
+        f"{file} has changed since the benchmark was computed; run the benchmark again with a new "
+        "folder"
     )

@@ -1,6 +1,6 @@
-"""Out-of-fold predictions as arrays: mistakes, confusion, curves, reliability, a map of the images.
+"""Diagnostics as arrays: mistakes, confusion matrix, curves, reliability, and a map of the images.
 
-Import from here. `tlfeatures.reports.plotting` draws the results.
+Import these names from this module. `tlfeatures.reports.plotting` draws the results.
 """
 
 from tlfeatures.metrics.confusion import Confusion, confusion

@@ -1,4 +1,4 @@
-"""Images as points in the plane, by principal components or t-SNE."""
+"""Maps of embeddings: images as points in a plane, by principal components or t-SNE."""
 
 from __future__ import annotations
 
@@ -16,20 +16,22 @@ Floats = NDArray[np.float64]
 
 METHODS = ("pca", "tsne")
 
-_NEIGHBOURS = 30  # t-SNE's perplexity, scikit-learn's default
-_LEADING = 50  # coordinates that t-SNE gets, as van der Maaten and Hinton (2008) did
+_NEIGHBOURS = 30  # perplexity of t-SNE, scikit-learn's default
+_LEADING = 50  # number of components for t-SNE, as in van der Maaten and Hinton (2008)
 
 
 @dataclass(frozen=True, eq=False)
 class EmbeddingMap(EqualByValue):
-    """Images as points in a plane, where similar images are near each other.
+    """A map of images in a plane. Similar images are near each other.
 
     Attributes
     ----------
     points : ndarray of shape (n, 2), float64
+        Position of each image.
     method : {"pca", "tsne"}
+        Method of the map; see `embedding_map`.
     explained : (float, float) or None
-        Shares of the variance along the axes; None for t-SNE.
+        Shares of the variance that the two axes explain; None for t-SNE.
     """
 
     points: Floats
@@ -40,17 +42,17 @@ class EmbeddingMap(EqualByValue):
 def embedding_map(
     X: NDArray[np.floating[Any]], method: str = "pca", random_state: int | None = 0
 ) -> EmbeddingMap:
-    """Place images in a plane.
+    """Compute a map of images.
 
     Parameters
     ----------
     X : ndarray of shape (n, d)
+        Embeddings.
     method : {"pca", "tsne"}
-        "pca": the two leading principal components of the rows' square roots, scaled to length 1.
-        Their distances are those by which `tlfeatures.dataset.duplicates` finds copies. (On
-        standardised columns, one image with a rare activation can leave all others in a corner.)
-        "tsne": similar images are neighbours; distances between groups, and their sizes, mean
-        nothing.
+        "pca": the two leading principal components of the rows' square roots, scaled to length 1,
+        as `tlfeatures.dataset.distances` compares them. (With standardised columns, one image with
+        a rare activation can move all other images into a corner.) "tsne": similar images are
+        neighbours, but the distances between groups, and the sizes of groups, have no meaning.
     random_state : int or None
         Seed of t-SNE, and of the components of large sets.
 
@@ -80,12 +82,12 @@ def embedding_map(
         roots = np.nan_to_num(unit_roots(X))  # rows of zeros stay zeros
     wanted = 2 if method == "pca" else _LEADING
     pca = PCA(min(wanted, *X.shape), random_state=random_state)
-    with np.errstate(invalid="ignore"):  # shares of no variance at all
+    with np.errstate(invalid="ignore"):  # the variance may be 0
         scores = pca.fit_transform(roots).astype(np.float64)
         shares = np.nan_to_num(pca.explained_variance_ratio_).tolist()
     if scores.shape[1] < 2:  # one column
         scores, shares = np.column_stack([scores, np.zeros(len(X))]), [*shares, 0.0]
-    if np.ptp(scores) < 1e-6:  # the images don't differ at all
+    if np.ptp(scores) < 1e-6:  # all images have the same embedding
         scores, shares = np.zeros_like(scores), [0.0, 0.0]
     if method == "tsne":
         return EmbeddingMap(_neighbours(scores, random_state), method, None)

@@ -1,8 +1,9 @@
-"""Figures of results; each function draws one result on one set of axes.
+"""Figures of results. Each function draws one result on one set of axes.
 
-Import from here. Every function takes `ax` and returns it. Without `ax`, it draws on a new figure
-in the style of this package; axes that are given keep their size and style. Nothing is shown, and
-no global setting of matplotlib changes. `save_figure` writes a file.
+Import these names from this module. Every function takes axes as `ax` and returns them. Without
+`ax`, a new figure in the style of this package is created. Given axes keep their size and style.
+The functions do not show figures, and do not change global settings of matplotlib. `save_figure`
+writes a file.
 """
 
 from tlfeatures.reports.drawing.confusion_matrix import plot_confusion

@@ -1,4 +1,4 @@
-"""Reliability: how often predictions are right, by their probability."""
+"""Reliability: a comparison of predicted probabilities with the share of right predictions."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ Codes = NDArray[np.int_]
 
 @dataclass(frozen=True, eq=False)
 class Reliability(EqualByValue):
-    """How often the most probable class was right, by its predicted probability.
+    """Data of a reliability diagram with b bins.
 
     Attributes
     ----------
     edges : ndarray of shape (b, 2), float64
-        Edges of the bins of confidence that have images.
+        Lower and upper edges of the bins. Bins without images are left out.
     confidence, right : ndarray of shape (b,), float64
-        Mean probability of the most probable class, and the share of images of this class.
+        Mean probability of the most probable class, and share of images that have this class.
     intervals : ndarray of shape (b, 2), float64
-        95 % intervals (Wilson) of `right`; images count as independent.
+        95 % intervals (Wilson) of `right`. Images are treated as independent.
     counts : ndarray of shape (b,), int
-        Numbers of images.
+        Number of images of each bin.
     error : float
-        Expected calibration error: the mean distance of `right` from `confidence` over images.
+        Expected calibration error: mean of |`right` - `confidence`| over images.
     """
 
     edges: Floats
@@ -43,7 +43,7 @@ class Reliability(EqualByValue):
 
 
 def reliability(predictions: OutOfFold, bins: int = 10) -> Reliability:
-    """Compare the confidence of a head with how often it was right.
+    """Compare the probability of the most probable class with the share of right predictions.
 
     Parameters
     ----------
@@ -54,8 +54,8 @@ def reliability(predictions: OutOfFold, bins: int = 10) -> Reliability:
     Returns
     -------
     Reliability
-        Without bins that have no images. It concerns the most probable class; some heads predict
-        by a score of their own, and sometimes another class.
+        Bins that have images. The result is about the most probable class. Some heads sometimes
+        predict another class, because their own decision is not based on the probabilities.
 
     Raises
     ------
@@ -67,7 +67,7 @@ def reliability(predictions: OutOfFold, bins: int = 10) -> Reliability:
     M. Naeini, G. Cooper and M. Hauskrecht (2015), Obtaining well calibrated probabilities using
     Bayesian binning, AAAI, 2901-2907: the expected calibration error.
     C. Guo, G. Pleiss, Y. Sun and K. Weinberger (2017), On calibration of modern neural networks,
-    ICML, 1321-1330: the same for several classes, and the diagram.
+    ICML, 1321-1330: the same error for several classes, and the diagram.
     E. Wilson (1927), Probable inference, the law of succession, and statistical inference,
     Journal of the American Statistical Association 22, 209-212.
     """

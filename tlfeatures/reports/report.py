@@ -1,4 +1,4 @@
-"""The commands `report` and `plot`: a benchmark's folder becomes a page, or one figure."""
+"""The functions `report` and `plot`: they write a page, or one figure, of a benchmark."""
 
 from __future__ import annotations
 
@@ -25,16 +25,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Report:
-    """The page that `report` has written.
+    """Facts about the page that `report` has written.
 
     Attributes
     ----------
     file : str
+        Path of the page.
     bytes : int
+        Size of the page.
     images : int
-        Number of images with a picture.
+        Number of images that the page shows.
     sections : list of str
-        Optional sections that the page has.
+        Names of the optional sections of the page.
     """
 
     file: str
@@ -43,7 +45,7 @@ class Report:
     sections: list[str]
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it as JSON-ready plain data."""
+        """Return JSON-ready plain data."""
         return asdict(self)
 
 
@@ -61,30 +63,32 @@ def report(
     n_jobs: int | None = -1,
     progress: Steps | None = None,
 ) -> Report:
-    """Write a benchmark as one HTML page that opens anywhere, offline.
+    """Write the report of a benchmark: one HTML page, which needs no network connection.
 
     Parameters
     ----------
     results : path or Benchmark
-        Folder of a benchmark, or what `benchmark` returned.
+        Folder of a benchmark, or the result of `benchmark`.
     output : path
-        File for the page; an existing one is replaced.
+        File for the page. An existing file is replaced.
     data : Dataset or sequence of Dataset
-        Datasets that the benchmark was computed on; they are then not loaded from their files.
+        Datasets of the benchmark, which are then not loaded from their files.
     head, embedding : str, optional
-        Head and embedding whose predictions are shown in detail; by default the best.
+        Head and embedding whose predictions are shown in detail. The default is the best of the
+        ranking.
     images : str, optional
         Folder of the images, if they were moved since they were embedded.
     without : str or collection of str
-        Parts to leave out: images, map, audit, learning-curve, epochs.
+        Sections to leave out: images, map, audit, learning-curve, epochs.
     map : {"pca", "tsne"}
-        How images are placed on the map.
+        Method of the map; see `embedding_map`.
     title : str, optional
-        Title of the page, by default the names of the classes.
+        Title of the page. The default is the names of the classes.
     n_jobs : int or None
-        Number of folds that are fitted at the same time, for the learning curve, the epochs and the
-        audit. These are kept in the folder.
+        Number of folds that are fitted at the same time for the learning curve, the epochs and the
+        audit. These results are stored in the folder of the benchmark.
     progress : callable of (analysis, done, total), optional
+        Called after each step of an analysis.
 
     Returns
     -------
@@ -93,11 +97,11 @@ def report(
     Raises
     ------
     ParameterError
-        If there is no benchmark in the folder, or it has no such head or embedding.
+        If there is no benchmark in the folder, or it does not have the head or embedding.
     FormatError
         If the folder is damaged.
     OutputError
-        If the page can't be written; an existing file stays.
+        If the page can't be written. An existing file is kept.
 
     Examples
     --------
@@ -172,22 +176,23 @@ def plot(
     folder : path
         Folder of a benchmark.
     what : str
-        Name in `FIGURES`. `accuracy` and `loss` are by epoch, of the best head that trains in
-        epochs.
+        Name of a figure in `FIGURES`. `accuracy` and `loss` are the training curves of the best
+        head that trains in epochs.
     output : path
-        File that ends in .png, .svg or .pdf.
+        File whose name ends in .png, .svg or .pdf.
     head, embedding : str, optional
-        Head and embedding to draw; by default the best.
+        Head and embedding to draw. The default is the best of the ranking.
     map : {"pca", "tsne"}
+        Method of the map; see `embedding_map`.
     n_jobs, progress
         See `report`.
 
     Raises
     ------
     ParameterError
-        If the figure or the kind of file is unknown, or there is nothing to draw.
+        If the figure or the type of the file is unknown, or there is nothing to draw.
     OutputError
-        If the file can't be written; an existing one stays.
+        If the file can't be written. An existing file is kept.
 
     See Also
     --------
@@ -211,7 +216,7 @@ def plot(
 
 
 def check_page(output: str | os.PathLike[str]) -> None:
-    """Refuse a path where no page can be written, before anything is computed."""
+    """Check that a page can be written to a path. Call it before anything is computed."""
     _check_output(output, (".html", ".htm"))
 
 
@@ -222,6 +227,6 @@ def _check_output(output: str | os.PathLike[str], suffixes: Sequence[str]) -> No
             f"output is {str(output)!r}; expected a name ending in {' or '.join(suffixes)}"
         )
     if path.is_dir():
-        raise ParameterError(f"{output} is a folder; name a file")
+        raise ParameterError(f"{output} is a folder; expected the name of a file")
     if not path.absolute().parent.is_dir():
-        raise ParameterError(f"there is no folder {path.parent} to write {path.name} to")
+        raise ParameterError(f"{output} is in a folder that does not exist; create {path.parent}")

@@ -1,4 +1,4 @@
-"""ROC and precision-recall curves: one class against the others, as the threshold varies."""
+"""ROC and precision-recall curves of one class against the others, for all thresholds."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from tlfeatures.metrics.out_of_fold import OutOfFold
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int_]
 
-_POINTS = 200  # of a curve: a figure shows no more
+_POINTS = 200  # maximum number of points of a curve; more would not be visible in a figure
 
 
 @dataclass(frozen=True, eq=False)
 class Curve(EqualByValue):
-    """One class against the others, as the threshold on its probability falls.
+    """The curve of one class against the others, for decreasing thresholds on its probability.
 
     Attributes
     ----------
     label : str
         The class that counts as positive.
     x, y : ndarray of shape (p,), float64
-        False and true positive rate, or recall and precision; x never falls. At most about 200
-        points, chosen after the area was computed.
+        False and true positive rate, or recall and precision. x never decreases. There are at most
+        about 200 points, which are chosen after the area is computed.
     area : float
         Area under the ROC curve, or average precision.
     positives, negatives : int
@@ -55,8 +55,8 @@ def roc(predictions: OutOfFold) -> Curves:
     Returns
     -------
     tuple of Curve
-        With two classes, one curve, in which the second class is positive. With more, a curve of
-        each class against the others, except classes without positives or negatives.
+        With two classes, one curve, in which the second class is positive. With more classes, one
+        curve of each class against the others. Classes without positives or negatives are left out.
 
     Raises
     ------
@@ -86,7 +86,8 @@ def precision_recall(predictions: OutOfFold) -> Curves:
     Returns
     -------
     tuple of Curve
-        For the same classes as `roc`. A precision is valid down to the previous recall.
+        Curves of the same classes as `roc`. A precision applies to recalls down to the recall of
+        the previous point.
 
     Raises
     ------
@@ -96,7 +97,7 @@ def precision_recall(predictions: OutOfFold) -> Curves:
     References
     ----------
     J. Davis and M. Goadrich (2006), The relationship between Precision-Recall and ROC curves,
-    ICML, 233-240: why such a curve is drawn in steps and not in straight lines.
+    ICML, 233-240: such a curve must be drawn in steps and not in straight lines.
     """
     from sklearn.metrics import average_precision_score, precision_recall_curve
 
@@ -111,7 +112,7 @@ def precision_recall(predictions: OutOfFold) -> Curves:
 def _against_the_rest(
     predictions: OutOfFold,
 ) -> list[tuple[str, NDArray[np.bool_], Floats]]:
-    """Give each class, which images belong to it, and the probabilities of it."""
+    """Return the name of each class, whether images belong to it, and its probabilities."""
     predictions.check_probabilities()
     classes = predictions.classes
     codes = range(1, 2) if len(classes) == 2 else range(len(classes))
@@ -125,7 +126,7 @@ def _curve(label: str, positive: NDArray[np.bool_], x: Floats, y: Floats, area: 
 
 
 def _thinned(x: Floats, y: Floats) -> Codes:
-    """Choose points evenly along the curve, so that steep parts keep theirs."""
+    """Return points at equal distances along the curve, so that steep parts keep their points."""
     if len(x) <= _POINTS:
         return np.arange(len(x))
     along = np.cumsum(np.hypot(np.diff(x, prepend=x[0]), np.diff(y, prepend=y[0])))

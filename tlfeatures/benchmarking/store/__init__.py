@@ -1,5 +1,5 @@
-"""The folder that keeps the results of a benchmark.
+"""The folder that stores the results of a benchmark.
 
-In: entries and their study. Out: the same, read and checked; see `format.py` for the files.
-`store.py` has the object that runs use; several runs may use one folder at the same time.
+In: entries and their study. Out: the same, read from files and checked. `format.py` specifies
+the files. `store.py` has the object that runs use; several runs may use a folder at the same time.
 """

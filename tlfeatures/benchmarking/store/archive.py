@@ -1,8 +1,8 @@
-"""Archives of facts and arrays: how `study.npz` and the files of entries are written and read.
+"""Archives of facts and arrays: the file type of `study.npz` and of the entries.
 
 An archive is a zip file whose members are not compressed: `facts.json`, and one `NAME.npy` for each
-array. `numpy.load` opens it as well. What a reader takes into memory is never more than the size
-of the file, and nothing in the file is executed.
+array. `numpy.load` opens it as well. Reading a file needs no more memory than the size of the file,
+and executes nothing in the file.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def write_archive(path: Path, facts: Mapping[str, Any], arrays: Mapping[str, NDA
     Raises
     ------
     OutputError
-        If it can't be written; what was there stays.
+        If the file can't be written. An existing file is kept.
     """
     with replacing(path, tidy=False) as fresh, zipfile.ZipFile(fresh, "w") as archive:
         # A ZipInfo has a fixed date, so that the same data gives the same bytes.
@@ -52,35 +52,36 @@ def write_archive(path: Path, facts: Mapping[str, Any], arrays: Mapping[str, NDA
 
 
 def read_archive(path: Path, types: Mapping[str, str]) -> tuple[Any, Arrays]:
-    """Read an archive that may come from anywhere.
+    """Read an archive. It need not come from a trusted source.
 
     Parameters
     ----------
     path : Path
     types : mapping of name to str
-        The arrays that the file must have, and the NumPy type of each, such as "<i4".
+        Names of the arrays that the file must have, and their NumPy types, such as "<i4".
 
     Returns
     -------
     facts : JSON value
     arrays : dict of name to ndarray
-        They can't be written to.
+        Read-only arrays.
 
     Raises
     ------
     FormatError
-        If the file is missing, damaged, or of another kind. The message has one line and names it.
+        If the file is missing, damaged, or of another type. The message is one line that names the
+        file.
     """
     try:
         if not path.is_file():  # a pipe would never end
-            raise ValueError("there is no such file" if not path.exists() else "it is no file")
+            raise ValueError("no such file" if not path.exists() else "not a regular file")
         with zipfile.ZipFile(path) as archive:
             _check_members(archive, [_FACTS, *(f"{name}.npy" for name in types)], path)
             facts = json.loads(archive.read(_FACTS))
             arrays = {
                 name: _array(archive.read(f"{name}.npy"), type_) for name, type_ in types.items()
             }
-    except Exception as error:  # a damaged zip raises anything, from zlib.error to RuntimeError
+    except Exception as error:  # a damaged zip raises many types, from zlib.error to RuntimeError
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise FormatError(f"{path} can't be read ({reason}); {remedy(path)}") from error
     return facts, arrays
@@ -89,19 +90,19 @@ def read_archive(path: Path, types: Mapping[str, str]) -> tuple[Any, Arrays]:
 def _check_members(archive: zipfile.ZipFile, names: list[str], path: Path) -> None:
     members = archive.infolist()
     if sorted(member.filename for member in members) != sorted(names):
-        raise ValueError(f"it doesn't hold {', '.join(names)} alone")
+        raise ValueError(f"its members are not exactly {', '.join(names)}")
     if any(member.compress_type != zipfile.ZIP_STORED for member in members):
         raise ValueError("it is compressed")
     if sum(member.file_size for member in members) > path.stat().st_size:
-        raise ValueError("its parts are larger than the file")
+        raise ValueError("its members are larger than the file")
 
 
 def _array(data: bytes, type_: str) -> NDArray[Any]:
-    """Read an array from the bytes of an npy file, which have to be exactly as many as it says."""
+    """Read an array from the bytes of an npy file; the number of bytes must match its header."""
     file = io.BytesIO(data)
     if np.lib.format.read_magic(file) != _NPY_VERSION:
         raise ValueError("an array has another npy version")
-    shape, by_columns, found = np.lib.format.read_array_header_1_0(file)
-    if found != np.dtype(type_) or by_columns:
-        raise ValueError(f"an array is of type {found}, expected {type_}")
-    return np.frombuffer(data, found, offset=file.tell()).reshape(shape)
+    shape, by_columns, dtype = np.lib.format.read_array_header_1_0(file)
+    if dtype != np.dtype(type_) or by_columns:
+        raise ValueError(f"an array is of type {dtype}, expected {type_}")
+    return np.frombuffer(data, dtype, offset=file.tell()).reshape(shape)

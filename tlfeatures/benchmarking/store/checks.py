@@ -1,4 +1,4 @@
-"""Checks of facts that were read from a results folder."""
+"""Checks of the facts that are read from a results folder."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from tlfeatures.errors import FormatError
 
 
 def remedy(path: Path) -> str:
-    """Return what to do about a damaged file of a folder."""
+    """Return how to repair a folder that has a damaged file, as the end of an error message."""
     if path.name == STUDY:
-        return "run the benchmark again into another folder"
-    what = "nothing that is there" if path.name == RESULTS else "only this entry"
-    return f"remove it and run the benchmark again, which computes {what} anew"
+        return "run the benchmark again with another folder"
+    what = "no entry" if path.name == RESULTS else "only this entry"
+    return f"remove it and run the benchmark again, which computes {what} again"
 
 
 def check_format(path: Path, stored: Any, kinds: Mapping[str, Any]) -> dict[str, Any]:
-    """Raise an error unless this is a file of a benchmark of this version, with these facts.
+    """Check that a file belongs to a benchmark, has this version, and has all facts.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def check_format(path: Path, stored: Any, kinds: Mapping[str, Any]) -> dict[str,
         The file that the facts were read from.
     stored : JSON value
     kinds : mapping of name to type
-        Facts that the file must have.
+        Facts that the file must have, and their types.
 
     Returns
     -------
@@ -39,34 +39,36 @@ def check_format(path: Path, stored: Any, kinds: Mapping[str, Any]) -> dict[str,
     Raises
     ------
     FormatError
+        If the format or its version is another one, or a fact is missing or has a wrong type.
     """
     own = stored if isinstance(stored, dict) else {}
-    found = own.get("format"), own.get("format_version")
-    if found != (FORMAT, FORMAT_VERSION):
-        name, version = (" ".join(str(each).split())[:40] for each in found)
+    format_ = own.get("format"), own.get("format_version")
+    if format_ != (FORMAT, FORMAT_VERSION):
+        name, version = (" ".join(str(value).split())[:40] for value in format_)
         raise FormatError(
-            f"{path} has format {name} version {version}, this tlfeatures reads version "
-            f"{FORMAT_VERSION} of a {FORMAT}: `pip install --upgrade tlfeatures`, or another -o"
+            f"{path} has format {name} version {version}, expected {FORMAT} version "
+            f"{FORMAT_VERSION}; run `pip install --upgrade tlfeatures`, or give another -o"
         )
     check_kinds(path, own, kinds)
     return own
 
 
 def check_kinds(path: Path, facts: Any, kinds: Mapping[str, Any]) -> None:
-    """Raise an error if facts are missing or have another type than the one they were written with.
+    """Check that all facts are present and have the right type.
 
     Parameters
     ----------
     path : Path
         The file that the facts were read from.
     facts : mapping of name to value
-        Anything else is an error.
+        An object of another type raises an error.
     kinds : mapping of name to type
+        Facts that are needed, and their types.
 
     Raises
     ------
     FormatError
-        With the name of the first wrong fact.
+        If a fact is missing or has a wrong type. The message names the first such fact.
     """
     for name, kind in kinds.items():
         if not isinstance(facts, dict) or name not in facts:
@@ -78,20 +80,20 @@ def check_kinds(path: Path, facts: Any, kinds: Mapping[str, Any]) -> None:
 
 
 def check_items(path: Path, name: str, items: list[Any], kind: Any) -> None:
-    """Raise an error if an item of a list has another type; see `check_kinds`."""
+    """Check that all items of a list have the right type; see `check_kinds`."""
     for item in items:
         check_kinds(path, {name: item}, {name: kind})
 
 
 def damaged(path: Path, error: Exception) -> FormatError:
-    """Return the error that a file is damaged, with the reason and what to do, in one line."""
+    """Return a one-line error for a damaged file, with the reason and the remedy."""
     why = f"there is no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
     return FormatError(f"{path} is damaged ({why[:200]}); {remedy(path)}")
 
 
 @contextmanager
 def as_format_error(path: Path) -> Iterator[None]:
-    """Turn errors of reading a damaged file into a FormatError that names the file."""
+    """Convert the errors of reading a damaged file to a FormatError that names the file."""
     try:
         yield
     except OSError as error:

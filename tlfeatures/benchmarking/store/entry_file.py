@@ -1,4 +1,4 @@
-"""`entries/KEY.npz`: one head on one embedding in one repeat."""
+"""The files `entries/KEY.npz`: each has one head on one embedding in one repeat."""
 
 from __future__ import annotations
 
@@ -24,9 +24,11 @@ from tlfeatures.benchmarking.study import FORMAT, FORMAT_VERSION, Study
 from tlfeatures.errors import FormatError
 from tlfeatures.metrics.scores import SCORES
 
-_RATIO = 1000  # most images for each tested one, if they take more than _SMALL
-_SMALL = 2**27  # probabilities, a gigabyte
-_KEY = re.compile(r"[0-9A-Za-z_-]{1,64}")  # no path
+# A damaged file must not make the reader allocate a huge table of probabilities. A table of more
+# than _SMALL numbers (1 GB) must have at most _RATIO images for each tested image.
+_RATIO = 1000
+_SMALL = 2**27
+_KEY = re.compile(r"[0-9A-Za-z_-]{1,64}")  # has no "/", so a key can't lead to another folder
 _FILE_FACTS: dict[str, Any] = {
     "study": str,
     "commands": list,
@@ -37,19 +39,19 @@ _FILE_FACTS: dict[str, Any] = {
 
 @dataclass
 class StoredEntry:
-    """An entry of a folder.
+    """An entry, and what is stored with it in its file.
 
     Attributes
     ----------
     entry : Entry
     commands : list of str
-        Command lines of the run that computed it.
+        Command lines of the run that computed the entry.
     source : dict or None
-        Spec, provenance and near_duplicates of its embeddings file.
+        Spec, provenance and near_duplicates of the embeddings file.
     modified : int
-        When its file was written, in nanoseconds.
+        Time when the file was written, in nanoseconds since 1970.
     place : tuple
-        What it has in common with the entries that it replaces: head, embedding and repeat.
+        Head, embedding and repeat. An entry replaces older entries with the same place.
     """
 
     entry: Entry
@@ -68,27 +70,42 @@ def entry_path(folder: Path, key: str) -> Path:
     Raises
     ------
     FormatError
-        If the key is none, so that the path could lead to another folder.
+        If the text is not a valid key: its path could lead to another folder.
     """
     if not _KEY.fullmatch(key):
         raise FormatError(
-            f"{folder} is damaged: {key[:40]!r} is no key of an entry; run the benchmark again "
-            "into another folder"
+            f"{folder} is damaged: {key[:40]!r} is not the key of an entry; run the benchmark "
+            "again with another folder"
         )
     return folder / ENTRIES / f"{key}.npz"
 
 
 def stored_keys(folder: Path) -> dict[str, int]:
-    """List the entries of a folder: key to the time when the file was written, oldest first."""
-    found = {}
+    """Return the keys of a folder's entries, oldest first, with the times when they were written.
+
+    Returns
+    -------
+    dict of key to int
+        Times in nanoseconds since 1970.
+    """
+    times = {}
     for path in (folder / ENTRIES).glob("*.npz"):
         if _KEY.fullmatch(path.stem):
-            found[path.stem] = path.stat().st_mtime_ns
-    return dict(sorted(found.items(), key=lambda item: (item[1], item[0])))
+            times[path.stem] = path.stat().st_mtime_ns
+    return dict(sorted(times.items(), key=lambda item: (item[1], item[0])))
 
 
 def write_entry(folder: Path, study: str, stored: StoredEntry) -> None:
-    """Write an entry, once and for all; `study` is the hash of its study.
+    """Write an entry. Its file is never changed later.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the results.
+    study : str
+        Hash of the study.
+    stored : StoredEntry
+        Its attribute `modified` is set.
 
     Raises
     ------
@@ -118,7 +135,7 @@ def write_entry(folder: Path, study: str, stored: StoredEntry) -> None:
 
 
 def read_entry(folder: Path, key: str, study: Study) -> StoredEntry:
-    """Read an entry and check that it fits the study.
+    """Read an entry and check that it belongs to the study.
 
     Raises
     ------
@@ -131,7 +148,7 @@ def read_entry(folder: Path, key: str, study: Study) -> StoredEntry:
     facts = stored["entry"]
     check_entry_facts(path, facts)
     if stored["study"] != study.facts["study"] or facts["key"] != key:
-        raise FormatError(f"{path} is of another benchmark; {remedy(path)}")
+        raise FormatError(f"{path} belongs to another benchmark; {remedy(path)}")
     if stored["source"] is not None:
         check_kinds(path, stored["source"], FILE_FACTS)
     with as_format_error(path):
@@ -157,7 +174,7 @@ def _entry(facts: Mapping[str, Any], arrays: Arrays, study: Study) -> Entry:
         if arrays[name].shape != shape:
             raise ValueError(f"{name} has the shape {arrays[name].shape}, expected {shape}")
     if n * k > max(_SMALL, _RATIO * t * k):
-        raise ValueError(f"{n} images and {k} classes don't go with {t} tested images")
+        raise ValueError(f"{n} images and {k} classes do not match {t} tested images")
     tested = arrays["fold"] >= 0
     if tested.sum() != t or not 0 <= arrays["predicted"].min() <= arrays["predicted"].max() < k:
         raise ValueError("it has predictions of other images or classes")

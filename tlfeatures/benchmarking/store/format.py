@@ -1,34 +1,34 @@
 """The files of a results folder. This docstring is the format's specification, version 1.
 
 ``study.npz``
-    What all entries have in common, written when the folder is made: the images, their labels,
-    groups, splits and copies, and the folds of the first repeat. It never changes, so that all
-    entries of a folder can be compared. Another embeddings file may have other near-duplicates,
-    which change the folds; its results then need another folder.
+    The study, which all entries have in common: the images, their labels, groups, splits and
+    copies, and the folds of the first repeat. It is written when the folder is created and never
+    changes, so that all entries of a folder can be compared. Another embeddings file may have
+    other near-duplicates, which change the folds; its results then need another folder.
 ``entries/KEY.npz``
     One head on one embedding in one repeat: its facts, the fold that tested each image, the head's
     own decisions, and the probabilities. It is written once, when the entry is computed. Its key
-    is a hash of all that it was computed from, so that the file of a key never changes.
+    is a hash of everything that its values depend on, so the file of a key never changes.
 ``results.json``
     The facts of the study and of all entries, the ranking and the verdict. It is written at the
-    end of each run. A benchmark is read as this file describes it: entries that it doesn't name
-    belong to a run that has not ended.
+    end of each run. Readers of a benchmark ignore entries that this file does not name: they
+    belong to a run that is not complete.
 
 Both npz files are archives (see `archive.py`) of ``facts.json`` and arrays.
 
 ``study.npz``
     Facts: ``format``, ``format_version``, ``study`` (a hash of the images and folds), ``ids``,
     ``y``, ``groups``, ``split`` (lists with one text for each of n images; the last two may be
-    null). Arrays: ``copies`` (p, 2) int32; the rows that each of f folds tests, one fold after the
-    other in ``test``, int32, and where each ends, in ``test_ends`` (f,) int64; ``train`` and
-    ``train_ends`` likewise. A fold without training rows trains on all images that it doesn't
-    test.
+    null). Arrays: ``copies`` (p, 2) int32; ``test`` int32, the test rows of all f folds, one fold
+    after the other; ``test_ends`` (f,) int64, the position in ``test`` where each fold ends;
+    ``train`` and ``train_ends``, the same for training rows. A fold without training rows trains
+    on all images that it doesn't test.
 ``entries/KEY.npz``
     Facts: ``format``, ``format_version``, ``study``, ``commands`` (of the run), ``source`` (spec,
     provenance and near_duplicates of the embeddings file, or null) and ``entry``. Arrays: ``fold``
-    (n,) int32, -1 for an image that was not tested; ``predicted`` (t,) int32, the place of the
-    class among the sorted classes, and ``probabilities`` (t, k) float64, of the t tested images in
-    the order of the images; NaN if the head gives none.
+    (n,) int32, -1 for an image that was not tested; ``predicted`` (t,) int32, the index of the
+    class among the sorted classes; ``probabilities`` (t, k) float64, NaN if the head gives none.
+    The last two have one row for each of the t tested images, in the order of the images.
 
 To change the format after the first release: increase ``FORMAT_VERSION``, keep reading every
 released version, and add a folder of the old version to the tests' fixtures.

@@ -1,4 +1,4 @@
-"""`results.json`: what the last run that ended says of the study, its entries and their ranking."""
+"""The file `results.json`: the study, its entries and their ranking after the last complete run."""
 
 from __future__ import annotations
 
@@ -25,24 +25,25 @@ from tlfeatures.files import replacing
 
 
 def check_folder(folder: str | os.PathLike[str]) -> Path:
-    """Return the path of a folder that has a benchmark.
+    """Return the path of a benchmark's folder, after a check.
 
     Raises
     ------
     ParameterError
-        If there is none, or none that has ended.
+        If there is no benchmark in the folder, or its first run is not complete.
     """
     path = Path(folder)
     if (path / RESULTS).is_file():
         return path
     if (path / STUDY).is_file():
         raise ParameterError(
-            f"the benchmark in {folder} has not ended; run the `tlfeatures benchmark ... -o "
-            f"{folder}` again, which computes what is missing"
+            f"the benchmark in {folder} is not complete; run `tlfeatures benchmark ... -o "
+            f"{folder}` again, which computes the missing entries"
         )
-    found = "is a file" if path.is_file() else "holds no benchmark"
+    reason = "is a file" if path.is_file() else "contains no benchmark"
     raise ParameterError(
-        f"{folder} {found}; expected the folder that `tlfeatures benchmark FILE.h5 -o DIR` made"
+        f"{folder} {reason}; expected a folder that `tlfeatures benchmark FILE.h5 -o DIR` has "
+        "written"
     )
 
 
@@ -50,12 +51,16 @@ Read = TypeVar("Read")
 
 
 def read_again_if_changed(folder: Path, read: Callable[[Path], Read]) -> Read:
-    """Read a folder, and once more if another run has changed it meanwhile.
+    """Read a folder, and read it again if another run changed it during the first reading.
 
     Parameters
     ----------
     folder : Path
     read : callable of a folder
+
+    Returns
+    -------
+    The result of `read`.
     """
     before = (folder / RESULTS).stat()
     try:
@@ -68,24 +73,24 @@ def read_again_if_changed(folder: Path, read: Callable[[Path], Read]) -> Read:
 
 
 def write_results(folder: Path, facts: Mapping[str, Any]) -> None:
-    """Replace `results.json` as a whole.
+    """Replace `results.json` in one step.
 
     Raises
     ------
     OutputError
-        If it can't be written; what was there stays.
+        If the file can't be written. An existing file is kept.
     """
     with replacing(folder / RESULTS, tidy=False) as fresh:
         fresh.write_text(json.dumps(facts, indent=1), encoding="utf-8")
 
 
 def read_results(folder: Path) -> dict[str, Any]:
-    """Read `results.json` and check what each run needs of it.
+    """Read `results.json` and check the facts that a new run needs.
 
     Raises
     ------
     FormatError
-        If it is missing, damaged, or of another version.
+        If the file is missing, damaged, or of another version.
     """
     path = folder / RESULTS
     with as_format_error(path):
@@ -103,7 +108,13 @@ def read_results(folder: Path) -> dict[str, Any]:
 
 
 def read_study_of(folder: Path, stored: Mapping[str, Any]) -> Study:
-    """Read the study of a folder; `stored` comes from `read_results`.
+    """Read the study of a folder.
+
+    Parameters
+    ----------
+    folder : Path
+    stored : mapping
+        The result of `read_results`.
 
     Raises
     ------
@@ -124,7 +135,10 @@ def read_study_of(folder: Path, stored: Mapping[str, Any]) -> Study:
 
 
 def read_entries_of(folder: Path, stored: Mapping[str, Any], study: Study) -> Iterator[Entry]:
-    """Read the entries that `results.json` names, one at a time, with the facts that it has.
+    """Read the entries that `results.json` names, one at a time.
+
+    The facts in `results.json` replace those in the entry's file, because the embeddings file may
+    have been moved since.
 
     Raises
     ------
@@ -134,8 +148,8 @@ def read_entries_of(folder: Path, stored: Mapping[str, Any], study: Study) -> It
     for facts in stored["heads"]:
         if not entry_path(folder, facts["key"]).is_file():
             raise FormatError(
-                f"{folder} lacks an entry of {facts['head'][:40]} that {RESULTS} ranks; run the "
-                f"`tlfeatures benchmark ... -o {folder}` again, which computes what is missing"
+                f"{folder} lacks an entry of {facts['head'][:40]} that {RESULTS} names; run "
+                f"`tlfeatures benchmark ... -o {folder}` again, which computes the missing entries"
             )
         entry = read_entry(folder, facts["key"], study).entry
         entry.facts.update(facts)

@@ -1,4 +1,4 @@
-"""The entries of a study, kept in a folder that several runs may use at the same time."""
+"""The store of a study's entries: a folder that several runs may use at the same time."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ from tlfeatures.errors import ParameterError
 from tlfeatures.files import cannot_write, remove_leftovers, remove_leftovers_in
 from tlfeatures.locks import locked
 
-_LOCK_SECONDS = 600.0  # to wait for another run that ranks
+_LOCK_SECONDS = 600.0  # longest wait for another run that holds the lock
 
 
 class ResultStore:
-    """The entries of a study, and the folder that keeps them, if there is one.
+    """The entries of a study, in a folder or in memory only.
 
-    Each entry is written to a file of its own as soon as it is computed. `results.json` is written
-    at the end of a run, with all entries that the folder has by then, also those of other runs.
+    Each entry is written to its own file as soon as it is computed. `results.json` is written at
+    the end of a run, with all entries of the folder at that time, including those of other runs.
 
     Parameters
     ----------
     folder : Path or None
-        None keeps everything in memory.
+        Folder of the results; None stores everything in memory.
     study : Study
 
     Attributes
     ----------
     commands : list of str
-        Command lines that computed the entries.
+        Command lines of the runs that computed the entries.
     computed : int
         Number of entries that this run computed.
     """
@@ -52,17 +52,17 @@ class ResultStore:
         self.commands: list[str] = []
         self.computed = 0
         self._stored: dict[str, StoredEntry] = {}  # by key
-        self._files: dict[str, Any] = dict(study.facts["files"])  # what is known of each file
+        self._files: dict[str, Any] = dict(study.facts["files"])  # path to spec, provenance, ...
         self._earlier_commands: list[str] = []  # of other runs
 
     @classmethod
     def open(cls, out: str | os.PathLike[str] | None, study: Study) -> ResultStore:
-        """Open a folder, read its entries, and create it if it does not exist.
+        """Open a folder and read its entries. The folder is created if it does not exist.
 
         Raises
         ------
         ParameterError
-            If it has results of another study, or is not a folder.
+            If the folder has results of another study, or the path is not a folder.
         FormatError
             If its files can't be read.
         BusyError
@@ -74,7 +74,7 @@ class ResultStore:
             return cls(None, study)
         folder = Path(out)
         if folder.exists() and not folder.is_dir():
-            raise ParameterError(f"{out} is a file; -o takes a folder for the results")
+            raise ParameterError(f"{out} is a file; expected a folder for the results after -o")
         try:
             (folder / ENTRIES).mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -109,20 +109,20 @@ class ResultStore:
             yield
 
     def _read_again(self, folder: Path) -> None:
-        """Check the study of the folder, and read the entries that are new."""
+        """Check the study of the folder, and read its new entries."""
         ranked = read_results(folder) if (folder / RESULTS).exists() else None
         if ranked is None and not (folder / STUDY).exists():
             write_study(folder, self.study)
         if not has_study(folder, self.study):
             raise ParameterError(
-                f"{folder} holds a benchmark of other images, labels, copies or folds; give "
-                "another -o, or remove it"
+                f"{folder} contains a benchmark of other images, labels, copies or folds; give "
+                "another folder with -o, or remove this one"
             )
-        there = stored_keys(folder)
-        for key in self._stored.keys() - there.keys():  # another run has replaced them
+        on_disk = stored_keys(folder)
+        for key in self._stored.keys() - on_disk.keys():  # another run has replaced them
             del self._stored[key]
         facts = {} if ranked is None else {head["key"]: head for head in ranked["heads"]}
-        for key in [*(key for key in facts if key in there), *there]:
+        for key in [*(key for key in facts if key in on_disk), *on_disk]:
             if key not in self._stored:
                 self._stored[key] = self._read(folder, key, facts.get(key, {}))
         if ranked is not None:
@@ -130,21 +130,21 @@ class ResultStore:
             self._add_commands(ranked["commands"])
 
     def _read(self, folder: Path, key: str, ranked: Mapping[str, Any]) -> StoredEntry:
-        """Read an entry; `ranked` are its facts in `results.json`."""
+        """Read an entry. `ranked` has its facts in `results.json`; empty if it is not there."""
         stored = read_entry(folder, key, self.study)
         facts = stored.entry.facts
-        facts["file"] = ranked.get("file", facts["file"])  # the file was found at another path
+        facts["file"] = ranked.get("file", facts["file"])  # the file may have been moved since
         if stored.source is not None:
             self._files.setdefault(facts["file"], stored.source)
         self._add_commands(stored.commands)
         return stored
 
     def _add_commands(self, commands: Sequence[str]) -> None:
-        """Put commands of other runs before those of this one."""
-        known = dict.fromkeys([*self._earlier_commands, *commands])
-        own = [line for line in self.commands if line not in known]
-        self._earlier_commands = list(known)
-        self.commands[:] = [*known, *own]
+        """Put the commands of other runs before the commands of this run."""
+        earlier = dict.fromkeys([*self._earlier_commands, *commands])
+        own = [line for line in self.commands if line not in earlier]
+        self._earlier_commands = list(earlier)
+        self.commands[:] = [*earlier, *own]
 
     @property
     def entries(self) -> list[Entry]:
@@ -160,7 +160,14 @@ class ResultStore:
         return newest
 
     def has(self, keys: Sequence[str], file: str) -> bool:
-        """Check for an entry with one of these keys, and set its file to this one."""
+        """Check whether there is an entry with one of these keys, and set its file.
+
+        Parameters
+        ----------
+        keys : sequence of str
+        file : str
+            Path of the embeddings file of this run, which becomes the file of the entry.
+        """
         for key in keys:
             if key in self._stored:
                 stored = self._stored[key]
@@ -172,8 +179,8 @@ class ResultStore:
 
     def _prefer(self, stored: StoredEntry) -> None:
         """Make an entry the newest one of its head, embedding and repeat."""
-        others = [each for each in self._stored.values() if each.place == stored.place]
-        if self.folder is None or len(others) == 1:
+        same_place = [other for other in self._stored.values() if other.place == stored.place]
+        if self.folder is None or len(same_place) == 1:
             return
         path = entry_path(self.folder, stored.entry.facts["key"])
         with suppress(OSError):  # another run has replaced it
@@ -181,14 +188,14 @@ class ResultStore:
             stored.modified = path.stat().st_mtime_ns
 
     def add(self, entry: Entry) -> None:
-        """Add a computed entry; it replaces one of the same head, embedding and repeat.
+        """Add a computed entry. It replaces an entry of the same head, embedding and repeat.
 
-        It is on the disk when this returns.
+        With a folder, the entry's file is written before the method returns.
 
         Raises
         ------
         OutputError
-            If its file can't be written.
+            If the entry's file can't be written.
         """
         own = [line for line in self.commands if line not in self._earlier_commands]
         stored = StoredEntry(entry, own, self._files.get(entry.facts["file"]))
@@ -208,7 +215,7 @@ class ResultStore:
         Raises
         ------
         OutputError
-            If it can't be written; it stays unchanged.
+            If the file can't be written. An existing file is kept.
         """
         entries = self.entries
         named = {entry.facts["file"] for entry in entries} | {self.study.facts["file"]}
@@ -227,9 +234,10 @@ class ResultStore:
         self._remove_replaced(self.folder)
 
     def _remove_replaced(self, folder: Path) -> None:
-        """Remove the files of entries that newer ones replace, as `results.json` is without them.
+        """Remove the files of entries that newer entries replace.
 
-        If this is interrupted, the next run does it.
+        `results.json` no longer names them. If a run is interrupted here, the next run removes
+        them.
         """
         kept = {stored.entry.facts["key"] for stored in self._newest().values()}
         for key in self._stored.keys() - kept:

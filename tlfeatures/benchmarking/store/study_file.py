@@ -1,4 +1,4 @@
-"""`study.npz`: the images of a benchmark and the folds of its first repeat."""
+"""The file `study.npz`: the images of a benchmark and the folds of its first repeat."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def read_study(folder: Path, facts: Mapping[str, Any]) -> Study:
     ----------
     folder : Path
     facts : mapping
-        Those of the study, from `results.json`.
+        Facts of the study, from `results.json`.
 
     Raises
     ------
@@ -70,12 +70,12 @@ def read_study(folder: Path, facts: Mapping[str, Any]) -> Study:
     path = folder / STUDY
     stored, arrays = _read(path)
     if stored["study"] != facts["study"]:
-        raise FormatError(f"{path} and {RESULTS} are of two benchmarks; {remedy(path)}")
+        raise FormatError(f"{path} and {RESULTS} belong to different benchmarks; {remedy(path)}")
     return _study(path, stored, arrays, facts)
 
 
 def has_study(folder: Path, study: Study) -> bool:
-    """Check whether the folder's study is this one.
+    """Check whether the folder contains this study.
 
     Raises
     ------
@@ -107,9 +107,9 @@ def _study(path: Path, stored: dict[str, Any], arrays: Arrays, facts: Mapping[st
             folds=_folds(arrays, n),
             facts=dict(facts),
         )
-        found = digest_of_study(study.ids, study.y, study.together, study.folds)
-        if found != stored["study"]:
-            raise ValueError("its hash is not that of its images and folds")
+        digest = digest_of_study(study.ids, study.y, study.together, study.folds)
+        if digest != stored["study"]:
+            raise ValueError("its hash does not match its images and folds")
     return study
 
 
@@ -120,7 +120,7 @@ _NO_ROWS: NDArray[np.int_] = np.empty(0, np.int_)
 
 def _texts(values: list[Any], n: int) -> NDArray[np.str_]:
     if len(values) != n or not all(isinstance(value, str) for value in values):
-        raise ValueError(f"a list has not {n} texts")
+        raise ValueError(f"a list does not have {n} texts")
     return np.array(values, np.str_)
 
 
@@ -147,5 +147,5 @@ def _divided(joined: NDArray[Any], ends: NDArray[Any], n: int) -> list[NDArray[n
     if joined.ndim != 1 or ends.ndim != 1 or not len(ends) or ends[-1] != len(joined):
         raise ValueError("rows of folds are missing")
     if len(joined) and not 0 <= joined.min() <= joined.max() < n:
-        raise ValueError(f"a fold has a row that isn't one of {n}")
+        raise ValueError(f"a fold has a row number outside the {n} images")
     return np.split(joined.astype(np.int_), ends[:-1])

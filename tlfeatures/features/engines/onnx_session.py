@@ -35,6 +35,6 @@ def session(model: bytes | str | os.PathLike[str], *, threads: int | None = None
 
 
 def in_short(error: Exception) -> str:
-    """Give the beginning of an error message on one line."""
+    """Return the beginning of an error message on one line."""
     text = " ".join(str(error).split())
     return text if len(text) <= _SHORT else text[:_SHORT] + "..."

@@ -1,4 +1,4 @@
-"""The base class of the classifiers: checked inputs, class weights by name, the likeliest label."""
+"""The base class of the classifiers: it checks inputs, and has class weights by name."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from tlfeatures.heads.class_weights import weights_of
 Floats = NDArray[np.float64]
 ClassWeight = Mapping[str, float] | str | None
 
-TINY = 1e-30  # the least number that is divided by, in float32 too
+TINY = 1e-30  # smallest divisor; it is not 0 in float32 either
 
 
 class BaseProbabilityClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """A classifier whose label is the most probable class, with class weights by name."""
+    """A classifier with class weights by name. It predicts the most probable class."""
 
     classes_: NDArray[Any]
     _dtypes: Any = np.float64  # accepted types of the columns; the first is the default
 
     def _checked(self, X: ArrayLike, y: ArrayLike) -> tuple[Floats, NDArray[np.int_]]:
-        """Check X and y, set `classes_`, and give X as floats and y as class codes."""
+        """Check X and y, set `classes_`, and return X as floats and y as class codes."""
         checked: Floats
         checked, y = validate_data(self, X, y, dtype=self._dtypes)
         self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
-            raise ValueError(f"there is one class only, {self.classes_[0]!r}; two are needed")
+            raise ValueError(f"y has only the class {self.classes_[0]!r}; expected two or more")
         return checked, codes
 
     def _new(self, X: ArrayLike) -> Floats:
@@ -44,7 +44,7 @@ class BaseProbabilityClassifier(ClassifierMixin, BaseEstimator):  # type: ignore
         return getattr(self, "class_weight", None)
 
     def _weights(self, codes: NDArray[np.int_]) -> Floats:
-        """Give the weight of each class."""
+        """Return the weight of each class."""
         weight = self._class_weight()
         if isinstance(weight, Mapping):
             return weights_of(weight, self.classes_.tolist())
@@ -55,9 +55,9 @@ class BaseProbabilityClassifier(ClassifierMixin, BaseEstimator):  # type: ignore
 
     @abstractmethod
     def predict_proba(self, X: ArrayLike) -> Floats:
-        """Give probabilities of shape (n, k), columns as in `classes_`."""
+        """Return probabilities of shape (n, k), with columns in the order of `classes_`."""
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
-        """Give the most probable class of each row."""
+        """Return the most probable class of each row."""
         labels: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(axis=1)]
         return labels

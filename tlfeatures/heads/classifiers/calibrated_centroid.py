@@ -1,4 +1,4 @@
-"""The nearest class mean, with probabilities."""
+"""The nearest class mean as a classifier with probabilities."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from tlfeatures.heads.classifiers.nearest_mean import NearestMean
 
 
 class CalibratedCentroid(BaseCalibratedClassifier):
-    """The class whose mean is nearest, with probabilities.
+    """Predicts the class whose mean is nearest, with calibrated probabilities.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Any scikit-learn classifier that has decisions, with calibrated probabilities."""
+"""A wrapper that adds probabilities to any scikit-learn classifier with decisions."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ from tlfeatures.heads.fit_arguments import Variant
 
 
 class CalibratedClassifier(BaseCalibratedClassifier):
-    """Any scikit-learn classifier that has decisions, with calibrated probabilities.
+    """Adds calibrated probabilities to a scikit-learn classifier that has decisions.
 
-    The label is that of the estimator's own `predict`. Most estimators predict the class of the
-    largest decision, which is then the most probable class, too. Some don't, for example
-    NearestCentroid: its label may be another class than the most probable one.
+    The label comes from the estimator's own `predict`. Most estimators predict the class of the
+    largest decision, which is then also the most probable class. Some estimators, for example
+    NearestCentroid, may predict another class than the most probable one.
 
     Parameters
     ----------
     estimator : scikit-learn classifier
-        With `decision_function`, one column for each class if there are more than two. It is
-        fitted on class codes; its `class_weight` names the classes themselves.
+        A classifier with `decision_function`, which returns one column for each class if there are
+        more than two classes. The estimator is fitted on class codes, but its `class_weight` has
+        class names.
     random_state : int or None
         Seed of the inner folds.
     """
@@ -40,11 +41,12 @@ class CalibratedClassifier(BaseCalibratedClassifier):
         return weight if weight == "balanced" or isinstance(weight, Mapping) else None
 
     def _row_weights(self, codes: NDArray[np.int_], variant: Variant = None) -> dict[str, Floats]:
-        """Give no weights: the estimator has its own."""
+        """Return no weights, because the estimator has its own weights."""
         return {}
 
     def _plain(self) -> BaseEstimator:
         plain = by_codes(self.estimator, self.classes_.tolist())
-        if "break_ties" in plain.get_params():  # by the decisions, not by the order of the classes
+        # Ties are broken by the decisions instead of the order of the classes.
+        if "break_ties" in plain.get_params():
             plain.set_params(break_ties=plain.decision_function_shape == "ovr")
         return plain

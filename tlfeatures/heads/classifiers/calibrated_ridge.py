@@ -1,4 +1,4 @@
-"""Ridge regression on the classes, with probabilities."""
+"""Ridge regression on the classes, as a classifier with probabilities."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from tlfeatures.heads.classifiers.calibration import BaseCalibratedClassifier
 
 
 class CalibratedRidge(BaseCalibratedClassifier):
-    """Ridge regression on the classes, with probabilities.
+    """Ridge regression on the classes, with calibrated probabilities.
 
     Parameters
     ----------
     alpha, class_weight
-        As in `sklearn.linear_model.RidgeClassifier`.
+        See `sklearn.linear_model.RidgeClassifier`.
     random_state : int or None
         Seed of the inner folds.
     """

@@ -16,31 +16,33 @@ from tlfeatures.heads.classifiers.base import ClassWeight, Floats
 from tlfeatures.heads.classifiers.calibration import BaseCalibratedClassifier
 from tlfeatures.heads.fit_arguments import FitArguments, Units, Variant
 
-LARGEST_KERNEL = 10_000  # rows, a matrix of 800 MB; with more rows, libsvm computes the kernel
-# Most iterations of the solver for two classes. On standardised columns it needs about 10 for each
-# row. On columns of values like 10,000 it would not end; then scikit-learn warns.
+LARGEST_KERNEL = 10_000  # rows: a matrix of 800 MB; with more rows, libsvm computes the kernel
+# Maximum number of solver iterations for two classes. Standardised columns need about 10 iterations
+# per row. With values such as 10,000, the solver would not end; it stops and scikit-learn warns.
 _ITERATIONS_A_ROW, _LEAST_ITERATIONS = 100, 100_000
 
 
 class CalibratedSVC(BaseCalibratedClassifier):
     """A support vector machine with probabilities.
 
-    The kernel matrix is computed once, by BLAS; calibration and parameter paths share it. The
-    solver stops after 100 iterations for each row, 100,000 at least, with scikit-learn's
-    `ConvergenceWarning`. With columns of very large values, which are not standardised, it would
-    not end.
+    The kernel matrix is computed once, by BLAS, and is used for the fit, for calibration and for
+    all points of a grid. The solver stops after 100 iterations per row, but not before 100,000,
+    with scikit-learn's `ConvergenceWarning`. Without this limit, it would not end on columns that
+    have very large values and are not standardised.
 
     Parameters
     ----------
     kernel : {"rbf", "linear"}
+        Kernel function.
     C : float
+        Inverse of the L2 penalty, as in `sklearn.svm.SVC`.
     gamma : float or "scale"
-        "scale" is one over the mean squared length of the fitted rows. It is scikit-learn's if the
-        columns have mean 0.
+        Coefficient of the RBF kernel. "scale" is 1 divided by the mean squared length of the fitted
+        rows. This is the same as scikit-learn's "scale" if the columns have mean 0.
     gamma_factor : float
-        Factor of gamma; its best values depend little on the width of the embedding.
+        Factor of gamma. Its best values depend little on the number of columns.
     class_weight
-        As in `sklearn.svm.SVC`, by the names of the classes.
+        Weights of the classes, as in `sklearn.svm.SVC`, by class name.
     random_state : int or None
         Seed of the inner folds.
     """
@@ -71,7 +73,10 @@ class CalibratedSVC(BaseCalibratedClassifier):
         images: Units = None,
         variant: Variant = None,
     ) -> CalibratedSVC:
-        """Fit on X of shape (n, d) and n labels, of at least two images a class."""
+        """Fit on X of shape (n, d) and n labels, with at least two images per class.
+
+        `FitArguments` describes `groups`, `images` and `variant`, of shape (n,).
+        """
         arguments = FitArguments(groups, images, variant)
         X, codes = self._checked(X, y)
         self._prepare(X)
@@ -102,8 +107,8 @@ class CalibratedSVC(BaseCalibratedClassifier):
 
     def _plain(self) -> SVC:
         kernel = "precomputed" if self.precomputed_ else self.kernel
-        # A precomputed kernel makes the last digits cheap: decisions are right to 1e-4.
-        # Ties of votes are broken by the decisions, as libsvm's own rule takes the first class.
+        # With a precomputed kernel, a small tolerance costs little; decisions are exact to 1e-4.
+        # Ties of votes are broken by the decisions, because libsvm would choose the first class.
         return SVC(
             kernel=kernel,
             C=self.C,
@@ -119,7 +124,7 @@ class CalibratedSVC(BaseCalibratedClassifier):
         return _rbf(euclidean_distances(X, others, squared=True), self.gamma_)
 
     def _new(self, X: ArrayLike) -> Floats:
-        """Give kernel rows if the kernel was precomputed; zeros except for support vectors."""
+        """Return rows of the kernel if it was precomputed, with zeros except at support vectors."""
         X = super()._new(X)
         if not self.precomputed_:
             return X
@@ -135,7 +140,7 @@ class CalibratedSVC(BaseCalibratedClassifier):
         points: Sequence[Mapping[str, Any]],
         variant: Variant = None,
     ) -> Iterator[NDArray[Any]]:
-        """Give the labels of new rows for each of several parameter settings."""
+        """Yield the labels of new rows for each of several parameter settings."""
         train, new = _Kernels(X, X), _Kernels(X_new, X)
         for point in points:
             svc = clone(self).set_params(**point)
@@ -151,7 +156,7 @@ class CalibratedSVC(BaseCalibratedClassifier):
 
 
 class _Kernels:
-    """Kernel matrices of the same rows; squared distances and the last kernel are kept."""
+    """Computes kernel matrices of the same rows, and caches distances and the last kernel."""
 
     def __init__(self, X: Floats, others: Floats) -> None:
         self._rows = X, others

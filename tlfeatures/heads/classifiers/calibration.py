@@ -1,10 +1,10 @@
-"""Calibrate the decisions of a classifier, so that it gives probabilities.
+"""Calibration: probabilities from the decisions of a classifier.
 
-The probabilities are calibrated on inner out-of-fold decisions: by Platt's sigmoid for two classes,
-by one temperature for more classes. Calibration never changes a label, because the label is always
-the classifier's own decision. Images of one group stay in one inner fold, if `fit` gets the groups.
-A classifier is fitted on variants of images, too; its probabilities are calibrated on the images
-alone. Variants are harder than images, and would make the probabilities too low.
+Calibration uses out-of-fold decisions of inner folds: Platt's sigmoid for two classes, and one
+temperature for more classes. Calibration never changes a label, because the label is always the
+classifier's own decision. If `fit` gets groups, the inner folds do not separate them. A classifier
+is also fitted on variants of images, but its probabilities are calibrated on images only. Variants
+are harder to classify than images, so they would make the probabilities too low.
 
 References
 ----------
@@ -36,14 +36,14 @@ from tlfeatures.heads.fit_arguments import FitArguments, Units, Variant
 from tlfeatures.heads.variant_weights import shares
 
 _CALIBRATION_FOLDS = 5
-_MANY, _FOLDS_OF_MANY = 3000, 2  # images from which two folds suffice, and these
+_MANY, _FOLDS_OF_MANY = 3000, 2  # with so many images, two folds are enough
 
 
 class BaseCalibratedClassifier(BaseProbabilityClassifier):
-    """A classifier with decisions, whose probabilities are calibrated."""
+    """Base class of classifiers that compute calibrated probabilities from decisions."""
 
     random_state: int | None
-    _penalised = False  # if True, an image and its variants weigh 1 together (see `shares`)
+    _penalised = False  # if True, an image and its variants have the weight 1 (see `shares`)
 
     @abstractmethod
     def _plain(self) -> BaseEstimator:
@@ -57,9 +57,9 @@ class BaseCalibratedClassifier(BaseProbabilityClassifier):
         images: Units = None,
         variant: Variant = None,
     ) -> BaseCalibratedClassifier:
-        """Fit on X of shape (n, d) and n labels, of at least two images a class.
+        """Fit on X of shape (n, d) and n labels, with at least two images per class.
 
-        `groups`, `images` and `variant`, of shape (n,), are described in `FitArguments`.
+        `FitArguments` describes `groups`, `images` and `variant`, of shape (n,).
         """
         X, codes = self._checked(X, y)
         return self._fit_decisions(X, codes, FitArguments(groups, images, variant))
@@ -67,10 +67,10 @@ class BaseCalibratedClassifier(BaseProbabilityClassifier):
     def _fit_decisions(
         self, X: Floats, codes: NDArray[np.int_], arguments: FitArguments
     ) -> BaseCalibratedClassifier:
-        # Codes in place of class names: a classifier may expect either, and always gets codes.
+        # The inner classifier is always fitted on class codes instead of class names.
         if not hasattr(self._plain(), "decision_function"):
             raise ParameterError(
-                f"{self._plain()} has no decision_function, of which probabilities could be made"
+                f"{self._plain()} has no decision_function, which probabilities are computed from"
             )
         variant = arguments.variant
         folds = _calibration_folds(codes, arguments, self.random_state)
@@ -81,11 +81,11 @@ class BaseCalibratedClassifier(BaseProbabilityClassifier):
         if held_out.ndim > 1 and held_out.shape[1] != len(self.classes_):
             raise ParameterError(
                 f"decision_function gives {held_out.shape[1]} columns for {len(self.classes_)} "
-                "classes; expected one column a class"
+                "classes; expected one column per class"
             )
         self.fitted_ = self._plain().fit(X, codes, **weights)
         image = np.ones(len(X), bool) if variant is None else np.asarray(variant) == 0
-        # Calibration needs the weights of classes, too, or it would undo them.
+        # Without class weights, calibration would reverse their effect.
         of_class = np.ones(len(X)) if self._class_weight() is None else self._weights(codes)[codes]
         self.slope_, self.intercept_ = _calibration(
             held_out[image].astype(np.float64), codes[image], of_class[image]
@@ -93,7 +93,7 @@ class BaseCalibratedClassifier(BaseProbabilityClassifier):
         return self
 
     def _row_weights(self, codes: NDArray[np.int_], variant: Variant = None) -> dict[str, Floats]:
-        """Weights of rows, for the classifier whose decisions are calibrated."""
+        """Return fit parameters with sample weights for the inner classifier; empty if none."""
         share = shares(variant) if self._penalised else None
         if getattr(self, "class_weight", None) is None:
             return {} if share is None else {"sample_weight": share}
@@ -101,16 +101,16 @@ class BaseCalibratedClassifier(BaseProbabilityClassifier):
         return {"sample_weight": of_class if share is None else of_class * share}
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
-        """Give the class that the classifier decides for, which calibration doesn't change."""
+        """Return the classifier's own label of each row. Calibration does not change it."""
         labels: NDArray[Any] = self.classes_[self.fitted_.predict(self._new(X))]
         return labels
 
     def predict_proba(self, X: ArrayLike) -> Floats:
-        """Give calibrated probabilities of shape (n, k), columns as in `classes_`.
+        """Return calibrated probabilities of shape (n, k), columns in the order of `classes_`.
 
-        With more than two classes, the most probable class is that of the largest decision. With
-        two classes, the sigmoid may cross 0.5 away from the decision 0. Close to it, the label can
-        be the less probable class.
+        With more than two classes, the class of the largest decision is the most probable class.
+        With two classes, the probability may be 0.5 at another decision than 0. For decisions near
+        0, the label can therefore be the less probable class.
         """
         decisions = self.decision_function(X)
         if decisions.ndim > 1:
@@ -120,7 +120,7 @@ class BaseCalibratedClassifier(BaseProbabilityClassifier):
         return np.column_stack([1 - second, second])
 
     def decision_function(self, X: ArrayLike) -> Floats:
-        """Give the decisions before calibration, of shape (n,) for two classes, else (n, k)."""
+        """Return decisions before calibration, of shape (n,) for two classes, otherwise (n, k)."""
         decisions: Floats = self.fitted_.decision_function(self._new(X))
         return decisions
 
@@ -132,9 +132,9 @@ class BaseCalibratedClassifier(BaseProbabilityClassifier):
         points: Sequence[Mapping[str, Any]],
         variant: Variant = None,
     ) -> Iterator[NDArray[Any]]:
-        """Give the labels of new rows for each of several parameter settings.
+        """Yield the labels of new rows for each of several parameter settings.
 
-        Labels need no calibration, which would cost several more fits for each setting.
+        Labels need no calibration, which would need several more fits for each setting.
         """
         for point in points:
             classifier = clone(self).set_params(**point)
@@ -147,7 +147,7 @@ class BaseCalibratedClassifier(BaseProbabilityClassifier):
 def _calibration(
     decisions: Floats, codes: NDArray[np.int_], weights: Floats
 ) -> tuple[float, float]:
-    """Fit the slope and intercept that turn out-of-fold decisions into probabilities."""
+    """Fit the slope and intercept that convert decisions to probabilities."""
     if decisions.ndim == 1:
         return _sigmoid(decisions, codes == 1, weights)
     return _inverse_temperature(decisions, codes, weights), 0.0
@@ -156,8 +156,8 @@ def _calibration(
 def _sigmoid(decisions: Floats, second: NDArray[np.bool_], weights: Floats) -> tuple[float, float]:
     """Fit Platt's sigmoid: slope and intercept of a logistic regression on softened labels.
 
-    A label of the second class counts as (n + 1) / (n + 2) of one, n being the images of that
-    class, so that classes which the decisions separate get no infinite slope.
+    A label of the second class has the value (n + 1) / (n + 2) instead of 1, where n is the number
+    of images of the class. Otherwise the slope would be infinite for perfectly separated classes.
     """
     least, most = 1 / (weights[~second].sum() + 2), 1 - 1 / (weights[second].sum() + 2)
     share = np.where(second, most, least)
@@ -171,15 +171,15 @@ def _sigmoid(decisions: Floats, second: NDArray[np.bool_], weights: Floats) -> t
         sample_weight=np.concatenate([weights * share, weights * (1 - share)]),
     )
     slope = float(fitted.coef_[0, 0] / scale)
-    # Decisions that are wrong more often than right carry no information on the classes.
+    # Decisions that are more often wrong than right give no information about the classes.
     return constant if slope < 0 else (slope, float(fitted.intercept_[0]))
 
 
 def _inverse_temperature(decisions: Floats, codes: NDArray[np.int_], weights: Floats) -> float:
     """Fit the number that decisions of shape (n, k) are multiplied by before the softmax.
 
-    As for Platt's sigmoid, labels are softened: a label counts as (n + 1) / (n + 2) of one, n being
-    all images, and the other classes share the rest.
+    Labels are softened as for Platt's sigmoid: a label has the value (n + 1) / (n + 2), where n is
+    the number of all images, and the other classes share the rest.
     """
     rows, classes = decisions.shape
     label = 1 - 1 / (weights.sum() + 2)
@@ -198,18 +198,18 @@ def _inverse_temperature(decisions: Floats, codes: NDArray[np.int_], weights: Fl
 def _calibration_folds(
     codes: NDArray[np.int_], arguments: FitArguments, seed: int | None
 ) -> list[Fold] | StratifiedKFold:
-    """Give five folds; two if there are many images, fewer if a class is small.
+    """Return five folds, two folds if there are many images, or fewer folds if a class is small.
 
-    Groups stay together, unless a training part would then lack a class. In that case single images
-    are divided: probabilities become overconfident, but nothing leaks into the rows that the
-    classifier is tested on.
+    Groups are not separated, unless the training rows of a fold would lack a class. In that case,
+    groups are ignored. The probabilities are then overconfident, but the test rows of the outer
+    fold are still not used.
     """
     images = arguments.images
     least = fewest(codes, images)
     if least < 2:
         raise ParameterError(
-            "calibrated probabilities need two images or more of each class; the smallest class "
-            "has 1: add images, take fewer folds, or --head logreg"
+            "calibrated probabilities need two or more images of each class; the smallest class "
+            "has 1: add images, use fewer folds, or --head logreg"
         )
     count = len(codes) if images is None else len(np.unique(images))
     wanted = _CALIBRATION_FOLDS if count < _MANY else _FOLDS_OF_MANY
@@ -223,7 +223,7 @@ def _calibration_folds(
 def _group_folds(
     codes: NDArray[np.int_], groups: NDArray[Any], wanted: int, seed: int | None
 ) -> list[Fold] | None:
-    """Give folds that keep groups together and train on every class; None if there are none."""
+    """Return folds that do not separate groups and train on all classes; None if not possible."""
     least = fewest(codes, groups)
     if least < 2:
         return None

@@ -1,4 +1,4 @@
-"""Linear decisions with the shapes that scikit-learn's linear classifiers have."""
+"""Linear decisions with the shapes of scikit-learn's linear classifiers."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from tlfeatures.heads.classifiers.base import Floats
 
 
 def one_row_for_two_classes(coef: Floats, intercept: Floats) -> tuple[Floats, Floats]:
-    """Replace the rows of two classes by their difference, as scikit-learn does."""
+    """Replace the coefficients of two classes by their difference, as scikit-learn does."""
     if len(coef) == 2:
         return coef[1:] - coef[:1], intercept[1:] - intercept[:1]
     return coef, intercept
 
 
 def linear_decisions(X: Floats, coef: Floats, intercept: Floats) -> Floats:
-    """Give decisions of shape (n,) for two classes, else (n, k)."""
+    """Return decisions of shape (n,) for two classes, otherwise (n, k)."""
     decisions = X @ coef.T + intercept
     return decisions[:, 0] if len(coef) == 1 else decisions

@@ -13,9 +13,9 @@ from tlfeatures.heads.class_weights import weights_of
 
 
 class NamedBoosting(HistGradientBoostingClassifier):  # type: ignore[misc]
-    """scikit-learn's histogram gradient boosting, whose `class_weight` names the classes.
+    """Histogram gradient boosting whose `class_weight` has class names as keys.
 
-    scikit-learn's own expects the positions of the classes in their order.
+    The keys of scikit-learn's own `class_weight` would be class codes.
     """
 
     class_weight: Any
@@ -32,7 +32,7 @@ class NamedBoosting(HistGradientBoostingClassifier):  # type: ignore[misc]
         weights = weights_of(by_name, classes.tolist())[codes]
         if sample_weight is not None:
             weights = weights * np.asarray(sample_weight)
-        self.class_weight = None  # the row weights contain it
+        self.class_weight = None  # `weights` include the class weights
         try:
             super().fit(X, y, sample_weight=weights)
         finally:

@@ -13,9 +13,9 @@ from tlfeatures.heads.classifiers.linear import linear_decisions, one_row_for_tw
 
 
 class NearestMean(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """The class whose mean is nearest: what `sklearn.neighbors.NearestCentroid` predicts.
+    """Predicts the class whose mean is nearest, as `sklearn.neighbors.NearestCentroid` does.
 
-    It is a linear classifier with coefficients, so that `compact` can rotate it back.
+    Unlike NearestCentroid, this class has coefficients, so that `compact` can convert it.
     """
 
     def fit(self, X: Floats, y: NDArray[np.int_]) -> NearestMean:
@@ -28,11 +28,14 @@ class NearestMean(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def decision_function(self, X: Floats) -> Floats:
-        """Give half the squared distance to the other mean less that to a class's own."""
+        """Return decisions of shape (n,) for two classes, otherwise (n, k).
+
+        A decision is linear in X. It is larger for a class whose mean is nearer.
+        """
         return linear_decisions(X, self.coef_, self.intercept_)
 
     def predict(self, X: Floats) -> NDArray[Any]:
-        """Give the class of the nearest mean."""
+        """Return the class of the nearest mean."""
         decisions = self.decision_function(X)
         best = (decisions > 0).astype(int) if decisions.ndim == 1 else decisions.argmax(axis=1)
         labels: NDArray[Any] = self.classes_[best]

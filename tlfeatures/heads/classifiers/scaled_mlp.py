@@ -21,16 +21,16 @@ from tlfeatures.heads.classifiers.base import (
     Floats,
 )
 
-_BATCH = 32  # rows
+_BATCH = 32  # number of rows of a batch
 
 
 class ScaledMLP(BaseProbabilityClassifier):
-    """A perceptron with one hidden layer on columns of a common scale, trained for a fixed time.
+    """A perceptron with one hidden layer, trained for a fixed number of epochs.
 
-    All columns are divided by one number, their root mean square, so that PCA scores keep their
-    relative widths. An epoch is one call of scikit-learn's `MLPClassifier.partial_fit`, with the
-    rows in random order. Where many passes over few rows are needed, an epoch contains several
-    passes: a call takes at least a millisecond, and so does training on a few batches.
+    All columns are divided by the same number, their root mean square, so that PCA scores keep
+    their relative variances. An epoch is one call of scikit-learn's `MLPClassifier.partial_fit`,
+    with the rows in random order. If there are few rows, an epoch has several passes over them,
+    because each call takes at least a millisecond, as long as the training on a few batches.
 
     Parameters
     ----------
@@ -39,26 +39,28 @@ class ScaledMLP(BaseProbabilityClassifier):
     alpha : float
         L2 penalty, as in `sklearn.neural_network.MLPClassifier`.
     epochs : int
-        Least number of epochs.
+        Smallest number of epochs.
     steps : int
-        Least number of batches of 32 rows in all epochs. Up to 1,600 rows, the default values give
-        about 1,000 batches in 20 to 39 epochs.
+        Smallest number of batches of 32 rows in all epochs. For up to 1,600 rows, the default
+        values give about 1,000 batches in 20 to 39 epochs.
     learning_rate_init : float
         Learning rate of Adam.
     class_weight
-        Weights of the rows of each class.
+        Weights of the classes, by class name, or "balanced".
     random_state : int or None
+        Seed of the initial weights and of the order of rows.
 
     Attributes
     ----------
     scale_ : float
         The number that columns are divided by.
     coefs_ : list of two ndarray, of shape (d, hidden) and (hidden, outputs)
-        Weights; there is one output for two classes, else one for each class.
+        Weights of both layers. There is one output for two classes, otherwise one for each class.
     intercepts_ : list of two ndarray, of shape (hidden,) and (outputs,)
+        Intercepts of both layers.
     """
 
-    _dtypes = (np.float64, np.float32)  # float32, as embeddings are stored, takes half the time
+    _dtypes = (np.float64, np.float32)  # embeddings are float32, which takes half the time
 
     def __init__(
         self,
@@ -95,13 +97,13 @@ class ScaledMLP(BaseProbabilityClassifier):
         Yields
         ------
         int
-            Number of the completed epoch, from 1. Until the next step, the classifier predicts
-            with the weights of this epoch; it keeps them if the iteration stops.
+            Number of the completed epoch, starting with 1. Until the next step, the classifier
+            predicts with the weights of this epoch. It keeps them if the iteration stops.
 
         Raises
         ------
         ParameterError, ValueError
-            At the first step, for a wrong parameter or wrong rows.
+            At the first step, if a parameter or the rows are invalid.
         """
         columns, codes = self._checked(X, y)
         epochs, passes = self._epochs_and_passes(len(columns))
@@ -125,7 +127,7 @@ class ScaledMLP(BaseProbabilityClassifier):
             yield epoch
 
     def _epochs_and_passes(self, rows: int) -> tuple[int, int]:
-        """Give the number of epochs and of passes over the rows in each of them."""
+        """Return the number of epochs, and the number of passes over the rows in an epoch."""
         for name in ("epochs", "steps"):
             value = getattr(self, name)
             if not isinstance(value, numbers.Integral) or value < 1:
@@ -136,7 +138,7 @@ class ScaledMLP(BaseProbabilityClassifier):
         return -(-passes // in_epoch), in_epoch
 
     def predict_proba(self, X: ArrayLike) -> Floats:
-        """Give probabilities of shape (n, k), columns as in `classes_`."""
+        """Return probabilities of shape (n, k), with columns in the order of `classes_`."""
         hidden = self._new(X) / self.scale_ @ self.coefs_[0] + self.intercepts_[0]
         outputs = np.maximum(hidden, 0) @ self.coefs_[1] + self.intercepts_[1]
         if len(self.classes_) > 2:
@@ -149,20 +151,20 @@ class ScaledMLP(BaseProbabilityClassifier):
 def train_once(
     mlp: MLPClassifier, X: NDArray[Any], codes: NDArray[np.int_], weights: Floats | None = None
 ) -> None:
-    """Train a network on all rows once, by `partial_fit`.
+    """Train a network on all rows once, with `partial_fit`.
 
     Parameters
     ----------
     mlp : MLPClassifier
     X : ndarray of shape (n, d)
     codes : ndarray of shape (n,), int
-        Every class has rows in the first epoch.
+        Class codes. In the first epoch, every class must have rows.
     weights : ndarray of shape (n,), optional
 
     Raises
     ------
     KeyboardInterrupt
-        scikit-learn turns Ctrl-C into a warning, so that the next epoch would follow.
+        After Ctrl-C. scikit-learn converts Ctrl-C to a warning, so the training would continue.
     """
     classes = None if hasattr(mlp, "coefs_") else np.unique(codes)
     with warnings.catch_warnings():

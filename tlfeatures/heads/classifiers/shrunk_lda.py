@@ -13,18 +13,20 @@ from tlfeatures.heads.classifiers.linear import linear_decisions, one_row_for_tw
 
 
 class ShrunkLDA(BaseProbabilityClassifier):
-    """Linear discriminant analysis, its covariance shrunk towards a multiple of the identity.
+    """Linear discriminant analysis whose covariance is shrunk towards a multiple of the identity.
 
-    It gives the same as `LinearDiscriminantAnalysis(solver="lsqr", shrinkage=...)` on the same
-    columns, in closed form. Shrinkage depends on the number of columns: s on the r principal
-    coordinates of d columns equals q s / (q s + 1 - s) on the d columns, with q = d / r.
+    The result is the same as that of scikit-learn's `LinearDiscriminantAnalysis` with the solver
+    lsqr on the same columns, but it is computed in closed form. The effect of shrinkage depends on
+    the number of columns: s on the r principal coordinates of d columns has the same effect as
+    q s / (q s + 1 - s) on the d columns, with q = d / r.
 
     Parameters
     ----------
     shrinkage : float
-        From 0, the covariance as it is, to 1, the identity times the mean variance.
+        Shrinkage from 0 (the covariance of the rows) to 1 (the identity times the mean variance).
     class_weight
-        "balanced" takes the classes for equally frequent, a dict multiplies their frequencies.
+        With "balanced", all classes have the same prior. A dict multiplies the frequencies of the
+        classes.
 
     References
     ----------
@@ -45,7 +47,7 @@ class ShrunkLDA(BaseProbabilityClassifier):
         within = X - means[codes]
         covariance = (1 - self.shrinkage) / len(X) * (within.T @ within)
         mean_variance = max(np.einsum("ij,ij->", within, within) / within.size, 1e-200)
-        # The last term keeps a direction without any variance from dividing by zero.
+        # 1e-9 prevents a division by zero for a direction without any variance.
         covariance.flat[:: len(covariance) + 1] += (self.shrinkage + 1e-9) * mean_variance
         coef = solve(covariance, means.T, assume_a="pos", check_finite=False).T
         priors = np.bincount(codes) * self._weights(codes)
@@ -54,11 +56,11 @@ class ShrunkLDA(BaseProbabilityClassifier):
         return self
 
     def decision_function(self, X: ArrayLike) -> Floats:
-        """Give log posterior odds of shape (n,) for two classes, else log posteriors (n, k)."""
+        """Return log odds of shape (n,) for two classes, otherwise log posteriors of (n, k)."""
         return linear_decisions(self._new(X), self.coef_, self.intercept_)
 
     def predict_proba(self, X: ArrayLike) -> Floats:
-        """Give probabilities of shape (n, k), columns as in `classes_`."""
+        """Return probabilities of shape (n, k), with columns in the order of `classes_`."""
         decisions = self.decision_function(X)
         if decisions.ndim == 1:
             decisions = np.column_stack([np.zeros(len(decisions)), decisions])

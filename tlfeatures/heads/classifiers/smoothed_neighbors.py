@@ -11,17 +11,17 @@ from tlfeatures.heads.classifiers.base import BaseProbabilityClassifier, ClassWe
 
 
 class SmoothedNeighbors(BaseProbabilityClassifier):
-    """Nearest neighbours with votes that are never 0.
+    """Nearest neighbours with smoothed probabilities.
 
-    One more vote is shared by all classes, so that no class has probability 0 (Laplace's rule of
-    succession). The order of the classes stays.
+    All classes share one additional vote, so that no class has probability 0 (Laplace's rule of
+    succession). The order of the classes by probability does not change.
 
     Parameters
     ----------
     n_neighbors : int
-        Number of neighbours; all rows if there are fewer.
+        Number of neighbours. If there are fewer rows, all rows are neighbours.
     class_weight
-        Factors of the votes of the classes.
+        Factors of the votes of each class.
     """
 
     def __init__(self, n_neighbors: int = 10, class_weight: ClassWeight = None) -> None:
@@ -33,7 +33,7 @@ class SmoothedNeighbors(BaseProbabilityClassifier):
         X, codes = self._checked(X, y)
         self.weights_ = self._weights(codes)
         self.rows_, self.codes_ = X, codes
-        self._searcher = self._new_search()  # refuses a number of neighbours below 1
+        self._searcher = self._new_search()  # raises an error if n_neighbors is below 1
         return self
 
     def _new_search(self) -> KNeighborsClassifier:
@@ -41,13 +41,13 @@ class SmoothedNeighbors(BaseProbabilityClassifier):
         return KNeighborsClassifier(count, algorithm="brute").fit(self.rows_, self.codes_)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out the search: a model file holds the rows once, and nothing that is derived."""
+        """Return the state without the search object, which would contain the rows again."""
         state: dict[str, Any] = dict(super().__getstate__())
         state.pop("_searcher", None)
         return state
 
     def predict_proba(self, X: ArrayLike) -> Floats:
-        """Give probabilities of shape (n, k), columns as in `classes_`."""
+        """Return probabilities of shape (n, k), with columns in the order of `classes_`."""
         columns = self._new(X)
         if getattr(self, "_searcher", None) is None:  # after loading
             self._searcher = self._new_search()

@@ -1,5 +1,5 @@
-"""The audit of a dataset: probable label errors, contradicting or leaking copies, outliers.
+"""The audit of a dataset: probable label errors, copies in two classes or splits, and outliers.
 
-In: an embeddings file and labels, or a dataset.
-Out: findings, worst first; `audit.py` explains the methods and has the entry points.
+In: an embeddings file and labels, or a dataset. Out: findings, worst first. `audit.py`
+explains the methods and has the function to call.
 """

@@ -1,41 +1,44 @@
-"""Probable errors in labels and images, as one list with the worst first.
+"""The audit of a dataset: a list of probable errors in labels and images, the worst first.
 
 There are four kinds of findings:
 
-- **near-duplicate**: the same photo, by file or by embedding (`tlfeatures.dataset.duplicates`), in
-  two classes, so that one label is certainly wrong; or in two of the given splits, so that scores
-  on one of them are too good. Copies within a class and a split do no harm and are not listed.
+- **near-duplicate**: two images that show the same photo, according to their files or their
+  embeddings (`tlfeatures.dataset.duplicates`), are in two classes or in two of the given splits. In
+  two classes, one label is certainly wrong. In two splits, scores are too good. Copies within one
+  class and one split are harmless and are not listed.
 - **label**: confident learning (Northcutt, Jiang and Chuang, Confident learning: estimating
   uncertainty in dataset labels, Journal of Artificial Intelligence Research 70, 2021, 1373-1411),
-  by the library cleanlab, on out-of-fold probabilities. It lists images off the diagonal of the
-  confident joint: the probability of another class is as high as it is on average for images of
-  that class. Copies and groups stay in one fold, so that a mislabelled copy does not support
-  itself.
+  as the library cleanlab computes it from out-of-fold probabilities. An image off the diagonal of
+  the confident joint is listed: the probability of another class is at least as high as its mean
+  over the images of that class. Copies and groups are in the same fold, so that a mislabelled copy
+  does not confirm its own label.
 - **outlier**: images far from their 10th nearest image (Ramaswamy, Rastogi and Shim, Efficient
   algorithms for mining outliers from large data sets, SIGMOD 2000), by the distance of
   `tlfeatures.dataset.duplicates`. The logarithm of the distance is taken relative to the median of
-  the image's class, so that a small or varied class is not an outlier as a whole. Images beyond 3.5
-  robust deviations (1.4826 times the median absolute deviation) are listed, the limit of Iglewicz
-  and Hoaglin (How to detect and handle outliers, 1993).
+  the image's class, so that not all images of a small or varied class are outliers. Images beyond
+  3.5 robust deviations (1.4826 times the median absolute deviation) are listed. This is the limit
+  of Iglewicz and Hoaglin (How to detect and handle outliers, 1993).
 - **unreadable**: images that `extract` could not read, with the reason. They have no embedding, so
-  the other methods don't see them.
+  the other methods do not include them.
 
-Labels, outliers and contradictions together list an image once, in the worst of its findings.
+An image with several findings among label errors, outliers and copies in two classes is listed
+once, with its worst finding.
 
-The order is: copies in two classes, copies in two splits, unreadable images, then labels and
-outliers together; within these by the score, which says how sure the finding is:
+The order is: copies in two classes, copies in two splits, unreadable images, and then label errors
+and outliers together. Within each of these parts, findings are sorted by the score, a measure of
+certainty:
 
 ==============  ==================================================================================
-near-duplicate  1 for identical files, else the similarity of `tlfeatures.dataset.duplicates`
+near-duplicate  1 for identical files, or the similarity of `tlfeatures.dataset.duplicates`
 unreadable      1
 label           (1 + p(suggested) - p(given)) / 2: 0.5 is a tie, 1 is certain
 outlier         1 - 3.5 / (2 z), z the robust deviations: 0.5 at the limit, 0.75 at twice the limit
 ==============  ==================================================================================
 
-Measured with VGG16 at 224, block5_pool.avg, on 1,078 landscapes (Intel; glacier or mountain). The
-labels of 54 images were flipped. The table shows how many of them are among the first 25, 50 and
-100 images by the score, for one 5-fold cross-validation and for the mean of three; mean of six
-random choices of the 54:
+The default head was chosen by an experiment with VGG16 at 224, block5_pool.avg, on 1,078 landscapes
+(Intel; glacier or mountain). The labels of 54 images were flipped. The table shows how many of the
+54 images are among the first 25, 50 and 100 images by the score, for one 5-fold cross-validation
+and for the mean of three. The numbers are means over six random choices of the 54 images:
 
 ===================  ===================  ===================
 head                 one                  three
@@ -46,14 +49,15 @@ rbf-svm              14.7   23.7   36.2   15.0   24.2   37.7
 rbf-svm and mlp      15.0   24.8   37.0   15.5   24.7   38.5
 ===================  ===================  ===================
 
-The heads are right on 86 % of these images before any label is flipped, so most of the other
-images in the list look like both classes, or are errors of the original labels. So the default is
-rbf-svm and three cross-validations. Ten folds, or a second fit without the listed images, changed
-less than another choice of the 54.
+The accuracy of the heads on the unchanged labels is 86 %. Most of the other images in the list look
+like both classes, or their original labels are wrong. The default is rbf-svm with three
+cross-validations. Ten folds, or a second fit without the listed images, changed the numbers less
+than another choice of the 54 images.
 
-Outliers: of the unchanged 1,078 landscapes 7 are listed, and of 397 photos of insects none. Of 5
-insects added to the landscapes all are found, of 20 (which are then neighbours of each other) 13.
-Of 5 landscapes added to the insects, which are a varied set, 1 is found, and of 20 none.
+The outliers were tested in the same way. The audit lists 7 of the 1,078 landscapes, and none of 397
+photos of insects. If 5 insects are added to the landscapes, all 5 are listed; if 20 are added, 13
+are listed, because the insects are then neighbours of each other. The photos of insects are a
+varied set: if 5 landscapes are added to them, 1 is listed; if 20 are added, none is listed.
 """
 
 from __future__ import annotations
@@ -71,7 +75,8 @@ from tlfeatures.dataset.duplicates import Similarity, find_copies
 from tlfeatures.dataset.labels import Groups, Labels
 from tlfeatures.dataset.load import Data, as_dataset, check_similarity
 from tlfeatures.errors import ParameterError
-from tlfeatures.heads.table import OneHead, make_one_head
+from tlfeatures.heads.make_heads import make_one_head
+from tlfeatures.heads.table import OneHead
 from tlfeatures.metrics.scores import Floats
 from tlfeatures.model_selection.audit.copies import (
     CopyPair,
@@ -88,7 +93,7 @@ from tlfeatures.model_selection.progress import Progress, ProgressCounter
 from tlfeatures.model_selection.trainer import Trainer
 
 logger = logging.getLogger(__name__)
-_REPEATS = 3  # cross-validations whose probabilities are averaged, see above
+_REPEATS = 3  # number of cross-validations whose probabilities are averaged
 
 
 def audit(
@@ -107,31 +112,31 @@ def audit(
     output: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
 ) -> Audit:
-    """List probable label errors, contradicting or leaking copies, and outliers, worst first.
+    """List probable label errors, copies in two classes or splits, and outliers, worst first.
 
-    Nothing is changed in the file, in the dataset or in the folder of images.
+    The file, the dataset and the folder of images are not changed.
 
     Parameters
     ----------
     data : path or Dataset
-        Embeddings file of `extract`, or what `load_dataset` returns. Variants are not used.
+        Embeddings file of `extract`, or a loaded dataset. Variants are not used.
     embedding, labels, groups, label_level, label_columns
-        See `load_dataset`; only with a path.
+        See `load_dataset`. They apply to a file, not to a dataset.
     near_duplicates : float, "auto" or None
-        See `load_dataset`. For a `Dataset`, "auto" keeps its own copies; any other value finds
-        them again, on `data.looks` or, without it, on `data.X`. The score of a pair of copies is
-        the similarity on the same array, so that a `Dataset` gives the same scores as its file if
-        it was loaded with `looks=True`.
+        See `load_dataset`. For a `Dataset`, "auto" keeps its own copies. With any other value,
+        copies are searched again in `data.looks` or, without it, in `data.X`. The score of a pair
+        of copies is the similarity in the same array. A `Dataset` that was loaded with
+        `looks=True` therefore gives the same scores as its file.
     head : str or scikit-learn classifier
         The head whose out-of-fold probabilities judge the labels, see `make_head`.
     cv : int
-        Number of folds; each class needs at least as many images. Given splits are ignored here.
+        Number of folds. Each class needs at least as many images. Given splits are ignored.
     n_jobs : int or None
-        Number of folds fitted at once; the result doesn't depend on it.
+        Number of folds that are fitted at the same time. It does not change the result.
     random_state : int or None
         Seed of the folds and, if it is given by name, of the head.
     output : path, optional
-        Write all findings to this file, as CSV or JSON by its ending .csv or .json.
+        Write all findings to this file. The ending .csv or .json selects the format.
     progress : callable of (done, total), optional
         Called after each fold.
 
@@ -142,12 +147,13 @@ def audit(
     Raises
     ------
     DatasetError
-        See `load_dataset`; with one class, or a class of fewer images than folds.
+        See `load_dataset`; also if there is only one class, or a class has fewer images than there
+        are folds.
     ParameterError
         If the head is unknown or gives no probabilities, an option of a file is given with a
-        `Dataset`, or the output is not a possible file.
+        `Dataset`, or the output has another ending or can't be created.
     OutputError
-        If the output can't be written; an existing file stays unchanged.
+        If the output can't be written. An existing file is not changed.
 
     Notes
     -----
@@ -160,7 +166,7 @@ def audit(
     """
     source = data.file if isinstance(data, Dataset) else data
     write = None if output is None else _writer(output, (source, labels, groups))
-    name, _ = make_one_head(head)  # report a wrong name before the file is read
+    name, _ = make_one_head(head)  # reports a wrong name before the file is read
     check_similarity(near_duplicates)
     is_file = not isinstance(data, Dataset)
     data = as_dataset(
@@ -186,7 +192,7 @@ def audit(
 
 
 def _with_copies(data: Dataset, near_duplicates: Similarity) -> Dataset:
-    """Return a dataset without its variants, with its own copies or those of this similarity."""
+    """Return a dataset without variants, whose copies have at least the given similarity."""
     data = replace(data, variants=None)
     if near_duplicates == "auto":
         return data
@@ -196,7 +202,7 @@ def _with_copies(data: Dataset, near_duplicates: Similarity) -> Dataset:
 
 
 def _writer(output: str | os.PathLike[str], inputs: Iterable[object]) -> Callable[[Audit], None]:
-    """Return a function that writes there; raise ParameterError if that is not possible."""
+    """Return a function that writes an audit to `output`; raise ParameterError if it can't be."""
     path = Path(output)
     writers = {
         ".csv": lambda result: result.write_csv(path),
@@ -221,7 +227,7 @@ def _out_of_fold(
     random_state: int | None,
     progress: Progress | None,
 ) -> tuple[Floats, float]:
-    """Average the probabilities and accuracies of several cross-validations."""
+    """Return the mean probabilities and the mean accuracy of several cross-validations."""
     tables, accuracies = [], []
     count = ProgressCounter(_REPEATS * cv, progress)
     with Trainer(data, n_jobs=n_jobs, progress=count.add) as trainer:
@@ -241,7 +247,10 @@ def _out_of_fold(
 
 
 def _judges(data: Dataset, head: str, accuracy: float) -> bool:
-    """Check whether a head is surely better than always naming the largest class; warn if not."""
+    """Check whether a head is surely better than always predicting the largest class.
+
+    If it is not, a warning is logged.
+    """
     chance = np.unique(data.y, return_counts=True)[1].max() / len(data.y)
     error = np.sqrt(chance * (1 - chance) / len(data.y))
     if accuracy > chance + 2 * error:
@@ -273,7 +282,7 @@ def _result(data: Dataset, head: str, probabilities: Floats, accuracy: float) ->
 def _findings(
     data: Dataset, probabilities: Floats, pairs: list[CopyPair], judged: bool
 ) -> list[Finding]:
-    """Return findings of all kinds in order; equal scores are ordered by id."""
+    """Return the findings of all kinds in order. Findings with equal scores are sorted by id."""
     contradicting = find_contradictions(data, probabilities, pairs)
     leaking = find_leaks(data, pairs)
     doubted = {

@@ -1,4 +1,4 @@
-"""Copies and near-duplicates that are in two classes or in two splits."""
+"""Finding copies and near-duplicates that are in two classes or in two splits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,17 @@ _SPLIT_ORDER = {"train": 0, "val": 1, "test": 2}
 
 @dataclass(frozen=True)
 class CopyPair:
-    """Two rows that show the same photo; identical files have the score 1."""
+    """Two rows that show the same photo.
+
+    Attributes
+    ----------
+    i, j : int
+        The rows.
+    score : float
+        Similarity of the images; 1 for identical files.
+    identical : bool
+        Whether the files are identical.
+    """
 
     i: int
     j: int
@@ -28,7 +38,7 @@ class CopyPair:
 
     @property
     def relation(self) -> str:
-        """What one image is to the other, in words."""
+        """Relation of the two images, in words."""
         return "the same file" if self.identical else "nearly the same image"
 
 
@@ -38,13 +48,13 @@ def find_divided(data: Dataset) -> list[CopyPair]:
     Parameters
     ----------
     data : Dataset
-        Pairs of `copies` whose files have the same digest are the same file. The others are
-        near-duplicates: their score is the similarity on `looks` or, without it, on `X`.
+        Pairs of `copies` whose files have the same digest are identical. The other pairs are
+        near-duplicates. Their score is the similarity in `looks` or, without it, in `X`.
 
     Returns
     -------
     list of CopyPair
-        The surest first.
+        Identical files come first, and then near-duplicates by decreasing similarity.
     """
     file = _numbers_of_files(data)
     splits = np.array(_splits(data))
@@ -63,7 +73,7 @@ def find_divided(data: Dataset) -> list[CopyPair]:
 
 
 def _numbers_of_files(data: Dataset) -> NDArray[np.int64]:
-    """Give rows of the same file the same number."""
+    """Return a number for each row. Rows whose files are identical have the same number."""
     if data.digests is None:
         return np.arange(len(data.y))
     same = merge_groups(len(data.y), None, [identical_pairs(data.digests)])
@@ -75,9 +85,9 @@ def _splits(data: Dataset) -> list[str]:
 
 
 def _identical_pairs(data: Dataset, file: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    """Pair each row with its first copy in another class, and with that in another split.
+    """Pair each row with its first copy in another class, and its first copy in another split.
 
-    So a thousand copies give at most two thousand pairs and not half a million.
+    A thousand copies then give at most two thousand pairs; all pairs would be half a million.
     """
     copies: dict[int, list[int]] = {}
     for row, number in enumerate(file.tolist()):
@@ -96,9 +106,22 @@ def _identical_pairs(data: Dataset, file: NDArray[np.int64]) -> Iterator[tuple[i
 def find_contradictions(
     data: Dataset, probabilities: Floats, pairs: list[CopyPair]
 ) -> dict[int, Finding]:
-    """Find copies in two classes, by row; a row appears once, with its most similar copy.
+    """Find copies in two classes. Each row appears once, with its most similar copy.
 
-    Both rows show the same image, so the mean of their probabilities judges both labels.
+    Both rows show the same photo, so their mean probabilities are used to judge both labels.
+
+    Parameters
+    ----------
+    data : Dataset
+    probabilities : ndarray of shape (n, k)
+        Out-of-fold probabilities.
+    pairs : list of CopyPair
+        Result of `find_divided`.
+
+    Returns
+    -------
+    dict of row to Finding
+        Rows whose label is less probable than the label of their copy.
     """
     column = {name: number for number, name in enumerate(data.classes)}
     splits = _splits(data)
@@ -120,7 +143,19 @@ def find_contradictions(
 
 
 def find_leaks(data: Dataset, pairs: list[CopyPair]) -> dict[int, Finding]:
-    """Find copies in two splits, by row; the row in train, else in val, is the one to remove."""
+    """Find copies in two splits.
+
+    Parameters
+    ----------
+    data : Dataset
+    pairs : list of CopyPair
+        Result of `find_divided`.
+
+    Returns
+    -------
+    dict of row to Finding
+        Rows to remove: of each pair, the row in train, or in val if the other row is in test.
+    """
     splits = _splits(data)
     findings: dict[int, Finding] = {}
     for pair in pairs:

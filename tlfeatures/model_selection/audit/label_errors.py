@@ -1,4 +1,4 @@
-"""Probable label errors, by confident learning."""
+"""Finding probable label errors by confident learning."""
 
 from __future__ import annotations
 
@@ -16,7 +16,18 @@ logger = logging.getLogger(__name__)
 
 
 def find_label_errors(data: Dataset, probabilities: Floats) -> dict[int, Finding]:
-    """Find probable label errors, by row; the suggested class is more probable."""
+    """Find probable label errors. The suggested class is the most probable class.
+
+    Parameters
+    ----------
+    data : Dataset
+    probabilities : ndarray of shape (n, k)
+        Out-of-fold probabilities.
+
+    Returns
+    -------
+    dict of row to Finding
+    """
     classes = np.array(data.classes)
     rows = np.flatnonzero(~np.isin(data.y, _classes_of_one_group(data)))
     table, given = probabilities[rows], np.searchsorted(classes, data.y[rows])
@@ -37,7 +48,7 @@ def find_label_errors(data: Dataset, probabilities: Floats) -> dict[int, Finding
 
 
 def _classes_of_one_group(data: Dataset) -> list[str]:
-    """Return classes of one group only: when they are tested, no fold has trained on them."""
+    """Return the classes that have only one group: no head is fitted on them and tests them."""
     if data.together is None:
         return []
     names = [name for name in data.classes if len(set(data.together[data.y == name])) == 1]
@@ -51,12 +62,12 @@ def _classes_of_one_group(data: Dataset) -> list[str]:
 
 
 def _issues(given: NDArray[np.int_], table: Floats) -> tuple[NDArray[np.bool_], Floats]:
-    """Return whether each label is an issue for cleanlab, and the quality of each label, 0 to 1."""
+    """Return whether each label is an issue for cleanlab, and the label's quality from 0 to 1."""
     from cleanlab.filter import find_label_issues
     from cleanlab.rank import get_label_quality_scores
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about classes with few images
+        warnings.simplefilter("ignore")  # cleanlab warns about classes with few images
         wrong = find_label_issues(
             given, table, filter_by="confident_learning", n_jobs=1, verbose=False
         )

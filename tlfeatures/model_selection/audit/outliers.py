@@ -1,4 +1,4 @@
-"""Images that are far from all others."""
+"""Finding outliers: images that are far from all other images."""
 
 from __future__ import annotations
 
@@ -8,15 +8,22 @@ from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.distances import neighbor_distances
 from tlfeatures.model_selection.audit.results import Finding, finding_of
 
-_NEIGHBOR = 10  # the nearest ones may be copies of the image
-_LIMIT = 3.5  # robust deviations
+_NEIGHBOR = 10  # not the nearest image, because it may be a copy
+_LIMIT = 3.5  # in robust deviations
 _NORMAL = 1.4826  # standard deviation of normal values / their median absolute deviation
-_LEAST_DEVIATION = 0.01  # of the logarithm: among almost equal images, 4 % farther is no outlier
+_LEAST_DEVIATION = 0.01  # for almost equal images: an image 3.5 % farther away is no outlier
 _LEAST_DISTANCE = 1e-3  # copies have the distance 0, which has no logarithm
 
 
 def find_outliers(data: Dataset) -> dict[int, Finding]:
-    """Find images beyond the limit, by row; rows without a distance (all zeros) are left out."""
+    """Find images beyond the limit of 3.5 robust deviations; see `audit.py` for the method.
+
+    Rows whose values are all 0 have no distance and are left out.
+
+    Returns
+    -------
+    dict of row to Finding
+    """
     distance = neighbor_distances(data.X, _NEIGHBOR).astype(np.float64)
     logarithm = np.log(np.maximum(distance, _LEAST_DISTANCE))
     excess = np.full(len(logarithm), np.nan)

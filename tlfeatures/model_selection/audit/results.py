@@ -1,4 +1,4 @@
-"""The findings of an audit as plain data."""
+"""The results of an audit: its findings, and how they are written to files."""
 
 from __future__ import annotations
 
@@ -23,16 +23,18 @@ class Finding:
     Attributes
     ----------
     kind : {"near-duplicate", "label", "outlier", "unreadable"}
+        Kind of the finding; see `tlfeatures.model_selection.audit.audit`.
     id : str
-        The image to check. Of two copies it is the one whose label is less probable, or the one
-        in train.
+        Id of the image to check. Of two copies, this is the image whose label is less probable, or
+        the image in train.
     label : str
-        Its given class; empty for an unreadable image without a class.
+        Given class of the image; empty for an unreadable image without a class.
     other : str or None
-        The more probable class, or the id of the image's copy; None for other kinds.
+        The more probable class, or the id of the copy; None for the other kinds.
     score : float
-        0 to 1, how sure the finding is; see `tlfeatures.model_selection.audit.audit`.
+        Certainty of the finding, from 0 to 1; see `tlfeatures.model_selection.audit.audit`.
     reason : str
+        Explanation in words.
     """
 
     kind: str
@@ -46,33 +48,35 @@ class Finding:
 def finding_of(
     kind: str, data: Dataset, row: int, other: str | None, score: float, reason: str
 ) -> Finding:
-    """Return a finding on one row of a dataset, with its score cut to 0 to 1."""
+    """Create a finding about a row of a dataset. The score is clipped to 0 to 1."""
     clipped = float(min(max(score, 0.0), 1.0))
     return Finding(kind, str(data.ids[row]), str(data.y[row]), other, clipped, reason)
 
 
 @dataclass(frozen=True)
 class Audit:
-    """The findings on one dataset.
+    """The findings about one dataset.
 
     Attributes
     ----------
     file, embedding : str
+        Path of the embeddings file, and name of the embedding.
     weights : str
         Weights of the backbone that computed the embeddings.
     images : int
-        Labelled images in the file.
+        Number of labelled images.
     head : str
         The head that judged the labels.
     accuracy : float
-        Its out-of-fold accuracy on the given labels. If it is low, suggested labels mean little.
+        Out-of-fold accuracy of the head on the given labels. If it is low, suggested labels are
+        not reliable.
     findings : list of Finding
-        Worst first.
+        Findings, worst first.
     judged : bool
-        Whether labels were judged; False if the head is not surely better than always naming the
-        largest class.
+        Whether labels were judged. False if the head is not surely better than always predicting
+        the largest class.
     output : str or None
-        The file that the findings were written to.
+        Path of the file that the findings were written to.
     """
 
     file: str
@@ -88,7 +92,7 @@ class Audit:
     @property
     def counts(self) -> dict[str, int]:
         """Number of findings of each kind."""
-        return {kind: sum(found.kind == kind for found in self.findings) for kind in KINDS}
+        return {kind: sum(finding.kind == kind for finding in self.findings) for kind in KINDS}
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready plain data."""
@@ -106,17 +110,17 @@ class Audit:
 
     @classmethod
     def from_dict(cls, facts: Mapping[str, Any]) -> Audit:
-        """Read what `to_dict` returned."""
+        """Create an audit from the result of `to_dict`."""
         parts = {name: value for name, value in facts.items() if name not in ("counts", "findings")}
         return cls(findings=[Finding(**row) for row in facts["findings"]], **parts)
 
     def write_csv(self, path: str | os.PathLike[str]) -> None:
-        """Write every finding as a row; the columns are the fields of `Finding`.
+        """Write a CSV file with one row for each finding. The columns are the fields of `Finding`.
 
         Raises
         ------
         OutputError
-            If the file can't be written; an existing file stays unchanged.
+            If the file can't be written. An existing file is not changed.
         """
         table = io.StringIO()
         writer = csv.DictWriter(
@@ -127,11 +131,11 @@ class Audit:
         replace_file(path, table.getvalue().encode("utf-8", "backslashreplace"))
 
     def write_json(self, path: str | os.PathLike[str]) -> None:
-        """Write what `to_dict` returns.
+        """Write the result of `to_dict` as a JSON file.
 
         Raises
         ------
         OutputError
-            If the file can't be written; an existing file stays unchanged.
+            If the file can't be written. An existing file is not changed.
         """
         replace_file(path, f"{json.dumps(self.to_dict(), indent=1)}\n".encode())

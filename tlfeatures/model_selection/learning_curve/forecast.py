@@ -1,4 +1,4 @@
-"""Forecasts of a learning curve, the backtest that they have to pass, and the verdict."""
+"""Forecasts of a learning curve, the backtest that comes before them, and the verdict."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tlfeatures.model_selection.learning_curve.results import (
 )
 from tlfeatures.model_selection.learning_curve.subsets import OCTAVES, ROUNDING
 
-WORTH = 0.01  # a gain that is worth more images: one image in a hundred
+WORTH = 0.01  # smallest gain in accuracy that is worth more images
 SURE = 0.9  # share of resamples that must agree for a verdict
 FACTORS = (2, 4)  # times the images; larger ones were never tested
 _UNKNOWN = "It can't be said whether more images would help."
@@ -26,14 +26,14 @@ _SIZES, _BACKTEST_SIZES = 5, 4  # least number of sizes for a fit, and for the b
 
 
 def _last_octaves(images: Floats, top: float) -> NDArray[np.bool_]:
-    """Choose the sizes of the last octaves up to `top`."""
+    """Select the sizes in the last octaves (factors of 2) up to `top`."""
     chosen: NDArray[np.bool_] = (images <= top) & (images * ROUNDING >= top / 2**OCTAVES)
     return chosen
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """The attributes of `LearningCurve` that follow from the points."""
+    """The attributes of `LearningCurve` that are computed from the points."""
 
     law: dict[str, float] | None
     backtest: Backtest | None
@@ -48,6 +48,7 @@ def judge(measured: Measured, seed: int | None) -> Judgement:
     Parameters
     ----------
     measured : Measured
+        The measured points and their resamples.
     seed : int or None
         Seed of the noise that represents the choice of training images.
     """
@@ -75,7 +76,7 @@ def judge(measured: Measured, seed: int | None) -> Judgement:
 
 
 def _backtest_sizes(images: Floats) -> NDArray[np.bool_]:
-    """Choose sizes up to half of the largest, or, if these are too few, all but the largest."""
+    """Select sizes up to half of the largest; if they are too few, all sizes but the largest."""
     below = images[images <= ROUNDING * images[-1] / 2]
     chosen = _last_octaves(images, below[-1]) if len(below) else np.zeros(len(images), bool)
     if chosen.sum() >= _BACKTEST_SIZES or len(images) < 2:
@@ -84,7 +85,10 @@ def _backtest_sizes(images: Floats) -> NDArray[np.bool_]:
 
 
 def _backtest(half: Law, seen: Floats, fitted_to: float, images: float) -> Backtest:
-    """Compare prediction and measurement on the same resamples, as chance affects both alike."""
+    """Compare the prediction for the largest size with its measured accuracy.
+
+    Both are computed on the same resamples, because chance affects both in the same way.
+    """
     misses = half.at(1) - seen
     high, low = np.quantile(misses[1:] - misses[0], [0.025, 0.975])
     predicted = float(half.at(1)[0])
@@ -100,7 +104,7 @@ def _forecast(law: Law, factor: int, whole: CurvePoint, missed: float) -> Foreca
     gain = future - law.at(1)
     low, high = _widened(future, missed)
     interval = max(low, 0.0), min(high, 1.0)
-    if whole.accuracy == 1:  # no resample has a wrong image, but other images will be wrong
+    if whole.accuracy == 1:  # no resample has an error, but other images may have errors
         interval = min(interval[0], whole.interval[0]), 1.0
     return Forecast(
         factor=factor,
@@ -113,7 +117,7 @@ def _forecast(law: Law, factor: int, whole: CurvePoint, missed: float) -> Foreca
 
 
 def _widened(values: Floats, missed: float) -> Interval:
-    """Return percentiles of the resamples around the first value, widened by an error."""
+    """Return the 95 % interval around the first value, widened by the error of the law."""
     low, high = np.quantile(values[1:], [0.025, 0.975])
     more = 1.96 * missed
     below, above = max(values[0] - low, 0.0), max(high - values[0], 0.0)
@@ -126,9 +130,9 @@ def choose_verdict(gain: Floats, interval: Interval) -> str:
     Parameters
     ----------
     gain : ndarray of shape (1 + B,)
-        Gain of the measured curve, and of its resamples, most of which have to agree.
+        Gain of the measured curve, and of its B resamples. Most resamples must agree.
     interval : (float, float)
-        Interval of the gain, which must not contradict.
+        95 % interval of the gain. It must not contradict the verdict.
     """
     share = float((gain[1:] >= WORTH).mean())
     if share >= SURE and interval[0] > 0:

@@ -1,28 +1,30 @@
-"""Measuring a learning curve: accuracy against images a class, and a forecast for twice as many.
+"""Measuring a learning curve: accuracy for smaller training sets, and a forecast for larger ones.
 
-The curve is measured: each training fold is reduced to fewer and fewer images, and every size is
-tested on the same out-of-fold images. The forecast is an inverse power law::
+Each training fold is reduced to fewer and fewer images. Heads are fitted on every size and tested
+on the same out-of-fold images. The forecast is an inverse power law of m images per class::
 
     accuracy(m) = a - b * m ** -c        0 <= a <= 1, b >= 0, 0 < c <= 2
 
-fitted to the sizes within a factor of 8 of the largest one. With smaller sizes it promised too
-much, as curves rise steeply at first and then bend faster than the law can. The law has to pass a
-backtest first: fitted to sizes up to half of the images, it must predict the accuracy with all.
+The law is fitted to the sizes within a factor of 8 of the largest size. With smaller sizes, its
+forecasts were too high: curves rise steeply at first, and then bend faster than the law. The law
+must first pass a backtest: fitted to sizes up to half of the images, it must predict the accuracy
+with all images.
 
-The intervals cover three sources of error: which images were tested (they are resampled, the same
-ones for all sizes), which images were trained on (from the spread between random subsets of one
-size), and that the law is not exactly true: its error in the backtest counts as one more standard
-deviation for each doubling. On simulated sets of eight kinds (240 to 800 images, 2 to 8 classes; 81
-forecasts for 96 sets), intervals of 95 % held the true accuracy with twice the images in 95 % of
-the cases and the true gain in 93 %; without the third source in 91 % and 80 %. The gain was too
-high by 0.008 on average. In the worst kind, 5 classes with 15 % random labels, the intervals held
-the gain in 45 % of the cases, and it was too high by 0.025.
+The intervals include three sources of error. The first is the choice of test images; they are
+resampled, and all sizes have the same resamples. The second is the choice of training images; it is
+estimated from the spread between random subsets of one size. The third is the error of the law;
+its error in the backtest counts as one more standard deviation for each doubling. The intervals
+were tested on simulated sets of eight kinds (240 to 800 images, 2 to 8 classes; 81 forecasts for 96
+sets). 95 % of the intervals contained the true accuracy with twice the images, and 93 % contained
+the true gain; without the third source, the shares were 91 % and 80 %. The forecast gain was too
+high by 0.008 on average. In the worst kind, 5 classes with 15 % random labels, the intervals
+contained the gain in 45 % of the cases, and the gain was too high by 0.025.
 
-The verdict uses the first two sources to decide whether the gain is at least `WORTH`. It is
-"unknown" if the interval with all three contradicts: if it reaches 0 or less against "help", or
-twice `WORTH` or more against "little". Without this rule, 115 of 216 simulated sets
-got a verdict, which was never wrong; but half of the photos of insects got "little" once, with an
-interval up to 0.049.
+The verdict uses the first two sources to decide whether the gain is at least `WORTH`. The interval
+with all three sources may contradict this verdict: "help" needs a lower bound above 0, and "little"
+needs an upper bound below twice `WORTH`. Otherwise the verdict is "unknown". Without this rule, 115
+of 216 simulated sets got a verdict, and none was wrong; but one half of the photos of insects got
+"little" with an upper bound of 0.049.
 
 References
 ----------
@@ -31,9 +33,9 @@ classification performance, BMC Medical Informatics and Decision Making 12:8: th
 fit, and less weight for small sizes.
 J. Hestness et al. (2017), Deep learning scaling is predictable, empirically, arXiv:1712.00409.
 T. Viering and M. Loog (2023), The shape of learning curves: a review, IEEE Transactions on Pattern
-Analysis and Machine Intelligence 45, 7799-7819: where such laws fail.
+Analysis and Machine Intelligence 45, 7799-7819: cases in which such laws fail.
 G. Golub and V. Pereyra (1973), The differentiation of pseudo-inverses and nonlinear least squares
-problems whose variables separate, SIAM Journal on Numerical Analysis 10, 413-432: how it is fitted.
+problems whose variables separate, SIAM Journal on Numerical Analysis 10, 413-432: the fit.
 """
 
 from __future__ import annotations
@@ -46,7 +48,8 @@ import numpy as np
 from tlfeatures.dataset.duplicates import Similarity
 from tlfeatures.dataset.labels import Groups, Labels
 from tlfeatures.dataset.load import Data, as_dataset
-from tlfeatures.heads.table import OneHead, make_one_head
+from tlfeatures.heads.make_heads import make_one_head
+from tlfeatures.heads.table import OneHead
 from tlfeatures.model_selection.fold_work import Task
 from tlfeatures.model_selection.folds import make_folds
 from tlfeatures.model_selection.learning_curve.forecast import judge
@@ -79,26 +82,26 @@ def learning_curve(
     random_state: int | None = 0,
     progress: Progress | None = None,
 ) -> LearningCurve:
-    """Measure accuracy against images a class, and estimate whether more images would help.
+    """Measure the accuracy for several training sizes, and forecast whether more images would help.
 
     Parameters
     ----------
     data : path or Dataset
-        Embeddings file of `extract`, or what `load_dataset` returns.
+        Embeddings file of `extract`, or a loaded dataset.
     head : str or scikit-learn classifier
         See `make_head`.
     embedding, labels, groups, label_level, label_columns, near_duplicates, variants
-        See `load_dataset`; only with a path.
+        See `load_dataset`. They apply to a file, not to a dataset.
     sizes : sequence of int, optional
-        Training images a class, as the mean over classes; the whole training fold is always added.
-        By default the sizes go down from the whole by factors of the root of 2, six times, and
-        then by factors of 2 to about 5 images (or groups) a class.
+        Numbers of training images per class (mean over classes). The whole training fold is always
+        added. By default, the size is divided by the square root of 2 six times, starting with the
+        whole training fold, and then by 2 down to about 5 images (or groups) per class.
     cv : int
-        Number of stratified folds; given splits are ignored.
+        Number of stratified folds. Given splits are ignored.
     params : mapping, optional
         Parameters of a head that is given by name, see `make_head`.
     n_jobs : int or None
-        Number of fits at once, each on one thread; the results don't depend on it.
+        Number of fits at the same time, each on one thread. It does not change the results.
     random_state : int or None
         Seed of folds, subsets, resamples and, if it is given by name, of the head.
     progress : callable of (done, total), optional
@@ -111,7 +114,8 @@ def learning_curve(
     Raises
     ------
     DatasetError
-        See `load_dataset`; with one class, or a class of fewer images than folds.
+        See `load_dataset`; also if there is only one class, or a class has fewer images than there
+        are folds.
     ParameterError
         If a head or parameter is unknown, training folds are smaller than a size, or an option of
         a file is given with a `Dataset`.
@@ -121,16 +125,17 @@ def learning_curve(
     Notes
     -----
     Subsets are nested, and small sizes are drawn up to five times. All classes are reduced by the
-    same factor, so that "twice the images" means twice the images of every class, in the same
-    proportions; but at least two images (or groups) of each class are kept. Groups, and copies of
-    an image, are in a subset together or not at all, which makes the sizes approximate.
+    same factor, but at least two images (or groups) of each class are kept. "Twice the images"
+    therefore means twice the images of every class. A subset contains all images of a group, and
+    all copies of an image, or none of them. Therefore the sizes are approximate.
 
     Examples
     --------
     >>> learning_curve("photos.h5", "lda").verdict  # doctest: +SKIP
     'help'
     """
-    name, classifier = make_one_head(head, params, random_state)  # report a wrong name first
+    # A wrong name is reported before the file is read.
+    name, classifier = make_one_head(head, params, random_state)
     data = as_dataset(
         data,
         embedding=embedding,

@@ -1,4 +1,4 @@
-"""The measured points of a learning curve, and how much they vary by chance."""
+"""The measured points of a learning curve, and their variation by chance."""
 
 from __future__ import annotations
 
@@ -24,14 +24,15 @@ class Measured:
     Attributes
     ----------
     points : tuple of S CurvePoint
+        Points, smallest size first.
     resampled : ndarray of shape (S, B)
-        Accuracy of each size; all sizes have the same resamples.
+        Accuracy of each size in each resample. All sizes have the same resamples.
     spread : ndarray of shape (S,)
-        Standard deviation of a point over the choice of training images.
+        Standard deviation of each point, caused by the choice of training images.
     weights : ndarray of shape (S,)
         Inverse variances of the points.
     chance : float
-        Accuracy of always naming the largest class.
+        Accuracy of a head that always predicts the largest class.
     """
 
     points: tuple[CurvePoint, ...]
@@ -50,17 +51,18 @@ def gather_points(
     predictions: list[Codes],
     seed: int | None,
 ) -> Measured:
-    """Put the predictions of all fits together.
+    """Compute the points of the curve from the predictions of all fits.
 
     Parameters
     ----------
     data : Dataset
     y : ndarray of shape (n,), int
-        Class codes.
+        Class codes of the labels.
     folds : list of (train rows, test rows)
     shares : sequence of float
-        From `training_shares`.
+        Sizes, from `training_shares`.
     subsets : list of Subset
+        Training rows of the fits.
     predictions : list of ndarray
         Predicted class codes of the test rows, for each subset.
     seed : int or None
@@ -84,12 +86,11 @@ def gather_points(
         )
         for size in range(len(shares))
     )
-    # The mean over draws of pooled accuracies is the pooled mean, so one product gives all.
+    # The pooled accuracy is linear in the hits, so draws can be averaged before the product.
     resampled = np.stack([hits.mean(axis=0) for hits in right]) @ counts / counts.sum(axis=0)
     accuracy = (np.array([point.accuracy for point in points]) * units + 2) / (units + 4)
-    by_test = (
-        accuracy * (1 - accuracy) / units
-    )  # never 0, due to two more right and two more wrong images
+    # Two right and two wrong images are added, so that this variance is never 0.
+    by_test = accuracy * (1 - accuracy) / units
     spread = _spread(right, np.array(shares), by_test)
     return Measured(
         points=points,
@@ -103,7 +104,7 @@ def gather_points(
 def _interval(y: Codes, predicted: Codes, counts: NDArray[np.float32], units: int) -> Interval:
     unknown = np.full((*predicted.shape, int(max(y.max(), predicted.max())) + 1), np.nan)
     interval = bootstrap_intervals(y, predicted, unknown, counts, units=units)["accuracy"]
-    if np.isnan(interval).any():  # all resamples have the same accuracy, as with equal groups
+    if np.isnan(interval).any():  # all resamples have the same accuracy: it is not informative
         return 0.0, 1.0
     return interval
 
@@ -116,10 +117,10 @@ def _point(
 
 
 def _spread(right: list[NDArray[np.bool_]], shares: Floats, by_test: Floats) -> Floats:
-    """Estimate the standard deviation of each point over training subsets.
+    """Estimate the standard deviation of each point over the choice of training images.
 
-    Subsets of a fold overlap, which hides the variance that they have in common, and the whole
-    can't be drawn twice. So a power law of the size is fitted to the variances of those sizes that
+    Subsets of a fold overlap, so their variance is too small and is corrected. The whole fold can't
+    be drawn twice. Therefore a power law of the size is fitted to the variances of the sizes that
     were drawn several times.
     """
     draws = np.array([len(hits) for hits in right])
@@ -128,7 +129,7 @@ def _spread(right: list[NDArray[np.bool_]], shares: Floats, by_test: Floats) -> 
         return np.sqrt(by_test)
     between = np.array([hits.mean(axis=1).var(ddof=1) for hits in right if len(hits) > 1])
     between /= 1 - shares[several]
-    between += 0.02 * by_test[several]  # few draws may agree by chance
+    between += 0.02 * by_test[several]  # not 0, if a few draws agree by chance
     slope, start = np.polyfit(
         np.log(shares[several]), np.log(between), 1, w=np.sqrt(draws[several] - 1)
     )

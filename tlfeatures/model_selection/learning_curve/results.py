@@ -1,4 +1,4 @@
-"""The results of a learning curve as plain data."""
+"""The results of a learning curve: points, forecasts, the backtest and the verdict."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ class CurvePoint:
     Attributes
     ----------
     images_per_class : float
-        Training images divided by the number of classes, mean over folds and draws.
+        Number of training images divided by the number of classes, mean over folds and draws.
     train_images : float
+        Number of training images, mean over folds and draws.
     draws : int
-        Number of random subsets of this size in each fold; the accuracy is their mean.
+        Number of random subsets of this size in each fold. The accuracy is their mean.
     accuracy : float
-        Accuracy over the images of all folds together.
+        Accuracy over the tested images of all folds together.
     interval : (float, float)
-        95 % interval over the choice of tested images.
+        95 % interval of the accuracy. It includes the choice of tested images.
     """
 
     images_per_class: float
@@ -37,9 +38,21 @@ class CurvePoint:
 
 @dataclass(frozen=True)
 class Forecast:
-    """Accuracy that the law predicts for `factor` times the images, and the gain.
+    """Accuracy that the law predicts for more images, and the gain.
 
-    The intervals are of 95 %. The interval of the gain may begin below 0, as the law may be wrong.
+    Attributes
+    ----------
+    factor : int
+        The forecast is for `factor` times the images.
+    images_per_class : float
+        Number of training images divided by the number of classes.
+    accuracy : float
+    interval : (float, float)
+        95 % interval of the accuracy.
+    gain : float
+        Difference to the accuracy that the law has for all images.
+    gain_interval : (float, float)
+        95 % interval of the gain. It may begin below 0, because the law may be wrong.
     """
 
     factor: int
@@ -52,17 +65,21 @@ class Forecast:
 
 @dataclass(frozen=True)
 class Backtest:
-    """Prediction for the largest size, by a law fitted to sizes up to `fitted_to` images a class.
+    """Test of the law: a fit to smaller sizes predicts the accuracy at the largest size.
 
     Attributes
     ----------
-    fitted_to, images_per_class : float
+    fitted_to : float
+        Largest size of the fit, in images per class.
+    images_per_class : float
+        Size that is predicted, in images per class.
     predicted, seen : float
-        Predicted and measured accuracy at the largest size.
+        Predicted and measured accuracy at this size.
     interval : (float, float)
-        The measured accuracy should lie in it.
+        95 % interval of the prediction.
     passed : bool
-        Whether it does, or differs from the prediction by less than half of `WORTH`.
+        Whether the measured accuracy is in the interval, or differs from the prediction by less
+        than half of `WORTH`.
     """
 
     fitted_to: float
@@ -73,7 +90,7 @@ class Backtest:
     passed: bool
 
     def missed(self, factor: float) -> float:
-        """Return the error of the law at `factor` times the images, growing with doublings."""
+        """Return the error of the law at `factor` times the images: the same for each doubling."""
         doublings = np.log2(factor) / np.log2(self.images_per_class / self.fitted_to)
         return float(abs(self.predicted - self.seen) * doublings)
 
@@ -85,22 +102,28 @@ class LearningCurve:
     Attributes
     ----------
     file, embedding, weights, head : str
+        Path of the embeddings file, and names of the embedding, the weights and the head.
     params : dict
         Parameters that were given for the head.
     images, folds : int
+        Numbers of images and of folds.
     classes : list of str
+        Names of the classes, sorted.
     points : tuple of CurvePoint
-        Smallest first; the last one is the whole training fold.
+        Points, smallest size first. The last point is the whole training fold.
     law : dict of a, b, c, or None
-        None if there are too few sizes to fit it, or the accuracy is not better than chance.
+        Parameters of the law. None if there are too few sizes to fit the law, or the accuracy is
+        not better than chance.
     backtest : Backtest or None
+        Test of the law; None if there is no law.
     forecasts : tuple of Forecast
         Empty if the law could not be fitted or has failed its backtest.
     verdict : {"help", "little", "unknown"}
+        Whether more images would help.
     sentence : str
         The verdict in words.
     variants : int
-        Number of variants of each training image that the head was fitted on, too.
+        Number of variants of each training image that the head was also fitted on.
     """
 
     file: str
@@ -125,7 +148,7 @@ class LearningCurve:
 
     @classmethod
     def from_dict(cls, facts: Mapping[str, Any]) -> LearningCurve:
-        """Read what `to_dict` returned, also with lists instead of tuples, as from JSON."""
+        """Create a learning curve from the result of `to_dict`, also if it was read as JSON."""
         parts = {
             "points": tuple(CurvePoint(**_paired(point)) for point in facts["points"]),
             "backtest": Backtest(**_paired(facts["backtest"])) if facts["backtest"] else None,
@@ -135,5 +158,5 @@ class LearningCurve:
 
 
 def _paired(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn intervals, which are lists in JSON, into tuples."""
+    """Convert intervals, which are lists in JSON, to tuples."""
     return {name: tuple(v) if isinstance(v, list) else v for name, v in facts.items()}

@@ -1,4 +1,4 @@
-"""A spec's backbone and its embedding as part of a model's ONNX graph."""
+"""Adding the backbone of a spec, and its embedding, to the ONNX graph of a model."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ def add_backbone(
     embedding : str
         `LAYER.POOLING`, or several joined as `A+B`.
     weights : str, optional
-        File of the weights, if it isn't the one in the spec.
+        File of the weights, if it is not the file in the spec.
 
     Returns
     -------
     str
-        The name of a value of shape (n, d), float32.
+        Name of a value of shape (n, d), float32.
 
     Raises
     ------
     WeightsError
-        If the weights are missing, or aren't those of the spec.
+        If the weights are missing, or are not the weights of the spec.
     SpecError
         If this version can't prepare images as the spec requires.
     ModelError
@@ -52,7 +52,7 @@ def _joined(graph: Graph, parts: list[Value]) -> Value:
     """Join embeddings like `tlfeatures.features.combined.join`."""
     if len(parts) == 1:
         return parts[0]
-    least = np.array(1e-30, np.float32)  # a row of zeros stays one
+    least = np.array(1e-30, np.float32)  # a row of zeros remains a row of zeros
     scaled = [
         graph.op("Div", rows, graph.op("Max", graph.op("Sqrt", row_squares(graph, rows)), least))
         for rows in parts

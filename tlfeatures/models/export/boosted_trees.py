@@ -25,7 +25,7 @@ def add_boosting(graph: Graph, boosting: HistGradientBoostingClassifier, columns
     Returns
     -------
     str
-        The name of the decisions, float64: (n, 1) for two classes, else (n, k).
+        Name of the decisions, float64, of shape (n, 1) for two classes, otherwise (n, k).
 
     Raises
     ------
@@ -55,7 +55,7 @@ def add_boosting(graph: Graph, boosting: HistGradientBoostingClassifier, columns
 
 
 def _nodes(trees: list[NDArray[Any]]) -> dict[str, Any]:
-    """Give the attributes of the nodes of all trees, tree by tree."""
+    """Return the attributes of the nodes of all trees, tree by tree."""
     nodes = np.concatenate(trees)
     inner = nodes["is_leaf"] == 0
     return {
@@ -71,7 +71,7 @@ def _nodes(trees: list[NDArray[Any]]) -> dict[str, Any]:
 
 
 def _leaves(trees: list[tuple[int, NDArray[Any]]]) -> dict[str, Any]:
-    """Give the attributes of the leaves: their values and outputs."""
+    """Return the attributes of the leaves: their values and outputs."""
     leaves = [np.flatnonzero(nodes["is_leaf"]) for _, nodes in trees]
     counts = [len(rows) for rows in leaves]
     values = [nodes["value"][rows] for (_, nodes), rows in zip(trees, leaves, strict=True)]

@@ -1,4 +1,4 @@
-"""Compare an ONNX file with the model that it was exported from, on the same images."""
+"""Comparison of an ONNX file with its model, on the same images."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Check:
     onnx_images_per_second, own_images_per_second : float
         From image files to probabilities; medians of alternating turns, after warming up.
     own_precision : str
-        Precision of the model's own forward pass: float32, whatever its spec says.
+        Precision of the model's own forward pass: float32, also if the spec has another precision.
     failed : dict of path to str
         Reason for each image that could not be read.
     """
@@ -60,7 +60,7 @@ class Check:
     failed: dict[str, str]
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it as JSON-ready plain data."""
+        """Return it as JSON-ready plain data."""
         return asdict(self)
 
 
@@ -80,7 +80,7 @@ def check_export(
     images : path, or iterable of path
         Image files, and folders that are searched for them.
     weights : str, optional
-        File of the backbone's weights, if it isn't the one in the model.
+        File of the backbone's weights, if it is not the file in the model.
 
     Raises
     ------
@@ -163,7 +163,7 @@ def _differences(
 
 
 def _speeds(count: int, *works: Callable[[], object]) -> list[float]:
-    """Give images per second, in alternating turns: the machine's speed may change."""
+    """Return images per second. Turns alternate, because the machine's speed may change."""
     seconds: list[list[float]] = [[] for _ in works]
     for work in works:  # the first call compiles for this number of images
         work()

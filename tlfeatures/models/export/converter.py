@@ -1,4 +1,4 @@
-"""Fitted estimators as ONNX nodes: by own code if skl2onnx lacks a correct converter."""
+"""Fitted estimators as ONNX nodes. Own converters are used if skl2onnx has no correct one."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _MACHINES = (SVC, NuSVC)
 
 
 def steps_of(head: BaseEstimator) -> list[BaseEstimator]:
-    """Give the estimators that rows pass through, the classifier last."""
+    """Return the estimators that rows pass through, the classifier last."""
     steps = [step for _, step in head.steps] if isinstance(head, Pipeline) else [head]
     return [step for step in steps if step is not None and step != "passthrough"]
 
@@ -169,7 +169,7 @@ class Converter:
 
     def _neighbors(self, smoothed: SmoothedNeighbors, columns: Value) -> Value:
         graph, rows = self._graph, smoothed.rows_
-        # Without the squared lengths of the new rows, which don't change the order.
+        # The squared lengths of the new rows are omitted, because they don't change the order.
         squares = np.einsum("ij,ij->i", rows, rows)
         products = graph.op("MatMul", columns, rows.T * -2)
         count = min(smoothed.n_neighbors, len(rows))
@@ -182,7 +182,7 @@ class Converter:
         return graph.op("Div", votes, row_sums(graph, votes))
 
     def _nearest(self, distances: Value, count: int) -> Value:
-        """Give the indices of the nearest rows; the lower index if two are equally near."""
+        """Return the indices of the nearest rows; the lower index if two are equally near."""
         return self._graph.ops(
             "TopK", distances, np.array([count]), outputs=2, axis=1, largest=0, sorted=1
         )[1]
@@ -205,7 +205,7 @@ class Converter:
         return self._both(graph.op("Sigmoid", shifted)), graph.cast(second, np.int64)
 
     def _decisions_of(self, classifier: Any, columns: Value) -> Value:
-        """Give (n, 1) decisions for two classes, else (n, k)."""
+        """Return decisions of shape (n, 1) for two classes, otherwise (n, k)."""
         graph, inner = self._graph, classifier.fitted_
         if isinstance(classifier, CalibratedSVC):
             owner = classifier if classifier.precomputed_ else inner
@@ -221,7 +221,7 @@ class Converter:
         scores = self._by_skl2onnx(inner, columns, raw_scores=True)[1]
         if len(inner.classes_) > 2:
             return scores
-        # There are columns of both classes, or of the second alone: take the last.
+        # The last column is the second class, whether there are one or two columns.
         start, end, axis = np.array([-1]), np.array([np.iinfo(np.int64).max]), np.array([1])
         return graph.op("Slice", scores, start, end, axis)
 
@@ -234,7 +234,7 @@ class Converter:
     # ---- skl2onnx
 
     def _by_skl2onnx(self, estimator: BaseEstimator, columns: Value, **options: Any) -> list[Value]:
-        """Give the outputs of skl2onnx's graph as float64; of a classifier, labels and numbers."""
+        """Return outputs of skl2onnx's graph as float64; for a classifier, labels and numbers."""
         values = self._graph.inline(
             _converted(estimator, self._number, options), self._graph.cast(columns, self._number)
         )

@@ -57,16 +57,17 @@ class Export:
     bytes : int
         Size of the file.
     head, embedding : str
+        Names of the head and of the embedding.
     classes : list of str
-        In the order of the probabilities.
+        Names of the classes, in the order of the probabilities.
     size : list of int
         Height and width in pixels of the images that the graph takes.
     precision : str
-        Of the graph's backbone: float32.
+        Precision of the graph's backbone: float32.
     model_precision : str
-        Of the embeddings that the head was fitted on.
+        Precision of the embeddings that the head was fitted on.
     weights : str
-        As in the spec: `imagenet`, `random`, `none` or a path.
+        Weights of the spec: `imagenet`, `random`, `none` or a path.
     check : Check or None
         Comparison of the file with the model, if images were given.
     """
@@ -83,7 +84,7 @@ class Export:
     check: Check | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it as JSON-ready plain data."""
+        """Return it as JSON-ready plain data."""
         return asdict(self)
 
 
@@ -96,16 +97,16 @@ def export(
 ) -> Export:
     """Write a model as one ONNX file that needs neither this package nor TensorFlow.
 
-    TensorFlow isn't needed for writing it, either, only for `check`.
+    TensorFlow is needed only for `check`, and not for writing the file.
 
     Parameters
     ----------
     model : Model or path
     output : path
-        An existing file is replaced only when the new one is complete, and only if this function
-        wrote it.
+        The new file. An existing file is replaced if this function has written it, after the new
+        file is complete.
     weights : str, optional
-        File of the backbone's weights, if it has moved since the head was fitted.
+        File of the backbone's weights, if it was moved since the head was fitted.
     check : path, or iterable of path, optional
         Image files, or folders of them. The file and the model label them in alternating turns,
         in float32; `Export.check` has their differences and their speed.
@@ -119,8 +120,8 @@ def export(
     ParameterError
         If there is no such model, or `output` is a folder or a file of another program.
     ModelError
-        If the head can't be exported, with the reason, a package is missing, the check finds that
-        probabilities differ, or the disk refuses the file.
+        If the head can't be exported, a package is missing, the check finds different
+        probabilities, or the file can't be written.
     SourceError
         If there is no image for the check, or no image can be read.
     WeightsError
@@ -161,17 +162,17 @@ def export(
 
 
 def check_export_target(path: str | os.PathLike[str]) -> Path:
-    """Refuse a path at which an ONNX file would destroy something else.
+    """Check that an ONNX file can be written to a path without replacing another file.
 
     Returns
     -------
     Path
-        With links resolved, so that a link remains a link.
+        The path with links resolved, so that a link remains a link.
 
     Raises
     ------
     ParameterError
-        If it is a folder, its folder doesn't exist, or `export` didn't write the file.
+        If the path is a folder, its folder doesn't exist, or `export` didn't write the file.
     """
     check_ending(path, "an ONNX file")
     target = file_target(path, "model.onnx", "the file")
@@ -235,7 +236,7 @@ def _graph_of(model: Model, weights: str | None) -> Any:
 
 
 def _check_runs(data: bytes, model: Model) -> None:
-    """Run the graph on a black image: a damaged model may have columns that don't fit."""
+    """Run the graph on a black image, because the columns of a damaged model may not match."""
     black = np.zeros((1, *model.spec.size, 3), np.uint8)
     try:
         table, _ = session(data).run(None, {"images": black})
@@ -269,7 +270,7 @@ def _facts(model: Model) -> dict[str, str]:
 
 
 def _weights_name(spec: Spec) -> str:
-    """Give the name without its path: the graph holds the tensors and is copied elsewhere."""
+    """Return the name without its path: the graph holds the tensors and is copied elsewhere."""
     return Path(spec.weights).name
 
 

@@ -44,7 +44,7 @@ def add_head(graph: Graph, head: BaseEstimator, rows: Value, width: int) -> tupl
     Raises
     ------
     ModelError
-        If it can't be exported, with the reason.
+        If the head can't be exported. The message has the reason.
     """
     return Converter(graph, _proved_number(head, width)).head(head, rows)
 
@@ -80,7 +80,7 @@ def _proved_number(head: BaseEstimator, width: int) -> Number:
 
 
 def _unlike(graph: NDArray[Any], labels: NDArray[Any], table: NDArray[np.float64]) -> int:
-    """Count labels that differ, except for rows whose two best classes are equally probable."""
+    """Count different labels, except in rows whose two best classes are equally probable."""
     two = np.sort(table, axis=1)[:, -2:]
     clear = two[:, 1] - two[:, 0] > TOLERANCE
     return int(((graph != labels.astype(str)) & clear).sum())
@@ -98,7 +98,7 @@ def _trial_rows(head: BaseEstimator, width: int) -> NDArray[np.float32]:
 def _run_alone(
     head: BaseEstimator, rows: NDArray[np.float32], number: Number
 ) -> tuple[NDArray[np.float64], NDArray[Any]]:
-    """Give the graph's probabilities and labels."""
+    """Return the graph's probabilities and labels."""
     graph = Graph()
     probabilities, labels = Converter(graph, number).head(head, "rows")
     model = graph.model(

@@ -17,7 +17,7 @@ def add_kernel(
     Returns
     -------
     str
-        The name of a value of shape (n, support vectors), float64.
+        Name of a value of shape (n, support vectors), float64.
     """
     products = graph.op("MatMul", columns, vectors.T)
     if kernel == "linear":
@@ -36,7 +36,7 @@ def add_machine(graph: Graph, svc: SVC | NuSVC, products: Value) -> Value:
     Returns
     -------
     str
-        The name of a value of shape (n, 1) for two classes, else (n, k), float64.
+        Name of a value of shape (n, 1) for two classes, otherwise (n, k), float64.
     """
     weights = _pair_weights(svc)
     pairs = graph.op("Add", graph.op("MatMul", products, weights), svc.intercept_)
@@ -53,7 +53,7 @@ def add_machine(graph: Graph, svc: SVC | NuSVC, products: Value) -> Value:
 
 
 def _pair_members(classes: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Give matrices (pairs, classes) with a 1 for the first, or the second, class of a pair."""
+    """Return matrices (pairs, classes) with a 1 for the first, or the second, class of a pair."""
     first, second = np.triu_indices(classes, 1)
     return np.eye(classes)[first], np.eye(classes)[second]
 

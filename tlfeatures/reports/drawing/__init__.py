@@ -1,4 +1,4 @@
-"""Figures: each function draws one result on one set of axes; figures are saved as files or SVG.
+"""Figures: each function draws one result on one set of axes.
 
-In: results as arrays and dataclasses. Out: matplotlib axes, files, SVG elements of a page.
+In: results as arrays and dataclasses. Out: matplotlib axes, files, and SVG elements of a page.
 """

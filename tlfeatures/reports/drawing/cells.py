@@ -1,4 +1,4 @@
-"""Tables of coloured cells with texts, which heat maps and confusion matrices are."""
+"""Tables of coloured cells with texts, for heat maps and confusion matrices."""
 
 from __future__ import annotations
 
@@ -16,23 +16,24 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-# Text on a cell of a colour map; not of `COLORS`, as a page doesn't change the cell either.
+# Colours of text on a coloured cell. A page replaces colours of `COLORS`, but not the colours of
+# cells, so the text on cells must not have a colour of `COLORS`.
 ON_DARK, ON_LIGHT = "#fefefe", "#010101"
 COLOR_MAP = "cividis"  # J. Nuñez, C. Anderton and R. Renslow (2018), PLOS ONE 13(7)
 
-MOST_CELLS = 12  # along an axis, up to which a cell of a confusion matrix has room for its numbers
-MOST_TICKS = 40  # labels of an axis
+MOST_CELLS = 12  # with more cells along an axis, a cell is too small for its numbers
+MOST_TICKS = 40  # maximum number of labels of an axis
 
 
 def draw_cells(
     axes: Axes, values: Floats, color_map: str, low: float | None = None, high: float | None = None
 ) -> QuadMesh:
-    """Draw a table of colours, its first row on top; NaN leaves the paper."""
+    """Draw a table of colours, with the first row at the top. NaN is drawn without a colour."""
     few = max(values.shape) <= MOST_TICKS
     mesh = axes.pcolormesh(
         np.ma.masked_invalid(values), cmap=color_map, vmin=low, vmax=high,
         edgecolors=COLORS["paper"] if few else "none", linewidth=float(few),
-        rasterized=not few,  # or an SVG takes 200 bytes for each cell
+        rasterized=not few,  # otherwise an SVG needs 200 bytes for each cell
     )  # fmt: skip
     axes.set_ylim(len(values), 0)
     axes.grid(visible=False)
@@ -44,7 +45,7 @@ def draw_cells(
 def write_cells(
     axes: Axes, mesh: QuadMesh, values: Floats, texts: Sequence[Sequence[str]], size: int
 ) -> None:
-    """Write a text into each cell, in a colour that is readable on it."""
+    """Write a text into each cell, in a colour that is readable on the cell."""
     for (row, column), value in np.ndenumerate(values):
         if texts[row][column]:
             blank = np.isnan(value)
@@ -56,7 +57,7 @@ def write_cells(
 
 
 def _readable_on(color: Sequence[float]) -> str:
-    """Choose the colour of text with the larger contrast, by WCAG 2.2's relative luminance."""
+    """Return the text colour with the larger contrast, by the relative luminance of WCAG 2.2."""
     levels = np.asarray(color[:3], float)
     linear = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
     luminance = float(linear @ [0.2126, 0.7152, 0.0722])
@@ -64,7 +65,7 @@ def _readable_on(color: Sequence[float]) -> str:
 
 
 def name_cells(axes: Axes, which: str, names: Sequence[str]) -> None:
-    """Name the cells along an axis; if there are many, every second or third one."""
+    """Label the cells along an axis. If there are many, only every second or third cell."""
     step = -(-len(names) // MOST_TICKS)
     places = np.arange(0, len(names), step) + 0.5
     shown = [shortened(name) for name in names[::step]]
@@ -79,7 +80,7 @@ def name_cells(axes: Axes, which: str, names: Sequence[str]) -> None:
 
 
 def room_for(names: Sequence[str]) -> float:
-    """Give the width of the longest label, in inches."""
+    """Return the width of the longest label, in inches."""
     return 0.075 * max(len(name) for name in names)
 
 

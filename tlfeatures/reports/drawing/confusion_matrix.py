@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def plot_confusion(confusion: Confusion, ax: Axes | None = None) -> Axes:
-    """Draw how often images of each class were predicted as each class.
+    """Draw a confusion matrix.
 
     Parameters
     ----------
@@ -32,8 +32,8 @@ def plot_confusion(confusion: Confusion, ax: Axes | None = None) -> Axes:
     Returns
     -------
     Axes
-        The colour is the share of the true class. Up to 12 classes, cells above 0 show the number
-        of images and the share; with more classes, there is a scale of colours.
+        The colour of a cell is the share of the true class. With up to 12 classes, cells that are
+        not 0 show the number of images and the share. With more classes, there is a colour scale.
     """
     k, rates = len(confusion.classes), confusion.rates
     side, scale = (max(0.52 * k, 1.6), 0) if k <= MOST_CELLS else (5.4, 0.8)

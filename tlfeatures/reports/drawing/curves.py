@@ -1,4 +1,4 @@
-"""Figures of probabilities: ROC, precision against recall, reliability."""
+"""Figures of probabilities: ROC curves, precision-recall curves, reliability diagrams."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tlfeatures.reports.reliability import Reliability
     from tlfeatures.reports.threshold_curves import Curve, Curves
 
-_LINES = 8  # classes of a figure of curves
+_LINES = 8  # maximum number of classes in a figure of curves
 
 REFERENCE_LINE: dict[str, Any] = {
     "color": COLORS["muted"],
@@ -27,8 +27,8 @@ def plot_roc(curves: Curves, ax: Axes | None = None) -> Axes:
     Parameters
     ----------
     curves : tuple of Curve
-        From `tlfeatures.reports.diagnostics.roc`. Of more than 8, those of the smallest areas are
-        drawn.
+        Result of `tlfeatures.reports.diagnostics.roc`. If there are more than 8 curves, the 8
+        curves with the smallest areas are drawn.
     ax : Axes, optional
 
     Returns
@@ -47,19 +47,19 @@ def plot_roc(curves: Curves, ax: Axes | None = None) -> Axes:
 
 
 def plot_precision_recall(curves: Curves, ax: Axes | None = None) -> Axes:
-    """Draw precision against recall, with average precisions.
+    """Draw precision-recall curves with their average precisions.
 
     Parameters
     ----------
     curves : tuple of Curve
-        From `tlfeatures.reports.diagnostics.precision_recall`. Of more than 8, those of the
-        smallest average precision are drawn.
+        Result of `tlfeatures.reports.diagnostics.precision_recall`. If there are more than 8
+        curves, the 8 curves with the smallest average precisions are drawn.
     ax : Axes, optional
 
     Returns
     -------
     Axes
-        Chance is the share of positives; if it differs between classes, it is a band.
+        The chance level is the share of positives. It is a band if it differs between classes.
     """
     with drawing(ax, *_curves_size(curves)) as axes:
         for place, curve in enumerate(_worst(curves)):
@@ -83,14 +83,14 @@ def _draw_shares(axes: Axes, shares: list[float]) -> None:
 
 
 def _worst(curves: Curves) -> list[Curve]:
-    """All curves, or if there are many, those of the smallest areas, the smallest first."""
+    """Return all curves; if there are many, the curves with the smallest areas, sorted by area."""
     if len(curves) <= _LINES:
         return list(curves)
     return sorted(curves, key=lambda curve: curve.area)[:_LINES]
 
 
 def _line(place: int) -> dict[str, Any]:
-    """Give the style of a line; the second four are dashed, as colours alone are too similar."""
+    """Return the style of a line. From the fifth line on, lines are dashed."""
     dash = "-" if place < 4 else (0, (5, 1.2))
     return {"color": CLASS_COLORS[place], "linewidth": 1.5, "linestyle": dash}
 
@@ -105,7 +105,7 @@ def _curves_size(curves: Curves) -> tuple[float, float]:
 
 
 def _name_curves(axes: Axes, curves: Curves, area: str, corner: str) -> None:
-    """Name up to three curves in a corner that good curves leave free, and more below the axes."""
+    """Draw the legend: for up to three curves in a free corner, for more below the axes."""
     title = f"class, {area}"
     if len(curves) > _LINES:
         title = f"{_LINES} of {len(curves):,} classes, smallest {area}"
@@ -117,12 +117,12 @@ def _name_curves(axes: Axes, curves: Curves, area: str, corner: str) -> None:
 
 
 def _unit_square(axes: Axes) -> None:
-    # A little more than 0 to 1; otherwise half of a line on the border is cut off.
+    # Limits of 0 and 1 would cut off half of a line at the border.
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
 
 
 def plot_reliability(reliability: Reliability, ax: Axes | None = None) -> Axes:
-    """Draw how often a head was right against its predicted probability.
+    """Draw a reliability diagram: the share of right predictions against their probability.
 
     Parameters
     ----------
@@ -132,8 +132,8 @@ def plot_reliability(reliability: Reliability, ax: Axes | None = None) -> Axes:
     Returns
     -------
     Axes
-        Dots below the diagonal: the probabilities are too high. The bars at the bottom are the
-        numbers of images.
+        If dots are below the diagonal, the probabilities are too high. The bars at the bottom show
+        the numbers of images.
     """
     with drawing(ax, WIDTH, 4.3) as axes:
         low, high = reliability.edges[:, 0], reliability.edges[:, 1]
@@ -152,7 +152,7 @@ def plot_reliability(reliability: Reliability, ax: Axes | None = None) -> Axes:
         axes.set_xlabel("probability of the most probable class")
         axes.set_ylabel("share of images that are of it")
         title = f"expected calibration error {reliability.error:.3f}"
-        # Below the axes, where it covers nothing.
+        # The legend is below the axes, where it covers nothing.
         axes.legend(loc="upper left", bbox_to_anchor=(0, -0.13), title=title, alignment="left",
                     ncols=2, columnspacing=1)  # fmt: skip
     return axes

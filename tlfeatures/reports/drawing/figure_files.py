@@ -1,4 +1,4 @@
-"""Figures as PNG, SVG and PDF files, and as SVG elements of a page."""
+"""Writing figures as PNG, SVG and PDF files, and as SVG elements of a page."""
 
 from __future__ import annotations
 
@@ -29,35 +29,35 @@ _HEX = re.compile("#[0-9a-f]{6}")
 
 
 def save_figure(ax_or_figure: Axes | Figure, path: str | os.PathLike[str]) -> None:
-    """Write a figure: PNG (200 dots an inch), SVG or PDF.
+    """Write a figure as PNG (200 dots per inch), SVG or PDF.
 
     Parameters
     ----------
     ax_or_figure : Axes or Figure
-        Its layout is fixed by this call: artists that are added later get no room.
+        The figure. This call fixes its layout, so the layout has no space for later artists.
     path : path
-        File that ends in .png, .svg or .pdf. The same figure gives the same bytes.
+        File whose name ends in .png, .svg or .pdf. The same figure gives the same bytes.
 
     Raises
     ------
     ParameterError
-        If the ending is another, or the folder does not exist.
+        If the name has another ending, or the folder does not exist.
     OutputError
-        If the file can't be written; an existing one stays.
+        If the file can't be written. An existing file is kept.
 
     Notes
     -----
-    In a PNG or PDF, characters that DejaVu Sans lacks, such as Chinese ones, are drawn with an
-    installed font that has them. If there is none, a warning names the characters. An SVG keeps
-    text as text, and its viewer chooses the font.
+    In a PNG or PDF, characters that DejaVu Sans does not have, such as Chinese ones, are drawn with
+    another installed font. If no font has them, a warning lists the characters. In an SVG, text
+    stays text, and the viewer chooses the font.
     """
     path = Path(path)
     kind = path.suffix.lower().removeprefix(".")
     metadata = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
     if kind not in metadata:
-        raise ParameterError(f"{path} must end in .png, .svg or .pdf")
+        raise ParameterError(f"path is {str(path)!r}; expected a name ending in .png, .svg or .pdf")
     if not path.parent.is_dir():
-        raise ParameterError(f"there is no folder {path.parent} to write {path.name} to")
+        raise ParameterError(f"{path} is in a folder that does not exist; create {path.parent}")
     written = io.BytesIO()
     with style():
         if kind != "svg":
@@ -71,8 +71,8 @@ def _choose_fonts(figure: Figure, path: Path) -> None:
     lacking = use_fallback_fonts(figure)
     if lacking:
         logger.warning(
-            "%s shows boxes in place of %d characters that no installed font has (%s): install "
-            "a font that has them, such as Noto Sans CJK, or write an SVG",
+            "%s has boxes instead of %d characters, because no installed font has them (%s); "
+            "install a font such as Noto Sans CJK, or write an SVG",
             path,
             len(lacking),
             "".join(lacking[:10]) + ("..." if len(lacking) > 10 else ""),
@@ -80,7 +80,7 @@ def _choose_fonts(figure: Figure, path: Path) -> None:
 
 
 def _settled(ax_or_figure: Axes | Figure) -> Figure:
-    """Fix the layout: if it were computed again, axes of equal scales would move a little."""
+    """Fix the layout of a figure. If it were computed again, axes could move a little."""
     figure = _figure_of(ax_or_figure)
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
@@ -90,27 +90,27 @@ def _settled(ax_or_figure: Axes | Figure) -> Figure:
 def _figure_of(ax_or_figure: Axes | Figure) -> Figure:
     figure = ax_or_figure.get_figure(root=True)
     if figure is None:
-        raise ParameterError("these axes are on no figure")
+        raise ParameterError("these axes do not belong to a figure; expected axes of a figure")
     return figure
 
 
 def to_svg(ax_or_figure: Axes | Figure, salt: str, colors: Mapping[str, str] | None = None) -> str:
-    """Give the ``<svg>`` element of a figure, for a page with several figures.
+    """Return the ``<svg>`` element of a figure, for a page with several figures.
 
     Parameters
     ----------
     ax_or_figure : Axes or Figure
-        Its layout is fixed, as by `save_figure`.
+        The figure. This call fixes its layout, as `save_figure` does.
     salt : str
-        A different text for each figure of a page; ids are derived from it.
+        A text from which ids are computed. It must be different for each figure of a page.
     colors : mapping of str to str, optional
-        Replacements of colours in styles, never in texts.
+        Colours to replace in styles. Texts are not changed.
 
     Returns
     -------
     str
-        It has a viewBox and no width or height, text as text, no style sheet and no metadata. Its
-        only ids are those that it refers to, and those of `plot_map`.
+        An element with a viewBox, but without width, height, style sheet and metadata. Text stays
+        text. There are no ids except those that the element refers to, and those of `plot_map`.
     """
     import matplotlib
 
@@ -121,7 +121,7 @@ def to_svg(ax_or_figure: Axes | Figure, salt: str, colors: Mapping[str, str] | N
 
 
 def _bare(document: bytes, colors: Mapping[str, str]) -> str:
-    """Remove from an SVG what only a separate document needs."""
+    """Remove the parts of an SVG that only a separate document needs."""
     from xml.etree import ElementTree
 
     root = ElementTree.fromstring(document)
@@ -139,13 +139,13 @@ def _bare(document: bytes, colors: Mapping[str, str]) -> str:
     for name in ("width", "height", "version"):
         root.attrib.pop(name, None)
     root.set("xmlns", "http://www.w3.org/2000/svg")
-    # The rules of matplotlib's style sheet, which would apply to the whole page.
+    # These are the rules of matplotlib's style sheet. A style sheet would apply to the whole page.
     root.set("style", "stroke-linejoin: round; stroke-linecap: butt")
     return ElementTree.tostring(root, encoding="unicode")
 
 
 def _make_plain(element: Element, used: set[str]) -> None:
-    """Drop prefixes of names, ids that nothing refers to, and space between elements."""
+    """Remove prefixes of names, unused ids, and spaces between elements."""
     element.tag = _local(element.tag)
     for name in [name for name in element.attrib if name != _local(name)]:
         element.set(_local(name), element.attrib.pop(name))
@@ -159,7 +159,7 @@ def _make_plain(element: Element, used: set[str]) -> None:
 
 
 def _make_short(element: Element) -> None:
-    """Cut numbers to hundredths of a point, and state the common style of a group once."""
+    """Cut numbers to hundredths of a point, and write the common style of a group only once."""
     for name in ("d", "x", "y"):
         if name in element.attrib:
             element.set(name, re.sub(r"(\.\d\d)\d+", r"\1", element.attrib[name]))

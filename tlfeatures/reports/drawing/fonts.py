@@ -1,4 +1,4 @@
-"""Fonts for the characters of a figure that its own font lacks."""
+"""Fallback fonts for the characters of a figure that its own font does not have."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.text import Text
 
-# Beginnings of the names of fonts that have the scripts of many languages, the best first. Others
-# are tried after them.
+# Beginnings of the names of fonts with the scripts of many languages, the best first. Other fonts
+# are tried after these fonts.
 _PREFERRED = (
     *("Noto Sans CJK", "Source Han Sans", "Noto Sans", "PingFang", "Hiragino Sans"),
     *("Microsoft YaHei", "Yu Gothic", "Malgun Gothic", "WenQuanYi", "Nanum", "Arial Unicode MS"),
@@ -21,17 +21,17 @@ _BOXES = ("LastResort", "Last Resort")  # fonts that have a box for every charac
 
 
 def use_fallback_fonts(figure: Figure) -> list[str]:
-    """Let the texts of a figure use further installed fonts for characters that theirs lack.
+    """Let the texts of a figure use other installed fonts for characters that their fonts lack.
 
     Parameters
     ----------
     figure : Figure
-        It was drawn once, so that it has all its texts.
+        A figure that was drawn once, so that all its texts exist.
 
     Returns
     -------
     list of str
-        The characters that no installed font has, sorted.
+        Sorted characters that no installed font has.
     """
     from matplotlib.text import Text
 
@@ -50,10 +50,10 @@ def use_fallback_fonts(figure: Figure) -> list[str]:
 
 
 def _missing(text: Text) -> set[str]:
-    """The characters of a text that none of its fonts has."""
+    """Return the characters of a text that none of its fonts has."""
     from matplotlib.font_manager import FontProperties, findfont
 
-    wanted = {each for each in text.get_text() if not each.isspace()}
+    wanted = {character for character in text.get_text() if not character.isspace()}
     if not wanted or max(wanted) < "\x7f":
         return set()
     for family in text.get_fontfamily():
@@ -62,7 +62,7 @@ def _missing(text: Text) -> set[str]:
 
 
 def _installed() -> Iterator[tuple[str, set[str]]]:
-    """Give the family and the characters of each upright font, the preferred ones first."""
+    """Yield the family and the characters of each upright font, preferred fonts first."""
     from matplotlib.font_manager import fontManager
 
     fonts = [

@@ -1,4 +1,4 @@
-"""Figures of a ranking: the heads with their scores, and embeddings by heads."""
+"""Figures of a ranking: the scores of heads, and a heat map of heads and embeddings."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-_ROWS = 40  # heads of a ranking
+_ROWS = 40  # maximum number of heads in a figure
 
 
 def ranking_height(comparison: Comparison) -> float:
-    """Give the height in inches that `plot_ranking` needs."""
+    """Return the height in inches that `plot_ranking` needs."""
     return 1.15 + 0.23 * min(len(comparison.ranking), _ROWS)
 
 
 def plot_ranking(comparison: Comparison, ax: Axes | None = None) -> Axes:
-    """Draw the heads' scores with 95 % intervals, the best on top.
+    """Draw the scores of heads with 95 % intervals, with the best head at the top.
 
     Parameters
     ----------
     comparison : Comparison
-        Its first 40 heads are drawn.
+        A ranking, of which the first 40 heads are drawn.
     ax : Axes, optional
 
     Returns
     -------
     Axes
-        Filled dots are the best head and those not significantly different from it. Open dots are
-        significantly different; open grey dots can't be tested.
+        Filled dots are the best head and heads that are not significantly different from the best.
+        Open dots are significantly different heads. Open grey dots are heads without a test.
     """
     ranking = comparison.ranking[:_ROWS]
     with drawing(ax, WIDTH, ranking_height(comparison)) as axes:
@@ -96,19 +96,19 @@ def _draw_rank(axes: Axes, row: int, rank: Rank, score: Score) -> None:
 
 
 def plot_heat_map(comparison: Comparison, ax: Axes | None = None) -> Axes:
-    """Draw the score of each head on each embedding; missing scores stay blank.
+    """Draw the score of each head on each embedding. Cells without a score are empty.
 
     Parameters
     ----------
     comparison : Comparison
-        Rows (heads) and columns (embeddings) are in the order of their best place in the ranking.
+        A ranking. Rows are heads and columns are embeddings, in the order of their best ranks.
     ax : Axes, optional
 
     Returns
     -------
     Axes
-        The colours span all heads except `dummy`, whose low score would make the others look the
-        same. It has numbers only.
+        The head `dummy` has numbers without colours. With its low score, the colours of the other
+        heads would be too similar.
     """
     rows = list(dict.fromkeys(rank.label for rank in comparison.ranking))
     columns = list(dict.fromkeys(rank.embedding for rank in comparison.ranking))

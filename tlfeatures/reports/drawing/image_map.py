@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 _MARKERS = ["o", "^", "s", "D", "v", "P", "X", "p"]
-_NAMED, _LEGEND = 20, 2  # classes in the legend of a map, and its columns
+_NAMED, _LEGEND = 20, 2  # maximum number of classes in a legend, and its number of columns
 
 
 def plot_map(
@@ -28,34 +28,35 @@ def plot_map(
     *,
     wrong: ArrayLike | None = None,
 ) -> Axes:
-    """Draw images as points; each class has its own colour and marker.
+    """Draw images as points. Each class has its own colour and marker.
 
     Parameters
     ----------
     map : EmbeddingMap
         Map of n images.
     labels : array-like of shape (n,), str
+        Class of each image.
     ax : Axes, optional
     wrong : array-like of shape (n,), bool, optional
-        Images to put a ring around.
+        Images that are marked with a ring.
 
     Returns
     -------
     Axes
-        In an SVG, the points of the k-th class, sorted, are in the group of id ``map-k``, in the
-        order of the rows.
+        In an SVG, the group with the id ``map-k`` has the points of the k-th class (of the sorted
+        classes), in the order of the rows.
 
     Raises
     ------
     ParameterError
-        If labels or marks have another length.
+        If `labels` or `wrong` has another length.
     """
     labels = np.asarray(labels)
     ringed = np.zeros(len(labels), bool) if wrong is None else np.asarray(wrong, bool)
     for name, array in (("labels", labels), ("wrong", ringed)):
         if array.shape != (len(map.points),):
             raise ParameterError(
-                f"{name} must have shape ({len(map.points)},), one an image, got {array.shape}"
+                f"{name} must have shape ({len(map.points)},), one per image, got {array.shape}"
             )
     classes = np.unique(labels).tolist()
     with drawing(ax, WIDTH, 4.3 + 0.17 * _legend_rows(len(classes))) as axes:
@@ -85,7 +86,7 @@ def _dot(drawn: EmbeddingMap) -> float:
 
 def _draw_class(axes: Axes, points: Floats, place: int, label: str, size: float) -> None:
     color = CLASS_COLORS[place % len(CLASS_COLORS)]
-    # The marker changes with each round of colours, so that 64 classes all look different.
+    # The markers are shifted after each round of colours, so that 64 classes look different.
     marker = _MARKERS[(place + place // len(CLASS_COLORS)) % len(_MARKERS)]
     x, y = points.T
     dots = axes.scatter(x, y, s=size, c=color, marker=marker, alpha=0.75, linewidths=0, zorder=3,

@@ -1,4 +1,4 @@
-"""Figures of accuracy against the number of images, and of accuracy and loss by epoch."""
+"""Figures of learning curves (by the number of images) and of training curves (by epoch)."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-_FITTED = 8  # the law of a learning curve is fitted to sizes down to this part of the largest one
+_FITTED = 8  # the law is fitted to sizes within this factor of the largest size
 
 
 def plot_learning_curve(curve: LearningCurve, ax: Axes | None = None) -> Axes:
-    """Draw accuracy against images a class, and the forecast if it is reliable.
+    """Draw a learning curve, and its forecast if the forecast is reliable.
 
     Parameters
     ----------
@@ -32,15 +32,15 @@ def plot_learning_curve(curve: LearningCurve, ax: Axes | None = None) -> Axes:
     Returns
     -------
     Axes
-        The law is drawn over the sizes that it was fitted to, and its forecast unless the verdict
-        is "unknown".
+        The law is drawn for the sizes that it was fitted to. The forecast is drawn unless the
+        verdict is "unknown".
     """
     with drawing(ax, WIDTH, 3.4) as axes:
         seen = np.array([[p.images_per_class, p.accuracy, *p.interval] for p in curve.points])
         last, believed = seen[-1, 0], curve.verdict != "unknown"
         _draw_points(axes, seen, COLORS["accent"], "measured, with 95 % interval")
         if curve.law is not None:
-            # A little below an eighth, as sizes are rounded to whole images.
+            # Sizes are rounded to whole images, so a size may be a little below an eighth.
             fitted = seen[seen[:, 0] >= 0.95 * last / _FITTED, 0]
             _draw_law(axes, curve.law, fitted[0], last, "-", "fitted law")
         if believed and curve.forecasts:
@@ -74,7 +74,7 @@ def _draw_points(axes: Axes, rows: Floats, fill: str, words: str) -> None:
 
 
 def _plain_numbers(axes: Axes) -> None:
-    """Write 10, 20, 50, 100 on a logarithmic axis, in place of powers of ten."""
+    """Label a logarithmic axis with 10, 20, 50, 100 instead of powers of ten."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -83,7 +83,7 @@ def _plain_numbers(axes: Axes) -> None:
 
 
 def plot_training(curve: TrainingCurve, what: str = "accuracy", ax: Axes | None = None) -> Axes:
-    """Draw accuracy or loss by epoch, of training and validation images.
+    """Draw accuracy or loss of training and validation images by epoch.
 
     Parameters
     ----------
@@ -94,12 +94,13 @@ def plot_training(curve: TrainingCurve, what: str = "accuracy", ax: Axes | None 
     Returns
     -------
     Axes
-        A thin line is a fold. The thick line is the mean, up to the epoch where a fold ends.
+        A thin line is a fold. The thick line is the mean of the folds. It ends with the shortest
+        fold.
 
     Raises
     ------
     ParameterError
-        If `what` is neither.
+        If `what` has another value.
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -126,7 +127,7 @@ def _draw_folds(axes: Axes, values: Floats, color: str, dash: Any, words: str) -
         words += f", mean of {len(values)} folds"
         for fold in values:
             axes.plot(epochs, fold, color=color, linestyle=dash, linewidth=0.8, alpha=0.4)
-    # After a fold has stopped, the mean of the others would jump.
+    # The mean is NaN after the end of the shortest fold, where it would jump otherwise.
     mean = values.mean(axis=0)
     marker = "o" if np.isfinite(mean).sum() < 2 else None
     axes.plot(epochs, mean, color=color, linestyle=dash, linewidth=2, marker=marker, label=words)

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# All are distinct, as a page replaces each in an SVG, by its value, with its own colour. Those of
-# the classes are after M. Okabe and K. Ito (2008), Color Universal Design, moved until each has a
-# contrast of 3:1 or more to the paper, and any two are 20 apart or more in CIELAB, as seen with
-# normal vision and with each kind of colour-blindness (G. Machado et al. 2009).
+# All colours are different, because a page replaces them in an SVG by their values. The colours of
+# the classes are those of M. Okabe and K. Ito (2008), Color Universal Design, with two changes: the
+# contrast to the paper is 3:1 or more, and any two colours have a distance of 20 or more in CIELAB,
+# for normal vision and for each type of colour blindness (G. Machado et al. 2009).
 COLORS: dict[str, str] = {
     "ink": "#1f2328",
     "muted": "#656d76",
@@ -32,13 +32,13 @@ COLORS: dict[str, str] = {
     "c7": "#3e3e1d",
 }
 CLASS_COLORS = [COLORS[f"c{place}"] for place in range(8)]
-WIDTH = 4.6  # inches; text of 9 points can then be read on a phone
+WIDTH = 4.6  # inches; with this width, text of 9 points is readable on a phone
 
-_LONGEST = 26  # characters of a label
+_LONGEST = 26  # maximum number of characters of a label
 
 _STYLE: Any = {
     "font.size": 9,
-    "font.sans-serif": ["DejaVu Sans"],  # matplotlib's own; an SVG names others after it
+    "font.sans-serif": ["DejaVu Sans"],  # part of matplotlib; an SVG adds the general family
     "axes.titlesize": 10,
     "axes.labelsize": 9,
     "xtick.labelsize": 9,
@@ -67,7 +67,7 @@ _STYLE: Any = {
     "axes.formatter.useoffset": False,
     "figure.constrained_layout.w_pad": 0.08,
     "figure.constrained_layout.h_pad": 0.08,
-    "text.parse_math": False,  # labels are data: "$x$" is a name and no formula
+    "text.parse_math": False,  # labels are data: "$x$" is a name and not a formula
     "svg.fonttype": "none",
     "svg.hashsalt": "tlfeatures",
     "pdf.fonttype": 42,
@@ -75,7 +75,7 @@ _STYLE: Any = {
 
 
 def shortened(label: str, longest: int = _LONGEST) -> str:
-    """Cut a long label in its middle, and replace characters that no figure can hold."""
+    """Shorten a long label in the middle, and replace characters that a figure can't show."""
     label = re.sub(r"\s", " ", label)
     label = re.sub("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]", "\ufffd", label)
     if len(label) <= longest:
@@ -85,17 +85,17 @@ def shortened(label: str, longest: int = _LONGEST) -> str:
 
 
 def legend_label(label: str) -> str:
-    """Shorten a label for a legend, where matplotlib leaves out those that begin with `_`."""
+    """Shorten a label for a legend. matplotlib would leave out labels that begin with `_`."""
     label = shortened(label)
     return f" {label}" if label.startswith("_") else label
 
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Set matplotlib to the style of these figures, and back at the end.
+    """Use the style of these figures in a context, and restore the settings at its end.
 
-    The user's own settings don't enter, so that a figure is the same everywhere. matplotlib's
-    warnings about characters that a font lacks are not shown: `save_figure` names them itself.
+    The user's own settings are not used, so that a figure is the same everywhere. matplotlib's
+    warnings about missing characters are not shown, because `save_figure` logs its own warning.
     """
     import matplotlib
 
@@ -113,7 +113,7 @@ def _glyphs_may_lack() -> Iterator[None]:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Make an empty figure of this style, in inches; it is not one of pyplot's."""
+    """Create an empty figure in this style, with a size in inches. pyplot does not manage it."""
     from matplotlib.figure import Figure
 
     with style():
@@ -122,7 +122,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 @contextmanager
 def drawing(ax: Axes | None, width: float, height: float) -> Iterator[Axes]:
-    """Give axes to draw on: new ones in our style, or the given ones in whatever theirs is."""
+    """Yield axes to draw on: new axes in this style, or the given axes, which keep their style."""
     import matplotlib
 
     if ax is None:
