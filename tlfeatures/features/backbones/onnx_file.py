@@ -191,7 +191,7 @@ class OnnxFile:
             if isinstance(part, onnx.NodeProto):
                 if part.domain not in _DOMAINS:
                     raise self._error(
-                        f"its operator {part.op_type} is of the domain {part.domain[:40]!r}, "
+                        f"its operator {part.op_type[:40]!r} is of the domain {part.domain[:40]!r}, "
                         "expected ONNX's own operators: export it without custom operators"
                     )
             elif part.data_location == onnx.TensorProto.EXTERNAL or part.external_data:
