@@ -35,6 +35,8 @@ from tlfeatures.features.images.value_range import ValueRange
 
 Rows = tuple[list[str], dict[str, NDArray[np.float32]]]
 
+VGG16_ENGINES = [name for name, engine in ENGINES.items() if engine.loads(BACKBONES["vgg16"])]
+
 # ---- files
 
 

@@ -84,7 +84,7 @@ HOSTILE = {
     "branch": (external_in_a_branch, "is in another file"),
     "domain": (
         lambda: network(more=[node("Run", ["mean"], "x", domain="evil")]),
-        "its operator Run is of the domain 'evil'",
+        "its operator 'Run' is of the domain 'evil'",
     ),
     "two inputs": (
         lambda: network(inputs=[mask_input()]),
@@ -110,6 +110,25 @@ def test_a_hostile_file_is_one_line_that_says_why(tmp_path, kind):
     with pytest.raises((WeightsError, EngineError), match=message) as raised:
         spec_of(path)
     assert "\n" not in str(raised.value)
+
+
+def named(name):
+    model = network()
+    model.graph.input[0].name = model.graph.node[0].input[0] = name
+    return model
+
+
+@pytest.mark.parametrize("name", ["a\x1b[31mb", "a\nb", "a" * 201])
+def test_an_input_s_name_is_a_text_of_one_line(tmp_path, name):
+    with pytest.raises(ParameterError, match="the input's name must be a text of one line"):
+        spec_of(declare(tmp_path, named(name)))
+
+
+def test_messages_hold_no_control_characters_of_a_file(tmp_path):
+    model = network(more=[node("\x1b[31mRun", ["mean"], "x")], outputs=["x"])
+    with pytest.raises((WeightsError, EngineError)) as raised:
+        spec_of(declare(tmp_path, model))
+    assert str(raised.value).isprintable()
 
 
 def test_a_file_that_is_too_large_is_not_read_whole(tmp_path, monkeypatch):

@@ -191,8 +191,9 @@ class OnnxFile:
             if isinstance(part, onnx.NodeProto):
                 if part.domain not in _DOMAINS:
                     raise self._error(
-                        f"its operator {part.op_type[:40]!r} is of the domain {part.domain[:40]!r}, "
-                        "expected ONNX's own operators: export it without custom operators"
+                        f"its operator {part.op_type[:40]!r} is of the domain "
+                        f"{part.domain[:40]!r}, expected ONNX's own operators: export it without "
+                        "custom operators"
                     )
             elif part.data_location == onnx.TensorProto.EXTERNAL or part.external_data:
                 raise self._error(

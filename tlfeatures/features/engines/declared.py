@@ -22,6 +22,7 @@ from tlfeatures.features.backbones.declaration import (
     Declaration,
     Output,
     name_of,
+    text_of,
 )
 from tlfeatures.features.backbones.declaration_file import DeclarationFile, Wanted, read_declaration
 from tlfeatures.features.backbones.onnx_file import OnnxFile, read_network
@@ -197,6 +198,10 @@ class NetworkFile:
 
     def _check_input(self) -> None:
         declared, own = self._declared, self._file.input
+        try:
+            text_of(own.name, "the input's name")
+        except ValueError as error:
+            raise self._error(str(error)) from error
         if declared.input not in (None, own.name):
             raise self._error(f"input is {declared.input!r}, the file's is {own.name!r}")
         has_steps = declared.mean is not None or declared.std is not None

@@ -35,6 +35,7 @@ def session(model: bytes | str | os.PathLike[str], *, threads: int | None = None
 
 
 def in_short(error: Exception) -> str:
-    """Return the beginning of an error message on one line."""
+    """Return the beginning of an error message on one line, without control characters."""
     text = " ".join(str(error).split())
+    text = "".join(mark if mark.isprintable() else "?" for mark in text)
     return text if len(text) <= _SHORT else text[:_SHORT] + "..."
