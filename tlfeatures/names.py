@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import numbers
 import os
 from collections.abc import Iterable
 from typing import Any
@@ -11,8 +12,22 @@ from tlfeatures.errors import ParameterError
 
 
 def as_list(value: Any) -> list[Any]:
-    """Return a list; a single name or path becomes a list of one."""
+    """Return a list; a single name or path becomes a list of one, and None an empty one."""
+    if value is None:
+        return []
     return [value] if isinstance(value, str | os.PathLike) else list(value)
+
+
+def as_seed(value: Any) -> int | None:
+    """Return a seed as an int, or None; raise `ParameterError` if it is no seed."""
+    if value is None:
+        return None
+    is_whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not is_whole or not 0 <= int(value) < 2**31:
+        raise ParameterError(
+            f"random_state is {value!r}; expected a whole number from 0 to {2**31 - 1:,}, or None"
+        )
+    return int(value)
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> ParameterError:

@@ -11,11 +11,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import KFold, RepeatedStratifiedKFold, ShuffleSplit
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import SVC
 
 from tests.unit.data import dataset, run_benchmark
-from tlfeatures import cross_validate, fit
+from tlfeatures import audit, cross_validate, fit, learning_curve, report
 from tlfeatures.benchmarking import compute
 from tlfeatures.errors import DatasetError, ParameterError
 
@@ -170,3 +170,116 @@ def test_heads_may_be_a_generator_and_have_any_parameters(tmp_path, caplog):
     assert caplog.text.count("class_weight: centroid have none") == 1
     made = cross_validate(LogisticRegression(class_weight={"a": 50.0}), data, cv=3)
     assert (made.predicted == 0).mean() > 0.8
+
+
+def test_a_function_as_a_parameter_is_computed_again(tmp_path):
+    data, out = dataset(60), tmp_path / "out"
+    for power in (1, 2):
+        step = FunctionTransformer(lambda X, power=power: X**power)
+        heads = {"own": make_pipeline(step, LogisticRegression())}
+        result = run_benchmark(data, heads=heads, cv=3, out=out)
+        assert result.computed == 1
+        alone = cross_validate(heads["own"], data, cv=3)
+        assert of_heads(result)["own"] == alone.scores["accuracy"]
+
+
+class Codes(ClassifierMixin, BaseEstimator):
+    """Predicts codes instead of the labels that it was fitted on."""
+
+    def fit(self, X, y):
+        self.classes_ = np.unique(y)
+        return self
+
+    def predict(self, X):
+        return np.zeros(len(X), int)
+
+
+class Narrow(Codes):
+    """Gives the probability of one class only."""
+
+    def predict(self, X):
+        return np.full(len(X), self.classes_[0])
+
+    def predict_proba(self, X):
+        return np.ones((len(X), 1))
+
+
+class Broken(Codes):
+    def predict(self, X):
+        return 1 / 0
+
+
+@pytest.mark.parametrize(
+    ("head", "reason"),
+    [
+        (Codes(), "is none of the classes"),
+        (Narrow(), r"shape \(20, 1\); expected \(20, 2\)"),
+        (Broken(), "ZeroDivisionError"),
+        (KNeighborsClassifier(n_neighbors=55), "n_neighbors"),
+    ],
+)
+def test_a_head_that_predicts_nonsense_is_left_out_and_the_others_stay(head, reason, caplog):
+    with pytest.raises(ParameterError, match=reason):
+        cross_validate(head, dataset(60), cv=3)
+    result = run_benchmark(dataset(60), heads={"odd": head, "logreg": "logreg"}, cv=3)
+    assert list(of_heads(result)) == ["logreg"]
+    assert "odd is left out" in caplog.text
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, "a", True, 2**32])
+def test_a_seed_is_a_whole_number(seed):
+    for call in (run_benchmark, fit):
+        with pytest.raises(ParameterError, match=r"random_state is .*; expected a whole number"):
+            call(dataset(60), random_state=seed)
+    assert run_benchmark(dataset(60), heads="dummy", random_state=np.int64(3)).computed == 1
+
+
+def test_masks_are_rows_and_wrong_rows_are_refused():
+    data = dataset(60)
+    mask = np.arange(60) % 3 == 0
+    by_mask, by_rows = (
+        cross_validate("logreg", data, cv=[pair])
+        for pair in ((~mask, mask), (np.flatnonzero(~mask), np.flatnonzero(mask)))
+    )
+    np.testing.assert_array_equal(by_mask.predicted, by_rows.predicted)
+    assert by_mask.scores == by_rows.scores
+    for wrong in (([0.5, 1.0], [2]), ([1, 2], [60]), ([1, 2], [-1])):
+        with pytest.raises(ParameterError, match="a fold has row"):
+            cross_validate("logreg", data, cv=[wrong])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"X": np.full((60, 2), np.nan, np.float32)}, "not finite in 60 rows"),
+        ({"X": np.ones(60, np.float32)}, "shape"),
+        ({"X": np.ones((60, 0), np.float32)}, "shape"),
+        ({"y": np.array(list("ab") * 29)}, "y of the Dataset has 58 values"),
+        ({"y": np.arange(60) % 2}, r"astype\(str\)"),
+    ],
+)
+def test_a_dataset_made_by_hand_is_checked(changes, message):
+    data = replace(dataset(60), **changes)
+    for call in (fit, run_benchmark, audit, learning_curve):
+        with pytest.raises(DatasetError, match=message):
+            call(data)
+
+
+def test_a_page_refuses_another_dataset(tmp_path):
+    data = dataset(60)
+    result = run_benchmark(data, heads="centroid", cv=3)
+    for other in (replace(data, y=data.y[::-1].copy()), dataset(60, signal=3.0), dataset(30)):
+        with pytest.raises(DatasetError, match=r"was not computed on the Dataset of x\.h5"):
+            report(result, tmp_path / "page.html", data=other, n_jobs=1)
+    assert "map" in report(result, tmp_path / "page.html", data=data, n_jobs=1).sections
+    fitted = fit(data, "centroid", cv=3)
+    assert "map" in report(fitted, tmp_path / "page.html", n_jobs=1).sections
+
+
+def test_what_is_no_data_is_named():
+    for call in (fit, run_benchmark, audit, learning_curve):
+        for wrong in (5, np.ones((3, 2)), None):
+            with pytest.raises(ParameterError, match=r"data is of the type|there is no data"):
+                call(wrong)
+    with pytest.raises(ParameterError, match="head has a Dataset"):
+        cross_validate(dataset(), "logreg")

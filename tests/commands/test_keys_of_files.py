@@ -149,7 +149,7 @@ def test_an_intact_model_of_another_backbone_is_not_called_damaged(
         result = run(*command)
         assert result.exit_code == 1
         assert said in result.stderr
-        assert "the version that made it" in result.stderr
+        assert "the version that wrote the model" in result.stderr
         assert "damaged" not in result.stderr
     shown = run("info", file)
     assert shown.exit_code == 0

@@ -155,7 +155,7 @@ def test_without_pyarrow_one_line_says_what_to_install(made, tmp_path, monkeypat
     )
     result = run(made, "-o", tmp_path / "t.parquet")
     assert result.exit_code == 2
-    assert "pip install 'tlfeatures[parquet]', or name a file that ends in .csv" in result.stderr
+    assert "pip install 'tlfeatures[parquet]', or give a name that ends in .csv" in result.stderr
     assert len(result.stderr.splitlines()) == 1
     assert run(made, "-o", tmp_path / "t.csv").exit_code == 0
 

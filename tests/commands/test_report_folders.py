@@ -146,9 +146,7 @@ def test_a_file_with_more_images_or_in_another_order_is_the_same(page_copy):
 
 def test_an_entry_that_is_lost_is_said(page_copy):
     next((page_copy / "out" / "entries").iterdir()).unlink()
-    with pytest.raises(
-        FormatError, match=r"lacks an entry of .* that results\.json ranks; run the"
-    ):
+    with pytest.raises(FormatError, match=r"lacks an entry of .* that results\.json names; run"):
         report(page_copy / "out", page_copy / "again.html")
 
 
@@ -159,7 +157,7 @@ def test_an_entry_that_is_lost_is_said(page_copy):
         ("classes", "ab", "its classes is"),
         ("copy_pairs", None, "its copy_pairs is"),
         ("files", [1], "its files is"),
-        ("ranking", [], "ranks nothing"),
+        ("ranking", [], "its ranking is empty"),
         ("verdict", True, "its verdict is"),
         ("scoring", 3, "its scoring is"),
         ("folds", [], "its folds is"),

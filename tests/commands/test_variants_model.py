@@ -76,7 +76,7 @@ def test_it_is_evaluated_on_new_images_of_its_own_file_and_of_a_plain_one(
 
 
 def test_it_is_not_evaluated_on_what_it_has_seen(saved, file):
-    with pytest.raises(DatasetError, match="fitted on all 24 images"):
+    with pytest.raises(DatasetError, match="fitted on all 24 labelled images"):
         evaluate(saved[1], file)
 
 

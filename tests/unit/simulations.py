@@ -52,7 +52,10 @@ def entries_of(
             run = HeadFolds(fold, predicted, table, scores, {}, np.ones(len(folds)), fraction)
             facts = {
                 "head": head,
-                "classifier": "simulated",
+                "classifier": "sklearn.dummy.DummyClassifier" if head == "dummy" else "simulated",
+                "settings": head,
+                "fit_version": 1,
+                "random_state": repeat,
                 "embedding": "x.avg",
                 "file": "x.h5",
                 "matrix": "0",

@@ -140,12 +140,12 @@ def test_another_name_of_a_head_is_recorded_as_its_own_name():
     ("run", "said"),
     [
         (lambda data: audit(data, head=LinearSVC()), "head LinearSVC gives no probabilities"),
-        (lambda data: audit(data, head=["lda"]), r"head has \['lda'\]; expected the name of a"),
+        (lambda data: audit(data, head=["lda"]), r"head has a list; expected the name of a"),
         (lambda data: learning_curve(data, LinearSVC), r"class LinearSVC; .* as in LinearSVC\(\)"),
         (lambda data: learning_curve(data, LinearSVC(), params={"C": 1}), "params has C, but no"),
         (lambda data: training_curve(data, LinearSVC()), "LinearSVC does not train in epochs"),
         (lambda data: training_curve(data, None), "head has None; expected"),
-        (lambda data: learning_curve(data.X), "ndarray; expected an embeddings file or a Dataset"),
+        (lambda data: learning_curve(data.X), "ndarray; expected the path of an embeddings file"),
     ],
 )
 def test_what_can_not_be_done_is_said(run, said):

@@ -151,7 +151,7 @@ def test_too_few_classes_images_or_groups():
     with pytest.raises(DatasetError, match="one class"):
         make_folds(dataset(classes="a"))
     few = dataset(y=np.array(["rare"] * 3 + ["often"] * 57))
-    with pytest.raises(DatasetError, match=r"rare \(3\): --cv 3"):
+    with pytest.raises(DatasetError, match=r"rare \(3\); use --cv 3"):
         make_folds(few)
     one_class_each = np.array(["g", "h"] * 30)
     with pytest.raises(DatasetError, match="one class only"):

@@ -306,5 +306,5 @@ def test_a_source_that_is_not_there(model, tmp_path):
 def test_a_model_that_does_not_know_its_images_is_refused(halves, tmp_path):
     extract(halves[0], tmp_path / "old.h5", backbone="pixels", size=16)
     made = Model.fit(make_head("logreg"), load_dataset(tmp_path / "old.h5"))
-    with pytest.raises(ModelError, match="fit it again"):
+    with pytest.raises(ModelError, match="its Dataset had no digests"):
         Model(made.head, made.spec, made.embedding, made.info).evaluate(halves[1])

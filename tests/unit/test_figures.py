@@ -114,7 +114,7 @@ def test_a_figure_is_saved_as_well_as_its_axes(tmp_path):
 def test_wrong_paths_are_said(tmp_path):
     with pytest.raises(ParameterError, match=r"expected a name ending in \.png, \.svg or \.pdf"):
         figure_files.save_figure(FIGURES["map"](), tmp_path / "x.jpg")
-    with pytest.raises(ParameterError, match="there is no folder"):
+    with pytest.raises(ParameterError, match="in a folder that does not exist"):
         figure_files.save_figure(FIGURES["map"](), tmp_path / "none" / "x.png")
 
 

@@ -1,6 +1,7 @@
 """Nothing that belongs together is ever torn apart."""
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from sklearn.model_selection import KFold, StratifiedKFold
 
 from tests.unit.data import dataset
+from tlfeatures import cross_validate
 from tlfeatures.dataset.grouping import merge_groups
 from tlfeatures.dataset.stratified_folds import cut
 from tlfeatures.errors import DatasetError
@@ -104,6 +106,18 @@ def test_a_splitter_of_the_users_own_leaks_no_copies():
     for train, test in make_folds(data, cv=KFold(4))[1]:
         parted = {i for pair in copies for i in pair if set(pair) & set(test)}
         assert not parted & set(train)
+
+
+def test_training_rows_that_are_tested_are_left_out(caplog):
+    """Noise gives chance, though this cv trains on the images that it tests."""
+    random = np.random.default_rng(0)
+    data = replace(dataset(100), X=random.normal(size=(100, 400)).astype(np.float32))
+    every = np.arange(100)
+    cv = [(every, every[:50]), (every, every[50:])]
+    for train, test in make_folds(data, cv=cv)[1]:
+        assert not set(train) & set(test)
+    assert "50 training images of this cv are tested in the same fold" in caplog.text
+    assert cross_validate("logreg", data, cv=cv).scores["accuracy"]["score"] < 0.7
 
 
 def test_a_splitter_of_the_users_own_tears_no_group_apart():

@@ -182,7 +182,7 @@ def test_ids_of_a_series_are_checked_like_those_of_a_file(caplog):
         labelled(pandas.Series(["x", "y", "z"], index=[5, 6, 7]))
     with pytest.raises(DatasetError, match="labels has 'a/1' twice with different values"):
         labelled(pandas.Series(["x", "y"], index=["a/1", "a/1"]))
-    with pytest.raises(DatasetError, match=r"groups has no group for 1 of 3 images, 'b/3' first"):
+    with pytest.raises(DatasetError, match=r"groups has no group for 1 of 3 images, such as 'b/3'"):
         labelled(groups=series)
 
 

@@ -185,7 +185,7 @@ def test_every_none_has_a_reason_and_every_number_none():
 
 @pytest.mark.parametrize("head", ["logreg", "dummy"])
 def test_among_the_two_most_probable_of_two_classes_is_every_label(head):
-    with pytest.raises(ParameterError, match=r"top_k_accuracy .* 2 classes: it is 1 for every"):
+    with pytest.raises(ParameterError, match=r"top_k_accuracy .* with 2 classes it is 1 for every"):
         cross_validate(make_head(head), dataset(), scoring="top_k_accuracy")
     found = cross_validate(make_head(head), dataset(classes="abc"), scoring="top_k_accuracy")
     assert None not in found.scores["top_k_accuracy"]["folds"]

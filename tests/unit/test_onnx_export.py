@@ -155,7 +155,7 @@ def saved(fitted_model):
 def test_the_command(run, saved, photos, tmp_path):
     result = run("export", saved, "-o", tmp_path / "m.onnx", "--check", photos)
     assert result.exit_code == 0, result.output
-    for words in ("uint8, (n, 16, 16, 3)", "24 images, compared", "0 labels differ", "speed"):
+    for words in ("uint8, (n, 16, 16, 3)", "24 images compared", "0 labels differ", "speed"):
         assert words in result.stdout
     result = run("export", saved, "-o", tmp_path / "m.onnx", "--json")
     facts = json.loads(result.stdout)

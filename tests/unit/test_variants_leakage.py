@@ -83,7 +83,7 @@ def test_nor_with_a_given_split(recorder, caplog):
     ((known, _),), ((_, new),) = Recorder.fitted, Recorder.asked
     assert sorted(known) == with_variants(set(range(30)) - {3})
     assert new == [(image, 0) for image in range(30, 45)]
-    assert "are not used for training" in caplog.text
+    assert "No head is trained on the training images of these pairs" in caplog.text
 
 
 def test_nor_with_a_splitter_of_ones_own(recorder):

@@ -70,7 +70,7 @@ def _compute_repeat(
         facts = {
             "head": name,
             "classifier": class_path(heads[name]),
-            "settings": settings_digest(heads[name], seeds=False),
+            "settings": settings_digest(heads[name], exact=False),
             "file": data.file,
             "embedding": data.embedding,
             "variants": data.n_variants,
@@ -154,6 +154,6 @@ def entry_key(
     str
         16 hexadecimal digits.
     """
-    own = [name, settings_digest(head), code_digest(head), repr(grid)]
+    own = [name, settings_digest(head, exact=True), code_digest(head), repr(grid)]
     parts = [base, own, seed, scoring, versions()]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]

@@ -35,7 +35,7 @@ def digest_of_study(
         Folds of the first repeat.
     """
     text = "\0".join([*ids.tolist(), "", *y.tolist()])
-    images = hashlib.sha256(text.encode()).hexdigest()[:16]
+    images = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
     return images + digest_of_folds(folds, together)[:16]
 
 

@@ -48,7 +48,7 @@ def _numbered(names: list[tuple[str, str]]) -> list[str]:
 
 def _same_but_params(one: dict[str, Any], other: dict[str, Any]) -> bool:
     """Check whether two heads differ only in parameters and variants."""
-    same = all(one[key] == other[key] for key in ("head", "tuned"))
+    same = all(one[key] == other[key] for key in ("head", "tuned", "classifier"))
     return same and _images(one) == _images(other)
 
 

@@ -18,7 +18,7 @@ from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer
 from tlfeatures.model_selection.cross_validation import check_scoring
 from tlfeatures.model_selection.evaluation import scorer_of
 from tlfeatures.model_selection.folds import INNER_CV, make_folds
-from tlfeatures.names import as_list
+from tlfeatures.names import as_list, as_seed
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,8 @@ class Plan:
         ParameterError
             If a split or score is unknown, or these folds can't be repeated.
         """
-        scoring = as_list(scoring)
+        random_state = as_seed(random_state)
+        scoring = [name for text in as_list(scoring) for name in text.split(",")]
         check_scoring(scoring, data.classes)
         chosen, folds = _folds(data, cv, split, repeats, random_state)
         scorer = scorer_of(data, folds[0], random_state)
@@ -116,8 +117,8 @@ def _folds(
     data: Dataset, cv: Any, split: str, repeats: int, seed: int | None
 ) -> tuple[str, list[list[Fold]]]:
     """Return the name of the split and the folds of each repeat."""
-    if repeats < 1:
-        raise ParameterError(f"repeats must be 1 or more, got {repeats}")
+    if not isinstance(repeats, numbers.Integral) or repeats < 1:
+        raise ParameterError(f"repeats must be a whole number of 1 or more, got {repeats!r}")
     chosen, first = make_folds(data, cv=cv, split=split, random_state=seed)
     if repeats > 1 and chosen != "cv":
         raise ParameterError(

@@ -17,7 +17,7 @@ from tlfeatures.errors import ParameterError
 from tlfeatures.metrics.against_best import FoldScores, Outcome, compare_folds, compare_images
 from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer, Predictions
 from tlfeatures.metrics.score_records import PooledScore, Score, score_record
-from tlfeatures.metrics.scores import finite_or_none
+from tlfeatures.metrics.scores import finite_or_none, less_is_better
 
 Scores = dict[str, Score]
 
@@ -153,7 +153,7 @@ def _sort_value(scores: Scores, scoring: str) -> float:
     value: float | None = scores[scoring]["score"]
     if value is None:
         return -math.inf
-    return -value if scoring == "log_loss" else value
+    return -value if less_is_better(scoring) else value
 
 
 def _rank(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -40,7 +39,7 @@ from tlfeatures.terminal.streams import print_message, print_result
 
 if TYPE_CHECKING:
     from tlfeatures.benchmarking.benchmark import Benchmark
-    from tlfeatures.dataset.dataset import Dataset
+    from tlfeatures.benchmarking.fit_result import FitResult
 
 
 def _check_page(page: str | None) -> None:
@@ -51,13 +50,11 @@ def _check_page(page: str | None) -> None:
         check_page(page)
 
 
-def _write_page(
-    benchmark: Benchmark, page: str, n_jobs: int | None, data: Sequence[Dataset] = ()
-) -> None:
+def _write_page(result: Benchmark | FitResult, page: str, n_jobs: int | None) -> None:
     from tlfeatures.reports.report import report
 
     with ProgressBars() as bars:
-        written = report(benchmark, page, data=data, n_jobs=n_jobs, progress=bars.show)
+        written = report(result, page, n_jobs=n_jobs, progress=bars.show)
     print_message(render_report(written))
 
 
@@ -114,7 +111,7 @@ def fit(
         )
     print_result(json.dumps(result.to_dict()) if as_json else render_fit(result))
     if report is not None:
-        _write_page(result.benchmark, report, options["n_jobs"], [result.data])
+        _write_page(result, report, options["n_jobs"])
 
 
 @command()

@@ -44,7 +44,7 @@ def seed_option(purpose: str) -> Callable[[Function], Function]:
     """Give the option --random-state, which says what its random numbers are for."""
     return click.option(
         "--random-state",
-        type=click.IntRange(min=0),
+        type=click.IntRange(0, 2**31 - 1),
         metavar="N",
         default=0,
         show_default=True,

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tlfeatures.dataset.grouping import chained, merge_groups
 from tlfeatures.equality import EqualByValue
+from tlfeatures.errors import DatasetError
 from tlfeatures.features.spec import Spec
 
 
@@ -83,6 +84,37 @@ class Dataset(EqualByValue):
     looks: NDArray[np.float32] | None = None
     unreadable: tuple[Unreadable, ...] = ()
     near_duplicates: float | None = None
+
+    def check(self) -> None:
+        """Check a dataset that was made in Python.
+
+        Raises
+        ------
+        DatasetError
+            If its arrays don't fit together, or X has values that are not finite.
+        """
+        if self.X.ndim != 2 or not self.X.size:
+            raise DatasetError(
+                f"X of the Dataset has the shape {self.X.shape}; expected (images, columns)"
+            )
+        for name in ("y", "ids", "groups", "split", "digests", "variants", "looks"):
+            values = getattr(self, name)
+            if values is not None and len(values) != len(self.X):
+                raise DatasetError(
+                    f"{name} of the Dataset has {len(values)} values and X has {len(self.X)} rows; "
+                    "expected one value for each row"
+                )
+        for name in ("y", "ids"):
+            if getattr(self, name).dtype.kind != "U":
+                raise DatasetError(
+                    f"{name} of the Dataset has the type {getattr(self, name).dtype}; expected "
+                    f"texts, as in {name}.astype(str)"
+                )
+        # A sum is finite if all of its terms are, and needs no mask as large as X.
+        with np.errstate(over="ignore", invalid="ignore"):
+            bad = np.flatnonzero(~np.isfinite(self.X.sum(axis=1, dtype=np.float64)))
+        if len(bad):
+            raise DatasetError(f"X of the Dataset is not finite in {len(bad)} rows, {bad[0]} first")
 
     @property
     def n_variants(self) -> int:

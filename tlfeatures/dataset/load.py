@@ -76,6 +76,7 @@ def as_dataset(
             variants=variants,
             looks=looks,
         )
+    data.check()
     given = {
         "embedding": embedding is not None,
         "labels": labels is not None,
@@ -94,8 +95,7 @@ def check_data(data: object) -> None:
     """Raise `ParameterError` if this is neither a path nor a `Dataset`."""
     if not isinstance(data, str | os.PathLike | Dataset):
         raise ParameterError(
-            f"data is of the type {type(data).__name__}; expected the path of an embeddings file, "
-            "or a Dataset (see load_dataset)"
+            f"data is of the type {type(data).__name__}; expected an embeddings file or a Dataset"
         )
 
 
@@ -181,8 +181,7 @@ def load_dataset(
     >>> table = pandas.read_csv("photos.csv", index_col="id")  # doctest: +SKIP
     >>> load_dataset("photos.h5", labels=table["species"], groups=table["site"])  # doctest: +SKIP
     """
-    if not isinstance(file, str | os.PathLike):
-        raise ParameterError(f"got {type(file).__name__}; expected an embeddings file or a Dataset")
+    check_data(file)
     check_similarity(near_duplicates)
     check_options(labels, groups, label_columns)
     with open_embeddings(file) as reader:  # opened once, because the file may be replaced meanwhile

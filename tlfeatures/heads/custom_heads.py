@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import reprlib
 from collections.abc import Callable, Iterable, Mapping
 from importlib import metadata
 from typing import Any
@@ -77,7 +78,8 @@ def check_classifier(head: object, argument: str) -> BaseEstimator:
             f"{argument} has {class_name(head)}, which is not a classifier; {expected}"
         )
     # The repr of a dataset or an array would fill the screen.
-    shown = repr(head) if isinstance(head, int | float | None) else f"a {type(head).__name__}"
+    is_short = isinstance(head, int | float | list | tuple | None)
+    shown = reprlib.repr(head) if is_short else f"a {type(head).__name__}"
     raise ParameterError(f"{argument} has {shown}; {expected}")
 
 

@@ -7,7 +7,6 @@ activations dominate the distances on all coordinates.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -32,7 +31,6 @@ from tlfeatures.heads.custom_heads import (
 )
 from tlfeatures.heads.parameters import parameter_names, short_names
 from tlfeatures.names import unknown_name
-
 
 ALIASES = {"svm": "rbf-svm"}
 

@@ -15,6 +15,8 @@ from tlfeatures.errors import ParameterError
 Floats = NDArray[np.float64]
 Codes = NDArray[np.integer[Any]]
 SCORES = ("accuracy", "balanced_accuracy", "f1_macro", "log_loss", "roc_auc")
+LABEL_SCORES = ("accuracy", "balanced_accuracy", "f1_macro")  # from 0 to 1; need no probabilities
+_LESS_IS_BETTER = ("log_loss",)
 SCORE_NAMES = {"f1_macro": "macro F1", "roc_auc": "ROC AUC"}  # others: see `score_name`
 CELLS = 2**19  # number of weights in a chunk; its 4 MB fit in the processor's cache
 
@@ -22,6 +24,11 @@ CELLS = 2**19  # number of weights in a chunk; its 4 MB fit in the processor's c
 def score_name(scoring: str) -> str:
     """Return the name of a score in words, for example "balanced accuracy"."""
     return SCORE_NAMES.get(scoring, scoring.replace("_", " "))
+
+
+def less_is_better(scoring: str) -> bool:
+    """Whether a smaller value is better; scikit-learn's scorers are always better if larger."""
+    return scoring in _LESS_IS_BETTER
 
 
 def finite_or_none(value: Any) -> float | None:

@@ -21,7 +21,7 @@ from tlfeatures.model_selection.evaluation import CrossValidation, cross_validat
 from tlfeatures.model_selection.folds import make_folds
 from tlfeatures.model_selection.head_folds import run_folds
 from tlfeatures.model_selection.trainer import Trainer
-from tlfeatures.names import as_list, unknown_name
+from tlfeatures.names import as_list, as_seed, unknown_name
 
 _TOP = 2  # default k of scikit-learn's scorer top_k_accuracy
 
@@ -149,7 +149,7 @@ def cross_validate_heads(
     ROC AUC with more than two classes is the unweighted mean of one class against the rest. Macro
     F1 and balanced accuracy are means over the classes that have tested images.
     """
-    scoring = as_list(scoring)
+    scoring, random_state = as_list(scoring), as_seed(random_state)
     classifiers = make_heads(heads, params, random_state=random_state)
     data = as_dataset(data)
     check_scoring(scoring, data.classes)

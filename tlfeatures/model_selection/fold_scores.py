@@ -14,11 +14,16 @@ from sklearn.metrics import get_scorer
 
 from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import ParameterError
-from tlfeatures.metrics.scores import SCORES, missing_scores, pooled_scores, without_images
+from tlfeatures.metrics.scores import (
+    missing_scores,
+    pooled_scores,
+    without_images,
+)
 from tlfeatures.model_selection.fit_warnings import collected
 from tlfeatures.model_selection.head_fit import Columns, Rows
+from tlfeatures.names import some_of
 
-LABEL_SCORES = SCORES[:3]  # scores that need no probabilities
+_ROUNDING = 1e-6  # probabilities may be below 0 by so much
 EPOCH_SCORES = ("loss", "accuracy", "validation_loss", "validation_accuracy")
 
 
@@ -77,7 +82,7 @@ def score_head(
     ParameterError
         If a score of `scoring` can't be computed although the fold has images of every class.
     """
-    predicted = np.searchsorted(classes, head.predict(X))
+    predicted = codes_of(head.predict(X), classes)
     if scoring is None:
         unknown = np.full((len(X), len(classes)), np.nan)
         return FoldResult({}, predicted, unknown, 0.0, ())
@@ -89,6 +94,31 @@ def score_head(
             scores[name], reason = _extra_score(name, head, X, y, classes)
             reasons |= {} if reason is None else {name: reason}
     return FoldResult(scores, predicted, table, 0.0, (), reasons)
+
+
+def codes_of(labels: NDArray[Any], classes: NDArray[np.str_]) -> Rows:
+    """Give the codes of labels that a head predicts.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (m,)
+    classes : ndarray of shape (k,), str
+        Sorted.
+
+    Raises
+    ------
+    ParameterError
+        If a label is none of the classes.
+    """
+    codes: Rows = np.minimum(np.searchsorted(classes, labels), len(classes) - 1)
+    wrong = classes[codes] != labels
+    if np.any(wrong):
+        label = np.asarray(labels)[wrong][0]
+        raise ParameterError(
+            f"its label {label!r} is none of the classes ({some_of(classes.tolist(), 6)}); a head "
+            "must give the labels that it was fitted on"
+        )
+    return codes
 
 
 def _unweighted(codes: Rows, predicted: Rows, table: NDArray[np.float64]) -> dict[str, float]:
@@ -130,7 +160,7 @@ def score_labels(
 ) -> float:
     """Compute one of `LABEL_SCORES` of predicted labels."""
     unknown = np.full((len(y), len(classes)), np.nan)
-    return _unweighted(np.searchsorted(classes, y), np.searchsorted(classes, labels), unknown)[name]
+    return _unweighted(np.searchsorted(classes, y), codes_of(labels, classes), unknown)[name]
 
 
 _RATIOS = ("positive_likelihood_ratio", "neg_negative_likelihood_ratio")
@@ -186,8 +216,16 @@ def _probabilities(
     """Return probabilities of all classes: 0 without training images, NaN if there are none."""
     if not hasattr(head, "predict_proba"):
         return np.full((len(X), len(classes)), np.nan)
+    own, columns = np.asarray(head.predict_proba(X)), codes_of(head.classes_, classes)
+    if own.shape != (len(X), len(columns)):
+        raise ParameterError(
+            f"its predict_proba gives the shape {own.shape}; expected {(len(X), len(columns))}, a "
+            "row for each image and a column for each of its classes"
+        )
+    if not (own > -_ROUNDING).all() or not (own.sum(axis=1) > 0).all():
+        raise ParameterError("its predict_proba gives values that are no probabilities")
     table = np.zeros((len(X), len(classes)))
-    table[:, np.searchsorted(classes, head.classes_)] = head.predict_proba(X)
+    table[:, columns] = np.maximum(own, 0)
     # The sums of float32 probabilities differ from 1 by more than log_loss allows.
     normalised: NDArray[np.float64] = table / table.sum(axis=1, keepdims=True)
     return normalised

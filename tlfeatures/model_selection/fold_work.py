@@ -17,9 +17,9 @@ from tlfeatures.heads.class_weights import with_present
 from tlfeatures.heads.coordinate_step import after_coordinates, uses_coordinates
 from tlfeatures.heads.coordinates import FoldCoordinates, fold_coordinates
 from tlfeatures.heads.fit_arguments import FitArguments
+from tlfeatures.metrics.scores import LABEL_SCORES
 from tlfeatures.model_selection.fit_warnings import collected
 from tlfeatures.model_selection.fold_scores import (
-    LABEL_SCORES,
     FoldResult,
     score_epoch,
     score_head,
@@ -109,7 +109,8 @@ def fit_and_score(
                 started = time.perf_counter()
                 fit_head(rest, X_train, y[task.train], fit_arguments(rows, task.train), name)
                 seconds = time.perf_counter() - started
-                result = score_head(rest, X_test, y[task.test], classes, scoring)
+                with as_parameter_error(name, "predict"):
+                    result = score_head(rest, X_test, y[task.test], classes, scoring)
             seconds += shared.seconds if uses_coordinates(head) else 0
             results[name] = replace(result, seconds=seconds, warnings=tuple(lines))
     return results

@@ -14,7 +14,7 @@ from sklearn.model_selection import check_cv
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.stratified_folds import Fold, Rows, cut, fewest
 from tlfeatures.errors import DatasetError, ParameterError
-from tlfeatures.names import unknown_name
+from tlfeatures.names import counted, unknown_name
 
 logger = logging.getLogger(__name__)
 SPLIT_CHOICES = ("auto", "cv", "val", "test")
@@ -119,7 +119,8 @@ def _cut_by(cv: Any, data: Dataset) -> list[Fold]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="The groups parameter is ignored")
-            folds = list(check_cv(cv).split(data.X, data.y, data.together))
+            pairs = check_cv(cv).split(data.X, data.y, data.together)
+            folds = [(_as_rows(train, data), _as_rows(test, data)) for train, test in pairs]
     except ValueError as error:
         raise ParameterError(f"cv can't divide these images into folds: {error}") from error
     if not folds:
@@ -131,6 +132,24 @@ def _cut_by(cv: Any, data: Dataset) -> list[Fold]:
             "cv that tests each image once (`benchmark` repeats a cross-validation by `repeats`)"
         )
     return [(_without_relatives(data, train, test), test) for train, test in folds]
+
+
+def _as_rows(rows: Any, data: Dataset) -> Rows:
+    """Give the numbers of rows, also from a mask of all rows."""
+    given = np.asarray(rows)
+    if given.dtype == bool and given.shape == data.y.shape:
+        return np.flatnonzero(given)
+    if given.ndim != 1 or not np.issubdtype(given.dtype, np.integer) or not len(given):
+        raise ParameterError(
+            f"a fold has rows of the type {given.dtype} and shape {given.shape}; expected numbers "
+            "of rows, or a mask with one value for each image"
+        )
+    if given.min() < 0 or given.max() >= len(data.y):
+        raise ParameterError(
+            f"a fold has row {given.max() if given.max() >= len(data.y) else given.min()}; rows "
+            f"are 0 to {len(data.y) - 1}"
+        )
+    return given.astype(np.int_)
 
 
 def _choose_split(data: Dataset, split: str) -> str:
@@ -208,7 +227,18 @@ def _warn_of_shared(data: Dataset, train: Rows, test: Rows, split: str) -> None:
 
 
 def _without_relatives(data: Dataset, train: Rows, test: Rows) -> Rows:
-    """Return the training rows without relatives (same group, or copies) of test rows."""
+    """Return the training rows without test rows and without their relatives.
+
+    Relatives are copies of a test image, and images of its group.
+    """
+    overlap = np.isin(train, test)
+    if overlap.any():
+        logger.warning(
+            "%s of this cv %s tested in the same fold and %s left out of training",
+            counted(int(overlap.sum()), "training image"),
+            *(("is", "is") if overlap.sum() == 1 else ("are", "are")),
+        )
+        train = train[~overlap]
     together = data.together
     if together is None:
         return train

@@ -15,7 +15,7 @@ from sklearn.utils.validation import has_fit_parameter
 
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.training_rows import TrainingRows
-from tlfeatures.errors import ParameterError
+from tlfeatures.errors import ParameterError, TlfeaturesError
 from tlfeatures.heads.class_weights import check_class_weights, with_present
 from tlfeatures.heads.fit_arguments import FitArguments
 from tlfeatures.heads.variant_weights import shares
@@ -113,12 +113,22 @@ def fit_arguments(rows: TrainingRows, train: Rows) -> FitArguments:
 
 
 @contextmanager
-def as_parameter_error(name: str) -> Iterator[None]:
-    """Convert scikit-learn's errors about parameters to a ParameterError of one line."""
+def as_parameter_error(name: str, what: str = "be fitted") -> Iterator[None]:
+    """Convert an error of a head to a ParameterError of one line.
+
+    Parameters
+    ----------
+    name : str
+        Name of the head.
+    what : str
+        What the head can't do.
+    """
     try:
         yield
-    except ParameterError:
+    except (TlfeaturesError, MemoryError):
         raise
-    except (ValueError, TypeError) as error:
+    except Exception as error:  # a head of the user may raise anything
         reason = " ".join(str(error).split())
-        raise ParameterError(f"{name} can't be fitted: {reason}") from error
+        if not isinstance(error, ValueError | TypeError):
+            reason = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
+        raise ParameterError(f"{name} can't {what}: {reason}") from error

@@ -16,6 +16,7 @@ from sklearn.model_selection import ParameterGrid
 from tlfeatures.dataset.stratified_folds import Fold
 from tlfeatures.errors import ParameterError
 from tlfeatures.heads.table import Grid
+from tlfeatures.metrics.scores import less_is_better
 from tlfeatures.model_selection.fold_work import Point, Task
 from tlfeatures.model_selection.trainer import Trainer
 
@@ -115,12 +116,12 @@ def _mean(name: str, scores: list[list[float]], score: str) -> NDArray[np.float6
             "gives no probabilities or each fold lacks a class; use --scoring accuracy"
         )
     means: NDArray[np.float64] = table[defined].mean(axis=0)
-    worst = np.inf if score == "log_loss" else -np.inf
+    worst = np.inf if less_is_better(score) else -np.inf
     return np.where(np.isnan(means), worst, means)
 
 
 def _best(points: list[Point], scores: NDArray[np.float64], score: str) -> Choice:
-    best = scores.argmin() if score == "log_loss" else scores.argmax()
+    best = scores.argmin() if less_is_better(score) else scores.argmax()
     return Choice(points[int(best)], points, scores)
 
 

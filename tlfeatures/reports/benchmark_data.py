@@ -8,6 +8,7 @@ would not match.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 from tlfeatures.benchmarking.benchmark import Benchmark
 from tlfeatures.benchmarking.common_images import rows_of
 from tlfeatures.benchmarking.digests import fingerprint
+from tlfeatures.benchmarking.study import Study
 from tlfeatures.dataset.dataset import Dataset, Unreadable
 from tlfeatures.dataset.embedding_choice import embedding_for_copies, with_variants
 from tlfeatures.errors import DatasetError, ParameterError
@@ -35,7 +37,8 @@ class BenchmarkData:
 
     def __init__(self, benchmark: Benchmark, datasets: Sequence[Dataset] = ()) -> None:
         self._benchmark = benchmark
-        self._datasets = {fingerprint(data): data for data in datasets}
+        matrices = {entry.facts["matrix"] for entry in benchmark.entries}
+        self._datasets = dict(_with_matrix(benchmark.study, data, matrices) for data in datasets)
 
     def dataset(self, entry: Mapping[str, Any]) -> Dataset:
         """Return the dataset of an entry, from its facts.
@@ -117,6 +120,20 @@ class BenchmarkData:
         if fingerprint(data) != matrix:
             raise _other_content(file)
         return data
+
+
+def _with_matrix(study: Study, data: Dataset, matrices: set[str]) -> tuple[str, Dataset]:
+    """Take the images of the study, and give the hash of their values with the dataset."""
+    rows = rows_of(study.ids.tolist(), data.ids.tolist())
+    if rows is not None:
+        taken = replace(data.take(np.array(rows)), ids=study.ids)
+        matrix = fingerprint(taken)
+        if matrix in matrices and np.array_equal(taken.y, study.y):
+            return matrix, taken
+    raise DatasetError(
+        f"the benchmark was not computed on the Dataset of {data.file} that is given: its images, "
+        "labels or values are others; give the Dataset that `benchmark` got, or none"
+    )
 
 
 def _other_content(file: str) -> DatasetError:

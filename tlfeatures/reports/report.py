@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tlfeatures.benchmarking.benchmark import Benchmark, load_benchmark
 from tlfeatures.benchmarking.comparison import Rank
+from tlfeatures.benchmarking.fit_result import FitResult
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.errors import ParameterError
 from tlfeatures.files import replace_file
@@ -50,7 +51,7 @@ class Report:
 
 
 def report(
-    results: str | os.PathLike[str] | Benchmark,
+    results: str | os.PathLike[str] | Benchmark | FitResult,
     output: str | os.PathLike[str],
     *,
     data: Dataset | Sequence[Dataset] = (),
@@ -67,8 +68,8 @@ def report(
 
     Parameters
     ----------
-    results : path or Benchmark
-        Folder of a benchmark, or the result of `benchmark`.
+    results : path, Benchmark or FitResult
+        Folder of a benchmark, or the result of `benchmark` or `fit`.
     output : path
         File for the page. An existing file is replaced.
     data : Dataset or sequence of Dataset
@@ -114,8 +115,11 @@ def report(
     check_page(output)
     wanted = Options(head, embedding, images, without, map, title)
     wanted.check()
+    given = [data] if isinstance(data, Dataset) else list(data)
+    if isinstance(results, FitResult):
+        given = given or [results.data]
+        results = results.benchmark
     benchmark = results if isinstance(results, Benchmark) else load_benchmark(results)
-    given = [data] if isinstance(data, Dataset) else data
     analyses = Analyses(benchmark, given, n_jobs=n_jobs, progress=progress)
     shown = contents(analyses, wanted)
     html = render(shown).encode("utf-8", "replace")

@@ -100,6 +100,8 @@ def read_results(folder: Path) -> dict[str, Any]:
         raise FormatError(f"{path} is damaged: it has no entries; {remedy(path)}")
     for facts in stored["heads"]:
         check_entry_facts(path, facts)
+    if len({facts["key"] for facts in stored["heads"]}) < len(stored["heads"]):
+        raise FormatError(f"{path} is damaged: it has an entry twice; {remedy(path)}")
     check_items(path, "commands", stored["commands"], str)
     check_items(path, "files", list(stored["files"].values()), dict)
     for about in stored["files"].values():

@@ -72,6 +72,8 @@ class ResultStore:
         """
         if out is None:
             return cls(None, study)
+        if not str(out):
+            raise ParameterError("out is empty; expected the name of a folder for the results")
         folder = Path(out)
         if folder.exists() and not folder.is_dir():
             raise ParameterError(f"{out} is a file; expected a folder for the results after -o")

@@ -62,6 +62,7 @@ from tlfeatures.model_selection.learning_curve.subsets import (
 )
 from tlfeatures.model_selection.progress import Progress, ProgressCounter
 from tlfeatures.model_selection.trainer import Trainer
+from tlfeatures.names import as_seed
 
 
 def learning_curve(
@@ -135,6 +136,7 @@ def learning_curve(
     'help'
     """
     # A wrong name is reported before the file is read.
+    random_state = as_seed(random_state)
     name, classifier = make_one_head(head, params, random_state)
     data = as_dataset(
         data,

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.metrics.score_records import Score
-from tlfeatures.metrics.scores import score_name
+from tlfeatures.metrics.scores import less_is_better, score_name
 from tlfeatures.reports.drawing.cells import (
     COLOR_MAP,
     draw_cells,
@@ -125,7 +125,7 @@ def plot_heat_map(comparison: Comparison, ax: Axes | None = None) -> Axes:
         0.7 + 0.36 * len(rows) + 0.6 * room_for(shown[1]),
     )
     with drawing(ax, max(size[0], 3.6), size[1]) as axes:
-        flipped = "_r" if comparison.scoring == "log_loss" else ""
+        flipped = "_r" if less_is_better(comparison.scoring) else ""
         mesh = draw_cells(axes, colored, COLOR_MAP + flipped, *_span(colored))
         write_cells(axes, mesh, colored, [[_three(v) for v in row] for row in values], 9)
         name_cells(axes, "x", columns)
@@ -144,4 +144,4 @@ def _three(value: float) -> str:
 
 
 def _axis_name(scoring: str) -> str:
-    return score_name(scoring) + (" (less is better)" if scoring == "log_loss" else "")
+    return score_name(scoring) + (" (less is better)" if less_is_better(scoring) else "")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tlfeatures.benchmarking.comparison import Comparison, Rank
-from tlfeatures.metrics.scores import score_name
+from tlfeatures.metrics.scores import LABEL_SCORES, score_name
 from tlfeatures.model_selection.audit.results import Audit, Finding
 from tlfeatures.model_selection.learning_curve.results import LearningCurve
 from tlfeatures.model_selection.training_curve import TrainingCurve
@@ -30,19 +30,17 @@ from tlfeatures.reports.page.figure import Figure, draw
 FINDINGS, _OF_A_KIND = 40, 8  # findings of the audit that are shown: the first, and of each kind
 COPIES = 20  # pairs that are shown
 
-_PERCENT = ("accuracy", "balanced_accuracy", "f1_macro")
-
 
 def number(scoring: str, value: float | None) -> str | None:
     """Write a score as a percentage without the sign, or with three digits."""
     if value is None:
         return None
-    return f"{100 * value:.1f}" if scoring in _PERCENT else f"{value:.3f}"
+    return f"{100 * value:.1f}" if scoring in LABEL_SCORES else f"{value:.3f}"
 
 
 def unit(scoring: str) -> str:
     """Give the unit of a score, with a blank before it."""
-    return " %" if scoring in _PERCENT else ""
+    return " %" if scoring in LABEL_SCORES else ""
 
 
 # ---- heads
