@@ -22,10 +22,10 @@ from common import DATA, add_backbone, chosen_images, images_folder, parse, time
 from tlfeatures import Model, export, extract, load_dataset, make_head
 from tlfeatures.features.engines.choose import choose_engine
 from tlfeatures.features.engines.load import load_backbone
+from tlfeatures.features.engines.onnx_session import session
 from tlfeatures.features.images.decoding import decode_content
 from tlfeatures.features.images.reading import Content
 from tlfeatures.models.export.check import run_graph
-from tlfeatures.models.export.runtime import session
 
 BATCH = 32
 

@@ -35,6 +35,8 @@ from tlfeatures.features.images.value_range import ValueRange
 
 Rows = tuple[list[str], dict[str, NDArray[np.float32]]]
 
+VGG16_ENGINES = [name for name, engine in ENGINES.items() if engine.loads(BACKBONES["vgg16"])]
+
 # ---- files
 
 
@@ -296,7 +298,10 @@ class Constant:
     one_shape, most = True, BATCH_SIZE
 
     def __init__(self, names, value=1.0, backbone="vgg16"):
-        self.widths, self.value = embedding_widths(backbone, names, [], (224, 224)), value
+        self.widths, self.value = (
+            embedding_widths(BACKBONES[backbone], names, [], (224, 224)),
+            value,
+        )
 
     def embed(self, images):
         shapes = {name: (len(images), width) for name, width in self.widths.items()}

@@ -30,9 +30,9 @@ from tlfeatures.cli import main
 from tlfeatures.errors import ModelError, ParameterError, TlfeaturesError
 from tlfeatures.features.backbones.pixels import PixelBackbone
 from tlfeatures.features.combined import join, parts_of
+from tlfeatures.features.engines.onnx_session import session
 from tlfeatures.features.file.reader import open_embeddings
 from tlfeatures.models.evaluate import evaluate
-from tlfeatures.models.export.runtime import session
 from tlfeatures.reports.benchmark_analyses import Analyses
 
 BOTH = "grid4.flatten+grid8.avg"

@@ -16,7 +16,7 @@ def all_embeddings(backbone: str) -> dict[str, int]:
     """Name each layer, but for those of the top, in each pooling; with their widths."""
     shapes = BACKBONES[backbone].shapes(SIZE)
     layers = [layer for layer in shapes if layer not in BACKBONES[backbone].network.top]
-    return embedding_widths(backbone, layers, ["avg", "max", "flatten"], SIZE)
+    return embedding_widths(BACKBONES[backbone], layers, ["avg", "max", "flatten"], SIZE)
 
 
 class BackboneContract:

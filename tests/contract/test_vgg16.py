@@ -13,10 +13,10 @@ from tests.contract.backbones import (
     all_embeddings,
     random_images,
 )
+from tests.fakes import VGG16_ENGINES
 from tlfeatures.errors import EngineError
 from tlfeatures.features.backbones.table import BACKBONES
 from tlfeatures.features.backbones.vgg16 import VGG16
-from tlfeatures.features.engines.choose import ENGINES
 from tlfeatures.features.engines.load import load_backbone
 from tlfeatures.features.settings import Settings, make_spec
 
@@ -52,7 +52,7 @@ class TestKeras(BackboneContract):
 class TestOthers(AnyBatchContract):
     name = "vgg16"
 
-    @pytest.fixture(scope="class", params=sorted(set(ENGINES) - {"keras"}))
+    @pytest.fixture(scope="class", params=sorted(set(VGG16_ENGINES) - {"keras"}))
     @classmethod
     def load(cls, request):
         return partial(load_vgg16, engine=request.param)

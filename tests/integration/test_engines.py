@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.fakes import VGG16_ENGINES
 from tests.integration.conftest import link_all
 from tests.photographs import PLACES, save_crops
 from tlfeatures import Extractor, Model, extract, fit, load_dataset, verify
 from tlfeatures.errors import SpecError, StoppedError
-from tlfeatures.features.engines.choose import ENGINES
 from tlfeatures.features.file.reader import read_header
 from tlfeatures.models.export.export import export
 
@@ -123,7 +123,7 @@ def few(images, tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module", params=ENGINES)
+@pytest.fixture(scope="module", params=VGG16_ENGINES)
 def uncut(request, few, weights, tmp_path_factory):
     """An embeddings file that nothing cut off, and the options that made it."""
     options = {"weights": weights, "size": (65, 71), "engine": request.param}

@@ -15,8 +15,8 @@ import pytest
 from tests.integration.conftest import link_all
 from tests.photographs import PLACES, save_crops
 from tlfeatures import HEADS, Model, export, extract, load_dataset, make_head
+from tlfeatures.features.engines.onnx_session import session
 from tlfeatures.models.export.check import run_graph
-from tlfeatures.models.export.runtime import session
 
 pytestmark = pytest.mark.integration
 

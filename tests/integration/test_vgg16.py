@@ -30,7 +30,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_validate as sklearn_cross_validate
 from sklearn.pipeline import make_pipeline
 
-from tests.fakes import decode, publish_at, use_engine
+from tests.fakes import VGG16_ENGINES, decode, publish_at, use_engine
 from tests.integration.conftest import link_all
 from tests.photographs import photograph, save_crops
 from tlfeatures import Extractor, Model, extract, fit, load_dataset
@@ -39,7 +39,6 @@ from tlfeatures.errors import StoreError, WeightsError
 from tlfeatures.features.backbones.table import BACKBONES
 from tlfeatures.features.backbones.vgg16 import IMAGENET, NETWORK, VGG16
 from tlfeatures.features.backbones.weights import load_weights
-from tlfeatures.features.engines.choose import ENGINES
 from tlfeatures.features.file.reader import read_header
 
 pytestmark = pytest.mark.integration
@@ -105,7 +104,7 @@ def plain_keras(photographs, weights):
     return model.predict(keras.applications.vgg16.preprocess_input(batch), verbose=0)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", VGG16_ENGINES)
 def test_float32_equals_plain_keras(photographs, plain_keras, weights, engine):
     ours = Extractor(weights=weights, precision="float32", engine=engine).transform(photographs)
     worst = np.abs(ours - plain_keras).max() / np.abs(plain_keras).max()

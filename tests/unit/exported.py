@@ -8,9 +8,9 @@ from tests.unit.data import SPEC, dataset
 from tlfeatures import Model, export, make_head
 from tlfeatures.features.backbones.pixels import PixelBackbone
 from tlfeatures.features.engines.onnx_graph import Graph
+from tlfeatures.features.engines.onnx_session import session
 from tlfeatures.features.settings import Settings, make_spec
 from tlfeatures.models.export.backbone import add_backbone
-from tlfeatures.models.export.runtime import session
 
 SIZE = (50, 67)  # large enough that new colours seldom fall on the edge of a tree
 

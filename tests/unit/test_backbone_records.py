@@ -95,7 +95,7 @@ def test_specs_describe_the_preprocessing_in_words(small):
 @pytest.mark.parametrize("name", BACKBONES)
 def test_every_record_is_complete(name):
     record = BACKBONES[name]
-    widths = embedding_widths(name, [record.default_layer], ["avg"], (224, 224))
+    widths = embedding_widths(record, [record.default_layer], ["avg"], (224, 224))
     assert record.default_embedding in [*widths, None]
     assert record.name == name
     assert record.trained == any(engine.loads(record) for engine in ENGINES.values())

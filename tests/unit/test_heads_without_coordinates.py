@@ -10,11 +10,11 @@ from tests.unit.data import augmented, dataset, fit_options
 from tlfeatures import HEADS, Model, cross_validate, export, load_dataset, make_head
 from tlfeatures.dataset.training_rows import TrainingRows
 from tlfeatures.features.backbones.pixels import PixelBackbone
+from tlfeatures.features.engines.onnx_session import session
 from tlfeatures.heads.coordinate_step import compact, set_tuned
 from tlfeatures.heads.parameters import plain_params
 from tlfeatures.heads.table import head_grid
 from tlfeatures.model_selection.folds import make_folds
-from tlfeatures.models.export.runtime import session
 
 
 @pytest.fixture

@@ -16,10 +16,11 @@ _BACKBONE = BACKBONES[DEFAULT_BACKBONE]
 backbone_options = combine(
     click.option(
         "--backbone",
-        metavar="|".join(BACKBONES),
+        metavar="|".join([*BACKBONES, "FILE.onnx", "FILE.json"]),
         help="Neural network that computes the embeddings. pixels is a baseline without a "
         "network: mean colours in a grid (layers grid4, grid8 and mean; --pool flatten keeps the "
-        "grid).  "
+        "grid). FILE.onnx is a network of your own, which the file FILE.json beside it declares "
+        "(see docs/backbones.md); it needs: pip install 'tlfeatures[onnx]'.  "
         f"[default: {DEFAULT_BACKBONE}]",
     ),
     click.option(
@@ -45,7 +46,7 @@ backbone_options = combine(
         "--size",
         metavar="N|H,W",
         help="Size in pixels to which images are resized: 224 is a square, 150,200 is height and "
-        "width.  [default: 224]",
+        "width.  [default: 224, or the size that the network takes]",
     ),
     click.option(
         "--value-range",
@@ -58,8 +59,8 @@ backbone_options = combine(
         "--weights",
         metavar="imagenet|random|PATH",
         help="Weights of the network. imagenet: published weights, trained on ImageNet, which are "
-        "downloaded once. random: for tests. PATH: an HDF5 file of Keras weights.  "
-        "[default: imagenet]",
+        "downloaded once. random: for tests. PATH: an HDF5 file of Keras weights, or the ONNX "
+        "file of a network of your own, if it was moved.  [default: imagenet]",
     ),
     click.option(
         "--engine",

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 from tlfeatures.dataset.duplicates import LEAST_COLUMNS
 from tlfeatures.errors import ParameterError
-from tlfeatures.features.backbones.table import BACKBONES
 from tlfeatures.features.combined import parts_of
 from tlfeatures.features.file.format import Header
 from tlfeatures.features.spec import Spec
@@ -25,7 +24,7 @@ def choose_embedding(header: Header, embedding: str | None) -> str:
     names = list(header.embeddings)
     if embedding is None and len(names) == 1:
         return names[0]
-    backbone = BACKBONES.get(header.spec.backbone)
+    backbone = header.spec.known_backbone
     default = None if backbone is None else backbone.default_embedding
     chosen = embedding or default
     if chosen is None or (embedding is None and default not in names):
@@ -50,7 +49,8 @@ def embedding_for_copies(header: Header) -> str:
     near-duplicates.
     """
     spec = header.spec
-    shapes = BACKBONES[spec.backbone].shapes(spec.size) if spec.backbone in BACKBONES else {}
+    backbone = spec.known_backbone
+    shapes = {} if backbone is None else backbone.shapes(spec.size)
     depths = {layer: (len(shape) > 1, depth) for depth, (layer, shape) in enumerate(shapes.items())}
 
     def rank(name: str) -> tuple[bool, tuple[bool, int], int]:

@@ -16,7 +16,6 @@ from tlfeatures.features.backbones.quantization import (
     largest_inputs,
 )
 from tlfeatures.features.backbones.record import Backbone
-from tlfeatures.features.backbones.table import find_backbone
 from tlfeatures.features.embed import ComputeOptions, Embedder, EmbeddingRun
 from tlfeatures.features.images.identify import UNREADABLE, Manifest
 from tlfeatures.features.images.read_ahead import ImageToRead, Key
@@ -75,7 +74,7 @@ def calibrate(
         spec, (ImageToRead(location, location, sha256) for location, sha256 in files), options
     )
     try:
-        quantization = measure_ranges(find_backbone(spec.backbone), run)
+        quantization = measure_ranges(spec.find_backbone(), run)
     except SourceError as error:
         if not run.failures:
             raise
@@ -97,7 +96,7 @@ def calibration_run(
     float32 = replace(spec.in_float32(), augmentation=None)
     embedder = Embedder(
         float32,
-        calibration_names(find_backbone(spec.backbone)),
+        calibration_names(spec.find_backbone()),
         replace(options, batch_size=_BATCH),
     )
     return EmbeddingRun(embedder, images, SAMPLE)

@@ -144,7 +144,8 @@ def extract(
     file : path
         The HDF5 file. It is created, or updated if it exists.
     backbone : str, default `DEFAULT_BACKBONE`
-        Name of the frozen network, one of `tlfeatures.features.backbones.table.BACKBONES`.
+        Name of the frozen network, one of `tlfeatures.features.backbones.table.BACKBONES`, or the
+        path of a network of your own: `DECLARATION.json`, or `FILE.onnx` beside `FILE.json`.
     layers : str or sequence of str, default the backbone's own
         `LAYER`, pooled by each of `pools`, or `LAYER.POOLING`.
     pools : str or sequence of str, default "avg"
@@ -152,7 +153,8 @@ def extract(
     size : int, str or (int, int), default 224
         Side, or height and width, in pixels, to which every image is resized.
     weights : str, default "imagenet"
-        "imagenet", "random", or the path of a file of Keras weights.
+        "imagenet", "random", or the path of a file of Keras weights. For a network of your own: the
+        path of its ONNX file, if it was moved.
     engine : {"auto", "keras", "openvino", "ncnn"}
         Library that computes the forward pass. "auto" is the engine of the file, else the fastest
         one that is installed.

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tlfeatures.errors import ParameterError
+from tlfeatures.features.backbones.declaration_file import is_file_name
 from tlfeatures.features.backbones.record import Backbone
 from tlfeatures.features.backbones.table import (
     DEFAULT_BACKBONE,
@@ -21,12 +22,18 @@ from tlfeatures.features.backbones.table import (
     needs_top,
 )
 from tlfeatures.features.backbones.weights import published_sha256, weights_sha256
-from tlfeatures.features.engines.choose import choose_engine
+from tlfeatures.features.engines.choose import choose_engine, choose_for_declared
+from tlfeatures.features.engines.declared import (
+    DeclaredBackbone,
+    open_network,
+    reopen_network,
+)
 from tlfeatures.features.images.augment import Augmentation
 from tlfeatures.features.images.value_range import parse_value_range
 from tlfeatures.features.spec import Spec, parse_size
 from tlfeatures.names import as_list
 
+Chosen = tuple[str | DeclaredBackbone, tuple[int, int]]  # backbone, and size of the images
 Choose = Callable[[str | None, str | None, str, tuple[int, int], Spec | None], tuple[str, str]]
 
 DEFAULT_SIZE = 224
@@ -87,18 +94,57 @@ def complete_settings(
     WeightsError
         If the weights are needed for their hash and cannot be obtained.
     """
-    backbone = settings.backbone or (old.backbone if old else DEFAULT_BACKBONE)
-    size = settings.size if settings.size is not None else old.size if old else DEFAULT_SIZE
-    height_width = parse_size(size)
+    backbone, height_width = choose_backbone(settings, old)
+    record = find_backbone(backbone) if isinstance(backbone, str) else backbone.record
     embeddings = dict(old_embeddings)
     if not embeddings or settings.layers or settings.pools:
         layers, pools = _new_layers_and_pools(settings, list(embeddings))
         if not embeddings:
-            layers = layers or [find_backbone(backbone).default_layer]
-        embeddings |= embedding_widths(backbone, layers, pools, height_width)
+            layers = layers or [record.default_layer]
+        embeddings |= embedding_widths(record, layers, pools, height_width)
     spec = make_spec(settings, backbone, height_width, list(embeddings), device, old, choose)
     augmentation = _augmentation(settings, old.augmentation if old else None)
     return embeddings, replace(spec, augmentation=augmentation)
+
+
+def choose_backbone(settings: Settings, old: Spec | None = None) -> Chosen:
+    """Find the backbone, and the size of the images that enter it.
+
+    Parameters
+    ----------
+    settings : Settings
+    old : Spec, optional
+        Spec of the file: settings that are left out are taken from it.
+
+    Returns
+    -------
+    backbone : str or DeclaredBackbone
+        A name in the table, or a user's own network. The file of such a network is opened unless
+        `old` says everything.
+    size : (int, int)
+        Height and width in pixels.
+
+    Raises
+    ------
+    ParameterError, WeightsError, EngineError
+        If a user's own network can't be used, see `tlfeatures.features.engines.declared`.
+    """
+    named = settings.backbone or (old.backbone if old else DEFAULT_BACKBONE)
+    layers, declaration = as_list(settings.layers), old.declaration if old else None
+    network, known = None, None
+    if is_file_name(named):
+        network = open_network(named, settings.weights)
+    elif old is not None and declaration is not None and named == old.backbone:
+        known = DeclaredBackbone.of(old, declaration)
+        if settings.weights or not {layer.partition(".")[0] for layer in layers} <= known.layers:
+            network = reopen_network(old, declaration, settings.weights)
+    size = settings.size
+    if size is None:
+        size = old.size if old else (network and network.default_size) or DEFAULT_SIZE
+    height_width = parse_size(size)
+    if network is not None:
+        return network.for_size(height_width, layers).with_layers_of(declaration), height_width
+    return known or named, height_width
 
 
 def _new_layers_and_pools(
@@ -149,7 +195,7 @@ def _layers_and_pools(names: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def make_spec(
     settings: Settings,
-    backbone: str,
+    backbone: str | DeclaredBackbone,
     size: tuple[int, int],
     names: Sequence[str],
     device: str,
@@ -161,7 +207,8 @@ def make_spec(
     Parameters
     ----------
     settings : Settings
-    backbone : str
+    backbone : str or DeclaredBackbone
+        See `choose_backbone`.
     size : (int, int)
         Height and width in pixels.
     names : sequence of str
@@ -177,8 +224,11 @@ def make_spec(
     ParameterError, WeightsError
         See `complete_settings`.
     """
-    record = find_backbone(backbone)
     value_range = parse_value_range(settings.value_range) or (old.value_range if old else None)
+    if not isinstance(backbone, str):
+        spec = _declared_spec(settings, backbone, size, device, old)
+        return replace(spec, value_range=value_range)
+    record = find_backbone(backbone)
     engine, precision = "none", "float32"
     weights, seed, sha256, top_sha256 = "none", None, None, None
     if not record.trained:
@@ -188,7 +238,7 @@ def make_spec(
         if weights not in ("imagenet", "random"):
             weights = str(Path(weights).expanduser().resolve())  # valid in any working directory
         seed = _seed(settings, old) if weights == "random" else None
-        top = needs_top(backbone, names)
+        top = needs_top(record, names)
         sha256, top_sha256 = _hashes(record, settings, weights, seed, top, old)
         engine, precision = choose(settings.engine, settings.precision, device, size, old)
     return Spec(
@@ -203,6 +253,34 @@ def make_spec(
         value_range=value_range,
         engine=engine,
         quantization=old.quantization if old and old.precision == precision else None,
+    )
+
+
+def _declared_spec(
+    settings: Settings,
+    backbone: DeclaredBackbone,
+    size: tuple[int, int],
+    device: str,
+    old: Spec | None,
+) -> Spec:
+    """Complete the settings of a user's own network.
+
+    With an old spec there may be nothing to compute, so that the engine need not be installed.
+    """
+    if settings.random_state is not None:
+        raise ParameterError(f"backbone {backbone.declaration.name} takes no --random-state")
+    engine, precision = choose_for_declared(
+        settings.engine, settings.precision, device, installed=old is None
+    )
+    return Spec(
+        backbone=backbone.declaration.name,
+        size=size,
+        precision=precision,
+        weights=backbone.path,
+        weights_sha256=backbone.sha256,
+        preprocessing=backbone.record.preprocessing.describe(),
+        engine=engine,
+        declaration=backbone.declaration,
     )
 
 

@@ -7,16 +7,19 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from tlfeatures.errors import FormatError, ParameterError
+from tlfeatures.features.backbones.declaration import Declaration
 from tlfeatures.features.backbones.quantization import Quantization
-from tlfeatures.features.backbones.table import BACKBONES
+from tlfeatures.features.backbones.record import Backbone
+from tlfeatures.features.backbones.table import BACKBONES, find_backbone
 from tlfeatures.features.images.augment import Augmentation
 from tlfeatures.features.images.value_range import ValueRange, parse_value_range
 
 PRECISIONS = ("float32", "bfloat16", "int8")
 
 # Entries that are recorded, but are no reason to recompute: the hash of the tensors decides, and
-# variants are stored separately from the images.
-_NOT_COMPARED = {"weights", "random_state", "augmentation"}
+# variants are stored separately from the images. A declaration is compared by itself.
+_NOT_COMPARED = {"weights", "random_state", "augmentation", "declaration"}
+_OBJECTS = {"size", "augmentation", "quantization", "value_range", "declaration"}
 
 # What happens to every image: this version has one value for each of these entries.
 IMAGE_RULES = ("resize", "crop", "color", "orientation", "alpha")
@@ -41,7 +44,8 @@ class Spec:
         `imagenet`, `random`, `none` or the path of a file. Not compared: the hash decides.
     weights_sha256 : str or None
         Hash over the bytes of the convolution tensors in layer order (kernel, then bias), so
-        that one set of weights has one hash whatever file it came in.
+        that one set of weights has one hash whatever file it came in. Of a declared backbone: hash
+        of the ONNX file.
     top_sha256 : str or None
         The same over the tensors of the fully connected layers, where an embedding needs them.
     random_state : int or None
@@ -59,6 +63,9 @@ class Spec:
     augmentation : Augmentation or None
         How variants of the images are drawn, on which heads are trained, too. None: no variants.
         Not compared: the images themselves are embedded without it.
+    declaration : Declaration or None
+        Of a user's own backbone. Compared as far as it says how the file is read: what it says
+        about source, licence and further layers makes no other embedding.
     """
 
     backbone: str
@@ -78,11 +85,21 @@ class Spec:
     engine: str = "keras"
     quantization: Quantization | None = None
     augmentation: Augmentation | None = None
+    declaration: Declaration | None = None
 
     @property
     def variants(self) -> int:
         """Number of variants of each image."""
         return 0 if self.augmentation is None else self.augmentation.variants
+
+    @property
+    def known_backbone(self) -> Backbone | None:
+        """The record of the backbone; None for one that this version doesn't have."""
+        return BACKBONES.get(self.backbone) if self.declaration is None else self.declaration.record
+
+    def find_backbone(self) -> Backbone:
+        """Return the record of the backbone, or raise `ParameterError` naming those there are."""
+        return self.known_backbone or find_backbone(self.backbone)
 
     def in_float32(self) -> Spec:
         """Return the same spec without the rounding of a smaller precision."""
@@ -92,8 +109,9 @@ class Spec:
         """Return the spec as JSON-ready plain data."""
         ranges = None if self.quantization is None else self.quantization.to_dict()
         value_range = None if self.value_range is None else list(self.value_range)
+        declaration = None if self.declaration is None else self.declaration.to_dict()
         lists = {"size": list(self.size), "value_range": value_range}
-        return {**asdict(self), **lists, "quantization": ranges}
+        return {**asdict(self), **lists, "quantization": ranges, "declaration": declaration}
 
     @classmethod
     def from_dict(cls, data: Any) -> Spec:
@@ -106,6 +124,7 @@ class Spec:
         """
         _check_plain(data, {field.name for field in fields(cls)})
         augmentation, quantization = data["augmentation"], data["quantization"]
+        declaration = data["declaration"]
         if augmentation is not None:
             augmentation = Augmentation.from_dict(augmentation)
         if quantization is not None:
@@ -114,11 +133,14 @@ class Spec:
             raise FormatError(
                 "its spec has the precision int8 without ranges, or ranges without it"
             )
+        if declaration is not None:
+            declaration = _declaration(data)
         objects = {
             "size": tuple(data["size"]),
             "augmentation": augmentation,
             "quantization": quantization,
             "value_range": _value_range(data["value_range"]),
+            "declaration": declaration,
         }
         return cls(**{**data, **objects})
 
@@ -133,11 +155,24 @@ class Spec:
         names = (field.name for field in fields(self) if field.name not in _NOT_COMPARED)
         rows = ((name, getattr(self, name), getattr(other, name)) for name in names)
         # Absent top weights contradict nothing: no embedding needed them yet.
-        return [
+        differences: list[tuple[str, Any, Any]] = [
             (name, mine, theirs)
             for name, mine, theirs in rows
             if mine != theirs and not (name == "top_sha256" and None in (mine, theirs))
         ]
+        if self.declaration is not None and other.declaration is not None:
+            contradiction = self.declaration.contradiction(other.declaration)
+            differences += [] if contradiction is None else [contradiction]
+        return differences
+
+
+def _declaration(data: dict[str, Any]) -> Declaration:
+    """Read the declaration, whose network takes its hash from the spec and computes in float32."""
+    declaration = Declaration.from_dict(data["declaration"])
+    name = declaration.name
+    if data["backbone"] != name or name in BACKBONES or data["weights_sha256"] is None:
+        raise FormatError(f"its spec has the declaration of another backbone, {name}")
+    return declaration
 
 
 def _check_plain(data: Any, names: set[str]) -> None:
@@ -150,7 +185,7 @@ def _check_plain(data: Any, names: set[str]) -> None:
     if [type(side) is int and 0 < side <= _LARGEST_SIDE for side in sides] != [True, True]:
         raise FormatError(f"its spec has the size {str(size)[:40]}, expected height and width")
     types = {"weights_sha256": str | None, "top_sha256": str | None, "random_state": int | None}
-    for name in names - {"size", "augmentation", "quantization", "value_range"}:
+    for name in names - _OBJECTS:
         if not isinstance(data[name], types.get(name, str)):
             raise FormatError(f"its spec has the {name} {str(data[name])[:40]!r}")
     if data["random_state"] is not None and data["random_state"] < 0:

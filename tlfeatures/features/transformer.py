@@ -22,8 +22,14 @@ from tlfeatures.features.embed import ComputeOptions, Embedder, EmbeddingRun
 from tlfeatures.features.images.few_levels import warn_of_few_levels
 from tlfeatures.features.images.read_ahead import ImageToRead
 from tlfeatures.features.images.value_range import parse_value_range
-from tlfeatures.features.settings import DEFAULT_SIZE, Settings, make_spec
-from tlfeatures.features.spec import Spec, parse_size
+from tlfeatures.features.settings import (
+    DEFAULT_SIZE,
+    Chosen,
+    Settings,
+    choose_backbone,
+    make_spec,
+)
+from tlfeatures.features.spec import Spec
 from tlfeatures.names import as_list
 
 _NOT_CALIBRATED = (
@@ -42,7 +48,8 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     Parameters
     ----------
     backbone : str, default `DEFAULT_BACKBONE`
-        Name of the frozen network, one of `tlfeatures.features.backbones.table.BACKBONES`.
+        Name of the frozen network, one of `tlfeatures.features.backbones.table.BACKBONES`, or the
+        path of an ONNX file or of its declaration.
     layers : str or sequence of str, optional
         `LAYER`, pooled by each of `pools`, or `LAYER.POOLING`. None is the backbone's default
         layer. Several embeddings are combined: every row of every embedding is scaled to length 1
@@ -52,7 +59,8 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     size : int, str or (int, int), default 224
         Side, or height and width, in pixels, to which every image is resized.
     weights : str, default "imagenet"
-        "imagenet", "random", or the path of a file of Keras weights.
+        "imagenet", "random", or the path of a file of Keras weights. For a network of your own: the
+        path of its ONNX file, if it isn't beside the declaration.
     precision : {"auto", "float32", "bfloat16", "int8"}
         Precision of the forward pass. With int8, `fit` must see images like those to be
         transformed.
@@ -170,8 +178,8 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """
         _check_input(X)
         items = list(X)  # positions are no labels of a pandas Series
-        widths = self._widths()
-        spec = self._spec()
+        chosen = self._backbone()
+        widths, spec = self._widths(chosen), self._spec(chosen)
         if self.precision == "int8":
             check_is_fitted(self, "quantization_", msg=_NOT_CALIBRATED)
             spec = replace(spec, quantization=self.quantization_)
@@ -195,9 +203,10 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def _options(self) -> ComputeOptions:
         return ComputeOptions(device=self.device, batch_size=self.batch_size)
 
-    def _spec(self) -> Spec:
+    def _spec(self, chosen: Chosen | None = None) -> Spec:
         """Return the spec of the backbone, without the ranges of int8."""
-        trained = find_backbone(self.backbone).trained
+        backbone, size = chosen = chosen or self._backbone()
+        trained = not isinstance(backbone, str) or find_backbone(backbone).trained
         settings = Settings(
             weights=self.weights if trained else None,
             engine=self.engine,
@@ -205,16 +214,21 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             random_state=self.random_state,
             value_range=self.value_range,
         )
-        size = parse_size(self.size)
-        return make_spec(settings, self.backbone, size, list(self._widths()), self.device)
+        return make_spec(settings, backbone, size, list(self._widths(chosen)), self.device)
 
-    def _widths(self) -> dict[str, int]:
+    def _backbone(self) -> Chosen:
+        """Return the backbone and the size of the images; this reads an ONNX file."""
+        weights = None if self.weights == "imagenet" else self.weights
+        layers = tuple(as_list(self.layers or ()))
+        settings = Settings(self.backbone, layers, size=self.size, weights=weights)
+        return choose_backbone(settings)
+
+    def _widths(self, chosen: Chosen | None = None) -> dict[str, int]:
         """Return the width of each embedding."""
-        layers = self.layers
-        if layers is None:
-            layers = find_backbone(self.backbone).default_layer
-        size = parse_size(self.size)
-        widths = embedding_widths(self.backbone, as_list(layers), as_list(self.pools), size)
+        backbone, size = chosen or self._backbone()
+        record = find_backbone(backbone) if isinstance(backbone, str) else backbone.record
+        layers = record.default_layer if self.layers is None else self.layers
+        widths = embedding_widths(record, as_list(layers), as_list(self.pools), size)
         if not widths:
             raise ParameterError(
                 f"layers and pools name no embedding: they are {layers!r} and {self.pools!r}"

@@ -234,11 +234,23 @@ def _spec(facts: Facts) -> Iterator[str]:
             key: spec[key]
             for key in ("resize", "crop", "color", "orientation", "alpha", "preprocessing")
         },
+        **_declared_settings(spec),
         "precision": spec["precision"],
         **({"value range": _value_range(spec)} if spec.get("value_range") else {}),
         **({"engine": spec["engine"]} if "engine" in spec else {}),
     }
     yield from _table(["setting", "value"], list(settings.items()))
+
+
+def _declared_settings(spec: Facts) -> dict[str, str]:
+    """Give what the declaration of a network says about its layers."""
+    if not spec.get("declaration"):
+        return {}
+    used = {
+        output["layer"]: f"tensor {output['tensor']}, {' x '.join(map(str, output['shape']))}"
+        for output in spec["declaration"]["outputs"]
+    }
+    return {f"layer {layer}": text for layer, text in used.items()}
 
 
 def _value_range(spec: Facts) -> str:
@@ -258,15 +270,37 @@ def _weights(spec: Facts) -> Iterator[str]:
         )
     elif backbone is not None and backbone.is_published(sha256):
         yield f"{backbone.credit(link=True)}."
+    elif spec.get("declaration"):
+        yield from _declared(spec["declaration"])
     else:
         yield "The weights come from a file; this program doesn't know their licence."
     yield ""
-    yield f"sha256 of the convolution tensors: `{sha256}`"
+    hashed = "ONNX file" if spec.get("declaration") else "convolution tensors"
+    yield f"sha256 of the {hashed}: `{sha256}`"
     if spec["top_sha256"]:
         yield ""
         yield (
             "sha256 of the fully connected tensors, whose origin this program doesn't know: "
             f"`{spec['top_sha256']}`"
+        )
+
+
+def _declared(declaration: Facts) -> Iterator[str]:
+    """Tell what a user declared of an own network."""
+    stated = {key: _text(declaration[key]) or "not stated" for key in ("source", "licence")}
+    yield (
+        "A network of the user's own, in an ONNX file. This program doesn't check what they "
+        f"declared: source: {stated['source']}; licence: {stated['licence']}."
+    )
+    yield ""
+    check = declaration["check"]
+    if check is None:
+        yield "It has no check vector: wrong colours, mean or standard deviation are not noticed."
+    else:
+        yield (
+            f"Its check vector is verified at every start: norm {check['norm']:.6g} of "
+            f"{_text(check['layer'])}, for the check image at "
+            f"{' x '.join(map(str, check['size']))} pixels."
         )
 
 

@@ -158,15 +158,15 @@ def check_width(model: FittedHead) -> None:
     ModelError
         If the file is damaged, or a version with other backbones or layers wrote it.
     """
-    name = model.spec.backbone
-    if name not in BACKBONES:
+    name, backbone = model.spec.backbone, model.spec.known_backbone
+    if backbone is None:
         raise ModelError(
             f"the model needs the backbone {name!r}, but this version has {', '.join(BACKBONES)}; "
             "use the version that wrote the model, or extract and fit again"
         )
     try:
         parts = parts_of(model.embedding)
-        widths = embedding_widths(name, parts, [], model.spec.size)
+        widths = embedding_widths(backbone, parts, [], model.spec.size)
     except ParameterError as error:
         raise ModelError(
             f"the model needs the embedding {model.embedding!r} of {name}, which this version "

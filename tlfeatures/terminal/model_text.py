@@ -120,7 +120,7 @@ def render_info(facts: dict[str, Any]) -> str:
     if facts["spec"]["weights"] == "random":
         lines.append(RANDOM_WEIGHTS)
     backbone = facts["spec"]["backbone"]
-    if backbone not in BACKBONES:
+    if backbone not in BACKBONES and facts["spec"]["declaration"] is None:
         lines.append(
             f"this version of tlfeatures has no backbone {backbone}, so it can't embed images for "
             f"this file (backbones: {', '.join(BACKBONES)})"
@@ -134,5 +134,5 @@ def _plain(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} {_plain(inner)}" for name, inner in value.items())
     if isinstance(value, list):
-        return ", ".join(map(str, value)) or "none"
+        return ", ".join(map(_plain, value)) or "none"
     return "none" if value is None else str(value)

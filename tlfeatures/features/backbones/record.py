@@ -140,7 +140,8 @@ class Backbone:
     """A frozen network.
 
     Which engines can load it follows from how it can be built: OpenVINO and ncnn need `network`,
-    Keras needs `keras_application` too, and a backbone with `load` needs no engine.
+    Keras needs `keras_application` too, ONNX Runtime loads what is `declared`, and a backbone with
+    `load` needs no engine.
 
     Attributes
     ----------
@@ -153,9 +154,9 @@ class Backbone:
     smallest : int
         Least height and width of an image, in pixels.
     shapes : callable (h, w) -> dict of layer name to output shape without the batch axis
-    near_duplicate : float
+    near_duplicate : float or None
         Least similarity of two images that count as the same photograph; see
-        `tlfeatures.dataset.duplicates`.
+        `tlfeatures.dataset.duplicates`. None: it wasn't measured.
     network : Network
         The layers that have weights; empty for a backbone without any.
     default_embedding : str, optional
@@ -167,6 +168,8 @@ class Backbone:
     load : callable (names of embeddings) -> LoadedBackbone, optional
         Builds a backbone that has no weights; engines, which lie above this module, state what it
         returns.
+    declared : bool
+        Whether it is a user's own network, see `tlfeatures.features.backbones.declaration`.
     """
 
     name: str
@@ -175,12 +178,13 @@ class Backbone:
     preprocessing: Preprocessing
     smallest: int
     shapes: Callable[[tuple[int, int]], Shapes]
-    near_duplicate: float
+    near_duplicate: float | None
     network: Network = field(default_factory=Network)
     default_embedding: str | None = None
     keras_application: str | None = None
     published: PublishedWeights | None = None
     load: Callable[[Sequence[str]], Any] | None = None
+    declared: bool = False
 
     @property
     def trained(self) -> bool:

@@ -35,7 +35,7 @@ def title_of(name: str) -> str:
 
 
 def embedding_widths(
-    backbone: str, layers: Sequence[str], pools: Sequence[str], size: tuple[int, int]
+    backbone: Backbone, layers: Sequence[str], pools: Sequence[str], size: tuple[int, int]
 ) -> dict[str, int]:
     """Name the embeddings that layers and poolings give, with their widths.
 
@@ -45,7 +45,7 @@ def embedding_widths(
 
     Parameters
     ----------
-    backbone : str
+    backbone : Backbone
     layers, pools : sequence of str
     size : (int, int)
         Height and width of the images that enter the backbone, in pixels.
@@ -59,20 +59,19 @@ def embedding_widths(
     ParameterError
         For an unknown layer or pooling, one that doesn't fit the layer, or too small a size.
     """
-    record = find_backbone(backbone)
-    if min(size) < record.smallest:
+    if min(size) < backbone.smallest:
         raise ParameterError(
-            f"{backbone} takes images of {record.smallest} pixels or more a side, "
+            f"{backbone.name} takes images of {backbone.smallest} pixels or more a side, "
             f"got size {size[0]},{size[1]}"
         )
-    shapes = record.shapes(size)
+    shapes = backbone.shapes(size)
     widths = {}
     for entry in layers:
         layer, dot, own_pool = entry.partition(".")
         if layer not in shapes or (dot and not own_pool):
             name = entry if dot and not own_pool else layer
-            raise unknown_name(f"layer of {backbone}", name, shapes)
-        if layer in record.network.top and size != (224, 224):
+            raise unknown_name(f"layer of {backbone.name}", name, shapes)
+        if layer in backbone.network.top and size != (224, 224):
             raise ParameterError(f"layer {layer} needs --size 224, got {size[0]},{size[1]}")
         for pool in [own_pool] if own_pool else pools:
             name, width = _embedding(layer, pool, shapes[layer])
@@ -94,7 +93,6 @@ def _embedding(layer: str, pool: str, shape: Shape) -> tuple[str, int]:
     return f"{layer}.{pool}", math.prod(shape) if pool == "flatten" else shape[-1]
 
 
-def needs_top(backbone: str, names: Sequence[str]) -> bool:
+def needs_top(backbone: Backbone, names: Sequence[str]) -> bool:
     """Whether any of these embeddings comes from a dense layer."""
-    top = find_backbone(backbone).network.top
-    return any(name.rpartition(".")[0] in top for name in names)
+    return any(name.rpartition(".")[0] in backbone.network.top for name in names)

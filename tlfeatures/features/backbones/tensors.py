@@ -31,11 +31,15 @@ class Weights:
         Over the convolution tensors' bytes, in layer order, kernel before bias.
     top_sha256 : str or None
         The same over the tensors of the dense layers; None without them.
+    content : bytes
+        A whole ONNX file, for a declared network: it has no tensors here, and `sha256` is that of
+        the file.
     """
 
     tensors: Tensors
     sha256: str
     top_sha256: str | None
+    content: bytes = b""
 
 
 def identify(network: Network, tensors: Tensors) -> Weights:

@@ -2,8 +2,9 @@
 
 Keras is always installed. The others are extras of this package that compute the same function on a
 CPU, faster: `pip install 'tlfeatures[openvino]'`, `'tlfeatures[ncnn]'`. An engine is part of the
-spec: a file records what made it, and is updated by the same one. A new engine is a module of its
-own, which imports its library in functions only, and an entry in `ENGINES`.
+spec: a file records what made it, and is updated by the same one. Users' own networks are computed
+by ONNX Runtime (`'tlfeatures[onnx]'`), which is the engine of no other backbone. A new engine is a
+module of its own, which imports its library in functions only, and an entry in `ENGINES`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from tlfeatures.features.backbones.record import Backbone
 from tlfeatures.features.engines import keras_engine
 from tlfeatures.features.engines.engine import Engine
 from tlfeatures.features.engines.ncnn_engine import NcnnBackbone
+from tlfeatures.features.engines.onnxruntime_engine import OnnxRuntimeBackbone
 from tlfeatures.features.engines.openvino_engine import OpenVINOBackbone
 from tlfeatures.features.spec import PRECISIONS, Spec
 from tlfeatures.names import unknown_name
@@ -30,6 +32,12 @@ def _is_keras_application(backbone: Backbone) -> bool:
     return backbone.keras_application is not None and _is_described(backbone)
 
 
+def _is_declared(backbone: Backbone) -> bool:
+    return backbone.declared
+
+
+DECLARED = "onnxruntime"  # the one engine of users' own networks
+
 ENGINES = {
     "keras": Engine(
         ("float32", "bfloat16"), _is_keras_application, keras_engine.load, "keras", gpu=True
@@ -38,6 +46,7 @@ ENGINES = {
         ("float32", "bfloat16", "int8"), _is_described, OpenVINOBackbone, "openvino"
     ),
     "ncnn": Engine(("float32",), _is_described, NcnnBackbone, "ncnn"),
+    DECLARED: Engine(("float32",), _is_declared, OnnxRuntimeBackbone, "onnxruntime", extra="onnx"),
 }
 
 # The fastest first, as measured (see benchmarks/). ncnn has Winograd's convolutions, whose larger
@@ -134,6 +143,32 @@ def choose_engine(
     return engine, precision
 
 
+def choose_for_declared(
+    engine: str | None, precision: str | None, device: str, *, installed: bool = True
+) -> tuple[str, str]:
+    """Give engine and precision of a user's own network; see `choose_engine`.
+
+    Parameters
+    ----------
+    engine, precision, device
+        See `choose_engine`.
+    installed : bool
+        Whether the engine must be installed and fit the device.
+    """
+    if engine not in (None, "auto", DECLARED) or precision not in (None, "auto", "float32"):
+        given = " ".join(
+            f"--{name}"
+            for name, value in (("engine", engine), ("precision", precision))
+            if value not in (None, "auto", DECLARED, "float32")
+        )
+        raise ParameterError(
+            f"a declared backbone is computed by {DECLARED} in float32: leave out {given}"
+        )
+    if installed:
+        check_engine(DECLARED, "float32", device)
+    return DECLARED, "float32"
+
+
 def check_engine(engine: str, precision: str, device: str) -> None:
     """Refuse an engine that isn't installed, or can't compute so; raises as `choose_engine`."""
     if engine not in ENGINES:
@@ -147,9 +182,8 @@ def check_engine(engine: str, precision: str, device: str) -> None:
     if device == "gpu" and not chosen.gpu:
         raise ParameterError(f"engine {engine} has no GPU: leave out --engine, or --device")
     if not chosen.installed:
-        raise EngineError(
-            f"engine {engine} is not installed: pip install 'tlfeatures[{chosen.package}]'"
-        )
+        extra = chosen.extra or chosen.package
+        raise EngineError(f"engine {engine} is not installed: pip install 'tlfeatures[{extra}]'")
 
 
 def _fastest_precision(engine: str | None, device: str, hardware: Hardware) -> str:

@@ -69,9 +69,11 @@ class Engine:
         Builds the backbone of a spec with the embeddings `names` as its outputs. `threads` limits
         the threads of a CPU; None stands for all cores.
     package : str
-        Name of the package that it imports, and of the extra that installs it.
+        Name of the package that it imports.
     gpu : bool
         Whether it can use one.
+    extra : str, optional
+        Name of the extra that installs it; that of the package if not given.
     """
 
     precisions: tuple[str, ...]
@@ -79,6 +81,7 @@ class Engine:
     load: Load
     package: str
     gpu: bool = False
+    extra: str | None = None
 
     @property
     def installed(self) -> bool:

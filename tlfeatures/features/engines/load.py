@@ -9,8 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from tlfeatures.errors import EngineError, ParameterError, SpecError, WeightsError
+from tlfeatures.features.backbones.onnx_file import read_network
 from tlfeatures.features.backbones.record import Backbone
-from tlfeatures.features.backbones.table import find_backbone, needs_top
+from tlfeatures.features.backbones.table import needs_top
 from tlfeatures.features.backbones.tensors import Weights
 from tlfeatures.features.backbones.weights import (
     IMAGENET,
@@ -48,7 +49,8 @@ def load_backbone(
     weights : str, optional
         Where to take the weights from, if not from where the spec says.
     substitute : bool
-        Whether Keras may replace an engine that isn't installed; int8 has no substitute.
+        Whether Keras may replace an engine that isn't installed. int8 and declared backbones have
+        no substitute.
     threads : int, optional
         Number of a CPU's threads; all cores if not given.
 
@@ -73,12 +75,13 @@ def load_backbone(
     source = spec.weights if weights is None else checked_source(weights)
     # Images are augmented before they are embedded: the recipe makes no other backbone.
     spec = replace(spec, augmentation=None)
-    if substitute and device == "gpu" and spec.precision != "int8":
+    substitute = substitute and spec.precision != "int8" and spec.declaration is None
+    if substitute and device == "gpu":
         spec = replace(spec, engine="keras")  # the only engine that uses a GPU
     try:
         return _load(spec, tuple(names), device, source, threads)
     except EngineError as error:
-        if not substitute or spec.precision == "int8" or spec.engine == "keras":
+        if not substitute or spec.engine == "keras":
             raise
         logger.warning("%s; Keras stands in, whose embeddings differ by rounding alone", error)
         return _load(replace(spec, engine="keras"), tuple(names), device, source, threads)
@@ -108,7 +111,7 @@ def find_weights(spec: Spec, names: Sequence[str], weights: str | None = None) -
         If the spec asks for what this version doesn't do to an image.
     """
     _check_possible(spec)
-    backbone = find_backbone(spec.backbone)
+    backbone = spec.find_backbone()
     if not backbone.trained:
         return None
     source = spec.weights if weights is None else checked_source(weights)
@@ -116,11 +119,15 @@ def find_weights(spec: Spec, names: Sequence[str], weights: str | None = None) -
 
 
 def _spec_weights(backbone: Backbone, spec: Spec, names: Sequence[str], source: str) -> Weights:
+    if backbone.declared:
+        file = Path(source).expanduser()
+        content, file_sha256 = read_network(file, backbone.name, spec.weights_sha256)
+        return Weights({}, file_sha256, None, content)
     if source != RANDOM and not Path(source).is_file():
         # The published tensors are the same from wherever they come.
         source = IMAGENET if backbone.is_published(spec.weights_sha256) else source
     weights = load_weights(
-        backbone, source, top=needs_top(backbone.name, names), random_state=spec.random_state
+        backbone, source, top=needs_top(backbone, names), random_state=spec.random_state
     )
     for expected, sha256 in (
         (spec.weights_sha256, weights.sha256),
@@ -137,7 +144,7 @@ def _spec_weights(backbone: Backbone, spec: Spec, names: Sequence[str], source: 
 def _check_possible(spec: Spec) -> None:
     """Refuse a spec of another version rather than embed by other rules than its own."""
     rules = {name: getattr(Spec, name) for name in IMAGE_RULES}
-    preprocessing = find_backbone(spec.backbone).preprocessing.describe()
+    preprocessing = spec.find_backbone().preprocessing.describe()
     own = replace(spec, preprocessing=preprocessing, **rules)
     for name, theirs, ours in spec.differences(own):
         raise SpecError(
@@ -149,7 +156,7 @@ def _check_possible(spec: Spec) -> None:
 def _load(
     spec: Spec, names: tuple[str, ...], device: str, source: str, threads: int | None
 ) -> LoadedBackbone:
-    backbone = find_backbone(spec.backbone)
+    backbone = spec.find_backbone()
     if backbone.load is not None:
         loaded: LoadedBackbone = backbone.load(names)
         return loaded

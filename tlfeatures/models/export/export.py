@@ -26,14 +26,13 @@ from typing import Any
 import numpy as np
 
 from tlfeatures.errors import ModelError, OutputError, ParameterError
-from tlfeatures.features.backbones.table import BACKBONES
 from tlfeatures.features.engines.onnx_graph import Graph
+from tlfeatures.features.engines.onnx_session import in_short, session
 from tlfeatures.features.images.value_range import format_value_range
 from tlfeatures.features.spec import Spec
 from tlfeatures.files import check_ending, file_target, replace_file
 from tlfeatures.models.export.backbone import add_backbone
 from tlfeatures.models.export.check import LARGEST_DIFFERENCE, Check, check_export
-from tlfeatures.models.export.runtime import in_short, session
 from tlfeatures.models.input_images import list_images
 from tlfeatures.models.labelling import check_width
 from tlfeatures.models.model import Model
@@ -210,6 +209,11 @@ def _graph_of(model: Model, weights: str | None) -> Any:
     from tlfeatures.models.export.head import add_head
 
     check_width(model)
+    if model.spec.declaration is not None:
+        raise ModelError(
+            f"a model on a declared backbone ({model.spec.backbone}) can't be exported yet: use "
+            "`tlfeatures predict`, or fit on vgg16"
+        )
     graph = Graph()
     rows = add_backbone(graph, "images", model.spec, model.embedding, weights)
     probabilities, labels = add_head(graph, model.head, rows, model.info["columns"])
@@ -289,7 +293,7 @@ def _how_to_use(spec: Spec) -> str:
         "probabilities: float32 (n, k), in the order of the metadata's labels; label: the class "
         "that the head decides for."
     )
-    backbone = BACKBONES.get(spec.backbone)
+    backbone = spec.known_backbone
     if backbone is not None and backbone.is_published(spec.weights_sha256):
         text += f" The weights are those of {backbone.credit()}."
     return text

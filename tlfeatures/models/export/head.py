@@ -14,9 +14,9 @@ from sklearn.base import BaseEstimator
 
 from tlfeatures.errors import ModelError
 from tlfeatures.features.engines.onnx_graph import Graph, Value
+from tlfeatures.features.engines.onnx_session import in_short, session
 from tlfeatures.heads.classifiers.calibrated_classifier import CalibratedClassifier
 from tlfeatures.models.export.converter import Converter, Number, steps_of
-from tlfeatures.models.export.runtime import in_short, session
 
 TOLERANCE = 1e-4  # difference of a probability between a head and its graph
 _TRIED = 64  # rows on which they are compared

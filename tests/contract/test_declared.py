@@ -1,0 +1,104 @@
+"""A user's own ONNX file keeps the contract of backbones."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+
+from tests.contract.backbones import SIZE, AnyBatchContract, random_images
+from tests.onnx_networks import MEAN, STD, channels_last_network, declare, network, run_plainly
+from tlfeatures.features.backbones.table import BACKBONES, embedding_widths
+from tlfeatures.features.engines.load import load_backbone
+from tlfeatures.features.settings import Settings, choose_backbone, make_spec
+
+LAYERS = {"first": "conv/a", "act": "act", "deep": "deep", "features": "features"}
+MAPS = {layer: {"tensor": LAYERS[layer], "layout": "NCHW"} for layer in ("first", "act", "deep")}
+
+
+def choose(path, size=SIZE):
+    return choose_backbone(Settings(str(path), size=size))
+
+
+def load_declared(names, path):
+    backbone, size = choose(path)
+    return load_backbone(make_spec(Settings(), backbone, size, names, "cpu"), names)
+
+
+class DeclaredContract(AnyBatchContract):
+    name = "declared"
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def path(cls, tmp_path_factory):
+        """Give the path of the declaration."""
+        raise NotImplementedError
+
+    @pytest.fixture(scope="class", autouse=True)
+    @classmethod
+    def record(cls, path):
+        """Put the record into the table, where the contract finds the layers."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setitem(BACKBONES, cls.name, choose(path)[0].record)
+            yield
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def load(cls, path):
+        return partial(load_declared, path=path)
+
+
+class TestChannelsFirst(DeclaredContract):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def path(cls, tmp_path_factory):
+        return declare(tmp_path_factory.mktemp("nchw"), outputs=LAYERS)
+
+    def test_rows_are_those_of_onnx_runtime_alone(self, backbone, outputs):
+        pixels = ((random_images(3) - np.array(MEAN)) / STD).astype(np.float32)
+        alone = run_plainly(network(), list(LAYERS.values()), pixels.transpose(0, 3, 1, 2))
+        for layer, values in zip(LAYERS, alone, strict=True):
+            if values.ndim == 2:
+                expected = {"none": values}
+            else:
+                flat = values.transpose(0, 2, 3, 1).reshape(3, -1)
+                averages, largest = values.mean(axis=(2, 3)), values.max(axis=(2, 3))
+                expected = {"avg": averages, "max": largest, "flatten": flat}
+            for pool, rows in expected.items():
+                np.testing.assert_allclose(outputs[f"{layer}.{pool}"], rows, rtol=1e-4, atol=1e-4)
+
+    def test_bgr_is_the_order_in_which_the_network_gets_the_colours(self, path, outputs):
+        model = network()
+        kernel = next(item for item in model.graph.initializer if item.name == "kernel_a")
+        turned = np.frombuffer(kernel.raw_data, np.float32).reshape(8, 3, 3, 3)[:, ::-1]
+        kernel.raw_data = turned.tobytes()
+        folder = path.parent / "bgr"
+        folder.mkdir()
+        entries = {"colour": "BGR", "mean": MEAN[::-1], "std": STD[::-1], "outputs": LAYERS}
+        bgr = load_declared(["features.none"], declare(folder, model, **entries))
+        rows = bgr.embed(random_images(3))["features.none"]
+        np.testing.assert_allclose(rows, outputs["features.none"], rtol=1e-4, atol=1e-4)
+
+
+class TestChannelsLast(DeclaredContract):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def path(cls, tmp_path_factory):
+        outputs = {**MAPS, "features": "features"}
+        model = channels_last_network(("n", *SIZE, 3))
+        return declare(tmp_path_factory.mktemp("nhwc"), model, outputs=outputs)
+
+    def test_rows_are_those_of_the_same_network_with_channels_first(self, tmp_path, outputs):
+        first = load_declared(list(outputs), declare(tmp_path, outputs=LAYERS))
+        for name, rows in first.embed(random_images(3)).items():
+            np.testing.assert_allclose(outputs[name], rows, rtol=1e-4, atol=1e-4)
+
+
+def test_pixels_of_uint8_enter_the_network_as_they_are(tmp_path):
+    from onnx import TensorProto
+
+    model = channels_last_network(("n", *SIZE, 3), TensorProto.UINT8)
+    path = declare(tmp_path, model, mean=None, std=None)
+    rows = load_declared(["features.none"], path).embed(random_images(2))["features.none"]
+    alone = run_plainly(model, ["features"], random_images(2))[0]
+    np.testing.assert_allclose(rows, alone, rtol=1e-4, atol=1e-3)
+    assert embedding_widths(choose(path)[0].record, ["features"], ["avg"], SIZE)

@@ -1,0 +1,289 @@
+"""What a declaration and its ONNX file may say, and what is refused in one line."""
+
+import json
+import os
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from tests.onnx_networks import channels_last_network, constant, declare, network, node
+from tlfeatures.errors import EngineError, ParameterError, WeightsError
+from tlfeatures.features.backbones import onnx_file
+from tlfeatures.features.settings import Settings, choose_backbone, make_spec
+
+SIZE = (12, 16)
+
+
+def choose(path, **settings):
+    return choose_backbone(Settings(str(path), **{"size": SIZE, **settings}))
+
+
+def spec_of(path, **settings):
+    backbone, size = choose(path, **settings)
+    return make_spec(Settings(), backbone, size, [backbone.record.default_embedding], "cpu")
+
+
+def external(model):
+    """Let the first constant be the beginning of a file outside of the folder."""
+    tensor = model.graph.initializer[0]
+    onnx.external_data_helper.set_external_data(tensor, "../../../../../etc/hostname")
+    tensor.ClearField("raw_data")
+    return model
+
+
+def external_in_a_branch():
+    branch = helper.make_graph(
+        [node("Constant", [], "b", value=constant("c", 1))],
+        "branch",
+        [],
+        [onnx.ValueInfoProto(name="b")],
+    )
+    onnx.external_data_helper.set_external_data(branch.node[0].attribute[0].t, "/etc/hostname")
+    true = numpy_helper.from_array(np.array(True), "true")
+    model = network(more=[node("If", ["true"], "x", then_branch=branch, else_branch=branch)])
+    model.graph.initializer.append(true)
+    return model
+
+
+def huge_constant():
+    model = network()
+    tensor = model.graph.initializer[0]
+    tensor.dims[:] = [10**6, 10**6, 3, 3]
+    tensor.raw_data = b""
+    return model
+
+
+def huge_computed():
+    shape = numpy_helper.from_array(np.array([10**6, 10**7]), "shape")
+    model = network(
+        more=[
+            node("ConstantOfShape", ["shape"], "huge"),
+            node("ReduceMax", ["huge"], "one", keepdims=0),
+            node("Add", ["features", "one"], "sum"),
+        ],
+        outputs=["sum"],
+    )
+    model.graph.initializer.append(shape)
+    return model
+
+
+def mask_input():
+    return helper.make_tensor_value_info("mask", TensorProto.FLOAT, [1])
+
+
+HOSTILE = {
+    "external": (lambda: external(network()), "its tensor 'kernel_a' is in another file"),
+    "branch": (external_in_a_branch, "is in another file"),
+    "domain": (
+        lambda: network(more=[node("Run", ["mean"], "x", domain="evil")]),
+        "its operator 'Run' is of the domain 'evil'",
+    ),
+    "two inputs": (
+        lambda: network(inputs=[mask_input()]),
+        r"it has 2 inputs \('images', 'mask'\), expected one of images",
+    ),
+    "huge constant": (huge_constant, "can't load|values"),
+    "huge computed": (huge_computed, "its tensor 'huge' has 10,000,000,000,000 values"),
+    "truncated": (lambda: network().SerializeToString()[:900], "no ONNX file, or a damaged one"),
+    "text": (lambda: b"no ONNX", "no ONNX file, or a damaged one"),
+    "empty": (lambda: b"", "no ONNX file of a network"),
+    "doubles": (lambda: network(kind=TensorProto.DOUBLE), "neither float32 nor uint8"),
+    "grey": (lambda: network(("n", 1, "h", "w")), "expected 3 channels"),
+    "batch": (lambda: network((8, 3, "h", "w")), "it takes 8 images at once"),
+    "axes": (lambda: network(("n", 3)), "has 2 axes"),
+    "contradiction": (lambda: network(image="act"), "contradict|can't load"),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_hostile_file_is_one_line_that_says_why(tmp_path, kind):
+    make, message = HOSTILE[kind]
+    path = declare(tmp_path, make())
+    with pytest.raises((WeightsError, EngineError), match=message) as raised:
+        spec_of(path)
+    assert "\n" not in str(raised.value)
+
+
+def named(name):
+    model = network()
+    model.graph.input[0].name = model.graph.node[0].input[0] = name
+    return model
+
+
+@pytest.mark.parametrize("name", ["a\x1b[31mb", "a\nb", "a" * 201])
+def test_an_input_s_name_is_a_text_of_one_line(tmp_path, name):
+    with pytest.raises(ParameterError, match="the input's name must be a text of one line"):
+        spec_of(declare(tmp_path, named(name)))
+
+
+def test_messages_hold_no_control_characters_of_a_file(tmp_path):
+    model = network(more=[node("\x1b[31mRun", ["mean"], "x")], outputs=["x"])
+    with pytest.raises((WeightsError, EngineError)) as raised:
+        spec_of(declare(tmp_path, model))
+    assert str(raised.value).isprintable()
+
+
+def test_a_file_that_is_too_large_is_not_read_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(onnx_file, "MOST_BYTES", 500)
+    with pytest.raises(WeightsError, match="has more than 500 bytes"):
+        spec_of(declare(tmp_path))
+
+
+def test_a_pipe_is_no_file(tmp_path):
+    path = declare(tmp_path)
+    (tmp_path / "small.onnx").unlink()
+    os.mkfifo(tmp_path / "small.onnx")
+    with pytest.raises(WeightsError, match=r"there is no file .*small.onnx"):
+        spec_of(path)
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ({"file": "../small.onnx"}, "file must be a name in the same folder"),
+        ({"file": "/etc/passwd"}, "file must be a name in the same folder"),
+        ({"file": ".."}, "file must be a name in the same folder"),
+        ({"format": "x"}, 'it must have "format": "tlfeatures backbone"'),
+        ({"version": 2}, '"version": 1'),
+        ({"color": "RGB"}, "unknown key 'color'"),
+        ({"colour": None}, "colour is missing"),
+        ({"colour": "GBR"}, "colour must be RGB or BGR, got 'GBR'"),
+        ({"mean": [1, 2]}, "mean must be 3 numbers"),
+        ({"mean": [1, 2, float("nan")]}, "mean must be a finite number"),
+        ({"std": [1, 0, 1]}, "std must be above 0"),
+        ({"std": None}, "mean and std are needed"),
+        ({"sha256": "12"}, "sha256 must be 64 hexadecimal digits"),
+        ({"size": [0, 3]}, "size has the shape"),
+        ({"layout": "CHW"}, "layout must be NCHW or NHWC"),
+        ({"layout": "NHWC"}, "layout is NHWC, the file has NCHW"),
+        ({"input": "x"}, "input is 'x', the file's is 'images'"),
+        ({"outputs": {"a/b": "deep"}}, "a layer in outputs must be up to 64 letters"),
+        ({"outputs": {"a": 3}}, "output a must be a JSON object"),
+        ({"outputs": {"a": {"tensor": "deep", "axes": 1}}}, "unknown key 'axes'"),
+        ({"outputs": {str(n): "deep" for n in range(33)}}, "outputs must name up to 32 layers"),
+        ({"source": "two\nlines"}, "source must be a text of one line"),
+        ({"check": {"norm": 0, "first": [0]}}, "norm must be above 0"),
+        ({"check": {"norm": 1}}, "first must be 1 to 64 numbers"),
+        ({"check": {"norm": 1, "first": [1]}}, "check: size is missing"),
+        ({"check": {"norm": 1, "first": [1], "layer": "x", "size": 12}}, "no layer x"),
+    ],
+)
+def test_a_declaration_that_says_what_it_can_not_is_one_line(tmp_path, entries, message):
+    content = network().SerializeToString()
+    path = declare(tmp_path)
+    data = json.loads(path.read_text()) | entries
+    path.write_text(json.dumps({key: value for key, value in data.items() if value is not None}))
+    (tmp_path / "small.onnx").write_bytes(content)
+    with pytest.raises(ParameterError, match=message) as raised:
+        spec_of(path)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("{", "it is not JSON"), ("[1]", "must be a JSON object"), ("[" * 9999, "not JSON")],
+)
+def test_a_file_that_is_no_declaration_is_one_line(tmp_path, text, message):
+    (tmp_path / "x.json").write_text(text)
+    with pytest.raises(ParameterError, match=message):
+        spec_of(tmp_path / "x.json")
+    with pytest.raises(ParameterError, match="there is no declaration"):
+        spec_of(tmp_path / "y.json")
+
+
+def test_a_name_of_the_table_is_no_name_of_a_declaration(tmp_path):
+    with pytest.raises(ParameterError, match="the name vgg16 is that of another backbone"):
+        spec_of(declare(tmp_path, name="vgg16"))
+
+
+def test_an_onnx_file_is_found_by_itself_if_its_declaration_is_beside_it(tmp_path):
+    path = declare(tmp_path)
+    assert spec_of(tmp_path / "small.onnx") == spec_of(path)
+    path.rename(tmp_path / "other.json")
+    with pytest.raises(ParameterError, match=r"there is no .*small.json.*declare colour, mean"):
+        spec_of(tmp_path / "small.onnx")
+
+
+def test_the_hash_of_the_declaration_is_that_of_the_file(tmp_path):
+    path = declare(tmp_path)
+    (tmp_path / "small.onnx").write_bytes(network(more=[]).SerializeToString() + b"\x08\x08")
+    with pytest.raises(WeightsError, match=r"small.onnx is not the file of backbone small: its"):
+        spec_of(path)
+
+
+def test_without_a_hash_any_file_is_taken_and_its_hash_recorded(tmp_path):
+    stated = spec_of(declare(tmp_path))
+    assert spec_of(declare(tmp_path, sha256=None)).weights_sha256 == stated.weights_sha256
+
+
+# ---- what the file says is read from it
+
+
+def test_the_size_is_the_file_s_then_the_declared_one(tmp_path):
+    fixed = declare(tmp_path, network(("n", 3, *SIZE)))
+    assert choose(fixed, size=None)[1] == SIZE
+    with pytest.raises(ParameterError, match=r"takes images of 12 x 16 .*got size 20,20"):
+        choose(fixed, size=20)
+    with pytest.raises(ParameterError, match=r"size is \(30, 30\), the file takes \(12, 16\)"):
+        choose(declare(tmp_path, network(("n", 3, *SIZE)), size=30), size=None)
+    assert choose(declare(tmp_path, size=[30, 40]), size=None)[1] == (30, 40)
+    assert choose(declare(tmp_path), size=None)[1] == (224, 224)
+
+
+def test_an_open_layout_must_be_declared(tmp_path):
+    model = channels_last_network(("n", "a", "b", "c"))
+    with pytest.raises(ParameterError, match="which axis has the colours: add layout"):
+        spec_of(declare(tmp_path, model))
+    assert spec_of(declare(tmp_path, model, layout="NHWC")).declaration.layout == "NHWC"
+
+
+def test_a_map_of_a_file_with_channels_last_must_name_its_axes(tmp_path):
+    model = channels_last_network()
+    with pytest.raises(ParameterError, match=r'"deep": \{"tensor": "deep", "layout": "NCHW"\}'):
+        spec_of(declare(tmp_path, model, outputs={"deep": "deep"}))
+    mean = spec_of(declare(tmp_path, model, outputs={"features": "mean"})).declaration
+    assert mean.output("features").shape == (1, 1, 80)
+
+
+def test_layers_are_the_declared_outputs_else_the_file_s_and_tensors_asked_for(tmp_path):
+    outputs = {"last": "features", "middle": "conv/a"}
+    backbone, _ = choose(declare(tmp_path, outputs=outputs), layers=["act.max"])
+    record = backbone.record
+    # shallow layers first; by default the first that is declared
+    assert record.shapes(SIZE) == {"middle": (6, 8, 8), "act": (6, 8, 8), "last": (80,)}
+    assert (record.default_layer, record.default_embedding) == ("last", "last.none")
+    backbone, _ = choose(declare(tmp_path, network(outputs=["deep"])))
+    assert backbone.record.default_embedding == "deep.avg"
+
+
+@pytest.mark.parametrize(
+    ("model", "entries", "message"),
+    [
+        (network(outputs=["conv/a"]), {}, "give the tensor 'conv/a' a name"),
+        (network(), {"outputs": {"x": "nothing"}}, "it computes no tensor 'nothing'"),
+        (network(), {"outputs": {"x": "kernel_a"}}, "it computes no tensor 'kernel_a'"),
+        (
+            network(more=[node("ArgMax", ["features"], "best", axis=1)]),
+            {"outputs": {"x": "best"}},
+            "numbers of int64",
+        ),
+        (
+            network(more=[node("Unsqueeze", ["features", "one"], "tokens")]),
+            {"outputs": {"x": "tokens"}},
+            r"has the shape \(1, 1, 80\) for one image",
+        ),
+    ],
+)
+def test_a_layer_is_a_vector_or_a_map_of_the_file(tmp_path, model, entries, message):
+    model.graph.initializer.append(numpy_helper.from_array(np.array([1]), "one"))
+    with pytest.raises((ParameterError, WeightsError), match=message):
+        spec_of(declare(tmp_path, model, **entries))
+
+
+def test_one_that_takes_pixels_as_uint8_has_no_mean(tmp_path):
+    model = channels_last_network(kind=TensorProto.UINT8)
+    with pytest.raises(ParameterError, match="uint8: leave out mean and std"):
+        spec_of(declare(tmp_path, model))
+    assert spec_of(declare(tmp_path, model, mean=None, std=None)).preprocessing == "none"

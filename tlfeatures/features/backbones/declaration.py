@@ -1,0 +1,320 @@
+"""A user's own network as data: what its ONNX file says, and what its user declares.
+
+A declaration is complete for one image size. It is a part of the spec, so that a file of embeddings
+and a model say everything about their backbone but its weights.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from tlfeatures.errors import FormatError
+from tlfeatures.features.backbones.network import Shape, Shapes
+from tlfeatures.features.backbones.record import Backbone, Preprocessing
+
+LAYOUTS = ("NCHW", "NHWC")
+COLOURS = ("RGB", "BGR")
+NUMBERS = ("float32", "uint8")
+
+MOST_OUTPUTS = 32
+MOST_FIRST = 64  # values of a check vector
+_LONGEST_NAME, _LONGEST_TEXT = 64, 200  # characters; the spec is an attribute of at most 64 kB
+_LARGEST = 2**29  # values of an output
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+
+
+@dataclass(frozen=True)
+class Output:
+    """One tensor of the file, as a layer.
+
+    Attributes
+    ----------
+    layer : str
+        Name in embeddings, `LAYER.POOLING`.
+    tensor : str
+        Name in the file.
+    layout : {"NCHW", "NHWC"} or None
+        Axes of a feature map; None for a vector.
+    shape : tuple of int
+        (height, width, channels) of a feature map, whatever its layout, or (values,).
+    """
+
+    layer: str
+    tensor: str
+    layout: str | None
+    shape: Shape
+
+
+@dataclass(frozen=True)
+class CheckVector:
+    """Features of the check image, by which wrong preprocessing is found.
+
+    Attributes
+    ----------
+    layer : str
+        A feature map counts as its mean over height and width.
+    size : (int, int)
+        Height and width of the check image, in pixels.
+    norm : float
+        Euclidean length of the features.
+    first : tuple of float
+        The first values.
+    """
+
+    layer: str
+    size: tuple[int, int]
+    norm: float
+    first: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What is known about a network in an ONNX file, for images of one size.
+
+    Attributes
+    ----------
+    name : str
+    input : str
+        Name of the tensor that takes the images.
+    numbers : {"float32", "uint8"}
+        Type of the input.
+    layout : {"NCHW", "NHWC"}
+        Axes of the input.
+    colour : {"RGB", "BGR"}
+    mean, std : tuple of 3 float, or None
+        On the scale 0 to 255, in the order of `colour`; None for an input of uint8.
+    outputs : tuple of Output
+        In the order in which the network computes them.
+    default_layer : str
+    check : CheckVector or None
+    source, licence : str
+        As the user states them; may be empty.
+    """
+
+    name: str
+    input: str
+    numbers: str
+    layout: str
+    colour: str
+    mean: tuple[float, float, float] | None
+    std: tuple[float, float, float] | None
+    outputs: tuple[Output, ...]
+    default_layer: str
+    check: CheckVector | None
+    source: str
+    licence: str
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What happens to the pixels before the first layer."""
+        return Preprocessing(channels=self.colour, mean=self.mean, std=self.std)
+
+    @property
+    def record(self) -> Backbone:
+        """The record of this backbone: one object for equal declarations."""
+        return _record(self)
+
+    def output(self, layer: str) -> Output:
+        """Give the output that is a layer."""
+        return next(output for output in self.outputs if output.layer == layer)
+
+    def contradiction(self, other: Declaration) -> tuple[str, str, str] | None:
+        """Give the first thing that two declarations of one file say about it in different ways.
+
+        Layers that only one of them has contradict nothing.
+
+        Returns
+        -------
+        (name, own value, other's value) or None
+        """
+        mine = {output.layer: output for output in self.outputs}
+        pairs = [
+            ("input", (self.input, self.layout), (other.input, other.layout)),
+            *(
+                (
+                    f"layer {output.layer}",
+                    (mine[output.layer].tensor, mine[output.layer].layout or "vector"),
+                    (output.tensor, output.layout or "vector"),
+                )
+                for output in other.outputs
+                if output.layer in mine
+            ),
+        ]
+        differences = (
+            (name, f"{tensor} ({axes})", f"{theirs[0]} ({theirs[1]})")
+            for name, (tensor, axes), theirs in pairs
+            if (tensor, axes) != theirs
+        )
+        return next(differences, None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON-ready plain data."""
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))  # lists, not tuples
+        return plain
+
+    @classmethod
+    def from_dict(cls, data: Any) -> Declaration:
+        """Read what `to_dict` wrote.
+
+        Raises
+        ------
+        FormatError
+            If it is something else.
+        """
+        try:
+            return _parsed(data)
+        except (TypeError, ValueError, KeyError, AttributeError) as error:
+            raise FormatError(
+                f"its spec has no declaration that this version reads: {error}"
+            ) from error
+
+
+@functools.lru_cache(maxsize=16)
+def _record(declaration: Declaration) -> Backbone:
+    shapes: Shapes = {output.layer: output.shape for output in declaration.outputs}
+    default = declaration.output(declaration.default_layer)
+    return Backbone(
+        name=declaration.name,
+        title=declaration.name,
+        default_layer=default.layer,
+        default_embedding=f"{default.layer}.{'none' if default.layout is None else 'avg'}",
+        preprocessing=declaration.preprocessing,
+        smallest=1,
+        shapes=lambda size: shapes,  # a declaration is made for one size
+        near_duplicate=None,
+        declared=True,
+    )
+
+
+# ---- values that a declaration may have; each function raises ValueError
+
+
+def name_of(value: Any, kind: str) -> str:
+    """Check a name that becomes a part of an embedding's name or of a message."""
+    if not isinstance(value, str) or not _NAME.fullmatch(value) or len(value) > _LONGEST_NAME:
+        raise ValueError(
+            f"{kind} must be up to {_LONGEST_NAME} letters, digits, _ and -, got {_short(value)}"
+        )
+    return value
+
+
+def text_of(value: Any, kind: str) -> str:
+    """Check a text on one line, which may be empty."""
+    if not isinstance(value, str) or len(value) > _LONGEST_TEXT or not (value + "a").isprintable():
+        raise ValueError(
+            f"{kind} must be a text of one line, up to {_LONGEST_TEXT} characters, got "
+            f"{_short(value)}"
+        )
+    return value
+
+
+def choice_of(value: Any, kind: str, choices: tuple[str, ...]) -> str:
+    """Check a value of a few possible ones."""
+    if value not in choices:
+        raise ValueError(f"{kind} must be {' or '.join(choices)}, got {_short(value)}")
+    return str(value)
+
+
+def number_of(value: Any, kind: str) -> float:
+    """Check a finite number."""
+    if type(value) not in (int, float) or not math.isfinite(value):
+        raise ValueError(f"{kind} must be a finite number, got {_short(value)}")
+    return float(value)
+
+
+def colours_of(value: Any, kind: str, *, positive: bool = False) -> tuple[float, float, float]:
+    """Check one number for each of three colours."""
+    values = list(value) if isinstance(value, list | tuple) else []
+    if len(values) != 3:
+        raise ValueError(f"{kind} must be 3 numbers on the scale 0 to 255, got {_short(value)}")
+    numbers = [number_of(item, kind) for item in values]
+    if positive and min(numbers) <= 0:
+        raise ValueError(f"{kind} must be above 0, got {_short(value)}")
+    return numbers[0], numbers[1], numbers[2]
+
+
+def shape_of(value: Any, lengths: tuple[int, ...], kind: str) -> Shape:
+    """Check a shape of positive whole numbers."""
+    values = tuple(value) if isinstance(value, list | tuple) else ()
+    whole = all(type(item) is int and item > 0 for item in values)
+    if len(values) not in lengths or not whole or math.prod(values) > _LARGEST:
+        raise ValueError(f"{kind} has the shape {_short(value)}")
+    return values
+
+
+def first_of(value: Any) -> tuple[float, ...]:
+    """Check the first values of a check vector."""
+    values = value if isinstance(value, list | tuple) else ()
+    if not 0 < len(values) <= MOST_FIRST:
+        raise ValueError(f"check: first must be 1 to {MOST_FIRST} numbers, got {_short(value)}")
+    return tuple(number_of(item, "check: first") for item in values)
+
+
+def known_keys(data: Any, kind: str, known: Mapping[str, Any] | set[str]) -> dict[str, Any]:
+    """Check that it is a JSON object with no other keys than the known ones."""
+    if not isinstance(data, dict):
+        raise ValueError(f"{kind} must be a JSON object, got {_short(data)}")
+    unknown = sorted(map(str, set(data) - set(known)))
+    if unknown:
+        raise ValueError(
+            f"{kind} has the unknown key {_short(unknown[0])}; known are: "
+            f"{', '.join(sorted(known))}"
+        )
+    return data
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def _parsed(data: Any) -> Declaration:
+    known_keys(data, "it", {field.name for field in fields(Declaration)})
+    outputs = tuple(_output(item) for item in data["outputs"])
+    layers = [output.layer for output in outputs]
+    if not 0 < len(layers) <= MOST_OUTPUTS or len(set(layers)) < len(layers):
+        raise ValueError("its outputs are none, too many, or have a name twice")
+    if data["default_layer"] not in layers:
+        raise ValueError(f"there is no layer {_short(data['default_layer'])}")
+    mean, std, check = data["mean"], data["std"], data["check"]
+    return Declaration(
+        name=name_of(data["name"], "name"),
+        input=text_of(data["input"], "input"),
+        numbers=choice_of(data["numbers"], "numbers", NUMBERS),
+        layout=choice_of(data["layout"], "layout", LAYOUTS),
+        colour=choice_of(data["colour"], "colour", COLOURS),
+        mean=None if mean is None else colours_of(mean, "mean"),
+        std=None if std is None else colours_of(std, "std", positive=True),
+        outputs=outputs,
+        default_layer=data["default_layer"],
+        check=None if check is None else _check(check, layers),
+        source=text_of(data["source"], "source"),
+        licence=text_of(data["licence"], "licence"),
+    )
+
+
+def _output(data: Any) -> Output:
+    known_keys(data, "an output", {field.name for field in fields(Output)})
+    layout = data["layout"]
+    return Output(
+        layer=name_of(data["layer"], "a layer"),
+        tensor=text_of(data["tensor"], "a tensor"),
+        layout=None if layout is None else choice_of(layout, "layout", LAYOUTS),
+        shape=shape_of(data["shape"], (1,) if layout is None else (3,), "an output"),
+    )
+
+
+def _check(data: Any, layers: list[str]) -> CheckVector:
+    known_keys(data, "check", {field.name for field in fields(CheckVector)})
+    if data["layer"] not in layers:
+        raise ValueError(f"check: there is no layer {_short(data['layer'])}")
+    height, width = shape_of(data["size"], (2,), "check: the image")
+    return CheckVector(
+        data["layer"], (height, width), number_of(data["norm"], "norm"), first_of(data["first"])
+    )

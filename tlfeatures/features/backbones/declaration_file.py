@@ -1,0 +1,233 @@
+"""The file by which a user declares a network of an own ONNX file: `DECLARATION.json`.
+
+It states what the ONNX file can't: order of the colours, mean and standard deviation, which tensor
+is a layer, source and licence. docs/backbones.md describes it for users. `file` is a name in the
+declaration's own folder, so that a declaration leads nowhere else.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tlfeatures.errors import ParameterError
+from tlfeatures.features.backbones.declaration import (
+    COLOURS,
+    LAYOUTS,
+    MOST_OUTPUTS,
+    CheckVector,
+    Declaration,
+    choice_of,
+    colours_of,
+    first_of,
+    known_keys,
+    name_of,
+    number_of,
+    shape_of,
+    text_of,
+)
+from tlfeatures.features.backbones.table import BACKBONES
+
+FORMAT = "tlfeatures backbone"
+FORMAT_VERSION = 1
+
+_MOST_BYTES = 200_000
+_LARGEST_SIDE = 65_535
+_KEYS = {
+    *("format", "version", "name", "file", "sha256", "input", "layout", "size", "colour"),
+    *("mean", "std", "outputs", "check", "source", "licence"),
+}
+Wanted = tuple[str, str, str | None]  # layer, tensor, layout of a feature map if it is stated
+
+
+@dataclass(frozen=True)
+class DeclarationFile:
+    """What a user declares; None where the ONNX file decides.
+
+    Attributes
+    ----------
+    name, colour, mean, std, source, licence
+        See `Declaration`.
+    sha256 : str or None
+        Of the ONNX file; None: any file.
+    input, layout, size
+        Name and axes of the input, height and width in pixels.
+    outputs : tuple of (layer, tensor, layout or None)
+        Empty: the file's own outputs.
+    default_layer : str or None
+        None: the first layer.
+    check : CheckVector or None
+        Its layer is empty for the default layer, its size (0, 0) for the size of the network.
+    """
+
+    name: str
+    sha256: str | None
+    input: str | None
+    layout: str | None
+    size: tuple[int, int] | None
+    colour: str
+    mean: tuple[float, float, float] | None
+    std: tuple[float, float, float] | None
+    outputs: tuple[Wanted, ...]
+    default_layer: str | None
+    check: CheckVector | None
+    source: str
+    licence: str
+
+    @classmethod
+    def of(cls, declaration: Declaration, sha256: str | None) -> DeclarationFile:
+        """Take a declaration as what its user declares, to read the file again."""
+        outputs = tuple((item.layer, item.tensor, item.layout) for item in declaration.outputs)
+        return cls(
+            name=declaration.name,
+            sha256=sha256,
+            input=declaration.input,
+            layout=declaration.layout,
+            size=None,
+            colour=declaration.colour,
+            mean=declaration.mean,
+            std=declaration.std,
+            outputs=outputs,
+            default_layer=declaration.default_layer,
+            check=declaration.check,
+            source=declaration.source,
+            licence=declaration.licence,
+        )
+
+
+def is_file_name(backbone: str) -> bool:
+    """Whether a backbone is given as a file, and not by its name."""
+    return backbone.lower().endswith((".onnx", ".json"))
+
+
+def read_declaration(backbone: str) -> tuple[DeclarationFile, Path]:
+    """Read the declaration of a network, and find its ONNX file.
+
+    Parameters
+    ----------
+    backbone : str
+        Path of `DECLARATION.json`, or of `FILE.onnx` beside its declaration `FILE.json`.
+
+    Returns
+    -------
+    declared : DeclarationFile
+    path : Path
+        The ONNX file, which may be missing.
+
+    Raises
+    ------
+    ParameterError
+        If there is no declaration, or it says what it can't.
+    """
+    given = Path(backbone).expanduser()
+    path = given.with_suffix(".json") if given.suffix.lower() == ".onnx" else given
+    if not path.is_file():
+        if path != given:
+            raise ParameterError(
+                f"there is no {path}, and an ONNX file doesn't say how its images are prepared: "
+                "declare colour, mean and std there (docs/backbones.md has an example)"
+            )
+        raise ParameterError(f"there is no declaration {path}")
+    try:
+        data = _read_json(path)
+        declared, name = _declared(data)
+    except ValueError as error:
+        raise ParameterError(f"{path} declares no backbone: {error}") from error
+    file = path.with_name(name)
+    if path != given and file.name != given.name:
+        raise ParameterError(f"{path} declares the file {name}, not {given.name}")
+    return declared, file
+
+
+def _read_json(path: Path) -> Any:
+    with path.open("rb") as file:
+        content = file.read(_MOST_BYTES + 1)
+    if len(content) > _MOST_BYTES:
+        raise ValueError(f"it has more than {_MOST_BYTES:,} bytes")
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"it is not JSON ({error})") from error
+
+
+def _declared(data: Any) -> tuple[DeclarationFile, str]:
+    known_keys(data, "it", _KEYS)
+    if data.get("format") != FORMAT or data.get("version") != FORMAT_VERSION:
+        raise ValueError(f'it must have "format": "{FORMAT}" and "version": {FORMAT_VERSION}')
+    missing = sorted({"name", "file", "colour"} - set(data))
+    if missing:
+        raise ValueError(f"{missing[0]} is missing")
+    name = name_of(data["name"], "name")
+    if name in BACKBONES:
+        raise ValueError(f"the name {name} is that of another backbone")
+    layout = data.get("layout")
+    outputs = _outputs(data.get("outputs", {}))
+    size = _size(data["size"], "size") if "size" in data else None
+    declared = DeclarationFile(
+        name=name,
+        sha256=_sha256(data["sha256"]) if "sha256" in data else None,
+        input=text_of(data["input"], "input") if "input" in data else None,
+        layout=None if layout is None else choice_of(layout, "layout", LAYOUTS),
+        size=size,
+        colour=choice_of(data["colour"], "colour", COLOURS),
+        mean=colours_of(data["mean"], "mean") if "mean" in data else None,
+        std=colours_of(data["std"], "std", positive=True) if "std" in data else None,
+        outputs=outputs,
+        default_layer=None,
+        check=_check(data["check"], size) if "check" in data else None,
+        source=text_of(data.get("source", ""), "source"),
+        licence=text_of(data.get("licence", ""), "licence"),
+    )
+    return declared, _file(data["file"])
+
+
+def _file(value: Any) -> str:
+    text_of(value, "file")
+    if value in ("", ".", "..") or re.search(r"[/\\:]", value):
+        raise ValueError(f"file must be a name in the same folder, got {value!r}")
+    return str(value)
+
+
+def _sha256(value: Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch("[0-9a-fA-F]{64}", value):
+        raise ValueError("sha256 must be 64 hexadecimal digits")
+    return value.lower()
+
+
+def _size(value: Any, kind: str) -> tuple[int, int]:
+    sides = [value, value] if type(value) is int else value
+    height, width = shape_of(sides, (2,), kind)
+    if max(height, width) > _LARGEST_SIDE:
+        raise ValueError(f"{kind} must be at most {_LARGEST_SIDE:,} pixels a side")
+    return height, width
+
+
+def _outputs(data: Any) -> tuple[Wanted, ...]:
+    if not isinstance(data, dict) or len(data) > MOST_OUTPUTS:
+        raise ValueError(f"outputs must name up to {MOST_OUTPUTS} layers and their tensors")
+    return tuple(_wanted(layer, value) for layer, value in data.items())
+
+
+def _wanted(layer: str, value: Any) -> Wanted:
+    name_of(layer, "a layer in outputs")
+    if isinstance(value, str):
+        return layer, text_of(value, f"output {layer}"), None
+    known_keys(value, f"output {layer}", {"tensor", "layout"})
+    layout = value.get("layout")
+    if layout is not None:
+        choice_of(layout, f"layout of output {layer}", LAYOUTS)
+    return layer, text_of(value.get("tensor"), f"tensor of output {layer}"), layout
+
+
+def _check(data: Any, size: tuple[int, int] | None) -> CheckVector:
+    """Read a check; layer and size that are left out are filled in when the file is read."""
+    known_keys(data, "check", {"layer", "size", "norm", "first"})
+    norm = number_of(data.get("norm"), "check: norm")
+    if norm <= 0:
+        raise ValueError(f"check: norm must be above 0, got {norm:g}")
+    own = _size(data["size"], "check: size") if "size" in data else size
+    layer = name_of(data["layer"], "check: layer") if "layer" in data else ""
+    return CheckVector(layer, own or (0, 0), norm, first_of(data.get("first")))

@@ -1,0 +1,270 @@
+"""A user's own ONNX file: read once, hashed, checked, and given the outputs that are wanted.
+
+Attack: a crafted file names data outside of itself, calls operators of a library that a runtime may
+have, or states tensors larger than memory. Invariant: the bytes that were hashed are the bytes that
+are loaded; they refer to no other file, use ONNX's own operators only, and no tensor whose size is
+known before the network runs has more than `MOST_VALUES` values.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tlfeatures.errors import WeightsError
+from tlfeatures.files import reason_of
+from tlfeatures.names import some_of
+
+MOST_BYTES = 2**30  # of a file: it is parsed in memory
+MOST_VALUES = 2**29  # of a tensor
+
+_DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
+_CHANNELS = 3
+_NUMBERS = {1: "float32", 2: "uint8"}  # onnx.TensorProto's numbers of types
+
+
+@dataclass(frozen=True)
+class OnnxInput:
+    """The one input of a network, as its file states it.
+
+    Attributes
+    ----------
+    name : str
+    numbers : {"float32", "uint8"}
+    layout : {"NCHW", "NHWC"} or None
+        None if the file leaves it open which axis has the channels.
+    axes : tuple of 4 (int or None)
+        Lengths; None is open.
+    """
+
+    name: str
+    numbers: str
+    layout: str | None
+    axes: tuple[int | None, ...]
+
+    def size(self, layout: str) -> tuple[int | None, int | None]:
+        """Give height and width in pixels; None where the file leaves them open."""
+        first = 2 if layout == "NCHW" else 1
+        return self.axes[first], self.axes[first + 1]
+
+    def shape(self, layout: str, size: tuple[int, int]) -> tuple[int, int, int, int]:
+        """Give the shape of one image of a size, with the batch axis."""
+        return (1, _CHANNELS, *size) if layout == "NCHW" else (1, *size, _CHANNELS)
+
+
+def read_network(path: Path, name: str, sha256: str | None) -> tuple[bytes, str]:
+    """Read the ONNX file of a backbone, once.
+
+    Parameters
+    ----------
+    path : Path
+    name : str
+        Of the backbone.
+    sha256 : str or None
+        Of the file that is expected; None takes any.
+
+    Returns
+    -------
+    (bytes, str)
+        Its content, and the sha256 of this content.
+
+    Raises
+    ------
+    WeightsError
+        If there is no such file, it is another one, or it is too large.
+    """
+    expected = "" if sha256 is None else f" (sha256 {sha256})"
+    if not path.is_file():
+        raise WeightsError(
+            f"there is no file {path}, the ONNX file of backbone {name}{expected}: give it with "
+            "--weights FILE.onnx"
+        )
+    try:
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise WeightsError(f"{path} can't be read: {reason_of(error)}") from error
+    if len(content) > MOST_BYTES:
+        raise WeightsError(f"{path} has more than {MOST_BYTES:,} bytes, expected an ONNX file")
+    found = hashlib.sha256(content).hexdigest()
+    if sha256 not in (None, found):
+        raise WeightsError(
+            f"{path} is not the file of backbone {name}: its sha256 is {found}, expected {sha256}; "
+            "give that file with --weights FILE.onnx"
+        )
+    return content, found
+
+
+class OnnxFile:
+    """A parsed ONNX file whose every node and tensor was checked.
+
+    Parameters
+    ----------
+    content : bytes
+    title : str
+        How messages name it.
+
+    Raises
+    ------
+    WeightsError
+        If it is no ONNX file, or not one that this package loads.
+    """
+
+    def __init__(self, content: bytes, title: str) -> None:
+        self._title = title
+        self._model = self._parsed(content)
+        self._refuse_foreign_parts()
+        self.input = self._only_input()
+
+    @property
+    def outputs(self) -> list[str]:
+        """Names of the network's own outputs."""
+        return [output.name for output in self._model.graph.output]
+
+    @property
+    def depths(self) -> dict[str, int]:
+        """Tensor -> number of the node that computes it."""
+        nodes = enumerate(self._model.graph.node)
+        return {name: depth for depth, node in nodes for name in node.output if name}
+
+    def with_outputs(self, tensors: Sequence[str], layout: str, size: tuple[int, int]) -> bytes:
+        """Give the network with other outputs, for one image of a size.
+
+        Parameters
+        ----------
+        tensors : sequence of str
+            Names of tensors of the file.
+        layout : {"NCHW", "NHWC"}
+            Axes of the input.
+        size : (int, int)
+            Height and width in pixels.
+
+        Returns
+        -------
+        bytes
+            An ONNX model.
+
+        Raises
+        ------
+        WeightsError
+            If there is no such tensor, or one of the network's is too large.
+        """
+        import onnx
+
+        depths = self.depths
+        for tensor in tensors:
+            if tensor not in depths:
+                raise self._error(
+                    f"it computes no tensor {tensor!r}; its outputs are "
+                    f"{some_of(map(repr, self.outputs), 5)}"
+                )
+        model = onnx.ModelProto()
+        model.CopyFrom(self._model)
+        shape = self.input.shape(layout, size)
+        own = next(item for item in model.graph.input if item.name == self.input.name)
+        for axis, length in zip(own.type.tensor_type.shape.dim, shape, strict=True):
+            axis.dim_value = length
+        del model.graph.output[:]
+        model.graph.output.extend(onnx.ValueInfoProto(name=tensor) for tensor in set(tensors))
+        self._refuse_large_tensors(model)
+        return bytes(model.SerializeToString())
+
+    def _parsed(self, content: bytes) -> Any:
+        import onnx
+
+        try:
+            model = onnx.load_model_from_string(content)
+        except Exception as error:  # protobuf has its own classes
+            raise self._error("it is no ONNX file, or a damaged one") from error
+        if not model.graph.node or not model.opset_import:
+            raise self._error("it is no ONNX file of a network")
+        return model
+
+    def _refuse_foreign_parts(self) -> None:
+        import onnx
+
+        for part in _parts(self._model):
+            if isinstance(part, onnx.NodeProto):
+                if part.domain not in _DOMAINS:
+                    raise self._error(
+                        f"its operator {part.op_type[:40]!r} is of the domain "
+                        f"{part.domain[:40]!r}, expected ONNX's own operators: export it without "
+                        "custom operators"
+                    )
+            elif part.data_location == onnx.TensorProto.EXTERNAL or part.external_data:
+                raise self._error(
+                    f"its tensor {part.name[:40]!r} is in another file: save it as one file "
+                    "(onnx.save_model(model, FILE, save_as_external_data=False))"
+                )
+
+    def _only_input(self) -> OnnxInput:
+        graph = self._model.graph
+        constants = {tensor.name for tensor in graph.initializer}
+        inputs = [item for item in graph.input if item.name not in constants]
+        if len(inputs) != 1:
+            names = some_of((repr(item.name[:40]) for item in inputs), 5) or "none"
+            raise self._error(f"it has {len(inputs)} inputs ({names}), expected one of images")
+        kind = inputs[0].type.tensor_type
+        axes = tuple(axis.dim_value if axis.dim_value > 0 else None for axis in kind.shape.dim)
+        numbers = _NUMBERS.get(kind.elem_type)
+        if numbers is None:
+            raise self._error("its input is neither float32 nor uint8")
+        if len(axes) != 4:
+            raise self._error(f"its input has {len(axes)} axes, expected images (n, 3, h, w)")
+        if axes[0] not in (None, 1):
+            raise self._error(f"it takes {axes[0]} images at once, expected 1 or any number")
+        channels = {"NCHW": axes[1], "NHWC": axes[3]}
+        stated = [layout for layout, count in channels.items() if count == _CHANNELS]
+        if not stated and any(channels.values()):
+            raise self._error(f"its input has the axes {axes}, expected 3 channels, RGB or BGR")
+        layout = stated[0] if len(stated) == 1 else None
+        return OnnxInput(inputs[0].name, numbers, layout, axes)
+
+    def _refuse_large_tensors(self, model: Any) -> None:
+        import onnx
+
+        try:
+            known = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+        except Exception as error:  # errors of the C++ library
+            raise self._error("its shapes contradict each other, or the size of images") from error
+        for item in (*known.value_info, *known.output):
+            count = math.prod(max(axis.dim_value, 1) for axis in item.type.tensor_type.shape.dim)
+            if count > MOST_VALUES:
+                raise self._error(f"its tensor {item.name[:40]!r} has {count:,} values")
+
+    def _error(self, reason: str) -> WeightsError:
+        return WeightsError(f"{self._title} can't be a backbone: {reason}")
+
+
+def _parts(model: Any) -> Iterator[Any]:
+    """Give every node and every tensor of a model; not recursive, as graphs may nest deeply."""
+    waiting: list[Any] = [model.graph]
+    nodes: list[Any] = []
+    for function in model.functions:
+        nodes += function.node
+        for attribute in function.attribute_proto:
+            yield from _tensors(attribute)
+            waiting += [attribute.g, *attribute.graphs]
+    while waiting or nodes:
+        if waiting:
+            graph = waiting.pop()
+            nodes += graph.node
+            yield from graph.initializer
+            for sparse in graph.sparse_initializer:
+                yield from (sparse.values, sparse.indices)
+            continue
+        node = nodes.pop()
+        yield node
+        for attribute in node.attribute:
+            yield from _tensors(attribute)
+            waiting += [attribute.g, *attribute.graphs]
+
+
+def _tensors(attribute: Any) -> Collection[Any]:
+    sparse = [attribute.sparse_tensor, *attribute.sparse_tensors]
+    inner = [tensor for item in sparse for tensor in (item.values, item.indices)]
+    return [attribute.t, *attribute.tensors, *inner]
