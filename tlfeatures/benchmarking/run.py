@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tlfeatures.benchmarking.benchmark import Benchmark
+from tlfeatures.benchmarking.benchmark_result import Benchmark
 from tlfeatures.benchmarking.common_images import load_datasets
 from tlfeatures.benchmarking.compute import FIT_VERSION, compute_entries
 from tlfeatures.benchmarking.entries import Entry

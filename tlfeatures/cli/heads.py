@@ -38,7 +38,7 @@ from tlfeatures.terminal.report_text import render_report
 from tlfeatures.terminal.streams import print_message, print_result
 
 if TYPE_CHECKING:
-    from tlfeatures.benchmarking.benchmark import Benchmark
+    from tlfeatures.benchmarking.benchmark_result import Benchmark
     from tlfeatures.benchmarking.fit_result import FitResult
 
 
