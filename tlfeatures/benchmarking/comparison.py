@@ -76,7 +76,7 @@ class Rank:
 
     @property
     def is_dummy(self) -> bool:
-        """Whether the head always names the largest class, whatever its name is."""
+        """Whether the head always predicts the largest class. This does not depend on its name."""
         return self.classifier.endswith("sklearn.dummy.DummyClassifier")
 
     @property
@@ -87,12 +87,12 @@ class Rank:
 
 @dataclass(frozen=True)
 class LargestClass:
-    """What always naming the largest class gives: the least that a head must beat.
+    """The accuracy of always predicting the largest class. A useful head has a higher accuracy.
 
     Attributes
     ----------
     label : str
-        The class with most tested images.
+        The class with the most tested images.
     share : float
         Its share of the tested images, which is the accuracy.
     """
@@ -102,7 +102,7 @@ class LargestClass:
 
     @classmethod
     def of(cls, codes: NDArray[np.int_], classes: list[str]) -> LargestClass:
-        """Find it among the class codes of the tested images, of shape (n,)."""
+        """Find the largest class among the class codes of the tested images, of shape (n,)."""
         counts = np.bincount(codes, minlength=len(classes))
         return cls(classes[int(counts.argmax())], float(counts.max() / len(codes)))
 
@@ -126,12 +126,12 @@ class Comparison:
         Difference that the test, at Holm's level, would find half of the time; median over the
         heads.
     verdict : list of str
-        What the scores say, in sentences: whether the best head beats naming the largest class,
-        and which heads differ significantly.
+        What the scores say, in sentences: whether the best head is more accurate than always
+        predicting the largest class, and which heads differ significantly.
     folds : int
         Folds of a repeat; with one fold, heads are compared over images instead of folds.
     largest_class : LargestClass
-        What always naming the largest class gives.
+        The accuracy of always predicting the largest class.
     """
 
     scoring: str
