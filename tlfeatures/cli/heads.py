@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 
 def _check_page(page: str | None) -> None:
-    """Refuse a page that can't be written before the heads are fitted."""
+    """Before the heads are fitted, refuse a page that can't be written."""
     if page is not None:
         from tlfeatures.reports.report import check_page
 
