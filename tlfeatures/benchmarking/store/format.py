@@ -22,8 +22,8 @@ Both npz files are archives (see `archive.py`) of ``facts.json`` and arrays.
     ``y``, ``groups``, ``split`` (lists with one text for each of n images; the last two may be
     null). Arrays: ``copies`` (p, 2) int32; ``test`` int32, the test rows of all f folds, one fold
     after the other; ``test_ends`` (f,) int64, the position in ``test`` where each fold ends;
-    ``train`` and ``train_ends``, the same for training rows. No stored training
-    rows means: the fold trains on all images that it doesn't test.
+    ``train`` and ``train_ends``, the same for training rows. No stored training rows
+    means: the fold trains on all images that it doesn't test.
 ``entries/KEY.npz``
     Facts: ``format``, ``format_version``, ``study``, ``commands`` (of the run), ``source`` (spec,
     provenance and near_duplicates of the embeddings file, or null) and ``entry``. Arrays: ``fold``
