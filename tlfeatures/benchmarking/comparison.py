@@ -87,12 +87,12 @@ class Rank:
 
 @dataclass(frozen=True)
 class LargestClass:
-    """The accuracy of always predicting the largest class. A useful head has a higher accuracy.
+    """What always naming the largest class gives: the least that a head must beat.
 
     Attributes
     ----------
     label : str
-        The class with the most tested images.
+        The class with most tested images.
     share : float
         Its share of the tested images, which is the accuracy.
     """
@@ -102,7 +102,7 @@ class LargestClass:
 
     @classmethod
     def of(cls, codes: NDArray[np.int_], classes: list[str]) -> LargestClass:
-        """Find the largest class among the class codes of the tested images, of shape (n,)."""
+        """Find it among the class codes of the tested images, of shape (n,)."""
         counts = np.bincount(codes, minlength=len(classes))
         return cls(classes[int(counts.argmax())], float(counts.max() / len(codes)))
 
