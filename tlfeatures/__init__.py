@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tlfeatures.benchmarking.benchmark import Benchmark, load_benchmark
+    from tlfeatures.benchmarking.benchmark_result import Benchmark, load_benchmark
     from tlfeatures.benchmarking.fit import fit
     from tlfeatures.benchmarking.fit_result import FitResult
     from tlfeatures.benchmarking.predictions import PredictionsTable, write_predictions
@@ -87,7 +87,7 @@ __all__ = [
 _HOMES = {
     "tlfeatures.model_selection.audit.audit": ("audit",),
     "tlfeatures.model_selection.audit.results": ("Audit",),
-    "tlfeatures.benchmarking.benchmark": ("Benchmark", "load_benchmark"),
+    "tlfeatures.benchmarking.benchmark_result": ("Benchmark", "load_benchmark"),
     "tlfeatures.benchmarking.predictions": ("PredictionsTable", "write_predictions"),
     "tlfeatures.benchmarking.run": ("benchmark",),
     "tlfeatures.features.cluster.connect": ("TLS",),

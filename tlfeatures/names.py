@@ -1,4 +1,4 @@
-"""Names in options and messages: one or several, unknown ones, and lists of many."""
+"""Names and numbers in options and messages."""
 
 from __future__ import annotations
 
@@ -48,3 +48,8 @@ def some_of(names: Iterable[str], most: int) -> str:
     listed = list(names)
     more = f" and {len(listed) - most:,} more" if len(listed) > most else ""
     return ", ".join(listed[:most]) + more
+
+
+def number(value: float | None) -> str:
+    """Return a score with three digits, or `none`."""
+    return "none" if value is None else f"{value:.3f}"

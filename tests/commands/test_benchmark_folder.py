@@ -9,7 +9,7 @@ from sklearn.model_selection import KFold, LeaveOneOut, PredefinedSplit
 
 from tests.unit.data import run_benchmark
 from tlfeatures import cross_validate, extract, load_dataset, make_head
-from tlfeatures.benchmarking.benchmark import load_benchmark
+from tlfeatures.benchmarking.benchmark_result import load_benchmark
 from tlfeatures.benchmarking.store.store import ResultStore
 from tlfeatures.cli import main
 from tlfeatures.errors import FormatError, ParameterError

@@ -140,7 +140,7 @@ def test_the_text_and_the_page_show_that_it_can_not_be_tested(folder):
 def test_the_text_marks_each_standing(compared):
     made, study, _ = entries_of(dataset(1000), HEADS)
     study.facts.update(weights="none", file="x.h5")
-    from tlfeatures.benchmarking.benchmark import Benchmark
+    from tlfeatures.benchmarking.benchmark_result import Benchmark
 
     text = render_benchmark(Benchmark(study, made, compared, 4, None))
     marks = {}

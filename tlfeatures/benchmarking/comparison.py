@@ -77,7 +77,7 @@ class Rank:
 
     @property
     def is_dummy(self) -> bool:
-        """Whether the head always names the largest class, whatever its name is."""
+        """Whether the head always predicts the largest class. This does not depend on its name."""
         return self.classifier.endswith("sklearn.dummy.DummyClassifier")
 
     @property
@@ -131,12 +131,12 @@ class Comparison:
         Difference that the test, at Holm's level, would find half of the time; median over the
         heads.
     verdict : list of str
-        What the scores say, in sentences: whether the best head beats naming the largest class,
-        and which heads differ significantly.
+        What the scores say, in sentences: whether the best head is more accurate than always
+        predicting the largest class, and which heads differ significantly.
     folds : int
         Folds of a repeat; with one fold, heads are compared over images instead of folds.
     largest_class : LargestClass
-        What always naming the largest class gives.
+        The accuracy of always predicting the largest class.
     """
 
     scoring: str

@@ -33,7 +33,7 @@ FIT_VERSION = 4
 
 
 def compute_entries(trainer: Trainer, plan: Plan, store: ResultStore) -> None:
-    """Compute the entries of a dataset that the store does not have, and add them to it.
+    """Compute the entries of a dataset that are missing in the store, and add them to it.
 
     Parameters
     ----------
@@ -47,8 +47,8 @@ def compute_entries(trainer: Trainer, plan: Plan, store: ResultStore) -> None:
     Raises
     ------
     ParameterError
-        If the only head can't be fitted. With several heads, a head that can't be fitted is left
-        out with a warning.
+        If there is only one head, and it can't be fitted. With several heads, a head that can't be
+        fitted is left out with a warning.
     """
     matrix = fingerprint(trainer.data)
     for repeat in range(len(plan.folds)):
@@ -96,7 +96,9 @@ def _runs(
 ) -> dict[str, HeadFolds]:
     """Fit and test heads on the folds of a repeat.
 
-    Heads that can't be fitted are left out with a warning, or raise an error if `alone`.
+    All heads are fitted together. If one of them can't be fitted, the heads are fitted again one
+    by one. A head that can't be fitted is then left out with a warning. If the benchmark has only
+    this head (`alone`), an error is raised instead.
     """
 
     def run(some: Mapping[str, BaseEstimator]) -> dict[str, HeadFolds]:
@@ -138,7 +140,8 @@ def entry_key(
     Parameters
     ----------
     base : list
-        What heads have in common: values, folds, the version of how heads are fitted.
+        The parts of the key that all heads of a repeat share: the hash of the embedding's values,
+        its name, the hash of the folds, and `FIT_VERSION`.
     name : str
         Name of the head.
     head : scikit-learn classifier

@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.base import BaseEstimator, clone
 
-from tlfeatures.benchmarking.benchmark import Benchmark
+from tlfeatures.benchmarking.benchmark_result import Benchmark
 from tlfeatures.benchmarking.compute import compute_entries
 from tlfeatures.benchmarking.fit_result import FitResult, model_facts
 from tlfeatures.benchmarking.plan import Plan
-from tlfeatures.benchmarking.run import add_command, ranked
-from tlfeatures.benchmarking.store.store import ResultStore
-from tlfeatures.benchmarking.study import Study, sources_of
+from tlfeatures.benchmarking.run import checked_heads, open_store, ranked
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.duplicates import Similarity
 from tlfeatures.dataset.labels import Groups, Labels
@@ -23,7 +21,7 @@ from tlfeatures.dataset.load import Data, as_dataset
 from tlfeatures.errors import ParameterError
 from tlfeatures.features.cluster.connect import TLS, connect_if
 from tlfeatures.heads.coordinate_step import set_tuned
-from tlfeatures.heads.make_heads import Heads, make_heads, named_heads, report_missing_params
+from tlfeatures.heads.make_heads import Heads
 from tlfeatures.heads.table import HEADS
 from tlfeatures.model_selection.fit_warnings import Notices, collected
 from tlfeatures.model_selection.folds import inner_folds
@@ -39,7 +37,7 @@ from tlfeatures.models.model_file import check_model_target
 if TYPE_CHECKING:
     from tlfeatures.features.cluster.client import Client
 
-_FEW = 5  # images of a class, enough to see whether a fitted head can be saved
+_FEW = 5  # images of each class, enough to check whether a fitted head can be saved
 
 
 def fit(
@@ -112,7 +110,8 @@ def fit(
     Raises
     ------
     ClusterError
-        If the scheduler can't be reached, or is lost, or its workers can't fit the folds.
+        If the scheduler can't be reached, the connection to it is lost, or its workers can't fit
+        the folds.
     DatasetError
         See `load_dataset`; also if there is only one class, or a class has fewer images than there
         are folds.
@@ -125,9 +124,7 @@ def fit(
     >>> result.verdict[0]  # doctest: +SKIP
     'logreg: accuracy 85.1 % (95 % interval 82.9 to 87.0 %) on 1,078 tested images. Always ...'
     """
-    heads = named_heads(heads)
-    report_missing_params(heads, params)
-    make_heads(heads, params)  # it refuses a wrong name before the file is read
+    heads = checked_heads(heads, params)
     if model is not None:
         check_model_target(model)
         check_card_target(model)
@@ -154,10 +151,7 @@ def fit(
     )
     if model is not None:
         _check_savable(plan, dataset)
-    sources = sources_of([dataset], labels, groups)
-    study = Study.of(dataset, plan.split, plan.folds[0], random_state, sources)
-    store = ResultStore.open(None, study)
-    add_command(store, command)
+    store = open_store(plan, [dataset], labels, groups, command=command)
     count = ProgressCounter(plan.count_folds(1), progress)
     with (
         connect_if(cluster, tls) as connected,
@@ -175,7 +169,7 @@ def fit(
 
 
 def _check_savable(plan: Plan, data: Dataset) -> None:
-    """Check with a few images of each class that heads from elsewhere can be saved."""
+    """Check that heads that are not in `HEADS` can be saved, with a few images of each class."""
     few = np.concatenate([np.flatnonzero(data.y == label)[:_FEW] for label in data.classes])
     for name, head in plan.classifiers().items():
         given = plan.heads[name]
@@ -190,7 +184,7 @@ def _check_savable(plan: Plan, data: Dataset) -> None:
 
 
 def _chosen_on_all(trainer: Trainer, plan: Plan, name: str) -> BaseEstimator:
-    """Create the head to save. With tuning, its parameters are chosen on all images."""
+    """Create the head to save, not fitted. With tuning, choose its parameters on all images."""
     head, data = plan.classifiers()[name], trainer.data
     grid = plan.grid(name)
     if grid:

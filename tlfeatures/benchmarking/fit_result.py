@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from tlfeatures.benchmarking.benchmark import Benchmark
+from tlfeatures.benchmarking.benchmark_result import Benchmark
 from tlfeatures.benchmarking.comparison import Rank
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.heads.parameters import plain_params
@@ -62,7 +62,7 @@ class FitResult:
         return self.benchmark.study.facts["split"] == "val" and "test" in self.included
 
     def to_dict(self) -> dict[str, Any]:
-        """Return JSON-ready plain data; fit_seconds is the mean over folds."""
+        """Return JSON-ready plain data. `fit_seconds` is the mean over folds."""
         study, comparison = self.benchmark.study.facts, self.benchmark.comparison
         names = ("weights", "images", "tested", "classes", "groups", "copies", "split")
         return {

@@ -23,7 +23,7 @@ from tlfeatures.names import as_list, as_seed
 
 @dataclass(frozen=True)
 class Plan:
-    """Heads, folds and settings that a benchmark uses for each of its datasets.
+    """Heads, folds and settings of a benchmark. They are the same for all its datasets.
 
     Attributes
     ----------
@@ -32,7 +32,7 @@ class Plan:
     params : mapping
         Parameters of the heads that are given by name.
     tune : bool
-        Whether parameters are chosen inside each training fold.
+        Whether the parameters of the heads are chosen inside each training fold.
     scoring : list of str
         Scores in addition to the default ones. The first one ranks the heads.
     split : str
@@ -68,7 +68,7 @@ class Plan:
         repeats: int,
         random_state: int | None,
     ) -> Plan:
-        """Create a plan: make the folds of every repeat, and draw the resamples.
+        """Create a plan. It makes the folds of every repeat, and draws the resamples of the scorer.
 
         Parameters
         ----------
@@ -81,7 +81,8 @@ class Plan:
         DatasetError
             If the images can't be divided into these folds.
         ParameterError
-            If a split or score is unknown, or these folds can't be repeated.
+            If a split or score is unknown, or there are several repeats and these folds can't be
+            repeated.
         """
         random_state = as_seed(random_state)
         scoring = [name for text in as_list(scoring) for name in text.split(",")]
@@ -109,7 +110,7 @@ class Plan:
         return dict(head_grid(self.heads[name], self.params)) if self.tune else {}
 
     def count_folds(self, datasets: int) -> int:
-        """Return the number of folds of all datasets, including the inner folds of tuning."""
+        """Return the number of folds that are fitted, including the inner folds of tuning."""
         return datasets * len(self.folds) * len(self.folds[0]) * (1 + INNER_CV * self.tune)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from tlfeatures.benchmarking.comparison import Comparison, LargestClass, Rank
 from tlfeatures.benchmarking.entries import Entry, series_of
-from tlfeatures.benchmarking.labels import embedding_labels, head_labels
+from tlfeatures.benchmarking.head_labels import embedding_labels, head_labels
 from tlfeatures.benchmarking.study import Study
 from tlfeatures.benchmarking.verdict import write_verdict
 from tlfeatures.errors import ParameterError

@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tlfeatures.benchmarking.benchmark import Benchmark
+from tlfeatures.benchmarking.benchmark_result import Benchmark
 from tlfeatures.benchmarking.common_images import load_datasets
 from tlfeatures.benchmarking.compute import FIT_VERSION, compute_entries
 from tlfeatures.benchmarking.entries import Entry
@@ -19,12 +19,14 @@ from tlfeatures.benchmarking.plan import Plan
 from tlfeatures.benchmarking.rank import compare
 from tlfeatures.benchmarking.store.store import ResultStore
 from tlfeatures.benchmarking.study import Study, sources_of
+from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.duplicates import Similarity
 from tlfeatures.dataset.labels import Groups, Labels
 from tlfeatures.dataset.load import Data
 from tlfeatures.errors import ParameterError
 from tlfeatures.features.cluster.connect import TLS, connect_if
 from tlfeatures.heads.make_heads import Heads, make_heads, named_heads, report_missing_params
+from tlfeatures.heads.table import OneHead
 from tlfeatures.model_selection.progress import Progress, ProgressCounter
 from tlfeatures.model_selection.trainer import Trainer
 
@@ -120,9 +122,7 @@ def benchmark(
     >>> benchmark("photos.h5", heads=["logreg", "knn"])  # doctest: +SKIP
     >>> benchmark(load_dataset("photos.h5"), heads={"deep": MLPClassifier()})  # doctest: +SKIP
     """
-    heads = named_heads(heads)
-    report_missing_params(heads, params)
-    make_heads(heads, params)  # it refuses a wrong name before any file is read
+    heads = checked_heads(heads, params)
     datasets = load_datasets(
         data,
         embeddings,
@@ -144,10 +144,7 @@ def benchmark(
         repeats=repeats,
         random_state=random_state,
     )
-    sources = sources_of(datasets, labels, groups)
-    study = Study.of(datasets[0], plan.split, plan.folds[0], random_state, sources)
-    store = ResultStore.open(out, study)
-    add_command(store, command)
+    store = open_store(plan, datasets, labels, groups, out=out, command=command)
     count = ProgressCounter(plan.count_folds(len(datasets)), progress)
     with connect_if(cluster, tls) as connected:
         for dataset in datasets:
@@ -157,26 +154,75 @@ def benchmark(
     return ranked(plan, store)
 
 
-def add_command(store: ResultStore, command: str | None) -> None:
-    """Add a command line to the commands of a store. Call it before entries are computed."""
-    if command is not None and command not in store.commands:
-        store.commands.append(command)
-
-
-def ranked(plan: Plan, store: ResultStore) -> Benchmark:
-    """Rank all entries of a store, including those of other runs, and write the ranking.
+def checked_heads(heads: Heads, params: Mapping[str, Any] | None) -> dict[str, OneHead]:
+    """Return heads by name. Call it before a file is read, so that wrong names are found early.
 
     Parameters
     ----------
-    plan : Plan
-        Has the score that ranks the heads, and the scorer.
-    store : ResultStore
-        Has the entries, and the folder that the ranking is written to.
+    heads, params
+        See `make_heads`.
 
     Raises
     ------
     ParameterError
-        If there are no entries, or none has a value of the score that ranks the heads.
+        If a head or a parameter is unknown.
+    """
+    named = named_heads(heads)
+    report_missing_params(named, params)
+    make_heads(named, params)
+    return named
+
+
+def open_store(
+    plan: Plan,
+    datasets: Sequence[Dataset],
+    labels: Labels,
+    groups: Groups,
+    *,
+    out: str | os.PathLike[str] | None = None,
+    command: str | None = None,
+) -> ResultStore:
+    """Create the study of a plan, and open the store for its entries.
+
+    Parameters
+    ----------
+    plan : Plan
+    datasets : sequence of Dataset
+        All datasets of the benchmark. They have the same images.
+    labels, groups
+        The arguments that the datasets were loaded with.
+    out : path, optional
+        Folder of the results; None stores them in memory.
+    command : str, optional
+        The command line of this run.
+
+    Raises
+    ------
+    ParameterError
+        If `out` has results of another study.
+    """
+    sources = sources_of(datasets, labels, groups)
+    study = Study.of(datasets[0], plan.split, plan.folds[0], plan.random_state, sources)
+    store = ResultStore.open(out, study)
+    if command is not None and command not in store.commands:
+        store.commands.append(command)
+    return store
+
+
+def ranked(plan: Plan, store: ResultStore) -> Benchmark:
+    """Rank the entries of a store, and write the ranking. Entries of other runs are included.
+
+    Parameters
+    ----------
+    plan : Plan
+        Its first score ranks the heads.
+    store : ResultStore
+        The entries. If the store has a folder, the ranking is written to it.
+
+    Raises
+    ------
+    ParameterError
+        If there are no entries, or the score that ranks the heads is not defined for any of them.
     """
     if not store.entries:
         raise ParameterError(
@@ -191,7 +237,7 @@ def ranked(plan: Plan, store: ResultStore) -> Benchmark:
 
 
 def _rankable(entries: list[Entry], scoring: str) -> list[Entry]:
-    """Leave out entries that can't be compared with those of this run, and say which ones."""
+    """Return the entries that can be compared with those of this run; warn about the others."""
     kept = [entry for entry in entries if entry.facts["fit_version"] == FIT_VERSION]
     if len(kept) < len(entries):
         logger.warning(

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.benchmarking.digests import digest_of_study
+from tlfeatures.benchmarking.store.format import FORMAT, FORMAT_VERSION
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.grouping import merge_groups
 from tlfeatures.dataset.stratified_folds import Fold
@@ -21,8 +22,6 @@ from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import StoreError
 from tlfeatures.features.file.reader import read_header
 
-FORMAT = "tlfeatures benchmark"
-FORMAT_VERSION = 1
 GIVEN_IN_PYTHON = "given in Python"
 
 

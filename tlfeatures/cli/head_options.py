@@ -40,7 +40,7 @@ folds_option = click.option(
 
 
 def heads_option(first: str, second: str, default: str) -> Callable[[Function], Function]:
-    """Give the option of several heads, with two spellings."""
+    """Create the option for one or several heads. It has two names, such as --head and --heads."""
     return click.option(
         first,
         second,

@@ -38,12 +38,12 @@ from tlfeatures.terminal.report_text import render_report
 from tlfeatures.terminal.streams import print_message, print_result
 
 if TYPE_CHECKING:
-    from tlfeatures.benchmarking.benchmark import Benchmark
+    from tlfeatures.benchmarking.benchmark_result import Benchmark
     from tlfeatures.benchmarking.fit_result import FitResult
 
 
 def _check_page(page: str | None) -> None:
-    """Refuse a page that can't be written before the heads are fitted."""
+    """Before the heads are fitted, refuse a page that can't be written."""
     if page is not None:
         from tlfeatures.reports.report import check_page
 

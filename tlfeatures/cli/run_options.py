@@ -41,7 +41,7 @@ report_option = click.option(
 
 
 def seed_option(purpose: str) -> Callable[[Function], Function]:
-    """Give the option --random-state, which says what its random numbers are for."""
+    """Create the option --random-state. `purpose` says what the numbers are for."""
     return click.option(
         "--random-state",
         type=click.IntRange(0, 2**31 - 1),

@@ -110,9 +110,7 @@ class Dataset(EqualByValue):
                     f"{name} of the Dataset has the type {getattr(self, name).dtype}; expected "
                     f"texts, as in {name}.astype(str)"
                 )
-        # A sum is finite if all of its terms are, and needs no mask as large as X.
-        with np.errstate(over="ignore", invalid="ignore"):
-            bad = np.flatnonzero(~np.isfinite(self.X.sum(axis=1, dtype=np.float64)))
+        bad = rows_not_finite(self.X)
         if len(bad):
             raise DatasetError(f"X of the Dataset is not finite in {len(bad)} rows, {bad[0]} first")
 
@@ -159,3 +157,10 @@ class Dataset(EqualByValue):
             variants=None if self.variants is None else self.variants[rows],
             looks=None if self.looks is None else self.looks[rows],
         )
+
+
+def rows_not_finite(X: NDArray[np.float32]) -> NDArray[np.int_]:
+    """Return the indices of the rows of X, of shape (n, d), that have a value that isn't finite."""
+    # The sum of a row is finite only if all its values are. This needs no mask as large as X.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.flatnonzero(~np.isfinite(X.sum(axis=1, dtype=np.float64)))

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlfeatures.dataset.dataset import Dataset, Unreadable
+from tlfeatures.dataset.dataset import Dataset, Unreadable, rows_not_finite
 from tlfeatures.dataset.duplicates import Similarity, find_copies, least_similarity
-from tlfeatures.dataset.label_values import by_id
+from tlfeatures.dataset.label_values import ById, by_id
 from tlfeatures.dataset.labels import (
     Groups,
     Labels,
@@ -167,14 +167,15 @@ def label_images(
         If an option has an invalid value.
     """
     check_options(labels, groups, label_columns)
-    labels, groups = _by_id(labels, ids, "labels", file), _by_id(groups, ids, "groups", file)
+    labels_by_id = _by_id(labels, ids, "labels", file)
+    groups_by_id = _by_id(groups, ids, "groups", file)
     failed = unreadable or {}
     all_rows = find_rows(
         [*ids, *failed],
-        labels,
+        labels_by_id,
         level=label_level,
         columns=label_columns,
-        group_column=groups is None,
+        group_column=groups_by_id is None,
     )
     image_rows = all_rows[: len(ids)]
     rows = [number for number, row in enumerate(image_rows) if row.label is not None]
@@ -182,11 +183,14 @@ def label_images(
         raise DatasetError(_no_labels_message(file, ids, labels, label_level))
     _warn_about_unlabelled(ids, image_rows)
     kept, kept_ids = [image_rows[row] for row in rows], [ids[row] for row in rows]
-    if groups is None:
+    if groups_by_id is None:
         grouped = _column(kept, kept_ids, "group")
     else:
         grouped = find_groups(
-            groups, kept_ids, label_columns, columns_of_labels=isinstance(labels, str | os.PathLike)
+            groups_by_id,
+            kept_ids,
+            label_columns,
+            columns_of_labels=isinstance(labels, str | os.PathLike),
         )
     labelled = Labelled(
         rows=np.array(rows),
@@ -204,7 +208,9 @@ def label_images(
     return labelled
 
 
-def _by_id(values: Labels, ids: list[str], argument: str, file: str) -> Labels:
+def _by_id(
+    values: Labels, ids: list[str], argument: str, file: str
+) -> str | os.PathLike[str] | ById | None:
     """Return labels or groups by id. Values without ids are in the order of `ids`."""
     if values is None or isinstance(values, str | os.PathLike):
         return values
@@ -223,9 +229,7 @@ def _warn_about_unlabelled(ids: list[str], rows: list[LabelRow]) -> None:
 
 
 def _check_finite(X: NDArray[np.float32], ids: list[str], embedding: str) -> None:
-    # The sum of a row is finite only if all its values are. This needs no mask as large as X.
-    with np.errstate(over="ignore", invalid="ignore"):
-        bad = np.flatnonzero(~np.isfinite(X.sum(axis=1, dtype=np.float64)))
+    bad = rows_not_finite(X)
     if len(bad):
         raise DatasetError(
             f"{embedding} has values that are not finite for {len(bad)} images, such as "

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from tlfeatures.dataset.image_ids import Entry, in_words, rows_of_images, rows_of_labels
 from tlfeatures.dataset.label_tables import TableRow, check_columns, read_table
-from tlfeatures.dataset.label_values import Values, by_id, name_of, text_of
+from tlfeatures.dataset.label_values import ById, Values, name_of, text_of
 from tlfeatures.errors import DatasetError, ParameterError
 from tlfeatures.features.sources.folder_hints import folder_hint
 from tlfeatures.features.sources.folder_labels import (
@@ -38,14 +38,14 @@ logger = logging.getLogger(__name__)
 Labels: TypeAlias = str | os.PathLike[str] | Values | None
 Groups: TypeAlias = str | os.PathLike[str] | Values | None
 
-# Texts that programs write for a missing value. They are accepted, because a class may have such a
-# name: NA is the code of Namibia.
+# Texts that some programs write for a missing value. They are read as names of classes, with a
+# warning, because a class may have such a name: NA is the code of Namibia.
 _NOTHING = frozenset({"na", "n/a", "#n/a", "nan", "null"})
 
 
 def find_rows(
     ids: Sequence[str],
-    labels: Labels = None,
+    labels: str | os.PathLike[str] | ById | None = None,
     *,
     level: int | None = None,
     columns: Mapping[str, str] | None = None,
@@ -57,8 +57,11 @@ def find_rows(
     ----------
     ids : sequence of str
         Ids of the images.
-    labels, level, columns
-        The arguments labels, label_level and label_columns of `tlfeatures.load_dataset`.
+    labels : path of a CSV file, mapping or Series with ids, optional
+        Without labels, the folders of the images are their labels. `by_id` gives values without
+        ids their ids.
+    level, columns
+        The arguments label_level and label_columns of `tlfeatures.load_dataset`.
     group_column : bool
         Whether to read groups from the CSV.
 
@@ -88,8 +91,7 @@ def find_rows(
     if isinstance(labels, str | os.PathLike):
         entries, name = _of_table(Path(labels), columns, group_column), str(labels)
     else:
-        items = by_id(labels, ids, "labels", "the dataset").items()
-        entries, name = _of_items(items), "labels"
+        entries, name = _of_items(labels.items()), "labels"
     rows = rows_of_labels(ids, entries, name)
     if any(row.split for row in rows):
         return rows
@@ -98,7 +100,7 @@ def find_rows(
 
 
 def find_groups(
-    groups: str | os.PathLike[str] | Values,
+    groups: str | os.PathLike[str] | ById,
     ids: Sequence[str],
     columns: Mapping[str, str] | None = None,
     *,
@@ -108,7 +110,7 @@ def find_groups(
 
     Parameters
     ----------
-    groups : path of a CSV file, regular expression, mapping, Series, array or sequence
+    groups : path of a CSV file, regular expression, mapping or Series with ids
         See `tlfeatures.load_dataset`.
     ids, columns
         See `find_rows`.
@@ -133,10 +135,9 @@ def find_groups(
             usual = ("id",) if columns_of_labels else ()
             entries, name = _of_group_table(Path(groups), columns, usual), str(groups)
         else:
-            items = by_id(groups, ids, "groups", "the dataset").items()
             entries = [
                 Entry(text_of(id_), LabelRow(None, name_of(value, "groups")))
-                for id_, value in items
+                for id_, value in groups.items()
             ]
             name = "groups"
         rows, unused, _ = rows_of_images(ids, entries, name)

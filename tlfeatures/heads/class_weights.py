@@ -19,7 +19,7 @@ from tlfeatures.errors import ParameterError
 
 
 class ClassWeights(dict[str, float]):
-    """Weights by class name. A number is accepted as the key of a name that looks like it.
+    """Weights by class name. The number 10 is accepted as the key of the class "10".
 
     The mapping is an ordinary dict of strings, so that every classifier of scikit-learn accepts it.
 

@@ -1,6 +1,6 @@
 """What identifies a head: its classes, their code, and their parameters.
 
-Results that are kept in a folder are used again for the same head only.
+A benchmark uses the results in a folder again only if the head is the same.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _OWN_PACKAGES = ("sklearn", "tlfeatures")  # the versions of these are in the ke
 
 
 def class_path(head: BaseEstimator) -> str:
-    """Give the classes of a head's steps, which tell it from another head of the same name.
+    """Return the classes of a head's steps. They distinguish it from other heads of the same name.
 
     Examples
     --------
@@ -36,16 +36,18 @@ def class_path(head: BaseEstimator) -> str:
 
 
 def settings_digest(head: BaseEstimator, *, exact: bool) -> str:
-    """Hash the classes and all parameters of a head, also those that aren't plain data.
+    """Return a hash of the classes and parameters of a head.
+
+    It includes parameters that are not plain data, such as functions and arrays.
 
     Parameters
     ----------
     head : scikit-learn classifier
         Not fitted.
     exact : bool
-        Whether the head would give the very same results. Then `random_state` counts, and a
-        function never has the hash of another one. Otherwise seeds don't count, and a function is
-        known by its name.
+        If True, the hash depends on `random_state`, and a head that has a function as a parameter
+        has another hash each time. If False, the hash does not depend on `random_state`, and it
+        depends on the name of a function.
 
     Returns
     -------
@@ -62,10 +64,11 @@ def settings_digest(head: BaseEstimator, *, exact: bool) -> str:
 
 
 def code_digest(head: BaseEstimator) -> str:
-    """Hash the code of classes that belong neither to scikit-learn nor to this package.
+    """Return a hash of the code of classes that are not of scikit-learn or this package.
 
-    The code of a class is known by the version of its package or, without one, by its source. A
-    class without a source, as one that was typed into a console, has another hash each time.
+    The hash depends on the version of the package of each class. If the package has no version, it
+    depends on the source of the class. A class without a source, for example one that was typed
+    into a console, has another hash each time.
     """
     parts = {
         _path(kind): _code_of(kind)
@@ -98,15 +101,15 @@ def _code_of(kind: type) -> str:
 
 
 def _text(value: Any, exact: bool) -> str:
-    """Write a value so that two different values have different texts."""
+    """Return a text for a value. If `exact`, different values have different texts."""
     if isinstance(value, _PLAIN):
         return repr(value)
     if isinstance(value, BaseEstimator):
-        return settings_digest(value, exact=exact)  # the repr leaves parameters out
+        return settings_digest(value, exact=exact)  # its repr omits some parameters
     if isinstance(value, list | tuple):
         return f"{type(value).__name__}({', '.join(_text(item, exact) for item in value)})"
     if isinstance(value, FunctionType):
-        # The name says nothing of the code, or of the values that the code refers to.
+        # The name does not depend on the code, or on the values that the code refers to.
         return uuid.uuid4().hex if exact else f"{value.__module__}.{value.__qualname__}"
     try:
         return str(joblib.hash(value))

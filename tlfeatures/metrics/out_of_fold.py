@@ -27,7 +27,7 @@ class LabelledImages(Protocol):
         """Labels of the images, of shape (n,)."""
 
     @property
-    def classes(self) -> list[str]:
+    def classes(self) -> list[str] | NDArray[np.str_]:
         """Names of the k classes, sorted."""
 
 
@@ -74,11 +74,11 @@ class OutOfFold(EqualByValue):
 
     @classmethod
     def of(cls, study: LabelledImages, entry: FoldPredictions) -> OutOfFold:
-        """Create the predictions of a benchmark's entry. Images without a test are left out."""
+        """Create the predictions of a head. Images that no fold tested are left out."""
         tested = entry.fold >= 0
         return cls(
             ids=study.ids[tested],
-            classes=study.classes,
+            classes=np.asarray(study.classes).tolist(),
             y=np.searchsorted(study.classes, study.y[tested]),
             predicted=entry.predicted[tested],
             probabilities=entry.probabilities[tested],

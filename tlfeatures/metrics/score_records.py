@@ -46,7 +46,7 @@ class Score(PooledScore):
         Mean and standard deviation (ddof 1) of the scores of the folds. Both are None if a fold
         doesn't define the score. The standard deviation of a single fold is None.
     folds : list of float or None
-        Score of each fold, for several repeats one repeat after the other.
+        Scores of the folds. With several repeats, those of the first repeat come first.
     """
 
     mean: float | None
@@ -66,11 +66,10 @@ def score_record(
     folds : sequence of float or None, length folds
         Score of each fold; NaN or None in a fold that doesn't define the score.
     pooled : PooledScore, optional
-        Pooled score. Without it, the score is the mean of the folds and has no interval. This is
-        so for scikit-learn's scorers, which need the fitted head and can't score pooled
-        predictions.
+        Pooled score. Without it, the score is the mean of the folds and has no interval, as for
+        scikit-learn's scorers: they need the fitted head, and can't score pooled predictions.
     reason : str, optional
-        Explanation if folds don't define the score.
+        Reason if some folds don't define the score.
     """
     values = np.array(folds, np.float64)  # NumPy turns None into NaN
     mean = finite_or_none(values.mean())

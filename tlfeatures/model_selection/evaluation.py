@@ -22,7 +22,7 @@ from tlfeatures.model_selection.tuning import Choice
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Evaluation(EqualByValue):
-    """Predictions of a head for n images that it was not fitted on, and their scores.
+    """Predictions of a head for n images, and their scores. The head was not fitted on them.
 
     Attributes
     ----------
@@ -44,8 +44,9 @@ class Evaluation(EqualByValue):
     probabilities : ndarray of shape (n, k), float64
         Probabilities of the classes; NaN if an image was never tested, or the head gives none.
     scores : dict of name to Score
-        A `Score` has `score` (pooled over all tested images) with its 95 % `interval`, the values
-        of the `folds` with their `mean` and `std`, and the `reason` if one of these is None.
+        A `Score` has the `score` of all tested images together and its 95 % `interval`. It also
+        has the scores of the `folds`, with their `mean` and `std`, and the `reason` if one of
+        these values is None.
     """
 
     head: str
@@ -67,15 +68,7 @@ class Evaluation(EqualByValue):
     @property
     def predictions(self) -> OutOfFold:
         """Labels and predictions of the tested images, for figures and tables."""
-        tested = self.fold >= 0
-        return OutOfFold(
-            ids=self.ids[tested],
-            classes=self.classes.tolist(),
-            y=np.searchsorted(self.classes, self.y[tested]),
-            predicted=self.predicted[tested],
-            probabilities=self.probabilities[tested],
-            fold=self.fold[tested],
-        )
+        return OutOfFold.of(self, self)
 
     @property
     def confusion(self) -> Confusion:
@@ -98,7 +91,7 @@ class Evaluation(EqualByValue):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class CrossValidation(Evaluation):
-    """The evaluation of one head on the folds, or on a given split, of a dataset.
+    """The evaluation of one head on a dataset, by cross-validation or on a given split.
 
     Attributes
     ----------
@@ -127,13 +120,13 @@ class CrossValidation(Evaluation):
 
 
 def scorer_of(data: Dataset, folds: list[Fold], random_state: int | None) -> BootstrapScorer:
-    """Draw the resamples on which all heads of a cross-validation are scored.
+    """Create the scorer of a cross-validation. It scores all heads on the same resamples.
 
     Parameters
     ----------
     data : Dataset
     folds : list of (train rows, test rows)
-        Only images that a fold tests are drawn.
+        The resamples contain only images that a fold tests.
     random_state : int or None
         Seed of the resamples.
 

@@ -44,8 +44,11 @@ class Task:
 
     Attributes
     ----------
-    train, test : ndarray of int
-        Indices of rows.
+    train : ndarray of int
+        Indices of the training images. `Trainer.map` replaces them by indices of `TrainingRows`,
+        which include the variants of these images, before the work starts.
+    test : ndarray of int
+        Indices of the test images.
     heads : dict of name to classifier
         Heads before they are fitted.
     params : dict of name to parameters

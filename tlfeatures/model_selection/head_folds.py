@@ -1,4 +1,4 @@
-"""Fitting and scoring heads in all folds of a dataset."""
+"""Fitting heads on all folds of a dataset, and scoring them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class HeadFolds(EqualByValue):
     scores : dict of name to ndarray of shape (folds,), float64
         Scores of each fold; NaN in a fold that doesn't define the score.
     reasons : dict of name to str
-        Explanation for each score that is not defined in some folds, with their numbers.
+        For each score that some folds do not define: the reason, and the numbers of these folds.
     fit_seconds : ndarray of shape (folds,), float64
         Time of the head's fit plus its share of the time for shared columns, in seconds. Tuning
         is not included.
@@ -64,7 +64,7 @@ def run_folds(
     scoring: Sequence[str] = (),
     random_state: int | None = 0,
 ) -> dict[str, HeadFolds]:
-    """Fit and score heads in all folds. Shared columns are computed once in each fold.
+    """Fit and score heads on all folds. Columns that heads share are computed once for each fold.
 
     Parameters
     ----------

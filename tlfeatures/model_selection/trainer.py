@@ -113,7 +113,11 @@ class Trainer:
         return results
 
     def _parts(self, task: Task, most: int) -> list[Task]:
-        """Divide the heads of a fold among cores, if each part can compute coordinates quickly."""
+        """Divide the heads of a fold among cores.
+
+        Each part computes the coordinates again. With more columns than training rows, this takes
+        long, and the fold is not divided.
+        """
         names = list(task.heads)
         wide = self.data.X.shape[1] > len(task.train) * (1 + self.data.n_variants)
         parts = 1 if wide else max(1, min(most, len(names)))
@@ -123,9 +127,12 @@ class Trainer:
         ]
 
     def score_points(self, tasks: Sequence[Task], score: str) -> list[dict[str, list[float]]]:
-        """Return the scores of all points of each head's grid, one dict for each task.
+        """Score each head with the parameters of every point of its grid (`Task.points`).
 
-        A score is NaN if it is not defined. The points are in the tasks.
+        Returns
+        -------
+        list of dict of name to list of float
+            One dict for each task, with the score of each point; NaN if it is not defined.
         """
         results = self.map(score_points, tasks, 1.0, np.array(self.data.classes), score)
         return self._without_warnings(results)
@@ -153,7 +160,7 @@ class Trainer:
         Parameters
         ----------
         work : callable (Task, TrainingRows, *shared)
-            `train` of its task has indices of `TrainingRows`, which include variants.
+            In the task that it gets, `train` has indices of `TrainingRows`, which include variants.
         tasks : sequence of Task
             Tasks whose `train` has indices of images.
         weight : float

@@ -17,6 +17,7 @@ from tlfeatures.errors import ParameterError
 from tlfeatures.features.backbones.table import BACKBONES
 from tlfeatures.features.spec import Spec
 from tlfeatures.metrics.scores import score_name
+from tlfeatures.names import number
 
 _FIRST_LINE = "<!-- model card, written by tlfeatures; it is replaced when the model is -->"
 
@@ -169,9 +170,9 @@ def _scores(name: str, facts: Facts) -> Iterator[str]:
     rows = [
         [
             score_name(key),
-            _number(row["score"]),
+            number(row["score"]),
             _range(row["interval"]),
-            *([_number(row["mean"]), _number(row["std"])] if folds else []),
+            *([number(row["mean"]), number(row["std"])] if folds else []),
         ]
         for key, row in facts["scores"].items()
     ]
@@ -214,10 +215,6 @@ def _how(facts: Facts) -> str:
 def _file_name(name: str) -> str:
     """Quote a file name for a shell, inside a span of code that it can't end."""
     return shlex.quote(name).replace("`", "'")
-
-
-def _number(value: float | None) -> str:
-    return "none" if value is None else f"{value:.3f}"
 
 
 def _range(interval: Sequence[float] | None) -> str:
@@ -333,9 +330,9 @@ def _limits(name: str, facts: Facts) -> Iterator[str]:
         )
 
 
-def _nth(number: int) -> str:
-    ending = {1: "st", 2: "nd", 3: "rd"}.get(number, "th")
-    return f"{number}{ending}"
+def _nth(position: int) -> str:
+    ending = {1: "st", 2: "nd", 3: "rd"}.get(position, "th")
+    return f"{position}{ending}"
 
 
 def _versions(facts: Facts) -> Iterator[str]:

@@ -125,7 +125,7 @@ def _array_shape(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> tuple[int, 
 
 
 class _Forms:
-    """Numbers descriptions. Descriptions that differ only in object numbers get the same number."""
+    """Gives each description a number; those that differ only in object numbers get the same."""
 
     def __init__(self) -> None:
         self._forms: dict[Any, int] = {}

@@ -23,7 +23,7 @@ from tlfeatures.models.sklearn_private import boosting_trees
 
 
 def unsafe_part(head: Any) -> str | None:
-    """Return the first part of a head that could make compiled code leave its arrays, in words.
+    """Describe the first part of a head that could make compiled code read outside its arrays.
 
     Parameters
     ----------
@@ -189,7 +189,7 @@ def _listed(item: Any) -> list[Any]:
 
 
 def _whole_neighbors(item: Any) -> bool:
-    """Check nearest neighbours: compiled code uses labels as column numbers of votes."""
+    """Check nearest neighbours: compiled code counts votes in the column that a label names."""
     rows, labels = item._fit_X, item._y
     plain = item.metric_params is None and not item.outputs_2d_ and item._tree is None
     return (

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlfeatures.benchmarking.benchmark import Benchmark
+from tlfeatures.benchmarking.benchmark_result import Benchmark
 from tlfeatures.benchmarking.comparison import Rank
 from tlfeatures.benchmarking.entries import Entry
 from tlfeatures.dataset.dataset import Dataset

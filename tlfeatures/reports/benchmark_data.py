@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tlfeatures.benchmarking.benchmark import Benchmark
+from tlfeatures.benchmarking.benchmark_result import Benchmark
 from tlfeatures.benchmarking.common_images import rows_of
 from tlfeatures.benchmarking.digests import fingerprint
 from tlfeatures.benchmarking.study import Study

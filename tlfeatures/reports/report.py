@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlfeatures.benchmarking.benchmark import Benchmark, load_benchmark
+from tlfeatures.benchmarking.benchmark_result import Benchmark, load_benchmark
 from tlfeatures.benchmarking.comparison import Rank
 from tlfeatures.benchmarking.fit_result import FitResult
 from tlfeatures.dataset.dataset import Dataset

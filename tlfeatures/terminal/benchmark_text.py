@@ -8,7 +8,7 @@ from tlfeatures.terminal.ranking_text import ranking_lines, verdict_lines
 from tlfeatures.terminal.shared_lines import RANDOM_WEIGHTS, images_line, validation
 
 if TYPE_CHECKING:
-    from tlfeatures.benchmarking.benchmark import Benchmark
+    from tlfeatures.benchmarking.benchmark_result import Benchmark
 
 
 def render_benchmark(result: Benchmark) -> str:

@@ -61,7 +61,7 @@ class Commands(click.Group):
     command_class = Command
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Run a command line and exit; a closed or full standard stream is no traceback."""
+        """Run a command line and exit; a closed or full standard stream prints no traceback."""
         open_closed_streams()
         failed = None
         try:

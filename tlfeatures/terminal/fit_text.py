@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tlfeatures.names import number
 from tlfeatures.terminal.ranking_text import ranking_lines, verdict_lines
 from tlfeatures.terminal.shared_lines import (
     RANDOM_WEIGHTS,
@@ -15,7 +16,7 @@ from tlfeatures.terminal.shared_lines import (
     trained_on,
     validation,
 )
-from tlfeatures.terminal.tables import number, score_words, table
+from tlfeatures.terminal.tables import score_words, table
 
 if TYPE_CHECKING:
     from tlfeatures.benchmarking.comparison import Rank

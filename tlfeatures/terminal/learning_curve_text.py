@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tlfeatures.names import number
 from tlfeatures.terminal.shared_lines import RANDOM_WEIGHTS, images_line, trained_on
-from tlfeatures.terminal.tables import filled, interval, number, table
+from tlfeatures.terminal.tables import filled, interval, table
 
 if TYPE_CHECKING:
     from tlfeatures.model_selection.learning_curve.results import (

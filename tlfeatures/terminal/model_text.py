@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from tlfeatures.names import number
 from tlfeatures.terminal.shared_lines import (
     RANDOM_WEIGHTS,
     averages_line,
@@ -13,7 +14,6 @@ from tlfeatures.terminal.shared_lines import (
 )
 from tlfeatures.terminal.tables import (
     interval,
-    number,
     score_words,
     table,
 )

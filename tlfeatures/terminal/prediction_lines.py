@@ -27,7 +27,7 @@ Writer = Callable[["Prediction"], None]
 def print_predictions(
     predictions: Iterable[Prediction], write: Writer, *, immediately: bool
 ) -> bool:
-    """Print predictions and what they sum up to; return whether an image could not be read.
+    """Print predictions and a summary; return whether an image could not be read.
 
     Parameters
     ----------

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from tlfeatures.names import number
 from tlfeatures.terminal.shared_lines import missing_lines
-from tlfeatures.terminal.tables import filled, interval, number, score_words, table
+from tlfeatures.terminal.tables import filled, interval, score_words, table
 
 if TYPE_CHECKING:
     from tlfeatures.benchmarking.comparison import Comparison, Rank

@@ -130,10 +130,10 @@ class Stopping:
         return None
 
     def _skip_copies(self) -> bool:
-        """Ignore signals until the instant is over; False if the context ends first.
+        """Ignore signals within `INSTANT` of the first one; False if the context ends before that.
 
-        A signal isn't judged by the time at which it is received, which is late while another
-        thread holds Python in a long call: what waits in the socket at the end is of the instant.
+        While another thread holds Python in a long call, signals are received late. Therefore the
+        signals that wait in the socket at the end of this time are ignored too.
         """
         while True:
             self._ours.settimeout(max(0.0, self._instant_ends - time.monotonic()))

@@ -23,11 +23,6 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -
     return "\n".join(lines)
 
 
-def number(value: float | None) -> str:
-    """Write a score with three digits, or none."""
-    return "none" if value is None else f"{value:.3f}"
-
-
 def interval(bounds: Sequence[float] | None) -> str:
     """Write an interval with three digits, or none."""
     return "none" if bounds is None else f"[{bounds[0]:.3f}, {bounds[1]:.3f}]"

@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tlfeatures.benchmarking.store.format import RESULTS, STUDY
-from tlfeatures.benchmarking.study import FORMAT, FORMAT_VERSION
+from tlfeatures.benchmarking.store.format import FORMAT, FORMAT_VERSION, RESULTS, STUDY
 from tlfeatures.errors import FormatError
 
 

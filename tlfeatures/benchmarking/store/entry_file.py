@@ -19,8 +19,10 @@ from tlfeatures.benchmarking.store.format import (
     ENTRY_FACTS,
     ENTRY_SCORE,
     FILE_FACTS,
+    FORMAT,
+    FORMAT_VERSION,
 )
-from tlfeatures.benchmarking.study import FORMAT, FORMAT_VERSION, Study
+from tlfeatures.benchmarking.study import Study
 from tlfeatures.errors import FormatError
 from tlfeatures.metrics.scores import SCORES
 

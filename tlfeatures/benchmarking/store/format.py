@@ -7,8 +7,9 @@
     other near-duplicates, which change the folds; its results then need another folder.
 ``entries/KEY.npz``
     One head on one embedding in one repeat: its facts, the fold that tested each image, the head's
-    own decisions, and the probabilities. It is written once, when the entry is computed. Its key
-    is a hash of everything that its values depend on, so the file of a key never changes.
+    own decisions, and the probabilities. All heads of a repeat on an embedding are computed
+    together, and then their files are written one after the other. The key is a hash of everything
+    that the values depend on, so the file of a key never changes.
 ``results.json``
     The facts of the study and of all entries, the ranking and the verdict. It is written at the
     end of each run. Readers of a benchmark ignore entries that this file does not name: they
@@ -21,8 +22,8 @@ Both npz files are archives (see `archive.py`) of ``facts.json`` and arrays.
     ``y``, ``groups``, ``split`` (lists with one text for each of n images; the last two may be
     null). Arrays: ``copies`` (p, 2) int32; ``test`` int32, the test rows of all f folds, one fold
     after the other; ``test_ends`` (f,) int64, the position in ``test`` where each fold ends;
-    ``train`` and ``train_ends``, the same for training rows. A fold without training rows trains
-    on all images that it doesn't test.
+    ``train`` and ``train_ends``, the same for training rows. No stored training rows
+    means: the fold trains on all images that it doesn't test.
 ``entries/KEY.npz``
     Facts: ``format``, ``format_version``, ``study``, ``commands`` (of the run), ``source`` (spec,
     provenance and near_duplicates of the embeddings file, or null) and ``entry``. Arrays: ``fold``
@@ -37,6 +38,9 @@ released version, and add a folder of the old version to the tests' fixtures.
 from __future__ import annotations
 
 from typing import Any
+
+FORMAT = "tlfeatures benchmark"
+FORMAT_VERSION = 1
 
 RESULTS = "results.json"
 STUDY = "study.npz"

@@ -30,8 +30,9 @@ _LOCK_SECONDS = 600.0  # longest wait for another run that holds the lock
 class ResultStore:
     """The entries of a study, in a folder or in memory only.
 
-    Each entry is written to its own file as soon as it is computed. `results.json` is written at
-    the end of a run, with all entries of the folder at that time, including those of other runs.
+    Each entry is written to its own file. A run computes all heads of a repeat on an embedding
+    together, and then adds their entries one after the other. `results.json` is written at the end
+    of a run, with all entries of the folder at that time, including those of other runs.
 
     Parameters
     ----------

@@ -12,8 +12,14 @@ from numpy.typing import NDArray
 from tlfeatures.benchmarking.digests import digest_of_study
 from tlfeatures.benchmarking.store.archive import Arrays, read_archive, write_archive
 from tlfeatures.benchmarking.store.checks import as_format_error, check_format, remedy
-from tlfeatures.benchmarking.store.format import RESULTS, STUDY, STUDY_ARRAYS
-from tlfeatures.benchmarking.study import FORMAT, FORMAT_VERSION, Study
+from tlfeatures.benchmarking.store.format import (
+    FORMAT,
+    FORMAT_VERSION,
+    RESULTS,
+    STUDY,
+    STUDY_ARRAYS,
+)
+from tlfeatures.benchmarking.study import Study
 from tlfeatures.dataset.stratified_folds import Fold
 from tlfeatures.errors import FormatError
 

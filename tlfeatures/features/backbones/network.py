@@ -1,7 +1,7 @@
-"""A network without branches, as data: convolutions, maxima between them, dense layers on top.
+"""A network without branches, as data: convolutions, max pooling, dense layers on top.
 
 Engines that have no ready-made network (OpenVINO, ncnn) build one from this description. Every
-convolution has a kernel of 3 x 3, a padding of one pixel, a bias and a ReLU. A pooling takes the
+convolution has a kernel of 3 x 3, a padding of one pixel, a bias and a ReLU. Max pooling takes the
 maximum of 2 x 2 values, with a stride of 2. Dense layers have a ReLU, the last one a softmax.
 """
 

@@ -62,10 +62,10 @@ _SMALL = 80 * 80
 
 
 class Hardware:
-    """Whether this machine multiplies bfloat16 in hardware; tests replace it."""
+    """Tells whether this machine multiplies bfloat16 in hardware. Tests replace this class."""
 
     def cpu_has_bfloat16(self) -> bool:
-        """Whether the CPU does, by the flags that Linux lists."""
+        """Whether the CPU does, according to the flags that Linux lists."""
         try:
             flags = set(Path("/proc/cpuinfo").read_text().split())
         except OSError:  # not Linux

@@ -96,7 +96,7 @@ def _application(backbone: Backbone) -> Any:
 
 
 def _preprocessed(pixels: Any, preprocessing: Preprocessing) -> Any:
-    """Do to values of 0 to 255, RGB, what the record says."""
+    """Apply the preprocessing of the backbone's record to RGB values from 0 to 255."""
     import keras
 
     if preprocessing.channels == "BGR":

@@ -71,12 +71,12 @@ def _why_not_hdf5(path: Path, error: OSError) -> str:
 
 
 def is_of_another_program(path: Path) -> bool:
-    """Whether an HDF5 file is none of ours; one with any part of ours may be damaged.
+    """Whether an HDF5 file is of another program; a file with a part of ours may be damaged.
 
     Raises
     ------
     StoreError
-        If it can't be read, so that nobody knows.
+        If it can't be read.
     """
     with open_to_read(path) as file:
         try:

@@ -48,7 +48,10 @@ def find_label_errors(data: Dataset, probabilities: Floats) -> dict[int, Finding
 
 
 def _classes_of_one_group(data: Dataset) -> list[str]:
-    """Return the classes that have only one group: no head is fitted on them and tests them."""
+    """Return the classes whose images are all of one group.
+
+    A fold either trains on such a class or tests it. So no head learns it and is tested on it.
+    """
     if data.together is None:
         return []
     names = [name for name in data.classes if len(set(data.together[data.y == name])) == 1]

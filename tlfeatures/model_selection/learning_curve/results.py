@@ -90,7 +90,10 @@ class Backtest:
     passed: bool
 
     def missed(self, factor: float) -> float:
-        """Return the error of the law at `factor` times the images: the same for each doubling."""
+        """Return the expected error of the law at `factor` times the images.
+
+        It is assumed that each doubling of the number of images adds the same error.
+        """
         doublings = np.log2(factor) / np.log2(self.images_per_class / self.fitted_to)
         return float(abs(self.predicted - self.seen) * doublings)
 

@@ -64,7 +64,10 @@ class Album:
         }
 
     def places(self, ids: Sequence[str], labels: Sequence[str]) -> dict[str, list[int]]:
-        """Give the positions of the map's points in the album, by the group that draws them."""
+        """Return the positions in the album of the images that the map shows.
+
+        The keys are the ids of the map's SVG groups. There is one group for each class.
+        """
         place = {id_: number for number, id_ in enumerate(self.ids)}
         groups: dict[str, list[int]] = {f"map-{k}": [] for k in range(len(set(labels)))}
         code = {label: k for k, label in enumerate(sorted(set(labels)))}

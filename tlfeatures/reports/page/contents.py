@@ -93,8 +93,8 @@ def contents(analyses: Analyses, options: Options) -> dict[str, Any]:
     album = Album.of(predictions, {} if points is None else points)
     wanted = [
         *album.ids[: 2 * GALLERY],
-        *sections.audited(audit),
-        *sections.copied(pairs),
+        *sections.audit_ids(audit),
+        *sections.copy_ids(pairs),
         *album.ids,
     ]
     pictures = parts.pictures(list(dict.fromkeys(wanted)))
@@ -162,7 +162,11 @@ class _OptionalParts:
         return None if curve is None else sections.learning_curve(curve)
 
     def epochs(self) -> dict[str, Any] | None:
-        """The epochs of the detailed head, else of the best head that trains in epochs, if any."""
+        """Return the training curve of a head that trains in epochs; None if no head does.
+
+        This is the detailed head if it trains in epochs. Otherwise it is the best such head on the
+        same embedding, or, if there is none, on any embedding.
+        """
         ranking = self._analyses.benchmark.comparison.ranking
         same = [rank for rank in ranking if rank.embedding == self._rank.embedding]
         trained = self._analyses.in_epochs([self._rank, *same, *ranking])

@@ -102,9 +102,10 @@ def _difference(value: float | None, scoring: str) -> str:
 
 
 def _score(name: str, facts: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Give the number and its interval, or the reason why there is none.
+    """Return a score as a value and as text, and its interval as text.
 
-    Both are empty if the head was scored without it.
+    Without an interval, the reason is given in its place. All are empty if the head does not have
+    this score.
     """
     if facts is None:
         return {"value": None, "text": "", "interval": ""}
@@ -309,8 +310,8 @@ def _shown_findings(findings: Sequence[Finding]) -> list[Finding]:
     return chosen
 
 
-def audited(result: Audit | None) -> list[str]:
-    """Ids of the images in `audit`."""
+def audit_ids(result: Audit | None) -> list[str]:
+    """Return the ids of the images that `audit` shows."""
     shown = [] if result is None else _shown_findings(result.findings)
     rows = [finding for finding in shown if finding.kind != "unreadable"]  # it has no picture
     copies = [finding.other for finding in rows if finding.kind == "near-duplicate"]
@@ -325,6 +326,6 @@ def copies(pairs: Sequence[Sequence[str]], pictures: Mapping[str, str]) -> dict[
     return {"rows": rows, "count": len(pairs), "more": len(pairs) - len(rows)}
 
 
-def copied(pairs: Sequence[Sequence[str]]) -> list[str]:
-    """Ids of the images in `copies`."""
+def copy_ids(pairs: Sequence[Sequence[str]]) -> list[str]:
+    """Return the ids of the images that `copies` shows."""
     return [id_ for pair in pairs[:COPIES] for id_ in pair]
