@@ -3,7 +3,7 @@
 They are written into this folder, or into the one that is named after the page. The page in README
 is of the 1,078 Intel scenes, which are not part of this repository:
 
-    tlfeatures extract scenes -o scenes.h5 --pool avg --pool max
+    tlfeatures extract scenes -o scenes.h5 --size 150 --layer block4_pool --layer block5_pool
     tlfeatures benchmark scenes.h5 --repeats 2 -o results --report scenes.html
 """
 
