@@ -1,5 +1,6 @@
 """Results and data are compared by their values; `==` never raises."""
 
+import re
 from dataclasses import fields, replace
 
 import numpy as np
@@ -92,3 +93,21 @@ def test_results_can_be_compared(flatten_file, tmp_path):
     assert predictions == OutOfFold.of(result.study, result.entries[0])
     assert confusion(predictions) == confusion(replace(predictions))
     assert embedding_map(data.X) == embedding_map(data.X.copy())
+
+
+def test_results_are_described_in_one_line(tmp_path):
+    data = dataset(60)
+    fitted = fit(data, ["logreg", "dummy"], cv=3)
+    score = r"accuracy 0\.\d{3} \[0\.\d{3}, 0\.\d{3}\]"
+    expected = {
+        r"<Dataset: 60 images, 2 classes, x\.avg \(6 columns\) of x\.h5>": data,
+        rf"<CrossValidation: logreg on x\.avg, 60 images tested: {score}>": cross_validate(
+            "logreg", data, cv=3
+        ),
+        rf"<Benchmark: 60 images, <Comparison: best of 2 heads: logreg on x\.avg, {score}>>": (
+            fitted.benchmark
+        ),
+        rf"<FitResult: <Comparison: .*{score}>, no model saved>": fitted,
+    }
+    for text, result in expected.items():
+        assert re.fullmatch(text, repr(result)), repr(result)

@@ -47,7 +47,7 @@ def test_every_number_of_the_card_is_in_the_report(saved):
     assert "best of 2 heads" in card
     assert all(sentence in card.replace("\\", "") for sentence in report.verdict)
     assert f"{facts['outliers']['threshold']:.3f}" in card
-    assert "0 would be flagged" in card
+    assert "0 of them would be flagged" in card
 
 
 def test_a_model_without_scores_says_that_they_were_not_measured(file, tmp_path):
@@ -61,7 +61,7 @@ def test_a_model_without_scores_says_that_they_were_not_measured(file, tmp_path)
 def test_how_many_exceeded_the_limit_is_told(tmp_path):
     Model.fit(make_head("logreg"), dataset(120)).save(tmp_path / "m.model")
     assert (
-        "Each of 120 of these images was compared with the others in this way: 1 would"
+        "120 of these images were compared with the others in the same way, and 1 of them would"
         in (tmp_path / "m.model.md").read_text()
     )
 

@@ -24,6 +24,7 @@ from tlfeatures.benchmarking.store.results_file import (
 )
 from tlfeatures.benchmarking.study import Study
 from tlfeatures.errors import FormatError
+from tlfeatures.names import counted
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,11 @@ class Benchmark:
     computed: int
     out: str | None
     commands: list[str] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        """Describe it in one line; the arrays would fill the screen."""
+        images = counted(self.study.facts["images"], "image")
+        return f"<Benchmark: {images}, {self.comparison!r}>"
 
     @property
     def ranking(self) -> list[Rank]:

@@ -36,6 +36,11 @@ class FitResult:
     model: Model | None = None
     model_file: str | None = None
 
+    def __repr__(self) -> str:
+        """Describe it in one line; the arrays would fill the screen."""
+        saved = "no model saved" if self.model_file is None else f"model {self.model_file}"
+        return f"<FitResult: {self.benchmark.comparison!r}, {saved}>"
+
     @property
     def ranking(self) -> list[Rank]:
         """The heads with their scores, best first."""

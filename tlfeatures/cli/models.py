@@ -38,7 +38,8 @@ from tlfeatures.terminal.streams import paths_from_stdin, print_result
     "--outliers",
     is_flag=True,
     help="Add the columns outlier (yes or no) and distance. An outlier is unlike the images that "
-    "the model was fitted on, so that its label means little.",
+    "the model was fitted on, so that its label means little. Its distance to them is above 1, "
+    "which is the model's limit.",
 )
 @weights_option
 @batch_size_option

@@ -12,6 +12,7 @@ from tlfeatures.dataset.grouping import chained, merge_groups
 from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import DatasetError
 from tlfeatures.features.spec import Spec
+from tlfeatures.names import counted
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,13 @@ class Dataset(EqualByValue):
     looks: NDArray[np.float32] | None = None
     unreadable: tuple[Unreadable, ...] = ()
     near_duplicates: float | None = None
+
+    def __repr__(self) -> str:
+        """Describe it in one line; the arrays would fill the screen."""
+        return (
+            f"<Dataset: {counted(len(self.ids), 'image')}, {len(self.classes)} classes, "
+            f"{self.embedding} ({self.X.shape[-1]:,} columns) of {self.file}>"
+        )
 
     def check(self) -> None:
         """Check a dataset that was made in Python.

@@ -8,13 +8,13 @@ in their classes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tlfeatures.metrics.scores import finite_or_none
+from tlfeatures.metrics.scores import finite_or_none, score_name
 
 NO_INTERVAL = "scores of --scoring are means over folds, without an interval"
 
@@ -83,3 +83,13 @@ def score_record(
         std=finite_or_none(values.std(ddof=1)) if len(values) > 1 else None,
         folds=[finite_or_none(value) for value in values],
     )
+
+
+def score_text(name: str, scores: Mapping[str, Score]) -> str:
+    """Write a score with its interval, for example "accuracy 0.851 [0.829, 0.870]"."""
+    record = scores[name]
+    if record["score"] is None:
+        return f"no {score_name(name)}"
+    interval = record["interval"]
+    bounds = "" if interval is None else f" [{interval[0]:.3f}, {interval[1]:.3f}]"
+    return f"{score_name(name)} {record['score']:.3f}{bounds}"

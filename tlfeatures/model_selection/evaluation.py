@@ -15,9 +15,10 @@ from tlfeatures.errors import ParameterError
 from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer, Predictions
 from tlfeatures.metrics.confusion import Confusion, confusion
 from tlfeatures.metrics.out_of_fold import OutOfFold
-from tlfeatures.metrics.score_records import Score, score_record
+from tlfeatures.metrics.score_records import Score, score_record, score_text
 from tlfeatures.model_selection.head_folds import HeadFolds
 from tlfeatures.model_selection.tuning import Choice
+from tlfeatures.names import counted
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -60,6 +61,13 @@ class Evaluation(EqualByValue):
     probabilities: NDArray[np.float64] = field(repr=False)
     scores: dict[str, Score]
 
+    def __repr__(self) -> str:
+        """Describe it in one line; the arrays would fill the screen."""
+        return (
+            f"<{type(self).__name__}: {self.head} on {self.embedding}, "
+            f"{counted(self.tested, 'image')} tested: {score_text('accuracy', self.scores)}>"
+        )
+
     @property
     def tested(self) -> int:
         """Number of tested images."""
@@ -89,7 +97,7 @@ class Evaluation(EqualByValue):
         }
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class CrossValidation(Evaluation):
     """The evaluation of one head on a dataset, by cross-validation or on a given split.
 

@@ -313,9 +313,9 @@ def _limits(name: str, facts: Facts) -> Iterator[str]:
         yield (
             "- `predict --outliers` flags images that are unlike the images that the model was "
             f"fitted on: the distance to the {_nth(outliers['neighbor'])} nearest of these images "
-            f"is larger than {outliers['threshold']:.3f}. Each of {outliers['compared']:,} of "
-            f"these images was compared with the others in this way: {outliers['beyond']:,} would "
-            "be flagged."
+            f"is larger than {outliers['threshold']:.3f}. The column `distance` is divided by this "
+            f"limit. {outliers['compared']:,} of these images were compared with the others in the "
+            f"same way, and {outliers['beyond']:,} of them would be flagged."
         )
     else:
         yield "- The model can't flag images that are unlike the images that it was fitted on."

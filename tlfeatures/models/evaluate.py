@@ -30,7 +30,7 @@ from tlfeatures.models.unseen_images import (
 )
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class ModelEvaluation(Evaluation):
     """The evaluation of a model on labelled images that it wasn't fitted on.
 
