@@ -10,7 +10,7 @@ from typing import TypeVar
 
 Item = TypeVar("Item")
 
-_POLL = 0.1  # seconds between two checks of a waiting reader that batches are still read
+_POLL = 0.1  # seconds between two checks: of the reader that batches are read, and for signals
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def in_batches(items: Iterable[Item], most: int) -> Iterator[list[Item]]:
         while end is None:
             batch: list[Item] = []
             while end is None and len(batch) < most and (not batch or not waiting.empty()):
-                item = waiting.get()
+                item = _next(waiting)
                 if isinstance(item, _End):
                     end = item
                 else:
@@ -59,6 +59,18 @@ def in_batches(items: Iterable[Item], most: int) -> Iterator[list[Item]]:
         abandoned.set()
     if end.error is not None:
         raise end.error
+
+
+def _next(waiting: queue.Queue[Item | _End]) -> Item | _End:
+    """Wait for the next item.
+
+    The wait is divided: a signal that arrives just before a wait begins is noticed at its end only.
+    """
+    while True:
+        try:
+            return waiting.get(timeout=_POLL)
+        except queue.Empty:
+            continue
 
 
 def _read(
