@@ -65,7 +65,7 @@ def _compute_repeat(
         name: entry_key(base, name, head, grids[name], plan.seed(repeat), plan.scoring)
         for name, head in heads.items()
     }
-    missing = {name: head for name, head in heads.items() if not store.has([keys[name]], data.file)}
+    missing = {name: head for name, head in heads.items() if not store.has(keys[name], data.file)}
     for name, run in _runs(trainer, missing, grids, repeat, plan, alone=len(heads) == 1).items():
         facts = {
             "head": name,

@@ -162,23 +162,22 @@ class ResultStore:
                 newest[stored.place] = stored
         return newest
 
-    def has(self, keys: Sequence[str], file: str) -> bool:
-        """Check whether there is an entry with one of these keys, and set its file.
+    def has(self, key: str, file: str) -> bool:
+        """Check whether there is an entry with this key, and set its file.
 
         Parameters
         ----------
-        keys : sequence of str
+        key : str
         file : str
             Path of the embeddings file of this run, which becomes the file of the entry.
         """
-        for key in keys:
-            if key in self._stored:
-                stored = self._stored[key]
-                # The file has the same values, but may have another path.
-                stored.entry.facts["file"] = file
-                self._prefer(stored)
-                return True
-        return False
+        if key not in self._stored:
+            return False
+        stored = self._stored[key]
+        # The file has the same values, but may have another path.
+        stored.entry.facts["file"] = file
+        self._prefer(stored)
+        return True
 
     def _prefer(self, stored: StoredEntry) -> None:
         """Make an entry the newest one of its head, embedding and repeat."""
