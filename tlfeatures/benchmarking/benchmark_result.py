@@ -21,6 +21,7 @@ from tlfeatures.benchmarking.store.results_file import (
     read_entries_of,
     read_results,
     read_study_of,
+    results_facts,
 )
 from tlfeatures.benchmarking.study import Study
 from tlfeatures.errors import FormatError
@@ -77,12 +78,7 @@ class Benchmark:
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready plain data: the content of `results.json`."""
-        return {
-            **self.study.to_dict(),
-            "commands": self.commands,
-            **self.comparison.to_dict(),
-            "heads": [entry.facts for entry in self.entries],
-        }
+        return results_facts(self.study, self.commands, self.comparison.to_dict(), self.entries)
 
     def predictions_table(self) -> dict[str, NDArray[Any]]:
         """Return the out-of-fold predictions of all entries, for example for a data frame.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -70,6 +70,33 @@ def read_again_if_changed(folder: Path, read: Callable[[Path], Read]) -> Read:
         if (now.st_ino, now.st_mtime_ns) == (before.st_ino, before.st_mtime_ns):
             raise
     return read(folder)
+
+
+def results_facts(
+    study: Study, commands: list[str], ranking: Mapping[str, Any], entries: Iterable[Entry]
+) -> dict[str, Any]:
+    """Return the content of `results.json`.
+
+    Parameters
+    ----------
+    study : Study
+    commands : list of str
+        Command lines of the runs that computed the entries.
+    ranking : mapping
+        Result of `Comparison.to_dict`.
+    entries : iterable of Entry
+
+    Returns
+    -------
+    dict
+        JSON-ready.
+    """
+    return {
+        **study.to_dict(),
+        "commands": commands,
+        **ranking,
+        "heads": [entry.facts for entry in entries],
+    }
 
 
 def write_results(folder: Path, facts: Mapping[str, Any]) -> None:

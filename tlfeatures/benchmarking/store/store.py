@@ -17,7 +17,7 @@ from tlfeatures.benchmarking.store.entry_file import (
     write_entry,
 )
 from tlfeatures.benchmarking.store.format import ENTRIES, RESULTS, STUDY
-from tlfeatures.benchmarking.store.results_file import read_results, write_results
+from tlfeatures.benchmarking.store.results_file import read_results, results_facts, write_results
 from tlfeatures.benchmarking.store.study_file import has_study, write_study
 from tlfeatures.benchmarking.study import Study
 from tlfeatures.errors import ParameterError
@@ -206,13 +206,13 @@ class ResultStore:
         self._stored[entry.facts["key"]] = stored
         self.computed += 1
 
-    def write(self, more: Mapping[str, Any] | None = None) -> None:
+    def write(self, ranking: Mapping[str, Any]) -> None:
         """Write `results.json`; call it inside `updating`.
 
         Parameters
         ----------
-        more : mapping, optional
-            Further facts, such as the ranking.
+        ranking : mapping
+            Result of `Comparison.to_dict`.
 
         Raises
         ------
@@ -226,13 +226,7 @@ class ResultStore:
         }
         if self.folder is None:
             return
-        facts = {
-            **self.study.to_dict(),
-            "commands": self.commands,
-            **(more or {}),
-            "heads": [entry.facts for entry in entries],
-        }
-        write_results(self.folder, facts)
+        write_results(self.folder, results_facts(self.study, self.commands, ranking, entries))
         self._remove_replaced(self.folder)
 
     def _remove_replaced(self, folder: Path) -> None:
