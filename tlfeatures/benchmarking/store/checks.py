@@ -84,12 +84,6 @@ def check_items(path: Path, name: str, items: list[Any], kind: Any) -> None:
         check_kinds(path, {name: item}, {name: kind})
 
 
-def damaged(path: Path, error: Exception) -> FormatError:
-    """Return a one-line error for a damaged file, with the reason and the remedy."""
-    why = f"there is no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
-    return FormatError(f"{path} is damaged ({why[:200]}); {remedy(path)}")
-
-
 @contextmanager
 def as_format_error(path: Path) -> Iterator[None]:
     """Convert the errors of reading a damaged file to a FormatError that names the file."""
@@ -98,4 +92,6 @@ def as_format_error(path: Path) -> Iterator[None]:
     except OSError as error:
         raise FormatError(f"{path} can't be read: {error.strerror}") from error
     except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
-        raise damaged(path, error) from error
+        no_key = isinstance(error, KeyError)
+        why = f"there is no {error}" if no_key else " ".join(str(error).split())
+        raise FormatError(f"{path} is damaged ({why[:200]}); {remedy(path)}") from error
