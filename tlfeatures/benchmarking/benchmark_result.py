@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tlfeatures.benchmarking.comparison import Comparison, Rank
 from tlfeatures.benchmarking.entries import Entry
 from tlfeatures.benchmarking.predictions import predictions_table
-from tlfeatures.benchmarking.store.checks import check_items, check_kinds, remedy
+from tlfeatures.benchmarking.store.checks import check_items, check_kinds, check_scores, remedy
 from tlfeatures.benchmarking.store.format import RESULTS
 from tlfeatures.benchmarking.store.results_file import (
     check_folder,
@@ -146,10 +146,6 @@ _RANK: dict[str, Any] = {
     **{"fit_seconds": float | int, "repeats": int, "keys": list},
     **dict.fromkeys(("best", "tuned"), bool),
 }
-_SCORE: dict[str, Any] = {
-    **dict.fromkeys(("score", "mean", "std"), float | int | None),
-    **{"interval": list | None, "folds": list, "reason": str | None},
-}
 _INTERVAL: dict[str, Any] = {"low": float | int, "high": float | int}
 
 
@@ -161,9 +157,8 @@ def _check_ranking(path: Path, stored: Mapping[str, Any]) -> None:
     for rank in stored["ranking"]:
         check_kinds(path, rank, _RANK)
         check_items(path, "keys", rank["keys"], str)
-        check_kinds(path, rank["scores"], {stored["scoring"]: dict, "accuracy": dict})
+        check_scores(path, rank["scores"], (stored["scoring"], "accuracy"))
         for score in rank["scores"].values():
-            check_kinds(path, score, _SCORE)
             if score["interval"] is not None:
                 check_kinds(path, dict(zip(_INTERVAL, score["interval"], strict=False)), _INTERVAL)
     if not stored["ranking"]:

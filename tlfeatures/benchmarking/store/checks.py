@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tlfeatures.benchmarking.store.format import FORMAT, FORMAT_VERSION, RESULTS, STUDY
+from tlfeatures.benchmarking.store.format import (
+    ENTRY_SCORE,
+    FORMAT,
+    FORMAT_VERSION,
+    RESULTS,
+    STUDY,
+)
 from tlfeatures.errors import FormatError
 
 
@@ -82,6 +88,19 @@ def check_items(path: Path, name: str, items: list[Any], kind: Any) -> None:
     """Check that all items of a list have the right type; see `check_kinds`."""
     for item in items:
         check_kinds(path, {name: item}, {name: kind})
+
+
+def check_scores(path: Path, scores: Any, names: Iterable[str]) -> None:
+    """Check that these scores are present, and that all scores have their facts.
+
+    Raises
+    ------
+    FormatError
+        See `check_kinds`.
+    """
+    check_kinds(path, scores, dict.fromkeys(names, dict))
+    for score in scores.values():
+        check_kinds(path, score, ENTRY_SCORE)
 
 
 @contextmanager

@@ -12,12 +12,17 @@ import numpy as np
 
 from tlfeatures.benchmarking.entries import Entry, series_of
 from tlfeatures.benchmarking.store.archive import Arrays, read_archive, write_archive
-from tlfeatures.benchmarking.store.checks import as_format_error, check_format, check_kinds, remedy
+from tlfeatures.benchmarking.store.checks import (
+    as_format_error,
+    check_format,
+    check_kinds,
+    check_scores,
+    remedy,
+)
 from tlfeatures.benchmarking.store.format import (
     ENTRIES,
     ENTRY_ARRAYS,
     ENTRY_FACTS,
-    ENTRY_SCORE,
     FILE_FACTS,
     FORMAT,
     FORMAT_VERSION,
@@ -164,9 +169,7 @@ def read_entry(folder: Path, key: str, study: Study) -> StoredEntry:
 def check_entry_facts(path: Path, facts: Any) -> None:
     """Raise a FormatError if a fact of an entry is missing or has a wrong type."""
     check_kinds(path, facts, ENTRY_FACTS)
-    check_kinds(path, facts["scores"], dict.fromkeys(SCORES, dict))
-    for score in facts["scores"].values():
-        check_kinds(path, score, ENTRY_SCORE)
+    check_scores(path, facts["scores"], SCORES)
 
 
 def _entry(facts: Mapping[str, Any], arrays: Arrays, study: Study) -> Entry:
