@@ -137,8 +137,9 @@ def _write(folder: Path, target: Path, suffix: str, named: str) -> PredictionsTa
     rows = 0
     with replacing(target) as fresh, _WRITERS[suffix](fresh) as table:
         for entry in read_entries_of(folder, stored, study):
-            table.add(prediction_columns(study, entry))
-            rows += int((entry.fold >= 0).sum())
+            columns = prediction_columns(study, entry)
+            table.add(columns)
+            rows += len(columns["id"])
     return PredictionsTable(named, rows, len(stored["heads"]))
 
 
