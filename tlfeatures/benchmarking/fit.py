@@ -124,7 +124,7 @@ def fit(
     >>> result.verdict[0]  # doctest: +SKIP
     'logreg: accuracy 85.1 % (95 % interval 82.9 to 87.0 %) on 1,078 tested images. Always ...'
     """
-    heads = checked_heads(heads, params)
+    named = checked_heads(heads, params)
     if model is not None:
         check_model_target(model)
         check_card_target(model)
@@ -140,7 +140,7 @@ def fit(
     )
     plan = Plan.of(
         dataset,
-        heads,
+        named,
         params=params,
         tune=tune,
         scoring=scoring,

@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.stratified_folds import Fold
 from tlfeatures.errors import ParameterError
-from tlfeatures.heads.make_heads import Heads, make_heads, named_heads
+from tlfeatures.heads.make_heads import make_heads
 from tlfeatures.heads.table import Grid, OneHead, head_grid
 from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer
 from tlfeatures.model_selection.cross_validation import check_scoring
@@ -58,7 +58,7 @@ class Plan:
     def of(
         cls,
         data: Dataset,
-        heads: Heads,
+        heads: Mapping[str, OneHead],
         *,
         params: Mapping[str, Any] | None,
         tune: bool,
@@ -73,7 +73,9 @@ class Plan:
         Parameters
         ----------
         data : Dataset
-        heads, params, tune, scoring, cv, split, repeats, random_state
+        heads : mapping of name to str or scikit-learn classifier
+            Result of `named_heads`.
+        params, tune, scoring, cv, split, repeats, random_state
             See `tlfeatures.benchmark`.
 
         Raises
@@ -89,8 +91,7 @@ class Plan:
         check_scoring(scoring, data.classes)
         chosen, folds = _folds(data, cv, split, repeats, random_state)
         scorer = scorer_of(data, folds[0], random_state)
-        named = named_heads(heads)
-        return cls(named, params or {}, tune, scoring, chosen, folds, random_state, scorer)
+        return cls(heads, params or {}, tune, scoring, chosen, folds, random_state, scorer)
 
     @property
     def ranked_by(self) -> str:

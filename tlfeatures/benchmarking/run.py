@@ -122,7 +122,7 @@ def benchmark(
     >>> benchmark("photos.h5", heads=["logreg", "knn"])  # doctest: +SKIP
     >>> benchmark(load_dataset("photos.h5"), heads={"deep": MLPClassifier()})  # doctest: +SKIP
     """
-    heads = checked_heads(heads, params)
+    named = checked_heads(heads, params)
     datasets = load_datasets(
         data,
         embeddings,
@@ -135,7 +135,7 @@ def benchmark(
     )
     plan = Plan.of(
         datasets[0],
-        heads,
+        named,
         params=params,
         tune=tune,
         scoring=scoring,
