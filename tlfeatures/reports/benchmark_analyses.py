@@ -66,7 +66,6 @@ class Analyses:
         self._data = BenchmarkData(benchmark, datasets)
         self._cache = AnalysisCache(benchmark.out)
         self._n_jobs, self._progress = n_jobs, progress
-        self._entries = {entry.facts["key"]: entry for entry in benchmark.entries}
 
     # ---- heads
 
@@ -103,7 +102,7 @@ class Analyses:
 
     def entry(self, rank: Rank) -> Entry:
         """Return a rank's entry of the first repeat."""
-        return self._entries[rank.keys[0]]
+        return self.benchmark.entries_of(rank)[0]
 
     def predictions(self, rank: Rank) -> OutOfFold:
         """Return a rank's out-of-fold predictions of the first repeat."""
