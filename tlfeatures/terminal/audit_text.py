@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tlfeatures.names import counted
 from tlfeatures.terminal.shared_lines import RANDOM_WEIGHTS
 from tlfeatures.terminal.tables import table
 
@@ -17,8 +18,7 @@ def render_audit(result: Audit, top: int = 20) -> str:
     counts = ", ".join(f"{count:,} {kind}" for kind, count in result.counts.items())
     lines = [f"{result.embedding} of {result.file}: {result.images:,} images"]
     nothing = "no problems found" if result.judged else "no copies and no outliers found"
-    noun = "finding" if len(findings) == 1 else "findings"
-    lines.append(f"{len(findings):,} {noun}: {counts}" if findings else nothing)
+    lines.append(f"{counted(len(findings), 'finding')}: {counts}" if findings else nothing)
     if not result.judged:
         lines.append("The labels could not be judged: see the warning.")
     lines.append(

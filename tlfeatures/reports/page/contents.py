@@ -14,7 +14,7 @@ from tlfeatures.features.backbones.table import title_of
 from tlfeatures.features.file.reader import read_header
 from tlfeatures.heads.table import HEADS
 from tlfeatures.metrics.scores import score_name
-from tlfeatures.names import as_list, some_of, unknown_name
+from tlfeatures.names import as_list, counted, some_of, unknown_name
 from tlfeatures.reports.benchmark_analyses import Analyses
 from tlfeatures.reports.diagnostics import METHODS, confusion
 from tlfeatures.reports.page import sections
@@ -293,7 +293,7 @@ def _origin(analyses: Analyses, rank: Rank) -> dict[str, Any]:
 def _copies(pairs: int) -> str:
     if not pairs:
         return "none"
-    return f"{pairs:,} {'pair' if pairs == 1 else 'pairs'}, each in one fold"
+    return f"{counted(pairs, 'pair')}, each in one fold"
 
 
 def _study(facts: Mapping[str, Any]) -> dict[str, str]:
