@@ -48,7 +48,7 @@ def render_fit(result: FitResult) -> str:
         if len(ranking) > 1:
             lines.append("\nTo see the scores of each fold, use --json or name one head.")
         else:
-            lines += [f"\n{_folds(ranking[0])}", *missing_lines(_missing_in_folds(ranking))]
+            lines += [f"\n{_folds(ranking[0])}", *missing_lines(_missing_in_folds(ranking[0]))]
     lines += ["", *verdict_lines(result.benchmark.comparison)]
     if result.model_file is None:
         lines.append("\nNo model was saved; -o MODEL saves the best head.")
@@ -86,12 +86,11 @@ def _value(value: Any) -> str:
     return f"{value:g}" if is_number else str(value)
 
 
-def _missing_in_folds(ranks: list[Rank]) -> Iterator[tuple[str, str, str | None]]:
+def _missing_in_folds(rank: Rank) -> Iterator[tuple[str, str, str | None]]:
     """Give head, score and reason of each score that a fold doesn't define."""
-    for rank in ranks:
-        for name, record in rank.scores.items():
-            if record["mean"] is None and record["score"] is not None:
-                yield rank.label, f"{score_words(name)} of folds", record["reason"]
+    for name, record in rank.scores.items():
+        if record["mean"] is None and record["score"] is not None:
+            yield rank.label, f"{score_words(name)} of folds", record["reason"]
 
 
 def _folds(rank: Rank) -> str:
