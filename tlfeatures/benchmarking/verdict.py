@@ -1,7 +1,7 @@
 """The verdict: what the scores say, in sentences.
 
-It says whether the best head is surely better than always naming the largest class, and which heads
-are significantly different from it.
+It says whether the best head is surely better than always predicting the largest class, and which
+heads are significantly different from it.
 """
 
 from __future__ import annotations

@@ -56,9 +56,9 @@ def predict(
     its label, and the probability p_CLASS of each class.
 
     IMAGES are files or folders. With a single -, the command reads paths of image files from
-    standard input, one per line, and prints one line for each path as soon as it can. Another
-    program can so keep the command running. The header of the table is printed once the model is
-    loaded.
+    standard input, one per line, and prints one line for each path as soon as it can. In this way,
+    another program can keep the command running. The header of the table is printed once the model
+    is loaded.
     """
     from tlfeatures.models.model import Model
 

@@ -100,7 +100,7 @@ def contents(analyses: Analyses, options: Options) -> dict[str, Any]:
     pictures = parts.pictures(list(dict.fromkeys(wanted)))
     return {
         **_answer(analyses, rank, options.title),
-        **_naming_the_largest(comparison, rank),
+        **_largest_class(comparison, rank),
         "ranking": sections.ranking(comparison),
         "heat_map": sections.heat_map(comparison),
         "confusion": sections.confusion_matrix(confusion(predictions)),
@@ -251,8 +251,8 @@ def _validation(facts: Mapping[str, Any], repeats: int) -> str:
     return f"{facts['folds']}-fold cross-validation{times}"
 
 
-def _naming_the_largest(comparison: Comparison, rank: Rank) -> dict[str, Any]:
-    """The accuracy of always naming the largest class, and whether the head surely beats it."""
+def _largest_class(comparison: Comparison, rank: Rank) -> dict[str, Any]:
+    """Accuracy of always predicting the largest class, and whether the head is surely better."""
     largest = comparison.largest_class
     return {
         "largest_class": largest.label,
