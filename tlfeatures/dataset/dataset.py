@@ -58,8 +58,8 @@ class Dataset(EqualByValue):
     copies : ndarray of shape (p, 2), int
         Pairs of rows that are the same image, or nearly.
     near_duplicates : float or None
-        Least similarity of two images at which they were taken for copies; None: only identical
-        files were.
+        Smallest similarity of two images that count as copies. None means that only identical
+        files are copies.
     digests : ndarray of shape (n, 32), uint8, or None
         sha256 of each image file.
     variants : ndarray of shape (n, v, d), float32, or None

@@ -88,12 +88,15 @@ def distances(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArra
     squares: NDArray[np.float32] = first @ second.T
     squares *= -2
     squares += 2
-    squares[squares < _SAME] = 0  # equal rows may differ, or be negative, because of rounding
-    return np.sqrt(squares, out=squares)
+    return _roots(squares)
 
 
 def row_distances(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the distance of each row of `first` to the same row of `second`; see `distances`."""
-    squares: NDArray[np.float32] = 2 - 2 * np.einsum("ij,ij->i", first, second)
-    squares[squares < _SAME] = 0
+    return _roots(2 - 2 * np.einsum("ij,ij->i", first, second))
+
+
+def _roots(squares: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Convert squared distances to distances, in place."""
+    squares[squares < _SAME] = 0  # equal rows may differ, or be negative, because of rounding
     return np.sqrt(squares, out=squares)

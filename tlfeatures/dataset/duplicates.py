@@ -164,7 +164,8 @@ def find_copies(
             "no limit of near-duplicates was measured for backbone %s: only identical files are "
             "kept together; give --near-duplicates SIMILARITY to keep others together, too (%g is "
             "for vgg16)",
-            *(spec.backbone, NEAR_DUPLICATE),
+            spec.backbone,
+            NEAR_DUPLICATE,
         )
     return np.unique(np.concatenate([same, near]), axis=0), len(same)
 
@@ -197,9 +198,7 @@ def pair_similarities(X: ArrayLike, pairs: NDArray[np.int64]) -> NDArray[np.floa
     for part in parts(len(defined), block):
         i, j = pairs[defined[part]].T
         distance = row_distances(unit_roots(X[i]), unit_roots(X[j]))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            far = distance / np.minimum(scales[i], scales[j])
-        similarity[defined[part]] = 1 - np.nan_to_num(far, nan=0, posinf=np.inf)
+        similarity[defined[part]] = _similarity(distance, scales[i], scales[j])
     return similarity
 
 
@@ -256,11 +255,18 @@ def _similarities(
         unit = unit_roots(X[first])
         for second in blocks[number:]:
             table = distances(unit, unit if second is first else unit_roots(X[second]))
-            scale = np.minimum(scales[first][:, None], scales[second])
-            with np.errstate(divide="ignore", invalid="ignore"):
-                table /= scale
-            # 0 / 0 occurs if a tenth of the images are copies of each other
-            yield first, second, 1 - np.nan_to_num(table, copy=False, nan=0, posinf=np.inf)
+            yield first, second, _similarity(table, scales[first][:, None], scales[second])
+
+
+def _similarity(
+    distance: NDArray[np.float32], scale: NDArray[np.float32], other_scale: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Return similarities, as the module's docstring defines them; `distance` is overwritten."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        distance /= np.minimum(scale, other_scale)
+    # 0 / 0 occurs if a tenth of the images are copies of each other
+    similarity: NDArray[np.float32] = 1 - np.nan_to_num(distance, copy=False, nan=0, posinf=np.inf)
+    return similarity
 
 
 class _Pairs:

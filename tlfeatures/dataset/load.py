@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from numbers import Real
 from typing import TypeAlias
@@ -87,7 +87,12 @@ def as_dataset(
         "variants": variants is not None,
         "looks": looks,
     }
-    refuse_options_of_file(name for name, is_given in given.items() if is_given)
+    listed = ", ".join(name for name, is_given in given.items() if is_given)
+    if listed:
+        raise ParameterError(
+            f"{listed} can't be changed for a Dataset; give {listed} to load_dataset, or give the "
+            "embeddings file instead of the Dataset"
+        )
     return data
 
 
@@ -96,16 +101,6 @@ def check_data(data: object) -> None:
     if not isinstance(data, str | os.PathLike | Dataset):
         raise ParameterError(
             f"data is of the type {type(data).__name__}; expected an embeddings file or a Dataset"
-        )
-
-
-def refuse_options_of_file(names: Iterable[str]) -> None:
-    """Raise `ParameterError` if there are names of options that apply to files only."""
-    listed = ", ".join(names)
-    if listed:
-        raise ParameterError(
-            f"{listed} can't be changed for a Dataset; give {listed} to load_dataset, or give the "
-            "embeddings file instead of the Dataset"
         )
 
 

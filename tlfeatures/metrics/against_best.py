@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer, Predictions
+from tlfeatures.metrics.score_records import PooledScore
 from tlfeatures.metrics.scores import SCORES, score_name
 from tlfeatures.metrics.significance import (
     corrected_t_test,
@@ -23,7 +23,6 @@ LEVEL = 0.05  # significance level
 VERY_FEW = 20  # with fewer tested images (or groups), there is no test over images
 
 Floats = NDArray[np.float64]
-Score = Mapping[str, Any]  # score, interval and reason, as `BootstrapScorer.score` returns them
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ class Outcome:
 
 
 def compare_folds(
-    ranked: Sequence[Sequence[FoldScores]], best_score: Score, scoring: str
+    ranked: Sequence[Sequence[FoldScores]], best_score: PooledScore, scoring: str
 ) -> tuple[list[Outcome], float]:
     """Compare the fold scores of each head with the fold scores of the best head.
 
@@ -89,7 +88,7 @@ def compare_folds(
     ----------
     ranked : sequence of sequences of FoldScores
         Fold scores of each head, one for each repeat. The best head comes first.
-    best_score : mapping with score and reason
+    best_score : PooledScore
         Pooled score of the best head, or the reason why it has none.
     scoring : str
         Name of the score.
@@ -143,7 +142,7 @@ def _differences(best: Sequence[FoldScores], other: Sequence[FoldScores]) -> Flo
 
 def compare_images(
     ranked: Sequence[Sequence[Predictions]],
-    scores: Sequence[Score],
+    scores: Sequence[PooledScore],
     scoring: str,
     scorer: BootstrapScorer,
 ) -> list[Outcome]:
@@ -153,7 +152,7 @@ def compare_images(
     ----------
     ranked : sequence of sequences of Predictions
         Predictions of each head, one for each repeat. The best head comes first.
-    scores : sequence of mappings with score and reason
+    scores : sequence of PooledScore
         Pooled score of each head, or the reason why it has none.
     scoring : str
         Name of the score.
@@ -199,7 +198,7 @@ def _mean(differences: Floats) -> float:
 
 
 def _outcomes(
-    best_score: Score, differences: list[float], p: list[float], reasons: list[str | None]
+    best_score: PooledScore, differences: list[float], p: list[float], reasons: list[str | None]
 ) -> list[Outcome]:
     """Return the outcomes of all heads; the best head is untested if it has no score."""
     missing = best_score["score"] is None

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from tlfeatures.errors import ParameterError
+from tlfeatures.names import some_of
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.integer[Any]]
@@ -124,6 +125,31 @@ def without_images(absent: Sequence[str]) -> str:
     """Return the reason "no tested image is of ...", with the names of at most three classes."""
     more = f" and {len(absent) - 3} more" if len(absent) > 3 else ""
     return f"no tested image is of {', '.join(absent[:3])}{more}"
+
+
+def codes_of(labels: NDArray[Any], classes: NDArray[np.str_]) -> NDArray[np.int_]:
+    """Return the class codes of labels that a head predicts.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (m,)
+    classes : ndarray of shape (k,), str
+        Names of the classes, sorted.
+
+    Raises
+    ------
+    ParameterError
+        If a label is none of the classes.
+    """
+    codes: NDArray[np.int_] = np.minimum(np.searchsorted(classes, labels), len(classes) - 1)
+    wrong = classes[codes] != labels
+    if np.any(wrong):
+        label = np.asarray(labels)[wrong][0]
+        raise ParameterError(
+            f"its label {label!r} is none of the classes ({some_of(classes.tolist(), 6)}); a head "
+            "must give the labels that it was fitted on"
+        )
+    return codes
 
 
 def _check_shapes(

@@ -14,14 +14,9 @@ from sklearn.metrics import get_scorer
 
 from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import ParameterError
-from tlfeatures.metrics.scores import (
-    missing_scores,
-    pooled_scores,
-    without_images,
-)
+from tlfeatures.metrics.scores import codes_of, missing_scores, pooled_scores, without_images
 from tlfeatures.model_selection.fit_warnings import collected
 from tlfeatures.model_selection.head_fit import Columns, Rows
-from tlfeatures.names import some_of
 
 _ROUNDING = 1e-6  # probabilities may be below 0 by so much
 EPOCH_SCORES = ("loss", "accuracy", "validation_loss", "validation_accuracy")
@@ -94,31 +89,6 @@ def score_head(
             scores[name], reason = _extra_score(name, head, X, y, classes)
             reasons |= {} if reason is None else {name: reason}
     return FoldResult(scores, predicted, table, 0.0, (), reasons)
-
-
-def codes_of(labels: NDArray[Any], classes: NDArray[np.str_]) -> Rows:
-    """Give the codes of labels that a head predicts.
-
-    Parameters
-    ----------
-    labels : ndarray of shape (m,)
-    classes : ndarray of shape (k,), str
-        Sorted.
-
-    Raises
-    ------
-    ParameterError
-        If a label is none of the classes.
-    """
-    codes: Rows = np.minimum(np.searchsorted(classes, labels), len(classes) - 1)
-    wrong = classes[codes] != labels
-    if np.any(wrong):
-        label = np.asarray(labels)[wrong][0]
-        raise ParameterError(
-            f"its label {label!r} is none of the classes ({some_of(classes.tolist(), 6)}); a head "
-            "must give the labels that it was fitted on"
-        )
-    return codes
 
 
 def _unweighted(codes: Rows, predicted: Rows, table: NDArray[np.float64]) -> dict[str, float]:

@@ -103,6 +103,7 @@ def fit_and_score(
     """Fit each head of a fold and score it; see `Trainer.run`."""
     users = sum(map(uses_coordinates, task.heads.values()))
     shared, y = _SharedColumns(rows.X, task.train, task.test, users), rows.y
+    arguments = fit_arguments(rows, task.train)
     results = {}
     with one_thread():
         for name, head in task.heads.items():
@@ -110,7 +111,7 @@ def fit_and_score(
             rest = clone(rest).set_params(**task.params.get(name, {}))
             with collected(name) as lines:
                 started = time.perf_counter()
-                fit_head(rest, X_train, y[task.train], fit_arguments(rows, task.train), name)
+                fit_head(rest, X_train, y[task.train], arguments, name)
                 seconds = time.perf_counter() - started
                 with as_parameter_error(name, "predict"):
                     result = score_head(rest, X_test, y[task.test], classes, scoring)
@@ -187,6 +188,7 @@ def follow_epochs(
 ) -> tuple[dict[str, NDArray[np.float64]], list[str]]:
     """Return the scores of each head after each epoch, and warnings; see `Trainer`."""
     shared, y = _SharedColumns(rows.X, task.train, task.test, 1), rows.y
+    arguments = fit_arguments(rows, task.train)
     codes = np.searchsorted(classes, y)
     tables = {}
     warnings: list[str] = []
@@ -202,7 +204,7 @@ def follow_epochs(
                     (X_test, codes[task.test]),
                 ]
                 with_present(last, y[task.train])
-                accepted = fit_arguments(rows, task.train).accepted_by(last)
+                accepted = arguments.accepted_by(last)
                 epochs = last.fit_epochs(X_train, y[task.train], **accepted)
                 scores = [score_epoch(last, sides, classes) for _ in epochs]
             tables[name] = np.array(scores)

@@ -226,7 +226,7 @@ def _spec(facts: Facts) -> Iterator[str]:
     settings = {
         "backbone": spec["backbone"],
         "embedding": facts["embedding"],
-        "size": " x ".join(map(str, spec["size"])) + " pixels (height x width)",
+        "size": f"{_shape(spec['size'])} pixels (height x width)",
         **{
             key: spec[key]
             for key in ("resize", "crop", "color", "orientation", "alpha", "preprocessing")
@@ -240,14 +240,18 @@ def _spec(facts: Facts) -> Iterator[str]:
 
 
 def _declared_settings(spec: Facts) -> dict[str, str]:
-    """Give what the declaration of a network says about its layers."""
+    """Return what the declaration of a network says about its layers."""
     if not spec.get("declaration"):
         return {}
-    used = {
-        output["layer"]: f"tensor {output['tensor']}, {' x '.join(map(str, output['shape']))}"
+    return {
+        f"layer {output['layer']}": f"tensor {output['tensor']}, {_shape(output['shape'])}"
         for output in spec["declaration"]["outputs"]
     }
-    return {f"layer {layer}": text for layer, text in used.items()}
+
+
+def _shape(numbers: Sequence[int]) -> str:
+    """Write the numbers of a shape as in "7 x 7 x 512"."""
+    return " x ".join(map(str, numbers))
 
 
 def _value_range(spec: Facts) -> str:
@@ -283,7 +287,7 @@ def _weights(spec: Facts) -> Iterator[str]:
 
 
 def _declared(declaration: Facts) -> Iterator[str]:
-    """Tell what a user declared of an own network."""
+    """Write what a user has declared about their own network."""
     stated = {key: _text(declaration[key]) or "not stated" for key in ("source", "licence")}
     yield (
         "A network of the user's own, in an ONNX file. This program doesn't check what they "
@@ -297,7 +301,7 @@ def _declared(declaration: Facts) -> Iterator[str]:
         yield (
             f"Its check vector is verified at every start: norm {check['norm']:.6g} of "
             f"{_text(check['layer'])}, for the check image at "
-            f"{' x '.join(map(str, check['size']))} pixels."
+            f"{_shape(check['size'])} pixels."
         )
 
 

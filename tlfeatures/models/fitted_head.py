@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.equality import EqualByValue
-from tlfeatures.errors import FormatError, ModelError
+from tlfeatures.errors import FormatError, ModelError, ParameterError
 from tlfeatures.features.spec import Spec
+from tlfeatures.metrics.scores import codes_of
 from tlfeatures.models.card import card_path, check_card_target, render_card
 from tlfeatures.models.model_file import (
     check_facts,
@@ -80,12 +81,12 @@ class FittedHead(EqualByValue):
             If the embeddings have another number of columns, or the head is damaged.
         """
         labels = self._by_head("predict", X)
-        codes = np.minimum(np.searchsorted(self.classes, labels), len(self.classes) - 1)
-        if (np.asarray(self.classes)[codes] != labels).any():
+        try:
+            return codes_of(labels, np.array(self.classes))
+        except ParameterError as error:
             raise ModelError(
                 "the head gives labels that are not classes of the model; fit it again"
-            )
-        return codes
+            ) from error
 
     def _by_head(self, method: str, X: NDArray[np.float32]) -> NDArray[Any]:
         try:

@@ -16,10 +16,11 @@ the memory or crash the process. Invariants, and the modules that check them:
     ``format`` ("tlfeatures model"), ``format_version`` (integer), ``spec``, ``embedding``,
     ``classes``, ``counts`` (images of each class), ``images`` (number of training images),
     ``columns`` (of the embedding), ``head`` (name or class), ``variants`` (number for each training
-    image), ``versions``, ``outliers`` (threshold, share, neighbour, columns). The command `fit`
-    adds ``params``, ``tuned``, ``split``, ``folds``, ``groups``, ``copies``, ``compared`` (number
-    of heads), ``tested`` (number of images) and ``scores``. The command `info` reads only this
-    member.
+    image), ``versions``, ``outliers`` (the facts of an `OutlierDetector`). The command `fit` adds
+    ``params``, ``tuned``, ``split``, ``included`` (tested splits that the head is also fitted on),
+    ``folds``, ``groups``, ``copies``, ``compared`` (number of heads), ``tested`` (number of
+    images), ``scores`` and ``verdict`` (sentences). `fact_schema` has the type of each fact. The
+    command `info` reads only this member.
 ``schema.json`` and ``*.npy`` in the same folder
     The fitted head, as skops stores it (JSON and NumPy arrays).
 ``training/digests.npy``
