@@ -125,33 +125,26 @@ class Declaration:
         return next(output for output in self.outputs if output.layer == layer)
 
     def contradiction(self, other: Declaration) -> tuple[str, str, str] | None:
-        """Give the first thing that two declarations of one file say about it in different ways.
+        """Return the first difference in how two declarations read the same ONNX file.
 
-        Layers that only one of them has contradict nothing.
+        Layers that only one of them has don't count.
 
         Returns
         -------
         (name, own value, other's value) or None
         """
-        mine = {output.layer: output for output in self.outputs}
-        pairs = [
-            ("input", (self.input, self.layout), (other.input, other.layout)),
-            *(
-                (
-                    f"layer {output.layer}",
-                    (mine[output.layer].tensor, mine[output.layer].layout or "vector"),
-                    (output.tensor, output.layout or "vector"),
-                )
-                for output in other.outputs
-                if output.layer in mine
-            ),
-        ]
-        differences = (
-            (name, f"{tensor} ({axes})", f"{theirs[0]} ({theirs[1]})")
-            for name, (tensor, axes), theirs in pairs
-            if (tensor, axes) != theirs
-        )
-        return next(differences, None)
+        mine = self._tensors()
+        for name, theirs in other._tensors().items():
+            if mine.get(name, theirs) != theirs:
+                return name, mine[name], theirs
+        return None
+
+    def _tensors(self) -> dict[str, str]:
+        """Describe input and layers: name and axes of their tensors in the file."""
+        tensors = {"input": f"{self.input} ({self.layout})"}
+        for output in self.outputs:
+            tensors[f"layer {output.layer}"] = f"{output.tensor} ({output.layout or 'vector'})"
+        return tensors
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON-ready plain data."""
