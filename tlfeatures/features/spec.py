@@ -9,7 +9,7 @@ from typing import Any
 from tlfeatures.errors import FormatError, ParameterError
 from tlfeatures.features.backbones.declaration import Declaration
 from tlfeatures.features.backbones.quantization import Quantization
-from tlfeatures.features.backbones.record import Backbone
+from tlfeatures.features.backbones.record import LARGEST_SIDE, Backbone
 from tlfeatures.features.backbones.table import BACKBONES, find_backbone
 from tlfeatures.features.images.augment import Augmentation
 from tlfeatures.features.images.value_range import ValueRange, parse_value_range
@@ -23,8 +23,6 @@ _OBJECTS = {"size", "augmentation", "quantization", "value_range", "declaration"
 
 # What happens to every image: this version has one value for each of these entries.
 IMAGE_RULES = ("resize", "crop", "color", "orientation", "alpha")
-
-_LARGEST_SIDE = 65_535  # pixels, of a JPEG
 
 
 @dataclass(frozen=True)
@@ -182,7 +180,7 @@ def _check_plain(data: Any, names: set[str]) -> None:
         raise FormatError(f"its spec is not one that this version reads: {keys}")
     size = data["size"]
     sides = size if isinstance(size, list) else []
-    if [type(side) is int and 0 < side <= _LARGEST_SIDE for side in sides] != [True, True]:
+    if [type(side) is int and 0 < side <= LARGEST_SIDE for side in sides] != [True, True]:
         raise FormatError(f"its spec has the size {str(size)[:40]}, expected height and width")
     types = {"weights_sha256": str | None, "top_sha256": str | None, "random_state": int | None}
     for name in names - _OBJECTS:
@@ -218,6 +216,6 @@ def parse_size(size: Any) -> tuple[int, int]:
         numbers = []
     if len(numbers) not in (1, 2) or min(numbers) < 1:
         raise ParameterError(f"size must be a number of pixels or H,W (224 or 150,200), got {size}")
-    if max(numbers) > _LARGEST_SIDE:
-        raise ParameterError(f"size must be at most {_LARGEST_SIDE:,} pixels a side, got {size}")
+    if max(numbers) > LARGEST_SIDE:
+        raise ParameterError(f"size must be at most {LARGEST_SIDE:,} pixels a side, got {size}")
     return numbers[0], numbers[-1]

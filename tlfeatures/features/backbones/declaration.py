@@ -24,8 +24,8 @@ NUMBERS = ("float32", "uint8")
 
 MOST_OUTPUTS = 32
 MOST_FIRST = 64  # values of a check vector
+MOST_VALUES = 2**29  # of a tensor
 _LONGEST_NAME, _LONGEST_TEXT = 64, 200  # characters; the spec is an attribute of at most 64 kB
-_LARGEST = 2**29  # values of an output
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
@@ -199,7 +199,7 @@ def name_of(value: Any, kind: str) -> str:
 
 def text_of(value: Any, kind: str) -> str:
     """Check a text on one line, which may be empty."""
-    if not isinstance(value, str) or len(value) > _LONGEST_TEXT or not (value + "a").isprintable():
+    if not isinstance(value, str) or len(value) > _LONGEST_TEXT or not value.isprintable():
         raise ValueError(
             f"{kind} must be a text of one line, up to {_LONGEST_TEXT} characters, got "
             f"{_short(value)}"
@@ -236,7 +236,7 @@ def shape_of(value: Any, lengths: tuple[int, ...], kind: str) -> Shape:
     """Check a shape of positive whole numbers."""
     values = tuple(value) if isinstance(value, list | tuple) else ()
     whole = all(type(item) is int and item > 0 for item in values)
-    if len(values) not in lengths or not whole or math.prod(values) > _LARGEST:
+    if len(values) not in lengths or not whole or math.prod(values) > MOST_VALUES:
         raise ValueError(f"{kind} has the shape {_short(value)}")
     return values
 

@@ -29,13 +29,13 @@ from tlfeatures.features.backbones.declaration import (
     shape_of,
     text_of,
 )
+from tlfeatures.features.backbones.record import LARGEST_SIDE
 from tlfeatures.features.backbones.table import BACKBONES
 
 FORMAT = "tlfeatures backbone"
 FORMAT_VERSION = 1
 
 _MOST_BYTES = 200_000
-_LARGEST_SIDE = 65_535
 _KEYS = {
     *("format", "version", "name", "file", "sha256", "input", "layout", "size", "colour"),
     *("mean", "std", "outputs", "check", "source", "licence"),
@@ -200,8 +200,8 @@ def _sha256(value: Any) -> str:
 def _size(value: Any, kind: str) -> tuple[int, int]:
     sides = [value, value] if type(value) is int else value
     height, width = shape_of(sides, (2,), kind)
-    if max(height, width) > _LARGEST_SIDE:
-        raise ValueError(f"{kind} must be at most {_LARGEST_SIDE:,} pixels a side")
+    if max(height, width) > LARGEST_SIDE:
+        raise ValueError(f"{kind} must be at most {LARGEST_SIDE:,} pixels a side")
     return height, width
 
 

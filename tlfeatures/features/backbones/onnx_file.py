@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from tlfeatures.errors import WeightsError
+from tlfeatures.features.backbones.declaration import MOST_VALUES
 from tlfeatures.files import reason_of
 from tlfeatures.names import some_of
 
 MOST_BYTES = 2**30  # of a file: it is parsed in memory
-MOST_VALUES = 2**29  # of a tensor
 
 _DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
 _CHANNELS = 3
