@@ -155,14 +155,14 @@ def choose_for_declared(
     installed : bool
         Whether the engine must be installed and fit the device.
     """
-    if engine not in (None, "auto", DECLARED) or precision not in (None, "auto", "float32"):
-        given = " ".join(
-            f"--{name}"
-            for name, value in (("engine", engine), ("precision", precision))
-            if value not in (None, "auto", DECLARED, "float32")
-        )
+    given = {
+        "--engine": engine not in (None, "auto", DECLARED),
+        "--precision": precision not in (None, "auto", "float32"),
+    }
+    options = " ".join(option for option, is_given in given.items() if is_given)
+    if options:
         raise ParameterError(
-            f"a declared backbone is computed by {DECLARED} in float32: leave out {given}"
+            f"a declared backbone is computed by {DECLARED} in float32: leave out {options}"
         )
     if installed:
         check_engine(DECLARED, "float32", device)
