@@ -135,13 +135,12 @@ class NetworkFile:
             If a tensor is missing, the network can't run, or the check vector is another one.
         """
         check_engine(DECLARED, "float32", "cpu")
-        for own, given in zip(self._file.input.size(self._layout), size, strict=True):
-            if own not in (None, given):
-                height, width = self._file.input.size(self._layout)
-                raise ParameterError(
-                    f"backbone {self._declared.name} takes images of {height or 'any'} x "
-                    f"{width or 'any'} (height x width), got size {size[0]},{size[1]}"
-                )
+        if not self._takes(size):
+            height, width = self._file.input.size(self._layout)
+            raise ParameterError(
+                f"backbone {self._declared.name} takes images of {height or 'any'} x "
+                f"{width or 'any'} (height x width), got size {size[0]},{size[1]}"
+            )
         wanted = self._wanted(layers)
         draft = self._draft()
         network = OneImage(self._file, draft, [tensor for _, tensor, _ in wanted], size)
@@ -181,10 +180,14 @@ class NetworkFile:
         size = self.default_size if 0 in given.size else given.size
         if size is None:
             raise self._error("check: size is missing, and the file leaves it open")
-        for own, side in zip(self._file.input.size(self._layout), size, strict=True):
-            if own not in (None, side):
-                raise self._error(f"check: size is {size}, which the file doesn't take")
+        if not self._takes(size):
+            raise self._error(f"check: size is {size}, which the file doesn't take")
         return size
+
+    def _takes(self, size: tuple[int, int]) -> bool:
+        """Whether the file takes images of this height and width."""
+        sides = self._file.input.size(self._layout)
+        return all(own in (None, given) for own, given in zip(sides, size, strict=True))
 
     def _decide_layout(self) -> str:
         stated, declared = self._file.input.layout, self._declared.layout

@@ -56,9 +56,9 @@ class OnnxRuntimeBackbone:
         parts = [name.rpartition(".") for name in names]
         self._parts = [(layer, pool) for layer, _, pool in parts]
         self._names = names
-        layers = [declaration.output(layer).tensor for layer, _ in self._parts]
-        self._network = OneImage(file, declaration, layers, spec.size)
         self._outputs = {layer: declaration.output(layer) for layer, _ in self._parts}
+        tensors = [output.tensor for output in self._outputs.values()]
+        self._network = OneImage(file, declaration, tensors, spec.size)
         self._pool = ThreadPoolExecutor(threads or joblib.cpu_count())
 
     def embed(self, images: NDArray[np.uint8]) -> dict[str, Floats]:
