@@ -119,8 +119,8 @@ def choose_backbone(settings: Settings, old: Spec | None = None) -> Chosen:
     Returns
     -------
     backbone : str or DeclaredBackbone
-        A name in the table, or a user's own network. The file of such a network is opened unless
-        `old` says everything.
+        A name in the table, or a user's own network. The ONNX file of such a network is opened,
+        unless all facts about it are in `old`.
     size : (int, int)
         Height and width in pixels.
 

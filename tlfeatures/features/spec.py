@@ -17,7 +17,7 @@ from tlfeatures.features.images.value_range import ValueRange, parse_value_range
 PRECISIONS = ("float32", "bfloat16", "int8")
 
 # Entries that are recorded, but are no reason to recompute: the hash of the tensors decides, and
-# variants are stored separately from the images. A declaration is compared by itself.
+# variants are stored separately from the images. Declarations have their own comparison.
 _NOT_COMPARED = {"weights", "random_state", "augmentation", "declaration"}
 _OBJECTS = {"size", "augmentation", "quantization", "value_range", "declaration"}
 
@@ -42,8 +42,8 @@ class Spec:
         `imagenet`, `random`, `none` or the path of a file. Not compared: the hash decides.
     weights_sha256 : str or None
         Hash over the bytes of the convolution tensors in layer order (kernel, then bias), so
-        that one set of weights has one hash whatever file it came in. Of a declared backbone: hash
-        of the ONNX file.
+        that one set of weights has one hash whatever file it came in. For a declared backbone: the
+        hash of its ONNX file.
     top_sha256 : str or None
         The same over the tensors of the fully connected layers, where an embedding needs them.
     random_state : int or None
@@ -62,8 +62,8 @@ class Spec:
         How variants of the images are drawn, on which heads are trained, too. None: no variants.
         Not compared: the images themselves are embedded without it.
     declaration : Declaration or None
-        Of a user's own backbone. Compared as far as it says how the file is read: what it says
-        about source, licence and further layers makes no other embedding.
+        Declaration of a user's own backbone. Input and common layers are compared. Source, licence,
+        check vector and further layers aren't, because they don't change an embedding.
     """
 
     backbone: str
@@ -165,7 +165,7 @@ class Spec:
 
 
 def _declaration(data: dict[str, Any]) -> Declaration:
-    """Read the declaration, whose network takes its hash from the spec and computes in float32."""
+    """Read the declaration, and check that the spec's name and hash go with it."""
     declaration = Declaration.from_dict(data["declaration"])
     name = declaration.name
     if data["backbone"] != name or name in BACKBONES or data["weights_sha256"] is None:

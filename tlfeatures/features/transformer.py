@@ -61,7 +61,7 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Side, or height and width, in pixels, to which every image is resized.
     weights : str, default "imagenet"
         "imagenet", "random", or the path of a file of Keras weights. For a network of your own: the
-        path of its ONNX file, if it isn't beside the declaration.
+        path of its ONNX file, if it isn't in the folder of the declaration.
     precision : {"auto", "float32", "bfloat16", "int8"}
         Precision of the forward pass. With int8, `fit` must see images like those to be
         transformed.

@@ -1,4 +1,4 @@
-"""A user's own network as data: what its ONNX file says, and what its user declares.
+"""A user's own network as data: what its ONNX file states, and what its user declares.
 
 A declaration is complete for one image size. It is a part of the spec, so that a file of embeddings
 and a model say everything about their backbone but its weights.
@@ -53,12 +53,12 @@ class Output:
 
 @dataclass(frozen=True)
 class CheckVector:
-    """Features of the check image, by which wrong preprocessing is found.
+    """Features of the check image, which reveal wrong preprocessing.
 
     Attributes
     ----------
     layer : str
-        A feature map counts as its mean over height and width.
+        Layer of the features; a feature map is averaged over height and width.
     size : (int, int)
         Height and width of the check image, in pixels.
     norm : float
@@ -75,7 +75,7 @@ class CheckVector:
 
 @dataclass(frozen=True)
 class Declaration:
-    """What is known about a network in an ONNX file, for images of one size.
+    """All facts about a network in an ONNX file except its weights, for images of one size.
 
     Attributes
     ----------
@@ -121,7 +121,7 @@ class Declaration:
         return _record(self)
 
     def output(self, layer: str) -> Output:
-        """Give the output that is a layer."""
+        """Return the output with this layer name."""
         return next(output for output in self.outputs if output.layer == layer)
 
     def contradiction(self, other: Declaration) -> tuple[str, str, str] | None:

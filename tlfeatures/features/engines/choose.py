@@ -2,9 +2,9 @@
 
 Keras is always installed. The others are extras of this package that compute the same function on a
 CPU, faster: `pip install 'tlfeatures[openvino]'`, `'tlfeatures[ncnn]'`. An engine is part of the
-spec: a file records what made it, and is updated by the same one. Users' own networks are computed
-by ONNX Runtime (`'tlfeatures[onnx]'`), which is the engine of no other backbone. A new engine is a
-module of its own, which imports its library in functions only, and an entry in `ENGINES`.
+spec: a file records what made it, and is updated by the same one. ONNX Runtime
+(`'tlfeatures[onnx]'`) computes users' own networks, and no other backbone. A new engine is a module
+of its own, which imports its library in functions only, and an entry in `ENGINES`.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def choose_engine(
 def choose_for_declared(
     engine: str | None, precision: str | None, device: str, *, installed: bool = True
 ) -> tuple[str, str]:
-    """Give engine and precision of a user's own network; see `choose_engine`.
+    """Return the engine and the precision of a user's own network; see `choose_engine`.
 
     Parameters
     ----------
