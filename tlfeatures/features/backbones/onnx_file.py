@@ -137,7 +137,7 @@ class OnnxFile:
         Parameters
         ----------
         tensors : sequence of str
-            Names of tensors of the file.
+            Names of tensors of the file, each once.
         layout : {"NCHW", "NHWC"}
             Axes of the input.
         size : (int, int)
@@ -169,7 +169,7 @@ class OnnxFile:
         for axis, length in zip(own.type.tensor_type.shape.dim, shape, strict=True):
             axis.dim_value = length
         del model.graph.output[:]
-        model.graph.output.extend(onnx.ValueInfoProto(name=tensor) for tensor in set(tensors))
+        model.graph.output.extend(onnx.ValueInfoProto(name=tensor) for tensor in tensors)
         self._refuse_large_tensors(model)
         return bytes(model.SerializeToString())
 
