@@ -145,7 +145,8 @@ def extract(
         The HDF5 file. It is created, or updated if it exists.
     backbone : str, default `DEFAULT_BACKBONE`
         Name of the frozen network, one of `tlfeatures.features.backbones.table.BACKBONES`, or the
-        path of a network of your own: `DECLARATION.json`, or `FILE.onnx` beside `FILE.json`.
+        path of a network of your own: `DECLARATION.json`, or `FILE.onnx` if its declaration is
+        `FILE.json` in the same folder.
     layers : str or sequence of str, default the backbone's own
         `LAYER`, pooled by each of `pools`, or `LAYER.POOLING`.
     pools : str or sequence of str, default "avg"

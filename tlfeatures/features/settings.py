@@ -95,7 +95,7 @@ def complete_settings(
         If the weights are needed for their hash and cannot be obtained.
     """
     backbone, height_width = choose_backbone(settings, old)
-    record = find_backbone(backbone) if isinstance(backbone, str) else backbone.record
+    record = record_of(backbone)
     embeddings = dict(old_embeddings)
     if not embeddings or settings.layers or settings.pools:
         layers, pools = _new_layers_and_pools(settings, list(embeddings))
@@ -119,8 +119,8 @@ def choose_backbone(settings: Settings, old: Spec | None = None) -> Chosen:
     Returns
     -------
     backbone : str or DeclaredBackbone
-        A name in the table, or a user's own network. The file of such a network is opened unless
-        `old` says everything.
+        A name in the table, or a user's own network. The ONNX file of such a network is opened,
+        unless all facts about it are in `old`.
     size : (int, int)
         Height and width in pixels.
 
@@ -145,6 +145,17 @@ def choose_backbone(settings: Settings, old: Spec | None = None) -> Chosen:
     if network is not None:
         return network.for_size(height_width, layers).with_layers_of(declaration), height_width
     return known or named, height_width
+
+
+def record_of(backbone: str | DeclaredBackbone) -> Backbone:
+    """Return the record of a backbone that `choose_backbone` returned.
+
+    Raises
+    ------
+    ParameterError
+        If the table has no backbone of this name.
+    """
+    return find_backbone(backbone) if isinstance(backbone, str) else backbone.record
 
 
 def _new_layers_and_pools(

@@ -9,7 +9,7 @@ from typing import Any
 from tlfeatures.errors import FormatError, ParameterError
 from tlfeatures.features.backbones.declaration import Declaration
 from tlfeatures.features.backbones.quantization import Quantization
-from tlfeatures.features.backbones.record import Backbone
+from tlfeatures.features.backbones.record import LARGEST_SIDE, Backbone
 from tlfeatures.features.backbones.table import BACKBONES, find_backbone
 from tlfeatures.features.images.augment import Augmentation
 from tlfeatures.features.images.value_range import ValueRange, parse_value_range
@@ -17,14 +17,12 @@ from tlfeatures.features.images.value_range import ValueRange, parse_value_range
 PRECISIONS = ("float32", "bfloat16", "int8")
 
 # Entries that are recorded, but are no reason to recompute: the hash of the tensors decides, and
-# variants are stored separately from the images. A declaration is compared by itself.
+# variants are stored separately from the images. Declarations have their own comparison.
 _NOT_COMPARED = {"weights", "random_state", "augmentation", "declaration"}
 _OBJECTS = {"size", "augmentation", "quantization", "value_range", "declaration"}
 
 # What happens to every image: this version has one value for each of these entries.
 IMAGE_RULES = ("resize", "crop", "color", "orientation", "alpha")
-
-_LARGEST_SIDE = 65_535  # pixels, of a JPEG
 
 
 @dataclass(frozen=True)
@@ -44,8 +42,8 @@ class Spec:
         `imagenet`, `random`, `none` or the path of a file. Not compared: the hash decides.
     weights_sha256 : str or None
         Hash over the bytes of the convolution tensors in layer order (kernel, then bias), so
-        that one set of weights has one hash whatever file it came in. Of a declared backbone: hash
-        of the ONNX file.
+        that one set of weights has one hash whatever file it came in. For a declared backbone: the
+        hash of its ONNX file.
     top_sha256 : str or None
         The same over the tensors of the fully connected layers, where an embedding needs them.
     random_state : int or None
@@ -64,8 +62,8 @@ class Spec:
         How variants of the images are drawn, on which heads are trained, too. None: no variants.
         Not compared: the images themselves are embedded without it.
     declaration : Declaration or None
-        Of a user's own backbone. Compared as far as it says how the file is read: what it says
-        about source, licence and further layers makes no other embedding.
+        Declaration of a user's own backbone. Input and common layers are compared. Source, licence,
+        check vector and further layers aren't, because they don't change an embedding.
     """
 
     backbone: str
@@ -167,7 +165,7 @@ class Spec:
 
 
 def _declaration(data: dict[str, Any]) -> Declaration:
-    """Read the declaration, whose network takes its hash from the spec and computes in float32."""
+    """Read the declaration, and check that the spec's name and hash go with it."""
     declaration = Declaration.from_dict(data["declaration"])
     name = declaration.name
     if data["backbone"] != name or name in BACKBONES or data["weights_sha256"] is None:
@@ -182,7 +180,7 @@ def _check_plain(data: Any, names: set[str]) -> None:
         raise FormatError(f"its spec is not one that this version reads: {keys}")
     size = data["size"]
     sides = size if isinstance(size, list) else []
-    if [type(side) is int and 0 < side <= _LARGEST_SIDE for side in sides] != [True, True]:
+    if [type(side) is int and 0 < side <= LARGEST_SIDE for side in sides] != [True, True]:
         raise FormatError(f"its spec has the size {str(size)[:40]}, expected height and width")
     types = {"weights_sha256": str | None, "top_sha256": str | None, "random_state": int | None}
     for name in names - _OBJECTS:
@@ -218,6 +216,6 @@ def parse_size(size: Any) -> tuple[int, int]:
         numbers = []
     if len(numbers) not in (1, 2) or min(numbers) < 1:
         raise ParameterError(f"size must be a number of pixels or H,W (224 or 150,200), got {size}")
-    if max(numbers) > _LARGEST_SIDE:
-        raise ParameterError(f"size must be at most {_LARGEST_SIDE:,} pixels a side, got {size}")
+    if max(numbers) > LARGEST_SIDE:
+        raise ParameterError(f"size must be at most {LARGEST_SIDE:,} pixels a side, got {size}")
     return numbers[0], numbers[-1]

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from tlfeatures.errors import ImageError, ParameterError
 from tlfeatures.features.backbones.quantization import Quantization
-from tlfeatures.features.backbones.table import DEFAULT_BACKBONE, embedding_widths, find_backbone
+from tlfeatures.features.backbones.table import DEFAULT_BACKBONE, embedding_widths
 from tlfeatures.features.calibrate import SAMPLE, calibration_run, measure_ranges, sample_order
 from tlfeatures.features.combined import PLUS, join
 from tlfeatures.features.embed import ComputeOptions, Embedder, EmbeddingRun
@@ -28,6 +28,7 @@ from tlfeatures.features.settings import (
     Settings,
     choose_backbone,
     make_spec,
+    record_of,
 )
 from tlfeatures.features.spec import Spec
 from tlfeatures.names import as_list
@@ -60,7 +61,7 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Side, or height and width, in pixels, to which every image is resized.
     weights : str, default "imagenet"
         "imagenet", "random", or the path of a file of Keras weights. For a network of your own: the
-        path of its ONNX file, if it isn't beside the declaration.
+        path of its ONNX file, if it isn't in the folder of the declaration.
     precision : {"auto", "float32", "bfloat16", "int8"}
         Precision of the forward pass. With int8, `fit` must see images like those to be
         transformed.
@@ -149,9 +150,10 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             raise ParameterError("precision int8 needs images to measure its ranges on, got none")
         items = list(X)
         sample = [items[position] for position in sample_order(len(items))[:SAMPLE]]
-        run = calibration_run(self._spec(), _images(sample), self._options())
+        spec = self._spec()
+        run = calibration_run(spec, _images(sample), self._options())
         try:
-            return measure_ranges(find_backbone(self.backbone), run)
+            return measure_ranges(spec.find_backbone(), run)
         finally:
             _raise_failure(run, sample)
 
@@ -206,9 +208,8 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def _spec(self, chosen: Chosen | None = None) -> Spec:
         """Return the spec of the backbone, without the ranges of int8."""
         backbone, size = chosen = chosen or self._backbone()
-        trained = not isinstance(backbone, str) or find_backbone(backbone).trained
         settings = Settings(
-            weights=self.weights if trained else None,
+            weights=self.weights if record_of(backbone).trained else None,
             engine=self.engine,
             precision=self.precision,
             random_state=self.random_state,
@@ -226,7 +227,7 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def _widths(self, chosen: Chosen | None = None) -> dict[str, int]:
         """Return the width of each embedding."""
         backbone, size = chosen or self._backbone()
-        record = find_backbone(backbone) if isinstance(backbone, str) else backbone.record
+        record = record_of(backbone)
         layers = record.default_layer if self.layers is None else self.layers
         widths = embedding_widths(record, as_list(layers), as_list(self.pools), size)
         if not widths:

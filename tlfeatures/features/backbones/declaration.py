@@ -1,4 +1,4 @@
-"""A user's own network as data: what its ONNX file says, and what its user declares.
+"""A user's own network as data: what its ONNX file states, and what its user declares.
 
 A declaration is complete for one image size. It is a part of the spec, so that a file of embeddings
 and a model say everything about their backbone but its weights.
@@ -24,8 +24,8 @@ NUMBERS = ("float32", "uint8")
 
 MOST_OUTPUTS = 32
 MOST_FIRST = 64  # values of a check vector
+MOST_VALUES = 2**29  # of a tensor
 _LONGEST_NAME, _LONGEST_TEXT = 64, 200  # characters; the spec is an attribute of at most 64 kB
-_LARGEST = 2**29  # values of an output
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
@@ -53,12 +53,12 @@ class Output:
 
 @dataclass(frozen=True)
 class CheckVector:
-    """Features of the check image, by which wrong preprocessing is found.
+    """Features of the check image, which reveal wrong preprocessing.
 
     Attributes
     ----------
     layer : str
-        A feature map counts as its mean over height and width.
+        Layer of the features; a feature map is averaged over height and width.
     size : (int, int)
         Height and width of the check image, in pixels.
     norm : float
@@ -75,7 +75,7 @@ class CheckVector:
 
 @dataclass(frozen=True)
 class Declaration:
-    """What is known about a network in an ONNX file, for images of one size.
+    """All facts about a network in an ONNX file except its weights, for images of one size.
 
     Attributes
     ----------
@@ -121,37 +121,30 @@ class Declaration:
         return _record(self)
 
     def output(self, layer: str) -> Output:
-        """Give the output that is a layer."""
+        """Return the output with this layer name."""
         return next(output for output in self.outputs if output.layer == layer)
 
     def contradiction(self, other: Declaration) -> tuple[str, str, str] | None:
-        """Give the first thing that two declarations of one file say about it in different ways.
+        """Return the first difference in how two declarations read the same ONNX file.
 
-        Layers that only one of them has contradict nothing.
+        Layers that only one of them has don't count.
 
         Returns
         -------
         (name, own value, other's value) or None
         """
-        mine = {output.layer: output for output in self.outputs}
-        pairs = [
-            ("input", (self.input, self.layout), (other.input, other.layout)),
-            *(
-                (
-                    f"layer {output.layer}",
-                    (mine[output.layer].tensor, mine[output.layer].layout or "vector"),
-                    (output.tensor, output.layout or "vector"),
-                )
-                for output in other.outputs
-                if output.layer in mine
-            ),
-        ]
-        differences = (
-            (name, f"{tensor} ({axes})", f"{theirs[0]} ({theirs[1]})")
-            for name, (tensor, axes), theirs in pairs
-            if (tensor, axes) != theirs
-        )
-        return next(differences, None)
+        mine = self._tensors()
+        for name, theirs in other._tensors().items():
+            if mine.get(name, theirs) != theirs:
+                return name, mine[name], theirs
+        return None
+
+    def _tensors(self) -> dict[str, str]:
+        """Describe input and layers: name and axes of their tensors in the file."""
+        tensors = {"input": f"{self.input} ({self.layout})"}
+        for output in self.outputs:
+            tensors[f"layer {output.layer}"] = f"{output.tensor} ({output.layout or 'vector'})"
+        return tensors
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON-ready plain data."""
@@ -206,7 +199,7 @@ def name_of(value: Any, kind: str) -> str:
 
 def text_of(value: Any, kind: str) -> str:
     """Check a text on one line, which may be empty."""
-    if not isinstance(value, str) or len(value) > _LONGEST_TEXT or not (value + "a").isprintable():
+    if not isinstance(value, str) or len(value) > _LONGEST_TEXT or not value.isprintable():
         raise ValueError(
             f"{kind} must be a text of one line, up to {_LONGEST_TEXT} characters, got "
             f"{_short(value)}"
@@ -243,7 +236,7 @@ def shape_of(value: Any, lengths: tuple[int, ...], kind: str) -> Shape:
     """Check a shape of positive whole numbers."""
     values = tuple(value) if isinstance(value, list | tuple) else ()
     whole = all(type(item) is int and item > 0 for item in values)
-    if len(values) not in lengths or not whole or math.prod(values) > _LARGEST:
+    if len(values) not in lengths or not whole or math.prod(values) > MOST_VALUES:
         raise ValueError(f"{kind} has the shape {_short(value)}")
     return values
 

@@ -1,8 +1,8 @@
-"""The file by which a user declares a network of an own ONNX file: `DECLARATION.json`.
+"""The JSON file in which a user declares a network of their own: `DECLARATION.json`.
 
 It states what the ONNX file can't: order of the colours, mean and standard deviation, which tensor
-is a layer, source and licence. docs/backbones.md describes it for users. `file` is a name in the
-declaration's own folder, so that a declaration leads nowhere else.
+is a layer, source and licence. docs/backbones.md describes it for users. `file` is the name of a
+file in the declaration's own folder, so that a declaration can't refer to other folders.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from tlfeatures.features.backbones.declaration import (
     shape_of,
     text_of,
 )
+from tlfeatures.features.backbones.record import LARGEST_SIDE
 from tlfeatures.features.backbones.table import BACKBONES
 
 FORMAT = "tlfeatures backbone"
 FORMAT_VERSION = 1
 
 _MOST_BYTES = 200_000
-_LARGEST_SIDE = 65_535
 _KEYS = {
     *("format", "version", "name", "file", "sha256", "input", "layout", "size", "colour"),
     *("mean", "std", "outputs", "check", "source", "licence"),
@@ -52,7 +52,7 @@ class DeclarationFile:
     name, colour, mean, std, source, licence
         See `Declaration`.
     sha256 : str or None
-        Of the ONNX file; None: any file.
+        Hash that the ONNX file must have; None accepts any file.
     input, layout, size
         Name and axes of the input, height and width in pixels.
     outputs : tuple of (layer, tensor, layout or None)
@@ -79,7 +79,7 @@ class DeclarationFile:
 
     @classmethod
     def of(cls, declaration: Declaration, sha256: str | None) -> DeclarationFile:
-        """Take a declaration as what its user declares, to read the file again."""
+        """Return what the user of a declaration declared, to read the same ONNX file again."""
         outputs = tuple((item.layer, item.tensor, item.layout) for item in declaration.outputs)
         return cls(
             name=declaration.name,
@@ -109,7 +109,7 @@ def read_declaration(backbone: str) -> tuple[DeclarationFile, Path]:
     Parameters
     ----------
     backbone : str
-        Path of `DECLARATION.json`, or of `FILE.onnx` beside its declaration `FILE.json`.
+        Path of `DECLARATION.json`, or of `FILE.onnx` with a declaration `FILE.json` in its folder.
 
     Returns
     -------
@@ -120,7 +120,7 @@ def read_declaration(backbone: str) -> tuple[DeclarationFile, Path]:
     Raises
     ------
     ParameterError
-        If there is no declaration, or it says what it can't.
+        If there is no declaration, or it has a wrong key or value.
     """
     given = Path(backbone).expanduser()
     path = given.with_suffix(".json") if given.suffix.lower() == ".onnx" else given
@@ -200,8 +200,8 @@ def _sha256(value: Any) -> str:
 def _size(value: Any, kind: str) -> tuple[int, int]:
     sides = [value, value] if type(value) is int else value
     height, width = shape_of(sides, (2,), kind)
-    if max(height, width) > _LARGEST_SIDE:
-        raise ValueError(f"{kind} must be at most {_LARGEST_SIDE:,} pixels a side")
+    if max(height, width) > LARGEST_SIDE:
+        raise ValueError(f"{kind} must be at most {LARGEST_SIDE:,} pixels a side")
     return height, width
 
 

@@ -1,4 +1,4 @@
-"""A user's own ONNX file: read once, hashed, checked, and given the outputs that are wanted.
+"""A user's own ONNX file: it is read once, hashed and checked, and its outputs are replaced.
 
 Attack: a crafted file names data outside of itself, calls operators of a library that a runtime may
 have, or states tensors larger than memory. Invariant: the bytes that were hashed are the bytes that
@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from tlfeatures.errors import WeightsError
+from tlfeatures.features.backbones.declaration import MOST_VALUES
 from tlfeatures.files import reason_of
 from tlfeatures.names import some_of
 
 MOST_BYTES = 2**30  # of a file: it is parsed in memory
-MOST_VALUES = 2**29  # of a tensor
 
 _DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
 _CHANNELS = 3
@@ -63,19 +63,19 @@ def read_network(path: Path, name: str, sha256: str | None) -> tuple[bytes, str]
     ----------
     path : Path
     name : str
-        Of the backbone.
+        Name of the backbone, for messages.
     sha256 : str or None
-        Of the file that is expected; None takes any.
+        Hash that the file must have; None accepts any file.
 
     Returns
     -------
     (bytes, str)
-        Its content, and the sha256 of this content.
+        Content of the file, and its sha256.
 
     Raises
     ------
     WeightsError
-        If there is no such file, it is another one, or it is too large.
+        If there is no such file, it has another hash, or it is too large.
     """
     expected = "" if sha256 is None else f" (sha256 {sha256})"
     if not path.is_file():
@@ -132,12 +132,12 @@ class OnnxFile:
         return {name: depth for depth, node in nodes for name in node.output if name}
 
     def with_outputs(self, tensors: Sequence[str], layout: str, size: tuple[int, int]) -> bytes:
-        """Give the network with other outputs, for one image of a size.
+        """Return the network with these tensors as its outputs, for one image of a size.
 
         Parameters
         ----------
         tensors : sequence of str
-            Names of tensors of the file.
+            Names of tensors of the file, each once.
         layout : {"NCHW", "NHWC"}
             Axes of the input.
         size : (int, int)
@@ -151,7 +151,7 @@ class OnnxFile:
         Raises
         ------
         WeightsError
-            If there is no such tensor, or one of the network's is too large.
+            If there is no such tensor, or a tensor of the network is too large.
         """
         import onnx
 
@@ -169,7 +169,7 @@ class OnnxFile:
         for axis, length in zip(own.type.tensor_type.shape.dim, shape, strict=True):
             axis.dim_value = length
         del model.graph.output[:]
-        model.graph.output.extend(onnx.ValueInfoProto(name=tensor) for tensor in set(tensors))
+        model.graph.output.extend(onnx.ValueInfoProto(name=tensor) for tensor in tensors)
         self._refuse_large_tensors(model)
         return bytes(model.SerializeToString())
 

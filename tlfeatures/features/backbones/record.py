@@ -13,6 +13,8 @@ from typing import Any
 
 from tlfeatures.features.backbones.network import Network, Shapes
 
+LARGEST_SIDE = 65_535  # pixels of an image's height or width, the limit of JPEG
+
 
 @dataclass(frozen=True)
 class Preprocessing:

@@ -82,6 +82,6 @@ def checked_source(source: str) -> str:
     if source not in (IMAGENET, RANDOM) and not Path(source).expanduser().is_file():
         raise ParameterError(
             f"there is no file {source}; --weights takes imagenet, random or the path of an HDF5 "
-            "file of Keras weights, and for a backbone of your own that of its ONNX file"
+            "file of Keras weights; for a backbone of your own, the path of its ONNX file"
         )
     return source

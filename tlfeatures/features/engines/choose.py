@@ -2,9 +2,9 @@
 
 Keras is always installed. The others are extras of this package that compute the same function on a
 CPU, faster: `pip install 'tlfeatures[openvino]'`, `'tlfeatures[ncnn]'`. An engine is part of the
-spec: a file records what made it, and is updated by the same one. Users' own networks are computed
-by ONNX Runtime (`'tlfeatures[onnx]'`), which is the engine of no other backbone. A new engine is a
-module of its own, which imports its library in functions only, and an entry in `ENGINES`.
+spec: a file records what made it, and is updated by the same one. ONNX Runtime
+(`'tlfeatures[onnx]'`) computes users' own networks, and no other backbone. A new engine is a module
+of its own, which imports its library in functions only, and an entry in `ENGINES`.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def choose_engine(
 def choose_for_declared(
     engine: str | None, precision: str | None, device: str, *, installed: bool = True
 ) -> tuple[str, str]:
-    """Give engine and precision of a user's own network; see `choose_engine`.
+    """Return the engine and the precision of a user's own network; see `choose_engine`.
 
     Parameters
     ----------
@@ -155,14 +155,14 @@ def choose_for_declared(
     installed : bool
         Whether the engine must be installed and fit the device.
     """
-    if engine not in (None, "auto", DECLARED) or precision not in (None, "auto", "float32"):
-        given = " ".join(
-            f"--{name}"
-            for name, value in (("engine", engine), ("precision", precision))
-            if value not in (None, "auto", DECLARED, "float32")
-        )
+    given = {
+        "--engine": engine not in (None, "auto", DECLARED),
+        "--precision": precision not in (None, "auto", "float32"),
+    }
+    options = " ".join(option for option, is_given in given.items() if is_given)
+    if options:
         raise ParameterError(
-            f"a declared backbone is computed by {DECLARED} in float32: leave out {given}"
+            f"a declared backbone is computed by {DECLARED} in float32: leave out {options}"
         )
     if installed:
         check_engine(DECLARED, "float32", device)

@@ -1,6 +1,6 @@
 """Read a user's own network: its declaration and its ONNX file become a `Declaration`.
 
-The network computes the check image once, which gives the shapes of its layers.
+The network runs once, on the check image, to find the shapes of its layers.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ class DeclaredBackbone:
     ----------
     declaration : Declaration
     path : str
-        Of the ONNX file.
+        Path of the ONNX file.
     sha256 : str
-        Of the file.
+        Hash of the ONNX file.
     """
 
     declaration: Declaration
@@ -71,7 +71,7 @@ class DeclaredBackbone:
 
     @classmethod
     def of(cls, spec: Spec, declaration: Declaration) -> DeclaredBackbone:
-        """Take what a spec with a declaration says."""
+        """Return the backbone of a spec that has a declaration; no file is read."""
         return cls(declaration, spec.weights, str(spec.weights_sha256))
 
     def with_layers_of(self, old: Declaration | None) -> DeclaredBackbone:
@@ -94,7 +94,7 @@ class NetworkFile:
     Raises
     ------
     ParameterError
-        If the declaration doesn't fit the file, or leaves open what the file does.
+        If the declaration doesn't fit the file, or neither of them states what is needed.
     WeightsError
         If the file is missing, isn't the declared one, or isn't one that this package loads.
     """
@@ -130,18 +130,18 @@ class NetworkFile:
         Raises
         ------
         ParameterError
-            If the network takes no images of this size, or a layer is no vector and no map.
+            If the network takes no images of this size, or a layer is neither a vector nor a
+            feature map.
         WeightsError, EngineError
-            If a tensor is missing, the network can't run, or the check vector is another one.
+            If a tensor is missing, the network can't run, or its check vector differs.
         """
         check_engine(DECLARED, "float32", "cpu")
-        for own, given in zip(self._file.input.size(self._layout), size, strict=True):
-            if own not in (None, given):
-                height, width = self._file.input.size(self._layout)
-                raise ParameterError(
-                    f"backbone {self._declared.name} takes images of {height or 'any'} x "
-                    f"{width or 'any'} (height x width), got size {size[0]},{size[1]}"
-                )
+        if not self._takes(size):
+            height, width = self._file.input.size(self._layout)
+            raise ParameterError(
+                f"backbone {self._declared.name} takes images of {height or 'any'} x "
+                f"{width or 'any'} (height x width), got size {size[0]},{size[1]}"
+            )
         wanted = self._wanted(layers)
         draft = self._draft()
         network = OneImage(self._file, draft, [tensor for _, tensor, _ in wanted], size)
@@ -181,10 +181,14 @@ class NetworkFile:
         size = self.default_size if 0 in given.size else given.size
         if size is None:
             raise self._error("check: size is missing, and the file leaves it open")
-        for own, side in zip(self._file.input.size(self._layout), size, strict=True):
-            if own not in (None, side):
-                raise self._error(f"check: size is {size}, which the file doesn't take")
+        if not self._takes(size):
+            raise self._error(f"check: size is {size}, which the file doesn't take")
         return size
+
+    def _takes(self, size: tuple[int, int]) -> bool:
+        """Whether the file takes images of this height and width."""
+        sides = self._file.input.size(self._layout)
+        return all(own in (None, given) for own, given in zip(sides, size, strict=True))
 
     def _decide_layout(self) -> str:
         stated, declared = self._file.input.layout, self._declared.layout
@@ -254,10 +258,10 @@ class NetworkFile:
         return Output(layer, tensor, layout, channels_last(value[0], layout).shape)
 
     def _layout_of(self, shape: Sequence[int]) -> str | None:
-        """Give the layout of a feature map; None where it can't be told.
+        """Return the layout of a feature map, or None if it is unclear.
 
-        ONNX's convolutions have channels first. A file of TensorFlow's networks takes images with
-        channels last, and turns them and some maps around.
+        ONNX's convolutions have channels first. A network that was exported from TensorFlow takes
+        images with channels last, and transposes them and some of its feature maps.
         """
         if self._layout == "NCHW" or tuple(shape[2:]) == (1, 1):
             return "NCHW"
@@ -313,7 +317,7 @@ def open_network(backbone: str, weights: str | None) -> NetworkFile:
     backbone : str
         See `read_declaration`.
     weights : str or None
-        Path of the ONNX file, if it isn't beside the declaration.
+        Path of the ONNX file, if it isn't in the folder of the declaration.
     """
     declared, path = read_declaration(backbone)
     path = path if weights is None else Path(weights).expanduser()
@@ -321,6 +325,6 @@ def open_network(backbone: str, weights: str | None) -> NetworkFile:
 
 
 def reopen_network(spec: Spec, declaration: Declaration, weights: str | None) -> NetworkFile:
-    """Open the very file of a spec again, where the spec says or at another path."""
+    """Open the ONNX file of a spec again, at the path in the spec or at another path."""
     path = Path(weights or spec.weights).expanduser().resolve()
     return NetworkFile(DeclarationFile.of(declaration, spec.weights_sha256), path)

@@ -49,8 +49,8 @@ def load_backbone(
     weights : str, optional
         Where to take the weights from, if not from where the spec says.
     substitute : bool
-        Whether Keras may replace an engine that isn't installed. int8 and declared backbones have
-        no substitute.
+        Whether Keras may replace an engine that isn't installed, if Keras can load the backbone
+        and compute in its precision.
     threads : int, optional
         Number of a CPU's threads; all cores if not given.
 
@@ -75,7 +75,10 @@ def load_backbone(
     source = spec.weights if weights is None else checked_source(weights)
     # Images are augmented before they are embedded: the recipe makes no other backbone.
     spec = replace(spec, augmentation=None)
-    substitute = substitute and spec.precision != "int8" and spec.declaration is None
+    keras = ENGINES["keras"]
+    substitute = (
+        substitute and spec.precision in keras.precisions and keras.loads(spec.find_backbone())
+    )
     if substitute and device == "gpu":
         spec = replace(spec, engine="keras")  # the only engine that uses a GPU
     try:

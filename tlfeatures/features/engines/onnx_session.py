@@ -11,7 +11,7 @@ _SHORT = 120  # characters
 def session(model: bytes | str | os.PathLike[str], *, threads: int | None = None) -> Any:
     """Load a model from its bytes or its file, to run it on the processor.
 
-    Messages on standard error are turned off: errors are exceptions, too.
+    ONNX Runtime's messages on standard error are turned off; it raises errors as exceptions, too.
 
     Parameters
     ----------

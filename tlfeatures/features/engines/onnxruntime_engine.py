@@ -36,7 +36,7 @@ class OnnxRuntimeBackbone:
     Raises
     ------
     WeightsError
-        If the file isn't one that this package loads, or the check vector is another one.
+        If the file isn't one that this package loads, or its check vector differs.
     EngineError
         If ONNX Runtime can't load the network.
     """
@@ -56,9 +56,9 @@ class OnnxRuntimeBackbone:
         parts = [name.rpartition(".") for name in names]
         self._parts = [(layer, pool) for layer, _, pool in parts]
         self._names = names
-        layers = [declaration.output(layer).tensor for layer, _ in self._parts]
-        self._network = OneImage(file, declaration, layers, spec.size)
         self._outputs = {layer: declaration.output(layer) for layer, _ in self._parts}
+        tensors = [output.tensor for output in self._outputs.values()]
+        self._network = OneImage(file, declaration, tensors, spec.size)
         self._pool = ThreadPoolExecutor(threads or joblib.cpu_count())
 
     def embed(self, images: NDArray[np.uint8]) -> dict[str, Floats]:
@@ -88,7 +88,7 @@ class OneImage:
     ----------
     file : OnnxFile
     declaration : Declaration
-        Its outputs aren't needed.
+        Its outputs aren't used.
     tensors : sequence of str
     size : (int, int)
         Height and width of the image, in pixels.
@@ -131,7 +131,7 @@ class OneImage:
 def prepared(
     image: NDArray[np.uint8], preprocessing: Preprocessing, numbers: type[np.generic]
 ) -> NDArray[Any]:
-    """Do to (h, w, 3), RGB, what the record says: colours in its order, float32 or uint8."""
+    """Apply the preprocessing of the backbone's record to an RGB image of shape (h, w, 3)."""
     ordered = image[..., ::-1] if preprocessing.channels == "BGR" else image
     if numbers is np.uint8:
         return ordered
@@ -204,7 +204,7 @@ def verify_check(file: OnnxFile, declaration: Declaration) -> None:
 
 
 def features_of(tensors: Mapping[str, NDArray[Any]], output: Output) -> Floats:
-    """Give the features that a check vector is of: a vector, or the mean of a feature map."""
+    """Return the features for a check vector: a vector as it is, or the mean of a feature map."""
     features = channels_last(tensors[output.tensor][0], output.layout)
     return pooled(features, "none" if output.layout is None else "avg")
 
