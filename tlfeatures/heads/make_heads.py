@@ -203,4 +203,4 @@ def make_one_head(
     name = class_name(check_classifier(head, "head"))
     if params:
         raise _params_of_classifiers(params)
-    return name, clone(head)
+    return name, with_named_weights(clone(head))

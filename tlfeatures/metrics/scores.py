@@ -138,16 +138,16 @@ def codes_of(labels: NDArray[Any], classes: NDArray[np.str_]) -> NDArray[np.int_
 
     Raises
     ------
-    ParameterError
+    ValueError
         If a label is none of the classes.
     """
     codes: NDArray[np.int_] = np.minimum(np.searchsorted(classes, labels), len(classes) - 1)
     wrong = classes[codes] != labels
     if np.any(wrong):
         label = np.asarray(labels)[wrong][0]
-        raise ParameterError(
-            f"its label {label!r} is none of the classes ({some_of(classes.tolist(), 6)}); a head "
-            "must give the labels that it was fitted on"
+        raise ValueError(
+            f"its label {str(label)!r} is none of the classes ({some_of(classes.tolist(), 6)}); a "
+            "head must give the labels that it was fitted on"
         )
     return codes
 

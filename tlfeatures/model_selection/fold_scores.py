@@ -188,12 +188,12 @@ def _probabilities(
         return np.full((len(X), len(classes)), np.nan)
     own, columns = np.asarray(head.predict_proba(X)), codes_of(head.classes_, classes)
     if own.shape != (len(X), len(columns)):
-        raise ParameterError(
+        raise ValueError(
             f"its predict_proba gives the shape {own.shape}; expected {(len(X), len(columns))}, a "
             "row for each image and a column for each of its classes"
         )
     if (own < -_ROUNDING).any() or (own.sum(axis=1) <= 0).any():  # NaN means no probability
-        raise ParameterError("its predict_proba gives values that are no probabilities")
+        raise ValueError("its predict_proba gives values that are no probabilities")
     table = np.zeros((len(X), len(classes)))
     table[:, columns] = np.maximum(own, 0)
     # The sums of float32 probabilities differ from 1 by more than log_loss allows.

@@ -134,7 +134,7 @@ def score_points(
     with one_thread():
         for name, points in (task.points or {}).items():
             rest, X_train, X_test = shared.columns(task.heads[name])
-            with collected(name) as lines:
+            with collected(name) as lines, as_parameter_error(name, "predict"):
                 fits = _Fits(rest, X_train, y[task.train], points, arguments, name)
                 if score in LABEL_SCORES:  # they need no probabilities, so no calibration
                     scores[name] = [

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.equality import EqualByValue
-from tlfeatures.errors import FormatError, ModelError, ParameterError
+from tlfeatures.errors import FormatError, ModelError
 from tlfeatures.features.spec import Spec
 from tlfeatures.metrics.scores import codes_of
 from tlfeatures.models.card import card_path, check_card_target, render_card
@@ -83,7 +83,7 @@ class FittedHead(EqualByValue):
         labels = self._by_head("predict", X)
         try:
             return codes_of(labels, np.array(self.classes))
-        except ParameterError as error:
+        except ValueError as error:
             raise ModelError(
                 "the head gives labels that are not classes of the model; fit it again"
             ) from error
