@@ -8,6 +8,7 @@ import matplotlib
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from PIL import Image
 
 from tests.unit.drawings import COLOR_MAPS, FIGURES, HEX, tagged
 from tlfeatures.errors import ParameterError
@@ -145,3 +146,15 @@ def test_no_color_map_has_a_color_of_the_table():
     assert len(color_map()) > 200
     assert not color_map() & set(style.COLORS.values())
     assert not {cells.ON_DARK, cells.ON_LIGHT} & set(style.COLORS.values())
+
+
+def test_a_title_wider_than_its_figure_is_not_cut(tmp_path):
+    pictures = []
+    for title in ("", "gradient-boosting on block5_pool.avg"):
+        axes = FIGURES["confusion"]()
+        axes.set_title(title, loc="left")
+        figure_files.save_figure(axes, tmp_path / "x.png")
+        pictures.append(np.asarray(Image.open(tmp_path / "x.png").convert("L")))
+    plain, titled = pictures
+    assert titled.shape[1] > plain.shape[1]
+    assert len(set(titled[:, -1])) == 1  # no letter reaches the edge

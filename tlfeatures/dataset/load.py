@@ -176,6 +176,8 @@ def load_dataset(
     >>> table = pandas.read_csv("photos.csv", index_col="id")  # doctest: +SKIP
     >>> load_dataset("photos.h5", labels=table["species"], groups=table["site"])  # doctest: +SKIP
     """
+    if isinstance(file, Dataset):
+        raise ParameterError("file is a Dataset, which is loaded already; expected a path")
     check_data(file)
     check_similarity(near_duplicates)
     check_options(labels, groups, label_columns)

@@ -28,6 +28,7 @@ from tlfeatures.model_selection.fold_work import Task
 from tlfeatures.model_selection.folds import make_folds
 from tlfeatures.model_selection.progress import Progress, ProgressCounter
 from tlfeatures.model_selection.trainer import Trainer
+from tlfeatures.names import as_seed
 
 Floats = NDArray[np.float64]
 
@@ -176,6 +177,7 @@ def training_curve(
     --------
     >>> training_curve("photos.h5", "mlp", cv=5).validation_accuracy  # doctest: +SKIP
     """
+    random_state = as_seed(random_state)
     name, classifier = _make(head, params, random_state)
     data = as_dataset(
         data,

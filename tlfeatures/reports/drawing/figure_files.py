@@ -51,6 +51,8 @@ def save_figure(ax_or_figure: Axes | Figure, path: str | os.PathLike[str]) -> No
     another installed font. If no font has them, a warning lists the characters. In an SVG, text
     stays text, and the viewer chooses the font.
     """
+    from matplotlib.transforms import Bbox
+
     path = Path(path)
     kind = path.suffix.lower().removeprefix(".")
     metadata = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
@@ -62,7 +64,10 @@ def save_figure(ax_or_figure: Axes | Figure, path: str | os.PathLike[str]) -> No
     with style():
         if kind != "svg":
             _choose_fonts(_figure_of(ax_or_figure), path)
-        _settled(ax_or_figure).savefig(written, format=kind, dpi=200, metadata=metadata[kind])
+        figure = _settled(ax_or_figure)
+        # A title may be wider than its figure.
+        whole = Bbox.union([figure.bbox_inches, figure.get_tightbbox()])
+        figure.savefig(written, format=kind, dpi=200, metadata=metadata[kind], bbox_inches=whole)
     replace_file(path, written.getvalue())
 
 
