@@ -76,6 +76,11 @@ def full_disk(limit: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
+def files_in(folder: Path) -> dict[Path, bytes]:
+    """Read all files of a folder and of the folders in it."""
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
 def rows_of(file: Path) -> Rows:
     """Read the ids and all values of an embeddings file, those of variants too."""
     with open_embeddings(file) as reader:
@@ -298,10 +303,8 @@ class Constant:
     one_shape, most = True, BATCH_SIZE
 
     def __init__(self, names, value=1.0, backbone="vgg16"):
-        self.widths, self.value = (
-            embedding_widths(BACKBONES[backbone], names, [], (224, 224)),
-            value,
-        )
+        self.widths = embedding_widths(BACKBONES[backbone], names, [], (224, 224))
+        self.value = value
 
     def embed(self, images):
         shapes = {name: (len(images), width) for name, width in self.widths.items()}

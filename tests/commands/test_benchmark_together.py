@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from tests.fakes import full_disk
+from tests.fakes import files_in, full_disk
 from tests.integration.piped import COMMAND, Program
 from tests.unit.data import run_benchmark
 from tlfeatures import extract, load_benchmark
@@ -14,22 +14,6 @@ from tlfeatures.benchmarking.store import store as stores
 from tlfeatures.benchmarking.store.store import ResultStore
 from tlfeatures.errors import BusyError, OutputError, ParameterError
 from tlfeatures.locks import locked
-
-
-@pytest.fixture(scope="module")
-def embeddings(_photos, tmp_path_factory):
-    file = tmp_path_factory.mktemp("together") / "a.h5"
-    extract(_photos, file, backbone="pixels", size=16, pools=["avg", "flatten"])
-    return file
-
-
-@pytest.fixture
-def out(tmp_path):
-    return tmp_path / "out"
-
-
-def content(folder):
-    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def names_in(out):
@@ -204,7 +188,7 @@ def test_a_full_disk_leaves_what_was_there_and_the_next_run_goes_on(
 ):
     options = {"embeddings": "grid8.avg", "out": out}
     run_benchmark(embeddings, heads=["dummy"], **options)
-    before = content(out)
+    before = files_in(out)
     real = getattr(stores, name)
 
     def full(*given):
@@ -215,7 +199,7 @@ def test_a_full_disk_leaves_what_was_there_and_the_next_run_goes_on(
         patch.setattr(stores, name, full)
         with pytest.raises(OutputError, match=r"(json|npz) can't be written: File too large; make"):
             run_benchmark(embeddings, heads=["ridge"], **options)
-    after = content(out)
+    after = files_in(out)
     assert before.items() <= after.items()
     assert len(after) - len(before) == (name == "write_results")  # the entry is whole
     assert load_benchmark(out).comparison.ranking
