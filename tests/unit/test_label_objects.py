@@ -25,14 +25,16 @@ class Column:
         return zip(self.index, self.values, strict=True)
 
 
-def csv_of(role):
-    def write(ids, values, folder):
-        path = folder / f"{role}.csv"
-        rows = [f"{id_},{value}" for id_, value in zip(ids, values, strict=True)]
-        path.write_text("\n".join([f"id,{role}", *reversed(rows)]))
-        return path
+def write_csv(column, ids, values, folder):
+    path = folder / f"{column}.csv"
+    rows = [f"{id_},{value}" for id_, value in zip(ids, values, strict=True)]
+    path.write_text("\n".join([f"id,{column}", *reversed(rows)]))
+    return path
 
-    return write
+
+def values_of(data, argument):
+    """Give the labels or the groups of a dataset, by the argument that sets them."""
+    return (data.y if argument == "labels" else data.groups).tolist()
 
 
 def shuffled_series(ids, values, folder):
@@ -63,19 +65,13 @@ def file(tmp_path_factory):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_each_form_of_labels_gives_the_same_dataset(file, form, tmp_path):
+@pytest.mark.parametrize(("argument", "values"), [("labels", LABELS), ("groups", GROUPS)])
+def test_each_form_gives_the_same_dataset(file, argument, values, form, tmp_path):
     ids = embedded_ids(file)
-    expected = load_dataset(file, labels=csv_of("label")(ids, LABELS, tmp_path))
-    assert expected.y.tolist() == LABELS
-    assert load_dataset(file, labels=FORMS[form](ids, LABELS, tmp_path)) == expected
-
-
-@pytest.mark.parametrize("form", FORMS)
-def test_each_form_of_groups_gives_the_same_dataset(file, form, tmp_path):
-    ids = embedded_ids(file)
-    expected = load_dataset(file, groups=csv_of("group")(ids, GROUPS, tmp_path))
-    assert expected.groups.tolist() == GROUPS
-    assert load_dataset(file, groups=FORMS[form](ids, GROUPS, tmp_path)) == expected
+    table = write_csv(argument.removesuffix("s"), ids, values, tmp_path)
+    expected = load_dataset(file, **{argument: table})
+    assert values_of(expected, argument) == values
+    assert load_dataset(file, **{argument: FORMS[form](ids, values, tmp_path)}) == expected
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -198,8 +194,7 @@ def test_a_series_without_ids_is_refused_with_the_remedy(argument):
     with pytest.raises(ParameterError, match=r"counts rows.*set_index\("):
         labelled(**{argument: pandas.Series(["x", "y", "z"])})
     table = pandas.DataFrame({"id": ["b/3", "a/1", "a/2"], "label": ["z", "x", "y"]})
-    values = labelled(**{argument: table.set_index("id")["label"]})
-    found = values.y if argument == "labels" else values.groups
-    assert found.tolist() == ["x", "y", "z"]
+    data = labelled(**{argument: table.set_index("id")["label"]})
+    assert values_of(data, argument) == ["x", "y", "z"]
     with pytest.raises(ParameterError, match=r"expected one column.*set_index\("):
         labelled(**{argument: table})
