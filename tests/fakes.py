@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
+from typing import BinaryIO, ClassVar
 
 import numpy as np
 import pytest
@@ -79,6 +80,23 @@ def full_disk(limit: int) -> Iterator[None]:
 def files_in(folder: Path) -> dict[Path, bytes]:
     """Read all files of a folder and of the folders in it."""
     return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def members_of(path: Path) -> dict[str, bytes]:
+    """Read all members of a zip."""
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def write_members(
+    file: Path | BinaryIO,
+    members: Mapping[str, str | bytes],
+    compression: int = zipfile.ZIP_STORED,
+) -> None:
+    """Write a zip of these members; one that is there is replaced."""
+    with zipfile.ZipFile(file, "w", compression) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
 
 
 def rows_of(file: Path) -> Rows:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from tests.fakes import files_in
+from tests.fakes import files_in, members_of, write_members
 from tests.unit.data import run_benchmark
 from tlfeatures import load_benchmark
 from tlfeatures.benchmarking.store import archive
@@ -167,17 +167,6 @@ def test_a_bit_that_has_flipped_is_never_read_as_something_else(name, folder, fi
         except FormatError:
             continue
         assert (read.study, read.entries) == (before.study, before.entries)
-
-
-def members_of(path):
-    with zipfile.ZipFile(path) as archive:
-        return {name: archive.read(name) for name in archive.namelist()}
-
-
-def write_members(path, members, how=zipfile.ZIP_STORED):
-    with zipfile.ZipFile(path, "w", how) as archive:
-        for name, data in members.items():
-            archive.writestr(name, data)
 
 
 def npy(array, header=None):
