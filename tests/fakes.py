@@ -20,6 +20,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline
 
 from tlfeatures.errors import StoreError
@@ -141,6 +142,17 @@ IMAGE, VARIANT = 1, 2  # columns that say of which image, and which of its varia
 def names_of(X) -> list[tuple[float, float]]:
     """Give (image, variant) of each row."""
     return list(zip(X[:, IMAGE].tolist(), X[:, VARIANT].tolist(), strict=True))
+
+
+def weights_of(network: MLPClassifier) -> list[NDArray[np.floating]]:
+    """List the weights and the biases of a fitted network."""
+    return [*network.coefs_, *network.intercepts_]
+
+
+def same_weights(left: MLPClassifier, right: MLPClassifier) -> bool:
+    """Say whether two fitted networks have the same weights, to the last bit."""
+    pairs = zip(weights_of(left), weights_of(right), strict=True)
+    return all(a.dtype == b.dtype and (a == b).all() for a, b in pairs)
 
 
 def with_variants(images, v=2) -> list[tuple[float, float]]:
