@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from tests.fakes import files_in, members_of, write_members
 from tests.unit.data import run_benchmark
 from tlfeatures import load_benchmark
-from tlfeatures.benchmarking.store import archive
+from tlfeatures.benchmarking.store import entry_file
 from tlfeatures.cli import main
 from tlfeatures.errors import FormatError
 
@@ -240,7 +240,7 @@ def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(name, folder):
 @pytest.mark.parametrize("key", ["../../secret", "/etc/passwd", "a/b", "", ".", "x" * 5000])
 def test_a_key_never_leads_out_of_the_folder(key, folder, facts, monkeypatch):
     opened = []
-    monkeypatch.setattr(archive, "read_archive", lambda path, *_: opened.append(path))
+    monkeypatch.setattr(entry_file, "read_archive", lambda path, *_: opened.append(path))
     changed = copy.deepcopy(facts)
     changed["heads"][0]["key"] = changed["ranking"][0]["keys"][0] = key
     (folder / "results.json").write_text(json.dumps(changed))
