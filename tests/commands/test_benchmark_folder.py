@@ -64,7 +64,7 @@ def test_an_entry_is_on_the_disk_before_the_next_one_is_computed(file, out, monk
     assert seen == [1, 2, 3, 4]
 
 
-def test_entries_of_a_run_that_was_cut_off_are_ranked_by_the_next(file, out, monkeypatch, no_fits):
+def test_entries_of_a_run_that_was_cut_off_are_ranked_by_the_next(file, out, no_fits):
     whole = run_benchmark(file, cv=3, heads=["knn"], command="tlfeatures a", out=out)
     (out / "results.json").unlink()  # it is written when a run ends
     with pytest.raises(ParameterError, match=r"is not complete; run `tlfeatures benchmark"):
@@ -87,7 +87,7 @@ def test_what_is_added_is_computed_and_ranked_with_the_rest(file, tmp_path):
     assert "logreg (tuned)" in {rank.label for rank in tuned.comparison.ranking}
 
 
-def test_the_same_asked_in_other_words_is_not_computed_again(file, tmp_path, no_fits):
+def test_the_same_asked_in_other_words_is_not_computed_again(file, tmp_path):
     options = {"heads": HEADS, "out": tmp_path / "out"}
     first = run_benchmark(file, **options)
     again = run_benchmark(file, cv=5, split="cv", **options)
@@ -145,7 +145,7 @@ def test_parameters_of_any_kind_make_another_entry(file, tmp_path):
         assert result.computed == 1
 
 
-def test_other_embeddings_of_the_same_name_are_not_mixed(file, photos, tmp_path):
+def test_other_embeddings_of_the_same_name_are_not_mixed(photos, tmp_path):
     extract(photos, tmp_path / "b.h5", backbone="pixels", size=24, pools=["flatten"])
     extract(photos, tmp_path / "c.h5", backbone="pixels", size=16, pools=["flatten"])
     for each in ("b.h5", "c.h5"):

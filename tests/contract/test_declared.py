@@ -58,7 +58,7 @@ class TestChannelsFirst(DeclaredContract):
     def path(cls, tmp_path_factory):
         return declare(tmp_path_factory.mktemp("nchw"), outputs=LAYERS)
 
-    def test_rows_are_those_of_onnx_runtime_alone(self, backbone, outputs):
+    def test_rows_are_those_of_onnx_runtime_alone(self, outputs):
         pixels = ((random_images(3) - np.array(MEAN)) / STD).astype(np.float32)
         alone = run_plainly(network(), list(LAYERS.values()), pixels.transpose(0, 3, 1, 2))
         for layer, values in zip(LAYERS, alone, strict=True):

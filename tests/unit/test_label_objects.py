@@ -37,20 +37,20 @@ def values_of(data, argument):
     return (data.y if argument == "labels" else data.groups).tolist()
 
 
-def shuffled_series(ids, values, folder):
+def shuffled_series(ids, values):
     return pandas.Series(values, index=ids).sample(frac=1, random_state=1)
 
 
 FORMS = {
-    "mapping": lambda ids, values, folder: dict(zip(reversed(ids), reversed(values), strict=True)),
+    "mapping": lambda ids, values: dict(zip(reversed(ids), reversed(values), strict=True)),
     "series": shuffled_series,
     "categories": lambda *given: shuffled_series(*given).astype("category"),
-    "column": lambda ids, values, folder: Column(values[::-1], ids[::-1]),
-    "array": lambda ids, values, folder: np.array(values),
-    "array of objects": lambda ids, values, folder: np.array(values, object),
-    "list": lambda ids, values, folder: list(values),
-    "tuple": lambda ids, values, folder: tuple(values),
-    "index": lambda ids, values, folder: pandas.Index(values),
+    "column": lambda ids, values: Column(values[::-1], ids[::-1]),
+    "array": lambda ids, values: np.array(values),
+    "array of objects": lambda ids, values: np.array(values, object),
+    "list": lambda ids, values: list(values),
+    "tuple": lambda ids, values: tuple(values),
+    "index": lambda ids, values: pandas.Index(values),
 }
 
 
@@ -71,15 +71,15 @@ def test_each_form_gives_the_same_dataset(file, argument, values, form, tmp_path
     table = write_csv(argument.removesuffix("s"), ids, values, tmp_path)
     expected = load_dataset(file, **{argument: table})
     assert values_of(expected, argument) == values
-    assert load_dataset(file, **{argument: FORMS[form](ids, values, tmp_path)}) == expected
+    assert load_dataset(file, **{argument: FORMS[form](ids, values)}) == expected
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_an_image_without_a_label_is_left_out_with_its_group(file, form, tmp_path):
+def test_an_image_without_a_label_is_left_out_with_its_group(file, form):
     ids = embedded_ids(file)
     values = [None, float("nan"), "", *LABELS[3:]]
-    given = FORMS[form](ids, values, tmp_path)
-    data = load_dataset(file, labels=given, groups=FORMS[form](ids, GROUPS, tmp_path))
+    labels, groups = FORMS[form](ids, values), FORMS[form](ids, GROUPS)
+    data = load_dataset(file, labels=labels, groups=groups)
     assert data.ids.tolist() == ids[3:]
     assert data.y.tolist() == LABELS[3:]
     assert data.groups.tolist() == GROUPS[3:]
