@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from joblib.externals.loky import get_reusable_executor
 from PIL import Image
+from sklearn.neural_network import MLPClassifier
 from threadpoolctl import threadpool_limits
 
 from tests.fakes import Recorder, age
@@ -141,6 +142,19 @@ def recorder():
     Recorder.fitted.clear()
     Recorder.asked.clear()
     return Recorder()
+
+
+@pytest.fixture
+def partial_fits(monkeypatch):
+    """The rows and the codes of every call of `MLPClassifier.partial_fit`."""
+    calls, real = [], MLPClassifier.partial_fit
+
+    def spy(self, X, y, **options):
+        calls.append((X.copy(), np.array(y)))
+        return real(self, X, y, **options)
+
+    monkeypatch.setattr(MLPClassifier, "partial_fit", spy)
+    return calls
 
 
 @pytest.fixture(scope="session")

@@ -9,16 +9,18 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
+from typing import BinaryIO, ClassVar
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline
 
 from tlfeatures.errors import StoreError
@@ -76,6 +78,28 @@ def full_disk(limit: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
+def files_in(folder: Path) -> dict[Path, bytes]:
+    """Read all files of a folder and of the folders in it."""
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def members_of(path: Path) -> dict[str, bytes]:
+    """Read all members of a zip."""
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def write_members(
+    file: Path | BinaryIO,
+    members: Mapping[str, str | bytes],
+    compression: int = zipfile.ZIP_STORED,
+) -> None:
+    """Write a zip of these members; one that is there is replaced."""
+    with zipfile.ZipFile(file, "w", compression) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+
+
 def rows_of(file: Path) -> Rows:
     """Read the ids and all values of an embeddings file, those of variants too."""
     with open_embeddings(file) as reader:
@@ -118,6 +142,17 @@ IMAGE, VARIANT = 1, 2  # columns that say of which image, and which of its varia
 def names_of(X) -> list[tuple[float, float]]:
     """Give (image, variant) of each row."""
     return list(zip(X[:, IMAGE].tolist(), X[:, VARIANT].tolist(), strict=True))
+
+
+def weights_of(network: MLPClassifier) -> list[NDArray[np.floating]]:
+    """List the weights and the biases of a fitted network."""
+    return [*network.coefs_, *network.intercepts_]
+
+
+def same_weights(left: MLPClassifier, right: MLPClassifier) -> bool:
+    """Say whether two fitted networks have the same weights, to the last bit."""
+    pairs = zip(weights_of(left), weights_of(right), strict=True)
+    return all(a.dtype == b.dtype and (a == b).all() for a, b in pairs)
 
 
 def with_variants(images, v=2) -> list[tuple[float, float]]:
@@ -298,10 +333,8 @@ class Constant:
     one_shape, most = True, BATCH_SIZE
 
     def __init__(self, names, value=1.0, backbone="vgg16"):
-        self.widths, self.value = (
-            embedding_widths(BACKBONES[backbone], names, [], (224, 224)),
-            value,
-        )
+        self.widths = embedding_widths(BACKBONES[backbone], names, [], (224, 224))
+        self.value = value
 
     def embed(self, images):
         shapes = {name: (len(images), width) for name, width in self.widths.items()}

@@ -1,4 +1,4 @@
-"""Small networks in ONNX files, with random weights, and their declarations."""
+"""Small networks in ONNX files, with random weights; their declarations and specs."""
 
 import hashlib
 import json
@@ -7,6 +7,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from tlfeatures.features.settings import Settings, choose_backbone, make_spec
+
+SIZE = (12, 16)
 MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
 
 
@@ -84,6 +87,17 @@ def declare(folder, model=None, *, name="small", file="small.onnx", **entries):
     path = folder / f"{name}.json"
     path.write_text(json.dumps({key: value for key, value in data.items() if value is not None}))
     return path
+
+
+def choose(path, **settings):
+    """Choose the backbone of a declaration and, unless given, the size SIZE."""
+    return choose_backbone(Settings(str(path), **{"size": SIZE, **settings}))
+
+
+def spec_of(path, **settings):
+    """Make the spec of the default embedding of a declared backbone."""
+    backbone, size = choose(path, **settings)
+    return make_spec(Settings(), backbone, size, [backbone.record.default_embedding], "cpu")
 
 
 def run_plainly(model, tensors, pixels):

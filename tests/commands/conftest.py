@@ -1,16 +1,31 @@
-"""Fixtures of pages of benchmarks."""
+"""Fixtures of benchmarks and of pages of them."""
 
 import shutil
 
 import pytest
 
 from tests.commands.pages import make_page
+from tlfeatures import extract
 
 
 @pytest.fixture(autouse=True)
 def _in_this_process(monkeypatch):
     """Folds of so few images are done before processes for them would have started."""
     monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
+
+
+@pytest.fixture(scope="session")
+def embeddings(_photos, tmp_path_factory):
+    """An embeddings file of `photos` with grid8.avg and grid8.flatten, which tests only read."""
+    file = tmp_path_factory.mktemp("embeddings") / "a.h5"
+    extract(_photos, file, backbone="pixels", size=16, pools=["avg", "flatten"])
+    return file
+
+
+@pytest.fixture
+def out(tmp_path):
+    """The folder of a benchmark that a test runs; it doesn't exist yet."""
+    return tmp_path / "out"
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,8 @@ import skops.io
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.preprocessing import FunctionTransformer
 
+from tests.fakes import members_of, write_members
+
 
 class Bomb:
     """Unpickling it makes a file."""
@@ -172,8 +174,7 @@ def _payloads(trap):
 
 def _crafted_skops(site):
     """A real model whose description was changed, facts and arrays and all."""
-    with zipfile.ZipFile(site / "real.model") as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
+    members = members_of(site / "real.model")
     schema = members.pop("schema.json")
     for name, node in _payloads(site / "outside" / "trap"):
         protocols = (0, 2) if name in ("old-function", "generator") else (2,)
@@ -249,8 +250,7 @@ def _archives(site):
     bomb = io.BytesIO()
     np.save(bomb, np.array([Bomb(site / "outside" / "trap")], object), allow_pickle=True)
     for kind, path in (("study", site / "bench" / "study.npz"), ("entry", entry)):
-        with zipfile.ZipFile(path) as archive:
-            members = {name: archive.read(name) for name in archive.namelist()}
+        members = members_of(path)
         facts = json.loads(members["facts.json"])
         for name in members.keys() - {"facts.json"}:
             pickled = {**members, name: bomb.getvalue()}
@@ -267,9 +267,7 @@ def _archives(site):
 
 def _stored(members):
     file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as archive:
-        for name, data in members.items():
-            archive.writestr(name, data)
+    write_members(file, members)
     return file.getvalue()
 
 

@@ -12,27 +12,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from tests.fakes import files_in, members_of, write_members
 from tests.unit.data import run_benchmark
-from tlfeatures import extract, load_benchmark
-from tlfeatures.benchmarking.store import archive
+from tlfeatures import load_benchmark
+from tlfeatures.benchmarking.store import entry_file
 from tlfeatures.cli import main
 from tlfeatures.errors import FormatError
-
-
-@pytest.fixture(scope="module")
-def embeddings(_photos, tmp_path_factory):
-    file = tmp_path_factory.mktemp("damaged") / "a.h5"
-    extract(_photos, file, backbone="pixels", size=16, pools=["avg", "flatten"])
-    return file
-
-
-@pytest.fixture
-def out(tmp_path):
-    return tmp_path / "out"
-
-
-def content(folder):
-    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.fixture(scope="module")
@@ -53,15 +38,15 @@ def folder(finished, out):
 
 
 def assert_one_line(embeddings, folder, tmp_path):
-    """By all that reads the folder: an error of ours with a remedy, or all goes well."""
+    """Run what reads the folder, and give the errors: each is one line that says what to do."""
     errors = []
     commands = [
+        ["plot", folder, "--what", "ranking", "-o", tmp_path / "x.svg"],
         ["benchmark", embeddings, "--heads", "dummy,ridge", "--embedding", "grid8.avg", "--cv", "3",
          "--n-jobs", "1", "-o", folder],
-        ["plot", folder, "--what", "ranking", "-o", tmp_path / "x.svg"],
     ]  # fmt: skip
-    before = content(folder)
-    for command in commands[::-1]:
+    before = files_in(folder)
+    for command in commands:
         result = CliRunner().invoke(main, [str(each) for each in command])
         assert result.exception is None or isinstance(result.exception, SystemExit), (
             command, result.exception,
@@ -113,7 +98,7 @@ CHANGES = {"removed": None, "null": None, "number": -1, "list": [[]], "text": "x
 def test_a_fact_that_is_missing_or_something_else_is_one_line(
     change, folder, facts, embeddings, tmp_path
 ):
-    before = content(folder)
+    before = files_in(folder)
     paths = [path for path in paths_in(facts) if path[0] != "files" or len(path) < 4]
     number = list(CHANGES).index(change)
     for path in (
@@ -182,17 +167,6 @@ def test_a_bit_that_has_flipped_is_never_read_as_something_else(name, folder, fi
         except FormatError:
             continue
         assert (read.study, read.entries) == (before.study, before.entries)
-
-
-def members_of(path):
-    with zipfile.ZipFile(path) as archive:
-        return {name: archive.read(name) for name in archive.namelist()}
-
-
-def write_members(path, members, how=zipfile.ZIP_STORED):
-    with zipfile.ZipFile(path, "w", how) as archive:
-        for name, data in members.items():
-            archive.writestr(name, data)
 
 
 def npy(array, header=None):
@@ -266,7 +240,7 @@ def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(name, folder):
 @pytest.mark.parametrize("key", ["../../secret", "/etc/passwd", "a/b", "", ".", "x" * 5000])
 def test_a_key_never_leads_out_of_the_folder(key, folder, facts, monkeypatch):
     opened = []
-    monkeypatch.setattr(archive, "read_archive", lambda path, *_: opened.append(path))
+    monkeypatch.setattr(entry_file, "read_archive", lambda path, *_: opened.append(path))
     changed = copy.deepcopy(facts)
     changed["heads"][0]["key"] = changed["ranking"][0]["keys"][0] = key
     (folder / "results.json").write_text(json.dumps(changed))

@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 from sklearn.model_selection import KFold, LeaveOneOut, PredefinedSplit
 
+from tests.fakes import files_in
 from tests.unit.data import run_benchmark
 from tlfeatures import cross_validate, extract, load_dataset, make_head
 from tlfeatures.benchmarking.benchmark_result import load_benchmark
@@ -23,27 +24,18 @@ def file(two_embeddings_file):
     return two_embeddings_file
 
 
-@pytest.fixture
-def out(tmp_path):
-    return tmp_path / "out"
-
-
-def content(folder):
-    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
-
-
 def files_of_entries(folder):
     return sorted((folder / "entries").iterdir(), key=lambda path: path.stat().st_mtime_ns)
 
 
 def test_a_second_run_computes_nothing(file, tmp_path, no_fits):
     first = run_benchmark(file, cv=3, heads=HEADS, out=tmp_path / "out", repeats=2)
-    written = content(tmp_path / "out")
+    written = files_in(tmp_path / "out")
     no_fits()
     again = run_benchmark(file, cv=3, heads=HEADS, out=tmp_path / "out", repeats=2)
     assert (first.computed, again.computed) == (12, 0)
     assert again.to_dict() == json.loads(json.dumps(first.to_dict()))
-    assert written == content(tmp_path / "out")
+    assert written == files_in(tmp_path / "out")
 
 
 def test_each_entry_is_one_file_that_is_written_once(file, out):
@@ -72,7 +64,7 @@ def test_an_entry_is_on_the_disk_before_the_next_one_is_computed(file, out, monk
     assert seen == [1, 2, 3, 4]
 
 
-def test_entries_of_a_run_that_was_cut_off_are_ranked_by_the_next(file, out, monkeypatch, no_fits):
+def test_entries_of_a_run_that_was_cut_off_are_ranked_by_the_next(file, out, no_fits):
     whole = run_benchmark(file, cv=3, heads=["knn"], command="tlfeatures a", out=out)
     (out / "results.json").unlink()  # it is written when a run ends
     with pytest.raises(ParameterError, match=r"is not complete; run `tlfeatures benchmark"):
@@ -95,7 +87,7 @@ def test_what_is_added_is_computed_and_ranked_with_the_rest(file, tmp_path):
     assert "logreg (tuned)" in {rank.label for rank in tuned.comparison.ranking}
 
 
-def test_the_same_asked_in_other_words_is_not_computed_again(file, tmp_path, no_fits):
+def test_the_same_asked_in_other_words_is_not_computed_again(file, tmp_path):
     options = {"heads": HEADS, "out": tmp_path / "out"}
     first = run_benchmark(file, **options)
     again = run_benchmark(file, cv=5, split="cv", **options)
@@ -153,7 +145,7 @@ def test_parameters_of_any_kind_make_another_entry(file, tmp_path):
         assert result.computed == 1
 
 
-def test_other_embeddings_of_the_same_name_are_not_mixed(file, photos, tmp_path):
+def test_other_embeddings_of_the_same_name_are_not_mixed(photos, tmp_path):
     extract(photos, tmp_path / "b.h5", backbone="pixels", size=24, pools=["flatten"])
     extract(photos, tmp_path / "c.h5", backbone="pixels", size=16, pools=["flatten"])
     for each in ("b.h5", "c.h5"):
@@ -166,14 +158,14 @@ def test_other_embeddings_of_the_same_name_are_not_mixed(file, photos, tmp_path)
 
 def test_an_entry_that_is_lost_is_computed_again(file, out):
     first = run_benchmark(file, cv=3, heads=HEADS, embeddings="grid8.avg", out=out)
-    before = content(out)
+    before = files_in(out)
     lost = files_of_entries(out)[1]
     lost.unlink()
     with pytest.raises(FormatError, match=r"lacks an entry of knn that results\.json names; run"):
         load_benchmark(out)
     again = run_benchmark(file, cv=3, heads=HEADS, embeddings="grid8.avg", out=out)
     assert again.computed == 1
-    assert content(out).keys() == before.keys()
+    assert files_in(out).keys() == before.keys()
     assert {e.facts["key"] for e in first.entries} == {e.facts["key"] for e in again.entries}
     assert load_benchmark(out).comparison.ranking
 

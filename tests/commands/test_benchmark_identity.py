@@ -9,14 +9,15 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import KFold, RepeatedStratifiedKFold, ShuffleSplit
+from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import SVC
 
-from tests.unit.data import dataset, run_benchmark
+from tests.unit.data import dataset, run_benchmark, use_fit_version
 from tlfeatures import audit, cross_validate, fit, learning_curve, report
-from tlfeatures.benchmarking import compute
+from tlfeatures.benchmarking.compute import FIT_VERSION
 from tlfeatures.errors import DatasetError, ParameterError
 
 
@@ -26,7 +27,7 @@ def shuffled():
     return data.take(np.random.default_rng(3).permutation(60))
 
 
-def of_heads(result):
+def accuracy_by_label(result):
     return {rank.label: rank.scores["accuracy"] for rank in result.comparison.ranking}
 
 
@@ -50,33 +51,28 @@ def test_heads_that_differ_in_a_parameter_are_never_one(tmp_path):
     data, out = dataset(60, signal=0.7), tmp_path / "out"
     wide, narrow = (make_pipeline(StandardScaler(), SVC(C=C)) for C in (1000.0, 0.01))
     first = run_benchmark(data, heads={"svc": wide}, repeats=2, cv=3, out=out)
-    (alone,) = of_heads(first).values()
+    (alone,) = accuracy_by_label(first).values()
     both = run_benchmark(data, heads={"svc": narrow}, cv=3, out=out)
-    assert set(of_heads(both)) == {"svc svc__C=1000.0", "svc svc__C=0.01"}
-    assert of_heads(both)["svc svc__C=1000.0"] == alone
+    assert set(accuracy_by_label(both)) == {"svc svc__C=1000.0", "svc svc__C=0.01"}
+    assert accuracy_by_label(both)["svc svc__C=1000.0"] == alone
     for priors in ([0.2, 0.8], [0.8, 0.2]):
-        again = run_benchmark(data, heads={"bayes": priors_of(priors)}, cv=3, out=out)
-    assert {"bayes #1", "bayes #2"} <= set(of_heads(again))
-    weights = [{"hidden": np.int64(one)} for one in (1, 9)]
-    for one in weights:
-        neighbors = KNeighborsClassifier(n_neighbors=one["hidden"])
-        again = run_benchmark(data, heads={"knn of ours": neighbors}, cv=3, out=out)
-    assert {"knn of ours n_neighbors=1", "knn of ours n_neighbors=9"} <= set(of_heads(again))
-
-
-def priors_of(priors):
-    from sklearn.naive_bayes import GaussianNB
-
-    return GaussianNB(priors=np.array(priors))
+        bayes = GaussianNB(priors=np.array(priors))
+        result = run_benchmark(data, heads={"bayes": bayes}, cv=3, out=out)
+    assert {"bayes #1", "bayes #2"} <= set(accuracy_by_label(result))
+    for n_neighbors in (1, 9):
+        neighbors = KNeighborsClassifier(n_neighbors=np.int64(n_neighbors))
+        result = run_benchmark(data, heads={"knn of ours": neighbors}, cv=3, out=out)
+    assert {"knn of ours n_neighbors=1", "knn of ours n_neighbors=9"} <= set(
+        accuracy_by_label(result)
+    )
 
 
 def test_entries_that_another_version_fitted_are_not_ranked(tmp_path, monkeypatch, caplog):
     data, out = dataset(60), tmp_path / "out"
     run_benchmark(data, heads=["logreg", "knn"], repeats=2, cv=3, out=out)
-    monkeypatch.setattr(compute, "FIT_VERSION", compute.FIT_VERSION + 1)
-    monkeypatch.setattr("tlfeatures.benchmarking.run.FIT_VERSION", compute.FIT_VERSION)
-    again = run_benchmark(data, heads="logreg", cv=3, out=out)
-    assert [(rank.head, rank.repeats) for rank in again.comparison.ranking] == [("logreg", 1)]
+    use_fit_version(monkeypatch, FIT_VERSION + 1)
+    result = run_benchmark(data, heads="logreg", cv=3, out=out)
+    assert [(rank.head, rank.repeats) for rank in result.comparison.ranking] == [("logreg", 1)]
     assert "3 entries are not ranked" in caplog.text
 
 
@@ -98,7 +94,7 @@ def test_a_class_that_was_defined_again_is_computed_again(tmp_path):
     for label, right in (("a", 2 / 3), ("b", 1 / 3)):
         result = run_benchmark(data, heads={"own": constant(label)()}, cv=3, out=out)
         assert (result.computed, len(result.entries)) == (1, 1)
-        assert of_heads(result)["own"]["score"] == pytest.approx(right)
+        assert accuracy_by_label(result)["own"]["score"] == pytest.approx(right)
 
 
 @pytest.mark.parametrize("name", ["groups", "split"])
@@ -146,12 +142,12 @@ def test_the_limit_of_near_duplicates_is_that_of_each_dataset():
     assert file["near_duplicates"] == 0.25
 
 
-def test_a_dummy_is_one_by_its_class():
+def test_a_dummy_is_recognised_by_its_class():
     data = dataset(40, signal=1.6)
     heads = {"floor": DummyClassifier(), "dummy": LogisticRegression()}
-    said = " ".join(run_benchmark(data, heads=heads, cv=3).comparison.verdict)
-    assert "Even floor" in said
-    assert "Even dummy" not in said
+    verdict = " ".join(run_benchmark(data, heads=heads, cv=3).comparison.verdict)
+    assert "Even floor" in verdict
+    assert "Even dummy" not in verdict
 
 
 def test_heads_may_be_a_generator_and_have_any_parameters(tmp_path, caplog):
@@ -168,8 +164,8 @@ def test_heads_may_be_a_generator_and_have_any_parameters(tmp_path, caplog):
         )
     assert len(result.comparison.ranking) == 3
     assert caplog.text.count("class_weight: centroid have none") == 1
-    made = cross_validate(LogisticRegression(class_weight={"a": 50.0}), data, cv=3)
-    assert (made.predicted == 0).mean() > 0.8
+    weighted = cross_validate(LogisticRegression(class_weight={"a": 50.0}), data, cv=3)
+    assert (weighted.predicted == 0).mean() > 0.8
 
 
 def test_a_function_as_a_parameter_is_computed_again(tmp_path):
@@ -180,7 +176,7 @@ def test_a_function_as_a_parameter_is_computed_again(tmp_path):
         result = run_benchmark(data, heads=heads, cv=3, out=out)
         assert result.computed == 1
         alone = cross_validate(heads["own"], data, cv=3)
-        assert of_heads(result)["own"] == alone.scores["accuracy"]
+        assert accuracy_by_label(result)["own"] == alone.scores["accuracy"]
 
 
 class Codes(ClassifierMixin, BaseEstimator):
@@ -222,7 +218,7 @@ def test_a_head_that_predicts_nonsense_is_left_out_and_the_others_stay(head, rea
     with pytest.raises(ParameterError, match=rf"^{type(head).__name__} can't .*{reason}"):
         cross_validate(head, dataset(60), cv=3)
     result = run_benchmark(dataset(60), heads={"odd": head, "logreg": "logreg"}, cv=3)
-    assert list(of_heads(result)) == ["logreg"]
+    assert list(accuracy_by_label(result)) == ["logreg"]
     assert "odd is left out" in caplog.text
 
 

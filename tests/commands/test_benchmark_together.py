@@ -1,10 +1,11 @@
 """Two benchmarks into one folder at once."""
 
 import threading
+from functools import partial
 
 import pytest
 
-from tests.fakes import full_disk
+from tests.fakes import files_in, full_disk
 from tests.integration.piped import COMMAND, Program
 from tests.unit.data import run_benchmark
 from tlfeatures import extract, load_benchmark
@@ -16,26 +17,10 @@ from tlfeatures.errors import BusyError, OutputError, ParameterError
 from tlfeatures.locks import locked
 
 
-@pytest.fixture(scope="module")
-def embeddings(_photos, tmp_path_factory):
-    file = tmp_path_factory.mktemp("together") / "a.h5"
-    extract(_photos, file, backbone="pixels", size=16, pools=["avg", "flatten"])
-    return file
-
-
-@pytest.fixture
-def out(tmp_path):
-    return tmp_path / "out"
-
-
-def content(folder):
-    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
 def names_in(out):
-    made = load_benchmark(out)
-    ranked = {(rank.head, rank.embedding) for rank in made.comparison.ranking}
-    entries = {(entry.facts["head"], entry.facts["embedding"]) for entry in made.entries}
+    benchmark = load_benchmark(out)
+    ranked = {(rank.head, rank.embedding) for rank in benchmark.comparison.ranking}
+    entries = {(entry.facts["head"], entry.facts["embedding"]) for entry in benchmark.entries}
     assert ranked == entries
     return ranked
 
@@ -63,45 +48,43 @@ def test_what_another_run_added_meanwhile_is_kept_and_ranked(
     options = {"embeddings": "grid8.avg", "cv": 3, "out": out}
     for head in began:
         run_benchmark(embeddings, heads=[head], **options)
-    other = lambda: run_benchmark(embeddings, heads=["dummy"], command="tlfeatures b", **options)  # noqa: E731
+    other = partial(run_benchmark, embeddings, heads=["dummy"], command="tlfeatures b", **options)
     with monkeypatch.context() as patch:
         meanwhile(patch, moment, other)
-        made = run_benchmark(embeddings, heads=["ridge"], command="tlfeatures a", **options)
+        result = run_benchmark(embeddings, heads=["ridge"], command="tlfeatures a", **options)
     heads = {*began, "dummy", "ridge"}
     assert {name for name, _ in names_in(out)} == heads
-    assert {rank.head for rank in made.comparison.ranking} == heads
-    assert made.computed == 1
+    assert {rank.head for rank in result.comparison.ranking} == heads
+    assert result.computed == 1
     assert sorted(load_benchmark(out).commands) == ["tlfeatures a", "tlfeatures b"]
 
 
 def test_what_both_compute_is_there_once(embeddings, out, monkeypatch):
     options = {"embeddings": "grid8.avg", "cv": 3, "out": out}
     with monkeypatch.context() as patch:
-        both = lambda: run_benchmark(embeddings, heads=["dummy", "ridge"], **options)  # noqa: E731
-        meanwhile(patch, "add", both)
-        made = run_benchmark(embeddings, heads=["ridge", "centroid"], **options)
-    assert len(made.entries) == 3
-    again = run_benchmark(embeddings, heads=["ridge", "centroid", "dummy"], **options)
-    assert again.computed == 0
-    assert again.comparison == load_benchmark(out).comparison
+        other = partial(run_benchmark, embeddings, heads=["dummy", "ridge"], **options)
+        meanwhile(patch, "add", other)
+        result = run_benchmark(embeddings, heads=["ridge", "centroid"], **options)
+    assert len(result.entries) == 3
+    repeated = run_benchmark(embeddings, heads=["ridge", "centroid", "dummy"], **options)
+    assert repeated.computed == 0
+    assert repeated.comparison == load_benchmark(out).comparison
 
 
 def test_an_entry_that_another_run_renewed_is_not_put_back(embeddings, out, monkeypatch):
     options = {"embeddings": "grid8.avg", "out": out}
     run_benchmark(embeddings, heads=["ridge"], **options)
-    scored = {"scoring": "f1_weighted"}  # computes the same head anew
+    renew = partial(run_benchmark, embeddings, heads=["ridge"], scoring="f1_weighted", **options)
     with monkeypatch.context() as patch:
-        meanwhile(
-            patch, "add", lambda: run_benchmark(embeddings, heads=["ridge"], **options, **scored)
-        )
+        meanwhile(patch, "add", renew)
         run_benchmark(embeddings, heads=["dummy"], **options)
-    assert run_benchmark(embeddings, heads=["ridge"], **options, **scored).computed == 0
+    assert renew().computed == 0
 
 
 def test_an_entry_that_another_run_renews_stays_the_newest_and_alone(embeddings, out, monkeypatch):
     """The two runs give the head other scores, so that these are two entries in one place."""
     options = {"heads": ["ridge"], "embeddings": "grid8.avg", "out": out}
-    other = lambda: run_benchmark(embeddings, scoring="f1_weighted", **options)  # noqa: E731
+    other = partial(run_benchmark, embeddings, scoring="f1_weighted", **options)
     with monkeypatch.context() as patch:
         meanwhile(patch, "updating", other)  # it ends before this run opens the folder
         run_benchmark(embeddings, **options)
@@ -147,7 +130,7 @@ def test_a_page_is_read_while_another_run_replaces_what_it_reads(embeddings, out
 
 
 def test_another_study_that_came_first_is_an_error_and_stays(embeddings, out, monkeypatch):
-    other = lambda: run_benchmark(embeddings, heads=["dummy"], random_state=1, out=out)  # noqa: E731
+    other = partial(run_benchmark, embeddings, heads=["dummy"], random_state=1, out=out)
     with monkeypatch.context() as patch:
         meanwhile(patch, "updating", other)
         with pytest.raises(ParameterError, match="other images, labels, copies or folds"):
@@ -204,7 +187,7 @@ def test_a_full_disk_leaves_what_was_there_and_the_next_run_goes_on(
 ):
     options = {"embeddings": "grid8.avg", "out": out}
     run_benchmark(embeddings, heads=["dummy"], **options)
-    before = content(out)
+    before = files_in(out)
     real = getattr(stores, name)
 
     def full(*given):
@@ -215,7 +198,7 @@ def test_a_full_disk_leaves_what_was_there_and_the_next_run_goes_on(
         patch.setattr(stores, name, full)
         with pytest.raises(OutputError, match=r"(json|npz) can't be written: File too large; make"):
             run_benchmark(embeddings, heads=["ridge"], **options)
-    after = content(out)
+    after = files_in(out)
     assert before.items() <= after.items()
     assert len(after) - len(before) == (name == "write_results")  # the entry is whole
     assert load_benchmark(out).comparison.ranking

@@ -1,4 +1,4 @@
-"""A user's own ONNX file from `extract` to `predict`: found by its path, told by its hash."""
+"""A user's own ONNX file from `extract` to `predict`; its hash shows that it is the same file."""
 
 import json
 import shutil
@@ -11,14 +11,12 @@ from PIL import Image
 from sklearn.pipeline import make_pipeline
 
 from tests.fakes import assert_same, decode, rows_of
-from tests.onnx_networks import MEAN, STD, constant, declare, network, run_plainly
+from tests.onnx_networks import MEAN, SIZE, STD, constant, declare, network, run_plainly
 from tlfeatures import Extractor, Model, benchmark, extract, load_dataset, make_head
 from tlfeatures.cli import main
 from tlfeatures.features.engines.choose import ENGINES
 from tlfeatures.features.engines.load import _load_by_engine
 from tlfeatures.features.file.reader import read_header
-
-SIZE = (12, 16)
 
 
 @pytest.fixture
@@ -28,13 +26,12 @@ def declaration(tmp_path):
 
 @pytest.fixture
 def run(photos, tmp_path, declaration):
-    """Run a command line in which PHOTOS, FILE, MODEL, JSON and ONNX stand for paths."""
+    """Run a command line in which PHOTOS, FILE, MODEL, JSON and MOVED stand for paths."""
     paths = {
         "PHOTOS": photos,
         "FILE": tmp_path / "x.h5",
         "MODEL": tmp_path / "x.model",
         "JSON": declaration,
-        "ONNX": tmp_path / "small.onnx",
         "MOVED": tmp_path / "moved.onnx",
     }
 
@@ -85,7 +82,9 @@ def test_a_model_labels_and_is_scored_by_the_same_file(run, fitted):
 
 
 @pytest.mark.parametrize("command", ["predict MODEL PHOTOS", "verify FILE --source PHOTOS"])
-def test_a_moved_file_is_found_by_its_new_path_and_told_by_its_hash(run, fitted, tmp_path, command):
+def test_a_moved_file_is_given_by_its_new_path_and_checked_by_its_hash(
+    run, fitted, tmp_path, command
+):
     shutil.move(tmp_path / "small.onnx", tmp_path / "moved.onnx")
     result = run(command)
     assert result.exit_code == 1
@@ -117,7 +116,7 @@ def test_with_nothing_missing_the_file_is_not_needed(run, extracted, tmp_path):
     assert "0 computed" in result.output
 
 
-def test_further_layers_are_added_from_the_very_file(run, extracted, photos, tmp_path):
+def test_further_layers_are_added_from_the_same_file(run, extracted, tmp_path):
     before = rows_of(tmp_path / "x.h5")[1]["features.none"]
     result = run("extract PHOTOS -o FILE --layer deep.max --layer act")
     assert result.exit_code == 0, result.output
@@ -164,7 +163,7 @@ def test_another_backbone_is_another_file(run, extracted):
     assert "leave out --backbone" in result.output
 
 
-def test_the_path_is_no_part_of_what_is_compared(run, extracted, photos, tmp_path):
+def test_the_path_of_the_file_is_not_compared(run, extracted, tmp_path):
     folder = tmp_path / "elsewhere"
     folder.mkdir()
     path = declare(folder, outputs={"features": "features", "deep": "deep"})
@@ -193,7 +192,7 @@ def test_only_identical_files_are_near_duplicates_and_one_line_says_so(
     assert json.loads(json.dumps(file["spec"])) == file["spec"]
 
 
-def test_the_card_tells_what_was_declared(fitted, tmp_path):
+def test_the_card_says_what_was_declared(fitted, tmp_path):
     card = (tmp_path / "x.model.md").read_text()
     spec = Model.load(tmp_path / "x.model").spec
     assert "A network of the user's own" in card
@@ -203,7 +202,7 @@ def test_the_card_tells_what_was_declared(fitted, tmp_path):
     assert "| layer deep | tensor deep, 3 x 4 x 80 |" in card
 
 
-def test_the_card_tells_of_the_check_vector(photos, tmp_path):
+def test_the_card_names_the_check_vector(photos, tmp_path):
     check = {"size": [4, 4], "norm": 1e9, "first": [1]}
     path = declare(tmp_path, check=check)
     with pytest.raises(Exception, match="is not as declared") as raised:
@@ -224,7 +223,7 @@ def test_export_refuses_in_one_line(run, fitted, tmp_path):
     assert len(result.output.splitlines()) == 1
 
 
-def test_without_onnx_runtime_the_extra_is_named(run, photos, tmp_path, monkeypatch):
+def test_without_onnx_runtime_the_extra_is_named(run, monkeypatch):
     missing = replace(ENGINES["onnxruntime"], package="no_such_package")
     monkeypatch.setitem(ENGINES, "onnxruntime", missing)
     result = run("extract PHOTOS -o FILE --backbone JSON")

@@ -5,7 +5,7 @@ import shutil
 import pytest
 from click.testing import CliRunner
 
-from tests.fakes import full_disk
+from tests.fakes import files_in, full_disk
 from tests.unit.data import run_benchmark
 from tlfeatures import extract, fit, plot
 from tlfeatures.cli import main
@@ -51,10 +51,6 @@ COMMANDS = {
 BEGUN = {"audit.csv", "audit.json", "p.png", "p.svg", "p.pdf"}
 
 
-def content(folder):
-    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
-
-
 CASES = [
     pytest.param(command, limit, marks=pytest.mark.long if limit and target in BEGUN else ())
     for command, target in COMMANDS.items()
@@ -65,7 +61,7 @@ CASES = [
 @pytest.mark.parametrize(("command", "limit"), CASES)
 def test_on_a_full_disk_the_old_file_stays_and_is_named(command, limit, folder, monkeypatch):
     monkeypatch.chdir(folder)
-    before = content(folder)
+    before = files_in(folder)
     with full_disk(limit):
         result = CliRunner().invoke(main, command.split())
     assert (result.exit_code, result.stdout) == (1, "")
@@ -74,12 +70,12 @@ def test_on_a_full_disk_the_old_file_stays_and_is_named(command, limit, folder, 
     assert line.endswith(AGAIN)
     name = COMMANDS[command]
     assert any(f"{each} {AGAIN}" in line for each in (name, f"{name}.md"))
-    after = content(folder)
+    after = files_in(folder)
     lock = folder / "out" / ".results.json.lock"  # its record of who has it doesn't fit, either
     assert {**after, lock: None} == {**before, lock: None}
     done = CliRunner().invoke(main, command.split())  # with room again
     assert (done.exit_code, done.stderr) == (0, "" if "report" not in command else done.stderr)
-    added = content(folder).keys() - before.keys()
+    added = files_in(folder).keys() - before.keys()
     assert {path.parent.name for path in added} <= {"entries"} or {path.name for path in added} == {
         "analyses.json"
     }

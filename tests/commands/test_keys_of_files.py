@@ -3,7 +3,6 @@
 import copy
 import json
 import shutil
-import zipfile
 
 import h5py
 import numpy as np
@@ -13,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.commands.pages import page_of
+from tests.fakes import members_of, write_members
 from tests.unit.data import run_benchmark
 from tlfeatures import Model, load_dataset, make_head
 from tlfeatures.cli import main
@@ -70,16 +70,12 @@ def changed(value, path, new):
 @pytest.fixture(scope="module")
 def model(fitted_folder):
     """Facts of a model that `fit` saved, and its other members."""
-    with zipfile.ZipFile(fitted_folder / "m.model") as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
+    members = members_of(fitted_folder / "m.model")
     return json.loads(members.pop("tlfeatures.json")), members
 
 
 def write(path, facts, members):
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-        archive.writestr("tlfeatures.json", json.dumps(facts))
+    write_members(path, {**members, "tlfeatures.json": json.dumps(facts)})
     return path
 
 

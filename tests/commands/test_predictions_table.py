@@ -1,7 +1,6 @@
 """The table of a benchmark's out-of-fold predictions: CSV, Parquet, and columns in Python."""
 
 import csv
-import importlib.util
 import json
 import math
 import sys
@@ -21,11 +20,11 @@ COLUMNS = ["id", "label", "head", "embedding", "repeat", "fold", "tuned", "key",
 
 
 @pytest.fixture(scope="module")
-def made(_photos, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("table")
-    extract(_photos, folder / "a.h5", backbone="pixels", size=16, pools=["avg", "flatten"])
-    run_benchmark(folder / "a.h5", heads=HEADS, cv=3, repeats=2, out=folder / "out")
-    return folder / "out"
+def finished(embeddings, tmp_path_factory):
+    """The folder of a benchmark that has ended."""
+    out = tmp_path_factory.mktemp("table") / "out"
+    run_benchmark(embeddings, heads=HEADS, cv=3, repeats=2, out=out)
+    return out
 
 
 def run(*arguments):
@@ -34,16 +33,16 @@ def run(*arguments):
     return result
 
 
-def rows_of(path):
+def read_rows(path):
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
-def test_a_row_for_each_tested_image_of_each_entry(made, tmp_path):
-    result = run(made, "-o", tmp_path / "t.csv")
+def test_a_row_for_each_tested_image_of_each_entry(finished, tmp_path):
+    result = run(finished, "-o", tmp_path / "t.csv")
     assert result.exit_code == 0, result.output
     assert "192 predictions; 24 images, each predicted by 8 entries" in result.stdout
-    rows, benchmark = rows_of(tmp_path / "t.csv"), load_benchmark(made)
+    rows, benchmark = read_rows(tmp_path / "t.csv"), load_benchmark(finished)
     assert list(rows[0]) == [*COLUMNS, "p_blue", "p_red"]
     study = benchmark.study
     for place, entry in enumerate(benchmark.entries):
@@ -60,18 +59,18 @@ def test_a_row_for_each_tested_image_of_each_entry(made, tmp_path):
         np.testing.assert_array_equal(values, entry.probabilities)  # to the last bit
 
 
-def test_the_three_forms_are_the_same(made, tmp_path):
+def test_the_three_forms_are_the_same(finished, tmp_path):
     from pyarrow.parquet import read_table
 
     for name in ("t.csv", "t.parquet"):
-        assert json.loads(run(made, "-o", tmp_path / name, "--json").stdout) == {
+        assert json.loads(run(finished, "-o", tmp_path / name, "--json").stdout) == {
             "file": str(tmp_path / name),
             "rows": 192,
             "entries": 8,
         }
-    columns = load_benchmark(made).predictions_table()
+    columns = load_benchmark(finished).predictions_table()
     table = read_table(tmp_path / "t.parquet").to_pydict()
-    rows = rows_of(tmp_path / "t.csv")
+    rows = read_rows(tmp_path / "t.csv")
     assert list(columns) == list(table) == list(rows[0])
     for name, values in columns.items():
         wanted = [None if value != value else value for value in values.tolist()]
@@ -95,21 +94,21 @@ def test_ids_of_any_characters_are_read_back(tmp_path):
     assert load_benchmark(tmp_path / "out").study.ids.tolist() == data.ids.tolist()
     for name in ("t.csv", "t.parquet"):
         write_predictions(tmp_path / "out", tmp_path / name)
-    rows = rows_of(tmp_path / "t.csv")
+    rows = read_rows(tmp_path / "t.csv")
     assert [row["id"] for row in rows] == data.ids.tolist()
     assert [row["label"] for row in rows] == data.y.tolist()
     assert read_table(tmp_path / "t.parquet")["id"].to_pylist() == data.ids.tolist()
 
 
-def test_images_that_were_not_tested_have_no_row(made, tmp_path):
+def test_images_that_were_not_tested_have_no_row(embeddings, finished, tmp_path):
     folds = [(np.arange(6, 24), np.arange(6))]
     run_benchmark(
-        made.parent / "a.h5", heads="dummy", embeddings="grid8.avg", cv=folds, near_duplicates=None,
-        labels={id_: "ab"[row % 2] for row, id_ in enumerate(load_benchmark(made).study.ids)},
+        embeddings, heads="dummy", embeddings="grid8.avg", cv=folds, near_duplicates=None,
+        labels={id_: "ab"[row % 2] for row, id_ in enumerate(load_benchmark(finished).study.ids)},
         out=tmp_path / "out",
     )  # fmt: skip
     written = write_predictions(tmp_path / "out", tmp_path / "t.csv")
-    assert written.rows == len(rows_of(tmp_path / "t.csv")) == 6
+    assert written.rows == len(read_rows(tmp_path / "t.csv")) == 6
 
 
 @pytest.mark.parametrize(
@@ -121,9 +120,9 @@ def test_images_that_were_not_tested_have_no_row(made, tmp_path):
         ("folder.csv", "is a folder"),
     ],
 )
-def test_a_file_that_can_not_be_made_is_refused(made, tmp_path, name, said):
+def test_a_file_that_can_not_be_made_is_refused(finished, tmp_path, name, said):
     (tmp_path / "folder.csv").mkdir()
-    result = run(made, "-o", tmp_path / name)
+    result = run(finished, "-o", tmp_path / name)
     assert result.exit_code == 2
     assert said in result.stderr
     assert len(result.stderr.splitlines()) == 1
@@ -135,9 +134,9 @@ def test_a_folder_without_a_benchmark_is_refused(tmp_path):
     assert "contains no benchmark; expected a folder that" in result.stderr
 
 
-def test_an_error_half_way_leaves_the_old_table(made, tmp_path):
+def test_an_error_half_way_leaves_the_old_table(embeddings, tmp_path):
     folder = tmp_path / "out"
-    run_benchmark(made.parent / "a.h5", heads=["dummy", "knn"], cv=3, out=folder)
+    run_benchmark(embeddings, heads=["dummy", "knn"], cv=3, out=folder)
     last = json.loads((folder / "results.json").read_text())["heads"][-1]["key"]
     (folder / "entries" / f"{last}.npz").write_bytes(b"PK")
     for name in ("t.csv", "t.parquet"):
@@ -148,18 +147,15 @@ def test_an_error_half_way_leaves_the_old_table(made, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "t.csv", "t.parquet"]
 
 
-def test_without_pyarrow_one_line_says_what_to_install(made, tmp_path, monkeypatch):
-    real = importlib.util.find_spec
-    monkeypatch.setattr(
-        "tlfeatures.benchmarking.parquet.find_spec", lambda name: real(name) and None
-    )
-    result = run(made, "-o", tmp_path / "t.parquet")
+def test_without_pyarrow_one_line_says_what_to_install(finished, tmp_path, monkeypatch):
+    monkeypatch.setattr("tlfeatures.benchmarking.parquet.find_spec", lambda name: None)
+    result = run(finished, "-o", tmp_path / "t.parquet")
     assert result.exit_code == 2
     assert "pip install 'tlfeatures[parquet]', or give a name that ends in .csv" in result.stderr
     assert len(result.stderr.splitlines()) == 1
-    assert run(made, "-o", tmp_path / "t.csv").exit_code == 0
+    assert run(finished, "-o", tmp_path / "t.csv").exit_code == 0
 
 
-def test_a_csv_needs_no_pyarrow(made, tmp_path, monkeypatch):
+def test_a_csv_needs_no_pyarrow(finished, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)  # importing it fails
-    assert run(made, "-o", tmp_path / "t.csv").exit_code == 0
+    assert run(finished, "-o", tmp_path / "t.csv").exit_code == 0

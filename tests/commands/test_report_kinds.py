@@ -116,8 +116,8 @@ def test_a_folder_added_to_from_another_file_has_a_page_with_both(page_copy):
     assert "f1 weighted" in html
 
 
-def test_what_was_given_in_python_is_known_from_the_folder(page_copy):
-    """Labels, groups, splits and folds: the page is that of the datasets in memory."""
+def test_a_folder_keeps_what_was_given_in_python(page_copy):
+    """Its page has the labels, groups and folds, as a page of the datasets in memory has."""
     data = load_dataset(page_copy / "a.h5", "grid8.avg", near_duplicates=None)
     labels = {
         id_: LabelRow(id_[:1], group=f"site {row // 2}")
@@ -129,13 +129,13 @@ def test_what_was_given_in_python_is_known_from_the_folder(page_copy):
     ]
     options = {"embeddings": "grid8.avg", "labels": labels, "near_duplicates": None, "cv": folds}
     options |= {"heads": ["mlp", "centroid"], "params": {"steps": 20}}
-    made = benchmark(page_copy / "a.h5", out=page_copy / "own", **options)
+    result = benchmark(page_copy / "a.h5", out=page_copy / "own", **options)
     only = ["map", "audit", "learning-curve", "epochs"]
     written, html = page_of(page_copy / "own", only)
     assert {"map", "audit", "learning_curve", "epochs"} <= set(written.sections)
     (page_copy / "own" / "analyses.json").unlink()
     given = load_dataset(page_copy / "a.h5", "grid8.avg", labels=labels, near_duplicates=None)
-    report(made, page_copy / "memory.html", data=given, without=["images"], n_jobs=1)
+    report(result, page_copy / "memory.html", data=given, without=["images"], n_jobs=1)
     assert html == (page_copy / "memory.html").read_text()
     analyses = Analyses(load_benchmark(page_copy / "own"), n_jobs=1)
     assert analyses.dataset(analyses.rank()).groups.tolist() == given.groups.tolist()

@@ -25,6 +25,8 @@ from tlfeatures.metrics.scores import score_name
 
 HEADS = ["logreg", "rbf-svm", "dummy"]
 FOLDS = 3
+OPTIONS = {"groups": "[a-z]+/([a-z]+[0-9]*)", "random_state": 4}
+ARGUMENTS = ("--cv", FOLDS, "--groups", OPTIONS["groups"], "--random-state", 4)
 
 
 @pytest.fixture(scope="module")
@@ -44,15 +46,10 @@ def scenes(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def options():
-    return {"groups": "[a-z]+/([a-z]+[0-9]*)", "random_state": 4}
-
-
-@pytest.fixture(scope="module")
-def expected(scenes, options):
-    """The scores of each head by `benchmark`, and the folder of its results."""
+def expected(scenes):
+    """The scores of each head by `benchmark`, whose folder is `out`."""
     result = benchmark(
-        scenes / "x.h5", heads=HEADS, cv=FOLDS, out=scenes / "out", n_jobs=1, **options
+        scenes / "x.h5", heads=HEADS, cv=FOLDS, out=scenes / "out", n_jobs=1, **OPTIONS
     )
     scores = {rank.head: rank.scores for rank in result.comparison.ranking}
     accuracy = scores["logreg"]["accuracy"]
@@ -66,38 +63,38 @@ def command(*arguments):
     return result.stdout
 
 
-def test_fit_shows_the_numbers_and_the_ranking_of_benchmark(scenes, options, expected):
-    found = fit(scenes / "x.h5", HEADS, cv=FOLDS, **options)
-    assert {rank.head: rank.scores for rank in found.ranking} == expected
+def test_fit_shows_the_numbers_and_the_ranking_of_benchmark(scenes, expected):
+    fitted = fit(scenes / "x.h5", HEADS, cv=FOLDS, **OPTIONS)
+    assert {rank.head: rank.scores for rank in fitted.ranking} == expected
     stored = load_benchmark(scenes / "out")
-    assert [rank.head for rank in found.ranking] == [r.head for r in stored.comparison.ranking]
-    assert found.verdict == stored.comparison.verdict
+    assert [rank.head for rank in fitted.ranking] == [r.head for r in stored.comparison.ranking]
+    assert fitted.verdict == stored.comparison.verdict
 
 
-def test_cross_validation_of_a_head_gives_these_numbers(scenes, options, expected):
-    data = load_dataset(scenes / "x.h5", groups=options["groups"])
+def test_cross_validation_of_a_head_gives_these_numbers(scenes, expected):
+    data = load_dataset(scenes / "x.h5", groups=OPTIONS["groups"])
     for name in HEADS:
-        found = cross_validate(name, data, cv=FOLDS, random_state=options["random_state"])
-        assert found.scores == expected[name]
+        result = cross_validate(name, data, cv=FOLDS, random_state=OPTIONS["random_state"])
+        assert result.scores == expected[name]
 
 
-def test_the_whole_of_a_learning_curve_is_this_accuracy(scenes, options, expected):
+def test_the_whole_of_a_learning_curve_is_this_accuracy(scenes, expected):
     for name in HEADS:
-        last = learning_curve(scenes / "x.h5", name, cv=FOLDS, **options).points[-1]
+        last = learning_curve(scenes / "x.h5", name, cv=FOLDS, **OPTIONS).points[-1]
         assert last.accuracy == pytest.approx(expected[name]["accuracy"]["score"])
         assert last.interval == pytest.approx(expected[name]["accuracy"]["interval"])
 
 
-def test_an_audit_shows_the_accuracy_of_three_repeats(scenes, options):
-    repeated = benchmark(scenes / "x.h5", heads="rbf-svm", cv=FOLDS, repeats=3, n_jobs=1, **options)
+def test_an_audit_shows_the_accuracy_of_three_repeats(scenes):
+    repeated = benchmark(scenes / "x.h5", heads="rbf-svm", cv=FOLDS, repeats=3, n_jobs=1, **OPTIONS)
     (rank,) = repeated.comparison.ranking
-    accuracy = audit(scenes / "x.h5", cv=FOLDS, **options).accuracy
+    accuracy = audit(scenes / "x.h5", cv=FOLDS, **OPTIONS).accuracy
     assert accuracy == pytest.approx(rank.scores["accuracy"]["score"])
 
 
-def test_the_model_and_its_card_show_these_numbers(scenes, options, expected):
-    found = fit(scenes / "x.h5", HEADS, cv=FOLDS, model=scenes / "m.model", **options)
-    best = found.ranking[0].head
+def test_the_model_and_its_card_show_these_numbers(scenes, expected):
+    fitted = fit(scenes / "x.h5", HEADS, cv=FOLDS, model=scenes / "m.model", **OPTIONS)
+    best = fitted.ranking[0].head
     info = Model.load(scenes / "m.model").info
     assert (info["head"], info["scores"]) == (best, expected[best])
     card = (scenes / "m.model.md").read_text()
@@ -109,12 +106,11 @@ def test_the_model_and_its_card_show_these_numbers(scenes, options, expected):
         assert f"| {' | '.join(row)} | {record['mean']:.3f} | {record['std']:.3f} |" in card
 
 
-def test_the_terminal_and_the_pages_show_these_numbers(scenes, options, expected):
-    given = ("--cv", FOLDS, "--groups", options["groups"], "--random-state", 4)
+def test_the_terminal_and_the_pages_show_these_numbers(scenes, expected):
     chosen = [argument for name in HEADS for argument in ("--head", name)]
     texts = [
-        command("fit", scenes / "x.h5", *chosen, *given, "--report", scenes / "fit.html"),
-        command("benchmark", scenes / "x.h5", *chosen, *given, "-o", scenes / "out"),
+        command("fit", scenes / "x.h5", *chosen, *ARGUMENTS, "--report", scenes / "fit.html"),
+        command("benchmark", scenes / "x.h5", *chosen, *ARGUMENTS, "-o", scenes / "out"),
     ]
     command("report", scenes / "out", "-o", scenes / "out.html")
     first = max(HEADS, key=lambda name: expected[name]["accuracy"]["score"])
@@ -135,9 +131,10 @@ def test_the_terminal_and_the_pages_show_these_numbers(scenes, options, expected
         assert sentence in " ".join(text.split())
 
 
-def test_json_of_both_commands_has_the_same_records(scenes, options, expected):
-    given = ("--cv", FOLDS, "--groups", options["groups"], "--random-state", 4, "--json")
-    fitted = json.loads(command("fit", scenes / "x.h5", "--head", "logreg", *given))
-    compared = json.loads(command("benchmark", scenes / "x.h5", "--heads", "logreg", *given))
+def test_json_of_both_commands_has_the_same_records(scenes, expected):
+    fitted = json.loads(command("fit", scenes / "x.h5", "--head", "logreg", *ARGUMENTS, "--json"))
+    compared = json.loads(
+        command("benchmark", scenes / "x.h5", "--heads", "logreg", *ARGUMENTS, "--json")
+    )
     assert fitted["heads"][0]["scores"] == expected["logreg"]
     assert compared["heads"][0]["scores"] == compared["ranking"][0]["scores"] == expected["logreg"]

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tests.unit.data import use_fit_version
 from tlfeatures import (
     benchmark,
     cross_validate,
@@ -12,7 +13,6 @@ from tlfeatures import (
     make_head,
     report,
 )
-from tlfeatures.benchmarking import compute, run
 from tlfeatures.benchmarking.digests import fingerprint
 from tlfeatures.errors import DatasetError, ParameterError
 from tlfeatures.reports.benchmark_analyses import Analyses
@@ -55,8 +55,7 @@ def test_entries_with_and_without_variants_are_apart(file, tmp_path):
 
 def test_what_was_fitted_on_variants_in_another_way_is_computed_again(file, tmp_path, monkeypatch):
     out = tmp_path / "out"
-    monkeypatch.setattr(compute, "FIT_VERSION", 1)
-    monkeypatch.setattr(run, "FIT_VERSION", 1)
+    use_fit_version(monkeypatch, 1)
     for variants in (None, 0):
         run_benchmark(file, out, variants=variants)
     monkeypatch.undo()

@@ -4,23 +4,28 @@ from functools import partial
 
 import numpy as np
 import pytest
+from onnx import TensorProto
 
 from tests.contract.backbones import SIZE, AnyBatchContract, random_images
-from tests.onnx_networks import MEAN, STD, channels_last_network, declare, network, run_plainly
+from tests.onnx_networks import (
+    MEAN,
+    STD,
+    channels_last_network,
+    choose,
+    declare,
+    network,
+    run_plainly,
+)
 from tlfeatures.features.backbones.table import BACKBONES, embedding_widths
 from tlfeatures.features.engines.load import load_backbone
-from tlfeatures.features.settings import Settings, choose_backbone, make_spec
+from tlfeatures.features.settings import Settings, make_spec
 
 LAYERS = {"first": "conv/a", "act": "act", "deep": "deep", "features": "features"}
 MAPS = {layer: {"tensor": LAYERS[layer], "layout": "NCHW"} for layer in ("first", "act", "deep")}
 
 
-def choose(path, size=SIZE):
-    return choose_backbone(Settings(str(path), size=size))
-
-
 def load_declared(names, path):
-    backbone, size = choose(path)
+    backbone, size = choose(path, size=SIZE)
     return load_backbone(make_spec(Settings(), backbone, size, names, "cpu"), names)
 
 
@@ -38,7 +43,7 @@ class DeclaredContract(AnyBatchContract):
     def record(cls, path):
         """Put the record into the table, where the contract finds the layers."""
         with pytest.MonkeyPatch.context() as patch:
-            patch.setitem(BACKBONES, cls.name, choose(path)[0].record)
+            patch.setitem(BACKBONES, cls.name, choose(path, size=SIZE)[0].record)
             yield
 
     @pytest.fixture(scope="class")
@@ -53,7 +58,7 @@ class TestChannelsFirst(DeclaredContract):
     def path(cls, tmp_path_factory):
         return declare(tmp_path_factory.mktemp("nchw"), outputs=LAYERS)
 
-    def test_rows_are_those_of_onnx_runtime_alone(self, backbone, outputs):
+    def test_rows_are_those_of_onnx_runtime_alone(self, outputs):
         pixels = ((random_images(3) - np.array(MEAN)) / STD).astype(np.float32)
         alone = run_plainly(network(), list(LAYERS.values()), pixels.transpose(0, 3, 1, 2))
         for layer, values in zip(LAYERS, alone, strict=True):
@@ -94,11 +99,10 @@ class TestChannelsLast(DeclaredContract):
 
 
 def test_pixels_of_uint8_enter_the_network_as_they_are(tmp_path):
-    from onnx import TensorProto
-
     model = channels_last_network(("n", *SIZE, 3), TensorProto.UINT8)
     path = declare(tmp_path, model, mean=None, std=None)
     rows = load_declared(["features.none"], path).embed(random_images(2))["features.none"]
     alone = run_plainly(model, ["features"], random_images(2))[0]
     np.testing.assert_allclose(rows, alone, rtol=1e-4, atol=1e-3)
-    assert embedding_widths(choose(path)[0].record, ["features"], ["avg"], SIZE)
+    widths = embedding_widths(choose(path, size=SIZE)[0].record, ["features"], ["avg"], SIZE)
+    assert widths == {"features.none": 80}

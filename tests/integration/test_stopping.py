@@ -185,17 +185,17 @@ def test_a_stopped_run_keeps_its_batches_and_says_how_to_go_on(
     assert process.returncode == 1
     assert first == "Stopping after this batch; a second signal stops at once."
     words = r"Stopped after (\d+) of 60 images, which are safe in (\S+)( \(x.h5 is as it was\))?"
-    done, name, beside, again = re.fullmatch(f"{words}; to continue, run: (.*)", last).groups()
+    done, name, unchanged, command = re.fullmatch(f"{words}; to continue, run: (.*)", last).groups()
     assert int(done) == describe(tmp_path / name)["done"]
     assert int(done) == embedded + (had if stage == "adding images" else 0) < 60
-    assert (name, bool(beside)) == (("x.h5.partial", True) if had else ("x.h5", False))
+    assert (name, bool(unchanged)) == (("x.h5.partial", True) if had else ("x.h5", False))
     facts = describe(file)
     assert facts["done"] + facts["waiting"] == facts["images"]
     assert facts["unfinished_update"] == (str(tmp_path / name) if had else None)
     assert before in (None, file.read_bytes())
 
-    assert shlex.split(again) == ["tlfeatures", *arguments]
-    assert CliRunner().invoke(main, shlex.split(again)[1:]).exit_code == 0
+    assert shlex.split(command) == ["tlfeatures", *arguments]
+    assert CliRunner().invoke(main, shlex.split(command)[1:]).exit_code == 0
     assert_same(file, rows_of(whole))
 
 

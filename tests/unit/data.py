@@ -9,6 +9,7 @@ from sklearn.linear_model import LogisticRegression
 
 from tests.fakes import IMAGE, VARIANT, Failing, rows_of, use_backbone
 from tlfeatures import benchmark, extract
+from tlfeatures.benchmarking import compute, run
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.errors import StoreError
 from tlfeatures.features.backbones.pixels import PixelBackbone
@@ -95,3 +96,9 @@ def rows_by_id(file, name="grid8.avg"):
 def run_benchmark(files, **options):
     """Benchmark in this process: starting others would take longer than the folds."""
     return benchmark(files, **{"n_jobs": 1, **options})
+
+
+def use_fit_version(patch, version):
+    """Fit and rank entries as a release with this FIT_VERSION would."""
+    for module in (compute, run):  # `run` has imported the number
+        patch.setattr(module, "FIT_VERSION", version)

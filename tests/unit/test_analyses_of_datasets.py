@@ -49,7 +49,7 @@ def test_a_dataset_gives_what_its_file_gives(file, analysis, embedding):
 
 
 @pytest.mark.parametrize("similarity", [0.2, 1.0, None])
-def test_the_copies_of_a_dataset_are_found_again_by_another_similarity(file, similarity):
+def test_an_audit_finds_copies_by_the_similarity_that_it_is_given(file, similarity):
     of_file = ANALYSES["audit"](file, embedding="grid8.avg", near_duplicates=similarity)
     for own in ("auto", 0.5, None):
         data = load_dataset(file, "grid8.avg", near_duplicates=own, looks=True)
@@ -60,18 +60,16 @@ def test_an_audit_keeps_the_copies_of_a_dataset(file):
     data = load_dataset(file, "grid8.flatten", near_duplicates=None)
     i, j = data.ids.tolist().index("a/10.png"), data.ids.tolist().index("b/11.png")
     data = replace(data, copies=np.concatenate([data.copies, [[i, j]]]))
-    found = [each for each in audit(data, head="lda", cv=3).findings if each.kind == KIND]
-    assert [{each.id, each.other} for each in found] == [
+    findings = audit(data, head="lda", cv=3).findings
+    copies = [each for each in findings if each.kind == "near-duplicate"]
+    assert [{each.id, each.other} for each in copies] == [
         {"a/00.png", "b/copy.png"},
         {"a/10.png", "b/11.png"},
     ]
-    assert "the same file" in found[0].reason
-    assert found[0].score == 1
-    assert "nearly the same image" in found[1].reason
-    assert found[1].score < 1
-
-
-KIND = "near-duplicate"
+    assert "the same file" in copies[0].reason
+    assert copies[0].score == 1
+    assert "nearly the same image" in copies[1].reason
+    assert copies[1].score < 1
 
 
 def test_an_audit_uses_no_variants():

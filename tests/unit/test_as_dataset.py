@@ -3,32 +3,22 @@
 import numpy as np
 import pytest
 
-from tests.fakes import write_image
-from tests.unit.data import dataset, extract_pixels
+from tests.unit.data import dataset
 from tlfeatures import load_dataset
 from tlfeatures.dataset.load import as_dataset
 from tlfeatures.errors import ParameterError
 
 
-@pytest.fixture(scope="module")
-def file(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("as_dataset")
-    for number in range(6):
-        write_image(folder / "photos" / "ab"[number % 2] / f"{number}.png", number)
-    extract_pixels(folder / "photos", folder / "x.h5")
-    return folder / "x.h5"
-
-
-def test_a_file_is_loaded_with_its_options(file):
-    for path in (file, str(file)):
+def test_a_file_is_loaded_with_its_options(flatten_file):
+    for path in (flatten_file, str(flatten_file)):
         assert as_dataset(path) == load_dataset(path)
     options = {"groups": "[0-9]", "near_duplicates": None, "label_level": 1}
-    assert as_dataset(file, **options) == load_dataset(file, **options)
-    assert as_dataset(file, **options).groups is not None
+    assert as_dataset(flatten_file, **options) == load_dataset(flatten_file, **options)
+    assert as_dataset(flatten_file, **options).groups is not None
 
 
-def test_a_dataset_stays_as_it_is(file):
-    data = load_dataset(file)
+def test_a_dataset_stays_as_it_is(flatten_file):
+    data = load_dataset(flatten_file)
     assert as_dataset(data) is data
     assert as_dataset(data, embedding=None, near_duplicates="auto", variants=None) is data
 

@@ -7,24 +7,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.onnx_networks import MEAN, STD, declare, network, run_plainly
+from tests.onnx_networks import (
+    MEAN,
+    SIZE,
+    STD,
+    choose,
+    declare,
+    network,
+    run_plainly,
+    spec_of,
+)
 from tlfeatures.errors import FormatError, ParameterError, WeightsError
 from tlfeatures.features.backbones.declaration_file import read_declaration
 from tlfeatures.features.engines.declared import open_network
 from tlfeatures.features.engines.onnxruntime_engine import check_image
-from tlfeatures.features.settings import Settings, choose_backbone, make_spec
 from tlfeatures.features.spec import Spec
-
-SIZE = (12, 16)
-
-
-def choose(path, **settings):
-    return choose_backbone(Settings(str(path), **{"size": SIZE, **settings}))
-
-
-def spec_of(path, **settings):
-    backbone, size = choose(path, **settings)
-    return make_spec(Settings(), backbone, size, [backbone.record.default_embedding], "cpu")
 
 
 def blocks_of_the_documentation(kind):
@@ -79,19 +76,17 @@ def test_a_check_vector_is_of_its_own_size_if_the_file_leaves_the_size_open(tmp_
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    ("wrong", "layer"),
     [
-        {"colour": "BGR"},
-        {"mean": [127.5] * 3},
-        {"std": [60.0] * 3},
-        {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]},
-        {"outputs": {"features": "features", "deep": "act"}, "check_layer": "deep"},
+        ({"colour": "BGR"}, {}),
+        ({"mean": [127.5] * 3}, {}),
+        ({"std": [60.0] * 3}, {}),
+        ({"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}, {}),
+        ({"outputs": {"features": "features", "deep": "act"}}, {"layer": "deep"}),
     ],
 )
-def test_wrong_preprocessing_is_refused_by_the_check_vector(tmp_path, wrong):
-    check = check_of(features_of(check_image(SIZE)))
-    layer = wrong.pop("check_layer", None)
-    check |= {} if layer is None else {"layer": layer}
+def test_wrong_preprocessing_is_refused_by_the_check_vector(tmp_path, wrong, layer):
+    check = {**check_of(features_of(check_image(SIZE))), **layer}
     with pytest.raises(WeightsError, match=r"backbone small is not as declared: .* are file, colo"):
         spec_of(declare(tmp_path, check=check, **wrong))
 
@@ -111,10 +106,10 @@ def test_without_a_check_vector_a_warning_says_what_it_would_be(tmp_path, caplog
 def test_a_spec_keeps_the_whole_declaration(tmp_path):
     check = check_of(features_of(check_image(SIZE)))
     spec = spec_of(declare(tmp_path, check=check, outputs={"features": "features", "a": "act"}))
-    again = Spec.from_dict(json.loads(json.dumps(spec.to_dict())))
-    assert again == spec
-    assert hash(again) == hash(spec)
-    assert again.known_backbone is spec.known_backbone
+    restored = Spec.from_dict(json.loads(json.dumps(spec.to_dict())))
+    assert restored == spec
+    assert hash(restored) == hash(spec)
+    assert restored.known_backbone is spec.known_backbone
     assert (spec.backbone, spec.engine, spec.precision) == ("small", "onnxruntime", "float32")
     assert spec.declaration.licence == "MIT"
 
@@ -152,7 +147,7 @@ def test_a_damaged_declaration_in_a_spec_is_one_line(tmp_path, keys, value):
         Spec.from_dict(damage(data, *keys, value=value))
 
 
-def test_what_is_said_about_the_source_and_further_layers_makes_no_other_embedding(tmp_path):
+def test_the_licence_and_further_layers_make_no_other_embedding(tmp_path):
     spec = spec_of(declare(tmp_path, outputs={"features": "features"}))
     same = spec_of(
         declare(tmp_path, outputs={"features": "features", "a": "act"}, licence="other"),
@@ -166,7 +161,7 @@ def test_what_is_said_about_the_source_and_further_layers_makes_no_other_embeddi
     assert [name for name, *_ in spec.differences(brighter)] == ["preprocessing"]
 
 
-def test_an_old_file_of_layers_stays_within_the_limit_of_layers(tmp_path):
+def test_layers_of_an_earlier_declaration_count_for_the_limit(tmp_path):
     many = {f"l{number}": "deep" for number in range(20)}
     backbone, _ = choose(declare(tmp_path, outputs=many))
     other, _ = choose(declare(tmp_path, outputs={f"m{number}": "deep" for number in range(20)}))
@@ -174,7 +169,7 @@ def test_an_old_file_of_layers_stays_within_the_limit_of_layers(tmp_path):
         backbone.with_layers_of(other.declaration)
 
 
-def test_what_is_missing_is_said_before_anything_else(tmp_path):
+def test_a_missing_file_is_an_error_that_names_the_option(tmp_path):
     path = declare(tmp_path)
     (tmp_path / "small.onnx").unlink()
     with pytest.raises(WeightsError, match=r"there is no file .*small.onnx.*--weights FILE.onnx"):

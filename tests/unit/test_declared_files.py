@@ -8,21 +8,18 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from tests.onnx_networks import channels_last_network, constant, declare, network, node
+from tests.onnx_networks import (
+    SIZE,
+    channels_last_network,
+    choose,
+    constant,
+    declare,
+    network,
+    node,
+    spec_of,
+)
 from tlfeatures.errors import EngineError, ParameterError, WeightsError
 from tlfeatures.features.backbones import onnx_file
-from tlfeatures.features.settings import Settings, choose_backbone, make_spec
-
-SIZE = (12, 16)
-
-
-def choose(path, **settings):
-    return choose_backbone(Settings(str(path), **{"size": SIZE, **settings}))
-
-
-def spec_of(path, **settings):
-    backbone, size = choose(path, **settings)
-    return make_spec(Settings(), backbone, size, [backbone.record.default_embedding], "cpu")
 
 
 def external(model):
@@ -170,12 +167,10 @@ def test_a_pipe_is_no_file(tmp_path):
         ({"check": {"norm": 1, "first": [1], "layer": "x", "size": 12}}, "no layer x"),
     ],
 )
-def test_a_declaration_that_says_what_it_can_not_is_one_line(tmp_path, entries, message):
-    content = network().SerializeToString()
+def test_a_wrong_entry_of_a_declaration_is_one_line(tmp_path, entries, message):
     path = declare(tmp_path)
     data = json.loads(path.read_text()) | entries
     path.write_text(json.dumps({key: value for key, value in data.items() if value is not None}))
-    (tmp_path / "small.onnx").write_bytes(content)
     with pytest.raises(ParameterError, match=message) as raised:
         spec_of(path)
     assert "\n" not in str(raised.value)
@@ -198,7 +193,7 @@ def test_a_name_of_the_table_is_no_name_of_a_declaration(tmp_path):
         spec_of(declare(tmp_path, name="vgg16"))
 
 
-def test_an_onnx_file_is_found_by_itself_if_its_declaration_is_beside_it(tmp_path):
+def test_the_onnx_file_may_be_given_if_its_declaration_is_in_the_same_folder(tmp_path):
     path = declare(tmp_path)
     assert spec_of(tmp_path / "small.onnx") == spec_of(path)
     path.rename(tmp_path / "other.json")
@@ -282,7 +277,7 @@ def test_a_layer_is_a_vector_or_a_map_of_the_file(tmp_path, model, entries, mess
         spec_of(declare(tmp_path, model, **entries))
 
 
-def test_one_that_takes_pixels_as_uint8_has_no_mean(tmp_path):
+def test_a_network_that_takes_pixels_as_uint8_has_no_mean(tmp_path):
     model = channels_last_network(kind=TensorProto.UINT8)
     with pytest.raises(ParameterError, match="uint8: leave out mean and std"):
         spec_of(declare(tmp_path, model))

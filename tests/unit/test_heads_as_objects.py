@@ -35,23 +35,23 @@ FOREST = RandomForestClassifier(n_estimators=5, random_state=3)
     ],
 )
 def test_each_head_has_a_name(heads, names):
-    made = make_heads(heads)
-    assert list(made) == names
-    assert all(hasattr(head, "fit") for head in made.values())
+    classifiers = make_heads(heads)
+    assert list(classifiers) == names
+    assert all(hasattr(head, "fit") for head in classifiers.values())
 
 
 def test_a_classifier_is_used_as_it_is_and_is_not_changed():
-    made = make_heads([FOREST], random_state=8)["RandomForestClassifier"]
-    assert made is not FOREST
-    assert type(made) is RandomForestClassifier
-    assert made.get_params() == FOREST.get_params()
+    head = make_heads([FOREST], random_state=8)["RandomForestClassifier"]
+    assert head is not FOREST
+    assert type(head) is RandomForestClassifier
+    assert head.get_params() == FOREST.get_params()
     name, one = make_one_head(FOREST, random_state=8)
     assert (name, one.get_params()) == ("RandomForestClassifier", FOREST.get_params())
 
 
 def test_parameters_are_for_the_heads_given_by_name():
-    made = make_heads({"mine": "logreg", "own": LogisticRegression(C=7)}, {"C": 0.5})
-    assert (made["mine"][-1].C, made["own"].C) == (0.5, 7)
+    heads = make_heads({"mine": "logreg", "own": LogisticRegression(C=7)}, {"C": 0.5})
+    assert (heads["mine"][-1].C, heads["own"].C) == (0.5, 7)
     with pytest.raises(ParameterError, match="no parameter of mine 'n_estimators'; there are: "):
         make_heads({"mine": "logreg", "own": FOREST}, {"n_estimators": 3})
     for make in (make_heads, make_one_head):
@@ -108,12 +108,13 @@ def test_a_head_gives_the_same_by_name_or_as_a_classifier():
     by_name = make_heads([name, "lda"])
     steps = [("scale", StandardScaler()), ("classifier", LogisticRegression(random_state=0))]
     as_classifier = make_heads({"own": Pipeline(steps), "other": make_head("lda")})
-    found = cross_validate_heads({**by_name, **as_classifier}, data, cv=3)
+    results = cross_validate_heads({**by_name, **as_classifier}, data, cv=3)
     for one, other in ((name, "own"), ("lda", "other")):
-        np.testing.assert_array_equal(found[one].probabilities, found[other].probabilities)
+        np.testing.assert_array_equal(results[one].probabilities, results[other].probabilities)
 
 
 def test_a_classifier_without_probabilities_is_scored_by_its_labels():
-    found = cross_validate_heads(make_heads(LinearSVC(random_state=0)), dataset(signal=4), cv=3)
-    assert found["LinearSVC"].scores["accuracy"]["score"] > 0.8
-    assert np.isnan(found["LinearSVC"].probabilities).all()
+    heads = make_heads(LinearSVC(random_state=0))
+    result = cross_validate_heads(heads, dataset(signal=4), cv=3)["LinearSVC"]
+    assert result.scores["accuracy"]["score"] > 0.8
+    assert np.isnan(result.probabilities).all()

@@ -25,30 +25,32 @@ class Column:
         return zip(self.index, self.values, strict=True)
 
 
-def csv_of(role):
-    def write(ids, values, folder):
-        path = folder / f"{role}.csv"
-        rows = [f"{id_},{value}" for id_, value in zip(ids, values, strict=True)]
-        path.write_text("\n".join([f"id,{role}", *reversed(rows)]))
-        return path
-
-    return write
+def write_csv(column, ids, values, folder):
+    path = folder / f"{column}.csv"
+    rows = [f"{id_},{value}" for id_, value in zip(ids, values, strict=True)]
+    path.write_text("\n".join([f"id,{column}", *reversed(rows)]))
+    return path
 
 
-def shuffled_series(ids, values, folder):
+def values_of(data, argument):
+    """Give the labels or the groups of a dataset, by the argument that sets them."""
+    return (data.y if argument == "labels" else data.groups).tolist()
+
+
+def shuffled_series(ids, values):
     return pandas.Series(values, index=ids).sample(frac=1, random_state=1)
 
 
 FORMS = {
-    "mapping": lambda ids, values, folder: dict(zip(reversed(ids), reversed(values), strict=True)),
+    "mapping": lambda ids, values: dict(zip(reversed(ids), reversed(values), strict=True)),
     "series": shuffled_series,
     "categories": lambda *given: shuffled_series(*given).astype("category"),
-    "column": lambda ids, values, folder: Column(values[::-1], ids[::-1]),
-    "array": lambda ids, values, folder: np.array(values),
-    "array of objects": lambda ids, values, folder: np.array(values, object),
-    "list": lambda ids, values, folder: list(values),
-    "tuple": lambda ids, values, folder: tuple(values),
-    "index": lambda ids, values, folder: pandas.Index(values),
+    "column": lambda ids, values: Column(values[::-1], ids[::-1]),
+    "array": lambda ids, values: np.array(values),
+    "array of objects": lambda ids, values: np.array(values, object),
+    "list": lambda ids, values: list(values),
+    "tuple": lambda ids, values: tuple(values),
+    "index": lambda ids, values: pandas.Index(values),
 }
 
 
@@ -63,27 +65,21 @@ def file(tmp_path_factory):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_each_form_of_labels_gives_the_same_dataset(file, form, tmp_path):
+@pytest.mark.parametrize(("argument", "values"), [("labels", LABELS), ("groups", GROUPS)])
+def test_each_form_gives_the_same_dataset(file, argument, values, form, tmp_path):
     ids = embedded_ids(file)
-    expected = load_dataset(file, labels=csv_of("label")(ids, LABELS, tmp_path))
-    assert expected.y.tolist() == LABELS
-    assert load_dataset(file, labels=FORMS[form](ids, LABELS, tmp_path)) == expected
+    table = write_csv(argument.removesuffix("s"), ids, values, tmp_path)
+    expected = load_dataset(file, **{argument: table})
+    assert values_of(expected, argument) == values
+    assert load_dataset(file, **{argument: FORMS[form](ids, values)}) == expected
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_each_form_of_groups_gives_the_same_dataset(file, form, tmp_path):
-    ids = embedded_ids(file)
-    expected = load_dataset(file, groups=csv_of("group")(ids, GROUPS, tmp_path))
-    assert expected.groups.tolist() == GROUPS
-    assert load_dataset(file, groups=FORMS[form](ids, GROUPS, tmp_path)) == expected
-
-
-@pytest.mark.parametrize("form", FORMS)
-def test_an_image_without_a_label_is_left_out_with_its_group(file, form, tmp_path):
+def test_an_image_without_a_label_is_left_out_with_its_group(file, form):
     ids = embedded_ids(file)
     values = [None, float("nan"), "", *LABELS[3:]]
-    given = FORMS[form](ids, values, tmp_path)
-    data = load_dataset(file, labels=given, groups=FORMS[form](ids, GROUPS, tmp_path))
+    labels, groups = FORMS[form](ids, values), FORMS[form](ids, GROUPS)
+    data = load_dataset(file, labels=labels, groups=groups)
     assert data.ids.tolist() == ids[3:]
     assert data.y.tolist() == LABELS[3:]
     assert data.groups.tolist() == GROUPS[3:]
@@ -198,8 +194,7 @@ def test_a_series_without_ids_is_refused_with_the_remedy(argument):
     with pytest.raises(ParameterError, match=r"counts rows.*set_index\("):
         labelled(**{argument: pandas.Series(["x", "y", "z"])})
     table = pandas.DataFrame({"id": ["b/3", "a/1", "a/2"], "label": ["z", "x", "y"]})
-    values = labelled(**{argument: table.set_index("id")["label"]})
-    found = values.y if argument == "labels" else values.groups
-    assert found.tolist() == ["x", "y", "z"]
+    data = labelled(**{argument: table.set_index("id")["label"]})
+    assert values_of(data, argument) == ["x", "y", "z"]
     with pytest.raises(ParameterError, match=r"expected one column.*set_index\("):
         labelled(**{argument: table})

@@ -8,6 +8,7 @@ import skops.io
 from sklearn.neural_network import MLPClassifier
 from sklearn.utils.class_weight import compute_sample_weight
 
+from tests.fakes import same_weights, weights_of
 from tests.unit.data import augmented
 from tlfeatures import cross_validate, fit, make_head
 from tlfeatures.dataset.training_rows import TrainingRows
@@ -28,28 +29,6 @@ def sample(classes=3, n=120, d=20):
 
 
 CLASSES = pytest.mark.parametrize("classes", [2, 3])
-
-
-def weights_of(network):
-    return [*network.coefs_, *network.intercepts_]
-
-
-def same(left, right):
-    pairs = zip(weights_of(left), weights_of(right), strict=True)
-    return all(a.dtype == b.dtype and (a == b).all() for a, b in pairs)
-
-
-@pytest.fixture
-def partial_fits(monkeypatch):
-    """The rows of every call of `partial_fit`."""
-    calls, real = [], MLPClassifier.partial_fit
-
-    def spy(self, X, y, **options):
-        calls.append(X.copy())
-        return real(self, X, y, **options)
-
-    monkeypatch.setattr(MLPClassifier, "partial_fit", spy)
-    return calls
 
 
 # ---- scikit-learn's perceptron
@@ -97,7 +76,7 @@ def test_fit_ends_where_the_epochs_end(dtype, classes):
     options = {"epochs": 5, "steps": 28, "random_state": 3}  # two passes each
     stepped, whole = ScaledMLP(**options), ScaledMLP(**options).fit(X.astype(dtype), y)
     assert list(stepped.fit_epochs(X.astype(dtype), y)) == [1, 2, 3, 4, 5]
-    assert same(stepped, whole)
+    assert same_weights(stepped, whole)
     assert {each.dtype for each in weights_of(whole)} == {np.dtype(dtype)}
     np.testing.assert_array_equal(stepped.predict_proba(X_new), whole.predict_proba(X_new))
 
@@ -129,8 +108,8 @@ def test_few_rows_are_passed_several_times_in_an_epoch(partial_fits, rows, epoch
     X = np.arange(2.0 * rows).reshape(rows, 2)
     fitted = ScaledMLP(hidden=2, random_state=0).fit(X, np.arange(rows) % 2)
     assert len(partial_fits) == epochs
-    for each in partial_fits:
-        values, counts = np.unique(np.round(each[:, 0] * fitted.scale_), return_counts=True)
+    for passed, _ in partial_fits:
+        values, counts = np.unique(np.round(passed[:, 0] * fitted.scale_), return_counts=True)
         assert values.tolist() == X[:, 0].tolist()
         assert set(counts) == {passes}
 
@@ -138,10 +117,10 @@ def test_few_rows_are_passed_several_times_in_an_epoch(partial_fits, rows, epoch
 def test_epochs_and_steps_are_the_least_that_is_trained(partial_fits):
     X, y, *_ = sample(2)  # 90 rows are three batches
     ScaledMLP(epochs=7, steps=1).fit(X, y)
-    assert [len(each) for each in partial_fits] == [90] * 7
+    assert [len(rows) for rows, _ in partial_fits] == [90] * 7
     partial_fits.clear()
     ScaledMLP(epochs=2, steps=30).fit(X, y)  # eleven passes
-    assert [len(each) for each in partial_fits] == [450] * 3
+    assert [len(rows) for rows, _ in partial_fits] == [450] * 3
 
 
 # ---- what is kept

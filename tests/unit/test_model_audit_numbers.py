@@ -10,7 +10,6 @@ import os
 import re
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +29,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.svm import SVC, NuSVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
+from tests.fakes import members_of, write_members
 from tests.unit.crafting import nodes_of
 from tests.unit.data import dataset
 from tlfeatures import Model, make_head
@@ -287,12 +287,10 @@ def test_damage_is_refused_in_one_line_or_harmless(files, tmp_path):
     random = np.random.default_rng(0)
     for number, (name, params) in enumerate(FUZZED.items()):
         Model.fit(make_head(name, **params), TWO).save(tmp_path / "whole")
-        with zipfile.ZipFile(tmp_path / "whole") as archive:
-            members = {each: archive.read(each) for each in archive.namelist()}
+        members = members_of(tmp_path / "whole")
         for turn in range(files):
-            with zipfile.ZipFile(tmp_path / f"{number}-{turn:03d}.model", "w") as archive:
-                for each, data in mutated(members, random).items():
-                    archive.writestr(each, data)
+            file = tmp_path / f"{number}-{turn:03d}.model"
+            write_members(file, mutated(members, random))
     result = subprocess.run(
         [sys.executable, "-c", FUZZER, tmp_path],
         capture_output=True,

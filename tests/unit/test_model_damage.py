@@ -10,6 +10,7 @@ import pytest
 import skops.io
 from sklearn.preprocessing import FunctionTransformer
 
+from tests.fakes import members_of, write_members
 from tlfeatures import Model, describe, load_dataset, make_head
 from tlfeatures.errors import FormatError, ModelError
 from tlfeatures.models.model_file import FORMAT_VERSION
@@ -22,14 +23,11 @@ def model(flatten_file):
 
 def rewrite_facts(path, change):
     """Let `change` alter the facts of a model file, and nothing else."""
-    with zipfile.ZipFile(path) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
+    members = members_of(path)
     facts = json.loads(members["tlfeatures.json"])
     change(facts)
     members["tlfeatures.json"] = json.dumps(facts).encode()
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
+    write_members(path, members)
 
 
 NEEDED = ["format", "format_version", "spec", "embedding", "classes", "images", "columns", "head"]

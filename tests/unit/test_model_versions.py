@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 from sklearn.exceptions import InconsistentVersionWarning
 
+from tests.fakes import members_of, write_members
 from tests.unit.crafting import nodes_of
 from tlfeatures import Model
 from tlfeatures.cli import main
@@ -20,15 +21,12 @@ HERE = metadata.version("scikit-learn")
 
 def rewrite(path, change):
     """Let `change` alter the facts and the description of the head."""
-    with zipfile.ZipFile(path) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
+    members = members_of(path)
     facts, schema = json.loads(members["tlfeatures.json"]), json.loads(members["schema.json"])
     change(facts, schema)
     members["tlfeatures.json"] = json.dumps(facts).encode()
     members["schema.json"] = json.dumps(schema).encode()
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
+    write_members(path, members)
 
 
 def of_version(package="scikit-learn", version="1.2.3"):

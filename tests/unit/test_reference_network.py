@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.neural_network import MLPClassifier
 
-from tests.fakes import VARIANT, names_of
+from tests.fakes import VARIANT, names_of, same_weights
 from tests.unit.data import named
 from tlfeatures import Model, cross_validate, make_head
 from tlfeatures.dataset.training_rows import TrainingRows
@@ -37,28 +37,6 @@ def rows_and_variants(n=40, v=3, dtype=np.float32):
     return rows.X.astype(dtype), rows.y, rows.variant
 
 
-@pytest.fixture
-def partial_fits(monkeypatch):
-    """The rows of every call of `partial_fit`."""
-    calls, real = [], MLPClassifier.partial_fit
-
-    def spy(self, X, y, **options):
-        calls.append((X.copy(), np.array(y)))
-        return real(self, X, y, **options)
-
-    monkeypatch.setattr(MLPClassifier, "partial_fit", spy)
-    return calls
-
-
-def same(left, right):
-    pairs = zip(
-        [*left.mlp_.coefs_, *left.mlp_.intercepts_],
-        [*right.mlp_.coefs_, *right.mlp_.intercepts_],
-        strict=True,
-    )
-    return all(a.dtype == b.dtype and (a == b).all() for a, b in pairs)
-
-
 def test_each_epoch_passes_one_variant_of_each_image(partial_fits, network):
     X, y, variant = rows_and_variants()
     network(epochs=8).fit(X, y, variant)
@@ -75,7 +53,7 @@ def test_fit_ends_where_the_epochs_end(dtype, network):
     X, y, variant = rows_and_variants(dtype=dtype)
     stepped, whole = network(), network().fit(X, y, variant)
     assert list(stepped.fit_epochs(X, y, variant)) == [1, 2, 3, 4, 5]
-    assert same(stepped, whole)
+    assert same_weights(stepped.mlp_, whole.mlp_)
 
 
 @pytest.mark.parametrize("zeros", [False, True])
@@ -107,9 +85,9 @@ def test_the_columns_are_not_scaled(network):
 
 def test_variant_numbers_are_passed_in_every_fold_and_on_all(partial_fits, head):
     data = named()
-    made = make_head(head, hidden=4, epochs=4)
-    cross_validate(made, data, cv=3)
-    Model.fit(made, data)
+    network = make_head(head, hidden=4, epochs=4)
+    cross_validate(network, data, cv=3)
+    Model.fit(network, data)
     folds = [train for train, _ in make_folds(data, cv=3)[1]] + [np.arange(60)]
     expected = [(train, epoch % 2 + 1) for train in folds for epoch in range(4)]
     assert len(partial_fits) == len(expected)
@@ -118,8 +96,8 @@ def test_variant_numbers_are_passed_in_every_fold_and_on_all(partial_fits, head)
 
 
 def test_variant_numbers_are_passed_in_the_inner_folds_of_tuning(partial_fits, head):
-    made = make_head(head, epochs=2)
-    cross_validate(made, named(), cv=3, grid={"classifier__hidden": [4, 8]})
+    network = make_head(head, epochs=2)
+    cross_validate(network, named(), cv=3, grid={"classifier__hidden": [4, 8]})
     assert len(partial_fits) == 2 * (3 * 3 * 2 + 3)
     for number, (rows, _) in enumerate(partial_fits):
         assert set(rows[:, VARIANT]) == {number % 2 + 1}
