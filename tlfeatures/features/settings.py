@@ -23,11 +23,8 @@ from tlfeatures.features.backbones.table import (
 )
 from tlfeatures.features.backbones.weights import published_sha256, weights_sha256
 from tlfeatures.features.engines.choose import choose_engine, choose_for_declared
-from tlfeatures.features.engines.declared import (
-    DeclaredBackbone,
-    open_network,
-    reopen_network,
-)
+from tlfeatures.features.engines.declared import DeclaredBackbone
+from tlfeatures.features.engines.open_network import open_network, reopen_network
 from tlfeatures.features.images.augment import Augmentation
 from tlfeatures.features.images.value_range import parse_value_range
 from tlfeatures.features.spec import Spec, parse_size
@@ -127,7 +124,7 @@ def choose_backbone(settings: Settings, old: Spec | None = None) -> Chosen:
     Raises
     ------
     ParameterError, WeightsError, EngineError
-        If a user's own network can't be used, see `tlfeatures.features.engines.declared`.
+        If a declared network can't be used, see `OpenNetwork.for_size`.
     """
     named = settings.backbone or (old.backbone if old else DEFAULT_BACKBONE)
     layers, declaration = as_list(settings.layers), old.declaration if old else None
@@ -165,7 +162,7 @@ def _new_layers_and_pools(
     layers, pools = as_list(settings.layers), as_list(settings.pools)
     old_layers, old_pools = _layers_and_pools(old_names)
     if not pools:
-        return [layer for layer in layers if layer not in old_layers], old_pools or ["avg"]
+        return [layer for layer in layers if layer not in old_layers], old_pools
     return layers or old_layers, pools
 
 
@@ -287,7 +284,7 @@ def _declared_spec(
         backbone=backbone.declaration.name,
         size=size,
         precision=precision,
-        weights=backbone.path,
+        weights=backbone.weights,
         weights_sha256=backbone.sha256,
         preprocessing=backbone.record.preprocessing.describe(),
         engine=engine,

