@@ -36,6 +36,35 @@ logger = logging.getLogger(__name__)
 TIMEOUT = (3.0, 30.0)
 
 
+def retrieve(url: str, path: Path, known_hash: str | None) -> None:
+    """Download a file, unless it is there and has its hash.
+
+    Parameters
+    ----------
+    url : str
+    path : Path
+        Where it is kept. It appears as a whole.
+    known_hash : str or None
+        Such as `md5:...`; None if somebody else checks it.
+
+    Raises
+    ------
+    WeightsError
+        If it can't be downloaded or written, or has another hash.
+    """
+    import pooch
+
+    logger.info("downloading %s", url)
+    pooch.get_logger().setLevel(logging.WARNING)  # this module logs the same itself
+    downloader = pooch.HTTPDownloader(timeout=TIMEOUT, progressbar=_LoggedProgress(url))
+    try:
+        pooch.retrieve(
+            url, known_hash=known_hash, fname=path.name, path=path.parent, downloader=downloader
+        )
+    except (OSError, ValueError) as error:  # of the network or the disk; of another hash
+        raise WeightsError(f"{url}: {_first_cause(error)}") from error
+
+
 @dataclass(frozen=True)
 class CachedFile:
     """A file of Keras weights on this machine."""
@@ -60,22 +89,7 @@ class Download:
 
     def fetch(self, network: Network, *, top: bool) -> Tensors:
         """Download the file, which checks its hash, and read it; or raise `WeightsError`."""
-        import pooch
-
-        url = self.file.url
-        logger.info("downloading %s", url)
-        pooch.get_logger().setLevel(logging.WARNING)  # this module logs the same itself
-        downloader = pooch.HTTPDownloader(timeout=TIMEOUT, progressbar=_LoggedProgress(url))
-        try:
-            pooch.retrieve(
-                url,
-                known_hash=f"md5:{self.file.md5}",
-                fname=self.path.name,
-                path=self.path.parent,
-                downloader=downloader,
-            )
-        except (OSError, ValueError) as error:  # of the network or the disk; of another hash
-            raise WeightsError(f"{url}: {_first_cause(error)}") from error
+        retrieve(self.file.url, self.path, f"md5:{self.file.md5}")
         return read_keras_file(self.path, network, top=top)
 
 

@@ -107,5 +107,10 @@ def fitting_batch(backbone: Backbone, size: tuple[int, int], most: int) -> int:
     int
         Number of images, 1 or more.
     """
-    fitting = _MAPS_BYTES / (3 * 4 * backbone.largest_map(size))
+    return fitting_count(backbone.largest_map(size), most)
+
+
+def fitting_count(values: int, most: int) -> int:
+    """Do what `fitting_batch` does, for a largest feature map of so many values."""
+    fitting = _MAPS_BYTES / (3 * 4 * values)
     return 1 << max(0, min(int(fitting), most).bit_length() - 1)
