@@ -10,12 +10,14 @@ of its own, which imports its library in functions only, and an entry in `ENGINE
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from tlfeatures.errors import EngineError, ParameterError
 from tlfeatures.features.backbones.record import Backbone
-from tlfeatures.features.engines import keras_engine
-from tlfeatures.features.engines.engine import Engine
+from tlfeatures.features.backbones.tensors import Weights
+from tlfeatures.features.engines import keras_declared, keras_engine
+from tlfeatures.features.engines.engine import Engine, LoadedBackbone
 from tlfeatures.features.engines.ncnn_engine import NcnnBackbone
 from tlfeatures.features.engines.onnxruntime_engine import OnnxRuntimeBackbone
 from tlfeatures.features.engines.openvino_engine import OpenVINOBackbone
@@ -36,12 +38,21 @@ def _is_declared(backbone: Backbone) -> bool:
     return backbone.declared_format == "onnx"
 
 
+def _loads_keras(backbone: Backbone) -> bool:
+    return _is_keras_application(backbone) or keras_declared.loads(backbone)
+
+
+def _load_by_keras(
+    spec: Spec, names: Sequence[str], device: str, weights: Weights, threads: int | None
+) -> LoadedBackbone:
+    load = keras_engine.load if spec.declaration is None else keras_declared.load
+    return load(spec, names, device, weights, threads)
+
+
 DECLARED = "onnxruntime"  # the one engine of users' own networks
 
 ENGINES = {
-    "keras": Engine(
-        ("float32", "bfloat16"), _is_keras_application, keras_engine.load, "keras", gpu=True
-    ),
+    "keras": Engine(("float32", "bfloat16"), _loads_keras, _load_by_keras, "keras", gpu=True),
     "openvino": Engine(
         ("float32", "bfloat16", "int8"), _is_described, OpenVINOBackbone, "openvino"
     ),
