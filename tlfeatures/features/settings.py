@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tlfeatures.errors import ParameterError
+from tlfeatures.features.backbones.catalogue import NAMED
 from tlfeatures.features.backbones.declaration_file import is_file_name
 from tlfeatures.features.backbones.record import Backbone
 from tlfeatures.features.backbones.table import (
@@ -21,7 +22,7 @@ from tlfeatures.features.backbones.table import (
     find_backbone,
     needs_top,
 )
-from tlfeatures.features.backbones.weights import published_sha256, weights_sha256
+from tlfeatures.features.backbones.weights import RANDOM, published_sha256, weights_sha256
 from tlfeatures.features.engines.choose import choose_engine, choose_for_declared
 from tlfeatures.features.engines.declared import DeclaredBackbone
 from tlfeatures.features.engines.open_network import open_network, reopen_network
@@ -116,8 +117,8 @@ def choose_backbone(settings: Settings, old: Spec | None = None) -> Chosen:
     Returns
     -------
     backbone : str or DeclaredBackbone
-        A name in the table, or a user's own network. The ONNX file of such a network is opened,
-        unless all facts about it are in `old`.
+        A name in the table, or a declared network. Such a network is opened, unless all facts
+        about it are in `old`.
     size : (int, int)
         Height and width in pixels.
 
@@ -129,12 +130,12 @@ def choose_backbone(settings: Settings, old: Spec | None = None) -> Chosen:
     named = settings.backbone or (old.backbone if old else DEFAULT_BACKBONE)
     layers, declaration = as_list(settings.layers), old.declaration if old else None
     network, known = None, None
-    if is_file_name(named):
-        network = open_network(named, settings.weights)
-    elif old is not None and declaration is not None and named == old.backbone:
+    if old is not None and declaration is not None and named == old.backbone:
         known = DeclaredBackbone.of(old, declaration)
         if settings.weights or not {layer.partition(".")[0] for layer in layers} <= known.layers:
             network = reopen_network(old, declaration, settings.weights)
+    elif named in NAMED or is_file_name(named):
+        network = open_network(named, settings.weights, settings.random_state)
     size = settings.size
     if size is None:
         size = old.size if old else (network and network.default_size) or DEFAULT_SIZE
@@ -275,10 +276,11 @@ def _declared_spec(
 
     With an old spec there may be nothing to compute, so that the engine need not be installed.
     """
-    if settings.random_state is not None:
+    seed = _seed(settings, old) if backbone.weights == RANDOM else None
+    if settings.random_state is not None and seed is None:
         raise ParameterError(f"backbone {backbone.declaration.name} takes no --random-state")
     engine, precision = choose_for_declared(
-        settings.engine, settings.precision, device, installed=old is None
+        backbone.record, settings.engine, settings.precision, device, old
     )
     return Spec(
         backbone=backbone.declaration.name,
@@ -286,6 +288,7 @@ def _declared_spec(
         precision=precision,
         weights=backbone.weights,
         weights_sha256=backbone.sha256,
+        random_state=seed,
         preprocessing=backbone.record.preprocessing.describe(),
         engine=engine,
         declaration=backbone.declaration,

@@ -155,29 +155,35 @@ def choose_engine(
 
 
 def choose_for_declared(
-    engine: str | None, precision: str | None, device: str, *, installed: bool = True
+    backbone: Backbone,
+    engine: str | None,
+    precision: str | None,
+    device: str,
+    old: Spec | None = None,
 ) -> tuple[str, str]:
-    """Return the engine and the precision of a user's own network; see `choose_engine`.
+    """Return the engine and the precision of a declared network; see `choose_engine`.
 
     Parameters
     ----------
-    engine, precision, device
-        See `choose_engine`.
-    installed : bool
-        Whether the engine must be installed and fit the device.
+    backbone : Backbone
+    engine, precision, device, old
+        See `choose_engine`. With `old` the engine need not be installed or fit the device.
     """
-    given = {
-        "--engine": engine not in (None, "auto", DECLARED),
-        "--precision": precision not in (None, "auto", "float32"),
-    }
-    options = " ".join(option for option, is_given in given.items() if is_given)
+    able = [name for name, other in ENGINES.items() if other.loads(backbone)]
+    chosen = able[0] if engine in (None, "auto") else str(engine)
+    given = None if precision == "auto" else precision
+    number_format = given or (old.precision if old else "float32")
+    precisions = ENGINES[able[0]].precisions
+    unable = {"--engine": chosen not in able, "--precision": number_format not in precisions}
+    options = " ".join(option for option, is_unable in unable.items() if is_unable)
     if options:
         raise ParameterError(
-            f"a declared backbone is computed by {DECLARED} in float32: leave out {options}"
+            f"backbone {backbone.name} is computed by {' or '.join(able)} in "
+            f"{' or '.join(precisions)}: leave out {options}"
         )
-    if installed:
-        check_engine(DECLARED, "float32", device)
-    return DECLARED, "float32"
+    if old is None:
+        check_engine(chosen, number_format, device)
+    return chosen, number_format
 
 
 def check_engine(engine: str, precision: str, device: str) -> None:

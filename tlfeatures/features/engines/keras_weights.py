@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 
 from tlfeatures.errors import EngineError, ParameterError, WeightsError
 from tlfeatures.features.backbones.catalogue import NAMED
-from tlfeatures.features.backbones.download import keras_home, retrieve
+from tlfeatures.features.backbones.download import keras_home
 from tlfeatures.features.backbones.hdf5_links import check_hdf5
 from tlfeatures.features.backbones.named_network import Application, NamedNetwork
+from tlfeatures.features.backbones.web import download_file
 from tlfeatures.features.backbones.weights import RANDOM
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def _download(named: NamedNetwork, application: Application) -> None:
     if path.is_file():
         return
     try:
-        retrieve(application.url, path, None)  # Keras checks the hash when it reads the file
+        download_file(application.url, path)  # Keras checks the hash when it reads the file
     except WeightsError as error:
         raise WeightsError(_not_obtained(named, error)) from error
 
