@@ -26,7 +26,11 @@ from tlfeatures.features.engines.declared import DeclaredBackbone, few_enough
 from tlfeatures.features.engines.keras_declared import check_row, run
 from tlfeatures.features.engines.keras_layers import canonical_names
 from tlfeatures.features.engines.keras_start import keras_settings, start_keras
-from tlfeatures.features.engines.keras_weights import build_application, weights_sha256
+from tlfeatures.features.engines.keras_weights import (
+    build_application,
+    obtain_imagenet,
+    weights_sha256,
+)
 from tlfeatures.names import unknown_name
 
 if TYPE_CHECKING:
@@ -94,6 +98,8 @@ class KerasApplication:
                 f"{named.name} takes images of {named.smallest} pixels or more a side, got size "
                 f"{size[0]},{size[1]}"
             )
+        if self._weights == IMAGENET:
+            obtain_imagenet(named)  # before Keras is started, which takes long
         start_keras()
         with keras_settings("float32"):
             network = build_application(named, self._weights, self._content, size, self._seed)

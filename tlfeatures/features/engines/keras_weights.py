@@ -95,7 +95,7 @@ def _construct(application: Application, weights: str | None, size: tuple[int, i
 def _with_imagenet(
     named: NamedNetwork, application: Application, size: tuple[int, int]
 ) -> keras.Model:
-    _download(named, application)
+    obtain_imagenet(named)
     side = named.default_size
     own_size = (side, side) if application.weights_by_size else size
     printed = io.StringIO()
@@ -114,7 +114,16 @@ def _with_imagenet(
     return resized
 
 
-def _download(named: NamedNetwork, application: Application) -> None:
+def obtain_imagenet(named: NamedNetwork) -> None:
+    """Download the file of a network's ImageNet weights into Keras's folder, if it isn't there.
+
+    Raises
+    ------
+    WeightsError
+        If it can't be downloaded.
+    """
+    application = named.application
+    assert application is not None  # of a network that Keras builds
     path = keras_home() / "models" / application.file
     if path.is_file():
         return
