@@ -233,7 +233,7 @@ def test_without_onnx_runtime_the_extra_is_named(run, monkeypatch):
 
 def test_there_is_no_gpu_for_it_and_no_substitute(run, fitted, tmp_path, monkeypatch):
     result = run(f"extract PHOTOS -o {tmp_path / 'gpu.h5'} --backbone JSON --device gpu")
-    assert "engine onnxruntime has no GPU: leave out --engine, or --device" in result.output
+    assert "ONNX Runtime finds no GPU with CUDA here" in result.output
     missing = replace(ENGINES["onnxruntime"], package="no_such_package")
     monkeypatch.setitem(ENGINES, "onnxruntime", missing)
     result = run("predict MODEL PHOTOS")

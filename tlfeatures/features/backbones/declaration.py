@@ -49,6 +49,12 @@ class Output:
     tensor: str
     layout: str | None
     shape: Shape
+    prefix: int = 0
+
+    @property
+    def default_pool(self) -> str:
+        """The pooling that is used if none is chosen."""
+        return "none" if self.layout is None else "avg"
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,9 @@ from pathlib import Path
 
 from tlfeatures.errors import EngineError, ParameterError
 from tlfeatures.features.backbones.record import Backbone
-from tlfeatures.features.engines import keras_engine
+from tlfeatures.features.engines import keras_engine, onnxruntime_engine
 from tlfeatures.features.engines.engine import Engine
 from tlfeatures.features.engines.ncnn_engine import NcnnBackbone
-from tlfeatures.features.engines.onnxruntime_engine import OnnxRuntimeBackbone
 from tlfeatures.features.engines.openvino_engine import OpenVINOBackbone
 from tlfeatures.features.spec import PRECISIONS, Spec
 from tlfeatures.names import unknown_name
@@ -36,6 +35,10 @@ def _is_declared(backbone: Backbone) -> bool:
     return backbone.declared
 
 
+def _is_onnx_graph(backbone: Backbone) -> bool:
+    return _is_described(backbone) or _is_declared(backbone)
+
+
 DECLARED = "onnxruntime"  # the one engine of users' own networks
 
 ENGINES = {
@@ -43,10 +46,12 @@ ENGINES = {
         ("float32", "bfloat16"), _is_keras_application, keras_engine.load, "keras", gpu=True
     ),
     "openvino": Engine(
-        ("float32", "bfloat16", "int8"), _is_described, OpenVINOBackbone, "openvino"
+        ("float32", "bfloat16", "int8"), _is_onnx_graph, OpenVINOBackbone, "openvino"
     ),
     "ncnn": Engine(("float32",), _is_described, NcnnBackbone, "ncnn"),
-    DECLARED: Engine(("float32",), _is_declared, OnnxRuntimeBackbone, "onnxruntime", extra="onnx"),
+    DECLARED: Engine(
+        ("float32",), _is_declared, onnxruntime_engine.load, "onnxruntime", gpu=True, extra="onnx"
+    ),
 }
 
 # The fastest first, as measured (see benchmarks/). ncnn has Winograd's convolutions, whose larger

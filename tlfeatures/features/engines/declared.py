@@ -27,15 +27,18 @@ from tlfeatures.features.backbones.declaration import (
 from tlfeatures.features.backbones.declaration_file import DeclarationFile, Wanted, read_declaration
 from tlfeatures.features.backbones.onnx_file import OnnxFile, read_network
 from tlfeatures.features.backbones.record import Backbone
+from tlfeatures.features.engines.check_vector import (
+    check_image,
+    compare_check,
+    first_values,
+    verify_check,
+)
 from tlfeatures.features.engines.choose import DECLARED, check_engine
 from tlfeatures.features.engines.onnxruntime_engine import (
     OneImage,
     channels_last,
-    check_image,
-    compare_check,
     features_of,
-    first_values,
-    verify_check,
+    first_row,
 )
 from tlfeatures.features.spec import Spec
 
@@ -174,7 +177,7 @@ class NetworkFile:
         if check.size == size:
             compare_check(row, check, draft.name)
         else:
-            verify_check(self._file, draft)
+            verify_check(self._file, draft, first_row(draft.name))
         return draft
 
     def _check_size(self, given: CheckVector) -> tuple[int, int]:
