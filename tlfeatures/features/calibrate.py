@@ -13,6 +13,7 @@ from tlfeatures.errors import ParameterError, SourceError
 from tlfeatures.features.backbones.onnx_file import OnnxFile
 from tlfeatures.features.backbones.quantization import (
     Quantization,
+    Ranges,
     calibration_names,
     largest_inputs,
     ranges_of,
@@ -155,6 +156,7 @@ def measure_ranges(backbone: Backbone, run: EmbeddingRun[Key]) -> Quantization:
             if count >= SAMPLE:
                 return
 
+    ranges: tuple[Ranges, ...]
     if backbone.network.kernels:
         ranges = (largest_inputs(backbone, sampled()),)
     else:

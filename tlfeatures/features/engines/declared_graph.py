@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from tlfeatures.features.backbones.quantization import RANGE, Quantization
 from tlfeatures.features.engines.onnx_backbone import pooled_map, preprocessed
 from tlfeatures.features.engines.onnx_graph import IR_VERSION, OPSETS, Graph, Shape, Value
 from tlfeatures.features.engines.onnx_int8 import quantized_network
+from tlfeatures.features.engines.onnx_session import in_short
 
 IMAGES = "images"  # the input of a model
 
@@ -61,7 +63,7 @@ def declared_model(
     ParameterError
         If the ranges are those of another network.
     """
-    graph = graph_of(file)
+    graph = _graph_of(file)
     rows = declared_nodes(graph, IMAGES, file, declaration, names, quantization)
     return _closed(graph, file, rows, (batch, *size, 3))
 
@@ -73,16 +75,15 @@ def tensors_model(
 
     Parameters and errors are those of `declared_model`.
     """
-    graph = graph_of(file)
+    graph = _graph_of(file)
     pixels = _prepared(graph, IMAGES, declaration)
     values = graph.inline(file.network(tensors), pixels)
     return _closed(graph, file, values, (1, *size, 3))
 
 
-def graph_of(file: OnnxFile, least_opset: int = 0) -> Graph:
-    """Start a graph of the version of a file's operators, or of `least_opset` if it is newer."""
+def _graph_of(file: OnnxFile) -> Graph:
+    """Start a graph of the version of a file's operators."""
     opsets = {domain: file.opsets.get(domain, version) for domain, version in OPSETS.items()}
-    opsets[""] = max(opsets[""], least_opset)
     return Graph(opsets, max(IR_VERSION, file.ir_version))
 
 
@@ -94,7 +95,10 @@ def declared_nodes(
     names: Sequence[str],
     quantization: Quantization | None = None,
 ) -> list[Value]:
-    """Add a declared network to a graph of the version of its operators.
+    """Add a declared network to a graph.
+
+    Its operators are converted to the version of the graph. This may fail, or give a network that
+    computes something else.
 
     Parameters
     ----------
@@ -108,6 +112,13 @@ def declared_nodes(
     -------
     list of str
         The names of values of shape (n, d), float32, in the order of `names`.
+
+    Raises
+    ------
+    WeightsError, ParameterError
+        See `declared_model`.
+    EngineError
+        If the operators can't be converted.
     """
     parts = [(layer, pool) for layer, _, pool in (name.rpartition(".") for name in names)]
     tensors = {
@@ -117,6 +128,7 @@ def declared_nodes(
     network = file.network(wanted)
     if quantization is not None:
         network = quantized_network(network, quantization, declaration.name)
+    network = _converted(network, file, graph.opsets[""], declaration.name)
     values = graph.inline(network, _prepared(graph, images, declaration))
     value_of = dict(zip(wanted, values, strict=True))
     return [
@@ -125,6 +137,21 @@ def declared_nodes(
         else _pooled(graph, value_of[tensors[layer]], declaration.output(layer), pool)
         for layer, pool in parts
     ]
+
+
+def _converted(network: Any, file: OnnxFile, opset: int, name: str) -> Any:
+    from onnx import version_converter
+
+    own = file.opsets.get("", opset)
+    if own == opset:
+        return network
+    try:
+        return version_converter.convert_version(network, opset)
+    except Exception as error:  # errors of the C++ library
+        raise EngineError(
+            f"backbone {name} is a file of opset {own}, which can't be converted to {opset}: "
+            f"{in_short(error)}"
+        ) from error
 
 
 def check_widths(rows: Mapping[str, NDArray[np.float32]], declaration: Declaration) -> None:

@@ -32,7 +32,7 @@ class Graph:
         self, opsets: Mapping[str, int] | None = None, ir_version: int = IR_VERSION
     ) -> None:
         self.opsets = {**OPSETS, **(opsets or {})}
-        self._ir_version = ir_version
+        self.ir_version = ir_version
         self._nodes: list[Any] = []
         self._constants: list[Any] = []
         self._numbers = itertools.count(1)
@@ -98,9 +98,11 @@ class Graph:
         list of str
             Its outputs.
         """
-        from onnx import compose, helper
+        from onnx import GraphProto, helper
 
-        inner = compose.add_prefix(model, self._new("part") + "_").graph
+        inner = GraphProto()
+        inner.CopyFrom(model.graph)
+        _rename(inner, self._new("part") + "_")
         constants = {tensor.name for tensor in inner.initializer}
         own = next(item.name for item in inner.input if item.name not in constants)
         self._nodes.append(helper.make_node("Identity", [value], [own]))
@@ -110,6 +112,12 @@ class Graph:
         self._nodes += inner.node
         self._constants += list(inner.initializer)
         return [output.name for output in inner.output]
+
+    def require(self, opsets: Mapping[str, int], ir_version: int) -> None:
+        """Raise the versions to those of a model that will be inlined, if those are newer."""
+        for domain in self.opsets:
+            self.opsets[domain] = max(self.opsets[domain], opsets.get(domain, 0))
+        self.ir_version = max(self.ir_version, ir_version)
 
     def for_each(
         self, values: Value, build: Callable[[Graph, Value], Sequence[Value]]
@@ -176,7 +184,7 @@ class Graph:
             constants,
         )
         opsets = [helper.make_opsetid(domain, version) for domain, version in self.opsets.items()]
-        return helper.make_model(graph, opset_imports=opsets, ir_version=self._ir_version, **fields)
+        return helper.make_model(graph, opset_imports=opsets, ir_version=self.ir_version, **fields)
 
     def _needed(self, wanted: set[str]) -> tuple[list[Any], list[Any]]:
         nodes = []
@@ -185,6 +193,20 @@ class Graph:
                 nodes.append(node)
                 wanted |= _used(node)
         return nodes[::-1], [constant for constant in self._constants if constant.name in wanted]
+
+
+def _rename(graph: Any, prefix: str) -> None:
+    """Put a prefix before all names of values, those inside of branches and loops too."""
+    for node in graph.node:
+        node.input[:] = [name and prefix + name for name in node.input]  # "" is an input left out
+        node.output[:] = [name and prefix + name for name in node.output]
+        node.name = node.name and prefix + node.name
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                _rename(inner, prefix)
+    tensors = [*graph.initializer, *(sparse.values for sparse in graph.sparse_initializer)]
+    for item in (*tensors, *graph.input, *graph.output):
+        item.name = prefix + item.name
 
 
 def _used(node: Any) -> set[str]:
