@@ -8,7 +8,6 @@ from onnx import TensorProto, helper, numpy_helper
 from tests.onnx_networks import (
     SIZE,
     channels_last_network,
-    constant,
     declare,
     network,
     node,
@@ -83,9 +82,7 @@ def test_of_bgr_and_of_uint8(tmp_path):
 
 def reshaping(axes):
     """A network that was traced with one image: a second one would be added to its row."""
-    model = network(
-        axes, more=[node("Reshape", ["features", "shape"], "row")], outputs=("row",)
-    )
+    model = network(axes, more=[node("Reshape", ["features", "shape"], "row")], outputs=("row",))
     shape = numpy_helper.from_array(np.array([1, -1]), "shape")
     model.graph.initializer.append(shape)
     return model

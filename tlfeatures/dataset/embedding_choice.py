@@ -38,7 +38,7 @@ def choose_embedding(header: Header, embedding: str | None) -> str:
     return chosen
 
 
-_POOLS_BEST_FIRST = ("avg", "flatten", "max", "none")
+_POOLS_BEST_FIRST = ("cls", "avg", "flatten", "max", "none")
 
 
 def embedding_for_copies(header: Header) -> str:

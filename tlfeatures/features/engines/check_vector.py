@@ -1,20 +1,18 @@
-"""The check vector of a declared network: what it computes for a fixed image."""
+"""The check vector: features of a fixed image, which reveal a network that isn't as declared."""
 
 from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.errors import WeightsError
-from tlfeatures.features.backbones.declaration import CheckVector, Declaration
-from tlfeatures.features.backbones.onnx_file import OnnxFile
-from tlfeatures.features.engines.declared_graph import declared_model
+from tlfeatures.features.backbones.declaration import CheckVector
 
-TOLERANCE = 1e-3  # of a check vector; frameworks agree to 1e-5, another colour order not to 1e-1
+TOLERANCE = 1e-3  # frameworks agree to 1e-5, another colour order not to 1e-1
 
 Floats = NDArray[np.float32]
 
@@ -44,35 +42,14 @@ def check_image(size: tuple[int, int]) -> NDArray[np.uint8]:
     return image
 
 
-def verify_check(
-    file: OnnxFile,
-    declaration: Declaration,
-    first_row: Callable[[bytes, NDArray[np.uint8]], Floats],
-) -> None:
-    """Compare the features of the check image with those of the declaration, if it has some.
-
-    Parameters
-    ----------
-    file : OnnxFile
-    declaration : Declaration
-    first_row : callable (model, image of shape (h, w, 3)) -> ndarray of shape (d,)
-        Computes the first output of an ONNX model in float32, see `declared_model`.
+def compare_check(row: Floats, check: CheckVector, name: str) -> None:
+    """Compare a row of features, (d,), with a check vector.
 
     Raises
     ------
     WeightsError
         If they differ.
     """
-    check = declaration.check
-    if check is None:
-        return
-    name = f"{check.layer}.{declaration.output(check.layer).default_pool}"
-    model = declared_model(file, declaration, [name], check.size)
-    compare_check(first_row(model, check_image(check.size)), check, declaration.name)
-
-
-def compare_check(row: Floats, check: CheckVector, name: str) -> None:
-    """Compare a row of features, (d,), with a check vector; raises as `verify_check`."""
     norm, first = float(np.linalg.norm(row)), row[: len(check.first)]
     typical = check.norm / math.sqrt(len(row))
     limit = TOLERANCE * np.maximum(np.abs(check.first[: len(row)]), typical)

@@ -32,7 +32,7 @@ def _is_keras_application(backbone: Backbone) -> bool:
 
 
 def _is_declared(backbone: Backbone) -> bool:
-    return backbone.declared
+    return backbone.declared_format == "onnx"
 
 
 def _is_onnx_graph(backbone: Backbone) -> bool:

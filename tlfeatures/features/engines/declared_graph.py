@@ -7,7 +7,7 @@ the network of the user's file, poolings.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,12 +17,15 @@ from tlfeatures.errors import EngineError
 from tlfeatures.features.backbones.declaration import Declaration, Output
 from tlfeatures.features.backbones.onnx_file import OnnxFile
 from tlfeatures.features.backbones.quantization import RANGE, Quantization
+from tlfeatures.features.engines.check_vector import Floats, check_image, compare_check
 from tlfeatures.features.engines.onnx_backbone import pooled_map, preprocessed
 from tlfeatures.features.engines.onnx_graph import IR_VERSION, OPSETS, Graph, Shape, Value
 from tlfeatures.features.engines.onnx_int8 import quantized_network
 from tlfeatures.features.engines.onnx_session import in_short
 
 IMAGES = "images"  # the input of a model
+
+FirstRow = Callable[[bytes, NDArray[np.uint8]], Floats]
 
 
 def declared_model(
@@ -152,6 +155,41 @@ def _converted(network: Any, file: OnnxFile, opset: int, name: str) -> Any:
             f"backbone {name} is a file of opset {own}, which can't be converted to {opset}: "
             f"{in_short(error)}"
         ) from error
+
+
+def check_row(
+    file: OnnxFile, declaration: Declaration, layer: str, size: tuple[int, int], compute: FirstRow
+) -> Floats:
+    """Compute the features of the check image: a layer in its default pooling, (d,).
+
+    Parameters
+    ----------
+    file : OnnxFile
+    declaration : Declaration
+    layer : str
+    size : (int, int)
+        Height and width of the check image, in pixels.
+    compute : callable (model, image of shape (h, w, 3)) -> ndarray of shape (d,)
+        Computes the first output of a model for an image, in float32; see `declared_model`.
+    """
+    name = f"{layer}.{declaration.output(layer).default_pool}"
+    return compute(declared_model(file, declaration, [name], size), check_image(size))
+
+
+def verify_check(file: OnnxFile, declaration: Declaration, compute: FirstRow) -> None:
+    """Compare the features of the check image with those of the declaration, if it has some.
+
+    Parameters are those of `check_row`.
+
+    Raises
+    ------
+    WeightsError
+        If they differ.
+    """
+    check = declaration.check
+    if check is not None:
+        row = check_row(file, declaration, check.layer, check.size, compute)
+        compare_check(row, check, declaration.name)
 
 
 def check_widths(rows: Mapping[str, NDArray[np.float32]], declaration: Declaration) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -10,14 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.errors import EngineError
-from tlfeatures.features.backbones.declaration import Declaration, Output
+from tlfeatures.features.backbones.declaration import Declaration
 from tlfeatures.features.backbones.onnx_file import OnnxFile
 from tlfeatures.features.backbones.tensors import Weights
-from tlfeatures.features.engines.check_vector import check_image, verify_check
+from tlfeatures.features.engines.check_vector import Floats, check_image
 from tlfeatures.features.engines.declared_graph import (
     check_widths,
     declared_model,
     tensors_model,
+    verify_check,
 )
 from tlfeatures.features.engines.engine import BATCH_SIZE, LoadedBackbone
 from tlfeatures.features.engines.onnx_session import has_cuda, in_short, session, uses_cuda
@@ -25,8 +26,6 @@ from tlfeatures.features.spec import Spec
 
 _GPU_BATCH = 128
 _NEAR = 1e-4  # of a row's length; a batch may be summed in another order
-
-Floats = NDArray[np.float32]
 
 
 def load(
@@ -247,25 +246,3 @@ class OneImage:
     def run(self, image: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
         """Give the tensors of an image of shape (h, w, 3), RGB, each with its batch axis."""
         return dict(zip(self._tensors, self._runner(image[None]), strict=True))
-
-
-def channels_last(features: NDArray[Any], layout: str | None) -> Floats:
-    """Give a vector (d,), or a feature map as (h, w, channels), in float32."""
-    if layout == "NCHW" and features.ndim == 3:
-        features = features.transpose(1, 2, 0)
-    return np.asarray(features, np.float32)
-
-
-def pooled(features: Floats, pool: str) -> Floats:
-    """Pool (h, w, channels), or take a vector as it is: (d,)."""
-    if pool == "avg":
-        return np.asarray(features.mean(axis=(0, 1)))
-    if pool == "max":
-        return np.asarray(features.max(axis=(0, 1)))
-    return features.reshape(-1)
-
-
-def features_of(tensors: Mapping[str, NDArray[Any]], output: Output) -> Floats:
-    """Return the features for a check vector: a vector as it is, or the mean of a feature map."""
-    features = channels_last(tensors[output.tensor][0], output.layout)
-    return pooled(features, "none" if output.layout is None else "avg")

@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from tlfeatures.errors import EngineError
 from tlfeatures.features.backbones.onnx_file import OnnxFile
 from tlfeatures.features.backbones.tensors import Weights
-from tlfeatures.features.engines.check_vector import verify_check
-from tlfeatures.features.engines.declared_graph import check_widths, declared_model
+from tlfeatures.features.engines.declared_graph import check_widths, declared_model, verify_check
 from tlfeatures.features.engines.engine import BATCH_SIZE, fitting_batch
 from tlfeatures.features.engines.onnx_backbone import backbone_nodes
 from tlfeatures.features.engines.onnx_graph import Graph

@@ -14,8 +14,12 @@ import numpy as np
 from tlfeatures.errors import EngineError, ModelError
 from tlfeatures.features.backbones.declaration import Declaration
 from tlfeatures.features.backbones.onnx_file import OnnxFile
-from tlfeatures.features.engines.check_vector import verify_check
-from tlfeatures.features.engines.declared_graph import IMAGES, declared_model, declared_nodes
+from tlfeatures.features.engines.declared_graph import (
+    IMAGES,
+    declared_model,
+    declared_nodes,
+    verify_check,
+)
 from tlfeatures.features.engines.onnx_graph import Graph, Value
 from tlfeatures.features.engines.onnxruntime_engine import Runner, first_row, takes_batches
 
@@ -60,7 +64,7 @@ def add_declared(
         If the file isn't one that this package loads, its check vector differs, or ONNX Runtime
         can't load it.
     """
-    if getattr(declaration, "format", "onnx") != "onnx":
+    if declaration.format != "onnx":
         raise ModelError(
             f"a model on the Keras network {declaration.name} can't be exported: use `tlfeatures "
             "predict`, or fit on vgg16 or an ONNX backbone"
