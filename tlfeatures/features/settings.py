@@ -126,8 +126,12 @@ def choose_backbone(settings: Settings, old: Spec | None = None) -> Chosen:
     ------
     ParameterError, WeightsError, EngineError
         If a declared network can't be used, see `OpenNetwork.for_size`.
+    SpecError
+        If this version doesn't have the backbone of the file.
     """
     named = settings.backbone or (old.backbone if old else DEFAULT_BACKBONE)
+    if old is not None and named == old.backbone:
+        old.find_backbone()  # raises if this version doesn't have it
     layers, declaration = as_list(settings.layers), old.declaration if old else None
     network, known = None, None
     if old is not None and declaration is not None and named == old.backbone:
