@@ -62,10 +62,10 @@ grey               40, 30                30, 30              50, 10
 original pairs     14, 1 wrong           14                  4, 1 wrong
 =================  ====================  ==================  ==================
 
-Images that are more alike than these give more wrong pairs: among the same photographs of flowers the
-limit 0.4 found 4 pairs with VGG16, 6 with MobileNetV2, 19 with EfficientNet-Lite0 and 53 with
-SqueezeNet. For a user's own backbone, "auto" finds identical files only, unless its declaration states
-a limit.
+Images that are more alike than these give more wrong pairs: among the same photographs of flowers
+the limit 0.4 found 4 pairs with VGG16, 6 with MobileNetV2, 19 with EfficientNet-Lite0 and 53 with
+SqueezeNet. For a user's own backbone, "auto" finds identical files only, unless its declaration
+states a limit.
 
 The method has limits. It does not find grey versions, strong crops, mirrored images (with
 `flatten`), strong compression of small images, and other photographs of the same object. If more

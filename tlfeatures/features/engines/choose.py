@@ -1,7 +1,7 @@
 """The table of engines, and which of them computes a new file.
 
-ncnn is installed where it has wheels, Keras always. The others are extras of this package:
-`pip install 'tlfeatures[openvino]'`, `'tlfeatures[onnx]'`. An engine is part of the spec: a file
+Keras and ONNX Runtime are always installed, and ncnn where it has wheels. OpenVINO is an extra of
+this package: `pip install 'tlfeatures[openvino]'`. An engine is part of the spec: a file
 records what made it, and is updated by the same one. A new engine is a module of its own, which
 imports its library in functions only, an entry in `ENGINES`, and a place in `_rank`.
 
@@ -12,13 +12,15 @@ this machine in an earlier run, else the first engine of a fixed order.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tlfeatures.errors import EngineError, ParameterError
 from tlfeatures.features.backbones.record import Backbone
-from tlfeatures.features.engines import keras_engine, onnxruntime_engine, speeds
-from tlfeatures.features.engines.engine import Engine
+from tlfeatures.features.backbones.tensors import Weights
+from tlfeatures.features.engines import keras_declared, keras_engine, onnxruntime_engine, speeds
+from tlfeatures.features.engines.engine import Engine, LoadedBackbone
 from tlfeatures.features.engines.ncnn_engine import NcnnBackbone
 from tlfeatures.features.engines.openvino_engine import OpenVINOBackbone
 from tlfeatures.features.engines.speeds import Way
@@ -43,24 +45,37 @@ def _is_onnx_graph(backbone: Backbone) -> bool:
     return _is_described(backbone) or _is_declared(backbone)
 
 
+def _loads_keras(backbone: Backbone) -> bool:
+    return _is_keras_application(backbone) or keras_declared.loads(backbone)
+
+
+def _load_by_keras(
+    spec: Spec, names: Sequence[str], device: str, weights: Weights, threads: int | None
+) -> LoadedBackbone:
+    load = keras_engine.load if spec.declaration is None else keras_declared.load
+    return load(spec, names, device, weights, threads)
+
+
 DECLARED = "onnxruntime"  # the one engine of users' own networks
 
 ENGINES = {
     "keras": Engine(
         ("float32", "bfloat16"),
-        _is_keras_application,
-        keras_engine.load,
+        _loads_keras,
+        _load_by_keras,
         "keras",
         gpu=True,
         start_seconds=6.0,  # of which TensorFlow takes most
     ),
     "openvino": Engine(
-        ("float32", "bfloat16", "int8"), _is_onnx_graph, OpenVINOBackbone, "openvino"
+        ("float32", "bfloat16", "int8"),
+        _is_onnx_graph,
+        OpenVINOBackbone,
+        "openvino",
+        requirement="'tlfeatures[openvino]'",
     ),
     "ncnn": Engine(("float32",), _is_described, NcnnBackbone, "ncnn"),
-    DECLARED: Engine(
-        ("float32",), _is_declared, onnxruntime_engine.load, "onnxruntime", gpu=True, extra="onnx"
-    ),
+    DECLARED: Engine(("float32",), _is_declared, onnxruntime_engine.load, "onnxruntime", gpu=True),
 }
 
 # Networks that were measured with their published weights: the cosine of each row in bfloat16 to
@@ -307,5 +322,5 @@ def check_engine(engine: str, precision: str, device: str) -> None:
     if device == "gpu" and not chosen.gpu:
         raise ParameterError(f"engine {engine} has no GPU: leave out --engine, or --device")
     if not chosen.installed:
-        extra = chosen.extra or chosen.package
-        raise EngineError(f"engine {engine} is not installed: pip install 'tlfeatures[{extra}]'")
+        needed = chosen.requirement or chosen.package
+        raise EngineError(f"engine {engine} is not installed: pip install {needed}")
