@@ -15,6 +15,8 @@ from tlfeatures.features.backbones.network import Network, Shape, Shapes
 
 LARGEST_SIDE = 65_535  # pixels of an image's height or width, the limit of JPEG
 
+Accuracy = tuple[float, float, float]  # of the best head, and the ends of its interval of 95 %
+
 
 @dataclass(frozen=True)
 class Preprocessing:
@@ -190,6 +192,8 @@ class Backbone:
     declared_format : str, optional
         Format of a declared network, see `tlfeatures.features.backbones.declaration`. None: it
         isn't declared.
+    accuracy : mapping of "scenes" or "insects" to (accuracy, low, high)
+        On the two reference sets; empty if it wasn't measured.
     """
 
     name: str
@@ -206,6 +210,7 @@ class Backbone:
     load: Callable[[Sequence[str]], Any] | None = None
     prefix_tokens: Mapping[str, int] = field(default_factory=dict)
     declared_format: str | None = None
+    accuracy: Mapping[str, Accuracy] = field(default_factory=dict)
 
     @property
     def trained(self) -> bool:

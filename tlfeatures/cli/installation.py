@@ -1,0 +1,31 @@
+"""Commands that describe what is installed: backbones, doctor."""
+
+from __future__ import annotations
+
+import json
+
+from tlfeatures.cli.run_options import command, json_option
+from tlfeatures.terminal.backbones_text import render_backbones
+from tlfeatures.terminal.streams import print_result
+
+
+@command()
+@json_option
+def backbones(as_json: bool) -> None:
+    """List the backbones that have a name.
+
+    A backbone is the trained neural network that turns images into embeddings (vectors of numbers);
+    choose one by `tlfeatures extract --backbone NAME`. The command prints the width of its
+    embedding, its default image size, its number of parameters, the licence and the source of its
+    weights, and whether they are on this machine. If they were measured, it also prints the speed
+    on this machine and the accuracy on two sets of images.
+
+    The command downloads nothing. --json prints more facts.
+    """
+    from tlfeatures.features.list_backbones import list_backbones
+
+    listed = list_backbones()
+    if as_json:
+        print_result(json.dumps({"backbones": [facts.to_dict() for facts in listed]}))
+    else:
+        print_result(render_backbones(listed))
