@@ -42,6 +42,6 @@ for _command in (
     *(heads.fit, heads.benchmark, heads.audit, heads.learning_curve, heads.demo),
     *(pages.report, pages.plot, pages.predictions),
     *(models.predict, models.evaluate, models.export, models.info),
-    *(installation.backbones,),
+    *(installation.backbones, installation.doctor),
 ):
     main.add_command(_command)

@@ -6,6 +6,7 @@ import json
 
 from tlfeatures.cli.run_options import command, json_option
 from tlfeatures.terminal.backbones_text import render_backbones
+from tlfeatures.terminal.doctor_text import render_diagnosis
 from tlfeatures.terminal.streams import print_result
 
 
@@ -29,3 +30,21 @@ def backbones(as_json: bool) -> None:
         print_result(json.dumps({"backbones": [facts.to_dict() for facts in listed]}))
     else:
         print_result(render_backbones(listed))
+
+
+@command()
+@json_option
+def doctor(as_json: bool) -> None:
+    """Show what is installed, how fast it is, and what would be faster.
+
+    The command prints ten lines: versions, the processor, threads, GPU, engines (libraries that
+    compute embeddings), Keras, the speed that was measured on this machine, weights and disk space.
+    The last line says what would make `tlfeatures extract` faster.
+
+    The command downloads and changes nothing. It does not fail: a line says so if something can't
+    be found out.
+    """
+    from tlfeatures.features.doctor import doctor
+
+    found = doctor()
+    print_result(json.dumps(found.to_dict()) if as_json else render_diagnosis(found))

@@ -12,8 +12,8 @@ from typing import Any
 
 from tlfeatures.features.backbones.catalogue import NAMED
 from tlfeatures.features.backbones.kept_weights import KeptWeights, find_kept_weights
-from tlfeatures.features.backbones.named_network import NamedNetwork
-from tlfeatures.features.backbones.record import Accuracy, Backbone
+from tlfeatures.features.backbones.named_network import Accuracy, NamedNetwork
+from tlfeatures.features.backbones.record import Backbone
 from tlfeatures.features.backbones.table import BACKBONES, embedding_widths
 from tlfeatures.features.measured_rates import Rate, measured_rates
 from tlfeatures.features.settings import DEFAULT_SIZE

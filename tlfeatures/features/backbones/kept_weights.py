@@ -76,7 +76,7 @@ def find_kept_weights(name: str) -> KeptWeights | None:
     for place in _places(name):
         try:
             kept = KeptWeights(str(place.path), place.path.stat().st_size, place.damage())
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as error:  # such as a file or a folder that can't be read
             kept = KeptWeights(str(place.path), 0, error.strerror or str(error))
@@ -93,8 +93,6 @@ def _places(name: str) -> Iterator[_Place]:
     network = NAMED[name]
     if network.recipe is not None:
         yield _Place(onnx_path(name), network.recipe.onnx_sha256)
-    elif network.weights_file:
-        yield _Place(keras_home() / "models" / network.weights_file)
 
 
 def _published_places(backbone: Backbone) -> Iterator[_Place]:

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tlfeatures.features.backbones.recipes.recipe import Recipe
-from tlfeatures.features.backbones.record import Accuracy
+
+Accuracy = tuple[float, float, float]  # of the best head, and the ends of its interval of 95 %
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,6 @@ class NamedNetwork:
         How its ONNX file is made of a package on the package index.
     application : str
         Name of the class in `keras.applications`; empty for a recipe.
-    weights_file : str
-        Name that Keras gives the file of its weights without the top; empty for a recipe.
     """
 
     name: str
@@ -57,4 +56,3 @@ class NamedNetwork:
     accuracy: Mapping[str, Accuracy] = field(default_factory=dict)
     recipe: Recipe | None = None
     application: str = ""
-    weights_file: str = ""

@@ -11,11 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tlfeatures.features.backbones.named_network import Accuracy
 from tlfeatures.features.backbones.network import Network, Shape, Shapes
 
 LARGEST_SIDE = 65_535  # pixels of an image's height or width, the limit of JPEG
-
-Accuracy = tuple[float, float, float]  # of the best head, and the ends of its interval of 95 %
 
 
 @dataclass(frozen=True)

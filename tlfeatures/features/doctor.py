@@ -1,0 +1,275 @@
+"""What is installed, how fast it is on this machine, and what would make it faster.
+
+Each part is found by itself. If a package is broken or a file can't be read, that part is None and
+`unknown` has the reason. Therefore libraries are imported in functions only, NumPy too.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tlfeatures.features.machine import (
+    Cores,
+    Disk,
+    Processor,
+    count_cores,
+    find_disk,
+    find_processor,
+    gpu_drivers,
+    gpu_models,
+)
+
+if TYPE_CHECKING:
+    from tlfeatures.features.backbones.kept_weights import KeptWeights
+    from tlfeatures.features.measured_rates import Rate
+
+Part = TypeVar("Part")
+
+_PACKAGES = {
+    "NumPy": "numpy",
+    "scikit-learn": "scikit-learn",
+    "h5py": "h5py",
+    "Pillow": "pillow",
+    "Keras": "keras",
+}
+_BACKENDS = {"tensorflow": "TensorFlow", "torch": "PyTorch", "jax": "JAX"}
+
+
+@dataclass(frozen=True)
+class EngineFacts:
+    """An engine that computes embeddings.
+
+    Attributes
+    ----------
+    version : str or None
+        Of its package; None if it isn't installed.
+    requirement : str
+        What `pip install` takes to install it.
+    precisions : tuple of str
+        Number formats in which it computes.
+    """
+
+    version: str | None
+    requirement: str
+    precisions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """GPUs, and which engines can use them.
+
+    Attributes
+    ----------
+    drivers : tuple of str
+        Makers whose drivers are loaded.
+    models : tuple of str
+        Names of the GPUs, where the driver lists them.
+    engines : tuple of str
+        Installed engines that can use a GPU of this machine. Without a driver none is asked.
+    """
+
+    drivers: tuple[str, ...]
+    models: tuple[str, ...]
+    engines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class KerasFacts:
+    """How Keras will be started.
+
+    Attributes
+    ----------
+    backend : str
+        On which Keras computes.
+    chosen_by : str or None
+        Environment variable that sets the backend; None: it is the default.
+    installed : bool
+        Whether the package of the backend is installed.
+    supported : bool
+        Whether this package supports the backend.
+    """
+
+    backend: str
+    chosen_by: str | None
+    installed: bool
+    supported: bool
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What is installed, and how fast it is; a part that can't be found is None.
+
+    Attributes
+    ----------
+    versions : dict of str to str or None
+        Of this package, Python, the operating system and libraries; None: not installed.
+    engines : dict of name to EngineFacts
+    rates : dict of backbone to tuple of Rate
+        Measured images per second of the backbones on this machine, the fastest first.
+    processor : Processor
+    cores : Cores
+    gpu : Gpu
+    keras : KerasFacts
+    weights : dict of backbone to KeptWeights
+        Files of published weights on this machine.
+    disk : Disk
+        Of the cache folder of this package, which has downloads and measurements.
+    advice : tuple of str
+        What would make embedding faster on this machine; measured elsewhere or here.
+    unknown : dict of part to reason
+        Why a part is None.
+    """
+
+    versions: Mapping[str, str | None] | None
+    engines: Mapping[str, EngineFacts] | None
+    rates: Mapping[str, tuple[Rate, ...]] | None
+    processor: Processor | None
+    cores: Cores | None
+    gpu: Gpu | None
+    keras: KerasFacts | None
+    weights: Mapping[str, KeptWeights] | None
+    disk: Disk | None
+    advice: tuple[str, ...] | None
+    unknown: Mapping[str, str] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all parts as JSON-ready values."""
+        return asdict(self)
+
+
+def doctor() -> Diagnosis:
+    """Find out what is installed, how fast it is on this machine, and what would make it faster.
+
+    It never fails, downloads nothing, and starts no engine unless a GPU driver is loaded. Then
+    engines that can use a GPU are asked whether they see one.
+
+    Returns
+    -------
+    Diagnosis
+    """
+    from tlfeatures.features.advice import advise
+
+    unknown: dict[str, str] = {}
+
+    def find(part: str, look: Callable[[], Part]) -> Part | None:
+        try:
+            return look()
+        except Exception as error:  # a broken package raises whatever its import raises
+            unknown[part] = " ".join(str(error).split()) or type(error).__name__
+            return None
+
+    engines = find("engines", _find_engines)
+    rates = find("rates", _find_rates)
+    processor = find("processor", find_processor)
+    cores = find("cores", count_cores)
+    gpu = find("gpu", lambda: _find_gpu(engines or {}))
+    return Diagnosis(
+        versions=find("versions", _find_versions),
+        engines=engines,
+        rates=rates,
+        processor=processor,
+        cores=cores,
+        gpu=gpu,
+        keras=find("keras", _find_keras),
+        weights=find("weights", _find_weights),
+        disk=find("disk", _find_disk),
+        advice=find("advice", lambda: advise(engines, rates, processor, cores, gpu)),
+        unknown=unknown,
+    )
+
+
+def _find_versions() -> dict[str, str | None]:
+    import tlfeatures
+
+    versions: dict[str, str | None] = {
+        "tlfeatures": tlfeatures.__version__,
+        "Python": platform.python_version(),
+    }
+    backend = os.environ.get("KERAS_BACKEND") or "tensorflow"
+    packages = _PACKAGES | {_BACKENDS.get(backend, backend): backend}
+    versions |= {title: _version_of(package) for title, package in packages.items()}
+    return versions | {"system": f"{platform.system()} {platform.machine()}"}
+
+
+def _version_of(package: str) -> str | None:
+    """Return the version of an installed package; None if it isn't installed."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        pass
+    # Some packages are distributed under several names, such as onnxruntime-gpu.
+    for distribution in importlib.metadata.packages_distributions().get(package, []):
+        return importlib.metadata.version(distribution)
+    return None
+
+
+def _find_engines() -> dict[str, EngineFacts]:
+    from tlfeatures.features.engines.choose import ENGINES
+
+    return {
+        name: EngineFacts(
+            version=_version_of(engine.package) if engine.installed else None,
+            requirement=_requirement(engine.extra or engine.package),
+            precisions=engine.precisions,
+        )
+        for name, engine in ENGINES.items()
+    }
+
+
+def _requirement(extra: str) -> str:
+    """Return what pip installs: an extra of this package, or a package that it always needs."""
+    try:
+        extras = importlib.metadata.metadata("tlfeatures").get_all("Provides-Extra", [])
+    except importlib.metadata.PackageNotFoundError:  # it runs from its source
+        extras = []
+    return f"tlfeatures[{extra}]" if extra in extras else extra
+
+
+def _find_rates() -> Mapping[str, tuple[Rate, ...]]:
+    from tlfeatures.features.measured_rates import measured_rates
+
+    return measured_rates()
+
+
+def _find_gpu(engines: Mapping[str, EngineFacts]) -> Gpu:
+    drivers = gpu_drivers()
+    if not drivers:
+        return Gpu((), (), ())
+    able = []
+    if "keras" in engines and engines["keras"].version is not None:
+        from tlfeatures.features.engines.keras_engine import gpu_has_bfloat16
+
+        if gpu_has_bfloat16() is not None:
+            able.append("keras")
+    return Gpu(drivers, gpu_models(), tuple(able))
+
+
+def _find_keras() -> KerasFacts:
+    from tlfeatures.features.engines.keras_start import KERAS_BACKENDS
+
+    named = os.environ.get("KERAS_BACKEND")
+    backend = named or "tensorflow"
+    return KerasFacts(
+        backend=backend,
+        chosen_by="KERAS_BACKEND" if named else None,
+        installed=importlib.util.find_spec(backend) is not None,
+        supported=backend in KERAS_BACKENDS,
+    )
+
+
+def _find_weights() -> dict[str, KeptWeights]:
+    from tlfeatures.features.list_backbones import list_backbones
+
+    return {facts.name: facts.weights for facts in list_backbones() if facts.weights is not None}
+
+
+def _find_disk() -> Disk:
+    from tlfeatures.features.backbones.download import cache_folder
+
+    return find_disk(cache_folder())
