@@ -18,6 +18,7 @@ _GROUPS = {
     "none": "no network, as a control:",
     "Keras": "of keras.applications, weights from Keras's host:",
 }
+_KERAS_SOURCE = "keras.applications, trained on ImageNet (--json names the articles)"
 _LEGEND = (
     "width: values of the default embedding. size: default height and width of the images. "
     "weights: here, or get (downloaded when it is first used). images/s: the fastest engine, as "
@@ -78,10 +79,12 @@ def _damaged(backbones: Iterable[BackboneFacts]) -> list[str]:
 
 
 def _licences(backbones: Iterable[BackboneFacts]) -> list[str]:
+    """Backbones of one licence and source in one line; a network of Keras has its own article."""
     names: dict[str, list[str]] = {}
     for facts in backbones:
+        source = _KERAS_SOURCE if facts.weights_from == "Keras" else facts.source
         if facts.weights_from != "none":
-            names.setdefault(f"{facts.licence}; {facts.source}", []).append(facts.name)
+            names.setdefault(f"{facts.licence}; {source}", []).append(facts.name)
     return [f"{', '.join(of)}: {text}" for text, of in names.items()]
 
 

@@ -17,6 +17,7 @@ from tlfeatures.features.backbones.download import (
     decide_sources,
     keras_home,
 )
+from tlfeatures.features.backbones.recipes.published import cached_path
 from tlfeatures.features.backbones.record import Backbone
 from tlfeatures.features.backbones.table import BACKBONES
 
@@ -53,11 +54,6 @@ class _Place:
         return None if sha256 == self.sha256 else f"it has sha256 {sha256}, expected {self.sha256}"
 
 
-def onnx_path(name: str) -> Path:
-    """Give the path of the ONNX file that is made by a recipe."""
-    return cache_folder() / f"{name}.onnx"
-
-
 def find_kept_weights(name: str) -> KeptWeights | None:
     """Find the file of a backbone's published weights.
 
@@ -92,7 +88,7 @@ def _places(name: str) -> Iterator[_Place]:
         return
     network = NAMED[name]
     if network.recipe is not None:
-        yield _Place(onnx_path(name), network.recipe.onnx_sha256)
+        yield _Place(cached_path(network), network.recipe.onnx_sha256)
 
 
 def _published_places(backbone: Backbone) -> Iterator[_Place]:
