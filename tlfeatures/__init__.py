@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from tlfeatures.dataset.load import embedded_ids, load_dataset
     from tlfeatures.errors import TlfeaturesError
     from tlfeatures.features.cluster.connect import TLS
-    from tlfeatures.features.doctor import Diagnosis, doctor
+    from tlfeatures.features.diagnosis import Diagnosis
+    from tlfeatures.features.doctor import doctor
     from tlfeatures.features.extract import Extraction, extract
     from tlfeatures.features.list_backbones import BackboneFacts, list_backbones
     from tlfeatures.features.merge import Merging, merge
@@ -104,7 +105,8 @@ _HOMES = {
     "tlfeatures.model_selection.evaluation": ("CrossValidation", "Evaluation"),
     "tlfeatures.models.evaluate": ("ModelEvaluation",),
     "tlfeatures.models.export.export": ("Export", "export"),
-    "tlfeatures.features.doctor": ("Diagnosis", "doctor"),
+    "tlfeatures.features.diagnosis": ("Diagnosis",),
+    "tlfeatures.features.doctor": ("doctor",),
     "tlfeatures.features.list_backbones": ("BackboneFacts", "list_backbones"),
     "tlfeatures.features.extract": ("Extraction", "extract"),
     "tlfeatures.features.merge": ("Merging", "merge"),

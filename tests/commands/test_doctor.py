@@ -12,9 +12,9 @@ import pytest
 from click.testing import CliRunner
 
 import tlfeatures
-from tlfeatures import doctor
+from tests.nobody import as_nobody, open_folder
+from tlfeatures import doctor, machine
 from tlfeatures.cli import main
-from tlfeatures.features import machine
 from tlfeatures.features.engines import keras_engine
 from tlfeatures.features.engines.choose import ENGINES
 
@@ -101,6 +101,18 @@ def test_a_cache_that_can_not_be_written_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     assert "can't be written" in lines()["disk"]
     assert "none on this machine" in lines()["weights"]
+
+
+@pytest.mark.parametrize("mode", [0o555, 0o500])  # read-only; closed to others than its owner
+def test_a_home_that_can_not_be_written_is_no_failure(mode, monkeypatch):
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    with open_folder() as home:
+        home.chmod(mode)
+        monkeypatch.setenv("HOME", str(home))
+        result = as_nobody("doctor")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert [line.split()[0] for line in result.stdout.splitlines()] == LABELS
+    assert "free for /tmp/.cache/tlfeatures" in result.stdout
 
 
 def test_limits_of_threads_are_named(monkeypatch):

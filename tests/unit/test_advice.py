@@ -1,9 +1,9 @@
 """What `doctor` advises: only what was measured on such a processor."""
 
 from tlfeatures.features.advice import advise
-from tlfeatures.features.doctor import EngineFacts, Gpu
-from tlfeatures.features.machine import Cores, Processor
+from tlfeatures.features.diagnosis import EngineFacts, Gpu
 from tlfeatures.features.measured_rates import Rate
+from tlfeatures.machine import Cores, Processor
 
 
 def engines(*installed):

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from tlfeatures.features.machine import count_cores, find_disk, find_processor
+from tlfeatures.machine import count_cores, find_disk, find_processor
 
 XEON = """processor\t: 0
 model name\t: Intel(R) Xeon(R)

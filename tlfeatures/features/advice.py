@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tlfeatures.features.doctor import EngineFacts, Gpu
-    from tlfeatures.features.machine import Cores, Processor
+    from tlfeatures.features.diagnosis import EngineFacts, Gpu
     from tlfeatures.features.measured_rates import Rate
+    from tlfeatures.machine import Cores, Processor
 
 _SMALL_BACKBONE = "efficientnet-lite0"
 

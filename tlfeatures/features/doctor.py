@@ -6,18 +6,18 @@ Each part is found by itself. If a package is broken or a file can't be read, th
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import importlib.util
 import os
 import platform
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from tlfeatures.features.machine import (
-    Cores,
+from tlfeatures.errors import EngineError
+from tlfeatures.features.diagnosis import Diagnosis, EngineFacts, Gpu, KerasFacts
+from tlfeatures.machine import (
     Disk,
-    Processor,
     count_cores,
     find_disk,
     find_processor,
@@ -39,108 +39,6 @@ _PACKAGES = {
     "Keras": "keras",
 }
 _BACKENDS = {"tensorflow": "TensorFlow", "torch": "PyTorch", "jax": "JAX"}
-
-
-@dataclass(frozen=True)
-class EngineFacts:
-    """An engine that computes embeddings.
-
-    Attributes
-    ----------
-    version : str or None
-        Of its package; None if it isn't installed.
-    requirement : str
-        What `pip install` takes to install it.
-    precisions : tuple of str
-        Number formats in which it computes.
-    """
-
-    version: str | None
-    requirement: str
-    precisions: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Gpu:
-    """GPUs, and which engines can use them.
-
-    Attributes
-    ----------
-    drivers : tuple of str
-        Makers whose drivers are loaded.
-    models : tuple of str
-        Names of the GPUs, where the driver lists them.
-    engines : tuple of str
-        Installed engines that can use a GPU of this machine. Without a driver none is asked.
-    """
-
-    drivers: tuple[str, ...]
-    models: tuple[str, ...]
-    engines: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class KerasFacts:
-    """How Keras will be started.
-
-    Attributes
-    ----------
-    backend : str
-        On which Keras computes.
-    chosen_by : str or None
-        Environment variable that sets the backend; None: it is the default.
-    installed : bool
-        Whether the package of the backend is installed.
-    supported : bool
-        Whether this package supports the backend.
-    """
-
-    backend: str
-    chosen_by: str | None
-    installed: bool
-    supported: bool
-
-
-@dataclass(frozen=True)
-class Diagnosis:
-    """What is installed, and how fast it is; a part that can't be found is None.
-
-    Attributes
-    ----------
-    versions : dict of str to str or None
-        Of this package, Python, the operating system and libraries; None: not installed.
-    engines : dict of name to EngineFacts
-    rates : dict of backbone to tuple of Rate
-        Measured images per second of the backbones on this machine, the fastest first.
-    processor : Processor
-    cores : Cores
-    gpu : Gpu
-    keras : KerasFacts
-    weights : dict of backbone to KeptWeights
-        Files of published weights on this machine.
-    disk : Disk
-        Of the cache folder of this package, which has downloads and measurements.
-    advice : tuple of str
-        What would make embedding faster on this machine; measured elsewhere or here.
-    unknown : dict of part to reason
-        Why a part is None.
-    """
-
-    versions: Mapping[str, str | None] | None
-    engines: Mapping[str, EngineFacts] | None
-    rates: Mapping[str, tuple[Rate, ...]] | None
-    processor: Processor | None
-    cores: Cores | None
-    gpu: Gpu | None
-    keras: KerasFacts | None
-    weights: Mapping[str, KeptWeights] | None
-    disk: Disk | None
-    advice: tuple[str, ...] | None
-    unknown: Mapping[str, str] = field(default_factory=dict)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return all parts as JSON-ready values."""
-        return asdict(self)
 
 
 def doctor() -> Diagnosis:
@@ -245,8 +143,9 @@ def _find_gpu(engines: Mapping[str, EngineFacts]) -> Gpu:
     if "keras" in engines and engines["keras"].version is not None:
         from tlfeatures.features.engines.keras_engine import gpu_has_bfloat16
 
-        if gpu_has_bfloat16() is not None:
-            able.append("keras")
+        with contextlib.suppress(EngineError):  # Keras can't be started
+            if gpu_has_bfloat16() is not None:
+                able.append("keras")
     return Gpu(drivers, gpu_models(), tuple(able))
 
 

@@ -11,9 +11,9 @@ from tlfeatures.terminal.streams import one_line
 
 if TYPE_CHECKING:
     from tlfeatures.features.backbones.kept_weights import KeptWeights
-    from tlfeatures.features.doctor import Diagnosis, EngineFacts, Gpu, KerasFacts
-    from tlfeatures.features.machine import Cores, Disk, Processor
+    from tlfeatures.features.diagnosis import Diagnosis, EngineFacts, Gpu, KerasFacts
     from tlfeatures.features.measured_rates import Rate
+    from tlfeatures.machine import Cores, Disk, Processor
 
 _LABEL_WIDTH = 10
 _BACKBONES_SHOWN = 3
