@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tlfeatures.errors import ParameterError
+from tlfeatures.features.backbones.catalogue import NAMED
 from tlfeatures.features.backbones.declaration_file import is_file_name
 from tlfeatures.features.backbones.record import Backbone
 from tlfeatures.features.backbones.table import (
@@ -116,8 +117,8 @@ def choose_backbone(settings: Settings, old: Spec | None = None) -> Chosen:
     Returns
     -------
     backbone : str or DeclaredBackbone
-        A name in the table, or a user's own network. The ONNX file of such a network is opened,
-        unless all facts about it are in `old`.
+        A name in the table, or a declared network. Such a network is opened, unless all facts
+        about it are in `old`.
     size : (int, int)
         Height and width in pixels.
 
@@ -129,12 +130,12 @@ def choose_backbone(settings: Settings, old: Spec | None = None) -> Chosen:
     named = settings.backbone or (old.backbone if old else DEFAULT_BACKBONE)
     layers, declaration = as_list(settings.layers), old.declaration if old else None
     network, known = None, None
-    if is_file_name(named):
-        network = open_network(named, settings.weights)
-    elif old is not None and declaration is not None and named == old.backbone:
+    if old is not None and declaration is not None and named == old.backbone:
         known = DeclaredBackbone.of(old, declaration)
         if settings.weights or not {layer.partition(".")[0] for layer in layers} <= known.layers:
             network = reopen_network(old, declaration, settings.weights)
+    elif named in NAMED or is_file_name(named):
+        network = open_network(named, settings.weights, settings.random_state)
     size = settings.size
     if size is None:
         size = old.size if old else (network and network.default_size) or DEFAULT_SIZE

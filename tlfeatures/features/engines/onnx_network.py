@@ -39,6 +39,7 @@ from tlfeatures.features.engines.onnxruntime_engine import (
     features_of,
     verify_check,
 )
+from tlfeatures.names import unknown_name
 
 logger = logging.getLogger(__name__)
 
@@ -187,9 +188,13 @@ class OnnxNetwork:
         known, depths = {item.layer for item in wanted}, self._file.depths
         for entry in layers:
             layer = entry.partition(".")[0]
-            if layer not in known and layer in depths:
-                wanted.append(Wanted(self._layer(layer), layer))
-                known.add(layer)
+            if layer in known:
+                continue
+            if layer not in depths:
+                layers = [*sorted(known), *(name for name in depths if name not in known)]
+                raise unknown_name(f"layer of {self._declared.name}", layer, layers)
+            wanted.append(Wanted(self._layer(layer), layer))
+            known.add(layer)
         return wanted
 
     def _layer(self, tensor: str) -> str:
