@@ -99,9 +99,9 @@ def find_processor(cpuinfo: Path = _CPUINFO) -> Processor:
     try:
         facts = _facts_in(cpuinfo)
     except OSError:  # not Linux
-        return Processor(platform.processor() or "unknown model", architecture, None)
+        return Processor(platform.processor() or architecture, architecture, None)
     flags = set(facts.get("flags", facts.get("Features", "")).split())
-    model = facts.get("model name") or platform.processor() or "unknown model"
+    model = facts.get("model name") or platform.processor() or architecture
     names = tuple(name for flag, name in _INSTRUCTIONS.items() if flag in flags)
     return Processor(model, architecture, names)
 
