@@ -4,6 +4,7 @@ import json
 import re
 
 import h5py
+import joblib
 import pytest
 from click.testing import CliRunner
 
@@ -11,10 +12,25 @@ from tlfeatures import list_backbones
 from tlfeatures.cli import main
 from tlfeatures.features.backbones.catalogue import NAMED
 from tlfeatures.features.backbones.table import BACKBONES
+from tlfeatures.features.engines import speeds
+from tlfeatures.features.engines.choose import ENGINES
+from tlfeatures.features.engines.speeds import Speed, Workload
+from tlfeatures.machine import find_processor
 
 KEYS = {
-    *("name", "title", "width", "default_size", "smallest", "parameters", "licence", "source"),
-    *("weights_from", "weights", "weights_here", "rates", "accuracy", "near_duplicate"),
+    *(
+        "name",
+        "title",
+        "layer",
+        "width",
+        "default_size",
+        "smallest",
+        "parameters",
+        "licence",
+        "source",
+    ),
+    *("weights_from", "weights", "weights_here", "rates", "images_per_second"),
+    *("accuracy", "near_duplicate"),
 }
 VGG16_FILE = "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"
 
@@ -24,7 +40,9 @@ def cache(tmp_path, monkeypatch):
     """The folder of the package's downloads; it and Keras's folder don't exist yet."""
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "tlfeatures"
+    folder = tmp_path / "cache" / "tlfeatures"
+    monkeypatch.setattr(speeds, "cache_folder", lambda: folder)
+    return folder
 
 
 def run(*arguments):
@@ -141,3 +159,29 @@ def test_an_onnx_file_with_another_hash_is_damaged(name, cache):
     facts = facts_of(name)
     assert not facts["weights_here"]
     assert "sha256" in facts["weights"]["damage"]
+
+
+def keep(size, layer, **rates):
+    """Keep speeds of VGG16 on this machine, by engines that compute in float32."""
+    here = find_processor().model, joblib.cpu_count()
+    workload = Workload(*here, "vgg16", "00", size, size, layer)
+    measured = {(engine, "float32"): Speed(rate, 1.0) for engine, rate in rates.items()}
+    speeds.keep(workload, measured, ENGINES)
+
+
+def test_the_fastest_engine_at_the_default_size_is_listed():
+    keep(224, "block5_pool", keras=4.0, ncnn=15.25)
+    keep(64, "block5_pool", ncnn=150.0)
+    keep(224, "block1_pool", ncnn=99.0)
+    facts = facts_of("vgg16")
+    assert facts["images_per_second"] == 15.25
+    assert [rate["images_per_second"] for rate in facts["rates"]] == [150.0, 99.0, 15.25, 4.0]
+    assert "15.2" in row_of("vgg16")
+    assert facts_of("pixels")["images_per_second"] is None
+
+
+@pytest.mark.parametrize("content", [b"", b"[", b"[1]", b"\xff\xfe", b'{"entries": [1, {}]}'])
+def test_damaged_speeds_are_none(content, cache):
+    cache.mkdir(parents=True)
+    (cache / "engine_speeds.json").write_bytes(content)
+    assert facts_of("vgg16")["rates"] == []

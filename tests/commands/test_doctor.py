@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,10 +13,15 @@ import pytest
 from click.testing import CliRunner
 
 import tlfeatures
+from tests.fakes import VGG16_ENGINES, Constant
 from tests.nobody import as_nobody, open_folder
 from tlfeatures import doctor, machine
 from tlfeatures.cli import main
-from tlfeatures.features.engines import keras_engine
+from tlfeatures.errors import EngineError
+from tlfeatures.features.backbones.tensors import random_tensors
+from tlfeatures.features.backbones.vgg16 import VGG16
+from tlfeatures.features.backbones.weights_file import write_keras_file
+from tlfeatures.features.engines import keras_engine, speeds
 from tlfeatures.features.engines.choose import ENGINES
 
 LABELS = [
@@ -34,7 +40,31 @@ def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    monkeypatch.setattr(speeds, "cache_folder", lambda: tmp_path / "cache" / "tlfeatures")
     return tmp_path / "cache" / "tlfeatures"
+
+
+@pytest.fixture
+def scripted_engines(cache, monkeypatch):
+    """Engines of VGG16 that give ones; the list of what was loaded. The weights are random ones."""
+    cache.mkdir(parents=True)
+    tensors = random_tensors(VGG16.network, top=False, seed=0)
+    write_keras_file(cache / "vgg16_imagenet_notop.h5", tensors)
+    loaded = []
+
+    def load(spec, names, device, weights, threads):
+        loaded.append((spec.engine, spec.precision))
+        return Constant(names)
+
+    for name in VGG16_ENGINES:
+        monkeypatch.setitem(ENGINES, name, replace(ENGINES[name], load=load, package="json"))
+    return loaded
+
+
+def run_measuring():
+    result = CliRunner().invoke(main, ["doctor", "--measure", "--json"])
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
 
 
 def run(*arguments):
@@ -143,6 +173,51 @@ def test_a_part_that_can_not_be_found_has_the_reason(monkeypatch):
 def test_the_backend_of_keras_is_named(backend, words, monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", backend)
     assert words in lines()["Keras"]
+
+
+def test_measured_speeds_are_kept_and_listed(scripted_engines):
+    before = lines()["speed"]
+    assert before == "not measured yet: tlfeatures doctor --measure"
+    result = CliRunner().invoke(main, ["doctor", "--measure", "--json"])
+    assert result.exit_code == 0
+    assert "Measuring the engines" in result.stderr
+    facts = json.loads(result.stdout)
+    assert "measuring" not in facts["unknown"]
+    ways = {(rate["engine"], rate["precision"]) for rate in facts["rates"]["vgg16"]}
+    assert ways >= {("ncnn", "float32"), ("openvino", "float32")}
+    assert {tuple(rate["size"]) for rate in facts["rates"]["vgg16"]} == {(224, 224)}
+    rates = [rate["images_per_second"] for rate in facts["rates"]["vgg16"]]
+    assert rates == sorted(rates, reverse=True)
+    assert re.match(r"images/s measured here: vgg16 \(224x224\) \w+ \w+ \d", lines()["speed"])
+
+
+def test_every_engine_is_measured_again(scripted_engines):
+    run_measuring()
+    loaded = len(scripted_engines)
+    run_measuring()
+    assert len(scripted_engines) == 2 * loaded
+
+
+def test_without_weights_nothing_is_measured_or_downloaded(scripted_engines, cache):
+    (cache / "vgg16_imagenet_notop.h5").unlink()
+    assert "weights of VGG16 are not on this machine" in run_measuring()["unknown"]["measuring"]
+    assert scripted_engines == []
+
+
+def test_an_engine_that_fails_leaves_the_others(scripted_engines, monkeypatch):
+    def fail(spec, names, device, weights, threads):
+        raise EngineError("it is broken here")
+
+    monkeypatch.setitem(ENGINES, "keras", replace(ENGINES["keras"], load=fail))
+    engines = {rate["engine"] for rate in run_measuring()["rates"]["vgg16"]}
+    assert engines >= {"ncnn", "openvino"}
+    assert "keras" not in engines
+
+
+def test_damaged_measurements_are_none(cache):
+    cache.mkdir(parents=True)
+    (cache / "engine_speeds.json").write_text('{"entries": [')
+    assert lines()["speed"].startswith("not measured yet")
 
 
 def test_a_gpu_is_named_with_the_engines_that_see_it(monkeypatch):

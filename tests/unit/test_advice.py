@@ -38,8 +38,8 @@ def test_int8_is_advised_only_where_the_processor_multiplies_it():
 
 def test_a_smaller_backbone_is_advised_by_what_was_measured_here():
     rates = {
-        "vgg16": (Rate("ncnn", "float32", (224, 224), 10.0),),
-        "efficientnet-lite0": (Rate("openvino", "float32", (224, 224), 45.0),),
+        "vgg16": (Rate("ncnn", "float32", (224, 224), "block5_pool", 10.0, None),),
+        "efficientnet-lite0": (Rate("openvino", "float32", (224, 224), "features", 45.0, None),),
     }
     assert "4.5 times as fast as VGG16 here" in advice("ncnn", rates=rates)
     assert "7 to 12 times" in advice("ncnn")

@@ -95,7 +95,7 @@ class Diagnosis:
     advice : tuple of str
         What would make embedding faster on this machine; measured elsewhere or here.
     unknown : dict of part to reason
-        Why a part is None.
+        Why a part is None; also "measuring", if the engines should be measured and could not.
     """
 
     versions: Mapping[str, str | None] | None

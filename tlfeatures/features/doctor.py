@@ -41,11 +41,18 @@ _PACKAGES = {
 _BACKENDS = {"tensorflow": "TensorFlow", "torch": "PyTorch", "jax": "JAX"}
 
 
-def doctor() -> Diagnosis:
+def doctor(*, measure: bool = False) -> Diagnosis:
     """Find out what is installed, how fast it is on this machine, and what would make it faster.
 
     It never fails, downloads nothing, and starts no engine unless a GPU driver is loaded. Then
     engines that can use a GPU are asked whether they see one.
+
+    Parameters
+    ----------
+    measure : bool, default False
+        Whether to measure how fast each installed engine computes VGG16, in float32 and in bfloat16
+        where the CPU has it. The speeds are kept, and `extract` uses them. It takes about a
+        minute, and needs the weights on this machine.
 
     Returns
     -------
@@ -62,6 +69,8 @@ def doctor() -> Diagnosis:
             unknown[part] = " ".join(str(error).split()) or type(error).__name__
             return None
 
+    if measure:
+        find("measuring", _measure)
     engines = find("engines", _find_engines)
     rates = find("rates", _find_rates)
     processor = find("processor", find_processor)
@@ -127,6 +136,12 @@ def _requirement(extra: str) -> str:
     except importlib.metadata.PackageNotFoundError:  # it runs from its source
         extras = []
     return f"tlfeatures[{extra}]" if extra in extras else extra
+
+
+def _measure() -> None:
+    from tlfeatures.features.measure_vgg16 import measure_vgg16
+
+    measure_vgg16()
 
 
 def _find_rates() -> Mapping[str, tuple[Rate, ...]]:

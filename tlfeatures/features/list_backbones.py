@@ -13,6 +13,7 @@ from typing import Any
 from tlfeatures.features.backbones.catalogue import NAMED
 from tlfeatures.features.backbones.kept_weights import KeptWeights, find_kept_weights
 from tlfeatures.features.backbones.named_network import Accuracy, NamedNetwork
+from tlfeatures.features.backbones.recipes.published import declaration_of
 from tlfeatures.features.backbones.record import Backbone
 from tlfeatures.features.backbones.table import BACKBONES, embedding_widths
 from tlfeatures.features.measured_rates import Rate, measured_rates
@@ -31,8 +32,10 @@ class BackboneFacts:
         For `--backbone` and for the parameter `backbone` of `extract` and `Extractor`.
     title : str
         For people.
+    layer : str
+        Default layer.
     width : int
-        Number of values of the default embedding.
+        Number of values of its default embedding.
     default_size : int
         Height and width of its images unless others are given, in pixels.
     smallest : int
@@ -57,6 +60,7 @@ class BackboneFacts:
 
     name: str
     title: str
+    layer: str
     width: int
     default_size: int
     smallest: int
@@ -76,11 +80,24 @@ class BackboneFacts:
             return True
         return self.weights is not None and self.weights.damage is None
 
+    @property
+    def images_per_second(self) -> float | None:
+        """Of the fastest engine on this machine, at the default size and layer.
+
+        None if it wasn't measured.
+        """
+        default = (self.default_size, self.default_size), self.layer
+        speeds = [
+            rate.images_per_second for rate in self.rates if (rate.size, rate.layer) == default
+        ]
+        return max(speeds, default=None)
+
     def to_dict(self) -> dict[str, Any]:
-        """Return the facts as JSON-ready values, with `weights_here`."""
+        """Return the facts as JSON-ready values, with `weights_here` and `images_per_second`."""
         accuracy = {name: list(values) for name, values in self.accuracy.items()}
         return asdict(self) | {
             "weights_here": self.weights_here,
+            "images_per_second": self.images_per_second,
             "rates": [asdict(rate) for rate in self.rates],
             "accuracy": accuracy,
         }
@@ -117,6 +134,7 @@ def _described(backbone: Backbone, rates: Mapping[str, tuple[Rate, ...]]) -> Bac
     return BackboneFacts(
         name=backbone.name,
         title=backbone.title,
+        layer=layer,
         width=math.prod(widths.values()),
         default_size=DEFAULT_SIZE,
         smallest=backbone.smallest,
@@ -135,6 +153,7 @@ def _named(network: NamedNetwork, rates: Mapping[str, tuple[Rate, ...]]) -> Back
     return BackboneFacts(
         name=network.name,
         title=network.title,
+        layer=_default_layer(network),
         width=network.width,
         default_size=network.default_size,
         smallest=network.smallest,
@@ -147,3 +166,7 @@ def _named(network: NamedNetwork, rates: Mapping[str, tuple[Rate, ...]]) -> Back
         accuracy=network.accuracy,
         near_duplicate=network.near_duplicate,
     )
+
+
+def _default_layer(network: NamedNetwork) -> str:
+    return str(declaration_of(network).default_layer)

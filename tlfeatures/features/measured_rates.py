@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from tlfeatures.features.engines.choose import ENGINES
 from tlfeatures.features.engines.speeds import read_all
@@ -35,19 +36,14 @@ class Rate:
 
 def measured_rates() -> dict[str, tuple[Rate, ...]]:
     """Return the rates of each backbone that was measured, the fastest first."""
-    rates: dict[str, list[Rate]] = {}
+    rates: dict[str, dict[tuple[Any, ...], Rate]] = {}
     for workload, speeds in read_all(ENGINES).items():
-        for (engine, precision), speed in speeds.items():
-            rate = Rate(
-                engine=engine,
-                precision=precision,
-                size=(workload.height, workload.width),
-                layer=workload.layer,
-                images_per_second=speed.images_per_second,
-                cosine=speed.cosine,
-            )
-            rates.setdefault(workload.backbone, []).append(rate)
+        size = workload.height, workload.width
+        for way, speed in speeds.items():
+            rate = Rate(*way, size, workload.layer, speed.images_per_second, speed.cosine)
+            # Other weights of the same network take as long.
+            rates.setdefault(workload.backbone, {})[way, size, workload.layer] = rate
     return {
-        backbone: tuple(sorted(listed, key=lambda rate: -rate.images_per_second))
+        backbone: tuple(sorted(listed.values(), key=lambda rate: -rate.images_per_second))
         for backbone, listed in rates.items()
     }

@@ -51,7 +51,7 @@ def _cells(facts: BackboneFacts) -> list[str]:
         str(facts.default_size),
         f"{facts.parameters / 1e6:.1f} M" if facts.parameters else "none",
         _weights(facts),
-        f"{facts.rates[0].images_per_second:.1f}" if facts.rates else "-",
+        "-" if facts.images_per_second is None else f"{facts.images_per_second:.1f}",
         *(_accuracy(facts, name) for name in ("scenes", "insects")),
     ]
 

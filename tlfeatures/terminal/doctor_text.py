@@ -28,7 +28,7 @@ def render_diagnosis(found: Diagnosis) -> str:
         "gpu": found.gpu is not None and _gpu(found.gpu),
         "engines": found.engines is not None and _engines(found.engines),
         "keras": found.keras is not None and _keras(found.keras),
-        "rates": found.rates is not None and _rates(found.rates),
+        "rates": found.rates is not None and _rates(found.rates, found.unknown.get("measuring")),
         "weights": found.weights is not None and _weights(found.weights),
         "disk": found.disk is not None and _disk(found.disk),
         "advice": found.advice is not None and "; ".join(found.advice),
@@ -119,16 +119,20 @@ def _keras(keras: KerasFacts) -> str:
     return words
 
 
-def _rates(rates: Mapping[str, tuple[Rate, ...]]) -> str:
-    measured = [
-        f"{name} {rate.size[0]}x{rate.size[1]} "
-        + ", ".join(f"{r.engine} {r.precision} {r.images_per_second:.1f}" for r in of)
-        for name, of in rates.items()
-        for rate in of[:1]
-    ]
+def _rates(rates: Mapping[str, tuple[Rate, ...]], failure: str | None) -> str:
+    measured = [f"{name} {_rates_of(listed)}" for name, listed in rates.items()]
+    words = f"images/s measured here: {some_of(measured, _BACKBONES_SHOWN)}"
     if not measured:
-        return "not measured yet: tlfeatures doctor --measure"
-    return f"{some_of(measured, _BACKBONES_SHOWN)} images/s, measured on this machine"
+        words = "not measured yet: tlfeatures doctor --measure"
+    return words if failure is None else f"{words}; measuring failed: {failure}"
+
+
+def _rates_of(rates: tuple[Rate, ...]) -> str:
+    """Give the rates at the size and the layer of the fastest: other ones can't be compared."""
+    first = rates[0]
+    compared = [rate for rate in rates if (rate.size, rate.layer) == (first.size, first.layer)]
+    listed = (f"{r.engine} {r.precision} {r.images_per_second:.1f}" for r in compared)
+    return f"({first.size[0]}x{first.size[1]}) {', '.join(listed)}"
 
 
 def _weights(weights: Mapping[str, KeptWeights]) -> str:
