@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tlfeatures.machine import Cores, Disk, Processor
 
 _LABEL_WIDTH = 10
-_BACKBONES_SHOWN = 3
+_BACKBONES_SHOWN, _WEIGHTS_SHOWN = 3, 6  # --json has all
 
 
 def render_diagnosis(found: Diagnosis) -> str:
@@ -142,7 +142,9 @@ def _weights(weights: Mapping[str, KeptWeights]) -> str:
     for name, kept in weights.items():
         size = f"{kept.bytes / 1e6:.0f} MB" if kept.damage is None else f"damaged: {kept.damage}"
         folders.setdefault(str(Path(kept.path).parent), []).append(f"{name} ({size})")
-    return "; ".join(f"{', '.join(names)} in {folder}" for folder, names in folders.items())
+    return "; ".join(
+        f"{some_of(names, _WEIGHTS_SHOWN)} in {folder}" for folder, names in folders.items()
+    )
 
 
 def _disk(disk: Disk) -> str:
