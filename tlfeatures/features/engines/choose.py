@@ -14,7 +14,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from tlfeatures.errors import EngineError, ParameterError
 from tlfeatures.features.backbones.record import Backbone
@@ -25,6 +24,7 @@ from tlfeatures.features.engines.ncnn_engine import NcnnBackbone
 from tlfeatures.features.engines.openvino_engine import OpenVINOBackbone
 from tlfeatures.features.engines.speeds import Way
 from tlfeatures.features.spec import PRECISIONS, Spec
+from tlfeatures.machine import find_processor, gpu_drivers
 from tlfeatures.names import unknown_name
 
 
@@ -115,11 +115,9 @@ class Hardware:
 
     def cpu_bfloat16(self) -> str | None:
         """Name the instructions for it, amx_bf16 or avx512_bf16, by the flags that Linux lists."""
-        try:
-            flags = set(Path("/proc/cpuinfo").read_text().split())
-        except OSError:  # not Linux
-            return None
-        return next((name for name in ("amx_bf16", "avx512_bf16") if name in flags), None)
+        listed = find_processor().instructions or ()
+        names = {"AMX-BF16": "amx_bf16", "AVX512-BF16": "avx512_bf16"}
+        return next((names[each] for each in names if each in listed), None)
 
     def gpu_has_bfloat16(self, device: str) -> bool | None:
         """Whether the GPU of a `device` does; None without a GPU.
@@ -132,8 +130,7 @@ class Hardware:
 
 
 def _may_have_gpu() -> bool:
-    drivers = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # NVIDIA's, AMD's, Windows's
-    return sys.platform != "linux" or any(Path(path).exists() for path in drivers)
+    return sys.platform != "linux" or bool(gpu_drivers())
 
 
 HARDWARE = Hardware()
