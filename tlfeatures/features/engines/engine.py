@@ -72,8 +72,10 @@ class Engine:
         Name of the package that it imports.
     gpu : bool
         Whether it can use one.
-    extra : str, optional
-        Name of the extra that installs it; that of the package if not given.
+    requirement : str, optional
+        What pip installs to get it, as in a shell; the package if not given.
+    start_seconds : float
+        About how long it takes to start it and to load a backbone, before this is measured.
     """
 
     precisions: tuple[str, ...]
@@ -81,7 +83,8 @@ class Engine:
     load: Load
     package: str
     gpu: bool = False
-    extra: str | None = None
+    requirement: str | None = None
+    start_seconds: float = 1.0
 
     @property
     def installed(self) -> bool:
