@@ -161,7 +161,7 @@ def _with_file(
     names = check_hdf5(content, title)
     network = _construct(application, None, size)
     legacy = "layer_names" in names or "model_weights" in names
-    with _private_file(content, "x.h5" if legacy else "x.weights.h5") as path:
+    with private_file(content, "x.h5" if legacy else "x.weights.h5") as path:
         try:
             network.load_weights(path)
         except Exception as error:  # whatever h5py and Keras raise for other layers or shapes
@@ -171,7 +171,7 @@ def _with_file(
 
 
 @contextlib.contextmanager
-def _private_file(content: bytes, name: str) -> Iterator[Path]:
+def private_file(content: bytes, name: str) -> Iterator[Path]:
     """Write the bytes that were checked where nobody else can change them."""
     with tempfile.TemporaryDirectory(prefix="tlfeatures-") as folder:
         path = Path(folder) / name
