@@ -71,7 +71,7 @@ def benchmark(
         See `make_heads`; "all" means every head of `HEADS`.
     embeddings : str or sequence of str
         Names of embeddings, joined embeddings such as `A+B`, or "all" for every embedding of the
-        files.
+        files. `a.h5:A+b.h5:B` joins embeddings of two of the files, see `load_dataset`.
     labels, groups, label_level, label_columns, near_duplicates, variants
         See `load_dataset`. They apply to files, not to datasets.
     cv, split

@@ -17,7 +17,12 @@ from tlfeatures.cli.head_options import (
     params_option,
     random_state_option,
 )
-from tlfeatures.cli.label_options import dataset_options, embedding_option, variants_option
+from tlfeatures.cli.label_options import (
+    dataset_options,
+    embedding_of_files_option,
+    embedding_option,
+    variants_option,
+)
 from tlfeatures.cli.run_options import (
     cluster_options,
     command,
@@ -59,9 +64,9 @@ def _write_page(result: Benchmark | FitResult, page: str, n_jobs: int | None) ->
 
 
 @command()
-@click.argument("file", type=click.Path(), metavar="FILE.h5")
+@click.argument("files", nargs=-1, required=True, type=click.Path(), metavar="FILE.h5...")
 @heads_option("--head", "--heads", "logreg")
-@embedding_option
+@embedding_of_files_option
 @variants_option
 @dataset_options
 @head_options
@@ -82,7 +87,7 @@ def _write_page(result: Benchmark | FitResult, page: str, n_jobs: int | None) ->
 def fit(
     ctx: click.Context,
     /,
-    file: str,
+    files: tuple[str, ...],
     heads: tuple[str, ...],
     params: tuple[str, ...],
     report: str | None,
@@ -97,7 +102,8 @@ def fit(
     Each score has a 95 % interval, which shows how far chance may have moved the score. With -o,
     the best head is fitted again to all images and saved to MODEL.
 
-    The labels are the names of the images' folders, or come from --labels.
+    The labels are the names of the images' folders, or come from --labels. Several files are
+    joined, for example files of two backbones: --embedding names a part of each.
     """
     from tlfeatures.benchmarking.fit import fit
     from tlfeatures.heads.parameters import parse_params
@@ -107,7 +113,7 @@ def fit(
     line = ctx.meta[COMMAND_LINE]
     with ProgressBar("folds", "folds/s") as bar:
         result = fit(
-            file, heads, params=parse_params(params), command=line, progress=bar.show, **options
+            files, heads, params=parse_params(params), command=line, progress=bar.show, **options
         )
     print_result(json.dumps(result.to_dict()) if as_json else render_fit(result))
     if report is not None:
@@ -126,8 +132,8 @@ def fit(
     show_default=True,
     metavar="LAYER.POOLING|A+B|all",
     help="Embedding to compare, by its layer and pooling, for example block5_pool.avg. A+B joins "
-    "several embeddings into one vector; each is scaled to length 1. `tlfeatures info FILE.h5` "
-    "lists the embeddings. Repeatable.",
+    "several embeddings into one vector; each is scaled to length 1. FIRST.h5:A+SECOND.h5:B joins "
+    "embeddings of two files. `tlfeatures info FILE.h5` lists the embeddings. Repeatable.",
 )
 @variants_option
 @dataset_options
@@ -165,13 +171,14 @@ def benchmark(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Compare heads and embeddings on the same images.
+    """Compare heads, embeddings and backbones on the same images.
 
     A head is a classifier. An embedding is the vector of numbers that `extract` computed from an
     image. Every head is fitted (trained) on every embedding of the files and tested on the same
     images. The command prints a table that ranks them, and then a verdict. Each score has a 95 %
     interval, which shows how far chance may have moved the score. A * marks the best head and the
-    heads that are not significantly different from it.
+    heads that are not significantly different from it. If the files have several backbones (the
+    networks that computed the embeddings), the verdict compares the backbones, too.
     """
     from tlfeatures.benchmarking.run import benchmark
     from tlfeatures.heads.parameters import parse_params

@@ -205,7 +205,7 @@ def training_curve(
     return TrainingCurve(
         file=data.file,
         embedding=data.embedding,
-        weights=data.spec.weights,
+        weights=data.weights,
         head=name,
         params=dict(params or {}),
         images=len(data.y),

@@ -196,6 +196,11 @@ def _with_copies(data: Dataset, near_duplicates: Similarity) -> Dataset:
     data = replace(data, variants=None)
     if near_duplicates == "auto":
         return data
+    if data.spec is None:
+        raise ParameterError(
+            "near_duplicates can't be changed for a Dataset of several files; give it to "
+            "load_dataset"
+        )
     shown = data.X if data.looks is None else data.looks
     copies, _ = find_copies(shown, data.digests, near_duplicates, data.spec)
     return replace(data, copies=copies)
@@ -270,7 +275,7 @@ def _result(data: Dataset, head: str, probabilities: Floats, accuracy: float) ->
     return Audit(
         file=data.file,
         embedding=data.embedding,
-        weights=data.spec.weights,
+        weights=data.weights,
         images=len(data.y),
         head=head,
         accuracy=accuracy,

@@ -162,7 +162,7 @@ def learning_curve(
     return LearningCurve(
         file=data.file,
         embedding=data.embedding,
-        weights=data.spec.weights,
+        weights=data.weights,
         head=name,
         params=dict(params or {}),
         images=len(y),
