@@ -160,7 +160,8 @@ def _piece(sources: list[Data], available: list[list[str]], file: str, name: str
 
 def _unknown(name: str, available: list[list[str]], sources: str) -> ParameterError:
     every = list(dict.fromkeys(name for own in available for name in own))
-    missing = next((part for part in parts_of(name) if part not in every), None)
+    parts = [whole_name(part, every) for part in parts_of(name)]
+    missing = next((part for part in parts if part not in every), None)
     if missing is not None:
         return unknown_name(f"embedding of {sources}", missing, [*every, "all"])
     example = PLUS.join(f"FILE.h5:{part}" for part in parts_of(name))

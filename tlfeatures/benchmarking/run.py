@@ -229,6 +229,7 @@ def ranked(plan: Plan, store: ResultStore) -> Benchmark:
             "none of these heads could be fitted; the warnings of this run give the reasons"
         )
     with store.updating():
+        store.name_files()
         entries = _rankable(store.entries, plan.ranked_by)
         comparison = compare(entries, store.study, plan.ranked_by, plan.scorer)
         store.write(comparison.to_dict())

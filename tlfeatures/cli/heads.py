@@ -17,12 +17,7 @@ from tlfeatures.cli.head_options import (
     params_option,
     random_state_option,
 )
-from tlfeatures.cli.label_options import (
-    dataset_options,
-    embedding_of_files_option,
-    embedding_option,
-    variants_option,
-)
+from tlfeatures.cli.label_options import dataset_options, embedding_option, variants_option
 from tlfeatures.cli.run_options import (
     cluster_options,
     command,
@@ -47,6 +42,11 @@ if TYPE_CHECKING:
     from tlfeatures.benchmarking.fit_result import FitResult
 
 
+_files_argument = click.argument(
+    "files", nargs=-1, required=True, type=click.Path(), metavar="FILE.h5..."
+)
+
+
 def _check_page(page: str | None) -> None:
     """Before the heads are fitted, refuse a page that can't be written."""
     if page is not None:
@@ -64,9 +64,9 @@ def _write_page(result: Benchmark | FitResult, page: str, n_jobs: int | None) ->
 
 
 @command()
-@click.argument("files", nargs=-1, required=True, type=click.Path(), metavar="FILE.h5...")
+@_files_argument
 @heads_option("--head", "--heads", "logreg")
-@embedding_of_files_option
+@embedding_option
 @variants_option
 @dataset_options
 @head_options
@@ -121,7 +121,7 @@ def fit(
 
 
 @command()
-@click.argument("files", nargs=-1, required=True, type=click.Path(), metavar="FILE.h5...")
+@_files_argument
 @heads_option("--heads", "--head", "all")
 @click.option(
     "--embeddings",
@@ -199,7 +199,7 @@ def benchmark(
 
 
 @command()
-@click.argument("file", type=click.Path(), metavar="FILE.h5")
+@_files_argument
 @embedding_option
 @dataset_options
 @click.option(
@@ -228,7 +228,7 @@ def benchmark(
     help="File for all findings, as a CSV table or as JSON.",
 )
 @json_option
-def audit(file: str, top: int, as_json: bool, **options: Any) -> None:
+def audit(files: tuple[str, ...], top: int, as_json: bool, **options: Any) -> None:
     """Find probable label errors, copies and outliers.
 
     The command prints a table of images of FILE.h5 that probably have a problem, the worst first.
@@ -248,7 +248,7 @@ def audit(file: str, top: int, as_json: bool, **options: Any) -> None:
     from tlfeatures.model_selection.audit.audit import audit
 
     with ProgressBar("folds", "folds/s") as bar:
-        result = audit(file, progress=bar.show, **options)
+        result = audit(files, progress=bar.show, **options)
     print_result(json.dumps(result.to_dict()) if as_json else render_audit(result, top))
 
 
@@ -263,7 +263,7 @@ def _sizes(ctx: click.Context, param: click.Parameter, value: str | None) -> lis
 
 
 @command("learning-curve")
-@click.argument("file", type=click.Path(), metavar="FILE.h5")
+@_files_argument
 @click.option(
     "--head",
     metavar=ONE_HEAD,
@@ -287,7 +287,9 @@ def _sizes(ctx: click.Context, param: click.Parameter, value: str | None) -> lis
 @n_jobs_option(-1)
 @random_state_option
 @json_option
-def learning_curve(file: str, params: tuple[str, ...], as_json: bool, **options: Any) -> None:
+def learning_curve(
+    files: tuple[str, ...], params: tuple[str, ...], as_json: bool, **options: Any
+) -> None:
     """Estimate whether more images would raise the accuracy.
 
     The command fits a head to parts of the images of FILE.h5, from small to large, and prints the
@@ -299,7 +301,7 @@ def learning_curve(file: str, params: tuple[str, ...], as_json: bool, **options:
     from tlfeatures.model_selection.learning_curve.measure import learning_curve
 
     with ProgressBar("fits", "fits/s") as bar:
-        curve = learning_curve(file, params=parse_params(params), progress=bar.show, **options)
+        curve = learning_curve(files, params=parse_params(params), progress=bar.show, **options)
     print_result(json.dumps(curve.to_dict()) if as_json else render_learning_curve(curve))
 
 

@@ -35,6 +35,9 @@ class Unreadable:
     reason: str
 
 
+BETWEEN_FILES = " + "  # between the files of a joined embedding, and the names of its backbones
+
+
 @dataclass(frozen=True)
 class FilePart(BackbonePart):
     """The part of an embedding that comes from one embeddings file.

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tlfeatures.dataset.dataset import Dataset, FilePart
+from tlfeatures.dataset.dataset import BETWEEN_FILES, Dataset, FilePart
 from tlfeatures.errors import DatasetError, ParameterError
 from tlfeatures.features.combined import COLON, PLUS, join_backbones, joined_name
 from tlfeatures.features.file.reader import read_header
@@ -56,6 +56,10 @@ def parts_by_file(embedding: str, files: Sequence[str]) -> dict[str, str] | None
                 if colon
                 else f"embedding is {embedding!r}, but {name!r} has no file; write FILE.h5:{name} "
                 f"with one of {listed}"
+            )
+        if not name:
+            raise ParameterError(
+                f"embedding is {embedding!r}; expected LAYER.POOLING after {alias}{COLON}"
             )
         if len(aliases[alias]) > 1:
             raise ParameterError(
@@ -135,7 +139,7 @@ def join_datasets(datasets: Sequence[Dataset]) -> Dataset:
         variants=join_backbones(variants, embeddings) if variants else None,
         embedding=joined_name(parts),
         spec=None,
-        file=" + ".join(part.file for part in parts),
+        file=BETWEEN_FILES.join(part.file for part in parts),
         looks=first.X if first.looks is None else first.looks,
         near_duplicates=None,
         joined=parts,

@@ -20,6 +20,7 @@ from tlfeatures.reports.benchmark_analyses import Analyses
 from tlfeatures.reports.diagnostics import METHODS, confusion
 from tlfeatures.reports.page import sections
 from tlfeatures.reports.page.album import GALLERY, Album, gallery
+from tlfeatures.reports.page.backbone_section import backbones
 from tlfeatures.reports.page.thumbnails import thumbnails
 
 logger = logging.getLogger(__name__)
@@ -104,6 +105,7 @@ def contents(analyses: Analyses, options: Options) -> dict[str, Any]:
         **_largest_class(comparison, rank),
         "ranking": sections.ranking(comparison),
         "heat_map": sections.heat_map(comparison),
+        "backbones": backbones(comparison),
         "confusion": sections.confusion_matrix(confusion(predictions)),
         "mistakes": gallery(predictions, predictions.mistakes(), pictures),
         "mistakes_count": int(predictions.wrong.sum()),
