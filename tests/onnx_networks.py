@@ -64,6 +64,21 @@ def channels_last_network(axes=("n", 12, 16, 3), kind=TensorProto.FLOAT):
     return network(axes, kind=kind, before=before, image=before[-1].output[0])
 
 
+def token_network(axes=("n", 3, 12, 16)):
+    """A class token and 12 patches of 4 x 4 pixels, of 80 values each (tokens)."""
+    more = [
+        node("Conv", ["images", "kernel_c"], "grid", strides=[4, 4]),
+        node("Reshape", ["grid", "flat"], "row"),
+        node("Transpose", ["row"], "patches", perm=[0, 2, 1]),
+        node("Concat", ["class", "patches"], "tokens", axis=1),
+    ]
+    model = network(axes, more=more, outputs=("tokens",))
+    flat = numpy_helper.from_array(np.array([1, 80, 12], np.int64), "flat")
+    kernel, token = constant("kernel_c", 80, 3, 4, 4, seed=2), constant("class", 1, 1, 80, seed=3)
+    model.graph.initializer.extend([flat, kernel, token])
+    return model
+
+
 def declare(folder, model=None, *, name="small", file="small.onnx", **entries):
     """Write a network and its declaration, and give the path of the declaration.
 

@@ -15,7 +15,9 @@ from tests.onnx_networks import (
     declare,
     network,
     run_plainly,
+    token_network,
 )
+from tlfeatures.errors import ParameterError
 from tlfeatures.features.backbones.table import BACKBONES, embedding_widths
 from tlfeatures.features.engines.load import load_backbone
 from tlfeatures.features.settings import Settings, make_spec
@@ -106,3 +108,60 @@ def test_pixels_of_uint8_enter_the_network_as_they_are(tmp_path):
     np.testing.assert_allclose(rows, alone, rtol=1e-4, atol=1e-3)
     widths = embedding_widths(choose(path, size=SIZE)[0].record, ["features"], ["avg"], SIZE)
     assert widths == {"features.none": 80}
+
+
+TOKENS = {"tokens": {"tensor": "tokens", "kind": "tokens", "prefix": 1}}
+
+
+def embed_tokens(path, names):
+    """Embed two random images of 12 x 16 pixels."""
+    backbone, size = choose(path)
+    images = np.random.default_rng(0).integers(0, 256, (2, *size, 3), np.uint8)
+    loaded = load_backbone(make_spec(Settings(), backbone, size, names, "cpu"), names)
+    pixels = ((images - np.array(MEAN)) / STD).astype(np.float32).transpose(0, 3, 1, 2)
+    alone = [run_plainly(token_network(), ["tokens"], pixels[i : i + 1])[0][0] for i in range(2)]
+    return loaded.embed(images), np.stack(alone)
+
+
+def test_poolings_of_tokens_leave_out_those_before_the_patches(tmp_path):
+    path = declare(tmp_path, token_network(), outputs=TOKENS)
+    names = [f"tokens.{pool}" for pool in ("cls", "avg", "max", "flatten")]
+    rows, alone = embed_tokens(path, names)
+    expected = {
+        "tokens.cls": alone[:, 0],
+        "tokens.avg": alone[:, 1:].mean(axis=1),
+        "tokens.max": alone[:, 1:].max(axis=1),
+        "tokens.flatten": alone.reshape(2, -1),
+    }
+    assert list(rows) == list(expected)
+    for name, values in expected.items():
+        np.testing.assert_allclose(rows[name], values, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("prefix", "pool"), [(1, "cls"), (0, "avg")])
+def test_the_class_token_is_the_default_of_tokens_that_have_one(tmp_path, prefix, pool):
+    outputs = {"tokens": {**TOKENS["tokens"], "prefix": prefix}}
+    backbone, size = choose(declare(tmp_path, token_network(), outputs=outputs))
+    assert embedding_widths(backbone.record, ["tokens"], [], size) == {f"tokens.{pool}": 80}
+
+
+def test_tokens_without_a_class_token_have_no_pooling_cls(tmp_path):
+    outputs = {"tokens": {"tensor": "tokens", "kind": "tokens"}}
+    backbone, size = choose(declare(tmp_path, token_network(), outputs=outputs))
+    with pytest.raises(ParameterError, match="layer tokens has no class token"):
+        embedding_widths(backbone.record, ["tokens"], ["cls"], size)
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("tokens", r"expected a vector .* \"kind\": \"tokens\""),
+        ({"tensor": "tokens", "kind": "tokens", "prefix": 13}, "has 13 tokens, so that prefix"),
+        ({"tensor": "features", "kind": "tokens"}, r"expected tokens \(1, n, d\)"),
+        ({"tensor": "tokens", "kind": "patches"}, "kind of output tokens must be tokens"),
+        ({"tensor": "tokens", "prefix": 1}, 'needs "kind": "tokens", too'),
+    ],
+)
+def test_a_wrong_declaration_of_tokens_is_refused(tmp_path, entry, message):
+    with pytest.raises(ParameterError, match=message):
+        choose(declare(tmp_path, token_network(), outputs={"tokens": entry}))

@@ -18,9 +18,9 @@ from tests.onnx_networks import (
     spec_of,
 )
 from tlfeatures.errors import FormatError, ParameterError, WeightsError
-from tlfeatures.features.backbones.declaration_file import read_declaration
-from tlfeatures.features.engines.declared import open_network
-from tlfeatures.features.engines.onnxruntime_engine import check_image
+from tlfeatures.features.backbones.declaration_file import Wanted, read_declaration
+from tlfeatures.features.engines.check_vector import check_image
+from tlfeatures.features.engines.open_network import open_network
 from tlfeatures.features.spec import Spec
 
 
@@ -30,11 +30,11 @@ def blocks_of_the_documentation(kind):
 
 
 def test_the_documented_declaration_can_be_read(tmp_path):
-    path = tmp_path / "mobilenetv2.json"
+    path = tmp_path / "resnet18.json"
     path.write_text(blocks_of_the_documentation("json")[0])
     declared, file = read_declaration(str(path))
-    assert (declared.name, file) == ("mobilenetv2", tmp_path / "mobilenetv2.onnx")
-    assert declared.outputs == (("features", "features", None),)
+    assert (declared.name, file) == ("resnet18", tmp_path / "resnet18.onnx")
+    assert declared.outputs == (Wanted("features", "features"),)
 
 
 def features_of(image):

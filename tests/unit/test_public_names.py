@@ -96,7 +96,7 @@ def test_heavy_libraries_have_one_room_each():
     assert files_importing("openvino") == {f"{engines}/openvino_engine.py"}
     assert files_importing("ncnn") == {f"{engines}/ncnn_engine.py"}
     assert files_importing("onnxruntime") == {f"{engines}/onnx_session.py"}
-    assert files_importing("pooch") == {"features/backbones/download.py"}
+    assert files_importing("pooch") == {"features/backbones/web.py"}
     reading = {f"features/file/{name}.py" for name in ("checks", "create", "reader", "writer")}
     assert files_importing("h5py") == reading | {"features/backbones/weights_file.py"}
     assert files_importing("fsspec") == {"features/sources/locations.py"}

@@ -46,7 +46,7 @@ def whole_name(part: str, names: Collection[str]) -> str:
     return of_layer[0] if part not in names and len(of_layer) == 1 else part
 
 
-_POOLS_BEST_FIRST = ("avg", "flatten", "max", "none")
+_POOLS_BEST_FIRST = ("cls", "avg", "flatten", "max", "none")
 
 
 def embedding_for_copies(header: Header) -> str:

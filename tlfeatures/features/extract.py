@@ -149,8 +149,9 @@ def extract(
         `FILE.json` in the same folder.
     layers : str or sequence of str, default the backbone's own
         `LAYER`, pooled by each of `pools`, or `LAYER.POOLING`.
-    pools : str or sequence of str, default "avg"
-        "avg", "max" or "flatten".
+    pools : str or sequence of str, optional
+        "avg", "max" or "flatten"; "cls" for tokens. If not given, the poolings of the file, else
+        the default of each layer: cls for tokens with a class token, else avg.
     size : int, str or (int, int), default 224
         Side, or height and width, in pixels, to which every image is resized.
     weights : str, default "imagenet"

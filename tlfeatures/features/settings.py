@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tlfeatures.errors import ParameterError
+from tlfeatures.features.backbones.catalogue import NAMED
 from tlfeatures.features.backbones.declaration_file import is_file_name
 from tlfeatures.features.backbones.record import Backbone
 from tlfeatures.features.backbones.table import (
@@ -23,11 +24,8 @@ from tlfeatures.features.backbones.table import (
 )
 from tlfeatures.features.backbones.weights import published_sha256, weights_sha256
 from tlfeatures.features.engines.choose import choose_engine, choose_for_declared
-from tlfeatures.features.engines.declared import (
-    DeclaredBackbone,
-    open_network,
-    reopen_network,
-)
+from tlfeatures.features.engines.declared import DeclaredBackbone
+from tlfeatures.features.engines.open_network import open_network, reopen_network
 from tlfeatures.features.images.augment import Augmentation
 from tlfeatures.features.images.value_range import parse_value_range
 from tlfeatures.features.spec import Spec, parse_size
@@ -119,25 +117,25 @@ def choose_backbone(settings: Settings, old: Spec | None = None) -> Chosen:
     Returns
     -------
     backbone : str or DeclaredBackbone
-        A name in the table, or a user's own network. The ONNX file of such a network is opened,
-        unless all facts about it are in `old`.
+        A name in the table, or a declared network. Such a network is opened, unless all facts
+        about it are in `old`.
     size : (int, int)
         Height and width in pixels.
 
     Raises
     ------
     ParameterError, WeightsError, EngineError
-        If a user's own network can't be used, see `tlfeatures.features.engines.declared`.
+        If a declared network can't be used, see `OpenNetwork.for_size`.
     """
     named = settings.backbone or (old.backbone if old else DEFAULT_BACKBONE)
     layers, declaration = as_list(settings.layers), old.declaration if old else None
     network, known = None, None
-    if is_file_name(named):
-        network = open_network(named, settings.weights)
-    elif old is not None and declaration is not None and named == old.backbone:
+    if old is not None and declaration is not None and named == old.backbone:
         known = DeclaredBackbone.of(old, declaration)
         if settings.weights or not {layer.partition(".")[0] for layer in layers} <= known.layers:
             network = reopen_network(old, declaration, settings.weights)
+    elif named in NAMED or is_file_name(named):
+        network = open_network(named, settings.weights, settings.random_state)
     size = settings.size
     if size is None:
         size = old.size if old else (network and network.default_size) or DEFAULT_SIZE
@@ -165,7 +163,7 @@ def _new_layers_and_pools(
     layers, pools = as_list(settings.layers), as_list(settings.pools)
     old_layers, old_pools = _layers_and_pools(old_names)
     if not pools:
-        return [layer for layer in layers if layer not in old_layers], old_pools or ["avg"]
+        return [layer for layer in layers if layer not in old_layers], old_pools
     return layers or old_layers, pools
 
 
@@ -287,7 +285,7 @@ def _declared_spec(
         backbone=backbone.declaration.name,
         size=size,
         precision=precision,
-        weights=backbone.path,
+        weights=backbone.weights,
         weights_sha256=backbone.sha256,
         preprocessing=backbone.record.preprocessing.describe(),
         engine=engine,

@@ -55,8 +55,9 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         `LAYER`, pooled by each of `pools`, or `LAYER.POOLING`. None is the backbone's default
         layer. Several embeddings are combined: every row of every embedding is scaled to length 1
         (see `tlfeatures.features.combined.join`).
-    pools : str or sequence of str, default "avg"
-        "avg", "max" or "flatten".
+    pools : str or sequence of str, optional
+        "avg", "max" or "flatten"; "cls" for tokens. None is the default pooling of each layer: cls
+        for tokens with a class token, else avg.
     size : int, str or (int, int), default 224
         Side, or height and width, in pixels, to which every image is resized.
     weights : str, default "imagenet"
@@ -94,7 +95,7 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self,
         backbone: str = DEFAULT_BACKBONE,
         layers: str | Sequence[str] | None = None,
-        pools: str | Sequence[str] = "avg",
+        pools: str | Sequence[str] | None = None,
         size: Any = DEFAULT_SIZE,
         weights: str = "imagenet",
         precision: str = "auto",
@@ -229,12 +230,12 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         backbone, size = chosen or self._backbone()
         record = record_of(backbone)
         layers = record.default_layer if self.layers is None else self.layers
-        widths = embedding_widths(record, as_list(layers), as_list(self.pools), size)
-        if not widths:
+        pools = as_list(self.pools or ())
+        if not as_list(layers) or (self.pools is not None and not pools):
             raise ParameterError(
                 f"layers and pools name no embedding: they are {layers!r} and {self.pools!r}"
             )
-        return widths
+        return embedding_widths(record, as_list(layers), pools, size)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

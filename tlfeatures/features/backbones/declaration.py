@@ -1,7 +1,8 @@
-"""A user's own network as data: what its ONNX file states, and what its user declares.
+"""A network as data: what its file or its library states, and what is declared about it.
 
-A declaration is complete for one image size. It is a part of the spec, so that a file of embeddings
-and a model say everything about their backbone but its weights.
+All backbones but VGG16 and pixels are declared. A declaration is complete for one image size. It is
+a part of the spec, so that a file of embeddings and a model say everything about their backbone but
+its weights.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from typing import Any
 
 from tlfeatures.errors import FormatError
 from tlfeatures.features.backbones.network import Shape, Shapes
-from tlfeatures.features.backbones.record import Backbone, Preprocessing
+from tlfeatures.features.backbones.record import Backbone, Preprocessing, default_pool
 
+FORMATS = ("onnx", "keras_application", "keras_file", "keras_hub")
 LAYOUTS = ("NCHW", "NHWC")
+TOKENS = "tokens"  # in place of a layout: (tokens, values) for each image
 COLOURS = ("RGB", "BGR")
 NUMBERS = ("float32", "uint8")
 
@@ -31,24 +34,33 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 @dataclass(frozen=True)
 class Output:
-    """One tensor of the file, as a layer.
+    """One tensor of the network, as a layer.
 
     Attributes
     ----------
     layer : str
         Name in embeddings, `LAYER.POOLING`.
     tensor : str
-        Name in the file.
-    layout : {"NCHW", "NHWC"} or None
-        Axes of a feature map; None for a vector.
+        Name in an ONNX file; position of the layer in a Keras network.
+    layout : {"NCHW", "NHWC", "tokens"} or None
+        Axes of a feature map; "tokens" for the output of a vision transformer; None for a vector.
     shape : tuple of int
-        (height, width, channels) of a feature map, whatever its layout, or (values,).
+        (height, width, channels) of a feature map, whatever its layout, (tokens, values), or
+        (values,).
+    prefix : int
+        Number of tokens before those of the patches, such as the class token.
     """
 
     layer: str
     tensor: str
     layout: str | None
     shape: Shape
+    prefix: int = 0
+
+    @property
+    def default_pool(self) -> str:
+        """The pooling that is used if none is chosen."""
+        return default_pool(self.shape, self.prefix)
 
 
 @dataclass(frozen=True)
@@ -58,7 +70,7 @@ class CheckVector:
     Attributes
     ----------
     layer : str
-        Layer of the features; a feature map is averaged over height and width.
+        Layer of the features, in its default pooling.
     size : (int, int)
         Height and width of the check image, in pixels.
     norm : float
@@ -75,11 +87,15 @@ class CheckVector:
 
 @dataclass(frozen=True)
 class Declaration:
-    """All facts about a network in an ONNX file except its weights, for images of one size.
+    """All facts about a network except its weights, for images of one size.
 
     Attributes
     ----------
     name : str
+    format : {"onnx", "keras_application", "keras_file", "keras_hub"}
+        What the network is: a file, or a network of a library.
+    network : str
+        Name of the network in its library; empty for a file.
     input : str
         Name of the tensor that takes the images.
     numbers : {"float32", "uint8"}
@@ -93,11 +109,16 @@ class Declaration:
         In the order in which the network computes them.
     default_layer : str
     check : CheckVector or None
+    near_duplicate : float or None
+        Least similarity of two images that count as the same photograph; see
+        `tlfeatures.dataset.duplicates`. None: it wasn't measured.
     source, licence : str
         As the user states them; may be empty.
     """
 
     name: str
+    format: str
+    network: str
     input: str
     numbers: str
     layout: str
@@ -107,6 +128,7 @@ class Declaration:
     outputs: tuple[Output, ...]
     default_layer: str
     check: CheckVector | None
+    near_duplicate: float | None
     source: str
     licence: str
 
@@ -125,7 +147,7 @@ class Declaration:
         return next(output for output in self.outputs if output.layer == layer)
 
     def contradiction(self, other: Declaration) -> tuple[str, str, str] | None:
-        """Return the first difference in how two declarations read the same ONNX file.
+        """Return the first difference in how two declarations read the same network.
 
         Layers that only one of them has don't count.
 
@@ -140,10 +162,13 @@ class Declaration:
         return None
 
     def _tensors(self) -> dict[str, str]:
-        """Describe input and layers: name and axes of their tensors in the file."""
+        """Describe network, input and layers: name and axes of their tensors."""
         tensors = {"input": f"{self.input} ({self.layout})"}
+        tensors["network"] = f"{self.format} {self.network}".strip()
         for output in self.outputs:
-            tensors[f"layer {output.layer}"] = f"{output.tensor} ({output.layout or 'vector'})"
+            axes = output.layout or "vector"
+            prefix = f", {output.prefix} before the patches" if output.layout == TOKENS else ""
+            tensors[f"layer {output.layer}"] = f"{output.tensor} ({axes}{prefix})"
         return tensors
 
     def to_dict(self) -> dict[str, Any]:
@@ -176,12 +201,13 @@ def _record(declaration: Declaration) -> Backbone:
         name=declaration.name,
         title=declaration.name,
         default_layer=default.layer,
-        default_embedding=f"{default.layer}.{'none' if default.layout is None else 'avg'}",
+        default_embedding=f"{default.layer}.{default.default_pool}",
         preprocessing=declaration.preprocessing,
         smallest=1,
         shapes=lambda size: shapes,  # a declaration is made for one size
-        near_duplicate=None,
-        declared=True,
+        near_duplicate=declaration.near_duplicate,
+        prefix_tokens={output.layer: output.prefix for output in declaration.outputs},
+        declared_format=declaration.format,
     )
 
 
@@ -232,6 +258,21 @@ def colours_of(value: Any, kind: str, *, positive: bool = False) -> tuple[float,
     return numbers[0], numbers[1], numbers[2]
 
 
+def similarity_of(value: Any) -> float:
+    """Check a least similarity of near-duplicates."""
+    number = number_of(value, "near_duplicate")
+    if not 0 < number <= 1:
+        raise ValueError(f"near_duplicate must be above 0 and at most 1, got {number:g}")
+    return number
+
+
+def prefix_of(value: Any, tokens: int) -> int:
+    """Check a number of prefix tokens; `tokens` is the number of all tokens."""
+    if type(value) is not int or not 0 <= value < tokens:
+        raise ValueError(f"prefix must be a whole number from 0 to {tokens - 1}, got {value!r}")
+    return value
+
+
 def shape_of(value: Any, lengths: tuple[int, ...], kind: str) -> Shape:
     """Check a shape of positive whole numbers."""
     values = tuple(value) if isinstance(value, list | tuple) else ()
@@ -276,8 +317,11 @@ def _parsed(data: Any) -> Declaration:
     if data["default_layer"] not in layers:
         raise ValueError(f"there is no layer {_short(data['default_layer'])}")
     mean, std, check = data["mean"], data["std"], data["check"]
+    limit = data["near_duplicate"]
     return Declaration(
         name=name_of(data["name"], "name"),
+        format=choice_of(data["format"], "format", FORMATS),
+        network=text_of(data["network"], "network"),
         input=text_of(data["input"], "input"),
         numbers=choice_of(data["numbers"], "numbers", NUMBERS),
         layout=choice_of(data["layout"], "layout", LAYOUTS),
@@ -287,6 +331,7 @@ def _parsed(data: Any) -> Declaration:
         outputs=outputs,
         default_layer=data["default_layer"],
         check=None if check is None else _check(check, layers),
+        near_duplicate=None if limit is None else similarity_of(limit),
         source=text_of(data["source"], "source"),
         licence=text_of(data["licence"], "licence"),
     )
@@ -295,11 +340,14 @@ def _parsed(data: Any) -> Declaration:
 def _output(data: Any) -> Output:
     known_keys(data, "an output", {field.name for field in fields(Output)})
     layout = data["layout"]
+    axes = {None: 1, TOKENS: 2}.get(layout, 3)
+    shape = shape_of(data["shape"], (axes,), "an output")
     return Output(
         layer=name_of(data["layer"], "a layer"),
         tensor=text_of(data["tensor"], "a tensor"),
-        layout=None if layout is None else choice_of(layout, "layout", LAYOUTS),
-        shape=shape_of(data["shape"], (1,) if layout is None else (3,), "an output"),
+        layout=None if layout is None else choice_of(layout, "layout", (*LAYOUTS, TOKENS)),
+        shape=shape,
+        prefix=prefix_of(data["prefix"], shape[0] if layout == TOKENS else 1),
     )
 
 

@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from tlfeatures.errors import ParameterError
+from tlfeatures.features.backbones.catalogue import NAMED
 from tlfeatures.features.backbones.declaration import (
     COLOURS,
     LAYOUTS,
     MOST_OUTPUTS,
+    MOST_VALUES,
+    TOKENS,
     CheckVector,
     Declaration,
     choice_of,
@@ -26,7 +29,9 @@ from tlfeatures.features.backbones.declaration import (
     known_keys,
     name_of,
     number_of,
+    prefix_of,
     shape_of,
+    similarity_of,
     text_of,
 )
 from tlfeatures.features.backbones.record import LARGEST_SIDE
@@ -38,9 +43,27 @@ FORMAT_VERSION = 1
 _MOST_BYTES = 200_000
 _KEYS = {
     *("format", "version", "name", "file", "sha256", "input", "layout", "size", "colour"),
-    *("mean", "std", "outputs", "check", "source", "licence"),
+    *("mean", "std", "outputs", "check", "near_duplicate", "source", "licence"),
 }
-Wanted = tuple[str, str, str | None]  # layer, tensor, layout of a feature map if it is stated
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A layer as it is declared.
+
+    Attributes
+    ----------
+    layer, tensor : str
+    layout : {"NCHW", "NHWC", "tokens"} or None
+        None if it isn't stated, or the layer is a vector.
+    prefix : int
+        Number of tokens before those of the patches.
+    """
+
+    layer: str
+    tensor: str
+    layout: str | None = None
+    prefix: int = 0
 
 
 @dataclass(frozen=True)
@@ -49,13 +72,13 @@ class DeclarationFile:
 
     Attributes
     ----------
-    name, colour, mean, std, source, licence
+    name, colour, mean, std, near_duplicate, source, licence
         See `Declaration`.
     sha256 : str or None
         Hash that the ONNX file must have; None accepts any file.
     input, layout, size
         Name and axes of the input, height and width in pixels.
-    outputs : tuple of (layer, tensor, layout or None)
+    outputs : tuple of Wanted
         Empty: the file's own outputs.
     default_layer : str or None
         None: the first layer.
@@ -74,13 +97,17 @@ class DeclarationFile:
     outputs: tuple[Wanted, ...]
     default_layer: str | None
     check: CheckVector | None
+    near_duplicate: float | None
     source: str
     licence: str
 
     @classmethod
     def of(cls, declaration: Declaration, sha256: str | None) -> DeclarationFile:
         """Return what the user of a declaration declared, to read the same ONNX file again."""
-        outputs = tuple((item.layer, item.tensor, item.layout) for item in declaration.outputs)
+        outputs = tuple(
+            Wanted(item.layer, item.tensor, item.layout, item.prefix)
+            for item in declaration.outputs
+        )
         return cls(
             name=declaration.name,
             sha256=sha256,
@@ -93,6 +120,7 @@ class DeclarationFile:
             outputs=outputs,
             default_layer=declaration.default_layer,
             check=declaration.check,
+            near_duplicate=declaration.near_duplicate,
             source=declaration.source,
             licence=declaration.licence,
         )
@@ -161,7 +189,7 @@ def _declared(data: Any) -> tuple[DeclarationFile, str]:
     if missing:
         raise ValueError(f"{missing[0]} is missing")
     name = name_of(data["name"], "name")
-    if name in BACKBONES:
+    if name in BACKBONES or name in NAMED:
         raise ValueError(f"the name {name} is that of another backbone")
     layout = data.get("layout")
     outputs = _outputs(data.get("outputs", {}))
@@ -178,6 +206,7 @@ def _declared(data: Any) -> tuple[DeclarationFile, str]:
         outputs=outputs,
         default_layer=None,
         check=_check(data["check"], size) if "check" in data else None,
+        near_duplicate=similarity_of(data["near_duplicate"]) if "near_duplicate" in data else None,
         source=text_of(data.get("source", ""), "source"),
         licence=text_of(data.get("licence", ""), "licence"),
     )
@@ -214,12 +243,19 @@ def _outputs(data: Any) -> tuple[Wanted, ...]:
 def _wanted(layer: str, value: Any) -> Wanted:
     name_of(layer, "a layer in outputs")
     if isinstance(value, str):
-        return layer, text_of(value, f"output {layer}"), None
-    known_keys(value, f"output {layer}", {"tensor", "layout"})
-    layout = value.get("layout")
+        return Wanted(layer, text_of(value, f"output {layer}"))
+    known_keys(value, f"output {layer}", {"tensor", "layout", "kind", "prefix"})
+    tensor, layout = text_of(value.get("tensor"), f"tensor of output {layer}"), value.get("layout")
+    if "kind" in value:
+        choice_of(value["kind"], f"kind of output {layer}", (TOKENS,))
+        if layout is not None:
+            raise ValueError(f"output {layer} has tokens: leave out layout")
+        return Wanted(layer, tensor, TOKENS, prefix_of(value.get("prefix", 0), MOST_VALUES))
+    if "prefix" in value:
+        raise ValueError(f'output {layer} has a prefix, so it needs "kind": "tokens", too')
     if layout is not None:
         choice_of(layout, f"layout of output {layer}", LAYOUTS)
-    return layer, text_of(value.get("tensor"), f"tensor of output {layer}"), layout
+    return Wanted(layer, tensor, layout)
 
 
 def _check(data: Any, size: tuple[int, int] | None) -> CheckVector:

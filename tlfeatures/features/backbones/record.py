@@ -7,11 +7,11 @@ imports no NumPy, so that ``--help`` stays quick.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tlfeatures.features.backbones.network import Network, Shapes
+from tlfeatures.features.backbones.network import Network, Shape, Shapes
 
 LARGEST_SIDE = 65_535  # pixels of an image's height or width, the limit of JPEG
 
@@ -69,6 +69,21 @@ class Preprocessing:
             steps.append(f"divided by {text}" if step == "divide" else f"mean {text} subtracted")
         text = ", ".join(steps) or "none"
         return f"{self.name}: {text}" if self.name else text
+
+
+def default_pool(shape: Shape, prefix: int = 0) -> str:
+    """Name the pooling that is used if none is chosen.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of a layer's output: a vector, (tokens, values) or a feature map.
+    prefix : int
+        Number of tokens before those of the patches.
+    """
+    if len(shape) == 1:
+        return "none"
+    return "cls" if prefix else "avg"
 
 
 @dataclass(frozen=True)
@@ -142,8 +157,8 @@ class Backbone:
     """A frozen network.
 
     Which engines can load it follows from how it can be built: OpenVINO and ncnn need `network`,
-    Keras needs `keras_application` too, ONNX Runtime loads what is `declared`, and a backbone with
-    `load` needs no engine.
+    Keras needs `keras_application` too, a declared network is loaded by the engines of its
+    `declared_format`, and a backbone with `load` needs no engine.
 
     Attributes
     ----------
@@ -170,8 +185,11 @@ class Backbone:
     load : callable (names of embeddings) -> LoadedBackbone, optional
         Builds a backbone that has no weights; engines, which lie above this module, state what it
         returns.
-    declared : bool
-        Whether it is a user's own network, see `tlfeatures.features.backbones.declaration`.
+    prefix_tokens : mapping of layer to int
+        Number of tokens before those of the patches, for layers of tokens.
+    declared_format : str, optional
+        Format of a declared network, see `tlfeatures.features.backbones.declaration`. None: it
+        isn't declared.
     """
 
     name: str
@@ -186,7 +204,8 @@ class Backbone:
     keras_application: str | None = None
     published: PublishedWeights | None = None
     load: Callable[[Sequence[str]], Any] | None = None
-    declared: bool = False
+    prefix_tokens: Mapping[str, int] = field(default_factory=dict)
+    declared_format: str | None = None
 
     @property
     def trained(self) -> bool:

@@ -1,6 +1,6 @@
-"""The table of backbones, and the embeddings that their layers give.
+"""The table of backbones that aren't declared, and the embeddings that layers give.
 
-A new backbone is a record of its own module, and a line in `BACKBONES`.
+All other named backbones are in `tlfeatures.features.backbones.catalogue`.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ import math
 from collections.abc import Sequence
 
 from tlfeatures.errors import ParameterError
+from tlfeatures.features.backbones.catalogue import NAMED
 from tlfeatures.features.backbones.network import Shape
 from tlfeatures.features.backbones.pixels import PIXELS
-from tlfeatures.features.backbones.record import Backbone
+from tlfeatures.features.backbones.record import Backbone, default_pool
 from tlfeatures.features.backbones.vgg16 import VGG16
 from tlfeatures.names import unknown_name
 
@@ -19,19 +20,20 @@ BACKBONES: dict[str, Backbone] = {backbone.name: backbone for backbone in (VGG16
 
 DEFAULT_BACKBONE = VGG16.name
 
-POOLINGS = ("avg", "max", "flatten", "none")
+POOLINGS = ("avg", "max", "flatten", "cls", "none")
 
 
 def find_backbone(name: str) -> Backbone:
     """Look a backbone up by name, or raise `ParameterError` naming those there are."""
     if name not in BACKBONES:
-        raise unknown_name("backbone", name, BACKBONES)
+        raise unknown_name("backbone", name, [*BACKBONES, *NAMED])
     return BACKBONES[name]
 
 
 def title_of(name: str) -> str:
     """Give a backbone's title for people; the name itself for one that isn't in the table."""
-    return BACKBONES[name].title if name in BACKBONES else name
+    known = BACKBONES.get(name) or NAMED.get(name)
+    return known.title if known else name
 
 
 def embedding_widths(
@@ -39,9 +41,10 @@ def embedding_widths(
 ) -> dict[str, int]:
     """Name the embeddings that layers and poolings give, with their widths.
 
-    A feature map takes avg, max or flatten. A layer that already is a vector has nothing to
+    A feature map takes avg, max or flatten. Tokens also take cls, their first token, if they have
+    prefix tokens; avg and max leave these out. A layer that already is a vector has nothing to
     pool: it gives `LAYER.none`, whatever the poolings. A layer may name its own pooling,
-    `block5_pool.flatten`.
+    `block5_pool.flatten`. Without poolings, each layer has its default one.
 
     Parameters
     ----------
@@ -73,22 +76,27 @@ def embedding_widths(
             raise unknown_name(f"layer of {backbone.name}", name, shapes)
         if layer in backbone.network.top and size != (224, 224):
             raise ParameterError(f"layer {layer} needs --size 224, got {size[0]},{size[1]}")
-        for pool in [own_pool] if own_pool else pools:
-            name, width = _embedding(layer, pool, shapes[layer])
+        prefix = backbone.prefix_tokens.get(layer, 0)
+        default = default_pool(shapes[layer], prefix)
+        for pool in [own_pool] if own_pool else pools or [default]:
+            name, width = _embedding(layer, pool, shapes[layer], prefix)
             if own_pool and not name.endswith(f".{own_pool}"):
                 raise ParameterError(f"layer {layer} is a vector: it has no pooling {own_pool}")
             widths[name] = width
     return widths
 
 
-def _embedding(layer: str, pool: str, shape: Shape) -> tuple[str, int]:
+def _embedding(layer: str, pool: str, shape: Shape, prefix: int) -> tuple[str, int]:
     if pool not in POOLINGS:
         raise unknown_name("pooling", pool, POOLINGS)
     if len(shape) == 1:
         return f"{layer}.none", shape[0]
     if pool == "none":
+        kind = "has tokens" if len(shape) == 2 else "is a feature map"
+        raise ParameterError(f"layer {layer} {kind} {shape}: pool it by avg or max, or flatten it")
+    if pool == "cls" and not prefix:
         raise ParameterError(
-            f"layer {layer} is a feature map {shape}: pool it by avg or max, or flatten it"
+            f"layer {layer} has no class token, so that it has no pooling cls: take avg or max"
         )
     return f"{layer}.{pool}", math.prod(shape) if pool == "flatten" else shape[-1]
 

@@ -33,7 +33,7 @@ def _is_keras_application(backbone: Backbone) -> bool:
 
 
 def _is_declared(backbone: Backbone) -> bool:
-    return backbone.declared
+    return backbone.declared_format == "onnx"
 
 
 DECLARED = "onnxruntime"  # the one engine of users' own networks

@@ -1,62 +1,30 @@
-"""Read a user's own network: its declaration and its ONNX file become a `Declaration`.
-
-The network runs once, on the check image, to find the shapes of its layers.
-"""
+"""Declared backbones: all but VGG16 and pixels."""
 
 from __future__ import annotations
 
-import functools
-import logging
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from tlfeatures.errors import ParameterError
-from tlfeatures.features.backbones.declaration import (
-    MOST_OUTPUTS,
-    CheckVector,
-    Declaration,
-    Output,
-    name_of,
-    text_of,
-)
-from tlfeatures.features.backbones.declaration_file import DeclarationFile, Wanted, read_declaration
-from tlfeatures.features.backbones.onnx_file import OnnxFile, read_network
+from tlfeatures.features.backbones.declaration import MOST_OUTPUTS, Declaration, Output
 from tlfeatures.features.backbones.record import Backbone
-from tlfeatures.features.engines.choose import DECLARED, check_engine
-from tlfeatures.features.engines.onnxruntime_engine import (
-    OneImage,
-    channels_last,
-    check_image,
-    compare_check,
-    features_of,
-    first_values,
-    verify_check,
-)
 from tlfeatures.features.spec import Spec
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class DeclaredBackbone:
-    """A declared network whose file was read.
+    """A declared network that was opened.
 
     Attributes
     ----------
     declaration : Declaration
-    path : str
-        Path of the ONNX file.
+    weights : str
+        `imagenet`, `random`, or the path of a file; see `Spec.weights`.
     sha256 : str
-        Hash of the ONNX file.
+        Hash of the weights, see `Spec.weights_sha256`.
     """
 
     declaration: Declaration
-    path: str
+    weights: str
     sha256: str
 
     @property
@@ -79,252 +47,15 @@ class DeclaredBackbone:
         if old is None or self.declaration.contradiction(old):
             return self
         more = tuple(output for output in old.outputs if output.layer not in self.layers)
-        outputs = _few_enough((*self.declaration.outputs, *more))
+        outputs = few_enough((*self.declaration.outputs, *more))
         return replace(self, declaration=replace(self.declaration, outputs=outputs))
 
 
-class NetworkFile:
-    """An ONNX file with what its user declares, before the size of images is known.
-
-    Parameters
-    ----------
-    declared : DeclarationFile
-    path : Path
-
-    Raises
-    ------
-    ParameterError
-        If the declaration doesn't fit the file, or neither of them states what is needed.
-    WeightsError
-        If the file is missing, isn't the declared one, or isn't one that this package loads.
-    """
-
-    def __init__(self, declared: DeclarationFile, path: Path) -> None:
-        self.path = path
-        content, self.sha256 = read_network(path, declared.name, declared.sha256)
-        self._declared, self._file = declared, OnnxFile(content, str(path))
-        self._layout = self._decide_layout()
-        self._check_input()
-
-    @property
-    def default_size(self) -> tuple[int, int] | None:
-        """Height and width that file or declaration state; None if both leave them open."""
-        height, width = self._file.input.size(self._layout)
-        declared = self._declared.size
-        if height is None or width is None:
-            return declared
-        if declared not in (None, (height, width)):
-            raise self._error(f"size is {declared}, the file takes {(height, width)}")
-        return height, width
-
-    def for_size(self, size: tuple[int, int], layers: Sequence[str]) -> DeclaredBackbone:
-        """Complete the declaration for images of a size.
-
-        Parameters
-        ----------
-        size : (int, int)
-            Height and width in pixels.
-        layers : sequence of str
-            Layers wanted, `LAYER` or `LAYER.POOLING`; also tensors that aren't declared.
-
-        Raises
-        ------
-        ParameterError
-            If the network takes no images of this size, or a layer is neither a vector nor a
-            feature map.
-        WeightsError, EngineError
-            If a tensor is missing, the network can't run, or its check vector differs.
-        """
-        check_engine(DECLARED, "float32", "cpu")
-        if not self._takes(size):
-            height, width = self._file.input.size(self._layout)
-            raise ParameterError(
-                f"backbone {self._declared.name} takes images of {height or 'any'} x "
-                f"{width or 'any'} (height x width), got size {size[0]},{size[1]}"
-            )
-        wanted = self._wanted(layers)
-        draft = self._draft()
-        network = OneImage(self._file, draft, [tensor for _, tensor, _ in wanted], size)
-        values = network.run(check_image(size))
-        outputs = [self._output(item, values[item[1]]) for item in wanted]
-        depths = self._file.depths
-        outputs.sort(key=lambda output: depths[output.tensor])
-        draft = replace(
-            draft,
-            outputs=_few_enough(tuple(outputs)),
-            default_layer=self._declared.default_layer or wanted[0][0],
-        )
-        return DeclaredBackbone(self._checked(draft, size, values), str(self.path), self.sha256)
-
-    def _checked(
-        self, draft: Declaration, size: tuple[int, int], values: dict[str, NDArray[Any]]
-    ) -> Declaration:
-        """Verify the check vector, or say what it would be."""
-        given = self._declared.check
-        layer = (given.layer if given else "") or draft.default_layer
-        if layer not in {output.layer for output in draft.outputs}:
-            raise self._error(f"check: there is no layer {layer} in outputs")
-        row = features_of(values, draft.output(layer))
-        if given is None:
-            norm = float(np.linalg.norm(row))
-            _warn_of_no_check(draft.name, layer, size, norm, first_values(row[:4]))
-            return draft
-        check = replace(given, layer=layer, size=self._check_size(given))
-        draft = replace(draft, check=check)
-        if check.size == size:
-            compare_check(row, check, draft.name)
-        else:
-            verify_check(self._file, draft)
-        return draft
-
-    def _check_size(self, given: CheckVector) -> tuple[int, int]:
-        size = self.default_size if 0 in given.size else given.size
-        if size is None:
-            raise self._error("check: size is missing, and the file leaves it open")
-        if not self._takes(size):
-            raise self._error(f"check: size is {size}, which the file doesn't take")
-        return size
-
-    def _takes(self, size: tuple[int, int]) -> bool:
-        """Whether the file takes images of this height and width."""
-        sides = self._file.input.size(self._layout)
-        return all(own in (None, given) for own, given in zip(sides, size, strict=True))
-
-    def _decide_layout(self) -> str:
-        stated, declared = self._file.input.layout, self._declared.layout
-        if stated is None and declared is None:
-            raise self._error(
-                "the file leaves open which axis has the colours: add layout, NCHW or NHWC"
-            )
-        if None not in (stated, declared) and stated != declared:
-            raise self._error(f"layout is {declared}, the file has {stated}")
-        return str(stated or declared)
-
-    def _check_input(self) -> None:
-        declared, own = self._declared, self._file.input
-        try:
-            text_of(own.name, "the input's name")
-        except ValueError as error:
-            raise self._error(str(error)) from error
-        if declared.input not in (None, own.name):
-            raise self._error(f"input is {declared.input!r}, the file's is {own.name!r}")
-        has_steps = declared.mean is not None or declared.std is not None
-        if own.numbers == "uint8" and has_steps:
-            raise self._error("the file takes pixels as uint8: leave out mean and std")
-        if own.numbers == "float32" and None in (declared.mean, declared.std):
-            raise self._error(
-                "mean and std are needed, on the scale 0 to 255 (mean 0, 0, 0 and std 1, 1, 1 if "
-                "the network takes the values as they are)"
-            )
-
-    def _wanted(self, layers: Sequence[str]) -> list[Wanted]:
-        """List the declared layers, or the file's outputs, and tensors that are asked for."""
-        wanted = list(self._declared.outputs)
-        if not wanted:
-            wanted = [(self._layer(tensor), tensor, None) for tensor in self._file.outputs]
-        known, depths = {layer for layer, *_ in wanted}, self._file.depths
-        for entry in layers:
-            layer = entry.partition(".")[0]
-            if layer not in known and layer in depths:
-                wanted.append((self._layer(layer), layer, None))
-                known.add(layer)
-        return wanted
-
-    def _layer(self, tensor: str) -> str:
-        try:
-            return name_of(tensor, "a layer")
-        except ValueError as error:
-            raise self._error(
-                f"give the tensor {tensor[:60]!r} a name of letters, digits, _ and - in outputs"
-            ) from error
-
-    def _output(self, wanted: Wanted, value: NDArray[Any]) -> Output:
-        layer, tensor, layout = wanted
-        if not np.issubdtype(value.dtype, np.floating):
-            raise self._error(f"layer {layer} has numbers of {value.dtype}, expected float32")
-        if value.ndim == 2 and len(value) == 1 and value.size:
-            return Output(layer, tensor, None, value.shape[1:])
-        if value.ndim != 4 or len(value) != 1 or not value.size:
-            raise self._error(
-                f"layer {layer} has the shape {value.shape} for one image, expected a vector "
-                "(1, d) or a feature map (1, c, h, w)"
-            )
-        layout = layout or self._layout_of(value.shape)
-        if layout is None:
-            raise self._error(
-                f"the file takes NHWC, so say how the axes {value.shape} of layer {layer} are "
-                f'meant: "{layer}": {{"tensor": "{tensor}", "layout": "NCHW"}}, or NHWC'
-            )
-        return Output(layer, tensor, layout, channels_last(value[0], layout).shape)
-
-    def _layout_of(self, shape: Sequence[int]) -> str | None:
-        """Return the layout of a feature map, or None if it is unclear.
-
-        ONNX's convolutions have channels first. A network that was exported from TensorFlow takes
-        images with channels last, and transposes them and some of its feature maps.
-        """
-        if self._layout == "NCHW" or tuple(shape[2:]) == (1, 1):
-            return "NCHW"
-        return "NHWC" if tuple(shape[1:3]) == (1, 1) else None
-
-    def _draft(self) -> Declaration:
-        declared = self._declared
-        return Declaration(
-            name=declared.name,
-            input=self._file.input.name,
-            numbers=self._file.input.numbers,
-            layout=self._layout,
-            colour=declared.colour,
-            mean=declared.mean,
-            std=declared.std,
-            outputs=(),
-            default_layer="",
-            check=None,
-            source=declared.source,
-            licence=declared.licence,
-        )
-
-    def _error(self, reason: str) -> ParameterError:
-        return ParameterError(f"the declaration of backbone {self._declared.name}: {reason}")
-
-
-@functools.lru_cache  # once in a process: clones of a cross-validation open the file many times
-def _warn_of_no_check(
-    name: str, layer: str, size: tuple[int, int], norm: float, first: str
-) -> None:
-    logger.warning(
-        "backbone %s has no check vector, so wrong colours, mean or std would not be noticed; here "
-        'it is "check": {"layer": "%s", "size": [%d, %d], "norm": %.6g, "first": %s}: add it if '
-        "the framework that trained the network gives the same",
-        *(name, layer, *size, norm, first),
-    )
-
-
-def _few_enough(outputs: tuple[Output, ...]) -> tuple[Output, ...]:
+def few_enough(outputs: tuple[Output, ...]) -> tuple[Output, ...]:
+    """Return outputs, or raise `ParameterError` if they are more than a declaration holds."""
     if len(outputs) > MOST_OUTPUTS:
         raise ParameterError(
             f"a declared backbone has up to {MOST_OUTPUTS} layers, got {len(outputs)}: put the "
             "others into another file"
         )
     return outputs
-
-
-def open_network(backbone: str, weights: str | None) -> NetworkFile:
-    """Open a network by its declaration or its file.
-
-    Parameters
-    ----------
-    backbone : str
-        See `read_declaration`.
-    weights : str or None
-        Path of the ONNX file, if it isn't in the folder of the declaration.
-    """
-    declared, path = read_declaration(backbone)
-    path = path if weights is None else Path(weights).expanduser()
-    return NetworkFile(declared, path.resolve())
-
-
-def reopen_network(spec: Spec, declaration: Declaration, weights: str | None) -> NetworkFile:
-    """Open the ONNX file of a spec again, at the path in the spec or at another path."""
-    path = Path(weights or spec.weights).expanduser().resolve()
-    return NetworkFile(DeclarationFile.of(declaration, spec.weights_sha256), path)

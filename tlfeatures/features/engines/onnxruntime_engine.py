@@ -1,9 +1,7 @@
-"""A user's own network by ONNX Runtime, on a CPU, in float32; and its check vector."""
+"""Declared ONNX networks by ONNX Runtime, on a CPU, in float32."""
 
 from __future__ import annotations
 
-import functools
-import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -11,18 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlfeatures.errors import EngineError, WeightsError
-from tlfeatures.features.backbones.declaration import CheckVector, Declaration, Output
+from tlfeatures.errors import EngineError
+from tlfeatures.features.backbones.declaration import Declaration, Output
 from tlfeatures.features.backbones.onnx_file import OnnxFile
 from tlfeatures.features.backbones.record import Preprocessing
 from tlfeatures.features.backbones.tensors import Weights
+from tlfeatures.features.engines.check_vector import Floats, check_image, compare_check
 from tlfeatures.features.engines.engine import BATCH_SIZE
 from tlfeatures.features.engines.onnx_session import in_short, session
 from tlfeatures.features.spec import Spec
-
-TOLERANCE = 1e-3  # of a check vector; frameworks agree to 1e-5, another colour order not to 1e-1
-
-Floats = NDArray[np.float32]
 
 
 class OnnxRuntimeBackbone:
@@ -78,7 +73,8 @@ class OnnxRuntimeBackbone:
                     f"layer {layer} has the shape {features[layer].shape}, expected "
                     f"{output.shape}: the network's shapes depend on the image"
                 )
-        return [pooled(features[layer], pool) for layer, pool in self._parts]
+        prefixes = {layer: output.prefix for layer, output in self._outputs.items()}
+        return [pooled(features[layer], pool, prefixes[layer]) for layer, pool in self._parts]
 
 
 class OneImage:
@@ -143,47 +139,25 @@ def prepared(
 
 
 def channels_last(features: NDArray[Any], layout: str | None) -> Floats:
-    """Give a vector (d,), or a feature map as (h, w, channels), in float32."""
+    """Give a vector (d,), tokens (t, d), or a feature map as (h, w, channels), in float32."""
     if layout == "NCHW" and features.ndim == 3:
         features = features.transpose(1, 2, 0)
     return np.asarray(features, np.float32)
 
 
-def pooled(features: Floats, pool: str) -> Floats:
-    """Pool (h, w, channels), or take a vector as it is: (d,)."""
-    if pool == "avg":
-        return np.asarray(features.mean(axis=(0, 1)))
-    if pool == "max":
-        return np.asarray(features.max(axis=(0, 1)))
-    return features.reshape(-1)
+def pooled(features: Floats, pool: str, prefix: int = 0) -> Floats:
+    """Pool (h, w, channels) or (tokens, d), or take a vector as it is: (d,).
 
-
-# ---- the check vector
-
-
-@functools.lru_cache(maxsize=2)
-def check_image(size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Give the image of check vectors: red grows to the right, green down, blue is a chessboard.
-
-    At the pixel of row y and column x, red is 255 x // (w - 1), green 255 y // (h - 1), and blue
-    255 where y // 8 + x // 8 is odd, else 0; a side of one pixel counts as w - 1 = 1.
-
-    Parameters
-    ----------
-    size : (int, int)
-        Height h and width w, in pixels.
-
-    Returns
-    -------
-    ndarray of shape (h, w, 3), uint8
-        RGB, read-only.
+    The first `prefix` tokens are left out of the mean and the maximum.
     """
-    height, width = size
-    y, x = np.mgrid[:height, :width]
-    red, green = 255 * x // max(width - 1, 1), 255 * y // max(height - 1, 1)
-    image = np.stack([red, green, 255 * ((y // 8 + x // 8) % 2)], axis=-1).astype(np.uint8)
-    image.setflags(write=False)
-    return image
+    axes = tuple(range(features.ndim - 1))
+    if pool == "cls":
+        return np.asarray(features[0])
+    if pool == "avg":
+        return np.asarray(features[prefix:].mean(axis=axes))
+    if pool == "max":
+        return np.asarray(features[prefix:].max(axis=axes))
+    return features.reshape(-1)
 
 
 def verify_check(file: OnnxFile, declaration: Declaration) -> None:
@@ -204,25 +178,6 @@ def verify_check(file: OnnxFile, declaration: Declaration) -> None:
 
 
 def features_of(tensors: Mapping[str, NDArray[Any]], output: Output) -> Floats:
-    """Return the features for a check vector: a vector as it is, or the mean of a feature map."""
+    """Return the features for a check vector, in the default pooling of their layer."""
     features = channels_last(tensors[output.tensor][0], output.layout)
-    return pooled(features, "none" if output.layout is None else "avg")
-
-
-def compare_check(row: Floats, check: CheckVector, name: str) -> None:
-    """Compare a row of features, (d,), with a check vector; raises as `verify_check`."""
-    norm, first = float(np.linalg.norm(row)), row[: len(check.first)]
-    typical = check.norm / math.sqrt(len(row))
-    limit = TOLERANCE * np.maximum(np.abs(check.first[: len(row)]), typical)
-    near = len(first) == len(check.first) and bool((np.abs(first - check.first) <= limit).all())
-    if not near or not abs(norm - check.norm) <= TOLERANCE * check.norm:
-        raise WeightsError(
-            f"backbone {name} is not as declared: its check image gives norm {norm:.6g} and first "
-            f"{first_values(first[:3])}, expected {check.norm:.6g} and "
-            f"{first_values(check.first[:3])}; are file, colour, mean, std and output right?"
-        )
-
-
-def first_values(values: Sequence[float] | Floats) -> str:
-    """Write numbers for a message or a declaration: `[0.1, 2.5]`."""
-    return f"[{', '.join(f'{value:.6g}' for value in values)}]"
+    return pooled(features, output.default_pool, output.prefix)
