@@ -94,7 +94,7 @@ from tlfeatures.dataset.distances import (
 )
 from tlfeatures.dataset.grouping import identical_pairs
 from tlfeatures.errors import ParameterError
-from tlfeatures.features.backbones.vgg16 import NEAR_DUPLICATE, VGG16
+from tlfeatures.features.backbones.vgg16 import NEAR_DUPLICATE
 from tlfeatures.features.spec import Spec
 
 logger = logging.getLogger(__name__)
@@ -230,13 +230,13 @@ def pair_similarities(X: ArrayLike, pairs: NDArray[np.int64]) -> NDArray[np.floa
 def least_similarity(similarity: Similarity, spec: Spec) -> float | None:
     """Return the smallest similarity of copies; "auto" means the threshold of the backbone.
 
-    None means that only identical files are copies. This holds for a user's own backbone, whose
-    threshold was not measured. If this version does not have the backbone, the threshold of VGG16
-    is used.
+    None means that only identical files are copies. This holds for a backbone whose threshold was
+    not measured, and for one that this version doesn't have.
     """
     if similarity != "auto":
         return similarity
-    return (spec.known_backbone or VGG16).near_duplicate
+    backbone = spec.known_backbone
+    return None if backbone is None else backbone.near_duplicate
 
 
 def _check(X: NDArray[Any], threshold: float, block: int | None) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tlfeatures.errors import ParameterError
+from tlfeatures.features.backbones.catalogue import NAMED
 from tlfeatures.features.backbones.declaration_file import is_file_name
 from tlfeatures.features.backbones.record import Backbone
 from tlfeatures.features.backbones.table import (
@@ -22,7 +23,7 @@ from tlfeatures.features.backbones.table import (
     needs_top,
 )
 from tlfeatures.features.backbones.weights import published_sha256, weights_sha256
-from tlfeatures.features.engines.choose import choose_engine, choose_for_declared
+from tlfeatures.features.engines.choose import Request, choose_engine, named
 from tlfeatures.features.engines.declared import DeclaredBackbone
 from tlfeatures.features.engines.open_network import open_network, reopen_network
 from tlfeatures.features.images.augment import Augmentation
@@ -31,7 +32,7 @@ from tlfeatures.features.spec import Spec, parse_size
 from tlfeatures.names import as_list
 
 Chosen = tuple[str | DeclaredBackbone, tuple[int, int]]  # backbone, and size of the images
-Choose = Callable[[str | None, str | None, str, tuple[int, int], Spec | None], tuple[str, str]]
+Choose = Callable[[Request], tuple[str, str]]  # engine and precision
 
 DEFAULT_SIZE = 224
 _AUGMENT_SPEC = "rotation=30,zoom=0.2,horizontal_flip"
@@ -75,8 +76,8 @@ def complete_settings(
     old_embeddings : mapping of embedding name to width
         Embeddings of the file.
     device : {"auto", "cpu", "gpu"}
-    choose : callable, optional
-        Chooses engine and precision, as `choose_engine` does. Another machine may compute.
+    choose : callable (Request) -> (engine, precision), optional
+        Chooses both for a new file, as `choose_engine` does. Another machine may compute.
 
     Returns
     -------
@@ -116,8 +117,8 @@ def choose_backbone(settings: Settings, old: Spec | None = None) -> Chosen:
     Returns
     -------
     backbone : str or DeclaredBackbone
-        A name in the table, or a user's own network. The ONNX file of such a network is opened,
-        unless all facts about it are in `old`.
+        A name in the table, or a declared network. Such a network is opened, unless all facts
+        about it are in `old`.
     size : (int, int)
         Height and width in pixels.
 
@@ -125,16 +126,20 @@ def choose_backbone(settings: Settings, old: Spec | None = None) -> Chosen:
     ------
     ParameterError, WeightsError, EngineError
         If a declared network can't be used, see `OpenNetwork.for_size`.
+    SpecError
+        If this version doesn't have the backbone of the file.
     """
     named = settings.backbone or (old.backbone if old else DEFAULT_BACKBONE)
+    if old is not None and named == old.backbone:
+        old.find_backbone()  # raises if this version doesn't have it
     layers, declaration = as_list(settings.layers), old.declaration if old else None
     network, known = None, None
-    if is_file_name(named):
-        network = open_network(named, settings.weights)
-    elif old is not None and declaration is not None and named == old.backbone:
+    if old is not None and declaration is not None and named == old.backbone:
         known = DeclaredBackbone.of(old, declaration)
         if settings.weights or not {layer.partition(".")[0] for layer in layers} <= known.layers:
             network = reopen_network(old, declaration, settings.weights)
+    elif named in NAMED or is_file_name(named):
+        network = open_network(named, settings.weights, settings.random_state)
     size = settings.size
     if size is None:
         size = old.size if old else (network and network.default_size) or DEFAULT_SIZE
@@ -234,10 +239,9 @@ def make_spec(
     """
     value_range = parse_value_range(settings.value_range) or (old.value_range if old else None)
     if not isinstance(backbone, str):
-        spec = _declared_spec(settings, backbone, size, device, old)
-        return replace(spec, value_range=value_range)
+        spec = replace(_declared_spec(settings, backbone, size), value_range=value_range)
+        return _with_engine(spec, settings, names, device, old, choose)
     record = find_backbone(backbone)
-    engine, precision = "none", "float32"
     weights, seed, sha256, top_sha256 = "none", None, None, None
     if not record.trained:
         _refuse_settings_of_weights(settings, backbone)
@@ -248,46 +252,56 @@ def make_spec(
         seed = _seed(settings, old) if weights == "random" else None
         top = needs_top(record, names)
         sha256, top_sha256 = _hashes(record, settings, weights, seed, top, old)
-        engine, precision = choose(settings.engine, settings.precision, device, size, old)
-    return Spec(
+    spec = Spec(
         backbone=backbone,
         size=size,
-        precision=precision,
+        precision="float32",
         weights=weights,
         weights_sha256=sha256,
         top_sha256=top_sha256,
         random_state=seed,
         preprocessing=record.preprocessing.describe(),
         value_range=value_range,
-        engine=engine,
-        quantization=old.quantization if old and old.precision == precision else None,
+        engine="none",
     )
+    return _with_engine(spec, settings, names, device, old, choose) if record.trained else spec
 
 
-def _declared_spec(
+def _with_engine(
+    spec: Spec,
     settings: Settings,
-    backbone: DeclaredBackbone,
-    size: tuple[int, int],
+    names: Sequence[str],
     device: str,
     old: Spec | None,
+    choose: Choose,
 ) -> Spec:
-    """Complete the settings of a user's own network.
+    """Add engine and precision; those of a file stay unless others are asked for.
 
     With an old spec there may be nothing to compute, so that the engine need not be installed.
     """
+    engine, precision = named(settings.engine, settings.precision)
+    if old is None:
+        engine, precision = choose(Request(spec, tuple(names), device, engine, precision))
+        return replace(spec, engine=engine, precision=precision)
+    precision = precision or old.precision
+    quantization = old.quantization if old.precision == precision else None
+    return replace(
+        spec, engine=engine or old.engine, precision=precision, quantization=quantization
+    )
+
+
+def _declared_spec(settings: Settings, backbone: DeclaredBackbone, size: tuple[int, int]) -> Spec:
+    """Complete the settings of a declared network but for engine and precision."""
     if settings.random_state is not None:
         raise ParameterError(f"backbone {backbone.declaration.name} takes no --random-state")
-    engine, precision = choose_for_declared(
-        settings.engine, settings.precision, device, installed=old is None
-    )
     return Spec(
         backbone=backbone.declaration.name,
         size=size,
-        precision=precision,
+        precision="float32",
         weights=backbone.weights,
         weights_sha256=backbone.sha256,
         preprocessing=backbone.record.preprocessing.describe(),
-        engine=engine,
+        engine="none",
         declaration=backbone.declaration,
     )
 

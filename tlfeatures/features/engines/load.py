@@ -9,7 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from tlfeatures.errors import EngineError, ParameterError, SpecError, WeightsError
+from tlfeatures.features.backbones.catalogue import NAMED
 from tlfeatures.features.backbones.onnx_file import read_network
+from tlfeatures.features.backbones.recipes.published import obtain
 from tlfeatures.features.backbones.record import Backbone
 from tlfeatures.features.backbones.table import needs_top
 from tlfeatures.features.backbones.tensors import Weights
@@ -19,7 +21,7 @@ from tlfeatures.features.backbones.weights import (
     checked_source,
     load_weights,
 )
-from tlfeatures.features.engines.choose import ENGINES, check_engine
+from tlfeatures.features.engines.choose import ENGINES, check_engine, check_loads
 from tlfeatures.features.engines.engine import DEVICES, Engine, LoadedBackbone
 from tlfeatures.features.spec import IMAGE_RULES, Spec
 from tlfeatures.names import unknown_name
@@ -123,7 +125,7 @@ def find_weights(spec: Spec, names: Sequence[str], weights: str | None = None) -
 
 def _spec_weights(backbone: Backbone, spec: Spec, names: Sequence[str], source: str) -> Weights:
     if backbone.declared_format == "onnx":
-        file = Path(source).expanduser()
+        file = _onnx_path(spec, source)
         content, file_sha256 = read_network(file, backbone.name, spec.weights_sha256)
         return Weights({}, file_sha256, None, content)
     if source != RANDOM and not Path(source).is_file():
@@ -142,6 +144,15 @@ def _spec_weights(backbone: Backbone, spec: Spec, names: Sequence[str], source: 
                 "file that made these embeddings with --weights PATH"
             )
     return weights
+
+
+def _onnx_path(spec: Spec, source: str) -> Path:
+    """Return the path of the file; that of a named network may be made of a package first."""
+    path, named = Path(source).expanduser(), NAMED.get(spec.backbone)
+    if named is None or named.recipe is None or path.is_file():
+        return path
+    is_same = spec.weights_sha256 == named.recipe.onnx_sha256
+    return obtain(named) if source == IMAGENET or is_same else path
 
 
 def _check_possible(spec: Spec) -> None:
@@ -164,14 +175,8 @@ def _load(
         loaded: LoadedBackbone = backbone.load(names)
         return loaded
     check_engine(spec.engine, spec.precision, device)
-    engine = ENGINES[spec.engine]
-    if not engine.loads(backbone):
-        able = [name for name, other in ENGINES.items() if other.loads(backbone)]
-        raise ParameterError(
-            f"engine {spec.engine} can't load the backbone {backbone.name}; there are: "
-            f"{', '.join(able)}"
-        )
-    return _load_by_engine(engine, backbone, spec, names, device, source, threads)
+    check_loads(spec.engine, backbone)
+    return _load_by_engine(ENGINES[spec.engine], backbone, spec, names, device, source, threads)
 
 
 @functools.lru_cache(maxsize=2)
