@@ -20,7 +20,7 @@ backbone_options = combine(
         help="Neural network that computes the embeddings. pixels is a baseline without a "
         "network: mean colours in a grid (layers grid4, grid8 and mean; --pool flatten keeps the "
         "grid). FILE.onnx is a network of your own, which the file FILE.json beside it declares "
-        "(see docs/backbones.md); it needs: pip install 'tlfeatures[onnx]'.  "
+        "(see docs/backbones.md).  "
         f"[default: {DEFAULT_BACKBONE}]",
     ),
     click.option(

@@ -64,8 +64,11 @@ def _read_member(path: Path, member: str) -> bytes:
         if path.suffix == ".whl":
             with zipfile.ZipFile(path) as wheel:
                 return wheel.read(member)
-        with tarfile.open(path, "r:gz") as archive, archive.extractfile(member) as file:
-            return bytes(file.read())
+        with tarfile.open(path, "r:gz") as archive:
+            file = archive.extractfile(member)
+            if file is None:
+                raise KeyError(member)
+            return file.read()
     except (KeyError, zipfile.BadZipFile, tarfile.TarError, OSError) as error:
         raise WeightsError(f"{path.name} has no file {member} that can be read") from error
 

@@ -1,9 +1,9 @@
 """The table of engines, and which of them computes a new file.
 
-ncnn is installed where it has wheels, Keras always. The others are extras of this package:
-`pip install 'tlfeatures[openvino]'`, `'tlfeatures[onnx]'`. An engine is part of the spec: a file
-records what made it, and is updated by the same one. A new engine is a module of its own, which
-imports its library in functions only, an entry in `ENGINES`, and a place in `_rank`.
+ncnn is installed where it has wheels, Keras and ONNX Runtime always. OpenVINO is an extra of this
+package: `pip install 'tlfeatures[openvino]'`. An engine is part of the spec: a file records what
+made it, and is updated by the same one. A new engine is a module of its own, which imports its
+library in functions only, an entry in `ENGINES`, and a place in `_rank`.
 
 `choose_engine` measures nothing. It takes what `tlfeatures.features.measure_engines` measured on
 this machine in an earlier run, else the first engine of a fixed order.
