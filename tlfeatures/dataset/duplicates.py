@@ -38,7 +38,7 @@ view twice). One of these pairs was wrong. No pair of insects was found. The lar
 images. In another test with 9 versions each of 50 photos, 98 % (avg) and 95 % (flatten) of the
 pairs were found, and no wrong pair.
 
-Other backbones have other limits. Those of the named ones below were chosen on the same kinds of
+Other backbones have other limits. Those of three named ones were chosen on the same kinds of
 versions, so that no pair of insects is wrong, and at most one pair of landscapes
 (`benchmarks/near_duplicates.py`). Percentages of versions of landscapes, and of insects, that were
 found at these limits:

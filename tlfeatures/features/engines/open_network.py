@@ -14,6 +14,7 @@ from tlfeatures.features.backbones.named_network import NamedNetwork
 from tlfeatures.features.backbones.recipes.published import declaration_of, published_network
 from tlfeatures.features.backbones.weights import IMAGENET, RANDOM, checked_source
 from tlfeatures.features.engines.declared import DeclaredBackbone
+from tlfeatures.features.engines.keras_network import KerasApplication
 from tlfeatures.features.engines.onnx_network import OnnxNetwork
 from tlfeatures.features.spec import Spec
 
@@ -70,7 +71,7 @@ def open_network(
         If the weights can't be obtained, or aren't those that are declared.
     """
     if backbone in NAMED:
-        return _open_named(NAMED[backbone], weights or IMAGENET)
+        return _open_named(NAMED[backbone], weights or IMAGENET, random_state)
     declared, path = read_declaration(backbone)
     path = path if weights is None else Path(weights).expanduser()
     return OnnxNetwork(declared, path.resolve())
@@ -84,7 +85,9 @@ def reopen_network(spec: Spec, declaration: Declaration, weights: str | None) ->
     return OnnxNetwork(DeclarationFile.of(declaration, spec.weights_sha256), path)
 
 
-def _open_named(network: NamedNetwork, weights: str) -> OpenNetwork:
+def _open_named(network: NamedNetwork, weights: str, random_state: int | None) -> OpenNetwork:
+    if network.application is not None:
+        return KerasApplication(network, weights, random_state)
     if weights == RANDOM:
         raise ParameterError(f"backbone {network.name} has no random weights: leave out --weights")
     if weights == IMAGENET:
