@@ -5,6 +5,7 @@ import shutil
 from dataclasses import replace
 
 import numpy as np
+import onnx
 import pytest
 from click.testing import CliRunner
 from PIL import Image
@@ -216,11 +217,31 @@ def test_the_card_names_the_check_vector(photos, tmp_path):
     assert "Its check vector is verified at every start" in card
 
 
-def test_export_refuses_in_one_line(run, fitted, tmp_path):
+def test_export_writes_the_network_into_the_file_and_it_labels_alike(run, fitted, tmp_path):
+    result = run(f"export MODEL -o {tmp_path / 'out.onnx'} --check PHOTOS")
+    assert result.exit_code == 0, result.output
+    assert "0 labels differ" in result.output
+    (tmp_path / "small.onnx").unlink()  # it isn't needed any more
+    made = onnx.load(tmp_path / "out.onnx")
+    assert "The network is small; source: tests; licence: MIT." in made.doc_string
+    assert {item.name for item in made.graph.input} == {"images"}
+    assert {item.name for item in made.graph.output} == {"probabilities", "label"}
+
+
+def test_export_of_several_embeddings_side_by_side(run, extracted, tmp_path):
+    assert run("extract PHOTOS -o FILE --layer deep --pool avg --pool max").exit_code == 0
+    line = "fit FILE --head logreg -o MODEL --n-jobs 1 --embedding deep.avg+features.none"
+    assert run(line).exit_code == 0
+    result = run(f"export MODEL -o {tmp_path / 'out.onnx'} --check PHOTOS")
+    assert result.exit_code == 0, result.output
+
+
+def test_export_needs_the_very_file(run, fitted, tmp_path):
+    shutil.move(tmp_path / "small.onnx", tmp_path / "moved.onnx")
     result = run(f"export MODEL -o {tmp_path / 'out.onnx'}")
     assert result.exit_code == 1
-    assert "a model on a declared backbone (small) can't be exported yet" in result.output
-    assert len(result.output.splitlines()) == 1
+    assert "give it with --weights FILE.onnx" in result.output
+    assert run(f"export MODEL -o {tmp_path / 'out.onnx'} --weights MOVED").exit_code == 0
 
 
 def test_without_onnx_runtime_the_extra_is_named(run, monkeypatch):
@@ -228,12 +249,12 @@ def test_without_onnx_runtime_the_extra_is_named(run, monkeypatch):
     monkeypatch.setitem(ENGINES, "onnxruntime", missing)
     result = run("extract PHOTOS -o FILE --backbone JSON")
     assert result.exit_code == 1
-    assert "onnxruntime is not installed: pip install 'tlfeatures[onnx]'" in result.output
+    assert "onnxruntime is not installed: pip install onnxruntime" in result.output
 
 
 def test_there_is_no_gpu_for_it_and_no_substitute(run, fitted, tmp_path, monkeypatch):
     result = run(f"extract PHOTOS -o {tmp_path / 'gpu.h5'} --backbone JSON --device gpu")
-    assert "engine onnxruntime has no GPU: leave out --engine, or --device" in result.output
+    assert "ONNX Runtime finds no GPU with CUDA here" in result.output
     missing = replace(ENGINES["onnxruntime"], package="no_such_package")
     monkeypatch.setitem(ENGINES, "onnxruntime", missing)
     result = run("predict MODEL PHOTOS")

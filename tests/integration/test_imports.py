@@ -98,6 +98,11 @@ def test_what_embeds_nothing_by_a_network_loads_neither_tensorflow_nor_sklearn(
     assert not {"distributed", "fsspec"} & created
 
 
+def test_the_lists_of_backbones_and_of_what_is_installed_load_no_engine():
+    listed, examined = loaded_after(["backbones"], ["doctor"])
+    assert not {"tensorflow", "keras", "sklearn", "skops", "matplotlib"} & (listed | examined)
+
+
 @pytest.mark.parametrize("engine", ["ncnn", "openvino"])
 def test_other_engines_than_keras_load_no_tensorflow(engine, photos, weights, tmp_path):
     options = ["--engine", engine, "--precision", "float32", "--size", 32, "--weights", weights]

@@ -30,10 +30,10 @@ def blocks_of_the_documentation(kind):
 
 
 def test_the_documented_declaration_can_be_read(tmp_path):
-    path = tmp_path / "mobilenetv2.json"
+    path = tmp_path / "resnet18.json"
     path.write_text(blocks_of_the_documentation("json")[0])
     declared, file = read_declaration(str(path))
-    assert (declared.name, file) == ("mobilenetv2", tmp_path / "mobilenetv2.onnx")
+    assert (declared.name, file) == ("resnet18", tmp_path / "resnet18.onnx")
     assert declared.outputs == (Wanted("features", "features"),)
 
 

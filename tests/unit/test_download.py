@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from tests.fakes import publish_at, write_image
 from tlfeatures.cli import main
 from tlfeatures.errors import WeightsError
-from tlfeatures.features.backbones import download
+from tlfeatures.features.backbones import download, web
 from tlfeatures.features.backbones.network import Network
 from tlfeatures.features.backbones.record import (
     Backbone,
@@ -168,7 +168,7 @@ def test_a_host_without_the_file_is_asked_once(small, publisher, caches):
 
 
 def test_a_host_that_stops_in_the_middle_is_given_up(small, publisher, caches, monkeypatch):
-    monkeypatch.setattr(download, "TIMEOUT", (0.5, 0.5))
+    monkeypatch.setattr(web, "TIMEOUT", (0.5, 0.5))
     publisher.stalls = True
     with pytest.raises(WeightsError, match=r"w\.h5: timed out") as caught:
         load_weights(small, "imagenet")

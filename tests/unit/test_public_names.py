@@ -16,9 +16,11 @@ def test_public_names_are_these():
         "HEADS",
         "TLS",
         "Audit",
+        "BackboneFacts",
         "Benchmark",
         "CrossValidation",
         "Dataset",
+        "Diagnosis",
         "Evaluation",
         "Export",
         "Extraction",
@@ -39,12 +41,14 @@ def test_public_names_are_these():
         "cross_validate",
         "cross_validate_heads",
         "describe",
+        "doctor",
         "embedded_ids",
         "export",
         "extract",
         "fit",
         "head_grid",
         "learning_curve",
+        "list_backbones",
         "load_benchmark",
         "load_dataset",
         "make_head",
@@ -96,7 +100,7 @@ def test_heavy_libraries_have_one_room_each():
     assert files_importing("openvino") == {f"{engines}/openvino_engine.py"}
     assert files_importing("ncnn") == {f"{engines}/ncnn_engine.py"}
     assert files_importing("onnxruntime") == {f"{engines}/onnx_session.py"}
-    assert files_importing("pooch") == {"features/backbones/download.py"}
+    assert files_importing("pooch") == {"features/backbones/web.py"}
     reading = {f"features/file/{name}.py" for name in ("checks", "create", "reader", "writer")}
     assert files_importing("h5py") == reading | {"features/backbones/weights_file.py"}
     assert files_importing("fsspec") == {"features/sources/locations.py"}

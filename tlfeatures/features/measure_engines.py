@@ -60,6 +60,7 @@ def choose_measured(
     count: int,
     options: ComputeOptions,
     *,
+    again: bool = False,
     hardware: Hardware = HARDWARE,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Way:
@@ -73,6 +74,8 @@ def choose_measured(
     count : int
         Number of images and variants to embed.
     options : ComputeOptions
+    again : bool
+        Whether to measure also what was measured in earlier runs.
     hardware : Hardware, optional
         This machine's if not given.
     clock : callable () -> float, optional
@@ -98,7 +101,8 @@ def choose_measured(
     size = min(BATCH_SIZE, _PER_CORE * workload.cores)
     if MOST_COST * count < 2 * size:  # two passes over the sample would cost more
         return first
-    kept = {way: speed for way, speed in speeds.read(workload, ENGINES).items() if way in ways}
+    earlier = {} if again else speeds.read(workload, ENGINES)
+    kept = {way: speed for way, speed in earlier.items() if way in ways}
     measuring = _Measuring(request, kept, count, options, clock)
     measured = measuring.run(first, ways, images, size)
     if not measured:

@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.errors import ImageError, ModelError, ParameterError
-from tlfeatures.features.backbones.table import BACKBONES, embedding_widths
+from tlfeatures.features.backbones.table import embedding_widths
 from tlfeatures.features.combined import join, parts_of
 from tlfeatures.features.embed import ComputeOptions, Embedder, EmbeddingRun
 from tlfeatures.features.images.few_levels import warn_of_few_levels
 from tlfeatures.features.images.read_ahead import ImageToRead, Key
+from tlfeatures.features.spec import no_such_backbone
 from tlfeatures.models.fitted_head import FittedHead
 
 
@@ -160,10 +161,7 @@ def check_width(model: FittedHead) -> None:
     """
     name, backbone = model.spec.backbone, model.spec.known_backbone
     if backbone is None:
-        raise ModelError(
-            f"the model needs the backbone {name!r}, but this version has {', '.join(BACKBONES)}; "
-            "use the version that wrote the model, or extract and fit again"
-        )
+        raise ModelError(f"the model can't embed images: {no_such_backbone(name)}")
     try:
         parts = parts_of(model.embedding)
         widths = embedding_widths(backbone, parts, [], model.spec.size)

@@ -103,7 +103,9 @@ def _checked(check: Check) -> list[str]:
 
 def render_info(facts: dict[str, Any]) -> str:
     """The facts of `tlfeatures.models.describe.describe`, one per line."""
+    from tlfeatures.features.backbones.declaration import has_unknown_format
     from tlfeatures.features.backbones.table import BACKBONES
+    from tlfeatures.features.spec import no_such_backbone
 
     lines = []
     for key, value in facts.items():
@@ -119,12 +121,9 @@ def render_info(facts: dict[str, Any]) -> str:
             lines.append(f"{key}: {_plain(value)}")
     if facts["spec"]["weights"] == "random":
         lines.append(RANDOM_WEIGHTS)
-    backbone = facts["spec"]["backbone"]
-    if backbone not in BACKBONES and facts["spec"]["declaration"] is None:
-        lines.append(
-            f"this version of tlfeatures has no backbone {backbone}, so it can't embed images for "
-            f"this file (backbones: {', '.join(BACKBONES)})"
-        )
+    backbone, declaration = facts["spec"]["backbone"], facts["spec"]["declaration"]
+    if (backbone not in BACKBONES and declaration is None) or has_unknown_format(declaration):
+        lines.append(no_such_backbone(backbone))
     return "\n".join(lines)
 
 

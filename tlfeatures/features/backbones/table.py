@@ -1,6 +1,6 @@
-"""The table of backbones, and the embeddings that their layers give.
+"""The table of backbones that aren't declared, and the embeddings that layers give.
 
-A new backbone is a record of its own module, and a line in `BACKBONES`.
+All other named backbones are in `tlfeatures.features.backbones.catalogue`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 
 from tlfeatures.errors import ParameterError
+from tlfeatures.features.backbones.catalogue import NAMED
 from tlfeatures.features.backbones.network import Shape
 from tlfeatures.features.backbones.pixels import PIXELS
 from tlfeatures.features.backbones.record import Backbone, default_pool
@@ -25,13 +26,14 @@ POOLINGS = ("avg", "max", "flatten", "cls", "none")
 def find_backbone(name: str) -> Backbone:
     """Look a backbone up by name, or raise `ParameterError` naming those there are."""
     if name not in BACKBONES:
-        raise unknown_name("backbone", name, BACKBONES)
+        raise unknown_name("backbone", name, [*BACKBONES, *NAMED])
     return BACKBONES[name]
 
 
 def title_of(name: str) -> str:
     """Give a backbone's title for people; the name itself for one that isn't in the table."""
-    return BACKBONES[name].title if name in BACKBONES else name
+    known = BACKBONES.get(name) or NAMED.get(name)
+    return known.title if known else name
 
 
 def embedding_widths(

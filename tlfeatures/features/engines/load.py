@@ -9,7 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from tlfeatures.errors import EngineError, ParameterError, SpecError, WeightsError
+from tlfeatures.features.backbones.catalogue import NAMED
 from tlfeatures.features.backbones.onnx_file import read_network
+from tlfeatures.features.backbones.recipes.published import obtain
 from tlfeatures.features.backbones.record import Backbone
 from tlfeatures.features.backbones.table import needs_top
 from tlfeatures.features.backbones.tensors import Weights
@@ -123,9 +125,12 @@ def find_weights(spec: Spec, names: Sequence[str], weights: str | None = None) -
 
 def _spec_weights(backbone: Backbone, spec: Spec, names: Sequence[str], source: str) -> Weights:
     if backbone.declared_format == "onnx":
-        file = Path(source).expanduser()
+        file = _onnx_path(spec, source)
         content, file_sha256 = read_network(file, backbone.name, spec.weights_sha256)
         return Weights({}, file_sha256, None, content)
+    if backbone.declared_format is not None:  # of Keras, whose engine compares the hash
+        content = b"" if source in (IMAGENET, RANDOM) else Path(source).expanduser().read_bytes()
+        return Weights({}, str(spec.weights_sha256), None, content)
     if source != RANDOM and not Path(source).is_file():
         # The published tensors are the same from wherever they come.
         source = IMAGENET if backbone.is_published(spec.weights_sha256) else source
@@ -142,6 +147,15 @@ def _spec_weights(backbone: Backbone, spec: Spec, names: Sequence[str], source: 
                 "file that made these embeddings with --weights PATH"
             )
     return weights
+
+
+def _onnx_path(spec: Spec, source: str) -> Path:
+    """Return the path of the file; that of a named network may be made of a package first."""
+    path, named = Path(source).expanduser(), NAMED.get(spec.backbone)
+    if named is None or named.recipe is None or path.is_file():
+        return path
+    is_same = spec.weights_sha256 == named.recipe.onnx_sha256
+    return obtain(named) if source == IMAGENET or is_same else path
 
 
 def _check_possible(spec: Spec) -> None:

@@ -26,19 +26,12 @@ from tlfeatures.features.backbones.declaration import (
 )
 from tlfeatures.features.backbones.declaration_file import DeclarationFile, Wanted
 from tlfeatures.features.backbones.onnx_file import OnnxFile, read_network
-from tlfeatures.features.engines.check_vector import (
-    check_image,
-    compare_check,
-    first_values,
-)
+from tlfeatures.features.engines.check_vector import check_image, first_values
 from tlfeatures.features.engines.choose import DECLARED, check_engine
 from tlfeatures.features.engines.declared import DeclaredBackbone, few_enough
-from tlfeatures.features.engines.onnxruntime_engine import (
-    OneImage,
-    channels_last,
-    features_of,
-    verify_check,
-)
+from tlfeatures.features.engines.declared_graph import check_row, verify_check
+from tlfeatures.features.engines.onnxruntime_engine import OneImage, first_row
+from tlfeatures.names import unknown_name
 
 logger = logging.getLogger(__name__)
 
@@ -116,27 +109,21 @@ class OnnxNetwork:
             outputs=few_enough(tuple(outputs)),
             default_layer=self._declared.default_layer or wanted[0].layer,
         )
-        return DeclaredBackbone(self._checked(draft, size, values), self._weights, self.sha256)
+        return DeclaredBackbone(self._checked(draft, size), self._weights, self.sha256)
 
-    def _checked(
-        self, draft: Declaration, size: tuple[int, int], values: dict[str, NDArray[Any]]
-    ) -> Declaration:
+    def _checked(self, draft: Declaration, size: tuple[int, int]) -> Declaration:
         """Verify the check vector, or say what it would be."""
-        given = self._declared.check
+        given, compute = self._declared.check, first_row(draft.name)
         layer = (given.layer if given else "") or draft.default_layer
         if layer not in {output.layer for output in draft.outputs}:
             raise self._error(f"check: there is no layer {layer} in outputs")
-        row = features_of(values, draft.output(layer))
         if given is None:
+            row = check_row(self._file, draft, layer, size, compute)
             norm = float(np.linalg.norm(row))
             _warn_of_no_check(draft.name, layer, size, norm, first_values(row[:4]))
             return draft
-        check = replace(given, layer=layer, size=self._check_size(given))
-        draft = replace(draft, check=check)
-        if check.size == size:
-            compare_check(row, check, draft.name)
-        else:
-            verify_check(self._file, draft)
+        draft = replace(draft, check=replace(given, layer=layer, size=self._check_size(given)))
+        verify_check(self._file, draft, compute)
         return draft
 
     def _check_size(self, given: CheckVector) -> tuple[int, int]:
@@ -187,9 +174,13 @@ class OnnxNetwork:
         known, depths = {item.layer for item in wanted}, self._file.depths
         for entry in layers:
             layer = entry.partition(".")[0]
-            if layer not in known and layer in depths:
-                wanted.append(Wanted(self._layer(layer), layer))
-                known.add(layer)
+            if layer in known:
+                continue
+            if layer not in depths:
+                layers = [*sorted(known), *(name for name in depths if name not in known)]
+                raise unknown_name(f"layer of {self._declared.name}", layer, layers)
+            wanted.append(Wanted(self._layer(layer), layer))
+            known.add(layer)
         return wanted
 
     def _layer(self, tensor: str) -> str:
@@ -221,7 +212,8 @@ class OnnxNetwork:
                 f"the file takes NHWC, so say how the axes {value.shape} of layer {layer} are "
                 f'meant: "{layer}": {{"tensor": "{tensor}", "layout": "NCHW"}}, or NHWC'
             )
-        return Output(layer, tensor, layout, channels_last(value[0], layout).shape)
+        axes = (2, 3, 1) if layout == "NCHW" else (1, 2, 3)
+        return Output(layer, tensor, layout, tuple(value.shape[axis] for axis in axes))
 
     def _tokens(self, wanted: Wanted, value: NDArray[Any]) -> Output:
         """Check a declared layer of tokens."""

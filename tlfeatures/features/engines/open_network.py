@@ -6,9 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+from tlfeatures.errors import ParameterError
+from tlfeatures.features.backbones.catalogue import NAMED
 from tlfeatures.features.backbones.declaration import Declaration
 from tlfeatures.features.backbones.declaration_file import DeclarationFile, read_declaration
+from tlfeatures.features.backbones.named_network import NamedNetwork
+from tlfeatures.features.backbones.recipes.published import declaration_of, published_network
+from tlfeatures.features.backbones.weights import IMAGENET, RANDOM, checked_source
 from tlfeatures.features.engines.declared import DeclaredBackbone
+from tlfeatures.features.engines.keras_network import KerasApplication
 from tlfeatures.features.engines.onnx_network import OnnxNetwork
 from tlfeatures.features.spec import Spec
 
@@ -41,22 +47,51 @@ class OpenNetwork(Protocol):
         ...
 
 
-def open_network(backbone: str, weights: str | None) -> OpenNetwork:
-    """Open a network by its declaration or its file.
+def open_network(
+    backbone: str, weights: str | None = None, random_state: int | None = None
+) -> OpenNetwork:
+    """Open a declared network by its name, its declaration or its file.
 
     Parameters
     ----------
     backbone : str
-        See `read_declaration`.
-    weights : str or None
-        Path of the ONNX file, if it isn't in the folder of the declaration.
+        A name in the catalogue, or see `read_declaration`.
+    weights : str, optional
+        For a name: see `Spec.weights`. For a file: its path, if it isn't in the folder of the
+        declaration.
+    random_state : int, optional
+        Seed of random weights.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such file, the declaration doesn't fit it, or the network has no random
+        weights.
+    WeightsError
+        If the weights can't be obtained, or aren't those that are declared.
     """
+    if backbone in NAMED:
+        return _open_named(NAMED[backbone], weights or IMAGENET, random_state)
     declared, path = read_declaration(backbone)
     path = path if weights is None else Path(weights).expanduser()
     return OnnxNetwork(declared, path.resolve())
 
 
 def reopen_network(spec: Spec, declaration: Declaration, weights: str | None) -> OpenNetwork:
-    """Open the ONNX file of a spec again, at the path in the spec or at another path."""
+    """Open the network of a spec again, from the weights in the spec or from others."""
+    if spec.backbone in NAMED:
+        return open_network(spec.backbone, weights or spec.weights, spec.random_state)
     path = Path(weights or spec.weights).expanduser().resolve()
     return OnnxNetwork(DeclarationFile.of(declaration, spec.weights_sha256), path)
+
+
+def _open_named(network: NamedNetwork, weights: str, random_state: int | None) -> OpenNetwork:
+    if network.application is not None:
+        return KerasApplication(network, weights, random_state)
+    if weights == RANDOM:
+        raise ParameterError(f"backbone {network.name} has no random weights: leave out --weights")
+    if weights == IMAGENET:
+        declared, path = published_network(network)
+        return OnnxNetwork(declared, path, IMAGENET)
+    path = Path(checked_source(weights)).expanduser().resolve()
+    return OnnxNetwork(declaration_of(network), path)

@@ -134,7 +134,7 @@ def export(
     if check is not None:
         check = list_images(check)  # raises its errors before the work
     model = model if isinstance(model, Model) else Model.load(model)
-    data = _graph_of(model, weights).SerializeToString()
+    data = _serialized(_graph_of(model, weights))
     _check_runs(data, model)
     checked = None if check is None else check_export(data, model, check, weights)
     if checked is not None and not checked.passed:
@@ -209,11 +209,6 @@ def _graph_of(model: Model, weights: str | None) -> Any:
     from tlfeatures.models.export.head import add_head
 
     check_width(model)
-    if model.spec.declaration is not None:
-        raise ModelError(
-            f"a model on a declared backbone ({model.spec.backbone}) can't be exported yet: use "
-            "`tlfeatures predict`, or fit on vgg16"
-        )
     graph = Graph()
     rows = add_backbone(graph, "images", model.spec, model.embedding, weights)
     probabilities, labels = add_head(graph, model.head, rows, model.info["columns"])
@@ -233,6 +228,15 @@ def _graph_of(model: Model, weights: str | None) -> Any:
     )
     helper.set_model_props(onnx_model, _facts(model))
     return onnx_model
+
+
+def _serialized(onnx_model: Any) -> bytes:
+    try:
+        return bytes(onnx_model.SerializeToString())
+    except Exception as error:  # protobuf's own classes, which differ between its versions
+        raise ModelError(
+            "the graph has more than 2 GB, the limit of an ONNX file: fit on a smaller backbone"
+        ) from error
 
 
 def _check_runs(data: bytes, model: Model) -> None:
@@ -293,6 +297,11 @@ def _how_to_use(spec: Spec) -> str:
         "probabilities: float32 (n, k), in the order of the metadata's labels; label: the class "
         "that the head decides for."
     )
+    if spec.declaration is not None:
+        text += (
+            f" The network is {spec.backbone}; source: {spec.declaration.source or 'not stated'}; "
+            f"licence: {spec.declaration.licence or 'not stated'}."
+        )
     backbone = spec.known_backbone
     if backbone is not None and backbone.is_published(spec.weights_sha256):
         text += f" The weights are those of {backbone.credit()}."

