@@ -122,20 +122,11 @@ def _find_engines() -> dict[str, EngineFacts]:
     return {
         name: EngineFacts(
             version=_version_of(engine.package) if engine.installed else None,
-            requirement=_requirement(engine.extra or engine.package),
+            requirement=engine.requirement or engine.package,
             precisions=engine.precisions,
         )
         for name, engine in ENGINES.items()
     }
-
-
-def _requirement(extra: str) -> str:
-    """Return what pip installs: an extra of this package, or a package that it always needs."""
-    try:
-        extras = importlib.metadata.metadata("tlfeatures").get_all("Provides-Extra", [])
-    except importlib.metadata.PackageNotFoundError:  # it runs from its source
-        extras = []
-    return f"tlfeatures[{extra}]" if extra in extras else extra
 
 
 def _measure() -> None:
