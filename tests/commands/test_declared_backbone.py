@@ -144,7 +144,7 @@ def test_further_layers_are_added_from_the_same_file(run, extracted, tmp_path):
         ),
         ({"name": "other"}, "", "was made with backbone small, not other"),
         ({}, "--size 30", "was made with size 12,16, not 30,30"),
-        ({}, "--engine keras", "was made with engine onnxruntime, not keras"),
+        ({}, "--engine keras", ", not keras: to update it, leave out --engine"),
         ({}, "--precision int8", "was made with precision float32, not int8"),
         ({}, "--random-state 1", "backbone small takes no --random-state"),
         ({}, "--layer no-such", "there is no layer of small 'no-such'"),
@@ -244,21 +244,31 @@ def test_export_needs_the_very_file(run, fitted, tmp_path):
     assert run(f"export MODEL -o {tmp_path / 'out.onnx'} --weights MOVED").exit_code == 0
 
 
-def test_without_onnx_runtime_the_extra_is_named(run, monkeypatch):
-    missing = replace(ENGINES["onnxruntime"], package="no_such_package")
-    monkeypatch.setitem(ENGINES, "onnxruntime", missing)
+@pytest.fixture
+def uninstall(monkeypatch):
+    """Let these engines be missing."""
+
+    def remove(*names):
+        for name in names:
+            missing = replace(ENGINES[name], package="no_such_package")
+            monkeypatch.setitem(ENGINES, name, missing)
+
+    return remove
+
+
+def test_a_network_that_no_engine_loads_says_what_to_install(run, uninstall):
+    uninstall("onnxruntime", "openvino")
     result = run("extract PHOTOS -o FILE --backbone JSON")
     assert result.exit_code == 1
-    assert "onnxruntime is not installed: pip install onnxruntime" in result.output
+    assert "engine onnxruntime is not installed: pip install" in result.output
 
 
-def test_there_is_no_gpu_for_it_and_no_substitute(run, fitted, tmp_path, monkeypatch):
+def test_there_is_no_gpu_for_it_and_no_substitute(run, fitted, tmp_path, uninstall):
     result = run(f"extract PHOTOS -o {tmp_path / 'gpu.h5'} --backbone JSON --device gpu")
     assert "ONNX Runtime finds no GPU with CUDA here" in result.output
-    missing = replace(ENGINES["onnxruntime"], package="no_such_package")
-    monkeypatch.setitem(ENGINES, "onnxruntime", missing)
+    uninstall("onnxruntime", "openvino")
     result = run("predict MODEL PHOTOS")
-    assert "onnxruntime is not installed" in result.output
+    assert "is not installed" in result.output
     assert "Keras" not in result.output
 
 
