@@ -74,6 +74,8 @@ class Engine:
         Whether it can use one.
     extra : str, optional
         Name of the extra that installs it; that of the package if not given.
+    start_seconds : float
+        About how long it takes to start it and to load a backbone, before this is measured.
     """
 
     precisions: tuple[str, ...]
@@ -82,6 +84,7 @@ class Engine:
     package: str
     gpu: bool = False
     extra: str | None = None
+    start_seconds: float = 1.0
 
     @property
     def installed(self) -> bool:

@@ -21,7 +21,7 @@ from tlfeatures.features.backbones.weights import (
     checked_source,
     load_weights,
 )
-from tlfeatures.features.engines.choose import ENGINES, check_engine
+from tlfeatures.features.engines.choose import ENGINES, check_engine, check_loads
 from tlfeatures.features.engines.engine import DEVICES, Engine, LoadedBackbone
 from tlfeatures.features.spec import IMAGE_RULES, Spec
 from tlfeatures.names import unknown_name
@@ -175,14 +175,8 @@ def _load(
         loaded: LoadedBackbone = backbone.load(names)
         return loaded
     check_engine(spec.engine, spec.precision, device)
-    engine = ENGINES[spec.engine]
-    if not engine.loads(backbone):
-        able = [name for name, other in ENGINES.items() if other.loads(backbone)]
-        raise ParameterError(
-            f"engine {spec.engine} can't load the backbone {backbone.name}; there are: "
-            f"{', '.join(able)}"
-        )
-    return _load_by_engine(engine, backbone, spec, names, device, source, threads)
+    check_loads(spec.engine, backbone)
+    return _load_by_engine(ENGINES[spec.engine], backbone, spec, names, device, source, threads)
 
 
 @functools.lru_cache(maxsize=2)
