@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 import os
 import statistics
 import subprocess
@@ -116,6 +117,37 @@ def keras_vgg16(size: int, weights: str) -> Any:
     for layer, (kernel, bias) in load_weights(VGG16, weights).tensors.items():
         model.get_layer(layer).set_weights([kernel, bias])
     return model
+
+
+def write_tiny_network(path: Path, size: int) -> None:
+    """Write an ONNX network of two convolutions with random weights, and its declaration."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    generator = np.random.default_rng(0)
+    kernels = [
+        numpy_helper.from_array(generator.normal(size=shape).astype(np.float32), name)
+        for name, shape in {"first": (8, 3, 3, 3), "second": (64, 8, 3, 3)}.items()
+    ]
+    halved = {"strides": [2, 2], "pads": [1] * 4}
+    nodes = [
+        helper.make_node("Conv", ["images", "first"], ["edges"], **halved),
+        helper.make_node("Relu", ["edges"], ["positive"]),
+        helper.make_node("Conv", ["positive", "second"], ["map"], **halved),
+        helper.make_node("Relu", ["map"], ["deep"]),
+        helper.make_node("GlobalAveragePool", ["deep"], ["means"]),
+        helper.make_node("Flatten", ["means"], ["features"]),
+    ]
+    images = helper.make_tensor_value_info("images", TensorProto.FLOAT, ("n", 3, size, size))
+    outputs = [onnx.ValueInfoProto(name="features")]
+    graph = helper.make_graph(nodes, "tiny", [images], outputs, kernels)
+    opset = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), path)
+    declaration = {
+        **{"format": "tlfeatures backbone", "version": 1, "name": path.stem, "file": path.name},
+        **{"colour": "RGB", "mean": [127, 127, 127], "std": [128, 128, 128]},
+    }
+    path.with_suffix(".json").write_text(json.dumps(declaration))
 
 
 def smallest_cosine(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
