@@ -18,6 +18,7 @@ from tlfeatures.features.backbones.declaration import has_unknown_format
 from tlfeatures.features.backbones.table import BACKBONES
 from tlfeatures.features.spec import Spec
 from tlfeatures.metrics.scores import score_name
+from tlfeatures.models.backbone_facts import plain_backbones
 from tlfeatures.names import number
 
 _FIRST_LINE = "<!-- model card, written by tlfeatures; it is replaced when the model is -->"
@@ -73,7 +74,7 @@ def render_card(name: str, facts: Facts) -> str:
         "What it was fitted on": _images(facts),
         "How good it is": _scores(name, facts),
         "How images are embedded": _spec(facts),
-        "Weights of the backbone": _weights(facts["spec"]),
+        "Weights of the backbone": _all_weights(facts),
         "Limits": _limits(name, facts),
         "Versions": _versions(facts),
     }
@@ -98,11 +99,15 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
 
 def _about(facts: Facts) -> Iterator[str]:
     classes = [_text(label) for label in facts["classes"]]
-    spec = facts["spec"]
+    names = [_text(part["spec"]["backbone"]) for part in plain_backbones(facts)]
+    if len(names) > 1:
+        turned = f"backbones {' and '.join(names)}, which are not changed by the training, turn"
+    else:
+        turned = f"backbone {names[0]}, which is not changed by the training, turns"
     yield (
         f"The model classifies images into {len(classes)} classes: {', '.join(classes)}. The "
-        f"backbone {_text(spec['backbone'])}, which is not changed by the training, turns an image "
-        f"into an embedding, the {facts['columns']:,} numbers of {_text(facts['embedding'])}. The "
+        f"{turned} an image into an embedding, the {facts['columns']:,} numbers of "
+        f"{_text(facts['embedding'])}. The "
         f"head (classifier) {_text(facts['head'])} computes the probability of each class from "
         "these numbers."
     )
@@ -128,9 +133,10 @@ def _images(facts: Facts) -> Iterator[str]:
         yield f"{facts['images']:,} images."
     if facts.get("variants"):
         yield ""
+        recipe = _augmentation(plain_backbones(facts)[0]["spec"])  # the same for all backbones
         yield (
             f"The model was also fitted on {facts['variants']:,} variants of each image "
-            f"({_text(_augmentation(facts['spec']))}). It was not tested on variants."
+            f"({_text(recipe)}). It was not tested on variants."
         )
     relations = []
     if facts.get("copies"):
@@ -223,10 +229,22 @@ def _range(interval: Sequence[float] | None) -> str:
 
 
 def _spec(facts: Facts) -> Iterator[str]:
-    spec = facts["spec"]
+    for place, part in enumerate(plain_backbones(facts)):
+        if place:
+            yield ""
+        yield from _spec_of(part["spec"], part["embedding"])
+    if facts.get("joined"):
+        yield ""
+        yield (
+            "Each part of the embedding is scaled to length 1. The parts are then put side by side "
+            "in this order."
+        )
+
+
+def _spec_of(spec: Facts, embedding: str) -> Iterator[str]:
     settings = {
         "backbone": spec["backbone"],
-        "embedding": facts["embedding"],
+        "embedding": embedding,
         "size": f"{_shape(spec['size'])} pixels (height x width)",
         **{
             key: spec[key]
@@ -263,6 +281,16 @@ def _shape(numbers: Sequence[int]) -> str:
 def _value_range(spec: Facts) -> str:
     low, high = spec["value_range"]
     return f"{low:.10g} is black and {high:.10g} white, in images with more than 8 bits per channel"
+
+
+def _all_weights(facts: Facts) -> Iterator[str]:
+    for place, part in enumerate(plain_backbones(facts)):
+        if place:
+            yield ""
+        if part["name"]:
+            yield f"### {_text(part['name'])}"
+            yield ""
+        yield from _weights(part["spec"])
 
 
 def _weights(spec: Facts) -> Iterator[str]:

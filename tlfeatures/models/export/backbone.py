@@ -4,12 +4,31 @@ from __future__ import annotations
 
 import numpy as np
 
+from tlfeatures.errors import ModelError
 from tlfeatures.features.combined import parts_of
 from tlfeatures.features.engines.load import find_weights
 from tlfeatures.features.engines.onnx_backbone import backbone_nodes
 from tlfeatures.features.engines.onnx_graph import Graph, Value, row_squares
 from tlfeatures.features.spec import Spec
 from tlfeatures.models.export.declared import add_declared
+from tlfeatures.models.fitted_head import FittedHead
+
+
+def only_spec(model: FittedHead) -> Spec:
+    """Return the spec of a model of one backbone.
+
+    Raises
+    ------
+    ModelError
+        If the model has several backbones.
+    """
+    if model.spec is None:
+        names = ", ".join(part.name for part in model.backbones)
+        raise ModelError(
+            f"the model has several backbones ({names}) and can't be exported: label images with "
+            "`tlfeatures predict`, or fit on the embedding of one backbone"
+        )
+    return model.spec
 
 
 def add_backbone(
