@@ -12,7 +12,16 @@ from PIL import Image
 from sklearn.pipeline import make_pipeline
 
 from tests.fakes import assert_same, decode, rows_of
-from tests.onnx_networks import MEAN, SIZE, STD, constant, declare, network, run_plainly
+from tests.onnx_networks import (
+    MEAN,
+    SIZE,
+    STD,
+    constant,
+    declare,
+    engines_and_precisions,
+    network,
+    run_plainly,
+)
 from tlfeatures import Extractor, Model, benchmark, extract, load_dataset, make_head
 from tlfeatures.cli import main
 from tlfeatures.features.engines.choose import ENGINES
@@ -263,13 +272,65 @@ def test_a_network_that_no_engine_loads_says_what_to_install(run, uninstall):
     assert "engine onnxruntime is not installed: pip install" in result.output
 
 
-def test_there_is_no_gpu_for_it_and_no_substitute(run, fitted, tmp_path, uninstall):
+def test_a_gpu_that_is_not_there_is_said(run, tmp_path):
     result = run(f"extract PHOTOS -o {tmp_path / 'gpu.h5'} --backbone JSON --device gpu")
+    assert result.exit_code == 1
     assert "ONNX Runtime finds no GPU with CUDA here" in result.output
-    uninstall("onnxruntime", "openvino")
+
+
+def test_another_engine_stands_in_for_predictions_and_says_so(run, fitted, uninstall):
+    labels = run("predict MODEL PHOTOS").output
+    uninstall("openvino")
     result = run("predict MODEL PHOTOS")
-    assert "is not installed" in result.output
-    assert "Keras" not in result.output
+    assert result.exit_code == 0
+    assert "openvino is not installed" in result.stderr
+    assert "ONNX Runtime stands in" in result.stderr
+    assert [line.split(",")[1] for line in result.stdout.splitlines()] == [
+        line.split(",")[1] for line in labels.splitlines()
+    ]
+    uninstall("onnxruntime")
+    result = run("predict MODEL PHOTOS")
+    assert result.exit_code == 1
+    assert "openvino is not installed" in result.output
+
+
+@pytest.mark.parametrize(("engine", "precision"), engines_and_precisions())
+def test_every_engine_and_precision_from_extract_to_predict(
+    run, tmp_path, client, photos, engine, precision
+):
+    options = f"--size 12,16 --engine {engine} --precision {precision}"
+    result = run(f"extract PHOTOS -o FILE --backbone JSON {options}")
+    assert result.exit_code == 0, result.output
+    spec = read_header(tmp_path / "x.h5").spec
+    assert (spec.engine, spec.precision) == (engine, precision)
+    if precision == "int8":
+        assert [name for name, _ in spec.quantization.largest] == ["act"]
+        assert spec.quantization.images == 24
+    # Once more, from nothing but the spec: the same bits.
+    assert run("verify FILE --source PHOTOS").exit_code == 0
+    assert run("extract PHOTOS -o FILE --layer deep").exit_code == 0
+    assert read_header(tmp_path / "x.h5").spec.quantization == spec.quantization
+    line = "fit FILE --head logreg -o MODEL --n-jobs 1 --embedding features.none"
+    assert run(line).exit_code == 0
+    assert Model.load(tmp_path / "x.model").spec == spec
+    new = tmp_path / "new" / "red"
+    new.mkdir(parents=True)
+    Image.new("RGB", (20, 20), (200, 10, 10)).save(new / "a.png")
+    result = run(f"predict MODEL {new}")
+    assert result.exit_code == 0, result.output
+    assert "a.png,red," in result.output
+    assert run(f"evaluate MODEL {tmp_path / 'new'}").exit_code == 0
+    there = tmp_path / "there.h5"
+    extract(
+        *(photos, there),
+        backbone=str(tmp_path / "small.json"),
+        size=SIZE,
+        engine=engine,
+        precision=precision,
+        layers=["features", "deep"],
+        cluster=client,
+    )
+    assert_same(there, rows_of(tmp_path / "x.h5"))
 
 
 def test_workers_compute_the_same_rows(photos, declaration, tmp_path, extracted, client):

@@ -57,7 +57,7 @@ class ComputeOptions:
     weights : str, optional
         Source of the backbone's weights, if they are not where the spec says.
     substitute : bool
-        Whether Keras computes where the engine of the spec is not installed.
+        Whether another engine computes where the engine of the spec is not installed.
     threads : int, optional
         Number of CPU threads; all cores if not given.
 
