@@ -52,8 +52,12 @@ def run(*arguments):
     return result.stdout
 
 
+def all_facts():
+    return json.loads(run("--json"))["backbones"]
+
+
 def facts_of(name):
-    (facts,) = (item for item in json.loads(run("--json"))["backbones"] if item["name"] == name)
+    (facts,) = (item for item in all_facts() if item["name"] == name)
     return facts
 
 
@@ -70,7 +74,7 @@ def write_weights(path):
 
 
 def test_json_has_every_backbone_with_all_facts():
-    listed = json.loads(run("--json"))["backbones"]
+    listed = all_facts()
     assert sorted(facts["name"] for facts in listed) == sorted([*BACKBONES, *NAMED])
     for facts in listed:
         assert set(facts) == KEYS
@@ -83,7 +87,7 @@ def test_json_has_every_backbone_with_all_facts():
 
 
 def test_the_python_function_gives_the_same():
-    assert [facts.to_dict() for facts in list_backbones()] == json.loads(run("--json"))["backbones"]
+    assert [facts.to_dict() for facts in list_backbones()] == all_facts()
 
 
 def test_vgg16_is_first_and_has_its_known_size():
@@ -129,6 +133,13 @@ def test_weights_are_found_in_both_caches(place, tmp_path):
     assert facts["weights"]["path"] == str(tmp_path / place)
     assert facts["weights"]["bytes"] == (tmp_path / place).stat().st_size
     assert "here" in row_of("vgg16")
+
+
+@pytest.mark.parametrize("name", [name for name, network in NAMED.items() if network.application])
+def test_weights_of_keras_are_found_in_its_folder(name, tmp_path):
+    write_weights(tmp_path / "keras" / "models" / NAMED[name].application.file)
+    assert facts_of(name)["weights_here"]
+    assert [facts["name"] for facts in all_facts() if facts["weights"]] == [name]
 
 
 def test_a_file_that_was_cut_off_is_named(cache):

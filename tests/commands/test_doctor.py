@@ -21,7 +21,7 @@ from tlfeatures.errors import EngineError
 from tlfeatures.features.backbones.tensors import random_tensors
 from tlfeatures.features.backbones.vgg16 import VGG16
 from tlfeatures.features.backbones.weights_file import write_keras_file
-from tlfeatures.features.engines import keras_engine, speeds
+from tlfeatures.features.engines import keras_engine, onnx_session, speeds
 from tlfeatures.features.engines.choose import ENGINES
 
 LABELS = [
@@ -119,11 +119,12 @@ def test_weights_are_named_with_their_folder(cache):
 
 
 def test_an_engine_that_is_missing_is_named_with_its_remedy(monkeypatch):
-    missing = replace(ENGINES["openvino"], package="not_installed", extra="openvino")
+    missing = replace(ENGINES["openvino"], package="not_installed")
     monkeypatch.setitem(ENGINES, "openvino", missing)
     found = json.loads(run("--json"))["engines"]
     assert found["openvino"]["version"] is None
-    assert "openvino is not installed (pip install '" in lines()["engines"]
+    remedy = "openvino is not installed (pip install 'tlfeatures[openvino]')"
+    assert remedy in lines()["engines"]
 
 
 def test_a_cache_that_can_not_be_written_is_named(tmp_path, monkeypatch):
@@ -233,6 +234,8 @@ def test_a_gpu_is_named_with_the_engines_that_see_it(monkeypatch):
     assert "tensorflow[and-cuda]" in lines()["faster"]
     monkeypatch.setattr(keras_engine, "gpu_has_bfloat16", lambda: True)
     assert lines()["GPU"] == "a driver of NVIDIA; used by keras"
+    monkeypatch.setattr(onnx_session, "has_cuda", lambda: True)
+    assert lines()["GPU"] == "a driver of NVIDIA; used by keras and onnxruntime"
 
 
 def test_broken_libraries_are_reported_and_not_fatal(tmp_path):

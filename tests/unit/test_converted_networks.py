@@ -257,7 +257,7 @@ def test_the_same_weights_give_the_same_bytes():
     state = {key: counted(array) for key, array in mobilenet()[0].items()}
     contents = squeezenet.convert(pickled(arrays)), mobilenet_v2.convert(torch_file(state))
     digests = [hashlib.sha256(content).hexdigest()[:16] for content in contents]
-    assert digests == ["", ""]
+    assert digests == ["112037ba8cd228e7", "34463d1c53fa6a98"]
 
 
 def test_weights_of_another_network_are_refused():

@@ -22,7 +22,7 @@ class EngineFacts:
     version : str or None
         Of its package; None if it isn't installed.
     requirement : str
-        What `pip install` takes to install it.
+        What `pip install` takes to install it, as in a shell.
     precisions : tuple of str
         Number formats in which it computes.
     """

@@ -6,7 +6,6 @@ Each part is found by itself. If a package is broken or a file can't be read, th
 
 from __future__ import annotations
 
-import contextlib
 import importlib.metadata
 import importlib.util
 import os
@@ -145,14 +144,27 @@ def _find_gpu(engines: Mapping[str, EngineFacts]) -> Gpu:
     drivers = gpu_drivers()
     if not drivers:
         return Gpu((), (), ())
-    able = []
-    if "keras" in engines and engines["keras"].version is not None:
-        from tlfeatures.features.engines.keras_engine import gpu_has_bfloat16
+    installed = [name for name, facts in engines.items() if facts.version is not None]
+    able = tuple(name for name in installed if name in _SEES_GPU and _SEES_GPU[name]())
+    return Gpu(drivers, gpu_models(), able)
 
-        with contextlib.suppress(EngineError):  # Keras can't be started
-            if gpu_has_bfloat16() is not None:
-                able.append("keras")
-    return Gpu(drivers, gpu_models(), tuple(able))
+
+def _keras_sees_gpu() -> bool:
+    from tlfeatures.features.engines.keras_engine import gpu_has_bfloat16
+
+    try:
+        return gpu_has_bfloat16() is not None
+    except EngineError:  # Keras can't be started
+        return False
+
+
+def _onnxruntime_sees_gpu() -> bool:
+    from tlfeatures.features.engines.onnx_session import has_cuda
+
+    return has_cuda()
+
+
+_SEES_GPU = {"keras": _keras_sees_gpu, "onnxruntime": _onnxruntime_sees_gpu}
 
 
 def _find_keras() -> KerasFacts:

@@ -169,4 +169,6 @@ def _named(network: NamedNetwork, rates: Mapping[str, tuple[Rate, ...]]) -> Back
 
 
 def _default_layer(network: NamedNetwork) -> str:
+    if network.application is not None:
+        return network.application.layer
     return str(declaration_of(network).default_layer)

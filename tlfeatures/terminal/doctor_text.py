@@ -102,7 +102,7 @@ def _engines(engines: Mapping[str, EngineFacts]) -> str:
         if facts.version is not None
     ]
     missing = [
-        f"{name} is not installed (pip install '{facts.requirement}')"
+        f"{name} is not installed (pip install {facts.requirement})"
         for name, facts in engines.items()
         if facts.version is None
     ]

