@@ -153,7 +153,7 @@ def test_further_layers_are_added_from_the_same_file(run, extracted, tmp_path):
         ),
         ({"name": "other"}, "", "was made with backbone small, not other"),
         ({}, "--size 30", "was made with size 12,16, not 30,30"),
-        ({}, "--engine keras", "was made with engine openvino, not keras"),
+        ({}, "--engine keras", ", not keras: to update it, leave out --engine"),
         ({}, "--precision int8", "was made with precision float32, not int8"),
         ({}, "--random-state 1", "backbone small takes no --random-state"),
         ({}, "--layer no-such", "there is no layer of small 'no-such'"),
@@ -253,19 +253,23 @@ def test_export_needs_the_very_file(run, fitted, tmp_path):
     assert run(f"export MODEL -o {tmp_path / 'out.onnx'} --weights MOVED").exit_code == 0
 
 
-def test_without_onnx_runtime_the_extra_is_named(run, monkeypatch):
-    missing = replace(ENGINES["onnxruntime"], package="no_such_package")
-    monkeypatch.setitem(ENGINES, "onnxruntime", missing)
+@pytest.fixture
+def uninstall(monkeypatch):
+    """Let these engines be missing."""
+
+    def remove(*names):
+        for name in names:
+            missing = replace(ENGINES[name], package="no_such_package")
+            monkeypatch.setitem(ENGINES, name, missing)
+
+    return remove
+
+
+def test_a_network_that_no_engine_loads_says_what_to_install(run, uninstall):
+    uninstall("onnxruntime", "openvino")
     result = run("extract PHOTOS -o FILE --backbone JSON")
     assert result.exit_code == 1
-    assert "onnxruntime is not installed: pip install" in result.output
-
-
-def without(monkeypatch, *engines):
-    """Let engines be engines that aren't installed."""
-    for name in engines:
-        missing = replace(ENGINES[name], package="no_such_package")
-        monkeypatch.setitem(ENGINES, name, missing)
+    assert "engine onnxruntime is not installed: pip install" in result.output
 
 
 def test_a_gpu_that_is_not_there_is_said(run, tmp_path):
@@ -274,9 +278,9 @@ def test_a_gpu_that_is_not_there_is_said(run, tmp_path):
     assert "ONNX Runtime finds no GPU with CUDA here" in result.output
 
 
-def test_another_engine_stands_in_for_predictions_and_says_so(run, fitted, monkeypatch):
+def test_another_engine_stands_in_for_predictions_and_says_so(run, fitted, uninstall):
     labels = run("predict MODEL PHOTOS").output
-    without(monkeypatch, "openvino")
+    uninstall("openvino")
     result = run("predict MODEL PHOTOS")
     assert result.exit_code == 0
     assert "openvino is not installed" in result.stderr
@@ -284,7 +288,7 @@ def test_another_engine_stands_in_for_predictions_and_says_so(run, fitted, monke
     assert [line.split(",")[1] for line in result.stdout.splitlines()] == [
         line.split(",")[1] for line in labels.splitlines()
     ]
-    without(monkeypatch, "onnxruntime")
+    uninstall("onnxruntime")
     result = run("predict MODEL PHOTOS")
     assert result.exit_code == 1
     assert "openvino is not installed" in result.output

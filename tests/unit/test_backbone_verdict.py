@@ -85,6 +85,12 @@ def test_joining_pays_only_if_each_backbone_alone_is_worse(standing, words):
     assert [words in line for line in lines if "Joining" in line] == ([True] if words else [])
 
 
+def test_joining_does_not_pay_if_one_backbone_has_the_best_score():
+    rank = second_of("not different", -0.03, [-0.05, -0.01])
+    lines = backbone_lines(compared(rank, names=("lite0", "vgg16 + lite0")))
+    assert lines[-1] == "Joining the backbones doesn't pay: lite0 alone has the best score."
+
+
 def test_one_backbone_is_not_compared():
     assert rank_backbones(["vgg16", "vgg16"], [{"columns": 3}] * 2) == []
     found = rank_backbones(["b", "a", "b", "a"], [{"columns": place} for place in range(4)])

@@ -161,7 +161,7 @@ def test_what_can_not_be_names_what_can(install, asked, device, message):
         choose(*asked, device=device)
 
 
-def test_an_engine_that_is_not_installed_names_its_extra(install):
+def test_an_engine_that_is_not_installed_says_how_to_install_it(install):
     install("keras")
     with pytest.raises(EngineError, match=r"pip install 'tlfeatures\[openvino\]'"):
         choose(None, "int8")

@@ -157,6 +157,8 @@ def _joined(comparison: Comparison) -> list[str]:
     """Say whether several backbones together are better than a single one."""
     best, *others = comparison.backbones
     alone = [other for other in others if BETWEEN_FILES not in other.name]
+    if BETWEEN_FILES not in best.name and len(alone) < len(others):
+        return [f"Joining the backbones doesn't pay: {best.name} alone has the best score."]
     if BETWEEN_FILES not in best.name or not alone:
         return []
     standings = [comparison.ranking[other.place].standing for other in alone]

@@ -52,8 +52,10 @@ class OnnxInput:
         return self.axes[first], self.axes[first + 1]
 
 
-def read_network(path: Path, name: str, sha256: str | None) -> tuple[bytes, str]:
-    """Read the ONNX file of a backbone, once.
+def read_network(
+    path: Path, name: str, sha256: str | None, ending: str = ".onnx"
+) -> tuple[bytes, str]:
+    """Read the file of a backbone, once.
 
     Parameters
     ----------
@@ -62,6 +64,8 @@ def read_network(path: Path, name: str, sha256: str | None) -> tuple[bytes, str]
         Name of the backbone, for messages.
     sha256 : str or None
         Hash that the file must have; None accepts any file.
+    ending : str
+        Of its name, for messages.
 
     Returns
     -------
@@ -76,8 +80,8 @@ def read_network(path: Path, name: str, sha256: str | None) -> tuple[bytes, str]
     expected = "" if sha256 is None else f" (sha256 {sha256})"
     if not path.is_file():
         raise WeightsError(
-            f"there is no file {path}, the ONNX file of backbone {name}{expected}: give it with "
-            "--weights FILE.onnx"
+            f"there is no file {path}, the {ending} file of backbone {name}{expected}: give it "
+            f"with --weights FILE{ending}"
         )
     try:
         with path.open("rb") as file:
@@ -85,12 +89,12 @@ def read_network(path: Path, name: str, sha256: str | None) -> tuple[bytes, str]
     except OSError as error:
         raise WeightsError(f"{path} can't be read: {reason_of(error)}") from error
     if len(content) > MOST_BYTES:
-        raise WeightsError(f"{path} has more than {MOST_BYTES:,} bytes, expected an ONNX file")
+        raise WeightsError(f"{path} has more than {MOST_BYTES:,} bytes, expected a {ending} file")
     found = hashlib.sha256(content).hexdigest()
     if sha256 not in (None, found):
         raise WeightsError(
             f"{path} is not the file of backbone {name}: its sha256 is {found}, expected {sha256}; "
-            "give that file with --weights FILE.onnx"
+            f"give that file with --weights FILE{ending}"
         )
     return content, found
 

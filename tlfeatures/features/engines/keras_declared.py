@@ -23,15 +23,17 @@ from tlfeatures.features.engines.keras_engine import (
     on_device,
     start_with_threads,
 )
+from tlfeatures.features.engines.keras_files import load_keras_file
 from tlfeatures.features.engines.keras_layers import layer_of, pooled, preprocessed, tensor_of
 from tlfeatures.features.engines.keras_start import keras_settings
 from tlfeatures.features.engines.keras_weights import build_application, weights_sha256
+from tlfeatures.features.engines.onnx_session import in_short
 from tlfeatures.features.spec import Spec
 
 if TYPE_CHECKING:
     import keras
 
-KERAS_FORMATS = ("keras_application",)
+KERAS_FORMATS = ("keras_application", "keras_file")
 
 
 def loads(backbone: Backbone) -> bool:
@@ -67,7 +69,7 @@ def load(
     place = keras_device(device)
     with on_device(place), keras_settings("float32"):
         network = _build(spec, declaration, weights)
-        verify_check(network, declaration, spec.size)
+        verify_check(network, declaration)
     policy = DTYPE_POLICIES[spec.precision]
     with on_device(place), keras_settings(policy):
         if policy != "float32":
@@ -77,6 +79,8 @@ def load(
 
 
 def _build(spec: Spec, declaration: Declaration, weights: Weights) -> keras.Model:
+    if declaration.format == "keras_file":
+        return load_keras_file(weights.content, f"the file of backbone {declaration.name}")
     named = NAMED.get(declaration.name)
     if named is None or named.application is None:
         raise EngineError(
@@ -133,15 +137,28 @@ def embedding_model(
 def run(
     network: keras.Model, image: Any, preprocessing: Preprocessing, outputs: Sequence[Output]
 ) -> list[Any]:
-    """Compute the layers of some outputs for images of values 0 to 255, RGB."""
+    """Compute the layers of some outputs for images of values 0 to 255, RGB.
+
+    Raises
+    ------
+    EngineError
+        If the network doesn't take these images, or a layer's output isn't a part of it.
+    """
     import keras
 
     pixels = preprocessed(keras.ops.cast(image, "float32"), preprocessing)
-    tensors = features_model(network, outputs)(pixels)
+    try:
+        tensors = features_model(network, outputs)(pixels)
+    except Exception as error:  # Keras and its backend have many, of shapes and of memory
+        layers = ", ".join(output.layer for output in outputs)
+        raise EngineError(
+            f"Keras can't compute the layers {layers} of the network for images of "
+            f"{image.shape[1]} x {image.shape[2]}: {in_short(error)}"
+        ) from error
     return tensors if isinstance(tensors, list) else [tensors]
 
 
-def verify_check(network: keras.Model, declaration: Declaration, size: tuple[int, int]) -> None:
+def verify_check(network: keras.Model, declaration: Declaration) -> None:
     """Compare the features of the check image with those of the declaration.
 
     Raises
@@ -150,10 +167,10 @@ def verify_check(network: keras.Model, declaration: Declaration, size: tuple[int
         If they differ.
     """
     check = declaration.check
-    if check is None or check.size != size:
+    if check is None:
         return
     output = declaration.output(check.layer)
-    tensors = run(network, check_image(size)[None], declaration.preprocessing, [output])
+    tensors = run(network, check_image(check.size)[None], declaration.preprocessing, [output])
     compare_check(check_row(tensors[0], output), check, declaration.name)
 
 

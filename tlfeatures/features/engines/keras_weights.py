@@ -95,7 +95,7 @@ def _construct(application: Application, weights: str | None, size: tuple[int, i
 def _with_imagenet(
     named: NamedNetwork, application: Application, size: tuple[int, int]
 ) -> keras.Model:
-    _download(named, application)
+    obtain_imagenet(named)
     side = named.default_size
     own_size = (side, side) if application.weights_by_size else size
     printed = io.StringIO()
@@ -114,7 +114,16 @@ def _with_imagenet(
     return resized
 
 
-def _download(named: NamedNetwork, application: Application) -> None:
+def obtain_imagenet(named: NamedNetwork) -> None:
+    """Download the file of a network's ImageNet weights into Keras's folder, if it isn't there.
+
+    Raises
+    ------
+    WeightsError
+        If it can't be downloaded.
+    """
+    application = named.application
+    assert application is not None  # of a network that Keras builds
     path = keras_home() / "models" / application.file
     if path.is_file():
         return
@@ -152,7 +161,7 @@ def _with_file(
     names = check_hdf5(content, title)
     network = _construct(application, None, size)
     legacy = "layer_names" in names or "model_weights" in names
-    with _private_file(content, "x.h5" if legacy else "x.weights.h5") as path:
+    with private_file(content, "x.h5" if legacy else "x.weights.h5") as path:
         try:
             network.load_weights(path)
         except Exception as error:  # whatever h5py and Keras raise for other layers or shapes
@@ -162,7 +171,7 @@ def _with_file(
 
 
 @contextlib.contextmanager
-def _private_file(content: bytes, name: str) -> Iterator[Path]:
+def private_file(content: bytes, name: str) -> Iterator[Path]:
     """Write the bytes that were checked where nobody else can change them."""
     with tempfile.TemporaryDirectory(prefix="tlfeatures-") as folder:
         path = Path(folder) / name

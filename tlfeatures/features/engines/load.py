@@ -141,6 +141,10 @@ def _spec_weights(backbone: Backbone, spec: Spec, names: Sequence[str], source: 
         file = _onnx_path(spec, source)
         content, file_sha256 = read_network(file, backbone.name, spec.weights_sha256)
         return Weights({}, file_sha256, None, content)
+    if backbone.declared_format == "keras_file":
+        file = Path(source).expanduser()
+        content, file_sha256 = read_network(file, backbone.name, spec.weights_sha256, ".keras")
+        return Weights({}, file_sha256, None, content)
     if backbone.declared_format is not None:  # of Keras, whose engine compares the hash
         content = b"" if source in (IMAGENET, RANDOM) else Path(source).expanduser().read_bytes()
         return Weights({}, str(spec.weights_sha256), None, content)

@@ -5,8 +5,6 @@ The network runs once, on the check image, to find the shapes of its layers.
 
 from __future__ import annotations
 
-import functools
-import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,14 +24,12 @@ from tlfeatures.features.backbones.declaration import (
 )
 from tlfeatures.features.backbones.declaration_file import DeclarationFile, Wanted
 from tlfeatures.features.backbones.onnx_file import OnnxFile, read_network
-from tlfeatures.features.engines.check_vector import check_image, first_values
+from tlfeatures.features.engines.check_vector import check_image, first_values, warn_of_no_check
 from tlfeatures.features.engines.choose import DECLARED, check_engine
 from tlfeatures.features.engines.declared import DeclaredBackbone, few_enough
 from tlfeatures.features.engines.declared_graph import check_row, verify_check
 from tlfeatures.features.engines.onnxruntime_engine import OneImage, first_row
 from tlfeatures.names import unknown_name
-
-logger = logging.getLogger(__name__)
 
 
 class OnnxNetwork:
@@ -120,7 +116,7 @@ class OnnxNetwork:
         if given is None:
             row = check_row(self._file, draft, layer, size, compute)
             norm = float(np.linalg.norm(row))
-            _warn_of_no_check(draft.name, layer, size, norm, first_values(row[:4]))
+            warn_of_no_check(draft.name, layer, size, norm, first_values(row[:4]))
             return draft
         draft = replace(draft, check=replace(given, layer=layer, size=self._check_size(given)))
         verify_check(self._file, draft, compute)
@@ -261,15 +257,3 @@ class OnnxNetwork:
 
     def _error(self, reason: str) -> ParameterError:
         return ParameterError(f"the declaration of backbone {self._declared.name}: {reason}")
-
-
-@functools.lru_cache  # once in a process: clones of a cross-validation open the file many times
-def _warn_of_no_check(
-    name: str, layer: str, size: tuple[int, int], norm: float, first: str
-) -> None:
-    logger.warning(
-        "backbone %s has no check vector, so wrong colours, mean or std would not be noticed; here "
-        'it is "check": {"layer": "%s", "size": [%d, %d], "norm": %.6g, "first": %s}: add it if '
-        "the framework that trained the network gives the same",
-        *(name, layer, *size, norm, first),
-    )
