@@ -246,7 +246,17 @@ def test_a_benchmark_ranks_it_with_its_parts(benched, no_fits):
     assert entry.facts["columns"] == 83
     assert load_benchmark("out").comparison == benched.comparison
     no_fits()
-    again = run_benchmark(FILES, heads="logreg", embeddings=PARTS, cv=3, out="out")
+    twice = [PARTS, NAME, "pixels.h5:grid8.avg"]  # the first two are one embedding
+    shown = []
+    again = run_benchmark(
+        FILES,
+        heads="logreg",
+        embeddings=twice,
+        cv=3,
+        out="out",
+        progress=lambda done, total: shown.append(total),
+    )
+    assert set(shown) == {6}  # folds of two embeddings
     assert again.computed == 0
     assert len(again.entries) == 6
 
