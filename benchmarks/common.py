@@ -1,22 +1,35 @@
-"""What the benchmarks share: options, `--smoke`, images, processes, a clock."""
+"""What the benchmarks share: options, `--smoke`, backbones, images, processes, a clock."""
 
 from __future__ import annotations
 
 import argparse
 import io
+import json
+import os
+import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
-from tlfeatures.features.engines.choose import ENGINES, choose_engine
+from tlfeatures.features.backbones.record import Backbone
+from tlfeatures.features.backbones.tensors import Weights
+from tlfeatures.features.backbones.vgg16 import VGG16
+from tlfeatures.features.backbones.weights import load_weights
+from tlfeatures.features.engines.choose import ENGINES, HARDWARE
+from tlfeatures.features.engines.engine import Load, LoadedBackbone
+from tlfeatures.features.images.decoding import decode_content
 from tlfeatures.features.images.identify import scan
+from tlfeatures.features.images.reading import Content
 from tlfeatures.features.sources.folders import ImageFile
+from tlfeatures.features.spec import Spec
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 WEIGHTS = DATA / "vgg16" / "vgg16_imagenet_notop.h5"
@@ -60,16 +73,87 @@ def way(text: str) -> Way:
     return engine, precision or "float32"
 
 
-def all_ways() -> list[Way]:
-    """Every engine that is installed, in every precision that the hardware has."""
-    found: dict[Way, None] = {}
+def all_ways(backbone: Backbone = VGG16) -> list[Way]:
+    """Every installed engine that can load a backbone, in every precision of this machine."""
+    return [
+        (name, precision)
+        for name, engine in ENGINES.items()
+        if engine.installed and engine.loads(backbone)
+        for precision in engine.precisions
+        if precision != "bfloat16" or HARDWARE.cpu_bfloat16()
+    ]
+
+
+# ---- backbones
+
+
+def keep_backbones() -> None:
+    """Let every engine keep the backbones that it loads, so that no turn loads one."""
     for name, engine in ENGINES.items():
-        if engine.installed:
-            found[name, "float32"] = None
-            found[choose_engine(name, None, "auto", (224, 224))] = None
-            if "int8" in engine.precisions:
-                found[name, "int8"] = None
-    return list(found)
+        ENGINES[name] = replace(engine, load=loaded_once(engine.load))
+
+
+def loaded_once(load: Load) -> Load:
+    kept: dict[object, LoadedBackbone] = {}
+
+    def load_once(
+        spec: Spec, names: Sequence[str], device: str, weights: Weights, threads: int | None
+    ) -> LoadedBackbone:
+        key = (spec, tuple(names), device, weights.sha256, threads)
+        if key not in kept:
+            kept[key] = load(spec, names, device, weights, threads)
+        return kept[key]
+
+    return load_once
+
+
+def keras_vgg16(size: int, weights: str) -> Any:
+    """Build VGG16 of keras.applications, whose output is the average of block5_pool."""
+    import keras
+
+    model = keras.applications.VGG16(
+        weights=None, include_top=False, pooling="avg", input_shape=(size, size, 3)
+    )
+    for layer, (kernel, bias) in load_weights(VGG16, weights).tensors.items():
+        model.get_layer(layer).set_weights([kernel, bias])
+    return model
+
+
+def write_tiny_network(path: Path, size: int) -> None:
+    """Write an ONNX network of two convolutions with random weights, and its declaration."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    generator = np.random.default_rng(0)
+    kernels = [
+        numpy_helper.from_array(generator.normal(size=shape).astype(np.float32), name)
+        for name, shape in {"first": (8, 3, 3, 3), "second": (64, 8, 3, 3)}.items()
+    ]
+    halved = {"strides": [2, 2], "pads": [1] * 4}
+    nodes = [
+        helper.make_node("Conv", ["images", "first"], ["edges"], **halved),
+        helper.make_node("Relu", ["edges"], ["positive"]),
+        helper.make_node("Conv", ["positive", "second"], ["map"], **halved),
+        helper.make_node("Relu", ["map"], ["deep"]),
+        helper.make_node("GlobalAveragePool", ["deep"], ["means"]),
+        helper.make_node("Flatten", ["means"], ["features"]),
+    ]
+    images = helper.make_tensor_value_info("images", TensorProto.FLOAT, ("n", 3, size, size))
+    outputs = [onnx.ValueInfoProto(name="features")]
+    graph = helper.make_graph(nodes, "tiny", [images], outputs, kernels)
+    opset = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), path)
+    declaration = {
+        **{"format": "tlfeatures backbone", "version": 1, "name": path.stem, "file": path.name},
+        **{"colour": "RGB", "mean": [127, 127, 127], "std": [128, 128, 128]},
+    }
+    path.with_suffix(".json").write_text(json.dumps(declaration))
+
+
+def smallest_cosine(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    a, b = a.astype(float), b.astype(float)
+    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    return float(((a * b).sum(axis=1) / norms).min())
 
 
 # ---- images
@@ -137,12 +221,41 @@ def write_noise(folder: Path, count: int, side: int, quality: int = 75) -> int:
     return sum(map(len, pictures)) // 16
 
 
+def pixels_of(paths: Sequence[Path], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Decode images to an array of shape (n, height, width, 3)."""
+    return np.stack([decode_content(Content(path.read_bytes()), size).pixels for path in paths])
+
+
 # ---- processes and a clock
 
+# The command, which says at its end what was resident at most; what the system counts for a child
+# is at least what its parent had at the fork.
+COMMAND = """
+import sys
+from pathlib import Path
+from tlfeatures.cli import main
 
-def output_of(command: list[str]) -> str:
-    """Run a process to its end, and give what it printed; if it fails, say what it said."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+main(sys.argv[1:], standalone_mode=False)
+print(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
+"""
+
+
+def run_once(
+    options: list[str], environment: Mapping[str, str] | None = None
+) -> tuple[float, float]:
+    """Run the command: seconds of the process, and its peak of resident memory in MB."""
+    started = time.perf_counter()
+    printed = output_of([sys.executable, "-c", COMMAND, *options], environment)
+    return time.perf_counter() - started, int(printed.split()[-1]) / 1000
+
+
+def output_of(command: list[str], environment: Mapping[str, str] | None = None) -> str:
+    """Run a process to its end, and give what it printed; if it fails, say what it said.
+
+    `environment` is added to that of this process.
+    """
+    environ = {**os.environ, **(environment or {})}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environ)
     if done.returncode:
         sys.exit(f"{command} ended with {done.returncode}: {done.stderr}")
     return done.stdout
@@ -153,3 +266,14 @@ def timed(run: Callable[[], object]) -> float:
     started = time.perf_counter()
     run()
     return time.perf_counter() - started
+
+
+def ratios(base: Sequence[float], times: Sequence[float]) -> list[float]:
+    """So many times as fast as the base, turn by turn."""
+    return [b / t for b, t in zip(base, times, strict=True)]
+
+
+def spread(values: Sequence[float], digits: int) -> str:
+    """Write the median with the least and the greatest value."""
+    least, most = min(values), max(values)
+    return f"{statistics.median(values):.{digits}f} ({least:.{digits}f} to {most:.{digits}f})"

@@ -14,11 +14,9 @@ from __future__ import annotations
 import argparse
 import functools
 import os
-import statistics
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -31,27 +29,25 @@ from common import (
     chosen_images,
     copy_images,
     images_folder,
-    output_of,
+    keep_backbones,
+    keras_vgg16,
     parse,
+    pixels_of,
+    ratios,
+    run_once,
+    smallest_cosine,
+    spread,
     timed,
 )
-from numpy.typing import NDArray
 from PIL import Image
 
 from tlfeatures import extract
 from tlfeatures.features.backbones.quantization import Quantization
-from tlfeatures.features.backbones.tensors import Weights
-from tlfeatures.features.backbones.vgg16 import VGG16
-from tlfeatures.features.backbones.weights import load_weights
 from tlfeatures.features.calibrate import calibrate, sample_files
 from tlfeatures.features.embed import ComputeOptions
-from tlfeatures.features.engines.choose import ENGINES
-from tlfeatures.features.engines.engine import Load, LoadedBackbone
 from tlfeatures.features.engines.load import load_backbone
 from tlfeatures.features.file.reader import open_embeddings
-from tlfeatures.features.images.decoding import decode_content
 from tlfeatures.features.images.identify import scan
-from tlfeatures.features.images.reading import Content
 from tlfeatures.features.plan import make_plan
 from tlfeatures.features.run import open_target, with_ranges
 from tlfeatures.features.settings import Settings, make_spec
@@ -103,26 +99,6 @@ def main() -> None:
             draw(points, arguments.size, arguments.plot)
 
 
-def keep_backbones() -> None:
-    """Let every engine keep the backbones that it loads, so that no turn loads one."""
-    for name, engine in ENGINES.items():
-        ENGINES[name] = replace(engine, load=loaded_once(engine.load))
-
-
-def loaded_once(load: Load) -> Load:
-    kept: dict[object, LoadedBackbone] = {}
-
-    def load_once(
-        spec: Spec, names: Sequence[str], device: str, weights: Weights, threads: int | None
-    ) -> LoadedBackbone:
-        key = (spec, tuple(names), device, weights.sha256, threads)
-        if key not in kept:
-            kept[key] = load(spec, names, device, weights, threads)
-        return kept[key]
-
-    return load_once
-
-
 class Turns:
     """Every way to embed the images of one folder, by turns."""
 
@@ -137,7 +113,8 @@ class Turns:
     def measure(self, engines: list[Way], rounds: int) -> None:
         """Time every way, round by round, and print the lot."""
         count = len(self._paths)
-        predict = self._keras_model()
+        model = keras_vgg16(self._size, self._weights)
+        predict = functools.partial(model.predict, verbose=0)
         runs: dict[str, Run] = {
             USUAL: lambda paths: timed(lambda: usual_loop(predict, self._size, paths)),
             SINGLE: lambda paths: timed(lambda: one_at_a_time(predict, self._size, paths)),
@@ -156,16 +133,6 @@ class Turns:
             print(f"turn {number + 1}: load before it {load:.1f}", flush=True)
         cosines = self._cosines(engines)
         report(f"{count} images of {self._folder.name} a turn", self._size, seconds, cosines, count)
-
-    def _keras_model(self) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
-        import keras
-
-        model = keras.applications.VGG16(
-            weights=None, include_top=False, pooling="avg", input_shape=(self._size, self._size, 3)
-        )
-        for layer, (kernel, bias) in load_weights(VGG16, self._weights).tensors.items():
-            model.get_layer(layer).set_weights([kernel, bias])
-        return functools.partial(model.predict, verbose=0)
 
     def _settings(self, way: Way) -> Settings:
         engine, precision = way
@@ -223,9 +190,7 @@ class Turns:
         """Our backbone on pixels that are in memory already."""
         backbone = load_backbone(self._spec(way), [EMBEDDING])
         size = (self._size, self._size)
-        pixels = np.stack(
-            [decode_content(Content(path.read_bytes()), size).pixels for path in self._paths]
-        )
+        pixels = pixels_of(self._paths, size)
 
         def embed(count: int) -> None:
             for start in range(0, count, BATCH):
@@ -237,9 +202,7 @@ class Turns:
         """Smallest cosine of each way's rows to those of Keras in float32."""
         backbone = load_backbone(self._spec(("keras", "float32")), [EMBEDDING])
         size = (self._size, self._size)
-        pixels = np.stack(
-            [decode_content(Content(path.read_bytes()), size).pixels for path in self._paths]
-        )
+        pixels = pixels_of(self._paths, size)
         reference = np.concatenate(
             [
                 backbone.embed(pixels[start : start + BATCH])[EMBEDDING]
@@ -252,12 +215,6 @@ class Turns:
                 rows = reader.read(EMBEDDING)
             found[f"ours, {' '.join(way)}"] = smallest_cosine(rows, reference)
         return found
-
-
-def smallest_cosine(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-    a, b = a.astype(float), b.astype(float)
-    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    return float(((a * b).sum(axis=1) / norms).min())
 
 
 def usual_loop(predict: Callable[..., object], size: int, paths: list[Path]) -> None:
@@ -306,28 +263,7 @@ def report(
         print(f"{name:35s} " + " ".join(f"{cell:21s}" for cell in cells).rstrip())
 
 
-def ratios(base: list[float], times: list[float]) -> list[float]:
-    return [b / t for b, t in zip(base, times, strict=True)]
-
-
-def spread(values: list[float], digits: int) -> str:
-    least, most = min(values), max(values)
-    return f"{statistics.median(values):.{digits}f} ({least:.{digits}f} to {most:.{digits}f})"
-
-
 # ---- the whole command
-
-
-# The command, which says at its end what was resident at most; what the system counts for a child
-# is at least what its parent had at the fork.
-COMMAND = """
-import sys
-from pathlib import Path
-from tlfeatures.cli import main
-
-main(sys.argv[1:], standalone_mode=False)
-print(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
-"""
 
 
 def whole_commands(arguments: argparse.Namespace) -> dict[Way, list[tuple[int, float]]]:
@@ -340,7 +276,7 @@ def whole_commands(arguments: argparse.Namespace) -> dict[Way, list[tuple[int, f
             images = chosen_images(source, count)
             folder = copy_images(images, Path(temporary, "images"))
             for way in arguments.engines:
-                command = [sys.executable, "-c", COMMAND, "extract", str(folder)]
+                command = ["extract", str(folder)]
                 command += ["-o", str(Path(temporary, f"{'-'.join(way)}.h5"))]
                 command += ["--size", str(arguments.size), "--weights", arguments.weights]
                 command += ["--engine", way[0], "--precision", way[1]]
@@ -354,13 +290,6 @@ def whole_commands(arguments: argparse.Namespace) -> dict[Way, list[tuple[int, f
                     flush=True,
                 )
     return points
-
-
-def run_once(command: list[str]) -> tuple[float, float]:
-    """Seconds of a process, and its peak of resident memory in MB."""
-    started = time.perf_counter()
-    printed = output_of(command)
-    return time.perf_counter() - started, int(printed.split()[-1]) / 1000
 
 
 def draw(points: dict[Way, list[tuple[int, float]]], size: int, path: Path) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 from common import DATA, add_backbone, chosen_images, images_folder, parse, timed
 
 from tlfeatures import Model, export, extract, load_dataset, make_head
-from tlfeatures.features.engines.choose import choose_engine
+from tlfeatures.features.engines.choose import Request, choose_engine
 from tlfeatures.features.engines.load import load_backbone
 from tlfeatures.features.engines.onnx_session import session
 from tlfeatures.features.images.decoding import decode_content
@@ -88,7 +88,7 @@ def measure(
     size = model.spec.size
     pixels = np.stack([decode_content(Content(path.read_bytes()), size).pixels for path in paths])
     runs: dict[str, Callable[[], object]] = {}
-    fastest = choose_engine(None, None, "auto", size)
+    fastest = choose_engine(Request(model.spec, (model.embedding,)))
     for way in dict.fromkeys([("keras", "float32"), fastest]):
         own = computed_by(model, *way)
         runs[f"files: predict, {' '.join(way)}"] = lambda own=own: list(own.predict(paths))

@@ -22,6 +22,7 @@ from tlfeatures import extract, fit
 from tlfeatures.benchmarking import compute
 from tlfeatures.features.backbones.vgg16 import VGG16
 from tlfeatures.features.backbones.weights import load_weights
+from tlfeatures.features.engines import speeds
 
 # The folder of the reference images and weights, which are not part of the repository.
 PLUS = Path(__file__).parents[2] / "shared" / "data"
@@ -44,6 +45,15 @@ def _one_thread() -> Iterator[None]:
 def _interruptible() -> None:
     """Let processes that tests start heed Ctrl-C, also where a shell runs the tests as a job."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_speeds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What was measured on this machine decides nothing in tests."""
+    folder = tmp_path_factory.mktemp("speeds")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(speeds, "cache_folder", lambda: folder)
+        yield
 
 
 @pytest.fixture(scope="session")

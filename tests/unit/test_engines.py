@@ -16,7 +16,7 @@ from tlfeatures.features.backbones.quantization import (
     largest_inputs,
 )
 from tlfeatures.features.backbones.vgg16 import VGG16
-from tlfeatures.features.engines.choose import ENGINES, Hardware, choose_engine
+from tlfeatures.features.engines.choose import ENGINES, Hardware, Request, choose_engine
 from tlfeatures.features.engines.engine import fitting_batch
 from tlfeatures.features.engines.load import load_backbone
 from tlfeatures.features.settings import Settings, make_spec
@@ -27,16 +27,19 @@ SIZE = (224, 224)
 
 @dataclass(frozen=True)
 class Machine(Hardware):
-    """A machine with bfloat16 where it is said."""
+    """A machine with the instructions for bfloat16 that are named, and with a GPU if it says so."""
 
-    cpu: bool = False
+    cpu: str | None = None
     gpu: bool | None = None
 
-    def cpu_has_bfloat16(self):
+    def cpu_bfloat16(self):
         return self.cpu
 
     def gpu_has_bfloat16(self, device):
         return self.gpu
+
+
+AVX512, AMX = {"cpu": "avx512_bf16"}, {"cpu": "amx_bf16"}
 
 
 @pytest.fixture
@@ -51,24 +54,42 @@ def install(monkeypatch):
     return make
 
 
-def choose(*asked, size=SIZE, device="auto", old=None, **hardware):
-    return choose_engine(*asked, device, size, old, Machine(**hardware))
+def published(size=SIZE, **changes):
+    """A spec of VGG16 with its published weights, before an engine is chosen."""
+    sha256 = VGG16.published.sha256
+    spec = Spec("vgg16", size, "float32", "imagenet", sha256, engine="none")
+    return replace(spec, **changes)
+
+
+def choose(engine, precision, device="auto", spec=None, **hardware):
+    request = Request(spec or published(), ("block5_pool.avg",), device, engine, precision)
+    return choose_engine(request, hardware=Machine(**hardware))
+
+
+ALL = ["keras", "openvino", "ncnn"]
 
 
 @pytest.mark.parametrize(
     ("installed", "hardware", "asked", "chosen"),
     [
         (["keras"], {}, (None, None), ("keras", "float32")),
-        (["keras", "openvino", "ncnn"], {}, (None, "auto"), ("ncnn", "float32")),
+        (ALL, {}, (None, "auto"), ("ncnn", "float32")),
         (["keras", "openvino"], {}, ("auto", None), ("openvino", "float32")),
-        (["keras", "openvino", "ncnn"], {"cpu": True}, (None, None), ("openvino", "bfloat16")),
-        (["keras", "ncnn"], {"cpu": True}, (None, None), ("keras", "bfloat16")),
-        (["keras", "ncnn"], {"cpu": True}, ("ncnn", None), ("ncnn", "float32")),
+        (ALL, AMX, (None, None), ("openvino", "bfloat16")),
+        (["keras", "ncnn"], AMX, (None, None), ("keras", "bfloat16")),
+        (ALL, AVX512, (None, None), ("ncnn", "float32")),
+        (["keras", "ncnn"], AVX512, (None, None), ("ncnn", "float32")),
+        (["keras", "openvino"], AVX512, (None, None), ("openvino", "bfloat16")),
+        (["keras"], AVX512, (None, None), ("keras", "bfloat16")),
+        (["keras", "ncnn"], AMX, ("ncnn", None), ("ncnn", "float32")),
         (["keras", "openvino"], {}, (None, "bfloat16"), ("keras", "bfloat16")),
-        (["keras", "openvino", "ncnn"], {}, (None, "int8"), ("openvino", "int8")),
-        (["keras", "openvino", "ncnn"], {"gpu": True}, (None, None), ("keras", "bfloat16")),
-        (["keras", "openvino", "ncnn"], {"gpu": False}, (None, None), ("keras", "float32")),
-        (["keras", "openvino", "ncnn"], {"gpu": True}, ("ncnn", None), ("ncnn", "float32")),
+        (["keras", "openvino"], AVX512, (None, "bfloat16"), ("openvino", "bfloat16")),
+        (ALL, AMX, (None, "float32"), ("ncnn", "float32")),
+        (ALL, {}, (None, "int8"), ("openvino", "int8")),
+        (ALL, {}, ("openvino", "int8"), ("openvino", "int8")),
+        (ALL, {"gpu": True}, (None, None), ("keras", "bfloat16")),
+        (ALL, {"gpu": False}, (None, None), ("keras", "float32")),
+        (ALL, {"gpu": True}, ("ncnn", None), ("ncnn", "float32")),
     ],
 )
 def test_what_is_not_asked_for_is_the_fastest_that_is_there(
@@ -79,19 +100,49 @@ def test_what_is_not_asked_for_is_the_fastest_that_is_there(
 
 
 def test_small_images_have_another_fastest_engine(install):
-    install("keras", "openvino", "ncnn")
-    assert choose(None, None, size=(64, 64)) == ("openvino", "float32")
-    assert choose(None, None, size=(96, 96)) == ("ncnn", "float32")
-    install("keras", "ncnn")
-    assert choose(None, None, size=(64, 64)) == ("keras", "float32")
+    install(*ALL)
+    sides = {side: published((side, side)) for side in (64, 96, 150, 224)}
+    assert choose(None, None, spec=sides[64]) == ("openvino", "float32")
+    assert choose(None, None, spec=sides[96]) == ("ncnn", "float32")
+    assert choose(None, None, spec=sides[150], **AVX512) == ("openvino", "bfloat16")
+    assert choose(None, None, spec=sides[224], **AVX512) == ("ncnn", "float32")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {
+            "weights": "random",
+            "weights_sha256": "0" * 64,
+        },  # exact in bfloat16, whatever the network
+        {"weights": "/my.weights.h5", "weights_sha256": "0" * 64},
+    ],
+)
+def test_bfloat16_is_not_taken_where_nobody_measured_what_it_changes(install, changes):
+    install(*ALL)
+    spec = published(**changes)
+    assert choose(None, None, spec=spec, **AMX) == ("ncnn", "float32")
+    assert choose("keras", None, spec=spec, **AMX) == ("keras", "float32")
+    assert choose(None, "bfloat16", spec=spec, **AMX) == ("openvino", "bfloat16")  # it is asked for
+
+
+def test_the_published_weights_are_known_by_their_hash_whatever_file_has_them(install):
+    install(*ALL)
+    spec = published(weights="/copy.h5")
+    assert choose(None, None, spec=spec, **AMX) == ("openvino", "bfloat16")
 
 
 def test_a_file_is_brought_up_to_date_by_what_made_it(install):
-    install("keras", "openvino", "ncnn")
-    options = {"old": replace(SPEC, engine="ncnn", precision="float32"), "cpu": True}
-    assert choose(None, None, **options) == ("ncnn", "float32")
-    assert choose("auto", "auto", **options) == ("ncnn", "float32")
-    assert choose("keras", None, **options) == ("keras", "float32")  # and is refused later
+    install(*ALL)
+
+    def engine_and_precision(**asked):
+        old = published(engine="ncnn", precision="float32")
+        spec = make_spec(Settings(**asked), "vgg16", SIZE, ["block5_pool.avg"], "cpu", old)
+        return spec.engine, spec.precision
+
+    assert engine_and_precision() == ("ncnn", "float32")
+    assert engine_and_precision(engine="auto", precision="auto") == ("ncnn", "float32")
+    assert engine_and_precision(engine="keras") == ("keras", "float32")  # and is refused later
 
 
 @pytest.mark.parametrize(
@@ -101,17 +152,18 @@ def test_a_file_is_brought_up_to_date_by_what_made_it(install):
         (("keras", "int4"), "auto", "no precision 'int4'"),
         (("ncnn", "bfloat16"), "auto", "computes in float32, not in bfloat16: leave out --engine"),
         (("ncnn", None), "gpu", "ncnn has no GPU: leave out --engine"),
+        (("onnxruntime", None), "auto", "can't load the backbone vgg16; there are: keras"),
     ],
 )
 def test_what_can_not_be_names_what_can(install, asked, device, message):
-    install("keras", "openvino", "ncnn")
+    install(*ALL, "onnxruntime")
     with pytest.raises(ParameterError, match=message):
         choose(*asked, device=device)
 
 
-def test_an_engine_that_is_not_installed_names_its_extra(install):
+def test_an_engine_that_is_not_installed_says_how_to_install_it(install):
     install("keras")
-    with pytest.raises(EngineError, match=r"pip install 'tlfeatures\[no_such_package_openvino\]'"):
+    with pytest.raises(EngineError, match=r"pip install 'tlfeatures\[openvino\]'"):
         choose(None, "int8")
 
 
@@ -128,10 +180,12 @@ def test_keras_stands_in_for_predictions_and_says_so(install, caplog, monkeypatc
     assert "Keras stands in" in caplog.text
 
 
-def test_the_hardware_says_whether_the_cpu_has_bfloat16():
+def test_the_hardware_names_the_instructions_for_bfloat16():
     cpu = Path("/proc/cpuinfo")
     flags = cpu.read_text() if cpu.exists() else ""
-    assert Hardware().cpu_has_bfloat16() is ("amx_bf16" in flags or "avx512_bf16" in flags)
+    name = Hardware().cpu_bfloat16()
+    assert name in (("amx_bf16", "avx512_bf16") if "bf16" in flags else (None,))
+    assert name is None or f" {name}" in flags
     assert Hardware().gpu_has_bfloat16("cpu") is None
 
 
@@ -150,15 +204,20 @@ def quantization(**changes):
 
 def quantization_of(value):
     layers = [layer for layer, _ in largest_inputs(VGG16, [])]
-    return {"images": 1, "random_state": 0, "largest": dict.fromkeys(layers, value)}
+    return {
+        "images": 1,
+        "random_state": 0,
+        "largest": dict.fromkeys(layers, value),
+        "smallest": {},
+    }
 
 
 def test_ranges_are_the_largest_inputs_of_each_convolution_but_the_first():
     made = dict(quantization().largest)
     assert len(made) == 12
     assert (made["block1_conv2"], made["block5_conv3"]) == (5.0, 16.0)
-    assert quantization().scale("block1_conv1") is None
-    assert quantization().scale("block1_conv2") == np.float32(5) / np.float32(255)
+    assert quantization().step("block1_conv1") is None
+    assert quantization().step("block1_conv2") == (np.float32(5) / np.float32(255), 0)
 
 
 def test_ranges_travel_in_the_spec_and_are_compared():
@@ -176,9 +235,10 @@ def test_ranges_travel_in_the_spec_and_are_compared():
     [
         3,
         {},
-        {"images": 1, "random_state": 0, "largest": {"block1_conv2": 1.0}},
-        {"images": 1, "random_state": 0, "largest": [["block1_conv2", 1.0]]},
-        {"images": "many", "random_state": 0, "largest": {}},
+        {**quantization_of(1.0), "largest": {"block1_conv2": 1.0}},
+        {**quantization_of(1.0), "largest": [["block1_conv2", 1.0]]},
+        {**quantization_of(1.0), "smallest": {"block1_conv2": -1.0}},
+        {**quantization_of(1.0), "images": "many"},
         quantization_of(float("nan")),
         quantization_of(-1.0),
         quantization_of(0.0),

@@ -16,11 +16,12 @@ _BACKBONE = BACKBONES[DEFAULT_BACKBONE]
 backbone_options = combine(
     click.option(
         "--backbone",
-        metavar="|".join([*BACKBONES, "FILE.onnx", "FILE.json"]),
-        help="Neural network that computes the embeddings. pixels is a baseline without a "
-        "network: mean colours in a grid (layers grid4, grid8 and mean; --pool flatten keeps the "
-        "grid). FILE.onnx is a network of your own, which the file FILE.json beside it declares "
-        "(see docs/backbones.md); it needs: pip install 'tlfeatures[onnx]'.  "
+        metavar="NAME|FILE",
+        help="Neural network that computes the embeddings. `tlfeatures backbones` lists the names. "
+        "pixels is a baseline without a network: mean colours in a grid (layers grid4, grid8 and "
+        "mean; --pool flatten keeps the grid). FILE is a network of your own: FILE.onnx or "
+        "FILE.keras, which FILE.json beside it declares, or that FILE.json "
+        "(see docs/backbones.md).  "
         f"[default: {DEFAULT_BACKBONE}]",
     ),
     click.option(
@@ -64,17 +65,18 @@ backbone_options = combine(
     ),
     click.option(
         "--engine",
-        type=click.Choice(["auto", "keras", "openvino", "ncnn"]),
-        help="Library that computes the network. auto is the fastest one that is installed. To "
-        "install openvino and ncnn: pip install 'tlfeatures[openvino,ncnn]'.  "
+        type=click.Choice(["auto", "keras", "openvino", "ncnn", "onnxruntime"]),
+        help="Library that computes the network. auto is the fastest one that is installed; on "
+        "many images the engines are timed first. To install further ones: pip install "
+        "'tlfeatures[openvino,onnx]'.  "
         "[default: auto]",
     ),
     click.option(
         "--precision",
         type=click.Choice(["auto", "float32", "bfloat16", "int8"]),
-        help="Number format in which the network computes. auto is bfloat16 if the hardware "
-        "supports it, else float32. int8 needs OpenVINO; its ranges of values are measured on 64 "
-        "of the images.  "
+        help="Number format in which the network computes. auto is float32, or bfloat16 if it is "
+        "faster and the embeddings are nearly the same. int8 needs OpenVINO; its ranges of values "
+        "are measured on 64 of the images.  "
         "[default: auto]",
     ),
     click.option(

@@ -16,19 +16,22 @@ from typing import Any
 
 from tlfeatures.errors import ParameterError
 from tlfeatures.features.backbones.weights import checked_source
+from tlfeatures.features.calibrate import sample_files
 from tlfeatures.features.carry_out import carry_out
 from tlfeatures.features.cluster.calls import choose_engine_on, identify_on
 from tlfeatures.features.cluster.carry_out import carry_out_on
 from tlfeatures.features.cluster.client import ThisProcess
 from tlfeatures.features.cluster.connect import TLS, connect_if
 from tlfeatures.features.embed import ComputeOptions, Progress
-from tlfeatures.features.engines.choose import choose_engine
+from tlfeatures.features.engines.choose import Request
 from tlfeatures.features.file.lock import exclusive
 from tlfeatures.features.file.reader import read_header
 from tlfeatures.features.file.shard_folder import remove_orphans
 from tlfeatures.features.images.decoding import MAX_PIXELS
 from tlfeatures.features.images.few_levels import warn_of_few_levels
 from tlfeatures.features.images.identify import Manifest, scan
+from tlfeatures.features.images.read_ahead import ImageToRead
+from tlfeatures.features.measure_engines import choose_measured
 from tlfeatures.features.plan import Plan, make_plan
 from tlfeatures.features.run import Outcome, provenance_of
 from tlfeatures.features.settings import Settings
@@ -157,12 +160,13 @@ def extract(
     weights : str, default "imagenet"
         "imagenet", "random", or the path of a file of Keras weights. For a network of your own: the
         path of its ONNX file, if it was moved.
-    engine : {"auto", "keras", "openvino", "ncnn"}
+    engine : {"auto", "keras", "openvino", "ncnn", "onnxruntime"}
         Library that computes the forward pass. "auto" is the engine of the file, else the fastest
-        one that is installed.
+        one that is installed, see `tlfeatures.features.measure_engines`.
     precision : {"auto", "float32", "bfloat16", "int8"}
-        Precision of the forward pass. "auto" is that of the file, else bfloat16 where the hardware
-        computes it, else float32. int8 needs OpenVINO, and is calibrated on a sample of the images.
+        Precision of the forward pass. "auto" is that of the file, else float32, or bfloat16 where
+        it is faster and the embeddings are nearly the same. int8 needs OpenVINO, and is calibrated
+        on a sample of the images.
     dtype : {"float32", "float16"}, default "float32"
         Type of the embeddings in the file.
     augment : int, default 0
@@ -252,7 +256,8 @@ def extract(
     with exclusive(target), connect_if(cluster, tls) as workers:
         identities = read_header(target).identified() if trust_mtime and target.exists() else {}
         if workers is None:
-            manifest, choose = scan(source, identities), choose_engine
+            manifest = scan(source, identities)
+            choose = partial(_choose, manifest=manifest, variants=augment or 0, options=options)
         else:
             manifest = identify_on(workers, source, identities, stop)
             choose = partial(choose_engine_on, workers)
@@ -268,6 +273,15 @@ def extract(
             outcome = carry_out(plan, provenance, options, progress, stop)
             remove_orphans(target)  # shards that a killed merge has left
     return _summary(str(file), manifest, plan, outcome, time.perf_counter() - started)
+
+
+def _choose(
+    request: Request, *, manifest: Manifest, variants: int, options: ComputeOptions
+) -> tuple[str, str]:
+    """Choose engine and precision for a new file of all images of a folder."""
+    files = list(sample_files(manifest))
+    images = (ImageToRead(location, location, sha256) for location, sha256 in files)
+    return choose_measured(request, images, len(files) * (1 + variants), options)
 
 
 def _summary(

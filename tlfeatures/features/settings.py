@@ -22,8 +22,8 @@ from tlfeatures.features.backbones.table import (
     find_backbone,
     needs_top,
 )
-from tlfeatures.features.backbones.weights import published_sha256, weights_sha256
-from tlfeatures.features.engines.choose import choose_engine, choose_for_declared
+from tlfeatures.features.backbones.weights import RANDOM, published_sha256, weights_sha256
+from tlfeatures.features.engines.choose import Request, choose_engine, named
 from tlfeatures.features.engines.declared import DeclaredBackbone
 from tlfeatures.features.engines.open_network import open_network, reopen_network
 from tlfeatures.features.images.augment import Augmentation
@@ -32,7 +32,7 @@ from tlfeatures.features.spec import Spec, parse_size
 from tlfeatures.names import as_list
 
 Chosen = tuple[str | DeclaredBackbone, tuple[int, int]]  # backbone, and size of the images
-Choose = Callable[[str | None, str | None, str, tuple[int, int], Spec | None], tuple[str, str]]
+Choose = Callable[[Request], tuple[str, str]]  # engine and precision
 
 DEFAULT_SIZE = 224
 _AUGMENT_SPEC = "rotation=30,zoom=0.2,horizontal_flip"
@@ -76,8 +76,8 @@ def complete_settings(
     old_embeddings : mapping of embedding name to width
         Embeddings of the file.
     device : {"auto", "cpu", "gpu"}
-    choose : callable, optional
-        Chooses engine and precision, as `choose_engine` does. Another machine may compute.
+    choose : callable (Request) -> (engine, precision), optional
+        Chooses both for a new file, as `choose_engine` does. Another machine may compute.
 
     Returns
     -------
@@ -126,8 +126,12 @@ def choose_backbone(settings: Settings, old: Spec | None = None) -> Chosen:
     ------
     ParameterError, WeightsError, EngineError
         If a declared network can't be used, see `OpenNetwork.for_size`.
+    SpecError
+        If this version doesn't have the backbone of the file.
     """
     named = settings.backbone or (old.backbone if old else DEFAULT_BACKBONE)
+    if old is not None and named == old.backbone:
+        old.find_backbone()  # raises if this version doesn't have it
     layers, declaration = as_list(settings.layers), old.declaration if old else None
     network, known = None, None
     if old is not None and declaration is not None and named == old.backbone:
@@ -235,10 +239,9 @@ def make_spec(
     """
     value_range = parse_value_range(settings.value_range) or (old.value_range if old else None)
     if not isinstance(backbone, str):
-        spec = _declared_spec(settings, backbone, size, device, old)
-        return replace(spec, value_range=value_range)
+        spec = replace(_declared_spec(settings, backbone, size, old), value_range=value_range)
+        return _with_engine(spec, settings, names, device, old, choose)
     record = find_backbone(backbone)
-    engine, precision = "none", "float32"
     weights, seed, sha256, top_sha256 = "none", None, None, None
     if not record.trained:
         _refuse_settings_of_weights(settings, backbone)
@@ -249,46 +252,60 @@ def make_spec(
         seed = _seed(settings, old) if weights == "random" else None
         top = needs_top(record, names)
         sha256, top_sha256 = _hashes(record, settings, weights, seed, top, old)
-        engine, precision = choose(settings.engine, settings.precision, device, size, old)
-    return Spec(
+    spec = Spec(
         backbone=backbone,
         size=size,
-        precision=precision,
+        precision="float32",
         weights=weights,
         weights_sha256=sha256,
         top_sha256=top_sha256,
         random_state=seed,
         preprocessing=record.preprocessing.describe(),
         value_range=value_range,
-        engine=engine,
-        quantization=old.quantization if old and old.precision == precision else None,
+        engine="none",
+    )
+    return _with_engine(spec, settings, names, device, old, choose) if record.trained else spec
+
+
+def _with_engine(
+    spec: Spec,
+    settings: Settings,
+    names: Sequence[str],
+    device: str,
+    old: Spec | None,
+    choose: Choose,
+) -> Spec:
+    """Add engine and precision; those of a file stay unless others are asked for.
+
+    With an old spec there may be nothing to compute, so that the engine need not be installed.
+    """
+    engine, precision = named(settings.engine, settings.precision)
+    if old is None:
+        engine, precision = choose(Request(spec, tuple(names), device, engine, precision))
+        return replace(spec, engine=engine, precision=precision)
+    precision = precision or old.precision
+    quantization = old.quantization if old.precision == precision else None
+    return replace(
+        spec, engine=engine or old.engine, precision=precision, quantization=quantization
     )
 
 
 def _declared_spec(
-    settings: Settings,
-    backbone: DeclaredBackbone,
-    size: tuple[int, int],
-    device: str,
-    old: Spec | None,
+    settings: Settings, backbone: DeclaredBackbone, size: tuple[int, int], old: Spec | None
 ) -> Spec:
-    """Complete the settings of a user's own network.
-
-    With an old spec there may be nothing to compute, so that the engine need not be installed.
-    """
-    if settings.random_state is not None:
+    """Complete the settings of a declared network but for engine and precision."""
+    seed = _seed(settings, old) if backbone.weights == RANDOM else None
+    if settings.random_state is not None and seed is None:
         raise ParameterError(f"backbone {backbone.declaration.name} takes no --random-state")
-    engine, precision = choose_for_declared(
-        settings.engine, settings.precision, device, installed=old is None
-    )
     return Spec(
         backbone=backbone.declaration.name,
         size=size,
-        precision=precision,
+        precision="float32",
         weights=backbone.weights,
         weights_sha256=backbone.sha256,
+        random_state=seed,
         preprocessing=backbone.record.preprocessing.describe(),
-        engine=engine,
+        engine="none",
         declaration=backbone.declaration,
     )
 

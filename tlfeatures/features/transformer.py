@@ -64,10 +64,12 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         "imagenet", "random", or the path of a file of Keras weights. For a network of your own: the
         path of its ONNX file, if it isn't in the folder of the declaration.
     precision : {"auto", "float32", "bfloat16", "int8"}
-        Precision of the forward pass. With int8, `fit` must see images like those to be
+        Precision of the forward pass; "auto" is float32, or bfloat16 where it is faster and the
+        embeddings are nearly the same. With int8, `fit` must see images like those to be
         transformed.
-    engine : {"auto", "keras", "openvino", "ncnn"}
-        Library that computes the forward pass; "auto" is the fastest one that is installed.
+    engine : {"auto", "keras", "openvino", "ncnn", "onnxruntime"}
+        Library that computes the forward pass; "auto" is the fastest one that is installed, as
+        `extract` measured it on this machine, else by a fixed order.
     device : {"auto", "cpu", "gpu"}
         Where the forward pass is computed.
     batch_size : int or "auto"

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tlfeatures.errors import ParameterError
+from tlfeatures.features.backbones.declaration import has_unknown_format
 from tlfeatures.features.backbones.table import BACKBONES
 from tlfeatures.features.spec import Spec
 from tlfeatures.metrics.scores import score_name
@@ -259,12 +260,17 @@ def _spec_of(spec: Facts, embedding: str) -> Iterator[str]:
 
 def _declared_settings(spec: Facts) -> dict[str, str]:
     """Return what the declaration of a network says about its layers."""
-    if not spec.get("declaration"):
-        return {}
+    declaration = _known_declaration(spec)
     return {
         f"layer {output['layer']}": f"tensor {output['tensor']}, {_shape(output['shape'])}"
-        for output in spec["declaration"]["outputs"]
+        for output in (declaration["outputs"] if declaration else ())
     }
+
+
+def _known_declaration(spec: Facts) -> Facts | None:
+    """Return the declaration; None without one, or if it is in the format of a newer version."""
+    declaration: Facts | None = spec.get("declaration")
+    return None if has_unknown_format(declaration) else declaration
 
 
 def _shape(numbers: Sequence[int]) -> str:
@@ -289,7 +295,7 @@ def _all_weights(facts: Facts) -> Iterator[str]:
 
 def _weights(spec: Facts) -> Iterator[str]:
     sha256 = spec["weights_sha256"]
-    backbone = BACKBONES.get(spec["backbone"])
+    backbone, declaration = BACKBONES.get(spec["backbone"]), _known_declaration(spec)
     if sha256 is None:
         yield f"The backbone {_text(spec['backbone'])} has no weights."
         return
@@ -299,12 +305,12 @@ def _weights(spec: Facts) -> Iterator[str]:
         )
     elif backbone is not None and backbone.is_published(sha256):
         yield f"{backbone.credit(link=True)}."
-    elif spec.get("declaration"):
-        yield from _declared(spec["declaration"])
+    elif declaration is not None:
+        yield from _declared(declaration)
     else:
         yield "The weights come from a file; this program doesn't know their licence."
     yield ""
-    hashed = "ONNX file" if spec.get("declaration") else "convolution tensors"
+    hashed = "convolution tensors" if declaration is None else "ONNX file"
     yield f"sha256 of the {hashed}: `{sha256}`"
     if spec["top_sha256"]:
         yield ""

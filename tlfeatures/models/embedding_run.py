@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.errors import ImageError, ModelError, ParameterError
-from tlfeatures.features.backbones.table import BACKBONES, embedding_widths
+from tlfeatures.features.backbones.table import embedding_widths
 from tlfeatures.features.combined import BackbonePart, join, join_backbones, parts_of
 from tlfeatures.features.embed import ComputeOptions, Embedder, EmbeddingRun
 from tlfeatures.features.images.few_levels import FewLevels
 from tlfeatures.features.images.read_ahead import ImageToRead, Key
+from tlfeatures.features.spec import no_such_backbone
 from tlfeatures.models.fitted_head import FittedHead
 
 _TOGETHER = 512  # images whose rows of all backbones are in memory at the same time
@@ -164,10 +165,7 @@ def widths_of(backbones: Sequence[BackbonePart]) -> list[int]:
 def _widths(part: BackbonePart) -> dict[str, int]:
     name, backbone = part.spec.backbone, part.spec.known_backbone
     if backbone is None:
-        raise ModelError(
-            f"the model needs the backbone {name!r}, but this version has {', '.join(BACKBONES)}; "
-            "use the version that wrote the model, or extract and fit again"
-        )
+        raise ModelError(f"the model can't embed images: {no_such_backbone(name)}")
     try:
         return embedding_widths(backbone, parts_of(part.embedding), [], part.spec.size)
     except ParameterError as error:

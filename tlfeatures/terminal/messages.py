@@ -30,8 +30,8 @@ def show_messages(verbose: bool) -> None:
     package = logging.getLogger("tlfeatures")
     package.handlers = [handler]
     package.setLevel(logging.INFO if verbose else logging.WARNING)
-    # Messages that explain a wait or give an address: downloads, calibration, the dashboard.
-    for name in ("backbones.download", "calibrate", "cluster"):
+    # Messages that explain a wait or give an address: downloads, measuring, the dashboard.
+    for name in ("backbones", "calibrate", "cluster", "measure_engines"):
         logging.getLogger(f"tlfeatures.features.{name}").setLevel(logging.INFO)
     # Pillow warns of unusual metadata, which doesn't matter: only the pixels are used.
     warnings.filterwarnings("ignore", module="PIL")

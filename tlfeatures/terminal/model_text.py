@@ -103,7 +103,9 @@ def _checked(check: Check) -> list[str]:
 
 def render_info(facts: dict[str, Any]) -> str:
     """The facts of `tlfeatures.models.describe.describe`, one per line."""
+    from tlfeatures.features.backbones.declaration import has_unknown_format
     from tlfeatures.features.backbones.table import BACKBONES
+    from tlfeatures.features.spec import no_such_backbone
     from tlfeatures.models.backbone_facts import plain_backbones
 
     lines = []
@@ -128,11 +130,9 @@ def render_info(facts: dict[str, Any]) -> str:
     if any(spec["weights"] == "random" for spec in specs):
         lines.append(RANDOM_WEIGHTS)
     for spec in specs:
-        if spec["backbone"] not in BACKBONES and spec["declaration"] is None:
-            lines.append(
-                f"this version of tlfeatures has no backbone {spec['backbone']}, so it can't embed "
-                f"images for this file (backbones: {', '.join(BACKBONES)})"
-            )
+        backbone, declaration = spec["backbone"], spec["declaration"]
+        if (backbone not in BACKBONES and declaration is None) or has_unknown_format(declaration):
+            lines.append(no_such_backbone(backbone))
     return "\n".join(lines)
 
 

@@ -18,12 +18,11 @@ from tlfeatures.features.cluster.worker import (
     why_unreadable,
 )
 from tlfeatures.features.embed import ComputeOptions
-from tlfeatures.features.engines.choose import choose_engine
+from tlfeatures.features.engines.choose import Request
 from tlfeatures.features.images.identify import UNREADABLE, Identities, Manifest
 from tlfeatures.features.plan import Plan
 from tlfeatures.features.sources.folders import list_images
 from tlfeatures.features.sources.locations import absolute_location
-from tlfeatures.features.spec import Spec
 
 logger = logging.getLogger(__name__)
 
@@ -68,19 +67,10 @@ def identify_on(
     return Manifest(images, digests, [stamp for _, stamp in identified])
 
 
-def choose_engine_on(
-    workers: Workers,
-    engine: str | None,
-    precision: str | None,
-    device: str,
-    size: tuple[int, int],
-    old: Spec | None = None,
-) -> tuple[str, str]:
-    """Choose engine and precision as `choose_engine` does, by what is installed on a worker."""
-    if old is not None:  # the file decides
-        return choose_engine(engine, precision, device, size, old)
-    arguments = (engine, precision, device, size)
-    return call_once(workers, choose_engine_on_worker, arguments, workers.resources(device))
+def choose_engine_on(workers: Workers, request: Request) -> tuple[str, str]:
+    """Choose engine and precision on a worker: by what is installed and was measured there."""
+    resources = workers.resources(request.device)
+    return call_once(workers, choose_engine_on_worker, request, resources)
 
 
 def calibrate_on(workers: Workers, plan: Plan, options: ComputeOptions) -> Quantization:

@@ -24,7 +24,7 @@ from tlfeatures.features.calibrate import calibrate
 from tlfeatures.features.cluster.client import threads_of_worker
 from tlfeatures.features.cluster.orders import Receipt, Recipe, ShardOrder
 from tlfeatures.features.embed import Batch, ComputeOptions, Embedder, EmbeddingRun
-from tlfeatures.features.engines.choose import choose_engine
+from tlfeatures.features.engines.choose import Request, choose_engine
 from tlfeatures.features.file.create import Contents, create
 from tlfeatures.features.file.format import Header
 from tlfeatures.features.file.reader import Reader, open_embeddings, read_header
@@ -58,11 +58,9 @@ def identify_images(
         return list(pool.map(identify, locations, (earlier for _, earlier in images)))
 
 
-def choose_engine_on_worker(
-    arguments: tuple[str | None, str | None, str, tuple[int, int]],
-) -> tuple[str, str]:
-    """Choose the engine and the precision that are the fastest on this worker."""
-    return choose_engine(*arguments)
+def choose_engine_on_worker(request: Request) -> tuple[str, str]:
+    """Choose engine and precision for this worker; see `choose_engine`."""
+    return choose_engine(request)
 
 
 def calibrate_on_worker(

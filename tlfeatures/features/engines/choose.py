@@ -1,25 +1,30 @@
-"""The table of engines, and which of them is the fastest on this machine.
+"""The table of engines, and which of them computes a new file.
 
-Keras is always installed. The others are extras of this package that compute the same function on a
-CPU, faster: `pip install 'tlfeatures[openvino]'`, `'tlfeatures[ncnn]'`. An engine is part of the
-spec: a file records what made it, and is updated by the same one. ONNX Runtime
-(`'tlfeatures[onnx]'`) computes users' own networks, and no other backbone. A new engine is a module
-of its own, which imports its library in functions only, and an entry in `ENGINES`.
+Keras and ONNX Runtime are always installed, and ncnn where it has wheels. OpenVINO is an extra of
+this package: `pip install 'tlfeatures[openvino]'`. An engine is part of the spec: a file
+records what made it, and is updated by the same one. A new engine is a module of its own, which
+imports its library in functions only, an entry in `ENGINES`, and a place in `_rank`.
+
+`choose_engine` measures nothing. It takes what `tlfeatures.features.measure_engines` measured on
+this machine in an earlier run, else the first engine of a fixed order.
 """
 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from tlfeatures.errors import EngineError, ParameterError
 from tlfeatures.features.backbones.record import Backbone
-from tlfeatures.features.engines import keras_engine
-from tlfeatures.features.engines.engine import Engine
+from tlfeatures.features.backbones.tensors import Weights
+from tlfeatures.features.engines import keras_declared, keras_engine, onnxruntime_engine, speeds
+from tlfeatures.features.engines.engine import Engine, LoadedBackbone
 from tlfeatures.features.engines.ncnn_engine import NcnnBackbone
-from tlfeatures.features.engines.onnxruntime_engine import OnnxRuntimeBackbone
 from tlfeatures.features.engines.openvino_engine import OpenVINOBackbone
+from tlfeatures.features.engines.speeds import Way
 from tlfeatures.features.spec import PRECISIONS, Spec
+from tlfeatures.machine import find_processor, gpu_drivers
 from tlfeatures.names import unknown_name
 
 
@@ -36,41 +41,83 @@ def _is_declared(backbone: Backbone) -> bool:
     return backbone.declared_format == "onnx"
 
 
+def _is_onnx_graph(backbone: Backbone) -> bool:
+    return _is_described(backbone) or _is_declared(backbone)
+
+
+def _loads_keras(backbone: Backbone) -> bool:
+    return _is_keras_application(backbone) or keras_declared.loads(backbone)
+
+
+def _load_by_keras(
+    spec: Spec, names: Sequence[str], device: str, weights: Weights, threads: int | None
+) -> LoadedBackbone:
+    load = keras_engine.load if spec.declaration is None else keras_declared.load
+    return load(spec, names, device, weights, threads)
+
+
 DECLARED = "onnxruntime"  # the one engine of users' own networks
 
 ENGINES = {
     "keras": Engine(
-        ("float32", "bfloat16"), _is_keras_application, keras_engine.load, "keras", gpu=True
+        ("float32", "bfloat16"),
+        _loads_keras,
+        _load_by_keras,
+        "keras",
+        gpu=True,
+        start_seconds=6.0,  # of which TensorFlow takes most
     ),
     "openvino": Engine(
-        ("float32", "bfloat16", "int8"), _is_described, OpenVINOBackbone, "openvino"
+        ("float32", "bfloat16", "int8"),
+        _is_onnx_graph,
+        OpenVINOBackbone,
+        "openvino",
+        requirement="'tlfeatures[openvino]'",
     ),
     "ncnn": Engine(("float32",), _is_described, NcnnBackbone, "ncnn"),
-    DECLARED: Engine(("float32",), _is_declared, OnnxRuntimeBackbone, "onnxruntime", extra="onnx"),
+    DECLARED: Engine(("float32",), _is_declared, onnxruntime_engine.load, "onnxruntime", gpu=True),
 }
 
-# The fastest first, as measured (see benchmarks/). ncnn has Winograd's convolutions, whose larger
-# kernels take as long to read for a small image as for a large one; OpenVINO has convolutions of
-# bfloat16 and of 8-bit integers.
-_FASTEST = {
-    "float32": ("ncnn", "openvino", "keras"),
-    "bfloat16": ("openvino", "keras"),
-    "int8": ("openvino",),
-}
-_FASTEST_OF_SMALL = ("openvino", "keras", "ncnn")
-_SMALL = 80 * 80
+# Networks that were measured with their published weights: the cosine of each row in bfloat16 to
+# the same row in float32 is at least 0.9999. Others fall to 0.90 (MobileNetV2).
+_CLOSE_IN_BFLOAT16 = ("vgg16", "squeezenet1-1")
+
+# Least cosine of a row to the same row in float32, of a precision that is chosen by itself.
+LEAST_COSINE = 0.999
+
+_SMALL, _MEDIUM = 80 * 80, 192 * 192  # pixels of an image
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be embedded, before engine and precision are chosen.
+
+    Attributes
+    ----------
+    spec : Spec
+        Its engine and precision have no meaning yet.
+    names : tuple of str
+        The embeddings wanted, `LAYER.POOLING`.
+    device : {"auto", "cpu", "gpu"}
+    engine, precision : str or None
+        What the user asks for; None and "auto" leave the choice to this package.
+    """
+
+    spec: Spec
+    names: tuple[str, ...]
+    device: str = "auto"
+    engine: str | None = None
+    precision: str | None = None
 
 
 class Hardware:
-    """Tells whether this machine multiplies bfloat16 in hardware. Tests replace this class."""
+    """Tells how this machine multiplies bfloat16. Tests replace this class."""
 
-    def cpu_has_bfloat16(self) -> bool:
-        """Whether the CPU does, according to the flags that Linux lists."""
-        try:
-            flags = set(Path("/proc/cpuinfo").read_text().split())
-        except OSError:  # not Linux
-            return False
-        return bool(flags & {"amx_bf16", "avx512_bf16"})
+    def cpu_bfloat16(self) -> str | None:
+        """Name the instructions for it, amx_bf16 or avx512_bf16, by the flags that Linux lists."""
+        listed = find_processor().instructions or ()
+        names = {"AMX-BF16": "amx_bf16", "AVX512-BF16": "avx512_bf16"}
+        return next((names[each] for each in names if each in listed), None)
 
     def gpu_has_bfloat16(self, device: str) -> bool | None:
         """Whether the GPU of a `device` does; None without a GPU.
@@ -83,34 +130,23 @@ class Hardware:
 
 
 def _may_have_gpu() -> bool:
-    drivers = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # NVIDIA's, AMD's, Windows's
-    return sys.platform != "linux" or any(Path(path).exists() for path in drivers)
+    return sys.platform != "linux" or bool(gpu_drivers())
 
 
 HARDWARE = Hardware()
 
 
-def choose_engine(
-    engine: str | None,
-    precision: str | None,
-    device: str,
-    size: tuple[int, int],
-    old: Spec | None = None,
-    hardware: Hardware = HARDWARE,
-) -> tuple[str, str]:
-    """Fill in the engine and the precision that the user left out.
+def choose_engine(request: Request, count: int = 1000, hardware: Hardware = HARDWARE) -> Way:
+    """Choose what the user left open, without measuring anything.
+
+    Engine and precision are those that are done first by this machine's kept measurements. Without
+    any, they are the first ones that are installed in a fixed order.
 
     Parameters
     ----------
-    engine, precision : str or None
-        None and "auto" stand for what the file was made with. Without a file they stand for
-        bfloat16 where the hardware multiplies it, and for the fastest installed engine of the
-        precision; on a GPU that is Keras.
-    device : {"auto", "cpu", "gpu"}
-    size : (int, int)
-        Height and width of the images that enter the backbone, in pixels.
-    old : Spec, optional
-        The spec of the file that is updated.
+    request : Request
+    count : int
+        Number of images, if it is known.
     hardware : Hardware, optional
         This machine's if not given.
 
@@ -122,51 +158,152 @@ def choose_engine(
     Raises
     ------
     ParameterError
-        If there is no such engine or precision, or they don't go together.
+        If there is no such engine or precision, they don't go together, or can't compute this
+        backbone.
     EngineError
         If the engine isn't installed.
+    """
+    ways = possible_ways(request, hardware)
+    allowed = [way for way in installed(ways) if may_round(request, way)]
+    way = (allowed or ways)[0]
+    check_engine(*way, request.device)
+    if len(allowed) < 2 or uses_gpu(request, hardware):
+        return way
+    kept = speeds.read(speeds.workload_of(request.spec, request.names), ENGINES)
+    known = {other: kept[other] for other in allowed if other in kept and is_close(kept[other])}
+    return min(known, key=lambda other: known[other].seconds(count)) if way in known else way
+
+
+def installed(ways: list[Way]) -> list[Way]:
+    """Leave out the engines that aren't installed."""
+    return [way for way in ways if ENGINES[way[0]].installed]
+
+
+def possible_ways(request: Request, hardware: Hardware = HARDWARE) -> list[Way]:
+    """List the engines and precisions that can compute what is requested.
+
+    Returns
+    -------
+    list of (engine, precision)
+        At least one. The fastest ones are first, as far as this is known without measuring.
+        Whether they are installed isn't considered.
+
+    Raises
+    ------
+    ParameterError
+        If there are none.
+    """
+    backbone = request.spec.find_backbone()
+    engine, precision = named(request.engine, request.precision)
+    if engine is not None:
+        check_loads(engine, backbone)
+    able = [
+        name
+        for name, candidate in ENGINES.items()
+        if engine in (None, name) and candidate.loads(backbone)
+    ]
+    if engine is not None and precision is not None:
+        return [(engine, precision)]
+    ways = [
+        way
+        for way in _rank(request.spec.size, _gpu_bfloat16(request, hardware), hardware)
+        if way[0] in able and precision in (None, way[1]) and way[1] in ENGINES[way[0]].precisions
+    ]
+    if not ways:
+        precisions = {name for each in able for name in ENGINES[each].precisions}
+        raise ParameterError(
+            f"the backbone {backbone.name} is computed in {' or '.join(sorted(precisions))}, not "
+            f"in {precision}: leave out --precision"
+        )
+    on_device = [way for way in ways if request.device != "gpu" or ENGINES[way[0]].gpu]
+    return on_device or ways
+
+
+def named(engine: str | None, precision: str | None) -> tuple[str | None, str | None]:
+    """Return engine and precision as the user names them; None for "auto".
+
+    Raises
+    ------
+    ParameterError
+        If there is no such engine or precision.
     """
     if engine not in (None, "auto", *ENGINES):
         raise unknown_name("engine", str(engine), ("auto", *ENGINES))
     if precision not in (None, "auto", *PRECISIONS):
         raise unknown_name("precision", str(precision), ("auto", *PRECISIONS))
-    engine = None if engine == "auto" else engine
-    precision = None if precision == "auto" else precision
-    if old is not None:
-        engine, precision = engine or old.engine, precision or old.precision
-    if precision is None:
-        precision = _fastest_precision(engine, device, hardware)
-    if engine is None:
-        engine = _fastest_engine(precision, device, size, hardware)
-    if old is None:  # else the plan compares them with the file, which may have nothing to do
-        check_engine(engine, precision, device)
-    return engine, precision
+    return None if engine == "auto" else engine, None if precision == "auto" else precision
 
 
-def choose_for_declared(
-    engine: str | None, precision: str | None, device: str, *, installed: bool = True
-) -> tuple[str, str]:
-    """Return the engine and the precision of a user's own network; see `choose_engine`.
+def may_round(request: Request, way: Way) -> bool | None:
+    """Whether the precision of `way` may replace float32 without asking the user's images.
 
-    Parameters
-    ----------
-    engine, precision, device
-        See `choose_engine`.
-    installed : bool
-        Whether the engine must be installed and fit the device.
+    None: their first batch decides. Random weights are no evidence: with them, bfloat16 looks
+    exact for every network.
     """
-    given = {
-        "--engine": engine not in (None, "auto", DECLARED),
-        "--precision": precision not in (None, "auto", "float32"),
-    }
-    options = " ".join(option for option, is_given in given.items() if is_given)
-    if options:
+    spec, (_, precision) = request.spec, way
+    if precision == "float32" or request.precision not in (None, "auto"):
+        return True
+    if spec.weights == "random":
+        return False
+    published = spec.weights == "imagenet" or spec.find_backbone().is_published(spec.weights_sha256)
+    return True if published and spec.backbone in _CLOSE_IN_BFLOAT16 else None
+
+
+def is_close(speed: speeds.Speed) -> bool:
+    """Whether measured rows are close enough to float32; rows in float32 have no cosine."""
+    return speed.cosine is None or speed.cosine >= LEAST_COSINE
+
+
+def uses_gpu(request: Request, hardware: Hardware = HARDWARE) -> bool:
+    """Whether a GPU would compute: then nothing is measured."""
+    return request.device == "gpu" or _gpu_bfloat16(request, hardware) is not None
+
+
+def _gpu_bfloat16(request: Request, hardware: Hardware) -> bool | None:
+    """Whether the GPU multiplies bfloat16; None without one, or without an engine that uses it."""
+    backbone, (engine, _) = request.spec.find_backbone(), named(request.engine, None)
+    on_gpu = any(
+        candidate.gpu and engine in (None, name) and candidate.loads(backbone)
+        for name, candidate in ENGINES.items()
+    )
+    return hardware.gpu_has_bfloat16(request.device) if on_gpu else None
+
+
+def _rank(size: tuple[int, int], gpu: bool | None, hardware: Hardware) -> list[Way]:
+    """Order engines and precisions, the fastest first, as measured (see benchmarks/).
+
+    ncnn has Winograd's convolutions, whose larger kernels take as long to read for a small image as
+    for a large one. In bfloat16 OpenVINO is 10 times as fast as in float32 with AMX, and 2 times
+    with AVX512-BF16: of large images, ncnn then computes about as many in float32. Keras is last on
+    a CPU, because TensorFlow takes seconds to start.
+    """
+    pixels = size[0] * size[1]
+    names = ["openvino", "ncnn"] if pixels < _SMALL else ["ncnn", "openvino"]
+    float32 = [(name, "float32") for name in (*names, "onnxruntime")]
+    openvino, keras = ("openvino", "bfloat16"), ("keras", "bfloat16")
+    instructions = hardware.cpu_bfloat16()
+    if gpu is not None:
+        on_gpu = [*([keras] if gpu else []), ("keras", "float32"), ("onnxruntime", "float32")]
+        ranked = [*on_gpu, *float32, keras, openvino]
+    elif instructions == "amx_bf16":
+        ranked = [openvino, keras, *float32]
+    elif instructions is None:  # Keras computes bfloat16 anyway, slowly
+        ranked = [*float32, ("keras", "float32"), keras, openvino]
+    elif pixels < _MEDIUM:
+        ranked = [openvino, *float32, keras]
+    else:
+        ranked = [float32[0], openvino, *float32[1:], keras]
+    listed = [*ranked, ("keras", "float32"), ("openvino", "int8")]
+    return list(dict.fromkeys(listed))
+
+
+def check_loads(engine: str, backbone: Backbone) -> None:
+    """Raise `ParameterError` if an engine can't load a backbone; it names those that can."""
+    if not ENGINES[engine].loads(backbone):
+        able = [name for name, other in ENGINES.items() if other.loads(backbone)]
         raise ParameterError(
-            f"a declared backbone is computed by {DECLARED} in float32: leave out {options}"
+            f"engine {engine} can't load the backbone {backbone.name}; there are: {', '.join(able)}"
         )
-    if installed:
-        check_engine(DECLARED, "float32", device)
-    return DECLARED, "float32"
 
 
 def check_engine(engine: str, precision: str, device: str) -> None:
@@ -182,29 +319,5 @@ def check_engine(engine: str, precision: str, device: str) -> None:
     if device == "gpu" and not chosen.gpu:
         raise ParameterError(f"engine {engine} has no GPU: leave out --engine, or --device")
     if not chosen.installed:
-        extra = chosen.extra or chosen.package
-        raise EngineError(f"engine {engine} is not installed: pip install 'tlfeatures[{extra}]'")
-
-
-def _fastest_precision(engine: str | None, device: str, hardware: Hardware) -> str:
-    """Choose bfloat16 where the hardware has it: 2 times as fast with AVX512-BF16, 10 with AMX."""
-    if engine is not None and "bfloat16" not in ENGINES[engine].precisions:
-        return "float32"
-    gpu = None
-    if engine is None or ENGINES[engine].gpu:
-        gpu = hardware.gpu_has_bfloat16(device)
-    native = hardware.cpu_has_bfloat16() if gpu is None else gpu
-    return "bfloat16" if native else "float32"
-
-
-def _fastest_engine(precision: str, device: str, size: tuple[int, int], hardware: Hardware) -> str:
-    if device == "gpu":
-        return "keras"
-    if precision != "int8" and hardware.gpu_has_bfloat16(device) is not None:
-        return "keras"
-    if precision == "bfloat16" and not hardware.cpu_has_bfloat16():
-        return "keras"  # the only one that computes it anyway, slowly
-    small = precision == "float32" and size[0] * size[1] < _SMALL
-    names = _FASTEST_OF_SMALL if small else _FASTEST[precision]
-    installed = [name for name in names if ENGINES[name].installed]
-    return (installed or list(names))[0]
+        needed = chosen.requirement or chosen.package
+        raise EngineError(f"engine {engine} is not installed: pip install {needed}")

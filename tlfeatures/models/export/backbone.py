@@ -10,6 +10,7 @@ from tlfeatures.features.engines.load import find_weights
 from tlfeatures.features.engines.onnx_backbone import backbone_nodes
 from tlfeatures.features.engines.onnx_graph import Graph, Value, row_squares
 from tlfeatures.features.spec import Spec
+from tlfeatures.models.export.declared import add_declared
 from tlfeatures.models.fitted_head import FittedHead
 
 
@@ -62,6 +63,9 @@ def add_backbone(
     """
     parts = parts_of(embedding)
     opened = find_weights(spec, parts, weights)
+    if spec.declaration is not None and opened is not None:
+        rows = add_declared(graph, images, spec.declaration, spec.size, parts, opened.content)
+        return _joined(graph, rows)
     tensors = opened.tensors if opened else None
     rows = backbone_nodes(graph, images, spec.in_float32(), parts, tensors)
     return _joined(graph, rows)

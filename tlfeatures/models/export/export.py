@@ -135,7 +135,7 @@ def export(
         check = list_images(check)  # raises its errors before the work
     model = model if isinstance(model, Model) else Model.load(model)
     spec = only_spec(model)
-    data = _graph_of(model, weights).SerializeToString()
+    data = _serialized(_graph_of(model, weights))
     _check_runs(data, model)
     checked = None if check is None else check_export(data, model, check, weights)
     if checked is not None and not checked.passed:
@@ -211,11 +211,6 @@ def _graph_of(model: Model, weights: str | None) -> Any:
 
     check_width(model)
     spec = only_spec(model)
-    if spec.declaration is not None:
-        raise ModelError(
-            f"a model on a declared backbone ({spec.backbone}) can't be exported yet: use "
-            "`tlfeatures predict`, or fit on vgg16"
-        )
     graph = Graph()
     rows = add_backbone(graph, "images", spec, model.embedding, weights)
     probabilities, labels = add_head(graph, model.head, rows, model.info["columns"])
@@ -235,6 +230,15 @@ def _graph_of(model: Model, weights: str | None) -> Any:
     )
     helper.set_model_props(onnx_model, _facts(model))
     return onnx_model
+
+
+def _serialized(onnx_model: Any) -> bytes:
+    try:
+        return bytes(onnx_model.SerializeToString())
+    except Exception as error:  # protobuf's own classes, which differ between its versions
+        raise ModelError(
+            "the graph has more than 2 GB, the limit of an ONNX file: fit on a smaller backbone"
+        ) from error
 
 
 def _check_runs(data: bytes, model: Model) -> None:
@@ -297,6 +301,11 @@ def _how_to_use(spec: Spec) -> str:
         "probabilities: float32 (n, k), in the order of the metadata's labels; label: the class "
         "that the head decides for."
     )
+    if spec.declaration is not None:
+        text += (
+            f" The network is {spec.backbone}; source: {spec.declaration.source or 'not stated'}; "
+            f"licence: {spec.declaration.licence or 'not stated'}."
+        )
     backbone = spec.known_backbone
     if backbone is not None and backbone.is_published(spec.weights_sha256):
         text += f" The weights are those of {backbone.credit()}."

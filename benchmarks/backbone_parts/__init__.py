@@ -1,0 +1,1 @@
+"""The parts of `backbones.py`, a module for each of its tables."""
