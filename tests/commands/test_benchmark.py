@@ -205,6 +205,7 @@ def test_a_dataset_without_a_file_is_described_by_its_spec():
         "spec": data.spec.to_dict(),
         "provenance": {},
         "near_duplicates": 0.3,
+        "images_per_second": None,
     }
     assert study.facts["groups_from"] == "given in Python"
 

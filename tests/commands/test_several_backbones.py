@@ -29,6 +29,8 @@ from tlfeatures import (
 from tlfeatures.cli import main
 from tlfeatures.errors import DatasetError, FormatError, ModelError, ParameterError, SpecError
 from tlfeatures.features.combined import join
+from tlfeatures.features.engines.choose import ENGINES
+from tlfeatures.features.engines.speeds import Speed, keep, workload_of
 from tlfeatures.models import embedding_run
 from tlfeatures.models.evaluate import evaluate
 from tlfeatures.models.model_file import model_bytes
@@ -246,7 +248,17 @@ def test_a_benchmark_ranks_it_with_its_parts(benched, no_fits):
     assert entry.facts["columns"] == 83
     assert load_benchmark("out").comparison == benched.comparison
     no_fits()
-    again = run_benchmark(FILES, heads="logreg", embeddings=PARTS, cv=3, out="out")
+    twice = [PARTS, NAME, "pixels.h5:grid8.avg"]  # the first two are one embedding
+    shown = []
+    again = run_benchmark(
+        FILES,
+        heads="logreg",
+        embeddings=twice,
+        cv=3,
+        out="out",
+        progress=lambda done, total: shown.append(total),
+    )
+    assert set(shown) == {6}  # folds of two embeddings
     assert again.computed == 0
     assert len(again.entries) == 6
 
@@ -300,6 +312,21 @@ def test_a_page_of_one_backbone_has_no_comparison_of_backbones(folder):
     run_benchmark("pixels.h5", heads="dummy", cv=3, out="one")
     report("one", "one.html", without=["images", "map", "audit", "learning-curve"])
     assert "Which backbone pays?" not in (folder / "one.html").read_text()
+
+
+def test_the_speed_of_a_backbone_is_shown_if_it_was_measured(folder):
+    spec = load_dataset("net.h5").spec
+    other = next(name for name in ENGINES if name != spec.engine)
+    measured = {spec.engine: Speed(1234.5, 1.0), other: Speed(9.0, 1.0)}
+    ways = {(engine, spec.precision): speed for engine, speed in measured.items()}
+    keep(workload_of(spec, ("features.none",)), ways, ENGINES)
+    result = run_benchmark(FILES, heads="centroid", embeddings=["grid8.avg", "features"], out="out")
+    speeds = {each.name: each.images_per_second for each in result.comparison.backbones}
+    assert speeds == {"pixels": None, "small": 1234.5}
+    assert "(80 numbers per image, 1,234.5 images/s)" in " ".join(result.verdict)
+    report("out", "page.html", without=["images", "map", "audit", "learning-curve"])
+    assert '<td data-value="1234.5">1,234.5</td>' in (folder / "page.html").read_text()
+    assert load_benchmark("out").comparison == result.comparison
 
 
 def test_a_file_that_has_changed_is_noticed(benched, photos):

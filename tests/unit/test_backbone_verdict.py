@@ -92,9 +92,52 @@ def test_joining_does_not_pay_if_one_backbone_has_the_best_score():
 
 
 def test_one_backbone_is_not_compared():
-    assert rank_backbones(["vgg16", "vgg16"], [{"columns": 3}] * 2) == []
-    found = rank_backbones(["b", "a", "b", "a"], [{"columns": place} for place in range(4)])
-    assert found == [BackboneRank("b", 0, 0), BackboneRank("a", 1, 1)]
+    entries = [{"columns": place, "file": "gone.h5"} for place in range(4)]
+    assert rank_backbones(["vgg16"] * 4, entries, {}) == []
+    found = rank_backbones(["b", "a", "b", "a"], entries, {})
+    assert [(each.name, each.place, each.columns) for each in found] == [("b", 0, 0), ("a", 1, 1)]
+
+
+def with_speeds(comparison, *speeds):
+    backbones = [
+        replace(backbone, images_per_second=speed)
+        for backbone, speed in zip(comparison.backbones, speeds, strict=True)
+    ]
+    return replace(comparison, backbones=backbones)
+
+
+@pytest.mark.parametrize(
+    ("interval", "speeds", "pays"),
+    [
+        ([-0.016, 0.008], (3.6, 60.0), True),
+        ([-0.016, 0.008], (50.0, 60.0), False),  # hardly faster
+        ([-0.03, 0.022], (3.6, 60.0), False),  # not surely as good
+        ([-0.016, 0.008], (None, 60.0), False),
+        ([-0.016, 0.008], (3.6, None), False),
+    ],
+)
+def test_a_backbone_that_is_as_good_and_much_faster_pays(interval, speeds, pays):
+    comparison = with_speeds(compared(second_of("not different", -0.004, interval)), *speeds)
+    lines = backbone_lines(comparison)
+    said = "lite0 pays: it is as good as vgg16 and 16.7 times as fast."
+    assert (lines[-1] == said) == pays
+    assert len(lines) == 2 + pays
+    for line, speed in zip(lines, speeds, strict=False):
+        assert ("images/s" in line) == (speed is not None)
+
+
+def test_the_speed_of_joined_backbones_is_that_of_all_one_after_the_other():
+    speeds = {"vgg16": 3.0, "lite0": 60.0}
+    joined = {name: {"images_per_second": speed} for name, speed in speeds.items()}
+    for part in joined.values():
+        part |= {"file": "x.h5", **about("vgg16")}
+    files = {"both": {"joined": joined}, "one": {"images_per_second": 3.0, **about("vgg16")}}
+    entries = [
+        {"columns": 3, "file": "both", "embedding": "vgg16:a+lite0:b"},
+        {"columns": 3, "file": "one", "embedding": "a"},
+    ]
+    found = rank_backbones(["vgg16 + lite0", "vgg16"], entries, files)
+    assert [each.images_per_second for each in found] == pytest.approx([1 / (1 / 3 + 1 / 60), 3])
 
 
 def about(backbone, size=224, weights="imagenet"):

@@ -25,7 +25,7 @@ from tlfeatures.features.spec import Spec
 
 
 def blocks_of_the_documentation(kind):
-    text = (Path(__file__).parents[2] / "docs" / "backbones.md").read_text()
+    text = (Path(__file__).parents[2] / "docs" / "own_network.md").read_text()
     return re.findall(rf"```{kind}\n(.*?)```", text, re.DOTALL)
 
 

@@ -15,6 +15,8 @@ from tlfeatures.names import number
 
 AS_GOOD = 0.02  # a backbone is as good if its score is surely less than this below the best
 
+MUCH_FASTER = 1.5  # times; with less, speed is no reason to choose a backbone
+
 # Settings that don't make another backbone: where its weights lie, and what was added to a file.
 _SAME_BACKBONE = {"weights", "random_state", "augmentation", "top_sha256", "declaration"}
 
@@ -64,7 +66,9 @@ def _backbone(key: str) -> str:
     return str(json.loads(key).get("backbone"))
 
 
-def rank_backbones(names: Sequence[str], entries: Sequence[Facts]) -> list[BackboneRank]:
+def rank_backbones(
+    names: Sequence[str], entries: Sequence[Facts], files: Mapping[str, Any]
+) -> list[BackboneRank]:
     """Return the best place of each backbone in the ranking; empty if there is only one backbone.
 
     Parameters
@@ -73,14 +77,23 @@ def rank_backbones(names: Sequence[str], entries: Sequence[Facts]) -> list[Backb
         Backbone of each head of the ranking, the best head first.
     entries : sequence of mapping
         Facts of an entry of each head of the ranking.
+    files : mapping
+        `files` of the facts of the study.
     """
     first = {name: place for place, name in reversed(list(enumerate(names))) if name}
     if len(first) < 2:
         return []
     return [
-        BackboneRank(name, place, entries[place]["columns"])
+        BackboneRank(name, place, entries[place]["columns"], _speed(_parts(entries[place], files)))
         for name, place in sorted(first.items(), key=lambda item: item[1])
     ]
+
+
+def _speed(parts: Sequence[Facts]) -> float | None:
+    """Return the images per second of all backbones of an embedding, one after the other."""
+    speeds = [about["images_per_second"] for about in parts]
+    known = [speed for speed in speeds if speed is not None and speed > 0]
+    return 1 / sum(1 / speed for speed in known) if speeds and len(known) == len(speeds) else None
 
 
 def backbone_lines(comparison: Comparison) -> list[str]:
@@ -94,11 +107,13 @@ def backbone_lines(comparison: Comparison) -> list[str]:
         f"{_score(first, comparison.scoring)}."
     ]
     lines += [_against_best(other, best, comparison) for other in others]
-    return lines + _joined(comparison)
+    return [*lines, *_joined(comparison), *_faster(comparison)]
 
 
 def _described(backbone: BackboneRank, rank: Rank) -> str:
-    return f"{rank.name} ({backbone.columns:,} numbers per image)"
+    speed = backbone.images_per_second
+    fast = "" if speed is None else f", {speed:,.1f} images/s"
+    return f"{rank.name} ({backbone.columns:,} numbers per image{fast})"
 
 
 def _score(rank: Rank, scoring: str) -> str:
@@ -174,6 +189,19 @@ def _joined(comparison: Comparison) -> list[str]:
     if all(standing == "different" for standing in standings):
         return ["Joining the backbones pays: each of them alone is significantly worse."]
     return []
+
+
+def _faster(comparison: Comparison) -> list[str]:
+    """Name the fastest backbone that is as good as the best one, if it is much faster."""
+    best, *others = comparison.backbones
+    good = [other for other in others if is_as_good(comparison, comparison.ranking[other.place])]
+    fastest = max(good, key=lambda other: other.images_per_second or 0, default=best)
+    if not best.images_per_second or not fastest.images_per_second:
+        return []
+    times = fastest.images_per_second / best.images_per_second
+    if times < MUCH_FASTER:
+        return []
+    return [f"{fastest.name} pays: it is as good as {best.name} and {times:.1f} times as fast."]
 
 
 def _value(value: float | None, scoring: str) -> str:

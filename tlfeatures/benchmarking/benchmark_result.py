@@ -149,7 +149,10 @@ _RANK: dict[str, Any] = {
     **{"fit_seconds": float | int, "repeats": int, "keys": list},
     **dict.fromkeys(("best", "tuned"), bool),
 }
-_BACKBONE: dict[str, Any] = {"name": str, "place": int, "columns": int}
+_BACKBONE: dict[str, Any] = {
+    **{"name": str, "place": int, "columns": int},
+    "images_per_second": float | int | None,
+}
 _INTERVAL: dict[str, Any] = {"low": float | int, "high": float | int}
 
 

@@ -118,21 +118,22 @@ def _choose(wanted: list[str], sources: list[Data]) -> list[list[_Piece]]:
     """Return the pieces that each of the embeddings to load is joined from; often only one."""
     available = [_embeddings_of(source) for source in sources]
     files = [source for source in sources if isinstance(source, str)]
-    plain, joined = list(wanted), []
+    plain: list[str] = []
+    joined: list[list[_Piece]] = []
     for name in wanted:
         known = name == "all" or any(_in_source(name, own) for own in available)
         by_file = None if known else parts_by_file(name, files)
-        if by_file is not None:
-            plain.remove(name)
+        if known:
+            plain.append(name)
+        elif by_file is not None:
             joined.append([_piece(sources, available, *item) for item in by_file.items()])
-        elif not known:
+        else:
             raise _unknown(name, available, ", ".join(map(_name, sources)))
     of_sources = [
-        [(place, name)]
-        for place, own in enumerate(available)
-        for name in dict.fromkeys(_of_source(plain, own))
+        [(place, name)] for place, own in enumerate(available) for name in _of_source(plain, own)
     ]
-    return [*of_sources, *(pieces for pieces in joined if pieces not in of_sources)]
+    different = dict.fromkeys(tuple(pieces) for pieces in [*of_sources, *joined])
+    return [list(pieces) for pieces in different]
 
 
 def _of_source(wanted: list[str], own: list[str]) -> Iterator[str]:

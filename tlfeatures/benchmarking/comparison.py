@@ -102,11 +102,14 @@ class BackboneRank:
         Place of its best head and embedding in the ranking; 0 for the first.
     columns : int
         Number of columns of this embedding.
+    images_per_second : float or None
+        Speed of the backbone alone on the machine of the benchmark; None if it wasn't measured.
     """
 
     name: str
     place: int
     columns: int
+    images_per_second: float | None = None
 
 
 @dataclass(frozen=True)

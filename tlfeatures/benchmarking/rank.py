@@ -74,7 +74,7 @@ def compare(
         [],
         folds,
         largest,
-        rank_backbones(backbones, facts),
+        rank_backbones(backbones, facts, study.facts["files"]),
     )
     return replace(comparison, verdict=write_verdict(comparison, scorer))
 

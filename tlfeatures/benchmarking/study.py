@@ -22,6 +22,8 @@ from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import StoreError
 from tlfeatures.features.combined import COLON, PLUS, split_name
 from tlfeatures.features.file.reader import read_header
+from tlfeatures.features.measured_rates import measured_rates
+from tlfeatures.features.spec import Spec
 
 GIVEN_IN_PYTHON = "given in Python"
 
@@ -39,9 +41,10 @@ def sources_of(datasets: Iterable[Dataset], labels: Any, groups: Any) -> dict[st
     -------
     dict
         JSON-ready. `files` maps the path of each embeddings file to its spec, its provenance (empty
-        if there is no such file) and the least similarity of its near-duplicates. For an embedding
-        that is joined over several files, it maps `Dataset.file` to `{"joined": parts}`; the parts
-        have the name of a backbone, and its `file` besides these facts. `labels` and
+        if there is no such file), the least similarity of its near-duplicates, and the speed of
+        its backbone (images_per_second), None if it wasn't measured on this machine. For an
+        embedding that is joined over several files, it maps `Dataset.file` to `{"joined": parts}`;
+        the parts have the name of a backbone, and its `file` besides these facts. `labels` and
         `groups_from` are paths, a regular expression, `GIVEN_IN_PYTHON` or None.
     """
     files: dict[str, Any] = {}
@@ -68,7 +71,19 @@ def _about(part: FilePart) -> dict[str, Any]:
         "spec": spec.to_dict(),
         "provenance": provenance,
         "near_duplicates": part.near_duplicates,
+        "images_per_second": _speed(spec),
     }
+
+
+def _speed(spec: Spec) -> float | None:
+    """Return the images per second of a backbone; of several layers, those of the deepest."""
+    own = spec.engine, spec.precision, spec.size
+    speeds = [
+        rate.images_per_second
+        for rate in measured_rates().get(spec.backbone, ())
+        if (rate.engine, rate.precision, rate.size) == own
+    ]
+    return min(speeds, default=None)
 
 
 def files_of(files: Mapping[str, Any], file: str) -> dict[str, dict[str, Any]]:
@@ -84,7 +99,7 @@ def files_of(files: Mapping[str, Any], file: str) -> dict[str, dict[str, Any]]:
     Returns
     -------
     dict of name to dict
-        `file`, `spec`, `provenance` and `near_duplicates`. The name is empty for a single file.
+        `file` and the facts of `sources_of`. The name is empty for a single file.
     """
     about = files[file]
     parts: dict[str, dict[str, Any]] = about.get("joined") or {"": {"file": file, **about}}

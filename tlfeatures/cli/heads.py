@@ -171,7 +171,7 @@ def benchmark(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Compare heads, embeddings and backbones on the same images.
+    """Compare heads, embeddings and backbones.
 
     A head is a classifier. An embedding is the vector of numbers that `extract` computed from an
     image. Every head is fitted (trained) on every embedding of the files and tested on the same

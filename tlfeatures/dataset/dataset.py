@@ -83,7 +83,7 @@ class Dataset(EqualByValue):
         Pairs of rows that are the same image, or nearly.
     near_duplicates : float or None
         Smallest similarity of two images that count as copies. None means that only identical
-        files are copies.
+        files are copies. Each part of an embedding of several files has its own, in `joined`.
     digests : ndarray of shape (n, 32), uint8, or None
         sha256 of each image file.
     variants : ndarray of shape (n, v, d), float32, or None

@@ -180,7 +180,7 @@ def load_dataset(
     >>> table = pandas.read_csv("photos.csv", index_col="id")  # doctest: +SKIP
     >>> load_dataset("photos.h5", labels=table["species"], groups=table["site"])  # doctest: +SKIP
     """
-    files = _listed(file)
+    files = list_files(file)
     check_similarity(near_duplicates)
     check_options(labels, groups, label_columns)
     datasets = [
@@ -201,7 +201,14 @@ def load_dataset(
     return data if looks else replace(data, looks=None)
 
 
-def _listed(file: Files) -> list[str]:
+def list_files(file: Files) -> list[str]:
+    """Return the paths of one or several embeddings files, each once.
+
+    Raises
+    ------
+    ParameterError
+        If it is no path and no sequence of paths, or the sequence is empty.
+    """
     if isinstance(file, Dataset):
         raise ParameterError("file is a Dataset, which is loaded already; expected a path")
     if isinstance(file, Sequence) and not isinstance(file, str | bytes):

@@ -165,7 +165,13 @@ def _dataset(
         for block, part in zip(blocks, model.backbones, strict=True)
     ]
     copies = np.unique(np.concatenate([data.copies for data in datasets]), axis=0)
-    return replace(datasets[0], X=X, copies=copies, embedding=model.embedding)
+    joined = tuple(
+        replace(data.parts[0], name=part.name)
+        for data, part in zip(datasets, model.joined, strict=False)
+    )
+    return replace(
+        datasets[0], X=X, copies=copies, embedding=model.embedding, spec=model.spec, joined=joined
+    )
 
 
 def _spelled_like_classes(model: FittedHead, y: NDArray[np.str_]) -> NDArray[np.str_]:

@@ -73,7 +73,7 @@ import numpy as np
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.duplicates import Similarity, find_copies
 from tlfeatures.dataset.labels import Groups, Labels
-from tlfeatures.dataset.load import Data, Files, as_dataset, check_similarity
+from tlfeatures.dataset.load import Data, Files, as_dataset, check_similarity, list_files
 from tlfeatures.errors import ParameterError
 from tlfeatures.heads.make_heads import make_one_head
 from tlfeatures.heads.table import OneHead
@@ -91,7 +91,6 @@ from tlfeatures.model_selection.folds import make_folds
 from tlfeatures.model_selection.head_folds import run_folds
 from tlfeatures.model_selection.progress import Progress, ProgressCounter
 from tlfeatures.model_selection.trainer import Trainer
-from tlfeatures.names import as_list
 
 logger = logging.getLogger(__name__)
 _REPEATS = 3  # number of cross-validations whose probabilities are averaged
@@ -166,7 +165,7 @@ def audit(
     >>> audit("photos.h5", head="logreg").findings[0].reason  # doctest: +SKIP
     'labelled red (probability 0.03), more probably blue (0.97)'
     """
-    sources = [data.file] if isinstance(data, Dataset) else as_list(data)
+    sources = [data.file] if isinstance(data, Dataset) else list_files(data)
     write = None if output is None else _writer(output, (*sources, labels, groups))
     name, _ = make_one_head(head)  # reports a wrong name before the file is read
     check_similarity(near_duplicates)

@@ -17,6 +17,7 @@ def backbones(comparison: Comparison) -> dict[str, Any] | None:
     best, scoring = comparison.backbones[0], comparison.scoring
     return {
         "name": score_name(scoring) + (", %" if unit(scoring) else ""),
+        "speeds": any(each.images_per_second for each in comparison.backbones),
         "rows": [_row(backbone, best, comparison) for backbone in comparison.backbones],
     }
 
@@ -28,6 +29,7 @@ def _row(backbone: BackboneRank, best: BackboneRank, comparison: Comparison) -> 
     return {
         "backbone": backbone.name,
         "columns": backbone.columns,
+        "speed": backbone.images_per_second,
         "head": rank.label,
         "embedding": rank.embedding,
         "value": score["score"],
