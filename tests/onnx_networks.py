@@ -10,6 +10,17 @@ from onnx import TensorProto, helper, numpy_helper
 from tlfeatures.features.settings import Settings, choose_backbone, make_spec
 
 SIZE = (12, 16)
+
+
+def engines_and_precisions():
+    """List what can compute an ONNX network here; not every CPU has bfloat16."""
+    import openvino
+
+    able = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    precisions = ("float32", *(("bfloat16",) if "BF16" in able else ()), "int8")
+    return [("onnxruntime", "float32"), *(("openvino", precision) for precision in precisions)]
+
+
 MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
 
 

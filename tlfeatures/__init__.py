@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from tlfeatures.dataset.load import embedded_ids, load_dataset
     from tlfeatures.errors import TlfeaturesError
     from tlfeatures.features.cluster.connect import TLS
+    from tlfeatures.features.diagnosis import Diagnosis
+    from tlfeatures.features.doctor import doctor
     from tlfeatures.features.extract import Extraction, extract
+    from tlfeatures.features.list_backbones import BackboneFacts, list_backbones
     from tlfeatures.features.merge import Merging, merge
     from tlfeatures.features.transformer import Extractor
     from tlfeatures.features.verify import Verification, verify
@@ -44,9 +47,11 @@ __all__ = [
     "HEADS",
     "TLS",
     "Audit",
+    "BackboneFacts",
     "Benchmark",
     "CrossValidation",
     "Dataset",
+    "Diagnosis",
     "Evaluation",
     "Export",
     "Extraction",
@@ -67,12 +72,14 @@ __all__ = [
     "cross_validate",
     "cross_validate_heads",
     "describe",
+    "doctor",
     "embedded_ids",
     "export",
     "extract",
     "fit",
     "head_grid",
     "learning_curve",
+    "list_backbones",
     "load_benchmark",
     "load_dataset",
     "make_head",
@@ -98,6 +105,9 @@ _HOMES = {
     "tlfeatures.model_selection.evaluation": ("CrossValidation", "Evaluation"),
     "tlfeatures.models.evaluate": ("ModelEvaluation",),
     "tlfeatures.models.export.export": ("Export", "export"),
+    "tlfeatures.features.diagnosis": ("Diagnosis",),
+    "tlfeatures.features.doctor": ("doctor",),
+    "tlfeatures.features.list_backbones": ("BackboneFacts", "list_backbones"),
     "tlfeatures.features.extract": ("Extraction", "extract"),
     "tlfeatures.features.merge": ("Merging", "merge"),
     "tlfeatures.features.transformer": ("Extractor",),

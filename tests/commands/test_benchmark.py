@@ -63,7 +63,7 @@ def test_several_files_of_the_same_images(file, photos, tmp_path, caplog):
     result = run_benchmark([file, other], cv=3, heads=["logreg"])
     assert "23 of 24 images are in every file" in caplog.text
     names = {rank.embedding for rank in result.comparison.ranking}
-    assert names == {"grid8.avg", "a.h5:grid8.flatten", "b.h5:grid8.flatten"}
+    assert names == {"a.h5:grid8.avg", "a.h5:grid8.flatten", "b.h5:grid8.flatten"}
     with pytest.raises(ParameterError, match=r"no embedding of .* 'grid4.avg'"):
         run_benchmark([file, other], cv=3, embeddings="grid4.avg")
 
@@ -205,6 +205,7 @@ def test_a_dataset_without_a_file_is_described_by_its_spec():
         "spec": data.spec.to_dict(),
         "provenance": {},
         "near_duplicates": 0.3,
+        "images_per_second": None,
     }
     assert study.facts["groups_from"] == "given in Python"
 

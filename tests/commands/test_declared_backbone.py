@@ -5,13 +5,24 @@ import shutil
 from dataclasses import replace
 
 import numpy as np
+import onnx
 import pytest
 from click.testing import CliRunner
 from PIL import Image
 from sklearn.pipeline import make_pipeline
 
 from tests.fakes import assert_same, decode, rows_of
-from tests.onnx_networks import MEAN, SIZE, STD, constant, declare, network, run_plainly
+from tests.onnx_networks import (
+    MEAN,
+    SIZE,
+    STD,
+    constant,
+    declare,
+    engines_and_precisions,
+    network,
+    node,
+    run_plainly,
+)
 from tlfeatures import Extractor, Model, benchmark, extract, load_dataset, make_head
 from tlfeatures.cli import main
 from tlfeatures.features.engines.choose import ENGINES
@@ -143,8 +154,8 @@ def test_further_layers_are_added_from_the_same_file(run, extracted, tmp_path):
         ),
         ({"name": "other"}, "", "was made with backbone small, not other"),
         ({}, "--size 30", "was made with size 12,16, not 30,30"),
-        ({}, "--engine keras", "computed by onnxruntime in float32: leave out --engine"),
-        ({}, "--precision int8", "computed by onnxruntime in float32: leave out --precision"),
+        ({}, "--engine keras", ", not keras: to update it, leave out --engine"),
+        ({}, "--precision int8", "was made with precision float32, not int8"),
         ({}, "--random-state 1", "backbone small takes no --random-state"),
         ({}, "--layer no-such", "there is no layer of small 'no-such'"),
     ],
@@ -216,29 +227,127 @@ def test_the_card_names_the_check_vector(photos, tmp_path):
     assert "Its check vector is verified at every start" in card
 
 
-def test_export_refuses_in_one_line(run, fitted, tmp_path):
+def test_export_writes_the_network_into_the_file_and_it_labels_alike(run, fitted, tmp_path):
+    result = run(f"export MODEL -o {tmp_path / 'out.onnx'} --check PHOTOS")
+    assert result.exit_code == 0, result.output
+    assert "0 labels differ" in result.output
+    (tmp_path / "small.onnx").unlink()  # it isn't needed any more
+    made = onnx.load(tmp_path / "out.onnx")
+    assert "The network is small; source: tests; licence: MIT." in made.doc_string
+    assert {item.name for item in made.graph.input} == {"images"}
+    assert {item.name for item in made.graph.output} == {"probabilities", "label"}
+
+
+def test_export_of_several_embeddings_side_by_side(run, extracted, tmp_path):
+    assert run("extract PHOTOS -o FILE --layer deep --pool avg --pool max").exit_code == 0
+    line = "fit FILE --head logreg -o MODEL --n-jobs 1 --embedding deep.avg+features.none"
+    assert run(line).exit_code == 0
+    result = run(f"export MODEL -o {tmp_path / 'out.onnx'} --check PHOTOS")
+    assert result.exit_code == 0, result.output
+
+
+def test_export_needs_the_very_file(run, fitted, tmp_path):
+    shutil.move(tmp_path / "small.onnx", tmp_path / "moved.onnx")
     result = run(f"export MODEL -o {tmp_path / 'out.onnx'}")
     assert result.exit_code == 1
-    assert "a model on a declared backbone (small) can't be exported yet" in result.output
-    assert len(result.output.splitlines()) == 1
+    assert "give it with --weights FILE.onnx" in result.output
+    assert run(f"export MODEL -o {tmp_path / 'out.onnx'} --weights MOVED").exit_code == 0
 
 
-def test_without_onnx_runtime_the_extra_is_named(run, monkeypatch):
-    missing = replace(ENGINES["onnxruntime"], package="no_such_package")
-    monkeypatch.setitem(ENGINES, "onnxruntime", missing)
+@pytest.fixture
+def uninstall(monkeypatch):
+    """Let these engines be missing."""
+
+    def remove(*names):
+        for name in names:
+            missing = replace(ENGINES[name], package="no_such_package")
+            monkeypatch.setitem(ENGINES, name, missing)
+
+    return remove
+
+
+def test_a_network_that_no_engine_loads_says_what_to_install(run, uninstall):
+    uninstall("onnxruntime", "openvino")
     result = run("extract PHOTOS -o FILE --backbone JSON")
     assert result.exit_code == 1
-    assert "onnxruntime is not installed: pip install 'tlfeatures[onnx]'" in result.output
+    assert "engine onnxruntime is not installed: pip install" in result.output
 
 
-def test_there_is_no_gpu_for_it_and_no_substitute(run, fitted, tmp_path, monkeypatch):
+def test_a_gpu_that_is_not_there_is_said(run, tmp_path):
     result = run(f"extract PHOTOS -o {tmp_path / 'gpu.h5'} --backbone JSON --device gpu")
-    assert "engine onnxruntime has no GPU: leave out --engine, or --device" in result.output
-    missing = replace(ENGINES["onnxruntime"], package="no_such_package")
-    monkeypatch.setitem(ENGINES, "onnxruntime", missing)
+    assert result.exit_code == 1
+    assert "ONNX Runtime finds no GPU with CUDA here" in result.output
+
+
+def test_another_engine_stands_in_for_predictions_and_says_so(run, fitted, uninstall):
+    labels = run("predict MODEL PHOTOS").output
+    uninstall("openvino")
     result = run("predict MODEL PHOTOS")
-    assert "onnxruntime is not installed" in result.output
-    assert "Keras" not in result.output
+    assert result.exit_code == 0
+    assert "openvino is not installed" in result.stderr
+    assert "ONNX Runtime stands in" in result.stderr
+    assert [line.split(",")[1] for line in result.stdout.splitlines()] == [
+        line.split(",")[1] for line in labels.splitlines()
+    ]
+    uninstall("onnxruntime")
+    result = run("predict MODEL PHOTOS")
+    assert result.exit_code == 1
+    assert "openvino is not installed" in result.output
+
+
+def test_a_network_that_openvino_cannot_load_names_the_other_engine(run, tmp_path):
+    counts = {"mode": "TF", "min_gram_length": 1, "max_gram_length": 1, "max_skip_count": 0}
+    words = {"ngram_counts": [0], "ngram_indexes": [0, 1], "pool_int64s": [1, 2]}
+    more = [
+        node("Cast", ["features"], "words", to=onnx.TensorProto.INT64),
+        node("TfIdfVectorizer", ["words"], "row", **counts, **words),
+    ]
+    path = declare(tmp_path, network(more=more, outputs=["row"]))
+    line = f"extract PHOTOS -o FILE --backbone {path} --size 12,16 --engine"
+    result = run(f"{line} openvino")
+    assert result.exit_code == 1
+    assert "OpenVINO can't load backbone small; give --engine onnxruntime" in result.output
+    assert "Traceback" not in result.output
+    assert run(f"{line} onnxruntime").exit_code == 0
+
+
+@pytest.mark.parametrize(("engine", "precision"), engines_and_precisions())
+def test_every_engine_and_precision_from_extract_to_predict(
+    run, tmp_path, client, photos, engine, precision
+):
+    options = f"--size 12,16 --engine {engine} --precision {precision}"
+    result = run(f"extract PHOTOS -o FILE --backbone JSON {options}")
+    assert result.exit_code == 0, result.output
+    spec = read_header(tmp_path / "x.h5").spec
+    assert (spec.engine, spec.precision) == (engine, precision)
+    if precision == "int8":
+        assert [name for name, _ in spec.quantization.largest] == ["act"]
+        assert spec.quantization.images == 24
+    # Once more, from nothing but the spec: the same bits.
+    assert run("verify FILE --source PHOTOS").exit_code == 0
+    assert run("extract PHOTOS -o FILE --layer deep").exit_code == 0
+    assert read_header(tmp_path / "x.h5").spec.quantization == spec.quantization
+    line = "fit FILE --head logreg -o MODEL --n-jobs 1 --embedding features.none"
+    assert run(line).exit_code == 0
+    assert Model.load(tmp_path / "x.model").spec == spec
+    new = tmp_path / "new" / "red"
+    new.mkdir(parents=True)
+    Image.new("RGB", (20, 20), (200, 10, 10)).save(new / "a.png")
+    result = run(f"predict MODEL {new}")
+    assert result.exit_code == 0, result.output
+    assert "a.png,red," in result.output
+    assert run(f"evaluate MODEL {tmp_path / 'new'}").exit_code == 0
+    there = tmp_path / "there.h5"
+    extract(
+        *(photos, there),
+        backbone=str(tmp_path / "small.json"),
+        size=SIZE,
+        engine=engine,
+        precision=precision,
+        layers=["features", "deep"],
+        cluster=client,
+    )
+    assert_same(there, rows_of(tmp_path / "x.h5"))
 
 
 def test_workers_compute_the_same_rows(photos, declaration, tmp_path, extracted, client):

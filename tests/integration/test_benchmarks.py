@@ -103,6 +103,24 @@ VGG16 at 32, openvino float32 8 N N N N (load before it N)
 pixels at 32 16 N N N N (load before it N)
 VGG16 at 32, openvino float32 16 N N N N (load before it N)
 """,
+    "near_duplicates": """
+vgg16 at 32, 40 images of ...
+limit N N N N N N N N N
+JPEG, quality N N N N N N N N N N
+JPEG, quality N N N N N N N N N N
+resized to N % N N N N N N N N N
+resized to N % N N N N N N N N N
+resized to N % N N N N N N N N N
+middle N % N N N N N N N N N
+corner of N % N N N N N N N N N
+middle N % N N N N N N N N N
+middle N % N N N N N N N N N
+brightness N N N N N N N N N N
+turned by N° N N N N N N N N N
+mirrored N N N N N N N N N
+grey N N N N N N N N N
+own pairs N N N N N N N N N
+""",
     "nothing_to_do": """
 20 files of N bytes
 embedding them: N s

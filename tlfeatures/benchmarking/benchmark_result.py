@@ -116,7 +116,8 @@ def load_benchmark(folder: str | os.PathLike[str]) -> Benchmark:
     study, stored, entries = read_again_if_changed(path, _read)
     _check_ranking(path / RESULTS, stored)
     ranking = [{name: rank[name] for name in _RANK} for rank in stored["ranking"]]
-    comparison = Comparison.from_dict({**stored, "ranking": ranking})
+    backbones = [{name: item[name] for name in _BACKBONE} for item in stored["backbones"]]
+    comparison = Comparison.from_dict({**stored, "ranking": ranking, "backbones": backbones})
     held = {entry.facts["key"] for entry in entries}
     if not all(held.issuperset(rank.keys) for rank in comparison.ranking):
         raise FormatError(
@@ -136,6 +137,7 @@ _RANKING: dict[str, Any] = {
     **{"ranking": list, "scoring": str, "verdict": list},
     "detectable": float | int | None,
     "largest_class": dict,
+    "backbones": list,
 }
 _LARGEST: dict[str, Any] = {"label": str, "share": float | int, "units": int}
 _RANK: dict[str, Any] = {
@@ -143,8 +145,13 @@ _RANK: dict[str, Any] = {
     "reason": str | None,
     **dict.fromkeys(("params", "scores"), dict),
     **dict.fromkeys(("difference", "p"), float | int | None),
+    "difference_interval": list | None,
     **{"fit_seconds": float | int, "repeats": int, "keys": list},
     **dict.fromkeys(("best", "tuned"), bool),
+}
+_BACKBONE: dict[str, Any] = {
+    **{"name": str, "place": int, "columns": int},
+    "images_per_second": float | int | None,
 }
 _INTERVAL: dict[str, Any] = {"low": float | int, "high": float | int}
 
@@ -158,8 +165,16 @@ def _check_ranking(path: Path, stored: Mapping[str, Any]) -> None:
         check_kinds(path, rank, _RANK)
         check_items(path, "keys", rank["keys"], str)
         check_scores(path, rank["scores"], (stored["scoring"], "accuracy"))
-        for score in rank["scores"].values():
-            if score["interval"] is not None:
-                check_kinds(path, dict(zip(_INTERVAL, score["interval"], strict=False)), _INTERVAL)
+        intervals = [rank["difference_interval"]]
+        intervals += [score["interval"] for score in rank["scores"].values()]
+        for interval in intervals:
+            if interval is not None:
+                check_kinds(path, dict(zip(_INTERVAL, interval, strict=False)), _INTERVAL)
+    for backbone in stored["backbones"]:
+        check_kinds(path, backbone, _BACKBONE)
+        if not 0 <= backbone["place"] < len(stored["ranking"]):
+            raise FormatError(
+                f"{path} is damaged: a backbone has no place in its ranking; {remedy(path)}"
+            )
     if not stored["ranking"]:
         raise FormatError(f"{path} is damaged: its ranking is empty; {remedy(path)}")

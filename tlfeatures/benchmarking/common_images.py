@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TypeVar
-
-import numpy as np
-from numpy.typing import NDArray
 
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.duplicates import Similarity
+from tlfeatures.dataset.embedding_choice import whole_name
+from tlfeatures.dataset.joined_files import join_datasets, parts_by_file
 from tlfeatures.dataset.labels import Groups, Labels
-from tlfeatures.dataset.load import Data, as_dataset, check_data
-from tlfeatures.errors import DatasetError, ParameterError
-from tlfeatures.features.combined import parts_of
+from tlfeatures.dataset.load import Data, as_dataset, check_data, load_dataset
+from tlfeatures.dataset.matching import keep_common
+from tlfeatures.errors import ParameterError
+from tlfeatures.features.combined import PLUS, parts_of
 from tlfeatures.features.file.reader import read_header
-from tlfeatures.features.sources.spelling import normalize_name
 from tlfeatures.names import as_list, unknown_name
 
-logger = logging.getLogger(__name__)
-Name = TypeVar("Name")
+_Piece = tuple[int, str]  # the place of a source, and the name of one of its embeddings
 
 
 def load_datasets(
@@ -43,7 +39,7 @@ def load_datasets(
     data : path, Dataset, or sequence of them
         Embeddings files and datasets of the same images.
     embeddings : str or sequence of str
-        Names of embeddings, joined embeddings such as `A+B`, or "all".
+        Names of embeddings, joined embeddings such as `A+B` or `a.h5:A+b.h5:B`, or "all".
     labels, groups, label_level, label_columns, near_duplicates, variants
         See `load_dataset`. They apply to files, not to datasets.
 
@@ -63,27 +59,37 @@ def load_datasets(
     sources = _listed(data)
     if not sources:
         raise ParameterError("data is empty; expected an embeddings file or a dataset")
-    available = [_embeddings_of(source) for source in sources]
-    chosen = _choose(as_list(embeddings), available, ", ".join(map(_name, sources)))
-    loaded = []
-    for source, names in zip(sources, chosen, strict=True):
-        similarity = near_duplicates
-        for name in names:
-            loaded.append(
-                as_dataset(
-                    source,
-                    embedding=None if isinstance(source, Dataset) else name,
-                    labels=labels,
-                    groups=groups,
-                    label_level=label_level,
-                    label_columns=label_columns,
-                    near_duplicates=similarity,
-                    variants=variants,
-                )
+    wanted = _choose(as_list(embeddings), sources)
+    limits: dict[int, float | None] = {}
+
+    def load(place: int, name: str) -> Dataset:
+        source = sources[place]
+        if isinstance(source, Dataset):
+            return as_dataset(
+                source,
+                labels=labels,
+                groups=groups,
+                label_level=label_level,
+                label_columns=label_columns,
+                near_duplicates=near_duplicates,
+                variants=variants,
             )
-            if not isinstance(source, Dataset):
-                similarity = None  # all embeddings of a file have the same copies
-    return _cut_all(loaded)
+        data = load_dataset(
+            source,
+            name,
+            labels,
+            groups=groups,
+            label_level=label_level,
+            label_columns=label_columns,
+            # All embeddings of a file have the same copies, so they are searched once.
+            near_duplicates=None if place in limits else near_duplicates,
+            variants=variants,
+        )
+        return replace(data, near_duplicates=limits.setdefault(place, data.near_duplicates))
+
+    pieces = list(dict.fromkeys(piece for parts in wanted for piece in parts))
+    cut = dict(zip(pieces, keep_common([load(*piece) for piece in pieces]), strict=True))
+    return [join_datasets([cut[piece] for piece in parts]) for parts in wanted]
 
 
 def _listed(data: Data | Sequence[Data]) -> list[Data]:
@@ -108,96 +114,59 @@ def _embeddings_of(source: Data) -> list[str]:
     return list(read_header(source).embeddings)
 
 
-def _choose(wanted: list[str], available: list[list[str]], sources: str) -> list[list[str]]:
-    """Return the embeddings to load from each source."""
+def _choose(wanted: list[str], sources: list[Data]) -> list[list[_Piece]]:
+    """Return the pieces that each of the embeddings to load is joined from; often only one."""
+    available = [_embeddings_of(source) for source in sources]
+    files = [source for source in sources if isinstance(source, str)]
+    plain: list[str] = []
+    joined: list[list[_Piece]] = []
     for name in wanted:
-        parts = parts_of(name)
-        if name != "all" and not any(name in own or set(parts) <= set(own) for own in available):
-            every = list(dict.fromkeys(name for own in available for name in own))
-            missing = next((part for part in parts if part not in every), name)
-            raise unknown_name(f"embedding of {sources}", missing, [*every, "all"])
-    joined = [name for name in dict.fromkeys(wanted) if len(parts_of(name)) > 1]
-    return [
-        [
-            *(name for name in own if name in wanted or "all" in wanted),
-            *(name for name in joined if name not in own and set(parts_of(name)) <= set(own)),
-        ]
-        for own in available
+        known = name == "all" or any(_in_source(name, own) for own in available)
+        by_file = None if known else parts_by_file(name, files)
+        if known:
+            plain.append(name)
+        elif by_file is not None:
+            joined.append([_piece(sources, available, *item) for item in by_file.items()])
+        else:
+            raise _unknown(name, available, ", ".join(map(_name, sources)))
+    of_sources = [
+        [(place, name)] for place, own in enumerate(available) for name in _of_source(plain, own)
     ]
+    different = dict.fromkeys(tuple(pieces) for pieces in [*of_sources, *joined])
+    return [list(pieces) for pieces in different]
 
 
-def _cut_all(datasets: list[Dataset]) -> list[Dataset]:
-    """Keep the common images of datasets, and give all datasets the same ids and copies."""
-    forms = _forms({place: data.ids.tolist() for place, data in enumerate(datasets)})
-    everywhere = set.intersection(*map(set, forms.values()))
-    common = [form for form in forms[0] if form in everywhere]  # the order of the first
-    if not common:
-        files = ", ".join(dict.fromkeys(data.file for data in datasets))
-        raise DatasetError(
-            f"{files} have no image in common; give files that were extracted from the same folder"
-        )
-    most = max(len(data.ids) for data in datasets)
-    if len(common) < most:
-        logger.warning(
-            "only %d of %d images are in every file; the other images are not used",
-            len(common),
-            most,
-        )
-    cut = [_rows(data, forms[place], common) for place, data in enumerate(datasets)]
-    first = cut[0]
-    for data in cut:
-        if (data.y != first.y).any():
-            row = int(np.flatnonzero(data.y != first.y)[0])
-            raise DatasetError(
-                f"{data.ids[row]} has the label {first.y[row]} in {first.file} and {data.y[row]} "
-                f"in {data.file}; give the labels with --labels CSV"
-            )
-        for name in ("groups", "split"):
-            if not _same(getattr(data, name), getattr(first, name)):
-                raise DatasetError(
-                    f"{first.file} and {data.file} have different {name}; give all of them the "
-                    f"same {name}, as one benchmark has one division into folds"
-                )
-    copies = np.unique(np.concatenate([data.copies for data in cut]), axis=0)
-    unreadable = {normalize_name(image.id): image for data in cut for image in data.unreadable}
-    failed = tuple(unreadable[form] for form in sorted(unreadable))
-    return [replace(data, ids=first.ids, copies=copies, unreadable=failed) for data in cut]
+def _of_source(wanted: list[str], own: list[str]) -> Iterator[str]:
+    """Yield the embeddings of a source that are wanted, in its order, and then the joined ones."""
+    found = [_in_source(name, own) for name in wanted]
+    yield from (name for name in own if name in found or "all" in wanted)
+    yield from (name for name in found if name is not None and name not in own)
 
 
-def _same(one: NDArray[np.str_] | None, other: NDArray[np.str_] | None) -> bool:
-    if one is None or other is None:
-        return one is other
-    return np.array_equal(one, other)
+def _in_source(name: str, own: list[str]) -> str | None:
+    """Return the whole name of an embedding of a source; None if the source doesn't have it."""
+    if name in own:
+        return name
+    parts = [whole_name(part, own) for part in parts_of(name)]
+    return PLUS.join(parts) if set(parts) <= set(own) else None
 
 
-def rows_of(wanted: list[str], ids: list[str]) -> list[int] | None:
-    """Return the rows of the wanted ids in a file, or None if an id is missing.
-
-    Parameters
-    ----------
-    wanted : list of str
-    ids : list of str
-        Ids of the file, in the order of its rows.
-    """
-    forms = _forms({"wanted": wanted, "ids": ids})
-    row_of = {form: row for row, form in enumerate(forms["ids"])}
-    rows = [row_of.get(form) for form in forms["wanted"]]
-    return None if None in rows else [row for row in rows if row is not None]
+def _piece(sources: list[Data], available: list[list[str]], file: str, name: str) -> _Piece:
+    place = sources.index(file)
+    whole = _in_source(name, available[place])
+    if whole is None:
+        raise _unknown(name, [available[place]], file)
+    return place, whole
 
 
-def _forms(ids: Mapping[Name, list[str]]) -> dict[Name, list[str]]:
-    """Return the text of each id that is compared with the ids of other files.
-
-    Operating systems write the same name in different Unicode forms, so the ids are normalised. If
-    two images of a file have the same normalised id, the unchanged ids are compared.
-    """
-    forms = {name: [normalize_name(id_) for id_ in own] for name, own in ids.items()}
-    if any(len(set(own)) < len(own) for own in forms.values()):
-        return dict(ids)
-    return forms
-
-
-def _rows(data: Dataset, forms: list[str], wanted: list[str]) -> Dataset:
-    """Return the rows whose forms are `wanted`, in the order of `wanted`."""
-    row_of = {form: row for row, form in enumerate(forms)}
-    return data.take(np.array([row_of[form] for form in wanted]))
+def _unknown(name: str, available: list[list[str]], sources: str) -> ParameterError:
+    every = list(dict.fromkeys(name for own in available for name in own))
+    parts = [whole_name(part, every) for part in parts_of(name)]
+    missing = next((part for part in parts if part not in every), None)
+    if missing is not None:
+        return unknown_name(f"embedding of {sources}", missing, [*every, "all"])
+    example = PLUS.join(f"FILE.h5:{part}" for part in parts_of(name))
+    return ParameterError(
+        f"there is no embedding {name!r} in one file; to join embeddings of several files, write "
+        f"the file of each part: {example}"
+    )

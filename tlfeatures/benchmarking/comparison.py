@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -49,6 +49,8 @@ class Rank:
     difference, p : float or None
         Difference to the best head's score, and its p value; None for the best head, and if there
         is no test.
+    difference_interval : [float, float] or None
+        95 % interval of this difference, not adjusted for the number of heads.
     best : bool
         Whether it is the best head, or not significantly different from it.
     keys : list of str
@@ -70,6 +72,7 @@ class Rank:
     fit_seconds: float
     difference: float | None
     p: float | None
+    difference_interval: list[float] | None
     best: bool
     keys: list[str]
     standing: str
@@ -84,6 +87,29 @@ class Rank:
     def name(self) -> str:
         """Label of the head and name of its embedding."""
         return f"{self.label} on {self.embedding}"
+
+
+@dataclass(frozen=True)
+class BackboneRank:
+    """The best place of a backbone in a ranking.
+
+    Attributes
+    ----------
+    name : str
+        Name of the backbone, or of its file if several files have this backbone. Backbones whose
+        embeddings are joined have ` + ` between their names.
+    place : int
+        Place of its best head and embedding in the ranking; 0 for the first.
+    columns : int
+        Number of columns of this embedding.
+    images_per_second : float or None
+        Speed of the backbone alone on the machine of the benchmark; None if it wasn't measured.
+    """
+
+    name: str
+    place: int
+    columns: int
+    images_per_second: float | None = None
 
 
 @dataclass(frozen=True)
@@ -137,6 +163,8 @@ class Comparison:
         Folds of a repeat; with one fold, heads are compared over images instead of folds.
     largest_class : LargestClass
         The accuracy of always predicting the largest class.
+    backbones : list of BackboneRank
+        The backbones, the best first; empty if there is only one.
     """
 
     scoring: str
@@ -145,6 +173,7 @@ class Comparison:
     verdict: list[str]
     folds: int
     largest_class: LargestClass
+    backbones: list[BackboneRank] = field(default_factory=list)
 
     def __repr__(self) -> str:
         """Describe it in one line."""
@@ -180,4 +209,5 @@ class Comparison:
         names = ("scoring", "detectable", "verdict", "folds")
         largest = LargestClass(**facts["largest_class"])
         own = {name: facts[name] for name in names}
-        return cls(ranking=ranking, largest_class=largest, **own)
+        backbones = [BackboneRank(**backbone) for backbone in facts["backbones"]]
+        return cls(ranking=ranking, largest_class=largest, backbones=backbones, **own)

@@ -74,6 +74,7 @@ def _compute_repeat(
             "file": data.file,
             "embedding": data.embedding,
             "variants": data.n_variants,
+            "columns": data.X.shape[1],
             "matrix": matrix,
             "repeat": repeat,
             "random_state": plan.seed(repeat),

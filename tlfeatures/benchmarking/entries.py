@@ -23,9 +23,9 @@ class Entry(EqualByValue):
     ----------
     facts : dict
         JSON-ready: head, classifier (its classes), settings (hash of classes and all parameters),
-        file, embedding, variants, matrix (hash of values), repeat, tuned, params, chosen
-        (parameters by fold), chosen_scores (their scores on the inner folds), scores (name to
-        `Score`), fit_seconds, test_fraction, versions, key.
+        file, embedding, variants, columns (of the embedding), matrix (hash of values), repeat,
+        tuned, params, chosen (parameters by fold), chosen_scores (their scores on the inner
+        folds), scores (name to `Score`), fit_seconds, test_fraction, versions, key.
     fold, predicted : ndarray of shape (n,), int
         As in `HeadFolds`: the head's own decisions.
     probabilities : ndarray of shape (n, k)

@@ -17,7 +17,7 @@ from tlfeatures.benchmarking.run import checked_heads, open_store, ranked
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.duplicates import Similarity
 from tlfeatures.dataset.labels import Groups, Labels
-from tlfeatures.dataset.load import Data, as_dataset
+from tlfeatures.dataset.load import Data, Files, as_dataset
 from tlfeatures.errors import ParameterError
 from tlfeatures.features.cluster.connect import TLS, connect_if
 from tlfeatures.heads.coordinate_step import set_tuned
@@ -41,7 +41,7 @@ _FEW = 5  # images of each class, enough to check whether a fitted head can be s
 
 
 def fit(
-    data: Data,
+    data: Data | Files,
     heads: Heads = "logreg",
     *,
     embedding: str | None = None,
@@ -70,8 +70,9 @@ def fit(
 
     Parameters
     ----------
-    data : path or Dataset
-        Embeddings file, written by `extract`, or a loaded dataset.
+    data : path, sequence of paths, or Dataset
+        Embeddings file, written by `extract`, or several whose embeddings are joined, or a loaded
+        dataset.
     heads : names, scikit-learn classifiers, or a mapping of name to either
         See `make_heads`; "all" means every head of `HEADS`.
     embedding, labels, groups, label_level, label_columns, near_duplicates, variants

@@ -7,16 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from tlfeatures.benchmarking.entries import Entry
+from tlfeatures.dataset.dataset import BETWEEN_FILES
 from tlfeatures.names import counted
 
 
-def head_labels(ranked: list[list[Entry]]) -> list[str]:
+def head_labels(ranked: list[list[Entry]], backbones: list[str]) -> list[str]:
     """Return a label for each head that distinguishes it from the other heads of the ranking.
 
     Parameters
     ----------
     ranked : list of lists of Entry
         Entries of each head, one for each repeat.
+    backbones : list of str
+        Backbone of each head.
 
     Returns
     -------
@@ -29,7 +32,7 @@ def head_labels(ranked: list[list[Entry]]) -> list[str]:
         _head_label(facts, [other for other in every if _same_but_params(facts, other)])
         for facts in every
     ]
-    return _numbered(list(zip(labels, embedding_labels(ranked), strict=True)))
+    return _numbered(list(zip(labels, embedding_labels(ranked, backbones), strict=True)))
 
 
 def _numbered(names: list[tuple[str, str]]) -> list[str]:
@@ -66,39 +69,46 @@ def _head_label(facts: dict[str, Any], similar: list[dict[str, Any]]) -> str:
     return " ".join([facts["head"], *differing]) + (f" ({', '.join(how)})" if how else "")
 
 
-def embedding_labels(ranked: list[list[Entry]]) -> list[str]:
-    """Return the embedding's name for each head, preceded by its file if the name is not unique.
+def embedding_labels(ranked: list[list[Entry]], backbones: list[str]) -> list[str]:
+    """Return the embedding's name for each head, preceded by its backbone if there are several.
+
+    If the name is then not unique, it is preceded by its file.
 
     Parameters
     ----------
     ranked : list of lists of Entry
         Entries of each head, one for each repeat.
+    backbones : list of str
+        Backbone of each head.
 
     Returns
     -------
     list of str
-        For example `resnet50`, or `photos.h5:resnet50`.
+        For example `resnet50`, `vgg16:block5_pool.avg` or `photos.h5:resnet50`.
     """
     every = [entries[0].facts for entries in ranked]
     matrices: dict[tuple[Any, ...], set[str]] = {}
-    for facts in every:
+    for facts, backbone in zip(every, backbones, strict=True):
         # The head's label shows the number of variants, but not which variants they are.
-        matrices.setdefault((facts["embedding"],), set()).add(_images(facts))
-        matrices.setdefault(_embedding_and_variants(facts), set()).add(facts["matrix"])
-    return [
-        f"{Path(facts['file']).name}:{facts['embedding']}"
-        if len(matrices[facts["embedding"],]) > 1
-        or len(matrices[_embedding_and_variants(facts)]) > 1
-        else facts["embedding"]
-        for facts in every
-    ]
+        of_name = backbone, facts["embedding"]
+        matrices.setdefault(of_name, set()).add(_images(facts))
+        matrices.setdefault((*of_name, facts["variants"]), set()).add(facts["matrix"])
+    several = len(set(backbones) - {""}) > 1
+    labels = []
+    for facts, backbone in zip(every, backbones, strict=True):
+        name = facts["embedding"]
+        of_name = backbone, name
+        if len(matrices[of_name]) > 1 or len(matrices[*of_name, facts["variants"]]) > 1:
+            labels.append(f"{Path(facts['file']).name}:{name}")
+        elif several and backbone and BETWEEN_FILES not in backbone:
+            # The name of a joined embedding has the names of its backbones already.
+            labels.append(f"{backbone}:{name}")
+        else:
+            labels.append(name)
+    return labels
 
 
 def _images(facts: dict[str, Any]) -> str:
     """Return the hash of the images' values, without the hash of their variants."""
     matrix: str = facts["matrix"]
     return matrix.partition("+")[0]
-
-
-def _embedding_and_variants(facts: dict[str, Any]) -> tuple[str, int]:
-    return facts["embedding"], facts["variants"]

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tlfeatures.benchmarking.backbones import backbones_of, rank_backbones
 from tlfeatures.benchmarking.comparison import Comparison, LargestClass, Rank
 from tlfeatures.benchmarking.entries import Entry, series_of
 from tlfeatures.benchmarking.head_labels import embedding_labels, head_labels
@@ -57,15 +58,24 @@ def compare(
     ranked, scores = [series[key] for key in keys], [scored[key] for key in keys]
     folds: int = study.facts["folds"]
     outcomes, detectable = _tests(ranked, scores, scoring, folds, scorer)
-    columns = zip(
-        ranked, head_labels(ranked), embedding_labels(ranked), scores, outcomes, strict=True
-    )
+    facts = [entries[0].facts for entries in ranked]
+    backbones = backbones_of(facts, study.facts["files"])
+    labels = head_labels(ranked, backbones), embedding_labels(ranked, backbones)
+    columns = zip(ranked, *labels, scores, outcomes, strict=True)
     ranking = [
         _rank(*column, standing=column[-1].standing(first=place == 0))
         for place, column in enumerate(columns)
     ]
     largest = LargestClass.of(scorer.codes, scorer.classes, scorer.units)
-    comparison = Comparison(scoring, ranking, finite_or_none(detectable), [], folds, largest)
+    comparison = Comparison(
+        scoring,
+        ranking,
+        finite_or_none(detectable),
+        [],
+        folds,
+        largest,
+        rank_backbones(backbones, facts, study.facts["files"]),
+    )
     return replace(comparison, verdict=write_verdict(comparison, scorer))
 
 
@@ -178,6 +188,7 @@ def _rank(
         fit_seconds=float(np.mean([entry.facts["fit_seconds"] for entry in entries])),
         difference=finite_or_none(outcome.difference),
         p=finite_or_none(outcome.p),
+        difference_interval=None if outcome.interval is None else list(outcome.interval),
         best=standing in ("best", "not different"),
         keys=[entry.facts["key"] for entry in entries],
         standing=standing,

@@ -71,7 +71,7 @@ def benchmark(
         See `make_heads`; "all" means every head of `HEADS`.
     embeddings : str or sequence of str
         Names of embeddings, joined embeddings such as `A+B`, or "all" for every embedding of the
-        files.
+        files. `a.h5:A+b.h5:B` joins embeddings of two of the files, see `load_dataset`.
     labels, groups, label_level, label_columns, near_duplicates, variants
         See `load_dataset`. They apply to files, not to datasets.
     cv, split
@@ -229,6 +229,7 @@ def ranked(plan: Plan, store: ResultStore) -> Benchmark:
             "none of these heads could be fitted; the warnings of this run give the reasons"
         )
     with store.updating():
+        store.name_files()
         entries = _rankable(store.entries, plan.ranked_by)
         comparison = compare(entries, store.study, plan.ranked_by, plan.scorer)
         store.write(comparison.to_dict())

@@ -15,12 +15,15 @@ from numpy.typing import NDArray
 
 from tlfeatures.benchmarking.digests import digest_of_study
 from tlfeatures.benchmarking.store.format import FORMAT, FORMAT_VERSION
-from tlfeatures.dataset.dataset import Dataset
+from tlfeatures.dataset.dataset import Dataset, FilePart, weights_of
 from tlfeatures.dataset.grouping import merge_groups
 from tlfeatures.dataset.stratified_folds import Fold
 from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import StoreError
+from tlfeatures.features.combined import COLON, PLUS, split_name
 from tlfeatures.features.file.reader import read_header
+from tlfeatures.features.measured_rates import measured_rates
+from tlfeatures.features.spec import Spec
 
 GIVEN_IN_PYTHON = "given in Python"
 
@@ -38,27 +41,101 @@ def sources_of(datasets: Iterable[Dataset], labels: Any, groups: Any) -> dict[st
     -------
     dict
         JSON-ready. `files` maps the path of each embeddings file to its spec, its provenance (empty
-        if there is no such file) and the least similarity of its near-duplicates. `labels` and
+        if there is no such file), the least similarity of its near-duplicates, and the speed of
+        its backbone (images_per_second), None if it wasn't measured on this machine. For an
+        embedding that is joined over several files, it maps `Dataset.file` to `{"joined": parts}`;
+        the parts have the name of a backbone, and its `file` besides these facts. `labels` and
         `groups_from` are paths, a regular expression, `GIVEN_IN_PYTHON` or None.
     """
     files: dict[str, Any] = {}
     for data in datasets:
         if data.file not in files:
-            files[data.file] = _about(data)
+            files[data.file] = _about_all(data)
     return {"files": files, "labels": _origin(labels), "groups_from": _origin(groups)}
 
 
-def _about(data: Dataset) -> dict[str, Any]:
-    spec, provenance = data.spec, {}
-    if Path(data.file).is_file():
+def _about_all(data: Dataset) -> dict[str, Any]:
+    if not data.joined:
+        (only,) = data.parts
+        return _about(only)
+    return {"joined": {part.name: {"file": part.file, **_about(part)} for part in data.joined}}
+
+
+def _about(part: FilePart) -> dict[str, Any]:
+    spec, provenance = part.spec, {}
+    if Path(part.file).is_file():
         with suppress(StoreError):  # a dataset of arrays may have any file's name
-            header = read_header(data.file)
+            header = read_header(part.file)
             spec, provenance = header.spec, header.provenance
     return {
         "spec": spec.to_dict(),
         "provenance": provenance,
-        "near_duplicates": data.near_duplicates,
+        "near_duplicates": part.near_duplicates,
+        "images_per_second": _speed(spec),
     }
+
+
+def _speed(spec: Spec) -> float | None:
+    """Return the images per second of a backbone; of several layers, those of the deepest."""
+    own = spec.engine, spec.precision, spec.size
+    speeds = [
+        rate.images_per_second
+        for rate in measured_rates().get(spec.backbone, ())
+        if (rate.engine, rate.precision, rate.size) == own
+    ]
+    return min(speeds, default=None)
+
+
+def files_of(files: Mapping[str, Any], file: str) -> dict[str, dict[str, Any]]:
+    """Return the embeddings files of a dataset by the names of their backbones.
+
+    Parameters
+    ----------
+    files : mapping
+        `files` of the facts of a study.
+    file : str
+        `Dataset.file`, or `file` of the facts of an entry.
+
+    Returns
+    -------
+    dict of name to dict
+        `file` and the facts of `sources_of`. The name is empty for a single file.
+    """
+    about = files[file]
+    parts: dict[str, dict[str, Any]] = about.get("joined") or {"": {"file": file, **about}}
+    return parts
+
+
+def entry_parts(
+    files: Mapping[str, Any], entry: Mapping[str, Any]
+) -> list[tuple[str, dict[str, Any]]]:
+    """Return what an entry takes from each file: the embedding, and the facts of `files_of`.
+
+    Parameters
+    ----------
+    files : mapping
+        `files` of the facts of a study.
+    entry : mapping
+        Facts of an entry.
+    """
+    abouts = files_of(files, entry["file"])
+    if "" in abouts:
+        return [(entry["embedding"], abouts[""])]
+    return [(own, abouts[name]) for name, own in split_name(entry["embedding"]).items()]
+
+
+def names_in(embedding: str) -> list[str]:
+    """Return the names of the backbones in the name of a joined embedding."""
+    return [part.rpartition(COLON)[0] for part in embedding.split(PLUS)]
+
+
+def _weights(data: Dataset, sources: Mapping[str, Any] | None) -> str:
+    """Return the weights of all backbones of the benchmark, `random` if one has random weights."""
+    files = {} if sources is None else sources["files"]
+    of_files = [
+        part["spec"]["weights"] for file in files for part in files_of(files, file).values()
+    ]
+    return weights_of(of_files) if of_files else data.weights
 
 
 def _origin(given: Any) -> str | None:
@@ -128,7 +205,7 @@ class Study(EqualByValue):
             "split": split,
             "folds": len(folds),
             "random_state": seed,
-            "weights": data.spec.weights,
+            "weights": _weights(data, sources),
             "study": digest_of_study(data.ids, data.y, data.together, folds),
             "copy_pairs": data.ids[data.copies].tolist(),
             "unreadable": [image.id for image in data.unreadable],

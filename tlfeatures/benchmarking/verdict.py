@@ -6,6 +6,7 @@ heads are significantly different from it.
 
 from __future__ import annotations
 
+from tlfeatures.benchmarking.backbones import backbone_lines
 from tlfeatures.benchmarking.comparison import Comparison, Rank
 from tlfeatures.metrics.against_best import LEVEL, VERY_FEW
 from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer
@@ -39,6 +40,7 @@ def write_verdict(comparison: Comparison, scorer: BootstrapScorer) -> list[str]:
             f"{_difference(comparison.detectable, comparison.scoring)} only half of the time, and "
             f"smaller ones less often.{more}"
         )
+    lines += backbone_lines(comparison)
     return [*lines, *_warnings(ranking, tied, scorer)]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import click
 
-from tlfeatures.cli import heads, images, models, pages
+from tlfeatures.cli import heads, images, installation, models, pages
 from tlfeatures.terminal.exits import Commands
 from tlfeatures.terminal.messages import show_messages
 
@@ -42,5 +42,6 @@ for _command in (
     *(heads.fit, heads.benchmark, heads.audit, heads.learning_curve, heads.demo),
     *(pages.report, pages.plot, pages.predictions),
     *(models.predict, models.evaluate, models.export, models.info),
+    *(installation.backbones, installation.doctor),
 ):
     main.add_command(_command)

@@ -42,6 +42,11 @@ if TYPE_CHECKING:
     from tlfeatures.benchmarking.fit_result import FitResult
 
 
+_files_argument = click.argument(
+    "files", nargs=-1, required=True, type=click.Path(), metavar="FILE.h5..."
+)
+
+
 def _check_page(page: str | None) -> None:
     """Before the heads are fitted, refuse a page that can't be written."""
     if page is not None:
@@ -59,7 +64,7 @@ def _write_page(result: Benchmark | FitResult, page: str, n_jobs: int | None) ->
 
 
 @command()
-@click.argument("file", type=click.Path(), metavar="FILE.h5")
+@_files_argument
 @heads_option("--head", "--heads", "logreg")
 @embedding_option
 @variants_option
@@ -82,7 +87,7 @@ def _write_page(result: Benchmark | FitResult, page: str, n_jobs: int | None) ->
 def fit(
     ctx: click.Context,
     /,
-    file: str,
+    files: tuple[str, ...],
     heads: tuple[str, ...],
     params: tuple[str, ...],
     report: str | None,
@@ -97,7 +102,8 @@ def fit(
     Each score has a 95 % interval, which shows how far chance may have moved the score. With -o,
     the best head is fitted again to all images and saved to MODEL.
 
-    The labels are the names of the images' folders, or come from --labels.
+    The labels are the names of the images' folders, or come from --labels. Several files are
+    joined, for example files of two backbones: --embedding names a part of each.
     """
     from tlfeatures.benchmarking.fit import fit
     from tlfeatures.heads.parameters import parse_params
@@ -107,7 +113,7 @@ def fit(
     line = ctx.meta[COMMAND_LINE]
     with ProgressBar("folds", "folds/s") as bar:
         result = fit(
-            file, heads, params=parse_params(params), command=line, progress=bar.show, **options
+            files, heads, params=parse_params(params), command=line, progress=bar.show, **options
         )
     print_result(json.dumps(result.to_dict()) if as_json else render_fit(result))
     if report is not None:
@@ -115,7 +121,7 @@ def fit(
 
 
 @command()
-@click.argument("files", nargs=-1, required=True, type=click.Path(), metavar="FILE.h5...")
+@_files_argument
 @heads_option("--heads", "--head", "all")
 @click.option(
     "--embeddings",
@@ -126,8 +132,8 @@ def fit(
     show_default=True,
     metavar="LAYER.POOLING|A+B|all",
     help="Embedding to compare, by its layer and pooling, for example block5_pool.avg. A+B joins "
-    "several embeddings into one vector; each is scaled to length 1. `tlfeatures info FILE.h5` "
-    "lists the embeddings. Repeatable.",
+    "several embeddings into one vector; each is scaled to length 1. FIRST.h5:A+SECOND.h5:B joins "
+    "embeddings of two files. `tlfeatures info FILE.h5` lists the embeddings. Repeatable.",
 )
 @variants_option
 @dataset_options
@@ -165,13 +171,14 @@ def benchmark(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Compare heads and embeddings on the same images.
+    """Compare heads, embeddings and backbones.
 
     A head is a classifier. An embedding is the vector of numbers that `extract` computed from an
     image. Every head is fitted (trained) on every embedding of the files and tested on the same
     images. The command prints a table that ranks them, and then a verdict. Each score has a 95 %
     interval, which shows how far chance may have moved the score. A * marks the best head and the
-    heads that are not significantly different from it.
+    heads that are not significantly different from it. If the files have several backbones (the
+    networks that computed the embeddings), the verdict compares the backbones, too.
     """
     from tlfeatures.benchmarking.run import benchmark
     from tlfeatures.heads.parameters import parse_params
@@ -192,7 +199,7 @@ def benchmark(
 
 
 @command()
-@click.argument("file", type=click.Path(), metavar="FILE.h5")
+@_files_argument
 @embedding_option
 @dataset_options
 @click.option(
@@ -221,7 +228,7 @@ def benchmark(
     help="File for all findings, as a CSV table or as JSON.",
 )
 @json_option
-def audit(file: str, top: int, as_json: bool, **options: Any) -> None:
+def audit(files: tuple[str, ...], top: int, as_json: bool, **options: Any) -> None:
     """Find probable label errors, copies and outliers.
 
     The command prints a table of images of FILE.h5 that probably have a problem, the worst first.
@@ -241,7 +248,7 @@ def audit(file: str, top: int, as_json: bool, **options: Any) -> None:
     from tlfeatures.model_selection.audit.audit import audit
 
     with ProgressBar("folds", "folds/s") as bar:
-        result = audit(file, progress=bar.show, **options)
+        result = audit(files, progress=bar.show, **options)
     print_result(json.dumps(result.to_dict()) if as_json else render_audit(result, top))
 
 
@@ -256,7 +263,7 @@ def _sizes(ctx: click.Context, param: click.Parameter, value: str | None) -> lis
 
 
 @command("learning-curve")
-@click.argument("file", type=click.Path(), metavar="FILE.h5")
+@_files_argument
 @click.option(
     "--head",
     metavar=ONE_HEAD,
@@ -280,7 +287,9 @@ def _sizes(ctx: click.Context, param: click.Parameter, value: str | None) -> lis
 @n_jobs_option(-1)
 @random_state_option
 @json_option
-def learning_curve(file: str, params: tuple[str, ...], as_json: bool, **options: Any) -> None:
+def learning_curve(
+    files: tuple[str, ...], params: tuple[str, ...], as_json: bool, **options: Any
+) -> None:
     """Estimate whether more images would raise the accuracy.
 
     The command fits a head to parts of the images of FILE.h5, from small to large, and prints the
@@ -292,7 +301,7 @@ def learning_curve(file: str, params: tuple[str, ...], as_json: bool, **options:
     from tlfeatures.model_selection.learning_curve.measure import learning_curve
 
     with ProgressBar("fits", "fits/s") as bar:
-        curve = learning_curve(file, params=parse_params(params), progress=bar.show, **options)
+        curve = learning_curve(files, params=parse_params(params), progress=bar.show, **options)
     print_result(json.dumps(curve.to_dict()) if as_json else render_learning_curve(curve))
 
 

@@ -16,11 +16,12 @@ _BACKBONE = BACKBONES[DEFAULT_BACKBONE]
 backbone_options = combine(
     click.option(
         "--backbone",
-        metavar="|".join([*BACKBONES, "FILE.onnx", "FILE.json"]),
-        help="Neural network that computes the embeddings. pixels is a baseline without a "
-        "network: mean colours in a grid (layers grid4, grid8 and mean; --pool flatten keeps the "
-        "grid). FILE.onnx is a network of your own, which the file FILE.json beside it declares "
-        "(see docs/backbones.md); it needs: pip install 'tlfeatures[onnx]'.  "
+        metavar="NAME|FILE",
+        help="Neural network that computes the embeddings. `tlfeatures backbones` lists the names. "
+        "pixels is a baseline without a network: mean colours in a grid (layers grid4, grid8 and "
+        "mean; --pool flatten keeps the grid). FILE is a network of your own: FILE.onnx or "
+        "FILE.keras, which FILE.json beside it declares, or that FILE.json "
+        "(see docs/own_network.md).  "
         f"[default: {DEFAULT_BACKBONE}]",
     ),
     click.option(

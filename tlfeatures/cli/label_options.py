@@ -16,7 +16,8 @@ embedding_option = click.option(
     "--embedding",
     metavar="LAYER.POOLING|A+B",
     help="Embedding to use, by its layer and pooling. A+B joins several embeddings into one "
-    "vector; each is scaled to length 1. `tlfeatures info FILE.h5` lists the embeddings.  "
+    "vector; each is scaled to length 1. With several files, write the file of each part: "
+    "FIRST.h5:A+SECOND.h5:B. `tlfeatures info FILE.h5` lists the embeddings.  "
     f"[default: the only one, or {_BACKBONE.default_embedding}]",
 )
 variants_option = click.option(

@@ -70,7 +70,7 @@ def predict(
         predictions = loaded.predict_stream(paths_from_stdin(), **options)
     else:
         predictions = loaded.predict(images, **options)
-    note = {"weights": "random"} if loaded.spec.weights == "random" else {}
+    note = {"weights": "random"} if loaded.weights == "random" else {}
     if as_json:
         write = json_writer(note)
     else:

@@ -21,7 +21,7 @@ _shown_head = click.option(
 _shown_embedding = click.option(
     "--embedding",
     metavar="LAYER.POOLING",
-    help="Embedding to show in detail.  [default: the best]",
+    help="Embedding to show in detail, as the ranking names it.  [default: the best]",
 )
 _map = click.option(
     "--map",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from tlfeatures.dataset.grouping import chained, merge_groups
 from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import DatasetError
+from tlfeatures.features.combined import BackbonePart
 from tlfeatures.features.spec import Spec
 from tlfeatures.names import counted
 
@@ -33,6 +35,27 @@ class Unreadable:
     reason: str
 
 
+BETWEEN_FILES = " + "  # between the files of a joined embedding, and the names of its backbones
+
+
+@dataclass(frozen=True)
+class FilePart(BackbonePart):
+    """The part of an embedding that comes from one embeddings file.
+
+    Attributes
+    ----------
+    name, spec, embedding
+        See `BackbonePart`.
+    file : str
+        Path of the embeddings file.
+    near_duplicates : float or None
+        See `Dataset`.
+    """
+
+    file: str
+    near_duplicates: float | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset(EqualByValue):
     """Labelled embeddings.
@@ -50,16 +73,17 @@ class Dataset(EqualByValue):
     split : ndarray of shape (n,), str, or None
         train, val or test, if the folders or the labels have splits.
     embedding : str
-        Name of the embedding: `LAYER.POOLING`, or several joined as `A+B`.
-    spec : Spec
-        Settings with which X was computed.
+        Name of the embedding: `LAYER.POOLING`, or several joined as `A+B`. Parts of several
+        backbones have the name of their backbone: `vgg16:A+mobilenetv2:B`.
+    spec : Spec or None
+        Settings with which X was computed; None if several backbones computed it.
     file : str
-        Path of the embeddings file.
+        Path of the embeddings file; of several files, their paths with ` + ` between them.
     copies : ndarray of shape (p, 2), int
         Pairs of rows that are the same image, or nearly.
     near_duplicates : float or None
         Smallest similarity of two images that count as copies. None means that only identical
-        files are copies.
+        files are copies. Each part of an embedding of several files has its own, in `joined`.
     digests : ndarray of shape (n, 32), uint8, or None
         sha256 of each image file.
     variants : ndarray of shape (n, v, d), float32, or None
@@ -69,6 +93,8 @@ class Dataset(EqualByValue):
         Embedding in which copies are searched, if it is not X and was requested.
     unreadable : tuple of Unreadable
         Images of the file that have no embedding because they could not be read.
+    joined : tuple of FilePart
+        The parts of an embedding that is joined over several files; empty for one file.
     """
 
     X: NDArray[np.float32]
@@ -77,7 +103,7 @@ class Dataset(EqualByValue):
     ids: NDArray[np.str_]
     split: NDArray[np.str_] | None
     embedding: str
-    spec: Spec
+    spec: Spec | None
     file: str
     copies: NDArray[np.int64] = field(default_factory=lambda: np.empty((0, 2), np.int64))
     digests: NDArray[np.uint8] | None = None
@@ -85,6 +111,7 @@ class Dataset(EqualByValue):
     looks: NDArray[np.float32] | None = None
     unreadable: tuple[Unreadable, ...] = ()
     near_duplicates: float | None = None
+    joined: tuple[FilePart, ...] = ()
 
     def __repr__(self) -> str:
         """Describe it in one line; the arrays would fill the screen."""
@@ -118,9 +145,23 @@ class Dataset(EqualByValue):
                     f"{name} of the Dataset has the type {getattr(self, name).dtype}; expected "
                     f"texts, as in {name}.astype(str)"
                 )
+        if not self.parts:
+            raise DatasetError("spec of the Dataset is None; expected a Spec")
         bad = rows_not_finite(self.X)
         if len(bad):
             raise DatasetError(f"X of the Dataset is not finite in {len(bad)} rows, {bad[0]} first")
+
+    @property
+    def parts(self) -> tuple[FilePart, ...]:
+        """The part of each backbone, in the order of the columns. Often there is only one."""
+        if self.joined or self.spec is None:
+            return self.joined
+        return (FilePart("", self.spec, self.embedding, self.file, self.near_duplicates),)
+
+    @property
+    def weights(self) -> str:
+        """Weights of the backbones: `random` if one of them has random weights."""
+        return weights_of(part.spec.weights for part in self.parts)
 
     @property
     def n_variants(self) -> int:
@@ -165,6 +206,12 @@ class Dataset(EqualByValue):
             variants=None if self.variants is None else self.variants[rows],
             looks=None if self.looks is None else self.looks[rows],
         )
+
+
+def weights_of(weights: Iterable[str]) -> str:
+    """Return one text for the weights of several backbones: `random` if one of them is random."""
+    different = list(dict.fromkeys(weights))
+    return "random" if "random" in different else ", ".join(different)
 
 
 def rows_not_finite(X: NDArray[np.float32]) -> NDArray[np.int_]:

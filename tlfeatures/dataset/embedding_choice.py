@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from tlfeatures.dataset.duplicates import LEAST_COLUMNS
 from tlfeatures.errors import ParameterError
-from tlfeatures.features.combined import parts_of
+from tlfeatures.features.combined import PLUS, parts_of
 from tlfeatures.features.file.format import Header
 from tlfeatures.features.spec import Spec
 from tlfeatures.names import unknown_name
@@ -32,10 +33,17 @@ def choose_embedding(header: Header, embedding: str | None) -> str:
             f"{header.path} has several embeddings; choose one of {', '.join(names)} with "
             "--embedding"
         )
-    for part in parts_of(chosen):
+    parts = [whole_name(part, names) for part in parts_of(chosen)]
+    for part in parts:
         if part not in names:
             raise unknown_name(f"embedding of {header.path}", part, names)
-    return chosen
+    return PLUS.join(parts)
+
+
+def whole_name(part: str, names: Collection[str]) -> str:
+    """Return `LAYER.POOLING` for a layer that has only one embedding, else the part as it is."""
+    of_layer = [name for name in names if name.rpartition(".")[0] == part]
+    return of_layer[0] if part not in names and len(of_layer) == 1 else part
 
 
 _POOLS_BEST_FIRST = ("cls", "avg", "flatten", "max", "none")

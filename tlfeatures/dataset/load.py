@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from numbers import Real
 from typing import TypeAlias
@@ -20,10 +20,12 @@ from tlfeatures.dataset.embedding_choice import (
     embedding_for_copies,
     with_variants,
 )
+from tlfeatures.dataset.joined_files import join_datasets, parts_by_file
 from tlfeatures.dataset.labelled import label_images
 from tlfeatures.dataset.labels import Groups, Labels, check_options
+from tlfeatures.dataset.matching import keep_common
 from tlfeatures.errors import DatasetError, ParameterError
-from tlfeatures.features.combined import join, parts_of
+from tlfeatures.features.combined import PLUS, join, parts_of
 from tlfeatures.features.file.format import Header
 from tlfeatures.features.file.reader import Reader, open_embeddings, read_header
 from tlfeatures.names import some_of
@@ -31,12 +33,13 @@ from tlfeatures.names import some_of
 logger = logging.getLogger(__name__)
 
 Data: TypeAlias = str | os.PathLike[str] | Dataset
+Files: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 _SHOWN = 3  # number of ids in a message
 
 
 def as_dataset(
-    data: Data,
+    data: Data | Files,
     *,
     embedding: str | None = None,
     labels: Labels = None,
@@ -51,8 +54,8 @@ def as_dataset(
 
     Parameters
     ----------
-    data : path or Dataset
-        Embeddings file of `extract`, or a dataset, which is returned.
+    data : path, sequence of paths, or Dataset
+        Embeddings files of `extract`, or a dataset, which is returned.
     embedding, labels, groups, label_level, label_columns, near_duplicates, variants, looks
         See `load_dataset`. They apply to a file, not to a dataset.
 
@@ -63,7 +66,6 @@ def as_dataset(
     DatasetError, StoreError
         See `load_dataset`.
     """
-    check_data(data)
     if not isinstance(data, Dataset):
         return load_dataset(
             data,
@@ -105,7 +107,7 @@ def check_data(data: object) -> None:
 
 
 def load_dataset(
-    file: str | os.PathLike[str],
+    file: Files,
     embedding: str | None = None,
     labels: Labels = None,
     *,
@@ -120,12 +122,14 @@ def load_dataset(
 
     Parameters
     ----------
-    file : path
-        Embeddings file of `extract`.
+    file : path, or sequence of paths
+        Embeddings file of `extract`, or several files whose embeddings are joined.
     embedding : str, optional
         Name of an embedding, `LAYER.POOLING`. It may be omitted if the file has only one embedding,
         or the default of its backbone (block5_pool.avg for VGG16). `A+B+C` joins several
-        embeddings; the row of each image in each embedding is scaled to length 1.
+        embeddings; the row of each image in each embedding is scaled to length 1. With several
+        files, each part has its file: `a.h5:A+b.h5:B`. The file is given by its path, its name or
+        its backbone. Only the images that all these files contain are kept.
     labels : path of a CSV file, mapping, pandas Series, array or list, optional
         A CSV needs the columns `id` and `label`; the columns `group` and `split` (train, val, test)
         are optional. A mapping has a label for each id; a Series may have ids as its index. An
@@ -145,10 +149,10 @@ def load_dataset(
         Names of the columns of the CSV files, if they differ from these roles.
     near_duplicates : float, "auto" or None
         Smallest similarity of two images that count as the same photograph (see
-        `tlfeatures.dataset.duplicates`). "auto" means the threshold of the file's backbone. The
-        similarity is computed with the embedding of the file that is best for this
-        (`embedding_for_copies`), also if another embedding is loaded. With None, only identical
-        files are copies.
+        `tlfeatures.dataset.duplicates`). "auto" means the threshold of the file's backbone. Of
+        several files, each has its own threshold, and their copies are united. The similarity is
+        computed with the embedding of the file that is best for this (`embedding_for_copies`),
+        also if another embedding is loaded. With None, only identical files are copies.
     variants : int, optional
         Number of variants of each image to load. None loads all variants of the file.
     looks : bool
@@ -163,10 +167,10 @@ def load_dataset(
     ------
     DatasetError
         If there are no labels, labels can't be read, an image has two labels, or no image is
-        embedded.
+        embedded. Also if several files have no image in common, or different images under an id.
     ParameterError
         If the file does not have the embedding or as many variants, or an option has an invalid
-        value.
+        value. Also if the embedding doesn't name its parts' files, or not all of the files.
     StoreError
         If the file can't be read.
 
@@ -176,11 +180,86 @@ def load_dataset(
     >>> table = pandas.read_csv("photos.csv", index_col="id")  # doctest: +SKIP
     >>> load_dataset("photos.h5", labels=table["species"], groups=table["site"])  # doctest: +SKIP
     """
-    if isinstance(file, Dataset):
-        raise ParameterError("file is a Dataset, which is loaded already; expected a path")
-    check_data(file)
+    files = list_files(file)
     check_similarity(near_duplicates)
     check_options(labels, groups, label_columns)
+    datasets = [
+        _load_file(
+            path,
+            own,
+            labels,
+            groups=groups,
+            label_level=label_level,
+            label_columns=label_columns,
+            near_duplicates=near_duplicates,
+            variants=variants,
+            looks=looks,
+        )
+        for path, own in _embeddings_of(files, embedding).items()
+    ]
+    data = join_datasets(keep_common(datasets))
+    return data if looks else replace(data, looks=None)
+
+
+def list_files(file: Files) -> list[str]:
+    """Return the paths of one or several embeddings files, each once.
+
+    Raises
+    ------
+    ParameterError
+        If it is no path and no sequence of paths, or the sequence is empty.
+    """
+    if isinstance(file, Dataset):
+        raise ParameterError("file is a Dataset, which is loaded already; expected a path")
+    if isinstance(file, Sequence) and not isinstance(file, str | bytes):
+        files = list(file)
+    else:
+        files = [file]
+    for path in files:
+        check_data(path)
+        if isinstance(path, Dataset):
+            raise ParameterError(
+                "data is a list with a Dataset, but only files can be joined; expected an "
+                "embeddings file or a Dataset"
+            )
+    if not files:
+        raise ParameterError("there is no file; expected the path of an embeddings file")
+    return list(dict.fromkeys(map(str, files)))
+
+
+def _embeddings_of(files: list[str], embedding: str | None) -> dict[str, str | None]:
+    """Return the embedding to load from each file."""
+    found = None if embedding is None else parts_by_file(embedding, files)
+    if found is None and len(files) == 1:
+        return {files[0]: embedding}
+    example = PLUS.join(f"{file}:LAYER.POOLING" for file in files)
+    if found is None:
+        raise ParameterError(
+            f"there are {len(files)} files, so the embedding must name the file of each part: "
+            f"--embedding {example}"
+        )
+    unused = [file for file in files if file not in found]
+    if unused:
+        raise ParameterError(
+            f"embedding is {embedding!r}, which doesn't use {', '.join(unused)}; leave this out, "
+            f"or join all files: --embedding {example}"
+        )
+    return dict(found)
+
+
+def _load_file(
+    file: str,
+    embedding: str | None,
+    labels: Labels,
+    *,
+    groups: Groups,
+    label_level: int | None,
+    label_columns: Mapping[str, str] | None,
+    near_duplicates: Similarity,
+    variants: int | None,
+    looks: bool,
+) -> Dataset:
+    """Load an embedding of one file; see `load_dataset`."""
     with open_embeddings(file) as reader:  # opened once, because the file may be replaced meanwhile
         header = reader.header
         name = choose_embedding(header, embedding)
@@ -202,7 +281,7 @@ def load_dataset(
         unreadable=header.failures,
     )
     digests = np.frombuffer(b"".join(header.digests[row] for row in done), np.uint8)
-    data = labelled.with_embeddings(
+    return labelled.with_embeddings(
         X,
         digests.reshape(len(done), -1),
         embedding=name,
@@ -211,7 +290,6 @@ def load_dataset(
         variants=values[0],
         looks=values[1],
     )
-    return data if looks else replace(data, looks=None)
 
 
 def embedded_ids(file: str | os.PathLike[str]) -> list[str]:

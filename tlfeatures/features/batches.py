@@ -76,19 +76,18 @@ def fill_batches(
     Yields
     ------
     (keys, rows, ndarray of shape (b, ...), uint8)
-        `rows` are the positions of the images in the batch; other positions are padding. The array
-        is reused for the next batch.
+        `rows` are the positions of the images in the batch; other positions are padding. Each
+        batch has an array of its own, because it is embedded while the next one is collected.
     """
     keys: list[Key] = []
     rows: list[int] = []
-    batch = np.empty(0, np.uint8)
-    number = 0
+    batch, number = np.empty(0, np.uint8), 0
     for count, (key, pixels) in enumerate(images):
         position = place(key) if place and one_shape else count
         if keys and position // batch_size != number:
             yield keys, rows, batch if one_shape else batch[: len(keys)]
             keys, rows = [], []
-        if not len(batch):
+        if not keys:
             batch = np.zeros((batch_size, *pixels.shape), np.uint8)
         number = position // batch_size
         batch[position % batch_size] = pixels

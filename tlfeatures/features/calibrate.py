@@ -9,14 +9,19 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from tlfeatures.errors import SourceError
+from tlfeatures.errors import ParameterError, SourceError
+from tlfeatures.features.backbones.onnx_file import OnnxFile
 from tlfeatures.features.backbones.quantization import (
     Quantization,
+    Ranges,
     calibration_names,
     largest_inputs,
+    ranges_of,
 )
 from tlfeatures.features.backbones.record import Backbone
 from tlfeatures.features.embed import ComputeOptions, Embedder, EmbeddingRun
+from tlfeatures.features.engines.load import find_weights
+from tlfeatures.features.engines.onnx_int8 import range_names
 from tlfeatures.features.images.identify import UNREADABLE, Manifest
 from tlfeatures.features.images.read_ahead import ImageToRead, Key
 from tlfeatures.features.spec import Spec
@@ -68,6 +73,8 @@ def calibrate(
     ------
     SourceError
         If no image can be read, or the images leave a layer without a range.
+    ParameterError, WeightsError
+        If the backbone can't be computed in int8, or its weights can't be had.
     """
     logger.info("calibrating int8 on up to %d of the images", SAMPLE)
     run = calibration_run(
@@ -92,14 +99,33 @@ def calibrate(
 def calibration_run(
     spec: Spec, images: Iterable[ImageToRead[Key]], options: ComputeOptions
 ) -> EmbeddingRun[Key]:
-    """Start to embed images by the float32 backbone, with the layers that calibration measures."""
+    """Start to embed images by the float32 backbone, with the layers that calibration measures.
+
+    Raises
+    ------
+    ParameterError, WeightsError
+        If the backbone can't be computed in int8, or its weights can't be had.
+    """
     float32 = replace(spec.in_float32(), augmentation=None)
-    embedder = Embedder(
-        float32,
-        calibration_names(spec.find_backbone()),
-        replace(options, batch_size=_BATCH),
+    names = _names(float32, options.weights)
+    return EmbeddingRun(
+        Embedder(float32, names, replace(options, batch_size=_BATCH)), images, SAMPLE
     )
-    return EmbeddingRun(embedder, images, SAMPLE)
+
+
+def _names(spec: Spec, weights: str | None) -> list[str]:
+    """Name the embeddings that calibration measures."""
+    backbone = spec.find_backbone()
+    if backbone.network.kernels:
+        return calibration_names(backbone)
+    opened = find_weights(spec, [], weights)
+    if opened is None or not opened.content:
+        raise ParameterError(
+            f"backbone {backbone.name} has no int8 form: leave out --precision int8"
+        )
+    return range_names(
+        OnnxFile(opened.content, f"the file of backbone {backbone.name}"), backbone.name
+    )
 
 
 def measure_ranges(backbone: Backbone, run: EmbeddingRun[Key]) -> Quantization:
@@ -130,8 +156,12 @@ def measure_ranges(backbone: Backbone, run: EmbeddingRun[Key]) -> Quantization:
             if count >= SAMPLE:
                 return
 
-    ranges = largest_inputs(backbone, sampled())
-    quantization = Quantization(count, _SEED, ranges)
+    ranges: tuple[Ranges, ...]
+    if backbone.network.kernels:
+        ranges = (largest_inputs(backbone, sampled()),)
+    else:
+        ranges = ranges_of(sampled())
+    quantization = Quantization(count, _SEED, *ranges)
     _check_ranges(quantization)
     one_colour = sum(few_levels.span == 0 for _, few_levels in run.few_levels)
     if one_colour >= count:

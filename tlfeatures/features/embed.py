@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, groupby
@@ -56,7 +57,7 @@ class ComputeOptions:
     weights : str, optional
         Source of the backbone's weights, if they are not where the spec says.
     substitute : bool
-        Whether Keras computes where the engine of the spec is not installed.
+        Whether another engine computes where the engine of the spec is not installed.
     threads : int, optional
         Number of CPU threads; all cores if not given.
 
@@ -251,8 +252,13 @@ class EmbeddingRun(Generic[Key]):
         # Loading the backbone takes long: it is done only once there is an image to embed.
         return self._first is not None and self._embedder.backbone is not None
 
-    def batches(self) -> Iterator[Batch[Key]]:
+    def batches(self, stop: Callable[[], bool] = lambda: False) -> Iterator[Batch[Key]]:
         """Embed batch by batch, in the order of the images.
+
+        Parameters
+        ----------
+        stop : callable () -> bool, optional
+            Called before each forward pass. True ends the run after the batch at work.
 
         Yields
         ------
@@ -260,7 +266,7 @@ class EmbeddingRun(Generic[Key]):
         """
         done, logged = 0, time.monotonic()
         try:
-            for batch in self._batches():
+            for batch in self._batches(stop):
                 yield batch
                 done += len(batch.keys)
                 self._progress(done + len(self.failures))
@@ -270,10 +276,26 @@ class EmbeddingRun(Generic[Key]):
         finally:
             self._pixels.close()  # ends the threads that decode
 
-    def _batches(self) -> Iterator[Batch[Key]]:
+    def _batches(self, stop: Callable[[], bool]) -> Iterator[Batch[Key]]:
+        """Embed in a thread, so that a batch is collected and written while others are embedded."""
         if not self.start() or self._first is None:
             return
-        images = chain([self._first], self._pixels)
+        with ThreadPoolExecutor(1) as thread:
+            embedding: Future[Batch[Key]] | None = None
+            for filled in self._filled_batches(chain([self._first], self._pixels)):
+                if stop():
+                    break
+                following = thread.submit(self._embed, *filled)
+                if embedding is not None:
+                    yield embedding.result()
+                embedding = following
+            if embedding is not None:
+                yield embedding.result()
+
+    def _filled_batches(
+        self, images: Iterable[tuple[Key, Pixels]]
+    ) -> Iterator[tuple[list[Key], list[int], Pixels, bool]]:
+        """Yield keys, their rows in the batch, the batch, and whether it has variants only."""
         for variants_only, group in groupby(images, key=lambda item: self._variants_only(item[0])):
             parts = self._embedder.decoding.parts - variants_only
             stacks = ((key, pixels[variants_only:]) for key, pixels in group)
@@ -284,9 +306,13 @@ class EmbeddingRun(Generic[Key]):
                 one_shape=self._embedder.backbone.one_shape,
                 place=self._place,
             ):
-                values = self._embedder.embed_pixels(batch, self._embedder.batch_size(self._count))
-                kept = {name: value[rows] for name, value in values.items()}
-                yield Batch(keys, kept, variants_only)
+                yield keys, rows, batch, variants_only
+
+    def _embed(
+        self, keys: list[Key], rows: list[int], batch: Pixels, variants_only: bool
+    ) -> Batch[Key]:
+        values = self._embedder.embed_pixels(batch, self._embedder.batch_size(self._count))
+        return Batch(keys, {name: value[rows] for name, value in values.items()}, variants_only)
 
     def _readable(
         self, decoded: Iterable[tuple[Key, Decoded | ImageError]]

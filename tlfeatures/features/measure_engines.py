@@ -50,6 +50,7 @@ logger = logging.getLogger(__name__)
 MOST_COST = 0.05  # of the time that the work takes
 _TURNS = 2  # besides a first pass, in which engines compile
 _TURN_SECONDS = 0.4  # least duration of a turn
+_LONG_TURN = 2.0  # seconds, after which no second turn follows
 _PER_CORE = 8  # images of a pass: OpenVINO computes 8 in a request, and several requests at once
 _SLOW = 2.0  # so many times as long as the fastest: no second turn
 
@@ -60,6 +61,7 @@ def choose_measured(
     count: int,
     options: ComputeOptions,
     *,
+    again: bool = False,
     hardware: Hardware = HARDWARE,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Way:
@@ -73,6 +75,8 @@ def choose_measured(
     count : int
         Number of images and variants to embed.
     options : ComputeOptions
+    again : bool
+        Whether to measure also what was measured in earlier runs.
     hardware : Hardware, optional
         This machine's if not given.
     clock : callable () -> float, optional
@@ -98,7 +102,8 @@ def choose_measured(
     size = min(BATCH_SIZE, _PER_CORE * workload.cores)
     if MOST_COST * count < 2 * size:  # two passes over the sample would cost more
         return first
-    kept = {way: speed for way, speed in speeds.read(workload, ENGINES).items() if way in ways}
+    earlier = {} if again else speeds.read(workload, ENGINES)
+    kept = {way: speed for way, speed in earlier.items() if way in ways}
     measuring = _Measuring(request, kept, count, options, clock)
     measured = measuring.run(first, ways, images, size)
     if not measured:
@@ -111,7 +116,8 @@ def choose_measured(
         if is_close(speed) and (way in measured or may_round(request, way))
     ]
     chosen = min(allowed, key=lambda way: known[way].seconds(count))
-    logger.info("%s; measured in %.1f s", _describe(chosen, known), measuring.cost)
+    if len(known) > 1:
+        logger.info("%s; measured in %.1f s", _describe(chosen, known), measuring.cost)
     return chosen
 
 
@@ -275,7 +281,8 @@ class _Measuring:
         for _ in range(_TURNS if len(self._candidates) > 1 else 1):
             fastest = min(candidate.seconds for candidate in self._candidates.values())
             for candidate in self._candidates.values():
-                if not candidate.turns or candidate.seconds <= _SLOW * fastest:
+                again = candidate.seconds <= min(_SLOW * fastest, _LONG_TURN)
+                if again or not candidate.turns:
                     self._take_turn(candidate)
 
     def _take_turn(self, candidate: _Candidate) -> None:

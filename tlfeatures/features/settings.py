@@ -22,7 +22,7 @@ from tlfeatures.features.backbones.table import (
     find_backbone,
     needs_top,
 )
-from tlfeatures.features.backbones.weights import published_sha256, weights_sha256
+from tlfeatures.features.backbones.weights import RANDOM, published_sha256, weights_sha256
 from tlfeatures.features.engines.choose import Request, choose_engine, named
 from tlfeatures.features.engines.declared import DeclaredBackbone
 from tlfeatures.features.engines.open_network import open_network, reopen_network
@@ -126,8 +126,12 @@ def choose_backbone(settings: Settings, old: Spec | None = None) -> Chosen:
     ------
     ParameterError, WeightsError, EngineError
         If a declared network can't be used, see `OpenNetwork.for_size`.
+    SpecError
+        If this version doesn't have the backbone of the file.
     """
     named = settings.backbone or (old.backbone if old else DEFAULT_BACKBONE)
+    if old is not None and named == old.backbone:
+        old.find_backbone()  # raises if this version doesn't have it
     layers, declaration = as_list(settings.layers), old.declaration if old else None
     network, known = None, None
     if old is not None and declaration is not None and named == old.backbone:
@@ -235,7 +239,7 @@ def make_spec(
     """
     value_range = parse_value_range(settings.value_range) or (old.value_range if old else None)
     if not isinstance(backbone, str):
-        spec = replace(_declared_spec(settings, backbone, size), value_range=value_range)
+        spec = replace(_declared_spec(settings, backbone, size, old), value_range=value_range)
         return _with_engine(spec, settings, names, device, old, choose)
     record = find_backbone(backbone)
     weights, seed, sha256, top_sha256 = "none", None, None, None
@@ -286,9 +290,12 @@ def _with_engine(
     )
 
 
-def _declared_spec(settings: Settings, backbone: DeclaredBackbone, size: tuple[int, int]) -> Spec:
+def _declared_spec(
+    settings: Settings, backbone: DeclaredBackbone, size: tuple[int, int], old: Spec | None
+) -> Spec:
     """Complete the settings of a declared network but for engine and precision."""
-    if settings.random_state is not None:
+    seed = _seed(settings, old) if backbone.weights == RANDOM else None
+    if settings.random_state is not None and seed is None:
         raise ParameterError(f"backbone {backbone.declaration.name} takes no --random-state")
     return Spec(
         backbone=backbone.declaration.name,
@@ -296,6 +303,7 @@ def _declared_spec(settings: Settings, backbone: DeclaredBackbone, size: tuple[i
         precision="float32",
         weights=backbone.weights,
         weights_sha256=backbone.sha256,
+        random_state=seed,
         preprocessing=backbone.record.preprocessing.describe(),
         engine="none",
         declaration=backbone.declaration,

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import operator
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from tlfeatures.errors import FormatError, ParameterError
-from tlfeatures.features.backbones.declaration import Declaration
+from tlfeatures.errors import FormatError, ParameterError, SpecError
+from tlfeatures.features.backbones.declaration import Declaration, has_unknown_format
 from tlfeatures.features.backbones.quantization import Quantization
 from tlfeatures.features.backbones.record import LARGEST_SIDE, Backbone
-from tlfeatures.features.backbones.table import BACKBONES, find_backbone
+from tlfeatures.features.backbones.table import BACKBONES
 from tlfeatures.features.images.augment import Augmentation
 from tlfeatures.features.images.value_range import ValueRange, parse_value_range
 
@@ -64,6 +65,9 @@ class Spec:
     declaration : Declaration or None
         Declaration of a user's own backbone. Input and common layers are compared. Source, licence,
         check vector and further layers aren't, because they don't change an embedding.
+    unknown_declaration : str or None
+        JSON of a declaration in a format that a newer version has. The rows can be used, but this
+        version can't compute others.
     """
 
     backbone: str
@@ -84,6 +88,7 @@ class Spec:
     quantization: Quantization | None = None
     augmentation: Augmentation | None = None
     declaration: Declaration | None = None
+    unknown_declaration: str | None = None
 
     @property
     def variants(self) -> int:
@@ -93,11 +98,22 @@ class Spec:
     @property
     def known_backbone(self) -> Backbone | None:
         """The record of the backbone; None for one that this version doesn't have."""
-        return BACKBONES.get(self.backbone) if self.declaration is None else self.declaration.record
+        if self.declaration is not None:
+            return self.declaration.record
+        return None if self.unknown_declaration else BACKBONES.get(self.backbone)
 
     def find_backbone(self) -> Backbone:
-        """Return the record of the backbone, or raise `ParameterError` naming those there are."""
-        return self.known_backbone or find_backbone(self.backbone)
+        """Return the record of the backbone.
+
+        Raises
+        ------
+        SpecError
+            If this version doesn't have it.
+        """
+        backbone = self.known_backbone
+        if backbone is None:
+            raise SpecError(no_such_backbone(self.backbone))
+        return backbone
 
     def in_float32(self) -> Spec:
         """Return the same spec without the rounding of a smaller precision."""
@@ -108,8 +124,12 @@ class Spec:
         ranges = None if self.quantization is None else self.quantization.to_dict()
         value_range = None if self.value_range is None else list(self.value_range)
         declaration = None if self.declaration is None else self.declaration.to_dict()
+        if self.unknown_declaration is not None:
+            declaration = json.loads(self.unknown_declaration)
         lists = {"size": list(self.size), "value_range": value_range}
-        return {**asdict(self), **lists, "quantization": ranges, "declaration": declaration}
+        data = {**asdict(self), **lists, "quantization": ranges, "declaration": declaration}
+        del data["unknown_declaration"]
+        return data
 
     @classmethod
     def from_dict(cls, data: Any) -> Spec:
@@ -120,9 +140,9 @@ class Spec:
         FormatError
             If a key is missing or unknown: the file was written by something else.
         """
-        _check_plain(data, {field.name for field in fields(cls)})
+        _check_plain(data, {field.name for field in fields(cls)} - {"unknown_declaration"})
         augmentation, quantization = data["augmentation"], data["quantization"]
-        declaration = data["declaration"]
+        declaration, unknown = data["declaration"], None
         if augmentation is not None:
             augmentation = Augmentation.from_dict(augmentation)
         if quantization is not None:
@@ -131,6 +151,8 @@ class Spec:
             raise FormatError(
                 "its spec has the precision int8 without ranges, or ranges without it"
             )
+        if has_unknown_format(declaration):
+            declaration, unknown = None, json.dumps(declaration)
         if declaration is not None:
             declaration = _declaration(data)
         objects = {
@@ -139,6 +161,7 @@ class Spec:
             "quantization": quantization,
             "value_range": _value_range(data["value_range"]),
             "declaration": declaration,
+            "unknown_declaration": unknown,
         }
         return cls(**{**data, **objects})
 
@@ -162,6 +185,14 @@ class Spec:
             contradiction = self.declaration.contradiction(other.declaration)
             differences += [] if contradiction is None else [contradiction]
         return differences
+
+
+def no_such_backbone(name: str) -> str:
+    """Say that this version doesn't have the backbone of a file, and what to do."""
+    return (
+        f"this version of tlfeatures has no backbone {name}: use a newer version (pip install "
+        "--upgrade tlfeatures), or extract the images by another backbone"
+    )
 
 
 def _declaration(data: dict[str, Any]) -> Declaration:

@@ -13,9 +13,11 @@ from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer, Predictions
 from tlfeatures.metrics.score_records import PooledScore
 from tlfeatures.metrics.scores import SCORES, score_name
 from tlfeatures.metrics.significance import (
+    corrected_interval,
     corrected_t_test,
     detectable_difference,
     holm,
+    paired_bootstrap_interval,
     paired_bootstrap_test,
 )
 
@@ -58,11 +60,14 @@ class Outcome:
         the best head itself, and if there is no test.
     reason : str or None
         Explanation if there is no test.
+    interval : (float, float) or None
+        95 % interval of the difference, not adjusted for the number of heads.
     """
 
     difference: float = math.nan
     p: float = math.nan
     reason: str | None = None
+    interval: tuple[float, float] | None = None
 
     def standing(self, first: bool) -> str:
         """Return "best", "not different", "different" or "untested".
@@ -113,7 +118,8 @@ def compare_folds(
     smallest = [detectable_difference(values, fraction, level=level) for values in differences]
     defined = [value for value in smallest if not math.isnan(value)]
     means = [float(values.mean()) if len(values) else math.nan for values in differences]
-    outcomes = _outcomes(best_score, means, p, reasons)
+    intervals = [corrected_interval(values, fraction) for values in differences]
+    outcomes = _outcomes(best_score, means, p, reasons, intervals)
     return outcomes, float(np.median(defined)) if defined else math.nan
 
 
@@ -167,7 +173,8 @@ def compare_images(
     missing = [math.nan] * (len(ranked) - 1)
     reason = _reason_against_images(scoring, scorer)
     if reason is not None:
-        return _outcomes(scores[0], missing, missing, [reason for _ in missing])
+        nothing: list[tuple[float, float] | None] = [None for _ in missing]
+        return _outcomes(scores[0], missing, missing, [reason for _ in missing], nothing)
     best, *others = [scorer.resampled(repeats)[scoring] for repeats in ranked]
     p = [paired_bootstrap_test(best, values) for values in others]
     reasons = [
@@ -177,7 +184,8 @@ def compare_images(
         for own, value in zip(scores[1:], p, strict=True)
     ]
     means = [_mean(values - best) for values in others]
-    return _outcomes(scores[0], means, p, reasons)
+    intervals = [paired_bootstrap_interval(values, best) for values in others]
+    return _outcomes(scores[0], means, p, reasons, intervals)
 
 
 def _reason_against_images(scoring: str, scorer: BootstrapScorer) -> str | None:
@@ -198,10 +206,14 @@ def _mean(differences: Floats) -> float:
 
 
 def _outcomes(
-    best_score: PooledScore, differences: list[float], p: list[float], reasons: list[str | None]
+    best_score: PooledScore,
+    differences: list[float],
+    p: list[float],
+    reasons: list[str | None],
+    intervals: list[tuple[float, float] | None],
 ) -> list[Outcome]:
     """Return the outcomes of all heads; the best head is untested if it has no score."""
     missing = best_score["score"] is None
     no_score = (best_score["reason"] or "it has no score") if missing else None
-    others = zip(differences, holm(p).tolist(), reasons, strict=True)
+    others = zip(differences, holm(p).tolist(), reasons, intervals, strict=True)
     return [Outcome(reason=no_score), *(Outcome(*values) for values in others)]

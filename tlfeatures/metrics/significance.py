@@ -62,6 +62,39 @@ def corrected_t_test(differences: ArrayLike, test_fraction: float) -> float:
     return float(2 * special.stdtr(len(values) - 1, -abs(statistic)))
 
 
+def corrected_interval(
+    differences: ArrayLike, test_fraction: float, *, level: float = 0.05
+) -> tuple[float, float] | None:
+    """Compute the interval of a mean difference that goes with `corrected_t_test`.
+
+    Parameters
+    ----------
+    differences : array-like of shape (J,)
+    test_fraction : float
+        See `corrected_t_test`.
+    level : float
+        The interval covers 1 - level.
+
+    Returns
+    -------
+    (float, float) or None
+        The mean minus and plus the critical t times the corrected standard error. It contains 0 if
+        and only if the p value is above the level. None with fewer than two folds, or if a
+        difference is not finite.
+
+    Raises
+    ------
+    ParameterError
+        See `detectable_difference`.
+    """
+    values = _fold_differences(differences, test_fraction)
+    if len(values) < 2:
+        return None
+    reach = detectable_difference(values, test_fraction, level=level) if values.any() else 0.0
+    mean = float(values.mean())
+    return mean - reach, mean + reach
+
+
 def detectable_difference(
     differences: ArrayLike, test_fraction: float, *, level: float = 0.05
 ) -> float:
@@ -151,6 +184,32 @@ def paired_bootstrap_test(first: ArrayLike, second: ArrayLike) -> float:
     if spread <= 1e-12:
         return 1.0 if abs(mean) <= 1e-12 else 0.0
     return float(2 * special.ndtr(-abs(mean) / spread))
+
+
+def paired_bootstrap_interval(
+    first: ArrayLike, second: ArrayLike, *, level: float = 0.05
+) -> tuple[float, float] | None:
+    """Compute the interval of the difference of two heads that goes with `paired_bootstrap_test`.
+
+    Parameters
+    ----------
+    first, second : array-like of shape (B,)
+        Scores of the two heads on the same resamples.
+    level : float
+        The interval covers 1 - level.
+
+    Returns
+    -------
+    (float, float) or None
+        The mean difference minus and plus a multiple of its standard deviation in the resamples.
+        None if no resample has both scores.
+    """
+    differences = np.asarray(first, float) - np.asarray(second, float)
+    differences = differences[~np.isnan(differences)]
+    if not len(differences):
+        return None
+    mean, reach = differences.mean(), special.ndtri(1 - level / 2) * differences.std()
+    return float(mean - reach), float(mean + reach)
 
 
 def holm(p_values: ArrayLike) -> Floats:

@@ -17,7 +17,7 @@ from sklearn.pipeline import Pipeline
 
 from tlfeatures.dataset.duplicates import Similarity
 from tlfeatures.dataset.labels import Groups, Labels
-from tlfeatures.dataset.load import Data, as_dataset
+from tlfeatures.dataset.load import Data, Files, as_dataset
 from tlfeatures.dataset.stratified_folds import Fold
 from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import ParameterError
@@ -111,7 +111,7 @@ def trains_in_epochs(head: BaseEstimator) -> bool:
 
 
 def training_curve(
-    data: Data,
+    data: Data | Files,
     head: OneHead = "mlp",
     *,
     embedding: str | None = None,
@@ -134,8 +134,8 @@ def training_curve(
 
     Parameters
     ----------
-    data : path or Dataset
-        Embeddings file of `extract`, or a loaded dataset.
+    data : path, sequence of paths, or Dataset
+        Embeddings file of `extract`, several whose embeddings are joined, or a loaded dataset.
     head : str or scikit-learn classifier
         A head that trains in epochs, see `trains_in_epochs`.
     embedding, labels, groups, label_level, label_columns, near_duplicates, variants
@@ -205,7 +205,7 @@ def training_curve(
     return TrainingCurve(
         file=data.file,
         embedding=data.embedding,
-        weights=data.spec.weights,
+        weights=data.weights,
         head=name,
         params=dict(params or {}),
         images=len(data.y),

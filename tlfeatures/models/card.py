@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from tlfeatures.errors import ParameterError
+from tlfeatures.features.backbones.declaration import has_unknown_format
 from tlfeatures.features.backbones.table import BACKBONES
 from tlfeatures.features.spec import Spec
 from tlfeatures.metrics.scores import score_name
+from tlfeatures.models.backbone_facts import plain_backbones
 from tlfeatures.names import number
 
 _FIRST_LINE = "<!-- model card, written by tlfeatures; it is replaced when the model is -->"
@@ -72,7 +74,7 @@ def render_card(name: str, facts: Facts) -> str:
         "What it was fitted on": _images(facts),
         "How good it is": _scores(name, facts),
         "How images are embedded": _spec(facts),
-        "Weights of the backbone": _weights(facts["spec"]),
+        "Weights of the backbone": _all_weights(facts),
         "Limits": _limits(name, facts),
         "Versions": _versions(facts),
     }
@@ -97,11 +99,15 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
 
 def _about(facts: Facts) -> Iterator[str]:
     classes = [_text(label) for label in facts["classes"]]
-    spec = facts["spec"]
+    names = [_text(part["spec"]["backbone"]) for part in plain_backbones(facts)]
+    if len(names) > 1:
+        turned = f"backbones {' and '.join(names)}, which are not changed by the training, turn"
+    else:
+        turned = f"backbone {names[0]}, which is not changed by the training, turns"
     yield (
         f"The model classifies images into {len(classes)} classes: {', '.join(classes)}. The "
-        f"backbone {_text(spec['backbone'])}, which is not changed by the training, turns an image "
-        f"into an embedding, the {facts['columns']:,} numbers of {_text(facts['embedding'])}. The "
+        f"{turned} an image into an embedding, the {facts['columns']:,} numbers of "
+        f"{_text(facts['embedding'])}. The "
         f"head (classifier) {_text(facts['head'])} computes the probability of each class from "
         "these numbers."
     )
@@ -127,9 +133,10 @@ def _images(facts: Facts) -> Iterator[str]:
         yield f"{facts['images']:,} images."
     if facts.get("variants"):
         yield ""
+        recipe = _augmentation(plain_backbones(facts)[0]["spec"])  # the same for all backbones
         yield (
             f"The model was also fitted on {facts['variants']:,} variants of each image "
-            f"({_text(_augmentation(facts['spec']))}). It was not tested on variants."
+            f"({_text(recipe)}). It was not tested on variants."
         )
     relations = []
     if facts.get("copies"):
@@ -222,10 +229,22 @@ def _range(interval: Sequence[float] | None) -> str:
 
 
 def _spec(facts: Facts) -> Iterator[str]:
-    spec = facts["spec"]
+    for place, part in enumerate(plain_backbones(facts)):
+        if place:
+            yield ""
+        yield from _spec_of(part["spec"], part["embedding"])
+    if facts.get("joined"):
+        yield ""
+        yield (
+            "Each part of the embedding is scaled to length 1. The parts are then put side by side "
+            "in this order."
+        )
+
+
+def _spec_of(spec: Facts, embedding: str) -> Iterator[str]:
     settings = {
         "backbone": spec["backbone"],
-        "embedding": facts["embedding"],
+        "embedding": embedding,
         "size": f"{_shape(spec['size'])} pixels (height x width)",
         **{
             key: spec[key]
@@ -241,12 +260,17 @@ def _spec(facts: Facts) -> Iterator[str]:
 
 def _declared_settings(spec: Facts) -> dict[str, str]:
     """Return what the declaration of a network says about its layers."""
-    if not spec.get("declaration"):
-        return {}
+    declaration = _known_declaration(spec)
     return {
         f"layer {output['layer']}": f"tensor {output['tensor']}, {_shape(output['shape'])}"
-        for output in spec["declaration"]["outputs"]
+        for output in (declaration["outputs"] if declaration else ())
     }
+
+
+def _known_declaration(spec: Facts) -> Facts | None:
+    """Return the declaration; None without one, or if it is in the format of a newer version."""
+    declaration: Facts | None = spec.get("declaration")
+    return None if has_unknown_format(declaration) else declaration
 
 
 def _shape(numbers: Sequence[int]) -> str:
@@ -259,9 +283,19 @@ def _value_range(spec: Facts) -> str:
     return f"{low:.10g} is black and {high:.10g} white, in images with more than 8 bits per channel"
 
 
+def _all_weights(facts: Facts) -> Iterator[str]:
+    for place, part in enumerate(plain_backbones(facts)):
+        if place:
+            yield ""
+        if part["name"]:
+            yield f"### {_text(part['name'])}"
+            yield ""
+        yield from _weights(part["spec"])
+
+
 def _weights(spec: Facts) -> Iterator[str]:
     sha256 = spec["weights_sha256"]
-    backbone = BACKBONES.get(spec["backbone"])
+    backbone, declaration = BACKBONES.get(spec["backbone"]), _known_declaration(spec)
     if sha256 is None:
         yield f"The backbone {_text(spec['backbone'])} has no weights."
         return
@@ -271,12 +305,12 @@ def _weights(spec: Facts) -> Iterator[str]:
         )
     elif backbone is not None and backbone.is_published(sha256):
         yield f"{backbone.credit(link=True)}."
-    elif spec.get("declaration"):
-        yield from _declared(spec["declaration"])
+    elif declaration is not None:
+        yield from _declared(declaration)
     else:
         yield "The weights come from a file; this program doesn't know their licence."
     yield ""
-    hashed = "ONNX file" if spec.get("declaration") else "convolution tensors"
+    hashed = "convolution tensors" if declaration is None else "ONNX file"
     yield f"sha256 of the {hashed}: `{sha256}`"
     if spec["top_sha256"]:
         yield ""

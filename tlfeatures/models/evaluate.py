@@ -187,7 +187,7 @@ def _evaluation_of(
         scores={name: score_record([own["score"]], own) for name, own in pooled.items()},
         model=model,
         source=source,
-        weights=loaded.spec.weights,
+        weights=loaded.weights,
         images=len(data.y) + seen,
         seen=seen,
         outliers=None if loaded.outliers is None else int(loaded.outliers.flags(data.X).sum()),

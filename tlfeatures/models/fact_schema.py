@@ -85,6 +85,10 @@ _OUTLIERS = record(
     {"share": is_number},
 )
 
+_BACKBONE = record(
+    {"name": is_text, "spec": lambda value: isinstance(value, dict), "embedding": is_text}
+)
+
 
 def _classes(value: Any) -> bool:
     """Check whether there are two or more names, which are sorted and unique."""
@@ -96,7 +100,7 @@ def _versions(value: Any) -> bool:
 
 
 _NEEDED: dict[str, Kind] = {
-    "spec": lambda value: isinstance(value, dict),
+    "spec": optional(lambda value: isinstance(value, dict)),
     "embedding": is_text,
     "classes": _classes,
     "images": is_count,
@@ -115,6 +119,7 @@ _FURTHER: dict[str, Kind] = {
     "verdict": list_of(is_text),
     "scores": mapping_of(_SCORE),
     "outliers": _OUTLIERS,
+    "joined": list_of(_BACKBONE),
 }
 
 

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from tlfeatures.dataset.dataset import weights_of
 from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import FormatError, ModelError
+from tlfeatures.features.combined import BackbonePart
 from tlfeatures.features.spec import Spec
 from tlfeatures.metrics.scores import codes_of
+from tlfeatures.models.backbone_facts import backbone_facts, pop_backbones
 from tlfeatures.models.card import card_path, check_card_target, render_card
 from tlfeatures.models.model_file import (
     check_facts,
@@ -33,8 +36,8 @@ class FittedHead(EqualByValue):
     Attributes
     ----------
     head : fitted scikit-learn classifier
-    spec : Spec
-        Settings with which the embedding is computed.
+    spec : Spec or None
+        Settings with which the embedding is computed; None if several backbones compute it.
     embedding : str
         Name of the embedding: `LAYER.POOLING`, or several joined as `A+B`.
     info : dict
@@ -44,14 +47,29 @@ class FittedHead(EqualByValue):
         Detector of images that are not like the training images.
     digests : ndarray of shape (images, 32), uint8, or None
         sha256 of the image files that the head was fitted on.
+    joined : tuple of BackbonePart
+        The part of each backbone of an embedding of several backbones; empty for one backbone.
     """
 
     head: Any
-    spec: Spec
+    spec: Spec | None
     embedding: str
     info: dict[str, Any]
     outliers: OutlierDetector | None = field(default=None, repr=False)
     digests: NDArray[np.uint8] | None = field(default=None, repr=False)
+    joined: tuple[BackbonePart, ...] = ()
+
+    @property
+    def backbones(self) -> tuple[BackbonePart, ...]:
+        """The part of each backbone, in the order of the columns. Often there is only one."""
+        if self.joined or self.spec is None:
+            return self.joined
+        return (BackbonePart("", self.spec, self.embedding),)
+
+    @property
+    def weights(self) -> str:
+        """Weights of the backbones: `random` if one of them has random weights."""
+        return weights_of(part.spec.weights for part in self.backbones)
 
     @property
     def classes(self) -> list[str]:
@@ -113,7 +131,7 @@ class FittedHead(EqualByValue):
             can't be written.
         """
         card_target, target = check_card_target(path), check_model_target(path)
-        facts = {"spec": self.spec.to_dict(), "embedding": self.embedding, **self.info}
+        facts = {**backbone_facts(self.spec, self.joined, self.embedding), **self.info}
         arrays: dict[str, NDArray[Any]] = {}
         if self.digests is not None:
             arrays["digests"] = self.digests
@@ -138,13 +156,13 @@ class FittedHead(EqualByValue):
         from tlfeatures.models.outliers import OutlierDetector
 
         head, facts, arrays = read_model(path)
-        spec, embedding = Spec.from_dict(facts.pop("spec")), facts.pop("embedding")
+        spec, joined, embedding = pop_backbones(facts)
         try:
             outliers = OutlierDetector.of(facts.pop("outliers", None), arrays.get("sketch"))
             digests = checked_digests(arrays.get("digests"), facts["images"])
         except FormatError as error:
             raise FormatError(f"{path} is a damaged model file: {error}") from error
-        return cls(head, spec, embedding, facts, outliers, digests)
+        return cls(head, spec, embedding, facts, outliers, digests, joined)
 
 
 def checked_digests(digests: NDArray[Any] | None, images: int) -> NDArray[np.uint8] | None:

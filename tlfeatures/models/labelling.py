@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.errors import ImageError, ModelError, ParameterError
-from tlfeatures.features.backbones.table import BACKBONES, embedding_widths
-from tlfeatures.features.combined import join, parts_of
-from tlfeatures.features.embed import ComputeOptions, Embedder, EmbeddingRun
+from tlfeatures.features.embed import ComputeOptions
 from tlfeatures.features.images.few_levels import warn_of_few_levels
-from tlfeatures.features.images.read_ahead import ImageToRead, Key
+from tlfeatures.models.embedding_run import ModelEmbedder, ModelRun
 from tlfeatures.models.fitted_head import FittedHead
 
 
@@ -53,7 +51,7 @@ class Prediction:
 
 
 class Labeller:
-    """Labels image files with a fitted head. The backbone is loaded when the object is created.
+    """Labels image files with a fitted head. Backbones are loaded when the object is created.
 
     Parameters
     ----------
@@ -81,35 +79,17 @@ class Labeller:
                 "this model has no detector of outliers, because it was fitted on too few images; "
                 "fit it again on more images"
             )
-        check_width(model)
         self._model = model
         self._detector = model.outliers if outliers else None
         self._min_confidence = min_confidence
-        # Rounding may differ in predictions, so Keras may replace an engine that isn't installed.
-        spec, options = replace(model.spec, augmentation=None), replace(options, substitute=True)
-        self._embedder = Embedder(spec, parts_of(model.embedding), options)
-        _ = self._embedder.backbone  # loading errors are raised before any image is read
-
-    def run(
-        self,
-        files: Sequence[tuple[Key, str | Path]],
-        progress: Callable[[int], None] = lambda _: None,
-    ) -> EmbeddingRun[Key]:
-        """Return a run that embeds image files; see `EmbeddingRun`."""
-        images = (ImageToRead(key, path) for key, path in files)
-        return EmbeddingRun(self._embedder, images, len(files), progress=progress)
-
-    def embed(self, run: EmbeddingRun[Key]) -> Iterator[tuple[list[Key], NDArray[np.float32]]]:
-        """Yield the keys of the images and the columns of their embedding, batch by batch."""
-        for batch in run.batches():
-            yield batch.keys, join(batch.images, self._model.embedding)
+        self._embedder = ModelEmbedder(model, options)
 
     def label(self, paths: Sequence[str | Path]) -> Iterator[Prediction]:
         """Label image files, and yield one prediction for each file in the order of `paths`."""
-        run = self.run(list(enumerate(paths)))
+        run = ModelRun(self._embedder, list(enumerate(paths)))
         next_number = 0
         try:
-            for numbers, X in self.embed(run):
+            for numbers, X in run.batches():
                 predictions = self._predictions([paths[number] for number in numbers], X)
                 labelled = dict(zip(numbers, predictions, strict=True))
                 errors = dict(run.failures)  # of all images before the last one of this batch
@@ -144,37 +124,7 @@ def _unread(path: str | Path, error: ImageError) -> Prediction:
     return Prediction(str(path), error=str(error))
 
 
-def warn_of_few_levels_in(run: EmbeddingRun[int], paths: Sequence[str | Path]) -> None:
+def warn_of_few_levels_in(run: ModelRun[int], paths: Sequence[str | Path]) -> None:
     """Warn about images of a run that have few grey levels. Keys are positions in `paths`."""
     few_levels = [(str(paths[number]), few) for number, few in run.few_levels]
     warn_of_few_levels(few_levels, "tlfeatures extract --value-range {}")
-
-
-def check_width(model: FittedHead) -> None:
-    """Check that this version can compute the embedding of a model with the same width.
-
-    Raises
-    ------
-    ModelError
-        If the file is damaged, or a version with other backbones or layers wrote it.
-    """
-    name, backbone = model.spec.backbone, model.spec.known_backbone
-    if backbone is None:
-        raise ModelError(
-            f"the model needs the backbone {name!r}, but this version has {', '.join(BACKBONES)}; "
-            "use the version that wrote the model, or extract and fit again"
-        )
-    try:
-        parts = parts_of(model.embedding)
-        widths = embedding_widths(backbone, parts, [], model.spec.size)
-    except ParameterError as error:
-        raise ModelError(
-            f"the model needs the embedding {model.embedding!r} of {name}, which this version "
-            f"can't compute: {error}; use the version that wrote the model, or extract and fit "
-            "again"
-        ) from error
-    if list(widths) != parts or sum(widths.values()) != model.info["columns"]:
-        raise ModelError(
-            f"the head needs {model.info['columns']} columns of {model.embedding}, but the "
-            f"backbone gives {widths}: the model file is damaged; fit it again"
-        )

@@ -11,6 +11,7 @@ from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.duplicates import Similarity
 from tlfeatures.errors import ModelError, ParameterError
 from tlfeatures.features.batches import check_batch_size
+from tlfeatures.features.combined import BackbonePart
 from tlfeatures.features.embed import ComputeOptions, Progress
 from tlfeatures.features.images.decoding import MAX_PIXELS
 from tlfeatures.models.fitted_head import FittedHead
@@ -30,8 +31,8 @@ class Model(FittedHead):
     Attributes
     ----------
     head : fitted scikit-learn classifier
-    spec : Spec
-        Settings with which the embedding is computed.
+    spec : Spec or None
+        Settings with which the embedding is computed; None if several backbones compute it.
     embedding : str
         Name of the embedding: `LAYER.POOLING`, or several joined as `A+B`.
     info : dict
@@ -41,6 +42,8 @@ class Model(FittedHead):
         Detector of images that are not like the training images.
     digests : ndarray of shape (images, 32), uint8, or None
         sha256 of the image files that the head was fitted on.
+    joined : tuple of BackbonePart
+        The part of each backbone of an embedding of several backbones; empty for one backbone.
     """
 
     @classmethod
@@ -102,7 +105,8 @@ class Model(FittedHead):
             },
         }
         outliers = OutlierDetector.fit(data.X, data.together)
-        return cls(head, data.spec, data.embedding, info, outliers, data.digests)
+        joined = tuple(BackbonePart(part.name, part.spec, part.embedding) for part in data.joined)
+        return cls(head, data.spec, data.embedding, info, outliers, data.digests, joined)
 
     def predict(
         self,
@@ -124,7 +128,8 @@ class Model(FittedHead):
         batch_size : int or "auto"
             Number of images of a batch.
         weights : str, optional
-            File of the backbone's weights, if it was moved since the head was fitted.
+            File of the backbone's weights, if it was moved since the head was fitted. Not for a
+            model of several backbones.
         device : {"auto", "cpu", "gpu"}
             Device that computes the embedding.
         max_pixels : int

@@ -14,7 +14,8 @@ the memory or crash the process. Invariants, and the modules that check them:
 
 ``tlfeatures.json``
     ``format`` ("tlfeatures model"), ``format_version`` (integer), ``spec``, ``embedding``,
-    ``classes``, ``counts`` (images of each class), ``images`` (number of training images),
+    ``joined`` (of several backbones only, see `backbone_facts`), ``classes``, ``counts`` (images of
+    each class), ``images`` (number of training images),
     ``columns`` (of the embedding), ``head`` (name or class), ``variants`` (number for each training
     image), ``versions``, ``outliers`` (the facts of an `OutlierDetector`). The command `fit` adds
     ``params``, ``tuned``, ``split``, ``included`` (tested splits that the head is also fitted on),
@@ -50,9 +51,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.errors import FormatError, ModelError, OutputError, ParameterError
-from tlfeatures.features.spec import Spec
 from tlfeatures.files import check_ending, file_target, replacing, sync
 from tlfeatures.models.allowed_types import trusted_types
+from tlfeatures.models.backbone_facts import check_backbones
 from tlfeatures.models.fact_schema import wrong_facts
 from tlfeatures.models.head_arrays import unsafe_part
 from tlfeatures.models.head_checks import check_types, in_one_line, other_version, unusable_part
@@ -281,7 +282,7 @@ def _checked(path: Path, facts: Any) -> dict[str, Any]:
     if wrong:
         raise FormatError(f"{path} is a damaged model file: {', '.join(wrong)} missing or wrong")
     try:
-        Spec.from_dict(facts["spec"])
+        check_backbones(facts)
     except FormatError as error:
         raise FormatError(f"{path}: {error}") from error
     return facts

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.duplicates import Similarity
-from tlfeatures.dataset.labelled import label_images
+from tlfeatures.dataset.labelled import Labelled, label_images
 from tlfeatures.dataset.labels import Groups, Labels
 from tlfeatures.dataset.load import load_dataset
 from tlfeatures.errors import DatasetError, ImageError, SourceError, SpecError
@@ -20,8 +20,9 @@ from tlfeatures.features.embed import ComputeOptions, Progress
 from tlfeatures.features.images.identify import scan
 from tlfeatures.features.sources.folders import no_images_error
 from tlfeatures.features.sources.spelling import normalize_name
+from tlfeatures.models.embedding_run import ModelEmbedder, ModelRun, widths_of
 from tlfeatures.models.fitted_head import FittedHead
-from tlfeatures.models.labelling import Labeller, warn_of_few_levels_in
+from tlfeatures.models.labelling import warn_of_few_levels_in
 
 
 @dataclass(frozen=True)
@@ -47,13 +48,14 @@ class ImageEmbedder:
         self, rows: list[int], paths: list[str]
     ) -> tuple[NDArray[np.float32], list[tuple[int, ImageError]]]:
         """Return the embeddings of images, and the rows and errors of images that can't be read."""
-        labeller = Labeller(self.model, self.options)
-        run = labeller.run(
-            [(row, paths[row]) for row in rows], lambda done: self.progress(done, len(rows))
+        run = ModelRun(
+            ModelEmbedder(self.model, self.options),
+            [(row, paths[row]) for row in rows],
+            lambda done: self.progress(done, len(rows)),
         )
         X = np.empty((len(rows), self.model.info["columns"]), np.float32)
         done = 0
-        for keys, part in labeller.embed(run):
+        for keys, part in run.batches():
             X[done : done + len(keys)] = part
             done += len(keys)
         warn_of_few_levels_in(run, paths)
@@ -64,6 +66,11 @@ def embeddings_of_file(
     model: FittedHead, file: str | os.PathLike[str], options: LabelOptions
 ) -> tuple[Dataset, int]:
     """Return the unseen images of an embeddings file, and the number of seen images."""
+    if model.spec is None:
+        raise SpecError(
+            f"the model's embedding is joined over several backbones ({model.embedding}), which "
+            f"{file} can't have; give the folder of images instead of the file"
+        )
     data = load_dataset(
         file,
         model.embedding,
@@ -76,7 +83,8 @@ def embeddings_of_file(
     )
     data = replace(data, y=_spelled_like_classes(model, data.y))
     # Engines differ only in rounding. int8 differs more, but only one engine has int8.
-    differences = [item for item in data.spec.differences(model.spec) if item[0] != "engine"]
+    (part,) = data.parts
+    differences = [item for item in part.spec.differences(model.spec) if item[0] != "engine"]
     if differences:
         name, theirs, ours = differences[0]
         if name == "quantization":
@@ -131,14 +139,39 @@ def embeddings_of_folder(
             f"({failed[0]['reason']}){used}; give images that the model was not fitted on"
         )
     digests = np.frombuffer(b"".join(manifest.digests[row] for row in read.rows), np.uint8)
-    data = replace(read, rows=np.arange(len(read.rows))).with_embeddings(
-        X,
-        digests.reshape(len(X), -1),
-        embedding=model.embedding,
-        spec=model.spec,
-        near_duplicates=options.near_duplicates,
-    )
+    read = replace(read, rows=np.arange(len(read.rows)))
+    data = _dataset(model, read, X, digests.reshape(len(X), -1), options.near_duplicates)
     return data, int((~new).sum()), failed
+
+
+def _dataset(
+    model: FittedHead,
+    images: Labelled,
+    X: NDArray[np.float32],
+    digests: NDArray[np.uint8],
+    near_duplicates: Similarity,
+) -> Dataset:
+    """Create the dataset of embedded images. Copies are searched with each of the backbones."""
+    ends = np.cumsum(widths_of(model.backbones))
+    blocks = np.split(X, ends[:-1], axis=1)
+    datasets = [
+        images.with_embeddings(
+            block,
+            digests,
+            embedding=part.embedding,
+            spec=part.spec,
+            near_duplicates=near_duplicates,
+        )
+        for block, part in zip(blocks, model.backbones, strict=True)
+    ]
+    copies = np.unique(np.concatenate([data.copies for data in datasets]), axis=0)
+    joined = tuple(
+        replace(data.parts[0], name=part.name)
+        for data, part in zip(datasets, model.joined, strict=False)
+    )
+    return replace(
+        datasets[0], X=X, copies=copies, embedding=model.embedding, spec=model.spec, joined=joined
+    )
 
 
 def _spelled_like_classes(model: FittedHead, y: NDArray[np.str_]) -> NDArray[np.str_]:

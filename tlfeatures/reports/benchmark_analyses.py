@@ -15,6 +15,7 @@ from tlfeatures.benchmarking.comparison import Rank
 from tlfeatures.benchmarking.entries import Entry
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.errors import ParameterError
+from tlfeatures.features.combined import COLON
 from tlfeatures.heads.identity import class_path
 from tlfeatures.heads.parameters import plain_params
 from tlfeatures.heads.table import ALIASES, HEADS, make_head
@@ -236,7 +237,9 @@ class Analyses:
 def _names(rank: Rank, what: str) -> tuple[str, ...]:
     if what == "head":
         return rank.label, rank.head
-    return rank.embedding, rank.embedding.rpartition(":")[2]
+    # The last part of an embedding that is joined over several files isn't its name.
+    prefixes = rank.embedding.count(COLON)
+    return rank.embedding, rank.embedding.rpartition(COLON)[2] if prefixes == 1 else rank.embedding
 
 
 def _in_epochs(head: str) -> bool:

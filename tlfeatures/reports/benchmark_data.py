@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 
 from tlfeatures.benchmarking.benchmark_result import Benchmark
-from tlfeatures.benchmarking.common_images import rows_of
 from tlfeatures.benchmarking.digests import fingerprint
-from tlfeatures.benchmarking.study import Study
+from tlfeatures.benchmarking.study import Study, entry_parts
 from tlfeatures.dataset.dataset import Dataset, Unreadable
 from tlfeatures.dataset.embedding_choice import embedding_for_copies, with_variants
+from tlfeatures.dataset.joined_files import join_datasets
+from tlfeatures.dataset.matching import rows_of
 from tlfeatures.errors import DatasetError, ParameterError
 from tlfeatures.features.combined import join, parts_of
 from tlfeatures.features.file.reader import open_embeddings
@@ -52,9 +53,7 @@ class BenchmarkData:
         """
         key = entry["matrix"]
         if key not in self._datasets:
-            self._datasets[key] = self._load(
-                entry["file"], entry["embedding"], entry["variants"], key
-            )
+            self._datasets[key] = self._load(entry)
         return self._datasets[key]
 
     def find(self, file: str) -> str:
@@ -78,9 +77,18 @@ class BenchmarkData:
             "was run, or put the file next to the benchmark's folder"
         )
 
-    def _load(self, file: str, embedding: str, variants: int, matrix: str) -> Dataset:
+    def _load(self, entry: Mapping[str, Any]) -> Dataset:
         """Load the embeddings of the study's images. Labels and other facts are the study's."""
-        study = self._benchmark.study
+        parts = entry_parts(self._benchmark.study.facts["files"], entry)
+        data = join_datasets(
+            [self._load_file(about, embedding, entry["variants"]) for embedding, about in parts]
+        )
+        if fingerprint(data) != entry["matrix"]:
+            raise _other_content(entry["file"])
+        return data
+
+    def _load_file(self, about: Mapping[str, Any], embedding: str, variants: int) -> Dataset:
+        study, file = self._benchmark.study, about["file"]
         with open_embeddings(self.find(file)) as reader:
             header = reader.header
             done = np.flatnonzero(header.done).tolist()
@@ -98,7 +106,7 @@ class BenchmarkData:
             digests = [np.frombuffer(header.digests[done[row]], np.uint8) for row in rows]
             best = embedding_for_copies(header)
             looks = None if best == embedding else reader.read(best)[rows]
-        data = Dataset(
+        return Dataset(
             X=X,
             y=study.y,
             groups=study.groups,
@@ -111,15 +119,12 @@ class BenchmarkData:
             digests=np.stack(digests),
             variants=None if varied is None else join(varied, embedding),
             looks=looks,
-            near_duplicates=study.facts["files"][file]["near_duplicates"],
+            near_duplicates=about["near_duplicates"],
             unreadable=tuple(
                 Unreadable(id_, None, header.failures.get(id_, "it could not be read"))
                 for id_ in study.facts["unreadable"]
             ),
         )
-        if fingerprint(data) != matrix:
-            raise _other_content(file)
-        return data
 
 
 def _with_matrix(study: Study, data: Dataset, matrices: set[str]) -> tuple[str, Dataset]:

@@ -31,7 +31,7 @@ def show_messages(verbose: bool) -> None:
     package.handlers = [handler]
     package.setLevel(logging.INFO if verbose else logging.WARNING)
     # Messages that explain a wait or give an address: downloads, measuring, the dashboard.
-    for name in ("backbones.download", "calibrate", "cluster", "measure_engines"):
+    for name in ("backbones", "calibrate", "cluster", "measure_engines"):
         logging.getLogger(f"tlfeatures.features.{name}").setLevel(logging.INFO)
     # Pillow warns of unusual metadata, which doesn't matter: only the pixels are used.
     warnings.filterwarnings("ignore", module="PIL")

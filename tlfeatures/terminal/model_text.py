@@ -103,11 +103,20 @@ def _checked(check: Check) -> list[str]:
 
 def render_info(facts: dict[str, Any]) -> str:
     """The facts of `tlfeatures.models.describe.describe`, one per line."""
+    from tlfeatures.features.backbones.declaration import has_unknown_format
     from tlfeatures.features.backbones.table import BACKBONES
+    from tlfeatures.features.spec import no_such_backbone
+    from tlfeatures.models.backbone_facts import plain_backbones
 
     lines = []
     for key, value in facts.items():
-        if isinstance(value, dict):
+        if key == "joined":
+            for part in value:
+                lines.append(f"spec of {part['name']}:")
+                lines += [f"  {name}: {_plain(inner)}" for name, inner in part["spec"].items()]
+        elif key == "spec" and value is None:
+            continue
+        elif isinstance(value, dict):
             lines.append(f"{key}:" if value else f"{key}: none")
             lines += [f"  {name}: {_plain(inner)}" for name, inner in value.items()]
         elif key == "verdict":
@@ -117,14 +126,13 @@ def render_info(facts: dict[str, Any]) -> str:
             lines += [f"  {item['id']}: {item['reason']}" for item in value]
         else:
             lines.append(f"{key}: {_plain(value)}")
-    if facts["spec"]["weights"] == "random":
+    specs = [part["spec"] for part in plain_backbones(facts)]
+    if any(spec["weights"] == "random" for spec in specs):
         lines.append(RANDOM_WEIGHTS)
-    backbone = facts["spec"]["backbone"]
-    if backbone not in BACKBONES and facts["spec"]["declaration"] is None:
-        lines.append(
-            f"this version of tlfeatures has no backbone {backbone}, so it can't embed images for "
-            f"this file (backbones: {', '.join(BACKBONES)})"
-        )
+    for spec in specs:
+        backbone, declaration = spec["backbone"], spec["declaration"]
+        if (backbone not in BACKBONES and declaration is None) or has_unknown_format(declaration):
+            lines.append(no_such_backbone(backbone))
     return "\n".join(lines)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from tlfeatures.benchmarking.store.format import (
     ENTRY_SCORE,
+    FILE_FACTS,
     FORMAT,
     FORMAT_VERSION,
     RESULTS,
@@ -82,6 +83,22 @@ def check_kinds(path: Path, facts: Any, kinds: Mapping[str, Any]) -> None:
             raise FormatError(
                 f"{path} is damaged: its {name} is {str(facts[name])[:40]!r}; {remedy(path)}"
             )
+
+
+def check_source(path: Path, about: Any) -> None:
+    """Check what is stored about an embeddings file, or about several that are joined.
+
+    Raises
+    ------
+    FormatError
+        See `check_kinds`.
+    """
+    if not isinstance(about, dict) or "joined" not in about:
+        check_kinds(path, about, FILE_FACTS)
+        return
+    check_kinds(path, about, {"joined": dict})
+    for part in about["joined"].values():
+        check_kinds(path, part, {"file": str, **FILE_FACTS})
 
 
 def check_items(path: Path, name: str, items: list[Any], kind: Any) -> None:

@@ -17,13 +17,13 @@ from tlfeatures.benchmarking.store.checks import (
     check_format,
     check_kinds,
     check_scores,
+    check_source,
     remedy,
 )
 from tlfeatures.benchmarking.store.format import (
     ENTRIES,
     ENTRY_ARRAYS,
     ENTRY_FACTS,
-    FILE_FACTS,
     FORMAT,
     FORMAT_VERSION,
 )
@@ -157,7 +157,7 @@ def read_entry(folder: Path, key: str, study: Study) -> StoredEntry:
     if stored["study"] != study.facts["study"] or facts["key"] != key:
         raise FormatError(f"{path} belongs to another benchmark; {remedy(path)}")
     if stored["source"] is not None:
-        check_kinds(path, stored["source"], FILE_FACTS)
+        check_source(path, stored["source"])
     with as_format_error(path):
         entry = _entry(facts, arrays, study)
         modified = path.stat().st_mtime_ns

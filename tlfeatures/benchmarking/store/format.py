@@ -26,7 +26,8 @@ Both npz files are archives (see `archive.py`) of ``facts.json`` and arrays.
     means: the fold trains on all images that it doesn't test.
 ``entries/KEY.npz``
     Facts: ``format``, ``format_version``, ``study``, ``commands`` (of the run), ``source`` (spec,
-    provenance and near_duplicates of the embeddings file, or null) and ``entry``. Arrays: ``fold``
+    provenance, near_duplicates and images_per_second of the embeddings file, or ``joined``: these
+    facts and ``file`` of each backbone by its name; or null) and ``entry``. Arrays: ``fold``
     (n,) int32, -1 for an image that was not tested; ``predicted`` (t,) int32, the index of the
     class among the sorted classes; ``probabilities`` (t, k) float64, NaN if the head gives none.
     The last two have one row for each of the t tested images, in the order of the images.
@@ -65,7 +66,7 @@ RUN_FACTS: dict[str, Any] = {"study": str, "heads": list, "commands": list, "fil
 ENTRY_FACTS: dict[str, Any] = {
     **dict.fromkeys(("head", "classifier", "settings", "file", "embedding", "matrix", "key"), str),
     **dict.fromkeys(("params", "scores", "versions"), dict),
-    **{"repeat": int, "variants": int, "tuned": bool, "chosen": list},
+    **{"repeat": int, "variants": int, "columns": int, "tuned": bool, "chosen": list},
     **{"fit_version": int, "random_state": int | None},
     **dict.fromkeys(("fit_seconds", "test_fraction"), float | int),
 }
@@ -76,5 +77,5 @@ ENTRY_SCORE: dict[str, Any] = {
 FILE_FACTS: dict[str, Any] = {
     "spec": dict,
     "provenance": dict,
-    "near_duplicates": float | int | None,
+    **dict.fromkeys(("near_duplicates", "images_per_second"), float | int | None),
 }

@@ -14,12 +14,13 @@ from tlfeatures.benchmarking.store.checks import (
     check_format,
     check_items,
     check_kinds,
+    check_source,
     remedy,
 )
 from tlfeatures.benchmarking.store.entry_file import check_entry_facts, entry_path, read_entry
-from tlfeatures.benchmarking.store.format import FILE_FACTS, RESULTS, RUN_FACTS, STUDY, STUDY_FACTS
+from tlfeatures.benchmarking.store.format import RESULTS, RUN_FACTS, STUDY, STUDY_FACTS
 from tlfeatures.benchmarking.store.study_file import read_study
-from tlfeatures.benchmarking.study import Study
+from tlfeatures.benchmarking.study import Study, names_in
 from tlfeatures.errors import FormatError, ParameterError
 from tlfeatures.files import replacing
 
@@ -132,7 +133,7 @@ def read_results(folder: Path) -> dict[str, Any]:
     check_items(path, "commands", stored["commands"], str)
     check_items(path, "files", list(stored["files"].values()), dict)
     for about in stored["files"].values():
-        check_kinds(path, about, FILE_FACTS)
+        check_source(path, about)
     return stored
 
 
@@ -155,6 +156,10 @@ def read_study_of(folder: Path, stored: Mapping[str, Any]) -> Study:
     check_items(path, "classes", stored["classes"], str)
     check_items(path, "copy_pairs", stored["copy_pairs"], list)
     check_kinds(path, stored["files"], {facts["file"]: dict for facts in stored["heads"]})
+    for facts in stored["heads"]:
+        named = stored["files"][facts["file"]].get("joined")
+        if named is not None:
+            check_kinds(path, named, dict.fromkeys(names_in(facts["embedding"]), dict))
     study = read_study(folder, {name: stored[name] for name in STUDY_FACTS})
     if study.classes != sorted(set(study.y.tolist())):
         raise FormatError(

@@ -206,6 +206,13 @@ class ResultStore:
         self._stored[entry.facts["key"]] = stored
         self.computed += 1
 
+    def name_files(self) -> None:
+        """Set the files of the study to those of all entries; call it inside `updating`."""
+        named = {entry.facts["file"] for entry in self.entries} | {self.study.facts["file"]}
+        self.study.facts["files"] = {
+            name: about for name, about in self._files.items() if name in named
+        }
+
     def write(self, ranking: Mapping[str, Any]) -> None:
         """Write `results.json`; call it inside `updating`.
 
@@ -219,14 +226,9 @@ class ResultStore:
         OutputError
             If the file can't be written. An existing file is kept.
         """
-        entries = self.entries
-        named = {entry.facts["file"] for entry in entries} | {self.study.facts["file"]}
-        self.study.facts["files"] = {
-            name: about for name, about in self._files.items() if name in named
-        }
         if self.folder is None:
             return
-        write_results(self.folder, results_facts(self.study, self.commands, ranking, entries))
+        write_results(self.folder, results_facts(self.study, self.commands, ranking, self.entries))
         self._remove_replaced(self.folder)
 
     def _remove_replaced(self, folder: Path) -> None:

@@ -5,10 +5,9 @@ It has facts alone: no weights and no NumPy are loaded.
 
 from __future__ import annotations
 
+from tlfeatures.features.backbones.keras_applications import KERAS_APPLICATIONS
 from tlfeatures.features.backbones.named_network import NamedNetwork
 from tlfeatures.features.backbones.recipes.networks import RECIPES
-
-KERAS_APPLICATIONS: tuple[NamedNetwork, ...] = ()
 
 NAMED: dict[str, NamedNetwork] = {
     network.name: network for network in (*RECIPES, *KERAS_APPLICATIONS)

@@ -193,6 +193,12 @@ class Declaration:
             ) from error
 
 
+def has_unknown_format(data: Any) -> bool:
+    """Whether plain data is a declaration in a format that this version doesn't have."""
+    name = data.get("format") if isinstance(data, dict) else None
+    return isinstance(name, str) and name not in FORMATS
+
+
 @functools.lru_cache(maxsize=16)
 def _record(declaration: Declaration) -> Backbone:
     shapes: Shapes = {output.layer: output.shape for output in declaration.outputs}

@@ -1,7 +1,7 @@
 """The JSON file in which a user declares a network of their own: `DECLARATION.json`.
 
 It states what the ONNX file can't: order of the colours, mean and standard deviation, which tensor
-is a layer, source and licence. docs/backbones.md describes it for users. `file` is the name of a
+is a layer, source and licence. docs/own_network.md describes it for users. `file` is the name of a
 file in the declaration's own folder, so that a declaration can't refer to other folders.
 """
 
@@ -39,6 +39,7 @@ from tlfeatures.features.backbones.table import BACKBONES
 
 FORMAT = "tlfeatures backbone"
 FORMAT_VERSION = 1
+NETWORK_FILES = (".onnx", ".keras")
 
 _MOST_BYTES = 200_000
 _KEYS = {
@@ -128,22 +129,23 @@ class DeclarationFile:
 
 def is_file_name(backbone: str) -> bool:
     """Whether a backbone is given as a file, and not by its name."""
-    return backbone.lower().endswith((".onnx", ".json"))
+    return backbone.lower().endswith((*NETWORK_FILES, ".json"))
 
 
 def read_declaration(backbone: str) -> tuple[DeclarationFile, Path]:
-    """Read the declaration of a network, and find its ONNX file.
+    """Read the declaration of a network, and find its file.
 
     Parameters
     ----------
     backbone : str
-        Path of `DECLARATION.json`, or of `FILE.onnx` with a declaration `FILE.json` in its folder.
+        Path of `DECLARATION.json`, or of `FILE.onnx` or `FILE.keras` with a declaration `FILE.json`
+        in its folder.
 
     Returns
     -------
     declared : DeclarationFile
     path : Path
-        The ONNX file, which may be missing.
+        The file of the network, which may be missing.
 
     Raises
     ------
@@ -151,12 +153,12 @@ def read_declaration(backbone: str) -> tuple[DeclarationFile, Path]:
         If there is no declaration, or it has a wrong key or value.
     """
     given = Path(backbone).expanduser()
-    path = given.with_suffix(".json") if given.suffix.lower() == ".onnx" else given
+    path = given.with_suffix(".json") if given.suffix.lower() in NETWORK_FILES else given
     if not path.is_file():
         if path != given:
             raise ParameterError(
-                f"there is no {path}, and an ONNX file doesn't say how its images are prepared: "
-                "declare colour, mean and std there (docs/backbones.md has an example)"
+                f"there is no {path}, and {given.name} doesn't say how its images are prepared: "
+                "declare colour, mean and std there (docs/own_network.md has an example)"
             )
         raise ParameterError(f"there is no declaration {path}")
     try:

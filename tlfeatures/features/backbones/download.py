@@ -142,7 +142,8 @@ def cache_folder() -> Path:
         return Path(named).expanduser() / "tlfeatures"
     home = Path("~").expanduser()
     base = home / ".cache"
-    writable = os.access(base if base.exists() else home, os.W_OK)
+    there = os.access(base, os.F_OK)  # False in a home that is closed to this user, too
+    writable = os.access(base if there else home, os.W_OK)
     return (base if writable else Path("/tmp/.cache")) / "tlfeatures"
 
 

@@ -14,6 +14,42 @@ Accuracy = tuple[float, float, float]  # of the best head, and the ends of its i
 
 
 @dataclass(frozen=True)
+class Application:
+    """A network of `keras.applications`, without its top.
+
+    Attributes
+    ----------
+    network : str
+        Name of the class in `keras.applications`.
+    layer : str
+        Default layer, by its name in a network that is the first of its process.
+    colour : {"RGB", "BGR"}
+    mean, std : tuple of 3 float
+        On the scale 0 to 255, in the order of `colour`.
+    url : str
+        Address of the file from which Keras takes the ImageNet weights.
+    file : str
+        Name of that file in Keras's folder of downloads.
+    weights_by_size : bool
+        Whether Keras has other ImageNet weights for other sizes of images. Those of the default
+        size are used for all sizes, so that the weights are the same.
+    own_weights_only : bool
+        Whether Keras adds a layer to the network that belongs to its own download, so that the same
+        weights from another file would give other features.
+    """
+
+    network: str
+    layer: str
+    colour: str
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    url: str
+    file: str
+    weights_by_size: bool = False
+    own_weights_only: bool = False
+
+
+@dataclass(frozen=True)
 class NamedNetwork:
     """A backbone of the catalogue; exactly one of `recipe` and `application` is given.
 
@@ -40,8 +76,8 @@ class NamedNetwork:
         On the two reference sets; empty if it wasn't measured.
     recipe : Recipe, optional
         How its ONNX file is made of a package on the package index.
-    application : str
-        Name of the class in `keras.applications`; empty for a recipe.
+    application : Application, optional
+        What Keras builds.
     """
 
     name: str
@@ -55,4 +91,4 @@ class NamedNetwork:
     near_duplicate: float | None = None
     accuracy: Mapping[str, Accuracy] = field(default_factory=dict)
     recipe: Recipe | None = None
-    application: str = ""
+    application: Application | None = None

@@ -7,6 +7,7 @@ maximum of 2 x 2 values, with a stride of 2. Dense layers have a ReLU, the last 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -72,6 +73,11 @@ class Network:
         """
         layers = list(self.kernels)
         return dict(zip(layers[1:], layers, strict=False))
+
+    @cached_property
+    def parameters(self) -> int:
+        """Number of the weights and biases without the dense layers."""
+        return sum(math.prod(kernel) + kernel[-1] for kernel in self.kernels.values())
 
     def shapes(self, size: tuple[int, int]) -> Shapes:
         """Give the shape of each layer's output for images of a height and width in pixels."""

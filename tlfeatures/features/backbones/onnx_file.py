@@ -1,4 +1,4 @@
-"""A user's own ONNX file: it is read once, hashed and checked, and its outputs are replaced.
+"""A user's own ONNX file: it is read once, hashed and checked; its outputs can be replaced.
 
 Attack: a crafted file names data outside of itself, calls operators of a library that a runtime may
 have, or states tensors larger than memory. Invariant: the bytes that were hashed are the bytes that
@@ -51,13 +51,11 @@ class OnnxInput:
         first = 2 if layout == "NCHW" else 1
         return self.axes[first], self.axes[first + 1]
 
-    def shape(self, layout: str, size: tuple[int, int]) -> tuple[int, int, int, int]:
-        """Give the shape of one image of a size, with the batch axis."""
-        return (1, _CHANNELS, *size) if layout == "NCHW" else (1, *size, _CHANNELS)
 
-
-def read_network(path: Path, name: str, sha256: str | None) -> tuple[bytes, str]:
-    """Read the ONNX file of a backbone, once.
+def read_network(
+    path: Path, name: str, sha256: str | None, ending: str = ".onnx"
+) -> tuple[bytes, str]:
+    """Read the file of a backbone, once.
 
     Parameters
     ----------
@@ -66,6 +64,8 @@ def read_network(path: Path, name: str, sha256: str | None) -> tuple[bytes, str]
         Name of the backbone, for messages.
     sha256 : str or None
         Hash that the file must have; None accepts any file.
+    ending : str
+        Of its name, for messages.
 
     Returns
     -------
@@ -80,8 +80,8 @@ def read_network(path: Path, name: str, sha256: str | None) -> tuple[bytes, str]
     expected = "" if sha256 is None else f" (sha256 {sha256})"
     if not path.is_file():
         raise WeightsError(
-            f"there is no file {path}, the ONNX file of backbone {name}{expected}: give it with "
-            "--weights FILE.onnx"
+            f"there is no file {path}, the {ending} file of backbone {name}{expected}: give it "
+            f"with --weights FILE{ending}"
         )
     try:
         with path.open("rb") as file:
@@ -89,12 +89,12 @@ def read_network(path: Path, name: str, sha256: str | None) -> tuple[bytes, str]
     except OSError as error:
         raise WeightsError(f"{path} can't be read: {reason_of(error)}") from error
     if len(content) > MOST_BYTES:
-        raise WeightsError(f"{path} has more than {MOST_BYTES:,} bytes, expected an ONNX file")
+        raise WeightsError(f"{path} has more than {MOST_BYTES:,} bytes, expected a {ending} file")
     found = hashlib.sha256(content).hexdigest()
     if sha256 not in (None, found):
         raise WeightsError(
             f"{path} is not the file of backbone {name}: its sha256 is {found}, expected {sha256}; "
-            "give that file with --weights FILE.onnx"
+            f"give that file with --weights FILE{ending}"
         )
     return content, found
 
@@ -131,27 +131,35 @@ class OnnxFile:
         nodes = enumerate(self._model.graph.node)
         return {name: depth for depth, node in nodes for name in node.output if name}
 
-    def with_outputs(self, tensors: Sequence[str], layout: str, size: tuple[int, int]) -> bytes:
-        """Return the network with these tensors as its outputs, for one image of a size.
+    @property
+    def opsets(self) -> dict[str, int]:
+        """Set of operators -> its version."""
+        names = {"ai.onnx": ""}
+        imports = self._model.opset_import
+        return {names.get(item.domain, item.domain): item.version for item in imports}
+
+    @property
+    def ir_version(self) -> int:
+        """Version of the file format."""
+        return int(self._model.ir_version)
+
+    def network(self, tensors: Sequence[str]) -> Any:
+        """Return a copy of the network with these tensors as its outputs.
 
         Parameters
         ----------
         tensors : sequence of str
             Names of tensors of the file, each once.
-        layout : {"NCHW", "NHWC"}
-            Axes of the input.
-        size : (int, int)
-            Height and width in pixels.
 
         Returns
         -------
-        bytes
-            An ONNX model.
+        onnx.ModelProto
+            It has no shapes but those of the input.
 
         Raises
         ------
         WeightsError
-            If there is no such tensor, or a tensor of the network is too large.
+            If there is no such tensor.
         """
         import onnx
 
@@ -164,14 +172,35 @@ class OnnxFile:
                 )
         model = onnx.ModelProto()
         model.CopyFrom(self._model)
-        shape = self.input.shape(layout, size)
-        own = next(item for item in model.graph.input if item.name == self.input.name)
-        for axis, length in zip(own.type.tensor_type.shape.dim, shape, strict=True):
-            axis.dim_value = length
-        del model.graph.output[:]
+        del model.graph.output[:], model.graph.value_info[:], model.functions[:]
         model.graph.output.extend(onnx.ValueInfoProto(name=tensor) for tensor in tensors)
-        self._refuse_large_tensors(model)
-        return bytes(model.SerializeToString())
+        return model
+
+    def refuse_large_tensors(self, model: Any) -> None:
+        """Refuse a model made of this network, for one image, that has a tensor too large.
+
+        Parameters
+        ----------
+        model : onnx.ModelProto
+
+        Raises
+        ------
+        WeightsError
+            If a tensor whose size is known has more than `MOST_VALUES` values.
+        """
+        import onnx
+
+        try:
+            known = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+        except Exception as error:  # errors of the C++ library
+            raise self._error("its shapes contradict each other, or the size of images") from error
+        for item in (*known.value_info, *known.output):
+            count = math.prod(max(axis.dim_value, 1) for axis in item.type.tensor_type.shape.dim)
+            if count > MOST_VALUES:
+                # The model may have put a prefix before the names of the file.
+                own = (name for name in self.depths if item.name.endswith(f"_{name}"))
+                name = next(own, item.name)
+                raise self._error(f"its tensor {name[:40]!r} has {count:,} values")
 
     def _parsed(self, content: bytes) -> Any:
         import onnx
@@ -187,6 +216,12 @@ class OnnxFile:
     def _refuse_foreign_parts(self) -> None:
         import onnx
 
+        for function in self._model.functions:
+            if function.domain in _DOMAINS:  # it would replace an operator of ONNX
+                raise self._error(
+                    f"it has a function {function.name[:40]!r} of its own: export it without "
+                    "functions (onnx.inliner.inline_local_functions)"
+                )
         for part in _parts(self._model):
             if isinstance(part, onnx.NodeProto):
                 if part.domain not in _DOMAINS:
@@ -223,18 +258,6 @@ class OnnxFile:
             raise self._error(f"its input has the axes {axes}, expected 3 channels, RGB or BGR")
         layout = stated[0] if len(stated) == 1 else None
         return OnnxInput(inputs[0].name, numbers, layout, axes)
-
-    def _refuse_large_tensors(self, model: Any) -> None:
-        import onnx
-
-        try:
-            known = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
-        except Exception as error:  # errors of the C++ library
-            raise self._error("its shapes contradict each other, or the size of images") from error
-        for item in (*known.value_info, *known.output):
-            count = math.prod(max(axis.dim_value, 1) for axis in item.type.tensor_type.shape.dim)
-            if count > MOST_VALUES:
-                raise self._error(f"its tensor {item.name[:40]!r} has {count:,} values")
 
     def _error(self, reason: str) -> WeightsError:
         return WeightsError(f"{self._title} can't be a backbone: {reason}")

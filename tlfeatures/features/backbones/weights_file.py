@@ -11,7 +11,7 @@ import numpy as np
 from tlfeatures.errors import WeightsError
 from tlfeatures.features.backbones.network import Network
 from tlfeatures.features.backbones.tensors import NamedArray, Tensors, match_tensors
-from tlfeatures.files import replacing
+from tlfeatures.files import reason_of, replacing
 
 
 def read_keras_file(path: Path, network: Network, *, top: bool) -> Tensors:
@@ -49,6 +49,17 @@ def _arrays(file: object, network: Network, top: bool) -> Iterator[NamedArray]:
         own = isinstance(item, h5py.Dataset) and not item.is_virtual and not item.external
         if own and item.shape in shapes:
             yield name, np.asarray(item, np.float32)
+
+
+def damage_of_hdf5(path: Path) -> str | None:
+    """Say why a file can't be opened as HDF5, such as one that was cut off; None if it can."""
+    import h5py
+
+    try:
+        h5py.File(path, "r").close()
+    except (OSError, RuntimeError) as error:  # h5py raises both for damage
+        return reason_of(error)
+    return None
 
 
 def write_keras_file(path: Path, tensors: Tensors) -> None:

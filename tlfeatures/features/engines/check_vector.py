@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import math
 from collections.abc import Sequence
 
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 
 from tlfeatures.errors import WeightsError
 from tlfeatures.features.backbones.declaration import CheckVector
+
+logger = logging.getLogger(__name__)
 
 TOLERANCE = 1e-3  # frameworks agree to 1e-5, another colour order not to 1e-1
 
@@ -65,3 +68,14 @@ def compare_check(row: Floats, check: CheckVector, name: str) -> None:
 def first_values(values: Sequence[float] | Floats) -> str:
     """Write numbers for a message or a declaration: `[0.1, 2.5]`."""
     return f"[{', '.join(f'{value:.6g}' for value in values)}]"
+
+
+@functools.lru_cache  # once in a process: clones of a cross-validation open the file many times
+def warn_of_no_check(name: str, layer: str, size: tuple[int, int], norm: float, first: str) -> None:
+    """Say that a declared network has no check vector, and which one was computed here."""
+    logger.warning(
+        "backbone %s has no check vector, so wrong colours, mean or std would not be noticed; here "
+        'it is "check": {"layer": "%s", "size": [%d, %d], "norm": %.6g, "first": %s}: add it if '
+        "the framework that trained the network gives the same",
+        *(name, layer, *size, norm, first),
+    )

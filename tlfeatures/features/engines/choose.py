@@ -1,7 +1,7 @@
 """The table of engines, and which of them computes a new file.
 
-ncnn is installed where it has wheels, Keras always. The others are extras of this package:
-`pip install 'tlfeatures[openvino]'`, `'tlfeatures[onnx]'`. An engine is part of the spec: a file
+Keras and ONNX Runtime are always installed, and ncnn where it has wheels. OpenVINO is an extra of
+this package: `pip install 'tlfeatures[openvino]'`. An engine is part of the spec: a file
 records what made it, and is updated by the same one. A new engine is a module of its own, which
 imports its library in functions only, an entry in `ENGINES`, and a place in `_rank`.
 
@@ -12,18 +12,19 @@ this machine in an earlier run, else the first engine of a fixed order.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from tlfeatures.errors import EngineError, ParameterError
 from tlfeatures.features.backbones.record import Backbone
-from tlfeatures.features.engines import keras_engine, speeds
-from tlfeatures.features.engines.engine import Engine
+from tlfeatures.features.backbones.tensors import Weights
+from tlfeatures.features.engines import keras_declared, keras_engine, onnxruntime_engine, speeds
+from tlfeatures.features.engines.engine import Engine, LoadedBackbone
 from tlfeatures.features.engines.ncnn_engine import NcnnBackbone
-from tlfeatures.features.engines.onnxruntime_engine import OnnxRuntimeBackbone
 from tlfeatures.features.engines.openvino_engine import OpenVINOBackbone
 from tlfeatures.features.engines.speeds import Way
 from tlfeatures.features.spec import PRECISIONS, Spec
+from tlfeatures.machine import find_processor, gpu_drivers
 from tlfeatures.names import unknown_name
 
 
@@ -40,22 +41,41 @@ def _is_declared(backbone: Backbone) -> bool:
     return backbone.declared_format == "onnx"
 
 
+def _is_onnx_graph(backbone: Backbone) -> bool:
+    return _is_described(backbone) or _is_declared(backbone)
+
+
+def _loads_keras(backbone: Backbone) -> bool:
+    return _is_keras_application(backbone) or keras_declared.loads(backbone)
+
+
+def _load_by_keras(
+    spec: Spec, names: Sequence[str], device: str, weights: Weights, threads: int | None
+) -> LoadedBackbone:
+    load = keras_engine.load if spec.declaration is None else keras_declared.load
+    return load(spec, names, device, weights, threads)
+
+
 DECLARED = "onnxruntime"  # the one engine of users' own networks
 
 ENGINES = {
     "keras": Engine(
         ("float32", "bfloat16"),
-        _is_keras_application,
-        keras_engine.load,
+        _loads_keras,
+        _load_by_keras,
         "keras",
         gpu=True,
         start_seconds=6.0,  # of which TensorFlow takes most
     ),
     "openvino": Engine(
-        ("float32", "bfloat16", "int8"), _is_described, OpenVINOBackbone, "openvino"
+        ("float32", "bfloat16", "int8"),
+        _is_onnx_graph,
+        OpenVINOBackbone,
+        "openvino",
+        requirement="'tlfeatures[openvino]'",
     ),
     "ncnn": Engine(("float32",), _is_described, NcnnBackbone, "ncnn"),
-    DECLARED: Engine(("float32",), _is_declared, OnnxRuntimeBackbone, "onnxruntime", extra="onnx"),
+    DECLARED: Engine(("float32",), _is_declared, onnxruntime_engine.load, "onnxruntime", gpu=True),
 }
 
 # Networks that were measured with their published weights: the cosine of each row in bfloat16 to
@@ -95,11 +115,9 @@ class Hardware:
 
     def cpu_bfloat16(self) -> str | None:
         """Name the instructions for it, amx_bf16 or avx512_bf16, by the flags that Linux lists."""
-        try:
-            flags = set(Path("/proc/cpuinfo").read_text().split())
-        except OSError:  # not Linux
-            return None
-        return next((name for name in ("amx_bf16", "avx512_bf16") if name in flags), None)
+        listed = find_processor().instructions or ()
+        names = {"AMX-BF16": "amx_bf16", "AVX512-BF16": "avx512_bf16"}
+        return next((names[each] for each in names if each in listed), None)
 
     def gpu_has_bfloat16(self, device: str) -> bool | None:
         """Whether the GPU of a `device` does; None without a GPU.
@@ -112,8 +130,7 @@ class Hardware:
 
 
 def _may_have_gpu() -> bool:
-    drivers = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # NVIDIA's, AMD's, Windows's
-    return sys.platform != "linux" or any(Path(path).exists() for path in drivers)
+    return sys.platform != "linux" or bool(gpu_drivers())
 
 
 HARDWARE = Hardware()
@@ -266,7 +283,8 @@ def _rank(size: tuple[int, int], gpu: bool | None, hardware: Hardware) -> list[W
     openvino, keras = ("openvino", "bfloat16"), ("keras", "bfloat16")
     instructions = hardware.cpu_bfloat16()
     if gpu is not None:
-        ranked = [*([keras] if gpu else []), ("keras", "float32"), *float32, keras, openvino]
+        on_gpu = [*([keras] if gpu else []), ("keras", "float32"), ("onnxruntime", "float32")]
+        ranked = [*on_gpu, *float32, keras, openvino]
     elif instructions == "amx_bf16":
         ranked = [openvino, keras, *float32]
     elif instructions is None:  # Keras computes bfloat16 anyway, slowly
@@ -301,5 +319,5 @@ def check_engine(engine: str, precision: str, device: str) -> None:
     if device == "gpu" and not chosen.gpu:
         raise ParameterError(f"engine {engine} has no GPU: leave out --engine, or --device")
     if not chosen.installed:
-        extra = chosen.extra or chosen.package
-        raise EngineError(f"engine {engine} is not installed: pip install 'tlfeatures[{extra}]'")
+        needed = chosen.requirement or chosen.package
+        raise EngineError(f"engine {engine} is not installed: pip install {needed}")

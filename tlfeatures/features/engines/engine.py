@@ -72,8 +72,8 @@ class Engine:
         Name of the package that it imports.
     gpu : bool
         Whether it can use one.
-    extra : str, optional
-        Name of the extra that installs it; that of the package if not given.
+    requirement : str, optional
+        What pip installs to get it, as in a shell; the package if not given.
     start_seconds : float
         About how long it takes to start it and to load a backbone, before this is measured.
     """
@@ -83,7 +83,7 @@ class Engine:
     load: Load
     package: str
     gpu: bool = False
-    extra: str | None = None
+    requirement: str | None = None
     start_seconds: float = 1.0
 
     @property
@@ -110,5 +110,10 @@ def fitting_batch(backbone: Backbone, size: tuple[int, int], most: int) -> int:
     int
         Number of images, 1 or more.
     """
-    fitting = _MAPS_BYTES / (3 * 4 * backbone.largest_map(size))
+    return fitting_count(backbone.largest_map(size), most)
+
+
+def fitting_count(values: int, most: int) -> int:
+    """Do what `fitting_batch` does, for a largest feature map of so many values."""
+    fitting = _MAPS_BYTES / (3 * 4 * values)
     return 1 << max(0, min(int(fitting), most).bit_length() - 1)

@@ -12,17 +12,18 @@ from numpy.typing import NDArray
 
 from tlfeatures.errors import EngineError, ParameterError
 from tlfeatures.features.backbones.network import FLATTEN, Network
-from tlfeatures.features.backbones.record import Backbone, Preprocessing
+from tlfeatures.features.backbones.record import Backbone
 from tlfeatures.features.backbones.table import find_backbone
 from tlfeatures.features.backbones.tensors import Weights
-from tlfeatures.features.engines.engine import BATCH_SIZE, fitting_batch
+from tlfeatures.features.engines.engine import BATCH_SIZE, fitting_count
+from tlfeatures.features.engines.keras_layers import pooled, preprocessed
 from tlfeatures.features.engines.keras_start import keras_settings, start_keras
 from tlfeatures.features.spec import Spec
 
 if TYPE_CHECKING:
     import keras
 
-_DTYPE_POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
+DTYPE_POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 _GPU_BATCH = 256
 
 
@@ -47,7 +48,7 @@ class KerasBackbone:
 
     def embed(self, images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
         """Embed a batch of shape (b, h, w, 3); see `LoadedBackbone`."""
-        with _on(self._device):
+        with on_device(self._device):
             outputs: Mapping[str, Any] = self._model.predict_on_batch(images)
         return {name: np.asarray(rows, np.float32) for name, rows in outputs.items()}
 
@@ -64,16 +65,14 @@ def load(
     ParameterError
         If Keras sees no GPU, where one is asked for.
     """
-    if threads is not None:  # TensorFlow's; the others have OMP_NUM_THREADS, which Dask sets
-        os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(threads))
-    start_keras()
+    start_with_threads(threads)
     import keras
 
     backbone = find_backbone(spec.backbone)
-    place = _keras_device(device)
-    with _on(place), keras_settings(_DTYPE_POLICIES[spec.precision]):
+    place = keras_device(device)
+    with on_device(place), keras_settings(DTYPE_POLICIES[spec.precision]):
         image = keras.Input((*spec.size, 3), dtype="uint8", name="image")
-        pixels = _preprocessed(keras.ops.cast(image, "float32"), backbone.preprocessing)
+        pixels = preprocessed(keras.ops.cast(image, "float32"), backbone.preprocessing)
         network = _application(backbone)(
             weights=None, include_top=weights.top_sha256 is not None, input_tensor=pixels
         )
@@ -81,9 +80,7 @@ def load(
             network.get_layer(layer).set_weights([kernel, bias])
         outputs = {name: _output(network, backbone.network, name) for name in names}
         model = keras.Model(image, outputs)
-    on_gpu = place != "cpu:0" and gpu_has_bfloat16() is not None
-    most = _GPU_BATCH if on_gpu else fitting_batch(backbone, spec.size, BATCH_SIZE)
-    return KerasBackbone(model, place, most)
+    return KerasBackbone(model, place, images_of_batch(place, backbone.largest_map(spec.size)))
 
 
 def _application(backbone: Backbone) -> Any:
@@ -95,36 +92,43 @@ def _application(backbone: Backbone) -> Any:
     return application
 
 
-def _preprocessed(pixels: Any, preprocessing: Preprocessing) -> Any:
-    """Apply the preprocessing of the backbone's record to RGB values from 0 to 255."""
-    import keras
-
-    if preprocessing.channels == "BGR":
-        pixels = keras.ops.flip(pixels, axis=-1)
-    for step, values in preprocessing.steps(rgb=False):
-        numbers = np.array(values, np.float32)
-        pixels = pixels - numbers if step == "subtract" else pixels / numbers
-    return pixels
-
-
 def _output(network: keras.Model, description: Network, name: str) -> Any:
-    """Pool in float32 whatever the precision of the layer: the sums are long."""
-    import keras
-
     layer, _, pool = name.rpartition(".")
     own_name = f"embedding_{layer}_{pool}"  # other than those of the network's own layers
     if layer == FLATTEN:  # which Keras has only with the dense layers
         layer = description.last_map
-    poolings = {
-        "avg": keras.layers.GlobalAveragePooling2D,
-        "max": keras.layers.GlobalMaxPooling2D,
-        "flatten": keras.layers.Flatten,
-        "none": keras.layers.Flatten,  # of a vector: the vector
-    }
-    return poolings[pool](dtype="float32", name=own_name)(network.get_layer(layer).output)
+    return pooled(network.get_layer(layer).output, pool, own_name)
 
 
-def _keras_device(device: str) -> str | None:
+def start_with_threads(threads: int | None) -> None:
+    """Start Keras, with so many threads on a CPU if it starts now."""
+    if threads is not None:  # TensorFlow's; the others have OMP_NUM_THREADS, which Dask sets
+        os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(threads))
+    start_keras()
+
+
+def images_of_batch(place: str | None, largest_map: int) -> int:
+    """Choose the number of images of a batch.
+
+    Parameters
+    ----------
+    place : str or None
+        See `keras_device`.
+    largest_map : int
+        Number of values of the largest feature map of one image.
+    """
+    on_gpu = place != "cpu:0" and gpu_has_bfloat16() is not None
+    return _GPU_BATCH if on_gpu else fitting_count(largest_map, BATCH_SIZE)
+
+
+def keras_device(device: str) -> str | None:
+    """Return Keras's name of a device, such as `gpu:0`; None leaves the choice to Keras.
+
+    Raises
+    ------
+    ParameterError
+        If Keras sees no GPU, where one is asked for.
+    """
     if device == "auto":
         return None  # Keras's own choice: a GPU if it sees one
     if device == "gpu" and gpu_has_bfloat16() is None:
@@ -134,7 +138,8 @@ def _keras_device(device: str) -> str | None:
     return f"{device}:0"
 
 
-def _on(device: str | None) -> contextlib.AbstractContextManager[Any]:
+def on_device(device: str | None) -> contextlib.AbstractContextManager[Any]:
+    """Give the context of a device, see `keras_device`."""
     import keras
 
     return keras.device(device) if device else contextlib.nullcontext()

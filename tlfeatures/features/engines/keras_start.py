@@ -2,34 +2,46 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import hashlib
+import json
 import logging
 import os
+import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
 from tlfeatures.errors import EngineError
-from tlfeatures.features.backbones.download import keras_home
+from tlfeatures.features.backbones.download import cache_folder, keras_home
+from tlfeatures.files import replacing
 
 logger = logging.getLogger(__name__)
 
 KERAS_BACKENDS = ("tensorflow", "torch", "jax")
 
+_DEFAULTS = {
+    "floatx": "float32",
+    "epsilon": 1e-7,
+    "backend": "tensorflow",
+    "image_data_format": "channels_last",
+}
+_DOWNLOADS = ("models", "datasets")  # folders in KERAS_HOME
+
 
 def start_keras() -> None:
-    """Import Keras and its backend without their messages on standard error.
+    """Import Keras and its backend, unless the user's program has imported them before.
 
-    The messages come from C++ before any logging level applies, so that the file descriptor itself
-    is redirected. They are logged if the import fails.
+    The backend is that of the variable KERAS_BACKEND, else TensorFlow. The user's keras.json is
+    neither read nor written, see `keras_folder`.
 
     Raises
     ------
     EngineError
-        If Keras can't be imported with the backend and the settings that the environment or
-        keras.json name, or if tlfeatures doesn't support that backend.
+        If Keras can't be imported with this backend, or tlfeatures doesn't support the backend.
     """
     if "keras" not in sys.modules:
         _import_keras()
@@ -44,11 +56,20 @@ def start_keras() -> None:
 
 
 def _import_keras() -> None:
+    """Import it without its messages on standard error, which are logged if the import fails.
+
+    They come from C++ before any logging level applies, so that the file descriptor itself is
+    redirected.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     tensorflow = logging.getLogger("tensorflow")
     if tensorflow.level == logging.NOTSET:  # it warns of every shape that cross-validation compiles
         tensorflow.setLevel(logging.ERROR)
-    with tempfile.TemporaryFile() as messages, _stderr_into(messages):
+    variables = {
+        "KERAS_HOME": str(keras_folder()),
+        "KERAS_BACKEND": os.environ.get("KERAS_BACKEND") or "tensorflow",
+    }
+    with tempfile.TemporaryFile() as messages, _stderr_into(messages), _environment(variables):
         try:
             import keras
 
@@ -59,25 +80,73 @@ def _import_keras() -> None:
 
 def _import_failure(error: Exception) -> str:
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    remedy = "install that backend, or set KERAS_BACKEND=tensorflow"
-    if "KERAS_BACKEND" not in os.environ:
-        remedy = "correct that file, or set KERAS_HOME to a folder without keras.json"
-        if not keras_json().exists():
-            remedy = "install TensorFlow: pip install tensorflow"
+    remedy = "install TensorFlow: pip install tensorflow"
+    if os.environ.get("KERAS_BACKEND") not in (None, "", "tensorflow"):
+        remedy = "install that backend, or set KERAS_BACKEND=tensorflow"
     return f"Keras can't be imported{_named_by()}: {lines[0]}; {remedy}"
 
 
 def _named_by() -> str:
-    """Name what sets the backend, where something does."""
+    """Name the variable that sets the backend, if it is set."""
     backend = os.environ.get("KERAS_BACKEND")
-    if backend:
-        return f" (KERAS_BACKEND={backend})"
-    return f" (with the settings of {keras_json()})" if keras_json().exists() else ""
+    return f" (KERAS_BACKEND={backend})" if backend else ""
 
 
-def keras_json() -> Path:
-    """Return the path of the file from which Keras reads its settings."""
-    return keras_home() / "keras.json"
+def keras_folder() -> Path:
+    """Return a folder to import Keras with as KERAS_HOME; it is created if it doesn't exist.
+
+    Keras reads keras.json from KERAS_HOME when it is imported, and writes the file if there is
+    none. This folder has a keras.json of this package, with the defaults of Keras. Its folders of
+    downloads are links to those of the user, so that a file is downloaded once.
+
+    Returns
+    -------
+    Path
+        In this package's cache; a temporary folder if the cache can't be written.
+    """
+    home = keras_home().absolute()
+    digest = hashlib.sha256(os.fsencode(home)).hexdigest()[:16]  # another home has other downloads
+    folder = cache_folder() / "keras" / digest
+    try:
+        _fill(folder, home)
+    except OSError as error:
+        logger.debug("%s can't be written: %s", folder, error)
+        temporary = tempfile.mkdtemp(prefix="tlfeatures-keras-")
+        atexit.register(shutil.rmtree, temporary, ignore_errors=True)
+        folder = Path(temporary)
+        _fill(folder, home)
+    return folder
+
+
+def _fill(folder: Path, home: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = folder / "keras.json"
+    content = json.dumps(_DEFAULTS).encode()
+    if not settings.is_file() or settings.read_bytes() != content:
+        with replacing(settings) as fresh:
+            fresh.write_bytes(content)
+    for name in _DOWNLOADS:
+        link = folder / name
+        # Some systems don't allow links, and a user's folder may be read-only. Keras then creates
+        # a folder of its own here, and downloads again what it needs.
+        with contextlib.suppress(OSError):
+            (home / name).mkdir(parents=True, exist_ok=True)
+            link.symlink_to(home / name, target_is_directory=True)
+
+
+@contextlib.contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables, and restore them at the end."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def keras_backend() -> str | None:
@@ -90,7 +159,7 @@ def keras_backend() -> str | None:
 def keras_settings(dtype_policy: str) -> Iterator[None]:
     """Set Keras's global settings as backbones need them, and restore them at the end.
 
-    keras.json or the user's program may have changed them.
+    The user's program may have changed them, or its keras.json if the program imported Keras.
 
     Parameters
     ----------
@@ -100,9 +169,10 @@ def keras_settings(dtype_policy: str) -> Iterator[None]:
     import keras
 
     config = keras.config
-    before = config.floatx(), config.image_data_format(), config.dtype_policy()
+    before = config.floatx(), config.image_data_format(), config.dtype_policy(), config.epsilon()
     config.set_floatx("float32")
     config.set_image_data_format("channels_last")
+    config.set_epsilon(_DEFAULTS["epsilon"])
     config.set_dtype_policy(dtype_policy)
     try:
         yield
@@ -110,6 +180,7 @@ def keras_settings(dtype_policy: str) -> Iterator[None]:
         config.set_floatx(before[0])
         config.set_image_data_format(before[1])
         config.set_dtype_policy(before[2])
+        config.set_epsilon(before[3])
 
 
 @contextlib.contextmanager

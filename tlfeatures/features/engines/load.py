@@ -28,6 +28,9 @@ from tlfeatures.names import unknown_name
 
 logger = logging.getLogger(__name__)
 
+# What may replace an engine that isn't installed, the first that can.
+_STAND_INS = {"keras": "Keras", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
+
 
 def load_backbone(
     spec: Spec,
@@ -51,8 +54,8 @@ def load_backbone(
     weights : str, optional
         Where to take the weights from, if not from where the spec says.
     substitute : bool
-        Whether Keras may replace an engine that isn't installed, if Keras can load the backbone
-        and compute in its precision.
+        Whether another engine may replace one that isn't installed, if it can load the backbone
+        and compute in its precision: Keras, or ONNX Runtime or OpenVINO for an ONNX network.
     threads : int, optional
         Number of a CPU's threads; all cores if not given.
 
@@ -77,19 +80,29 @@ def load_backbone(
     source = spec.weights if weights is None else checked_source(weights)
     # Images are augmented before they are embedded: the recipe makes no other backbone.
     spec = replace(spec, augmentation=None)
-    keras = ENGINES["keras"]
-    substitute = (
-        substitute and spec.precision in keras.precisions and keras.loads(spec.find_backbone())
-    )
-    if substitute and device == "gpu":
-        spec = replace(spec, engine="keras")  # the only engine that uses a GPU
+    other = _stand_in(spec, device) if substitute else None
+    if other is not None and device == "gpu" and not ENGINES[spec.engine].gpu:
+        spec = replace(spec, engine=other)
     try:
         return _load(spec, tuple(names), device, source, threads)
     except EngineError as error:
-        if not substitute or spec.engine == "keras":
+        if other in (None, spec.engine):
             raise
-        logger.warning("%s; Keras stands in, whose embeddings differ by rounding alone", error)
-        return _load(replace(spec, engine="keras"), tuple(names), device, source, threads)
+        logger.warning(
+            "%s; %s stands in, whose embeddings differ by rounding alone", error, _STAND_INS[other]
+        )
+        return _load(replace(spec, engine=other), tuple(names), device, source, threads)
+
+
+def _stand_in(spec: Spec, device: str) -> str | None:
+    """Name the engine that may replace the spec's; None without any."""
+    backbone = spec.find_backbone()
+    for name in _STAND_INS:
+        engine = ENGINES[name]
+        able = spec.precision in engine.precisions and engine.loads(backbone)
+        if name != spec.engine and able and engine.installed and (device != "gpu" or engine.gpu):
+            return name
+    return None
 
 
 def find_weights(spec: Spec, names: Sequence[str], weights: str | None = None) -> Weights | None:
@@ -128,6 +141,13 @@ def _spec_weights(backbone: Backbone, spec: Spec, names: Sequence[str], source: 
         file = _onnx_path(spec, source)
         content, file_sha256 = read_network(file, backbone.name, spec.weights_sha256)
         return Weights({}, file_sha256, None, content)
+    if backbone.declared_format == "keras_file":
+        file = Path(source).expanduser()
+        content, file_sha256 = read_network(file, backbone.name, spec.weights_sha256, ".keras")
+        return Weights({}, file_sha256, None, content)
+    if backbone.declared_format is not None:  # of Keras, whose engine compares the hash
+        content = b"" if source in (IMAGENET, RANDOM) else Path(source).expanduser().read_bytes()
+        return Weights({}, str(spec.weights_sha256), None, content)
     if source != RANDOM and not Path(source).is_file():
         # The published tensors are the same from wherever they come.
         source = IMAGENET if backbone.is_published(spec.weights_sha256) else source

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tlfeatures.errors import ModelError
 from tlfeatures.features.backbones.network import Network
 from tlfeatures.features.backbones.pixels import PIXELS, cell_edges, cells_of
-from tlfeatures.features.backbones.quantization import Quantization
+from tlfeatures.features.backbones.quantization import Quantization, quantized_kernel
 from tlfeatures.features.backbones.record import Preprocessing
 from tlfeatures.features.backbones.table import find_backbone
 from tlfeatures.features.backbones.tensors import Tensors
@@ -51,35 +51,50 @@ def backbone_nodes(
     parts = [(layer, pool) for layer, _, pool in (name.rpartition(".") for name in names)]
     backbone = find_backbone(spec.backbone)
     pixels = graph.op("Transpose", graph.cast(images, np.float32), perm=[0, 3, 1, 2])
-    pixels = _preprocessed(graph, pixels, backbone.preprocessing)
+    pixels = preprocessed(graph, pixels, backbone.preprocessing, rgb=True)
     network = backbone.network
     if network.kernels and tensors is not None:
         if backbone.preprocessing.channels == "BGR":
             tensors = _for_rgb(network, tensors)
         wanted = {network.map_of(layer) for layer, _ in parts}
         maps = _convolved(graph, pixels, wanted, network, tensors, spec.quantization)
-        rows = [_pooled(graph, maps[network.map_of(layer)], pool) for layer, pool in parts]
+        rows = [pooled_map(graph, maps[network.map_of(layer)], pool) for layer, pool in parts]
         return [
             _dense(graph, row, layer, network, tensors) if layer in network.top else row
             for row, (layer, _) in zip(rows, parts, strict=True)
         ]
     if backbone.name == PIXELS.name:
         return [
-            _pooled(graph, _mean_colours(graph, pixels, layer, spec.size), pool)
+            pooled_map(graph, _mean_colours(graph, pixels, layer, spec.size), pool)
             for layer, pool in parts
         ]
     raise ModelError(f"backbone {spec.backbone} has no ONNX form")
 
 
-def _preprocessed(graph: Graph, pixels: Value, preprocessing: Preprocessing) -> Value:
-    """Do to (n, 3, h, w) what the record says, but leave the channels in the order RGB."""
-    for step, values in preprocessing.steps(rgb=True):
-        numbers = np.array(values, np.float32)[:, None, None]
+def preprocessed(
+    graph: Graph, pixels: Value, preprocessing: Preprocessing, *, rgb: bool, last: bool = False
+) -> Value:
+    """Do to float32 pixels what the record says, after their channels were ordered.
+
+    Parameters
+    ----------
+    graph : Graph
+    pixels : name of a value of shape (n, 3, h, w), or (n, h, w, 3) if `last`
+    preprocessing : Preprocessing
+    rgb : bool
+        Whether the channels are in the order RGB, whatever the record says.
+    last : bool
+        Whether the channels are the last axis.
+    """
+    for step, values in preprocessing.steps(rgb=rgb):
+        numbers = np.array(values, np.float32)
+        numbers = numbers if last else numbers[:, None, None]
         pixels = graph.op("Sub" if step == "subtract" else "Div", pixels, numbers)
     return pixels
 
 
-def _pooled(graph: Graph, features: Value, pool: str) -> Value:
+def pooled_map(graph: Graph, features: Value, pool: str) -> Value:
+    """Pool a feature map (n, channels, h, w), or flatten it with channels last: (n, d)."""
     if pool in _POOLS:
         return graph.op("Flatten", graph.op(_POOLS[pool], features), axis=1)
     return graph.op("Flatten", graph.op("Transpose", features, perm=[0, 2, 3, 1]), axis=1)
@@ -108,9 +123,9 @@ def _convolved(
     for layer, pool in network.steps(wanted):
         kernel, bias = tensors[layer]
         weights: Value | NDArray[np.float32] = kernel.transpose(3, 2, 0, 1)
-        scale = None if quantization is None else quantization.scale(layer)
-        if scale is not None:
-            features = _quantized(graph, features, scale)
+        step = None if quantization is None else quantization.step(layer)
+        if step is not None:
+            features = _quantized(graph, features, *step)
             weights = _quantized_kernel(graph, kernel.transpose(3, 2, 0, 1))
         features = graph.op("Conv", features, weights, bias, pads=[1] * 4)
         features = maps[layer] = graph.op("Relu", features)
@@ -120,19 +135,16 @@ def _convolved(
     return maps
 
 
-def _quantized(graph: Graph, features: Value, scale: np.float32) -> Value:
+def _quantized(graph: Graph, features: Value, scale: np.float32, offset: np.uint8) -> Value:
     """Round to 8 bits and back: a runtime joins this with the convolution into one of integers."""
-    step, zero = graph.constant(np.array(scale)), graph.constant(np.array(0, np.uint8))
+    step, zero = graph.constant(np.array(scale)), graph.constant(np.array(offset))
     rounded = graph.op("QuantizeLinear", features, step, zero)
     return graph.op("DequantizeLinear", rounded, step, zero)
 
 
 def _quantized_kernel(graph: Graph, kernel: NDArray[np.float32]) -> Value:
-    """One scale for each output channel, symmetric about zero."""
-    steps = np.maximum(np.abs(kernel).max(axis=(1, 2, 3)), np.float32(1e-30)) / np.float32(127)
-    rounded = np.rint(kernel / steps[:, None, None, None]).astype(np.int8)
-    zeros = np.zeros(len(steps), np.int8)
-    return graph.op("DequantizeLinear", rounded, steps, zeros, axis=0)
+    rounded, steps = quantized_kernel(kernel)
+    return graph.op("DequantizeLinear", rounded, steps, np.zeros(len(steps), np.int8), axis=0)
 
 
 def _dense(graph: Graph, rows: Value, wanted: str, network: Network, tensors: Tensors) -> Value:

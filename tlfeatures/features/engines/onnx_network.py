@@ -5,8 +5,6 @@ The network runs once, on the check image, to find the shapes of its layers.
 
 from __future__ import annotations
 
-import functools
-import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,22 +24,12 @@ from tlfeatures.features.backbones.declaration import (
 )
 from tlfeatures.features.backbones.declaration_file import DeclarationFile, Wanted
 from tlfeatures.features.backbones.onnx_file import OnnxFile, read_network
-from tlfeatures.features.engines.check_vector import (
-    check_image,
-    compare_check,
-    first_values,
-)
+from tlfeatures.features.engines.check_vector import check_image, first_values, warn_of_no_check
 from tlfeatures.features.engines.choose import DECLARED, check_engine
 from tlfeatures.features.engines.declared import DeclaredBackbone, few_enough
-from tlfeatures.features.engines.onnxruntime_engine import (
-    OneImage,
-    channels_last,
-    features_of,
-    verify_check,
-)
+from tlfeatures.features.engines.declared_graph import check_row, verify_check
+from tlfeatures.features.engines.onnxruntime_engine import OneImage, first_row
 from tlfeatures.names import unknown_name
-
-logger = logging.getLogger(__name__)
 
 
 class OnnxNetwork:
@@ -117,27 +105,21 @@ class OnnxNetwork:
             outputs=few_enough(tuple(outputs)),
             default_layer=self._declared.default_layer or wanted[0].layer,
         )
-        return DeclaredBackbone(self._checked(draft, size, values), self._weights, self.sha256)
+        return DeclaredBackbone(self._checked(draft, size), self._weights, self.sha256)
 
-    def _checked(
-        self, draft: Declaration, size: tuple[int, int], values: dict[str, NDArray[Any]]
-    ) -> Declaration:
+    def _checked(self, draft: Declaration, size: tuple[int, int]) -> Declaration:
         """Verify the check vector, or say what it would be."""
-        given = self._declared.check
+        given, compute = self._declared.check, first_row(draft.name)
         layer = (given.layer if given else "") or draft.default_layer
         if layer not in {output.layer for output in draft.outputs}:
             raise self._error(f"check: there is no layer {layer} in outputs")
-        row = features_of(values, draft.output(layer))
         if given is None:
+            row = check_row(self._file, draft, layer, size, compute)
             norm = float(np.linalg.norm(row))
-            _warn_of_no_check(draft.name, layer, size, norm, first_values(row[:4]))
+            warn_of_no_check(draft.name, layer, size, norm, first_values(row[:4]))
             return draft
-        check = replace(given, layer=layer, size=self._check_size(given))
-        draft = replace(draft, check=check)
-        if check.size == size:
-            compare_check(row, check, draft.name)
-        else:
-            verify_check(self._file, draft)
+        draft = replace(draft, check=replace(given, layer=layer, size=self._check_size(given)))
+        verify_check(self._file, draft, compute)
         return draft
 
     def _check_size(self, given: CheckVector) -> tuple[int, int]:
@@ -226,7 +208,8 @@ class OnnxNetwork:
                 f"the file takes NHWC, so say how the axes {value.shape} of layer {layer} are "
                 f'meant: "{layer}": {{"tensor": "{tensor}", "layout": "NCHW"}}, or NHWC'
             )
-        return Output(layer, tensor, layout, channels_last(value[0], layout).shape)
+        axes = (2, 3, 1) if layout == "NCHW" else (1, 2, 3)
+        return Output(layer, tensor, layout, tuple(value.shape[axis] for axis in axes))
 
     def _tokens(self, wanted: Wanted, value: NDArray[Any]) -> Output:
         """Check a declared layer of tokens."""
@@ -274,15 +257,3 @@ class OnnxNetwork:
 
     def _error(self, reason: str) -> ParameterError:
         return ParameterError(f"the declaration of backbone {self._declared.name}: {reason}")
-
-
-@functools.lru_cache  # once in a process: clones of a cross-validation open the file many times
-def _warn_of_no_check(
-    name: str, layer: str, size: tuple[int, int], norm: float, first: str
-) -> None:
-    logger.warning(
-        "backbone %s has no check vector, so wrong colours, mean or std would not be noticed; here "
-        'it is "check": {"layer": "%s", "size": [%d, %d], "norm": %.6g, "first": %s}: add it if '
-        "the framework that trained the network gives the same",
-        *(name, layer, *size, norm, first),
-    )

@@ -1,4 +1,4 @@
-"""ONNX Runtime on this machine's processor."""
+"""ONNX Runtime on this machine's processor, or on a GPU by CUDA."""
 
 from __future__ import annotations
 
@@ -6,10 +6,16 @@ import os
 from typing import Any
 
 _SHORT = 120  # characters
+_CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+
+# By default the convolutions of newer cards round their inputs to 10 bits.
+_CUDA_OPTIONS = {"use_tf32": "0"}
 
 
-def session(model: bytes | str | os.PathLike[str], *, threads: int | None = None) -> Any:
-    """Load a model from its bytes or its file, to run it on the processor.
+def session(
+    model: bytes | str | os.PathLike[str], *, threads: int | None = None, gpu: bool = False
+) -> Any:
+    """Load a model from its bytes or its file.
 
     ONNX Runtime's messages on standard error are turned off; it raises errors as exceptions, too.
 
@@ -18,6 +24,8 @@ def session(model: bytes | str | os.PathLike[str], *, threads: int | None = None
     model : bytes or path
     threads : int, optional
         Number of threads of one run; all cores if not given.
+    gpu : bool
+        Whether to run it on a GPU, and what the GPU can't do on the processor.
 
     Returns
     -------
@@ -31,7 +39,20 @@ def session(model: bytes | str | os.PathLike[str], *, threads: int | None = None
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
     source = model if isinstance(model, bytes) else os.fspath(model)
-    return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    providers: list[Any] = [(_CUDA, _CUDA_OPTIONS)] if gpu else []
+    return onnxruntime.InferenceSession(source, options, providers=[*providers, _CPU])
+
+
+def has_cuda() -> bool:
+    """Whether the installed ONNX Runtime can use a GPU by CUDA."""
+    import onnxruntime
+
+    return _CUDA in onnxruntime.get_available_providers()
+
+
+def uses_cuda(runtime: Any) -> bool:
+    """Whether a session runs on a GPU; it falls back to the processor without an error."""
+    return _CUDA in runtime.get_providers()
 
 
 def in_short(error: Exception) -> str:

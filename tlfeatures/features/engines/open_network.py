@@ -14,6 +14,8 @@ from tlfeatures.features.backbones.named_network import NamedNetwork
 from tlfeatures.features.backbones.recipes.published import declaration_of, published_network
 from tlfeatures.features.backbones.weights import IMAGENET, RANDOM, checked_source
 from tlfeatures.features.engines.declared import DeclaredBackbone
+from tlfeatures.features.engines.keras_file_network import KerasFile
+from tlfeatures.features.engines.keras_network import KerasApplication
 from tlfeatures.features.engines.onnx_network import OnnxNetwork
 from tlfeatures.features.spec import Spec
 
@@ -70,21 +72,25 @@ def open_network(
         If the weights can't be obtained, or aren't those that are declared.
     """
     if backbone in NAMED:
-        return _open_named(NAMED[backbone], weights or IMAGENET)
+        return _open_named(NAMED[backbone], weights or IMAGENET, random_state)
     declared, path = read_declaration(backbone)
+    opener = KerasFile if path.suffix.lower() == ".keras" else OnnxNetwork
     path = path if weights is None else Path(weights).expanduser()
-    return OnnxNetwork(declared, path.resolve())
+    return opener(declared, path.resolve())
 
 
 def reopen_network(spec: Spec, declaration: Declaration, weights: str | None) -> OpenNetwork:
     """Open the network of a spec again, from the weights in the spec or from others."""
     if spec.backbone in NAMED:
         return open_network(spec.backbone, weights or spec.weights, spec.random_state)
-    path = Path(weights or spec.weights).expanduser().resolve()
-    return OnnxNetwork(DeclarationFile.of(declaration, spec.weights_sha256), path)
+    declared = DeclarationFile.of(declaration, spec.weights_sha256)
+    opener = KerasFile if declaration.format == "keras_file" else OnnxNetwork
+    return opener(declared, Path(weights or spec.weights).expanduser().resolve())
 
 
-def _open_named(network: NamedNetwork, weights: str) -> OpenNetwork:
+def _open_named(network: NamedNetwork, weights: str, random_state: int | None) -> OpenNetwork:
+    if network.application is not None:
+        return KerasApplication(network, weights, random_state)
     if weights == RANDOM:
         raise ParameterError(f"backbone {network.name} has no random weights: leave out --weights")
     if weights == IMAGENET:

@@ -1,4 +1,7 @@
-"""Backbones by OpenVINO, on a CPU: the graph that `export` writes, also in bfloat16 and int8."""
+"""Backbones by OpenVINO, on a CPU, also in bfloat16 and int8.
+
+It computes the graph that `export` writes, of VGG16 or of a declared ONNX network.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.errors import EngineError
-from tlfeatures.features.backbones.table import find_backbone
+from tlfeatures.features.backbones.onnx_file import OnnxFile
 from tlfeatures.features.backbones.tensors import Weights
+from tlfeatures.features.engines.declared_graph import check_widths, declared_model, verify_check
 from tlfeatures.features.engines.engine import BATCH_SIZE, fitting_batch
 from tlfeatures.features.engines.onnx_backbone import backbone_nodes
 from tlfeatures.features.engines.onnx_graph import Graph
+from tlfeatures.features.engines.onnx_session import in_short
 from tlfeatures.features.spec import Spec
 
 _CHUNK = 8  # images of a request; several requests run at once, and larger ones are no faster
@@ -37,7 +42,10 @@ class OpenVINOBackbone:
     Raises
     ------
     EngineError
-        If this CPU doesn't have the spec's precision.
+        If this CPU doesn't have the spec's precision, or OpenVINO can't load a declared network.
+    WeightsError
+        If the file of a declared network isn't one that this package loads, or its check vector
+        differs.
     """
 
     one_shape = False
@@ -48,20 +56,51 @@ class OpenVINOBackbone:
     ) -> None:
         import openvino
 
-        self._backbone = find_backbone(spec.backbone)
         self._names = names
         self._core = openvino.Core()
         able = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         if spec.precision == "bfloat16" and "BF16" not in able:
-            raise EngineError("OpenVINO has no bfloat16 on this CPU: give --engine keras")
-        self._model = self._core.read_model(_onnx_model(spec, names, weights), b"")
+            other = "--engine keras" if spec.declaration is None else "--precision float32"
+            raise EngineError(f"OpenVINO has no bfloat16 on this CPU: give {other}")
+        self._declaration = spec.declaration
+        self._title = f"backbone {spec.backbone}"
+        self._threads = {} if threads is None else {"INFERENCE_NUM_THREADS": threads}
+        if spec.declaration is None:
+            self._chunk = fitting_batch(spec.find_backbone(), spec.size, _CHUNK)
+            self._model = self._read(_described_model(spec, names, weights))
+        else:
+            self._chunk = 1  # a declared network may take one image only
+            file = OnnxFile(weights.content, f"the file of {self._title}")
+            verify_check(file, spec.declaration, self._first_row)
+            model = declared_model(file, spec.declaration, names, spec.size, spec.quantization)
+            self._model = self._read(model)
         self._options = {
             "PERFORMANCE_HINT": "THROUGHPUT",
             "INFERENCE_PRECISION_HINT": _HINTS[spec.precision],
-            **({} if threads is None else {"INFERENCE_NUM_THREADS": threads}),
+            **self._threads,
         }
         self._lock = threading.Lock()  # clones of a cross-validation share one instance
         self._requests = functools.cache(self._compiled)
+
+    def _read(self, model: bytes) -> Any:
+        try:
+            return self._core.read_model(model, b"")
+        except Exception as error:  # OpenVINO has its own classes, which promise nothing
+            raise self._error("can't load", error) from error
+
+    def _error(self, what: str, error: Exception) -> EngineError:
+        return EngineError(
+            f"OpenVINO {what} {self._title}; give --engine onnxruntime: {in_short(error)}"
+        )
+
+    def _first_row(self, model: bytes, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Compute the first output of an image, in float32."""
+        options = {"INFERENCE_PRECISION_HINT": "f32", **self._threads}
+        try:
+            compiled = self._core.compile_model(self._read(model), "CPU", options)
+            return np.array(compiled({0: image[None]})[0][0], np.float32)
+        except RuntimeError as error:
+            raise self._error("failed at", error) from error
 
     def _compiled(self, chunk: int) -> Any:
         import openvino
@@ -70,10 +109,17 @@ class OpenVINOBackbone:
         model.reshape([chunk, *list(model.inputs[0].partial_shape)[1:]])
         return openvino.AsyncInferQueue(self._core.compile_model(model, "CPU", self._options))
 
+    def _wait(self, requests: Any) -> None:
+        try:
+            requests.wait_all()
+        except RuntimeError as error:
+            if self._declaration is None:
+                raise  # it is a lack of memory, which `embed` recognises by the whole message
+            raise self._error("failed at", error) from error
+
     def embed(self, images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
         """Embed a batch of shape (b, h, w, 3); see `LoadedBackbone`."""
-        chunk = fitting_batch(self._backbone, images.shape[1:3], _CHUNK)
-        chunk = chunk if len(images) >= chunk else 1  # a few images need no padding
+        chunk = self._chunk if len(images) >= self._chunk else 1  # a few images need no padding
         requests = self._requests(chunk)
         chunks = -(-len(images) // chunk)
         results: list[dict[str, NDArray[np.float32]]] = [{}] * chunks
@@ -91,15 +137,18 @@ class OpenVINOBackbone:
                 if len(part) < chunk:
                     part = np.resize(part, (chunk, *part.shape[1:]))
                 requests.start_async({0: np.ascontiguousarray(part)}, number)
-            requests.wait_all()
+            self._wait(requests)
+        if self._declaration is not None:
+            for result in results:
+                check_widths(result, self._declaration)
         return {
             name: np.concatenate([result[name] for result in results])[: len(images)]
             for name in self._names
         }
 
 
-def _onnx_model(spec: Spec, names: Sequence[str], weights: Weights) -> bytes:
-    """Write the backbone as an ONNX model whose outputs are the wanted embeddings."""
+def _described_model(spec: Spec, names: Sequence[str], weights: Weights) -> bytes:
+    """Write a described backbone as an ONNX model whose outputs are the wanted embeddings."""
     graph = Graph()
     rows = backbone_nodes(graph, "images", spec, names, weights.tensors)
     outputs = {

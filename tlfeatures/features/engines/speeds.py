@@ -11,7 +11,6 @@ import json
 import logging
 import math
 import os
-import platform
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -23,6 +22,7 @@ from tlfeatures.features.backbones.download import cache_folder
 from tlfeatures.features.engines.engine import Engine
 from tlfeatures.features.spec import Spec
 from tlfeatures.files import reason_of, replacing
+from tlfeatures.machine import find_processor
 
 logger = logging.getLogger(__name__)
 
@@ -110,7 +110,7 @@ def workload_of(spec: Spec, names: tuple[str, ...]) -> Workload:
     order = {layer: depth for depth, layer in enumerate(spec.find_backbone().shapes(spec.size))}
     layers = [name.rpartition(".")[0] for name in names]
     return Workload(
-        cpu=_cpu_model(),
+        cpu=find_processor().model,
         cores=joblib.cpu_count(),
         backbone=spec.backbone,
         weights=spec.weights_sha256 or "",
@@ -120,14 +120,24 @@ def workload_of(spec: Spec, names: tuple[str, ...]) -> Workload:
     )
 
 
+def read_all(engines: Mapping[str, Engine]) -> dict[Workload, dict[Way, Speed]]:
+    """Return all that is kept of this machine and of the installed versions of engines."""
+    import joblib
+
+    here = find_processor().model, joblib.cpu_count()
+    versions = {name: _version(engine) for name, engine in engines.items()}
+    speeds: dict[Workload, dict[Way, Speed]] = {}
+    for entry in _entries():
+        workload = entry.workload
+        same_machine = (workload.cpu, workload.cores) == here
+        if same_machine and versions.get(entry.engine) == entry.engine_version:
+            speeds.setdefault(workload, {})[entry.engine, entry.precision] = entry.speed
+    return speeds
+
+
 def read(workload: Workload, engines: Mapping[str, Engine]) -> dict[Way, Speed]:
     """Return what is kept of the installed versions of engines, by engine and precision."""
-    versions = {name: _version(engine) for name, engine in engines.items()}
-    return {
-        (entry.engine, entry.precision): entry.speed
-        for entry in _entries()
-        if entry.workload == workload and versions.get(entry.engine) == entry.engine_version
-    }
+    return read_all(engines).get(workload, {})
 
 
 def keep(workload: Workload, measured: Mapping[Way, Speed], engines: Mapping[str, Engine]) -> None:
@@ -190,12 +200,3 @@ def _installed_version(package: str) -> str:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return "?"
-
-
-def _cpu_model() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:  # not Linux
-        lines = []
-    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(models, "") or platform.processor() or platform.machine()

@@ -73,7 +73,7 @@ import numpy as np
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.duplicates import Similarity, find_copies
 from tlfeatures.dataset.labels import Groups, Labels
-from tlfeatures.dataset.load import Data, as_dataset, check_similarity
+from tlfeatures.dataset.load import Data, Files, as_dataset, check_similarity, list_files
 from tlfeatures.errors import ParameterError
 from tlfeatures.heads.make_heads import make_one_head
 from tlfeatures.heads.table import OneHead
@@ -97,7 +97,7 @@ _REPEATS = 3  # number of cross-validations whose probabilities are averaged
 
 
 def audit(
-    data: Data,
+    data: Data | Files,
     *,
     embedding: str | None = None,
     labels: Labels = None,
@@ -118,8 +118,9 @@ def audit(
 
     Parameters
     ----------
-    data : path or Dataset
-        Embeddings file of `extract`, or a loaded dataset. Variants are not used.
+    data : path, sequence of paths, or Dataset
+        Embeddings file of `extract`, several whose embeddings are joined, or a loaded dataset.
+        Variants are not used.
     embedding, labels, groups, label_level, label_columns
         See `load_dataset`. They apply to a file, not to a dataset.
     near_duplicates : float, "auto" or None
@@ -164,8 +165,8 @@ def audit(
     >>> audit("photos.h5", head="logreg").findings[0].reason  # doctest: +SKIP
     'labelled red (probability 0.03), more probably blue (0.97)'
     """
-    source = data.file if isinstance(data, Dataset) else data
-    write = None if output is None else _writer(output, (source, labels, groups))
+    sources = [data.file] if isinstance(data, Dataset) else list_files(data)
+    write = None if output is None else _writer(output, (*sources, labels, groups))
     name, _ = make_one_head(head)  # reports a wrong name before the file is read
     check_similarity(near_duplicates)
     is_file = not isinstance(data, Dataset)
@@ -196,6 +197,11 @@ def _with_copies(data: Dataset, near_duplicates: Similarity) -> Dataset:
     data = replace(data, variants=None)
     if near_duplicates == "auto":
         return data
+    if data.spec is None:
+        raise ParameterError(
+            "near_duplicates can't be changed for a Dataset of several files; give it to "
+            "load_dataset"
+        )
     shown = data.X if data.looks is None else data.looks
     copies, _ = find_copies(shown, data.digests, near_duplicates, data.spec)
     return replace(data, copies=copies)
@@ -270,7 +276,7 @@ def _result(data: Dataset, head: str, probabilities: Floats, accuracy: float) ->
     return Audit(
         file=data.file,
         embedding=data.embedding,
-        weights=data.spec.weights,
+        weights=data.weights,
         images=len(data.y),
         head=head,
         accuracy=accuracy,

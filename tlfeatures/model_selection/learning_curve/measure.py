@@ -47,7 +47,7 @@ import numpy as np
 
 from tlfeatures.dataset.duplicates import Similarity
 from tlfeatures.dataset.labels import Groups, Labels
-from tlfeatures.dataset.load import Data, as_dataset
+from tlfeatures.dataset.load import Data, Files, as_dataset
 from tlfeatures.heads.make_heads import make_one_head
 from tlfeatures.heads.table import OneHead
 from tlfeatures.model_selection.fold_work import Task
@@ -66,7 +66,7 @@ from tlfeatures.names import as_seed
 
 
 def learning_curve(
-    data: Data,
+    data: Data | Files,
     head: OneHead = "logreg",
     *,
     embedding: str | None = None,
@@ -87,8 +87,8 @@ def learning_curve(
 
     Parameters
     ----------
-    data : path or Dataset
-        Embeddings file of `extract`, or a loaded dataset.
+    data : path, sequence of paths, or Dataset
+        Embeddings file of `extract`, several whose embeddings are joined, or a loaded dataset.
     head : str or scikit-learn classifier
         See `make_head`.
     embedding, labels, groups, label_level, label_columns, near_duplicates, variants
@@ -162,7 +162,7 @@ def learning_curve(
     return LearningCurve(
         file=data.file,
         embedding=data.embedding,
-        weights=data.spec.weights,
+        weights=data.weights,
         head=name,
         params=dict(params or {}),
         images=len(y),

@@ -4,11 +4,31 @@ from __future__ import annotations
 
 import numpy as np
 
+from tlfeatures.errors import ModelError
 from tlfeatures.features.combined import parts_of
 from tlfeatures.features.engines.load import find_weights
 from tlfeatures.features.engines.onnx_backbone import backbone_nodes
 from tlfeatures.features.engines.onnx_graph import Graph, Value, row_squares
 from tlfeatures.features.spec import Spec
+from tlfeatures.models.export.declared import add_declared
+from tlfeatures.models.fitted_head import FittedHead
+
+
+def only_spec(model: FittedHead) -> Spec:
+    """Return the spec of a model of one backbone.
+
+    Raises
+    ------
+    ModelError
+        If the model has several backbones.
+    """
+    if model.spec is None:
+        names = ", ".join(part.name for part in model.backbones)
+        raise ModelError(
+            f"the model has several backbones ({names}) and can't be exported: label images with "
+            "`tlfeatures predict`, or fit on the embedding of one backbone"
+        )
+    return model.spec
 
 
 def add_backbone(
@@ -42,7 +62,15 @@ def add_backbone(
         If this backbone has no ONNX form.
     """
     parts = parts_of(embedding)
+    if spec.declaration is not None and spec.declaration.format != "onnx":
+        raise ModelError(
+            f"a model on the Keras network {spec.backbone} can't be exported: label images with "
+            "`tlfeatures predict`, or fit on vgg16 or an ONNX network"
+        )
     opened = find_weights(spec, parts, weights)
+    if spec.declaration is not None and opened is not None:
+        rows = add_declared(graph, images, spec.declaration, spec.size, parts, opened.content)
+        return _joined(graph, rows)
     tensors = opened.tensors if opened else None
     rows = backbone_nodes(graph, images, spec.in_float32(), parts, tensors)
     return _joined(graph, rows)

@@ -31,10 +31,10 @@ from tlfeatures.features.engines.onnx_session import in_short, session
 from tlfeatures.features.images.value_range import format_value_range
 from tlfeatures.features.spec import Spec
 from tlfeatures.files import check_ending, file_target, replace_file
-from tlfeatures.models.export.backbone import add_backbone
+from tlfeatures.models.embedding_run import check_width
+from tlfeatures.models.export.backbone import add_backbone, only_spec
 from tlfeatures.models.export.check import LARGEST_DIFFERENCE, Check, check_export
 from tlfeatures.models.input_images import list_images
-from tlfeatures.models.labelling import check_width
 from tlfeatures.models.model import Model
 
 FORMAT = "tlfeatures onnx"
@@ -134,7 +134,8 @@ def export(
     if check is not None:
         check = list_images(check)  # raises its errors before the work
     model = model if isinstance(model, Model) else Model.load(model)
-    data = _graph_of(model, weights).SerializeToString()
+    spec = only_spec(model)
+    data = _serialized(_graph_of(model, weights))
     _check_runs(data, model)
     checked = None if check is None else check_export(data, model, check, weights)
     if checked is not None and not checked.passed:
@@ -153,10 +154,10 @@ def export(
         head=model.info["head"],
         embedding=model.embedding,
         classes=model.classes,
-        size=list(model.spec.size),
+        size=list(spec.size),
         precision="float32",
-        model_precision=model.spec.precision,
-        weights=model.spec.weights,
+        model_precision=spec.precision,
+        weights=spec.weights,
         check=checked,
     )
 
@@ -209,16 +210,12 @@ def _graph_of(model: Model, weights: str | None) -> Any:
     from tlfeatures.models.export.head import add_head
 
     check_width(model)
-    if model.spec.declaration is not None:
-        raise ModelError(
-            f"a model on a declared backbone ({model.spec.backbone}) can't be exported yet: use "
-            "`tlfeatures predict`, or fit on vgg16"
-        )
+    spec = only_spec(model)
     graph = Graph()
-    rows = add_backbone(graph, "images", model.spec, model.embedding, weights)
+    rows = add_backbone(graph, "images", spec, model.embedding, weights)
     probabilities, labels = add_head(graph, model.head, rows, model.info["columns"])
     onnx_model = graph.model(
-        {"images": (np.uint8, ("n", *model.spec.size, 3))},
+        {"images": (np.uint8, ("n", *spec.size, 3))},
         {
             "probabilities": (
                 graph.cast(probabilities, np.float32),
@@ -227,7 +224,7 @@ def _graph_of(model: Model, weights: str | None) -> Any:
             ),
             "label": (labels, np.str_, ("n",)),
         },
-        doc_string=_how_to_use(model.spec),
+        doc_string=_how_to_use(spec),
         producer_name="tlfeatures",
         producer_version=metadata.version("tlfeatures"),
     )
@@ -235,9 +232,19 @@ def _graph_of(model: Model, weights: str | None) -> Any:
     return onnx_model
 
 
+def _serialized(onnx_model: Any) -> bytes:
+    try:
+        return bytes(onnx_model.SerializeToString())
+    except Exception as error:  # protobuf's own classes, which differ between its versions
+        raise ModelError(
+            "the graph has more than 2 GB, the limit of an ONNX file: fit on a smaller backbone"
+        ) from error
+
+
 def _check_runs(data: bytes, model: Model) -> None:
     """Run the graph on a black image, because the columns of a damaged model may not match."""
-    black = np.zeros((1, *model.spec.size, 3), np.uint8)
+    spec = only_spec(model)
+    black = np.zeros((1, *spec.size, 3), np.uint8)
     try:
         table, _ = session(data).run(None, {"images": black})
     except Exception as error:  # the runtime has its own classes, which promise nothing
@@ -253,6 +260,7 @@ def _check_runs(data: bytes, model: Model) -> None:
 
 
 def _facts(model: Model) -> dict[str, str]:
+    spec = only_spec(model)
     packages = ("tlfeatures", "onnx", "skl2onnx")
     versions = {package: metadata.version(package) for package in packages}
     return {
@@ -261,9 +269,9 @@ def _facts(model: Model) -> dict[str, str]:
         "head": model.info["head"],
         "embedding": model.embedding,
         "precision": "float32",
-        "model_precision": model.spec.precision,
+        "model_precision": spec.precision,
         "labels": json.dumps(model.classes),
-        "spec": json.dumps({**model.spec.to_dict(), "weights": _weights_name(model.spec)}),
+        "spec": json.dumps({**spec.to_dict(), "weights": _weights_name(spec)}),
         "model": json.dumps({name: model.info[name] for name in _KEPT if name in model.info}),
         "versions": json.dumps({**model.info.get("versions", {}), **versions}),
     }
@@ -293,6 +301,11 @@ def _how_to_use(spec: Spec) -> str:
         "probabilities: float32 (n, k), in the order of the metadata's labels; label: the class "
         "that the head decides for."
     )
+    if spec.declaration is not None:
+        text += (
+            f" The network is {spec.backbone}; source: {spec.declaration.source or 'not stated'}; "
+            f"licence: {spec.declaration.licence or 'not stated'}."
+        )
     backbone = spec.known_backbone
     if backbone is not None and backbone.is_published(spec.weights_sha256):
         text += f" The weights are those of {backbone.credit()}."

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tlfeatures.benchmarking.comparison import INTERVALS, Comparison, Rank
+from tlfeatures.benchmarking.study import entry_parts, files_of
 from tlfeatures.errors import ParameterError, TlfeaturesError
 from tlfeatures.features.backbones.table import title_of
 from tlfeatures.features.file.reader import read_header
@@ -19,6 +20,7 @@ from tlfeatures.reports.benchmark_analyses import Analyses
 from tlfeatures.reports.diagnostics import METHODS, confusion
 from tlfeatures.reports.page import sections
 from tlfeatures.reports.page.album import GALLERY, Album, gallery
+from tlfeatures.reports.page.backbone_section import backbones
 from tlfeatures.reports.page.thumbnails import thumbnails
 
 logger = logging.getLogger(__name__)
@@ -103,6 +105,7 @@ def contents(analyses: Analyses, options: Options) -> dict[str, Any]:
         **_largest_class(comparison, rank),
         "ranking": sections.ranking(comparison),
         "heat_map": sections.heat_map(comparison),
+        "backbones": backbones(comparison),
         "confusion": sections.confusion_matrix(confusion(predictions)),
         "mistakes": gallery(predictions, predictions.mistakes(), pictures),
         "mistakes_count": int(predictions.wrong.sum()),
@@ -182,7 +185,8 @@ class _OptionalParts:
 
     def _thumbnails(self, ids: list[str]) -> dict[str, str]:
         # All files of a benchmark hold the same images: the first one records their folder.
-        file, about = next(iter(self._analyses.benchmark.study.facts["files"].items()))
+        about = _files(self._analyses.benchmark.study.facts)[0]
+        file = about["file"]
         source = self._options.images or about["provenance"].get("source")
         if source is None or not Path(source).is_dir():
             raise ParameterError(
@@ -238,10 +242,15 @@ def _in_words(rank: Rank) -> str:
 
 def _embedding(analyses: Analyses, rank: Rank) -> str:
     facts = analyses.entry(rank).facts
-    spec = analyses.benchmark.study.facts["files"][facts["file"]]["spec"]
+    parts = entry_parts(analyses.benchmark.study.facts["files"], facts)
+    return ", joined with ".join(
+        _of_backbone(embedding, about["spec"]) for embedding, about in parts
+    )
+
+
+def _of_backbone(embedding: str, spec: Mapping[str, Any]) -> str:
     height, width = spec["size"]
-    backbone = title_of(spec["backbone"])
-    return f"{facts['embedding']} of {backbone} at {height} × {width}"
+    return f"{embedding} of {title_of(spec['backbone'])} at {height} × {width}"
 
 
 def _validation(facts: Mapping[str, Any], repeats: int) -> str:
@@ -267,19 +276,19 @@ def _largest_class(comparison: Comparison, rank: Rank) -> dict[str, Any]:
 def _origin(analyses: Analyses, rank: Rank) -> dict[str, Any]:
     benchmark = analyses.benchmark
     facts, entry = benchmark.study.facts, analyses.entry(rank).facts
-    provenance = [about["provenance"] for about in facts["files"].values()]
+    files = _files(facts)
     return {
         "commands": [
-            *(command for record in provenance for command in record.get("commands", [])),
+            *(line for about in files for line in about["provenance"].get("commands", [])),
             *benchmark.commands,
         ],
         "files": [
             {
-                "name": name,
+                "name": about["file"],
                 "spec": about["spec"],
                 "versions": about["provenance"].get("versions", {}),
             }
-            for name, about in facts["files"].items()
+            for about in files
         ],
         "versions": entry["versions"],
         "study": _study(facts),
@@ -288,6 +297,16 @@ def _origin(analyses: Analyses, rank: Rank) -> dict[str, Any]:
         "interval": INTERVALS,
         "head": rank.label,
     }
+
+
+def _files(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return each embeddings file of the benchmark once, also those that are joined."""
+    every = {
+        about["file"]: about
+        for file in facts["files"]
+        for about in files_of(facts["files"], file).values()
+    }
+    return list(every.values())
 
 
 def _copies(pairs: int) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tlfeatures.benchmarking.comparison import Comparison, Rank
+from tlfeatures.dataset.dataset import BETWEEN_FILES
 from tlfeatures.metrics.scores import LABEL_SCORES, score_name
 from tlfeatures.model_selection.audit.results import Audit, Finding
 from tlfeatures.model_selection.learning_curve.results import LearningCurve
@@ -294,7 +295,10 @@ def audit(result: Audit, pictures: Mapping[str, str]) -> dict[str, Any]:
         "accuracy": result.accuracy,
         "judged": result.judged,
         "command": shlex.join(
-            ["tlfeatures", "audit", result.file, "--embedding", result.embedding]
+            [
+                *("tlfeatures", "audit", *result.file.split(BETWEEN_FILES)),
+                *("--embedding", result.embedding),
+            ]
         ),
     }
 

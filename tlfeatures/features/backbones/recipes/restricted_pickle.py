@@ -3,7 +3,7 @@
 Attack: a pickle names any function of any module, and unpickling calls it. Invariant: a name that
 isn't in the caller's list is refused when it is met, before anything was called; what the names of
 the list stand for are texts, and objects of this package without attributes that a pickle could
-replace.
+replace. Besides, recipes check the hash of a file before they read it.
 """
 
 from __future__ import annotations

@@ -1,0 +1,97 @@
+"""What a network of Keras states about its layers, for images of one size.
+
+The network runs once, on the check image, to find the shapes of its layers and its check vector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tlfeatures.errors import ParameterError
+from tlfeatures.features.backbones.declaration import (
+    TOKENS,
+    CheckVector,
+    Declaration,
+    Output,
+    name_of,
+)
+from tlfeatures.features.engines.check_vector import check_image
+from tlfeatures.features.engines.declared import few_enough
+from tlfeatures.features.engines.keras_declared import check_row, run
+
+if TYPE_CHECKING:
+    import keras
+
+_DIGITS = 7  # significant digits of a check vector, as float32 has them
+_FIRST = 8  # values of a check vector
+
+
+def draft_output(layer: str, position: int, layout: str | None = None, prefix: int = 0) -> Output:
+    """Return an output whose shape isn't known yet; see `Output`."""
+    return Output(layer, str(position), layout, (1,), prefix)
+
+
+def declare(
+    network: keras.Model, facts: Declaration, drafts: Sequence[Output], size: tuple[int, int]
+) -> Declaration:
+    """Complete a declaration with its outputs and the check vector of its default layer.
+
+    Parameters
+    ----------
+    network : keras.Model
+        In float32, for images of this size.
+    facts : Declaration
+        Its outputs and its check vector aren't used.
+    drafts : sequence of Output
+        Without shapes, the default layer among them.
+    size : (int, int)
+        Height and width in pixels.
+
+    Raises
+    ------
+    ParameterError
+        If a layer can't be an embedding, or there are too many.
+    """
+    ordered = few_enough(tuple(sorted(drafts, key=lambda output: int(output.tensor))))
+    tensors = run(network, check_image(size)[None], facts.preprocessing, ordered)
+    outputs = tuple(
+        _output(draft, tuple(tensor.shape), facts.name)
+        for draft, tensor in zip(ordered, tensors, strict=True)
+    )
+    values = dict(zip((output.layer for output in outputs), tensors, strict=True))
+    default = next(output for output in outputs if output.layer == facts.default_layer)
+    check = _check(values[default.layer], default, size)
+    return replace(facts, outputs=outputs, check=check)
+
+
+def _output(draft: Output, shape: tuple[int, ...], backbone: str) -> Output:
+    try:
+        name_of(draft.layer, "a layer")
+    except ValueError as error:
+        raise ParameterError(f"backbone {backbone}: {error}") from error
+    if draft.layout == TOKENS and len(shape) == 3:
+        if draft.prefix >= shape[1]:
+            raise ParameterError(
+                f"layer {draft.layer} of {backbone} has {shape[1]} tokens, so that prefix must be "
+                f"less, got {draft.prefix}"
+            )
+        return replace(draft, shape=shape[1:])
+    if draft.layout != TOKENS and len(shape) == 4:
+        return replace(draft, layout="NHWC", shape=shape[1:])
+    if draft.layout is None and len(shape) == 2:
+        return replace(draft, shape=shape[1:])
+    raise ParameterError(
+        f"layer {draft.layer} of {backbone} has the shape {shape} for one image, expected a vector "
+        f"(1, d), a feature map (1, h, w, c), or declared tokens (1, n, d)"
+    )
+
+
+def _check(tensor: Any, output: Output, size: tuple[int, int]) -> CheckVector:
+    row = check_row(tensor, output)
+    numbers = [float(np.linalg.norm(row)), *row[:_FIRST]]
+    norm, *first = [float(f"{value:.{_DIGITS}g}") for value in numbers]
+    return CheckVector(output.layer, size, norm, tuple(first))

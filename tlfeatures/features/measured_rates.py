@@ -1,0 +1,49 @@
+"""Speeds of backbones that were measured on this machine and kept, for lists."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tlfeatures.features.engines.choose import ENGINES
+from tlfeatures.features.engines.speeds import read_all
+
+
+@dataclass(frozen=True)
+class Rate:
+    """How fast an engine computes a backbone on this machine.
+
+    Attributes
+    ----------
+    engine, precision : str
+    size : (int, int)
+        Height and width of the images, in pixels.
+    layer : str
+        The deepest layer that was computed.
+    images_per_second : float
+        Of the backbone alone, without reading and decoding.
+    cosine : float or None
+        Least cosine of a row to the same row in float32; None if it wasn't compared.
+    """
+
+    engine: str
+    precision: str
+    size: tuple[int, int]
+    layer: str
+    images_per_second: float
+    cosine: float | None
+
+
+def measured_rates() -> dict[str, tuple[Rate, ...]]:
+    """Return the rates of each backbone that was measured, the fastest first."""
+    rates: dict[str, dict[tuple[Any, ...], Rate]] = {}
+    for workload, speeds in read_all(ENGINES).items():
+        size = workload.height, workload.width
+        for way, speed in speeds.items():
+            rate = Rate(*way, size, workload.layer, speed.images_per_second, speed.cosine)
+            # Other weights of the same network take as long.
+            rates.setdefault(workload.backbone, {})[way, size, workload.layer] = rate
+    return {
+        backbone: tuple(sorted(listed.values(), key=lambda rate: -rate.images_per_second))
+        for backbone, listed in rates.items()
+    }
