@@ -204,10 +204,11 @@ def report(
     candidates: Sequence[Candidate], facts: Sequence[dict[str, Any]], options: TableOptions
 ) -> None:
     count = len(options.paths)
-    every = "all images of the sets" if options.accuracy else "these images"
+    every = "all images of the sets" if options.accuracy else "the images of a turn"
+    more = "; accuracy with its interval of 95 %" if options.accuracy else ""
     print(
-        f"{count} images a turn; the cosine to float32 is the smallest of {every}, that to the "
-        "framework the smallest of the images of a turn; accuracy with 95 % interval"
+        f"{count} images a turn; smallest cosine to float32 of {every}, to the framework of the "
+        f"images of a turn{more}"
     )
     sets = list(options.sets) if options.accuracy else []
     titles = ["median", "best", "to float32", "to framework", *sets]
