@@ -8,7 +8,7 @@ BIN = .venv/bin
 WORKERS ?= 3
 PYTEST = $(BIN)/pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder --durations=10
 
-.PHONY: demo test test-unit test-long test-reference test-browser test-backends lint bench bench-heads bench-predict bench-cluster study clean
+.PHONY: demo test test-unit test-long test-reference test-browser test-backends lint bench bench-backbones bench-heads bench-predict bench-cluster study clean
 
 demo: .venv/installed
 	$(BIN)/tlfeatures demo
@@ -45,6 +45,9 @@ lint: .venv/installed-dev
 
 bench: .venv/installed-dev
 	$(BIN)/python benchmarks/extract.py
+
+bench-backbones: .venv/installed-dev
+	$(BIN)/python benchmarks/backbones.py
 
 bench-heads: .venv/installed-dev
 	$(BIN)/python benchmarks/heads.py

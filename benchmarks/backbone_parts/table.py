@@ -210,19 +210,22 @@ def report(
         "framework the smallest of the images of a turn; accuracy with 95 % interval"
     )
     sets = list(options.sets) if options.accuracy else []
-    print(
-        f"{'backbone':20s} {'engine':20s} {'median':>8s} {'best':>8s} {'to float32':>11s} "
-        f"{'to framework':>12s}  " + "  ".join(f"{name:22s}" for name in sets)
-    )
+    titles = ["median", "best", "to float32", "to framework", *sets]
+    widths = [8, 8, 12, 12] + [24] * len(sets)
+    print(line(f"{'backbone':20s} {'engine':20s}", titles, widths))
     for each, row in zip(candidates, facts, strict=True):
         speeds = row["images_per_second"]
-        cells = [f"{statistics.median(speeds):8.1f} {max(speeds):8.1f}"]
-        cells += [f"{cosine_text(row['float32_cosine']):>11s}"]
-        cells += [f"{cosine_text(row['framework_cosine']):>12s} "]
+        cells = [f"{statistics.median(speeds):.1f}", f"{max(speeds):.1f}"]
+        cells += [cosine_text(row["float32_cosine"]), cosine_text(row["framework_cosine"])]
         for name in sets:
             score, low, high = row["accuracy"][name]
             cells.append(f"{score:.3f} ({low:.3f} to {high:.3f})")
-        print(f"{each.name} " + " ".join(cells).rstrip())
+        print(line(each.name, cells, widths), flush=True)
+
+
+def line(name: str, cells: Sequence[str], widths: Sequence[int]) -> str:
+    aligned = [f"{cell:>{width}s}" for cell, width in zip(cells, widths, strict=True)]
+    return " ".join([name, *aligned])
 
 
 def cosine_text(cosine: float | None) -> str:

@@ -20,6 +20,7 @@ from tests.onnx_networks import (
     declare,
     engines_and_precisions,
     network,
+    node,
     run_plainly,
 )
 from tlfeatures import Extractor, Model, benchmark, extract, load_dataset, make_head
@@ -292,6 +293,22 @@ def test_another_engine_stands_in_for_predictions_and_says_so(run, fitted, unins
     result = run("predict MODEL PHOTOS")
     assert result.exit_code == 1
     assert "openvino is not installed" in result.output
+
+
+def test_a_network_that_openvino_cannot_load_names_the_other_engine(run, tmp_path):
+    counts = {"mode": "TF", "min_gram_length": 1, "max_gram_length": 1, "max_skip_count": 0}
+    words = {"ngram_counts": [0], "ngram_indexes": [0, 1], "pool_int64s": [1, 2]}
+    more = [
+        node("Cast", ["features"], "words", to=onnx.TensorProto.INT64),
+        node("TfIdfVectorizer", ["words"], "row", **counts, **words),
+    ]
+    path = declare(tmp_path, network(more=more, outputs=["row"]))
+    line = f"extract PHOTOS -o FILE --backbone {path} --size 12,16 --engine"
+    result = run(f"{line} openvino")
+    assert result.exit_code == 1
+    assert "OpenVINO can't load backbone small; give --engine onnxruntime" in result.output
+    assert "Traceback" not in result.output
+    assert run(f"{line} onnxruntime").exit_code == 0
 
 
 @pytest.mark.parametrize(("engine", "precision"), engines_and_precisions())

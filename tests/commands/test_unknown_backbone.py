@@ -21,7 +21,7 @@ def named(spec):
 
 def int8(spec):
     named(spec)
-    ranges = {"images": 64, "random_state": 0, "largest": {"a": 1.0}, "smallest": {"a": -1.0}}
+    ranges = {"images": 64, "random_state": 0, "largest": {"a": 1.0}, "smallest": [-1.0]}
     spec.update(engine="openvino", precision="int8", quantization=ranges)
 
 

@@ -15,6 +15,40 @@ SCRIPTS = sorted({path.stem for path in FOLDER.glob("*.py")} - {"common"})
 
 # Lines of each table, in their order; N stands for a number, ... for any text.
 TABLES = {
+    "backbones": """
+turn 1: load before it N
+8 images a turn; ...
+backbone engine median best to float32 to framework scenes insects
+vgg16 openvino float32 N N - N N (N to N) N (N to N)
+vgg16 openvino int8 N N N N N (N to N) N (N to N)
+tiny onnxruntime float32 N N - N N (N to N) N (N to N)
+vgg16 at 32, 8 images a turn; median (least to most)
+ openvino float32 N (N to N)
+ auto takes ...: N of the best, ...; choosing took N s, for 40 images, which take N s
+ it logs: ...
+tiny at 32, 8 images a turn; median (least to most)
+ onnxruntime float32 N (N to N)
+ auto takes ...: N of the best, ...; choosing took N s, for 40 images, which take N s
+vgg16 at 32, 8 images a turn; median (least to most); a plain installation (keras, ncnn) takes ...
+ images/s x the usual loop x one at a time of its model alone
+usual Keras loop N (N to N) N (N to N) N (N to N)
+one image at a time N (N to N) N (N to N) N (N to N)
+ours, ... float32 N (N to N) N (N to N) N (N to N) N (N to N)
+model alone, ... float32 N (N to N) N (N to N) N (N to N)
+whole command, vgg16 at 32, ...: 8 images in N s, N images/s; again N s; N MB; load before it N
+whole command, vgg16 at 32, auto: 8 images in N s, N images/s; again N s; N MB; load before it N
+tiny, steps of an image in one thread, mean of 8 images
+ decode the JPEG N ms N %
+ resize it N ms N %
+ forward pass, onnxruntime float32 N ms N %
+ together N ms
+tiny at 32, 8 images a turn of about 150 x 150; median (least to most)
+ images/s ms of a core of the smaller alone of both sharing the cores
+decode alone N (N to N) N
+model alone, onnxruntime float32 N (N to N) N
+decode and embed, onnxruntime float32 N (N to N) N N (N to N) N (N to N)
+extract, onnxruntime float32 N (N to N) N N (N to N) N (N to N)
+""",
     "cluster": """
 turn 1: local N, cluster N images/s; load before it N
 8 images a turn at 32, openvino float32, 1 shards, the same bits; median (least to most)

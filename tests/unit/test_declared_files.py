@@ -70,6 +70,15 @@ def mask_input():
     return helper.make_tensor_value_info("mask", TensorProto.FLOAT, [1])
 
 
+def with_function():
+    """Let a function of the file take the place of ONNX's Relu."""
+    model = network()
+    opsets = [helper.make_opsetid("", 17)]
+    nodes = [node("Neg", ["x"], "y")]
+    model.functions.append(helper.make_function("", "Relu", ["x"], ["y"], nodes, opsets))
+    return model
+
+
 HOSTILE = {
     "external": (lambda: external(network()), "its tensor 'kernel_a' is in another file"),
     "branch": (external_in_a_branch, "is in another file"),
@@ -77,6 +86,7 @@ HOSTILE = {
         lambda: network(more=[node("Run", ["mean"], "x", domain="evil")]),
         "its operator 'Run' is of the domain 'evil'",
     ),
+    "function": (with_function, "it has a function 'Relu' of its own: export it without"),
     "two inputs": (
         lambda: network(inputs=[mask_input()]),
         r"it has 2 inputs \('images', 'mask'\), expected one of images",

@@ -124,6 +124,15 @@ def without_convolutions():
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
+def named(name):
+    """The network whose second convolution takes a tensor of this name."""
+    model = network()
+    for item in model.graph.node:
+        item.input[:] = [name if each == "act" else each for each in item.input]
+        item.output[:] = [name if each == "act" else each for each in item.output]
+    return model
+
+
 def many_convolutions():
     nodes = [node("Conv", ["deep", "kernel_d"], "x0", pads=[0] * 4)]
     nodes += [node("Conv", [f"x{i}", "kernel_d"], f"x{i + 1}") for i in range(MOST_RANGES)]
@@ -137,6 +146,7 @@ def many_convolutions():
     [
         (lambda: in_opset(network(), 12), "a file of opset 12, and int8 needs 13 or later"),
         (without_convolutions, "has 0 convolutions that int8 could compute"),
+        (lambda: named("a\x1b[31m"), "an input of a convolution must be a text of one line"),
         (many_convolutions, rf"has {MOST_RANGES + 2} convolutions that int8 could compute"),
     ],
 )
@@ -157,13 +167,15 @@ def test_ranges_of_another_network_are_refused(tmp_path):
 @pytest.mark.parametrize(
     "change",
     [
-        {"largest": {}, "smallest": {}},
-        {"smallest": {"other": -1.0}},
-        {"smallest": {"act": 1.0}},
+        {"largest": {}, "smallest": []},
+        {"smallest": [-1.0, -1.0]},
+        {"smallest": [1.0]},
+        {"smallest": {"act": -1.0}},
+        {"largest": {"a\x1b[31m": 1.0}},
         {"largest": {"act": -1.0}},
         {"largest": {"act": float("nan")}},
-        {"largest": {"act": 0.0}, "smallest": {"act": 0.0}},
-        {"largest": {str(number): 1.0 for number in range(MOST_RANGES + 1)}, "smallest": {}},
+        {"largest": {"act": 0.0}, "smallest": [0.0]},
+        {"largest": {str(number): 1.0 for number in range(MOST_RANGES + 1)}, "smallest": []},
     ],
 )
 def test_impossible_ranges_in_a_file_are_damage(tmp_path, change):

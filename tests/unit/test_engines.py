@@ -208,7 +208,7 @@ def quantization_of(value):
         "images": 1,
         "random_state": 0,
         "largest": dict.fromkeys(layers, value),
-        "smallest": {},
+        "smallest": [],
     }
 
 
@@ -237,7 +237,7 @@ def test_ranges_travel_in_the_spec_and_are_compared():
         {},
         {**quantization_of(1.0), "largest": {"block1_conv2": 1.0}},
         {**quantization_of(1.0), "largest": [["block1_conv2", 1.0]]},
-        {**quantization_of(1.0), "smallest": {"block1_conv2": -1.0}},
+        {**quantization_of(1.0), "smallest": [-1.0] * 12},
         {**quantization_of(1.0), "images": "many"},
         quantization_of(float("nan")),
         quantization_of(-1.0),

@@ -1,5 +1,7 @@
 """A declared ONNX network as a part of an exported graph: the same rows, whatever the network."""
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
@@ -150,3 +152,10 @@ def test_operators_that_cannot_be_converted_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(onnx.version_converter, "convert_version", convert_version)
     with pytest.raises(ModelError, match="export the network with opset 18 or later"):
         exported(spec_of(declare(tmp_path)), "features.none")
+
+
+def test_a_keras_network_is_refused(tmp_path):
+    spec = spec_of(declare(tmp_path))
+    keras = replace(spec.declaration, format="keras_application", network="ResNet50")
+    with pytest.raises(ModelError, match="the Keras network small can't be exported"):
+        exported(replace(spec, declaration=keras), "features.none")

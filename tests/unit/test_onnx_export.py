@@ -4,6 +4,7 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import onnx
 import pytest
@@ -14,6 +15,7 @@ from tlfeatures import export
 from tlfeatures.cli import main
 from tlfeatures.errors import ModelError, ParameterError, SourceError
 from tlfeatures.models.export import check
+from tlfeatures.models.export import export as export_module
 
 
 @pytest.fixture
@@ -197,3 +199,14 @@ def test_nothing_is_written_where_the_check_fails(saved, photos, tmp_path, monke
     with pytest.raises(ModelError, match="not written"):
         export(saved, target, check=photos)
     assert target.read_bytes() == before
+
+
+def test_a_graph_that_is_too_large_for_a_file_is_one_line(model, tmp_path, monkeypatch):
+    def serialize():
+        raise ValueError("Message onnx.ModelProto exceeds maximum protobuf size of 2GB")
+
+    large = SimpleNamespace(SerializeToString=serialize)
+    monkeypatch.setattr(export_module, "_graph_of", lambda model, weights: large)
+    with pytest.raises(ModelError, match="more than 2 GB, the limit of an ONNX file"):
+        export(model, tmp_path / "m.onnx")
+    assert not (tmp_path / "m.onnx").exists()

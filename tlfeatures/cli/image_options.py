@@ -21,7 +21,7 @@ backbone_options = combine(
         "pixels is a baseline without a network: mean colours in a grid (layers grid4, grid8 and "
         "mean; --pool flatten keeps the grid). FILE is a network of your own: FILE.onnx or "
         "FILE.keras, which FILE.json beside it declares, or that FILE.json "
-        "(see docs/backbones.md).  "
+        "(see docs/own_network.md).  "
         f"[default: {DEFAULT_BACKBONE}]",
     ),
     click.option(

@@ -80,12 +80,12 @@ def carry_out(
         _warn_of_another_backend(plan)
     computed = passes = 0
     with open_target(plan, provenance) as writer:
-        _check_stop(0, plan, writer, stop)
-        for batch in run.batches():
+        for batch in run.batches(stop):
             _write(writer, batch)
             computed += len(batch.keys)
             passes += len(batch.keys) * batch.parts
-            _check_stop(computed + len(run.failures), plan, writer, stop)
+        if computed + len(run.failures) < len(plan.tasks):
+            raise StoppedError(describe_progress(plan, writer))
         for task, error in run.failures:
             writer.fail(task.rows, str(error))
     if writer.path != plan.target:
@@ -95,12 +95,6 @@ def carry_out(
     done = int(writer.done.sum())
     failures = check_failures(plan, run.failures)
     return Outcome(computed, passes, done, failures, few_levels=few_levels)
-
-
-def _check_stop(done: int, plan: Plan, writer: Writer, stop: Callable[[], bool]) -> None:
-    """Stop between two batches if `stop` returns true; a run is not stopped after its last one."""
-    if done < len(plan.tasks) and stop():
-        raise StoppedError(describe_progress(plan, writer))
 
 
 def _write(writer: Writer, batch: Batch[Task]) -> None:

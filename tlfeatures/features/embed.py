@@ -252,8 +252,13 @@ class EmbeddingRun(Generic[Key]):
         # Loading the backbone takes long: it is done only once there is an image to embed.
         return self._first is not None and self._embedder.backbone is not None
 
-    def batches(self) -> Iterator[Batch[Key]]:
+    def batches(self, stop: Callable[[], bool] = lambda: False) -> Iterator[Batch[Key]]:
         """Embed batch by batch, in the order of the images.
+
+        Parameters
+        ----------
+        stop : callable () -> bool, optional
+            Called before each forward pass. True ends the run after the batch at work.
 
         Yields
         ------
@@ -261,7 +266,7 @@ class EmbeddingRun(Generic[Key]):
         """
         done, logged = 0, time.monotonic()
         try:
-            for batch in self._batches():
+            for batch in self._batches(stop):
                 yield batch
                 done += len(batch.keys)
                 self._progress(done + len(self.failures))
@@ -271,13 +276,15 @@ class EmbeddingRun(Generic[Key]):
         finally:
             self._pixels.close()  # ends the threads that decode
 
-    def _batches(self) -> Iterator[Batch[Key]]:
+    def _batches(self, stop: Callable[[], bool]) -> Iterator[Batch[Key]]:
         """Embed in a thread, so that a batch is collected and written while others are embedded."""
         if not self.start() or self._first is None:
             return
         with ThreadPoolExecutor(1) as thread:
             embedding: Future[Batch[Key]] | None = None
             for filled in self._filled_batches(chain([self._first], self._pixels)):
+                if stop():
+                    break
                 following = thread.submit(self._embed, *filled)
                 if embedding is not None:
                     yield embedding.result()

@@ -50,6 +50,7 @@ logger = logging.getLogger(__name__)
 MOST_COST = 0.05  # of the time that the work takes
 _TURNS = 2  # besides a first pass, in which engines compile
 _TURN_SECONDS = 0.4  # least duration of a turn
+_LONG_TURN = 2.0  # seconds, after which no second turn follows
 _PER_CORE = 8  # images of a pass: OpenVINO computes 8 in a request, and several requests at once
 _SLOW = 2.0  # so many times as long as the fastest: no second turn
 
@@ -115,7 +116,8 @@ def choose_measured(
         if is_close(speed) and (way in measured or may_round(request, way))
     ]
     chosen = min(allowed, key=lambda way: known[way].seconds(count))
-    logger.info("%s; measured in %.1f s", _describe(chosen, known), measuring.cost)
+    if len(known) > 1:
+        logger.info("%s; measured in %.1f s", _describe(chosen, known), measuring.cost)
     return chosen
 
 
@@ -279,7 +281,8 @@ class _Measuring:
         for _ in range(_TURNS if len(self._candidates) > 1 else 1):
             fastest = min(candidate.seconds for candidate in self._candidates.values())
             for candidate in self._candidates.values():
-                if not candidate.turns or candidate.seconds <= _SLOW * fastest:
+                again = candidate.seconds <= min(_SLOW * fastest, _LONG_TURN)
+                if again or not candidate.turns:
                     self._take_turn(candidate)
 
     def _take_turn(self, candidate: _Candidate) -> None:

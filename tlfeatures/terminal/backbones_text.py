@@ -25,7 +25,7 @@ _LEGEND = (
     "measured on this machine; `tlfeatures doctor` lists the engines. scenes, insects: accuracy "
     "on two reference sets. -: not measured.",
     "A file is a backbone, too: --backbone FILE.onnx, FILE.keras or DECLARATION.json, see "
-    "docs/backbones.md.",
+    "docs/own_network.md.",
 )
 
 

@@ -1,7 +1,7 @@
 """The JSON file in which a user declares a network of their own: `DECLARATION.json`.
 
 It states what the ONNX file can't: order of the colours, mean and standard deviation, which tensor
-is a layer, source and licence. docs/backbones.md describes it for users. `file` is the name of a
+is a layer, source and licence. docs/own_network.md describes it for users. `file` is the name of a
 file in the declaration's own folder, so that a declaration can't refer to other folders.
 """
 
@@ -158,7 +158,7 @@ def read_declaration(backbone: str) -> tuple[DeclarationFile, Path]:
         if path != given:
             raise ParameterError(
                 f"there is no {path}, and {given.name} doesn't say how its images are prepared: "
-                "declare colour, mean and std there (docs/backbones.md has an example)"
+                "declare colour, mean and std there (docs/own_network.md has an example)"
             )
         raise ParameterError(f"there is no declaration {path}")
     try:

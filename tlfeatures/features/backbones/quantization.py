@@ -15,13 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.errors import FormatError
+from tlfeatures.features.backbones.declaration import text_of
 from tlfeatures.features.backbones.record import Backbone
 
 Ranges = tuple[tuple[str, float], ...]
 
 RANGE = "range"  # in place of a pooling: smallest and largest value of a tensor
 
-MOST_RANGES = 400  # the spec is an attribute of at most 64 kB
+# The spec is an attribute of at most 64 kB.
+MOST_RANGES = 400
+MOST_CHARACTERS = 25_000  # of all their names
 
 
 @dataclass(frozen=True)
@@ -63,8 +66,9 @@ class Quantization:
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON-ready plain data."""
-        ranges = {"largest": dict(self.largest), "smallest": dict(self.smallest)}
-        return {**asdict(self), **ranges}
+        # Names once only: the spec is an attribute of at most 64 kB.
+        smallest = [value for _, value in self.smallest]
+        return {**asdict(self), "largest": dict(self.largest), "smallest": smallest}
 
     @classmethod
     def from_dict(cls, data: Any, backbone: Backbone | None) -> Quantization:
@@ -83,16 +87,17 @@ class Quantization:
             If it is something else, or has other layers or impossible ranges.
         """
         try:
-            largest, smallest = (
-                tuple((str(name), float(value)) for name, value in data[kind].items())
-                for kind in ("largest", "smallest")
+            largest = tuple(
+                (text_of(name, "an input"), float(value)) for name, value in data["largest"].items()
             )
+            below = [float(value) for value in data["smallest"]]
+            names = [name for name, _ in largest]
+            smallest = tuple(zip(names, below, strict=bool(below)))
             quantization = cls(int(data["images"]), int(data["random_state"]), largest, smallest)
         except (TypeError, ValueError, KeyError, AttributeError) as error:
             raise FormatError(f"its spec has the quantization {str(data)[:60]}") from error
-        names, below = [name for name, _ in largest], [name for name, _ in smallest]
         if backbone is None or (backbone.trained and not backbone.network.kernels):
-            matches = 0 < len(names) <= MOST_RANGES and below in ([], names)
+            matches = 0 < len(names) <= MOST_RANGES
         else:
             matches = names == list(backbone.network.bounding_layers) and not below
         if not matches or quantization.images < 1:

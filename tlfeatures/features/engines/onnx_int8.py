@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.errors import ParameterError
+from tlfeatures.features.backbones.declaration import text_of
 from tlfeatures.features.backbones.onnx_file import OnnxFile
 from tlfeatures.features.backbones.quantization import (
+    MOST_CHARACTERS,
     MOST_RANGES,
     RANGE,
     Quantization,
@@ -48,7 +50,16 @@ def range_names(file: OnnxFile, name: str) -> list[str]:
             f"backbone {name} has {len(inputs)} convolutions that int8 could compute, expected 1 "
             f"to {MOST_RANGES} behind the first: leave out --precision int8"
         )
-    return [f"{tensor}.{RANGE}" for tensor in inputs]
+    try:
+        names = [text_of(tensor, "an input of a convolution") for tensor in inputs]
+    except ValueError as error:
+        raise ParameterError(f"backbone {name}: {error}; leave out --precision int8") from error
+    if sum(map(len, names)) > MOST_CHARACTERS:
+        raise ParameterError(
+            f"the tensors of backbone {name} have names of {sum(map(len, names)):,} characters, "
+            f"expected up to {MOST_CHARACTERS:,} for int8: leave out --precision int8"
+        )
+    return [f"{tensor}.{RANGE}" for tensor in names]
 
 
 def quantized_network(network: Any, quantization: Quantization, name: str) -> Any:

@@ -60,7 +60,8 @@ class OpenVINOBackbone:
         self._core = openvino.Core()
         able = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         if spec.precision == "bfloat16" and "BF16" not in able:
-            raise EngineError("OpenVINO has no bfloat16 on this CPU: give --engine keras")
+            other = "--engine keras" if spec.declaration is None else "--precision float32"
+            raise EngineError(f"OpenVINO has no bfloat16 on this CPU: give {other}")
         self._declaration = spec.declaration
         self._title = f"backbone {spec.backbone}"
         self._threads = {} if threads is None else {"INFERENCE_NUM_THREADS": threads}
@@ -88,7 +89,9 @@ class OpenVINOBackbone:
             raise self._error("can't load", error) from error
 
     def _error(self, what: str, error: Exception) -> EngineError:
-        return EngineError(f"OpenVINO {what} {self._title}: {in_short(error)}")
+        return EngineError(
+            f"OpenVINO {what} {self._title}; give --engine onnxruntime: {in_short(error)}"
+        )
 
     def _first_row(self, model: bytes, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Compute the first output of an image, in float32."""
@@ -104,11 +107,15 @@ class OpenVINOBackbone:
 
         model = self._model.clone()
         model.reshape([chunk, *list(model.inputs[0].partial_shape)[1:]])
+        return openvino.AsyncInferQueue(self._core.compile_model(model, "CPU", self._options))
+
+    def _wait(self, requests: Any) -> None:
         try:
-            compiled = self._core.compile_model(model, "CPU", self._options)
+            requests.wait_all()
         except RuntimeError as error:
-            raise self._error("can't compile", error) from error
-        return openvino.AsyncInferQueue(compiled)
+            if self._declaration is None:
+                raise  # it is a lack of memory, which `embed` recognises by the whole message
+            raise self._error("failed at", error) from error
 
     def embed(self, images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
         """Embed a batch of shape (b, h, w, 3); see `LoadedBackbone`."""
@@ -130,7 +137,7 @@ class OpenVINOBackbone:
                 if len(part) < chunk:
                     part = np.resize(part, (chunk, *part.shape[1:]))
                 requests.start_async({0: np.ascontiguousarray(part)}, number)
-            requests.wait_all()
+            self._wait(requests)
         if self._declaration is not None:
             for result in results:
                 check_widths(result, self._declaration)

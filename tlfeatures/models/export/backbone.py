@@ -62,6 +62,11 @@ def add_backbone(
         If this backbone has no ONNX form.
     """
     parts = parts_of(embedding)
+    if spec.declaration is not None and spec.declaration.format != "onnx":
+        raise ModelError(
+            f"a model on the Keras network {spec.backbone} can't be exported: label images with "
+            "`tlfeatures predict`, or fit on vgg16 or an ONNX network"
+        )
     opened = find_weights(spec, parts, weights)
     if spec.declaration is not None and opened is not None:
         rows = add_declared(graph, images, spec.declaration, spec.size, parts, opened.content)

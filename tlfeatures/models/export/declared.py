@@ -64,11 +64,6 @@ def add_declared(
         If the file isn't one that this package loads, its check vector differs, or ONNX Runtime
         can't load it.
     """
-    if declaration.format != "onnx":
-        raise ModelError(
-            f"a model on the Keras network {declaration.name} can't be exported: use `tlfeatures "
-            "predict`, or fit on vgg16 or an ONNX backbone"
-        )
     name = declaration.name
     file = OnnxFile(content, f"the file of backbone {name}")
     verify_check(file, declaration, first_row(name))
