@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlfeatures.errors import EngineError, WeightsError
+from tlfeatures.errors import EngineError, ParameterError, WeightsError
 from tlfeatures.features.backbones.catalogue import NAMED
 from tlfeatures.features.backbones.declaration import Declaration, Output
 from tlfeatures.features.backbones.record import Backbone, Preprocessing
@@ -25,6 +25,7 @@ from tlfeatures.features.engines.keras_engine import (
 )
 from tlfeatures.features.engines.keras_files import load_keras_file
 from tlfeatures.features.engines.keras_layers import layer_of, pooled, preprocessed, tensor_of
+from tlfeatures.features.engines.keras_presets import load_preset
 from tlfeatures.features.engines.keras_start import keras_settings
 from tlfeatures.features.engines.keras_weights import build_application, weights_sha256
 from tlfeatures.features.engines.onnx_session import in_short
@@ -33,7 +34,7 @@ from tlfeatures.features.spec import Spec
 if TYPE_CHECKING:
     import keras
 
-KERAS_FORMATS = ("keras_application", "keras_file")
+KERAS_FORMATS = ("keras_application", "keras_file", "keras_hub")
 
 
 def loads(backbone: Backbone) -> bool:
@@ -81,14 +82,10 @@ def load(
 def _build(spec: Spec, declaration: Declaration, weights: Weights) -> keras.Model:
     if declaration.format == "keras_file":
         return load_keras_file(weights.content, f"the file of backbone {declaration.name}")
-    named = NAMED.get(declaration.name)
-    if named is None or named.application is None:
-        raise EngineError(
-            f"this version of tlfeatures has no backbone {declaration.name}: use the version that "
-            "computed the embeddings"
-        )
-    seed = spec.random_state or 0
-    network = build_application(named, spec.weights, weights.content, spec.size, seed)
+    if declaration.format == "keras_hub":
+        network = _preset(spec)
+    else:
+        network = _application(spec, declaration, weights)
     sha256 = weights_sha256(network)
     if sha256 != weights.sha256:
         raise WeightsError(
@@ -96,6 +93,25 @@ def _build(spec: Spec, declaration: Declaration, weights: Weights) -> keras.Mode
             "give the file that made these embeddings with --weights PATH"
         )
     return network
+
+
+def _preset(spec: Spec) -> keras.Model:
+    if spec.precision != "float32":
+        raise ParameterError(
+            f"backbone {spec.backbone} is computed in float32: leave out --precision"
+        )
+    return load_preset(spec.weights)
+
+
+def _application(spec: Spec, declaration: Declaration, weights: Weights) -> keras.Model:
+    named = NAMED.get(declaration.name)
+    if named is None or named.application is None:
+        raise EngineError(
+            f"this version of tlfeatures has no backbone {declaration.name}: use the version that "
+            "computed the embeddings"
+        )
+    seed = spec.random_state or 0
+    return build_application(named, spec.weights, weights.content, spec.size, seed)
 
 
 def set_policy(network: keras.Model, policy: str) -> None:
