@@ -55,7 +55,10 @@ def load_keras_file(content: bytes, title: str) -> keras.Model:
 
 
 def _check_input(network: Any, title: str) -> None:
-    inputs = getattr(network, "inputs", None) or []
+    try:
+        inputs = network.inputs or []
+    except (AttributeError, ValueError):  # of a network without layers
+        inputs = []
     shapes = [tuple(tensor.shape) for tensor in inputs]
     if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][3] != _CHANNELS:
         raise WeightsError(
