@@ -36,7 +36,8 @@ test-browser: .venv/installed-browser
 # Keras on PyTorch and on JAX, on the CPU.
 test-backends: .venv/installed-backends
 	for backend in torch jax; do KERAS_BACKEND=$$backend $(BIN)/pytest tests/contract/test_vgg16.py \
-		tests/integration/test_vgg16.py -k "keras and not bfloat16 and not table" || exit 1; done
+		tests/contract/test_keras_applications.py tests/integration/test_vgg16.py \
+		-k "keras and not bfloat16 and not table" || exit 1; done
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

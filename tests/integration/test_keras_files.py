@@ -185,3 +185,13 @@ def test_the_plain_form_of_the_hostile_files_is_loaded(tmp_path):
     (tmp_path / "small.keras").write_bytes(keras_file(network(conv())))
     opened = open_network(declare(tmp_path / "small.keras")).for_size((32, 32), [])
     assert opened.record.default_embedding == "conv.avg"
+
+
+def test_weights_that_are_missing_are_not_random_ones(tmp_path):
+    def without_bias(file):
+        del file["layers/conv2d/vars/1"]
+
+    members = {"model.weights.h5": weights_file(without_bias)}
+    (tmp_path / "small.keras").write_bytes(keras_file(network(conv()), members))
+    with pytest.raises(WeightsError, match="small"):
+        open_network(declare(tmp_path / "small.keras"))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tlfeatures.errors import WeightsError
 from tlfeatures.features.backbones.keras_file import check_keras_file
 from tlfeatures.features.engines.keras_start import keras_settings, start_keras
-from tlfeatures.features.engines.keras_weights import private_file
+from tlfeatures.features.engines.keras_weights import load_all_weights, private_file
 from tlfeatures.features.engines.onnx_session import in_short
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ def load_keras_file(content: bytes, title: str) -> keras.Model:
             network = keras.saving.load_model(path, compile=False, safe_mode=True)
         except Exception as error:  # Keras has many for a network that doesn't fit its weights
             raise WeightsError(f"Keras can't load {title}: {in_short(error)}") from error
+        load_all_weights(network, path, title)
     _check_input(network, title)
     return network
 

@@ -11,6 +11,7 @@ import io
 import logging
 import math
 import tempfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ from tlfeatures.features.backbones.hdf5_links import check_hdf5
 from tlfeatures.features.backbones.named_network import Application, NamedNetwork
 from tlfeatures.features.backbones.web import download_file
 from tlfeatures.features.backbones.weights import RANDOM
+from tlfeatures.features.engines.onnx_session import in_short
 
 if TYPE_CHECKING:
     import keras
@@ -140,10 +142,10 @@ def _not_obtained(named: NamedNetwork, error: Exception) -> str:
         if other.application and (keras_home() / "models" / other.application.file).is_file()
     ]
     recipes = [other.name for other in NAMED.values() if other.recipe]
-    lines = str(error).strip().splitlines() or [type(error).__name__]
+    reason = str(error) if isinstance(error, WeightsError) else in_short(error)
     kept = f"; on this machine: {', '.join(here)}" if here else ""
     return (
-        f"the ImageNet weights of {named.title} can't be obtained: {lines[0]}. Without Keras's "
+        f"the ImageNet weights of {named.title} can't be obtained: {reason}. Without Keras's "
         f"host there are, from the package index: vgg16, {', '.join(recipes)}{kept}"
     )
 
@@ -162,12 +164,41 @@ def _with_file(
     network = _construct(application, None, size)
     legacy = "layer_names" in names or "model_weights" in names
     with private_file(content, "x.h5" if legacy else "x.weights.h5") as path:
-        try:
-            network.load_weights(path)
-        except Exception as error:  # whatever h5py and Keras raise for other layers or shapes
-            lines = str(error).strip().splitlines() or [type(error).__name__]
-            raise WeightsError(f"{title} doesn't fit the network: {lines[0][:200]}") from error
+        load_all_weights(network, path, title)
     return network
+
+
+def load_all_weights(network: keras.Model, path: Path, title: str) -> None:
+    """Load the weights of a file, none of which may be missing.
+
+    Keras only warns of some missing weights, and keeps random ones. So all are NaN before.
+
+    Parameters
+    ----------
+    network : keras.Model
+    path : Path
+        A file that was checked, see `check_hdf5`.
+    title : str
+        What the file is, for messages.
+
+    Raises
+    ------
+    WeightsError
+        If the file is another network's, or a weight is missing or isn't a number.
+    """
+    network.set_weights([_not_set(values) for values in network.get_weights()])
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            network.load_weights(path)
+    except Exception as error:  # whatever h5py and Keras raise for other layers or shapes
+        raise WeightsError(f"{title} doesn't fit the network: {in_short(error)}") from error
+    if any(np.isnan(np.asarray(values, np.float32)).any() for values in network.get_weights()):
+        raise WeightsError(f"{title} doesn't fit the network: a weight is missing or no number")
+
+
+def _not_set(values: NDArray[Any]) -> NDArray[Any]:
+    return values if np.issubdtype(values.dtype, np.integer) else np.full_like(values, np.nan)
 
 
 @contextlib.contextmanager

@@ -5,9 +5,10 @@ It computes the graph that `export` writes, of VGG16 or of a declared ONNX netwo
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -63,14 +64,13 @@ class OpenVINOBackbone:
             other = "--engine keras" if spec.declaration is None else "--precision float32"
             raise EngineError(f"OpenVINO has no bfloat16 on this CPU: give {other}")
         self._declaration = spec.declaration
-        self._title = f"backbone {spec.backbone}"
         self._threads = {} if threads is None else {"INFERENCE_NUM_THREADS": threads}
         if spec.declaration is None:
             self._chunk = fitting_batch(spec.find_backbone(), spec.size, _CHUNK)
             self._model = self._read(_described_model(spec, names, weights))
         else:
             self._chunk = 1  # a declared network may take one image only
-            file = OnnxFile(weights.content, f"the file of {self._title}")
+            file = OnnxFile(weights.content, f"the file of backbone {spec.backbone}")
             verify_check(file, spec.declaration, self._first_row)
             model = declared_model(file, spec.declaration, names, spec.size, spec.quantization)
             self._model = self._read(model)
@@ -82,40 +82,38 @@ class OpenVINOBackbone:
         self._lock = threading.Lock()  # clones of a cross-validation share one instance
         self._requests = functools.cache(self._compiled)
 
-    def _read(self, model: bytes) -> Any:
+    @contextlib.contextmanager
+    def _step(self, failure: str) -> Iterator[None]:
+        """Name the backbone in errors of OpenVINO, which may not know a declared network."""
         try:
-            return self._core.read_model(model, b"")
-        except Exception as error:  # OpenVINO has its own classes, which promise nothing
-            raise self._error("can't load", error) from error
+            yield
+        except RuntimeError as error:
+            if self._declaration is None:
+                raise  # a lack of memory, which `embed` recognises by the whole message
+            raise EngineError(
+                f"OpenVINO {failure} backbone {self._declaration.name}; give --engine "
+                f"onnxruntime: {in_short(error)}"
+            ) from error
 
-    def _error(self, what: str, error: Exception) -> EngineError:
-        return EngineError(
-            f"OpenVINO {what} {self._title}; give --engine onnxruntime: {in_short(error)}"
-        )
+    def _read(self, model: bytes) -> Any:
+        with self._step("can't load"):
+            return self._core.read_model(model, b"")
 
     def _first_row(self, model: bytes, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Compute the first output of an image, in float32."""
         options = {"INFERENCE_PRECISION_HINT": "f32", **self._threads}
-        try:
+        with self._step("failed at"):
             compiled = self._core.compile_model(self._read(model), "CPU", options)
             return np.array(compiled({0: image[None]})[0][0], np.float32)
-        except RuntimeError as error:
-            raise self._error("failed at", error) from error
 
     def _compiled(self, chunk: int) -> Any:
         import openvino
 
         model = self._model.clone()
         model.reshape([chunk, *list(model.inputs[0].partial_shape)[1:]])
-        return openvino.AsyncInferQueue(self._core.compile_model(model, "CPU", self._options))
-
-    def _wait(self, requests: Any) -> None:
-        try:
-            requests.wait_all()
-        except RuntimeError as error:
-            if self._declaration is None:
-                raise  # it is a lack of memory, which `embed` recognises by the whole message
-            raise self._error("failed at", error) from error
+        with self._step("can't compile"):
+            compiled = self._core.compile_model(model, "CPU", self._options)
+        return openvino.AsyncInferQueue(compiled)
 
     def embed(self, images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
         """Embed a batch of shape (b, h, w, 3); see `LoadedBackbone`."""
@@ -137,7 +135,8 @@ class OpenVINOBackbone:
                 if len(part) < chunk:
                     part = np.resize(part, (chunk, *part.shape[1:]))
                 requests.start_async({0: np.ascontiguousarray(part)}, number)
-            self._wait(requests)
+            with self._step("failed at"):
+                requests.wait_all()
         if self._declaration is not None:
             for result in results:
                 check_widths(result, self._declaration)
