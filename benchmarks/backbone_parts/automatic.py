@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import statistics
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -143,7 +143,7 @@ def automatic(
 
 def _one(network: Network, folder: Path, paths: list[Path], rounds: int) -> dict[str, Any]:
     chosen = choose_anew(network, folder)
-    count, pixels = len(paths), pixels_of(paths, network.height_width)
+    pixels = pixels_of(paths, network.height_width)
     loaded, rows = {}, {}
     for way in allowed_ways(network):
         try:
@@ -155,29 +155,38 @@ def _one(network: Network, folder: Path, paths: list[Path], rounds: int) -> dict
     cosines = {way: least_cosine({"": value}, {"": base}) for way, value in rows.items()}
     runs = {" ".join(way): partial(network.rows, each, pixels) for way, each in loaded.items()}
     seconds = take_turns(runs, rounds)
-    close = [way for way in loaded if cosines[way] >= LEAST_COSINE]
-    medians = {way: statistics.median(rates(seconds[" ".join(way)], count)) for way in loaded}
+    speeds_of = {way: rates(seconds[" ".join(way)], len(paths)) for way in loaded}
+    best = report(network, chosen, speeds_of, cosines, len(paths))
+    return {
+        "backbone": network.title,
+        "size": network.size,
+        "images_per_second": {" ".join(way): own for way, own in speeds_of.items()},
+        "cosine": {" ".join(way): cosine for way, cosine in cosines.items()},
+        "best": best,
+        **asdict(chosen),
+    }
+
+
+def report(
+    network: Network,
+    chosen: Chosen,
+    speeds_of: Mapping[Way, list[float]],
+    cosines: Mapping[Way, float],
+    count: int,
+) -> Way:
+    """Print the speeds and the choice; return the fastest way that is close to float32."""
+    close = [way for way in speeds_of if cosines[way] >= LEAST_COSINE]
+    medians = {way: statistics.median(own) for way, own in speeds_of.items()}
     best = max(close, key=lambda way: medians[way])
     share = medians[chosen.way] / medians[best]
     print(f"{network.title} at {network.size}, {count} images a turn; median (least to most)")
-    for way in loaded:
+    for way, own in speeds_of.items():
         note = "" if way in close else f"  not close to float32: cosine {cosines[way]:.4f}"
-        print(f"  {' '.join(way):20s} {spread(rates(seconds[' '.join(way)], count), 1)}{note}")
+        print(f"  {' '.join(way):20s} {spread(own, 1)}{note}")
     print(
         f"  auto takes {' '.join(chosen.way)}: {share:.3f} of the best, {' '.join(best)}; choosing "
         f"took {chosen.seconds:.1f} s, for {chosen.images} images, which take "
         f"{chosen.images / medians[chosen.way]:.1f} s"
     )
     print(f"  it logs: {chosen.message or 'nothing'}", flush=True)
-    return {
-        "backbone": network.title,
-        "size": network.size,
-        "images_per_second": {name: rates(own, count) for name, own in seconds.items()},
-        "cosine": {" ".join(way): cosine for way, cosine in cosines.items()},
-        "chosen": chosen.way,
-        "best": best,
-        "share_of_best": share,
-        "choosing_seconds": chosen.seconds,
-        "images": chosen.images,
-        "message": chosen.message,
-    }
+    return best

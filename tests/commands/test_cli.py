@@ -15,7 +15,7 @@ from tests.fakes import use_backbone
 from tlfeatures import HEADS, TLS
 from tlfeatures.cli import main
 from tlfeatures.errors import ParameterError
-from tlfeatures.features.backbones.table import BACKBONES, POOLINGS
+from tlfeatures.features.backbones.table import POOLINGS
 from tlfeatures.features.engines.engine import DEVICES
 from tlfeatures.features.file.format import DTYPES
 from tlfeatures.features.spec import PRECISIONS
@@ -56,7 +56,7 @@ def test_the_heads_that_help_names_are_those_there_are(run):
 
 def test_the_choices_that_help_names_are_those_there_are(run):
     text = run("extract", "--help").stdout
-    for choices in (POOLINGS, ("auto", *PRECISIONS), DTYPES, DEVICES, tuple(BACKBONES)):
+    for choices in (POOLINGS, ("auto", *PRECISIONS), DTYPES, DEVICES):
         assert "|".join(choices) in text
 
 

@@ -145,6 +145,8 @@ def _spec_weights(backbone: Backbone, spec: Spec, names: Sequence[str], source: 
         file = Path(source).expanduser()
         content, file_sha256 = read_network(file, backbone.name, spec.weights_sha256, ".keras")
         return Weights({}, file_sha256, None, content)
+    if backbone.declared_format == "keras_hub":
+        return Weights({}, str(spec.weights_sha256), None)
     if backbone.declared_format is not None:  # of Keras, whose engine compares the hash
         content = b"" if source in (IMAGENET, RANDOM) else Path(source).expanduser().read_bytes()
         return Weights({}, str(spec.weights_sha256), None, content)
