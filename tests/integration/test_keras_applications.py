@@ -155,6 +155,9 @@ def test_a_file_of_weights_is_read_by_its_hash(opened, tmp_path):
     network.save_weights(path)
     with pytest.raises(WeightsError, match="have sha256"):
         load(backbone, pool="max")  # another embedding, so that the file is read again
+    path.unlink()
+    with pytest.raises(WeightsError, match=r"can't be read .*: give the file with --weights"):
+        load(backbone, pool="max")
 
 
 def test_weights_of_another_network_and_a_file_for_efficientnet_are_one_line(tmp_path):
