@@ -97,7 +97,7 @@ def test_heavy_libraries_have_one_room_each():
     engines = "features/engines"
     assert files_importing("tensorflow") == {f"{engines}/keras_engine.py"}
     assert all(file.startswith(f"{engines}/keras_") for file in files_importing("keras"))
-    assert files_importing("keras_hub") == {f"{engines}/keras_presets.py"}
+    assert files_importing("keras_hub") == {f"{engines}/keras_networks/load_preset.py"}
     assert files_importing("openvino") == {f"{engines}/openvino_engine.py"}
     assert files_importing("ncnn") == {f"{engines}/ncnn_engine.py"}
     assert files_importing("onnxruntime") == {f"{engines}/onnx_session.py"}

@@ -15,9 +15,9 @@ from tlfeatures.features.backbones.named_network import NamedNetwork
 from tlfeatures.features.backbones.recipes.published import declaration_of, published_network
 from tlfeatures.features.backbones.weights import IMAGENET, RANDOM, checked_source
 from tlfeatures.features.engines.declared import DeclaredBackbone
-from tlfeatures.features.engines.keras_file_network import KerasFile
-from tlfeatures.features.engines.keras_hub_network import KerasPreset
-from tlfeatures.features.engines.keras_network import KerasApplication
+from tlfeatures.features.engines.keras_networks.application import KerasApplication
+from tlfeatures.features.engines.keras_networks.file_network import KerasFile
+from tlfeatures.features.engines.keras_networks.hub_network import KerasPreset
 from tlfeatures.features.engines.onnx_network import OnnxNetwork
 from tlfeatures.features.spec import Spec
 

@@ -13,10 +13,14 @@ from pathlib import Path
 from tlfeatures.errors import ParameterError
 from tlfeatures.features.backbones.declaration import Declaration, Output
 from tlfeatures.features.engines.declared import DeclaredBackbone
-from tlfeatures.features.engines.keras_declare import declare, draft_output
-from tlfeatures.features.engines.keras_presets import load_preset, located, preprocessing_of
+from tlfeatures.features.engines.keras_networks.application_weights import weights_sha256
+from tlfeatures.features.engines.keras_networks.declare import declare, draft_output
+from tlfeatures.features.engines.keras_networks.load_preset import (
+    load_preset,
+    located,
+    preprocessing_of,
+)
 from tlfeatures.features.engines.keras_start import keras_settings
-from tlfeatures.features.engines.keras_weights import weights_sha256
 from tlfeatures.names import unknown_name
 
 

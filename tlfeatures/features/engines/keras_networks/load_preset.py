@@ -16,8 +16,8 @@ from tlfeatures.features.backbones.keras_preset import (
     WEIGHTS_FILE,
     check_preset_folder,
 )
+from tlfeatures.features.engines.keras_networks.application_weights import load_all_weights
 from tlfeatures.features.engines.keras_start import keras_settings, start_keras
-from tlfeatures.features.engines.keras_weights import load_all_weights
 from tlfeatures.features.engines.onnx_session import in_short
 
 if TYPE_CHECKING:

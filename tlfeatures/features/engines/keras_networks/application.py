@@ -11,14 +11,14 @@ from tlfeatures.features.backbones.declaration import Declaration, Output
 from tlfeatures.features.backbones.named_network import NamedNetwork
 from tlfeatures.features.backbones.weights import IMAGENET, checked_source, read_weights
 from tlfeatures.features.engines.declared import DeclaredBackbone
-from tlfeatures.features.engines.keras_declare import declare, draft_output
-from tlfeatures.features.engines.keras_layers import canonical_names
-from tlfeatures.features.engines.keras_start import keras_settings, start_keras
-from tlfeatures.features.engines.keras_weights import (
+from tlfeatures.features.engines.keras_networks.application_weights import (
     build_application,
     obtain_imagenet,
     weights_sha256,
 )
+from tlfeatures.features.engines.keras_networks.declare import declare, draft_output
+from tlfeatures.features.engines.keras_networks.layers import canonical_names
+from tlfeatures.features.engines.keras_start import keras_settings, start_keras
 from tlfeatures.names import unknown_name
 
 if TYPE_CHECKING:

@@ -23,11 +23,19 @@ from tlfeatures.features.engines.keras_engine import (
     on_device,
     start_with_threads,
 )
-from tlfeatures.features.engines.keras_files import load_keras_file
-from tlfeatures.features.engines.keras_layers import layer_of, pooled, preprocessed, tensor_of
-from tlfeatures.features.engines.keras_presets import load_preset
+from tlfeatures.features.engines.keras_networks.application_weights import (
+    build_application,
+    weights_sha256,
+)
+from tlfeatures.features.engines.keras_networks.layers import (
+    layer_of,
+    pooled,
+    preprocessed,
+    tensor_of,
+)
+from tlfeatures.features.engines.keras_networks.load_file import load_keras_file
+from tlfeatures.features.engines.keras_networks.load_preset import load_preset
 from tlfeatures.features.engines.keras_start import keras_settings
-from tlfeatures.features.engines.keras_weights import build_application, weights_sha256
 from tlfeatures.features.engines.onnx_session import in_short
 from tlfeatures.features.spec import Spec
 

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from tlfeatures.errors import WeightsError
 from tlfeatures.features.backbones.keras_file import check_keras_file
+from tlfeatures.features.engines.keras_networks.application_weights import (
+    load_all_weights,
+    private_file,
+)
 from tlfeatures.features.engines.keras_start import keras_settings, start_keras
-from tlfeatures.features.engines.keras_weights import load_all_weights, private_file
 from tlfeatures.features.engines.onnx_session import in_short
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from tlfeatures.features.backbones.declaration import (
 )
 from tlfeatures.features.engines.check_vector import check_image
 from tlfeatures.features.engines.declared import few_enough
-from tlfeatures.features.engines.keras_declared import check_row, run
+from tlfeatures.features.engines.keras_networks.declared import check_row, run
 
 if TYPE_CHECKING:
     import keras
