@@ -1,6 +1,6 @@
 """A network of `keras.applications` with its weights: Keras's own, random ones, or those of a file.
 
-Keras's own ImageNet weights are downloaded into Keras's folder, where Keras finds them. Keras checks
+Keras's own ImageNet weights are downloaded into Keras's folder, where it finds them. It checks
 the hashes of most files; the spec has the hash of all tensors.
 """
 
