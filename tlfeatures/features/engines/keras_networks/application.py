@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tlfeatures.errors import ParameterError
 from tlfeatures.features.backbones.declaration import Declaration, Output
 from tlfeatures.features.backbones.named_network import NamedNetwork
-from tlfeatures.features.backbones.weights import IMAGENET, RANDOM, checked_source
+from tlfeatures.features.backbones.weights import IMAGENET, checked_source, read_weights
 from tlfeatures.features.engines.declared import DeclaredBackbone
 from tlfeatures.features.engines.keras_networks.application_weights import (
     build_application,
@@ -47,10 +47,9 @@ class KerasApplication:
     ) -> None:
         self._named = named
         self._weights = checked_source(weights)
-        self._content = b""
-        if weights not in (IMAGENET, RANDOM):
-            path = Path(weights).expanduser().resolve()
-            self._weights, self._content = str(path), path.read_bytes()
+        self._content = read_weights(self._weights)
+        if self._content:
+            self._weights = str(Path(weights).expanduser().resolve())
         self._seed = random_state or 0
 
     @property
