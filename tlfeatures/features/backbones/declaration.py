@@ -19,7 +19,7 @@ from tlfeatures.errors import FormatError
 from tlfeatures.features.backbones.network import Shape, Shapes
 from tlfeatures.features.backbones.record import Backbone, Preprocessing, default_pool
 
-FORMATS = ("onnx", "keras_application", "keras_file", "keras_hub")
+FORMATS = ("onnx", "keras_application", "keras_file")
 LAYOUTS = ("NCHW", "NHWC")
 TOKENS = "tokens"  # in place of a layout: (tokens, values) for each image
 COLOURS = ("RGB", "BGR")
@@ -92,7 +92,7 @@ class Declaration:
     Attributes
     ----------
     name : str
-    format : {"onnx", "keras_application", "keras_file", "keras_hub"}
+    format : {"onnx", "keras_application", "keras_file"}
         What the network is: a file, or a network of a library.
     network : str
         Name of the network in its library; empty for a file.

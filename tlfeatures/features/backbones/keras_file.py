@@ -200,6 +200,6 @@ def _check_precision(value: dict[str, Any]) -> None:
         precision = config.get("dtype")
     if isinstance(precision, str) and precision != _FLOAT32:
         raise WeightsError(
-            f"computes in {precision[:40]}, expected {_FLOAT32}: set the dtype_policy of each layer "
-            f"to {_FLOAT32}, and save the network again"
+            f"computes in {precision[:40]}, expected {_FLOAT32}: set the dtype_policy of each "
+            f"layer to {_FLOAT32}, and save the network again"
         )

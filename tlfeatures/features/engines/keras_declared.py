@@ -24,7 +24,13 @@ from tlfeatures.features.engines.keras_engine import (
     start_with_threads,
 )
 from tlfeatures.features.engines.keras_files import load_keras_file
-from tlfeatures.features.engines.keras_layers import layer_of, pooled, preprocessed, tensor_of
+from tlfeatures.features.engines.keras_layers import (
+    check_names,
+    layer_of,
+    pooled,
+    preprocessed,
+    tensor_of,
+)
 from tlfeatures.features.engines.keras_start import keras_settings
 from tlfeatures.features.engines.keras_weights import build_application, weights_sha256
 from tlfeatures.features.engines.onnx_session import in_short
@@ -95,6 +101,7 @@ def _build(spec: Spec, declaration: Declaration, weights: Weights) -> keras.Mode
             f"the weights of {declaration.name} have sha256 {sha256}, expected {weights.sha256}: "
             "give the file that made these embeddings with --weights PATH"
         )
+    check_names(network, declaration.outputs)
     return network
 
 

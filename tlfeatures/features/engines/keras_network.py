@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from tlfeatures.errors import ParameterError
 from tlfeatures.features.backbones.declaration import Declaration, Output
 from tlfeatures.features.backbones.named_network import NamedNetwork
+from tlfeatures.features.backbones.onnx_file import read_network
 from tlfeatures.features.backbones.weights import IMAGENET, RANDOM, checked_source
 from tlfeatures.features.engines.declared import DeclaredBackbone
 from tlfeatures.features.engines.keras_declare import declare, draft_output
@@ -40,6 +41,8 @@ class KerasApplication:
     ------
     ParameterError
         If there is no such file.
+    WeightsError
+        If it can't be read, or is empty or too large.
     """
 
     def __init__(
@@ -50,7 +53,8 @@ class KerasApplication:
         self._content = b""
         if weights not in (IMAGENET, RANDOM):
             path = Path(weights).expanduser().resolve()
-            self._weights, self._content = str(path), path.read_bytes()
+            self._weights = str(path)
+            self._content, _ = read_network(path, named.name, None, ".h5")
         self._seed = random_state or 0
 
     @property
