@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tlfeatures.errors import WeightsError
-from tlfeatures.features.backbones.declaration import MOST_VALUES
+from tlfeatures.features.backbones.declaration_values import MOST_VALUES
 from tlfeatures.files import reason_of
 from tlfeatures.names import some_of
 

@@ -12,13 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tlfeatures.errors import ParameterError
-from tlfeatures.features.backbones.declaration import (
-    TOKENS,
-    CheckVector,
-    Declaration,
-    Output,
-    name_of,
-)
+from tlfeatures.features.backbones.declaration import TOKENS, CheckVector, Declaration, Output
+from tlfeatures.features.backbones.declaration_values import name_of
 from tlfeatures.features.engines.check_vector import check_image
 from tlfeatures.features.engines.declared import few_enough
 from tlfeatures.features.engines.keras_declared import check_row, run

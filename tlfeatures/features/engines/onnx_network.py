@@ -14,15 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.errors import ParameterError
-from tlfeatures.features.backbones.declaration import (
-    TOKENS,
-    CheckVector,
-    Declaration,
-    Output,
-    name_of,
-    text_of,
-)
+from tlfeatures.features.backbones.declaration import TOKENS, CheckVector, Declaration, Output
 from tlfeatures.features.backbones.declaration_file import DeclarationFile, Wanted
+from tlfeatures.features.backbones.declaration_values import name_of, text_of
 from tlfeatures.features.backbones.onnx_file import OnnxFile, read_network
 from tlfeatures.features.engines.check_vector import check_image, first_values, warn_of_no_check
 from tlfeatures.features.engines.choose import DECLARED, check_engine
