@@ -17,7 +17,7 @@ import pytest
 
 from tests.keras_networks import APPLICATIONS, SMALL, open_application, spec_of
 from tlfeatures import extract, fit
-from tlfeatures.errors import ParameterError, WeightsError
+from tlfeatures.errors import EngineError, ParameterError, SpecError, WeightsError
 from tlfeatures.features.engines.load import load_backbone
 from tlfeatures.features.engines.open_network import open_network
 
@@ -170,6 +170,25 @@ def test_a_file_of_weights_is_read_by_its_hash(opened, tmp_path):
         load(backbone, pool="max")
 
 
+def test_a_file_of_weights_that_is_empty_or_gone_is_one_line(opened, tmp_path):
+    path = tmp_path / "x.weights.h5"
+    path.touch()
+    with pytest.raises(WeightsError, match="is empty, expected"):
+        open_application(NAME, SIZE, weights=str(path))
+    path.unlink()
+    with pytest.raises(WeightsError, match="there is no file"):
+        load(replace(opened, weights=str(path)))
+
+
+def test_a_layer_that_is_elsewhere_in_this_version_of_keras_is_refused(opened):
+    (output,) = opened.declaration.outputs
+    moved = replace(output, tensor=str(int(output.tensor) - 1))
+    with pytest.raises(EngineError, match=f"where {output.layer} was: use the version"):
+        load(opened, outputs=(moved,), check=None)
+    with pytest.raises(EngineError, match="was number x: use the version"):
+        load(opened, outputs=(replace(output, tensor="x"),), check=None)
+
+
 def test_weights_of_another_network_and_a_file_for_efficientnet_are_one_line(tmp_path):
     import keras
 
@@ -204,5 +223,7 @@ def test_a_backbone_by_name_is_embedded_fitted_and_updated(photos, tmp_path):
     options = {"backbone": NAME, "weights": "random", "size": 32}
     extract(photos, tmp_path / "x.h5", **options)
     extract(photos, tmp_path / "x.h5", layers="re_lu", pools="max")
+    with pytest.raises(SpecError, match="weights_sha256"):
+        extract(photos, tmp_path / "x.h5", random_state=1)
     result = fit(tmp_path / "x.h5", "logreg", embedding="re_lu.max", model=tmp_path / "m.model")
     assert result.model.spec.declaration.network == "MobileNetV3Small"

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tlfeatures.machine import Cores, Processor
 
 _SMALL_BACKBONE = "efficientnet-lite0"
+_SIZE = (224, 224)  # of images in pixels; speeds at other sizes aren't comparable
 
 
 def advise(
@@ -72,7 +73,10 @@ def _on_threads(cores: Cores) -> list[str]:
 
 
 def _on_backbones(rates: Mapping[str, tuple[Rate, ...]]) -> str:
-    small, vgg16 = rates.get(_SMALL_BACKBONE, ()), rates.get("vgg16", ())
+    small, vgg16 = (
+        [rate for rate in rates.get(name, ()) if (rate.size, rate.layer) == (_SIZE, layer)]
+        for name, layer in ((_SMALL_BACKBONE, "features"), ("vgg16", "block5_pool"))
+    )
     if small and vgg16:
         factor = small[0].images_per_second / vgg16[0].images_per_second
         speed = f"{factor:.1f} times as fast as VGG16 here"

@@ -19,10 +19,12 @@ from tlfeatures.features.backbones.declaration import (
     COLOURS,
     LAYOUTS,
     MOST_OUTPUTS,
-    MOST_VALUES,
     TOKENS,
     CheckVector,
     Declaration,
+)
+from tlfeatures.features.backbones.declaration_values import (
+    MOST_VALUES,
     choice_of,
     colours_of,
     first_of,

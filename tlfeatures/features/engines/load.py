@@ -171,10 +171,11 @@ def _spec_weights(backbone: Backbone, spec: Spec, names: Sequence[str], source: 
 def _onnx_path(spec: Spec, source: str) -> Path:
     """Return the path of the file; that of a named network may be made of a package first."""
     path, named = Path(source).expanduser(), NAMED.get(spec.backbone)
-    if named is None or named.recipe is None or path.is_file():
+    if named is None or named.recipe is None:
         return path
     is_same = spec.weights_sha256 == named.recipe.onnx_sha256
-    return obtain(named) if source == IMAGENET or is_same else path
+    is_missing = is_same and not path.is_file()
+    return obtain(named) if source == IMAGENET or is_missing else path
 
 
 def _check_possible(spec: Spec) -> None:

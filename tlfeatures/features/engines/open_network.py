@@ -83,10 +83,13 @@ def open_network(
     return opener(declared, path.resolve())
 
 
-def reopen_network(spec: Spec, declaration: Declaration, weights: str | None) -> OpenNetwork:
-    """Open the network of a spec again, from the weights in the spec or from others."""
+def reopen_network(
+    spec: Spec, declaration: Declaration, weights: str | None, random_state: int | None = None
+) -> OpenNetwork:
+    """Open the network of a spec again, with its weights and its seed if no others are given."""
     if spec.backbone in NAMED:
-        return open_network(spec.backbone, weights or spec.weights, spec.random_state)
+        seed = spec.random_state if random_state is None else random_state
+        return open_network(spec.backbone, weights or spec.weights, seed)
     if declaration.format == "keras_hub":
         return KerasPreset(weights or spec.weights)
     declared = DeclarationFile.of(declaration, spec.weights_sha256)

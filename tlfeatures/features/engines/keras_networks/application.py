@@ -40,6 +40,8 @@ class KerasApplication:
     ------
     ParameterError
         If there is no such file.
+    WeightsError
+        If it can't be read, or is empty or too large.
     """
 
     def __init__(

@@ -28,6 +28,7 @@ from tlfeatures.features.engines.keras_networks.application_weights import (
     weights_sha256,
 )
 from tlfeatures.features.engines.keras_networks.layers import (
+    check_names,
     layer_of,
     pooled,
     preprocessed,
@@ -100,6 +101,7 @@ def _build(spec: Spec, declaration: Declaration, weights: Weights) -> keras.Mode
             f"the weights of {declaration.name} have sha256 {sha256}, expected {weights.sha256}: "
             "give the file that made these embeddings with --weights PATH"
         )
+    check_names(network, declaration.outputs)
     return network
 
 
