@@ -319,7 +319,10 @@ def test_the_speed_of_a_backbone_is_shown_if_it_was_measured(folder):
     other = next(name for name in ENGINES if name != spec.engine)
     measured = {spec.engine: Speed(1234.5, 1.0), other: Speed(9.0, 1.0)}
     ways = {(engine, spec.precision): speed for engine, speed in measured.items()}
-    keep(workload_of(spec, ("features.none",)), ways, ENGINES)
+    workload = workload_of(spec, ("features.none",))
+    keep(workload, ways, ENGINES)
+    another = {(spec.engine, spec.precision): Speed(7.0, 1.0)}
+    keep(replace(workload, weights="00"), another, ENGINES)  # another network of this name
     result = run_benchmark(FILES, heads="centroid", embeddings=["grid8.avg", "features"], out="out")
     speeds = {each.name: each.images_per_second for each in result.comparison.backbones}
     assert speeds == {"pixels": None, "small": 1234.5}

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tlfeatures.features.engines.choose import ENGINES
-from tlfeatures.features.engines.speeds import read_all
+from tlfeatures.features.engines.speeds import read, read_all, workload_of
+from tlfeatures.features.spec import Spec
 
 
 @dataclass(frozen=True)
@@ -47,3 +48,23 @@ def measured_rates() -> dict[str, tuple[Rate, ...]]:
         backbone: tuple(sorted(listed.values(), key=lambda rate: -rate.images_per_second))
         for backbone, listed in rates.items()
     }
+
+
+def rate_of(spec: Spec, names: tuple[str, ...]) -> float | None:
+    """Return the images per second that were measured of a spec, with its very weights and engine.
+
+    Parameters
+    ----------
+    spec : Spec
+    names : tuple of str
+        The embeddings, `LAYER.POOLING`.
+
+    Returns
+    -------
+    float or None
+        None if it wasn't measured on this machine, or this version doesn't have the backbone.
+    """
+    if spec.known_backbone is None:
+        return None
+    speed = read(workload_of(spec, names), ENGINES).get((spec.engine, spec.precision))
+    return None if speed is None else speed.images_per_second
