@@ -1,5 +1,6 @@
 """Embeddings of several files side by side, and benchmarks of several backbones."""
 
+import csv
 import json
 import shutil
 from dataclasses import replace
@@ -278,6 +279,15 @@ def test_the_verdict_compares_backbones(benched):
 
 def _names(backbone):
     return {"pixels": ["pixels:grid8.avg"], "small": ["small:features.none"]}.get(backbone, [NAME])
+
+
+def test_predictions_name_the_backbone_of_an_embedding(benched):
+    columns = load_benchmark("out").predictions_table()
+    names = {"pixels:grid8.avg", "small:features.none", NAME}
+    assert set(columns["embedding"]) == names
+    run("predictions", "out", "-o", "predictions.csv")
+    with Path("predictions.csv").open(newline="") as file:
+        assert {row["embedding"] for row in csv.DictReader(file)} == names
 
 
 def test_one_backbone_in_two_files_is_not_compared_with_itself(folder, photos):
