@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -143,6 +144,16 @@ def test_another_image_under_the_same_id_is_refused(folder, photos):
     extract(photos, "net.h5")
     with pytest.raises(DatasetError, match=r"different images under the same id .* red/red03\.png"):
         load_dataset(FILES, PARTS)
+
+
+def test_a_benchmark_of_other_images_under_the_same_id_says_so(folder, photos, caplog):
+    run_benchmark(FILES, heads="dummy", cv=3, embeddings="all")
+    assert "different images" not in caplog.text
+    Image.new("RGB", (20, 16), "green").save(photos / "red" / "red03.png")
+    extract(photos, "net.h5")
+    run_benchmark(FILES, heads="dummy", cv=3, embeddings="all")
+    said = r"pixels\.h5 and net\.h5 have different images under the same id in 1 case, such as red/red03"
+    assert re.search(said, caplog.text)
 
 
 def test_copies_of_all_files_are_united(folder, photos):
