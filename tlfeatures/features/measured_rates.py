@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from tlfeatures.features.engines.choose import ENGINES
+from tlfeatures.features.engines.choose import ENGINES, LEAST_COSINE
 from tlfeatures.features.engines.speeds import read, read_all, workload_of
 from tlfeatures.features.spec import Spec
 
@@ -33,6 +33,13 @@ class Rate:
     layer: str
     images_per_second: float
     cosine: float | None
+
+    @property
+    def close_to_float32(self) -> bool:
+        """Whether the rows are those of float32, or so near that `auto` takes this precision."""
+        if self.precision == "int8":
+            return False
+        return self.precision == "float32" or (self.cosine or 0.0) >= LEAST_COSINE
 
 
 def measured_rates() -> dict[str, tuple[Rate, ...]]:
