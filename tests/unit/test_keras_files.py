@@ -128,7 +128,7 @@ def _virtual_values(file):
 
 
 def _texts(file):
-    file.create_dataset("vars", (4,), h5py.string_dtype())
+    file.create_dataset("more", (4,), h5py.string_dtype())
 
 
 def _many_bytes(file):
@@ -143,7 +143,7 @@ def _many_bytes(file):
         (_external_values, "in another file"),
         (_virtual_values, "in another file"),
         (_many_bytes, "bytes of values"),
-        (_texts, "other values than numbers at /vars"),
+        (_texts, "other values than numbers at /more"),
     ],
 )
 def test_weights_that_lead_out_of_the_file_are_refused(change, said):
