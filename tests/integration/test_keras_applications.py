@@ -176,7 +176,7 @@ def test_a_file_of_weights_that_is_empty_or_gone_is_one_line(opened, tmp_path):
     with pytest.raises(WeightsError, match="is empty, expected"):
         open_application(NAME, SIZE, weights=str(path))
     path.unlink()
-    with pytest.raises(WeightsError, match="there is no file"):
+    with pytest.raises(WeightsError, match="can't be read"):
         load(replace(opened, weights=str(path)))
 
 

@@ -80,7 +80,7 @@ def read_weights(source: str) -> bytes:
     Raises
     ------
     WeightsError
-        If it can't be read, or is too large.
+        If it can't be read, or is empty or too large.
     """
     if source in (IMAGENET, RANDOM):
         return b""
@@ -95,6 +95,8 @@ def read_weights(source: str) -> bytes:
         ) from error
     if len(content) > _MOST_BYTES:
         raise WeightsError(f"{path} has more than {_MOST_BYTES:,} bytes, expected Keras weights")
+    if not content:
+        raise WeightsError(f"{path} is empty, expected Keras weights")
     return content
 
 
