@@ -90,6 +90,17 @@ def test_a_check_vector_is_compared(path):
         open_network(declare(path, check=check, colour="RGB")).for_size(SIZE, [])
 
 
+def test_layers_that_are_always_in_training_mode_are_refused(tmp_path):
+    import keras
+
+    image = keras.Input((None, None, 3))
+    values = keras.layers.Conv2D(4, 3)(image)
+    values = keras.layers.BatchNormalization()(values, training=True)
+    keras.Model(image, values).save(tmp_path / "small.keras")
+    with pytest.raises(ParameterError, match="other values for an image in a batch"):
+        open_network(declare(tmp_path / "small.keras")).for_size(SIZE, [])
+
+
 def test_an_embeddings_file_is_updated_and_another_file_is_refused(small, path, photos, tmp_path):
     options = {"size": 32, "backbone": declare(path)}
     extract(photos, tmp_path / "x.h5", **options)

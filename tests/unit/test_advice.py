@@ -71,6 +71,19 @@ def test_a_smaller_backbone_that_is_not_faster_here_is_not_advised():
     assert "--backbone" not in advice("ncnn", rates=rates)
 
 
+def test_speeds_of_other_sizes_and_layers_are_not_compared():
+    vgg16 = (
+        Rate("ncnn", "float32", (64, 64), "block5_pool", 150.0, None),
+        Rate("ncnn", "float32", (224, 224), "block1_pool", 90.0, None),
+        Rate("ncnn", "float32", (224, 224), "block5_pool", 10.0, None),
+    )
+    small = (Rate("openvino", "float32", (224, 224), "features", 45.0, None),)
+    rates = {"vgg16": vgg16, "efficientnet-lite0": small}
+    assert "4.5 times as fast as VGG16 here" in advice("ncnn", rates=rates)
+    rates["vgg16"] = vgg16[:2]
+    assert "7 to 12 times" in advice("ncnn", rates=rates)
+
+
 def test_a_variable_that_limits_tensorflow_is_named():
     assert "TF_NUM_INTRAOP_THREADS" in advice("ncnn", TF_NUM_INTRAOP_THREADS="1")
     assert "TF_NUM_INTRAOP_THREADS" not in advice("ncnn", TF_NUM_INTRAOP_THREADS="4")

@@ -135,6 +135,7 @@ def damage(data, *keys, value):
         (("outputs", 0, "layout"), "CHW"),
         (("default_layer",), "x"),
         (("mean",), [1, 2]),
+        (("mean",), [1, 2, 10**400]),
         (("std",), [0, 1, 1]),
         (("colour",), ["RGB"]),
         (("check",), {"layer": "x"}),

@@ -66,6 +66,26 @@ def huge_computed():
     return model
 
 
+def huge_in_a_branch():
+    nodes = [
+        node("Constant", [], "shape", value=numpy_helper.from_array(np.array([10**6, 10**7]))),
+        node("ConstantOfShape", ["shape"], "huge"),
+        node("ReduceMax", ["huge"], "one", keepdims=0),
+    ]
+    one = helper.make_tensor_value_info("one", TensorProto.FLOAT, [])
+    branch = helper.make_graph(nodes, "branch", [], [one])
+    true = numpy_helper.from_array(np.array(True), "true")
+    model = network(
+        more=[
+            node("If", ["true"], "x", then_branch=branch, else_branch=branch),
+            node("Add", ["features", "x"], "sum"),
+        ],
+        outputs=["sum"],
+    )
+    model.graph.initializer.append(true)
+    return model
+
+
 def mask_input():
     return helper.make_tensor_value_info("mask", TensorProto.FLOAT, [1])
 
@@ -93,9 +113,10 @@ HOSTILE = {
     ),
     "huge constant": (huge_constant, "can't load|values"),
     "huge computed": (huge_computed, "its tensor 'huge' has 10,000,000,000,000 values"),
+    "huge in a branch": (huge_in_a_branch, "huge' has 10,000,000,000,000 values"),
     "truncated": (lambda: network().SerializeToString()[:900], "no ONNX file, or a damaged one"),
     "text": (lambda: b"no ONNX", "no ONNX file, or a damaged one"),
-    "empty": (lambda: b"", "no ONNX file of a network"),
+    "empty": (lambda: b"", "is empty, expected a .onnx file"),
     "doubles": (lambda: network(kind=TensorProto.DOUBLE), "neither float32 nor uint8"),
     "grey": (lambda: network(("n", 1, "h", "w")), "expected 3 channels"),
     "batch": (lambda: network((8, 3, "h", "w")), "it takes 8 images at once"),
@@ -159,7 +180,9 @@ def test_a_pipe_is_no_file(tmp_path):
         ({"colour": "GBR"}, "colour must be RGB or BGR, got 'GBR'"),
         ({"mean": [1, 2]}, "mean must be 3 numbers"),
         ({"mean": [1, 2, float("nan")]}, "mean must be a finite number"),
-        ({"std": [1, 0, 1]}, "std must be above 0"),
+        ({"mean": [1, 2, 10**400]}, "mean must be a finite number"),
+        ({"std": [1, 0, 1]}, "std must be 1e-06 or more"),
+        ({"std": [1, 1e-40, 1]}, "std must be 1e-06 or more"),
         ({"std": None}, "mean and std are needed"),
         ({"sha256": "12"}, "sha256 must be 64 hexadecimal digits"),
         ({"size": [0, 3]}, "size has the shape"),
@@ -250,6 +273,16 @@ def test_a_map_of_a_file_with_channels_last_must_name_its_axes(tmp_path):
         spec_of(declare(tmp_path, model, outputs={"deep": "deep"}))
     mean = spec_of(declare(tmp_path, model, outputs={"features": "mean"})).declaration
     assert mean.output("features").shape == (1, 1, 80)
+
+
+def test_a_map_with_channels_last_in_a_file_with_channels_first_must_name_its_axes(tmp_path):
+    size = (96, 128)
+    model = network(more=[node("Transpose", ["deep"], "last", perm=[0, 2, 3, 1])])
+    with pytest.raises(ParameterError, match=r"axes \(1, 24, 32, 80\) of layer last"):
+        choose(declare(tmp_path, model, outputs={"last": "last"}), size=size)
+    outputs = {"last": {"tensor": "last", "layout": "NHWC"}, "deep": "deep"}
+    backbone, _ = choose(declare(tmp_path, model, outputs=outputs), size=size)
+    assert backbone.record.shapes(size) == {"deep": (24, 32, 80), "last": (24, 32, 80)}
 
 
 def test_layers_are_the_declared_outputs_else_the_file_s_and_tensors_asked_for(tmp_path):

@@ -113,6 +113,24 @@ def test_one_image_that_does_not_fit_is_an_error_that_says_what_to_do(
         extract(folder, tmp_path / "x.h5", **OPTIONS)
 
 
+def test_a_batch_is_halved_also_if_a_shorter_message_hides_the_reason(
+    folder, tmp_path, monkeypatch, caplog
+):
+    sizes = []
+
+    class Shortening(SmallMemory):
+        def embed(self, images):
+            sizes.append(len(images))
+            try:
+                return super().embed(images)
+            except RuntimeError as error:
+                raise EngineError("the engine failed") from error
+
+    use_backbone(monkeypatch, lambda names: Shortening(PixelBackbone(names), 3, FULL))
+    assert extract(folder, tmp_path / "x.h5", **OPTIONS).computed == 32
+    assert_halved(sizes, caplog)
+
+
 def test_an_error_that_is_not_about_memory_is_not_tried_again(folder, tmp_path, monkeypatch):
     calls = []
 

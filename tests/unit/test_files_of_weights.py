@@ -125,6 +125,14 @@ def test_what_stands_for_a_function_can_not_be_changed(read, function, attribute
     refused(read, b"\x80\x02" + name(*function) + fragment(attributes) + b"b.", "attribute")
 
 
+def test_a_tensor_can_not_be_changed_after_it_was_checked():
+    of = storage("0", 24)
+    fields = of + b"".join(fragment(value) for value in (0, (4,), (-1,)))  # values before the file
+    changed = tensor(of, (4,), (1,)) + b"](" + fields + b"eb"
+    content = whole_file({"a": changed}, {"0": KERNEL.reshape(-1)})
+    refused(read_state_dict, content, "not the expected file of weights, or damaged")
+
+
 @pytest.mark.parametrize(
     "content",
     [b"", b"\x80\x02N.", b"PK\x03\x04" + b"\0" * 50, os.urandom(200), torch_file(ARRAYS)[:90]],

@@ -39,6 +39,7 @@ def test_a_plain_file_passes():
         (layer("StringLookup", vocabulary="/etc/passwd"), "keras.layers.StringLookup"),
         (layer("Popen", module="subprocess", args=["touch", "x"]), "subprocess.Popen"),
         (layer("Conv2D", module="my.layers"), "my.layers.Conv2D"),
+        (layer("Conv2D", module=["keras"]), "['keras'].Conv2D"),
         (layer("Conv2D", registered="evil>Conv2D"), "registered as evil>Conv2D"),
         (conv(activation={"class_name": "function", "module": "os", "config": "system"}), "system"),
         (
@@ -63,6 +64,18 @@ def test_an_object_that_is_no_layer_for_images_is_refused(entry, said):
 def test_an_object_in_a_network_in_the_network_is_refused():
     inner = {**network(LAMBDA), "compile_config": None}
     assert "keras.layers.Lambda" in refused(keras_file(network(inner)))
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        "mixed_float16",
+        {"module": "keras", "class_name": "DTypePolicy", "config": {"name": "mixed_float16"}},
+    ],
+)
+def test_a_layer_that_does_not_compute_in_float32_is_refused(dtype):
+    said = refused(keras_file(network(conv(dtype=dtype))))
+    assert "computes in mixed_float16, expected float32" in said
 
 
 @pytest.mark.parametrize(
@@ -97,35 +110,40 @@ def test_a_damaged_file_is_refused(cut):
 
 
 def _soft(file):
-    file["vars"] = h5py.SoftLink("/layers")
+    file["more"] = h5py.SoftLink("/layers")
 
 
 def _external_link(file):
-    file["vars"] = h5py.ExternalLink("/etc/passwd", "/")
+    file["more"] = h5py.ExternalLink("/etc/passwd", "/")
 
 
 def _external_values(file):
-    file.create_dataset("vars", (4,), np.uint8, external=[("/etc/passwd", 0, 4)])
+    file.create_dataset("more", (4,), np.uint8, external=[("/etc/passwd", 0, 4)])
 
 
 def _virtual_values(file):
     layout = h5py.VirtualLayout((4,), np.uint8)
     layout[:] = h5py.VirtualSource("other.h5", "values", (4,))
-    file.create_virtual_dataset("vars", layout)
+    file.create_virtual_dataset("more", layout)
+
+
+def _texts(file):
+    file.create_dataset("vars", (4,), h5py.string_dtype())
 
 
 def _many_bytes(file):
-    file.create_dataset("vars", (2**34,), np.uint8, chunks=(2**20,))
+    file.create_dataset("more", (2**34,), np.uint8, chunks=(2**20,))
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (_soft, "a link at /vars"),
-        (_external_link, "a link at /vars"),
+        (_soft, "a link at /more"),
+        (_external_link, "a link at /more"),
         (_external_values, "in another file"),
         (_virtual_values, "in another file"),
         (_many_bytes, "bytes of values"),
+        (_texts, "other values than numbers at /vars"),
     ],
 )
 def test_weights_that_lead_out_of_the_file_are_refused(change, said):

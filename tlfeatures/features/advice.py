@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tlfeatures.machine import Cores, Processor
 
 _SMALL_BACKBONE = "efficientnet-lite0"
-_SIZE = (224, 224)
+_SIZE = (224, 224)  # of images in pixels; speeds at other sizes aren't comparable
 _LAYERS = {_SMALL_BACKBONE: "features", "vgg16": "block5_pool"}
 
 

@@ -327,6 +327,9 @@ class EmbeddingRun(Generic[Key]):
             yield key, result.pixels if result.pixels.ndim == 4 else result.pixels[None]
 
 
-def _is_out_of_memory(error: Exception) -> bool:
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error, or the one that it was raised from and may shorten, says so."""
     text = f"{type(error).__name__} {error}".lower().replace("_", "").replace(" ", "")
-    return any(word in text for word in _OUT_OF_MEMORY)
+    if any(word in text for word in _OUT_OF_MEMORY):
+        return True
+    return error.__cause__ is not None and _is_out_of_memory(error.__cause__)

@@ -136,8 +136,10 @@ def choose_backbone(settings: Settings, old: Spec | None = None) -> Chosen:
     network, known = None, None
     if old is not None and declaration is not None and named == old.backbone:
         known = DeclaredBackbone.of(old, declaration)
-        if settings.weights or not {layer.partition(".")[0] for layer in layers} <= known.layers:
-            network = reopen_network(old, declaration, settings.weights)
+        other_seed = settings.random_state is not None and old.weights == RANDOM
+        new_layers = {layer.partition(".")[0] for layer in layers} - known.layers
+        if settings.weights or other_seed or new_layers:
+            network = reopen_network(old, declaration, settings.weights, settings.random_state)
     elif named in NAMED or is_file_name(named):
         network = open_network(named, settings.weights, settings.random_state)
     size = settings.size

@@ -43,8 +43,9 @@ class Spec:
         `imagenet`, `random`, `none` or the path of a file. Not compared: the hash decides.
     weights_sha256 : str or None
         Hash over the bytes of the convolution tensors in layer order (kernel, then bias), so
-        that one set of weights has one hash whatever file it came in. For a declared backbone: the
-        hash of its ONNX file.
+        that one set of weights has one hash whatever file it came in. For a network of
+        `keras.applications`: the same over all of its weights, as float32. For an ONNX or `.keras`
+        file: the hash of the file.
     top_sha256 : str or None
         The same over the tensors of the fully connected layers, where an embedding needs them.
     random_state : int or None

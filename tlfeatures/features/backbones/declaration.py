@@ -9,27 +9,33 @@ from __future__ import annotations
 
 import functools
 import json
-import math
-import re
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from tlfeatures.errors import FormatError
+from tlfeatures.features.backbones.declaration_values import (
+    choice_of,
+    colours_of,
+    first_of,
+    known_keys,
+    name_of,
+    number_of,
+    prefix_of,
+    shape_of,
+    shortened,
+    similarity_of,
+    text_of,
+)
 from tlfeatures.features.backbones.network import Shape, Shapes
 from tlfeatures.features.backbones.record import Backbone, Preprocessing, default_pool
 
-FORMATS = ("onnx", "keras_application", "keras_file", "keras_hub")
+FORMATS = ("onnx", "keras_application", "keras_file")
 LAYOUTS = ("NCHW", "NHWC")
 TOKENS = "tokens"  # in place of a layout: (tokens, values) for each image
 COLOURS = ("RGB", "BGR")
 NUMBERS = ("float32", "uint8")
 
 MOST_OUTPUTS = 32
-MOST_FIRST = 64  # values of a check vector
-MOST_VALUES = 2**29  # of a tensor
-_LONGEST_NAME, _LONGEST_TEXT = 64, 200  # characters; the spec is an attribute of at most 64 kB
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
 @dataclass(frozen=True)
@@ -92,7 +98,7 @@ class Declaration:
     Attributes
     ----------
     name : str
-    format : {"onnx", "keras_application", "keras_file", "keras_hub"}
+    format : {"onnx", "keras_application", "keras_file"}
         What the network is: a file, or a network of a library.
     network : str
         Name of the network in its library; empty for a file.
@@ -217,103 +223,6 @@ def _record(declaration: Declaration) -> Backbone:
     )
 
 
-# ---- values that a declaration may have; each function raises ValueError
-
-
-def name_of(value: Any, kind: str) -> str:
-    """Check a name that becomes a part of an embedding's name or of a message."""
-    if not isinstance(value, str) or not _NAME.fullmatch(value) or len(value) > _LONGEST_NAME:
-        raise ValueError(
-            f"{kind} must be up to {_LONGEST_NAME} letters, digits, _ and -, got {_short(value)}"
-        )
-    return value
-
-
-def text_of(value: Any, kind: str) -> str:
-    """Check a text on one line, which may be empty."""
-    if not isinstance(value, str) or len(value) > _LONGEST_TEXT or not value.isprintable():
-        raise ValueError(
-            f"{kind} must be a text of one line, up to {_LONGEST_TEXT} characters, got "
-            f"{_short(value)}"
-        )
-    return value
-
-
-def choice_of(value: Any, kind: str, choices: tuple[str, ...]) -> str:
-    """Check a value of a few possible ones."""
-    if value not in choices:
-        raise ValueError(f"{kind} must be {' or '.join(choices)}, got {_short(value)}")
-    return str(value)
-
-
-def number_of(value: Any, kind: str) -> float:
-    """Check a finite number."""
-    if type(value) not in (int, float) or not math.isfinite(value):
-        raise ValueError(f"{kind} must be a finite number, got {_short(value)}")
-    return float(value)
-
-
-def colours_of(value: Any, kind: str, *, positive: bool = False) -> tuple[float, float, float]:
-    """Check one number for each of three colours."""
-    values = list(value) if isinstance(value, list | tuple) else []
-    if len(values) != 3:
-        raise ValueError(f"{kind} must be 3 numbers on the scale 0 to 255, got {_short(value)}")
-    numbers = [number_of(item, kind) for item in values]
-    if positive and min(numbers) <= 0:
-        raise ValueError(f"{kind} must be above 0, got {_short(value)}")
-    return numbers[0], numbers[1], numbers[2]
-
-
-def similarity_of(value: Any) -> float:
-    """Check a least similarity of near-duplicates."""
-    number = number_of(value, "near_duplicate")
-    if not 0 < number <= 1:
-        raise ValueError(f"near_duplicate must be above 0 and at most 1, got {number:g}")
-    return number
-
-
-def prefix_of(value: Any, tokens: int) -> int:
-    """Check a number of prefix tokens; `tokens` is the number of all tokens."""
-    if type(value) is not int or not 0 <= value < tokens:
-        raise ValueError(f"prefix must be a whole number from 0 to {tokens - 1}, got {value!r}")
-    return value
-
-
-def shape_of(value: Any, lengths: tuple[int, ...], kind: str) -> Shape:
-    """Check a shape of positive whole numbers."""
-    values = tuple(value) if isinstance(value, list | tuple) else ()
-    whole = all(type(item) is int and item > 0 for item in values)
-    if len(values) not in lengths or not whole or math.prod(values) > MOST_VALUES:
-        raise ValueError(f"{kind} has the shape {_short(value)}")
-    return values
-
-
-def first_of(value: Any) -> tuple[float, ...]:
-    """Check the first values of a check vector."""
-    values = value if isinstance(value, list | tuple) else ()
-    if not 0 < len(values) <= MOST_FIRST:
-        raise ValueError(f"check: first must be 1 to {MOST_FIRST} numbers, got {_short(value)}")
-    return tuple(number_of(item, "check: first") for item in values)
-
-
-def known_keys(data: Any, kind: str, known: Mapping[str, Any] | set[str]) -> dict[str, Any]:
-    """Check that it is a JSON object with no other keys than the known ones."""
-    if not isinstance(data, dict):
-        raise ValueError(f"{kind} must be a JSON object, got {_short(data)}")
-    unknown = sorted(map(str, set(data) - set(known)))
-    if unknown:
-        raise ValueError(
-            f"{kind} has the unknown key {_short(unknown[0])}; known are: "
-            f"{', '.join(sorted(known))}"
-        )
-    return data
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."
-
-
 def _parsed(data: Any) -> Declaration:
     known_keys(data, "it", {field.name for field in fields(Declaration)})
     outputs = tuple(_output(item) for item in data["outputs"])
@@ -321,7 +230,7 @@ def _parsed(data: Any) -> Declaration:
     if not 0 < len(layers) <= MOST_OUTPUTS or len(set(layers)) < len(layers):
         raise ValueError("its outputs are none, too many, or have a name twice")
     if data["default_layer"] not in layers:
-        raise ValueError(f"there is no layer {_short(data['default_layer'])}")
+        raise ValueError(f"there is no layer {shortened(data['default_layer'])}")
     mean, std, check = data["mean"], data["std"], data["check"]
     limit = data["near_duplicate"]
     return Declaration(
@@ -360,7 +269,7 @@ def _output(data: Any) -> Output:
 def _check(data: Any, layers: list[str]) -> CheckVector:
     known_keys(data, "check", {field.name for field in fields(CheckVector)})
     if data["layer"] not in layers:
-        raise ValueError(f"check: there is no layer {_short(data['layer'])}")
+        raise ValueError(f"check: there is no layer {shortened(data['layer'])}")
     height, width = shape_of(data["size"], (2,), "check: the image")
     return CheckVector(
         data["layer"], (height, width), number_of(data["norm"], "norm"), first_of(data["first"])

@@ -15,7 +15,7 @@ def check_hdf5(content: bytes, title: str) -> set[str]:
     """Check that an HDF5 file holds all of its values itself.
 
     Links to other files or other places, datasets whose values are in other files, virtual
-    datasets, and datasets of 8 GB in total are refused.
+    datasets, datasets of other values than numbers, and datasets of 8 GB in total are refused.
 
     Parameters
     ----------
@@ -64,6 +64,8 @@ def _check_group(file: Any) -> None:
             elif isinstance(item, h5py.Dataset):
                 if item.external or item.is_virtual:
                     raise WeightsError(f"keeps the values of {place} in another file")
+                if item.dtype.hasobject:  # values of any length: many may be the same large one
+                    raise WeightsError(f"has other values than numbers at {place}")
                 total += item.size * item.dtype.itemsize if item.size else 0
                 if total > _MOST_BYTES:
                     raise WeightsError(f"has more than {_MOST_BYTES:,} bytes of values")

@@ -78,6 +78,8 @@ _CLASSES = {
     **_of("keras.src.applications.convnext", "LayerScale"),
     **_of("keras.src.applications.inception_resnet_v2", "CustomScaleLayer"),
 }
+_POLICIES = ("DTypePolicy", "FloatDTypePolicy")
+_FLOAT32 = "float32"
 _VALUES = {"__keras_tensor__", "__tensor__", "__numpy__", "__slice__", "__ellipsis__"}
 
 
@@ -174,11 +176,30 @@ def _check_value(value: Any) -> None:
     elif isinstance(name, str) and name in _VALUES:
         allowed = "spec_name" not in value
     else:
-        allowed = isinstance(name, str) and (module, name) in _CLASSES and own_name
+        texts = isinstance(name, str) and isinstance(module, str)
+        allowed = texts and (module, name) in _CLASSES and own_name
     if not allowed:
         place = f"{module}.{name}" if module else str(name)
         own = f" (registered as {str(registered)[:60]})" if not own_name else ""
         raise WeightsError(
             f"has the object {place[:100]}{own}, which tlfeatures doesn't load from a file: only "
             "Keras's own layers for images are allowed, and no optimizer"
+        )
+    _check_precision(value)
+
+
+def _check_precision(value: dict[str, Any]) -> None:
+    """Refuse a layer of another precision: the spec would say float32 all the same."""
+    config, kind = value.get("config"), value["class_name"]
+    if not isinstance(config, dict):
+        return
+    precision: Any = _FLOAT32
+    if kind in _POLICIES:
+        precision = config.get("name")
+    elif value.get("module") == "keras.layers" and kind != "InputLayer":
+        precision = config.get("dtype")
+    if isinstance(precision, str) and precision != _FLOAT32:
+        raise WeightsError(
+            f"computes in {precision[:40]}, expected {_FLOAT32}: set the dtype_policy of each "
+            f"layer to {_FLOAT32}, and save the network again"
         )

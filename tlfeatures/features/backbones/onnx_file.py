@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tlfeatures.errors import WeightsError
-from tlfeatures.features.backbones.declaration import MOST_VALUES
+from tlfeatures.features.backbones.declaration_values import MOST_VALUES
 from tlfeatures.files import reason_of
 from tlfeatures.names import some_of
 
@@ -75,7 +75,7 @@ def read_network(
     Raises
     ------
     WeightsError
-        If there is no such file, it has another hash, or it is too large.
+        If there is no such file, it has another hash, or it is empty or too large.
     """
     expected = "" if sha256 is None else f" (sha256 {sha256})"
     if not path.is_file():
@@ -88,6 +88,8 @@ def read_network(
             content = file.read(MOST_BYTES + 1)
     except OSError as error:
         raise WeightsError(f"{path} can't be read: {reason_of(error)}") from error
+    if not content:
+        raise WeightsError(f"{path} is empty, expected a {ending} file")
     if len(content) > MOST_BYTES:
         raise WeightsError(f"{path} has more than {MOST_BYTES:,} bytes, expected a {ending} file")
     found = hashlib.sha256(content).hexdigest()
@@ -191,10 +193,10 @@ class OnnxFile:
         import onnx
 
         try:
-            known = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+            known = onnx.shape_inference.infer_shapes(model, data_prop=True)
         except Exception as error:  # errors of the C++ library
             raise self._error("its shapes contradict each other, or the size of images") from error
-        for item in (*known.value_info, *known.output):
+        for item in _stated_shapes(known):
             count = math.prod(max(axis.dim_value, 1) for axis in item.type.tensor_type.shape.dim)
             if count > MOST_VALUES:
                 # The model may have put a prefix before the names of the file.
@@ -285,6 +287,17 @@ def _parts(model: Any) -> Iterator[Any]:
         for attribute in node.attribute:
             yield from _tensors(attribute)
             waiting += [attribute.g, *attribute.graphs]
+
+
+def _stated_shapes(model: Any) -> Iterator[Any]:
+    """Give the shapes of the tensors of a model, those inside of branches and loops too."""
+    waiting: list[Any] = [model.graph]
+    while waiting:
+        graph = waiting.pop()
+        yield from (*graph.value_info, *graph.output)
+        for node in graph.node:
+            for attribute in node.attribute:
+                waiting += [attribute.g, *attribute.graphs]
 
 
 def _tensors(attribute: Any) -> Collection[Any]:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.errors import FormatError
-from tlfeatures.features.backbones.declaration import text_of
+from tlfeatures.features.backbones.declaration_values import text_of
 from tlfeatures.features.backbones.record import Backbone
 
 Ranges = tuple[tuple[str, float], ...]

@@ -20,6 +20,7 @@ from tlfeatures.features.backbones.weights import (
     RANDOM,
     checked_source,
     load_weights,
+    read_weights,
 )
 from tlfeatures.features.engines.choose import ENGINES, check_engine, check_loads
 from tlfeatures.features.engines.engine import DEVICES, Engine, LoadedBackbone
@@ -145,9 +146,10 @@ def _spec_weights(backbone: Backbone, spec: Spec, names: Sequence[str], source: 
         file = Path(source).expanduser()
         content, file_sha256 = read_network(file, backbone.name, spec.weights_sha256, ".keras")
         return Weights({}, file_sha256, None, content)
+    if backbone.declared_format == "keras_hub":
+        return Weights({}, str(spec.weights_sha256), None)
     if backbone.declared_format is not None:  # of Keras, whose engine compares the hash
-        content = b"" if source in (IMAGENET, RANDOM) else Path(source).expanduser().read_bytes()
-        return Weights({}, str(spec.weights_sha256), None, content)
+        return Weights({}, str(spec.weights_sha256), None, read_weights(source))
     if source != RANDOM and not Path(source).is_file():
         # The published tensors are the same from wherever they come.
         source = IMAGENET if backbone.is_published(spec.weights_sha256) else source
@@ -169,10 +171,11 @@ def _spec_weights(backbone: Backbone, spec: Spec, names: Sequence[str], source: 
 def _onnx_path(spec: Spec, source: str) -> Path:
     """Return the path of the file; that of a named network may be made of a package first."""
     path, named = Path(source).expanduser(), NAMED.get(spec.backbone)
-    if named is None or named.recipe is None or path.is_file():
+    if named is None or named.recipe is None:
         return path
     is_same = spec.weights_sha256 == named.recipe.onnx_sha256
-    return obtain(named) if source == IMAGENET or is_same else path
+    is_missing = is_same and not path.is_file()
+    return obtain(named) if source == IMAGENET or is_missing else path
 
 
 def _check_possible(spec: Spec) -> None:

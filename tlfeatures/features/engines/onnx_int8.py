@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.errors import ParameterError
-from tlfeatures.features.backbones.declaration import text_of
+from tlfeatures.features.backbones.declaration_values import text_of
 from tlfeatures.features.backbones.onnx_file import OnnxFile
 from tlfeatures.features.backbones.quantization import (
     MOST_CHARACTERS,

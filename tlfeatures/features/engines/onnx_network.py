@@ -14,15 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.errors import ParameterError
-from tlfeatures.features.backbones.declaration import (
-    TOKENS,
-    CheckVector,
-    Declaration,
-    Output,
-    name_of,
-    text_of,
-)
+from tlfeatures.features.backbones.declaration import TOKENS, CheckVector, Declaration, Output
 from tlfeatures.features.backbones.declaration_file import DeclarationFile, Wanted
+from tlfeatures.features.backbones.declaration_values import name_of, text_of
 from tlfeatures.features.backbones.onnx_file import OnnxFile, read_network
 from tlfeatures.features.engines.check_vector import check_image, first_values, warn_of_no_check
 from tlfeatures.features.engines.choose import DECLARED, check_engine
@@ -30,6 +24,8 @@ from tlfeatures.features.engines.declared import DeclaredBackbone, few_enough
 from tlfeatures.features.engines.declared_graph import check_row, verify_check
 from tlfeatures.features.engines.onnxruntime_engine import OneImage, first_row
 from tlfeatures.names import unknown_name
+
+_PADDING = 8  # pixels by which the sides of a feature map may differ from those of the image
 
 
 class OnnxNetwork:
@@ -97,7 +93,7 @@ class OnnxNetwork:
         draft = self._draft()
         network = OneImage(self._file, draft, [item.tensor for item in wanted], size)
         values = network.run(check_image(size))
-        outputs = [self._output(item, values[item.tensor]) for item in wanted]
+        outputs = [self._output(item, values[item.tensor], size) for item in wanted]
         depths = self._file.depths
         outputs.sort(key=lambda output: depths[output.tensor])
         draft = replace(
@@ -187,7 +183,7 @@ class OnnxNetwork:
                 f"give the tensor {tensor[:60]!r} a name of letters, digits, _ and - in outputs"
             ) from error
 
-    def _output(self, wanted: Wanted, value: NDArray[Any]) -> Output:
+    def _output(self, wanted: Wanted, value: NDArray[Any], size: tuple[int, int]) -> Output:
         layer, tensor, layout = wanted.layer, wanted.tensor, wanted.layout
         if not np.issubdtype(value.dtype, np.floating):
             raise self._error(f"layer {layer} has numbers of {value.dtype}, expected float32")
@@ -202,11 +198,11 @@ class OnnxNetwork:
                 f'"{layer}": {{"tensor": "{tensor}", "kind": "tokens", "prefix": 1}} in outputs, '
                 "where prefix is the number of tokens before those of the patches"
             )
-        layout = layout or self._layout_of(value.shape)
+        layout = layout or self._layout_of(value.shape, size)
         if layout is None:
             raise self._error(
-                f"the file takes NHWC, so say how the axes {value.shape} of layer {layer} are "
-                f'meant: "{layer}": {{"tensor": "{tensor}", "layout": "NCHW"}}, or NHWC'
+                f"it is unclear which of the axes {value.shape} of layer {layer} has the channels: "
+                f'write "{layer}": {{"tensor": "{tensor}", "layout": "NCHW"}} in outputs, or NHWC'
             )
         axes = (2, 3, 1) if layout == "NCHW" else (1, 2, 3)
         return Output(layer, tensor, layout, tuple(value.shape[axis] for axis in axes))
@@ -225,14 +221,17 @@ class OnnxNetwork:
             )
         return Output(wanted.layer, wanted.tensor, TOKENS, value.shape[1:], wanted.prefix)
 
-    def _layout_of(self, shape: Sequence[int]) -> str | None:
+    def _layout_of(self, shape: Sequence[int], size: tuple[int, int]) -> str | None:
         """Return the layout of a feature map, or None if it is unclear.
 
         ONNX's convolutions have channels first. A network that was exported from TensorFlow takes
-        images with channels last, and transposes them and some of its feature maps.
+        images with channels last, and transposes them and some of its feature maps. Transformers
+        with windows, such as Swin, take channels first, and have feature maps with channels last.
         """
-        if self._layout == "NCHW" or tuple(shape[2:]) == (1, 1):
+        if tuple(shape[2:]) == (1, 1):
             return "NCHW"
+        if self._layout == "NCHW":
+            return "NCHW" if _has_proportions(shape[2:], size) else None
         return "NHWC" if tuple(shape[1:3]) == (1, 1) else None
 
     def _draft(self) -> Declaration:
@@ -257,3 +256,11 @@ class OnnxNetwork:
 
     def _error(self, reason: str) -> ParameterError:
         return ParameterError(f"the declaration of backbone {self._declared.name}: {reason}")
+
+
+def _has_proportions(sides: Sequence[int], size: tuple[int, int]) -> bool:
+    """Whether two axes may be height and width of a feature map of images of a size."""
+    (height, width), (image_height, image_width) = sides, size
+    # Paddings add or remove a few pixels.
+    most = _PADDING * (image_height + image_width)
+    return abs(height * image_width - width * image_height) <= most

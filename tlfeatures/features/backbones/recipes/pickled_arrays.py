@@ -32,7 +32,7 @@ def read_arrays(content: bytes, origin: str) -> dict[str, list[NDArray[np.float3
     data = DataUnpickler(content, _NAMES, origin).read()
     try:
         return {str(name): [_array(item) for item in items] for name, items in data.items()}
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
         raise damaged(origin, error) from error
 
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import collections
 import math
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,20 +52,20 @@ def read_state_dict(content: bytes, origin: str) -> dict[str, NDArray[Any]]:
     try:
         values = _values(reader.rest(), keys, _types(tensors))
         return {str(name): _array(tensor, values) for name, tensor in tensors.items()}
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
         raise damaged(origin, error) from error
 
 
-@dataclass(frozen=True, slots=True)
-class _Storage:
+class _Storage(NamedTuple):
     """What a persistent id states: type of the values, and key."""
 
     dtype: str
     key: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Tensor:
+class _Tensor(NamedTuple):
+    """What a tensor is; a tuple, as a pickle could set the fields of a frozen dataclass."""
+
     storage: _Storage
     offset: int
     shape: tuple[int, ...]

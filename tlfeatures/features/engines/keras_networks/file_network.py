@@ -12,9 +12,13 @@ from tlfeatures.features.backbones.declaration_file import DeclarationFile, Want
 from tlfeatures.features.backbones.onnx_file import read_network
 from tlfeatures.features.engines.check_vector import first_values, warn_of_no_check
 from tlfeatures.features.engines.declared import DeclaredBackbone
-from tlfeatures.features.engines.keras_declare import declare, draft_output
-from tlfeatures.features.engines.keras_declared import verify_check
-from tlfeatures.features.engines.keras_files import load_keras_file
+from tlfeatures.features.engines.keras_networks.declare import (
+    declare,
+    draft_output,
+    refuse_effects_of_batch,
+)
+from tlfeatures.features.engines.keras_networks.declared import verify_check
+from tlfeatures.features.engines.keras_networks.load_file import load_keras_file
 from tlfeatures.features.engines.keras_start import keras_settings
 from tlfeatures.names import unknown_name
 
@@ -78,8 +82,8 @@ class KerasFile:
         Raises
         ------
         ParameterError
-            If the network takes no images of this size, or a layer is missing or can't be an
-            embedding.
+            If the network takes no images of this size, a layer is missing or can't be an
+            embedding, or the features of an image depend on the other images of its batch.
         WeightsError, EngineError
             If the network can't run, or its check vector differs.
         """
@@ -93,6 +97,7 @@ class KerasFile:
         with keras_settings("float32"):
             facts = self._facts(self._declared.default_layer or drafts[0].layer)
             declaration = self._checked(declare(self._network, facts, drafts, size))
+            refuse_effects_of_batch(self._network, declaration, size)
         return DeclaredBackbone(declaration, str(self._path), self._sha256)
 
     def _takes(self, size: tuple[int, int]) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -52,15 +53,34 @@ def layer_of(network: keras.Model, output: Output) -> Any:
     Raises
     ------
     EngineError
-        If another layer is at this position, as in another version of Keras.
+        If the network has fewer layers, as in another version of Keras.
     """
-    position = int(output.tensor)
+    position = int(output.tensor) if output.tensor.isdecimal() else len(network.layers)
     if position >= len(network.layers):
         raise EngineError(
             f"this version of Keras builds {len(network.layers)} layers, and layer {output.layer} "
-            f"was number {position}: use the version that computed the embeddings"
+            f"was number {output.tensor[:20]}: use the version that computed the embeddings"
         )
     return network.layers[position]
+
+
+def check_names(network: keras.Model, outputs: Sequence[Output]) -> None:
+    """Compare the canonical names of layers with those of declared outputs.
+
+    Raises
+    ------
+    EngineError
+        If another layer is at the position of an output, as in another version of Keras.
+    """
+    names = canonical_names(network)
+    for output in outputs:
+        layer_of(network, output)
+        name = names[int(output.tensor)]
+        if name != output.layer:
+            raise EngineError(
+                f"this version of Keras builds the layer {name} where {output.layer} was: use the "
+                "version that computed the embeddings"
+            )
 
 
 def tensor_of(layer: Any) -> Any:

@@ -12,22 +12,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tlfeatures.errors import ParameterError
-from tlfeatures.features.backbones.declaration import (
-    TOKENS,
-    CheckVector,
-    Declaration,
-    Output,
-    name_of,
-)
+from tlfeatures.features.backbones.declaration import TOKENS, CheckVector, Declaration, Output
+from tlfeatures.features.backbones.declaration_values import name_of
 from tlfeatures.features.engines.check_vector import check_image
 from tlfeatures.features.engines.declared import few_enough
-from tlfeatures.features.engines.keras_declared import check_row, run
+from tlfeatures.features.engines.keras_networks.declared import check_row, run
 
 if TYPE_CHECKING:
     import keras
 
 _DIGITS = 7  # significant digits of a check vector, as float32 has them
 _FIRST = 8  # values of a check vector
+_NEAR = 1e-2  # of a row's length; a batch may be summed in another order, and rounded to 10 bits
 
 
 def draft_output(layer: str, position: int, layout: str | None = None, prefix: int = 0) -> Output:
@@ -36,7 +32,11 @@ def draft_output(layer: str, position: int, layout: str | None = None, prefix: i
 
 
 def declare(
-    network: keras.Model, facts: Declaration, drafts: Sequence[Output], size: tuple[int, int]
+    network: keras.Model,
+    facts: Declaration,
+    drafts: Sequence[Output],
+    size: tuple[int, int],
+    patches: int | None = None,
 ) -> Declaration:
     """Complete a declaration with its outputs and the check vector of its default layer.
 
@@ -50,6 +50,8 @@ def declare(
         Without shapes, the default layer among them.
     size : (int, int)
         Height and width in pixels.
+    patches : int, optional
+        Number of patches of a vision transformer: its layers are tokens, those of the patches last.
 
     Raises
     ------
@@ -59,13 +61,48 @@ def declare(
     ordered = few_enough(tuple(sorted(drafts, key=lambda output: int(output.tensor))))
     tensors = run(network, check_image(size)[None], facts.preprocessing, ordered)
     outputs = tuple(
-        _output(draft, tuple(tensor.shape), facts.name)
+        _output(_with_prefix(draft, tuple(tensor.shape), patches), tuple(tensor.shape), facts.name)
         for draft, tensor in zip(ordered, tensors, strict=True)
     )
     values = dict(zip((output.layer for output in outputs), tensors, strict=True))
     default = next(output for output in outputs if output.layer == facts.default_layer)
     check = _check(values[default.layer], default, size)
     return replace(facts, outputs=outputs, check=check)
+
+
+def _with_prefix(draft: Output, shape: tuple[int, ...], patches: int | None) -> Output:
+    """Count the tokens before those of the patches."""
+    if patches is None or len(shape) != 3 or shape[1] < patches:
+        return draft
+    return replace(draft, layout=TOKENS, prefix=shape[1] - patches)
+
+
+def refuse_effects_of_batch(
+    network: keras.Model, declaration: Declaration, size: tuple[int, int]
+) -> None:
+    """Refuse a network whose features of an image depend on the other images, or on chance.
+
+    Such a network was saved with layers that are always in training mode.
+
+    Raises
+    ------
+    ParameterError
+        If the check image has other features in a batch than alone.
+    """
+    image = check_image(size)
+    images = np.stack([image, np.zeros_like(image)])
+    parts = (images, images[:1])
+    together, alone = (
+        run(network, part, declaration.preprocessing, declaration.outputs) for part in parts
+    )
+    for output, *tensors in zip(declaration.outputs, together, alone, strict=True):
+        rows, expected = (check_row(tensor, output) for tensor in tensors)
+        if not np.linalg.norm(rows - expected) <= _NEAR * np.linalg.norm(expected):
+            raise ParameterError(
+                f"layer {output.layer} of {declaration.name} has other values for an image in a "
+                "batch than for the image alone: build the network without training=True, and "
+                "save it again"
+            )
 
 
 def _output(draft: Output, shape: tuple[int, ...], backbone: str) -> Output:
