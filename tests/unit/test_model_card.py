@@ -185,6 +185,11 @@ KERAS = {"declaration": {"format": "keras_application"}}
             ["ResNet50 of Keras. Source: mine; licence: MIT.", "sha256 of the weights: `00ff`"],
         ),
         ("resnet50", {**KERAS, "weights": "/home/me/mine.h5"}, ["doesn't know their licence"]),
+        (
+            "dino",
+            {"declaration": {"format": "keras_hub"}},
+            ["of keras_hub. Source: mine; licence: MIT.", "sha256 of the weights: `00ff`"],
+        ),
         ("later", {"declaration": {"format": "newer"}}, ["sha256 of the weights: `00ff`"]),
     ],
 )

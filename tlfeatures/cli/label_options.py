@@ -18,7 +18,8 @@ embedding_option = click.option(
     help="Embedding to use, by its layer and pooling. A+B joins several embeddings into one "
     "vector; each is scaled to length 1. With several files, write the file of each part: "
     "FIRST.h5:A+SECOND.h5:B. `tlfeatures info FILE.h5` lists the embeddings.  "
-    f"[default: the only one, or {_BACKBONE.default_embedding}]",
+    f"[default: the only one, or the default of the backbone: {_BACKBONE.default_embedding} of "
+    f"{_BACKBONE.name}]",
 )
 variants_option = click.option(
     "--variants",

@@ -96,6 +96,8 @@ def _weights(spec: Facts) -> Iterator[str]:
         yield f"{backbone.credit(link=True)}."
     elif _is_named(spec, declaration):
         yield f"{NAMED[spec['backbone']].title}. {_source_and_licence(spec['declaration'])}."
+    elif declaration is not None and declaration["format"] == "keras_hub":
+        yield f"An encoder of images of keras_hub. {_source_and_licence(declaration)}."
     elif declaration is not None and declaration["format"] in ("onnx", "keras_file"):
         yield (
             "A network of the user's own. This program doesn't check what they declared. "

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from tlfeatures.names import counted, some_of
 
-RANDOM_WEIGHTS = "The backbone has RANDOM weights: it has learned nothing from ImageNet."
+RANDOM_WEIGHTS = "A backbone has RANDOM weights: it has learned nothing from ImageNet."
 
 _SPLITS = {"val": "fitted on train, tested on val", "test": "fitted on train, tested on test"}
 

@@ -29,7 +29,7 @@ from tlfeatures.features.backbones.declaration_values import (
 from tlfeatures.features.backbones.network import Shape, Shapes
 from tlfeatures.features.backbones.record import Backbone, Preprocessing, default_pool
 
-FORMATS = ("onnx", "keras_application", "keras_file")
+FORMATS = ("onnx", "keras_application", "keras_file", "keras_hub")
 LAYOUTS = ("NCHW", "NHWC")
 TOKENS = "tokens"  # in place of a layout: (tokens, values) for each image
 COLOURS = ("RGB", "BGR")

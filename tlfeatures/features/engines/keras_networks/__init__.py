@@ -3,4 +3,7 @@
 Networks of `keras.applications`, users' `.keras` files and presets of keras_hub. One module opens
 each kind, `declare.py` finds their layers and check vector, and `declared.py` loads them for the
 engine.
+
+In: a name, a file or a preset, and a size of images. Out: a `Declaration` with the hash of the
+weights, and the loaded network.
 """
