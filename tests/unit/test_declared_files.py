@@ -106,6 +106,10 @@ HOSTILE = {
         lambda: network(more=[node("Run", ["mean"], "x", domain="evil")]),
         "its operator 'Run' is of the domain 'evil'",
     ),
+    "random": (
+        lambda: network(more=[node("RandomNormalLike", ["features"], "x")], outputs=["x"]),
+        "its operator RandomNormalLike draws random numbers",
+    ),
     "function": (with_function, "it has a function 'Relu' of its own: export it without"),
     "two inputs": (
         lambda: network(inputs=[mask_input()]),
@@ -306,6 +310,11 @@ def test_layers_are_the_declared_outputs_else_the_file_s_and_tensors_asked_for(t
             network(more=[node("ArgMax", ["features"], "best", axis=1)]),
             {"outputs": {"x": "best"}},
             "numbers of int64",
+        ),
+        (
+            network(more=[node("SequenceConstruct", ["features"], "list")]),
+            {"outputs": {"x": "list"}},
+            "layer x is a list, expected a tensor",
         ),
         (
             network(more=[node("Unsqueeze", ["features", "one"], "tokens")]),

@@ -183,8 +183,10 @@ class OnnxNetwork:
                 f"give the tensor {tensor[:60]!r} a name of letters, digits, _ and - in outputs"
             ) from error
 
-    def _output(self, wanted: Wanted, value: NDArray[Any], size: tuple[int, int]) -> Output:
+    def _output(self, wanted: Wanted, value: Any, size: tuple[int, int]) -> Output:
         layer, tensor, layout = wanted.layer, wanted.tensor, wanted.layout
+        if not isinstance(value, np.ndarray):
+            raise self._error(f"layer {layer} is a {type(value).__name__}, expected a tensor")
         if not np.issubdtype(value.dtype, np.floating):
             raise self._error(f"layer {layer} has numbers of {value.dtype}, expected float32")
         if layout == TOKENS:
