@@ -18,6 +18,7 @@ from tests.onnx_networks import (
     node,
     spec_of,
 )
+from tlfeatures import Extractor
 from tlfeatures.errors import EngineError, ParameterError, WeightsError
 from tlfeatures.features.backbones import onnx_file
 
@@ -262,6 +263,13 @@ def test_the_size_is_the_file_s_then_the_declared_one(tmp_path):
         choose(declare(tmp_path, network(("n", 3, *SIZE)), size=30), size=None)
     assert choose(declare(tmp_path, size=[30, 40]), size=None)[1] == (30, 40)
     assert choose(declare(tmp_path), size=None)[1] == (224, 224)
+
+
+def test_the_transformer_takes_the_size_of_the_file_too(tmp_path):
+    path = declare(tmp_path, network((1, 3, *SIZE)))
+    image = np.random.default_rng(0).integers(0, 256, (50, 60, 3), np.uint8)
+    rows = Extractor(str(path)).fit_transform([image])
+    np.testing.assert_array_equal(rows, Extractor(str(path), size=SIZE).transform([image]))
 
 
 def test_an_open_layout_must_be_declared(tmp_path):
