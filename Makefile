@@ -8,7 +8,7 @@ BIN = .venv/bin
 WORKERS ?= 3
 PYTEST = $(BIN)/pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder --durations=10
 
-.PHONY: demo test test-unit test-long test-reference test-browser test-backends lint bench bench-backbones bench-heads bench-predict bench-cluster study clean
+.PHONY: demo test test-unit test-long test-reference test-browser test-backends test-hub lint bench bench-backbones bench-heads bench-predict bench-cluster study clean
 
 demo: .venv/installed
 	$(BIN)/tlfeatures demo
@@ -38,6 +38,10 @@ test-backends: .venv/installed-backends
 	for backend in torch jax; do KERAS_BACKEND=$$backend $(BIN)/pytest tests/contract/test_vgg16.py \
 		tests/contract/test_keras_applications.py tests/integration/test_vgg16.py \
 		-k "keras and not bfloat16 and not table" || exit 1; done
+
+# Presets of keras_hub, with random weights.
+test-hub: .venv/installed-hub
+	$(BIN)/pytest tests/hub
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
@@ -83,6 +87,10 @@ study: .venv/installed
 
 .venv/installed-browser: .venv/installed-dev
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[browser]"
+	touch $@
+
+.venv/installed-hub: .venv/installed-dev
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[hub]"
 	touch $@
 
 clean:

@@ -60,6 +60,7 @@ def weights_file(change: Callable[[h5py.File], None] | None = None) -> bytes:
     content = io.BytesIO()
     generator = np.random.default_rng(0)
     with h5py.File(content, "w") as file:
+        file.create_group("vars")  # of the network itself, which has none
         values = file.create_group("layers/conv2d/vars")
         values["0"] = generator.standard_normal((3, 3, 3, 4), np.float32)
         values["1"] = np.zeros(4, np.float32)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tlfeatures.features.backbones.catalogue import NAMED
 from tlfeatures.features.engines.declared import DeclaredBackbone
-from tlfeatures.features.engines.keras_network import KerasApplication
+from tlfeatures.features.engines.keras_networks.application import KerasApplication
 from tlfeatures.features.spec import Spec
 
 APPLICATIONS = {name: named for name, named in NAMED.items() if named.application}

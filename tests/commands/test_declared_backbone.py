@@ -207,7 +207,7 @@ def test_the_card_says_what_was_declared(fitted, tmp_path):
     card = (tmp_path / "x.model.md").read_text()
     spec = Model.load(tmp_path / "x.model").spec
     assert "A network of the user's own" in card
-    assert "source: tests; licence: MIT" in card
+    assert "Source: tests; licence: MIT" in card
     assert "It has no check vector" in card
     assert f"sha256 of the ONNX file: `{spec.weights_sha256}`" in card
     assert "| layer deep | tensor deep, 3 x 4 x 80 |" in card
@@ -224,7 +224,7 @@ def test_the_card_names_the_check_vector(photos, tmp_path):
     extract(photos, tmp_path / "x.h5", backbone=str(path), size=16)
     Model.fit(make_head("logreg"), load_dataset(tmp_path / "x.h5")).save(tmp_path / "x.model")
     card = (tmp_path / "x.model.md").read_text()
-    assert "Its check vector is verified at every start" in card
+    assert "Its check vector is verified whenever it is loaded" in card
 
 
 def test_export_writes_the_network_into_the_file_and_it_labels_alike(run, fitted, tmp_path):

@@ -23,6 +23,7 @@ from tlfeatures.features.backbones.vgg16 import VGG16
 from tlfeatures.features.backbones.weights_file import write_keras_file
 from tlfeatures.features.engines import keras_engine, onnx_session, speeds
 from tlfeatures.features.engines.choose import ENGINES
+from tlfeatures.terminal.doctor_text import render_diagnosis
 
 LABELS = [
     *("versions", "CPU", "threads", "GPU", "engines", "Keras", "speed", "weights", "disk"),
@@ -90,6 +91,11 @@ def test_ten_lines_say_what_is_installed(cache):
     assert "none on this machine" in found["weights"]
     assert str(cache) in found["disk"]
     assert not cache.exists()  # the command writes nothing
+
+
+def test_a_machine_on_which_nothing_is_faster_has_a_line_that_says_so():
+    text = render_diagnosis(replace(doctor(), advice=()))
+    assert text.splitlines()[-1] == "faster    nothing that is known"
 
 
 def test_json_has_all_parts():

@@ -1,6 +1,8 @@
 """Embeddings of several files side by side, and benchmarks of several backbones."""
 
+import csv
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -144,6 +146,16 @@ def test_another_image_under_the_same_id_is_refused(folder, photos):
         load_dataset(FILES, PARTS)
 
 
+def test_a_benchmark_of_other_images_under_the_same_id_says_so(folder, photos, caplog):
+    run_benchmark(FILES, heads="dummy", cv=3, embeddings="all")
+    assert "different images" not in caplog.text
+    Image.new("RGB", (20, 16), "green").save(photos / "red" / "red03.png")
+    extract(photos, "net.h5")
+    run_benchmark(FILES, heads="dummy", cv=3, embeddings="all")
+    said = r"pixels\.h5 and net\.h5 have different images under the same id in 1 case, such as red"
+    assert re.search(said, caplog.text)
+
+
 def test_copies_of_all_files_are_united(folder, photos):
     with Image.open(photos / "red" / "red00.png") as image:
         image.resize((40, 32)).save(photos / "red" / "red00-large.png")
@@ -280,6 +292,15 @@ def _names(backbone):
     return {"pixels": ["pixels:grid8.avg"], "small": ["small:features.none"]}.get(backbone, [NAME])
 
 
+def test_predictions_name_the_backbone_of_an_embedding(benched):
+    columns = load_benchmark("out").predictions_table()
+    names = {"pixels:grid8.avg", "small:features.none", NAME}
+    assert set(columns["embedding"]) == names
+    run("predictions", "out", "-o", "predictions.csv")
+    with Path("predictions.csv").open(newline="") as file:
+        assert {row["embedding"] for row in csv.DictReader(file)} == names
+
+
 def test_one_backbone_in_two_files_is_not_compared_with_itself(folder, photos):
     extract(photos, "max.h5", backbone="pixels", size=16, pools=["max"])
     result = run_benchmark(["pixels.h5", "max.h5"], heads="dummy", cv=3)
@@ -319,7 +340,10 @@ def test_the_speed_of_a_backbone_is_shown_if_it_was_measured(folder):
     other = next(name for name in ENGINES if name != spec.engine)
     measured = {spec.engine: Speed(1234.5, 1.0), other: Speed(9.0, 1.0)}
     ways = {(engine, spec.precision): speed for engine, speed in measured.items()}
-    keep(workload_of(spec, ("features.none",)), ways, ENGINES)
+    workload = workload_of(spec, ("features.none",))
+    keep(workload, ways, ENGINES)
+    another = {(spec.engine, spec.precision): Speed(7.0, 1.0)}
+    keep(replace(workload, weights="00"), another, ENGINES)  # another network of this name
     result = run_benchmark(FILES, heads="centroid", embeddings=["grid8.avg", "features"], out="out")
     speeds = {each.name: each.images_per_second for each in result.comparison.backbones}
     assert speeds == {"pixels": None, "small": 1234.5}

@@ -41,8 +41,8 @@ def rank_of(label, score, *, embedding="x.avg", best=False, p=0.01, interval=(-0
     return Rank(**facts)
 
 
-def ranking_of(*ranks):
-    return Comparison("accuracy", list(ranks), None, [], 5, LargestClass("a", 0.5, 100))
+def ranking_of(*ranks, units=100):
+    return Comparison("accuracy", list(ranks), None, [], 5, LargestClass("a", 0.5, units))
 
 
 def some_ranking():

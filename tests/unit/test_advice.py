@@ -1,5 +1,7 @@
 """What `doctor` advises: only what was measured on such a processor."""
 
+import pytest
+
 from tlfeatures.features.advice import advise
 from tlfeatures.features.diagnosis import EngineFacts, Gpu
 from tlfeatures.features.measured_rates import Rate
@@ -36,13 +38,37 @@ def test_int8_is_advised_only_where_the_processor_multiplies_it():
     assert "with AMX" in advice("openvino", instructions=(*vnni, "AMX-INT8"))
 
 
-def test_a_smaller_backbone_is_advised_by_what_was_measured_here():
-    rates = {
-        "vgg16": (Rate("ncnn", "float32", (224, 224), "block5_pool", 10.0, None),),
-        "efficientnet-lite0": (Rate("openvino", "float32", (224, 224), "features", 45.0, None),),
-    }
-    assert "4.5 times as fast as VGG16 here" in advice("ncnn", rates=rates)
-    assert "7 to 12 times" in advice("ncnn")
+def vgg16(speed, size=224, layer="block5_pool"):
+    return Rate("ncnn", "float32", (size, size), layer, speed, None)
+
+
+def lite0(speed, precision="float32", cosine=None):
+    return Rate("openvino", precision, (224, 224), "features", speed, cosine)
+
+
+@pytest.mark.parametrize(
+    ("rates_of_vgg16", "rates_of_lite0", "said"),
+    [
+        ([vgg16(10.0)], [lite0(45.0)], "4.5 times as fast as VGG16 here"),
+        ([vgg16(10.0)], [], "7 to 12 times"),
+        ([vgg16(90.0, 64)], [lite0(45.0)], "7 to 12 times"),  # other images
+        ([vgg16(90.0, 64), vgg16(10.0)], [lite0(45.0)], "4.5 times"),
+        ([vgg16(90.0, layer="block1_pool")], [lite0(45.0)], "7 to 12 times"),
+        ([vgg16(10.0)], [lite0(90.0, "int8"), lite0(45.0)], "4.5 times"),
+        ([vgg16(10.0)], [lite0(90.0, "bfloat16", 0.988), lite0(45.0)], "4.5 times"),
+        ([vgg16(10.0)], [lite0(90.0, "bfloat16", 0.9995), lite0(45.0)], "9.0 times"),
+    ],
+)
+def test_a_smaller_backbone_is_advised_by_what_was_measured_here(
+    rates_of_vgg16, rates_of_lite0, said
+):
+    rates = {"vgg16": tuple(rates_of_vgg16), "efficientnet-lite0": tuple(rates_of_lite0)}
+    assert said in advice("ncnn", rates=rates)
+
+
+def test_a_smaller_backbone_that_is_not_faster_here_is_not_advised():
+    rates = {"vgg16": (vgg16(50.0),), "efficientnet-lite0": (lite0(45.0),)}
+    assert "--backbone" not in advice("ncnn", rates=rates)
 
 
 def test_speeds_of_other_sizes_and_layers_are_not_compared():

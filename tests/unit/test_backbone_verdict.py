@@ -21,7 +21,7 @@ from tlfeatures.metrics.significance import (
 def compared(second, names=("vgg16", "lite0"), scoring="accuracy", **changes):
     """Compare a best head of 0.9 with another, on one embedding each."""
     first = rank_of("logreg", 0.9, best=True, p=None, embedding="vgg16:x.avg")
-    comparison = ranking_of(first, replace(second, **changes))
+    comparison = ranking_of(first, replace(second, **changes), units=150)
     backbones = [BackboneRank(name, place, 512 + place) for place, name in enumerate(names)]
     return replace(comparison, backbones=backbones, scoring=scoring)
 
@@ -81,8 +81,26 @@ def test_another_score_has_no_percentages():
 )
 def test_joining_pays_only_if_each_backbone_alone_is_worse(standing, words):
     rank = second_of(standing, -0.03, [-0.05, -0.01])
-    lines = backbone_lines(compared(rank, names=("vgg16 + lite0", "lite0")))
+    comparison = compared(rank, names=("vgg16 + lite0", "lite0"))
+    backbones = [*comparison.backbones, BackboneRank("vgg16", 1, 512)]
+    lines = backbone_lines(replace(comparison, backbones=backbones))
     assert [words in line for line in lines if "Joining" in line] == ([True] if words else [])
+
+
+def test_nothing_is_said_of_joining_if_a_part_was_not_tested_alone():
+    rank = second_of("different", -0.03, [-0.05, -0.01])
+    for alone in ("lite0", "squeezenet"):
+        lines = backbone_lines(compared(rank, names=("vgg16 + lite0", alone)))
+        assert not any("Joining" in line for line in lines)
+
+
+@pytest.mark.parametrize(("units", "is_as_good"), [(149, False), (150, True)])
+def test_few_images_show_no_backbone_to_be_as_good(units, is_as_good):
+    comparison = compared(second_of("not different", 0.0, [0.0, 0.0]))
+    largest = replace(comparison.largest_class, units=units)
+    line = backbone_lines(replace(comparison, largest_class=largest))[1]
+    assert ("is as good as" in line) == is_as_good
+    assert ("is not significantly different from" in line) != is_as_good
 
 
 def test_joining_does_not_pay_if_one_backbone_has_the_best_score():

@@ -110,21 +110,21 @@ def test_a_damaged_file_is_refused(cut):
 
 
 def _soft(file):
-    file["vars"] = h5py.SoftLink("/layers")
+    file["more"] = h5py.SoftLink("/layers")
 
 
 def _external_link(file):
-    file["vars"] = h5py.ExternalLink("/etc/passwd", "/")
+    file["more"] = h5py.ExternalLink("/etc/passwd", "/")
 
 
 def _external_values(file):
-    file.create_dataset("vars", (4,), np.uint8, external=[("/etc/passwd", 0, 4)])
+    file.create_dataset("more", (4,), np.uint8, external=[("/etc/passwd", 0, 4)])
 
 
 def _virtual_values(file):
     layout = h5py.VirtualLayout((4,), np.uint8)
     layout[:] = h5py.VirtualSource("other.h5", "values", (4,))
-    file.create_virtual_dataset("vars", layout)
+    file.create_virtual_dataset("more", layout)
 
 
 def _texts(file):
@@ -132,14 +132,14 @@ def _texts(file):
 
 
 def _many_bytes(file):
-    file.create_dataset("vars", (2**34,), np.uint8, chunks=(2**20,))
+    file.create_dataset("more", (2**34,), np.uint8, chunks=(2**20,))
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (_soft, "a link at /vars"),
-        (_external_link, "a link at /vars"),
+        (_soft, "a link at /more"),
+        (_external_link, "a link at /more"),
         (_external_values, "in another file"),
         (_virtual_values, "in another file"),
         (_many_bytes, "bytes of values"),

@@ -348,6 +348,36 @@ def test_a_new_engine_is_measured_beside_what_is_known(machine, weights, cache):
     assert ("ncnn", "float32") not in three.loaded
 
 
+def test_a_busier_machine_changes_no_order(machine, weights, cache):
+    """What is measured later, beside other work, is compared with what was kept before."""
+    choose(machine(**TWO), spec_of(weights), hardware=Machine())
+    slow = {"ncnn_float32": Scripted(1), "openvino_float32": Scripted(3)}
+    three = machine(**slow, keras_float32=Scripted(2))
+    assert choose(three, spec_of(weights), hardware=Machine()) == ("openvino", "float32")
+    assert ("keras", "float32") in three.loaded
+    four = machine(**slow, keras_float32=Scripted(2))
+    assert choose(four, spec_of(weights), hardware=Machine()) == ("openvino", "float32")
+    assert four.loaded == []
+
+
+def test_nothing_is_measured_again_where_the_rest_costs_too_much(
+    machine, backbone, weights, monkeypatch
+):
+    sha256, _ = weights_sha256(backbone, weights)
+    published = replace(VGG16.published, sha256=sha256)
+    record = replace(backbone, name="squeezenet1-1", published=published)
+    monkeypatch.setitem(BACKBONES, "squeezenet1-1", record)
+    scripts = {"openvino_bfloat16": Scripted(50), "ncnn_float32": Scripted(10)}
+    scripts |= {"openvino_float32": Scripted(20), "keras_float32": Scripted(9)}
+    spec = spec_of(weights, backbone="squeezenet1-1")
+    first = machine(**scripts)
+    assert choose(first, spec, 6000) == ("openvino", "bfloat16")
+    assert set(first.loaded) == set(first.scripts) - {("keras", "float32")}
+    later = machine(**scripts)
+    assert choose(later, spec, 6000) == ("openvino", "bfloat16")
+    assert later.loaded == []
+
+
 def test_rows_in_bfloat16_of_an_unknown_network_are_asked_of_new_images_again(
     machine, weights, cache
 ):

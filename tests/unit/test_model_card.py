@@ -12,6 +12,7 @@ from tests.unit.data import dataset
 from tlfeatures import Model, extract, fit, load_dataset, make_head
 from tlfeatures.cli import main
 from tlfeatures.errors import ModelError, ParameterError
+from tlfeatures.features.backbones.catalogue import NAMED
 from tlfeatures.features.backbones.vgg16 import IMAGENET
 from tlfeatures.metrics.score_records import score_record
 from tlfeatures.metrics.scores import score_name
@@ -143,6 +144,56 @@ def test_weights_and_their_licence_are_known_by_their_hash(saved, weights, sha25
     assert said in card
     assert sha256 in card
     assert "/home/me" not in card  # a card travels; a path of this machine says nothing there
+
+
+def card_of_declared(saved, name, **spec):
+    check = {"layer": "features", "size": [224, 224], "norm": 12.0, "first": [1.0]}
+    outputs = [{"layer": "features", "tensor": "t", "shape": [1280]}]
+    declared = {"format": "onnx", "source": "mine", "licence": "MIT", "check": check}
+    facts = json.loads(json.dumps(saved[1]))
+    facts["spec"] |= {
+        "backbone": name,
+        "weights_sha256": "00ff",
+        "declaration": {**declared, "outputs": outputs, **spec.pop("declaration", {})},
+        **spec,
+    }
+    return " ".join(render_card("m.model", facts).split())
+
+
+OWN = "A network of the user's own. This program doesn't check what they declared. Source: mine;"
+KERAS = {"declaration": {"format": "keras_application"}}
+
+
+@pytest.mark.parametrize(
+    ("name", "spec", "said"),
+    [
+        ("small", {}, [OWN, "sha256 of the ONNX file: `00ff`"]),
+        (
+            "small",
+            {"declaration": {"format": "keras_file", "check": None}},
+            [OWN, "no check vector", "sha256 of the .keras file: `00ff`"],
+        ),
+        (
+            "efficientnet-lite0",
+            {"weights_sha256": NAMED["efficientnet-lite0"].recipe.onnx_sha256},
+            ["EfficientNet-Lite0. Source: mine; licence: MIT.", "sha256 of the ONNX file:"],
+        ),
+        ("efficientnet-lite0", {}, [OWN]),  # another file
+        (
+            "resnet50",
+            {**KERAS, "weights": "imagenet"},
+            ["ResNet50 of Keras. Source: mine; licence: MIT.", "sha256 of the weights: `00ff`"],
+        ),
+        ("resnet50", {**KERAS, "weights": "/home/me/mine.h5"}, ["doesn't know their licence"]),
+        ("later", {"declaration": {"format": "newer"}}, ["sha256 of the weights: `00ff`"]),
+    ],
+)
+def test_a_declared_network_is_one_of_this_program_or_the_users(saved, name, spec, said):
+    card = card_of_declared(saved, name, **json.loads(json.dumps(spec)))
+    for text in said:
+        assert text in card
+    assert (OWN in card) == (OWN in said)
+    assert "/home/me" not in card
 
 
 def test_names_that_are_markup_stay_text(saved):

@@ -14,6 +14,9 @@ from tlfeatures.metrics.scores import LABEL_SCORES, less_is_better, score_name
 from tlfeatures.names import number
 
 AS_GOOD = 0.02  # a backbone is as good if its score is surely less than this below the best
+# If n images show no difference at all, up to 3 / n of all images may still differ (the rule of
+# three, 95 %). With fewer images than this, no interval can say that a backbone is as good.
+_FEWEST = 3 / AS_GOOD
 
 MUCH_FASTER = 1.5  # times; with less, speed is no reason to choose a backbone
 
@@ -148,10 +151,11 @@ def standing_in_words(comparison: Comparison, rank: Rank) -> str:
 def is_as_good(comparison: Comparison, rank: Rank) -> bool:
     """Whether a head's score is surely less than `AS_GOOD` below the best score.
 
-    The whole 95 % interval of the difference must say so.
+    The whole 95 % interval of the difference must say so, and the interval must be of at least 150
+    images (or groups).
     """
-    interval = rank.difference_interval
-    if interval is None or less_is_better(comparison.scoring):
+    interval, few = rank.difference_interval, comparison.largest_class.units < _FEWEST
+    if interval is None or few or less_is_better(comparison.scoring):
         return False
     return rank.standing == "not different" and interval[0] > -AS_GOOD
 
@@ -176,17 +180,14 @@ def _joined(comparison: Comparison) -> list[str]:
         return [f"Joining the backbones doesn't pay: {best.name} alone has the best score."]
     if BETWEEN_FILES not in best.name or not alone:
         return []
-    standings = [comparison.ranking[other.place].standing for other in alone]
-    enough = [
-        other.name
-        for other, standing in zip(alone, standings, strict=True)
-        if standing == "not different"
-    ]
+    standings = {other.name: comparison.ranking[other.place].standing for other in alone}
+    enough = [name for name, standing in standings.items() if standing == "not different"]
     if enough:
         return [
             f"Joining the backbones may not pay: {enough[0]} alone is not significantly different."
         ]
-    if all(standing == "different" for standing in standings):
+    joined = best.name.split(BETWEEN_FILES)
+    if all(standings.get(name) == "different" for name in {*joined, *standings}):
         return ["Joining the backbones pays: each of them alone is significantly worse."]
     return []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -12,11 +13,13 @@ from tlfeatures.dataset.embedding_choice import whole_name
 from tlfeatures.dataset.joined_files import join_datasets, parts_by_file
 from tlfeatures.dataset.labels import Groups, Labels
 from tlfeatures.dataset.load import Data, as_dataset, check_data, load_dataset
-from tlfeatures.dataset.matching import keep_common
+from tlfeatures.dataset.matching import different_images, keep_common
 from tlfeatures.errors import ParameterError
 from tlfeatures.features.combined import PLUS, parts_of
 from tlfeatures.features.file.reader import read_header
 from tlfeatures.names import as_list, unknown_name
+
+logger = logging.getLogger(__name__)
 
 _Piece = tuple[int, str]  # the place of a source, and the name of one of its embeddings
 
@@ -89,7 +92,22 @@ def load_datasets(
 
     pieces = list(dict.fromkeys(piece for parts in wanted for piece in parts))
     cut = dict(zip(pieces, keep_common([load(*piece) for piece in pieces]), strict=True))
-    return [join_datasets([cut[piece] for piece in parts]) for parts in wanted]
+    datasets = [join_datasets([cut[piece] for piece in parts]) for parts in wanted]
+    _warn_of_different_images(list(cut.values()))
+    return datasets
+
+
+def _warn_of_different_images(datasets: Sequence[Dataset]) -> None:
+    """Warn if files have other images under the same id: of a changed folder, or on purpose."""
+    first, *others = {data.file: data for data in datasets}.values()
+    for other in others:
+        different = different_images(first, other)
+        if different is not None:
+            logger.warning(
+                "%s, so the scores are not of the same images; unless you want this, run "
+                "`tlfeatures extract` again for both files",
+                different,
+            )
 
 
 def _listed(data: Data | Sequence[Data]) -> list[Data]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def head_labels(ranked: list[list[Entry]], backbones: list[str]) -> list[str]:
         _head_label(facts, [other for other in every if _same_but_params(facts, other)])
         for facts in every
     ]
-    return _numbered(list(zip(labels, embedding_labels(ranked, backbones), strict=True)))
+    return _numbered(list(zip(labels, embedding_labels(every, backbones), strict=True)))
 
 
 def _numbered(names: list[tuple[str, str]]) -> list[str]:
@@ -69,24 +70,23 @@ def _head_label(facts: dict[str, Any], similar: list[dict[str, Any]]) -> str:
     return " ".join([facts["head"], *differing]) + (f" ({', '.join(how)})" if how else "")
 
 
-def embedding_labels(ranked: list[list[Entry]], backbones: list[str]) -> list[str]:
-    """Return the embedding's name for each head, preceded by its backbone if there are several.
+def embedding_labels(every: Sequence[Mapping[str, Any]], backbones: Sequence[str]) -> list[str]:
+    """Return the embedding's name for each entry, preceded by its backbone if there are several.
 
     If the name is then not unique, it is preceded by its file.
 
     Parameters
     ----------
-    ranked : list of lists of Entry
-        Entries of each head, one for each repeat.
-    backbones : list of str
-        Backbone of each head.
+    every : sequence of mapping
+        Facts of the entries.
+    backbones : sequence of str
+        Backbone of each entry.
 
     Returns
     -------
     list of str
         For example `resnet50`, `vgg16:block5_pool.avg` or `photos.h5:resnet50`.
     """
-    every = [entries[0].facts for entries in ranked]
     matrices: dict[tuple[Any, ...], set[str]] = {}
     for facts, backbone in zip(every, backbones, strict=True):
         # The head's label shows the number of variants, but not which variants they are.
@@ -108,7 +108,7 @@ def embedding_labels(ranked: list[list[Entry]], backbones: list[str]) -> list[st
     return labels
 
 
-def _images(facts: dict[str, Any]) -> str:
+def _images(facts: Mapping[str, Any]) -> str:
     """Return the hash of the images' values, without the hash of their variants."""
     matrix: str = facts["matrix"]
     return matrix.partition("+")[0]

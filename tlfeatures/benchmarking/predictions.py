@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tlfeatures.benchmarking.backbones import backbones_of
 from tlfeatures.benchmarking.entries import Entry
+from tlfeatures.benchmarking.head_labels import embedding_labels
 from tlfeatures.benchmarking.parquet import ParquetTable, check_pyarrow
 from tlfeatures.benchmarking.store.results_file import (
     check_folder,
@@ -52,8 +54,15 @@ class PredictionsTable:
         return asdict(self)
 
 
-def prediction_columns(study: Study, entry: Entry) -> Columns:
+def prediction_columns(study: Study, entry: Entry, embedding: str) -> Columns:
     """Return the predictions of one entry as columns.
+
+    Parameters
+    ----------
+    study : Study
+    entry : Entry
+    embedding : str
+        Name of the embedding, see `embedding_names`.
 
     Returns
     -------
@@ -63,24 +72,39 @@ def prediction_columns(study: Study, entry: Entry) -> Columns:
         the probability `p_CLASS` of each class, NaN if the head gives none.
     """
     rows, facts = np.flatnonzero(entry.fold >= 0), entry.facts
-    same = {name: np.full(len(rows), facts[name]) for name in ("head", "embedding", "key")}
     return {
         "id": study.ids[rows],
         "label": study.y[rows],
-        "head": same["head"],
-        "embedding": same["embedding"],
+        "head": np.full(len(rows), facts["head"]),
+        "embedding": np.full(len(rows), embedding),
         "repeat": np.full(len(rows), facts["repeat"]),
         "fold": entry.fold[rows],
         "tuned": np.full(len(rows), int(facts["tuned"])),
-        "key": same["key"],
+        "key": np.full(len(rows), facts["key"]),
         "predicted": np.array(study.classes)[entry.predicted[rows]],
         **{f"p_{name}": entry.probabilities[rows, code] for code, name in enumerate(study.classes)},
     }
 
 
-def predictions_table(study: Study, entries: Iterable[Entry]) -> Columns:
+def embedding_names(study: Study, entries: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Return the name of each entry's embedding by the entry's key, as the ranking names it.
+
+    Several backbones may have layers of the same name. Then the names have the backbone in front.
+
+    Parameters
+    ----------
+    study : Study
+    entries : sequence of mapping
+        Facts of all entries.
+    """
+    labels = embedding_labels(entries, backbones_of(entries, study.facts["files"]))
+    return {facts["key"]: label for facts, label in zip(entries, labels, strict=True)}
+
+
+def predictions_table(study: Study, entries: Sequence[Entry]) -> Columns:
     """Return the predictions of all entries as columns; see `prediction_columns`."""
-    parts = [prediction_columns(study, entry) for entry in entries]
+    names = embedding_names(study, [entry.facts for entry in entries])
+    parts = [prediction_columns(study, entry, names[entry.facts["key"]]) for entry in entries]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
@@ -134,10 +158,11 @@ def write_predictions(
 def _write(folder: Path, target: Path, suffix: str, named: str) -> PredictionsTable:
     stored = read_results(folder)
     study = read_study_of(folder, stored)
+    names = embedding_names(study, stored["heads"])
     rows = 0
     with replacing(target) as fresh, _WRITERS[suffix](fresh) as table:
         for entry in read_entries_of(folder, stored, study):
-            columns = prediction_columns(study, entry)
+            columns = prediction_columns(study, entry, names[entry.facts["key"]])
             table.add(columns)
             rows += len(columns["id"])
     return PredictionsTable(named, rows, len(stored["heads"]))

@@ -60,7 +60,7 @@ def compare(
     outcomes, detectable = _tests(ranked, scores, scoring, folds, scorer)
     facts = [entries[0].facts for entries in ranked]
     backbones = backbones_of(facts, study.facts["files"])
-    labels = head_labels(ranked, backbones), embedding_labels(ranked, backbones)
+    labels = head_labels(ranked, backbones), embedding_labels(facts, backbones)
     columns = zip(ranked, *labels, scores, outcomes, strict=True)
     ranking = [
         _rank(*column, standing=column[-1].standing(first=place == 0))

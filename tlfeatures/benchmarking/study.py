@@ -20,10 +20,9 @@ from tlfeatures.dataset.grouping import merge_groups
 from tlfeatures.dataset.stratified_folds import Fold
 from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import StoreError
-from tlfeatures.features.combined import COLON, PLUS, split_name
+from tlfeatures.features.combined import COLON, PLUS, parts_of, split_name
 from tlfeatures.features.file.reader import read_header
-from tlfeatures.features.measured_rates import measured_rates
-from tlfeatures.features.spec import Spec
+from tlfeatures.features.measured_rates import rate_of
 
 GIVEN_IN_PYTHON = "given in Python"
 
@@ -62,28 +61,17 @@ def _about_all(data: Dataset) -> dict[str, Any]:
 
 
 def _about(part: FilePart) -> dict[str, Any]:
-    spec, provenance = part.spec, {}
+    spec, provenance, names = part.spec, {}, parts_of(part.embedding)
     if Path(part.file).is_file():
         with suppress(StoreError):  # a dataset of arrays may have any file's name
             header = read_header(part.file)
-            spec, provenance = header.spec, header.provenance
+            spec, provenance, names = header.spec, header.provenance, list(header.embeddings)
     return {
         "spec": spec.to_dict(),
         "provenance": provenance,
         "near_duplicates": part.near_duplicates,
-        "images_per_second": _speed(spec),
+        "images_per_second": rate_of(spec, tuple(names)),
     }
-
-
-def _speed(spec: Spec) -> float | None:
-    """Return the images per second of a backbone; of several layers, those of the deepest."""
-    own = spec.engine, spec.precision, spec.size
-    speeds = [
-        rate.images_per_second
-        for rate in measured_rates().get(spec.backbone, ())
-        if (rate.engine, rate.precision, rate.size) == own
-    ]
-    return min(speeds, default=None)
 
 
 def files_of(files: Mapping[str, Any], file: str) -> dict[str, dict[str, Any]]:

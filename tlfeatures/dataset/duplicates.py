@@ -187,9 +187,9 @@ def find_copies(
         near, _ = find_near_duplicates(X, least)
     elif near_duplicates == "auto":
         logger.warning(
-            "no limit of near-duplicates was measured for backbone %s: only identical files are "
-            "kept together; give --near-duplicates SIMILARITY to keep others together, too (%g is "
-            "for vgg16)",
+            "no limit of near-duplicates was measured for backbone %s, so its embeddings show no "
+            "other copies than identical files; give --near-duplicates SIMILARITY to find others, "
+            "too (%g is for vgg16)",
             spec.backbone,
             NEAR_DUPLICATE,
         )

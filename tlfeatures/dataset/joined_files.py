@@ -12,9 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from tlfeatures.dataset.dataset import BETWEEN_FILES, Dataset, FilePart
+from tlfeatures.dataset.matching import different_images
 from tlfeatures.errors import DatasetError, ParameterError
 from tlfeatures.features.combined import COLON, PLUS, join_backbones, joined_name
 from tlfeatures.features.file.reader import read_header
@@ -147,14 +146,9 @@ def join_datasets(datasets: Sequence[Dataset]) -> Dataset:
 
 
 def _check_same_images(first: Dataset, other: Dataset) -> None:
-    if first.digests is None or other.digests is None:
-        return
-    rows = np.flatnonzero((first.digests != other.digests).any(axis=1))
-    if len(rows):
-        raise DatasetError(
-            f"{first.file} and {other.file} have different images under the same id in {len(rows)} "
-            f"cases, such as {first.ids[rows[0]]}; run `tlfeatures extract` again for both files"
-        )
+    different = different_images(first, other)
+    if different is not None:
+        raise DatasetError(f"{different}; run `tlfeatures extract` again for both files")
 
 
 def _check_same_variants(first: Dataset, other: Dataset) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.errors import DatasetError
 from tlfeatures.features.sources.spelling import normalize_name
+from tlfeatures.names import counted
 
 logger = logging.getLogger(__name__)
 Name = TypeVar("Name")
@@ -65,6 +66,22 @@ def keep_common(datasets: Sequence[Dataset]) -> list[Dataset]:
     unreadable = {normalize_name(image.id): image for data in cut for image in data.unreadable}
     failed = tuple(unreadable[form] for form in sorted(unreadable))
     return [replace(data, ids=first.ids, copies=copies, unreadable=failed) for data in cut]
+
+
+def different_images(first: Dataset, other: Dataset) -> str | None:
+    """Say how many images have another content in two datasets of the same ids; None if none has.
+
+    Datasets without the sha256 of the image files are not compared.
+    """
+    if first.digests is None or other.digests is None:
+        return None
+    rows = np.flatnonzero((first.digests != other.digests).any(axis=1))
+    if not len(rows):
+        return None
+    return (
+        f"{first.file} and {other.file} have different images under the same id in "
+        f"{counted(len(rows), 'case')}, such as {first.ids[rows[0]]}"
+    )
 
 
 def _same(one: NDArray[np.str_] | None, other: NDArray[np.str_] | None) -> bool:

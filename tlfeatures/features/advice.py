@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _SMALL_BACKBONE = "efficientnet-lite0"
 _SIZE = (224, 224)  # of images in pixels; speeds at other sizes aren't comparable
+_LAYERS = {_SMALL_BACKBONE: "features", "vgg16": "block5_pool"}
 
 
 def advise(
@@ -46,7 +47,7 @@ def advise(
         advice += _on_engines(installed, instructions)
     if cores is not None:
         advice += _on_threads(cores)
-    return (*advice, _on_backbones(rates or {}))
+    return (*advice, *_on_backbones(rates or {}))
 
 
 def _on_engines(installed: set[str], instructions: set[str]) -> list[str]:
@@ -72,14 +73,22 @@ def _on_threads(cores: Cores) -> list[str]:
     return []
 
 
-def _on_backbones(rates: Mapping[str, tuple[Rate, ...]]) -> str:
-    small, vgg16 = (
-        [rate for rate in rates.get(name, ()) if (rate.size, rate.layer) == (_SIZE, layer)]
-        for name, layer in ((_SMALL_BACKBONE, "features"), ("vgg16", "block5_pool"))
-    )
-    if small and vgg16:
-        factor = small[0].images_per_second / vgg16[0].images_per_second
-        speed = f"{factor:.1f} times as fast as VGG16 here"
-    else:
+def _on_backbones(rates: Mapping[str, tuple[Rate, ...]]) -> list[str]:
+    small, vgg16 = (_fastest(name, rates) for name in (_SMALL_BACKBONE, "vgg16"))
+    if small is None or vgg16 is None:
         speed = "7 to 12 times as fast as VGG16"
-    return f"--backbone {_SMALL_BACKBONE}: {speed}, about as accurate (tlfeatures backbones)"
+    elif small > vgg16:
+        speed = f"{small / vgg16:.1f} times as fast as VGG16 here"
+    else:
+        return []
+    return [f"--backbone {_SMALL_BACKBONE}: {speed}, about as accurate (tlfeatures backbones)"]
+
+
+def _fastest(name: str, rates: Mapping[str, tuple[Rate, ...]]) -> float | None:
+    """Return the images per second of a backbone at the size and the layer that are compared."""
+    speeds = [
+        rate.images_per_second
+        for rate in rates.get(name, ())
+        if (rate.size, rate.layer) == (_SIZE, _LAYERS[name]) and rate.close_to_float32
+    ]
+    return max(speeds, default=None)

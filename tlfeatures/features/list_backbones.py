@@ -84,11 +84,13 @@ class BackboneFacts:
     def images_per_second(self) -> float | None:
         """Of the fastest engine on this machine, at the default size and layer.
 
-        None if it wasn't measured.
+        Precisions whose rows are not close to float32 don't count. None if it wasn't measured.
         """
         default = (self.default_size, self.default_size), self.layer
         speeds = [
-            rate.images_per_second for rate in self.rates if (rate.size, rate.layer) == default
+            rate.images_per_second
+            for rate in self.rates
+            if (rate.size, rate.layer) == default and rate.close_to_float32
         ]
         return max(speeds, default=None)
 

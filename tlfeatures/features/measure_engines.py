@@ -189,7 +189,7 @@ class _Measuring:
             Number of images of a pass.
         """
         others = self._others(first, ways)
-        if not any(self._fits(way, size) for way in others):
+        if not any(self._fits(way, size) for way in others if self._is_unknown(way)):
             return {}
         self._pixels = self._read(first, images, size)
         if not len(self._pixels):
@@ -200,12 +200,16 @@ class _Measuring:
             if self._fits(way, len(self._pixels)) and self._can_compare(way):
                 self._try(way)
         self._take_turns()
-        return {way: self._speed(way) for way in self._candidates}
+        # The machine may be busier than it was: the first engine tells how much.
+        fresh = len(self._pixels) / self._candidates[first].seconds
+        factor = self._kept[first].images_per_second / fresh if first in self._kept else 1.0
+        return {way: self._speed(way, factor) for way in self._candidates}
 
     def _others(self, first: Way, ways: list[Way]) -> list[Way]:
         """List what is to be measured besides the first; a float32 before what needs one."""
-        others = [way for way in ways if way != first and self._is_unknown(way)]
-        if first[1] != "float32" and any(map(self._has_cosine, [first, *others])):
+        unknown = [way for way in ways if self._is_unknown(way)]
+        others = [way for way in unknown if way != first]
+        if first[1] != "float32" and any(map(self._has_cosine, unknown)):
             float32 = [way for way in ways if way[1] == "float32"][:1]
             others = [*float32, *(way for way in others if way not in float32)]
         return others
@@ -294,7 +298,7 @@ class _Measuring:
         self.cost += seconds
         candidate.turns.append(seconds / passes)
 
-    def _speed(self, way: Way) -> Speed:
+    def _speed(self, way: Way, factor: float) -> Speed:
         candidate, reference = self._candidates[way], self._reference
         load = max(  # what starts an engine is in the time of the first that is loaded by it
             other.load_seconds + max(0.0, other.first_seconds - other.seconds)
@@ -303,7 +307,7 @@ class _Measuring:
         )
         compared = self._has_cosine(way) and reference is not None
         cosine = least_cosine(candidate.rows, reference or {}) if compared else None
-        return Speed(len(self._pixels) / candidate.seconds, load, cosine)
+        return Speed(factor * len(self._pixels) / candidate.seconds, load, cosine)
 
 
 def least_cosine(rows: Values, reference: Values) -> float:

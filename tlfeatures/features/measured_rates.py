@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from tlfeatures.features.engines.choose import ENGINES
-from tlfeatures.features.engines.speeds import read_all
+from tlfeatures.features.engines.choose import ENGINES, LEAST_COSINE
+from tlfeatures.features.engines.speeds import read, read_all, workload_of
+from tlfeatures.features.spec import Spec
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,13 @@ class Rate:
     images_per_second: float
     cosine: float | None
 
+    @property
+    def close_to_float32(self) -> bool:
+        """Whether the rows are those of float32, or so near that `auto` takes this precision."""
+        if self.precision == "int8":
+            return False
+        return self.precision == "float32" or (self.cosine or 0.0) >= LEAST_COSINE
+
 
 def measured_rates() -> dict[str, tuple[Rate, ...]]:
     """Return the rates of each backbone that was measured, the fastest first."""
@@ -47,3 +55,23 @@ def measured_rates() -> dict[str, tuple[Rate, ...]]:
         backbone: tuple(sorted(listed.values(), key=lambda rate: -rate.images_per_second))
         for backbone, listed in rates.items()
     }
+
+
+def rate_of(spec: Spec, names: tuple[str, ...]) -> float | None:
+    """Return the images per second that were measured of a spec, with its very weights and engine.
+
+    Parameters
+    ----------
+    spec : Spec
+    names : tuple of str
+        The embeddings, `LAYER.POOLING`.
+
+    Returns
+    -------
+    float or None
+        None if it wasn't measured on this machine, or this version doesn't have the backbone.
+    """
+    if spec.known_backbone is None:
+        return None
+    speed = read(workload_of(spec, names), ENGINES).get((spec.engine, spec.precision))
+    return None if speed is None else speed.images_per_second

@@ -169,9 +169,8 @@ def _dataset(
         replace(data.parts[0], name=part.name)
         for data, part in zip(datasets, model.joined, strict=False)
     )
-    return replace(
-        datasets[0], X=X, copies=copies, embedding=model.embedding, spec=model.spec, joined=joined
-    )
+    data = replace(datasets[0], X=X, copies=copies, embedding=model.embedding, spec=model.spec)
+    return replace(data, joined=joined, near_duplicates=None) if joined else data
 
 
 def _spelled_like_classes(model: FittedHead, y: NDArray[np.str_]) -> NDArray[np.str_]:

@@ -21,8 +21,9 @@ _GROUPS = {
 _KERAS_SOURCE = "keras.applications, trained on ImageNet (--json names the articles)"
 _LEGEND = (
     "width: values of the default embedding. size: default height and width of the images. "
-    "weights: here, or get (downloaded when it is first used). images/s: the fastest engine, as "
-    "measured on this machine; `tlfeatures doctor` lists the engines. scenes, insects: accuracy "
+    "weights: here, or get (downloaded when it is first used). images/s: the fastest engine that "
+    "--engine auto may choose, as measured on this machine; `tlfeatures doctor` lists the engines. "
+    "scenes, insects: accuracy "
     "on two reference sets. -: not measured.",
     "A file is a backbone, too: --backbone FILE.onnx, FILE.keras or DECLARATION.json, see "
     "docs/own_network.md.",

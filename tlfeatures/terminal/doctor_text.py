@@ -31,7 +31,7 @@ def render_diagnosis(found: Diagnosis) -> str:
         "rates": found.rates is not None and _rates(found.rates, found.unknown.get("measuring")),
         "weights": found.weights is not None and _weights(found.weights),
         "disk": found.disk is not None and _disk(found.disk),
-        "advice": found.advice is not None and "; ".join(found.advice),
+        "advice": found.advice is not None and ("; ".join(found.advice) or "nothing that is known"),
     }
     lines = []
     for part, text in texts.items():

@@ -29,7 +29,7 @@ from tlfeatures.features.backbones.declaration_values import (
 from tlfeatures.features.backbones.network import Shape, Shapes
 from tlfeatures.features.backbones.record import Backbone, Preprocessing, default_pool
 
-FORMATS = ("onnx", "keras_application", "keras_file")
+FORMATS = ("onnx", "keras_application", "keras_file", "keras_hub")
 LAYOUTS = ("NCHW", "NHWC")
 TOKENS = "tokens"  # in place of a layout: (tokens, values) for each image
 COLOURS = ("RGB", "BGR")
@@ -98,7 +98,7 @@ class Declaration:
     Attributes
     ----------
     name : str
-    format : {"onnx", "keras_application", "keras_file"}
+    format : {"onnx", "keras_application", "keras_file", "keras_hub"}
         What the network is: a file, or a network of a library.
     network : str
         Name of the network in its library; empty for a file.

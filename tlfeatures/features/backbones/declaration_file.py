@@ -36,6 +36,7 @@ from tlfeatures.features.backbones.declaration_values import (
     similarity_of,
     text_of,
 )
+from tlfeatures.features.backbones.keras_preset import PREFIX
 from tlfeatures.features.backbones.record import LARGEST_SIDE
 from tlfeatures.features.backbones.table import BACKBONES
 
@@ -130,8 +131,8 @@ class DeclarationFile:
 
 
 def is_file_name(backbone: str) -> bool:
-    """Whether a backbone is given as a file, and not by its name."""
-    return backbone.lower().endswith((*NETWORK_FILES, ".json"))
+    """Whether a backbone is given as a file or a preset of keras_hub, and not by its name."""
+    return backbone.startswith(PREFIX) or backbone.lower().endswith((*NETWORK_FILES, ".json"))
 
 
 def read_declaration(backbone: str) -> tuple[DeclarationFile, Path]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
-from tlfeatures.errors import ParameterError
+from tlfeatures.errors import ParameterError, WeightsError
 from tlfeatures.features.backbones.download import load_published
 from tlfeatures.features.backbones.record import Backbone
 from tlfeatures.features.backbones.tensors import Weights, identify, random_tensors
 from tlfeatures.features.backbones.weights_file import read_keras_file
+from tlfeatures.files import reason_of
 
 IMAGENET, RANDOM = "imagenet", "random"
+
+_MOST_BYTES = 2**31  # of a file of weights that is read as a whole
 
 
 def load_weights(
@@ -69,6 +72,32 @@ def published_sha256(backbone: Backbone, source: str, *, top: bool) -> str | Non
     if source != IMAGENET or top or backbone.published is None:
         return None
     return backbone.published.sha256
+
+
+def read_weights(source: str) -> bytes:
+    """Read the file of a source of weights, once; empty for `imagenet` and `random`.
+
+    Raises
+    ------
+    WeightsError
+        If it can't be read, or is empty or too large.
+    """
+    if source in (IMAGENET, RANDOM):
+        return b""
+    path = Path(source).expanduser()
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MOST_BYTES + 1)
+    except OSError as error:
+        raise WeightsError(
+            f"the weights in {path} can't be read ({reason_of(error)}): give the file with "
+            "--weights PATH"
+        ) from error
+    if not content:
+        raise WeightsError(f"{path} is empty, expected Keras weights")
+    if len(content) > _MOST_BYTES:
+        raise WeightsError(f"{path} has more than {_MOST_BYTES:,} bytes, expected Keras weights")
+    return content
 
 
 def checked_source(source: str) -> str:

@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from tlfeatures.errors import EngineError, ParameterError
 from tlfeatures.features.backbones.record import Backbone
 from tlfeatures.features.backbones.tensors import Weights
-from tlfeatures.features.engines import keras_declared, keras_engine, onnxruntime_engine, speeds
+from tlfeatures.features.engines import keras_engine, onnxruntime_engine, speeds
 from tlfeatures.features.engines.engine import Engine, LoadedBackbone
+from tlfeatures.features.engines.keras_networks import declared
 from tlfeatures.features.engines.ncnn_engine import NcnnBackbone
 from tlfeatures.features.engines.openvino_engine import OpenVINOBackbone
 from tlfeatures.features.engines.speeds import Way
@@ -46,13 +47,13 @@ def _is_onnx_graph(backbone: Backbone) -> bool:
 
 
 def _loads_keras(backbone: Backbone) -> bool:
-    return _is_keras_application(backbone) or keras_declared.loads(backbone)
+    return _is_keras_application(backbone) or declared.loads(backbone)
 
 
 def _load_by_keras(
     spec: Spec, names: Sequence[str], device: str, weights: Weights, threads: int | None
 ) -> LoadedBackbone:
-    load = keras_engine.load if spec.declaration is None else keras_declared.load
+    load = keras_engine.load if spec.declaration is None else declared.load
     return load(spec, names, device, weights, threads)
 
 

@@ -16,7 +16,7 @@ from tlfeatures.features.backbones.record import Backbone
 from tlfeatures.features.backbones.table import find_backbone
 from tlfeatures.features.backbones.tensors import Weights
 from tlfeatures.features.engines.engine import BATCH_SIZE, fitting_count
-from tlfeatures.features.engines.keras_layers import pooled, preprocessed
+from tlfeatures.features.engines.keras_networks.layers import pooled, preprocessed
 from tlfeatures.features.engines.keras_start import keras_settings, start_keras
 from tlfeatures.features.spec import Spec
 

@@ -20,6 +20,7 @@ from tlfeatures.features.backbones.weights import (
     RANDOM,
     checked_source,
     load_weights,
+    read_weights,
 )
 from tlfeatures.features.engines.choose import ENGINES, check_engine, check_loads
 from tlfeatures.features.engines.engine import DEVICES, Engine, LoadedBackbone
@@ -146,11 +147,10 @@ def _spec_weights(backbone: Backbone, spec: Spec, names: Sequence[str], source: 
         file = Path(source).expanduser()
         content, file_sha256 = read_network(file, backbone.name, spec.weights_sha256, ".keras")
         return Weights({}, file_sha256, None, content)
+    if backbone.declared_format == "keras_hub":
+        return Weights({}, str(spec.weights_sha256), None)
     if backbone.declared_format is not None:  # of Keras, whose engine compares the hash
-        content = b""
-        if source not in (IMAGENET, RANDOM):
-            content, _ = read_network(Path(source).expanduser(), backbone.name, None, ".h5")
-        return Weights({}, str(spec.weights_sha256), None, content)
+        return Weights({}, str(spec.weights_sha256), None, read_weights(source))
     if source != RANDOM and not Path(source).is_file():
         # The published tensors are the same from wherever they come.
         source = IMAGENET if backbone.is_published(spec.weights_sha256) else source

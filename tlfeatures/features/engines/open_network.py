@@ -10,12 +10,14 @@ from tlfeatures.errors import ParameterError, SpecError
 from tlfeatures.features.backbones.catalogue import NAMED
 from tlfeatures.features.backbones.declaration import Declaration
 from tlfeatures.features.backbones.declaration_file import DeclarationFile, read_declaration
+from tlfeatures.features.backbones.keras_preset import PREFIX
 from tlfeatures.features.backbones.named_network import NamedNetwork
 from tlfeatures.features.backbones.recipes.published import declaration_of, published_network
 from tlfeatures.features.backbones.weights import IMAGENET, RANDOM, checked_source
 from tlfeatures.features.engines.declared import DeclaredBackbone
-from tlfeatures.features.engines.keras_file_network import KerasFile
-from tlfeatures.features.engines.keras_network import KerasApplication
+from tlfeatures.features.engines.keras_networks.application import KerasApplication
+from tlfeatures.features.engines.keras_networks.file_network import KerasFile
+from tlfeatures.features.engines.keras_networks.hub_network import KerasPreset
 from tlfeatures.features.engines.onnx_network import OnnxNetwork
 from tlfeatures.features.spec import Spec, no_such_backbone
 
@@ -56,7 +58,7 @@ def open_network(
     Parameters
     ----------
     backbone : str
-        A name in the catalogue, or see `read_declaration`.
+        A name in the catalogue, `hub:PRESET`, or see `read_declaration`.
     weights : str, optional
         For a name: see `Spec.weights`. For a file: its path, if it isn't in the folder of the
         declaration.
@@ -73,6 +75,8 @@ def open_network(
     """
     if backbone in NAMED:
         return _open_named(NAMED[backbone], weights or IMAGENET, random_state)
+    if backbone.startswith(PREFIX):
+        return KerasPreset(weights or backbone)
     declared, path = read_declaration(backbone)
     opener = KerasFile if path.suffix.lower() == ".keras" else OnnxNetwork
     path = path if weights is None else Path(weights).expanduser()
@@ -88,6 +92,8 @@ def reopen_network(
         return open_network(spec.backbone, weights or spec.weights, seed)
     if declaration.format == "keras_application":
         raise SpecError(no_such_backbone(spec.backbone))
+    if declaration.format == "keras_hub":
+        return KerasPreset(weights or spec.weights)
     declared = DeclarationFile.of(declaration, spec.weights_sha256)
     opener = KerasFile if declaration.format == "keras_file" else OnnxNetwork
     return opener(declared, Path(weights or spec.weights).expanduser().resolve())

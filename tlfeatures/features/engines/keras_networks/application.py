@@ -9,17 +9,16 @@ from typing import TYPE_CHECKING
 from tlfeatures.errors import ParameterError
 from tlfeatures.features.backbones.declaration import Declaration, Output
 from tlfeatures.features.backbones.named_network import NamedNetwork
-from tlfeatures.features.backbones.onnx_file import read_network
-from tlfeatures.features.backbones.weights import IMAGENET, RANDOM, checked_source
+from tlfeatures.features.backbones.weights import IMAGENET, checked_source, read_weights
 from tlfeatures.features.engines.declared import DeclaredBackbone
-from tlfeatures.features.engines.keras_declare import declare, draft_output
-from tlfeatures.features.engines.keras_layers import canonical_names
-from tlfeatures.features.engines.keras_start import keras_settings, start_keras
-from tlfeatures.features.engines.keras_weights import (
+from tlfeatures.features.engines.keras_networks.application_weights import (
     build_application,
     obtain_imagenet,
     weights_sha256,
 )
+from tlfeatures.features.engines.keras_networks.declare import declare, draft_output
+from tlfeatures.features.engines.keras_networks.layers import canonical_names
+from tlfeatures.features.engines.keras_start import keras_settings, start_keras
 from tlfeatures.names import unknown_name
 
 if TYPE_CHECKING:
@@ -50,11 +49,9 @@ class KerasApplication:
     ) -> None:
         self._named = named
         self._weights = checked_source(weights)
-        self._content = b""
-        if weights not in (IMAGENET, RANDOM):
-            path = Path(weights).expanduser().resolve()
-            self._weights = str(path)
-            self._content, _ = read_network(path, named.name, None, ".h5")
+        self._content = read_weights(self._weights)
+        if self._content:
+            self._weights = str(Path(weights).expanduser().resolve())
         self._seed = random_state or 0
 
     @property

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlfeatures.errors import EngineError, WeightsError
+from tlfeatures.errors import EngineError, ParameterError, WeightsError
 from tlfeatures.features.backbones.catalogue import NAMED
 from tlfeatures.features.backbones.declaration import Declaration, Output
 from tlfeatures.features.backbones.record import Backbone, Preprocessing
@@ -23,23 +23,27 @@ from tlfeatures.features.engines.keras_engine import (
     on_device,
     start_with_threads,
 )
-from tlfeatures.features.engines.keras_files import load_keras_file
-from tlfeatures.features.engines.keras_layers import (
+from tlfeatures.features.engines.keras_networks.application_weights import (
+    build_application,
+    weights_sha256,
+)
+from tlfeatures.features.engines.keras_networks.layers import (
     check_names,
     layer_of,
     pooled,
     preprocessed,
     tensor_of,
 )
+from tlfeatures.features.engines.keras_networks.load_file import load_keras_file
+from tlfeatures.features.engines.keras_networks.load_preset import load_preset
 from tlfeatures.features.engines.keras_start import keras_settings
-from tlfeatures.features.engines.keras_weights import build_application, weights_sha256
 from tlfeatures.features.engines.onnx_session import in_short
 from tlfeatures.features.spec import Spec
 
 if TYPE_CHECKING:
     import keras
 
-KERAS_FORMATS = ("keras_application", "keras_file")
+KERAS_FORMATS = ("keras_application", "keras_file", "keras_hub")
 
 
 def loads(backbone: Backbone) -> bool:
@@ -87,14 +91,10 @@ def load(
 def _build(spec: Spec, declaration: Declaration, weights: Weights) -> keras.Model:
     if declaration.format == "keras_file":
         return load_keras_file(weights.content, f"the file of backbone {declaration.name}")
-    named = NAMED.get(declaration.name)
-    if named is None or named.application is None:
-        raise EngineError(
-            f"this version of tlfeatures has no backbone {declaration.name}: use the version that "
-            "computed the embeddings"
-        )
-    seed = spec.random_state or 0
-    network = build_application(named, spec.weights, weights.content, spec.size, seed)
+    if declaration.format == "keras_hub":
+        network = _preset(spec)
+    else:
+        network = _application(spec, declaration, weights)
     sha256 = weights_sha256(network)
     if sha256 != weights.sha256:
         raise WeightsError(
@@ -103,6 +103,25 @@ def _build(spec: Spec, declaration: Declaration, weights: Weights) -> keras.Mode
         )
     check_names(network, declaration.outputs)
     return network
+
+
+def _preset(spec: Spec) -> keras.Model:
+    if spec.precision != "float32":
+        raise ParameterError(
+            f"backbone {spec.backbone} is computed in float32: leave out --precision"
+        )
+    return load_preset(spec.weights)
+
+
+def _application(spec: Spec, declaration: Declaration, weights: Weights) -> keras.Model:
+    named = NAMED.get(declaration.name)
+    if named is None or named.application is None:
+        raise EngineError(
+            f"this version of tlfeatures has no backbone {declaration.name}: use the version that "
+            "computed the embeddings"
+        )
+    seed = spec.random_state or 0
+    return build_application(named, spec.weights, weights.content, spec.size, seed)
 
 
 def set_policy(network: keras.Model, policy: str) -> None:
@@ -154,8 +173,11 @@ def run(
     import keras
 
     pixels = preprocessed(keras.ops.cast(image, "float32"), preprocessing)
+    # JAX compiles each operation by itself unless the model is compiled, which is faster.
+    compiled = isinstance(image, np.ndarray) and keras.config.backend() == "jax"
     try:
-        tensors = features_model(network, outputs)(pixels)
+        model = features_model(network, outputs)
+        tensors = model.predict_on_batch(pixels) if compiled else model(pixels)
     except Exception as error:  # Keras and its backend have many, of shapes and of memory
         layers = ", ".join(output.layer for output in outputs)
         raise EngineError(

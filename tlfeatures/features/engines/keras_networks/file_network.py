@@ -12,13 +12,13 @@ from tlfeatures.features.backbones.declaration_file import DeclarationFile, Want
 from tlfeatures.features.backbones.onnx_file import read_network
 from tlfeatures.features.engines.check_vector import first_values, warn_of_no_check
 from tlfeatures.features.engines.declared import DeclaredBackbone
-from tlfeatures.features.engines.keras_declare import (
+from tlfeatures.features.engines.keras_networks.declare import (
     declare,
     draft_output,
     refuse_effects_of_batch,
 )
-from tlfeatures.features.engines.keras_declared import verify_check
-from tlfeatures.features.engines.keras_files import load_keras_file
+from tlfeatures.features.engines.keras_networks.declared import verify_check
+from tlfeatures.features.engines.keras_networks.load_file import load_keras_file
 from tlfeatures.features.engines.keras_start import keras_settings
 from tlfeatures.names import unknown_name
 

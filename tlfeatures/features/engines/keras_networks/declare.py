@@ -16,7 +16,7 @@ from tlfeatures.features.backbones.declaration import TOKENS, CheckVector, Decla
 from tlfeatures.features.backbones.declaration_values import name_of
 from tlfeatures.features.engines.check_vector import check_image
 from tlfeatures.features.engines.declared import few_enough
-from tlfeatures.features.engines.keras_declared import check_row, run
+from tlfeatures.features.engines.keras_networks.declared import check_row, run
 
 if TYPE_CHECKING:
     import keras
@@ -32,7 +32,11 @@ def draft_output(layer: str, position: int, layout: str | None = None, prefix: i
 
 
 def declare(
-    network: keras.Model, facts: Declaration, drafts: Sequence[Output], size: tuple[int, int]
+    network: keras.Model,
+    facts: Declaration,
+    drafts: Sequence[Output],
+    size: tuple[int, int],
+    patches: int | None = None,
 ) -> Declaration:
     """Complete a declaration with its outputs and the check vector of its default layer.
 
@@ -46,6 +50,8 @@ def declare(
         Without shapes, the default layer among them.
     size : (int, int)
         Height and width in pixels.
+    patches : int, optional
+        Number of patches of a vision transformer: its layers are tokens, those of the patches last.
 
     Raises
     ------
@@ -55,13 +61,20 @@ def declare(
     ordered = few_enough(tuple(sorted(drafts, key=lambda output: int(output.tensor))))
     tensors = run(network, check_image(size)[None], facts.preprocessing, ordered)
     outputs = tuple(
-        _output(draft, tuple(tensor.shape), facts.name)
+        _output(_with_prefix(draft, tuple(tensor.shape), patches), tuple(tensor.shape), facts.name)
         for draft, tensor in zip(ordered, tensors, strict=True)
     )
     values = dict(zip((output.layer for output in outputs), tensors, strict=True))
     default = next(output for output in outputs if output.layer == facts.default_layer)
     check = _check(values[default.layer], default, size)
     return replace(facts, outputs=outputs, check=check)
+
+
+def _with_prefix(draft: Output, shape: tuple[int, ...], patches: int | None) -> Output:
+    """Count the tokens before those of the patches."""
+    if patches is None or len(shape) != 3 or shape[1] < patches:
+        return draft
+    return replace(draft, layout=TOKENS, prefix=shape[1] - patches)
 
 
 def refuse_effects_of_batch(

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from tlfeatures.errors import WeightsError
 from tlfeatures.features.backbones.keras_file import check_keras_file
+from tlfeatures.features.engines.keras_networks.application_weights import (
+    load_all_weights,
+    private_file,
+)
 from tlfeatures.features.engines.keras_start import keras_settings, start_keras
-from tlfeatures.features.engines.keras_weights import load_all_weights, private_file
 from tlfeatures.features.engines.onnx_session import in_short
 
 if TYPE_CHECKING:
@@ -55,7 +58,10 @@ def load_keras_file(content: bytes, title: str) -> keras.Model:
 
 
 def _check_input(network: Any, title: str) -> None:
-    inputs = getattr(network, "inputs", None) or []
+    try:
+        inputs = network.inputs or []
+    except (AttributeError, ValueError):  # of a network without layers
+        inputs = []
     shapes = [tuple(tensor.shape) for tensor in inputs]
     if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][3] != _CHANNELS:
         raise WeightsError(

@@ -1,6 +1,7 @@
 """A network of `keras.applications` with its weights: Keras's own, random ones, or those of a file.
 
-Keras's own ImageNet weights are downloaded into Keras's folder, where Keras finds and checks them.
+Keras's own ImageNet weights are downloaded into Keras's folder, where it finds them. It checks
+the hashes of most files; the spec has the hash of all tensors.
 """
 
 from __future__ import annotations
@@ -130,7 +131,7 @@ def obtain_imagenet(named: NamedNetwork) -> None:
     if path.is_file():
         return
     try:
-        download_file(application.url, path)  # Keras checks the hash when it reads the file
+        download_file(application.url, path)  # Keras checks the hashes of most files
     except WeightsError as error:
         raise WeightsError(_not_obtained(named, error)) from error
 
