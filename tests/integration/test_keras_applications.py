@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from tests.keras_networks import APPLICATIONS, SMALL, open_application, spec_of
-from tlfeatures import extract, fit
+from tlfeatures import Extractor, extract, fit
 from tlfeatures.errors import EngineError, ParameterError, SpecError, WeightsError
 from tlfeatures.features.engines.load import load_backbone
 from tlfeatures.features.engines.open_network import open_network
@@ -170,7 +170,7 @@ def test_a_file_of_weights_is_read_by_its_hash(opened, tmp_path):
         load(backbone, pool="max")
 
 
-def test_a_file_of_weights_that_is_empty_or_gone_is_one_line(opened, tmp_path):
+def test_an_empty_file_of_weights_is_one_line(tmp_path):
     path = tmp_path / "x.weights.h5"
     path.touch()
     with pytest.raises(WeightsError, match="is empty, expected"):
@@ -178,6 +178,15 @@ def test_a_file_of_weights_that_is_empty_or_gone_is_one_line(opened, tmp_path):
     path.unlink()
     with pytest.raises(WeightsError, match="can't be read"):
         load(replace(opened, weights=str(path)))
+
+
+def test_the_transformer_draws_weights_by_its_seed():
+    image = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), np.uint8)
+    rows = [
+        Extractor(NAME, size=32, weights="random", random_state=seed).transform([image])
+        for seed in (0, 1)
+    ]
+    assert np.abs(rows[0] - rows[1]).max() > 0
 
 
 def test_a_layer_that_is_elsewhere_in_this_version_of_keras_is_refused(opened):

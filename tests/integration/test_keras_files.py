@@ -76,6 +76,16 @@ def test_rows_are_those_of_the_network_in_keras(small, path):
         np.testing.assert_allclose(rows[name], values, rtol=1e-4, atol=1e-4)
 
 
+def test_a_batch_of_large_images_is_smaller_though_the_file_takes_any_size(path):
+    declaration = declare(path)
+
+    def most(size):
+        opened = open_network(declaration).for_size(size, [])
+        return load_backbone(spec_of(opened, size), ["head.none"], device="cpu").most
+
+    assert most((2400, 2400)) < most(SIZE)
+
+
 def test_the_default_layer_is_the_last_one(path):
     opened = open_network(declare(path)).for_size(SIZE, [])
     assert opened.record.default_embedding == "head.none"

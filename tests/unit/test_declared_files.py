@@ -18,6 +18,7 @@ from tests.onnx_networks import (
     node,
     spec_of,
 )
+from tlfeatures import Extractor
 from tlfeatures.errors import EngineError, ParameterError, WeightsError
 from tlfeatures.features.backbones import onnx_file
 
@@ -105,6 +106,10 @@ HOSTILE = {
     "domain": (
         lambda: network(more=[node("Run", ["mean"], "x", domain="evil")]),
         "its operator 'Run' is of the domain 'evil'",
+    ),
+    "random": (
+        lambda: network(more=[node("RandomNormalLike", ["features"], "x")], outputs=["x"]),
+        "its operator RandomNormalLike draws random numbers",
     ),
     "function": (with_function, "it has a function 'Relu' of its own: export it without"),
     "two inputs": (
@@ -260,6 +265,13 @@ def test_the_size_is_the_file_s_then_the_declared_one(tmp_path):
     assert choose(declare(tmp_path), size=None)[1] == (224, 224)
 
 
+def test_the_transformer_takes_the_size_of_the_file_too(tmp_path):
+    path = declare(tmp_path, network((1, 3, *SIZE)))
+    image = np.random.default_rng(0).integers(0, 256, (50, 60, 3), np.uint8)
+    rows = Extractor(str(path)).fit_transform([image])
+    np.testing.assert_array_equal(rows, Extractor(str(path), size=SIZE).transform([image]))
+
+
 def test_an_open_layout_must_be_declared(tmp_path):
     model = channels_last_network(("n", "a", "b", "c"))
     with pytest.raises(ParameterError, match="which axis has the colours: add layout"):
@@ -306,6 +318,11 @@ def test_layers_are_the_declared_outputs_else_the_file_s_and_tensors_asked_for(t
             network(more=[node("ArgMax", ["features"], "best", axis=1)]),
             {"outputs": {"x": "best"}},
             "numbers of int64",
+        ),
+        (
+            network(more=[node("SequenceConstruct", ["features"], "list")]),
+            {"outputs": {"x": "list"}},
+            "layer x is a list, expected a tensor",
         ),
         (
             network(more=[node("Unsqueeze", ["features", "one"], "tokens")]),

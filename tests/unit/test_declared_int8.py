@@ -185,3 +185,19 @@ def test_impossible_ranges_in_a_file_are_damage(tmp_path, change):
     assert Spec.from_dict(data) == spec
     with pytest.raises(FormatError, match="quantization"):
         Spec.from_dict({**data, "quantization": {**data["quantization"], **change}})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"largest": {"act": 10**400}, "smallest": []},
+        {"largest": {"act": 1e300}, "smallest": []},
+        {"largest": {"act": 1e-300}, "smallest": []},
+        {"largest": {"act": 1.0}, "smallest": [0.5]},
+    ],
+)
+def test_ranges_that_are_none_in_float32_are_refused(changes):
+    data = {"images": 1, "random_state": 0, "largest": {"act": 1.0}, "smallest": [-1.0]}
+    assert Quantization.from_dict(data, None).images == 1
+    with pytest.raises(FormatError, match="its spec has"):
+        Quantization.from_dict({**data, **changes}, None)

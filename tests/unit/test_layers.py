@@ -39,6 +39,7 @@ LAYERS = [
     ["features.backbones"],
     ["features.images"],
     ["features.sources"],
+    ["features.row_cosines"],
     ["locks", "files", "names", "equality", "errors", "machine"],
 ]
 RANKS = {f"tlfeatures.{name}": rank for rank, layer in enumerate(LAYERS) for name in layer}

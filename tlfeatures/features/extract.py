@@ -155,8 +155,10 @@ def extract(
     pools : str or sequence of str, optional
         "avg", "max" or "flatten"; "cls" for tokens. If not given, the poolings of the file, else
         the default of each layer: cls for tokens with a class token, else avg.
-    size : int, str or (int, int), default 224
-        Side, or height and width, in pixels, to which every image is resized.
+    size : int, str or (int, int), optional
+        Side, or height and width, in pixels, to which every image is resized. If not given, the
+        size of the file, else that of the backbone: the one that its weights were trained on, or
+        that its file states, else 224.
     weights : str, default "imagenet"
         "imagenet", "random", or the path of a file of Keras weights. For a network of your own: the
         path of its ONNX file, if it was moved.

@@ -24,7 +24,6 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tlfeatures.errors import ImageError
 from tlfeatures.features.embed import ComputeOptions, Embedder, Values
@@ -44,6 +43,7 @@ from tlfeatures.features.engines.choose import (
 from tlfeatures.features.engines.engine import BATCH_SIZE
 from tlfeatures.features.engines.speeds import Speed, Way
 from tlfeatures.features.images.read_ahead import ImageToRead, Pixels, read_ahead
+from tlfeatures.features.row_cosines import row_cosines
 
 logger = logging.getLogger(__name__)
 
@@ -311,21 +311,8 @@ class _Measuring:
 
 
 def least_cosine(rows: Values, reference: Values) -> float:
-    """Return the least cosine of a row to the same row of the reference, over all embeddings.
-
-    Two rows of zeros are the same row. The cosine of anything else to such a row, or to one that
-    isn't finite, is -1.
-    """
-    return min(float(_cosines(rows[name], reference[name]).min()) for name in rows)
-
-
-def _cosines(parts: NDArray[Any], others: NDArray[Any]) -> NDArray[Any]:
-    one, other = (rows.reshape(-1, rows.shape[-1]).astype(np.float64) for rows in (parts, others))
-    lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        cosines = (one * other).sum(axis=1) / lengths
-    same = (one == other).all(axis=1)
-    return np.where(same, 1.0, np.where(np.isfinite(cosines), cosines, -1.0))
+    """Return the least cosine of a row to the same row of the reference, over all embeddings."""
+    return min(float(row_cosines(rows[name], reference[name]).min()) for name in rows)
 
 
 def _describe(chosen: Way, known: dict[Way, Speed]) -> str:

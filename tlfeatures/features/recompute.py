@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tlfeatures.features.embed import Batch, ComputeOptions, Embedder, EmbeddingRun
 from tlfeatures.features.file.reader import Reader
 from tlfeatures.features.images.identify import Manifest
 from tlfeatures.features.images.read_ahead import ImageToRead
+from tlfeatures.features.row_cosines import row_cosines
 
 
 class Comparison:
@@ -96,13 +96,5 @@ def _compare(result: Comparison, reader: Reader, batch: Batch[int]) -> None:
         stored = stored.astype(np.float64)
         differences = np.nan_to_num(np.abs(computed - stored)).max(axis=(1, 2))
         result.differences[rows] = np.maximum(result.differences[rows], differences)
-        cosines = _cosines(computed, stored).min(axis=1)
+        cosines = row_cosines(computed, stored).min(axis=1)
         result.cosines[rows] = np.fmin(result.cosines[rows], cosines)
-
-
-def _cosines(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Cosines along the last axis: 1 between two vectors of zeros, 0 between one and another."""
-    lengths = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
-    products: NDArray[np.float64] = (a * b).sum(axis=-1) / np.where(lengths > 0, lengths, 1)
-    products[np.all(a == b, axis=-1)] = 1
-    return np.nan_to_num(np.clip(products, -1, 1))  # vectors that are not finite have no direction

@@ -23,7 +23,6 @@ from tlfeatures.features.images.few_levels import warn_of_few_levels
 from tlfeatures.features.images.read_ahead import ImageToRead
 from tlfeatures.features.images.value_range import parse_value_range
 from tlfeatures.features.settings import (
-    DEFAULT_SIZE,
     Chosen,
     Settings,
     choose_backbone,
@@ -58,8 +57,9 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     pools : str or sequence of str, optional
         "avg", "max" or "flatten"; "cls" for tokens. None is the default pooling of each layer: cls
         for tokens with a class token, else avg.
-    size : int, str or (int, int), default 224
-        Side, or height and width, in pixels, to which every image is resized.
+    size : int, str or (int, int), optional
+        Side, or height and width, in pixels, to which every image is resized. None is the size of
+        the backbone: the one that its weights were trained on, or that its file states, else 224.
     weights : str, default "imagenet"
         "imagenet", "random", or the path of a file of Keras weights. For a network of your own: the
         path of its ONNX file, if it isn't in the folder of the declaration.
@@ -98,7 +98,7 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         backbone: str = DEFAULT_BACKBONE,
         layers: str | Sequence[str] | None = None,
         pools: str | Sequence[str] | None = None,
-        size: Any = DEFAULT_SIZE,
+        size: Any = None,
         weights: str = "imagenet",
         precision: str = "auto",
         engine: str = "auto",
@@ -224,7 +224,13 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """Return the backbone and the size of the images; this reads an ONNX file."""
         weights = None if self.weights == "imagenet" else self.weights
         layers = tuple(as_list(self.layers or ()))
-        settings = Settings(self.backbone, layers, size=self.size, weights=weights)
+        settings = Settings(
+            self.backbone,
+            layers,
+            size=self.size,
+            weights=weights,
+            random_state=self.random_state,
+        )
         return choose_backbone(settings)
 
     def _widths(self, chosen: Chosen | None = None) -> dict[str, int]:

@@ -98,7 +98,7 @@ class Declaration:
     Attributes
     ----------
     name : str
-    format : {"onnx", "keras_application", "keras_file"}
+    format : {"onnx", "keras_application", "keras_file", "keras_hub"}
         What the network is: a file, or a network of a library.
     network : str
         Name of the network in its library; empty for a file.

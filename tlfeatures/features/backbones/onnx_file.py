@@ -23,6 +23,10 @@ from tlfeatures.names import some_of
 MOST_BYTES = 2**30  # of a file: it is parsed in memory
 
 _DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
+_RANDOM = {
+    *("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"),
+    *("Bernoulli", "Multinomial"),
+}
 _CHANNELS = 3
 _NUMBERS = {1: "float32", 2: "uint8"}  # onnx.TensorProto's numbers of types
 
@@ -231,6 +235,11 @@ class OnnxFile:
                         f"its operator {part.op_type[:40]!r} is of the domain "
                         f"{part.domain[:40]!r}, expected ONNX's own operators: export it without "
                         "custom operators"
+                    )
+                if part.op_type in _RANDOM:
+                    raise self._error(
+                        f"its operator {part.op_type} draws random numbers, so that an image has "
+                        "other features each time: export it for inference"
                     )
             elif part.data_location == onnx.TensorProto.EXTERNAL or part.external_data:
                 raise self._error(

@@ -6,7 +6,6 @@ them. Those of a declared ONNX network have the names of the tensors that convol
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -25,6 +24,8 @@ RANGE = "range"  # in place of a pooling: smallest and largest value of a tensor
 # The spec is an attribute of at most 64 kB.
 MOST_RANGES = 400
 MOST_CHARACTERS = 25_000  # of all their names
+
+_LEAST, _LARGEST = 1e-30, 1e38  # of a range whose steps are numbers in float32
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ class Quantization:
             names = [name for name, _ in largest]
             smallest = tuple(zip(names, below, strict=bool(below)))
             quantization = cls(int(data["images"]), int(data["random_state"]), largest, smallest)
-        except (TypeError, ValueError, KeyError, AttributeError) as error:
+        except (TypeError, ValueError, OverflowError, KeyError, AttributeError) as error:
             raise FormatError(f"its spec has the quantization {str(data)[:60]}") from error
         if backbone is None or (backbone.trained and not backbone.network.kernels):
             matches = 0 < len(names) <= MOST_RANGES
@@ -107,13 +108,13 @@ class Quantization:
         return quantization
 
     def layers_without_range(self) -> list[str]:
-        """Name the inputs that have no range: of one value, infinite, or no number."""
+        """Name the inputs that have no range in float32: of one value, infinite, or no number."""
         smallest = dict(self.smallest)
         ranges = [(name, smallest.get(name, 0.0), value) for name, value in self.largest]
         return [
             name
             for name, low, high in ranges
-            if not (-math.inf < low <= 0 <= high < math.inf and low < high)
+            if not (-_LARGEST <= low <= 0 <= high <= _LARGEST and high - low >= _LEAST)
         ]
 
 

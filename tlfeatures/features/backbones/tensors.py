@@ -32,8 +32,9 @@ class Weights:
     top_sha256 : str or None
         The same over the tensors of the dense layers; None without them.
     content : bytes
-        A whole ONNX file, for a declared network: it has no tensors here, and `sha256` is that of
-        the file.
+        A whole file, for a declared network: it has no tensors here. `sha256` is that of an ONNX or
+        `.keras` file. For a network of `keras.applications`, the content is a file of weights or
+        empty, and `sha256` is what their hash must be.
     """
 
     tensors: Tensors

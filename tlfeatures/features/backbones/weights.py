@@ -93,6 +93,8 @@ def read_weights(source: str) -> bytes:
             f"the weights in {path} can't be read ({reason_of(error)}): give the file with "
             "--weights PATH"
         ) from error
+    if not content:
+        raise WeightsError(f"{path} is empty, expected Keras weights")
     if len(content) > _MOST_BYTES:
         raise WeightsError(f"{path} has more than {_MOST_BYTES:,} bytes, expected Keras weights")
     if not content:

@@ -38,12 +38,12 @@ def _is_keras_application(backbone: Backbone) -> bool:
     return backbone.keras_application is not None and _is_described(backbone)
 
 
-def _is_declared(backbone: Backbone) -> bool:
+def _is_onnx_file(backbone: Backbone) -> bool:
     return backbone.declared_format == "onnx"
 
 
 def _is_onnx_graph(backbone: Backbone) -> bool:
-    return _is_described(backbone) or _is_declared(backbone)
+    return _is_described(backbone) or _is_onnx_file(backbone)
 
 
 def _loads_keras(backbone: Backbone) -> bool:
@@ -57,7 +57,7 @@ def _load_by_keras(
     return load(spec, names, device, weights, threads)
 
 
-DECLARED = "onnxruntime"  # the one engine of users' own networks
+OPENS_ONNX = "onnxruntime"  # always installed: it finds the shapes of an ONNX file's layers
 
 ENGINES = {
     "keras": Engine(
@@ -76,7 +76,9 @@ ENGINES = {
         requirement="'tlfeatures[openvino]'",
     ),
     "ncnn": Engine(("float32",), _is_described, NcnnBackbone, "ncnn"),
-    DECLARED: Engine(("float32",), _is_declared, onnxruntime_engine.load, "onnxruntime", gpu=True),
+    OPENS_ONNX: Engine(
+        ("float32",), _is_onnx_file, onnxruntime_engine.load, "onnxruntime", gpu=True
+    ),
 }
 
 # Networks that were measured with their published weights: the cosine of each row in bfloat16 to

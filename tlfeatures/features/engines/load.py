@@ -82,7 +82,8 @@ def load_backbone(
     # Images are augmented before they are embedded: the recipe makes no other backbone.
     spec = replace(spec, augmentation=None)
     other = _stand_in(spec, device) if substitute else None
-    if other is not None and device == "gpu" and not ENGINES[spec.engine].gpu:
+    own = ENGINES.get(spec.engine)
+    if other is not None and device == "gpu" and own is not None and not own.gpu:
         spec = replace(spec, engine=other)
     try:
         return _load(spec, tuple(names), device, source, threads)

@@ -19,7 +19,7 @@ from tlfeatures.features.backbones.declaration_file import DeclarationFile, Want
 from tlfeatures.features.backbones.declaration_values import name_of, text_of
 from tlfeatures.features.backbones.onnx_file import OnnxFile, read_network
 from tlfeatures.features.engines.check_vector import check_image, first_values, warn_of_no_check
-from tlfeatures.features.engines.choose import DECLARED, check_engine
+from tlfeatures.features.engines.choose import OPENS_ONNX, check_engine
 from tlfeatures.features.engines.declared import DeclaredBackbone, few_enough
 from tlfeatures.features.engines.declared_graph import check_row, verify_check
 from tlfeatures.features.engines.onnxruntime_engine import OneImage, first_row
@@ -82,7 +82,7 @@ class OnnxNetwork:
         WeightsError, EngineError
             If a tensor is missing, the network can't run, or its check vector differs.
         """
-        check_engine(DECLARED, "float32", "cpu")
+        check_engine(OPENS_ONNX, "float32", "cpu")
         if not self._takes(size):
             height, width = self._file.input.size(self._layout)
             raise ParameterError(
@@ -183,8 +183,10 @@ class OnnxNetwork:
                 f"give the tensor {tensor[:60]!r} a name of letters, digits, _ and - in outputs"
             ) from error
 
-    def _output(self, wanted: Wanted, value: NDArray[Any], size: tuple[int, int]) -> Output:
+    def _output(self, wanted: Wanted, value: Any, size: tuple[int, int]) -> Output:
         layer, tensor, layout = wanted.layer, wanted.tensor, wanted.layout
+        if not isinstance(value, np.ndarray):
+            raise self._error(f"layer {layer} is a {type(value).__name__}, expected a tensor")
         if not np.issubdtype(value.dtype, np.floating):
             raise self._error(f"layer {layer} has numbers of {value.dtype}, expected float32")
         if layout == TOKENS:

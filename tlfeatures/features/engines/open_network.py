@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from tlfeatures.errors import ParameterError
+from tlfeatures.errors import ParameterError, SpecError
 from tlfeatures.features.backbones.catalogue import NAMED
 from tlfeatures.features.backbones.declaration import Declaration
 from tlfeatures.features.backbones.declaration_file import DeclarationFile, read_declaration
@@ -19,7 +19,7 @@ from tlfeatures.features.engines.keras_networks.application import KerasApplicat
 from tlfeatures.features.engines.keras_networks.file_network import KerasFile
 from tlfeatures.features.engines.keras_networks.hub_network import KerasPreset
 from tlfeatures.features.engines.onnx_network import OnnxNetwork
-from tlfeatures.features.spec import Spec
+from tlfeatures.features.spec import Spec, no_such_backbone
 
 
 class OpenNetwork(Protocol):
@@ -90,6 +90,8 @@ def reopen_network(
     if spec.backbone in NAMED:
         seed = spec.random_state if random_state is None else random_state
         return open_network(spec.backbone, weights or spec.weights, seed)
+    if declaration.format == "keras_application":
+        raise SpecError(no_such_backbone(spec.backbone))
     if declaration.format == "keras_hub":
         return KerasPreset(weights or spec.weights)
     declared = DeclarationFile.of(declaration, spec.weights_sha256)

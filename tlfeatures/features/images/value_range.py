@@ -36,7 +36,7 @@ def parse_value_range(value: Any) -> ValueRange | None:
     parts = value.split(",") if isinstance(value, str) else value
     try:
         low, high = (float(part) for part in parts)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         low, high = 0.0, 0.0
     if not -_LARGEST <= low < high <= _LARGEST:
         raise ParameterError(

@@ -85,7 +85,7 @@ def load(
         if policy != "float32":
             set_policy(network, policy)
         model = embedding_model(network, declaration, names, spec.size)
-    return KerasBackbone(model, place, images_of_batch(place, _largest_map(network)))
+    return KerasBackbone(model, place, images_of_batch(place, _largest_map(network, spec.size)))
 
 
 def _build(spec: Spec, declaration: Declaration, weights: Weights) -> keras.Model:
@@ -212,15 +212,18 @@ def check_row(tensor: Any, output: Output) -> NDArray[np.float32]:
     return row
 
 
-def _largest_map(network: keras.Model) -> int:
-    """Count the values of the largest output of a layer, for one image."""
-    shapes = [shape for layer in network.layers for shape in _shapes(layer)]
-    return max(math.prod(side for side in shape[1:] if side) for shape in shapes)
+def _largest_map(network: keras.Model, size: tuple[int, int]) -> int:
+    """Count the values of the largest output of a layer, for one image of a size."""
+    import keras
+
+    tensors = [tensor for layer in network.layers for tensor in _outputs(layer)]
+    shapes = keras.Model(network.inputs[0], tensors).compute_output_shape((1, *size, 3))
+    largest: int = max(math.prod(side or 1 for side in shape) for shape in shapes)
+    return largest
 
 
-def _shapes(layer: Any) -> list[tuple[int | None, ...]]:
+def _outputs(layer: Any) -> list[Any]:
     try:
-        tensor = tensor_of(layer)
+        return [tensor_of(layer)]
     except (ValueError, AttributeError):  # none, or several: the others bound the memory
         return []
-    return [tuple(tensor.shape)]
