@@ -1,9 +1,6 @@
 """Declared networks that Keras computes.
 
-Networks of `keras.applications`, users' `.keras` files and presets of keras_hub. One module opens
-each kind, `declare.py` finds their layers and check vector, and `declared.py` loads them for the
-engine.
-
-In: a name, a file or a preset, and a size of images. Out: a `Declaration` with the hash of the
-weights, and the loaded network.
+In: the name of a network of `keras.applications`, a user's `.keras` file or a preset of keras_hub,
+and the names of layers. Out: its declaration, and the loaded backbone. One module opens each kind,
+`declare.py` finds the layers and the check vector, and `declared.py` loads them for the engine.
 """
