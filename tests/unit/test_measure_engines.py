@@ -234,7 +234,7 @@ def test_a_network_known_to_be_exact_in_bfloat16_is_compared_all_the_same(
 def test_small_work_measures_nothing(machine, weights):
     machinery = machine(ncnn_float32=Scripted(10), openvino_float32=Scripted(1000))
     hardware = Machine()
-    assert choose(machinery, spec_of(weights), 600, hardware=hardware) == ("ncnn", "float32")
+    assert choose(machinery, spec_of(weights), 300, hardware=hardware) == ("ncnn", "float32")
     assert machinery.loaded == []
 
 
