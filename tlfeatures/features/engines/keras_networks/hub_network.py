@@ -15,6 +15,7 @@ from tlfeatures.features.backbones.declaration import Declaration, Output
 from tlfeatures.features.engines.declared import DeclaredBackbone
 from tlfeatures.features.engines.keras_networks.application_weights import weights_sha256
 from tlfeatures.features.engines.keras_networks.declare import declare, draft_output
+from tlfeatures.features.engines.keras_networks.layers import canonical_names
 from tlfeatures.features.engines.keras_networks.load_preset import (
     load_preset,
     located,
@@ -72,7 +73,7 @@ class KerasPreset:
         return DeclaredBackbone(declaration, self._preset, sha256)
 
     def _drafts(self, layers: Sequence[str]) -> list[Output]:
-        names = [layer.name for layer in self._network.layers]
+        names = canonical_names(self._network)
         wanted = [names[-1], *(entry.partition(".")[0] for entry in layers)]
         for layer in wanted:
             if layer not in names:
@@ -99,7 +100,7 @@ class KerasPreset:
             mean=mean,
             std=std,
             outputs=(),
-            default_layer=self._network.layers[-1].name,
+            default_layer=canonical_names(self._network)[-1],
             check=None,
             near_duplicate=None,
             source=f"preset {Path(self._preset).name[:100]} of keras_hub",
