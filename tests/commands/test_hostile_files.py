@@ -32,6 +32,7 @@ ONE = ["--head", "logreg", *ALONE]
 # that of a copy of the file, as `!results.json` is in a copy of the benchmark's folder.
 COMMANDS = {
     "audit": [["audit", "{f}"]],
+    "backbones": [],  # takes no file
     "benchmark": [
         ["benchmark", "{f}", *ONE],
         ["benchmark", REAL, *ONE, "-o", "{f}"],
@@ -40,6 +41,7 @@ COMMANDS = {
         ["benchmark", REAL, *ONE, "-o", "{d}/bench", "!entries/ENTRY.npz"],
     ],
     "demo": [],  # takes no file
+    "doctor": [],  # takes no file
     "evaluate": [["evaluate", "{f}", REAL], ["evaluate", MODEL, "{f}"]],
     "export": [["export", "{f}", "-o", "{d}/x.onnx"]],
     "extract": [

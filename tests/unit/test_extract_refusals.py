@@ -101,7 +101,7 @@ def test_no_images_says_so(tmp_path, file):
         ({"size": "0"}, "size must be"),
         ({"size": "a,b"}, "size must be"),
         ({"size": 4}, "8 pixels"),
-        ({"backbone": "vgg61"}, "there are: vgg16"),
+        ({"backbone": "vgg61"}, "there are: vgg19, vgg16"),
         ({"dtype": "float8"}, "float16"),
         ({"precision": "bfloat16"}, "leave out"),
         ({"weights": "random"}, "pixels has no weights"),
