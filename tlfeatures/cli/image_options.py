@@ -21,7 +21,7 @@ backbone_options = combine(
         "pixels is a baseline without a network: mean colours in a grid (layers grid4, grid8 and "
         "mean; --pool flatten keeps the grid). FILE is a network of your own: FILE.onnx or "
         "FILE.keras, which FILE.json beside it declares, or that FILE.json "
-        "(see docs/own_network.md).  "
+        "(see docs/own_network.md). hub:PRESET is a network of keras_hub (see docs/backbones.md).  "
         f"[default: {DEFAULT_BACKBONE}]",
     ),
     click.option(
@@ -31,8 +31,9 @@ backbone_options = combine(
         metavar="LAYER[.POOLING]",
         help=f"Layer whose output becomes the embedding: for {_BACKBONE.name}, "
         f"{_BACKBONE.layers_in_words()}. LAYER.POOLING sets the pooling of this layer; --pool "
-        f"then does not apply to it. Repeatable.  "
-        f"[default: {_BACKBONE.default_layer}; for pixels, grid8]",
+        f"then does not apply to it. Repeatable. "
+        f"docs/backbones.md says which layers other backbones have.  "
+        f"[default: {_BACKBONE.default_layer}; other backbones have their own]",
     ),
     click.option(
         "--pool",
@@ -40,8 +41,9 @@ backbone_options = combine(
         multiple=True,
         type=click.Choice(POOLINGS),
         help="How the output of a layer, a grid of values per channel, becomes a vector. avg "
-        "takes the mean and max the maximum of each channel; flatten keeps all values. none is "
-        "for layers whose output is a vector. Repeatable.  [default: avg]",
+        "takes the mean and max the maximum of each channel; flatten keeps all values. cls takes "
+        "the first token of a vision transformer; none is for layers whose output is a vector. "
+        "Repeatable.  [default: avg; none for a vector]",
     ),
     click.option(
         "--size",
@@ -68,7 +70,7 @@ backbone_options = combine(
         type=click.Choice(["auto", "keras", "openvino", "ncnn", "onnxruntime"]),
         help="Library that computes the network. auto is the fastest one that is installed; on "
         "many images the engines are timed first. To install further ones: pip install "
-        "'tlfeatures[openvino,onnx]'.  "
+        "'tlfeatures[openvino]'.  "
         "[default: auto]",
     ),
     click.option(

@@ -81,7 +81,7 @@ def _on_backbones(rates: Mapping[str, tuple[Rate, ...]]) -> list[str]:
         speed = f"{small / vgg16:.1f} times as fast as VGG16 here"
     else:
         return []
-    return [f"--backbone {_SMALL_BACKBONE}: {speed}, about as accurate (tlfeatures backbones)"]
+    return [f"--backbone {_SMALL_BACKBONE}: {speed}, about as accurate (docs/backbones.md)"]
 
 
 def _fastest(name: str, rates: Mapping[str, tuple[Rate, ...]]) -> float | None:

@@ -158,10 +158,12 @@ def read_declaration(backbone: str) -> tuple[DeclarationFile, Path]:
     given = Path(backbone).expanduser()
     path = given.with_suffix(".json") if given.suffix.lower() in NETWORK_FILES else given
     if not path.is_file():
+        if path != given and not given.is_file():
+            raise ParameterError(f"there is no file {given}, and no declaration {path}")
         if path != given:
             raise ParameterError(
                 f"there is no {path}, and {given.name} doesn't say how its images are prepared: "
-                "declare colour, mean and std there (docs/own_network.md has an example)"
+                f"declare colour, mean and std in {path.name} (docs/own_network.md has an example)"
             )
         raise ParameterError(f"there is no declaration {path}")
     try:

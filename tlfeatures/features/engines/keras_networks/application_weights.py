@@ -144,10 +144,12 @@ def _not_obtained(named: NamedNetwork, error: Exception) -> str:
     ]
     recipes = [other.name for other in NAMED.values() if other.recipe]
     reason = str(error) if isinstance(error, WeightsError) else in_short(error)
+    file = named.application.file if named.application else "the file"
     kept = f"; on this machine: {', '.join(here)}" if here else ""
     return (
-        f"the ImageNet weights of {named.title} can't be obtained: {reason}. Without Keras's "
-        f"host there are, from the package index: vgg16, {', '.join(recipes)}{kept}"
+        f"the ImageNet weights of {named.title} can't be obtained: {reason}. Copy "
+        f"{file} into {keras_home() / 'models'}, or choose a backbone that needs no host of Keras: "
+        f"vgg16, {', '.join(recipes)}{kept}"
     )
 
 
