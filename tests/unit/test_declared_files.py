@@ -99,6 +99,33 @@ def with_function():
     return model
 
 
+def with_noise(kind, **attributes):
+    """Add noise to the features."""
+    noise = node(kind, ["features"], "noise", **attributes)
+    total = node("Add", ["features", "noise"], "sum")
+    return network(more=[noise, total], outputs=["sum"])
+
+
+def with_noise_in_a_branch():
+    branch = helper.make_graph(
+        [node("RandomNormal", [], "b", shape=[1, 80])],
+        "branch",
+        [],
+        [onnx.ValueInfoProto(name="b")],
+    )
+    model = network(more=[node("If", ["true"], "x", then_branch=branch, else_branch=branch)])
+    model.graph.initializer.append(numpy_helper.from_array(np.array(True), "true"))
+    return model
+
+
+def with_dropout(on):
+    """Drop half of the features if it is switched on."""
+    model = network(more=[node("Dropout", ["features", "half", "on"], "left")], outputs=["left"])
+    model.graph.initializer.append(numpy_helper.from_array(np.array(0.5, np.float32), "half"))
+    model.graph.initializer.append(numpy_helper.from_array(np.array(on), "on"))
+    return model
+
+
 HOSTILE = {
     "external": (lambda: external(network()), "its tensor 'kernel_a' is in another file"),
     "branch": (external_in_a_branch, "is in another file"),
@@ -121,7 +148,18 @@ HOSTILE = {
     "grey": (lambda: network(("n", 1, "h", "w")), "expected 3 channels"),
     "batch": (lambda: network((8, 3, "h", "w")), "it takes 8 images at once"),
     "axes": (lambda: network(("n", 3)), "has 2 axes"),
-    "contradiction": (lambda: network(image="act"), "contradict|can't load"),
+    "noise": (lambda: with_noise("RandomNormalLike"), "'RandomNormalLike' gives other values in"),
+    "noise in a branch": (with_noise_in_a_branch, "'RandomNormal' gives other values in each run"),
+    "dropout": (lambda: with_dropout(True), "'Dropout' gives other values in each run"),
+    "constant": (
+        lambda: network(more=[node("Relu", ["kernel_a"], "k")], outputs=["k"]),
+        "its tensor 'k' is the same for all images",
+    ),
+    "not a number": (
+        lambda: network(more=[node("Log", ["features"], "log")], outputs=["log"]),
+        "layer log of backbone small has values that aren't finite numbers",
+    ),
+    "contradiction": (lambda: network(image="act"), "contradict|can't load|the same for all"),
 }
 
 
@@ -132,6 +170,10 @@ def test_a_hostile_file_is_one_line_that_says_why(tmp_path, kind):
     with pytest.raises((WeightsError, EngineError), match=message) as raised:
         spec_of(path)
     assert "\n" not in str(raised.value)
+
+
+def test_a_dropout_that_is_switched_off_is_taken(tmp_path):
+    assert spec_of(declare(tmp_path, with_dropout(False))).backbone == "small"
 
 
 def named(name):
