@@ -227,7 +227,7 @@ def test_a_pipe_is_no_file(tmp_path):
         ({"std": [1, 1e-40, 1]}, "std must be 1e-06 or more"),
         ({"std": None}, "mean and std are needed"),
         ({"sha256": "12"}, "sha256 must be 64 hexadecimal digits"),
-        ({"size": [0, 3]}, "size has the shape"),
+        ({"size": [0, 3]}, "size must be one side or"),
         ({"layout": "CHW"}, "layout must be NCHW or NHWC"),
         ({"layout": "NHWC"}, "layout is NHWC, the file has NCHW"),
         ({"input": "x"}, "input is 'x', the file's is 'images'"),
@@ -253,7 +253,12 @@ def test_a_wrong_entry_of_a_declaration_is_one_line(tmp_path, entries, message):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("{", "it is not JSON"), ("[1]", "must be a JSON object"), ("[" * 9999, "not JSON")],
+    [
+        ("{", "it is not JSON"),
+        ("[1]", "must be a JSON object"),
+        ("[" * 9999, "not JSON"),
+        ('{"colour": "RGB", "colour": "BGR"}', "the key 'colour' is there more than once"),
+    ],
 )
 def test_a_file_that_is_no_declaration_is_one_line(tmp_path, text, message):
     (tmp_path / "x.json").write_text(text)
