@@ -100,6 +100,33 @@ def with_function():
     return model
 
 
+def with_noise(kind, **attributes):
+    """Add noise to the features."""
+    noise = node(kind, ["features"], "noise", **attributes)
+    total = node("Add", ["features", "noise"], "sum")
+    return network(more=[noise, total], outputs=["sum"])
+
+
+def with_noise_in_a_branch():
+    branch = helper.make_graph(
+        [node("RandomNormal", [], "b", shape=[1, 80])],
+        "branch",
+        [],
+        [onnx.ValueInfoProto(name="b")],
+    )
+    model = network(more=[node("If", ["true"], "x", then_branch=branch, else_branch=branch)])
+    model.graph.initializer.append(numpy_helper.from_array(np.array(True), "true"))
+    return model
+
+
+def with_dropout(on):
+    """Drop half of the features if it is switched on."""
+    model = network(more=[node("Dropout", ["features", "half", "on"], "left")], outputs=["left"])
+    model.graph.initializer.append(numpy_helper.from_array(np.array(0.5, np.float32), "half"))
+    model.graph.initializer.append(numpy_helper.from_array(np.array(on), "on"))
+    return model
+
+
 HOSTILE = {
     "external": (lambda: external(network()), "its tensor 'kernel_a' is in another file"),
     "branch": (external_in_a_branch, "is in another file"),
@@ -109,7 +136,7 @@ HOSTILE = {
     ),
     "random": (
         lambda: network(more=[node("RandomNormalLike", ["features"], "x")], outputs=["x"]),
-        "its operator RandomNormalLike draws random numbers",
+        "its operator 'RandomNormalLike' draws random numbers",
     ),
     "function": (with_function, "it has a function 'Relu' of its own: export it without"),
     "two inputs": (
@@ -126,7 +153,18 @@ HOSTILE = {
     "grey": (lambda: network(("n", 1, "h", "w")), "expected 3 channels"),
     "batch": (lambda: network((8, 3, "h", "w")), "it takes 8 images at once"),
     "axes": (lambda: network(("n", 3)), "has 2 axes"),
-    "contradiction": (lambda: network(image="act"), "contradict|can't load"),
+    "noise": (lambda: with_noise("RandomNormalLike"), "'RandomNormalLike' gives other values in"),
+    "noise in a branch": (with_noise_in_a_branch, "'RandomNormal' draws random numbers"),
+    "dropout": (lambda: with_dropout(True), "'Dropout' draws random numbers"),
+    "constant": (
+        lambda: network(more=[node("Relu", ["kernel_a"], "k")], outputs=["k"]),
+        "its tensor 'k' is the same for all images",
+    ),
+    "not a number": (
+        lambda: network(more=[node("Log", ["features"], "log")], outputs=["log"]),
+        "layer log of backbone small has values that aren't finite numbers",
+    ),
+    "contradiction": (lambda: network(image="act"), "contradict|can't load|the same for all"),
 }
 
 
@@ -137,6 +175,10 @@ def test_a_hostile_file_is_one_line_that_says_why(tmp_path, kind):
     with pytest.raises((WeightsError, EngineError), match=message) as raised:
         spec_of(path)
     assert "\n" not in str(raised.value)
+
+
+def test_a_dropout_that_is_switched_off_is_taken(tmp_path):
+    assert spec_of(declare(tmp_path, with_dropout(False))).backbone == "small"
 
 
 def named(name):
@@ -190,7 +232,7 @@ def test_a_pipe_is_no_file(tmp_path):
         ({"std": [1, 1e-40, 1]}, "std must be 1e-06 or more"),
         ({"std": None}, "mean and std are needed"),
         ({"sha256": "12"}, "sha256 must be 64 hexadecimal digits"),
-        ({"size": [0, 3]}, "size has the shape"),
+        ({"size": [0, 3]}, "size must be one side or"),
         ({"layout": "CHW"}, "layout must be NCHW or NHWC"),
         ({"layout": "NHWC"}, "layout is NHWC, the file has NCHW"),
         ({"input": "x"}, "input is 'x', the file's is 'images'"),
@@ -216,7 +258,12 @@ def test_a_wrong_entry_of_a_declaration_is_one_line(tmp_path, entries, message):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("{", "it is not JSON"), ("[1]", "must be a JSON object"), ("[" * 9999, "not JSON")],
+    [
+        ("{", "it is not JSON"),
+        ("[1]", "must be a JSON object"),
+        ("[" * 9999, "not JSON"),
+        ('{"colour": "RGB", "colour": "BGR"}', "the key 'colour' is there more than once"),
+    ],
 )
 def test_a_file_that_is_no_declaration_is_one_line(tmp_path, text, message):
     (tmp_path / "x.json").write_text(text)

@@ -5,8 +5,10 @@ import threading
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from tests.fakes import (
+    Double,
     Recording,
     SmallMemory,
     assert_same,
@@ -192,3 +194,17 @@ def test_layers_and_poolings_are_given_alike_everywhere(folder, tmp_path):
     extractor = Extractor("pixels", size=16, **given)
     assert extractor.transform(paths).shape == (32, sum(widths.values()))
     assert len(extractor.get_feature_names_out()) == sum(widths.values())
+
+
+def test_values_that_are_no_numbers_are_one_line_and_no_rows(monkeypatch, tmp_path):
+    class Dark(Double):
+        def embed(self, images):
+            rows = super().embed(images)
+            dark = images.mean(axis=(1, 2, 3)) < 64
+            return {name: np.where(dark[:, None], np.nan, row) for name, row in rows.items()}
+
+    for number, grey in enumerate((0, 100, 200)):
+        Image.new("RGB", (20, 20), (grey,) * 3).save(tmp_path / f"{number}.png")
+    use_backbone(monkeypatch, lambda names: Dark(PixelBackbone(names)))
+    with pytest.raises(EngineError, match=r"NaN or infinity\) for 1 of \d+ images"):
+        Extractor(**OPTIONS).fit_transform(sorted(map(str, tmp_path.glob("*.png"))))

