@@ -281,18 +281,18 @@ def test_a_gpu_that_is_not_there_is_said(run, tmp_path):
 
 def test_another_engine_stands_in_for_predictions_and_says_so(run, fitted, uninstall):
     labels = run("predict MODEL PHOTOS").output
-    uninstall("openvino")
+    uninstall("onnxruntime")
     result = run("predict MODEL PHOTOS")
     assert result.exit_code == 0
-    assert "openvino is not installed" in result.stderr
-    assert "ONNX Runtime stands in" in result.stderr
+    assert "onnxruntime is not installed" in result.stderr
+    assert "OpenVINO stands in" in result.stderr
     assert [line.split(",")[1] for line in result.stdout.splitlines()] == [
         line.split(",")[1] for line in labels.splitlines()
     ]
-    uninstall("onnxruntime")
+    uninstall("openvino")
     result = run("predict MODEL PHOTOS")
     assert result.exit_code == 1
-    assert "openvino is not installed" in result.output
+    assert "onnxruntime is not installed" in result.output
 
 
 def test_a_network_that_openvino_cannot_load_names_the_other_engine(run, tmp_path):

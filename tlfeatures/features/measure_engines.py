@@ -3,7 +3,7 @@
 This is how `extract` decides what "auto" stands for. The rules:
 
 - Nothing is measured if a single engine and precision is possible, if a GPU computes, or if the
-  work is small. Measuring may cost at most a tenth of the time that the work is expected to take.
+  work is small. Measuring may cost at most 15 % of the time that the work is expected to take.
 - The engine that would be taken without measuring is timed first. Others follow in the order of
   `possible_ways`, as long as their expected cost fits.
 - bfloat16 is taken only if every row of the sample has a cosine of at least 0.999 to its row in
@@ -47,7 +47,7 @@ from tlfeatures.features.row_cosines import row_cosines
 
 logger = logging.getLogger(__name__)
 
-MOST_COST = 0.1  # of the time that the work takes
+MOST_COST = 0.15  # of the time that the work takes
 _TURNS = 2  # besides a first pass, in which engines compile
 _TURN_SECONDS = 0.4  # least duration of a turn
 _LONG_TURN = 2.0  # seconds, after which no second turn follows

@@ -255,8 +255,8 @@ class OnnxFile:
                     )
                 if part.op_type in _RANDOM or self._trains(part):
                     raise self._error(
-                        f"its operator {part.op_type[:40]!r} draws random numbers, so that an image "
-                        "has other features each time: export it for inference"
+                        f"its operator {part.op_type[:40]!r} draws random numbers, so that an "
+                        "image has other features each time: export it for inference"
                     )
             elif part.data_location == onnx.TensorProto.EXTERNAL or part.external_data:
                 raise self._error(

@@ -282,7 +282,7 @@ def _rank(size: tuple[int, int], gpu: bool | None, hardware: Hardware) -> list[W
     """
     pixels = size[0] * size[1]
     names = ["openvino", "ncnn"] if pixels < _SMALL else ["ncnn", "openvino"]
-    float32 = [(name, "float32") for name in (*names, "onnxruntime")]
+    float32 = [(name, "float32") for name in ("onnxruntime", *names)]
     openvino, keras = ("openvino", "bfloat16"), ("keras", "bfloat16")
     instructions = hardware.cpu_bfloat16()
     if gpu is not None:
@@ -295,7 +295,7 @@ def _rank(size: tuple[int, int], gpu: bool | None, hardware: Hardware) -> list[W
     elif pixels < _MEDIUM:
         ranked = [openvino, *float32, keras]
     else:
-        ranked = [float32[0], openvino, *float32[1:], keras]
+        ranked = [*float32[:2], openvino, *float32[2:], keras]
     listed = [*ranked, ("keras", "float32"), ("openvino", "int8")]
     return list(dict.fromkeys(listed))
 
