@@ -107,8 +107,33 @@ def test_layers_that_are_always_in_training_mode_are_refused(tmp_path):
     values = keras.layers.Conv2D(4, 3)(image)
     values = keras.layers.BatchNormalization()(values, training=True)
     keras.Model(image, values).save(tmp_path / "small.keras")
+    with pytest.raises(ParameterError, match="without training=True"):
+        open_network(declare(tmp_path / "small.keras")).for_size(SIZE, [])
+
+
+def test_a_layer_that_mixes_the_images_of_a_batch_is_refused(tmp_path):
+    import keras
+
+    image = keras.Input((None, None, 3))
+    values = keras.layers.Conv2D(4, 3)(keras.layers.UnitNormalization(axis=0)(image))
+    keras.Model(image, values).save(tmp_path / "small.keras")
     with pytest.raises(ParameterError, match="other values for an image in a batch"):
         open_network(declare(tmp_path / "small.keras")).for_size(SIZE, [])
+
+
+def test_layers_that_augment_in_training_leave_the_images_as_they_are(tmp_path):
+    import keras
+
+    image = keras.Input((None, None, 3))
+    convolution = keras.layers.Conv2D(4, 3)
+    plain = keras.Model(image, convolution(image))
+    augmented = keras.layers.RandomFlip()(keras.layers.RandomRotation(0.2)(image))
+    keras.Model(image, convolution(augmented)).save(tmp_path / "small.keras")
+    pixels = (images()[..., ::-1] - np.array(DECLARED["mean"])) / DECLARED["std"]
+    expected = np.asarray(plain(pixels)).mean(axis=(1, 2))
+    name = f"{convolution.name}.avg"
+    rows = rows_of(declare(tmp_path / "small.keras"), [name])
+    np.testing.assert_allclose(rows[name], expected, rtol=1e-4, atol=1e-4)
 
 
 def test_an_embeddings_file_is_updated_and_another_file_is_refused(small, path, photos, tmp_path):

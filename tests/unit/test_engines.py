@@ -1,6 +1,9 @@
 """Which engine computes a forward pass, and what is said where one can't."""
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -266,3 +269,25 @@ def test_int8_without_ranges_is_no_spec():
 def test_auto_batches_shrink_with_the_size_of_the_images():
     sizes = (32, 224, 320, 512, 1024, 4000)
     assert [fitting_batch(VGG16, (side, side), 32) for side in sizes] == [32, 32, 8, 4, 1, 1]
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_a_library_keeps_and_sends_no_reports_of_use(engine, tmp_path):
+    """They would keep a number of the machine in the home folder or in the cache."""
+    code = (
+        "import sys\n"
+        "from dataclasses import replace\n"
+        "from pathlib import Path\n"
+        "from tlfeatures.features.engines.load import load_backbone\n"
+        "from tests.onnx_networks import declare, spec_of\n"
+        "path = declare(Path(sys.argv[1]))\n"
+        "spec = replace(spec_of(path), engine=sys.argv[2])\n"
+        "load_backbone(spec, ['features.none'], device='cpu')\n"
+    )
+    home = tmp_path / "home"
+    home.mkdir()
+    # In continuous integration OpenVINO reports nothing, so the test would hold without a reason.
+    kept = {key: value for key, value in os.environ.items() if key not in ("CI", "XDG_CACHE_HOME")}
+    command = [sys.executable, "-c", code, str(tmp_path), engine]
+    subprocess.run(command, env={**kept, "HOME": str(home)}, check=True)
+    assert list(home.iterdir()) == []

@@ -131,8 +131,8 @@ class OnnxFile:
 
     @property
     def outputs(self) -> list[str]:
-        """Names of the network's own outputs."""
-        return [output.name for output in self._model.graph.output]
+        """Names of the network's own outputs, each once."""
+        return list(dict.fromkeys(output.name for output in self._model.graph.output))
 
     @property
     def depths(self) -> dict[str, int]:

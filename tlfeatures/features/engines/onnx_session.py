@@ -31,8 +31,7 @@ def session(
     -------
     onnxruntime.InferenceSession
     """
-    import onnxruntime
-
+    onnxruntime = _onnxruntime()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     if threads is not None:
@@ -43,11 +42,24 @@ def session(
     return onnxruntime.InferenceSession(source, options, providers=[*providers, _CPU])
 
 
+def _onnxruntime() -> Any:
+    """Import ONNX Runtime without its reports of use, which it would keep in the user's cache."""
+    name = "ORT_DISABLE_TELEMETRY"  # read when the library is loaded
+    stated = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        import onnxruntime
+    finally:
+        if stated is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = stated
+    return onnxruntime
+
+
 def has_cuda() -> bool:
     """Whether the installed ONNX Runtime can use a GPU by CUDA."""
-    import onnxruntime
-
-    return _CUDA in onnxruntime.get_available_providers()
+    return _CUDA in _onnxruntime().get_available_providers()
 
 
 def uses_cuda(runtime: Any) -> bool:

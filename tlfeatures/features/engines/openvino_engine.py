@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import sys
 import threading
 from collections.abc import Iterator, Sequence
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -55,8 +57,7 @@ class OpenVINOBackbone:
     def __init__(
         self, spec: Spec, names: Sequence[str], device: str, weights: Weights, threads: int | None
     ) -> None:
-        import openvino
-
+        openvino = _openvino()
         self._names = names
         self._core = openvino.Core()
         able = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
@@ -144,6 +145,24 @@ class OpenVINOBackbone:
             name: np.concatenate([result[name] for result in results])[: len(images)]
             for name in self._names
         }
+
+
+def _openvino() -> Any:
+    """Import OpenVINO without the package that would report each import to a web service.
+
+    OpenVINO goes on without that package if it can't be imported.
+    """
+    modules: dict[str, ModuleType | None] = sys.modules  # type: ignore[assignment]
+    reports = "openvino_telemetry"
+    if "openvino" not in modules and reports not in modules:
+        modules[reports] = None  # Python's way to say that a module can't be imported
+        try:
+            import openvino
+        finally:
+            modules.pop(reports, None)
+    import openvino
+
+    return openvino
 
 
 def _described_model(spec: Spec, names: Sequence[str], weights: Weights) -> bytes:

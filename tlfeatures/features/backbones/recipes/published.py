@@ -97,8 +97,8 @@ def obtain(network: NamedNetwork) -> Path:
     except (OutputError, OSError) as error:
         reason = str(error) if isinstance(error, OutputError) else reason_of(error)
         raise WeightsError(
-            f"the weights of {network.title} can't be kept in {path.parent}: {reason}. Make room "
-            "there, or let the variable XDG_CACHE_HOME name another folder"
+            f"the weights of {network.title} can't be kept in {path.parent}: {reason}. The "
+            "variable XDG_CACHE_HOME may name another folder"
         ) from error
     logger.info("%s is now in %s", network.title, path)
     return path

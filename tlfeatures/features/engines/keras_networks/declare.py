@@ -82,15 +82,20 @@ def refuse_effects_of_batch(
 ) -> None:
     """Refuse a network whose features of an image depend on the other images, or on chance.
 
-    Such a network was saved with layers that are always in training mode.
-
     Raises
     ------
     ParameterError
-        If the check image has other features in a batch than alone.
+        If the network was saved with layers that are always in training mode, or the check image
+        has other features in a batch than alone.
     """
+    if _is_always_training(network.get_config()):
+        raise ParameterError(
+            f"backbone {declaration.name} has a layer that is always in training mode, so that its "
+            "features depend on chance or on the other images of a batch: build the network "
+            "without training=True, and save it again"
+        )
     image = check_image(size)
-    images = np.stack([image, np.zeros_like(image)])
+    images = np.stack([image, 255 - image])
     parts = (images, images[:1])
     together, alone = (
         run(network, part, declaration.preprocessing, declaration.outputs) for part in parts
@@ -100,9 +105,28 @@ def refuse_effects_of_batch(
         if not np.linalg.norm(rows - expected) <= _NEAR * np.linalg.norm(expected):
             raise ParameterError(
                 f"layer {output.layer} of {declaration.name} has other values for an image in a "
-                "batch than for the image alone: build the network without training=True, and "
-                "save it again"
+                "batch than for the image alone: use layers that compute each image alone"
             )
+
+
+def _is_always_training(config: Any) -> bool:
+    """Whether a call of a layer states `training=True`, in a network's settings of any depth.
+
+    Keras states it of all layers that augment images, such as RandomFlip. These can be told not to.
+    """
+    waiting = [config]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            if str(value.get("class_name")).startswith("Rand"):
+                continue
+            kwargs = value.get("kwargs")
+            if isinstance(kwargs, dict) and kwargs.get("training"):
+                return True
+            waiting += value.values()
+        elif isinstance(value, list | tuple):
+            waiting += value
+    return False
 
 
 def _output(draft: Output, shape: tuple[int, ...], backbone: str) -> Output:

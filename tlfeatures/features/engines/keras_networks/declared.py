@@ -177,7 +177,8 @@ def run(
     compiled = isinstance(image, np.ndarray) and keras.config.backend() == "jax"
     try:
         model = features_model(network, outputs)
-        tensors = model.predict_on_batch(pixels) if compiled else model(pixels)
+        # Layers that augment images, such as RandomFlip, do so unless they are told not to.
+        tensors = model.predict_on_batch(pixels) if compiled else model(pixels, training=False)
     except Exception as error:  # Keras and its backend have many, of shapes and of memory
         layers = ", ".join(output.layer for output in outputs)
         raise EngineError(
