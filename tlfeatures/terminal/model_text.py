@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from tlfeatures.names import number
+from tlfeatures.names import counted, number
 from tlfeatures.terminal.shared_lines import (
     RANDOM_WEIGHTS,
     averages_line,
@@ -113,9 +113,9 @@ def render_info(facts: dict[str, Any]) -> str:
         if key == "joined":
             for part in value:
                 lines.append(f"spec of {part['name']}:")
-                lines += [f"  {name}: {_plain(inner)}" for name, inner in part["spec"].items()]
-        elif key == "spec" and value is None:
-            continue
+                lines += _spec_lines(part["spec"])
+        elif key == "spec":
+            lines += [f"{key}:", *_spec_lines(value)] if value else []
         elif isinstance(value, dict):
             lines.append(f"{key}:" if value else f"{key}: none")
             lines += [f"  {name}: {_plain(inner)}" for name, inner in value.items()]
@@ -134,6 +134,24 @@ def render_info(facts: dict[str, Any]) -> str:
         if (backbone not in BACKBONES and declaration is None) or has_unknown_format(declaration):
             lines.append(no_such_backbone(backbone))
     return "\n".join(lines)
+
+
+def _spec_lines(spec: dict[str, Any]) -> list[str]:
+    """Return the lines of a spec; those of its declaration are indented more."""
+    lines = []
+    for name, value in spec.items():
+        if name == "declaration" and value:
+            lines.append(f"  {name}:")
+            lines += [f"    {key}: {_plain(inner) or 'none'}" for key, inner in value.items()]
+        elif name == "quantization" and value:
+            # Hundreds of ranges may be in it; --json shows them.
+            lines.append(
+                f"  {name}: ranges of {counted(len(value['largest']), 'layer')}, "
+                f"measured on {counted(value['images'], 'image')}"
+            )
+        else:
+            lines.append(f"  {name}: {_plain(value)}")
+    return lines
 
 
 def _plain(value: Any) -> str:
