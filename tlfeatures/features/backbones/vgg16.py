@@ -76,4 +76,5 @@ VGG16 = Backbone(
     keras_application="VGG16",
     published=IMAGENET,
     near_duplicate=NEAR_DUPLICATE,
+    accuracy={"scenes": (0.855, 0.835, 0.875), "insects": (0.914, 0.887, 0.940)},
 )
