@@ -61,7 +61,8 @@ def plot_ranking(comparison: Comparison, ax: Axes | None = None) -> Axes:
         axes.set_ylim(len(names) - 0.4, -0.6)
         axes.tick_params(axis="y", length=0)
         axes.grid(visible=False, axis="y")
-        axes.set_xlabel(f"{_axis_name(comparison.scoring)}, with 95 % interval")
+        # Its right end is that of the axes: long names leave these less width than the label has.
+        axes.set_xlabel(f"{_axis_name(comparison.scoring)}, with 95 % interval", loc="right")
         if len(comparison.ranking) > len(ranking):
             axes.set_ylabel(f"the first {_ROWS} of {len(comparison.ranking):,} heads")
         if axes.has_data():
