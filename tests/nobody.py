@@ -24,7 +24,7 @@ from click.testing import CliRunner
 from tlfeatures.cli import main
 first, *arguments = sys.argv[1:]
 commands = [["extract", first, "-o", first + ".h5", "--backbone", "pixels", "--json"],
-            ["extract", first, "-o", first + ".h5"], ["info", first + ".h5"]]
+            ["extract", first, "-o", first + ".h5"], ["info", first + ".h5"], ["doctor"]]
 for command in commands:
     assert CliRunner().invoke(main, command).exit_code == 0
 if os.geteuid() == 0:

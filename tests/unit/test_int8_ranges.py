@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 
 from tests.fakes import Constant, write_image
 from tlfeatures import Extractor, extract
-from tlfeatures.errors import ImageError, ParameterError, SourceError
+from tlfeatures.errors import EngineError, ImageError, ParameterError, SourceError
 from tlfeatures.features.backbones.quantization import calibration_names, largest_inputs
 from tlfeatures.features.backbones.vgg16 import VGG16
 from tlfeatures.features.calibrate import SAMPLE, calibrate
@@ -120,10 +120,16 @@ def test_a_backbone_without_weights_has_no_int8():
         Extractor("pixels", precision="int8").fit(images(2))
 
 
-@pytest.mark.parametrize("value", [0.0, float("nan"), float("inf")])
-def test_images_that_leave_a_layer_without_a_range_are_an_error(engine, extractor, value):
+def test_images_that_leave_a_layer_without_a_range_are_an_error(engine, extractor):
+    engine[0].append(0.0)
+    with pytest.raises(SourceError, match=r"largest input of block1_conv2.* is 0\.0"):
+        extractor.fit(images(3))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_ranges_that_are_no_numbers_are_an_error(engine, extractor, value):
     engine[0].append(value)
-    with pytest.raises(SourceError, match=rf"largest input of block1_conv2.* is {value}"):
+    with pytest.raises(EngineError, match=r"values of block1_conv1\.max that aren't finite"):
         extractor.fit(images(3))
 
 
