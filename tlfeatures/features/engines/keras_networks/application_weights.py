@@ -92,7 +92,14 @@ def _construct(application: Application, weights: str | None, size: tuple[int, i
     construct = getattr(keras.applications, application.network, None)
     if construct is None:
         raise EngineError(f"this version of Keras has no network {application.network}")
-    return construct(weights=weights, include_top=False, input_shape=(*size, 3))
+    try:
+        return construct(weights=weights, include_top=False, input_shape=(*size, 3))
+    except RuntimeError as error:  # some backends lack what a network's layers need
+        backend = keras.config.backend()
+        raise EngineError(
+            f"Keras can't build {application.network} on {backend}: {in_short(error)}; set "
+            "KERAS_BACKEND=tensorflow"
+        ) from error
 
 
 def _with_imagenet(
