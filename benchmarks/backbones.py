@@ -22,7 +22,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import sys
 import tempfile
 from importlib import metadata
@@ -48,6 +47,7 @@ from common import (
 )
 
 from tlfeatures.features.engines.choose import HARDWARE
+from tlfeatures.machine import find_processor
 
 PARTS = ("table", "auto", "vgg16", "lite0")
 LIGHT = "efficientnet-lite0"
@@ -191,10 +191,8 @@ class Parts:
 
 def machine() -> dict[str, Any]:
     """Describe this machine, and the versions of what computes."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    model = next((line for line in lines if line.startswith("model name")), "").partition(":")[2]
     return {
-        "cpu": model.strip() or platform.machine(),
+        "cpu": find_processor().model,
         "cores": os.cpu_count(),
         "bfloat16": HARDWARE.cpu_bfloat16(),
         "load": round(os.getloadavg()[0], 1),

@@ -28,6 +28,7 @@ from tlfeatures.features.engines.engine import Load, LoadedBackbone
 from tlfeatures.features.images.decoding import decode_content
 from tlfeatures.features.images.identify import scan
 from tlfeatures.features.images.reading import Content
+from tlfeatures.features.row_cosines import row_cosines
 from tlfeatures.features.sources.folders import ImageFile
 from tlfeatures.features.spec import Spec
 
@@ -151,9 +152,7 @@ def write_tiny_network(path: Path, size: int) -> None:
 
 
 def smallest_cosine(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-    a, b = a.astype(float), b.astype(float)
-    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    return float(((a * b).sum(axis=1) / norms).min())
+    return float(row_cosines(a, b).min())
 
 
 # ---- images

@@ -39,6 +39,7 @@ from common import (
     spread,
     timed,
 )
+from numpy.typing import NDArray
 from PIL import Image
 
 from tlfeatures import extract
@@ -186,11 +187,15 @@ class Turns:
             copy_images([image for image in scan(folder).images if image.path in paths], few)
         return few
 
+    @functools.cached_property
+    def _pixels(self) -> NDArray[np.uint8]:
+        """The images, decoded."""
+        return pixels_of(self._paths, (self._size, self._size))
+
     def _model_alone(self, way: Way) -> Run:
         """Our backbone on pixels that are in memory already."""
         backbone = load_backbone(self._spec(way), [EMBEDDING])
-        size = (self._size, self._size)
-        pixels = pixels_of(self._paths, size)
+        pixels = self._pixels
 
         def embed(count: int) -> None:
             for start in range(0, count, BATCH):
@@ -201,8 +206,7 @@ class Turns:
     def _cosines(self, engines: list[Way]) -> dict[str, float]:
         """Smallest cosine of each way's rows to those of Keras in float32."""
         backbone = load_backbone(self._spec(("keras", "float32")), [EMBEDDING])
-        size = (self._size, self._size)
-        pixels = pixels_of(self._paths, size)
+        pixels = self._pixels
         reference = np.concatenate(
             [
                 backbone.embed(pixels[start : start + BATCH])[EMBEDDING]

@@ -17,14 +17,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from common import DATA, add_backbone, chosen_images, images_folder, parse, timed
+from common import DATA, add_backbone, chosen_images, images_folder, parse, pixels_of, timed
 
 from tlfeatures import Model, export, extract, load_dataset, make_head
 from tlfeatures.features.engines.choose import Request, choose_engine
 from tlfeatures.features.engines.load import load_backbone
 from tlfeatures.features.engines.onnx_session import session
-from tlfeatures.features.images.decoding import decode_content
-from tlfeatures.features.images.reading import Content
 from tlfeatures.models.export.check import run_graph
 
 BATCH = 32
@@ -86,7 +84,7 @@ def measure(
     export(model, folder / "model.onnx", weights=weights)
     runtime = session(folder / "model.onnx")
     size = model.spec.size
-    pixels = np.stack([decode_content(Content(path.read_bytes()), size).pixels for path in paths])
+    pixels = pixels_of(paths, size)
     runs: dict[str, Callable[[], object]] = {}
     fastest = choose_engine(Request(model.spec, (model.embedding,)))
     for way in dict.fromkeys([("keras", "float32"), fastest]):

@@ -13,7 +13,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from common import Way, pixels_of, spread
+from common import Way, pixels_of, smallest_cosine, spread
 
 from backbone_parts.network import OPTIONS, Network, rates, take_turns
 from tlfeatures.errors import TlfeaturesError
@@ -30,7 +30,7 @@ from tlfeatures.features.engines.choose import (
 )
 from tlfeatures.features.images.identify import scan
 from tlfeatures.features.images.read_ahead import ImageToRead
-from tlfeatures.features.measure_engines import choose_measured, least_cosine
+from tlfeatures.features.measure_engines import choose_measured
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def _one(network: Network, folder: Path, paths: list[Path], rounds: int) -> dict
         except TlfeaturesError as error:
             print(f"{network.title} {' '.join(way)} is left out: {error}")
     base = next(value for way, value in rows.items() if way[1] == "float32")
-    cosines = {way: least_cosine({"": value}, {"": base}) for way, value in rows.items()}
+    cosines = {way: smallest_cosine(value, base) for way, value in rows.items()}
     runs = {" ".join(way): partial(network.rows, each, pixels) for way, each in loaded.items()}
     seconds = take_turns(runs, rounds)
     speeds_of = {way: rates(seconds[" ".join(way)], len(paths)) for way in loaded}

@@ -26,7 +26,7 @@ DECLARED = {"colour": "BGR", "mean": [10, 20, 30], "std": [40, 50, 60]}
 
 
 def declare(path, **entries):
-    """Write the declaration of a .keras file beside it; gives its path."""
+    """Write a declaration beside a .keras file, and return the path of the declaration."""
     data = {"format": "tlfeatures backbone", "version": 1, "name": "small", "file": path.name}
     declaration = path.with_suffix(".json")
     declaration.write_text(json.dumps({**data, **DECLARED, **entries}))

@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from sklearn.base import clone
 
 from tests.onnx_networks import (
     SIZE,
@@ -389,3 +390,24 @@ def test_a_network_that_takes_pixels_as_uint8_has_no_mean(tmp_path):
     with pytest.raises(ParameterError, match="uint8: leave out mean and std"):
         spec_of(declare(tmp_path, model))
     assert spec_of(declare(tmp_path, model, mean=None, std=None)).preprocessing == "none"
+
+
+def test_an_extractor_opens_its_network_at_fit_and_not_again(tmp_path):
+    path = declare(tmp_path, network())
+    image = np.zeros((*SIZE, 3), np.uint8)
+    extractor = Extractor(str(path)).fit()
+    rows = extractor.transform([image])
+    path.unlink()
+    np.testing.assert_array_equal(extractor.transform([image]), rows)
+    assert len(extractor.get_feature_names_out()) == rows.shape[1]
+    with pytest.raises(ParameterError, match="there is no declaration"):
+        extractor.fit()
+    with pytest.raises(ParameterError, match="there is no declaration"):
+        clone(extractor).transform([image])
+
+
+def test_an_extractor_with_other_settings_opens_the_network_that_they_name(tmp_path):
+    path = declare(tmp_path, network())
+    extractor = Extractor(str(path)).fit()
+    names = extractor.get_feature_names_out()
+    assert list(extractor.set_params(layers="act").get_feature_names_out()) != list(names)

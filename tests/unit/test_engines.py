@@ -30,7 +30,10 @@ SIZE = (224, 224)
 
 @dataclass(frozen=True)
 class Machine(Hardware):
-    """A machine with the instructions for bfloat16 that are named, and with a GPU if it says so."""
+    """A machine whose processor and GPU multiply bfloat16 as the test says.
+
+    `cpu` names the processor's instructions, `gpu` says whether the GPU has them; None: no GPU.
+    """
 
     cpu: str | None = None
     gpu: bool | None = None

@@ -40,7 +40,7 @@ LAYERS = [
     ["features.images"],
     ["features.sources"],
     ["features.row_cosines"],
-    ["locks", "files", "names", "equality", "errors", "machine"],
+    ["locks", "files", "names", "equality", "errors", "machine", "installed"],
 ]
 RANKS = {f"tlfeatures.{name}": rank for rank, layer in enumerate(LAYERS) for name in layer}
 

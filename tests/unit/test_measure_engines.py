@@ -8,6 +8,7 @@ Promise: small work measures nothing.
 import json
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib import metadata
 
 import joblib
 import numpy as np
@@ -332,7 +333,7 @@ def test_another_workload_is_measured_again(
     elif changed == "cores":
         monkeypatch.setattr(joblib, "cpu_count", lambda: 4)
     else:
-        monkeypatch.setattr(speeds.metadata, "version", lambda package: "1000.0")
+        monkeypatch.setattr(metadata, "version", lambda package: "1000.0")
     request = Request(spec, names, "cpu")
     assert choose_engine(request, hardware=Machine()) == ("ncnn", "float32")
     choose_measured(

@@ -83,3 +83,10 @@ def test_a_batch_is_no_larger_than_it_need_be():
     assert choose_batch_size(50, 24) == choose_batch_size(50, np.int64(24)) == 24
     with pytest.raises(ParameterError, match="got '24'"):
         choose_batch_size(50, "24")
+
+
+@pytest.mark.parametrize("wrong", [-1, 1.5, "a"])
+def test_a_wrong_seed_of_a_network_of_keras_is_refused_before_keras_is_started(wrong):
+    extractor = Extractor("keras-mobilenetv2", weights="random", random_state=wrong)
+    with pytest.raises(ParameterError, match="random_state must be a whole number"):
+        extractor.fit()

@@ -50,7 +50,8 @@ def doctor(measure: bool, as_json: bool) -> None:
     compute embeddings), Keras, the speed that was measured on this machine, weights and disk space.
     The last line says what would make `tlfeatures extract` faster.
 
-    The command downloads nothing. It does not fail: a line says so if something can't be found out.
+    The command downloads nothing. It does not fail: if something can't be found out, its line says
+    why.
     """
     from tlfeatures.features.doctor import doctor
 

@@ -6,7 +6,6 @@ Each part is found by itself. If a package is broken or a file can't be read, th
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import os
 import platform
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from tlfeatures.errors import EngineError
 from tlfeatures.features.diagnosis import Diagnosis, EngineFacts, Gpu, KerasFacts
+from tlfeatures.installed import backend_of_keras, version_of
 from tlfeatures.machine import (
     Disk,
     count_cores,
@@ -97,22 +97,10 @@ def _find_versions() -> dict[str, str | None]:
         "tlfeatures": tlfeatures.__version__,
         "Python": platform.python_version(),
     }
-    backend = os.environ.get("KERAS_BACKEND") or "tensorflow"
+    backend = backend_of_keras()
     packages = _PACKAGES | {_BACKENDS.get(backend, backend): backend}
-    versions |= {title: _version_of(package) for title, package in packages.items()}
+    versions |= {title: version_of(package) for title, package in packages.items()}
     return versions | {"system": f"{platform.system()} {platform.machine()}"}
-
-
-def _version_of(package: str) -> str | None:
-    """Return the version of an installed package; None if it isn't installed."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        pass
-    # Some packages are distributed under several names, such as onnxruntime-gpu.
-    for distribution in importlib.metadata.packages_distributions().get(package, []):
-        return importlib.metadata.version(distribution)
-    return None
 
 
 def _find_engines() -> dict[str, EngineFacts]:
@@ -120,7 +108,7 @@ def _find_engines() -> dict[str, EngineFacts]:
 
     return {
         name: EngineFacts(
-            version=_version_of(engine.package) if engine.installed else None,
+            version=version_of(engine.package) if engine.installed else None,
             requirement=engine.requirement or engine.package,
             precisions=engine.precisions,
         )
@@ -170,11 +158,10 @@ _SEES_GPU = {"keras": _keras_sees_gpu, "onnxruntime": _onnxruntime_sees_gpu}
 def _find_keras() -> KerasFacts:
     from tlfeatures.features.engines.keras_start import KERAS_BACKENDS
 
-    named = os.environ.get("KERAS_BACKEND")
-    backend = named or "tensorflow"
+    backend = backend_of_keras()
     return KerasFacts(
         backend=backend,
-        chosen_by="KERAS_BACKEND" if named else None,
+        chosen_by="KERAS_BACKEND" if os.environ.get("KERAS_BACKEND") else None,
         installed=importlib.util.find_spec(backend) is not None,
         supported=backend in KERAS_BACKENDS,
     )

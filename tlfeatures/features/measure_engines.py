@@ -206,7 +206,7 @@ class _Measuring:
         return {way: self._speed(way, factor) for way in self._candidates}
 
     def _others(self, first: Way, ways: list[Way]) -> list[Way]:
-        """List what is to be measured besides the first; a float32 before what needs one."""
+        """List what to measure besides the first; float32 is before what is compared with it."""
         unknown = [way for way in ways if self._is_unknown(way)]
         others = [way for way in unknown if way != first]
         if first[1] != "float32" and any(map(self._has_cosine, unknown)):

@@ -139,9 +139,9 @@ def choose_backbone(settings: Settings, old: Spec | None = None) -> Chosen:
         other_seed = settings.random_state is not None and old.weights == RANDOM
         new_layers = {layer.partition(".")[0] for layer in layers} - known.layers
         if settings.weights or other_seed or new_layers:
-            network = reopen_network(old, declaration, settings.weights, settings.random_state)
+            network = reopen_network(old, declaration, settings.weights, _given_seed(settings))
     elif named in NAMED or is_file_name(named):
-        network = open_network(named, settings.weights, settings.random_state)
+        network = open_network(named, settings.weights, _given_seed(settings))
     size = settings.size
     if size is None:
         size = old.size if old else (network and network.default_size) or DEFAULT_SIZE
@@ -325,16 +325,21 @@ def _refuse_settings_of_weights(settings: Settings, backbone: str) -> None:
 
 
 def _seed(settings: Settings, old: Spec | None) -> int:
+    given = _given_seed(settings)
+    return ((old.random_state if old else None) or 0) if given is None else given
+
+
+def _given_seed(settings: Settings) -> int | None:
     given = settings.random_state
-    if given is not None:
-        try:
-            seed = operator.index(given)  # also an integer of NumPy's, which JSON can't hold
-        except TypeError:
-            seed = -1
-        if seed < 0:
-            raise ParameterError(f"random_state must be a whole number from 0 up, got {given!r}")
-        return seed
-    return (old.random_state if old else None) or 0
+    if given is None:
+        return None
+    try:
+        seed = operator.index(given)  # also an integer of NumPy's, which JSON can't hold
+    except TypeError:
+        seed = -1
+    if seed < 0:
+        raise ParameterError(f"random_state must be a whole number from 0 up, got {given!r}")
+    return seed
 
 
 def _hashes(

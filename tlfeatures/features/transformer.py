@@ -42,8 +42,8 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Embed images by a frozen backbone.
 
     Cloning is free: weights load at the first `transform`, and all extractors of a process with the
-    same settings share them. Fitting does nothing, except for int8: there it measures the ranges of
-    the layers on the images.
+    same settings share them. Fitting opens a network of a file or of Keras, once for all later
+    calls. For int8 it also measures the ranges of the layers on the images.
 
     Parameters
     ----------
@@ -93,6 +93,8 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     >>> model = make_pipeline(Extractor(size=150), LogisticRegression())
     """
 
+    _opened: tuple[str, Chosen] | None = None  # settings, and the backbone that they name
+
     def __init__(
         self,
         backbone: str = DEFAULT_BACKBONE,
@@ -139,6 +141,7 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         ImageError
             Naming the first image of the sample that cannot be read.
         """
+        self._opened = None  # its file may be another one by now
         self._widths()
         parse_value_range(self.value_range)
         if self.precision == "int8":
@@ -183,8 +186,7 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """
         _check_input(X)
         items = list(X)  # positions are no labels of a pandas Series
-        chosen = self._backbone()
-        widths, spec = self._widths(chosen), self._spec(chosen)
+        widths, spec = self._widths(), self._spec()
         if self.precision == "int8":
             check_is_fitted(self, "quantization_", msg=_NOT_CALIBRATED)
             spec = replace(spec, quantization=self.quantization_)
@@ -208,9 +210,9 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def _options(self) -> ComputeOptions:
         return ComputeOptions(device=self.device, batch_size=self.batch_size)
 
-    def _spec(self, chosen: Chosen | None = None) -> Spec:
+    def _spec(self) -> Spec:
         """Return the spec of the backbone, without the ranges of int8."""
-        backbone, size = chosen = chosen or self._backbone()
+        backbone, size = self._backbone()
         settings = Settings(
             weights=self.weights if record_of(backbone).trained else None,
             engine=self.engine,
@@ -218,10 +220,10 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             random_state=self.random_state,
             value_range=self.value_range,
         )
-        return make_spec(settings, backbone, size, list(self._widths(chosen)), self.device)
+        return make_spec(settings, backbone, size, list(self._widths()), self.device)
 
     def _backbone(self) -> Chosen:
-        """Return the backbone and the size of the images; this reads an ONNX file."""
+        """Return the backbone and the size of the images; a network is opened once."""
         weights = None if self.weights == "imagenet" else self.weights
         layers = tuple(as_list(self.layers or ()))
         settings = Settings(
@@ -231,11 +233,14 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             weights=weights,
             random_state=self.random_state,
         )
-        return choose_backbone(settings)
+        key = repr(settings)
+        if self._opened is None or self._opened[0] != key:
+            self._opened = key, choose_backbone(settings)
+        return self._opened[1]
 
-    def _widths(self, chosen: Chosen | None = None) -> dict[str, int]:
+    def _widths(self) -> dict[str, int]:
         """Return the width of each embedding."""
-        backbone, size = chosen or self._backbone()
+        backbone, size = self._backbone()
         record = record_of(backbone)
         layers = record.default_layer if self.layers is None else self.layers
         pools = as_list(self.pools or ())

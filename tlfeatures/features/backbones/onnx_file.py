@@ -126,7 +126,7 @@ class OnnxFile:
     def __init__(self, content: bytes, title: str) -> None:
         self._title = title
         self._model = self._parsed(content)
-        self._refuse_foreignparts()
+        self._refuse_foreign_parts()
         self.input = self._only_input()
 
     @property
@@ -236,7 +236,7 @@ class OnnxFile:
             raise self._error("it is no ONNX file of a network")
         return model
 
-    def _refuse_foreignparts(self) -> None:
+    def _refuse_foreign_parts(self) -> None:
         import onnx
 
         for function in self._model.functions:

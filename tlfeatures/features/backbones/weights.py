@@ -97,8 +97,6 @@ def read_weights(source: str) -> bytes:
         raise WeightsError(f"{path} is empty, expected Keras weights")
     if len(content) > _MOST_BYTES:
         raise WeightsError(f"{path} has more than {_MOST_BYTES:,} bytes, expected Keras weights")
-    if not content:
-        raise WeightsError(f"{path} is empty, expected Keras weights")
     return content
 
 

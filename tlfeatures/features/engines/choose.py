@@ -238,10 +238,10 @@ def named(engine: str | None, precision: str | None) -> tuple[str | None, str | 
 
 
 def may_round(request: Request, way: Way) -> bool | None:
-    """Whether the precision of `way` may replace float32 without asking the user's images.
+    """Whether the precision of `way` may replace float32, as far as it is known beforehand.
 
-    None: their first batch decides. Random weights are no evidence: with them, bfloat16 looks
-    exact for every network.
+    None: a measurement on some of the user's images decides. Random weights are no evidence: with
+    them, bfloat16 looks exact for every network.
     """
     spec, (_, precision) = request.spec, way
     if precision == "float32" or request.precision not in (None, "auto"):
@@ -277,8 +277,9 @@ def _rank(size: tuple[int, int], gpu: bool | None, hardware: Hardware) -> list[W
 
     ncnn has Winograd's convolutions, whose larger kernels take as long to read for a small image as
     for a large one. In bfloat16 OpenVINO is 10 times as fast as in float32 with AMX, and 2 times
-    with AVX512-BF16: of large images, ncnn then computes about as many in float32. Keras is last on
-    a CPU, because TensorFlow takes seconds to start.
+    with AVX512-BF16. Of large images, ncnn then computed 1.5 times as many in float32 on one
+    machine, and 0.76 times as many on another. Keras is last on a CPU, because TensorFlow takes
+    seconds to start.
     """
     pixels = size[0] * size[1]
     names = ["openvino", "ncnn"] if pixels < _SMALL else ["ncnn", "openvino"]

@@ -18,6 +18,7 @@ from typing import IO
 from tlfeatures.errors import EngineError
 from tlfeatures.features.backbones.download import cache_folder, keras_home
 from tlfeatures.files import replacing
+from tlfeatures.installed import backend_of_keras
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +68,7 @@ def _import_keras() -> None:
         tensorflow.setLevel(logging.ERROR)
     variables = {
         "KERAS_HOME": str(keras_folder()),
-        "KERAS_BACKEND": os.environ.get("KERAS_BACKEND") or "tensorflow",
+        "KERAS_BACKEND": backend_of_keras(),
     }
     with tempfile.TemporaryFile() as messages, _stderr_into(messages), _environment(variables):
         try:

@@ -6,6 +6,8 @@ and back. A runtime joins this with the convolution into one of integers.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -83,15 +85,20 @@ def quantized_network(network: Any, quantization: Quantization, name: str) -> An
         raise ParameterError(
             f"the int8 ranges are not those of the convolutions of backbone {name}: extract again"
         )
+    # What rounds the first and the second input of a convolution.
+    roundings = (
+        partial(_rounded_tensor, network, quantization),
+        partial(_rounded_kernel, network, _kernels(network)),
+    )
     nodes: list[Any] = []
     rounded: dict[str, str] = {}  # several convolutions may share a tensor or a kernel
     for node in [_copied(node) for node in network.graph.node]:
         if node.output[0] in convolutions:
-            for position, rounding in enumerate((_rounded_tensor, _rounded_kernel)):
+            for position, rounding in enumerate(roundings):
                 source = node.input[position]
                 if source not in rounded:
                     rounded[source] = f"int8/{len(rounded)}/{source}"
-                    nodes += rounding(network, source, rounded[source], quantization)
+                    nodes += rounding(source, rounded[source])
                 node.input[position] = rounded[source]
         nodes.append(node)
     del network.graph.node[:]
@@ -100,7 +107,7 @@ def quantized_network(network: Any, quantization: Quantization, name: str) -> An
 
 
 def _rounded_tensor(
-    network: Any, tensor: str, output: str, quantization: Quantization
+    network: Any, quantization: Quantization, tensor: str, output: str
 ) -> list[Any]:
     from onnx import helper
 
@@ -115,11 +122,11 @@ def _rounded_tensor(
 
 
 def _rounded_kernel(
-    network: Any, kernel: str, output: str, quantization: Quantization
+    network: Any, kernels: Mapping[str, Any], kernel: str, output: str
 ) -> list[Any]:
     from onnx import helper, numpy_helper
 
-    values, steps = quantized_kernel(numpy_helper.to_array(_kernels(network)[kernel]))
+    values, steps = quantized_kernel(numpy_helper.to_array(kernels[kernel]))
     names = _constants(network, output, [values, steps, np.zeros(len(steps), np.int8)])
     return [helper.make_node("DequantizeLinear", names, [output], axis=0)]
 

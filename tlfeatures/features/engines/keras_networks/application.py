@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tlfeatures.errors import ParameterError
-from tlfeatures.features.backbones.declaration import Declaration, Output
+from tlfeatures.features.backbones.declaration import Declaration
 from tlfeatures.features.backbones.named_network import NamedNetwork
 from tlfeatures.features.backbones.weights import IMAGENET, checked_source, read_weights
 from tlfeatures.features.engines.declared import DeclaredBackbone
@@ -16,13 +15,8 @@ from tlfeatures.features.engines.keras_networks.application_weights import (
     obtain_imagenet,
     weights_sha256,
 )
-from tlfeatures.features.engines.keras_networks.declare import declare, draft_output
-from tlfeatures.features.engines.keras_networks.layers import canonical_names
+from tlfeatures.features.engines.keras_networks.declare import declare, draft_named
 from tlfeatures.features.engines.keras_start import keras_settings, start_keras
-from tlfeatures.names import unknown_name
-
-if TYPE_CHECKING:
-    import keras
 
 
 class KerasApplication:
@@ -62,13 +56,6 @@ class KerasApplication:
     def for_size(self, size: tuple[int, int], layers: Sequence[str]) -> DeclaredBackbone:
         """Complete the declaration for images of a size; see `OpenNetwork.for_size`.
 
-        Parameters
-        ----------
-        size : (int, int)
-            Height and width in pixels.
-        layers : sequence of str
-            Layers wanted besides the default one, `LAYER` or `LAYER.POOLING`.
-
         Raises
         ------
         ParameterError
@@ -89,8 +76,9 @@ class KerasApplication:
         start_keras()
         with keras_settings("float32"):
             network = build_application(named, self._weights, self._content, size, self._seed)
-            drafts = _drafts(network, named, layers)
-            declaration = declare(network, _facts(named), drafts, size)
+            facts = _facts(named)
+            drafts = draft_named(network, named.name, [facts.default_layer, *layers])
+            declaration = declare(network, facts, drafts, size)
             sha256 = weights_sha256(network)
         return DeclaredBackbone(declaration, self._weights, sha256)
 
@@ -116,14 +104,3 @@ def _facts(named: NamedNetwork) -> Declaration:
         source=named.source,
         licence=named.licence,
     )
-
-
-def _drafts(network: keras.Model, named: NamedNetwork, layers: Sequence[str]) -> list[Output]:
-    """Find the default layer and further layers by their canonical names."""
-    assert named.application is not None  # of a network that Keras builds
-    names = canonical_names(network)
-    wanted = [named.application.layer, *(entry.partition(".")[0] for entry in layers)]
-    for layer in wanted:
-        if layer not in names:
-            raise unknown_name(f"layer of {named.name}", layer, names)
-    return [draft_output(layer, names.index(layer)) for layer in dict.fromkeys(wanted)]

@@ -17,6 +17,8 @@ from tlfeatures.features.backbones.declaration_values import name_of
 from tlfeatures.features.engines.check_vector import check_image
 from tlfeatures.features.engines.declared import few_enough
 from tlfeatures.features.engines.keras_networks.declared import check_row, run
+from tlfeatures.features.engines.keras_networks.layers import canonical_names
+from tlfeatures.names import unknown_name
 
 if TYPE_CHECKING:
     import keras
@@ -29,6 +31,30 @@ _NEAR = 1e-2  # of a row's length; a batch may be summed in another order, and r
 def draft_output(layer: str, position: int, layout: str | None = None, prefix: int = 0) -> Output:
     """Return an output whose shape isn't known yet; see `Output`."""
     return Output(layer, str(position), layout, (1,), prefix)
+
+
+def draft_named(network: keras.Model, name: str, layers: Sequence[str]) -> list[Output]:
+    """Find layers by their canonical names.
+
+    Parameters
+    ----------
+    network : keras.Model
+    name : str
+        Name of the backbone, for messages.
+    layers : sequence of str
+        `LAYER` or `LAYER.POOLING`; a layer may be there several times.
+
+    Raises
+    ------
+    ParameterError
+        If the network has no such layer.
+    """
+    names = canonical_names(network)
+    wanted = dict.fromkeys(entry.partition(".")[0] for entry in layers)
+    for layer in wanted:
+        if layer not in names:
+            raise unknown_name(f"layer of {name}", layer, names)
+    return [draft_output(layer, names.index(layer)) for layer in wanted]
 
 
 def declare(

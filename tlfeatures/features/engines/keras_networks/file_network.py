@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tlfeatures.errors import ParameterError
-from tlfeatures.features.backbones.declaration import CheckVector, Declaration, Output
+from tlfeatures.features.backbones.declaration import Declaration, Output
 from tlfeatures.features.backbones.declaration_file import DeclarationFile, Wanted
 from tlfeatures.features.backbones.onnx_file import read_network
 from tlfeatures.features.engines.check_vector import first_values, warn_of_no_check
@@ -20,12 +19,13 @@ from tlfeatures.features.engines.keras_networks.declare import (
 from tlfeatures.features.engines.keras_networks.declared import verify_check
 from tlfeatures.features.engines.keras_networks.load_file import load_keras_file
 from tlfeatures.features.engines.keras_start import keras_settings
+from tlfeatures.features.engines.network_file import NetworkFile
 from tlfeatures.names import unknown_name
 
 _FIRST = 4  # values of a check vector in a message
 
 
-class KerasFile:
+class KerasFile(NetworkFile):
     """A `.keras` file with what its user declares, before the size of images is known.
 
     Parameters
@@ -44,65 +44,34 @@ class KerasFile:
     """
 
     def __init__(self, declared: DeclarationFile, path: Path) -> None:
-        self._declared, self._path = declared, path
-        if None in (declared.mean, declared.std):
-            raise self._error(
-                "mean and std are needed, on the scale 0 to 255 (mean 0, 0, 0 and std 1, 1, 1 if "
-                "the network takes the values as they are)"
-            )
+        super().__init__(declared)
+        self._path = path
+        self._refuse_missing_mean_or_std()
         if declared.layout not in (None, "NHWC"):
             raise self._error(f"layout is {declared.layout}, a .keras file has NHWC")
         content, self._sha256 = read_network(path, declared.name, declared.sha256, ".keras")
         self._network = load_keras_file(content, str(path))
         self._input = self._network.inputs[0]
+        self._sides = self._input.shape[1:3]
         if declared.input not in (None, self._input.name):
             raise self._error(f"input is {declared.input!r}, the file's is {self._input.name!r}")
-
-    @property
-    def default_size(self) -> tuple[int, int] | None:
-        """Height and width that file or declaration state; None if both leave them open."""
-        height, width = self._input.shape[1:3]
-        declared = self._declared.size
-        if height is None or width is None:
-            return declared
-        if declared not in (None, (height, width)):
-            raise self._error(f"size is {declared}, the file takes {(height, width)}")
-        return height, width
 
     def for_size(self, size: tuple[int, int], layers: Sequence[str]) -> DeclaredBackbone:
         """Complete the declaration for images of a size; see `OpenNetwork.for_size`.
 
-        Parameters
-        ----------
-        size : (int, int)
-            Height and width in pixels.
-        layers : sequence of str
-            Layers wanted, `LAYER` or `LAYER.POOLING`; also layers that aren't declared.
-
         Raises
         ------
         ParameterError
-            If the network takes no images of this size, a layer is missing or can't be an
-            embedding, or the features of an image depend on the other images of its batch.
-        WeightsError, EngineError
-            If the network can't run, or its check vector differs.
+            Also if the features of an image depend on the other images of its batch.
         """
-        if not self._takes(size):
-            height, width = self._input.shape[1:3]
-            raise ParameterError(
-                f"backbone {self._declared.name} takes images of {height or 'any'} x "
-                f"{width or 'any'} (height x width), got size {size[0]},{size[1]}"
-            )
+        self._refuse_other_size(size)
         drafts = self._drafts(layers)
         with keras_settings("float32"):
-            facts = self._facts(self._declared.default_layer or drafts[0].layer)
+            default = self._declared.default_layer or drafts[0].layer
+            facts = self._facts("keras_file", self._input.name, "float32", "NHWC", default)
             declaration = self._checked(declare(self._network, facts, drafts, size))
             refuse_effects_of_batch(self._network, declaration, size)
         return DeclaredBackbone(declaration, str(self._path), self._sha256)
-
-    def _takes(self, size: tuple[int, int]) -> bool:
-        sides = self._input.shape[1:3]
-        return all(own in (None, given) for own, given in zip(sides, size, strict=True))
 
     def _drafts(self, layers: Sequence[str]) -> list[Output]:
         """Find the declared layers, or the last one, and layers that are asked for."""
@@ -127,49 +96,14 @@ class KerasFile:
             return int(tensor)
         raise unknown_name(f"layer of {self._path.name}", tensor, names)
 
-    def _facts(self, default_layer: str) -> Declaration:
-        declared = self._declared
-        return Declaration(
-            name=declared.name,
-            format="keras_file",
-            network="",
-            input=self._input.name,
-            numbers="float32",
-            layout="NHWC",
-            colour=declared.colour,
-            mean=declared.mean,
-            std=declared.std,
-            outputs=(),
-            default_layer=default_layer,
-            check=None,
-            near_duplicate=declared.near_duplicate,
-            source=declared.source,
-            licence=declared.licence,
-        )
-
     def _checked(self, declaration: Declaration) -> Declaration:
         """Verify the user's check vector; without one, say what was computed here."""
-        given, own = self._declared.check, declaration.check
+        check, own = self._given_check(declaration), declaration.check
         assert own is not None  # which `declare` computes
-        if given is None:
+        if check is None:
             first = first_values(own.first[:_FIRST])
             warn_of_no_check(declaration.name, own.layer, own.size, own.norm, first)
             return declaration
-        layer = given.layer or declaration.default_layer
-        if layer not in {output.layer for output in declaration.outputs}:
-            raise self._error(f"check: there is no layer {layer} in outputs")
-        check = replace(given, layer=layer, size=self._check_size(given))
         declaration = replace(declaration, check=check)
         verify_check(self._network, declaration)
         return declaration
-
-    def _check_size(self, given: CheckVector) -> tuple[int, int]:
-        size = self.default_size if 0 in given.size else given.size
-        if size is None:
-            raise self._error("check: size is missing, and the file leaves it open")
-        if not self._takes(size):
-            raise self._error(f"check: size is {size}, which the file doesn't take")
-        return size
-
-    def _error(self, reason: str) -> ParameterError:
-        return ParameterError(f"the declaration of backbone {self._declared.name}: {reason}")

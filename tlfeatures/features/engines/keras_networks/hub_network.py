@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tlfeatures.errors import ParameterError
-from tlfeatures.features.backbones.declaration import Declaration, Output
+from tlfeatures.features.backbones.declaration import Declaration
 from tlfeatures.features.engines.declared import DeclaredBackbone
 from tlfeatures.features.engines.keras_networks.application_weights import weights_sha256
-from tlfeatures.features.engines.keras_networks.declare import declare, draft_output
+from tlfeatures.features.engines.keras_networks.declare import declare, draft_named
 from tlfeatures.features.engines.keras_networks.layers import canonical_names
 from tlfeatures.features.engines.keras_networks.load_preset import (
     load_preset,
@@ -22,7 +22,6 @@ from tlfeatures.features.engines.keras_networks.load_preset import (
     preprocessing_of,
 )
 from tlfeatures.features.engines.keras_start import keras_settings
-from tlfeatures.names import unknown_name
 
 
 class KerasPreset:
@@ -67,18 +66,11 @@ class KerasPreset:
                 f"size {size[0]},{size[1]}"
             )
         with keras_settings("float32"):
-            drafts = self._drafts(layers)
-            declaration = declare(self._network, self._facts(), drafts, size, self._patches)
+            facts = self._facts()
+            drafts = draft_named(self._network, self._name, [facts.default_layer, *layers])
+            declaration = declare(self._network, facts, drafts, size, self._patches)
             sha256 = weights_sha256(self._network)
         return DeclaredBackbone(declaration, self._preset, sha256)
-
-    def _drafts(self, layers: Sequence[str]) -> list[Output]:
-        names = canonical_names(self._network)
-        wanted = [names[-1], *(entry.partition(".")[0] for entry in layers)]
-        for layer in wanted:
-            if layer not in names:
-                raise unknown_name(f"layer of {self._name}", layer, names)
-        return [draft_output(layer, names.index(layer)) for layer in dict.fromkeys(wanted)]
 
     @property
     def _patches(self) -> int:
