@@ -6,6 +6,7 @@ import pytest
 
 from tests.commands.pages import make_page
 from tlfeatures import extract
+from tlfeatures.features.engines import speeds
 
 
 @pytest.fixture(autouse=True)
@@ -20,6 +21,16 @@ def embeddings(_photos, tmp_path_factory):
     file = tmp_path_factory.mktemp("embeddings") / "a.h5"
     extract(_photos, file, backbone="pixels", size=16, pools=["avg", "flatten"])
     return file
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """The folder of the package's downloads; it and Keras's folder don't exist yet."""
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = tmp_path / "cache" / "tlfeatures"
+    monkeypatch.setattr(speeds, "cache_folder", lambda: folder)
+    return folder
 
 
 @pytest.fixture

@@ -17,6 +17,8 @@ from tlfeatures.features.engines.choose import ENGINES
 from tlfeatures.features.engines.speeds import Speed, Workload
 from tlfeatures.machine import find_processor
 
+pytestmark = pytest.mark.usefixtures("cache")  # nothing is on this machine
+
 KEYS = {
     *(
         "name",
@@ -33,16 +35,6 @@ KEYS = {
     *("accuracy", "near_duplicate"),
 }
 VGG16_FILE = "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    """The folder of the package's downloads; it and Keras's folder don't exist yet."""
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    folder = tmp_path / "cache" / "tlfeatures"
-    monkeypatch.setattr(speeds, "cache_folder", lambda: folder)
-    return folder
 
 
 def run(*arguments):

@@ -21,7 +21,7 @@ from tlfeatures.errors import EngineError
 from tlfeatures.features.backbones.tensors import random_tensors
 from tlfeatures.features.backbones.vgg16 import VGG16
 from tlfeatures.features.backbones.weights_file import write_keras_file
-from tlfeatures.features.engines import keras_engine, onnx_session, speeds
+from tlfeatures.features.engines import keras_engine, onnx_session
 from tlfeatures.features.engines.choose import ENGINES
 from tlfeatures.terminal.doctor_text import render_diagnosis
 
@@ -36,13 +36,9 @@ KEYS = {
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    """The folder of the package's downloads; it and Keras's folder don't exist yet."""
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+def _machine(cache, monkeypatch):
+    """Nothing is on this machine, and the backend of Keras is the default one."""
     monkeypatch.delenv("KERAS_BACKEND", raising=False)
-    monkeypatch.setattr(speeds, "cache_folder", lambda: tmp_path / "cache" / "tlfeatures")
-    return tmp_path / "cache" / "tlfeatures"
 
 
 @pytest.fixture

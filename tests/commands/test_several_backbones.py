@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from tests.commands.joined import check_refusals, of_length_1, table_of
 from tests.onnx_networks import SIZE, declare
 from tests.unit.data import run_benchmark
 from tlfeatures import (
@@ -33,6 +34,7 @@ from tlfeatures.errors import DatasetError, FormatError, ModelError, ParameterEr
 from tlfeatures.features.combined import join
 from tlfeatures.features.engines.choose import ENGINES
 from tlfeatures.features.engines.speeds import Speed, keep, workload_of
+from tlfeatures.features.images import read_ahead
 from tlfeatures.models import embedding_run
 from tlfeatures.models.evaluate import evaluate
 from tlfeatures.models.model_file import model_bytes
@@ -40,8 +42,6 @@ from tlfeatures.reports.benchmark_analyses import Analyses
 
 PARTS = "pixels.h5:grid8.avg+net.h5:features"
 NAME = "pixels:grid8.avg+small:features.none"
-
-
 FILES = ["pixels.h5", "net.h5"]
 
 
@@ -72,10 +72,6 @@ def run(*arguments):
     result = CliRunner().invoke(main, [str(each) for each in arguments])
     assert result.exit_code == 0, result.output
     return result.stdout
-
-
-def of_length_1(rows):
-    return rows / np.linalg.norm(rows.astype(float), axis=-1, keepdims=True)
 
 
 # ---- the rows
@@ -203,18 +199,12 @@ WRONG = {
 
 @pytest.mark.parametrize("name", WRONG)
 def test_names_that_are_wrong_are_one_line(folder, name):
-    for work in (
+    works = (
         lambda: load_dataset(FILES, name),
         lambda: fit(FILES, embedding=name),
         lambda: run_benchmark(FILES, heads="dummy", embeddings=["grid8.avg", name]),
-    ):
-        with pytest.raises(ParameterError) as caught:
-            work()
-        assert "\n" not in str(caught.value)
-    for command in ("fit", "benchmark"):
-        result = CliRunner().invoke(main, [command, *FILES, "--embedding", name])
-        assert result.exit_code == 2
-        assert isinstance(result.exception, SystemExit)
+    )
+    check_refusals(works, [[each, *FILES, "--embedding", name] for each in ("fit", "benchmark")])
     with pytest.raises(ParameterError, match=WRONG[name]):
         run_benchmark(FILES, heads="dummy", embeddings=name)
 
@@ -402,10 +392,6 @@ def test_the_commands(folder, photos):
 # ---- models
 
 
-def table_of(model, predictions):
-    return np.array([[each.probabilities[name] for name in model.classes] for each in predictions])
-
-
 def test_image_files_get_what_their_rows_in_the_files_get(model, photos, monkeypatch):
     monkeypatch.setattr(embedding_run, "_TOGETHER", 7)
     model.save("m.model")
@@ -421,6 +407,22 @@ def test_image_files_get_what_their_rows_in_the_files_get(model, photos, monkeyp
         made = list(predictions)
         assert [each.path for each in made] == paths
         np.testing.assert_allclose(table_of(model, made), expected, rtol=1e-5)
+
+
+def test_backbones_of_one_size_read_an_image_once(folder, photos, monkeypatch):
+    extract(photos, "grid4.h5", backbone="pixels", size=16, layers="grid4")
+    data = load_dataset(["pixels.h5", "grid4.h5"], "pixels.h5:grid8.avg+grid4.h5:grid4.avg")
+    model = Model.fit(make_head("logreg"), data, name="logreg")
+    opened, open_content = [], read_ahead.open_content
+
+    def count(path):
+        opened.append(str(path))
+        return open_content(path)
+
+    monkeypatch.setattr(read_ahead, "open_content", count)
+    made = list(model.predict(photos))
+    assert sorted(opened) == [each.path for each in made]
+    np.testing.assert_allclose(table_of(model, made), model.predict_proba(data.X), rtol=1e-5)
 
 
 def test_an_unreadable_image_keeps_its_place(model, photos, monkeypatch):

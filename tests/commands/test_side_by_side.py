@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.commands.joined import check_refusals, of_length_1, table_of
 from tests.unit.data import dataset
 from tests.unit.exported import random_vgg16, vgg16_rows
 from tlfeatures import (
@@ -48,14 +49,6 @@ def file(photos, tmp_path):
 @pytest.fixture
 def model(file):
     return Model.fit(make_head("logreg"), load_dataset(file, BOTH), name="logreg")
-
-
-def of_length_1(rows):
-    return rows / np.linalg.norm(rows.astype(float), axis=-1, keepdims=True)
-
-
-def table_of(model, predictions):
-    return np.array([[each.probabilities[name] for name in model.classes] for each in predictions])
 
 
 # ---- the rows
@@ -143,19 +136,14 @@ WRONG = {
 
 @pytest.mark.parametrize("name", WRONG)
 def test_names_that_are_wrong_are_one_line(file, name):
-    for work in (
+    works = (
         lambda: load_dataset(file, name),
         lambda: fit(file, embedding=name),
         lambda: benchmark(file, heads="dummy", embeddings=["grid8.avg", name]),
         lambda: learning_curve(file, embedding=name),
         lambda: audit(file, embedding=name),
-    ):
-        with pytest.raises(ParameterError, match=WRONG[name]) as caught:
-            work()
-        assert "\n" not in str(caught.value)
-    result = CliRunner().invoke(main, ["fit", str(file), "--embedding", name])
-    assert result.exit_code == 2
-    assert isinstance(result.exception, SystemExit)
+    )
+    check_refusals(works, [["fit", str(file), "--embedding", name]], WRONG[name])
 
 
 def test_parts_in_two_files_are_not_put_together(photos, tmp_path):

@@ -1,4 +1,4 @@
-"""A file whose backbone is one of a newer version: it is said so, and its rows can be used."""
+"""A file whose backbone only a newer version has: commands say so, and its rows can be used."""
 
 import json
 

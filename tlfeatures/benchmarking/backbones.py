@@ -10,8 +10,13 @@ from typing import Any
 from tlfeatures.benchmarking.comparison import BackboneRank, Comparison, Rank
 from tlfeatures.benchmarking.study import entry_parts
 from tlfeatures.dataset.dataset import BETWEEN_FILES
-from tlfeatures.metrics.scores import LABEL_SCORES, less_is_better, score_name
-from tlfeatures.names import number
+from tlfeatures.metrics.scores import (
+    LABEL_SCORES,
+    less_is_better,
+    score_name,
+    score_text,
+    score_unit,
+)
 
 AS_GOOD = 0.02  # a backbone is as good if its score is surely less than this below the best
 # If n images show no difference at all, up to 3 / n of all images may still differ (the rule of
@@ -121,11 +126,9 @@ def _described(backbone: BackboneRank, rank: Rank) -> str:
 
 def _score(rank: Rank, scoring: str) -> str:
     score = rank.scores[scoring]
-    between = ""
-    if score["interval"] is not None:
-        low, high = (_value(bound, scoring) for bound in score["interval"])
-        between = f" (95 % interval {low} to {high})"
-    return f"{score_name(scoring)} {_value(score['score'], scoring)}{_unit(scoring)}{between}"
+    value = score_text(scoring, score["score"]) or "none"
+    between = _between(scoring, score["interval"])
+    return f"{score_name(scoring)} {value}{score_unit(scoring)}{between}"
 
 
 def _against_best(backbone: BackboneRank, best: BackboneRank, comparison: Comparison) -> str:
@@ -165,11 +168,16 @@ def _difference(rank: Rank, scoring: str) -> str:
     if rank.difference is None:
         return ""
     points = " points" if scoring in LABEL_SCORES else ""
-    text = f", difference {_value(rank.difference, scoring)}{points}"
-    if rank.difference_interval is not None:
-        low, high = (_value(bound, scoring) for bound in rank.difference_interval)
-        text += f" (95 % interval {low} to {high})"
-    return text
+    between = _between(scoring, rank.difference_interval)
+    return f", difference {score_text(scoring, rank.difference)}{points}{between}"
+
+
+def _between(scoring: str, interval: Sequence[float] | None) -> str:
+    """Write an interval, with a blank before it; empty without an interval."""
+    if interval is None:
+        return ""
+    low, high = interval
+    return f" (95 % interval {score_text(scoring, low)} to {score_text(scoring, high)})"
 
 
 def _joined(comparison: Comparison) -> list[str]:
@@ -203,13 +211,3 @@ def _faster(comparison: Comparison) -> list[str]:
     if times < MUCH_FASTER:
         return []
     return [f"{fastest.name} pays: it is as good as {best.name} and {times:.1f} times as fast."]
-
-
-def _value(value: float | None, scoring: str) -> str:
-    if value is None or scoring not in LABEL_SCORES:
-        return number(value)
-    return f"{100 * value:.1f}"
-
-
-def _unit(scoring: str) -> str:
-    return " %" if scoring in LABEL_SCORES else ""

@@ -12,7 +12,7 @@ from tlfeatures.dataset.duplicates import Similarity
 from tlfeatures.dataset.embedding_choice import whole_name
 from tlfeatures.dataset.joined_files import join_datasets, parts_by_file
 from tlfeatures.dataset.labels import Groups, Labels
-from tlfeatures.dataset.load import Data, as_dataset, check_data, load_dataset
+from tlfeatures.dataset.load import Data, as_dataset, check_data
 from tlfeatures.dataset.matching import different_images, keep_common
 from tlfeatures.errors import ParameterError
 from tlfeatures.features.combined import PLUS, parts_of
@@ -50,7 +50,7 @@ def load_datasets(
     -------
     list of Dataset
         One dataset for each embedding. All have the same ids, labels and copies; a pair of images
-        is a copy if one of the files says so.
+        is a copy if it is one in any of the files.
 
     Raises
     ------
@@ -67,20 +67,10 @@ def load_datasets(
 
     def load(place: int, name: str) -> Dataset:
         source = sources[place]
-        if isinstance(source, Dataset):
-            return as_dataset(
-                source,
-                labels=labels,
-                groups=groups,
-                label_level=label_level,
-                label_columns=label_columns,
-                near_duplicates=near_duplicates,
-                variants=variants,
-            )
-        data = load_dataset(
+        data = as_dataset(
             source,
-            name,
-            labels,
+            embedding=None if isinstance(source, Dataset) else name,
+            labels=labels,
             groups=groups,
             label_level=label_level,
             label_columns=label_columns,
@@ -88,7 +78,8 @@ def load_datasets(
             near_duplicates=None if place in limits else near_duplicates,
             variants=variants,
         )
-        return replace(data, near_duplicates=limits.setdefault(place, data.near_duplicates))
+        limit = limits.setdefault(place, data.near_duplicates)
+        return data if data.near_duplicates == limit else replace(data, near_duplicates=limit)
 
     pieces = list(dict.fromkeys(piece for parts in wanted for piece in parts))
     cut = dict(zip(pieces, keep_common([load(*piece) for piece in pieces]), strict=True))

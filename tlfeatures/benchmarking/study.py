@@ -20,7 +20,7 @@ from tlfeatures.dataset.grouping import merge_groups
 from tlfeatures.dataset.stratified_folds import Fold
 from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import StoreError
-from tlfeatures.features.combined import COLON, PLUS, parts_of, split_name
+from tlfeatures.features.combined import parts_of, split_name
 from tlfeatures.features.file.reader import read_header
 from tlfeatures.features.measured_rates import rate_of
 
@@ -112,18 +112,22 @@ def entry_parts(
     return [(own, abouts[name]) for name, own in split_name(entry["embedding"]).items()]
 
 
-def names_in(embedding: str) -> list[str]:
-    """Return the names of the backbones in the name of a joined embedding."""
-    return [part.rpartition(COLON)[0] for part in embedding.split(PLUS)]
+def every_file(files: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return `files_of` all datasets of a benchmark, each embeddings file once.
+
+    Parameters
+    ----------
+    files : mapping
+        `files` of the facts of a study.
+    """
+    found = {about["file"]: about for file in files for about in files_of(files, file).values()}
+    return list(found.values())
 
 
 def _weights(data: Dataset, sources: Mapping[str, Any] | None) -> str:
     """Return the weights of all backbones of the benchmark, `random` if one has random weights."""
-    files = {} if sources is None else sources["files"]
-    of_files = [
-        part["spec"]["weights"] for file in files for part in files_of(files, file).values()
-    ]
-    return weights_of(of_files) if of_files else data.weights
+    files = [] if sources is None else every_file(sources["files"])
+    return weights_of(about["spec"]["weights"] for about in files) if files else data.weights
 
 
 def _origin(given: Any) -> str | None:

@@ -27,6 +27,18 @@ def score_name(scoring: str) -> str:
     return SCORE_NAMES.get(scoring, scoring.replace("_", " "))
 
 
+def score_unit(scoring: str) -> str:
+    """Return the unit of a score, with a blank before it."""
+    return " %" if scoring in LABEL_SCORES else ""
+
+
+def score_text(scoring: str, value: float | None) -> str | None:
+    """Write a score as a percentage without the sign, or with three digits; None without one."""
+    if value is None:
+        return None
+    return f"{100 * value:.1f}" if scoring in LABEL_SCORES else f"{value:.3f}"
+
+
 def less_is_better(scoring: str) -> bool:
     """Whether a smaller value is better; scikit-learn's scorers are always better if larger."""
     return scoring in _LESS_IS_BETTER

@@ -62,35 +62,34 @@ def corrected_t_test(differences: ArrayLike, test_fraction: float) -> float:
     return float(2 * special.stdtr(len(values) - 1, -abs(statistic)))
 
 
-def corrected_interval(
-    differences: ArrayLike, test_fraction: float, *, level: float = 0.05
-) -> tuple[float, float] | None:
-    """Compute the interval of a mean difference that goes with `corrected_t_test`.
+_LEVEL = 0.05  # of the intervals
+
+
+def corrected_interval(differences: ArrayLike, test_fraction: float) -> tuple[float, float] | None:
+    """Compute the 95 % interval of a mean difference that goes with `corrected_t_test`.
 
     Parameters
     ----------
     differences : array-like of shape (J,)
     test_fraction : float
         See `corrected_t_test`.
-    level : float
-        The interval covers 1 - level.
 
     Returns
     -------
     (float, float) or None
         The mean minus and plus the critical t times the corrected standard error. It contains 0 if
-        and only if the p value is above the level. None with fewer than two folds, or if a
+        and only if the p value is above 0.05. None with fewer than two folds, or if a
         difference is not finite.
 
     Raises
     ------
     ParameterError
-        See `detectable_difference`.
+        See `corrected_t_test`.
     """
     values = _fold_differences(differences, test_fraction)
     if len(values) < 2:
         return None
-    reach = detectable_difference(values, test_fraction, level=level) if values.any() else 0.0
+    reach = detectable_difference(values, test_fraction, level=_LEVEL) if values.any() else 0.0
     mean = float(values.mean())
     return mean - reach, mean + reach
 
@@ -176,8 +175,7 @@ def paired_bootstrap_test(first: ArrayLike, second: ArrayLike) -> float:
     B. Efron and R. Tibshirani (1993), An Introduction to the Bootstrap, chapter 6: the bootstrap
     estimate of standard error.
     """
-    differences = np.asarray(first, float) - np.asarray(second, float)
-    differences = differences[~np.isnan(differences)]
+    differences = _paired_differences(first, second)
     if not len(differences):
         return float("nan")
     mean, spread = differences.mean(), differences.std()
@@ -186,17 +184,13 @@ def paired_bootstrap_test(first: ArrayLike, second: ArrayLike) -> float:
     return float(2 * special.ndtr(-abs(mean) / spread))
 
 
-def paired_bootstrap_interval(
-    first: ArrayLike, second: ArrayLike, *, level: float = 0.05
-) -> tuple[float, float] | None:
-    """Compute the interval of the difference of two heads that goes with `paired_bootstrap_test`.
+def paired_bootstrap_interval(first: ArrayLike, second: ArrayLike) -> tuple[float, float] | None:
+    """Compute the 95 % interval of a difference that goes with `paired_bootstrap_test`.
 
     Parameters
     ----------
     first, second : array-like of shape (B,)
         Scores of the two heads on the same resamples.
-    level : float
-        The interval covers 1 - level.
 
     Returns
     -------
@@ -204,12 +198,17 @@ def paired_bootstrap_interval(
         The mean difference minus and plus a multiple of its standard deviation in the resamples.
         None if no resample has both scores.
     """
-    differences = np.asarray(first, float) - np.asarray(second, float)
-    differences = differences[~np.isnan(differences)]
+    differences = _paired_differences(first, second)
     if not len(differences):
         return None
-    mean, reach = differences.mean(), special.ndtri(1 - level / 2) * differences.std()
+    mean, reach = differences.mean(), special.ndtri(1 - _LEVEL / 2) * differences.std()
     return float(mean - reach), float(mean + reach)
+
+
+def _paired_differences(first: ArrayLike, second: ArrayLike) -> Floats:
+    """Return the differences of the resamples that have both scores."""
+    differences: Floats = np.asarray(first, float) - np.asarray(second, float)
+    return differences[~np.isnan(differences)]
 
 
 def holm(p_values: ArrayLike) -> Floats:

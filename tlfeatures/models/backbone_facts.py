@@ -54,11 +54,9 @@ def pop_backbones(
         See `check_backbones`.
     """
     parts = check_backbones(facts)
-    spec, embedding = facts.pop("spec"), facts.pop("embedding")
-    if facts.pop("joined", None) is None:
-        return parts[0].spec, (), embedding
-    assert spec is None  # it was checked
-    return None, tuple(parts), embedding
+    joined, embedding = facts.pop("joined", None), facts.pop("embedding")
+    del facts["spec"]
+    return (parts[0].spec, (), embedding) if joined is None else (None, tuple(parts), embedding)
 
 
 def check_backbones(facts: Mapping[str, Any]) -> list[BackbonePart]:

@@ -15,13 +15,14 @@ from tlfeatures.features.backbones.table import embedding_widths
 from tlfeatures.features.combined import BackbonePart, join, join_backbones, parts_of
 from tlfeatures.features.embed import ComputeOptions, Embedder, EmbeddingRun
 from tlfeatures.features.images.few_levels import FewLevels
-from tlfeatures.features.images.read_ahead import ImageToRead, Key
+from tlfeatures.features.images.read_ahead import Decoding, ImageToRead, Key, read_ahead
 from tlfeatures.features.spec import no_such_backbone
 from tlfeatures.models.fitted_head import FittedHead
 
-_TOGETHER = 512  # images whose rows of all backbones are in memory at the same time
+_TOGETHER = 512  # images whose pixels and rows are in memory at the same time; fewer if large
 
 Rows = NDArray[np.float32]
+Pixels = NDArray[np.uint8]
 
 
 class ModelEmbedder:
@@ -62,8 +63,8 @@ class ModelEmbedder:
 class ModelRun(Generic[Key]):
     """One pass over image files that are embedded for a model.
 
-    With several backbones, some images at a time are read and embedded by one backbone after the
-    other.
+    With several backbones, some images at a time are read, and then embedded by one backbone after
+    the other. Backbones that take the same pixels share them.
 
     Parameters
     ----------
@@ -71,14 +72,12 @@ class ModelRun(Generic[Key]):
     files : sequence of (Key, path)
         Keys and paths of the images.
     progress : callable (images done), optional
-        Called after each batch; an image that cannot be read counts as done.
+        See `EmbeddingRun`.
 
     Attributes
     ----------
-    failures : list of (Key, ImageError)
-        Images that could not be read so far, in their order.
-    few_levels : list of (Key, FewLevels)
-        Images with few grey levels so far, in their order.
+    failures, few_levels
+        See `EmbeddingRun`.
     """
 
     def __init__(
@@ -96,14 +95,16 @@ class ModelRun(Generic[Key]):
         if len(self._embedder.embedders) == 1:
             yield from self._of_one_backbone()
             return
-        for start in range(0, len(self._files), _TOGETHER):
-            keys, rows = self._of_all_backbones(start, self._files[start : start + _TOGETHER])
+        together = min(_TOGETHER, *(each.decoding.ahead for each in self._embedder.embedders))
+        for start in range(0, len(self._files), together):
+            keys, rows = self._of_all_backbones(start, self._files[start : start + together])
             if keys:
                 yield keys, rows
 
     def _of_one_backbone(self) -> Iterator[tuple[list[Key], Rows]]:
         ((embedder, embedding),) = self._pairs()
-        run = self._run(embedder, self._files, self._progress)
+        images = (ImageToRead(key, path) for key, path in self._files)
+        run = EmbeddingRun(embedder, images, len(self._files), progress=self._progress)
         self.failures, self.few_levels = run.failures, run.few_levels
         for batch in run.batches():
             yield batch.keys, join(batch.images, embedding)
@@ -112,43 +113,44 @@ class ModelRun(Generic[Key]):
         self, start: int, files: Sequence[tuple[Key, str | Path]]
     ) -> tuple[list[Key], Rows]:
         """Embed some files by each backbone; a file that one of them can't read is a failure."""
-        blocks: list[dict[Key, Rows]] = []
-        failed: dict[Key, ImageError] = {}
-        passes = len(self._embedder.embedders)
+        pixels = self._read(files)
+        keys = [key for key, _ in files if all(key in read for read in pixels.values())]
+        if not keys:
+            return [], np.empty((0, 0), np.float32)
+        unread, passes = len(files) - len(keys), len(self._embedder.embedders)
+        rows = []
         for number, (embedder, embedding) in enumerate(self._pairs()):
 
             def show(done: int, before: int = number * len(files)) -> None:
-                self._progress(start + (before + done) // passes)
+                self._progress(start + (before + unread + done) // passes)
 
-            run = self._run(embedder, files, show)
-            blocks.append(
-                {
-                    key: row
-                    for batch in run.batches()
-                    for key, row in zip(batch.keys, join(batch.images, embedding), strict=True)
-                }
-            )
-            failed = {**dict(run.failures), **failed}
-            if number == 0:
-                self.few_levels += run.few_levels
-        self.failures += [(key, failed[key]) for key, _ in files if key in failed]
-        keys = [key for key, _ in files if key not in failed]
-        if not keys:
-            return [], np.empty((0, 0), np.float32)
-        rows = [np.stack([block[key] for key in keys]) for block in blocks]
+            read = pixels[embedder.decoding]
+            images = (ImageToRead(key, read[key]) for key in keys)
+            run = EmbeddingRun(embedder, images, len(files), progress=show)
+            rows.append(np.concatenate([join(batch.images, embedding) for batch in run.batches()]))
         return keys, join_backbones(rows, self._embedder.embeddings)
+
+    def _read(self, files: Sequence[tuple[Key, str | Path]]) -> dict[Decoding, dict[Key, Pixels]]:
+        """Read some files once for each way of decoding, and note the failures."""
+        pixels: dict[Decoding, dict[Key, Pixels]] = {}
+        failed: dict[Key, ImageError] = {}
+        few_levels: dict[Key, FewLevels] = {}
+        for decoding in dict.fromkeys(each.decoding for each in self._embedder.embedders):
+            read = pixels[decoding] = {}
+            images = (ImageToRead(key, path) for key, path in files)
+            for key, decoded in read_ahead(images, decoding):
+                if isinstance(decoded, ImageError):
+                    failed.setdefault(key, decoded)
+                    continue
+                read[key] = decoded.pixels
+                if decoded.few_levels is not None:
+                    few_levels.setdefault(key, decoded.few_levels)
+        self.failures += [(key, failed[key]) for key, _ in files if key in failed]
+        self.few_levels += [(key, few_levels[key]) for key, _ in files if key in few_levels]
+        return pixels
 
     def _pairs(self) -> Iterator[tuple[Embedder, str]]:
         return zip(self._embedder.embedders, self._embedder.embeddings, strict=True)
-
-    def _run(
-        self,
-        embedder: Embedder,
-        files: Sequence[tuple[Key, str | Path]],
-        progress: Callable[[int], None],
-    ) -> EmbeddingRun[Key]:
-        images = (ImageToRead(key, path) for key, path in files)
-        return EmbeddingRun(embedder, images, len(files), progress=progress)
 
 
 def widths_of(backbones: Sequence[BackbonePart]) -> list[int]:

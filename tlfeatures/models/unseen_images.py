@@ -164,13 +164,20 @@ def _dataset(
         )
         for block, part in zip(blocks, model.backbones, strict=True)
     ]
-    copies = np.unique(np.concatenate([data.copies for data in datasets]), axis=0)
-    joined = tuple(
-        replace(data.parts[0], name=part.name)
-        for data, part in zip(datasets, model.joined, strict=False)
+    if len(datasets) == 1:
+        return datasets[0]
+    return replace(
+        datasets[0],
+        X=X,
+        copies=np.unique(np.concatenate([data.copies for data in datasets]), axis=0),
+        embedding=model.embedding,
+        spec=None,
+        near_duplicates=None,
+        joined=tuple(
+            replace(data.parts[0], name=part.name)
+            for data, part in zip(datasets, model.backbones, strict=True)
+        ),
     )
-    data = replace(datasets[0], X=X, copies=copies, embedding=model.embedding, spec=model.spec)
-    return replace(data, joined=joined, near_duplicates=None) if joined else data
 
 
 def _spelled_like_classes(model: FittedHead, y: NDArray[np.str_]) -> NDArray[np.str_]:

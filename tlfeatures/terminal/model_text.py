@@ -103,9 +103,7 @@ def _checked(check: Check) -> list[str]:
 
 def render_info(facts: dict[str, Any]) -> str:
     """The facts of `tlfeatures.models.describe.describe`, one per line."""
-    from tlfeatures.features.backbones.declaration import has_unknown_format
-    from tlfeatures.features.backbones.table import BACKBONES
-    from tlfeatures.features.spec import no_such_backbone
+    from tlfeatures.features.spec import Spec, no_such_backbone
     from tlfeatures.models.backbone_facts import plain_backbones
 
     lines = []
@@ -126,13 +124,10 @@ def render_info(facts: dict[str, Any]) -> str:
             lines += [f"  {item['id']}: {item['reason']}" for item in value]
         else:
             lines.append(f"{key}: {_plain(value)}")
-    specs = [part["spec"] for part in plain_backbones(facts)]
-    if any(spec["weights"] == "random" for spec in specs):
+    specs = [Spec.from_dict(part["spec"]) for part in plain_backbones(facts)]
+    if any(spec.weights == "random" for spec in specs):
         lines.append(RANDOM_WEIGHTS)
-    for spec in specs:
-        backbone, declaration = spec["backbone"], spec["declaration"]
-        if (backbone not in BACKBONES and declaration is None) or has_unknown_format(declaration):
-            lines.append(no_such_backbone(backbone))
+    lines += [no_such_backbone(spec.backbone) for spec in specs if spec.known_backbone is None]
     return "\n".join(lines)
 
 

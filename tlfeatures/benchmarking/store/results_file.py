@@ -20,8 +20,9 @@ from tlfeatures.benchmarking.store.checks import (
 from tlfeatures.benchmarking.store.entry_file import check_entry_facts, entry_path, read_entry
 from tlfeatures.benchmarking.store.format import RESULTS, RUN_FACTS, STUDY, STUDY_FACTS
 from tlfeatures.benchmarking.store.study_file import read_study
-from tlfeatures.benchmarking.study import Study, names_in
+from tlfeatures.benchmarking.study import Study
 from tlfeatures.errors import FormatError, ParameterError
+from tlfeatures.features.combined import split_name
 from tlfeatures.files import replacing
 
 
@@ -159,7 +160,9 @@ def read_study_of(folder: Path, stored: Mapping[str, Any]) -> Study:
     for facts in stored["heads"]:
         named = stored["files"][facts["file"]].get("joined")
         if named is not None:
-            check_kinds(path, named, dict.fromkeys(names_in(facts["embedding"]), dict))
+            with as_format_error(path):
+                names = split_name(facts["embedding"])
+            check_kinds(path, named, dict.fromkeys(names, dict))
     study = read_study(folder, {name: stored[name] for name in STUDY_FACTS})
     if study.classes != sorted(set(study.y.tolist())):
         raise FormatError(

@@ -6,8 +6,8 @@ from typing import Any
 
 from tlfeatures.benchmarking.backbones import standing_in_words
 from tlfeatures.benchmarking.comparison import BackboneRank, Comparison
-from tlfeatures.metrics.scores import score_name
-from tlfeatures.reports.page.sections import number, unit
+from tlfeatures.metrics.scores import score_text
+from tlfeatures.reports.page.sections import between, column_title
 
 
 def backbones(comparison: Comparison) -> dict[str, Any] | None:
@@ -16,7 +16,7 @@ def backbones(comparison: Comparison) -> dict[str, Any] | None:
         return None
     best, scoring = comparison.backbones[0], comparison.scoring
     return {
-        "name": score_name(scoring) + (", %" if unit(scoring) else ""),
+        "name": column_title(scoring),
         "speeds": any(each.images_per_second for each in comparison.backbones),
         "rows": [_row(backbone, best, comparison) for backbone in comparison.backbones],
     }
@@ -33,17 +33,10 @@ def _row(backbone: BackboneRank, best: BackboneRank, comparison: Comparison) -> 
         "head": rank.label,
         "embedding": rank.embedding,
         "value": score["score"],
-        "text": number(scoring, score["score"]) or "none",
-        "interval": _between(scoring, score["interval"]),
+        "text": score_text(scoring, score["score"]) or "none",
+        "interval": between(scoring, score["interval"]),
         "difference": rank.difference,
-        "difference_text": number(scoring, rank.difference) or "",
-        "difference_interval": _between(scoring, rank.difference_interval),
+        "difference_text": score_text(scoring, rank.difference) or "",
+        "difference_interval": between(scoring, rank.difference_interval),
         "verdict": "best" if backbone is best else verdict,
     }
-
-
-def _between(scoring: str, interval: list[float] | None) -> str:
-    if interval is None:
-        return ""
-    low, high = interval
-    return f"{number(scoring, low)} to {number(scoring, high)}"

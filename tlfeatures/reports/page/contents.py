@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tlfeatures.benchmarking.comparison import INTERVALS, Comparison, Rank
-from tlfeatures.benchmarking.study import entry_parts, files_of
+from tlfeatures.benchmarking.study import entry_parts, every_file
 from tlfeatures.errors import ParameterError, TlfeaturesError
 from tlfeatures.features.backbones.table import title_of
 from tlfeatures.features.file.reader import read_header
 from tlfeatures.heads.table import HEADS
-from tlfeatures.metrics.scores import score_name
+from tlfeatures.metrics.scores import score_name, score_text, score_unit
 from tlfeatures.names import as_list, counted, some_of, unknown_name
 from tlfeatures.reports.benchmark_analyses import Analyses
 from tlfeatures.reports.diagnostics import METHODS, confusion
@@ -185,7 +185,7 @@ class _OptionalParts:
 
     def _thumbnails(self, ids: list[str]) -> dict[str, str]:
         # All files of a benchmark hold the same images: the first one records their folder.
-        about = _files(self._analyses.benchmark.study.facts)[0]
+        about = every_file(self._analyses.benchmark.study.facts["files"])[0]
         file = about["file"]
         source = self._options.images or about["provenance"].get("source")
         if source is None or not Path(source).is_dir():
@@ -209,11 +209,11 @@ def _answer(analyses: Analyses, rank: Rank, title: str | None) -> dict[str, Any]
     low, high = score["interval"] or (None, None)
     return {
         "title": title or _question(facts["classes"]),
-        "score": sections.number(scoring, score["score"]),
-        "low": sections.number(scoring, low),
-        "high": sections.number(scoring, high),
+        "score": score_text(scoring, score["score"]),
+        "low": score_text(scoring, low),
+        "high": score_text(scoring, high),
         "missing": score.get("reason"),
-        "unit": sections.unit(scoring),
+        "unit": score_unit(scoring),
         "scoring": score_name(scoring),
         "head": _in_words(rank),
         "embedding": _embedding(analyses, rank),
@@ -276,7 +276,7 @@ def _largest_class(comparison: Comparison, rank: Rank) -> dict[str, Any]:
 def _origin(analyses: Analyses, rank: Rank) -> dict[str, Any]:
     benchmark = analyses.benchmark
     facts, entry = benchmark.study.facts, analyses.entry(rank).facts
-    files = _files(facts)
+    files = every_file(facts["files"])
     return {
         "commands": [
             *(line for about in files for line in about["provenance"].get("commands", [])),
@@ -297,16 +297,6 @@ def _origin(analyses: Analyses, rank: Rank) -> dict[str, Any]:
         "interval": INTERVALS,
         "head": rank.label,
     }
-
-
-def _files(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return each embeddings file of the benchmark once, also those that are joined."""
-    every = {
-        about["file"]: about
-        for file in facts["files"]
-        for about in files_of(facts["files"], file).values()
-    }
-    return list(every.values())
 
 
 def _copies(pairs: int) -> str:

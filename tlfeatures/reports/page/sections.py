@@ -13,7 +13,7 @@ import numpy as np
 
 from tlfeatures.benchmarking.comparison import Comparison, Rank
 from tlfeatures.dataset.dataset import BETWEEN_FILES
-from tlfeatures.metrics.scores import LABEL_SCORES, score_name
+from tlfeatures.metrics.scores import score_name, score_text, score_unit
 from tlfeatures.model_selection.audit.results import Audit, Finding
 from tlfeatures.model_selection.learning_curve.results import LearningCurve
 from tlfeatures.model_selection.training_curve import TrainingCurve
@@ -30,18 +30,6 @@ from tlfeatures.reports.page.figure import Figure, draw
 
 FINDINGS, _OF_A_KIND = 40, 8  # findings of the audit that are shown: the first, and of each kind
 COPIES = 20  # pairs that are shown
-
-
-def number(scoring: str, value: float | None) -> str | None:
-    """Write a score as a percentage without the sign, or with three digits."""
-    if value is None:
-        return None
-    return f"{100 * value:.1f}" if scoring in LABEL_SCORES else f"{value:.3f}"
-
-
-def unit(scoring: str) -> str:
-    """Give the unit of a score, with a blank before it."""
-    return " %" if scoring in LABEL_SCORES else ""
 
 
 # ---- heads
@@ -62,7 +50,7 @@ def ranking(comparison: Comparison) -> dict[str, Any]:
         )
     return {
         "figure": figure,
-        "names": [score_name(name) + (", %" if unit(name) else "") for name in names],
+        "names": [column_title(name) for name in names],
         "rows": [_ranked(rank, names) for rank in rows],
         "embeddings": len({rank.embedding for rank in rows}) > 1,
         "spread": comparison.folds > 1,
@@ -77,7 +65,7 @@ def _ranked(rank: Rank, names: Sequence[str]) -> dict[str, Any]:
         "embedding": rank.embedding,
         "scores": [_score(name, rank.scores.get(name)) for name in names],
         "spread": rank.scores[names[0]]["std"],
-        "spread_text": number(names[0], rank.scores[names[0]]["std"]) or "none",
+        "spread_text": score_text(names[0], rank.scores[names[0]]["std"]) or "none",
         "difference": rank.difference,
         "difference_text": _difference(rank.difference, names[0]),
         "p": rank.p,
@@ -99,7 +87,7 @@ _STANDINGS = {
 def _difference(value: float | None, scoring: str) -> str:
     if value is None:
         return ""
-    return f"{100 * value:+.1f}" if unit(scoring) else f"{value:+.3f}"
+    return f"{100 * value:+.1f}" if score_unit(scoring) else f"{value:+.3f}"
 
 
 def _score(name: str, facts: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -110,16 +98,24 @@ def _score(name: str, facts: Mapping[str, Any] | None) -> dict[str, Any]:
     """
     if facts is None:
         return {"value": None, "text": "", "interval": ""}
-    bounds = facts["interval"]
-    if bounds is None:
-        interval = facts.get("reason") or ""
-    else:
-        interval = f"{number(name, bounds[0])} to {number(name, bounds[1])}"
     return {
         "value": facts["score"],
-        "text": number(name, facts["score"]) or "none",
-        "interval": interval,
+        "text": score_text(name, facts["score"]) or "none",
+        "interval": between(name, facts["interval"]) or facts.get("reason") or "",
     }
+
+
+def column_title(scoring: str) -> str:
+    """Return the title of a column of scores, with their unit."""
+    return score_name(scoring) + (", %" if score_unit(scoring) else "")
+
+
+def between(scoring: str, bounds: Sequence[float] | None) -> str:
+    """Write the bounds of an interval of a score; empty without an interval."""
+    if bounds is None:
+        return ""
+    low, high = bounds
+    return f"{score_text(scoring, low)} to {score_text(scoring, high)}"
 
 
 def heat_map(comparison: Comparison) -> Figure | None:
