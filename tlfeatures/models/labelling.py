@@ -35,6 +35,9 @@ class Prediction:
         than a threshold. None if outliers were not requested.
     distance : float or None
         This distance divided by the threshold; infinite for an embedding of zeros.
+    confidence : float or None
+        Probability of the class that the head decides for. This class is the label, unless the
+        model abstains. None if the image can't be read.
     """
 
     path: str
@@ -43,6 +46,7 @@ class Prediction:
     error: str | None = None
     outlier: bool | None = None
     distance: float | None = None
+    confidence: float | None = None
 
     @property
     def abstained(self) -> bool:
@@ -111,12 +115,14 @@ class Labeller:
             distances = (self._detector.distances(X) / self._detector.threshold).tolist()
         table, codes = self._model.predict_proba(X), self._model.predict_codes(X)
         for path, row, code, distance in zip(paths, table, codes, distances, strict=True):
+            confidence = float(row[code])
             yield Prediction(
                 str(path),
-                classes[code] if row[code] >= self._min_confidence else None,
+                classes[code] if confidence >= self._min_confidence else None,
                 dict(zip(classes, row.tolist(), strict=True)),
                 outlier=None if distance is None else distance > 1,
                 distance=distance,
+                confidence=confidence,
             )
 
 
