@@ -118,6 +118,13 @@ def predict(
 @command()
 @click.argument("model", type=click.Path())
 @click.argument("source", type=click.Path(), metavar="SOURCE|FILE.h5")
+@click.option(
+    "--images",
+    type=click.Path(),
+    metavar="DIR|URL",
+    help="If SOURCE is a table: folder that the paths in it are relative to.  [default: the "
+    "folder of the table]",
+)
 @dataset_options
 @weights_option
 @batch_size_option
