@@ -69,7 +69,7 @@ def predict(
     if stream:
         predictions = loaded.predict_stream(paths_from_stdin(), **options)
     else:
-        predictions = loaded.predict(images, **options)
+        predictions = loaded.iter_predict(images, **options)
     note = {"weights": "random"} if loaded.weights == "random" else {}
     if as_json:
         write = json_writer(note)

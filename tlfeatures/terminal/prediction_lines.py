@@ -19,7 +19,7 @@ from tlfeatures.terminal.streams import (
 )
 
 if TYPE_CHECKING:
-    from tlfeatures.models.labelling import Prediction
+    from tlfeatures.models.predictions import Prediction
 
 Writer = Callable[["Prediction"], None]
 
