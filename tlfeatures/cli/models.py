@@ -105,7 +105,7 @@ def predict(
     if stream:
         predictions = loaded.predict_stream(paths_from_stdin(), outliers=wanted, **options)
     else:
-        predictions = loaded.predict(images, outliers=wanted, **options)
+        predictions = loaded.iter_predict(images, outliers=wanted, **options)
     note = {"weights": "random"} if loaded.weights == "random" else {}
     written = result.write(predictions, loaded.classes, note, outliers=outliers, immediately=stream)
     with closing(written):

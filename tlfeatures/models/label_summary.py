@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Self
 
-from tlfeatures.models.labelling import Prediction
+from tlfeatures.models.predictions import Prediction
 
 UNSURE = 0.6  # a label with a smaller confidence should be checked
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from tlfeatures.names import one_line
 
 if TYPE_CHECKING:
-    from tlfeatures.models.labelling import Prediction
+    from tlfeatures.models.predictions import Prediction
 
 # A spreadsheet runs a cell that begins with one of these as a formula; some take the wide forms.
 _STARTS_FORMULA = tuple("=+-@＝＋－＠\t\r\n")

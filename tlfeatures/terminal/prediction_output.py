@@ -18,7 +18,7 @@ from tlfeatures.terminal.streams import print_failure, print_message, writing_ou
 
 if TYPE_CHECKING:
     from tlfeatures.models.label_summary import LabelSummary
-    from tlfeatures.models.labelling import Prediction
+    from tlfeatures.models.predictions import Prediction
 
 _TABLES = {".csv": CsvStyle(), ".tsv": CsvStyle("\t")}
 _JSON_LINES = (".jsonl", ".ndjson")
