@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from tlfeatures.models.describe import describe
     from tlfeatures.models.evaluate import ModelEvaluation
     from tlfeatures.models.export.export import Export, export
-    from tlfeatures.models.labelling import Prediction
     from tlfeatures.models.model import Model
+    from tlfeatures.models.predictions import Prediction, Predictions
     from tlfeatures.reports.report import Report, plot, report
 
 __version__ = "0.1.0"
@@ -62,6 +62,7 @@ __all__ = [
     "Model",
     "ModelEvaluation",
     "Prediction",
+    "Predictions",
     "PredictionsTable",
     "Report",
     "TlfeaturesError",
@@ -118,7 +119,7 @@ _HOMES = {
     "tlfeatures.models.describe": ("describe",),
     "tlfeatures.model_selection.learning_curve.measure": ("learning_curve",),
     "tlfeatures.model_selection.learning_curve.results": ("LearningCurve",),
-    "tlfeatures.models.labelling": ("Prediction",),
+    "tlfeatures.models.predictions": ("Prediction", "Predictions"),
     "tlfeatures.models.model": ("Model",),
     "tlfeatures.reports.report": ("Report", "plot", "report"),
     "tlfeatures.model_selection.training_curve": ("TrainingCurve", "training_curve"),

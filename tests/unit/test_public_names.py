@@ -31,6 +31,7 @@ def test_public_names_are_these():
         "Model",
         "ModelEvaluation",
         "Prediction",
+        "Predictions",
         "PredictionsTable",
         "Report",
         "TlfeaturesError",

@@ -27,7 +27,7 @@ from tlfeatures.features.file.reader import read_header
 from tlfeatures.features.file.writer import Writer
 from tlfeatures.features.images.identify import UNKNOWN, Manifest
 from tlfeatures.features.imported import STATED, VALUES, Imported
-from tlfeatures.features.sources.folders import ImageFile
+from tlfeatures.features.sources.records import ImageRecord
 from tlfeatures.features.spec import Spec
 from tlfeatures.files import check_ending, file_target, replacing
 from tlfeatures.names import unknown_name
@@ -289,7 +289,7 @@ def _write(
     order = np.array(sorted(range(len(ids)), key=ids.__getitem__), np.int64)
     rows = order.tolist()
     manifest = Manifest(
-        [ImageFile(ids[row], "", ids[row]) for row in rows],
+        [ImageRecord(ids[row], "", ids[row]) for row in rows],
         [digests[row] for row in rows],
         [UNKNOWN] * len(rows),
     )

@@ -17,7 +17,8 @@ from tlfeatures.features.images.decoding import MAX_PIXELS
 from tlfeatures.models.fitted_head import FittedHead
 from tlfeatures.models.incoming import in_batches
 from tlfeatures.models.input_images import as_location, list_images
-from tlfeatures.models.labelling import Labeller, Prediction
+from tlfeatures.models.labelling import Labeller
+from tlfeatures.models.predictions import Prediction, Predictions, join_predictions
 
 if TYPE_CHECKING:
     from tlfeatures.dataset.labels import Groups, Labels
@@ -118,7 +119,7 @@ class Model(FittedHead):
         max_pixels: int = MAX_PIXELS,
         min_confidence: float = 0.0,
         outliers: bool = False,
-    ) -> Iterator[Prediction]:
+    ) -> Predictions:
         """Label image files. They are embedded with the settings of the training images.
 
         Parameters
@@ -141,9 +142,9 @@ class Model(FittedHead):
 
         Returns
         -------
-        iterator of Prediction
-            One prediction for each image in the order of `inputs`, also for images that can't be
-            read.
+        Predictions
+            A sequence with one prediction for each image in the order of `inputs`, also for images
+            that can't be read.
 
         Raises
         ------
@@ -159,7 +160,43 @@ class Model(FittedHead):
         images = list_images(inputs)
         options = ComputeOptions(device, batch_size, max_pixels, weights)
         labeller = Labeller(self, options, min_confidence=min_confidence, outliers=outliers)
-        return labeller.label(images)
+        return join_predictions(list(labeller.label(images)))
+
+    def iter_predict(
+        self,
+        inputs: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+        *,
+        batch_size: int | str = "auto",
+        weights: str | None = None,
+        device: str = "auto",
+        max_pixels: int = MAX_PIXELS,
+        min_confidence: float = 0.0,
+        outliers: bool = False,
+    ) -> Iterator[Prediction]:
+        """Label image files batch by batch, so that memory doesn't grow with their number.
+
+        The backbone is loaded before the iterator is returned.
+
+        Parameters
+        ----------
+        inputs, batch_size, weights, device, max_pixels, min_confidence, outliers
+            See `predict`.
+
+        Returns
+        -------
+        iterator of Prediction
+            One prediction for each image in the order of `inputs`, also for images that can't be
+            read.
+
+        Raises
+        ------
+        WeightsError, SpecError, ParameterError, ModelError
+            See `predict`.
+        """
+        images = list_images(inputs)
+        options = ComputeOptions(device, batch_size, max_pixels, weights)
+        labeller = Labeller(self, options, min_confidence=min_confidence, outliers=outliers)
+        return _each(labeller.label(images))
 
     def predict_stream(
         self,
@@ -196,10 +233,10 @@ class Model(FittedHead):
         batches = in_batches(paths, check_batch_size(batch_size))
         options = ComputeOptions(device, batch_size, max_pixels, weights)
         labeller = Labeller(self, options, min_confidence=min_confidence, outliers=outliers)
-        return (
-            prediction
+        return _each(
+            part
             for batch in batches
-            for prediction in labeller.label([as_location(path) for path in batch])
+            for part in labeller.label([as_location(path) for path in batch])
         )
 
     def evaluate(
@@ -259,3 +296,7 @@ class Model(FittedHead):
             random_state=random_state,
             progress=progress,
         )
+
+
+def _each(parts: Iterable[Predictions]) -> Iterator[Prediction]:
+    return (prediction for part in parts for prediction in part)

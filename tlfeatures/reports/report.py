@@ -12,13 +12,13 @@ from tlfeatures.benchmarking.benchmark_result import Benchmark, load_benchmark
 from tlfeatures.benchmarking.comparison import Rank
 from tlfeatures.benchmarking.fit_result import FitResult
 from tlfeatures.dataset.dataset import Dataset
-from tlfeatures.errors import ParameterError
 from tlfeatures.files import replace_file
 from tlfeatures.names import unknown_name
 from tlfeatures.reports import plotting
 from tlfeatures.reports.benchmark_analyses import Analyses, Steps
 from tlfeatures.reports.diagnostics import METHODS, confusion, precision_recall, reliability, roc
 from tlfeatures.reports.drawing import figure_files
+from tlfeatures.reports.output import check_output, check_page
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -206,7 +206,7 @@ def plot(
         raise unknown_name("figure", what, FIGURES)
     if map not in METHODS:
         raise unknown_name("map", map, METHODS)
-    _check_output(output, figure_files.SUFFIXES)
+    check_output(output, figure_files.SUFFIXES)
     benchmark = load_benchmark(folder)
     analyses = Analyses(benchmark, n_jobs=n_jobs, progress=progress)
     ranks = analyses.ranks(head, embedding)
@@ -217,20 +217,3 @@ def plot(
     if what not in _OF_ALL:
         axes.set_title(rank.name, loc="left", fontsize=9)
     figure_files.save_figure(axes, output)
-
-
-def check_page(output: str | os.PathLike[str]) -> None:
-    """Check that a page can be written to a path. Call it before anything is computed."""
-    _check_output(output, (".html", ".htm"))
-
-
-def _check_output(output: str | os.PathLike[str], suffixes: Sequence[str]) -> None:
-    path = Path(output)
-    if path.suffix.lower() not in suffixes:
-        raise ParameterError(
-            f"output is {str(output)!r}; expected a name ending in {' or '.join(suffixes)}"
-        )
-    if path.is_dir():
-        raise ParameterError(f"{output} is a folder; expected the name of a file")
-    if not path.absolute().parent.is_dir():
-        raise ParameterError(f"{output} is in a folder that does not exist; create {path.parent}")

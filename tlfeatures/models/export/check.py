@@ -21,8 +21,9 @@ from tlfeatures.features.images.decoding import Decoded
 from tlfeatures.features.images.read_ahead import Decoding, ImageToRead, read_ahead
 from tlfeatures.features.images.value_range import ValueRange
 from tlfeatures.models.export.backbone import only_spec
-from tlfeatures.models.labelling import Labeller, Prediction
+from tlfeatures.models.labelling import Labeller
 from tlfeatures.models.model import Model
+from tlfeatures.models.predictions import Predictions
 
 LARGEST_DIFFERENCE = 1e-3  # of a probability; another convolution sums in another order
 
@@ -92,13 +93,13 @@ def check_export(
     """
     spec = only_spec(model)
     own = replace(model, spec=spec.in_float32())
-    predictions = list(own.predict(images, weights=weights))
-    failed = {item.path: item.error for item in predictions if item.error is not None}
-    read = [item for item in predictions if item.error is None]
+    predictions = own.predict(images, weights=weights)
+    failed = {predictions.paths[row]: error for row, error in predictions.unreadable.items()}
+    read = predictions[predictions.codes >= 0]
     if not read:
         raise SourceError(f"none of {len(predictions)} images can be read: {predictions[0].error}")
     runtime = session(graph)
-    paths = [prediction.path for prediction in read]
+    paths = read.paths
     shades = spec.value_range
     gap, labels_differ = _differences(read, *run_graph(runtime, paths, spec.size, shades))
     # Whole batches: `predict` pads the last batch, which would take time.
@@ -157,11 +158,10 @@ def run_graph(
 
 
 def _differences(
-    own: Sequence[Prediction], table: NDArray[np.float32], labels: Sequence[str]
+    own: Predictions, table: NDArray[np.float32], labels: Sequence[str]
 ) -> tuple[float, int]:
-    expected = np.array([list(prediction.probabilities.values()) for prediction in own])
-    differ = sum(item.label != label for item, label in zip(own, labels, strict=True))
-    return float(np.abs(table - expected).max()), differ
+    differ = int((own.labels != np.array(labels, object)).sum())
+    return float(np.abs(table - own.probabilities).max()), differ
 
 
 def _speeds(count: int, *works: Callable[[], object]) -> list[float]:
