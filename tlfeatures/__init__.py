@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from tlfeatures.benchmarking.predictions import PredictionsTable, write_predictions
     from tlfeatures.benchmarking.run import benchmark
     from tlfeatures.dataset.dataset import Dataset
+    from tlfeatures.dataset.export_features import FeaturesFile, export_features
     from tlfeatures.dataset.load import embedded_ids, load_dataset
     from tlfeatures.errors import TlfeaturesError
     from tlfeatures.features.cluster.connect import TLS
     from tlfeatures.features.diagnosis import Diagnosis
     from tlfeatures.features.doctor import doctor
     from tlfeatures.features.extract import Extraction, extract
+    from tlfeatures.features.import_features import Importing, import_features
     from tlfeatures.features.list_backbones import BackboneFacts, list_backbones
     from tlfeatures.features.merge import Merging, merge
     from tlfeatures.features.transformer import Extractor
@@ -56,7 +58,9 @@ __all__ = [
     "Export",
     "Extraction",
     "Extractor",
+    "FeaturesFile",
     "FitResult",
+    "Importing",
     "LearningCurve",
     "Merging",
     "Model",
@@ -76,9 +80,11 @@ __all__ = [
     "doctor",
     "embedded_ids",
     "export",
+    "export_features",
     "extract",
     "fit",
     "head_grid",
+    "import_features",
     "learning_curve",
     "list_backbones",
     "load_benchmark",
@@ -100,6 +106,7 @@ _HOMES = {
     "tlfeatures.benchmarking.run": ("benchmark",),
     "tlfeatures.features.cluster.connect": ("TLS",),
     "tlfeatures.dataset.dataset": ("Dataset",),
+    "tlfeatures.dataset.export_features": ("FeaturesFile", "export_features"),
     "tlfeatures.dataset.load": ("embedded_ids", "load_dataset"),
     "tlfeatures.errors": ("TlfeaturesError",),
     "tlfeatures.model_selection.cross_validation": ("cross_validate", "cross_validate_heads"),
@@ -110,6 +117,7 @@ _HOMES = {
     "tlfeatures.features.doctor": ("doctor",),
     "tlfeatures.features.list_backbones": ("BackboneFacts", "list_backbones"),
     "tlfeatures.features.extract": ("Extraction", "extract"),
+    "tlfeatures.features.import_features": ("Importing", "import_features"),
     "tlfeatures.features.merge": ("Merging", "merge"),
     "tlfeatures.features.transformer": ("Extractor",),
     "tlfeatures.features.verify": ("Verification", "verify"),

@@ -173,7 +173,7 @@ def import_features(
                 backbone=backbone_name or None,
                 note=note or None,
             )
-            provenance = _provenance(table.path, ids, columns, command)
+            provenance = _provenance(table, ids, columns, command)
             _write(target, spool, table, digests, Spec.of_imported(imported), provenance)
     return _summary(str(file), str(features), table, imported, time.perf_counter() - started)
 
@@ -262,16 +262,17 @@ def digests_of(block: Block) -> list[bytes]:
 
 
 def _provenance(
-    source: Path,
+    table: FeatureTable,
     ids: str | os.PathLike[str] | None,
     columns: Mapping[str, str] | None,
     command: str | None,
 ) -> dict[str, Any]:
     """Return where the rows come from, so that their labels can be read again."""
     return {
-        "source": str(source.resolve()),
+        "source": str(table.path.resolve()),
         **({} if ids is None else {"ids": str(Path(ids).resolve())}),
         **({"columns": dict(columns)} if columns else {}),
+        **({"states_labels": True} if table.facts.states_labels else {}),
         "commands": [] if command is None else [command],
     }
 

@@ -17,7 +17,6 @@ from tlfeatures.features.exchange.columns import holds_numbered
 from tlfeatures.features.exchange.csv_files import CsvFile, read_csv
 from tlfeatures.features.exchange.roles import RowFacts, check_columns, find_parts, row_facts
 from tlfeatures.features.exchange.table import FeatureTable, check_table
-from tlfeatures.features.sources.folder_labels import LabelRow
 
 _ZIP = b"PK\x03\x04"
 _PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
@@ -164,37 +163,14 @@ def holds_features(path: str | os.PathLike[str]) -> bool:
         return False
 
 
-def labels_of_features(
-    path: str | os.PathLike[str],
-    *,
-    ids: str | os.PathLike[str] | None = None,
-    columns: Mapping[str, str] | None = None,
-) -> dict[str, LabelRow] | None:
-    """Read labels, groups and splits of a features file by the ids of its rows.
-
-    Parameters
-    ----------
-    path, ids, columns
-        See `open_features`.
-
-    Returns
-    -------
-    dict of id to LabelRow, or None
-        None if the file has no labels, groups or splits.
-
-    Raises
-    ------
-    DatasetError, ParameterError
-        See `open_features`.
-    """
-    table = open_features(path, ids=ids, columns=columns)
-    rows = table.facts.label_rows(table.rows)
-    return None if rows is None else dict(zip(ids_of(table), rows, strict=True))
-
-
 def ids_of(table: FeatureTable) -> list[str]:
     """Return the ids of the rows; without ids, their numbers, which sort as the rows do."""
     if table.facts.id is not None:
         return table.facts.id
-    digits = len(str(table.rows - 1))
-    return [f"{row:0{digits}d}" for row in range(table.rows)]
+    return numbered_ids(table.rows)
+
+
+def numbered_ids(rows: int) -> list[str]:
+    """Return the numbers of rows from 0, with leading zeros."""
+    digits = len(str(rows - 1))
+    return [f"{row:0{digits}d}" for row in range(rows)]

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.errors import DatasetError, ParameterError
-from tlfeatures.features.sources.folder_labels import LabelRow, split_from_name
+from tlfeatures.features.sources.folder_labels import LabelRow, labels_from_folders, split_from_name
 from tlfeatures.features.sources.spelling import normalize_name
 
 FEATURES = "features"
@@ -94,13 +94,21 @@ class RowFacts:
     split: list[str | None] | None = None
     sha256: list[bytes] | None = None
 
-    def label_rows(self, count: int) -> list[LabelRow] | None:
-        """Return label, group and split of each of `count` rows; None without any of them."""
-        columns = (self.label, self.group, self.split)
-        if columns == (None, None, None):
+    def label_rows(self, ids: Sequence[str]) -> list[LabelRow] | None:
+        """Return label, group and split of each row; None without any of them.
+
+        Without labels, they are those of the folders in the ids.
+        """
+        if not self.states_labels:
             return None
-        filled = [[None] * count if column is None else column for column in columns]
-        return [LabelRow(*row) for row in zip(*filled, strict=True)]
+        labels = self.label or [row.label for row in labels_from_folders(ids)]
+        groups, splits = self.group or [None] * len(ids), self.split or [None] * len(ids)
+        return [LabelRow(*row) for row in zip(labels, groups, splits, strict=True)]
+
+    @property
+    def states_labels(self) -> bool:
+        """Whether the file has labels, groups or splits."""
+        return any(role is not None for role in (self.label, self.group, self.split))
 
     def lengths(self) -> dict[str, int]:
         """Return the number of values of each role that the file has."""

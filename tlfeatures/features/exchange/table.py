@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tlfeatures.errors import DatasetError, ParameterError
 from tlfeatures.features.combined import COLON, PLUS
-from tlfeatures.features.exchange.roles import RowFacts
+from tlfeatures.features.exchange.roles import ROLES, RowFacts
 from tlfeatures.names import some_of
 
 BLOCK_BYTES = 16 * 2**20  # of values that are read at a time
@@ -91,6 +91,11 @@ def check_name(name: str) -> None:
 
     The signs + and : join names, and HDF5 divides a name at a slash.
     """
+    if name.casefold() in {usual for names in ROLES.values() for usual in names}:
+        raise ParameterError(
+            f"an embedding can't have the name {name!r}, which is that of other columns; give "
+            "another name with --embedding"
+        )
     if any(sign in name for sign in (PLUS, COLON, "/", "\0")) or name in (".", ".."):
         raise ParameterError(
             f"an embedding can't have the name {name!r}, because {PLUS}, {COLON} and / have a "
