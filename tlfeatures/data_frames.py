@@ -1,0 +1,52 @@
+"""Results as pandas data frames. pandas is imported when the first frame is made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from tlfeatures.errors import ParameterError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from pandas import DataFrame
+
+
+def data_frame(columns: Mapping[str, NDArray[Any] | Sequence[Any]]) -> DataFrame:
+    """Return a data frame with these columns.
+
+    Parameters
+    ----------
+    columns : mapping of name to ndarray or sequence, all of the same length
+
+    Raises
+    ------
+    ParameterError
+        If pandas is not installed.
+    """
+    if find_spec("pandas") is None:
+        raise ParameterError(
+            "a data frame needs pandas, which is not installed; run pip install "
+            "'tlfeatures[notebook]'"
+        )
+    from pandas import DataFrame
+
+    return DataFrame(dict(columns))
+
+
+def frame_of_rows(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> DataFrame:
+    """Return a data frame with one row for each mapping, also if there are none.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+    names : sequence of str
+        Names of the columns, in this order.
+
+    Raises
+    ------
+    ParameterError
+        If pandas is not installed.
+    """
+    return data_frame({name: [row[name] for row in rows] for name in names})
