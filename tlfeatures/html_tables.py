@@ -12,17 +12,16 @@ a bounded size.
 from __future__ import annotations
 
 import html
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 
-from tlfeatures.names import number
+from tlfeatures.names import number, shortened
 
 Cell = str | int | float | tuple[str, str] | None
 """Value of a cell; a pair is a text, and a smaller text below it."""
 
 MOST_ROWS = 10  # rows of a table that are shown
-_LONGEST = 200  # characters of a text that are shown
+_LONGEST, _LONGEST_PROSE = 200, 1000  # characters of a text that are shown
 
 _LIGHT = (
     "--ink: #1f2328; --muted: #57606a; --grid: #d8dde3; --paper: #ffffff; --accent: #0a5ca8; "
@@ -134,7 +133,7 @@ def text_html(text: str, kind: str = "") -> str:
     kind : {"", "note", "warning"}
     """
     name = f' class="tlf-{kind}"' if kind else ""
-    return f"<p{name}>{escaped(text, None)}</p>" if text else ""
+    return f"<p{name}>{escaped(text, _LONGEST_PROSE)}</p>" if text else ""
 
 
 def facts_html(facts: Mapping[str, Cell]) -> str:
@@ -182,7 +181,7 @@ def table_html(
     return _lines(
         f'<div class="tlf-scroll" role="region" aria-label="{label}" tabindex="0">',
         "<table>",
-        f"<caption>{escaped(caption, None)}</caption>" if caption else "",
+        f"<caption>{escaped(caption)}</caption>" if caption else "",
         f"<thead><tr>{titles}</tr></thead>",
         "<tbody>",
         *shown,
@@ -219,14 +218,6 @@ def _text_of(value: Cell) -> str:
     return f"{value:,}" if isinstance(value, int) else number(value)
 
 
-# Control characters, halves of surrogate pairs, and characters that turn the direction of the text
-# that follows them. The marks of Arabic and Hebrew texts (LRM, RLM, ALM) turn nothing.
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-
-
-def escaped(text: str, longest: int | None = _LONGEST) -> str:
+def escaped(text: str, longest: int = _LONGEST) -> str:
     """Return a text as HTML, without characters that can't be shown, and cut in the middle."""
-    if longest is not None and len(text) > longest:
-        end = longest // 2
-        text = f"{text[: longest - 1 - end]}…{text[-end:]}"
-    return html.escape(_UNPRINTABLE.sub("\ufffd", text))
+    return html.escape(shortened(text, longest))

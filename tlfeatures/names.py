@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import numbers
 import os
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -51,6 +52,20 @@ def some_of(names: Iterable[str], most: int) -> str:
     listed = list(names)
     more = f" and {len(listed) - most:,} more" if len(listed) > most else ""
     return ", ".join(listed[:most]) + more
+
+
+# Control characters, halves of surrogate pairs, characters that XML can't have, and characters that
+# turn the direction of the text after them. The marks of Arabic and Hebrew texts turn nothing.
+_NOT_SHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+
+
+def shortened(text: str, longest: int = 26) -> str:
+    """Cut a long text in the middle, and replace characters that can't be shown."""
+    text = _NOT_SHOWN.sub("\ufffd", re.sub(r"\s", " ", text))
+    if len(text) <= longest:
+        return text
+    end = (longest - 1) // 2
+    return f"{text[: longest - 1 - end]}…{text[-end:]}"
 
 
 def number(value: float | None) -> str:

@@ -25,6 +25,7 @@ from tests.unit.drawings import (
 from tests.unit.simulations import entries_of
 from tlfeatures.benchmarking.rank import compare
 from tlfeatures.errors import ParameterError
+from tlfeatures.names import shortened
 from tlfeatures.reports import plotting
 from tlfeatures.reports.diagnostics import OutOfFold, confusion, precision_recall, reliability, roc
 from tlfeatures.reports.drawing import cells, figure_files, style
@@ -53,9 +54,9 @@ def test_names_stay_as_they_are(given):
 
 def test_long_names_are_cut_in_the_middle():
     name = "Coccinella septempunctata of the northern kind"
-    assert style.shortened(name) == "Coccinella se…orthern kind"
-    assert style.shortened("short") == "short"
-    assert style.shortened("0123456789", 5) == "01…89"
+    assert shortened(name) == "Coccinella se…orthern kind"
+    assert shortened("short") == "short"
+    assert shortened("0123456789", 5) == "01…89"
 
 
 def test_characters_that_xml_forbids_are_replaced():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tlfeatures.names import shortened
 from tlfeatures.reports.drawing.cells import (
     COLOR_MAP,
     MOST_CELLS,
@@ -13,7 +14,7 @@ from tlfeatures.reports.drawing.cells import (
     room_for,
     write_cells,
 )
-from tlfeatures.reports.drawing.style import drawing, shortened
+from tlfeatures.reports.drawing.style import drawing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from tlfeatures.metrics.score_records import Score
 from tlfeatures.metrics.scores import less_is_better, score_name
+from tlfeatures.names import shortened
 from tlfeatures.reports.drawing.cells import (
     COLOR_MAP,
     draw_cells,
@@ -16,7 +17,7 @@ from tlfeatures.reports.drawing.cells import (
     room_for,
     write_cells,
 )
-from tlfeatures.reports.drawing.style import COLORS, WIDTH, drawing, shortened
+from tlfeatures.reports.drawing.style import COLORS, WIDTH, drawing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
