@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tlfeatures.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -30,9 +32,21 @@ def data_frame(columns: Mapping[str, NDArray[Any] | Sequence[Any]]) -> DataFrame
             "a data frame needs pandas, which is not installed; run pip install "
             "'tlfeatures[notebook]'"
         )
-    from pandas import DataFrame
+    from pandas import DataFrame, Series
 
-    return DataFrame(dict(columns))
+    try:
+        return DataFrame(dict(columns))
+    except UnicodeEncodeError:  # pandas can't keep names of files that are not UTF-8 as texts
+        exact = {
+            name: Series(column, dtype=object)
+            for name, column in columns.items()
+            if _kind(column) == "U"
+        }
+        return DataFrame({**columns, **exact})
+
+
+def _kind(column: NDArray[Any] | Sequence[Any]) -> str:
+    return np.asarray(column).dtype.kind
 
 
 def frame_of_rows(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> DataFrame:

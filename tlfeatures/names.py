@@ -43,8 +43,9 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> ParameterError:
 
 
 def counted(count: int, noun: str) -> str:
-    """Return `1 variant` or `5 variants`."""
-    return f"{count:,} {noun}{'s' * (count != 1)}"
+    """Return `1 variant`, `5 variants` or `2 classes`."""
+    ending = "es" if noun.endswith("s") else "s"
+    return f"{count:,} {noun}{ending if count != 1 else ''}"
 
 
 def some_of(names: Iterable[str], most: int) -> str:

@@ -27,6 +27,7 @@ from tlfeatures.benchmarking.store.results_file import (
 from tlfeatures.benchmarking.study import Study
 from tlfeatures.errors import ParameterError
 from tlfeatures.files import file_target, replacing
+from tlfeatures.metrics.out_of_fold import OutOfFold
 
 Columns = dict[str, NDArray[Any]]
 
@@ -71,18 +72,18 @@ def prediction_columns(study: Study, entry: Entry, embedding: str) -> Columns:
         `fold`, `tuned` (0 or 1), `key` (of the entry), `predicted` (the head's own decision) and
         the probability `p_CLASS` of each class, NaN if the head gives none.
     """
-    rows, facts = np.flatnonzero(entry.fold >= 0), entry.facts
+    own, facts = OutOfFold.of(study, entry).columns(), entry.facts
+    tested = len(own["id"])
     return {
-        "id": study.ids[rows],
-        "label": study.y[rows],
-        "head": np.full(len(rows), facts["head"]),
-        "embedding": np.full(len(rows), embedding),
-        "repeat": np.full(len(rows), facts["repeat"]),
-        "fold": entry.fold[rows],
-        "tuned": np.full(len(rows), int(facts["tuned"])),
-        "key": np.full(len(rows), facts["key"]),
-        "predicted": np.array(study.classes)[entry.predicted[rows]],
-        **{f"p_{name}": entry.probabilities[rows, code] for code, name in enumerate(study.classes)},
+        "id": own.pop("id"),
+        "label": own.pop("label"),
+        "head": np.full(tested, facts["head"]),
+        "embedding": np.full(tested, embedding),
+        "repeat": np.full(tested, facts["repeat"]),
+        "fold": own.pop("fold"),
+        "tuned": np.full(tested, int(facts["tuned"])),
+        "key": np.full(tested, facts["key"]),
+        **own,
     }
 
 

@@ -129,11 +129,11 @@ class Dataset(EqualByValue):
         """Describe it in one line; the arrays would fill the screen."""
         counts = [f"{shortened(name)} {count:,}" for name, count in self.counts.items()]
         listed = f": {some_of(counts, _NAMED)}" if counts else ""
-        classes = f"{len(counts):,} class{'es' * (len(counts) != 1)}"
-        return f"<Dataset: {self._size()}, {classes}{listed}; {self.embedding} of {self.file}>"
+        return f"<Dataset: {self._size()}{listed}; {self.embedding} of {self.file}>"
 
     def _size(self) -> str:
-        return f"{counted(len(self), 'image')} x {self.X.shape[-1]:,}"
+        size = f"{counted(len(self), 'image')} x {self.X.shape[-1]:,}"
+        return f"{size}, {counted(len(self.counts), 'class')}"
 
     def _repr_html_(self) -> str:
         """Show the embedding, the numbers of groups and copies, and the classes, in a notebook."""
@@ -148,7 +148,7 @@ class Dataset(EqualByValue):
             "Dataset",
             facts_html(self._facts()),
             table_html(["class", "images", *names], rows, total=len(counts)),
-            about=f"{self._size()}, {len(counts):,} class{'es' * (len(counts) != 1)}",
+            about=self._size(),
         )
 
     def _facts(self) -> dict[str, Cell]:

@@ -107,7 +107,7 @@ class Analyses:
 
     def predictions(self, rank: Rank) -> OutOfFold:
         """Return a rank's out-of-fold predictions of the first repeat."""
-        return OutOfFold.of(self.benchmark.study, self.entry(rank))
+        return self.benchmark.predictions_of(rank)
 
     # ---- datasets
 

@@ -13,7 +13,13 @@ import numpy as np
 
 from tlfeatures.benchmarking.comparison import Comparison, Rank
 from tlfeatures.dataset.dataset import BETWEEN_FILES
-from tlfeatures.metrics.scores import score_name, score_text, score_unit
+from tlfeatures.metrics.scores import (
+    bounds_text,
+    score_name,
+    score_text,
+    score_title,
+    score_unit,
+)
 from tlfeatures.model_selection.audit.results import Audit, Finding
 from tlfeatures.model_selection.learning_curve.results import LearningCurve
 from tlfeatures.model_selection.training_curve import TrainingCurve
@@ -50,7 +56,7 @@ def ranking(comparison: Comparison) -> dict[str, Any]:
         )
     return {
         "figure": figure,
-        "names": [column_title(name) for name in names],
+        "names": [score_title(name) for name in names],
         "rows": [_ranked(rank, names) for rank in rows],
         "embeddings": len({rank.embedding for rank in rows}) > 1,
         "spread": comparison.folds > 1,
@@ -101,21 +107,8 @@ def _score(name: str, facts: Mapping[str, Any] | None) -> dict[str, Any]:
     return {
         "value": facts["score"],
         "text": score_text(name, facts["score"]) or "none",
-        "interval": between(name, facts["interval"]) or facts.get("reason") or "",
+        "interval": bounds_text(name, facts["interval"]) or facts.get("reason") or "",
     }
-
-
-def column_title(scoring: str) -> str:
-    """Return the title of a column of scores, with their unit."""
-    return score_name(scoring) + (", %" if score_unit(scoring) else "")
-
-
-def between(scoring: str, bounds: Sequence[float] | None) -> str:
-    """Write the bounds of an interval of a score; empty without an interval."""
-    if bounds is None:
-        return ""
-    low, high = bounds
-    return f"{score_text(scoring, low)} to {score_text(scoring, high)}"
 
 
 def heat_map(comparison: Comparison) -> Figure | None:
