@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from tlfeatures.features.list_backbones import BackboneFacts, list_backbones
     from tlfeatures.features.merge import Merging, merge
     from tlfeatures.features.transformer import Extractor
-    from tlfeatures.features.verify import Verification, verify
+    from tlfeatures.features.verification import Verification
+    from tlfeatures.features.verify import verify
     from tlfeatures.heads.table import HEADS, head_grid, make_head
     from tlfeatures.model_selection.audit.audit import audit
     from tlfeatures.model_selection.audit.results import Audit
@@ -111,7 +112,8 @@ _HOMES = {
     "tlfeatures.features.extract": ("Extraction", "extract"),
     "tlfeatures.features.merge": ("Merging", "merge"),
     "tlfeatures.features.transformer": ("Extractor",),
-    "tlfeatures.features.verify": ("Verification", "verify"),
+    "tlfeatures.features.verification": ("Verification",),
+    "tlfeatures.features.verify": ("verify",),
     "tlfeatures.benchmarking.fit": ("fit",),
     "tlfeatures.benchmarking.fit_result": ("FitResult",),
     "tlfeatures.heads.table": ("HEADS", "head_grid", "make_head"),

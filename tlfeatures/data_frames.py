@@ -49,18 +49,34 @@ def _kind(column: NDArray[Any] | Sequence[Any]) -> str:
     return np.asarray(column).dtype.kind
 
 
-def frame_of_rows(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> DataFrame:
+def frame_of_rows(
+    rows: Sequence[Mapping[str, Any]], columns: Mapping[str, type[str] | type[float]]
+) -> DataFrame:
     """Return a data frame with one row for each mapping, also if there are none.
 
     Parameters
     ----------
     rows : sequence of mapping
-    names : sequence of str
-        Names of the columns, in this order.
+    columns : mapping of name to type
+        Names of the columns, in this order. Without rows, their types decide the types of the
+        columns.
 
     Raises
     ------
     ParameterError
         If pandas is not installed.
     """
-    return data_frame({name: [row[name] for row in rows] for name in names})
+    if not rows:
+        return data_frame({name: np.empty(0, kind) for name, kind in columns.items()})
+    return data_frame({name: [row[name] for row in rows] for name in columns})
+
+
+def frame_of_facts(facts: Mapping[str, Any]) -> DataFrame:
+    """Return a data frame with one row and a column for each fact.
+
+    Raises
+    ------
+    ParameterError
+        If pandas is not installed.
+    """
+    return data_frame({name: [value] for name, value in facts.items()})

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 from tlfeatures.benchmarking.benchmark_result import Benchmark, load_benchmark
 from tlfeatures.benchmarking.comparison import Rank
 from tlfeatures.benchmarking.fit_result import FitResult
+from tlfeatures.data_frames import frame_of_facts
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.errors import ParameterError
 from tlfeatures.files import replace_file
-from tlfeatures.names import unknown_name
+from tlfeatures.html_tables import facts_html, result_html
+from tlfeatures.names import counted, unknown_name
 from tlfeatures.reports import plotting
 from tlfeatures.reports.benchmark_analyses import Analyses, Steps
 from tlfeatures.reports.diagnostics import METHODS, confusion, precision_recall, reliability, roc
@@ -22,6 +24,7 @@ from tlfeatures.reports.drawing import figure_files
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from pandas import DataFrame
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,28 @@ class Report:
     bytes: int
     images: int
     sections: list[str]
+
+    def __repr__(self) -> str:
+        """Describe it in one line."""
+        return f"<Report: {self.file}, {self._about()}>"
+
+    def _about(self) -> str:
+        return f"{self.bytes / 1e6:.1f} MB, {counted(self.images, 'image')}"
+
+    def _repr_html_(self) -> str:
+        """Show the path of the page in a notebook."""
+        facts = {"file": self.file, "optional sections": ", ".join(self.sections) or "none"}
+        return result_html("Report", facts_html(facts), about=self._about())
+
+    def to_frame(self) -> DataFrame:
+        """Return a data frame of one row with the attributes as columns. It needs pandas.
+
+        Raises
+        ------
+        ParameterError
+            If pandas is not installed.
+        """
+        return frame_of_facts(self.to_dict())
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready plain data."""
