@@ -21,6 +21,7 @@ Cell = str | int | float | tuple[str, str] | None
 """Value of a cell; a pair is a text, and a smaller text below it."""
 
 MOST_ROWS = 10  # rows of a table that are shown
+_SHORT = 22  # characters of a text that is not broken into lines
 _LONGEST, _LONGEST_PROSE = 200, 1000  # characters of a text that are shown
 
 _LIGHT = (
@@ -64,9 +65,6 @@ _RULES = """
   border: 0; border-collapse: collapse; margin: 0; table-layout: auto; width: auto;
   background: none; color: inherit; font-variant-numeric: tabular-nums; font-size: .93em;
 }
-& caption {
-  caption-side: top; text-align: left; color: var(--muted); font-size: .93em; padding: 0 0 4px;
-}
 & tr, & tbody tr { background: none; border: 0; }
 & th, & td {
   padding: 4px 14px 4px 0; text-align: left; vertical-align: top; max-width: 26rem;
@@ -74,7 +72,8 @@ _RULES = """
   white-space: normal; font-weight: 400; overflow-wrap: break-word; unicode-bidi: isolate;
 }
 & thead th { font-weight: 600; vertical-align: bottom; }
-& .tlf-number, & .tlf-number .tlf-below { white-space: nowrap; }
+& .tlf-short, & .tlf-below { white-space: nowrap; }
+& .tlf-long { min-width: 14rem; }
 & .tlf-below { display: block; color: var(--muted); font-size: .88em; }
 & dl {
   display: grid; grid-template-columns: minmax(6rem, max-content) 1fr; gap: 2px 16px;
@@ -179,9 +178,9 @@ def table_html(
     titles = "".join(f'<th scope="col">{escaped(name)}</th>' for name in header)
     more = total - len(shown)
     return _lines(
+        text_html(caption, "note"),
         f'<div class="tlf-scroll" role="region" aria-label="{label}" tabindex="0">',
         "<table>",
-        f"<caption>{escaped(caption)}</caption>" if caption else "",
         f"<thead><tr>{titles}</tr></thead>",
         "<tbody>",
         *shown,
@@ -199,11 +198,12 @@ def _row_html(row: Sequence[Cell]) -> str:
 
 
 def _class_of(value: Cell) -> str:
-    """Numbers, also those written as texts, aren't broken into lines."""
+    """Short texts and numbers are not broken into lines; long texts get some width."""
     text = value[0] if isinstance(value, tuple) else value
-    is_number = isinstance(text, int | float) or (text or "").strip("+-")[:1].isdigit()
-    short = not isinstance(text, str) or len(text) <= 20
-    return ' class="tlf-number"' if is_number and short else ""
+    length = len(text) if isinstance(text, str) else 0
+    if length <= _SHORT:
+        return ' class="tlf-short"'
+    return ' class="tlf-long"' if length > 2 * _SHORT else ""
 
 
 def _text_of(value: Cell) -> str:

@@ -18,7 +18,11 @@ from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer, Predictions
 from tlfeatures.metrics.confusion import Confusion, confusion
 from tlfeatures.metrics.out_of_fold import OutOfFold
 from tlfeatures.metrics.score_records import Score, score_record, score_text
-from tlfeatures.model_selection.evaluation_html import confusion_table, score_table
+from tlfeatures.model_selection.evaluation_html import (
+    confusion_table,
+    score_in_percent,
+    score_table,
+)
 from tlfeatures.model_selection.head_folds import HeadFolds
 from tlfeatures.model_selection.tuning import Choice
 from tlfeatures.names import counted
@@ -81,14 +85,13 @@ class Evaluation(EqualByValue):
             facts_html(self._facts()),
             score_table(self.scores),
             confusion_table(self.confusion),
-            about=f"{self.head} on {self.embedding}, {score_text('accuracy', self.scores)}",
+            about=f"{self.head} on {self.embedding}, {score_in_percent('accuracy', self.scores)}",
         )
 
     def _facts(self) -> dict[str, Cell]:
         how = {"cv": f"{int(self.fold.max()) + 1}-fold cross-validation", "new": "new images"}
         return {
-            "images": counted(len(self.ids), "image"),
-            "tested": counted(self.tested, "image"),
+            "tested": f"{self.tested:,} of {counted(len(self.ids), 'image')}",
             "validation": how.get(self.split, f"fitted on train, tested on {self.split}"),
         }
 

@@ -9,9 +9,18 @@ import numpy as np
 from tlfeatures.html_tables import Cell, table_html
 from tlfeatures.metrics.confusion import Confusion
 from tlfeatures.metrics.score_records import Score
-from tlfeatures.metrics.scores import bounds_text, score_text, score_title
+from tlfeatures.metrics.scores import bounds_text, score_name, score_text, score_title, score_unit
 
 _MOST_CLASSES = 8  # a larger confusion matrix is shown as a list of its largest mistakes
+
+
+def score_in_percent(name: str, scores: Mapping[str, Score]) -> str:
+    """Write a score with its interval, for example "accuracy 85.1 % (82.9 to 87.0)"."""
+    record = scores[name]
+    value, bounds = score_text(name, record["score"]), bounds_text(name, record["interval"])
+    if value is None:
+        return f"no {score_name(name)}"
+    return f"{score_name(name)} {value}{score_unit(name)}" + (f" ({bounds})" if bounds else "")
 
 
 def score_table(scores: Mapping[str, Score]) -> str:

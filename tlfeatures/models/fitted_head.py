@@ -83,7 +83,6 @@ class FittedHead(EqualByValue):
         backbones = [part.spec.backbone for part in self.backbones]
         facts = {
             "backbone": " + ".join(backbones),
-            "parameters": ", ".join(f"{k}={v}" for k, v in (info.get("params") or {}).items()),
             "variants of each image": info.get("variants") or None,
             "finds outliers": "no" if self.outliers is None else "yes",
             "weights": "random" if self.weights == "random" else None,

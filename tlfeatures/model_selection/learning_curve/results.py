@@ -167,19 +167,20 @@ class LearningCurve:
     def _repr_html_(self) -> str:
         """Show the verdict, the measured sizes and the forecasts in a notebook."""
         points = [
-            (f"{p.images_per_class:,.0f}", _percent(p.accuracy, p.interval)) for p in self.points
+            (f"{p.images_per_class:,.0f}", _with_bounds(p.accuracy, p.interval))
+            for p in self.points
         ]
         # As on the page: a forecast that is not reliable would be believed.
         believed = () if self.verdict == "unknown" else self.forecasts
         forecasts = [
-            (f"{f.images_per_class:,.0f} ({f.factor} times)", _percent(f.accuracy, f.interval))
+            (f"{f.images_per_class:,.0f} ({f.factor} times)", _with_bounds(f.accuracy, f.interval))
             for f in believed
         ]
         return result_html(
             "LearningCurve",
             text_html(self.sentence),
-            table_html(["images per class", "accuracy, %"], points, most=len(points)),
-            table_html(["forecast for images per class", "accuracy, %"], forecasts),
+            table_html(["images per class", "accuracy"], points, most=len(points)),
+            table_html(["forecast for images per class", "accuracy"], forecasts),
             facts_html({"file": self.file, "folds": self.folds, "classes": len(self.classes)}),
             about=self._about(),
         )
@@ -225,8 +226,8 @@ _COLUMNS = (
 )
 
 
-def _percent(value: float, bounds: Interval) -> tuple[str, str]:
-    return f"{100 * value:.1f}", f"{100 * bounds[0]:.1f} to {100 * bounds[1]:.1f}"
+def _with_bounds(value: float, bounds: Interval) -> tuple[str, str]:
+    return f"{value:.3f}", f"{bounds[0]:.3f} to {bounds[1]:.3f}"
 
 
 def _paired(facts: Mapping[str, Any]) -> dict[str, Any]:
