@@ -40,6 +40,18 @@ if TYPE_CHECKING:
     from tlfeatures.models.export.export import Export, export
     from tlfeatures.models.labelling import Prediction
     from tlfeatures.models.model import Model
+    from tlfeatures.reports.drawing.confusion_matrix import ConfusionDisplay
+    from tlfeatures.reports.drawing.curves import (
+        PrecisionRecallDisplay,
+        ReliabilityDisplay,
+        RocDisplay,
+    )
+    from tlfeatures.reports.drawing.heads import HeatMapDisplay, RankingDisplay
+    from tlfeatures.reports.drawing.image_map import EmbeddingMapDisplay
+    from tlfeatures.reports.drawing.progress_curves import (
+        LearningCurveDisplay,
+        TrainingCurveDisplay,
+    )
     from tlfeatures.reports.report import Report, plot, report
 
 __version__ = "0.1.0"
@@ -50,23 +62,32 @@ __all__ = [
     "Audit",
     "BackboneFacts",
     "Benchmark",
+    "ConfusionDisplay",
     "CrossValidation",
     "Dataset",
     "Diagnosis",
+    "EmbeddingMapDisplay",
     "Evaluation",
     "Export",
     "Extraction",
     "Extractor",
     "FitResult",
+    "HeatMapDisplay",
     "LearningCurve",
+    "LearningCurveDisplay",
     "Merging",
     "Model",
     "ModelEvaluation",
+    "PrecisionRecallDisplay",
     "Prediction",
     "PredictionsTable",
+    "RankingDisplay",
+    "ReliabilityDisplay",
     "Report",
+    "RocDisplay",
     "TlfeaturesError",
     "TrainingCurve",
+    "TrainingCurveDisplay",
     "Verification",
     "audit",
     "benchmark",
@@ -122,6 +143,15 @@ _HOMES = {
     "tlfeatures.model_selection.learning_curve.results": ("LearningCurve",),
     "tlfeatures.models.labelling": ("Prediction",),
     "tlfeatures.models.model": ("Model",),
+    "tlfeatures.reports.drawing.confusion_matrix": ("ConfusionDisplay",),
+    "tlfeatures.reports.drawing.curves": (
+        "PrecisionRecallDisplay",
+        "ReliabilityDisplay",
+        "RocDisplay",
+    ),
+    "tlfeatures.reports.drawing.heads": ("HeatMapDisplay", "RankingDisplay"),
+    "tlfeatures.reports.drawing.image_map": ("EmbeddingMapDisplay",),
+    "tlfeatures.reports.drawing.progress_curves": ("LearningCurveDisplay", "TrainingCurveDisplay"),
     "tlfeatures.reports.report": ("Report", "plot", "report"),
     "tlfeatures.model_selection.training_curve": ("TrainingCurve", "training_curve"),
 }
