@@ -1,4 +1,4 @@
-"""The command `extract`: a folder of images in, an embeddings file out.
+"""The command `extract`: images in, an embeddings file out.
 
 Embeddings that are in the file already are not computed again. If all are, no backbone is loaded.
 """
@@ -9,15 +9,13 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from tlfeatures.data_frames import frame_of_rows
 from tlfeatures.errors import ParameterError
 from tlfeatures.features.backbones.weights import checked_source
-from tlfeatures.features.calibrate import sample_files
+from tlfeatures.features.calibrate import sample_images
 from tlfeatures.features.carry_out import carry_out
 from tlfeatures.features.cluster.calls import choose_engine_on, identify_on
 from tlfeatures.features.cluster.carry_out import carry_out_on
@@ -25,140 +23,36 @@ from tlfeatures.features.cluster.client import ThisProcess
 from tlfeatures.features.cluster.connect import TLS, connect_if
 from tlfeatures.features.embed import ComputeOptions, Progress
 from tlfeatures.features.engines.choose import Request
+from tlfeatures.features.extraction import Extraction
 from tlfeatures.features.file.lock import exclusive
 from tlfeatures.features.file.reader import read_header
 from tlfeatures.features.file.shard_folder import remove_orphans
 from tlfeatures.features.images.decoding import MAX_PIXELS
 from tlfeatures.features.images.few_levels import warn_of_few_levels
 from tlfeatures.features.images.identify import Manifest, scan
-from tlfeatures.features.images.read_ahead import ImageToRead
 from tlfeatures.features.measure_engines import choose_measured
 from tlfeatures.features.plan import Plan, make_plan
 from tlfeatures.features.run import Outcome, provenance_of
 from tlfeatures.features.settings import Settings
 from tlfeatures.features.sources.folder_hints import folder_hint
-from tlfeatures.features.sources.folder_labels import count_labels
-from tlfeatures.features.sources.folders import no_images_error
+from tlfeatures.features.sources.folder_labels import LabelRow, count_labels, count_rows
+from tlfeatures.features.sources.folders import EXPECTED
+from tlfeatures.features.sources.locations import absolute_location
+from tlfeatures.features.sources.open_source import Location, Locations, open_source, source_facts
+from tlfeatures.features.sources.protocol import Columns
 from tlfeatures.features.sources.spelling import describe_similar_names
 from tlfeatures.files import check_ending, file_target
-from tlfeatures.html_tables import Cell, facts_html, result_html, table_html
-from tlfeatures.names import counted
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
+from tlfeatures.names import as_list
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Extraction:
-    """Result of `extract`.
-
-    Attributes
-    ----------
-    file : str
-        Path of the embeddings file.
-    images : int
-        Number of images in the folder; the sum of the next three.
-    computed : int
-        Number of images that passed through the backbone.
-    reused : int
-        Number of images whose embeddings were in the file already, or are those of another image
-        with the same bytes.
-    failed : list of {"id", "reason"}
-        Images that could not be read.
-    few_levels : list of str
-        Ids of the images computed now that have 16 grey levels or fewer: nearly black, nearly
-        white or of one colour.
-    removed : int
-        Number of rows left out because their image is no longer in the folder.
-    embeddings : dict of name to width
-        Number of columns of each embedding in the file.
-    variants : int
-        Number of variants of each image.
-    seconds : float
-        Duration of the whole call.
-    images_per_second : float
-        Number of images and variants that passed through the backbone, divided by `seconds`.
-    weights, weights_sha256, precision, engine : str
-        See `tlfeatures.features.spec.Spec`.
-    shards : str or None
-        Name of the folder next to the file that has its rows; None if they are in the file itself.
-    classes, splits : dict of name to number of images
-        Number of images of each class and of each split, as the folders name them; images whose
-        path names none are not counted (see `tlfeatures.features.sources.folder_labels`).
-    """
-
-    file: str
-    images: int
-    computed: int
-    reused: int
-    failed: list[dict[str, str]]
-    removed: int
-    embeddings: dict[str, int]
-    variants: int
-    seconds: float
-    images_per_second: float
-    weights: str
-    weights_sha256: str | None
-    precision: str
-    engine: str
-    shards: str | None = None
-    classes: dict[str, int] = field(default_factory=dict)
-    splits: dict[str, int] = field(default_factory=dict)
-    few_levels: list[str] = field(default_factory=list)
-
-    def __repr__(self) -> str:
-        """Describe it in one line."""
-        return f"<Extraction: {self._counts()}; {', '.join(self.embeddings)} in {self.file}>"
-
-    def _counts(self) -> str:
-        counts = [f"{self.computed:,} computed", f"{self.reused:,} reused"]
-        counts += [f"{len(self.failed):,} failed"] if self.failed else []
-        counts += [f"{self.removed:,} removed"] if self.removed else []
-        return f"{counted(self.images, 'image')} ({', '.join(counts)})"
-
-    def _repr_html_(self) -> str:
-        """Show the embeddings, the classes and the failed images in a notebook."""
-        by = "" if self.engine == "none" else f" by {self.engine} in {self.precision}"
-        speed = f"{self.images_per_second:.1f} images/s{by}" if self.computed else None
-        facts: dict[str, Cell] = {
-            "file": self.file,
-            "embeddings": ", ".join(f"{name} ({d:,})" for name, d in self.embeddings.items()),
-            "variants of each image": self.variants or None,
-            "time": f"{self.seconds:.1f} s",
-            "speed": speed,
-            "splits": ", ".join(f"{name} {n:,}" for name, n in self.splits.items()),
-            "weights": "random" if self.weights == "random" else None,
-        }
-        failed = [(item["id"], item["reason"]) for item in self.failed]
-        return result_html(
-            "Extraction",
-            facts_html(facts),
-            table_html(["class", "images"], self.classes.items()),
-            table_html(["image that can't be read", "reason"], failed),
-            about=self._counts(),
-        )
-
-    def to_frame(self) -> DataFrame:
-        """Return a data frame of the failed images, columns `id` and `reason`. It needs pandas.
-
-        Raises
-        ------
-        ParameterError
-            If pandas is not installed.
-        """
-        return frame_of_rows(self.failed, {"id": str, "reason": str})
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the result as JSON-ready plain data."""
-        return asdict(self)
-
-
 def extract(
-    source: str | os.PathLike[str],
+    source: Locations,
     file: str | os.PathLike[str],
     *,
+    images: Location | None = None,
+    label_columns: Columns | None = None,
     backbone: str | None = None,
     layers: str | Sequence[str] = (),
     pools: str | Sequence[str] = (),
@@ -183,17 +77,22 @@ def extract(
     progress: Progress | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> Extraction:
-    """Embed a folder of images into a file, and compute only what the file lacks.
+    """Embed the images of a source into a file, and compute only what the file lacks.
 
     Options that are left out keep the values stored in the file. For a new file they have the
     defaults below.
 
     Parameters
     ----------
-    source : path or URL
-        A folder with one subfolder for each class, optionally inside train, val and test.
+    source : path or URL, or sequence of them
+        A folder with one subfolder for each class, optionally inside train, val and test; see
+        docs/sources.md for tables, archives and others.
     file : path
         The HDF5 file. It is created, or updated if it exists.
+    images : path or URL, optional
+        Folder that the paths in a table are relative to. The table's own folder if not given.
+    label_columns : mapping of role to column, optional
+        Names of the columns of a table, if they aren't the usual ones.
     backbone : str, default `DEFAULT_BACKBONE`
         Name of the frozen network, one of `tlfeatures.features.backbones.table.BACKBONES`, or the
         path of a network of your own: `DECLARATION.json`, or `FILE.onnx` if its declaration is
@@ -301,45 +200,63 @@ def extract(
     target = file_target(file, "images.h5", Path(file).name)
     if cluster is None and shards is not None:
         raise ParameterError("shards are written by a cluster: give --cluster, too")
+    shared = (lambda location: location) if cluster is None else absolute_location
+    opened = open_source(
+        [shared(location) for location in as_list(source)],
+        images=None if images is None else shared(images),
+        columns=label_columns,
+    )
     if weights is not None:
         checked_source(weights)  # before a cluster is started and images are hashed
     with exclusive(target), connect_if(cluster, tls) as workers:
         identities = read_header(target).identified() if trust_mtime and target.exists() else {}
         if workers is None:
-            manifest = scan(source, identities)
+            manifest = scan(opened, identities)
             choose = partial(_choose, manifest=manifest, variants=augment or 0, options=options)
         else:
-            manifest = identify_on(workers, source, identities, stop)
+            manifest = identify_on(workers, opened, identities, stop)
             choose = partial(choose_engine_on, workers)
         del identities  # it is as large as the manifest
         if not manifest.images:
-            raise no_images_error(source)
+            raise opened.no_images_error(EXPECTED)
         plan = make_plan(manifest, target, settings, device, prune, choose)
-        provenance = provenance_of(plan, source, command)
+        labels = opened.labels()
+        facts = source_facts(source, images, label_columns, labels is not None)
+        provenance = provenance_of(plan, facts, command)
         if workers or (plan.current and plan.current.shards):  # a sharded file stays one
             callers = workers or ThisProcess()
             outcome = carry_out_on(callers, plan, provenance, options, progress, stop, shards)
         else:
             outcome = carry_out(plan, provenance, options, progress, stop)
             remove_orphans(target)  # shards that a killed merge has left
-    return _summary(str(file), manifest, plan, outcome, time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    return _summary(str(file), manifest, labels, plan, outcome, seconds)
 
 
 def _choose(
     request: Request, *, manifest: Manifest, variants: int, options: ComputeOptions
 ) -> tuple[str, str]:
     """Choose engine and precision for a new file of all images of a folder."""
-    files = list(sample_files(manifest))
-    images = (ImageToRead(location, location, sha256) for location, sha256 in files)
-    return choose_measured(request, images, len(files) * (1 + variants), options)
+    images = list(sample_images(manifest))
+    return choose_measured(request, images, len(images) * (1 + variants), options)
 
 
 def _summary(
-    file: str, manifest: Manifest, plan: Plan, outcome: Outcome, seconds: float
+    file: str,
+    manifest: Manifest,
+    labels: Mapping[str, LabelRow] | None,
+    plan: Plan,
+    outcome: Outcome,
+    seconds: float,
 ) -> Extraction:
     """Create the result, and warn of images and folders that may be a mistake."""
-    classes, splits = count_labels(manifest.ids)
-    for warning in (folder_hint(manifest.ids), *describe_similar_names("classes", classes)):
+    if labels is None:
+        classes, splits = count_labels(manifest.ids)
+        hint = folder_hint(manifest.ids)
+    else:
+        classes, splits = count_rows((labels[id_], 1) for id_ in manifest.ids if id_ in labels)
+        hint = None
+    for warning in (hint, *describe_similar_names("classes", classes)):
         if warning:
             logger.warning("%s", warning)
     few_levels = sorted(outcome.few_levels.items())

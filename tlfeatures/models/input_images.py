@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tlfeatures.errors import ParameterError, SourceError
-from tlfeatures.features.sources.folders import find_images, no_images_error
 from tlfeatures.features.sources.locations import is_file_at, is_url
+from tlfeatures.features.sources.open_source import is_source, open_source
+from tlfeatures.features.sources.records import Location
 from tlfeatures.names import as_list
 
 logger = logging.getLogger(__name__)
@@ -17,8 +18,8 @@ logger = logging.getLogger(__name__)
 
 def list_images(
     inputs: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
-) -> list[str | Path]:
-    """Return image files, including files in folders and at URLs, in the order of the inputs.
+) -> list[Location]:
+    """Return image files, those of folders and other sources, too, in the order of the inputs.
 
     Raises
     ------
@@ -33,9 +34,9 @@ def list_images(
         raise SourceError("no images are given; expected image files or folders")
     empty = [item for item, images in zip(items, images_of, strict=True) if not images]
     if len(empty) == len(items):
-        raise no_images_error(items[0], "expected files or folders of images")
+        raise _no_images_error(items[0])
     for item in empty:
-        logger.warning("%s", no_images_error(item, "expected files or folders of images"))
+        logger.warning("%s", _no_images_error(item))
     return [image for images in images_of for image in images]
 
 
@@ -44,12 +45,22 @@ def as_location(item: str | os.PathLike[str]) -> str | Path:
     return item if isinstance(item, str) and is_url(item) else Path(item)
 
 
-def _expand(path: str | Path) -> list[str | Path]:
+_EXPECTED = "expected an image or a folder of images"
+
+
+def _expand(path: str | Path) -> list[Location]:
     if isinstance(path, str):
-        return [path] if is_file_at(path) else [image.location for image in find_images(path)]
-    if path.is_dir():
-        return [image.path for image in find_images(path)]
-    if not path.is_file():
-        what = "is not a file" if path.exists() else "does not exist"
-        raise ParameterError(f"{path} {what}; expected an image or a folder of images")
-    return [path]
+        return [path] if is_file_at(path) else _images_of(path)
+    if path.is_file() and not is_source(str(path)):
+        return [path]
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise ParameterError(f"{path} is not a file; {_EXPECTED}")
+    return _images_of(path)
+
+
+def _images_of(path: str | Path) -> list[Location]:
+    return [image.location for image in open_source(path, expected=_EXPECTED).images()]
+
+
+def _no_images_error(item: str | os.PathLike[str]) -> SourceError:
+    return open_source(item).no_images_error("expected files or folders of images")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +11,8 @@ from numpy.typing import NDArray
 from tlfeatures.errors import ImageError, ModelError, ParameterError
 from tlfeatures.features.embed import ComputeOptions
 from tlfeatures.features.images.few_levels import warn_of_few_levels
+from tlfeatures.features.images.read_ahead import ImageToRead
+from tlfeatures.features.sources.records import Location
 from tlfeatures.models.embedding_run import ModelEmbedder, ModelRun
 from tlfeatures.models.fitted_head import FittedHead
 
@@ -84,9 +85,10 @@ class Labeller:
         self._min_confidence = min_confidence
         self._embedder = ModelEmbedder(model, options)
 
-    def label(self, paths: Sequence[str | Path]) -> Iterator[Prediction]:
+    def label(self, paths: Sequence[Location]) -> Iterator[Prediction]:
         """Label image files, and yield one prediction for each file in the order of `paths`."""
-        run = ModelRun(self._embedder, list(enumerate(paths)))
+        images = [ImageToRead(number, path) for number, path in enumerate(paths)]
+        run = ModelRun(self._embedder, images)
         next_number = 0
         try:
             for numbers, X in run.batches():
@@ -103,7 +105,7 @@ class Labeller:
             warn_of_few_levels_in(run, paths)
 
     def _predictions(
-        self, paths: Sequence[str | Path], X: NDArray[np.float32]
+        self, paths: Sequence[Location], X: NDArray[np.float32]
     ) -> Iterator[Prediction]:
         classes = self._model.classes
         distances: Sequence[float | None] = [None] * len(paths)
@@ -120,11 +122,11 @@ class Labeller:
             )
 
 
-def _unread(path: str | Path, error: ImageError) -> Prediction:
+def _unread(path: Location, error: ImageError) -> Prediction:
     return Prediction(str(path), error=str(error))
 
 
-def warn_of_few_levels_in(run: ModelRun[int], paths: Sequence[str | Path]) -> None:
+def warn_of_few_levels_in(run: ModelRun[int], paths: Sequence[Location]) -> None:
     """Warn about images of a run that have few grey levels. Keys are positions in `paths`."""
     few_levels = [(str(paths[number]), few) for number, few in run.few_levels]
     warn_of_few_levels(few_levels, "tlfeatures extract --value-range {}")

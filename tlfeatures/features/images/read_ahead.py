@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -20,8 +19,9 @@ from tlfeatures.features.images.decoding import MAX_PIXELS, Decoded, allow_pixel
 from tlfeatures.features.images.few_levels import check_grey_levels
 from tlfeatures.features.images.flattening import to_pixels
 from tlfeatures.features.images.identify import UNREADABLE
-from tlfeatures.features.images.reading import open_content
+from tlfeatures.features.images.reading import content_digest, open_content
 from tlfeatures.features.images.value_range import ValueRange
+from tlfeatures.features.sources.records import Box, ImageRecord, Location
 
 # Pillow releases the interpreter's lock. A GPU needs more images than two threads decode; where the
 # CPU computes the forward pass, the threads wait most of the time.
@@ -40,15 +40,24 @@ class ImageToRead(Generic[Key]):
     ----------
     key : Key
         Whatever the caller knows the image by; it comes back with the pixels.
-    image : str, Path or ndarray of shape (h, w), (h, w, 3) or (h, w, 4), uint8
-        Path or URL of a file, or an image in memory.
+    image : str, Path, Member or ndarray of shape (h, w), (h, w, 3) or (h, w, 4), uint8
+        Path or URL of a file, a member of a container, or an image in memory.
     sha256 : bytes, optional
-        A file whose bytes have another sha256 is an error. Needed where variants are drawn.
+        An image with another sha256 (see `content_digest`) is an error. Needed where variants are
+        drawn.
+    box : Box, optional
+        The part of a file's image that is decoded; all of it if not given.
     """
 
     key: Key
-    image: str | Path | Pixels
+    image: Location | Pixels
     sha256: bytes | None = None
+    box: Box | None = None
+
+    @classmethod
+    def of(cls, key: Key, record: ImageRecord, sha256: bytes | None = None) -> ImageToRead[Key]:
+        """Create it for an image of a source."""
+        return cls(key, record.location, sha256, record.box)
 
 
 @dataclass(frozen=True)
@@ -117,7 +126,7 @@ def _decode(image: ImageToRead[Key], decoding: Decoding) -> tuple[Key, Decoded |
     try:
         if isinstance(image.image, np.ndarray):
             return image.key, _decode_array(image.image, decoding)
-        return image.key, _decode_file(image.image, image.sha256, decoding)
+        return image.key, _decode_file(image.image, image.sha256, image.box, decoding)
     except ImageError as error:
         return image.key, error
     except MemoryError:  # other images may be smaller
@@ -129,14 +138,16 @@ def _decode_array(array: Pixels, decoding: Decoding) -> Decoded:
     return Decoded(pixels, check_grey_levels(pixels, None))
 
 
-def _decode_file(path: str | Path, sha256: bytes | None, decoding: Decoding) -> Decoded:
-    with open_content(path) as content:
+def _decode_file(
+    location: Location, sha256: bytes | None, box: Box | None, decoding: Decoding
+) -> Decoded:
+    with open_content(location) as content:
         if sha256 == UNREADABLE:
             raise ImageError("it could not be read when the run began; run the command again")
-        changed = sha256 is not None and content.sha256() != sha256
+        changed = sha256 is not None and content_digest(content, box) != sha256
         if not changed:
             decoded = decode_content(
-                content, decoding.size, decoding.max_pixels, decoding.value_range
+                content, decoding.size, decoding.max_pixels, decoding.value_range, box
             )
         if changed or content.has_changed():
             raise ImageError("it changed during the run; run the command again")

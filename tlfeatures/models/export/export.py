@@ -38,7 +38,7 @@ from tlfeatures.models.export.backbone import add_backbone, only_spec
 from tlfeatures.models.export.check import LARGEST_DIFFERENCE, Check, check_export
 from tlfeatures.models.input_images import list_images
 from tlfeatures.models.model import Model
-from tlfeatures.names import counted, some_of
+from tlfeatures.names import as_list, counted, some_of
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -176,13 +176,14 @@ def export(
     """
     _check_extra()
     target = check_export_target(output)
+    images = as_list(check)
     if check is not None:
-        check = list_images(check)  # raises its errors before the work
+        list_images(images)  # raises its errors before the work
     model = model if isinstance(model, Model) else Model.load(model)
     spec = only_spec(model)
     data = _serialized(_graph_of(model, weights))
     _check_runs(data, model)
-    checked = None if check is None else check_export(data, model, check, weights)
+    checked = None if images is None else check_export(data, model, images, weights)
     if checked is not None and not checked.passed:
         raise ModelError(
             "the graph's probabilities differ from the model's by "
