@@ -27,7 +27,8 @@ def write_page(file: str, page: Path) -> None:
     """Write a page with the tables of a dataset, a fit and an evaluation."""
     data = load_dataset(file)
     results = [data, fit(data, ["logreg", "knn", "dummy"]), cross_validate("logreg", data)]
-    cells = "".join(f"<div>{result._repr_html_()}</div>" for result in results)
+    gap = 'style="margin-bottom: 14px"'
+    cells = "".join(f"<div {gap}>{result._repr_html_()}</div>" for result in results)
     head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
     page.write_text(f"<!doctype html>{head}<title>Results</title><main>{cells}</main>", "utf-8")
 
