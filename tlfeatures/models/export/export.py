@@ -132,8 +132,8 @@ def export(
     """
     _check_extra()
     target = check_export_target(output)
-    images = as_list(check)
-    if check is not None:
+    images = None if check is None else as_list(check)
+    if images is not None:
         list_images(images)  # raises its errors before the work
     model = model if isinstance(model, Model) else Model.load(model)
     spec = only_spec(model)
