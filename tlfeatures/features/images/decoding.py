@@ -11,17 +11,13 @@ import contextlib
 import ctypes
 import io
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from tlfeatures.errors import ImageError, ParameterError
-from tlfeatures.features.images.few_levels import FewLevels, check_grey_levels
-from tlfeatures.features.images.flattening import UndecodedImage
+from tlfeatures.features.images.flattening import Decoded, UndecodedImage
 from tlfeatures.features.images.memory import MemoryBudget
 from tlfeatures.features.images.opening import (
     MAX_REPAIRED,
@@ -36,6 +32,7 @@ from tlfeatures.features.images.repair import (
     is_png,
     png_without_extras,
 )
+from tlfeatures.features.images.samples import read_samples
 from tlfeatures.features.images.value_range import ValueRange
 
 MAX_PIXELS = 178_956_970  # of an image, unless more are allowed: half a GiB as RGB
@@ -44,21 +41,6 @@ MEMORY = MemoryBudget(2**30)  # bytes, for all images that are being decoded in 
 _RETURNED_TO_SYSTEM = 2**27  # bytes of freed memory that are worth returning to the system
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Decoded:
-    """A decoded image.
-
-    Attributes
-    ----------
-    pixels : ndarray of shape (height, width, 3), uint8
-    few_levels : FewLevels or None
-        None if the image has enough grey levels.
-    """
-
-    pixels: NDArray[np.uint8]
-    few_levels: FewLevels | None = None
 
 
 def allow_pixels(max_pixels: int) -> None:
@@ -122,25 +104,21 @@ def decode_content(
 def _decode_once(
     content: Content, size: tuple[int, int], max_pixels: int, value_range: ValueRange | None
 ) -> Decoded:
-    resized, largest, needed = _decode_and_resize(content, size, max_pixels, value_range)
+    decoded, needed = _decode_in_budget(content, size, max_pixels, value_range)
     if needed > _RETURNED_TO_SYSTEM:
         _return_freed_memory()
-    pixels = np.asarray(resized.convert("RGB"))
-    return Decoded(pixels, check_grey_levels(pixels, largest))
+    return decoded
 
 
-def _decode_and_resize(
+def _decode_in_budget(
     content: Content, size: tuple[int, int], max_pixels: int, value_range: ValueRange | None
-) -> tuple[Image.Image, int | None, int]:
-    """Return the image, its largest value (see `FewLevels`) and the bytes that decoding took."""
-    height, width = size
+) -> tuple[Decoded, int]:
+    """Return the image, and the bytes that decoding took."""
     with open_image(content, max_pixels) as image:
-        undecoded = UndecodedImage(image, content, value_range)
-        needed = undecoded.bytes_needed(width)
+        undecoded = UndecodedImage(image, read_samples(image, content), value_range)
+        needed = undecoded.bytes_needed(size[1])
         with MEMORY.reserve(needed):
-            flat, largest = undecoded.flatten(lambda: open_image(content, max_pixels))
-            resized = flat.resize((width, height), Image.Resampling.BILINEAR)
-            return resized, largest, needed
+            return undecoded.decode(size, lambda: open_image(content, max_pixels)), needed
 
 
 def _return_freed_memory() -> None:
@@ -175,7 +153,7 @@ def thumbnail(content: Content, side: int, value_range: ValueRange | None = None
     def attempt(content: Content) -> bytes:
         with open_image(content, MAX_PIXELS) as image:
             image.draft("RGB", (2 * side, 2 * side))  # a JPEG needn't be decoded at its full size
-            undecoded = UndecodedImage(image, content, value_range)
+            undecoded = UndecodedImage(image, read_samples(image, content), value_range)
             with MEMORY.reserve(undecoded.bytes_needed(side)):
                 small, _ = undecoded.flatten(lambda: open_image(content, MAX_PIXELS))
                 small.thumbnail((side, side), Image.Resampling.BILINEAR)
@@ -232,6 +210,6 @@ def _hash_of_pixels(content: Content, max_pixels: int) -> bytes:
     """Return a hash of all pixels, as two images in full size would take twice the memory."""
     with (
         open_image(content, max_pixels) as image,
-        MEMORY.reserve(UndecodedImage(image, content, None).bytes_needed(1)),
+        MEMORY.reserve(UndecodedImage(image, read_samples(image, content), None).bytes_needed(1)),
     ):
         return digest(image.tobytes())

@@ -17,7 +17,7 @@ from tlfeatures.errors import SourceError
 from tlfeatures.features.batches import choose_batch_size, fill_batches
 from tlfeatures.features.embed import ComputeOptions
 from tlfeatures.features.engines.onnx_session import session
-from tlfeatures.features.images.decoding import Decoded
+from tlfeatures.features.images.flattening import Decoded
 from tlfeatures.features.images.read_ahead import Decoding, ImageToRead, read_ahead
 from tlfeatures.features.images.value_range import ValueRange
 from tlfeatures.models.export.backbone import only_spec
