@@ -54,7 +54,8 @@ from tlfeatures.features.file.sharded import Shards, shards_folder
 from tlfeatures.features.images.identify import Manifest, scan
 from tlfeatures.features.plan import Plan, make_plan
 from tlfeatures.features.settings import Settings
-from tlfeatures.features.sources.folders import ImageFile
+from tlfeatures.features.sources.open_source import open_source
+from tlfeatures.features.sources.records import ImageRecord
 
 HERE = Path(__file__).parent
 WORKERS = 2
@@ -307,7 +308,7 @@ def tiny_shards(dask: Processes, count: int, folder: Path) -> None:
     write_noise(folder / "images", count, 8)
     target = folder / "all.h5"
     settings = Settings(backbone="pixels", size=8)
-    plan = make_plan(scan(folder / "images"), target, settings, "cpu")
+    plan = make_plan(scan(open_source(folder / "images")), target, settings, "cpu")
     load = os.getloadavg()[0]
     list(
         dask.cluster.map_unordered(create_shard, one_a_shard(plan, folder / "first")[:20])
@@ -432,7 +433,7 @@ def cut(plan: Plan, recipe: Recipe) -> list[str]:
 def fake_manifest(count: int) -> Manifest:
     folders = [f"/data/photos/class{number:03d}" for number in range(100)]
     images = [
-        ImageFile(
+        ImageRecord(
             f"class{number % 100:03d}/{number:08d}.jpg", folders[number % 100], f"{number:08d}.jpg"
         )
         for number in range(count)

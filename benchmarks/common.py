@@ -29,7 +29,8 @@ from tlfeatures.features.images.decoding import decode_content
 from tlfeatures.features.images.identify import scan
 from tlfeatures.features.images.reading import Content
 from tlfeatures.features.row_cosines import row_cosines
-from tlfeatures.features.sources.folders import ImageFile
+from tlfeatures.features.sources.open_source import open_source
+from tlfeatures.features.sources.records import ImageRecord
 from tlfeatures.features.spec import Spec
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -169,17 +170,17 @@ def images_folder(folder: Path | None, count: int, temporary: Path) -> Path:
     return crops
 
 
-def chosen_images(folder: Path, count: int) -> list[ImageFile]:
+def chosen_images(folder: Path, count: int) -> list[ImageRecord]:
     """Choose as many images as are asked for, evenly."""
-    images = scan(folder).images
+    images = scan(open_source(folder)).images
     return images[:: max(1, len(images) // count)][:count]
 
 
-def copy_images(images: list[ImageFile], folder: Path) -> Path:
+def copy_images(images: list[ImageRecord], folder: Path) -> Path:
     for image in images:
         copy = folder / image.id
         copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.write_bytes(image.path.read_bytes())
+        copy.write_bytes(Path(str(image.location)).read_bytes())
     return folder
 
 

@@ -44,7 +44,7 @@ from PIL import Image
 
 from tlfeatures import extract
 from tlfeatures.features.backbones.quantization import Quantization
-from tlfeatures.features.calibrate import calibrate, sample_files
+from tlfeatures.features.calibrate import calibrate, sample_images
 from tlfeatures.features.embed import ComputeOptions
 from tlfeatures.features.engines.load import load_backbone
 from tlfeatures.features.file.reader import open_embeddings
@@ -52,6 +52,7 @@ from tlfeatures.features.images.identify import scan
 from tlfeatures.features.plan import make_plan
 from tlfeatures.features.run import open_target, with_ranges
 from tlfeatures.features.settings import Settings, make_spec
+from tlfeatures.features.sources.open_source import open_source
 from tlfeatures.features.spec import Spec
 from tlfeatures.reports.drawing.figure_files import save_figure
 from tlfeatures.reports.drawing.style import COLORS, drawing
@@ -91,7 +92,7 @@ def main() -> None:
             folder = images_folder(given, arguments.count, Path(temporary))
             chosen = chosen_images(folder, arguments.count)
             copied = copy_images(chosen, Path(temporary, "images"))
-            paths = [image.path for image in scan(copied).images]
+            paths = [Path(str(image.location)) for image in scan(open_source(copied)).images]
             turns = Turns(folder, paths, arguments.size, arguments.weights, Path(temporary))
             turns.measure(arguments.engines, arguments.rounds)
     if arguments.whole:
@@ -150,7 +151,7 @@ class Turns:
         """Measured once, on the whole folder: `extract` does it once a file, before its start."""
         if self._ranges is None:
             started = time.perf_counter()
-            self._ranges = calibrate(spec, sample_files(scan(self._folder)), OPTIONS)
+            self._ranges = calibrate(spec, sample_images(scan(open_source(self._folder))), OPTIONS)
             taken = time.perf_counter() - started
             print(f"{self._folder.name}: calibrating int8 took {taken:.1f} s")
         return self._ranges
@@ -172,7 +173,7 @@ class Turns:
     def _extract(self, images: Path, settings: Settings) -> None:
         way = settings.engine, settings.precision
         if settings.precision == "int8":  # a file that has its ranges: nothing is calibrated
-            plan = make_plan(scan(images), self._file(way), settings, OPTIONS.device)
+            plan = make_plan(scan(open_source(images)), self._file(way), settings, OPTIONS.device)
             with open_target(with_ranges(plan, self._ranges), {}):
                 pass
         extract(images, self._file(way), **asdict(settings))
@@ -184,7 +185,14 @@ class Turns:
             return folder
         few = self._temporary / "few"
         if not few.exists():
-            copy_images([image for image in scan(folder).images if image.path in paths], few)
+            copy_images(
+                [
+                    image
+                    for image in scan(open_source(folder)).images
+                    if Path(str(image.location)) in paths
+                ],
+                few,
+            )
         return few
 
     @functools.cached_property

@@ -24,6 +24,7 @@ from PIL import Image, ImageEnhance, ImageOps
 from tlfeatures import Extractor
 from tlfeatures.dataset.duplicates import find_near_duplicates, pair_similarities
 from tlfeatures.features.images.identify import scan
+from tlfeatures.features.sources.open_source import open_source
 
 LIMITS = (0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7)
 Change = Callable[[Image.Image], Image.Image]
@@ -93,13 +94,13 @@ def main() -> None:
     arguments = parse(parser, count=2, size=32, weights="random")
     with tempfile.TemporaryDirectory() as temporary:
         folder = images_folder(arguments.folder, 40, Path(temporary))
-        compare(scan(folder).images, arguments)
+        compare(scan(open_source(folder)).images, arguments)
 
 
 def compare(images: list, arguments: argparse.Namespace) -> None:
     options = {"layers": arguments.layer, "size": arguments.size, "weights": arguments.weights}
     extractor = Extractor(arguments.backbone, **options)
-    own = extractor.transform([image.path for image in images])
+    own = extractor.transform([Path(str(image.location)) for image in images])
     chosen = np.linspace(0, len(images) - 1, arguments.count).astype(int)
     found = {}
     for way in WAYS:

@@ -18,7 +18,7 @@ from common import Way, pixels_of, smallest_cosine, spread
 from backbone_parts.network import OPTIONS, Network, rates, take_turns
 from tlfeatures.errors import TlfeaturesError
 from tlfeatures.features import measure_engines
-from tlfeatures.features.calibrate import sample_files
+from tlfeatures.features.calibrate import sample_images
 from tlfeatures.features.engines import speeds
 from tlfeatures.features.engines.choose import (
     ENGINES,
@@ -29,8 +29,8 @@ from tlfeatures.features.engines.choose import (
     possible_ways,
 )
 from tlfeatures.features.images.identify import scan
-from tlfeatures.features.images.read_ahead import ImageToRead
 from tlfeatures.features.measure_engines import choose_measured
+from tlfeatures.features.sources.open_source import open_source
 
 
 @dataclass(frozen=True)
@@ -79,11 +79,10 @@ class _Choice:
     images: int = 0
 
     def __call__(self, request: Request) -> Way:
-        files = list(sample_files(scan(self.folder)))
-        self.images = len(files)
-        images = (ImageToRead(location, location, sha256) for location, sha256 in files)
+        images = list(sample_images(scan(open_source(self.folder))))
+        self.images = len(images)
         started = time.perf_counter()
-        self.way = choose_measured(request, images, len(files), OPTIONS)
+        self.way = choose_measured(request, images, len(images), OPTIONS)
         self.seconds = time.perf_counter() - started
         return self.way
 

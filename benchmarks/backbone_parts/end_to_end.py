@@ -17,6 +17,7 @@ from backbone_parts.network import Network, Run, rates, take_turns
 from tlfeatures import extract
 from tlfeatures.features.engines.engine import BATCH_SIZE
 from tlfeatures.features.images.identify import scan
+from tlfeatures.features.sources.open_source import open_source
 
 LOOP, SINGLE = "usual Keras loop", "one image at a time"
 
@@ -45,7 +46,7 @@ def end_to_end(
     temporary : Path
         Folder for embeddings files.
     """
-    paths = [image.path for image in scan(folder).images]
+    paths = [Path(str(image.location)) for image in scan(open_source(folder)).images]
     in_plain = choose_anew(network, source, plain).way
     ways = list(dict.fromkeys([in_plain, choose_anew(network, source).way]))
     model = keras_vgg16(network.size, network.weights or "imagenet")
@@ -140,7 +141,7 @@ def whole_commands(
     temporary : Path
     """
     folder = copy_images(chosen_images(source, count), temporary / "whole")
-    images, found = len(scan(folder).images), []
+    images, found = len(scan(open_source(folder)).images), []
     # Speeds that an earlier run has kept would spare it the measuring. Weights that aren't in a
     # file are in the cache, too.
     in_cache = network.weights is None or network.weights == "imagenet"

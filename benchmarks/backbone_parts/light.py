@@ -31,6 +31,7 @@ from tlfeatures.features.images.identify import Manifest, scan
 from tlfeatures.features.images.opening import open_image
 from tlfeatures.features.images.read_ahead import ImageToRead, read_ahead
 from tlfeatures.features.images.reading import Content, open_content
+from tlfeatures.features.sources.open_source import open_source
 
 DECODE = "decode alone"
 
@@ -61,8 +62,8 @@ class LightOptions:
 
 def light(network: Network, options: LightOptions) -> dict[str, Any]:
     """Measure, print the tables, and give the facts."""
-    manifest = scan(options.folder)
-    paths = [image.path for image in manifest.images]
+    manifest = scan(open_source(options.folder))
+    paths = [Path(str(image.location)) for image in manifest.images]
     steps = print_steps(network, paths[:: max(1, len(paths) // options.steps)])
     runs: dict[str, Run] = {DECODE: partial(decode_all, network, manifest)}
     for way in all_ways(network.record):
@@ -86,7 +87,9 @@ def runs_of(
 ) -> dict[str, Run]:
     spec = network.spec(way)
     embedder = Embedder(spec, [network.embedding], OPTIONS)
-    pixels = pixels_of([image.path for image in manifest.images], network.height_width)
+    pixels = pixels_of(
+        [Path(str(image.location)) for image in manifest.images], network.height_width
+    )
     loaded = embedder.backbone
     name = " ".join(way)
     return {

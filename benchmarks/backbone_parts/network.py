@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 
 from tlfeatures.features.backbones.record import Backbone
 from tlfeatures.features.backbones.table import embedding_widths
-from tlfeatures.features.calibrate import calibrate, sample_files
+from tlfeatures.features.calibrate import calibrate, sample_images
 from tlfeatures.features.embed import ComputeOptions
 from tlfeatures.features.engines.engine import BATCH_SIZE, LoadedBackbone
 from tlfeatures.features.engines.load import find_weights, load_backbone
 from tlfeatures.features.engines.onnx_session import session
 from tlfeatures.features.images.identify import scan
 from tlfeatures.features.settings import Choose, Settings, choose_backbone, make_spec, record_of
+from tlfeatures.features.sources.open_source import open_source
 from tlfeatures.features.spec import Spec
 
 OPTIONS = ComputeOptions(device="cpu")
@@ -102,7 +103,9 @@ class Network:
         spec = self.spec(way)
         if spec.precision != "int8":
             return spec
-        return replace(spec, quantization=calibrate(spec, sample_files(scan(folder)), OPTIONS))
+        return replace(
+            spec, quantization=calibrate(spec, sample_images(scan(open_source(folder))), OPTIONS)
+        )
 
     def load(self, spec: Spec, threads: int | None = None) -> LoadedBackbone:
         """Load the backbone of a spec."""

@@ -38,8 +38,8 @@ from tlfeatures.features.file.create import Contents, create
 from tlfeatures.features.file.reader import read_header
 from tlfeatures.features.images.identify import UNKNOWN, Manifest
 from tlfeatures.features.plan import Plan
-from tlfeatures.features.sources.folders import ImageFile
 from tlfeatures.features.sources.locations import Folder
+from tlfeatures.features.sources.records import ImageRecord
 from tlfeatures.features.spec import Spec
 
 IMAGES = 24
@@ -540,7 +540,7 @@ def test_two_files_may_share_a_folder_for_shards(few, tmp_path, client, monkeypa
 def test_an_int8_run_that_was_cut_off_keeps_its_ranges(tmp_path):
     """Calibrated again, on other images or another machine, its shards would be of no use."""
     spec = Spec("vgg16", (64, 64), "int8", "random", "0" * 64, engine="openvino")
-    manifest = Manifest([ImageFile("a.png", "", "a.png")], [b"1" * 32], [UNKNOWN])
+    manifest = Manifest([ImageRecord("a.png", "", "a.png")], [b"1" * 32], [UNKNOWN])
     plan = Plan(tmp_path / "x.h5", manifest, spec, {"mean.avg": 3}, "float32", None, [], [], 1, 0)
     folder = Folder(str(tmp_path))
     assert ranges_of_shards(plan, folder) is None

@@ -21,6 +21,7 @@ from tlfeatures.features.file.reader import open_embeddings, read_header
 from tlfeatures.features.images.augment import Augmentation
 from tlfeatures.features.images.identify import scan
 from tlfeatures.features.images.reading import digest
+from tlfeatures.features.sources.open_source import open_source
 
 VARIANTS = "variants of grid8.avg"  # as `rows_of` names them
 
@@ -170,7 +171,7 @@ def test_no_variants_asked_for_is_as_without(photos, file):
 
 
 def test_the_file_has_room_for_all_variants_from_the_start(photos, file):
-    manifest = scan(photos)
+    manifest = scan(open_source(photos))
     spec = replace(SPEC, augmentation=Augmentation(50))
     create(file, Contents(manifest, spec, {"a.avg": 1000, "b.avg": 200}, "float16"))
     size = 24 * 51 * 1200 * 2
@@ -182,11 +183,11 @@ def test_the_file_has_room_for_all_variants_from_the_start(photos, file):
 def test_a_disk_without_room_for_the_variants_is_told_before_any_work(photos, file, monkeypatch):
     Usage = namedtuple("Usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10**9, 0, 200_000))
-    create(file, Contents(scan(photos), SPEC, {"a.avg": 1000}, "float32"))
+    create(file, Contents(scan(open_source(photos)), SPEC, {"a.avg": 1000}, "float32"))
     file.unlink()
     spec = replace(SPEC, augmentation=Augmentation(9))
     with pytest.raises(StoreError, match=r"about 1\.0 MB, 0\.2 MB are free"):
-        create(file, Contents(scan(photos), spec, {"a.avg": 1000}, "float32"))
+        create(file, Contents(scan(open_source(photos)), spec, {"a.avg": 1000}, "float32"))
     assert not file.exists()
 
 

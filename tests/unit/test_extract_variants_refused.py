@@ -17,6 +17,7 @@ from tlfeatures.features.file.create import Contents, create
 from tlfeatures.features.file.reader import read_header
 from tlfeatures.features.images.augment import Augmentation
 from tlfeatures.features.images.identify import scan
+from tlfeatures.features.sources.open_source import open_source
 
 
 @pytest.mark.parametrize(
@@ -95,7 +96,7 @@ def test_the_command_line_refuses_in_one_line(photos, file, options, message):
 
 def with_places(photos, file):
     spec = replace(SPEC, augmentation=Augmentation(2))
-    create(file, Contents(scan(photos), spec, {"grid8.avg": 3}, "float32"))
+    create(file, Contents(scan(open_source(photos)), spec, {"grid8.avg": 3}, "float32"))
 
 
 def virtual(file, group, name):

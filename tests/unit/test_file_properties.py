@@ -22,7 +22,7 @@ from tlfeatures.features.file.writer import Writer, checksums
 from tlfeatures.features.images.augment import Augmentation
 from tlfeatures.features.images.identify import Manifest
 from tlfeatures.features.images.reading import digest
-from tlfeatures.features.sources.folders import ImageFile
+from tlfeatures.features.sources.records import ImageRecord
 from tlfeatures.features.spec import Spec
 
 EMBEDDINGS = {"a.avg": 3, "b.flatten": 5}
@@ -41,7 +41,7 @@ examples = settings(max_examples=8, deadline=None)
 
 def as_manifest(rows) -> Manifest:
     rows = sorted(rows)
-    images = [ImageFile(name, ".", name) for name, _ in rows]
+    images = [ImageRecord(name, ".", name) for name, _ in rows]
     stamps = [(content, 10**18 + row) for row, (_, content) in enumerate(rows)]
     return Manifest(images, [digest(bytes([content])) for _, content in rows], stamps)
 

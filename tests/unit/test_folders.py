@@ -18,7 +18,7 @@ from tlfeatures import Model, extract, load_dataset, make_head, verify
 from tlfeatures.cli import main
 from tlfeatures.errors import ParameterError, SourceError, TlfeaturesError
 from tlfeatures.features.sources.endings import IMAGE_ENDINGS
-from tlfeatures.features.sources.folders import find_images, no_images_error
+from tlfeatures.features.sources.folders import FolderSource
 from tlfeatures.models.evaluate import evaluate
 
 PIXELS = {"backbone": "pixels", "size": 16}
@@ -46,7 +46,7 @@ def write(folder, name, data=b"x"):
 
 
 def ids(source):
-    return [image.id for image in find_images(source)]
+    return [image.id for image in FolderSource(source).images()]
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ def test_second_copies_and_previews_are_no_images(folder, name, caplog):
 def test_dicom_is_told_by_its_content(folder, name):
     write(folder, f"cat/{name}", bytes(128) + b"DICM" + bytes(8))
     (folder / "cat" / "1.png").unlink()
-    said = str(no_images_error(folder))
+    said = str(FolderSource(folder).no_images_error())
     assert said.endswith(
         "has 1 file and no image: 1 .dcm; DICOM can't be read: save as PNG or TIFF"
     )
@@ -191,7 +191,7 @@ def test_a_folder_without_images_says_what_it_has(names, said, tmp_path, photos,
     (tmp_path / "x").mkdir()
     for number, name in enumerate(names):
         write(tmp_path / "x", f"{number}/{name}")
-    assert said in str(no_images_error(tmp_path / "x"))
+    assert said in str(FolderSource(tmp_path / "x").no_images_error())
     extract(photos, tmp_path / "photos.h5", **PIXELS)
     model = Model.fit(make_head("centroid"), load_dataset(tmp_path / "photos.h5"))
     uses = [

@@ -14,7 +14,8 @@ from tlfeatures.errors import ImageError, ParameterError
 from tlfeatures.features.images.decoding import thumbnail
 from tlfeatures.features.images.identify import UNKNOWN, UNREADABLE, scan
 from tlfeatures.features.images.reading import Content, digest
-from tlfeatures.features.sources.folders import find_images
+from tlfeatures.features.sources.folders import FolderSource
+from tlfeatures.features.sources.open_source import open_source
 from tlfeatures.reports.page.thumbnails import thumbnails
 
 SIZE = (8, 8)
@@ -93,11 +94,11 @@ def test_what_has_no_thumbnail_is_named(content, reason):
         thumbnail(Content(content), 96)
 
 
-def test_find_images_lists_by_id_and_leaves_out_hidden(tmp_path):
+def test_a_folder_lists_by_id_and_leaves_out_hidden(tmp_path):
     for name in ("b/2.png", "b/1.JPG", "a/x y.png", "a/é.png", ".hidden/1.png", "a/.1.png"):
         write_image(tmp_path / name, 0)
     (tmp_path / "a" / "notes.txt").write_text("no image")
-    assert [image.id for image in find_images(tmp_path)] == [
+    assert [image.id for image in FolderSource(tmp_path).images()] == [
         "a/x y.png",
         "a/é.png",
         "b/1.JPG",
@@ -114,7 +115,7 @@ def test_a_stamp_is_of_a_file_that_can_not_change_without_its_showing(tmp_path, 
         write_image(tmp_path / "a" / f"{number}.png", 0)
         os.utime(tmp_path / "a" / f"{number}.png", ns=(changed, changed))
     (tmp_path / "a" / "5.png").symlink_to("nowhere")
-    manifest = scan(tmp_path)
+    manifest = scan(open_source(tmp_path))
     found = (tmp_path / "a" / "1.png").stat()
     assert manifest.stamps == [(found.st_size, found.st_mtime_ns), *[UNKNOWN] * 4]
     assert [each == UNREADABLE for each in manifest.digests] == [False] * 4 + [True]
@@ -122,10 +123,10 @@ def test_a_stamp_is_of_a_file_that_can_not_change_without_its_showing(tmp_path, 
 
 def test_a_missing_folder_is_wrong_usage(tmp_path):
     with pytest.raises(ParameterError, match="does not exist"):
-        find_images(tmp_path / "nowhere")
+        list(FolderSource(tmp_path / "nowhere").images())
     (tmp_path / "file").touch()
     with pytest.raises(ParameterError, match="is a file"):
-        find_images(tmp_path / "file")
+        list(FolderSource(tmp_path / "file").images())
 
 
 @pytest.mark.parametrize("on_disk", ["NFC", "NFD"])
@@ -137,5 +138,5 @@ def test_a_thumbnail_is_found_where_a_copy_writes_its_name_in_another_form(
     write_image(tmp_path / name, 1)
     id_ = unicodedata.normalize(wanted, name)
     data = (tmp_path / name).read_bytes()
-    assert set(thumbnails(tmp_path, [id_], {id_: digest(data)})) == {id_}
-    assert thumbnails(tmp_path, [id_], {id_: digest(b"other")}) == {}
+    assert set(thumbnails(FolderSource(tmp_path), [id_], {id_: digest(data)})) == {id_}
+    assert thumbnails(FolderSource(tmp_path), [id_], {id_: digest(b"other")}) == {}

@@ -10,7 +10,7 @@ from tests.fakes import rows_of, write_image
 from tlfeatures import extract
 from tlfeatures.errors import ImageError, ParameterError, SourceError, StoreError
 from tlfeatures.features.images.identify import UNREADABLE, identify
-from tlfeatures.features.sources.folders import list_images
+from tlfeatures.features.sources.folders import FolderSource
 from tlfeatures.features.sources.locations import (
     Folder,
     absolute_location,
@@ -18,6 +18,7 @@ from tlfeatures.features.sources.locations import (
     list_url,
     read_url,
 )
+from tlfeatures.features.sources.records import ImageRecord
 
 
 @pytest.fixture
@@ -148,7 +149,7 @@ def test_names_below_a_url_are_sorted_and_hidden_ones_left_out(memory):
     memory.pipe_file("/photos2/no.png", b"x")
     expected = ["a/10.png", "a/z ä.png", "b/2.png", "top.png"]
     assert list(list_url("memory://photos")) == expected
-    assert [image.id for image in list_images("memory://photos/")] == expected
+    assert [image.id for image in FolderSource("memory://photos/").images()] == expected
     for url in ("memory://nowhere", "memory://photos/top.png"):
         with pytest.raises(ParameterError, match="has no files, or is none"):
             list(list_url(url))
@@ -160,7 +161,7 @@ def test_an_image_at_a_url_is_read_or_has_a_reason(memory):
     with pytest.raises(ImageError) as refused:
         read_url("memory://photos/a/y.png")
     assert str(refused.value)
-    assert identify("memory://photos/a/y.png") == (UNREADABLE, (0, 0))
+    assert identify(ImageRecord("a/y.png", "memory://photos", "a/y.png")) == (UNREADABLE, (0, 0))
 
 
 def test_images_at_a_url_give_what_those_in_a_folder_give(memory, tmp_path):

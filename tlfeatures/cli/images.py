@@ -14,6 +14,7 @@ from tlfeatures.cli.image_options import (
     max_pixels_option,
     weights_option,
 )
+from tlfeatures.cli.label_options import columns_option, images_option
 from tlfeatures.cli.run_options import cluster_options, command, json_option, pop_cluster
 from tlfeatures.terminal.embeddings_text import (
     render_extraction,
@@ -27,7 +28,7 @@ from tlfeatures.terminal.streams import print_result
 
 
 @command()
-@click.argument("source", type=click.Path())
+@click.argument("source", nargs=-1, required=True, type=click.Path())
 @click.option(
     "-o",
     "--output",
@@ -37,6 +38,8 @@ from tlfeatures.terminal.streams import print_result
     metavar="FILE.h5",
     help="File for the embeddings (HDF5). It is created, or updated if it exists.",
 )
+@images_option
+@columns_option
 @backbone_options
 @click.option(
     "--prune",
@@ -65,8 +68,10 @@ from tlfeatures.terminal.streams import print_result
 )
 @json_option
 @click.pass_context
-def extract(ctx: click.Context, /, source: str, file: str, as_json: bool, **options: Any) -> None:
-    """Compute the embeddings of the images in a folder.
+def extract(
+    ctx: click.Context, /, source: tuple[str, ...], file: str, as_json: bool, **options: Any
+) -> None:
+    """Compute the embeddings of images.
 
     An embedding is a vector of numbers that a trained neural network (the backbone) computes from
     an image. The command stores the embeddings in FILE.h5. `tlfeatures fit` then fits a classifier
@@ -74,7 +79,9 @@ def extract(ctx: click.Context, /, source: str, file: str, as_json: bool, **opti
 
     SOURCE is a folder or a URL such as s3://bucket/photos. It has one subfolder per class,
     optionally under train/, val/ and test/. Images without class folders can be embedded, too; give
-    their labels to `fit` in a CSV file.
+    their labels to `fit` in a CSV file. SOURCE can also be a table with the paths of images and
+    their labels (CSV, JSON, Parquet) or an archive (zip, tar); `fit` then reads the labels from it.
+    Several sources are embedded together. docs/sources.md describes all kinds.
 
     Run the command again after you add, remove, move or rename images, or with another --layer. It
     computes only what is missing. Options you leave out keep the values stored in the file. Ctrl-C
@@ -94,10 +101,11 @@ def extract(ctx: click.Context, /, source: str, file: str, as_json: bool, **opti
 @click.argument("file", type=click.Path(), metavar="FILE.h5")
 @click.option(
     "--source",
+    multiple=True,
     type=click.Path(),
     metavar="DIR",
-    help="Folder of the images. All of them are compared with the file, and a sample is embedded "
-    "again.",
+    help="Folder or other source of the images. All of them are compared with the file, and a "
+    "sample is embedded again. Repeatable, for several sources.",
 )
 @click.option(
     "--sample",
@@ -117,7 +125,9 @@ def extract(ctx: click.Context, /, source: str, file: str, as_json: bool, **opti
 @device_option
 @json_option
 @click.pass_context
-def verify(ctx: click.Context, /, file: str, as_json: bool, **options: Any) -> None:
+def verify(
+    ctx: click.Context, /, file: str, source: tuple[str, ...], as_json: bool, **options: Any
+) -> None:
     """Check the rows of FILE.h5, its images and its backbone.
 
     A row holds the embedding (vector of numbers) of one image. The command reads every row and
@@ -130,7 +140,7 @@ def verify(ctx: click.Context, /, file: str, as_json: bool, **options: Any) -> N
     from tlfeatures.features.verify import verify
 
     with ProgressBar("checking", "rows/s") as bar:
-        result = verify(file, progress=bar.show, **options)
+        result = verify(file, source or None, progress=bar.show, **options)
     print_result(json.dumps(result.to_dict()) if as_json else render_verification(result))
     if not result.ok:
         ctx.exit(FAILED)

@@ -68,6 +68,22 @@ class _Similarity(click.ParamType):  # type: ignore[type-arg]
             self.fail(f"{value!r} is neither a number, auto nor off", param, ctx)
 
 
+columns_option = click.option(
+    "--label-columns",
+    type=_Columns(),
+    metavar="ROLE=NAME,...",
+    help="Names of the columns in the table, if they are not id, label, group and split, for "
+    "example id=filename,label=species,group=site.",
+)
+
+images_option = click.option(
+    "--images",
+    type=click.Path(),
+    metavar="DIR|URL",
+    help="If SOURCE is a table: folder that the paths in it are relative to.  [default: the "
+    "folder of the table]",
+)
+
 # Options of labels, groups and near-duplicates.
 dataset_options = combine(
     click.option(
@@ -86,13 +102,7 @@ dataset_options = combine(
         "inside it, -1 the folder that holds the image.  [default: 1, or 2 below train, val and "
         "test]",
     ),
-    click.option(
-        "--label-columns",
-        type=_Columns(),
-        metavar="ROLE=NAME,...",
-        help="Names of the columns in the CSV files, if they are not id, label, group and "
-        "split, for example id=filename,label=species,group=site.",
-    ),
+    columns_option,
     click.option(
         "--groups",
         metavar="CSV|REGEX",

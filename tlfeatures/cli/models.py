@@ -13,7 +13,7 @@ from tlfeatures.cli.image_options import (
     max_pixels_option,
     weights_option,
 )
-from tlfeatures.cli.label_options import dataset_options
+from tlfeatures.cli.label_options import dataset_options, images_option
 from tlfeatures.cli.run_options import command, json_option, seed_option
 from tlfeatures.errors import ParameterError
 from tlfeatures.terminal.exits import SOME_UNREADABLE, exit_for_failures
@@ -82,6 +82,7 @@ def predict(
 @command()
 @click.argument("model", type=click.Path())
 @click.argument("source", type=click.Path(), metavar="SOURCE|FILE.h5")
+@images_option
 @dataset_options
 @weights_option
 @batch_size_option

@@ -25,6 +25,7 @@ from tlfeatures.dataset.labels import (
 from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import DatasetError
 from tlfeatures.features.sources.folder_labels import LabelRow
+from tlfeatures.features.sources.protocol import Source
 from tlfeatures.features.spec import Spec
 from tlfeatures.names import counted, some_of
 
@@ -206,6 +207,14 @@ def label_images(
     )
     warn_of_names(labelled.y.tolist(), None if grouped is None else grouped.tolist())
     return labelled
+
+
+def labels_or_stated(labels: Labels, label_level: int | None, source: Source | None) -> Labels:
+    """Return the labels that the user gives, else those that the source of the images states."""
+    if labels is not None or label_level is not None or source is None:
+        return labels
+    stated = source.labels()
+    return None if stated is None else stated
 
 
 def _by_id(

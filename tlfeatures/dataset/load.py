@@ -28,6 +28,7 @@ from tlfeatures.errors import DatasetError, ParameterError
 from tlfeatures.features.combined import PLUS, join, parts_of
 from tlfeatures.features.file.format import Header
 from tlfeatures.features.file.reader import Reader, open_embeddings, read_header
+from tlfeatures.features.sources.open_source import stated_labels
 from tlfeatures.names import some_of
 
 logger = logging.getLogger(__name__)
@@ -271,6 +272,8 @@ def _load_file(
     _warn_about_missing(header, len(done))
     if not done:
         raise DatasetError(f"no image of {header.path} is embedded; run `tlfeatures extract` again")
+    if labels is None and label_level is None:
+        labels = stated_labels(header.provenance)
     labelled = label_images(
         [header.ids[row] for row in done],
         str(file),

@@ -34,8 +34,8 @@ _BATCH = 8
 _SEED = 0
 
 
-def sample_files(manifest: Manifest) -> Iterator[tuple[str, bytes]]:
-    """Yield the location and the sha256 of images in random order: the first ones are the sample.
+def sample_images(manifest: Manifest) -> Iterator[ImageToRead[str]]:
+    """Yield images in random order: the first ones are the sample. Their keys are their ids.
 
     The order depends on the bytes of the images, not on their names.
     """
@@ -43,7 +43,8 @@ def sample_files(manifest: Manifest) -> Iterator[tuple[str, bytes]]:
     image_of.pop(UNREADABLE, None)
     digests = sorted(image_of)
     for position in sample_order(len(digests)):
-        yield image_of[digests[position]].location, digests[position]
+        image, digest = image_of[digests[position]], digests[position]
+        yield ImageToRead.of(image.id, image, digest)
 
 
 def sample_order(count: int) -> list[int]:
@@ -53,7 +54,7 @@ def sample_order(count: int) -> list[int]:
 
 
 def calibrate(
-    spec: Spec, files: Iterable[tuple[str, bytes]], options: ComputeOptions
+    spec: Spec, images: Iterable[ImageToRead[str]], options: ComputeOptions
 ) -> Quantization:
     """Measure the ranges of a backbone's layers in float32, on image files.
 
@@ -61,8 +62,8 @@ def calibrate(
     ----------
     spec : Spec
         Spec of the int8 backbone.
-    files : iterable of (location, sha256)
-        See `sample_files`. Files are read until `SAMPLE` of them could be read.
+    images : iterable of ImageToRead
+        See `sample_images`. They are read until `SAMPLE` of them could be read.
     options : ComputeOptions
 
     Returns
@@ -77,16 +78,14 @@ def calibrate(
         If the backbone can't be computed in int8, or its weights can't be had.
     """
     logger.info("calibrating int8 on up to %d of the images", SAMPLE)
-    run = calibration_run(
-        spec, (ImageToRead(location, location, sha256) for location, sha256 in files), options
-    )
+    run = calibration_run(spec, images, options)
     try:
         quantization = measure_ranges(spec.find_backbone(), run)
     except SourceError as error:
         if not run.failures:
             raise
-        location, reason = run.failures[0]
-        raise SourceError(f"{error}; {location} can't be read: {reason}") from error
+        id_, reason = run.failures[0]
+        raise SourceError(f"{error}; {id_} can't be read: {reason}") from error
     if run.failures and quantization.images < SAMPLE:
         logger.warning(
             "int8 is calibrated on %s; %s of the sample can't be read",

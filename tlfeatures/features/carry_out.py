@@ -9,7 +9,7 @@ from operator import attrgetter
 from typing import Any
 
 from tlfeatures.errors import StoppedError
-from tlfeatures.features.calibrate import calibrate, sample_files
+from tlfeatures.features.calibrate import calibrate, sample_images
 from tlfeatures.features.embed import Batch, ComputeOptions, Embedder, EmbeddingRun, Progress
 from tlfeatures.features.engines.keras_start import keras_backend
 from tlfeatures.features.file.writer import Writer
@@ -60,10 +60,10 @@ def carry_out(
         The message says how many images are done.
     """
     if lacks_ranges(plan):
-        plan = with_ranges(plan, calibrate(plan.spec, sample_files(plan.manifest), options))
+        plan = with_ranges(plan, calibrate(plan.spec, sample_images(plan.manifest), options))
     run = EmbeddingRun(
         Embedder(plan.spec, list(plan.embeddings), options),
-        (ImageToRead(task, task.image.location, task.digest) for task in plan.tasks),
+        (ImageToRead.of(task, task.image, task.digest) for task in plan.tasks),
         plan.extent,
         place=attrgetter("place"),
         variants_only=attrgetter("variants_only"),

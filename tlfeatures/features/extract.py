@@ -1,4 +1,4 @@
-"""The command `extract`: a folder of images in, an embeddings file out.
+"""The command `extract`: images in, an embeddings file out.
 
 Embeddings that are in the file already are not computed again. If all are, no backbone is loaded.
 """
@@ -16,7 +16,7 @@ from typing import Any
 
 from tlfeatures.errors import ParameterError
 from tlfeatures.features.backbones.weights import checked_source
-from tlfeatures.features.calibrate import sample_files
+from tlfeatures.features.calibrate import sample_images
 from tlfeatures.features.carry_out import carry_out
 from tlfeatures.features.cluster.calls import choose_engine_on, identify_on
 from tlfeatures.features.cluster.carry_out import carry_out_on
@@ -30,16 +30,19 @@ from tlfeatures.features.file.shard_folder import remove_orphans
 from tlfeatures.features.images.decoding import MAX_PIXELS
 from tlfeatures.features.images.few_levels import warn_of_few_levels
 from tlfeatures.features.images.identify import Manifest, scan
-from tlfeatures.features.images.read_ahead import ImageToRead
 from tlfeatures.features.measure_engines import choose_measured
 from tlfeatures.features.plan import Plan, make_plan
 from tlfeatures.features.run import Outcome, provenance_of
 from tlfeatures.features.settings import Settings
 from tlfeatures.features.sources.folder_hints import folder_hint
-from tlfeatures.features.sources.folder_labels import count_labels
-from tlfeatures.features.sources.folders import no_images_error
+from tlfeatures.features.sources.folder_labels import LabelRow, count_labels, count_rows
+from tlfeatures.features.sources.folders import EXPECTED
+from tlfeatures.features.sources.locations import absolute_location
+from tlfeatures.features.sources.open_source import Location, Locations, open_source, source_facts
+from tlfeatures.features.sources.protocol import Columns
 from tlfeatures.features.sources.spelling import describe_similar_names
 from tlfeatures.files import check_ending, file_target
+from tlfeatures.names import as_list
 
 logger = logging.getLogger(__name__)
 
@@ -79,8 +82,9 @@ class Extraction:
     shards : str or None
         Name of the folder next to the file that has its rows; None if they are in the file itself.
     classes, splits : dict of name to number of images
-        Number of images of each class and of each split, as the folders name them; images whose
-        path names none are not counted (see `tlfeatures.features.sources.folder_labels`).
+        Number of images of each class and of each split, as the source states them, else as the
+        folders name them (see `tlfeatures.features.sources.folder_labels`). Images without one are
+        not counted.
     """
 
     file: str
@@ -108,9 +112,11 @@ class Extraction:
 
 
 def extract(
-    source: str | os.PathLike[str],
+    source: Locations,
     file: str | os.PathLike[str],
     *,
+    images: Location | None = None,
+    label_columns: Columns | None = None,
     backbone: str | None = None,
     layers: str | Sequence[str] = (),
     pools: str | Sequence[str] = (),
@@ -135,17 +141,22 @@ def extract(
     progress: Progress | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> Extraction:
-    """Embed a folder of images into a file, and compute only what the file lacks.
+    """Embed the images of a source into a file, and compute only what the file lacks.
 
     Options that are left out keep the values stored in the file. For a new file they have the
     defaults below.
 
     Parameters
     ----------
-    source : path or URL
-        A folder with one subfolder for each class, optionally inside train, val and test.
+    source : path or URL, or sequence of them
+        A folder with one subfolder for each class, optionally inside train, val and test; see
+        docs/sources.md for tables, archives and others.
     file : path
         The HDF5 file. It is created, or updated if it exists.
+    images : path or URL, optional
+        Folder that the paths in a table are relative to. The table's own folder if not given.
+    label_columns : mapping of role to column, optional
+        Names of the columns of a table, if they aren't the usual ones.
     backbone : str, default `DEFAULT_BACKBONE`
         Name of the frozen network, one of `tlfeatures.features.backbones.table.BACKBONES`, or the
         path of a network of your own: `DECLARATION.json`, or `FILE.onnx` if its declaration is
@@ -253,45 +264,63 @@ def extract(
     target = file_target(file, "images.h5", Path(file).name)
     if cluster is None and shards is not None:
         raise ParameterError("shards are written by a cluster: give --cluster, too")
+    shared = (lambda location: location) if cluster is None else absolute_location
+    opened = open_source(
+        [shared(location) for location in as_list(source)],
+        images=None if images is None else shared(images),
+        columns=label_columns,
+    )
     if weights is not None:
         checked_source(weights)  # before a cluster is started and images are hashed
     with exclusive(target), connect_if(cluster, tls) as workers:
         identities = read_header(target).identified() if trust_mtime and target.exists() else {}
         if workers is None:
-            manifest = scan(source, identities)
+            manifest = scan(opened, identities)
             choose = partial(_choose, manifest=manifest, variants=augment or 0, options=options)
         else:
-            manifest = identify_on(workers, source, identities, stop)
+            manifest = identify_on(workers, opened, identities, stop)
             choose = partial(choose_engine_on, workers)
         del identities  # it is as large as the manifest
         if not manifest.images:
-            raise no_images_error(source)
+            raise opened.no_images_error(EXPECTED)
         plan = make_plan(manifest, target, settings, device, prune, choose)
-        provenance = provenance_of(plan, source, command)
+        labels = opened.labels()
+        facts = source_facts(source, images, label_columns, labels is not None)
+        provenance = provenance_of(plan, facts, command)
         if workers or (plan.current and plan.current.shards):  # a sharded file stays one
             callers = workers or ThisProcess()
             outcome = carry_out_on(callers, plan, provenance, options, progress, stop, shards)
         else:
             outcome = carry_out(plan, provenance, options, progress, stop)
             remove_orphans(target)  # shards that a killed merge has left
-    return _summary(str(file), manifest, plan, outcome, time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    return _summary(str(file), manifest, labels, plan, outcome, seconds)
 
 
 def _choose(
     request: Request, *, manifest: Manifest, variants: int, options: ComputeOptions
 ) -> tuple[str, str]:
     """Choose engine and precision for a new file of all images of a folder."""
-    files = list(sample_files(manifest))
-    images = (ImageToRead(location, location, sha256) for location, sha256 in files)
-    return choose_measured(request, images, len(files) * (1 + variants), options)
+    images = list(sample_images(manifest))
+    return choose_measured(request, images, len(images) * (1 + variants), options)
 
 
 def _summary(
-    file: str, manifest: Manifest, plan: Plan, outcome: Outcome, seconds: float
+    file: str,
+    manifest: Manifest,
+    labels: Mapping[str, LabelRow] | None,
+    plan: Plan,
+    outcome: Outcome,
+    seconds: float,
 ) -> Extraction:
     """Create the result, and warn of images and folders that may be a mistake."""
-    classes, splits = count_labels(manifest.ids)
-    for warning in (folder_hint(manifest.ids), *describe_similar_names("classes", classes)):
+    if labels is None:
+        classes, splits = count_labels(manifest.ids)
+        hint = folder_hint(manifest.ids)
+    else:
+        classes, splits = count_rows((labels[id_], 1) for id_ in manifest.ids if id_ in labels)
+        hint = None
+    for warning in (hint, *describe_similar_names("classes", classes)):
         if warning:
             logger.warning("%s", warning)
     few_levels = sorted(outcome.few_levels.items())

@@ -16,7 +16,7 @@ from tlfeatures.features.file.reader import read_header
 from tlfeatures.features.file.shard_folder import remove_orphans, remove_own_shards
 from tlfeatures.features.file.writer import Writer
 from tlfeatures.features.images.identify import Manifest
-from tlfeatures.features.sources.folders import ImageFile
+from tlfeatures.features.sources.records import ImageRecord
 from tlfeatures.files import check_ending, replacing, resolved
 
 
@@ -135,7 +135,7 @@ def _copy(
 ) -> None:
     """Create a file with all rows of a sharded one, under a temporary name."""
     manifest = Manifest(
-        [ImageFile(id_, "", id_) for id_ in header.ids], header.digests, header.stamps
+        [ImageRecord(id_, "", id_) for id_ in header.ids], header.digests, header.stamps
     )
     contents = Contents(manifest, header.spec, header.embeddings, header.dtype, header.provenance)
     create(fresh, contents, named=target)

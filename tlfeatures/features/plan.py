@@ -20,7 +20,7 @@ from tlfeatures.features.images.augment import Augmentation
 from tlfeatures.features.images.identify import UNREADABLE, Manifest
 from tlfeatures.features.images.value_range import format_value_range
 from tlfeatures.features.settings import Choose, Settings, complete_settings
-from tlfeatures.features.sources.folders import ImageFile
+from tlfeatures.features.sources.records import ImageRecord
 from tlfeatures.features.spec import Spec
 from tlfeatures.names import counted, unknown_name
 
@@ -33,7 +33,7 @@ class Task:
 
     Attributes
     ----------
-    image : ImageFile
+    image : ImageRecord
     digest : bytes
         sha256 of its bytes.
     variants_only : bool
@@ -46,7 +46,7 @@ class Task:
         Rows of the file whose images have these bytes.
     """
 
-    image: ImageFile
+    image: ImageRecord
     digest: bytes
     variants_only: bool = False
     place: int = 0

@@ -75,8 +75,8 @@ def recompute(
     """
     header = reader.header
     result = Comparison(len(header.ids))
-    locations = {image.id: image.location for image in manifest.images}
-    images = [ImageToRead(row, locations[header.ids[row]], header.digests[row]) for row in rows]
+    record_of = {image.id: image for image in manifest.images}
+    images = [ImageToRead.of(row, record_of[header.ids[row]], header.digests[row]) for row in rows]
     embedder = Embedder(header.spec, list(header.embeddings), options)
     run = EmbeddingRun(embedder, images, len(rows))
     for batch in run.batches():

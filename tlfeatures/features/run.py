@@ -17,7 +17,6 @@ from tlfeatures.features.file.writer import Writer
 from tlfeatures.features.images.few_levels import FewLevels
 from tlfeatures.features.images.identify import UNREADABLE
 from tlfeatures.features.plan import Plan, Task
-from tlfeatures.features.sources.locations import absolute_location
 from tlfeatures.files import replacing
 from tlfeatures.names import some_of
 
@@ -62,14 +61,12 @@ def describe_progress(plan: Plan, writer: Writer) -> str:
     return f"Stopped after {count}, which are safe in {writer.path.name}{unchanged}"
 
 
-def provenance_of(
-    plan: Plan, source: str | os.PathLike[str], command: str | None
-) -> dict[str, Any]:
-    """Return the location of the images, and the last commands that wrote the file."""
+def provenance_of(plan: Plan, source: dict[str, Any], command: str | None) -> dict[str, Any]:
+    """Return the facts about the source, and the last commands that wrote the file."""
     commands = plan.current.provenance.get("commands", []) if plan.current else []
     if command is not None and command not in commands:
         commands = [*commands, command][-_COMMANDS:]
-    return {"source": absolute_location(source), "commands": commands}
+    return {**source, "commands": commands}
 
 
 def lacks_ranges(plan: Plan) -> bool:

@@ -29,9 +29,9 @@ from tlfeatures.features.images.identify import scan
 from tlfeatures.features.plan import MOST_REMOVED, count_removed
 from tlfeatures.features.recompute import Comparison, recompute
 from tlfeatures.features.row_checks import Mask, check_rows, compare_with_folder
-from tlfeatures.features.sources.folders import no_images_error
+from tlfeatures.features.sources.open_source import Locations, open_as_stored
 from tlfeatures.files import resolved
-from tlfeatures.names import unknown_name
+from tlfeatures.names import as_list, unknown_name
 
 MIN_COSINE = 0.999  # bfloat16 against float32: 0.9999; other weights or images are far below
 
@@ -130,7 +130,7 @@ class Verification:
 
 def verify(
     file: str | os.PathLike[str],
-    source: str | os.PathLike[str] | None = None,
+    source: Locations | None = None,
     *,
     sample: int = 16,
     mend: bool = False,
@@ -146,8 +146,8 @@ def verify(
     ----------
     file : path
         The embeddings file.
-    source : path or URL, optional
-        The folder of its images. They are hashed, and a sample is embedded again.
+    source : path or URL, or sequence of them, optional
+        The source of its images, usually a folder. They are hashed, and a sample is embedded again.
     sample : int
         Number of images to embed again, by the file's own spec.
     mend : bool
@@ -200,7 +200,7 @@ def verify(
             _unmark(path, check.header, damaged)
     header, comparison = check.header, check.comparison
     done, waiting = int(header.done.sum()), int(check.masks["waiting"].sum())
-    folder = _folder(header, source)
+    folder = _source_in_command(header, source)
     return Verification(
         file=str(file),
         images=len(header.ids),
@@ -208,7 +208,7 @@ def verify(
         failed=len(header.ids) - done - waiting,
         waiting=waiting,
         tables=header.tables,
-        source=None if source is None else str(source),
+        source=None if source is None else ", ".join(map(str, as_list(source))),
         sampled=comparison.count,
         smallest_cosine=comparison.smallest_cosine,
         largest_difference=comparison.largest_difference,
@@ -223,7 +223,7 @@ def verify(
 
 
 def _check_settings(
-    source: str | os.PathLike[str] | None,
+    source: Locations | None,
     sample: int,
     random_state: int,
     device: str,
@@ -275,16 +275,17 @@ class _Check:
 
 def _check(
     reader: Reader,
-    source: str | os.PathLike[str] | None,
+    source: Locations | None,
     sample: int,
     random_state: int,
     options: ComputeOptions,
     progress: Progress | None,
 ) -> _Check:
     header = reader.header
-    manifest = None if source is None else scan(source)
-    if source is not None and manifest is not None and not manifest.images:
-        raise no_images_error(source, "expected the folder of the images in the file")
+    opened = None if source is None else open_as_stored(source, header.provenance)
+    manifest = None if opened is None else scan(opened)
+    if opened is not None and manifest is not None and not manifest.images:
+        raise opened.no_images_error("expected the folder of the images in the file")
     count = 0 if manifest is None else min(sample, int(header.done.sum()))
     advance = _count_steps(progress, len(header.tables) * len(header.ids) + count)
     check = _Check(header, check_rows(reader, advance), Comparison(len(header.ids)))
@@ -336,18 +337,20 @@ def _unmark(path: Path, header: Header, damaged: list[int]) -> None:
                 writer.unmark([row for row, digest in rows if digest in digests])
 
 
-def _folder(header: Header, source: str | os.PathLike[str] | None) -> str:
-    """Name the folder in a command: the one given, else the one in the file, else a placeholder."""
-    if source is not None:
-        return str(source)
-    stored = header.provenance.get("source")
-    usable = isinstance(stored, str) and stored and stored.isprintable()
-    return str(stored) if usable else "SOURCE"
+def _source_in_command(header: Header, source: Locations | None) -> str:
+    """Write the source as in a command: the one given, else that of the file, else SOURCE."""
+    given = as_list(header.provenance.get("source") if source is None else source)
+    usable = bool(given) and all(str(location).isprintable() for location in given)
+    if not usable:
+        return "SOURCE"
+    options = header.provenance.get("images")
+    images = f" --images {shlex.quote(options)}" if options and options.isprintable() else ""
+    return shlex.join(map(str, given)) + images
 
 
 def _remedy(kind: str, check: _Check, file: str, folder: str, mended: bool) -> str:
     """Give the commands that solve a kind of problem."""
-    file, folder = shlex.quote(file), shlex.quote(folder)
+    file = shlex.quote(file)
     count = len(check.header.ids)
     update = f"tlfeatures extract {folder} -o {file}"
     if check.removed > MOST_REMOVED * count and kind in ("gone", "new"):

@@ -8,13 +8,12 @@ from typing import Any
 
 from tlfeatures.errors import FormatError, ParameterError
 from tlfeatures.features.file.lock import partial_path
-from tlfeatures.features.file.reader import read_header
+from tlfeatures.features.file.reader import is_embeddings_file, read_header
 from tlfeatures.features.file.sharded import Shards
 from tlfeatures.features.sources.folder_labels import count_labels
 from tlfeatures.models.model_file import read_model_info
 
 _PROVENANCE = ("versions", "source", "commands")
-_HDF5 = b"\x89HDF\r\n\x1a\n"
 _ZIP = b"PK"
 
 
@@ -40,11 +39,11 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise ParameterError(f"{path} is not a file; expected an embeddings file or a model file")
-    with path.open("rb") as file:
-        start = file.read(8)
-    if start == _HDF5:
+    if is_embeddings_file(path):
         return _describe_embeddings(path)
-    if start.startswith(_ZIP):
+    with path.open("rb") as file:
+        is_zip = file.read(2) == _ZIP
+    if is_zip:
         return {"file": str(path), **read_model_info(path)}
     raise FormatError(
         f"{path} is neither an embeddings file (of `tlfeatures extract`) nor a model file (of "

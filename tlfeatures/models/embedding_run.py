@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Generic
 
 import numpy as np
@@ -61,7 +60,7 @@ class ModelEmbedder:
 
 
 class ModelRun(Generic[Key]):
-    """One pass over image files that are embedded for a model.
+    """One pass over images that are embedded for a model.
 
     With several backbones, some images at a time are read, and then embedded by one backbone after
     the other. Backbones that take the same pixels share them.
@@ -69,8 +68,7 @@ class ModelRun(Generic[Key]):
     Parameters
     ----------
     embedder : ModelEmbedder
-    files : sequence of (Key, path)
-        Keys and paths of the images.
+    images : sequence of ImageToRead
     progress : callable (images done), optional
         See `EmbeddingRun`.
 
@@ -83,12 +81,12 @@ class ModelRun(Generic[Key]):
     def __init__(
         self,
         embedder: ModelEmbedder,
-        files: Sequence[tuple[Key, str | Path]],
+        images: Sequence[ImageToRead[Key]],
         progress: Callable[[int], None] = lambda _: None,
     ) -> None:
         self.failures: list[tuple[Key, ImageError]] = []
         self.few_levels: list[tuple[Key, FewLevels]] = []
-        self._embedder, self._files, self._progress = embedder, files, progress
+        self._embedder, self._images, self._progress = embedder, images, progress
 
     def batches(self) -> Iterator[tuple[list[Key], Rows]]:
         """Yield the keys of images and their rows of the model's embedding, in their order."""
@@ -96,48 +94,47 @@ class ModelRun(Generic[Key]):
             yield from self._of_one_backbone()
             return
         together = min(_TOGETHER, *(each.decoding.ahead for each in self._embedder.embedders))
-        for start in range(0, len(self._files), together):
-            keys, rows = self._of_all_backbones(start, self._files[start : start + together])
+        for start in range(0, len(self._images), together):
+            keys, rows = self._of_all_backbones(start, self._images[start : start + together])
             if keys:
                 yield keys, rows
 
     def _of_one_backbone(self) -> Iterator[tuple[list[Key], Rows]]:
         ((embedder, embedding),) = self._pairs()
-        images = (ImageToRead(key, path) for key, path in self._files)
-        run = EmbeddingRun(embedder, images, len(self._files), progress=self._progress)
+        run = EmbeddingRun(embedder, self._images, len(self._images), progress=self._progress)
         self.failures, self.few_levels = run.failures, run.few_levels
         for batch in run.batches():
             yield batch.keys, join(batch.images, embedding)
 
     def _of_all_backbones(
-        self, start: int, files: Sequence[tuple[Key, str | Path]]
+        self, start: int, images: Sequence[ImageToRead[Key]]
     ) -> tuple[list[Key], Rows]:
-        """Embed some files by each backbone; a file that one of them can't read is a failure."""
-        pixels = self._read(files)
-        keys = [key for key, _ in files if all(key in read for read in pixels.values())]
+        """Embed some images by each backbone; one that a backbone can't read is a failure."""
+        pixels = self._read(images)
+        all_keys = [image.key for image in images]
+        keys = [key for key in all_keys if all(key in read for read in pixels.values())]
         if not keys:
             return [], np.empty((0, 0), np.float32)
-        unread, passes = len(files) - len(keys), len(self._embedder.embedders)
+        unread, passes = len(images) - len(keys), len(self._embedder.embedders)
         rows = []
         for number, (embedder, embedding) in enumerate(self._pairs()):
 
-            def show(done: int, before: int = number * len(files)) -> None:
+            def show(done: int, before: int = number * len(images)) -> None:
                 self._progress(start + (before + unread + done) // passes)
 
             read = pixels[embedder.decoding]
-            images = (ImageToRead(key, read[key]) for key in keys)
-            run = EmbeddingRun(embedder, images, len(files), progress=show)
+            decoded = (ImageToRead(key, read[key]) for key in keys)
+            run = EmbeddingRun(embedder, decoded, len(images), progress=show)
             rows.append(np.concatenate([join(batch.images, embedding) for batch in run.batches()]))
         return keys, join_backbones(rows, self._embedder.embeddings)
 
-    def _read(self, files: Sequence[tuple[Key, str | Path]]) -> dict[Decoding, dict[Key, Pixels]]:
-        """Read some files once for each way of decoding, and note the failures."""
+    def _read(self, images: Sequence[ImageToRead[Key]]) -> dict[Decoding, dict[Key, Pixels]]:
+        """Read some images once for each way of decoding, and note the failures."""
         pixels: dict[Decoding, dict[Key, Pixels]] = {}
         failed: dict[Key, ImageError] = {}
         few_levels: dict[Key, FewLevels] = {}
         for decoding in dict.fromkeys(each.decoding for each in self._embedder.embedders):
             read = pixels[decoding] = {}
-            images = (ImageToRead(key, path) for key, path in files)
             for key, decoded in read_ahead(images, decoding):
                 if isinstance(decoded, ImageError):
                     failed.setdefault(key, decoded)
@@ -145,8 +142,9 @@ class ModelRun(Generic[Key]):
                 read[key] = decoded.pixels
                 if decoded.few_levels is not None:
                     few_levels.setdefault(key, decoded.few_levels)
-        self.failures += [(key, failed[key]) for key, _ in files if key in failed]
-        self.few_levels += [(key, few_levels[key]) for key, _ in files if key in few_levels]
+        keys = [image.key for image in images]
+        self.failures += [(key, failed[key]) for key in keys if key in failed]
+        self.few_levels += [(key, few_levels[key]) for key in keys if key in few_levels]
         return pixels
 
     def _pairs(self) -> Iterator[tuple[Embedder, str]]:

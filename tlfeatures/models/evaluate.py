@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,10 +13,11 @@ from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.duplicates import Similarity
 from tlfeatures.dataset.labels import Groups, Labels
 from tlfeatures.dataset.load import check_similarity
-from tlfeatures.errors import ModelError, ParameterError
+from tlfeatures.errors import ModelError
 from tlfeatures.features.embed import ComputeOptions, Progress
+from tlfeatures.features.file.reader import is_embeddings_file
 from tlfeatures.features.images.decoding import MAX_PIXELS
-from tlfeatures.features.sources.locations import is_url
+from tlfeatures.features.sources.open_source import Location, open_source
 from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer, Predictions
 from tlfeatures.metrics.score_records import score_record
 from tlfeatures.model_selection.evaluation import Evaluation
@@ -26,7 +26,7 @@ from tlfeatures.models.unseen_images import (
     ImageEmbedder,
     LabelOptions,
     embeddings_of_file,
-    embeddings_of_folder,
+    embeddings_of_source,
 )
 
 
@@ -80,6 +80,7 @@ def evaluate(
     model: FittedHead | str | os.PathLike[str],
     source: str | os.PathLike[str],
     *,
+    images: Location | None = None,
     labels: Labels = None,
     groups: Groups = None,
     label_level: int | None = None,
@@ -99,7 +100,10 @@ def evaluate(
     model : Model or path
         A model, or a model file.
     source : path or URL
-        A folder with one subfolder for each class, or an embeddings file with the model's spec.
+        A folder with one subfolder for each class or another source of labelled images (see
+        docs/sources.md), or an embeddings file with the model's spec.
+    images : path or URL, optional
+        Folder that the paths in a table are relative to. The table's own folder if not given.
     labels, groups, label_level, label_columns, near_duplicates
         See `load_dataset`. For the intervals, images that belong together are drawn together.
     weights, device, batch_size, max_pixels
@@ -132,19 +136,16 @@ def evaluate(
         )
     check_similarity(near_duplicates)
     options = LabelOptions(labels, groups, label_level, label_columns, near_duplicates)
-    folder = is_url(source) or Path(source).is_dir()
-    if not folder and not Path(source).exists():
-        raise ParameterError(
-            f"{source} does not exist; expected a folder with one subfolder per class, or a file "
-            "that `tlfeatures extract` made"
-        )
-    if folder:
-        compute = ComputeOptions(device, batch_size, max_pixels, weights)
-        embed = ImageEmbedder(loaded, compute, progress or _no_progress)
-        data, seen, failed = embeddings_of_folder(loaded, source, options, embed)
-    else:
+    if is_embeddings_file(source):
         data, seen = embeddings_of_file(loaded, source, options)
         failed = [{"id": image.id, "reason": image.reason} for image in data.unreadable]
+    else:
+        compute = ComputeOptions(device, batch_size, max_pixels, weights)
+        embed = ImageEmbedder(loaded, compute, progress or _no_progress)
+        columns = label_columns if labels is None and groups is None else None
+        opened = open_source(source, images=images, columns=columns, expected=_EXPECTED)
+        options = replace(options, label_columns=None if columns else label_columns)
+        data, seen, failed = embeddings_of_source(loaded, opened, options, embed)
     return _evaluation_of(
         loaded,
         data,
@@ -154,6 +155,11 @@ def evaluate(
         seen=seen,
         failed=failed,
     )
+
+
+_EXPECTED = (
+    "expected a folder with one subfolder per class, or a file that `tlfeatures extract` made"
+)
 
 
 def _no_progress(done: int, total: int) -> None:

@@ -14,9 +14,10 @@ from tlfeatures.features.batches import check_batch_size
 from tlfeatures.features.combined import BackbonePart
 from tlfeatures.features.embed import ComputeOptions, Progress
 from tlfeatures.features.images.decoding import MAX_PIXELS
+from tlfeatures.features.images.inputs import Images, to_read
 from tlfeatures.models.fitted_head import FittedHead
 from tlfeatures.models.incoming import in_batches
-from tlfeatures.models.input_images import as_location, list_images
+from tlfeatures.models.input_images import input_lists
 from tlfeatures.models.labelling import Labeller
 from tlfeatures.models.predictions import Prediction, Predictions, join_predictions
 
@@ -111,7 +112,7 @@ class Model(FittedHead):
 
     def predict(
         self,
-        inputs: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+        inputs: Images,
         *,
         batch_size: int | str = "auto",
         weights: str | None = None,
@@ -120,12 +121,14 @@ class Model(FittedHead):
         min_confidence: float = 0.0,
         outliers: bool = False,
     ) -> Predictions:
-        """Label image files. They are embedded with the settings of the training images.
+        """Label images. They are embedded with the settings of the training images.
 
         Parameters
         ----------
-        inputs : path or URL, or iterable of them
-            Image files, and folders of image files.
+        inputs : path, URL, array or Pillow image, or iterable of them
+            Image files, folders and other sources of images, uint8 arrays of shape (h, w),
+            (h, w, 3) or (h, w, 4), and images of Pillow; or one array of shape (n, h, w, 3). They
+            give what their files would give. An iterator is read bit by bit.
         batch_size : int or "auto"
             Number of images of a batch.
         weights : str, optional
@@ -153,18 +156,20 @@ class Model(FittedHead):
         SpecError
             If this version can't compute the embedding of the spec.
         ParameterError
-            If an input does not exist.
+            If an input does not exist, or isn't an image, such as an array of floating-point
+            numbers.
+        SourceError
+            If there are no images.
         ModelError
             If outliers are requested and the model has no detector.
         """
-        images = list_images(inputs)
         options = ComputeOptions(device, batch_size, max_pixels, weights)
-        labeller = Labeller(self, options, min_confidence=min_confidence, outliers=outliers)
-        return join_predictions(list(labeller.label(images)))
+        parts = self._label(inputs, options, min_confidence, outliers)
+        return join_predictions(list(parts))
 
     def iter_predict(
         self,
-        inputs: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+        inputs: Images,
         *,
         batch_size: int | str = "auto",
         weights: str | None = None,
@@ -173,7 +178,7 @@ class Model(FittedHead):
         min_confidence: float = 0.0,
         outliers: bool = False,
     ) -> Iterator[Prediction]:
-        """Label image files batch by batch, so that memory doesn't grow with their number.
+        """Label images batch by batch, so that memory doesn't grow with their number.
 
         The backbone is loaded before the iterator is returned.
 
@@ -193,10 +198,15 @@ class Model(FittedHead):
         WeightsError, SpecError, ParameterError, ModelError
             See `predict`.
         """
-        images = list_images(inputs)
         options = ComputeOptions(device, batch_size, max_pixels, weights)
+        return _each(self._label(inputs, options, min_confidence, outliers))
+
+    def _label(
+        self, inputs: Images, options: ComputeOptions, min_confidence: float, outliers: bool
+    ) -> Iterator[Predictions]:
+        lists = input_lists(inputs)
         labeller = Labeller(self, options, min_confidence=min_confidence, outliers=outliers)
-        return _each(labeller.label(images))
+        return (part for images in lists for part in labeller.label(images))
 
     def predict_stream(
         self,
@@ -236,7 +246,7 @@ class Model(FittedHead):
         return _each(
             part
             for batch in batches
-            for part in labeller.label([as_location(path) for path in batch])
+            for part in labeller.label([to_read(path, path) for path in batch])
         )
 
     def evaluate(

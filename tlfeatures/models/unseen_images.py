@@ -12,13 +12,16 @@ from numpy.typing import NDArray
 
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.duplicates import Similarity
-from tlfeatures.dataset.labelled import Labelled, label_images
+from tlfeatures.dataset.labelled import Labelled, label_images, labels_or_stated
 from tlfeatures.dataset.labels import Groups, Labels
 from tlfeatures.dataset.load import load_dataset
 from tlfeatures.errors import DatasetError, ImageError, SourceError, SpecError
 from tlfeatures.features.embed import ComputeOptions, Progress
 from tlfeatures.features.images.identify import scan
-from tlfeatures.features.sources.folders import no_images_error
+from tlfeatures.features.images.read_ahead import ImageToRead
+from tlfeatures.features.sources.folders import EXPECTED
+from tlfeatures.features.sources.protocol import Source
+from tlfeatures.features.sources.records import ImageRecord
 from tlfeatures.features.sources.spelling import normalize_name
 from tlfeatures.models.embedding_run import ModelEmbedder, ModelRun, widths_of
 from tlfeatures.models.fitted_head import FittedHead
@@ -45,12 +48,12 @@ class ImageEmbedder:
     progress: Progress
 
     def __call__(
-        self, rows: list[int], paths: list[str]
+        self, rows: list[int], images: list[ImageRecord]
     ) -> tuple[NDArray[np.float32], list[tuple[int, ImageError]]]:
         """Return the embeddings of images, and the rows and errors of images that can't be read."""
         run = ModelRun(
             ModelEmbedder(self.model, self.options),
-            [(row, paths[row]) for row in rows],
+            [ImageToRead.of(row, images[row]) for row in rows],
             lambda done: self.progress(done, len(rows)),
         )
         X = np.empty((len(rows), self.model.info["columns"]), np.float32)
@@ -58,7 +61,7 @@ class ImageEmbedder:
         for keys, part in run.batches():
             X[done : done + len(keys)] = part
             done += len(keys)
-        warn_of_few_levels_in(run, paths)
+        warn_of_few_levels_in(run, [image.id for image in images])
         return X[:done], run.failures
 
 
@@ -99,10 +102,10 @@ def embeddings_of_file(
     return data.take(np.flatnonzero(new)), int((~new).sum())
 
 
-def embeddings_of_folder(
-    model: FittedHead, folder: str | os.PathLike[str], options: LabelOptions, embed: ImageEmbedder
+def embeddings_of_source(
+    model: FittedHead, source: Source, options: LabelOptions, embed: ImageEmbedder
 ) -> tuple[Dataset, int, list[dict[str, str]]]:
-    """Embed the unseen images of a folder.
+    """Embed the unseen images of a source.
 
     Returns
     -------
@@ -113,13 +116,14 @@ def embeddings_of_folder(
     failed : list of {"id", "reason"}
         Images that could not be read.
     """
-    manifest = scan(folder)
+    manifest = scan(source)
     if not manifest.images:
-        raise no_images_error(folder)
+        raise source.no_images_error(EXPECTED)
+    folder = source.location
     labelled = label_images(
         manifest.ids,
-        str(folder),
-        options.labels,
+        folder,
+        labels_or_stated(options.labels, options.label_level, source),
         options.groups,
         label_level=options.label_level,
         label_columns=options.label_columns,
@@ -128,7 +132,7 @@ def embeddings_of_folder(
     _check_classes(model, labelled.y, folder)
     new = _unseen(model, [manifest.digests[row] for row in labelled.rows], folder)
     unseen = labelled.take(new)
-    X, errors = embed(unseen.rows.tolist(), [image.location for image in manifest.images])
+    X, errors = embed(unseen.rows.tolist(), manifest.images)
     failed = [{"id": manifest.images[row].id, "reason": str(why)} for row, why in errors]
     read = unseen.take(~np.isin(unseen.rows, [row for row, _ in errors]))
     if not len(read.rows):

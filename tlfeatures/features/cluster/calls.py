@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable
 from itertools import islice
 
 from tlfeatures.errors import SourceError, StoppedError
 from tlfeatures.features.backbones.quantization import Quantization
-from tlfeatures.features.calibrate import SAMPLE, sample_files
+from tlfeatures.features.calibrate import SAMPLE, sample_images
 from tlfeatures.features.cluster.client import Workers, call_once
 from tlfeatures.features.cluster.worker import (
     calibrate_on_worker,
@@ -21,8 +20,7 @@ from tlfeatures.features.embed import ComputeOptions
 from tlfeatures.features.engines.choose import Request
 from tlfeatures.features.images.identify import UNREADABLE, Identities, Manifest
 from tlfeatures.features.plan import Plan
-from tlfeatures.features.sources.folders import list_images
-from tlfeatures.features.sources.locations import absolute_location
+from tlfeatures.features.sources.protocol import Source
 
 logger = logging.getLogger(__name__)
 
@@ -32,11 +30,11 @@ _CANDIDATES = 8 * SAMPLE  # images that are sent for calibration, as some may be
 
 def identify_on(
     workers: Workers,
-    source: str | os.PathLike[str],
+    source: Source,
     identities: Identities,
     stop: Callable[[], bool],
 ) -> Manifest:
-    """List a folder in this process, and let the workers read and identify its images.
+    """List a source in this process, and let the workers read and identify its images.
 
     Raises
     ------
@@ -45,7 +43,7 @@ def identify_on(
     StoppedError
         If `stop` returned true.
     """
-    images = list(list_images(absolute_location(source)))
+    images = list(source.images())
     logger.info("the workers identify %d images", len(images))
     parts = [images[start : start + _IMAGES] for start in range(0, len(images), _IMAGES)]
     orders = ([(image, identities.get(image.id)) for image in part] for part in parts)
@@ -59,7 +57,7 @@ def identify_on(
     if identified and all(digest == UNREADABLE for digest, _ in identified):
         reason = call_once(workers, why_unreadable, images[0])
         raise SourceError(
-            f"no worker can read any image of {absolute_location(source)} "
+            f"no worker can read any image of {source.location} "
             f"({images[0].id}: {reason}): give a folder that all machines share under this path, "
             "or a URL, as in s3://bucket/photos"
         )
@@ -75,5 +73,5 @@ def choose_engine_on(workers: Workers, request: Request) -> tuple[str, str]:
 
 def calibrate_on(workers: Workers, plan: Plan, options: ComputeOptions) -> Quantization:
     """Calibrate an int8 backbone on a worker, which has the engine and sees the images."""
-    arguments = (plan.spec, list(islice(sample_files(plan.manifest), _CANDIDATES)), options)
+    arguments = (plan.spec, list(islice(sample_images(plan.manifest), _CANDIDATES)), options)
     return call_once(workers, calibrate_on_worker, arguments, workers.resources(options.device))

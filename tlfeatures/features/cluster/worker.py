@@ -33,8 +33,8 @@ from tlfeatures.features.images.identify import UNKNOWN, UNREADABLE, Manifest, S
 from tlfeatures.features.images.read_ahead import Decoding, ImageToRead, read_ahead
 from tlfeatures.features.images.reading import open_content
 from tlfeatures.features.plan import Task
-from tlfeatures.features.sources.folders import ImageFile
 from tlfeatures.features.sources.locations import Folder, is_url
+from tlfeatures.features.sources.records import ImageRecord
 from tlfeatures.features.spec import Spec
 
 _REQUESTS = 16  # simultaneous requests of a worker to an object store
@@ -42,7 +42,7 @@ _FORWARD = threading.Lock()  # a process has one backbone, which is used by one 
 
 
 def identify_images(
-    images: list[tuple[ImageFile, tuple[Stamp, bytes] | None]],
+    images: list[tuple[ImageRecord, tuple[Stamp, bytes] | None]],
 ) -> list[tuple[bytes, Stamp]]:
     """Identify images, of which each may come with its stamp and digest from an earlier run.
 
@@ -52,10 +52,9 @@ def identify_images(
         See `identify`.
     """
     # An object store answers slowly, but many requests at once.
-    remote = any(is_url(image.folder) for image, _ in images)
+    remote = any(is_url(image.place_path) for image, _ in images)
     with ThreadPoolExecutor(_REQUESTS if remote else 1) as pool:
-        locations = (image.location for image, _ in images)
-        return list(pool.map(identify, locations, (earlier for _, earlier in images)))
+        return list(pool.map(identify, *zip(*images, strict=True)))
 
 
 def choose_engine_on_worker(request: Request) -> tuple[str, str]:
@@ -64,14 +63,14 @@ def choose_engine_on_worker(request: Request) -> tuple[str, str]:
 
 
 def calibrate_on_worker(
-    arguments: tuple[Spec, list[tuple[str, bytes]], ComputeOptions],
+    arguments: tuple[Spec, list[ImageToRead[str]], ComputeOptions],
 ) -> Quantization:
     """Measure the ranges of an int8 backbone on a sample; see `calibrate`."""
     with _FORWARD:
         return calibrate(*arguments)
 
 
-def why_unreadable(image: ImageFile) -> str:
+def why_unreadable(image: ImageRecord) -> str:
     """Return the reason why this worker cannot read an image."""
     try:
         with open_content(image.location) as content:
@@ -191,7 +190,7 @@ def _can_be_read_now(order: ShardOrder, receipt: Receipt) -> bool:
 
 
 def _images_of(tasks: Iterable[Task]) -> Iterator[ImageToRead[Task]]:
-    return (ImageToRead(task, task.image.location, task.digest) for task in tasks)
+    return (ImageToRead.of(task, task.image, task.digest) for task in tasks)
 
 
 def _start(order: ShardOrder) -> EmbeddingRun[Task]:

@@ -183,10 +183,15 @@ def _provenance(path: Path, found: Any) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise FormatError("its provenance is no JSON object")
     versions, commands = found.get("versions", {}), found.get("commands", [])
+    columns, source = found.get("columns", {}), found.get("source")
+    several = source if isinstance(source, list) else []
     right = {
         "versions": isinstance(versions, dict) and _all_texts(versions.values()),
         "commands": isinstance(commands, list) and _all_texts(commands),
-        "source": isinstance(found.get("source"), str | None),
+        "source": isinstance(source, str | list | None) and _all_texts(several),
+        "states_labels": isinstance(found.get("states_labels"), bool | None),
+        "images": isinstance(found.get("images"), str | None),
+        "columns": isinstance(columns, dict) and _all_texts([*columns, *columns.values()]),
     }
     wrong = [name for name, fits in right.items() if not fits]
     if wrong:

@@ -18,6 +18,8 @@ from tlfeatures.features.file.checks import check_file, open_to_read
 from tlfeatures.features.file.format import Header
 from tlfeatures.features.file.sharded import Shards, size_of
 
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+
 
 def read_header(path: str | os.PathLike[str]) -> Header:
     """Read everything in a file except its embeddings; nothing in it is executed.
@@ -29,6 +31,15 @@ def read_header(path: str | os.PathLike[str]) -> Header:
     """
     with open_embeddings(path) as reader:
         return reader.header
+
+
+def is_embeddings_file(path: str | os.PathLike[str]) -> bool:
+    """Whether there is a file that begins as an HDF5 file does; never for a URL."""
+    try:
+        with Path(path).open("rb") as file:
+            return bool(file.read(len(_HDF5)) == _HDF5)
+    except OSError:
+        return False
 
 
 def open_embeddings(path: str | os.PathLike[str]) -> Reader:

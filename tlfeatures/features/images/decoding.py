@@ -34,6 +34,7 @@ from tlfeatures.features.images.repair import (
 )
 from tlfeatures.features.images.samples import read_samples
 from tlfeatures.features.images.value_range import ValueRange
+from tlfeatures.features.sources.records import Box
 
 MAX_PIXELS = 178_956_970  # of an image, unless more are allowed: half a GiB as RGB
 MEMORY = MemoryBudget(2**30)  # bytes, for all images that are being decoded in this process
@@ -67,6 +68,7 @@ def decode_content(
     size: tuple[int, int],
     max_pixels: int = MAX_PIXELS,
     value_range: ValueRange | None = None,
+    box: Box | None = None,
 ) -> Decoded:
     """Decode an image file to pixels as the backbone takes them, and check its grey levels.
 
@@ -86,6 +88,8 @@ def decode_content(
     value_range : (float, float), optional
         The values that become black and white, of images with more than 8 bits a channel; values
         outside are clipped. If not given, the range that the header states, or 0 to 65,535.
+    box : Box, optional
+        The part of the upright image that is resized; all of it if not given.
 
     Returns
     -------
@@ -95,30 +99,41 @@ def decode_content(
     Raises
     ------
     ImageError
-        If it is no image, a truncated one, has too many pixels, or values without an agreed range.
+        If it is no image, a truncated one, has too many pixels, or values without an agreed range,
+        or if the box is outside of it.
     """
-    attempt = partial(_decode_once, size=size, max_pixels=max_pixels, value_range=value_range)
+    attempt = partial(
+        _decode_once, size=size, max_pixels=max_pixels, value_range=value_range, box=box
+    )
     return _repair_if_needed(content, attempt, max_pixels)
 
 
 def _decode_once(
-    content: Content, size: tuple[int, int], max_pixels: int, value_range: ValueRange | None
+    content: Content,
+    size: tuple[int, int],
+    max_pixels: int,
+    value_range: ValueRange | None,
+    box: Box | None,
 ) -> Decoded:
-    decoded, needed = _decode_in_budget(content, size, max_pixels, value_range)
+    decoded, needed = _decode_in_budget(content, size, max_pixels, value_range, box)
     if needed > _RETURNED_TO_SYSTEM:
         _return_freed_memory()
     return decoded
 
 
 def _decode_in_budget(
-    content: Content, size: tuple[int, int], max_pixels: int, value_range: ValueRange | None
+    content: Content,
+    size: tuple[int, int],
+    max_pixels: int,
+    value_range: ValueRange | None,
+    box: Box | None,
 ) -> tuple[Decoded, int]:
     """Return the image, and the bytes that decoding took."""
     with open_image(content, max_pixels) as image:
         undecoded = UndecodedImage(image, read_samples(image, content), value_range)
         needed = undecoded.bytes_needed(size[1])
         with MEMORY.reserve(needed):
-            return undecoded.decode(size, lambda: open_image(content, max_pixels)), needed
+            return undecoded.decode(size, lambda: open_image(content, max_pixels), box), needed
 
 
 def _return_freed_memory() -> None:
@@ -127,7 +142,12 @@ def _return_freed_memory() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def thumbnail(content: Content, side: int, value_range: ValueRange | None = None) -> bytes:
+def thumbnail(
+    content: Content,
+    side: int,
+    value_range: ValueRange | None = None,
+    box: Box | None = None,
+) -> bytes:
     """Create a small picture of an image file, for people to look at.
 
     Parameters
@@ -137,6 +157,7 @@ def thumbnail(content: Content, side: int, value_range: ValueRange | None = None
     side : int
         Largest number of pixels of its longer side; smaller images keep their size.
     value_range : (float, float), optional
+    box : Box, optional
         See `decode_content`.
 
     Returns
@@ -152,10 +173,12 @@ def thumbnail(content: Content, side: int, value_range: ValueRange | None = None
 
     def attempt(content: Content) -> bytes:
         with open_image(content, MAX_PIXELS) as image:
-            image.draft("RGB", (2 * side, 2 * side))  # a JPEG needn't be decoded at its full size
+            if box is None:  # then a JPEG needn't be decoded at its full size
+                image.draft("RGB", (2 * side, 2 * side))
             undecoded = UndecodedImage(image, read_samples(image, content), value_range)
             with MEMORY.reserve(undecoded.bytes_needed(side)):
-                small, _ = undecoded.flatten(lambda: open_image(content, MAX_PIXELS))
+                flat, _ = undecoded.flatten(lambda: open_image(content, MAX_PIXELS))
+                small = flat if box is None else flat.crop(box.pixels(*flat.size))
                 small.thumbnail((side, side), Image.Resampling.BILINEAR)
             file = io.BytesIO()
             small.save(file, "WEBP", quality=70, method=4)

@@ -23,6 +23,7 @@ from tlfeatures.features.images.raw_modes import (
 from tlfeatures.features.images.samples import Samples
 from tlfeatures.features.images.scaling import alpha_to_8_bits, to_8_bits
 from tlfeatures.features.images.value_range import ValueRange
+from tlfeatures.features.sources.records import Box
 
 Reopen = Callable[[], AbstractContextManager[Image.Image]]
 
@@ -111,7 +112,9 @@ class UndecodedImage:
             bytes_a_pixel += _LOWER_BYTES_BYTES if self._needs_lower_bytes else _SCALING_BYTES
         return image.width * image.height * bytes_a_pixel + _RGB_BYTES * width * image.height
 
-    def decode(self, size: tuple[int, int], reopen: Reopen | None = None) -> Decoded:
+    def decode(
+        self, size: tuple[int, int], reopen: Reopen | None = None, box: Box | None = None
+    ) -> Decoded:
         """Decode and resize the image, and check its grey levels.
 
         Parameters
@@ -120,10 +123,13 @@ class UndecodedImage:
             Height and width in pixels.
         reopen : callable, optional
             See `flatten`.
+        box : Box, optional
+            The part of the image to resize; all of it if not given.
         """
         height, width = size
         flat, largest = self.flatten(reopen)
-        resized = flat.resize((width, height), Image.Resampling.BILINEAR)
+        part = flat if box is None else flat.crop(box.pixels(*flat.size))
+        resized = part.resize((width, height), Image.Resampling.BILINEAR)
         pixels = np.asarray(resized.convert("RGB"))
         return Decoded(pixels, check_grey_levels(pixels, largest))
 

@@ -1,4 +1,4 @@
-"""Identify images: a folder in, ids and digests out. `decoding` makes pixels of them."""
+"""Identify images: a source in, ids and digests out. `decoding` makes pixels of them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from itertools import islice
 
 from tlfeatures.errors import ImageError
-from tlfeatures.features.images.reading import open_content
-from tlfeatures.features.sources.folders import ImageFile, list_images
+from tlfeatures.features.images.reading import content_digest, open_content
 from tlfeatures.features.sources.locations import is_url
+from tlfeatures.features.sources.protocol import Source
+from tlfeatures.features.sources.records import ImageRecord, Member
 
 Stamp = tuple[int, int]  # of a file: size in bytes, modification time in ns
 
@@ -24,11 +25,11 @@ _SETTLED_NS = 2 * 10**9  # the coarsest clock of a file system, FAT's
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a folder holds, image by image.
+    """What a source holds, image by image.
 
     Attributes
     ----------
-    images : list of ImageFile, length n
+    images : list of ImageRecord, length n
         Sorted by id.
     digests : list of bytes, length n
         sha256 of each file; 32 zero bytes where it can't be read.
@@ -37,7 +38,7 @@ class Manifest:
         a change might leave them the same.
     """
 
-    images: list[ImageFile]
+    images: list[ImageRecord]
     digests: list[bytes]
     stamps: list[Stamp]
 
@@ -53,26 +54,25 @@ Identities = Mapping[str, tuple[Stamp, bytes]]  # id -> stamp and digest of an e
 _PART = 16  # files of a thread's task: one task a file would take longer, and more memory
 
 
-def scan(source: str | os.PathLike[str], identities: Identities | None = None) -> Manifest:
-    """Find and identify every image below a folder.
+def scan(source: Source, identities: Identities | None = None) -> Manifest:
+    """Find and identify every image of a source.
 
     Parameters
     ----------
-    source : path or URL
-        A folder.
+    source : Source
     identities : dict of id to (stamp, digest), optional
         A file that still has this stamp is not read, and taken to have this digest.
 
     Raises
     ------
     ParameterError, SourceError
-        See `find_images`.
+        If the source can't be read.
     """
-    images: list[ImageFile] = []
+    images: list[ImageRecord] = []
     parts: list[Future[list[tuple[bytes, Stamp]]]] = []
     pool = ThreadPoolExecutor()  # hashing releases the interpreter's lock
     try:
-        listed = list_images(source)
+        listed = source.images()
         while part := list(islice(listed, _PART)):
             images += part
             parts.append(pool.submit(_identify_all, part, identities or {}))
@@ -83,31 +83,32 @@ def scan(source: str | os.PathLike[str], identities: Identities | None = None) -
     return Manifest(images, digests, [stamp for _, stamp in identified])
 
 
-def _identify_all(images: list[ImageFile], identities: Identities) -> list[tuple[bytes, Stamp]]:
-    return [identify(image.location, identities.get(image.id)) for image in images]
+def _identify_all(images: list[ImageRecord], identities: Identities) -> list[tuple[bytes, Stamp]]:
+    return [identify(image, identities.get(image.id)) for image in images]
 
 
-def identify(path: str, earlier: tuple[Stamp, bytes] | None = None) -> tuple[bytes, Stamp]:
-    """Compute the sha256 of an image file, and read its stamp just before.
+def identify(image: ImageRecord, earlier: tuple[Stamp, bytes] | None = None) -> tuple[bytes, Stamp]:
+    """Compute the sha256 of an image, and read the stamp of its file just before.
 
     Parameters
     ----------
-    path : str
-        Path or URL.
+    image : ImageRecord
     earlier : (stamp, digest), optional
-        A file that still has this stamp is not read, and taken to have this digest.
+        An image whose file still has this stamp is not read, and taken to have this digest.
 
     Returns
     -------
     (digest, stamp)
-        `UNREADABLE` and `UNKNOWN` for a file that can't be read.
+        See `content_digest`; `UNREADABLE` and `UNKNOWN` for a file that can't be read.
     """
+    location = image.location
+    path = location.container.path if isinstance(location, Member) else location
     stamp = UNKNOWN if is_url(path) else _stamp(path)
     if earlier is not None and stamp == earlier[0] and stamp != UNKNOWN:
         return earlier[1], stamp
     try:
-        with open_content(path) as content:
-            return content.sha256(), stamp
+        with open_content(location) as content:
+            return content_digest(content, image.box), stamp
     except (ImageError, MemoryError):
         return UNREADABLE, UNKNOWN  # decoding will say why
 

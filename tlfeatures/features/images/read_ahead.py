@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -22,8 +21,9 @@ from tlfeatures.features.images.flattening import Decoded
 from tlfeatures.features.images.identify import UNREADABLE
 from tlfeatures.features.images.in_memory import ImageInMemory, Snapshot, take_snapshot
 from tlfeatures.features.images.memory import MemoryBudget
-from tlfeatures.features.images.reading import open_content
+from tlfeatures.features.images.reading import content_digest, open_content
 from tlfeatures.features.images.value_range import ValueRange
+from tlfeatures.features.sources.records import Box, ImageRecord, Location
 
 # Pillow releases the interpreter's lock. A GPU needs more images than two threads decode; where the
 # CPU computes the forward pass, the threads wait most of the time.
@@ -32,6 +32,7 @@ _WAITING_BYTES = 2**28  # of images in memory that wait for a thread
 _AHEAD, _AHEAD_BYTES = 512, 64 * 2**20  # 512 images are two batches of a GPU
 
 Key = TypeVar("Key")
+OtherKey = TypeVar("OtherKey")
 Pixels = NDArray[np.uint8]
 
 
@@ -43,16 +44,29 @@ class ImageToRead(Generic[Key]):
     ----------
     key : Key
         Whatever the caller knows the image by; it comes back with the pixels.
-    image : str, Path, ndarray, Image or Snapshot
-        Path or URL of a file, or an image in memory: an array of shape (h, w), (h, w, 3) or
-        (h, w, 4), uint8, an image of Pillow, or a copy of one of these.
+    image : str, Path, Member, ndarray, Image or Snapshot
+        Path or URL of a file, a member of a container, or an image in memory: an array of shape
+        (h, w), (h, w, 3) or (h, w, 4), uint8, an image of Pillow, or a copy of one of these.
     sha256 : bytes, optional
-        A file whose bytes have another sha256 is an error. Needed where variants are drawn.
+        An image with another sha256 (see `content_digest`) is an error. Needed where variants are
+        drawn.
+    box : Box, optional
+        The part of a file's image that is decoded; all of it if not given.
     """
 
     key: Key
-    image: str | Path | ImageInMemory | Snapshot
+    image: Location | ImageInMemory | Snapshot
     sha256: bytes | None = None
+    box: Box | None = None
+
+    @classmethod
+    def of(cls, key: Key, record: ImageRecord, sha256: bytes | None = None) -> ImageToRead[Key]:
+        """Create it for an image of a source."""
+        return cls(key, record.location, sha256, record.box)
+
+    def with_key(self, key: OtherKey) -> ImageToRead[OtherKey]:
+        """Return it with another key."""
+        return ImageToRead(key, self.image, self.sha256, self.box)
 
 
 @dataclass(frozen=True)
@@ -125,36 +139,39 @@ def _submit(
     if isinstance(source, np.ndarray | Image.Image):
         source = take_snapshot(source)
     if not isinstance(source, Snapshot):
-        return pool.submit(_decode, image.key, source, image.sha256, decoding)
+        return pool.submit(_decode, image, source, decoding)
     with ExitStack() as stack:
         stack.enter_context(budget.reserve(source.bytes))
         release = stack.pop_all().close
-    future = pool.submit(_decode, image.key, source, None, decoding)
+    future = pool.submit(_decode, image, source, decoding)
     future.add_done_callback(lambda _: release())
     return future
 
 
 def _decode(
-    key: Key, source: str | Path | Snapshot, sha256: bytes | None, decoding: Decoding
+    image: ImageToRead[Key], source: Location | Snapshot, decoding: Decoding
 ) -> tuple[Key, Decoded | ImageError]:
+    key = image.key
     try:
         if isinstance(source, Snapshot):
             return key, source.decode(decoding.size, decoding.max_pixels, decoding.value_range)
-        return key, _decode_file(source, sha256, decoding)
+        return key, _decode_file(source, image.sha256, image.box, decoding)
     except ImageError as error:
         return key, error
     except MemoryError:  # other images may be smaller
         return key, ImageError("there is not enough memory to decode it")
 
 
-def _decode_file(path: str | Path, sha256: bytes | None, decoding: Decoding) -> Decoded:
-    with open_content(path) as content:
+def _decode_file(
+    location: Location, sha256: bytes | None, box: Box | None, decoding: Decoding
+) -> Decoded:
+    with open_content(location) as content:
         if sha256 == UNREADABLE:
             raise ImageError("it could not be read when the run began; run the command again")
-        changed = sha256 is not None and content.sha256() != sha256
+        changed = sha256 is not None and content_digest(content, box) != sha256
         if not changed:
             decoded = decode_content(
-                content, decoding.size, decoding.max_pixels, decoding.value_range
+                content, decoding.size, decoding.max_pixels, decoding.value_range, box
             )
         if changed or content.has_changed():
             raise ImageError("it changed during the run; run the command again")

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 from tlfeatures.errors import ImageError
 from tlfeatures.features.sources.locations import is_url, read_url
+from tlfeatures.features.sources.records import Box, Location, Member
 from tlfeatures.files import reason_of
 
 LARGE_FILE = 32 * 2**20  # bytes; a larger file is hashed and decoded without being read whole
@@ -92,12 +93,12 @@ class Content:
 
 
 @contextmanager
-def open_content(path: str | os.PathLike[str]) -> Iterator[Content]:
+def open_content(path: Location) -> Iterator[Content]:
     """Open an image file; one of up to `LARGE_FILE` bytes is read at once.
 
     Parameters
     ----------
-    path : path or URL
+    path : path, URL or Member
 
     Yields
     ------
@@ -108,6 +109,9 @@ def open_content(path: str | os.PathLike[str]) -> Iterator[Content]:
     ImageError
         If it can't be read, with the system's reason, or is no regular file.
     """
+    if isinstance(path, Member):
+        yield Content(path.read())
+        return
     if is_url(path):
         yield Content(read_url(str(path)))
         return
@@ -129,6 +133,20 @@ def open_content(path: str | os.PathLike[str]) -> Iterator[Content]:
 def digest(data: bytes) -> bytes:
     """Return the sha256 of an image file's bytes, 32 bytes: it is equal only for equal files."""
     return hashlib.sha256(data).digest()
+
+
+def content_digest(content: Content, box: Box | None) -> bytes:
+    """Return the sha256 of an image, 32 bytes: of its file, or of the file's sha256 and the box.
+
+    So two parts of one file differ, and equal parts of equal files don't.
+
+    Raises
+    ------
+    ImageError
+        If the file can't be read.
+    """
+    whole = content.sha256()
+    return whole if box is None else digest(whole + str(box).encode())
 
 
 def _open(path: str | os.PathLike[str]) -> int:

@@ -1,5 +1,6 @@
-"""Where images come from: folders and URLs, and the labels that folder names give.
+"""Where images come from: folders, URLs, tables and archives, and the labels that they state.
 
-In: the path or URL of a folder, ids of images.
-Out: an `ImageFile` for every image; labels and splits by ids; files read and written at locations.
+In: the path or URL of a source (`open_source.py`), ids of images.
+Out: an `ImageRecord` for every image; labels and splits by ids; files read and written at
+locations.
 """

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from tlfeatures.features.sources.folder_labels import (
     folder_of,
+    parts_of_folders,
     split_from_name,
     splits_of_top_folders,
     train_has_classes,
@@ -34,7 +35,8 @@ def folder_hint(ids: Iterable[str], level: int | None = None) -> str | None:
     """
     if level is not None:
         return None
-    paths = [folder.split("/") for folder in {folder_of(id_) for id_ in ids} if folder]
+    folders = parts_of_folders({folder_of(id_) for id_ in ids})
+    paths = [path for path in folders.values() if path]
     splits = splits_of_top_folders(paths, None)
     hint = None if splits else _hint_of_splits(paths)
     return hint or _hint_of_subfolders(paths, splits)

@@ -18,6 +18,7 @@ from tlfeatures.errors import ParameterError
 from tlfeatures.features.sources.spelling import normalize_name
 
 SPLIT_NAMES = ("train", "val", "test")
+ARCHIVE_ENDINGS = (".zip", ".tar", ".parquet")  # an id in such a file begins with its name
 
 _SPLIT_WORDS = {
     **dict.fromkeys(("train", "training", "trn"), "train"),
@@ -112,9 +113,32 @@ def folder_of(id_: str) -> str:
     return id_.rpartition("/")[0]
 
 
+def parts_of_folders(folders: Iterable[str]) -> dict[str, list[str]]:
+    """Return the parts of each folder's path that may be labels and splits.
+
+    The name of an archive that images are in is no label. Several archives are splits if all of
+    them have the name of a split and train is among them, as in train.zip and test.zip.
+    """
+    paths = {folder: folder.split("/") if folder else [] for folder in folders}
+    archives = {path[0] for path in paths.values() if path and _is_archive(path[0])}
+    splits = {name: split_from_name(name.rpartition(".")[0]) for name in archives}
+    if len(archives) > 1 and None not in splits.values() and "train" in splits.values():
+        stems = {name: [name.rpartition(".")[0]] for name in archives}
+    else:
+        stems = {name: [] for name in archives}
+    return {
+        folder: [*stems[path[0]], *path[1:]] if path and path[0] in archives else path
+        for folder, path in paths.items()
+    }
+
+
+def _is_archive(name: str) -> bool:
+    return name.lower().endswith(ARCHIVE_ENDINGS)
+
+
 def _rows_by_folder(folders: Iterable[str], level: int | None = None) -> dict[str, LabelRow]:
     """Return the row of each folder's images: there are far fewer folders than images."""
-    paths = {folder: folder.split("/") if folder else [] for folder in folders}
+    paths = parts_of_folders(folders)
     splits = splits_of_top_folders(list(paths.values()), level)
     level = level or (2 if splits else 1)
     return {
@@ -148,13 +172,27 @@ def count_labels(ids: Iterable[str]) -> tuple[dict[str, int], dict[str, int]]:
         Number of images by split: train, val, test.
     """
     counts = Counter(map(folder_of, ids))
+    rows = _rows_by_folder(counts)
+    return count_rows({folder: (row, counts[folder]) for folder, row in rows.items()}.values())
+
+
+def count_rows(
+    counted_rows: Iterable[tuple[LabelRow, int]],
+) -> tuple[dict[str, int], dict[str, int]]:
+    """Count the images of each class and of each split, as `count_labels` does.
+
+    Parameters
+    ----------
+    counted_rows : iterable of (LabelRow, int)
+        Label rows, and how many images have each.
+    """
     classes: Counter[str] = Counter()
     splits: Counter[str] = Counter()
-    for folder, row in _rows_by_folder(counts).items():
+    for row, count in counted_rows:
         if row.label is not None:
-            classes[row.label] += counts[folder]
+            classes[row.label] += count
         if row.split is not None:
-            splits[row.split] += counts[folder]
+            splits[row.split] += count
     return dict(sorted(classes.items())), {
         name: splits[name] for name in SPLIT_NAMES if name in splits
     }

@@ -1,11 +1,10 @@
-"""List the images below a folder or a URL, and count in warnings what is left out."""
+"""A folder or a URL as a source: its images, and what is left out, counted in warnings."""
 
 from __future__ import annotations
 
 import logging
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -20,113 +19,80 @@ from tlfeatures.features.sources.endings import (
 )
 from tlfeatures.features.sources.left_out import LeftOut
 from tlfeatures.features.sources.locations import is_url, list_url, read_first_bytes
+from tlfeatures.features.sources.records import ImageRecord
 from tlfeatures.features.sources.walk import Walk, is_system_folder
 from tlfeatures.names import counted
 
 logger = logging.getLogger(__name__)
 
-_EXPECTED = "expected a folder with one subfolder per class"
+EXPECTED = "expected a folder with one subfolder per class"
 
 
-@dataclass(frozen=True, slots=True)
-class ImageFile:
-    """An image in a folder or below a URL.
-
-    It stores no `Path` object, as those would take most of the memory that many images take.
-
-    Attributes
-    ----------
-    id : str
-        Its POSIX path relative to the source, which names it in every file and table.
-    folder : str
-        Path or URL of the source.
-    name : str
-        Its path relative to the source, as the file system writes it.
-    """
-
-    id: str
-    folder: str
-    name: str
-
-    @property
-    def path(self) -> Path:
-        """Path of the file, where the source is a path."""
-        return Path(self.folder, self.name)
-
-    @property
-    def location(self) -> str:
-        """Path or URL of the file."""
-        return f"{self.folder}{'/' if is_url(self.folder) else os.sep}{self.name}"
+def is_folder(location: str) -> bool:
+    """Whether a location is a folder, or a URL that may be one."""
+    return is_url(location) or Path(location).is_dir()
 
 
-def find_images(source: str | os.PathLike[str]) -> list[ImageFile]:
-    r"""List the images below a folder.
+class FolderSource:
+    r"""The images below a folder.
 
     A file is an image if its name has an ending of an image; where the ending is neither that nor
     one of other known files, the first bytes decide. What is left out is counted in a warning.
     Hidden files, and folders that systems and network drives add, are left out. A link to a folder
     outside is followed once; one to a folder that is listed anyway is not.
 
-    Parameters
-    ----------
-    source : path or URL
-        A folder.
-
-    Returns
-    -------
-    list of ImageFile
-        Sorted by id, the POSIX path relative to `source`. Bytes of a name that are no UTF-8 are
-        written as `\udcXX` in the id.
-
-    Raises
-    ------
-    ParameterError
-        If `source` is no folder.
-    SourceError
-        If a folder in it can't be listed: its images would seem to be gone.
-    """
-    return list(list_images(source))
-
-
-def list_images(source: str | os.PathLike[str]) -> Iterator[ImageFile]:
-    """List the images below a folder one by one, in the order of their ids.
-
-    Parameters, errors and what counts as an image are those of `find_images`.
-    """
-    listing = _Listing(source)
-    is_empty = True
-    for image in listing.images():
-        is_empty = False
-        yield image
-    if not is_empty:  # without images, the caller raises `no_images_error`, which has it all
-        for sentence in listing.left_out.sentences():
-            logger.warning("%s", sentence)
-
-
-def no_images_error(source: str | os.PathLike[str], expected: str = _EXPECTED) -> SourceError:
-    """Create the error for a folder in which `list_images` finds no image.
-
-    It lists the folder again to name what is in it instead.
+    The id of an image is its POSIX path relative to the folder. Bytes of a name that are no UTF-8
+    are written as `\udcXX` in the id.
 
     Parameters
     ----------
-    source : path or URL
-        A folder.
-    expected : str
-        What the folder should have had, for the message.
+    location : path or URL
     """
-    listing = _Listing(source)
-    for _ in listing.images():
-        pass
-    left_out = listing.left_out
-    files = sum(left_out.endings.values())
-    if not files:
-        return SourceError("; ".join([f"{source} has no images", *left_out.sentences(), expected]))
-    advice = advice_on_formats(left_out.endings)
-    return SourceError(
-        f"{source} has {counted(files, 'file')} and no image: {left_out.format_endings()}; "
-        f"{advice or 'expected .jpg, .png, .tif or other files of images'}"
-    )
+
+    def __init__(self, location: str | os.PathLike[str]) -> None:
+        self.location = os.fspath(location)
+
+    def images(self) -> Iterator[ImageRecord]:
+        """Yield the images in the order of their ids.
+
+        Raises
+        ------
+        ParameterError
+            If the location is no folder.
+        SourceError
+            If a folder in it can't be listed: its images would seem to be gone.
+        """
+        listing = _Listing(self.location)
+        is_empty = True
+        for image in listing.images():
+            is_empty = False
+            yield image
+        if not is_empty:  # without images, the caller raises `no_images_error`, which has it all
+            for sentence in listing.left_out.sentences():
+                logger.warning("%s", sentence)
+
+    def labels(self) -> None:
+        """Return None: the labels are the names of the subfolders, which the ids have."""
+
+    def no_images_error(self, expected: str = EXPECTED) -> SourceError:
+        """Create the error for a folder without images.
+
+        It lists the folder again to name what is in it instead.
+        """
+        listing = _Listing(self.location)
+        for _ in listing.images():
+            pass
+        left_out = listing.left_out
+        files = sum(left_out.endings.values())
+        if not files:
+            sentences = [f"{self.location} has no images", *left_out.sentences(), expected]
+            return SourceError("; ".join(sentences))
+        advice = advice_on_formats(left_out.endings)
+        return SourceError(
+            f"{self.location} has {counted(files, 'file')} and no image: "
+            f"{left_out.format_endings()}; "
+            f"{advice or 'expected .jpg, .png, .tif or other files of images'}"
+        )
 
 
 class _Listing:
@@ -138,16 +104,16 @@ class _Listing:
             self._root = self._root.rstrip("/")
         elif not Path(self._root).is_dir():
             problem = "is a file" if Path(self._root).exists() else "does not exist"
-            raise ParameterError(f"{self._root} {problem}; {_EXPECTED}")
+            raise ParameterError(f"{self._root} {problem}; {EXPECTED}")
         self.left_out = LeftOut()
 
-    def images(self) -> Iterator[ImageFile]:
+    def images(self) -> Iterator[ImageRecord]:
         """Yield the images in the order of their ids."""
         files = self._files_at_url() if is_url(self._root) else self._files_in_folder()
         for id_, name, ending in files:
             if ending is None:
                 # Where id and name are equal, one string is enough for both.
-                yield ImageFile(id_, self._root, id_ if id_ == name else name)
+                yield ImageRecord(id_, self._root, id_ if id_ == name else name)
             elif not is_system_file(id_):
                 self.left_out.endings[ending] += 1
 

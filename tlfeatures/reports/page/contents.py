@@ -10,9 +10,11 @@ from typing import Any, TypeVar
 
 from tlfeatures.benchmarking.comparison import INTERVALS, Comparison, Rank
 from tlfeatures.benchmarking.study import entry_parts, every_file
-from tlfeatures.errors import ParameterError, TlfeaturesError
+from tlfeatures.errors import ParameterError, SourceError, TlfeaturesError
 from tlfeatures.features.backbones.table import title_of
 from tlfeatures.features.file.reader import read_header
+from tlfeatures.features.sources.open_source import open_as_stored, open_stored_source
+from tlfeatures.features.sources.protocol import Source
 from tlfeatures.heads.table import HEADS
 from tlfeatures.metrics.scores import score_name, score_text, score_unit
 from tlfeatures.names import as_list, counted, some_of, unknown_name
@@ -187,15 +189,19 @@ class _OptionalParts:
         # All files of a benchmark hold the same images: the first one records their folder.
         about = every_file(self._analyses.benchmark.study.facts["files"])[0]
         file = about["file"]
-        source = self._options.images or about["provenance"].get("source")
-        if source is None or not Path(source).is_dir():
+        try:
+            source = _source_of(self._options.images, about["provenance"])
+        except (ParameterError, SourceError):
+            source = None
+        if source is None:
+            recorded = as_list(about["provenance"].get("source")) or ["a recorded folder"]
             raise ParameterError(
-                f"the images of {file} are not in {source or 'a recorded folder'}; give their "
-                "folder with --images FOLDER"
+                f"the images of {file} are not in {', '.join(recorded)}; give their folder with "
+                "--images FOLDER"
             )
         header = read_header(self._analyses.find(file))
         digests = dict(zip(header.ids, header.digests, strict=True))
-        return thumbnails(Path(source), ids, digests, value_range=header.spec.value_range)
+        return thumbnails(source, ids, digests, value_range=header.spec.value_range)
 
 
 # ---- the answer
@@ -314,3 +320,10 @@ def _study(facts: Mapping[str, Any]) -> dict[str, str]:
         "groups": "none" if facts["groups"] is None else f"{facts['groups']:,}, each in one fold",
         "copies": _copies(facts["copies"]),
     }
+
+
+def _source_of(images: str | None, provenance: Mapping[str, Any]) -> Source | None:
+    """Open the source that the user gives, else that of the embeddings file."""
+    if images is not None:
+        return open_as_stored(images, provenance)
+    return open_stored_source(provenance)

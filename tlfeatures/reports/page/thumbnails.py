@@ -1,4 +1,4 @@
-"""Small pictures of a benchmark's images, read from their folder if they have not changed."""
+"""Small pictures of a benchmark's images, read from their source if they have not changed."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import base64
 import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from tlfeatures.errors import ImageError
 from tlfeatures.features.images.decoding import thumbnail
-from tlfeatures.features.images.reading import open_content
+from tlfeatures.features.images.reading import content_digest, open_content
 from tlfeatures.features.images.value_range import ValueRange
-from tlfeatures.features.sources.folders import find_images
+from tlfeatures.features.sources.protocol import Source
+from tlfeatures.features.sources.records import ImageRecord
 from tlfeatures.features.sources.spelling import normalize_name
 
 logger = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ _CHUNK = 256  # images between two checks of the budget
 
 
 def thumbnails(
-    folder: Path,
+    source: Source,
     wanted: Sequence[str],
     digests: Mapping[str, bytes],
     budget: int = BUDGET,
@@ -33,8 +33,8 @@ def thumbnails(
 
     Parameters
     ----------
-    folder : Path
-        Folder in which the ids are paths.
+    source : Source
+        The source of the images.
     wanted : sequence of str
         Ids, the most important first.
     digests : mapping of id to sha256
@@ -51,15 +51,16 @@ def thumbnails(
     """
     urls: dict[str, str] = {}
     changed = used = 0
-    # The folder is listed: a path joined from an id, which is data, could lead outside of it.
-    paths = {image.id: image.path for image in find_images(folder)}
-    # A copy of the folder on another system may write the same name in another Unicode form.
-    forms = {normalize_name(id_): path for id_, path in paths.items()}
+    # The source is listed: a path joined from an id, which is data, could lead outside of it.
+    records = {image.id: image for image in source.images()}
+    # A copy of a folder on another system may write the same name in another Unicode form.
+    forms = {normalize_name(id_): image for id_, image in records.items()}
     with ThreadPoolExecutor() as pool:
         for start in range(0, len(wanted), _CHUNK):
             chunk = wanted[start : start + _CHUNK]
             images = [
-                (paths.get(id_, forms.get(normalize_name(id_))), digests.get(id_)) for id_ in chunk
+                (records.get(id_, forms.get(normalize_name(id_))), digests.get(id_))
+                for id_ in chunk
             ]
             made = pool.map(lambda image: _url(image[0], image[1], value_range), images)
             for id_, url in zip(chunk, made, strict=True):
@@ -76,19 +77,21 @@ def thumbnails(
             "show them",
             changed,
             len(wanted),
-            folder,
+            source.location,
         )
     return urls
 
 
-def _url(path: Path | None, expected: bytes | None, value_range: ValueRange | None) -> str | None:
-    if path is None:
+def _url(
+    image: ImageRecord | None, expected: bytes | None, value_range: ValueRange | None
+) -> str | None:
+    if image is None:
         return None
     try:
-        with open_content(path) as content:
-            if content.sha256() != expected:
+        with open_content(image.location) as content:
+            if content_digest(content, image.box) != expected:
                 return None
-            picture = thumbnail(content, SIDE, value_range)
+            picture = thumbnail(content, SIDE, value_range, image.box)
     except (ImageError, MemoryError):
         return None
     return "data:image/webp;base64," + base64.b64encode(picture).decode()

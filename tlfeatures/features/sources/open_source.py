@@ -1,0 +1,182 @@
+"""Open the source of images at a location, by the first kind of source that can.
+
+A new kind of source is an entry of `SOURCE_KINDS`. Every kind passes the contract suite
+(tests/contract/test_sources.py).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from tlfeatures.errors import ParameterError, SourceError
+from tlfeatures.features.sources.folder_labels import LabelRow
+from tlfeatures.features.sources.folders import EXPECTED, FolderSource, is_folder
+from tlfeatures.features.sources.locations import absolute_location
+from tlfeatures.features.sources.protocol import Columns, Source
+from tlfeatures.features.sources.several import SeveralSources
+from tlfeatures.names import as_list
+
+
+@dataclass(frozen=True)
+class SourceKind:
+    """One kind of source.
+
+    Attributes
+    ----------
+    can_open : callable (location) -> bool
+        Whether a path or URL is of this kind, by its name or first bytes.
+    open : callable (location, images, columns) -> Source
+        Creates the source. `images` and `columns` are those of `open_source`.
+    takes_options : bool
+        Whether `images` and `columns` may be given.
+    """
+
+    can_open: Callable[[str], bool]
+    open: Callable[[str, str | None, Columns | None], Source]
+    takes_options: bool = False
+
+
+SOURCE_KINDS: tuple[SourceKind, ...] = (
+    SourceKind(is_folder, lambda location, images, columns: FolderSource(location)),
+)
+
+Location: TypeAlias = str | os.PathLike[str]
+Locations: TypeAlias = Location | Sequence[Location]
+
+
+def open_source(
+    locations: Locations,
+    *,
+    images: Location | None = None,
+    columns: Columns | None = None,
+    expected: str = EXPECTED,
+) -> Source:
+    """Open the source of images at one or several locations.
+
+    Parameters
+    ----------
+    locations : path or URL, or sequence of them
+    images : path or URL, optional
+        Folder that the paths in a table are relative to. The table's own folder if not given.
+    columns : mapping of role to column, optional
+        Names of the columns of a table, if they aren't the usual ones.
+    expected : str, optional
+        What the locations should be, for messages.
+
+    Returns
+    -------
+    Source
+
+    Raises
+    ------
+    ParameterError
+        If a location doesn't exist, or no kind of source opens it.
+    """
+    listed = [os.fspath(location) for location in as_list(locations)]
+    if not listed:
+        raise ParameterError(f"no source of images is given; {expected}")
+    folder = None if images is None else os.fspath(images)
+    sources = [_open_one(location, folder, columns, expected) for location in listed]
+    return sources[0] if len(sources) == 1 else SeveralSources(sources)
+
+
+def is_source(location: str) -> bool:
+    """Whether a kind of source can open a location."""
+    return any(kind.can_open(location) for kind in SOURCE_KINDS)
+
+
+def _open_one(location: str, images: str | None, columns: Columns | None, expected: str) -> Source:
+    kind = next((kind for kind in SOURCE_KINDS if kind.can_open(location)), None)
+    if kind is None:
+        problem = "is a file of another kind" if Path(location).exists() else "does not exist"
+        raise ParameterError(f"{location} {problem}; {expected}")
+    if not kind.takes_options and (images, columns) != (None, None):
+        raise ParameterError(
+            f"{location} is no table, so that the folder of its images and the names of its "
+            "columns have no meaning; leave these options out"
+        )
+    return kind.open(location, images, columns)
+
+
+def source_facts(
+    locations: Locations,
+    images: Location | None = None,
+    columns: Columns | None = None,
+    states_labels: bool = False,
+) -> dict[str, Any]:
+    """Return JSON-ready facts by which `open_stored_source` opens the same source again."""
+    absolute = [absolute_location(location) for location in as_list(locations)]
+    facts: dict[str, Any] = {"source": absolute[0] if len(absolute) == 1 else absolute}
+    if images is not None:
+        facts["images"] = absolute_location(images)
+    if columns:
+        facts["columns"] = dict(columns)
+    if states_labels:
+        facts["states_labels"] = True
+    return facts
+
+
+def open_as_stored(locations: Locations, provenance: Mapping[str, Any]) -> Source:
+    """Open a source by the options of a file's own source, if it is that one.
+
+    Raises
+    ------
+    ParameterError
+        See `open_source`.
+    """
+    if source_facts(locations)["source"] != provenance.get("source"):
+        return open_source(locations)
+    return open_source(
+        locations, images=provenance.get("images"), columns=provenance.get("columns")
+    )
+
+
+def open_stored_source(provenance: Mapping[str, Any]) -> Source | None:
+    """Open the source that `source_facts` describes; None if none is recorded.
+
+    Parameters
+    ----------
+    provenance : mapping
+        The provenance of an embeddings file.
+
+    Raises
+    ------
+    ParameterError, SourceError
+        If it is gone, or is another kind of source now.
+    """
+    stored = provenance.get("source")
+    return open_as_stored(stored, provenance) if stored else None
+
+
+def stated_labels(provenance: Mapping[str, Any]) -> dict[str, LabelRow] | None:
+    """Read the labels that the source of an embeddings file states.
+
+    Returns
+    -------
+    dict of id to LabelRow, or None
+        None if the source doesn't state labels, as a folder.
+
+    Raises
+    ------
+    SourceError
+        If the source stated labels when its images were embedded, and can't be read now.
+    """
+    if not provenance.get("states_labels"):
+        return None
+    try:
+        source = open_stored_source(provenance)
+        labels = None if source is None else source.labels()
+    except (ParameterError, SourceError) as error:
+        raise SourceError(
+            f"the labels can't be read from the source of the images: {error}; give --labels FILE"
+        ) from error
+    if labels is None:
+        raise SourceError(
+            f"{provenance['source']} had labels when its images were embedded, and has none now; "
+            "give --labels FILE"
+        )
+    return labels

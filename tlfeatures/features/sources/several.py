@@ -1,0 +1,92 @@
+"""Several sources at once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import PurePosixPath
+
+from tlfeatures.errors import SourceError
+from tlfeatures.features.sources.folder_labels import LabelRow
+from tlfeatures.features.sources.folders import FolderSource
+from tlfeatures.features.sources.locations import absolute_location
+from tlfeatures.features.sources.protocol import Source
+from tlfeatures.features.sources.records import ImageRecord
+
+
+class SeveralSources:
+    """Several sources as one. The id of an image in a folder begins with the folder's name.
+
+    Where two folders have the same name, as many of the folders above them are added as tell them
+    apart. Archives and tables name their images themselves.
+
+    Parameters
+    ----------
+    sources : sequence of Source
+    """
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        self._sources = list(sources)
+        self.location = ", ".join(source.location for source in sources)
+        folders = [source.location for source in sources if isinstance(source, FolderSource)]
+        prefixes = iter(_prefixes([absolute_location(folder) for folder in folders]))
+        self._prefixes = [
+            next(prefixes) + "/" if isinstance(source, FolderSource) else "" for source in sources
+        ]
+
+    def images(self) -> Iterator[ImageRecord]:
+        """Yield the images of all sources in the order of their ids.
+
+        Raises
+        ------
+        SourceError
+            If two sources have different images with the same id.
+        """
+        records: dict[str, ImageRecord] = {}
+        for prefix, source in zip(self._prefixes, self._sources, strict=True):
+            for image in source.images():
+                record = replace(image, id=prefix + image.id) if prefix else image
+                other = records.setdefault(record.id, record)
+                if other != record:
+                    raise SourceError(
+                        f"two sources have an image with the id {record.id!r}: {other.location} "
+                        f"and {record.location}; rename one, or give the folder above both"
+                    )
+        yield from (records[id_] for id_ in sorted(records))
+
+    def labels(self) -> dict[str, LabelRow] | None:
+        """Return the labels of all sources that state labels; None if no source does.
+
+        Raises
+        ------
+        SourceError
+            If two sources state different labels for one image.
+        """
+        labels: dict[str, LabelRow] = {}
+        stated = False
+        for prefix, source in zip(self._prefixes, self._sources, strict=True):
+            own = source.labels()
+            stated |= own is not None
+            for id_, row in (own or {}).items():
+                if labels.setdefault(prefix + id_, row) != row:
+                    raise SourceError(
+                        f"two sources state different labels for the image {prefix + id_!r}: "
+                        f"{labels[prefix + id_]} and {row}; remove one of them"
+                    )
+        return labels if stated else None
+
+    def no_images_error(self, expected: str) -> SourceError:
+        """Create the error for sources without images, of which it describes the first one."""
+        return self._sources[0].no_images_error(expected)
+
+
+def _prefixes(folders: Sequence[str]) -> list[str]:
+    """Return the shortest ends of the folders' paths that differ, as few parts as possible."""
+    parts = [PurePosixPath(folder.replace("\\", "/").rstrip("/")).parts for folder in folders]
+    longest = max(map(len, parts), default=0)
+    for depth in range(1, longest + 1):
+        ends = ["/".join(path[-depth:]).strip("/") for path in parts]
+        if max(Counter(ends).values()) == 1:
+            return ends
+    return ["/".join(path).strip("/") for path in parts]  # the same folder twice
