@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from tlfeatures.features.list_backbones import BackboneFacts, list_backbones
     from tlfeatures.features.merge import Merging, merge
     from tlfeatures.features.transformer import Extractor
-    from tlfeatures.features.verify import Verification, verify
+    from tlfeatures.features.verification import Verification
+    from tlfeatures.features.verify import verify
     from tlfeatures.heads.table import HEADS, head_grid, make_head
     from tlfeatures.model_selection.audit.audit import audit
     from tlfeatures.model_selection.audit.results import Audit
@@ -39,6 +40,18 @@ if TYPE_CHECKING:
     from tlfeatures.models.export.export import Export, export
     from tlfeatures.models.model import Model
     from tlfeatures.models.predictions import Prediction, Predictions
+    from tlfeatures.reports.drawing.confusion_matrix import ConfusionDisplay
+    from tlfeatures.reports.drawing.curves import (
+        PrecisionRecallDisplay,
+        ReliabilityDisplay,
+        RocDisplay,
+    )
+    from tlfeatures.reports.drawing.heads import HeatMapDisplay, RankingDisplay
+    from tlfeatures.reports.drawing.image_map import EmbeddingMapDisplay
+    from tlfeatures.reports.drawing.progress_curves import (
+        LearningCurveDisplay,
+        TrainingCurveDisplay,
+    )
     from tlfeatures.reports.report import Report, plot, report
 
 __version__ = "0.1.0"
@@ -49,24 +62,33 @@ __all__ = [
     "Audit",
     "BackboneFacts",
     "Benchmark",
+    "ConfusionDisplay",
     "CrossValidation",
     "Dataset",
     "Diagnosis",
+    "EmbeddingMapDisplay",
     "Evaluation",
     "Export",
     "Extraction",
     "Extractor",
     "FitResult",
+    "HeatMapDisplay",
     "LearningCurve",
+    "LearningCurveDisplay",
     "Merging",
     "Model",
     "ModelEvaluation",
+    "PrecisionRecallDisplay",
     "Prediction",
     "Predictions",
     "PredictionsTable",
+    "RankingDisplay",
+    "ReliabilityDisplay",
     "Report",
+    "RocDisplay",
     "TlfeaturesError",
     "TrainingCurve",
+    "TrainingCurveDisplay",
     "Verification",
     "audit",
     "benchmark",
@@ -112,7 +134,8 @@ _HOMES = {
     "tlfeatures.features.extract": ("Extraction", "extract"),
     "tlfeatures.features.merge": ("Merging", "merge"),
     "tlfeatures.features.transformer": ("Extractor",),
-    "tlfeatures.features.verify": ("Verification", "verify"),
+    "tlfeatures.features.verification": ("Verification",),
+    "tlfeatures.features.verify": ("verify",),
     "tlfeatures.benchmarking.fit": ("fit",),
     "tlfeatures.benchmarking.fit_result": ("FitResult",),
     "tlfeatures.heads.table": ("HEADS", "head_grid", "make_head"),
@@ -121,6 +144,15 @@ _HOMES = {
     "tlfeatures.model_selection.learning_curve.results": ("LearningCurve",),
     "tlfeatures.models.predictions": ("Prediction", "Predictions"),
     "tlfeatures.models.model": ("Model",),
+    "tlfeatures.reports.drawing.confusion_matrix": ("ConfusionDisplay",),
+    "tlfeatures.reports.drawing.curves": (
+        "PrecisionRecallDisplay",
+        "ReliabilityDisplay",
+        "RocDisplay",
+    ),
+    "tlfeatures.reports.drawing.heads": ("HeatMapDisplay", "RankingDisplay"),
+    "tlfeatures.reports.drawing.image_map": ("EmbeddingMapDisplay",),
+    "tlfeatures.reports.drawing.progress_curves": ("LearningCurveDisplay", "TrainingCurveDisplay"),
     "tlfeatures.reports.report": ("Report", "plot", "report"),
     "tlfeatures.model_selection.training_curve": ("TrainingCurve", "training_curve"),
 }

@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from tlfeatures.data_frames import frame_of_rows
 from tlfeatures.errors import ParameterError
 from tlfeatures.features.backbones.weights import checked_source
 from tlfeatures.features.calibrate import sample_images
@@ -42,7 +43,11 @@ from tlfeatures.features.sources.open_source import Location, Locations, open_so
 from tlfeatures.features.sources.protocol import Columns
 from tlfeatures.features.sources.spelling import describe_similar_names
 from tlfeatures.files import check_ending, file_target
-from tlfeatures.names import as_list
+from tlfeatures.html_tables import Cell, facts_html, result_html, table_html
+from tlfeatures.names import as_list, counted
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 logger = logging.getLogger(__name__)
 
@@ -105,6 +110,48 @@ class Extraction:
     classes: dict[str, int] = field(default_factory=dict)
     splits: dict[str, int] = field(default_factory=dict)
     few_levels: list[str] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        """Describe it in one line."""
+        return f"<Extraction: {self._counts()}; {', '.join(self.embeddings)} in {self.file}>"
+
+    def _counts(self) -> str:
+        counts = [f"{self.computed:,} computed", f"{self.reused:,} reused"]
+        counts += [f"{len(self.failed):,} failed"] if self.failed else []
+        counts += [f"{self.removed:,} removed"] if self.removed else []
+        return f"{counted(self.images, 'image')} ({', '.join(counts)})"
+
+    def _repr_html_(self) -> str:
+        """Show the embeddings, the classes and the failed images in a notebook."""
+        by = "" if self.engine == "none" else f" by {self.engine} in {self.precision}"
+        speed = f"{self.images_per_second:.1f} images/s{by}" if self.computed else None
+        facts: dict[str, Cell] = {
+            "file": self.file,
+            "embeddings": ", ".join(f"{name} ({d:,})" for name, d in self.embeddings.items()),
+            "variants of each image": self.variants or None,
+            "time": f"{self.seconds:.1f} s",
+            "speed": speed,
+            "splits": ", ".join(f"{name} {n:,}" for name, n in self.splits.items()),
+            "weights": "random" if self.weights == "random" else None,
+        }
+        failed = [(item["id"], item["reason"]) for item in self.failed]
+        return result_html(
+            "Extraction",
+            facts_html(facts),
+            table_html(["class", "images"], self.classes.items()),
+            table_html(["image that can't be read", "reason"], failed),
+            about=self._counts(),
+        )
+
+    def to_frame(self) -> DataFrame:
+        """Return a data frame of the failed images, columns `id` and `reason`. It needs pandas.
+
+        Raises
+        ------
+        ParameterError
+            If pandas is not installed.
+        """
+        return frame_of_rows(self.failed, {"id": str, "reason": str})
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as JSON-ready plain data."""

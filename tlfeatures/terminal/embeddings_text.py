@@ -11,7 +11,7 @@ from tlfeatures.terminal.shared_lines import RANDOM_WEIGHTS
 if TYPE_CHECKING:
     from tlfeatures.features.extract import Extraction
     from tlfeatures.features.merge import Merging
-    from tlfeatures.features.verify import Finding, Verification
+    from tlfeatures.features.verification import Finding, Verification
 
 
 def render_extraction(result: Extraction) -> str:
