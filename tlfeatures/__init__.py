@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from tlfeatures.features.cluster.connect import TLS
     from tlfeatures.features.diagnosis import Diagnosis
     from tlfeatures.features.doctor import doctor
-    from tlfeatures.features.extract import Extraction, extract
+    from tlfeatures.features.extract import extract
+    from tlfeatures.features.extraction import Extraction
     from tlfeatures.features.list_backbones import BackboneFacts, list_backbones
     from tlfeatures.features.merge import Merging, merge
     from tlfeatures.features.transformer import Extractor
@@ -131,7 +132,8 @@ _HOMES = {
     "tlfeatures.features.diagnosis": ("Diagnosis",),
     "tlfeatures.features.doctor": ("doctor",),
     "tlfeatures.features.list_backbones": ("BackboneFacts", "list_backbones"),
-    "tlfeatures.features.extract": ("Extraction", "extract"),
+    "tlfeatures.features.extract": ("extract",),
+    "tlfeatures.features.extraction": ("Extraction",),
     "tlfeatures.features.merge": ("Merging", "merge"),
     "tlfeatures.features.transformer": ("Extractor",),
     "tlfeatures.features.verification": ("Verification",),
