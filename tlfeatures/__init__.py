@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tlfeatures.benchmarking.predictions import PredictionsTable, write_predictions
     from tlfeatures.benchmarking.run import benchmark
     from tlfeatures.dataset.dataset import Dataset
+    from tlfeatures.dataset.export_features import FeaturesFile, export_features
     from tlfeatures.dataset.load import embedded_ids, load_dataset
     from tlfeatures.errors import TlfeaturesError
     from tlfeatures.features.cluster.connect import TLS
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from tlfeatures.features.doctor import doctor
     from tlfeatures.features.extract import extract
     from tlfeatures.features.extraction import Extraction
+    from tlfeatures.features.import_features import Importing, import_features
     from tlfeatures.features.list_backbones import BackboneFacts, list_backbones
     from tlfeatures.features.merge import Merging, merge
     from tlfeatures.features.transformer import Extractor
@@ -72,8 +74,10 @@ __all__ = [
     "Export",
     "Extraction",
     "Extractor",
+    "FeaturesFile",
     "FitResult",
     "HeatMapDisplay",
+    "Importing",
     "LearningCurve",
     "LearningCurveDisplay",
     "Merging",
@@ -99,9 +103,11 @@ __all__ = [
     "doctor",
     "embedded_ids",
     "export",
+    "export_features",
     "extract",
     "fit",
     "head_grid",
+    "import_features",
     "learning_curve",
     "list_backbones",
     "load_benchmark",
@@ -123,6 +129,7 @@ _HOMES = {
     "tlfeatures.benchmarking.run": ("benchmark",),
     "tlfeatures.features.cluster.connect": ("TLS",),
     "tlfeatures.dataset.dataset": ("Dataset",),
+    "tlfeatures.dataset.export_features": ("FeaturesFile", "export_features"),
     "tlfeatures.dataset.load": ("embedded_ids", "load_dataset"),
     "tlfeatures.errors": ("TlfeaturesError",),
     "tlfeatures.model_selection.cross_validation": ("cross_validate", "cross_validate_heads"),
@@ -134,6 +141,7 @@ _HOMES = {
     "tlfeatures.features.list_backbones": ("BackboneFacts", "list_backbones"),
     "tlfeatures.features.extract": ("extract",),
     "tlfeatures.features.extraction": ("Extraction",),
+    "tlfeatures.features.import_features": ("Importing", "import_features"),
     "tlfeatures.features.merge": ("Merging", "merge"),
     "tlfeatures.features.transformer": ("Extractor",),
     "tlfeatures.features.verification": ("Verification",),

@@ -13,7 +13,6 @@ from tlfeatures.benchmarking.comparison import Rank
 from tlfeatures.benchmarking.fit_result import FitResult
 from tlfeatures.data_frames import frame_of_facts
 from tlfeatures.dataset.dataset import Dataset
-from tlfeatures.errors import ParameterError
 from tlfeatures.files import replace_file
 from tlfeatures.html_tables import facts_html, result_html
 from tlfeatures.names import counted, unknown_name
@@ -30,6 +29,7 @@ from tlfeatures.reports.drawing.figure_files import SUFFIXES
 from tlfeatures.reports.drawing.heads import HeatMapDisplay, RankingDisplay
 from tlfeatures.reports.drawing.image_map import EmbeddingMapDisplay
 from tlfeatures.reports.drawing.progress_curves import LearningCurveDisplay, TrainingCurveDisplay
+from tlfeatures.reports.output import check_output, check_page
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -235,7 +235,7 @@ def plot(
         raise unknown_name("figure", what, FIGURES)
     if map not in METHODS:
         raise unknown_name("map", map, METHODS)
-    _check_output(output, SUFFIXES)
+    check_output(output, SUFFIXES)
     benchmark = load_benchmark(folder)
     analyses = Analyses(benchmark, n_jobs=n_jobs, progress=progress)
     ranks = analyses.ranks(head, embedding)
@@ -246,20 +246,3 @@ def plot(
     if what not in _OF_ALL:
         display.ax_.set_title(rank.name, loc="left", fontsize=9)
     display.save(output)
-
-
-def check_page(output: str | os.PathLike[str]) -> None:
-    """Check that a page can be written to a path. Call it before anything is computed."""
-    _check_output(output, (".html", ".htm"))
-
-
-def _check_output(output: str | os.PathLike[str], suffixes: Sequence[str]) -> None:
-    path = Path(output)
-    if path.suffix.lower() not in suffixes:
-        raise ParameterError(
-            f"output is {str(output)!r}; expected a name ending in {' or '.join(suffixes)}"
-        )
-    if path.is_dir():
-        raise ParameterError(f"{output} is a folder; expected the name of a file")
-    if not path.absolute().parent.is_dir():
-        raise ParameterError(f"{output} is in a folder that does not exist; create {path.parent}")
