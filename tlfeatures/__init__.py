@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from tlfeatures.models.model import Model
     from tlfeatures.models.predictions import Prediction, Predictions
     from tlfeatures.reports.report import Report, plot, report
+    from tlfeatures.reports.report_labels import LabelReport, report_labels
 
 __version__ = "0.1.0"
 
@@ -57,6 +58,7 @@ __all__ = [
     "Extraction",
     "Extractor",
     "FitResult",
+    "LabelReport",
     "LearningCurve",
     "Merging",
     "Model",
@@ -87,6 +89,7 @@ __all__ = [
     "merge",
     "plot",
     "report",
+    "report_labels",
     "training_curve",
     "verify",
     "write_predictions",
@@ -122,6 +125,7 @@ _HOMES = {
     "tlfeatures.models.predictions": ("Prediction", "Predictions"),
     "tlfeatures.models.model": ("Model",),
     "tlfeatures.reports.report": ("Report", "plot", "report"),
+    "tlfeatures.reports.report_labels": ("LabelReport", "report_labels"),
     "tlfeatures.model_selection.training_curve": ("TrainingCurve", "training_curve"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
