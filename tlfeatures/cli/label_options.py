@@ -76,16 +76,12 @@ columns_option = click.option(
     "example id=filename,label=species,group=site.",
 )
 
-# Options of a table with the paths of images.
-table_options = combine(
-    click.option(
-        "--images",
-        type=click.Path(),
-        metavar="DIR|URL",
-        help="If SOURCE is a table: folder that the paths in it are relative to.  [default: the "
-        "folder of the table]",
-    ),
-    columns_option,
+images_option = click.option(
+    "--images",
+    type=click.Path(),
+    metavar="DIR|URL",
+    help="If SOURCE is a table: folder that the paths in it are relative to.  [default: the "
+    "folder of the table]",
 )
 
 # Options of labels, groups and near-duplicates.

@@ -15,7 +15,7 @@ from tlfeatures.cli.image_options import (
     max_pixels_option,
     weights_option,
 )
-from tlfeatures.cli.label_options import dataset_options
+from tlfeatures.cli.label_options import dataset_options, images_option
 from tlfeatures.cli.run_options import check_page, command, json_option, seed_option
 from tlfeatures.errors import ParameterError
 from tlfeatures.terminal.exits import SOME_UNREADABLE, exit_for_failures
@@ -123,13 +123,7 @@ def predict(
 @command()
 @click.argument("model", type=click.Path())
 @click.argument("source", type=click.Path(), metavar="SOURCE|FILE.h5")
-@click.option(
-    "--images",
-    type=click.Path(),
-    metavar="DIR|URL",
-    help="If SOURCE is a table: folder that the paths in it are relative to.  [default: the "
-    "folder of the table]",
-)
+@images_option
 @dataset_options
 @weights_option
 @batch_size_option
