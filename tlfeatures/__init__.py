@@ -56,6 +56,7 @@ if TYPE_CHECKING:
         TrainingCurveDisplay,
     )
     from tlfeatures.reports.report import Report, plot, report
+    from tlfeatures.reports.report_labels import LabelReport, report_labels
 
 __version__ = "0.1.0"
 
@@ -78,6 +79,7 @@ __all__ = [
     "FitResult",
     "HeatMapDisplay",
     "Importing",
+    "LabelReport",
     "LearningCurve",
     "LearningCurveDisplay",
     "Merging",
@@ -116,6 +118,7 @@ __all__ = [
     "merge",
     "plot",
     "report",
+    "report_labels",
     "training_curve",
     "verify",
     "write_predictions",
@@ -164,6 +167,7 @@ _HOMES = {
     "tlfeatures.reports.drawing.image_map": ("EmbeddingMapDisplay",),
     "tlfeatures.reports.drawing.progress_curves": ("LearningCurveDisplay", "TrainingCurveDisplay"),
     "tlfeatures.reports.report": ("Report", "plot", "report"),
+    "tlfeatures.reports.report_labels": ("LabelReport", "report_labels"),
     "tlfeatures.model_selection.training_curve": ("TrainingCurve", "training_curve"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

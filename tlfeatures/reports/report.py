@@ -155,7 +155,7 @@ def report(
     benchmark = results if isinstance(results, Benchmark) else load_benchmark(results)
     analyses = Analyses(benchmark, given, n_jobs=n_jobs, progress=progress)
     shown = contents(analyses, wanted)
-    html = render(shown).encode("utf-8", "replace")
+    html = render("tlfeatures.reports.page", "page", shown).encode("utf-8", "replace")
     replace_file(Path(output), html)
     pictures = sum(picture is not None for picture in shown["album"]["pictures"])
     optional = ("probabilities", "learning_curve", "epochs", "map", "audit", "copies")
