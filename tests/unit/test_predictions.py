@@ -86,14 +86,17 @@ def test_only_images_that_can_not_be_read(model, tmp_path):
     predictions = model.predict([tmp_path / "bad.jpg"] * 3, outliers=True)
     assert predictions.labels.tolist() == [None] * 3
     assert predictions.distances.shape == (3,)
-    assert repr(predictions) == "<Predictions: 3 images: blue 0, red 0, 3 unreadable>"
+    assert repr(predictions) == "<Predictions: 3 images: blue 0, red 0; 3 unreadable>"
 
 
 def test_a_line_and_a_table(model, inputs):
     pytest.importorskip("pandas")
     predictions = model.predict(inputs, min_confidence=0.99, outliers=True)
     assert repr(predictions).startswith("<Predictions: 5 images: blue 0, red ")
-    assert "2 unreadable" in repr(predictions)
+    assert "; 2 unreadable" in repr(predictions)
+    page = predictions._repr_html_()
+    assert page.count(str(inputs[2])) == 1  # among the least confident ones
+    assert str(inputs[1]) not in page
     frame = predictions.to_frame()
     assert frame.columns.tolist() == [
         *("path", "label", "confidence", "p_blue", "p_red", "outlier", "distance", "error")
