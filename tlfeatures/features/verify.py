@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from tlfeatures.errors import FormatError, ParameterError, StoreError
-from tlfeatures.features.embed import ComputeOptions, Progress
+from tlfeatures.features.embed import ComputeOptions
 from tlfeatures.features.engines.engine import DEVICES
 from tlfeatures.features.file.format import Header
 from tlfeatures.features.file.lock import exclusive, partial_path
@@ -32,6 +32,7 @@ from tlfeatures.features.sources.open_source import Locations, open_as_stored
 from tlfeatures.features.verification import Finding, Verification
 from tlfeatures.files import resolved
 from tlfeatures.names import as_list, unknown_name
+from tlfeatures.progress import Progress, shown_progress
 
 MIN_COSINE = 0.999  # bfloat16 against float32: 0.9999; other weights or images are far below
 
@@ -63,7 +64,7 @@ def verify(
     weights: str | None = None,
     max_pixels: int = MAX_PIXELS,
     random_state: int = 0,
-    progress: Progress | None = None,
+    progress: bool | Progress | None = None,
 ) -> Verification:
     """Check every row of an embeddings file; given the folder, also its images and values.
 
@@ -86,8 +87,8 @@ def verify(
         An image with more pixels cannot be embedded again.
     random_state : int
         Seed of the sample.
-    progress : callable (steps done, steps to do), optional
-        A step is a row of a table, or an image embedded again.
+    progress : bool or callable of (done, total), optional
+        Counts rows of tables, and images that are embedded again. See `extract`.
 
     Returns
     -------
@@ -118,8 +119,11 @@ def verify(
     read_header(file)  # a file of another format must raise before anything is locked
     options = ComputeOptions(device=device, max_pixels=max_pixels, weights=weights, substitute=True)
     with exclusive(path) if mend else contextlib.nullcontext():
-        with open_embeddings(path) as reader:
-            check = _check(reader, source, sample, random_state, options, progress)
+        with (
+            open_embeddings(path) as reader,
+            shown_progress(progress, "checking", "rows") as show,
+        ):
+            check = _check(reader, source, sample, random_state, options, show)
         damaged = check.damaged_rows() if mend else []
         if damaged:
             _unmark(path, check.header, damaged)
@@ -204,7 +208,7 @@ def _check(
     sample: int,
     random_state: int,
     options: ComputeOptions,
-    progress: Progress | None,
+    progress: Progress,
 ) -> _Check:
     header = reader.header
     opened = None if source is None else open_as_stored(source, header.provenance)
@@ -225,15 +229,14 @@ def _check(
     return check
 
 
-def _count_steps(progress: Progress | None, total: int) -> Callable[[int], None]:
+def _count_steps(progress: Progress, total: int) -> Callable[[int], None]:
     """Return a function that adds a number of steps, and reports their sum."""
     done = 0
 
     def advance(steps: int) -> None:
         nonlocal done
         done += steps
-        if progress is not None:
-            progress(done, total)
+        progress(done, total)
 
     return advance
 
