@@ -24,6 +24,7 @@ from tlfeatures.features.exchange.parquet_files import ParquetWriter, check_pyar
 from tlfeatures.features.exchange.stored_labels import labels_of_header
 from tlfeatures.features.exchange.table import rows_of_block
 from tlfeatures.features.file.reader import Reader, open_embeddings
+from tlfeatures.features.imported import VALUES
 from tlfeatures.features.sources.folder_labels import LabelRow
 from tlfeatures.files import file_target, replacing
 from tlfeatures.names import as_list, unknown_name
@@ -180,7 +181,10 @@ class _Export:
 
     @property
     def digests(self) -> list[str]:
-        """sha256 of the image files, in hexadecimal digits."""
+        """sha256 of the image files, in hexadecimal digits; none if they are of the values."""
+        imported = self._reader.header.spec.imported
+        if imported is not None and imported.digests == VALUES:
+            return []
         return [self._reader.header.digests[row].hex() for row in self.rows.tolist()]
 
     def blocks(self, names: Sequence[str], before: int = 0, total: int = 0) -> Iterator[_Block]:

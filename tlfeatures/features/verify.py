@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tlfeatures.errors import FormatError, ParameterError, StoreError
+from tlfeatures.errors import FormatError, ParameterError, SpecError, StoreError
 from tlfeatures.features.embed import ComputeOptions
 from tlfeatures.features.engines.engine import DEVICES
 from tlfeatures.features.file.format import Header
@@ -116,7 +116,12 @@ def verify(
     started = time.perf_counter()
     _check_settings(source, sample, random_state, device, weights)
     path = resolved(file)  # `extract` locks the same path
-    read_header(file)  # a file of another format must raise before anything is locked
+    header = read_header(file)  # a file of another format must raise before anything is locked
+    if source is not None and header.spec.imported is not None:
+        raise SpecError(
+            f"{file} holds imported embeddings, which can't be compared with images; leave out "
+            "--source to check its rows"
+        )
     options = ComputeOptions(device=device, max_pixels=max_pixels, weights=weights, substitute=True)
     with exclusive(path) if mend else contextlib.nullcontext():
         with (
@@ -280,7 +285,8 @@ def _remedy(kind: str, check: _Check, file: str, folder: str, mended: bool) -> s
     """Give the commands that solve a kind of problem."""
     file = shlex.quote(file)
     count = len(check.header.ids)
-    update = f"tlfeatures extract {folder} -o {file}"
+    verb = "extract" if check.header.spec.imported is None else "import"
+    update = f"tlfeatures {verb} {folder} -o {file}"
     if check.removed > MOST_REMOVED * count and kind in ("gone", "new"):
         return f"`{update} --prune`, if it is the right folder"
     if kind == "unreadable":
