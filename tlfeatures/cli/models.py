@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,7 +16,7 @@ from tlfeatures.cli.image_options import (
     max_pixels_option,
     weights_option,
 )
-from tlfeatures.cli.label_options import dataset_options, images_option
+from tlfeatures.cli.label_options import dataset_options, feature_columns_option, images_option
 from tlfeatures.cli.run_options import check_page, command, json_option, seed_option
 from tlfeatures.errors import ParameterError
 from tlfeatures.terminal.exits import SOME_UNREADABLE, exit_for_failures
@@ -23,6 +24,9 @@ from tlfeatures.terminal.model_text import render_evaluation, render_export, ren
 from tlfeatures.terminal.prediction_output import PredictionOutput
 from tlfeatures.terminal.progress import ProgressBar
 from tlfeatures.terminal.streams import paths_from_stdin, print_result
+
+if TYPE_CHECKING:
+    from tlfeatures.models.predictions import Prediction
 
 
 @command()
@@ -65,6 +69,7 @@ from tlfeatures.terminal.streams import paths_from_stdin, print_result
     "the model was fitted on, so that its label means little. Its distance to them is above 1, "
     "which is the model's limit.",
 )
+@feature_columns_option
 @weights_option
 @batch_size_option
 @max_pixels_option
@@ -81,6 +86,7 @@ def predict(
     report: str | None,
     as_json: bool,
     outliers: bool,
+    columns: dict[str, str] | None,
     **options: Any,
 ) -> None:
     """Label images with MODEL and print a CSV table.
@@ -93,7 +99,12 @@ def predict(
     standard input, one per line, and prints one line for each path as soon as it can. In this way,
     another program can keep the command running. The header of the table is printed once the model
     is loaded.
+
+    Instead of IMAGES, one file of features can be given: a file that `tlfeatures import` reads, or
+    an embeddings file (FILE.h5) that was made with the settings of MODEL. A model that was fitted
+    on imported embeddings can label features only.
     """
+    from tlfeatures.models.feature_input import features_file
     from tlfeatures.models.model import Model
     from tlfeatures.reports.report_labels import report_labels
 
@@ -104,7 +115,16 @@ def predict(
     check_page(report)
     loaded = Model.load(model)
     wanted = outliers or (report is not None and loaded.outliers is not None)
-    if stream:
+    features = None if stream else features_file(loaded, images)
+    if columns and features is None:
+        raise ParameterError("--columns is for a file of features; leave it out for images")
+    predictions: Iterable[Prediction]
+    if features is not None:
+        confident = options["min_confidence"]
+        predictions = loaded.predict_features(
+            features, columns=columns, min_confidence=confident, outliers=wanted
+        )
+    elif stream:
         predictions = loaded.predict_stream(paths_from_stdin(), outliers=wanted, **options)
     else:
         predictions = loaded.iter_predict(images, outliers=wanted, **options)

@@ -11,7 +11,6 @@ from tlfeatures.errors import ModelError, ParameterError
 from tlfeatures.features.embed import ComputeOptions
 from tlfeatures.features.images.few_levels import warn_of_few_levels
 from tlfeatures.features.images.read_ahead import ImageToRead
-from tlfeatures.features.sources.records import Location
 from tlfeatures.models.embedding_run import ModelEmbedder, ModelRun
 from tlfeatures.models.fitted_head import FittedHead
 from tlfeatures.models.predictions import Predictions, with_unreadable
@@ -95,11 +94,11 @@ class Labeller:
         self._embedder = ModelEmbedder(model, options)
         self._columns = model.info["columns"]
 
-    def label(self, paths: Sequence[Location]) -> Iterator[Predictions]:
-        """Label image files, some at a time, in the order of `paths`."""
-        names = [str(path) for path in paths]
-        images = [ImageToRead(number, path) for number, path in enumerate(paths)]
-        run = ModelRun(self._embedder, images)
+    def label(self, images: Sequence[ImageToRead[str]]) -> Iterator[Predictions]:
+        """Label images, some at a time, in their order; the key of an image is its name."""
+        names = [image.key for image in images]
+        numbered = [image.with_key(number) for number, image in enumerate(images)]
+        run = ModelRun(self._embedder, numbered)
         done = 0
         try:
             for numbers, X in run.batches():
@@ -109,7 +108,7 @@ class Labeller:
                 X = np.empty((0, self._columns), np.float32)
                 yield self._part(names, range(done, len(names)), [], X, run)
         finally:
-            warn_of_few_levels_in(run, paths)
+            warn_of_few_levels_in(run, names)
 
     def _part(
         self,
@@ -128,7 +127,7 @@ class Labeller:
         return with_unreadable(read, names[part.start : part.stop], reasons)
 
 
-def warn_of_few_levels_in(run: ModelRun[int], paths: Sequence[Location]) -> None:
-    """Warn about images of a run that have few grey levels. Keys are positions in `paths`."""
-    few_levels = [(str(paths[number]), few) for number, few in run.few_levels]
+def warn_of_few_levels_in(run: ModelRun[int], names: Sequence[object]) -> None:
+    """Warn about images of a run that have few grey levels. Keys are positions in `names`."""
+    few_levels = [(str(names[number]), few) for number, few in run.few_levels]
     warn_of_few_levels(few_levels, "tlfeatures extract --value-range {}")

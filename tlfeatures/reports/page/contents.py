@@ -257,6 +257,9 @@ def _embedding(analyses: Analyses, rank: Rank) -> str:
 
 
 def _of_backbone(embedding: str, spec: Mapping[str, Any]) -> str:
+    if "imported" in spec:
+        by = spec["imported"].get("backbone")
+        return f"{embedding} (imported{f', of {by}' if by else ''})"
     height, width = spec["size"]
     return f"{embedding} of {title_of(spec['backbone'])} at {height} × {width}"
 
@@ -293,7 +296,7 @@ def _origin(analyses: Analyses, rank: Rank) -> dict[str, Any]:
         "files": [
             {
                 "name": about["file"],
-                "spec": about["spec"],
+                "spec": _shown_spec(about["spec"]),
                 "versions": about["provenance"].get("versions", {}),
             }
             for about in files
@@ -305,6 +308,15 @@ def _origin(analyses: Analyses, rank: Rank) -> dict[str, Any]:
         "interval": INTERVALS,
         "head": rank.label,
     }
+
+
+def _shown_spec(spec: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what is known of imported embeddings without the level between."""
+    if "imported" not in spec:
+        return spec
+    names = {"backbone": "stated backbone", "file": "imported from", "digests": "digests of"}
+    known = {names.get(key, key): value for key, value in spec["imported"].items()}
+    return {"backbone": spec["backbone"], **known}
 
 
 def _copies(pairs: int) -> str:
