@@ -135,7 +135,9 @@ def predict(
             for _ in written:
                 pass
         else:
-            report_labels(written, report, model=loaded, model_name=Path(model).name)
+            inputs = None if stream else images
+            name = Path(model).name
+            report_labels(written, report, model=loaded, inputs=inputs, model_name=name)
     if result.finish():
         ctx.exit(SOME_UNREADABLE)
 
