@@ -24,6 +24,8 @@ from tlfeatures.dataset.image_ids import Entry, in_words, rows_of_images, rows_o
 from tlfeatures.dataset.label_tables import TableRow, check_columns, read_table
 from tlfeatures.dataset.label_values import ById, Values, name_of, text_of
 from tlfeatures.errors import DatasetError, ParameterError
+from tlfeatures.features.exchange.open_features import holds_arrays
+from tlfeatures.features.exchange.stored_labels import labels_of_features
 from tlfeatures.features.sources.folder_hints import folder_hint
 from tlfeatures.features.sources.folder_labels import (
     LabelRow,
@@ -89,7 +91,7 @@ def find_rows(
             "omit one of them"
         )
     if isinstance(labels, str | os.PathLike):
-        entries, name = _of_table(Path(labels), columns, group_column), str(labels)
+        entries, name = _of_file(Path(labels), columns, group_column), str(labels)
     else:
         entries, name = _of_items(labels.items()), "labels"
     rows = rows_of_labels(ids, entries, name)
@@ -221,6 +223,15 @@ def _row_of(value: Any) -> LabelRow:
         names = (value.label, value.group, value.split)
         return LabelRow(*(name_of(name, "labels") for name in names))
     return LabelRow(name_of(value, "labels"))
+
+
+def _of_file(path: Path, columns: Mapping[str, str] | None, group_column: bool) -> list[Entry]:
+    if not holds_arrays(path):
+        return _of_table(path, columns, group_column)
+    rows = labels_of_features(path, columns=dict(columns or {}))
+    if rows is None:
+        raise DatasetError(f"{path} has no labels")
+    return [Entry(id_, row) for id_, row in rows.items()]
 
 
 def _of_table(path: Path, columns: Mapping[str, str] | None, group_column: bool) -> list[Entry]:
