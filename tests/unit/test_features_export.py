@@ -46,7 +46,9 @@ def round_trip(folder, ending, dtype=None):
 )
 @given(data=st.data())
 def test_rows_come_back_bit_for_bit(dtype, numbers, ending, data, tmp_path):
-    ids = data.draw(st.lists(TEXTS | st.sampled_from(SPECIAL), min_size=1, max_size=12, unique=True))
+    ids = data.draw(
+        st.lists(TEXTS | st.sampled_from(SPECIAL), min_size=1, max_size=12, unique=True)
+    )
     X = data.draw(arrays(dtype, (len(ids), 3), elements=numbers))
     for left in tmp_path.glob("[ab].h5"):
         left.unlink()
