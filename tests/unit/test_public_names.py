@@ -111,7 +111,10 @@ def test_heavy_libraries_have_one_room_each():
     cluster = {f"features/cluster/{name}.py" for name in ("client", "connect")}
     assert files_importing("distributed") == cluster
     assert {path.split("/")[0] for path in files_importing("click")} == {"cli", "terminal"}
-    assert files_importing("pyarrow") == {"benchmarking/parquet.py"}
+    assert files_importing("pyarrow") == {
+        "benchmarking/parquet.py",
+        "features/sources/containers/parquet_rows.py",
+    }
     assert files_importing("jinja2") == {"reports/page/write.py"}
     for_types = {"reports/page/figure.py", "reports/report.py"}
     drawing = files_importing("matplotlib") - for_types
