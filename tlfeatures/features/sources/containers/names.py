@@ -11,7 +11,7 @@ from tlfeatures.features.sources.containers.parts import Parts
 
 LARGEST = 256 * 2**20  # bytes of one image, which is read into memory as a whole
 
-_LEADS_OUT = "their names lead out of the archive"
+_LEADS_OUT = "their names lead out of the archive or are empty"
 _REPEATED = "a later file in the archive has the same name"
 _DRIVE = re.compile(r"[A-Za-z]:")
 

@@ -45,7 +45,7 @@ def open_parquet(parts: Parts) -> Any:
         ) from error
     remote = is_url(parts.location)
     try:
-        return ParquetFile(
+        file = ParquetFile(
             PythonFile(PartsStream(parts, _BUFFER, parts.size)) if remote else parts.location,
             pre_buffer=False,
             buffer_size=_BUFFER,
@@ -56,6 +56,18 @@ def open_parquet(parts: Parts) -> Any:
             f"{parts.location} can't be read as a Parquet file: {one_line(error)}; if it is cut "
             "off, copy or download it again"
         ) from error
+    _check_counts(parts, file.metadata)
+    return file
+
+
+def _check_counts(parts: Parts, facts: Any) -> None:
+    """Refuse numbers of rows that can't be right: pyarrow would fill the memory."""
+    counts = [int(facts.row_group(at).num_rows) for at in range(facts.num_row_groups)]
+    if min(counts, default=0) < 0 or sum(counts) != facts.num_rows or sum(counts) > parts.size:
+        raise SourceError(
+            f"{parts.location} is damaged: it can't have {facts.num_rows:,} rows of images in "
+            f"{len(counts):,} groups"
+        )
 
 
 def image_leaves(schema: Any) -> dict[str, tuple[str, str | None]]:
@@ -89,10 +101,15 @@ class _Rows:
 
     def __init__(self, parts: Parts, column: str) -> None:
         self._file, self._column = open_parquet(parts), column
+        # The facts of a column are left alone: pyarrow ends the process where those are damaged.
         facts = self._file.metadata
         groups = [facts.row_group(at) for at in range(facts.num_row_groups)]
-        self._ends = list(accumulate(group.num_rows for group in groups))
-        self._batch_rows = [_rows_of_batch(group, column) for group in groups]
+        counts = [int(group.num_rows) for group in groups]
+        self._ends = list(accumulate(counts))
+        self._batch_rows = [
+            max(1, -(-count // max(1, -(-int(group.total_byte_size) // _BATCH))))
+            for group, count in zip(groups, counts, strict=True)
+        ]
         self._lock = threading.Lock()
         self._kept: OrderedDict[tuple[int, int], Any] = OrderedDict()
         self._streams: OrderedDict[int, tuple[int, Iterator[Any]]] = OrderedDict()
@@ -158,17 +175,6 @@ class _Rows:
             use_threads=False,
         )
         return batches
-
-
-def _rows_of_batch(group: Any, column: str) -> int:
-    """Return how many rows of a row group are read at once."""
-    sizes = [
-        facts.total_uncompressed_size
-        for facts in (group.column(at) for at in range(group.num_columns))
-        if facts.path_in_schema == column
-    ]
-    count, batches = int(group.num_rows), max(1, -(-sum(sizes) // _BATCH))
-    return max(1, -(-count // int(batches)))
 
 
 _CACHE: IndexCache[_Rows] = IndexCache(most=2)
