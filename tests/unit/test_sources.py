@@ -36,9 +36,9 @@ def two(tmp_path):
 
 
 def test_what_is_no_source_is_one_line(tmp_path):
-    (tmp_path / "notes.txt").write_text("no table")
-    with pytest.raises(ParameterError, match=r"notes\.txt is a file of another kind; expected a f"):
-        open_source(tmp_path / "notes.txt")
+    (tmp_path / "notes.md").write_text("no table")
+    with pytest.raises(ParameterError, match=r"notes\.md is a file of another kind; expected a f"):
+        open_source(tmp_path / "notes.md")
     with pytest.raises(ParameterError, match=r"nowhere does not exist; expected a folder"):
         open_source(tmp_path / "nowhere")
     with pytest.raises(ParameterError, match="no source of images is given"):
