@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tlfeatures.benchmarking.predictions import PredictionsTable, write_predictions
     from tlfeatures.benchmarking.run import benchmark
     from tlfeatures.dataset.dataset import Dataset
+    from tlfeatures.dataset.export_features import FeaturesFile, export_features
     from tlfeatures.dataset.load import embedded_ids, load_dataset
     from tlfeatures.errors import TlfeaturesError
     from tlfeatures.features.cluster.connect import TLS
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from tlfeatures.features.doctor import doctor
     from tlfeatures.features.extract import extract
     from tlfeatures.features.extraction import Extraction
+    from tlfeatures.features.import_features import Importing, import_features
     from tlfeatures.features.list_backbones import BackboneFacts, list_backbones
     from tlfeatures.features.merge import Merging, merge
     from tlfeatures.features.transformer import Extractor
@@ -39,8 +41,8 @@ if TYPE_CHECKING:
     from tlfeatures.models.describe import describe
     from tlfeatures.models.evaluate import ModelEvaluation
     from tlfeatures.models.export.export import Export, export
-    from tlfeatures.models.labelling import Prediction
     from tlfeatures.models.model import Model
+    from tlfeatures.models.predictions import Prediction, Predictions
     from tlfeatures.reports.drawing.confusion_matrix import ConfusionDisplay
     from tlfeatures.reports.drawing.curves import (
         PrecisionRecallDisplay,
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
         TrainingCurveDisplay,
     )
     from tlfeatures.reports.report import Report, plot, report
+    from tlfeatures.reports.report_labels import LabelReport, report_labels
 
 __version__ = "0.1.0"
 
@@ -72,8 +75,11 @@ __all__ = [
     "Export",
     "Extraction",
     "Extractor",
+    "FeaturesFile",
     "FitResult",
     "HeatMapDisplay",
+    "Importing",
+    "LabelReport",
     "LearningCurve",
     "LearningCurveDisplay",
     "Merging",
@@ -81,6 +87,7 @@ __all__ = [
     "ModelEvaluation",
     "PrecisionRecallDisplay",
     "Prediction",
+    "Predictions",
     "PredictionsTable",
     "RankingDisplay",
     "ReliabilityDisplay",
@@ -98,9 +105,11 @@ __all__ = [
     "doctor",
     "embedded_ids",
     "export",
+    "export_features",
     "extract",
     "fit",
     "head_grid",
+    "import_features",
     "learning_curve",
     "list_backbones",
     "load_benchmark",
@@ -109,6 +118,7 @@ __all__ = [
     "merge",
     "plot",
     "report",
+    "report_labels",
     "training_curve",
     "verify",
     "write_predictions",
@@ -122,6 +132,7 @@ _HOMES = {
     "tlfeatures.benchmarking.run": ("benchmark",),
     "tlfeatures.features.cluster.connect": ("TLS",),
     "tlfeatures.dataset.dataset": ("Dataset",),
+    "tlfeatures.dataset.export_features": ("FeaturesFile", "export_features"),
     "tlfeatures.dataset.load": ("embedded_ids", "load_dataset"),
     "tlfeatures.errors": ("TlfeaturesError",),
     "tlfeatures.model_selection.cross_validation": ("cross_validate", "cross_validate_heads"),
@@ -133,6 +144,7 @@ _HOMES = {
     "tlfeatures.features.list_backbones": ("BackboneFacts", "list_backbones"),
     "tlfeatures.features.extract": ("extract",),
     "tlfeatures.features.extraction": ("Extraction",),
+    "tlfeatures.features.import_features": ("Importing", "import_features"),
     "tlfeatures.features.merge": ("Merging", "merge"),
     "tlfeatures.features.transformer": ("Extractor",),
     "tlfeatures.features.verification": ("Verification",),
@@ -143,7 +155,7 @@ _HOMES = {
     "tlfeatures.models.describe": ("describe",),
     "tlfeatures.model_selection.learning_curve.measure": ("learning_curve",),
     "tlfeatures.model_selection.learning_curve.results": ("LearningCurve",),
-    "tlfeatures.models.labelling": ("Prediction",),
+    "tlfeatures.models.predictions": ("Prediction", "Predictions"),
     "tlfeatures.models.model": ("Model",),
     "tlfeatures.reports.drawing.confusion_matrix": ("ConfusionDisplay",),
     "tlfeatures.reports.drawing.curves": (
@@ -155,6 +167,7 @@ _HOMES = {
     "tlfeatures.reports.drawing.image_map": ("EmbeddingMapDisplay",),
     "tlfeatures.reports.drawing.progress_curves": ("LearningCurveDisplay", "TrainingCurveDisplay"),
     "tlfeatures.reports.report": ("Report", "plot", "report"),
+    "tlfeatures.reports.report_labels": ("LabelReport", "report_labels"),
     "tlfeatures.model_selection.training_curve": ("TrainingCurve", "training_curve"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -72,3 +72,8 @@ def shortened(text: str, longest: int = 26) -> str:
 def number(value: float | None) -> str:
     """Return a score with three digits, or `none`."""
     return "none" if value is None else f"{value:.3f}"
+
+
+def one_line(text: str) -> str:
+    """Escape characters that can't be printed: names of files may hold newlines."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

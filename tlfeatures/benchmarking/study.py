@@ -22,6 +22,7 @@ from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import StoreError
 from tlfeatures.features.combined import parts_of, split_name
 from tlfeatures.features.file.reader import read_header
+from tlfeatures.features.imported import UNKNOWN
 from tlfeatures.features.measured_rates import rate_of
 
 GIVEN_IN_PYTHON = "given in Python"
@@ -127,7 +128,11 @@ def every_file(files: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _weights(data: Dataset, sources: Mapping[str, Any] | None) -> str:
     """Return the weights of all backbones of the benchmark, `random` if one has random weights."""
     files = [] if sources is None else every_file(sources["files"])
-    return weights_of(about["spec"]["weights"] for about in files) if files else data.weights
+    return (
+        weights_of(about["spec"].get("weights", UNKNOWN) for about in files)
+        if files
+        else data.weights
+    )
 
 
 def _origin(given: Any) -> str | None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from tlfeatures.data_frames import data_frame
 from tlfeatures.dataset.grouping import chained, merge_groups
@@ -16,6 +16,7 @@ from tlfeatures.dataset.row_selection import Rows, selected_rows
 from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import DatasetError
 from tlfeatures.features.combined import BackbonePart
+from tlfeatures.features.imported import STATED
 from tlfeatures.features.spec import Spec
 from tlfeatures.html_tables import MOST_ROWS, Cell, facts_html, result_html, table_html
 from tlfeatures.names import counted, shortened, some_of
@@ -67,7 +68,7 @@ class FilePart(BackbonePart):
 
 @dataclass(frozen=True, eq=False)
 class Dataset(EqualByValue):
-    """Labelled embeddings.
+    """Labelled embeddings, made by `load_dataset` or `Dataset.from_arrays`.
 
     `len(data)` is the number of images. `data[:10]`, `data[mask]` and `data[row_numbers]` are
     datasets with some of the images.
@@ -124,6 +125,73 @@ class Dataset(EqualByValue):
     unreadable: tuple[Unreadable, ...] = ()
     near_duplicates: float | None = None
     joined: tuple[FilePart, ...] = ()
+
+    @classmethod
+    def from_arrays(
+        cls,
+        X: ArrayLike,
+        y: ArrayLike | Sequence[Any],
+        *,
+        ids: ArrayLike | Sequence[Any] | None = None,
+        groups: ArrayLike | Sequence[Any] | None = None,
+        split: ArrayLike | Sequence[Any] | None = None,
+        digests: ArrayLike | Sequence[Any] | None = None,
+        embedding: str = "features",
+        near_duplicates: float | None = None,
+    ) -> Dataset:
+        """Make a dataset of arrays, which all functions for datasets take.
+
+        Parameters
+        ----------
+        X : array of shape (n, d), or pandas DataFrame
+            Finite numbers. They are stored as float32.
+        y : array, list or pandas Series of n values
+            Class of each row: texts, whole numbers, True or False, which are converted to texts.
+        ids : array or list of n different values, optional
+            Id of each row, converted to a text. By default the index of a DataFrame, or the
+            number of the row.
+        groups : array or list of n values, optional
+            Rows of a group are never separated by a fold.
+        split : array or list of n values, optional
+            train, val or test.
+        digests : array of shape (n, 32), uint8, or list of n bytes or texts, optional
+            sha256 of each image file; texts are hexadecimal. Rows with the same digest are copies.
+            By default, rows with equal values are.
+        embedding : str
+            Name of the embedding.
+        near_duplicates : float, optional
+            Smallest similarity of two rows that count as copies. None: only equal rows are copies.
+
+        Returns
+        -------
+        Dataset
+
+        Raises
+        ------
+        ParameterError
+            If the arrays don't fit together, or values are missing or not finite. It is a
+            ValueError.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_digits
+        >>> X, y = load_digits(return_X_y=True)
+        >>> data = Dataset.from_arrays(X, y)
+        >>> data.X.shape
+        (1797, 64)
+        """
+        from tlfeatures.dataset.from_arrays import dataset_of_arrays
+
+        return dataset_of_arrays(
+            X,
+            y,
+            ids=ids,
+            groups=groups,
+            split=split,
+            digests=digests,
+            embedding=embedding,
+            near_duplicates=near_duplicates,
+        )
 
     def __repr__(self) -> str:
         """Describe it in one line; the arrays would fill the screen."""
@@ -250,6 +318,17 @@ class Dataset(EqualByValue):
         if self.joined or self.spec is None:
             return self.joined
         return (FilePart("", self.spec, self.embedding, self.file, self.near_duplicates),)
+
+    @property
+    def has_file_digests(self) -> bool:
+        """Whether the digests are those of image files, and not of imported values.
+
+        An embedding that is joined over several files has those of image files if one part does.
+        """
+        imported = [part.spec.imported for part in self.parts]
+        return self.digests is not None and any(
+            facts is None or facts.digests == STATED for facts in imported
+        )
 
     @property
     def weights(self) -> str:

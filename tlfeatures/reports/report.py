@@ -13,7 +13,6 @@ from tlfeatures.benchmarking.comparison import Rank
 from tlfeatures.benchmarking.fit_result import FitResult
 from tlfeatures.data_frames import frame_of_facts
 from tlfeatures.dataset.dataset import Dataset
-from tlfeatures.errors import ParameterError
 from tlfeatures.files import replace_file
 from tlfeatures.html_tables import facts_html, result_html
 from tlfeatures.names import counted, unknown_name
@@ -30,6 +29,7 @@ from tlfeatures.reports.drawing.figure_files import SUFFIXES
 from tlfeatures.reports.drawing.heads import HeatMapDisplay, RankingDisplay
 from tlfeatures.reports.drawing.image_map import EmbeddingMapDisplay
 from tlfeatures.reports.drawing.progress_curves import LearningCurveDisplay, TrainingCurveDisplay
+from tlfeatures.reports.output import check_output, check_page
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -95,7 +95,7 @@ def report(
     map: str = "pca",  # noqa: A002
     title: str | None = None,
     n_jobs: int | None = -1,
-    progress: Steps | None = None,
+    progress: bool | Steps | None = None,
 ) -> Report:
     """Write the report of a benchmark: one HTML page, which needs no network connection.
 
@@ -121,8 +121,8 @@ def report(
     n_jobs : int or None
         Number of folds that are fitted at the same time for the learning curve, the epochs and the
         audit. These results are stored in the folder of the benchmark.
-    progress : callable of (analysis, done, total), optional
-        Called after each step of an analysis.
+    progress : bool or callable of (analysis, done, total), optional
+        A callable is called after each step of an analysis. Else see `extract`.
 
     Returns
     -------
@@ -155,7 +155,7 @@ def report(
     benchmark = results if isinstance(results, Benchmark) else load_benchmark(results)
     analyses = Analyses(benchmark, given, n_jobs=n_jobs, progress=progress)
     shown = contents(analyses, wanted)
-    html = render(shown).encode("utf-8", "replace")
+    html = render("tlfeatures.reports.page", "page", shown).encode("utf-8", "replace")
     replace_file(Path(output), html)
     pictures = sum(picture is not None for picture in shown["album"]["pictures"])
     optional = ("probabilities", "learning_curve", "epochs", "map", "audit", "copies")
@@ -200,7 +200,7 @@ def plot(
     embedding: str | None = None,
     map: str = "pca",  # noqa: A002
     n_jobs: int | None = -1,
-    progress: Steps | None = None,
+    progress: bool | Steps | None = None,
 ) -> None:
     """Draw one figure of a benchmark into a file.
 
@@ -235,7 +235,7 @@ def plot(
         raise unknown_name("figure", what, FIGURES)
     if map not in METHODS:
         raise unknown_name("map", map, METHODS)
-    _check_output(output, SUFFIXES)
+    check_output(output, SUFFIXES)
     benchmark = load_benchmark(folder)
     analyses = Analyses(benchmark, n_jobs=n_jobs, progress=progress)
     ranks = analyses.ranks(head, embedding)
@@ -246,20 +246,3 @@ def plot(
     if what not in _OF_ALL:
         display.ax_.set_title(rank.name, loc="left", fontsize=9)
     display.save(output)
-
-
-def check_page(output: str | os.PathLike[str]) -> None:
-    """Check that a page can be written to a path. Call it before anything is computed."""
-    _check_output(output, (".html", ".htm"))
-
-
-def _check_output(output: str | os.PathLike[str], suffixes: Sequence[str]) -> None:
-    path = Path(output)
-    if path.suffix.lower() not in suffixes:
-        raise ParameterError(
-            f"output is {str(output)!r}; expected a name ending in {' or '.join(suffixes)}"
-        )
-    if path.is_dir():
-        raise ParameterError(f"{output} is a folder; expected the name of a file")
-    if not path.absolute().parent.is_dir():
-        raise ParameterError(f"{output} is in a folder that does not exist; create {path.parent}")

@@ -127,15 +127,15 @@ def render_info(facts: dict[str, Any]) -> str:
     specs = [Spec.from_dict(part["spec"]) for part in plain_backbones(facts)]
     if any(spec.weights == "random" for spec in specs):
         lines.append(RANDOM_WEIGHTS)
-    lines += [no_such_backbone(spec.backbone) for spec in specs if spec.known_backbone is None]
+    lines += [no_such_backbone(spec) for spec in specs if spec.known_backbone is None]
     return "\n".join(lines)
 
 
 def _spec_lines(spec: dict[str, Any]) -> list[str]:
-    """Return the lines of a spec; those of its declaration are indented more."""
+    """Return the lines of a spec; those of an object in it are indented more."""
     lines = []
     for name, value in spec.items():
-        if name == "declaration" and value:
+        if name in ("declaration", "imported") and value:
             lines.append(f"  {name}:")
             lines += [f"    {key}: {_plain(inner) or 'none'}" for key, inner in value.items()]
         elif name == "quantization" and value:

@@ -17,7 +17,6 @@ import importlib
 import importlib.util
 import json
 import os
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -29,6 +28,7 @@ from tlfeatures.data_frames import frame_of_facts
 from tlfeatures.errors import ModelError, OutputError, ParameterError
 from tlfeatures.features.engines.onnx_graph import Graph
 from tlfeatures.features.engines.onnx_session import in_short, session
+from tlfeatures.features.images.inputs import Images
 from tlfeatures.features.images.value_range import format_value_range
 from tlfeatures.features.spec import Spec
 from tlfeatures.files import check_ending, file_target, replace_file
@@ -38,7 +38,7 @@ from tlfeatures.models.export.backbone import add_backbone, only_spec
 from tlfeatures.models.export.check import LARGEST_DIFFERENCE, Check, check_export
 from tlfeatures.models.input_images import list_images
 from tlfeatures.models.model import Model
-from tlfeatures.names import as_list, counted, some_of
+from tlfeatures.names import counted, some_of
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -138,7 +138,7 @@ def export(
     output: str | os.PathLike[str],
     *,
     weights: str | None = None,
-    check: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | None = None,
+    check: Images | None = None,
 ) -> Export:
     """Write a model as one ONNX file that needs neither this package nor TensorFlow.
 
@@ -152,8 +152,8 @@ def export(
         file is complete.
     weights : str, optional
         File of the backbone's weights, if it was moved since the head was fitted.
-    check : path, or iterable of path, optional
-        Image files, or folders of them. The file and the model label them in alternating turns,
+    check : path, array or Pillow image, or iterable of them, optional
+        Images, or folders of image files. The file and the model label them in alternating turns,
         in float32; `Export.check` has their differences and their speed.
 
     Returns
@@ -176,9 +176,7 @@ def export(
     """
     _check_extra()
     target = check_export_target(output)
-    images = as_list(check)
-    if check is not None:
-        list_images(images)  # raises its errors before the work
+    images = None if check is None else list_images(check)  # raises its errors before the work
     model = model if isinstance(model, Model) else Model.load(model)
     spec = only_spec(model)
     data = _serialized(_graph_of(model, weights))
