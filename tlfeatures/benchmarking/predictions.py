@@ -6,7 +6,7 @@ import csv
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,16 @@ from tlfeatures.benchmarking.store.results_file import (
 )
 from tlfeatures.benchmarking.study import Study
 from tlfeatures.errors import ParameterError
+from tlfeatures.file_result import FileResult
 from tlfeatures.files import file_target, replacing
+from tlfeatures.metrics.out_of_fold import OutOfFold
+from tlfeatures.names import counted
 
 Columns = dict[str, NDArray[Any]]
 
 
-@dataclass(frozen=True)
-class PredictionsTable:
+@dataclass(frozen=True, repr=False)
+class PredictionsTable(FileResult):
     """Path and size of a table that `write_predictions` has written.
 
     Attributes
@@ -45,13 +48,12 @@ class PredictionsTable:
         Number of entries. An entry is one head on one embedding in one repeat.
     """
 
-    file: str
     rows: int
     entries: int
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return JSON-ready plain data."""
-        return asdict(self)
+    def _about(self) -> str:
+        entries = f"{self.entries:,} {'entry' if self.entries == 1 else 'entries'}"
+        return f"{counted(self.rows, 'prediction')} of {entries}"
 
 
 def prediction_columns(study: Study, entry: Entry, embedding: str) -> Columns:
@@ -71,18 +73,18 @@ def prediction_columns(study: Study, entry: Entry, embedding: str) -> Columns:
         `fold`, `tuned` (0 or 1), `key` (of the entry), `predicted` (the head's own decision) and
         the probability `p_CLASS` of each class, NaN if the head gives none.
     """
-    rows, facts = np.flatnonzero(entry.fold >= 0), entry.facts
+    own, facts = OutOfFold.of(study, entry).columns(), entry.facts
+    tested = len(own["id"])
     return {
-        "id": study.ids[rows],
-        "label": study.y[rows],
-        "head": np.full(len(rows), facts["head"]),
-        "embedding": np.full(len(rows), embedding),
-        "repeat": np.full(len(rows), facts["repeat"]),
-        "fold": entry.fold[rows],
-        "tuned": np.full(len(rows), int(facts["tuned"])),
-        "key": np.full(len(rows), facts["key"]),
-        "predicted": np.array(study.classes)[entry.predicted[rows]],
-        **{f"p_{name}": entry.probabilities[rows, code] for code, name in enumerate(study.classes)},
+        "id": own.pop("id"),
+        "label": own.pop("label"),
+        "head": np.full(tested, facts["head"]),
+        "embedding": np.full(tested, embedding),
+        "repeat": np.full(tested, facts["repeat"]),
+        "fold": own.pop("fold"),
+        "tuned": np.full(tested, int(facts["tuned"])),
+        "key": np.full(tested, facts["key"]),
+        **own,
     }
 
 

@@ -3,29 +3,36 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from tlfeatures.benchmarking.benchmark_result import Benchmark, load_benchmark
 from tlfeatures.benchmarking.comparison import Rank
 from tlfeatures.benchmarking.fit_result import FitResult
 from tlfeatures.dataset.dataset import Dataset
+from tlfeatures.file_result import FileResult
 from tlfeatures.files import replace_file
-from tlfeatures.names import unknown_name
-from tlfeatures.reports import plotting
+from tlfeatures.html_tables import Cell
+from tlfeatures.names import counted, unknown_name
 from tlfeatures.reports.benchmark_analyses import Analyses, Steps
 from tlfeatures.reports.diagnostics import METHODS, confusion, precision_recall, reliability, roc
-from tlfeatures.reports.drawing import figure_files
+from tlfeatures.reports.drawing.confusion_matrix import ConfusionDisplay
+from tlfeatures.reports.drawing.curves import (
+    PrecisionRecallDisplay,
+    ReliabilityDisplay,
+    RocDisplay,
+)
+from tlfeatures.reports.drawing.display import Display
+from tlfeatures.reports.drawing.figure_files import SUFFIXES
+from tlfeatures.reports.drawing.heads import HeatMapDisplay, RankingDisplay
+from tlfeatures.reports.drawing.image_map import EmbeddingMapDisplay
+from tlfeatures.reports.drawing.progress_curves import LearningCurveDisplay, TrainingCurveDisplay
 from tlfeatures.reports.output import check_output, check_page
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
-
-@dataclass(frozen=True)
-class Report:
+@dataclass(frozen=True, repr=False)
+class Report(FileResult):
     """Facts about the page that `report` has written.
 
     Attributes
@@ -40,14 +47,15 @@ class Report:
         Names of the optional sections of the page.
     """
 
-    file: str
     bytes: int
     images: int
     sections: list[str]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return JSON-ready plain data."""
-        return asdict(self)
+    def _about(self) -> str:
+        return f"{self.bytes / 1e6:.1f} MB, {counted(self.images, 'image')}"
+
+    def _facts(self) -> Mapping[str, Cell]:
+        return {"optional sections": ", ".join(self.sections) or "none"}
 
 
 def report(
@@ -62,7 +70,7 @@ def report(
     map: str = "pca",  # noqa: A002
     title: str | None = None,
     n_jobs: int | None = -1,
-    progress: Steps | None = None,
+    progress: bool | Steps | None = None,
 ) -> Report:
     """Write the report of a benchmark: one HTML page, which needs no network connection.
 
@@ -88,8 +96,8 @@ def report(
     n_jobs : int or None
         Number of folds that are fitted at the same time for the learning curve, the epochs and the
         audit. These results are stored in the folder of the benchmark.
-    progress : callable of (analysis, done, total), optional
-        Called after each step of an analysis.
+    progress : bool or callable of (analysis, done, total), optional
+        A callable is called after each step of an analysis. Else see `extract`.
 
     Returns
     -------
@@ -122,7 +130,7 @@ def report(
     benchmark = results if isinstance(results, Benchmark) else load_benchmark(results)
     analyses = Analyses(benchmark, given, n_jobs=n_jobs, progress=progress)
     shown = contents(analyses, wanted)
-    html = render(shown).encode("utf-8", "replace")
+    html = render("tlfeatures.reports.page", "page", shown).encode("utf-8", "replace")
     replace_file(Path(output), html)
     pictures = sum(picture is not None for picture in shown["album"]["pictures"])
     optional = ("probabilities", "learning_curve", "epochs", "map", "audit", "copies")
@@ -133,29 +141,25 @@ def report(
 
 # ---- one figure
 
-FIGURES: dict[str, Callable[[Analyses, Rank, str], Axes]] = {
-    "ranking": lambda of, rank, method: plotting.plot_ranking(of.benchmark.comparison),
-    "heat-map": lambda of, rank, method: plotting.plot_heat_map(of.benchmark.comparison),
-    "confusion": lambda of, rank, method: plotting.plot_confusion(confusion(of.predictions(rank))),
-    "reliability": lambda of, rank, method: plotting.plot_reliability(
-        reliability(of.predictions(rank))
-    ),
-    "roc": lambda of, rank, method: plotting.plot_roc(roc(of.predictions(rank))),
-    "precision-recall": lambda of, rank, method: plotting.plot_precision_recall(
+FIGURES: dict[str, Callable[[Analyses, Rank, str], Display]] = {
+    "ranking": lambda of, rank, method: RankingDisplay(of.benchmark.comparison),
+    "heat-map": lambda of, rank, method: HeatMapDisplay(of.benchmark.comparison),
+    "confusion": lambda of, rank, method: ConfusionDisplay(confusion(of.predictions(rank))),
+    "reliability": lambda of, rank, method: ReliabilityDisplay(reliability(of.predictions(rank))),
+    "roc": lambda of, rank, method: RocDisplay(roc(of.predictions(rank))),
+    "precision-recall": lambda of, rank, method: PrecisionRecallDisplay(
         precision_recall(of.predictions(rank))
     ),
-    "accuracy": lambda of, rank, method: plotting.plot_training(of.training(rank), "accuracy"),
-    "loss": lambda of, rank, method: plotting.plot_training(of.training(rank), "loss"),
-    "learning-curve": lambda of, rank, method: plotting.plot_learning_curve(
-        of.learning_curve(rank)
-    ),
+    "accuracy": lambda of, rank, method: TrainingCurveDisplay(of.training(rank), "accuracy"),
+    "loss": lambda of, rank, method: TrainingCurveDisplay(of.training(rank), "loss"),
+    "learning-curve": lambda of, rank, method: LearningCurveDisplay(of.learning_curve(rank)),
     "map": lambda of, rank, method: _map(of, rank, method),
 }
 
 
-def _map(of: Analyses, rank: Rank, method: str) -> Axes:
+def _map(of: Analyses, rank: Rank, method: str) -> Display:
     rows, points = of.map(rank, method)
-    return plotting.plot_map(points, of.dataset(rank).y[rows], wrong=of.wrong(rank)[rows])
+    return EmbeddingMapDisplay(points, of.dataset(rank).y[rows], of.wrong(rank)[rows])
 
 
 _BY_EPOCH = ("accuracy", "loss")
@@ -171,7 +175,7 @@ def plot(
     embedding: str | None = None,
     map: str = "pca",  # noqa: A002
     n_jobs: int | None = -1,
-    progress: Steps | None = None,
+    progress: bool | Steps | None = None,
 ) -> None:
     """Draw one figure of a benchmark into a file.
 
@@ -200,20 +204,20 @@ def plot(
 
     See Also
     --------
-    tlfeatures.reports.plotting : draw on your own axes.
+    tlfeatures.ConfusionDisplay, tlfeatures.RankingDisplay : draw on your own axes.
     """
     if what not in FIGURES:
         raise unknown_name("figure", what, FIGURES)
     if map not in METHODS:
         raise unknown_name("map", map, METHODS)
-    check_output(output, figure_files.SUFFIXES)
+    check_output(output, SUFFIXES)
     benchmark = load_benchmark(folder)
     analyses = Analyses(benchmark, n_jobs=n_jobs, progress=progress)
     ranks = analyses.ranks(head, embedding)
     rank = ranks[0]
     if what in _BY_EPOCH:
         rank = analyses.in_epochs(ranks) or rank
-    axes = FIGURES[what](analyses, rank, map)
+    display = FIGURES[what](analyses, rank, map).plot()
     if what not in _OF_ALL:
-        axes.set_title(rank.name, loc="left", fontsize=9)
-    figure_files.save_figure(axes, output)
+        display.ax_.set_title(rank.name, loc="left", fontsize=9)
+    display.save(output)

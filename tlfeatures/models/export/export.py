@@ -17,8 +17,8 @@ import importlib
 import importlib.util
 import json
 import os
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -28,15 +28,18 @@ import numpy as np
 from tlfeatures.errors import ModelError, OutputError, ParameterError
 from tlfeatures.features.engines.onnx_graph import Graph
 from tlfeatures.features.engines.onnx_session import in_short, session
+from tlfeatures.features.images.inputs import Images
 from tlfeatures.features.images.value_range import format_value_range
 from tlfeatures.features.spec import Spec
+from tlfeatures.file_result import FileResult
 from tlfeatures.files import check_ending, file_target, replace_file
+from tlfeatures.html_tables import Cell
 from tlfeatures.models.embedding_run import check_width
 from tlfeatures.models.export.backbone import add_backbone, only_spec
 from tlfeatures.models.export.check import LARGEST_DIFFERENCE, Check, check_export
 from tlfeatures.models.input_images import list_images
 from tlfeatures.models.model import Model
-from tlfeatures.names import as_list
+from tlfeatures.names import counted, some_of
 
 FORMAT = "tlfeatures onnx"
 FORMAT_VERSION = 1
@@ -48,8 +51,8 @@ _KEPT = [
 ]
 
 
-@dataclass(frozen=True)
-class Export:
+@dataclass(frozen=True, repr=False)
+class Export(FileResult):
     """The exported file.
 
     Attributes
@@ -73,7 +76,6 @@ class Export:
         Comparison of the file with the model, if images were given.
     """
 
-    file: str
     bytes: int
     head: str
     embedding: str
@@ -84,9 +86,25 @@ class Export:
     weights: str
     check: Check | None = None
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON-ready plain data."""
-        return asdict(self)
+    def _about(self) -> str:
+        classes = counted(len(self.classes), "class")
+        return f"{self.head} on {self.embedding}, {classes}, {self.bytes / 1e6:.1f} MB"
+
+    def _facts(self) -> Mapping[str, Cell]:
+        facts: dict[str, Cell] = {
+            "images": f"{self.size[0]} x {self.size[1]} pixels",
+            "classes": some_of(self.classes, 6),
+            "precision": self.precision,
+            "precision of the model": self.model_precision,
+        }
+        if self.check is not None:
+            facts |= {
+                "checked on": counted(self.check.images, "image"),
+                "largest difference of a probability": f"{self.check.largest_difference:.1e}",
+                "different labels": self.check.labels_differ,
+                "images/s": f"{self.check.onnx_images_per_second:.1f}",
+            }
+        return facts
 
 
 def export(
@@ -94,7 +112,7 @@ def export(
     output: str | os.PathLike[str],
     *,
     weights: str | None = None,
-    check: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | None = None,
+    check: Images | None = None,
 ) -> Export:
     """Write a model as one ONNX file that needs neither this package nor TensorFlow.
 
@@ -108,8 +126,8 @@ def export(
         file is complete.
     weights : str, optional
         File of the backbone's weights, if it was moved since the head was fitted.
-    check : path, or iterable of path, optional
-        Image files, or folders of them. The file and the model label them in alternating turns,
+    check : path, array or Pillow image, or iterable of them, optional
+        Images, or folders of image files. The file and the model label them in alternating turns,
         in float32; `Export.check` has their differences and their speed.
 
     Returns
@@ -132,9 +150,7 @@ def export(
     """
     _check_extra()
     target = check_export_target(output)
-    images = as_list(check)
-    if check is not None:
-        list_images(images)  # raises its errors before the work
+    images = None if check is None else list_images(check)  # raises its errors before the work
     model = model if isinstance(model, Model) else Model.load(model)
     spec = only_spec(model)
     data = _serialized(_graph_of(model, weights))
