@@ -20,6 +20,7 @@ from tlfeatures import (
     load_dataset,
     merge,
     report,
+    report_labels,
     verify,
     write_predictions,
 )
@@ -75,6 +76,9 @@ def one_of_each(folder: Path) -> dict[str, Any]:
         "Diagnosis": doctor(),
         "Export": some_export(),
         "Report": report(compared, folder / "page.html", data=data, without=without, n_jobs=1),
+        "LabelReport": report_labels(
+            fitted.model.predict(images), folder / "labels.html", model=fitted.model
+        ),
         "PredictionsTable": write_predictions(folder / "out", folder / "table.csv"),
     }
 

@@ -67,7 +67,7 @@ def test_a_person_sees_a_bar_and_a_file_none(fitted_model, photos, tmp_path):
     text = os.read(ours, 2**20).decode()
     os.close(ours)
     assert done.returncode == 0
-    assert "labelling" in text
+    assert "predicting" in text
     assert "24/24" in text
     assert "24 images: 12 blue, 12 red" in text
     silent = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)

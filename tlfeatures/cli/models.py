@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -114,21 +114,19 @@ def predict(
     loaded = Model.load(model)
     options["outliers"] = outliers or (report is not None and loaded.outliers is not None)
     note = {"weights": "random"} if loaded.weights == "random" else {}
-    with ProgressBar("labelling") as bar:
-        options["progress"] = False if result.fills_screen else bar.show
-        written = result.write(
-            _label(loaded, images, columns, options),
-            loaded.classes,
-            note,
-            outliers=outliers,
-            immediately=images == _STREAM,
-        )
-        with closing(written):
-            if report is None:
-                for _ in written:
-                    pass
-            else:
-                _write_label_page(written, report, loaded, Path(model).name, images)
+    written = result.write(
+        _label(loaded, images, columns, options, with_bar=not result.fills_screen),
+        loaded.classes,
+        note,
+        outliers=outliers,
+        immediately=images == _STREAM,
+    )
+    with closing(written):
+        if report is None:
+            for _ in written:
+                pass
+        else:
+            _write_label_page(written, report, loaded, Path(model).name, images)
     if result.finish():
         ctx.exit(SOME_UNREADABLE)
 
@@ -137,7 +135,12 @@ _STREAM = ("-",)
 
 
 def _label(
-    model: Model, images: tuple[str, ...], columns: dict[str, str] | None, options: dict[str, Any]
+    model: Model,
+    images: tuple[str, ...],
+    columns: dict[str, str] | None,
+    options: dict[str, Any],
+    *,
+    with_bar: bool,
 ) -> Iterable[Prediction]:
     """Label images, those of standard input, or features."""
     from tlfeatures.models.feature_input import features_file
@@ -151,9 +154,16 @@ def _label(
     if columns:
         raise ParameterError("--columns is for a file of features; leave it out for images")
     if images == _STREAM:
-        del options["progress"]  # nobody knows how many images will come
         return model.predict_stream(paths_from_stdin(), **options)
-    return model.iter_predict(images, **options)
+    bar = ProgressBar("predicting")
+    show = bar.show if with_bar else False
+    return _and_close(bar, model.iter_predict(images, progress=show, **options))
+
+
+def _and_close(bar: ProgressBar, predictions: Iterable[Prediction]) -> Iterator[Prediction]:
+    """Finish the line of the bar when the predictions end, before anything else is printed."""
+    with bar:
+        yield from predictions
 
 
 def _write_label_page(
@@ -162,7 +172,10 @@ def _write_label_page(
     from tlfeatures.reports.report_labels import report_labels
 
     inputs = None if images == _STREAM else images
-    report_labels(predictions, page, model=model, inputs=inputs, model_name=name)
+    with ProgressBar("pictures") as bar:
+        report_labels(
+            predictions, page, model=model, inputs=inputs, model_name=name, progress=bar.show
+        )
 
 
 @command()

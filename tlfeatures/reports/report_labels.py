@@ -6,13 +6,20 @@ import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from tlfeatures.data_frames import frame_of_facts
 from tlfeatures.features.images.inputs import Images
 from tlfeatures.files import replace_file
+from tlfeatures.html_tables import facts_html, result_html
 from tlfeatures.models.fitted_head import FittedHead
 from tlfeatures.models.predictions import Prediction
+from tlfeatures.names import counted
+from tlfeatures.progress import Progress, shown_progress
 from tlfeatures.reports.output import check_page
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,29 @@ class LabelReport:
     shown: int
     unreadable: int
 
+    def __repr__(self) -> str:
+        """Describe it in one line."""
+        return f"<LabelReport: {self.file}, {self._about()}>"
+
+    def _about(self) -> str:
+        shown = "" if self.shown == self.images else f", {self.shown:,} of them shown"
+        return f"{self.bytes / 1e6:.1f} MB, {counted(self.images, 'image')}{shown}"
+
+    def _repr_html_(self) -> str:
+        """Show the path of the page in a notebook."""
+        facts = facts_html({"file": self.file, "unreadable images": str(self.unreadable)})
+        return result_html("LabelReport", facts, about=self._about())
+
+    def to_frame(self) -> DataFrame:
+        """Return a data frame of one row with the attributes as columns. It needs pandas.
+
+        Raises
+        ------
+        ParameterError
+            If pandas is not installed.
+        """
+        return frame_of_facts(self.to_dict())
+
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready plain data."""
         return asdict(self)
@@ -52,6 +82,7 @@ def report_labels(
     inputs: Images | None = None,
     model_name: str | None = None,
     title: str | None = None,
+    progress: bool | Progress | None = None,
 ) -> LabelReport:
     """Write new images with their labels as one HTML page, which needs no network connection.
 
@@ -74,6 +105,8 @@ def report_labels(
         Name of the model on the page. The default is the name of its file, if `model` is a path.
     title : str, optional
         Title of the page. The default is the number of images.
+    progress : bool or callable of (done, total), optional
+        Counts the pictures. See `extract`.
 
     Returns
     -------
@@ -102,7 +135,9 @@ def report_labels(
     shown = ShownImages.of(predictions)
     images = shown.images()
     originals = find_labelled([image.path for image in images], inputs, model)
-    page = labels_page(shown, originals, images, model, {"title": title, "model": model_name})
+    names = {"title": title, "model": model_name}
+    with shown_progress(progress, "pictures", "images") as show:
+        page = labels_page(shown, originals, images, model, names, show)
     html = render("tlfeatures.reports.labels_page", "labels", page.contents)
     data = html.encode("utf-8", "replace")
     replace_file(Path(output), data)
