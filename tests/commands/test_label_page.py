@@ -193,6 +193,27 @@ def test_the_labels_of_an_embeddings_file_have_pictures_of_its_images(
         assert "red/red00.png" in words(text)
 
 
+def test_a_part_of_an_image_has_a_picture_of_this_part(fitted_model, tmp_path):
+    """The left half is red and the right one is blue; a table has a box of each."""
+    pixels = np.zeros((80, 160, 3), np.uint8)
+    pixels[:, :80, 0] = pixels[:, 80:, 2] = 220
+    Image.fromarray(pixels).save(tmp_path / "both.png")
+    rows = ["path,x,y,width,height", "both.png,0,0,80,80", "both.png,80,0,80,80"]
+    (tmp_path / "boxes.csv").write_text("\n".join(rows) + "\n")
+    arguments = ["predict", fitted_model, tmp_path / "boxes.csv", "--report", tmp_path / "l.html"]
+    result = CliRunner().invoke(main, [str(each) for each in arguments])
+    assert result.exit_code == 0, result.output
+    text = (tmp_path / "l.html").read_text()
+    shown = items(text)
+    pictures = re.findall('src="data:image/webp;base64,([^"]*)"', text)
+    assert len(shown) == len(pictures) == 2
+    for item, data in zip(shown, pictures, strict=True):
+        picture = Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB")
+        assert picture.size == (80, 80)
+        red, _, blue = picture.getpixel((40, 40))
+        assert (red > blue) == ("both.png#box=0,0,80,80" in item)
+
+
 def test_nothing_readable_is_a_page_that_says_so(model, tmp_path):
     (tmp_path / "bad.png").write_text("text")
     written = report_labels(model.predict(tmp_path / "bad.png"), tmp_path / "l.html", model=model)
