@@ -17,13 +17,23 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from common import DATA, add_backbone, chosen_images, images_folder, parse, pixels_of, timed
+from common import (
+    DATA,
+    add_backbone,
+    chosen_images,
+    images_folder,
+    parse,
+    path_of,
+    pixels_of,
+    timed,
+)
 
 from tlfeatures import Model, export, extract, load_dataset, make_head
 from tlfeatures.features.engines.choose import Request, choose_engine
 from tlfeatures.features.engines.load import load_backbone
 from tlfeatures.features.engines.onnx_session import session
 from tlfeatures.models.export.check import run_graph
+from tlfeatures.models.input_images import list_images
 
 BATCH = 32
 
@@ -71,7 +81,7 @@ def main() -> None:
     weights = arguments.weights
     with tempfile.TemporaryDirectory() as temporary:
         folder = images_folder(arguments.images, arguments.count, Path(temporary))
-        paths = [image.path for image in chosen_images(folder, arguments.count)]
+        paths = [path_of(image) for image in chosen_images(folder, arguments.count)]
         model = fitted(paths[::4], arguments.size, weights, Path(temporary))
         seconds = measure(model, paths, weights, Path(temporary), arguments.rounds)
     report(seconds, len(paths), arguments.size)
@@ -91,7 +101,7 @@ def measure(
         own = computed_by(model, *way)
         runs[f"files: predict, {' '.join(way)}"] = lambda own=own: list(own.predict(paths))
         runs[f"pixels: predict, {' '.join(way)}"] = ours_on_pixels(own, pixels)
-    runs["files: ONNX Runtime, float32"] = lambda: run_graph(runtime, paths, size)
+    runs["files: ONNX Runtime, float32"] = lambda: run_graph(runtime, list_images(paths), size)
     runs["pixels: ONNX Runtime, float32"] = theirs_on_pixels(runtime, pixels)
     for run in runs.values():  # compiling is not what is measured
         run()

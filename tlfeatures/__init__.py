@@ -22,12 +22,14 @@ if TYPE_CHECKING:
     from tlfeatures.features.cluster.connect import TLS
     from tlfeatures.features.diagnosis import Diagnosis
     from tlfeatures.features.doctor import doctor
-    from tlfeatures.features.extract import Extraction, extract
+    from tlfeatures.features.extract import extract
+    from tlfeatures.features.extraction import Extraction
     from tlfeatures.features.import_features import Importing, import_features
     from tlfeatures.features.list_backbones import BackboneFacts, list_backbones
     from tlfeatures.features.merge import Merging, merge
     from tlfeatures.features.transformer import Extractor
-    from tlfeatures.features.verify import Verification, verify
+    from tlfeatures.features.verification import Verification
+    from tlfeatures.features.verify import verify
     from tlfeatures.heads.table import HEADS, head_grid, make_head
     from tlfeatures.model_selection.audit.audit import audit
     from tlfeatures.model_selection.audit.results import Audit
@@ -41,7 +43,20 @@ if TYPE_CHECKING:
     from tlfeatures.models.export.export import Export, export
     from tlfeatures.models.model import Model
     from tlfeatures.models.predictions import Prediction, Predictions
+    from tlfeatures.reports.drawing.confusion_matrix import ConfusionDisplay
+    from tlfeatures.reports.drawing.curves import (
+        PrecisionRecallDisplay,
+        ReliabilityDisplay,
+        RocDisplay,
+    )
+    from tlfeatures.reports.drawing.heads import HeatMapDisplay, RankingDisplay
+    from tlfeatures.reports.drawing.image_map import EmbeddingMapDisplay
+    from tlfeatures.reports.drawing.progress_curves import (
+        LearningCurveDisplay,
+        TrainingCurveDisplay,
+    )
     from tlfeatures.reports.report import Report, plot, report
+    from tlfeatures.reports.report_labels import LabelReport, report_labels
 
 __version__ = "0.1.0"
 
@@ -51,26 +66,36 @@ __all__ = [
     "Audit",
     "BackboneFacts",
     "Benchmark",
+    "ConfusionDisplay",
     "CrossValidation",
     "Dataset",
     "Diagnosis",
+    "EmbeddingMapDisplay",
     "Evaluation",
     "Export",
     "Extraction",
     "Extractor",
     "FeaturesFile",
     "FitResult",
+    "HeatMapDisplay",
     "Importing",
+    "LabelReport",
     "LearningCurve",
+    "LearningCurveDisplay",
     "Merging",
     "Model",
     "ModelEvaluation",
+    "PrecisionRecallDisplay",
     "Prediction",
     "Predictions",
     "PredictionsTable",
+    "RankingDisplay",
+    "ReliabilityDisplay",
     "Report",
+    "RocDisplay",
     "TlfeaturesError",
     "TrainingCurve",
+    "TrainingCurveDisplay",
     "Verification",
     "audit",
     "benchmark",
@@ -93,6 +118,7 @@ __all__ = [
     "merge",
     "plot",
     "report",
+    "report_labels",
     "training_curve",
     "verify",
     "write_predictions",
@@ -116,11 +142,13 @@ _HOMES = {
     "tlfeatures.features.diagnosis": ("Diagnosis",),
     "tlfeatures.features.doctor": ("doctor",),
     "tlfeatures.features.list_backbones": ("BackboneFacts", "list_backbones"),
-    "tlfeatures.features.extract": ("Extraction", "extract"),
+    "tlfeatures.features.extract": ("extract",),
+    "tlfeatures.features.extraction": ("Extraction",),
     "tlfeatures.features.import_features": ("Importing", "import_features"),
     "tlfeatures.features.merge": ("Merging", "merge"),
     "tlfeatures.features.transformer": ("Extractor",),
-    "tlfeatures.features.verify": ("Verification", "verify"),
+    "tlfeatures.features.verification": ("Verification",),
+    "tlfeatures.features.verify": ("verify",),
     "tlfeatures.benchmarking.fit": ("fit",),
     "tlfeatures.benchmarking.fit_result": ("FitResult",),
     "tlfeatures.heads.table": ("HEADS", "head_grid", "make_head"),
@@ -129,7 +157,17 @@ _HOMES = {
     "tlfeatures.model_selection.learning_curve.results": ("LearningCurve",),
     "tlfeatures.models.predictions": ("Prediction", "Predictions"),
     "tlfeatures.models.model": ("Model",),
+    "tlfeatures.reports.drawing.confusion_matrix": ("ConfusionDisplay",),
+    "tlfeatures.reports.drawing.curves": (
+        "PrecisionRecallDisplay",
+        "ReliabilityDisplay",
+        "RocDisplay",
+    ),
+    "tlfeatures.reports.drawing.heads": ("HeatMapDisplay", "RankingDisplay"),
+    "tlfeatures.reports.drawing.image_map": ("EmbeddingMapDisplay",),
+    "tlfeatures.reports.drawing.progress_curves": ("LearningCurveDisplay", "TrainingCurveDisplay"),
     "tlfeatures.reports.report": ("Report", "plot", "report"),
+    "tlfeatures.reports.report_labels": ("LabelReport", "report_labels"),
     "tlfeatures.model_selection.training_curve": ("TrainingCurve", "training_curve"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

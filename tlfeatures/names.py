@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import numbers
 import os
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -42,8 +43,9 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> ParameterError:
 
 
 def counted(count: int, noun: str) -> str:
-    """Return `1 variant` or `5 variants`."""
-    return f"{count:,} {noun}{'s' * (count != 1)}"
+    """Return `1 variant`, `5 variants` or `2 classes`."""
+    ending = "es" if noun.endswith("s") else "s"
+    return f"{count:,} {noun}{ending if count != 1 else ''}"
 
 
 def some_of(names: Iterable[str], most: int) -> str:
@@ -51,6 +53,20 @@ def some_of(names: Iterable[str], most: int) -> str:
     listed = list(names)
     more = f" and {len(listed) - most:,} more" if len(listed) > most else ""
     return ", ".join(listed[:most]) + more
+
+
+# Control characters, halves of surrogate pairs, characters that XML can't have, and characters that
+# turn the direction of the text after them. The marks of Arabic and Hebrew texts turn nothing.
+_NOT_SHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+
+
+def shortened(text: str, longest: int = 26) -> str:
+    """Cut a long text in the middle, and replace characters that can't be shown."""
+    text = _NOT_SHOWN.sub("\ufffd", re.sub(r"\s", " ", text))
+    if len(text) <= longest:
+        return text
+    end = (longest - 1) // 2
+    return f"{text[: longest - 1 - end]}…{text[-end:]}"
 
 
 def number(value: float | None) -> str:

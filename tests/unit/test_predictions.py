@@ -4,9 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tlfeatures import Model, Prediction, Predictions
-from tlfeatures.errors import ParameterError
+from tlfeatures.errors import ParameterError, SourceError
+from tlfeatures.features.images import inputs as inputs_module
 
 
 @pytest.fixture
@@ -84,14 +86,17 @@ def test_only_images_that_can_not_be_read(model, tmp_path):
     predictions = model.predict([tmp_path / "bad.jpg"] * 3, outliers=True)
     assert predictions.labels.tolist() == [None] * 3
     assert predictions.distances.shape == (3,)
-    assert repr(predictions) == "<Predictions: 3 images: blue 0, red 0, 3 unreadable>"
+    assert repr(predictions) == "<Predictions: 3 images: blue 0, red 0; 3 unreadable>"
 
 
 def test_a_line_and_a_table(model, inputs):
     pytest.importorskip("pandas")
     predictions = model.predict(inputs, min_confidence=0.99, outliers=True)
     assert repr(predictions).startswith("<Predictions: 5 images: blue 0, red ")
-    assert "2 unreadable" in repr(predictions)
+    assert "; 2 unreadable" in repr(predictions)
+    page = predictions._repr_html_()
+    assert page.count(str(inputs[2])) == 1  # among the least confident ones
+    assert str(inputs[1]) not in page
     frame = predictions.to_frame()
     assert frame.columns.tolist() == [
         *("path", "label", "confidence", "p_blue", "p_red", "outlier", "distance", "error")
@@ -104,3 +109,48 @@ def test_a_line_and_a_table(model, inputs):
 def test_arrays_that_do_not_fit_together():
     with pytest.raises(ParameterError, match="shapes"):
         Predictions(["a"], ["x", "y"], np.zeros((2, 2)), np.zeros(2, int))
+
+
+# ---- images in memory
+
+
+def test_images_in_memory_get_what_their_files_get(model, photos):
+    paths = sorted((photos / "red").iterdir())[:3]
+    expected = model.predict(paths)
+    opened = [Image.open(path) for path in paths]
+    arrays = [np.asarray(image) for image in opened]
+    for images in (arrays, np.stack(arrays), opened, iter(arrays)):
+        predictions = model.predict(images)
+        np.testing.assert_array_equal(predictions.probabilities, expected.probabilities)
+        assert predictions.paths == ["image 0", "image 1", "image 2"]
+    one = model.predict(arrays[1])
+    np.testing.assert_allclose(one.probabilities, expected.probabilities[1:2])
+    mixed = [arrays[0], photos / "blue", opened[1], str(paths[2])]
+    predictions = list(model.iter_predict(mixed, outliers=True))
+    names = ["image 0", *map(str, sorted((photos / "blue").iterdir())), "image 2", str(paths[2])]
+    assert [each.path for each in predictions] == names
+    assert predictions == list(model.iter_predict(iter(mixed), outliers=True))
+
+
+def test_an_iterator_of_images_is_read_bit_by_bit(model, photos, monkeypatch):
+    monkeypatch.setattr(inputs_module, "_MOST", 4)
+    path, read = sorted((photos / "red").iterdir())[0], []
+    frames = (read.append(number) or np.asarray(Image.open(path)) for number in range(20))
+    predictions = model.iter_predict(frames)
+    assert read == []
+    assert next(predictions).path == "image 0"
+    assert len(read) < 10
+    assert [each.path for each in predictions] == [f"image {number}" for number in range(1, 20)]
+
+
+def test_what_is_no_image_is_refused_before_the_work(model, photos):
+    path = photos / "red" / "red00.png"
+    with pytest.raises(ParameterError, match="image 1 is an array of float64"):
+        model.iter_predict([path, np.zeros((9, 9, 3))])
+    with pytest.raises(ParameterError, match="image 0 is a dict"):
+        model.predict([{}])
+    with pytest.raises(ParameterError, match="images is a float"):
+        model.predict(0.5)
+    for nothing in ([], iter([])):
+        with pytest.raises(SourceError, match="no images are given"):
+            model.predict(nothing)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -105,6 +106,7 @@ def predict(
     """
     from tlfeatures.models.feature_input import features_file
     from tlfeatures.models.model import Model
+    from tlfeatures.reports.report_labels import report_labels
 
     stream = images == ("-",)
     if "-" in images and not stream:
@@ -129,8 +131,13 @@ def predict(
     note = {"weights": "random"} if loaded.weights == "random" else {}
     written = result.write(predictions, loaded.classes, note, outliers=outliers, immediately=stream)
     with closing(written):
-        for _ in written:
-            pass
+        if report is None:
+            for _ in written:
+                pass
+        else:
+            inputs = None if stream else images
+            name = Path(model).name
+            report_labels(written, report, model=loaded, inputs=inputs, model_name=name)
     if result.finish():
         ctx.exit(SOME_UNREADABLE)
 

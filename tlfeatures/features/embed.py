@@ -23,8 +23,9 @@ from tlfeatures.errors import EngineError, ImageError
 from tlfeatures.features.batches import check_batch_size, choose_batch_size, fill_batches
 from tlfeatures.features.engines.engine import LoadedBackbone
 from tlfeatures.features.engines.load import load_backbone
-from tlfeatures.features.images.decoding import MAX_PIXELS, Decoded, allow_pixels
+from tlfeatures.features.images.decoding import MAX_PIXELS, allow_pixels
 from tlfeatures.features.images.few_levels import FewLevels
+from tlfeatures.features.images.flattening import Decoded
 from tlfeatures.features.images.read_ahead import Decoding, ImageToRead, Key, Pixels, read_ahead
 from tlfeatures.features.spec import Spec
 
@@ -39,7 +40,6 @@ _OUT_OF_MEMORY = (
 _LOG_SECONDS = 10.0  # between two messages about the progress of a long run
 
 Values = dict[str, NDArray[np.float32]]
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

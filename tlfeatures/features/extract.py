@@ -9,7 +9,6 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,8 +21,9 @@ from tlfeatures.features.cluster.calls import choose_engine_on, identify_on
 from tlfeatures.features.cluster.carry_out import carry_out_on
 from tlfeatures.features.cluster.client import ThisProcess
 from tlfeatures.features.cluster.connect import TLS, connect_if
-from tlfeatures.features.embed import ComputeOptions, Progress
+from tlfeatures.features.embed import ComputeOptions
 from tlfeatures.features.engines.choose import Request
+from tlfeatures.features.extraction import Extraction
 from tlfeatures.features.file.lock import exclusive
 from tlfeatures.features.file.reader import read_header
 from tlfeatures.features.file.shard_folder import remove_orphans
@@ -43,72 +43,9 @@ from tlfeatures.features.sources.protocol import Columns
 from tlfeatures.features.sources.spelling import describe_similar_names
 from tlfeatures.files import check_ending, file_target
 from tlfeatures.names import as_list
+from tlfeatures.progress import Progress, shown_progress
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Extraction:
-    """Result of `extract`.
-
-    Attributes
-    ----------
-    file : str
-        Path of the embeddings file.
-    images : int
-        Number of images in the folder; the sum of the next three.
-    computed : int
-        Number of images that passed through the backbone.
-    reused : int
-        Number of images whose embeddings were in the file already, or are those of another image
-        with the same bytes.
-    failed : list of {"id", "reason"}
-        Images that could not be read.
-    few_levels : list of str
-        Ids of the images computed now that have 16 grey levels or fewer: nearly black, nearly
-        white or of one colour.
-    removed : int
-        Number of rows left out because their image is no longer in the folder.
-    embeddings : dict of name to width
-        Number of columns of each embedding in the file.
-    variants : int
-        Number of variants of each image.
-    seconds : float
-        Duration of the whole call.
-    images_per_second : float
-        Number of images and variants that passed through the backbone, divided by `seconds`.
-    weights, weights_sha256, precision, engine : str
-        See `tlfeatures.features.spec.Spec`.
-    shards : str or None
-        Name of the folder next to the file that has its rows; None if they are in the file itself.
-    classes, splits : dict of name to number of images
-        Number of images of each class and of each split, as the source states them, else as the
-        folders name them (see `tlfeatures.features.sources.folder_labels`). Images without one are
-        not counted.
-    """
-
-    file: str
-    images: int
-    computed: int
-    reused: int
-    failed: list[dict[str, str]]
-    removed: int
-    embeddings: dict[str, int]
-    variants: int
-    seconds: float
-    images_per_second: float
-    weights: str
-    weights_sha256: str | None
-    precision: str
-    engine: str
-    shards: str | None = None
-    classes: dict[str, int] = field(default_factory=dict)
-    splits: dict[str, int] = field(default_factory=dict)
-    few_levels: list[str] = field(default_factory=list)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the result as JSON-ready plain data."""
-        return asdict(self)
 
 
 def extract(
@@ -138,7 +75,7 @@ def extract(
     tls: TLS | None = None,
     shards: str | os.PathLike[str] | None = None,
     command: str | None = None,
-    progress: Progress | None = None,
+    progress: bool | Progress | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> Extraction:
     """Embed the images of a source into a file, and compute only what the file lacks.
@@ -215,8 +152,9 @@ def extract(
         folder, the rows are copied into the file itself at the end, and the shards are removed.
     command : str, optional
         The command line of the run. It is stored in the file for people to read.
-    progress : callable (images done, images to do), optional
-        Called after each batch.
+    progress : bool or callable of (images done, images to do), optional
+        True shows a bar of tqdm, False nothing; a callable is called after each batch. By default,
+        a bar is shown where a person watches: in a notebook, and in an interactive interpreter.
     stop : callable () -> bool, optional
         Called before each batch. True ends the run, and the same call continues it later.
 
@@ -259,7 +197,7 @@ def extract(
         value_range=value_range,
     )
     options = ComputeOptions(device, batch_size, max_pixels)
-    progress, stop = progress or (lambda done, total: None), stop or (lambda: False)
+    stop = stop or (lambda: False)
     check_ending(file, "an embeddings file")
     target = file_target(file, "images.h5", Path(file).name)
     if cluster is None and shards is not None:
@@ -272,7 +210,11 @@ def extract(
     )
     if weights is not None:
         checked_source(weights)  # before a cluster is started and images are hashed
-    with exclusive(target), connect_if(cluster, tls) as workers:
+    with (
+        exclusive(target),
+        connect_if(cluster, tls) as workers,
+        shown_progress(progress, "embedding", "images") as show,
+    ):
         identities = read_header(target).identified() if trust_mtime and target.exists() else {}
         if workers is None:
             manifest = scan(opened, identities)
@@ -289,9 +231,9 @@ def extract(
         provenance = provenance_of(plan, facts, command)
         if workers or (plan.current and plan.current.shards):  # a sharded file stays one
             callers = workers or ThisProcess()
-            outcome = carry_out_on(callers, plan, provenance, options, progress, stop, shards)
+            outcome = carry_out_on(callers, plan, provenance, options, show, stop, shards)
         else:
-            outcome = carry_out(plan, provenance, options, progress, stop)
+            outcome = carry_out(plan, provenance, options, show, stop)
             remove_orphans(target)  # shards that a killed merge has left
     seconds = time.perf_counter() - started
     return _summary(str(file), manifest, labels, plan, outcome, seconds)

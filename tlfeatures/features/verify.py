@@ -11,14 +11,13 @@ import os
 import shlex
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from tlfeatures.errors import FormatError, ParameterError, SpecError, StoreError
-from tlfeatures.features.embed import ComputeOptions, Progress
+from tlfeatures.features.embed import ComputeOptions
 from tlfeatures.features.engines.engine import DEVICES
 from tlfeatures.features.file.format import Header
 from tlfeatures.features.file.lock import exclusive, partial_path
@@ -30,8 +29,10 @@ from tlfeatures.features.plan import MOST_REMOVED, count_removed
 from tlfeatures.features.recompute import Comparison, recompute
 from tlfeatures.features.row_checks import Mask, check_rows, compare_with_folder
 from tlfeatures.features.sources.open_source import Locations, open_as_stored
+from tlfeatures.features.verification import Finding, Verification
 from tlfeatures.files import resolved
 from tlfeatures.names import as_list, unknown_name
+from tlfeatures.progress import Progress, shown_progress
 
 MIN_COSINE = 0.999  # bfloat16 against float32: 0.9999; other weights or images are far below
 
@@ -53,81 +54,6 @@ _STATE = {
 }
 
 
-@dataclass(frozen=True)
-class Finding:
-    """Images with the same problem.
-
-    Attributes
-    ----------
-    kind : str
-        `done-and-failed`, `not-finite`, `zeros`, `checksum`, `shard`, `differs` (damage),
-        `waiting`, `gone`, `new`, `changed` or `unreadable`.
-    ids : list of str
-        Ids of the images, sorted.
-    what : str
-        The problem, in words that follow "n images".
-    remedy : str
-        What to do: a command in backticks, or a sentence with one.
-    """
-
-    kind: str
-    ids: list[str]
-    what: str
-    remedy: str
-
-
-@dataclass(frozen=True)
-class Verification:
-    """Result of `verify`.
-
-    Attributes
-    ----------
-    file : str
-        Path of the embeddings file.
-    images, done, failed, waiting : int
-        Number of images in the file; the first is the sum of the others.
-    tables : list of str
-        The datasets of which every row was read: `embeddings/LAYER.POOLING`, and
-        `variants/LAYER.POOLING`.
-    source : str or None
-        The folder whose images were hashed.
-    sampled : int
-        Number of images that were embedded again.
-    smallest_cosine, largest_difference : float or None
-        Comparison of their embeddings, and those of their variants, with the stored ones. None if
-        no image was embedded again.
-    findings : list of Finding
-        Damage first; empty if there is no problem.
-    mended : int
-        Number of rows that are no longer marked as done.
-    seconds : float
-        Duration of the whole call.
-    """
-
-    file: str
-    images: int
-    done: int
-    failed: int
-    waiting: int
-    tables: list[str]
-    source: str | None
-    sampled: int
-    smallest_cosine: float | None
-    largest_difference: float | None
-    findings: list[Finding]
-    mended: int
-    seconds: float
-
-    @property
-    def ok(self) -> bool:
-        """Whether there is no problem."""
-        return not self.findings
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the result as JSON-ready plain data."""
-        return {**asdict(self), "ok": self.ok}
-
-
 def verify(
     file: str | os.PathLike[str],
     source: Locations | None = None,
@@ -138,7 +64,7 @@ def verify(
     weights: str | None = None,
     max_pixels: int = MAX_PIXELS,
     random_state: int = 0,
-    progress: Progress | None = None,
+    progress: bool | Progress | None = None,
 ) -> Verification:
     """Check every row of an embeddings file; given the folder, also its images and values.
 
@@ -161,8 +87,8 @@ def verify(
         An image with more pixels cannot be embedded again.
     random_state : int
         Seed of the sample.
-    progress : callable (steps done, steps to do), optional
-        A step is a row of a table, or an image embedded again.
+    progress : bool or callable of (done, total), optional
+        Counts rows of tables, and images that are embedded again. See `extract`.
 
     Returns
     -------
@@ -198,8 +124,11 @@ def verify(
         )
     options = ComputeOptions(device=device, max_pixels=max_pixels, weights=weights, substitute=True)
     with exclusive(path) if mend else contextlib.nullcontext():
-        with open_embeddings(path) as reader:
-            check = _check(reader, source, sample, random_state, options, progress)
+        with (
+            open_embeddings(path) as reader,
+            shown_progress(progress, "checking", "rows") as show,
+        ):
+            check = _check(reader, source, sample, random_state, options, show)
         damaged = check.damaged_rows() if mend else []
         if damaged:
             _unmark(path, check.header, damaged)
@@ -284,7 +213,7 @@ def _check(
     sample: int,
     random_state: int,
     options: ComputeOptions,
-    progress: Progress | None,
+    progress: Progress,
 ) -> _Check:
     header = reader.header
     opened = None if source is None else open_as_stored(source, header.provenance)
@@ -305,15 +234,14 @@ def _check(
     return check
 
 
-def _count_steps(progress: Progress | None, total: int) -> Callable[[int], None]:
+def _count_steps(progress: Progress, total: int) -> Callable[[int], None]:
     """Return a function that adds a number of steps, and reports their sum."""
     done = 0
 
     def advance(steps: int) -> None:
         nonlocal done
         done += steps
-        if progress is not None:
-            progress(done, total)
+        progress(done, total)
 
     return advance
 

@@ -6,17 +6,22 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tlfeatures.data_frames import data_frame
 from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import ParameterError
-from tlfeatures.names import counted
+from tlfeatures.html_tables import MOST_ROWS, facts_html, result_html, table_html
+from tlfeatures.names import counted, shortened, some_of
 
 if TYPE_CHECKING:
-    import pandas
+    from pandas import DataFrame
+
+_NAMED = 6  # classes in a line
+_LEAST = 5  # images that a notebook shows
 
 Rows = slice | Sequence[int] | NDArray[np.int_] | NDArray[np.bool_]
 
@@ -204,35 +209,65 @@ class Predictions(EqualByValue, Sequence[Prediction]):
 
     def __repr__(self) -> str:
         """Describe them in one line: images by label, and how many have none."""
-        return f"<Predictions: {counted(len(self), 'image')}: {', '.join(self._summary())}>"
+        listed = [f"{shortened(name)} {count:,}" for name, count in self.counts.items()]
+        parts = [f"{counted(len(self), 'image')}: {some_of(listed, _NAMED)}"]
+        parts += [f"{count:,} {what}" for what, count in self._without_label().items() if count]
+        return f"<Predictions: {'; '.join(parts)}>"
 
-    def _summary(self) -> list[str]:
+    def _without_label(self) -> dict[str, int]:
         outliers = 0 if self.outliers is None else int(self.outliers.sum())
-        others = {
+        return {
             "without a label": int(self.abstained.sum()),
             "unreadable": len(self.unreadable),
             "outliers": outliers,
         }
-        labels = [f"{name} {count:,}" for name, count in self.counts.items()]
-        return labels + [f"{count:,} {what}" for what, count in others.items() if count]
 
-    def to_frame(self) -> pandas.DataFrame:
-        """Return a data frame with one row for each image.
+    def _repr_html_(self) -> str:
+        """Show the labels and the least confident images in a notebook."""
+        largest = sorted(self.counts.items(), key=lambda item: -item[1])
+        labels = ((name, n, self._median_confidence(name)) for name, n in largest[:MOST_ROWS])
+        order = np.argsort(self.confidence, kind="stable")[: len(self) - len(self.unreadable)]
+        least = order[:_LEAST].tolist()
+        return result_html(
+            "Predictions",
+            table_html(["label", "images", "median confidence"], labels, total=len(largest)),
+            facts_html({what: count or None for what, count in self._without_label().items()}),
+            table_html(
+                ["image", "label", "confidence"],
+                [(self.paths[i], self.labels[i], float(self.confidence[i])) for i in least],
+                caption="Least confident",
+            ),
+            about=counted(len(self), "image"),
+        )
 
-        The columns are those of the table of `tlfeatures predict`: path, label, confidence,
-        `p_CLASS` for each class, outlier and distance if outliers were requested, and error.
+    def _median_confidence(self, label: str) -> float | None:
+        confidence = self.confidence[self.labels == label]
+        return float(np.median(confidence)) if len(confidence) else None
+
+    def to_frame(self) -> DataFrame:
+        """Return a data frame with one row for each image. It needs pandas.
+
+        Returns
+        -------
+        DataFrame
+            The columns of the table of `tlfeatures predict`: `path`, `label`, `confidence`,
+            `p_CLASS` for each class, `outlier` and `distance` if outliers were requested, and
+            `error`.
+
+        Raises
+        ------
+        ParameterError
+            If pandas is not installed.
         """
-        import pandas
-
-        columns: dict[str, object] = {
+        columns: dict[str, NDArray[Any] | list[str]] = {
             "path": self.paths,
             "label": self.labels,
             "confidence": self.confidence,
         }
         columns |= {f"p_{name}": self.probabilities[:, k] for k, name in enumerate(self.classes)}
         if self.distances is not None:
-            columns |= {"outlier": self.outliers, "distance": self.distances}
-        return pandas.DataFrame({**columns, "error": self.errors})
+            columns |= {"outlier": self.distances > 1, "distance": self.distances}
+        return data_frame({**columns, "error": self.errors})
 
 
 def join_predictions(parts: Sequence[Predictions]) -> Predictions:

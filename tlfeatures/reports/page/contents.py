@@ -20,6 +20,7 @@ from tlfeatures.metrics.scores import score_name, score_text, score_unit
 from tlfeatures.names import as_list, counted, some_of, unknown_name
 from tlfeatures.reports.benchmark_analyses import Analyses
 from tlfeatures.reports.diagnostics import METHODS, confusion
+from tlfeatures.reports.drawing import style
 from tlfeatures.reports.page import sections
 from tlfeatures.reports.page.album import GALLERY, Album, gallery
 from tlfeatures.reports.page.backbone_section import backbones
@@ -122,6 +123,7 @@ def contents(analyses: Analyses, options: Options) -> dict[str, Any]:
         "split": analyses.benchmark.study.facts["split"],
         "pictures": bool(pictures),
         "album": album.to_dict(predictions, pictures),
+        "colors": style.COLORS,
     }
 
 
