@@ -135,7 +135,7 @@ def predict(
             for _ in written:
                 pass
         else:
-            inputs = None if stream else images
+            inputs = None if stream or features is not None else images
             name = Path(model).name
             report_labels(written, report, model=loaded, inputs=inputs, model_name=name)
     if result.finish():
