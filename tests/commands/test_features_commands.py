@@ -72,6 +72,7 @@ def test_images_are_refused_with_what_to_do_instead(folder, photos):
     for line in (
         f"predict m.model {photos}",
         f"predict m.model {photos} new.csv",
+        f"predict m.model {photos}/blue/blue00.png",
         f"evaluate m.model {photos}",
         "export m.model -o m.onnx",
         f"extract {photos} -o train.h5 --backbone pixels",
@@ -96,6 +97,13 @@ def test_labels_and_groups_given_at_export(folder):
     facts = json.loads(run("import out.csv -o out.h5 --json"))
     assert facts["classes"] == {"xc": 10, "xd": 10}
     assert facts["groups"] == 10
+
+
+def test_a_page_of_labels_without_images(folder):
+    run("import train.npz -o train.h5")
+    run("fit train.h5 --head centroid -o m.model --near-duplicates off")
+    run("predict m.model new.csv --report labels.html -o labels.csv")
+    assert "new3.jpg" in (folder / "labels.html").read_text()
 
 
 def test_columns_are_for_features_alone(folder, photos, fitted_model):

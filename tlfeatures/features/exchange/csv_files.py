@@ -215,12 +215,9 @@ class CsvWriter(AbstractContextManager["CsvWriter"]):
     def add(self, texts: Sequence[Sequence[str | None]], values: NDArray[Any]) -> None:
         """Write rows: columns of b texts each, and values of shape (b, d)."""
         form = ",".join(["%.9g"] * values.shape[1])
-        rows = values.astype(np.float64).tolist()
-        lines = [
-            f"{','.join(_quoted(text or '') for text in cells)},{form % tuple(row)}\n"
-            for cells, row in zip(zip(*texts, strict=True), rows, strict=True)
-        ]
-        self._file.write("".join(lines))
+        for cells, row in zip(zip(*texts, strict=True), values.astype(np.float64), strict=True):
+            stated = ",".join(_quoted(text or "") for text in cells)
+            self._file.write(f"{stated},{form % tuple(row.tolist())}\n")
 
 
 def _quoted(text: str) -> str:
