@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 
 from tlfeatures.errors import SourceError
-from tlfeatures.features.sources.folder_labels import LabelRow
+from tlfeatures.features.sources.folder_labels import LabelRow, labels_from_folders
 from tlfeatures.features.sources.folders import FolderSource
 from tlfeatures.features.sources.locations import absolute_location
 from tlfeatures.features.sources.protocol import Source
@@ -56,7 +56,9 @@ class SeveralSources:
         yield from (records[id_] for id_ in sorted(records))
 
     def labels(self) -> dict[str, LabelRow] | None:
-        """Return the labels of all sources that state labels; None if no source does.
+        """Return the labels of all sources; None if no source states labels.
+
+        Beside a source that states labels, those of the other sources are the names of folders.
 
         Raises
         ------
@@ -64,21 +66,26 @@ class SeveralSources:
             If two sources state different labels for one image.
         """
         labels: dict[str, LabelRow] = {}
-        stated = False
-        for prefix, source in zip(self._prefixes, self._sources, strict=True):
-            own = source.labels()
-            stated |= own is not None
-            for id_, row in (own or {}).items():
+        all_labels = [source.labels() for source in self._sources]
+        if not any(own is not None for own in all_labels):
+            return None
+        for prefix, source, own in zip(self._prefixes, self._sources, all_labels, strict=True):
+            for id_, row in (_labels_of_folders(source) if own is None else own).items():
                 if labels.setdefault(prefix + id_, row) != row:
                     raise SourceError(
                         f"two sources state different labels for the image {prefix + id_!r}: "
                         f"{labels[prefix + id_]} and {row}; remove one of them"
                     )
-        return labels if stated else None
+        return labels
 
     def no_images_error(self, expected: str) -> SourceError:
         """Create the error for sources without images, of which it describes the first one."""
         return self._sources[0].no_images_error(expected)
+
+
+def _labels_of_folders(source: Source) -> dict[str, LabelRow]:
+    ids = [image.id for image in source.images()]
+    return dict(zip(ids, labels_from_folders(ids), strict=True))
 
 
 def _prefixes(folders: Sequence[str]) -> list[str]:
