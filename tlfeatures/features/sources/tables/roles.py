@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from tlfeatures.errors import ParameterError, SourceError
 from tlfeatures.features.sources.spelling import normalize_name
 from tlfeatures.features.sources.tables.cells import RawTable
+from tlfeatures.names import some_of
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +49,7 @@ _OTHER_BOXES = {
 }
 CORNER_ROLES = ("xmin", "ymin", "xmax", "ymax")
 _MAY_BE_NONE = ("label", "group", "split", *BOX_ROLES)  # roles that `ROLE=` leaves out
+_MOST_NAMED = 20  # columns in a message
 _SEPARATORS = re.compile(r"[\s_-]+")
 
 
@@ -179,7 +181,7 @@ class _Chooser:
         read = [
             f"{self._header[place]} as {'path' if role == 'id' else role}"
             for role, place in chosen.items()
-            if role not in self._wanted.columns and self._keys[place] != role
+            if role not in self._wanted.columns and self._keys[place] not in (role, "path")
         ]
         if boxes:
             listed = ", ".join(self._header[place] for place in boxes.values())
@@ -228,7 +230,8 @@ class _Chooser:
         return any(cells) and all(cell.isdecimal() for cell in cells if cell)
 
     def _columns(self) -> str:
-        return f"the columns {', '.join(self._header) or '(none)'}"
+        names = (*self._header, *self._table.unread)
+        return f"the columns {some_of(names, _MOST_NAMED) or '(none)'}"
 
     def _missing(self) -> SourceError:
         needed, optional = self._wanted.needed, self._wanted.optional
