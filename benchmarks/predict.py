@@ -24,6 +24,7 @@ from tlfeatures.features.engines.choose import Request, choose_engine
 from tlfeatures.features.engines.load import load_backbone
 from tlfeatures.features.engines.onnx_session import session
 from tlfeatures.models.export.check import run_graph
+from tlfeatures.models.input_images import list_images
 
 BATCH = 32
 
@@ -91,7 +92,7 @@ def measure(
         own = computed_by(model, *way)
         runs[f"files: predict, {' '.join(way)}"] = lambda own=own: list(own.predict(paths))
         runs[f"pixels: predict, {' '.join(way)}"] = ours_on_pixels(own, pixels)
-    runs["files: ONNX Runtime, float32"] = lambda: run_graph(runtime, paths, size)
+    runs["files: ONNX Runtime, float32"] = lambda: run_graph(runtime, list_images(paths), size)
     runs["pixels: ONNX Runtime, float32"] = theirs_on_pixels(runtime, pixels)
     for run in runs.values():  # compiling is not what is measured
         run()

@@ -16,16 +16,20 @@ if TYPE_CHECKING:
     from tlfeatures.benchmarking.predictions import PredictionsTable, write_predictions
     from tlfeatures.benchmarking.run import benchmark
     from tlfeatures.dataset.dataset import Dataset
+    from tlfeatures.dataset.export_features import FeaturesFile, export_features
     from tlfeatures.dataset.load import embedded_ids, load_dataset
     from tlfeatures.errors import TlfeaturesError
     from tlfeatures.features.cluster.connect import TLS
     from tlfeatures.features.diagnosis import Diagnosis
     from tlfeatures.features.doctor import doctor
-    from tlfeatures.features.extract import Extraction, extract
+    from tlfeatures.features.extract import extract
+    from tlfeatures.features.extraction import Extraction
+    from tlfeatures.features.import_features import Importing, import_features
     from tlfeatures.features.list_backbones import BackboneFacts, list_backbones
     from tlfeatures.features.merge import Merging, merge
     from tlfeatures.features.transformer import Extractor
-    from tlfeatures.features.verify import Verification, verify
+    from tlfeatures.features.verification import Verification
+    from tlfeatures.features.verify import verify
     from tlfeatures.heads.table import HEADS, head_grid, make_head
     from tlfeatures.model_selection.audit.audit import audit
     from tlfeatures.model_selection.audit.results import Audit
@@ -37,9 +41,22 @@ if TYPE_CHECKING:
     from tlfeatures.models.describe import describe
     from tlfeatures.models.evaluate import ModelEvaluation
     from tlfeatures.models.export.export import Export, export
-    from tlfeatures.models.labelling import Prediction
     from tlfeatures.models.model import Model
+    from tlfeatures.models.predictions import Prediction, Predictions
+    from tlfeatures.reports.drawing.confusion_matrix import ConfusionDisplay
+    from tlfeatures.reports.drawing.curves import (
+        PrecisionRecallDisplay,
+        ReliabilityDisplay,
+        RocDisplay,
+    )
+    from tlfeatures.reports.drawing.heads import HeatMapDisplay, RankingDisplay
+    from tlfeatures.reports.drawing.image_map import EmbeddingMapDisplay
+    from tlfeatures.reports.drawing.progress_curves import (
+        LearningCurveDisplay,
+        TrainingCurveDisplay,
+    )
     from tlfeatures.reports.report import Report, plot, report
+    from tlfeatures.reports.report_labels import LabelReport, report_labels
 
 __version__ = "0.1.0"
 
@@ -49,23 +66,36 @@ __all__ = [
     "Audit",
     "BackboneFacts",
     "Benchmark",
+    "ConfusionDisplay",
     "CrossValidation",
     "Dataset",
     "Diagnosis",
+    "EmbeddingMapDisplay",
     "Evaluation",
     "Export",
     "Extraction",
     "Extractor",
+    "FeaturesFile",
     "FitResult",
+    "HeatMapDisplay",
+    "Importing",
+    "LabelReport",
     "LearningCurve",
+    "LearningCurveDisplay",
     "Merging",
     "Model",
     "ModelEvaluation",
+    "PrecisionRecallDisplay",
     "Prediction",
+    "Predictions",
     "PredictionsTable",
+    "RankingDisplay",
+    "ReliabilityDisplay",
     "Report",
+    "RocDisplay",
     "TlfeaturesError",
     "TrainingCurve",
+    "TrainingCurveDisplay",
     "Verification",
     "audit",
     "benchmark",
@@ -75,9 +105,11 @@ __all__ = [
     "doctor",
     "embedded_ids",
     "export",
+    "export_features",
     "extract",
     "fit",
     "head_grid",
+    "import_features",
     "learning_curve",
     "list_backbones",
     "load_benchmark",
@@ -86,6 +118,7 @@ __all__ = [
     "merge",
     "plot",
     "report",
+    "report_labels",
     "training_curve",
     "verify",
     "write_predictions",
@@ -99,6 +132,7 @@ _HOMES = {
     "tlfeatures.benchmarking.run": ("benchmark",),
     "tlfeatures.features.cluster.connect": ("TLS",),
     "tlfeatures.dataset.dataset": ("Dataset",),
+    "tlfeatures.dataset.export_features": ("FeaturesFile", "export_features"),
     "tlfeatures.dataset.load": ("embedded_ids", "load_dataset"),
     "tlfeatures.errors": ("TlfeaturesError",),
     "tlfeatures.model_selection.cross_validation": ("cross_validate", "cross_validate_heads"),
@@ -108,19 +142,32 @@ _HOMES = {
     "tlfeatures.features.diagnosis": ("Diagnosis",),
     "tlfeatures.features.doctor": ("doctor",),
     "tlfeatures.features.list_backbones": ("BackboneFacts", "list_backbones"),
-    "tlfeatures.features.extract": ("Extraction", "extract"),
+    "tlfeatures.features.extract": ("extract",),
+    "tlfeatures.features.extraction": ("Extraction",),
+    "tlfeatures.features.import_features": ("Importing", "import_features"),
     "tlfeatures.features.merge": ("Merging", "merge"),
     "tlfeatures.features.transformer": ("Extractor",),
-    "tlfeatures.features.verify": ("Verification", "verify"),
+    "tlfeatures.features.verification": ("Verification",),
+    "tlfeatures.features.verify": ("verify",),
     "tlfeatures.benchmarking.fit": ("fit",),
     "tlfeatures.benchmarking.fit_result": ("FitResult",),
     "tlfeatures.heads.table": ("HEADS", "head_grid", "make_head"),
     "tlfeatures.models.describe": ("describe",),
     "tlfeatures.model_selection.learning_curve.measure": ("learning_curve",),
     "tlfeatures.model_selection.learning_curve.results": ("LearningCurve",),
-    "tlfeatures.models.labelling": ("Prediction",),
+    "tlfeatures.models.predictions": ("Prediction", "Predictions"),
     "tlfeatures.models.model": ("Model",),
+    "tlfeatures.reports.drawing.confusion_matrix": ("ConfusionDisplay",),
+    "tlfeatures.reports.drawing.curves": (
+        "PrecisionRecallDisplay",
+        "ReliabilityDisplay",
+        "RocDisplay",
+    ),
+    "tlfeatures.reports.drawing.heads": ("HeatMapDisplay", "RankingDisplay"),
+    "tlfeatures.reports.drawing.image_map": ("EmbeddingMapDisplay",),
+    "tlfeatures.reports.drawing.progress_curves": ("LearningCurveDisplay", "TrainingCurveDisplay"),
     "tlfeatures.reports.report": ("Report", "plot", "report"),
+    "tlfeatures.reports.report_labels": ("LabelReport", "report_labels"),
     "tlfeatures.model_selection.training_curve": ("TrainingCurve", "training_curve"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import numbers
 import os
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -42,8 +43,9 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> ParameterError:
 
 
 def counted(count: int, noun: str) -> str:
-    """Return `1 variant` or `5 variants`."""
-    return f"{count:,} {noun}{'s' * (count != 1)}"
+    """Return `1 variant`, `5 variants` or `2 classes`."""
+    ending = "es" if noun.endswith("s") else "s"
+    return f"{count:,} {noun}{ending if count != 1 else ''}"
 
 
 def some_of(names: Iterable[str], most: int) -> str:
@@ -53,6 +55,25 @@ def some_of(names: Iterable[str], most: int) -> str:
     return ", ".join(listed[:most]) + more
 
 
+# Control characters, halves of surrogate pairs, characters that XML can't have, and characters that
+# turn the direction of the text after them. The marks of Arabic and Hebrew texts turn nothing.
+_NOT_SHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+
+
+def shortened(text: str, longest: int = 26) -> str:
+    """Cut a long text in the middle, and replace characters that can't be shown."""
+    text = _NOT_SHOWN.sub("\ufffd", re.sub(r"\s", " ", text))
+    if len(text) <= longest:
+        return text
+    end = (longest - 1) // 2
+    return f"{text[: longest - 1 - end]}…{text[-end:]}"
+
+
 def number(value: float | None) -> str:
     """Return a score with three digits, or `none`."""
     return "none" if value is None else f"{value:.3f}"
+
+
+def one_line(text: str) -> str:
+    """Escape characters that can't be printed: names of files may hold newlines."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

@@ -17,8 +17,8 @@ from jinja2 import Environment, StrictUndefined
 from tlfeatures import TrainingCurve
 from tlfeatures.metrics.intervals import wilson
 from tlfeatures.reports.drawing.figure_files import save_figure
+from tlfeatures.reports.drawing.progress_curves import TrainingCurveDisplay
 from tlfeatures.reports.drawing.style import COLORS, new_figure, style
-from tlfeatures.reports.plotting import plot_training
 
 HERE = Path(__file__).parent
 
@@ -203,7 +203,7 @@ def draw_epochs(results: dict[str, Any]) -> Any:
     curve = TrainingCurve.from_dict(results["reference"]["augmented"])
     figure = new_figure(9, 3.6)
     for axes, what in zip(figure.subplots(1, 2), ("accuracy", "loss"), strict=True):
-        plot_training(curve, what, ax=axes)
+        TrainingCurveDisplay(curve, what).plot(axes)
         epochs = np.arange(1, curve.epochs + 1)
         shared = {"color": COLORS["ink"], "markersize": 5}
         axes.plot(epochs, PUBLISHED[what], "s", **shared, label="the reference, training")

@@ -154,7 +154,7 @@ def test_predict_csv(run, model, photos):
     (photos / "bad.jpg").write_text("text")
     result = run("predict", model, photos / "bad.jpg", photos / "red")
     bad, *rows = csv.DictReader(io.StringIO(result.stdout))
-    assert list(bad) == ["path", "label", "p_blue", "p_red", "error"]
+    assert list(bad) == ["path", "label", "confidence", "p_blue", "p_red", "error"]
     assert {name for name, cell in bad.items() if cell} == {"path", "error"}
     assert bad["error"].startswith("not an image")
     assert len(rows) == 12
@@ -192,7 +192,7 @@ def test_predict_json_lines(run, model, photos):
     result = run("predict", model, photos / "bad.jpg", photos / "red" / "red00.png", "--json")
     bad, good = map(json.loads, result.stdout.splitlines())
     assert set(bad) == {"path", "error"}
-    assert set(good) == {"path", "label", "probabilities"}
+    assert set(good) == {"path", "label", "confidence", "probabilities"}
     assert good["label"] == "red"
     assert set(good["probabilities"]) == {"blue", "red"}
 
@@ -201,10 +201,13 @@ def test_predict_flags_and_abstains(run, model, photos):
     arguments = ("predict", model, photos, "--outliers", "--min-confidence", 1)
     result = run(*arguments)
     rows = list(csv.DictReader(io.StringIO(result.stdout)))
-    assert list(rows[0]) == [*("path", "label", "p_blue", "p_red", "outlier", "distance", "error")]
+    assert list(rows[0]) == [
+        *("path", "label", "confidence", "p_blue", "p_red", "outlier", "distance", "error")
+    ]
     assert {row["label"] for row in rows} == {""}
+    assert all(0.5 <= float(row["confidence"]) < 1 for row in rows)
     assert {row["outlier"] for row in rows} == {"no"}
-    assert result.stderr == "24 got no label, because no class reached --min-confidence\n"
+    assert "24 got no label, because no class reached --min-confidence" in result.stderr
     row = json.loads(run(*arguments, "--json").stdout.splitlines()[0])
     assert row["label"] is None
     assert row["outlier"] is (row["distance"] > 1)
@@ -250,7 +253,7 @@ def test_predict_flags_images_unlike_those_of_the_training(run, model, photos, t
     assert [row["outlier"] for row in rows] == ["no", "yes", "yes", "yes"]
     assert float(rows[0]["distance"]) <= 1 < float(rows[1]["distance"])
     assert all(None not in row and None not in row.values() for row in rows)
-    warning, said = result.stderr.splitlines()
+    warning, _, said = result.stderr.splitlines()
     assert "2 images are nearly black or one colour" in warning
     assert said == "3 flagged as outliers"
     text = run(*arguments, "--json").stdout
@@ -364,6 +367,7 @@ def test_interrupting_says_that_nothing_is_lost(run, photos, tmp_path, monkeypat
 
 
 EXTRACT_OPTIONS = {
+    "images": "scans", "label_columns": {"id": "name"},
     "backbone": "vgg16", "layers": ("block1_pool",), "pools": ("max",), "size": "64",
     "value_range": "0,4095",
     "weights": "random", "engine": "keras", "precision": "float32", "dtype": "float16",
@@ -389,10 +393,11 @@ def test_every_option_of_extract_reaches_the_library(run, monkeypatch):
     arguments += ["--max-pixels", "1000", "--device", "cpu", "--cluster", "tls://10.0.0.1:8786"]
     arguments += ["--tls-ca-file", "ca", "--tls-cert", "cert", "--tls-key", "key"]
     arguments += ["--shards", "s3://b/shards"]
-    assert run("extract", "photos", "-o", "x.h5", *arguments).exit_code == 2
+    arguments += ["--images", "scans", "--label-columns", "id=name"]
+    assert run("extract", "photos", "more", "-o", "x.h5", *arguments).exit_code == 2
     for name in ("command", "progress", "stop"):
         assert given.pop(name)
-    assert given == {"source": "photos", "file": "x.h5", **EXTRACT_OPTIONS}
+    assert given == {"source": ("photos", "more"), "file": "x.h5", **EXTRACT_OPTIONS}
     asked = {option.name for option in main.commands["extract"].params}
     tls = {"tls_ca_file", "tls_cert", "tls_key"}
     assert asked - tls - {"as_json"} == set(given) - {"tls"}  # a new option belongs in here

@@ -420,7 +420,7 @@ def test_backbones_of_one_size_read_an_image_once(folder, photos, monkeypatch):
         return open_content(path)
 
     monkeypatch.setattr(read_ahead, "open_content", count)
-    made = list(model.predict(photos))
+    made = model.predict(photos)
     assert sorted(opened) == [each.path for each in made]
     np.testing.assert_allclose(table_of(model, made), model.predict_proba(data.X), rtol=1e-5)
 
@@ -432,7 +432,7 @@ def test_an_unreadable_image_keeps_its_place(model, photos, monkeypatch):
         paths[broken].write_bytes(b"no image")
     for path in paths[10:15]:  # all that are embedded together
         path.write_bytes(b"no image")
-    made = list(model.predict(photos))
+    made = model.predict(photos)
     assert [each.path for each in made] == list(map(str, paths))
     failed = [place for place, each in enumerate(made) if each.error]
     assert failed == [0, 4, 5, *range(10, 15), 23]

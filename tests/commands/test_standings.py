@@ -10,11 +10,10 @@ from click.testing import CliRunner
 from tests.commands.pages import page_of
 from tests.unit.data import dataset, run_benchmark
 from tests.unit.simulations import entries_of
-from tlfeatures import extract
+from tlfeatures import RankingDisplay, extract
 from tlfeatures.benchmarking.comparison import Comparison
 from tlfeatures.benchmarking.rank import compare
 from tlfeatures.cli import main
-from tlfeatures.reports import plotting
 from tlfeatures.terminal.benchmark_text import render_benchmark
 
 HEADS = {"good": 0.95, "as good": 0.95, "bad": 0.6, "odd": 0.8}
@@ -98,7 +97,7 @@ def test_a_single_split_that_can_not_be_tested_says_why(n, scoring, reason):
 
 
 def test_the_figure_shows_three(compared):
-    texts = [text.get_text() for text in plotting.plot_ranking(compared).get_legend().texts]
+    texts = [text.get_text() for text in RankingDisplay(compared).plot().ax_.get_legend().texts]
     assert texts == [
         "best, or not significantly different",
         "can't be tested",

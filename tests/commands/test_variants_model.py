@@ -50,7 +50,7 @@ def test_without_them_nothing_is_said_of_variants(file, tmp_path):
 
 def test_it_predicts_images_as_they_are(saved, file, augmented_folder, tmp_path):
     model, data = Model.load(saved[1]), load_dataset(file, "grid4.flatten")
-    predictions = list(model.predict(augmented_folder / "photos"))
+    predictions = model.predict(augmented_folder / "photos")
     table = [[each.probabilities[name] for name in model.classes] for each in predictions]
     np.testing.assert_allclose(table, model.predict_proba(data.X), rtol=1e-5)
     found = export(model, tmp_path / "m.onnx", check=augmented_folder / "photos").check

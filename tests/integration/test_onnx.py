@@ -17,6 +17,7 @@ from tests.photographs import PLACES, save_crops
 from tlfeatures import HEADS, Model, export, extract, load_dataset, make_head
 from tlfeatures.features.engines.onnx_session import session
 from tlfeatures.models.export.check import run_graph
+from tlfeatures.models.input_images import list_images
 
 pytestmark = pytest.mark.integration
 
@@ -71,9 +72,11 @@ CASES = [*SHORT, *(pytest.param(*case, marks=LONG) for case in ALL if case not i
 @pytest.mark.parametrize(("pool", "name"), CASES)
 def test_every_head_is_within_a_thousandth_of_predict(pool, name, small, pictures, tmp_path):
     model = Model.fit(make_head(name), load_dataset(small, f"block5_pool.{pool}"))
-    expected = list(model.predict(pictures[1]))
+    expected = model.predict(pictures[1])
     export(model, tmp_path / "m.onnx")
-    table, labels = run_graph(session(tmp_path / "m.onnx"), pictures[1], model.spec.size)
+    table, labels = run_graph(
+        session(tmp_path / "m.onnx"), list_images(pictures[1]), model.spec.size
+    )
     gap = np.abs(table - table_of(expected)).max()
     print(f"{pool} {name}: largest difference of a probability {gap:.1e}")
     assert gap <= 1e-3
@@ -113,6 +116,6 @@ def test_alone_in_a_process(form, pictures, weights, tmp_path):
     table, labels, classes, loaded = json.loads(subprocess.check_output(command, text=True))
     assert loaded == []
     assert classes == model.classes
-    expected = list(model.predict(new))
+    expected = model.predict(new)
     assert np.abs(np.array(table) - table_of(expected)).max() <= 1e-3
     assert labels == [each.label for each in expected]

@@ -24,6 +24,7 @@ def model(_photos, tmp_path_factory):
     return folder / "m.model"
 
 
+HEADER = "path,label,confidence,p_blue,p_red,error"
 REAL = (sys.executable, "-m", "tlfeatures", "predict")  # where Python's own start or end matters
 
 
@@ -65,7 +66,7 @@ def test_a_running_command_answers_each_line_before_the_next_is_asked(start, pho
 
 def test_a_table_begins_before_the_input_and_reasons_come_at_once(start, photos, tmp_path):
     process = start()
-    assert line_of(process.stdout) == "path,label,p_blue,p_red,error\n"
+    assert line_of(process.stdout) == HEADER + "\n"
     os.mkfifo(tmp_path / "pipe")
     good = photos / "red" / "red00.png"
     asked = [tmp_path / "nowhere.png", "a\0b.png", tmp_path / "pipe", photos, good]
@@ -76,7 +77,7 @@ def test_a_table_begins_before_the_input_and_reasons_come_at_once(start, photos,
         if path == good:
             assert answer.startswith(f"{path},red,0.")
         else:
-            assert answer.startswith(f"{path},,,,")
+            assert answer.startswith(f"{path},,,,,")
             told = line_of(process.stderr)
             begins = f"can't read {path}: ".replace("\0", r"\x00")
             assert told.startswith(begins)
@@ -96,7 +97,7 @@ def test_a_table_has_a_row_for_each_line_and_ends_with_the_input(start, photos):
     lines = [str(photos / "red" / "red00.png"), "", "nowhere.png", str(photos / "blue/blue00.png")]
     out, _ = process.communicate("\r\n".join(lines).encode())
     rows = out.decode().splitlines()
-    assert rows[0] == "path,label,p_blue,p_red,error"
+    assert rows[0] == HEADER
     assert rows[1].startswith(f"{lines[0]},red,0.")
     assert rows[2] == "nowhere.png,,,,No such file or directory"
     assert rows[3].startswith(f"{lines[3]},blue,0.")
@@ -106,7 +107,11 @@ def test_a_table_has_a_row_for_each_line_and_ends_with_the_input(start, photos):
 def test_a_closed_input_is_an_empty_one(model):
     shell = ["sh", "-c", 'exec "$@" <&-', "sh", *REAL, str(model), "-"]
     done = subprocess.run(shell, capture_output=True, text=True, timeout=120, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "path,label,p_blue,p_red,error\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (
+        0,
+        HEADER + "\n",
+        "",
+    )
 
 
 def test_an_interrupted_stream_ends_without_a_traceback(model, photos):

@@ -211,7 +211,7 @@ def test_extract_fit_save_predict(images, weights, tmp_path):
     report = fit(file, ["svm"], cv=2, model=saved)
     assert report.ranking[0].scores["accuracy"]["score"] >= 0.75
     data, model = load_dataset(file, "block5_pool.avg"), Model.load(saved)
-    predictions = list(model.predict([images]))
+    predictions = model.predict([images])
     table = [[p.probabilities[name] for name in model.classes] for p in predictions]
     np.testing.assert_allclose(table, model.predict_proba(data.X), atol=1e-3)
     assert [p.label for p in predictions] == [model.classes[i] for i in model.predict_codes(data.X)]
@@ -224,7 +224,7 @@ def test_a_model_refuses_other_weights(few, weights, tmp_path):
     model = Model.load(saved)
     assert all(p.error is None for p in model.predict([few]))  # random ones are made again
     with pytest.raises(WeightsError, match="expected"):
-        list(model.predict([few], weights=weights))
+        model.predict([few], weights=weights)
 
 
 def run(*arguments) -> str:

@@ -7,10 +7,20 @@ from xml.etree import ElementTree
 import numpy as np
 
 from tests.unit.simulations import random_predictions
+from tlfeatures import (
+    ConfusionDisplay,
+    EmbeddingMapDisplay,
+    HeatMapDisplay,
+    LearningCurveDisplay,
+    PrecisionRecallDisplay,
+    RankingDisplay,
+    ReliabilityDisplay,
+    RocDisplay,
+    TrainingCurveDisplay,
+)
 from tlfeatures.benchmarking.comparison import Comparison, LargestClass, Rank
 from tlfeatures.model_selection.learning_curve.results import CurvePoint, Forecast, LearningCurve
 from tlfeatures.model_selection.training_curve import TrainingCurve
-from tlfeatures.reports import plotting
 from tlfeatures.reports.diagnostics import (
     EmbeddingMap,
     confusion,
@@ -95,16 +105,16 @@ def map_of(n, classes, method="pca"):
 
 
 FIGURES = {
-    "ranking": lambda ax=None: plotting.plot_ranking(some_ranking(), ax),
-    "heat map": lambda ax=None: plotting.plot_heat_map(some_ranking(), ax),
-    "confusion": lambda ax=None: plotting.plot_confusion(confusion(predictions(3)), ax),
-    "large confusion": lambda ax=None: plotting.plot_confusion(confusion(predictions(13)), ax),
-    "roc": lambda ax=None: plotting.plot_roc(roc(predictions(3)), ax),
-    "recall": lambda ax=None: plotting.plot_precision_recall(precision_recall(predictions(3)), ax),
-    "reliability": lambda ax=None: plotting.plot_reliability(reliability(predictions(3)), ax),
-    "learning": lambda ax=None: plotting.plot_learning_curve(learning_curve_of("help"), ax),
-    "training": lambda ax=None: plotting.plot_training(training_of(), ax=ax),
-    "map": lambda ax=None: plotting.plot_map(*map_of(30, "ab"), ax, wrong=np.arange(30) < 5),
+    "ranking": lambda ax=None: RankingDisplay(some_ranking()).plot(ax).ax_,
+    "heat map": lambda ax=None: HeatMapDisplay(some_ranking()).plot(ax).ax_,
+    "confusion": lambda ax=None: ConfusionDisplay(confusion(predictions(3))).plot(ax).ax_,
+    "large confusion": lambda ax=None: ConfusionDisplay(confusion(predictions(13))).plot(ax).ax_,
+    "roc": lambda ax=None: RocDisplay(roc(predictions(3))).plot(ax).ax_,
+    "recall": lambda ax=None: PrecisionRecallDisplay(precision_recall(predictions(3))).plot(ax).ax_,
+    "reliability": lambda ax=None: ReliabilityDisplay(reliability(predictions(3))).plot(ax).ax_,
+    "learning": lambda ax=None: LearningCurveDisplay(learning_curve_of("help")).plot(ax).ax_,
+    "training": lambda ax=None: TrainingCurveDisplay(training_of()).plot(ax).ax_,
+    "map": lambda ax=None: EmbeddingMapDisplay(*map_of(30, "ab"), np.arange(30) < 5).plot(ax).ax_,
 }
 COLOR_MAPS = ("heat map", "confusion", "large confusion")
 

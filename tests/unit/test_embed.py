@@ -152,7 +152,7 @@ def test_who_stops_in_the_middle_leaves_no_decoding_thread(folder, tmp_path):
     fit(tmp_path / "x.h5", ["centroid"], model=tmp_path / "x.model", cv=2)
     model = Model.load(tmp_path / "x.model")
     before = threading.active_count()
-    predictions = model.predict(folder, batch_size=1)
+    predictions = model.iter_predict(folder, batch_size=1)
     next(predictions)
     predictions.close()
     assert threading.active_count() == before

@@ -100,7 +100,7 @@ def test_results_are_described_in_one_line(tmp_path):
     fitted = fit(data, ["logreg", "dummy"], cv=3)
     score = r"accuracy 0\.\d{3} \[0\.\d{3}, 0\.\d{3}\]"
     expected = {
-        r"<Dataset: 60 images, 2 classes, x\.avg \(6 columns\) of x\.h5>": data,
+        r"<Dataset: 60 images x 6, 2 classes: a 30, b 30; x\.avg of x\.h5>": data,
         rf"<CrossValidation: logreg on x\.avg, 60 images tested: {score}>": cross_validate(
             "logreg", data, cv=3
         ),

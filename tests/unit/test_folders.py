@@ -102,7 +102,7 @@ def test_formats_that_predict_reads_are_those_of_a_folder(folder, tmp_path, endi
     result = extract(folder, tmp_path / "x.h5", **PIXELS)
     assert (result.images, result.failed) == (4, [])
     model = Model.fit(make_head("centroid"), load_dataset(tmp_path / "x.h5"))
-    answers = list(model.predict([folder]))
+    answers = model.predict([folder])
     assert len(answers) == 4
     assert not [each.error for each in answers if each.error]
     assert verify(tmp_path / "x.h5", source=folder).ok
@@ -198,7 +198,7 @@ def test_a_folder_without_images_says_what_it_has(names, said, tmp_path, photos,
         lambda source: extract(source, tmp_path / "new.h5", **PIXELS),
         lambda source: evaluate(model, source),
         lambda source: verify(tmp_path / "photos.h5", source=source),
-        lambda source: list(model.predict([source])),
+        lambda source: model.predict([source]),
     ]
     sources = [tmp_path / "x"]
     if names:
@@ -366,7 +366,7 @@ def test_predict_and_evaluate_read_urls_as_they_read_paths(model, photos, memory
         ["memory://photos/"],
         [f"memory://photos/{name[:-6]}/{name}" for name in local],
     ):
-        there = list(model.predict(inputs))
+        there = model.predict(inputs)
         assert len(there) == 24
         for each in there:
             assert each.path.startswith("memory://photos/")
@@ -380,7 +380,7 @@ def test_predict_and_evaluate_read_urls_as_they_read_paths(model, photos, memory
     "url", ["https://127.0.0.1:9/x.jpg", "s3://bucket/x", "memory://nowhere/x.png", "nonsense://x"]
 )
 def test_a_url_is_named_as_it_was_written(model, url, tmp_path):
-    for use in (lambda: list(model.predict([url])), lambda: evaluate(model, url)):
+    for use in (lambda: model.predict([url]), lambda: evaluate(model, url)):
         with pytest.raises(TlfeaturesError) as refused:
             use()
         assert url in str(refused.value)
@@ -389,13 +389,13 @@ def test_a_url_is_named_as_it_was_written(model, url, tmp_path):
 
 def test_a_path_that_is_not_there_is_still_wrong_usage(model, tmp_path):
     with pytest.raises(ParameterError, match="does not exist"):
-        list(model.predict([tmp_path / "nowhere.png"]))
+        model.predict([tmp_path / "nowhere.png"])
     shutil.rmtree(tmp_path / "photos")
     with pytest.raises(ParameterError, match="does not exist"):
-        list(model.predict([tmp_path / "photos"]))
+        model.predict([tmp_path / "photos"])
 
 
 def test_a_folder_without_images_among_others_is_named(model, photos, tmp_path, caplog):
     write(tmp_path / "scans", "1.dcm")
-    assert len(list(model.predict([tmp_path / "scans", photos / "red"]))) == 12
+    assert len(model.predict([tmp_path / "scans", photos / "red"])) == 12
     assert "scans has 1 file and no image: 1 .dcm; DICOM can't be read" in caplog.text

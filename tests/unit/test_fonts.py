@@ -12,7 +12,7 @@ from matplotlib.font_manager import fontManager
 from PIL import Image
 
 from tests.unit.drawings import map_of, predictions, texts_of
-from tlfeatures.reports import plotting
+from tlfeatures import EmbeddingMapDisplay, PrecisionRecallDisplay, RocDisplay
 from tlfeatures.reports.diagnostics import precision_recall, roc
 from tlfeatures.reports.drawing.figure_files import save_figure
 
@@ -109,14 +109,14 @@ NAMED = ("_", "_a", "__init__", "b")
 
 def test_a_map_names_classes_that_begin_with_an_underscore():
     points, _ = map_of(40, NAMED)
-    texts = texts_of(plotting.plot_map(points, np.array(NAMED * 10)))
+    texts = texts_of(EmbeddingMapDisplay(points, np.array(NAMED * 10)).plot().ax_)
     assert {text.strip() for text in texts} >= set(NAMED)
 
 
 @pytest.mark.parametrize(
     ("plot", "curves"),
-    [(plotting.plot_roc, roc), (plotting.plot_precision_recall, precision_recall)],
+    [(RocDisplay, roc), (PrecisionRecallDisplay, precision_recall)],
 )
 def test_curves_name_classes_that_begin_with_an_underscore(plot, curves):
-    texts = texts_of(plot(curves(predictions(4, names=NAMED))))
+    texts = texts_of(plot(curves(predictions(4, names=NAMED))).plot().ax_)
     assert {text.strip().split(" ")[0] for text in texts} >= set(NAMED)

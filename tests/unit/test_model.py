@@ -38,7 +38,7 @@ def test_a_saved_model_gives_the_same_probabilities(name, embedded, tmp_path):
 
 
 def test_prediction_equals_that_of_the_stored_embedding(model, embedded, photos):
-    predictions = list(model.predict([photos]))
+    predictions = model.predict([photos])
     assert [p.path for p in predictions] == [str(photos / id_) for id_ in embedded.ids]
     table = [[p.probabilities[name] for name in model.classes] for p in predictions]
     np.testing.assert_allclose(table, model.predict_proba(embedded.X), rtol=1e-6)
@@ -50,14 +50,14 @@ def test_unreadable_images_keep_their_place(model, photos, tmp_path):
     bad.write_text("text")
     good = photos / "red" / "red00.png"
     inputs = [bad, good, bad, good, good, bad]
-    predictions = list(model.predict(inputs, batch_size=2))
+    predictions = model.predict(inputs, batch_size=2)
     assert [p.path for p in predictions] == [str(path) for path in inputs]
     assert [p.label is None for p in predictions] == [True, False, True, False, False, True]
     assert "not an image" in predictions[0].error
 
 
 def test_one_path_is_a_list_of_one(model, photos):
-    assert len(list(model.predict(str(photos / "red")))) == 12
+    assert len(model.predict(str(photos / "red"))) == 12
 
 
 def test_a_head_without_probabilities_is_refused_before_it_is_fitted(embedded):
@@ -67,10 +67,10 @@ def test_a_head_without_probabilities_is_refused_before_it_is_fitted(embedded):
 
 def test_inputs_that_are_not_there(model, tmp_path):
     with pytest.raises(ParameterError, match="does not exist"):
-        list(model.predict([tmp_path / "nowhere.jpg"]))
+        model.predict([tmp_path / "nowhere.jpg"])
     (tmp_path / "empty").mkdir()
     with pytest.raises(SourceError, match="no image"):
-        list(model.predict([tmp_path / "empty"]))
+        model.predict([tmp_path / "empty"])
 
 
 def test_other_weights_are_refused(model, tmp_path, photos):
@@ -78,10 +78,10 @@ def test_other_weights_are_refused(model, tmp_path, photos):
     spec = make_spec(settings, "vgg16", (32, 32), ["block5_pool.avg"], "cpu")
     other = Model(model.head, replace(spec, weights_sha256="00"), "block5_pool.avg", model.info)
     with pytest.raises(ModelError, match="damaged"):
-        list(other.predict([photos]))
+        other.predict([photos])
     wide = replace(other, embedding="block1_conv1.avg", info={**model.info, "columns": 64})
     with pytest.raises(WeightsError, match="expected 00"):
-        list(wide.predict([photos]))
+        wide.predict([photos])
 
 
 @pytest.mark.parametrize("field", ["resize", "orientation", "preprocessing", "alpha"])

@@ -23,9 +23,20 @@ from tests.unit.drawings import (
     training_of,
 )
 from tests.unit.simulations import entries_of
+from tlfeatures import (
+    ConfusionDisplay,
+    EmbeddingMapDisplay,
+    HeatMapDisplay,
+    LearningCurveDisplay,
+    PrecisionRecallDisplay,
+    RankingDisplay,
+    ReliabilityDisplay,
+    RocDisplay,
+    TrainingCurveDisplay,
+)
 from tlfeatures.benchmarking.rank import compare
 from tlfeatures.errors import ParameterError
-from tlfeatures.reports import plotting
+from tlfeatures.names import shortened
 from tlfeatures.reports.diagnostics import OutOfFold, confusion, precision_recall, reliability, roc
 from tlfeatures.reports.drawing import cells, figure_files, style
 
@@ -37,12 +48,12 @@ def test_names_stay_as_they_are(given):
     found = predictions(4, names=NAMES)
     points, labels = map_of(40, NAMES)
     draws = [
-        lambda ax: plotting.plot_confusion(confusion(found), ax),
-        lambda ax: plotting.plot_roc(roc(found), ax),
-        lambda ax: plotting.plot_precision_recall(precision_recall(found), ax),
-        lambda ax: plotting.plot_map(points, labels, ax),
-        lambda ax: plotting.plot_heat_map(ranking_of(*(rank_of(n, 0.5) for n in NAMES)), ax),
-        lambda ax: plotting.plot_ranking(ranking_of(*(rank_of(n, 0.5) for n in NAMES)), ax),
+        lambda ax: ConfusionDisplay(confusion(found)).plot(ax).ax_,
+        lambda ax: RocDisplay(roc(found)).plot(ax).ax_,
+        lambda ax: PrecisionRecallDisplay(precision_recall(found)).plot(ax).ax_,
+        lambda ax: EmbeddingMapDisplay(points, labels).plot(ax).ax_,
+        lambda ax: HeatMapDisplay(ranking_of(*(rank_of(n, 0.5) for n in NAMES))).plot(ax).ax_,
+        lambda ax: RankingDisplay(ranking_of(*(rank_of(n, 0.5) for n in NAMES))).plot(ax).ax_,
     ]
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # among them: characters that the font lacks
@@ -53,14 +64,14 @@ def test_names_stay_as_they_are(given):
 
 def test_long_names_are_cut_in_the_middle():
     name = "Coccinella septempunctata of the northern kind"
-    assert style.shortened(name) == "Coccinella se…orthern kind"
-    assert style.shortened("short") == "short"
-    assert style.shortened("0123456789", 5) == "01…89"
+    assert shortened(name) == "Coccinella se…orthern kind"
+    assert shortened("short") == "short"
+    assert shortened("0123456789", 5) == "01…89"
 
 
 def test_characters_that_xml_forbids_are_replaced():
     points, _ = map_of(4, "a")
-    axes = plotting.plot_map(points, ["a\x00b", "a\x00b", "c\nd", "e\udcff"])
+    axes = EmbeddingMapDisplay(points, ["a\x00b", "a\x00b", "c\nd", "e\udcff"]).plot().ax_
     assert {"a�b", "c d", "e�"} <= set(texts_of(axes))
 
 
@@ -68,7 +79,7 @@ def test_characters_that_xml_forbids_are_replaced():
 
 
 def test_the_ranking_tells_the_best_apart():
-    axes = plotting.plot_ranking(some_ranking())
+    axes = RankingDisplay(some_ranking()).plot().ax_
     dots = [line for line in axes.lines if line.get_marker() == "o"]
     filled = [dot.get_markerfacecolor() != style.COLORS["paper"] for dot in dots]
     assert filled == [True, True, False, False]
@@ -86,38 +97,40 @@ def test_the_ranking_tells_the_best_apart():
 
 def test_the_ranking_names_embeddings_where_there_are_several():
     ranks = [rank_of("knn", 0.9, embedding=name) for name in ("x.avg", "x.max")]
-    assert {"knn on x.avg", "knn on x.max"} <= set(texts_of(plotting.plot_ranking(
-        ranking_of(*ranks)
-    )))  # fmt: skip
+    texts = texts_of(RankingDisplay(ranking_of(*ranks)).plot().ax_)
+    assert {"knn on x.avg", "knn on x.max"} <= set(texts)
 
 
 def test_a_long_ranking_is_cut_and_says_so():
     found = ranking_of(*(rank_of(f"head {i}", 0.9 - i / 100) for i in range(50)))
-    texts = texts_of(plotting.plot_ranking(found))
+    texts = texts_of(RankingDisplay(found).plot().ax_)
+    sizes = [RankingDisplay(of).plot().figure_.get_figheight() for of in (found, some_ranking())]
     assert "the first 40 of 50 heads" in texts
     assert "head 39" in texts
     assert "head 40" not in texts
-    assert plotting.ranking_height(found) > plotting.ranking_height(some_ranking())
+    assert sizes[0] > sizes[1]
 
 
 def test_a_benchmark_is_drawn_by_any_score():
     made, study, scorer = entries_of(dataset(100), {"a": 0.9, "b": 0.6})
     found = compare(made, study, "log_loss", scorer)
     made[0].facts["scores"]["log_loss"]["score"] = None
-    assert "log loss (less is better), with 95 % interval" in texts_of(plotting.plot_ranking(found))
-    assert "log loss (less is better)" in texts_of(plotting.plot_heat_map(found))
+    assert "log loss (less is better), with 95 % interval" in texts_of(
+        RankingDisplay(found).plot().ax_
+    )
+    assert "log loss (less is better)" in texts_of(HeatMapDisplay(found).plot().ax_)
 
 
 def test_heads_without_a_score_leave_their_row_empty():
     found = ranking_of(rank_of("a", 0.9, best=True), rank_of("b", 0.5, interval=None))
     found.ranking[1].scores["accuracy"]["score"] = None
-    axes = plotting.plot_ranking(found)
+    axes = RankingDisplay(found).plot().ax_
     assert len([line for line in axes.lines if line.get_marker() == "o"]) == 1
     assert "b" in texts_of(axes)
-    assert "0.900" in texts_of(plotting.plot_heat_map(found))
+    assert "0.900" in texts_of(HeatMapDisplay(found).plot().ax_)
     found.ranking[0].scores["accuracy"]["score"] = None
-    assert plotting.plot_ranking(found).get_legend() is None
-    assert "accuracy" in texts_of(plotting.plot_heat_map(found))
+    assert RankingDisplay(found).plot().ax_.get_legend() is None
+    assert "accuracy" in texts_of(HeatMapDisplay(found).plot().ax_)
 
 
 def test_the_heat_map_leaves_blank_what_is_missing():
@@ -127,7 +140,7 @@ def test_the_heat_map_leaves_blank_what_is_missing():
         rank_of("a", 0.73, embedding="x.max"),
         rank_of("dummy", 0.1, embedding="x.max"),
     )
-    axes = plotting.plot_heat_map(found)
+    axes = HeatMapDisplay(found).plot().ax_
     (mesh,) = axes.collections
     assert np.ma.getmaskarray(mesh.get_array()).tolist() == [
         [False, False],
@@ -143,7 +156,7 @@ def test_the_heat_map_leaves_blank_what_is_missing():
 
 
 def test_numbers_can_be_read_on_their_cells():
-    axes = plotting.plot_heat_map(ranking_of(rank_of("a", 0.9), rank_of("b", 0.1)))
+    axes = HeatMapDisplay(ranking_of(rank_of("a", 0.9), rank_of("b", 0.1))).plot().ax_
     colors = {text.get_text(): text.get_color() for text in axes.texts}
     assert colors == {"0.900": cells.ON_LIGHT, "0.100": cells.ON_DARK}
 
@@ -154,16 +167,16 @@ def test_the_confusion_has_counts_and_shares():
         np.array(list("wxyz")), ["no", "yes"], np.array([0, 0, 0, 1]), np.array([0, 0, 1, 1]),
         table, np.zeros(4, int),
     )  # fmt: skip
-    axes = plotting.plot_confusion(confusion(found))
+    axes = ConfusionDisplay(confusion(found)).plot().ax_
     assert [text.get_text() for text in axes.texts] == ["2\n67 %", "1\n33 %", "1\n100 %"]
     assert {"true class", "predicted class", "no", "yes"} <= set(texts_of(axes))
 
 
 def test_a_large_confusion_has_a_scale_in_place_of_numbers():
-    axes = plotting.plot_confusion(confusion(predictions(13)))
+    axes = ConfusionDisplay(confusion(predictions(13))).plot().ax_
     assert not axes.texts
     assert "share of the true class" in texts_of(axes)
-    many = figure_files.to_svg(plotting.plot_confusion(confusion(predictions(90, 900))), "x")
+    many = figure_files.to_svg(ConfusionDisplay(confusion(predictions(90, 900))).plot().ax_, "x")
     assert len(many) < 100_000
     assert "class 88" not in many  # every third has its name
     assert "class 87" in many
@@ -172,13 +185,13 @@ def test_a_large_confusion_has_a_scale_in_place_of_numbers():
 @pytest.mark.parametrize(
     ("draw", "compute", "words"),
     [
-        (plotting.plot_roc, roc, "area"),
-        (plotting.plot_precision_recall, precision_recall, "average precision"),
+        (RocDisplay, roc, "area"),
+        (PrecisionRecallDisplay, precision_recall, "average precision"),
     ],
 )
 def test_curves_have_their_areas(draw, compute, words):
     curves = compute(predictions(3))
-    axes = draw(curves)
+    axes = draw(curves).plot().ax_
     texts = texts_of(axes)
     assert {f"{curve.label}  {curve.area:.3f}" for curve in curves} <= set(texts)
     assert {f"class, {words}", "chance"} <= set(texts)
@@ -189,11 +202,11 @@ def test_curves_have_their_areas(draw, compute, words):
 
 @pytest.mark.parametrize(
     ("draw", "compute"),
-    [(plotting.plot_roc, roc), (plotting.plot_precision_recall, precision_recall)],
+    [(RocDisplay, roc), (PrecisionRecallDisplay, precision_recall)],
 )
 def test_of_many_curves_the_worst_are_drawn(draw, compute):
     curves = compute(predictions(11, 1000))
-    text = " ".join(texts_of(draw(curves)))
+    text = " ".join(texts_of(draw(curves).plot().ax_))
     ordered = sorted(curves, key=lambda curve: curve.area)
     assert "8 of 11 classes," in text
     assert all(curve.label in text for curve in ordered[:8])
@@ -201,20 +214,20 @@ def test_of_many_curves_the_worst_are_drawn(draw, compute):
 
 
 def test_curves_of_one_class_are_an_empty_figure():
-    assert "chance" in texts_of(plotting.plot_roc(()))
-    plotting.plot_precision_recall(())
+    assert "chance" in texts_of(RocDisplay(()).plot().ax_)
+    PrecisionRecallDisplay(()).plot()
 
 
 def test_chance_in_precision_is_the_share_of_positives():
     (curve,) = precision_recall(predictions(2))
-    axes = plotting.plot_precision_recall((curve,))
+    axes = PrecisionRecallDisplay((curve,)).plot().ax_
     (chance,) = lines_of(axes, "muted")
     assert set(chance.get_ydata()) == {curve.positives / 300}
 
 
 def test_reliability_has_dots_intervals_and_bars():
     found = reliability(predictions(3))
-    axes = plotting.plot_reliability(found)
+    axes = ReliabilityDisplay(found).plot().ax_
     (dots,) = [line for line in axes.lines if line.get_marker() == "o"]
     assert np.array_equal(dots.get_xydata(), np.column_stack([found.confidence, found.right]))
     heights = np.array([bar.get_height() for bar in axes.patches])
@@ -227,7 +240,7 @@ def test_reliability_has_dots_intervals_and_bars():
 @pytest.mark.parametrize("verdict", ["help", "little", "unknown"])
 def test_a_forecast_is_drawn_only_where_it_is_believed(verdict):
     curve = learning_curve_of(verdict)
-    axes = plotting.plot_learning_curve(curve)
+    axes = LearningCurveDisplay(curve).plot().ax_
     drawn = [line.get_xdata() for line in axes.lines]
     assert (max(map(np.max, drawn)) > 161) == (verdict != "unknown")
     texts = texts_of(axes)
@@ -237,19 +250,19 @@ def test_a_forecast_is_drawn_only_where_it_is_believed(verdict):
 
 
 def test_the_law_is_drawn_where_it_was_fitted():
-    axes = plotting.plot_learning_curve(learning_curve_of("unknown"))
+    axes = LearningCurveDisplay(learning_curve_of("unknown")).plot().ax_
     (law,) = lines_of(axes, "c1")
     x, y = law.get_data()
     assert (x[0], x[-1]) == pytest.approx((20, 160))
     assert y == pytest.approx(0.9 - 0.8 / np.sqrt(x))
     bare = replace(learning_curve_of("unknown"), law=None, forecasts=())
-    assert "fitted law" not in texts_of(plotting.plot_learning_curve(bare))
+    assert "fitted law" not in texts_of(LearningCurveDisplay(bare).plot().ax_)
 
 
 @pytest.mark.parametrize("what", ["accuracy", "loss"])
 def test_training_has_folds_and_means(what):
     curve = training_of(ended=[(1, 4)])
-    axes = plotting.plot_training(curve, what)
+    axes = TrainingCurveDisplay(curve, what).plot().ax_
     for color, values in (
         ("c0", getattr(curve, what)),
         ("c1", getattr(curve, f"validation_{what}")),
@@ -266,17 +279,17 @@ def test_training_has_folds_and_means(what):
 
 
 def test_training_of_one_fold_or_epoch_can_be_seen():
-    texts = texts_of(plotting.plot_training(training_of(folds=1)))
+    texts = texts_of(TrainingCurveDisplay(training_of(folds=1)).plot().ax_)
     assert {"training", "validation"} <= set(texts)
-    axes = plotting.plot_training(training_of(epochs=1))
+    axes = TrainingCurveDisplay(training_of(epochs=1)).plot().ax_
     assert lines_of(axes, "c0")[-1].get_marker() == "o"
     with pytest.raises(ParameterError, match="accuracy or loss; got 'time'"):
-        plotting.plot_training(training_of(), "time")
+        TrainingCurveDisplay(training_of(), "time").plot()
 
 
 def test_a_map_can_be_searched_for_its_points():
     points, labels = map_of(50, "bacc")
-    root = svg_of(plotting.plot_map(points, labels, wrong=np.arange(50) % 7 == 0))
+    root = svg_of(EmbeddingMapDisplay(points, labels, wrong=np.arange(50) % 7 == 0).plot().ax_)
     groups = {group.get("id"): group for group in tagged(root, "g") if group.get("id")}
     assert sorted(groups) == ["map-0", "map-1", "map-2"]
     for place, label in enumerate("abc"):
@@ -286,21 +299,20 @@ def test_a_map_can_be_searched_for_its_points():
         x, y = (np.array([float(use.get(name)) for use in drawn]) for name in "xy")
         assert np.corrcoef(x, own[:, 0])[0, 1] > 0.9999  # in the order of the rows
         assert np.corrcoef(y, own[:, 1])[0, 1] < -0.9999
-    assert {"a", "b", "c", "wrong"} <= set(texts_of(plotting.plot_map(
-        points, labels, wrong=labels == "a"
-    )))  # fmt: skip
+    ringed = EmbeddingMapDisplay(points, labels, wrong=labels == "a").plot().ax_
+    assert {"a", "b", "c", "wrong"} <= set(texts_of(ringed))
 
 
 def test_a_class_of_one_image_is_a_point_of_its_group():
     points, _ = map_of(4, "a")
-    root = svg_of(plotting.plot_map(points, list("aaab")))
+    root = svg_of(EmbeddingMapDisplay(points, list("aaab")).plot().ax_)
     (group,) = [group for group in tagged(root, "g") if group.get("id") == "map-1"]
     assert len(tagged(group, "use")) == 1
 
 
 def test_many_classes_differ_in_color_or_marker():
     points, labels = map_of(128, [f"class {place:02d}" for place in range(64)])
-    axes = plotting.plot_map(points, labels)
+    axes = EmbeddingMapDisplay(points, labels).plot().ax_
     looks = {
         (dots.get_facecolor().tobytes(), dots.get_paths()[0].vertices.tobytes())
         for dots in axes.collections
@@ -313,15 +325,17 @@ def test_many_classes_differ_in_color_or_marker():
 
 
 def test_a_map_says_what_its_axes_are():
-    texts = texts_of(plotting.plot_map(*map_of(9, "ab")))
+    texts = texts_of(EmbeddingMapDisplay(*map_of(9, "ab")).plot().ax_)
     assert {"first principal axis, 25.0 % of the variance", "second, 12.5 %"} <= set(texts)
-    (words,) = [t for t in texts_of(plotting.plot_map(*map_of(9, "ab", "tsne"))) if len(t) > 9]
+    (words,) = [
+        t for t in texts_of(EmbeddingMapDisplay(*map_of(9, "ab", "tsne")).plot().ax_) if len(t) > 9
+    ]
     assert words.startswith("t-SNE")
 
 
 def test_labels_of_another_length_are_said():
     points, labels = map_of(9, "ab")
     with pytest.raises(ParameterError, match=r"labels must have shape \(9,\)"):
-        plotting.plot_map(points, labels[:5])
+        EmbeddingMapDisplay(points, labels[:5]).plot()
     with pytest.raises(ParameterError, match=r"wrong must have shape \(9,\)"):
-        plotting.plot_map(points, labels, wrong=[True])
+        EmbeddingMapDisplay(points, labels, wrong=[True]).plot()

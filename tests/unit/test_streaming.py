@@ -101,9 +101,9 @@ def test_a_path_that_is_no_image_has_its_own_answer(fitted_model, photos, tmp_pa
 
 def test_below_the_wanted_confidence_there_is_no_label(fitted_model, photos):
     loaded = Model.load(fitted_model)
-    plain = list(loaded.predict([photos]))
+    plain = loaded.predict([photos])
     limit = sorted(max(each.probabilities.values()) for each in plain)[12]
-    careful = list(loaded.predict([photos], min_confidence=limit))
+    careful = loaded.predict([photos], min_confidence=limit)
     assert sum(each.abstained for each in careful) == 12
     for one, other in zip(plain, careful, strict=True):
         assert other.probabilities == one.probabilities

@@ -33,11 +33,7 @@ def test_arrays_lists_and_paths(extractor, photos):
     ("wrong", "said"),
     [
         ("x.jpg", "expected a sequence of paths or images, .* got"),
-        ((path for path in ["x.jpg"]), "expected a sequence of paths or images, .* got"),
-        (np.zeros((40, 50, 3), np.uint8), r"got an array of shape \(40, 50, 3\)"),
-        (np.zeros((2, 40, 50, 3)), "uint8 array"),
-        (np.zeros((2, 3, 40, 50), np.uint8), "uint8 array"),
-        ([np.zeros((40, 50, 2), np.uint8)], "uint8 array"),
+        (np.zeros((40, 50, 3), np.uint8), r"got an array of shape \(40, 50, 3\); for one image"),
     ],
 )
 def test_what_is_no_sequence_of_images_is_refused(extractor, wrong, said):

@@ -6,13 +6,15 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.benchmarking.comparison import Comparison, Rank
 from tlfeatures.benchmarking.entries import Entry
 from tlfeatures.benchmarking.predictions import predictions_table
+from tlfeatures.benchmarking.ranking_html import ranking_parts
 from tlfeatures.benchmarking.store.checks import check_items, check_kinds, check_scores, remedy
 from tlfeatures.benchmarking.store.format import RESULTS
 from tlfeatures.benchmarking.store.results_file import (
@@ -24,8 +26,15 @@ from tlfeatures.benchmarking.store.results_file import (
     results_facts,
 )
 from tlfeatures.benchmarking.study import Study
+from tlfeatures.data_frames import data_frame
 from tlfeatures.errors import FormatError
+from tlfeatures.html_tables import facts_html, result_html
+from tlfeatures.metrics.out_of_fold import OutOfFold
+from tlfeatures.metrics.score_records import score_columns
 from tlfeatures.names import counted
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 @dataclass(frozen=True)
@@ -61,6 +70,17 @@ class Benchmark:
         images = counted(self.study.facts["images"], "image")
         return f"<Benchmark: {images}, {self.comparison!r}>"
 
+    def _repr_html_(self) -> str:
+        """Show the verdict and the ranking in a notebook."""
+        facts = self.study.facts
+        shown = {
+            "images": f"{facts['images']:,}, {facts['tested']:,} of them tested",
+            "folder": self.out,
+        }
+        about = f"{counted(facts['images'], 'image')}, {counted(len(self.ranking), 'head')}"
+        parts = ranking_parts(self.comparison)
+        return result_html("Benchmark", *parts, facts_html(shown), about=about)
+
     @property
     def ranking(self) -> list[Rank]:
         """The heads with their scores, best first."""
@@ -75,6 +95,56 @@ class Benchmark:
         """Return the entries of a rank, in the order of repeats."""
         by_key = {entry.facts["key"]: entry for entry in self.entries}
         return [by_key[key] for key in rank.keys]
+
+    def predictions_of(self, rank: Rank | None = None) -> OutOfFold:
+        """Return the out-of-fold predictions of a head, of the first repeat.
+
+        Parameters
+        ----------
+        rank : Rank, optional
+            A rank of `ranking`; by default the first, the best head.
+        """
+        first, *_ = self.entries_of(self.ranking[0] if rank is None else rank)
+        return OutOfFold.of(self.study, first)
+
+    def to_frame(self) -> DataFrame:
+        """Return a data frame with one row for each head of the ranking. It needs pandas.
+
+        Returns
+        -------
+        DataFrame
+            Columns `head` (as in the ranking), `embedding`, `standing`; for each score its value
+            `SCORE`, the bounds `SCORE_low` and `SCORE_high` of its 95 % interval, and the standard
+            deviation `SCORE_std` of the folds; `difference` to the best head with `difference_low`
+            and `difference_high`, `p`, `fit_seconds`, `tuned` and `repeats`. Scores are from 0 to 1
+            (`log_loss`: from 0). NaN where there is none.
+
+        Raises
+        ------
+        ParameterError
+            If pandas is not installed.
+        """
+        ranking = self.ranking
+        bounds = [rank.difference_interval or (None, None) for rank in ranking]
+        numbers = {
+            "difference": [rank.difference for rank in ranking],
+            "difference_low": [low for low, _ in bounds],
+            "difference_high": [high for _, high in bounds],
+            "p": [rank.p for rank in ranking],
+            "fit_seconds": [rank.fit_seconds for rank in ranking],
+        }
+        return data_frame(
+            {
+                "head": [rank.label for rank in ranking],
+                "embedding": [rank.embedding for rank in ranking],
+                "standing": [rank.standing for rank in ranking],
+                **score_columns([rank.scores for rank in ranking]),
+                # NumPy turns None into NaN.
+                **{name: np.array(column, np.float64) for name, column in numbers.items()},
+                "tuned": [rank.tuned for rank in ranking],
+                "repeats": [rank.repeats for rank in ranking],
+            }
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready plain data: the content of `results.json`."""

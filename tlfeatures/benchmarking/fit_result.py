@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
 
 from tlfeatures.benchmarking.benchmark_result import Benchmark
 from tlfeatures.benchmarking.comparison import Rank
+from tlfeatures.benchmarking.ranking_html import ranking_parts
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.heads.parameters import plain_params
+from tlfeatures.html_tables import facts_html, result_html
 from tlfeatures.models.model import Model
+from tlfeatures.names import counted
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,21 @@ class FitResult:
         """Describe it in one line; the arrays would fill the screen."""
         saved = "no model saved" if self.model_file is None else f"model {self.model_file}"
         return f"<FitResult: {self.benchmark.comparison!r}, {saved}>"
+
+    def _repr_html_(self) -> str:
+        """Show the verdict, the ranking and the file of the model in a notebook."""
+        facts = {
+            "saved model": self.model_file or "none",
+            "embedding": self.data.embedding,
+            "file": self.data.file,
+        }
+        about = f"{counted(len(self.data), 'image')}, {counted(len(self.ranking), 'head')}"
+        parts = ranking_parts(self.benchmark.comparison)
+        return result_html("FitResult", *parts, facts_html(facts), about=about)
+
+    def to_frame(self) -> DataFrame:
+        """Return the ranking as a data frame, see `Benchmark.to_frame`. It needs pandas."""
+        return self.benchmark.to_frame()
 
     @property
     def ranking(self) -> list[Rank]:

@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +25,15 @@ from tlfeatures.benchmarking.store.results_file import (
     read_study_of,
 )
 from tlfeatures.benchmarking.study import Study
+from tlfeatures.data_frames import frame_of_facts
 from tlfeatures.errors import ParameterError
 from tlfeatures.files import file_target, replacing
+from tlfeatures.html_tables import facts_html, result_html
+from tlfeatures.metrics.out_of_fold import OutOfFold
+from tlfeatures.names import counted
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 Columns = dict[str, NDArray[Any]]
 
@@ -48,6 +55,31 @@ class PredictionsTable:
     file: str
     rows: int
     entries: int
+
+    def __repr__(self) -> str:
+        """Describe it in one line."""
+        return f"<PredictionsTable: {self.file}, {self._about()}>"
+
+    def _about(self) -> str:
+        entries = f"{self.entries:,} {'entry' if self.entries == 1 else 'entries'}"
+        return f"{counted(self.rows, 'prediction')} of {entries}"
+
+    def _repr_html_(self) -> str:
+        """Show the path and the size of the table in a notebook."""
+        facts = facts_html({"file": self.file})
+        return result_html("PredictionsTable", facts, about=self._about())
+
+    def to_frame(self) -> DataFrame:
+        """Return a data frame of one row with the attributes as columns. It needs pandas.
+
+        The table itself is read with `pandas.read_csv` or `pandas.read_parquet`.
+
+        Raises
+        ------
+        ParameterError
+            If pandas is not installed.
+        """
+        return frame_of_facts(self.to_dict())
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready plain data."""
@@ -71,18 +103,18 @@ def prediction_columns(study: Study, entry: Entry, embedding: str) -> Columns:
         `fold`, `tuned` (0 or 1), `key` (of the entry), `predicted` (the head's own decision) and
         the probability `p_CLASS` of each class, NaN if the head gives none.
     """
-    rows, facts = np.flatnonzero(entry.fold >= 0), entry.facts
+    own, facts = OutOfFold.of(study, entry).columns(), entry.facts
+    tested = len(own["id"])
     return {
-        "id": study.ids[rows],
-        "label": study.y[rows],
-        "head": np.full(len(rows), facts["head"]),
-        "embedding": np.full(len(rows), embedding),
-        "repeat": np.full(len(rows), facts["repeat"]),
-        "fold": entry.fold[rows],
-        "tuned": np.full(len(rows), int(facts["tuned"])),
-        "key": np.full(len(rows), facts["key"]),
-        "predicted": np.array(study.classes)[entry.predicted[rows]],
-        **{f"p_{name}": entry.probabilities[rows, code] for code, name in enumerate(study.classes)},
+        "id": own.pop("id"),
+        "label": own.pop("label"),
+        "head": np.full(tested, facts["head"]),
+        "embedding": np.full(tested, embedding),
+        "repeat": np.full(tested, facts["repeat"]),
+        "fold": own.pop("fold"),
+        "tuned": np.full(tested, int(facts["tuned"])),
+        "key": np.full(tested, facts["key"]),
+        **own,
     }
 
 

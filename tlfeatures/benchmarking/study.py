@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from tlfeatures.benchmarking.digests import digest_of_study
 from tlfeatures.benchmarking.store.format import FORMAT, FORMAT_VERSION
 from tlfeatures.dataset.dataset import Dataset, FilePart, weights_of
-from tlfeatures.dataset.grouping import merge_groups
+from tlfeatures.dataset.grouping import merge_groups, photograph_pairs
 from tlfeatures.dataset.stratified_folds import Fold
 from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import StoreError
 from tlfeatures.features.combined import parts_of, split_name
 from tlfeatures.features.file.reader import read_header
+from tlfeatures.features.imported import UNKNOWN
 from tlfeatures.features.measured_rates import rate_of
 
 GIVEN_IN_PYTHON = "given in Python"
@@ -127,7 +128,11 @@ def every_file(files: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _weights(data: Dataset, sources: Mapping[str, Any] | None) -> str:
     """Return the weights of all backbones of the benchmark, `random` if one has random weights."""
     files = [] if sources is None else every_file(sources["files"])
-    return weights_of(about["spec"]["weights"] for about in files) if files else data.weights
+    return (
+        weights_of(about["spec"].get("weights", UNKNOWN) for about in files)
+        if files
+        else data.weights
+    )
 
 
 def _origin(given: Any) -> str | None:
@@ -208,7 +213,8 @@ class Study(EqualByValue):
     @cached_property
     def together(self) -> NDArray[np.int64] | None:
         """Group number of each image; a fold never separates a group. See `Dataset.together`."""
-        return merge_groups(len(self.y), self.groups, [self.copies])
+        pairs = [self.copies, photograph_pairs(self.ids.tolist())]
+        return merge_groups(len(self.y), self.groups, pairs)
 
     @property
     def classes(self) -> list[str]:

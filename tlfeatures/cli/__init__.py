@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import click
 
-from tlfeatures.cli import heads, images, installation, models, pages
+from tlfeatures.cli import features, heads, images, installation, models, pages
 from tlfeatures.terminal.exits import Commands
 from tlfeatures.terminal.messages import show_messages
 
@@ -39,6 +39,7 @@ def main(verbose: bool) -> None:
 
 for _command in (
     *(images.extract, images.verify, images.merge),
+    *(features.import_, features.export_features),
     *(heads.fit, heads.benchmark, heads.audit, heads.learning_curve, heads.demo),
     *(pages.report, pages.plot, pages.predictions),
     *(models.predict, models.evaluate, models.export, models.info),

@@ -19,6 +19,7 @@ from tlfeatures.cli.head_options import (
 )
 from tlfeatures.cli.label_options import dataset_options, embedding_option, variants_option
 from tlfeatures.cli.run_options import (
+    check_page,
     cluster_options,
     command,
     json_option,
@@ -45,14 +46,6 @@ if TYPE_CHECKING:
 _files_argument = click.argument(
     "files", nargs=-1, required=True, type=click.Path(), metavar="FILE.h5..."
 )
-
-
-def _check_page(page: str | None) -> None:
-    """Before the heads are fitted, refuse a page that can't be written."""
-    if page is not None:
-        from tlfeatures.reports.report import check_page
-
-        check_page(page)
 
 
 def _write_page(result: Benchmark | FitResult, page: str, n_jobs: int | None) -> None:
@@ -108,7 +101,7 @@ def fit(
     from tlfeatures.benchmarking.fit import fit
     from tlfeatures.heads.parameters import parse_params
 
-    _check_page(report)
+    check_page(report)
     options |= pop_cluster(options)
     line = ctx.meta[COMMAND_LINE]
     with ProgressBar("folds", "folds/s") as bar:
@@ -183,7 +176,7 @@ def benchmark(
     from tlfeatures.benchmarking.run import benchmark
     from tlfeatures.heads.parameters import parse_params
 
-    _check_page(report)
+    check_page(report)
     options |= pop_cluster(options)
     with ProgressBar("folds", "folds/s") as bar:
         result = benchmark(

@@ -14,7 +14,7 @@ from tlfeatures.cli.image_options import (
     max_pixels_option,
     weights_option,
 )
-from tlfeatures.cli.label_options import table_options
+from tlfeatures.cli.label_options import columns_option, images_option
 from tlfeatures.cli.run_options import cluster_options, command, json_option, pop_cluster
 from tlfeatures.terminal.embeddings_text import (
     render_extraction,
@@ -38,7 +38,8 @@ from tlfeatures.terminal.streams import print_result
     metavar="FILE.h5",
     help="File for the embeddings (HDF5). It is created, or updated if it exists.",
 )
-@table_options
+@images_option
+@columns_option
 @backbone_options
 @click.option(
     "--prune",

@@ -76,20 +76,24 @@ columns_option = click.option(
     "example id=filename,label=species,group=site.",
 )
 
-# Options of a table with the paths of images.
-table_options = combine(
-    click.option(
-        "--images",
-        type=click.Path(),
-        metavar="DIR|URL",
-        help="If SOURCE is a table: folder that the paths in it are relative to.  [default: the "
-        "folder of the table]",
-    ),
-    columns_option,
+images_option = click.option(
+    "--images",
+    type=click.Path(),
+    metavar="DIR|URL",
+    help="If SOURCE is a table: folder that the paths in it are relative to.  [default: the "
+    "folder of the table]",
 )
 
-# Options of labels, groups and near-duplicates.
-dataset_options = combine(
+feature_columns_option = click.option(
+    "--columns",
+    type=_Columns(),
+    metavar="ROLE=NAME,...",
+    help="Names of the arrays or columns in FEATURES, if they are not the usual ones, for example "
+    "id=specimen,label=species,features=emb. Roles: id, label, group, split, sha256, features. For "
+    "numbered columns such as emb_0, features is the text before the number.",
+)
+
+label_options = combine(
     click.option(
         "--labels",
         type=click.Path(),
@@ -116,6 +120,11 @@ dataset_options = combine(
         "regular expression that is searched in the ids; its first group ( ) is the group name. "
         "Example: '(patient[0-9]+)' finds patient7 in cat/patient7_2.jpg.",
     ),
+)
+
+# Options of labels, groups and near-duplicates.
+dataset_options = combine(
+    label_options,
     click.option(
         "--near-duplicates",
         type=_Similarity(),

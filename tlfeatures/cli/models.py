@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Iterable
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,26 +16,51 @@ from tlfeatures.cli.image_options import (
     max_pixels_option,
     weights_option,
 )
-from tlfeatures.cli.label_options import dataset_options
-from tlfeatures.cli.run_options import command, json_option, seed_option
+from tlfeatures.cli.label_options import dataset_options, feature_columns_option, images_option
+from tlfeatures.cli.run_options import check_page, command, json_option, seed_option
 from tlfeatures.errors import ParameterError
 from tlfeatures.terminal.exits import SOME_UNREADABLE, exit_for_failures
 from tlfeatures.terminal.model_text import render_evaluation, render_export, render_info
-from tlfeatures.terminal.prediction_lines import csv_writer, json_writer, print_predictions
+from tlfeatures.terminal.prediction_output import PredictionOutput
 from tlfeatures.terminal.progress import ProgressBar
 from tlfeatures.terminal.streams import paths_from_stdin, print_result
+
+if TYPE_CHECKING:
+    from tlfeatures.models.predictions import Prediction
 
 
 @command()
 @click.argument("model", type=click.Path())
 @click.argument("images", nargs=-1, required=True, type=click.Path())
 @click.option(
+    "-o",
+    "--output",
+    type=click.Path(),
+    metavar="FILE.csv|tsv|jsonl",
+    help="File for the labels, which are otherwise printed. A name ending in .jsonl gives one JSON "
+    "object per line.",
+)
+@click.option(
+    "--excel",
+    type=click.Choice(["comma", "semicolon"]),
+    help="Write FILE.csv so that Excel opens it by a double click. comma is for Excel in English. "
+    "semicolon is for Excel in German, French, Spanish and other languages that write 0,5: the "
+    "numbers have a decimal comma, and semicolons are between the columns.",
+)
+@click.option(
+    "--report",
+    type=click.Path(),
+    metavar="LABELS.html",
+    help="Also write a page that shows the images with their labels, the least confident first. It "
+    "opens in any browser, also offline.",
+)
+@click.option(
     "--min-confidence",
     type=click.FloatRange(0, 1),
     default=0,
     show_default=True,
     metavar="P",
-    help="Leave the label of an image empty if the probability of its class is below P.",
+    help="Leave the label of an image empty if its confidence is below P.",
 )
 @click.option(
     "--outliers",
@@ -41,54 +69,81 @@ from tlfeatures.terminal.streams import paths_from_stdin, print_result
     "the model was fitted on, so that its label means little. Its distance to them is above 1, "
     "which is the model's limit.",
 )
+@feature_columns_option
 @weights_option
 @batch_size_option
 @max_pixels_option
 @device_option
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
+@click.option("--json", "as_json", is_flag=True, help="Write one JSON object per line.")
 @click.pass_context
 def predict(
-    ctx: click.Context, /, model: str, images: tuple[str, ...], as_json: bool, **options: Any
+    ctx: click.Context,
+    /,
+    model: str,
+    images: tuple[str, ...],
+    output: str | None,
+    excel: str | None,
+    report: str | None,
+    as_json: bool,
+    outliers: bool,
+    columns: dict[str, str] | None,
+    **options: Any,
 ) -> None:
     """Label images with MODEL and print a CSV table.
 
     MODEL is a file of `tlfeatures fit -o MODEL`. The table has one row for each image: its path,
-    its label, and the probability p_CLASS of each class.
+    its label, the confidence, which is the probability of the label, and the probability p_CLASS of
+    each class. With -o, the table is written to a file. A summary is printed in the end.
 
     IMAGES are files or folders. With a single -, the command reads paths of image files from
     standard input, one per line, and prints one line for each path as soon as it can. In this way,
     another program can keep the command running. The header of the table is printed once the model
     is loaded.
+
+    Instead of IMAGES, one file of features can be given: a file that `tlfeatures import` reads, or
+    an embeddings file (FILE.h5) that was made with the settings of MODEL. A model that was fitted
+    on imported embeddings can label features only.
     """
+    from tlfeatures.models.feature_input import features_file
     from tlfeatures.models.model import Model
+    from tlfeatures.reports.report_labels import report_labels
 
     stream = images == ("-",)
     if "-" in images and not stream:
         raise ParameterError("- reads paths from standard input: give no other images with it")
+    result = PredictionOutput(output, as_json, excel)
+    check_page(report)
     loaded = Model.load(model)
-    if stream:
-        predictions = loaded.predict_stream(paths_from_stdin(), **options)
+    wanted = outliers or (report is not None and loaded.outliers is not None)
+    features = None if stream else features_file(loaded, images)
+    if columns and features is None:
+        raise ParameterError("--columns is for a file of features; leave it out for images")
+    predictions: Iterable[Prediction]
+    if features is not None:
+        confident = options["min_confidence"]
+        predictions = loaded.predict_features(
+            features, columns=columns, min_confidence=confident, outliers=wanted
+        )
+    elif stream:
+        predictions = loaded.predict_stream(paths_from_stdin(), outliers=wanted, **options)
     else:
-        predictions = loaded.predict(images, **options)
+        predictions = loaded.iter_predict(images, outliers=wanted, **options)
     note = {"weights": "random"} if loaded.weights == "random" else {}
-    if as_json:
-        write = json_writer(note)
-    else:
-        write = csv_writer(loaded.classes, options["outliers"], note, stream)
-    if print_predictions(predictions, write, immediately=stream):
+    written = result.write(predictions, loaded.classes, note, outliers=outliers, immediately=stream)
+    with closing(written):
+        if report is None:
+            for _ in written:
+                pass
+        else:
+            report_labels(written, report, model=loaded, model_name=Path(model).name)
+    if result.finish():
         ctx.exit(SOME_UNREADABLE)
 
 
 @command()
 @click.argument("model", type=click.Path())
 @click.argument("source", type=click.Path(), metavar="SOURCE|FILE.h5")
-@click.option(
-    "--images",
-    type=click.Path(),
-    metavar="DIR|URL",
-    help="If SOURCE is a table: folder that the paths in it are relative to.  [default: the "
-    "folder of the table]",
-)
+@images_option
 @dataset_options
 @weights_option
 @batch_size_option

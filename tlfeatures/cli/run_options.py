@@ -40,6 +40,14 @@ report_option = click.option(
 )
 
 
+def check_page(page: str | None) -> None:
+    """Refuse a page that can't be written before anything is computed."""
+    if page is not None:
+        from tlfeatures.reports import output
+
+        output.check_page(page)
+
+
 def seed_option(purpose: str) -> Callable[[Function], Function]:
     """Create the option --random-state. `purpose` says what the numbers are for."""
     return click.option(

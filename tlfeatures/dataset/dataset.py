@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from tlfeatures.dataset.grouping import chained, merge_groups
+from tlfeatures.data_frames import data_frame
+from tlfeatures.dataset.grouping import chained, merge_groups, photograph_pairs
+from tlfeatures.dataset.row_selection import Rows, selected_rows
 from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import DatasetError
 from tlfeatures.features.combined import BackbonePart
 from tlfeatures.features.spec import Spec
-from tlfeatures.names import counted
+from tlfeatures.html_tables import MOST_ROWS, Cell, facts_html, result_html, table_html
+from tlfeatures.names import counted, shortened, some_of
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+_NAMED = 6  # classes in a line
 
 
 @dataclass(frozen=True)
@@ -58,7 +67,10 @@ class FilePart(BackbonePart):
 
 @dataclass(frozen=True, eq=False)
 class Dataset(EqualByValue):
-    """Labelled embeddings.
+    """Labelled embeddings, made by `load_dataset` or `Dataset.from_arrays`.
+
+    `len(data)` is the number of images. `data[:10]`, `data[mask]` and `data[row_numbers]` are
+    datasets with some of the images.
 
     Attributes
     ----------
@@ -113,12 +125,160 @@ class Dataset(EqualByValue):
     near_duplicates: float | None = None
     joined: tuple[FilePart, ...] = ()
 
+    @classmethod
+    def from_arrays(
+        cls,
+        X: ArrayLike,
+        y: ArrayLike | Sequence[Any],
+        *,
+        ids: ArrayLike | Sequence[Any] | None = None,
+        groups: ArrayLike | Sequence[Any] | None = None,
+        split: ArrayLike | Sequence[Any] | None = None,
+        digests: ArrayLike | Sequence[Any] | None = None,
+        embedding: str = "features",
+        near_duplicates: float | None = None,
+    ) -> Dataset:
+        """Make a dataset of arrays, which all functions for datasets take.
+
+        Parameters
+        ----------
+        X : array of shape (n, d), or pandas DataFrame
+            Finite numbers. They are stored as float32.
+        y : array, list or pandas Series of n values
+            Class of each row: texts, whole numbers, True or False, which are converted to texts.
+        ids : array or list of n different values, optional
+            Id of each row, converted to a text. By default the index of a DataFrame, or the
+            number of the row.
+        groups : array or list of n values, optional
+            Rows of a group are never separated by a fold.
+        split : array or list of n values, optional
+            train, val or test.
+        digests : array of shape (n, 32), uint8, or list of n bytes or texts, optional
+            sha256 of each image file; texts are hexadecimal. Rows with the same digest are copies.
+            By default, rows with equal values are.
+        embedding : str
+            Name of the embedding.
+        near_duplicates : float, optional
+            Smallest similarity of two rows that count as copies. None: only equal rows are copies.
+
+        Returns
+        -------
+        Dataset
+
+        Raises
+        ------
+        ParameterError
+            If the arrays don't fit together, or values are missing or not finite. It is a
+            ValueError.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_digits
+        >>> X, y = load_digits(return_X_y=True)
+        >>> data = Dataset.from_arrays(X, y)
+        >>> data.X.shape
+        (1797, 64)
+        """
+        from tlfeatures.dataset.from_arrays import dataset_of_arrays
+
+        return dataset_of_arrays(
+            X,
+            y,
+            ids=ids,
+            groups=groups,
+            split=split,
+            digests=digests,
+            embedding=embedding,
+            near_duplicates=near_duplicates,
+        )
+
     def __repr__(self) -> str:
         """Describe it in one line; the arrays would fill the screen."""
-        return (
-            f"<Dataset: {counted(len(self.ids), 'image')}, {len(self.classes)} classes, "
-            f"{self.embedding} ({self.X.shape[-1]:,} columns) of {self.file}>"
+        counts = [f"{shortened(name)} {count:,}" for name, count in self.counts.items()]
+        listed = f": {some_of(counts, _NAMED)}" if counts else ""
+        return f"<Dataset: {self._size()}{listed}; {self.embedding} of {self.file}>"
+
+    def _size(self) -> str:
+        size = f"{counted(len(self), 'image')} x {self.X.shape[-1]:,}"
+        return f"{size}, {counted(len(self.counts), 'class')}"
+
+    def _repr_html_(self) -> str:
+        """Show the embedding, the numbers of groups and copies, and the classes, in a notebook."""
+        counts = self.counts
+        names = {} if self.split is None else {name: self.split == name for name in _splits(self)}
+        largest = sorted(counts.items(), key=lambda item: -item[1])
+        rows: list[list[Cell]] = [
+            [label, count, *(int((mask & (self.y == label)).sum()) for mask in names.values())]
+            for label, count in largest[:MOST_ROWS]
+        ]
+        return result_html(
+            "Dataset",
+            facts_html(self._facts()),
+            table_html(["class", "images", *names], rows, total=len(counts)),
+            about=self._size(),
         )
+
+    def _facts(self) -> dict[str, Cell]:
+        groups = None if self.groups is None else len(np.unique(self.groups))
+        return {
+            "embedding": self.embedding,
+            "file": self.file,
+            "groups": groups,
+            "pairs of copies": len(self.copies) or None,
+            "variants of each image": self.n_variants or None,
+            "unreadable images": len(self.unreadable) or None,
+            "weights": "random" if self.weights == "random" else None,
+        }
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.ids)
+
+    __iter__ = None  # rows have no type of their own, so a loop over them is an error
+
+    def __getitem__(self, rows: Rows) -> Dataset:
+        """Return a dataset with some of the images.
+
+        Parameters
+        ----------
+        rows : slice, mask of n bool, or row numbers
+            For example `data[:10]` or `data[data.y == "mountain"]`. Copies and groups among these
+            rows remain copies and groups.
+
+        Raises
+        ------
+        ParameterError
+            If a mask has another length, or a row does not exist or is given twice.
+        """
+        return self.take(selected_rows(rows, len(self)))
+
+    def to_frame(self, *, X: bool = False) -> DataFrame:
+        """Return a data frame with one row for each image. It needs pandas.
+
+        Parameters
+        ----------
+        X : bool, default False
+            Whether to add the columns of the embedding.
+
+        Returns
+        -------
+        DataFrame
+            Columns `id`, `label`, and, if the dataset has them, `group` and `split`. The columns
+            of the embedding are named `EMBEDDING.0`, `EMBEDDING.1` and so on, and are float32.
+
+        Raises
+        ------
+        ParameterError
+            If pandas is not installed.
+        """
+        columns: dict[str, NDArray[Any]] = {"id": self.ids, "label": self.y}
+        if self.groups is not None:
+            columns["group"] = self.groups
+        if self.split is not None:
+            columns["split"] = self.split
+        if X:
+            columns |= {f"{self.embedding}.{i}": column for i, column in enumerate(self.X.T)}
+        return data_frame(columns)
 
     def check(self) -> None:
         """Check a dataset that was made in Python.
@@ -173,14 +333,22 @@ class Dataset(EqualByValue):
         """Group number of each row, of shape (n,). A fold never separates rows of a group.
 
         Rows of a user's group have the same number. Rows that are copies, directly or through other
-        rows, have the same number too. None if no two rows belong together.
+        rows, and parts of one photograph have the same number too. None if no two rows belong
+        together.
         """
-        return merge_groups(len(self.y), self.groups, [self.copies])
+        pairs = [self.copies, photograph_pairs(self.ids.tolist())]
+        return merge_groups(len(self.y), self.groups, pairs)
 
     @property
     def classes(self) -> list[str]:
         """Names of the classes, sorted."""
-        return sorted(set(self.y.tolist()))
+        return list(self.counts)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of images of each class, sorted by the name of the class."""
+        names, counts = np.unique(self.y, return_counts=True)
+        return dict(zip(names.tolist(), counts.tolist(), strict=True))
 
     def take(self, rows: NDArray[np.int_]) -> Dataset:
         """Return a dataset with some of the rows, in the given order.
@@ -206,6 +374,11 @@ class Dataset(EqualByValue):
             variants=None if self.variants is None else self.variants[rows],
             looks=None if self.looks is None else self.looks[rows],
         )
+
+
+def _splits(data: Dataset) -> list[str]:
+    names = set() if data.split is None else set(data.split.tolist())
+    return [name for name in ("train", "val", "test") if name in names]
 
 
 def weights_of(weights: Iterable[str]) -> str:

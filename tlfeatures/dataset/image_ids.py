@@ -10,7 +10,9 @@ from typing import NamedTuple
 
 from tlfeatures.errors import DatasetError
 from tlfeatures.features.sources.folder_labels import LabelRow
+from tlfeatures.features.sources.records import id_without_box
 from tlfeatures.features.sources.spelling import normalize_name
+from tlfeatures.features.sources.tables.paths import how_to_match
 from tlfeatures.names import some_of
 
 logger = logging.getLogger(__name__)
@@ -49,16 +51,35 @@ class _Ids:
             )
         return places[0] if places else None
 
+    @cached_property
+    def _parts(self) -> dict[str, list[int]]:
+        """Return the positions of the parts of each photograph, by its id in normal form."""
+        places: defaultdict[str, list[int]] = defaultdict(list)
+        for place, id_ in enumerate(self._ids):
+            photograph = id_without_box(id_)
+            if photograph != id_:
+                places[normalize_name(photograph)].append(place)
+        return dict(places)
+
+    def find_all(self, written: str) -> list[int]:
+        """Return the position of an image or, if only parts of it are images, of all parts."""
+        place = self.find(written)
+        if place is not None or not self._parts:
+            return [] if place is None else [place]
+        form = normalize_name(written)
+        return self._parts.get(form) or self._parts.get(form.replace("\\", "/"), [])
+
 
 class Entry(NamedTuple):
-    """Label, group and split of an id, and its line if they were read from a file."""
+    """Label, group and split of an id, and where it is in a table: its line or record."""
 
     id: str
     row: LabelRow
     line: int | None = None
+    unit: str = "line"
 
     def __str__(self) -> str:
-        return repr(self.id) + ("" if self.line is None else f" (line {self.line})")
+        return repr(self.id) + ("" if self.line is None else f" ({self.unit} {self.line})")
 
 
 def rows_of_labels(ids: Sequence[str], entries: list[Entry], name: str) -> list[LabelRow]:
@@ -106,35 +127,33 @@ def rows_of_images(
 ) -> tuple[list[LabelRow], list[Entry], int]:
     """Return the row of each image, the entries without an image, and the number of different ids.
 
-    Unlike `rows_of_labels`, this function accepts entries of which none matches an image.
+    An entry of a photograph is one of all its parts that are images, too. Unlike `rows_of_labels`,
+    this function accepts entries of which none matches an image.
     """
     finder = _Ids(ids)
     by_key: dict[int | str, Entry] = {}
     for entry in entries:
-        place = finder.find(entry.id)
-        key = normalize_name(entry.id) if place is None else place
-        other = by_key.setdefault(key, entry)
-        if other.row != entry.row:
-            lines = "" if entry.line is None else f" (lines {other.line} and {entry.line})"
-            raise DatasetError(
-                f"{name} has {entry.id!r} twice{lines} with different values; remove one of them"
-            )
+        keys: list[int] | list[str] = finder.find_all(entry.id) or [normalize_name(entry.id)]
+        for key in keys:
+            other = by_key.setdefault(key, entry)
+            if other.row != entry.row:
+                raise _twice(name, other, entry)
     rows = [by_key[place].row if place in by_key else LabelRow(None) for place in range(len(ids))]
     return rows, [entry for key, entry in by_key.items() if isinstance(key, str)], len(by_key)
 
 
+def _twice(name: str, first: Entry, second: Entry) -> DatasetError:
+    lines = "" if second.line is None else f" ({second.unit}s {first.line} and {second.line})"
+    return DatasetError(
+        f"{name} has {second.id!r} twice{lines} with different values; remove one of them"
+    )
+
+
 def _how_to_match(unused: Sequence[Entry], ids: Sequence[str]) -> str:
     """Return a hint why the first id of the labels matches no image."""
-    written = normalize_name(unused[0].id).replace("\\", "/")
-    for id_ in map(normalize_name, ids):
-        if written.endswith(f"/{id_}"):
-            return f"; remove {written.removesuffix(id_)!r} at the beginning of the ids"
-        if written.casefold() == id_.casefold():
-            return "; the ids of the labels differ in upper and lower case"
-        if written == id_.rpartition(".")[0]:
-            return "; the ids of the labels lack the file ending"
-        if id_.endswith(f"/{written}"):
-            return "; the ids of the labels lack the folder"
+    hint = how_to_match(unused[0].id, ids, "labels")
+    if hint:
+        return hint
     return "; --label-columns id=NAME names another column" if _has_lines(unused) else ""
 
 

@@ -209,6 +209,35 @@ def label_images(
     return labelled
 
 
+def label_all(
+    ids: list[str],
+    file: str,
+    labels: Labels,
+    groups: Groups,
+    *,
+    label_level: int | None,
+    label_columns: Mapping[str, str] | None,
+) -> list[LabelRow]:
+    """Find the label, group and split of images, of which some may have none.
+
+    Parameters and errors are those of `label_images`.
+    """
+    check_options(labels, groups, label_columns)
+    by_id_groups = _by_id(groups, ids, "groups", file)
+    rows = find_rows(
+        ids,
+        _by_id(labels, ids, "labels", file),
+        level=label_level,
+        columns=label_columns,
+        group_column=by_id_groups is None,
+    )
+    if by_id_groups is None:
+        return rows
+    is_file = isinstance(labels, str | os.PathLike)
+    grouped = find_groups(by_id_groups, ids, label_columns, columns_of_labels=is_file).tolist()
+    return [replace(row, group=group) for row, group in zip(rows, grouped, strict=True)]
+
+
 def labels_or_stated(labels: Labels, label_level: int | None, source: Source | None) -> Labels:
     """Return the labels that the user gives, else those that the source of the images states."""
     if labels is not None or label_level is not None or source is None:

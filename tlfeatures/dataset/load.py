@@ -26,9 +26,9 @@ from tlfeatures.dataset.labels import Groups, Labels, check_options
 from tlfeatures.dataset.matching import keep_common
 from tlfeatures.errors import DatasetError, ParameterError
 from tlfeatures.features.combined import PLUS, join, parts_of
+from tlfeatures.features.exchange.stored_labels import labels_of_header
 from tlfeatures.features.file.format import Header
 from tlfeatures.features.file.reader import Reader, open_embeddings, read_header
-from tlfeatures.features.sources.open_source import stated_labels
 from tlfeatures.names import some_of
 
 logger = logging.getLogger(__name__)
@@ -273,7 +273,7 @@ def _load_file(
     if not done:
         raise DatasetError(f"no image of {header.path} is embedded; run `tlfeatures extract` again")
     if labels is None and label_level is None:
-        labels = stated_labels(header.provenance)
+        labels = labels_of_header(header)
     labelled = label_images(
         [header.ids[row] for row in done],
         str(file),

@@ -6,11 +6,21 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from tlfeatures.data_frames import frame_of_rows
+from tlfeatures.html_tables import Cell, facts_html, result_html, table_html, text_html
 from tlfeatures.machine import Cores, Disk, Processor
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
+
     from tlfeatures.features.backbones.kept_weights import KeptWeights
     from tlfeatures.features.measured_rates import Rate
+
+
+_RATE_COLUMNS: dict[str, type[str] | type[float]] = {
+    **{"backbone": str, "engine": str, "precision": str, "height": int, "width": int},
+    **{"layer": str, "images_per_second": float},
+}
 
 
 @dataclass(frozen=True)
@@ -109,6 +119,75 @@ class Diagnosis:
     disk: Disk | None
     advice: tuple[str, ...] | None
     unknown: Mapping[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """Describe it in one line."""
+        return f"<Diagnosis: {self._about()}>"
+
+    def _about(self) -> str:
+        engines = self.engines or {}
+        installed = [f"{name} {facts.version}" for name, facts in engines.items() if facts.version]
+        cores = "" if self.cores is None else f"{self.cores.usable} cores, "
+        gpu = "no GPU" if self.gpu is None or not self.gpu.drivers else "GPU"
+        return f"{cores}{gpu}, engines: {', '.join(installed) or 'none'}"
+
+    def _repr_html_(self) -> str:
+        """Show the machine, the engines and their measured speed in a notebook."""
+        facts: dict[str, Cell] = {
+            "processor": None if self.processor is None else self.processor.model,
+            "GPU": ", ".join(self.gpu.models or self.gpu.drivers) if self.gpu else None,
+            "weights here": ", ".join(self.weights) if self.weights else None,
+            "free disk space": f"{self.disk.free / 1e9:.1f} GB" if self.disk else None,
+            **{f"{part} unknown": reason for part, reason in self.unknown.items()},
+        }
+        engines = [
+            (name, each.version or f"not installed: pip install {each.requirement}",
+             ", ".join(each.precisions))
+            for name, each in (self.engines or {}).items()
+        ]  # fmt: skip
+        rates = [
+            (row["backbone"], row["engine"], row["precision"], f"{row['images_per_second']:.1f}")
+            for row in self._rates()
+        ]
+        return result_html(
+            "Diagnosis",
+            facts_html(facts),
+            table_html(["engine", "version", "precisions"], engines),
+            table_html(["backbone", "engine", "precision", "images/s"], rates),
+            *(text_html(advice) for advice in self.advice or ()),
+            about=self._about(),
+        )
+
+    def _rates(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "backbone": backbone,
+                "engine": rate.engine,
+                "precision": rate.precision,
+                "height": rate.size[0],
+                "width": rate.size[1],
+                "layer": rate.layer,
+                "images_per_second": rate.images_per_second,
+            }
+            for backbone, rates in (self.rates or {}).items()
+            for rate in rates
+        ]
+
+    def to_frame(self) -> DataFrame:
+        """Return a data frame with one row for each measured speed. It needs pandas.
+
+        Returns
+        -------
+        DataFrame
+            Columns `backbone`, `engine`, `precision`, `height` and `width` of the images in pixels,
+            `layer` and `images_per_second`. There are no rows before `doctor(measure=True)`.
+
+        Raises
+        ------
+        ParameterError
+            If pandas is not installed.
+        """
+        return frame_of_rows(self._rates(), _RATE_COLUMNS)
 
     def to_dict(self) -> dict[str, Any]:
         """Return all parts as JSON-ready values."""

@@ -23,8 +23,9 @@ from tlfeatures.errors import EngineError, ImageError
 from tlfeatures.features.batches import check_batch_size, choose_batch_size, fill_batches
 from tlfeatures.features.engines.engine import LoadedBackbone
 from tlfeatures.features.engines.load import load_backbone
-from tlfeatures.features.images.decoding import MAX_PIXELS, Decoded, allow_pixels
+from tlfeatures.features.images.decoding import MAX_PIXELS, allow_pixels
 from tlfeatures.features.images.few_levels import FewLevels
+from tlfeatures.features.images.flattening import Decoded
 from tlfeatures.features.images.read_ahead import Decoding, ImageToRead, Key, Pixels, read_ahead
 from tlfeatures.features.spec import Spec
 

@@ -9,7 +9,6 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from tlfeatures.features.cluster.client import ThisProcess
 from tlfeatures.features.cluster.connect import TLS, connect_if
 from tlfeatures.features.embed import ComputeOptions, Progress
 from tlfeatures.features.engines.choose import Request
+from tlfeatures.features.extraction import Extraction
 from tlfeatures.features.file.lock import exclusive
 from tlfeatures.features.file.reader import read_header
 from tlfeatures.features.file.shard_folder import remove_orphans
@@ -45,70 +45,6 @@ from tlfeatures.files import check_ending, file_target
 from tlfeatures.names import as_list
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Extraction:
-    """Result of `extract`.
-
-    Attributes
-    ----------
-    file : str
-        Path of the embeddings file.
-    images : int
-        Number of images in the folder; the sum of the next three.
-    computed : int
-        Number of images that passed through the backbone.
-    reused : int
-        Number of images whose embeddings were in the file already, or are those of another image
-        with the same bytes.
-    failed : list of {"id", "reason"}
-        Images that could not be read.
-    few_levels : list of str
-        Ids of the images computed now that have 16 grey levels or fewer: nearly black, nearly
-        white or of one colour.
-    removed : int
-        Number of rows left out because their image is no longer in the folder.
-    embeddings : dict of name to width
-        Number of columns of each embedding in the file.
-    variants : int
-        Number of variants of each image.
-    seconds : float
-        Duration of the whole call.
-    images_per_second : float
-        Number of images and variants that passed through the backbone, divided by `seconds`.
-    weights, weights_sha256, precision, engine : str
-        See `tlfeatures.features.spec.Spec`.
-    shards : str or None
-        Name of the folder next to the file that has its rows; None if they are in the file itself.
-    classes, splits : dict of name to number of images
-        Number of images of each class and of each split, as the source states them, else as the
-        folders name them (see `tlfeatures.features.sources.folder_labels`). Images without one are
-        not counted.
-    """
-
-    file: str
-    images: int
-    computed: int
-    reused: int
-    failed: list[dict[str, str]]
-    removed: int
-    embeddings: dict[str, int]
-    variants: int
-    seconds: float
-    images_per_second: float
-    weights: str
-    weights_sha256: str | None
-    precision: str
-    engine: str
-    shards: str | None = None
-    classes: dict[str, int] = field(default_factory=dict)
-    splits: dict[str, int] = field(default_factory=dict)
-    few_levels: list[str] = field(default_factory=list)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the result as JSON-ready plain data."""
-        return asdict(self)
 
 
 def extract(

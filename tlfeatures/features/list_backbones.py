@@ -73,6 +73,12 @@ class BackboneFacts:
     accuracy: Mapping[str, Accuracy]
     near_duplicate: float | None
 
+    def __repr__(self) -> str:
+        """Describe it in one line."""
+        weights = "here" if self.weights_here else "not downloaded yet"
+        size = f"{self.default_size} x {self.default_size} pixels"
+        return f"<BackboneFacts: {self.name}, {size} to {self.width:,} values, weights {weights}>"
+
     @property
     def weights_here(self) -> bool:
         """Whether nothing has to be downloaded before it embeds."""

@@ -6,8 +6,9 @@ import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from tlfeatures.data_frames import frame_of_facts
 from tlfeatures.errors import ParameterError, StoreError
 from tlfeatures.features.file.create import Contents, create
 from tlfeatures.features.file.format import Header
@@ -18,6 +19,11 @@ from tlfeatures.features.file.writer import Writer
 from tlfeatures.features.images.identify import Manifest
 from tlfeatures.features.sources.records import ImageRecord
 from tlfeatures.files import check_ending, replacing, resolved
+from tlfeatures.html_tables import Cell, facts_html, result_html
+from tlfeatures.names import counted
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,33 @@ class Merging:
     bytes: int
     in_place: bool
     kept: int
+
+    def __repr__(self) -> str:
+        """Describe it in one line."""
+        return f"<Merging: {self._about()} in {self.file}>"
+
+    def _about(self) -> str:
+        return f"{counted(self.images, 'image')}, {counted(self.shards, 'shard')} merged"
+
+    def _repr_html_(self) -> str:
+        """Show the file and its size in a notebook."""
+        facts: dict[str, Cell] = {
+            "file": self.file,
+            "finished rows": self.done,
+            "size": f"{self.bytes / 1e6:,.1f} MB",
+            "kept shards": self.kept or None,
+        }
+        return result_html("Merging", facts_html(facts), about=self._about())
+
+    def to_frame(self) -> DataFrame:
+        """Return a data frame of one row with the attributes as columns. It needs pandas.
+
+        Raises
+        ------
+        ParameterError
+            If pandas is not installed.
+        """
+        return frame_of_facts(self.to_dict())
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as JSON-ready plain data."""

@@ -14,12 +14,15 @@ from tlfeatures.features.backbones.record import LARGEST_SIDE, Backbone
 from tlfeatures.features.backbones.table import BACKBONES
 from tlfeatures.features.images.augment import Augmentation
 from tlfeatures.features.images.value_range import ValueRange, parse_value_range
+from tlfeatures.features.imported import IMPORTED, UNKNOWN, Imported
 
 PRECISIONS = ("float32", "bfloat16", "int8")
 
 # Entries that are recorded, but are no reason to recompute: the hash of the tensors decides, and
-# variants are stored separately from the images. Declarations have their own comparison.
-_NOT_COMPARED = {"weights", "random_state", "augmentation", "declaration"}
+# variants are stored separately from the images. Declarations and imported embeddings have their
+# own comparison.
+_NOT_COMPARED = {"weights", "random_state", "augmentation", "declaration", "imported"}
+_NOT_WRITTEN = {"unknown_declaration", "imported"}
 _OBJECTS = {"size", "augmentation", "quantization", "value_range", "declaration"}
 
 # What happens to every image: this version has one value for each of these entries.
@@ -69,6 +72,9 @@ class Spec:
     unknown_declaration : str or None
         JSON of a declaration in a format that a newer version has. The rows can be used, but this
         version can't compute others.
+    imported : Imported or None
+        What is known of embeddings that another program has computed; see `of_imported`. Nothing
+        else of such a spec is known: its other fields are placeholders, which `to_dict` leaves out.
     """
 
     backbone: str
@@ -90,6 +96,26 @@ class Spec:
     augmentation: Augmentation | None = None
     declaration: Declaration | None = None
     unknown_declaration: str | None = None
+    imported: Imported | None = None
+
+    @classmethod
+    def of_imported(cls, imported: Imported) -> Spec:
+        """Return the spec of embeddings that another program has computed."""
+        return cls(
+            backbone=IMPORTED,
+            size=(0, 0),
+            precision=UNKNOWN,
+            weights=UNKNOWN,
+            weights_sha256=None,
+            preprocessing=UNKNOWN,
+            resize=UNKNOWN,
+            crop=UNKNOWN,
+            color=UNKNOWN,
+            orientation=UNKNOWN,
+            alpha=UNKNOWN,
+            engine="none",
+            imported=imported,
+        )
 
     @property
     def variants(self) -> int:
@@ -101,7 +127,7 @@ class Spec:
         """The record of the backbone; None for one that this version doesn't have."""
         if self.declaration is not None:
             return self.declaration.record
-        return None if self.unknown_declaration else BACKBONES.get(self.backbone)
+        return None if self.imported or self.unknown_declaration else BACKBONES.get(self.backbone)
 
     def find_backbone(self) -> Backbone:
         """Return the record of the backbone.
@@ -113,7 +139,7 @@ class Spec:
         """
         backbone = self.known_backbone
         if backbone is None:
-            raise SpecError(no_such_backbone(self.backbone))
+            raise SpecError(no_such_backbone(self))
         return backbone
 
     def in_float32(self) -> Spec:
@@ -121,7 +147,9 @@ class Spec:
         return replace(self, precision="float32", quantization=None)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the spec as JSON-ready plain data."""
+        """Return the spec as JSON-ready plain data; of imported embeddings, only what is known."""
+        if self.imported is not None:
+            return {"backbone": IMPORTED, "imported": self.imported.to_dict()}
         ranges = None if self.quantization is None else self.quantization.to_dict()
         value_range = None if self.value_range is None else list(self.value_range)
         declaration = None if self.declaration is None else self.declaration.to_dict()
@@ -129,7 +157,7 @@ class Spec:
             declaration = json.loads(self.unknown_declaration)
         lists = {"size": list(self.size), "value_range": value_range}
         data = {**asdict(self), **lists, "quantization": ranges, "declaration": declaration}
-        del data["unknown_declaration"]
+        del data["unknown_declaration"], data["imported"]
         return data
 
     @classmethod
@@ -141,7 +169,9 @@ class Spec:
         FormatError
             If a key is missing or unknown: the file was written by something else.
         """
-        _check_plain(data, {field.name for field in fields(cls)} - {"unknown_declaration"})
+        if isinstance(data, dict) and "imported" in data:
+            return cls.of_imported(_imported(data))
+        _check_plain(data, {field.name for field in fields(cls)} - _NOT_WRITTEN)
         augmentation, quantization = data["augmentation"], data["quantization"]
         declaration, unknown = data["declaration"], None
         if augmentation is not None:
@@ -185,15 +215,29 @@ class Spec:
         if self.declaration is not None and other.declaration is not None:
             contradiction = self.declaration.contradiction(other.declaration)
             differences += [] if contradiction is None else [contradiction]
+        if self.imported is not None and other.imported is not None:
+            stated = self.imported.contradiction(other.imported)
+            differences += [] if stated is None else [stated]
         return differences
 
 
-def no_such_backbone(name: str) -> str:
-    """Say that this version doesn't have the backbone of a file, and what to do."""
+def no_such_backbone(spec: Spec) -> str:
+    """Say why this version can't embed images by a spec, and what to do."""
+    if spec.imported is not None:
+        return (
+            "its embeddings were computed by another program and imported: compute those of other "
+            "images by that program, too, and give its features file instead of images"
+        )
     return (
-        f"this version of tlfeatures has no backbone {name}: use a newer version (pip install "
-        "--upgrade tlfeatures), or extract the images by another backbone"
+        f"this version of tlfeatures has no backbone {spec.backbone}: use a newer version (pip "
+        "install --upgrade tlfeatures), or extract the images by another backbone"
     )
+
+
+def _imported(data: dict[str, Any]) -> Imported:
+    if set(data) != {"backbone", "imported"} or data["backbone"] != IMPORTED:
+        raise FormatError(f"its spec says that it was imported, but has the keys {sorted(data)}")
+    return Imported.from_dict(data["imported"])
 
 
 def _declaration(data: dict[str, Any]) -> Declaration:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +18,14 @@ from tlfeatures.features.calibrate import SAMPLE, calibration_run, measure_range
 from tlfeatures.features.combined import PLUS, join
 from tlfeatures.features.embed import ComputeOptions, Embedder, EmbeddingRun
 from tlfeatures.features.images.few_levels import warn_of_few_levels
-from tlfeatures.features.images.read_ahead import ImageToRead
+from tlfeatures.features.images.inputs import (
+    GivenImage,
+    ImageInput,
+    image_lists,
+    is_single,
+    name_of,
+    to_read,
+)
 from tlfeatures.features.images.value_range import parse_value_range
 from tlfeatures.features.settings import (
     Chosen,
@@ -121,12 +126,12 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.random_state = random_state
         self.value_range = value_range
 
-    def fit(self, X: Any = None, y: Any = None) -> Extractor:
+    def fit(self, X: Iterable[ImageInput] | None = None, y: object = None) -> Self:
         """Check the parameters, and measure the ranges of int8.
 
         Parameters
         ----------
-        X : sequence of path, or of uint8 arrays
+        X : sequence of images
             As for `transform`; only int8 needs it. A sample of 64 images, drawn by a fixed seed, is
             measured.
         y : None
@@ -135,7 +140,8 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         ParameterError
-            For a parameter that is out of range, and for int8 without images.
+            For a parameter that is out of range, and for int8 without images, or with an iterator,
+            of which nothing would be left for `transform`.
         SourceError
             If the images leave a layer of int8 without a range.
         ImageError
@@ -148,28 +154,32 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             self.quantization_ = self._measure(X)
         return self
 
-    def _measure(self, X: Any) -> Quantization:
+    def _measure(self, X: Iterable[ImageInput] | None) -> Quantization:
         if X is None:
             raise ParameterError("precision int8 needs images: fit(X) measures its ranges on them")
-        _check_input(X)
-        if not len(X):
+        if isinstance(X, Iterator):
+            raise ParameterError("precision int8 reads its images twice; give a list of them")
+        _check_several(X)
+        (items,) = image_lists(X)
+        if not items:
             raise ParameterError("precision int8 needs images to measure its ranges on, got none")
-        items = list(X)
-        sample = [items[position] for position in sample_order(len(items))[:SAMPLE]]
+        sample = [(row, items[row]) for row in sample_order(len(items))[:SAMPLE]]
         spec = self._spec()
-        run = calibration_run(spec, _images(sample), self._options())
+        images = [to_read(item, name_of(item, row)) for row, item in sample]
+        run = calibration_run(spec, images, self._options())
         try:
             return measure_ranges(spec.find_backbone(), run)
         finally:
-            _raise_failure(run, sample)
+            _raise_failure(run)
 
-    def transform(self, X: Sequence[Any] | NDArray[np.uint8]) -> NDArray[np.float32]:
+    def transform(self, X: Iterable[ImageInput]) -> NDArray[np.float32]:
         """Embed images.
 
         Parameters
         ----------
-        X : sequence of path, or of uint8 arrays of shape (h, w), (h, w, 3) or (h, w, 4)
-            Or one array of shape (n, h, w, 3), uint8, RGB.
+        X : sequence or iterator of images
+            Paths, URLs, uint8 arrays of shape (h, w), (h, w, 3) or (h, w, 4), and images of Pillow;
+            or one array of shape (n, h, w, 3), uint8, RGB. An iterator is read bit by bit.
 
         Returns
         -------
@@ -177,28 +187,26 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
         Raises
         ------
+        ParameterError
+            If something isn't an image, such as an array of floating-point numbers.
         ImageError
-            Naming the first image that cannot be read.
+            Naming the first image that cannot be read: `image 0` is the first image in memory.
         NotFittedError
             If int8 is not fitted.
         WeightsError
             If the weights cannot be obtained.
         """
-        _check_input(X)
-        items = list(X)  # positions are no labels of a pandas Series
+        _check_several(X)
         widths, spec = self._widths(), self._spec()
         if self.precision == "int8":
             check_is_fitted(self, "quantization_", msg=_NOT_CALIBRATED)
             spec = replace(spec, quantization=self.quantization_)
         embedder = Embedder(spec, list(widths), self._options())
-        run = EmbeddingRun(embedder, _images(items), len(items))
         rows = [np.empty((0, sum(widths.values())), np.float32)]
-        for batch in run.batches():
-            _raise_failure(run, items)
-            rows.append(join(batch.images, PLUS.join(widths)))
-        _raise_failure(run, items)
-        names = [(_name_of(items[number], number), few) for number, few in run.few_levels]
-        warn_of_few_levels(names, "value_range=({})")
+        done = 0
+        for items in image_lists(X):
+            rows += _rows(embedder, items, done, PLUS.join(widths))
+            done += len(items)
         return np.concatenate(rows)
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
@@ -258,38 +266,30 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return tags
 
 
-def _check_input(X: Any) -> None:
-    """Refuse values that are no sequence of images, such as a single path."""
-    numbers = isinstance(X, np.ndarray) and X.dtype.kind not in "OUS"
-    if isinstance(X, str | os.PathLike) or not hasattr(X, "__len__") or (numbers and X.ndim != 4):
-        value = f"an array of shape {X.shape}" if numbers else repr(X)
+def _check_several(X: object) -> None:
+    """Refuse a single image: a transformer takes several samples."""
+    if is_single(X):
+        value = f"an array of shape {X.shape}" if isinstance(X, np.ndarray) else repr(X)
         raise ParameterError(
-            f"expected a sequence of paths or images, or an array (n, h, w, 3), got {value}"
+            "expected a sequence of paths or images, or an array (n, h, w, 3), got "
+            f"{value}; for one image, give [image]"
         )
 
 
-def _images(items: Any) -> Iterator[ImageToRead[int]]:
-    for number, item in enumerate(items):
-        if isinstance(item, np.ndarray):
-            _check_array(item)
-            yield ImageToRead(number, item)
-        else:
-            yield ImageToRead(number, Path(item))
+def _rows(
+    embedder: Embedder, items: Sequence[GivenImage], before: int, embedding: str
+) -> Iterator[NDArray[np.float32]]:
+    """Yield the rows of images, of which `before` images come before, batch by batch."""
+    images = [to_read(item, name_of(item, before + row)) for row, item in enumerate(items)]
+    run = EmbeddingRun(embedder, images, len(images))
+    for batch in run.batches():
+        _raise_failure(run)
+        yield join(batch.images, embedding)
+    _raise_failure(run)
+    warn_of_few_levels(run.few_levels, "value_range=({})")
 
 
-def _check_array(item: NDArray[Any]) -> None:
-    if item.dtype != np.uint8 or item.ndim not in (2, 3) or item.shape[2:] not in ((), (3,), (4,)):
-        raise ParameterError(
-            f"an image must be a path or a uint8 array (h, w, 3), got {item.dtype} {item.shape}"
-        )
-
-
-def _raise_failure(run: EmbeddingRun[int], items: Any) -> None:
+def _raise_failure(run: EmbeddingRun[str]) -> None:
     """Raise the error of the first image that cannot be read."""
-    for number, error in run.failures:
-        raise ImageError(f"{_name_of(items[number], number)}: {error}") from error
-
-
-def _name_of(item: Any, number: int) -> str:
-    """Name an image in a message; one in memory by its position, from 0."""
-    return f"X[{number}]" if isinstance(item, np.ndarray) else str(item)
+    for name, error in run.failures:
+        raise ImageError(f"{name}: {error}") from error

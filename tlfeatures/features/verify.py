@@ -11,9 +11,8 @@ import os
 import shlex
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -30,6 +29,7 @@ from tlfeatures.features.plan import MOST_REMOVED, count_removed
 from tlfeatures.features.recompute import Comparison, recompute
 from tlfeatures.features.row_checks import Mask, check_rows, compare_with_folder
 from tlfeatures.features.sources.open_source import Locations, open_as_stored
+from tlfeatures.features.verification import Finding, Verification
 from tlfeatures.files import resolved
 from tlfeatures.names import as_list, unknown_name
 
@@ -51,81 +51,6 @@ _STATE = {
     "changed": "with other bytes than were embedded",
     "unreadable": "that can't be read",
 }
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Images with the same problem.
-
-    Attributes
-    ----------
-    kind : str
-        `done-and-failed`, `not-finite`, `zeros`, `checksum`, `shard`, `differs` (damage),
-        `waiting`, `gone`, `new`, `changed` or `unreadable`.
-    ids : list of str
-        Ids of the images, sorted.
-    what : str
-        The problem, in words that follow "n images".
-    remedy : str
-        What to do: a command in backticks, or a sentence with one.
-    """
-
-    kind: str
-    ids: list[str]
-    what: str
-    remedy: str
-
-
-@dataclass(frozen=True)
-class Verification:
-    """Result of `verify`.
-
-    Attributes
-    ----------
-    file : str
-        Path of the embeddings file.
-    images, done, failed, waiting : int
-        Number of images in the file; the first is the sum of the others.
-    tables : list of str
-        The datasets of which every row was read: `embeddings/LAYER.POOLING`, and
-        `variants/LAYER.POOLING`.
-    source : str or None
-        The folder whose images were hashed.
-    sampled : int
-        Number of images that were embedded again.
-    smallest_cosine, largest_difference : float or None
-        Comparison of their embeddings, and those of their variants, with the stored ones. None if
-        no image was embedded again.
-    findings : list of Finding
-        Damage first; empty if there is no problem.
-    mended : int
-        Number of rows that are no longer marked as done.
-    seconds : float
-        Duration of the whole call.
-    """
-
-    file: str
-    images: int
-    done: int
-    failed: int
-    waiting: int
-    tables: list[str]
-    source: str | None
-    sampled: int
-    smallest_cosine: float | None
-    largest_difference: float | None
-    findings: list[Finding]
-    mended: int
-    seconds: float
-
-    @property
-    def ok(self) -> bool:
-        """Whether there is no problem."""
-        return not self.findings
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the result as JSON-ready plain data."""
-        return {**asdict(self), "ok": self.ok}
 
 
 def verify(

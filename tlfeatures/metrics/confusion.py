@@ -40,7 +40,19 @@ class Confusion(EqualByValue):
 
 def confusion(predictions: OutOfFold) -> Confusion:
     """Compute the confusion matrix of predictions."""
-    k = len(predictions.classes)
-    pairs = predictions.y * k + predictions.predicted
-    counts = np.bincount(pairs, minlength=k * k).reshape(k, k)
-    return Confusion(predictions.classes, counts)
+    return count_pairs(predictions.classes, predictions.y, predictions.predicted)
+
+
+def count_pairs(classes: list[str], y: Codes, predicted: Codes) -> Confusion:
+    """Compute the confusion matrix of class codes.
+
+    Parameters
+    ----------
+    classes : list of str
+        Names of the k classes.
+    y, predicted : ndarray of shape (n,), int
+        Labels and predictions, as indices of `classes`.
+    """
+    k = len(classes)
+    counts = np.bincount(y * k + predicted, minlength=k * k).reshape(k, k)
+    return Confusion(classes, counts)

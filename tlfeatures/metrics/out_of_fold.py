@@ -85,6 +85,25 @@ class OutOfFold(EqualByValue):
             fold=entry.fold[tested],
         )
 
+    def columns(self) -> dict[str, NDArray[np.str_] | NDArray[np.int_] | Floats]:
+        """Return the predictions as columns, for tables.
+
+        Returns
+        -------
+        dict of name to ndarray of shape (n,)
+            `id`, `label`, `predicted`, `fold`, and the probability `p_CLASS` of each class, NaN if
+            the head gives none.
+        """
+        classes = np.array(self.classes)
+        odds = {f"p_{name}": self.probabilities[:, k] for k, name in enumerate(self.classes)}
+        return {
+            "id": self.ids,
+            "label": classes[self.y],
+            "predicted": classes[self.predicted],
+            "fold": self.fold,
+            **odds,
+        }
+
     @property
     def has_probabilities(self) -> bool:
         """Whether every image has probabilities."""

@@ -85,6 +85,36 @@ def score_record(
     )
 
 
+def score_columns(records: Sequence[Mapping[str, Score]]) -> dict[str, NDArray[np.float64]]:
+    """Return scores as columns of numbers, for a data frame.
+
+    Parameters
+    ----------
+    records : sequence of n dict of name to Score
+        Scores of n heads. A head may lack a score.
+
+    Returns
+    -------
+    dict of name to ndarray of shape (n,), float64
+        `NAME`, the bounds of its interval `NAME_low` and `NAME_high`, and `NAME_std` of the folds,
+        for each score. NaN where there is none.
+    """
+    names = dict.fromkeys(name for scores in records for name in scores)
+    columns: dict[str, NDArray[np.float64]] = {}
+    for name in names:
+        own = [scores.get(name) for scores in records]
+        bounds = [(score and score["interval"]) or (None, None) for score in own]
+        values = {
+            name: [score and score["score"] for score in own],
+            f"{name}_low": [low for low, _ in bounds],
+            f"{name}_high": [high for _, high in bounds],
+            f"{name}_std": [score and score["std"] for score in own],
+        }
+        # NumPy turns None into NaN.
+        columns |= {key: np.array(column, np.float64) for key, column in values.items()}
+    return columns
+
+
 def score_text(name: str, scores: Mapping[str, Score]) -> str:
     """Write a score with its interval, for example "accuracy 0.851 [0.829, 0.870]"."""
     record = scores[name]

@@ -39,6 +39,19 @@ def score_text(scoring: str, value: float | None) -> str | None:
     return f"{100 * value:.1f}" if scoring in LABEL_SCORES else f"{value:.3f}"
 
 
+def score_title(scoring: str) -> str:
+    """Return the title of a column of scores, with their unit, for example "accuracy, %"."""
+    return score_name(scoring) + (", %" if score_unit(scoring) else "")
+
+
+def bounds_text(scoring: str, bounds: Sequence[float] | None) -> str:
+    """Write the bounds of an interval of a score; empty without an interval."""
+    if bounds is None:
+        return ""
+    low, high = bounds
+    return f"{score_text(scoring, low)} to {score_text(scoring, high)}"
+
+
 def less_is_better(scoring: str) -> bool:
     """Whether a smaller value is better; scikit-learn's scorers are always better if larger."""
     return scoring in _LESS_IS_BETTER

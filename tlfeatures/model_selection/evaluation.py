@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tlfeatures.data_frames import data_frame
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.stratified_folds import Fold
 from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import ParameterError
+from tlfeatures.html_tables import Cell, facts_html, result_html
 from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer, Predictions
 from tlfeatures.metrics.confusion import Confusion, confusion
 from tlfeatures.metrics.out_of_fold import OutOfFold
 from tlfeatures.metrics.score_records import Score, score_record, score_text
+from tlfeatures.model_selection.evaluation_html import (
+    confusion_table,
+    score_in_percent,
+    score_table,
+)
 from tlfeatures.model_selection.head_folds import HeadFolds
 from tlfeatures.model_selection.tuning import Choice
 from tlfeatures.names import counted
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -68,6 +78,23 @@ class Evaluation(EqualByValue):
             f"{counted(self.tested, 'image')} tested: {score_text('accuracy', self.scores)}>"
         )
 
+    def _repr_html_(self) -> str:
+        """Show the scores and the confusion matrix in a notebook."""
+        return result_html(
+            type(self).__name__,
+            facts_html(self._facts()),
+            score_table(self.scores),
+            confusion_table(self.confusion),
+            about=f"{self.head} on {self.embedding}, {score_in_percent('accuracy', self.scores)}",
+        )
+
+    def _facts(self) -> dict[str, Cell]:
+        how = {"cv": f"{int(self.fold.max()) + 1}-fold cross-validation", "new": "new images"}
+        return {
+            "tested": f"{self.tested:,} of {counted(len(self.ids), 'image')}",
+            "validation": how.get(self.split, f"fitted on train, tested on {self.split}"),
+        }
+
     @property
     def tested(self) -> int:
         """Number of tested images."""
@@ -82,6 +109,22 @@ class Evaluation(EqualByValue):
     def confusion(self) -> Confusion:
         """Confusion matrix of the tested images."""
         return confusion(self.predictions)
+
+    def to_frame(self) -> DataFrame:
+        """Return a data frame with one row for each tested image. It needs pandas.
+
+        Returns
+        -------
+        DataFrame
+            Columns `id`, `label`, `predicted` (the head's own decision), `fold`, and the
+            probability `p_CLASS` of each class, NaN if the head gives none.
+
+        Raises
+        ------
+        ParameterError
+            If pandas is not installed.
+        """
+        return data_frame(self.predictions.columns())
 
     def to_dict(self) -> dict[str, Any]:
         """Give JSON-ready plain data, without the predictions of single images."""

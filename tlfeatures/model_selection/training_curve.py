@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
+from tlfeatures.data_frames import data_frame
 from tlfeatures.dataset.duplicates import Similarity
 from tlfeatures.dataset.labels import Groups, Labels
 from tlfeatures.dataset.load import Data, Files, as_dataset
@@ -23,12 +24,16 @@ from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import ParameterError
 from tlfeatures.heads.make_heads import make_one_head
 from tlfeatures.heads.table import HEADS, OneHead, make_head
+from tlfeatures.html_tables import MOST_ROWS, facts_html, result_html, table_html
 from tlfeatures.model_selection.fold_scores import EPOCH_SCORES
 from tlfeatures.model_selection.fold_work import Task
 from tlfeatures.model_selection.folds import make_folds
 from tlfeatures.model_selection.progress import Progress, ProgressCounter
 from tlfeatures.model_selection.trainer import Trainer
-from tlfeatures.names import as_seed
+from tlfeatures.names import as_seed, counted
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 Floats = NDArray[np.float64]
 
@@ -78,6 +83,61 @@ class TrainingCurve(EqualByValue):
     validation_loss: Floats
     validation_accuracy: Floats
     variants: int = 0
+
+    def __repr__(self) -> str:
+        """Describe it in one line."""
+        loss, accuracy = self._last("validation_loss"), self._last("validation_accuracy")
+        return (
+            f"<TrainingCurve: {self._about()}; in the end, validation accuracy {accuracy:.3f}, "
+            f"loss {loss:.3f}>"
+        )
+
+    def _about(self) -> str:
+        runs = f"{counted(self.epochs, 'epoch')}, {counted(self.folds, 'fold')}"
+        return f"{self.head} on {self.embedding}, {counted(self.images, 'image')}, {runs}"
+
+    def _last(self, name: str) -> float:
+        """Return the mean over folds of the values after their last epoch."""
+        values: Floats = getattr(self, name)
+        ends = np.isfinite(self.loss).sum(axis=1) - 1
+        return float(values[np.arange(self.folds), ends].mean())
+
+    def _repr_html_(self) -> str:
+        """Show some of the epochs in a notebook."""
+        means = {name: getattr(self, name).mean(axis=0) for name in EPOCH_SCORES}
+        whole = int(np.isfinite(self.loss).all(axis=0).sum())  # of all folds
+        shown = np.unique(np.linspace(0, whole - 1, MOST_ROWS).round().astype(int))
+        rows = [
+            [int(epoch) + 1, *(float(mean[epoch]) for mean in means.values())] for epoch in shown
+        ]
+        return result_html(
+            "TrainingCurve",
+            table_html(
+                ["epoch", *(name.replace("_", " ") for name in means)],
+                rows,
+                caption=f"Means over folds after {len(rows)} of {counted(whole, 'epoch')}",
+            ),
+            facts_html({"file": self.file, "split": self.split}),
+            about=self._about(),
+        )
+
+    def to_frame(self) -> DataFrame:
+        """Return a data frame with one row for each epoch of each fold. It needs pandas.
+
+        Returns
+        -------
+        DataFrame
+            Columns `fold` (from 0), `epoch` (from 1), `loss`, `accuracy`, `validation_loss` and
+            `validation_accuracy`. A fold with fewer epochs has fewer rows.
+
+        Raises
+        ------
+        ParameterError
+            If pandas is not installed.
+        """
+        fold, epoch = np.nonzero(np.isfinite(self.loss))
+        series = {name: getattr(self, name)[fold, epoch] for name in EPOCH_SCORES}
+        return data_frame({"fold": fold, "epoch": epoch + 1, **series})
 
     @property
     def epochs(self) -> int:

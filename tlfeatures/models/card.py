@@ -85,8 +85,11 @@ def render_card(name: str, facts: Facts) -> str:
 
 def _about(facts: Facts) -> Iterator[str]:
     classes = [escaped(label) for label in facts["classes"]]
-    names = [escaped(part["spec"]["backbone"]) for part in plain_backbones(facts)]
-    if len(names) > 1:
+    specs = [part["spec"] for part in plain_backbones(facts)]
+    names = [escaped(spec["backbone"]) for spec in specs]
+    if len(names) == 1 and "imported" in specs[0]:
+        turned = "program that has computed the imported embeddings turns"
+    elif len(names) > 1:
         turned = f"backbones {' and '.join(names)}, which are not changed by the training, turn"
     else:
         turned = f"backbone {names[0]}, which is not changed by the training, turns"
@@ -155,7 +158,9 @@ _APART = "For the scores, training images in a pair or a group with a tested ima
 def _scores(name: str, facts: Facts) -> Iterator[str]:
     if not {"scores", "split", "folds", "tested"} <= set(facts):
         yield "The scores were not measured when the model was fitted."
-        yield f"`tlfeatures evaluate {_file_name(name)} FOLDER` measures them on other images."
+        is_imported = any("imported" in part["spec"] for part in plain_backbones(facts))
+        source = "FILE.h5" if is_imported else "FOLDER"
+        yield f"`tlfeatures evaluate {_file_name(name)} {source}` measures them on other images."
         return
     yield f"{facts['tested']:,} images tested; {_how(facts)}."
     yield ""

@@ -30,6 +30,9 @@ def settings_lines(facts: Facts) -> Iterator[str]:
 
 
 def _spec_of(spec: Facts, embedding: str) -> Iterator[str]:
+    if "imported" in spec:
+        yield from _imported_settings(spec["imported"], embedding)
+        return
     settings = {
         "backbone": spec["backbone"],
         "embedding": embedding,
@@ -44,6 +47,27 @@ def _spec_of(spec: Facts, embedding: str) -> Iterator[str]:
         **({"engine": spec["engine"]} if "engine" in spec else {}),
     }
     yield from table_lines(["setting", "value"], list(settings.items()))
+
+
+def _imported_settings(imported: Facts, embedding: str) -> Iterator[str]:
+    """Write what is known of embeddings that another program has computed."""
+    yield (
+        "The embeddings were computed by another program and imported. Size, preprocessing and "
+        "weights are not known. To label other images, compute their embeddings by the same "
+        "program, and give its features file to `tlfeatures predict`."
+    )
+    yield ""
+    settings = {"embedding": embedding}
+    settings |= {title: imported[key] for key, title in _STATED.items() if key in imported}
+    yield from table_lines(["setting", "value"], list(settings.items()))
+
+
+_STATED = {
+    "backbone": "network, as stated by the user",
+    "file": "imported from",
+    "sha256": "sha256 of this file",
+    "note": "note",
+}
 
 
 def _declared_settings(spec: Facts) -> dict[str, str]:
@@ -83,6 +107,9 @@ def weights_lines(facts: Facts) -> Iterator[str]:
 
 
 def _weights(spec: Facts) -> Iterator[str]:
+    if "imported" in spec:
+        yield "Not known, as the embeddings were imported; neither is their licence."
+        return
     sha256 = spec["weights_sha256"]
     backbone, declaration = BACKBONES.get(spec["backbone"]), _known_declaration(spec)
     if sha256 is None:

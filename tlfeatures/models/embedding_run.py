@@ -165,7 +165,7 @@ def widths_of(backbones: Sequence[BackbonePart]) -> list[int]:
 def _widths(part: BackbonePart) -> dict[str, int]:
     name, backbone = part.spec.backbone, part.spec.known_backbone
     if backbone is None:
-        raise ModelError(f"the model can't embed images: {no_such_backbone(name)}")
+        raise ModelError(f"the model can't embed images: {no_such_backbone(part.spec)}")
     try:
         return embedding_widths(backbone, parts_of(part.embedding), [], part.spec.size)
     except ParameterError as error:

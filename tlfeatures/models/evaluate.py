@@ -18,6 +18,7 @@ from tlfeatures.features.embed import ComputeOptions, Progress
 from tlfeatures.features.file.reader import is_embeddings_file
 from tlfeatures.features.images.decoding import MAX_PIXELS
 from tlfeatures.features.sources.open_source import Location, open_source
+from tlfeatures.html_tables import Cell
 from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer, Predictions
 from tlfeatures.metrics.score_records import score_record
 from tlfeatures.model_selection.evaluation import Evaluation
@@ -28,6 +29,7 @@ from tlfeatures.models.unseen_images import (
     embeddings_of_file,
     embeddings_of_source,
 )
+from tlfeatures.names import counted
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -61,6 +63,18 @@ class ModelEvaluation(Evaluation):
     seen: int
     outliers: int | None
     failed: list[dict[str, str]]
+
+    def _facts(self) -> dict[str, Cell]:
+        seen = counted(self.seen, "image") if self.seen else None
+        return {
+            "model": self.model,
+            "source": self.source,
+            "tested": counted(self.tested, "image"),
+            "left out": seen and f"{seen} that the model was fitted on",
+            "outliers": self.outliers,
+            "unreadable": len(self.failed) or None,
+            "weights": "random" if self.weights == "random" else None,
+        }
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready plain data, without the predictions of single images."""

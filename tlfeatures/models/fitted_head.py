@@ -14,7 +14,9 @@ from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import FormatError, ModelError
 from tlfeatures.features.combined import BackbonePart
 from tlfeatures.features.spec import Spec
+from tlfeatures.html_tables import MOST_ROWS, facts_html, result_html, table_html, text_html
 from tlfeatures.metrics.scores import codes_of
+from tlfeatures.model_selection.evaluation_html import score_table
 from tlfeatures.models.backbone_facts import backbone_facts, pop_backbones
 from tlfeatures.models.card import card_path, check_card_target, render_card
 from tlfeatures.models.model_file import (
@@ -24,9 +26,13 @@ from tlfeatures.models.model_file import (
     read_model,
     write_model,
 )
+from tlfeatures.names import counted, shortened, some_of
 
 if TYPE_CHECKING:
     from tlfeatures.models.outliers import OutlierDetector
+
+
+_NAMED = 6  # classes in a line
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +64,38 @@ class FittedHead(EqualByValue):
     outliers: OutlierDetector | None = field(default=None, repr=False)
     digests: NDArray[np.uint8] | None = field(default=None, repr=False)
     joined: tuple[BackbonePart, ...] = ()
+
+    def __repr__(self) -> str:
+        """Describe it in one line."""
+        classes = some_of(map(shortened, self.classes), _NAMED)
+        return f"<{type(self).__name__}: {self._about()}: {classes}>"
+
+    def _about(self) -> str:
+        head = self.info.get("head") or type(self.head).__name__
+        images = self.info.get("images")
+        fitted = "" if images is None else f", fitted on {counted(images, 'image')}"
+        return f"{head} on {self.embedding}{fitted}, {counted(len(self.classes), 'class')}"
+
+    def _repr_html_(self) -> str:
+        """Show the classes and the scores of the model in a notebook."""
+        info = self.info
+        counts = info.get("counts") or {}
+        backbones = [part.spec.backbone for part in self.backbones]
+        facts = {
+            "backbone": " + ".join(backbones),
+            "variants of each image": info.get("variants") or None,
+            "finds outliers": "no" if self.outliers is None else "yes",
+            "weights": "random" if self.weights == "random" else None,
+        }
+        rows = [(name, counts.get(name)) for name in self.classes[:MOST_ROWS]]
+        return result_html(
+            type(self).__name__,
+            score_table(info.get("scores") or {}),
+            *map(text_html, info.get("verdict") or ()),
+            table_html(["class", "images"], rows, total=len(self.classes)),
+            facts_html(facts),
+            about=self._about(),
+        )
 
     @property
     def backbones(self) -> tuple[BackbonePart, ...]:

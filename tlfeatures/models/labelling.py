@@ -1,54 +1,73 @@
-"""Labelling image files with a fitted head: the backbone embeds them, and the head predicts."""
+"""Labelling images with a fitted head: the backbone embeds them, and the head predicts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tlfeatures.errors import ImageError, ModelError, ParameterError
+from tlfeatures.errors import ModelError, ParameterError
 from tlfeatures.features.embed import ComputeOptions
 from tlfeatures.features.images.few_levels import warn_of_few_levels
 from tlfeatures.features.images.read_ahead import ImageToRead
-from tlfeatures.features.sources.records import Location
 from tlfeatures.models.embedding_run import ModelEmbedder, ModelRun
 from tlfeatures.models.fitted_head import FittedHead
+from tlfeatures.models.predictions import Predictions, with_unreadable
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """The label of one image file.
+class EmbeddingLabeller:
+    """Labels embeddings with a fitted head.
 
-    Attributes
+    Parameters
     ----------
-    path : str
-        Path or URL of the image.
-    label : str or None
-        Predicted class. None if the model abstains or the image can't be read.
-    probabilities : dict of class to float
-        Probabilities of all classes; empty if the image can't be read.
-    error : str or None
-        Reason why the image can't be read.
-    outlier : bool or None
-        Whether the image is an outlier: its distance to the 5th nearest training image is larger
-        than a threshold. None if outliers were not requested.
-    distance : float or None
-        This distance divided by the threshold; infinite for an embedding of zeros.
+    model : FittedHead
+    min_confidence, outliers
+        See `Model.predict`.
+
+    Raises
+    ------
+    ParameterError
+        If the confidence is no probability.
+    ModelError
+        If outliers are requested and the model has no detector.
     """
 
-    path: str
-    label: str | None = None
-    probabilities: dict[str, float] = field(default_factory=dict)
-    error: str | None = None
-    outlier: bool | None = None
-    distance: float | None = None
+    def __init__(
+        self, model: FittedHead, *, min_confidence: float = 0.0, outliers: bool = False
+    ) -> None:
+        if not 0 <= min_confidence <= 1:
+            raise ParameterError(
+                f"min_confidence is {min_confidence}; expected a probability from 0 to 1"
+            )
+        if outliers and model.outliers is None:
+            raise ModelError(
+                "this model has no detector of outliers, because it was fitted on too few images; "
+                "fit it again on more images"
+            )
+        self._model = model
+        self._detector = model.outliers if outliers else None
+        self._min_confidence = min_confidence
 
-    @property
-    def abstained(self) -> bool:
-        """Whether the image was read, but no class is probable enough."""
-        return self.label is None and self.error is None
+    def label(self, paths: Sequence[str], X: NDArray[np.float32]) -> Predictions:
+        """Label embeddings, of shape (n, d), of images with these n paths or ids."""
+        classes = self._model.classes
+        probabilities, codes = np.empty((0, len(classes))), np.empty(0, int)
+        if len(X):
+            probabilities, codes = self._model.predict_proba(X), self._model.predict_codes(X)
+        distances = None
+        if self._detector is not None:
+            distances = np.empty(0)
+            if len(X):
+                distances = self._detector.distances(X) / np.float64(self._detector.threshold)
+        return Predictions(
+            list(paths),
+            classes,
+            probabilities,
+            codes,
+            distances=distances,
+            min_confidence=self._min_confidence,
+        )
 
 
 class Labeller:
@@ -71,62 +90,44 @@ class Labeller:
         min_confidence: float = 0.0,
         outliers: bool = False,
     ) -> None:
-        if not 0 <= min_confidence <= 1:
-            raise ParameterError(
-                f"min_confidence is {min_confidence}; expected a probability from 0 to 1"
-            )
-        if outliers and model.outliers is None:
-            raise ModelError(
-                "this model has no detector of outliers, because it was fitted on too few images; "
-                "fit it again on more images"
-            )
-        self._model = model
-        self._detector = model.outliers if outliers else None
-        self._min_confidence = min_confidence
+        self._head = EmbeddingLabeller(model, min_confidence=min_confidence, outliers=outliers)
         self._embedder = ModelEmbedder(model, options)
+        self._columns = model.info["columns"]
 
-    def label(self, paths: Sequence[Location]) -> Iterator[Prediction]:
-        """Label image files, and yield one prediction for each file in the order of `paths`."""
-        images = [ImageToRead(number, path) for number, path in enumerate(paths)]
-        run = ModelRun(self._embedder, images)
-        next_number = 0
+    def label(self, images: Sequence[ImageToRead[str]]) -> Iterator[Predictions]:
+        """Label images, some at a time, in their order; the key of an image is its name."""
+        names = [image.key for image in images]
+        numbered = [image.with_key(number) for number, image in enumerate(images)]
+        run = ModelRun(self._embedder, numbered)
+        done = 0
         try:
             for numbers, X in run.batches():
-                predictions = self._predictions([paths[number] for number in numbers], X)
-                labelled = dict(zip(numbers, predictions, strict=True))
-                errors = dict(run.failures)  # of all images before the last one of this batch
-                for number in range(next_number, numbers[-1] + 1):
-                    yield labelled.get(number) or _unread(paths[number], errors[number])
-                next_number = numbers[-1] + 1
-            for number, error in run.failures:
-                if number >= next_number:
-                    yield _unread(paths[number], error)
+                yield self._part(names, range(done, numbers[-1] + 1), numbers, X, run)
+                done = numbers[-1] + 1
+            if done < len(names):  # the last images can't be read
+                X = np.empty((0, self._columns), np.float32)
+                yield self._part(names, range(done, len(names)), [], X, run)
         finally:
-            warn_of_few_levels_in(run, paths)
+            warn_of_few_levels_in(run, names)
 
-    def _predictions(
-        self, paths: Sequence[Location], X: NDArray[np.float32]
-    ) -> Iterator[Prediction]:
-        classes = self._model.classes
-        distances: Sequence[float | None] = [None] * len(paths)
-        if self._detector is not None:
-            distances = (self._detector.distances(X) / self._detector.threshold).tolist()
-        table, codes = self._model.predict_proba(X), self._model.predict_codes(X)
-        for path, row, code, distance in zip(paths, table, codes, distances, strict=True):
-            yield Prediction(
-                str(path),
-                classes[code] if row[code] >= self._min_confidence else None,
-                dict(zip(classes, row.tolist(), strict=True)),
-                outlier=None if distance is None else distance > 1,
-                distance=distance,
-            )
-
-
-def _unread(path: Location, error: ImageError) -> Prediction:
-    return Prediction(str(path), error=str(error))
+    def _part(
+        self,
+        names: list[str],
+        part: range,
+        numbers: list[int],
+        X: NDArray[np.float32],
+        run: ModelRun[int],
+    ) -> Predictions:
+        """Label the images at the positions of `part`, of which those at `numbers` were read."""
+        read = self._head.label([names[number] for number in numbers], X)
+        # The run has read ahead, so that it may know of failures behind this part.
+        reasons = {
+            number - part.start: str(error) for number, error in run.failures if number in part
+        }
+        return with_unreadable(read, names[part.start : part.stop], reasons)
 
 
-def warn_of_few_levels_in(run: ModelRun[int], paths: Sequence[Location]) -> None:
-    """Warn about images of a run that have few grey levels. Keys are positions in `paths`."""
-    few_levels = [(str(paths[number]), few) for number, few in run.few_levels]
+def warn_of_few_levels_in(run: ModelRun[int], names: Sequence[object]) -> None:
+    """Warn about images of a run that have few grey levels. Keys are positions in `names`."""
+    few_levels = [(str(names[number]), few) for number, few in run.few_levels]
     warn_of_few_levels(few_levels, "tlfeatures extract --value-range {}")

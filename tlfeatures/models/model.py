@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
+from numpy.typing import ArrayLike, NDArray
+
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.duplicates import Similarity
+from tlfeatures.dataset.from_arrays import check_ids, feature_rows
 from tlfeatures.errors import ModelError, ParameterError
 from tlfeatures.features.batches import check_batch_size
 from tlfeatures.features.combined import BackbonePart
 from tlfeatures.features.embed import ComputeOptions, Progress
+from tlfeatures.features.exchange.open_features import numbered_ids
 from tlfeatures.features.images.decoding import MAX_PIXELS
+from tlfeatures.features.images.inputs import Images, to_read
+from tlfeatures.models.feature_input import check_columns_of, read_features
 from tlfeatures.models.fitted_head import FittedHead
 from tlfeatures.models.incoming import in_batches
-from tlfeatures.models.input_images import as_location, list_images
-from tlfeatures.models.labelling import Labeller, Prediction
+from tlfeatures.models.input_images import input_lists
+from tlfeatures.models.labelling import EmbeddingLabeller, Labeller
+from tlfeatures.models.predictions import Prediction, Predictions, join_predictions
 
 if TYPE_CHECKING:
     from tlfeatures.dataset.labels import Groups, Labels
@@ -110,7 +117,7 @@ class Model(FittedHead):
 
     def predict(
         self,
-        inputs: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+        inputs: Images,
         *,
         batch_size: int | str = "auto",
         weights: str | None = None,
@@ -118,13 +125,15 @@ class Model(FittedHead):
         max_pixels: int = MAX_PIXELS,
         min_confidence: float = 0.0,
         outliers: bool = False,
-    ) -> Iterator[Prediction]:
-        """Label image files. They are embedded with the settings of the training images.
+    ) -> Predictions:
+        """Label images. They are embedded with the settings of the training images.
 
         Parameters
         ----------
-        inputs : path or URL, or iterable of them
-            Image files, and folders of image files.
+        inputs : path, URL, array or Pillow image, or iterable of them
+            Image files, folders and other sources of images, uint8 arrays of shape (h, w),
+            (h, w, 3) or (h, w, 4), and images of Pillow; or one array of shape (n, h, w, 3). They
+            give what their files would give. An iterator is read bit by bit.
         batch_size : int or "auto"
             Number of images of a batch.
         weights : str, optional
@@ -141,9 +150,9 @@ class Model(FittedHead):
 
         Returns
         -------
-        iterator of Prediction
-            One prediction for each image in the order of `inputs`, also for images that can't be
-            read.
+        Predictions
+            A sequence with one prediction for each image in the order of `inputs`, also for images
+            that can't be read.
 
         Raises
         ------
@@ -152,14 +161,57 @@ class Model(FittedHead):
         SpecError
             If this version can't compute the embedding of the spec.
         ParameterError
-            If an input does not exist.
+            If an input does not exist, or isn't an image, such as an array of floating-point
+            numbers.
+        SourceError
+            If there are no images.
         ModelError
             If outliers are requested and the model has no detector.
         """
-        images = list_images(inputs)
         options = ComputeOptions(device, batch_size, max_pixels, weights)
+        parts = self._label(inputs, options, min_confidence, outliers)
+        return join_predictions(list(parts))
+
+    def iter_predict(
+        self,
+        inputs: Images,
+        *,
+        batch_size: int | str = "auto",
+        weights: str | None = None,
+        device: str = "auto",
+        max_pixels: int = MAX_PIXELS,
+        min_confidence: float = 0.0,
+        outliers: bool = False,
+    ) -> Iterator[Prediction]:
+        """Label images batch by batch, so that memory doesn't grow with their number.
+
+        The backbone is loaded before the iterator is returned.
+
+        Parameters
+        ----------
+        inputs, batch_size, weights, device, max_pixels, min_confidence, outliers
+            See `predict`.
+
+        Returns
+        -------
+        iterator of Prediction
+            One prediction for each image in the order of `inputs`, also for images that can't be
+            read.
+
+        Raises
+        ------
+        WeightsError, SpecError, ParameterError, ModelError
+            See `predict`.
+        """
+        options = ComputeOptions(device, batch_size, max_pixels, weights)
+        return _each(self._label(inputs, options, min_confidence, outliers))
+
+    def _label(
+        self, inputs: Images, options: ComputeOptions, min_confidence: float, outliers: bool
+    ) -> Iterator[Predictions]:
+        lists = input_lists(inputs)
         labeller = Labeller(self, options, min_confidence=min_confidence, outliers=outliers)
-        return labeller.label(images)
+        return (part for images in lists for part in labeller.label(images))
 
     def predict_stream(
         self,
@@ -196,11 +248,60 @@ class Model(FittedHead):
         batches = in_batches(paths, check_batch_size(batch_size))
         options = ComputeOptions(device, batch_size, max_pixels, weights)
         labeller = Labeller(self, options, min_confidence=min_confidence, outliers=outliers)
-        return (
-            prediction
+        return _each(
+            part
             for batch in batches
-            for prediction in labeller.label([as_location(path) for path in batch])
+            for part in labeller.label([to_read(path, path) for path in batch])
         )
+
+    def predict_features(
+        self,
+        features: ArrayLike | str | os.PathLike[str],
+        ids: Sequence[Any] | NDArray[Any] | None = None,
+        *,
+        columns: Mapping[str, str] | None = None,
+        min_confidence: float = 0.0,
+        outliers: bool = False,
+    ) -> Predictions:
+        """Label embeddings that are computed already.
+
+        Parameters
+        ----------
+        features : array of shape (n, d), or path
+            The embeddings of n images, as in `Dataset.X`; a features file that `import_features`
+            reads; or an embeddings file with the model's settings.
+        ids : array or list of n values, optional
+            Ids of the rows of an array, which the predictions have as paths. By default the numbers
+            of the rows. A file has ids of its own.
+        columns : mapping, optional
+            Names of arrays or columns of a features file, see `import_features`.
+        min_confidence, outliers
+            See `predict`.
+
+        Returns
+        -------
+        Predictions
+            One prediction for each row, in their order.
+
+        Raises
+        ------
+        ModelError
+            If the embedding or its number of columns is another one, or outliers are requested and
+            the model has no detector.
+        SpecError
+            If an embeddings file was made with other settings.
+        ParameterError, DatasetError, StoreError
+            If the features can't be read, or the values are not finite.
+        """
+        labeller = EmbeddingLabeller(self, min_confidence=min_confidence, outliers=outliers)
+        if isinstance(features, str | os.PathLike):
+            if ids is not None:
+                raise ParameterError("ids is for an array; a file has ids of its own")
+            return labeller.label(*read_features(self, features, columns))
+        rows = feature_rows(features)
+        check_columns_of(self, rows, "X")
+        named = numbered_ids(len(rows)) if ids is None else check_ids(ids, len(rows))
+        return labeller.label(named, rows)
 
     def evaluate(
         self,
@@ -259,3 +360,7 @@ class Model(FittedHead):
             random_state=random_state,
             progress=progress,
         )
+
+
+def _each(parts: Iterable[Predictions]) -> Iterator[Prediction]:
+    return (prediction for part in parts for prediction in part)

@@ -32,9 +32,7 @@ from tlfeatures.model_selection.training_curve import (
 from tlfeatures.names import unknown_name
 from tlfeatures.reports.analysis_cache import AnalysisCache
 from tlfeatures.reports.benchmark_data import BenchmarkData
-from tlfeatures.reports.embedding_map import EmbeddingMap, embedding_map
-
-MOST_IMAGES = 5000  # maximum number of points of a map; more points would cover each other
+from tlfeatures.reports.embedding_map import EmbeddingMap, sampled_map
 
 Steps = Callable[[str, int, int], None]
 
@@ -107,7 +105,7 @@ class Analyses:
 
     def predictions(self, rank: Rank) -> OutOfFold:
         """Return a rank's out-of-fold predictions of the first repeat."""
-        return OutOfFold.of(self.benchmark.study, self.entry(rank))
+        return self.benchmark.predictions_of(rank)
 
     # ---- datasets
 
@@ -191,11 +189,7 @@ class Analyses:
             Map with one point for each of these rows.
         """
         data, seed = self.dataset(rank), self.benchmark.study.facts["random_state"]
-        rows = np.arange(len(data.y))
-        if len(rows) > MOST_IMAGES:
-            chosen = np.random.default_rng(seed).choice(rows, MOST_IMAGES, replace=False)
-            rows = np.sort(chosen)
-        return rows, embedding_map(data.X[rows], method, random_state=seed)
+        return sampled_map(data.X, method, seed)
 
     def wrong(self, rank: Rank) -> NDArray[np.bool_]:
         """Return whether each row of a rank's dataset was tested and predicted wrong."""

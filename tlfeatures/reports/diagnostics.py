@@ -1,6 +1,7 @@
 """Diagnostics as arrays: mistakes, confusion matrix, curves, reliability, and a map of the images.
 
-Import these names from this module. `tlfeatures.reports.plotting` draws the results.
+Import these names from this module. The displays, such as `tlfeatures.ConfusionDisplay`, draw the
+results.
 """
 
 from tlfeatures.metrics.confusion import Confusion, confusion

@@ -15,6 +15,7 @@ from tlfeatures.errors import ParameterError
 Floats = NDArray[np.float64]
 
 METHODS = ("pca", "tsne")
+MOST_IMAGES = 5000  # maximum number of points of a sampled map; more would cover each other
 
 _NEIGHBOURS = 30  # perplexity of t-SNE, scikit-learn's default
 _LEADING = 50  # number of components for t-SNE, as in van der Maaten and Hinton (2008)
@@ -92,6 +93,30 @@ def embedding_map(
     if method == "tsne":
         return EmbeddingMap(_neighbours(scores, random_state), method, None)
     return EmbeddingMap(scores, method, (shares[0], shares[1]))
+
+
+def sampled_map(
+    X: NDArray[np.floating[Any]], method: str = "pca", random_state: int | None = 0
+) -> tuple[NDArray[np.int_], EmbeddingMap]:
+    """Compute a map of at most `MOST_IMAGES` images.
+
+    Parameters
+    ----------
+    X, method, random_state
+        See `embedding_map`. The seed is also that of the sample.
+
+    Returns
+    -------
+    rows : ndarray of int
+        Rows of X, ascending: all rows, or a random sample.
+    map : EmbeddingMap
+        Map with one point for each of these rows.
+    """
+    rows = np.arange(len(X))
+    if len(rows) > MOST_IMAGES:
+        chosen = np.random.default_rng(random_state).choice(rows, MOST_IMAGES, replace=False)
+        rows = np.sort(chosen)
+    return rows, embedding_map(X[rows], method, random_state)
 
 
 def _neighbours(scores: Floats, seed: int | None) -> Floats:

@@ -11,17 +11,28 @@ from typing import TYPE_CHECKING, Any
 from tlfeatures.benchmarking.benchmark_result import Benchmark, load_benchmark
 from tlfeatures.benchmarking.comparison import Rank
 from tlfeatures.benchmarking.fit_result import FitResult
+from tlfeatures.data_frames import frame_of_facts
 from tlfeatures.dataset.dataset import Dataset
-from tlfeatures.errors import ParameterError
 from tlfeatures.files import replace_file
-from tlfeatures.names import unknown_name
-from tlfeatures.reports import plotting
+from tlfeatures.html_tables import facts_html, result_html
+from tlfeatures.names import counted, unknown_name
 from tlfeatures.reports.benchmark_analyses import Analyses, Steps
 from tlfeatures.reports.diagnostics import METHODS, confusion, precision_recall, reliability, roc
-from tlfeatures.reports.drawing import figure_files
+from tlfeatures.reports.drawing.confusion_matrix import ConfusionDisplay
+from tlfeatures.reports.drawing.curves import (
+    PrecisionRecallDisplay,
+    ReliabilityDisplay,
+    RocDisplay,
+)
+from tlfeatures.reports.drawing.display import Display
+from tlfeatures.reports.drawing.figure_files import SUFFIXES
+from tlfeatures.reports.drawing.heads import HeatMapDisplay, RankingDisplay
+from tlfeatures.reports.drawing.image_map import EmbeddingMapDisplay
+from tlfeatures.reports.drawing.progress_curves import LearningCurveDisplay, TrainingCurveDisplay
+from tlfeatures.reports.output import check_output, check_page
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+    from pandas import DataFrame
 
 
 @dataclass(frozen=True)
@@ -44,6 +55,28 @@ class Report:
     bytes: int
     images: int
     sections: list[str]
+
+    def __repr__(self) -> str:
+        """Describe it in one line."""
+        return f"<Report: {self.file}, {self._about()}>"
+
+    def _about(self) -> str:
+        return f"{self.bytes / 1e6:.1f} MB, {counted(self.images, 'image')}"
+
+    def _repr_html_(self) -> str:
+        """Show the path of the page in a notebook."""
+        facts = {"file": self.file, "optional sections": ", ".join(self.sections) or "none"}
+        return result_html("Report", facts_html(facts), about=self._about())
+
+    def to_frame(self) -> DataFrame:
+        """Return a data frame of one row with the attributes as columns. It needs pandas.
+
+        Raises
+        ------
+        ParameterError
+            If pandas is not installed.
+        """
+        return frame_of_facts(self.to_dict())
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready plain data."""
@@ -122,7 +155,7 @@ def report(
     benchmark = results if isinstance(results, Benchmark) else load_benchmark(results)
     analyses = Analyses(benchmark, given, n_jobs=n_jobs, progress=progress)
     shown = contents(analyses, wanted)
-    html = render(shown).encode("utf-8", "replace")
+    html = render("tlfeatures.reports.page", "page", shown).encode("utf-8", "replace")
     replace_file(Path(output), html)
     pictures = sum(picture is not None for picture in shown["album"]["pictures"])
     optional = ("probabilities", "learning_curve", "epochs", "map", "audit", "copies")
@@ -133,29 +166,25 @@ def report(
 
 # ---- one figure
 
-FIGURES: dict[str, Callable[[Analyses, Rank, str], Axes]] = {
-    "ranking": lambda of, rank, method: plotting.plot_ranking(of.benchmark.comparison),
-    "heat-map": lambda of, rank, method: plotting.plot_heat_map(of.benchmark.comparison),
-    "confusion": lambda of, rank, method: plotting.plot_confusion(confusion(of.predictions(rank))),
-    "reliability": lambda of, rank, method: plotting.plot_reliability(
-        reliability(of.predictions(rank))
-    ),
-    "roc": lambda of, rank, method: plotting.plot_roc(roc(of.predictions(rank))),
-    "precision-recall": lambda of, rank, method: plotting.plot_precision_recall(
+FIGURES: dict[str, Callable[[Analyses, Rank, str], Display]] = {
+    "ranking": lambda of, rank, method: RankingDisplay(of.benchmark.comparison),
+    "heat-map": lambda of, rank, method: HeatMapDisplay(of.benchmark.comparison),
+    "confusion": lambda of, rank, method: ConfusionDisplay(confusion(of.predictions(rank))),
+    "reliability": lambda of, rank, method: ReliabilityDisplay(reliability(of.predictions(rank))),
+    "roc": lambda of, rank, method: RocDisplay(roc(of.predictions(rank))),
+    "precision-recall": lambda of, rank, method: PrecisionRecallDisplay(
         precision_recall(of.predictions(rank))
     ),
-    "accuracy": lambda of, rank, method: plotting.plot_training(of.training(rank), "accuracy"),
-    "loss": lambda of, rank, method: plotting.plot_training(of.training(rank), "loss"),
-    "learning-curve": lambda of, rank, method: plotting.plot_learning_curve(
-        of.learning_curve(rank)
-    ),
+    "accuracy": lambda of, rank, method: TrainingCurveDisplay(of.training(rank), "accuracy"),
+    "loss": lambda of, rank, method: TrainingCurveDisplay(of.training(rank), "loss"),
+    "learning-curve": lambda of, rank, method: LearningCurveDisplay(of.learning_curve(rank)),
     "map": lambda of, rank, method: _map(of, rank, method),
 }
 
 
-def _map(of: Analyses, rank: Rank, method: str) -> Axes:
+def _map(of: Analyses, rank: Rank, method: str) -> Display:
     rows, points = of.map(rank, method)
-    return plotting.plot_map(points, of.dataset(rank).y[rows], wrong=of.wrong(rank)[rows])
+    return EmbeddingMapDisplay(points, of.dataset(rank).y[rows], of.wrong(rank)[rows])
 
 
 _BY_EPOCH = ("accuracy", "loss")
@@ -200,37 +229,20 @@ def plot(
 
     See Also
     --------
-    tlfeatures.reports.plotting : draw on your own axes.
+    tlfeatures.ConfusionDisplay, tlfeatures.RankingDisplay : draw on your own axes.
     """
     if what not in FIGURES:
         raise unknown_name("figure", what, FIGURES)
     if map not in METHODS:
         raise unknown_name("map", map, METHODS)
-    _check_output(output, figure_files.SUFFIXES)
+    check_output(output, SUFFIXES)
     benchmark = load_benchmark(folder)
     analyses = Analyses(benchmark, n_jobs=n_jobs, progress=progress)
     ranks = analyses.ranks(head, embedding)
     rank = ranks[0]
     if what in _BY_EPOCH:
         rank = analyses.in_epochs(ranks) or rank
-    axes = FIGURES[what](analyses, rank, map)
+    display = FIGURES[what](analyses, rank, map).plot()
     if what not in _OF_ALL:
-        axes.set_title(rank.name, loc="left", fontsize=9)
-    figure_files.save_figure(axes, output)
-
-
-def check_page(output: str | os.PathLike[str]) -> None:
-    """Check that a page can be written to a path. Call it before anything is computed."""
-    _check_output(output, (".html", ".htm"))
-
-
-def _check_output(output: str | os.PathLike[str], suffixes: Sequence[str]) -> None:
-    path = Path(output)
-    if path.suffix.lower() not in suffixes:
-        raise ParameterError(
-            f"output is {str(output)!r}; expected a name ending in {' or '.join(suffixes)}"
-        )
-    if path.is_dir():
-        raise ParameterError(f"{output} is a folder; expected the name of a file")
-    if not path.absolute().parent.is_dir():
-        raise ParameterError(f"{output} is in a folder that does not exist; create {path.parent}")
+        display.ax_.set_title(rank.name, loc="left", fontsize=9)
+    display.save(output)

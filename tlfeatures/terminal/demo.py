@@ -11,7 +11,8 @@ from PIL import Image
 from tlfeatures.benchmarking.fit import fit
 from tlfeatures.benchmarking.fit_result import FitResult
 from tlfeatures.features.embed import Progress
-from tlfeatures.features.extract import Extraction, extract
+from tlfeatures.features.extract import extract
+from tlfeatures.features.extraction import Extraction
 
 HEADS = ("logreg", "rbf-svm", "gradient-boosting")
 PER_CLASS = 30  # images of each digit

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tlfeatures.names import some_of
-from tlfeatures.terminal.streams import one_line
+from tlfeatures.names import one_line, some_of
 
 if TYPE_CHECKING:
     from tlfeatures.features.backbones.kept_weights import KeptWeights

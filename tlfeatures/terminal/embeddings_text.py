@@ -9,9 +9,9 @@ from tlfeatures.names import counted, some_of
 from tlfeatures.terminal.shared_lines import RANDOM_WEIGHTS
 
 if TYPE_CHECKING:
-    from tlfeatures.features.extract import Extraction
+    from tlfeatures.features.extraction import Extraction
     from tlfeatures.features.merge import Merging
-    from tlfeatures.features.verify import Finding, Verification
+    from tlfeatures.features.verification import Finding, Verification
 
 
 def render_extraction(result: Extraction) -> str:

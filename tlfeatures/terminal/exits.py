@@ -16,10 +16,10 @@ from typing import Any
 import click
 
 from tlfeatures.errors import ParameterError, StoppedError, TlfeaturesError
+from tlfeatures.names import one_line
 from tlfeatures.terminal.streams import (
     NO_OUTPUT,
     finish_writing,
-    one_line,
     open_closed_streams,
     print_failure,
     print_message,

@@ -127,7 +127,7 @@ def render_info(facts: dict[str, Any]) -> str:
     specs = [Spec.from_dict(part["spec"]) for part in plain_backbones(facts)]
     if any(spec.weights == "random" for spec in specs):
         lines.append(RANDOM_WEIGHTS)
-    lines += [no_such_backbone(spec.backbone) for spec in specs if spec.known_backbone is None]
+    lines += [no_such_backbone(spec) for spec in specs if spec.known_backbone is None]
     return "\n".join(lines)
 
 

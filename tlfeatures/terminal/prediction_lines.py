@@ -1,123 +1,170 @@
-"""Predictions as lines of CSV or JSON, written one by one."""
+"""Predictions as lines of a CSV table, or as JSON lines."""
 
 from __future__ import annotations
 
-import csv
 import json
 import math
-import sys
-from collections import Counter
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
-from tlfeatures.terminal.streams import (
-    one_line,
-    print_failure,
-    print_message,
-    print_result,
-    writing_output,
-)
+from tlfeatures.names import one_line
 
 if TYPE_CHECKING:
-    from tlfeatures.models.labelling import Prediction
+    from tlfeatures.models.predictions import Prediction
 
-Writer = Callable[["Prediction"], None]
+# A spreadsheet runs a cell that begins with one of these as a formula; some take the wide forms.
+_STARTS_FORMULA = tuple("=+-@＝＋－＠\t\r\n")
+_HARMLESS = re.compile(r"[+-]?[\d.,]*")  # a number, or a sign alone
 
 
-def print_predictions(
-    predictions: Iterable[Prediction], write: Writer, *, immediately: bool
-) -> bool:
-    """Print predictions and a summary; return whether an image could not be read.
+class Lines(Protocol):
+    """The text of predictions, line by line."""
+
+    def header(self) -> str:
+        """Return the text before the first prediction."""
+
+    def line(self, prediction: Prediction) -> str:
+        """Return the line of one prediction, with its end."""
+
+
+class JsonLines:
+    """One JSON object a line. Names are exact.
 
     Parameters
     ----------
-    predictions : iterable of Prediction
-    write : callable
-        From `json_writer` or `csv_writer`.
-    immediately : bool
-        Whether each line leaves the process before the next prediction is computed, and failures
-        are named at once: a program may wait for the answer. Otherwise failures come last.
+    note : mapping
+        Further keys of each object.
+    outliers : bool
+        Whether the objects have the keys outlier and distance.
     """
-    counts: Counter[str] = Counter()
-    failures: list[tuple[str, str]] = []  # of a stream, which may never end, none are kept
-    failed = 0
-    for prediction in predictions:
-        write(prediction)
-        counts["got no label, because no class reached --min-confidence"] += prediction.abstained
-        counts["flagged as outliers"] += bool(prediction.outlier)
-        if prediction.error is not None:
-            failed += 1
-            if immediately:
-                print_failure(prediction.path, prediction.error)
-            else:
-                failures.append((prediction.path, prediction.error))
-        if immediately:
-            with writing_output():
-                sys.stdout.flush()
-    if immediately:
-        counts["could not be read"] = failed
-    summary = [f"{count:,} {what}" for what, count in counts.items() if count]
-    if summary:
-        print_message(", ".join(summary))
-    for path, reason in failures:
-        print_failure(path, reason)
-    return failed > 0
 
+    def __init__(self, note: Mapping[str, str], outliers: bool) -> None:
+        self._note, self._outliers = note, outliers
 
-def json_writer(note: dict[str, str]) -> Writer:
-    """Give a function that writes one JSON object a line; `note` is added to each."""
+    def header(self) -> str:
+        """Return an empty text."""
+        return ""
 
-    def write(prediction: Prediction) -> None:
+    def line(self, prediction: Prediction) -> str:
+        """Return the object of one prediction."""
         row: dict[str, Any] = {"path": prediction.path}
-        if prediction.error is None:
-            row |= {"label": prediction.label, "probabilities": prediction.probabilities, **note}
-            if prediction.outlier is not None:
-                distance = prediction.distance
-                finite = distance is not None and math.isfinite(distance)
-                # JSON has no infinity
-                row |= {"outlier": prediction.outlier, "distance": distance if finite else None}
-        else:
-            row["error"] = prediction.error
-        print_result(json.dumps(row))
-
-    return write
-
-
-def csv_writer(classes: list[str], outliers: bool, note: dict[str, str], ready: bool) -> Writer:
-    """Write the header; give a function that writes a row for each image.
-
-    `ready`: flush the header, which shows another program that it can send paths. The
-    probabilities are in columns `p_CLASS`, so that no class has the name of another column.
-    """
-    writer = csv.DictWriter(sys.stdout, _csv_columns(classes, outliers, note), lineterminator="\n")
-    with writing_output():
-        writer.writeheader()
-        if ready:
-            sys.stdout.flush()
-
-    def write(prediction: Prediction) -> None:
-        with writing_output():
-            writer.writerow(row_of(prediction))
-
-    def row_of(prediction: Prediction) -> dict[str, str]:
         if prediction.error is not None:
-            return {"path": prediction.path, "error": one_line(prediction.error)}
-        row = {"path": prediction.path, "label": prediction.label or "", **note}
-        row |= {f"p_{name}": f"{prediction.probabilities[name]:.6f}" for name in classes}
+            return json.dumps(row | {"error": prediction.error}) + "\n"
+        row |= {
+            "label": prediction.label,
+            "confidence": prediction.confidence,
+            "probabilities": prediction.probabilities,
+            **self._note,
+        }
+        if self._outliers:
+            distance = prediction.distance
+            finite = distance is not None and math.isfinite(distance)
+            # JSON has no infinity
+            row |= {"outlier": prediction.outlier, "distance": distance if finite else None}
+        return json.dumps(row) + "\n"
+
+
+@dataclass(frozen=True)
+class CsvStyle:
+    """How a table is written.
+
+    Attributes
+    ----------
+    separator : str
+        Character between two cells.
+    decimal : str
+        Decimal point or comma.
+    mark : bool
+        Whether the file begins with a byte order mark. Excel reads a file without it in an old
+        encoding, in which only English letters are right.
+    """
+
+    separator: str = ","
+    decimal: str = "."
+    mark: bool = False
+
+
+EXCEL = {"comma": CsvStyle(mark=True), "semicolon": CsvStyle(";", ",", mark=True)}
+
+
+class CsvLines:
+    """A CSV table with a row for each image.
+
+    The probabilities are in columns `p_CLASS`, so that no class has the name of another column.
+    No cell is run as a formula: a relative path that begins like one gets `./` in front and stays a
+    path of the same file, other texts get an apostrophe.
+
+    Parameters
+    ----------
+    classes : sequence of str
+    note : mapping
+        Further columns, with the same value in each row.
+    outliers : bool
+        Whether there are columns outlier and distance.
+    style : CsvStyle
+    """
+
+    def __init__(
+        self,
+        classes: Sequence[str],
+        note: Mapping[str, str],
+        outliers: bool,
+        style: CsvStyle,
+    ) -> None:
+        self._classes, self._note, self._style = classes, note, style
+        self._columns = [
+            *("path", "label", "confidence"),
+            *(f"p_{name}" for name in classes),
+            *(["outlier", "distance"] if outliers else []),
+            *note,
+            "error",
+        ]
+
+    def header(self) -> str:
+        """Return the names of the columns, after a byte order mark if the style has one."""
+        return "\ufeff" * self._style.mark + self._joined(self._columns)
+
+    def line(self, prediction: Prediction) -> str:
+        """Return the row of one prediction."""
+        cells = {"path": _safe_path(prediction.path)}
+        if prediction.error is not None:
+            cells["error"] = _safe_text(one_line(prediction.error))
+        else:
+            cells |= self._label_cells(prediction)
+        return self._joined([cells.get(name, "") for name in self._columns])
+
+    def _label_cells(self, prediction: Prediction) -> dict[str, str]:
+        cells = {"label": _safe_text(prediction.label or ""), **self._note}
+        if prediction.confidence is not None:
+            cells["confidence"] = self._number(prediction.confidence, 6)
+        for name in self._classes:
+            cells[f"p_{name}"] = self._number(prediction.probabilities[name], 6)
         if prediction.distance is not None:
-            row["outlier"] = "yes" if prediction.outlier else "no"
-            row["distance"] = f"{prediction.distance:.3f}"
-        return row
+            cells["outlier"] = "yes" if prediction.outlier else "no"
+            cells["distance"] = self._number(prediction.distance, 3)
+        return cells
 
-    return write
+    def _number(self, value: float, digits: int) -> str:
+        return f"{value:.{digits}f}".replace(".", self._style.decimal)
+
+    def _joined(self, cells: Sequence[str]) -> str:
+        return self._style.separator.join(map(self._quoted, cells)) + "\n"
+
+    def _quoted(self, cell: str) -> str:
+        """Quote a text with any separator: a spreadsheet may split the table at another one."""
+        special = any(char in cell for char in '",;\t\r\n') and not _HARMLESS.fullmatch(cell)
+        if special or self._style.separator in cell:
+            return '"' + cell.replace('"', '""') + '"'
+        return cell
 
 
-def _csv_columns(classes: list[str], outliers: bool, note: dict[str, str]) -> list[str]:
-    return [
-        "path",
-        "label",
-        *(f"p_{name}" for name in classes),
-        *(["outlier", "distance"] if outliers else []),
-        *note,
-        "error",
-    ]
+def _safe_path(path: str) -> str:
+    return f"./{path}" if path.startswith(_STARTS_FORMULA) else path
+
+
+def _safe_text(text: str) -> str:
+    if text.startswith(_STARTS_FORMULA) and not _HARMLESS.fullmatch(text):
+        return f"'{text}"
+    return text

@@ -14,6 +14,7 @@ from typing import IO
 import click
 
 from tlfeatures.errors import OutputError
+from tlfeatures.names import one_line
 
 _STREAMS = ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w"))
 
@@ -87,11 +88,6 @@ def print_message(text: str) -> None:
 def print_failure(name: str, reason: str) -> None:
     """Say on standard error why an image can't be read."""
     print_message(one_line(f"can't read {name}: {reason}"))
-
-
-def one_line(text: str) -> str:
-    """Escape characters that can't be printed: names of files may hold newlines."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def paths_from_stdin() -> Iterator[str]:

@@ -91,7 +91,7 @@ def reopen_network(
         seed = spec.random_state if random_state is None else random_state
         return open_network(spec.backbone, weights or spec.weights, seed)
     if declaration.format == "keras_application":
-        raise SpecError(no_such_backbone(spec.backbone))
+        raise SpecError(no_such_backbone(spec))
     if declaration.format == "keras_hub":
         return KerasPreset(weights or spec.weights)
     declared = DeclarationFile.of(declaration, spec.weights_sha256)

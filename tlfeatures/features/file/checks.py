@@ -191,6 +191,7 @@ def _provenance(path: Path, found: Any) -> dict[str, Any]:
         "source": isinstance(source, str | list | None) and _all_texts(several),
         "states_labels": isinstance(found.get("states_labels"), bool | None),
         "images": isinstance(found.get("images"), str | None),
+        "ids": isinstance(found.get("ids"), str | None),
         "columns": isinstance(columns, dict) and _all_texts([*columns, *columns.values()]),
     }
     wrong = [name for name, fits in right.items() if not fits]

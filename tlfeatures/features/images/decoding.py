@@ -11,17 +11,13 @@ import contextlib
 import ctypes
 import io
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from tlfeatures.errors import ImageError, ParameterError
-from tlfeatures.features.images.few_levels import FewLevels, check_grey_levels
-from tlfeatures.features.images.flattening import UndecodedImage
+from tlfeatures.features.images.flattening import Decoded, UndecodedImage
 from tlfeatures.features.images.memory import MemoryBudget
 from tlfeatures.features.images.opening import (
     MAX_REPAIRED,
@@ -36,6 +32,7 @@ from tlfeatures.features.images.repair import (
     is_png,
     png_without_extras,
 )
+from tlfeatures.features.images.samples import read_samples
 from tlfeatures.features.images.value_range import ValueRange
 from tlfeatures.features.sources.records import Box
 
@@ -45,21 +42,6 @@ MEMORY = MemoryBudget(2**30)  # bytes, for all images that are being decoded in 
 _RETURNED_TO_SYSTEM = 2**27  # bytes of freed memory that are worth returning to the system
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Decoded:
-    """A decoded image.
-
-    Attributes
-    ----------
-    pixels : ndarray of shape (height, width, 3), uint8
-    few_levels : FewLevels or None
-        None if the image has enough grey levels.
-    """
-
-    pixels: NDArray[np.uint8]
-    few_levels: FewLevels | None = None
 
 
 def allow_pixels(max_pixels: int) -> None:
@@ -133,30 +115,25 @@ def _decode_once(
     value_range: ValueRange | None,
     box: Box | None,
 ) -> Decoded:
-    resized, largest, needed = _decode_and_resize(content, size, max_pixels, value_range, box)
+    decoded, needed = _decode_in_budget(content, size, max_pixels, value_range, box)
     if needed > _RETURNED_TO_SYSTEM:
         _return_freed_memory()
-    pixels = np.asarray(resized.convert("RGB"))
-    return Decoded(pixels, check_grey_levels(pixels, largest))
+    return decoded
 
 
-def _decode_and_resize(
+def _decode_in_budget(
     content: Content,
     size: tuple[int, int],
     max_pixels: int,
     value_range: ValueRange | None,
     box: Box | None,
-) -> tuple[Image.Image, int | None, int]:
-    """Return the image, its largest value (see `FewLevels`) and the bytes that decoding took."""
-    height, width = size
+) -> tuple[Decoded, int]:
+    """Return the image, and the bytes that decoding took."""
     with open_image(content, max_pixels) as image:
-        undecoded = UndecodedImage(image, content, value_range)
-        needed = undecoded.bytes_needed(width)
+        undecoded = UndecodedImage(image, read_samples(image, content), value_range)
+        needed = undecoded.bytes_needed(size[1])
         with MEMORY.reserve(needed):
-            flat, largest = undecoded.flatten(lambda: open_image(content, max_pixels))
-            part = flat if box is None else flat.crop(box.pixels(*flat.size))
-            resized = part.resize((width, height), Image.Resampling.BILINEAR)
-            return resized, largest, needed
+            return undecoded.decode(size, lambda: open_image(content, max_pixels), box), needed
 
 
 def _return_freed_memory() -> None:
@@ -198,7 +175,7 @@ def thumbnail(
         with open_image(content, MAX_PIXELS) as image:
             if box is None:  # then a JPEG needn't be decoded at its full size
                 image.draft("RGB", (2 * side, 2 * side))
-            undecoded = UndecodedImage(image, content, value_range)
+            undecoded = UndecodedImage(image, read_samples(image, content), value_range)
             with MEMORY.reserve(undecoded.bytes_needed(side)):
                 flat, _ = undecoded.flatten(lambda: open_image(content, MAX_PIXELS))
                 small = flat if box is None else flat.crop(box.pixels(*flat.size))
@@ -256,6 +233,6 @@ def _hash_of_pixels(content: Content, max_pixels: int) -> bytes:
     """Return a hash of all pixels, as two images in full size would take twice the memory."""
     with (
         open_image(content, max_pixels) as image,
-        MEMORY.reserve(UndecodedImage(image, content, None).bytes_needed(1)),
+        MEMORY.reserve(UndecodedImage(image, read_samples(image, content), None).bytes_needed(1)),
     ):
         return digest(image.tobytes())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,16 +13,17 @@ from PIL import Image, ImageOps
 from PIL.ExifTags import Base as TiffTag
 
 from tlfeatures.errors import ImageError
+from tlfeatures.features.images.few_levels import FewLevels, check_grey_levels
 from tlfeatures.features.images.raw_modes import (
     change_rawmodes,
     rawmode_of,
     rawmode_of_lower_bytes,
     tiff_tags,
 )
-from tlfeatures.features.images.reading import Content
-from tlfeatures.features.images.samples import Samples, read_samples
+from tlfeatures.features.images.samples import Samples
 from tlfeatures.features.images.scaling import alpha_to_8_bits, to_8_bits
 from tlfeatures.features.images.value_range import ValueRange
+from tlfeatures.features.sources.records import Box
 
 Reopen = Callable[[], AbstractContextManager[Image.Image]]
 
@@ -36,14 +38,29 @@ _RGB_BYTES = 4
 _SCALING_BYTES, _LOWER_BYTES_BYTES = 8, 24  # of values with more than 8 bits; with lower bytes, too
 
 
+@dataclass(frozen=True)
+class Decoded:
+    """A decoded image.
+
+    Attributes
+    ----------
+    pixels : ndarray of shape (height, width, 3), uint8
+    few_levels : FewLevels or None
+        None if the image has enough grey levels.
+    """
+
+    pixels: NDArray[np.uint8]
+    few_levels: FewLevels | None = None
+
+
 class UndecodedImage:
     """An image that is opened, and of which no pixel is decoded yet.
 
     Parameters
     ----------
     image : Image
-    content : Content
-        The bytes of its file.
+    samples : Samples
+        How its values are stored.
     value_range : (float, float), optional
         See `decode_content`.
 
@@ -54,10 +71,9 @@ class UndecodedImage:
     """
 
     def __init__(
-        self, image: Image.Image, content: Content, value_range: ValueRange | None
+        self, image: Image.Image, samples: Samples, value_range: ValueRange | None
     ) -> None:
-        self._image, self._value_range = image, value_range
-        self._samples = samples = read_samples(image, content)
+        self._image, self._samples, self._value_range = image, samples, value_range
         if not (samples.deep and samples.cut) or samples.whole:
             return
         full = (0, 2**samples.bits - 1)
@@ -96,13 +112,34 @@ class UndecodedImage:
             bytes_a_pixel += _LOWER_BYTES_BYTES if self._needs_lower_bytes else _SCALING_BYTES
         return image.width * image.height * bytes_a_pixel + _RGB_BYTES * width * image.height
 
-    def flatten(self, reopen: Reopen) -> tuple[Image.Image, int | None]:
+    def decode(
+        self, size: tuple[int, int], reopen: Reopen | None = None, box: Box | None = None
+    ) -> Decoded:
+        """Decode and resize the image, and check its grey levels.
+
+        Parameters
+        ----------
+        size : (int, int)
+            Height and width in pixels.
+        reopen : callable, optional
+            See `flatten`.
+        box : Box, optional
+            The part of the image to resize; all of it if not given.
+        """
+        height, width = size
+        flat, largest = self.flatten(reopen)
+        part = flat if box is None else flat.crop(box.pixels(*flat.size))
+        resized = part.resize((width, height), Image.Resampling.BILINEAR)
+        pixels = np.asarray(resized.convert("RGB"))
+        return Decoded(pixels, check_grey_levels(pixels, largest))
+
+    def flatten(self, reopen: Reopen | None = None) -> tuple[Image.Image, int | None]:
         """Decode the image, turn it upright, scale it to 8 bits and lay it over white.
 
         Parameters
         ----------
-        reopen : callable
-            Opens the same file once more.
+        reopen : callable, optional
+            Opens the same file once more; not needed of an image in memory.
 
         Returns
         -------
@@ -119,7 +156,7 @@ class UndecodedImage:
         """
         image, samples = self._image, self._samples
         packed = rawmode_of(image).startswith("LA")
-        lower = _lower_bytes(reopen) if self._needs_lower_bytes else None
+        lower = _lower_bytes(reopen) if self._needs_lower_bytes and reopen else None
         _scale_transparency(image)
         _brighten_palette(image)
         ImageOps.exif_transpose(image, in_place=True)
@@ -220,21 +257,3 @@ def _over_white(image: Image.Image) -> Image.Image:
         white = Image.new("RGBA", strip.size, "white")
         flat.paste(Image.alpha_composite(white, strip).convert("RGB"), box)
     return flat
-
-
-def to_pixels(image: Image.Image, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Convert an image with 8 bits a channel to pixels, resized as by `decode_content`.
-
-    Parameters
-    ----------
-    image : Image
-    size : (int, int)
-        Height and width in pixels.
-
-    Returns
-    -------
-    ndarray of shape (height, width, 3), uint8
-    """
-    height, width = size
-    resized = flatten(image).resize((width, height), Image.Resampling.BILINEAR)
-    return np.asarray(resized.convert("RGB"))

@@ -25,7 +25,7 @@ from tlfeatures.files import reason_of
 
 # Formats that are opened. Pillow reads more, among them PostScript, for which it runs a program,
 # and icons, which it decodes before their number of pixels can be read.
-_FORMATS = frozenset(
+FORMATS = frozenset(
     {"AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "PSD"}
     | {"SGI", "TGA", "TIFF", "WEBP"}
 )
@@ -127,7 +127,7 @@ def _too_many(pixels: int, max_pixels: int) -> str:
 def _formats() -> tuple[str, ...]:
     """Return the formats that this Pillow was built with, in the order in which it tries them."""
     Image.init()
-    return tuple(name for name in Image.ID if name in _FORMATS)
+    return tuple(name for name in Image.ID if name in FORMATS)
 
 
 @functools.cache

@@ -6,6 +6,7 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
@@ -15,10 +16,11 @@ from PIL import Image
 
 from tlfeatures.errors import ImageError
 from tlfeatures.features.images.augment import Augmentation
-from tlfeatures.features.images.decoding import MAX_PIXELS, Decoded, allow_pixels, decode_content
-from tlfeatures.features.images.few_levels import check_grey_levels
-from tlfeatures.features.images.flattening import to_pixels
+from tlfeatures.features.images.decoding import MAX_PIXELS, allow_pixels, decode_content
+from tlfeatures.features.images.flattening import Decoded
 from tlfeatures.features.images.identify import UNREADABLE
+from tlfeatures.features.images.in_memory import ImageInMemory, Snapshot, take_snapshot
+from tlfeatures.features.images.memory import MemoryBudget
 from tlfeatures.features.images.reading import content_digest, open_content
 from tlfeatures.features.images.value_range import ValueRange
 from tlfeatures.features.sources.records import Box, ImageRecord, Location
@@ -26,9 +28,11 @@ from tlfeatures.features.sources.records import Box, ImageRecord, Location
 # Pillow releases the interpreter's lock. A GPU needs more images than two threads decode; where the
 # CPU computes the forward pass, the threads wait most of the time.
 _THREADS = max(2, min(16, (os.cpu_count() or 2) // 2))
+_WAITING_BYTES = 2**28  # of images in memory that wait for a thread
 _AHEAD, _AHEAD_BYTES = 512, 64 * 2**20  # 512 images are two batches of a GPU
 
 Key = TypeVar("Key")
+OtherKey = TypeVar("OtherKey")
 Pixels = NDArray[np.uint8]
 
 
@@ -40,8 +44,9 @@ class ImageToRead(Generic[Key]):
     ----------
     key : Key
         Whatever the caller knows the image by; it comes back with the pixels.
-    image : str, Path, Member or ndarray of shape (h, w), (h, w, 3) or (h, w, 4), uint8
-        Path or URL of a file, a member of a container, or an image in memory.
+    image : str, Path, Member, ndarray, Image or Snapshot
+        Path or URL of a file, a member of a container, or an image in memory: an array of shape
+        (h, w), (h, w, 3) or (h, w, 4), uint8, an image of Pillow, or a copy of one of these.
     sha256 : bytes, optional
         An image with another sha256 (see `content_digest`) is an error. Needed where variants are
         drawn.
@@ -50,7 +55,7 @@ class ImageToRead(Generic[Key]):
     """
 
     key: Key
-    image: Location | Pixels
+    image: Location | ImageInMemory | Snapshot
     sha256: bytes | None = None
     box: Box | None = None
 
@@ -58,6 +63,10 @@ class ImageToRead(Generic[Key]):
     def of(cls, key: Key, record: ImageRecord, sha256: bytes | None = None) -> ImageToRead[Key]:
         """Create it for an image of a source."""
         return cls(key, record.location, sha256, record.box)
+
+    def with_key(self, key: OtherKey) -> ImageToRead[OtherKey]:
+        """Return it with another key."""
+        return ImageToRead(key, self.image, self.sha256, self.box)
 
 
 @dataclass(frozen=True)
@@ -110,10 +119,10 @@ def read_ahead(
     """
     allow_pixels(decoding.max_pixels)
     window: deque[Future[tuple[Key, Decoded | ImageError]]] = deque()
-    pool = ThreadPoolExecutor(_THREADS)
+    pool, budget = ThreadPoolExecutor(_THREADS), MemoryBudget(_WAITING_BYTES)
     try:
         for image in images:
-            window.append(pool.submit(_decode, image, decoding))
+            window.append(_submit(pool, image, decoding, budget))
             if len(window) > decoding.ahead:
                 yield window.popleft().result()
         while window:
@@ -122,20 +131,35 @@ def read_ahead(
         pool.shutdown(cancel_futures=True)
 
 
-def _decode(image: ImageToRead[Key], decoding: Decoding) -> tuple[Key, Decoded | ImageError]:
+def _submit(
+    pool: ThreadPoolExecutor, image: ImageToRead[Key], decoding: Decoding, budget: MemoryBudget
+) -> Future[tuple[Key, Decoded | ImageError]]:
+    """Let a thread decode an image; wait before that if images in memory take much of it."""
+    source = image.image
+    if isinstance(source, np.ndarray | Image.Image):
+        source = take_snapshot(source)
+    if not isinstance(source, Snapshot):
+        return pool.submit(_decode, image, source, decoding)
+    with ExitStack() as stack:
+        stack.enter_context(budget.reserve(source.bytes))
+        release = stack.pop_all().close
+    future = pool.submit(_decode, image, source, decoding)
+    future.add_done_callback(lambda _: release())
+    return future
+
+
+def _decode(
+    image: ImageToRead[Key], source: Location | Snapshot, decoding: Decoding
+) -> tuple[Key, Decoded | ImageError]:
+    key = image.key
     try:
-        if isinstance(image.image, np.ndarray):
-            return image.key, _decode_array(image.image, decoding)
-        return image.key, _decode_file(image.image, image.sha256, image.box, decoding)
+        if isinstance(source, Snapshot):
+            return key, source.decode(decoding.size, decoding.max_pixels, decoding.value_range)
+        return key, _decode_file(source, image.sha256, image.box, decoding)
     except ImageError as error:
-        return image.key, error
+        return key, error
     except MemoryError:  # other images may be smaller
-        return image.key, ImageError("there is not enough memory to decode it")
-
-
-def _decode_array(array: Pixels, decoding: Decoding) -> Decoded:
-    pixels = to_pixels(Image.fromarray(array), decoding.size)
-    return Decoded(pixels, check_grey_levels(pixels, None))
+        return key, ImageError("there is not enough memory to decode it")
 
 
 def _decode_file(

@@ -66,6 +66,9 @@ class Samples:
         return self.bits > 8 or not self.unsigned
 
 
+EIGHT_BITS = Samples()
+
+
 def read_samples(image: Image.Image, content: Content) -> Samples:
     """Read how an image describes its values.
 

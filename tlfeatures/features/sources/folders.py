@@ -60,7 +60,7 @@ class FolderSource:
         SourceError
             If a folder in it can't be listed: its images would seem to be gone.
         """
-        listing = _Listing(self.location)
+        listing = Listing(self.location)
         is_empty = True
         for image in listing.images():
             is_empty = False
@@ -77,14 +77,28 @@ class FolderSource:
 
         It lists the folder again to name what is in it instead.
         """
-        listing = _Listing(self.location)
+        listing = Listing(self.location)
         for _ in listing.images():
             pass
         return listing.left_out.no_images_error(self.location, expected)
 
 
-class _Listing:
-    """One pass over a source, which yields its images and counts what is left out."""
+class Listing:
+    """One pass over a folder, which yields its images and counts what is left out.
+
+    Parameters
+    ----------
+    source : path or URL
+
+    Attributes
+    ----------
+    left_out : LeftOut
+
+    Raises
+    ------
+    ParameterError
+        If the source is no folder.
+    """
 
     def __init__(self, source: str | os.PathLike[str]) -> None:
         self._root = os.fspath(source)

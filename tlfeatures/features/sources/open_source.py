@@ -23,6 +23,8 @@ from tlfeatures.features.sources.folders import EXPECTED, FolderSource, is_folde
 from tlfeatures.features.sources.locations import absolute_location
 from tlfeatures.features.sources.protocol import Columns, Source
 from tlfeatures.features.sources.several import SeveralSources
+from tlfeatures.features.sources.table_source import TableSource
+from tlfeatures.features.sources.tables.read_table import is_table
 from tlfeatures.names import as_list
 
 
@@ -48,6 +50,7 @@ class SourceKind:
 SOURCE_KINDS: tuple[SourceKind, ...] = (
     SourceKind(is_archive, lambda location, images, columns: ArchiveSource(location)),
     SourceKind(is_parquet_of_images, open_parquet_source, takes_options=True),
+    SourceKind(is_table, TableSource, takes_options=True),
     SourceKind(is_folder, lambda location, images, columns: FolderSource(location)),
 )
 

@@ -8,10 +8,16 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from tlfeatures.data_frames import frame_of_rows
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.files import replace_file
+from tlfeatures.html_tables import MOST_ROWS, facts_html, result_html, table_html, text_html
+from tlfeatures.names import counted
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 KINDS = ("near-duplicate", "label", "outlier", "unreadable")
 
@@ -88,6 +94,56 @@ class Audit:
     findings: list[Finding]
     judged: bool = True
     output: str | None = None
+
+    def __repr__(self) -> str:
+        """Describe it in one line."""
+        counts = [f"{kind} {count:,}" for kind, count in self.counts.items() if count]
+        found = f": {', '.join(counts)}" if counts else ""
+        return f"<Audit: {self._about()}{found}; {self.embedding} of {self.file}>"
+
+    def _about(self) -> str:
+        return f"{counted(self.images, 'image')}, {counted(len(self.findings), 'finding')}"
+
+    def _repr_html_(self) -> str:
+        """Show the numbers of findings, and the first findings, in a notebook."""
+        judged = f"{self.head}, agrees with {100 * self.accuracy:.1f} % of the labels"
+        facts = {
+            "file": self.file,
+            "embedding": self.embedding,
+            "labels judged by": judged,
+            **{f"findings: {kind}": count or None for kind, count in self.counts.items()},
+            "written to": self.output,
+        }
+        rows = [
+            (each.id, each.kind, each.label, each.reason, each.score)
+            for each in self.findings[:MOST_ROWS]
+        ]
+        unsure = "The labels could not be judged: the head is not surely better than chance."
+        return result_html(
+            "Audit",
+            facts_html(facts),
+            text_html("" if self.judged else unsure, "warning"),
+            table_html(
+                ["image", "kind", "label", "reason", "score"], rows, total=len(self.findings)
+            ),
+            about=self._about(),
+        )
+
+    def to_frame(self) -> DataFrame:
+        """Return a data frame with one row for each finding, worst first. It needs pandas.
+
+        Returns
+        -------
+        DataFrame
+            Columns `kind`, `id`, `label`, `other`, `score` and `reason`, see `Finding`.
+
+        Raises
+        ------
+        ParameterError
+            If pandas is not installed.
+        """
+        types = {field.name: float if field.name == "score" else str for field in fields(Finding)}
+        return frame_of_rows([asdict(finding) for finding in self.findings], types)
 
     @property
     def counts(self) -> dict[str, int]:

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from tlfeatures.data_frames import frame_of_rows
+from tlfeatures.html_tables import facts_html, result_html, table_html, text_html
+from tlfeatures.names import counted
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 Interval = tuple[float, float]
 
@@ -145,6 +152,59 @@ class LearningCurve:
     sentence: str
     variants: int = 0
 
+    def __repr__(self) -> str:
+        """Describe it in one line."""
+        last = self.points[-1]
+        low, high = last.interval
+        return (
+            f"<LearningCurve: {self._about()}, accuracy {last.accuracy:.3f} [{low:.3f}, {high:.3f}]"
+            f" at {last.images_per_class:,.0f} images per class; more images: {self.verdict}>"
+        )
+
+    def _about(self) -> str:
+        return f"{self.head} on {self.embedding}, {counted(self.images, 'image')}"
+
+    def _repr_html_(self) -> str:
+        """Show the verdict, the measured sizes and the forecasts in a notebook."""
+        points = [
+            (f"{p.images_per_class:,.0f}", _with_bounds(p.accuracy, p.interval))
+            for p in self.points
+        ]
+        # As on the page: a forecast that is not reliable would be believed.
+        believed = () if self.verdict == "unknown" else self.forecasts
+        forecasts = [
+            (f"{f.images_per_class:,.0f} ({f.factor} times)", _with_bounds(f.accuracy, f.interval))
+            for f in believed
+        ]
+        return result_html(
+            "LearningCurve",
+            text_html(self.sentence),
+            table_html(["images per class", "accuracy"], points, most=len(points)),
+            table_html(["forecast for images per class", "accuracy"], forecasts),
+            facts_html({"file": self.file, "folds": self.folds, "classes": len(self.classes)}),
+            about=self._about(),
+        )
+
+    def to_frame(self) -> DataFrame:
+        """Return a data frame with one row for each size, smallest first. It needs pandas.
+
+        Returns
+        -------
+        DataFrame
+            Columns `images_per_class`, `train_images`, `draws`, `accuracy`, and the bounds
+            `accuracy_low` and `accuracy_high` of its 95 % interval, see `CurvePoint`.
+
+        Raises
+        ------
+        ParameterError
+            If pandas is not installed.
+        """
+        rows = [
+            {**asdict(p), "accuracy_low": p.interval[0], "accuracy_high": p.interval[1]}
+            for p in self.points
+        ]
+        return frame_of_rows(rows, dict.fromkeys(_COLUMNS, float))
+
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready plain data."""
         return asdict(self)
@@ -158,6 +218,16 @@ class LearningCurve:
             "forecasts": tuple(Forecast(**_paired(forecast)) for forecast in facts["forecasts"]),
         }
         return cls(**{**facts, **parts})
+
+
+_COLUMNS = (
+    *("images_per_class", "train_images", "draws"),
+    *("accuracy", "accuracy_low", "accuracy_high"),
+)
+
+
+def _with_bounds(value: float, bounds: Interval) -> tuple[str, str]:
+    return f"{value:.3f}", f"{bounds[0]:.3f} to {bounds[1]:.3f}"
 
 
 def _paired(facts: Mapping[str, Any]) -> dict[str, Any]:

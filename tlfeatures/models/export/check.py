@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,12 +15,14 @@ from tlfeatures.errors import SourceError
 from tlfeatures.features.batches import choose_batch_size, fill_batches
 from tlfeatures.features.embed import ComputeOptions
 from tlfeatures.features.engines.onnx_session import session
-from tlfeatures.features.images.decoding import Decoded
-from tlfeatures.features.images.read_ahead import Decoding, ImageToRead, read_ahead
+from tlfeatures.features.images.flattening import Decoded
+from tlfeatures.features.images.read_ahead import Decoding, ImageToRead, Key, read_ahead
 from tlfeatures.features.images.value_range import ValueRange
 from tlfeatures.models.export.backbone import only_spec
-from tlfeatures.models.labelling import Labeller, Prediction
+from tlfeatures.models.input_images import NamedImage
+from tlfeatures.models.labelling import Labeller
 from tlfeatures.models.model import Model
+from tlfeatures.models.predictions import Predictions, join_predictions
 
 LARGEST_DIFFERENCE = 1e-3  # of a probability; another convolution sums in another order
 
@@ -68,42 +68,39 @@ class Check:
 def check_export(
     graph: bytes,
     model: Model,
-    images: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    images: Sequence[NamedImage],
     weights: str | None = None,
 ) -> Check:
-    """Run an ONNX file and the model that it was exported from on the same image files.
+    """Run an ONNX file and the model that it was exported from on the same images.
 
     Parameters
     ----------
     graph : bytes
         The ONNX file.
     model : Model
-    images : path, or iterable of path
-        Image files, and folders that are searched for them.
+    images : sequence of ImageToRead
+        At least one image; their keys are their names.
     weights : str, optional
         File of the backbone's weights, if it is not the file in the model.
 
     Raises
     ------
-    ParameterError
-        If an input does not exist.
     SourceError
-        If there is no image, or no image can be read.
+        If no image can be read.
     """
     spec = only_spec(model)
-    own = replace(model, spec=spec.in_float32())
-    predictions = list(own.predict(images, weights=weights))
-    failed = {item.path: item.error for item in predictions if item.error is not None}
-    read = [item for item in predictions if item.error is None]
+    labeller = Labeller(replace(model, spec=spec.in_float32()), ComputeOptions(weights=weights))
+    predictions = join_predictions(list(labeller.label(images)))
+    failed = {predictions.paths[row]: error for row, error in predictions.unreadable.items()}
+    read = predictions[predictions.codes >= 0]
     if not read:
         raise SourceError(f"none of {len(predictions)} images can be read: {predictions[0].error}")
     runtime = session(graph)
-    paths = [prediction.path for prediction in read]
+    readable = [images[row] for row in np.flatnonzero(predictions.codes >= 0).tolist()]
     shades = spec.value_range
-    gap, labels_differ = _differences(read, *run_graph(runtime, paths, spec.size, shades))
+    gap, labels_differ = _differences(read, *run_graph(runtime, readable, spec.size, shades))
     # Whole batches: `predict` pads the last batch, which would take time.
-    timed = paths[: min(_TIMED, 1 << len(paths).bit_length() - 1)]
-    labeller = Labeller(own, ComputeOptions(weights=weights))
+    timed = readable[: min(_TIMED, 1 << len(readable).bit_length() - 1)]
     onnx_speed, own_speed = _speeds(
         len(timed),
         lambda: run_graph(runtime, timed, spec.size, shades),
@@ -123,16 +120,16 @@ def check_export(
 
 def run_graph(
     runtime: Any,
-    paths: Sequence[str | Path],
+    images: Sequence[ImageToRead[Key]],
     size: tuple[int, int],
     value_range: ValueRange | None = None,
 ) -> tuple[NDArray[np.float32], list[str]]:
-    """Run an exported graph on image files, which are decoded as by `predict`.
+    """Run an exported graph on images, which are decoded as by `predict`.
 
     Parameters
     ----------
     runtime : onnxruntime.InferenceSession
-    paths : sequence of str or Path
+    images : sequence of ImageToRead
         Readable images.
     size : (int, int)
         Height and width in pixels.
@@ -144,11 +141,10 @@ def run_graph(
     probabilities : ndarray of shape (n, k), float32
     labels : list of str
     """
-    images = (ImageToRead(number, path) for number, path in enumerate(paths))
     decoded = read_ahead(images, Decoding(size, value_range=value_range))
-    pixels = ((number, image.pixels) for number, image in decoded if isinstance(image, Decoded))
+    pixels = ((key, image.pixels) for key, image in decoded if isinstance(image, Decoded))
     tables, labels = [], []
-    batch_size = choose_batch_size(len(paths), "auto")
+    batch_size = choose_batch_size(len(images), "auto")
     for *_, batch in fill_batches(pixels, batch_size, one_shape=False):
         table, names = runtime.run(None, {"images": batch})
         tables.append(table)
@@ -157,11 +153,10 @@ def run_graph(
 
 
 def _differences(
-    own: Sequence[Prediction], table: NDArray[np.float32], labels: Sequence[str]
+    own: Predictions, table: NDArray[np.float32], labels: Sequence[str]
 ) -> tuple[float, int]:
-    expected = np.array([list(prediction.probabilities.values()) for prediction in own])
-    differ = sum(item.label != label for item, label in zip(own, labels, strict=True))
-    return float(np.abs(table - expected).max()), differ
+    differ = int((own.labels != np.array(labels, object)).sum())
+    return float(np.abs(table - own.probabilities).max()), differ
 
 
 def _speeds(count: int, *works: Callable[[], object]) -> list[float]:

@@ -17,26 +17,31 @@ import importlib
 import importlib.util
 import json
 import os
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tlfeatures.data_frames import frame_of_facts
 from tlfeatures.errors import ModelError, OutputError, ParameterError
 from tlfeatures.features.engines.onnx_graph import Graph
 from tlfeatures.features.engines.onnx_session import in_short, session
+from tlfeatures.features.images.inputs import Images
 from tlfeatures.features.images.value_range import format_value_range
 from tlfeatures.features.spec import Spec
 from tlfeatures.files import check_ending, file_target, replace_file
+from tlfeatures.html_tables import Cell, facts_html, result_html
 from tlfeatures.models.embedding_run import check_width
 from tlfeatures.models.export.backbone import add_backbone, only_spec
 from tlfeatures.models.export.check import LARGEST_DIFFERENCE, Check, check_export
 from tlfeatures.models.input_images import list_images
 from tlfeatures.models.model import Model
-from tlfeatures.names import as_list
+from tlfeatures.names import counted, some_of
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 FORMAT = "tlfeatures onnx"
 FORMAT_VERSION = 1
@@ -84,6 +89,45 @@ class Export:
     weights: str
     check: Check | None = None
 
+    def __repr__(self) -> str:
+        """Describe it in one line."""
+        return f"<Export: {self.head} on {self.embedding}, {self._about()} in {self.file}>"
+
+    def _about(self) -> str:
+        return f"{counted(len(self.classes), 'class')}, {self.bytes / 1e6:.1f} MB"
+
+    def _repr_html_(self) -> str:
+        """Show the file, its inputs, and how it compares with the model, in a notebook."""
+        check = self.check
+        facts: dict[str, Cell] = {
+            "file": self.file,
+            "images": f"{self.size[0]} x {self.size[1]} pixels",
+            "classes": some_of(self.classes, 6),
+            "precision": self.precision,
+            "precision of the model": self.model_precision,
+        }
+        if check is not None:
+            facts |= {
+                "checked on": counted(check.images, "image"),
+                "largest difference of a probability": f"{check.largest_difference:.1e}",
+                "different labels": check.labels_differ,
+                "images/s": f"{check.onnx_images_per_second:.1f}",
+            }
+        about = f"{self.head} on {self.embedding}, {self._about()}"
+        return result_html("Export", facts_html(facts), about=about)
+
+    def to_frame(self) -> DataFrame:
+        """Return a data frame of one row: the attributes except `check`. It needs pandas.
+
+        Raises
+        ------
+        ParameterError
+            If pandas is not installed.
+        """
+        facts = self.to_dict()
+        del facts["check"]
+        return frame_of_facts(facts)
+
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON-ready plain data."""
         return asdict(self)
@@ -94,7 +138,7 @@ def export(
     output: str | os.PathLike[str],
     *,
     weights: str | None = None,
-    check: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | None = None,
+    check: Images | None = None,
 ) -> Export:
     """Write a model as one ONNX file that needs neither this package nor TensorFlow.
 
@@ -108,8 +152,8 @@ def export(
         file is complete.
     weights : str, optional
         File of the backbone's weights, if it was moved since the head was fitted.
-    check : path, or iterable of path, optional
-        Image files, or folders of them. The file and the model label them in alternating turns,
+    check : path, array or Pillow image, or iterable of them, optional
+        Images, or folders of image files. The file and the model label them in alternating turns,
         in float32; `Export.check` has their differences and their speed.
 
     Returns
@@ -132,9 +176,7 @@ def export(
     """
     _check_extra()
     target = check_export_target(output)
-    images = as_list(check)
-    if check is not None:
-        list_images(images)  # raises its errors before the work
+    images = None if check is None else list_images(check)  # raises its errors before the work
     model = model if isinstance(model, Model) else Model.load(model)
     spec = only_spec(model)
     data = _serialized(_graph_of(model, weights))

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from tlfeatures.reports.drawing.style import COLORS, shortened
+from tlfeatures.names import shortened
+from tlfeatures.reports.drawing.style import COLORS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
 
+import numpy as np
+from numpy.typing import ArrayLike
+
+from tlfeatures.errors import ParameterError
+from tlfeatures.metrics.confusion import Confusion, confusion, count_pairs
+from tlfeatures.metrics.out_of_fold import OutOfFold
+from tlfeatures.names import shortened
 from tlfeatures.reports.drawing.cells import (
     COLOR_MAP,
     MOST_CELLS,
@@ -13,45 +22,121 @@ from tlfeatures.reports.drawing.cells import (
     room_for,
     write_cells,
 )
-from tlfeatures.reports.drawing.style import drawing, shortened
+from tlfeatures.reports.drawing.display import Display, predictions_in
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from tlfeatures.metrics.confusion import Confusion
+    from tlfeatures.benchmarking.benchmark_result import Benchmark
+    from tlfeatures.benchmarking.fit_result import FitResult
+    from tlfeatures.model_selection.evaluation import Evaluation
 
 
-def plot_confusion(confusion: Confusion, ax: Axes | None = None) -> Axes:
-    """Draw a confusion matrix.
+@dataclass(eq=False, repr=False)
+class ConfusionDisplay(Display):
+    """Figure of a confusion matrix.
+
+    The colour of a cell is the share of the true class. With up to 12 classes, cells that are not 0
+    show the number of images and the share. With more classes, there is a colour scale.
 
     Parameters
     ----------
     confusion : Confusion
-    ax : Axes, optional
+        Numbers of images, see `tlfeatures.reports.diagnostics.confusion`.
 
-    Returns
-    -------
-    Axes
-        The colour of a cell is the share of the true class. With up to 12 classes, cells that are
-        not 0 show the number of images and the share. With more classes, there is a colour scale.
+    Attributes
+    ----------
+    ax_, figure_
+        See `plot`.
+
+    Examples
+    --------
+    >>> ConfusionDisplay.from_evaluation(cross_validate("logreg", data))  # doctest: +SKIP
+    >>> ConfusionDisplay.from_predictions(["a", "b", "b"], ["a", "b", "a"]).figure_.savefig(
+    ...     "confusion.png"
+    ... )  # doctest: +SKIP
     """
-    k, rates = len(confusion.classes), confusion.rates
-    side, scale = (max(0.52 * k, 1.6), 0) if k <= MOST_CELLS else (5.4, 0.8)
-    room = room_for([shortened(name) for name in confusion.classes])
-    with drawing(ax, side + 0.6 + room + scale, side + 0.6 + 0.7 * room) as axes:
+
+    confusion: Confusion
+
+    @classmethod
+    def from_evaluation(
+        cls, evaluation: Evaluation | Benchmark | FitResult | OutOfFold, *, ax: Axes | None = None
+    ) -> Self:
+        """Draw the confusion matrix of an evaluation.
+
+        Parameters
+        ----------
+        evaluation : Evaluation, Benchmark, FitResult or OutOfFold
+            Of a benchmark, the best head is drawn; `Benchmark.predictions_of` gives the predictions
+            of another head.
+        ax : Axes, optional
+            Axes to draw on. By default, a new figure is created.
+        """
+        return cls(confusion(predictions_in(evaluation))).plot(ax)
+
+    @classmethod
+    def from_predictions(
+        cls,
+        y_true: ArrayLike,
+        y_pred: ArrayLike,
+        *,
+        labels: Sequence[str] | None = None,
+        ax: Axes | None = None,
+    ) -> Self:
+        """Draw the confusion matrix of labels and predicted labels.
+
+        Parameters
+        ----------
+        y_true, y_pred : array-like of shape (n,), str
+            Labels, and predicted labels.
+        labels : sequence of str, optional
+            Names of the classes, in the order of rows and columns. By default, all names in
+            `y_true` and `y_pred`, sorted.
+        ax : Axes, optional
+            Axes to draw on. By default, a new figure is created.
+
+        Raises
+        ------
+        ParameterError
+            If the arrays have different lengths, or a name is not in `labels`.
+        """
+        true, predicted = np.asarray(y_true), np.asarray(y_pred)
+        if true.shape != predicted.shape or true.ndim != 1:
+            raise ParameterError(
+                f"y_true has the shape {true.shape} and y_pred {predicted.shape}; expected one "
+                "label and one predicted label for each image"
+            )
+        names = np.unique([*true, *predicted]) if labels is None else np.asarray(labels)
+        unknown = sorted({*true.tolist(), *predicted.tolist()} - set(names.tolist()))
+        if unknown:
+            raise ParameterError(f"labels lacks {unknown[0]!r}, which y_true or y_pred has")
+        place = {name: code for code, name in enumerate(names.tolist())}
+        codes = [
+            np.array([place[name] for name in each.tolist()], int) for each in (true, predicted)
+        ]
+        return cls(count_pairs([str(name) for name in names], *codes)).plot(ax)
+
+    def _size(self) -> tuple[float, float]:
+        k = len(self.confusion.classes)
+        side, scale = (max(0.52 * k, 1.6), 0) if k <= MOST_CELLS else (5.4, 0.8)
+        room = room_for([shortened(name) for name in self.confusion.classes])
+        return side + 0.6 + room + scale, side + 0.6 + 0.7 * room
+
+    def _draw(self, axes: Axes) -> None:
+        classes, rates = self.confusion.classes, self.confusion.rates
         mesh = draw_cells(axes, rates, COLOR_MAP, 0, 1)
-        if k <= MOST_CELLS:
+        if len(classes) <= MOST_CELLS:
             texts = [
                 [f"{count:,}\n{rate:.0%}".replace("%", " %") if count else ""
                  for count, rate in zip(*row, strict=True)]
-                for row in zip(confusion.counts, rates, strict=True)
+                for row in zip(self.confusion.counts, rates, strict=True)
             ]  # fmt: skip
-            write_cells(axes, mesh, rates, texts, 9 if k <= 8 else 8)
+            write_cells(axes, mesh, rates, texts, 9 if len(classes) <= 8 else 8)
         else:
             draw_scale(axes, mesh, "share of the true class")
         axes.set_aspect("equal")
-        name_cells(axes, "x", confusion.classes)
-        name_cells(axes, "y", confusion.classes)
+        name_cells(axes, "x", classes)
+        name_cells(axes, "y", classes)
         axes.set_xlabel("predicted class")
         axes.set_ylabel("true class")
-    return axes

@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.transforms import Bbox
 
 logger = logging.getLogger(__name__)
 
 SUFFIXES = (".png", ".svg", ".pdf")
+_SCREEN = 100  # pixels of a page for an inch; text of 9 points is as large as a notebook's
 
 _HEX = re.compile("#[0-9a-f]{6}")
 
@@ -51,8 +53,6 @@ def save_figure(ax_or_figure: Axes | Figure, path: str | os.PathLike[str]) -> No
     another installed font. If no font has them, a warning lists the characters. In an SVG, text
     stays text, and the viewer chooses the font.
     """
-    from matplotlib.transforms import Bbox
-
     path = Path(path)
     kind = path.suffix.lower().removeprefix(".")
     metadata = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
@@ -63,15 +63,35 @@ def save_figure(ax_or_figure: Axes | Figure, path: str | os.PathLike[str]) -> No
     written = io.BytesIO()
     with style():
         if kind != "svg":
-            _choose_fonts(_figure_of(ax_or_figure), path)
+            _choose_fonts(figure_of(ax_or_figure), path)
         figure = _settled(ax_or_figure)
-        # A title may be wider than its figure.
-        whole = Bbox.union([figure.bbox_inches, figure.get_tightbbox()])
-        figure.savefig(written, format=kind, dpi=200, metadata=metadata[kind], bbox_inches=whole)
+        figure.savefig(
+            written, format=kind, dpi=200, metadata=metadata[kind], bbox_inches=_whole(figure)
+        )
     replace_file(path, written.getvalue())
 
 
-def _choose_fonts(figure: Figure, path: Path) -> None:
+def to_png(figure: Figure) -> tuple[bytes, dict[str, int]]:
+    """Return a figure as PNG for a screen of high resolution, with its size in pixels of a page.
+
+    The layout is not fixed, so the figure can still be changed.
+    """
+    written = io.BytesIO()
+    with style():
+        _choose_fonts(figure, "the figure")
+        figure.savefig(written, format="png", dpi=2 * _SCREEN, bbox_inches=_whole(figure))
+    width, height = _whole(figure).size * _SCREEN
+    return written.getvalue(), {"width": round(width), "height": round(height)}
+
+
+def _whole(figure: Figure) -> Bbox:
+    """Return the box of a figure with all that is drawn; a title may be wider than its figure."""
+    from matplotlib.transforms import Bbox
+
+    return Bbox.union([figure.bbox_inches, figure.get_tightbbox()])
+
+
+def _choose_fonts(figure: Figure, path: Path | str) -> None:
     figure.draw_without_rendering()  # this creates the labels of the axes
     lacking = use_fallback_fonts(figure)
     if lacking:
@@ -86,13 +106,14 @@ def _choose_fonts(figure: Figure, path: Path) -> None:
 
 def _settled(ax_or_figure: Axes | Figure) -> Figure:
     """Fix the layout of a figure. If it were computed again, axes could move a little."""
-    figure = _figure_of(ax_or_figure)
+    figure = figure_of(ax_or_figure)
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     return figure
 
 
-def _figure_of(ax_or_figure: Axes | Figure) -> Figure:
+def figure_of(ax_or_figure: Axes | Figure) -> Figure:
+    """Return the figure that axes belong to, also of axes in a subfigure."""
     figure = ax_or_figure.get_figure(root=True)
     if figure is None:
         raise ParameterError("these axes do not belong to a figure; expected axes of a figure")
@@ -115,7 +136,8 @@ def to_svg(ax_or_figure: Axes | Figure, salt: str, colors: Mapping[str, str] | N
     -------
     str
         An element with a viewBox, but without width, height, style sheet and metadata. Text stays
-        text. There are no ids except those that the element refers to, and those of `plot_map`.
+        text. There are no ids except those that the element refers to, and those of
+        `EmbeddingMapDisplay`.
     """
     import matplotlib
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tlfeatures.errors import ParameterError
-from tlfeatures.reports.drawing.style import CLASS_COLORS, COLORS, WIDTH, drawing, legend_label
+from tlfeatures.reports.drawing.display import Display
+from tlfeatures.reports.drawing.style import CLASS_COLORS, COLORS, WIDTH, legend_label
+from tlfeatures.reports.embedding_map import EmbeddingMap, sampled_map
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from tlfeatures.reports.embedding_map import EmbeddingMap
+    from tlfeatures.dataset.dataset import Dataset
 
 Floats = NDArray[np.float64]
 
@@ -21,59 +24,102 @@ _MARKERS = ["o", "^", "s", "D", "v", "P", "X", "p"]
 _NAMED, _LEGEND = 20, 2  # maximum number of classes in a legend, and its number of columns
 
 
-def plot_map(
-    map: EmbeddingMap,  # noqa: A002
-    labels: ArrayLike,
-    ax: Axes | None = None,
-    *,
-    wrong: ArrayLike | None = None,
-) -> Axes:
-    """Draw images as points. Each class has its own colour and marker.
+@dataclass(eq=False, repr=False)
+class EmbeddingMapDisplay(Display):
+    """Figure of an embedding map: images as points, each class with its own colour and marker.
+
+    In an SVG, the group with the id ``map-k`` has the points of the k-th class (of the sorted
+    classes), in the order of the rows.
 
     Parameters
     ----------
     map : EmbeddingMap
-        Map of n images.
+        Map of n images, see `tlfeatures.reports.diagnostics.embedding_map`.
     labels : array-like of shape (n,), str
         Class of each image.
-    ax : Axes, optional
     wrong : array-like of shape (n,), bool, optional
-        Images that are marked with a ring.
+        Images that are marked with a ring, for example those that are predicted wrong.
 
-    Returns
-    -------
-    Axes
-        In an SVG, the group with the id ``map-k`` has the points of the k-th class (of the sorted
-        classes), in the order of the rows.
+    Attributes
+    ----------
+    ax_, figure_
+        See `plot`.
 
     Raises
     ------
     ParameterError
         If `labels` or `wrong` has another length.
     """
-    labels = np.asarray(labels)
-    ringed = np.zeros(len(labels), bool) if wrong is None else np.asarray(wrong, bool)
-    for name, array in (("labels", labels), ("wrong", ringed)):
-        if array.shape != (len(map.points),):
+
+    map: EmbeddingMap
+    labels: ArrayLike
+    wrong: ArrayLike | None = None
+
+    def __post_init__(self) -> None:
+        for name, array in (("labels", self.labels), ("wrong", self.wrong)):
+            shape = None if array is None else np.shape(array)
+            if shape not in (None, (len(self.map.points),)):
+                raise ParameterError(
+                    f"{name} must have shape ({len(self.map.points)},), one per image, got {shape}"
+                )
+
+    @classmethod
+    def from_dataset(
+        cls,
+        data: Dataset,
+        *,
+        method: str = "pca",
+        wrong: ArrayLike | None = None,
+        random_state: int | None = 0,
+        ax: Axes | None = None,
+    ) -> Self:
+        """Draw the images of a dataset; of more than 5,000 images, a random sample.
+
+        Parameters
+        ----------
+        data : Dataset
+        method : {"pca", "tsne"}
+            Method of the map, see `tlfeatures.reports.diagnostics.embedding_map`.
+        wrong : array-like of shape (n,), bool, optional
+            Images of the dataset that are marked with a ring.
+        random_state : int or None
+            Seed of the sample and of t-SNE.
+        ax : Axes, optional
+            Axes to draw on. By default, a new figure is created.
+
+        Raises
+        ------
+        ParameterError
+            If the method is unknown, there are fewer than 3 images, or `wrong` has another length.
+        """
+        rows, points = sampled_map(data.X, method, random_state)
+        if wrong is not None and np.shape(wrong) != (len(data),):
             raise ParameterError(
-                f"{name} must have shape ({len(map.points)},), one per image, got {array.shape}"
+                f"wrong must have shape ({len(data)},), one per image, got {np.shape(wrong)}"
             )
-    classes = np.unique(labels).tolist()
-    with drawing(ax, WIDTH, 4.3 + 0.17 * _legend_rows(len(classes))) as axes:
+        ringed = None if wrong is None else np.asarray(wrong, bool)[rows]
+        return cls(points, data.y[rows], ringed).plot(ax)
+
+    def _size(self) -> tuple[float, float]:
+        return WIDTH, 4.3 + 0.17 * _legend_rows(len(np.unique(np.asarray(self.labels))))
+
+    def _draw(self, axes: Axes) -> None:
+        drawn, labels = self.map, np.asarray(self.labels)
+        classes = np.unique(labels).tolist()
         for place, label in enumerate(classes):
             named = legend_label(str(label)) if place < _NAMED else "_"
-            _draw_class(axes, map.points[labels == label], place, named, _dot(map))
+            _draw_class(axes, drawn.points[labels == label], place, named, _dot(drawn))
+        ringed = np.zeros(len(labels), bool) if self.wrong is None else np.asarray(self.wrong, bool)
         if ringed.any():
-            x, y = map.points[ringed].T
-            axes.scatter(x, y, s=3.2 * _dot(map), facecolors="none", edgecolors=COLORS["ink"],
+            x, y = drawn.points[ringed].T
+            axes.scatter(x, y, s=3.2 * _dot(drawn), facecolors="none", edgecolors=COLORS["ink"],
                          linewidths=0.7, alpha=0.7, zorder=4, label="wrong")  # fmt: skip
         axes.set_aspect("equal", adjustable="datalim")
         axes.set(xticks=[], yticks=[])
-        _name_axes(axes, map)
+        _name_axes(axes, drawn)
         title = f"{_NAMED} of {len(classes):,} classes" if len(classes) > _NAMED else None
         axes.legend(loc="upper left", bbox_to_anchor=(0, -0.05), title=title, alignment="left",
                     ncols=_LEGEND, borderaxespad=0, handletextpad=0.1, columnspacing=1)  # fmt: skip
-    return axes
 
 
 def _legend_rows(classes: int) -> int:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.errors import ParameterError
-from tlfeatures.reports.drawing.style import COLORS, WIDTH, drawing
+from tlfeatures.reports.drawing.display import Display
+from tlfeatures.reports.drawing.style import COLORS, WIDTH
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,21 +23,43 @@ Floats = NDArray[np.float64]
 _FITTED = 8  # the law is fitted to sizes within this factor of the largest size
 
 
-def plot_learning_curve(curve: LearningCurve, ax: Axes | None = None) -> Axes:
-    """Draw a learning curve, and its forecast if the forecast is reliable.
+@dataclass(eq=False, repr=False)
+class LearningCurveDisplay(Display):
+    """Figure of a learning curve, with its forecast if the forecast is reliable.
+
+    The law is drawn for the sizes that it was fitted to. The forecast is drawn unless the verdict
+    is "unknown".
 
     Parameters
     ----------
     curve : LearningCurve
-    ax : Axes, optional
 
-    Returns
-    -------
-    Axes
-        The law is drawn for the sizes that it was fitted to. The forecast is drawn unless the
-        verdict is "unknown".
+    Attributes
+    ----------
+    ax_, figure_
+        See `plot`.
     """
-    with drawing(ax, WIDTH, 3.4) as axes:
+
+    curve: LearningCurve
+
+    @classmethod
+    def from_learning_curve(cls, curve: LearningCurve, *, ax: Axes | None = None) -> Self:
+        """Draw a learning curve.
+
+        Parameters
+        ----------
+        curve : LearningCurve
+            Result of `learning_curve`.
+        ax : Axes, optional
+            Axes to draw on. By default, a new figure is created.
+        """
+        return cls(curve).plot(ax)
+
+    def _size(self) -> tuple[float, float]:
+        return WIDTH, 3.4
+
+    def _draw(self, axes: Axes) -> None:
+        curve = self.curve
         seen = np.array([[p.images_per_class, p.accuracy, *p.interval] for p in curve.points])
         last, believed = seen[-1, 0], curve.verdict != "unknown"
         _draw_points(axes, seen, COLORS["accent"], "measured, with 95 % interval")
@@ -55,7 +79,6 @@ def plot_learning_curve(curve: LearningCurve, ax: Axes | None = None) -> Axes:
         axes.set_xlabel("training images per class")
         axes.set_ylabel("accuracy")
         axes.legend(loc="lower right")
-    return axes
 
 
 def _draw_law(
@@ -82,39 +105,69 @@ def _plain_numbers(axes: Axes) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
 
 
-def plot_training(curve: TrainingCurve, what: str = "accuracy", ax: Axes | None = None) -> Axes:
-    """Draw accuracy or loss of training and validation images by epoch.
+@dataclass(eq=False, repr=False)
+class TrainingCurveDisplay(Display):
+    """Figure of accuracy or loss of training and validation images by epoch.
+
+    A thin line is a fold. The thick line is the mean of the folds. It ends with the shortest fold.
 
     Parameters
     ----------
     curve : TrainingCurve
     what : {"accuracy", "loss"}
-    ax : Axes, optional
 
-    Returns
-    -------
-    Axes
-        A thin line is a fold. The thick line is the mean of the folds. It ends with the shortest
-        fold.
+    Attributes
+    ----------
+    ax_, figure_
+        See `plot`.
 
     Raises
     ------
     ParameterError
         If `what` has another value.
     """
-    from matplotlib.ticker import MaxNLocator
 
-    if what not in ("accuracy", "loss"):
-        raise ParameterError(f"what must be accuracy or loss; got {what!r}")
-    with drawing(ax, WIDTH, 3.4) as axes:
-        _draw_folds(axes, getattr(curve, what), COLORS["c0"], "-", "training")
-        held_back = getattr(curve, f"validation_{what}")
+    curve: TrainingCurve
+    what: str = "accuracy"
+
+    def __post_init__(self) -> None:
+        if self.what not in ("accuracy", "loss"):
+            raise ParameterError(f"what must be accuracy or loss; got {self.what!r}")
+
+    @classmethod
+    def from_training_curve(
+        cls, curve: TrainingCurve, *, what: str = "accuracy", ax: Axes | None = None
+    ) -> Self:
+        """Draw a training curve.
+
+        Parameters
+        ----------
+        curve : TrainingCurve
+            Result of `training_curve`.
+        what : {"accuracy", "loss"}
+        ax : Axes, optional
+            Axes to draw on. By default, a new figure is created.
+
+        Raises
+        ------
+        ParameterError
+            If `what` has another value.
+        """
+        return cls(curve, what).plot(ax)
+
+    def _size(self) -> tuple[float, float]:
+        return WIDTH, 3.4
+
+    def _draw(self, axes: Axes) -> None:
+        from matplotlib.ticker import MaxNLocator
+
+        _draw_folds(axes, getattr(self.curve, self.what), COLORS["c0"], "-", "training")
+        held_back = getattr(self.curve, f"validation_{self.what}")
         _draw_folds(axes, held_back, COLORS["c1"], (0, (4, 1.5)), "validation")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("epoch")
-        axes.set_ylabel(what)
+        axes.set_ylabel(self.what)
         axes.legend(loc="best")
-    return axes
 
 
 def _draw_folds(axes: Axes, values: Floats, color: str, dash: Any, words: str) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+from tlfeatures.names import shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,8 +34,6 @@ COLORS: dict[str, str] = {
 }
 CLASS_COLORS = [COLORS[f"c{place}"] for place in range(8)]
 WIDTH = 4.6  # inches; with this width, text of 9 points is readable on a phone
-
-_LONGEST = 26  # maximum number of characters of a label
 
 _STYLE: Any = {
     "font.size": 9,
@@ -72,16 +71,6 @@ _STYLE: Any = {
     "svg.hashsalt": "tlfeatures",
     "pdf.fonttype": 42,
 }
-
-
-def shortened(label: str, longest: int = _LONGEST) -> str:
-    """Shorten a long label in the middle, and replace characters that a figure can't show."""
-    label = re.sub(r"\s", " ", label)
-    label = re.sub("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]", "\ufffd", label)
-    if len(label) <= longest:
-        return label
-    end = (longest - 1) // 2
-    return f"{label[: longest - 1 - end]}…{label[-end:]}"
 
 
 def legend_label(label: str) -> str:

@@ -6,8 +6,7 @@ from typing import Any
 
 from tlfeatures.benchmarking.backbones import standing_in_words
 from tlfeatures.benchmarking.comparison import BackboneRank, Comparison
-from tlfeatures.metrics.scores import score_text
-from tlfeatures.reports.page.sections import between, column_title
+from tlfeatures.metrics.scores import bounds_text, score_text, score_title
 
 
 def backbones(comparison: Comparison) -> dict[str, Any] | None:
@@ -16,7 +15,7 @@ def backbones(comparison: Comparison) -> dict[str, Any] | None:
         return None
     best, scoring = comparison.backbones[0], comparison.scoring
     return {
-        "name": column_title(scoring),
+        "name": score_title(scoring),
         "speeds": any(each.images_per_second for each in comparison.backbones),
         "rows": [_row(backbone, best, comparison) for backbone in comparison.backbones],
     }
@@ -34,9 +33,9 @@ def _row(backbone: BackboneRank, best: BackboneRank, comparison: Comparison) -> 
         "embedding": rank.embedding,
         "value": score["score"],
         "text": score_text(scoring, score["score"]) or "none",
-        "interval": between(scoring, score["interval"]),
+        "interval": bounds_text(scoring, score["interval"]),
         "difference": rank.difference,
         "difference_text": score_text(scoring, rank.difference) or "",
-        "difference_interval": between(scoring, rank.difference_interval),
+        "difference_interval": bounds_text(scoring, rank.difference_interval),
         "verdict": "best" if backbone is best else verdict,
     }

@@ -20,6 +20,7 @@ from tlfeatures.metrics.scores import score_name, score_text, score_unit
 from tlfeatures.names import as_list, counted, some_of, unknown_name
 from tlfeatures.reports.benchmark_analyses import Analyses
 from tlfeatures.reports.diagnostics import METHODS, confusion
+from tlfeatures.reports.drawing import style
 from tlfeatures.reports.page import sections
 from tlfeatures.reports.page.album import GALLERY, Album, gallery
 from tlfeatures.reports.page.backbone_section import backbones
@@ -122,6 +123,7 @@ def contents(analyses: Analyses, options: Options) -> dict[str, Any]:
         "split": analyses.benchmark.study.facts["split"],
         "pictures": bool(pictures),
         "album": album.to_dict(predictions, pictures),
+        "colors": style.COLORS,
     }
 
 
@@ -255,6 +257,9 @@ def _embedding(analyses: Analyses, rank: Rank) -> str:
 
 
 def _of_backbone(embedding: str, spec: Mapping[str, Any]) -> str:
+    if "imported" in spec:
+        by = spec["imported"].get("backbone")
+        return f"{embedding} (imported{f', of {by}' if by else ''})"
     height, width = spec["size"]
     return f"{embedding} of {title_of(spec['backbone'])} at {height} × {width}"
 
@@ -291,7 +296,7 @@ def _origin(analyses: Analyses, rank: Rank) -> dict[str, Any]:
         "files": [
             {
                 "name": about["file"],
-                "spec": about["spec"],
+                "spec": _shown_spec(about["spec"]),
                 "versions": about["provenance"].get("versions", {}),
             }
             for about in files
@@ -303,6 +308,15 @@ def _origin(analyses: Analyses, rank: Rank) -> dict[str, Any]:
         "interval": INTERVALS,
         "head": rank.label,
     }
+
+
+def _shown_spec(spec: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what is known of imported embeddings without the level between."""
+    if "imported" not in spec:
+        return spec
+    names = {"backbone": "stated backbone", "file": "imported from", "digests": "digests of"}
+    known = {names.get(key, key): value for key, value in spec["imported"].items()}
+    return {"backbone": spec["backbone"], **known}
 
 
 def _copies(pairs: int) -> str:

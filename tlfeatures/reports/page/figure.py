@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from tlfeatures.reports.drawing import figure_files, style
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from tlfeatures.reports.drawing.display import Display
 
 _WIDEST = 1.35  # pixels per point; beyond it, the text would be larger than the page's
 
@@ -39,10 +35,10 @@ class Figure:
     caption: str = ""
 
 
-def draw(name: str, title: str, alt: str, make: Callable[[], Axes], caption: str = "") -> Figure:
-    """Turn the axes that `make` draws into a figure of the page."""
+def draw(name: str, title: str, alt: str, display: Display, caption: str = "") -> Figure:
+    """Draw a display, as a figure of the page."""
     themed = {value: f"var(--{color})" for color, value in style.COLORS.items()}
-    svg = figure_files.to_svg(make(), name, themed)
+    svg = figure_files.to_svg(display.plot().figure_, name, themed)
     box = re.search(r'viewBox="0 0 ([\d.]+)', svg)
     assert box is not None  # every SVG of matplotlib has it
     return Figure(name, title, alt, svg, round(_WIDEST * float(box[1])), caption)

@@ -6,18 +6,22 @@ import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from tlfeatures.benchmarking.comparison import Comparison, Rank
 from tlfeatures.dataset.dataset import BETWEEN_FILES
-from tlfeatures.metrics.scores import score_name, score_text, score_unit
+from tlfeatures.metrics.scores import (
+    bounds_text,
+    score_name,
+    score_text,
+    score_title,
+    score_unit,
+)
 from tlfeatures.model_selection.audit.results import Audit, Finding
 from tlfeatures.model_selection.learning_curve.results import LearningCurve
 from tlfeatures.model_selection.training_curve import TrainingCurve
-from tlfeatures.reports import plotting
 from tlfeatures.reports.diagnostics import (
     Confusion,
     EmbeddingMap,
@@ -26,6 +30,15 @@ from tlfeatures.reports.diagnostics import (
     reliability,
     roc,
 )
+from tlfeatures.reports.drawing.confusion_matrix import ConfusionDisplay
+from tlfeatures.reports.drawing.curves import (
+    PrecisionRecallDisplay,
+    ReliabilityDisplay,
+    RocDisplay,
+)
+from tlfeatures.reports.drawing.heads import HeatMapDisplay, RankingDisplay
+from tlfeatures.reports.drawing.image_map import EmbeddingMapDisplay
+from tlfeatures.reports.drawing.progress_curves import LearningCurveDisplay, TrainingCurveDisplay
 from tlfeatures.reports.page.figure import Figure, draw
 
 FINDINGS, _OF_A_KIND = 40, 8  # findings of the audit that are shown: the first, and of each kind
@@ -46,11 +59,11 @@ def ranking(comparison: Comparison) -> dict[str, Any]:
             "Heads, best first",
             f"{score_name(scoring)} of {len(rows)} heads with 95 % intervals; the numbers are in "
             "the table below",
-            partial(plotting.plot_ranking, comparison),
+            RankingDisplay(comparison),
         )
     return {
         "figure": figure,
-        "names": [column_title(name) for name in names],
+        "names": [score_title(name) for name in names],
         "rows": [_ranked(rank, names) for rank in rows],
         "embeddings": len({rank.embedding for rank in rows}) > 1,
         "spread": comparison.folds > 1,
@@ -101,21 +114,8 @@ def _score(name: str, facts: Mapping[str, Any] | None) -> dict[str, Any]:
     return {
         "value": facts["score"],
         "text": score_text(name, facts["score"]) or "none",
-        "interval": between(name, facts["interval"]) or facts.get("reason") or "",
+        "interval": bounds_text(name, facts["interval"]) or facts.get("reason") or "",
     }
-
-
-def column_title(scoring: str) -> str:
-    """Return the title of a column of scores, with their unit."""
-    return score_name(scoring) + (", %" if score_unit(scoring) else "")
-
-
-def between(scoring: str, bounds: Sequence[float] | None) -> str:
-    """Write the bounds of an interval of a score; empty without an interval."""
-    if bounds is None:
-        return ""
-    low, high = bounds
-    return f"{score_text(scoring, low)} to {score_text(scoring, high)}"
 
 
 def heat_map(comparison: Comparison) -> Figure | None:
@@ -129,7 +129,7 @@ def heat_map(comparison: Comparison) -> Figure | None:
         "Embeddings by heads",
         f"{score_name(comparison.scoring)} of {len(labels)} heads on {len(embeddings)} embeddings; "
         "the numbers are in the table of heads",
-        partial(plotting.plot_heat_map, comparison),
+        HeatMapDisplay(comparison),
     )
 
 
@@ -157,7 +157,7 @@ def confusion_matrix(table: Confusion) -> dict[str, Any]:
             "Confusion matrix",
             "How many images of each true class were predicted as each class; the same numbers "
             "are in the table of this section",
-            partial(plotting.plot_confusion, table),
+            ConfusionDisplay(table),
         ),
     }
 
@@ -181,7 +181,7 @@ def probabilities(predictions: OutOfFold) -> list[Figure] | None:
             "Reliability",
             "Share of correct predictions against the probability that the head gave; expected "
             f"calibration error {diagram.error:.3f}",
-            partial(plotting.plot_reliability, diagram),
+            ReliabilityDisplay(diagram),
             "On the diagonal, a prediction with the probability 0.8 is correct for 8 of 10 images. "
             "Above the diagonal, the probabilities are too low; below it, they are too high.",
         )
@@ -193,13 +193,13 @@ def probabilities(predictions: OutOfFold) -> list[Figure] | None:
                 "ROC curve",
                 "True positive rate against false positive rate; area under the curve: "
                 f"{_areas(curves)}",
-                partial(plotting.plot_roc, curves),
+                RocDisplay(curves),
             ),
             draw(
                 "precision-recall",
                 "Precision and recall",
                 f"Precision against recall; average precision: {_areas(steps)}",
-                partial(plotting.plot_precision_recall, steps),
+                PrecisionRecallDisplay(steps),
             ),
         ]
     return figures
@@ -222,7 +222,7 @@ def learning_curve(curve: LearningCurve) -> dict[str, Any]:
         f"Accuracy of {len(curve.points)} sizes of the training set; {last.accuracy:.3f} at "
         f"{last.images_per_class:,.0f} images per class; the numbers are in the table of this "
         "section",
-        partial(plotting.plot_learning_curve, curve),
+        LearningCurveDisplay(curve),
     )
     return {
         "figure": figure,
@@ -241,7 +241,7 @@ def epochs(curve: TrainingCurve, named: str) -> dict[str, Any]:
             f"{what.capitalize()} by epoch",
             f"{what.capitalize()} of {curve.head} on training and validation images, "
             f"{curve.epochs} epochs; the numbers are in the table of this section",
-            partial(plotting.plot_training, curve, what),
+            TrainingCurveDisplay(curve, what),
         )
         for what in ("accuracy", "loss")
     ]
@@ -267,7 +267,7 @@ def image_map(points: EmbeddingMap, labels: Any, wrong: Any) -> Figure:
         f"{len(labels):,} images by {how}",
         f"Map of {len(labels):,} images; each point is an image, and similar images are near each "
         "other",
-        partial(plotting.plot_map, points, labels, wrong=wrong),
+        EmbeddingMapDisplay(points, labels, wrong=wrong),
     )
     return replace(figure, width=600)  # points need room
 

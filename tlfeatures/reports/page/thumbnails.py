@@ -6,13 +6,14 @@ import base64
 import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 from tlfeatures.errors import ImageError
 from tlfeatures.features.images.decoding import thumbnail
 from tlfeatures.features.images.reading import content_digest, open_content
 from tlfeatures.features.images.value_range import ValueRange
 from tlfeatures.features.sources.protocol import Source
-from tlfeatures.features.sources.records import ImageRecord
+from tlfeatures.features.sources.records import Box, Location
 from tlfeatures.features.sources.spelling import normalize_name
 
 logger = logging.getLogger(__name__)
@@ -49,49 +50,106 @@ def thumbnails(
     dict of id to data URL
         WebP pictures, the longer side at most `SIDE` pixels, of the images that can be read.
     """
-    urls: dict[str, str] = {}
-    changed = used = 0
     # The source is listed: a path joined from an id, which is data, could lead outside of it.
     records = {image.id: image for image in source.images()}
     # A copy of a folder on another system may write the same name in another Unicode form.
     forms = {normalize_name(id_): image for id_, image in records.items()}
-    with ThreadPoolExecutor() as pool:
-        for start in range(0, len(wanted), _CHUNK):
-            chunk = wanted[start : start + _CHUNK]
-            images = [
-                (records.get(id_, forms.get(normalize_name(id_))), digests.get(id_))
-                for id_ in chunk
-            ]
-            made = pool.map(lambda image: _url(image[0], image[1], value_range), images)
-            for id_, url in zip(chunk, made, strict=True):
-                changed += url is None
-                used += len(url or "")
-                if used > budget:
-                    logger.info("pictures of %d of %d images fill the page", len(urls), len(wanted))
-                    return urls
-                if url is not None:
-                    urls[id_] = url
-    if changed:
+    originals: dict[str, Original | None] = {}
+    for id_ in wanted:
+        record = records.get(id_, forms.get(normalize_name(id_)))
+        originals[id_] = None
+        if record is not None and id_ in digests:
+            originals[id_] = Original(record.location, record.box, digests[id_])
+    made = make_thumbnails(originals, SIDE, budget, value_range)
+    if made.tried < len(wanted):
+        logger.info("pictures of %d of %d images fill the page", len(made.urls), len(wanted))
+    elif len(made.urls) < len(wanted):
         logger.warning(
             "%d of %d images in %s are gone or changed since they were embedded; the page doesn't "
             "show them",
-            changed,
+            len(wanted) - len(made.urls),
             len(wanted),
             source.location,
         )
-    return urls
+    return made.urls
 
 
-def _url(
-    image: ImageRecord | None, expected: bytes | None, value_range: ValueRange | None
-) -> str | None:
+@dataclass(frozen=True, slots=True)
+class Original:
+    """The image that a picture is made of.
+
+    Attributes
+    ----------
+    location : str, Path or Member
+    box : Box or None
+        The part of the image that is shown; None for all of it.
+    sha256 : bytes or None
+        An image with another sha256 (see `content_digest`) gets no picture. None is any.
+    """
+
+    location: Location
+    box: Box | None = None
+    sha256: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Thumbnails:
+    """Pictures for a page.
+
+    Attributes
+    ----------
+    urls : dict of name to data URL
+        WebP pictures of the images that could be read.
+    tried : int
+        Number of images that were read, or tried, before the budget was used up.
+    """
+
+    urls: dict[str, str]
+    tried: int
+
+
+def make_thumbnails(
+    originals: Mapping[str, Original | None],
+    side: int = SIDE,
+    budget: int = BUDGET,
+    value_range: ValueRange | None = None,
+) -> Thumbnails:
+    """Make data URLs of images, in their order, until the budget is used up.
+
+    Parameters
+    ----------
+    originals : mapping of name to Original or None
+        None is an image that is not to be found.
+    side : int
+        Largest number of pixels of the longer side.
+    budget : int
+        Largest number of characters in all.
+    value_range : (float, float), optional
+        See `decode_content`.
+    """
+    urls: dict[str, str] = {}
+    names, used = list(originals), 0
+    with ThreadPoolExecutor() as pool:
+        for start in range(0, len(names), _CHUNK):
+            chunk = names[start : start + _CHUNK]
+            made = pool.map(lambda name: _url(originals[name], side, value_range), chunk)
+            for number, (name, url) in enumerate(zip(chunk, made, strict=True), start):
+                used += len(url or "")
+                if used > budget:
+                    return Thumbnails(urls, number)
+                if url is not None:
+                    urls[name] = url
+    return Thumbnails(urls, len(names))
+
+
+def _url(image: Original | None, side: int, value_range: ValueRange | None) -> str | None:
     if image is None:
         return None
     try:
         with open_content(image.location) as content:
-            if content_digest(content, image.box) != expected:
+            if image.sha256 is not None and content_digest(content, image.box) != image.sha256:
                 return None
-            picture = thumbnail(content, SIDE, value_range, image.box)
+            picture = thumbnail(content, side, value_range, image.box)
     except (ImageError, MemoryError):
         return None
     return "data:image/webp;base64," + base64.b64encode(picture).decode()

@@ -1,22 +1,28 @@
-"""The page as one HTML file: its template is filled with the contents; it requests nothing."""
+"""A page as one HTML file: its template is filled with the contents; it requests nothing."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Mapping
 from importlib import metadata, resources
 from typing import Any
 
-from tlfeatures.reports.drawing import style
+_SHARED = "tlfeatures.reports.page"  # the style and the script that all pages have
 
 
-def render(contents: dict[str, Any]) -> str:
-    """Fill the template.
+def render(package: str, name: str, contents: Mapping[str, Any]) -> str:
+    """Fill the template of a page.
 
     Parameters
     ----------
-    contents : dict
-        See `tlfeatures.reports.page.contents.contents`.
+    package : str
+        Package with the template `NAME.html`, the script `NAME.js`, and `NAME.css` if the page has
+        a style besides that of all pages.
+    name : str
+        Name of the page.
+    contents : mapping
+        Variables of the template.
 
     Returns
     -------
@@ -26,25 +32,27 @@ def render(contents: dict[str, Any]) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("tlfeatures.reports.page", "."),
+        loader=PackageLoader(package, "."),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
     )
-    script = _part("page.js")
-    html: str = environment.get_template("page.html").render(
+    style = _part(_SHARED, "page.css")
+    if package != _SHARED:
+        style += _part(package, f"{name}.css")
+    script = _part(_SHARED, "shared.js") + _part(package, f"{name}.js")
+    html: str = environment.get_template(f"{name}.html").render(
         **contents,
-        style=_part("page.css"),
+        style=style,
         script=script,
-        colors=style.COLORS,
         policy=_policy(script),
         version=metadata.version("tlfeatures"),
     )
     return html
 
 
-def _part(name: str) -> str:
-    return resources.files("tlfeatures.reports.page").joinpath(name).read_text(encoding="utf-8")
+def _part(package: str, name: str) -> str:
+    return resources.files(package).joinpath(name).read_text(encoding="utf-8")
 
 
 def _policy(script: str) -> str:

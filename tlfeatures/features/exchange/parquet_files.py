@@ -1,0 +1,220 @@
+"""Reading and writing features as Parquet, with pyarrow (`tlfeatures[parquet]`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlfeatures.errors import DatasetError, ParameterError
+from tlfeatures.features.exchange.columns import TableColumns, find_columns
+from tlfeatures.features.exchange.roles import FEATURES, GENERAL, RowFacts, find_parts, row_facts
+from tlfeatures.features.exchange.table import Block, FeatureTable, rows_of_block
+
+MAGIC = b"PAR1"
+
+
+def check_pyarrow(path: object) -> None:
+    """Raise `ParameterError` if pyarrow is not installed."""
+    if find_spec("pyarrow") is None:
+        raise ParameterError(
+            f"{path} needs pyarrow, which is not installed; run pip install 'tlfeatures[parquet]'"
+        )
+
+
+class ParquetFile:
+    """A Parquet file of features."""
+
+    def __init__(self, path: Path) -> None:
+        import pyarrow
+        from pyarrow import parquet
+
+        self.path = path
+        try:
+            self._file = parquet.ParquetFile(path)
+        except (pyarrow.ArrowException, OSError) as error:
+            raise DatasetError(f"{path} is a damaged Parquet file: {error}") from error
+        self.schema: Any = self._file.schema_arrow
+        self.rows: int = self._file.metadata.num_rows
+
+    def list_columns(self) -> list[str]:
+        """Return the columns of which each cell is a list of numbers."""
+        from pyarrow import types
+
+        tests = (types.is_list, types.is_large_list, types.is_fixed_size_list)
+        return [
+            field.name
+            for field in self.schema
+            if any(test(field.type) for test in tests) and _is_number(field.type.value_type)
+        ]
+
+    def holds_images(self) -> bool:
+        """Whether a column has bytes, as tables of images have."""
+        from pyarrow import types
+
+        tests = (types.is_struct, types.is_binary, types.is_large_binary)
+        return any(test(field.type) for field in self.schema for test in tests)
+
+    def facts(self, roles: Mapping[str, str]) -> RowFacts:
+        """Read the columns of roles."""
+        if not roles:
+            return RowFacts()
+        table = self._file.read(columns=list(roles.values()))
+        return row_facts(
+            {role: table.column(name).to_pylist() for role, name in roles.items()}, self.path
+        )
+
+    def numbers(self, columns: TableColumns) -> Iterator[Block]:
+        """Read values that have a column each; see `FeatureTable`."""
+        step = rows_of_block({name: len(own) for name, own in columns.values.items()})
+        names = [name for own in columns.values.values() for name in own]
+        for batch in self._batches(step, names):
+            yield {
+                name: np.column_stack([self._column(batch, column) for column in own])
+                for name, own in columns.values.items()
+            }
+
+    def lists(self, column: str, width: int) -> Iterator[Block]:
+        """Read values that are in one column of lists."""
+        for batch in self._batches(rows_of_block({"": width}), [column]):
+            values = self._no_nulls(batch.column(column), column)
+            flat = self._no_nulls(values.flatten(), column).to_numpy(zero_copy_only=False)
+            if (
+                len(flat) != width * len(values)
+                or (values.value_lengths().to_numpy() != width).any()
+            ):
+                raise DatasetError(
+                    f"{self.path}: the lists in {column} have different lengths; expected "
+                    f"{width:,} values in each, as in the first"
+                )
+            yield {"": flat.reshape(len(values), width)}
+
+    def width_of(self, column: str) -> int:
+        """Return the length of the first list."""
+        for batch in self._batches(1, [column]):
+            return len(self._no_nulls(batch.column(column), column)[0])
+        return 0
+
+    def _batches(self, rows: int, names: list[str]) -> Iterator[Any]:
+        import pyarrow
+
+        try:
+            yield from self._file.iter_batches(rows, columns=names, use_threads=False)
+        except (pyarrow.ArrowException, OSError) as error:
+            raise DatasetError(f"{self.path} can't be read: {error}") from error
+
+    def _column(self, batch: Any, name: str) -> NDArray[Any]:
+        values: NDArray[Any] = self._no_nulls(batch.column(name), name).to_numpy(
+            zero_copy_only=False
+        )
+        return values
+
+    def _no_nulls(self, values: Any, name: str) -> Any:
+        if values.null_count:
+            raise DatasetError(
+                f"{self.path}: {name} has missing values; fill them, or remove these rows"
+            )
+        return values
+
+
+def _is_number(kind: Any) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_floating(kind) or types.is_integer(kind) or types.is_boolean(kind))
+
+
+def read_parquet(path: Path, columns: Mapping[str, str] | None) -> FeatureTable:
+    """Open a Parquet file of features: a column for each value, or one column of lists."""
+    check_pyarrow(path)
+    file = ParquetFile(path)
+    lists = file.list_columns()
+    column = _list_column(lists, columns, path)
+    if column is not None:
+        roles = find_parts([name for name in file.schema.names if name != column], columns, path)
+        width = file.width_of(column)
+        kinds = {file.schema.field(column).type.value_type}
+        return FeatureTable(
+            path,
+            [path],
+            file.rows,
+            {"": width},
+            _dtype(kinds),
+            file.facts(roles),
+            lambda: file.lists(column, width),
+        )
+    found = find_columns(file.schema.names, columns, path)
+    for name in (name for own in found.values.values() for name in own):
+        if not _is_number(file.schema.field(name).type):
+            raise DatasetError(
+                f"{path}: the column {name!r} has no numbers; say what it is with --columns, as in "
+                "label=NAME"
+            )
+    kinds = {file.schema.field(name).type for own in found.values.values() for name in own}
+    widths = {name: len(own) for name, own in found.values.items()}
+    return FeatureTable(
+        path,
+        [path],
+        file.rows,
+        widths,
+        _dtype(kinds),
+        file.facts(found.roles),
+        lambda: file.numbers(found),
+    )
+
+
+def _dtype(kinds: set[Any]) -> str:
+    return "float16" if {str(kind) for kind in kinds} == {"halffloat"} else "float32"
+
+
+def _list_column(lists: list[str], columns: Mapping[str, str] | None, path: Path) -> str | None:
+    """Return the column of lists that holds the values; None if each value has a column."""
+    wanted = (columns or {}).get(FEATURES)
+    if wanted is not None:
+        return next((name for name in lists if name.casefold() == wanted.casefold()), None)
+    general = [name for name in lists if name.casefold() in GENERAL]
+    if general or len(lists) == 1:
+        return (general or lists)[0]
+    if len(lists) > 1:
+        raise DatasetError(
+            f"{path} has several columns of lists ({', '.join(lists)}); choose one with --columns "
+            "features=NAME"
+        )
+    return None
+
+
+class ParquetWriter(AbstractContextManager["ParquetWriter"]):
+    """Writes a Parquet file of features in blocks of rows."""
+
+    def __init__(self, path: Path, texts: Sequence[str], values: Sequence[str], dtype: str) -> None:
+        import pyarrow
+        from pyarrow import parquet
+
+        kind = pyarrow.from_numpy_dtype(np.dtype(dtype))
+        self._schema = pyarrow.schema(
+            [(name, pyarrow.string()) for name in texts] + [(name, kind) for name in values]
+        )
+        self._file = path.open("wb")  # a Python file raises OSError, pyarrow raises other errors
+        self._writer: Any = parquet.ParquetWriter(
+            self._file, self._schema, use_dictionary=list(texts), compression="zstd"
+        )
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                self._writer.close()
+        finally:
+            self._writer.is_open = False  # otherwise pyarrow writes again in __del__
+            self._file.close()
+
+    def add(self, texts: Sequence[Sequence[str | None]], values: NDArray[Any]) -> None:
+        """Write rows: columns of b texts each, and values of shape (b, d)."""
+        import pyarrow
+
+        columns = [pyarrow.array(list(own), pyarrow.string()) for own in texts]
+        columns += [pyarrow.array(column) for column in np.ascontiguousarray(values.T)]
+        self._writer.write_table(pyarrow.Table.from_arrays(columns, schema=self._schema))

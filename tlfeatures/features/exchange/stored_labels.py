@@ -1,0 +1,63 @@
+"""Labels of an embeddings file: those that the source of its rows states."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tlfeatures.errors import DatasetError, ParameterError, SourceError
+from tlfeatures.features.exchange.open_features import ids_of, open_features
+from tlfeatures.features.file.format import Header
+from tlfeatures.features.sources.folder_labels import LabelRow
+from tlfeatures.features.sources.open_source import stated_labels
+
+
+def labels_of_header(header: Header) -> dict[str, LabelRow] | None:
+    """Read the labels that the source of an embeddings file states; None if it states none.
+
+    Raises
+    ------
+    SourceError
+        If the source stated labels when the file was made, and can't be read now.
+    """
+    if header.spec.imported is None:
+        return stated_labels(header.provenance)
+    if not header.provenance.get("states_labels"):
+        return None
+    source, ids = header.provenance.get("source"), header.provenance.get("ids")
+    try:
+        if not isinstance(source, str):
+            raise ParameterError("the file doesn't say where its rows come from")
+        labels = labels_of_features(source, ids=ids, columns=header.provenance.get("columns"))
+    except (DatasetError, ParameterError) as error:
+        raise SourceError(
+            f"{header.path} was imported from a features file with labels, which can't be read "
+            f"now: {error}; give --labels FILE"
+        ) from error
+    return labels
+
+
+def labels_of_features(
+    path: str | Path, *, ids: str | Path | None = None, columns: dict[str, str] | None = None
+) -> dict[str, LabelRow] | None:
+    """Read labels, groups and splits of a features file by the ids of its rows.
+
+    Parameters
+    ----------
+    path, ids, columns
+        See `open_features`.
+
+    Returns
+    -------
+    dict of id to LabelRow, or None
+        None if the file has no labels, groups or splits. Without labels, they are those of the
+        folders in the ids.
+
+    Raises
+    ------
+    DatasetError, ParameterError
+        See `open_features`.
+    """
+    table = open_features(path, ids=ids, columns=columns)
+    stated = ids_of(table)
+    rows = table.facts.label_rows(stated)
+    return None if rows is None else dict(zip(stated, rows, strict=True))

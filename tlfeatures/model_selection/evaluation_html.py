@@ -1,0 +1,74 @@
+"""How an evaluation is shown in a notebook: its scores, and where its mistakes are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from tlfeatures.html_tables import Cell, table_html
+from tlfeatures.metrics.confusion import Confusion
+from tlfeatures.metrics.score_records import Score
+from tlfeatures.metrics.scores import bounds_text, score_name, score_text, score_title, score_unit
+
+_MOST_CLASSES = 8  # a larger confusion matrix is shown as a list of its largest mistakes
+
+
+def score_in_percent(name: str, scores: Mapping[str, Score]) -> str:
+    """Write a score with its interval, for example "accuracy 85.1 % (82.9 to 87.0)"."""
+    record = scores[name]
+    value, bounds = score_text(name, record["score"]), bounds_text(name, record["interval"])
+    if value is None:
+        return f"no {score_name(name)}"
+    return f"{score_name(name)} {value}{score_unit(name)}" + (f" ({bounds})" if bounds else "")
+
+
+def score_table(scores: Mapping[str, Score]) -> str:
+    """Return the table of scores with their intervals, and the reasons for missing ones."""
+    several = any(len(record["folds"]) > 1 for record in scores.values())
+    header = ["score", "value", "95 % interval", *(["std of folds"] if several else [])]
+    rows: list[list[Cell]] = []
+    for name, record in scores.items():
+        value = score_text(name, record["score"]) or "none"
+        interval = bounds_text(name, record["interval"]) or record["reason"] or "none"
+        spread = [score_text(name, record["std"]) or "none"] if several else []
+        rows.append([score_title(name), value, interval, *spread])
+    return table_html(header, rows, caption="Scores of all tested images together", most=len(rows))
+
+
+def confusion_table(confusion: Confusion) -> str:
+    """Return the confusion matrix, or for many classes the list of the most frequent mistakes."""
+    if len(confusion.classes) > _MOST_CLASSES:
+        return _mistakes_table(confusion)
+    rows: list[list[Cell]] = [
+        [name, *map(int, counts), int(counts.sum())]
+        for name, counts in zip(confusion.classes, confusion.counts, strict=True)
+    ]
+    return table_html(
+        ["true / predicted", *confusion.classes, "images"],
+        rows,
+        caption="Numbers of images of each true class (rows) and predicted class (columns)",
+    )
+
+
+def _mistakes_table(confusion: Confusion) -> str:
+    counts = confusion.counts.copy()
+    np.fill_diagonal(counts, 0)
+    order = np.argsort(-counts, axis=None, kind="stable")[:_MOST_CLASSES]
+    images = confusion.counts.sum(axis=1)
+    rows: list[list[Cell]] = [
+        [
+            confusion.classes[true],
+            confusion.classes[predicted],
+            int(counts[true, predicted]),
+            f"{counts[true, predicted] / images[true]:.0%}".replace("%", " %"),
+        ]
+        for true, predicted in zip(*np.unravel_index(order, counts.shape), strict=True)
+        if counts[true, predicted]
+    ]
+    return table_html(
+        ["true class", "predicted class", "images", "of the true class"],
+        rows,
+        caption="The most frequent mistakes",
+        total=int((counts > 0).sum()),
+    )

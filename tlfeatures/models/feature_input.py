@@ -1,0 +1,149 @@
+"""Features to label instead of images: arrays, features files and embeddings files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlfeatures.errors import DatasetError, ModelError, SpecError
+from tlfeatures.features.combined import join, parts_of
+from tlfeatures.features.exchange.open_features import holds_features, ids_of, open_features
+from tlfeatures.features.exchange.table import FeatureTable
+from tlfeatures.features.file.checks import is_of_another_program
+from tlfeatures.features.file.format import Header
+from tlfeatures.features.file.reader import is_embeddings_file, open_embeddings
+from tlfeatures.features.import_features import to_stored
+from tlfeatures.models.fitted_head import FittedHead
+from tlfeatures.names import some_of
+
+Rows = NDArray[np.float32]
+
+
+def features_file(model: FittedHead, inputs: Sequence[str | os.PathLike[str]]) -> Path | None:
+    """Return the file of features among the inputs of `predict`; None for images.
+
+    Any single file is one of features for a model that was fitted on imported embeddings.
+
+    Raises
+    ------
+    ModelError
+        If such a model gets anything else than one file.
+    """
+    path = Path(inputs[0])
+    is_imported = any(part.spec.imported is not None for part in model.backbones)
+    if len(inputs) == 1 and (path.is_file() and (is_imported or holds_features(path))):
+        return path
+    if is_imported:
+        raise ModelError(
+            "the model was fitted on imported embeddings, so that it can't label images: compute "
+            "their embeddings by the program that computed the others, and give its features file, "
+            "as in `tlfeatures predict MODEL FEATURES`"
+        )
+    return None
+
+
+def read_features(
+    model: FittedHead, path: str | os.PathLike[str], columns: Mapping[str, str] | None = None
+) -> tuple[list[str], Rows]:
+    """Read the ids and the embeddings, of shape (n, d), that a model needs from a file.
+
+    Parameters
+    ----------
+    model : FittedHead
+    path : path
+        A features file that `import` reads, or an embeddings file with the model's spec.
+    columns : mapping, optional
+        See `open_features`.
+
+    Raises
+    ------
+    ModelError
+        If it has another embedding, or another number of columns.
+    SpecError
+        If an embeddings file was made with other settings.
+    DatasetError, ParameterError, StoreError
+        If the file can't be read.
+    """
+    path = Path(path)
+    if len(model.backbones) > 1:
+        raise ModelError(
+            f"the model's embedding is joined over several files ({model.embedding}), which no "
+            "file has; give the array X of load_dataset to Model.predict_features"
+        )
+    if is_embeddings_file(path) and not is_of_another_program(path):
+        ids, X = _of_embeddings(model, path)
+    else:
+        ids, X = _of_table(model, open_features(path, columns=columns))
+    check_columns_of(model, X, path)
+    return ids, X
+
+
+def check_columns_of(model: FittedHead, X: Rows, named: object) -> None:
+    """Raise `ModelError` if embeddings have another number of columns than the model's."""
+    if X.shape[1] != model.info["columns"]:
+        raise ModelError(
+            f"{named} has {X.shape[1]:,} columns, but the model needs the "
+            f"{model.info['columns']:,} of {model.embedding}"
+        )
+
+
+def _of_embeddings(model: FittedHead, path: Path) -> tuple[list[str], Rows]:
+    """Read the rows of an embeddings file."""
+    parts = parts_of(model.embedding)
+    with open_embeddings(path) as reader:
+        header = reader.header
+        _check_spec(model, header)
+        _check_names(model, list(header.embeddings), path)
+        X = join({part: reader.read(part) for part in parts}, model.embedding)
+    return [header.ids[row] for row in np.flatnonzero(header.done).tolist()], X
+
+
+def _check_spec(model: FittedHead, header: Header) -> None:
+    (part,) = model.backbones
+    # Engines differ only in rounding.
+    differences = [item for item in header.spec.differences(part.spec) if item[0] != "engine"]
+    if differences:
+        name, theirs, ours = differences[0]
+        raise SpecError(
+            f"{header.path} was computed with {name} {theirs}, but the model expects {ours}; give "
+            "images or features that were computed with the same settings"
+        )
+
+
+def _check_names(model: FittedHead, names: Sequence[str], path: Path) -> None:
+    missing = [part for part in parts_of(model.embedding) if part not in names]
+    if missing:
+        raise ModelError(
+            f"{path} has the embedding {some_of(names, 5)}, but the model needs {missing[0]}; give "
+            f"features of {missing[0]}, and name their array or columns so"
+        )
+
+
+def _of_table(model: FittedHead, table: FeatureTable) -> tuple[list[str], Rows]:
+    """Read the rows of a features file. An embedding without a name is that of the model.
+
+    This holds only for a model that was fitted on imported embeddings: those of a named network
+    must say what they are.
+    """
+    (part,) = model.backbones
+    parts = parts_of(model.embedding)
+    if part.spec.imported is not None and len(parts) == 1:
+        table = table.renamed("", parts[0])
+    table = table.renamed("", "features")
+    _check_names(model, list(table.widths), table.path)
+    ids = ids_of(table)
+    blocks: list[Rows] = []
+    done = 0
+    for block in table.blocks():
+        values = {
+            name: to_stored(block[name], "float32", ids[done:], name, table.path) for name in parts
+        }
+        blocks.append(join(values, model.embedding))
+        done += len(blocks[-1])
+    if done != table.rows:
+        raise DatasetError(f"{table.path} has {done:,} rows of values, expected {table.rows:,}")
+    return ids, np.concatenate(blocks)

@@ -1,0 +1,322 @@
+"""The labels of images as a sequence of `Prediction`, kept as arrays."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlfeatures.data_frames import data_frame
+from tlfeatures.equality import EqualByValue
+from tlfeatures.errors import ParameterError
+from tlfeatures.html_tables import MOST_ROWS, facts_html, result_html, table_html
+from tlfeatures.names import counted, shortened, some_of
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+_NAMED = 6  # classes in a line
+_LEAST = 5  # images that a notebook shows
+
+Rows = slice | Sequence[int] | NDArray[np.int_] | NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The label of one image.
+
+    Attributes
+    ----------
+    path : str
+        Path, URL or id of the image; `image 0`, `image 1` and so on for images in memory.
+    label : str or None
+        Predicted class. None if the model abstains or the image can't be read.
+    probabilities : dict of class to float
+        Probabilities of all classes; empty if the image can't be read.
+    error : str or None
+        Reason why the image can't be read.
+    outlier : bool or None
+        Whether the image is an outlier: its distance to the 5th nearest training image is larger
+        than a threshold. None if outliers were not requested.
+    distance : float or None
+        This distance divided by the threshold; infinite for an embedding of zeros.
+    confidence : float or None
+        Probability of the class that the head decided for, also if the model abstains. None if the
+        image can't be read.
+    """
+
+    path: str
+    label: str | None = None
+    probabilities: dict[str, float] = field(default_factory=dict)
+    error: str | None = None
+    outlier: bool | None = None
+    distance: float | None = None
+    confidence: float | None = None
+
+    @property
+    def abstained(self) -> bool:
+        """Whether the image was read, but no class is probable enough."""
+        return self.label is None and self.error is None
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Predictions(EqualByValue, Sequence[Prediction]):
+    """The labels of n images, among k classes.
+
+    `predictions[3]` is a `Prediction`. A slice, a list of positions or a mask gives `Predictions`:
+    `predictions[predictions.confidence < 0.6]`.
+
+    Attributes
+    ----------
+    paths : list of str
+        Path, URL or id of each image; `image 0`, `image 1` and so on for images in memory.
+    classes : list of str
+        Names of the classes.
+    probabilities : ndarray of shape (n, k), float64
+        Probabilities of the classes; NaN for images that can't be read.
+    codes : ndarray of shape (n,), int
+        Index of the class that the head decided for, also if the model abstains; -1 for images that
+        can't be read.
+    unreadable : dict of int to str
+        Reason why an image can't be read, by its position.
+    distances : ndarray of shape (n,), float64, or None
+        Distance of each image to the training images, divided by the threshold above which it is an
+        outlier; NaN for images that can't be read. None if outliers were not requested.
+    min_confidence : float
+        If the confidence is smaller, the model abstains: the label is None.
+    """
+
+    paths: list[str]
+    classes: list[str]
+    probabilities: NDArray[np.float64]
+    codes: NDArray[np.int_]
+    unreadable: dict[int, str] = field(default_factory=dict)
+    distances: NDArray[np.float64] | None = None
+    min_confidence: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check that there is one row for each image.
+
+        Raises
+        ------
+        ParameterError
+            If the arrays have other shapes.
+        """
+        shapes = [self.probabilities.shape, self.codes.shape]
+        expected = [(len(self.paths), len(self.classes)), (len(self.paths),)]
+        if self.distances is not None:
+            shapes, expected = [*shapes, self.distances.shape], [*expected, expected[1]]
+        if shapes != expected:
+            raise ParameterError(
+                f"the arrays of the predictions have the shapes {shapes}; expected {expected}"
+            )
+
+    # ---- arrays of all images
+
+    @cached_property
+    def confidence(self) -> NDArray[np.float64]:
+        """Probability of the class that the head decided for, (n,); NaN if unreadable."""
+        rows: NDArray[np.float64] = self.probabilities[np.arange(len(self.codes)), self.codes]
+        return rows
+
+    @cached_property
+    def labels(self) -> NDArray[np.object_]:
+        """Predicted class of each image, (n,), str; None if abstained or unreadable."""
+        names = np.array([*self.classes, None], object)
+        # A NaN is not smaller than any number; the code -1 of an unreadable image gives None.
+        chosen = np.where(self.confidence < self.min_confidence, -1, self.codes)
+        labels: NDArray[np.object_] = names[chosen]
+        return labels
+
+    @property
+    def errors(self) -> NDArray[np.object_]:
+        """Reason why an image can't be read, (n,), str; None if it was read."""
+        errors = np.full(len(self.paths), None, object)
+        for number, reason in self.unreadable.items():
+            errors[number] = reason
+        return errors
+
+    @property
+    def abstained(self) -> NDArray[np.bool_]:
+        """Whether an image was read, but no class is probable enough, (n,)."""
+        abstained: NDArray[np.bool_] = self.confidence < self.min_confidence
+        return abstained
+
+    @property
+    def outliers(self) -> NDArray[np.bool_] | None:
+        """Whether each image is an outlier, (n,); None if outliers were not requested."""
+        if self.distances is None:
+            return None
+        outliers: NDArray[np.bool_] = self.distances > 1
+        return outliers
+
+    # ---- a sequence
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @overload
+    def __getitem__(self, index: int) -> Prediction: ...
+
+    @overload
+    def __getitem__(self, index: Rows) -> Predictions: ...
+
+    def __getitem__(self, index: int | Rows) -> Prediction | Predictions:
+        """Return one prediction, or those of a slice, of positions or of a mask."""
+        if isinstance(index, int | np.integer):
+            return self._one(range(len(self))[index])
+        return self._some(np.arange(len(self))[index])
+
+    def _one(self, number: int) -> Prediction:
+        path = self.paths[number]
+        if number in self.unreadable:
+            return Prediction(path, error=self.unreadable[number])
+        distance = None if self.distances is None else float(self.distances[number])
+        return Prediction(
+            path,
+            self.labels[number],
+            dict(zip(self.classes, self.probabilities[number].tolist(), strict=True)),
+            outlier=None if distance is None else distance > 1,
+            distance=distance,
+            confidence=float(self.confidence[number]),
+        )
+
+    def _some(self, rows: NDArray[np.int_]) -> Predictions:
+        numbers = rows.tolist()
+        reasons = self.unreadable
+        return Predictions(
+            [self.paths[number] for number in numbers],
+            self.classes,
+            self.probabilities[rows],
+            self.codes[rows],
+            {at: reasons[number] for at, number in enumerate(numbers) if number in reasons},
+            None if self.distances is None else self.distances[rows],
+            self.min_confidence,
+        )
+
+    # ---- shown
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of images with each label, by class."""
+        counts = Counter(self.labels.tolist())
+        return {name: counts[name] for name in self.classes}
+
+    def __repr__(self) -> str:
+        """Describe them in one line: images by label, and how many have none."""
+        listed = [f"{shortened(name)} {count:,}" for name, count in self.counts.items()]
+        parts = [f"{counted(len(self), 'image')}: {some_of(listed, _NAMED)}"]
+        parts += [f"{count:,} {what}" for what, count in self._without_label().items() if count]
+        return f"<Predictions: {'; '.join(parts)}>"
+
+    def _without_label(self) -> dict[str, int]:
+        outliers = 0 if self.outliers is None else int(self.outliers.sum())
+        return {
+            "without a label": int(self.abstained.sum()),
+            "unreadable": len(self.unreadable),
+            "outliers": outliers,
+        }
+
+    def _repr_html_(self) -> str:
+        """Show the labels and the least confident images in a notebook."""
+        largest = sorted(self.counts.items(), key=lambda item: -item[1])
+        labels = ((name, n, self._median_confidence(name)) for name, n in largest[:MOST_ROWS])
+        order = np.argsort(self.confidence, kind="stable")[: len(self) - len(self.unreadable)]
+        least = order[:_LEAST].tolist()
+        return result_html(
+            "Predictions",
+            table_html(["label", "images", "median confidence"], labels, total=len(largest)),
+            facts_html({what: count or None for what, count in self._without_label().items()}),
+            table_html(
+                ["image", "label", "confidence"],
+                [(self.paths[i], self.labels[i], float(self.confidence[i])) for i in least],
+                caption="Least confident",
+            ),
+            about=counted(len(self), "image"),
+        )
+
+    def _median_confidence(self, label: str) -> float | None:
+        confidence = self.confidence[self.labels == label]
+        return float(np.median(confidence)) if len(confidence) else None
+
+    def to_frame(self) -> DataFrame:
+        """Return a data frame with one row for each image. It needs pandas.
+
+        Returns
+        -------
+        DataFrame
+            The columns of the table of `tlfeatures predict`: `path`, `label`, `confidence`,
+            `p_CLASS` for each class, `outlier` and `distance` if outliers were requested, and
+            `error`.
+
+        Raises
+        ------
+        ParameterError
+            If pandas is not installed.
+        """
+        columns: dict[str, NDArray[Any] | list[str]] = {
+            "path": self.paths,
+            "label": self.labels,
+            "confidence": self.confidence,
+        }
+        columns |= {f"p_{name}": self.probabilities[:, k] for k, name in enumerate(self.classes)}
+        if self.distances is not None:
+            columns |= {"outlier": self.distances > 1, "distance": self.distances}
+        return data_frame({**columns, "error": self.errors})
+
+
+def join_predictions(parts: Sequence[Predictions]) -> Predictions:
+    """Join predictions of the same model and options, one after the other; at least one part."""
+    first = parts[0]
+    starts = np.cumsum([0, *(len(part) for part in parts)]).tolist()
+    distances = [part.distances for part in parts if part.distances is not None]
+    return replace(
+        first,
+        paths=[path for part in parts for path in part.paths],
+        probabilities=np.concatenate([part.probabilities for part in parts]),
+        codes=np.concatenate([part.codes for part in parts]),
+        unreadable={
+            start + number: reason
+            for start, part in zip(starts, parts, strict=False)
+            for number, reason in part.unreadable.items()
+        },
+        distances=None if first.distances is None else np.concatenate(distances),
+    )
+
+
+def with_unreadable(read: Predictions, paths: list[str], unreadable: dict[int, str]) -> Predictions:
+    """Add the images that can't be read.
+
+    Parameters
+    ----------
+    read : Predictions
+        Predictions of the images that were read, in the order of `paths`.
+    paths : list of str
+        Path of each image.
+    unreadable : dict of int to str
+        Reason why an image can't be read, by its position in `paths`.
+    """
+    if not unreadable:
+        return read
+    rows = np.setdiff1d(np.arange(len(paths)), list(unreadable))
+    probabilities = np.full((len(paths), len(read.classes)), np.nan)
+    probabilities[rows] = read.probabilities
+    codes = np.full(len(paths), -1)
+    codes[rows] = read.codes
+    distances = None
+    if read.distances is not None:
+        distances = np.full(len(paths), np.nan)
+        distances[rows] = read.distances
+    return replace(
+        read,
+        paths=paths,
+        probabilities=probabilities,
+        codes=codes,
+        unreadable=unreadable,
+        distances=distances,
+    )

@@ -1,0 +1,110 @@
+"""The function `report_labels`: it writes a page of new images with their labels."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tlfeatures.features.sources.locations import is_url
+from tlfeatures.files import replace_file
+from tlfeatures.models.fitted_head import FittedHead
+from tlfeatures.models.predictions import Prediction
+from tlfeatures.reports.output import check_page
+from tlfeatures.reports.page.thumbnails import Original
+
+
+@dataclass(frozen=True)
+class LabelReport:
+    """Facts about the page that `report_labels` has written.
+
+    Attributes
+    ----------
+    file : str
+        Path of the page.
+    bytes : int
+        Size of the page.
+    images : int
+        Number of images that have a prediction.
+    shown : int
+        Number of images that the page shows.
+    unreadable : int
+        Number of images that could not be read.
+    """
+
+    file: str
+    bytes: int
+    images: int
+    shown: int
+    unreadable: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-ready plain data."""
+        return asdict(self)
+
+
+def report_labels(
+    predictions: Iterable[Prediction],
+    output: str | os.PathLike[str],
+    *,
+    model: FittedHead | str | os.PathLike[str],
+    model_name: str | None = None,
+    title: str | None = None,
+) -> LabelReport:
+    """Write new images with their labels as one HTML page, which needs no network connection.
+
+    The least confident images come first. The page has at most 2,000 images and about 5 MB: of
+    more images, it shows outliers and the least confident ones, and the counts of all.
+
+    Parameters
+    ----------
+    predictions : iterable of Prediction
+        The result of `Model.predict` or `Model.iter_predict`. Give `outliers=True` there to flag
+        outliers.
+    output : path
+        File for the page. An existing file is replaced.
+    model : Model or path
+        The model that the predictions come from, or its file.
+    model_name : str, optional
+        Name of the model on the page. The default is the name of its file, if `model` is a path.
+    title : str, optional
+        Title of the page. The default is the number of images.
+
+    Returns
+    -------
+    LabelReport
+
+    Raises
+    ------
+    ParameterError
+        If the output has another ending than .html or can't be created.
+    OutputError
+        If the page can't be written. An existing file is kept.
+
+    Examples
+    --------
+    >>> model = Model.load("photos.model")  # doctest: +SKIP
+    >>> report_labels(model.predict("new"), "labels.html", model=model)  # doctest: +SKIP
+    """
+    from tlfeatures.reports.labels_page.contents import labels_page
+    from tlfeatures.reports.labels_page.shown_images import ShownImages
+    from tlfeatures.reports.page.write import render
+
+    check_page(output)
+    if not isinstance(model, FittedHead):
+        model_name, model = model_name or Path(model).name, FittedHead.load(model)
+    shown = ShownImages.of(predictions)
+    images = shown.images()
+    originals = {image.path: _original(image.path) for image in images}
+    page = labels_page(shown, originals, images, model, {"title": title, "model": model_name})
+    html = render("tlfeatures.reports.labels_page", "labels", page.contents)
+    data = html.encode("utf-8", "replace")
+    replace_file(Path(output), data)
+    summary = shown.summary
+    return LabelReport(str(output), len(data), summary.images, page.images, summary.unreadable)
+
+
+def _original(path: str) -> Original:
+    return Original(path if is_url(path) else Path(path))

@@ -1,0 +1,197 @@
+"""Where predictions go: to standard output line by line, or into a file as a whole."""
+
+from __future__ import annotations
+
+import codecs
+import json
+import sys
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tlfeatures.errors import OutputError, ParameterError
+from tlfeatures.files import file_target, replacing
+from tlfeatures.names import some_of
+from tlfeatures.terminal.prediction_lines import EXCEL, CsvLines, CsvStyle, JsonLines, Lines
+from tlfeatures.terminal.streams import print_failure, print_message, writing_output
+
+if TYPE_CHECKING:
+    from tlfeatures.models.label_summary import LabelSummary
+    from tlfeatures.models.predictions import Prediction
+
+_TABLES = {".csv": CsvStyle(), ".tsv": CsvStyle("\t")}
+_JSON_LINES = (".jsonl", ".ndjson")
+_LONGEST = 2**20  # bytes of a line
+_HEADERS = tuple(sep.join(("path", "label", "confidence")).encode() for sep in ",;\t")
+
+
+class PredictionOutput:
+    """Writes predictions, and summarises them in the end.
+
+    Parameters
+    ----------
+    output : str or None
+        File for the predictions; None is standard output.
+    as_json : bool
+        Whether to write JSON lines whatever the name of the file.
+    excel : {"comma", "semicolon"} or None
+        Write the table for a spreadsheet, see `EXCEL`.
+
+    Raises
+    ------
+    ParameterError
+        If the file has the ending of another kind of file, can't be made, or would replace a file
+        that has no predictions.
+    """
+
+    def __init__(self, output: str | None, as_json: bool, excel: str | None) -> None:
+        ending = Path(output).suffix.lower() if output is not None else ""
+        self._as_json = as_json or ending in _JSON_LINES
+        if excel is not None and (output is None or self._as_json):
+            raise ParameterError("--excel is for a table in a file: add -o labels.csv")
+        self._style = EXCEL[excel] if excel is not None else _TABLES.get(ending, CsvStyle())
+        self._target = None if output is None else _target(output, ending, self._as_json)
+        self._failures: list[tuple[str, str]] = []
+        self._summary: LabelSummary | None = None
+
+    def write(
+        self,
+        predictions: Iterable[Prediction],
+        classes: list[str],
+        note: dict[str, str],
+        *,
+        outliers: bool,
+        immediately: bool,
+    ) -> Generator[Prediction, None, None]:
+        """Write predictions, and yield each one. A file is complete when the iterator has ended.
+
+        Parameters
+        ----------
+        predictions : iterable of Prediction
+        classes : list of str
+        note : dict
+            Further columns, with the same value for each image.
+        outliers : bool
+            Whether to write the outliers.
+        immediately : bool
+            Whether each line leaves the process before the next prediction is computed, and
+            failures are named at once: a program may wait for the answer. Then the header is
+            written before the first prediction is computed.
+        """
+        from tlfeatures.models.label_summary import LabelSummary
+
+        summary = self._summary = LabelSummary()
+        lines: Lines = (
+            JsonLines(note, outliers)
+            if self._as_json
+            else CsvLines(classes, note, outliers, self._style)
+        )
+        into = _standard_output(immediately) if self._target is None else _file(self._target)
+        with into as write:
+            write(lines.header())
+            for prediction in predictions:
+                write(lines.line(prediction))
+                summary.add(prediction)
+                if prediction.error is not None and immediately:
+                    print_failure(prediction.path, prediction.error)
+                elif prediction.error is not None:  # of a stream, which may never end, none is kept
+                    self._failures.append((prediction.path, prediction.error))
+                yield prediction
+
+    def finish(self) -> bool:
+        """Print the summary and the failures; return whether an image could not be read."""
+        if self._summary is None:
+            return False
+        for line in summary_lines(self._summary):
+            print_message(line)
+        for path, reason in self._failures:
+            print_failure(path, reason)
+        return self._summary.unreadable > 0
+
+
+def summary_lines(summary: LabelSummary) -> Iterator[str]:
+    """Say how many images have each label, how confident the model is, and what needs a look."""
+    from tlfeatures.models.label_summary import UNSURE
+
+    median = summary.median_confidence()
+    if median is not None:
+        counts = (f"{count:,} {label}" for label, count in summary.labels.most_common())
+        unsure = summary.unsure.total()
+        yield (
+            f"{summary.images:,} {'image' if summary.images == 1 else 'images'}: "
+            f"{some_of(counts, 6) or 'no label'}; median confidence {median:.2f}, {unsure:,} below "
+            f"{UNSURE}"
+        )
+    counted = {
+        "got no label, because no class reached --min-confidence": summary.abstained,
+        "flagged as outliers": summary.outliers,
+        "could not be read": summary.unreadable,
+    }
+    others = [f"{count:,} {what}" for what, count in counted.items() if count]
+    if others:
+        yield ", ".join(others)
+
+
+# ---- where lines go
+
+
+@contextmanager
+def _standard_output(immediately: bool) -> Iterator[Callable[[str], None]]:
+    def write(text: str) -> None:
+        if sys.stdout.errors == "strict":  # a path may have bytes that are no text
+            encoding = sys.stdout.encoding
+            text = text.encode(encoding, "backslashreplace").decode(encoding)
+        with writing_output():
+            sys.stdout.write(text)
+            if immediately:
+                sys.stdout.flush()
+
+    yield write
+
+
+@contextmanager
+def _file(target: Path) -> Iterator[Callable[[str], None]]:
+    with (
+        replacing(target) as fresh,
+        fresh.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+    ):
+
+        def write(text: str) -> None:
+            file.write(text)
+
+        yield write
+
+
+def _target(output: str, ending: str, as_json: bool) -> Path:
+    """Check that a file with this name can be made, and replaces none of another kind."""
+    suits = (*_JSON_LINES, ".json") if as_json else tuple(_TABLES)
+    if ending not in suits:
+        what = "JSON lines" if as_json else "a table, or .jsonl for JSON lines"
+        raise ParameterError(
+            f"output is {output!r}; expected a name ending in {' or '.join(suits)} for {what}"
+        )
+    target = file_target(output, "labels.csv", "the labels")
+    if target.exists() and not _has_predictions(target):
+        raise ParameterError(
+            f"{output} exists and is no table of `tlfeatures predict`: give another name, or move "
+            "that file"
+        )
+    return target
+
+
+def _has_predictions(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            line = file.readline(_LONGEST).removeprefix(codecs.BOM_UTF8)
+    except OSError as error:
+        raise OutputError(f"{path} can't be read: {error.strerror or error}") from error
+    return not line or line.startswith(_HEADERS) or _is_prediction(line)
+
+
+def _is_prediction(line: bytes) -> bool:
+    try:
+        keys = json.loads(line)
+    except ValueError:
+        return False
+    return isinstance(keys, dict) and "path" in keys and bool({"confidence", "error"} & set(keys))
