@@ -104,6 +104,7 @@ class TestFolderAtUrl(SourceContract):
         copy = target / "served"
         shutil.rmtree(copy, ignore_errors=True)
         shutil.copytree(folder, copy)
+        (copy / "notes.txt").write_text("an empty folder has no URL in an object store")
         return Given(copy.as_uri())
 
 

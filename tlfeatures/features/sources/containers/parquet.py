@@ -13,6 +13,7 @@ from tlfeatures.features.sources.containers.archive import file_name
 from tlfeatures.features.sources.containers.names import clean_name
 from tlfeatures.features.sources.containers.parquet_rows import (
     ParquetImages,
+    forget,
     image_leaves,
     one_line,
     open_parquet,
@@ -70,6 +71,7 @@ class ParquetSource:
         SourceError
             If it is no Parquet file, is damaged, or has no column of images.
         """
+        self._read_again()
         container = ParquetImages(self.location, self._table.image_leaf)
         for id_, row in sorted(zip(self._ids, range(len(self._ids)), strict=True)):
             yield ImageRecord(f"{self.name}/{id_}", container, str(row))
@@ -97,6 +99,12 @@ class ParquetSource:
     def no_images_error(self, expected: str = "expected rows with images") -> SourceError:
         """Create the error for a file without rows."""
         return SourceError(f"{self.location} has no rows; {expected}")
+
+    def _read_again(self) -> None:
+        """Forget what an earlier listing read: the file may have changed."""
+        vars(self).pop("_table", None)
+        vars(self).pop("_ids", None)
+        forget(self.location)
 
     @cached_property
     def _table(self) -> _Table:
@@ -130,7 +138,7 @@ class _Table:
 
     def __init__(self, location: str, image: str | None = None) -> None:
         self._location = location
-        with open_parts(location) as parts:
+        with open_parts(location, fresh=True) as parts:
             file = open_parquet(parts)
             schema, self._rows = file.schema_arrow, file.metadata.num_rows
         self._classes = class_names(schema)
