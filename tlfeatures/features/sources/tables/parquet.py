@@ -82,12 +82,14 @@ def class_names(schema: Schema) -> dict[str, list[str]]:
     stored = (schema.metadata or {}).get(b"huggingface", b"{}")
     try:
         features = json.loads(stored)["info"]["features"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return {}
     return {
-        name: feature["names"]
-        for name, feature in features.items()
-        if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
+        name: list(map(str, feature["names"]))
+        for name, feature in (features.items() if isinstance(features, dict) else ())
+        if isinstance(feature, dict)
+        and feature.get("_type") == "ClassLabel"
+        and isinstance(feature.get("names"), list)
     }
 
 
