@@ -118,6 +118,7 @@ def predict(
     features = None if stream else features_file(loaded, images)
     if columns and features is None:
         raise ParameterError("--columns is for a file of features; leave it out for images")
+    bar = ProgressBar("predicting")
     predictions: Iterable[Prediction]
     if features is not None:
         confident = options["min_confidence"]
@@ -127,15 +128,19 @@ def predict(
     elif stream:
         predictions = loaded.predict_stream(paths_from_stdin(), outliers=wanted, **options)
     else:
-        predictions = loaded.iter_predict(images, outliers=wanted, **options)
+        # Lines that are printed show the progress themselves.
+        show = bar.show if output is not None else False
+        predictions = loaded.iter_predict(images, outliers=wanted, progress=show, **options)
     note = {"weights": "random"} if loaded.weights == "random" else {}
     written = result.write(predictions, loaded.classes, note, outliers=outliers, immediately=stream)
-    with closing(written):
+    with bar, closing(written):
         if report is None:
             for _ in written:
                 pass
         else:
-            report_labels(written, report, model=loaded, model_name=Path(model).name)
+            inputs = None if stream else images
+            name = Path(model).name
+            report_labels(written, report, model=loaded, inputs=inputs, model_name=name)
     if result.finish():
         ctx.exit(SOME_UNREADABLE)
 

@@ -16,6 +16,7 @@ from tlfeatures.dataset.row_selection import Rows, selected_rows
 from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import DatasetError
 from tlfeatures.features.combined import BackbonePart
+from tlfeatures.features.imported import STATED
 from tlfeatures.features.spec import Spec
 from tlfeatures.html_tables import MOST_ROWS, Cell, facts_html, result_html, table_html
 from tlfeatures.names import counted, shortened, some_of
@@ -317,6 +318,17 @@ class Dataset(EqualByValue):
         if self.joined or self.spec is None:
             return self.joined
         return (FilePart("", self.spec, self.embedding, self.file, self.near_duplicates),)
+
+    @property
+    def has_file_digests(self) -> bool:
+        """Whether the digests are those of image files, and not of imported values.
+
+        An embedding that is joined over several files has those of image files if one part does.
+        """
+        imported = [part.spec.imported for part in self.parts]
+        return self.digests is not None and any(
+            facts is None or facts.digests == STATED for facts in imported
+        )
 
     @property
     def weights(self) -> str:

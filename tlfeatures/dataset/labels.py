@@ -14,6 +14,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -22,6 +23,8 @@ from numpy.typing import NDArray
 from tlfeatures.dataset.image_ids import Entry, in_words, rows_of_images, rows_of_labels
 from tlfeatures.dataset.label_values import ById, Values, name_of, text_of
 from tlfeatures.errors import DatasetError, ParameterError, SourceError
+from tlfeatures.features.exchange.open_features import holds_arrays
+from tlfeatures.features.exchange.stored_labels import labels_of_features
 from tlfeatures.features.sources.folder_hints import folder_hint
 from tlfeatures.features.sources.folder_labels import (
     LabelRow,
@@ -91,7 +94,7 @@ def find_rows(
     if isinstance(labels, str | os.PathLike):
         optional = ("group", "split") if group_column else ("split",)
         wanted = _wanted(columns, ("id", "label"), optional)
-        entries, name = _entries_of(labels, wanted, ids), str(labels)
+        entries, name = _of_file(labels, wanted, ids), str(labels)
     else:
         entries, name = _of_items(labels.items()), "labels"
     rows = rows_of_labels(ids, entries, name)
@@ -227,6 +230,15 @@ def _wanted(
     roles = (*needed, *optional, *BOX_ROLES)
     named = {role: name for role, name in (columns or {}).items() if role in roles}
     return Wanted(needed, optional, named, also_usual)
+
+
+def _of_file(path: str | os.PathLike[str], wanted: Wanted, ids: Sequence[str]) -> list[Entry]:
+    if not holds_arrays(Path(path)):
+        return _entries_of(path, wanted, ids)
+    rows = labels_of_features(Path(path), columns=dict(wanted.columns))
+    if rows is None:
+        raise DatasetError(f"{path} has no labels")
+    return [Entry(id_, row) for id_, row in rows.items()]
 
 
 def _entries_of(path: str | os.PathLike[str], wanted: Wanted, ids: Sequence[str]) -> list[Entry]:

@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.errors import DatasetError, ParameterError
-from tlfeatures.features.embed import Progress
 from tlfeatures.features.exchange.open_features import ids_of, open_features
 from tlfeatures.features.exchange.spool import Spool
 from tlfeatures.features.exchange.table import Block, FeatureTable, check_name, rows_of_block
@@ -31,6 +30,7 @@ from tlfeatures.features.sources.records import ImageRecord
 from tlfeatures.features.spec import Spec
 from tlfeatures.files import check_ending, file_target, replacing
 from tlfeatures.names import unknown_name
+from tlfeatures.progress import Progress, shown_progress
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ def import_features(
     backbone_name: str | None = None,
     note: str | None = None,
     command: str | None = None,
-    progress: Progress | None = None,
+    progress: bool | Progress | None = None,
 ) -> Importing:
     """Make an embeddings file of features that another program has computed.
 
@@ -133,7 +133,7 @@ def import_features(
         A text that is stored in the file.
     command : str, optional
         The command line of the run. It is stored in the file for people to read.
-    progress : callable (rows done, rows to do), optional
+    progress : bool or callable of (rows done, rows to do), optional
 
     Returns
     -------
@@ -164,8 +164,11 @@ def import_features(
     stated = table.facts.sha256
     with exclusive(target):
         _check_replaceable(target)
-        with Spool(target.parent, table.widths, table.dtype, table.rows) as spool:
-            digests = _fill(spool, table, progress or (lambda done, total: None))
+        with (
+            Spool(target.parent, table.widths, table.dtype, table.rows) as spool,
+            shown_progress(progress, "importing", "rows") as show,
+        ):
+            digests = _fill(spool, table, show)
             imported = Imported(
                 digests=VALUES if stated is None else STATED,
                 file=table.path.resolve().name,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ from tlfeatures.features.sources.records import ImageRecord
 from tlfeatures.files import check_ending, replacing, resolved
 from tlfeatures.html_tables import Cell, facts_html, result_html
 from tlfeatures.names import counted
+from tlfeatures.progress import Progress, shown_progress
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -92,7 +92,7 @@ def merge(
     file: str | os.PathLike[str],
     output: str | os.PathLike[str] | None = None,
     *,
-    progress: Callable[[int, int], None] | None = None,
+    progress: bool | Progress | None = None,
 ) -> Merging:
     """Put the rows of a sharded embeddings file into one file.
 
@@ -102,8 +102,8 @@ def merge(
         The sharded file.
     output : path, optional
         The file to create. By default `file` is replaced, and its shards are removed.
-    progress : callable (rows copied, rows to copy), optional
-        The counts include all embeddings.
+    progress : bool or callable of (done, total), optional
+        Counts rows of all embeddings. See `extract`.
 
     Returns
     -------
@@ -137,8 +137,9 @@ def merge(
         if shards is None and target == source:
             remove_orphans(target)  # shards that a killed merge has left
         else:
-            with replacing(target) as fresh:
-                _copy(source, header, fresh, target, progress)
+            shown = shown_progress(progress, "merging", "rows")
+            with replacing(target) as fresh, shown as show:
+                _copy(source, header, fresh, target, show)
             if target == source:
                 remove_own_shards(header)
         return Merging(
@@ -164,7 +165,7 @@ def _copy(
     header: Header,
     fresh: Path,
     target: Path,
-    progress: Callable[[int, int], None] | None,
+    progress: Progress,
 ) -> None:
     """Create a file with all rows of a sharded one, under a temporary name."""
     manifest = Manifest(

@@ -156,6 +156,11 @@ def make_plan(
         If too many of its images are not in the folder.
     """
     current = read_header(target) if target.exists() else None
+    if current is not None and current.spec.imported is not None:
+        raise SpecError(
+            f"{target} holds imported embeddings, to which no images can be added; give another "
+            "file with -o, or use `tlfeatures import` to replace its rows"
+        )
     unfinished = _unfinished(partial_path(target), current)
     # Embeddings that a run began to add and could not finish are finished by this run.
     files = [header for header in (current, unfinished) if current and header]

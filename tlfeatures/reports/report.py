@@ -95,7 +95,7 @@ def report(
     map: str = "pca",  # noqa: A002
     title: str | None = None,
     n_jobs: int | None = -1,
-    progress: Steps | None = None,
+    progress: bool | Steps | None = None,
 ) -> Report:
     """Write the report of a benchmark: one HTML page, which needs no network connection.
 
@@ -121,8 +121,8 @@ def report(
     n_jobs : int or None
         Number of folds that are fitted at the same time for the learning curve, the epochs and the
         audit. These results are stored in the folder of the benchmark.
-    progress : callable of (analysis, done, total), optional
-        Called after each step of an analysis.
+    progress : bool or callable of (analysis, done, total), optional
+        A callable is called after each step of an analysis. Else see `extract`.
 
     Returns
     -------
@@ -200,7 +200,7 @@ def plot(
     embedding: str | None = None,
     map: str = "pca",  # noqa: A002
     n_jobs: int | None = -1,
-    progress: Steps | None = None,
+    progress: bool | Steps | None = None,
 ) -> None:
     """Draw one figure of a benchmark into a file.
 

@@ -8,12 +8,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tlfeatures.features.sources.locations import is_url
+from tlfeatures.features.images.inputs import Images
 from tlfeatures.files import replace_file
 from tlfeatures.models.fitted_head import FittedHead
 from tlfeatures.models.predictions import Prediction
 from tlfeatures.reports.output import check_page
-from tlfeatures.reports.page.thumbnails import Original
 
 
 @dataclass(frozen=True)
@@ -50,6 +49,7 @@ def report_labels(
     output: str | os.PathLike[str],
     *,
     model: FittedHead | str | os.PathLike[str],
+    inputs: Images | None = None,
     model_name: str | None = None,
     title: str | None = None,
 ) -> LabelReport:
@@ -67,6 +67,9 @@ def report_labels(
         File for the page. An existing file is replaced.
     model : Model or path
         The model that the predictions come from, or its file.
+    inputs : path, or sequence of path, optional
+        What was given to `Model.predict`. It is needed for pictures of images in archives, and of
+        parts of images. If not given, the paths of the predictions are those of image files.
     model_name : str, optional
         Name of the model on the page. The default is the name of its file, if `model` is a path.
     title : str, optional
@@ -89,6 +92,7 @@ def report_labels(
     >>> report_labels(model.predict("new"), "labels.html", model=model)  # doctest: +SKIP
     """
     from tlfeatures.reports.labels_page.contents import labels_page
+    from tlfeatures.reports.labels_page.originals import find_labelled
     from tlfeatures.reports.labels_page.shown_images import ShownImages
     from tlfeatures.reports.page.write import render
 
@@ -97,14 +101,10 @@ def report_labels(
         model_name, model = model_name or Path(model).name, FittedHead.load(model)
     shown = ShownImages.of(predictions)
     images = shown.images()
-    originals = {image.path: _original(image.path) for image in images}
+    originals = find_labelled([image.path for image in images], inputs, model)
     page = labels_page(shown, originals, images, model, {"title": title, "model": model_name})
     html = render("tlfeatures.reports.labels_page", "labels", page.contents)
     data = html.encode("utf-8", "replace")
     replace_file(Path(output), data)
     summary = shown.summary
     return LabelReport(str(output), len(data), summary.images, page.images, summary.unreadable)
-
-
-def _original(path: str) -> Original:
-    return Original(path if is_url(path) else Path(path))

@@ -138,6 +138,27 @@ def _in(columns: Mapping[str, str], header: list[str]) -> dict[str, str]:
     return {role: name for role, name in columns.items() if name in header}
 
 
+def holds_arrays(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is one of arrays: .npz, .npy or HDF5."""
+    path = Path(path)
+    if not path.is_file():
+        return False
+    start = _start_of(path)
+    return start.startswith((numpy_files.MAGIC, hdf5_files.MAGIC)) or (
+        start.startswith(_ZIP) and is_npz(path)
+    )
+
+
+def is_npz(path: Path) -> bool:
+    """Whether all members of a zip archive are arrays."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError):
+        return False
+    return bool(names) and all(name.endswith(".npy") for name in names)
+
+
 def holds_features(path: str | os.PathLike[str]) -> bool:
     """Whether a file holds features and no images, as far as its start and its columns tell.
 
@@ -147,19 +168,15 @@ def holds_features(path: str | os.PathLike[str]) -> bool:
     if not path.is_file():
         return False
     try:
-        start = _start_of(path)
-        if start.startswith((numpy_files.MAGIC, hdf5_files.MAGIC)):
+        if holds_arrays(path):
             return True
-        if start.startswith(_ZIP):
-            with zipfile.ZipFile(path) as archive:
-                return all(name.endswith(".npy") for name in archive.namelist())
-        if start.startswith(parquet_files.MAGIC):
+        if _start_of(path).startswith(parquet_files.MAGIC):
             parquet_files.check_pyarrow(path)
             file = parquet_files.ParquetFile(path)
             has_values = bool(file.list_columns()) or holds_numbered(file.schema.names)
             return has_values and not file.holds_images()
         return path.suffix.lower() in _TABLES and holds_numbered(CsvFile(path).header)
-    except (DatasetError, ParameterError, zipfile.BadZipFile, csv.Error):
+    except (DatasetError, ParameterError, csv.Error):
         return False
 
 

@@ -67,6 +67,8 @@ def labels_page(
         `title` of the page and name of the `model`; None if not known.
     """
     parts = model.backbones
+    images = list({image.path: image for image in images}.values())  # one may be given twice
+    originals = {image.path: originals.get(image.path) for image in images}
     pictures = _pictures(originals, parts[0].spec.value_range if len(parts) == 1 else None)
     images = images[: pictures.tried]
     summary = shown.summary

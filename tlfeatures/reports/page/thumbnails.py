@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -50,16 +50,7 @@ def thumbnails(
     dict of id to data URL
         WebP pictures, the longer side at most `SIDE` pixels, of the images that can be read.
     """
-    # The source is listed: a path joined from an id, which is data, could lead outside of it.
-    records = {image.id: image for image in source.images()}
-    # A copy of a folder on another system may write the same name in another Unicode form.
-    forms = {normalize_name(id_): image for id_, image in records.items()}
-    originals: dict[str, Original | None] = {}
-    for id_ in wanted:
-        record = records.get(id_, forms.get(normalize_name(id_)))
-        originals[id_] = None
-        if record is not None and id_ in digests:
-            originals[id_] = Original(record.location, record.box, digests[id_])
+    originals = find_originals(source, wanted, digests)
     made = make_thumbnails(originals, SIDE, budget, value_range)
     if made.tried < len(wanted):
         logger.info("pictures of %d of %d images fill the page", len(made.urls), len(wanted))
@@ -90,6 +81,32 @@ class Original:
     location: Location
     box: Box | None = None
     sha256: bytes | None = None
+
+
+def find_originals(
+    source: Source, wanted: Iterable[str], digests: Mapping[str, bytes]
+) -> dict[str, Original | None]:
+    """Find images in their source by their ids; None for those that are not to be found.
+
+    Parameters
+    ----------
+    source : Source
+    wanted : iterable of str
+        Ids.
+    digests : mapping of id to sha256
+        See `thumbnails`.
+    """
+    # The source is listed: a path joined from an id, which is data, could lead outside of it.
+    records = {image.id: image for image in source.images()}
+    # A copy of a folder on another system may write the same name in another Unicode form.
+    forms = {normalize_name(id_): image for id_, image in records.items()}
+    originals: dict[str, Original | None] = {}
+    for id_ in wanted:
+        record = records.get(id_, forms.get(normalize_name(id_)))
+        originals[id_] = None
+        if record is not None and id_ in digests:
+            originals[id_] = Original(record.location, record.box, digests[id_])
+    return originals
 
 
 @dataclass(frozen=True)
