@@ -271,6 +271,25 @@ def test_a_moved_box_is_computed_and_the_others_are_not(herd, tmp_path):
     assert (result.computed, result.reused, result.removed) == (1, 23, 1)
 
 
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_predict_takes_numbered_corners_and_lists_for_boxes_and_not_for_features(
+    herd, tmp_path, kind
+):
+    extract(herd, tmp_path / "a.h5", images=tmp_path / "photos", **PIXELS)
+    fit(tmp_path / "a.h5", "centroid", cv=4, model=tmp_path / "m.model")
+    table = tmp_path / "photos" / f"new.{kind}"
+    if kind == "csv":
+        write(table, "path,x1,y1,x2,y2\n03.png,1,1,10,10\n")
+    else:
+        pyarrow = pytest.importorskip("pyarrow")
+        from pyarrow.parquet import write_table
+
+        write_table(pyarrow.table({"path": ["03.png"], "bbox": [[1.0, 1.0, 9.0, 9.0]]}), table)
+    result = run("predict", tmp_path / "m.model", table)
+    assert result.exit_code == 0, result.output
+    assert "03.png#box=1,1,9,9" in result.stdout
+
+
 # ---- COCO
 
 

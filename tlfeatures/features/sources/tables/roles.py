@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tlfeatures.errors import ParameterError, SourceError
@@ -100,6 +100,23 @@ def may_be_wanted(name: str, wanted: Wanted) -> bool:
     return any(_key(name) in names for names in usual)
 
 
+def has_boxes(names: Iterable[str]) -> bool:
+    """Whether a table with these columns has boxes of images."""
+    return bool(_names_of_boxes([_key(name) for name in names]))
+
+
+def _names_of_boxes(keys: Sequence[str]) -> Mapping[str, Sequence[str]]:
+    """Return the usual names of the roles in the first form of boxes that a table has."""
+    for form in (
+        {role: _USUAL[role] for role in BOX_ROLES},
+        {"bbox": _OTHER_BOXES["bbox"]},
+        {role: _OTHER_BOXES[role] for role in CORNER_ROLES},
+    ):
+        if all(any(name in keys for name in usual) for usual in form.values()):
+            return form
+    return {}
+
+
 def _key(name: str) -> str:
     return _SEPARATORS.sub("", normalize_name(name).casefold())
 
@@ -166,15 +183,9 @@ class _Chooser:
                     "them: --label-columns x=NAME,y=NAME,width=NAME,height=NAME"
                 )
             return {role: place for role, place in found.items() if place is not None}
-        for names in (
-            {role: _USUAL[role] for role in BOX_ROLES},
-            {"bbox": _OTHER_BOXES["bbox"]},
-            {role: _OTHER_BOXES[role] for role in CORNER_ROLES},
-        ):
-            if all(any(name in self._keys for name in usual) for usual in names.values()):
-                places = {role: self._of_names(role, usual) for role, usual in names.items()}
-                return {role: place for role, place in places.items() if place is not None}
-        return {}
+        names = _names_of_boxes(self._keys)
+        places = {role: self._of_names(role, usual) for role, usual in names.items()}
+        return {role: place for role, place in places.items() if place is not None}
 
     def log(self, chosen: Mapping[str, int], boxes: Mapping[str, int]) -> None:
         """Log which columns are taken for what, where their names leave a doubt."""
