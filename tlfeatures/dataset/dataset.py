@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tlfeatures.data_frames import data_frame
 from tlfeatures.dataset.dataset_html import class_table
-from tlfeatures.dataset.grouping import chained, merge_groups
+from tlfeatures.dataset.grouping import chained, merge_groups, photograph_pairs
 from tlfeatures.dataset.row_selection import Rows, selected_rows
 from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import DatasetError
@@ -335,9 +335,11 @@ class Dataset(EqualByValue):
         """Group number of each row, of shape (n,). A fold never separates rows of a group.
 
         Rows of a user's group have the same number. Rows that are copies, directly or through other
-        rows, have the same number too. None if no two rows belong together.
+        rows, and parts of one photograph have the same number too. None if no two rows belong
+        together.
         """
-        return merge_groups(len(self.y), self.groups, [self.copies])
+        pairs = [self.copies, photograph_pairs(self.ids.tolist())]
+        return merge_groups(len(self.y), self.groups, pairs)
 
     @property
     def classes(self) -> list[str]:

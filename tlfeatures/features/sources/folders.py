@@ -17,7 +17,7 @@ from tlfeatures.features.sources.endings import (
     is_visible_image,
 )
 from tlfeatures.features.sources.left_out import LeftOut
-from tlfeatures.features.sources.locations import is_url, list_url, read_first_bytes
+from tlfeatures.features.sources.locations import is_file_at, is_url, list_url, read_first_bytes
 from tlfeatures.features.sources.records import ImageRecord
 from tlfeatures.features.sources.walk import Walk
 
@@ -27,8 +27,8 @@ EXPECTED = "expected a folder with one subfolder per class"
 
 
 def is_folder(location: str) -> bool:
-    """Whether a location is a folder, or a URL that may be one."""
-    return is_url(location) or Path(location).is_dir()
+    """Whether a location is a folder, or a URL that is no file."""
+    return not is_file_at(location) if is_url(location) else Path(location).is_dir()
 
 
 class FolderSource:

@@ -71,12 +71,18 @@ def read_range(url: str, offset: int, count: int) -> bytes:
     return data
 
 
-_STATE_SECONDS = 5.0  # for which the state of a file at a URL is not asked for again
+_STATE_SECONDS = 2.0  # for which the state of a file at a URL is not asked for again
 _states: dict[str, tuple[float, tuple[int, str]]] = {}
 
 
-def url_state(url: str) -> tuple[int, str]:
+def url_state(url: str, fresh: bool = False) -> tuple[int, str]:
     """Return the size of a file at a URL, and a text that changes when it is written again.
+
+    Parameters
+    ----------
+    url : str
+    fresh : bool
+        Whether the server is asked in any case.
 
     Raises
     ------
@@ -86,7 +92,7 @@ def url_state(url: str) -> tuple[int, str]:
         If the file can't be reached, or its size isn't known.
     """
     asked, state = _states.get(url, (-_STATE_SECONDS, (0, "")))
-    if time.monotonic() - asked < _STATE_SECONDS:
+    if not fresh and time.monotonic() - asked < _STATE_SECONDS:
         return state
     system, path = _file_system(url)
     try:
@@ -179,7 +185,9 @@ def is_file_at(url: str) -> bool:
     """
     system, path = _file_system(url)
     try:
-        return not url.endswith("/") and bool(system.isfile(path))
+        facts = system.info(path)
+        is_page = facts.get("mimetype") == "text/html"  # a web server's list of a folder
+        return not url.endswith("/") and facts.get("type") == "file" and not is_page
     except Exception:  # each file system has errors of its own; listing reports them
         return False
 

@@ -180,6 +180,12 @@ class _Rows:
 _CACHE: IndexCache[_Rows] = IndexCache(most=2)
 
 
+def forget(location: str) -> None:
+    """Close a file at a URL, as not every server says whether it has changed."""
+    if is_url(location):
+        _CACHE.forget(location)
+
+
 @dataclass(frozen=True)
 class ParquetImages:
     """A container; see `tlfeatures.features.sources.records.Container`.
