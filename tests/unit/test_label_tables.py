@@ -290,7 +290,7 @@ def test_the_columns_of_labels_and_of_groups_may_be_called_differently(file, tab
     [
         ("name,class", None, "has the columns name, class; expected id and label (optional: "
          "group, split); for columns with other names, use --label-columns id=NAME,label=NAME"),
-        ("id,species", None, "has the columns id, species; expected id and label"),
+        ("id,kind", None, "has the columns id, kind; expected id and label"),
         ("id,species", {"label": "specie"},
          "has no column 'specie'; it has the columns id, species"),
         ("id,label", {"group": "site"}, "has no column 'site'; it has the columns id, label"),

@@ -202,7 +202,7 @@ def test_a_kind_of_url_that_nothing_here_reads_is_one_line(url, tmp_path, monkey
 def test_a_url_without_fsspec_names_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "fsspec", None)
     monkeypatch.setitem(sys.modules, "fsspec.core", None)
-    with pytest.raises(ParameterError, match=r"pip install 'tlfeatures\[cluster\]'"):
+    with pytest.raises(ParameterError, match=r"pip install 'tlfeatures\[urls\]'"):
         list(list_url("s3://bucket/photos"))
 
 

@@ -133,6 +133,8 @@ def test_heavy_libraries_have_one_room_each():
     assert files_importing("pyarrow") == {
         "benchmarking/parquet.py",
         "features/exchange/parquet_files.py",
+        "features/sources/containers/parquet_rows.py",
+        "features/sources/tables/parquet.py",
     }
     assert files_importing("jinja2") == {"reports/page/write.py"}
     drawing = files_importing("matplotlib")

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from tlfeatures.errors import DatasetError
 from tlfeatures.features.sources.folder_labels import LabelRow
 from tlfeatures.features.sources.spelling import normalize_name
+from tlfeatures.features.sources.tables.paths import how_to_match
 from tlfeatures.names import some_of
 
 logger = logging.getLogger(__name__)
@@ -51,14 +52,15 @@ class _Ids:
 
 
 class Entry(NamedTuple):
-    """Label, group and split of an id, and its line if they were read from a file."""
+    """Label, group and split of an id, and where it is in a table: its line or record."""
 
     id: str
     row: LabelRow
     line: int | None = None
+    unit: str = "line"
 
     def __str__(self) -> str:
-        return repr(self.id) + ("" if self.line is None else f" (line {self.line})")
+        return repr(self.id) + ("" if self.line is None else f" ({self.unit} {self.line})")
 
 
 def rows_of_labels(ids: Sequence[str], entries: list[Entry], name: str) -> list[LabelRow]:
@@ -115,7 +117,7 @@ def rows_of_images(
         key = normalize_name(entry.id) if place is None else place
         other = by_key.setdefault(key, entry)
         if other.row != entry.row:
-            lines = "" if entry.line is None else f" (lines {other.line} and {entry.line})"
+            lines = "" if entry.line is None else f" ({entry.unit}s {other.line} and {entry.line})"
             raise DatasetError(
                 f"{name} has {entry.id!r} twice{lines} with different values; remove one of them"
             )
@@ -125,16 +127,9 @@ def rows_of_images(
 
 def _how_to_match(unused: Sequence[Entry], ids: Sequence[str]) -> str:
     """Return a hint why the first id of the labels matches no image."""
-    written = normalize_name(unused[0].id).replace("\\", "/")
-    for id_ in map(normalize_name, ids):
-        if written.endswith(f"/{id_}"):
-            return f"; remove {written.removesuffix(id_)!r} at the beginning of the ids"
-        if written.casefold() == id_.casefold():
-            return "; the ids of the labels differ in upper and lower case"
-        if written == id_.rpartition(".")[0]:
-            return "; the ids of the labels lack the file ending"
-        if id_.endswith(f"/{written}"):
-            return "; the ids of the labels lack the folder"
+    hint = how_to_match(unused[0].id, ids, "labels")
+    if hint:
+        return hint
     return "; --label-columns id=NAME names another column" if _has_lines(unused) else ""
 
 

@@ -1,4 +1,4 @@
-"""Finding the label, group and split of each image in folders, a CSV file or a Python object.
+"""Finding the label, group and split of each image in folders, a table or a Python object.
 
 Names are compared in a normal form (`sources.spelling.normalize_name`): the Unicode forms of é are
 equal, and blanks at the ends are ignored. Labels, groups and splits are returned in this form; ids
@@ -21,9 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.dataset.image_ids import Entry, in_words, rows_of_images, rows_of_labels
-from tlfeatures.dataset.label_tables import TableRow, check_columns, read_table
 from tlfeatures.dataset.label_values import ById, Values, name_of, text_of
-from tlfeatures.errors import DatasetError, ParameterError
+from tlfeatures.errors import DatasetError, ParameterError, SourceError
 from tlfeatures.features.exchange.open_features import holds_arrays
 from tlfeatures.features.exchange.stored_labels import labels_of_features
 from tlfeatures.features.sources.folder_hints import folder_hint
@@ -31,9 +30,11 @@ from tlfeatures.features.sources.folder_labels import (
     LabelRow,
     check_level,
     labels_from_folders,
-    split_from_name,
 )
+from tlfeatures.features.sources.records import id_with_box, id_without_box
 from tlfeatures.features.sources.spelling import describe_similar_names, normalize_name
+from tlfeatures.features.sources.tables.read_table import TABLE_ENDINGS, read_table
+from tlfeatures.features.sources.tables.roles import BOX_ROLES, Wanted, check_columns
 
 logger = logging.getLogger(__name__)
 
@@ -59,13 +60,13 @@ def find_rows(
     ----------
     ids : sequence of str
         Ids of the images.
-    labels : path of a CSV file, mapping or Series with ids, optional
+    labels : path of a table, mapping or Series with ids, optional
         Without labels, the folders of the images are their labels. `by_id` gives values without
         ids their ids.
     level, columns
         The arguments label_level and label_columns of `tlfeatures.load_dataset`.
     group_column : bool
-        Whether to read groups from the CSV.
+        Whether to read groups from the table.
 
     Returns
     -------
@@ -91,7 +92,9 @@ def find_rows(
             "omit one of them"
         )
     if isinstance(labels, str | os.PathLike):
-        entries, name = _of_file(Path(labels), columns, group_column), str(labels)
+        optional = ("group", "split") if group_column else ("split",)
+        wanted = _wanted(columns, ("id", "label"), optional)
+        entries, name = _of_file(labels, wanted, columns, ids), str(labels)
     else:
         entries, name = _of_items(labels.items()), "labels"
     rows = rows_of_labels(ids, entries, name)
@@ -112,13 +115,13 @@ def find_groups(
 
     Parameters
     ----------
-    groups : path of a CSV file, regular expression, mapping or Series with ids
+    groups : path of a table, regular expression, mapping or Series with ids
         See `tlfeatures.load_dataset`.
     ids, columns
         See `find_rows`.
     columns_of_labels : bool
-        Whether `columns` also describes the CSV of the labels. In this case, the column of ids in
-        the CSV of groups may have its usual name.
+        Whether `columns` also describes the table of the labels. In this case, the column of ids in
+        the table of groups may have its usual name.
 
     Raises
     ------
@@ -134,8 +137,9 @@ def find_groups(
         where = f"the regular expression '{groups}' has no match"
     else:
         if isinstance(groups, str | os.PathLike):
-            usual = ("id",) if columns_of_labels else ()
-            entries, name = _of_group_table(Path(groups), columns, usual), str(groups)
+            usual = ("id", *BOX_ROLES) if columns_of_labels else ()
+            wanted = _wanted(columns, ("id", "group"), (), usual)
+            entries, name = _entries_of(groups, wanted, ids), str(groups)
         else:
             entries = [
                 Entry(text_of(id_), LabelRow(None, name_of(value, "groups")))
@@ -155,17 +159,9 @@ def find_groups(
     return np.array(values)
 
 
-def _of_group_table(
-    path: Path, columns: Mapping[str, str] | None, also_usual: Sequence[str]
-) -> list[Entry]:
-    roles = _of_roles(columns, ("id", "group"))
-    table = read_table(path, ("id", "group"), (), roles, also_usual=also_usual)
-    return [Entry(row.id, LabelRow(None, row.cells["group"] or None), row.line) for row in table]
-
-
 def is_table(groups: str | os.PathLike[str]) -> bool:
-    """Return whether `groups` is a CSV file and not a regular expression."""
-    if isinstance(groups, os.PathLike) or groups.lower().endswith((".csv", ".tsv")):
+    """Return whether `groups` is a table and not a regular expression."""
+    if isinstance(groups, os.PathLike) or groups.lower().endswith(TABLE_ENDINGS):
         return True
     return os.path.isfile(groups)  # noqa: PTH113, an expression may be too long for a path
 
@@ -177,7 +173,7 @@ def check_options(labels: Labels, groups: Groups, columns: Mapping[str, str] | N
     of_groups = isinstance(groups, str | os.PathLike) and is_table(groups)
     read = {"label", "split"} if of_labels else set()
     read |= {"group"} if of_groups or (of_labels and groups is None) else set()
-    read |= {"id"} if read else set()
+    read |= {"id", *BOX_ROLES} if read else set()
     unread = [role for role in columns or {} if role not in read]
     if unread:
         raise ParameterError(
@@ -225,36 +221,48 @@ def _row_of(value: Any) -> LabelRow:
     return LabelRow(name_of(value, "labels"))
 
 
-def _of_file(path: Path, columns: Mapping[str, str] | None, group_column: bool) -> list[Entry]:
+def _of_file(
+    path: str | os.PathLike[str],
+    wanted: Wanted,
+    columns: Mapping[str, str] | None,
+    ids: Sequence[str],
+) -> list[Entry]:
+    """Read the entries of a table, or of a file of features that holds labels."""
     if not holds_arrays(path):
-        return _of_table(path, columns, group_column)
-    rows = labels_of_features(path, columns=dict(columns or {}))
+        return _entries_of(path, wanted, ids)
+    rows = labels_of_features(Path(path), columns=dict(columns or {}))
     if rows is None:
         raise DatasetError(f"{path} has no labels")
     return [Entry(id_, row) for id_, row in rows.items()]
 
 
-def _of_table(path: Path, columns: Mapping[str, str] | None, group_column: bool) -> list[Entry]:
-    optional = ("group", "split") if group_column else ("split",)
-    rows = read_table(
-        path, ("id", "label"), optional, _of_roles(columns, ("id", "label", *optional))
-    )
-    return [Entry(row.id, _row_of_table(path, row), row.line) for row in rows]
+def _wanted(
+    columns: Mapping[str, str] | None,
+    needed: Sequence[str],
+    optional: Sequence[str],
+    also_usual: Sequence[str] = (),
+) -> Wanted:
+    roles = (*needed, *optional, *BOX_ROLES)
+    named = {role: name for role, name in (columns or {}).items() if role in roles}
+    return Wanted(needed, optional, named, also_usual)
 
 
-def _of_roles(columns: Mapping[str, str] | None, roles: Sequence[str]) -> dict[str, str]:
-    return {role: name for role, name in (columns or {}).items() if role in roles}
-
-
-def _row_of_table(path: Path, row: TableRow) -> LabelRow:
-    cells = row.cells
-    written = cells.get("split") or ""
-    split = split_from_name(written)
-    if written and split is None:
-        raise DatasetError(
-            f"{path}: line {row.line} has the split {written!r}; expected train, val or test"
+def _entries_of(path: str | os.PathLike[str], wanted: Wanted, ids: Sequence[str]) -> list[Entry]:
+    """Read the entries of a table. Its boxes are part of the ids if the images are parts, too."""
+    try:
+        table = read_table(os.fspath(path), wanted)
+    except SourceError as error:
+        raise DatasetError(str(error)) from error
+    with_boxes = any(id_without_box(id_) != id_ for id_ in ids)
+    return [
+        Entry(
+            id_with_box(row.id, row.box if with_boxes else None),
+            row.values,
+            row.number,
+            table.unit,
         )
-    return LabelRow(cells["label"] or None, cells.get("group") or None, split)
+        for row in table.rows
+    ]
 
 
 # ---- groups

@@ -17,7 +17,8 @@ class LabelMessagesOnce(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether to show the message."""
         line = record.getMessage()
-        again = record.name.startswith("tlfeatures.dataset.") and line in self._shown
+        of_labels = record.name.startswith(("tlfeatures.dataset.", "tlfeatures.features.sources."))
+        again = of_labels and line in self._shown
         self._shown.add(line)
         return not again
 
@@ -30,8 +31,8 @@ def show_messages(verbose: bool) -> None:
     package = logging.getLogger("tlfeatures")
     package.handlers = [handler]
     package.setLevel(logging.INFO if verbose else logging.WARNING)
-    # Messages that explain a wait or give an address: downloads, measuring, the dashboard.
-    for name in ("backbones", "calibrate", "cluster", "measure_engines"):
+    # Messages that explain a wait, give an address, or say which column is taken for what.
+    for name in ("backbones", "calibrate", "cluster", "measure_engines", "sources.tables"):
         logging.getLogger(f"tlfeatures.features.{name}").setLevel(logging.INFO)
     # Pillow warns of unusual metadata, which doesn't matter: only the pixels are used.
     warnings.filterwarnings("ignore", module="PIL")

@@ -14,6 +14,8 @@ IMAGE_ENDINGS = frozenset(
     | {".sgi", ".tga"}
 )
 
+CONTAINER_ENDINGS = (".zip", ".tar", ".parquet")  # files with images inside
+
 # Images in formats that Pillow doesn't read by itself. Some of them begin as a TIFF does.
 _UNSUPPORTED_ENDINGS = frozenset(
     {".dcm", ".dicom", ".nii", ".nrrd", ".mha", ".czi", ".lif", ".nd2", ".svs", ".ndpi", ".mrxs"}
@@ -24,10 +26,10 @@ _UNSUPPORTED_ENDINGS = frozenset(
 )
 _FORMAT_NAMES = {".dcm": "DICOM", ".dicom": "DICOM", ".heic": "HEIC", ".heif": "HEIC"}
 
-# Files that are no images and needn't be opened. The endings below are those of previews and of
-# second copies that cameras, editors and browsers add to images.
+# Files that are no images and needn't be opened. A .cls is a label in a WebDataset; the endings
+# below it are those of previews and of second copies that cameras, editors and browsers add.
 _NO_IMAGE_ENDINGS = OTHER_ENDINGS | frozenset(
-    {".thm", ".xmp", ".aae", ".bak", ".orig", ".old", ".part", ".crdownload"}
+    {".cls", ".thm", ".xmp", ".aae", ".bak", ".orig", ".old", ".part", ".crdownload"}
 )
 _COPY_ENDINGS = ("_original", "~")  # exiftool and editors append these
 
@@ -104,9 +106,17 @@ def ending_unless_image(path: str, read_start: Callable[[], bytes]) -> str | Non
 
 
 def advice_on_formats(endings: Iterable[str]) -> str:
-    """Write what to do with images in formats that can't be read; "" if there are none."""
-    formats = {_FORMAT_NAMES.get(name, name) for name in endings if name in _UNSUPPORTED_ENDINGS}
-    return f"{', '.join(sorted(formats))} can't be read: save as PNG or TIFF" if formats else ""
+    """Write what to do with images in formats that can't be read; "" if there are none.
+
+    So are images inside of archives and Parquet files that lie beside other images.
+    """
+    listed = set(endings)
+    formats = {_FORMAT_NAMES.get(name, name) for name in listed & _UNSUPPORTED_ENDINGS}
+    advice = [f"{', '.join(sorted(formats))} can't be read: save as PNG or TIFF"] * bool(formats)
+    inside = [ending for ending in CONTAINER_ENDINGS if ending in listed]
+    if inside:
+        advice.append(f"to embed the images inside of {', '.join(inside)}, give those files")
+    return "; ".join(advice)
 
 
 def _name_of(path: str) -> str:

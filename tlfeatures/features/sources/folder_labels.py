@@ -10,15 +10,16 @@ folder that holds the image. Levels count from the top of the path, a split's fo
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from tlfeatures.errors import ParameterError
+from tlfeatures.features.sources.endings import CONTAINER_ENDINGS
 from tlfeatures.features.sources.spelling import normalize_name
 
 SPLIT_NAMES = ("train", "val", "test")
-ARCHIVE_ENDINGS = (".zip", ".tar", ".parquet")  # an id in such a file begins with its name
 
 _SPLIT_WORDS = {
     **dict.fromkeys(("train", "training", "trn"), "train"),
@@ -116,24 +117,61 @@ def folder_of(id_: str) -> str:
 def parts_of_folders(folders: Iterable[str]) -> dict[str, list[str]]:
     """Return the parts of each folder's path that may be labels and splits.
 
-    The name of an archive that images are in is no label. Several archives are splits if all of
-    them have the name of a split and train is among them, as in train.zip and test.zip.
+    The name of an archive that images are in is no label, nor is a folder in it that holds
+    everything else. Several archives are splits if all of them have the name of a split and train
+    is among them, as in train.zip and test.zip.
     """
     paths = {folder: folder.split("/") if folder else [] for folder in folders}
-    archives = {path[0] for path in paths.values() if path and _is_archive(path[0])}
-    splits = {name: split_from_name(name.rpartition(".")[0]) for name in archives}
-    if len(archives) > 1 and None not in splits.values() and "train" in splits.values():
-        stems = {name: [name.rpartition(".")[0]] for name in archives}
-    else:
-        stems = {name: [] for name in archives}
-    return {
-        folder: [*stems[path[0]], *path[1:]] if path and path[0] in archives else path
-        for folder, path in paths.items()
-    }
+    inside: defaultdict[tuple[str, ...], dict[str, list[str]]] = defaultdict(dict)
+    for folder, path in paths.items():
+        depth = next((at + 1 for at, name in enumerate(path) if _is_archive(name)), 0)
+        if depth:
+            inside[tuple(path[:depth])][folder] = path[depth:]
+    splits = splits_of_archives({archive: "/".join(archive) for archive in inside})
+    for archive, split in splits.items():  # train.zip is often made of a folder train
+        tops = {path[0] if len(path) > 1 else "" for path in inside[archive].values()}
+        if {split_from_name(top) for top in tops} == {split}:
+            inside[archive] = {folder: path[1:] for folder, path in inside[archive].items()}
+    skipped = _common_folders([path for below in inside.values() for path in below.values()])
+    for archive, below in inside.items():
+        above = [splits[archive]] if archive in splits else []
+        paths |= {folder: above + path[skipped:] for folder, path in below.items()}
+    return paths
+
+
+def _common_folders(paths: list[list[str]]) -> int:
+    """Return how many folders, one in the other, hold everything else, and are no splits."""
+    depth = 0
+    while True:
+        tops = {path[depth] if len(path) > depth + 1 else None for path in paths}
+        top = tops.pop() if len(tops) == 1 else None
+        if top is None or split_from_name(top) is not None:
+            return depth
+        depth += 1
+
+
+Archive = TypeVar("Archive", bound=Hashable)
+
+
+def splits_of_archives(names: Mapping[Archive, str]) -> dict[Archive, str]:
+    """Return the split of each of several archives; empty if their names are no splits.
+
+    Parameters
+    ----------
+    names : mapping of archive to str
+        The names of the files, as in train-00000-of-00002.parquet, or train/0.tar where a folder
+        tells them apart.
+    """
+    stems = {archive: name.rpartition(".")[0] for archive, name in names.items()}
+    words = {archive: _split_and_other_words(stem) for archive, stem in stems.items()}
+    splits = {archive: split for archive, (split, _) in words.items() if split is not None}
+    alike = len({others for _, others in words.values()}) == 1
+    is_split = alike and len(splits) == len(names) > 1 and "train" in splits.values()
+    return splits if is_split else {}
 
 
 def _is_archive(name: str) -> bool:
-    return name.lower().endswith(ARCHIVE_ENDINGS)
+    return name.lower().endswith(CONTAINER_ENDINGS)
 
 
 def _rows_by_folder(folders: Iterable[str], level: int | None = None) -> dict[str, LabelRow]:

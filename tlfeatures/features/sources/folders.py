@@ -11,7 +11,6 @@ from pathlib import Path
 from tlfeatures.errors import ParameterError, SourceError
 from tlfeatures.features.sources.endings import (
     START_BYTES,
-    advice_on_formats,
     ending_unless_image,
     is_image_by_name,
     is_system_file,
@@ -20,8 +19,7 @@ from tlfeatures.features.sources.endings import (
 from tlfeatures.features.sources.left_out import LeftOut
 from tlfeatures.features.sources.locations import is_url, list_url, read_first_bytes
 from tlfeatures.features.sources.records import ImageRecord
-from tlfeatures.features.sources.walk import Walk, is_system_folder
-from tlfeatures.names import counted
+from tlfeatures.features.sources.walk import Walk
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +60,7 @@ class FolderSource:
         SourceError
             If a folder in it can't be listed: its images would seem to be gone.
         """
-        listing = _Listing(self.location)
+        listing = Listing(self.location)
         is_empty = True
         for image in listing.images():
             is_empty = False
@@ -79,24 +77,28 @@ class FolderSource:
 
         It lists the folder again to name what is in it instead.
         """
-        listing = _Listing(self.location)
+        listing = Listing(self.location)
         for _ in listing.images():
             pass
-        left_out = listing.left_out
-        files = sum(left_out.endings.values())
-        if not files:
-            sentences = [f"{self.location} has no images", *left_out.sentences(), expected]
-            return SourceError("; ".join(sentences))
-        advice = advice_on_formats(left_out.endings)
-        return SourceError(
-            f"{self.location} has {counted(files, 'file')} and no image: "
-            f"{left_out.format_endings()}; "
-            f"{advice or 'expected .jpg, .png, .tif or other files of images'}"
-        )
+        return listing.left_out.no_images_error(self.location, expected)
 
 
-class _Listing:
-    """One pass over a source, which yields its images and counts what is left out."""
+class Listing:
+    """One pass over a folder, which yields its images and counts what is left out.
+
+    Parameters
+    ----------
+    source : path or URL
+
+    Attributes
+    ----------
+    left_out : LeftOut
+
+    Raises
+    ------
+    ParameterError
+        If the source is no folder.
+    """
 
     def __init__(self, source: str | os.PathLike[str]) -> None:
         self._root = os.fspath(source)
@@ -131,20 +133,12 @@ class _Listing:
         counts[name] += sum(is_visible_image(file) for file in files)
 
     def _files_at_url(self) -> Iterator[tuple[str, str, str | None]]:
-        names = [name for name in list_url(self._root) if not self._is_in_system_folder(name)]
+        names = list(self.left_out.without_excluded(list_url(self._root)))
         unclear = [name for name in names if is_image_by_name(name) is None]
         starts = read_first_bytes(self._root, unclear, START_BYTES)
         start_of = dict(zip(unclear, starts, strict=True))
         for name in names:
             yield name, name, ending_unless_image(name, partial(start_of.__getitem__, name))
-
-    def _is_in_system_folder(self, name: str) -> bool:
-        folders = name.split("/")[:-1]
-        for depth, folder in enumerate(folders):
-            if is_system_folder(folder, depth > 0):
-                self.left_out.in_system_folders[folder] += is_visible_image(name)
-                return True
-        return False
 
 
 def _read_start(path: str) -> bytes:

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,59 @@ def read_url(url: str) -> bytes:
         return bytes(system.cat_file(path))
     except Exception as error:  # each file system has errors of its own
         raise ImageError(_reason(error)) from error
+
+
+def read_range(url: str, offset: int, count: int) -> bytes:
+    """Read a part of a file at a URL.
+
+    Raises
+    ------
+    ImageError
+        If it can't be read; the message is the reason.
+    """
+    try:
+        system, path = _file_system(url)
+        data = bytes(system.cat_file(path, start=offset, end=offset + count))
+    except Exception as error:  # each file system has errors of its own
+        raise ImageError(_reason(error)) from error
+    if len(data) > count:
+        raise ImageError(
+            "its server sends whole files only (no range requests); download the file and give "
+            "its path"
+        )
+    return data
+
+
+_STATE_SECONDS = 5.0  # for which the state of a file at a URL is not asked for again
+_states: dict[str, tuple[float, tuple[int, str]]] = {}
+
+
+def url_state(url: str) -> tuple[int, str]:
+    """Return the size of a file at a URL, and a text that changes when it is written again.
+
+    Raises
+    ------
+    ParameterError
+        If no installed package reads this kind of URL.
+    SourceError
+        If the file can't be reached, or its size isn't known.
+    """
+    asked, state = _states.get(url, (-_STATE_SECONDS, (0, "")))
+    if time.monotonic() - asked < _STATE_SECONDS:
+        return state
+    system, path = _file_system(url)
+    try:
+        system.invalidate_cache()
+        facts = system.info(path)
+    except Exception as error:  # each file system has errors of its own
+        raise SourceError(f"{url} can't be read: {_reason(error)}") from error
+    if facts.get("size") is None:
+        raise SourceError(f"{url} can't be read in parts: its server does not tell its size")
+    state = int(facts["size"]), str(sorted((key, str(fact)) for key, fact in facts.items()))
+    if len(_states) > 1000:
+        _states.clear()
+    _states[url] = time.monotonic(), state
+    return state
 
 
 def list_url(url: str) -> Iterator[str]:
@@ -267,7 +321,7 @@ def _file_system(url: str) -> tuple[Any, str]:
         from fsspec.core import url_to_fs
     except ImportError as error:
         raise ParameterError(
-            f"{url} is a URL, and fsspec is not installed: pip install 'tlfeatures[cluster]'"
+            f"{url} is a URL, and fsspec is not installed: pip install 'tlfeatures[urls]'"
         ) from error
     try:
         system, path = url_to_fs(url)

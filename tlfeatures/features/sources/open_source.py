@@ -13,11 +13,18 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from tlfeatures.errors import ParameterError, SourceError
+from tlfeatures.features.sources.containers.archive import ArchiveSource, is_archive
+from tlfeatures.features.sources.containers.parquet import (
+    is_parquet_of_images,
+    open_parquet_source,
+)
 from tlfeatures.features.sources.folder_labels import LabelRow
 from tlfeatures.features.sources.folders import EXPECTED, FolderSource, is_folder
 from tlfeatures.features.sources.locations import absolute_location
 from tlfeatures.features.sources.protocol import Columns, Source
 from tlfeatures.features.sources.several import SeveralSources
+from tlfeatures.features.sources.table_source import TableSource
+from tlfeatures.features.sources.tables.read_table import is_table
 from tlfeatures.names import as_list
 
 
@@ -41,6 +48,9 @@ class SourceKind:
 
 
 SOURCE_KINDS: tuple[SourceKind, ...] = (
+    SourceKind(is_archive, lambda location, images, columns: ArchiveSource(location)),
+    SourceKind(is_parquet_of_images, open_parquet_source, takes_options=True),
+    SourceKind(is_table, TableSource, takes_options=True),
     SourceKind(is_folder, lambda location, images, columns: FolderSource(location)),
 )
 

@@ -71,15 +71,12 @@ class Box:
 
 
 class Container(Protocol):
-    """A file with images inside, such as an archive. It can be pickled, by its path alone.
+    """A file with images inside, such as an archive. It can be pickled, by its path alone."""
 
-    Attributes
-    ----------
-    path : str
-        Path or URL of the file.
-    """
-
-    path: str
+    @property
+    def path(self) -> str:
+        """Path or URL of the file."""
+        ...
 
     def read(self, name: str) -> bytes:
         """Read an image by its name in the container; threads may call this at the same time.

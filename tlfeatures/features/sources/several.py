@@ -8,18 +8,23 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 
 from tlfeatures.errors import SourceError
-from tlfeatures.features.sources.folder_labels import LabelRow
+from tlfeatures.features.sources.containers.archive import ArchiveSource
+from tlfeatures.features.sources.containers.parquet import ParquetSource
+from tlfeatures.features.sources.folder_labels import LabelRow, splits_of_archives
 from tlfeatures.features.sources.folders import FolderSource
 from tlfeatures.features.sources.locations import absolute_location
 from tlfeatures.features.sources.protocol import Source
 from tlfeatures.features.sources.records import ImageRecord
+
+NAMED = (ArchiveSource, ParquetSource)  # their ids begin with the name of the file
 
 
 class SeveralSources:
     """Several sources as one. The id of an image in a folder begins with the folder's name.
 
     Where two folders have the same name, as many of the folders above them are added as tell them
-    apart. Archives and tables name their images themselves.
+    apart. The ids of an archive or Parquet file begin with its name as they are; where two files
+    have the same name, the folders above are added likewise. Tables name their images themselves.
 
     Parameters
     ----------
@@ -29,11 +34,12 @@ class SeveralSources:
     def __init__(self, sources: Sequence[Source]) -> None:
         self._sources = list(sources)
         self.location = ", ".join(source.location for source in sources)
-        folders = [source.location for source in sources if isinstance(source, FolderSource)]
-        prefixes = iter(_prefixes([absolute_location(folder) for folder in folders]))
-        self._prefixes = [
-            next(prefixes) + "/" if isinstance(source, FolderSource) else "" for source in sources
-        ]
+        self._prefixes = [""] * len(sources)
+        for kind in (FolderSource, NAMED):
+            places = [at for at, source in enumerate(sources) if isinstance(source, kind)]
+            ends = _ends([absolute_location(sources[at].location) for at in places])
+            for at, end in zip(places, ends, strict=True):
+                self._prefixes[at] = end + "/" if kind is FolderSource else _above(end)
 
     def images(self) -> Iterator[ImageRecord]:
         """Yield the images of all sources in the order of their ids.
@@ -65,10 +71,12 @@ class SeveralSources:
         """
         labels: dict[str, LabelRow] = {}
         stated = False
-        for prefix, source in zip(self._prefixes, self._sources, strict=True):
+        splits = splits_of_archives(self._names_of_files())
+        for at, (prefix, source) in enumerate(zip(self._prefixes, self._sources, strict=True)):
             own = source.labels()
             stated |= own is not None
-            for id_, row in (own or {}).items():
+            for id_, stated_row in (own or {}).items():
+                row = replace(stated_row, split=stated_row.split or splits.get(at))
                 if labels.setdefault(prefix + id_, row) != row:
                     raise SourceError(
                         f"two sources state different labels for the image {prefix + id_!r}: "
@@ -76,17 +84,31 @@ class SeveralSources:
                     )
         return labels if stated else None
 
+    def _names_of_files(self) -> dict[int, str]:
+        """Return the names of the files with images inside, by their place among the sources."""
+        return {
+            at: prefix + source.name
+            for at, (prefix, source) in enumerate(zip(self._prefixes, self._sources, strict=True))
+            if isinstance(source, NAMED)
+        }
+
     def no_images_error(self, expected: str) -> SourceError:
         """Create the error for sources without images, of which it describes the first one."""
         return self._sources[0].no_images_error(expected)
 
 
-def _prefixes(folders: Sequence[str]) -> list[str]:
-    """Return the shortest ends of the folders' paths that differ, as few parts as possible."""
-    parts = [PurePosixPath(folder.replace("\\", "/").rstrip("/")).parts for folder in folders]
+def _above(path: str) -> str:
+    """Return the folders of a path, with a slash at the end; "" if it has none."""
+    folder, slash, _ = path.rpartition("/")
+    return folder + slash
+
+
+def _ends(locations: Sequence[str]) -> list[str]:
+    """Return the shortest ends of the paths that differ, as few parts as possible."""
+    parts = [PurePosixPath(place.replace("\\", "/").rstrip("/")).parts for place in locations]
     longest = max(map(len, parts), default=0)
     for depth in range(1, longest + 1):
         ends = ["/".join(path[-depth:]).strip("/") for path in parts]
         if max(Counter(ends).values()) == 1:
             return ends
-    return ["/".join(path).strip("/") for path in parts]  # the same folder twice
+    return ["/".join(path).strip("/") for path in parts]  # the same twice

@@ -116,7 +116,7 @@ def _entries(folder: str) -> list[tuple[str, os.DirEntry[str]]]:
             entries = [entry for entry in scanned if not _is_ignored(entry)]
     except OSError as error:
         raise SourceError(f"{Path(folder)} can't be listed: {reason_of(error)}") from error
-    named = ((_printable(entry.name) + "/" * _is(entry.is_dir), entry) for entry in entries)
+    named = ((printable(entry.name) + "/" * _is(entry.is_dir), entry) for entry in entries)
     return sorted(named, key=itemgetter(0))
 
 
@@ -126,7 +126,8 @@ def _is_ignored(entry: os.DirEntry[str]) -> bool:
     return hidden and (entry.name in _TOOL_FOLDERS or not _is(entry.is_dir))
 
 
-def _printable(name: str) -> str:
+def printable(name: str) -> str:
+    r"""Return a name in which bytes that are no UTF-8 are written as `\udcXX`."""
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 

@@ -1,0 +1,300 @@
+"""A Parquet file with the bytes of images as a source, as Hugging Face's datasets have them."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from tlfeatures.errors import ParameterError, SourceError
+from tlfeatures.features.sources.containers.archive import file_name
+from tlfeatures.features.sources.containers.names import clean_name
+from tlfeatures.features.sources.containers.parquet_rows import (
+    ParquetImages,
+    image_leaves,
+    one_line,
+    open_parquet,
+)
+from tlfeatures.features.sources.containers.parts import open_parts
+from tlfeatures.features.sources.folder_labels import LabelRow, split_from_name
+from tlfeatures.features.sources.locations import is_url
+from tlfeatures.features.sources.protocol import Columns
+from tlfeatures.features.sources.records import ImageRecord
+from tlfeatures.features.sources.spelling import normalize_name
+
+logger = logging.getLogger(__name__)
+
+_ENDING = ".parquet"
+_IMAGE_NAMES = ("image", "img", "picture", "photo", "jpg", "png", "image_bytes", "bytes")
+_USUAL = {
+    "label": ("label", "labels", "class", "class_name", "species", "category", "target"),
+    "group": ("group",),
+    "split": ("split",),
+}
+_DIGITS = 6  # of a row's number, as ids must not change where rows are added
+
+
+class ParquetSource:
+    """The images in the rows of a Parquet file.
+
+    The id of an image is the name of the file and the path in its row, as in
+    `train-00000-of-00001.parquet/ants/1.jpg`. Where the paths are missing, repeated or absolute, it
+    has the number of the row instead. The labels are a column `label`, or the only column of the
+    type ClassLabel, whose names are those in the file.
+
+    Parameters
+    ----------
+    location : path or URL
+    columns : mapping of {"id", "label", "group", "split"} to str, optional
+        Names of columns; `id` is the column with the images. An empty name means no column.
+
+    Raises
+    ------
+    ParameterError
+        If pyarrow is not installed.
+    """
+
+    def __init__(self, location: str, columns: Columns | None = None) -> None:
+        self.location = location
+        self.name = file_name(location)
+        if not self.name.lower().endswith(_ENDING):
+            self.name += _ENDING
+        self._columns = dict(columns or {})
+
+    def images(self) -> Iterator[ImageRecord]:
+        """Yield the images in the order of their ids.
+
+        Raises
+        ------
+        SourceError
+            If it is no Parquet file, is damaged, or has no column of images.
+        """
+        container = ParquetImages(self.location, self._table.image_leaf)
+        for id_, row in sorted(zip(self._ids, range(len(self._ids)), strict=True)):
+            yield ImageRecord(f"{self.name}/{id_}", container, str(row))
+
+    def labels(self) -> dict[str, LabelRow] | None:
+        """Return the labels, groups and splits in the columns; None if the file has no labels.
+
+        Raises
+        ------
+        SourceError
+            If several columns may be the label, or a column has values that are no labels.
+        """
+        roles = {role: self._table.column_of(role, self._columns) for role in _USUAL}
+        if roles["label"] is None:
+            return None
+        count = len(self._ids)
+        label, group, split = (
+            [None] * count if name is None else self._table.texts(name) for name in roles.values()
+        )
+        return {
+            f"{self.name}/{id_}": LabelRow(one, its_group, split_from_name(its_split or ""))
+            for id_, one, its_group, its_split in zip(self._ids, label, group, split, strict=True)
+        }
+
+    def no_images_error(self, expected: str = "expected rows with images") -> SourceError:
+        """Create the error for a file without rows."""
+        return SourceError(f"{self.location} has no rows; {expected}")
+
+    @cached_property
+    def _table(self) -> _Table:
+        return _Table(self.location, self._columns.get("id"))
+
+    @cached_property
+    def _ids(self) -> list[str]:
+        """The id of each row's image, in the order of the rows."""
+        paths = self._table.paths()
+        clean = [clean_name(path) if isinstance(path, str) else None for path in paths]
+        named = [path for path in clean if path is not None]
+        if len(set(named)) == len(paths):
+            return named
+        if any(paths):
+            logger.info(
+                "%s: images are named by their rows, as paths are missing, repeated or absolute",
+                self.location,
+            )
+        digits = max(_DIGITS, len(str(len(paths) - 1)))
+        return [f"{row:0{digits}}" for row in range(len(paths))]
+
+
+class _Table:
+    """The columns of a Parquet file except for the bytes of the images.
+
+    Raises
+    ------
+    SourceError
+        If no column has the bytes of images, or several have them.
+    """
+
+    def __init__(self, location: str, image: str | None = None) -> None:
+        self._location = location
+        with open_parts(location) as parts:
+            file = open_parquet(parts)
+            schema, self._rows = file.schema_arrow, file.metadata.num_rows
+        self._features = _features(schema.metadata or {})
+        self._names: list[str] = schema.names
+        leaves = image_leaves(schema)
+        column = self._choose_image(list(leaves), image)
+        self.image_leaf, self._path_leaf = leaves[column]
+        self._others = [name for name in self._names if name != column]
+
+    def _choose_image(self, candidates: list[str], given: str | None) -> str:
+        if given:
+            if given not in candidates:
+                raise SourceError(
+                    f"{self._location} has no column {given!r} with bytes of images; it has the "
+                    f"columns {', '.join(self._names)}"
+                )
+            return given
+        stated = [name for name in candidates if self._type_of(name) == "Image"] or candidates
+        usual = [name for wanted in _IMAGE_NAMES for name in stated if name.lower() == wanted]
+        chosen = usual[:1] or stated
+        if len(chosen) != 1:
+            raise SourceError(
+                f"{self._location} has the columns {', '.join(self._names)}; "
+                + (
+                    f"several have bytes of images: choose one, --label-columns id={chosen[0]}"
+                    if chosen
+                    else "expected one with bytes of images"
+                )
+            )
+        return chosen[0]
+
+    def _type_of(self, name: str) -> str | None:
+        feature = self._features.get(name)
+        return feature.get("_type") if isinstance(feature, dict) else None
+
+    def paths(self) -> Sequence[object]:
+        """Return the path of each row's image; None where there is none."""
+        return [None] * self._rows if self._path_leaf is None else self._read(self._path_leaf)
+
+    def column_of(self, role: str, columns: Columns) -> str | None:
+        """Return the column of a role; None if there is none.
+
+        Raises
+        ------
+        SourceError
+            If the named column is missing, or several columns may have the role.
+        """
+        given = columns.get(role)
+        if given is not None:
+            if given and given not in self._others:
+                raise SourceError(
+                    f"{self._location} has no column {given!r}; it has the columns "
+                    f"{', '.join(self._names)}"
+                )
+            return given or None
+        usual = [name for name in self._others if name.lower() in _USUAL[role]]
+        plain = [name for name in usual if name.lower() == role]
+        classes = [name for name in self._others if self._type_of(name) == "ClassLabel"]
+        chosen = plain or (classes if role == "label" else []) or usual
+        if len(chosen) > 1:
+            raise SourceError(
+                f"{self._location} has the columns {' and '.join(chosen)}, and each may be the "
+                f"{role}; choose one: --label-columns {role}={chosen[0]}, or {role}= for none"
+            )
+        return chosen[0] if chosen else None
+
+    def texts(self, column: str) -> list[str | None]:
+        """Return the values of a column as texts, names of classes for their numbers.
+
+        Raises
+        ------
+        SourceError
+            If a value is no text and no whole number, or has no name.
+        """
+        feature = self._features.get(column)
+        names = feature.get("names") if isinstance(feature, dict) else None
+        known = names if self._type_of(column) == "ClassLabel" and isinstance(names, list) else None
+        values = self._read(column)
+        texts = {value: self._text(column, value, known) for value in _distinct(values)}
+        return [texts[value] if value.__hash__ else None for value in values]
+
+    def _text(self, column: str, value: Any, names: Sequence[Any] | None) -> str | None:
+        if value is None or value != value:  # NaN
+            return None
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)  # pandas writes whole numbers so where others are missing
+        if not isinstance(value, str | int):
+            raise SourceError(
+                f"{self._location} has {value!r} in the column {column}; expected texts or whole "
+                "numbers; name another column: --label-columns label=NAME, or label= for none"
+            )
+        if names is not None and isinstance(value, int):
+            if value >= len(names):
+                raise SourceError(
+                    f"{self._location} has the class {value} in the column {column}, and names of "
+                    f"{len(names)} classes"
+                )
+            return None if value < 0 else normalize_name(str(names[value])) or None
+        return normalize_name(str(value)) or None
+
+    def _read(self, leaf: str) -> list[Any]:
+        """Read a column, or a field of one."""
+        try:
+            with open_parts(self._location) as parts:
+                column = open_parquet(parts).read(columns=[leaf]).column(0)
+                values: list[Any] = column.to_pylist()
+        except (SourceError, ParameterError):
+            raise
+        except Exception as error:  # pyarrow has several kinds of errors for damaged files
+            raise SourceError(f"{self._location} is damaged: {one_line(error)}") from error
+        if "." in leaf and leaf not in self._names:
+            field = leaf.rpartition(".")[2]
+            values = [value.get(field) if isinstance(value, dict) else None for value in values]
+        if len(values) != self._rows:
+            raise SourceError(f"{self._location} is damaged: a column has too few rows")
+        return values
+
+
+def _distinct(values: Sequence[Any]) -> list[Any]:
+    """Return each value once; a value of another kind than texts and numbers comes first."""
+    nested = [value for value in values if not value.__hash__]
+    return nested[:1] or list(set(values))
+
+
+def _features(metadata: Mapping[bytes, bytes]) -> dict[str, Any]:
+    """Return the types of columns as the package datasets writes them, for example ClassLabel."""
+    try:
+        features = json.loads(metadata.get(b"huggingface", b"{}"))["info"]["features"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return {}
+    return features if isinstance(features, dict) else {}
+
+
+def is_parquet_of_images(location: str) -> bool:
+    """Whether a location is a Parquet file with the bytes of images.
+
+    One that can't be read counts, so that the error says why.
+    """
+    if not file_name(location).lower().endswith(_ENDING):
+        return False
+    if not is_url(location) and not Path(location).is_file():
+        return False
+    try:
+        with open_parts(location) as parts:
+            return bool(image_leaves(open_parquet(parts).schema_arrow))
+    except (SourceError, ParameterError):
+        return True
+
+
+def open_parquet_source(
+    location: str, images: str | None = None, columns: Columns | None = None
+) -> ParquetSource:
+    """Create the source of a Parquet file with the bytes of images.
+
+    Raises
+    ------
+    ParameterError
+        If a folder of images is given.
+    """
+    if images is not None:
+        raise ParameterError(
+            f"{location} has the bytes of its images, so that a folder of images has no meaning; "
+            "leave it out"
+        )
+    return ParquetSource(location, columns)
