@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tlfeatures.features.images.inputs import Images
+from tlfeatures.file_result import FileResult
 from tlfeatures.files import replace_file
+from tlfeatures.html_tables import Cell
 from tlfeatures.models.fitted_head import FittedHead
 from tlfeatures.models.predictions import Prediction
+from tlfeatures.names import counted
 from tlfeatures.reports.output import check_page
 
 
-@dataclass(frozen=True)
-class LabelReport:
+@dataclass(frozen=True, repr=False)
+class LabelReport(FileResult):
     """Facts about the page that `report_labels` has written.
 
     Attributes
@@ -33,15 +35,16 @@ class LabelReport:
         Number of images that could not be read.
     """
 
-    file: str
     bytes: int
     images: int
     shown: int
     unreadable: int
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return JSON-ready plain data."""
-        return asdict(self)
+    def _about(self) -> str:
+        return f"{counted(self.images, 'image')}, {self.bytes / 1e6:.1f} MB"
+
+    def _facts(self) -> Mapping[str, Cell]:
+        return {"shown": self.shown, "unreadable": self.unreadable or None}
 
 
 def report_labels(
