@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.stratified_folds import Fold
 from tlfeatures.errors import ParameterError
+from tlfeatures.heads.coordinate_step import grid_after_coordinates
 from tlfeatures.heads.make_heads import make_heads
 from tlfeatures.heads.table import Grid, OneHead, head_grid
 from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer
@@ -108,7 +109,10 @@ class Plan:
 
     def grid(self, name: str) -> Grid:
         """Return the parameter values that tuning tries for a head; empty without tuning."""
-        return dict(head_grid(self.heads[name], self.params)) if self.tune else {}
+        if not self.tune:
+            return {}
+        grid = head_grid(self.heads[name], self.params)
+        return grid_after_coordinates(self.classifiers()[name], grid)
 
     def count_folds(self, datasets: int) -> int:
         """Return the number of folds that are fitted, including the inner folds of tuning."""
