@@ -63,7 +63,8 @@ def labels_page(
     originals : mapping of path to Original or None
         Where the pictures come from.
     images : sequence of LabelledImage
-        The images of `shown`, the least confident first.
+        The images of `shown`, the most important first. The page shows the least confident first,
+        and leaves out the last ones if the pictures of the others fill it.
     model : FittedHead
     names : mapping
         `title` of the page and name of the `model`; None if not known.
@@ -75,7 +76,7 @@ def labels_page(
     originals = {image.path: originals.get(image.path) for image in images}
     shades = parts[0].spec.value_range if len(parts) == 1 else None
     pictures = _pictures(originals, shades, progress)
-    images = images[: pictures.tried]
+    images = sorted(images[: pictures.tried], key=lambda image: (image.confidence, image.path))
     summary = shown.summary
     folder = _common_folder([image.path for image in images])
     labels = list(dict.fromkeys(image.label for image in images if image.label is not None))
