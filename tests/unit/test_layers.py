@@ -43,6 +43,7 @@ LAYERS = [
     ["features.images"],
     ["features.sources"],
     ["features.row_cosines"],
+    ["file_result"],
     ["data_frames", "html_tables", "progress"],
     ["locks", "files", "names", "equality", "errors", "machine", "installed"],
 ]
