@@ -14,7 +14,7 @@ from tlfeatures.dataset.label_values import name_of, text_of
 from tlfeatures.dataset.labels import warn_of_names
 from tlfeatures.errors import ParameterError
 from tlfeatures.features.exchange.open_features import numbered_ids
-from tlfeatures.features.import_features import digests_of
+from tlfeatures.features.exchange.stored_values import digests_of
 from tlfeatures.features.imported import STATED, VALUES, Imported
 from tlfeatures.features.sources.folder_labels import split_from_name
 from tlfeatures.features.spec import Spec
