@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from tlfeatures.errors import ImageError, OutputError, ParameterError, SourceError, StoreError
 from tlfeatures.files import reason_of, replacing
@@ -138,8 +139,17 @@ def list_url(url: str) -> Iterator[str]:
     yield from sorted(
         name
         for name in names
-        if "::" not in name and not any(part.startswith(".") for part in name.split("/"))
+        if "::" not in name and not any(part.startswith((".", "?")) for part in name.split("/"))
     )
+
+
+def readable_name(url: str, name: str) -> str:
+    """Return the name of a file below a URL as people write it, without the %20 of web addresses.
+
+    The lists of web servers have links that start with a question mark, which `list_url` leaves out
+    as they only sort a list.
+    """
+    return unquote(name) if url.startswith(("http://", "https://")) else name
 
 
 def read_first_bytes(url: str, names: list[str], count: int) -> list[bytes]:

@@ -76,7 +76,7 @@ class Archive:
         if fresh and is_url(self.path):
             _CACHE.forget(self.path)
         with open_parts(self.path, fresh) as parts:
-            return _CACHE.get(parts, _INDEXES[self.kind])
+            return _CACHE.get(parts, self.kind, _INDEXES[self.kind])
 
     def read(self, name: str) -> bytes:
         """Read a file in the archive; see `Container.read`."""
@@ -92,7 +92,7 @@ class Archive:
     def _entry(self, name: str, read: Callable[[Entry, Parts], bytes]) -> bytes:
         try:
             with open_parts(self.path) as parts:
-                entry = _CACHE.get(parts, _INDEXES[self.kind]).entries.get(name)
+                entry = _CACHE.get(parts, self.kind, _INDEXES[self.kind]).entries.get(name)
                 if entry is None:
                     raise ImageError("it is no longer in the archive; run the command again")
                 return read(entry, parts)

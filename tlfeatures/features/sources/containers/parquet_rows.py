@@ -206,7 +206,7 @@ class ParquetImages:
         """Read the image in a row; see `Container.read`."""
         try:
             with open_parts(self.path) as parts:
-                rows = _CACHE.get(parts, lambda parts: _Rows(parts, self.column))
+                rows = _CACHE.get(parts, self.column, lambda parts: _Rows(parts, self.column))
             return rows.read(int(name))
         except ImageError:
             raise
