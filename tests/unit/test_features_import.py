@@ -187,6 +187,17 @@ def test_a_table_of_measurements(tmp_path):
     )
 
 
+def test_a_table_of_excel(tmp_path):
+    """Semicolons and Windows-1252, and the line by which Excel states its separator."""
+    text = "sep=;\nfilename;label;f1;f2\nkäfer.jpg;Käfer;1;2\nameise.jpg;Ameise;3;4\n"
+    (tmp_path / "a.csv").write_bytes(text.encode("cp1252"))
+    import_features(tmp_path / "a.csv", tmp_path / "a.h5")
+    ids, rows = read_rows(tmp_path / "a.h5")
+    assert ids == ["ameise.jpg", "käfer.jpg"]
+    assert rows.tolist() == [[3, 4], [1, 2]]
+    assert load_dataset(tmp_path / "a.h5").classes == ["Ameise", "Käfer"]
+
+
 def test_groups_and_splits(tmp_path):
     groups, split = np.arange(20) // 2, np.array(["training", "test"] * 10)
     source = save_npz(
