@@ -92,6 +92,8 @@ WRONG = {
     "NaN": ({"X": np.where(np.arange(240).reshape(40, 6) == 19, np.nan, X)}, "nan in row 3"),
     "too large": ({"X": X.astype(float) * 1e300}, "not finite in 40 rows"),
     "texts": ({"X": [["a"]] * 40}, "X has values that are no numbers"),
+    "near_duplicates": ({"near_duplicates": 2}, "near_duplicates is 2; expected a similarity"),
+    "embedding": ({"embedding": "a+b"}, "an embedding can't have the name"),
     "one-hot": ({"y": np.eye(40)}, r"y has the shape \(40, 40\)"),
 }
 

@@ -198,6 +198,14 @@ def test_a_table_of_excel(tmp_path):
     assert load_dataset(tmp_path / "a.h5").classes == ["Ameise", "Käfer"]
 
 
+def test_one_hot_labels(tmp_path):
+    y = np.eye(2)[[int(label == "dog") for label in LABELS]]
+    source = save_npz(
+        tmp_path / "a.npz", X=X, ids=np.array(IDS), y=y, class_names=np.array(["Cat", "Dog"])
+    )
+    assert import_features(source, tmp_path / "a.h5").classes == {"Cat": 10, "Dog": 10}
+
+
 def test_groups_and_splits(tmp_path):
     groups, split = np.arange(20) // 2, np.array(["training", "test"] * 10)
     source = save_npz(
@@ -343,6 +351,7 @@ WRONG = {
     "maps": (changed(X=X.reshape(20, 2, 3)), r"X has the shape \(20, 2, 3\); expected"),
     "no values": (changed(X=None), "expected an array features"),
     "fractions": (changed(y=np.linspace(0, 1, 20)), r"has the label 0\.05.*whole numbers"),
+    "not one-hot": (changed(y=np.ones((20, 3))), r"y has the shape \(20, 3\), but is not one-hot"),
     "split": (changed(split=np.array(["x"] * 20)), "has the split 'x'; expected train, val or"),
     "sha256": (changed(sha256=np.array(["0a"] * 20)), "has the sha256 '0a'; expected 64"),
     "label names": (

@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tlfeatures.dataset.dataset import Dataset
-from tlfeatures.dataset.duplicates import Similarity
 from tlfeatures.dataset.label_values import name_of, text_of
 from tlfeatures.dataset.labelled import Labelled
 from tlfeatures.dataset.labels import warn_of_names
+from tlfeatures.dataset.load import check_similarity
 from tlfeatures.errors import ParameterError
 from tlfeatures.features.exchange.open_features import numbered_ids
 from tlfeatures.features.exchange.stored_values import digests_of
+from tlfeatures.features.exchange.table import check_name
 from tlfeatures.features.imported import STATED, VALUES, Imported
 from tlfeatures.features.sources.folder_labels import split_from_name
 from tlfeatures.features.spec import Spec
@@ -35,9 +36,11 @@ def dataset_of_arrays(
     split: Column | None,
     digests: Column | None,
     embedding: str,
-    near_duplicates: Similarity,
+    near_duplicates: float | None,
 ) -> Dataset:
     """See `Dataset.from_arrays`."""
+    check_similarity(near_duplicates)
+    check_name(embedding)
     rows = feature_rows(X)
     _check_same_index(X, y)
     named = ids if ids is not None else _index_of(X)
@@ -60,7 +63,7 @@ def dataset_of_arrays(
         np.frombuffer(b"".join(stated), np.uint8).reshape(len(rows), -1),
         embedding=embedding,
         spec=Spec.of_imported(Imported(VALUES if digests is None else STATED)),
-        near_duplicates=None if near_duplicates == "auto" else near_duplicates,
+        near_duplicates=near_duplicates,
     )
 
 
