@@ -9,9 +9,10 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tlfeatures.errors import ParameterError
 from tlfeatures.features.backbones.weights import checked_source
@@ -31,7 +32,7 @@ from tlfeatures.features.images.decoding import MAX_PIXELS
 from tlfeatures.features.images.few_levels import warn_of_few_levels
 from tlfeatures.features.images.identify import Manifest, scan
 from tlfeatures.features.measure_engines import choose_measured
-from tlfeatures.features.plan import Plan, make_plan
+from tlfeatures.features.plan import Plan, is_relabelled, make_plan
 from tlfeatures.features.run import Outcome, provenance_of
 from tlfeatures.features.settings import Settings
 from tlfeatures.features.sources.folder_hints import folder_hint
@@ -44,6 +45,9 @@ from tlfeatures.features.sources.spelling import describe_similar_names
 from tlfeatures.files import check_ending, file_target
 from tlfeatures.names import as_list
 from tlfeatures.progress import Progress, shown_progress
+
+if TYPE_CHECKING:
+    from tlfeatures.features.cluster.client import Client
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +75,7 @@ def extract(
     max_pixels: int = MAX_PIXELS,
     prune: bool = False,
     trust_mtime: bool = False,
-    cluster: Any = None,
+    cluster: str | Client | None = None,
     tls: TLS | None = None,
     shards: str | os.PathLike[str] | None = None,
     command: str | None = None,
@@ -228,6 +232,7 @@ def extract(
         plan = make_plan(manifest, target, settings, device, prune, choose)
         labels = opened.labels()
         facts = source_facts(source, images, label_columns, labels is not None)
+        plan = replace(plan, relabelled=is_relabelled(plan.current, facts))
         provenance = provenance_of(plan, facts, command)
         if workers or (plan.current and plan.current.shards):  # a sharded file stays one
             callers = workers or ThisProcess()

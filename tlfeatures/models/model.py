@@ -25,6 +25,8 @@ from tlfeatures.models.predictions import Prediction, Predictions, join_predicti
 from tlfeatures.progress import Progress
 
 if TYPE_CHECKING:
+    from sklearn.base import BaseEstimator
+
     from tlfeatures.dataset.labels import Groups, Labels
     from tlfeatures.features.sources.open_source import Location
     from tlfeatures.model_selection.fit_warnings import Notices
@@ -56,11 +58,11 @@ class Model(FittedHead):
     @classmethod
     def fit(
         cls,
-        head: Any,
+        head: BaseEstimator,
         data: Dataset,
         *,
         name: str | None = None,
-        facts: Any = None,
+        facts: dict[str, Any] | None = None,
         notices: Notices | None = None,
     ) -> Model:
         """Fit a head on all images of a dataset.
@@ -299,9 +301,10 @@ class Model(FittedHead):
         ModelError
             If the embeddings have another number of columns.
         """
-        from tlfeatures.models.accuracy import accuracy
+        from tlfeatures.models.accuracy import accuracy, are_embeddings
 
-        return accuracy(self, X, y)
+        predictions = self.predict_features(X) if are_embeddings(X) else self.predict(X)
+        return accuracy(self, predictions, y)
 
     def export(
         self,
