@@ -421,6 +421,16 @@ def test_labels_whose_source_is_gone(tmp_path):
     assert load_dataset(tmp_path / "a.h5", label_level=1).y.tolist() == LABELS
 
 
+def test_numbered_rows_of_a_changed_file_get_no_labels(tmp_path):
+    """Else a row that was put first would move all labels by one."""
+    save_npz(tmp_path / "a.npz", X=X, y=np.array(LABELS))
+    import_features(tmp_path / "a.npz", tmp_path / "a.h5")
+    assert load_dataset(tmp_path / "a.h5").y.tolist() == LABELS
+    save_npz(tmp_path / "a.npz", X=X[::-1], y=np.array(LABELS[::-1]))
+    with pytest.raises(SourceError, match=r"has changed since.*import it again"):
+        load_dataset(tmp_path / "a.h5")
+
+
 def test_labels_of_a_features_file_for_extracted_images(photos, tmp_path):
     extract(photos, tmp_path / "a.h5", backbone="pixels", size=16)
     export_features(tmp_path / "a.h5", tmp_path / "b.npz", labels=photo_labels(photos))
