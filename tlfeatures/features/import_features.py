@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import time
@@ -18,7 +17,7 @@ from tlfeatures.errors import DatasetError, ParameterError
 from tlfeatures.features.exchange.open_features import ids_of, open_features
 from tlfeatures.features.exchange.spool import Spool
 from tlfeatures.features.exchange.stored_values import digests_of, to_stored
-from tlfeatures.features.exchange.table import FeatureTable, check_name, rows_of_block
+from tlfeatures.features.exchange.table import FeatureTable, check_name, rows_of_block, sha256_of
 from tlfeatures.features.file.create import Contents, create
 from tlfeatures.features.file.format import DTYPES
 from tlfeatures.features.file.lock import exclusive
@@ -170,7 +169,7 @@ def import_features(
         raise unknown_name("dtype", str(dtype), DTYPES)
     table = _named(open_features(features, ids=ids, columns=columns), embedding)
     table = replace(table, dtype=dtype or table.dtype)
-    sha256 = _sha256_of(table)
+    sha256 = sha256_of(table)
     stated = table.facts.sha256
     with exclusive(target):
         _check_replaceable(target)
@@ -210,16 +209,6 @@ def _check_replaceable(target: Path) -> None:
         raise ParameterError(
             f"{target} holds embeddings that `extract` has computed; give another file with -o"
         )
-
-
-def _sha256_of(table: FeatureTable) -> str:
-    hashes = []
-    for path in table.files:
-        with path.open("rb") as file:
-            hashes.append(hashlib.file_digest(file, "sha256").hexdigest())
-    return (
-        hashes[0] if table.path.is_file() else hashlib.sha256("".join(hashes).encode()).hexdigest()
-    )
 
 
 def _fill(spool: Spool, table: FeatureTable, progress: Progress) -> list[bytes]:

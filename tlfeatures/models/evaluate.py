@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 
 from tlfeatures.dataset.dataset import Dataset
-from tlfeatures.dataset.duplicates import Similarity
+from tlfeatures.dataset.duplicates import Similarity, check_similarity
 from tlfeatures.dataset.labels import Groups, Labels
-from tlfeatures.dataset.load import check_similarity
 from tlfeatures.errors import ModelError
 from tlfeatures.features.embed import ComputeOptions
 from tlfeatures.features.file.reader import is_embeddings_file

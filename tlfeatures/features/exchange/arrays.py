@@ -92,12 +92,26 @@ def facts_of_arrays(arrays: Arrays, columns: Mapping[str, str] | None) -> RowFac
     parts = find_parts(list(arrays.infos), columns, arrays.path)
     read: dict[str, list[Any]] = {}
     for role, name in parts.items():
-        values = _column(arrays, name)
         if role == "label":
-            read[role] = with_names(values, _label_names(arrays), arrays.path)
+            read[role] = with_names(_labels(arrays, name), _label_names(arrays), arrays.path)
         else:
-            read[role] = values.tolist()
+            read[role] = _column(arrays, name).tolist()
     return row_facts(read, arrays.path)
+
+
+def _labels(arrays: Arrays, name: str) -> NDArray[Any]:
+    """Read labels, also one-hot ones of shape (n, k), as Keras takes them."""
+    shape, dtype = arrays.infos[name]
+    if len(shape) != 2 or shape[1] < 2 or dtype.kind not in "fiub":
+        return _column(arrays, name)
+    values = arrays.read(name)
+    if not (np.isin(values, (0, 1)).all() and (values.sum(axis=1) == 1).all()):
+        raise DatasetError(
+            f"{arrays.path}: {name} has the shape {shape}, but is not one-hot; expected one label "
+            "for each row"
+        )
+    codes: NDArray[np.int_] = values.argmax(axis=1)
+    return codes
 
 
 def _column(arrays: Arrays, name: str) -> NDArray[Any]:

@@ -64,13 +64,6 @@ class ParquetFile:
             if any(test(field.type) for test in tests) and _is_number(field.type.value_type)
         ]
 
-    def holds_images(self) -> bool:
-        """Whether a column has bytes, as tables of images have."""
-        from pyarrow import types
-
-        tests = (types.is_struct, types.is_binary, types.is_large_binary)
-        return any(test(field.type) for field in self.schema for test in tests)
-
     def facts(self, roles: Mapping[str, str]) -> RowFacts:
         """Read the columns of roles."""
         if not roles:
