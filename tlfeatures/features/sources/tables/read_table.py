@@ -22,7 +22,7 @@ from tlfeatures.features.sources.tables.delimited import read_delimited, text_of
 from tlfeatures.features.sources.tables.excel import read_excel
 from tlfeatures.features.sources.tables.json_tables import read_json
 from tlfeatures.features.sources.tables.label_studio import has_regions, with_regions
-from tlfeatures.features.sources.tables.parquet import has_paths, read_parquet
+from tlfeatures.features.sources.tables.parquet import read_parquet
 from tlfeatures.features.sources.tables.roles import (
     Wanted,
     choose_columns,
@@ -82,13 +82,12 @@ class Table:
 
 
 def is_table(location: str) -> bool:
-    """Whether a location is a file with the ending of a table; a Parquet file must have paths."""
-    name = location.lower()
-    if not name.endswith(TABLE_ENDINGS):
-        return False
-    if not is_url(location) and not Path(location).is_file():
-        return False
-    return not name.endswith(_PARQUET) or has_paths(location)
+    """Whether a location is a file with the ending of a table.
+
+    A Parquet file with the bytes of images is a source of another kind.
+    """
+    is_named = location.lower().endswith(TABLE_ENDINGS)
+    return is_named and (is_url(location) or Path(location).is_file())
 
 
 def read_table(location: str, wanted: Wanted) -> Table:
