@@ -264,6 +264,15 @@ def test_predict_evaluate_and_verify_take_the_parts(herd, tmp_path):
     assert "03.png#box=1,1,9,9" in result.stdout
 
 
+def test_workers_of_a_cluster_embed_the_parts(herd, tmp_path, client):
+    extract(herd, tmp_path / "a.h5", images=tmp_path / "photos", **PIXELS)
+    extract(herd, tmp_path / "b.h5", images=tmp_path / "photos", cluster=client, **PIXELS)
+    (ids, tables), (own_ids, own) = rows_of(tmp_path / "a.h5"), rows_of(tmp_path / "b.h5")
+    assert ids == own_ids
+    for name, rows in tables.items():
+        np.testing.assert_array_equal(own[name], rows)
+
+
 def test_a_moved_box_is_computed_and_the_others_are_not(herd, tmp_path):
     extract(herd, tmp_path / "a.h5", images=tmp_path / "photos", **PIXELS)
     write(herd, herd.read_text("utf-8").replace("05.png,pig,20,0,20,20", "05.png,pig,19,1,18,18"))

@@ -147,11 +147,18 @@ def _read_cells(location: str, wanted: Wanted) -> RawTable:
     if name.endswith(_EXCEL):
         return read_excel(location, data)
     text = text_of(location, data)
-    if name.endswith((".json", *_JSON_LINES)):
-        table = read_json(location, text, name.endswith(_JSON_LINES))
-    else:
-        table = read_delimited(location, text, names_of_columns(wanted))
-    return with_regions(table) if has_regions(text) else table
+    try:
+        if name.endswith((".json", *_JSON_LINES)):
+            table = read_json(location, text, name.endswith(_JSON_LINES))
+        else:
+            table = read_delimited(location, text, names_of_columns(wanted))
+        return with_regions(table) if has_regions(text) else table
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        # A value of JSON has another type than its key has in the format.
+        raise SourceError(
+            f"{location} is no file of COCO, Label Studio or Hugging Face as these write them: "
+            f"{type(error).__name__}: {error}"
+        ) from error
 
 
 def _bytes_of(location: str) -> bytes:
