@@ -517,6 +517,23 @@ def test_several_choices_are_no_label(herd, tmp_path, caplog, several):
     assert "1 images have several choices, and therefore no label" in caplog.text
 
 
+@pytest.mark.parametrize(
+    "form", ["/data/upload/1/{}", "/data/upload/1/0a1b2c3d-{}", "/data/local-files/?d=a/photos/{}"]
+)
+def test_label_studio_gives_the_labels_of_an_embeddings_file(herd, tmp_path, form, caplog):
+    names = [f"{number:02}.png" for number in range(12)]
+    rows = [{"image": form.format(name), "choice": name[1]} for name in names]
+    path = write(tmp_path / "p.json", json.dumps(rows))
+    extract(tmp_path / "photos", tmp_path / "a.h5", **PIXELS)
+    data = load_dataset(tmp_path / "a.h5", labels=path)
+    assert (data.ids.tolist(), data.y.tolist()) == (names, [name[1] for name in names])
+    assert f"{form.format('00.png')!r} is taken for '00.png'" in caplog.text
+    boxes = [{**row, "label": [rectangle()]} for row in JSON_MIN[:2]]
+    path = write(tmp_path / "b.json", json.dumps(boxes))
+    extract(path, tmp_path / "b.h5", images=tmp_path / "photos", **PIXELS)
+    assert load_dataset(tmp_path / "b.h5", labels=path).y.tolist() == ["cow", "cow"]
+
+
 def test_choices_of_a_full_export_are_labels(herd, tmp_path):
     def task(image, *choices):
         results = [{"type": "choices", "value": {"choices": list(choices)}}]

@@ -33,6 +33,7 @@ from tlfeatures.features.sources.folder_labels import (
 )
 from tlfeatures.features.sources.records import id_with_box, id_without_box
 from tlfeatures.features.sources.spelling import describe_similar_names, normalize_name
+from tlfeatures.features.sources.tables.paths import match_uploads
 from tlfeatures.features.sources.tables.read_table import TABLE_ENDINGS, read_table
 from tlfeatures.features.sources.tables.roles import BOX_ROLES, Wanted, check_columns
 
@@ -247,10 +248,16 @@ def _entries_of(path: str | os.PathLike[str], wanted: Wanted, ids: Sequence[str]
         table = read_table(os.fspath(path), wanted)
     except SourceError as error:
         raise DatasetError(str(error)) from error
-    with_boxes = any(id_without_box(id_) != id_ for id_ in ids)
+    photographs = [id_without_box(id_) for id_ in ids]
+    with_boxes = photographs != list(ids)
+    uploads = match_uploads([row.id for row in table.rows], photographs)
+    known = {} if uploads is None else uploads.ids
+    if uploads is not None:
+        first, id_ = next(iter(known.items()))
+        logger.warning("%s: the paths %s: %r is taken for %r", path, uploads.what, first, id_)
     return [
         Entry(
-            id_with_box(row.id, row.box if with_boxes else None),
+            id_with_box(known.get(row.id, row.id), row.box if with_boxes else None),
             row.values,
             row.number,
             table.unit,
