@@ -14,12 +14,15 @@ from tlfeatures import (
     benchmark,
     cross_validate,
     doctor,
+    export_features,
     extract,
     fit,
+    import_features,
     learning_curve,
     load_dataset,
     merge,
     report,
+    report_labels,
     verify,
     write_predictions,
 )
@@ -54,9 +57,8 @@ def one_of_each(folder: Path) -> dict[str, Any]:
     data = load_dataset(file, labels=labels)
     fitted = fit(data, ["logreg", "knn", "dummy"], model=folder / "m.model", cv=3, n_jobs=1)
     compared = benchmark(data, ["logreg"], cv=3, out=folder / "out", n_jobs=1)
+    labelled = fitted.model.predict(images)
     without = ["images", "map", "audit", "learning-curve", "epochs"]
-    other = folder / "other.h5"
-    extract(images, other, backbone="pixels", size=8)
     return {
         "Dataset": data,
         "Extraction": extraction,
@@ -69,12 +71,16 @@ def one_of_each(folder: Path) -> dict[str, Any]:
         "LearningCurve with a forecast": learning_curve_of("help"),
         "TrainingCurve": training_of(epochs=34, ended=[(1, 20)]),
         "Audit": audit(data),
-        "Verification": verify(file, other.parent / "images"),
+        "Verification": verify(file, images),
         "Verification of a folder that has changed": verify_changed(folder, file, images),
         "Merging": merge(file),
         "Diagnosis": doctor(),
         "Export": some_export(),
         "Report": report(compared, folder / "page.html", data=data, without=without, n_jobs=1),
+        "FeaturesFile": export_features(file, folder / "features.npz"),
+        "Importing": import_features(folder / "features.npz", folder / "imported.h5"),
+        "LabelReport": report_labels(labelled, folder / "labels.html", model=fitted.model),
+        "Predictions": labelled,
         "PredictionsTable": write_predictions(folder / "out", folder / "table.csv"),
     }
 

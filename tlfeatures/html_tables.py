@@ -80,8 +80,8 @@ _RULES = """
   display: grid; grid-template-columns: minmax(6rem, max-content) 1fr; gap: 2px 16px;
   margin: 6px 0; font-size: .93em;
 }
+& dt, & dd { float: none; clear: none; width: auto; min-width: 0; margin: 0; padding: 0; }
 & dt { color: var(--muted); font-weight: 400; }
-& dd { margin: 0; min-width: 0; }
 """
 _ROOT = ".tlf-result.tlf-result.tlf-result"
 

@@ -21,6 +21,8 @@ NOTEBOOK = """
 .host td, .host th, .host tr { text-align: right; vertical-align: middle; max-width: none; }
 .host tbody tr:nth-child(odd) { background: #e0e0e0; }
 .host p { margin: 0 0 1em; color: #ccc; }
+.host dl dt { float: left; clear: both; width: 5%; font-weight: 700; }
+.host dl dd { margin-left: 30%; padding: 2em; }
 """
 DARK_PAPER, LIGHT_PAPER = "rgb(20, 23, 28)", "rgb(255, 255, 255)"
 
@@ -109,6 +111,10 @@ def test_rules_of_the_notebook_don_t_change_the_tables(open_page, page_file):
         " getComputedStyle(cell.closest('table')).borderTopWidth]; }"
     )
     assert style == ["left", "top", "rgba(0, 0, 0, 0)", "0px"]
+    name, value = (page.locator(tag).first.bounding_box() for tag in ("dt", "dd"))
+    assert name["width"] > 80
+    assert name["height"] == value["height"] < 30  # one line each
+    assert value["x"] - name["x"] - name["width"] < 40
 
 
 def test_names_that_are_markup_are_text(open_page, page_file):

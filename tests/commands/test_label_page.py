@@ -17,6 +17,7 @@ from PIL import Image
 from tests.fakes import write_image
 from tlfeatures import Model, Prediction, TlfeaturesError, load_dataset, make_head, report_labels
 from tlfeatures.cli import main
+from tlfeatures.reports.labels_page import contents
 
 LIMIT = 5_000_000  # bytes
 
@@ -144,6 +145,21 @@ def test_pictures_become_smaller_before_images_are_left_out(model, tmp_path):
     assert written.shown == text.count("<img src=") == 300
 
 
+def test_outliers_stay_where_pictures_fill_the_page(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(contents, "BUDGET", 40_000)
+    for number in range(20):
+        write_image(tmp_path / "in" / f"{number:02d}.png", number, side=120)
+    paths = sorted((tmp_path / "in").iterdir())
+    predictions = [labelled(path, 0.6 + n / 100, outlier=n > 17) for n, path in enumerate(paths)]
+    written = report_labels(predictions, tmp_path / "l.html", model=model)
+    shown = items((tmp_path / "l.html").read_text())
+    assert 2 < written.shown == len(shown) < 20
+    assert [name in " ".join(shown) for name in ("00.png", "17.png", "18.png", "19.png")] == [
+        *(True, False, True, True)
+    ]
+    assert "outlier" in shown[-1]
+
+
 def test_a_picture_is_larger_if_there_are_few(model, photos, tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (600, 800, 3), np.uint8)
     Image.fromarray(noise).save(tmp_path / "large.png")
@@ -191,6 +207,34 @@ def test_the_labels_of_an_embeddings_file_have_pictures_of_its_images(
         text = (tmp_path / name).read_text()
         assert len(items(text)) == text.count("<img src=") == 24
         assert "red/red00.png" in words(text)
+
+
+def test_what_is_left_out_of_a_folder_is_said_once(fitted_model, photos, tmp_path):
+    (photos / "notes.txt").write_text("text")
+    arguments = ["predict", fitted_model, photos, "--report", tmp_path / "l.html"]
+    result = CliRunner().invoke(main, [str(each) for each in arguments])
+    assert result.stderr.count(".txt") == 1
+
+
+def test_a_part_of_an_image_has_a_picture_of_this_part(fitted_model, tmp_path):
+    """The left half is red and the right one is blue; a table has a box of each."""
+    pixels = np.zeros((80, 160, 3), np.uint8)
+    pixels[:, :80, 0] = pixels[:, 80:, 2] = 220
+    Image.fromarray(pixels).save(tmp_path / "both.png")
+    rows = ["path,x,y,width,height", "both.png,0,0,80,80", "both.png,80,0,80,80"]
+    (tmp_path / "boxes.csv").write_text("\n".join(rows) + "\n")
+    arguments = ["predict", fitted_model, tmp_path / "boxes.csv", "--report", tmp_path / "l.html"]
+    result = CliRunner().invoke(main, [str(each) for each in arguments])
+    assert result.exit_code == 0, result.output
+    text = (tmp_path / "l.html").read_text()
+    shown = items(text)
+    pictures = re.findall('src="data:image/webp;base64,([^"]*)"', text)
+    assert len(shown) == len(pictures) == 2
+    for item, data in zip(shown, pictures, strict=True):
+        picture = Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB")
+        assert picture.size == (80, 80)
+        red, _, blue = picture.getpixel((40, 40))
+        assert (red > blue) == ("both.png#box=0,0,80,80" in item)
 
 
 def test_nothing_readable_is_a_page_that_says_so(model, tmp_path):

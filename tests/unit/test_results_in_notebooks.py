@@ -11,7 +11,7 @@ from tests.one_of_each import ARABIC, CLASSES, SCRIPT, TURNED, one_of_each
 from tests.unit.data import dataset
 from tests.unit.drawings import training_of
 from tests.unit.simulations import random_predictions
-from tlfeatures import cross_validate, data_frames, list_backbones
+from tlfeatures import Prediction, cross_validate, data_frames, list_backbones
 from tlfeatures.errors import ParameterError
 from tlfeatures.html_tables import facts_html, result_html, table_html, text_html
 from tlfeatures.metrics.confusion import confusion
@@ -90,6 +90,16 @@ def test_each_gives_a_data_frame(results):
 def test_backbones_are_one_line_each():
     assert all(len(repr(facts)) < 120 for facts in list_backbones())
     assert repr(list_backbones()[0]).startswith("<BackboneFacts: vgg16, 224 x 224 pixels to 512")
+
+
+def test_a_prediction_is_one_line_without_its_probabilities(results):
+    one = results["Predictions"][0]
+    assert re.fullmatch(r"<Prediction: .*png: .*, confidence 0\.\d{3}>", repr(one))
+    assert TURNED not in repr(replace(one, label=TURNED))
+    assert repr(replace(one, label=None, outlier=True)).endswith(", outlier>")
+    assert ": no label, confidence 0." in repr(replace(one, label=None))
+    unread = Prediction("a.png", error="not an image")
+    assert repr(unread) == "<Prediction: a.png: can't be read: not an image>"
 
 
 # ---- what a person wants to see first

@@ -24,7 +24,7 @@ from tlfeatures.heads.coordinate_step import set_tuned
 from tlfeatures.heads.make_heads import Heads
 from tlfeatures.heads.table import HEADS
 from tlfeatures.model_selection.fit_warnings import Notices, collected
-from tlfeatures.model_selection.folds import inner_folds
+from tlfeatures.model_selection.folds import Folding, inner_folds
 from tlfeatures.model_selection.head_fit import fit_head
 from tlfeatures.model_selection.progress import ProgressCounter
 from tlfeatures.model_selection.trainer import Trainer
@@ -52,7 +52,7 @@ def fit(
     label_columns: Mapping[str, str] | None = None,
     near_duplicates: Similarity = "auto",
     variants: int | None = None,
-    cv: Any = None,
+    cv: Folding | None = None,
     split: str = "auto",
     tune: bool = False,
     params: Mapping[str, Any] | None = None,

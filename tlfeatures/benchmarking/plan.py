@@ -18,7 +18,7 @@ from tlfeatures.heads.table import Grid, OneHead, head_grid
 from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer
 from tlfeatures.model_selection.cross_validation import check_scoring
 from tlfeatures.model_selection.evaluation import scorer_of
-from tlfeatures.model_selection.folds import INNER_CV, make_folds
+from tlfeatures.model_selection.folds import INNER_CV, Folding, make_folds
 from tlfeatures.names import as_list, as_seed
 
 
@@ -64,7 +64,7 @@ class Plan:
         params: Mapping[str, Any] | None,
         tune: bool,
         scoring: str | Sequence[str],
-        cv: Any,
+        cv: Folding | None,
         split: str,
         repeats: int,
         random_state: int | None,
@@ -120,7 +120,7 @@ class Plan:
 
 
 def _folds(
-    data: Dataset, cv: Any, split: str, repeats: int, seed: int | None
+    data: Dataset, cv: Folding | None, split: str, repeats: int, seed: int | None
 ) -> tuple[str, list[list[Fold]]]:
     """Return the name of the split and the folds of each repeat."""
     if not isinstance(repeats, numbers.Integral) or repeats < 1:

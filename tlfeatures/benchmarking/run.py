@@ -27,6 +27,7 @@ from tlfeatures.errors import ParameterError
 from tlfeatures.features.cluster.connect import TLS, connect_if
 from tlfeatures.heads.make_heads import Heads, make_heads, named_heads, report_missing_params
 from tlfeatures.heads.table import OneHead
+from tlfeatures.model_selection.folds import Folding
 from tlfeatures.model_selection.progress import ProgressCounter
 from tlfeatures.model_selection.trainer import Trainer
 from tlfeatures.progress import Progress, shown_progress
@@ -48,7 +49,7 @@ def benchmark(
     label_columns: Mapping[str, str] | None = None,
     near_duplicates: Similarity = "auto",
     variants: int | None = None,
-    cv: Any = None,
+    cv: Folding | None = None,
     split: str = "auto",
     repeats: int = 1,
     tune: bool = False,

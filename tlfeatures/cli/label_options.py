@@ -135,7 +135,7 @@ dataset_options = combine(
         help="Treat two images as copies of the same photograph if the similarity of their "
         "embeddings is at least this number; 1 means equal. No head is tested on a copy of an "
         "image that it was trained on. auto is the limit of the backbone, "
-        f"{_BACKBONE.near_duplicate} for {_BACKBONE.name}, and off for a network of your own. off "
-        "treats only identical files as copies.",
+        f"{_BACKBONE.near_duplicate} for {_BACKBONE.name}, and off for a network of your own and "
+        "for imported embeddings. off treats only identical files as copies.",
     ),
 )

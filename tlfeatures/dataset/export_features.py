@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +26,17 @@ from tlfeatures.features.exchange.table import rows_of_block
 from tlfeatures.features.file.reader import Reader, open_embeddings
 from tlfeatures.features.imported import VALUES
 from tlfeatures.features.sources.folder_labels import LabelRow
+from tlfeatures.file_result import FileResult
 from tlfeatures.files import file_target, replacing
-from tlfeatures.names import as_list, unknown_name
+from tlfeatures.html_tables import Cell
+from tlfeatures.names import as_list, counted, unknown_name
 from tlfeatures.progress import Progress, shown_progress
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class FeaturesFile:
+@dataclass(frozen=True, repr=False)
+class FeaturesFile(FileResult):
     """Result of `export_features`.
 
     Attributes
@@ -53,16 +55,21 @@ class FeaturesFile:
         Size of the file.
     """
 
-    file: str
     images: int
     embeddings: dict[str, int]
     dtype: str
     labelled: int
     bytes: int
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the result as JSON-ready plain data."""
-        return asdict(self)
+    def _about(self) -> str:
+        return f"{counted(self.images, 'image')}, {self.bytes / 1e6:.1f} MB"
+
+    def _facts(self) -> Mapping[str, Cell]:
+        return {
+            "embeddings": ", ".join(f"{name} ({d:,})" for name, d in self.embeddings.items()),
+            "number format": self.dtype,
+            "rows with a label": self.labelled,
+        }
 
 
 def export_features(

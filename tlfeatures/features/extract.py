@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tlfeatures.errors import ParameterError
 from tlfeatures.features.backbones.weights import checked_source
@@ -46,6 +46,9 @@ from tlfeatures.files import check_ending, file_target
 from tlfeatures.names import as_list
 from tlfeatures.progress import Progress, shown_progress
 
+if TYPE_CHECKING:
+    from tlfeatures.features.cluster.client import Client
+
 logger = logging.getLogger(__name__)
 
 
@@ -72,7 +75,7 @@ def extract(
     max_pixels: int = MAX_PIXELS,
     prune: bool = False,
     trust_mtime: bool = False,
-    cluster: Any = None,
+    cluster: str | Client | None = None,
     tls: TLS | None = None,
     shards: str | os.PathLike[str] | None = None,
     command: str | None = None,

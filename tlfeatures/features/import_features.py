@@ -8,7 +8,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,10 @@ from tlfeatures.features.images.identify import UNKNOWN, Manifest
 from tlfeatures.features.imported import STATED, VALUES, Imported
 from tlfeatures.features.sources.records import ImageRecord
 from tlfeatures.features.spec import Spec
+from tlfeatures.file_result import FileResult
 from tlfeatures.files import check_ending, file_target, replacing
-from tlfeatures.names import unknown_name
+from tlfeatures.html_tables import Cell
+from tlfeatures.names import counted, some_of, unknown_name
 from tlfeatures.progress import Progress, shown_progress
 
 logger = logging.getLogger(__name__)
@@ -37,8 +39,8 @@ logger = logging.getLogger(__name__)
 DEFAULT_NAME = "features"
 
 
-@dataclass(frozen=True)
-class Importing:
+@dataclass(frozen=True, repr=False)
+class Importing(FileResult):
     """Result of `import_features`.
 
     Attributes
@@ -68,7 +70,6 @@ class Importing:
         Duration of the whole call.
     """
 
-    file: str
     source: str
     sha256: str
     images: int
@@ -81,9 +82,18 @@ class Importing:
     groups: int
     seconds: float
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the result as JSON-ready plain data."""
-        return asdict(self)
+    def _about(self) -> str:
+        classes = f", {counted(len(self.classes), 'class')}" if self.classes else ""
+        return f"{counted(self.images, 'image')}{classes} of {self.source}"
+
+    def _facts(self) -> Mapping[str, Cell]:
+        return {
+            "embeddings": ", ".join(f"{name} ({d:,})" for name, d in self.embeddings.items()),
+            "number format": self.dtype,
+            "classes": some_of((f"{name} {n:,}" for name, n in self.classes.items()), 6),
+            "splits": ", ".join(f"{name} {n:,}" for name, n in self.splits.items()),
+            "groups": self.groups or None,
+        }
 
 
 def import_features(

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from tlfeatures.data_frames import frame_of_facts
 from tlfeatures.errors import ParameterError, StoreError
 from tlfeatures.features.file.create import Contents, create
 from tlfeatures.features.file.format import Header
@@ -17,17 +16,15 @@ from tlfeatures.features.file.shard_folder import remove_orphans, remove_own_sha
 from tlfeatures.features.file.writer import Writer
 from tlfeatures.features.images.identify import Manifest
 from tlfeatures.features.sources.records import ImageRecord
+from tlfeatures.file_result import FileResult
 from tlfeatures.files import check_ending, replacing, resolved
-from tlfeatures.html_tables import Cell, facts_html, result_html
+from tlfeatures.html_tables import Cell
 from tlfeatures.names import counted
 from tlfeatures.progress import Progress, shown_progress
 
-if TYPE_CHECKING:
-    from pandas import DataFrame
 
-
-@dataclass(frozen=True)
-class Merging:
+@dataclass(frozen=True, repr=False)
+class Merging(FileResult):
     """Result of `merge`.
 
     Attributes
@@ -48,7 +45,6 @@ class Merging:
         folder refers to them, or may do so.
     """
 
-    file: str
     images: int
     done: int
     shards: int
@@ -56,36 +52,15 @@ class Merging:
     in_place: bool
     kept: int
 
-    def __repr__(self) -> str:
-        """Describe it in one line."""
-        return f"<Merging: {self._about()} in {self.file}>"
-
     def _about(self) -> str:
         return f"{counted(self.images, 'image')}, {counted(self.shards, 'shard')} merged"
 
-    def _repr_html_(self) -> str:
-        """Show the file and its size in a notebook."""
-        facts: dict[str, Cell] = {
-            "file": self.file,
+    def _facts(self) -> Mapping[str, Cell]:
+        return {
             "finished rows": self.done,
             "size": f"{self.bytes / 1e6:,.1f} MB",
             "kept shards": self.kept or None,
         }
-        return result_html("Merging", facts_html(facts), about=self._about())
-
-    def to_frame(self) -> DataFrame:
-        """Return a data frame of one row with the attributes as columns. It needs pandas.
-
-        Raises
-        ------
-        ParameterError
-            If pandas is not installed.
-        """
-        return frame_of_facts(self.to_dict())
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the result as JSON-ready plain data."""
-        return asdict(self)
 
 
 def merge(

@@ -108,14 +108,14 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         backbone: str = DEFAULT_BACKBONE,
         layers: str | Sequence[str] | None = None,
         pools: str | Sequence[str] | None = None,
-        size: Any = None,
+        size: int | str | Sequence[int] | None = None,
         weights: str = "imagenet",
         precision: str = "auto",
         engine: str = "auto",
         device: str = "auto",
         batch_size: int | str = "auto",
         random_state: int | None = None,
-        value_range: Any = None,
+        value_range: str | Sequence[float] | None = None,
         progress: bool | Progress | None = None,
     ) -> None:
         self.backbone = backbone
@@ -219,7 +219,7 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                     show(done, total)
         return np.concatenate(rows)
 
-    def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
+    def get_feature_names_out(self, input_features: object = None) -> NDArray[np.object_]:
         """Name the columns `LAYER.POOLING_0`, `LAYER.POOLING_1` and so on."""
         widths = self._widths().items()
         names = [f"{name}_{column}" for name, width in widths for column in range(width)]

@@ -27,7 +27,7 @@ from tlfeatures.heads.table import HEADS, OneHead, make_head
 from tlfeatures.html_tables import MOST_ROWS, facts_html, result_html, table_html
 from tlfeatures.model_selection.fold_scores import EPOCH_SCORES
 from tlfeatures.model_selection.fold_work import Task
-from tlfeatures.model_selection.folds import make_folds
+from tlfeatures.model_selection.folds import Folding, make_folds
 from tlfeatures.model_selection.progress import ProgressCounter
 from tlfeatures.model_selection.trainer import Trainer
 from tlfeatures.names import as_seed, counted
@@ -186,7 +186,7 @@ def training_curve(
     folds: list[Fold] | None = None,
     split: str | None = None,
     chosen: Sequence[Mapping[str, Any]] = (),
-    cv: Any = None,
+    cv: Folding | None = None,
     n_jobs: int | None = None,
     random_state: int | None = 0,
     progress: bool | Progress | None = None,

@@ -25,6 +25,8 @@ from tlfeatures.models.predictions import Prediction, Predictions, join_predicti
 from tlfeatures.progress import Progress
 
 if TYPE_CHECKING:
+    from sklearn.base import BaseEstimator
+
     from tlfeatures.dataset.labels import Groups, Labels
     from tlfeatures.features.sources.open_source import Location
     from tlfeatures.model_selection.fit_warnings import Notices
@@ -56,11 +58,11 @@ class Model(FittedHead):
     @classmethod
     def fit(
         cls,
-        head: Any,
+        head: BaseEstimator,
         data: Dataset,
         *,
         name: str | None = None,
-        facts: Any = None,
+        facts: dict[str, Any] | None = None,
         notices: Notices | None = None,
     ) -> Model:
         """Fit a head on all images of a dataset.

@@ -24,7 +24,7 @@ from tlfeatures.features.sources.folders import EXPECTED
 from tlfeatures.features.sources.protocol import Source
 from tlfeatures.features.sources.records import ImageRecord
 from tlfeatures.features.sources.spelling import normalize_name
-from tlfeatures.models.embedding_run import ModelEmbedder, ModelRun, widths_of
+from tlfeatures.models.embedding_run import ModelEmbedder, ModelRun, check_width, widths_of
 from tlfeatures.models.fitted_head import FittedHead
 from tlfeatures.models.labelling import warn_of_few_levels_in
 from tlfeatures.progress import Progress, shown_progress
@@ -150,6 +150,7 @@ def embeddings_of_source(
     failed : list of {"id", "reason"}
         Images that could not be read.
     """
+    check_width(model)  # before the images are hashed
     manifest = scan(source)
     if not manifest.images:
         raise source.no_images_error(EXPECTED)

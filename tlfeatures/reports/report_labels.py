@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tlfeatures.features.images.inputs import Images
+from tlfeatures.file_result import FileResult
 from tlfeatures.files import replace_file
+from tlfeatures.html_tables import Cell
 from tlfeatures.models.fitted_head import FittedHead
 from tlfeatures.models.predictions import Prediction
+from tlfeatures.names import counted
+from tlfeatures.progress import Progress, shown_progress
 from tlfeatures.reports.output import check_page
 
 
-@dataclass(frozen=True)
-class LabelReport:
+@dataclass(frozen=True, repr=False)
+class LabelReport(FileResult):
     """Facts about the page that `report_labels` has written.
 
     Attributes
@@ -33,15 +36,16 @@ class LabelReport:
         Number of images that could not be read.
     """
 
-    file: str
     bytes: int
     images: int
     shown: int
     unreadable: int
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return JSON-ready plain data."""
-        return asdict(self)
+    def _about(self) -> str:
+        return f"{counted(self.images, 'image')}, {self.bytes / 1e6:.1f} MB"
+
+    def _facts(self) -> Mapping[str, Cell]:
+        return {"shown": self.shown, "unreadable": self.unreadable or None}
 
 
 def report_labels(
@@ -52,6 +56,7 @@ def report_labels(
     inputs: Images | None = None,
     model_name: str | None = None,
     title: str | None = None,
+    progress: bool | Progress | None = None,
 ) -> LabelReport:
     """Write new images with their labels as one HTML page, which needs no network connection.
 
@@ -74,6 +79,8 @@ def report_labels(
         Name of the model on the page. The default is the name of its file, if `model` is a path.
     title : str, optional
         Title of the page. The default is the number of images.
+    progress : bool or callable of (done, total), optional
+        Counts the pictures. See `extract`.
 
     Returns
     -------
@@ -102,7 +109,9 @@ def report_labels(
     shown = ShownImages.of(predictions)
     images = shown.images()
     originals = find_labelled([image.path for image in images], inputs, model)
-    page = labels_page(shown, originals, images, model, {"title": title, "model": model_name})
+    names = {"title": title, "model": model_name}
+    with shown_progress(progress, "pictures", "images") as show:
+        page = labels_page(shown, originals, images, model, names, show)
     html = render("tlfeatures.reports.labels_page", "labels", page.contents)
     data = html.encode("utf-8", "replace")
     replace_file(Path(output), data)

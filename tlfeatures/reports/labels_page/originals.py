@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from tlfeatures.errors import ParameterError, SourceError
 from tlfeatures.features.file.reader import is_embeddings_file, read_header
-from tlfeatures.features.images.inputs import Images, as_location
+from tlfeatures.features.images.inputs import ImageInput, Images, as_location
+from tlfeatures.features.sources.locations import is_url
 from tlfeatures.features.sources.open_source import open_stored_source
 from tlfeatures.features.sources.records import Member
 from tlfeatures.models.feature_input import features_file
@@ -38,11 +39,25 @@ def find_labelled(names: Sequence[str], images: Images | None, model: FittedHead
     features = features_file(model, paths) if len(paths) == len(given) and paths else None
     if features is not None:
         return _of_embeddings(names, features)
-    wanted = set(names)
+    files = {name: Original(as_location(name)) for name in names if _is_file(name)}
+    others = set(names) - set(files)
+    return {**files, **(_listed_again(others, given) if others else {})}
+
+
+def _is_file(name: str) -> bool:
+    return is_url(name) or Path(name).is_file()
+
+
+def _listed_again(names: Collection[str], given: list[ImageInput]) -> dict[str, Original]:
+    """Find members of archives and parts of images, whose names are no paths of files."""
+    try:
+        images = list_images(given)
+    except (ParameterError, SourceError):  # they were there when they were labelled
+        return {}
     return {
         image.key: Original(image.image, image.box)
-        for image in list_images(given)
-        if image.key in wanted and isinstance(image.image, str | Path | Member)
+        for image in images
+        if image.key in names and isinstance(image.image, str | Path | Member)
     }
 
 

@@ -15,6 +15,7 @@ from tlfeatures.features.images.value_range import ValueRange
 from tlfeatures.features.sources.protocol import Source
 from tlfeatures.features.sources.records import Box, Location
 from tlfeatures.features.sources.spelling import normalize_name
+from tlfeatures.progress import Progress, no_progress
 
 logger = logging.getLogger(__name__)
 
@@ -130,6 +131,7 @@ def make_thumbnails(
     side: int = SIDE,
     budget: int = BUDGET,
     value_range: ValueRange | None = None,
+    progress: Progress = no_progress,
 ) -> Thumbnails:
     """Make data URLs of images, in their order, until the budget is used up.
 
@@ -143,6 +145,8 @@ def make_thumbnails(
         Largest number of characters in all.
     value_range : (float, float), optional
         See `decode_content`.
+    progress : callable of (done, total)
+        Counts images.
     """
     urls: dict[str, str] = {}
     names, used = list(originals), 0
@@ -156,6 +160,7 @@ def make_thumbnails(
                     return Thumbnails(urls, number)
                 if url is not None:
                     urls[name] = url
+                progress(number + 1, len(names))
     return Thumbnails(urls, len(names))
 
 

@@ -1,9 +1,13 @@
-"""`predict -o` that is killed or interrupted: the file is as it was, and nothing stays behind.
+"""`predict -o` as a process: killed, interrupted, and watched by a person.
 
 Promise: a table of labels is complete, or it is that of the run before.
 """
 
+import os
+import pty
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -51,3 +55,20 @@ def test_what_is_there_stays(labelling, fitted_model, photos, tmp_path, number):
     assert run_program(COMMAND, "predict", fitted_model, photos, *output).returncode == 0
     assert (tmp_path / "labels.csv").read_text().count("\n") == 25
     assert temporary(tmp_path) == []
+
+
+def test_a_person_sees_a_bar_and_a_file_none(fitted_model, photos, tmp_path):
+    command = [sys.executable, "-m", "tlfeatures", "predict", str(fitted_model), str(photos)]
+    ours, terminal = pty.openpty()
+    with open(terminal, "wb", closefd=True) as screen:  # noqa: PTH123
+        done = subprocess.run(
+            [*command, "-o", str(tmp_path / "labels.csv")], stderr=screen, check=True, timeout=300
+        )
+    text = os.read(ours, 2**20).decode()
+    os.close(ours)
+    assert done.returncode == 0
+    assert "predicting" in text
+    assert "24/24" in text
+    assert "24 images: 12 blue, 12 red" in text
+    silent = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    assert silent.stderr.count("\n") == 1
