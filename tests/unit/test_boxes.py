@@ -264,6 +264,17 @@ def test_predict_evaluate_and_verify_take_the_parts(herd, tmp_path):
     assert "03.png#box=1,1,9,9" in result.stdout
 
 
+def test_evaluate_takes_the_columns_of_a_table_and_other_groups(herd, tmp_path):
+    extract(herd, tmp_path / "a.h5", images=tmp_path / "photos", **PIXELS)
+    fit(tmp_path / "a.h5", "centroid", cv=4, model=tmp_path / "m.model")
+    for path in (tmp_path / "photos").glob("*.png"):
+        path.write_bytes(path.read_bytes() + b"\0")
+    table = write(herd, herd.read_text("utf-8").replace("path,label", "photo,kind"))
+    options = {"images": tmp_path / "photos", "label_columns": {"id": "photo", "label": "kind"}}
+    trial = evaluate(tmp_path / "m.model", table, groups="^([0-9])", **options)
+    assert (trial.images, trial.classes.tolist()) == (24, ["cow", "pig"])
+
+
 def test_predict_takes_the_options_of_tables(herd, tmp_path, fitted_model):
     folder = tmp_path / "photos"
     boxes = write(tmp_path / "new.csv", "photo,x,y,width,height\n03.png,1,1,9,9\n")

@@ -329,6 +329,13 @@ def test_a_table_of_which_nothing_matches_is_one_line_that_says_why(
     assert not (tmp_path / "a.h5").exists()
 
 
+@pytest.mark.parametrize(("name", "said"), [("gone", "does not exist"), ("t.csv", "is a file")])
+def test_a_folder_of_images_that_is_none_is_wrong_usage(flat, table, tmp_path, name, said):
+    path = table("path,label\nimg0.png,x\n", name="t.csv")
+    with pytest.raises(ParameterError, match=f"{name} {said}; expected the folder of the images"):
+        extract(path, tmp_path / "a.h5", images=tmp_path / name, **PIXELS)
+
+
 def test_labels_are_read_without_the_images(flat, table, tmp_path):
     path = table("path,label\nimg0.png,x\nimg1.png,y\n")
     extract(path, tmp_path / "a.h5", images=flat, **PIXELS)

@@ -69,9 +69,16 @@ class TableSource:
 
         Raises
         ------
+        ParameterError
+            If there is no folder of images.
         SourceError
             If the table can't be read, or has one image twice with different labels.
         """
+        if not is_url(self._root) and not Path(self._root).is_dir():
+            problem = "is a file" if Path(self._root).exists() else "does not exist"
+            raise ParameterError(
+                f"{self._root} {problem}; expected the folder of the images of {self.location}"
+            )
         listed = self._listed
         forms = {normalize_name(id_): image for id_, image in listed.items()}
         records: dict[str, ImageRecord] = {}
