@@ -127,9 +127,10 @@ class TableSource:
         hint = how_to_match(id_of_path(rows[0].id, self._root), listed, "table")
         where = f"which has {counted(len(listed), 'image')}"
         where += f", such as {listed[0]!r}" if listed else ""
+        advice = "" if self._has_folder else "; give the folder of the images with --images"
         return SourceError(
             f"no path of {self.location} is that of an image below {self._root}, {where}; the "
-            f"paths are {self._named(rows)}{hint}; give the folder of the images with --images"
+            f"paths are {self._named(rows)}{hint}{advice}"
         )
 
     # ---- rows
