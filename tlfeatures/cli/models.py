@@ -117,6 +117,7 @@ def predict(
     an embeddings file (FILE.h5) that was made with the settings of MODEL. A model that was fitted
     on imported embeddings can label features only.
     """
+    from tlfeatures.models.feature_input import features_file
     from tlfeatures.models.model import Model
 
     if "-" in images and images != _STREAM:
@@ -125,10 +126,11 @@ def predict(
     check_page(report)
     loaded = Model.load(model)
     inputs = _with_options(images, folder, label_columns)
+    features = None if images == _STREAM else features_file(loaded, images)
     options["outliers"] = outliers or (report is not None and loaded.outliers is not None)
     note = {"weights": "random"} if loaded.weights == "random" else {}
     written = result.write(
-        _label(loaded, inputs, columns, options, with_bar=not result.fills_screen),
+        _label(loaded, inputs, features, columns, options, with_bar=not result.fills_screen),
         loaded.classes,
         note,
         outliers=outliers,
@@ -139,7 +141,8 @@ def predict(
             for _ in written:
                 pass
         else:
-            _write_label_page(written, report, loaded, Path(model).name, inputs)
+            shown = None if images == _STREAM or features is not None else inputs
+            _write_label_page(written, report, loaded, Path(model).name, shown)
     if result.finish():
         ctx.exit(SOME_UNREADABLE)
 
@@ -164,15 +167,13 @@ def _with_options(
 def _label(
     model: Model,
     images: _Inputs,
+    features: Path | None,
     columns: dict[str, str] | None,
     options: dict[str, Any],
     *,
     with_bar: bool,
 ) -> Iterable[Prediction]:
     """Label images, those of standard input, or features."""
-    from tlfeatures.models.feature_input import features_file
-
-    features = None if images == _STREAM else features_file(model, images)
     if features is not None:
         if not isinstance(images[0], str):
             raise ParameterError(f"{features} has features; leave --images and --label-columns out")
@@ -196,11 +197,14 @@ def _and_close(bar: ProgressBar, predictions: Iterable[Prediction]) -> Iterator[
 
 
 def _write_label_page(
-    predictions: Iterable[Prediction], page: str, model: Model, name: str, images: _Inputs
+    predictions: Iterable[Prediction],
+    page: str,
+    model: Model,
+    name: str,
+    inputs: _Inputs | None,
 ) -> None:
     from tlfeatures.reports.report_labels import report_labels
 
-    inputs = None if images == _STREAM else images
     with ProgressBar("pictures") as bar:
         report_labels(
             predictions, page, model=model, inputs=inputs, model_name=name, progress=bar.show
