@@ -42,6 +42,7 @@ from common import (
     images_folder,
     keep_backbones,
     parse,
+    path_of,
     way,
     write_tiny_network,
 )
@@ -144,7 +145,7 @@ class Parts:
         files.mkdir(parents=True, exist_ok=True)
         options = TableOptions(
             {"scenes": self._scenes, "insects": self._insects},
-            [image.path for image in chosen],
+            [path_of(image) for image in chosen],
             arguments.rounds,
             arguments.engines,
             files,
@@ -156,7 +157,7 @@ class Parts:
         """What `auto` takes."""
         arguments = self._arguments
         networks = [self._network("vgg16", size) for size in arguments.auto_sizes]
-        paths = [image.path for image in chosen_images(self._scenes, arguments.count)]
+        paths = [path_of(image) for image in chosen_images(self._scenes, arguments.count)]
         networks.append(self._network(arguments.light))
         return automatic(networks, self._scenes, paths, arguments.rounds)
 

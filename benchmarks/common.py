@@ -176,11 +176,16 @@ def chosen_images(folder: Path, count: int) -> list[ImageRecord]:
     return images[:: max(1, len(images) // count)][:count]
 
 
+def path_of(image: ImageRecord) -> Path:
+    """Return the path of an image in a folder."""
+    return Path(image.place_path, image.name)
+
+
 def copy_images(images: list[ImageRecord], folder: Path) -> Path:
     for image in images:
         copy = folder / image.id
         copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.write_bytes(Path(str(image.location)).read_bytes())
+        copy.write_bytes(path_of(image).read_bytes())
     return folder
 
 

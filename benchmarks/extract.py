@@ -32,6 +32,7 @@ from common import (
     keep_backbones,
     keras_vgg16,
     parse,
+    path_of,
     pixels_of,
     ratios,
     run_once,
@@ -92,7 +93,7 @@ def main() -> None:
             folder = images_folder(given, arguments.count, Path(temporary))
             chosen = chosen_images(folder, arguments.count)
             copied = copy_images(chosen, Path(temporary, "images"))
-            paths = [Path(str(image.location)) for image in scan(open_source(copied)).images]
+            paths = [path_of(image) for image in scan(open_source(copied)).images]
             turns = Turns(folder, paths, arguments.size, arguments.weights, Path(temporary))
             turns.measure(arguments.engines, arguments.rounds)
     if arguments.whole:
@@ -186,11 +187,7 @@ class Turns:
         few = self._temporary / "few"
         if not few.exists():
             copy_images(
-                [
-                    image
-                    for image in scan(open_source(folder)).images
-                    if Path(str(image.location)) in paths
-                ],
+                [image for image in scan(open_source(folder)).images if path_of(image) in paths],
                 few,
             )
         return few

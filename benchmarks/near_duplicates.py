@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from common import images_folder, parse
+from common import images_folder, parse, path_of
 from PIL import Image, ImageEnhance, ImageOps
 
 from tlfeatures import Extractor
@@ -100,11 +100,11 @@ def main() -> None:
 def compare(images: list, arguments: argparse.Namespace) -> None:
     options = {"layers": arguments.layer, "size": arguments.size, "weights": arguments.weights}
     extractor = Extractor(arguments.backbone, **options)
-    own = extractor.transform([Path(str(image.location)) for image in images])
+    own = extractor.transform([path_of(image) for image in images])
     chosen = np.linspace(0, len(images) - 1, arguments.count).astype(int)
     found = {}
     for way in WAYS:
-        rows = extractor.transform([version(images[row].path, way) for row in chosen])
+        rows = extractor.transform([version(path_of(images[row]), way) for row in chosen])
         pairs = np.stack([chosen, len(own) + np.arange(len(chosen))], axis=1)
         found[way] = pair_similarities(np.concatenate([own, rows]), pairs)
     near, similarity = find_near_duplicates(own, min(LIMITS))

@@ -17,7 +17,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from common import DATA, add_backbone, chosen_images, images_folder, parse, pixels_of, timed
+from common import (
+    DATA,
+    add_backbone,
+    chosen_images,
+    images_folder,
+    parse,
+    path_of,
+    pixels_of,
+    timed,
+)
 
 from tlfeatures import Model, export, extract, load_dataset, make_head
 from tlfeatures.features.engines.choose import Request, choose_engine
@@ -72,7 +81,7 @@ def main() -> None:
     weights = arguments.weights
     with tempfile.TemporaryDirectory() as temporary:
         folder = images_folder(arguments.images, arguments.count, Path(temporary))
-        paths = [image.path for image in chosen_images(folder, arguments.count)]
+        paths = [path_of(image) for image in chosen_images(folder, arguments.count)]
         model = fitted(paths[::4], arguments.size, weights, Path(temporary))
         seconds = measure(model, paths, weights, Path(temporary), arguments.rounds)
     report(seconds, len(paths), arguments.size)

@@ -69,14 +69,3 @@ def frame_of_rows(
     if not rows:
         return data_frame({name: np.empty(0, kind) for name, kind in columns.items()})
     return data_frame({name: [row[name] for row in rows] for name in columns})
-
-
-def frame_of_facts(facts: Mapping[str, Any]) -> DataFrame:
-    """Return a data frame with one row and a column for each fact.
-
-    Raises
-    ------
-    ParameterError
-        If pandas is not installed.
-    """
-    return data_frame({name: [value] for name, value in facts.items()})

@@ -73,14 +73,15 @@ _RULES = """
 }
 & thead th { font-weight: 600; vertical-align: bottom; }
 & .tlf-short, & .tlf-below { white-space: nowrap; }
+& .tlf-medium { min-width: 8rem; }
 & .tlf-long { min-width: 14rem; }
 & .tlf-below { display: block; color: var(--muted); font-size: .88em; }
 & dl {
   display: grid; grid-template-columns: minmax(6rem, max-content) 1fr; gap: 2px 16px;
   margin: 6px 0; font-size: .93em;
 }
+& dt, & dd { float: none; clear: none; width: auto; min-width: 0; margin: 0; padding: 0; }
 & dt { color: var(--muted); font-weight: 400; }
-& dd { margin: 0; min-width: 0; }
 """
 _ROOT = ".tlf-result.tlf-result.tlf-result"
 
@@ -179,7 +180,7 @@ def table_html(
     more = total - len(shown)
     return _lines(
         text_html(caption, "note"),
-        f'<div class="tlf-scroll" role="region" aria-label="{label}" tabindex="0">',
+        f'<div class="tlf-scroll" role="group" aria-label="{label}" tabindex="0">',
         "<table>",
         f"<thead><tr>{titles}</tr></thead>",
         "<tbody>",
@@ -198,12 +199,11 @@ def _row_html(row: Sequence[Cell]) -> str:
 
 
 def _class_of(value: Cell) -> str:
-    """Short texts and numbers are not broken into lines; long texts get some width."""
+    """Short texts and numbers are not broken into lines; longer texts get some width."""
     text = value[0] if isinstance(value, tuple) else value
     length = len(text) if isinstance(text, str) else 0
-    if length <= _SHORT:
-        return ' class="tlf-short"'
-    return ' class="tlf-long"' if length > 2 * _SHORT else ""
+    width = "short" if length <= _SHORT else "medium" if length <= 2 * _SHORT else "long"
+    return f' class="tlf-{width}"'
 
 
 def _text_of(value: Cell) -> str:

@@ -10,7 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import Way, chosen_images, copy_images, keras_vgg16, pixels_of, ratios, run_once, spread
+from common import (
+    Way,
+    chosen_images,
+    copy_images,
+    keras_vgg16,
+    path_of,
+    pixels_of,
+    ratios,
+    run_once,
+    spread,
+)
 
 from backbone_parts.automatic import choose_anew
 from backbone_parts.network import Network, Run, rates, take_turns
@@ -46,7 +56,7 @@ def end_to_end(
     temporary : Path
         Folder for embeddings files.
     """
-    paths = [Path(str(image.location)) for image in scan(open_source(folder)).images]
+    paths = [path_of(image) for image in scan(open_source(folder)).images]
     in_plain = choose_anew(network, source, plain).way
     ways = list(dict.fromkeys([in_plain, choose_anew(network, source).way]))
     model = keras_vgg16(network.size, network.weights or "imagenet")

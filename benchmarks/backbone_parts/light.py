@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import Way, all_ways, pixels_of, ratios, spread
+from common import Way, all_ways, path_of, pixels_of, ratios, spread
 from PIL import Image
 
 from backbone_parts.end_to_end import extract_anew
@@ -63,7 +63,7 @@ class LightOptions:
 def light(network: Network, options: LightOptions) -> dict[str, Any]:
     """Measure, print the tables, and give the facts."""
     manifest = scan(open_source(options.folder))
-    paths = [Path(str(image.location)) for image in manifest.images]
+    paths = [path_of(image) for image in manifest.images]
     steps = print_steps(network, paths[:: max(1, len(paths) // options.steps)])
     runs: dict[str, Run] = {DECODE: partial(decode_all, network, manifest)}
     for way in all_ways(network.record):
@@ -87,9 +87,7 @@ def runs_of(
 ) -> dict[str, Run]:
     spec = network.spec(way)
     embedder = Embedder(spec, [network.embedding], OPTIONS)
-    pixels = pixels_of(
-        [Path(str(image.location)) for image in manifest.images], network.height_width
-    )
+    pixels = pixels_of([path_of(image) for image in manifest.images], network.height_width)
     loaded = embedder.backbone
     name = " ".join(way)
     return {

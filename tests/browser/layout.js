@@ -1,6 +1,6 @@
 // What lies where it shouldn't, as texts; both give an empty list where all is well.
 
-const visible = (each) => !each.closest(".scroll, pre, .unseen, .skip, [hidden]");
+const visible = (each) => !each.closest(".scroll, .tlf-scroll, pre, .unseen, .skip, [hidden]");
 
 function cutOff() {
   const wide = (each) => {

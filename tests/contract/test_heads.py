@@ -110,10 +110,20 @@ def test_parameters_can_be_searched(quick):
 
 
 @pytest.mark.parametrize("name", sorted(HEADS))
+def test_its_grid_can_be_searched_as_it_stands(name):
+    X, y = sample(n=60)
+    head, grid = make_head(name, **QUICK.get(name, {})), head_grid(name)
+    search = GridSearchCV(head, grid, cv=2, error_score="raise").fit(X, y)
+    assert search.best_params_.keys() == grid.keys()
+    assert len(search.cv_results_["params"]) == len(ParameterGrid(dict(grid)))
+    assert search.score(X, y) > (0.6 if learns(head) else 0.1)
+
+
+@pytest.mark.parametrize("name", sorted(HEADS))
 def test_every_point_of_its_grid_can_be_fitted(name):
     X, y = sample()
     for point in ParameterGrid(dict(head_grid(name))):
-        made = make_head(name, **{**QUICK.get(name, {}), **point})
+        made = make_head(name, **QUICK.get(name, {})).set_params(**point)
         assert made.fit(X[:60], y[:60]).predict(X[60:]).shape == (30,)
 
 

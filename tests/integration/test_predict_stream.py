@@ -99,7 +99,7 @@ def test_a_table_has_a_row_for_each_line_and_ends_with_the_input(start, photos):
     rows = out.decode().splitlines()
     assert rows[0] == HEADER
     assert rows[1].startswith(f"{lines[0]},red,0.")
-    assert rows[2] == "nowhere.png,,,,No such file or directory"
+    assert rows[2] == "nowhere.png,,,,,No such file or directory"
     assert rows[3].startswith(f"{lines[3]},blue,0.")
     assert process.returncode == 3
 

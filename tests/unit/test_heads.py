@@ -115,8 +115,8 @@ def test_heads_of_others_come_by_entry_point(tmp_path, monkeypatch):
 
 
 def test_what_is_given_is_not_tuned():
-    assert set(head_grid("rbf-svm")) == {"gamma_factor", "C"}
-    assert set(head_grid("svm", ["C"])) == {"gamma_factor"}
+    assert set(head_grid("rbf-svm")) == {"classifier__gamma_factor", "classifier__C"}
+    assert set(head_grid("svm", ["C"])) == {"classifier__gamma_factor"}
 
 
 def test_a_linear_svm_without_a_kernel_matrix_is_kept_as_it_is(monkeypatch):

@@ -69,8 +69,7 @@ def test_another_step_of_this_name_is_kept():
 def test_it_is_tuned():
     data = augmented(signal=2.0)
     head = without_coordinates("knn")
-    grid = {f"classifier__{key}": values for key, values in head_grid("knn").items()}
-    found = cross_validate(head, data, cv=3, grid=grid)
+    found = cross_validate(head, data, cv=3, grid=head_grid("knn"))
     assert {tuple(choice.params) for choice in found.choices} == {("classifier__n_neighbors",)}
     set_tuned(head, {"classifier__n_neighbors": 7})
     assert head[-1].n_neighbors == 7

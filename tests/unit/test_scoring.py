@@ -88,8 +88,7 @@ def test_parameters_are_chosen_by_the_score_that_was_asked_for(name, scoring):
             (np.searchsorted(train, known), np.searchsorted(train, held))
             for known, held in inner_folds(data.y, None, train, 0)
         ]
-        searched = {f"classifier__{key}": values for key, values in grid.items()}
-        search = GridSearchCV(make_head(name), searched, cv=inner, scoring=SCORERS[scoring])
+        search = GridSearchCV(make_head(name), grid, cv=inner, scoring=SCORERS[scoring])
         search.fit(data.X[train], data.y[train])
         sign = -1 if scoring == "log_loss" else 1
         expected = sign * search.cv_results_["mean_test_score"]

@@ -69,9 +69,8 @@ def test_the_choice_is_that_of_grid_search():
                 (np.searchsorted(train, a), np.searchsorted(train, b))
                 for a, b in inner_folds(data.y, None, train, 0)
             ]
-            search = GridSearchCV(
-                make_head(name), {f"classifier__{key}": v for key, v in grid.items()}, cv=inner
-            ).fit(data.X[train], data.y[train])
+            search = GridSearchCV(make_head(name), grid, cv=inner)
+            search.fit(data.X[train], data.y[train])
             np.testing.assert_allclose(
                 chosen[name].scores, search.cv_results_["mean_test_score"], atol=1e-12
             )

@@ -24,15 +24,16 @@ from tlfeatures.heads.coordinate_step import set_tuned
 from tlfeatures.heads.make_heads import Heads
 from tlfeatures.heads.table import HEADS
 from tlfeatures.model_selection.fit_warnings import Notices, collected
-from tlfeatures.model_selection.folds import inner_folds
+from tlfeatures.model_selection.folds import Folding, inner_folds
 from tlfeatures.model_selection.head_fit import fit_head
-from tlfeatures.model_selection.progress import Progress, ProgressCounter
+from tlfeatures.model_selection.progress import ProgressCounter
 from tlfeatures.model_selection.trainer import Trainer
 from tlfeatures.model_selection.tuning import choose
 from tlfeatures.models.card import check_card_target
 from tlfeatures.models.head_checks import check_head
 from tlfeatures.models.model import Model
 from tlfeatures.models.model_file import check_model_target
+from tlfeatures.progress import Progress, shown_progress
 
 if TYPE_CHECKING:
     from tlfeatures.features.cluster.client import Client
@@ -51,7 +52,7 @@ def fit(
     label_columns: Mapping[str, str] | None = None,
     near_duplicates: Similarity = "auto",
     variants: int | None = None,
-    cv: Any = None,
+    cv: Folding | None = None,
     split: str = "auto",
     tune: bool = False,
     params: Mapping[str, Any] | None = None,
@@ -62,7 +63,7 @@ def fit(
     cluster: str | Client | None = None,
     tls: TLS | None = None,
     command: str | None = None,
-    progress: Progress | None = None,
+    progress: bool | Progress | None = None,
 ) -> FitResult:
     """Compare heads on one embedding, and save the best one, fitted on all images.
 
@@ -101,8 +102,8 @@ def fit(
         Certificates, see `tlfeatures.features.cluster.connect.TLS`.
     command : str, optional
         The command line, stored with the results as information for people.
-    progress : callable of (done, total), optional
-        Called after each fold.
+    progress : bool or callable of (done, total), optional
+        Counts folds. See `extract`.
 
     Returns
     -------
@@ -153,17 +154,18 @@ def fit(
     if model is not None:
         _check_savable(plan, dataset)
     store = open_store(plan, [dataset], labels, groups, command=command)
-    count = ProgressCounter(plan.count_folds(1), progress)
     with (
+        shown_progress(progress, "fitting", "folds") as show,
         connect_if(cluster, tls) as connected,
-        Trainer(dataset, n_jobs=n_jobs, progress=count.add, cluster=connected) as trainer,
     ):
-        compute_entries(trainer, plan, store)
-        count.finish()
-        result = ranked(plan, store)
-        if model is None:
-            return FitResult(result, dataset)
-        head = _chosen_on_all(trainer, plan, result.comparison.ranking[0].head)
+        count = ProgressCounter(plan.count_folds(1), show)
+        with Trainer(dataset, n_jobs=n_jobs, progress=count.add, cluster=connected) as trainer:
+            compute_entries(trainer, plan, store)
+            count.finish()
+            result = ranked(plan, store)
+            if model is None:
+                return FitResult(result, dataset)
+            head = _chosen_on_all(trainer, plan, result.comparison.ranking[0].head)
     fitted = _fitted_on_all(head, result, dataset, trainer.notices)
     fitted.save(model)
     return FitResult(result, dataset, fitted, str(model))

@@ -12,12 +12,13 @@ from sklearn.base import BaseEstimator
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.stratified_folds import Fold
 from tlfeatures.errors import ParameterError
+from tlfeatures.heads.coordinate_step import grid_after_coordinates
 from tlfeatures.heads.make_heads import make_heads
 from tlfeatures.heads.table import Grid, OneHead, head_grid
 from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer
 from tlfeatures.model_selection.cross_validation import check_scoring
 from tlfeatures.model_selection.evaluation import scorer_of
-from tlfeatures.model_selection.folds import INNER_CV, make_folds
+from tlfeatures.model_selection.folds import INNER_CV, Folding, make_folds
 from tlfeatures.names import as_list, as_seed
 
 
@@ -63,7 +64,7 @@ class Plan:
         params: Mapping[str, Any] | None,
         tune: bool,
         scoring: str | Sequence[str],
-        cv: Any,
+        cv: Folding | None,
         split: str,
         repeats: int,
         random_state: int | None,
@@ -108,7 +109,10 @@ class Plan:
 
     def grid(self, name: str) -> Grid:
         """Return the parameter values that tuning tries for a head; empty without tuning."""
-        return dict(head_grid(self.heads[name], self.params)) if self.tune else {}
+        if not self.tune:
+            return {}
+        grid = head_grid(self.heads[name], self.params)
+        return grid_after_coordinates(self.classifiers()[name], grid)
 
     def count_folds(self, datasets: int) -> int:
         """Return the number of folds that are fitted, including the inner folds of tuning."""
@@ -116,7 +120,7 @@ class Plan:
 
 
 def _folds(
-    data: Dataset, cv: Any, split: str, repeats: int, seed: int | None
+    data: Dataset, cv: Folding | None, split: str, repeats: int, seed: int | None
 ) -> tuple[str, list[list[Fold]]]:
     """Return the name of the split and the folds of each repeat."""
     if not isinstance(repeats, numbers.Integral) or repeats < 1:

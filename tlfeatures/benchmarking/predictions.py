@@ -6,9 +6,9 @@ import csv
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,21 +25,17 @@ from tlfeatures.benchmarking.store.results_file import (
     read_study_of,
 )
 from tlfeatures.benchmarking.study import Study
-from tlfeatures.data_frames import frame_of_facts
 from tlfeatures.errors import ParameterError
+from tlfeatures.file_result import FileResult
 from tlfeatures.files import file_target, replacing
-from tlfeatures.html_tables import facts_html, result_html
 from tlfeatures.metrics.out_of_fold import OutOfFold
 from tlfeatures.names import counted
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
 
 Columns = dict[str, NDArray[Any]]
 
 
-@dataclass(frozen=True)
-class PredictionsTable:
+@dataclass(frozen=True, repr=False)
+class PredictionsTable(FileResult):
     """Path and size of a table that `write_predictions` has written.
 
     Attributes
@@ -52,38 +48,12 @@ class PredictionsTable:
         Number of entries. An entry is one head on one embedding in one repeat.
     """
 
-    file: str
     rows: int
     entries: int
-
-    def __repr__(self) -> str:
-        """Describe it in one line."""
-        return f"<PredictionsTable: {self.file}, {self._about()}>"
 
     def _about(self) -> str:
         entries = f"{self.entries:,} {'entry' if self.entries == 1 else 'entries'}"
         return f"{counted(self.rows, 'prediction')} of {entries}"
-
-    def _repr_html_(self) -> str:
-        """Show the path and the size of the table in a notebook."""
-        facts = facts_html({"file": self.file})
-        return result_html("PredictionsTable", facts, about=self._about())
-
-    def to_frame(self) -> DataFrame:
-        """Return a data frame of one row with the attributes as columns. It needs pandas.
-
-        The table itself is read with `pandas.read_csv` or `pandas.read_parquet`.
-
-        Raises
-        ------
-        ParameterError
-            If pandas is not installed.
-        """
-        return frame_of_facts(self.to_dict())
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return JSON-ready plain data."""
-        return asdict(self)
 
 
 def prediction_columns(study: Study, entry: Entry, embedding: str) -> Columns:

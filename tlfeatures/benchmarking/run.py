@@ -27,8 +27,10 @@ from tlfeatures.errors import ParameterError
 from tlfeatures.features.cluster.connect import TLS, connect_if
 from tlfeatures.heads.make_heads import Heads, make_heads, named_heads, report_missing_params
 from tlfeatures.heads.table import OneHead
-from tlfeatures.model_selection.progress import Progress, ProgressCounter
+from tlfeatures.model_selection.folds import Folding
+from tlfeatures.model_selection.progress import ProgressCounter
 from tlfeatures.model_selection.trainer import Trainer
+from tlfeatures.progress import Progress, shown_progress
 
 if TYPE_CHECKING:
     from tlfeatures.features.cluster.client import Client
@@ -47,7 +49,7 @@ def benchmark(
     label_columns: Mapping[str, str] | None = None,
     near_duplicates: Similarity = "auto",
     variants: int | None = None,
-    cv: Any = None,
+    cv: Folding | None = None,
     split: str = "auto",
     repeats: int = 1,
     tune: bool = False,
@@ -59,7 +61,7 @@ def benchmark(
     cluster: str | Client | None = None,
     tls: TLS | None = None,
     command: str | None = None,
-    progress: Progress | None = None,
+    progress: bool | Progress | None = None,
 ) -> Benchmark:
     """Compare heads and embeddings on the same folds of the same images.
 
@@ -100,8 +102,8 @@ def benchmark(
         Certificates, see `tlfeatures.features.cluster.connect.TLS`.
     command : str, optional
         The command line, stored with the results as information for people.
-    progress : callable of (done, total), optional
-        Called after each fold.
+    progress : bool or callable of (done, total), optional
+        Counts folds. See `extract`.
 
     Returns
     -------
@@ -145,12 +147,13 @@ def benchmark(
         random_state=random_state,
     )
     store = open_store(plan, datasets, labels, groups, out=out, command=command)
-    count = ProgressCounter(plan.count_folds(len(datasets)), progress)
-    with connect_if(cluster, tls) as connected:
+    shown = shown_progress(progress, "fitting", "folds")
+    with shown as show, connect_if(cluster, tls) as connected:
+        count = ProgressCounter(plan.count_folds(len(datasets)), show)
         for dataset in datasets:
             with Trainer(dataset, n_jobs=n_jobs, progress=count.add, cluster=connected) as trainer:
                 compute_entries(trainer, plan, store)
-    count.finish()
+        count.finish()
     return ranked(plan, store)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ from tlfeatures.terminal.progress import ProgressBar
 from tlfeatures.terminal.streams import paths_from_stdin, print_result
 
 if TYPE_CHECKING:
+    from tlfeatures.models.model import Model
     from tlfeatures.models.predictions import Prediction
 
 
@@ -104,40 +105,77 @@ def predict(
     an embeddings file (FILE.h5) that was made with the settings of MODEL. A model that was fitted
     on imported embeddings can label features only.
     """
-    from tlfeatures.models.feature_input import features_file
     from tlfeatures.models.model import Model
-    from tlfeatures.reports.report_labels import report_labels
 
-    stream = images == ("-",)
-    if "-" in images and not stream:
+    if "-" in images and images != _STREAM:
         raise ParameterError("- reads paths from standard input: give no other images with it")
     result = PredictionOutput(output, as_json, excel)
     check_page(report)
     loaded = Model.load(model)
-    wanted = outliers or (report is not None and loaded.outliers is not None)
-    features = None if stream else features_file(loaded, images)
-    if columns and features is None:
-        raise ParameterError("--columns is for a file of features; leave it out for images")
-    predictions: Iterable[Prediction]
-    if features is not None:
-        confident = options["min_confidence"]
-        predictions = loaded.predict_features(
-            features, columns=columns, min_confidence=confident, outliers=wanted
-        )
-    elif stream:
-        predictions = loaded.predict_stream(paths_from_stdin(), outliers=wanted, **options)
-    else:
-        predictions = loaded.iter_predict(images, outliers=wanted, **options)
+    options["outliers"] = outliers or (report is not None and loaded.outliers is not None)
     note = {"weights": "random"} if loaded.weights == "random" else {}
-    written = result.write(predictions, loaded.classes, note, outliers=outliers, immediately=stream)
+    written = result.write(
+        _label(loaded, images, columns, options, with_bar=not result.fills_screen),
+        loaded.classes,
+        note,
+        outliers=outliers,
+        immediately=images == _STREAM,
+    )
     with closing(written):
         if report is None:
             for _ in written:
                 pass
         else:
-            report_labels(written, report, model=loaded, model_name=Path(model).name)
+            _write_label_page(written, report, loaded, Path(model).name, images)
     if result.finish():
         ctx.exit(SOME_UNREADABLE)
+
+
+_STREAM = ("-",)
+
+
+def _label(
+    model: Model,
+    images: tuple[str, ...],
+    columns: dict[str, str] | None,
+    options: dict[str, Any],
+    *,
+    with_bar: bool,
+) -> Iterable[Prediction]:
+    """Label images, those of standard input, or features."""
+    from tlfeatures.models.feature_input import features_file
+
+    features = None if images == _STREAM else features_file(model, images)
+    if features is not None:
+        confident, outliers = options["min_confidence"], options["outliers"]
+        return model.predict_features(
+            features, columns=columns, min_confidence=confident, outliers=outliers
+        )
+    if columns:
+        raise ParameterError("--columns is for a file of features; leave it out for images")
+    if images == _STREAM:
+        return model.predict_stream(paths_from_stdin(), **options)
+    bar = ProgressBar("predicting")
+    show = bar.show if with_bar else False
+    return _and_close(bar, model.iter_predict(images, progress=show, **options))
+
+
+def _and_close(bar: ProgressBar, predictions: Iterable[Prediction]) -> Iterator[Prediction]:
+    """Finish the line of the bar when the predictions end, before anything else is printed."""
+    with bar:
+        yield from predictions
+
+
+def _write_label_page(
+    predictions: Iterable[Prediction], page: str, model: Model, name: str, images: tuple[str, ...]
+) -> None:
+    from tlfeatures.reports.report_labels import report_labels
+
+    inputs = None if images == _STREAM else images
+    with ProgressBar("pictures") as bar:
+        report_labels(
+            predictions, page, model=model, inputs=inputs, model_name=name, progress=bar.show
+        )
 
 
 @command()

@@ -11,13 +11,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tlfeatures.data_frames import data_frame
+from tlfeatures.dataset.dataset_html import dataset_parts
 from tlfeatures.dataset.grouping import chained, merge_groups, photograph_pairs
 from tlfeatures.dataset.row_selection import Rows, selected_rows
 from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import DatasetError
 from tlfeatures.features.combined import BackbonePart
+from tlfeatures.features.imported import STATED
 from tlfeatures.features.spec import Spec
-from tlfeatures.html_tables import MOST_ROWS, Cell, facts_html, result_html, table_html
+from tlfeatures.html_tables import result_html
 from tlfeatures.names import counted, shortened, some_of
 
 if TYPE_CHECKING:
@@ -204,31 +206,7 @@ class Dataset(EqualByValue):
 
     def _repr_html_(self) -> str:
         """Show the embedding, the numbers of groups and copies, and the classes, in a notebook."""
-        counts = self.counts
-        names = {} if self.split is None else {name: self.split == name for name in _splits(self)}
-        largest = sorted(counts.items(), key=lambda item: -item[1])
-        rows: list[list[Cell]] = [
-            [label, count, *(int((mask & (self.y == label)).sum()) for mask in names.values())]
-            for label, count in largest[:MOST_ROWS]
-        ]
-        return result_html(
-            "Dataset",
-            facts_html(self._facts()),
-            table_html(["class", "images", *names], rows, total=len(counts)),
-            about=self._size(),
-        )
-
-    def _facts(self) -> dict[str, Cell]:
-        groups = None if self.groups is None else len(np.unique(self.groups))
-        return {
-            "embedding": self.embedding,
-            "file": self.file,
-            "groups": groups,
-            "pairs of copies": len(self.copies) or None,
-            "variants of each image": self.n_variants or None,
-            "unreadable images": len(self.unreadable) or None,
-            "weights": "random" if self.weights == "random" else None,
-        }
+        return result_html("Dataset", *dataset_parts(self), about=self._size())
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -319,6 +297,17 @@ class Dataset(EqualByValue):
         return (FilePart("", self.spec, self.embedding, self.file, self.near_duplicates),)
 
     @property
+    def has_file_digests(self) -> bool:
+        """Whether the digests are those of image files, and not of imported values.
+
+        An embedding that is joined over several files has those of image files if one part does.
+        """
+        imported = [part.spec.imported for part in self.parts]
+        return self.digests is not None and any(
+            facts is None or facts.digests == STATED for facts in imported
+        )
+
+    @property
     def weights(self) -> str:
         """Weights of the backbones: `random` if one of them has random weights."""
         return weights_of(part.spec.weights for part in self.parts)
@@ -374,11 +363,6 @@ class Dataset(EqualByValue):
             variants=None if self.variants is None else self.variants[rows],
             looks=None if self.looks is None else self.looks[rows],
         )
-
-
-def _splits(data: Dataset) -> list[str]:
-    names = set() if data.split is None else set(data.split.tolist())
-    return [name for name in ("train", "val", "test") if name in names]
 
 
 def weights_of(weights: Iterable[str]) -> str:

@@ -185,6 +185,12 @@ def find_copies(
     least = least_similarity(near_duplicates, spec)
     if least is not None:
         near, _ = find_near_duplicates(X, least)
+    elif near_duplicates == "auto" and spec.imported is not None:
+        logger.warning(
+            "near-duplicates are not searched, because no limit is known for imported embeddings: "
+            "only rows of the same image file, or of equal values, count as copies; give "
+            "--near-duplicates SIMILARITY to find others, too"
+        )
     elif near_duplicates == "auto":
         logger.warning(
             "no limit of near-duplicates was measured for backbone %s, so its embeddings show no "

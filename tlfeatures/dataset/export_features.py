@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ from tlfeatures.dataset.labelled import label_all
 from tlfeatures.dataset.labels import Groups, Labels
 from tlfeatures.errors import DatasetError, ParameterError
 from tlfeatures.features.combined import PLUS
-from tlfeatures.features.embed import Progress
 from tlfeatures.features.exchange.arrays import EMBEDDING_NAMES
 from tlfeatures.features.exchange.csv_files import CsvWriter
 from tlfeatures.features.exchange.numpy_files import NpzWriter
@@ -25,15 +24,19 @@ from tlfeatures.features.exchange.parquet_files import ParquetWriter, check_pyar
 from tlfeatures.features.exchange.stored_labels import labels_of_header
 from tlfeatures.features.exchange.table import rows_of_block
 from tlfeatures.features.file.reader import Reader, open_embeddings
+from tlfeatures.features.imported import VALUES
 from tlfeatures.features.sources.folder_labels import LabelRow
+from tlfeatures.file_result import FileResult
 from tlfeatures.files import file_target, replacing
-from tlfeatures.names import as_list, unknown_name
+from tlfeatures.html_tables import Cell
+from tlfeatures.names import as_list, counted, unknown_name
+from tlfeatures.progress import Progress, shown_progress
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class FeaturesFile:
+@dataclass(frozen=True, repr=False)
+class FeaturesFile(FileResult):
     """Result of `export_features`.
 
     Attributes
@@ -52,16 +55,21 @@ class FeaturesFile:
         Size of the file.
     """
 
-    file: str
     images: int
     embeddings: dict[str, int]
     dtype: str
     labelled: int
     bytes: int
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the result as JSON-ready plain data."""
-        return asdict(self)
+    def _about(self) -> str:
+        return f"{counted(self.images, 'image')}, {self.bytes / 1e6:.1f} MB"
+
+    def _facts(self) -> Mapping[str, Cell]:
+        return {
+            "embeddings": ", ".join(f"{name} ({d:,})" for name, d in self.embeddings.items()),
+            "number format": self.dtype,
+            "rows with a label": self.labelled,
+        }
 
 
 def export_features(
@@ -73,7 +81,7 @@ def export_features(
     groups: Groups = None,
     label_level: int | None = None,
     label_columns: Mapping[str, str] | None = None,
-    progress: Progress | None = None,
+    progress: bool | Progress | None = None,
 ) -> FeaturesFile:
     """Write embeddings with their ids, labels, groups and splits as a features file.
 
@@ -93,7 +101,7 @@ def export_features(
         Embeddings to write; by default all.
     labels, groups, label_level, label_columns
         See `load_dataset`. Rows without a label are written, too.
-    progress : callable (rows done, rows to do), optional
+    progress : bool or callable of (rows done, rows to do), optional
         The counts include all embeddings of a .npz.
 
     Returns
@@ -125,8 +133,11 @@ def export_features(
     if write is _write_parquet:
         check_pyarrow(output)
     target = file_target(output, "features.npz", "the features")
-    with open_embeddings(file) as reader:
-        export = _Export(reader, _chosen(reader, embedding), progress)
+    with (
+        open_embeddings(file) as reader,
+        shown_progress(progress, "exporting", "rows") as show,
+    ):
+        export = _Export(reader, _chosen(reader, embedding), show)
         if not len(export.rows):
             raise DatasetError(f"no image of {file} is embedded, so there is nothing to write")
         if labels is None and label_level is None:
@@ -164,7 +175,7 @@ class _Export:
         The embeddings that are written.
     """
 
-    def __init__(self, reader: Reader, names: list[str], progress: Progress | None) -> None:
+    def __init__(self, reader: Reader, names: list[str], progress: Progress) -> None:
         self._reader, self._progress = reader, progress
         self.rows = np.flatnonzero(reader.header.done)
         self.widths = {name: reader.header.embeddings[name] for name in names}
@@ -177,7 +188,10 @@ class _Export:
 
     @property
     def digests(self) -> list[str]:
-        """sha256 of the image files, in hexadecimal digits."""
+        """sha256 of the image files, in hexadecimal digits; none if they are of the values."""
+        imported = self._reader.header.spec.imported
+        if imported is not None and imported.digests == VALUES:
+            return []
         return [self._reader.header.digests[row].hex() for row in self.rows.tolist()]
 
     def blocks(self, names: Sequence[str], before: int = 0, total: int = 0) -> Iterator[_Block]:
@@ -191,8 +205,7 @@ class _Export:
             values = [self._reader.copy_rows(f"embeddings/{name}", part) for name in names]
             stop = start + len(part)
             yield slice(start, stop), values[0] if len(values) == 1 else np.hstack(values)
-            if self._progress is not None:
-                self._progress(before + stop, total or len(self.rows))
+            self._progress(before + stop, total or len(self.rows))
 
 
 _Block = tuple[slice, NDArray[Any]]

@@ -42,8 +42,8 @@ def dataset_of_arrays(
     _check_same_index(X, y)
     named = ids if ids is not None else _index_of(X)
     listed = numbered_ids(len(rows)) if named is None else check_ids(named, len(rows))
-    labels = _names(y, "y", len(rows))
-    grouped = None if groups is None else _names(groups, "groups", len(rows))
+    labels = names_of_rows(y, "y", len(rows))
+    grouped = None if groups is None else names_of_rows(groups, "groups", len(rows))
     values = {embedding: rows}
     stated = digests_of(values) if digests is None else _digests(digests, len(rows))
     labelled = Labelled(
@@ -133,8 +133,14 @@ def _column(values: Any, argument: str, count: int) -> list[Any]:
     return list(values) if tolist is None else list(tolist())
 
 
-def _names(values: Column, argument: str, count: int) -> list[str]:
-    """Return the name of each value, as the labels of a file are named."""
+def names_of_rows(values: Column, argument: str, count: int) -> list[str]:
+    """Return the name of each value, as the labels of a file are named.
+
+    Raises
+    ------
+    ParameterError
+        If there aren't `count` values, or one is missing.
+    """
     known: dict[Any, str | None] = {}
     names = []
     for row, value in enumerate(_column(values, argument, count)):
@@ -150,7 +156,7 @@ def _names(values: Column, argument: str, count: int) -> list[str]:
 
 
 def _splits(values: Column, count: int) -> NDArray[np.str_]:
-    names = _names(values, "split", count)
+    names = names_of_rows(values, "split", count)
     splits = {name: split_from_name(name) for name in set(names)}
     wrong = [name for name, split in splits.items() if split is None]
     if wrong:

@@ -140,6 +140,7 @@ def join_datasets(datasets: Sequence[Dataset]) -> Dataset:
         spec=None,
         file=BETWEEN_FILES.join(part.file for part in parts),
         looks=first.X if first.looks is None else first.looks,
+        digests=next((data.digests for data in datasets if data.has_file_digests), first.digests),
         near_duplicates=None,
         joined=parts,
     )

@@ -14,6 +14,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -22,6 +23,8 @@ from numpy.typing import NDArray
 from tlfeatures.dataset.image_ids import Entry, in_words, rows_of_images, rows_of_labels
 from tlfeatures.dataset.label_values import ById, Values, name_of, text_of
 from tlfeatures.errors import DatasetError, ParameterError, SourceError
+from tlfeatures.features.exchange.open_features import holds_arrays
+from tlfeatures.features.exchange.stored_labels import labels_of_features
 from tlfeatures.features.sources.folder_hints import folder_hint
 from tlfeatures.features.sources.folder_labels import (
     LabelRow,
@@ -30,6 +33,7 @@ from tlfeatures.features.sources.folder_labels import (
 )
 from tlfeatures.features.sources.records import id_with_box, id_without_box
 from tlfeatures.features.sources.spelling import describe_similar_names, normalize_name
+from tlfeatures.features.sources.tables.paths import match_uploads
 from tlfeatures.features.sources.tables.read_table import TABLE_ENDINGS, read_table
 from tlfeatures.features.sources.tables.roles import BOX_ROLES, Wanted, check_columns
 
@@ -91,7 +95,7 @@ def find_rows(
     if isinstance(labels, str | os.PathLike):
         optional = ("group", "split") if group_column else ("split",)
         wanted = _wanted(columns, ("id", "label"), optional)
-        entries, name = _entries_of(labels, wanted, ids), str(labels)
+        entries, name = _of_file(labels, wanted, columns, ids), str(labels)
     else:
         entries, name = _of_items(labels.items()), "labels"
     rows = rows_of_labels(ids, entries, name)
@@ -218,6 +222,21 @@ def _row_of(value: Any) -> LabelRow:
     return LabelRow(name_of(value, "labels"))
 
 
+def _of_file(
+    path: str | os.PathLike[str],
+    wanted: Wanted,
+    columns: Mapping[str, str] | None,
+    ids: Sequence[str],
+) -> list[Entry]:
+    """Read the entries of a table, or of a file of features that holds labels."""
+    if not holds_arrays(path):
+        return _entries_of(path, wanted, ids)
+    rows = labels_of_features(Path(path), columns=dict(columns or {}))
+    if rows is None:
+        raise DatasetError(f"{path} has no labels")
+    return [Entry(id_, row) for id_, row in rows.items()]
+
+
 def _wanted(
     columns: Mapping[str, str] | None,
     needed: Sequence[str],
@@ -235,10 +254,16 @@ def _entries_of(path: str | os.PathLike[str], wanted: Wanted, ids: Sequence[str]
         table = read_table(os.fspath(path), wanted)
     except SourceError as error:
         raise DatasetError(str(error)) from error
-    with_boxes = any(id_without_box(id_) != id_ for id_ in ids)
+    photographs = [id_without_box(id_) for id_ in ids]
+    with_boxes = photographs != list(ids)
+    uploads = match_uploads([row.id for row in table.rows], photographs)
+    known = {} if uploads is None else uploads.ids
+    if uploads is not None:
+        first, id_ = next(iter(known.items()))
+        logger.warning("%s: the paths %s: %r is taken for %r", path, uploads.what, first, id_)
     return [
         Entry(
-            id_with_box(row.id, row.box if with_boxes else None),
+            id_with_box(known.get(row.id, row.id), row.box if with_boxes else None),
             row.values,
             row.number,
             table.unit,

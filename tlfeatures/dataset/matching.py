@@ -75,6 +75,8 @@ def different_images(first: Dataset, other: Dataset) -> str | None:
     """
     if first.digests is None or other.digests is None:
         return None
+    if not first.has_file_digests or not other.has_file_digests:
+        return None
     rows = np.flatnonzero((first.digests != other.digests).any(axis=1))
     if not len(rows):
         return None

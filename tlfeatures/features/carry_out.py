@@ -10,7 +10,7 @@ from typing import Any
 
 from tlfeatures.errors import StoppedError
 from tlfeatures.features.calibrate import calibrate, sample_images
-from tlfeatures.features.embed import Batch, ComputeOptions, Embedder, EmbeddingRun, Progress
+from tlfeatures.features.embed import Batch, ComputeOptions, Embedder, EmbeddingRun
 from tlfeatures.features.engines.keras_start import keras_backend
 from tlfeatures.features.file.writer import Writer
 from tlfeatures.features.images.read_ahead import ImageToRead
@@ -28,6 +28,7 @@ from tlfeatures.features.run import (
     with_ranges,
 )
 from tlfeatures.files import move
+from tlfeatures.progress import Progress
 
 logger = logging.getLogger(__name__)
 

@@ -40,7 +40,6 @@ _OUT_OF_MEMORY = (
 _LOG_SECONDS = 10.0  # between two messages about the progress of a long run
 
 Values = dict[str, NDArray[np.float32]]
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

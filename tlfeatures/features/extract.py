@@ -9,9 +9,10 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tlfeatures.errors import ParameterError
 from tlfeatures.features.backbones.weights import checked_source
@@ -21,7 +22,7 @@ from tlfeatures.features.cluster.calls import choose_engine_on, identify_on
 from tlfeatures.features.cluster.carry_out import carry_out_on
 from tlfeatures.features.cluster.client import ThisProcess
 from tlfeatures.features.cluster.connect import TLS, connect_if
-from tlfeatures.features.embed import ComputeOptions, Progress
+from tlfeatures.features.embed import ComputeOptions
 from tlfeatures.features.engines.choose import Request
 from tlfeatures.features.extraction import Extraction
 from tlfeatures.features.file.lock import exclusive
@@ -31,7 +32,7 @@ from tlfeatures.features.images.decoding import MAX_PIXELS
 from tlfeatures.features.images.few_levels import warn_of_few_levels
 from tlfeatures.features.images.identify import Manifest, scan
 from tlfeatures.features.measure_engines import choose_measured
-from tlfeatures.features.plan import Plan, make_plan
+from tlfeatures.features.plan import Plan, is_relabelled, make_plan
 from tlfeatures.features.run import Outcome, provenance_of
 from tlfeatures.features.settings import Settings
 from tlfeatures.features.sources.folder_hints import folder_hint
@@ -43,6 +44,10 @@ from tlfeatures.features.sources.protocol import Columns
 from tlfeatures.features.sources.spelling import describe_similar_names
 from tlfeatures.files import check_ending, file_target
 from tlfeatures.names import as_list
+from tlfeatures.progress import Progress, shown_progress
+
+if TYPE_CHECKING:
+    from tlfeatures.features.cluster.client import Client
 
 logger = logging.getLogger(__name__)
 
@@ -70,11 +75,11 @@ def extract(
     max_pixels: int = MAX_PIXELS,
     prune: bool = False,
     trust_mtime: bool = False,
-    cluster: Any = None,
+    cluster: str | Client | None = None,
     tls: TLS | None = None,
     shards: str | os.PathLike[str] | None = None,
     command: str | None = None,
-    progress: Progress | None = None,
+    progress: bool | Progress | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> Extraction:
     """Embed the images of a source into a file, and compute only what the file lacks.
@@ -151,8 +156,9 @@ def extract(
         folder, the rows are copied into the file itself at the end, and the shards are removed.
     command : str, optional
         The command line of the run. It is stored in the file for people to read.
-    progress : callable (images done, images to do), optional
-        Called after each batch.
+    progress : bool or callable of (images done, images to do), optional
+        True shows a bar of tqdm, False nothing; a callable is called after each batch. By default,
+        a bar is shown where a person watches: in a notebook, and in an interactive interpreter.
     stop : callable () -> bool, optional
         Called before each batch. True ends the run, and the same call continues it later.
 
@@ -195,7 +201,7 @@ def extract(
         value_range=value_range,
     )
     options = ComputeOptions(device, batch_size, max_pixels)
-    progress, stop = progress or (lambda done, total: None), stop or (lambda: False)
+    stop = stop or (lambda: False)
     check_ending(file, "an embeddings file")
     target = file_target(file, "images.h5", Path(file).name)
     if cluster is None and shards is not None:
@@ -208,7 +214,11 @@ def extract(
     )
     if weights is not None:
         checked_source(weights)  # before a cluster is started and images are hashed
-    with exclusive(target), connect_if(cluster, tls) as workers:
+    with (
+        exclusive(target),
+        connect_if(cluster, tls) as workers,
+        shown_progress(progress, "embedding", "images") as show,
+    ):
         identities = read_header(target).identified() if trust_mtime and target.exists() else {}
         if workers is None:
             manifest = scan(opened, identities)
@@ -222,12 +232,13 @@ def extract(
         plan = make_plan(manifest, target, settings, device, prune, choose)
         labels = opened.labels()
         facts = source_facts(source, images, label_columns, labels is not None)
+        plan = replace(plan, relabelled=is_relabelled(plan.current, facts))
         provenance = provenance_of(plan, facts, command)
         if workers or (plan.current and plan.current.shards):  # a sharded file stays one
             callers = workers or ThisProcess()
-            outcome = carry_out_on(callers, plan, provenance, options, progress, stop, shards)
+            outcome = carry_out_on(callers, plan, provenance, options, show, stop, shards)
         else:
-            outcome = carry_out(plan, provenance, options, progress, stop)
+            outcome = carry_out(plan, provenance, options, show, stop)
             remove_orphans(target)  # shards that a killed merge has left
     seconds = time.perf_counter() - started
     return _summary(str(file), manifest, labels, plan, outcome, seconds)

@@ -8,7 +8,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.errors import DatasetError, ParameterError
-from tlfeatures.features.embed import Progress
 from tlfeatures.features.exchange.open_features import ids_of, open_features
 from tlfeatures.features.exchange.spool import Spool
 from tlfeatures.features.exchange.table import Block, FeatureTable, check_name, rows_of_block
@@ -29,16 +28,19 @@ from tlfeatures.features.images.identify import UNKNOWN, Manifest
 from tlfeatures.features.imported import STATED, VALUES, Imported
 from tlfeatures.features.sources.records import ImageRecord
 from tlfeatures.features.spec import Spec
+from tlfeatures.file_result import FileResult
 from tlfeatures.files import check_ending, file_target, replacing
-from tlfeatures.names import unknown_name
+from tlfeatures.html_tables import Cell
+from tlfeatures.names import counted, some_of, unknown_name
+from tlfeatures.progress import Progress, shown_progress
 
 logger = logging.getLogger(__name__)
 
 DEFAULT_NAME = "features"
 
 
-@dataclass(frozen=True)
-class Importing:
+@dataclass(frozen=True, repr=False)
+class Importing(FileResult):
     """Result of `import_features`.
 
     Attributes
@@ -68,7 +70,6 @@ class Importing:
         Duration of the whole call.
     """
 
-    file: str
     source: str
     sha256: str
     images: int
@@ -81,9 +82,18 @@ class Importing:
     groups: int
     seconds: float
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the result as JSON-ready plain data."""
-        return asdict(self)
+    def _about(self) -> str:
+        classes = f", {counted(len(self.classes), 'class')}" if self.classes else ""
+        return f"{counted(self.images, 'image')}{classes} of {self.source}"
+
+    def _facts(self) -> Mapping[str, Cell]:
+        return {
+            "embeddings": ", ".join(f"{name} ({d:,})" for name, d in self.embeddings.items()),
+            "number format": self.dtype,
+            "classes": some_of((f"{name} {n:,}" for name, n in self.classes.items()), 6),
+            "splits": ", ".join(f"{name} {n:,}" for name, n in self.splits.items()),
+            "groups": self.groups or None,
+        }
 
 
 def import_features(
@@ -97,7 +107,7 @@ def import_features(
     backbone_name: str | None = None,
     note: str | None = None,
     command: str | None = None,
-    progress: Progress | None = None,
+    progress: bool | Progress | None = None,
 ) -> Importing:
     """Make an embeddings file of features that another program has computed.
 
@@ -133,7 +143,7 @@ def import_features(
         A text that is stored in the file.
     command : str, optional
         The command line of the run. It is stored in the file for people to read.
-    progress : callable (rows done, rows to do), optional
+    progress : bool or callable of (rows done, rows to do), optional
 
     Returns
     -------
@@ -164,8 +174,11 @@ def import_features(
     stated = table.facts.sha256
     with exclusive(target):
         _check_replaceable(target)
-        with Spool(target.parent, table.widths, table.dtype, table.rows) as spool:
-            digests = _fill(spool, table, progress or (lambda done, total: None))
+        with (
+            Spool(target.parent, table.widths, table.dtype, table.rows) as spool,
+            shown_progress(progress, "importing", "rows") as show,
+        ):
+            digests = _fill(spool, table, show)
             imported = Imported(
                 digests=VALUES if stated is None else STATED,
                 file=table.path.resolve().name,

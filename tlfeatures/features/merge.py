@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from tlfeatures.data_frames import frame_of_facts
 from tlfeatures.errors import ParameterError, StoreError
 from tlfeatures.features.file.create import Contents, create
 from tlfeatures.features.file.format import Header
@@ -18,16 +16,15 @@ from tlfeatures.features.file.shard_folder import remove_orphans, remove_own_sha
 from tlfeatures.features.file.writer import Writer
 from tlfeatures.features.images.identify import Manifest
 from tlfeatures.features.sources.records import ImageRecord
+from tlfeatures.file_result import FileResult
 from tlfeatures.files import check_ending, replacing, resolved
-from tlfeatures.html_tables import Cell, facts_html, result_html
+from tlfeatures.html_tables import Cell
 from tlfeatures.names import counted
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
+from tlfeatures.progress import Progress, shown_progress
 
 
-@dataclass(frozen=True)
-class Merging:
+@dataclass(frozen=True, repr=False)
+class Merging(FileResult):
     """Result of `merge`.
 
     Attributes
@@ -48,7 +45,6 @@ class Merging:
         folder refers to them, or may do so.
     """
 
-    file: str
     images: int
     done: int
     shards: int
@@ -56,43 +52,22 @@ class Merging:
     in_place: bool
     kept: int
 
-    def __repr__(self) -> str:
-        """Describe it in one line."""
-        return f"<Merging: {self._about()} in {self.file}>"
-
     def _about(self) -> str:
         return f"{counted(self.images, 'image')}, {counted(self.shards, 'shard')} merged"
 
-    def _repr_html_(self) -> str:
-        """Show the file and its size in a notebook."""
-        facts: dict[str, Cell] = {
-            "file": self.file,
+    def _facts(self) -> Mapping[str, Cell]:
+        return {
             "finished rows": self.done,
             "size": f"{self.bytes / 1e6:,.1f} MB",
             "kept shards": self.kept or None,
         }
-        return result_html("Merging", facts_html(facts), about=self._about())
-
-    def to_frame(self) -> DataFrame:
-        """Return a data frame of one row with the attributes as columns. It needs pandas.
-
-        Raises
-        ------
-        ParameterError
-            If pandas is not installed.
-        """
-        return frame_of_facts(self.to_dict())
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the result as JSON-ready plain data."""
-        return asdict(self)
 
 
 def merge(
     file: str | os.PathLike[str],
     output: str | os.PathLike[str] | None = None,
     *,
-    progress: Callable[[int, int], None] | None = None,
+    progress: bool | Progress | None = None,
 ) -> Merging:
     """Put the rows of a sharded embeddings file into one file.
 
@@ -102,8 +77,8 @@ def merge(
         The sharded file.
     output : path, optional
         The file to create. By default `file` is replaced, and its shards are removed.
-    progress : callable (rows copied, rows to copy), optional
-        The counts include all embeddings.
+    progress : bool or callable of (done, total), optional
+        Counts rows of all embeddings. See `extract`.
 
     Returns
     -------
@@ -137,8 +112,9 @@ def merge(
         if shards is None and target == source:
             remove_orphans(target)  # shards that a killed merge has left
         else:
-            with replacing(target) as fresh:
-                _copy(source, header, fresh, target, progress)
+            shown = shown_progress(progress, "merging", "rows")
+            with replacing(target) as fresh, shown as show:
+                _copy(source, header, fresh, target, show)
             if target == source:
                 remove_own_shards(header)
         return Merging(
@@ -164,7 +140,7 @@ def _copy(
     header: Header,
     fresh: Path,
     target: Path,
-    progress: Callable[[int, int], None] | None,
+    progress: Progress,
 ) -> None:
     """Create a file with all rows of a sharded one, under a temporary name."""
     manifest = Manifest(

@@ -36,6 +36,7 @@ from tlfeatures.features.settings import (
 )
 from tlfeatures.features.spec import Spec
 from tlfeatures.names import as_list
+from tlfeatures.progress import Progress, shown_progress
 
 _NOT_CALIBRATED = (
     "This %(name)s of precision int8 is not fitted yet: fit(X) measures the ranges of its layers "
@@ -85,6 +86,8 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         The values that become black and white, for image files with more than 8 bits a channel:
         (0, 4095) for a camera of 12 bits. If not given, the range that a file states, or 0 to
         65,535.
+    progress : bool or callable of (images done, images to do), optional
+        See `extract`; the number of images to do is 0 for an iterator.
 
     Attributes
     ----------
@@ -105,14 +108,15 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         backbone: str = DEFAULT_BACKBONE,
         layers: str | Sequence[str] | None = None,
         pools: str | Sequence[str] | None = None,
-        size: Any = None,
+        size: int | str | Sequence[int] | None = None,
         weights: str = "imagenet",
         precision: str = "auto",
         engine: str = "auto",
         device: str = "auto",
         batch_size: int | str = "auto",
         random_state: int | None = None,
-        value_range: Any = None,
+        value_range: str | Sequence[float] | None = None,
+        progress: bool | Progress | None = None,
     ) -> None:
         self.backbone = backbone
         self.layers = layers
@@ -125,6 +129,7 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.batch_size = batch_size
         self.random_state = random_state
         self.value_range = value_range
+        self.progress = progress
 
     def fit(self, X: Iterable[ImageInput] | None = None, y: object = None) -> Self:
         """Check the parameters, and measure the ranges of int8.
@@ -203,13 +208,18 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             spec = replace(spec, quantization=self.quantization_)
         embedder = Embedder(spec, list(widths), self._options())
         rows = [np.empty((0, sum(widths.values())), np.float32)]
+        lists = image_lists(X)
+        total = sum(map(len, lists)) if isinstance(lists, list) else 0  # an iterator has no length
         done = 0
-        for items in image_lists(X):
-            rows += _rows(embedder, items, done, PLUS.join(widths))
-            done += len(items)
+        with shown_progress(self.progress, "embedding", "images") as show:
+            for items in lists:
+                for batch in _rows(embedder, items, done, PLUS.join(widths)):
+                    rows.append(batch)
+                    done += len(batch)
+                    show(done, total)
         return np.concatenate(rows)
 
-    def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
+    def get_feature_names_out(self, input_features: object = None) -> NDArray[np.object_]:
         """Name the columns `LAYER.POOLING_0`, `LAYER.POOLING_1` and so on."""
         widths = self._widths().items()
         names = [f"{name}_{column}" for name, width in widths for column in range(width)]

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tlfeatures.errors import FormatError, ParameterError, StoreError
-from tlfeatures.features.embed import ComputeOptions, Progress
+from tlfeatures.errors import FormatError, ParameterError, SpecError, StoreError
+from tlfeatures.features.embed import ComputeOptions
 from tlfeatures.features.engines.engine import DEVICES
 from tlfeatures.features.file.format import Header
 from tlfeatures.features.file.lock import exclusive, partial_path
@@ -32,6 +32,7 @@ from tlfeatures.features.sources.open_source import Locations, open_as_stored
 from tlfeatures.features.verification import Finding, Verification
 from tlfeatures.files import resolved
 from tlfeatures.names import as_list, unknown_name
+from tlfeatures.progress import Progress, shown_progress
 
 MIN_COSINE = 0.999  # bfloat16 against float32: 0.9999; other weights or images are far below
 
@@ -63,7 +64,7 @@ def verify(
     weights: str | None = None,
     max_pixels: int = MAX_PIXELS,
     random_state: int = 0,
-    progress: Progress | None = None,
+    progress: bool | Progress | None = None,
 ) -> Verification:
     """Check every row of an embeddings file; given the folder, also its images and values.
 
@@ -86,8 +87,8 @@ def verify(
         An image with more pixels cannot be embedded again.
     random_state : int
         Seed of the sample.
-    progress : callable (steps done, steps to do), optional
-        A step is a row of a table, or an image embedded again.
+    progress : bool or callable of (done, total), optional
+        Counts rows of tables, and images that are embedded again. See `extract`.
 
     Returns
     -------
@@ -115,11 +116,19 @@ def verify(
     started = time.perf_counter()
     _check_settings(source, sample, random_state, device, weights)
     path = resolved(file)  # `extract` locks the same path
-    read_header(file)  # a file of another format must raise before anything is locked
+    header = read_header(file)  # a file of another format must raise before anything is locked
+    if source is not None and header.spec.imported is not None:
+        raise SpecError(
+            f"{file} holds imported embeddings, which can't be compared with images; leave out "
+            "--source to check its rows"
+        )
     options = ComputeOptions(device=device, max_pixels=max_pixels, weights=weights, substitute=True)
     with exclusive(path) if mend else contextlib.nullcontext():
-        with open_embeddings(path) as reader:
-            check = _check(reader, source, sample, random_state, options, progress)
+        with (
+            open_embeddings(path) as reader,
+            shown_progress(progress, "checking", "rows") as show,
+        ):
+            check = _check(reader, source, sample, random_state, options, show)
         damaged = check.damaged_rows() if mend else []
         if damaged:
             _unmark(path, check.header, damaged)
@@ -204,7 +213,7 @@ def _check(
     sample: int,
     random_state: int,
     options: ComputeOptions,
-    progress: Progress | None,
+    progress: Progress,
 ) -> _Check:
     header = reader.header
     opened = None if source is None else open_as_stored(source, header.provenance)
@@ -225,15 +234,14 @@ def _check(
     return check
 
 
-def _count_steps(progress: Progress | None, total: int) -> Callable[[int], None]:
+def _count_steps(progress: Progress, total: int) -> Callable[[int], None]:
     """Return a function that adds a number of steps, and reports their sum."""
     done = 0
 
     def advance(steps: int) -> None:
         nonlocal done
         done += steps
-        if progress is not None:
-            progress(done, total)
+        progress(done, total)
 
     return advance
 
@@ -277,7 +285,8 @@ def _remedy(kind: str, check: _Check, file: str, folder: str, mended: bool) -> s
     """Give the commands that solve a kind of problem."""
     file = shlex.quote(file)
     count = len(check.header.ids)
-    update = f"tlfeatures extract {folder} -o {file}"
+    verb = "extract" if check.header.spec.imported is None else "import"
+    update = f"tlfeatures {verb} {folder} -o {file}"
     if check.removed > MOST_REMOVED * count and kind in ("gone", "new"):
         return f"`{update} --prune`, if it is the right folder"
     if kind == "unreadable":

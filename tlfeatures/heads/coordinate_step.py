@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,16 @@ from tlfeatures.heads.coordinates import PrincipalCoordinates
 def set_tuned(head: BaseEstimator, params: Mapping[str, Any]) -> None:
     """Set the parameters that tuning chose. They belong to the steps after the coordinates."""
     after_coordinates(head).set_params(**params)
+
+
+def grid_after_coordinates(
+    head: BaseEstimator, grid: Mapping[str, Sequence[Any]]
+) -> dict[str, Sequence[Any]]:
+    """Return a grid by the names that `set_tuned` takes: `C` for `classifier__C` of such a head."""
+    if not uses_coordinates(head) or len(head) != 2:
+        return dict(grid)
+    step = f"{head.steps[-1][0]}__"
+    return {key.removeprefix(step): values for key, values in grid.items()}
 
 
 def after_coordinates(head: BaseEstimator) -> BaseEstimator:

@@ -185,7 +185,10 @@ def _table_names() -> list[str]:
 
 
 def head_grid(head: OneHead, params: Iterable[str] = ()) -> Grid:
-    """Return the values that tuning tries for each parameter of a head's classifier.
+    """Return the values that tuning tries for each parameter of a head.
+
+    The names are those of `make_head(head).get_params()`, so that scikit-learn's searches take the
+    grid as it is.
 
     Parameters
     ----------
@@ -197,14 +200,19 @@ def head_grid(head: OneHead, params: Iterable[str] = ()) -> Grid:
 
     Examples
     --------
-    >>> sorted(head_grid("rbf-svm", ["C"]))
-    ['gamma_factor']
+    >>> head_grid("rbf-svm", ["C"])
+    {'classifier__gamma_factor': [0.3, 1.0, 2.0]}
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.model_selection import GridSearchCV
+    >>> X, y = load_digits(n_class=2, return_X_y=True)
+    >>> GridSearchCV(make_head("knn"), head_grid("knn"), cv=3).fit(X, y).best_params_
+    {'classifier__n_neighbors': 40}
     """
     if not isinstance(head, str):
         return {}
     name, fixed = ALIASES.get(head, head), set(params)
-    if name in HEADS:
-        return {key: values for key, values in HEADS[name].grid.items() if key not in fixed}
-    grid = custom_grid(name, _table_names())
-    full_names = parameter_names(_pipeline(name, None))  # the whole pipeline is tuned
-    return {full_names.get(key, key): values for key, values in grid.items() if key not in fixed}
+    grid = HEADS[name].grid if name in HEADS else custom_grid(name, _table_names())
+    full_names = parameter_names(_pipeline(name, None))
+    fixed |= {full_names.get(key, key) for key in fixed}
+    named = {full_names.get(key, key): values for key, values in grid.items()}
+    return {key: values for key, values in named.items() if key not in fixed}

@@ -18,7 +18,7 @@ from tlfeatures.heads.make_heads import Heads, make_heads, make_one_head
 from tlfeatures.heads.table import Grid, OneHead
 from tlfeatures.metrics.scores import SCORES
 from tlfeatures.model_selection.evaluation import CrossValidation, cross_validation_of, scorer_of
-from tlfeatures.model_selection.folds import make_folds
+from tlfeatures.model_selection.folds import Folding, make_folds
 from tlfeatures.model_selection.head_folds import run_folds
 from tlfeatures.model_selection.trainer import Trainer
 from tlfeatures.names import as_list, as_seed, unknown_name
@@ -30,7 +30,7 @@ def cross_validate(
     head: OneHead,
     data: Data,
     *,
-    cv: Any = None,
+    cv: Folding | None = None,
     split: str = "auto",
     grid: Grid | None = None,
     params: Mapping[str, Any] | None = None,
@@ -107,7 +107,7 @@ def cross_validate_heads(
     heads: Heads,
     data: Data,
     *,
-    cv: Any = None,
+    cv: Folding | None = None,
     split: str = "auto",
     grids: Mapping[str, Grid] | None = None,
     params: Mapping[str, Any] | None = None,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import numbers
 import warnings
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +22,24 @@ SPLIT_CHOICES = ("auto", "cv", "val", "test")
 INNER_CV = 3  # folds of tuning, inside each training fold
 
 
+GivenRows: TypeAlias = Sequence[int] | NDArray[np.integer] | NDArray[np.bool_]
+GivenFold: TypeAlias = tuple[GivenRows, GivenRows]
+
+
+class Splitter(Protocol):
+    """A splitter of scikit-learn."""
+
+    def split(self, X: Any, y: Any, groups: Any, /) -> Iterable[GivenFold]:
+        """Yield training and test rows."""
+        ...
+
+
+Folding: TypeAlias = int | Splitter | Iterable[GivenFold]
+"""A number of folds, a splitter of scikit-learn, or (train rows, test rows) of each fold."""
+
+
 def make_folds(
-    data: Dataset, *, cv: Any = None, split: str = "auto", random_state: int | None = 0
+    data: Dataset, *, cv: Folding | None = None, split: str = "auto", random_state: int | None = 0
 ) -> tuple[str, list[Fold]]:
     """Divide a dataset into training and test rows.
 
@@ -63,7 +80,7 @@ def make_folds(
     if chosen != "cv":
         return chosen, [_given_fold(data, chosen)]
     cv = 5 if cv is None else cv
-    if isinstance(cv, numbers.Integral):
+    if isinstance(cv, int | numbers.Integral):
         _check_counts(data, int(cv))
         folds = cut(data.y, data.together, int(cv), random_state)
     else:
@@ -114,7 +131,7 @@ def inner_folds(
     return [(train[inner], train[held]) for inner, held in folds]
 
 
-def _cut_by(cv: Any, data: Dataset) -> list[Fold]:
+def _cut_by(cv: Splitter | Iterable[GivenFold], data: Dataset) -> list[Fold]:
     """Return the folds of a user's `cv`, without training rows that are relatives of test rows."""
     try:
         with warnings.catch_warnings():

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-Progress = Callable[[int, int], None]  # arguments: number of finished folds, and the total
+from tlfeatures.progress import Progress
 
 
 class ProgressCounter:
@@ -14,19 +12,18 @@ class ProgressCounter:
     ----------
     total : int
         Number of folds.
-    progress : callable of (done, total), or None
+    progress : callable of (done, total)
         Called after every addition.
     """
 
-    def __init__(self, total: int, progress: Progress | None) -> None:
+    def __init__(self, total: int, progress: Progress) -> None:
         self._done, self._total, self._progress = 0.0, total, progress
 
     def add(self, folds: float) -> None:
         """Add a number of finished folds, or a part of a fold such as 0.5."""
         self._done = min(self._done + folds, self._total)
-        if self._progress is not None:
-            # Parts of a fold are added as fractions, whose sum may be just below a whole number.
-            self._progress(int(self._done + 1e-6), self._total)
+        # Parts of a fold are added as fractions, whose sum may be just below a whole number.
+        self._progress(int(self._done + 1e-6), self._total)
 
     def finish(self) -> None:
         """Report all folds as finished, including folds that needed no work."""

@@ -27,10 +27,11 @@ from tlfeatures.heads.table import HEADS, OneHead, make_head
 from tlfeatures.html_tables import MOST_ROWS, facts_html, result_html, table_html
 from tlfeatures.model_selection.fold_scores import EPOCH_SCORES
 from tlfeatures.model_selection.fold_work import Task
-from tlfeatures.model_selection.folds import make_folds
-from tlfeatures.model_selection.progress import Progress, ProgressCounter
+from tlfeatures.model_selection.folds import Folding, make_folds
+from tlfeatures.model_selection.progress import ProgressCounter
 from tlfeatures.model_selection.trainer import Trainer
 from tlfeatures.names import as_seed, counted
+from tlfeatures.progress import Progress, shown_progress
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -185,10 +186,10 @@ def training_curve(
     folds: list[Fold] | None = None,
     split: str | None = None,
     chosen: Sequence[Mapping[str, Any]] = (),
-    cv: Any = None,
+    cv: Folding | None = None,
     n_jobs: int | None = None,
     random_state: int | None = 0,
-    progress: Progress | None = None,
+    progress: bool | Progress | None = None,
 ) -> TrainingCurve:
     """Measure loss and accuracy of training and test images after each epoch.
 
@@ -215,8 +216,8 @@ def training_curve(
         the results.
     random_state : int or None
         Seed of the folds and, if it is given by name, of the head.
-    progress : callable of (done, total), optional
-        Called after each fold.
+    progress : bool or callable of (done, total), optional
+        Counts folds. See `extract`.
 
     Returns
     -------
@@ -258,9 +259,10 @@ def training_curve(
     tasks = [Task(train, test, {name: classifier}) for train, test in folds]
     if chosen:
         tasks = [replace(task, params={name: own}) for task, own in zip(tasks, chosen, strict=True)]
-    with Trainer(
-        data, n_jobs=n_jobs, progress=ProgressCounter(len(folds), progress).add
-    ) as trainer:
+    with (
+        shown_progress(progress, "epochs", "folds") as show,
+        Trainer(data, n_jobs=n_jobs, progress=ProgressCounter(len(folds), show).add) as trainer,
+    ):
         tables = [by_head[name] for by_head in trainer.follow_epochs(tasks)]
     return TrainingCurve(
         file=data.file,

@@ -15,6 +15,7 @@ from sklearn.model_selection import ParameterGrid
 
 from tlfeatures.dataset.stratified_folds import Fold
 from tlfeatures.errors import ParameterError
+from tlfeatures.heads.coordinate_step import grid_after_coordinates
 from tlfeatures.heads.table import Grid
 from tlfeatures.metrics.scores import less_is_better
 from tlfeatures.model_selection.fold_work import Point, Task
@@ -81,7 +82,10 @@ def choose(
         If the score is not defined in any of the inner folds.
     """
     score = scoring[0] if scoring else "accuracy"
-    points = {name: _points(grids[name]) for name in heads if grids.get(name)}
+    grids = {
+        name: grid_after_coordinates(heads[name], grid) for name, grid in grids.items() if grid
+    }
+    points = {name: _points(grids[name]) for name in heads if name in grids}
     tuned = {name: heads[name] for name in points}
     if not tuned:
         return [{} for _ in inner]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tlfeatures.errors import FormatError, ParameterError
+from tlfeatures.features.file.format import Header
 from tlfeatures.features.file.lock import partial_path
 from tlfeatures.features.file.reader import is_embeddings_file, read_header
 from tlfeatures.features.file.sharded import Shards
@@ -55,6 +56,12 @@ def _describe_shards(shards: Shards) -> dict[str, Any]:
     return {"folder": shards.folder, "count": len(shards.names), "bytes": sum(shards.sizes)}
 
 
+def _source_of_labels(header: Header) -> dict[str, Any]:
+    """Say where labels are if the folders don't name them."""
+    source = header.provenance.get("source")
+    return {"labels": source} if header.provenance.get("states_labels") else {}
+
+
 def _describe_embeddings(path: Path) -> dict[str, Any]:
     header = read_header(path)
     classes, splits = count_labels(header.ids)
@@ -70,6 +77,7 @@ def _describe_embeddings(path: Path) -> dict[str, Any]:
         "failed": [{"id": id_, "reason": reason} for id_, reason in failures.items()],
         "classes": classes,
         "splits": splits,
+        **_source_of_labels(header),
         "embeddings": header.embeddings,
         "dtype": header.dtype,
         "shards": None if header.shards is None else _describe_shards(header.shards),

@@ -14,7 +14,7 @@ from tlfeatures.dataset.duplicates import Similarity
 from tlfeatures.dataset.labels import Groups, Labels
 from tlfeatures.dataset.load import check_similarity
 from tlfeatures.errors import ModelError
-from tlfeatures.features.embed import ComputeOptions, Progress
+from tlfeatures.features.embed import ComputeOptions
 from tlfeatures.features.file.reader import is_embeddings_file
 from tlfeatures.features.images.decoding import MAX_PIXELS
 from tlfeatures.features.sources.open_source import Location, open_source
@@ -26,10 +26,12 @@ from tlfeatures.models.fitted_head import FittedHead
 from tlfeatures.models.unseen_images import (
     ImageEmbedder,
     LabelOptions,
+    embeddings_of_dataset,
     embeddings_of_file,
     embeddings_of_source,
 )
 from tlfeatures.names import counted
+from tlfeatures.progress import Progress
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -92,7 +94,7 @@ class ModelEvaluation(Evaluation):
 
 def evaluate(
     model: FittedHead | str | os.PathLike[str],
-    source: str | os.PathLike[str],
+    source: str | os.PathLike[str] | Dataset,
     *,
     images: Location | None = None,
     labels: Labels = None,
@@ -105,7 +107,7 @@ def evaluate(
     batch_size: int | str = "auto",
     max_pixels: int = MAX_PIXELS,
     random_state: int | None = 0,
-    progress: Progress | None = None,
+    progress: bool | Progress | None = None,
 ) -> ModelEvaluation:
     """Score a model on labelled images. Images that it was fitted on are left out.
 
@@ -113,19 +115,21 @@ def evaluate(
     ----------
     model : Model or path
         A model, or a model file.
-    source : path or URL
+    source : path, URL or Dataset
         A folder with one subfolder for each class or another source of labelled images (see
-        docs/sources.md), or an embeddings file with the model's spec.
+        docs/sources.md), an embeddings file with the model's spec, or a dataset of its embeddings.
+        Of a dataset without sha256 of its images, no image is left out, and a warning is logged.
     images : path or URL, optional
         Folder that the paths in a table are relative to. The table's own folder if not given.
     labels, groups, label_level, label_columns, near_duplicates
-        See `load_dataset`. For the intervals, images that belong together are drawn together.
+        See `load_dataset`; not for a dataset. For the intervals, images that belong together are
+        drawn together.
     weights, device, batch_size, max_pixels
-        See `Model.predict`. They are not needed for an embeddings file.
+        See `Model.predict`. They are needed for images only.
     random_state : int or None
         Seed of the bootstrap.
-    progress : callable of (done, total), optional
-        Called with numbers of images.
+    progress : bool or callable of (done, total), optional
+        Counts images. See `extract`.
 
     Returns
     -------
@@ -143,19 +147,20 @@ def evaluate(
         If there are no images, or no image can be read.
     """
     loaded = model if isinstance(model, FittedHead) else FittedHead.load(model)
-    if loaded.digests is None:
-        raise ModelError(
-            "the model doesn't record which images it was fitted on, because its Dataset had no "
-            "digests: fit it on a dataset that load_dataset has loaded"
-        )
     check_similarity(near_duplicates)
     options = LabelOptions(labels, groups, label_level, label_columns, near_duplicates)
-    if is_embeddings_file(source):
+    failed: list[dict[str, str]] = []
+    if isinstance(source, Dataset):
+        data, seen = embeddings_of_dataset(loaded, source, options)
+        source = source.file
+    elif is_embeddings_file(source):
+        _check_digests(loaded)
         data, seen = embeddings_of_file(loaded, source, options)
         failed = [{"id": image.id, "reason": image.reason} for image in data.unreadable]
     else:
+        _check_digests(loaded)
         compute = ComputeOptions(device, batch_size, max_pixels, weights)
-        embed = ImageEmbedder(loaded, compute, progress or _no_progress)
+        embed = ImageEmbedder(loaded, compute, progress)
         columns = label_columns if labels is None and groups is None else None
         opened = open_source(source, images=images, columns=columns, expected=_EXPECTED)
         options = replace(options, label_columns=None if columns else label_columns)
@@ -171,13 +176,17 @@ def evaluate(
     )
 
 
+def _check_digests(model: FittedHead) -> None:
+    if model.digests is None:
+        raise ModelError(
+            "the model doesn't record which images it was fitted on, because its Dataset had no "
+            "digests: fit it on a dataset that load_dataset has loaded"
+        )
+
+
 _EXPECTED = (
     "expected a folder with one subfolder per class, or a file that `tlfeatures extract` made"
 )
-
-
-def _no_progress(done: int, total: int) -> None:
-    pass
 
 
 def _evaluation_of(

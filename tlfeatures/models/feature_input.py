@@ -17,6 +17,7 @@ from tlfeatures.features.file.checks import is_of_another_program
 from tlfeatures.features.file.format import Header
 from tlfeatures.features.file.reader import is_embeddings_file, open_embeddings
 from tlfeatures.features.import_features import to_stored
+from tlfeatures.features.sources.endings import is_image_by_name
 from tlfeatures.models.fitted_head import FittedHead
 from tlfeatures.names import some_of
 
@@ -26,7 +27,7 @@ Rows = NDArray[np.float32]
 def features_file(model: FittedHead, inputs: Sequence[str | os.PathLike[str]]) -> Path | None:
     """Return the file of features among the inputs of `predict`; None for images.
 
-    Any single file is one of features for a model that was fitted on imported embeddings.
+    Any single file but an image is one of features for a model of imported embeddings.
 
     Raises
     ------
@@ -35,7 +36,8 @@ def features_file(model: FittedHead, inputs: Sequence[str | os.PathLike[str]]) -
     """
     path = Path(inputs[0])
     is_imported = any(part.spec.imported is not None for part in model.backbones)
-    if len(inputs) == 1 and (path.is_file() and (is_imported or holds_features(path))):
+    may_be_features = len(inputs) == 1 and path.is_file() and not is_image_by_name(str(path))
+    if may_be_features and (is_imported or holds_features(path)):
         return path
     if is_imported:
         raise ModelError(

@@ -115,6 +115,11 @@ class FittedHead(EqualByValue):
         classes: list[str] = self.info["classes"]
         return classes
 
+    @property
+    def classes_(self) -> NDArray[np.str_]:
+        """`classes` as an array, under the name that scikit-learn gives it."""
+        return np.array(self.classes)
+
     def predict_proba(self, X: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return the probabilities of the classes, of shape (n, k), for embeddings of shape (n, d).
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,10 +10,13 @@ from numpy.typing import NDArray
 from tlfeatures.errors import ModelError, ParameterError
 from tlfeatures.features.embed import ComputeOptions
 from tlfeatures.features.images.few_levels import warn_of_few_levels
+from tlfeatures.features.images.inputs import Images
 from tlfeatures.features.images.read_ahead import ImageToRead
 from tlfeatures.models.embedding_run import ModelEmbedder, ModelRun
 from tlfeatures.models.fitted_head import FittedHead
+from tlfeatures.models.input_images import input_lists
 from tlfeatures.models.predictions import Predictions, with_unreadable
+from tlfeatures.progress import Progress, shown_progress
 
 
 class EmbeddingLabeller:
@@ -94,11 +97,18 @@ class Labeller:
         self._embedder = ModelEmbedder(model, options)
         self._columns = model.info["columns"]
 
-    def label(self, images: Sequence[ImageToRead[str]]) -> Iterator[Predictions]:
-        """Label images, some at a time, in their order; the key of an image is its name."""
+    def label(
+        self,
+        images: Sequence[ImageToRead[str]],
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> Iterator[Predictions]:
+        """Label images, some at a time, in their order; the key of an image is its name.
+
+        `progress` is called with the number of images that are done.
+        """
         names = [image.key for image in images]
         numbered = [image.with_key(number) for number, image in enumerate(images)]
-        run = ModelRun(self._embedder, numbered)
+        run = ModelRun(self._embedder, numbered, progress)
         done = 0
         try:
             for numbers, X in run.batches():
@@ -125,6 +135,38 @@ class Labeller:
             number - part.start: str(error) for number, error in run.failures if number in part
         }
         return with_unreadable(read, names[part.start : part.stop], reasons)
+
+
+def label_inputs(
+    model: FittedHead,
+    inputs: Images,
+    options: ComputeOptions,
+    min_confidence: float,
+    outliers: bool,
+    progress: bool | Progress | None,
+) -> Iterator[Predictions]:
+    """Label images, some at a time; see `Model.predict`. The backbone is loaded at the call."""
+    lists = input_lists(inputs)
+    labeller = Labeller(model, options, min_confidence=min_confidence, outliers=outliers)
+    return _label_lists(labeller, lists, progress)
+
+
+def _label_lists(
+    labeller: Labeller,
+    lists: Iterable[Sequence[ImageToRead[str]]],
+    progress: bool | Progress | None,
+) -> Iterator[Predictions]:
+    total = sum(map(len, lists)) if isinstance(lists, list) else 0  # an iterator has no length
+    done = 0
+    with shown_progress(progress, "predicting", "images") as show:
+        for images in lists:
+
+            def advance(finished: int, before: int = done) -> None:
+                show(before + finished, total)
+
+            yield from labeller.label(images, advance)
+            done += len(images)
+            show(done, total)  # the last images may be unreadable
 
 
 def warn_of_few_levels_in(run: ModelRun[int], names: Sequence[object]) -> None:

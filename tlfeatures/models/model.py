@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import ArrayLike, NDArray
@@ -12,24 +11,27 @@ from numpy.typing import ArrayLike, NDArray
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.duplicates import Similarity
 from tlfeatures.dataset.from_arrays import check_ids, feature_rows
-from tlfeatures.errors import ModelError, ParameterError
+from tlfeatures.errors import ParameterError
 from tlfeatures.features.batches import check_batch_size
-from tlfeatures.features.combined import BackbonePart
-from tlfeatures.features.embed import ComputeOptions, Progress
+from tlfeatures.features.embed import ComputeOptions
 from tlfeatures.features.exchange.open_features import numbered_ids
 from tlfeatures.features.images.decoding import MAX_PIXELS
 from tlfeatures.features.images.inputs import Images, to_read
 from tlfeatures.models.feature_input import check_columns_of, read_features
 from tlfeatures.models.fitted_head import FittedHead
 from tlfeatures.models.incoming import in_batches
-from tlfeatures.models.input_images import input_lists
-from tlfeatures.models.labelling import EmbeddingLabeller, Labeller
+from tlfeatures.models.labelling import EmbeddingLabeller, Labeller, label_inputs
 from tlfeatures.models.predictions import Prediction, Predictions, join_predictions
+from tlfeatures.progress import Progress
 
 if TYPE_CHECKING:
+    from sklearn.base import BaseEstimator
+
     from tlfeatures.dataset.labels import Groups, Labels
+    from tlfeatures.features.sources.open_source import Location
     from tlfeatures.model_selection.fit_warnings import Notices
     from tlfeatures.models.evaluate import ModelEvaluation
+    from tlfeatures.models.export.export import Export
 
 
 class Model(FittedHead):
@@ -56,11 +58,11 @@ class Model(FittedHead):
     @classmethod
     def fit(
         cls,
-        head: Any,
+        head: BaseEstimator,
         data: Dataset,
         *,
         name: str | None = None,
-        facts: Any = None,
+        facts: dict[str, Any] | None = None,
         notices: Notices | None = None,
     ) -> Model:
         """Fit a head on all images of a dataset.
@@ -84,36 +86,9 @@ class Model(FittedHead):
         ModelError
             If the head gives no probabilities.
         """
-        if not hasattr(head, "predict_proba"):
-            raise ModelError(
-                f"{type(head).__name__} has no predict_proba, which a model needs; wrap it in "
-                "sklearn.calibration.CalibratedClassifierCV"
-            )
-        # These modules import scikit-learn, which only a fit needs.
-        from sklearn.base import clone
+        from tlfeatures.models.fit_model import fit_model  # imports scikit-learn
 
-        from tlfeatures.heads.coordinate_step import compact
-        from tlfeatures.model_selection.head_fit import fit_on_all
-        from tlfeatures.models.outliers import OutlierDetector
-
-        name = name or type(head).__name__
-        head = compact(fit_on_all(clone(head), data, name, notices))
-        info = {
-            "classes": data.classes,
-            "counts": {label: int((data.y == label).sum()) for label in data.classes},
-            "images": len(data.y),
-            "columns": data.X.shape[1],
-            "variants": data.n_variants,
-            "head": name,
-            **(facts or {}),
-            "versions": {
-                package: metadata.version(package)
-                for package in ("tlfeatures", "scikit-learn", "numpy")
-            },
-        }
-        outliers = OutlierDetector.fit(data.X, data.together)
-        joined = tuple(BackbonePart(part.name, part.spec, part.embedding) for part in data.joined)
-        return cls(head, data.spec, data.embedding, info, outliers, data.digests, joined)
+        return cls(*fit_model(head, data, name, facts, notices))
 
     def predict(
         self,
@@ -125,6 +100,7 @@ class Model(FittedHead):
         max_pixels: int = MAX_PIXELS,
         min_confidence: float = 0.0,
         outliers: bool = False,
+        progress: bool | Progress | None = None,
     ) -> Predictions:
         """Label images. They are embedded with the settings of the training images.
 
@@ -147,6 +123,8 @@ class Model(FittedHead):
             If the label has a smaller probability, the model abstains: the label is None.
         outliers : bool, default False
             Whether to find outliers, images that are not like the training images.
+        progress : bool or callable of (done, total), optional
+            Counts images; the total is 0 for an iterator. See `extract`.
 
         Returns
         -------
@@ -169,7 +147,7 @@ class Model(FittedHead):
             If outliers are requested and the model has no detector.
         """
         options = ComputeOptions(device, batch_size, max_pixels, weights)
-        parts = self._label(inputs, options, min_confidence, outliers)
+        parts = label_inputs(self, inputs, options, min_confidence, outliers, progress)
         return join_predictions(list(parts))
 
     def iter_predict(
@@ -182,6 +160,7 @@ class Model(FittedHead):
         max_pixels: int = MAX_PIXELS,
         min_confidence: float = 0.0,
         outliers: bool = False,
+        progress: bool | Progress | None = None,
     ) -> Iterator[Prediction]:
         """Label images batch by batch, so that memory doesn't grow with their number.
 
@@ -189,7 +168,7 @@ class Model(FittedHead):
 
         Parameters
         ----------
-        inputs, batch_size, weights, device, max_pixels, min_confidence, outliers
+        inputs, batch_size, weights, device, max_pixels, min_confidence, outliers, progress
             See `predict`.
 
         Returns
@@ -204,14 +183,7 @@ class Model(FittedHead):
             See `predict`.
         """
         options = ComputeOptions(device, batch_size, max_pixels, weights)
-        return _each(self._label(inputs, options, min_confidence, outliers))
-
-    def _label(
-        self, inputs: Images, options: ComputeOptions, min_confidence: float, outliers: bool
-    ) -> Iterator[Predictions]:
-        lists = input_lists(inputs)
-        labeller = Labeller(self, options, min_confidence=min_confidence, outliers=outliers)
-        return (part for images in lists for part in labeller.label(images))
+        return _each(label_inputs(self, inputs, options, min_confidence, outliers, progress))
 
     def predict_stream(
         self,
@@ -303,10 +275,65 @@ class Model(FittedHead):
         named = numbered_ids(len(rows)) if ids is None else check_ids(ids, len(rows))
         return labeller.label(named, rows)
 
+    def score(self, X: Images, y: ArrayLike | Sequence[Any]) -> float:
+        """Return the accuracy, as classifiers of scikit-learn do.
+
+        `evaluate` leaves out images that the model was fitted on, and gives intervals.
+
+        Parameters
+        ----------
+        X : array of shape (n, d), or images
+            Embeddings as floating-point numbers, as in `Dataset.X`; or n images, see `predict`.
+        y : array, list or pandas Series of n values
+            Class of each row or image.
+
+        Returns
+        -------
+        float
+            Share of rows with the right label, from 0 to 1.
+
+        Raises
+        ------
+        ParameterError
+            If X and y don't fit together.
+        ImageError
+            If an image can't be read.
+        ModelError
+            If the embeddings have another number of columns.
+        """
+        from tlfeatures.models.accuracy import accuracy
+
+        return accuracy(self, X, y)
+
+    def export(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        weights: str | None = None,
+        check: Images | None = None,
+    ) -> Export:
+        """Write the model as one ONNX file; see `tlfeatures.export`.
+
+        Parameters
+        ----------
+        path : path
+            The new file.
+        weights, check
+            See `tlfeatures.export`.
+
+        Returns
+        -------
+        Export
+        """
+        from tlfeatures.models.export.export import export
+
+        return export(self, path, weights=weights, check=check)
+
     def evaluate(
         self,
-        source: str | os.PathLike[str],
+        source: str | os.PathLike[str] | Dataset,
         *,
+        images: Location | None = None,
         labels: Labels = None,
         groups: Groups = None,
         label_level: int | None = None,
@@ -317,22 +344,25 @@ class Model(FittedHead):
         batch_size: int | str = "auto",
         max_pixels: int = MAX_PIXELS,
         random_state: int | None = 0,
-        progress: Progress | None = None,
+        progress: bool | Progress | None = None,
     ) -> ModelEvaluation:
         """Score the model on labelled images that it wasn't fitted on.
 
         Parameters
         ----------
-        source : path or URL
-            A folder with one subfolder for each class, or an embeddings file.
+        source : path, URL or Dataset
+            A folder with one subfolder for each class, an embeddings file, or a dataset of its
+            embeddings.
+        images : path or URL, optional
+            Folder that the paths in a table are relative to.
         labels, groups, label_level, label_columns, near_duplicates
-            See `load_dataset`.
+            See `load_dataset`. Not for a dataset.
         weights, device, batch_size, max_pixels
-            See `predict`. They are not needed for an embeddings file.
+            See `predict`. They are needed for images only.
         random_state : int or None
             Seed of the bootstrap.
-        progress : callable of (done, total), optional
-            Called with numbers of images.
+        progress : bool or callable of (done, total), optional
+            Counts images. See `extract`.
 
         Returns
         -------
@@ -348,6 +378,7 @@ class Model(FittedHead):
         return evaluate(
             self,
             source,
+            images=images,
             labels=labels,
             groups=groups,
             label_level=label_level,

@@ -58,6 +58,14 @@ class Prediction:
     distance: float | None = None
     confidence: float | None = None
 
+    def __repr__(self) -> str:
+        """Describe it in one line; there may be hundreds of probabilities."""
+        label = "no label" if self.label is None else shortened(self.label)
+        sure = "" if self.confidence is None else f", confidence {self.confidence:.3f}"
+        outlier = ", outlier" if self.outlier else ""
+        text = f"{label}{sure}{outlier}" if self.error is None else f"can't be read: {self.error}"
+        return f"<Prediction: {self.path}: {text}>"
+
     @property
     def abstained(self) -> bool:
         """Whether the image was read, but no class is probable enough."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import Counter, defaultdict
 from collections.abc import Mapping
@@ -14,18 +15,21 @@ from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.duplicates import Similarity
 from tlfeatures.dataset.labelled import Labelled, label_images, labels_or_stated
 from tlfeatures.dataset.labels import Groups, Labels
-from tlfeatures.dataset.load import load_dataset
-from tlfeatures.errors import DatasetError, ImageError, SourceError, SpecError
-from tlfeatures.features.embed import ComputeOptions, Progress
+from tlfeatures.dataset.load import as_dataset, load_dataset
+from tlfeatures.errors import DatasetError, ImageError, ParameterError, SourceError, SpecError
+from tlfeatures.features.embed import ComputeOptions
 from tlfeatures.features.images.identify import scan
 from tlfeatures.features.images.read_ahead import ImageToRead
 from tlfeatures.features.sources.folders import EXPECTED
 from tlfeatures.features.sources.protocol import Source
 from tlfeatures.features.sources.records import ImageRecord
 from tlfeatures.features.sources.spelling import normalize_name
-from tlfeatures.models.embedding_run import ModelEmbedder, ModelRun, widths_of
+from tlfeatures.models.embedding_run import ModelEmbedder, ModelRun, check_width, widths_of
 from tlfeatures.models.fitted_head import FittedHead
 from tlfeatures.models.labelling import warn_of_few_levels_in
+from tlfeatures.progress import Progress, shown_progress
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -45,22 +49,24 @@ class ImageEmbedder:
 
     model: FittedHead
     options: ComputeOptions
-    progress: Progress
+    progress: bool | Progress | None
 
     def __call__(
         self, rows: list[int], images: list[ImageRecord]
     ) -> tuple[NDArray[np.float32], list[tuple[int, ImageError]]]:
         """Return the embeddings of images, and the rows and errors of images that can't be read."""
-        run = ModelRun(
-            ModelEmbedder(self.model, self.options),
-            [ImageToRead.of(row, images[row]) for row in rows],
-            lambda done: self.progress(done, len(rows)),
-        )
+        embedder = ModelEmbedder(self.model, self.options)
         X = np.empty((len(rows), self.model.info["columns"]), np.float32)
         done = 0
-        for keys, part in run.batches():
-            X[done : done + len(keys)] = part
-            done += len(keys)
+        with shown_progress(self.progress, "embedding", "images") as show:
+            run = ModelRun(
+                embedder,
+                [ImageToRead.of(row, images[row]) for row in rows],
+                lambda done: show(done, len(rows)),
+            )
+            for keys, part in run.batches():
+                X[done : done + len(keys)] = part
+                done += len(keys)
         warn_of_few_levels_in(run, [image.id for image in images])
         return X[:done], run.failures
 
@@ -84,21 +90,49 @@ def embeddings_of_file(
         near_duplicates=options.near_duplicates,
         variants=0,
     )
-    data = replace(data, y=_spelled_like_classes(model, data.y))
-    # Engines differ only in rounding. int8 differs more, but only one engine has int8.
-    (part,) = data.parts
-    differences = [item for item in part.spec.differences(model.spec) if item[0] != "engine"]
-    if differences:
-        name, theirs, ours = differences[0]
-        if name == "quantization":
-            theirs, ours = "of other images", "of its own images"
-        raise SpecError(
-            f"{file} was computed with {name} {theirs}, but the model expects {ours}; give the "
-            "folder of images instead of the file"
+    return _unseen_of(model, data, "give the folder of images instead of the file")
+
+
+def embeddings_of_dataset(
+    model: FittedHead, data: Dataset, options: LabelOptions
+) -> tuple[Dataset, int]:
+    """Return the unseen images of a dataset, and the number of seen images."""
+    data = as_dataset(data, **vars(options))
+    if data.embedding != model.embedding:
+        raise ParameterError(
+            f"the Dataset has the embedding {data.embedding}, but the model needs "
+            f"{model.embedding}; load the dataset with this embedding"
         )
-    _check_classes(model, data.y, file)
-    assert data.digests is not None  # every file has them
-    new = _unseen(model, [row.tobytes() for row in data.digests], file)
+    data = replace(data, variants=None, looks=None)
+    return _unseen_of(model, data, "give the images instead of the Dataset")
+
+
+def _unseen_of(model: FittedHead, data: Dataset, otherwise: str) -> tuple[Dataset, int]:
+    """Return the unseen images of a dataset, and the number of seen images.
+
+    `otherwise` says what to do if it has embeddings of other settings.
+    """
+    data = replace(data, y=spelled_like_classes(model, data.y))
+    for part, own in zip(data.parts, model.backbones, strict=True):
+        # Engines differ only in rounding. int8 differs more, but only one engine has int8.
+        differences = [item for item in part.spec.differences(own.spec) if item[0] != "engine"]
+        if differences:
+            name, theirs, ours = differences[0]
+            if name == "quantization":
+                theirs, ours = "of other images", "of its own images"
+            raise SpecError(
+                f"{data.file} was computed with {name} {theirs}, but the model expects {ours}; "
+                f"{otherwise}"
+            )
+    _check_classes(model, data.y, data.file)
+    if data.digests is None or model.digests is None:
+        logger.warning(
+            "the model may have been fitted on some of these images, because the %s has no sha256 "
+            "of its images",
+            "Dataset" if data.digests is None else "model",
+        )
+        return data, 0
+    new = _unseen(model, [row.tobytes() for row in data.digests], data.file)
     return data.take(np.flatnonzero(new)), int((~new).sum())
 
 
@@ -116,6 +150,7 @@ def embeddings_of_source(
     failed : list of {"id", "reason"}
         Images that could not be read.
     """
+    check_width(model)  # before the images are hashed
     manifest = scan(source)
     if not manifest.images:
         raise source.no_images_error(EXPECTED)
@@ -128,7 +163,7 @@ def embeddings_of_source(
         label_level=options.label_level,
         label_columns=options.label_columns,
     )
-    labelled = replace(labelled, y=_spelled_like_classes(model, labelled.y))
+    labelled = replace(labelled, y=spelled_like_classes(model, labelled.y))
     _check_classes(model, labelled.y, folder)
     new = _unseen(model, [manifest.digests[row] for row in labelled.rows], folder)
     unseen = labelled.take(new)
@@ -184,7 +219,7 @@ def _dataset(
     )
 
 
-def _spelled_like_classes(model: FittedHead, y: NDArray[np.str_]) -> NDArray[np.str_]:
+def spelled_like_classes(model: FittedHead, y: NDArray[np.str_]) -> NDArray[np.str_]:
     """Return labels in the Unicode form of the model's classes."""
     by_form: defaultdict[str, list[str]] = defaultdict(list)
     for name in model.classes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ from tlfeatures.model_selection.training_curve import (
     trains_in_epochs,
 )
 from tlfeatures.names import unknown_name
+from tlfeatures.progress import Progress
 from tlfeatures.reports.analysis_cache import AnalysisCache
 from tlfeatures.reports.benchmark_data import BenchmarkData
 from tlfeatures.reports.embedding_map import EmbeddingMap, sampled_map
@@ -49,8 +51,8 @@ class Analyses:
         Datasets that are already loaded. Others are loaded from the benchmark's files.
     n_jobs : int or None
         Number of folds that are fitted at the same time. It does not change the results.
-    progress : callable of (analysis, done, total), optional
-        Called after each step of an analysis.
+    progress : bool or callable of (analysis, done, total), optional
+        See `report`.
     """
 
     def __init__(
@@ -59,7 +61,7 @@ class Analyses:
         datasets: Sequence[Dataset] = (),
         *,
         n_jobs: int | None = -1,
-        progress: Steps | None = None,
+        progress: bool | Steps | None = None,
     ) -> None:
         self.benchmark = benchmark
         self._data = BenchmarkData(benchmark, datasets)
@@ -223,9 +225,9 @@ class Analyses:
         folds: int = self.benchmark.study.facts["folds"]
         return folds if folds > 1 else 5
 
-    def _progress_of(self, analysis: str) -> Callable[[int, int], None] | None:
+    def _progress_of(self, analysis: str) -> bool | Progress | None:
         progress = self._progress
-        return None if progress is None else lambda done, total: progress(analysis, done, total)
+        return partial(progress, analysis) if callable(progress) else progress
 
 
 def _names(rank: Rank, what: str) -> tuple[str, ...]:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from tlfeatures.benchmarking.benchmark_result import Benchmark, load_benchmark
 from tlfeatures.benchmarking.comparison import Rank
 from tlfeatures.benchmarking.fit_result import FitResult
-from tlfeatures.data_frames import frame_of_facts
 from tlfeatures.dataset.dataset import Dataset
+from tlfeatures.file_result import FileResult
 from tlfeatures.files import replace_file
-from tlfeatures.html_tables import facts_html, result_html
+from tlfeatures.html_tables import Cell
 from tlfeatures.names import counted, unknown_name
 from tlfeatures.reports.benchmark_analyses import Analyses, Steps
 from tlfeatures.reports.diagnostics import METHODS, confusion, precision_recall, reliability, roc
@@ -31,12 +30,9 @@ from tlfeatures.reports.drawing.image_map import EmbeddingMapDisplay
 from tlfeatures.reports.drawing.progress_curves import LearningCurveDisplay, TrainingCurveDisplay
 from tlfeatures.reports.output import check_output, check_page
 
-if TYPE_CHECKING:
-    from pandas import DataFrame
 
-
-@dataclass(frozen=True)
-class Report:
+@dataclass(frozen=True, repr=False)
+class Report(FileResult):
     """Facts about the page that `report` has written.
 
     Attributes
@@ -51,36 +47,15 @@ class Report:
         Names of the optional sections of the page.
     """
 
-    file: str
     bytes: int
     images: int
     sections: list[str]
 
-    def __repr__(self) -> str:
-        """Describe it in one line."""
-        return f"<Report: {self.file}, {self._about()}>"
-
     def _about(self) -> str:
         return f"{self.bytes / 1e6:.1f} MB, {counted(self.images, 'image')}"
 
-    def _repr_html_(self) -> str:
-        """Show the path of the page in a notebook."""
-        facts = {"file": self.file, "optional sections": ", ".join(self.sections) or "none"}
-        return result_html("Report", facts_html(facts), about=self._about())
-
-    def to_frame(self) -> DataFrame:
-        """Return a data frame of one row with the attributes as columns. It needs pandas.
-
-        Raises
-        ------
-        ParameterError
-            If pandas is not installed.
-        """
-        return frame_of_facts(self.to_dict())
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return JSON-ready plain data."""
-        return asdict(self)
+    def _facts(self) -> Mapping[str, Cell]:
+        return {"optional sections": ", ".join(self.sections) or "none"}
 
 
 def report(
@@ -95,7 +70,7 @@ def report(
     map: str = "pca",  # noqa: A002
     title: str | None = None,
     n_jobs: int | None = -1,
-    progress: Steps | None = None,
+    progress: bool | Steps | None = None,
 ) -> Report:
     """Write the report of a benchmark: one HTML page, which needs no network connection.
 
@@ -121,8 +96,8 @@ def report(
     n_jobs : int or None
         Number of folds that are fitted at the same time for the learning curve, the epochs and the
         audit. These results are stored in the folder of the benchmark.
-    progress : callable of (analysis, done, total), optional
-        Called after each step of an analysis.
+    progress : bool or callable of (analysis, done, total), optional
+        A callable is called after each step of an analysis. Else see `extract`.
 
     Returns
     -------
@@ -200,7 +175,7 @@ def plot(
     embedding: str | None = None,
     map: str = "pca",  # noqa: A002
     n_jobs: int | None = -1,
-    progress: Steps | None = None,
+    progress: bool | Steps | None = None,
 ) -> None:
     """Draw one figure of a benchmark into a file.
 

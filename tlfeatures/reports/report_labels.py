@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from tlfeatures.features.sources.locations import is_url
+from tlfeatures.features.images.inputs import Images
+from tlfeatures.file_result import FileResult
 from tlfeatures.files import replace_file
+from tlfeatures.html_tables import Cell
 from tlfeatures.models.fitted_head import FittedHead
 from tlfeatures.models.predictions import Prediction
+from tlfeatures.names import counted
+from tlfeatures.progress import Progress, shown_progress
 from tlfeatures.reports.output import check_page
-from tlfeatures.reports.page.thumbnails import Original
 
 
-@dataclass(frozen=True)
-class LabelReport:
+@dataclass(frozen=True, repr=False)
+class LabelReport(FileResult):
     """Facts about the page that `report_labels` has written.
 
     Attributes
@@ -34,15 +36,16 @@ class LabelReport:
         Number of images that could not be read.
     """
 
-    file: str
     bytes: int
     images: int
     shown: int
     unreadable: int
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return JSON-ready plain data."""
-        return asdict(self)
+    def _about(self) -> str:
+        return f"{counted(self.images, 'image')}, {self.bytes / 1e6:.1f} MB"
+
+    def _facts(self) -> Mapping[str, Cell]:
+        return {"shown": self.shown, "unreadable": self.unreadable or None}
 
 
 def report_labels(
@@ -50,8 +53,10 @@ def report_labels(
     output: str | os.PathLike[str],
     *,
     model: FittedHead | str | os.PathLike[str],
+    inputs: Images | None = None,
     model_name: str | None = None,
     title: str | None = None,
+    progress: bool | Progress | None = None,
 ) -> LabelReport:
     """Write new images with their labels as one HTML page, which needs no network connection.
 
@@ -67,10 +72,15 @@ def report_labels(
         File for the page. An existing file is replaced.
     model : Model or path
         The model that the predictions come from, or its file.
+    inputs : path, or sequence of path, optional
+        What was given to `Model.predict`. It is needed for pictures of images in archives, and of
+        parts of images. If not given, the paths of the predictions are those of image files.
     model_name : str, optional
         Name of the model on the page. The default is the name of its file, if `model` is a path.
     title : str, optional
         Title of the page. The default is the number of images.
+    progress : bool or callable of (done, total), optional
+        Counts the pictures. See `extract`.
 
     Returns
     -------
@@ -89,6 +99,7 @@ def report_labels(
     >>> report_labels(model.predict("new"), "labels.html", model=model)  # doctest: +SKIP
     """
     from tlfeatures.reports.labels_page.contents import labels_page
+    from tlfeatures.reports.labels_page.originals import find_labelled
     from tlfeatures.reports.labels_page.shown_images import ShownImages
     from tlfeatures.reports.page.write import render
 
@@ -97,14 +108,12 @@ def report_labels(
         model_name, model = model_name or Path(model).name, FittedHead.load(model)
     shown = ShownImages.of(predictions)
     images = shown.images()
-    originals = {image.path: _original(image.path) for image in images}
-    page = labels_page(shown, originals, images, model, {"title": title, "model": model_name})
+    originals = find_labelled([image.path for image in images], inputs, model)
+    names = {"title": title, "model": model_name}
+    with shown_progress(progress, "pictures", "images") as show:
+        page = labels_page(shown, originals, images, model, names, show)
     html = render("tlfeatures.reports.labels_page", "labels", page.contents)
     data = html.encode("utf-8", "replace")
     replace_file(Path(output), data)
     summary = shown.summary
     return LabelReport(str(output), len(data), summary.images, page.images, summary.unreadable)
-
-
-def _original(path: str) -> Original:
-    return Original(path if is_url(path) else Path(path))

@@ -10,9 +10,9 @@ from PIL import Image
 
 from tlfeatures.benchmarking.fit import fit
 from tlfeatures.benchmarking.fit_result import FitResult
-from tlfeatures.features.embed import Progress
 from tlfeatures.features.extract import extract
 from tlfeatures.features.extraction import Extraction
+from tlfeatures.progress import Progress
 
 HEADS = ("logreg", "rbf-svm", "gradient-boosting")
 PER_CLASS = 30  # images of each digit
@@ -20,7 +20,7 @@ SIDE = 64  # of the PNGs; the digits themselves have 8 by 8 pixels
 
 
 def run_demo(
-    out: str | os.PathLike[str], *, progress: Progress | None = None
+    out: str | os.PathLike[str], *, progress: bool | Progress | None = None
 ) -> tuple[Extraction, FitResult]:
     """Write digits as PNGs in class folders, embed them, compare three heads.
 

@@ -132,10 +132,10 @@ def render_info(facts: dict[str, Any]) -> str:
 
 
 def _spec_lines(spec: dict[str, Any]) -> list[str]:
-    """Return the lines of a spec; those of its declaration are indented more."""
+    """Return the lines of a spec; those of an object in it are indented more."""
     lines = []
     for name, value in spec.items():
-        if name == "declaration" and value:
+        if name in ("declaration", "imported") and value:
             lines.append(f"  {name}:")
             lines += [f"    {key}: {_plain(inner) or 'none'}" for key, inner in value.items()]
         elif name == "quantization" and value:

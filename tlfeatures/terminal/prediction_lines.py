@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 # A spreadsheet runs a cell that begins with one of these as a formula; some take the wide forms.
 _STARTS_FORMULA = tuple("=+-@＝＋－＠\t\r\n")
+# The same for a program that splits the table at another separator, which need not heed our quotes.
+_FORMULA_INSIDE = re.compile(r"""([,;\t\r\n]"*)(?=[=+\-@＝＋－＠])""")
 _HARMLESS = re.compile(r"[+-]?[\d.,]*")  # a number, or a sign alone
 
 
@@ -114,39 +116,36 @@ class CsvLines:
         style: CsvStyle,
     ) -> None:
         self._classes, self._note, self._style = classes, note, style
-        self._columns = [
-            *("path", "label", "confidence"),
-            *(f"p_{name}" for name in classes),
-            *(["outlier", "distance"] if outliers else []),
-            *note,
-            "error",
-        ]
+        self._outliers = outliers
 
     def header(self) -> str:
         """Return the names of the columns, after a byte order mark if the style has one."""
-        return "\ufeff" * self._style.mark + self._joined(self._columns)
+        outliers = ["outlier", "distance"] if self._outliers else []
+        probabilities = [_safe_text(f"p_{name}") for name in self._classes]
+        columns = ["path", "label", "confidence", *probabilities, *outliers, *self._note, "error"]
+        return "\ufeff" * self._style.mark + self._joined(columns)
 
     def line(self, prediction: Prediction) -> str:
         """Return the row of one prediction."""
-        cells = {"path": _safe_path(prediction.path)}
+        path = _safe_path(prediction.path)
         if prediction.error is not None:
-            cells["error"] = _safe_text(one_line(prediction.error))
-        else:
-            cells |= self._label_cells(prediction)
-        return self._joined([cells.get(name, "") for name in self._columns])
+            empty = 2 + len(self._classes) + 2 * self._outliers + len(self._note)
+            return self._joined([path, *[""] * empty, _safe_text(one_line(prediction.error))])
+        outlier = [
+            "yes" if prediction.outlier else "no",
+            self._number(prediction.distance, 3),
+        ]
+        cells = [
+            *(path, _safe_text(prediction.label or ""), self._number(prediction.confidence, 6)),
+            *(self._number(prediction.probabilities[name], 6) for name in self._classes),
+            *(outlier if self._outliers else []),
+            *self._note.values(),
+        ]
+        return self._joined([*cells, ""])
 
-    def _label_cells(self, prediction: Prediction) -> dict[str, str]:
-        cells = {"label": _safe_text(prediction.label or ""), **self._note}
-        if prediction.confidence is not None:
-            cells["confidence"] = self._number(prediction.confidence, 6)
-        for name in self._classes:
-            cells[f"p_{name}"] = self._number(prediction.probabilities[name], 6)
-        if prediction.distance is not None:
-            cells["outlier"] = "yes" if prediction.outlier else "no"
-            cells["distance"] = self._number(prediction.distance, 3)
-        return cells
-
-    def _number(self, value: float, digits: int) -> str:
+    def _number(self, value: float | None, digits: int) -> str:
+        if value is None:
+            return ""
         return f"{value:.{digits}f}".replace(".", self._style.decimal)
 
     def _joined(self, cells: Sequence[str]) -> str:
@@ -165,6 +164,7 @@ def _safe_path(path: str) -> str:
 
 
 def _safe_text(text: str) -> str:
+    text = _FORMULA_INSIDE.sub(r"\1'", text)
     if text.startswith(_STARTS_FORMULA) and not _HARMLESS.fullmatch(text):
         return f"'{text}"
     return text

@@ -55,6 +55,11 @@ class PredictionOutput:
         self._failures: list[tuple[str, str]] = []
         self._summary: LabelSummary | None = None
 
+    @property
+    def fills_screen(self) -> bool:
+        """Whether the lines go to a terminal, where a progress bar would be in their way."""
+        return self._target is None and sys.stdout.isatty()
+
     def write(
         self,
         predictions: Iterable[Prediction],

@@ -22,7 +22,7 @@ from tlfeatures.features.cluster.client import Workers
 from tlfeatures.features.cluster.orders import Recipe
 from tlfeatures.features.cluster.shard_run import ShardRun
 from tlfeatures.features.cluster.worker import version_of
-from tlfeatures.features.embed import ComputeOptions, Progress
+from tlfeatures.features.embed import ComputeOptions
 from tlfeatures.features.file.reader import read_header
 from tlfeatures.features.file.shard_folder import is_shard
 from tlfeatures.features.file.sharded import shards_folder
@@ -38,6 +38,7 @@ from tlfeatures.features.run import (
     with_ranges,
 )
 from tlfeatures.features.sources.locations import Folder, absolute_location, is_url
+from tlfeatures.progress import Progress
 
 
 def carry_out_on(

@@ -15,7 +15,6 @@ from tlfeatures.errors import ClusterError, ImageError, StoppedError, StoreError
 from tlfeatures.features.cluster.client import Workers
 from tlfeatures.features.cluster.orders import Receipt, Recipe, ShardOrder
 from tlfeatures.features.cluster.worker import check_shard, create_shard
-from tlfeatures.features.embed import Progress
 from tlfeatures.features.engines.engine import BATCH_SIZE
 from tlfeatures.features.file.reader import read_header
 from tlfeatures.features.file.shard_folder import is_shard, remove_shards, shard_of
@@ -23,6 +22,7 @@ from tlfeatures.features.images.few_levels import FewLevels
 from tlfeatures.features.images.identify import UNREADABLE
 from tlfeatures.features.plan import Plan, Task
 from tlfeatures.features.sources.locations import Folder
+from tlfeatures.progress import Progress
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,9 @@ significant digits, of which a float32 is recovered exactly.
 
 from __future__ import annotations
 
+import codecs
 import csv
+import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -22,8 +24,11 @@ from tlfeatures.features.exchange.columns import TableColumns, find_columns
 from tlfeatures.features.exchange.roles import RowFacts, row_facts
 from tlfeatures.features.exchange.table import Block, FeatureTable, rows_of_block
 
+logger = logging.getLogger(__name__)
+
 _DELIMITERS = ",;\t"
 _QUOTED = re.compile(r'[",\r\n]|^\s|\s$')
+_SEPARATOR_LINE = re.compile("sep=(.)")
 _MARKS = ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 
 
@@ -41,8 +46,12 @@ class CsvFile:
         self.path = path
         self._encoding = _encoding_of(path)
         with self._open() as file:
-            first = next(_records(file, path), (1, ""))[1]
-        self._delimiter = max(_DELIMITERS, key=first.count)
+            records = _records(file, path)
+            self._lines, first = next(records, (1, ""))
+            stated = _SEPARATOR_LINE.fullmatch(first)  # Excel may write it before the header
+            if stated:
+                self._lines, first = next(records, (1, ""))
+        self._delimiter = stated[1] if stated else max(_DELIMITERS, key=first.count)
         self.header = [name.strip() for name in self._cells(first)]
 
     def _open(self) -> IO[str]:
@@ -54,9 +63,9 @@ class CsvFile:
     def _rows(self) -> Iterator[tuple[int, str]]:
         """Yield the line and the text of each row."""
         with self._open() as file:
-            records = _records(file, self.path)
-            next(records, None)
-            yield from records
+            for line, record in _records(file, self.path):
+                if line > self._lines:
+                    yield line, record
 
     def facts(self, roles: Mapping[str, str]) -> tuple[RowFacts, int]:
         """Read the columns of roles, and count the rows."""
@@ -146,9 +155,26 @@ def _is_number(text: str) -> bool:
 
 
 def _encoding_of(path: Path) -> str:
+    """Return UTF-16 for a file with its mark, UTF-8 if all of it is that, else Windows-1252."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
     with path.open("rb") as file:
         start = file.read(4)
-    return next((name for mark, name in _MARKS if start.startswith(mark)), "utf-8-sig")
+        marked = next((name for mark, name in _MARKS if start.startswith(mark)), None)
+        if marked is not None:
+            return marked
+        file.seek(0)
+        try:
+            while part := file.read(2**20):
+                decoder.decode(part)
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            logger.warning(
+                "%s is not in UTF-8 and is read as Windows-1252; if letters are wrong, save it as "
+                "CSV UTF-8",
+                path,
+            )
+            return "cp1252"
+    return "utf-8-sig"
 
 
 def _records(file: IO[str], path: Path) -> Iterator[tuple[int, str]]:
@@ -189,12 +215,9 @@ class CsvWriter(AbstractContextManager["CsvWriter"]):
     def add(self, texts: Sequence[Sequence[str | None]], values: NDArray[Any]) -> None:
         """Write rows: columns of b texts each, and values of shape (b, d)."""
         form = ",".join(["%.9g"] * values.shape[1])
-        rows = values.astype(np.float64).tolist()
-        lines = [
-            f"{','.join(_quoted(text or '') for text in cells)},{form % tuple(row)}\n"
-            for cells, row in zip(zip(*texts, strict=True), rows, strict=True)
-        ]
-        self._file.write("".join(lines))
+        for cells, row in zip(zip(*texts, strict=True), values.astype(np.float64), strict=True):
+            stated = ",".join(_quoted(text or "") for text in cells)
+            self._file.write(f"{stated},{form % tuple(row.tolist())}\n")
 
 
 def _quoted(text: str) -> str:

@@ -17,6 +17,7 @@ from tlfeatures.features.exchange.columns import holds_numbered
 from tlfeatures.features.exchange.csv_files import CsvFile, read_csv
 from tlfeatures.features.exchange.roles import RowFacts, check_columns, find_parts, row_facts
 from tlfeatures.features.exchange.table import FeatureTable, check_table
+from tlfeatures.features.sources.tables.roles import has_boxes
 
 _ZIP = b"PK\x03\x04"
 _PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
@@ -138,28 +139,50 @@ def _in(columns: Mapping[str, str], header: list[str]) -> dict[str, str]:
     return {role: name for role, name in columns.items() if name in header}
 
 
+def holds_arrays(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is one of arrays: .npz, .npy or HDF5."""
+    path = Path(path)
+    if not path.is_file():
+        return False
+    start = _start_of(path)
+    return start.startswith((numpy_files.MAGIC, hdf5_files.MAGIC)) or (
+        start.startswith(_ZIP) and is_npz(path)
+    )
+
+
+def is_npz(path: Path) -> bool:
+    """Whether all members of a zip archive are arrays."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError):
+        return False
+    return bool(names) and all(name.endswith(".npy") for name in names)
+
+
 def holds_features(path: str | os.PathLike[str]) -> bool:
     """Whether a file holds features and no images, as far as its start and its columns tell.
 
-    A CSV or Parquet file holds features if it has numbered columns, or a column of lists.
+    A CSV or Parquet file holds features if it has numbered columns, or a column of lists, and no
+    columns of boxes in images, which may be numbered (x1, y1, x2, y2) or lists, too.
     """
     path = Path(path)
     if not path.is_file():
         return False
     try:
-        start = _start_of(path)
-        if start.startswith((numpy_files.MAGIC, hdf5_files.MAGIC)):
+        if holds_arrays(path):
             return True
-        if start.startswith(_ZIP):
-            with zipfile.ZipFile(path) as archive:
-                return all(name.endswith(".npy") for name in archive.namelist())
-        if start.startswith(parquet_files.MAGIC):
+        if _start_of(path).startswith(parquet_files.MAGIC):
             parquet_files.check_pyarrow(path)
             file = parquet_files.ParquetFile(path)
-            has_values = bool(file.list_columns()) or holds_numbered(file.schema.names)
-            return has_values and not file.holds_images()
-        return path.suffix.lower() in _TABLES and holds_numbered(CsvFile(path).header)
-    except (DatasetError, ParameterError, zipfile.BadZipFile, csv.Error):
+            names = file.schema.names
+            has_values = bool(file.list_columns()) or holds_numbered(names)
+            return has_values and not has_boxes(names) and not file.holds_images()
+        if path.suffix.lower() not in _TABLES:
+            return False
+        header = CsvFile(path).header
+        return holds_numbered(header) and not has_boxes(header)
+    except (DatasetError, ParameterError, csv.Error):
         return False
 
 

@@ -7,7 +7,7 @@ import json
 import math
 import os
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,9 @@ from tlfeatures.features.file.reader import Reader, consecutive, open_embeddings
 from tlfeatures.features.images.identify import UNREADABLE, Stamp
 from tlfeatures.features.spec import Spec
 from tlfeatures.files import reason_of
+from tlfeatures.progress import Progress, no_progress
 
 _COPY_BYTES = 64 * 2**20  # of a table, copied at a time
-
-Progress = Callable[[int, int], None]
 
 
 def checksums(rows: NDArray[Any]) -> NDArray[np.uint32]:
@@ -74,7 +73,7 @@ class Writer(contextlib.AbstractContextManager["Writer"]):
 
     # ---- rows of other files
 
-    def carry(self, path: Path, progress: Progress | None = None) -> None:
+    def carry(self, path: Path, progress: Progress = no_progress) -> None:
         """Copy every finished row of another file whose image has the same digest.
 
         The other file may be this one: rows of further images with the same bytes are then copied.
@@ -103,8 +102,7 @@ class Writer(contextlib.AbstractContextManager["Writer"]):
             for table in tables:
                 for count in self._copy(source, table, rows, source_rows):
                     copied += count
-                    if progress is not None:
-                        progress(copied, len(rows) * len(tables))
+                    progress(copied, len(rows) * len(tables))
             if len(tables) == len(self._tables):
                 self._mark(rows)
 

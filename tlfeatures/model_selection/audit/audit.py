@@ -89,8 +89,9 @@ from tlfeatures.model_selection.audit.outliers import find_outliers
 from tlfeatures.model_selection.audit.results import Audit, Finding
 from tlfeatures.model_selection.folds import make_folds
 from tlfeatures.model_selection.head_folds import run_folds
-from tlfeatures.model_selection.progress import Progress, ProgressCounter
+from tlfeatures.model_selection.progress import ProgressCounter
 from tlfeatures.model_selection.trainer import Trainer
+from tlfeatures.progress import Progress, shown_progress
 
 logger = logging.getLogger(__name__)
 _REPEATS = 3  # number of cross-validations whose probabilities are averaged
@@ -110,7 +111,7 @@ def audit(
     n_jobs: int | None = None,
     random_state: int | None = 0,
     output: str | os.PathLike[str] | None = None,
-    progress: Progress | None = None,
+    progress: bool | Progress | None = None,
 ) -> Audit:
     """List probable label errors, copies in two classes or splits, and outliers, worst first.
 
@@ -138,8 +139,8 @@ def audit(
         Seed of the folds and, if it is given by name, of the head.
     output : path, optional
         Write all findings to this file. The ending .csv or .json selects the format.
-    progress : callable of (done, total), optional
-        Called after each fold.
+    progress : bool or callable of (done, total), optional
+        Counts folds. See `extract`.
 
     Returns
     -------
@@ -231,12 +232,14 @@ def _out_of_fold(
     *,
     n_jobs: int | None,
     random_state: int | None,
-    progress: Progress | None,
+    progress: bool | Progress | None,
 ) -> tuple[Floats, float]:
     """Return the mean probabilities and the mean accuracy of several cross-validations."""
     tables, accuracies = [], []
-    count = ProgressCounter(_REPEATS * cv, progress)
-    with Trainer(data, n_jobs=n_jobs, progress=count.add) as trainer:
+    with (
+        shown_progress(progress, "audit", "folds") as show,
+        Trainer(data, n_jobs=n_jobs, progress=ProgressCounter(_REPEATS * cv, show).add) as trainer,
+    ):
         for repeat in range(_REPEATS):
             seed = None if random_state is None else random_state + repeat
             name, classifier = make_one_head(head, random_state=seed)

@@ -29,17 +29,22 @@ class CopyPair:
         Similarity of the images; 1 for identical files.
     identical : bool
         Whether the files are identical.
+    of_values : bool
+        Whether "identical" means equal values, as no files are known.
     """
 
     i: int
     j: int
     score: float
     identical: bool
+    of_values: bool = False
 
     @property
     def relation(self) -> str:
         """Relation of the two images, in words."""
-        return "the same file" if self.identical else "nearly the same image"
+        if not self.identical:
+            return "nearly the same image"
+        return "a row of equal values" if self.of_values else "the same file"
 
 
 def find_divided(data: Dataset) -> list[CopyPair]:
@@ -64,7 +69,10 @@ def find_divided(data: Dataset) -> list[CopyPair]:
     similarity = pair_similarities(data.X if data.looks is None else data.looks, near)
     order = np.lexsort((*near.T[::-1], -similarity))
     return [
-        *(CopyPair(i, j, 1.0, True) for i, j in _identical_pairs(data, file)),
+        *(
+            CopyPair(i, j, 1.0, True, not data.has_file_digests)
+            for i, j in _identical_pairs(data, file)
+        ),
         *(
             CopyPair(i, j, score, False)
             for (i, j), score in zip(near[order].tolist(), similarity[order].tolist(), strict=True)

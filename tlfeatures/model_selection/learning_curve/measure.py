@@ -60,9 +60,10 @@ from tlfeatures.model_selection.learning_curve.subsets import (
     draws_of,
     training_shares,
 )
-from tlfeatures.model_selection.progress import Progress, ProgressCounter
+from tlfeatures.model_selection.progress import ProgressCounter
 from tlfeatures.model_selection.trainer import Trainer
 from tlfeatures.names import as_seed
+from tlfeatures.progress import Progress, shown_progress
 
 
 def learning_curve(
@@ -81,7 +82,7 @@ def learning_curve(
     params: Mapping[str, Any] | None = None,
     n_jobs: int | None = None,
     random_state: int | None = 0,
-    progress: Progress | None = None,
+    progress: bool | Progress | None = None,
 ) -> LearningCurve:
     """Measure the accuracy for several training sizes, and forecast whether more images would help.
 
@@ -105,8 +106,8 @@ def learning_curve(
         Number of fits at the same time, each on one thread. It does not change the results.
     random_state : int or None
         Seed of folds, subsets, resamples and, if it is given by name, of the head.
-    progress : callable of (done, total), optional
-        Called after each fit.
+    progress : bool or callable of (done, total), optional
+        Counts fits. See `extract`.
 
     Returns
     -------
@@ -153,7 +154,10 @@ def learning_curve(
     shares = training_shares(data, folds, sizes)
     subsets = draw_subsets(y, data.together, folds, shares, random_state)
     total = len(folds) * sum(map(draws_of, shares))
-    with Trainer(data, n_jobs=n_jobs, progress=ProgressCounter(total, progress).add) as trainer:
+    with (
+        shown_progress(progress, "learning curve", "fits") as show,
+        Trainer(data, n_jobs=n_jobs, progress=ProgressCounter(total, show).add) as trainer,
+    ):
         tasks = [
             Task(subset.train, folds[subset.fold][1], {name: classifier}) for subset in subsets
         ]

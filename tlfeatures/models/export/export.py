@@ -17,31 +17,29 @@ import importlib
 import importlib.util
 import json
 import os
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from tlfeatures.data_frames import frame_of_facts
 from tlfeatures.errors import ModelError, OutputError, ParameterError
 from tlfeatures.features.engines.onnx_graph import Graph
 from tlfeatures.features.engines.onnx_session import in_short, session
 from tlfeatures.features.images.inputs import Images
 from tlfeatures.features.images.value_range import format_value_range
 from tlfeatures.features.spec import Spec
+from tlfeatures.file_result import FileResult
 from tlfeatures.files import check_ending, file_target, replace_file
-from tlfeatures.html_tables import Cell, facts_html, result_html
+from tlfeatures.html_tables import Cell
 from tlfeatures.models.embedding_run import check_width
 from tlfeatures.models.export.backbone import add_backbone, only_spec
 from tlfeatures.models.export.check import LARGEST_DIFFERENCE, Check, check_export
 from tlfeatures.models.input_images import list_images
 from tlfeatures.models.model import Model
 from tlfeatures.names import counted, some_of
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
 
 FORMAT = "tlfeatures onnx"
 FORMAT_VERSION = 1
@@ -53,8 +51,8 @@ _KEPT = [
 ]
 
 
-@dataclass(frozen=True)
-class Export:
+@dataclass(frozen=True, repr=False)
+class Export(FileResult):
     """The exported file.
 
     Attributes
@@ -78,7 +76,6 @@ class Export:
         Comparison of the file with the model, if images were given.
     """
 
-    file: str
     bytes: int
     head: str
     embedding: str
@@ -89,48 +86,25 @@ class Export:
     weights: str
     check: Check | None = None
 
-    def __repr__(self) -> str:
-        """Describe it in one line."""
-        return f"<Export: {self.head} on {self.embedding}, {self._about()} in {self.file}>"
-
     def _about(self) -> str:
-        return f"{counted(len(self.classes), 'class')}, {self.bytes / 1e6:.1f} MB"
+        classes = counted(len(self.classes), "class")
+        return f"{self.head} on {self.embedding}, {classes}, {self.bytes / 1e6:.1f} MB"
 
-    def _repr_html_(self) -> str:
-        """Show the file, its inputs, and how it compares with the model, in a notebook."""
-        check = self.check
+    def _facts(self) -> Mapping[str, Cell]:
         facts: dict[str, Cell] = {
-            "file": self.file,
             "images": f"{self.size[0]} x {self.size[1]} pixels",
             "classes": some_of(self.classes, 6),
             "precision": self.precision,
             "precision of the model": self.model_precision,
         }
-        if check is not None:
+        if self.check is not None:
             facts |= {
-                "checked on": counted(check.images, "image"),
-                "largest difference of a probability": f"{check.largest_difference:.1e}",
-                "different labels": check.labels_differ,
-                "images/s": f"{check.onnx_images_per_second:.1f}",
+                "checked on": counted(self.check.images, "image"),
+                "largest difference of a probability": f"{self.check.largest_difference:.1e}",
+                "different labels": self.check.labels_differ,
+                "images/s": f"{self.check.onnx_images_per_second:.1f}",
             }
-        about = f"{self.head} on {self.embedding}, {self._about()}"
-        return result_html("Export", facts_html(facts), about=about)
-
-    def to_frame(self) -> DataFrame:
-        """Return a data frame of one row: the attributes except `check`. It needs pandas.
-
-        Raises
-        ------
-        ParameterError
-            If pandas is not installed.
-        """
-        facts = self.to_dict()
-        del facts["check"]
-        return frame_of_facts(facts)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON-ready plain data."""
-        return asdict(self)
+        return facts
 
 
 def export(

@@ -15,6 +15,7 @@ from tlfeatures.metrics.scores import score_text
 from tlfeatures.models.fitted_head import FittedHead
 from tlfeatures.models.label_summary import UNSURE, LabelSummary
 from tlfeatures.names import counted, one_line, some_of
+from tlfeatures.progress import Progress, no_progress
 from tlfeatures.reports.labels_page.shown_images import LabelledImage, ShownImages
 from tlfeatures.reports.page.thumbnails import (
     BUDGET,
@@ -52,6 +53,7 @@ def labels_page(
     images: Sequence[LabelledImage],
     model: FittedHead,
     names: Mapping[str, str | None],
+    progress: Progress = no_progress,
 ) -> LabelsPage:
     """Gather the contents of the page.
 
@@ -61,14 +63,20 @@ def labels_page(
     originals : mapping of path to Original or None
         Where the pictures come from.
     images : sequence of LabelledImage
-        The images of `shown`, the least confident first.
+        The images of `shown`, the most important first. The page shows the least confident first,
+        and leaves out the last ones if the pictures of the others fill it.
     model : FittedHead
     names : mapping
         `title` of the page and name of the `model`; None if not known.
+    progress : callable of (done, total)
+        Counts the pictures.
     """
     parts = model.backbones
-    pictures = _pictures(originals, parts[0].spec.value_range if len(parts) == 1 else None)
-    images = images[: pictures.tried]
+    images = list({image.path: image for image in images}.values())  # one may be given twice
+    originals = {image.path: originals.get(image.path) for image in images}
+    shades = parts[0].spec.value_range if len(parts) == 1 else None
+    pictures = _pictures(originals, shades, progress)
+    images = sorted(images[: pictures.tried], key=lambda image: (image.confidence, image.path))
     summary = shown.summary
     folder = _common_folder([image.path for image in images])
     labels = list(dict.fromkeys(image.label for image in images if image.label is not None))
@@ -101,14 +109,14 @@ def labels_page(
 
 
 def _pictures(
-    originals: Mapping[str, Original | None], value_range: ValueRange | None
+    originals: Mapping[str, Original | None], value_range: ValueRange | None, progress: Progress
 ) -> Thumbnails:
     """Make pictures as large as the page has room for."""
     count = max(1, len(originals))
     side = min(_LARGEST_SIDE, max(SIDE, int((BUDGET / count / _PER_PIXEL) ** 0.5)))
-    made = make_thumbnails(originals, side, BUDGET, value_range)
+    made = make_thumbnails(originals, side, BUDGET, value_range, progress)
     if made.tried < len(originals) and side > SIDE:
-        made = make_thumbnails(originals, SIDE, BUDGET, value_range)
+        made = make_thumbnails(originals, SIDE, BUDGET, value_range, progress)
     return made
 
 

@@ -96,12 +96,11 @@ class ShownImages:
             self._others.add(-_confidence(prediction), prediction)
 
     def images(self) -> list[LabelledImage]:
-        """Return the images, the least confident first."""
+        """Return the images, first the outliers and then the least confident ones."""
         outliers, others = self._outliers.best(), self._others.best()
         places = max(MOST // 2, MOST - len(others))
         outliers = outliers[:places]
-        chosen = _within_text([*outliers, *others[: MOST - len(outliers)]])
-        return sorted(chosen, key=lambda image: (image.confidence, image.path))
+        return _within_text([*outliers, *others[: MOST - len(outliers)]])
 
 
 class _Top:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -15,6 +15,7 @@ from tlfeatures.features.images.value_range import ValueRange
 from tlfeatures.features.sources.protocol import Source
 from tlfeatures.features.sources.records import Box, Location
 from tlfeatures.features.sources.spelling import normalize_name
+from tlfeatures.progress import Progress, no_progress
 
 logger = logging.getLogger(__name__)
 
@@ -50,16 +51,7 @@ def thumbnails(
     dict of id to data URL
         WebP pictures, the longer side at most `SIDE` pixels, of the images that can be read.
     """
-    # The source is listed: a path joined from an id, which is data, could lead outside of it.
-    records = {image.id: image for image in source.images()}
-    # A copy of a folder on another system may write the same name in another Unicode form.
-    forms = {normalize_name(id_): image for id_, image in records.items()}
-    originals: dict[str, Original | None] = {}
-    for id_ in wanted:
-        record = records.get(id_, forms.get(normalize_name(id_)))
-        originals[id_] = None
-        if record is not None and id_ in digests:
-            originals[id_] = Original(record.location, record.box, digests[id_])
+    originals = find_originals(source, wanted, digests)
     made = make_thumbnails(originals, SIDE, budget, value_range)
     if made.tried < len(wanted):
         logger.info("pictures of %d of %d images fill the page", len(made.urls), len(wanted))
@@ -92,6 +84,32 @@ class Original:
     sha256: bytes | None = None
 
 
+def find_originals(
+    source: Source, wanted: Iterable[str], digests: Mapping[str, bytes]
+) -> dict[str, Original | None]:
+    """Find images in their source by their ids; None for those that are not to be found.
+
+    Parameters
+    ----------
+    source : Source
+    wanted : iterable of str
+        Ids.
+    digests : mapping of id to sha256
+        See `thumbnails`.
+    """
+    # The source is listed: a path joined from an id, which is data, could lead outside of it.
+    records = {image.id: image for image in source.images()}
+    # A copy of a folder on another system may write the same name in another Unicode form.
+    forms = {normalize_name(id_): image for id_, image in records.items()}
+    originals: dict[str, Original | None] = {}
+    for id_ in wanted:
+        record = records.get(id_, forms.get(normalize_name(id_)))
+        originals[id_] = None
+        if record is not None and id_ in digests:
+            originals[id_] = Original(record.location, record.box, digests[id_])
+    return originals
+
+
 @dataclass(frozen=True)
 class Thumbnails:
     """Pictures for a page.
@@ -113,6 +131,7 @@ def make_thumbnails(
     side: int = SIDE,
     budget: int = BUDGET,
     value_range: ValueRange | None = None,
+    progress: Progress = no_progress,
 ) -> Thumbnails:
     """Make data URLs of images, in their order, until the budget is used up.
 
@@ -126,6 +145,8 @@ def make_thumbnails(
         Largest number of characters in all.
     value_range : (float, float), optional
         See `decode_content`.
+    progress : callable of (done, total)
+        Counts images.
     """
     urls: dict[str, str] = {}
     names, used = list(originals), 0
@@ -139,6 +160,7 @@ def make_thumbnails(
                     return Thumbnails(urls, number)
                 if url is not None:
                     urls[name] = url
+                progress(number + 1, len(names))
     return Thumbnails(urls, len(names))
 
 

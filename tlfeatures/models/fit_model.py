@@ -1,0 +1,64 @@
+"""Fitting a head on a dataset, see `Model.fit`."""
+
+from __future__ import annotations
+
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, clone
+
+from tlfeatures.dataset.dataset import Dataset
+from tlfeatures.errors import ModelError
+from tlfeatures.features.combined import BackbonePart
+from tlfeatures.features.spec import Spec
+from tlfeatures.heads.coordinate_step import compact
+from tlfeatures.model_selection.fit_warnings import Notices
+from tlfeatures.model_selection.head_fit import fit_on_all
+from tlfeatures.models.outliers import OutlierDetector
+
+Parts = tuple[
+    BaseEstimator,
+    Spec | None,
+    str,
+    dict[str, Any],
+    OutlierDetector | None,
+    NDArray[np.uint8] | None,
+    tuple[BackbonePart, ...],
+]
+
+
+def fit_model(
+    head: BaseEstimator,
+    data: Dataset,
+    name: str | None,
+    facts: dict[str, Any] | None,
+    notices: Notices | None,
+) -> Parts:
+    """Fit a head, and return the attributes of a `FittedHead` in their order."""
+    if not hasattr(head, "predict_proba"):
+        raise ModelError(
+            f"{type(head).__name__} has no predict_proba, which a model needs; wrap it in "
+            "sklearn.calibration.CalibratedClassifierCV"
+        )
+    name = name or type(head).__name__
+    fitted = compact(fit_on_all(clone(head), data, name, notices))
+    outliers = OutlierDetector.fit(data.X, data.together)
+    joined = tuple(BackbonePart(part.name, part.spec, part.embedding) for part in data.joined)
+    info = _info(data, name, facts or {})
+    return fitted, data.spec, data.embedding, info, outliers, data.digests, joined
+
+
+def _info(data: Dataset, name: str, facts: dict[str, Any]) -> dict[str, Any]:
+    packages = ("tlfeatures", "scikit-learn", "numpy")
+    return {
+        "classes": data.classes,
+        "counts": {label: int((data.y == label).sum()) for label in data.classes},
+        "images": len(data.y),
+        "columns": data.X.shape[1],
+        "variants": data.n_variants,
+        "head": name,
+        **facts,
+        "versions": {package: metadata.version(package) for package in packages},
+    }
