@@ -145,6 +145,11 @@ class _Table:
         with open_parts(location, fresh=True) as parts:
             file = open_parquet(parts)
             schema, self._rows = file.schema_arrow, file.metadata.num_rows
+            if self._rows > parts.size:  # a list of so many would fill the memory
+                raise SourceError(
+                    f"{location} is damaged: it says that it has {self._rows:,} rows of images, "
+                    f"and it has {parts.size:,} bytes"
+                )
         self._classes = class_names(schema)
         self._names: list[str] = schema.names
         leaves = image_leaves(schema)
