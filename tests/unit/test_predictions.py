@@ -154,3 +154,22 @@ def test_what_is_no_image_is_refused_before_the_work(model, photos):
     for nothing in ([], iter([])):
         with pytest.raises(SourceError, match="no images are given"):
             model.predict(nothing)
+
+
+def test_dark_images_of_an_iterator_are_named_once(model, monkeypatch, caplog):
+    monkeypatch.setattr(inputs_module, "_MOST", 4)
+    assert len(model.predict(np.zeros((9, 9, 3), np.uint8) for _ in range(10))) == 10
+    assert [record.message.split(":")[0] for record in caplog.records] == [
+        "10 images are nearly black or one colour"
+    ]
+
+
+def test_parts_of_images_are_cut_out(model, photos, tmp_path):
+    path = photos / "red" / "red00.png"
+    (tmp_path / "parts.csv").write_text("path,x,y,width,height\nphotos/red/red00.png,4,2,9,8\n")
+    predictions = model.predict(tmp_path / "parts.csv")
+    assert predictions.paths == [f"{path}#box=4,2,9,8"]
+    part = np.asarray(Image.open(path))[2:10, 4:13]
+    expected = model.predict(part).probabilities
+    np.testing.assert_array_equal(predictions.probabilities, expected)
+    assert (expected != model.predict(path).probabilities).any()
