@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
+from pathlib import Path
 
 import pytest
 
@@ -45,7 +46,8 @@ def table_of(outcomes: Outcomes) -> str:
 
 if __name__ == "__main__":
     noted = Outcomes()
-    options = ["tests/contract/test_sources.py", "-q", "-n0", "-p", "no:cacheprovider"]
+    paths = sorted(map(str, Path(__file__).parent.glob("test_sources*.py")))
+    options = [*paths, "-q", "-n0", "-p", "no:cacheprovider"]
     code = pytest.main(options, plugins=[noted])
     print(table_of(noted))
     sys.exit(code)

@@ -194,7 +194,7 @@ def test_groups_by_csv(file, tmp_path):
     path.write_text(f"id,group\n{ids[0]},a\n")
     with pytest.raises(DatasetError, match="has no group for 23 of 24 images"):
         load_dataset(file, "grid8.avg", groups=path)
-    path.write_text("id,site\n")
+    path.write_text("id,shelf\n")
     with pytest.raises(DatasetError, match="expected id and group"):
         load_dataset(file, "grid8.avg", groups=str(path))
     with pytest.raises(DatasetError, match=r"nowhere\.csv does not exist"):

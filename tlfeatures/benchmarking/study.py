@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tlfeatures.benchmarking.digests import digest_of_study
 from tlfeatures.benchmarking.store.format import FORMAT, FORMAT_VERSION
 from tlfeatures.dataset.dataset import Dataset, FilePart, weights_of
-from tlfeatures.dataset.grouping import merge_groups
+from tlfeatures.dataset.grouping import merge_groups, photograph_pairs
 from tlfeatures.dataset.stratified_folds import Fold
 from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import StoreError
@@ -213,7 +213,8 @@ class Study(EqualByValue):
     @cached_property
     def together(self) -> NDArray[np.int64] | None:
         """Group number of each image; a fold never separates a group. See `Dataset.together`."""
-        return merge_groups(len(self.y), self.groups, [self.copies])
+        pairs = [self.copies, photograph_pairs(self.ids.tolist())]
+        return merge_groups(len(self.y), self.groups, pairs)
 
     @property
     def classes(self) -> list[str]:

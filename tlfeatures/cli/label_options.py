@@ -72,8 +72,9 @@ columns_option = click.option(
     "--label-columns",
     type=_Columns(),
     metavar="ROLE=NAME,...",
-    help="Names of the columns in the table, if they are not id, label, group and split, for "
-    "example id=filename,label=species,group=site.",
+    help="Names of the columns in the table, if they are not the usual ones, for example "
+    "id=filename,label=species,group=site. Roles: id (the path of the image), label, group, split, "
+    "and x, y, width and height of a box in pixels. ROLE= without a name leaves a column out.",
 )
 
 images_option = click.option(
@@ -97,10 +98,10 @@ label_options = combine(
     click.option(
         "--labels",
         type=click.Path(),
-        metavar="CSV",
-        help="CSV file with the columns id and label, and optionally group and split. An id is "
-        "the path of an image inside the folder of the images, as in cat/1.jpg.  [default: the "
-        "names of the folders are the labels]",
+        metavar="FILE",
+        help="Table with the columns id and label, and optionally group and split: CSV, JSON, "
+        "Parquet or Excel, or COCO's JSON. An id is the path of an image inside the folder of the "
+        "images, as in cat/1.jpg.  [default: the labels of SOURCE, else the names of the folders]",
     ),
     click.option(
         "--label-level",
@@ -113,10 +114,10 @@ label_options = combine(
     columns_option,
     click.option(
         "--groups",
-        metavar="CSV|REGEX",
+        metavar="FILE|REGEX",
         help="Groups of images that belong together, for example all images of a patient, a site "
         "or a video. No head is tested on an image of a group that it was trained on, and the "
-        "intervals treat a group as one unit. Give a CSV file with the columns id and group, or a "
+        "intervals treat a group as one unit. Give a table with the columns id and group, or a "
         "regular expression that is searched in the ids; its first group ( ) is the group name. "
         "Example: '(patient[0-9]+)' finds patient7 in cat/patient7_2.jpg.",
     ),

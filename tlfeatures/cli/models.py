@@ -105,6 +105,7 @@ def predict(
     an embeddings file (FILE.h5) that was made with the settings of MODEL. A model that was fitted
     on imported embeddings can label features only.
     """
+    from tlfeatures.models.feature_input import features_file
     from tlfeatures.models.model import Model
 
     if "-" in images and images != _STREAM:
@@ -112,10 +113,11 @@ def predict(
     result = PredictionOutput(output, as_json, excel)
     check_page(report)
     loaded = Model.load(model)
+    features = None if images == _STREAM else features_file(loaded, images)
     options["outliers"] = outliers or (report is not None and loaded.outliers is not None)
     note = {"weights": "random"} if loaded.weights == "random" else {}
     written = result.write(
-        _label(loaded, images, columns, options, with_bar=not result.fills_screen),
+        _label(loaded, images, features, columns, options, with_bar=not result.fills_screen),
         loaded.classes,
         note,
         outliers=outliers,
@@ -126,7 +128,8 @@ def predict(
             for _ in written:
                 pass
         else:
-            _write_label_page(written, report, loaded, Path(model).name, images)
+            inputs = None if images == _STREAM or features is not None else images
+            _write_label_page(written, report, loaded, Path(model).name, inputs)
     if result.finish():
         ctx.exit(SOME_UNREADABLE)
 
@@ -137,15 +140,13 @@ _STREAM = ("-",)
 def _label(
     model: Model,
     images: tuple[str, ...],
+    features: Path | None,
     columns: dict[str, str] | None,
     options: dict[str, Any],
     *,
     with_bar: bool,
 ) -> Iterable[Prediction]:
     """Label images, those of standard input, or features."""
-    from tlfeatures.models.feature_input import features_file
-
-    features = None if images == _STREAM else features_file(model, images)
     if features is not None:
         confident, outliers = options["min_confidence"], options["outliers"]
         return model.predict_features(
@@ -167,11 +168,14 @@ def _and_close(bar: ProgressBar, predictions: Iterable[Prediction]) -> Iterator[
 
 
 def _write_label_page(
-    predictions: Iterable[Prediction], page: str, model: Model, name: str, images: tuple[str, ...]
+    predictions: Iterable[Prediction],
+    page: str,
+    model: Model,
+    name: str,
+    inputs: tuple[str, ...] | None,
 ) -> None:
     from tlfeatures.reports.report_labels import report_labels
 
-    inputs = None if images == _STREAM else images
     with ProgressBar("pictures") as bar:
         report_labels(
             predictions, page, model=model, inputs=inputs, model_name=name, progress=bar.show

@@ -11,15 +11,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tlfeatures.data_frames import data_frame
-from tlfeatures.dataset.dataset_html import dataset_parts
-from tlfeatures.dataset.grouping import chained, merge_groups
+from tlfeatures.dataset.dataset_html import class_table
+from tlfeatures.dataset.grouping import chained, merge_groups, photograph_pairs
 from tlfeatures.dataset.row_selection import Rows, selected_rows
 from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import DatasetError
 from tlfeatures.features.combined import BackbonePart
 from tlfeatures.features.imported import STATED
 from tlfeatures.features.spec import Spec
-from tlfeatures.html_tables import result_html
+from tlfeatures.html_tables import Cell, facts_html, result_html
 from tlfeatures.names import counted, shortened, some_of
 
 if TYPE_CHECKING:
@@ -181,9 +181,9 @@ class Dataset(EqualByValue):
         >>> data.X.shape
         (1797, 64)
         """
-        from tlfeatures.dataset.from_arrays import dataset_of_arrays
+        from tlfeatures.dataset.from_arrays import check_arrays
 
-        return dataset_of_arrays(
+        arrays = check_arrays(
             X,
             y,
             ids=ids,
@@ -193,6 +193,7 @@ class Dataset(EqualByValue):
             embedding=embedding,
             near_duplicates=near_duplicates,
         )
+        return cls(**vars(arrays))
 
     def __repr__(self) -> str:
         """Describe it in one line; the arrays would fill the screen."""
@@ -206,7 +207,19 @@ class Dataset(EqualByValue):
 
     def _repr_html_(self) -> str:
         """Show the embedding, the numbers of groups and copies, and the classes, in a notebook."""
-        return result_html("Dataset", *dataset_parts(self), about=self._size())
+        table = class_table(self.y, self.split, self.counts)
+        return result_html("Dataset", facts_html(self._facts()), table, about=self._size())
+
+    def _facts(self) -> dict[str, Cell]:
+        return {
+            "embedding": self.embedding,
+            "file": self.file,
+            "groups": None if self.groups is None else len(np.unique(self.groups)),
+            "pairs of copies": len(self.copies) or None,
+            "variants of each image": self.n_variants or None,
+            "unreadable images": len(self.unreadable) or None,
+            "weights": "random" if self.weights == "random" else None,
+        }
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -322,9 +335,11 @@ class Dataset(EqualByValue):
         """Group number of each row, of shape (n,). A fold never separates rows of a group.
 
         Rows of a user's group have the same number. Rows that are copies, directly or through other
-        rows, have the same number too. None if no two rows belong together.
+        rows, and parts of one photograph have the same number too. None if no two rows belong
+        together.
         """
-        return merge_groups(len(self.y), self.groups, [self.copies])
+        pairs = [self.copies, photograph_pairs(self.ids.tolist())]
+        return merge_groups(len(self.y), self.groups, pairs)
 
     @property
     def classes(self) -> list[str]:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tlfeatures.errors import ParameterError
+from tlfeatures.features.sources.records import id_without_box
 
 
 def merge_groups(
@@ -68,6 +69,24 @@ def identical_pairs(digests: Sequence[bytes] | NDArray[np.uint8]) -> NDArray[np.
         Rows i < j, in the order of j.
     """
     return chained([bytes(digest) for digest in digests])
+
+
+def photograph_pairs(ids: Sequence[str]) -> NDArray[np.int64]:
+    """Pair the rows of parts of one photograph with each other, and with that of the whole.
+
+    Parameters
+    ----------
+    ids : sequence of n str
+
+    Returns
+    -------
+    ndarray of shape (p, 2), int
+        Rows i < j, in the order of j; empty if no id has a box.
+    """
+    photographs = [id_without_box(id_) for id_ in ids]
+    if all(len(id_) == len(whole) for id_, whole in zip(ids, photographs, strict=True)):
+        return np.empty((0, 2), np.int64)
+    return chained(photographs)
 
 
 def chained(keys: Sequence[Hashable]) -> NDArray[np.int64]:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from tlfeatures.errors import DatasetError
 from tlfeatures.features.sources.folder_labels import LabelRow
+from tlfeatures.features.sources.records import id_without_box
 from tlfeatures.features.sources.spelling import normalize_name
 from tlfeatures.features.sources.tables.paths import how_to_match
 from tlfeatures.names import some_of
@@ -49,6 +50,24 @@ class _Ids:
                 f"Unicode form: {named}; write one of these ids exactly, or rename an image"
             )
         return places[0] if places else None
+
+    @cached_property
+    def _parts(self) -> dict[str, list[int]]:
+        """Return the positions of the parts of each photograph, by its id in normal form."""
+        places: defaultdict[str, list[int]] = defaultdict(list)
+        for place, id_ in enumerate(self._ids):
+            photograph = id_without_box(id_)
+            if photograph != id_:
+                places[normalize_name(photograph)].append(place)
+        return dict(places)
+
+    def find_all(self, written: str) -> list[int]:
+        """Return the position of an image or, if only parts of it are images, of all parts."""
+        place = self.find(written)
+        if place is not None or not self._parts:
+            return [] if place is None else [place]
+        form = normalize_name(written)
+        return self._parts.get(form) or self._parts.get(form.replace("\\", "/"), [])
 
 
 class Entry(NamedTuple):
@@ -108,21 +127,26 @@ def rows_of_images(
 ) -> tuple[list[LabelRow], list[Entry], int]:
     """Return the row of each image, the entries without an image, and the number of different ids.
 
-    Unlike `rows_of_labels`, this function accepts entries of which none matches an image.
+    An entry of a photograph is one of all its parts that are images, too. Unlike `rows_of_labels`,
+    this function accepts entries of which none matches an image.
     """
     finder = _Ids(ids)
     by_key: dict[int | str, Entry] = {}
     for entry in entries:
-        place = finder.find(entry.id)
-        key = normalize_name(entry.id) if place is None else place
-        other = by_key.setdefault(key, entry)
-        if other.row != entry.row:
-            lines = "" if entry.line is None else f" ({entry.unit}s {other.line} and {entry.line})"
-            raise DatasetError(
-                f"{name} has {entry.id!r} twice{lines} with different values; remove one of them"
-            )
+        keys: list[int] | list[str] = finder.find_all(entry.id) or [normalize_name(entry.id)]
+        for key in keys:
+            other = by_key.setdefault(key, entry)
+            if other.row != entry.row:
+                raise _twice(name, other, entry)
     rows = [by_key[place].row if place in by_key else LabelRow(None) for place in range(len(ids))]
     return rows, [entry for key, entry in by_key.items() if isinstance(key, str)], len(by_key)
+
+
+def _twice(name: str, first: Entry, second: Entry) -> DatasetError:
+    lines = "" if second.line is None else f" ({second.unit}s {first.line} and {second.line})"
+    return DatasetError(
+        f"{name} has {second.id!r} twice{lines} with different values; remove one of them"
+    )
 
 
 def _how_to_match(unused: Sequence[Entry], ids: Sequence[str]) -> str:

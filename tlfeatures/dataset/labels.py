@@ -94,7 +94,7 @@ def find_rows(
     if isinstance(labels, str | os.PathLike):
         optional = ("group", "split") if group_column else ("split",)
         wanted = _wanted(columns, ("id", "label"), optional)
-        entries, name = _of_file(labels, wanted, columns, ids), str(labels)
+        entries, name = _of_file(labels, wanted, ids), str(labels)
     else:
         entries, name = _of_items(labels.items()), "labels"
     rows = rows_of_labels(ids, entries, name)
@@ -221,21 +221,6 @@ def _row_of(value: Any) -> LabelRow:
     return LabelRow(name_of(value, "labels"))
 
 
-def _of_file(
-    path: str | os.PathLike[str],
-    wanted: Wanted,
-    columns: Mapping[str, str] | None,
-    ids: Sequence[str],
-) -> list[Entry]:
-    """Read the entries of a table, or of a file of features that holds labels."""
-    if not holds_arrays(path):
-        return _entries_of(path, wanted, ids)
-    rows = labels_of_features(Path(path), columns=dict(columns or {}))
-    if rows is None:
-        raise DatasetError(f"{path} has no labels")
-    return [Entry(id_, row) for id_, row in rows.items()]
-
-
 def _wanted(
     columns: Mapping[str, str] | None,
     needed: Sequence[str],
@@ -245,6 +230,15 @@ def _wanted(
     roles = (*needed, *optional, *BOX_ROLES)
     named = {role: name for role, name in (columns or {}).items() if role in roles}
     return Wanted(needed, optional, named, also_usual)
+
+
+def _of_file(path: str | os.PathLike[str], wanted: Wanted, ids: Sequence[str]) -> list[Entry]:
+    if not holds_arrays(Path(path)):
+        return _entries_of(path, wanted, ids)
+    rows = labels_of_features(Path(path), columns=dict(wanted.columns))
+    if rows is None:
+        raise DatasetError(f"{path} has no labels")
+    return [Entry(id_, row) for id_, row in rows.items()]
 
 
 def _entries_of(path: str | os.PathLike[str], wanted: Wanted, ids: Sequence[str]) -> list[Entry]:

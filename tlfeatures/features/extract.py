@@ -9,6 +9,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,7 @@ from tlfeatures.features.images.decoding import MAX_PIXELS
 from tlfeatures.features.images.few_levels import warn_of_few_levels
 from tlfeatures.features.images.identify import Manifest, scan
 from tlfeatures.features.measure_engines import choose_measured
-from tlfeatures.features.plan import Plan, make_plan
+from tlfeatures.features.plan import Plan, is_relabelled, make_plan
 from tlfeatures.features.run import Outcome, provenance_of
 from tlfeatures.features.settings import Settings
 from tlfeatures.features.sources.folder_hints import folder_hint
@@ -231,6 +232,7 @@ def extract(
         plan = make_plan(manifest, target, settings, device, prune, choose)
         labels = opened.labels()
         facts = source_facts(source, images, label_columns, labels is not None)
+        plan = replace(plan, relabelled=is_relabelled(plan.current, facts))
         provenance = provenance_of(plan, facts, command)
         if workers or (plan.current and plan.current.shards):  # a sharded file stays one
             callers = workers or ThisProcess()

@@ -6,7 +6,7 @@ This module computes and writes no embedding.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -76,6 +76,8 @@ class Plan:
         Number of tasks of an uninterrupted run; 0 if there is nothing to do.
     removed : int
         Number of images of the file that are no longer in the folder.
+    relabelled : bool
+        Whether the labels are those of another source than the file's, which is replaced then.
     """
 
     target: Path
@@ -88,17 +90,39 @@ class Plan:
     tasks: list[Task]
     extent: int
     removed: int
+    relabelled: bool = False
 
     @property
     def matches(self) -> bool:
         """Whether the file already has a place for exactly these images and embeddings."""
         current = self.current
-        return current is not None and current.holds(self.manifest, self.embeddings, self.spec)
+        return (
+            current is not None
+            and not self.relabelled
+            and current.holds(self.manifest, self.embeddings, self.spec)
+        )
 
     @property
     def in_place(self) -> bool:
         """Whether rows can be written into the file itself; those of a sharded file cannot."""
         return self.current is not None and self.matches and self.current.shards is None
+
+
+def is_relabelled(current: Header | None, facts: Mapping[str, Any]) -> bool:
+    """Whether a source that states labels is another one than the file's, or the file's was one.
+
+    Parameters
+    ----------
+    current : Header or None
+    facts : mapping
+        See `tlfeatures.features.sources.open_source.source_facts`.
+    """
+    if current is None:
+        return False
+    stored = current.provenance
+    names = ("states_labels", "source", "images", "columns")
+    states_labels = facts.get("states_labels") or stored.get("states_labels")
+    return bool(states_labels) and any(facts.get(name) != stored.get(name) for name in names)
 
 
 def make_plan(

@@ -18,7 +18,6 @@ from tlfeatures.features.images.inputs import (
     to_read,
 )
 from tlfeatures.features.images.read_ahead import ImageToRead
-from tlfeatures.features.sources.locations import is_file_at
 from tlfeatures.features.sources.open_source import is_source, open_source
 from tlfeatures.features.sources.records import id_with_box
 
@@ -86,7 +85,7 @@ def _expand(item: GivenImage, number: int) -> list[NamedImage]:
         return [to_read(item, name_of(item, number))]
     path = as_location(item)
     if isinstance(path, str):
-        return [ImageToRead(path, path)] if is_file_at(path) else _images_of(path)
+        return _images_of(path) if is_source(path) else [ImageToRead(path, path)]
     if path.is_file() and not is_source(str(path)):
         return [ImageToRead(str(path), path)]
     if path.exists() and not path.is_file() and not path.is_dir():

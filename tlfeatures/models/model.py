@@ -301,9 +301,10 @@ class Model(FittedHead):
         ModelError
             If the embeddings have another number of columns.
         """
-        from tlfeatures.models.accuracy import accuracy
+        from tlfeatures.models.accuracy import accuracy, are_embeddings
 
-        return accuracy(self, X, y)
+        predictions = self.predict_features(X) if are_embeddings(X) else self.predict(X)
+        return accuracy(self, predictions, y)
 
     def export(
         self,

@@ -17,6 +17,7 @@ from tlfeatures.features.exchange.columns import holds_numbered
 from tlfeatures.features.exchange.csv_files import CsvFile, read_csv
 from tlfeatures.features.exchange.roles import RowFacts, check_columns, find_parts, row_facts
 from tlfeatures.features.exchange.table import FeatureTable, check_table
+from tlfeatures.features.sources.tables.roles import has_boxes
 
 _ZIP = b"PK\x03\x04"
 _PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
@@ -162,7 +163,8 @@ def is_npz(path: Path) -> bool:
 def holds_features(path: str | os.PathLike[str]) -> bool:
     """Whether a file holds features and no images, as far as its start and its columns tell.
 
-    A CSV or Parquet file holds features if it has numbered columns, or a column of lists.
+    A CSV or Parquet file holds features if it has numbered columns, or a column of lists, and no
+    columns of boxes in images, which may be numbered (x1, y1, x2, y2) or lists, too.
     """
     path = Path(path)
     if not path.is_file():
@@ -173,9 +175,13 @@ def holds_features(path: str | os.PathLike[str]) -> bool:
         if _start_of(path).startswith(parquet_files.MAGIC):
             parquet_files.check_pyarrow(path)
             file = parquet_files.ParquetFile(path)
-            has_values = bool(file.list_columns()) or holds_numbered(file.schema.names)
-            return has_values and not file.holds_images()
-        return path.suffix.lower() in _TABLES and holds_numbered(CsvFile(path).header)
+            names = file.schema.names
+            has_values = bool(file.list_columns()) or holds_numbered(names)
+            return has_values and not has_boxes(names) and not file.holds_images()
+        if path.suffix.lower() not in _TABLES:
+            return False
+        header = CsvFile(path).header
+        return holds_numbered(header) and not has_boxes(header)
     except (DatasetError, ParameterError, csv.Error):
         return False
 

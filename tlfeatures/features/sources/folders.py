@@ -17,7 +17,13 @@ from tlfeatures.features.sources.endings import (
     is_visible_image,
 )
 from tlfeatures.features.sources.left_out import LeftOut
-from tlfeatures.features.sources.locations import is_url, list_url, read_first_bytes
+from tlfeatures.features.sources.locations import (
+    is_file_at,
+    is_url,
+    list_url,
+    read_first_bytes,
+    readable_name,
+)
 from tlfeatures.features.sources.records import ImageRecord
 from tlfeatures.features.sources.walk import Walk
 
@@ -27,8 +33,8 @@ EXPECTED = "expected a folder with one subfolder per class"
 
 
 def is_folder(location: str) -> bool:
-    """Whether a location is a folder, or a URL that may be one."""
-    return is_url(location) or Path(location).is_dir()
+    """Whether a location is a folder, or a URL that is no file."""
+    return not is_file_at(location) if is_url(location) else Path(location).is_dir()
 
 
 class FolderSource:
@@ -133,12 +139,15 @@ class Listing:
         counts[name] += sum(is_visible_image(file) for file in files)
 
     def _files_at_url(self) -> Iterator[tuple[str, str, str | None]]:
-        names = list(self.left_out.without_excluded(list_url(self._root)))
-        unclear = [name for name in names if is_image_by_name(name) is None]
-        starts = read_first_bytes(self._root, unclear, START_BYTES)
+        name_of = {readable_name(self._root, name): name for name in list_url(self._root)}
+        ids = list(self.left_out.without_excluded(sorted(name_of)))
+        unclear = [id_ for id_ in ids if is_image_by_name(id_) is None]
+        names = [name_of[id_] for id_ in unclear]
+        starts = read_first_bytes(self._root, names, START_BYTES)
         start_of = dict(zip(unclear, starts, strict=True))
-        for name in names:
-            yield name, name, ending_unless_image(name, partial(start_of.__getitem__, name))
+        for id_ in ids:
+            ending = ending_unless_image(id_, partial(start_of.__getitem__, id_))
+            yield id_, name_of[id_], ending
 
 
 def _read_start(path: str) -> bytes:

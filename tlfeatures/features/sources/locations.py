@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from tlfeatures.errors import ImageError, OutputError, ParameterError, SourceError, StoreError
 from tlfeatures.files import reason_of, replacing
@@ -71,12 +72,18 @@ def read_range(url: str, offset: int, count: int) -> bytes:
     return data
 
 
-_STATE_SECONDS = 5.0  # for which the state of a file at a URL is not asked for again
+_STATE_SECONDS = 2.0  # for which the state of a file at a URL is not asked for again
 _states: dict[str, tuple[float, tuple[int, str]]] = {}
 
 
-def url_state(url: str) -> tuple[int, str]:
+def url_state(url: str, fresh: bool = False) -> tuple[int, str]:
     """Return the size of a file at a URL, and a text that changes when it is written again.
+
+    Parameters
+    ----------
+    url : str
+    fresh : bool
+        Whether the server is asked in any case.
 
     Raises
     ------
@@ -86,7 +93,7 @@ def url_state(url: str) -> tuple[int, str]:
         If the file can't be reached, or its size isn't known.
     """
     asked, state = _states.get(url, (-_STATE_SECONDS, (0, "")))
-    if time.monotonic() - asked < _STATE_SECONDS:
+    if not fresh and time.monotonic() - asked < _STATE_SECONDS:
         return state
     system, path = _file_system(url)
     try:
@@ -132,8 +139,17 @@ def list_url(url: str) -> Iterator[str]:
     yield from sorted(
         name
         for name in names
-        if "::" not in name and not any(part.startswith(".") for part in name.split("/"))
+        if "::" not in name and not any(part.startswith((".", "?")) for part in name.split("/"))
     )
+
+
+def readable_name(url: str, name: str) -> str:
+    """Return the name of a file below a URL as people write it, without the %20 of web addresses.
+
+    The lists of web servers have links that start with a question mark, which `list_url` leaves out
+    as they only sort a list.
+    """
+    return unquote(name) if url.startswith(("http://", "https://")) else name
 
 
 def read_first_bytes(url: str, names: list[str], count: int) -> list[bytes]:
@@ -179,7 +195,9 @@ def is_file_at(url: str) -> bool:
     """
     system, path = _file_system(url)
     try:
-        return not url.endswith("/") and bool(system.isfile(path))
+        facts = system.info(path)
+        is_page = facts.get("mimetype") == "text/html"  # a web server's list of a folder
+        return not url.endswith("/") and facts.get("type") == "file" and not is_page
     except Exception:  # each file system has errors of its own; listing reports them
         return False
 

@@ -20,7 +20,7 @@ from tlfeatures.features.sources.containers.parquet import (
 )
 from tlfeatures.features.sources.folder_labels import LabelRow
 from tlfeatures.features.sources.folders import EXPECTED, FolderSource, is_folder
-from tlfeatures.features.sources.locations import absolute_location
+from tlfeatures.features.sources.locations import absolute_location, is_url
 from tlfeatures.features.sources.protocol import Columns, Source
 from tlfeatures.features.sources.several import SeveralSources
 from tlfeatures.features.sources.table_source import TableSource
@@ -102,7 +102,8 @@ def is_source(location: str) -> bool:
 def _open_one(location: str, images: str | None, columns: Columns | None, expected: str) -> Source:
     kind = next((kind for kind in SOURCE_KINDS if kind.can_open(location)), None)
     if kind is None:
-        problem = "is a file of another kind" if Path(location).exists() else "does not exist"
+        exists = is_url(location) or Path(location).exists()
+        problem = "is a file of another kind" if exists else "does not exist"
         raise ParameterError(f"{location} {problem}; {expected}")
     if not kind.takes_options and (images, columns) != (None, None):
         raise ParameterError(

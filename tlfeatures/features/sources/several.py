@@ -10,7 +10,11 @@ from pathlib import PurePosixPath
 from tlfeatures.errors import SourceError
 from tlfeatures.features.sources.containers.archive import ArchiveSource
 from tlfeatures.features.sources.containers.parquet import ParquetSource
-from tlfeatures.features.sources.folder_labels import LabelRow, splits_of_archives
+from tlfeatures.features.sources.folder_labels import (
+    LabelRow,
+    labels_from_folders,
+    splits_of_archives,
+)
 from tlfeatures.features.sources.folders import FolderSource
 from tlfeatures.features.sources.locations import absolute_location
 from tlfeatures.features.sources.protocol import Source
@@ -62,7 +66,9 @@ class SeveralSources:
         yield from (records[id_] for id_ in sorted(records))
 
     def labels(self) -> dict[str, LabelRow] | None:
-        """Return the labels of all sources that state labels; None if no source does.
+        """Return the labels of all sources; None if no source states labels.
+
+        Beside a source that states labels, those of the other sources are the names of folders.
 
         Raises
         ------
@@ -70,19 +76,20 @@ class SeveralSources:
             If two sources state different labels for one image.
         """
         labels: dict[str, LabelRow] = {}
-        stated = False
+        all_labels = [source.labels() for source in self._sources]
+        if not any(own is not None for own in all_labels):
+            return None
         splits = splits_of_archives(self._names_of_files())
-        for at, (prefix, source) in enumerate(zip(self._prefixes, self._sources, strict=True)):
-            own = source.labels()
-            stated |= own is not None
-            for id_, stated_row in (own or {}).items():
-                row = replace(stated_row, split=stated_row.split or splits.get(at))
+        for at, (source, own) in enumerate(zip(self._sources, all_labels, strict=True)):
+            prefix, split = self._prefixes[at], splits.get(at)
+            for id_, stated in (_labels_of_folders(source) if own is None else own).items():
+                row = replace(stated, split=stated.split or split)
                 if labels.setdefault(prefix + id_, row) != row:
                     raise SourceError(
                         f"two sources state different labels for the image {prefix + id_!r}: "
                         f"{labels[prefix + id_]} and {row}; remove one of them"
                     )
-        return labels if stated else None
+        return labels
 
     def _names_of_files(self) -> dict[int, str]:
         """Return the names of the files with images inside, by their place among the sources."""
@@ -95,6 +102,11 @@ class SeveralSources:
     def no_images_error(self, expected: str) -> SourceError:
         """Create the error for sources without images, of which it describes the first one."""
         return self._sources[0].no_images_error(expected)
+
+
+def _labels_of_folders(source: Source) -> dict[str, LabelRow]:
+    ids = [image.id for image in source.images()]
+    return dict(zip(ids, labels_from_folders(ids), strict=True))
 
 
 def _above(path: str) -> str:

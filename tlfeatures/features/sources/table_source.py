@@ -134,10 +134,9 @@ class TableSource:
     @cached_property
     def _rows(self) -> dict[str, TableRow]:
         """Return the rows by their ids, with their boxes; not all of them have an image."""
-        written = [(row, self._written_id(row)) for row in self._table.rows]
         other = self._other_form
         rows: dict[str, TableRow] = {}
-        for row, path in written:
+        for row, path in zip(self._table.rows, self._written_ids, strict=True):
             if not path:
                 continue
             id_ = id_with_box(path if other is None else other.ids.get(path, path), row.box)
@@ -149,13 +148,19 @@ class TableSource:
                 )
         return rows
 
-    def _written_id(self, row: TableRow) -> str:
-        return id_of_path(row.id, self._root) if row.id.strip() else ""
+    @cached_property
+    def _written_ids(self) -> list[str]:
+        """Return the id of each row as its path is written; "" for a row without one."""
+        ids = {"": ""}  # an image may have many rows
+        for row in self._table.rows:
+            if row.id.strip() and row.id not in ids:
+                ids[row.id] = id_of_path(row.id, self._root)
+        return [ids[row.id] if row.id.strip() else "" for row in self._table.rows]
 
     @cached_property
     def _other_form(self) -> OtherForm | None:
         """Return how the paths are written, unless an image has the path as it is written."""
-        paths = {path: None for row in self._table.rows if (path := self._written_id(row))}
+        paths = dict.fromkeys(filter(None, self._written_ids))
         listed = self._listed_below(self._root) if is_url(self._root) else {}
         if any(path in listed or self._unlisted(path) for path in paths):
             return None
@@ -210,7 +215,8 @@ class TableSource:
         if is_url(path):
             place, _, name = path.rpartition("/")
             return ImageRecord(path, place, name)
-        if is_url(self._root) or not Path(self._root, path).is_file():
+        place = os.path.join(self._root, path)  # noqa: PTH118, a Path for each row is slow
+        if is_url(self._root) or not os.path.isfile(place):  # noqa: PTH113
             return None
         if not is_absolute(path):
             return ImageRecord(path, self._root, path)
@@ -230,7 +236,7 @@ class TableSource:
                 empty[0].number,
             )
         if missing:
-            hint = how_to_match(self._written_id(missing[0]), self._listed, "table")
+            hint = how_to_match(id_of_path(missing[0].id, self._root), self._listed, "table")
             logger.warning(
                 "%d of %d rows of %s have no image: %s%s",
                 len(missing),

@@ -59,16 +59,24 @@ class Archive:
     path: str
     kind: str
 
-    def members(self) -> Members:
+    def members(self, fresh: bool = False) -> Members:
         """Return the files in the archive.
+
+        Parameters
+        ----------
+        fresh : bool
+            Whether an archive at a URL is listed again in any case: not every server says whether
+            a file has changed.
 
         Raises
         ------
         SourceError
             If it is no such archive, or is damaged or cut off.
         """
-        with open_parts(self.path) as parts:
-            return _CACHE.get(parts, _INDEXES[self.kind])
+        if fresh and is_url(self.path):
+            _CACHE.forget(self.path)
+        with open_parts(self.path, fresh) as parts:
+            return _CACHE.get(parts, self.kind, _INDEXES[self.kind])
 
     def read(self, name: str) -> bytes:
         """Read a file in the archive; see `Container.read`."""
@@ -84,7 +92,7 @@ class Archive:
     def _entry(self, name: str, read: Callable[[Entry, Parts], bytes]) -> bytes:
         try:
             with open_parts(self.path) as parts:
-                entry = _CACHE.get(parts, _INDEXES[self.kind]).entries.get(name)
+                entry = _CACHE.get(parts, self.kind, _INDEXES[self.kind]).entries.get(name)
                 if entry is None:
                     raise ImageError("it is no longer in the archive; run the command again")
                 return read(entry, parts)
@@ -131,7 +139,7 @@ class ArchiveSource:
         SourceError
             If it is no such archive, or is damaged or cut off.
         """
-        names, left_out = self._listed()
+        names, left_out = self._listed(fresh=True)
         for id_, name in names:
             yield ImageRecord(f"{self.name}/{id_}", self._archive, name)
         if names:  # without images, the caller raises `no_images_error`, which has it all
@@ -153,9 +161,9 @@ class ArchiveSource:
         """Create the error for an archive without images; it names what is in it instead."""
         return self._listed()[1].no_images_error(self.location, expected)
 
-    def _listed(self) -> tuple[list[tuple[str, str]], LeftOut]:
+    def _listed(self, fresh: bool = False) -> tuple[list[tuple[str, str]], LeftOut]:
         """Return id and name of each image, and what is left out."""
-        members = self._archive.members()
+        members = self._archive.members(fresh)
         left_out = LeftOut()
         left_out.others |= members.left_out
         images, others = [], {}

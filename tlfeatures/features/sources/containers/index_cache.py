@@ -24,10 +24,18 @@ class IndexCache(Generic[Index]):
     def __init__(self, most: int) -> None:
         self._most = most
         self._lock = threading.Lock()
-        self._kept: OrderedDict[str, tuple[Version, Index]] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str], tuple[Version, Index]] = OrderedDict()
 
-    def get(self, parts: Parts, read: Callable[[Parts], Index]) -> Index:
+    def get(self, parts: Parts, what: str, read: Callable[[Parts], Index]) -> Index:
         """Return the index of a file, which is read if there is none of this version.
+
+        Parameters
+        ----------
+        parts : Parts
+            The file.
+        what : str
+            What the index is of: the kind of archive, or the column.
+        read : callable (parts) -> index
 
         Raises
         ------
@@ -35,19 +43,21 @@ class IndexCache(Generic[Index]):
             By `read`.
         """
         with self._lock:
-            version, index = self._kept.get(parts.location, (None, None))
+            key = parts.location, what
+            version, index = self._kept.get(key, (None, None))
             if index is None or version != parts.version:
                 index = read(parts)
-                self._kept[parts.location] = parts.version, index
-            self._kept.move_to_end(parts.location)
+                self._kept[key] = parts.version, index
+            self._kept.move_to_end(key)
             while len(self._kept) > 1 and self._count() > self._most:
                 self._kept.popitem(last=False)
             return index
 
     def forget(self, location: str) -> None:
-        """Remove the index of a file, which may have changed."""
+        """Remove the indexes of a file, which may have changed."""
         with self._lock:
-            self._kept.pop(location, None)
+            for key in [key for key in self._kept if key[0] == location]:
+                del self._kept[key]
 
     def _count(self) -> int:
         return sum(len(index) for _, index in self._kept.values())

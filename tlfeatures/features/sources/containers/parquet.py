@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from tlfeatures.features.sources.containers.archive import file_name
 from tlfeatures.features.sources.containers.names import clean_name
 from tlfeatures.features.sources.containers.parquet_rows import (
     ParquetImages,
+    forget,
     image_leaves,
     one_line,
     open_parquet,
@@ -24,16 +24,15 @@ from tlfeatures.features.sources.locations import is_url
 from tlfeatures.features.sources.protocol import Columns
 from tlfeatures.features.sources.records import ImageRecord
 from tlfeatures.features.sources.spelling import normalize_name
+from tlfeatures.features.sources.tables.cells import RawTable
+from tlfeatures.features.sources.tables.parquet import class_names
+from tlfeatures.features.sources.tables.roles import Wanted, choose_columns
 
 logger = logging.getLogger(__name__)
 
 _ENDING = ".parquet"
 _IMAGE_NAMES = ("image", "img", "picture", "photo", "jpg", "png", "image_bytes", "bytes")
-_USUAL = {
-    "label": ("label", "labels", "class", "class_name", "species", "category", "target"),
-    "group": ("group",),
-    "split": ("split",),
-}
+_ROLES = ("label", "group", "split")
 _DIGITS = 6  # of a row's number, as ids must not change where rows are added
 
 
@@ -72,6 +71,7 @@ class ParquetSource:
         SourceError
             If it is no Parquet file, is damaged, or has no column of images.
         """
+        self._read_again()
         container = ParquetImages(self.location, self._table.image_leaf)
         for id_, row in sorted(zip(self._ids, range(len(self._ids)), strict=True)):
             yield ImageRecord(f"{self.name}/{id_}", container, str(row))
@@ -84,12 +84,12 @@ class ParquetSource:
         SourceError
             If several columns may be the label, or a column has values that are no labels.
         """
-        roles = {role: self._table.column_of(role, self._columns) for role in _USUAL}
-        if roles["label"] is None:
+        columns = self._table.columns_of_roles(self._columns)
+        if "label" not in columns:
             return None
-        count = len(self._ids)
         label, group, split = (
-            [None] * count if name is None else self._table.texts(name) for name in roles.values()
+            self._table.texts(columns[role]) if role in columns else [None] * len(self._ids)
+            for role in _ROLES
         )
         return {
             f"{self.name}/{id_}": LabelRow(one, its_group, split_from_name(its_split or ""))
@@ -99,6 +99,12 @@ class ParquetSource:
     def no_images_error(self, expected: str = "expected rows with images") -> SourceError:
         """Create the error for a file without rows."""
         return SourceError(f"{self.location} has no rows; {expected}")
+
+    def _read_again(self) -> None:
+        """Forget what an earlier listing read: the file may have changed."""
+        vars(self).pop("_table", None)
+        vars(self).pop("_ids", None)
+        forget(self.location)
 
     @cached_property
     def _table(self) -> _Table:
@@ -132,10 +138,10 @@ class _Table:
 
     def __init__(self, location: str, image: str | None = None) -> None:
         self._location = location
-        with open_parts(location) as parts:
+        with open_parts(location, fresh=True) as parts:
             file = open_parquet(parts)
             schema, self._rows = file.schema_arrow, file.metadata.num_rows
-        self._features = _features(schema.metadata or {})
+        self._classes = class_names(schema)
         self._names: list[str] = schema.names
         leaves = image_leaves(schema)
         column = self._choose_image(list(leaves), image)
@@ -150,9 +156,8 @@ class _Table:
                     f"columns {', '.join(self._names)}"
                 )
             return given
-        stated = [name for name in candidates if self._type_of(name) == "Image"] or candidates
-        usual = [name for wanted in _IMAGE_NAMES for name in stated if name.lower() == wanted]
-        chosen = usual[:1] or stated
+        usual = [name for wanted in _IMAGE_NAMES for name in candidates if name.lower() == wanted]
+        chosen = usual[:1] or candidates
         if len(chosen) != 1:
             raise SourceError(
                 f"{self._location} has the columns {', '.join(self._names)}; "
@@ -164,40 +169,32 @@ class _Table:
             )
         return chosen[0]
 
-    def _type_of(self, name: str) -> str | None:
-        feature = self._features.get(name)
-        return feature.get("_type") if isinstance(feature, dict) else None
-
     def paths(self) -> Sequence[object]:
         """Return the path of each row's image; None where there is none."""
         return [None] * self._rows if self._path_leaf is None else self._read(self._path_leaf)
 
-    def column_of(self, role: str, columns: Columns) -> str | None:
-        """Return the column of a role; None if there is none.
+    def columns_of_roles(self, columns: Columns) -> dict[str, str]:
+        """Return the columns of label, group and split.
 
         Raises
         ------
         SourceError
-            If the named column is missing, or several columns may have the role.
+            If a named column is missing, or several columns may have a role.
         """
-        given = columns.get(role)
-        if given is not None:
-            if given and given not in self._others:
+        header = [normalize_name(name) for name in self._others]
+        given = {role: columns[role] for role in _ROLES if role in columns}
+        wanted = Wanted((), _ROLES, {**given, "x": ""})  # boxes are those of tables
+        places = choose_columns(self._location, RawTable(header, []), wanted)
+        chosen = {role: self._others[places[role]] for role in _ROLES if role in places}
+        classes = [name for name in self._others if name in self._classes]
+        if "label" not in {*chosen, *given} and classes:
+            if len(classes) > 1:
                 raise SourceError(
-                    f"{self._location} has no column {given!r}; it has the columns "
-                    f"{', '.join(self._names)}"
+                    f"{self._location} has the columns {' and '.join(classes)}, and each may be "
+                    f"the label; choose one: --label-columns label={classes[0]}, or label= for none"
                 )
-            return given or None
-        usual = [name for name in self._others if name.lower() in _USUAL[role]]
-        plain = [name for name in usual if name.lower() == role]
-        classes = [name for name in self._others if self._type_of(name) == "ClassLabel"]
-        chosen = plain or (classes if role == "label" else []) or usual
-        if len(chosen) > 1:
-            raise SourceError(
-                f"{self._location} has the columns {' and '.join(chosen)}, and each may be the "
-                f"{role}; choose one: --label-columns {role}={chosen[0]}, or {role}= for none"
-            )
-        return chosen[0] if chosen else None
+            chosen["label"] = classes[0]
+        return chosen
 
     def texts(self, column: str) -> list[str | None]:
         """Return the values of a column as texts, names of classes for their numbers.
@@ -207,9 +204,7 @@ class _Table:
         SourceError
             If a value is no text and no whole number, or has no name.
         """
-        feature = self._features.get(column)
-        names = feature.get("names") if isinstance(feature, dict) else None
-        known = names if self._type_of(column) == "ClassLabel" and isinstance(names, list) else None
+        known = self._classes.get(column)
         values = self._read(column)
         texts = {value: self._text(column, value, known) for value in _distinct(values)}
         return [texts[value] if value.__hash__ else None for value in values]
@@ -257,21 +252,12 @@ def _distinct(values: Sequence[Any]) -> list[Any]:
     return nested[:1] or list(set(values))
 
 
-def _features(metadata: Mapping[bytes, bytes]) -> dict[str, Any]:
-    """Return the types of columns as the package datasets writes them, for example ClassLabel."""
-    try:
-        features = json.loads(metadata.get(b"huggingface", b"{}"))["info"]["features"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return {}
-    return features if isinstance(features, dict) else {}
-
-
 def is_parquet_of_images(location: str) -> bool:
     """Whether a location is a Parquet file with the bytes of images.
 
     One that can't be read counts, so that the error says why.
     """
-    if not file_name(location).lower().endswith(_ENDING):
+    if not file_name(location).lower().endswith((_ENDING, ".pq")):
         return False
     if not is_url(location) and not Path(location).is_file():
         return False

@@ -180,6 +180,12 @@ class _Rows:
 _CACHE: IndexCache[_Rows] = IndexCache(most=2)
 
 
+def forget(location: str) -> None:
+    """Close a file at a URL, as not every server says whether it has changed."""
+    if is_url(location):
+        _CACHE.forget(location)
+
+
 @dataclass(frozen=True)
 class ParquetImages:
     """A container; see `tlfeatures.features.sources.records.Container`.
@@ -200,7 +206,7 @@ class ParquetImages:
         """Read the image in a row; see `Container.read`."""
         try:
             with open_parts(self.path) as parts:
-                rows = _CACHE.get(parts, lambda parts: _Rows(parts, self.column))
+                rows = _CACHE.get(parts, self.column, lambda parts: _Rows(parts, self.column))
             return rows.read(int(name))
         except ImageError:
             raise

@@ -68,8 +68,14 @@ class Parts:
 
 
 @contextmanager
-def open_parts(location: str) -> Iterator[Parts]:
+def open_parts(location: str, fresh: bool = False) -> Iterator[Parts]:
     """Open a file at a path or a URL.
+
+    Parameters
+    ----------
+    location : path or URL
+    fresh : bool
+        Whether the server of a URL is asked for the file's state, even if it was asked just now.
 
     Raises
     ------
@@ -79,7 +85,7 @@ def open_parts(location: str) -> Iterator[Parts]:
         If no installed package reads this kind of URL.
     """
     if is_url(location):
-        yield Parts(location, Version(*url_state(location)))
+        yield Parts(location, Version(*url_state(location, fresh)))
         return
     try:
         descriptor = os.open(location, _FLAGS)

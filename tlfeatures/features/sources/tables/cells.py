@@ -24,12 +24,15 @@ class RawTable:
         What the number counts: "line" or "record".
     notes : tuple of str
         What was left out of the file, and why: one sentence for each reason.
+    unread : tuple of str
+        Names of further columns of the file, whose cells were not read.
     """
 
     header: list[str]
     rows: list[tuple[int, list[str]]]
     unit: str = "line"
     notes: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
 
 
 def as_cell(value: Any) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 from tlfeatures.features.sources.tables.cells import RawTable, as_cell
@@ -107,7 +108,7 @@ def with_regions(table: RawTable) -> RawTable:
         rows += [(number, [cells[place] for place in kept] + box) for box in own]
     notes = tuple(f"{count:,} {what}" for what, count in left_out.items() if count)
     header = [table.header[place] for place in kept] + _BOX_HEADER
-    return RawTable(header, rows, table.unit, table.notes + notes)
+    return replace(table, header=header, rows=rows, notes=table.notes + notes)
 
 
 def _with_choices(table: RawTable) -> RawTable:
@@ -122,7 +123,7 @@ def _with_choices(table: RawTable) -> RawTable:
     ]
     several = sum(own != new for (_, own), (_, new) in zip(table.rows, rows, strict=True))
     note = f"{several:,} images have several choices, and therefore no label"
-    return RawTable(table.header, rows, table.unit, table.notes + (note,) * bool(several))
+    return replace(table, rows=rows, notes=table.notes + (note,) * bool(several))
 
 
 def _is_list_of(key: str, cell: str) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tlfeatures.errors import ParameterError, SourceError
@@ -66,9 +67,9 @@ def read_parquet(location: str, may_be_wanted: Callable[[str], bool]) -> RawTabl
     except OSError as error:  # pyarrow's errors of files are OSErrors, too
         raise SourceError(f"{location} can't be read as Parquet: {error}") from error
     table = table_with_boxes(location, records, "record")
-    others = [normalize_name(name) for name in schema.names if name not in read]
+    unread = tuple(normalize_name(name) for name in schema.names if name not in read)
     header = table.header if records else [normalize_name(name) for name in read]
-    return RawTable([*header, *others], table.rows, "record", table.notes)
+    return replace(table, header=header, unread=unread)
 
 
 def class_names(schema: Schema) -> dict[str, list[str]]:
@@ -81,12 +82,14 @@ def class_names(schema: Schema) -> dict[str, list[str]]:
     stored = (schema.metadata or {}).get(b"huggingface", b"{}")
     try:
         features = json.loads(stored)["info"]["features"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return {}
     return {
-        name: feature["names"]
-        for name, feature in features.items()
-        if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
+        name: list(map(str, feature["names"]))
+        for name, feature in (features.items() if isinstance(features, dict) else ())
+        if isinstance(feature, dict)
+        and feature.get("_type") == "ClassLabel"
+        and isinstance(feature.get("names"), list)
     }
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from tlfeatures.features.sources.locations import absolute_location, is_url
+from tlfeatures.features.sources.records import id_without_box
 from tlfeatures.features.sources.spelling import normalize_name
 
 _DRIVE = re.compile(r"[A-Za-z]:/|//")  # of an absolute path as Windows writes it
@@ -166,10 +167,12 @@ def how_to_match(written: str, images: Iterable[str], whose: str) -> str:
     whose : str
         What has the written id, for the hint: "labels".
     """
-    path = normalize_name(written).replace("\\", "/")
-    for id_ in map(normalize_name, images):
+    path = normalize_name(id_without_box(written)).replace("\\", "/")
+    for id_ in map(normalize_name, map(id_without_box, images)):
         if path.endswith(f"/{id_}"):
             return f"; remove {path.removesuffix(id_)!r} at the beginning of the ids"
+        if path == id_:
+            return f"; the boxes of the {whose} are other ones"
         if path.casefold() == id_.casefold():
             return f"; the ids of the {whose} differ in upper and lower case"
         if path == id_.rpartition(".")[0]:

@@ -116,15 +116,18 @@ def read_table(location: str, wanted: Wanted) -> Table:
     places = choose_columns(location, raw, wanted)
     rows: list[TableRow] = []
     invalid: list[str] = []
-    known: dict[LabelRow, LabelRow] = {}  # many images share few labels
+    known: dict[tuple[str, ...], LabelRow] = {}  # many images share few labels
+    value_places = [places[role] for role in ("label", "group", "split") if role in places]
     for number, cells in raw.rows:
         try:
             box = box_of(cells, places)
         except ValueError as error:
             invalid.append(f"{raw.unit} {number} ({error})")
             continue
-        values = _values_of(location, f"{raw.unit} {number}", cells, places)
-        rows.append(TableRow(number, cells[places["id"]], known.setdefault(values, values), box))
+        key = tuple(cells[place] for place in value_places)
+        if key not in known:
+            known[key] = _values_of(location, f"{raw.unit} {number}", cells, places)
+        rows.append(TableRow(number, cells[places["id"]], known[key], box))
     check_pixels(location, (row.box for row in rows if row.box is not None))
     if invalid:
         logger.warning(

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tlfeatures.errors import ParameterError, SourceError
 from tlfeatures.features.sources.spelling import normalize_name
 from tlfeatures.features.sources.tables.cells import RawTable
+from tlfeatures.names import some_of
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +49,7 @@ _OTHER_BOXES = {
 }
 CORNER_ROLES = ("xmin", "ymin", "xmax", "ymax")
 _MAY_BE_NONE = ("label", "group", "split", *BOX_ROLES)  # roles that `ROLE=` leaves out
+_MOST_NAMED = 20  # columns in a message
 _SEPARATORS = re.compile(r"[\s_-]+")
 
 
@@ -96,6 +98,23 @@ def may_be_wanted(name: str, wanted: Wanted) -> bool:
         return True
     usual = (*_USUAL.values(), *_OTHER_BOXES.values())
     return any(_key(name) in names for names in usual)
+
+
+def has_boxes(names: Iterable[str]) -> bool:
+    """Whether a table with these columns has boxes of images."""
+    return bool(_names_of_boxes([_key(name) for name in names]))
+
+
+def _names_of_boxes(keys: Sequence[str]) -> Mapping[str, Sequence[str]]:
+    """Return the usual names of the roles in the first form of boxes that a table has."""
+    for form in (
+        {role: _USUAL[role] for role in BOX_ROLES},
+        {"bbox": _OTHER_BOXES["bbox"]},
+        {role: _OTHER_BOXES[role] for role in CORNER_ROLES},
+    ):
+        if all(any(name in keys for name in usual) for usual in form.values()):
+            return form
+    return {}
 
 
 def _key(name: str) -> str:
@@ -164,22 +183,16 @@ class _Chooser:
                     "them: --label-columns x=NAME,y=NAME,width=NAME,height=NAME"
                 )
             return {role: place for role, place in found.items() if place is not None}
-        for names in (
-            {role: _USUAL[role] for role in BOX_ROLES},
-            {"bbox": _OTHER_BOXES["bbox"]},
-            {role: _OTHER_BOXES[role] for role in CORNER_ROLES},
-        ):
-            if all(any(name in self._keys for name in usual) for usual in names.values()):
-                places = {role: self._of_names(role, usual) for role, usual in names.items()}
-                return {role: place for role, place in places.items() if place is not None}
-        return {}
+        names = _names_of_boxes(self._keys)
+        places = {role: self._of_names(role, usual) for role, usual in names.items()}
+        return {role: place for role, place in places.items() if place is not None}
 
     def log(self, chosen: Mapping[str, int], boxes: Mapping[str, int]) -> None:
         """Log which columns are taken for what, where their names leave a doubt."""
         read = [
             f"{self._header[place]} as {'path' if role == 'id' else role}"
             for role, place in chosen.items()
-            if role not in self._wanted.columns and self._keys[place] != role
+            if role not in self._wanted.columns and self._keys[place] not in (role, "path")
         ]
         if boxes:
             listed = ", ".join(self._header[place] for place in boxes.values())
@@ -228,7 +241,8 @@ class _Chooser:
         return any(cells) and all(cell.isdecimal() for cell in cells if cell)
 
     def _columns(self) -> str:
-        return f"the columns {', '.join(self._header) or '(none)'}"
+        names = (*self._header, *self._table.unread)
+        return f"the columns {some_of(names, _MOST_NAMED) or '(none)'}"
 
     def _missing(self) -> SourceError:
         needed, optional = self._wanted.needed, self._wanted.optional

@@ -1,0 +1,395 @@
+"""Tables as sources of images: paths, columns, what has no match, and the files of programs."""
+
+import json
+import re
+import unicodedata
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from tests.fakes import write_image
+from tlfeatures import extract, load_dataset, verify
+from tlfeatures.cli import main
+from tlfeatures.errors import DatasetError, ParameterError, SourceError
+from tlfeatures.features.sources.open_source import open_source
+
+PIXELS = {"backbone": "pixels", "size": 16}
+
+
+@pytest.fixture
+def flat(tmp_path):
+    """A folder of eight images without subfolders."""
+    for number in range(8):
+        write_image(tmp_path / "photos" / f"img{number}.png", number)
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def nested(tmp_path):
+    """Two images each in the folders of three sites."""
+    for number in range(6):
+        write_image(tmp_path / "photos" / f"site{number % 3}" / f"img{number}.png", number)
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def table(tmp_path):
+    """`table(text)` writes photos.csv beside the folder of the images, and gives its path."""
+
+    def write(text, encoding="utf-8", name="photos.csv"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text if isinstance(text, bytes) else text.encode(encoding))
+        return path
+
+    return write
+
+
+def ids(path, images=None, columns=None):
+    return [image.id for image in open_source(path, images=images, columns=columns).images()]
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+# ---- the file of a colleague
+
+GERMAN = [
+    "filename;species;site;depth",
+    *(f"img{n}.png;{'Bär' if n % 2 else 'Löwe'};s{n % 4};{n},5" for n in range(8)),
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("\r\n".join(GERMAN), "cp1252"),
+        ("\r\n".join(GERMAN), "utf-8-sig"),
+        ("\r\n".join(["sep=;", *GERMAN]), "cp1252"),
+        ("\r\n".join(GERMAN).replace(";", "\t"), "utf-16"),  # Excel's "Unicode text"
+    ],
+)
+def test_a_table_of_excel_on_a_flat_folder_needs_no_edit(flat, table, tmp_path, text, encoding):
+    path = table(text, encoding)
+    result = run("extract", path, "--images", flat, "-o", tmp_path / "a.h5", "--backbone", "pixels")
+    assert result.exit_code == 0, result.output
+    assert "filename as path, species as label, site as group" in result.stderr
+    assert "Bär" in result.stdout
+    fitted = run("fit", tmp_path / "a.h5", "--head", "centroid", "--cv", 2)
+    assert fitted.exit_code == 0, fitted.output
+    assert "4 groups kept together" in fitted.stdout
+    by_table = load_dataset(tmp_path / "a.h5")
+    assert by_table.y.tolist() == ["Löwe", "Bär"] * 4
+    assert by_table.groups.tolist() == ["s0", "s1", "s2", "s3"] * 2
+    extract(flat, tmp_path / "b.h5", **PIXELS)
+    by_labels = load_dataset(tmp_path / "b.h5", labels=path)
+    for name in ("ids", "y", "groups", "X"):
+        assert (getattr(by_table, name) == getattr(by_labels, name)).all() or name == "X"
+
+
+def test_the_first_sheet_of_a_spreadsheet_is_read(flat, table, tmp_path):
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    for line in GERMAN:
+        book.active.append(line.split(";"))
+    book.create_sheet().append(["something", "else"])
+    path = tmp_path / "photos.xlsx"
+    book.save(path)
+    extract(path, tmp_path / "a.h5", images=flat, **PIXELS)
+    assert load_dataset(tmp_path / "a.h5").y.tolist() == ["Löwe", "Bär"] * 4
+    extract(flat, tmp_path / "b.h5", **PIXELS)
+    assert load_dataset(tmp_path / "b.h5", labels=path).y.tolist() == ["Löwe", "Bär"] * 4
+    with pytest.raises(SourceError, match="save it as CSV UTF-8"):
+        ids(table(b"PK\x03\x04 no spreadsheet", name="other.xlsx"))
+
+
+# ---- columns
+
+
+@pytest.mark.parametrize(
+    "head",
+    ["id,label", "Path,Class", "FILE,Species", "File Name,category", "image_path,target",
+     "filepath,choice", "img,Class Name"],
+)  # fmt: skip
+def test_columns_are_recognised_by_their_usual_names(flat, table, head):
+    path = table(f"{head}\nimg0.png,x\nimg1.png,y\n")
+    assert {row.label for row in open_source(path, images=flat).labels().values()} == {"x", "y"}
+
+
+def test_numbers_of_rows_are_no_paths(flat, table):
+    path = table("id,file,label\n1,img0.png,x\n2,img1.png,y\n")
+    assert ids(path, flat) == ["img0.png", "img1.png"]
+
+
+@pytest.mark.parametrize(
+    ("head", "said"),
+    [
+        ("file,class,species", "'class' and 'species', and each may be the label; choose one: "
+         "--label-columns label=class, or label= for none"),
+        ("file,image,label", "'file' and 'image', and each may be the path; choose one: "
+         "--label-columns id=file"),
+        ("file,site,location", "each may be the group"),
+        ("file,name,Name ", None),
+    ],
+)  # fmt: skip
+def test_two_columns_for_one_role_are_an_error_that_says_how_to_choose(flat, table, head, said):
+    path = table(f"{head}\nimg0.png,x,y\n")
+    if said is None:
+        assert ids(path, flat) == ["img0.png"]
+        return
+    with pytest.raises(SourceError, match=re.escape(said)):
+        ids(path, flat)
+    role = re.search("--label-columns ([a-z]+=[a-z]+)", said)
+    if role:
+        assert ids(path, flat, dict([role[1].split("=")])) == ["img0.png"]
+
+
+def test_a_column_can_be_left_out(flat, table, tmp_path):
+    path = table("file,species,site\nimg0.png,a,\nimg1.png,b,s\n")
+    extract(path, tmp_path / "a.h5", images=flat, **PIXELS)
+    with pytest.raises(DatasetError, match="1 of 2 labelled images have no group"):
+        load_dataset(tmp_path / "a.h5")
+    extract(path, tmp_path / "a.h5", images=flat, label_columns={"group": ""}, **PIXELS)
+    assert load_dataset(tmp_path / "a.h5").groups is None
+    by_labels = load_dataset(tmp_path / "a.h5", labels=path, label_columns={"group": ""})
+    assert by_labels.groups is None
+
+
+def test_a_table_without_labels_has_those_of_the_folders(nested, table, tmp_path):
+    lines = [f"site{number % 3}/img{number}.png" for number in range(6)]
+    extract(table("\n".join(["path", *lines])), tmp_path / "a.h5", images=nested, **PIXELS)
+    assert load_dataset(tmp_path / "a.h5").classes == ["site0", "site1", "site2"]
+    text = "\n".join(["path,group", *(f"{line},g{line[4]}" for line in lines)])
+    extract(table(text), tmp_path / "a.h5", images=nested, **PIXELS)
+    data = load_dataset(tmp_path / "a.h5")
+    assert (data.classes, set(data.groups)) == (["site0", "site1", "site2"], {"g0", "g1", "g2"})
+
+
+def test_options_of_tables_are_not_for_folders(flat, table):
+    with pytest.raises(ParameterError, match="is no table"):
+        open_source(flat, images=flat)
+    with pytest.raises(ParameterError, match="label_columns has 'name'"):
+        open_source(table("id\nimg0.png\n"), columns={"name": "x"})
+
+
+# ---- paths
+
+
+def test_paths_are_relative_to_the_table_or_to_the_folder_of_images(flat, table):
+    beside = table("path,label\nphotos/img0.png,x\nphotos/img1.png,y\n")
+    assert ids(beside) == ["photos/img0.png", "photos/img1.png"]
+    inside = table("path,label\nimg0.png,x\nimg1.png,y\n", name="photos/photos.csv")
+    assert ids(inside) == ["img0.png", "img1.png"]
+    apart = table("path,label\n../photos/img0.png,x\n", name="tables/photos.csv")
+    assert ids(apart) == ["../photos/img0.png"]
+
+
+@pytest.mark.parametrize("form", ["{root}/site0/img0.png", "file://{root}/site0/img0.png",
+                                  ".\\site0\\img0.png", "./site0/../site0/img0.png",
+                                  " site0/img0.png "])  # fmt: skip
+def test_a_path_below_the_folder_is_the_id_however_it_is_written(nested, table, form):
+    path = table(f"path,label\n{form.format(root=nested)},x\n")
+    assert ids(path, nested) == ["site0/img0.png"]
+    assert list(open_source(path, images=nested).labels()) == ["site0/img0.png"]
+
+
+def test_an_absolute_path_elsewhere_is_its_own_id(flat, table, tmp_path):
+    path = table(f"path,label\n{flat}/img0.png,x\n", name="elsewhere/photos.csv")
+    assert ids(path) == [f"{flat}/img0.png"]
+    extract(path, tmp_path / "a.h5", **PIXELS)
+    assert load_dataset(tmp_path / "a.h5").ids.tolist() == [f"{flat}/img0.png"]
+
+
+def test_urls_are_read_below_a_url_and_elsewhere(table):
+    fsspec = pytest.importorskip("fsspec")
+    system = fsspec.filesystem("memory")
+    for name in ("a/1.png", "b/2.png"):
+        write_image(Path(table("").parent, "one.png"), 1)
+        system.pipe_file(f"/bucket/{name}", Path(table("").parent, "one.png").read_bytes())
+    try:
+        below = table("path,label\na/1.png,x\nmemory://bucket/b/2.png,y\n")
+        assert ids(below, "memory://bucket") == ["a/1.png", "b/2.png"]
+        elsewhere = table("path,label\nmemory://bucket/b/2.png,y\n")
+        assert ids(elsewhere) == ["memory://bucket/b/2.png"]
+        system.pipe_file("/bucket/photos.csv", b"path,label\na/1.png,x\nb/2.png,y\n")
+        assert ids("memory://bucket/photos.csv") == ["a/1.png", "b/2.png"]
+    finally:
+        system.rm("/bucket", recursive=True)
+
+
+@pytest.mark.parametrize("written", ["NFC", "NFD"])
+@pytest.mark.parametrize("on_disk", ["NFC", "NFD"])
+def test_a_path_is_found_in_either_unicode_form(tmp_path, table, written, on_disk):
+    name = unicodedata.normalize(on_disk, "zoë.png")
+    write_image(tmp_path / "photos" / name, 1)
+    path = table(f"path,label\n{unicodedata.normalize(written, 'zoë.png')},x\n")
+    assert ids(path, tmp_path / "photos") == [name]  # as in the folder as a source
+    assert extract(path, tmp_path / "a.h5", images=tmp_path / "photos", **PIXELS).classes == {
+        "x": 1
+    }
+    assert load_dataset(tmp_path / "a.h5").y.tolist() == ["x"]
+
+
+@pytest.mark.parametrize(
+    ("form", "said"),
+    [
+        ("C:\\Users\\anna\\photos\\site{site}\\img{n}.png", "begin with 'C:/Users/anna/photos/'"),
+        ("/home/anna/photos/site{site}/img{n}.png", "begin with '/home/anna/photos/'"),
+        ("img{n}.png", "lack the folders"),
+        ("/data/local-files/?d=photos/site{site}/img{n}.png", "begin with 'photos/'"),
+    ],
+)
+def test_paths_of_another_form_are_matched_and_it_is_said(
+    nested, table, tmp_path, form, said, caplog
+):
+    rows = [f"{form.format(site=n % 3, n=n)},{n % 2}" for n in range(6)]
+    path = table("\n".join(["path,label", *rows]))
+    expected = sorted(f"site{n % 3}/img{n}.png" for n in range(6))
+    assert ids(path, nested) == expected
+    assert f"the paths {said}" in caplog.text
+    assert "'site0/img0.png'" in caplog.text
+    extract(path, tmp_path / "a.h5", images=nested, **PIXELS)
+    assert load_dataset(tmp_path / "a.h5").y.tolist() == ["0", "1", "1", "0", "0", "1"]
+
+
+@pytest.mark.parametrize("prefix", ["/data/upload/3/", "http://localhost:8080/data/upload/3/"])
+@pytest.mark.parametrize("renamed", [True, False])
+def test_uploads_of_label_studio_are_matched_with_the_images(flat, table, prefix, renamed, caplog):
+    """Label Studio adds eight digits to the name of an upload; the user may have either file."""
+    if not renamed:
+        for path in list(flat.iterdir()):
+            path.rename(path.with_name(f"0a1b2c3d-{path.name}"))
+    rows = [{"image": f"{prefix}0a1b2c3d-img{n}.png", "choice": "x"} for n in range(8)]
+    path = table(json.dumps(rows), name="project.json")
+    assert ids(path, flat) == sorted(path.name for path in flat.iterdir())
+    assert ("what Label Studio adds" in caplog.text) == renamed
+
+
+def test_paths_that_may_mean_two_images_are_not_guessed(tmp_path, table):
+    write_image(tmp_path / "photos" / "IMG_1.png", 1)
+    path = table("path,label\n/a/site1/IMG_1.png,x\n/a/site2/IMG_1.png,y\n")
+    with pytest.raises(SourceError, match=r"no path of .* is that of an image below"):
+        extract(path, tmp_path / "a.h5", images=tmp_path / "photos", **PIXELS)
+    write_image(tmp_path / "photos" / "sub" / "IMG_2.png", 2)
+    write_image(tmp_path / "photos" / "other" / "IMG_2.png", 3)
+    path = table("path,label\nIMG_2.png,x\n")
+    assert ids(path, tmp_path / "photos") == []
+
+
+def test_one_path_as_written_keeps_all_of_them_as_they_are_written(nested, table, caplog):
+    path = table("path,label\nsite0/img0.png,x\nimg1.png,y\n")
+    assert ids(path, nested) == ["site0/img0.png"]
+    assert "1 of 2 rows of" in caplog.text
+    assert "'img1.png' (line 3); the ids of the table lack the folder" in caplog.text
+
+
+# ---- what doesn't match
+
+
+def test_rows_without_an_image_and_images_without_a_row_are_counted(flat, table, tmp_path, caplog):
+    path = table("path,label\nimg0.png,x\nimg1.png,y\ngone.png,y\nGONE.png,x\n,z\nimg0.png,x\n")
+    result = extract(path, tmp_path / "a.h5", images=flat, **PIXELS)
+    assert (result.images, result.classes) == (2, {"x": 1, "y": 1})
+    assert "2 of 4 rows of" in caplog.text
+    assert "have no image: 'gone.png' (line 4), 'GONE.png' (line 5)" in caplog.text
+    assert "6 of 8 images below" in caplog.text
+    assert "left out: 'img2.png', 'img3.png', 'img4.png' and 3 more" in caplog.text
+    assert "1 row without a path left out, line 6 first" in caplog.text
+
+
+def test_an_image_with_two_labels_is_an_error(flat, table):
+    path = table("path,label\nimg0.png,x\n./img0.png,y\n")
+    with pytest.raises(SourceError, match=r"'img0.png' twice \(lines 2 and 3\) with different"):
+        ids(path, flat)
+
+
+@pytest.mark.parametrize(
+    ("written", "hint"),
+    [
+        ("IMG0.PNG", "differ in upper and lower case"),
+        ("img0", "lack the file ending"),
+        ("other.png", ""),
+    ],
+)
+def test_a_table_of_which_nothing_matches_is_one_line_that_says_why(
+    flat, table, tmp_path, written, hint
+):
+    path = table(f"path,label\n{written},x\n")
+    result = run("extract", path, "--images", flat, "-o", tmp_path / "a.h5", "--backbone", "pixels")
+    assert result.exit_code == 1
+    *_, line = result.stderr.splitlines()
+    assert f"no path of {path} is that of an image below {flat}" in line
+    assert f"{written!r} (line 2)" in line
+    assert "8 images, such as 'img0.png'" in line
+    assert hint in line
+    assert not (tmp_path / "a.h5").exists()
+
+
+def test_labels_are_read_without_the_images(flat, table, tmp_path):
+    path = table("path,label\nimg0.png,x\nimg1.png,y\n")
+    extract(path, tmp_path / "a.h5", images=flat, **PIXELS)
+    for image in flat.iterdir():
+        image.unlink()
+    assert load_dataset(tmp_path / "a.h5").y.tolist() == ["x", "y"]
+    flat.rmdir()
+    assert load_dataset(tmp_path / "a.h5").y.tolist() == ["x", "y"]
+    path.unlink()
+    with pytest.raises(SourceError, match="give --labels FILE"):
+        load_dataset(tmp_path / "a.h5")
+
+
+def test_verify_opens_the_table_with_its_own_options(flat, table, tmp_path):
+    text = "photo,what\n" + "".join(f"img{number}.png,x\n" for number in range(8))
+    path = table(text)
+    columns = {"id": "photo", "label": "what"}
+    extract(path, tmp_path / "a.h5", images=flat, label_columns=columns, **PIXELS)
+    assert verify(tmp_path / "a.h5", path).ok
+    (flat / "img0.png").unlink()
+    assert [each.kind for each in verify(tmp_path / "a.h5", path).findings] == ["gone"]
+
+
+# ---- formats
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("t.jsonl", '{"path": "img0.png"}\n[1]\n', "line 2 is no JSON object"),
+        ("t.jsonl", '{"path": "img0.png"}\n{"path"\n', "line 2: "),
+        ("t.json", "{", "can't be read as JSON: "),
+        ("t.json", '{"a": 1}', "has a JSON object; expected a list of objects, or the keys images"),
+        ("t.json", "[1, 2]", "has a JSON list of other values"),
+        ("t.json", '[{"name": "x"}]', "has the columns name; expected id"),
+        ("t.parquet", "no parquet", "Parquet"),
+    ],
+)
+def test_a_file_of_another_format_is_one_line(flat, table, name, text, said):
+    with pytest.raises(SourceError, match=re.escape(said)) as refused:
+        ids(table(text, name=name))
+    assert "\n" not in str(refused.value)
+
+
+def test_names_of_classes_are_those_of_hugging_face(flat, tmp_path):
+    """`datasets` writes numbers into Parquet, and the names into the schema."""
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow.parquet import write_table
+
+    feature = {"names": ["cat", "dog"], "_type": "ClassLabel"}
+    stored = json.dumps({"info": {"features": {"label": feature}}})
+    table = pyarrow.table({"path": ["img0.png", "img1.png", "img2.png"], "label": [1, 0, -1]})
+    write_table(table.replace_schema_metadata({"huggingface": stored}), tmp_path / "t.parquet")
+    labels = open_source(tmp_path / "t.parquet", images=flat).labels()
+    assert [row.label for row in labels.values()] == ["dog", "cat", None]
+
+
+def test_only_columns_with_a_role_are_read_from_parquet(flat, tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow.parquet import write_table
+
+    columns = {"path": ["img0.png"], **{f"x_{n}": [0.5] for n in range(50)}, "kind": ["a"]}
+    write_table(pyarrow.table(columns), tmp_path / "t.parquet")
+    assert ids(tmp_path / "t.parquet", flat, {"label": "kind"}) == ["img0.png"]
+    with pytest.raises(SourceError, match="has no column 'sort'; it has the columns path, "):
+        ids(tmp_path / "t.parquet", flat, {"id": "path", "label": "sort"})
