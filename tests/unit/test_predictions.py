@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -90,7 +91,6 @@ def test_only_images_that_can_not_be_read(model, tmp_path):
 
 
 def test_a_line_and_a_table(model, inputs):
-    pytest.importorskip("pandas")
     predictions = model.predict(inputs, min_confidence=0.99, outliers=True)
     assert repr(predictions).startswith("<Predictions: 5 images: blue 0, red ")
     assert "; 2 unreadable" in repr(predictions)
@@ -149,6 +149,9 @@ def test_what_is_no_image_is_refused_before_the_work(model, photos):
         model.iter_predict([path, np.zeros((9, 9, 3))])
     with pytest.raises(ParameterError, match="image 0 is a dict"):
         model.predict([{}])
+    for table in (np.zeros((4, 9)), pd.DataFrame(np.zeros((4, 9)))):
+        with pytest.raises(ParameterError, match=r"shape \(4, 9\); give embeddings to .*_features"):
+            model.predict(table)
     with pytest.raises(ParameterError, match="images is a float"):
         model.predict(0.5)
     for nothing in ([], iter([])):
