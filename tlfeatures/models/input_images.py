@@ -7,6 +7,10 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeGuard
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tlfeatures.errors import ParameterError, SourceError
 from tlfeatures.features.images.inputs import (
@@ -78,11 +82,25 @@ def list_images(inputs: Images) -> list[NamedImage]:
     return [image for images in input_lists(inputs) for image in images]
 
 
+def are_embeddings(X: object) -> TypeGuard[NDArray[np.float32]]:
+    """Whether X is a table of embeddings, and not images.
+
+    An image is uint8, and a data frame has no type of its own.
+    """
+    kind = getattr(X, "dtype", None)
+    return getattr(X, "ndim", 0) == 2 and (kind is None or kind.kind == "f")
+
+
 def input_lists(inputs: Images) -> Iterable[list[NamedImage]]:
     """Return the images in one list, or those of an iterator in several; see `list_images`.
 
     An iterator is read when the lists are, and raises its errors then.
     """
+    if are_embeddings(inputs):
+        raise ParameterError(
+            f"expected images, got a table of shape {inputs.shape}; give embeddings to "
+            "Model.predict_features"
+        )
     if isinstance(inputs, Iterator):
         return _lists_of(inputs)
     (items,) = image_lists(inputs)
