@@ -14,10 +14,10 @@ from tlfeatures.dataset.stratified_folds import Fold
 from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import ParameterError
 from tlfeatures.html_tables import Cell, facts_html, result_html
-from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer, Predictions
+from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer, HeadPredictions
 from tlfeatures.metrics.confusion import Confusion, confusion
 from tlfeatures.metrics.out_of_fold import OutOfFold
-from tlfeatures.metrics.score_records import Score, score_record, score_text
+from tlfeatures.metrics.score_records import Score, score_line, score_record
 from tlfeatures.model_selection.evaluation_html import (
     confusion_table,
     score_in_percent,
@@ -75,7 +75,7 @@ class Evaluation(EqualByValue):
         """Describe it in one line; the arrays would fill the screen."""
         return (
             f"<{type(self).__name__}: {self.head} on {self.embedding}, "
-            f"{counted(self.tested, 'image')} tested: {score_text('accuracy', self.scores)}>"
+            f"{counted(self.tested, 'image')} tested: {score_line('accuracy', self.scores)}>"
         )
 
     def _repr_html_(self) -> str:
@@ -244,7 +244,7 @@ def scores_of_folds(run: HeadFolds, scorer: BootstrapScorer) -> dict[str, Score]
     -------
     dict of name to Score
     """
-    pooled = scorer.score([Predictions(run.predicted, run.probabilities)])
+    pooled = scorer.score([HeadPredictions(run.predicted, run.probabilities)])
     return {
         name: score_record(values, pooled.get(name), run.reasons.get(name))
         for name, values in run.scores.items()

@@ -19,7 +19,7 @@ from tlfeatures.features.file.reader import is_embeddings_file
 from tlfeatures.features.images.decoding import MAX_PIXELS
 from tlfeatures.features.sources.open_source import Location, open_source
 from tlfeatures.html_tables import Cell
-from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer, Predictions
+from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer, HeadPredictions
 from tlfeatures.metrics.score_records import score_record
 from tlfeatures.model_selection.evaluation import Evaluation
 from tlfeatures.models.fitted_head import FittedHead
@@ -202,7 +202,7 @@ def _evaluation_of(
     predicted, table = loaded.predict_codes(data.X), loaded.predict_proba(data.X)
     every = np.ones(len(data.y), bool)
     scorer = BootstrapScorer.of(data.y, data.together, every, loaded.classes, seed)
-    pooled = scorer.score([Predictions(predicted, table)])
+    pooled = scorer.score([HeadPredictions(predicted, table)])
     return ModelEvaluation(
         head=loaded.info["head"],
         embedding=loaded.embedding,

@@ -26,13 +26,10 @@ from tlfeatures.models.model_file import (
     read_model,
     write_model,
 )
-from tlfeatures.names import counted, shortened, some_of
+from tlfeatures.names import MOST_CLASSES, counted, shortened, some_of
 
 if TYPE_CHECKING:
     from tlfeatures.models.outliers import OutlierDetector
-
-
-_NAMED = 6  # classes in a line
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +64,7 @@ class FittedHead(EqualByValue):
 
     def __repr__(self) -> str:
         """Describe it in one line."""
-        classes = some_of(map(shortened, self.classes), _NAMED)
+        classes = some_of(map(shortened, self.classes), MOST_CLASSES)
         return f"<{type(self).__name__}: {self._about()}: {classes}>"
 
     def _about(self) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from tlfeatures.errors import ParameterError
 from tlfeatures.metrics.confusion import Confusion, confusion, count_pairs
 from tlfeatures.metrics.out_of_fold import OutOfFold
-from tlfeatures.names import shortened
+from tlfeatures.names import percent, shortened
 from tlfeatures.reports.drawing.cells import (
     COLOR_MAP,
     MOST_CELLS,
@@ -128,7 +128,7 @@ class ConfusionDisplay(Display):
         mesh = draw_cells(axes, rates, COLOR_MAP, 0, 1)
         if len(classes) <= MOST_CELLS:
             texts = [
-                [f"{count:,}\n{rate:.0%}".replace("%", " %") if count else ""
+                [f"{count:,}\n{percent(rate)}" if count else ""
                  for count, rate in zip(*row, strict=True)]
                 for row in zip(self.confusion.counts, rates, strict=True)
             ]  # fmt: skip
