@@ -90,6 +90,27 @@ def test_a_dataset_of_other_embeddings_is_refused(model, data, photos, tmp_path)
         model.evaluate(replace(data, y=np.full(24, "green")))
 
 
+def test_images_that_could_not_be_read_are_named_for_a_dataset_too(model, photos, tmp_path):
+    (photos / "red" / "bad.png").write_bytes(b"text")
+    file = tmp_path / "bad.h5"
+    extract(photos, file, backbone="pixels", size=16, layers="grid8.flatten")
+    found = model.evaluate(load_dataset(file))
+    assert found.failed == model.evaluate(file).failed
+    assert [item["id"] for item in found.failed] == ["red/bad.png"]
+
+
+def test_several_sources_are_evaluated_together(model, photos):
+    found = model.evaluate([photos / "red", photos / "blue"])
+    assert (found.seen, found.tested, found.source) == (12, 12, f"{photos}/red, {photos}/blue")
+    assert found.scores == model.evaluate(photos).scores
+
+
+def test_the_folder_of_a_table_has_no_meaning_for_embeddings(model, data, flatten_file, photos):
+    for given in (data, flatten_file):
+        with pytest.raises(ParameterError, match="images is the folder of a table"):
+            model.evaluate(given, images=photos)
+
+
 def test_a_dataset_of_unknown_images_is_evaluated_with_a_warning(model, data, caplog):
     found = model.evaluate(replace(data, digests=None))
     assert (found.seen, found.tested) == (0, 24)
