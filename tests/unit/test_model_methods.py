@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score
 
 from tlfeatures import Dataset, Model, extract, load_dataset, make_head
@@ -43,6 +44,13 @@ def test_the_score_of_embeddings_and_of_images_is_the_accuracy(model, data, phot
     arrays = [np.asarray(Image.open(path)) for path in paths]
     for images in (paths, arrays, np.stack(arrays)):
         assert model.score(images, list(truth)) == expected
+
+
+def test_probabilities_are_float64_whatever_the_head_computes(data):
+    head = LogisticRegression().fit(data.X, data.y)
+    assert head.predict_proba(data.X).dtype == np.float32
+    predictions = Model.fit(LogisticRegression(), data).predict_features(data.X)
+    assert predictions.probabilities.dtype == predictions.confidence.dtype == np.float64
 
 
 def test_labels_are_compared_as_texts():

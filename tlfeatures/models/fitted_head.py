@@ -120,13 +120,14 @@ class FittedHead(EqualByValue):
     def predict_proba(self, X: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return the probabilities of the classes, of shape (n, k), for embeddings of shape (n, d).
 
+        They are float64, although some heads compute them in float32.
+
         Raises
         ------
         ModelError
             If the embeddings have another number of columns, or the head is damaged.
         """
-        probabilities: NDArray[np.float64] = self._by_head("predict_proba", X)
-        return probabilities
+        return self._by_head("predict_proba", X).astype(np.float64, copy=False)
 
     def predict_codes(self, X: NDArray[np.float32]) -> NDArray[np.int_]:
         """Return labels, of shape (n,), for embeddings of shape (n, d), as indices of `classes`.

@@ -88,7 +88,7 @@ class Model(FittedHead):
         """
         from tlfeatures.models.fit_model import fit_model  # imports scikit-learn
 
-        return cls(*fit_model(head, data, name, facts, notices))
+        return cls(**vars(fit_model(head, data, name, facts, notices)))
 
     def predict(
         self,
