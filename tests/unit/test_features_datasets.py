@@ -86,6 +86,7 @@ WRONG = {
     "labels": ({"y": Y[:-1]}, "X has 40 rows, but y has 39 values"),
     "ids": ({"ids": ["a"] * 40}, "has 39 ids twice, such as 'a'"),
     "groups": ({"groups": [1]}, "X has 40 rows, but groups has 1 values"),
+    "labels in lists": ({"y": [[label] for label in Y]}, r"y has \['.*'\] in row 0"),
     "missing label": ({"y": [None, *Y[1:]]}, "y has no value in row 0"),
     "split": ({"split": ["x"] * 40}, "split has 'x'; expected train, val or test"),
     "digests": ({"digests": ["0a"] * 40}, "expected a sha256 for each of 40 rows"),

@@ -150,7 +150,12 @@ def test_an_evaluation_on_new_images_says_what_was_left_out(results):
 
 def test_a_learning_curve_shows_forecasts_only_if_they_are_reliable(results):
     curve = results["LearningCurve with a forecast"]
-    assert "forecast for images per class" in texts_of(curve)
+    texts = texts_of(curve)
+    assert "forecast for images per class" in texts
+    for point in (*curve.points, *curve.forecasts):
+        low, high = (f"{100 * bound:.1f}" for bound in point.interval)
+        at = texts.index(f"{low} to {high}")
+        assert texts[at - 1] == f"{100 * point.accuracy:.1f}"  # in per cent, as on the page
     unknown = replace(curve, verdict="unknown", sentence="It is not known.")
     assert "forecast for images per class" not in texts_of(unknown)
     assert "It is not known." in texts_of(unknown)

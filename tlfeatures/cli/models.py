@@ -213,7 +213,7 @@ def _write_label_page(
 
 @command()
 @click.argument("model", type=click.Path())
-@click.argument("source", type=click.Path(), metavar="SOURCE|FILE.h5")
+@click.argument("source", nargs=-1, required=True, type=click.Path())
 @images_option
 @dataset_options
 @weights_option
@@ -223,12 +223,15 @@ def _write_label_page(
 @seed_option("the resampling behind the intervals")
 @json_option
 @click.pass_context
-def evaluate(ctx: click.Context, /, model: str, source: str, as_json: bool, **options: Any) -> None:
+def evaluate(
+    ctx: click.Context, /, model: str, source: tuple[str, ...], as_json: bool, **options: Any
+) -> None:
     """Test MODEL on labelled images that it was not fitted on.
 
-    MODEL is a file of `tlfeatures fit -o MODEL`. SOURCE is a folder with one subfolder per class.
-    FILE.h5 is a file of `tlfeatures extract`. Images that the model was fitted on are left out and
-    counted; they are recognised by the content of their files (sha256).
+    MODEL is a file of `tlfeatures fit -o MODEL`. SOURCE is a folder with one subfolder per class, a
+    table or an archive, as for `tlfeatures extract`, or a file FILE.h5 of that command. Images that
+    the model was fitted on are left out and counted; they are recognised by the content of their
+    files (sha256).
 
     The command prints each score with its 95 % interval, which shows how far chance may have moved
     the score, and the confusion matrix: how many images of each class were predicted as each class.
@@ -236,9 +239,10 @@ def evaluate(ctx: click.Context, /, model: str, source: str, as_json: bool, **op
     from tlfeatures.models.evaluate import evaluate
 
     with ProgressBar() as bar:
-        trial = evaluate(model, source, progress=bar.show, **options)
-    print_result(json.dumps(trial.to_dict()) if as_json else render_evaluation(trial))
-    exit_for_failures(ctx, ((item["id"], item["reason"]) for item in trial.failed))
+        given = source if len(source) > 1 else source[0]
+        result = evaluate(model, given, progress=bar.show, **options)
+    print_result(json.dumps(result.to_dict()) if as_json else render_evaluation(result))
+    exit_for_failures(ctx, ((item["id"], item["reason"]) for item in result.failed))
 
 
 @command()

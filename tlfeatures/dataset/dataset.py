@@ -20,12 +20,10 @@ from tlfeatures.features.combined import BackbonePart
 from tlfeatures.features.imported import STATED
 from tlfeatures.features.spec import Spec
 from tlfeatures.html_tables import Cell, facts_html, result_html
-from tlfeatures.names import counted, shortened, some_of
+from tlfeatures.names import MOST_CLASSES, counted, shortened, some_of
 
 if TYPE_CHECKING:
     from pandas import DataFrame
-
-_NAMED = 6  # classes in a line
 
 
 @dataclass(frozen=True)
@@ -198,7 +196,7 @@ class Dataset(EqualByValue):
     def __repr__(self) -> str:
         """Describe it in one line; the arrays would fill the screen."""
         counts = [f"{shortened(name)} {count:,}" for name, count in self.counts.items()]
-        listed = f": {some_of(counts, _NAMED)}" if counts else ""
+        listed = f": {some_of(counts, MOST_CLASSES)}" if counts else ""
         return f"<Dataset: {self._size()}{listed}; {self.embedding} of {self.file}>"
 
     def _size(self) -> str:

@@ -101,8 +101,8 @@ def export_features(
         Embeddings to write; by default all.
     labels, groups, label_level, label_columns
         See `load_dataset`. Rows without a label are written, too.
-    progress : bool or callable of (rows done, rows to do), optional
-        The counts include all embeddings of a .npz.
+    progress : bool or callable of (done, total), optional
+        Counts rows, those of each embedding for a .npz. See `extract`.
 
     Returns
     -------

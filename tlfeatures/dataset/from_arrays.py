@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -170,6 +170,10 @@ def names_of_rows(values: Column, argument: str, count: int) -> list[str]:
     known: dict[Any, str | None] = {}
     names = []
     for row, value in enumerate(_column(values, argument, count)):
+        if not isinstance(value, Hashable):
+            raise ParameterError(
+                f"{argument} has {value!r} in row {row}; expected one value for each row of X"
+            )
         if value not in known:
             known[value] = name_of(value, argument)
         name = known[value]

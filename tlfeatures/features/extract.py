@@ -156,9 +156,10 @@ def extract(
         folder, the rows are copied into the file itself at the end, and the shards are removed.
     command : str, optional
         The command line of the run. It is stored in the file for people to read.
-    progress : bool or callable of (images done, images to do), optional
-        True shows a bar of tqdm, False nothing; a callable is called after each batch. By default,
-        a bar is shown where a person watches: in a notebook, and in an interactive interpreter.
+    progress : bool or callable of (done, total), optional
+        Counts images. True shows a bar of tqdm, False nothing; a callable is called after each
+        batch. By default, a bar is shown where a person watches: in a notebook, and in an
+        interactive interpreter.
     stop : callable () -> bool, optional
         Called before each batch. True ends the run, and the same call continues it later.
 

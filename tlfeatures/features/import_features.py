@@ -142,7 +142,8 @@ def import_features(
         A text that is stored in the file.
     command : str, optional
         The command line of the run. It is stored in the file for people to read.
-    progress : bool or callable of (rows done, rows to do), optional
+    progress : bool or callable of (done, total), optional
+        Counts rows. See `extract`.
 
     Returns
     -------

@@ -85,8 +85,8 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         The values that become black and white, for image files with more than 8 bits a channel:
         (0, 4095) for a camera of 12 bits. If not given, the range that a file states, or 0 to
         65,535.
-    progress : bool or callable of (images done, images to do), optional
-        See `extract`; the number of images to do is 0 for an iterator.
+    progress : bool or callable of (done, total), optional
+        Counts images; the total is 0 for an iterator. See `extract`.
 
     Attributes
     ----------

@@ -17,7 +17,7 @@ from tlfeatures.html_tables import Cell, facts_html, result_html
 from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer, HeadPredictions
 from tlfeatures.metrics.confusion import Confusion, confusion
 from tlfeatures.metrics.out_of_fold import OutOfFold
-from tlfeatures.metrics.score_records import Score, score_record, score_text
+from tlfeatures.metrics.score_records import Score, score_line, score_record
 from tlfeatures.model_selection.evaluation_html import (
     confusion_table,
     score_in_percent,
@@ -75,7 +75,7 @@ class Evaluation(EqualByValue):
         """Describe it in one line; the arrays would fill the screen."""
         return (
             f"<{type(self).__name__}: {self.head} on {self.embedding}, "
-            f"{counted(self.tested, 'image')} tested: {score_text('accuracy', self.scores)}>"
+            f"{counted(self.tested, 'image')} tested: {score_line('accuracy', self.scores)}>"
         )
 
     def _repr_html_(self) -> str:

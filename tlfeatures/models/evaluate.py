@@ -5,18 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.duplicates import Similarity, check_similarity
 from tlfeatures.dataset.labels import Groups, Labels, is_table
-from tlfeatures.errors import ModelError
+from tlfeatures.errors import ModelError, ParameterError
 from tlfeatures.features.embed import ComputeOptions
 from tlfeatures.features.file.reader import is_embeddings_file
 from tlfeatures.features.images.decoding import MAX_PIXELS
-from tlfeatures.features.sources.open_source import Location, open_source
+from tlfeatures.features.sources.open_source import Location, Locations, open_source
 from tlfeatures.html_tables import Cell
 from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer, HeadPredictions
 from tlfeatures.metrics.score_records import score_record
@@ -26,7 +26,6 @@ from tlfeatures.models.unseen_images import (
     ImageEmbedder,
     LabelOptions,
     embeddings_of_dataset,
-    embeddings_of_file,
     embeddings_of_source,
 )
 from tlfeatures.names import counted
@@ -93,7 +92,7 @@ class ModelEvaluation(Evaluation):
 
 def evaluate(
     model: FittedHead | str | os.PathLike[str],
-    source: str | os.PathLike[str] | Dataset,
+    source: Locations | Dataset,
     *,
     images: Location | None = None,
     labels: Labels = None,
@@ -114,8 +113,8 @@ def evaluate(
     ----------
     model : Model or path
         A model, or a model file.
-    source : path, URL or Dataset
-        A folder with one subfolder for each class or another source of labelled images (see
+    source : path, URL, sequence of them, or Dataset
+        A folder with one subfolder for each class or other sources of labelled images (see
         docs/sources.md), an embeddings file with the model's spec, or a dataset of its embeddings.
         Of a dataset without sha256 of its images, no image is left out, and a warning is logged.
     images : path or URL, optional
@@ -148,16 +147,15 @@ def evaluate(
     loaded = model if isinstance(model, FittedHead) else FittedHead.load(model)
     check_similarity(near_duplicates)
     options = LabelOptions(labels, groups, label_level, label_columns, near_duplicates)
-    failed: list[dict[str, str]] = []
-    if isinstance(source, Dataset):
+    if not isinstance(source, Dataset):
+        _check_digests(loaded)
+    if isinstance(source, Dataset) or _is_embeddings_file(source):
+        if images is not None:
+            raise ParameterError("images is the folder of a table of images; leave it out")
         data, seen = embeddings_of_dataset(loaded, source, options)
-        source = source.file
-    elif is_embeddings_file(source):
-        _check_digests(loaded)
-        data, seen = embeddings_of_file(loaded, source, options)
         failed = [{"id": image.id, "reason": image.reason} for image in data.unreadable]
+        location = data.file
     else:
-        _check_digests(loaded)
         compute = ComputeOptions(device, batch_size, max_pixels, weights)
         embed = ImageEmbedder(loaded, compute, progress)
         of_file = isinstance(groups, str | os.PathLike) and is_table(groups)
@@ -165,15 +163,20 @@ def evaluate(
         opened = open_source(source, images=images, columns=columns, expected=_EXPECTED)
         options = replace(options, label_columns=None if columns else label_columns)
         data, seen, failed = embeddings_of_source(loaded, opened, options, embed)
+        location = opened.location
     return _evaluation_of(
         loaded,
         data,
         random_state,
         model="" if isinstance(model, FittedHead) else str(model),
-        source=str(source),
+        source=location,
         seen=seen,
         failed=failed,
     )
+
+
+def _is_embeddings_file(source: Locations) -> TypeGuard[str | os.PathLike[str]]:
+    return isinstance(source, str | os.PathLike) and is_embeddings_file(source)
 
 
 def _check_digests(model: FittedHead) -> None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
 
     from tlfeatures.dataset.labels import Groups, Labels
-    from tlfeatures.features.sources.open_source import Location
+    from tlfeatures.features.sources.open_source import Location, Locations
     from tlfeatures.model_selection.fit_warnings import Notices
     from tlfeatures.models.evaluate import ModelEvaluation
     from tlfeatures.models.export.export import Export
@@ -89,7 +89,7 @@ class Model(FittedHead):
         """
         from tlfeatures.models.fit_model import fit_model  # imports scikit-learn
 
-        return cls(*fit_model(head, data, name, facts, notices))
+        return cls(**vars(fit_model(head, data, name, facts, notices)))
 
     def predict(
         self,
@@ -333,7 +333,7 @@ class Model(FittedHead):
 
     def evaluate(
         self,
-        source: str | os.PathLike[str] | Dataset,
+        source: Locations | Dataset,
         *,
         images: Location | None = None,
         labels: Labels = None,
@@ -352,9 +352,9 @@ class Model(FittedHead):
 
         Parameters
         ----------
-        source : path, URL or Dataset
-            A folder with one subfolder for each class, an embeddings file, or a dataset of its
-            embeddings.
+        source : path, URL, sequence of them, or Dataset
+            A folder with one subfolder for each class or other sources of labelled images, an
+            embeddings file, or a dataset of its embeddings.
         images : path or URL, optional
             Folder that the paths in a table are relative to.
         labels, groups, label_level, label_columns, near_duplicates

@@ -46,7 +46,7 @@ def _labels(result: Importing) -> str:
     splits = ", ".join(f"{name} {count:,}" for name, count in result.splits.items())
     without = result.images - sum(result.classes.values())
     return (
-        f"{len(result.classes):,} class{'es' * (len(result.classes) != 1)}: {listed}"
+        f"{counted(len(result.classes), 'class')}: {listed}"
         + (f" ({splits})" if splits else "")
         + (f"; {counted(result.groups, 'group')}" if result.groups else "")
         + (f"; {counted(without, 'row')} without a label" if without else "")

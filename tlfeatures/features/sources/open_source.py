@@ -136,7 +136,7 @@ def source_facts(
     return facts
 
 
-def open_as_stored(locations: Locations, provenance: Mapping[str, Any]) -> Source:
+def open_with_stored_options(locations: Locations, provenance: Mapping[str, Any]) -> Source:
     """Open a source by the options of a file's own source, if it is that one.
 
     Raises
@@ -165,7 +165,7 @@ def open_stored_source(provenance: Mapping[str, Any]) -> Source | None:
         If it is gone, or is another kind of source now.
     """
     stored = provenance.get("source")
-    return open_as_stored(stored, provenance) if stored else None
+    return open_with_stored_options(stored, provenance) if stored else None
 
 
 def stated_labels(provenance: Mapping[str, Any]) -> dict[str, LabelRow] | None:

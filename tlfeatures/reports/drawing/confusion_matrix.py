@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from tlfeatures.dataset.from_arrays import names_of_rows
 from tlfeatures.errors import ParameterError
 from tlfeatures.metrics.confusion import Confusion, confusion, count_pairs
 from tlfeatures.metrics.out_of_fold import OutOfFold
-from tlfeatures.names import shortened
+from tlfeatures.names import percent, shortened
 from tlfeatures.reports.drawing.cells import (
     COLOR_MAP,
     MOST_CELLS,
@@ -81,16 +82,16 @@ class ConfusionDisplay(Display):
         y_true: ArrayLike,
         y_pred: ArrayLike,
         *,
-        labels: Sequence[str] | None = None,
+        labels: Sequence[Any] | None = None,
         ax: Axes | None = None,
     ) -> Self:
         """Draw the confusion matrix of labels and predicted labels.
 
         Parameters
         ----------
-        y_true, y_pred : array-like of shape (n,), str
-            Labels, and predicted labels.
-        labels : sequence of str, optional
+        y_true, y_pred : array-like of shape (n,)
+            Labels, and predicted labels: texts or whole numbers, which are converted to texts.
+        labels : sequence, optional
             Names of the classes, in the order of rows and columns. By default, all names in
             `y_true` and `y_pred`, sorted.
         ax : Axes, optional
@@ -99,23 +100,26 @@ class ConfusionDisplay(Display):
         Raises
         ------
         ParameterError
-            If the arrays have different lengths, or a name is not in `labels`.
+            If the arrays have different lengths, are empty or lack a value, or a name is not in
+            `labels`.
         """
-        true, predicted = np.asarray(y_true), np.asarray(y_pred)
-        if true.shape != predicted.shape or true.ndim != 1:
+        shapes = np.shape(y_true), np.shape(y_pred)
+        if shapes[0] != shapes[1] or len(shapes[0]) != 1 or not shapes[0][0]:
             raise ParameterError(
-                f"y_true has the shape {true.shape} and y_pred {predicted.shape}; expected one "
-                "label and one predicted label for each image"
+                f"y_true has the shape {shapes[0]} and y_pred {shapes[1]}; expected one label and "
+                "one predicted label for each image"
             )
-        names = np.unique([*true, *predicted]) if labels is None else np.asarray(labels)
-        unknown = sorted({*true.tolist(), *predicted.tolist()} - set(names.tolist()))
-        if unknown:
-            raise ParameterError(f"labels lacks {unknown[0]!r}, which y_true or y_pred has")
-        place = {name: code for code, name in enumerate(names.tolist())}
-        codes = [
-            np.array([place[name] for name in each.tolist()], int) for each in (true, predicted)
-        ]
-        return cls(count_pairs([str(name) for name in names], *codes)).plot(ax)
+        true = names_of_rows(y_true, "y_true", *shapes[0])
+        predicted = names_of_rows(y_pred, "y_pred", *shapes[0])
+        names = sorted({*true, *predicted})
+        if labels is not None:
+            seen, names = names, names_of_rows(labels, "labels", len(labels))
+            unknown = [name for name in seen if name not in names]
+            if unknown:
+                raise ParameterError(f"labels lacks {unknown[0]!r}, which y_true or y_pred has")
+        code_of = {name: code for code, name in enumerate(names)}
+        codes = [np.array([code_of[name] for name in each], int) for each in (true, predicted)]
+        return cls(count_pairs(names, *codes)).plot(ax)
 
     def _size(self) -> tuple[float, float]:
         k = len(self.confusion.classes)
@@ -128,7 +132,7 @@ class ConfusionDisplay(Display):
         mesh = draw_cells(axes, rates, COLOR_MAP, 0, 1)
         if len(classes) <= MOST_CELLS:
             texts = [
-                [f"{count:,}\n{rate:.0%}".replace("%", " %") if count else ""
+                [f"{count:,}\n{percent(rate)}" if count else ""
                  for count, rate in zip(*row, strict=True)]
                 for row in zip(self.confusion.counts, rates, strict=True)
             ]  # fmt: skip
