@@ -198,6 +198,15 @@ def test_a_table_of_excel(tmp_path):
     assert load_dataset(tmp_path / "a.h5").classes == ["Ameise", "Käfer"]
 
 
+def test_what_was_not_used_is_named(tmp_path):
+    header = ["id", "age", "f0", "f1", "camera"]
+    source = write_table(tmp_path / "a.csv", header, [["a", 3, 1, 2, "x"]])
+    assert import_features(source, tmp_path / "a.h5").unused == ["age", "camera"]
+    source = save_npz(tmp_path / "a.npz", X=X, ids=np.array(IDS), scores=X[:, 0])
+    assert import_features(source, tmp_path / "a.h5").unused == ["scores"]
+    assert import_features(hdf5(tmp_path), tmp_path / "a.h5").unused == []
+
+
 def test_one_hot_labels(tmp_path):
     y = np.eye(2)[[int(label == "dog") for label in LABELS]]
     source = save_npz(

@@ -65,6 +65,8 @@ class Importing(FileResult):
         Empty if the features file has no labels or no splits.
     groups : int
         Number of groups; 0 if the features file has none.
+    unused : list of str
+        Names of arrays or columns of the features file that were not used.
     seconds : float
         Duration of the whole call.
     """
@@ -79,6 +81,7 @@ class Importing(FileResult):
     classes: dict[str, int]
     splits: dict[str, int]
     groups: int
+    unused: list[str]
     seconds: float
 
     def _about(self) -> str:
@@ -291,6 +294,7 @@ def _summary(
         classes=_counts(facts.label),
         splits=_counts(facts.split),
         groups=len(_counts(facts.group)),
+        unused=list(table.unused),
         seconds=seconds,
     )
 

@@ -84,7 +84,12 @@ def table_of_arrays(arrays: Arrays, columns: Mapping[str, str] | None) -> Featur
             yield dict(zip(sources, values, strict=True))
 
     facts = facts_of_arrays(arrays, columns)
-    return FeatureTable(arrays.path, [arrays.path], counts.pop(), widths, dtype, facts, blocks)
+    used = {*sources.values(), *find_parts(list(arrays.infos), columns, arrays.path).values()}
+    used |= {EMBEDDING_NAMES, *LABEL_NAMES}
+    unused = tuple(name for name in arrays.infos if name not in used)
+    return FeatureTable(
+        arrays.path, [arrays.path], counts.pop(), widths, dtype, facts, blocks, unused
+    )
 
 
 def facts_of_arrays(arrays: Arrays, columns: Mapping[str, str] | None) -> RowFacts:

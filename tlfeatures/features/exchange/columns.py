@@ -30,6 +30,11 @@ class TableColumns:
     roles: dict[str, str]
     values: dict[str, list[str]]
 
+    def unused(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Return the columns that have no meaning."""
+        used = {*self.roles.values(), *(name for own in self.values.values() for name in own)}
+        return tuple(name for name in names if name not in used)
+
 
 def find_columns(
     names: Sequence[str], columns: Mapping[str, str] | None, path: Path

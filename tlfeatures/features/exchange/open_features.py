@@ -17,6 +17,7 @@ from tlfeatures.features.exchange.roles import RowFacts, check_columns, find_par
 from tlfeatures.features.exchange.table import FeatureTable, check_table
 
 _ZIP = b"PK\x03\x04"
+_DAMAGED_ZIP = (zipfile.BadZipFile, OSError, ValueError, RuntimeError)  # also other versions
 _PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 _TABLES = (".csv", ".tsv", ".txt")
 
@@ -91,7 +92,7 @@ def _check_npz(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except (zipfile.BadZipFile, OSError) as error:
+    except _DAMAGED_ZIP as error:
         raise DatasetError(f"{path} is a damaged .npz file: {error}") from error
     if not names or not all(name.endswith(".npy") for name in names):
         what = "a spreadsheet: save it as CSV UTF-8" if "xl/workbook.xml" in names else "an archive"
@@ -152,7 +153,7 @@ def is_npz(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except (zipfile.BadZipFile, OSError):
+    except _DAMAGED_ZIP:
         return False
     return bool(names) and all(name.endswith(".npy") for name in names)
 

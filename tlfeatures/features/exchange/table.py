@@ -38,6 +38,8 @@ class FeatureTable:
     facts : RowFacts
     blocks : callable () -> iterator of dict of name to ndarray of shape (b, d)
         Reads the values: consecutive rows of all embeddings.
+    unused : tuple of str
+        Names of arrays or columns that are neither values nor have a role.
     """
 
     path: Path
@@ -47,6 +49,7 @@ class FeatureTable:
     dtype: str
     facts: RowFacts
     blocks: Callable[[], Iterator[Block]]
+    unused: tuple[str, ...] = ()
 
     def renamed(self, old: str, new: str) -> FeatureTable:
         """Return the same table with another name for one embedding."""
