@@ -153,6 +153,9 @@ def test_a_column_can_be_left_out(flat, table, tmp_path):
     extract(path, tmp_path / "a.h5", images=flat, **PIXELS)
     with pytest.raises(DatasetError, match="1 of 2 labelled images have no group"):
         load_dataset(tmp_path / "a.h5")
+    assert load_dataset(tmp_path / "a.h5", label_columns={"group": ""}).groups is None
+    other = load_dataset(tmp_path / "a.h5", label_columns={"label": "site", "group": ""})
+    assert other.y.tolist() == ["s"]
     extract(path, tmp_path / "a.h5", images=flat, label_columns={"group": ""}, **PIXELS)
     assert load_dataset(tmp_path / "a.h5").groups is None
     by_labels = load_dataset(tmp_path / "a.h5", labels=path, label_columns={"group": ""})

@@ -289,7 +289,7 @@ def _column(rows: list[LabelRow], ids: list[str], name: str) -> NDArray[np.str_]
     if blank:
         raise DatasetError(
             f"{len(blank)} of {len(values)} labelled images have no {name}, such as {blank[0]!r}; "
-            f"give all images a {name}, or none"
+            f"give all images a {name}, or none (--label-columns {name}= leaves a column out)"
         )
     return np.array(values)
 
