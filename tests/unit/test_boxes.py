@@ -264,6 +264,41 @@ def test_predict_evaluate_and_verify_take_the_parts(herd, tmp_path):
     assert "03.png#box=1,1,9,9" in result.stdout
 
 
+def test_evaluate_takes_the_columns_of_a_table_and_other_groups(herd, tmp_path):
+    extract(herd, tmp_path / "a.h5", images=tmp_path / "photos", **PIXELS)
+    fit(tmp_path / "a.h5", "centroid", cv=4, model=tmp_path / "m.model")
+    for path in (tmp_path / "photos").glob("*.png"):
+        path.write_bytes(path.read_bytes() + b"\0")
+    table = write(herd, herd.read_text("utf-8").replace("path,label", "photo,kind"))
+    options = {"images": tmp_path / "photos", "label_columns": {"id": "photo", "label": "kind"}}
+    trial = evaluate(tmp_path / "m.model", table, groups="^([0-9])", **options)
+    assert (trial.images, trial.classes.tolist()) == (24, ["cow", "pig"])
+
+
+def test_predict_takes_the_options_of_tables(herd, tmp_path, fitted_model):
+    folder = tmp_path / "photos"
+    boxes = write(tmp_path / "new.csv", "photo,x,y,width,height\n03.png,1,1,9,9\n")
+    options = ["--images", folder, "--label-columns", "id=photo"]
+    page = tmp_path / "labels.html"
+    result = run("predict", fitted_model, boxes, *options, "--report", page)
+    assert result.exit_code == 0, result.output
+    assert f"{folder}/03.png#box=1,1,9,9" in result.stdout
+    assert "data:image" in page.read_text("utf-8")
+    for wrong, said in (
+        (folder / "03.png", "is no table"),
+        (folder, "is no table"),
+        ("-", "stream"),
+    ):
+        refused = run("predict", fitted_model, wrong, *options)
+        assert refused.exit_code == 2
+        assert said in refused.stderr
+    features = tmp_path / "photos.h5"
+    extract(folder, features, backbone="pixels", size=16, pools=["flatten"])
+    refused = run("predict", fitted_model, features, *options)
+    assert refused.exit_code == 2
+    assert "leave --images and --label-columns out" in refused.stderr
+
+
 def test_workers_of_a_cluster_embed_the_parts(herd, tmp_path, client):
     extract(herd, tmp_path / "a.h5", images=tmp_path / "photos", **PIXELS)
     extract(herd, tmp_path / "b.h5", images=tmp_path / "photos", cluster=client, **PIXELS)

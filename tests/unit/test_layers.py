@@ -20,6 +20,8 @@ LAYERS = [
     ["dataset"],
     ["metrics"],
     ["features.extract", "features.verify", "features.merge", "features.transformer"],
+    ["features.import_features"],
+    ["features.exchange"],
     ["features.doctor"],
     ["features.advice", "features.measure_vgg16"],
     ["features.diagnosis"],
@@ -36,10 +38,13 @@ LAYERS = [
     ["features.settings"],
     ["features.engines"],
     ["features.spec", "features.combined"],
+    ["features.imported", "features.extraction", "features.verification"],
     ["features.backbones"],
     ["features.images"],
     ["features.sources"],
     ["features.row_cosines"],
+    ["file_result"],
+    ["data_frames", "html_tables", "progress"],
     ["locks", "files", "names", "equality", "errors", "machine", "installed"],
 ]
 RANKS = {f"tlfeatures.{name}": rank for rank, layer in enumerate(LAYERS) for name in layer}

@@ -153,6 +153,9 @@ def test_a_column_can_be_left_out(flat, table, tmp_path):
     extract(path, tmp_path / "a.h5", images=flat, **PIXELS)
     with pytest.raises(DatasetError, match="1 of 2 labelled images have no group"):
         load_dataset(tmp_path / "a.h5")
+    assert load_dataset(tmp_path / "a.h5", label_columns={"group": ""}).groups is None
+    other = load_dataset(tmp_path / "a.h5", label_columns={"label": "site", "group": ""})
+    assert other.y.tolist() == ["s"]
     extract(path, tmp_path / "a.h5", images=flat, label_columns={"group": ""}, **PIXELS)
     assert load_dataset(tmp_path / "a.h5").groups is None
     by_labels = load_dataset(tmp_path / "a.h5", labels=path, label_columns={"group": ""})
@@ -327,6 +330,13 @@ def test_a_table_of_which_nothing_matches_is_one_line_that_says_why(
     assert "8 images, such as 'img0.png'" in line
     assert hint in line
     assert not (tmp_path / "a.h5").exists()
+
+
+@pytest.mark.parametrize(("name", "said"), [("gone", "does not exist"), ("t.csv", "is a file")])
+def test_a_folder_of_images_that_is_none_is_wrong_usage(flat, table, tmp_path, name, said):
+    path = table("path,label\nimg0.png,x\n", name="t.csv")
+    with pytest.raises(ParameterError, match=f"{name} {said}; expected the folder of the images"):
+        extract(path, tmp_path / "a.h5", images=tmp_path / name, **PIXELS)
 
 
 def test_labels_are_read_without_the_images(flat, table, tmp_path):

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tlfeatures.data_frames import data_frame
-from tlfeatures.dataset.dataset_html import dataset_parts
+from tlfeatures.dataset.dataset_html import class_table
 from tlfeatures.dataset.grouping import chained, merge_groups, photograph_pairs
 from tlfeatures.dataset.row_selection import Rows, selected_rows
 from tlfeatures.equality import EqualByValue
@@ -19,7 +19,7 @@ from tlfeatures.errors import DatasetError
 from tlfeatures.features.combined import BackbonePart
 from tlfeatures.features.imported import STATED
 from tlfeatures.features.spec import Spec
-from tlfeatures.html_tables import result_html
+from tlfeatures.html_tables import Cell, facts_html, result_html
 from tlfeatures.names import counted, shortened, some_of
 
 if TYPE_CHECKING:
@@ -181,9 +181,9 @@ class Dataset(EqualByValue):
         >>> data.X.shape
         (1797, 64)
         """
-        from tlfeatures.dataset.from_arrays import dataset_of_arrays
+        from tlfeatures.dataset.from_arrays import check_arrays
 
-        return dataset_of_arrays(
+        arrays = check_arrays(
             X,
             y,
             ids=ids,
@@ -193,6 +193,7 @@ class Dataset(EqualByValue):
             embedding=embedding,
             near_duplicates=near_duplicates,
         )
+        return cls(**vars(arrays))
 
     def __repr__(self) -> str:
         """Describe it in one line; the arrays would fill the screen."""
@@ -206,7 +207,19 @@ class Dataset(EqualByValue):
 
     def _repr_html_(self) -> str:
         """Show the embedding, the numbers of groups and copies, and the classes, in a notebook."""
-        return result_html("Dataset", *dataset_parts(self), about=self._size())
+        table = class_table(self.y, self.split, self.counts)
+        return result_html("Dataset", facts_html(self._facts()), table, about=self._size())
+
+    def _facts(self) -> dict[str, Cell]:
+        return {
+            "embedding": self.embedding,
+            "file": self.file,
+            "groups": None if self.groups is None else len(np.unique(self.groups)),
+            "pairs of copies": len(self.copies) or None,
+            "variants of each image": self.n_variants or None,
+            "unreadable images": len(self.unreadable) or None,
+            "weights": "random" if self.weights == "random" else None,
+        }
 
     def __len__(self) -> int:
         """Return the number of images."""

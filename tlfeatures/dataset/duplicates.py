@@ -97,6 +97,7 @@ from tlfeatures.dataset.grouping import identical_pairs
 from tlfeatures.errors import ParameterError
 from tlfeatures.features.backbones.vgg16 import NEAR_DUPLICATE
 from tlfeatures.features.spec import Spec
+from tlfeatures.names import counted
 
 logger = logging.getLogger(__name__)
 
@@ -346,3 +347,38 @@ class _Pairs:
         i, j, similarity = self._forest() if self.thinned else self._all()
         order = np.lexsort((j, i, -similarity))
         return np.stack([i, j], axis=1)[order], similarity[order]
+
+
+def log_copies(
+    copies: NDArray[np.int64], identical: int, ids: NDArray[np.str_], y: NDArray[np.str_]
+) -> None:
+    """Log the copies, and warn about copies with different labels, of which one is wrong.
+
+    Parameters
+    ----------
+    copies : ndarray of shape (p, 2), int
+        Pairs of rows.
+    identical : int
+        Number of pairs that are identical files.
+    ids, y : ndarray of shape (n,), str
+        Ids and labels of the rows.
+    """
+    if not len(copies):
+        return
+    contradicting = copies[y[copies[:, 0]] != y[copies[:, 1]]]
+    if len(contradicting):
+        i, j = contradicting[0]
+        logger.warning(
+            "%s of the same or nearly the same photograph %s in two classes, for example %s and "
+            "%s; `tlfeatures audit` lists all such pairs",
+            counted(len(contradicting), "pair"),
+            "is" if len(contradicting) == 1 else "are",
+            ids[i],
+            ids[j],
+        )
+    logger.info(
+        "%d pairs of images are copies (%d identical files) and are kept in the same fold:%s",
+        len(copies),
+        identical,
+        "".join(f"\n  {ids[i]}  =  {ids[j]}" for i, j in copies[:100]),
+    )

@@ -1,21 +1,20 @@
-"""Making a dataset of arrays, see `Dataset.from_arrays`."""
+"""Checks of the arrays that a dataset is made of, see `Dataset.from_arrays`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tlfeatures.dataset.dataset import Dataset
-from tlfeatures.dataset.duplicates import Similarity
+from tlfeatures.dataset.duplicates import find_copies, least_similarity, log_copies
 from tlfeatures.dataset.label_values import name_of, text_of
-from tlfeatures.dataset.labelled import Labelled
 from tlfeatures.dataset.labels import warn_of_names
 from tlfeatures.errors import ParameterError
 from tlfeatures.features.exchange.open_features import numbered_ids
-from tlfeatures.features.import_features import digests_of
+from tlfeatures.features.exchange.stored_values import digests_of
 from tlfeatures.features.imported import STATED, VALUES, Imported
 from tlfeatures.features.sources.folder_labels import split_from_name
 from tlfeatures.features.spec import Spec
@@ -26,7 +25,24 @@ ARRAYS = "arrays in Python"  # in place of the path of an embeddings file
 Column: TypeAlias = ArrayLike | Sequence[Any]
 
 
-def dataset_of_arrays(
+@dataclass(frozen=True)
+class CheckedArrays:
+    """Arrays of a dataset that fit together, with their copies; see `Dataset`."""
+
+    X: NDArray[np.float32]
+    y: NDArray[np.str_]
+    groups: NDArray[np.str_] | None
+    ids: NDArray[np.str_]
+    split: NDArray[np.str_] | None
+    embedding: str
+    spec: Spec
+    file: str
+    copies: NDArray[np.int64]
+    digests: NDArray[np.uint8]
+    near_duplicates: float | None
+
+
+def check_arrays(
     X: ArrayLike,
     y: Column,
     *,
@@ -35,33 +51,35 @@ def dataset_of_arrays(
     split: Column | None,
     digests: Column | None,
     embedding: str,
-    near_duplicates: Similarity,
-) -> Dataset:
-    """See `Dataset.from_arrays`."""
+    near_duplicates: float | None,
+) -> CheckedArrays:
+    """Check and convert the arguments of `Dataset.from_arrays`, and search for copies."""
     rows = feature_rows(X)
     _check_same_index(X, y)
     named = ids if ids is not None else _index_of(X)
     listed = numbered_ids(len(rows)) if named is None else check_ids(named, len(rows))
     labels = names_of_rows(y, "y", len(rows))
     grouped = None if groups is None else names_of_rows(groups, "groups", len(rows))
-    values = {embedding: rows}
-    stated = digests_of(values) if digests is None else _digests(digests, len(rows))
-    labelled = Labelled(
-        rows=np.arange(len(rows)),
-        ids=np.array(listed),
+    stated = digests_of({embedding: rows}) if digests is None else _digests(digests, len(rows))
+    sha256 = np.frombuffer(b"".join(stated), np.uint8).reshape(len(rows), -1)
+    spec = Spec.of_imported(Imported(VALUES if digests is None else STATED))
+    copies, identical = find_copies(rows, sha256, near_duplicates, spec)
+    arrays = CheckedArrays(
+        X=rows,
         y=np.array(labels),
         groups=None if grouped is None else np.array(grouped),
+        ids=np.array(listed),
         split=None if split is None else _splits(split, len(rows)),
+        embedding=embedding,
+        spec=spec,
         file=ARRAYS,
+        copies=copies,
+        digests=sha256,
+        near_duplicates=least_similarity(near_duplicates, spec),
     )
     warn_of_names(labels, grouped)
-    return labelled.with_embeddings(
-        rows,
-        np.frombuffer(b"".join(stated), np.uint8).reshape(len(rows), -1),
-        embedding=embedding,
-        spec=Spec.of_imported(Imported(VALUES if digests is None else STATED)),
-        near_duplicates=None if near_duplicates == "auto" else near_duplicates,
-    )
+    log_copies(copies, identical, arrays.ids, arrays.y)
+    return arrays
 
 
 def feature_rows(X: ArrayLike) -> NDArray[np.float32]:

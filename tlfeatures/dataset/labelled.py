@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.dataset.dataset import Dataset, Unreadable, rows_not_finite
-from tlfeatures.dataset.duplicates import Similarity, find_copies, least_similarity
+from tlfeatures.dataset.duplicates import Similarity, find_copies, least_similarity, log_copies
 from tlfeatures.dataset.label_values import ById, by_id
 from tlfeatures.dataset.labels import (
     Groups,
@@ -27,7 +27,7 @@ from tlfeatures.errors import DatasetError
 from tlfeatures.features.sources.folder_labels import LabelRow
 from tlfeatures.features.sources.protocol import Source
 from tlfeatures.features.spec import Spec
-from tlfeatures.names import counted, some_of
+from tlfeatures.names import some_of
 
 logger = logging.getLogger(__name__)
 
@@ -128,7 +128,7 @@ class Labelled(EqualByValue):
             unreadable=self.unreadable,
             near_duplicates=least_similarity(near_duplicates, spec),
         )
-        _log_copies(data, identical)
+        log_copies(copies, identical, self.ids, self.y)
         return data
 
 
@@ -276,29 +276,6 @@ def _check_finite(X: NDArray[np.float32], ids: list[str], embedding: str) -> Non
         )
 
 
-def _log_copies(data: Dataset, identical: int) -> None:
-    """Log the copies, and warn about copies with different labels, of which one is wrong."""
-    if not len(data.copies):
-        return
-    contradicting = data.copies[data.y[data.copies[:, 0]] != data.y[data.copies[:, 1]]]
-    if len(contradicting):
-        i, j = contradicting[0]
-        logger.warning(
-            "%s of the same or nearly the same photograph %s in two classes, for example %s and "
-            "%s; `tlfeatures audit` lists all such pairs",
-            counted(len(contradicting), "pair"),
-            "is" if len(contradicting) == 1 else "are",
-            data.ids[i],
-            data.ids[j],
-        )
-    logger.info(
-        "%d pairs of images are copies (%d identical files) and are kept in the same fold:%s",
-        len(data.copies),
-        identical,
-        "".join(f"\n  {data.ids[i]}  =  {data.ids[j]}" for i, j in data.copies[:100]),
-    )
-
-
 def _column(rows: list[LabelRow], ids: list[str], name: str) -> NDArray[np.str_] | None:
     """Return the groups or splits of all images, or None if no image has one.
 
@@ -312,7 +289,7 @@ def _column(rows: list[LabelRow], ids: list[str], name: str) -> NDArray[np.str_]
     if blank:
         raise DatasetError(
             f"{len(blank)} of {len(values)} labelled images have no {name}, such as {blank[0]!r}; "
-            f"give all images a {name}, or none"
+            f"give all images a {name}, or none (--label-columns {name}= leaves a column out)"
         )
     return np.array(values)
 

@@ -22,7 +22,7 @@ from tlfeatures.dataset.embedding_choice import (
 )
 from tlfeatures.dataset.joined_files import join_datasets, parts_by_file
 from tlfeatures.dataset.labelled import label_images
-from tlfeatures.dataset.labels import Groups, Labels, check_options
+from tlfeatures.dataset.labels import Groups, Labels, check_options, is_table
 from tlfeatures.dataset.matching import keep_common
 from tlfeatures.errors import DatasetError, ParameterError
 from tlfeatures.features.combined import PLUS, join, parts_of
@@ -183,7 +183,8 @@ def load_dataset(
     """
     files = list_files(file)
     check_similarity(near_duplicates)
-    check_options(labels, groups, label_columns)
+    if labels is not None:  # otherwise the columns may be those of the source of the images
+        check_options(labels, groups, label_columns)
     datasets = [
         _load_file(
             path,
@@ -273,7 +274,11 @@ def _load_file(
     if not done:
         raise DatasetError(f"no image of {header.path} is embedded; run `tlfeatures extract` again")
     if labels is None and label_level is None:
-        labels = labels_of_header(header)
+        of_groups = isinstance(groups, str | os.PathLike) and is_table(groups)
+        columns = None if of_groups or header.spec.imported is not None else label_columns
+        labels = labels_of_header(header, columns)
+        if labels is not None and columns:
+            label_columns = None  # they are those of the source
     labelled = label_images(
         [header.ids[row] for row in done],
         str(file),

@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from tlfeatures.dataset.from_arrays import names_of_rows
 from tlfeatures.errors import ImageError
-from tlfeatures.features.images.inputs import Images
+from tlfeatures.models.fitted_head import FittedHead
 from tlfeatures.models.predictions import Predictions
 from tlfeatures.models.unseen_images import spelled_like_classes
 from tlfeatures.names import some_of
 
-if TYPE_CHECKING:
-    from tlfeatures.models.model import Model
-
 logger = logging.getLogger(__name__)
 
 
-def accuracy(model: Model, X: Images, y: ArrayLike | Sequence[Any]) -> float:
+def accuracy(model: FittedHead, predictions: Predictions, y: ArrayLike | Sequence[Any]) -> float:
     """See `Model.score`. Labels that are not classes of the model count as wrong."""
-    predictions = _predictions(model, X)
+    for row, reason in predictions.unreadable.items():
+        raise ImageError(f"{predictions.paths[row]}: {reason}; leave it out of X and y")
     names = np.array(names_of_rows(y, "y", len(predictions)))
     truth = spelled_like_classes(model, names)
     unknown = sorted(set(truth.tolist()) - set(model.classes))
@@ -34,14 +32,3 @@ def accuracy(model: Model, X: Images, y: ArrayLike | Sequence[Any]) -> float:
             some_of(unknown, 5),
         )
     return float((predictions.labels == truth.astype(object)).mean())
-
-
-def _predictions(model: Model, X: Any) -> Predictions:
-    kind = getattr(X, "dtype", None)
-    is_table = getattr(X, "ndim", 0) == 2 and (kind is None or kind.kind == "f")
-    if is_table:  # an image is uint8, and a data frame has no type of its own
-        return model.predict_features(X)
-    predictions = model.predict(X)
-    for row, reason in predictions.unreadable.items():
-        raise ImageError(f"{predictions.paths[row]}: {reason}; leave it out of X and y")
-    return predictions

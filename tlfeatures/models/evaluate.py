@@ -11,7 +11,7 @@ import numpy as np
 
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.duplicates import Similarity
-from tlfeatures.dataset.labels import Groups, Labels
+from tlfeatures.dataset.labels import Groups, Labels, is_table
 from tlfeatures.dataset.load import check_similarity
 from tlfeatures.errors import ModelError
 from tlfeatures.features.embed import ComputeOptions
@@ -19,7 +19,7 @@ from tlfeatures.features.file.reader import is_embeddings_file
 from tlfeatures.features.images.decoding import MAX_PIXELS
 from tlfeatures.features.sources.open_source import Location, open_source
 from tlfeatures.html_tables import Cell
-from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer, Predictions
+from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer, HeadPredictions
 from tlfeatures.metrics.score_records import score_record
 from tlfeatures.model_selection.evaluation import Evaluation
 from tlfeatures.models.fitted_head import FittedHead
@@ -161,7 +161,8 @@ def evaluate(
         _check_digests(loaded)
         compute = ComputeOptions(device, batch_size, max_pixels, weights)
         embed = ImageEmbedder(loaded, compute, progress)
-        columns = label_columns if labels is None and groups is None else None
+        of_file = isinstance(groups, str | os.PathLike) and is_table(groups)
+        columns = label_columns if labels is None and not of_file else None
         opened = open_source(source, images=images, columns=columns, expected=_EXPECTED)
         options = replace(options, label_columns=None if columns else label_columns)
         data, seen, failed = embeddings_of_source(loaded, opened, options, embed)
@@ -202,7 +203,7 @@ def _evaluation_of(
     predicted, table = loaded.predict_codes(data.X), loaded.predict_proba(data.X)
     every = np.ones(len(data.y), bool)
     scorer = BootstrapScorer.of(data.y, data.together, every, loaded.classes, seed)
-    pooled = scorer.score([Predictions(predicted, table)])
+    pooled = scorer.score([HeadPredictions(predicted, table)])
     return ModelEvaluation(
         head=loaded.info["head"],
         embedding=loaded.embedding,

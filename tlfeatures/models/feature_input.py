@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from tlfeatures.errors import DatasetError, ModelError, SpecError
 from tlfeatures.features.combined import join, parts_of
 from tlfeatures.features.exchange.open_features import holds_features, ids_of, open_features
+from tlfeatures.features.exchange.stored_values import to_stored
 from tlfeatures.features.exchange.table import FeatureTable
 from tlfeatures.features.file.checks import is_of_another_program
 from tlfeatures.features.file.format import Header
 from tlfeatures.features.file.reader import is_embeddings_file, open_embeddings
-from tlfeatures.features.import_features import to_stored
 from tlfeatures.features.sources.endings import is_image_by_name
 from tlfeatures.models.fitted_head import FittedHead
 from tlfeatures.names import some_of

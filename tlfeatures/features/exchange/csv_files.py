@@ -58,7 +58,10 @@ class CsvFile:
         return self.path.open(encoding=self._encoding, newline="")
 
     def _cells(self, record: str) -> list[str]:
-        return next(csv.reader([record], delimiter=self._delimiter), [])
+        try:
+            return next(csv.reader([record], delimiter=self._delimiter), [])
+        except csv.Error as error:
+            raise DatasetError(f"{self.path} can't be read as a CSV: {error}") from error
 
     def _rows(self) -> Iterator[tuple[int, str]]:
         """Yield the line and the text of each row."""
@@ -97,6 +100,8 @@ class CsvFile:
         """Parse the cells at these places: shape (rows, places)."""
         last = places == list(range(len(self.header) - len(places), len(self.header)))
         lines = [self._numbers_of(record, places, last) for _, record in rows]
+        if not all(lines):  # of another number of cells
+            raise self._wrong_cell(rows, places)
         try:
             values: NDArray[np.float64] = np.loadtxt(
                 lines, np.float64, comments=None, delimiter=self._delimiter, ndmin=2

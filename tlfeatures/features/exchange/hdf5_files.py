@@ -39,21 +39,29 @@ class Hdf5File(Arrays):
     def __init__(self, path: Path) -> None:
         self.path, self.infos = path, {}
         with self._open() as file:
-            if np.array_equal(file.attrs.get("format"), FORMAT):
-                raise DatasetError(
-                    f"{path} is an embeddings file already, which all commands read; expected a "
-                    "features file of another program"
-                )
-            size = file.id.get_filesize()
-            for name in file:
-                if not isinstance(file.get(name, getlink=True), h5py.HardLink):
-                    continue
-                item = file[name]
-                if isinstance(item, h5py.Dataset) and not item.is_virtual and not item.external:
-                    text = h5py.check_string_dtype(item.dtype) is not None
-                    self.infos[name] = ArrayInfo(item.shape or (), _TEXT if text else item.dtype)
-                    if item.nbytes > max(_SMALL, _RATIO * size):
-                        raise DatasetError(f"{path}: {name} promises more than the file can hold")
+            try:
+                self._list(file)
+            except DatasetError:
+                raise
+            except Exception as error:  # HDF5 raises anything for a damaged file
+                raise DatasetError(f"{path} is a damaged HDF5 file: {error}") from error
+
+    def _list(self, file: h5py.File) -> None:
+        if np.array_equal(file.attrs.get("format"), FORMAT):
+            raise DatasetError(
+                f"{self.path} is an embeddings file already, which all commands read; expected a "
+                "features file of another program"
+            )
+        size = file.id.get_filesize()
+        for name in file:
+            if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+                continue
+            item = file[name]
+            if isinstance(item, h5py.Dataset) and not item.is_virtual and not item.external:
+                text = h5py.check_string_dtype(item.dtype) is not None
+                self.infos[name] = ArrayInfo(item.shape or (), _TEXT if text else item.dtype)
+                if item.nbytes > max(_SMALL, _RATIO * size):
+                    raise DatasetError(f"{self.path}: {name} promises more than the file can hold")
 
     def _open(self) -> h5py.File:
         try:
@@ -67,7 +75,7 @@ class Hdf5File(Arrays):
             try:
                 text = self.infos[name].dtype == _TEXT
                 values = file[name].asstr()[()] if text else file[name][()]
-            except (OSError, ValueError) as error:
+            except Exception as error:  # see above
                 raise DatasetError(f"{self.path}: {name} can't be read: {error}") from error
         return np.asarray(values)
 
@@ -76,9 +84,10 @@ class Hdf5File(Arrays):
         with self._open() as file:
             for start in range(0, self.infos[name].shape[0], rows):
                 try:
-                    yield file[name][start : start + rows]
-                except OSError as error:
+                    block = file[name][start : start + rows]
+                except Exception as error:  # see above
                     raise DatasetError(f"{self.path}: {name} can't be read: {error}") from error
+                yield block
 
     def patch_size(self) -> int | None:
         """Side of a patch in pixels of the slide, if the file states it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -16,7 +17,11 @@ from tlfeatures.features.exchange.arrays import ArrayInfo, Arrays
 
 MAGIC = b"\x93NUMPY"
 _SUFFIX = ".npy"
-_DAMAGED = (ValueError, EOFError, OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError)
+_DAMAGED = (
+    *(ValueError, EOFError, OSError, MemoryError, RuntimeError, NotImplementedError),
+    *(OverflowError, zipfile.BadZipFile, zlib.error),
+)
+_MOST_COLUMNS = 2**24
 
 
 class NpyFile(Arrays):
@@ -101,6 +106,8 @@ def _header(file: IO[bytes], path: Path) -> tuple[ArrayInfo, bool]:
         shape, by_columns, dtype = read(file)
     except (*_DAMAGED, KeyError, SyntaxError) as error:
         raise DatasetError(f"{path} is a damaged NumPy file: {error}") from error
+    if min(shape, default=0) < 0 or (len(shape) > 1 and shape[1] > _MOST_COLUMNS):
+        raise DatasetError(f"{path} has an array of the shape {shape}, which can't be right")
     return ArrayInfo(shape, dtype), by_columns
 
 
@@ -116,7 +123,7 @@ def _blocks(file: IO[bytes], path: Path, rows: int) -> Iterator[NDArray[Any]]:
     (shape, dtype), by_columns = _header(file, path)
     count, width = shape
     if by_columns and width > 1:  # a row is all over the file, so that all of it is read
-        rest = _exactly(file, count * width * dtype.itemsize, path)
+        rest = _exactly(file, count * width * dtype.itemsize, path)  # may be all of the memory
         whole = np.frombuffer(rest, dtype).reshape(width, count).T
         yield from (whole[start : start + rows] for start in range(0, count, rows))
         return

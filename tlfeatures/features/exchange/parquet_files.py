@@ -15,8 +15,12 @@ from tlfeatures.errors import DatasetError, ParameterError
 from tlfeatures.features.exchange.columns import TableColumns, find_columns
 from tlfeatures.features.exchange.roles import FEATURES, GENERAL, RowFacts, find_parts, row_facts
 from tlfeatures.features.exchange.table import Block, FeatureTable, rows_of_block
+from tlfeatures.features.sources.tables.parquet import class_names
 
 MAGIC = b"PAR1"
+_ROWS = 16_384  # rows of which ids and labels are read at a time
+_BUFFER = 2**20  # bytes
+_RATIO = 1000  # of rows to the bytes of a file: more can't be right
 
 
 def check_pyarrow(path: object) -> None:
@@ -31,16 +35,23 @@ class ParquetFile:
     """A Parquet file of features."""
 
     def __init__(self, path: Path) -> None:
-        import pyarrow
         from pyarrow import parquet
 
         self.path = path
         try:
-            self._file = parquet.ParquetFile(path)
-        except (pyarrow.ArrowException, OSError) as error:
-            raise DatasetError(f"{path} is a damaged Parquet file: {error}") from error
+            self._file = parquet.ParquetFile(
+                path, pre_buffer=False, buffer_size=_BUFFER, page_checksum_verification=True
+            )
+            facts = self._file.metadata
+            groups = [int(facts.row_group(at).num_rows) for at in range(facts.num_row_groups)]
+        except Exception as error:  # pyarrow has several kinds of errors for damaged files
+            raise DatasetError(
+                f"{path} is a damaged Parquet file: {_in_one_line(error)}"
+            ) from error
         self.schema: Any = self._file.schema_arrow
-        self.rows: int = self._file.metadata.num_rows
+        self.rows = sum(groups)
+        if min(groups, default=0) < 0 or self.rows > _RATIO * path.stat().st_size:
+            raise DatasetError(f"{path} is damaged: it can't have {self.rows:,} rows")
 
     def list_columns(self) -> list[str]:
         """Return the columns of which each cell is a list of numbers."""
@@ -64,10 +75,17 @@ class ParquetFile:
         """Read the columns of roles."""
         if not roles:
             return RowFacts()
-        table = self._file.read(columns=list(roles.values()))
-        return row_facts(
-            {role: table.column(name).to_pylist() for role, name in roles.items()}, self.path
-        )
+        read: dict[str, list[Any]] = {role: [] for role in roles}
+        for batch in self._batches(_ROWS, list(roles.values())):
+            for role, name in roles.items():
+                try:
+                    read[role] += batch.column(name).to_pylist()
+                except UnicodeDecodeError as error:
+                    raise DatasetError(f"{self.path}: {name} is no text in UTF-8") from error
+        names = class_names(self.schema).get(roles.get("label", ""))
+        if names is not None:  # numbers, of which -1 is no label
+            read["label"] = [_class_name(code, names) for code in read["label"]]
+        return row_facts(read, self.path)
 
     def numbers(self, columns: TableColumns) -> Iterator[Block]:
         """Read values that have a column each; see `FeatureTable`."""
@@ -101,12 +119,16 @@ class ParquetFile:
         return 0
 
     def _batches(self, rows: int, names: list[str]) -> Iterator[Any]:
-        import pyarrow
-
         try:
-            yield from self._file.iter_batches(rows, columns=names, use_threads=False)
-        except (pyarrow.ArrowException, OSError) as error:
-            raise DatasetError(f"{self.path} can't be read: {error}") from error
+            # One reader for all groups would keep the bytes of every group until its end.
+            for group in range(self._file.metadata.num_row_groups):
+                yield from self._file.iter_batches(
+                    rows, row_groups=[group], columns=names, use_threads=False
+                )
+        except DatasetError:
+            raise
+        except Exception as error:  # see above
+            raise DatasetError(f"{self.path} can't be read: {_in_one_line(error)}") from error
 
     def _column(self, batch: Any, name: str) -> NDArray[Any]:
         values: NDArray[Any] = self._no_nulls(batch.column(name), name).to_numpy(
@@ -120,6 +142,17 @@ class ParquetFile:
                 f"{self.path}: {name} has missing values; fill them, or remove these rows"
             )
         return values
+
+
+def _class_name(code: Any, names: list[str]) -> Any:
+    """Return the name of a class that Hugging Face's datasets store as a number."""
+    if not isinstance(code, int):
+        return code
+    return names[code] if 0 <= code < len(names) else None
+
+
+def _in_one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _is_number(kind: Any) -> bool:

@@ -6,9 +6,12 @@ order of their ids:
 
 =====================================  ================  =========================================
 ``/ids``                               (n,) text         path of the image, relative to the source
-                                                         folder
+                                                         folder; of an imported row, its id
 ``/digest``                            (n, 32) uint8     sha256 of the image file; zeros if the
-                                                         file could not be read
+                                                         file could not be read. If the spec says
+                                                         that the digests of imported rows are
+                                                         those of values: sha256 of the row as
+                                                         float32
 ``/stat``                              (n, 2) int64      size in bytes and modification time in ns
                                                          of the image file just before its sha256
                                                          was computed; zeros if unknown
@@ -29,8 +32,9 @@ float16. EMBEDDING is ``LAYER.POOLING``.
 
 The attributes of the root are the header: ``format`` ("tlfeatures embeddings"), ``format_version``
 (1), ``spec`` (JSON, see `tlfeatures.features.spec.Spec`), ``provenance`` (JSON: versions of the
-libraries that wrote the file and, if known, the folder of the images and the commands that were
-run; never a reason to compute an embedding again) and, only in a sharded file, ``shards``.
+libraries that wrote the file and, if known, the source of the images or of imported rows, with the
+options by which it is opened again, and the commands that were run; never a reason to compute an
+embedding again) and, only in a sharded file, ``shards``.
 
 A sharded file has its rows in s shards. Shards are files in this format, not sharded themselves,
 in a folder beside the file; the attribute ``shards`` is the folder's name. The file has no

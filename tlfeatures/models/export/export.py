@@ -37,8 +37,8 @@ from tlfeatures.html_tables import Cell
 from tlfeatures.models.embedding_run import check_width
 from tlfeatures.models.export.backbone import add_backbone, only_spec
 from tlfeatures.models.export.check import LARGEST_DIFFERENCE, Check, check_export
+from tlfeatures.models.fitted_head import FittedHead
 from tlfeatures.models.input_images import list_images
-from tlfeatures.models.model import Model
 from tlfeatures.names import counted, some_of
 
 FORMAT = "tlfeatures onnx"
@@ -108,7 +108,7 @@ class Export(FileResult):
 
 
 def export(
-    model: Model | str | os.PathLike[str],
+    model: FittedHead | str | os.PathLike[str],
     output: str | os.PathLike[str],
     *,
     weights: str | None = None,
@@ -151,7 +151,7 @@ def export(
     _check_extra()
     target = check_export_target(output)
     images = None if check is None else list_images(check)  # raises its errors before the work
-    model = model if isinstance(model, Model) else Model.load(model)
+    model = model if isinstance(model, FittedHead) else FittedHead.load(model)
     spec = only_spec(model)
     data = _serialized(_graph_of(model, weights))
     _check_runs(data, model)
@@ -222,7 +222,7 @@ def _check_extra() -> None:
             raise ModelError(f"{package} can't be imported: {error}; install it again") from error
 
 
-def _graph_of(model: Model, weights: str | None) -> Any:
+def _graph_of(model: FittedHead, weights: str | None) -> Any:
     from onnx import helper
 
     from tlfeatures.models.export.head import add_head
@@ -259,7 +259,7 @@ def _serialized(onnx_model: Any) -> bytes:
         ) from error
 
 
-def _check_runs(data: bytes, model: Model) -> None:
+def _check_runs(data: bytes, model: FittedHead) -> None:
     """Run the graph on a black image, because the columns of a damaged model may not match."""
     spec = only_spec(model)
     black = np.zeros((1, *spec.size, 3), np.uint8)
@@ -277,7 +277,7 @@ def _check_runs(data: bytes, model: Model) -> None:
         )
 
 
-def _facts(model: Model) -> dict[str, str]:
+def _facts(model: FittedHead) -> dict[str, str]:
     spec = only_spec(model)
     packages = ("tlfeatures", "onnx", "skl2onnx")
     versions = {package: metadata.version(package) for package in packages}
