@@ -28,13 +28,14 @@ X = values(40)
 Y = ["first"] * 20 + ["second"] * 20
 
 
-def test_all_of_the_fast_half_takes_a_dataset_of_arrays(tmp_path):
+def test_all_of_the_fast_half_takes_a_dataset_of_arrays(tmp_path, caplog):
     data = Dataset.from_arrays(X, Y, groups=np.arange(40) // 2)
     score = cross_validate("centroid", data).scores["accuracy"]["score"]
     assert score > 0.8
     benchmark(data, ["centroid", "dummy"], out=tmp_path / "results")
     page = report(tmp_path / "results", tmp_path / "r.html")
     assert page.bytes
+    assert "the benchmark was run on arrays in Python" in caplog.text
     assert "features (imported)" in (tmp_path / "r.html").read_text()
     assert audit(data).images == 40
     assert learning_curve(data, "centroid").images == 40
@@ -93,6 +94,8 @@ WRONG = {
     "NaN": ({"X": np.where(np.arange(240).reshape(40, 6) == 19, np.nan, X)}, "nan in row 3"),
     "too large": ({"X": X.astype(float) * 1e300}, "not finite in 40 rows"),
     "texts": ({"X": [["a"]] * 40}, "X has values that are no numbers"),
+    "near_duplicates": ({"near_duplicates": 2}, "near_duplicates is 2; expected a similarity"),
+    "embedding": ({"embedding": "a+b"}, "an embedding can't have the name"),
     "one-hot": ({"y": np.eye(40)}, r"y has the shape \(40, 40\)"),
 }
 

@@ -64,20 +64,24 @@ def labels_of(path, **options):
 
 
 def test_ids_are_the_paths_in_the_rows_and_bytes_are_those_of_the_rows(write):
-    path = write({"image": images(["b/2.png", "a/1.png", "a/0.png"])}, row_group_size=2)
+    paths = ["a/1.png", "a/2.png", "b/0.png"]
+    path = write({"image": images(paths)}, row_group_size=2)
     records = list(open_source(path).images())
-    assert [each.id for each in records] == [
-        "data.parquet/a/0.png",
-        "data.parquet/a/1.png",
-        "data.parquet/b/2.png",
-    ]
-    assert [each.location.read() for each in records] == [image(2), image(1), image(0)]
+    assert [each.id for each in records] == [f"data.parquet/{name}" for name in paths]
+    assert [each.location.read() for each in records] == [image(0), image(1), image(2)]
 
 
 @pytest.mark.parametrize(
-    "paths", [["1.png", "1.png"], ["1.png", None], ["/tmp/1.png", "2.png"], ["../1.png", "2.png"]]
+    "paths",
+    [
+        ["1.png", "1.png"],
+        ["1.png", None],
+        ["/tmp/1.png", "2.png"],
+        ["../1.png", "2.png"],
+        ["2.png", "1.png"],
+    ],
 )
-def test_ids_are_numbers_of_rows_where_paths_are_repeated_missing_or_lead_out(write, paths):
+def test_ids_are_numbers_of_rows_where_paths_are_repeated_missing_or_in_another_order(write, paths):
     assert ids(write({"image": images(paths)})) == ["data.parquet/000000", "data.parquet/000001"]
 
 

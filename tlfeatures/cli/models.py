@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
@@ -16,7 +17,13 @@ from tlfeatures.cli.image_options import (
     max_pixels_option,
     weights_option,
 )
-from tlfeatures.cli.label_options import dataset_options, feature_columns_option, images_option
+from tlfeatures.cli.label_options import (
+    columns_option,
+    dataset_options,
+    feature_columns_option,
+    folder_option,
+    images_option,
+)
 from tlfeatures.cli.run_options import check_page, command, json_option, seed_option
 from tlfeatures.errors import ParameterError
 from tlfeatures.terminal.exits import SOME_UNREADABLE, exit_for_failures
@@ -70,6 +77,8 @@ if TYPE_CHECKING:
     "the model was fitted on, so that its label means little. Its distance to them is above 1, "
     "which is the model's limit.",
 )
+@folder_option("IMAGES", "folder")
+@columns_option
 @feature_columns_option
 @weights_option
 @batch_size_option
@@ -88,6 +97,8 @@ def predict(
     as_json: bool,
     outliers: bool,
     columns: dict[str, str] | None,
+    folder: str | None,
+    label_columns: dict[str, str] | None,
     **options: Any,
 ) -> None:
     """Label images with MODEL and print a CSV table.
@@ -96,10 +107,11 @@ def predict(
     its label, the confidence, which is the probability of the label, and the probability p_CLASS of
     each class. With -o, the table is written to a file. A summary is printed in the end.
 
-    IMAGES are files or folders. With a single -, the command reads paths of image files from
-    standard input, one per line, and prints one line for each path as soon as it can. In this way,
-    another program can keep the command running. The header of the table is printed once the model
-    is loaded.
+    IMAGES are files, folders, tables with the paths of images, or other sources of images
+    (docs/sources.md). Of a table with boxes, each box is labelled. With a single -, the command
+    reads paths of image files from standard input, one per line, and prints one line for each path
+    as soon as it can. In this way, another program can keep the command running. The header of the
+    table is printed once the model is loaded.
 
     Instead of IMAGES, one file of features can be given: a file that `tlfeatures import` reads, or
     an embeddings file (FILE.h5) that was made with the settings of MODEL. A model that was fitted
@@ -113,11 +125,12 @@ def predict(
     result = PredictionOutput(output, as_json, excel)
     check_page(report)
     loaded = Model.load(model)
+    inputs = _with_options(images, folder, label_columns)
     features = None if images == _STREAM else features_file(loaded, images)
     options["outliers"] = outliers or (report is not None and loaded.outliers is not None)
     note = {"weights": "random"} if loaded.weights == "random" else {}
     written = result.write(
-        _label(loaded, images, features, columns, options, with_bar=not result.fills_screen),
+        _label(loaded, inputs, features, columns, options, with_bar=not result.fills_screen),
         loaded.classes,
         note,
         outliers=outliers,
@@ -128,18 +141,32 @@ def predict(
             for _ in written:
                 pass
         else:
-            inputs = None if images == _STREAM else images
-            _write_label_page(written, report, loaded, Path(model).name, inputs)
+            shown = None if images == _STREAM else inputs
+            _write_label_page(written, report, loaded, Path(model).name, shown)
     if result.finish():
         ctx.exit(SOME_UNREADABLE)
 
 
 _STREAM = ("-",)
+_Inputs: TypeAlias = Sequence[str | os.PathLike[str]]
+
+
+def _with_options(
+    images: tuple[str, ...], folder: str | None, columns: dict[str, str] | None
+) -> _Inputs:
+    """Return the images; with options of tables, they are tables."""
+    if folder is None and not columns:
+        return images
+    if images == _STREAM:
+        raise ParameterError("--images and --label-columns are for tables, not for a stream")
+    from tlfeatures.models.input_images import TableInput
+
+    return [TableInput(image, folder, columns) for image in images]
 
 
 def _label(
     model: Model,
-    images: tuple[str, ...],
+    images: _Inputs,
     features: Path | None,
     columns: dict[str, str] | None,
     options: dict[str, Any],
@@ -148,6 +175,8 @@ def _label(
 ) -> Iterable[Prediction]:
     """Label images, those of standard input, or features."""
     if features is not None:
+        if not isinstance(images[0], str):
+            raise ParameterError(f"{features} has features; leave --images and --label-columns out")
         confident, outliers = options["min_confidence"], options["outliers"]
         return model.predict_features(
             features, columns=columns, min_confidence=confident, outliers=outliers
@@ -172,7 +201,7 @@ def _write_label_page(
     page: str,
     model: Model,
     name: str,
-    inputs: tuple[str, ...] | None,
+    inputs: _Inputs | None,
 ) -> None:
     from tlfeatures.reports.report_labels import report_labels
 

@@ -97,7 +97,7 @@ class Dataset(EqualByValue):
         Smallest similarity of two images that count as copies. None means that only identical
         files are copies. Each part of an embedding of several files has its own, in `joined`.
     digests : ndarray of shape (n, 32), uint8, or None
-        sha256 of each image file.
+        sha256 of each image file; of the values, if `has_file_digests` is False.
     variants : ndarray of shape (n, v, d), float32, or None
         Embeddings of v variants of each image. Heads are also fitted on the variants of their
         training images, but they are never scored on variants.

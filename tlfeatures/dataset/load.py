@@ -6,14 +6,13 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from numbers import Real
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.dataset.dataset import Dataset
-from tlfeatures.dataset.duplicates import Similarity
+from tlfeatures.dataset.duplicates import Similarity, check_similarity
 from tlfeatures.dataset.embedding_choice import (
     choose_embedding,
     choose_variants,
@@ -323,17 +322,6 @@ def _read_look(reader: Reader, embedding: str, wanted: bool) -> NDArray[np.float
     """Read the embedding in which copies are searched, unless it is the loaded embedding."""
     best = embedding_for_copies(reader.header)
     return reader.read(best) if wanted and best != embedding else None
-
-
-def check_similarity(near_duplicates: Similarity) -> None:
-    """Raise `ParameterError` if the value of `near_duplicates` is invalid; see `load_dataset`."""
-    if isinstance(near_duplicates, Real) and 0 < near_duplicates <= 1:
-        return
-    if near_duplicates not in ("auto", None):
-        raise ParameterError(
-            f"near_duplicates is {near_duplicates}; expected a similarity above 0 and up to 1, "
-            "auto, or off (None in Python)"
-        )
 
 
 def _warn_about_missing(header: Header, done: int) -> None:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Evaluation(EqualByValue):
-    """Predictions of a head for n images, and their scores. The head was not fitted on them.
+    """HeadPredictions of a head for n images, and their scores. The head was not fitted on them.
 
     Attributes
     ----------
@@ -51,7 +51,7 @@ class Evaluation(EqualByValue):
     fold : ndarray of shape (n,), int
         The fold in which each image was tested; -1 if it was never tested.
     predicted : ndarray of shape (n,), int
-        Predictions, as indices of `classes`; -1 if an image was never tested.
+        HeadPredictions, as indices of `classes`; -1 if an image was never tested.
     probabilities : ndarray of shape (n, k), float64
         Probabilities of the classes; NaN if an image was never tested, or the head gives none.
     scores : dict of name to Score
@@ -206,7 +206,7 @@ def cross_validation_of(
     name : str
         Name of the head.
     run : HeadFolds
-        Predictions of the head on all folds.
+        HeadPredictions of the head on all folds.
     data : Dataset
     split : str
         The name of the split that `make_folds` returned.
@@ -236,7 +236,7 @@ def scores_of_folds(run: HeadFolds, scorer: BootstrapScorer) -> dict[str, Score]
     Parameters
     ----------
     run : HeadFolds
-        Predictions of the head on all folds.
+        HeadPredictions of the head on all folds.
     scorer : BootstrapScorer
         Scorer of the tested images.
 

@@ -10,9 +10,8 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from tlfeatures.dataset.dataset import Dataset
-from tlfeatures.dataset.duplicates import Similarity
-from tlfeatures.dataset.labels import Groups, Labels
-from tlfeatures.dataset.load import check_similarity
+from tlfeatures.dataset.duplicates import Similarity, check_similarity
+from tlfeatures.dataset.labels import Groups, Labels, is_table
 from tlfeatures.errors import ModelError, ParameterError
 from tlfeatures.features.embed import ComputeOptions
 from tlfeatures.features.file.reader import is_embeddings_file
@@ -159,7 +158,8 @@ def evaluate(
     else:
         compute = ComputeOptions(device, batch_size, max_pixels, weights)
         embed = ImageEmbedder(loaded, compute, progress)
-        columns = label_columns if labels is None and groups is None else None
+        of_file = isinstance(groups, str | os.PathLike) and is_table(groups)
+        columns = label_columns if labels is None and not of_file else None
         opened = open_source(source, images=images, columns=columns, expected=_EXPECTED)
         options = replace(options, label_columns=None if columns else label_columns)
         data, seen, failed = embeddings_of_source(loaded, opened, options, embed)

@@ -37,7 +37,7 @@ def features_file(model: FittedHead, inputs: Sequence[str | os.PathLike[str]]) -
     path = Path(inputs[0])
     is_imported = any(part.spec.imported is not None for part in model.backbones)
     may_be_features = len(inputs) == 1 and path.is_file() and not is_image_by_name(str(path))
-    if may_be_features and (is_imported or holds_features(path)):
+    if may_be_features and (is_imported or holds_features(path, parts_of(model.embedding))):
         return path
     if is_imported:
         raise ModelError(

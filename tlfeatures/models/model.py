@@ -20,6 +20,7 @@ from tlfeatures.features.images.inputs import Images, to_read
 from tlfeatures.models.feature_input import check_columns_of, read_features
 from tlfeatures.models.fitted_head import FittedHead
 from tlfeatures.models.incoming import in_batches
+from tlfeatures.models.input_images import are_embeddings
 from tlfeatures.models.labelling import EmbeddingLabeller, Labeller, label_inputs
 from tlfeatures.models.predictions import Prediction, Predictions, join_predictions
 from tlfeatures.progress import Progress
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 
 class Model(FittedHead):
-    """A fitted head with the spec of its embedding, which labels image files.
+    """A fitted head with the spec of its embedding, which labels images and embeddings.
 
     Attributes
     ----------
@@ -301,7 +302,7 @@ class Model(FittedHead):
         ModelError
             If the embeddings have another number of columns.
         """
-        from tlfeatures.models.accuracy import accuracy, are_embeddings
+        from tlfeatures.models.accuracy import accuracy
 
         predictions = self.predict_features(X) if are_embeddings(X) else self.predict(X)
         return accuracy(self, predictions, y)

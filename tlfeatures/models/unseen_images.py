@@ -18,6 +18,7 @@ from tlfeatures.dataset.labels import Groups, Labels
 from tlfeatures.dataset.load import as_dataset
 from tlfeatures.errors import DatasetError, ImageError, ParameterError, SourceError, SpecError
 from tlfeatures.features.embed import ComputeOptions
+from tlfeatures.features.images.few_levels import warn_of_few_levels
 from tlfeatures.features.images.identify import scan
 from tlfeatures.features.images.read_ahead import ImageToRead
 from tlfeatures.features.sources.folders import EXPECTED
@@ -27,7 +28,7 @@ from tlfeatures.features.sources.spelling import normalize_name
 from tlfeatures.models.backbone_facts import check_same_settings
 from tlfeatures.models.embedding_run import ModelEmbedder, ModelRun, check_width, widths_of
 from tlfeatures.models.fitted_head import FittedHead
-from tlfeatures.models.labelling import warn_of_few_levels_in
+from tlfeatures.models.labelling import VALUE_RANGE
 from tlfeatures.progress import Progress, shown_progress
 
 logger = logging.getLogger(__name__)
@@ -68,7 +69,8 @@ class ImageEmbedder:
             for keys, part in run.batches():
                 X[done : done + len(keys)] = part
                 done += len(keys)
-        warn_of_few_levels_in(run, [image.id for image in images])
+        few_levels = [(images[row].id, levels) for row, levels in run.few_levels]
+        warn_of_few_levels(few_levels, VALUE_RANGE)
         return X[:done], run.failures
 
 

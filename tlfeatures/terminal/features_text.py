@@ -27,6 +27,8 @@ def render_importing(result: Importing) -> str:
             f"{result.source} has no ids: the rows are named by their numbers, {0:0{digits}d} to "
             f"{result.images - 1}"
         )
+    if result.unused:
+        lines.append(f"not used: {some_of(result.unused, 10)}")
     if result.digests == "values":
         lines.append("rows with equal values count as copies of one image")
     return "\n".join(lines)

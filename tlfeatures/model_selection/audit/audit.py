@@ -71,9 +71,9 @@ from pathlib import Path
 import numpy as np
 
 from tlfeatures.dataset.dataset import Dataset
-from tlfeatures.dataset.duplicates import Similarity, find_copies
+from tlfeatures.dataset.duplicates import Similarity, check_similarity, find_copies
 from tlfeatures.dataset.labels import Groups, Labels
-from tlfeatures.dataset.load import Data, Files, as_dataset, check_similarity, list_files
+from tlfeatures.dataset.load import Data, Files, as_dataset, list_files
 from tlfeatures.errors import ParameterError
 from tlfeatures.heads.make_heads import make_one_head
 from tlfeatures.heads.table import OneHead

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tlfeatures.errors import ParameterError, SourceError
@@ -98,11 +98,6 @@ def may_be_wanted(name: str, wanted: Wanted) -> bool:
         return True
     usual = (*_USUAL.values(), *_OTHER_BOXES.values())
     return any(_key(name) in names for names in usual)
-
-
-def has_boxes(names: Iterable[str]) -> bool:
-    """Whether a table with these columns has boxes of images."""
-    return bool(_names_of_boxes([_key(name) for name in names]))
 
 
 def _names_of_boxes(keys: Sequence[str]) -> Mapping[str, Sequence[str]]:
