@@ -486,17 +486,54 @@ def test_a_file_of_another_format_is_one_line(flat, table, name, text, said):
     assert "\n" not in str(refused.value)
 
 
-def test_names_of_classes_are_those_of_hugging_face(flat, tmp_path):
-    """`datasets` writes numbers into Parquet, and the names into the schema."""
+def write_of_hugging_face(path, columns, features):
     pyarrow = pytest.importorskip("pyarrow")
     from pyarrow.parquet import write_table
 
-    feature = {"names": ["cat", "dog"], "_type": "ClassLabel"}
-    stored = json.dumps({"info": {"features": {"label": feature}}})
-    table = pyarrow.table({"path": ["img0.png", "img1.png", "img2.png"], "label": [1, 0, -1]})
-    write_table(table.replace_schema_metadata({"huggingface": stored}), tmp_path / "t.parquet")
-    labels = open_source(tmp_path / "t.parquet", images=flat).labels()
-    assert [row.label for row in labels.values()] == ["dog", "cat", None]
+    stored = json.dumps({"info": {"features": features}})
+    write_table(pyarrow.table(columns).replace_schema_metadata({"huggingface": stored}), path)
+    return path
+
+
+CLASS_LABEL = {"names": ["cat", "dog"], "_type": "ClassLabel"}
+THREE = ["img0.png", "img1.png", "img2.png"]
+
+
+@pytest.mark.parametrize(
+    ("stored", "expected"),
+    [
+        ([1, 0, -1], ["dog", "cat", None]),
+        ([1.0, 0.0, None], ["dog", "cat", None]),  # pandas writes so where a label is missing
+        (["dog", "cat", "cat"], ["dog", "cat", "cat"]),
+    ],
+)
+def test_names_of_classes_are_those_of_hugging_face(stored, expected, flat, tmp_path):
+    """`datasets` writes numbers into Parquet, and the names into the schema."""
+    columns = {"path": THREE, "label": stored}
+    path = write_of_hugging_face(tmp_path / "t.parquet", columns, {"label": CLASS_LABEL})
+    labels = open_source(path, images=flat).labels()
+    assert [row.label for row in labels.values()] == expected
+
+
+def test_a_class_without_a_name_is_an_error(flat, tmp_path):
+    columns = {"path": THREE, "label": [0, 1, 2]}
+    path = write_of_hugging_face(tmp_path / "t.parquet", columns, {"label": CLASS_LABEL})
+    with pytest.raises(SourceError, match="has the class 2 in the column label, and names of 2"):
+        open_source(path, images=flat).labels()
+
+
+@pytest.mark.parametrize("form", ["lists", "objects"])
+def test_boxes_get_the_names_of_their_classes(form, flat, tmp_path):
+    boxes, codes = [[0, 0, 2, 2], [1, 1, 3, 3]], [1, 0]
+    listed = [{"bbox": box, "category": code} for box, code in zip(boxes, codes, strict=True)]
+    objects = {"bbox": boxes, "category": codes} if form == "lists" else listed
+    inner = {"feature": CLASS_LABEL, "_type": "Sequence"} if form == "lists" else CLASS_LABEL
+    kind = {"bbox": {}, "category": inner}
+    columns = {"file_name": ["img0.png"], "objects": [objects]}
+    features = {"objects": kind if form == "lists" else [kind]}
+    path = write_of_hugging_face(tmp_path / "t.parquet", columns, features)
+    labels = open_source(path, images=flat).labels()
+    assert [row.label for row in labels.values()] == ["dog", "cat"]
 
 
 def test_only_columns_with_a_role_are_read_from_parquet(flat, tmp_path):

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlfeatures.errors import DatasetError, ParameterError
+from tlfeatures.errors import DatasetError, ParameterError, SourceError
 from tlfeatures.features.exchange.columns import TableColumns, find_columns
 from tlfeatures.features.exchange.roles import FEATURES, GENERAL, RowFacts, find_parts, row_facts
 from tlfeatures.features.exchange.table import Block, FeatureTable, rows_of_block
-from tlfeatures.features.sources.tables.parquet import class_names
+from tlfeatures.features.sources.tables.class_labels import class_names, name_of_class
 
 MAGIC = b"PAR1"
 _ROWS = 16_384  # rows of which ids and labels are read at a time
@@ -75,9 +75,13 @@ class ParquetFile:
                     read[role] += batch.column(name).to_pylist()
                 except UnicodeDecodeError as error:
                     raise DatasetError(f"{self.path}: {name} is no text in UTF-8") from error
-        names = class_names(self.schema).get(roles.get("label", ""))
-        if names is not None:  # numbers, of which -1 is no label
-            read["label"] = [_class_name(code, names) for code in read["label"]]
+        label = roles.get("label", "")
+        names = class_names(self.schema).get(label)
+        if names is not None:
+            try:
+                read["label"] = [name_of_class(c, names, self.path, label) for c in read["label"]]
+            except SourceError as error:
+                raise DatasetError(str(error)) from error
         return row_facts(read, self.path)
 
     def numbers(self, columns: TableColumns) -> Iterator[Block]:
@@ -135,13 +139,6 @@ class ParquetFile:
                 f"{self.path}: {name} has missing values; fill them, or remove these rows"
             )
         return values
-
-
-def _class_name(code: Any, names: list[str]) -> Any:
-    """Return the name of a class that Hugging Face's datasets store as a number."""
-    if not isinstance(code, int):
-        return code
-    return names[code] if 0 <= code < len(names) else None
 
 
 def _in_one_line(error: Exception) -> str:

@@ -26,7 +26,7 @@ from tlfeatures.features.sources.protocol import Columns
 from tlfeatures.features.sources.records import ImageRecord
 from tlfeatures.features.sources.spelling import normalize_name
 from tlfeatures.features.sources.tables.cells import RawTable
-from tlfeatures.features.sources.tables.parquet import class_names
+from tlfeatures.features.sources.tables.class_labels import class_names, name_of_class
 from tlfeatures.features.sources.tables.roles import Wanted, choose_columns
 
 logger = logging.getLogger(__name__)
@@ -219,6 +219,8 @@ class _Table:
         return [texts[value] if value.__hash__ else None for value in values]
 
     def _text(self, column: str, value: Any, names: Sequence[Any] | None) -> str | None:
+        if names is not None:
+            value = name_of_class(value, names, self._location, column)
         if value is None or value != value:  # NaN
             return None
         if isinstance(value, float) and value.is_integer():
@@ -228,13 +230,6 @@ class _Table:
                 f"{self._location} has {value!r} in the column {column}; expected texts or whole "
                 "numbers; name another column: --columns label=NAME, or label= for none"
             )
-        if names is not None and isinstance(value, int):
-            if value >= len(names):
-                raise SourceError(
-                    f"{self._location} has the class {value} in the column {column}, and names of "
-                    f"{len(names)} classes"
-                )
-            return None if value < 0 else normalize_name(str(names[value])) or None
         return normalize_name(str(value)) or None
 
     def _read(self, leaf: str) -> list[Any]:

@@ -5,7 +5,6 @@ Labels that Hugging Face's datasets store as numbers get their names, which the 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -19,6 +18,7 @@ from tlfeatures.features.sources.containers.parquet_rows import (
 from tlfeatures.features.sources.containers.parts import open_parts
 from tlfeatures.features.sources.spelling import normalize_name
 from tlfeatures.features.sources.tables.cells import RawTable
+from tlfeatures.features.sources.tables.class_labels import class_names, name_of_class
 from tlfeatures.features.sources.tables.json_tables import OBJECTS, table_with_boxes
 
 _BATCH = 16_384  # rows
@@ -50,7 +50,9 @@ def read_parquet(location: str, may_be_wanted: Callable[[str], bool]) -> RawTabl
         try:
             for batch in file.iter_batches(_BATCH, columns=read):
                 rows = enumerate(batch.to_pylist(), len(records) + 1)
-                records += [(number, _named(record, classes)) for number, record in rows]
+                records += [(number, _named(record, classes, location)) for number, record in rows]
+        except SourceError:
+            raise
         except Exception as error:  # pyarrow has several kinds of errors for damaged files
             raise SourceError(f"{location} can't be read as Parquet: {one_line(error)}") from error
     table = table_with_boxes(location, records, "record")
@@ -59,32 +61,17 @@ def read_parquet(location: str, may_be_wanted: Callable[[str], bool]) -> RawTabl
     return replace(table, header=header, unread=unread)
 
 
-def class_names(schema: Any) -> dict[str, list[str]]:
-    """Return the names of the classes of each column that Hugging Face's datasets store as numbers.
-
-    Parameters
-    ----------
-    schema : pyarrow.Schema
-    """
-    stored = (schema.metadata or {}).get(b"huggingface", b"{}")
-    try:
-        features = json.loads(stored)["info"]["features"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return {}
-    return {
-        name: list(map(str, feature["names"]))
-        for name, feature in (features.items() if isinstance(features, dict) else ())
-        if isinstance(feature, dict)
-        and feature.get("_type") == "ClassLabel"
-        and isinstance(feature.get("names"), list)
-    }
-
-
-def _named(record: dict[str, Any], classes: dict[str, list[str]]) -> dict[str, Any]:
+def _named(record: dict[str, Any], classes: dict[str, list[str]], location: str) -> dict[str, Any]:
+    """Return a record with the names of its classes, also in the boxes of `objects`."""
+    objects = record.get(OBJECTS)
     for column, names in classes.items():
-        number = record.get(column)
-        if isinstance(number, int) and 0 <= number < len(names):
-            record[column] = names[number]
-        elif column in record:
-            record[column] = None  # -1 is no label
+        _, dot, key = column.partition(f"{OBJECTS}.")
+        if column in record:
+            record[column] = name_of_class(record[column], names, location, column)
+        elif dot and isinstance(objects, dict) and isinstance(objects.get(key), list):
+            values = objects[key]
+            objects[key] = [name_of_class(value, names, location, column) for value in values]
+        elif dot and isinstance(objects, list):
+            for each in objects:
+                each[key] = name_of_class(each.get(key), names, location, column)
     return record
