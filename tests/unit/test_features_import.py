@@ -440,6 +440,24 @@ def test_numbered_rows_of_a_changed_file_get_no_labels(tmp_path):
         load_dataset(tmp_path / "a.h5")
 
 
+@pytest.mark.parametrize("changed", ["ids", "features"])
+def test_labels_are_not_matched_with_ids_in_another_order(changed, tmp_path):
+    """The labels are in one file and the ids in another, so that only their order matches them."""
+
+    def write(step, rows):
+        if step in (None, "ids"):
+            (tmp_path / "ids.txt").write_text("\n".join(IDS[::rows]))
+        if step in (None, "features"):
+            save_npz(tmp_path / "a.npz", X=X[::rows], y=np.array(LABELS[::rows]))
+
+    write(None, 1)
+    import_features(tmp_path / "a.npz", tmp_path / "a.h5", ids=tmp_path / "ids.txt")
+    assert load_dataset(tmp_path / "a.h5").y.tolist() == LABELS
+    write(changed, -1)
+    with pytest.raises(SourceError, match=r"has changed since.*import it again"):
+        load_dataset(tmp_path / "a.h5")
+
+
 def test_labels_of_a_features_file_for_extracted_images(photos, tmp_path):
     extract(photos, tmp_path / "a.h5", backbone="pixels", size=16)
     export_features(tmp_path / "a.h5", tmp_path / "b.npz", labels=photo_labels(photos))

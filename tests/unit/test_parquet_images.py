@@ -167,6 +167,21 @@ def test_groups_and_splits_are_columns_too(write):
     assert list(rows.values()) == [LabelRow("ant", "A", "val")]
 
 
+def test_groups_and_splits_stay_where_the_folders_are_the_labels(write, tmp_path):
+    columns = {"image": images(["ant/1.png", "bee/1.png"]), "site": ["A", "B"]}
+    path = write({**columns, "split": ["train", "test"]})
+    extract(path, tmp_path / "a.h5", **PIXELS)
+    data = load_dataset(tmp_path / "a.h5")
+    assert data.y.tolist() == ["ant", "bee"]
+    assert (data.groups.tolist(), data.split.tolist()) == (["A", "B"], ["train", "test"])
+
+
+def test_an_unknown_split_is_an_error(write):
+    path = write({"image": images(["ant/1.png"]), "split": ["other"]})
+    with pytest.raises(SourceError, match="has the split 'other'; expected train, val or test"):
+        labels_of(path)
+
+
 def test_several_files_are_splits_by_their_names(write, tmp_path):
     names = {"train-00000-of-00002": 0, "train-00001-of-00002": 1, "test-00000-of-00001": 2}
     paths = [
@@ -180,6 +195,25 @@ def test_several_files_are_splits_by_their_names(write, tmp_path):
     result = extract(paths, tmp_path / "a.h5", **PIXELS)
     assert (result.classes, result.splits) == ({"ant": 3, "bee": 3}, {"train": 4, "test": 2})
     assert load_dataset(tmp_path / "a.h5").split.tolist() == ["test"] * 2 + ["train"] * 4
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_labels_are_not_matched_with_other_rows_of_a_changed_file(alone, write, tmp_path):
+    """Rows without paths are named by their numbers, which are those of other images now."""
+    rows = images([None] * 4)
+    source = [write({"image": rows, "label": ["a", "a", "b", "b"]})]
+    if not alone:
+        source.append(write({"image": images(["a/7.png"]), "label": ["a"]}, name="other.parquet"))
+    file = tmp_path / "a.h5"
+    extract(source, file, **PIXELS)
+    before = load_dataset(file)
+    write({"image": rows[::-1], "label": ["b", "b", "a", "a"]})
+    with pytest.raises(SourceError, match=r"has changed.*run `tlfeatures extract` again"):
+        load_dataset(file)
+    extract(source, file, **PIXELS)
+    after = load_dataset(file)
+    labels = dict(zip(map(bytes, before.digests), before.y, strict=True))
+    assert [labels[bytes(digest)] for digest in after.digests] == after.y.tolist()
 
 
 # ---- reading

@@ -39,7 +39,13 @@ from tlfeatures.features.sources.folder_hints import folder_hint
 from tlfeatures.features.sources.folder_labels import LabelRow, count_labels, count_rows
 from tlfeatures.features.sources.folders import EXPECTED
 from tlfeatures.features.sources.locations import absolute_location
-from tlfeatures.features.sources.open_source import Location, Locations, open_source, source_facts
+from tlfeatures.features.sources.open_source import (
+    Location,
+    Locations,
+    open_source,
+    rows_version,
+    source_facts,
+)
 from tlfeatures.features.sources.protocol import Columns
 from tlfeatures.features.sources.spelling import describe_similar_names
 from tlfeatures.files import check_ending, file_target
@@ -232,7 +238,7 @@ def extract(
             raise opened.no_images_error(EXPECTED)
         plan = make_plan(manifest, target, settings, device, prune, choose)
         labels = opened.labels()
-        facts = source_facts(source, images, columns, labels is not None)
+        facts = source_facts(source, images, columns, labels is not None, rows_version(opened))
         plan = replace(plan, relabelled=is_relabelled(plan.current, facts))
         provenance = provenance_of(plan, facts, command)
         if workers or (plan.current and plan.current.shards):  # a sharded file stays one

@@ -17,7 +17,13 @@ from tlfeatures.errors import DatasetError, ParameterError
 from tlfeatures.features.exchange.open_features import ids_of, open_features
 from tlfeatures.features.exchange.spool import Spool
 from tlfeatures.features.exchange.stored_values import digests_of, to_stored
-from tlfeatures.features.exchange.table import FeatureTable, check_name, rows_of_block, sha256_of
+from tlfeatures.features.exchange.table import (
+    FeatureTable,
+    check_name,
+    rows_of_block,
+    sha256_of,
+    sha256_of_file,
+)
 from tlfeatures.features.file.create import Contents, create
 from tlfeatures.features.file.format import DTYPES
 from tlfeatures.features.file.lock import exclusive
@@ -244,11 +250,15 @@ def _provenance(
     """Return where the rows come from, so that their labels can be read again."""
     return {
         "source": str(table.path.resolve()),
-        **({} if ids is None else {"ids": str(Path(ids).resolve())}),
+        **({} if ids is None else _facts_of_ids(Path(ids))),
         **({"columns": dict(columns)} if columns else {}),
         **({"states_labels": True} if table.facts.states_labels else {}),
         "commands": [] if command is None else [command],
     }
+
+
+def _facts_of_ids(ids: Path) -> dict[str, str]:
+    return {"ids": str(ids.resolve()), "ids_sha256": sha256_of_file(ids)}
 
 
 def _write(

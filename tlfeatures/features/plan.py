@@ -120,7 +120,7 @@ def is_relabelled(current: Header | None, facts: Mapping[str, Any]) -> bool:
     if current is None:
         return False
     stored = current.provenance
-    names = ("states_labels", "source", "images", "columns")
+    names = ("states_labels", "source", "images", "columns", "rows")
     states_labels = facts.get("states_labels") or stored.get("states_labels")
     return bool(states_labels) and any(facts.get(name) != stored.get(name) for name in names)
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.errors import DatasetError, ParameterError
-from tlfeatures.features.sources.folder_labels import LabelRow, labels_from_folders, split_from_name
+from tlfeatures.features.sources.folder_labels import LabelRow, split_from_name, with_folder_labels
 from tlfeatures.features.sources.spelling import normalize_name
 
 FEATURES = "features"
@@ -101,9 +101,12 @@ class RowFacts:
         """
         if not self.states_labels:
             return None
-        labels = self.label or [row.label for row in labels_from_folders(ids)]
-        groups, splits = self.group or [None] * len(ids), self.split or [None] * len(ids)
-        return [LabelRow(*row) for row in zip(labels, groups, splits, strict=True)]
+        count = len(ids)
+        parts = (part or [None] * count for part in (self.label, self.group, self.split))
+        rows = [LabelRow(*row) for row in zip(*parts, strict=True)]
+        if self.label is not None:
+            return rows
+        return [*with_folder_labels(dict(zip(ids, rows, strict=True))).values()]
 
     @property
     def states_labels(self) -> bool:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from tlfeatures.errors import DatasetError, ParameterError, SourceError
 from tlfeatures.features.exchange.open_features import ids_of, open_features
-from tlfeatures.features.exchange.table import FeatureTable, sha256_of
+from tlfeatures.features.exchange.table import FeatureTable, sha256_of, sha256_of_file
 from tlfeatures.features.file.format import Header
+from tlfeatures.features.imported import Imported
 from tlfeatures.features.sources.folder_labels import LabelRow
 from tlfeatures.features.sources.open_source import stated_labels
 
@@ -38,16 +39,27 @@ def labels_of_header(
         if not isinstance(source, str):
             raise ParameterError("the file doesn't say where its rows come from")
         table = open_features(source, ids=ids, columns=header.provenance.get("columns"))
-        if table.facts.id is None and sha256_of(table) != header.spec.imported.sha256:
-            raise DatasetError(
-                f"{source} has changed since, and its rows have no ids; import it again"
-            )
+        _check_order(header, header.spec.imported, table, ids)
     except (DatasetError, ParameterError) as error:
         raise SourceError(
             f"{header.path} was imported from a features file with labels, which can't be read "
             f"now: {error}; give --labels FILE"
         ) from error
     return _labels_of(table)
+
+
+def _check_order(header: Header, imported: Imported, table: FeatureTable, ids: str | None) -> None:
+    """Raise `DatasetError` if rows that are not named in their own file may have other ids now."""
+    changed = []
+    if ids is not None and sha256_of_file(Path(ids)) != header.provenance.get("ids_sha256"):
+        changed.append(ids)
+    if (ids is not None or table.facts.id is None) and sha256_of(table) != imported.sha256:
+        changed.append(str(table.path))
+    if changed:
+        raise DatasetError(
+            f"{changed[0]} has changed since, and the features file has no ids of its rows; import "
+            "it again"
+        )
 
 
 def labels_of_features(

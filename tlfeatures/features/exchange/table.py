@@ -66,13 +66,16 @@ class FeatureTable:
 
 def sha256_of(table: FeatureTable) -> str:
     """Return the sha256 of a features file; of a folder, that of the sha256 of its files."""
-    hashes = []
-    for path in table.files:
-        with path.open("rb") as file:
-            hashes.append(hashlib.file_digest(file, "sha256").hexdigest())
+    hashes = [sha256_of_file(path) for path in table.files]
     if table.path.is_file():
         return hashes[0]
     return hashlib.sha256("".join(hashes).encode()).hexdigest()
+
+
+def sha256_of_file(path: Path) -> str:
+    """Return the sha256 of a file in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_table(table: FeatureTable) -> None:

@@ -191,7 +191,9 @@ def _provenance(path: Path, found: Any) -> dict[str, Any]:
         "source": isinstance(source, str | list | None) and _all_texts(several),
         "states_labels": isinstance(found.get("states_labels"), bool | None),
         "images": isinstance(found.get("images"), str | None),
+        "rows": isinstance(found.get("rows"), str | None),
         "ids": isinstance(found.get("ids"), str | None),
+        "ids_sha256": isinstance(found.get("ids_sha256"), str | None),
         "columns": isinstance(columns, dict) and _all_texts([*columns, *columns.values()]),
     }
     wrong = [name for name, fits in right.items() if not fits]

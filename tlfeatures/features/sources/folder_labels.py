@@ -109,6 +109,24 @@ def labels_from_folders(ids: Sequence[str], level: int | None = None) -> list[La
     return [rows[folder_of(id_)] for id_ in ids]
 
 
+def with_folder_labels(
+    rows: Mapping[str, LabelRow], level: int | None = None
+) -> dict[str, LabelRow]:
+    """Return rows with the labels of the folders in their ids; a group or split stays.
+
+    Parameters
+    ----------
+    rows : mapping of id to LabelRow
+    level : int, optional
+        See `labels_from_folders`.
+    """
+    folders = labels_from_folders([*rows], level)
+    return {
+        id_: LabelRow(folder.label, row.group, row.split or folder.split)
+        for (id_, row), folder in zip(rows.items(), folders, strict=True)
+    }
+
+
 def folder_of(id_: str) -> str:
     """Return the path of the folder that holds an image; "" if it is in none."""
     return id_.rpartition("/")[0]

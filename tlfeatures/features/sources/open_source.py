@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 from tlfeatures.errors import ParameterError, SourceError
 from tlfeatures.features.sources.containers.archive import ArchiveSource, is_archive
 from tlfeatures.features.sources.containers.parquet import (
+    ParquetSource,
     is_parquet_of_images,
     open_parquet_source,
 )
@@ -123,8 +124,19 @@ def source_facts(
     images: Location | None = None,
     columns: Columns | None = None,
     states_labels: bool = False,
+    rows: str | None = None,
 ) -> dict[str, Any]:
-    """Return JSON-ready facts by which `open_stored_source` opens the same source again."""
+    """Return JSON-ready facts by which `open_stored_source` opens the same source again.
+
+    Parameters
+    ----------
+    locations, images, columns
+        See `open_source`.
+    states_labels : bool
+        Whether the source states labels.
+    rows : str, optional
+        See `rows_version`.
+    """
     absolute = [absolute_location(location) for location in as_list(locations)]
     facts: dict[str, Any] = {"source": absolute[0] if len(absolute) == 1 else absolute}
     if images is not None:
@@ -133,7 +145,18 @@ def source_facts(
         facts["columns"] = dict(columns)
     if states_labels:
         facts["states_labels"] = True
+    if rows is not None:
+        facts["rows"] = rows
     return facts
+
+
+def rows_version(source: Source) -> str | None:
+    """Return what changes if ids may have become those of other images.
+
+    It is None for most sources. Only the images in a Parquet file may be named by the numbers of
+    their rows.
+    """
+    return source.rows_version() if isinstance(source, ParquetSource | SeveralSources) else None
 
 
 def open_with_stored_options(locations: Locations, provenance: Mapping[str, Any]) -> Source:
@@ -188,7 +211,8 @@ def stated_labels(
     Raises
     ------
     SourceError
-        If the source stated labels when its images were embedded, and can't be read now.
+        If the source stated labels when its images were embedded, and can't be read now, or its
+        images may have other ids.
     """
     if not provenance.get("states_labels"):
         return None
@@ -197,6 +221,11 @@ def stated_labels(
     try:
         source = open_stored_source(provenance)
         labels = None if source is None else source.labels()
+        if source is not None and rows_version(source) != provenance.get("rows"):
+            raise SourceError(
+                f"{source.location} has changed since, and numbers of rows are its ids; run "
+                "`tlfeatures extract` again"
+            )
     except (ParameterError, SourceError) as error:
         raise SourceError(
             f"the labels can't be read from the source of the images: {error}; give --labels FILE"

@@ -91,6 +91,12 @@ class SeveralSources:
                     )
         return labels
 
+    def rows_version(self) -> str | None:
+        """Return the versions of the Parquet files; see `ParquetSource.rows_version`."""
+        files = [source for source in self._sources if isinstance(source, ParquetSource)]
+        versions = [source.rows_version() for source in files]
+        return ", ".join(version or "-" for version in versions) if any(versions) else None
+
     def _names_of_files(self) -> dict[int, str]:
         """Return the names of the files with images inside, by their place among the sources."""
         return {

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from tlfeatures.errors import ParameterError, SourceError
-from tlfeatures.features.sources.folder_labels import LabelRow, labels_from_folders
+from tlfeatures.features.sources.folder_labels import LabelRow, with_folder_labels
 from tlfeatures.features.sources.folders import Listing
 from tlfeatures.features.sources.locations import is_url
 from tlfeatures.features.sources.protocol import Columns
@@ -110,13 +110,7 @@ class TableSource:
         if not roles & {"label", "group", "split"}:
             return None
         rows = {self._final_id(id_, row): row.values for id_, row in self._rows.items()}
-        if "label" in roles:
-            return rows
-        folders = labels_from_folders([*map(id_without_box, rows)])
-        return {
-            id_: LabelRow(folder.label, values.group, values.split or folder.split)
-            for (id_, values), folder in zip(rows.items(), folders, strict=True)
-        }
+        return rows if "label" in roles else with_folder_labels(rows)
 
     def no_images_error(self, expected: str) -> SourceError:
         """Create the error for a table without images; it says why its paths give none."""

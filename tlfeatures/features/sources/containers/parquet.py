@@ -20,7 +20,7 @@ from tlfeatures.features.sources.containers.parquet_rows import (
     open_parquet,
 )
 from tlfeatures.features.sources.containers.parts import open_parts
-from tlfeatures.features.sources.folder_labels import LabelRow, split_from_name
+from tlfeatures.features.sources.folder_labels import LabelRow, split_from_name, with_folder_labels
 from tlfeatures.features.sources.locations import is_url
 from tlfeatures.features.sources.protocol import Columns
 from tlfeatures.features.sources.records import ImageRecord
@@ -80,24 +80,44 @@ class ParquetSource:
             yield ImageRecord(f"{self.name}/{id_}", container, str(row))
 
     def labels(self) -> dict[str, LabelRow] | None:
-        """Return the labels, groups and splits in the columns; None if the file has no labels.
+        """Return the labels, groups and splits in the columns; None if the file has none of them.
+
+        Without a column of labels, they are the names of folders.
 
         Raises
         ------
         SourceError
-            If several columns may be the label, or a column has values that are no labels.
+            If several columns may be the label, a column has values that are no labels, or a split
+            is unknown.
         """
         columns = self._table.columns_of_roles(self._columns)
-        if "label" not in columns:
+        if not columns:
             return None
         label, group, split = (
             self._table.texts(columns[role]) if role in columns else [None] * len(self._ids)
             for role in _ROLES
         )
-        return {
-            f"{self.name}/{id_}": LabelRow(one, its_group, split_from_name(its_split or ""))
+        splits = {text: self._split(text) for text in set(split)}
+        rows = {
+            f"{self.name}/{id_}": LabelRow(one, its_group, splits[its_split])
             for id_, one, its_group, its_split in zip(self._ids, label, group, split, strict=True)
         }
+        return rows if "label" in columns else with_folder_labels(rows)
+
+    def _split(self, text: str | None) -> str | None:
+        split = split_from_name(text or "")
+        if text and split is None:
+            raise SourceError(
+                f"{self.location} has the split {text!r}; expected train, val or test"
+            )
+        return split
+
+    def rows_version(self) -> str | None:
+        """Return what changes if the file is written again; None if ids are paths, not numbers.
+
+        The end of a Parquet file may be the same although its rows have another order.
+        """
+        return self._table.version if self._ids_are_numbers else None
 
     def no_images_error(self, expected: str = "expected rows with images") -> SourceError:
         """Create the error for a file without rows."""
@@ -105,8 +125,8 @@ class ParquetSource:
 
     def _read_again(self) -> None:
         """Forget what an earlier listing read: the file may have changed."""
-        vars(self).pop("_table", None)
-        vars(self).pop("_ids", None)
+        for name in ("_table", "_paths", "_ids_are_numbers", "_ids"):
+            vars(self).pop(name, None)
         forget(self.location)
 
     @cached_property
@@ -114,13 +134,21 @@ class ParquetSource:
         return _Table(self.location, self._columns.get("id"))
 
     @cached_property
+    def _paths(self) -> Sequence[object]:
+        return self._table.paths()
+
+    @cached_property
+    def _ids_are_numbers(self) -> bool:
+        clean = [clean_name(path) if isinstance(path, str) else None for path in self._paths]
+        named = [path for path in clean if path is not None]
+        return len(named) < len(clean) or any(a >= b for a, b in pairwise(named))
+
+    @cached_property
     def _ids(self) -> list[str]:
         """The id of each row's image, in the order of the rows."""
-        paths = self._table.paths()
-        clean = [clean_name(path) if isinstance(path, str) else None for path in paths]
-        named = [path for path in clean if path is not None]
-        if len(named) == len(paths) and all(a < b for a, b in pairwise(named)):
-            return named
+        paths = self._paths
+        if not self._ids_are_numbers:
+            return [clean_name(str(path)) or "" for path in paths]
         if any(paths):
             logger.info(
                 "%s: images are named by the numbers of their rows, as paths are missing or "
@@ -134,6 +162,13 @@ class ParquetSource:
 class _Table:
     """The columns of a Parquet file except for the bytes of the images.
 
+    Attributes
+    ----------
+    version : str
+        Size of the file and when it was written.
+    image_leaf : str
+        Where the bytes of the images are.
+
     Raises
     ------
     SourceError
@@ -145,6 +180,7 @@ class _Table:
         with open_parts(location, fresh=True) as parts:
             file = open_parquet(parts)
             schema, self._rows = file.schema_arrow, file.metadata.num_rows
+            self.version = f"{parts.version.size} {parts.version.state}"
             if self._rows > parts.size:  # a list of so many would fill the memory
                 raise SourceError(
                     f"{location} is damaged: it says that it has {self._rows:,} rows of images, "
