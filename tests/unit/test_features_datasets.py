@@ -193,3 +193,18 @@ def test_imported_embeddings_are_joined_with_others(photos, tmp_path):
     assert np.mean(again.labels == data.y) > 0.9
     results = benchmark(files, ["centroid"])
     assert len(results.entries) == 2
+
+
+@pytest.mark.parametrize("argument", ["y", "groups", "split"])
+def test_series_in_another_order_than_the_ids_are_refused(argument):
+    """Values are matched by their places, and the index says that those are others."""
+    ids = [f"img{row}" for row in range(40)]
+    own = {"y": pandas.Series(Y, index=ids), "groups": None, "split": None}
+    own[argument] = pandas.Series((["train", "test"] * 20), index=ids)
+    assert len(Dataset.from_arrays(X, ids=ids, **own)) == 40
+    own[argument] = own[argument][::-1]
+    with pytest.raises(ParameterError, match=f"{argument}.*order"):
+        Dataset.from_arrays(X, ids=ids, **own)
+    if argument != "y":
+        with pytest.raises(ParameterError, match=f"indexes of X and {argument} differ"):
+            Dataset.from_arrays(pandas.DataFrame(X, index=ids), **own)

@@ -545,3 +545,20 @@ def test_only_columns_with_a_role_are_read_from_parquet(flat, tmp_path):
     assert ids(tmp_path / "t.parquet", flat, {"label": "kind"}) == ["img0.png"]
     with pytest.raises(SourceError, match="has no column 'sort'; it has the columns path, "):
         ids(tmp_path / "t.parquet", flat, {"id": "path", "label": "sort"})
+
+
+def test_groups_of_the_table_stay_where_a_folder_is_the_label(tmp_path):
+    for site in "AB":
+        for name in ("cat", "dog"):
+            write_image(tmp_path / site / name / "1.png", ord(site) + len(name) + ord(name[0]))
+    paths = [f"{site}/{name}/1.png" for site in "AB" for name in ("cat", "dog")]
+    lines = [f"{path},camera {number % 2}" for number, path in enumerate(paths)]
+    table = tmp_path / "t.csv"
+    table.write_text("\n".join(["path,group", *lines]))
+    extract(table, tmp_path / "a.h5", backbone="pixels", size=16)
+    assert load_dataset(tmp_path / "a.h5").y.tolist() == ["A", "A", "B", "B"]
+    data = load_dataset(tmp_path / "a.h5", label_level=2)
+    assert data.y.tolist() == ["cat", "dog"] * 2
+    assert data.groups.tolist() == ["camera 0", "camera 1"] * 2
+    table.unlink()
+    assert load_dataset(tmp_path / "a.h5", label_level=2).y.tolist() == ["cat", "dog"] * 2

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.dataset.embedding_choice import whole_name
-from tlfeatures.dataset.labelled import label_all
+from tlfeatures.dataset.labelled import label_all, labels_or_stated
 from tlfeatures.dataset.labels import Groups, Labels
 from tlfeatures.errors import DatasetError, ParameterError
 from tlfeatures.features.combined import PLUS
@@ -140,8 +140,9 @@ def export_features(
         export = _Export(reader, _chosen(reader, embedding), show)
         if not len(export.rows):
             raise DatasetError(f"no image of {file} is embedded, so there is nothing to write")
-        if labels is None and label_level is None:
-            labels = labels_of_header(reader.header)
+        labels, label_level = labels_or_stated(
+            labels, label_level, lambda: labels_of_header(reader.header)
+        )
         rows = label_all(
             export.ids,
             str(file),

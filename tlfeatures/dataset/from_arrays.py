@@ -63,7 +63,11 @@ def check_arrays(
     check_similarity(near_duplicates)
     check_name(embedding)
     rows = feature_rows(X)
-    _check_same_index(X, y)
+    columns = {"y": y, "ids": ids, "groups": groups, "split": split, "digests": digests}
+    for argument, values in columns.items():
+        _check_same_index(X, values, "X", argument)
+        _check_same_index(y, values, "y", argument)
+        _check_index_of_ids(ids, values, argument)
     named = ids if ids is not None else _index_of(X)
     listed = numbered_ids(len(rows)) if named is None else check_ids(named, len(rows))
     labels = names_of_rows(y, "y", len(rows))
@@ -220,10 +224,25 @@ def _index_of(values: object) -> Any:
     return index
 
 
-def _check_same_index(X: object, y: object) -> None:
+def _check_same_index(one: object, other: object, *names: str) -> None:
     """Refuse pandas objects whose rows are in different orders."""
-    one, other = _index_of(X), _index_of(y)
-    if one is not None and other is not None and list(one) != list(other):
+    index, other_index = _index_of(one), _index_of(other)
+    if index is None or other_index is None or list(index) == list(other_index):
+        return
+    raise ParameterError(
+        f"the indexes of {' and '.join(names)} differ; give them in the same order, as "
+        f"{names[1]}.loc[{names[0]}.index]"
+    )
+
+
+def _check_index_of_ids(ids: Column | None, values: object, argument: str) -> None:
+    """Refuse a pandas object whose index has the ids in another order."""
+    index = _index_of(values)
+    if index is None or ids is None:
+        return
+    own, listed = [text_of(each) for each in index], [text_of(each) for each in list(ids)]  # type: ignore[arg-type]
+    if own != listed and sorted(own) == sorted(listed):
         raise ParameterError(
-            "the indexes of X and y differ; give them in the same order, as y.loc[X.index]"
+            f"the index of {argument} has the ids in another order than ids; give both in the same "
+            f"order, as {argument}.loc[ids]"
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,9 +23,8 @@ from tlfeatures.dataset.labels import (
     warn_of_names,
 )
 from tlfeatures.equality import EqualByValue
-from tlfeatures.errors import DatasetError
-from tlfeatures.features.sources.folder_labels import LabelRow
-from tlfeatures.features.sources.protocol import Source
+from tlfeatures.errors import DatasetError, SourceError
+from tlfeatures.features.sources.folder_labels import LabelRow, with_folder_labels
 from tlfeatures.features.spec import Spec
 from tlfeatures.names import some_of
 
@@ -238,12 +237,45 @@ def label_all(
     return [replace(row, group=group) for row, group in zip(rows, grouped, strict=True)]
 
 
-def labels_or_stated(labels: Labels, label_level: int | None, source: Source | None) -> Labels:
-    """Return the labels that the user gives, else those that the source of the images states."""
-    if labels is not None or label_level is not None or source is None:
-        return labels
-    stated = source.labels()
-    return None if stated is None else stated
+def labels_or_stated(
+    labels: Labels,
+    label_level: int | None,
+    read_stated: Callable[[], Mapping[str, LabelRow] | None],
+) -> tuple[Labels, int | None]:
+    """Return the labels that the user gives, else those that the source of the images states.
+
+    Parameters
+    ----------
+    labels, label_level
+        See `load_dataset`. With a level, only groups and splits are those of the source.
+    read_stated : callable
+        Reads the labels that the source states; returns None if it states none.
+
+    Returns
+    -------
+    labels : Labels
+    label_level : int or None
+        None if `labels` has the labels at this level.
+
+    Raises
+    ------
+    SourceError
+        If the source can't be read, and there is no level.
+    """
+    if labels is not None:
+        return labels, label_level
+    try:
+        stated = read_stated()
+    except SourceError as error:
+        if label_level is None:
+            raise
+        logger.warning("the source may state groups and splits, which are not used: %s", error)
+        return None, label_level
+    if stated is None or label_level is None:
+        return stated, label_level
+    if not any(row.group or row.split for row in stated.values()):
+        return None, label_level
+    return with_folder_labels(stated, label_level), None
 
 
 def _by_id(

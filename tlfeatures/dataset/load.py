@@ -20,7 +20,7 @@ from tlfeatures.dataset.embedding_choice import (
     with_variants,
 )
 from tlfeatures.dataset.joined_files import join_datasets, parts_by_file
-from tlfeatures.dataset.labelled import label_images
+from tlfeatures.dataset.labelled import label_images, labels_or_stated
 from tlfeatures.dataset.labels import Groups, Labels, check_options, is_table
 from tlfeatures.dataset.matching import keep_common
 from tlfeatures.errors import DatasetError, ParameterError
@@ -272,12 +272,13 @@ def _load_file(
     _warn_about_missing(header, len(done))
     if not done:
         raise DatasetError(f"no image of {header.path} is embedded; run `tlfeatures extract` again")
-    if labels is None and label_level is None:
-        of_groups = isinstance(groups, str | os.PathLike) and is_table(groups)
-        of_source = not of_groups and header.spec.imported is None
-        labels = labels_of_header(header, columns if of_source else None)
-        if labels is not None and of_source:
-            columns = None  # they are those of the source
+    of_groups = isinstance(groups, str | os.PathLike) and is_table(groups)
+    of_source = labels is None and not of_groups and header.spec.imported is None
+    labels, label_level = labels_or_stated(
+        labels, label_level, lambda: labels_of_header(header, columns if of_source else None)
+    )
+    if labels is not None and of_source:
+        columns = None  # they are those of the source
     labelled = label_images(
         [header.ids[row] for row in done],
         str(file),

@@ -139,12 +139,13 @@ def embeddings_of_source(
     if not manifest.images:
         raise source.no_images_error(EXPECTED)
     folder = source.location
+    labels, label_level = labels_or_stated(options.labels, options.label_level, source.labels)
     labelled = label_images(
         manifest.ids,
         folder,
-        labels_or_stated(options.labels, options.label_level, source),
+        labels,
         options.groups,
-        label_level=options.label_level,
+        label_level=label_level,
         columns=options.columns,
     )
     labelled = replace(labelled, y=spelled_like_classes(model, labelled.y))
