@@ -126,7 +126,7 @@ def test_unknown_embedding_names_the_nearest_first(file):
 def test_images_without_folders_need_a_csv(tmp_path):
     write_image(tmp_path / "flat" / "1.png", 1)
     extract(tmp_path / "flat", tmp_path / "flat.h5", backbone="pixels")
-    with pytest.raises(DatasetError, match="--labels CSV"):
+    with pytest.raises(DatasetError, match="--labels TABLE"):
         load_dataset(tmp_path / "flat.h5")
 
 

@@ -9,6 +9,7 @@ import pickle
 
 import h5py
 import numpy as np
+import pandas
 import pytest
 
 from tests.unit.features_files import IDS, LABELS, read_rows, values, write_table
@@ -177,14 +178,43 @@ def test_other_names_of_columns(tmp_path):
 
 def test_a_table_of_measurements(tmp_path):
     """Columns without numbers in their names are values, as in the iris data of scikit-learn."""
-    header = ["sepal length", "sepal width", "species"]
+    header = ["sepal length", "sepal width", "variety"]
     source = write_table(tmp_path / "a.csv", header, [[5.1, 3.5, "setosa"], [6.2, 2.2, "other"]])
-    with pytest.raises(DatasetError, match=r"'setosa' in the column 'species'.*--columns"):
+    with pytest.raises(DatasetError, match=r"'setosa' in the column 'variety'.*--columns"):
         import_features(source, tmp_path / "a.h5")
-    import_features(source, tmp_path / "a.h5", columns={"label": "species"})
+    import_features(source, tmp_path / "a.h5", columns={"label": "variety"})
     np.testing.assert_array_equal(
         read_rows(tmp_path / "a.h5")[1], np.array([[5.1, 3.5], [6.2, 2.2]], "f4")
     )
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet", "npz"])
+def test_names_are_understood_as_in_a_table_of_images(kind, tmp_path):
+    """Numbers in a column id count the rows where another column has the names of the images."""
+    sites = [f"site {number % 4}" for number in range(20)]
+    names = {"id": np.arange(20), "File Name": IDS, "species": LABELS, "site": sites}
+    frame = pandas.DataFrame(names | {f"f{number}": X[:, number] for number in range(6)})
+    path = tmp_path / f"a.{kind}"
+    if kind == "npz":
+        save_npz(path, X=X, **{name: np.asarray(values) for name, values in names.items()})
+    else:
+        frame.to_csv(path, index=False) if kind == "csv" else frame.to_parquet(path)
+    assert import_features(path, tmp_path / "a.h5").unused == ["id"]
+    data = load_dataset(tmp_path / "a.h5")
+    assert (data.ids.tolist(), data.y.tolist()) == (IDS, LABELS)
+    assert data.groups.tolist() == sites
+
+
+def test_two_columns_that_may_be_the_label_are_refused(tmp_path):
+    frame = pandas.DataFrame({"id": IDS, "species": LABELS, "class": LABELS[::-1]})
+    frame = frame.assign(**{f"f{number}": X[:, number] for number in range(6)})
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    with pytest.raises(DatasetError, match=r"'species' and 'class', and each may be the label"):
+        import_features(tmp_path / "a.csv", tmp_path / "a.h5")
+    import_features(tmp_path / "a.csv", tmp_path / "a.h5", columns={"label": "species"})
+    assert load_dataset(tmp_path / "a.h5").y.tolist() == LABELS
+    none = import_features(tmp_path / "a.csv", tmp_path / "a.h5", columns={"label": ""})
+    assert not none.classes
 
 
 def test_a_table_of_excel(tmp_path):

@@ -151,7 +151,7 @@ def test_another_number_of_values_is_refused_with_both_numbers(values, argument)
     [
         (
             {"x", "y", "z"},
-            "is of type set; expected the path of a CSV file, a mapping of id to value",
+            "is of type set; expected the path of a table, a mapping of id to value",
         ),
         (b"xyz", "is of type bytes; expected"),
         (3, "is of type int; expected"),
@@ -182,7 +182,7 @@ def test_ids_of_a_series_are_checked_like_those_of_a_file(caplog):
 
 def test_names_of_columns_are_refused_without_a_file(file):
     for options in ({"labels": LABELS}, {"groups": np.array(GROUPS)}):
-        with pytest.raises(ParameterError, match="no CSV file is given"):
+        with pytest.raises(ParameterError, match="no table is given"):
             load_dataset(file, **options, columns={"id": "name"})
     with pytest.raises(ParameterError, match="omit one"):
         load_dataset(file, labels=LABELS, label_level=1)

@@ -282,13 +282,13 @@ def test_a_long_expression_is_no_path(length, photos, tmp_path):
 
 @pytest.mark.parametrize("expression", ["(", "a{99999999999}", "[z-a]", "*"])
 def test_what_is_no_expression_is_wrong_usage(expression):
-    with pytest.raises(ParameterError, match="neither an existing CSV file nor a regular"):
+    with pytest.raises(ParameterError, match="neither an existing table nor a regular"):
         labelled(["red/1.png"], groups=expression)
 
 
 @pytest.mark.parametrize("name", ["gone.csv", "gone.CSV", "gone.tsv"])
 def test_a_file_of_groups_that_is_not_there_is_no_expression(name, tmp_path):
-    with pytest.raises(DatasetError, match="does not exist; expected a CSV file"):
+    with pytest.raises(DatasetError, match="does not exist; expected a table"):
         labelled(["red/1.png"], groups=str(tmp_path / name))
 
 

@@ -79,7 +79,7 @@ def extract(
 
     SOURCE is a folder or a URL such as s3://bucket/photos. It has one subfolder per class,
     optionally under train/, val/ and test/. Images without class folders can be embedded, too; give
-    their labels to `fit` in a CSV file. SOURCE can also be a table with the paths of images and
+    their labels to `fit` in a table. SOURCE can also be a table with the paths of images and
     their labels (CSV, JSON, Parquet) or an archive (zip, tar); `fit` then reads the labels from it.
     Several sources are embedded together. docs/sources.md describes all kinds.
 

@@ -71,7 +71,7 @@ def by_id(values: Values, ids: Sequence[str], argument: str, source: str) -> ByI
     unordered = isinstance(values, str | bytes | set | frozenset)
     if unordered or not (hasattr(values, "__len__") and hasattr(values, "__iter__")):
         raise ParameterError(
-            f"{argument} is of type {kind}; expected the path of a CSV file, a mapping of "
+            f"{argument} is of type {kind}; expected the path of a table, a mapping of "
             "id to value, a pandas Series with the ids as its index, or an array or list"
         )
     listed = list(cast("Sequence[Any]", values))

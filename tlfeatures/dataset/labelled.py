@@ -336,5 +336,5 @@ def _no_labels_message(file: str, ids: list[str], labels: Labels, level: int | N
         )
     return (
         f"the images of {file} are not in class folders ({ids[0]}); give their labels with "
-        "--labels CSV (columns id,label)"
+        "--labels TABLE (columns id,label)"
     )

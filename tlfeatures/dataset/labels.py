@@ -178,8 +178,8 @@ def check_options(labels: Labels, groups: Groups, columns: Mapping[str, str] | N
     unread = [role for role in columns or {} if role not in read]
     if unread:
         raise ParameterError(
-            f"columns has {', '.join(unread)}, but no CSV file is given for it; give a CSV "
-            "file as labels or groups, or omit that column"
+            f"columns has {', '.join(unread)}, but no table is given for it; give a table as "
+            "labels or groups, or omit that column"
         )
 
 
@@ -280,7 +280,7 @@ def _compiled(expression: str) -> re.Pattern[str]:
         return re.compile(unicodedata.normalize("NFC", expression))
     except (re.error, OverflowError, RecursionError) as error:
         raise ParameterError(
-            f"groups is '{expression}': it is neither an existing CSV file nor a regular "
+            f"groups is '{expression}': it is neither an existing table nor a regular "
             f"expression ({error})"
         ) from error
 

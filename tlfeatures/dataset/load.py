@@ -130,23 +130,24 @@ def load_dataset(
         embeddings; the row of each image in each embedding is scaled to length 1. With several
         files, each part has its file: `a.h5:A+b.h5:B`. The file is given by its path, its name or
         its backbone. Only the images that all these files contain are kept.
-    labels : path of a CSV file, mapping, pandas Series, array or list, optional
-        A CSV needs the columns `id` and `label`; the columns `group` and `split` (train, val, test)
-        are optional. A mapping has a label for each id; a Series may have ids as its index. An
+    labels : path of a table, mapping, pandas Series, array or list, optional
+        A table (CSV, JSON, Parquet, Excel) needs the columns `id` and `label`; the columns `group`
+        and `split` (train, val, test) are optional. A mapping has a label for each id; a Series may have ids as its index. An
         array, a list or a Series with a default index has one label for each embedded image, in the
         order of `embedded_ids`. Texts, whole numbers, True and False are converted to texts. None,
         NaN and "" mean that an image has no label. Blanks around a name and its Unicode form are
-        ignored; see `tlfeatures.dataset.labels`. By default, the class is the image's folder.
-    groups : path of a CSV file, regular expression, mapping, Series, array or list, optional
-        A CSV needs the columns `id` and `group`. A regular expression is searched in the id; the
+        ignored; see `tlfeatures.dataset.labels`. By default, the labels are those that the source of the
+        images states, otherwise the names of the folders.
+    groups : path of a table, regular expression, mapping, Series, array or list, optional
+        A table needs the columns `id` and `group`. A regular expression is searched in the id; the
         group is the part in its first `( )` or, without one, the whole match. Other objects have
         the same form as `labels`. These groups replace the groups of `labels`.
     label_level : int, optional
         The folder of an id that is the label: 1 for the top folder, 2 for the folder in it, -1 for
         the folder that directly contains the image. The default is 2 if the top folders are splits,
-        otherwise 1.
+        otherwise 1. Groups and splits that the source of the images states are kept.
     columns : mapping of {"id", "label", "group", "split"} to str, optional
-        Names of the columns of the CSV files, if they differ from these roles.
+        Names of the columns of the tables, if they differ from the usual ones.
     near_duplicates : float, "auto" or None
         Smallest similarity of two images that count as the same photograph (see
         `tlfeatures.dataset.duplicates`). "auto" means the threshold of the file's backbone. Of

@@ -54,7 +54,7 @@ def keep_common(datasets: Sequence[Dataset]) -> list[Dataset]:
             row = int(np.flatnonzero(data.y != first.y)[0])
             raise DatasetError(
                 f"{data.ids[row]} has the label {first.y[row]} in {first.file} and {data.y[row]} "
-                f"in {data.file}; give the labels with --labels CSV"
+                f"in {data.file}; give the labels with --labels TABLE"
             )
         for name in ("groups", "split"):
             if not _same(getattr(data, name), getattr(first, name)):

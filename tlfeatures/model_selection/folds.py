@@ -74,7 +74,7 @@ def make_folds(
     if len(data.classes) < 2:
         raise DatasetError(
             f"all {len(data.y)} images are of one class ({data.classes[0]}); a classifier needs "
-            "two or more classes: one subfolder per class, or --labels CSV"
+            "two or more classes: one subfolder per class, or --labels TABLE"
         )
     chosen = _choose_split(data, "cv" if split == "auto" and cv is not None else split)
     if chosen != "cv":

@@ -47,5 +47,5 @@ def render_audit(result: Audit, top: int = 20) -> str:
 
 _AUDIT_NEXT = """
 The audit changes no image and no label. Open each image. If its label is wrong, move the image to
-the right folder or correct the CSV file of --labels. Remove superfluous copies. Then run
+the right folder or correct the table of --labels. Remove superfluous copies. Then run
 `tlfeatures extract` again, which computes only what is new, and then `tlfeatures fit`."""

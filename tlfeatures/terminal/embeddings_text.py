@@ -49,7 +49,7 @@ def _class_counts(result: Extraction) -> str:
     """The classes that the folders name, with their images, and those of each split."""
     classes = result.classes
     if not classes:
-        return "no class folders: give the labels to `fit` with --labels CSV"
+        return "no class folders: give the labels to `fit` with --labels TABLE"
     listed = some_of((f"{name} {count:,}" for name, count in classes.items()), _CLASSES_SHOWN)
     splits = ", ".join(f"{name} {count:,}" for name, count in result.splits.items())
     without = result.images - sum(classes.values())

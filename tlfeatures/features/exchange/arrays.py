@@ -84,7 +84,7 @@ def table_of_arrays(arrays: Arrays, columns: Mapping[str, str] | None) -> Featur
             yield dict(zip(sources, values, strict=True))
 
     facts = facts_of_arrays(arrays, columns)
-    used = {*sources.values(), *find_parts(list(arrays.infos), columns, arrays.path).values()}
+    used = {*sources.values(), *_parts(arrays, columns).values()}
     used |= {EMBEDDING_NAMES, *LABEL_NAMES}
     unused = tuple(name for name in arrays.infos if name not in used)
     return FeatureTable(
@@ -94,7 +94,7 @@ def table_of_arrays(arrays: Arrays, columns: Mapping[str, str] | None) -> Featur
 
 def facts_of_arrays(arrays: Arrays, columns: Mapping[str, str] | None) -> RowFacts:
     """Read ids, labels, groups, splits and digests."""
-    parts = find_parts(list(arrays.infos), columns, arrays.path)
+    parts = _parts(arrays, columns)
     read: dict[str, list[Any]] = {}
     for role, name in parts.items():
         if role == "label":
@@ -102,6 +102,15 @@ def facts_of_arrays(arrays: Arrays, columns: Mapping[str, str] | None) -> RowFac
         else:
             read[role] = _column(arrays, name).tolist()
     return row_facts(read, arrays.path)
+
+
+def _parts(arrays: Arrays, columns: Mapping[str, str] | None) -> dict[str, str]:
+    def has_numbers(name: str) -> bool:
+        return arrays.infos[name].dtype.kind in "iu"
+
+    values = (columns or {}).get(FEATURES)
+    names = [name for name in arrays.infos if name != values]
+    return find_parts(names, columns, arrays.path, has_numbers)
 
 
 def _labels(arrays: Arrays, name: str) -> NDArray[Any]:

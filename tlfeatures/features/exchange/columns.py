@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,12 +37,16 @@ class TableColumns:
 
 
 def find_columns(
-    names: Sequence[str], columns: Mapping[str, str] | None, path: Path
+    names: Sequence[str],
+    columns: Mapping[str, str] | None,
+    path: Path,
+    has_numbers: Callable[[str], bool],
 ) -> TableColumns:
     """Find the columns of roles and of values.
 
-    The columns of an embedding have its name and consecutive numbers, as `block5_pool.avg.0`,
-    `feature_1` or `17`. If no columns are numbered, all columns without a role are values.
+    See `find_parts` for the parameters. The columns of an embedding have its name and consecutive
+    numbers, as `block5_pool.avg.0`, `feature_1` or `17`. If no columns are numbered, all columns
+    without a role are values.
 
     Raises
     ------
@@ -52,7 +56,7 @@ def find_columns(
     twice = sorted({name for name in names if names.count(name) > 1}) if _repeats(names) else []
     if twice:
         raise DatasetError(f"{path} has two columns with the name {twice[0]!r}; rename one")
-    roles = find_parts(names, columns, path)
+    roles = find_parts(names, columns, path, has_numbers)
     others = [name for name in names if name not in roles.values()]
     numbered = _numbered_columns(others)
     prefix = (columns or {}).get(FEATURES)

@@ -70,6 +70,12 @@ class CsvFile:
                 if line > self._lines:
                     yield line, record
 
+    def has_numbers(self, name: str) -> bool:
+        """Whether all cells of a column are whole numbers."""
+        place = self.header.index(name)
+        rows = (self._cells(record) for _, record in self._rows())
+        return all(len(cells) > place and cells[place].strip().isdecimal() for cells in rows)
+
     def facts(self, roles: Mapping[str, str]) -> tuple[RowFacts, int]:
         """Read the columns of roles, and count the rows."""
         places = {role: self.header.index(name) for role, name in roles.items()}
@@ -201,7 +207,7 @@ def _records(file: IO[str], path: Path) -> Iterator[tuple[int, str]]:
 def read_csv(path: Path, columns: Mapping[str, str] | None) -> FeatureTable:
     """Open a CSV file of features."""
     file = CsvFile(path)
-    found = find_columns(file.header, columns, path)
+    found = find_columns(file.header, columns, path, file.has_numbers)
     facts, count = file.facts(found.roles)
     widths = {name: len(own) for name, own in found.values.items()}
     return FeatureTable(

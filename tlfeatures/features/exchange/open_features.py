@@ -121,7 +121,7 @@ def read_ids(path: Path, columns: Mapping[str, str] | None) -> RowFacts:
         return row_facts({"id": values.reshape(-1).tolist()}, path)
     _check_text(path, start)
     file = CsvFile(path)
-    roles = find_parts(file.header, columns and _in(columns, file.header), path)
+    roles = find_parts(file.header, columns and _in(columns, file.header), path, file.has_numbers)
     if "id" in roles:
         return file.facts(roles)[0]
     try:

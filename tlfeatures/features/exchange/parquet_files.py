@@ -53,6 +53,12 @@ class ParquetFile:
         if min(groups, default=0) < 0 or self.rows > _RATIO * path.stat().st_size:
             raise DatasetError(f"{path} is damaged: it can't have {self.rows:,} rows")
 
+    def has_numbers(self, name: str) -> bool:
+        """Whether a column has the type of whole numbers."""
+        from pyarrow import types
+
+        return bool(types.is_integer(self.schema.field(name).type))
+
     def list_columns(self) -> list[str]:
         """Return the columns of which each cell is a list of numbers."""
         from pyarrow import types
@@ -158,7 +164,8 @@ def read_parquet(path: Path, columns: Mapping[str, str] | None) -> FeatureTable:
     lists = file.list_columns()
     column = _list_column(lists, columns, path)
     if column is not None:
-        roles = find_parts([name for name in file.schema.names if name != column], columns, path)
+        names = [name for name in file.schema.names if name != column]
+        roles = find_parts(names, columns, path, file.has_numbers)
         width = file.width_of(column)
         kinds = {file.schema.field(column).type.value_type}
         return FeatureTable(
@@ -171,7 +178,7 @@ def read_parquet(path: Path, columns: Mapping[str, str] | None) -> FeatureTable:
             blocks=lambda: file.lists(column, width),
             unused=TableColumns(roles, {"": [column]}).unused(file.schema.names),
         )
-    found = find_columns(file.schema.names, columns, path)
+    found = find_columns(file.schema.names, columns, path, file.has_numbers)
     for name in (name for own in found.values.values() for name in own):
         if not _is_number(file.schema.field(name).type):
             raise DatasetError(

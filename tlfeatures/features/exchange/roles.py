@@ -1,76 +1,99 @@
 """What the parts of a features file are: ids, labels, groups, splits, digests, values.
 
-A part is an array of a NumPy or HDF5 file, or a column of a table. Its name says what it is; case
-doesn't count. The argument `columns` gives other names.
+A part is an array of a NumPy or HDF5 file, or a column of a table. Its name says what it is: the
+usual names are those of tables of images, and their plurals. The argument `columns` gives other
+names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tlfeatures.errors import DatasetError, ParameterError
+from tlfeatures.errors import DatasetError
 from tlfeatures.features.sources.folder_labels import LabelRow, split_from_name, with_folder_labels
 from tlfeatures.features.sources.spelling import normalize_name
+from tlfeatures.features.sources.tables import roles
+from tlfeatures.features.sources.tables.roles import USUAL_NAMES
 
 FEATURES = "features"
 VALUES = "values"
 
-# Roles of parts, and their usual names.
+# Roles of parts, and their usual names. The first two are plain names, which win over the others.
 ROLES = {
-    "id": ("id", "ids", "path", "paths", "filename", "filenames", "file_name", "file", "image"),
-    "label": ("label", "labels", "y", "target", "targets"),
-    "group": ("group", "groups"),
+    "id": ("id", "ids", *USUAL_NAMES["id"][1:], "paths", "filenames", "filepaths", "images"),
+    "label": ("label", "labels", *USUAL_NAMES["label"][1:], "y", "targets", "classes"),
+    "group": ("group", "groups", *USUAL_NAMES["group"][1:]),
     "split": ("split", "splits"),
     "sha256": ("sha256",),
 }
+_PLAIN = 2
 LABEL_NAMES = ("label_names", "class_names", "target_names")
 GENERAL = ("features", "embeddings", "embedding", "x", "data")  # names that name no embedding
 
 
 def check_columns(columns: Mapping[str, str] | None) -> None:
     """Raise `ParameterError` if `columns` is not a mapping of roles to names."""
-    for role, name in (columns or {}).items():
-        if role not in (*ROLES, FEATURES) or not isinstance(name, str) or not name:
-            raise ParameterError(
-                f"columns has {role!r}: {name!r}; expected the name of a column or an array for "
-                f"any of {', '.join((*ROLES, FEATURES))}, as in id=filename,features=emb"
-            )
+    roles.check_columns(columns, (*ROLES, FEATURES), "id=filename,features=emb")
 
 
 def find_parts(
-    names: Sequence[str], columns: Mapping[str, str] | None, named: object
+    names: Sequence[str],
+    columns: Mapping[str, str] | None,
+    named: object,
+    has_numbers: Callable[[str], bool] = lambda name: False,
 ) -> dict[str, str]:
     """Return the name of the part that has each role, of the roles that a part has.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Names of all parts.
+    columns : mapping of role to name, optional
+        An empty name means that no part has this role.
+    named : path
+        The file, for messages.
+    has_numbers : callable (name) -> bool
+        Whether all values of a part are whole numbers. Such ids may count the rows, so that names
+        of images are better ids.
 
     Raises
     ------
     DatasetError
-        If a part of `columns` is missing.
+        If a part of `columns` is missing, or several parts may have a role.
     """
     check_columns(columns)
-    folded = {name.casefold(): name for name in reversed(names)}  # the first of equal names
-    parts = {}
+    given = {role: name for role, name in (columns or {}).items() if role in ROLES}
+    parts = {role: exact_name(name, names, named) for role, name in given.items() if name}
+    free = [name for name in names if name not in parts.values()]
+    keys = {name: roles.usual_key(name) for name in free}
     for role, usual in ROLES.items():
-        wanted = (columns or {}).get(role)
-        if wanted is not None:
-            parts[role] = exact_name(wanted, names, named)
+        if role in given:
             continue
-        found = next((folded[name] for name in usual if name in folded), None)
-        if found is not None:
-            parts[role] = found
-    return parts
+        plain = [name for name in free if keys[name] in usual[:_PLAIN]]
+        others = [name for name in free if keys[name] in usual[_PLAIN:]]
+        if role == "id" and plain and others and all(map(has_numbers, plain)):
+            plain = []
+        found = plain or others
+        if len(found) > 1:
+            raise DatasetError(
+                f"{named} has {' and '.join(map(repr, found))}, and each may be the {role}; choose "
+                f"one: --columns {role}={found[0]}"
+            )
+        if found:
+            parts[role] = found[0]
+    return {role: parts[role] for role in ROLES if role in parts}
 
 
 def exact_name(wanted: str, names: Sequence[str], named: object) -> str:
     """Return a name as the file writes it; raise `DatasetError` if the file doesn't have it."""
-    for name in names:
-        if wanted == name or wanted.casefold() == name.casefold():
-            return name
+    same = [name for name in names if wanted.casefold() == name.casefold()]
+    if wanted in same or len(same) == 1:
+        return wanted if wanted in same else same[0]
     shown = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
     raise DatasetError(f"{named} has no {wanted!r}; it has {shown or 'nothing'}")
 

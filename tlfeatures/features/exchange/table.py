@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tlfeatures.errors import DatasetError, ParameterError
 from tlfeatures.features.combined import COLON, PLUS
 from tlfeatures.features.exchange.roles import ROLES, RowFacts
+from tlfeatures.features.sources.tables.roles import usual_key
 from tlfeatures.names import some_of
 
 BLOCK_BYTES = 16 * 2**20  # of values that are read at a time
@@ -109,7 +110,7 @@ def check_name(name: str) -> None:
 
     The signs + and : join names, and HDF5 divides a name at a slash.
     """
-    if name.casefold() in {usual for names in ROLES.values() for usual in names}:
+    if usual_key(name) in {usual for names in ROLES.values() for usual in names}:
         raise ParameterError(
             f"an embedding can't have the name {name!r}, which is that of other columns; give "
             "another name with --embedding"

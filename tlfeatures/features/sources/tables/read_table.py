@@ -165,9 +165,9 @@ def _bytes_of(location: str) -> bytes:
     try:
         return read_url(location) if is_url(location) else Path(location).read_bytes()
     except FileNotFoundError as error:
-        raise SourceError(f"{location} does not exist; expected a CSV file") from error
+        raise SourceError(f"{location} does not exist; expected a table") from error
     except (OSError, ValueError, ImageError) as error:
-        raise SourceError(f"{location} can't be read as a CSV: {reason_of(error)}") from error
+        raise SourceError(f"{location} can't be read: {reason_of(error)}") from error
 
 
 def _values_of(path: str, where: str, cells: list[str], places: dict[str, int]) -> LabelRow:

@@ -19,7 +19,7 @@ from tlfeatures.names import some_of
 
 logger = logging.getLogger(__name__)
 
-_USUAL: dict[str, tuple[str, ...]] = {
+USUAL_NAMES: dict[str, tuple[str, ...]] = {
     "id": (
         *("id", "path", "file", "filename", "filepath", "image", "imagepath", "imagefile"),
         *("imagename", "imagefilename", "img", "imgpath", "imgname", "photo", "picture"),
@@ -36,7 +36,7 @@ _USUAL: dict[str, tuple[str, ...]] = {
     "width": ("width", "w", "bboxwidth", "bboxw", "boxwidth", "boxw"),
     "height": ("height", "h", "bboxheight", "bboxh", "boxheight", "boxh"),
 }
-ROLES = tuple(_USUAL)
+ROLES = tuple(USUAL_NAMES)
 BOX_ROLES = ("x", "y", "width", "height")
 
 # Other forms of boxes; --columns can't name them.
@@ -74,36 +74,40 @@ class Wanted:
     also_usual: Sequence[str] = ()
 
 
-def check_columns(columns: Mapping[str, str] | None) -> None:
+def check_columns(
+    columns: Mapping[str, str] | None,
+    roles: Sequence[str] = ROLES,
+    example: str = "id=filename,label=species",
+) -> None:
     """Raise `ParameterError` if `columns` has an unknown role, or a name that is no text."""
     for role, name in (columns or {}).items():
         is_text = isinstance(name, str)
-        if role in ROLES and is_text and (normalize_name(name) or (not name and role != "id")):
+        if role in roles and is_text and (normalize_name(name) or (not name and role != "id")):
             continue
         raise ParameterError(
             f"columns has {role!r}: {name!r}; expected the name of a column for any of "
-            f"{', '.join(ROLES)}, for example id=filename,label=species"
+            f"{', '.join(roles)}, for example {example}"
         )
 
 
 def names_of_columns(wanted: Wanted) -> set[str]:
     """Return the names, in lower case, that the wanted columns may have."""
     given = {normalize_name(name).casefold() for name in wanted.columns.values()}
-    return given.union(*(_USUAL[role] for role in (*wanted.needed, *wanted.optional)))
+    return given.union(*(USUAL_NAMES[role] for role in (*wanted.needed, *wanted.optional)))
 
 
 def may_be_wanted(name: str, wanted: Wanted) -> bool:
     """Whether a column of this name may have a role, so that it must be read."""
     if normalize_name(name).casefold() in names_of_columns(wanted):
         return True
-    usual = (*_USUAL.values(), *_OTHER_BOXES.values())
-    return any(_key(name) in names for names in usual)
+    usual = (*USUAL_NAMES.values(), *_OTHER_BOXES.values())
+    return any(usual_key(name) in names for names in usual)
 
 
 def _names_of_boxes(keys: Sequence[str]) -> Mapping[str, Sequence[str]]:
     """Return the usual names of the roles in the first form of boxes that a table has."""
     for form in (
-        {role: _USUAL[role] for role in BOX_ROLES},
+        {role: USUAL_NAMES[role] for role in BOX_ROLES},
         {"bbox": _OTHER_BOXES["bbox"]},
         {role: _OTHER_BOXES[role] for role in CORNER_ROLES},
     ):
@@ -112,7 +116,8 @@ def _names_of_boxes(keys: Sequence[str]) -> Mapping[str, Sequence[str]]:
     return {}
 
 
-def _key(name: str) -> str:
+def usual_key(name: str) -> str:
+    """Return a name without what doesn't matter in usual names."""
     return _SEPARATORS.sub("", normalize_name(name).casefold())
 
 
@@ -143,7 +148,7 @@ class _Chooser:
     def __init__(self, path: str, table: RawTable, wanted: Wanted) -> None:
         self._path, self._table, self._wanted = path, table, wanted
         self._header = table.header
-        self._keys = [_key(name) for name in table.header]
+        self._keys = [usual_key(name) for name in table.header]
 
     def place(self, role: str) -> int | None:
         """Return the position of the column of a role; None if it is optional and missing."""
@@ -200,7 +205,7 @@ class _Chooser:
             )
 
     def _usual(self, role: str) -> int | None:
-        return self._of_names(role, _USUAL[role])
+        return self._of_names(role, USUAL_NAMES[role])
 
     def _of_names(self, role: str, usual: Sequence[str]) -> int | None:
         plain = [place for place, key in enumerate(self._keys) if key == usual[0]]
