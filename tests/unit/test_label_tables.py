@@ -312,16 +312,16 @@ def test_columns_that_are_missing_or_double_are_named(file, table, head, columns
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"columns": {"id": "x"}}, "has id, but no CSV file"),
-        ({"columns": {"id": "x"}, "groups": "red|blue"}, "has id, but no CSV file"),
-        ({"columns": {"id": "x"}, "labels": {}}, "has id, but no CSV file"),
+        ({"columns": {"id": "x"}}, "has id, but no table"),
+        ({"columns": {"id": "x"}, "groups": "red|blue"}, "has id, but no table"),
+        ({"columns": {"id": "x"}, "labels": {}}, "has id, but no table"),
         (
             {"columns": {"id": "x", "label": "species", "split": "y"}, "groups": "g.csv"},
-            "has label, split, but no CSV file",
+            "has label, split, but no table",
         ),
         (
             {"columns": {"group": "site"}, "labels": "l.csv", "groups": "red|blue"},
-            "has group, but no CSV file",
+            "has group, but no table",
         ),
         ({"columns": {"name": "x"}}, "columns has 'name': 'x'; expected"),
         ({"columns": {"id": " "}}, "columns has 'id': ' '; expected"),

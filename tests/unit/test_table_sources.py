@@ -562,3 +562,17 @@ def test_groups_of_the_table_stay_where_a_folder_is_the_label(tmp_path):
     assert data.groups.tolist() == ["camera 0", "camera 1"] * 2
     table.unlink()
     assert load_dataset(tmp_path / "a.h5", label_level=2).y.tolist() == ["cat", "dog"] * 2
+
+
+def test_merged_cells_of_excel_and_further_sheets(flat, tmp_path, caplog):
+    """Excel keeps the value of merged cells in the first one: the others would have no label."""
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    for row in (["path", "label"], ["img0.png", "cat"], ["img1.png", None], ["img2.png", "dog"]):
+        book.active.append(row)
+    book.active.merge_cells("B2:B3")
+    book.create_sheet("more").append(["path", "label"])
+    book.save(tmp_path / "t.xlsx")
+    labels = open_source(tmp_path / "t.xlsx", images=flat).labels()
+    assert [row.label for row in labels.values()] == ["cat", "cat", "dog"]
+    assert "only the sheet 'Sheet' is read, and 1 sheet not" in caplog.text

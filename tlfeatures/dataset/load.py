@@ -132,12 +132,12 @@ def load_dataset(
         its backbone. Only the images that all these files contain are kept.
     labels : path of a table, mapping, pandas Series, array or list, optional
         A table (CSV, JSON, Parquet, Excel) needs the columns `id` and `label`; the columns `group`
-        and `split` (train, val, test) are optional. A mapping has a label for each id; a Series may have ids as its index. An
-        array, a list or a Series with a default index has one label for each embedded image, in the
-        order of `embedded_ids`. Texts, whole numbers, True and False are converted to texts. None,
-        NaN and "" mean that an image has no label. Blanks around a name and its Unicode form are
-        ignored; see `tlfeatures.dataset.labels`. By default, the labels are those that the source of the
-        images states, otherwise the names of the folders.
+        and `split` (train, val, test) are optional. A mapping has a label for each id; a Series may
+        have ids as its index. An array, a list or a Series with a default index has one label for
+        each embedded image, in the order of `embedded_ids`. Texts, whole numbers, True and False
+        are converted to texts. None, NaN and "" mean that an image has no label. Blanks around a
+        name and its Unicode form are ignored; see `tlfeatures.dataset.labels`. By default, the
+        labels are those that the source of the images states, otherwise the names of the folders.
     groups : path of a table, regular expression, mapping, Series, array or list, optional
         A table needs the columns `id` and `group`. A regular expression is searched in the id; the
         group is the part in its first `( )` or, without one, the whole match. Other objects have

@@ -8,10 +8,11 @@ import zipfile
 from tlfeatures.errors import ParameterError, SourceError
 from tlfeatures.features.sources.spelling import normalize_name
 from tlfeatures.features.sources.tables.cells import RawTable, as_cell
+from tlfeatures.names import counted
 
 
 def read_excel(path: str, data: bytes) -> RawTable:
-    """Read the first sheet of a spreadsheet.
+    """Read the first sheet of a spreadsheet. Each of several merged cells has their value.
 
     Parameters
     ----------
@@ -35,9 +36,12 @@ def read_excel(path: str, data: bytes) -> RawTable:
             f"{path} is a spreadsheet: save it as CSV UTF-8, or pip install 'tlfeatures[excel]'"
         ) from error
     try:
-        book = load_workbook(io.BytesIO(data), read_only=True, data_only=True)
+        merged = _has_merged_cells(data)  # they are known only if all of the file is in memory
+        book = load_workbook(io.BytesIO(data), read_only=not merged, data_only=True)
         sheet = book.worksheets[0]
         cells = [[as_cell(value) for value in row] for row in sheet.iter_rows(values_only=True)]
+        if merged:
+            _fill(cells, [area.bounds for area in sheet.merged_cells.ranges])
     except (InvalidFileException, zipfile.BadZipFile, OSError, KeyError, ValueError) as error:
         raise SourceError(
             f"{path} can't be read as a spreadsheet ({error}); save it as CSV UTF-8"
@@ -46,4 +50,19 @@ def read_excel(path: str, data: bytes) -> RawTable:
     header = [normalize_name(name) for name in numbered[0][1]] if numbered else []
     width = len(header)
     rows = [(line, [*row, *[""] * (width - len(row))]) for line, row in numbered[1:]]
-    return RawTable(header, rows)
+    others = len(book.worksheets) - 1
+    notes = (f"only the sheet {sheet.title!r} is read, and {counted(others, 'sheet')} not",)
+    return RawTable(header, rows, notes=notes if others else ())
+
+
+def _has_merged_cells(data: bytes) -> bool:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        sheets = [name for name in archive.namelist() if name.startswith("xl/worksheets/")]
+        return any(b"<mergeCell " in archive.read(name) for name in sheets)
+
+
+def _fill(cells: list[list[str]], areas: list[tuple[int, int, int, int]]) -> None:
+    """Write the value of merged cells into each of them: Excel keeps it in the first one alone."""
+    for left, top, right, bottom in areas:
+        for row in cells[top - 1 : bottom]:
+            row[left - 1 : right] = [cells[top - 1][left - 1]] * (right - left + 1)
