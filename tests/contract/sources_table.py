@@ -37,7 +37,7 @@ class Outcomes:
 
 def table_of(outcomes: Outcomes) -> str:
     """Write the table in Markdown: yes, no, or a dash for what a kind has no test of."""
-    words = {frozenset(): "-", frozenset({"passed"}): "yes", frozenset({"skipped"}): "-"}
+    words = {frozenset(): "-", frozenset({"passed"}): "yes"}
     lines = [["source", *PROMISES], ["---"] * (1 + len(PROMISES))]
     for title, kept in outcomes.kinds.items():
         lines.append([title, *(words.get(frozenset(kept[name]), "no") for name in PROMISES)])

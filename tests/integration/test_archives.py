@@ -32,7 +32,7 @@ def archive(folder, tmp_path):
 
 @pytest.fixture
 def parquet(folder, tmp_path):
-    pyarrow = pytest.importorskip("pyarrow")
+    import pyarrow
     from pyarrow.parquet import write_table
 
     paths = sorted(folder.glob("*/*"))

@@ -45,7 +45,7 @@ def tar_bytes(format_):
 
 
 def parquet_bytes():
-    pyarrow = pytest.importorskip("pyarrow")
+    import pyarrow
     from pyarrow.parquet import write_table
 
     images = [{"bytes": image(number), "path": f"{number}.png"} for number in range(IMAGES)]

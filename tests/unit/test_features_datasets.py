@@ -208,3 +208,20 @@ def test_series_in_another_order_than_the_ids_are_refused(argument):
     if argument != "y":
         with pytest.raises(ParameterError, match=f"indexes of X and {argument} differ"):
             Dataset.from_arrays(pandas.DataFrame(X, index=ids), **own)
+
+
+def test_columns_with_names_in_another_order_are_refused(tmp_path):
+    """Else the model would take a length for a mass, and nobody would know."""
+    frame = pandas.DataFrame({"id": [f"img{row}" for row in range(40)], "label": Y})
+    frame = frame.assign(length=X[:, 0], mass=X[:, 1])
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    import_features(tmp_path / "a.csv", tmp_path / "a.h5")
+    model = Model.fit(make_head("centroid"), load_dataset(tmp_path / "a.h5"))
+    assert len(model.predict_features(tmp_path / "a.csv")) == 40
+    other = frame[["id", "label", "mass", "length"]]
+    other.to_csv(tmp_path / "b.csv", index=False)
+    with pytest.raises(ModelError, match="has the columns mass, length, but the model needs len"):
+        model.predict_features(tmp_path / "b.csv")
+    import_features(tmp_path / "b.csv", tmp_path / "b.h5")
+    with pytest.raises(SpecError, match="columns"):
+        model.predict_features(tmp_path / "b.h5")

@@ -5,17 +5,16 @@ import json
 import sys
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
+from pyarrow import parquet as pq
 
 from tlfeatures import extract, load_dataset
 from tlfeatures.errors import ImageError, ParameterError, SourceError
 from tlfeatures.features.sources.containers import parquet_rows
 from tlfeatures.features.sources.folder_labels import LabelRow
 from tlfeatures.features.sources.open_source import open_source
-
-pa = pytest.importorskip("pyarrow")
-from pyarrow import parquet as pq  # noqa: E402, only where pyarrow is installed
 
 PIXELS = {"backbone": "pixels", "size": 16}
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])

@@ -92,7 +92,8 @@ def test_a_table_of_excel_on_a_flat_folder_needs_no_edit(flat, table, tmp_path, 
 
 
 def test_the_first_sheet_of_a_spreadsheet_is_read(flat, table, tmp_path):
-    openpyxl = pytest.importorskip("openpyxl")
+    import openpyxl
+
     book = openpyxl.Workbook()
     for line in GERMAN:
         book.active.append(line.split(";"))
@@ -487,7 +488,7 @@ def test_a_file_of_another_format_is_one_line(flat, table, name, text, said):
 
 
 def write_of_hugging_face(path, columns, features):
-    pyarrow = pytest.importorskip("pyarrow")
+    import pyarrow
     from pyarrow.parquet import write_table
 
     stored = json.dumps({"info": {"features": features}})
@@ -537,7 +538,7 @@ def test_boxes_get_the_names_of_their_classes(form, flat, tmp_path):
 
 
 def test_only_columns_with_a_role_are_read_from_parquet(flat, tmp_path):
-    pyarrow = pytest.importorskip("pyarrow")
+    import pyarrow
     from pyarrow.parquet import write_table
 
     columns = {"path": ["img0.png"], **{f"x_{n}": [0.5] for n in range(50)}, "kind": ["a"]}
@@ -566,7 +567,8 @@ def test_groups_of_the_table_stay_where_a_folder_is_the_label(tmp_path):
 
 def test_merged_cells_of_excel_and_further_sheets(flat, tmp_path, caplog):
     """Excel keeps the value of merged cells in the first one: the others would have no label."""
-    openpyxl = pytest.importorskip("openpyxl")
+    import openpyxl
+
     book = openpyxl.Workbook()
     for row in (["path", "label"], ["img0.png", "cat"], ["img1.png", None], ["img2.png", "dog"]):
         book.active.append(row)

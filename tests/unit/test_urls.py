@@ -47,7 +47,7 @@ def write_tar(photos, path):
 
 
 def write_parquet(photos, path):
-    pyarrow = pytest.importorskip("pyarrow")
+    import pyarrow
     from pyarrow.parquet import write_table
 
     files = sorted(photos.glob("*/*"))

@@ -194,6 +194,7 @@ def import_features(
                 sha256=sha256,
                 backbone=backbone_name or None,
                 note=note or None,
+                columns=table.listed_columns,
             )
             provenance = _provenance(table, ids, columns, command)
             _write(target, spool, table, digests, Spec.of_imported(imported), provenance)

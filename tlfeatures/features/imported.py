@@ -32,6 +32,9 @@ class Imported:
         Name of the network that has computed the values, as the user has stated it.
     note : str or None
         A text of the user.
+    columns : str or None
+        Names of the columns of values, separated by commas, if they have names and not numbers:
+        another file may have them in another order.
     """
 
     digests: str
@@ -39,6 +42,7 @@ class Imported:
     sha256: str | None = None
     backbone: str | None = None
     note: str | None = None
+    columns: str | None = None
 
     def to_dict(self) -> dict[str, str]:
         """Return what is known as JSON-ready plain data."""
@@ -61,6 +65,8 @@ class Imported:
 
     def contradiction(self, other: Imported) -> tuple[str, str, str] | None:
         """Return why the rows of two files can't be compared; None if nothing known says so."""
-        if None in (self.backbone, other.backbone) or self.backbone == other.backbone:
-            return None
-        return "backbone", str(self.backbone), str(other.backbone)
+        for fact in ("backbone", "columns"):
+            own, others = getattr(self, fact), getattr(other, fact)
+            if own is not None and others is not None and own != others:
+                return fact, own, others
+        return None

@@ -119,6 +119,15 @@ def _check_names(model: FittedHead, names: Sequence[str], path: Path) -> None:
         )
 
 
+def _check_order(expected: str | None, table: FeatureTable) -> None:
+    """Raise `ModelError` if columns with names are others than those the model was fitted on."""
+    found = table.listed_columns
+    if None not in (expected, found) and expected != found:
+        raise ModelError(
+            f"{table.path} has the columns {found}, but the model needs {expected}, in this order"
+        )
+
+
 def _of_table(model: FittedHead, table: FeatureTable) -> tuple[list[str], Rows]:
     """Read the rows of a features file. An embedding without a name is that of the model.
 
@@ -128,6 +137,7 @@ def _of_table(model: FittedHead, table: FeatureTable) -> tuple[list[str], Rows]:
     (part,) = model.backbones
     parts = parts_of(model.embedding)
     if part.spec.imported is not None and len(parts) == 1:
+        _check_order(part.spec.imported.columns, table)
         table = table.renamed("", parts[0])
     table = table.renamed("", "features")
     _check_names(model, list(table.widths), table.path)

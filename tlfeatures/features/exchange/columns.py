@@ -25,10 +25,18 @@ class TableColumns:
         Column of each role that the table has.
     values : dict of name to list of str
         Columns of each embedding, in their order. The name "" is that of an embedding without one.
+    has_names : bool
+        Whether the columns of values have names and no numbers.
     """
 
     roles: dict[str, str]
     values: dict[str, list[str]]
+    has_names: bool = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the columns of values, if they have names."""
+        return tuple(name for own in self.values.values() for name in own) if self.has_names else ()
 
     def unused(self, names: Sequence[str]) -> tuple[str, ...]:
         """Return the columns that have no meaning."""
@@ -74,7 +82,7 @@ def find_columns(
             f"{path} has the columns {some_of(names, 10)}; expected one for each value, as "
             "features.0, features.1 and so on"
         )
-    return TableColumns(roles, {"": values})
+    return TableColumns(roles, {"": values}, has_names=True)
 
 
 def _repeats(names: Sequence[str]) -> bool:

@@ -219,6 +219,7 @@ def read_csv(path: Path, columns: Mapping[str, str] | None) -> FeatureTable:
         facts=facts,
         blocks=lambda: file.blocks(found),
         unused=found.unused(file.header),
+        columns=found.names,
     )
 
 

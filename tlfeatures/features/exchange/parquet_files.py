@@ -196,6 +196,7 @@ def read_parquet(path: Path, columns: Mapping[str, str] | None) -> FeatureTable:
         facts=file.facts(found.roles),
         blocks=lambda: file.numbers(found),
         unused=found.unused(file.schema.names),
+        columns=found.names,
     )
 
 

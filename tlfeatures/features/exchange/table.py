@@ -41,6 +41,8 @@ class FeatureTable:
         Reads the values: consecutive rows of all embeddings.
     unused : tuple of str
         Names of arrays or columns that are neither values nor have a role.
+    columns : tuple of str
+        Names of the columns of values, if these have names and not numbers.
     """
 
     path: Path
@@ -51,6 +53,12 @@ class FeatureTable:
     facts: RowFacts
     blocks: Callable[[], Iterator[Block]]
     unused: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+
+    @property
+    def listed_columns(self) -> str | None:
+        """The names of the columns as one text; None if they have none. See `Imported.columns`."""
+        return ", ".join(self.columns) or None
 
     def renamed(self, old: str, new: str) -> FeatureTable:
         """Return the same table with another name for one embedding."""
