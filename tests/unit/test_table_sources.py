@@ -578,3 +578,15 @@ def test_merged_cells_of_excel_and_further_sheets(flat, tmp_path, caplog):
     labels = open_source(tmp_path / "t.xlsx", images=flat).labels()
     assert [row.label for row in labels.values()] == ["cat", "cat", "dog"]
     assert "only the sheet 'Sheet' is read, and 1 sheet not" in caplog.text
+
+
+def test_categories_of_coco_with_the_same_name_are_noted(flat, tmp_path, caplog):
+    content = {
+        "images": [{"id": number, "file_name": f"img{number}.png"} for number in (0, 1)],
+        "categories": [{"id": 4, "name": "mouse"}, {"id": 9, "name": "mouse"}],
+        "annotations": [{"image_id": 0, "category_id": 4}, {"image_id": 1, "category_id": 9}],
+    }
+    (tmp_path / "t.json").write_text(json.dumps(content))
+    labels = open_source(tmp_path / "t.json", images=flat).labels()
+    assert [row.label for row in labels.values()] == ["mouse", "mouse"]
+    assert "1 categories have the name of another one" in caplog.text

@@ -221,15 +221,16 @@ def stated_labels(
     try:
         source = open_stored_source(provenance)
         labels = None if source is None else source.labels()
-        if source is not None and rows_version(source) != provenance.get("rows"):
-            raise SourceError(
-                f"{source.location} has changed since, and numbers of rows are its ids; run "
-                "`tlfeatures extract` again"
-            )
+        version = None if source is None else rows_version(source)
     except (ParameterError, SourceError) as error:
         raise SourceError(
             f"the labels can't be read from the source of the images: {error}; give --labels FILE"
         ) from error
+    if version != provenance.get("rows"):
+        raise SourceError(
+            f"{provenance['source']} has changed since, and its images are named by the numbers of "
+            "their rows; run `tlfeatures extract` again, or give --labels FILE"
+        )
     if labels is None:
         raise SourceError(
             f"{provenance['source']} had labels when its images were embedded, and has none now; "

@@ -8,6 +8,7 @@ and height in pixels) and `categories` (id, name). See https://cocodataset.org/#
 - Crowds (`iscrowd`) are left out. An annotation with polygons alone has the box around them.
 - Images without annotations are left out, unless the file has no annotations at all.
 - A box or an image with several categories has no label.
+- Categories with the same name are the same class, which a warning says.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ _BOX_COLUMNS = ["x", "y", "width", "height"]
 _CROWD = "annotations of crowds are left out"
 _UNBOXED = "annotations without a box, of images that have boxes, are left out"
 _MASKED = "annotations whose only outline is a mask are left out"
+_ALIKE = "categories have the name of another one, and count as the same class"
 _BARE = "images without annotations are left out"
 _SEVERAL = "images or boxes have several categories, and therefore no label"
 
@@ -86,6 +88,7 @@ def _categories_of_boxes(
 ) -> dict[Any, dict[_BoxCells, set[str]]]:
     """Return the names of the categories of each box of each image, by the id of the image."""
     names = {each["id"]: as_cell(each["name"]) for each in content.get("categories") or []}
+    left_out[_ALIKE] = len(names) - len(set(names.values()))
     ids = {image["id"] for image in content["images"]}
     found: defaultdict[Any, dict[_BoxCells, set[str]]] = defaultdict(dict)
     for number, annotation in enumerate(content.get("annotations") or [], 1):
