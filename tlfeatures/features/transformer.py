@@ -183,7 +183,7 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         ----------
         X : sequence or iterator of images
             Paths, URLs, uint8 arrays of shape (h, w), (h, w, 3) or (h, w, 4), and images of Pillow;
-            or one array of shape (n, h, w, 3), uint8, RGB. An iterator is read bit by bit.
+            or one array of shape (n, h, w, 3), uint8, RGB. An iterator is read in parts.
 
         Returns
         -------

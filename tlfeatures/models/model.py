@@ -110,7 +110,7 @@ class Model(FittedHead):
         inputs : path, URL, array or Pillow image, or iterable of them
             Image files, folders and other sources of images, uint8 arrays of shape (h, w),
             (h, w, 3) or (h, w, 4), and images of Pillow; or one array of shape (n, h, w, 3). They
-            give what their files would give. An iterator is read bit by bit.
+            give what their files would give. An iterator is read in parts.
         batch_size : int or "auto"
             Number of images of a batch.
         weights : str, optional

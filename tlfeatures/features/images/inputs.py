@@ -35,7 +35,7 @@ def image_lists(images: Images) -> Iterable[Sequence[GivenImage]]:
     Parameters
     ----------
     images : path, URL, array or Image, or iterable of them
-        An array of shape (n, h, w, 3) or (n, h, w, 4) is n images. An iterator is read bit by bit;
+        An array of shape (n, h, w, 3) or (n, h, w, 4) is n images. An iterator is read in parts;
         its images in memory are copied, as it may use their memory again.
 
     Returns
