@@ -1,7 +1,7 @@
 """Open the source of images at a location, by the first kind of source that can.
 
-A new kind of source is an entry of `SOURCE_KINDS`; if its ids begin with the name of its file, it is
-also one of `NAMED` in `several`. Every kind passes the contract suite
+A new kind of source is an entry of `SOURCE_KINDS`. If its ids begin with the name of its file, it
+is also one of `NAMED` in `several.py`. Every kind passes the contract suite
 (tests/contract/test_sources.py).
 """
 
@@ -169,8 +169,17 @@ def open_stored_source(provenance: Mapping[str, Any]) -> Source | None:
     return open_with_stored_options(stored, provenance) if stored else None
 
 
-def stated_labels(provenance: Mapping[str, Any]) -> dict[str, LabelRow] | None:
+def stated_labels(
+    provenance: Mapping[str, Any], columns: Columns | None = None
+) -> dict[str, LabelRow] | None:
     """Read the labels that the source of an embeddings file states.
+
+    Parameters
+    ----------
+    provenance : mapping
+        The provenance of an embeddings file.
+    columns : mapping of role to column, optional
+        Names of columns that differ from those with which the source was opened.
 
     Returns
     -------
@@ -184,6 +193,8 @@ def stated_labels(provenance: Mapping[str, Any]) -> dict[str, LabelRow] | None:
     """
     if not provenance.get("states_labels"):
         return None
+    if columns:
+        provenance = {**provenance, "columns": {**(provenance.get("columns") or {}), **columns}}
     try:
         source = open_stored_source(provenance)
         labels = None if source is None else source.labels()
