@@ -79,9 +79,10 @@ def as_tables(inputs: Images, images: Location | None, columns: Columns | None) 
     """
     if images is None and not columns:
         return inputs
-    items = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
-    paths = [os.fspath(item) for item in items if isinstance(item, str | os.PathLike)]
-    if len(paths) < len(items):
+    items = inputs if isinstance(inputs, Iterable) and not isinstance(inputs, str) else [inputs]
+    given = list(items)
+    paths = [os.fspath(item) for item in given if isinstance(item, str | os.PathLike)]
+    if len(paths) < len(given):
         raise ParameterError(
             "images and columns are for tables with the paths of images; leave them out for images "
             "in memory"
