@@ -320,9 +320,7 @@ class Model(FittedHead):
 
         Parameters
         ----------
-        path : path
-            The new file.
-        weights, check
+        path, weights, check
             See `tlfeatures.export`.
 
         Returns
