@@ -23,7 +23,13 @@ from tlfeatures.features.images.inputs import (
     to_read,
 )
 from tlfeatures.features.images.read_ahead import ImageToRead
-from tlfeatures.features.sources.open_source import Location, is_source, open_source
+from tlfeatures.features.sources.locations import is_url
+from tlfeatures.features.sources.open_source import (
+    Location,
+    is_source,
+    open_source,
+    takes_options,
+)
 from tlfeatures.features.sources.protocol import Columns, Source
 from tlfeatures.features.sources.records import id_with_box
 
@@ -59,23 +65,18 @@ class TableInput(os.PathLike[str]):
 
     def open(self) -> Source:
         """Open the table as a source of images."""
-        if not is_source(self.location) and Path(self.location).is_file():
-            raise ParameterError(
-                f"{self.location} is no table, so that the folder of its images and the names of "
-                "its columns have no meaning; leave these options out"
-            )
         return open_source(
             self.location, images=self.images, columns=self.columns, expected=_EXPECTED
         )
 
 
 def as_tables(inputs: Images, images: Location | None, columns: Columns | None) -> Images:
-    """Return the inputs; if an option of tables is given, each is a table.
+    """Return the inputs; the options of tables apply to those that are tables.
 
     Raises
     ------
     ParameterError
-        If an option is given, and an input is no path or URL.
+        If an option is given, and an input is no path or URL, or none is a table.
     """
     if images is None and not columns:
         return inputs
@@ -87,7 +88,16 @@ def as_tables(inputs: Images, images: Location | None, columns: Columns | None) 
             "images and columns are for tables with the paths of images; leave them out for images "
             "in memory"
         )
-    return [TableInput(path, images, columns) for path in paths]
+    tables = [takes_options(path) for path in paths]
+    if paths and not any(tables) and (is_url(paths[0]) or Path(paths[0]).exists()):
+        raise ParameterError(
+            f"{paths[0]} is no table, so that the folder of its images and the names of its "
+            "columns have no meaning; leave these options out"
+        )
+    return [
+        TableInput(path, images, columns) if is_table else path
+        for path, is_table in zip(paths, tables, strict=True)
+    ]
 
 
 def list_images(inputs: Images) -> list[NamedImage]:

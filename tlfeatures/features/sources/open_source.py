@@ -110,6 +110,12 @@ def is_source(location: str) -> bool:
     return any(kind.can_open(location) for kind in SOURCE_KINDS)
 
 
+def takes_options(location: str) -> bool:
+    """Whether a location is a table, so that it may be opened with `images` and `columns`."""
+    kind = next((kind for kind in SOURCE_KINDS if kind.can_open(location)), None)
+    return kind is not None and kind.takes_options
+
+
 def _kind_of(location: str, expected: str) -> SourceKind:
     kind = next((kind for kind in SOURCE_KINDS if kind.can_open(location)), None)
     if kind is None:
