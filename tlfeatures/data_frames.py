@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from tlfeatures.errors import ParameterError
+from tlfeatures.installed import check_installed
 
 if TYPE_CHECKING:  # `doctor` describes a machine on which NumPy can't be imported, too
     from numpy.typing import NDArray
@@ -25,11 +24,7 @@ def data_frame(columns: Mapping[str, NDArray[Any] | Sequence[Any]]) -> DataFrame
     ParameterError
         If pandas is not installed.
     """
-    if find_spec("pandas") is None:
-        raise ParameterError(
-            "a data frame needs pandas, which is not installed; run pip install "
-            "'tlfeatures[notebook]'"
-        )
+    check_installed("pandas", "a data frame", "notebook")
     from pandas import DataFrame, Series
 
     try:

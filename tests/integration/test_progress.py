@@ -155,7 +155,7 @@ def test_what_is_no_progress_is_refused(folder):
 
 
 def test_without_tqdm_only_true_is_an_error(monkeypatch):
-    monkeypatch.setattr("tlfeatures.progress.find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with shown_progress(None, "working", "steps") as show:
         show(1, 1)
     with (

@@ -131,7 +131,7 @@ def test_columns_of_boxes_can_be_named_and_left_out(tmp_path):
     assert ids({"x": ""}) == ["a.png"]
     option = "x=a,y=b,width=c,height=d"
     result = run("extract", table, "--images", tmp_path / "photos", "-o", tmp_path / "a.h5",
-                 "--backbone", "pixels", "--label-columns", option)  # fmt: skip
+                 "--backbone", "pixels", "--columns", option)  # fmt: skip
     assert result.exit_code == 0, result.output
     assert rows_of(tmp_path / "a.h5")[0] == ["a.png#box=1,2,3,4"]
     write(tmp_path / "t.csv", "path,a,b,c\na.png,1,2,3\n")
@@ -270,7 +270,7 @@ def test_evaluate_takes_the_columns_of_a_table_and_other_groups(herd, tmp_path):
     for path in (tmp_path / "photos").glob("*.png"):
         path.write_bytes(path.read_bytes() + b"\0")
     table = write(herd, herd.read_text("utf-8").replace("path,label", "photo,kind"))
-    options = {"images": tmp_path / "photos", "label_columns": {"id": "photo", "label": "kind"}}
+    options = {"images": tmp_path / "photos", "columns": {"id": "photo", "label": "kind"}}
     trial = evaluate(tmp_path / "m.model", table, groups="^([0-9])", **options)
     assert (trial.images, trial.classes.tolist()) == (24, ["cow", "pig"])
 
@@ -278,7 +278,7 @@ def test_evaluate_takes_the_columns_of_a_table_and_other_groups(herd, tmp_path):
 def test_predict_takes_the_options_of_tables(herd, tmp_path, fitted_model):
     folder = tmp_path / "photos"
     boxes = write(tmp_path / "new.csv", "photo,x,y,width,height\n03.png,1,1,9,9\n")
-    options = ["--images", folder, "--label-columns", "id=photo"]
+    options = ["--images", folder, "--columns", "id=photo"]
     page = tmp_path / "labels.html"
     result = run("predict", fitted_model, boxes, *options, "--report", page)
     assert result.exit_code == 0, result.output
@@ -296,7 +296,7 @@ def test_predict_takes_the_options_of_tables(herd, tmp_path, fitted_model):
     extract(folder, features, backbone="pixels", size=16, pools=["flatten"])
     refused = run("predict", fitted_model, features, *options)
     assert refused.exit_code == 2
-    assert "leave --images and --label-columns out" in refused.stderr
+    assert "leave --images and --columns out" in refused.stderr
 
 
 def test_workers_of_a_cluster_embed_the_parts(herd, tmp_path, client):

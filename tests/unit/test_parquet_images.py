@@ -100,9 +100,9 @@ def test_of_several_columns_of_bytes_the_usual_name_or_the_given_one_is_taken(wr
     assert next(chosen.images()).location.read() == image(7)
     del columns["image"]
     path = write(columns)
-    with pytest.raises(SourceError, match="choose one, --label-columns id=mask"):
+    with pytest.raises(SourceError, match="choose one, --columns id=mask"):
         extract(path, tmp_path / "a.h5", **PIXELS)
-    extract(path, tmp_path / "a.h5", **PIXELS, label_columns={"id": "mask"})
+    extract(path, tmp_path / "a.h5", **PIXELS, columns={"id": "mask"})
 
 
 # ---- labels
@@ -150,7 +150,7 @@ def test_the_only_column_of_classes_is_the_label_and_two_have_to_be_told_apart(w
     assert labels_of(write(columns, None, {"coarse_label": names})) == ["y"]
     columns["fine_label"] = [0]
     path = write(columns, None, {"coarse_label": names, "fine_label": names})
-    with pytest.raises(SourceError, match="--label-columns label=coarse_label"):
+    with pytest.raises(SourceError, match="--columns label=coarse_label"):
         labels_of(path)
     assert labels_of(path, columns={"label": "fine_label"}) == ["x"]
 

@@ -11,7 +11,7 @@ from tests.one_of_each import ARABIC, CLASSES, SCRIPT, TURNED, one_of_each
 from tests.unit.data import dataset
 from tests.unit.drawings import training_of
 from tests.unit.simulations import random_predictions
-from tlfeatures import Prediction, cross_validate, data_frames, list_backbones
+from tlfeatures import Prediction, cross_validate, list_backbones
 from tlfeatures.errors import ParameterError
 from tlfeatures.html_tables import facts_html, result_html, table_html, text_html
 from tlfeatures.metrics.confusion import confusion
@@ -359,7 +359,7 @@ def test_ids_that_are_not_utf_8_stay_as_they_are():
 
 
 def test_a_frame_without_pandas_is_one_line(monkeypatch):
-    monkeypatch.setattr(data_frames, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ParameterError, match=r"pip install 'tlfeatures\[notebook\]'") as raised:
         dataset().to_frame()
     assert "\n" not in str(raised.value)

@@ -129,9 +129,9 @@ def test_numbers_of_rows_are_no_paths(flat, table):
     ("head", "said"),
     [
         ("file,class,species", "'class' and 'species', and each may be the label; choose one: "
-         "--label-columns label=class, or label= for none"),
+         "--columns label=class, or label= for none"),
         ("file,image,label", "'file' and 'image', and each may be the path; choose one: "
-         "--label-columns id=file"),
+         "--columns id=file"),
         ("file,site,location", "each may be the group"),
         ("file,name,Name ", None),
     ],
@@ -143,7 +143,7 @@ def test_two_columns_for_one_role_are_an_error_that_says_how_to_choose(flat, tab
         return
     with pytest.raises(SourceError, match=re.escape(said)):
         ids(path, flat)
-    role = re.search("--label-columns ([a-z]+=[a-z]+)", said)
+    role = re.search("--columns ([a-z]+=[a-z]+)", said)
     if role:
         assert ids(path, flat, dict([role[1].split("=")])) == ["img0.png"]
 
@@ -153,9 +153,12 @@ def test_a_column_can_be_left_out(flat, table, tmp_path):
     extract(path, tmp_path / "a.h5", images=flat, **PIXELS)
     with pytest.raises(DatasetError, match="1 of 2 labelled images have no group"):
         load_dataset(tmp_path / "a.h5")
-    extract(path, tmp_path / "a.h5", images=flat, label_columns={"group": ""}, **PIXELS)
+    assert load_dataset(tmp_path / "a.h5", columns={"group": ""}).groups is None
+    other = load_dataset(tmp_path / "a.h5", columns={"label": "site", "group": ""})
+    assert other.y.tolist() == ["s"]
+    extract(path, tmp_path / "a.h5", images=flat, columns={"group": ""}, **PIXELS)
     assert load_dataset(tmp_path / "a.h5").groups is None
-    by_labels = load_dataset(tmp_path / "a.h5", labels=path, label_columns={"group": ""})
+    by_labels = load_dataset(tmp_path / "a.h5", labels=path, columns={"group": ""})
     assert by_labels.groups is None
 
 
@@ -172,7 +175,7 @@ def test_a_table_without_labels_has_those_of_the_folders(nested, table, tmp_path
 def test_options_of_tables_are_not_for_folders(flat, table):
     with pytest.raises(ParameterError, match="is no table"):
         open_source(flat, images=flat)
-    with pytest.raises(ParameterError, match="label_columns has 'name'"):
+    with pytest.raises(ParameterError, match="columns has 'name'"):
         open_source(table("id\nimg0.png\n"), columns={"name": "x"})
 
 
@@ -353,7 +356,7 @@ def test_verify_opens_the_table_with_its_own_options(flat, table, tmp_path):
     text = "photo,what\n" + "".join(f"img{number}.png,x\n" for number in range(8))
     path = table(text)
     columns = {"id": "photo", "label": "what"}
-    extract(path, tmp_path / "a.h5", images=flat, label_columns=columns, **PIXELS)
+    extract(path, tmp_path / "a.h5", images=flat, columns=columns, **PIXELS)
     assert verify(tmp_path / "a.h5", path).ok
     (flat / "img0.png").unlink()
     assert [each.kind for each in verify(tmp_path / "a.h5", path).findings] == ["gone"]

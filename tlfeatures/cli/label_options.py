@@ -70,7 +70,7 @@ class _Similarity(click.ParamType):  # type: ignore[type-arg]
 
 
 columns_option = click.option(
-    "--label-columns",
+    "--columns",
     type=_Columns(),
     metavar="ROLE=NAME,...",
     help="Names of the columns in the table, if they are not the usual ones, for example "

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,7 +19,6 @@ from tlfeatures.cli.image_options import (
 from tlfeatures.cli.label_options import (
     columns_option,
     dataset_options,
-    feature_columns_option,
     folder_option,
     images_option,
 )
@@ -33,6 +31,7 @@ from tlfeatures.terminal.progress import ProgressBar
 from tlfeatures.terminal.streams import paths_from_stdin, print_result
 
 if TYPE_CHECKING:
+    from tlfeatures.features.images.inputs import Images
     from tlfeatures.models.model import Model
     from tlfeatures.models.predictions import Prediction
 
@@ -79,7 +78,6 @@ if TYPE_CHECKING:
 )
 @folder_option("IMAGES", "folder")
 @columns_option
-@feature_columns_option
 @weights_option
 @batch_size_option
 @max_pixels_option
@@ -98,7 +96,6 @@ def predict(
     outliers: bool,
     columns: dict[str, str] | None,
     folder: str | None,
-    label_columns: dict[str, str] | None,
     **options: Any,
 ) -> None:
     """Label images with MODEL and print a CSV table.
@@ -125,8 +122,8 @@ def predict(
     result = PredictionOutput(output, as_json, excel)
     check_page(report)
     loaded = Model.load(model)
-    inputs = _with_options(images, folder, label_columns)
     features = None if images == _STREAM else features_file(loaded, images)
+    inputs = _inputs_of(images, features, folder, columns)
     options["outliers"] = outliers or (report is not None and loaded.outliers is not None)
     note = {"weights": "random"} if loaded.weights == "random" else {}
     written = result.write(
@@ -148,25 +145,29 @@ def predict(
 
 
 _STREAM = ("-",)
-_Inputs: TypeAlias = Sequence[str | os.PathLike[str]]
 
 
-def _with_options(
-    images: tuple[str, ...], folder: str | None, columns: dict[str, str] | None
-) -> _Inputs:
+def _inputs_of(
+    images: tuple[str, ...],
+    features: Path | None,
+    folder: str | None,
+    columns: dict[str, str] | None,
+) -> Images:
     """Return the images; with options of tables, they are tables."""
-    if folder is None and not columns:
-        return images
-    if images == _STREAM:
-        raise ParameterError("--images and --label-columns are for tables, not for a stream")
-    from tlfeatures.models.input_images import TableInput
+    from tlfeatures.models.input_images import as_tables
 
-    return [TableInput(image, folder, columns) for image in images]
+    if images == _STREAM and (folder is not None or columns):
+        raise ParameterError("--images and --columns are for tables, not for a stream")
+    if features is None:
+        return as_tables(images, folder, columns)
+    if folder is not None:
+        raise ParameterError(f"{features} has features; leave --images out")
+    return images
 
 
 def _label(
     model: Model,
-    images: _Inputs,
+    images: Images,
     features: Path | None,
     columns: dict[str, str] | None,
     options: dict[str, Any],
@@ -175,14 +176,10 @@ def _label(
 ) -> Iterable[Prediction]:
     """Label images, those of standard input, or features."""
     if features is not None:
-        if not isinstance(images[0], str):
-            raise ParameterError(f"{features} has features; leave --images and --label-columns out")
         confident, outliers = options["min_confidence"], options["outliers"]
         return model.predict_features(
             features, columns=columns, min_confidence=confident, outliers=outliers
         )
-    if columns:
-        raise ParameterError("--columns is for a file of features; leave it out for images")
     if images == _STREAM:
         return model.predict_stream(paths_from_stdin(), **options)
     bar = ProgressBar("predicting")
@@ -201,7 +198,7 @@ def _write_label_page(
     page: str,
     model: Model,
     name: str,
-    inputs: _Inputs | None,
+    inputs: Images | None,
 ) -> None:
     from tlfeatures.reports.report_labels import report_labels
 

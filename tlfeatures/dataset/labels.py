@@ -65,7 +65,7 @@ def find_rows(
         Without labels, the folders of the images are their labels. `by_id` gives values without
         ids their ids.
     level, columns
-        The arguments label_level and label_columns of `tlfeatures.load_dataset`.
+        The arguments label_level and columns of `tlfeatures.load_dataset`.
     group_column : bool
         Whether to read groups from the table.
 
@@ -178,7 +178,7 @@ def check_options(labels: Labels, groups: Groups, columns: Mapping[str, str] | N
     unread = [role for role in columns or {} if role not in read]
     if unread:
         raise ParameterError(
-            f"label_columns has {', '.join(unread)}, but no CSV file is given for it; give a CSV "
+            f"columns has {', '.join(unread)}, but no CSV file is given for it; give a CSV "
             "file as labels or groups, or omit that column"
         )
 

@@ -57,7 +57,7 @@ def extract(
     file: str | os.PathLike[str],
     *,
     images: Location | None = None,
-    label_columns: Columns | None = None,
+    columns: Columns | None = None,
     backbone: str | None = None,
     layers: str | Sequence[str] = (),
     pools: str | Sequence[str] = (),
@@ -96,7 +96,7 @@ def extract(
         The HDF5 file. It is created, or updated if it exists.
     images : path or URL, optional
         Folder that the paths in a table are relative to. The table's own folder if not given.
-    label_columns : mapping of role to column, optional
+    columns : mapping of role to column, optional
         Names of the columns of a table, if they aren't the usual ones.
     backbone : str, default `DEFAULT_BACKBONE`
         Name of the frozen network, one of `tlfeatures.features.backbones.table.BACKBONES`, or the
@@ -207,7 +207,7 @@ def extract(
     target = file_target(file, "images.h5", Path(file).name)
     if cluster is None and shards is not None:
         raise ParameterError("shards are written by a cluster: give --cluster, too")
-    opened = _open(source, images, label_columns, is_shared=cluster is not None)
+    opened = _open(source, images, columns, is_shared=cluster is not None)
     if weights is not None:
         checked_source(weights)  # before a cluster is started and images are hashed
     with (
@@ -227,7 +227,7 @@ def extract(
             raise opened.no_images_error(EXPECTED)
         plan = make_plan(manifest, target, settings, device, prune, choose)
         labels = opened.labels()
-        facts = source_facts(source, images, label_columns, labels is not None)
+        facts = source_facts(source, images, columns, labels is not None)
         plan = replace(plan, relabelled=is_relabelled(plan.current, facts))
         provenance = provenance_of(plan, facts, command)
         outcome = _carry_out(workers, plan, provenance, options, show, stop, shards)

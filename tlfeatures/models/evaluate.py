@@ -98,7 +98,7 @@ def evaluate(
     labels: Labels = None,
     groups: Groups = None,
     label_level: int | None = None,
-    label_columns: Mapping[str, str] | None = None,
+    columns: Mapping[str, str] | None = None,
     near_duplicates: Similarity = "auto",
     weights: str | None = None,
     device: str = "auto",
@@ -119,7 +119,7 @@ def evaluate(
         Of a dataset without sha256 of its images, no image is left out, and a warning is logged.
     images : path or URL, optional
         Folder that the paths in a table are relative to. The table's own folder if not given.
-    labels, groups, label_level, label_columns, near_duplicates
+    labels, groups, label_level, columns, near_duplicates
         See `load_dataset`; not for a dataset. For the intervals, images that belong together are
         drawn together.
     weights, device, batch_size, max_pixels
@@ -146,7 +146,7 @@ def evaluate(
     """
     loaded = model if isinstance(model, FittedHead) else FittedHead.load(model)
     check_similarity(near_duplicates)
-    options = LabelOptions(labels, groups, label_level, label_columns, near_duplicates)
+    options = LabelOptions(labels, groups, label_level, columns, near_duplicates)
     if not isinstance(source, Dataset):
         _check_digests(loaded)
     if isinstance(source, Dataset) or _is_embeddings_file(source):
@@ -159,9 +159,11 @@ def evaluate(
         compute = ComputeOptions(device, batch_size, max_pixels, weights)
         embed = ImageEmbedder(loaded, compute, progress)
         of_file = isinstance(groups, str | os.PathLike) and is_table(groups)
-        columns = label_columns if labels is None and not of_file else None
-        opened = open_source(source, images=images, columns=columns, expected=_EXPECTED)
-        options = replace(options, label_columns=None if columns else label_columns)
+        of_source = labels is None and not of_file  # then the columns are those of the source
+        opened = open_source(
+            source, images=images, columns=columns if of_source else None, expected=_EXPECTED
+        )
+        options = replace(options, columns=None) if of_source else options
         data, seen, failed = embeddings_of_source(loaded, opened, options, embed)
         location = opened.location
     return _evaluation_of(

@@ -11,6 +11,7 @@ from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from tlfeatures.errors import ParameterError, SourceError
 from tlfeatures.features.images.inputs import (
@@ -67,6 +68,26 @@ class TableInput(os.PathLike[str]):
         return open_source(
             self.location, images=self.images, columns=self.columns, expected=_EXPECTED
         )
+
+
+def as_tables(inputs: Images, images: Location | None, columns: Columns | None) -> Images:
+    """Return the inputs; if an option of tables is given, each is a table.
+
+    Raises
+    ------
+    ParameterError
+        If an option is given, and an input is no path or URL.
+    """
+    if images is None and not columns:
+        return inputs
+    items = [inputs] if isinstance(inputs, str | os.PathLike | Image.Image) else list(inputs)
+    paths = [os.fspath(item) for item in items if isinstance(item, str | os.PathLike)]
+    if len(paths) < len(items):
+        raise ParameterError(
+            "images and columns are for tables with the paths of images; leave them out for images "
+            "in memory"
+        )
+    return [TableInput(path, images, columns) for path in paths]
 
 
 def list_images(inputs: Images) -> list[NamedImage]:

@@ -17,11 +17,13 @@ from tlfeatures.features.embed import ComputeOptions
 from tlfeatures.features.exchange.open_features import numbered_ids
 from tlfeatures.features.images.decoding import MAX_PIXELS
 from tlfeatures.features.images.inputs import Images, to_read
+from tlfeatures.features.sources.open_source import Location
+from tlfeatures.features.sources.protocol import Columns
 from tlfeatures.models.feature_input import check_columns_of, read_features
 from tlfeatures.models.fitted_head import FittedHead
 from tlfeatures.models.incoming import in_batches
-from tlfeatures.models.input_images import are_embeddings
-from tlfeatures.models.labelling import EmbeddingLabeller, Labeller, label_inputs
+from tlfeatures.models.input_images import are_embeddings, as_tables
+from tlfeatures.models.labelling import EmbeddingLabeller, Labeller, label_inputs, one_by_one
 from tlfeatures.models.predictions import Prediction, Predictions, join_predictions
 from tlfeatures.progress import Progress
 
@@ -40,20 +42,8 @@ class Model(FittedHead):
 
     Attributes
     ----------
-    head : fitted scikit-learn classifier
-    spec : Spec or None
-        Settings with which the embedding is computed; None if several backbones compute it.
-    embedding : str
-        Name of the embedding: `LAYER.POOLING`, or several joined as `A+B`.
-    info : dict
-        JSON-ready facts: classes, counts, images, columns, head, versions, and the facts that `fit`
-        adds.
-    outliers : OutlierDetector or None
-        Detector of images that are not like the training images.
-    digests : ndarray of shape (images, 32), uint8, or None
-        sha256 of the image files that the head was fitted on.
-    joined : tuple of BackbonePart
-        The part of each backbone of an embedding of several backbones; empty for one backbone.
+    head, spec, embedding, info, outliers, digests, joined
+        See `tlfeatures.models.fitted_head.FittedHead`.
     """
 
     @classmethod
@@ -95,6 +85,8 @@ class Model(FittedHead):
         self,
         inputs: Images,
         *,
+        images: Location | None = None,
+        columns: Columns | None = None,
         batch_size: int | str = "auto",
         weights: str | None = None,
         device: str = "auto",
@@ -111,6 +103,10 @@ class Model(FittedHead):
             Image files, folders and other sources of images, uint8 arrays of shape (h, w),
             (h, w, 3) or (h, w, 4), and images of Pillow; or one array of shape (n, h, w, 3). They
             give what their files would give. An iterator is read bit by bit.
+        images : path or URL, optional
+            Folder that the paths in a table are relative to. The table's own folder if not given.
+        columns : mapping of role to column, optional
+            Names of the columns of a table, if they aren't the usual ones.
         batch_size : int or "auto"
             Number of images of a batch.
         weights : str, optional
@@ -148,13 +144,16 @@ class Model(FittedHead):
             If outliers are requested and the model has no detector.
         """
         options = ComputeOptions(device, batch_size, max_pixels, weights)
-        parts = label_inputs(self, inputs, options, min_confidence, outliers, progress)
+        given = as_tables(inputs, images, columns)
+        parts = label_inputs(self, given, options, min_confidence, outliers, progress)
         return join_predictions(list(parts))
 
     def iter_predict(
         self,
         inputs: Images,
         *,
+        images: Location | None = None,
+        columns: Columns | None = None,
         batch_size: int | str = "auto",
         weights: str | None = None,
         device: str = "auto",
@@ -169,7 +168,9 @@ class Model(FittedHead):
 
         Parameters
         ----------
-        inputs, batch_size, weights, device, max_pixels, min_confidence, outliers, progress
+        inputs, images, columns, batch_size, weights, device, max_pixels
+            See `predict`.
+        min_confidence, outliers, progress
             See `predict`.
 
         Returns
@@ -184,7 +185,8 @@ class Model(FittedHead):
             See `predict`.
         """
         options = ComputeOptions(device, batch_size, max_pixels, weights)
-        return _each(label_inputs(self, inputs, options, min_confidence, outliers, progress))
+        given = as_tables(inputs, images, columns)
+        return one_by_one(label_inputs(self, given, options, min_confidence, outliers, progress))
 
     def predict_stream(
         self,
@@ -221,7 +223,7 @@ class Model(FittedHead):
         batches = in_batches(paths, check_batch_size(batch_size))
         options = ComputeOptions(device, batch_size, max_pixels, weights)
         labeller = Labeller(self, options, min_confidence=min_confidence, outliers=outliers)
-        return _each(
+        return one_by_one(
             part
             for batch in batches
             for part in labeller.label([to_read(path, path) for path in batch])
@@ -339,7 +341,7 @@ class Model(FittedHead):
         labels: Labels = None,
         groups: Groups = None,
         label_level: int | None = None,
-        label_columns: Mapping[str, str] | None = None,
+        columns: Mapping[str, str] | None = None,
         near_duplicates: Similarity = "auto",
         weights: str | None = None,
         device: str = "auto",
@@ -357,7 +359,7 @@ class Model(FittedHead):
             embeddings file, or a dataset of its embeddings.
         images : path or URL, optional
             Folder that the paths in a table are relative to.
-        labels, groups, label_level, label_columns, near_duplicates
+        labels, groups, label_level, columns, near_duplicates
             See `load_dataset`. Not for a dataset.
         weights, device, batch_size, max_pixels
             See `predict`. They are needed for images only.
@@ -384,7 +386,7 @@ class Model(FittedHead):
             labels=labels,
             groups=groups,
             label_level=label_level,
-            label_columns=label_columns,
+            columns=columns,
             near_duplicates=near_duplicates,
             weights=weights,
             device=device,
@@ -393,7 +395,3 @@ class Model(FittedHead):
             random_state=random_state,
             progress=progress,
         )
-
-
-def _each(parts: Iterable[Predictions]) -> Iterator[Prediction]:
-    return (prediction for part in parts for prediction in part)

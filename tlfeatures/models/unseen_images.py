@@ -41,7 +41,7 @@ class LabelOptions:
     labels: Labels
     groups: Groups
     label_level: int | None
-    label_columns: Mapping[str, str] | None
+    columns: Mapping[str, str] | None
     near_duplicates: Similarity
 
 
@@ -145,7 +145,7 @@ def embeddings_of_source(
         labels_or_stated(options.labels, options.label_level, source),
         options.groups,
         label_level=options.label_level,
-        label_columns=options.label_columns,
+        columns=options.columns,
     )
     labelled = replace(labelled, y=spelled_like_classes(model, labelled.y))
     _check_classes(model, labelled.y, folder)

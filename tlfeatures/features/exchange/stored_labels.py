@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from tlfeatures.errors import DatasetError, ParameterError, SourceError
@@ -12,8 +13,16 @@ from tlfeatures.features.sources.folder_labels import LabelRow
 from tlfeatures.features.sources.open_source import stated_labels
 
 
-def labels_of_header(header: Header) -> dict[str, LabelRow] | None:
+def labels_of_header(
+    header: Header, columns: Mapping[str, str] | None = None
+) -> dict[str, LabelRow] | None:
     """Read the labels that the source of an embeddings file states; None if it states none.
+
+    Parameters
+    ----------
+    header : Header
+    columns : mapping of role to column, optional
+        Other columns of a table with the paths of images, see `stated_labels`.
 
     Raises
     ------
@@ -21,7 +30,7 @@ def labels_of_header(header: Header) -> dict[str, LabelRow] | None:
         If the source stated labels when the file was made, and can't be read now.
     """
     if header.spec.imported is None:
-        return stated_labels(header.provenance)
+        return stated_labels(header.provenance, columns)
     if not header.provenance.get("states_labels"):
         return None
     source, ids = header.provenance.get("source"), header.provenance.get("ids")

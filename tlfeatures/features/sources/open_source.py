@@ -168,8 +168,17 @@ def open_stored_source(provenance: Mapping[str, Any]) -> Source | None:
     return open_with_stored_options(stored, provenance) if stored else None
 
 
-def stated_labels(provenance: Mapping[str, Any]) -> dict[str, LabelRow] | None:
+def stated_labels(
+    provenance: Mapping[str, Any], columns: Columns | None = None
+) -> dict[str, LabelRow] | None:
     """Read the labels that the source of an embeddings file states.
+
+    Parameters
+    ----------
+    provenance : mapping
+        The provenance of an embeddings file.
+    columns : mapping of role to column, optional
+        Names of columns that differ from those with which the source was opened.
 
     Returns
     -------
@@ -183,6 +192,8 @@ def stated_labels(provenance: Mapping[str, Any]) -> dict[str, LabelRow] | None:
     """
     if not provenance.get("states_labels"):
         return None
+    if columns:
+        provenance = {**provenance, "columns": {**(provenance.get("columns") or {}), **columns}}
     try:
         source = open_stored_source(provenance)
         labels = None if source is None else source.labels()

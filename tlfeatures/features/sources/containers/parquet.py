@@ -171,7 +171,7 @@ class _Table:
             raise SourceError(
                 f"{self._location} has the columns {', '.join(self._names)}; "
                 + (
-                    f"several have bytes of images: choose one, --label-columns id={chosen[0]}"
+                    f"several have bytes of images: choose one, --columns id={chosen[0]}"
                     if chosen
                     else "expected one with bytes of images"
                 )
@@ -200,7 +200,7 @@ class _Table:
             if len(classes) > 1:
                 raise SourceError(
                     f"{self._location} has the columns {' and '.join(classes)}, and each may be "
-                    f"the label; choose one: --label-columns label={classes[0]}, or label= for none"
+                    f"the label; choose one: --columns label={classes[0]}, or label= for none"
                 )
             chosen["label"] = classes[0]
         return chosen
@@ -226,7 +226,7 @@ class _Table:
         if not isinstance(value, str | int):
             raise SourceError(
                 f"{self._location} has {value!r} in the column {column}; expected texts or whole "
-                "numbers; name another column: --label-columns label=NAME, or label= for none"
+                "numbers; name another column: --columns label=NAME, or label= for none"
             )
         if names is not None and isinstance(value, int):
             if value >= len(names):
