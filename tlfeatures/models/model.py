@@ -102,7 +102,7 @@ class Model(FittedHead):
         inputs : path, URL, array or Pillow image, or iterable of them
             Image files, folders and other sources of images, uint8 arrays of shape (h, w),
             (h, w, 3) or (h, w, 4), and images of Pillow; or one array of shape (n, h, w, 3). They
-            give what their files would give. An iterator is read bit by bit.
+            give what their files would give. An iterator is read in parts.
         images : path or URL, optional
             Folder that the paths in a table are relative to. The table's own folder if not given.
         columns : mapping of role to column, optional
@@ -320,9 +320,7 @@ class Model(FittedHead):
 
         Parameters
         ----------
-        path : path
-            The new file.
-        weights, check
+        path, weights, check
             See `tlfeatures.export`.
 
         Returns

@@ -1,6 +1,7 @@
 """Open the source of images at a location, by the first kind of source that can.
 
-A new kind of source is an entry of `SOURCE_KINDS`. Every kind passes the contract suite
+A new kind of source is an entry of `SOURCE_KINDS`. If its ids begin with the name of its file, it
+is also one of `NAMED` in `several.py`. Every kind passes the contract suite
 (tests/contract/test_sources.py).
 """
 

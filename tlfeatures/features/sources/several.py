@@ -26,9 +26,9 @@ NAMED = (ArchiveSource, ParquetSource)  # their ids begin with the name of the f
 class SeveralSources:
     """Several sources as one. The id of an image in a folder begins with the folder's name.
 
-    Where two folders have the same name, as many of the folders above them are added as tell them
-    apart. The ids of an archive or Parquet file begin with its name as they are; where two files
-    have the same name, the folders above are added likewise. Tables name their images themselves.
+    If two folders have the same name, the names of the folders above them are added until they
+    differ. The ids of an archive or a Parquet file begin with the name of the file anyway; if two
+    files have the same name, the folders above are added, too. The ids of a table don't change.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ class SeveralSources:
     def labels(self) -> dict[str, LabelRow] | None:
         """Return the labels of all sources; None if no source states labels.
 
-        Beside a source that states labels, those of the other sources are the names of folders.
+        If only some sources state labels, the labels of the others are the names of their folders.
 
         Raises
         ------
@@ -116,7 +116,7 @@ def _above(path: str) -> str:
 
 
 def _ends(locations: Sequence[str]) -> list[str]:
-    """Return the shortest ends of the paths that differ, as few parts as possible."""
+    """Return the ends of the paths, with as few parts as are needed for all to differ."""
     parts = [PurePosixPath(place.replace("\\", "/").rstrip("/")).parts for place in locations]
     longest = max(map(len, parts), default=0)
     for depth in range(1, longest + 1):
