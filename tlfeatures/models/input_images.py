@@ -11,6 +11,7 @@ from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from tlfeatures.errors import ParameterError, SourceError
 from tlfeatures.features.images.inputs import (
@@ -80,10 +81,9 @@ def as_tables(inputs: Images, images: Location | None, columns: Columns | None) 
     """
     if images is None and not columns:
         return inputs
-    items = inputs if isinstance(inputs, Iterable) and not isinstance(inputs, str) else [inputs]
-    given = list(items)
-    paths = [os.fspath(item) for item in given if isinstance(item, str | os.PathLike)]
-    if len(paths) < len(given):
+    items = [inputs] if isinstance(inputs, str | os.PathLike | Image.Image) else list(inputs)
+    paths = [os.fspath(item) for item in items if isinstance(item, str | os.PathLike)]
+    if len(paths) < len(items):
         raise ParameterError(
             "images and columns are for tables with the paths of images; leave them out for images "
             "in memory"

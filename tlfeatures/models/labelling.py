@@ -15,7 +15,7 @@ from tlfeatures.features.images.read_ahead import ImageToRead
 from tlfeatures.models.embedding_run import ModelEmbedder, ModelRun
 from tlfeatures.models.fitted_head import FittedHead
 from tlfeatures.models.input_images import named_images_in_parts
-from tlfeatures.models.predictions import Predictions, with_unreadable
+from tlfeatures.models.predictions import Prediction, Predictions, with_unreadable
 from tlfeatures.progress import Progress, shown_progress
 
 VALUE_RANGE = "tlfeatures extract --value-range {}"  # how a model gets a range of values
@@ -184,3 +184,8 @@ def _label_parts(
                 show(done, total)  # the last images may be unreadable
     finally:
         warn_of_few_levels(few_levels, VALUE_RANGE)
+
+
+def one_by_one(parts: Iterable[Predictions]) -> Iterator[Prediction]:
+    """Yield the predictions of all parts."""
+    return (prediction for part in parts for prediction in part)

@@ -23,7 +23,7 @@ from tlfeatures.models.feature_input import check_columns_of, read_features
 from tlfeatures.models.fitted_head import FittedHead
 from tlfeatures.models.incoming import in_batches
 from tlfeatures.models.input_images import are_embeddings, as_tables
-from tlfeatures.models.labelling import EmbeddingLabeller, Labeller, label_inputs
+from tlfeatures.models.labelling import EmbeddingLabeller, Labeller, label_inputs, one_by_one
 from tlfeatures.models.predictions import Prediction, Predictions, join_predictions
 from tlfeatures.progress import Progress
 
@@ -186,7 +186,7 @@ class Model(FittedHead):
         """
         options = ComputeOptions(device, batch_size, max_pixels, weights)
         given = as_tables(inputs, images, columns)
-        return _each(label_inputs(self, given, options, min_confidence, outliers, progress))
+        return one_by_one(label_inputs(self, given, options, min_confidence, outliers, progress))
 
     def predict_stream(
         self,
@@ -223,7 +223,7 @@ class Model(FittedHead):
         batches = in_batches(paths, check_batch_size(batch_size))
         options = ComputeOptions(device, batch_size, max_pixels, weights)
         labeller = Labeller(self, options, min_confidence=min_confidence, outliers=outliers)
-        return _each(
+        return one_by_one(
             part
             for batch in batches
             for part in labeller.label([to_read(path, path) for path in batch])
@@ -393,7 +393,3 @@ class Model(FittedHead):
             random_state=random_state,
             progress=progress,
         )
-
-
-def _each(parts: Iterable[Predictions]) -> Iterator[Prediction]:
-    return (prediction for part in parts for prediction in part)
