@@ -189,3 +189,8 @@ def test_imported_embeddings_are_joined_with_others(photos, tmp_path):
     assert np.mean(again.labels == data.y) > 0.9
     results = benchmark(files, ["centroid"])
     assert len(results.entries) == 2
+
+
+def test_labels_that_are_equal_objects_keep_their_names():
+    data = Dataset.from_arrays(values(4), [1, True, 1.0, "1"])
+    assert data.y.tolist() == ["1", "True", "1", "1"]

@@ -112,6 +112,7 @@ def predict(
         raise ParameterError("- reads paths from standard input: give no other images with it")
     result = PredictionOutput(output, as_json, excel)
     check_page(report)
+    result.check_other_file(report)
     loaded = Model.load(model)
     features = None if images == _STREAM else features_file(loaded, images)
     options["outliers"] = outliers or (report is not None and loaded.outliers is not None)

@@ -55,7 +55,7 @@ def check_arrays(
 ) -> CheckedArrays:
     """Check and convert the arguments of `Dataset.from_arrays`, and search for copies."""
     rows = feature_rows(X)
-    _check_same_index(X, y)
+    check_same_index(X, y)
     named = ids if ids is not None else _index_of(X)
     listed = numbered_ids(len(rows)) if named is None else check_ids(named, len(rows))
     labels = names_of_rows(y, "y", len(rows))
@@ -159,12 +159,13 @@ def names_of_rows(values: Column, argument: str, count: int) -> list[str]:
     ParameterError
         If there aren't `count` values, or one is missing.
     """
-    known: dict[Any, str | None] = {}
+    known: dict[tuple[type, Any], str | None] = {}  # 1, 1.0 and True are equal, but not their names
     names = []
     for row, value in enumerate(_column(values, argument, count)):
-        if value not in known:
-            known[value] = name_of(value, argument)
-        name = known[value]
+        key = (type(value), value)
+        if key not in known:
+            known[key] = name_of(value, argument)
+        name = known[key]
         if name is None:
             raise ParameterError(
                 f"{argument} has no value in row {row}; leave out the rows without one"
@@ -208,8 +209,8 @@ def _index_of(values: object) -> Any:
     return index
 
 
-def _check_same_index(X: object, y: object) -> None:
-    """Refuse pandas objects whose rows are in different orders."""
+def check_same_index(X: object, y: object) -> None:
+    """Raise `ParameterError` if pandas objects have their rows in different orders."""
     one, other = _index_of(X), _index_of(y)
     if one is not None and other is not None and list(one) != list(other):
         raise ParameterError(

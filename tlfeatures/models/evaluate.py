@@ -13,7 +13,7 @@ from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.duplicates import Similarity
 from tlfeatures.dataset.labels import Groups, Labels
 from tlfeatures.dataset.load import check_similarity
-from tlfeatures.errors import ModelError
+from tlfeatures.errors import ModelError, ParameterError
 from tlfeatures.features.embed import ComputeOptions
 from tlfeatures.features.file.reader import is_embeddings_file
 from tlfeatures.features.images.decoding import MAX_PIXELS
@@ -150,6 +150,8 @@ def evaluate(
     check_similarity(near_duplicates)
     options = LabelOptions(labels, groups, label_level, label_columns, near_duplicates)
     failed: list[dict[str, str]] = []
+    if images is not None and (isinstance(source, Dataset) or is_embeddings_file(source)):
+        raise ParameterError("images is for a table of paths; leave it out for embeddings")
     if isinstance(source, Dataset):
         data, seen = embeddings_of_dataset(loaded, source, options)
         source = source.file

@@ -18,6 +18,7 @@ from tlfeatures.features.images.inputs import (
     to_read,
 )
 from tlfeatures.features.images.read_ahead import ImageToRead
+from tlfeatures.features.sources.locations import check_location
 from tlfeatures.features.sources.open_source import is_source, open_source
 from tlfeatures.features.sources.records import id_with_box
 
@@ -49,6 +50,21 @@ def input_lists(inputs: Images) -> Iterable[list[NamedImage]]:
         return _lists_of(inputs)
     (items,) = image_lists(inputs)
     return [_expand_all(items, 0)]
+
+
+def image_of_stream(path: str | os.PathLike[str]) -> NamedImage:
+    """Return the image at a path or URL.
+
+    Raises
+    ------
+    ParameterError
+        If it is something else.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise ParameterError(
+            f"paths has a {type(path).__name__}; expected paths and URLs, or give images to predict"
+        )
+    return to_read(path, str(path))
 
 
 def _lists_of(inputs: Iterator[ImageInput]) -> Iterator[list[NamedImage]]:
@@ -83,6 +99,7 @@ _EXPECTED = "expected an image or a folder of images"
 def _expand(item: GivenImage, number: int) -> list[NamedImage]:
     if not isinstance(item, str | os.PathLike):
         return [to_read(item, name_of(item, number))]
+    check_location(item, _EXPECTED)
     path = as_location(item)
     if isinstance(path, str):
         return _images_of(path) if is_source(path) else [ImageToRead(path, path)]

@@ -10,16 +10,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.duplicates import Similarity
-from tlfeatures.dataset.from_arrays import check_ids, feature_rows
+from tlfeatures.dataset.from_arrays import check_ids, check_same_index, feature_rows
 from tlfeatures.errors import ParameterError
 from tlfeatures.features.batches import check_batch_size
 from tlfeatures.features.embed import ComputeOptions
 from tlfeatures.features.exchange.open_features import numbered_ids
 from tlfeatures.features.images.decoding import MAX_PIXELS
-from tlfeatures.features.images.inputs import Images, to_read
+from tlfeatures.features.images.inputs import Images
 from tlfeatures.models.feature_input import check_columns_of, read_features
 from tlfeatures.models.fitted_head import FittedHead
 from tlfeatures.models.incoming import in_batches
+from tlfeatures.models.input_images import image_of_stream
 from tlfeatures.models.labelling import EmbeddingLabeller, Labeller, label_inputs
 from tlfeatures.models.predictions import Prediction, Predictions, join_predictions
 from tlfeatures.progress import Progress
@@ -221,9 +222,7 @@ class Model(FittedHead):
         options = ComputeOptions(device, batch_size, max_pixels, weights)
         labeller = Labeller(self, options, min_confidence=min_confidence, outliers=outliers)
         return _each(
-            part
-            for batch in batches
-            for part in labeller.label([to_read(path, path) for path in batch])
+            part for batch in batches for part in labeller.label(list(map(image_of_stream, batch)))
         )
 
     def predict_features(
@@ -303,6 +302,7 @@ class Model(FittedHead):
         """
         from tlfeatures.models.accuracy import accuracy, are_embeddings
 
+        check_same_index(X, y)
         predictions = self.predict_features(X) if are_embeddings(X) else self.predict(X)
         return accuracy(self, predictions, y)
 

@@ -53,6 +53,7 @@ def image_lists(images: Images) -> Iterable[Sequence[GivenImage]]:
     items = _as_list(images)
     for number, item in enumerate(items):
         check_image(item, number)
+    _check_frames(items)
     return [items]
 
 
@@ -94,6 +95,19 @@ def check_image(item: object, number: int) -> None:
             raise ParameterError(f"image {number} is an array of {problem}")
     elif not isinstance(item, str | os.PathLike | Image.Image):
         raise ParameterError(f"image {number} is a {type(item).__name__}; expected {_EXPECTED}")
+
+
+def _check_frames(items: Sequence[ImageInput]) -> None:
+    """Check that no film is listed several times: one object shows one frame at a time."""
+    first: dict[int, int] = {}
+    for number, item in enumerate(items):
+        if isinstance(item, Image.Image) and getattr(item, "is_animated", False):
+            before = first.setdefault(id(item), number)
+            if before != number:
+                raise ParameterError(
+                    f"images {before} and {number} are the same Pillow object, which shows one "
+                    "frame of its file at a time; give an iterator of frames, or frame.copy()"
+                )
 
 
 def _problem_of_array(item: NDArray[np.generic]) -> str | None:

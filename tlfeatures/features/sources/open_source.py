@@ -20,9 +20,9 @@ from tlfeatures.features.sources.containers.parquet import (
 )
 from tlfeatures.features.sources.folder_labels import LabelRow
 from tlfeatures.features.sources.folders import EXPECTED, FolderSource, is_folder
-from tlfeatures.features.sources.locations import absolute_location, is_url
+from tlfeatures.features.sources.locations import absolute_location, check_location, is_url
 from tlfeatures.features.sources.protocol import Columns, Source
-from tlfeatures.features.sources.several import SeveralSources
+from tlfeatures.features.sources.several import SeveralSources, without_repeats
 from tlfeatures.features.sources.table_source import TableSource
 from tlfeatures.features.sources.tables.read_table import is_table
 from tlfeatures.names import as_list
@@ -89,8 +89,11 @@ def open_source(
     listed = [os.fspath(location) for location in as_list(locations)]
     if not listed:
         raise ParameterError(f"no source of images is given; {expected}")
+    for location in listed:
+        check_location(location, expected)
     folder = None if images is None else os.fspath(images)
-    sources = [_open_one(location, folder, columns, expected) for location in listed]
+    given = without_repeats(listed)
+    sources = [_open_one(location, folder, columns, expected) for location in given]
     return sources[0] if len(sources) == 1 else SeveralSources(sources)
 
 
