@@ -209,10 +209,10 @@ def _index_of(values: object) -> Any:
     return index
 
 
-def check_same_index(X: object, y: object) -> None:
+def check_same_index(X: object, y: object, named: str = "X and y") -> None:
     """Raise `ParameterError` if pandas objects have their rows in different orders."""
     one, other = _index_of(X), _index_of(y)
     if one is not None and other is not None and list(one) != list(other):
         raise ParameterError(
-            "the indexes of X and y differ; give them in the same order, as y.loc[X.index]"
+            f"the indexes of {named} differ; give them in the same order, as y.loc[X.index]"
         )

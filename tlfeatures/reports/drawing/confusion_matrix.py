@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
+from tlfeatures.dataset.from_arrays import check_same_index, names_of_rows
 from tlfeatures.errors import ParameterError
 from tlfeatures.metrics.confusion import Confusion, confusion, count_pairs
 from tlfeatures.metrics.out_of_fold import OutOfFold
@@ -88,8 +90,9 @@ class ConfusionDisplay(Display):
 
         Parameters
         ----------
-        y_true, y_pred : array-like of shape (n,), str
-            Labels, and predicted labels.
+        y_true, y_pred : array-like of shape (n,)
+            Labels, and predicted labels: texts, or values that become texts as in
+            `Dataset.from_arrays`.
         labels : sequence of str, optional
             Names of the classes, in the order of rows and columns. By default, all names in
             `y_true` and `y_pred`, sorted.
@@ -99,23 +102,27 @@ class ConfusionDisplay(Display):
         Raises
         ------
         ParameterError
-            If the arrays have different lengths, or a name is not in `labels`.
+            If the arrays have different lengths, a label is missing, or a name is not in `labels`
+            or twice.
         """
-        true, predicted = np.asarray(y_true), np.asarray(y_pred)
-        if true.shape != predicted.shape or true.ndim != 1:
+        check_same_index(y_true, y_pred, "y_true and y_pred")
+        shapes = np.shape(y_true), np.shape(y_pred)
+        if shapes[0] != shapes[1] or len(shapes[0]) != 1 or not shapes[0][0]:
             raise ParameterError(
-                f"y_true has the shape {true.shape} and y_pred {predicted.shape}; expected one "
-                "label and one predicted label for each image"
+                f"y_true has the shape {shapes[0]} and y_pred {shapes[1]}; expected one label and "
+                "one predicted label for each image"
             )
-        names = np.unique([*true, *predicted]) if labels is None else np.asarray(labels)
-        unknown = sorted({*true.tolist(), *predicted.tolist()} - set(names.tolist()))
+        true, predicted = (
+            names_of_rows(values, argument, shapes[0][0])
+            for values, argument in ((y_true, "y_true"), (y_pred, "y_pred"))
+        )
+        names = sorted({*true, *predicted}) if labels is None else _names_in(labels)
+        unknown = sorted({*true, *predicted} - set(names))
         if unknown:
             raise ParameterError(f"labels lacks {unknown[0]!r}, which y_true or y_pred has")
-        place = {name: code for code, name in enumerate(names.tolist())}
-        codes = [
-            np.array([place[name] for name in each.tolist()], int) for each in (true, predicted)
-        ]
-        return cls(count_pairs([str(name) for name in names], *codes)).plot(ax)
+        place = {name: code for code, name in enumerate(names)}
+        codes = [np.array([place[name] for name in each], int) for each in (true, predicted)]
+        return cls(count_pairs(names, *codes)).plot(ax)
 
     def _size(self) -> tuple[float, float]:
         k = len(self.confusion.classes)
@@ -140,3 +147,11 @@ class ConfusionDisplay(Display):
         name_cells(axes, "y", classes)
         axes.set_xlabel("predicted class")
         axes.set_ylabel("true class")
+
+
+def _names_in(labels: Sequence[str]) -> list[str]:
+    names = names_of_rows(labels, "labels", np.size(labels))
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise ParameterError(f"labels has {twice[0]!r} twice; expected each class once")
+    return names
