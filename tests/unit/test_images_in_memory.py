@@ -140,6 +140,7 @@ def test_images_of_all_kinds_in_one_list(tmp_path):
         (RGB[..., :1], r"shape \(30, 20, 1\); for a grey image, give image\[:, :, 0\]"),
         (RGB[..., :2], r"shape \(30, 20, 2\); expected \(h, w\), \(h, w, 3\) or \(h, w, 4\)"),
         (RGB[:0], r"shape \(0, 20, 3\)"),
+        (np.ma.masked_less(RGB, 9), r"image 1 is an array of masked pixels; give image\.filled"),
         (None, "image 1 is a NoneType; expected a path, a uint8 array .* or a Pillow image"),
     ],
 )

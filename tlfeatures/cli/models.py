@@ -129,7 +129,7 @@ def predict(
             for _ in written:
                 pass
         else:
-            inputs = None if images == _STREAM or features is not None else images
+            inputs = None if images == _STREAM else images
             _write_label_page(written, report, loaded, Path(model).name, inputs)
     if result.finish():
         ctx.exit(SOME_UNREADABLE)

@@ -92,8 +92,12 @@ def feature_rows(X: ArrayLike) -> NDArray[np.float32]:
     """
     if hasattr(X, "toarray"):
         raise ParameterError("X is a sparse matrix; expected a dense array, as X.toarray()")
+    if np.ma.is_masked(X):
+        raise ParameterError("X has masked values; leave their rows out, or replace the values")
     try:
         rows = np.asarray(X, np.float64 if np.asarray(X).dtype == object else None)
+        if rows.dtype.kind not in "fiubUS":  # of complex numbers, only a part would stay
+            raise TypeError(f"they are {rows.dtype}")
         with np.errstate(over="ignore"):
             values = rows.astype(np.float32)
     except (TypeError, ValueError) as error:

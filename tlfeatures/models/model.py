@@ -269,6 +269,8 @@ class Model(FittedHead):
             if ids is not None:
                 raise ParameterError("ids is for an array; a file has ids of its own")
             return labeller.label(*read_features(self, features, columns))
+        if columns is not None:
+            raise ParameterError("columns is for a file; an array has no names")
         rows = feature_rows(features)
         check_columns_of(self, rows, "X")
         named = numbered_ids(len(rows)) if ids is None else check_ids(ids, len(rows))

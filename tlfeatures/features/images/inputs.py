@@ -121,6 +121,8 @@ def _problem_of_array(item: NDArray[np.generic]) -> str | None:
             f"{item.dtype}; expected uint8 from 0 to 255: scale the values and give "
             "image.astype('uint8')"
         )
+    if np.ma.is_masked(item):
+        return "masked pixels; give image.filled(0) or another value for them"
     if item.ndim == 3 and item.shape[2] == 1:
         return f"the shape {item.shape}; for a grey image, give image[:, :, 0]"
     if item.ndim not in (2, 3) or item.shape[2:] not in ((), (3,), (4,)) or not item.size:
