@@ -27,13 +27,16 @@ class _Handler(SimpleHTTPRequestHandler):
         if not wanted or not path.is_file() or not self._ranges:
             super().do_GET()
             return
-        data = path.read_bytes()
-        begin, end = int(wanted[1]), min(int(wanted[2]), len(data) - 1)
+        size = path.stat().st_size
+        begin, end = int(wanted[1]), min(int(wanted[2]), size - 1)
+        with path.open("rb") as file:
+            file.seek(begin)
+            data = file.read(end + 1 - begin)
         self.send_response(206)
-        self.send_header("Content-Range", f"bytes {begin}-{end}/{len(data)}")
-        self.send_header("Content-Length", str(end + 1 - begin))
+        self.send_header("Content-Range", f"bytes {begin}-{end}/{size}")
+        self.send_header("Content-Length", str(len(data)))
         self.end_headers()
-        self.wfile.write(data[begin : end + 1])
+        self.wfile.write(data)
 
     def log_message(self, *_: object) -> None:
         """Print nothing."""

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from tlfeatures.installed import check_installed
 
-from tlfeatures.errors import ParameterError
-
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # `doctor` describes a machine on which NumPy can't be imported, too
     from numpy.typing import NDArray
     from pandas import DataFrame
 
@@ -27,11 +24,7 @@ def data_frame(columns: Mapping[str, NDArray[Any] | Sequence[Any]]) -> DataFrame
     ParameterError
         If pandas is not installed.
     """
-    if find_spec("pandas") is None:
-        raise ParameterError(
-            "a data frame needs pandas, which is not installed; run pip install "
-            "'tlfeatures[notebook]'"
-        )
+    check_installed("pandas", "a data frame", "notebook")
     from pandas import DataFrame, Series
 
     try:
@@ -46,6 +39,8 @@ def data_frame(columns: Mapping[str, NDArray[Any] | Sequence[Any]]) -> DataFrame
 
 
 def _kind(column: NDArray[Any] | Sequence[Any]) -> str:
+    import numpy as np
+
     return np.asarray(column).dtype.kind
 
 
@@ -67,5 +62,7 @@ def frame_of_rows(
         If pandas is not installed.
     """
     if not rows:
+        import numpy as np
+
         return data_frame({name: np.empty(0, kind) for name, kind in columns.items()})
     return data_frame({name: [row[name] for row in rows] for name in columns})

@@ -8,6 +8,8 @@ import importlib.util
 import os
 from collections.abc import Mapping
 
+from tlfeatures.errors import ParameterError
+
 
 def version_of(package: str) -> str | None:
     """Return the version of an installed package; None if it isn't installed.
@@ -21,12 +23,41 @@ def version_of(package: str) -> str | None:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         pass
-    if importlib.util.find_spec(package) is None:
+    if not is_installed(package):
         return None
     # Some packages are distributed under several names, such as onnxruntime-gpu.
     for distribution in _distributions().get(package, []):
         return importlib.metadata.version(distribution)
     return None
+
+
+def is_installed(package: str) -> bool:
+    """Whether a package is installed, by the name by which it is imported."""
+    return importlib.util.find_spec(package) is not None
+
+
+def check_installed(package: str, what: str, extra: str, otherwise: str = "") -> None:
+    """Check that an optional package is installed, before it is imported.
+
+    Parameters
+    ----------
+    package : str
+        The name by which it is imported.
+    what : str
+        What needs the package, for the message.
+    extra : str
+        The extra of this package that installs it.
+    otherwise : str, optional
+        What can be done instead of installing it, for the message.
+
+    Raises
+    ------
+    ParameterError
+        If it is not installed.
+    """
+    if not is_installed(package):
+        remedy = f"run pip install 'tlfeatures[{extra}]'" + (otherwise and f", or {otherwise}")
+        raise ParameterError(f"{what} needs {package}, which is not installed; {remedy}")
 
 
 @functools.cache  # it reads the list of files of each package

@@ -43,9 +43,15 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> ParameterError:
 
 
 def counted(count: int, noun: str) -> str:
-    """Return `1 variant`, `5 variants` or `2 classes`."""
-    ending = "es" if noun.endswith("s") else "s"
-    return f"{count:,} {noun}{ending if count != 1 else ''}"
+    """Return `1 variant`, `5 variants`, `2 classes` or `2 entries`."""
+    if count == 1:
+        return f"{count} {noun}"
+    if noun.endswith("ry"):
+        return f"{count:,} {noun[:-1]}ies"
+    return f"{count:,} {noun}{'es' if noun.endswith('s') else 's'}"
+
+
+MOST_CLASSES = 6  # names of classes in a line
 
 
 def some_of(names: Iterable[str], most: int) -> str:
@@ -72,6 +78,11 @@ def shortened(text: str, longest: int = 26) -> str:
 def number(value: float | None) -> str:
     """Return a score with three digits, or `none`."""
     return "none" if value is None else f"{value:.3f}"
+
+
+def percent(share: float, digits: int = 0) -> str:
+    """Return a share of 0.25 as `25 %`."""
+    return f"{100 * share:.{digits}f} %"
 
 
 def one_line(text: str) -> str:

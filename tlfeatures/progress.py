@@ -10,10 +10,10 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from typing import Any, TypeAlias
 
 from tlfeatures.errors import ParameterError
+from tlfeatures.installed import check_installed, is_installed
 
 Progress: TypeAlias = Callable[[int, int], None]
 """Called with the numbers of finished and of all steps; 0 if there is no number of all steps."""
@@ -45,12 +45,10 @@ def shown_progress(progress: bool | Progress | None, label: str, unit: str) -> I
         raise ParameterError(
             f"progress is {progress!r}; expected True, False, None or a function of (done, total)"
         )
-    if progress and find_spec("tqdm") is None:
-        raise ParameterError(
-            "progress=True needs tqdm, which is not installed; run pip install "
-            "'tlfeatures[notebook]', or give a function of (done, total)"
-        )
-    if not progress and (progress is not None or not _is_watched()):
+    if progress:
+        otherwise = "give a function of (done, total)"
+        check_installed("tqdm", "progress=True", "notebook", otherwise)
+    elif progress is not None or not _is_watched():
         yield no_progress
         return
     bar = _Bar(label, unit)
@@ -65,7 +63,7 @@ def no_progress(done: int, total: int) -> None:
 
 
 def _is_watched() -> bool:
-    if find_spec("tqdm") is None or sys.stderr is None:
+    if not is_installed("tqdm") or sys.stderr is None:
         return False
     return _in_notebook() or (hasattr(sys, "ps1") and sys.stderr.isatty())
 

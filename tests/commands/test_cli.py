@@ -367,7 +367,7 @@ def test_interrupting_says_that_nothing_is_lost(run, photos, tmp_path, monkeypat
 
 
 EXTRACT_OPTIONS = {
-    "images": "scans", "label_columns": {"id": "name"},
+    "images": "scans", "columns": {"id": "name"},
     "backbone": "vgg16", "layers": ("block1_pool",), "pools": ("max",), "size": "64",
     "value_range": "0,4095",
     "weights": "random", "engine": "keras", "precision": "float32", "dtype": "float16",
@@ -393,7 +393,7 @@ def test_every_option_of_extract_reaches_the_library(run, monkeypatch):
     arguments += ["--max-pixels", "1000", "--device", "cpu", "--cluster", "tls://10.0.0.1:8786"]
     arguments += ["--tls-ca-file", "ca", "--tls-cert", "cert", "--tls-key", "key"]
     arguments += ["--shards", "s3://b/shards"]
-    arguments += ["--images", "scans", "--label-columns", "id=name"]
+    arguments += ["--images", "scans", "--columns", "id=name"]
     assert run("extract", "photos", "more", "-o", "x.h5", *arguments).exit_code == 2
     for name in ("command", "progress", "stop"):
         assert given.pop(name)

@@ -148,7 +148,7 @@ def test_an_error_half_way_leaves_the_old_table(embeddings, tmp_path):
 
 
 def test_without_pyarrow_one_line_says_what_to_install(finished, tmp_path, monkeypatch):
-    monkeypatch.setattr("tlfeatures.benchmarking.parquet.find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     result = run(finished, "-o", tmp_path / "t.parquet")
     assert result.exit_code == 2
     assert "pip install 'tlfeatures[parquet]', or give a name that ends in .csv" in result.stderr

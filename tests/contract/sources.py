@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from tests.fakes import age, rows_of, write_image
-from tlfeatures import Model, extract, fit, load_dataset, verify
+from tlfeatures import extract, fit, load_dataset, verify
+from tlfeatures.cli import main
 from tlfeatures.errors import SourceError
 from tlfeatures.features.file.reader import read_header
 from tlfeatures.features.images.identify import scan
@@ -185,12 +188,14 @@ class SourceContract:
         assert verify(file, given.location, sample=3).ok
 
     def test_predict_labels_each_image(self, given, file, tmp_path):
-        if given.images is not None:
-            pytest.skip("predict takes no folder of images")
         fit(file, "centroid", model=tmp_path / "m.model", cv=2)
-        predictions = list(Model.load(tmp_path / "m.model").predict(given.location))
+        locations = given.location if isinstance(given.location, list) else [given.location]
+        folder = [] if given.images is None else ["--images", given.images]
+        arguments = map(str, ["predict", tmp_path / "m.model", *locations, *folder, "--json"])
+        result = CliRunner().invoke(main, list(arguments), catch_exceptions=False)
+        predictions = [json.loads(line) for line in result.stdout.splitlines()]
         assert len(predictions) == 2 * COUNT
-        assert not any(each.error for each in predictions)
+        assert not any("error" in each for each in predictions)
 
     def test_cluster_gives_the_same_rows(self, given, file, client, tmp_path):
         result = given.extract(tmp_path / "cluster.h5", cluster=client)

@@ -18,6 +18,7 @@ pytestmark = pytest.mark.integration
 
 HEAVY = ["tensorflow", "keras", "sklearn", "h5py", "numpy", "PIL", "onnx", "skops"]
 HEAVY += ["matplotlib", "jinja2", "distributed", "fsspec"]
+HELPED = ("extract", "report", "merge", "import", "export-features")
 # Runs command lines one by one in one process, and prints what of HEAVY is there after each.
 PROGRAM = """
 import json, sys
@@ -49,8 +50,8 @@ def file(photos, tmp_path):
 
 
 def test_help_loads_nothing_heavy():
-    lines = [["--help"], *([command, "--help"] for command in ("extract", "report", "merge"))]
-    assert loaded_after(*lines) == [set()] * 4
+    lines = [["--help"], *([command, "--help"] for command in HELPED)]
+    assert loaded_after(*lines) == [set()] * 6
 
 
 def test_importing_the_package_loads_nothing_heavy():
@@ -96,6 +97,14 @@ def test_what_embeds_nothing_by_a_network_loads_neither_tensorflow_nor_sklearn(
         assert not {"tensorflow", "keras", "sklearn", "onnx"} & loaded
     assert not {"tensorflow", "keras", "sklearn", "onnx", "distributed", "fsspec"} & updated
     assert not {"distributed", "fsspec"} & created
+
+
+def test_features_need_neither_tensorflow_nor_sklearn(file, tmp_path):
+    exported, imported = loaded_after(
+        ["export-features", file, "-o", tmp_path / "a.csv"],
+        ["import", tmp_path / "a.csv", "-o", tmp_path / "a.h5"],
+    )
+    assert not {"tensorflow", "keras", "sklearn", "onnx", "distributed"} & (exported | imported)
 
 
 def test_the_lists_of_backbones_and_of_what_is_installed_load_no_engine():

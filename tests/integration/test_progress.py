@@ -1,13 +1,12 @@
 """Progress in Python: bars in a notebook and in an interactive interpreter, none in a script."""
 
+import contextlib
 import os
 import pty
 import re
-import select
 import subprocess
 import sys
 import termios
-import time
 
 import nbformat
 import pytest
@@ -67,25 +66,20 @@ def test_an_interactive_interpreter_draws_bars(folder):
 
 def typed_into_python(lines):
     """Type lines into Python on a terminal; return what the terminal shows."""
-    process, terminal = pty.fork()
-    if process == 0:
-        os.environ |= {"TERM": "dumb", "PYTHON_BASIC_REPL": "1"}
-        os.execv(sys.executable, [sys.executable, "-q"])
+    terminal, end = pty.openpty()
     termios.tcsetwinsize(terminal, (40, 100))
+    environment = {**os.environ, "TERM": "dumb", "PYTHON_BASIC_REPL": "1"}
+    process = subprocess.Popen(
+        [sys.executable, "-q"], stdin=end, stdout=end, stderr=end, env=environment
+    )
+    os.close(end)
     os.write(terminal, (lines + "exit()\n").encode())
-    shown, until = b"", time.monotonic() + 300
-    while time.monotonic() < until:
-        if not select.select([terminal], [], [], 1)[0]:
-            continue
-        try:
-            new = os.read(terminal, 2**16)
-        except OSError:  # the terminal of a process that has ended
-            break
-        if not new:
-            break
-        shown += new
+    shown = b""
+    with contextlib.suppress(OSError):  # the terminal of a process that has ended
+        while new := os.read(terminal, 2**16):
+            shown += new
     os.close(terminal)
-    os.waitpid(process, 0)
+    assert process.wait(60) == 0
     return shown.decode(errors="replace")
 
 
@@ -161,7 +155,7 @@ def test_what_is_no_progress_is_refused(folder):
 
 
 def test_without_tqdm_only_true_is_an_error(monkeypatch):
-    monkeypatch.setattr("tlfeatures.progress.find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with shown_progress(None, "working", "steps") as show:
         show(1, 1)
     with (

@@ -8,6 +8,7 @@ Promise: `predict -` answers each line; `--min-confidence` and `--outliers` say 
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -28,7 +29,8 @@ INLINE = re.findall(r"`(tlfeatures [a-z][^`]*)`", TEXT)  # commands within sente
 
 CLASSES = {"city": "china", "portrait": "astronaut"}
 WRITTEN = "photos.h5 photos.model photos.model.md labels.csv labels.jsonl results report.html "
-WRITTEN += "predictions.csv findings.csv photos.onnx many.h5 results-many logreg.png roc.png"
+WRITTEN += "predictions.csv findings.csv photos.onnx many.h5 results-many logreg.png roc.png "
+WRITTEN += "labels.html scans.h5 zipped.h5 features.npz imported.h5"
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +43,8 @@ def read(weights, tmp_path_factory) -> tuple[Path, dict[str, str]]:
     save_crops(folder / "photos", CLASSES, 8)
     save_crops(folder / "checked", CLASSES, 4, 6)
     save_crops(folder / "new", CLASSES, 1, 14)
+    write_list(folder)
+    shutil.make_archive(str(folder / "photos"), "zip", folder / "photos")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         for language, text in BLOCKS:
@@ -50,6 +54,16 @@ def read(weights, tmp_path_factory) -> tuple[Path, dict[str, str]]:
                 printed |= {line: run(line) for line in text.splitlines()}
         printed |= {line: run(line) for line in INLINE}
     return folder, printed
+
+
+def write_list(folder: Path) -> None:
+    """Write list.csv as a German Excel does, and the images of `photos` into one folder, scans."""
+    (folder / "scans").mkdir()
+    rows = ["filename;species;site"]
+    for number, path in enumerate(sorted((folder / "photos").glob("*/*"))):
+        shutil.copy(path, folder / "scans" / path.name)
+        rows.append(f"{path.name};{path.parent.name};Grün {number}")
+    (folder / "list.csv").write_bytes("\r\n".join(rows).encode("cp1252"))
 
 
 def run(line: str) -> str:
@@ -105,7 +119,7 @@ def test_what_the_blocks_name_is_written(read):
 def test_each_new_image_has_a_line(read):
     images = ["new/city/city014.jpg", "new/portrait/portrait014.jpg"]
     header, *rows = (read[0] / "labels.csv").read_text("utf-8").splitlines()
-    assert header == "path,label,p_city,p_portrait,outlier,distance,error"
+    assert header == "path,label,confidence,p_city,p_portrait,error"
     assert [row.partition(",")[0] for row in rows] == images
     lines = map(json.loads, (read[0] / "labels.jsonl").read_text("utf-8").splitlines())
     assert {line["path"]: set(line["probabilities"]) for line in lines} == {

@@ -87,7 +87,7 @@ def test_an_audit_uses_no_variants():
         {"labels": {"a/1.png": "a"}},
         {"groups": "(a)"},
         {"label_level": 1},
-        {"label_columns": {"id": "file"}},
+        {"columns": {"id": "file"}},
     ],
 )
 def test_options_of_a_file_are_refused_with_a_dataset(analysis, options):

@@ -280,9 +280,15 @@ def test_a_text_that_is_called_zip_or_tar_is_one_line(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "command"),
-    [("a.tar.gz", "gunzip a.tar.gz"), ("a.tgz", "gunzip"), ("a.tar.xz", "unxz"),
-     ("a.tar.bz2", "bunzip2"), ("a.tar.zst", "unzstd")],
-)  # fmt: skip
+    [
+        ("a.tar.gz", "gunzip < a.tar.gz > a-1.tar"),
+        ("a.tar", "gunzip < a.tar > a-1.tar"),
+        ("a.tgz", "gunzip"),
+        ("a.tar.xz", "unxz"),
+        ("a.tar.bz2", "bunzip2"),
+        ("a.tar.zst", "unzstd"),
+    ],
+)
 def test_a_tar_that_is_compressed_as_a_whole_names_the_command(tmp_path, name, command):
     (tmp_path / name).write_bytes(b"\x1f\x8b")
     with pytest.raises(ParameterError, match=f"make a .tar of it: {command}"):

@@ -30,7 +30,7 @@ def test_a_dataset_stays_as_it_is(flatten_file):
         {"labels": np.array(["a", "b"])},
         {"groups": "(a)"},
         {"label_level": 1},
-        {"label_columns": {"id": "file"}},
+        {"columns": {"id": "file"}},
         {"near_duplicates": None},
         {"near_duplicates": 0.9},
         {"variants": 0},

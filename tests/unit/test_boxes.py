@@ -131,7 +131,7 @@ def test_columns_of_boxes_can_be_named_and_left_out(tmp_path):
     assert ids({"x": ""}) == ["a.png"]
     option = "x=a,y=b,width=c,height=d"
     result = run("extract", table, "--images", tmp_path / "photos", "-o", tmp_path / "a.h5",
-                 "--backbone", "pixels", "--label-columns", option)  # fmt: skip
+                 "--backbone", "pixels", "--columns", option)  # fmt: skip
     assert result.exit_code == 0, result.output
     assert rows_of(tmp_path / "a.h5")[0] == ["a.png#box=1,2,3,4"]
     write(tmp_path / "t.csv", "path,a,b,c\na.png,1,2,3\n")
@@ -262,6 +262,50 @@ def test_predict_evaluate_and_verify_take_the_parts(herd, tmp_path):
     result = run("predict", tmp_path / "m.model", write(tmp_path / "photos" / "new.csv", boxes))
     assert result.exit_code == 0, result.output
     assert "03.png#box=1,1,9,9" in result.stdout
+
+
+def test_evaluate_takes_the_columns_of_a_table_and_other_groups(herd, tmp_path):
+    extract(herd, tmp_path / "a.h5", images=tmp_path / "photos", **PIXELS)
+    fit(tmp_path / "a.h5", "centroid", cv=4, model=tmp_path / "m.model")
+    for path in (tmp_path / "photos").glob("*.png"):
+        path.write_bytes(path.read_bytes() + b"\0")
+    table = write(herd, herd.read_text("utf-8").replace("path,label", "photo,kind"))
+    options = {"images": tmp_path / "photos", "columns": {"id": "photo", "label": "kind"}}
+    trial = evaluate(tmp_path / "m.model", table, groups="^([0-9])", **options)
+    assert (trial.images, trial.classes.tolist()) == (24, ["cow", "pig"])
+
+
+def test_predict_takes_the_options_of_tables(herd, tmp_path, fitted_model):
+    folder = tmp_path / "photos"
+    boxes = write(tmp_path / "new.csv", "photo,x,y,width,height\n03.png,1,1,9,9\n")
+    options = ["--images", folder, "--columns", "id=photo"]
+    page = tmp_path / "labels.html"
+    result = run("predict", fitted_model, boxes, *options, "--report", page)
+    assert result.exit_code == 0, result.output
+    assert f"{folder}/03.png#box=1,1,9,9" in result.stdout
+    assert "data:image" in page.read_text("utf-8")
+    for wrong, said in (
+        (folder / "03.png", "is no table"),
+        (folder, "is no table"),
+        ("-", "stream"),
+    ):
+        refused = run("predict", fitted_model, wrong, *options)
+        assert refused.exit_code == 2
+        assert said in refused.stderr
+    features = tmp_path / "photos.h5"
+    extract(folder, features, backbone="pixels", size=16, pools=["flatten"])
+    refused = run("predict", fitted_model, features, *options)
+    assert refused.exit_code == 2
+    assert "leave --images and --columns out" in refused.stderr
+
+
+def test_workers_of_a_cluster_embed_the_parts(herd, tmp_path, client):
+    extract(herd, tmp_path / "a.h5", images=tmp_path / "photos", **PIXELS)
+    extract(herd, tmp_path / "b.h5", images=tmp_path / "photos", cluster=client, **PIXELS)
+    (ids, tables), (own_ids, own) = rows_of(tmp_path / "a.h5"), rows_of(tmp_path / "b.h5")
+    assert ids == own_ids
+    for name, rows in tables.items():
+        np.testing.assert_array_equal(own[name], rows)
 
 
 def test_a_moved_box_is_computed_and_the_others_are_not(herd, tmp_path):
@@ -506,6 +550,23 @@ def test_several_choices_are_no_label(herd, tmp_path, caplog, several):
     labels = open_source(path, images=tmp_path / "photos").labels()
     assert [row.label for row in labels.values()] == ["cow", None]
     assert "1 images have several choices, and therefore no label" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "form", ["/data/upload/1/{}", "/data/upload/1/0a1b2c3d-{}", "/data/local-files/?d=a/photos/{}"]
+)
+def test_label_studio_gives_the_labels_of_an_embeddings_file(herd, tmp_path, form, caplog):
+    names = [f"{number:02}.png" for number in range(12)]
+    rows = [{"image": form.format(name), "choice": name[1]} for name in names]
+    path = write(tmp_path / "p.json", json.dumps(rows))
+    extract(tmp_path / "photos", tmp_path / "a.h5", **PIXELS)
+    data = load_dataset(tmp_path / "a.h5", labels=path)
+    assert (data.ids.tolist(), data.y.tolist()) == (names, [name[1] for name in names])
+    assert f"{form.format('00.png')!r} is taken for '00.png'" in caplog.text
+    boxes = [{**row, "label": [rectangle()]} for row in JSON_MIN[:2]]
+    path = write(tmp_path / "b.json", json.dumps(boxes))
+    extract(path, tmp_path / "b.h5", images=tmp_path / "photos", **PIXELS)
+    assert load_dataset(tmp_path / "b.h5", labels=path).y.tolist() == ["cow", "cow"]
 
 
 def test_choices_of_a_full_export_are_labels(herd, tmp_path):

@@ -109,6 +109,8 @@ def test_confusion_of_labels_has_their_counts():
     ordered = ConfusionDisplay.from_predictions(["a", "b"], ["b", "b"], labels=["b", "x", "a"])
     assert ordered.confusion.counts.tolist() == [[1, 0, 0], [0, 0, 0], [1, 0, 0]]
     assert texts_of(ordered.ax_)[:3] == ["b", "x", "a"]
+    numbers = ConfusionDisplay.from_predictions([1, 2, 1], np.array([1, 2, 2]), labels=["2", "1"])
+    assert numbers.confusion.counts.tolist() == [[1, 0], [1, 1]]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import importlib
 import pytest
 
 
-@pytest.mark.parametrize("name", ["heads.table", "features.transformer"])
+@pytest.mark.parametrize("name", ["heads.table", "features.transformer", "dataset.dataset"])
 def test_examples_run(name):
     result = doctest.testmod(importlib.import_module(f"tlfeatures.{name}"))
     assert result.attempted > 0

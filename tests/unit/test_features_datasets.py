@@ -28,13 +28,14 @@ X = values(40)
 Y = ["first"] * 20 + ["second"] * 20
 
 
-def test_all_of_the_fast_half_takes_a_dataset_of_arrays(tmp_path):
+def test_all_of_the_fast_half_takes_a_dataset_of_arrays(tmp_path, caplog):
     data = Dataset.from_arrays(X, Y, groups=np.arange(40) // 2)
     score = cross_validate("centroid", data).scores["accuracy"]["score"]
     assert score > 0.8
     benchmark(data, ["centroid", "dummy"], out=tmp_path / "results")
     page = report(tmp_path / "results", tmp_path / "r.html")
     assert page.bytes
+    assert "the benchmark was run on arrays in Python" in caplog.text
     assert "features (imported)" in (tmp_path / "r.html").read_text()
     assert audit(data).images == 40
     assert learning_curve(data, "centroid").images == 40
@@ -85,6 +86,7 @@ WRONG = {
     "labels": ({"y": Y[:-1]}, "X has 40 rows, but y has 39 values"),
     "ids": ({"ids": ["a"] * 40}, "has 39 ids twice, such as 'a'"),
     "groups": ({"groups": [1]}, "X has 40 rows, but groups has 1 values"),
+    "labels in lists": ({"y": [[label] for label in Y]}, r"y has \['.*'\] in row 0"),
     "missing label": ({"y": [None, *Y[1:]]}, "y has no value in row 0"),
     "split": ({"split": ["x"] * 40}, "split has 'x'; expected train, val or test"),
     "digests": ({"digests": ["0a"] * 40}, "expected a sha256 for each of 40 rows"),
@@ -92,6 +94,8 @@ WRONG = {
     "NaN": ({"X": np.where(np.arange(240).reshape(40, 6) == 19, np.nan, X)}, "nan in row 3"),
     "too large": ({"X": X.astype(float) * 1e300}, "not finite in 40 rows"),
     "texts": ({"X": [["a"]] * 40}, "X has values that are no numbers"),
+    "near_duplicates": ({"near_duplicates": 2}, "near_duplicates is 2; expected a similarity"),
+    "embedding": ({"embedding": "a+b"}, "an embedding can't have the name"),
     "one-hot": ({"y": np.eye(40)}, r"y has the shape \(40, 40\)"),
 }
 
@@ -205,5 +209,5 @@ def test_labels_that_are_equal_objects_keep_their_names():
     ],
 )
 def test_values_of_which_a_part_would_be_lost_are_refused(wrong):
-    with pytest.raises(ParameterError, match="X has (masked values|values that are no numbers)"):
+    with pytest.raises(ParameterError, match=r"X has (masked values|values that are no numbers)"):
         Dataset.from_arrays(wrong, ["a", "b"])

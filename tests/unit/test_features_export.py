@@ -13,8 +13,6 @@ from tlfeatures.errors import ParameterError
 from tlfeatures.features.file.reader import read_header
 
 FORMATS = ["npz", "csv", "parquet"]
-FINITE = st.floats(width=32, allow_nan=False, allow_infinity=False, allow_subnormal=True)
-HALVES = st.floats(width=16, allow_nan=False, allow_infinity=False, allow_subnormal=True)
 TEXTS = st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=8
 )
@@ -38,18 +36,19 @@ def round_trip(folder, ending, dtype=None):
 
 
 @pytest.mark.parametrize("ending", FORMATS)
-@pytest.mark.parametrize(("dtype", "numbers"), [("float32", FINITE), ("float16", HALVES)])
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
 @settings(
     max_examples=12,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.differing_executors],
 )
 @given(data=st.data())
-def test_rows_come_back_bit_for_bit(dtype, numbers, ending, data, tmp_path):
+def test_rows_come_back_bit_for_bit(dtype, ending, data, tmp_path):
     ids = data.draw(
         st.lists(TEXTS | st.sampled_from(SPECIAL), min_size=1, max_size=12, unique=True)
     )
-    X = data.draw(arrays(dtype, (len(ids), 3), elements=numbers))
+    X = data.draw(arrays(dtype.replace("float", "uint"), (len(ids), 3))).view(dtype)  # any bits
+    X[~np.isfinite(X)] = -0.0
     for left in tmp_path.glob("[ab].h5"):
         left.unlink()
     np.savez(tmp_path / "a.npz", X=X, ids=np.array(ids))

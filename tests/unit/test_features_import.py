@@ -198,6 +198,23 @@ def test_a_table_of_excel(tmp_path):
     assert load_dataset(tmp_path / "a.h5").classes == ["Ameise", "Käfer"]
 
 
+def test_what_was_not_used_is_named(tmp_path):
+    header = ["id", "age", "f0", "f1", "camera"]
+    source = write_table(tmp_path / "a.csv", header, [["a", 3, 1, 2, "x"]])
+    assert import_features(source, tmp_path / "a.h5").unused == ["age", "camera"]
+    source = save_npz(tmp_path / "a.npz", X=X, ids=np.array(IDS), scores=X[:, 0])
+    assert import_features(source, tmp_path / "a.h5").unused == ["scores"]
+    assert import_features(hdf5(tmp_path), tmp_path / "a.h5").unused == []
+
+
+def test_one_hot_labels(tmp_path):
+    y = np.eye(2)[[int(label == "dog") for label in LABELS]]
+    source = save_npz(
+        tmp_path / "a.npz", X=X, ids=np.array(IDS), y=y, class_names=np.array(["Cat", "Dog"])
+    )
+    assert import_features(source, tmp_path / "a.h5").classes == {"Cat": 10, "Dog": 10}
+
+
 def test_groups_and_splits(tmp_path):
     groups, split = np.arange(20) // 2, np.array(["training", "test"] * 10)
     source = save_npz(
@@ -343,6 +360,7 @@ WRONG = {
     "maps": (changed(X=X.reshape(20, 2, 3)), r"X has the shape \(20, 2, 3\); expected"),
     "no values": (changed(X=None), "expected an array features"),
     "fractions": (changed(y=np.linspace(0, 1, 20)), r"has the label 0\.05.*whole numbers"),
+    "not one-hot": (changed(y=np.ones((20, 3))), r"y has the shape \(20, 3\), but is not one-hot"),
     "split": (changed(split=np.array(["x"] * 20)), "has the split 'x'; expected train, val or"),
     "sha256": (changed(sha256=np.array(["0a"] * 20)), "has the sha256 '0a'; expected 64"),
     "label names": (
@@ -410,6 +428,16 @@ def test_labels_whose_source_is_gone(tmp_path):
         load_dataset(tmp_path / "a.h5")
     assert load_dataset(tmp_path / "a.h5", labels=tmp_path / "moved.npz").y.tolist() == LABELS
     assert load_dataset(tmp_path / "a.h5", label_level=1).y.tolist() == LABELS
+
+
+def test_numbered_rows_of_a_changed_file_get_no_labels(tmp_path):
+    """Else a row that was put first would move all labels by one."""
+    save_npz(tmp_path / "a.npz", X=X, y=np.array(LABELS))
+    import_features(tmp_path / "a.npz", tmp_path / "a.h5")
+    assert load_dataset(tmp_path / "a.h5").y.tolist() == LABELS
+    save_npz(tmp_path / "a.npz", X=X[::-1], y=np.array(LABELS[::-1]))
+    with pytest.raises(SourceError, match=r"has changed since.*import it again"):
+        load_dataset(tmp_path / "a.h5")
 
 
 def test_labels_of_a_features_file_for_extracted_images(photos, tmp_path):

@@ -139,6 +139,7 @@ def test_images_of_all_kinds_in_one_list(tmp_path):
         (RGB > 9, "image 1 is an array of bool; expected uint8"),
         (RGB[..., :1], r"shape \(30, 20, 1\); for a grey image, give image\[:, :, 0\]"),
         (RGB[..., :2], r"shape \(30, 20, 2\); expected \(h, w\), \(h, w, 3\) or \(h, w, 4\)"),
+        (RGB.transpose(2, 0, 1), "for several grey images, give list"),
         (RGB[:0], r"shape \(0, 20, 3\)"),
         (np.ma.masked_less(RGB, 9), r"image 1 is an array of masked pixels; give image\.filled"),
         (None, "image 1 is a NoneType; expected a path, a uint8 array .* or a Pillow image"),

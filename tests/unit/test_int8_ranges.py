@@ -22,6 +22,7 @@ from tlfeatures.features.embed import ComputeOptions
 from tlfeatures.features.engines.choose import ENGINES
 from tlfeatures.features.engines.load import load_backbone
 from tlfeatures.features.file.reader import read_header
+from tlfeatures.features.images.read_ahead import ImageToRead
 from tlfeatures.features.settings import Settings, make_spec
 
 
@@ -176,7 +177,7 @@ def test_a_sample_of_which_nothing_can_be_read_is_an_error(engine, tmp_path, con
     for number in range(3):
         path = tmp_path / f"bad{number}.png"
         path.write_bytes(content)
-        files.append((str(path), hashlib.sha256(content).digest()))
+        files.append(ImageToRead(path.name, path, hashlib.sha256(content).digest()))
     with pytest.raises(SourceError, match=r"int8 needs images .*bad0\.png can't be read: ."):
         calibrate(spec, files, ComputeOptions("cpu", "auto", 10**6))
     with pytest.raises(SourceError, match="int8 needs images"):

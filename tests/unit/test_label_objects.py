@@ -183,7 +183,7 @@ def test_ids_of_a_series_are_checked_like_those_of_a_file(caplog):
 def test_names_of_columns_are_refused_without_a_file(file):
     for options in ({"labels": LABELS}, {"groups": np.array(GROUPS)}):
         with pytest.raises(ParameterError, match="no CSV file is given"):
-            load_dataset(file, **options, label_columns={"id": "name"})
+            load_dataset(file, **options, columns={"id": "name"})
     with pytest.raises(ParameterError, match="omit one"):
         load_dataset(file, labels=LABELS, label_level=1)
 

@@ -260,14 +260,14 @@ def test_columns_are_named_in_any_case(file, table):
         "FileName,Species,Site,Fold",
     )
     columns = {"id": "filename", "label": "SPECIES", "group": " site", "split": "fold"}
-    data = load_dataset(file, labels=table(text), label_columns=columns)
+    data = load_dataset(file, labels=table(text), columns=columns)
     assert (data.classes, len(set(data.groups)), set(data.split)) == (
         ["b", "r"],
         6,
         {"train", "test"},
     )
     option = "id=filename,label=species,group=site"
-    result = run("fit", file, "--labels", table(text), "--label-columns", option)
+    result = run("fit", file, "--labels", table(text), "--columns", option)
     assert result.exit_code == 0, result.output
     assert "6 groups kept together" in result.stdout
 
@@ -276,20 +276,20 @@ def test_the_columns_of_labels_and_of_groups_may_be_called_differently(file, tab
     labels = table(rows(head="photo,species"), name="l.csv")
     groups = table(rows(lambda n, _: f"s{n % 4}", "id,site"), name="g.csv")
     columns = {"id": "photo", "label": "species", "group": "site"}
-    data = load_dataset(file, labels=labels, groups=groups, label_columns=columns)
+    data = load_dataset(file, labels=labels, groups=groups, columns=columns)
     assert (data.classes, len(set(data.groups))) == (["b", "r"], 4)
     wrong = {**columns, "group": "sites"}
     with pytest.raises(DatasetError, match="has no column 'sites'"):
-        load_dataset(file, labels=labels, groups=groups, label_columns=wrong)
+        load_dataset(file, labels=labels, groups=groups, columns=wrong)
     alone = {"id": "id", "group": "site"}
-    assert len(set(load_dataset(file, groups=groups, label_columns=alone).groups)) == 4
+    assert len(set(load_dataset(file, groups=groups, columns=alone).groups)) == 4
 
 
 @pytest.mark.parametrize(
     ("head", "columns", "said"),
     [
         ("name,class", None, "has the columns name, class; expected id and label (optional: "
-         "group, split); for columns with other names, use --label-columns id=NAME,label=NAME"),
+         "group, split); for columns with other names, use --columns id=NAME,label=NAME"),
         ("id,kind", None, "has the columns id, kind; expected id and label"),
         ("id,species", {"label": "specie"},
          "has no column 'specie'; it has the columns id, species"),
@@ -306,25 +306,25 @@ def test_the_columns_of_labels_and_of_groups_may_be_called_differently(file, tab
 def test_columns_that_are_missing_or_double_are_named(file, table, head, columns, said):
     text = f"{head}\n" + ",".join(["red/red00.png", "x", "y"][: head.count(",") + 1])
     with pytest.raises(DatasetError, match=re.escape(said)):
-        load_dataset(file, labels=table(text), label_columns=columns)
+        load_dataset(file, labels=table(text), columns=columns)
 
 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"label_columns": {"id": "x"}}, "has id, but no CSV file"),
-        ({"label_columns": {"id": "x"}, "groups": "red|blue"}, "has id, but no CSV file"),
-        ({"label_columns": {"id": "x"}, "labels": {}}, "has id, but no CSV file"),
+        ({"columns": {"id": "x"}}, "has id, but no CSV file"),
+        ({"columns": {"id": "x"}, "groups": "red|blue"}, "has id, but no CSV file"),
+        ({"columns": {"id": "x"}, "labels": {}}, "has id, but no CSV file"),
         (
-            {"label_columns": {"id": "x", "label": "species", "split": "y"}, "groups": "g.csv"},
+            {"columns": {"id": "x", "label": "species", "split": "y"}, "groups": "g.csv"},
             "has label, split, but no CSV file",
         ),
         (
-            {"label_columns": {"group": "site"}, "labels": "l.csv", "groups": "red|blue"},
+            {"columns": {"group": "site"}, "labels": "l.csv", "groups": "red|blue"},
             "has group, but no CSV file",
         ),
-        ({"label_columns": {"name": "x"}}, "label_columns has 'name': 'x'; expected"),
-        ({"label_columns": {"id": " "}}, "label_columns has 'id': ' '; expected"),
+        ({"columns": {"name": "x"}}, "columns has 'name': 'x'; expected"),
+        ({"columns": {"id": " "}}, "columns has 'id': ' '; expected"),
     ],
 )
 def test_columns_of_nothing_are_wrong_usage(file, options, said):
@@ -333,21 +333,21 @@ def test_columns_of_nothing_are_wrong_usage(file, options, said):
 
 
 def test_two_columns_for_one_thing_are_wrong_usage(file):
-    result = run("fit", file, "--label-columns", "id=a,label=b,id=c")
+    result = run("fit", file, "--columns", "id=a,label=b,id=c")
     assert result.exit_code == 2
     assert "names two columns for one of id, label" in result.stderr
 
 
 @pytest.mark.parametrize("value", ["species", "id", "id=a,label"])
 def test_an_option_of_columns_has_its_form(file, value):
-    result = run("fit", file, "--label-columns", value)
+    result = run("fit", file, "--columns", value)
     assert result.exit_code == 2
     assert "as in id=filename,label=species,group=site" in result.stderr
 
 
 def test_every_command_reads_the_columns_and_a_page_finds_them_again(file, table, tmp_path):
     labels = table(rows(head="photo;species", delimiter=";"))
-    columns = ["--labels", labels, "--label-columns", "id=photo,label=species"]
+    columns = ["--labels", labels, "--columns", "id=photo,label=species"]
     out = tmp_path / "out"
     for command in (
         ["fit", file, "--head", "centroid", "--cv", 2],

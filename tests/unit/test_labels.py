@@ -236,7 +236,7 @@ def test_a_path_may_be_written_as_windows_writes_it(tmp_path):
         ("a/1.PNG", "the ids of the labels differ in upper and lower case"),
         ("a/1", "the ids of the labels lack the file ending"),
         ("1.png", "the ids of the labels lack the folder"),
-        ("other", "--label-columns id=NAME names another column"),
+        ("other", "--columns id=NAME names another column"),
     ],
 )
 def test_what_keeps_an_id_from_being_found_is_said(written, said, tmp_path):

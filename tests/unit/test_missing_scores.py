@@ -17,7 +17,7 @@ from tests.unit.simulations import scored_case
 from tlfeatures import cross_validate, extract, fit, make_head
 from tlfeatures.cli import main
 from tlfeatures.errors import ParameterError
-from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer, Predictions
+from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer, HeadPredictions
 from tlfeatures.metrics.intervals import bootstrap_intervals
 from tlfeatures.metrics.resampling import resample_counts
 from tlfeatures.metrics.scores import pooled_scores
@@ -174,7 +174,7 @@ def test_every_none_has_a_reason_and_every_number_none():
         right = cross_validate("centroid", data)
         together = replace(data, groups=groups).together
         scorer = BootstrapScorer.of(data.y, together, right.fold >= 0, data.classes, 0)
-        rows = scorer.score([Predictions(right.predicted, right.probabilities)])
+        rows = scorer.score([HeadPredictions(right.predicted, right.probabilities)])
         for name, row in rows.items():
             whole = row["score"] is not None and row["interval"] is not None
             assert (row["reason"] is None) == whole, name

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score
 
 from tlfeatures import Dataset, Model, extract, load_dataset, make_head
@@ -43,6 +44,13 @@ def test_the_score_of_embeddings_and_of_images_is_the_accuracy(model, data, phot
     arrays = [np.asarray(Image.open(path)) for path in paths]
     for images in (paths, arrays, np.stack(arrays)):
         assert model.score(images, list(truth)) == expected
+
+
+def test_probabilities_are_float64_whatever_the_head_computes(data):
+    head = LogisticRegression().fit(data.X, data.y)
+    assert head.predict_proba(data.X).dtype == np.float32
+    predictions = Model.fit(LogisticRegression(), data).predict_features(data.X)
+    assert predictions.probabilities.dtype == predictions.confidence.dtype == np.float64
 
 
 def test_labels_are_compared_as_texts():
@@ -90,6 +98,27 @@ def test_a_dataset_of_other_embeddings_is_refused(model, data, photos, tmp_path)
         model.evaluate(replace(data, y=np.full(24, "green")))
 
 
+def test_images_that_could_not_be_read_are_named_for_a_dataset_too(model, photos, tmp_path):
+    (photos / "red" / "bad.png").write_bytes(b"text")
+    file = tmp_path / "bad.h5"
+    extract(photos, file, backbone="pixels", size=16, layers="grid8.flatten")
+    found = model.evaluate(load_dataset(file))
+    assert found.failed == model.evaluate(file).failed
+    assert [item["id"] for item in found.failed] == ["red/bad.png"]
+
+
+def test_several_sources_are_evaluated_together(model, photos):
+    found = model.evaluate([photos / "red", photos / "blue"])
+    assert (found.seen, found.tested, found.source) == (12, 12, f"{photos}/red, {photos}/blue")
+    assert found.scores == model.evaluate(photos).scores
+
+
+def test_the_folder_of_a_table_has_no_meaning_for_embeddings(model, data, flatten_file, photos):
+    for given in (data, flatten_file):
+        with pytest.raises(ParameterError, match="images is the folder of a table"):
+            model.evaluate(given, images=photos)
+
+
 def test_a_dataset_of_unknown_images_is_evaluated_with_a_warning(model, data, caplog):
     found = model.evaluate(replace(data, digests=None))
     assert (found.seen, found.tested) == (0, 24)
@@ -120,12 +149,6 @@ def test_rows_of_pandas_objects_in_different_orders_are_refused(model, data):
     assert model.score(X, y) > 0.5
     with pytest.raises(ParameterError, match="indexes of X and y differ"):
         model.score(X, y[::-1])
-
-
-def test_the_folder_of_a_table_has_no_meaning_for_embeddings(model, data, flatten_file, photos):
-    for source in (data, flatten_file):
-        with pytest.raises(ParameterError, match="images is for a table of paths"):
-            model.evaluate(source, images=photos)
 
 
 def test_classes_in_a_message_are_bounded():

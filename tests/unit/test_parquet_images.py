@@ -64,20 +64,24 @@ def labels_of(path, **options):
 
 
 def test_ids_are_the_paths_in_the_rows_and_bytes_are_those_of_the_rows(write):
-    path = write({"image": images(["b/2.png", "a/1.png", "a/0.png"])}, row_group_size=2)
+    paths = ["a/1.png", "a/2.png", "b/0.png"]
+    path = write({"image": images(paths)}, row_group_size=2)
     records = list(open_source(path).images())
-    assert [each.id for each in records] == [
-        "data.parquet/a/0.png",
-        "data.parquet/a/1.png",
-        "data.parquet/b/2.png",
-    ]
-    assert [each.location.read() for each in records] == [image(2), image(1), image(0)]
+    assert [each.id for each in records] == [f"data.parquet/{name}" for name in paths]
+    assert [each.location.read() for each in records] == [image(0), image(1), image(2)]
 
 
 @pytest.mark.parametrize(
-    "paths", [["1.png", "1.png"], ["1.png", None], ["/tmp/1.png", "2.png"], ["../1.png", "2.png"]]
+    "paths",
+    [
+        ["1.png", "1.png"],
+        ["1.png", None],
+        ["/tmp/1.png", "2.png"],
+        ["../1.png", "2.png"],
+        ["2.png", "1.png"],
+    ],
 )
-def test_ids_are_numbers_of_rows_where_paths_are_repeated_missing_or_lead_out(write, paths):
+def test_ids_are_numbers_of_rows_where_paths_are_repeated_missing_or_in_another_order(write, paths):
     assert ids(write({"image": images(paths)})) == ["data.parquet/000000", "data.parquet/000001"]
 
 
@@ -96,9 +100,9 @@ def test_of_several_columns_of_bytes_the_usual_name_or_the_given_one_is_taken(wr
     assert next(chosen.images()).location.read() == image(7)
     del columns["image"]
     path = write(columns)
-    with pytest.raises(SourceError, match="choose one, --label-columns id=mask"):
+    with pytest.raises(SourceError, match="choose one, --columns id=mask"):
         extract(path, tmp_path / "a.h5", **PIXELS)
-    extract(path, tmp_path / "a.h5", **PIXELS, label_columns={"id": "mask"})
+    extract(path, tmp_path / "a.h5", **PIXELS, columns={"id": "mask"})
 
 
 # ---- labels
@@ -146,7 +150,7 @@ def test_the_only_column_of_classes_is_the_label_and_two_have_to_be_told_apart(w
     assert labels_of(write(columns, None, {"coarse_label": names})) == ["y"]
     columns["fine_label"] = [0]
     path = write(columns, None, {"coarse_label": names, "fine_label": names})
-    with pytest.raises(SourceError, match="--label-columns label=coarse_label"):
+    with pytest.raises(SourceError, match="--columns label=coarse_label"):
         labels_of(path)
     assert labels_of(path, columns={"label": "fine_label"}) == ["x"]
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -90,7 +91,6 @@ def test_only_images_that_can_not_be_read(model, tmp_path):
 
 
 def test_a_line_and_a_table(model, inputs):
-    pytest.importorskip("pandas")
     predictions = model.predict(inputs, min_confidence=0.99, outliers=True)
     assert repr(predictions).startswith("<Predictions: 5 images: blue 0, red ")
     assert "; 2 unreadable" in repr(predictions)
@@ -149,6 +149,9 @@ def test_what_is_no_image_is_refused_before_the_work(model, photos):
         model.iter_predict([path, np.zeros((9, 9, 3))])
     with pytest.raises(ParameterError, match="image 0 is a dict"):
         model.predict([{}])
+    for table in (np.zeros((4, 9)), pd.DataFrame(np.zeros((4, 9)))):
+        with pytest.raises(ParameterError, match=r"shape \(4, 9\); give embeddings to .*_features"):
+            model.predict(table)
     with pytest.raises(ParameterError, match="images is a float"):
         model.predict(0.5)
     for nothing in ([], iter([])):
@@ -187,3 +190,22 @@ def test_a_stream_takes_paths_only(model, inputs):
     assert prediction.path == str(inputs[0])
     with pytest.raises(ParameterError, match="paths has a int"):
         list(model.predict_stream([5]))
+
+
+def test_dark_images_of_an_iterator_are_named_once(model, monkeypatch, caplog):
+    monkeypatch.setattr(inputs_module, "_MOST", 4)
+    assert len(model.predict(np.zeros((9, 9, 3), np.uint8) for _ in range(10))) == 10
+    assert [record.message.split(":")[0] for record in caplog.records] == [
+        "10 images are nearly black or one colour"
+    ]
+
+
+def test_parts_of_images_are_cut_out(model, photos, tmp_path):
+    path = photos / "red" / "red00.png"
+    (tmp_path / "parts.csv").write_text("path,x,y,width,height\nphotos/red/red00.png,4,2,9,8\n")
+    predictions = model.predict(tmp_path / "parts.csv")
+    assert predictions.paths == [f"{path}#box=4,2,9,8"]
+    part = np.asarray(Image.open(path))[2:10, 4:13]
+    expected = model.predict(part).probabilities
+    np.testing.assert_array_equal(predictions.probabilities, expected)
+    assert (expected != model.predict(path).probabilities).any()

@@ -130,11 +130,11 @@ def test_heavy_libraries_have_one_room_each():
     assert {path.split("/")[0] for path in files_importing("click")} == {"cli", "terminal"}
     frames = files_importing("pandas")
     assert "data_frames.py" in frames
+    assert files_importing("openpyxl") == {"features/sources/tables/excel.py"}
     assert files_importing("pyarrow") == {
         "benchmarking/parquet.py",
         "features/exchange/parquet_files.py",
         "features/sources/containers/parquet_rows.py",
-        "features/sources/tables/parquet.py",
     }
     assert files_importing("jinja2") == {"reports/page/write.py"}
     drawing = files_importing("matplotlib")

@@ -11,7 +11,7 @@ from tests.one_of_each import ARABIC, CLASSES, SCRIPT, TURNED, one_of_each
 from tests.unit.data import dataset
 from tests.unit.drawings import training_of
 from tests.unit.simulations import random_predictions
-from tlfeatures import Prediction, cross_validate, data_frames, list_backbones
+from tlfeatures import Prediction, cross_validate, list_backbones
 from tlfeatures.errors import ParameterError
 from tlfeatures.html_tables import facts_html, result_html, table_html, text_html
 from tlfeatures.metrics.confusion import confusion
@@ -150,7 +150,12 @@ def test_an_evaluation_on_new_images_says_what_was_left_out(results):
 
 def test_a_learning_curve_shows_forecasts_only_if_they_are_reliable(results):
     curve = results["LearningCurve with a forecast"]
-    assert "forecast for images per class" in texts_of(curve)
+    texts = texts_of(curve)
+    assert "forecast for images per class" in texts
+    for point in (*curve.points, *curve.forecasts):
+        low, high = (f"{100 * bound:.1f}" for bound in point.interval)
+        at = texts.index(f"{low} to {high}")
+        assert texts[at - 1] == f"{100 * point.accuracy:.1f}"  # in per cent, as on the page
     unknown = replace(curve, verdict="unknown", sentence="It is not known.")
     assert "forecast for images per class" not in texts_of(unknown)
     assert "It is not known." in texts_of(unknown)
@@ -354,7 +359,7 @@ def test_ids_that_are_not_utf_8_stay_as_they_are():
 
 
 def test_a_frame_without_pandas_is_one_line(monkeypatch):
-    monkeypatch.setattr(data_frames, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ParameterError, match=r"pip install 'tlfeatures\[notebook\]'") as raised:
         dataset().to_frame()
     assert "\n" not in str(raised.value)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.fakes import write_image
 from tlfeatures import extract, load_dataset, verify
@@ -127,9 +129,9 @@ def test_numbers_of_rows_are_no_paths(flat, table):
     ("head", "said"),
     [
         ("file,class,species", "'class' and 'species', and each may be the label; choose one: "
-         "--label-columns label=class, or label= for none"),
+         "--columns label=class, or label= for none"),
         ("file,image,label", "'file' and 'image', and each may be the path; choose one: "
-         "--label-columns id=file"),
+         "--columns id=file"),
         ("file,site,location", "each may be the group"),
         ("file,name,Name ", None),
     ],
@@ -141,7 +143,7 @@ def test_two_columns_for_one_role_are_an_error_that_says_how_to_choose(flat, tab
         return
     with pytest.raises(SourceError, match=re.escape(said)):
         ids(path, flat)
-    role = re.search("--label-columns ([a-z]+=[a-z]+)", said)
+    role = re.search("--columns ([a-z]+=[a-z]+)", said)
     if role:
         assert ids(path, flat, dict([role[1].split("=")])) == ["img0.png"]
 
@@ -151,9 +153,12 @@ def test_a_column_can_be_left_out(flat, table, tmp_path):
     extract(path, tmp_path / "a.h5", images=flat, **PIXELS)
     with pytest.raises(DatasetError, match="1 of 2 labelled images have no group"):
         load_dataset(tmp_path / "a.h5")
-    extract(path, tmp_path / "a.h5", images=flat, label_columns={"group": ""}, **PIXELS)
+    assert load_dataset(tmp_path / "a.h5", columns={"group": ""}).groups is None
+    other = load_dataset(tmp_path / "a.h5", columns={"label": "site", "group": ""})
+    assert other.y.tolist() == ["s"]
+    extract(path, tmp_path / "a.h5", images=flat, columns={"group": ""}, **PIXELS)
     assert load_dataset(tmp_path / "a.h5").groups is None
-    by_labels = load_dataset(tmp_path / "a.h5", labels=path, label_columns={"group": ""})
+    by_labels = load_dataset(tmp_path / "a.h5", labels=path, columns={"group": ""})
     assert by_labels.groups is None
 
 
@@ -170,7 +175,7 @@ def test_a_table_without_labels_has_those_of_the_folders(nested, table, tmp_path
 def test_options_of_tables_are_not_for_folders(flat, table):
     with pytest.raises(ParameterError, match="is no table"):
         open_source(flat, images=flat)
-    with pytest.raises(ParameterError, match="label_columns has 'name'"):
+    with pytest.raises(ParameterError, match="columns has 'name'"):
         open_source(table("id\nimg0.png\n"), columns={"name": "x"})
 
 
@@ -327,6 +332,13 @@ def test_a_table_of_which_nothing_matches_is_one_line_that_says_why(
     assert not (tmp_path / "a.h5").exists()
 
 
+@pytest.mark.parametrize(("name", "said"), [("gone", "does not exist"), ("t.csv", "is a file")])
+def test_a_folder_of_images_that_is_none_is_wrong_usage(flat, table, tmp_path, name, said):
+    path = table("path,label\nimg0.png,x\n", name="t.csv")
+    with pytest.raises(ParameterError, match=f"{name} {said}; expected the folder of the images"):
+        extract(path, tmp_path / "a.h5", images=tmp_path / name, **PIXELS)
+
+
 def test_labels_are_read_without_the_images(flat, table, tmp_path):
     path = table("path,label\nimg0.png,x\nimg1.png,y\n")
     extract(path, tmp_path / "a.h5", images=flat, **PIXELS)
@@ -344,13 +356,116 @@ def test_verify_opens_the_table_with_its_own_options(flat, table, tmp_path):
     text = "photo,what\n" + "".join(f"img{number}.png,x\n" for number in range(8))
     path = table(text)
     columns = {"id": "photo", "label": "what"}
-    extract(path, tmp_path / "a.h5", images=flat, label_columns=columns, **PIXELS)
+    extract(path, tmp_path / "a.h5", images=flat, columns=columns, **PIXELS)
     assert verify(tmp_path / "a.h5", path).ok
     (flat / "img0.png").unlink()
     assert [each.kind for each in verify(tmp_path / "a.h5", path).findings] == ["gone"]
 
 
+# ---- several sources
+
+
+def test_a_table_and_a_folder_give_the_labels_of_both(flat, table, tmp_path):
+    write_image(tmp_path / "more" / "cat" / "1.png", 50)
+    path = table("path,label,group\nimg0.png,x,g\nimg1.png,y,g\n")
+    extract([path, tmp_path / "more"], tmp_path / "a.h5", images=flat, **PIXELS)
+    with pytest.raises(DatasetError, match="1 of 3 labelled images have no group"):
+        load_dataset(tmp_path / "a.h5")
+    path = table("path,label\nimg0.png,x\nimg1.png,y\n")
+    extract([path, tmp_path / "more"], tmp_path / "a.h5", images=flat, **PIXELS)
+    data = load_dataset(tmp_path / "a.h5")
+    assert data.ids.tolist() == ["img0.png", "img1.png", "more/cat/1.png"]
+    assert data.y.tolist() == ["x", "y", "cat"]
+
+
+def test_two_tables_are_one_source_and_contradictions_are_errors(flat, table, tmp_path):
+    one = table("path,label\nimg0.png,x\nimg1.png,y\n", name="one.csv")
+    two = table("path,label\nimg1.png,y\nimg2.png,x\n", name="two.csv")
+    extract([one, two], tmp_path / "a.h5", images=flat, **PIXELS)
+    data = load_dataset(tmp_path / "a.h5")
+    assert dict(zip(data.ids, data.y, strict=True)) == {
+        "img0.png": "x", "img1.png": "y", "img2.png": "x"
+    }  # fmt: skip
+    assert verify(tmp_path / "a.h5", [one, two]).ok
+    table("path,label\nimg1.png,z\n", name="two.csv")
+    with pytest.raises(SourceError, match="two sources state different labels for the image 'img1"):
+        extract([one, two], tmp_path / "b.h5", images=flat, **PIXELS)
+
+
+def test_another_table_of_the_same_images_changes_the_labels(flat, table, tmp_path, client):
+    one = table("path,label\nimg0.png,x\nimg1.png,y\n", name="one.csv")
+    two = table("path,label\nimg0.png,u\nimg1.png,v\n", name="two.csv")
+    for options in ({}, {"cluster": client}):
+        file = tmp_path / f"{len(options)}.h5"
+        extract(one, file, images=flat, **PIXELS, **options)
+        result = extract(two, file, images=flat, **PIXELS)
+        assert (result.computed, result.classes) == (0, {"u": 1, "v": 1})
+        assert load_dataset(file).y.tolist() == ["u", "v"]
+        assert verify(file).ok
+
+
 # ---- formats
+
+
+VALUES = st.recursive(
+    st.none() | st.integers(-3, 3) | st.floats() | st.sampled_from(["a.png", "x", ""]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.just("x"), inner, max_size=1),
+    max_leaves=4,
+)
+
+
+def objects(*names, **fixed):
+    """Objects that have some of these keys, with any values, and the fixed ones."""
+    keys = dict.fromkeys(names, VALUES) | fixed
+    return st.lists(st.fixed_dictionaries({}, optional=keys), max_size=3)
+
+
+REGIONS = objects(
+    *("x", "y", "width", "height", "rotation", "original_width", "original_height"),
+    rectanglelabels=st.lists(VALUES, max_size=2),
+)
+RESULTS = objects("type", "original_width", value=VALUES, choices=VALUES)
+FILES = (
+    st.fixed_dictionaries(
+        {
+            "images": objects("id", "file_name", "seq_id", "location"),
+            "annotations": objects("image_id", "category_id", "bbox", "segmentation", "iscrowd"),
+            "categories": objects("id", "name"),
+        }
+    )
+    | objects("image", "id", "label", "choice", tag=REGIONS)
+    | objects(data=VALUES, annotations=objects("was_cancelled", result=RESULTS))
+    | objects("path", "bbox", "split", objects=VALUES | objects("bbox", "category"))
+)
+
+
+def read(path):
+    """Read a table as `extract` does; return the message of an error."""
+    try:
+        source = open_source(path)
+        list(source.images())
+        source.labels()
+    except SourceError as error:
+        return str(error)
+    return ""
+
+
+@settings(max_examples=200, deadline=None)
+@given(FILES, st.booleans())
+def test_any_json_is_a_table_or_one_line(tmp_path_factory, content, lines):
+    path = tmp_path_factory.getbasetemp() / ("t.jsonl" if lines else "t.json")
+    listed = content if lines and isinstance(content, list) else [content]
+    text = "\n".join(map(json.dumps, listed)) if lines else json.dumps(content)
+    path.write_text(text, "utf-8")
+    assert "\n" not in read(path)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.text('ab;,\t"\n.0x#é', max_size=12), max_size=6))
+def test_any_text_is_a_table_or_one_line(tmp_path_factory, lines):
+    path = tmp_path_factory.getbasetemp() / "t.csv"
+    path.write_text("\n".join(["path,label,x,y,width,height", *lines]), "utf-8")
+    assert "\n" not in read(path)
 
 
 @pytest.mark.parametrize(

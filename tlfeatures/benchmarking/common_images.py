@@ -31,7 +31,7 @@ def load_datasets(
     labels: Labels = None,
     groups: Groups = None,
     label_level: int | None = None,
-    label_columns: Mapping[str, str] | None = None,
+    columns: Mapping[str, str] | None = None,
     near_duplicates: Similarity = "auto",
     variants: int | None = None,
 ) -> list[Dataset]:
@@ -43,7 +43,7 @@ def load_datasets(
         Embeddings files and datasets of the same images.
     embeddings : str or sequence of str
         Names of embeddings, joined embeddings such as `A+B` or `a.h5:A+b.h5:B`, or "all".
-    labels, groups, label_level, label_columns, near_duplicates, variants
+    labels, groups, label_level, columns, near_duplicates, variants
         See `load_dataset`. They apply to files, not to datasets.
 
     Returns
@@ -73,7 +73,7 @@ def load_datasets(
             labels=labels,
             groups=groups,
             label_level=label_level,
-            label_columns=label_columns,
+            columns=columns,
             # All embeddings of a file have the same copies, so they are searched once.
             near_duplicates=None if place in limits else near_duplicates,
             variants=variants,

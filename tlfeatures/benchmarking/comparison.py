@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.metrics.against_best import VERY_FEW
-from tlfeatures.metrics.score_records import Score, score_text
+from tlfeatures.metrics.score_records import Score, score_line
 
 INTERVALS = (
     "95 % intervals: percentile bootstrap over images, or over whole groups if there are any, of "
@@ -179,7 +179,7 @@ class Comparison:
         """Describe it in one line."""
         first = self.ranking[0]
         several = f"best of {len(self.ranking)} heads: " if len(self.ranking) > 1 else ""
-        return f"<Comparison: {several}{first.name}, {score_text(self.scoring, first.scores)}>"
+        return f"<Comparison: {several}{first.name}, {score_line(self.scoring, first.scores)}>"
 
     def is_surely_better(self, rank: Rank) -> bool:
         """Whether a head is surely better than always predicting the largest class.

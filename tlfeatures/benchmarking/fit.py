@@ -49,7 +49,7 @@ def fit(
     labels: Labels = None,
     groups: Groups = None,
     label_level: int | None = None,
-    label_columns: Mapping[str, str] | None = None,
+    columns: Mapping[str, str] | None = None,
     near_duplicates: Similarity = "auto",
     variants: int | None = None,
     cv: Folding | None = None,
@@ -76,7 +76,7 @@ def fit(
         dataset.
     heads : names, scikit-learn classifiers, or a mapping of name to either
         See `make_heads`; "all" means every head of `HEADS`.
-    embedding, labels, groups, label_level, label_columns, near_duplicates, variants
+    embedding, labels, groups, label_level, columns, near_duplicates, variants
         See `load_dataset`. They apply to a file, not to a dataset.
     cv, split
         See `cross_validate`.
@@ -136,7 +136,7 @@ def fit(
         labels=labels,
         groups=groups,
         label_level=label_level,
-        label_columns=label_columns,
+        columns=columns,
         near_duplicates=near_duplicates,
         variants=variants,
     )

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
-from tlfeatures.errors import ParameterError
+from tlfeatures.installed import check_installed
 
 
 def check_pyarrow(output: str | os.PathLike[str]) -> None:
     """Raise `ParameterError` if pyarrow is not installed."""
-    if find_spec("pyarrow") is None:
-        raise ParameterError(
-            f"{output} needs pyarrow, which is not installed; run pip install "
-            "'tlfeatures[parquet]', or give a name that ends in .csv"
-        )
+    check_installed("pyarrow", str(output), "parquet", "give a name that ends in .csv")
 
 
 class ParquetTable:

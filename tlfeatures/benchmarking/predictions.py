@@ -52,8 +52,7 @@ class PredictionsTable(FileResult):
     entries: int
 
     def _about(self) -> str:
-        entries = f"{self.entries:,} {'entry' if self.entries == 1 else 'entries'}"
-        return f"{counted(self.rows, 'prediction')} of {entries}"
+        return f"{counted(self.rows, 'prediction')} of {counted(self.entries, 'entry')}"
 
 
 def prediction_columns(study: Study, entry: Entry, embedding: str) -> Columns:

@@ -17,7 +17,7 @@ from tlfeatures.benchmarking.study import Study
 from tlfeatures.benchmarking.verdict import write_verdict
 from tlfeatures.errors import ParameterError
 from tlfeatures.metrics.against_best import FoldScores, Outcome, compare_folds, compare_images
-from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer, Predictions
+from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer, HeadPredictions
 from tlfeatures.metrics.score_records import PooledScore, Score, score_record
 from tlfeatures.metrics.scores import finite_or_none, less_is_better
 
@@ -107,8 +107,8 @@ def _series(entries: Sequence[Entry]) -> dict[tuple[Any, ...], list[Entry]]:
 # ---- scores and intervals
 
 
-def _predictions(entries: Sequence[Entry]) -> list[Predictions]:
-    return [Predictions(entry.predicted, entry.probabilities) for entry in entries]
+def _predictions(entries: Sequence[Entry]) -> list[HeadPredictions]:
+    return [HeadPredictions(entry.predicted, entry.probabilities) for entry in entries]
 
 
 def _scores(entries: list[Entry], scorer: BootstrapScorer) -> Scores:

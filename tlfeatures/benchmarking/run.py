@@ -46,7 +46,7 @@ def benchmark(
     labels: Labels = None,
     groups: Groups = None,
     label_level: int | None = None,
-    label_columns: Mapping[str, str] | None = None,
+    columns: Mapping[str, str] | None = None,
     near_duplicates: Similarity = "auto",
     variants: int | None = None,
     cv: Folding | None = None,
@@ -74,7 +74,7 @@ def benchmark(
     embeddings : str or sequence of str
         Names of embeddings, joined embeddings such as `A+B`, or "all" for every embedding of the
         files. `a.h5:A+b.h5:B` joins embeddings of two of the files, see `load_dataset`.
-    labels, groups, label_level, label_columns, near_duplicates, variants
+    labels, groups, label_level, columns, near_duplicates, variants
         See `load_dataset`. They apply to files, not to datasets.
     cv, split
         See `cross_validate`.
@@ -131,7 +131,7 @@ def benchmark(
         labels=labels,
         groups=groups,
         label_level=label_level,
-        label_columns=label_columns,
+        columns=columns,
         near_duplicates=near_duplicates,
         variants=variants,
     )

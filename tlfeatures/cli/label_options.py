@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import click
 
-from tlfeatures.cli.run_options import combine
+from tlfeatures.cli.run_options import Function, combine
 from tlfeatures.features.backbones.table import BACKBONES, DEFAULT_BACKBONE
 
 _BACKBONE = BACKBONES[DEFAULT_BACKBONE]
@@ -69,7 +70,7 @@ class _Similarity(click.ParamType):  # type: ignore[type-arg]
 
 
 columns_option = click.option(
-    "--label-columns",
+    "--columns",
     type=_Columns(),
     metavar="ROLE=NAME,...",
     help="Names of the columns in the table, if they are not the usual ones, for example "
@@ -77,13 +78,20 @@ columns_option = click.option(
     "and x, y, width and height of a box in pixels. ROLE= without a name leaves a column out.",
 )
 
-images_option = click.option(
-    "--images",
-    type=click.Path(),
-    metavar="DIR|URL",
-    help="If SOURCE is a table: folder that the paths in it are relative to.  [default: the "
-    "folder of the table]",
-)
+
+def folder_option(argument: str, name: str) -> Callable[[Function], Function]:
+    """Create the option --images, which becomes the parameter `name`."""
+    return click.option(
+        "--images",
+        name,
+        type=click.Path(),
+        metavar="DIR|URL",
+        help=f"If {argument} is a table: folder that the paths in it are relative to.  [default: "
+        "the folder of the table]",
+    )
+
+
+images_option = folder_option("SOURCE", "images")
 
 feature_columns_option = click.option(
     "--columns",

@@ -16,7 +16,12 @@ from tlfeatures.cli.image_options import (
     max_pixels_option,
     weights_option,
 )
-from tlfeatures.cli.label_options import dataset_options, feature_columns_option, images_option
+from tlfeatures.cli.label_options import (
+    columns_option,
+    dataset_options,
+    folder_option,
+    images_option,
+)
 from tlfeatures.cli.run_options import check_page, command, json_option, seed_option
 from tlfeatures.errors import ParameterError
 from tlfeatures.terminal.exits import SOME_UNREADABLE, exit_for_failures
@@ -26,6 +31,7 @@ from tlfeatures.terminal.progress import ProgressBar
 from tlfeatures.terminal.streams import paths_from_stdin, print_result
 
 if TYPE_CHECKING:
+    from tlfeatures.features.images.inputs import Images
     from tlfeatures.models.model import Model
     from tlfeatures.models.predictions import Prediction
 
@@ -70,7 +76,8 @@ if TYPE_CHECKING:
     "the model was fitted on, so that its label means little. Its distance to them is above 1, "
     "which is the model's limit.",
 )
-@feature_columns_option
+@folder_option("IMAGES", "folder")
+@columns_option
 @weights_option
 @batch_size_option
 @max_pixels_option
@@ -88,6 +95,7 @@ def predict(
     as_json: bool,
     outliers: bool,
     columns: dict[str, str] | None,
+    folder: str | None,
     **options: Any,
 ) -> None:
     """Label images with MODEL and print a CSV table.
@@ -96,10 +104,11 @@ def predict(
     its label, the confidence, which is the probability of the label, and the probability p_CLASS of
     each class. With -o, the table is written to a file. A summary is printed in the end.
 
-    IMAGES are files or folders. With a single -, the command reads paths of image files from
-    standard input, one per line, and prints one line for each path as soon as it can. In this way,
-    another program can keep the command running. The header of the table is printed once the model
-    is loaded.
+    IMAGES are files, folders, tables with the paths of images, or other sources of images
+    (docs/sources.md). Of a table with boxes, each box is labelled. With a single -, the command
+    reads paths of image files from standard input, one per line, and prints one line for each path
+    as soon as it can. In this way, another program can keep the command running. The header of the
+    table is printed once the model is loaded.
 
     Instead of IMAGES, one file of features can be given: a file that `tlfeatures import` reads, or
     an embeddings file (FILE.h5) that was made with the settings of MODEL. A model that was fitted
@@ -115,10 +124,11 @@ def predict(
     result.check_other_file(report)
     loaded = Model.load(model)
     features = None if images == _STREAM else features_file(loaded, images)
+    inputs = _inputs_of(images, features, folder, columns)
     options["outliers"] = outliers or (report is not None and loaded.outliers is not None)
     note = {"weights": "random"} if loaded.weights == "random" else {}
     written = result.write(
-        _label(loaded, images, features, columns, options, with_bar=not result.fills_screen),
+        _label(loaded, inputs, features, columns, options, with_bar=not result.fills_screen),
         loaded.classes,
         note,
         outliers=outliers,
@@ -129,8 +139,8 @@ def predict(
             for _ in written:
                 pass
         else:
-            inputs = None if images == _STREAM else images
-            _write_label_page(written, report, loaded, Path(model).name, inputs)
+            shown = None if images == _STREAM else inputs
+            _write_label_page(written, report, loaded, Path(model).name, shown)
     if result.finish():
         ctx.exit(SOME_UNREADABLE)
 
@@ -138,9 +148,27 @@ def predict(
 _STREAM = ("-",)
 
 
+def _inputs_of(
+    images: tuple[str, ...],
+    features: Path | None,
+    folder: str | None,
+    columns: dict[str, str] | None,
+) -> Images:
+    """Return the images; with options of tables, they are tables."""
+    from tlfeatures.models.input_images import as_tables
+
+    if images == _STREAM and (folder is not None or columns):
+        raise ParameterError("--images and --columns are for tables, not for a stream")
+    if features is None:
+        return as_tables(images, folder, columns)
+    if folder is not None:
+        raise ParameterError(f"{features} has features; leave --images out")
+    return images
+
+
 def _label(
     model: Model,
-    images: tuple[str, ...],
+    images: Images,
     features: Path | None,
     columns: dict[str, str] | None,
     options: dict[str, Any],
@@ -153,8 +181,6 @@ def _label(
         return model.predict_features(
             features, columns=columns, min_confidence=confident, outliers=outliers
         )
-    if columns:
-        raise ParameterError("--columns is for a file of features; leave it out for images")
     if images == _STREAM:
         return model.predict_stream(paths_from_stdin(), **options)
     bar = ProgressBar("predicting")
@@ -173,7 +199,7 @@ def _write_label_page(
     page: str,
     model: Model,
     name: str,
-    inputs: tuple[str, ...] | None,
+    inputs: Images | None,
 ) -> None:
     from tlfeatures.reports.report_labels import report_labels
 
@@ -185,7 +211,7 @@ def _write_label_page(
 
 @command()
 @click.argument("model", type=click.Path())
-@click.argument("source", type=click.Path(), metavar="SOURCE|FILE.h5")
+@click.argument("source", nargs=-1, required=True, type=click.Path())
 @images_option
 @dataset_options
 @weights_option
@@ -195,12 +221,15 @@ def _write_label_page(
 @seed_option("the resampling behind the intervals")
 @json_option
 @click.pass_context
-def evaluate(ctx: click.Context, /, model: str, source: str, as_json: bool, **options: Any) -> None:
+def evaluate(
+    ctx: click.Context, /, model: str, source: tuple[str, ...], as_json: bool, **options: Any
+) -> None:
     """Test MODEL on labelled images that it was not fitted on.
 
-    MODEL is a file of `tlfeatures fit -o MODEL`. SOURCE is a folder with one subfolder per class.
-    FILE.h5 is a file of `tlfeatures extract`. Images that the model was fitted on are left out and
-    counted; they are recognised by the content of their files (sha256).
+    MODEL is a file of `tlfeatures fit -o MODEL`. SOURCE is a folder with one subfolder per class, a
+    table or an archive, as for `tlfeatures extract`, or a file FILE.h5 of that command. Images that
+    the model was fitted on are left out and counted; they are recognised by the content of their
+    files (sha256).
 
     The command prints each score with its 95 % interval, which shows how far chance may have moved
     the score, and the confusion matrix: how many images of each class were predicted as each class.
@@ -208,9 +237,10 @@ def evaluate(ctx: click.Context, /, model: str, source: str, as_json: bool, **op
     from tlfeatures.models.evaluate import evaluate
 
     with ProgressBar() as bar:
-        trial = evaluate(model, source, progress=bar.show, **options)
-    print_result(json.dumps(trial.to_dict()) if as_json else render_evaluation(trial))
-    exit_for_failures(ctx, ((item["id"], item["reason"]) for item in trial.failed))
+        given = source if len(source) > 1 else source[0]
+        result = evaluate(model, given, progress=bar.show, **options)
+    print_result(json.dumps(result.to_dict()) if as_json else render_evaluation(result))
+    exit_for_failures(ctx, ((item["id"], item["reason"]) for item in result.failed))
 
 
 @command()

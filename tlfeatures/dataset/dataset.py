@@ -20,12 +20,10 @@ from tlfeatures.features.combined import BackbonePart
 from tlfeatures.features.imported import STATED
 from tlfeatures.features.spec import Spec
 from tlfeatures.html_tables import Cell, facts_html, result_html
-from tlfeatures.names import counted, shortened, some_of
+from tlfeatures.names import MOST_CLASSES, counted, shortened, some_of
 
 if TYPE_CHECKING:
     from pandas import DataFrame
-
-_NAMED = 6  # classes in a line
 
 
 @dataclass(frozen=True)
@@ -99,7 +97,7 @@ class Dataset(EqualByValue):
         Smallest similarity of two images that count as copies. None means that only identical
         files are copies. Each part of an embedding of several files has its own, in `joined`.
     digests : ndarray of shape (n, 32), uint8, or None
-        sha256 of each image file.
+        sha256 of each image file; of the values, if `has_file_digests` is False.
     variants : ndarray of shape (n, v, d), float32, or None
         Embeddings of v variants of each image. Heads are also fitted on the variants of their
         training images, but they are never scored on variants.
@@ -198,7 +196,7 @@ class Dataset(EqualByValue):
     def __repr__(self) -> str:
         """Describe it in one line; the arrays would fill the screen."""
         counts = [f"{shortened(name)} {count:,}" for name, count in self.counts.items()]
-        listed = f": {some_of(counts, _NAMED)}" if counts else ""
+        listed = f": {some_of(counts, MOST_CLASSES)}" if counts else ""
         return f"<Dataset: {self._size()}{listed}; {self.embedding} of {self.file}>"
 
     def _size(self) -> str:

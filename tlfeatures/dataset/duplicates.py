@@ -80,6 +80,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
@@ -233,6 +234,17 @@ def pair_similarities(X: ArrayLike, pairs: NDArray[np.int64]) -> NDArray[np.floa
         distance = row_distances(unit_roots(X[i]), unit_roots(X[j]))
         similarity[defined[part]] = _similarity(distance, scales[i], scales[j])
     return similarity
+
+
+def check_similarity(near_duplicates: Similarity) -> None:
+    """Raise `ParameterError` if the value of `near_duplicates` is invalid; see `load_dataset`."""
+    if isinstance(near_duplicates, Real) and 0 < near_duplicates <= 1:
+        return
+    if near_duplicates not in ("auto", None):
+        raise ParameterError(
+            f"near_duplicates is {near_duplicates}; expected a similarity above 0 and up to 1, "
+            "auto, or off (None in Python)"
+        )
 
 
 def least_similarity(similarity: Similarity, spec: Spec) -> float | None:

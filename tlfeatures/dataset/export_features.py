@@ -80,7 +80,7 @@ def export_features(
     labels: Labels = None,
     groups: Groups = None,
     label_level: int | None = None,
-    label_columns: Mapping[str, str] | None = None,
+    columns: Mapping[str, str] | None = None,
     progress: bool | Progress | None = None,
 ) -> FeaturesFile:
     """Write embeddings with their ids, labels, groups and splits as a features file.
@@ -99,10 +99,10 @@ def export_features(
         there are some. Parquet needs `pip install 'tlfeatures[parquet]'`.
     embedding : str or sequence of str, optional
         Embeddings to write; by default all.
-    labels, groups, label_level, label_columns
+    labels, groups, label_level, columns
         See `load_dataset`. Rows without a label are written, too.
-    progress : bool or callable of (rows done, rows to do), optional
-        The counts include all embeddings of a .npz.
+    progress : bool or callable of (done, total), optional
+        Counts rows, those of each embedding for a .npz. See `extract`.
 
     Returns
     -------
@@ -148,7 +148,7 @@ def export_features(
             labels,
             groups,
             label_level=label_level,
-            label_columns=label_columns,
+            columns=columns,
         )
         if reader.header.spec.variants:
             logger.info("the variants of %s are not written", file)

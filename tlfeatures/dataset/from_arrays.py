@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tlfeatures.dataset.duplicates import find_copies, least_similarity, log_copies
+from tlfeatures.dataset.duplicates import (
+    check_similarity,
+    find_copies,
+    least_similarity,
+    log_copies,
+)
 from tlfeatures.dataset.label_values import name_of, text_of
 from tlfeatures.dataset.labels import warn_of_names
 from tlfeatures.errors import ParameterError
 from tlfeatures.features.exchange.open_features import numbered_ids
 from tlfeatures.features.exchange.stored_values import digests_of
+from tlfeatures.features.exchange.table import check_name
 from tlfeatures.features.imported import STATED, VALUES, Imported
 from tlfeatures.features.sources.folder_labels import split_from_name
 from tlfeatures.features.spec import Spec
@@ -54,6 +60,8 @@ def check_arrays(
     near_duplicates: float | None,
 ) -> CheckedArrays:
     """Check and convert the arguments of `Dataset.from_arrays`, and search for copies."""
+    check_similarity(near_duplicates)
+    check_name(embedding)
     rows = feature_rows(X)
     check_same_index(X, y)
     named = ids if ids is not None else _index_of(X)
@@ -166,6 +174,10 @@ def names_of_rows(values: Column, argument: str, count: int) -> list[str]:
     known: dict[tuple[type, Any], str | None] = {}  # 1, 1.0 and True are equal, but not their names
     names = []
     for row, value in enumerate(_column(values, argument, count)):
+        if not isinstance(value, Hashable):
+            raise ParameterError(
+                f"{argument} has {value!r} in row {row}; expected one value for each row of X"
+            )
         key = (type(value), value)
         if key not in known:
             known[key] = name_of(value, argument)

@@ -154,7 +154,7 @@ def _how_to_match(unused: Sequence[Entry], ids: Sequence[str]) -> str:
     hint = how_to_match(unused[0].id, ids, "labels")
     if hint:
         return hint
-    return "; --label-columns id=NAME names another column" if _has_lines(unused) else ""
+    return "; --columns id=NAME names another column" if _has_lines(unused) else ""
 
 
 def _has_lines(entries: Sequence[Entry]) -> bool:

@@ -139,7 +139,7 @@ def label_images(
     groups: Groups = None,
     *,
     label_level: int | None = None,
-    label_columns: Mapping[str, str] | None = None,
+    columns: Mapping[str, str] | None = None,
     unreadable: Mapping[str, str] | None = None,
 ) -> Labelled:
     """Find the label, group and split of images.
@@ -150,7 +150,7 @@ def label_images(
         Ids of the images.
     file : str
         Path of the embeddings file, or of the folder of the images.
-    labels, groups, label_level, label_columns
+    labels, groups, label_level, columns
         See `load_dataset`.
     unreadable : mapping of id to reason, optional
         Images that could not be read, in addition to `ids`.
@@ -167,7 +167,7 @@ def label_images(
     ParameterError
         If an option has an invalid value.
     """
-    check_options(labels, groups, label_columns)
+    check_options(labels, groups, columns)
     labels_by_id = _by_id(labels, ids, "labels", file)
     groups_by_id = _by_id(groups, ids, "groups", file)
     failed = unreadable or {}
@@ -175,7 +175,7 @@ def label_images(
         [*ids, *failed],
         labels_by_id,
         level=label_level,
-        columns=label_columns,
+        columns=columns,
         group_column=groups_by_id is None,
     )
     image_rows = all_rows[: len(ids)]
@@ -190,7 +190,7 @@ def label_images(
         grouped = find_groups(
             groups_by_id,
             kept_ids,
-            label_columns,
+            columns,
             columns_of_labels=isinstance(labels, str | os.PathLike),
         )
     labelled = Labelled(
@@ -216,25 +216,25 @@ def label_all(
     groups: Groups,
     *,
     label_level: int | None,
-    label_columns: Mapping[str, str] | None,
+    columns: Mapping[str, str] | None,
 ) -> list[LabelRow]:
     """Find the label, group and split of images, of which some may have none.
 
     Parameters and errors are those of `label_images`.
     """
-    check_options(labels, groups, label_columns)
+    check_options(labels, groups, columns)
     by_id_groups = _by_id(groups, ids, "groups", file)
     rows = find_rows(
         ids,
         _by_id(labels, ids, "labels", file),
         level=label_level,
-        columns=label_columns,
+        columns=columns,
         group_column=by_id_groups is None,
     )
     if by_id_groups is None:
         return rows
     is_file = isinstance(labels, str | os.PathLike)
-    grouped = find_groups(by_id_groups, ids, label_columns, columns_of_labels=is_file).tolist()
+    grouped = find_groups(by_id_groups, ids, columns, columns_of_labels=is_file).tolist()
     return [replace(row, group=group) for row, group in zip(rows, grouped, strict=True)]
 
 
@@ -289,7 +289,7 @@ def _column(rows: list[LabelRow], ids: list[str], name: str) -> NDArray[np.str_]
     if blank:
         raise DatasetError(
             f"{len(blank)} of {len(values)} labelled images have no {name}, such as {blank[0]!r}; "
-            f"give all images a {name}, or none"
+            f"give all images a {name}, or none (--columns {name}= leaves a column out)"
         )
     return np.array(values)
 

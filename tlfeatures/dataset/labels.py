@@ -33,6 +33,7 @@ from tlfeatures.features.sources.folder_labels import (
 )
 from tlfeatures.features.sources.records import id_with_box, id_without_box
 from tlfeatures.features.sources.spelling import describe_similar_names, normalize_name
+from tlfeatures.features.sources.tables.paths import match_uploads
 from tlfeatures.features.sources.tables.read_table import TABLE_ENDINGS, read_table
 from tlfeatures.features.sources.tables.roles import BOX_ROLES, Wanted, check_columns
 
@@ -64,7 +65,7 @@ def find_rows(
         Without labels, the folders of the images are their labels. `by_id` gives values without
         ids their ids.
     level, columns
-        The arguments label_level and label_columns of `tlfeatures.load_dataset`.
+        The arguments label_level and columns of `tlfeatures.load_dataset`.
     group_column : bool
         Whether to read groups from the table.
 
@@ -94,7 +95,7 @@ def find_rows(
     if isinstance(labels, str | os.PathLike):
         optional = ("group", "split") if group_column else ("split",)
         wanted = _wanted(columns, ("id", "label"), optional)
-        entries, name = _of_file(labels, wanted, ids), str(labels)
+        entries, name = _of_file(labels, wanted, columns, ids), str(labels)
     else:
         entries, name = _of_items(labels.items()), "labels"
     rows = rows_of_labels(ids, entries, name)
@@ -177,7 +178,7 @@ def check_options(labels: Labels, groups: Groups, columns: Mapping[str, str] | N
     unread = [role for role in columns or {} if role not in read]
     if unread:
         raise ParameterError(
-            f"label_columns has {', '.join(unread)}, but no CSV file is given for it; give a CSV "
+            f"columns has {', '.join(unread)}, but no CSV file is given for it; give a CSV "
             "file as labels or groups, or omit that column"
         )
 
@@ -221,6 +222,21 @@ def _row_of(value: Any) -> LabelRow:
     return LabelRow(name_of(value, "labels"))
 
 
+def _of_file(
+    path: str | os.PathLike[str],
+    wanted: Wanted,
+    columns: Mapping[str, str] | None,
+    ids: Sequence[str],
+) -> list[Entry]:
+    """Read the entries of a table, or of a file of features that holds labels."""
+    if not holds_arrays(path):
+        return _entries_of(path, wanted, ids)
+    rows = labels_of_features(Path(path), columns=dict(columns or {}))
+    if rows is None:
+        raise DatasetError(f"{path} has no labels")
+    return [Entry(id_, row) for id_, row in rows.items()]
+
+
 def _wanted(
     columns: Mapping[str, str] | None,
     needed: Sequence[str],
@@ -232,25 +248,22 @@ def _wanted(
     return Wanted(needed, optional, named, also_usual)
 
 
-def _of_file(path: str | os.PathLike[str], wanted: Wanted, ids: Sequence[str]) -> list[Entry]:
-    if not holds_arrays(Path(path)):
-        return _entries_of(path, wanted, ids)
-    rows = labels_of_features(Path(path), columns=dict(wanted.columns))
-    if rows is None:
-        raise DatasetError(f"{path} has no labels")
-    return [Entry(id_, row) for id_, row in rows.items()]
-
-
 def _entries_of(path: str | os.PathLike[str], wanted: Wanted, ids: Sequence[str]) -> list[Entry]:
     """Read the entries of a table. Its boxes are part of the ids if the images are parts, too."""
     try:
         table = read_table(os.fspath(path), wanted)
     except SourceError as error:
         raise DatasetError(str(error)) from error
-    with_boxes = any(id_without_box(id_) != id_ for id_ in ids)
+    photographs = [id_without_box(id_) for id_ in ids]
+    with_boxes = photographs != list(ids)
+    uploads = match_uploads([row.id for row in table.rows], photographs)
+    known = {} if uploads is None else uploads.ids
+    if uploads is not None:
+        first, id_ = next(iter(known.items()))
+        logger.warning("%s: the paths %s: %r is taken for %r", path, uploads.what, first, id_)
     return [
         Entry(
-            id_with_box(row.id, row.box if with_boxes else None),
+            id_with_box(known.get(row.id, row.id), row.box if with_boxes else None),
             row.values,
             row.number,
             table.unit,

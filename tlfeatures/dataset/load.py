@@ -6,14 +6,13 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from numbers import Real
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.dataset.dataset import Dataset
-from tlfeatures.dataset.duplicates import Similarity
+from tlfeatures.dataset.duplicates import Similarity, check_similarity
 from tlfeatures.dataset.embedding_choice import (
     choose_embedding,
     choose_variants,
@@ -22,7 +21,7 @@ from tlfeatures.dataset.embedding_choice import (
 )
 from tlfeatures.dataset.joined_files import join_datasets, parts_by_file
 from tlfeatures.dataset.labelled import label_images
-from tlfeatures.dataset.labels import Groups, Labels, check_options
+from tlfeatures.dataset.labels import Groups, Labels, check_options, is_table
 from tlfeatures.dataset.matching import keep_common
 from tlfeatures.errors import DatasetError, ParameterError
 from tlfeatures.features.combined import PLUS, join, parts_of
@@ -46,7 +45,7 @@ def as_dataset(
     labels: Labels = None,
     groups: Groups = None,
     label_level: int | None = None,
-    label_columns: Mapping[str, str] | None = None,
+    columns: Mapping[str, str] | None = None,
     near_duplicates: Similarity = "auto",
     variants: int | None = None,
     looks: bool = False,
@@ -57,7 +56,7 @@ def as_dataset(
     ----------
     data : path, sequence of paths, or Dataset
         Embeddings files of `extract`, or a dataset, which is returned.
-    embedding, labels, groups, label_level, label_columns, near_duplicates, variants, looks
+    embedding, labels, groups, label_level, columns, near_duplicates, variants, looks
         See `load_dataset`. They apply to a file, not to a dataset.
 
     Raises
@@ -74,7 +73,7 @@ def as_dataset(
             labels,
             groups=groups,
             label_level=label_level,
-            label_columns=label_columns,
+            columns=columns,
             near_duplicates=near_duplicates,
             variants=variants,
             looks=looks,
@@ -85,7 +84,7 @@ def as_dataset(
         "labels": labels is not None,
         "groups": groups is not None,
         "label_level": label_level is not None,
-        "label_columns": label_columns is not None,
+        "columns": columns is not None,
         "near_duplicates": near_duplicates != "auto",
         "variants": variants is not None,
         "looks": looks,
@@ -114,7 +113,7 @@ def load_dataset(
     *,
     groups: Groups = None,
     label_level: int | None = None,
-    label_columns: Mapping[str, str] | None = None,
+    columns: Mapping[str, str] | None = None,
     near_duplicates: Similarity = "auto",
     variants: int | None = None,
     looks: bool = False,
@@ -146,7 +145,7 @@ def load_dataset(
         The folder of an id that is the label: 1 for the top folder, 2 for the folder in it, -1 for
         the folder that directly contains the image. The default is 2 if the top folders are splits,
         otherwise 1.
-    label_columns : mapping of {"id", "label", "group", "split"} to str, optional
+    columns : mapping of {"id", "label", "group", "split"} to str, optional
         Names of the columns of the CSV files, if they differ from these roles.
     near_duplicates : float, "auto" or None
         Smallest similarity of two images that count as the same photograph (see
@@ -183,7 +182,8 @@ def load_dataset(
     """
     files = list_files(file)
     check_similarity(near_duplicates)
-    check_options(labels, groups, label_columns)
+    if labels is not None:  # otherwise the columns may be those of the source of the images
+        check_options(labels, groups, columns)
     datasets = [
         _load_file(
             path,
@@ -191,7 +191,7 @@ def load_dataset(
             labels,
             groups=groups,
             label_level=label_level,
-            label_columns=label_columns,
+            columns=columns,
             near_duplicates=near_duplicates,
             variants=variants,
             looks=looks,
@@ -255,7 +255,7 @@ def _load_file(
     *,
     groups: Groups,
     label_level: int | None,
-    label_columns: Mapping[str, str] | None,
+    columns: Mapping[str, str] | None,
     near_duplicates: Similarity,
     variants: int | None,
     looks: bool,
@@ -273,14 +273,18 @@ def _load_file(
     if not done:
         raise DatasetError(f"no image of {header.path} is embedded; run `tlfeatures extract` again")
     if labels is None and label_level is None:
-        labels = labels_of_header(header)
+        of_groups = isinstance(groups, str | os.PathLike) and is_table(groups)
+        of_source = not of_groups and header.spec.imported is None
+        labels = labels_of_header(header, columns if of_source else None)
+        if labels is not None and of_source:
+            columns = None  # they are those of the source
     labelled = label_images(
         [header.ids[row] for row in done],
         str(file),
         labels,
         groups,
         label_level=label_level,
-        label_columns=label_columns,
+        columns=columns,
         unreadable=header.failures,
     )
     digests = np.frombuffer(b"".join(header.digests[row] for row in done), np.uint8)
@@ -323,17 +327,6 @@ def _read_look(reader: Reader, embedding: str, wanted: bool) -> NDArray[np.float
     """Read the embedding in which copies are searched, unless it is the loaded embedding."""
     best = embedding_for_copies(reader.header)
     return reader.read(best) if wanted and best != embedding else None
-
-
-def check_similarity(near_duplicates: Similarity) -> None:
-    """Raise `ParameterError` if the value of `near_duplicates` is invalid; see `load_dataset`."""
-    if isinstance(near_duplicates, Real) and 0 < near_duplicates <= 1:
-        return
-    if near_duplicates not in ("auto", None):
-        raise ParameterError(
-            f"near_duplicates is {near_duplicates}; expected a similarity above 0 and up to 1, "
-            "auto, or off (None in Python)"
-        )
 
 
 def _warn_about_missing(header: Header, done: int) -> None:

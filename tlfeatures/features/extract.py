@@ -57,7 +57,7 @@ def extract(
     file: str | os.PathLike[str],
     *,
     images: Location | None = None,
-    label_columns: Columns | None = None,
+    columns: Columns | None = None,
     backbone: str | None = None,
     layers: str | Sequence[str] = (),
     pools: str | Sequence[str] = (),
@@ -96,7 +96,7 @@ def extract(
         The HDF5 file. It is created, or updated if it exists.
     images : path or URL, optional
         Folder that the paths in a table are relative to. The table's own folder if not given.
-    label_columns : mapping of role to column, optional
+    columns : mapping of role to column, optional
         Names of the columns of a table, if they aren't the usual ones.
     backbone : str, default `DEFAULT_BACKBONE`
         Name of the frozen network, one of `tlfeatures.features.backbones.table.BACKBONES`, or the
@@ -156,9 +156,10 @@ def extract(
         folder, the rows are copied into the file itself at the end, and the shards are removed.
     command : str, optional
         The command line of the run. It is stored in the file for people to read.
-    progress : bool or callable of (images done, images to do), optional
-        True shows a bar of tqdm, False nothing; a callable is called after each batch. By default,
-        a bar is shown where a person watches: in a notebook, and in an interactive interpreter.
+    progress : bool or callable of (done, total), optional
+        Counts images. True shows a bar of tqdm, False nothing; a callable is called after each
+        batch. By default, a bar is shown where a person watches: in a notebook, and in an
+        interactive interpreter.
     stop : callable () -> bool, optional
         Called before each batch. True ends the run, and the same call continues it later.
 
@@ -210,7 +211,7 @@ def extract(
     opened = open_source(
         [shared(location) for location in as_list(source)],
         images=None if images is None else shared(images),
-        columns=label_columns,
+        columns=columns,
     )
     if weights is not None:
         checked_source(weights)  # before a cluster is started and images are hashed
@@ -231,7 +232,7 @@ def extract(
             raise opened.no_images_error(EXPECTED)
         plan = make_plan(manifest, target, settings, device, prune, choose)
         labels = opened.labels()
-        facts = source_facts(source, images, label_columns, labels is not None)
+        facts = source_facts(source, images, columns, labels is not None)
         plan = replace(plan, relabelled=is_relabelled(plan.current, facts))
         provenance = provenance_of(plan, facts, command)
         if workers or (plan.current and plan.current.shards):  # a sharded file stays one

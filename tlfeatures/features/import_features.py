@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import time
@@ -18,7 +17,7 @@ from tlfeatures.errors import DatasetError, ParameterError
 from tlfeatures.features.exchange.open_features import ids_of, open_features
 from tlfeatures.features.exchange.spool import Spool
 from tlfeatures.features.exchange.stored_values import digests_of, to_stored
-from tlfeatures.features.exchange.table import FeatureTable, check_name, rows_of_block
+from tlfeatures.features.exchange.table import FeatureTable, check_name, rows_of_block, sha256_of
 from tlfeatures.features.file.create import Contents, create
 from tlfeatures.features.file.format import DTYPES
 from tlfeatures.features.file.lock import exclusive
@@ -66,6 +65,8 @@ class Importing(FileResult):
         Empty if the features file has no labels or no splits.
     groups : int
         Number of groups; 0 if the features file has none.
+    unused : list of str
+        Names of arrays or columns of the features file that were not used.
     seconds : float
         Duration of the whole call.
     """
@@ -80,6 +81,7 @@ class Importing(FileResult):
     classes: dict[str, int]
     splits: dict[str, int]
     groups: int
+    unused: list[str]
     seconds: float
 
     def _about(self) -> str:
@@ -143,7 +145,8 @@ def import_features(
         A text that is stored in the file.
     command : str, optional
         The command line of the run. It is stored in the file for people to read.
-    progress : bool or callable of (rows done, rows to do), optional
+    progress : bool or callable of (done, total), optional
+        Counts rows. See `extract`.
 
     Returns
     -------
@@ -170,7 +173,7 @@ def import_features(
         raise unknown_name("dtype", str(dtype), DTYPES)
     table = _named(open_features(features, ids=ids, columns=columns), embedding)
     table = replace(table, dtype=dtype or table.dtype)
-    sha256 = _sha256_of(table)
+    sha256 = sha256_of(table)
     stated = table.facts.sha256
     with exclusive(target):
         _check_replaceable(target)
@@ -210,16 +213,6 @@ def _check_replaceable(target: Path) -> None:
         raise ParameterError(
             f"{target} holds embeddings that `extract` has computed; give another file with -o"
         )
-
-
-def _sha256_of(table: FeatureTable) -> str:
-    hashes = []
-    for path in table.files:
-        with path.open("rb") as file:
-            hashes.append(hashlib.file_digest(file, "sha256").hexdigest())
-    return (
-        hashes[0] if table.path.is_file() else hashlib.sha256("".join(hashes).encode()).hexdigest()
-    )
 
 
 def _fill(spool: Spool, table: FeatureTable, progress: Progress) -> list[bytes]:
@@ -301,6 +294,7 @@ def _summary(
         classes=_counts(facts.label),
         splits=_counts(facts.split),
         groups=len(_counts(facts.group)),
+        unused=list(table.unused),
         seconds=seconds,
     )
 

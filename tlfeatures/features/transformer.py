@@ -17,9 +17,8 @@ from tlfeatures.features.backbones.table import DEFAULT_BACKBONE, embedding_widt
 from tlfeatures.features.calibrate import SAMPLE, calibration_run, measure_ranges, sample_order
 from tlfeatures.features.combined import PLUS, join
 from tlfeatures.features.embed import ComputeOptions, Embedder, EmbeddingRun
-from tlfeatures.features.images.few_levels import warn_of_few_levels
+from tlfeatures.features.images.few_levels import FewLevels, warn_of_few_levels
 from tlfeatures.features.images.inputs import (
-    GivenImage,
     ImageInput,
     image_lists,
     is_single,
@@ -86,8 +85,8 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         The values that become black and white, for image files with more than 8 bits a channel:
         (0, 4095) for a camera of 12 bits. If not given, the range that a file states, or 0 to
         65,535.
-    progress : bool or callable of (images done, images to do), optional
-        See `extract`; the number of images to do is 0 for an iterator.
+    progress : bool or callable of (done, total), optional
+        Counts images; the total is 0 for an iterator. See `extract`.
 
     Attributes
     ----------
@@ -211,12 +210,19 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         lists = image_lists(X)
         total = sum(map(len, lists)) if isinstance(lists, list) else 0  # an iterator has no length
         done = 0
+        few_levels: list[tuple[str, FewLevels]] = []
         with shown_progress(self.progress, "embedding", "images") as show:
             for items in lists:
-                for batch in _rows(embedder, items, done, PLUS.join(widths)):
-                    rows.append(batch)
-                    done += len(batch)
+                images = [to_read(item, name_of(item, done + i)) for i, item in enumerate(items)]
+                run = EmbeddingRun(embedder, images, len(images))
+                for batch in run.batches():
+                    _raise_failure(run)
+                    rows.append(join(batch.images, PLUS.join(widths)))
+                    done += len(rows[-1])
                     show(done, total)
+                _raise_failure(run)
+                few_levels += run.few_levels
+        warn_of_few_levels(few_levels, "value_range=({})")
         return np.concatenate(rows)
 
     def get_feature_names_out(self, input_features: object = None) -> NDArray[np.object_]:
@@ -284,19 +290,6 @@ def _check_several(X: object) -> None:
             "expected a sequence of paths or images, or an array (n, h, w, 3), got "
             f"{value}; for one image, give [image]"
         )
-
-
-def _rows(
-    embedder: Embedder, items: Sequence[GivenImage], before: int, embedding: str
-) -> Iterator[NDArray[np.float32]]:
-    """Yield the rows of images, of which `before` images come before, batch by batch."""
-    images = [to_read(item, name_of(item, before + row)) for row, item in enumerate(items)]
-    run = EmbeddingRun(embedder, images, len(images))
-    for batch in run.batches():
-        _raise_failure(run)
-        yield join(batch.images, embedding)
-    _raise_failure(run)
-    warn_of_few_levels(run.few_levels, "value_range=({})")
 
 
 def _raise_failure(run: EmbeddingRun[str]) -> None:

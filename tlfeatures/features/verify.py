@@ -28,7 +28,7 @@ from tlfeatures.features.images.identify import scan
 from tlfeatures.features.plan import MOST_REMOVED, count_removed
 from tlfeatures.features.recompute import Comparison, recompute
 from tlfeatures.features.row_checks import Mask, check_rows, compare_with_folder
-from tlfeatures.features.sources.open_source import Locations, open_as_stored
+from tlfeatures.features.sources.open_source import Locations, open_with_stored_options
 from tlfeatures.features.verification import Finding, Verification
 from tlfeatures.files import resolved
 from tlfeatures.names import as_list, unknown_name
@@ -216,7 +216,7 @@ def _check(
     progress: Progress,
 ) -> _Check:
     header = reader.header
-    opened = None if source is None else open_as_stored(source, header.provenance)
+    opened = None if source is None else open_with_stored_options(source, header.provenance)
     manifest = None if opened is None else scan(opened)
     if opened is not None and manifest is not None and not manifest.images:
         raise opened.no_images_error("expected the folder of the images in the file")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer, Predictions
+from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer, HeadPredictions
 from tlfeatures.metrics.score_records import PooledScore
 from tlfeatures.metrics.scores import SCORES, score_name
 from tlfeatures.metrics.significance import (
@@ -147,7 +147,7 @@ def _differences(best: Sequence[FoldScores], other: Sequence[FoldScores]) -> Flo
 
 
 def compare_images(
-    ranked: Sequence[Sequence[Predictions]],
+    ranked: Sequence[Sequence[HeadPredictions]],
     scores: Sequence[PooledScore],
     scoring: str,
     scorer: BootstrapScorer,
@@ -156,7 +156,7 @@ def compare_images(
 
     Parameters
     ----------
-    ranked : sequence of sequences of Predictions
+    ranked : sequence of sequences of HeadPredictions
         Predictions of each head, one for each repeat. The best head comes first.
     scores : sequence of PooledScore
         Pooled score of each head, or the reason why it has none.

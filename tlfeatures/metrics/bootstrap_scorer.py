@@ -17,7 +17,7 @@ from tlfeatures.names import counted
 
 
 @dataclass(frozen=True)
-class Predictions:
+class HeadPredictions:
     """Out-of-fold predictions of one head in one repeat, for all n images.
 
     Attributes
@@ -95,7 +95,7 @@ class BootstrapScorer:
         """The units that are drawn for a resample: "images" or "groups"."""
         return "images" if self.units == len(self.codes) else "groups"
 
-    def score(self, repeats: Sequence[Predictions]) -> dict[str, PooledScore]:
+    def score(self, repeats: Sequence[HeadPredictions]) -> dict[str, PooledScore]:
         """Score the predictions of one head in all its repeats.
 
         Returns
@@ -134,7 +134,7 @@ class BootstrapScorer:
         drawn = (self.counts[self.codes == code].any(axis=0) for code in range(len(self.classes)))
         return bool(np.all(list(drawn), axis=0).any())
 
-    def resampled(self, repeats: Sequence[Predictions]) -> dict[str, NDArray[np.float64]]:
+    def resampled(self, repeats: Sequence[HeadPredictions]) -> dict[str, NDArray[np.float64]]:
         """Compute each pooled score in every resample, as the mean over repeats.
 
         Returns
@@ -144,7 +144,7 @@ class BootstrapScorer:
         return resampled_scores(self.codes, *self._of_tested(repeats), self.counts)
 
     def _of_tested(
-        self, repeats: Sequence[Predictions]
+        self, repeats: Sequence[HeadPredictions]
     ) -> tuple[NDArray[np.int_], NDArray[np.float64]]:
         predicted = np.array([repeat.predicted[self.tested] for repeat in repeats])
         return predicted, np.array([repeat.probabilities[self.tested] for repeat in repeats])

@@ -14,10 +14,10 @@ from tlfeatures.dataset.stratified_folds import Fold
 from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import ParameterError
 from tlfeatures.html_tables import Cell, facts_html, result_html
-from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer, Predictions
+from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer, HeadPredictions
 from tlfeatures.metrics.confusion import Confusion, confusion
 from tlfeatures.metrics.out_of_fold import OutOfFold
-from tlfeatures.metrics.score_records import Score, score_record, score_text
+from tlfeatures.metrics.score_records import Score, score_line, score_record
 from tlfeatures.model_selection.evaluation_html import (
     confusion_table,
     score_in_percent,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Evaluation(EqualByValue):
-    """Predictions of a head for n images, and their scores. The head was not fitted on them.
+    """HeadPredictions of a head for n images, and their scores. The head was not fitted on them.
 
     Attributes
     ----------
@@ -51,7 +51,7 @@ class Evaluation(EqualByValue):
     fold : ndarray of shape (n,), int
         The fold in which each image was tested; -1 if it was never tested.
     predicted : ndarray of shape (n,), int
-        Predictions, as indices of `classes`; -1 if an image was never tested.
+        HeadPredictions, as indices of `classes`; -1 if an image was never tested.
     probabilities : ndarray of shape (n, k), float64
         Probabilities of the classes; NaN if an image was never tested, or the head gives none.
     scores : dict of name to Score
@@ -75,7 +75,7 @@ class Evaluation(EqualByValue):
         """Describe it in one line; the arrays would fill the screen."""
         return (
             f"<{type(self).__name__}: {self.head} on {self.embedding}, "
-            f"{counted(self.tested, 'image')} tested: {score_text('accuracy', self.scores)}>"
+            f"{counted(self.tested, 'image')} tested: {score_line('accuracy', self.scores)}>"
         )
 
     def _repr_html_(self) -> str:
@@ -206,7 +206,7 @@ def cross_validation_of(
     name : str
         Name of the head.
     run : HeadFolds
-        Predictions of the head on all folds.
+        HeadPredictions of the head on all folds.
     data : Dataset
     split : str
         The name of the split that `make_folds` returned.
@@ -236,7 +236,7 @@ def scores_of_folds(run: HeadFolds, scorer: BootstrapScorer) -> dict[str, Score]
     Parameters
     ----------
     run : HeadFolds
-        Predictions of the head on all folds.
+        HeadPredictions of the head on all folds.
     scorer : BootstrapScorer
         Scorer of the tested images.
 
@@ -244,7 +244,7 @@ def scores_of_folds(run: HeadFolds, scorer: BootstrapScorer) -> dict[str, Score]
     -------
     dict of name to Score
     """
-    pooled = scorer.score([Predictions(run.predicted, run.probabilities)])
+    pooled = scorer.score([HeadPredictions(run.predicted, run.probabilities)])
     return {
         name: score_record(values, pooled.get(name), run.reasons.get(name))
         for name, values in run.scores.items()

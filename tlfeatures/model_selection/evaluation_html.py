@@ -10,6 +10,7 @@ from tlfeatures.html_tables import Cell, table_html
 from tlfeatures.metrics.confusion import Confusion
 from tlfeatures.metrics.score_records import Score
 from tlfeatures.metrics.scores import bounds_text, score_name, score_text, score_title, score_unit
+from tlfeatures.names import percent
 
 _MOST_CLASSES = 8  # a larger confusion matrix is shown as a list of its largest mistakes
 
@@ -61,7 +62,7 @@ def _mistakes_table(confusion: Confusion) -> str:
             confusion.classes[true],
             confusion.classes[predicted],
             int(counts[true, predicted]),
-            f"{counts[true, predicted] / images[true]:.0%}".replace("%", " %"),
+            percent(counts[true, predicted] / images[true]),
         ]
         for true, predicted in zip(*np.unravel_index(order, counts.shape), strict=True)
         if counts[true, predicted]

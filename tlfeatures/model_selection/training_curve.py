@@ -179,7 +179,7 @@ def training_curve(
     labels: Labels = None,
     groups: Groups = None,
     label_level: int | None = None,
-    label_columns: Mapping[str, str] | None = None,
+    columns: Mapping[str, str] | None = None,
     near_duplicates: Similarity = "auto",
     variants: int | None = None,
     params: Mapping[str, Any] | None = None,
@@ -199,7 +199,7 @@ def training_curve(
         Embeddings file of `extract`, several whose embeddings are joined, or a loaded dataset.
     head : str or scikit-learn classifier
         A head that trains in epochs, see `trains_in_epochs`.
-    embedding, labels, groups, label_level, label_columns, near_duplicates, variants
+    embedding, labels, groups, label_level, columns, near_duplicates, variants
         See `load_dataset`. They apply to a file, not to a dataset.
     params : mapping, optional
         Parameters of a head that is given by name, see `make_head`.
@@ -246,7 +246,7 @@ def training_curve(
         labels=labels,
         groups=groups,
         label_level=label_level,
-        label_columns=label_columns,
+        columns=columns,
         near_duplicates=near_duplicates,
         variants=variants,
     )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any, TypeGuard
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from tlfeatures.dataset.from_arrays import names_of_rows
 from tlfeatures.errors import ImageError
@@ -32,12 +32,3 @@ def accuracy(model: FittedHead, predictions: Predictions, y: ArrayLike | Sequenc
             some_of(unknown, 5),
         )
     return float((predictions.labels == truth.astype(object)).mean())
-
-
-def are_embeddings(X: object) -> TypeGuard[NDArray[np.float32]]:
-    """Whether X is a table of embeddings, and not images.
-
-    An image is uint8, and a data frame has no type of its own.
-    """
-    kind = getattr(X, "dtype", None)
-    return getattr(X, "ndim", 0) == 2 and (kind is None or kind.kind == "f")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tlfeatures.errors import FormatError, ParameterError
+from tlfeatures.errors import FormatError, ParameterError, SpecError
 from tlfeatures.features.combined import BackbonePart, joined_name
 from tlfeatures.features.spec import Spec
 
@@ -84,3 +84,34 @@ def check_backbones(facts: Mapping[str, Any]) -> list[BackbonePart]:
     if name != facts["embedding"]:
         raise FormatError(f"its backbones give the embedding {name[:80]}, not its own")
     return parts
+
+
+def check_same_settings(spec: Spec, wanted: Spec, file: str, remedy: str) -> None:
+    """Check that embeddings were computed with the settings that a model expects.
+
+    Engines are not compared, because they differ only in rounding. (int8 differs more, but only one
+    engine has int8.)
+
+    Parameters
+    ----------
+    spec, wanted : Spec
+        Settings of the embeddings, and of the model's backbone.
+    file : str
+        File of the embeddings.
+    remedy : str
+        What to do, for the message.
+
+    Raises
+    ------
+    SpecError
+        If a setting is different.
+    """
+    differences = [item for item in spec.differences(wanted) if item[0] != "engine"]
+    if not differences:
+        return
+    name, theirs, ours = differences[0]
+    if name == "quantization":  # its ranges would fill the screen
+        theirs, ours = "of other images", "of its own images"
+    raise SpecError(
+        f"{file} was computed with {name} {theirs}, but the model expects {ours}; {remedy}"
+    )

@@ -5,21 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
 from tlfeatures.dataset.dataset import Dataset
-from tlfeatures.dataset.duplicates import Similarity
-from tlfeatures.dataset.labels import Groups, Labels
-from tlfeatures.dataset.load import check_similarity
+from tlfeatures.dataset.duplicates import Similarity, check_similarity
+from tlfeatures.dataset.labels import Groups, Labels, is_table
 from tlfeatures.errors import ModelError, ParameterError
 from tlfeatures.features.embed import ComputeOptions
 from tlfeatures.features.file.reader import is_embeddings_file
 from tlfeatures.features.images.decoding import MAX_PIXELS
-from tlfeatures.features.sources.open_source import Location, open_source
+from tlfeatures.features.sources.open_source import Location, Locations, open_source
 from tlfeatures.html_tables import Cell
-from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer, Predictions
+from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer, HeadPredictions
 from tlfeatures.metrics.score_records import score_record
 from tlfeatures.model_selection.evaluation import Evaluation
 from tlfeatures.models.fitted_head import FittedHead
@@ -27,7 +26,6 @@ from tlfeatures.models.unseen_images import (
     ImageEmbedder,
     LabelOptions,
     embeddings_of_dataset,
-    embeddings_of_file,
     embeddings_of_source,
 )
 from tlfeatures.names import counted
@@ -94,13 +92,13 @@ class ModelEvaluation(Evaluation):
 
 def evaluate(
     model: FittedHead | str | os.PathLike[str],
-    source: str | os.PathLike[str] | Dataset,
+    source: Locations | Dataset,
     *,
     images: Location | None = None,
     labels: Labels = None,
     groups: Groups = None,
     label_level: int | None = None,
-    label_columns: Mapping[str, str] | None = None,
+    columns: Mapping[str, str] | None = None,
     near_duplicates: Similarity = "auto",
     weights: str | None = None,
     device: str = "auto",
@@ -115,13 +113,13 @@ def evaluate(
     ----------
     model : Model or path
         A model, or a model file.
-    source : path, URL or Dataset
-        A folder with one subfolder for each class or another source of labelled images (see
+    source : path, URL, sequence of them, or Dataset
+        A folder with one subfolder for each class or other sources of labelled images (see
         docs/sources.md), an embeddings file with the model's spec, or a dataset of its embeddings.
         Of a dataset without sha256 of its images, no image is left out, and a warning is logged.
     images : path or URL, optional
         Folder that the paths in a table are relative to. The table's own folder if not given.
-    labels, groups, label_level, label_columns, near_duplicates
+    labels, groups, label_level, columns, near_duplicates
         See `load_dataset`; not for a dataset. For the intervals, images that belong together are
         drawn together.
     weights, device, batch_size, max_pixels
@@ -148,34 +146,39 @@ def evaluate(
     """
     loaded = model if isinstance(model, FittedHead) else FittedHead.load(model)
     check_similarity(near_duplicates)
-    options = LabelOptions(labels, groups, label_level, label_columns, near_duplicates)
-    failed: list[dict[str, str]] = []
-    if images is not None and (isinstance(source, Dataset) or is_embeddings_file(source)):
-        raise ParameterError("images is for a table of paths; leave it out for embeddings")
-    if isinstance(source, Dataset):
+    options = LabelOptions(labels, groups, label_level, columns, near_duplicates)
+    if not isinstance(source, Dataset):
+        _check_digests(loaded)
+    if isinstance(source, Dataset) or _is_embeddings_file(source):
+        if images is not None:
+            raise ParameterError("images is the folder of a table of images; leave it out")
         data, seen = embeddings_of_dataset(loaded, source, options)
-        source = source.file
-    elif is_embeddings_file(source):
-        _check_digests(loaded)
-        data, seen = embeddings_of_file(loaded, source, options)
         failed = [{"id": image.id, "reason": image.reason} for image in data.unreadable]
+        location = data.file
     else:
-        _check_digests(loaded)
         compute = ComputeOptions(device, batch_size, max_pixels, weights)
         embed = ImageEmbedder(loaded, compute, progress)
-        columns = label_columns if labels is None and groups is None else None
-        opened = open_source(source, images=images, columns=columns, expected=_EXPECTED)
-        options = replace(options, label_columns=None if columns else label_columns)
+        of_file = isinstance(groups, str | os.PathLike) and is_table(groups)
+        of_source = labels is None and not of_file  # then the columns are those of the source
+        opened = open_source(
+            source, images=images, columns=columns if of_source else None, expected=_EXPECTED
+        )
+        options = replace(options, columns=None) if of_source else options
         data, seen, failed = embeddings_of_source(loaded, opened, options, embed)
+        location = opened.location
     return _evaluation_of(
         loaded,
         data,
         random_state,
         model="" if isinstance(model, FittedHead) else str(model),
-        source=str(source),
+        source=location,
         seen=seen,
         failed=failed,
     )
+
+
+def _is_embeddings_file(source: Locations) -> TypeGuard[str | os.PathLike[str]]:
+    return isinstance(source, str | os.PathLike) and is_embeddings_file(source)
 
 
 def _check_digests(model: FittedHead) -> None:
@@ -204,7 +207,7 @@ def _evaluation_of(
     predicted, table = loaded.predict_codes(data.X), loaded.predict_proba(data.X)
     every = np.ones(len(data.y), bool)
     scorer = BootstrapScorer.of(data.y, data.together, every, loaded.classes, seed)
-    pooled = scorer.score([Predictions(predicted, table)])
+    pooled = scorer.score([HeadPredictions(predicted, table)])
     return ModelEvaluation(
         head=loaded.info["head"],
         embedding=loaded.embedding,

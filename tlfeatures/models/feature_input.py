@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tlfeatures.errors import DatasetError, ModelError, SpecError
+from tlfeatures.errors import DatasetError, ModelError
 from tlfeatures.features.combined import join, parts_of
 from tlfeatures.features.exchange.open_features import holds_features, ids_of, open_features
 from tlfeatures.features.exchange.stored_values import to_stored
 from tlfeatures.features.exchange.table import FeatureTable
 from tlfeatures.features.file.checks import is_of_another_program
-from tlfeatures.features.file.format import Header
 from tlfeatures.features.file.reader import is_embeddings_file, open_embeddings
 from tlfeatures.features.sources.endings import is_image_by_name
+from tlfeatures.models.backbone_facts import check_same_settings
 from tlfeatures.models.fitted_head import FittedHead
 from tlfeatures.names import some_of
 
@@ -37,7 +37,7 @@ def features_file(model: FittedHead, inputs: Sequence[str | os.PathLike[str]]) -
     path = Path(inputs[0])
     is_imported = any(part.spec.imported is not None for part in model.backbones)
     may_be_features = len(inputs) == 1 and path.is_file() and not is_image_by_name(str(path))
-    if may_be_features and (is_imported or holds_features(path)):
+    if may_be_features and (is_imported or holds_features(path, parts_of(model.embedding))):
         return path
     if is_imported:
         raise ModelError(
@@ -98,22 +98,16 @@ def _of_embeddings(model: FittedHead, path: Path) -> tuple[list[str], Rows]:
     parts = parts_of(model.embedding)
     with open_embeddings(path) as reader:
         header = reader.header
-        _check_spec(model, header)
+        (own,) = model.backbones
+        check_same_settings(
+            header.spec,
+            own.spec,
+            str(header.path),
+            "give images or features that were computed with the same settings",
+        )
         _check_names(model, list(header.embeddings), path)
         X = join({part: reader.read(part) for part in parts}, model.embedding)
     return [header.ids[row] for row in np.flatnonzero(header.done).tolist()], X
-
-
-def _check_spec(model: FittedHead, header: Header) -> None:
-    (part,) = model.backbones
-    # Engines differ only in rounding.
-    differences = [item for item in header.spec.differences(part.spec) if item[0] != "engine"]
-    if differences:
-        name, theirs, ours = differences[0]
-        raise SpecError(
-            f"{header.path} was computed with {name} {theirs}, but the model expects {ours}; give "
-            "images or features that were computed with the same settings"
-        )
 
 
 def _check_names(model: FittedHead, names: Sequence[str], path: Path) -> None:

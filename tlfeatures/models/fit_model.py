@@ -5,28 +5,16 @@ from __future__ import annotations
 from importlib import metadata
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone
 
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.errors import ModelError
 from tlfeatures.features.combined import BackbonePart
-from tlfeatures.features.spec import Spec
 from tlfeatures.heads.coordinate_step import compact
 from tlfeatures.model_selection.fit_warnings import Notices
 from tlfeatures.model_selection.head_fit import fit_on_all
+from tlfeatures.models.fitted_head import FittedHead
 from tlfeatures.models.outliers import OutlierDetector
-
-Parts = tuple[
-    BaseEstimator,
-    Spec | None,
-    str,
-    dict[str, Any],
-    OutlierDetector | None,
-    NDArray[np.uint8] | None,
-    tuple[BackbonePart, ...],
-]
 
 
 def fit_model(
@@ -35,8 +23,8 @@ def fit_model(
     name: str | None,
     facts: dict[str, Any] | None,
     notices: Notices | None,
-) -> Parts:
-    """Fit a head, and return the attributes of a `FittedHead` in their order."""
+) -> FittedHead:
+    """Fit a head, see `Model.fit`."""
     if not hasattr(head, "predict_proba"):
         raise ModelError(
             f"{type(head).__name__} has no predict_proba, which a model needs; wrap it in "
@@ -47,14 +35,14 @@ def fit_model(
     outliers = OutlierDetector.fit(data.X, data.together)
     joined = tuple(BackbonePart(part.name, part.spec, part.embedding) for part in data.joined)
     info = _info(data, name, facts or {})
-    return fitted, data.spec, data.embedding, info, outliers, data.digests, joined
+    return FittedHead(fitted, data.spec, data.embedding, info, outliers, data.digests, joined)
 
 
 def _info(data: Dataset, name: str, facts: dict[str, Any]) -> dict[str, Any]:
     packages = ("tlfeatures", "scikit-learn", "numpy")
     return {
         "classes": data.classes,
-        "counts": {label: int((data.y == label).sum()) for label in data.classes},
+        "counts": data.counts,
         "images": len(data.y),
         "columns": data.X.shape[1],
         "variants": data.n_variants,

@@ -26,13 +26,10 @@ from tlfeatures.models.model_file import (
     read_model,
     write_model,
 )
-from tlfeatures.names import counted, shortened, some_of
+from tlfeatures.names import MOST_CLASSES, counted, shortened, some_of
 
 if TYPE_CHECKING:
     from tlfeatures.models.outliers import OutlierDetector
-
-
-_NAMED = 6  # classes in a line
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +64,7 @@ class FittedHead(EqualByValue):
 
     def __repr__(self) -> str:
         """Describe it in one line."""
-        classes = some_of(map(shortened, self.classes), _NAMED)
+        classes = some_of(map(shortened, self.classes), MOST_CLASSES)
         return f"<{type(self).__name__}: {self._about()}: {classes}>"
 
     def _about(self) -> str:
@@ -123,13 +120,14 @@ class FittedHead(EqualByValue):
     def predict_proba(self, X: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return the probabilities of the classes, of shape (n, k), for embeddings of shape (n, d).
 
+        They are float64, although some heads compute them in float32.
+
         Raises
         ------
         ModelError
             If the embeddings have another number of columns, or the head is damaged.
         """
-        probabilities: NDArray[np.float64] = self._by_head("predict_proba", X)
-        return probabilities
+        return self._by_head("predict_proba", X).astype(np.float64, copy=False)
 
     def predict_codes(self, X: NDArray[np.float32]) -> NDArray[np.int_]:
         """Return labels, of shape (n,), for embeddings of shape (n, d), as indices of `classes`.

@@ -5,7 +5,13 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeGuard
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
 from tlfeatures.errors import ParameterError, SourceError
 from tlfeatures.features.images.inputs import (
@@ -19,13 +25,70 @@ from tlfeatures.features.images.inputs import (
 )
 from tlfeatures.features.images.read_ahead import ImageToRead
 from tlfeatures.features.sources.locations import check_location
-from tlfeatures.features.sources.open_source import is_source, open_source
+from tlfeatures.features.sources.open_source import Location, is_source, open_source
+from tlfeatures.features.sources.protocol import Columns, Source
 from tlfeatures.features.sources.records import id_with_box
 
 logger = logging.getLogger(__name__)
 
+_EXPECTED = "expected an image or a folder of images"
+
 NamedImage = ImageToRead[str]
 """An image to read; its key is its name: path, URL, or `image 3` for an image in memory."""
+
+
+@dataclass(frozen=True)
+class TableInput(os.PathLike[str]):
+    """A table among the inputs, and how it is read; see `open_source`.
+
+    Attributes
+    ----------
+    location : str
+        Path or URL of the table.
+    images : path or URL, optional
+    columns : mapping of role to column, optional
+    """
+
+    location: str
+    images: Location | None = None
+    columns: Columns | None = None
+
+    def __fspath__(self) -> str:
+        """Return the location."""
+        return self.location
+
+    __str__ = __fspath__
+
+    def open(self) -> Source:
+        """Open the table as a source of images."""
+        if not is_source(self.location) and Path(self.location).is_file():
+            raise ParameterError(
+                f"{self.location} is no table, so that the folder of its images and the names of "
+                "its columns have no meaning; leave these options out"
+            )
+        return open_source(
+            self.location, images=self.images, columns=self.columns, expected=_EXPECTED
+        )
+
+
+def as_tables(inputs: Images, images: Location | None, columns: Columns | None) -> Images:
+    """Return the inputs; if an option of tables is given, each is a table.
+
+    Raises
+    ------
+    ParameterError
+        If an option is given, and an input is no path or URL.
+    """
+    if images is None and not columns:
+        return inputs
+    items = [inputs] if isinstance(inputs, str | os.PathLike | Image.Image) else list(inputs)
+    paths = [os.fspath(item) for item in items if isinstance(item, str | os.PathLike)]
+    if len(paths) < len(items):
+        raise ParameterError(
+            "images and columns are for tables with the paths of images; leave them out for images "
+            "in memory"
+        )
+    return [TableInput(path, images, columns) for path in paths]
 
 
 def list_images(inputs: Images) -> list[NamedImage]:
@@ -41,11 +104,25 @@ def list_images(inputs: Images) -> list[NamedImage]:
     return [image for images in input_lists(inputs) for image in images]
 
 
+def are_embeddings(X: object) -> TypeGuard[NDArray[np.float32]]:
+    """Whether X is a table of embeddings, and not images.
+
+    An image is uint8, and a data frame has no type of its own.
+    """
+    kind = getattr(X, "dtype", None)
+    return getattr(X, "ndim", 0) == 2 and (kind is None or kind.kind == "f")
+
+
 def input_lists(inputs: Images) -> Iterable[list[NamedImage]]:
     """Return the images in one list, or those of an iterator in several; see `list_images`.
 
     An iterator is read when the lists are, and raises its errors then.
     """
+    if are_embeddings(inputs):
+        raise ParameterError(
+            f"expected images, got a table of shape {inputs.shape}; give embeddings to "
+            "Model.predict_features"
+        )
     if isinstance(inputs, Iterator):
         return _lists_of(inputs)
     (items,) = image_lists(inputs)
@@ -93,12 +170,11 @@ def _expand_all(items: Sequence[GivenImage], before: int) -> list[NamedImage]:
     return [image for images in images_of for image in images]
 
 
-_EXPECTED = "expected an image or a folder of images"
-
-
 def _expand(item: GivenImage, number: int) -> list[NamedImage]:
     if not isinstance(item, str | os.PathLike):
         return [to_read(item, name_of(item, number))]
+    if isinstance(item, TableInput):
+        return _images_of(item)
     check_location(item, _EXPECTED)
     path = as_location(item)
     if isinstance(path, str):
@@ -110,12 +186,17 @@ def _expand(item: GivenImage, number: int) -> list[NamedImage]:
     return _images_of(path)
 
 
-def _images_of(path: str | Path) -> list[NamedImage]:
+def _images_of(path: str | os.PathLike[str]) -> list[NamedImage]:
     return [
         ImageToRead.of(id_with_box(str(image.location), image.box), image)
-        for image in open_source(path, expected=_EXPECTED).images()
+        for image in _open(path).images()
     ]
 
 
+def _open(path: str | os.PathLike[str]) -> Source:
+    return path.open() if isinstance(path, TableInput) else open_source(path, expected=_EXPECTED)
+
+
 def _no_images_error(item: GivenImage) -> SourceError:
-    return open_source(str(item)).no_images_error("expected files or folders of images")
+    path = item if isinstance(item, TableInput) else str(item)
+    return _open(path).no_images_error("expected files or folders of images")

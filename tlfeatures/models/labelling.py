@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tlfeatures.errors import ModelError, ParameterError
 from tlfeatures.features.embed import ComputeOptions
-from tlfeatures.features.images.few_levels import warn_of_few_levels
+from tlfeatures.features.images.few_levels import FewLevels, warn_of_few_levels
 from tlfeatures.features.images.inputs import Images
 from tlfeatures.features.images.read_ahead import ImageToRead
 from tlfeatures.models.embedding_run import ModelEmbedder, ModelRun
@@ -17,6 +17,8 @@ from tlfeatures.models.fitted_head import FittedHead
 from tlfeatures.models.input_images import input_lists
 from tlfeatures.models.predictions import Predictions, with_unreadable
 from tlfeatures.progress import Progress, shown_progress
+
+VALUE_RANGE = "tlfeatures extract --value-range {}"  # how a model gets a range of values
 
 
 class EmbeddingLabeller:
@@ -101,10 +103,17 @@ class Labeller:
         self,
         images: Sequence[ImageToRead[str]],
         progress: Callable[[int], None] = lambda _: None,
+        few_levels: list[tuple[str, FewLevels]] | None = None,
     ) -> Iterator[Predictions]:
         """Label images, some at a time, in their order; the key of an image is its name.
 
-        `progress` is called with the number of images that are done.
+        Parameters
+        ----------
+        images : sequence of ImageToRead
+        progress : callable of a number of images, optional
+            Called with the number of images that are done.
+        few_levels : list, optional
+            Images with few grey levels are added to it; without it, a warning is logged.
         """
         names = [image.key for image in images]
         numbered = [image.with_key(number) for number, image in enumerate(images)]
@@ -118,7 +127,11 @@ class Labeller:
                 X = np.empty((0, self._columns), np.float32)
                 yield self._part(names, range(done, len(names)), [], X, run)
         finally:
-            warn_of_few_levels_in(run, names)
+            dark = [(names[number], levels) for number, levels in run.few_levels]
+            if few_levels is None:
+                warn_of_few_levels(dark, VALUE_RANGE)
+            else:
+                few_levels += dark
 
     def _part(
         self,
@@ -158,18 +171,16 @@ def _label_lists(
 ) -> Iterator[Predictions]:
     total = sum(map(len, lists)) if isinstance(lists, list) else 0  # an iterator has no length
     done = 0
-    with shown_progress(progress, "predicting", "images") as show:
-        for images in lists:
+    few_levels: list[tuple[str, FewLevels]] = []
+    try:
+        with shown_progress(progress, "predicting", "images") as show:
+            for images in lists:
 
-            def advance(finished: int, before: int = done) -> None:
-                show(before + finished, total)
+                def advance(finished: int, before: int = done) -> None:
+                    show(before + finished, total)
 
-            yield from labeller.label(images, advance)
-            done += len(images)
-            show(done, total)  # the last images may be unreadable
-
-
-def warn_of_few_levels_in(run: ModelRun[int], names: Sequence[object]) -> None:
-    """Warn about images of a run that have few grey levels. Keys are positions in `names`."""
-    few_levels = [(str(names[number]), few) for number, few in run.few_levels]
-    warn_of_few_levels(few_levels, "tlfeatures extract --value-range {}")
+                yield from labeller.label(images, advance, few_levels)
+                done += len(images)
+                show(done, total)  # the last images may be unreadable
+    finally:
+        warn_of_few_levels(few_levels, VALUE_RANGE)

@@ -17,10 +17,12 @@ from tlfeatures.features.embed import ComputeOptions
 from tlfeatures.features.exchange.open_features import numbered_ids
 from tlfeatures.features.images.decoding import MAX_PIXELS
 from tlfeatures.features.images.inputs import Images
+from tlfeatures.features.sources.open_source import Location
+from tlfeatures.features.sources.protocol import Columns
 from tlfeatures.models.feature_input import check_columns_of, read_features
 from tlfeatures.models.fitted_head import FittedHead
 from tlfeatures.models.incoming import in_batches
-from tlfeatures.models.input_images import image_of_stream
+from tlfeatures.models.input_images import are_embeddings, as_tables, image_of_stream
 from tlfeatures.models.labelling import EmbeddingLabeller, Labeller, label_inputs
 from tlfeatures.models.predictions import Prediction, Predictions, join_predictions
 from tlfeatures.progress import Progress
@@ -29,14 +31,14 @@ if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
 
     from tlfeatures.dataset.labels import Groups, Labels
-    from tlfeatures.features.sources.open_source import Location
+    from tlfeatures.features.sources.open_source import Location, Locations
     from tlfeatures.model_selection.fit_warnings import Notices
     from tlfeatures.models.evaluate import ModelEvaluation
     from tlfeatures.models.export.export import Export
 
 
 class Model(FittedHead):
-    """A fitted head with the spec of its embedding, which labels image files.
+    """A fitted head with the spec of its embedding, which labels images and embeddings.
 
     Attributes
     ----------
@@ -89,12 +91,14 @@ class Model(FittedHead):
         """
         from tlfeatures.models.fit_model import fit_model  # imports scikit-learn
 
-        return cls(*fit_model(head, data, name, facts, notices))
+        return cls(**vars(fit_model(head, data, name, facts, notices)))
 
     def predict(
         self,
         inputs: Images,
         *,
+        images: Location | None = None,
+        columns: Columns | None = None,
         batch_size: int | str = "auto",
         weights: str | None = None,
         device: str = "auto",
@@ -111,6 +115,10 @@ class Model(FittedHead):
             Image files, folders and other sources of images, uint8 arrays of shape (h, w),
             (h, w, 3) or (h, w, 4), and images of Pillow; or one array of shape (n, h, w, 3). They
             give what their files would give. An iterator is read bit by bit.
+        images : path or URL, optional
+            Folder that the paths in a table are relative to. The table's own folder if not given.
+        columns : mapping of role to column, optional
+            Names of the columns of a table, if they aren't the usual ones.
         batch_size : int or "auto"
             Number of images of a batch.
         weights : str, optional
@@ -148,13 +156,16 @@ class Model(FittedHead):
             If outliers are requested and the model has no detector.
         """
         options = ComputeOptions(device, batch_size, max_pixels, weights)
-        parts = label_inputs(self, inputs, options, min_confidence, outliers, progress)
+        given = as_tables(inputs, images, columns)
+        parts = label_inputs(self, given, options, min_confidence, outliers, progress)
         return join_predictions(list(parts))
 
     def iter_predict(
         self,
         inputs: Images,
         *,
+        images: Location | None = None,
+        columns: Columns | None = None,
         batch_size: int | str = "auto",
         weights: str | None = None,
         device: str = "auto",
@@ -169,7 +180,9 @@ class Model(FittedHead):
 
         Parameters
         ----------
-        inputs, batch_size, weights, device, max_pixels, min_confidence, outliers, progress
+        inputs, images, columns, batch_size, weights, device, max_pixels
+            See `predict`.
+        min_confidence, outliers, progress
             See `predict`.
 
         Returns
@@ -184,7 +197,8 @@ class Model(FittedHead):
             See `predict`.
         """
         options = ComputeOptions(device, batch_size, max_pixels, weights)
-        return _each(label_inputs(self, inputs, options, min_confidence, outliers, progress))
+        given = as_tables(inputs, images, columns)
+        return _each(label_inputs(self, given, options, min_confidence, outliers, progress))
 
     def predict_stream(
         self,
@@ -302,7 +316,7 @@ class Model(FittedHead):
         ModelError
             If the embeddings have another number of columns.
         """
-        from tlfeatures.models.accuracy import accuracy, are_embeddings
+        from tlfeatures.models.accuracy import accuracy
 
         check_same_index(X, y)
         predictions = self.predict_features(X) if are_embeddings(X) else self.predict(X)
@@ -334,13 +348,13 @@ class Model(FittedHead):
 
     def evaluate(
         self,
-        source: str | os.PathLike[str] | Dataset,
+        source: Locations | Dataset,
         *,
         images: Location | None = None,
         labels: Labels = None,
         groups: Groups = None,
         label_level: int | None = None,
-        label_columns: Mapping[str, str] | None = None,
+        columns: Mapping[str, str] | None = None,
         near_duplicates: Similarity = "auto",
         weights: str | None = None,
         device: str = "auto",
@@ -353,12 +367,12 @@ class Model(FittedHead):
 
         Parameters
         ----------
-        source : path, URL or Dataset
-            A folder with one subfolder for each class, an embeddings file, or a dataset of its
-            embeddings.
+        source : path, URL, sequence of them, or Dataset
+            A folder with one subfolder for each class or other sources of labelled images, an
+            embeddings file, or a dataset of its embeddings.
         images : path or URL, optional
             Folder that the paths in a table are relative to.
-        labels, groups, label_level, label_columns, near_duplicates
+        labels, groups, label_level, columns, near_duplicates
             See `load_dataset`. Not for a dataset.
         weights, device, batch_size, max_pixels
             See `predict`. They are needed for images only.
@@ -385,7 +399,7 @@ class Model(FittedHead):
             labels=labels,
             groups=groups,
             label_level=label_level,
-            label_columns=label_columns,
+            columns=columns,
             near_duplicates=near_duplicates,
             weights=weights,
             device=device,

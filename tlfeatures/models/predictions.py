@@ -15,12 +15,11 @@ from tlfeatures.data_frames import data_frame
 from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import ParameterError
 from tlfeatures.html_tables import MOST_ROWS, facts_html, result_html, table_html
-from tlfeatures.names import counted, shortened, some_of
+from tlfeatures.names import MOST_CLASSES, counted, shortened, some_of
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-_NAMED = 6  # classes in a line
 _LEAST = 5  # images that a notebook shows
 _LONGEST = 200  # characters of a path or an error in a line
 
@@ -233,7 +232,7 @@ class Predictions(EqualByValue, Sequence[Prediction]):
     def __repr__(self) -> str:
         """Describe them in one line: images by label, and how many have none."""
         listed = [f"{shortened(name)} {count:,}" for name, count in self.counts.items()]
-        parts = [f"{counted(len(self), 'image')}: {some_of(listed, _NAMED)}"]
+        parts = [f"{counted(len(self), 'image')}: {some_of(listed, MOST_CLASSES)}"]
         parts += [f"{count:,} {what}" for what, count in self._without_label().items() if count]
         return f"<Predictions: {'; '.join(parts)}>"
 

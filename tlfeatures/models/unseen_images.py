@@ -15,18 +15,20 @@ from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.duplicates import Similarity
 from tlfeatures.dataset.labelled import Labelled, label_images, labels_or_stated
 from tlfeatures.dataset.labels import Groups, Labels
-from tlfeatures.dataset.load import as_dataset, load_dataset
+from tlfeatures.dataset.load import as_dataset
 from tlfeatures.errors import DatasetError, ImageError, ParameterError, SourceError, SpecError
 from tlfeatures.features.embed import ComputeOptions
+from tlfeatures.features.images.few_levels import warn_of_few_levels
 from tlfeatures.features.images.identify import scan
 from tlfeatures.features.images.read_ahead import ImageToRead
 from tlfeatures.features.sources.folders import EXPECTED
 from tlfeatures.features.sources.protocol import Source
 from tlfeatures.features.sources.records import ImageRecord
 from tlfeatures.features.sources.spelling import normalize_name
+from tlfeatures.models.backbone_facts import check_same_settings
 from tlfeatures.models.embedding_run import ModelEmbedder, ModelRun, check_width, widths_of
 from tlfeatures.models.fitted_head import FittedHead
-from tlfeatures.models.labelling import warn_of_few_levels_in
+from tlfeatures.models.labelling import VALUE_RANGE
 from tlfeatures.names import counted, shortened, some_of
 from tlfeatures.progress import Progress, shown_progress
 
@@ -42,7 +44,7 @@ class LabelOptions:
     labels: Labels
     groups: Groups
     label_level: int | None
-    label_columns: Mapping[str, str] | None
+    columns: Mapping[str, str] | None
     near_duplicates: Similarity
 
 
@@ -70,63 +72,45 @@ class ImageEmbedder:
             for keys, part in run.batches():
                 X[done : done + len(keys)] = part
                 done += len(keys)
-        warn_of_few_levels_in(run, [image.id for image in images])
+        few_levels = [(images[row].id, levels) for row, levels in run.few_levels]
+        warn_of_few_levels(few_levels, VALUE_RANGE)
         return X[:done], run.failures
 
 
-def embeddings_of_file(
-    model: FittedHead, file: str | os.PathLike[str], options: LabelOptions
+def embeddings_of_dataset(
+    model: FittedHead, given: str | os.PathLike[str] | Dataset, options: LabelOptions
 ) -> tuple[Dataset, int]:
-    """Return the unseen images of an embeddings file, and the number of seen images."""
-    if model.spec is None:
+    """Return the unseen images of an embeddings file or a dataset, and the number of seen images.
+
+    Parameters
+    ----------
+    model : FittedHead
+    given : path or Dataset
+        An embeddings file, or a dataset.
+    options : LabelOptions
+        They apply to a file, not to a dataset.
+    """
+    is_dataset = isinstance(given, Dataset)
+    if model.spec is None and not is_dataset:
         raise SpecError(
             f"the model's embedding is joined over several backbones ({model.embedding}), which "
-            f"{file} can't have; give the folder of images instead of the file"
+            f"{given} can't have; give the folder of images instead of the file"
         )
-    data = load_dataset(
-        file,
-        model.embedding,
-        options.labels,
-        groups=options.groups,
-        label_level=options.label_level,
-        label_columns=options.label_columns,
-        near_duplicates=options.near_duplicates,
-        variants=0,
+    data = as_dataset(
+        given,
+        embedding=None if is_dataset else model.embedding,
+        variants=None if is_dataset else 0,
+        **vars(options),
     )
-    return _unseen_of(model, data, "give the folder of images instead of the file")
-
-
-def embeddings_of_dataset(
-    model: FittedHead, data: Dataset, options: LabelOptions
-) -> tuple[Dataset, int]:
-    """Return the unseen images of a dataset, and the number of seen images."""
-    data = as_dataset(data, **vars(options))
     if data.embedding != model.embedding:
         raise ParameterError(
             f"the Dataset has the embedding {data.embedding}, but the model needs "
             f"{model.embedding}; load the dataset with this embedding"
         )
-    data = replace(data, variants=None, looks=None)
-    return _unseen_of(model, data, "give the images instead of the Dataset")
-
-
-def _unseen_of(model: FittedHead, data: Dataset, otherwise: str) -> tuple[Dataset, int]:
-    """Return the unseen images of a dataset, and the number of seen images.
-
-    `otherwise` says what to do if it has embeddings of other settings.
-    """
-    data = replace(data, y=spelled_like_classes(model, data.y))
+    remedy = f"give the images instead of the {'Dataset' if is_dataset else 'file'}"
     for part, own in zip(data.parts, model.backbones, strict=True):
-        # Engines differ only in rounding. int8 differs more, but only one engine has int8.
-        differences = [item for item in part.spec.differences(own.spec) if item[0] != "engine"]
-        if differences:
-            name, theirs, ours = differences[0]
-            if name == "quantization":
-                theirs, ours = "of other images", "of its own images"
-            raise SpecError(
-                f"{data.file} was computed with {name} {theirs}, but the model expects {ours}; "
-                f"{otherwise}"
-            )
+        check_same_settings(part.spec, own.spec, data.file, remedy)
+    data = replace(data, y=spelled_like_classes(model, data.y), variants=None, looks=None)
     _check_classes(model, data.y, data.file)
     if data.digests is None or model.digests is None:
         logger.warning(
@@ -164,7 +148,7 @@ def embeddings_of_source(
         labels_or_stated(options.labels, options.label_level, source),
         options.groups,
         label_level=options.label_level,
-        label_columns=options.label_columns,
+        columns=options.columns,
     )
     labelled = replace(labelled, y=spelled_like_classes(model, labelled.y))
     _check_classes(model, labelled.y, folder)

@@ -19,6 +19,7 @@ from tlfeatures.benchmarking.digests import fingerprint
 from tlfeatures.benchmarking.study import Study, entry_parts
 from tlfeatures.dataset.dataset import Dataset, Unreadable
 from tlfeatures.dataset.embedding_choice import embedding_for_copies, with_variants
+from tlfeatures.dataset.from_arrays import ARRAYS
 from tlfeatures.dataset.joined_files import join_datasets
 from tlfeatures.dataset.matching import rows_of
 from tlfeatures.errors import DatasetError, ParameterError
@@ -67,6 +68,12 @@ class BenchmarkData:
         ParameterError
             If the file is missing.
         """
+        if file == ARRAYS:
+            raise ParameterError(
+                "the benchmark was run on arrays in Python, whose values are in no file; to have "
+                "this part, save the arrays and make an embeddings file of them (`tlfeatures "
+                "import`)"
+            )
         out = self._benchmark.out
         near = [] if out is None else [Path(out).resolve(), Path(out).resolve().parent]
         for path in (Path(file), *(folder / Path(file).name for folder in (Path(), *near))):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tlfeatures.names import counted
 from tlfeatures.terminal.ranking_text import ranking_lines, verdict_lines
 from tlfeatures.terminal.shared_lines import RANDOM_WEIGHTS, images_line, validation
 
@@ -25,7 +26,7 @@ def render_benchmark(result: Benchmark) -> str:
     lines += ["", *ranking_lines(result.comparison), "", *verdict_lines(result.comparison)]
     if result.out:
         reused = len(result.entries) - result.computed
-        counts = f"{result.computed} {'entry' if result.computed == 1 else 'entries'} computed"
+        counts = f"{counted(result.computed, 'entry')} computed"
         counts += f", {reused} reused from before" if reused else ""
         lines.append(f"\n{counts} (an entry is a head on an embedding in a repeat)")
         lines.append(f"saved in {result.out}/results.json")

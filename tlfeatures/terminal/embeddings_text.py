@@ -54,7 +54,7 @@ def _class_counts(result: Extraction) -> str:
     splits = ", ".join(f"{name} {count:,}" for name, count in result.splits.items())
     without = result.images - sum(classes.values())
     return (
-        f"{len(classes):,} class{'es' * (len(classes) != 1)}: {listed}"
+        f"{counted(len(classes), 'class')}: {listed}"
         + (f" ({splits})" if splits else "")
         + (f"; {counted(without, 'image')} without a class" if without else "")
     )

@@ -27,6 +27,8 @@ def render_importing(result: Importing) -> str:
             f"{result.source} has no ids: the rows are named by their numbers, {0:0{digits}d} to "
             f"{result.images - 1}"
         )
+    if result.unused:
+        lines.append(f"not used: {some_of(result.unused, 10)}")
     if result.digests == "values":
         lines.append("rows with equal values count as copies of one image")
     return "\n".join(lines)
@@ -46,7 +48,7 @@ def _labels(result: Importing) -> str:
     splits = ", ".join(f"{name} {count:,}" for name, count in result.splits.items())
     without = result.images - sum(result.classes.values())
     return (
-        f"{len(result.classes):,} class{'es' * (len(result.classes) != 1)}: {listed}"
+        f"{counted(len(result.classes), 'class')}: {listed}"
         + (f" ({splits})" if splits else "")
         + (f"; {counted(result.groups, 'group')}" if result.groups else "")
         + (f"; {counted(without, 'row')} without a label" if without else "")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from tlfeatures.errors import OutputError, ParameterError
 from tlfeatures.files import file_target, replacing, resolved
-from tlfeatures.names import some_of
+from tlfeatures.names import MOST_CLASSES, counted, some_of
 from tlfeatures.terminal.prediction_lines import EXCEL, CsvLines, CsvStyle, JsonLines, Lines
 from tlfeatures.terminal.streams import print_failure, print_message, writing_output
 
@@ -131,18 +131,17 @@ def summary_lines(summary: LabelSummary) -> Iterator[str]:
         counts = (f"{count:,} {label}" for label, count in summary.labels.most_common())
         unsure = summary.unsure.total()
         yield (
-            f"{summary.images:,} {'image' if summary.images == 1 else 'images'}: "
-            f"{some_of(counts, 6) or 'no label'}; median confidence {median:.2f}, {unsure:,} below "
-            f"{UNSURE}"
+            f"{counted(summary.images, 'image')}: "
+            f"{some_of(counts, MOST_CLASSES) or 'no label'}; median confidence {median:.2f}, "
+            f"{unsure:,} below {UNSURE}"
         )
-    counted = {
+    others = {
         "got no label, because no class reached --min-confidence": summary.abstained,
         "flagged as outliers": summary.outliers,
         "could not be read": summary.unreadable,
     }
-    others = [f"{count:,} {what}" for what, count in counted.items() if count]
-    if others:
-        yield ", ".join(others)
+    if any(others.values()):
+        yield ", ".join(f"{count:,} {what}" for what, count in others.items() if count)
 
 
 # ---- where lines go

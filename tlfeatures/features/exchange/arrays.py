@@ -84,7 +84,12 @@ def table_of_arrays(arrays: Arrays, columns: Mapping[str, str] | None) -> Featur
             yield dict(zip(sources, values, strict=True))
 
     facts = facts_of_arrays(arrays, columns)
-    return FeatureTable(arrays.path, [arrays.path], counts.pop(), widths, dtype, facts, blocks)
+    used = {*sources.values(), *find_parts(list(arrays.infos), columns, arrays.path).values()}
+    used |= {EMBEDDING_NAMES, *LABEL_NAMES}
+    unused = tuple(name for name in arrays.infos if name not in used)
+    return FeatureTable(
+        arrays.path, [arrays.path], counts.pop(), widths, dtype, facts, blocks, unused
+    )
 
 
 def facts_of_arrays(arrays: Arrays, columns: Mapping[str, str] | None) -> RowFacts:
@@ -92,12 +97,26 @@ def facts_of_arrays(arrays: Arrays, columns: Mapping[str, str] | None) -> RowFac
     parts = find_parts(list(arrays.infos), columns, arrays.path)
     read: dict[str, list[Any]] = {}
     for role, name in parts.items():
-        values = _column(arrays, name)
         if role == "label":
-            read[role] = with_names(values, _label_names(arrays), arrays.path)
+            read[role] = with_names(_labels(arrays, name), _label_names(arrays), arrays.path)
         else:
-            read[role] = values.tolist()
+            read[role] = _column(arrays, name).tolist()
     return row_facts(read, arrays.path)
+
+
+def _labels(arrays: Arrays, name: str) -> NDArray[Any]:
+    """Read labels, also one-hot ones of shape (n, k), as Keras takes them."""
+    shape, dtype = arrays.infos[name]
+    if len(shape) != 2 or shape[1] < 2 or dtype.kind not in "fiub":
+        return _column(arrays, name)
+    values = arrays.read(name)
+    if not (np.isin(values, (0, 1)).all() and (values.sum(axis=1) == 1).all()):
+        raise DatasetError(
+            f"{arrays.path}: {name} has the shape {shape}, but is not one-hot; expected one label "
+            "for each row"
+        )
+    codes: NDArray[np.int_] = values.argmax(axis=1)
+    return codes
 
 
 def _column(arrays: Arrays, name: str) -> NDArray[Any]:

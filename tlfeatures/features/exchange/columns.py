@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tlfeatures.errors import DatasetError
-from tlfeatures.features.exchange.roles import FEATURES, ROLES, find_parts
+from tlfeatures.features.exchange.roles import FEATURES, find_parts
 from tlfeatures.names import some_of
 
 _NUMBERED = re.compile(r"(.*?)([._ -]?)(\d+)", re.DOTALL)
@@ -30,6 +30,11 @@ class TableColumns:
     roles: dict[str, str]
     values: dict[str, list[str]]
 
+    def unused(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Return the columns that have no meaning."""
+        used = {*self.roles.values(), *(name for own in self.values.values() for name in own)}
+        return tuple(name for name in names if name not in used)
+
 
 def find_columns(
     names: Sequence[str], columns: Mapping[str, str] | None, path: Path
@@ -49,7 +54,7 @@ def find_columns(
         raise DatasetError(f"{path} has two columns with the name {twice[0]!r}; rename one")
     roles = find_parts(names, columns, path)
     others = [name for name in names if name not in roles.values()]
-    numbered = numbered_columns(others)
+    numbered = _numbered_columns(others)
     prefix = (columns or {}).get(FEATURES)
     if prefix is not None:
         stem = prefix.rstrip("._ -")
@@ -75,7 +80,7 @@ def _repeats(names: Sequence[str]) -> bool:
 Numbered = dict[tuple[str, str], dict[int, str]]
 
 
-def numbered_columns(names: Sequence[str]) -> Numbered:
+def _numbered_columns(names: Sequence[str]) -> Numbered:
     """Return columns by the text before their number, and the sign between these."""
     found: Numbered = {}
     for name in names:
@@ -110,9 +115,3 @@ def _consecutive(own: Mapping[int, str], path: Path) -> list[str]:
             "numbers from 0 or 1"
         )
     return [own[number] for number in sorted(own)]
-
-
-def holds_numbered(names: Sequence[str]) -> bool:
-    """Whether a table has numbered columns, so that it is a features file."""
-    usual = {name for names in ROLES.values() for name in names}
-    return bool(numbered_columns([name for name in names if name.casefold() not in usual]))

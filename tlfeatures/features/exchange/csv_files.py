@@ -204,7 +204,16 @@ def read_csv(path: Path, columns: Mapping[str, str] | None) -> FeatureTable:
     found = find_columns(file.header, columns, path)
     facts, count = file.facts(found.roles)
     widths = {name: len(own) for name, own in found.values.items()}
-    return FeatureTable(path, [path], count, widths, "float32", facts, lambda: file.blocks(found))
+    return FeatureTable(
+        path=path,
+        files=[path],
+        rows=count,
+        widths=widths,
+        dtype="float32",
+        facts=facts,
+        blocks=lambda: file.blocks(found),
+        unused=found.unused(file.header),
+    )
 
 
 class CsvWriter(AbstractContextManager["CsvWriter"]):

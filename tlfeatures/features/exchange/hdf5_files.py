@@ -103,7 +103,8 @@ def read_hdf5(path: Path, columns: Mapping[str, str] | None) -> FeatureTable:
     table = table_of_arrays(arrays, columns)
     if table.facts.id is None and _COORDS in arrays.infos:
         facts = replace(table.facts, id=_patch_ids(arrays, path.stem))
-        return replace(table, facts=facts)
+        unused = tuple(name for name in table.unused if name != _COORDS)
+        return replace(table, facts=facts, unused=unused)
     return table
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,12 @@ from typing import Any
 from tlfeatures.errors import DatasetError, ParameterError
 from tlfeatures.features.exchange import hdf5_files, numpy_files, parquet_files
 from tlfeatures.features.exchange.arrays import table_of_arrays
-from tlfeatures.features.exchange.columns import holds_numbered
 from tlfeatures.features.exchange.csv_files import CsvFile, read_csv
 from tlfeatures.features.exchange.roles import RowFacts, check_columns, find_parts, row_facts
 from tlfeatures.features.exchange.table import FeatureTable, check_table
-from tlfeatures.features.sources.tables.roles import has_boxes
 
 _ZIP = b"PK\x03\x04"
+_DAMAGED_ZIP = (zipfile.BadZipFile, OSError, ValueError, RuntimeError)  # also other versions
 _PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 _TABLES = (".csv", ".tsv", ".txt")
 
@@ -94,7 +92,7 @@ def _check_npz(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except (zipfile.BadZipFile, OSError) as error:
+    except _DAMAGED_ZIP as error:
         raise DatasetError(f"{path} is a damaged .npz file: {error}") from error
     if not names or not all(name.endswith(".npy") for name in names):
         what = "a spreadsheet: save it as CSV UTF-8" if "xl/workbook.xml" in names else "an archive"
@@ -155,35 +153,35 @@ def is_npz(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except (zipfile.BadZipFile, OSError):
+    except _DAMAGED_ZIP:
         return False
     return bool(names) and all(name.endswith(".npy") for name in names)
 
 
-def holds_features(path: str | os.PathLike[str]) -> bool:
-    """Whether a file holds features and no images, as far as its start and its columns tell.
+def holds_features(path: str | os.PathLike[str], embeddings: Sequence[str]) -> bool:
+    """Whether a file holds features and no images.
 
-    A CSV or Parquet file holds features if it has numbered columns, or a column of lists, and no
-    columns of boxes in images, which may be numbered (x1, y1, x2, y2) or lists, too.
+    Parameters
+    ----------
+    path : path
+    embeddings : sequence of str
+        A table holds features if it has columns of these embeddings, as `block5_pool.avg.0`. Other
+        numbered columns may be anything, as the boxes of images.
     """
     path = Path(path)
     if not path.is_file():
         return False
+    if holds_arrays(path):
+        return True
     try:
-        if holds_arrays(path):
-            return True
         if _start_of(path).startswith(parquet_files.MAGIC):
             parquet_files.check_pyarrow(path)
-            file = parquet_files.ParquetFile(path)
-            names = file.schema.names
-            has_values = bool(file.list_columns()) or holds_numbered(names)
-            return has_values and not has_boxes(names) and not file.holds_images()
-        if path.suffix.lower() not in _TABLES:
-            return False
-        header = CsvFile(path).header
-        return holds_numbered(header) and not has_boxes(header)
-    except (DatasetError, ParameterError, csv.Error):
+            names = parquet_files.ParquetFile(path).schema.names
+        else:
+            names = CsvFile(path).header if path.suffix.lower() in _TABLES else []
+    except (DatasetError, ParameterError):
         return False
+    return all(f"{name}.0" in names for name in embeddings)
 
 
 def ids_of(table: FeatureTable) -> list[str]:

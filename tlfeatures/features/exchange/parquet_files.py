@@ -64,13 +64,6 @@ class ParquetFile:
             if any(test(field.type) for test in tests) and _is_number(field.type.value_type)
         ]
 
-    def holds_images(self) -> bool:
-        """Whether a column has bytes, as tables of images have."""
-        from pyarrow import types
-
-        tests = (types.is_struct, types.is_binary, types.is_large_binary)
-        return any(test(field.type) for field in self.schema for test in tests)
-
     def facts(self, roles: Mapping[str, str]) -> RowFacts:
         """Read the columns of roles."""
         if not roles:
@@ -172,13 +165,14 @@ def read_parquet(path: Path, columns: Mapping[str, str] | None) -> FeatureTable:
         width = file.width_of(column)
         kinds = {file.schema.field(column).type.value_type}
         return FeatureTable(
-            path,
-            [path],
-            file.rows,
-            {"": width},
-            _dtype(kinds),
-            file.facts(roles),
-            lambda: file.lists(column, width),
+            path=path,
+            files=[path],
+            rows=file.rows,
+            widths={"": width},
+            dtype=_dtype(kinds),
+            facts=file.facts(roles),
+            blocks=lambda: file.lists(column, width),
+            unused=TableColumns(roles, {"": [column]}).unused(file.schema.names),
         )
     found = find_columns(file.schema.names, columns, path)
     for name in (name for own in found.values.values() for name in own):
@@ -190,13 +184,14 @@ def read_parquet(path: Path, columns: Mapping[str, str] | None) -> FeatureTable:
     kinds = {file.schema.field(name).type for own in found.values.values() for name in own}
     widths = {name: len(own) for name, own in found.values.items()}
     return FeatureTable(
-        path,
-        [path],
-        file.rows,
-        widths,
-        _dtype(kinds),
-        file.facts(found.roles),
-        lambda: file.numbers(found),
+        path=path,
+        files=[path],
+        rows=file.rows,
+        widths=widths,
+        dtype=_dtype(kinds),
+        facts=file.facts(found.roles),
+        blocks=lambda: file.numbers(found),
+        unused=found.unused(file.schema.names),
     )
 
 

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from tlfeatures.errors import DatasetError, ParameterError, SourceError
 from tlfeatures.features.exchange.open_features import ids_of, open_features
+from tlfeatures.features.exchange.table import FeatureTable, sha256_of
 from tlfeatures.features.file.format import Header
 from tlfeatures.features.sources.folder_labels import LabelRow
 from tlfeatures.features.sources.open_source import stated_labels
 
 
-def labels_of_header(header: Header) -> dict[str, LabelRow] | None:
+def labels_of_header(
+    header: Header, columns: Mapping[str, str] | None = None
+) -> dict[str, LabelRow] | None:
     """Read the labels that the source of an embeddings file states; None if it states none.
+
+    Parameters
+    ----------
+    header : Header
+    columns : mapping of role to column, optional
+        Other columns of a table with the paths of images, see `stated_labels`.
 
     Raises
     ------
@@ -20,20 +30,24 @@ def labels_of_header(header: Header) -> dict[str, LabelRow] | None:
         If the source stated labels when the file was made, and can't be read now.
     """
     if header.spec.imported is None:
-        return stated_labels(header.provenance)
+        return stated_labels(header.provenance, columns)
     if not header.provenance.get("states_labels"):
         return None
     source, ids = header.provenance.get("source"), header.provenance.get("ids")
     try:
         if not isinstance(source, str):
             raise ParameterError("the file doesn't say where its rows come from")
-        labels = labels_of_features(source, ids=ids, columns=header.provenance.get("columns"))
+        table = open_features(source, ids=ids, columns=header.provenance.get("columns"))
+        if table.facts.id is None and sha256_of(table) != header.spec.imported.sha256:
+            raise DatasetError(
+                f"{source} has changed since, and its rows have no ids; import it again"
+            )
     except (DatasetError, ParameterError) as error:
         raise SourceError(
             f"{header.path} was imported from a features file with labels, which can't be read "
             f"now: {error}; give --labels FILE"
         ) from error
-    return labels
+    return _labels_of(table)
 
 
 def labels_of_features(
@@ -57,7 +71,10 @@ def labels_of_features(
     DatasetError, ParameterError
         See `open_features`.
     """
-    table = open_features(path, ids=ids, columns=columns)
+    return _labels_of(open_features(path, ids=ids, columns=columns))
+
+
+def _labels_of(table: FeatureTable) -> dict[str, LabelRow] | None:
     stated = ids_of(table)
     rows = table.facts.label_rows(stated)
     return None if rows is None else dict(zip(stated, rows, strict=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,6 +38,8 @@ class FeatureTable:
     facts : RowFacts
     blocks : callable () -> iterator of dict of name to ndarray of shape (b, d)
         Reads the values: consecutive rows of all embeddings.
+    unused : tuple of str
+        Names of arrays or columns that are neither values nor have a role.
     """
 
     path: Path
@@ -46,6 +49,7 @@ class FeatureTable:
     dtype: str
     facts: RowFacts
     blocks: Callable[[], Iterator[Block]]
+    unused: tuple[str, ...] = ()
 
     def renamed(self, old: str, new: str) -> FeatureTable:
         """Return the same table with another name for one embedding."""
@@ -58,6 +62,17 @@ class FeatureTable:
 
         widths = {new if name == old else name: width for name, width in self.widths.items()}
         return replace(self, widths=widths, blocks=blocks)
+
+
+def sha256_of(table: FeatureTable) -> str:
+    """Return the sha256 of a features file; of a folder, that of the sha256 of its files."""
+    hashes = []
+    for path in table.files:
+        with path.open("rb") as file:
+            hashes.append(hashlib.file_digest(file, "sha256").hexdigest())
+    if table.path.is_file():
+        return hashes[0]
+    return hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
 def check_table(table: FeatureTable) -> None:

@@ -28,7 +28,7 @@ order of their ids:
 =====================================  ================  =========================================
 
 Text is UTF-8 of fixed length. Paths in ``/ids`` have forward slashes. Values are all float32 or all
-float16. EMBEDDING is ``LAYER.POOLING``.
+float16. EMBEDDING is ``LAYER.POOLING``, or the name of an imported embedding.
 
 The attributes of the root are the header: ``format`` ("tlfeatures embeddings"), ``format_version``
 (1), ``spec`` (JSON, see `tlfeatures.features.spec.Spec`), ``provenance`` (JSON: versions of the

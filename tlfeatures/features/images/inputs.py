@@ -126,7 +126,8 @@ def _problem_of_array(item: NDArray[np.generic]) -> str | None:
     if item.ndim == 3 and item.shape[2] == 1:
         return f"the shape {item.shape}; for a grey image, give image[:, :, 0]"
     if item.ndim not in (2, 3) or item.shape[2:] not in ((), (3,), (4,)) or not item.size:
-        return f"the shape {item.shape}; expected (h, w), (h, w, 3) or (h, w, 4)"
+        several = "; for several grey images, give list(images)" if item.ndim == 3 else ""
+        return f"the shape {item.shape}; expected (h, w), (h, w, 3) or (h, w, 4){several}"
     return None
 
 

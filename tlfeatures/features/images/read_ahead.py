@@ -23,7 +23,7 @@ from tlfeatures.features.images.in_memory import ImageInMemory, Snapshot, take_s
 from tlfeatures.features.images.memory import MemoryBudget
 from tlfeatures.features.images.reading import content_digest, open_content
 from tlfeatures.features.images.value_range import ValueRange
-from tlfeatures.features.sources.records import Box, ImageRecord, Location
+from tlfeatures.features.sources.records import Box, ImageLocation, ImageRecord
 
 # Pillow releases the interpreter's lock. A GPU needs more images than two threads decode; where the
 # CPU computes the forward pass, the threads wait most of the time.
@@ -55,7 +55,7 @@ class ImageToRead(Generic[Key]):
     """
 
     key: Key
-    image: Location | ImageInMemory | Snapshot
+    image: ImageLocation | ImageInMemory | Snapshot
     sha256: bytes | None = None
     box: Box | None = None
 
@@ -149,7 +149,7 @@ def _submit(
 
 
 def _decode(
-    image: ImageToRead[Key], source: Location | Snapshot, decoding: Decoding
+    image: ImageToRead[Key], source: ImageLocation | Snapshot, decoding: Decoding
 ) -> tuple[Key, Decoded | ImageError]:
     key = image.key
     try:
@@ -163,7 +163,7 @@ def _decode(
 
 
 def _decode_file(
-    location: Location, sha256: bytes | None, box: Box | None, decoding: Decoding
+    location: ImageLocation, sha256: bytes | None, box: Box | None, decoding: Decoding
 ) -> Decoded:
     with open_content(location) as content:
         if sha256 == UNREADABLE:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from tlfeatures.errors import ImageError
 from tlfeatures.features.sources.locations import is_url, read_url
-from tlfeatures.features.sources.records import Box, Location, Member
+from tlfeatures.features.sources.records import Box, ImageLocation, Member
 from tlfeatures.files import reason_of
 
 LARGE_FILE = 32 * 2**20  # bytes; a larger file is hashed and decoded without being read whole
@@ -93,7 +93,7 @@ class Content:
 
 
 @contextmanager
-def open_content(path: Location) -> Iterator[Content]:
+def open_content(path: ImageLocation) -> Iterator[Content]:
     """Open an image file; one of up to `LARGE_FILE` bytes is read at once.
 
     Parameters

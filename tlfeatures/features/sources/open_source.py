@@ -71,9 +71,9 @@ def open_source(
     ----------
     locations : path or URL, or sequence of them
     images : path or URL, optional
-        Folder that the paths in a table are relative to. The table's own folder if not given.
+        Folder that the paths in tables are relative to. A table's own folder if not given.
     columns : mapping of role to column, optional
-        Names of the columns of a table, if they aren't the usual ones.
+        Names of the columns of tables, if they aren't the usual ones.
     expected : str, optional
         What the locations should be, for messages.
 
@@ -84,7 +84,8 @@ def open_source(
     Raises
     ------
     ParameterError
-        If a location doesn't exist, or no kind of source opens it.
+        If a location doesn't exist, or no kind of source opens it, or there are options of tables
+        and no table.
     """
     listed = [os.fspath(location) for location in as_list(locations)]
     if not listed:
@@ -92,8 +93,17 @@ def open_source(
     for location in listed:
         check_location(location, expected)
     folder = None if images is None else os.fspath(images)
-    given = without_repeats(listed)
-    sources = [_open_one(location, folder, columns, expected) for location in given]
+    listed = without_repeats(listed)
+    kinds = [_kind_of(location, expected) for location in listed]
+    if (folder, columns) != (None, None) and not any(kind.takes_options for kind in kinds):
+        raise ParameterError(
+            f"{listed[0]} is no table, so that the folder of its images and the names of its "
+            "columns have no meaning; leave these options out"
+        )
+    sources = [
+        kind.open(location, *((folder, columns) if kind.takes_options else (None, None)))
+        for kind, location in zip(kinds, listed, strict=True)
+    ]
     return sources[0] if len(sources) == 1 else SeveralSources(sources)
 
 
@@ -102,18 +112,13 @@ def is_source(location: str) -> bool:
     return any(kind.can_open(location) for kind in SOURCE_KINDS)
 
 
-def _open_one(location: str, images: str | None, columns: Columns | None, expected: str) -> Source:
+def _kind_of(location: str, expected: str) -> SourceKind:
     kind = next((kind for kind in SOURCE_KINDS if kind.can_open(location)), None)
     if kind is None:
         exists = is_url(location) or Path(location).exists()
         problem = "is a file of another kind" if exists else "does not exist"
         raise ParameterError(f"{location} {problem}; {expected}")
-    if not kind.takes_options and (images, columns) != (None, None):
-        raise ParameterError(
-            f"{location} is no table, so that the folder of its images and the names of its "
-            "columns have no meaning; leave these options out"
-        )
-    return kind.open(location, images, columns)
+    return kind
 
 
 def source_facts(
@@ -134,7 +139,7 @@ def source_facts(
     return facts
 
 
-def open_as_stored(locations: Locations, provenance: Mapping[str, Any]) -> Source:
+def open_with_stored_options(locations: Locations, provenance: Mapping[str, Any]) -> Source:
     """Open a source by the options of a file's own source, if it is that one.
 
     Raises
@@ -163,11 +168,20 @@ def open_stored_source(provenance: Mapping[str, Any]) -> Source | None:
         If it is gone, or is another kind of source now.
     """
     stored = provenance.get("source")
-    return open_as_stored(stored, provenance) if stored else None
+    return open_with_stored_options(stored, provenance) if stored else None
 
 
-def stated_labels(provenance: Mapping[str, Any]) -> dict[str, LabelRow] | None:
+def stated_labels(
+    provenance: Mapping[str, Any], columns: Columns | None = None
+) -> dict[str, LabelRow] | None:
     """Read the labels that the source of an embeddings file states.
+
+    Parameters
+    ----------
+    provenance : mapping
+        The provenance of an embeddings file.
+    columns : mapping of role to column, optional
+        Names of columns that differ from those with which the source was opened.
 
     Returns
     -------
@@ -181,6 +195,8 @@ def stated_labels(provenance: Mapping[str, Any]) -> dict[str, LabelRow] | None:
     """
     if not provenance.get("states_labels"):
         return None
+    if columns:
+        provenance = {**provenance, "columns": {**(provenance.get("columns") or {}), **columns}}
     try:
         source = open_stored_source(provenance)
         labels = None if source is None else source.labels()

@@ -105,7 +105,8 @@ class Member:
         return self.container.read(self.name)
 
 
-Location: TypeAlias = str | Path | Member  # where the bytes of an image are: path, URL or member
+ImageLocation: TypeAlias = str | Path | Member
+"""Where the bytes of an image are: a path, a URL or a member of a container."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,9 +69,16 @@ class TableSource:
 
         Raises
         ------
+        ParameterError
+            If there is no folder of images.
         SourceError
             If the table can't be read, or has one image twice with different labels.
         """
+        if not is_url(self._root) and not Path(self._root).is_dir():
+            problem = "is a file" if Path(self._root).exists() else "does not exist"
+            raise ParameterError(
+                f"{self._root} {problem}; expected the folder of the images of {self.location}"
+            )
         listed = self._listed
         forms = {normalize_name(id_): image for id_, image in listed.items()}
         records: dict[str, ImageRecord] = {}
@@ -120,9 +127,10 @@ class TableSource:
         hint = how_to_match(id_of_path(rows[0].id, self._root), listed, "table")
         where = f"which has {counted(len(listed), 'image')}"
         where += f", such as {listed[0]!r}" if listed else ""
+        advice = "" if self._has_folder else "; give the folder of the images with --images"
         return SourceError(
             f"no path of {self.location} is that of an image below {self._root}, {where}; the "
-            f"paths are {self._named(rows)}{hint}; give the folder of the images with --images"
+            f"paths are {self._named(rows)}{hint}{advice}"
         )
 
     # ---- rows

@@ -71,9 +71,9 @@ from pathlib import Path
 import numpy as np
 
 from tlfeatures.dataset.dataset import Dataset
-from tlfeatures.dataset.duplicates import Similarity, find_copies
+from tlfeatures.dataset.duplicates import Similarity, check_similarity, find_copies
 from tlfeatures.dataset.labels import Groups, Labels
-from tlfeatures.dataset.load import Data, Files, as_dataset, check_similarity, list_files
+from tlfeatures.dataset.load import Data, Files, as_dataset, list_files
 from tlfeatures.errors import ParameterError
 from tlfeatures.heads.make_heads import make_one_head
 from tlfeatures.heads.table import OneHead
@@ -104,7 +104,7 @@ def audit(
     labels: Labels = None,
     groups: Groups = None,
     label_level: int | None = None,
-    label_columns: Mapping[str, str] | None = None,
+    columns: Mapping[str, str] | None = None,
     near_duplicates: Similarity = "auto",
     head: OneHead = "rbf-svm",
     cv: int = 5,
@@ -122,7 +122,7 @@ def audit(
     data : path, sequence of paths, or Dataset
         Embeddings file of `extract`, several whose embeddings are joined, or a loaded dataset.
         Variants are not used.
-    embedding, labels, groups, label_level, label_columns
+    embedding, labels, groups, label_level, columns
         See `load_dataset`. They apply to a file, not to a dataset.
     near_duplicates : float, "auto" or None
         See `load_dataset`. For a `Dataset`, "auto" keeps its own copies. With any other value,
@@ -177,7 +177,7 @@ def audit(
         labels=labels,
         groups=groups,
         label_level=label_level,
-        label_columns=label_columns,
+        columns=columns,
         near_duplicates=near_duplicates if is_file else "auto",
         variants=0 if is_file else None,
         looks=is_file,

@@ -14,7 +14,7 @@ from tlfeatures.data_frames import frame_of_rows
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.files import replace_file
 from tlfeatures.html_tables import MOST_ROWS, facts_html, result_html, table_html, text_html
-from tlfeatures.names import counted
+from tlfeatures.names import counted, percent
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -106,7 +106,7 @@ class Audit:
 
     def _repr_html_(self) -> str:
         """Show the numbers of findings, and the first findings, in a notebook."""
-        judged = f"{self.head}, agrees with {100 * self.accuracy:.1f} % of the labels"
+        judged = f"{self.head}, agrees with {percent(self.accuracy, 1)} of the labels"
         facts = {
             "file": self.file,
             "embedding": self.embedding,

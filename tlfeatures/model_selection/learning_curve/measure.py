@@ -74,7 +74,7 @@ def learning_curve(
     labels: Labels = None,
     groups: Groups = None,
     label_level: int | None = None,
-    label_columns: Mapping[str, str] | None = None,
+    columns: Mapping[str, str] | None = None,
     near_duplicates: Similarity = "auto",
     variants: int | None = None,
     sizes: Sequence[int] | None = None,
@@ -92,7 +92,7 @@ def learning_curve(
         Embeddings file of `extract`, several whose embeddings are joined, or a loaded dataset.
     head : str or scikit-learn classifier
         See `make_head`.
-    embedding, labels, groups, label_level, label_columns, near_duplicates, variants
+    embedding, labels, groups, label_level, columns, near_duplicates, variants
         See `load_dataset`. They apply to a file, not to a dataset.
     sizes : sequence of int, optional
         Numbers of training images per class (mean over classes). The whole training fold is always
@@ -145,7 +145,7 @@ def learning_curve(
         labels=labels,
         groups=groups,
         label_level=label_level,
-        label_columns=label_columns,
+        columns=columns,
         near_duplicates=near_duplicates,
         variants=variants,
     )

@@ -10,6 +10,7 @@ import numpy as np
 
 from tlfeatures.data_frames import frame_of_rows
 from tlfeatures.html_tables import facts_html, result_html, table_html, text_html
+from tlfeatures.metrics.scores import bounds_text, score_text, score_title
 from tlfeatures.names import counted
 
 if TYPE_CHECKING:
@@ -166,21 +167,22 @@ class LearningCurve:
 
     def _repr_html_(self) -> str:
         """Show the verdict, the measured sizes and the forecasts in a notebook."""
+        accuracy = score_title("accuracy")
         points = [
-            (f"{p.images_per_class:,.0f}", _with_bounds(p.accuracy, p.interval))
+            (f"{p.images_per_class:,.0f}", *_with_bounds(p.accuracy, p.interval))
             for p in self.points
         ]
         # As on the page: a forecast that is not reliable would be believed.
         believed = () if self.verdict == "unknown" else self.forecasts
         forecasts = [
-            (f"{f.images_per_class:,.0f} ({f.factor} times)", _with_bounds(f.accuracy, f.interval))
+            (f"{f.images_per_class:,.0f} ({f.factor} times)", *_with_bounds(f.accuracy, f.interval))
             for f in believed
         ]
         return result_html(
             "LearningCurve",
             text_html(self.sentence),
-            table_html(["images per class", "accuracy"], points, most=len(points)),
-            table_html(["forecast for images per class", "accuracy"], forecasts),
+            table_html(["images per class", accuracy, "95 % interval"], points, most=len(points)),
+            table_html(["forecast for images per class", accuracy, "95 % interval"], forecasts),
             facts_html({"file": self.file, "folds": self.folds, "classes": len(self.classes)}),
             about=self._about(),
         )
@@ -226,8 +228,8 @@ _COLUMNS = (
 )
 
 
-def _with_bounds(value: float, bounds: Interval) -> tuple[str, str]:
-    return f"{value:.3f}", f"{bounds[0]:.3f} to {bounds[1]:.3f}"
+def _with_bounds(accuracy: float, bounds: Interval) -> tuple[str | None, str]:
+    return score_text("accuracy", accuracy), bounds_text("accuracy", bounds)
 
 
 def _paired(facts: Mapping[str, Any]) -> dict[str, Any]:

@@ -39,7 +39,7 @@ from tlfeatures.models.export.backbone import add_backbone, only_spec
 from tlfeatures.models.export.check import LARGEST_DIFFERENCE, Check, check_export
 from tlfeatures.models.fitted_head import FittedHead
 from tlfeatures.models.input_images import list_images
-from tlfeatures.names import counted, some_of
+from tlfeatures.names import MOST_CLASSES, counted, some_of
 
 FORMAT = "tlfeatures onnx"
 FORMAT_VERSION = 1
@@ -93,7 +93,7 @@ class Export(FileResult):
     def _facts(self) -> Mapping[str, Cell]:
         facts: dict[str, Cell] = {
             "images": f"{self.size[0]} x {self.size[1]} pixels",
-            "classes": some_of(self.classes, 6),
+            "classes": some_of(self.classes, MOST_CLASSES),
             "precision": self.precision,
             "precision of the model": self.model_precision,
         }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,7 +14,7 @@ from tlfeatures.dataset.from_arrays import check_same_index, names_of_rows
 from tlfeatures.errors import ParameterError
 from tlfeatures.metrics.confusion import Confusion, confusion, count_pairs
 from tlfeatures.metrics.out_of_fold import OutOfFold
-from tlfeatures.names import shortened
+from tlfeatures.names import percent, shortened
 from tlfeatures.reports.drawing.cells import (
     COLOR_MAP,
     MOST_CELLS,
@@ -83,7 +83,7 @@ class ConfusionDisplay(Display):
         y_true: ArrayLike,
         y_pred: ArrayLike,
         *,
-        labels: Sequence[str] | None = None,
+        labels: Sequence[Any] | None = None,
         ax: Axes | None = None,
     ) -> Self:
         """Draw the confusion matrix of labels and predicted labels.
@@ -91,9 +91,8 @@ class ConfusionDisplay(Display):
         Parameters
         ----------
         y_true, y_pred : array-like of shape (n,)
-            Labels, and predicted labels: texts, or values that become texts as in
-            `Dataset.from_arrays`.
-        labels : sequence of str, optional
+            Labels, and predicted labels: texts or whole numbers, which are converted to texts.
+        labels : sequence, optional
             Names of the classes, in the order of rows and columns. By default, all names in
             `y_true` and `y_pred`, sorted.
         ax : Axes, optional
@@ -102,8 +101,8 @@ class ConfusionDisplay(Display):
         Raises
         ------
         ParameterError
-            If the arrays have different lengths, a label is missing, or a name is not in `labels`
-            or twice.
+            If the arrays have different lengths, are empty or lack a value, or a name is not in
+            `labels`, or twice.
         """
         check_same_index(y_true, y_pred, "y_true and y_pred")
         shapes = np.shape(y_true), np.shape(y_pred)
@@ -112,10 +111,8 @@ class ConfusionDisplay(Display):
                 f"y_true has the shape {shapes[0]} and y_pred {shapes[1]}; expected one label and "
                 "one predicted label for each image"
             )
-        true, predicted = (
-            names_of_rows(values, argument, shapes[0][0])
-            for values, argument in ((y_true, "y_true"), (y_pred, "y_pred"))
-        )
+        true = names_of_rows(y_true, "y_true", *shapes[0])
+        predicted = names_of_rows(y_pred, "y_pred", *shapes[0])
         names = sorted({*true, *predicted}) if labels is None else _names_in(labels)
         unknown = sorted({*true, *predicted} - set(names))
         if unknown:
@@ -135,7 +132,7 @@ class ConfusionDisplay(Display):
         mesh = draw_cells(axes, rates, COLOR_MAP, 0, 1)
         if len(classes) <= MOST_CELLS:
             texts = [
-                [f"{count:,}\n{rate:.0%}".replace("%", " %") if count else ""
+                [f"{count:,}\n{percent(rate)}" if count else ""
                  for count, rate in zip(*row, strict=True)]
                 for row in zip(self.confusion.counts, rates, strict=True)
             ]  # fmt: skip

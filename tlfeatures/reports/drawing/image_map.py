@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tlfeatures.errors import ParameterError
+from tlfeatures.names import percent
 from tlfeatures.reports.drawing.display import Display
 from tlfeatures.reports.drawing.style import CLASS_COLORS, COLORS, WIDTH, legend_label
 from tlfeatures.reports.embedding_map import EmbeddingMap, sampled_map
@@ -145,5 +146,5 @@ def _name_axes(axes: Axes, drawn: EmbeddingMap) -> None:
         axes.set_xlabel("t-SNE: neighbours are alike; distances between groups mean nothing")
         return
     first, second = drawn.explained
-    axes.set_xlabel(f"first principal axis, {first:.1%} of the variance".replace("%", " %"))
-    axes.set_ylabel(f"second, {second:.1%}".replace("%", " %"))
+    axes.set_xlabel(f"first principal axis, {percent(first, 1)} of the variance")
+    axes.set_ylabel(f"second, {percent(second, 1)}")

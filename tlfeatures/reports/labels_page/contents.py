@@ -14,7 +14,7 @@ from tlfeatures.heads.table import HEADS
 from tlfeatures.metrics.scores import score_text
 from tlfeatures.models.fitted_head import FittedHead
 from tlfeatures.models.label_summary import UNSURE, LabelSummary
-from tlfeatures.names import counted, one_line, some_of
+from tlfeatures.names import MOST_CLASSES, counted, one_line, some_of
 from tlfeatures.progress import Progress, no_progress
 from tlfeatures.reports.labels_page.shown_images import LabelledImage, ShownImages
 from tlfeatures.reports.page.thumbnails import (
@@ -86,7 +86,8 @@ def labels_page(
             "title": names["title"] or f"Labels of {counted(summary.images, 'image')}",
             "summary": summary,
             "labels": some_of(
-                (f"{count:,} {one_line(name)}" for name, count in summary.labels.most_common()), 6
+                (f"{count:,} {one_line(name)}" for name, count in summary.labels.most_common()),
+                MOST_CLASSES,
             ),
             "unsure_limit": UNSURE,
             "unsure": summary.unsure.total(),

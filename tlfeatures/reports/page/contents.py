@@ -13,7 +13,7 @@ from tlfeatures.benchmarking.study import entry_parts, every_file
 from tlfeatures.errors import ParameterError, SourceError, TlfeaturesError
 from tlfeatures.features.backbones.table import title_of
 from tlfeatures.features.file.reader import read_header
-from tlfeatures.features.sources.open_source import open_as_stored, open_stored_source
+from tlfeatures.features.sources.open_source import open_stored_source, open_with_stored_options
 from tlfeatures.features.sources.protocol import Source
 from tlfeatures.heads.table import HEADS
 from tlfeatures.metrics.scores import score_name, score_text, score_unit
@@ -339,5 +339,5 @@ def _study(facts: Mapping[str, Any]) -> dict[str, str]:
 def _source_of(images: str | None, provenance: Mapping[str, Any]) -> Source | None:
     """Open the source that the user gives, else that of the embeddings file."""
     if images is not None:
-        return open_as_stored(images, provenance)
+        return open_with_stored_options(images, provenance)
     return open_stored_source(provenance)

@@ -13,7 +13,7 @@ from tlfeatures.features.images.decoding import thumbnail
 from tlfeatures.features.images.reading import content_digest, open_content
 from tlfeatures.features.images.value_range import ValueRange
 from tlfeatures.features.sources.protocol import Source
-from tlfeatures.features.sources.records import Box, Location
+from tlfeatures.features.sources.records import Box, ImageLocation
 from tlfeatures.features.sources.spelling import normalize_name
 from tlfeatures.progress import Progress, no_progress
 
@@ -79,7 +79,7 @@ class Original:
         An image with another sha256 (see `content_digest`) gets no picture. None is any.
     """
 
-    location: Location
+    location: ImageLocation
     box: Box | None = None
     sha256: bytes | None = None
 

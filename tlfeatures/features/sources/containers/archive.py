@@ -35,12 +35,12 @@ _EXPECTED = "expected an archive with one folder per class"
 _INDEXES: dict[str, Callable[[Parts], Members]] = {".zip": index_zip, ".tar": index_tar}
 _CACHE: IndexCache[Members] = IndexCache(most=200_000)
 
-# Archives that are compressed as a whole, and the command that makes a tar of them.
+# The commands that make a tar of one that is compressed as a whole: its first bytes, its endings.
 _COMPRESSED = {
-    (".tar.gz", ".tgz"): "gunzip",
-    (".tar.bz2", ".tbz2", ".tbz"): "bunzip2",
-    (".tar.xz", ".txz"): "unxz",
-    (".tar.zst", ".tzst"): "unzstd",
+    "gunzip": (b"\x1f\x8b", (".tar.gz", ".tgz")),
+    "bunzip2": (b"BZh", (".tar.bz2", ".tbz2", ".tbz")),
+    "unxz": (b"\xfd7zXZ", (".tar.xz", ".txz")),
+    "unzstd": (b"\x28\xb5\x2f\xfd", (".tar.zst", ".tzst")),
 }
 _TAR_AT, _TAR_MARK = 257, b"ustar"
 
@@ -122,9 +122,10 @@ class ArchiveSource:
         self.location = location
         command = _command_to_unpack(location)
         if command:
+            name = file_name(location)
             raise ParameterError(
                 f"{location} is compressed as a whole, so that no image in it can be read by "
-                f"itself; make a .tar of it: {command} {file_name(location)}"
+                f"itself; make a .tar of it: {command} < {name} > {name.partition('.')[0]}-1.tar"
             )
         self._kind = _kind(location) or ".zip"
         self._archive = Archive(location, self._kind)
@@ -217,7 +218,8 @@ def _kind(location: str) -> str | None:
 
 def _command_to_unpack(location: str) -> str | None:
     name = file_name(location).lower()
-    for endings, command in _COMPRESSED.items():
-        if name.endswith(endings):
+    start = read_beginning(location, 8) if name.endswith(".tar") else b""
+    for command, (mark, endings) in _COMPRESSED.items():
+        if name.endswith(endings) or start.startswith(mark):
             return command
     return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +41,11 @@ class ParquetSource:
     """The images in the rows of a Parquet file.
 
     The id of an image is the name of the file and the path in its row, as in
-    `train-00000-of-00001.parquet/ants/1.jpg`. Where the paths are missing, repeated or absolute, it
-    has the number of the row instead. The labels are a column `label`, or the only column of the
-    type ClassLabel, whose names are those in the file.
+    `train-00000-of-00001.parquet/ants/1.jpg`, if the rows are in the order of the paths. Else, and
+    where paths are missing, repeated or absolute, it has the number of the row instead: images are
+    read in the order of their ids, and a Parquet file in another order takes very long. The
+    labels are a column `label`, or the only column of the type ClassLabel, whose names are those in
+    the file.
 
     Parameters
     ----------
@@ -73,7 +76,7 @@ class ParquetSource:
         """
         self._read_again()
         container = ParquetImages(self.location, self._table.image_leaf)
-        for id_, row in sorted(zip(self._ids, range(len(self._ids)), strict=True)):
+        for row, id_ in enumerate(self._ids):
             yield ImageRecord(f"{self.name}/{id_}", container, str(row))
 
     def labels(self) -> dict[str, LabelRow] | None:
@@ -116,11 +119,12 @@ class ParquetSource:
         paths = self._table.paths()
         clean = [clean_name(path) if isinstance(path, str) else None for path in paths]
         named = [path for path in clean if path is not None]
-        if len(set(named)) == len(paths):
+        if len(named) == len(paths) and all(a < b for a, b in pairwise(named)):
             return named
         if any(paths):
             logger.info(
-                "%s: images are named by their rows, as paths are missing, repeated or absolute",
+                "%s: images are named by the numbers of their rows, as paths are missing or "
+                "repeated, or the rows are in another order",
                 self.location,
             )
         digits = max(_DIGITS, len(str(len(paths) - 1)))
@@ -141,6 +145,11 @@ class _Table:
         with open_parts(location, fresh=True) as parts:
             file = open_parquet(parts)
             schema, self._rows = file.schema_arrow, file.metadata.num_rows
+            if self._rows > parts.size:  # a list of so many would fill the memory
+                raise SourceError(
+                    f"{location} is damaged: it says that it has {self._rows:,} rows of images, "
+                    f"and it has {parts.size:,} bytes"
+                )
         self._classes = class_names(schema)
         self._names: list[str] = schema.names
         leaves = image_leaves(schema)
@@ -162,7 +171,7 @@ class _Table:
             raise SourceError(
                 f"{self._location} has the columns {', '.join(self._names)}; "
                 + (
-                    f"several have bytes of images: choose one, --label-columns id={chosen[0]}"
+                    f"several have bytes of images: choose one, --columns id={chosen[0]}"
                     if chosen
                     else "expected one with bytes of images"
                 )
@@ -191,7 +200,7 @@ class _Table:
             if len(classes) > 1:
                 raise SourceError(
                     f"{self._location} has the columns {' and '.join(classes)}, and each may be "
-                    f"the label; choose one: --label-columns label={classes[0]}, or label= for none"
+                    f"the label; choose one: --columns label={classes[0]}, or label= for none"
                 )
             chosen["label"] = classes[0]
         return chosen
@@ -217,7 +226,7 @@ class _Table:
         if not isinstance(value, str | int):
             raise SourceError(
                 f"{self._location} has {value!r} in the column {column}; expected texts or whole "
-                "numbers; name another column: --label-columns label=NAME, or label= for none"
+                "numbers; name another column: --columns label=NAME, or label= for none"
             )
         if names is not None and isinstance(value, int):
             if value >= len(names):

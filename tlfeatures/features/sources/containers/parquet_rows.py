@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import accumulate
+from operator import attrgetter
 from typing import Any
 
 from tlfeatures.errors import ImageError, ParameterError, SourceError
@@ -15,9 +16,9 @@ from tlfeatures.features.sources.containers.index_cache import IndexCache
 from tlfeatures.features.sources.containers.parts import Parts, PartsStream, open_parts
 from tlfeatures.features.sources.locations import is_url
 
-_BATCH = 16 * 2**20  # bytes that are read at once; a row group may have gigabytes
-_KEPT = 96 * 2**20  # bytes of rows that are kept, for rows that are read in another order
-_STREAMS = 4  # row groups that are read at the same time
+_BATCH = 8 * 2**20  # bytes that are read at once; a row group may have gigabytes
+_KEPT = 64 * 2**20  # bytes of rows that are kept, as threads read rows near each other
+_STREAMS = 3  # that are open: threads are at neighbouring places
 _BUFFER = 2**20
 
 
@@ -63,10 +64,10 @@ def open_parquet(parts: Parts) -> Any:
 def _check_counts(parts: Parts, facts: Any) -> None:
     """Refuse numbers of rows that can't be right: pyarrow would fill the memory."""
     counts = [int(facts.row_group(at).num_rows) for at in range(facts.num_row_groups)]
-    if min(counts, default=0) < 0 or sum(counts) != facts.num_rows or sum(counts) > parts.size:
+    if min(counts, default=0) < 0 or sum(counts) != facts.num_rows:
         raise SourceError(
-            f"{parts.location} is damaged: it can't have {facts.num_rows:,} rows of images in "
-            f"{len(counts):,} groups"
+            f"{parts.location} is damaged: it says that it has {facts.num_rows:,} rows, and "
+            f"{sum(counts):,} in {len(counts):,} groups"
         )
 
 
@@ -96,6 +97,19 @@ def one_line(error: BaseException) -> str:
     return lines[0].rstrip(".") if lines else type(error).__name__
 
 
+@dataclass
+class _Stream:
+    """The batches of a row group, and the number of the one that follows."""
+
+    group: int
+    batches: Iterator[Any]
+    following: int = 0
+
+    def is_before(self, group: int, number: int) -> bool:
+        """Whether a batch is still to come."""
+        return self.group == group and self.following <= number
+
+
 class _Rows:
     """An open Parquet file, and the rows of one column that were read last."""
 
@@ -112,7 +126,7 @@ class _Rows:
         ]
         self._lock = threading.Lock()
         self._kept: OrderedDict[tuple[int, int], Any] = OrderedDict()
-        self._streams: OrderedDict[int, tuple[int, Iterator[Any]]] = OrderedDict()
+        self._streams: list[_Stream] = []
         self._damaged: dict[int, tuple[int, str]] = {}  # row group -> first batch, reason
 
     def __len__(self) -> int:
@@ -144,28 +158,27 @@ class _Rows:
                 raise ImageError(reason)
             self._read_up_to(group, number)
         self._kept.move_to_end((group, number))
-        while len(self._kept) > 1 and sum(rows.nbytes for rows in self._kept.values()) > _KEPT:
-            self._kept.popitem(last=False)
         return self._kept[group, number]
 
     def _read_up_to(self, group: int, number: int) -> None:
-        following, stream = self._streams.pop(group, (0, None))
-        if stream is None or following > number:
-            following, stream = 0, self._stream(group)
-        while following <= number:
+        """Go on with the stream that is nearest before a batch, else from the group's beginning."""
+        before = [stream for stream in self._streams if stream.is_before(group, number)]
+        stream = max(before, key=attrgetter("following"), default=None)
+        if stream is None:
+            stream = _Stream(group, self._stream(group))
+        else:
+            self._streams.remove(stream)
+        while stream.following <= number:
             try:
-                rows = next(stream).column(0)
+                self._kept[group, stream.following] = next(stream.batches).column(0)
             except Exception as error:  # pyarrow has several kinds of errors for damaged files
                 reason = f"its part of the Parquet file is damaged: {one_line(error)}"
-                self._damaged[group] = following, reason
+                self._damaged[group] = stream.following, reason
                 raise ImageError(reason) from error
-            self._kept[group, following] = rows
-            following += 1
-            if following <= number:
-                self._kept.pop((group, following - 2), None)
-        self._streams[group] = following, stream
-        while len(self._streams) > _STREAMS:
-            self._streams.popitem(last=False)
+            stream.following += 1
+            while len(self._kept) > 1 and sum(rows.nbytes for rows in self._kept.values()) > _KEPT:
+                self._kept.popitem(last=False)
+        self._streams = [*self._streams, stream][-_STREAMS:]
 
     def _stream(self, group: int) -> Iterator[Any]:
         batches: Iterator[Any] = self._file.iter_batches(

@@ -12,7 +12,7 @@ from typing import Any
 
 from tlfeatures.features.sources.tables.cells import as_cell
 
-# `group` is the column that is read; the others can be chosen by --label-columns group=seq_id.
+# `group` is the column that is read; the others can be chosen by --columns group=seq_id.
 COLUMNS = ("group", "seq_id", "location")
 
 

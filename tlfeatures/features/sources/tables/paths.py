@@ -21,6 +21,7 @@ from tlfeatures.features.sources.spelling import normalize_name
 
 _DRIVE = re.compile(r"[A-Za-z]:/|//")  # of an absolute path as Windows writes it
 _UPLOAD = re.compile(r"[0-9a-f]{8}-(?=[^/]+$)")  # Label Studio writes it before the file's name
+_SERVED = ("/data/upload/", "/data/local-files/")  # where Label Studio serves images
 _FILE = "file://"
 
 
@@ -60,10 +61,10 @@ def _local_path(written: str) -> str:
     """Return the path of a `file://` URL, or of one that Label Studio serves."""
     if written.startswith(_FILE):
         return unquote(written.removeprefix(_FILE))
-    if "/data/local-files/" in written:
+    if _SERVED[1] in written:
         files = parse_qs(urlsplit(written).query).get("d")
         return files[0] if files else written
-    if "/data/upload/" in written:
+    if _SERVED[0] in written:
         return unquote(urlsplit(written).path) if is_url(written) else unquote(written)
     return written
 
@@ -109,6 +110,36 @@ def find_other_form(written: Sequence[str], images: Sequence[str]) -> OtherForm 
                     parts = filter(None, (what or details, of_uploads))
                     return OtherForm(ids, " and ".join(parts))
     return None
+
+
+def match_uploads(written: Sequence[str], images: Sequence[str]) -> OtherForm | None:
+    """Match paths that Label Studio serves with images, as `--labels` must.
+
+    Parameters
+    ----------
+    written : sequence of str
+        Paths as they are written.
+    images : sequence of str
+        Ids of the images.
+
+    Returns
+    -------
+    OtherForm or None
+        Id of the image by the path as written. None if no path is one that Label Studio serves, or
+        no way of writing gives an image.
+    """
+    paths = {path: served for path in written if (served := _local_path(path)) != path.strip()}
+    paths |= {path: path for path in written if path.startswith(_SERVED[0])}
+    if not paths:
+        return None
+    different = sorted(set(paths.values()))
+    known = set(images)
+    ids = {path: path for path in different if path in known}
+    other = OtherForm(ids, "are those of a server") if ids else find_other_form(different, images)
+    if other is None:
+        return None
+    found = {path: other.ids[form] for path, form in paths.items() if form in other.ids}
+    return OtherForm(found, other.what)
 
 
 _UPLOADED = "begin their names with what Label Studio adds"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tlfeatures.errors import ParameterError, SourceError
@@ -39,7 +39,7 @@ _USUAL: dict[str, tuple[str, ...]] = {
 ROLES = tuple(_USUAL)
 BOX_ROLES = ("x", "y", "width", "height")
 
-# Other forms of boxes; --label-columns can't name them.
+# Other forms of boxes; --columns can't name them.
 _OTHER_BOXES = {
     "bbox": ("bbox", "box", "boundingbox"),
     "xmin": ("xmin", "x1", "left"),
@@ -81,7 +81,7 @@ def check_columns(columns: Mapping[str, str] | None) -> None:
         if role in ROLES and is_text and (normalize_name(name) or (not name and role != "id")):
             continue
         raise ParameterError(
-            f"label_columns has {role!r}: {name!r}; expected the name of a column for any of "
+            f"columns has {role!r}: {name!r}; expected the name of a column for any of "
             f"{', '.join(ROLES)}, for example id=filename,label=species"
         )
 
@@ -98,11 +98,6 @@ def may_be_wanted(name: str, wanted: Wanted) -> bool:
         return True
     usual = (*_USUAL.values(), *_OTHER_BOXES.values())
     return any(_key(name) in names for names in usual)
-
-
-def has_boxes(names: Iterable[str]) -> bool:
-    """Whether a table with these columns has boxes of images."""
-    return bool(_names_of_boxes([_key(name) for name in names]))
 
 
 def _names_of_boxes(keys: Sequence[str]) -> Mapping[str, Sequence[str]]:
@@ -180,7 +175,7 @@ class _Chooser:
             if lacking:
                 raise SourceError(
                     f"{self._path} has no column for {', '.join(lacking)} of a box; name all of "
-                    "them: --label-columns x=NAME,y=NAME,width=NAME,height=NAME"
+                    "them: --columns x=NAME,y=NAME,width=NAME,height=NAME"
                 )
             return {role: place for role, place in found.items() if place is not None}
         names = _names_of_boxes(self._keys)
@@ -196,10 +191,10 @@ class _Chooser:
         ]
         if boxes:
             listed = ", ".join(self._header[place] for place in boxes.values())
-            read.append(f"{listed} as box (--label-columns x= ignores it)")
+            read.append(f"{listed} as box (--columns x= ignores it)")
         if read:
             logger.info(
-                "columns of %s: %s; --label-columns ROLE=NAME names others",
+                "columns of %s: %s; --columns ROLE=NAME names others",
                 self._path,
                 ", ".join(read),
             )
@@ -232,7 +227,7 @@ class _Chooser:
         none = f", or {role}= for none" if role in _MAY_BE_NONE else ""
         raise SourceError(
             f"{self._path} has the columns {' and '.join(map(repr, names))}, and each may be the "
-            f"{'path' if role == 'id' else role}; choose one: --label-columns "
+            f"{'path' if role == 'id' else role}; choose one: --columns "
             f"{role}={names[0]}{none}"
         )
 
@@ -251,5 +246,5 @@ class _Chooser:
         named = ",".join(f"{role}=NAME" for role in needed)
         return SourceError(
             f"{self._path} has {self._columns()}; expected {expected}; for columns with other "
-            f"names, use --label-columns {named}"
+            f"names, use --columns {named}"
         )
