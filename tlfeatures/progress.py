@@ -21,7 +21,7 @@ Progress: TypeAlias = Callable[[int, int], None]
 
 @contextmanager
 def shown_progress(progress: bool | Progress | None, label: str, unit: str) -> Iterator[Progress]:
-    """Give a function that reports progress, and end what it has drawn.
+    """Yield a function that reports progress, and close its bar in the end.
 
     Parameters
     ----------

@@ -190,13 +190,13 @@ def test_the_frames_of_a_file_are_images_too(tmp_path):
 def test_an_iterator_is_read_bit_by_bit(monkeypatch):
     monkeypatch.setattr(inputs, "_MOST", 4)
     frames = [RANDOM.integers(0, 256, (30, 20, 3), np.uint8) for _ in range(10)]
-    lists = list(inputs.image_lists(iter(frames)))
+    lists = list(inputs.images_in_parts(iter(frames)))
     assert list(map(len, lists)) == [4, 4, 2]
     np.testing.assert_array_equal(
         extractor().transform(iter(frames)), extractor().transform(frames)
     )
     monkeypatch.setattr(inputs, "_MOST_BYTES", 2 * 4 * 600)
-    lists = list(inputs.image_lists(iter(frames)))
+    lists = list(inputs.images_in_parts(iter(frames)))
     assert list(map(len, lists)) == [2] * 5
     with pytest.raises(ParameterError, match="image 7 is"):
         extractor().transform(itertools.chain(frames[:7], [None]))

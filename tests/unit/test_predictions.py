@@ -209,3 +209,9 @@ def test_parts_of_images_are_cut_out(model, photos, tmp_path):
     expected = model.predict(part).probabilities
     np.testing.assert_array_equal(predictions.probabilities, expected)
     assert (expected != model.predict(path).probabilities).any()
+
+
+def test_options_of_tables_are_refused_for_images_in_memory(model):
+    for images in (Image.new("RGB", (9, 9)), [np.zeros((9, 9, 3), np.uint8)]):
+        with pytest.raises(ParameterError, match="leave them out for images in memory"):
+            model.predict(images, columns={"path": "file"})

@@ -43,6 +43,8 @@ def test_what_is_no_source_is_one_line(tmp_path):
         open_source(tmp_path / "nowhere")
     with pytest.raises(ParameterError, match="no source of images is given"):
         open_source([])
+    with pytest.raises(ParameterError, match="is of type ndarray; expected a path or URL"):
+        open_source([np.zeros((9, 9, 3), np.uint8)])
 
 
 def test_a_folder_takes_no_options_of_tables(two):
@@ -83,7 +85,7 @@ def test_the_same_folder_twice_has_each_image_once(two):
 
 def test_other_spellings_and_links_are_the_same_folder(two, tmp_path):
     (tmp_path / "link").symlink_to(two[0])
-    others = f"{two[0]}/", two[0] / ".." / "site1", tmp_path / "link"
+    others = f"{two[0]}/", two[0] / ".." / "site1", tmp_path / "link", f"file://{two[0]}"
     for other in others:
         assert ids(two[0], other, two[1]) == ids(*two)
 

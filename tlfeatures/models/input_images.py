@@ -19,7 +19,7 @@ from tlfeatures.features.images.inputs import (
     ImageInput,
     Images,
     as_location,
-    image_lists,
+    images_in_parts,
     name_of,
     to_read,
 )
@@ -101,7 +101,7 @@ def list_images(inputs: Images) -> list[NamedImage]:
     SourceError
         If there are no images.
     """
-    return [image for images in input_lists(inputs) for image in images]
+    return [image for images in named_images_in_parts(inputs) for image in images]
 
 
 def are_embeddings(X: object) -> TypeGuard[NDArray[np.float32]]:
@@ -113,7 +113,7 @@ def are_embeddings(X: object) -> TypeGuard[NDArray[np.float32]]:
     return getattr(X, "ndim", 0) == 2 and (kind is None or kind.kind == "f")
 
 
-def input_lists(inputs: Images) -> Iterable[list[NamedImage]]:
+def named_images_in_parts(inputs: Images) -> Iterable[list[NamedImage]]:
     """Return the images in one list, or those of an iterator in several; see `list_images`.
 
     An iterator is read when the lists are, and raises its errors then.
@@ -125,7 +125,7 @@ def input_lists(inputs: Images) -> Iterable[list[NamedImage]]:
         )
     if isinstance(inputs, Iterator):
         return _lists_of(inputs)
-    (items,) = image_lists(inputs)
+    (items,) = images_in_parts(inputs)
     return [_expand_all(items, 0)]
 
 
@@ -146,7 +146,7 @@ def image_of_stream(path: str | os.PathLike[str]) -> NamedImage:
 
 def _lists_of(inputs: Iterator[ImageInput]) -> Iterator[list[NamedImage]]:
     done = 0
-    for items in image_lists(inputs):
+    for items in images_in_parts(inputs):
         yield _expand_all(items, done)
         done += len(items)
     if not done:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.data_frames import data_frame
+from tlfeatures.dataset.row_selection import RowSelection
 from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import ParameterError
 from tlfeatures.html_tables import MOST_ROWS, facts_html, result_html, table_html
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 _LEAST = 5  # images that a notebook shows
 _LONGEST = 200  # characters of a path or an error in a line
-
-Rows = slice | Sequence[int] | NDArray[np.int_] | NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -174,9 +173,9 @@ class Predictions(EqualByValue, Sequence[Prediction]):
     def __getitem__(self, index: int) -> Prediction: ...
 
     @overload
-    def __getitem__(self, index: Rows) -> Predictions: ...
+    def __getitem__(self, index: RowSelection) -> Predictions: ...
 
-    def __getitem__(self, index: int | Rows) -> Prediction | Predictions:
+    def __getitem__(self, index: int | RowSelection) -> Prediction | Predictions:
         """Return one prediction, or those of a slice, of positions or of a mask.
 
         Raises

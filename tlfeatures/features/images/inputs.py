@@ -6,7 +6,7 @@ In: one of them, several, an array of images, or an iterator. Out: lists of imag
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from pathlib import Path
 
 import numpy as np
@@ -29,13 +29,13 @@ _MOST, _MOST_BYTES = 512, 2**28  # images of an iterator that are in memory at t
 _EXPECTED = "a path, a uint8 array (h, w), (h, w, 3) or (h, w, 4), or a Pillow image"
 
 
-def image_lists(images: Images) -> Iterable[Sequence[GivenImage]]:
+def images_in_parts(images: Images) -> Iterable[Sequence[GivenImage]]:
     """Return the images in one list, or those of an iterator in several.
 
     Parameters
     ----------
     images : path, URL, array or Image, or iterable of them
-        An array of shape (n, h, w, 3) or (n, h, w, 4) is n images. An iterator is read bit by bit;
+        An array of shape (n, h, w, 3) or (n, h, w, 4) is n images. An iterator is read in parts;
         its images in memory are copied, as it may use their memory again.
 
     Returns
@@ -55,6 +55,11 @@ def image_lists(images: Images) -> Iterable[Sequence[GivenImage]]:
         check_image(item, number)
     _check_frames(items)
     return [items]
+
+
+def total_of(parts: Iterable[Sized]) -> int:
+    """Return the number of images in all parts; 0 for an iterator, whose length isn't known."""
+    return sum(map(len, parts)) if isinstance(parts, list) else 0
 
 
 def as_location(item: str | os.PathLike[str]) -> str | Path:

@@ -1,6 +1,7 @@
 """Open the source of images at a location, by the first kind of source that can.
 
-A new kind of source is an entry of `SOURCE_KINDS`. Every kind passes the contract suite
+A new kind of source is an entry of `SOURCE_KINDS`. If its ids begin with the name of its file, it
+is also one of `NAMED` in `several.py`. Every kind passes the contract suite
 (tests/contract/test_sources.py).
 """
 
@@ -87,7 +88,11 @@ def open_source(
         If a location doesn't exist, or no kind of source opens it, or there are options of tables
         and no table.
     """
-    listed = [os.fspath(location) for location in as_list(locations)]
+    given = as_list(locations)
+    wrong = [type(item).__name__ for item in given if not isinstance(item, str | os.PathLike)]
+    if wrong:
+        raise ParameterError(f"a source of images is of type {wrong[0]}; expected a path or URL")
+    listed = [os.fspath(location) for location in given]
     if not listed:
         raise ParameterError(f"no source of images is given; {expected}")
     for location in listed:

@@ -27,9 +27,9 @@ NAMED = (ArchiveSource, ParquetSource)  # their ids begin with the name of the f
 class SeveralSources:
     """Several sources as one. The id of an image in a folder begins with the folder's name.
 
-    Where two folders have the same name, as many of the folders above them are added as tell them
-    apart. The ids of an archive or Parquet file begin with its name as they are; where two files
-    have the same name, the folders above are added likewise. Tables name their images themselves.
+    If two folders have the same name, the names of the folders above them are added until they
+    differ. The ids of an archive or a Parquet file begin with the name of the file anyway; if two
+    files have the same name, the folders above are added, too. The ids of a table don't change.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ class SeveralSources:
     def labels(self) -> dict[str, LabelRow] | None:
         """Return the labels of all sources; None if no source states labels.
 
-        Beside a source that states labels, those of the other sources are the names of folders.
+        If only some sources state labels, the labels of the others are the names of their folders.
 
         Raises
         ------
@@ -116,11 +116,13 @@ def without_repeats(locations: Sequence[str]) -> list[str]:
     """
     given: dict[str, str] = {}
     for location in locations:
-        real = location if is_url(location) else os.path.realpath(location).replace(os.sep, "/")
+        real = absolute_location(location)
+        if not is_url(real):
+            real = os.path.realpath(real).replace(os.sep, "/")
         given.setdefault(real.rstrip("/"), location)
     for real, location in given.items():
         outer = next((given[above] for above in _folders_above(real) if above in given), None)
-        if outer is not None and (is_url(location) or os.path.isdir(real)):  # noqa: PTH112
+        if outer is not None and (is_url(real) or os.path.isdir(real)):  # noqa: PTH112
             raise ParameterError(
                 f"{location} is inside of {outer}, so that its images would be listed twice; give "
                 f"{outer} alone, or folders that are not inside of each other"
@@ -145,7 +147,7 @@ def _above(path: str) -> str:
 
 
 def _ends(locations: Sequence[str]) -> list[str]:
-    """Return the shortest ends of the paths that differ, as few parts as possible."""
+    """Return the ends of the paths, with as few parts as are needed for all to differ."""
     parts = [PurePosixPath(place.replace("\\", "/").rstrip("/")).parts for place in locations]
     longest = max(map(len, parts), default=0)
     for depth in range(1, longest + 1):
