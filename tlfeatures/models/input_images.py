@@ -24,7 +24,7 @@ from tlfeatures.features.images.inputs import (
     to_read,
 )
 from tlfeatures.features.images.read_ahead import ImageToRead
-from tlfeatures.features.sources.locations import is_url
+from tlfeatures.features.sources.locations import check_location, is_url
 from tlfeatures.features.sources.open_source import (
     Location,
     is_source,
@@ -138,6 +138,21 @@ def named_images_in_parts(inputs: Images) -> Iterable[list[NamedImage]]:
     return [_expand_all(items, 0)]
 
 
+def image_of_stream(path: str | os.PathLike[str]) -> NamedImage:
+    """Return the image at a path or URL.
+
+    Raises
+    ------
+    ParameterError
+        If it is something else.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise ParameterError(
+            f"paths has a {type(path).__name__}; expected paths and URLs, or give images to predict"
+        )
+    return to_read(path, str(path))
+
+
 def _lists_of(inputs: Iterator[ImageInput]) -> Iterator[list[NamedImage]]:
     done = 0
     for items in images_in_parts(inputs):
@@ -169,6 +184,7 @@ def _expand(item: GivenImage, number: int) -> list[NamedImage]:
         return [to_read(item, name_of(item, number))]
     if isinstance(item, TableInput):
         return _images_of(item)
+    check_location(item, _EXPECTED)
     path = as_location(item)
     if isinstance(path, str):
         return _images_of(path) if is_source(path) else [ImageToRead(path, path)]

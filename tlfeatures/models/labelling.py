@@ -41,9 +41,9 @@ class EmbeddingLabeller:
     def __init__(
         self, model: FittedHead, *, min_confidence: float = 0.0, outliers: bool = False
     ) -> None:
-        if not 0 <= min_confidence <= 1:
+        if not isinstance(min_confidence, float | int | np.number) or not 0 <= min_confidence <= 1:
             raise ParameterError(
-                f"min_confidence is {min_confidence}; expected a probability from 0 to 1"
+                f"min_confidence is {min_confidence!r}; expected a probability from 0 to 1"
             )
         if outliers and model.outliers is None:
             raise ModelError(

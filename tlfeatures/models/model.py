@@ -10,19 +10,19 @@ from numpy.typing import ArrayLike, NDArray
 
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.duplicates import Similarity
-from tlfeatures.dataset.from_arrays import check_ids, feature_rows
+from tlfeatures.dataset.from_arrays import check_ids, check_same_index, feature_rows
 from tlfeatures.errors import ParameterError
 from tlfeatures.features.batches import check_batch_size
 from tlfeatures.features.embed import ComputeOptions
 from tlfeatures.features.exchange.open_features import numbered_ids
 from tlfeatures.features.images.decoding import MAX_PIXELS
-from tlfeatures.features.images.inputs import Images, to_read
+from tlfeatures.features.images.inputs import Images
 from tlfeatures.features.sources.open_source import Location
 from tlfeatures.features.sources.protocol import Columns
 from tlfeatures.models.feature_input import check_columns_of, read_features
 from tlfeatures.models.fitted_head import FittedHead
 from tlfeatures.models.incoming import in_batches
-from tlfeatures.models.input_images import are_embeddings, as_tables
+from tlfeatures.models.input_images import are_embeddings, as_tables, image_of_stream
 from tlfeatures.models.labelling import EmbeddingLabeller, Labeller, label_inputs, one_by_one
 from tlfeatures.models.predictions import Prediction, Predictions, join_predictions
 from tlfeatures.progress import Progress
@@ -224,9 +224,7 @@ class Model(FittedHead):
         options = ComputeOptions(device, batch_size, max_pixels, weights)
         labeller = Labeller(self, options, min_confidence=min_confidence, outliers=outliers)
         return one_by_one(
-            part
-            for batch in batches
-            for part in labeller.label([to_read(path, path) for path in batch])
+            part for batch in batches for part in labeller.label(list(map(image_of_stream, batch)))
         )
 
     def predict_features(
@@ -273,6 +271,8 @@ class Model(FittedHead):
             if ids is not None:
                 raise ParameterError("ids is for an array; a file has ids of its own")
             return labeller.label(*read_features(self, features, columns))
+        if columns is not None:
+            raise ParameterError("columns is for a file; an array has no names")
         rows = feature_rows(features)
         check_columns_of(self, rows, "X")
         named = numbered_ids(len(rows)) if ids is None else check_ids(ids, len(rows))
@@ -306,6 +306,7 @@ class Model(FittedHead):
         """
         from tlfeatures.models.accuracy import accuracy
 
+        check_same_index(X, y)
         predictions = self.predict_features(X) if are_embeddings(X) else self.predict(X)
         return accuracy(self, predictions, y)
 

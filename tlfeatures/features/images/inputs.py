@@ -53,6 +53,7 @@ def images_in_parts(images: Images) -> Iterable[Sequence[GivenImage]]:
     items = _as_list(images)
     for number, item in enumerate(items):
         check_image(item, number)
+    _check_frames(items)
     return [items]
 
 
@@ -101,6 +102,19 @@ def check_image(item: object, number: int) -> None:
         raise ParameterError(f"image {number} is a {type(item).__name__}; expected {_EXPECTED}")
 
 
+def _check_frames(items: Sequence[ImageInput]) -> None:
+    """Check that no film is listed several times: one object shows one frame at a time."""
+    first: dict[int, int] = {}
+    for number, item in enumerate(items):
+        if isinstance(item, Image.Image) and getattr(item, "is_animated", False):
+            before = first.setdefault(id(item), number)
+            if before != number:
+                raise ParameterError(
+                    f"images {before} and {number} are the same Pillow object, which shows one "
+                    "frame of its file at a time; give an iterator of frames, or frame.copy()"
+                )
+
+
 def _problem_of_array(item: NDArray[np.generic]) -> str | None:
     if item.dtype.kind == "f":
         return (
@@ -112,6 +126,8 @@ def _problem_of_array(item: NDArray[np.generic]) -> str | None:
             f"{item.dtype}; expected uint8 from 0 to 255: scale the values and give "
             "image.astype('uint8')"
         )
+    if np.ma.is_masked(item):
+        return "masked pixels; give image.filled(0) or another value for them"
     if item.ndim == 3 and item.shape[2] == 1:
         return f"the shape {item.shape}; for a grey image, give image[:, :, 0]"
     if item.ndim not in (2, 3) or item.shape[2:] not in ((), (3,), (4,)) or not item.size:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 
-from tlfeatures.errors import SourceError
+from tlfeatures.errors import ParameterError, SourceError
 from tlfeatures.features.sources.containers.archive import ArchiveSource
 from tlfeatures.features.sources.containers.parquet import ParquetSource
 from tlfeatures.features.sources.folder_labels import (
@@ -16,7 +17,7 @@ from tlfeatures.features.sources.folder_labels import (
     splits_of_archives,
 )
 from tlfeatures.features.sources.folders import FolderSource
-from tlfeatures.features.sources.locations import absolute_location
+from tlfeatures.features.sources.locations import absolute_location, is_url
 from tlfeatures.features.sources.protocol import Source
 from tlfeatures.features.sources.records import ImageRecord
 
@@ -102,6 +103,36 @@ class SeveralSources:
     def no_images_error(self, expected: str) -> SourceError:
         """Create the error for sources without images, of which it describes the first one."""
         return self._sources[0].no_images_error(expected)
+
+
+def without_repeats(locations: Sequence[str]) -> list[str]:
+    """Return locations without those that another spelling or a link gave already.
+
+    Raises
+    ------
+    ParameterError
+        If a folder is inside of another one, so that its images would have two ids, and perhaps
+        two labels.
+    """
+    given: dict[str, str] = {}
+    for location in locations:
+        real = absolute_location(location)
+        if not is_url(real):
+            real = os.path.realpath(real).replace(os.sep, "/")
+        given.setdefault(real.rstrip("/"), location)
+    for real, location in given.items():
+        outer = next((given[above] for above in _folders_above(real) if above in given), None)
+        if outer is not None and (is_url(real) or os.path.isdir(real)):  # noqa: PTH112
+            raise ParameterError(
+                f"{location} is inside of {outer}, so that its images would be listed twice; give "
+                f"{outer} alone, or folders that are not inside of each other"
+            )
+    return list(given.values())
+
+
+def _folders_above(path: str) -> Iterator[str]:
+    parts = path.split("/")
+    return ("/".join(parts[:depth]) for depth in range(1, len(parts)))
 
 
 def _labels_of_folders(source: Source) -> dict[str, LabelRow]:
