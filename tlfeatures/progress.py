@@ -21,7 +21,7 @@ Progress: TypeAlias = Callable[[int, int], None]
 
 @contextmanager
 def shown_progress(progress: bool | Progress | None, label: str, unit: str) -> Iterator[Progress]:
-    """Give a function that reports progress, and end what it has drawn.
+    """Yield a function that reports progress, and close its bar in the end.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def shown_progress(progress: bool | Progress | None, label: str, unit: str) -> I
     if callable(progress):
         yield progress
         return
-    if progress not in (None, True, False):
+    if progress is not None and not isinstance(progress, bool):
         raise ParameterError(
             f"progress is {progress!r}; expected True, False, None or a function of (done, total)"
         )

@@ -230,6 +230,8 @@ def test_evaluate_shows_scores_with_intervals_and_confusion(run, model, photos, 
     facts = json.loads(run("evaluate", model, tmp_path / "new", "--json").stdout)
     assert (facts["images"], facts["seen"], facts["tested"]) == (13, 1, 12)
     assert facts["confusion"] == [[6, 0], [0, 6]]
+    parts = [tmp_path / "new" / label for label in ("blue", "red")]
+    assert json.loads(run("evaluate", model, *parts, "--json").stdout)["scores"] == facts["scores"]
     (tmp_path / "new" / "red" / "bad.png").write_text("text")
     assert run("evaluate", model, tmp_path / "new").exit_code == 3
 

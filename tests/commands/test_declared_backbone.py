@@ -280,7 +280,7 @@ def test_a_gpu_that_is_not_there_is_said(run, tmp_path):
 
 
 def test_another_engine_stands_in_for_predictions_and_says_so(run, fitted, uninstall):
-    labels = run("predict MODEL PHOTOS").output
+    labels = run("predict MODEL PHOTOS").stdout
     uninstall("onnxruntime")
     result = run("predict MODEL PHOTOS")
     assert result.exit_code == 0

@@ -44,11 +44,16 @@ COMMANDS = {
     "doctor": [],  # takes no file
     "evaluate": [["evaluate", "{f}", REAL], ["evaluate", MODEL, "{f}"]],
     "export": [["export", "{f}", "-o", "{d}/x.onnx"]],
+    "export-features": [
+        ["export-features", "{f}", "-o", "{d}/x.npz"],
+        ["export-features", REAL, "-o", "{d}/x.npz", "--labels", "{f}"],
+    ],
     "extract": [
         ["extract", PHOTOS, "-o", "{f}"],
         ["extract", PHOTOS, "-o", "{d}/x.h5", "--weights", "{f}"],
         ["extract", "{d}/images", "-o", "{d}/x.h5", "--backbone", "pixels", "!images/a/x.png"],
         ["extract", PHOTOS, "-o", "{d}/y.h5", "!y.h5.partial"],
+        ["extract", "{f}", "-o", "{d}/x.h5", "--backbone", "pixels"],
     ],
     "fit": [
         ["fit", "{f}", *ONE],
@@ -56,6 +61,7 @@ COMMANDS = {
         ["fit", REAL, *ONE, "--labels", "{f}"],
         ["fit", REAL, *ONE, "--groups", "{d}/groups.csv", "!groups.csv"],
     ],
+    "import": [["import", "{f}", "-o", "{d}/x.h5"]],
     "info": [["info", "{f}"], ["info", "{f}", "--json"]],
     "learning-curve": [["learning-curve", "{f}", *ONE]],
     "merge": [["merge", "{f}"], ["merge", "{f}", "-o", "{d}/merged.h5"]],

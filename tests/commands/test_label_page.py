@@ -259,3 +259,17 @@ def test_the_page_is_refused_before_anything_is_computed(model, tmp_path):
 
     with pytest.raises(TlfeaturesError, match="expected a name ending in"):
         report_labels(predictions(), tmp_path / "l.pdf", model=model)
+
+
+@pytest.mark.parametrize(
+    ("predictions", "said"),
+    [
+        (Prediction("a.png"), "predictions is a Prediction; expected the result of Model.predict"),
+        (["a.png"], "predictions has a str; expected the result of Model.predict"),
+        ([labelled("a.png"), Prediction("b.png", "green")], "class 'green', which the model"),
+    ],
+)
+def test_what_are_no_predictions_of_the_model_is_one_line(model, tmp_path, predictions, said):
+    with pytest.raises(TlfeaturesError, match=said):
+        report_labels(predictions, tmp_path / "labels.html", model=model)
+    assert not (tmp_path / "labels.html").exists()

@@ -18,6 +18,7 @@ from tlfeatures.features.images.decoding import decode_content
 from tlfeatures.features.images.identify import UNREADABLE, identify
 from tlfeatures.features.images.read_ahead import Decoding, ImageToRead, read_ahead
 from tlfeatures.features.images.reading import Content, open_content
+from tlfeatures.features.sources.records import ImageRecord
 
 SIZE = (16, 16)
 MEMORY = 256 << 20  # bytes that a child process may allocate after its imports
@@ -33,6 +34,10 @@ loaded = 1024 * int(re.search(r"VmSize:\\s+(\\d+)", status)[1])
 resource.setrlimit(resource.RLIMIT_AS, (loaded + int(sys.argv[1]),) * 2)
 main(sys.argv[2:])
 """
+
+
+def record_of(path: Path) -> ImageRecord:
+    return ImageRecord(path.name, str(path.parent), path.name)
 
 
 def picture() -> Image.Image:
@@ -112,7 +117,7 @@ def test_an_open_file_gives_the_pixels_of_its_bytes(format_, options, tmp_path):
     with open_content(path) as content:
         assert content.sha256() == hashlib.sha256(data).digest()
         assert (decode_content(content, SIZE).pixels == decode(data, SIZE)).all()
-    assert identify(str(path))[0] == hashlib.sha256(data).digest()
+    assert identify(record_of(path))[0] == hashlib.sha256(data).digest()
     ((_, found),) = read_ahead(
         [ImageToRead(0, path, hashlib.sha256(data).digest())], Decoding(SIZE)
     )
@@ -148,7 +153,7 @@ def test_files_are_hashed_whole(size, tmp_path):
     data = os.urandom(size)
     path = tmp_path / "image.png"
     path.write_bytes(data)
-    assert identify(str(path))[0] == hashlib.sha256(data).digest()
+    assert identify(record_of(path))[0] == hashlib.sha256(data).digest()
 
 
 @pytest.mark.parametrize("what", ["sha256", "stream"])
@@ -165,7 +170,7 @@ def test_memory_that_runs_out_is_one_image_s_error(what, tmp_path, monkeypatch):
     original = getattr(Content, what)
     monkeypatch.setattr(Content, what, fail)
     if what == "sha256":
-        assert identify(str(lacking))[0] == UNREADABLE
+        assert identify(record_of(lacking))[0] == UNREADABLE
     files = [
         ImageToRead(n, tmp_path / f"{n}.png", b"" if what == "sha256" else None) for n in (1, 2)
     ]

@@ -7,6 +7,7 @@ Promise: no name of an image or a class is run as a formula, and each path stays
 import csv
 import io
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -111,6 +112,9 @@ def test_a_table_for_excel(run, fitted_model, photos, tmp_path, excel, separator
         (["-o", "mine.csv"], "mine.csv exists and is no table of `tlfeatures predict`"),
         (["-o", "mine.jsonl"], "mine.jsonl exists and is no table"),
         (["-o", "pixels.csv"], "pixels.csv exists and is no table"),
+        (["-o", "checked.csv"], "checked.csv exists and is no table"),
+        (["-o", "pipe.csv"], "pipe.csv is no file, but a pipe or device"),
+        (["-o", "table.csv", "--report", "link.html"], "link.html is the file of -o"),
         (["--excel", "comma"], "add -o labels.csv"),
         (["--excel", "comma", "-o", "labels.jsonl"], "--excel is for a table"),
         (["--report", "labels.pdf"], "expected a name ending in .html"),
@@ -123,7 +127,10 @@ def test_what_can_not_be_written_is_refused_at_once(
         "mine.csv": b"path,label,split\na.png,blue,train\n",
         "mine.jsonl": b'{"path": "a.png", "label": "blue"}\n',
         "pixels.csv": bytes(range(256)),
+        "checked.csv": b"path,label,confidence,p_blue,error,by hand\na.png,blue,1,1,,red\n",
     }
+    os.mkfifo(tmp_path / "pipe.csv")
+    (tmp_path / "link.html").symlink_to(tmp_path / "table.csv")
     (tmp_path / "folder.csv").mkdir()
     for name, data in mine.items():
         (tmp_path / name).write_bytes(data)

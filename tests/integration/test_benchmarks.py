@@ -121,6 +121,23 @@ mirrored N N N N N N N N N
 grey N N N N N N N N N
 own pairs N N N N N N N N N
 """,
+    "features": """
+50 x 8 float32, N MB; median of seconds
+export npz N N N N N
+import npz N N N N N
+export parquet N N N N N
+import parquet N N N N N
+export csv N N N N N
+import csv N N N N N
+""",
+    "sources": """
+16 images a turn, 2 rounds; median (least to most)
+folder N (N to N) N (N to N)
+zip, stored N (N to N) N (N to N)
+zip, deflated N (N to N) N (N to N)
+tar N (N to N) N (N to N)
+Parquet N (N to N) N (N to N)
+""",
     "nothing_to_do": """
 20 files of N bytes
 embedding them: N s

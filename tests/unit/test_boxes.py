@@ -284,7 +284,11 @@ def test_predict_takes_the_options_of_tables(herd, tmp_path, fitted_model):
     assert result.exit_code == 0, result.output
     assert f"{folder}/03.png#box=1,1,9,9" in result.stdout
     assert "data:image" in page.read_text("utf-8")
+    both = run("predict", fitted_model, folder / "03.png", boxes, *options)
+    assert both.exit_code == 0, both.output
+    assert both.stdout.count("03.png") == 2  # the whole image and its part
     for wrong, said in (
+        (tmp_path / "none.csv", "none.csv does not exist"),
         (folder / "03.png", "is no table"),
         (folder, "is no table"),
         ("-", "stream"),

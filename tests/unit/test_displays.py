@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
@@ -117,14 +118,32 @@ def test_confusion_of_labels_has_their_counts():
     [
         ((["a"], ["a", "b"], None), r"y_true has the shape \(1,\) and y_pred \(2,\)"),
         ((["a"], ["b"], ["a"]), "labels lacks 'b'"),
+        ((["a"], ["b"], ["a", "b", "a"]), "labels has 'a' twice"),
+        ((["a", "b"], ["b", None], None), "y_pred has no value in row 1"),
         (([], [], None), r"y_true has the shape \(0,\)"),
-        ((["a", "b"], ["a", None], None), "y_pred has no value in row 1"),
+        (
+            (pd.Series(["a"], index=["x"]), pd.Series(["a"], index=["y"]), None),
+            "indexes of y_true and y_pred differ",
+        ),
     ],
 )
 def test_labels_that_don_t_fit_are_refused(labels, words):
     true, predicted, names = labels
     with pytest.raises(ParameterError, match=words):
         ConfusionDisplay.from_predictions(true, predicted, labels=names)
+
+
+def test_labels_are_compared_as_texts():
+    """The labels of a table are numbers, and those that a model predicts are texts."""
+    display = ConfusionDisplay.from_predictions([0, 1, 1], ["0", "1", "0"])
+    assert display.confusion.classes == ["0", "1"]
+    assert display.confusion.counts.tolist() == [[1, 0], [1, 1]]
+
+
+def test_what_are_no_axes_is_refused():
+    for wrong in ("axes", Figure(), Figure().subplots(1, 2)):
+        with pytest.raises(ParameterError, match="expected the axes of a figure"):
+            ConfusionDisplay.from_predictions(["a"], ["a"], ax=wrong)
 
 
 def test_a_map_of_many_images_is_a_sample_with_its_rings():

@@ -225,3 +225,21 @@ def test_columns_with_names_in_another_order_are_refused(tmp_path):
     import_features(tmp_path / "b.csv", tmp_path / "b.h5")
     with pytest.raises(SpecError, match="columns"):
         model.predict_features(tmp_path / "b.h5")
+
+
+def test_labels_that_are_equal_objects_keep_their_names():
+    data = Dataset.from_arrays(values(4), [1, True, 1.0, "1"])
+    assert data.y.tolist() == ["1", "True", "1", "1"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        np.full((2, 3), 1j),
+        np.array([["2026-01-01"] * 3] * 2, "M8[D]"),
+        np.ma.masked_less(np.arange(6.0).reshape(2, 3), 1),
+    ],
+)
+def test_values_of_which_a_part_would_be_lost_are_refused(wrong):
+    with pytest.raises(ParameterError, match=r"X has (masked values|values that are no numbers)"):
+        Dataset.from_arrays(wrong, ["a", "b"])

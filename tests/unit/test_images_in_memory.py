@@ -141,6 +141,7 @@ def test_images_of_all_kinds_in_one_list(tmp_path):
         (RGB[..., :2], r"shape \(30, 20, 2\); expected \(h, w\), \(h, w, 3\) or \(h, w, 4\)"),
         (RGB.transpose(2, 0, 1), "for several grey images, give list"),
         (RGB[:0], r"shape \(0, 20, 3\)"),
+        (np.ma.masked_less(RGB, 9), r"image 1 is an array of masked pixels; give image\.filled"),
         (None, "image 1 is a NoneType; expected a path, a uint8 array .* or a Pillow image"),
     ],
 )
@@ -189,13 +190,13 @@ def test_the_frames_of_a_file_are_images_too(tmp_path):
 def test_an_iterator_is_read_bit_by_bit(monkeypatch):
     monkeypatch.setattr(inputs, "_MOST", 4)
     frames = [RANDOM.integers(0, 256, (30, 20, 3), np.uint8) for _ in range(10)]
-    lists = list(inputs.image_lists(iter(frames)))
+    lists = list(inputs.images_in_parts(iter(frames)))
     assert list(map(len, lists)) == [4, 4, 2]
     np.testing.assert_array_equal(
         extractor().transform(iter(frames)), extractor().transform(frames)
     )
     monkeypatch.setattr(inputs, "_MOST_BYTES", 2 * 4 * 600)
-    lists = list(inputs.image_lists(iter(frames)))
+    lists = list(inputs.images_in_parts(iter(frames)))
     assert list(map(len, lists)) == [2] * 5
     with pytest.raises(ParameterError, match="image 7 is"):
         extractor().transform(itertools.chain(frames[:7], [None]))
@@ -227,3 +228,27 @@ def test_images_that_wait_for_a_thread_take_little_memory(monkeypatch):
 def test_int8_needs_its_images_twice():
     with pytest.raises(ParameterError, match="give a list"):
         Extractor("pixels", size=8, precision="int8").fit(iter([RGB]))
+
+
+def test_one_object_can_not_be_several_frames(tmp_path):
+    """`list(ImageSequence.Iterator(film))` has the same object, at its last frame, each time."""
+    first, second = Image.fromarray(RGB), Image.fromarray(255 - RGB)
+    path = tmp_path / "film.png"
+    first.save(path, save_all=True, append_images=[second])
+    film = Image.open(path)
+    with pytest.raises(ParameterError, match="images 0 and 1 are the same Pillow object"):
+        extractor().transform(list(ImageSequence.Iterator(film)))
+    frames = [frame.copy() for frame in ImageSequence.Iterator(film)]
+    np.testing.assert_array_equal(
+        extractor().transform(frames), extractor().transform([first, second])
+    )
+    np.testing.assert_array_equal(*extractor().transform([first, first]))
+
+
+def test_an_image_whose_file_is_closed_says_what_to_do(tmp_path):
+    path = tmp_path / "image.png"
+    Image.fromarray(RGB).save(path)
+    with Image.open(path) as closed:
+        pass
+    with pytest.raises(ImageError, match=r"its file was closed .* call load\(\) first"):
+        extractor().transform([closed])

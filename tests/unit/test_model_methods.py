@@ -142,3 +142,23 @@ def test_a_model_exports_itself(model, photos, tmp_path):
     found = model.export(tmp_path / "photos.onnx", check=images)
     assert found.file == str(tmp_path / "photos.onnx")
     assert (found.check.images, found.check.labels_differ, found.check.passed) == (14, 0, True)
+
+
+def test_rows_of_pandas_objects_in_different_orders_are_refused(model, data):
+    X, y = pd.DataFrame(data.X, index=data.ids), pd.Series(data.y, index=data.ids)
+    assert model.score(X, y) > 0.5
+    with pytest.raises(ParameterError, match="indexes of X and y differ"):
+        model.score(X, y[::-1])
+
+
+def test_classes_in_a_message_are_bounded():
+    X = np.eye(500, 3, dtype=np.float32)
+    model = Model.fit(
+        make_head("centroid"), Dataset.from_arrays(X, [f"a{i % 250}" for i in range(500)])
+    )
+    new = Dataset.from_arrays(X + 1, ["b" * 10_000] * 500)
+    with pytest.raises(
+        DatasetError, match=r"not a class of the model \(a0, .* and 220 more\)"
+    ) as caught:
+        model.evaluate(new)
+    assert len(str(caught.value)) < 500

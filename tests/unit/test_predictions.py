@@ -159,6 +159,39 @@ def test_what_is_no_image_is_refused_before_the_work(model, photos):
             model.predict(nothing)
 
 
+@pytest.mark.parametrize("index", [None, True, [[0, 1]], np.array(2)])
+def test_what_selects_no_predictions_is_one_line(model, inputs, index):
+    with pytest.raises(IndexError, match=r"expected a position, .* a mask of 5 bools"):
+        model.predict(inputs)[index]
+
+
+def test_a_prediction_is_a_short_line():
+    assert len(repr(Prediction("a" * 10_000, error="b\n" * 10_000))) < 500
+
+
+@pytest.mark.parametrize("wrong", ["0.5", None, float("nan"), 2])
+def test_a_confidence_that_is_no_probability(model, inputs, wrong):
+    with pytest.raises(ParameterError, match="expected a probability from 0 to 1"):
+        model.predict(inputs, min_confidence=wrong)
+
+
+@pytest.mark.parametrize(
+    ("path", "problem"), [("", "is empty"), ("a\0", "no path"), ("a" * 5000, "no path")]
+)
+def test_what_is_no_path_is_one_line(model, path, problem):
+    """An empty path is not the current folder: a variable of a script may be empty."""
+    with pytest.raises(ParameterError, match=problem) as caught:
+        model.predict([path])
+    assert len(str(caught.value)) < 400
+
+
+def test_a_stream_takes_paths_only(model, inputs):
+    (prediction,) = model.predict_stream([inputs[0]])
+    assert prediction.path == str(inputs[0])
+    with pytest.raises(ParameterError, match="paths has a int"):
+        list(model.predict_stream([5]))
+
+
 def test_dark_images_of_an_iterator_are_named_once(model, monkeypatch, caplog):
     monkeypatch.setattr(inputs_module, "_MOST", 4)
     assert len(model.predict(np.zeros((9, 9, 3), np.uint8) for _ in range(10))) == 10
@@ -176,3 +209,9 @@ def test_parts_of_images_are_cut_out(model, photos, tmp_path):
     expected = model.predict(part).probabilities
     np.testing.assert_array_equal(predictions.probabilities, expected)
     assert (expected != model.predict(path).probabilities).any()
+
+
+def test_options_of_tables_are_refused_for_images_in_memory(model):
+    for images in (Image.new("RGB", (9, 9)), [np.zeros((9, 9, 3), np.uint8)]):
+        with pytest.raises(ParameterError, match="leave them out for images in memory"):
+            model.predict(images, columns={"path": "file"})

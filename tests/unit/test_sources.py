@@ -43,6 +43,8 @@ def test_what_is_no_source_is_one_line(tmp_path):
         open_source(tmp_path / "nowhere")
     with pytest.raises(ParameterError, match="no source of images is given"):
         open_source([])
+    with pytest.raises(ParameterError, match="is of type ndarray; expected a path or URL"):
+        open_source([np.zeros((9, 9, 3), np.uint8)])
 
 
 def test_a_folder_takes_no_options_of_tables(two):
@@ -79,6 +81,31 @@ def test_a_second_folder_is_added_without_computing_the_first_one_again(two, tmp
 def test_the_same_folder_twice_has_each_image_once(two):
     assert ids(two[0], two[0]) == ids(two[0], two[0])
     assert len(set(ids(two[0], two[0]))) == 2
+
+
+def test_other_spellings_and_links_are_the_same_folder(two, tmp_path):
+    (tmp_path / "link").symlink_to(two[0])
+    others = f"{two[0]}/", two[0] / ".." / "site1", tmp_path / "link", f"file://{two[0]}"
+    for other in others:
+        assert ids(two[0], other, two[1]) == ids(*two)
+
+
+def test_a_folder_inside_of_another_one_is_refused(two, tmp_path):
+    """Its images would have two ids, and perhaps two labels."""
+    (tmp_path / "link").symlink_to(two[0] / "cat")
+    for inner in (two[0] / "cat", tmp_path / "link"):
+        for pair in ((two[0], inner), (inner, two[0])):
+            with pytest.raises(ParameterError, match=r"is inside of .*site1, so that its images"):
+                open_source(pair)
+
+
+@pytest.mark.parametrize(
+    ("path", "problem"), [("", "is empty"), ("a\0", "no path"), ("a" * 5000, "no path")]
+)
+def test_what_is_no_path_is_one_line(two, path, problem):
+    for paths in (path, [two[0], path]):
+        with pytest.raises(ParameterError, match=problem):
+            open_source(paths)
 
 
 # ---- labels

@@ -128,11 +128,9 @@ def every_file(files: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _weights(data: Dataset, sources: Mapping[str, Any] | None) -> str:
     """Return the weights of all backbones of the benchmark, `random` if one has random weights."""
     files = [] if sources is None else every_file(sources["files"])
-    return (
-        weights_of(about["spec"].get("weights", UNKNOWN) for about in files)
-        if files
-        else data.weights
-    )
+    if not files:
+        return data.weights
+    return weights_of(about["spec"].get("weights", UNKNOWN) for about in files)
 
 
 def _origin(given: Any) -> str | None:

@@ -1,4 +1,4 @@
-"""Commands that bring features of other programs, and give embeddings to them."""
+"""Commands that import features of other programs, and export embeddings for them."""
 
 from __future__ import annotations
 

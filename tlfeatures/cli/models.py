@@ -121,6 +121,7 @@ def predict(
         raise ParameterError("- reads paths from standard input: give no other images with it")
     result = PredictionOutput(output, as_json, excel)
     check_page(report)
+    result.check_other_file(report)
     loaded = Model.load(model)
     features = None if images == _STREAM else features_file(loaded, images)
     inputs = _inputs_of(images, features, folder, columns)

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from tlfeatures.data_frames import data_frame
 from tlfeatures.dataset.dataset_html import class_table
 from tlfeatures.dataset.grouping import chained, merge_groups, photograph_pairs
-from tlfeatures.dataset.row_selection import Rows, selected_rows
+from tlfeatures.dataset.row_selection import RowSelection, selected_rows
 from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import DatasetError
 from tlfeatures.features.combined import BackbonePart
@@ -225,7 +225,7 @@ class Dataset(EqualByValue):
 
     __iter__ = None  # rows have no type of their own, so a loop over them is an error
 
-    def __getitem__(self, rows: Rows) -> Dataset:
+    def __getitem__(self, rows: RowSelection) -> Dataset:
         """Return a dataset with some of the images.
 
         Parameters

@@ -65,8 +65,8 @@ def check_arrays(
     rows = feature_rows(X)
     columns = {"y": y, "ids": ids, "groups": groups, "split": split, "digests": digests}
     for argument, values in columns.items():
-        _check_same_index(X, values, "X", argument)
-        _check_same_index(y, values, "y", argument)
+        check_same_index(X, values, f"X and {argument}")
+        check_same_index(y, values, f"y and {argument}")
         _check_index_of_ids(ids, values, argument)
     named = ids if ids is not None else _index_of(X)
     listed = numbered_ids(len(rows)) if named is None else check_ids(named, len(rows))
@@ -104,8 +104,12 @@ def feature_rows(X: ArrayLike) -> NDArray[np.float32]:
     """
     if hasattr(X, "toarray"):
         raise ParameterError("X is a sparse matrix; expected a dense array, as X.toarray()")
+    if np.ma.is_masked(X):
+        raise ParameterError("X has masked values; leave their rows out, or replace the values")
     try:
         rows = np.asarray(X, np.float64 if np.asarray(X).dtype == object else None)
+        if rows.dtype.kind not in "fiubUS":  # of complex numbers, only a part would stay
+            raise TypeError(f"they are {rows.dtype}")
         with np.errstate(over="ignore"):
             values = rows.astype(np.float32)
     except (TypeError, ValueError) as error:
@@ -171,16 +175,17 @@ def names_of_rows(values: Column, argument: str, count: int) -> list[str]:
     ParameterError
         If there aren't `count` values, or one is missing.
     """
-    known: dict[Any, str | None] = {}
+    known: dict[tuple[type, Any], str | None] = {}  # 1, 1.0 and True are equal, but not their names
     names = []
     for row, value in enumerate(_column(values, argument, count)):
         if not isinstance(value, Hashable):
             raise ParameterError(
                 f"{argument} has {value!r} in row {row}; expected one value for each row of X"
             )
-        if value not in known:
-            known[value] = name_of(value, argument)
-        name = known[value]
+        key = (type(value), value)
+        if key not in known:
+            known[key] = name_of(value, argument)
+        name = known[key]
         if name is None:
             raise ParameterError(
                 f"{argument} has no value in row {row}; leave out the rows without one"
@@ -224,15 +229,15 @@ def _index_of(values: object) -> Any:
     return index
 
 
-def _check_same_index(one: object, other: object, *names: str) -> None:
-    """Refuse pandas objects whose rows are in different orders."""
-    index, other_index = _index_of(one), _index_of(other)
-    if index is None or other_index is None or list(index) == list(other_index):
-        return
-    raise ParameterError(
-        f"the indexes of {' and '.join(names)} differ; give them in the same order, as "
-        f"{names[1]}.loc[{names[0]}.index]"
-    )
+def check_same_index(X: object, y: object, named: str = "X and y") -> None:
+    """Raise `ParameterError` if pandas objects have their rows in different orders."""
+    one, other = _index_of(X), _index_of(y)
+    if one is not None and other is not None and list(one) != list(other):
+        first, _, second = named.partition(" and ")
+        raise ParameterError(
+            f"the indexes of {named} differ; give them in the same order, as "
+            f"{second}.loc[{first}.index]"
+        )
 
 
 def _check_index_of_ids(ids: Column | None, values: object, argument: str) -> None:

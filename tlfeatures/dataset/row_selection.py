@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from tlfeatures.errors import ParameterError
 
-Rows = slice | Sequence[int] | Sequence[bool] | NDArray[np.integer] | NDArray[np.bool_]
+RowSelection = slice | Sequence[int] | Sequence[bool] | NDArray[np.integer] | NDArray[np.bool_]
 
 
-def selected_rows(rows: Rows, n: int) -> NDArray[np.int64]:
+def selected_rows(rows: RowSelection, n: int) -> NDArray[np.int64]:
     """Return the numbers of the selected rows, in the given order.
 
     Parameters

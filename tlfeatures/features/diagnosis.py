@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tlfeatures.data_frames import frame_of_rows
 from tlfeatures.html_tables import Cell, facts_html, result_html, table_html, text_html
 from tlfeatures.machine import Cores, Disk, Processor
+from tlfeatures.names import counted
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -127,7 +128,7 @@ class Diagnosis:
     def _about(self) -> str:
         engines = self.engines or {}
         installed = [f"{name} {facts.version}" for name, facts in engines.items() if facts.version]
-        cores = "" if self.cores is None else f"{self.cores.usable} cores, "
+        cores = "" if self.cores is None else f"{counted(self.cores.usable, 'core')}, "
         gpu = "no GPU" if self.gpu is None or not self.gpu.drivers else "GPU"
         return f"{cores}{gpu}, engines: {', '.join(installed) or 'none'}"
 

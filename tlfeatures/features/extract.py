@@ -20,7 +20,7 @@ from tlfeatures.features.calibrate import sample_images
 from tlfeatures.features.carry_out import carry_out
 from tlfeatures.features.cluster.calls import choose_engine_on, identify_on
 from tlfeatures.features.cluster.carry_out import carry_out_on
-from tlfeatures.features.cluster.client import ThisProcess
+from tlfeatures.features.cluster.client import Cluster, ThisProcess
 from tlfeatures.features.cluster.connect import TLS, connect_if
 from tlfeatures.features.embed import ComputeOptions
 from tlfeatures.features.engines.choose import Request
@@ -46,7 +46,7 @@ from tlfeatures.features.sources.open_source import (
     rows_version,
     source_facts,
 )
-from tlfeatures.features.sources.protocol import Columns
+from tlfeatures.features.sources.protocol import Columns, Source
 from tlfeatures.features.sources.spelling import describe_similar_names
 from tlfeatures.files import check_ending, file_target
 from tlfeatures.names import as_list
@@ -213,12 +213,7 @@ def extract(
     target = file_target(file, "images.h5", Path(file).name)
     if cluster is None and shards is not None:
         raise ParameterError("shards are written by a cluster: give --cluster, too")
-    shared = (lambda location: location) if cluster is None else absolute_location
-    opened = open_source(
-        [shared(location) for location in as_list(source)],
-        images=None if images is None else shared(images),
-        columns=columns,
-    )
+    opened = _open(source, images, columns, is_shared=cluster is not None)
     if weights is not None:
         checked_source(weights)  # before a cluster is started and images are hashed
     with (
@@ -241,14 +236,43 @@ def extract(
         facts = source_facts(source, images, columns, labels is not None, rows_version(opened))
         plan = replace(plan, relabelled=is_relabelled(plan.current, facts))
         provenance = provenance_of(plan, facts, command)
-        if workers or (plan.current and plan.current.shards):  # a sharded file stays one
-            callers = workers or ThisProcess()
-            outcome = carry_out_on(callers, plan, provenance, options, show, stop, shards)
-        else:
-            outcome = carry_out(plan, provenance, options, show, stop)
-            remove_orphans(target)  # shards that a killed merge has left
+        outcome = _carry_out(workers, plan, provenance, options, show, stop, shards)
     seconds = time.perf_counter() - started
     return _summary(str(file), manifest, labels, plan, outcome, seconds)
+
+
+def _open(
+    source: Locations,
+    images: Location | None,
+    columns: Columns | None,
+    *,
+    is_shared: bool,
+) -> Source:
+    """Open the source; the workers of a cluster need absolute paths."""
+    shared = absolute_location if is_shared else (lambda location: location)
+    return open_source(
+        [shared(location) for location in as_list(source)],
+        images=None if images is None else shared(images),
+        columns=columns,
+    )
+
+
+def _carry_out(
+    workers: Cluster | None,
+    plan: Plan,
+    provenance: dict[str, Any],
+    options: ComputeOptions,
+    show: Progress,
+    stop: Callable[[], bool],
+    shards: str | os.PathLike[str] | None,
+) -> Outcome:
+    """Carry out a plan here or on workers; a sharded file stays one."""
+    if workers or (plan.current and plan.current.shards):
+        callers = workers or ThisProcess()
+        return carry_out_on(callers, plan, provenance, options, show, stop, shards)
+    outcome = carry_out(plan, provenance, options, show, stop)
+    remove_orphans(plan.target)  # shards that a killed merge has left
+    return outcome
 
 
 def _choose(

@@ -20,10 +20,11 @@ from tlfeatures.features.embed import ComputeOptions, Embedder, EmbeddingRun
 from tlfeatures.features.images.few_levels import FewLevels, warn_of_few_levels
 from tlfeatures.features.images.inputs import (
     ImageInput,
-    image_lists,
+    images_in_parts,
     is_single,
     name_of,
     to_read,
+    total_of,
 )
 from tlfeatures.features.images.value_range import parse_value_range
 from tlfeatures.features.settings import (
@@ -164,7 +165,7 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         if isinstance(X, Iterator):
             raise ParameterError("precision int8 reads its images twice; give a list of them")
         _check_several(X)
-        (items,) = image_lists(X)
+        (items,) = images_in_parts(X)
         if not items:
             raise ParameterError("precision int8 needs images to measure its ranges on, got none")
         sample = [(row, items[row]) for row in sample_order(len(items))[:SAMPLE]]
@@ -183,7 +184,7 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         ----------
         X : sequence or iterator of images
             Paths, URLs, uint8 arrays of shape (h, w), (h, w, 3) or (h, w, 4), and images of Pillow;
-            or one array of shape (n, h, w, 3), uint8, RGB. An iterator is read bit by bit.
+            or one array of shape (n, h, w, 3), uint8, RGB. An iterator is read in parts.
 
         Returns
         -------
@@ -207,12 +208,12 @@ class Extractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             spec = replace(spec, quantization=self.quantization_)
         embedder = Embedder(spec, list(widths), self._options())
         rows = [np.empty((0, sum(widths.values())), np.float32)]
-        lists = image_lists(X)
-        total = sum(map(len, lists)) if isinstance(lists, list) else 0  # an iterator has no length
+        parts = images_in_parts(X)
+        total = total_of(parts)
         done = 0
         few_levels: list[tuple[str, FewLevels]] = []
         with shown_progress(self.progress, "embedding", "images") as show:
-            for items in lists:
+            for items in parts:
                 images = [to_read(item, name_of(item, done + i)) for i, item in enumerate(items)]
                 run = EmbeddingRun(embedder, images, len(images))
                 for batch in run.batches():

@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone
 
 from tlfeatures.errors import ParameterError
+from tlfeatures.names import some_of
+
+_NAMED = 30  # classes in a message
 
 
 class ClassWeights(dict[str, float]):
@@ -116,7 +119,8 @@ def _check_classes(weights: ClassWeights, names: Sequence[str], what: str) -> No
     unknown = [repr(name) for name in weights if name not in set(names)]
     if unknown:
         raise ParameterError(
-            f"{what} names {', '.join(unknown)}; expected classes of {', '.join(map(repr, names))}"
+            f"{what} names {some_of(unknown, _NAMED)}; expected classes of "
+            f"{some_of(map(repr, names), _NAMED)}"
         )
 
 

@@ -11,6 +11,7 @@ from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from tlfeatures.errors import ParameterError, SourceError
 from tlfeatures.features.images.inputs import (
@@ -18,12 +19,18 @@ from tlfeatures.features.images.inputs import (
     ImageInput,
     Images,
     as_location,
-    image_lists,
+    images_in_parts,
     name_of,
     to_read,
 )
 from tlfeatures.features.images.read_ahead import ImageToRead
-from tlfeatures.features.sources.open_source import Location, is_source, open_source
+from tlfeatures.features.sources.locations import check_location, is_url
+from tlfeatures.features.sources.open_source import (
+    Location,
+    is_source,
+    open_source,
+    takes_options,
+)
 from tlfeatures.features.sources.protocol import Columns, Source
 from tlfeatures.features.sources.records import id_with_box
 
@@ -59,34 +66,38 @@ class TableInput(os.PathLike[str]):
 
     def open(self) -> Source:
         """Open the table as a source of images."""
-        if not is_source(self.location) and Path(self.location).is_file():
-            raise ParameterError(
-                f"{self.location} is no table, so that the folder of its images and the names of "
-                "its columns have no meaning; leave these options out"
-            )
         return open_source(
             self.location, images=self.images, columns=self.columns, expected=_EXPECTED
         )
 
 
 def as_tables(inputs: Images, images: Location | None, columns: Columns | None) -> Images:
-    """Return the inputs; if an option of tables is given, each is a table.
+    """Return the inputs; the options of tables apply to those that are tables.
 
     Raises
     ------
     ParameterError
-        If an option is given, and an input is no path or URL.
+        If an option is given, and an input is no path or URL, or none is a table.
     """
     if images is None and not columns:
         return inputs
-    items = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
+    items = [inputs] if isinstance(inputs, str | os.PathLike | Image.Image) else list(inputs)
     paths = [os.fspath(item) for item in items if isinstance(item, str | os.PathLike)]
     if len(paths) < len(items):
         raise ParameterError(
             "images and columns are for tables with the paths of images; leave them out for images "
             "in memory"
         )
-    return [TableInput(path, images, columns) for path in paths]
+    tables = [takes_options(path) for path in paths]
+    if paths and not any(tables) and (is_url(paths[0]) or Path(paths[0]).exists()):
+        raise ParameterError(
+            f"{paths[0]} is no table, so that the folder of its images and the names of its "
+            "columns have no meaning; leave these options out"
+        )
+    return [
+        TableInput(path, images, columns) if is_table else path
+        for path, is_table in zip(paths, tables, strict=True)
+    ]
 
 
 def list_images(inputs: Images) -> list[NamedImage]:
@@ -99,7 +110,7 @@ def list_images(inputs: Images) -> list[NamedImage]:
     SourceError
         If there are no images.
     """
-    return [image for images in input_lists(inputs) for image in images]
+    return [image for images in named_images_in_parts(inputs) for image in images]
 
 
 def are_embeddings(X: object) -> TypeGuard[NDArray[np.float32]]:
@@ -111,7 +122,7 @@ def are_embeddings(X: object) -> TypeGuard[NDArray[np.float32]]:
     return getattr(X, "ndim", 0) == 2 and (kind is None or kind.kind == "f")
 
 
-def input_lists(inputs: Images) -> Iterable[list[NamedImage]]:
+def named_images_in_parts(inputs: Images) -> Iterable[list[NamedImage]]:
     """Return the images in one list, or those of an iterator in several; see `list_images`.
 
     An iterator is read when the lists are, and raises its errors then.
@@ -123,13 +134,28 @@ def input_lists(inputs: Images) -> Iterable[list[NamedImage]]:
         )
     if isinstance(inputs, Iterator):
         return _lists_of(inputs)
-    (items,) = image_lists(inputs)
+    (items,) = images_in_parts(inputs)
     return [_expand_all(items, 0)]
+
+
+def image_of_stream(path: str | os.PathLike[str]) -> NamedImage:
+    """Return the image at a path or URL.
+
+    Raises
+    ------
+    ParameterError
+        If it is something else.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise ParameterError(
+            f"paths has a {type(path).__name__}; expected paths and URLs, or give images to predict"
+        )
+    return to_read(path, str(path))
 
 
 def _lists_of(inputs: Iterator[ImageInput]) -> Iterator[list[NamedImage]]:
     done = 0
-    for items in image_lists(inputs):
+    for items in images_in_parts(inputs):
         yield _expand_all(items, done)
         done += len(items)
     if not done:
@@ -158,6 +184,7 @@ def _expand(item: GivenImage, number: int) -> list[NamedImage]:
         return [to_read(item, name_of(item, number))]
     if isinstance(item, TableInput):
         return _images_of(item)
+    check_location(item, _EXPECTED)
     path = as_location(item)
     if isinstance(path, str):
         return _images_of(path) if is_source(path) else [ImageToRead(path, path)]

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from tlfeatures.errors import ModelError, ParameterError
 from tlfeatures.features.embed import ComputeOptions
 from tlfeatures.features.images.few_levels import FewLevels, warn_of_few_levels
-from tlfeatures.features.images.inputs import Images
+from tlfeatures.features.images.inputs import Images, total_of
 from tlfeatures.features.images.read_ahead import ImageToRead
 from tlfeatures.models.embedding_run import ModelEmbedder, ModelRun
 from tlfeatures.models.fitted_head import FittedHead
-from tlfeatures.models.input_images import input_lists
-from tlfeatures.models.predictions import Predictions, with_unreadable
+from tlfeatures.models.input_images import named_images_in_parts
+from tlfeatures.models.predictions import Prediction, Predictions, with_unreadable
 from tlfeatures.progress import Progress, shown_progress
 
 VALUE_RANGE = "tlfeatures extract --value-range {}"  # how a model gets a range of values
@@ -41,9 +41,9 @@ class EmbeddingLabeller:
     def __init__(
         self, model: FittedHead, *, min_confidence: float = 0.0, outliers: bool = False
     ) -> None:
-        if not 0 <= min_confidence <= 1:
+        if not isinstance(min_confidence, float | int | np.number) or not 0 <= min_confidence <= 1:
             raise ParameterError(
-                f"min_confidence is {min_confidence}; expected a probability from 0 to 1"
+                f"min_confidence is {min_confidence!r}; expected a probability from 0 to 1"
             )
         if outliers and model.outliers is None:
             raise ModelError(
@@ -159,22 +159,22 @@ def label_inputs(
     progress: bool | Progress | None,
 ) -> Iterator[Predictions]:
     """Label images, some at a time; see `Model.predict`. The backbone is loaded at the call."""
-    lists = input_lists(inputs)
+    parts = named_images_in_parts(inputs)
     labeller = Labeller(model, options, min_confidence=min_confidence, outliers=outliers)
-    return _label_lists(labeller, lists, progress)
+    return _label_parts(labeller, parts, progress)
 
 
-def _label_lists(
+def _label_parts(
     labeller: Labeller,
-    lists: Iterable[Sequence[ImageToRead[str]]],
+    parts: Iterable[Sequence[ImageToRead[str]]],
     progress: bool | Progress | None,
 ) -> Iterator[Predictions]:
-    total = sum(map(len, lists)) if isinstance(lists, list) else 0  # an iterator has no length
+    total = total_of(parts)
     done = 0
     few_levels: list[tuple[str, FewLevels]] = []
     try:
         with shown_progress(progress, "predicting", "images") as show:
-            for images in lists:
+            for images in parts:
 
                 def advance(finished: int, before: int = done) -> None:
                     show(before + finished, total)
@@ -184,3 +184,8 @@ def _label_lists(
                 show(done, total)  # the last images may be unreadable
     finally:
         warn_of_few_levels(few_levels, VALUE_RANGE)
+
+
+def one_by_one(parts: Iterable[Predictions]) -> Iterator[Prediction]:
+    """Yield the predictions of all parts."""
+    return (prediction for part in parts for prediction in part)

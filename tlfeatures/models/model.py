@@ -10,20 +10,20 @@ from numpy.typing import ArrayLike, NDArray
 
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.duplicates import Similarity
-from tlfeatures.dataset.from_arrays import check_ids, feature_rows
+from tlfeatures.dataset.from_arrays import check_ids, check_same_index, feature_rows
 from tlfeatures.errors import ParameterError
 from tlfeatures.features.batches import check_batch_size
 from tlfeatures.features.embed import ComputeOptions
 from tlfeatures.features.exchange.open_features import numbered_ids
 from tlfeatures.features.images.decoding import MAX_PIXELS
-from tlfeatures.features.images.inputs import Images, to_read
+from tlfeatures.features.images.inputs import Images
 from tlfeatures.features.sources.open_source import Location
 from tlfeatures.features.sources.protocol import Columns
 from tlfeatures.models.feature_input import check_columns_of, read_features
 from tlfeatures.models.fitted_head import FittedHead
 from tlfeatures.models.incoming import in_batches
-from tlfeatures.models.input_images import are_embeddings, as_tables
-from tlfeatures.models.labelling import EmbeddingLabeller, Labeller, label_inputs
+from tlfeatures.models.input_images import are_embeddings, as_tables, image_of_stream
+from tlfeatures.models.labelling import EmbeddingLabeller, Labeller, label_inputs, one_by_one
 from tlfeatures.models.predictions import Prediction, Predictions, join_predictions
 from tlfeatures.progress import Progress
 
@@ -42,20 +42,8 @@ class Model(FittedHead):
 
     Attributes
     ----------
-    head : fitted scikit-learn classifier
-    spec : Spec or None
-        Settings with which the embedding is computed; None if several backbones compute it.
-    embedding : str
-        Name of the embedding: `LAYER.POOLING`, or several joined as `A+B`.
-    info : dict
-        JSON-ready facts: classes, counts, images, columns, head, versions, and the facts that `fit`
-        adds.
-    outliers : OutlierDetector or None
-        Detector of images that are not like the training images.
-    digests : ndarray of shape (images, 32), uint8, or None
-        sha256 of the image files that the head was fitted on.
-    joined : tuple of BackbonePart
-        The part of each backbone of an embedding of several backbones; empty for one backbone.
+    head, spec, embedding, info, outliers, digests, joined
+        See `tlfeatures.models.fitted_head.FittedHead`.
     """
 
     @classmethod
@@ -114,7 +102,7 @@ class Model(FittedHead):
         inputs : path, URL, array or Pillow image, or iterable of them
             Image files, folders and other sources of images, uint8 arrays of shape (h, w),
             (h, w, 3) or (h, w, 4), and images of Pillow; or one array of shape (n, h, w, 3). They
-            give what their files would give. An iterator is read bit by bit.
+            give what their files would give. An iterator is read in parts.
         images : path or URL, optional
             Folder that the paths in a table are relative to. The table's own folder if not given.
         columns : mapping of role to column, optional
@@ -198,7 +186,7 @@ class Model(FittedHead):
         """
         options = ComputeOptions(device, batch_size, max_pixels, weights)
         given = as_tables(inputs, images, columns)
-        return _each(label_inputs(self, given, options, min_confidence, outliers, progress))
+        return one_by_one(label_inputs(self, given, options, min_confidence, outliers, progress))
 
     def predict_stream(
         self,
@@ -235,10 +223,8 @@ class Model(FittedHead):
         batches = in_batches(paths, check_batch_size(batch_size))
         options = ComputeOptions(device, batch_size, max_pixels, weights)
         labeller = Labeller(self, options, min_confidence=min_confidence, outliers=outliers)
-        return _each(
-            part
-            for batch in batches
-            for part in labeller.label([to_read(path, path) for path in batch])
+        return one_by_one(
+            part for batch in batches for part in labeller.label(list(map(image_of_stream, batch)))
         )
 
     def predict_features(
@@ -285,6 +271,8 @@ class Model(FittedHead):
             if ids is not None:
                 raise ParameterError("ids is for an array; a file has ids of its own")
             return labeller.label(*read_features(self, features, columns))
+        if columns is not None:
+            raise ParameterError("columns is for a file; an array has no names")
         rows = feature_rows(features)
         check_columns_of(self, rows, "X")
         named = numbered_ids(len(rows)) if ids is None else check_ids(ids, len(rows))
@@ -318,6 +306,7 @@ class Model(FittedHead):
         """
         from tlfeatures.models.accuracy import accuracy
 
+        check_same_index(X, y)
         predictions = self.predict_features(X) if are_embeddings(X) else self.predict(X)
         return accuracy(self, predictions, y)
 
@@ -332,9 +321,7 @@ class Model(FittedHead):
 
         Parameters
         ----------
-        path : path
-            The new file.
-        weights, check
+        path, weights, check
             See `tlfeatures.export`.
 
         Returns
@@ -407,7 +394,3 @@ class Model(FittedHead):
             random_state=random_state,
             progress=progress,
         )
-
-
-def _each(parts: Iterable[Predictions]) -> Iterator[Prediction]:
-    return (prediction for part in parts for prediction in part)

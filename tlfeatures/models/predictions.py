@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.data_frames import data_frame
+from tlfeatures.dataset.row_selection import RowSelection
 from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import ParameterError
 from tlfeatures.html_tables import MOST_ROWS, facts_html, result_html, table_html
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 _LEAST = 5  # images that a notebook shows
-
-Rows = slice | Sequence[int] | NDArray[np.int_] | NDArray[np.bool_]
+_LONGEST = 200  # characters of a path or an error in a line
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,10 @@ class Prediction:
         label = "no label" if self.label is None else shortened(self.label)
         sure = "" if self.confidence is None else f", confidence {self.confidence:.3f}"
         outlier = ", outlier" if self.outlier else ""
-        text = f"{label}{sure}{outlier}" if self.error is None else f"can't be read: {self.error}"
-        return f"<Prediction: {self.path}: {text}>"
+        text = f"{label}{sure}{outlier}"
+        if self.error is not None:
+            text = f"can't be read: {shortened(self.error, _LONGEST)}"
+        return f"<Prediction: {shortened(self.path, _LONGEST)}: {text}>"
 
     @property
     def abstained(self) -> bool:
@@ -171,13 +173,25 @@ class Predictions(EqualByValue, Sequence[Prediction]):
     def __getitem__(self, index: int) -> Prediction: ...
 
     @overload
-    def __getitem__(self, index: Rows) -> Predictions: ...
+    def __getitem__(self, index: RowSelection) -> Predictions: ...
 
-    def __getitem__(self, index: int | Rows) -> Prediction | Predictions:
-        """Return one prediction, or those of a slice, of positions or of a mask."""
-        if isinstance(index, int | np.integer):
+    def __getitem__(self, index: int | RowSelection) -> Prediction | Predictions:
+        """Return one prediction, or those of a slice, of positions or of a mask.
+
+        Raises
+        ------
+        IndexError
+            If it is something else, a mask has another length, or there is no such position.
+        """
+        if isinstance(index, int | np.integer) and not isinstance(index, bool):
             return self._one(range(len(self))[index])
-        return self._some(np.arange(len(self))[index])
+        rows = np.arange(len(self))[index]
+        if np.ndim(rows) != 1:
+            raise IndexError(
+                f"predictions are selected by {shortened(repr(index), 60)}; expected a position, a "
+                f"slice, a list of positions, or a mask of {len(self):,} bools"
+            )
+        return self._some(rows)
 
     def _one(self, number: int) -> Prediction:
         path = self.paths[number]

@@ -29,7 +29,10 @@ from tlfeatures.models.backbone_facts import check_same_settings
 from tlfeatures.models.embedding_run import ModelEmbedder, ModelRun, check_width, widths_of
 from tlfeatures.models.fitted_head import FittedHead
 from tlfeatures.models.labelling import VALUE_RANGE
+from tlfeatures.names import counted, shortened, some_of
 from tlfeatures.progress import Progress, shown_progress
+
+_NAMED, _LONGEST = 30, 100  # classes in a message, and characters of a name
 
 logger = logging.getLogger(__name__)
 
@@ -226,8 +229,9 @@ def _check_classes(model: FittedHead, y: NDArray[np.str_], source: str | os.Path
     if unknown:
         name, count = unknown.most_common(1)[0]
         raise DatasetError(
-            f"{source} has {count} images of {name!r}, which is not a class of the model "
-            f"({', '.join(model.classes)}); leave them out, or rename their class with --labels"
+            f"{source} has {counted(count, 'image')} of {shortened(name, _LONGEST)!r}, which is "
+            f"not a class of the model ({some_of(map(shortened, model.classes), _NAMED)}); leave "
+            "them out, or rename their class with --labels"
         )
 
 

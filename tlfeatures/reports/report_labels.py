@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tlfeatures.errors import ParameterError
 from tlfeatures.features.images.inputs import Images
 from tlfeatures.file_result import FileResult
 from tlfeatures.files import replace_file
 from tlfeatures.html_tables import Cell
 from tlfeatures.models.fitted_head import FittedHead
 from tlfeatures.models.predictions import Prediction
-from tlfeatures.names import counted
+from tlfeatures.names import counted, shortened
 from tlfeatures.progress import Progress, shown_progress
 from tlfeatures.reports.output import check_page
+
+_EXPECTED = "expected the result of Model.predict or Model.iter_predict"
 
 
 @dataclass(frozen=True, repr=False)
@@ -89,7 +92,8 @@ def report_labels(
     Raises
     ------
     ParameterError
-        If the output has another ending than .html or can't be created.
+        If the output has another ending than .html or can't be created, or the predictions are
+        something else, or have classes that the model doesn't have.
     OutputError
         If the page can't be written. An existing file is kept.
 
@@ -106,7 +110,7 @@ def report_labels(
     check_page(output)
     if not isinstance(model, FittedHead):
         model_name, model = model_name or Path(model).name, FittedHead.load(model)
-    shown = ShownImages.of(predictions)
+    shown = ShownImages.of(_checked(predictions, model))
     images = shown.images()
     originals = find_labelled([image.path for image in images], inputs, model)
     names = {"title": title, "model": model_name}
@@ -117,3 +121,18 @@ def report_labels(
     replace_file(Path(output), data)
     summary = shown.summary
     return LabelReport(str(output), len(data), summary.images, page.images, summary.unreadable)
+
+
+def _checked(predictions: Iterable[Prediction], model: FittedHead) -> Iterator[Prediction]:
+    """Check while they come that these are predictions of the model."""
+    if not isinstance(predictions, Iterable):
+        raise ParameterError(f"predictions is a {type(predictions).__name__}; {_EXPECTED}")
+    for prediction in predictions:
+        if not isinstance(prediction, Prediction):
+            raise ParameterError(f"predictions has a {type(prediction).__name__}; {_EXPECTED}")
+        if prediction.label is not None and prediction.label not in model.classes:
+            raise ParameterError(
+                f"the predictions have the class {shortened(prediction.label)!r}, which the model "
+                "doesn't have; give the model that they come from"
+            )
+        yield prediction

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tlfeatures.errors import OutputError, ParameterError
-from tlfeatures.files import file_target, replacing
+from tlfeatures.files import file_target, replacing, resolved
 from tlfeatures.names import MOST_CLASSES, counted, some_of
 from tlfeatures.terminal.prediction_lines import EXCEL, CsvLines, CsvStyle, JsonLines, Lines
 from tlfeatures.terminal.streams import print_failure, print_message, writing_output
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _TABLES = {".csv": CsvStyle(), ".tsv": CsvStyle("\t")}
 _JSON_LINES = (".jsonl", ".ndjson")
 _LONGEST = 2**20  # bytes of a line
-_HEADERS = tuple(sep.join(("path", "label", "confidence")).encode() for sep in ",;\t")
+_FIRST, _LAST = (b"path", b"label", b"confidence"), b"error"  # columns of a table
 
 
 class PredictionOutput:
@@ -59,6 +59,13 @@ class PredictionOutput:
     def fills_screen(self) -> bool:
         """Whether the lines go to a terminal, where a progress bar would be in their way."""
         return self._target is None and sys.stdout.isatty()
+
+    def check_other_file(self, page: str | None) -> None:
+        """Raise `ParameterError` if a page would replace the table."""
+        if page is not None and self._target is not None and resolved(page) == self._target:
+            raise ParameterError(
+                f"--report {page} is the file of -o, {self._target}; give two names of files"
+            )
 
     def write(
         self,
@@ -176,10 +183,14 @@ def _target(output: str, ending: str, as_json: bool) -> Path:
             f"output is {output!r}; expected a name ending in {' or '.join(suits)} for {what}"
         )
     target = file_target(output, "labels.csv", "the labels")
+    if target.exists() and not target.is_file():
+        raise ParameterError(
+            f"{output} is no file, but a pipe or device; leave out -o, and redirect the output"
+        )
     if target.exists() and not _has_predictions(target):
         raise ParameterError(
-            f"{output} exists and is no table of `tlfeatures predict`: give another name, or move "
-            "that file"
+            f"{output} exists and is no table of `tlfeatures predict`, or has other columns too: "
+            "give another name, or move that file"
         )
     return target
 
@@ -190,7 +201,15 @@ def _has_predictions(path: Path) -> bool:
             line = file.readline(_LONGEST).removeprefix(codecs.BOM_UTF8)
     except OSError as error:
         raise OutputError(f"{path} can't be read: {error.strerror or error}") from error
-    return not line or line.startswith(_HEADERS) or _is_prediction(line)
+    return not line or _is_header(line) or _is_prediction(line)
+
+
+def _is_header(line: bytes) -> bool:
+    """Whether it is a header without columns that someone has added."""
+    return any(
+        line.startswith(sep.join(_FIRST)) and line.rstrip().endswith(sep + _LAST)
+        for sep in (b",", b";", b"\t")
+    )
 
 
 def _is_prediction(line: bytes) -> bool:

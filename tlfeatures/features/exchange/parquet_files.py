@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tlfeatures.errors import DatasetError, ParameterError, SourceError
+from tlfeatures.errors import DatasetError, SourceError
 from tlfeatures.features.exchange.columns import TableColumns, find_columns
 from tlfeatures.features.exchange.roles import FEATURES, GENERAL, RowFacts, find_parts, row_facts
 from tlfeatures.features.exchange.table import Block, FeatureTable, rows_of_block
 from tlfeatures.features.sources.tables.class_labels import class_names, name_of_class
+from tlfeatures.installed import check_installed
 
 MAGIC = b"PAR1"
 _ROWS = 16_384  # rows of which ids and labels are read at a time
@@ -25,10 +25,7 @@ _RATIO = 1000  # of rows to the bytes of a file: more can't be right
 
 def check_pyarrow(path: object) -> None:
     """Raise `ParameterError` if pyarrow is not installed."""
-    if find_spec("pyarrow") is None:
-        raise ParameterError(
-            f"{path} needs pyarrow, which is not installed; run pip install 'tlfeatures[parquet]'"
-        )
+    check_installed("pyarrow", str(path), "parquet")
 
 
 class ParquetFile:

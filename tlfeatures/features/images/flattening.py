@@ -139,7 +139,7 @@ class UndecodedImage:
         Parameters
         ----------
         reopen : callable, optional
-            Opens the same file once more; not needed of an image in memory.
+            Opens the same file once more; not needed for an image in memory.
 
         Returns
         -------

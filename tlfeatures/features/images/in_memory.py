@@ -79,11 +79,17 @@ def take_snapshot(image: ImageInMemory) -> Snapshot:
     try:
         upright = ImageOps.exif_transpose(image)
     except Exception as error:  # Pillow's decoders raise anything from SyntaxError to struct.error
-        return Snapshot(ImageError(f"Pillow can't decode it: {error}"))
+        return Snapshot(ImageError(f"Pillow can't decode it: {_reason(image, error)}"))
     upright.format = image.format
     transparency = upright.info.get("transparency")
     upright.info = {} if transparency is None else {"transparency": transparency}
     return Snapshot(upright, _samples_of(image))
+
+
+def _reason(image: Image.Image, error: Exception) -> str:
+    if isinstance(image, ImageFile.ImageFile) and image.fp is None and image.tile:
+        return "its file was closed before its pixels were loaded; call load() first"
+    return str(error) or type(error).__name__
 
 
 def _unread_file(image: Image.Image) -> Content | None:

@@ -6,7 +6,7 @@ In: one of them, several, an array of images, or an iterator. Out: lists of imag
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from pathlib import Path
 
 import numpy as np
@@ -29,13 +29,13 @@ _MOST, _MOST_BYTES = 512, 2**28  # images of an iterator that are in memory at t
 _EXPECTED = "a path, a uint8 array (h, w), (h, w, 3) or (h, w, 4), or a Pillow image"
 
 
-def image_lists(images: Images) -> Iterable[Sequence[GivenImage]]:
+def images_in_parts(images: Images) -> Iterable[Sequence[GivenImage]]:
     """Return the images in one list, or those of an iterator in several.
 
     Parameters
     ----------
     images : path, URL, array or Image, or iterable of them
-        An array of shape (n, h, w, 3) or (n, h, w, 4) is n images. An iterator is read bit by bit;
+        An array of shape (n, h, w, 3) or (n, h, w, 4) is n images. An iterator is read in parts;
         its images in memory are copied, as it may use their memory again.
 
     Returns
@@ -53,7 +53,13 @@ def image_lists(images: Images) -> Iterable[Sequence[GivenImage]]:
     items = _as_list(images)
     for number, item in enumerate(items):
         check_image(item, number)
+    _check_frames(items)
     return [items]
+
+
+def total_of(parts: Iterable[Sized]) -> int:
+    """Return the number of images in all parts; 0 for an iterator, whose length isn't known."""
+    return sum(map(len, parts)) if isinstance(parts, list) else 0
 
 
 def as_location(item: str | os.PathLike[str]) -> str | Path:
@@ -96,6 +102,19 @@ def check_image(item: object, number: int) -> None:
         raise ParameterError(f"image {number} is a {type(item).__name__}; expected {_EXPECTED}")
 
 
+def _check_frames(items: Sequence[ImageInput]) -> None:
+    """Check that no film is listed several times: one object shows one frame at a time."""
+    first: dict[int, int] = {}
+    for number, item in enumerate(items):
+        if isinstance(item, Image.Image) and getattr(item, "is_animated", False):
+            before = first.setdefault(id(item), number)
+            if before != number:
+                raise ParameterError(
+                    f"images {before} and {number} are the same Pillow object, which shows one "
+                    "frame of its file at a time; give an iterator of frames, or frame.copy()"
+                )
+
+
 def _problem_of_array(item: NDArray[np.generic]) -> str | None:
     if item.dtype.kind == "f":
         return (
@@ -107,6 +126,8 @@ def _problem_of_array(item: NDArray[np.generic]) -> str | None:
             f"{item.dtype}; expected uint8 from 0 to 255: scale the values and give "
             "image.astype('uint8')"
         )
+    if np.ma.is_masked(item):
+        return "masked pixels; give image.filled(0) or another value for them"
     if item.ndim == 3 and item.shape[2] == 1:
         return f"the shape {item.shape}; for a grey image, give image[:, :, 0]"
     if item.ndim not in (2, 3) or item.shape[2:] not in ((), (3,), (4,)) or not item.size:

@@ -43,7 +43,7 @@ class ImageToRead(Generic[Key]):
     Attributes
     ----------
     key : Key
-        Whatever the caller knows the image by; it comes back with the pixels.
+        The caller's name or number for the image. It is returned with the pixels.
     image : str, Path, Member, ndarray, Image or Snapshot
         Path or URL of a file, a member of a container, or an image in memory: an array of shape
         (h, w), (h, w, 3) or (h, w, 4), uint8, an image of Pillow, or a copy of one of these.
@@ -134,7 +134,7 @@ def read_ahead(
 def _submit(
     pool: ThreadPoolExecutor, image: ImageToRead[Key], decoding: Decoding, budget: MemoryBudget
 ) -> Future[tuple[Key, Decoded | ImageError]]:
-    """Let a thread decode an image; wait before that if images in memory take much of it."""
+    """Let a thread decode an image. Wait first if the waiting copies of images need much memory."""
     source = image.image
     if isinstance(source, np.ndarray | Image.Image):
         source = take_snapshot(source)

@@ -7,6 +7,7 @@ only where there is one.
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import tempfile
@@ -18,6 +19,7 @@ from urllib.parse import unquote
 
 from tlfeatures.errors import ImageError, OutputError, ParameterError, SourceError, StoreError
 from tlfeatures.files import reason_of, replacing
+from tlfeatures.names import shortened
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +29,27 @@ _FILE = "file://"
 def is_url(location: str | os.PathLike[str]) -> bool:
     """Whether a location is a URL and no path."""
     return isinstance(location, str) and "://" in location
+
+
+def check_location(location: str | os.PathLike[str], expected: str) -> None:
+    """Raise `ParameterError` if a location is empty, or has a name that no file can have.
+
+    Parameters
+    ----------
+    location : path or URL
+    expected : str
+        What the location should be, for messages.
+    """
+    text = os.fspath(location)
+    if not text:  # a `Path` would take it for the current folder
+        raise ParameterError(f"a path is empty; {expected}, or . for this folder")
+    try:
+        if not is_url(text):
+            os.stat(text)  # noqa: PTH116
+    except (OSError, ValueError) as error:
+        if isinstance(error, ValueError) or error.errno == errno.ENAMETOOLONG:
+            reason = reason_of(error)
+            raise ParameterError(f"{shortened(text, 200)} is no path: {reason}") from error
 
 
 def absolute_location(location: str | os.PathLike[str]) -> str:

@@ -1,6 +1,7 @@
 """Open the source of images at a location, by the first kind of source that can.
 
-A new kind of source is an entry of `SOURCE_KINDS`. Every kind passes the contract suite
+A new kind of source is an entry of `SOURCE_KINDS`. If its ids begin with the name of its file, it
+is also one of `NAMED` in `several.py`. Every kind passes the contract suite
 (tests/contract/test_sources.py).
 """
 
@@ -21,9 +22,9 @@ from tlfeatures.features.sources.containers.parquet import (
 )
 from tlfeatures.features.sources.folder_labels import LabelRow
 from tlfeatures.features.sources.folders import EXPECTED, FolderSource, is_folder
-from tlfeatures.features.sources.locations import absolute_location, is_url
+from tlfeatures.features.sources.locations import absolute_location, check_location, is_url
 from tlfeatures.features.sources.protocol import Columns, Source
-from tlfeatures.features.sources.several import SeveralSources
+from tlfeatures.features.sources.several import SeveralSources, without_repeats
 from tlfeatures.features.sources.table_source import TableSource
 from tlfeatures.features.sources.tables.read_table import is_table
 from tlfeatures.names import as_list
@@ -88,10 +89,17 @@ def open_source(
         If a location doesn't exist, or no kind of source opens it, or there are options of tables
         and no table.
     """
-    listed = [os.fspath(location) for location in as_list(locations)]
+    given = as_list(locations)
+    wrong = [type(item).__name__ for item in given if not isinstance(item, str | os.PathLike)]
+    if wrong:
+        raise ParameterError(f"a source of images is of type {wrong[0]}; expected a path or URL")
+    listed = [os.fspath(location) for location in given]
     if not listed:
         raise ParameterError(f"no source of images is given; {expected}")
+    for location in listed:
+        check_location(location, expected)
     folder = None if images is None else os.fspath(images)
+    listed = without_repeats(listed)
     kinds = [_kind_of(location, expected) for location in listed]
     if (folder, columns) != (None, None) and not any(kind.takes_options for kind in kinds):
         raise ParameterError(
@@ -108,6 +116,12 @@ def open_source(
 def is_source(location: str) -> bool:
     """Whether a kind of source can open a location."""
     return any(kind.can_open(location) for kind in SOURCE_KINDS)
+
+
+def takes_options(location: str) -> bool:
+    """Whether a location is a table, so that it may be opened with `images` and `columns`."""
+    kind = next((kind for kind in SOURCE_KINDS if kind.can_open(location)), None)
+    return kind is not None and kind.takes_options
 
 
 def _kind_of(location: str, expected: str) -> SourceKind:

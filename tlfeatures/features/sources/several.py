@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 
-from tlfeatures.errors import SourceError
+from tlfeatures.errors import ParameterError, SourceError
 from tlfeatures.features.sources.containers.archive import ArchiveSource
 from tlfeatures.features.sources.containers.parquet import ParquetSource
 from tlfeatures.features.sources.folder_labels import (
@@ -16,7 +17,7 @@ from tlfeatures.features.sources.folder_labels import (
     splits_of_archives,
 )
 from tlfeatures.features.sources.folders import FolderSource
-from tlfeatures.features.sources.locations import absolute_location
+from tlfeatures.features.sources.locations import absolute_location, is_url
 from tlfeatures.features.sources.protocol import Source
 from tlfeatures.features.sources.records import ImageRecord
 
@@ -26,9 +27,9 @@ NAMED = (ArchiveSource, ParquetSource)  # their ids begin with the name of the f
 class SeveralSources:
     """Several sources as one. The id of an image in a folder begins with the folder's name.
 
-    Where two folders have the same name, as many of the folders above them are added as tell them
-    apart. The ids of an archive or Parquet file begin with its name as they are; where two files
-    have the same name, the folders above are added likewise. Tables name their images themselves.
+    If two folders have the same name, the names of the folders above them are added until they
+    differ. The ids of an archive or a Parquet file begin with the name of the file anyway; if two
+    files have the same name, the folders above are added, too. The ids of a table don't change.
 
     Parameters
     ----------
@@ -68,7 +69,7 @@ class SeveralSources:
     def labels(self) -> dict[str, LabelRow] | None:
         """Return the labels of all sources; None if no source states labels.
 
-        Beside a source that states labels, those of the other sources are the names of folders.
+        If only some sources state labels, the labels of the others are the names of their folders.
 
         Raises
         ------
@@ -110,6 +111,36 @@ class SeveralSources:
         return self._sources[0].no_images_error(expected)
 
 
+def without_repeats(locations: Sequence[str]) -> list[str]:
+    """Return locations without those that another spelling or a link gave already.
+
+    Raises
+    ------
+    ParameterError
+        If a folder is inside of another one, so that its images would have two ids, and perhaps
+        two labels.
+    """
+    given: dict[str, str] = {}
+    for location in locations:
+        real = absolute_location(location)
+        if not is_url(real):
+            real = os.path.realpath(real).replace(os.sep, "/")
+        given.setdefault(real.rstrip("/"), location)
+    for real, location in given.items():
+        outer = next((given[above] for above in _folders_above(real) if above in given), None)
+        if outer is not None and (is_url(real) or os.path.isdir(real)):  # noqa: PTH112
+            raise ParameterError(
+                f"{location} is inside of {outer}, so that its images would be listed twice; give "
+                f"{outer} alone, or folders that are not inside of each other"
+            )
+    return list(given.values())
+
+
+def _folders_above(path: str) -> Iterator[str]:
+    parts = path.split("/")
+    return ("/".join(parts[:depth]) for depth in range(1, len(parts)))
+
+
 def _labels_of_folders(source: Source) -> dict[str, LabelRow]:
     ids = [image.id for image in source.images()]
     return dict(zip(ids, labels_from_folders(ids), strict=True))
@@ -122,7 +153,7 @@ def _above(path: str) -> str:
 
 
 def _ends(locations: Sequence[str]) -> list[str]:
-    """Return the shortest ends of the paths that differ, as few parts as possible."""
+    """Return the ends of the paths, with as few parts as are needed for all to differ."""
     parts = [PurePosixPath(place.replace("\\", "/").rstrip("/")).parts for place in locations]
     longest = max(map(len, parts), default=0)
     for depth in range(1, longest + 1):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tlfeatures.dataset.from_arrays import names_of_rows
+from tlfeatures.dataset.from_arrays import check_same_index, names_of_rows
 from tlfeatures.errors import ParameterError
 from tlfeatures.metrics.confusion import Confusion, confusion, count_pairs
 from tlfeatures.metrics.out_of_fold import OutOfFold
@@ -101,8 +102,9 @@ class ConfusionDisplay(Display):
         ------
         ParameterError
             If the arrays have different lengths, are empty or lack a value, or a name is not in
-            `labels`.
+            `labels`, or twice.
         """
+        check_same_index(y_true, y_pred, "y_true and y_pred")
         shapes = np.shape(y_true), np.shape(y_pred)
         if shapes[0] != shapes[1] or len(shapes[0]) != 1 or not shapes[0][0]:
             raise ParameterError(
@@ -111,14 +113,12 @@ class ConfusionDisplay(Display):
             )
         true = names_of_rows(y_true, "y_true", *shapes[0])
         predicted = names_of_rows(y_pred, "y_pred", *shapes[0])
-        names = sorted({*true, *predicted})
-        if labels is not None:
-            seen, names = names, names_of_rows(labels, "labels", len(labels))
-            unknown = [name for name in seen if name not in names]
-            if unknown:
-                raise ParameterError(f"labels lacks {unknown[0]!r}, which y_true or y_pred has")
-        code_of = {name: code for code, name in enumerate(names)}
-        codes = [np.array([code_of[name] for name in each], int) for each in (true, predicted)]
+        names = sorted({*true, *predicted}) if labels is None else _names_in(labels)
+        unknown = sorted({*true, *predicted} - set(names))
+        if unknown:
+            raise ParameterError(f"labels lacks {unknown[0]!r}, which y_true or y_pred has")
+        place = {name: code for code, name in enumerate(names)}
+        codes = [np.array([place[name] for name in each], int) for each in (true, predicted)]
         return cls(count_pairs(names, *codes)).plot(ax)
 
     def _size(self) -> tuple[float, float]:
@@ -144,3 +144,11 @@ class ConfusionDisplay(Display):
         name_cells(axes, "y", classes)
         axes.set_xlabel("predicted class")
         axes.set_ylabel("true class")
+
+
+def _names_in(labels: Sequence[str]) -> list[str]:
+    names = names_of_rows(labels, "labels", np.size(labels))
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise ParameterError(f"labels has {twice[0]!r} twice; expected each class once")
+    return names

@@ -59,7 +59,13 @@ class Display(ABC):
         -------
         Display
             The display itself, with the attributes `ax_` and `figure_`.
+
+        Raises
+        ------
+        ParameterError
+            If `ax` is something else, such as a figure.
         """
+        _check_axes(ax)
         with drawing(ax, *self._size()) as axes:
             self._draw(axes)
         self.ax_, self.figure_ = axes, figure_of(axes)
@@ -94,6 +100,16 @@ class Display(ABC):
 
     def _plotted(self) -> Self:
         return self if hasattr(self, "ax_") else self.plot()
+
+
+def _check_axes(ax: object) -> None:
+    from matplotlib.axes import Axes
+
+    if ax is not None and not isinstance(ax, Axes):
+        raise ParameterError(
+            f"ax is of type {type(ax).__name__}; expected the axes of a figure, as in "
+            "figure, ax = plt.subplots()"
+        )
 
 
 def predictions_in(result: Evaluation | Benchmark | FitResult | OutOfFold) -> OutOfFold:

@@ -80,7 +80,7 @@ def to_png(figure: Figure) -> tuple[bytes, dict[str, int]]:
     with style():
         _choose_fonts(figure, "the figure")
         figure.savefig(written, format="png", dpi=2 * _SCREEN, bbox_inches=_whole(figure))
-    width, height = _whole(figure).size * _SCREEN
+        width, height = _whole(figure).size * _SCREEN
     return written.getvalue(), {"width": round(width), "height": round(height)}
 
 

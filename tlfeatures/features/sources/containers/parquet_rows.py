@@ -15,6 +15,7 @@ from tlfeatures.errors import ImageError, ParameterError, SourceError
 from tlfeatures.features.sources.containers.index_cache import IndexCache
 from tlfeatures.features.sources.containers.parts import Parts, PartsStream, open_parts
 from tlfeatures.features.sources.locations import is_url
+from tlfeatures.installed import check_installed
 
 _BATCH = 8 * 2**20  # bytes that are read at once; a row group may have gigabytes
 _KEPT = 64 * 2**20  # bytes of rows that are kept, as threads read rows near each other
@@ -36,14 +37,10 @@ def open_parquet(parts: Parts) -> Any:
     SourceError
         If it is no Parquet file, or is damaged.
     """
-    try:
-        from pyarrow import PythonFile
-        from pyarrow.parquet import ParquetFile
-    except ImportError as error:
-        raise ParameterError(
-            f"{parts.location} needs pyarrow, which is not installed: "
-            "pip install 'tlfeatures[parquet]'"
-        ) from error
+    check_installed("pyarrow", parts.location, "parquet")
+    from pyarrow import PythonFile
+    from pyarrow.parquet import ParquetFile
+
     remote = is_url(parts.location)
     try:
         file = ParquetFile(
