@@ -1,5 +1,7 @@
 """What all sources share: opening them, several at once, boxes, labels that a source states."""
 
+import shutil
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.fakes import write_image
-from tlfeatures import extract, load_dataset
+from tlfeatures import describe, extract, load_dataset
 from tlfeatures.errors import ImageError, ParameterError, SourceError
 from tlfeatures.features.embed import ComputeOptions, Embedder, EmbeddingRun
 from tlfeatures.features.images.identify import identify, scan
@@ -75,7 +77,7 @@ def test_a_second_folder_is_added_without_computing_the_first_one_again(two, tmp
     first = extract(two[0], file, **PIXELS)
     both = extract(list(two), file)
     assert (first.computed, both.computed, both.reused) == (2, 1, 2)
-    assert load_dataset(file, label_level=2).ids.tolist() == ids(*two)
+    assert load_dataset(file).ids.tolist() == ids(*two)
 
 
 def test_the_same_folder_twice_has_each_image_once(two):
@@ -109,6 +111,39 @@ def test_what_is_no_path_is_one_line(two, path, problem):
 
 
 # ---- labels
+
+
+def test_the_classes_of_several_folders_are_the_folders_inside_of_them(two, tmp_path):
+    """Also where the folders have different subfolders, so that nothing hints at a mistake."""
+    write_image(two[1] / "fox" / "3.png", 7)
+    result = extract(list(two), tmp_path / "x.h5", **PIXELS)
+    assert result.classes == {"cat": 2, "dog": 1, "fox": 1}
+    shutil.rmtree(two[0])  # the images are not needed for their labels
+    assert load_dataset(tmp_path / "x.h5").y.tolist() == ["cat", "dog", "cat", "fox"]
+    assert describe(tmp_path / "x.h5")["classes"] == result.classes
+
+
+def test_folders_with_images_of_their_own_are_classes(two, tmp_path):
+    flat = [two[0] / "cat", two[0] / "dog"]
+    assert extract(flat, tmp_path / "x.h5", **PIXELS).classes == {"cat": 1, "dog": 1}
+    assert load_dataset(tmp_path / "x.h5").y.tolist() == ["cat", "dog"]
+
+
+def test_splits_inside_of_several_folders_are_splits(tmp_path):
+    for number, name in enumerate(("u1/train/cat/1.png", "u1/val/dog/2.png", "u2/train/dog/3.png")):
+        write_image(tmp_path / name, number)
+    extract([tmp_path / "u1", tmp_path / "u2"], tmp_path / "x.h5", **PIXELS)
+    data = load_dataset(tmp_path / "x.h5")
+    assert data.y.tolist() == ["cat", "dog", "dog"]
+    assert data.split.tolist() == ["train", "val", "train"]
+
+
+def test_the_labels_of_a_table_may_be_named_after_its_images_were_embedded(two, tmp_path):
+    rows = ["Foto;Art", "cat/1.png;Katze", "dog/2.png;Hund"]
+    (two[0] / "list.csv").write_text("\n".join(rows))
+    extract(two[0] / "list.csv", tmp_path / "x.h5", columns={"id": "Foto"}, **PIXELS)
+    data = load_dataset(tmp_path / "x.h5", columns={"label": "Art"})
+    assert data.y.tolist() == ["Katze", "Hund"]
 
 
 def test_the_name_of_an_archive_is_no_label():

@@ -42,6 +42,8 @@ from tlfeatures.features.sources.locations import absolute_location
 from tlfeatures.features.sources.open_source import (
     Location,
     Locations,
+    labels_of_images,
+    name_parts,
     open_source,
     rows_version,
     source_facts,
@@ -232,8 +234,9 @@ def extract(
         if not manifest.images:
             raise opened.no_images_error(EXPECTED)
         plan = make_plan(manifest, target, settings, device, prune, choose)
-        labels = opened.labels()
-        facts = source_facts(source, images, columns, labels is not None, rows_version(opened))
+        labels, parts = labels_of_images(opened, manifest.ids), name_parts(opened)
+        states_labels = labels is not None and parts is None  # else the ids have the labels
+        facts = source_facts(source, images, columns, states_labels, rows_version(opened), parts)
         plan = replace(plan, relabelled=is_relabelled(plan.current, facts))
         provenance = provenance_of(plan, facts, command)
         outcome = _carry_out(workers, plan, provenance, options, show, stop, shards)

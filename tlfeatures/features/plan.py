@@ -252,6 +252,7 @@ def _check_removed(manifest: Manifest, current: Header, prune: bool) -> int:
     if removed > MOST_REMOVED * len(current.ids) and not prune:
         raise SourceError(
             f"{removed} of the {len(current.ids)} images of {current.path} are not in this folder: "
+            "to add images, give all sources together (tlfeatures extract OLD NEW -o FILE); else "
             "give another file with -o, or delete their rows with --prune"
         )
     return removed

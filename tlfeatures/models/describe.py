@@ -11,7 +11,7 @@ from tlfeatures.features.file.format import Header
 from tlfeatures.features.file.lock import partial_path
 from tlfeatures.features.file.reader import is_embeddings_file, read_header
 from tlfeatures.features.file.sharded import Shards
-from tlfeatures.features.sources.folder_labels import count_labels
+from tlfeatures.features.sources.folder_labels import count_labels, count_rows, labels_below
 from tlfeatures.models.model_file import read_model_info
 
 _PROVENANCE = ("versions", "source", "commands")
@@ -62,9 +62,18 @@ def _source_of_labels(header: Header) -> dict[str, Any]:
     return {"labels": source} if header.provenance.get("states_labels") else {}
 
 
+def _count_labels(header: Header) -> tuple[dict[str, int], dict[str, int]]:
+    """Count the images of each class and split by their ids; a table's labels aren't read."""
+    parts = header.provenance.get("name_parts")
+    below = labels_below(header.ids, parts) if parts else None
+    if below is None:
+        return count_labels(header.ids)
+    return count_rows((row, 1) for row in below.values())
+
+
 def _describe_embeddings(path: Path) -> dict[str, Any]:
     header = read_header(path)
-    classes, splits = count_labels(header.ids)
+    classes, splits = _count_labels(header)
     done = int(header.done.sum())
     failures = header.failures
     partial = partial_path(path.resolve())  # for a link, next to the file that it points to

@@ -114,8 +114,8 @@ def _check_names(model: FittedHead, names: Sequence[str], path: Path) -> None:
     missing = [part for part in parts_of(model.embedding) if part not in names]
     if missing:
         raise ModelError(
-            f"{path} has the embedding {some_of(names, 5)}, but the model needs {missing[0]}; give "
-            f"features of {missing[0]}, and name their array or columns so"
+            f"{path} has the embedding {some_of(names, 5)}, but the model needs the embedding "
+            f"{missing[0]}; if these are the same, rename the array or the columns to {missing[0]}"
         )
 
 

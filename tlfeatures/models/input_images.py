@@ -91,8 +91,8 @@ def as_tables(inputs: Images, images: Location | None, columns: Columns | None) 
     tables = [takes_options(path) for path in paths]
     if paths and not any(tables) and (is_url(paths[0]) or Path(paths[0]).exists()):
         raise ParameterError(
-            f"{paths[0]} is no table, so that the folder of its images and the names of its "
-            "columns have no meaning; leave these options out"
+            f"{paths[0]} is no table; leave out --images and --columns, which say how a table is "
+            "read"
         )
     return [
         TableInput(path, images, columns) if is_table else path

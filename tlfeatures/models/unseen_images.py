@@ -22,6 +22,7 @@ from tlfeatures.features.images.few_levels import warn_of_few_levels
 from tlfeatures.features.images.identify import scan
 from tlfeatures.features.images.read_ahead import ImageToRead
 from tlfeatures.features.sources.folders import EXPECTED
+from tlfeatures.features.sources.open_source import labels_of_images
 from tlfeatures.features.sources.protocol import Source
 from tlfeatures.features.sources.records import ImageRecord
 from tlfeatures.features.sources.spelling import normalize_name
@@ -142,7 +143,9 @@ def embeddings_of_source(
     if not manifest.images:
         raise source.no_images_error(EXPECTED)
     folder = source.location
-    labels, label_level = labels_or_stated(options.labels, options.label_level, source.labels)
+    labels, label_level = labels_or_stated(
+        options.labels, options.label_level, lambda: labels_of_images(source, manifest.ids)
+    )
     labelled = label_images(
         manifest.ids,
         folder,

@@ -10,14 +10,16 @@ from tlfeatures.features.exchange.open_features import ids_of, open_features
 from tlfeatures.features.exchange.table import FeatureTable, sha256_of, sha256_of_file
 from tlfeatures.features.file.format import Header
 from tlfeatures.features.imported import Imported
-from tlfeatures.features.sources.folder_labels import LabelRow
+from tlfeatures.features.sources.folder_labels import LabelRow, labels_below
 from tlfeatures.features.sources.open_source import stated_labels
 
 
 def labels_of_header(
     header: Header, columns: Mapping[str, str] | None = None
 ) -> dict[str, LabelRow] | None:
-    """Read the labels that the source of an embeddings file states; None if it states none.
+    """Read the labels that the source of an embeddings file states, or those of several folders.
+
+    None if the labels are the names of the top folders in the ids.
 
     Parameters
     ----------
@@ -31,7 +33,9 @@ def labels_of_header(
         If the source stated labels when the file was made, and can't be read now.
     """
     if header.spec.imported is None:
-        return stated_labels(header.provenance, columns)
+        labels = stated_labels(header.provenance, columns)
+        parts = header.provenance.get("name_parts")
+        return labels_below(header.ids, parts) if labels is None and parts else labels
     if not header.provenance.get("states_labels"):
         return None
     source, ids = header.provenance.get("source"), header.provenance.get("ids")

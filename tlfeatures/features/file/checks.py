@@ -191,6 +191,7 @@ def _provenance(path: Path, found: Any) -> dict[str, Any]:
         "source": isinstance(source, str | list | None) and _all_texts(several),
         "states_labels": isinstance(found.get("states_labels"), bool | None),
         "images": isinstance(found.get("images"), str | None),
+        "name_parts": isinstance(found.get("name_parts"), int | None),
         "rows": isinstance(found.get("rows"), str | None),
         "ids": isinstance(found.get("ids"), str | None),
         "ids_sha256": isinstance(found.get("ids_sha256"), str | None),

@@ -127,6 +127,27 @@ def with_folder_labels(
     }
 
 
+def labels_below(ids: Sequence[str], parts: int) -> dict[str, LabelRow] | None:
+    """Read labels and splits of images of several folders from the folders inside of these.
+
+    Parameters
+    ----------
+    ids : sequence of str
+        POSIX paths. They begin with the name of the folder that was given.
+    parts : int
+        Number of parts of this name: 1 for `site1/cat/1.png`.
+
+    Returns
+    -------
+    dict of id to LabelRow, or None
+        None if an image is directly in one of the given folders, which then are the classes.
+    """
+    below = [id_.split("/", parts)[-1] for id_ in ids]
+    if not all(map(folder_of, below)):
+        return None
+    return dict(zip(ids, labels_from_folders(below), strict=True))
+
+
 def folder_of(id_: str) -> str:
     """Return the path of the folder that holds an image; "" if it is in none."""
     return id_.rpartition("/")[0]

@@ -20,7 +20,7 @@ from tlfeatures.features.sources.containers.parquet import (
     is_parquet_of_images,
     open_parquet_source,
 )
-from tlfeatures.features.sources.folder_labels import LabelRow
+from tlfeatures.features.sources.folder_labels import LabelRow, labels_below
 from tlfeatures.features.sources.folders import EXPECTED, FolderSource, is_folder
 from tlfeatures.features.sources.locations import absolute_location, check_location, is_url
 from tlfeatures.features.sources.protocol import Columns, Source
@@ -103,8 +103,8 @@ def open_source(
     kinds = [_kind_of(location, expected) for location in listed]
     if (folder, columns) != (None, None) and not any(kind.takes_options for kind in kinds):
         raise ParameterError(
-            f"{listed[0]} is no table, so that the folder of its images and the names of its "
-            "columns have no meaning; leave these options out"
+            f"{listed[0]} is no table; leave out --images and --columns, which say how a table is "
+            "read"
         )
     sources = [
         kind.open(location, *((folder, columns) if kind.takes_options else (None, None)))
@@ -139,6 +139,7 @@ def source_facts(
     columns: Columns | None = None,
     states_labels: bool = False,
     rows: str | None = None,
+    name_parts: int | None = None,
 ) -> dict[str, Any]:
     """Return JSON-ready facts by which `open_stored_source` opens the same source again.
 
@@ -150,6 +151,8 @@ def source_facts(
         Whether the source states labels.
     rows : str, optional
         See `rows_version`.
+    name_parts : int, optional
+        See `name_parts`.
     """
     absolute = [absolute_location(location) for location in as_list(locations)]
     facts: dict[str, Any] = {"source": absolute[0] if len(absolute) == 1 else absolute}
@@ -161,6 +164,8 @@ def source_facts(
         facts["states_labels"] = True
     if rows is not None:
         facts["rows"] = rows
+    if name_parts is not None:
+        facts["name_parts"] = name_parts
     return facts
 
 
@@ -171,6 +176,29 @@ def rows_version(source: Source) -> str | None:
     their rows.
     """
     return source.rows_version() if isinstance(source, ParquetSource | SeveralSources) else None
+
+
+def name_parts(source: Source) -> int | None:
+    """Return how many parts of an id name its folder; None but for several folders."""
+    return source.name_parts if isinstance(source, SeveralSources) else None
+
+
+def labels_of_images(source: Source, ids: Sequence[str]) -> dict[str, LabelRow] | None:
+    """Return the labels that a source states, or those of several folders.
+
+    Parameters
+    ----------
+    source : Source
+    ids : sequence of str
+        Ids of its images.
+
+    Returns
+    -------
+    dict of id to LabelRow, or None
+        None if the labels are the names of the top folders in the ids.
+    """
+    stated, parts = source.labels(), name_parts(source)
+    return labels_below(ids, parts) if stated is None and parts else stated
 
 
 def open_with_stored_options(locations: Locations, provenance: Mapping[str, Any]) -> Source:
@@ -228,7 +256,7 @@ def stated_labels(
         If the source stated labels when its images were embedded, and can't be read now, or its
         images may have other ids.
     """
-    if not provenance.get("states_labels"):
+    if not provenance.get("states_labels") and not (columns and _has_table(provenance)):
         return None
     if columns:
         provenance = {**provenance, "columns": {**(provenance.get("columns") or {}), **columns}}
@@ -245,9 +273,16 @@ def stated_labels(
             f"{provenance['source']} has changed since, and its images are named by the numbers of "
             "their rows; run `tlfeatures extract` again, or give --labels FILE"
         )
+    if labels is None and not provenance.get("states_labels"):
+        return None
     if labels is None:
         raise SourceError(
             f"{provenance['source']} had labels when its images were embedded, and has none now; "
             "give --labels FILE"
         )
     return labels
+
+
+def _has_table(provenance: Mapping[str, Any]) -> bool:
+    """Whether a table is among the sources, whose other columns may have labels."""
+    return any(takes_options(location) for location in as_list(provenance.get("source")))

@@ -46,6 +46,13 @@ class SeveralSources:
             for at, end in zip(places, ends, strict=True):
                 self._prefixes[at] = end + "/" if kind is FolderSource else _above(end)
 
+    @property
+    def name_parts(self) -> int | None:
+        """Number of parts of a folder's name in the ids; None if not all sources are folders."""
+        if not all(isinstance(source, FolderSource) for source in self._sources):
+            return None
+        return self._prefixes[0].count("/")
+
     def images(self) -> Iterator[ImageRecord]:
         """Yield the images of all sources in the order of their ids.
 
