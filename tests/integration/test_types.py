@@ -103,7 +103,6 @@ def test_mypy(scripts):
 
 
 def test_pyright(scripts):
-    pytest.importorskip("pyright")
     settings = {"extraPaths": [str(ROOT)], "include": ["*.py"]}
     (scripts / "pyrightconfig.json").write_text(json.dumps(settings))
     command = [sys.executable, "-m", "pyright", "--outputjson", "--pythonpath", sys.executable]

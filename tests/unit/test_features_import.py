@@ -10,6 +10,7 @@ import pickle
 import h5py
 import numpy as np
 import pandas
+import pyarrow.parquet
 import pytest
 
 from tests.unit.features_files import IDS, LABELS, read_rows, values, write_table
@@ -67,16 +68,14 @@ def csv_with_labels_last(folder):
 
 
 def parquet(folder):
-    pyarrow, writer = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     columns = {"id": IDS, "label": LABELS} | {f"feature_{i}": X[:, i] for i in range(6)}
-    writer.write_table(pyarrow.table(columns), folder / "a.parquet")
+    pyarrow.parquet.write_table(pyarrow.table(columns), folder / "a.parquet")
     return folder / "a.parquet"
 
 
 def parquet_of_lists(folder):
-    pyarrow, writer = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     columns = {"id": IDS, "label": LABELS, "vector": X.tolist(), "size": [1] * 20}
-    writer.write_table(pyarrow.table(columns), folder / "a.parquet")
+    pyarrow.parquet.write_table(pyarrow.table(columns), folder / "a.parquet")
     return folder / "a.parquet"
 
 

@@ -5,6 +5,7 @@ import re
 import unicodedata
 from pathlib import Path
 
+import fsspec
 import pytest
 from click.testing import CliRunner
 from hypothesis import given, settings
@@ -209,7 +210,6 @@ def test_an_absolute_path_elsewhere_is_its_own_id(flat, table, tmp_path):
 
 
 def test_urls_are_read_below_a_url_and_elsewhere(table):
-    fsspec = pytest.importorskip("fsspec")
     system = fsspec.filesystem("memory")
     for name in ("a/1.png", "b/2.png"):
         write_image(Path(table("").parent, "one.png"), 1)

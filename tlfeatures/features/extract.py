@@ -234,9 +234,8 @@ def extract(
         if not manifest.images:
             raise opened.no_images_error(EXPECTED)
         plan = make_plan(manifest, target, settings, device, prune, choose)
-        labels, parts = labels_of_images(opened, manifest.ids), name_parts(opened)
-        states_labels = labels is not None and parts is None  # else the ids have the labels
-        facts = source_facts(source, images, columns, states_labels, rows_version(opened), parts)
+        labels = labels_of_images(opened, manifest.ids)
+        facts = _facts(opened, labels, source, images, columns)
         plan = replace(plan, relabelled=is_relabelled(plan.current, facts))
         provenance = provenance_of(plan, facts, command)
         outcome = _carry_out(workers, plan, provenance, options, show, stop, shards)
@@ -258,6 +257,19 @@ def _open(
         images=None if images is None else shared(images),
         columns=columns,
     )
+
+
+def _facts(
+    opened: Source,
+    labels: Mapping[str, LabelRow] | None,
+    source: Locations,
+    images: Location | None,
+    columns: Columns | None,
+) -> dict[str, Any]:
+    """Return what the file keeps of its source."""
+    parts = name_parts(opened)
+    states_labels = labels is not None and parts is None  # else the ids have the labels
+    return source_facts(source, images, columns, states_labels, rows_version(opened), parts)
 
 
 def _carry_out(
