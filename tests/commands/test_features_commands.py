@@ -106,9 +106,9 @@ def test_a_page_of_labels_without_images(folder):
     assert "new3.jpg" in (folder / "labels.html").read_text()
 
 
-def test_columns_are_for_features_alone(folder, photos, fitted_model):
+def test_columns_are_for_features_and_tables(folder, photos, fitted_model):
     message = run(f"predict {fitted_model} {photos} --columns id=a", code=2)
-    assert "--columns is for a file of features" in message
+    assert "is no table; leave out --images and --columns" in message
 
 
 def test_features_of_a_model_of_images(folder, photos, fitted_model):

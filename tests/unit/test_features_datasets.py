@@ -148,7 +148,9 @@ def test_features_of_another_width_or_name_are_refused(photos, tmp_path):
     with pytest.raises(SpecError, match="with backbone two, but the model expects one"):
         model.predict_features(tmp_path / "b.h5")
     import_features(tmp_path / "train.npz", tmp_path / "c.h5", embedding="other")
-    with pytest.raises(ModelError, match="has the embedding other, but the model needs features"):
+    with pytest.raises(
+        ModelError, match="embedding other, but the model needs the embedding features"
+    ):
         model.predict_features(tmp_path / "c.h5")
     extract_pixels(photos, tmp_path / "p.h5")
     with pytest.raises(SpecError, match="with backbone pixels, but the model expects imported"):
@@ -167,7 +169,7 @@ def test_a_model_of_images_labels_their_exported_embeddings(photos, tmp_path):
             np.testing.assert_array_equal(predicted.probabilities, expected)
     width = data.X.shape[1] // 2
     unnamed = new_features(tmp_path, data.X[:, :width])
-    with pytest.raises(ModelError, match=r"but the model needs grid4\.avg"):
+    with pytest.raises(ModelError, match=r"but the model needs the embedding grid4\.avg"):
         model.predict_features(unnamed)
 
 

@@ -265,7 +265,7 @@ def test_folders_whose_names_look_the_same_are_one_class(one, other):
          "2 classes: cat 8, dog 8 (train 8, test 8)"),
         (["cat", "dog", "eel"], "3 classes: cat 4, dog 4, eel 4"),
         (["cat", "."], "1 class: cat 4; 4 images without a class"),
-        (["."], "no class folders: give the labels to `fit` with --labels CSV"),
+        (["."], "no class folders: give the labels to `fit` with --labels TABLE"),
         ([E_COMPOSED, E_DECOMPOSED], "1 class: café 8"),
         ([f"c{n:02}" for n in range(15)], "15 classes: c00 4, c01 4, c02 4, c03 4, c04 4, c05 4, "
          "c06 4, c07 4, c08 4, c09 4, c10 4, c11 4 and 3 more"),
