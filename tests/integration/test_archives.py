@@ -59,7 +59,7 @@ def test_killed_in_the_middle_it_is_finished_bit_for_bit(kind, moments, request,
 
 def test_workers_read_archives_and_parquet_files_of_their_own_accord(archive, parquet, tmp_path):
     with serving(tmp_path) as address:
-        sources = [archive, parquet, f"{address}/photos.zip?", f"{address}/photos.parquet?"]
+        sources = [archive, f"{address}/photos.parquet?"]
         for number, source in enumerate(sources):
             extract(source, tmp_path / f"{number}.h5", **PIXELS)
             expected = rows_of(tmp_path / f"{number}.h5")

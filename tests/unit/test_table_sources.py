@@ -451,10 +451,17 @@ def read(path):
     return ""
 
 
+def own_folder(tmp_path_factory):
+    """A folder without the files of other tests, which each example would list."""
+    folder = tmp_path_factory.getbasetemp() / "tables"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
 @settings(max_examples=200, deadline=None)
 @given(FILES, st.booleans())
 def test_any_json_is_a_table_or_one_line(tmp_path_factory, content, lines):
-    path = tmp_path_factory.getbasetemp() / ("t.jsonl" if lines else "t.json")
+    path = own_folder(tmp_path_factory) / ("t.jsonl" if lines else "t.json")
     listed = content if lines and isinstance(content, list) else [content]
     text = "\n".join(map(json.dumps, listed)) if lines else json.dumps(content)
     path.write_text(text, "utf-8")
@@ -464,7 +471,7 @@ def test_any_json_is_a_table_or_one_line(tmp_path_factory, content, lines):
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.text('ab;,\t"\n.0x#é', max_size=12), max_size=6))
 def test_any_text_is_a_table_or_one_line(tmp_path_factory, lines):
-    path = tmp_path_factory.getbasetemp() / "t.csv"
+    path = own_folder(tmp_path_factory) / "t.csv"
     path.write_text("\n".join(["path,label,x,y,width,height", *lines]), "utf-8")
     assert "\n" not in read(path)
 
