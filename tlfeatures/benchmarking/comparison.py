@@ -191,6 +191,11 @@ class Comparison:
         contradicted = tied and rank is self.ranking[0]
         return self.largest_class.is_beaten_by(rank) and not contradicted
 
+    def name_of(self, rank: Rank) -> str:
+        """Return the label of a head, with its embedding if the ranking has several."""
+        several = len({other.embedding for other in self.ranking}) > 1
+        return rank.name if several else rank.label
+
     @property
     def test_method(self) -> str:
         """The test that compared the heads, in words."""

@@ -14,7 +14,7 @@ from tlfeatures.benchmarking.comparison import Comparison, LargestClass, Rank
 from tlfeatures.benchmarking.entries import Entry, series_of
 from tlfeatures.benchmarking.head_labels import embedding_labels, head_labels
 from tlfeatures.benchmarking.study import Study
-from tlfeatures.benchmarking.verdict import write_verdict
+from tlfeatures.benchmarking.verdict.write import write_verdict
 from tlfeatures.errors import ParameterError
 from tlfeatures.metrics.against_best import FoldScores, Outcome, compare_folds, compare_images
 from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer, HeadPredictions

@@ -1,0 +1,27 @@
+"""The sentences of the verdict in their order."""
+
+from __future__ import annotations
+
+from tlfeatures.benchmarking.backbones import backbone_lines
+from tlfeatures.benchmarking.comparison import Comparison
+from tlfeatures.benchmarking.verdict.headline import headline
+from tlfeatures.benchmarking.verdict.heads import other_heads, warnings
+from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer
+
+
+def write_verdict(comparison: Comparison, scorer: BootstrapScorer) -> list[str]:
+    """Write the sentences of the verdict.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        The ranking, without a verdict.
+    scorer : BootstrapScorer
+        Of the tested images.
+    """
+    return [
+        *headline(comparison, scorer),
+        *other_heads(comparison, scorer),
+        *backbone_lines(comparison),
+        *warnings(comparison, scorer),
+    ]
