@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,6 +34,7 @@ from tlfeatures.models.card import check_card_target
 from tlfeatures.models.head_checks import check_head
 from tlfeatures.models.model import Model
 from tlfeatures.models.model_file import check_model_target
+from tlfeatures.models.prediction_sets import PredictionSets
 from tlfeatures.progress import Progress, shown_progress
 
 if TYPE_CHECKING:
@@ -201,4 +203,12 @@ def _fitted_on_all(
     head: BaseEstimator, result: Benchmark, data: Dataset, notices: Notices
 ) -> Model:
     name, facts = result.comparison.ranking[0].head, model_facts(result, data, head)
-    return Model.fit(head, data, name=name, facts=facts, notices=notices)
+    model = Model.fit(head, data, name=name, facts=facts, notices=notices)
+    return replace(model, sets=_prediction_sets(result, data))
+
+
+def _prediction_sets(result: Benchmark, data: Dataset) -> PredictionSets | None:
+    """Create prediction sets from the out-of-fold predictions of the best head."""
+    tested = result.entries_of(result.ranking[0])[0].fold >= 0
+    groups = None if data.together is None else data.together[tested]
+    return PredictionSets.fit(result.predictions_of(), groups)

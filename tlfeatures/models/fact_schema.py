@@ -85,6 +85,21 @@ _OUTLIERS = record(
     {"share": is_number},
 )
 
+
+def _share(value: Any) -> bool:
+    return is_number(value) and 0 <= value <= 1
+
+
+_CLASS_SETS = record({"images": is_count, "coverage": _share, "mean_size": is_number})
+_MEASURED_SETS = record(
+    {
+        **dict.fromkeys(("level", "coverage", "single"), _share),
+        "mean_size": is_number,
+        "by_class": mapping_of(_CLASS_SETS),
+    }
+)
+_SETS = record({"units": is_count, "images": is_count, "measured": optional(_MEASURED_SETS)})
+
 _BACKBONE = record(
     {"name": is_text, "spec": lambda value: isinstance(value, dict), "embedding": is_text}
 )
@@ -119,6 +134,7 @@ _FURTHER: dict[str, Kind] = {
     "verdict": list_of(is_text),
     "scores": mapping_of(_SCORE),
     "outliers": _OUTLIERS,
+    "sets": _SETS,
     "joined": list_of(_BACKBONE),
 }
 

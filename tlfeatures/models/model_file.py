@@ -20,8 +20,8 @@ the memory or crash the process. Invariants, and the modules that check them:
     image), ``versions``, ``outliers`` (the facts of an `OutlierDetector`). The command `fit` adds
     ``params``, ``tuned``, ``split``, ``included`` (tested splits that the head is also fitted on),
     ``folds``, ``groups``, ``copies``, ``compared`` (number of heads), ``tested`` (number of
-    images), ``scores`` and ``verdict`` (sentences). `fact_schema` has the type of each fact. The
-    command `info` reads only this member.
+    images), ``scores``, ``verdict`` (sentences) and ``sets`` (the facts of `PredictionSets`).
+    `fact_schema` has the type of each fact. The command `info` reads only this member.
 ``schema.json`` and ``*.npy`` in the same folder
     The fitted head, as skops stores it (JSON and NumPy arrays).
 ``training/digests.npy``
@@ -29,6 +29,10 @@ the memory or crash the process. Invariants, and the modules that check them:
 ``training/sketch.npy``
     (at most 5,000, at most 1,024) float16: sketch of the training images, which new images are
     compared with; see `tlfeatures.models.outliers`.
+``training/set_thresholds.npy``, ``training/set_misses.npy``
+    (m,) float32 and (m,) float64, m at most 2,000, both strictly ascending, from 0 to 1: a set of
+    labels has the label and all classes that are at least as probable as the threshold, and misses
+    the right class with at most this probability; see `tlfeatures.models.prediction_sets`.
 
 To change the format after the first release: increase ``FORMAT_VERSION``, keep reading every
 released version, and add a file of the old version to the tests' fixtures.
