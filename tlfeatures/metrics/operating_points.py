@@ -165,13 +165,13 @@ def choose_threshold(
 
     Notes
     -----
-    For recall, the threshold is the largest one with ``(m + 1) / (n + 1) <= 1 - recall``, where m of
-    n positive images are missed. A new positive image is then missed with a probability of at most
-    1 - recall, on average over all samples of n images: its probability is equally likely to take
-    each of the n + 1 places among the others. This is the quantile of split conformal prediction.
-    The recall of a single sample varies around this average. Specificity is treated in the same
-    way. With groups, the shares are those of images, and the correction counts groups, as in
-    hierarchical conformal prediction: a group of many images is no more than one group.
+    For recall, the threshold is the largest one with ``(m + 1) / (n + 1) <= 1 - recall``, where m
+    of n positive images are missed. A new positive image is then missed with a probability of at
+    most 1 - recall, on average over all samples of n images: its probability is equally likely to
+    take each of the n + 1 places among the others. This is the quantile of split conformal
+    prediction. The recall of a single sample varies around this average. Specificity is treated in
+    the same way. With groups, the shares are those of images, and the correction counts groups, as
+    in hierarchical conformal prediction: a group of many images is no more than one group.
 
     For precision, the threshold with the largest recall is chosen among those whose precision
     reaches the target with one more false alarm. This is a correction, and no guarantee.
@@ -338,14 +338,12 @@ class _Cuts:
     @property
     def missed(self) -> Floats:
         """Share of the positive images that are not labelled positive."""
-        missed: Floats = 1 - self.hits / max(self.positives, 1)
-        return missed
+        return np.asarray(1 - self.hits / max(self.positives, 1), np.float64)
 
     @property
     def false_alarms(self) -> Floats:
         """Share of the negative images that are labelled positive."""
-        alarms: Floats = self.alarms / max(self.negatives, 1)
-        return alarms
+        return np.asarray(self.alarms / max(self.negatives, 1), np.float64)
 
     def careful(self, target: Target) -> Floats:
         """Return the score of a target with one more wrong image, or group of images."""
@@ -358,8 +356,7 @@ class _Cuts:
 
     def cost(self, target: Target) -> Floats:
         """Return the total cost of all images, in costs of a false alarm."""
-        costs: Floats = target.value * (self.positives - self.hits) + self.alarms
-        return costs
+        return np.asarray(target.value * (self.positives - self.hits) + self.alarms, np.float64)
 
     def reached(self, target: Target) -> Bools:
         """Whether each threshold reaches a target."""

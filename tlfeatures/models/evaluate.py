@@ -71,6 +71,7 @@ class ModelEvaluation(Evaluation):
 
     def _facts(self) -> dict[str, Cell]:
         seen = counted(self.seen, "image") if self.seen else None
+        point = self.operating_point
         return {
             "model": self.model,
             "source": self.source,
@@ -79,7 +80,7 @@ class ModelEvaluation(Evaluation):
             "outliers": self.outliers,
             "unreadable": len(self.failed) or None,
             "weights": "random" if self.weights == "random" else None,
-            "operating point": self.operating_point and self.operating_point.line(),
+            "operating point": None if point is None else point.line(),
         }
 
     def to_dict(self) -> dict[str, Any]:
