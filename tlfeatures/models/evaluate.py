@@ -20,8 +20,10 @@ from tlfeatures.features.sources.open_source import Location, Locations, open_so
 from tlfeatures.html_tables import Cell
 from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer, HeadPredictions
 from tlfeatures.metrics.score_records import score_record
+from tlfeatures.metrics.scores import codes_of
 from tlfeatures.model_selection.evaluation import Evaluation
 from tlfeatures.models.fitted_head import FittedHead
+from tlfeatures.models.operating_point import OperatingPoint
 from tlfeatures.models.unseen_images import (
     ImageEmbedder,
     LabelOptions,
@@ -54,6 +56,8 @@ class ModelEvaluation(Evaluation):
         Number of tested images that are outliers; None if the model has no detector.
     failed : list of {"id", "reason"}
         Images that could not be read.
+    operating_point : OperatingPoint or None
+        The model's operating point, with the scores of the tested images; None if it has none.
     """
 
     model: str
@@ -63,9 +67,11 @@ class ModelEvaluation(Evaluation):
     seen: int
     outliers: int | None
     failed: list[dict[str, str]]
+    operating_point: OperatingPoint | None = None
 
     def _facts(self) -> dict[str, Cell]:
         seen = counted(self.seen, "image") if self.seen else None
+        point = self.operating_point
         return {
             "model": self.model,
             "source": self.source,
@@ -74,10 +80,12 @@ class ModelEvaluation(Evaluation):
             "outliers": self.outliers,
             "unreadable": len(self.failed) or None,
             "weights": "random" if self.weights == "random" else None,
+            "operating point": None if point is None else point.line(),
         }
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready plain data, without the predictions of single images."""
+        point = self.operating_point
         return {
             **super().to_dict(),
             "model": self.model,
@@ -87,6 +95,7 @@ class ModelEvaluation(Evaluation):
             "seen": self.seen,
             "outliers": self.outliers,
             "failed": self.failed,
+            "operating_point": None if point is None else point.to_dict(),
         }
 
 
@@ -205,6 +214,7 @@ def _evaluation_of(
     failed: list[dict[str, str]],
 ) -> ModelEvaluation:
     predicted, table = loaded.predict_codes(data.X), loaded.predict_proba(data.X)
+    point, truth = loaded.operating_point, codes_of(data.y, np.array(loaded.classes))
     every = np.ones(len(data.y), bool)
     scorer = BootstrapScorer.of(data.y, data.together, every, loaded.classes, seed)
     pooled = scorer.score([HeadPredictions(predicted, table)])
@@ -226,4 +236,5 @@ def _evaluation_of(
         seen=seen,
         outliers=None if loaded.outliers is None else int(loaded.outliers.flags(data.X).sum()),
         failed=failed,
+        operating_point=point and point.scored_on(truth, predicted, loaded.classes, data.together),
     )

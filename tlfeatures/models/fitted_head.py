@@ -26,6 +26,7 @@ from tlfeatures.models.model_file import (
     read_model,
     write_model,
 )
+from tlfeatures.models.operating_point import OperatingPoint
 from tlfeatures.names import MOST_CLASSES, counted, shortened, some_of
 
 if TYPE_CHECKING:
@@ -93,10 +94,15 @@ class FittedHead(EqualByValue):
             type(self).__name__,
             score_table(info.get("scores") or {}),
             *map(text_html, info.get("verdict") or ()),
+            *map(text_html, self._point_sentences()),
             table_html(["class", "images"], rows, total=len(self.classes)),
             facts_html(facts),
             about=self._about(),
         )
+
+    def _point_sentences(self) -> list[str]:
+        point = self.operating_point
+        return [] if point is None else point.sentences(self.classes)
 
     @property
     def backbones(self) -> tuple[BackbonePart, ...]:
@@ -115,6 +121,12 @@ class FittedHead(EqualByValue):
         """Names of the classes, in the order of the columns of `predict_proba`."""
         classes: list[str] = self.info["classes"]
         return classes
+
+    @property
+    def operating_point(self) -> OperatingPoint | None:
+        """The threshold that gives the labels, if the head was fitted with `at`."""
+        facts = self.info.get("operating_point")
+        return None if facts is None else OperatingPoint.from_dict(facts)
 
     @property
     def classes_(self) -> NDArray[np.str_]:
@@ -136,13 +148,16 @@ class FittedHead(EqualByValue):
     def predict_codes(self, X: NDArray[np.float32]) -> NDArray[np.int_]:
         """Return labels, of shape (n,), for embeddings of shape (n, d), as indices of `classes`.
 
-        A label is the head's own decision. With two classes, it may be the less probable class.
+        A label is the head's own decision. With two classes, it may be the less probable class. If
+        the model has an operating point, its threshold gives the labels.
 
         Raises
         ------
         ModelError
             If the embeddings have another number of columns, or the head is damaged.
         """
+        if self.operating_point is not None:
+            return self.operating_point.codes(self.predict_proba(X), self.classes)
         labels = self._by_head("predict", X)
         try:
             return codes_of(labels, np.array(self.classes))

@@ -42,6 +42,8 @@ def render_evaluation(result: ModelEvaluation) -> str:
             f"{result.outliers:,} of them are unlike the images that the model was fitted on "
             "(outliers)"
         )
+    if result.operating_point is not None:
+        lines.append(result.operating_point.line())
     rows = [
         [score_words(name), number(row["score"]), interval(row["interval"])]
         for name, row in result.scores.items()
