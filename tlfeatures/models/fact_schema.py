@@ -90,6 +90,11 @@ _BACKBONE = record(
 )
 
 
+def _columns(value: Any) -> bool:
+    """Check whether it is the first of some columns, and the one after the last; or null."""
+    return value is None or (list_of(is_count)(value) and len(value) == 2)
+
+
 def _classes(value: Any) -> bool:
     """Check whether there are two or more names, which are sorted and unique."""
     return list_of(is_text)(value) and len(value) > 1 and value == sorted(set(value))
@@ -120,6 +125,7 @@ _FURTHER: dict[str, Kind] = {
     "scores": mapping_of(_SCORE),
     "outliers": _OUTLIERS,
     "joined": list_of(_BACKBONE),
+    "sketched": list_of(_columns),
 }
 
 
