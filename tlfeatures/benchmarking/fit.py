@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.base import BaseEstimator, clone
 
+from tlfeatures.benchmarking.benchmark_result import Benchmark
 from tlfeatures.benchmarking.compute import compute_entries
 from tlfeatures.benchmarking.fit_result import FitResult, model_facts
 from tlfeatures.benchmarking.operating_point import check_point, point_of

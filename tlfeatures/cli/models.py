@@ -238,7 +238,8 @@ def evaluate(
     MODEL is a file of `tlfeatures fit -o MODEL`. SOURCE is a folder with one subfolder per class, a
     table or an archive, as for `tlfeatures extract`, or a file FILE.h5 of that command. Images that
     the model was fitted on are left out and counted; they are recognised by the content of their
-    files (sha256).
+    files (sha256). Near-duplicates of them, for example resized copies, are left out and named,
+    too; `--near-duplicates off` tests them.
 
     The command prints each score with its 95 % interval, which shows how far chance may have moved
     the score, and the confusion matrix: how many images of each class were predicted as each class.

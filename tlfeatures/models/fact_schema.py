@@ -147,6 +147,11 @@ def _is_point(value: Any) -> bool:
     return _POINT(value) and len(value) == 7 and value["positives"] <= value["images"]
 
 
+def _columns(value: Any) -> bool:
+    """Check whether it is the first of some columns, and the one after the last; or null."""
+    return value is None or (list_of(is_count)(value) and len(value) == 2)
+
+
 def _classes(value: Any) -> bool:
     """Check whether there are two or more names, which are sorted and unique."""
     return list_of(is_text)(value) and len(value) > 1 and value == sorted(set(value))
@@ -179,6 +184,7 @@ _FURTHER: dict[str, Kind] = {
     "sets": _SETS,
     "operating_point": optional(_is_point),
     "joined": list_of(_BACKBONE),
+    "sketched": list_of(_columns),
 }
 
 

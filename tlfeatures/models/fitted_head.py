@@ -32,6 +32,7 @@ from tlfeatures.names import MOST_CLASSES, counted, shortened, some_of
 if TYPE_CHECKING:
     from tlfeatures.models.outliers import OutlierDetector
     from tlfeatures.models.prediction_sets import PredictionSets
+    from tlfeatures.models.training_sketch import TrainingSketch
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +57,8 @@ class FittedHead(EqualByValue):
         The part of each backbone of an embedding of several backbones; empty for one backbone.
     sets : PredictionSets or None
         Gives sets of labels at a coverage; only a model of `fit` has them.
+    sketch : TrainingSketch or None
+        Sketch of the training images, in which `evaluate` finds their near-duplicates.
     """
 
     head: Any
@@ -65,6 +68,7 @@ class FittedHead(EqualByValue):
     outliers: OutlierDetector | None = field(default=None, repr=False)
     digests: NDArray[np.uint8] | None = field(default=None, repr=False)
     joined: tuple[BackbonePart, ...] = ()
+    sketch: TrainingSketch | None = field(default=None, repr=False)
     sets: PredictionSets | None = field(default=None, repr=False)
 
     def __repr__(self) -> str:
@@ -202,6 +206,9 @@ class FittedHead(EqualByValue):
             facts["sets"] = self.sets.facts()
             arrays["set_thresholds"] = self.sets.thresholds.probabilities
             arrays["set_misses"] = self.sets.thresholds.misses
+        if self.sketch is not None:
+            facts["sketched"] = self.sketch.facts()
+            arrays["copies"] = self.sketch.values
         check_facts(facts)
         card = render_card(card_path(path).stem, facts)
         write_model(target, model_bytes(self.head, facts, arrays, target), card_target, card)
@@ -219,6 +226,7 @@ class FittedHead(EqualByValue):
         """
         from tlfeatures.models.outliers import OutlierDetector
         from tlfeatures.models.prediction_sets import PredictionSets
+        from tlfeatures.models.training_sketch import TrainingSketch
 
         head, facts, arrays = read_model(path)
         spec, joined, embedding = pop_backbones(facts)
@@ -227,9 +235,16 @@ class FittedHead(EqualByValue):
             digests = checked_digests(arrays.get("digests"), facts["images"])
             tables = (arrays.get("set_thresholds"), arrays.get("set_misses"))
             sets = PredictionSets.of(facts.pop("sets", None), *tables, facts["classes"])
+            sketch = TrainingSketch.of(
+                facts.pop("sketched", None),
+                arrays.get("copies"),
+                facts["images"],
+                facts["columns"],
+                len(joined) or 1,
+            )
         except FormatError as error:
             raise FormatError(f"{path} is a damaged model file: {error}") from error
-        return cls(head, spec, embedding, facts, outliers, digests, joined, sets)
+        return cls(head, spec, embedding, facts, outliers, digests, joined, sketch, sets)
 
 
 def checked_digests(digests: NDArray[Any] | None, images: int) -> NDArray[np.uint8] | None:

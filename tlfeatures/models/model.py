@@ -42,7 +42,7 @@ class Model(FittedHead):
 
     Attributes
     ----------
-    head, spec, embedding, info, outliers, digests, joined, sets
+    head, spec, embedding, info, outliers, digests, joined, sketch, sets
         See `tlfeatures.models.fitted_head.FittedHead`.
     """
 
