@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -98,6 +98,7 @@ class FitResult:
             **{name: study[name] for name in names},
             "tuned": any(rank.tuned for rank in self.ranking),
             "scoring": comparison.scoring,
+            "chosen": {name: asdict(score) for name, score in comparison.chosen.items()},
             "verdict": comparison.verdict,
             "heads": [self._head(rank) for rank in self.ranking],
         }
@@ -121,6 +122,8 @@ class FitResult:
 def model_facts(result: Benchmark, data: Dataset, head: BaseEstimator) -> dict[str, Any]:
     """Return facts for the model file: parameters, folds, scores and verdict of the saved head.
 
+    `chosen` has its scores corrected for having been chosen as the best.
+
     Parameters
     ----------
     result : Benchmark
@@ -138,6 +141,7 @@ def model_facts(result: Benchmark, data: Dataset, head: BaseEstimator) -> dict[s
         "included": included_splits(data, study["split"]),
         **{name: study[name] for name in ("split", "folds", "groups", "copies", "tested")},
         "scores": first.scores,
+        "chosen": {name: asdict(score) for name, score in comparison.chosen.items()},
         "verdict": comparison.verdict,
     }
 

@@ -164,6 +164,7 @@ def _scores(name: str, facts: Facts) -> Iterator[str]:
         return
     yield f"{facts['tested']:,} images tested; {_how(facts)}."
     yield ""
+    yield from _corrected(facts)
     folds = facts["split"] == "cv"
     rows = [
         [
@@ -187,12 +188,30 @@ def _scores(name: str, facts: Facts) -> Iterator[str]:
     if facts.get("verdict"):
         yield ""
         yield " ".join(map(escaped, facts["verdict"]))
-    if facts.get("compared", 1) > 1:
+
+
+def _corrected(facts: Facts) -> Iterator[str]:
+    """Say which scores to expect, if the head was chosen as the best of several."""
+    if facts.get("compared", 1) < 2:
+        return
+    yield (
+        f"The head was chosen as the best of {facts['compared']} heads on the same images, so its "
+        "own scores in the table are too good."
+    )
+    for name, score in facts.get("chosen", {}).items():
         yield ""
+        if score["score"] is None:
+            why = escaped(score["reason"] or "unknown")
+            yield f"The {score_name(name)} can't be corrected for this choice. Reason: {why}."
+            continue
+        interval = score["interval"]
+        between = f" (95 % interval {_range(interval)})" if interval else " (without an interval)"
         yield (
-            f"The head was chosen as the best of {facts['compared']} heads on the same images, so "
-            "its scores are slightly too optimistic."
+            f"Corrected for this choice, its {score_name(name)} is {number(score['score'])}"
+            f"{between}. Expect this on new images like these. The choice flattered it by "
+            f"{number(score['optimism'])}."
         )
+    yield ""
 
 
 def _how(facts: Facts) -> str:

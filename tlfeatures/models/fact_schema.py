@@ -77,6 +77,15 @@ _SCORE = record(
         "reason": optional(is_text),
     }
 )
+_CHOSEN = record(
+    {
+        "scoring": is_text,
+        **dict.fromkeys(("score", "own", "optimism"), optional(is_number)),
+        "interval": optional(_interval),
+        "candidates": is_count,
+        "reason": optional(is_text),
+    }
+)
 _OUTLIERS = record(
     {
         "threshold": is_number,
@@ -118,6 +127,7 @@ _FURTHER: dict[str, Kind] = {
     "included": list_of(is_text),
     "verdict": list_of(is_text),
     "scores": mapping_of(_SCORE),
+    "chosen": mapping_of(_CHOSEN),
     "outliers": _OUTLIERS,
     "joined": list_of(_BACKBONE),
 }

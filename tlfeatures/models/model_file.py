@@ -20,8 +20,9 @@ the memory or crash the process. Invariants, and the modules that check them:
     image), ``versions``, ``outliers`` (the facts of an `OutlierDetector`). The command `fit` adds
     ``params``, ``tuned``, ``split``, ``included`` (tested splits that the head is also fitted on),
     ``folds``, ``groups``, ``copies``, ``compared`` (number of heads), ``tested`` (number of
-    images), ``scores`` and ``verdict`` (sentences). `fact_schema` has the type of each fact. The
-    command `info` reads only this member.
+    images), ``scores``, ``chosen`` (scores corrected for the choice of the best head) and
+    ``verdict`` (sentences). `fact_schema` has the type of each fact. The command `info` reads only
+    this member.
 ``schema.json`` and ``*.npy`` in the same folder
     The fitted head, as skops stores it (JSON and NumPy arrays).
 ``training/digests.npy``
