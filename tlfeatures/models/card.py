@@ -18,6 +18,7 @@ from tlfeatures.metrics.scores import score_name
 from tlfeatures.models.backbone_facts import plain_backbones
 from tlfeatures.models.card_backbones import settings_lines, weights_lines
 from tlfeatures.models.markdown import escaped, table_lines
+from tlfeatures.models.operating_point import OperatingPoint
 from tlfeatures.names import number
 
 _FIRST_LINE = "<!-- model card, written by tlfeatures; it is replaced when the model is -->"
@@ -188,6 +189,7 @@ def _scores(name: str, facts: Facts) -> Iterator[str]:
     if facts.get("verdict"):
         yield ""
         yield " ".join(map(escaped, facts["verdict"]))
+    yield from _point(facts)
 
 
 def _corrected(facts: Facts) -> Iterator[str]:
@@ -212,6 +214,22 @@ def _corrected(facts: Facts) -> Iterator[str]:
             f"{number(score['optimism'])}."
         )
     yield ""
+
+
+def _point(facts: Facts) -> Iterator[str]:
+    """Describe the operating point; the scores above are not those of its labels."""
+    point = facts.get("operating_point")
+    if point is None:
+        return
+    yield ""
+    yield "### Operating point"
+    yield ""
+    yield " ".join(map(escaped, OperatingPoint.from_dict(point).sentences(facts["classes"])))
+    yield ""
+    yield (
+        "`predict` and `evaluate` label images at this operating point. The scores in the table "
+        "above are those of the head's own labels, without the threshold."
+    )
 
 
 def _how(facts: Facts) -> str:
