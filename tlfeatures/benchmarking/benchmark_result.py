@@ -187,7 +187,13 @@ def load_benchmark(folder: str | os.PathLike[str]) -> Benchmark:
     _check_ranking(path / RESULTS, stored)
     ranking = [{name: rank[name] for name in _RANK} for rank in stored["ranking"]]
     backbones = [{name: item[name] for name in _BACKBONE} for item in stored["backbones"]]
-    comparison = Comparison.from_dict({**stored, "ranking": ranking, "backbones": backbones})
+    groups = stored["groups"]
+    if groups is not None:
+        worst = [{name: group[name] for name in _GROUP} for group in groups["worst"]]
+        groups = {**groups, "worst": worst}
+    comparison = Comparison.from_dict(
+        {**stored, "ranking": ranking, "backbones": backbones, "groups": groups}
+    )
     held = {entry.facts["key"] for entry in entries}
     if not all(held.issuperset(rank.keys) for rank in comparison.ranking):
         raise FormatError(
@@ -208,6 +214,7 @@ _RANKING: dict[str, Any] = {
     "detectable": float | int | None,
     "largest_class": dict,
     "backbones": list,
+    "groups": dict | None,
 }
 _LARGEST: dict[str, Any] = {"label": str, "share": float | int, "units": int}
 _RANK: dict[str, Any] = {
@@ -222,6 +229,14 @@ _RANK: dict[str, Any] = {
 _BACKBONE: dict[str, Any] = {
     **{"name": str, "place": int, "columns": int},
     "images_per_second": float | int | None,
+}
+_GROUPS: dict[str, Any] = {
+    **{"count": int, "worst": list},
+    **dict.fromkeys(("lowest", "highest"), float | int),
+}
+_GROUP: dict[str, Any] = {
+    **{"name": str, "images": int, "accuracy": float | int},
+    "interval": list | None,
 }
 _INTERVAL: dict[str, Any] = {"low": float | int, "high": float | int}
 
@@ -240,6 +255,8 @@ def _check_ranking(path: Path, stored: Mapping[str, Any]) -> None:
         for interval in intervals:
             if interval is not None:
                 check_kinds(path, dict(zip(_INTERVAL, interval, strict=False)), _INTERVAL)
+    if stored["groups"] is not None:
+        _check_groups(path, stored["groups"])
     for backbone in stored["backbones"]:
         check_kinds(path, backbone, _BACKBONE)
         if not 0 <= backbone["place"] < len(stored["ranking"]):
@@ -248,3 +265,13 @@ def _check_ranking(path: Path, stored: Mapping[str, Any]) -> None:
             )
     if not stored["ranking"]:
         raise FormatError(f"{path} is damaged: its ranking is empty; {remedy(path)}")
+
+
+def _check_groups(path: Path, groups: Any) -> None:
+    check_kinds(path, groups, _GROUPS)
+    for group in groups["worst"]:
+        check_kinds(path, group, _GROUP)
+        if group["interval"] is not None:
+            check_kinds(path, dict(zip(_INTERVAL, group["interval"], strict=False)), _INTERVAL)
+    if not groups["worst"]:
+        raise FormatError(f"{path} is damaged: it has groups without scores; {remedy(path)}")

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlfeatures.metrics.against_best import VERY_FEW
+from tlfeatures.metrics.group_scores import GroupScores
 from tlfeatures.metrics.score_records import Score, score_line
 
 INTERVALS = (
-    "95 % intervals: percentile bootstrap over images, or over whole groups if there are any, of "
-    "the scores of the out-of-fold predictions of all folds together (out-of-fold: by a head that "
-    "was not trained on the image). If all predictions are right, or all are wrong, it is Wilson's "
-    "interval"
+    "95 % intervals are of the scores of the out-of-fold predictions of all folds together "
+    "(out-of-fold: by a head that was not trained on the image). Accuracy and balanced accuracy "
+    "have Wilson's interval; with groups or copies, it is that of a smaller, effective number of "
+    "images. Other scores have percentiles of a bootstrap over images, or over whole groups"
 )
 TESTS = {
     True: "p: p value of the difference to the best head, by a corrected resampled t-test of the "
@@ -139,8 +139,7 @@ class LargestClass:
     def is_beaten_by(self, rank: Rank) -> bool:
         """Whether the whole 95 % interval of a head's accuracy lies above the share."""
         interval = rank.scores["accuracy"]["interval"]
-        enough = self.units >= VERY_FEW  # the intervals of fewer are too narrow
-        return enough and interval is not None and interval[0] > self.share
+        return interval is not None and interval[0] > self.share
 
 
 @dataclass(frozen=True)
@@ -165,6 +164,8 @@ class Comparison:
         The accuracy of always predicting the largest class.
     backbones : list of BackboneRank
         The backbones, the best first; empty if there is only one.
+    groups : GroupScores or None
+        Accuracies of the best head on the groups that the user gave; None without groups.
     """
 
     scoring: str
@@ -174,6 +175,7 @@ class Comparison:
     folds: int
     largest_class: LargestClass
     backbones: list[BackboneRank] = field(default_factory=list)
+    groups: GroupScores | None = None
 
     def __repr__(self) -> str:
         """Describe it in one line."""
@@ -215,4 +217,7 @@ class Comparison:
         largest = LargestClass(**facts["largest_class"])
         own = {name: facts[name] for name in names}
         backbones = [BackboneRank(**backbone) for backbone in facts["backbones"]]
-        return cls(ranking=ranking, largest_class=largest, backbones=backbones, **own)
+        groups = None if facts["groups"] is None else GroupScores.from_dict(facts["groups"])
+        return cls(
+            ranking=ranking, largest_class=largest, backbones=backbones, groups=groups, **own
+        )

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from tlfeatures.benchmarking.comparison import Comparison, Rank
 from tlfeatures.html_tables import MOST_ROWS, Cell, table_html, text_html
-from tlfeatures.metrics.scores import bounds_text, score_text, score_title
+from tlfeatures.metrics.score_records import spread_text
+from tlfeatures.metrics.scores import score_text, score_title
 
 _MARKS = {"best": "● ", "not different": "● ", "different": "○ ", "untested": "? "}
 _LEGEND = (
@@ -32,7 +33,8 @@ def ranking_parts(comparison: Comparison) -> list[str]:
     table = table_html(
         header,
         rows,
-        caption="Heads and their scores over all tested images, with 95 % intervals",
+        caption="Heads and their scores over all tested images"
+        + (", with 95 % intervals" if any_interval(ranking) else ""),
         total=len(ranking),
     )
     return [
@@ -40,6 +42,11 @@ def ranking_parts(comparison: Comparison) -> list[str]:
         table,
         text_html(_LEGEND if tested else "", "note"),
     ]
+
+
+def any_interval(ranking: Sequence[Rank]) -> bool:
+    """Whether a score of the heads has an interval; with a few groups, none has."""
+    return any(score["interval"] for rank in ranking for score in rank.scores.values())
 
 
 def _row(rank: Rank, names: Sequence[str], *, several: bool, tested: bool) -> list[Cell]:
@@ -57,7 +64,7 @@ def _score(rank: Rank, name: str) -> Cell:
     record = rank.scores.get(name)
     if record is None:
         return None
-    return score_text(name, record["score"]) or "none", bounds_text(name, record["interval"])
+    return score_text(name, record["score"]) or "none", spread_text(name, record)
 
 
 def _p_value(rank: Rank) -> Cell:
