@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -112,6 +112,7 @@ class FitResult:
             **{name: study[name] for name in names},
             "tuned": any(rank.tuned for rank in self.ranking),
             "scoring": comparison.scoring,
+            "chosen": {name: asdict(score) for name, score in comparison.chosen.items()},
             "verdict": comparison.verdict,
             "operating_point": None if point is None else point.to_dict(),
             "heads": [self._head(rank) for rank in self.ranking],
@@ -141,6 +142,8 @@ def model_facts(
 ) -> dict[str, Any]:
     """Return facts for the model file: parameters, folds, scores and verdict of the saved head.
 
+    `chosen` has its scores corrected for having been chosen as the best.
+
     Parameters
     ----------
     result : Benchmark
@@ -160,6 +163,7 @@ def model_facts(
         "included": included_splits(data, study["split"]),
         **{name: study[name] for name in ("split", "folds", "groups", "copies", "tested")},
         "scores": first.scores,
+        "chosen": {name: asdict(score) for name, score in comparison.chosen.items()},
         "verdict": comparison.verdict,
         **({} if point is None else {"operating_point": point.to_dict()}),
     }

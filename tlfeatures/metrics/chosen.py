@@ -55,7 +55,9 @@ class ChosenScore:
 
     def as_pooled(self) -> PooledScore:
         """Return the corrected score and its interval like those of a head."""
-        return PooledScore(score=self.score, interval=self.interval, reason=self.reason)
+        return PooledScore(
+            score=self.score, interval=self.interval, reason=self.reason, groups_range=None
+        )
 
 
 def chosen_scores(
@@ -92,9 +94,13 @@ def chosen_scores(
     images that are not in the resample, is lower. It corrects more than the choice flatters if
     some candidates are better than others.
 
-    The interval is that of the candidate's own score, and reaches farther down by the optimism.
-    The correction is itself an estimate: between the own and the corrected score, all values are
-    plausible. benchmarks/honesty.md has simulations with both.
+    The interval is that of the candidate's own score, and reaches farther down by the optimism
+    that there would be if all candidates were equally good. In this worst case, with normally
+    distributed scores, the estimate finds a share of 1 / sqrt(2) of the optimism: the scores of a
+    resample scatter around the scores of all images as much as these scatter around the truth, so
+    that half of the variance by which the best is chosen there is due to the resample. So the
+    interval reaches from no optimism at all to this worst case. benchmarks/honesty.md has
+    simulations of estimate and interval.
 
     References
     ----------
@@ -181,7 +187,8 @@ def _corrected(
     sign = _sign(name)
     score = own - sign * optimism
     low, high = best["interval"] or (math.nan, math.nan)
-    low, high = (max(low - optimism, 0.0), high) if sign > 0 else (low, high + optimism)
+    reach = math.sqrt(2) * optimism
+    low, high = (max(low - reach, 0.0), high) if sign > 0 else (low, high + reach)
     interval = None if best["interval"] is None else [low, high]
     return ChosenScore(name, score, interval, own, optimism, candidates, best["reason"])
 

@@ -266,11 +266,10 @@ def share(right: Bools, of: Bools, groups: Groups | None, empty: str) -> PooledS
         Reason for the record if there are no images.
     """
     if not of.any():
-        return PooledScore(score=None, interval=None, reason=empty)
+        return PooledScore(score=None, interval=None, reason=empty, groups_range=None)
     score = float(right[of].mean())
-    return PooledScore(
-        score=score, interval=wilson(score, _units(of, groups)).tolist(), reason=None
-    )
+    interval = wilson(score, _units(of, groups)).tolist()
+    return PooledScore(score=score, interval=interval, reason=None, groups_range=None)
 
 
 def _units(rows: Bools, groups: Groups | None) -> int:

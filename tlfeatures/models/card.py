@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from tlfeatures.errors import ParameterError
 from tlfeatures.features.spec import Spec
+from tlfeatures.metrics.score_records import range_line
 from tlfeatures.metrics.scores import score_name
 from tlfeatures.models.backbone_facts import plain_backbones
 from tlfeatures.models.card_backbones import settings_lines, weights_lines
@@ -165,18 +166,21 @@ def _scores(name: str, facts: Facts) -> Iterator[str]:
         return
     yield f"{facts['tested']:,} images tested; {_how(facts)}."
     yield ""
+    yield from _corrected(facts)
     folds = facts["split"] == "cv"
     rows = [
         [
             score_name(key),
             number(row["score"]),
-            _range(row["interval"]),
+            _spread(row),
             *([number(row["mean"]), number(row["std"])] if folds else []),
         ]
         for key, row in facts["scores"].items()
     ]
     of_folds = ["mean of folds", "std of folds"] if folds else []
-    yield from table_lines(["score", "value", "95 % interval", *of_folds], rows)
+    few = any(row.get("groups_range") for row in facts["scores"].values())
+    between = "range" if few else "95 % interval"
+    yield from table_lines(["score", "value", between, *of_folds], rows)
     missing = [
         f"{score_name(key)}: {row['reason']}"
         for key, row in facts["scores"].items()
@@ -188,13 +192,30 @@ def _scores(name: str, facts: Facts) -> Iterator[str]:
     if facts.get("verdict"):
         yield ""
         yield " ".join(map(escaped, facts["verdict"]))
-    if facts.get("compared", 1) > 1:
-        yield ""
-        yield (
-            f"The head was chosen as the best of {facts['compared']} heads on the same images, so "
-            "its scores are slightly too optimistic."
-        )
     yield from _point(facts)
+
+
+def _corrected(facts: Facts) -> Iterator[str]:
+    """Say which scores to expect, if the head was chosen as the best of several."""
+    if facts.get("compared", 1) < 2:
+        return
+    yield (
+        f"The head was chosen as the best of {facts['compared']} heads on the same images, so its "
+        "own scores in the table are too good."
+    )
+    for name, score in facts.get("chosen", {}).items():
+        yield ""
+        if score["score"] is None:
+            why = escaped(score["reason"] or "unknown")
+            yield f"The {score_name(name)} can't be corrected for this choice. Reason: {why}."
+            continue
+        between = f" (95 % interval {_spread(score)})" if score["interval"] else ""
+        yield (
+            f"Corrected for this choice, its {score_name(name)} is {number(score['score'])}"
+            f"{between}. Expect this on new images like these. The choice flattered it by "
+            f"{number(score['optimism'])}."
+        )
+    yield ""
 
 
 def _point(facts: Facts) -> Iterator[str]:
@@ -233,7 +254,11 @@ def _file_name(name: str) -> str:
     return shlex.quote(name).replace("`", "'")
 
 
-def _range(interval: Sequence[float] | None) -> str:
+def _spread(row: Facts) -> str:
+    """Write the interval of a score, or the range between a few groups."""
+    if row.get("groups_range") is not None:
+        return range_line(row["groups_range"])
+    interval = row["interval"]
     return "none" if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}"
 
 

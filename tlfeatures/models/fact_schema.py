@@ -72,11 +72,22 @@ def _interval(value: Any) -> bool:
     return list_of(is_number)(value) and len(value) == 2
 
 
+_RANGE = record({"lowest": is_number, "highest": is_number, "groups": is_count})
 _SCORE = record(
     {
         **dict.fromkeys(("score", "mean", "std"), optional(is_number)),
         "interval": optional(_interval),
+        "groups_range": optional(_RANGE),
         "folds": list_of(optional(is_number)),
+        "reason": optional(is_text),
+    }
+)
+_CHOSEN = record(
+    {
+        "scoring": is_text,
+        **dict.fromkeys(("score", "own", "optimism"), optional(is_number)),
+        "interval": optional(_interval),
+        "candidates": is_count,
         "reason": optional(is_text),
     }
 )
@@ -180,6 +191,7 @@ _FURTHER: dict[str, Kind] = {
     "included": list_of(is_text),
     "verdict": list_of(is_text),
     "scores": mapping_of(_SCORE),
+    "chosen": mapping_of(_CHOSEN),
     "outliers": _OUTLIERS,
     "sets": _SETS,
     "operating_point": optional(_is_point),

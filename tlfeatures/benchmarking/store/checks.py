@@ -12,6 +12,7 @@ from tlfeatures.benchmarking.store.format import (
     FILE_FACTS,
     FORMAT,
     FORMAT_VERSION,
+    GROUPS_RANGE,
     RESULTS,
     STUDY,
 )
@@ -118,6 +119,8 @@ def check_scores(path: Path, scores: Any, names: Iterable[str]) -> None:
     check_kinds(path, scores, dict.fromkeys(names, dict))
     for score in scores.values():
         check_kinds(path, score, ENTRY_SCORE)
+        if score["groups_range"] is not None:
+            check_kinds(path, score["groups_range"], GROUPS_RANGE)
 
 
 @contextmanager

@@ -73,7 +73,9 @@ ENTRY_FACTS: dict[str, Any] = {
 ENTRY_SCORE: dict[str, Any] = {
     **dict.fromkeys(("score", "mean", "std"), _NUMBER),
     **{"interval": list | None, "folds": list, "reason": str | None},
+    "groups_range": dict | None,
 }
+GROUPS_RANGE: dict[str, Any] = {**dict.fromkeys(("lowest", "highest"), float | int), "groups": int}
 FILE_FACTS: dict[str, Any] = {
     "spec": dict,
     "provenance": dict,
