@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone
 
+from tlfeatures.benchmarking.benchmark_result import Benchmark
 from tlfeatures.benchmarking.compute import compute_entries
 from tlfeatures.benchmarking.fit_result import FitResult, model_facts
 from tlfeatures.benchmarking.operating_point import check_point, point_of
@@ -34,6 +36,7 @@ from tlfeatures.models.card import check_card_target
 from tlfeatures.models.head_checks import check_head
 from tlfeatures.models.model import Model
 from tlfeatures.models.model_file import check_model_target
+from tlfeatures.models.prediction_sets import PredictionSets
 from tlfeatures.progress import Progress, shown_progress
 
 if TYPE_CHECKING:
@@ -187,6 +190,7 @@ def fit(
     facts = model_facts(result, dataset, head, point)
     name = result.comparison.ranking[0].head
     fitted = Model.fit(head, dataset, name=name, facts=facts, notices=trainer.notices)
+    fitted = replace(fitted, sets=_prediction_sets(result, dataset))
     fitted.save(model)
     return FitResult(result, dataset, fitted, str(model), point)
 
@@ -215,3 +219,10 @@ def _chosen_on_all(trainer: Trainer, plan: Plan, name: str) -> BaseEstimator:
         (chosen,) = choose(trainer, {name: head}, {name: grid}, [folds], plan.scoring)
         set_tuned(head, chosen[name].params)
     return head
+
+
+def _prediction_sets(result: Benchmark, data: Dataset) -> PredictionSets | None:
+    """Create prediction sets from the out-of-fold predictions of the best head."""
+    tested = result.entries_of(result.ranking[0])[0].fold >= 0
+    groups = None if data.together is None else data.together[tested]
+    return PredictionSets.fit(result.predictions_of(), groups)

@@ -18,6 +18,7 @@ from tlfeatures.benchmarking.verdict.write import write_verdict
 from tlfeatures.errors import ParameterError
 from tlfeatures.metrics.against_best import FoldScores, Outcome, compare_folds, compare_images
 from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer, HeadPredictions
+from tlfeatures.metrics.chosen import chosen_scores
 from tlfeatures.metrics.score_records import PooledScore, Score, score_record
 from tlfeatures.metrics.scores import finite_or_none, less_is_better
 
@@ -75,6 +76,7 @@ def compare(
         folds,
         largest,
         rank_backbones(backbones, facts, study.facts["files"]),
+        chosen_scores([_predictions(repeats) for repeats in ranked], scores, scoring, scorer),
     )
     return replace(comparison, verdict=write_verdict(comparison, scorer))
 

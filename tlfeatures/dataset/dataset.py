@@ -103,6 +103,10 @@ class Dataset(EqualByValue):
         training images, but they are never scored on variants.
     looks : ndarray of shape (n, d'), float32, or None
         Embedding in which copies are searched, if it is not X and was requested.
+    properties : ndarray of shape (n, q), float32, or None
+        File size, width, height, colours and so on of each image, in the order of the names in
+        `tlfeatures.features.images.properties.PROPERTIES`; NaN if unknown. None if the rows are
+        not of images that `extract` has read.
     unreadable : tuple of Unreadable
         Images of the file that have no embedding because they could not be read.
     joined : tuple of FilePart
@@ -121,6 +125,7 @@ class Dataset(EqualByValue):
     digests: NDArray[np.uint8] | None = None
     variants: NDArray[np.float32] | None = None
     looks: NDArray[np.float32] | None = None
+    properties: NDArray[np.float32] | None = None
     unreadable: tuple[Unreadable, ...] = ()
     near_duplicates: float | None = None
     joined: tuple[FilePart, ...] = ()
@@ -281,7 +286,7 @@ class Dataset(EqualByValue):
             raise DatasetError(
                 f"X of the Dataset has the shape {self.X.shape}; expected (images, columns)"
             )
-        for name in ("y", "ids", "groups", "split", "digests", "variants", "looks"):
+        for name in ("y", "ids", "groups", "split", "digests", "variants", "looks", "properties"):
             values = getattr(self, name)
             if values is not None and len(values) != len(self.X):
                 raise DatasetError(
@@ -373,6 +378,7 @@ class Dataset(EqualByValue):
             digests=None if self.digests is None else self.digests[rows],
             variants=None if self.variants is None else self.variants[rows],
             looks=None if self.looks is None else self.looks[rows],
+            properties=None if self.properties is None else self.properties[rows],
         )
 
 

@@ -141,6 +141,9 @@ def join_datasets(datasets: Sequence[Dataset]) -> Dataset:
         file=BETWEEN_FILES.join(part.file for part in parts),
         looks=first.X if first.looks is None else first.looks,
         digests=next((data.digests for data in datasets if data.has_file_digests), first.digests),
+        properties=next(
+            (data.properties for data in datasets if data.properties is not None), None
+        ),
         near_duplicates=None,
         joined=parts,
     )

@@ -88,6 +88,21 @@ _OUTLIERS = record(
     {"share": is_number},
 )
 
+
+def _share(value: Any) -> bool:
+    return is_number(value) and 0 <= value <= 1
+
+
+_CLASS_SETS = record({"images": is_count, "coverage": _share, "mean_size": is_number})
+_MEASURED_SETS = record(
+    {
+        **dict.fromkeys(("level", "coverage", "single"), _share),
+        "mean_size": is_number,
+        "by_class": mapping_of(_CLASS_SETS),
+    }
+)
+_SETS = record({"units": is_count, "images": is_count, "measured": optional(_MEASURED_SETS)})
+
 _BACKBONE = record(
     {"name": is_text, "spec": lambda value: isinstance(value, dict), "embedding": is_text}
 )
@@ -132,6 +147,11 @@ def _is_point(value: Any) -> bool:
     return _POINT(value) and len(value) == 7 and value["positives"] <= value["images"]
 
 
+def _columns(value: Any) -> bool:
+    """Check whether it is the first of some columns, and the one after the last; or null."""
+    return value is None or (list_of(is_count)(value) and len(value) == 2)
+
+
 def _classes(value: Any) -> bool:
     """Check whether there are two or more names, which are sorted and unique."""
     return list_of(is_text)(value) and len(value) > 1 and value == sorted(set(value))
@@ -161,8 +181,10 @@ _FURTHER: dict[str, Kind] = {
     "verdict": list_of(is_text),
     "scores": mapping_of(_SCORE),
     "outliers": _OUTLIERS,
+    "sets": _SETS,
     "operating_point": optional(_is_point),
     "joined": list_of(_BACKBONE),
+    "sketched": list_of(_columns),
 }
 
 
