@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.errors import ParameterError
-from tlfeatures.metrics.intervals import wilson
+from tlfeatures.metrics.intervals import share_interval
 from tlfeatures.metrics.score_records import PooledScore
 from tlfeatures.metrics.scores import Floats
 
@@ -254,24 +254,21 @@ def point_scores(positive: Bools, decided: Bools, groups: Groups | None = None) 
 
 
 def share(right: Bools, of: Bools, groups: Groups | None, empty: str) -> PooledScore:
-    """Return the share of some images that are right, with Wilson's 95 % interval.
+    """Return the share of some images that are right, with the interval of `share_interval`.
 
     Parameters
     ----------
     right, of : ndarray of shape (n,), bool
         Images that are right, and the images of which the share is computed.
     groups : ndarray of shape (n,) or None
-        Group of each image. With groups, their number counts for the interval, and not the number
-        of images.
+        Group of each image.
     empty : str
         Reason for the record if there are no images.
     """
     if not of.any():
         return PooledScore(score=None, interval=None, reason=empty)
-    score = float(right[of].mean())
-    return PooledScore(
-        score=score, interval=wilson(score, _units(of, groups)).tolist(), reason=None
-    )
+    low, high = share_interval(right[of], None if groups is None else groups[of])
+    return PooledScore(score=float(right[of].mean()), interval=[low, high], reason=None)
 
 
 def _units(rows: Bools, groups: Groups | None) -> int:
