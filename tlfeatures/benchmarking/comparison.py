@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tlfeatures.benchmarking.control import Control
 from tlfeatures.metrics.against_best import VERY_FEW
 from tlfeatures.metrics.score_records import Score, score_line
 
@@ -165,6 +166,9 @@ class Comparison:
         The accuracy of always predicting the largest class.
     backbones : list of BackboneRank
         The backbones, the best first; empty if there is only one.
+    controls : list of Control
+        Simple rules that the best head must beat: the largest class, colours, properties of the
+        files, and permuted labels.
     """
 
     scoring: str
@@ -174,6 +178,7 @@ class Comparison:
     folds: int
     largest_class: LargestClass
     backbones: list[BackboneRank] = field(default_factory=list)
+    controls: list[Control] = field(default_factory=list)
 
     def __repr__(self) -> str:
         """Describe it in one line."""
@@ -215,4 +220,7 @@ class Comparison:
         largest = LargestClass(**facts["largest_class"])
         own = {name: facts[name] for name in names}
         backbones = [BackboneRank(**backbone) for backbone in facts["backbones"]]
-        return cls(ranking=ranking, largest_class=largest, backbones=backbones, **own)
+        controls = [Control(**control) for control in facts["controls"]]
+        return cls(
+            ranking=ranking, largest_class=largest, backbones=backbones, controls=controls, **own
+        )

@@ -162,7 +162,7 @@ def fit(
         with Trainer(dataset, n_jobs=n_jobs, progress=count.add, cluster=connected) as trainer:
             compute_entries(trainer, plan, store)
             count.finish()
-            result = ranked(plan, store)
+            result = ranked(plan, store, [dataset])
             if model is None:
                 return FitResult(result, dataset)
             head = _chosen_on_all(trainer, plan, result.comparison.ranking[0].head)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tlfeatures.benchmarking.backbones import backbone_lines
 from tlfeatures.benchmarking.comparison import Comparison
+from tlfeatures.benchmarking.verdict.controls import cautions
 from tlfeatures.benchmarking.verdict.headline import headline
 from tlfeatures.benchmarking.verdict.heads import other_heads, warnings
 from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer
@@ -20,6 +21,7 @@ def write_verdict(comparison: Comparison, scorer: BootstrapScorer) -> list[str]:
         Of the tested images.
     """
     return [
+        *cautions(comparison),
         *headline(comparison, scorer),
         *other_heads(comparison, scorer),
         *backbone_lines(comparison),
