@@ -186,7 +186,7 @@ def test_a_disk_without_room_for_the_variants_is_told_before_any_work(photos, fi
     create(file, Contents(scan(open_source(photos)), SPEC, {"a.avg": 1000}, "float32"))
     file.unlink()
     spec = replace(SPEC, augmentation=Augmentation(9))
-    with pytest.raises(StoreError, match=r"about 1\.0 MB, 0\.2 MB are free"):
+    with pytest.raises(StoreError, match=r"about 1\.1 MB, 0\.2 MB are free"):
         create(file, Contents(scan(open_source(photos)), spec, {"a.avg": 1000}, "float32"))
     assert not file.exists()
 

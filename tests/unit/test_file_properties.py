@@ -21,6 +21,7 @@ from tlfeatures.features.file.reader import open_embeddings, read_header
 from tlfeatures.features.file.writer import Writer, checksums
 from tlfeatures.features.images.augment import Augmentation
 from tlfeatures.features.images.identify import Manifest
+from tlfeatures.features.images.properties import PROPERTIES
 from tlfeatures.features.images.reading import digest
 from tlfeatures.features.sources.records import ImageRecord
 from tlfeatures.features.spec import Spec
@@ -60,6 +61,27 @@ def variants_of(manifest: Manifest, rows, spec: Spec) -> dict[str, np.ndarray]:
     return {name: rows[:, None] + numbers for name, rows in values_of(manifest, rows).items()}
 
 
+def properties_of(manifest: Manifest, rows) -> np.ndarray:
+    """The same of its properties."""
+    firsts = np.array([manifest.digests[row][1] for row in rows], np.float32)
+    return firsts[:, None] * 1e6 + np.arange(len(PROPERTIES), dtype=np.float32)
+
+
+def write(writer: Writer, manifest: Manifest, rows, spec: Spec = SPEC) -> None:
+    """Write everything that a backbone would give of some rows."""
+    writer.write(
+        rows,
+        values_of(manifest, rows),
+        variants_of(manifest, rows, spec),
+        properties_of(manifest, rows),
+    )
+
+
+def read_properties(path: Path) -> np.ndarray:
+    with open_embeddings(path) as reader:
+        return reader.read_properties()
+
+
 def read_variants(path: Path, name: str, spec: Spec) -> np.ndarray:
     with open_embeddings(path) as reader:
         return reader.read_variants(name, spec.variants)
@@ -73,12 +95,13 @@ def read(path: Path, name: str) -> np.ndarray:
 def assert_checksums(path: Path, rows) -> None:
     """As the format says it, by h5py and zlib alone."""
     with h5py.File(path) as file:
-        for kind in {"embeddings", "variants"} & set(file):
-            for name, table in file[kind].items():
-                sums = file[f"checksums/{kind}/{name}"]
-                assert (sums.shape, sums.dtype) == (table.shape[:1], np.uint32)
-                for row in rows:
-                    assert sums[row] == zlib.crc32(table[row].tobytes())
+        kinds = {"embeddings", "variants"} & set(file)
+        tables = [f"{kind}/{name}" for kind in kinds for name in file[kind]]
+        for name in [*tables, "properties"]:
+            table, sums = file[name], file[f"checksums/{name}"]
+            assert (sums.shape, sums.dtype) == (table.shape[:1], np.uint32)
+            for row in rows:
+                assert sums[row] == zlib.crc32(table[row].tobytes())
 
 
 @examples
@@ -94,8 +117,7 @@ def test_what_was_written_is_read_and_nothing_else(rows, spec, data, dtype):
         create(path, Contents(manifest, spec, EMBEDDINGS, dtype))
         with Writer(path) as writer:
             if written:
-                variants = variants_of(manifest, written, spec)
-                writer.write(written, values_of(manifest, written), variants)
+                write(writer, manifest, written, spec)
             if failed:
                 writer.fail(failed, reason)
         header = read_header(path)
@@ -105,6 +127,8 @@ def test_what_was_written_is_read_and_nothing_else(rows, spec, data, dtype):
         assert set(header.failures) == {manifest.ids[row] for row in failed}
         assert (header.spec, header.embeddings, header.dtype) == (spec, EMBEDDINGS, dtype)
         expected = values_of(manifest, sorted(written))
+        properties = properties_of(manifest, sorted(written))
+        np.testing.assert_array_equal(read_properties(path), properties)
         variants = variants_of(manifest, sorted(written), spec)
         for name in EMBEDDINGS:
             np.testing.assert_array_equal(read(path, name), expected[name])
@@ -122,7 +146,7 @@ def test_carrying_takes_every_finished_row_with_the_same_bytes(old, new, spec, d
         first, second = Path(folder, "1.h5"), Path(folder, "2.h5")
         create(first, Contents(before, spec, EMBEDDINGS, "float32"))
         with Writer(first) as writer:
-            writer.write(done, values_of(before, done), variants_of(before, done, spec))
+            write(writer, before, done, spec)
         create(second, Contents(after, spec, EMBEDDINGS, "float32"))
         with Writer(second) as writer:
             writer.carry(first)
@@ -131,6 +155,7 @@ def test_carrying_takes_every_finished_row_with_the_same_bytes(old, new, spec, d
         carried = [row for row, found in enumerate(after.digests) if found in finished]
         assert np.flatnonzero(header.done).tolist() == carried
         assert_checksums(second, carried)
+        np.testing.assert_array_equal(read_properties(second), properties_of(after, carried))
         for name, expected in values_of(after, carried).items():
             np.testing.assert_array_equal(read(second, name), expected)
         if spec.augmentation:
@@ -149,7 +174,7 @@ def test_rows_of_images_are_carried_to_other_variants_and_left_as_they_are(
         first, second = Path(folder, "1.h5"), Path(folder, "2.h5")
         create(first, Contents(before, had, EMBEDDINGS, "float32"))
         with Writer(first) as writer:
-            writer.write(done, values_of(before, done), variants_of(before, done, had))
+            write(writer, before, done, had)
         finished = {before.digests[row] for row in done}
         carried = [row for row, found in enumerate(after.digests) if found in finished]
         create(second, Contents(after, wanted, EMBEDDINGS, "float32"))
@@ -159,6 +184,7 @@ def test_rows_of_images_are_carried_to_other_variants_and_left_as_they_are(
             assert np.flatnonzero(writer.done).tolist() == (carried if whole else [])
             if carried:
                 writer.write(carried, {}, variants_of(after, carried, wanted))
+        np.testing.assert_array_equal(read_properties(second), properties_of(after, carried))
         for name, expected in values_of(after, carried).items():
             np.testing.assert_array_equal(read(second, name), expected)
         if wanted.augmentation:
@@ -185,10 +211,11 @@ def test_damage_is_carried_with_its_checksum_and_not_blessed(tmp_path):
     first, second = tmp_path / "1.h5", tmp_path / "2.h5"
     create(first, Contents(manifest, spec, EMBEDDINGS, "float16"))
     with Writer(first) as writer:
-        writer.write([0, 1], values_of(manifest, [0, 1]), variants_of(manifest, [0, 1], spec))
+        write(writer, manifest, [0, 1], spec)
     with h5py.File(first, "r+") as file:
         file["embeddings/a.avg"][0, 1] += 1
         file["variants/b.flatten"][1, 1, 3] += 1
+        file["properties"][1, 0] = 7
     create(second, Contents(manifest, spec, EMBEDDINGS, "float16"))
     with Writer(second) as writer:
         writer.carry(first)
@@ -199,15 +226,19 @@ def test_damage_is_carried_with_its_checksum_and_not_blessed(tmp_path):
             sums = checksums(reader.copy_rows(path, np.arange(2)))
             said = reader.copy_checksums(path, np.arange(2))
             wrong[path] = np.flatnonzero(sums != said).tolist()
-    damaged = {"embeddings/a.avg": [0], "variants/b.flatten": [1]}
+    damaged = {"embeddings/a.avg": [0], "variants/b.flatten": [1], "properties": [1]}
     assert {path: rows for path, rows in wrong.items() if rows} == damaged
 
 
 @pytest.mark.parametrize(
-    "part", ["stat", "checksums", "checksums/embeddings", "checksums/embeddings/a.avg"]
+    "part",
+    [
+        *("stat", "properties", "checksums", "checksums/properties"),
+        *("checksums/embeddings", "checksums/embeddings/a.avg"),
+    ],
 )
 @pytest.mark.parametrize("change", ["gone", "other", "link"])
-def test_a_file_without_its_stamps_or_checksums_is_damaged(tmp_path, part, change):
+def test_a_file_without_its_stamps_properties_or_checksums_is_damaged(tmp_path, part, change):
     path = tmp_path / "x.h5"
     create(path, Contents(as_manifest([("a", 1), ("b", 2)]), SPEC, EMBEDDINGS, "float32"))
     with h5py.File(path, "r+") as file:
@@ -225,12 +256,12 @@ def test_a_row_taken_back_is_written_again(tmp_path):
     path = tmp_path / "x.h5"
     create(path, Contents(manifest, SPEC, EMBEDDINGS, "float32"))
     with Writer(path) as writer:
-        writer.write([0, 1, 2], values_of(manifest, [0, 1, 2]))
+        write(writer, manifest, [0, 1, 2])
         writer.unmark([2, 0])
         assert writer.done.tolist() == [False, True, False]
     assert read_header(path).done.tolist() == [False, True, False]
     with Writer(path) as writer:
-        writer.write([0], values_of(manifest, [0]))
+        write(writer, manifest, [0])
     assert read_header(path).done.tolist() == [True, True, False]
     assert_checksums(path, [0, 1])
 
@@ -240,7 +271,7 @@ def test_stamps_alone_are_renewed(tmp_path):
     path = tmp_path / "x.h5"
     create(path, Contents(manifest, SPEC, EMBEDDINGS, "float32"))
     with Writer(path) as writer:
-        writer.write([0, 1], values_of(manifest, [0, 1]))
+        write(writer, manifest, [0, 1])
     before = path.read_bytes()
     with Writer(path) as writer:
         writer.stamp(manifest.stamps)

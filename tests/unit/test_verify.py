@@ -62,7 +62,7 @@ def test_a_clean_file_is_clean(photos, file):
         assert (result.ok, result.findings, result.mended) == (True, [], 0)
         assert (result.images, result.done, result.failed, result.waiting) == (24, 24, 0, 0)
         assert result.tables == read_header(file).tables
-        assert len(result.tables) == 4
+        assert len(result.tables) == 5
     assert (result.sampled, result.smallest_cosine) == (16, 1)
     assert result.largest_difference < 1e-6
     assert file.read_bytes() == before
@@ -73,8 +73,10 @@ ROW = 17  # red05.png
 DAMAGE = {
     "checksum": lambda h: change(h, "embeddings/grid4.avg", 0.001),
     "checksum of a variant": lambda h: change(h, "variants/grid8.avg", 0.001),
+    "checksum of properties": lambda h: change(h, "properties", 0.5),
     "not-finite": lambda h: change(h, "embeddings/grid4.avg", np.nan),
     "not-finite in a variant": lambda h: change(h, "variants/grid4.avg", np.inf),
+    "not-finite in properties": lambda h: change(h, "properties", np.nan),
     "zeros": lambda h: h["embeddings/grid8.avg"].__setitem__(ROW, 0),
     "zeros in variants": lambda h: h["variants/grid8.avg"].__setitem__(ROW, 0),
     "done-and-failed": lambda h: h["reason"].__setitem__(ROW, b"it was cold"),
@@ -280,7 +282,7 @@ def test_blocks_are_read_one_by_one_and_progress_is_told(photos, file, monkeypat
     assert kinds(result) == {"checksum": ["red/red05.png"]}
     steps = np.diff([done for done, _ in told])
     assert 0 < steps.max() <= 8
-    assert told[-1] == (4 * 24 + 4, 4 * 24 + 4)
+    assert told[-1] == (5 * 24 + 4, 5 * 24 + 4)
     assert told == sorted(told)
 
 

@@ -80,6 +80,7 @@ class Labelled(EqualByValue):
         near_duplicates: Similarity,
         variants: NDArray[np.float32] | None = None,
         looks: NDArray[np.float32] | None = None,
+        properties: NDArray[np.float32] | None = None,
     ) -> Dataset:
         """Create a dataset from the images and their embeddings, and search for copies.
 
@@ -97,6 +98,8 @@ class Labelled(EqualByValue):
             Embeddings of v variants of each image.
         looks : ndarray of shape (m, d'), float32, optional
             Embedding in which copies are searched, if it is not X.
+        properties : ndarray of shape (m, q), float32, optional
+            Properties of the images.
 
         Raises
         ------
@@ -107,6 +110,7 @@ class Labelled(EqualByValue):
             X, digests = X[self.rows], digests[self.rows]
             variants = None if variants is None else variants[self.rows]
             looks = None if looks is None else looks[self.rows]
+            properties = None if properties is None else properties[self.rows]
         for values in (X, *(() if variants is None else np.moveaxis(variants, 1, 0))):
             _check_finite(values, self.ids.tolist(), embedding)
         shown = X if looks is None else looks
@@ -124,6 +128,7 @@ class Labelled(EqualByValue):
             digests=digests,
             variants=variants,
             looks=looks,
+            properties=properties,
             unreadable=self.unreadable,
             near_duplicates=least_similarity(near_duplicates, spec),
         )

@@ -269,6 +269,7 @@ def _load_file(
         X = join({part: reader.read(part) for part in parts_of(name)}, name)
         with_copies = looks or near_duplicates is not None
         values = _read_variants(reader, name, count), _read_look(reader, name, with_copies)
+        properties = reader.read_properties()
     done = np.flatnonzero(header.done).tolist()
     _warn_about_missing(header, len(done))
     if not done:
@@ -298,6 +299,7 @@ def _load_file(
         near_duplicates=near_duplicates,
         variants=values[0],
         looks=values[1],
+        properties=properties,
     )
 
 

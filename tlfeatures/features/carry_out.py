@@ -103,8 +103,8 @@ def _write(writer: Writer, batch: Batch[Task]) -> None:
     repeats = [len(task.rows) for task in batch.keys]
     rows = [row for task in batch.keys for row in task.rows]
     values = {name: value.repeat(repeats, axis=0) for name, value in batch.values.items()}
-    repeated = replace(batch, values=values)
-    writer.write(rows, repeated.images, repeated.variants)
+    repeated = replace(batch, values=values, properties=batch.properties.repeat(repeats, axis=0))
+    writer.write(rows, repeated.images, repeated.variants, repeated.properties)
 
 
 def _warn_of_another_backend(plan: Plan) -> None:

@@ -11,10 +11,10 @@ import logging
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain, groupby
-from typing import Generic
+from typing import Generic, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,7 @@ _OUT_OF_MEMORY = (
 _LOG_SECONDS = 10.0  # between two messages about the progress of a long run
 
 Values = dict[str, NDArray[np.float32]]
+_Described: TypeAlias = tuple[Key, NDArray[np.float32]]  # an image's key and properties
 
 
 @dataclass(frozen=True)
@@ -89,12 +90,15 @@ class Batch(Generic[Key]):
         The keys of the images.
     values : dict of embedding name to ndarray of shape (b, parts, d), float32
         The parts are the image itself and its variants, or the variants alone.
+    properties : ndarray of shape (b, q), float32
+        Properties of the images, see `image_properties`.
     variants_only : bool
         Whether the image itself is not among the parts.
     """
 
     keys: list[Key]
     values: Values
+    properties: NDArray[np.float32]
     variants_only: bool = False
 
     @property
@@ -250,8 +254,8 @@ class EmbeddingRun(Generic[Key]):
         self.few_levels: list[tuple[Key, FewLevels]] = []
         self._embedder, self._count = embedder, count
         self._place, self._variants_only, self._progress = place, variants_only, progress
-        self._pixels = self._readable(read_ahead(images, embedder.decoding))
-        self._first: tuple[Key, Pixels] | None = None
+        self._decoded = self._readable(read_ahead(images, embedder.decoding))
+        self._first: tuple[Key, Decoded] | None = None
 
     def start(self) -> bool:
         """Read up to the first image that can be read, and load the backbone.
@@ -262,7 +266,7 @@ class EmbeddingRun(Generic[Key]):
             False if no image can be read. Then no backbone is loaded.
         """
         if self._first is None:
-            self._first = next(self._pixels, None)
+            self._first = next(self._decoded, None)
         # Loading the backbone takes long: it is done only once there is an image to embed.
         return self._first is not None and self._embedder.backbone is not None
 
@@ -288,7 +292,7 @@ class EmbeddingRun(Generic[Key]):
                     logged = time.monotonic()
                     logger.info("%d images are embedded so far", done)
         finally:
-            self._pixels.close()  # ends the threads that decode
+            self._decoded.close()  # ends the threads that decode
 
     def _batches(self, stop: Callable[[], bool]) -> Iterator[Batch[Key]]:
         """Embed in a thread, so that a batch is collected and written while others are embedded."""
@@ -296,7 +300,7 @@ class EmbeddingRun(Generic[Key]):
             return
         with ThreadPoolExecutor(1) as thread:
             embedding: Future[Batch[Key]] | None = None
-            for filled in self._filled_batches(chain([self._first], self._pixels)):
+            for filled in self._filled_batches(chain([self._first], self._decoded)):
                 if stop():
                     break
                 following = thread.submit(self._embed, *filled)
@@ -307,38 +311,52 @@ class EmbeddingRun(Generic[Key]):
                 yield embedding.result()
 
     def _filled_batches(
-        self, images: Iterable[tuple[Key, Pixels]]
-    ) -> Iterator[tuple[list[Key], list[int], Pixels, bool]]:
-        """Yield keys, their rows in the batch, the batch, and whether it has variants only."""
+        self, images: Iterable[tuple[Key, Decoded]]
+    ) -> Iterator[tuple[list[_Described[Key]], list[int], Pixels, bool]]:
+        """Yield images, their rows in the batch, the batch, and whether it has variants only."""
+        place = self._place
         for variants_only, group in groupby(images, key=lambda item: self._variants_only(item[0])):
             parts = self._embedder.decoding.parts - variants_only
-            stacks = ((key, pixels[variants_only:]) for key, pixels in group)
+            stacks = (
+                ((key, decoded.properties), decoded.pixels[variants_only:])
+                for key, decoded in group
+            )
             size = self._embedder.batch_size(self._count)
-            for keys, rows, batch in fill_batches(
+            for described, rows, batch in fill_batches(
                 stacks,
                 max(1, size // parts),
                 one_shape=self._embedder.backbone.one_shape,
-                place=self._place,
+                place=None if place is None else lambda image: place(image[0]),
             ):
-                yield keys, rows, batch, variants_only
+                yield described, rows, batch, variants_only
 
     def _embed(
-        self, keys: list[Key], rows: list[int], batch: Pixels, variants_only: bool
+        self,
+        images: list[_Described[Key]],
+        rows: list[int],
+        batch: Pixels,
+        variants_only: bool,
     ) -> Batch[Key]:
         values = self._embedder.embed_pixels(batch, self._embedder.batch_size(self._count))
-        return Batch(keys, {name: value[rows] for name, value in values.items()}, variants_only)
+        return Batch(
+            [key for key, _ in images],
+            {name: value[rows] for name, value in values.items()},
+            np.stack([properties for _, properties in images]),
+            variants_only,
+        )
 
     def _readable(
         self, decoded: Iterable[tuple[Key, Decoded | ImageError]]
-    ) -> Generator[tuple[Key, Pixels], None, None]:
-        """Yield the pixels of images that can be read, (parts, h, w, 3); collect the failures."""
+    ) -> Generator[tuple[Key, Decoded], None, None]:
+        """Yield images that can be read, with pixels (parts, h, w, 3); collect the failures."""
         for key, result in decoded:
             if isinstance(result, ImageError):
                 self.failures.append((key, result))
                 continue
             if result.few_levels is not None:
                 self.few_levels.append((key, result.few_levels))
-            yield key, result.pixels if result.pixels.ndim == 4 else result.pixels[None]
+            pixels = result.pixels
+            yield key, result if pixels.ndim == 4 else replace(result, pixels=pixels[None])
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

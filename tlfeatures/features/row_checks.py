@@ -59,9 +59,8 @@ def _check_values(reader: Reader, advance: Callable[[int], None]) -> dict[str, M
 def _blocks(reader: Reader, table: str) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
     """Read a table in blocks: row numbers (m,), and values of shape (m, parts, d)."""
     header = reader.header
-    *parts, width = header.row_shape(table)
-    row_bytes = int(np.prod([*parts, width])) * np.dtype(header.dtype).itemsize
-    step = max(1, BLOCK_BYTES // row_bytes)
+    width = header.row_shape(table)[-1]
+    step = max(1, BLOCK_BYTES // header.row_bytes(table))
     for start in range(0, len(header.ids), step):
         rows = np.arange(start, min(start + step, len(header.ids)))
         yield rows, reader.copy_rows(table, rows).reshape(len(rows), -1, width)

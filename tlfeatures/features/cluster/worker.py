@@ -226,7 +226,8 @@ def _write(
                 name: np.concatenate([batch.values[name] for batch in batches])
                 for name in recipe.embeddings
             }
-            whole = Batch(rows, values)
-            writer.write(rows, whole.images, whole.variants)
+            properties = np.concatenate([batch.properties for batch in batches])
+            whole = Batch(rows, values, properties)
+            writer.write(rows, whole.images, whole.variants, whole.properties)
         for task, error in run.failures:
             writer.fail([row_of[task.place]], str(error))

@@ -117,7 +117,7 @@ def _read_header(path: Path, file: h5py.File) -> Header:
     axes = _Axes({"v": spec.variants})
     datasets: Datasets = {}
     for entry in datasets_of(names, spec, sharded=sharded):
-        dataset = _open(file, entry.path, may_be_mapped=sharded and entry.dtype == "values")
+        dataset = _open(file, entry.path, may_be_mapped=sharded and entry.in_shards)
         axes.check(entry, dataset)
         datasets[entry.path] = dataset
     return Header(
@@ -329,8 +329,7 @@ def _without_lost_rows(header: Header, shards: Shards) -> Header:
             f"missing or cut off, and with them {(header.done & ~done).sum()} rows: if the "
             "file was moved, move its folder of shards, too; else run `tlfeatures extract` again"
         )
-    values = sum(header.embeddings.values()) * (1 + header.spec.variants)
-    promised = int(done.sum()) * values * np.dtype(header.dtype).itemsize
+    promised = int(done.sum()) * sum(map(header.row_bytes, header.tables))
     present = sum(size for size, gone in zip(shards.sizes, lost.tolist(), strict=False) if not gone)
     if promised > max(SMALL_SHARDED, _RATIO * present):
         raise FormatError(f"{header.path} promises {promised:,} bytes in shards of {present:,}")

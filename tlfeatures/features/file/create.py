@@ -133,7 +133,7 @@ def _sized_datasets(contents: Contents) -> list[_SizedDataset]:
             entry.path,
             tuple(axis if isinstance(axis, int) else lengths[axis] for axis in entry.shape),
             _dtype(entry, texts, contents.dtype),
-            mapped=shards is not None and entry.dtype == "values",
+            mapped=shards is not None and entry.in_shards,
         )
         for entry in datasets_of(contents.embeddings, contents.spec, sharded=shards is not None)
     ]
@@ -145,14 +145,14 @@ def _dtype(entry: DatasetFormat, text_bytes: Mapping[str, int], values: str) -> 
         return dtype
     if entry.dtype == "values":  # checksums are of these bytes, on any machine
         return np.dtype(values).newbyteorder("<")
-    return np.dtype(entry.dtype)
+    return np.dtype(entry.dtype).newbyteorder("<")
 
 
 def _bytes_needed(contents: Contents, datasets: Sequence[_SizedDataset]) -> int:
     own = [dataset for dataset in datasets if not dataset.mapped]
     values = sum(math.prod(dataset.shape) * dataset.dtype.itemsize for dataset in own)
     if contents.shards is None:
-        return values + _METADATA_BYTES * (2 * len(contents.embeddings) + 1)
+        return values + _METADATA_BYTES * (2 * len(contents.embeddings) + 3)
     mapped = len(datasets) - len(own)
     mappings = len(contents.manifest.images) * mapped + len(contents.shards.names)
     return values + _MAPPING_BYTES * mappings + 2**20

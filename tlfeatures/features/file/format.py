@@ -15,20 +15,27 @@ order of their ids:
 ``/stat``                              (n, 2) int64      size in bytes and modification time in ns
                                                          of the image file just before its sha256
                                                          was computed; zeros if unknown
-``/done``                              (n,) bool         whether row i of every embedding, and its
-                                                         variants, are written
+``/done``                              (n,) bool         whether row i of every embedding, its
+                                                         variants and its properties are written
 ``/reason``                            (n,) text         why image i could not be embedded, else
                                                          empty
 ``/embeddings/EMBEDDING``              (n, d) values     one dataset per embedding
 ``/variants/EMBEDDING``                (n, v, d) values  the same for the v variants of each image;
                                                          only if the spec's augmentation has some
+``/properties``                        (n, 76) float32   size of the file, width, height, colours
+                                                         and so on of each image, in the order of
+                                                         `PROPERTIES` in
+                                                         `tlfeatures.features.images.properties`;
+                                                         not in a file of imported rows
 ``/checksums/embeddings/EMBEDDING``    (n,) uint32       CRC-32 (as in zlib) of the bytes of each
                                                          row; arbitrary for rows that are not done
 ``/checksums/variants/EMBEDDING``      (n,) uint32       the same for the variants
+``/checksums/properties``              (n,) uint32       the same for the properties
 =====================================  ================  =========================================
 
 Text is UTF-8 of fixed length. Paths in ``/ids`` have forward slashes. Values are all float32 or all
-float16. EMBEDDING is ``LAYER.POOLING``, or the name of an imported embedding.
+float16. EMBEDDING is ``LAYER.POOLING``, or the name of an imported embedding. Properties are always
+float32. They don't decide which rows may be compared.
 
 The attributes of the root are the header: ``format`` ("tlfeatures embeddings"), ``format_version``
 (1), ``spec`` (JSON, see `tlfeatures.features.spec.Spec`), ``provenance`` (JSON: versions of the
@@ -38,8 +45,9 @@ embedding again) and, only in a sharded file, ``shards``.
 
 A sharded file has its rows in s shards. Shards are files in this format, not sharded themselves,
 in a folder beside the file; the attribute ``shards`` is the folder's name. The file has no
-``/checksums``, because the shards have them. Its ``/embeddings`` and ``/variants`` are virtual
-datasets of HDF5 that map the shards' rows, and it has four further datasets:
+``/checksums``, because the shards have them. Its ``/embeddings``, ``/variants`` and
+``/properties`` are virtual datasets of HDF5 that map the shards' rows, and it has four further
+datasets:
 
 =====================================  ================  =========================================
 ``/place``                             (n, 2) int64      number of the shard with image i and its
@@ -79,6 +87,7 @@ released version, and add a file of the old version to the tests' fixtures.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -89,6 +98,7 @@ from numpy.typing import NDArray
 
 from tlfeatures.features.file.sharded import Shards, shards_folder
 from tlfeatures.features.images.identify import UNKNOWN, UNREADABLE, Manifest, Stamp
+from tlfeatures.features.images.properties import PROPERTIES
 from tlfeatures.features.spec import Spec
 
 FORMAT = "tlfeatures embeddings"
@@ -109,15 +119,21 @@ class DatasetFormat:
         Lengths of the axes: n images, v variants, s shards, and the width d of the embedding.
     dtype : str
         Name of a NumPy dtype, "text" (of fixed length), or "values" (the file's float dtype).
-    conditions : tuple of {"plain", "sharded", "variants"}
-        The kinds of files that have the dataset: it must be of all these kinds.
+    conditions : tuple of {"plain", "sharded", "variants", "images"}
+        The kinds of files that have the dataset: it must be of all these kinds. All but those of
+        imported rows are files of images.
+    in_shards : bool
+        Whether the rows are in the shards of a sharded file, which maps them.
     """
 
     path: str
     shape: tuple[str | int, ...]
     dtype: str
     conditions: tuple[str, ...] = ()
+    in_shards: bool = False
 
+
+PROPERTIES_TABLE = "properties"
 
 DATASETS = (
     DatasetFormat("ids", ("n",), "text"),
@@ -125,10 +141,12 @@ DATASETS = (
     DatasetFormat("stat", ("n", 2), "int64"),
     DatasetFormat("done", ("n",), "bool"),
     DatasetFormat("reason", ("n",), "text"),
-    DatasetFormat("embeddings/EMBEDDING", ("n", "d"), "values"),
-    DatasetFormat("variants/EMBEDDING", ("n", "v", "d"), "values", ("variants",)),
+    DatasetFormat("embeddings/EMBEDDING", ("n", "d"), "values", in_shards=True),
+    DatasetFormat("variants/EMBEDDING", ("n", "v", "d"), "values", ("variants",), in_shards=True),
+    DatasetFormat("properties", ("n", len(PROPERTIES)), "float32", ("images",), in_shards=True),
     DatasetFormat("checksums/embeddings/EMBEDDING", ("n",), "uint32", ("plain",)),
     DatasetFormat("checksums/variants/EMBEDDING", ("n",), "uint32", ("plain", "variants")),
+    DatasetFormat("checksums/properties", ("n",), "uint32", ("plain", "images")),
     DatasetFormat("place", ("n", 2), "int64", ("sharded",)),
     DatasetFormat("shards/name", ("s",), "text", ("sharded",)),
     DatasetFormat("shards/size", ("s",), "int64", ("sharded",)),
@@ -141,7 +159,9 @@ def datasets_of(names: Iterable[str], spec: Spec, *, sharded: bool) -> Iterator[
 
     EMBEDDING is replaced by each name, and the axis d by one per embedding, see `width_axis`.
     """
-    kinds = {"sharded" if sharded else "plain", *(["variants"] if spec.variants else [])}
+    kinds = {"sharded" if sharded else "plain"}
+    kinds |= {"variants"} if spec.variants else set()
+    kinds |= {"images"} if spec.imported is None else set()
     names = list(names)
     for entry in DATASETS:
         if not set(entry.conditions) <= kinds:
@@ -152,6 +172,14 @@ def datasets_of(names: Iterable[str], spec: Spec, *, sharded: bool) -> Iterator[
         for name in names:
             shape = tuple(width_axis(name) if axis == "d" else axis for axis in entry.shape)
             yield replace(entry, path=entry.path.replace("EMBEDDING", name), shape=shape)
+
+
+def tables_of(names: Iterable[str], spec: Spec) -> list[str]:
+    """Paths of the datasets with values: of the embeddings, their variants and the properties."""
+    groups = ["embeddings", *(["variants"] if spec.variants else [])]
+    names = list(names)
+    tables = [f"{group}/{name}" for group in groups for name in names]
+    return tables if spec.imported is not None else [*tables, PROPERTIES_TABLE]
 
 
 def width_axis(name: str) -> str:
@@ -211,15 +239,24 @@ class Header:
 
     @property
     def tables(self) -> list[str]:
-        """Paths of the datasets with values: those of the embeddings, then of the variants."""
-        groups = ["embeddings", *(["variants"] if self.spec.variants else [])]
-        return [f"{group}/{name}" for group in groups for name in self.embeddings]
+        """Paths of the datasets with values, see `tables_of`."""
+        return tables_of(self.embeddings, self.spec)
 
     def row_shape(self, table: str) -> tuple[int, ...]:
-        """Return the shape of one row of a table: (d,), or (v, d) for variants."""
+        """Return the shape of one row of a table: (d,), (v, d) for variants, (q,)."""
+        if table == PROPERTIES_TABLE:
+            return (len(PROPERTIES),)
         group, _, name = table.partition("/")
         width = self.embeddings[name]
         return (self.spec.variants, width) if group == "variants" else (width,)
+
+    def row_dtype(self, table: str) -> np.dtype[Any]:
+        """Return the dtype of a table."""
+        return np.dtype("float32" if table == PROPERTIES_TABLE else self.dtype)
+
+    def row_bytes(self, table: str) -> int:
+        """Return the number of bytes of one row of a table."""
+        return math.prod(self.row_shape(table)) * self.row_dtype(table).itemsize
 
     @property
     def has_own_shards(self) -> bool:

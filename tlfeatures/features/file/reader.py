@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tlfeatures.errors import FormatError, ParameterError, StoreError
 from tlfeatures.features.file.checks import check_file, open_to_read
-from tlfeatures.features.file.format import Header
+from tlfeatures.features.file.format import PROPERTIES_TABLE, Header
 from tlfeatures.features.file.sharded import Shards, size_of
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -123,6 +123,23 @@ class Reader(AbstractContextManager["Reader"]):
         """
         return np.asarray(self._finished(f"variants/{name}", count), np.float32)
 
+    def read_properties(self) -> NDArray[np.float32] | None:
+        """Read the properties of the finished rows' images.
+
+        Returns
+        -------
+        ndarray of shape (number of finished rows, q), float32, or None
+            None if the rows are imported.
+
+        Raises
+        ------
+        StoreError
+            If a shard is missing, or was changed.
+        """
+        if PROPERTIES_TABLE not in self.header.tables:
+            return None
+        return np.asarray(self._finished(PROPERTIES_TABLE), np.float32)
+
     @abstractmethod
     def _finished(self, path: str, count: int | None = None) -> NDArray[Any]:
         """Read the finished rows of a table: the first `count` items of each, or all."""
@@ -180,7 +197,7 @@ class ShardedReader(Reader):
         """See `Reader.copy_rows`."""
         header, place = self.header, self._shards.place[rows]
         is_checksum = path.startswith("checksums/")
-        dtype = "uint32" if is_checksum else header.dtype
+        dtype = np.dtype("uint32") if is_checksum else header.row_dtype(path)
         shape = (len(rows), *(() if is_checksum else header.row_shape(path)))
         values = None  # memory is allocated only once a shard has proved to be what is stated
         present = header.done[rows] & (place[:, 0] >= 0)

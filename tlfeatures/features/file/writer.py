@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.errors import StoreError
-from tlfeatures.features.file.format import shorten_reason
+from tlfeatures.features.file.format import PROPERTIES_TABLE, shorten_reason, tables_of
 from tlfeatures.features.file.reader import Reader, consecutive, open_embeddings
 from tlfeatures.features.images.identify import UNREADABLE, Stamp
 from tlfeatures.features.spec import Spec
@@ -63,9 +63,9 @@ class Writer(contextlib.AbstractContextManager["Writer"]):
         # All datasets stay open: one that is closed between writes loses its last ones silently.
         self._datasets: list[Any] = []
         self._file.visititems(lambda _, item: self._datasets.append(item))
-        self._augmentation = Spec.from_dict(json.loads(self._file.attrs["spec"])).augmentation
-        groups = ["embeddings", *([] if self._augmentation is None else ["variants"])]
-        names = [f"{group}/{name}" for group in groups for name in self._file["embeddings"]]
+        spec = Spec.from_dict(json.loads(self._file.attrs["spec"]))
+        self._augmentation = spec.augmentation
+        names = tables_of(self._file["embeddings"], spec)
         self._tables: dict[str, h5py.Dataset] = {name: self._file[name] for name in names}
         self.done: NDArray[np.bool_] = self._file["done"][:].astype(bool)
         none = np.zeros(len(self.done), bool)
@@ -90,10 +90,10 @@ class Writer(contextlib.AbstractContextManager["Writer"]):
             If the file can't be read, or the disk refuses to write.
         """
         with self._disk_errors(), open_embeddings(path) as source:
-            groups = {"embeddings"}
-            if source.header.spec.augmentation == self._augmentation:
-                groups.add("variants")
-            shared = {f"{group}/{name}" for group in groups for name in source.header.embeddings}
+            same = source.header.spec.augmentation == self._augmentation
+            shared = {
+                table for table in source.header.tables if same or not table.startswith("variants/")
+            }
             tables = [table for table in self._tables if table in shared]
             rows, source_rows = self._pairs(source)
             if not len(rows) or not tables:
@@ -148,8 +148,9 @@ class Writer(contextlib.AbstractContextManager["Writer"]):
         rows: Sequence[int],
         values: Mapping[str, NDArray[np.float32]],
         variants: Mapping[str, NDArray[np.float32]] | None = None,
+        properties: NDArray[np.float32] | None = None,
     ) -> None:
-        """Write rows of every embedding, then mark them done.
+        """Write rows of every table, then mark them done.
 
         Parameters
         ----------
@@ -158,6 +159,8 @@ class Writer(contextlib.AbstractContextManager["Writer"]):
             Rows that were carried keep their values; if all were, no values are needed.
         variants : dict of embedding name to ndarray of shape (b, v, d), optional
             Values of the images' variants, if the file has some.
+        properties : ndarray of shape (b, q), optional
+            Properties of the images, unless the rows are imported.
 
         Raises
         ------
@@ -168,6 +171,7 @@ class Writer(contextlib.AbstractContextManager["Writer"]):
         index = np.asarray(rows)
         given = {f"embeddings/{name}": value for name, value in values.items()}
         given |= {f"variants/{name}": value for name, value in (variants or {}).items()}
+        given |= {} if properties is None else {PROPERTIES_TABLE: properties}
         with self._disk_errors():
             for table in self._tables:
                 fresh = ~self.carried[table][index]
@@ -204,7 +208,7 @@ class Writer(contextlib.AbstractContextManager["Writer"]):
             stored = values.astype(self._tables[table].dtype)
         if not np.isfinite(stored).all():
             raise StoreError(
-                f"{table.partition('/')[2]} has values that {stored.dtype} can't hold (up to "
+                f"{table.rpartition('/')[2]} has values that {stored.dtype} can't hold (up to "
                 f"{np.abs(values).max():.4g}); use another file with --dtype float32"
             )
         return stored

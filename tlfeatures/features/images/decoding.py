@@ -25,6 +25,7 @@ from tlfeatures.features.images.opening import (
     check_chunks,
     open_image,
 )
+from tlfeatures.features.images.properties import BYTES
 from tlfeatures.features.images.reading import Content, digest
 from tlfeatures.features.images.repair import (
     ended_jpegs,
@@ -94,7 +95,7 @@ def decode_content(
     Returns
     -------
     Decoded
-        Pixels in RGB, and whether there are few grey levels.
+        Pixels in RGB, the properties of the image, and whether there are few grey levels.
 
     Raises
     ------
@@ -105,7 +106,9 @@ def decode_content(
     attempt = partial(
         _decode_once, size=size, max_pixels=max_pixels, value_range=value_range, box=box
     )
-    return _repair_if_needed(content, attempt, max_pixels)
+    decoded = _repair_if_needed(content, attempt, max_pixels)
+    decoded.properties[BYTES] = content.size  # of the file as it is, also if it was repaired
+    return decoded
 
 
 def _decode_once(

@@ -14,6 +14,7 @@ from PIL.ExifTags import Base as TiffTag
 
 from tlfeatures.errors import ImageError
 from tlfeatures.features.images.few_levels import FewLevels, check_grey_levels
+from tlfeatures.features.images.properties import image_properties
 from tlfeatures.features.images.raw_modes import (
     change_rawmodes,
     rawmode_of,
@@ -45,11 +46,14 @@ class Decoded:
     Attributes
     ----------
     pixels : ndarray of shape (height, width, 3), uint8
+    properties : ndarray of shape (q,), float32
+        See `image_properties`.
     few_levels : FewLevels or None
         None if the image has enough grey levels.
     """
 
     pixels: NDArray[np.uint8]
+    properties: NDArray[np.float32]
     few_levels: FewLevels | None = None
 
 
@@ -131,7 +135,8 @@ class UndecodedImage:
         part = flat if box is None else flat.crop(box.pixels(*flat.size))
         resized = part.resize((width, height), Image.Resampling.BILINEAR)
         pixels = np.asarray(resized.convert("RGB"))
-        return Decoded(pixels, check_grey_levels(pixels, largest))
+        properties = image_properties(self._image, part.size, pixels)
+        return Decoded(pixels, properties, check_grey_levels(pixels, largest))
 
     def flatten(self, reopen: Reopen | None = None) -> tuple[Image.Image, int | None]:
         """Decode the image, turn it upright, scale it to 8 bits and lay it over white.
