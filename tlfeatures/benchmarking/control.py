@@ -13,16 +13,16 @@ MEANINGS = {
         "useful."
     ),
     COLOURS: (
-        "A random forest that sees the colours of an image, without shapes and places. If the best "
-        "head is not better, the colours alone give the same answer."
+        "Sees only how often each colour is in an image, and no shapes. If the best head is not "
+        "better, the colours alone give the same answer."
     ),
     FILE: (
-        "A random forest that sees the size, width, height, quality and format of the image file, "
-        "and not the image. If this is enough, the images of the classes were made differently."
+        "Sees only the size, width, height, JPEG quality and format of the file, and not the "
+        "image. If this tells the classes, their images were made in different ways."
     ),
     PERMUTED: (
-        "A head on the best embedding with shuffled labels. It can only guess. If it does better, "
-        "training images and tested images have something in common that they should not have."
+        "A head on the best embedding, trained on shuffled labels. It can only guess. If it does "
+        "better, tested images have leaked into the training images."
     ),
 }
 

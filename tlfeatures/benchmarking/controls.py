@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, ClassifierMixin
 
 from tlfeatures.benchmarking.comparison import Comparison
 from tlfeatures.benchmarking.compute import FIT_VERSION
@@ -26,7 +26,13 @@ from tlfeatures.benchmarking.control import COLOURS, FILE, LARGEST, PERMUTED, Co
 from tlfeatures.benchmarking.digests import versions
 from tlfeatures.benchmarking.entries import Entry
 from tlfeatures.benchmarking.plan import Plan
-from tlfeatures.benchmarking.property_forest import colour_columns, file_columns, out_of_fold
+from tlfeatures.benchmarking.property_heads import (
+    colour_columns,
+    colour_head,
+    file_columns,
+    file_head,
+    out_of_fold,
+)
 from tlfeatures.benchmarking.shortcut import told_apart
 from tlfeatures.benchmarking.store.store import ResultStore
 from tlfeatures.dataset.dataset import Dataset
@@ -225,9 +231,11 @@ class _Bench:
         table = np.full((len(predicted), len(self.scorer.classes)), np.nan)
         return HeadPredictions(predicted, table)
 
-    def by_forest(self, control: Control, columns: NDArray[np.float32]) -> Control:
-        """Test a random forest on some of the properties."""
-        table = out_of_fold(columns, self.codes, self.folds, len(self.scorer.classes))
+    def tested(
+        self, control: Control, head: ClassifierMixin, columns: NDArray[np.float32]
+    ) -> Control:
+        """Test a head on some of the properties."""
+        table = out_of_fold(head, columns, self.codes, self.folds, len(self.scorer.classes))
         predicted = np.where(np.isnan(table).any(axis=1), -1, np.nan_to_num(table).argmax(axis=1))
         return self.scored(control, predicted)
 
@@ -265,11 +273,11 @@ def _without_properties(data: Dataset) -> str:
 
 
 def _colours(bench: _Bench, control: Control) -> Control:
-    return bench.by_forest(control, colour_columns(bench.properties))
+    return bench.tested(control, colour_head(), colour_columns(bench.properties))
 
 
 def _file_properties(bench: _Bench, control: Control) -> Control:
-    control = bench.by_forest(control, file_columns(bench.properties))
+    control = bench.tested(control, file_head(), file_columns(bench.properties))
     found = told_apart(bench.properties, bench.codes, bench.folds, bench.scorer)
     return replace(control, classes=list(found), evidence=list(found.values()))
 
@@ -339,7 +347,7 @@ _INPUTS: dict[str, Callable[[_Bench], list[Any]]] = {
 }
 _COMPUTE = {COLOURS: _colours, FILE: _file_properties, PERMUTED: _permuted_labels}
 _ABOUT = {
-    COLOURS: "a random forest on colours, without shapes",
-    FILE: "a random forest on file size, width, height, JPEG quality and format, without the image",
+    COLOURS: "logistic regression on the colours, without shapes",
+    FILE: "a random forest on size, width, height, JPEG quality and format of the file alone",
     PERMUTED: "a head on the best embedding with shuffled labels",
 }

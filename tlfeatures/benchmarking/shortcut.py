@@ -4,12 +4,18 @@ A class whose images were saved, scaled or collected in another way can be told 
 and a head can learn this. The file's size depends on what an image shows, because texture takes
 space. Width, height, aspect ratio, format and quality of a JPEG don't, so only these are used here.
 
-The rule: a random forest on these properties predicts each image out-of-fold. A class is told apart
+The rule: a decision tree on these properties predicts each image out-of-fold. A class is told apart
 if the ROC AUC of its probability (this class against the rest) is surely above `STRONG`: the lower
 bound of its 95 % interval, by a bootstrap over images or whole groups, is higher, and the class has
 `FEWEST` tested images or more. If a class is told apart, the rule is applied again to the others
-without it. AUC is the share of pairs, of one image of the class and one other
-image, that the forest puts in the right order; it doesn't depend on the sizes of the classes.
+without it. AUC is the share of pairs, of one image of the class and one other image, that the tree
+puts in the right order; it doesn't depend on the sizes of the classes.
+
+The lower bounds that were measured: 0.52 for 397 insects (photographs of many sizes) and 0.47 for
+1,078 scenes, as they are; 0.98 and more after one class was saved at JPEG quality 90, 75 or 60, as
+PNG, or two pixels smaller; 0.70 to 0.71 after this was done to half of the images of the class.
+Images that were saved at a low quality and then again as the others are not found: this changes
+only the size of the file.
 """
 
 from __future__ import annotations
@@ -19,7 +25,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tlfeatures.benchmarking.property_forest import content_free_columns, out_of_fold
+from tlfeatures.benchmarking.property_heads import content_free_columns, out_of_fold, small_tree
 from tlfeatures.dataset.stratified_folds import Fold
 from tlfeatures.features.images.properties import PROPERTIES
 from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer
@@ -57,7 +63,8 @@ def told_apart(
     columns = content_free_columns(properties)
     if len(np.unique(columns, axis=0)) == 1:
         return {}
-    table = out_of_fold(columns, codes, folds, len(scorer.classes))[scorer.tested]
+    k = len(scorer.classes)
+    table = out_of_fold(small_tree(k), columns, codes, folds, k)[scorer.tested]
     tested = properties[scorer.tested].astype(np.float64)
     evidence = {}
     for code, rivals in _told(table, scorer):
