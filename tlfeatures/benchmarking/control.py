@@ -27,6 +27,12 @@ MEANINGS = {
 }
 
 
+#: Attributes of a control that a model file keeps.
+CONTROL_FACTS = ("name", "about", "score", "interval", "beaten", "reason", "classes")
+
+BEATEN = {True: "yes", False: "not surely", None: "none"}  # whether the best head is better
+
+
 @dataclass(frozen=True)
 class Control:
     """A simple rule that a good head must beat, on the folds of the first repeat.
@@ -35,7 +41,7 @@ class Control:
     ----------
     name : {"largest class", "colours", "file properties", "permuted labels"}
     about : str
-        What the control does, in a sentence.
+        What the control knows of the images.
     score : float or None
         Its accuracy over all tested images; None if it was not computed.
     interval : [float, float] or None

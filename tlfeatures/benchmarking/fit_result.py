@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator
 
 from tlfeatures.benchmarking.benchmark_result import Benchmark
 from tlfeatures.benchmarking.comparison import Rank
+from tlfeatures.benchmarking.control import CONTROL_FACTS
 from tlfeatures.benchmarking.ranking_html import ranking_parts
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.heads.parameters import plain_params
@@ -99,6 +100,7 @@ class FitResult:
             "tuned": any(rank.tuned for rank in self.ranking),
             "scoring": comparison.scoring,
             "verdict": comparison.verdict,
+            "controls": [asdict(control) for control in comparison.controls],
             "heads": [self._head(rank) for rank in self.ranking],
         }
 
@@ -139,6 +141,10 @@ def model_facts(result: Benchmark, data: Dataset, head: BaseEstimator) -> dict[s
         **{name: study[name] for name in ("split", "folds", "groups", "copies", "tested")},
         "scores": first.scores,
         "verdict": comparison.verdict,
+        "controls": [
+            {name: getattr(control, name) for name in CONTROL_FACTS}
+            for control in comparison.controls
+        ],
     }
 
 

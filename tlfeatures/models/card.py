@@ -187,12 +187,40 @@ def _scores(name: str, facts: Facts) -> Iterator[str]:
     if facts.get("verdict"):
         yield ""
         yield " ".join(map(escaped, facts["verdict"]))
+    yield from _controls(facts)
     if facts.get("compared", 1) > 1:
         yield ""
         yield (
             f"The head was chosen as the best of {facts['compared']} heads on the same images, so "
             "its scores are slightly too optimistic."
         )
+
+
+def _controls(facts: Facts) -> Iterator[str]:
+    """Show the accuracy of simple rules on the same images, which the head must beat."""
+    controls = facts.get("controls", [])
+    shown = [control for control in controls if control["score"] is not None]
+    if not shown:
+        return
+    yield ""
+    yield "Controls are simple rules on the same folds, which the head must beat:"
+    yield ""
+    beaten = {True: "yes", False: "not surely", None: "none"}
+    rows = [
+        [
+            f"{control['name']}: {control['about']}",
+            number(control["score"]),
+            _range(control["interval"]),
+            beaten[control["beaten"]],
+        ]
+        for control in shown
+    ]
+    yield from table_lines(["control", "accuracy", "95 % interval", "head is better"], rows)
+    reasons = (f"{c['name']}: {c['reason']}" for c in controls if c["reason"])
+    missing = "; ".join(reasons)
+    if missing:
+        yield ""
+        yield f"Controls that were not computed: {escaped(missing)}."
 
 
 def _how(facts: Facts) -> str:

@@ -85,6 +85,16 @@ _OUTLIERS = record(
     {"share": is_number},
 )
 
+_CONTROL = record(
+    {
+        **dict.fromkeys(("name", "about"), is_text),
+        "score": optional(is_number),
+        "interval": optional(_interval),
+        "beaten": optional(lambda value: isinstance(value, bool)),
+        "reason": optional(is_text),
+        "classes": list_of(is_text),
+    }
+)
 _BACKBONE = record(
     {"name": is_text, "spec": lambda value: isinstance(value, dict), "embedding": is_text}
 )
@@ -118,6 +128,7 @@ _FURTHER: dict[str, Kind] = {
     "included": list_of(is_text),
     "verdict": list_of(is_text),
     "scores": mapping_of(_SCORE),
+    "controls": list_of(_CONTROL),
     "outliers": _OUTLIERS,
     "joined": list_of(_BACKBONE),
 }
