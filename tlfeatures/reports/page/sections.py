@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tlfeatures.benchmarking.comparison import Comparison, Rank
+from tlfeatures.benchmarking.control import BEATEN, MEANINGS
 from tlfeatures.dataset.dataset import BETWEEN_FILES
 from tlfeatures.metrics.scores import (
     bounds_text,
@@ -116,6 +117,23 @@ def _score(name: str, facts: Mapping[str, Any] | None) -> dict[str, Any]:
         "text": score_text(name, facts["score"]) or "none",
         "interval": bounds_text(name, facts["interval"]) or facts.get("reason") or "",
     }
+
+
+def controls(comparison: Comparison) -> dict[str, Any] | None:
+    """The controls with their accuracies and what they mean; None if there are none."""
+    rows = [
+        {
+            "name": control.name,
+            "knows": control.about,
+            "value": control.score,
+            "text": score_text("accuracy", control.score) or "none",
+            "interval": bounds_text("accuracy", control.interval) or control.reason or "",
+            "better": BEATEN[control.beaten],
+            "meaning": MEANINGS[control.name],
+        }
+        for control in comparison.controls
+    ]
+    return {"rows": rows} if rows else None
 
 
 def heat_map(comparison: Comparison) -> Figure | None:
